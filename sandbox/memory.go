@@ -1,0 +1,68 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// readMemory reads all of b or fails with EFAULT. process_vm_readv(2) does it
+// in one call; where a host forbids that call, /proc/PID/mem serves.
+func readMemory(tid int, addr uintptr, b []byte) error {
+	local := [1]unix.Iovec{{Base: &b[0]}}
+	local[0].SetLen(len(b))
+	remote := [1]unix.RemoteIovec{{Base: addr, Len: len(b)}}
+	n, err := unix.ProcessVMReadv(tid, local[:], remote[:], 0)
+	if err == nil && n == len(b) {
+		return nil
+	}
+	if err == nil || err == unix.EFAULT {
+		return unix.EFAULT
+	}
+	return throughProc(tid, os.O_RDONLY, err, func(f *os.File) error {
+		_, err := f.ReadAt(b, int64(addr))
+		return err
+	})
+}
+
+// writeMemory writes all of b or fails with EFAULT; some of it may have been
+// written then, as by the kernel's own copy_to_user.
+func writeMemory(tid int, addr uintptr, b []byte) error {
+	local := [1]unix.Iovec{{Base: &b[0]}}
+	local[0].SetLen(len(b))
+	remote := [1]unix.RemoteIovec{{Base: addr, Len: len(b)}}
+	n, err := unix.ProcessVMWritev(tid, local[:], remote[:], 0)
+	if err == nil && n == len(b) {
+		return nil
+	}
+	if err == nil || err == unix.EFAULT {
+		return unix.EFAULT
+	}
+	// Not the same as process_vm_writev: /proc/PID/mem also writes to pages
+	// that are read-only to the program. It is the fallback only.
+	return throughProc(tid, os.O_RDWR, err, func(f *os.File) error {
+		_, err := f.WriteAt(b, int64(addr))
+		return err
+	})
+}
+
+// throughProc runs f on /proc/TID/mem. first is the error of the direct way.
+func throughProc(tid, flag int, first error, f func(*os.File) error) error {
+	if first == unix.ESRCH {
+		return ErrGone
+	}
+	mem, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", tid), flag, 0)
+	if err != nil {
+		return fmt.Errorf("memory of thread %d: %w; then %w", tid, first, err)
+	}
+	defer mem.Close()
+	if err := f(mem); errors.Is(err, unix.EIO) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return unix.EFAULT
+	} else if err != nil {
+		return fmt.Errorf("memory of thread %d: %w", tid, err)
+	}
+	return nil
+}

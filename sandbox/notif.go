@@ -1,0 +1,152 @@
+package sandbox
+
+import (
+	"errors"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrGone means that the trapped call is not pending any more: a signal
+// interrupted it, or its thread died. Nobody waits for the answer.
+var ErrGone = errors.New("the trapped call has ended")
+
+// rawNotif is struct seccomp_notif of linux/seccomp.h.
+type rawNotif struct {
+	id    uint64
+	pid   uint32
+	flags uint32
+	nr    int32
+	arch  uint32
+	ip    uint64
+	args  [6]uint64
+}
+
+// rawResp is struct seccomp_notif_resp.
+type rawResp struct {
+	id    uint64
+	val   int64
+	errno int32
+	flags uint32
+}
+
+// rawAddFD is struct seccomp_notif_addfd.
+type rawAddFD struct {
+	id         uint64
+	flags      uint32
+	srcFD      uint32
+	newFD      uint32
+	newFDFlags uint32
+}
+
+// A Notif is one trapped call. Exactly one of Return, Fail, Continue and
+// InstallFD must answer it: a thread without an answer hangs.
+type Notif struct {
+	l   *Listener
+	raw rawNotif
+}
+
+// Clone returns a copy that outlives the receive loop's next turn.
+func (n *Notif) Clone() *Notif {
+	c := *n
+	return &c
+}
+
+// ID tells this call from every other of the same listener.
+func (n *Notif) ID() uint64 { return n.raw.id }
+
+// TID is the thread that called, in the supervisor's pid namespace.
+func (n *Notif) TID() int { return int(n.raw.pid) }
+
+// Nr is the system call's number.
+func (n *Notif) Nr() uintptr { return uintptr(n.raw.nr) }
+
+// Int returns argument i as a C int; the register's upper half is undefined.
+func (n *Notif) Int(i int) int { return int(int32(n.raw.args[i])) }
+
+// Uint returns argument i as an unsigned long or size_t.
+func (n *Notif) Uint(i int) uint64 { return n.raw.args[i] }
+
+// Ptr returns argument i as an address in the caller's memory.
+func (n *Notif) Ptr(i int) uintptr { return uintptr(n.raw.args[i]) }
+
+// Pending reports whether the call still waits for its answer.
+func (n *Notif) Pending() bool {
+	return ioctl(n.l.fd, ioctlIDValid, uintptr(unsafe.Pointer(&n.raw.id))) == nil
+}
+
+// Return lets the call return v.
+func (n *Notif) Return(v uintptr) error {
+	return n.send(&rawResp{id: n.raw.id, val: int64(v)})
+}
+
+// Fail lets the call fail with errno, which must not be 0.
+func (n *Notif) Fail(errno unix.Errno) error {
+	return n.send(&rawResp{id: n.raw.id, errno: -int32(errno)})
+}
+
+// Continue lets the kernel do the call as if it had not been trapped. The
+// kernel reads the caller's memory again: what was read here proves nothing.
+func (n *Notif) Continue() error {
+	return n.send(&rawResp{id: n.raw.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE})
+}
+
+func (n *Notif) send(r *rawResp) error {
+	return gone(ioctl(n.l.fd, ioctlSend, uintptr(unsafe.Pointer(r))))
+}
+
+// InstallFD gives the caller a copy of fd and lets the call return its number,
+// in one step (SECCOMP_ADDFD_FLAG_SEND, Linux 5.14). fd stays open here. It
+// must be called from [Listener.Serve] or inside [Masked]. It fails with
+// ErrGone if nobody waits any more, and with EMFILE at the caller's limit; the
+// call is then still to be answered.
+func (n *Notif) InstallFD(fd int, cloexec bool) error {
+	a := rawAddFD{id: n.raw.id, flags: unix.SECCOMP_ADDFD_FLAG_SEND, srcFD: uint32(fd)}
+	if cloexec {
+		a.newFDFlags = unix.O_CLOEXEC
+	}
+	return gone(ioctl(n.l.fd, ioctlAddFD, uintptr(unsafe.Pointer(&a))))
+}
+
+func gone(err error) error {
+	switch err {
+	case unix.ENOENT, unix.EINPROGRESS, unix.ESRCH:
+		return ErrGone
+	}
+	return err
+}
+
+// CopyFD returns a copy of the caller's file descriptor fd: it shares the open
+// file description (pidfd_getfd(2)). It fails with EBADF if there is no such
+// descriptor. The caller of CopyFD closes it.
+func (n *Notif) CopyFD(fd int) (int, error) {
+	return n.l.pidfds.copyFD(n, fd)
+}
+
+// ReadMemory fills b from the caller's memory at addr. It fails with EFAULT if
+// any of it cannot be read, and with ErrGone if the call has ended: the thread
+// id may belong to somebody else by then.
+func (n *Notif) ReadMemory(addr uintptr, b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	if err := readMemory(n.TID(), addr, b); err != nil {
+		return err
+	}
+	if !n.Pending() { // before the read, this would prove nothing
+		return ErrGone
+	}
+	return nil
+}
+
+// WriteMemory copies b into the caller's memory at addr. It fails as
+// ReadMemory does.
+func (n *Notif) WriteMemory(addr uintptr, b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	if !n.Pending() {
+		return ErrGone
+	}
+	return writeMemory(n.TID(), addr, b)
+}

@@ -1,0 +1,127 @@
+package sandbox
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// pidfdThread is PIDFD_THREAD of linux/pidfd.h (6.9): the descriptor stands for
+// one thread, not for its process.
+const pidfdThread = unix.O_EXCL
+
+// maxPidfds bounds the cache, in descriptors.
+const maxPidfds = 64
+
+// pidfds keeps pidfds of threads that called before. A pidfd never changes its
+// thread: when the kernel gives the same number to a new thread, the old pidfd
+// answers ESRCH, and is replaced. That holds for PIDFD_THREAD only. A pidfd of
+// a whole process stays good while another thread of it lives, so where the
+// kernel is older, nothing is kept.
+type pidfds struct {
+	mu       sync.Mutex
+	byTID    map[int]int
+	noThread bool // the kernel has no PIDFD_THREAD
+}
+
+// copyFD copies descriptor fd of the thread that n comes from.
+func (p *pidfds) copyFD(n *Notif, fd int) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	tid := n.TID()
+	if pidfd, ok := p.byTID[tid]; ok {
+		got, err := unix.PidfdGetfd(pidfd, fd, 0)
+		if err != unix.ESRCH {
+			return got, err
+		}
+		unix.Close(pidfd)
+		delete(p.byTID, tid)
+	}
+	pidfd, err := p.openLocked(tid)
+	if err != nil {
+		return -1, err
+	}
+	if !n.Pending() { // the number may have been given to another thread
+		unix.Close(pidfd)
+		return -1, ErrGone
+	}
+	got, err := unix.PidfdGetfd(pidfd, fd, 0)
+	if p.noThread {
+		unix.Close(pidfd)
+		return got, err
+	}
+	p.keepLocked(tid, pidfd)
+	return got, err
+}
+
+func (p *pidfds) openLocked(tid int) (int, error) {
+	if !p.noThread {
+		pidfd, err := unix.PidfdOpen(tid, pidfdThread)
+		switch err {
+		case nil:
+			return pidfd, nil
+		case unix.ESRCH:
+			return -1, ErrGone
+		case unix.EINVAL:
+			p.noThread = true
+		default:
+			return -1, fmt.Errorf("pidfd_open thread %d: %w", tid, err)
+		}
+	}
+	pid, err := processOf(tid)
+	if err != nil {
+		return -1, err
+	}
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err == unix.ESRCH {
+		return -1, ErrGone
+	}
+	if err != nil {
+		return -1, fmt.Errorf("pidfd_open process %d: %w", pid, err)
+	}
+	return pidfd, nil
+}
+
+func (p *pidfds) keepLocked(tid, pidfd int) {
+	if p.byTID == nil {
+		p.byTID = make(map[int]int, maxPidfds)
+	}
+	if len(p.byTID) >= maxPidfds {
+		for old, fd := range p.byTID { // any: the map's order is random
+			unix.Close(fd)
+			delete(p.byTID, old)
+			break
+		}
+	}
+	p.byTID[tid] = pidfd
+}
+
+func (p *pidfds) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, fd := range p.byTID {
+		unix.Close(fd)
+	}
+	clear(p.byTID)
+}
+
+// processOf returns the process of a thread: Tgid of /proc/TID/status (proc(5)).
+func processOf(tid int) (int, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	if os.IsNotExist(err) {
+		return 0, ErrGone
+	}
+	if err != nil {
+		return 0, err
+	}
+	_, rest, ok := bytes.Cut(b, []byte("\nTgid:\t"))
+	line, _, ok2 := bytes.Cut(rest, []byte("\n"))
+	if !ok || !ok2 {
+		return 0, fmt.Errorf("/proc/%d/status: no Tgid", tid)
+	}
+	return strconv.Atoi(string(line))
+}
