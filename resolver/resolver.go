@@ -1,0 +1,171 @@
+// Package resolver answers DNS for the names of a network and forwards the rest
+// to the host's resolver.
+//
+// A node's program asks whatever nameserver its resolv.conf names; the caller
+// brings those questions here. What belongs to the network is answered from
+// Names and never leaves the host: node names (bare, below "boxer.", and below
+// the search domains of resolv.conf(5), which glibc tries first), and the
+// reverse names of the network's prefix. Every other question goes to the
+// nameservers of resolv.conf byte for byte, and so does the answer on its way
+// back. The formats are those of RFC 1035, with RFC 6891 (EDNS), RFC 2308
+// (negative answers) and RFC 7766 (TCP).
+package resolver
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+)
+
+// Names is what the resolver knows of the network. Its methods are called from
+// many goroutines at once and must not block.
+type Names interface {
+	// LookupName returns the addresses, of either family, of the nodes called
+	// name, in the order in which the answer shall have them; none if no node
+	// has that name. The name is in lower case, without a trailing dot.
+	LookupName(name string) []netip.Addr
+	// LookupAddr returns the name of the node with that address.
+	LookupAddr(addr netip.Addr) (name string, ok bool)
+	// Prefix is the network's address range: names for addresses inside it are
+	// asked of nobody else. The zero Prefix contains no address.
+	Prefix() netip.Prefix
+}
+
+// Config is what New needs.
+type Config struct {
+	Names Names
+	// ResolvConf is the path of the host's resolv.conf(5), from which the
+	// upstream nameservers and the search domains are read anew for each question that
+	// needs them. Empty means /etc/resolv.conf.
+	ResolvConf string
+	// Logger receives what nobody else hears of; nil means slog.Default.
+	Logger *slog.Logger
+}
+
+const (
+	// maxQueries bounds the UDP questions worked on at once. Further ones wait in the
+	// socket's buffer, and the kernel drops what does not fit there, as UDP may.
+	maxQueries = 256
+	// maxConns bounds the TCP connections served at once. Further ones wait in
+	// the listen queue.
+	maxConns = 64
+)
+
+// A Server answers the questions that arrive on the sockets it was given.
+type Server struct {
+	names      Names
+	resolvConf string
+	log        *slog.Logger
+	port       uint16 // of the upstream nameservers; tests have theirs elsewhere
+
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	running sync.WaitGroup // the serving goroutines and all that they start
+
+	mu     sync.Mutex
+	closed bool
+	socks  []closer // to be closed by Close
+}
+
+// A closer is a socket of the server: a net.PacketConn or a net.Listener.
+type closer interface {
+	Close() error
+}
+
+// New returns a server that has no socket yet: see ServeUDP and ServeTCP.
+func New(cfg Config) *Server {
+	s := &Server{names: cfg.Names, resolvConf: cfg.ResolvConf, log: cfg.Logger, port: 53}
+	if s.resolvConf == "" {
+		s.resolvConf = "/etc/resolv.conf"
+	}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// ServeUDP starts to answer the datagrams of conn and returns at once. The server owns
+// conn from now on. It should be bound to one address: answers to questions that
+// came to a wildcard socket may leave from another address than they asked.
+func (s *Server) ServeUDP(conn net.PacketConn) {
+	s.start(conn, func() { s.serveUDP(conn) })
+}
+
+// ServeTCP starts to answer the connections of l and returns at once. The server owns
+// l from now on.
+func (s *Server) ServeTCP(l net.Listener) {
+	s.start(l, func() { s.serveTCP(l) })
+}
+
+// start runs serve, which ends when sock is closed.
+func (s *Server) start(sock closer, serve func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		sock.Close()
+		return
+	}
+	s.socks = append(s.socks, sock)
+	s.running.Go(serve)
+}
+
+// Close closes the server's sockets, drops the questions in progress and waits for
+// every goroutine. The second call does nothing.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	var errs []error
+	if !s.closed {
+		s.closed = true
+		s.cancel()
+		for _, sock := range s.socks {
+			errs = append(errs, sock.Close())
+		}
+	}
+	s.mu.Unlock()
+	s.running.Wait()
+	return errors.Join(errs...)
+}
+
+// serves reports whether a question sent to addr would come back to this server.
+func (s *Server) serves(addr netip.AddrPort) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sock := range s.socks {
+		var own net.Addr
+		switch sock := sock.(type) {
+		case net.PacketConn:
+			own = sock.LocalAddr()
+		case net.Listener:
+			own = sock.Addr()
+		}
+		ap, err := netip.ParseAddrPort(own.String())
+		if err != nil || ap.Port() != addr.Port() {
+			continue
+		}
+		if ap.Addr().Unmap() == addr.Addr() || ap.Addr().IsUnspecified() && isLocal(addr.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
+// isLocal reports whether addr is one of this host's addresses.
+func isLocal(addr netip.Addr) bool {
+	if addr.IsLoopback() || addr.IsUnspecified() {
+		return true
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return false
+	}
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr() == addr.WithZone("") {
+			return true
+		}
+	}
+	return false
+}

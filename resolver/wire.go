@@ -1,0 +1,90 @@
+package resolver
+
+import (
+	"bytes"
+	"encoding/binary"
+)
+
+// The header of a message, RFC 1035 section 4.1.1: ID, flags, four counts.
+const (
+	headerSize = 12   // bytes
+	flagQR     = 0x80 // in byte 2: this is an answer
+	flagTC     = 0x02 // in byte 2: truncated
+	flagRD     = 0x01 // in byte 2: recursion desired
+	maskOpcode = 0x78 // in byte 2
+	maskRcode  = 0x0f // in byte 3
+)
+
+// bare returns an answer to query that is a header alone, for messages whose
+// questions cannot be repeated.
+func bare(query []byte, rcode byte) []byte {
+	b := make([]byte, headerSize)
+	copy(b, query[:2])
+	b[2] = flagQR | query[2]&(maskOpcode|flagRD)
+	b[3] = rcode
+	return b
+}
+
+// withID returns a copy of msg with another ID.
+func withID(msg []byte, id uint16) []byte {
+	b := bytes.Clone(msg)
+	binary.BigEndian.PutUint16(b, id)
+	return b
+}
+
+func msgID(msg []byte) uint16      { return binary.BigEndian.Uint16(msg) }
+func questions(msg []byte) uint16  { return binary.BigEndian.Uint16(msg[4:]) }
+func truncated(msg []byte) bool    { return msg[2]&flagTC != 0 }
+func responseCode(msg []byte) byte { return msg[3] & maskRcode }
+
+// answers reports whether msg is an answer to query, a valid message with one question:
+// same ID, same question. An answer that reports an error may come without question.
+func answers(msg, query []byte) bool {
+	if len(msg) < headerSize || msg[2]&flagQR == 0 || msgID(msg) != msgID(query) {
+		return false
+	}
+	if questions(msg) == 0 {
+		return responseCode(msg) != 0
+	}
+	asked, repeated := question(query), question(msg)
+	if asked == nil || len(asked) != len(repeated) {
+		return false
+	}
+	name := len(asked) - 4 // type and class follow
+	return equalFold(asked[:name], repeated[:name]) && bytes.Equal(asked[name:], repeated[name:])
+}
+
+// equalFold compares names of the same length as RFC 4343 asks: the case of ASCII letters
+// does not count, all else does. The bytes that hold lengths are no letters.
+func equalFold(a, b []byte) bool {
+	for i := range a {
+		if lower(a[i]) != lower(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
+}
+
+// question returns the bytes of the first question of msg, or nil. Names are compressed
+// by pointing backwards, so that the first name of a message is never compressed.
+func question(msg []byte) []byte {
+	for i := headerSize; i < len(msg); i += 1 + int(msg[i]) {
+		if msg[i] > 63 {
+			return nil
+		}
+		if msg[i] == 0 {
+			if i+5 > len(msg) {
+				return nil
+			}
+			return msg[headerSize : i+5]
+		}
+	}
+	return nil
+}
