@@ -1,0 +1,143 @@
+package natlab
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+)
+
+// A Host is a machine of the lab: a network namespace with one link, eth0, its own hostname and
+// its own /etc/resolv.conf. Processes and files it shares with the other hosts.
+type Host struct {
+	lab    *Lab
+	ns     *namespace
+	up     *gateway // the other end of eth0
+	addr   netip.Addr
+	router *Router // nil: on the internet
+	user   *user   // nil: as the lab's process
+}
+
+// Name returns the hostname.
+func (h *Host) Name() string { return h.ns.name }
+
+// Addr returns the address of eth0.
+func (h *Host) Addr() netip.Addr { return h.addr }
+
+// External returns the address from which the internet sees the host: its own, or its NAT's.
+func (h *Host) External() netip.Addr {
+	if h.router != nil {
+		return h.router.addr
+	}
+	return h.addr
+}
+
+// Router returns the NAT in front of the host, nil if it has none.
+func (h *Host) Router() *Router { return h.router }
+
+// SetResolvConf replaces the text of the host's /etc/resolv.conf. At first it names a server that never answers.
+func (h *Host) SetResolvConf(text string) error {
+	// In place: the file is bound by its inode.
+	if err := os.WriteFile(h.ns.resolvConf, []byte(text), 0o644); err != nil {
+		return fmt.Errorf("natlab: resolv.conf of %s: %w", h.Name(), err)
+	}
+	return nil
+}
+
+// Do calls f on a thread in the host's namespaces, in the process's working directory, and
+// returns its result. Sockets that f opens stay on that host; so do processes that it starts,
+// which must not ask for a parent death signal, as the thread ends with f. Goroutines that f
+// starts are elsewhere.
+func (h *Host) Do(f func() error) error { return h.ns.do(f) }
+
+// ListenPacket opens a packet socket on the host; address is an IP address and port.
+func (h *Host) ListenPacket(ctx context.Context, network, address string) (conn net.PacketConn, err error) {
+	err = h.Do(func() (err error) {
+		conn, err = new(net.ListenConfig).ListenPacket(ctx, network, address)
+		return err
+	})
+	return conn, err
+}
+
+// Listen listens on the host; address is an IP address and port.
+func (h *Host) Listen(ctx context.Context, network, address string) (l net.Listener, err error) {
+	err = h.Do(func() (err error) {
+		l, err = new(net.ListenConfig).Listen(ctx, network, address)
+		return err
+	})
+	return l, err
+}
+
+// Dial connects from the host; address is an IP address and port, as names would be looked up elsewhere.
+func (h *Host) Dial(ctx context.Context, network, address string) (conn net.Conn, err error) {
+	if _, err := netip.ParseAddrPort(address); err != nil {
+		return nil, fmt.Errorf("natlab: dial from %s: %w", h.Name(), err)
+	}
+	err = h.Do(func() (err error) {
+		conn, err = new(net.Dialer).DialContext(ctx, network, address)
+		return err
+	})
+	return conn, err
+}
+
+// Block drops whatever goes to or from the host, silently, until Unblock.
+func (h *Host) Block(ctx context.Context) error { return h.setBlocked(ctx, true) }
+
+// Unblock ends Block.
+func (h *Host) Unblock(ctx context.Context) error { return h.setBlocked(ctx, false) }
+
+func (h *Host) setBlocked(ctx context.Context, on bool) error {
+	return h.up.change(ctx, func(r *rules) { set(&r.blocked, h.Name(), on) })
+}
+
+// Cut drops whatever goes between h and other, silently, in both directions, until Mend. For
+// hosts behind different NATs that is whatever goes between those NATs.
+func (h *Host) Cut(ctx context.Context, other *Host) error { return h.setCut(ctx, other, true) }
+
+// Mend ends Cut.
+func (h *Host) Mend(ctx context.Context, other *Host) error { return h.setCut(ctx, other, false) }
+
+func (h *Host) setCut(ctx context.Context, other *Host, on bool) error {
+	at, a, b := h.lab.internet, h.External(), other.External()
+	if h.up == other.up {
+		at, a, b = h.up, h.addr, other.addr
+	}
+	return at.change(ctx, func(r *rules) {
+		set(&r.cut, [2]netip.Addr{a, b}, on)
+		set(&r.cut, [2]netip.Addr{b, a}, on)
+	})
+}
+
+// SetLoss drops that share of the packets, 0 to 1, each way of the host's link, at random.
+func (h *Host) SetLoss(ctx context.Context, share float64) error {
+	if share < 0 || share > 1 {
+		return fmt.Errorf("natlab: loss of %s: %v is not between 0 and 1", h.Name(), share)
+	}
+	return h.up.change(ctx, func(r *rules) {
+		if r.loss == nil {
+			r.loss = make(map[string]float64)
+		}
+		r.loss[h.Name()] = share
+	})
+}
+
+// SetRate limits each way of the host's link to that many bits per second, by tc-tbf(8); 0 lifts the limit.
+func (h *Host) SetRate(ctx context.Context, bits int64) error {
+	for _, end := range []struct {
+		ns  *namespace
+		dev string
+	}{{h.ns, uplink}, {h.up.ns, h.Name()}} {
+		args := []string{"qdisc", "replace", "dev", end.dev, "root", "noqueue"}
+		if bits > 0 {
+			// The bucket holds 10 ms, and no less than one packet of the largest size that offloading makes.
+			burst := max(bits/8/100, 64<<10)
+			args = []string{"qdisc", "replace", "dev", end.dev, "root", "tbf",
+				"rate", fmt.Sprintf("%dbit", bits), "burst", fmt.Sprint(burst), "latency", "50ms"}
+		}
+		if err := end.ns.do(func() error { return run(ctx, "", "tc", args...) }); err != nil {
+			return fmt.Errorf("natlab: rate of %s: %w", h.Name(), err)
+		}
+	}
+	return nil
+}

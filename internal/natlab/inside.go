@@ -1,0 +1,203 @@
+package natlab
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// The stages of the process are told apart by argv[0].
+const (
+	argInit  = "natlab-init"  // process 1 of the new namespaces: sets them up, reaps, ends
+	argEnter = "natlab-enter" // on the way into a host's namespaces: see Host.Command
+)
+
+// insideEnv holds the pid namespace that Inside made. A process is inside if it is still in that
+// one: so a test binary that a test starts again, such as the fuzzer's workers, stays where it is.
+const insideEnv = "BOXER_NATLAB"
+
+// unavailable is why this process could not get namespaces of its own, for ForTest.
+var unavailable error
+
+// Main runs a package's tests in namespaces of their own and exits with their status. Where the
+// kernel refuses them, the tests run all the same, and ForTest skips those that want a lab.
+//
+//	func TestMain(m *testing.M) { natlab.Main(m) }
+func Main(m interface{ Run() int }) {
+	status, err := Inside(m.Run)
+	if err != nil {
+		unavailable = err
+		status = m.Run()
+	}
+	os.Exit(status)
+}
+
+// Inside runs main in new mount, network, pid, UTS and IPC namespaces, and returns what main
+// returned. It starts the program again, with the same arguments, environment, files and
+// directory; so call it first, and only once.
+//
+// Inside, /run and /dev/shm are empty and private, lo is up and nothing else, and processes whose
+// parent is gone are reaped. When main returns, panics or is killed, or when the process that called Inside is,
+// the kernel kills whatever is left in there. SIGINT, SIGTERM, SIGHUP and SIGQUIT are passed on.
+//
+// Root keeps every user; anyone else is root in a user namespace of one user: see NeedUsers.
+//
+// The error says why the namespaces could not be made; main has not run then.
+func Inside(main func() int) (status int, err error) {
+	switch {
+	case os.Args[0] == argEnter:
+		fmt.Fprintln(os.Stderr, "natlab:", enter(os.Args[1:]))
+		os.Exit(127)
+	case os.Args[0] == argInit:
+		os.Exit(initMain())
+	case inside():
+		return main(), nil
+	}
+	return outside()
+}
+
+// inside says whether this process is in namespaces that Inside made.
+func inside() bool {
+	id, err := os.Readlink("/proc/self/ns/pid")
+	return err == nil && os.Getenv(insideEnv) == id
+}
+
+// outside starts the program again as process 1 of new namespaces, and waits for its end.
+func outside() (status int, err error) {
+	// The death signal below is sent when the thread that forked ends, which must not be before the process does.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+
+	ready, report, err := os.Pipe() // init writes here why it cannot start
+	if err != nil {
+		return 0, fmt.Errorf("natlab: %w", err)
+	}
+	defer ready.Close()
+	cmd := &exec.Cmd{
+		Path: "/proc/self/exe", Args: append([]string{argInit}, os.Args...),
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		ExtraFiles: []*os.File{report},
+		SysProcAttr: &syscall.SysProcAttr{
+			Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,
+			Pdeathsig:  unix.SIGKILL,
+		},
+	}
+	if os.Geteuid() != 0 {
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+	}
+	err = cmd.Start()
+	report.Close()
+	if err != nil {
+		return 0, fmt.Errorf("natlab: new namespaces: %w", err)
+	}
+	stop := forwardSignals(cmd.Process)
+	defer stop()
+
+	reason, readErr := io.ReadAll(ready)
+	waitErr := cmd.Wait()
+	if len(reason) > 0 {
+		return 0, fmt.Errorf("natlab: new namespaces: %s", reason)
+	}
+	if readErr != nil {
+		return 0, fmt.Errorf("natlab: new namespaces: %w", readErr)
+	}
+	var exit *exec.ExitError
+	if errors.As(waitErr, &exit) || waitErr == nil {
+		return exitStatus(cmd.ProcessState.Sys().(syscall.WaitStatus)), nil
+	}
+	return 0, fmt.Errorf("natlab: %w", waitErr)
+}
+
+// forwardSignals passes the signals that ask a process to end on to p, until stop is called.
+func forwardSignals(p *os.Process) (stop func()) {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for s := range signals {
+			_ = p.Signal(s) // it may have ended meanwhile
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+		<-done
+	}
+}
+
+// initMain is process 1: it sets the namespaces up, starts the program in them, reaps every
+// process, and ends with the program's status, upon which the kernel kills the rest.
+func initMain() int {
+	report := os.NewFile(3, "report")
+	unix.CloseOnExec(3)
+	p, err := start()
+	if err != nil {
+		fmt.Fprint(report, err)
+		return 1
+	}
+	report.Close()
+	stop := forwardSignals(p)
+	defer stop()
+	for {
+		var ws unix.WaitStatus
+		pid, err := unix.Wait4(-1, &ws, 0, nil)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			fmt.Fprintln(os.Stderr, "natlab: wait:", err)
+			return 1
+		case pid == p.Pid:
+			if ws.Signaled() {
+				fmt.Fprintln(os.Stderr, "natlab: the program died of a signal:", ws.Signal())
+			}
+			return exitStatus(syscall.WaitStatus(ws))
+		}
+	}
+}
+
+// start sets up the namespaces of process 1 and starts the program in them.
+func start() (*os.Process, error) {
+	for _, m := range []struct {
+		source, target, fstype string
+		flags                  uintptr
+		data                   string
+	}{
+		{"none", "/", "", unix.MS_REC | unix.MS_PRIVATE, ""}, // no mount from here on is seen outside
+		{"proc", "/proc", "proc", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, ""},
+		{"tmpfs", "/run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=0755"},
+		{"tmpfs", "/dev/shm", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"},
+	} {
+		if err := unix.Mount(m.source, m.target, m.fstype, m.flags, m.data); err != nil {
+			return nil, fmt.Errorf("mount %s: %w", m.target, err)
+		}
+	}
+	if err := loopbackUp(); err != nil {
+		return nil, err
+	}
+	id, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		return nil, err
+	}
+	return os.StartProcess("/proc/self/exe", os.Args[1:], &os.ProcAttr{
+		Env:   append(os.Environ(), insideEnv+"="+id),
+		Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
+	})
+}
+
+// exitStatus is the status that a shell would give for ws.
+func exitStatus(ws syscall.WaitStatus) int {
+	if ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return ws.ExitStatus()
+}
