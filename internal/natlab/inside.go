@@ -188,8 +188,10 @@ func start() (*os.Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := os.Setenv(insideEnv, id); err != nil {
+		return nil, err
+	}
 	return os.StartProcess("/proc/self/exe", os.Args[1:], &os.ProcAttr{
-		Env:   append(os.Environ(), insideEnv+"="+id),
 		Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
 	})
 }
