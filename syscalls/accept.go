@@ -1,0 +1,138 @@
+package syscalls
+
+import (
+	"context"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// accept answers accept(2), and accept4(2) with flags as its fourth argument.
+// With a NULL address the filter does not trap it.
+func (n *Node) accept(c Call) reply { return n.acceptFlags(c, 0) }
+
+func (n *Node) accept4(c Call) reply { return n.acceptFlags(c, c.Int(3)) }
+
+func (n *Node) acceptFlags(c Call, flags int) reply {
+	if flags&^(unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK) != 0 {
+		return fail(unix.EINVAL)
+	}
+	fd, err := c.CopyFD(c.Int(0))
+	if err != nil {
+		return fail(err)
+	}
+	r, keep := n.acceptSocket(c, fd, flags)
+	if !keep {
+		unix.Close(fd)
+	}
+	return r
+}
+
+func (n *Node) acceptSocket(c Call, fd, flags int) (r reply, keep bool) {
+	domain, typ, err := kind(fd)
+	if err != nil {
+		return fail(err), false
+	}
+	if !isInet(domain) || typ != unix.SOCK_STREAM {
+		return letThrough, false
+	}
+	id, err := cookie(fd)
+	if err != nil {
+		return fail(err), false
+	}
+	if conn, ok := n.returned.take(id); ok {
+		unix.SetNonblock(conn.fd, flags&unix.SOCK_NONBLOCK != 0)
+		return n.give(c, conn, flags, id), false
+	}
+	nb, err := nonblocking(fd)
+	if err != nil {
+		return fail(err), false
+	}
+	if state, err := tcpState(fd); err != nil || state != tcpListen {
+		return fail(unix.EINVAL), false
+	}
+	if nb {
+		return n.acceptNow(c, fd, flags, id), false
+	}
+	return later(func(ctx context.Context, c Call) reply {
+		defer unix.Close(fd)
+		return n.acceptWait(ctx, c, fd, flags, id)
+	}), true
+}
+
+// acceptWait is accept on a blocking listener.
+func (n *Node) acceptWait(ctx context.Context, c Call, fd, flags int, id uint64) reply {
+	for {
+		if err := waitReady(ctx, fd, unix.POLLIN, unix.SO_RCVTIMEO); err != nil {
+			return fail(err)
+		}
+		if !c.Pending() {
+			return fail(unix.EINTR) // nobody waits: leave the connection to the next accept
+		}
+		if conn, ok := n.returned.take(id); ok {
+			unix.SetNonblock(conn.fd, flags&unix.SOCK_NONBLOCK != 0)
+			return n.give(c, conn, flags, id)
+		}
+		// Another process may have been faster. Then this accept waits for the
+		// next connection, which is what the program's own accept would do.
+		if ev, err := pollNow(fd, unix.POLLIN); err == nil && ev == 0 {
+			continue
+		}
+		return n.acceptNow(c, fd, flags, id)
+	}
+}
+
+// acceptNow takes a connection off the listener.
+func (n *Node) acceptNow(c Call, fd, flags int, id uint64) reply {
+	conn, peer, err := rawAccept(fd, flags&unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	if err != nil {
+		return fail(err)
+	}
+	return n.give(c, accepted{conn, peer}, flags, id)
+}
+
+// An accepted connection on its way to the program.
+type accepted struct {
+	fd   int
+	peer Sockaddr // its kernel address, which also a connection has that was reset
+}
+
+// give hands an accepted connection to the program, with its peer's address.
+// If the call has ended meanwhile, the connection waits for the next accept.
+func (n *Node) give(c Call, conn accepted, flags int, id uint64) reply {
+	local, _, err := localName(conn.fd)
+	if err != nil {
+		unix.Close(conn.fd)
+		return fail(err)
+	}
+	s, ok := n.remote(local, conn.peer)
+	if !ok {
+		s = conn.peer
+	}
+	if err := writeSockaddr(c, s, c.Ptr(1), c.Ptr(2)); err != nil {
+		if !c.Pending() {
+			n.giveBack(id, conn)
+		} else {
+			unix.Close(conn.fd) // as Linux does
+		}
+		return fail(err)
+	}
+	return descriptor(conn.fd, flags&unix.SOCK_CLOEXEC != 0, func() { n.giveBack(id, conn) })
+}
+
+// rawAccept is accept4(2); package unix's allocates.
+func rawAccept(fd, flags int) (conn int, peer Sockaddr, err error) {
+	var buf [sizeofStorage]byte
+	size := uint32(len(buf))
+	r, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&buf)),
+		uintptr(unsafe.Pointer(&size)), uintptr(flags), 0, 0)
+	if errno != 0 {
+		return -1, Sockaddr{}, errno
+	}
+	peer, err = ParseSockaddr(buf[:min(int(size), len(buf))])
+	if err != nil {
+		unix.Close(int(r))
+		return -1, Sockaddr{}, err
+	}
+	return int(r), peer, nil
+}

@@ -1,0 +1,75 @@
+package syscalls
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// Answer answers one call. It does not wait: what has to, goes on after it has
+// returned.
+func (n *Node) Answer(c Call) {
+	n.waiting.arrived(c.TID())
+	var do func(*Node, Call) reply
+	if nr := c.Nr(); nr < uintptr(len(handlers)) {
+		do = handlers[nr]
+	}
+	if do == nil { // the filter and the table disagree
+		n.Logger.Error("no handler", "nr", c.Nr())
+		n.conclude(c, letThrough)
+		return
+	}
+	r := do(n, c)
+	if r.kind != replyWait {
+		n.conclude(c, r)
+		return
+	}
+	kept := c.Keep()
+	ctx, cancel := context.WithCancel(n.ctx)
+	remove := n.waiting.add(kept, cancel)
+	n.tasks.Go(func() {
+		defer cancel()
+		r := r.wait(ctx, kept)
+		remove() // before the thread can call again
+		n.conclude(kept, r)
+	})
+}
+
+// conclude gives a call its answer. Every call gets one, also after an error
+// of boxer's own: a thread without an answer hangs.
+func (n *Node) conclude(c Call, r reply) {
+	var err error
+	switch r.kind {
+	case replyValue:
+		err = c.Return(r.value)
+	case replyErrno:
+		err = c.Fail(r.errno)
+	case replyContinue:
+		err = c.Continue()
+	case replyFD:
+		err = n.install(c, r)
+	case replyWait:
+		panic("syscalls: a waiting call came to another wait")
+	}
+	if err != nil && c.Pending() {
+		n.Logger.Error("answer", "nr", c.Nr(), "err", err)
+		c.Fail(unix.EIO)
+	}
+}
+
+// install gives the program a descriptor. At the program's limit the
+// connection stays for the next accept, as on Linux.
+func (n *Node) install(c Call, r reply) error {
+	err := c.InstallFD(r.fd, r.cloexec)
+	if err == nil {
+		unix.Close(r.fd)
+		return nil
+	}
+	r.undo()
+	var errno unix.Errno
+	if errors.As(err, &errno) && c.Pending() {
+		return c.Fail(errno)
+	}
+	return nil
+}

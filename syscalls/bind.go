@@ -1,0 +1,210 @@
+package syscalls
+
+import (
+	"fmt"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// bind answers bind(2) for TCP: the program's address becomes the alias that
+// stands for it.
+func (n *Node) bind(c Call) reply {
+	fd, err := c.CopyFD(c.Int(0))
+	if err != nil {
+		return fail(err)
+	}
+	defer unix.Close(fd)
+	domain, typ, err := kind(fd)
+	if err != nil {
+		return fail(err)
+	}
+	if !isInet(domain) || typ != unix.SOCK_STREAM {
+		return letThrough
+	}
+	want, err := readSockaddr(c, c.Ptr(1), c.Int(2))
+	if err == unix.EFAULT {
+		return fail(err)
+	}
+	if err != nil || want.Six != (domain == unix.AF_INET6) {
+		return letThrough // the kernel says what is wrong
+	}
+	return n.bindTo(fd, domain, want)
+}
+
+func (n *Node) bindTo(fd, domain int, want Sockaddr) reply {
+	addr := want.Addr.Addr()
+	port := want.Addr.Port()
+	if want.Six && !addr.Is4In6() {
+		if !addr.IsUnspecified() && !addr.IsLoopback() {
+			return fail(unix.EADDRNOTAVAIL)
+		}
+		only, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
+		if err != nil {
+			return fail(err)
+		}
+		if only != 0 || addr.IsLoopback() {
+			return fail(n.bindMoved(fd, domain, want.Addr, netip.IPv6Loopback()))
+		}
+		addr = netip.IPv4Unspecified() // dual-stack: what comes in is IPv4
+	}
+	addr = addr.Unmap()
+	var alias netip.Addr
+	var rivals []netip.Addr // what Linux does not let share the port with it
+	switch {
+	case addr.IsUnspecified():
+		alias, rivals = n.Aliases.Wildcard, []netip.Addr{n.Addr, localhost4}
+	case addr == n.Addr:
+		alias, rivals = n.Aliases.Public, []netip.Addr{netip.IPv4Unspecified()}
+	case addr == localhost4:
+		alias, rivals = n.Aliases.Private, []netip.Addr{netip.IPv4Unspecified()}
+	case addr.IsLoopback():
+		return letThrough // 127.0.0.2 and the like are the host's
+	default:
+		return fail(unix.EADDRNOTAVAIL)
+	}
+	for _, r := range rivals {
+		if port != 0 && n.taken(fd, netip.AddrPortFrom(r, port)) {
+			return fail(unix.EADDRINUSE)
+		}
+	}
+	return fail(n.bindAlias(fd, domain, netip.AddrPortFrom(addr, port), alias))
+}
+
+// bindAlias binds to the alias's own port, or to another one if the host
+// refuses that.
+func (n *Node) bindAlias(fd, domain int, program netip.AddrPort, alias netip.Addr) error {
+	kernel := netip.AddrPortFrom(alias, program.Port())
+	if _, ok := n.ports.movedTo(program); ok {
+		return n.bindMoved(fd, domain, program, alias)
+	}
+	err := unix.Bind(fd, kernelSockaddr(domain, kernel))
+	switch {
+	case err == nil:
+		n.ports.forget(kernel)
+		return nil
+	case err == unix.EACCES && program.Port() != 0: // ip_unprivileged_port_start, ip(7)
+	case err == unix.EADDRINUSE && n.takenByHost(program.Port()):
+	default:
+		return err
+	}
+	return n.bindMoved(fd, domain, program, alias)
+}
+
+// bindMoved binds to an ephemeral port of the alias that serves as the
+// program's port. Sockets with SO_REUSEPORT share it.
+func (n *Node) bindMoved(fd, domain int, program netip.AddrPort, alias netip.Addr) error {
+	if kernel, ok := n.ports.movedTo(program); ok && program.Port() != 0 {
+		switch err := unix.Bind(fd, kernelSockaddr(domain, kernel)); err {
+		case nil, unix.EADDRINUSE, unix.EINVAL:
+			return err
+		}
+	}
+	if err := unix.Bind(fd, kernelSockaddr(domain, netip.AddrPortFrom(alias, 0))); err != nil {
+		return err
+	}
+	s, _, err := localName(fd)
+	if err != nil {
+		return fmt.Errorf("getsockname: %w", err)
+	}
+	kernel := netip.AddrPortFrom(s.Addr.Addr().Unmap(), s.Addr.Port())
+	if program.Port() == 0 {
+		program = netip.AddrPortFrom(program.Addr(), kernel.Port())
+	}
+	n.ports.move(program, kernel)
+	return nil
+}
+
+// taken reports whether a socket with fd's SO_REUSEADDR and SO_REUSEPORT could
+// not be bound to a program's address. The kernel judges by trying.
+func (n *Node) taken(fd int, program netip.AddrPort) bool {
+	kernel, ok := n.ports.movedTo(program)
+	if !ok {
+		kernel = netip.AddrPortFrom(n.alias(program.Addr()), program.Port())
+	}
+	return probe(fd, kernel) == unix.EADDRINUSE
+}
+
+// takenByHost reports whether a listener of the host has the port on every
+// address: then all of the node's aliases are taken, which its own sockets
+// never are, since they exclude each other.
+func (n *Node) takenByHost(port uint16) bool {
+	for _, a := range []netip.Addr{n.Aliases.Wildcard, n.Aliases.Public, n.Aliases.Private} {
+		if probe(-1, netip.AddrPortFrom(a, port)) != unix.EADDRINUSE {
+			return false
+		}
+	}
+	return true
+}
+
+// alias is where a program's own address is served.
+func (n *Node) alias(program netip.Addr) netip.Addr {
+	switch {
+	case program.IsUnspecified():
+		return n.Aliases.Wildcard
+	case program == localhost4:
+		return n.Aliases.Private
+	}
+	return n.Aliases.Public
+}
+
+// probe tries to bind a socket of its own to addr, with the reuse options of
+// like, or with none if like is negative.
+func probe(like int, addr netip.AddrPort) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if like >= 0 {
+		for _, opt := range []int{unix.SO_REUSEADDR, unix.SO_REUSEPORT} {
+			if v, err := unix.GetsockoptInt(like, unix.SOL_SOCKET, opt); err == nil && v != 0 {
+				unix.SetsockoptInt(fd, unix.SOL_SOCKET, opt, v)
+			}
+		}
+	}
+	return unix.Bind(fd, kernelSockaddr(unix.AF_INET, addr))
+}
+
+// listen answers listen(2): the kernel listens, and the node remembers where.
+func (n *Node) listen(c Call) reply {
+	fd, err := c.CopyFD(c.Int(0))
+	if err != nil {
+		return fail(err)
+	}
+	defer unix.Close(fd)
+	domain, typ, err := kind(fd)
+	if err != nil {
+		return fail(err)
+	}
+	if !isInet(domain) || typ != unix.SOCK_STREAM {
+		return letThrough
+	}
+	local, _, err := localName(fd)
+	if err != nil {
+		return fail(err)
+	}
+	if local.Addr.Port() == 0 { // listen(2) on an unbound socket picks a port
+		any := netip.IPv4Unspecified()
+		if domain == unix.AF_INET6 {
+			any = netip.IPv6Unspecified()
+		}
+		want := Sockaddr{Addr: netip.AddrPortFrom(any, 0), Six: domain == unix.AF_INET6}
+		if r := n.bindTo(fd, domain, want); r.kind != replyValue {
+			return r
+		}
+		if local, _, err = localName(fd); err != nil {
+			return fail(err)
+		}
+	}
+	if err := unix.Listen(fd, c.Int(1)); err != nil {
+		return fail(err)
+	}
+	program := n.local(local, Sockaddr{}).Addr
+	kernel := netip.AddrPortFrom(local.Addr.Addr().Unmap(), local.Addr.Port())
+	n.ports.listen(netip.AddrPortFrom(program.Addr().Unmap(), program.Port()), kernel)
+	if program.Addr() == netip.IPv6Unspecified() && kernel.Addr().Is4() { // dual-stack
+		n.ports.listen(netip.AddrPortFrom(netip.IPv4Unspecified(), program.Port()), kernel)
+	}
+	return reply{}
+}

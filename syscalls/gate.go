@@ -1,0 +1,154 @@
+package syscalls
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// A gate holds sockets in SYN_SENT for as long as wanted. Linux polls an
+// unconnected TCP socket as writable and hung up, and a connect to any
+// listener of the host completes at once; a program that waits in poll(2) for
+// its non-blocking connect would be told lies by both.
+//
+// The gate is a listener whose packet filter drops every SYN (SO_ATTACH_FILTER,
+// socket(7)), so a connect to it stays pending. open then connects from the
+// gate's own address to the waiting socket: a simultaneous open (RFC 9293
+// section 3.5), after which that socket is established, at its program's poll
+// and all, with open's socket as its peer.
+type gate struct {
+	fd   int
+	addr netip.AddrPort
+
+	// closed is a port that is taken and not listened on: the kernel refuses
+	// connections to it, with all that programs see of that.
+	closed   netip.AddrPort
+	closedFD int
+}
+
+func newGate(addr netip.Addr) (*gate, error) {
+	fd, err := reusableSocket()
+	if err != nil {
+		return nil, fmt.Errorf("gate: %w", err)
+	}
+	closed, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("gate: %w", err)
+	}
+	g := &gate{fd: fd, closedFD: closed}
+	if err := errors.Join(g.bind(addr), g.listen()); err != nil {
+		g.close()
+		return nil, fmt.Errorf("gate at %v: %w", addr, err)
+	}
+	return g, nil
+}
+
+func (g *gate) bind(addr netip.Addr) error {
+	for fd, at := range map[int]*netip.AddrPort{g.fd: &g.addr, g.closedFD: &g.closed} {
+		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: addr.As4()}); err != nil {
+			return fmt.Errorf("bind: %w", err)
+		}
+		s, _, err := localName(fd)
+		if err != nil {
+			return fmt.Errorf("getsockname: %w", err)
+		}
+		*at = s.Addr
+	}
+	return nil
+}
+
+func (g *gate) listen() error {
+	drop := [1]unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K}} // accepts 0 bytes of each packet
+	prog := unix.SockFprog{Len: 1, Filter: &drop[0]}
+	if err := unix.SetsockoptSockFprog(g.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog); err != nil {
+		return fmt.Errorf("SO_ATTACH_FILTER: %w", err)
+	}
+	if err := unix.Listen(g.fd, 1); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	return nil
+}
+
+func (g *gate) close() error { return errors.Join(unix.Close(g.fd), unix.Close(g.closedFD)) }
+
+// open establishes the socket at program, which is connecting to the gate, and
+// returns the other end. It fails with ECONNREFUSED if that socket is gone.
+func (g *gate) open(program netip.AddrPort) (*net.TCPConn, error) {
+	fd, err := reusableSocket()
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Bind(fd, kernelSockaddr(unix.AF_INET, g.addr)); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("bind to gate: %w", err)
+	}
+	// On loopback the handshake is done within connect(2), whatever it returns.
+	err = unix.Connect(fd, kernelSockaddr(unix.AF_INET, program))
+	if err == unix.EINPROGRESS {
+		p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+		for {
+			if _, err = unix.Poll(p[:], gateTimeout); err != unix.EINTR {
+				break
+			}
+		}
+		if err == nil {
+			err = pendingError(fd)
+		}
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("open from gate: %w", err)
+	}
+	return tcpConn(fd)
+}
+
+// gateTimeout bounds the wait for the simultaneous open in milliseconds. It
+// takes about 20 us.
+const gateTimeout = 1000
+
+// pendingError tells how a connect ended that poll(2) has waited for.
+func pendingError(fd int) error {
+	v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return err
+	}
+	if v != 0 {
+		return unix.Errno(v)
+	}
+	if state, err := tcpState(fd); err != nil || state == tcpSynSent {
+		return unix.ETIMEDOUT
+	}
+	return nil
+}
+
+// reusableSocket makes a TCP socket that may share its address with others of
+// its kind.
+func reusableSocket() (int, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("socket: %w", err)
+	}
+	for _, opt := range []int{unix.SO_REUSEADDR, unix.SO_REUSEPORT} {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, opt, 1); err != nil {
+			unix.Close(fd)
+			return -1, fmt.Errorf("SO_REUSEPORT: %w", err)
+		}
+	}
+	return fd, nil
+}
+
+// tcpConn hands a connected socket to the runtime's poller. It owns fd.
+func tcpConn(fd int) (*net.TCPConn, error) {
+	f := os.NewFile(uintptr(fd), "relay")
+	defer f.Close() // FileConn has a copy
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, err
+	}
+	return c.(*net.TCPConn), nil
+}

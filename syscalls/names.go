@@ -1,0 +1,116 @@
+package syscalls
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// getsockname answers getsockname(2) with the address that the program thinks
+// it has.
+func (n *Node) getsockname(c Call) reply {
+	fd, err := c.CopyFD(c.Int(0))
+	if err != nil {
+		return fail(err)
+	}
+	defer unix.Close(fd)
+	local, ok, err := localName(fd)
+	if err != nil {
+		return fail(err)
+	}
+	if !ok {
+		return letThrough
+	}
+	var peer Sockaddr
+	switch local.Addr.Addr().Unmap() {
+	case n.Aliases.Wildcard, netip.IPv6Loopback(): // only there it makes a difference
+		if p, ok, err := remoteName(fd); err == nil && ok {
+			peer = p
+		}
+	}
+	return fail(writeSockaddr(c, n.local(local, peer), c.Ptr(1), c.Ptr(2)))
+}
+
+// getpeername answers getpeername(2).
+func (n *Node) getpeername(c Call) reply {
+	fd, err := c.CopyFD(c.Int(0))
+	if err != nil {
+		return fail(err)
+	}
+	defer unix.Close(fd)
+	peer, ok, err := remoteName(fd)
+	if err != nil {
+		return fail(err)
+	}
+	if !ok {
+		return letThrough
+	}
+	local, _, err := localName(fd)
+	if err != nil {
+		return fail(err)
+	}
+	if peer, ok = n.remote(local, peer); !ok {
+		return fail(unix.ENOTCONN)
+	}
+	return fail(writeSockaddr(c, peer, c.Ptr(1), c.Ptr(2)))
+}
+
+// socketError answers getsockopt(SOL_SOCKET, SO_ERROR), which reads and clears
+// the error of a redirected connect.
+func (n *Node) socketError(c Call) reply {
+	if n.attempts.empty() {
+		return letThrough
+	}
+	fd, err := c.CopyFD(c.Int(0))
+	if err != nil {
+		return fail(err)
+	}
+	defer unix.Close(fd)
+	id, err := cookie(fd)
+	if err != nil {
+		return letThrough // not a socket: the kernel says so
+	}
+	errno, ok := n.attempts.takeError(id)
+	if !ok {
+		return letThrough
+	}
+	clearError(fd) // shutdown's ECONNRESET
+	return fail(writeInt(c, int32(errno), c.Ptr(3), c.Ptr(4)))
+}
+
+// writeInt stores the value of a socket option as getsockopt(2) does: at most
+// *size bytes at addr, and how many they were in *size.
+func writeInt(c Call, v int32, addr, size uintptr) error {
+	var room [4]byte
+	if err := c.ReadMemory(size, room[:]); err != nil {
+		return err
+	}
+	n := int(int32(binary.NativeEndian.Uint32(room[:])))
+	if n < 0 {
+		return unix.EINVAL
+	}
+	var b [4]byte
+	binary.NativeEndian.PutUint32(b[:], uint32(v))
+	n = min(n, len(b))
+	if err := c.WriteMemory(addr, b[:n]); err != nil {
+		return err
+	}
+	binary.NativeEndian.PutUint32(room[:], uint32(n))
+	return c.WriteMemory(size, room[:])
+}
+
+// uname answers uname(2) with the node's name.
+func (n *Node) uname(c Call) reply {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return fail(err)
+	}
+	clear(u.Nodename[:])
+	copy(u.Nodename[:len(u.Nodename)-1], n.Hostname)
+	b := make([]byte, 0, 6*len(u.Nodename))
+	for _, f := range [][]byte{u.Sysname[:], u.Nodename[:], u.Release[:], u.Version[:], u.Machine[:], u.Domainname[:]} {
+		b = append(b, f...)
+	}
+	return fail(c.WriteMemory(c.Ptr(0), b))
+}

@@ -1,0 +1,92 @@
+package syscalls
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// returned keeps connections that were accepted for a call which a signal had
+// ended: the next accept on that listener takes them first, by its cookie.
+type returned struct {
+	mu sync.Mutex
+	m  map[uint64][]accepted
+}
+
+// reofferAfter is how long a returned connection waits for an accept. A call
+// that a signal restarts comes back at once; a program that waits in poll(2)
+// for the listener does not, and has to be woken.
+const reofferAfter = 20 * time.Millisecond
+
+func (r *returned) put(listener uint64, conn accepted) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.m == nil {
+		r.m = make(map[uint64][]accepted)
+	}
+	r.m[listener] = append(r.m[listener], conn)
+}
+
+// take removes the oldest connection of a listener.
+func (r *returned) take(listener uint64) (accepted, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	q := r.m[listener]
+	if len(q) == 0 {
+		return accepted{}, false
+	}
+	if len(q) == 1 {
+		delete(r.m, listener)
+	} else {
+		r.m[listener] = q[1:]
+	}
+	return q[0], true
+}
+
+// giveBack keeps conn for the listener's next accept. If none comes, conn is
+// offered again as a connection of its own, so that the listener becomes
+// readable.
+func (n *Node) giveBack(listener uint64, conn accepted) {
+	n.returned.put(listener, conn)
+	n.tasks.Go(func() {
+		t := time.NewTimer(reofferAfter)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-n.ctx.Done():
+		}
+		if conn, ok := n.returned.take(listener); ok {
+			n.reoffer(conn)
+		}
+	})
+}
+
+// reoffer connects to the listener that conn came from and relays between the
+// two. Should the listener be gone, conn is closed: that resets it, as Linux
+// resets what a closed listener has not handed out.
+func (n *Node) reoffer(conn accepted) {
+	local, _, err := localName(conn.fd)
+	if err != nil {
+		unix.Close(conn.fd)
+		return
+	}
+	peer, _ := n.remote(local, conn.peer)
+	old, err := tcpConn(conn.fd)
+	if err != nil {
+		return
+	}
+	kernel := netip.AddrPortFrom(local.Addr.Addr().Unmap(), local.Addr.Port())
+	src := netip.AddrPortFrom(peer.Addr.Addr().Unmap(), peer.Addr.Port())
+	fresh, remove, err := n.dialListener(n.ctx, kernel, src)
+	if err != nil {
+		old.SetLinger(0)
+		old.Close()
+		return
+	}
+	n.relays.Add(1)
+	defer n.relays.Add(-1)
+	defer remove()
+	relay(n.ctx, fresh, tcpStream{old})
+}

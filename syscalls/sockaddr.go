@@ -1,0 +1,103 @@
+package syscalls
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// Sizes of struct sockaddr_in, sockaddr_in6 and sockaddr_storage in bytes, and
+// of the part of sockaddr_in6 that Linux insists on (SIN6_LEN_RFC2133).
+const (
+	sizeofInet4   = 16
+	sizeofInet6   = 28
+	minInet6      = 24
+	sizeofStorage = 128
+)
+
+// A Sockaddr is an address as programs write it: struct sockaddr_in (ip(7)) or
+// sockaddr_in6 (ipv6(7)).
+type Sockaddr struct {
+	Addr  netip.AddrPort // Is4In6 if an AF_INET6 address is v4-mapped
+	Six   bool           // AF_INET6
+	Flow  uint32         // sin6_flowinfo as it lies in memory
+	Scope uint32         // sin6_scope_id: an interface index
+}
+
+// ParseSockaddr decodes an address of family AF_INET or AF_INET6. It fails with
+// EINVAL if b is too short for its family, and with EAFNOSUPPORT for others.
+func ParseSockaddr(b []byte) (Sockaddr, error) {
+	if len(b) < 2 {
+		return Sockaddr{}, unix.EINVAL
+	}
+	switch binary.NativeEndian.Uint16(b) {
+	case unix.AF_INET:
+		if len(b) < sizeofInet4 {
+			return Sockaddr{}, unix.EINVAL
+		}
+		addr := netip.AddrFrom4([4]byte(b[4:8]))
+		return Sockaddr{Addr: netip.AddrPortFrom(addr, binary.BigEndian.Uint16(b[2:]))}, nil
+	case unix.AF_INET6:
+		if len(b) < minInet6 {
+			return Sockaddr{}, unix.EINVAL
+		}
+		s := Sockaddr{Six: true, Flow: binary.NativeEndian.Uint32(b[4:])}
+		s.Addr = netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[8:24])), binary.BigEndian.Uint16(b[2:]))
+		if len(b) >= sizeofInet6 {
+			s.Scope = binary.NativeEndian.Uint32(b[24:])
+		}
+		return s, nil
+	}
+	return Sockaddr{}, unix.EAFNOSUPPORT
+}
+
+// AppendSockaddr appends s as ParseSockaddr reads it. A v4 address of a Six
+// one becomes v4-mapped.
+func AppendSockaddr(b []byte, s Sockaddr) []byte {
+	if !s.Six {
+		a := s.Addr.Addr().Unmap().As4()
+		b = binary.NativeEndian.AppendUint16(b, unix.AF_INET)
+		b = binary.BigEndian.AppendUint16(b, s.Addr.Port())
+		b = append(b, a[:]...)
+		return append(b, make([]byte, sizeofInet4-8)...)
+	}
+	a := s.Addr.Addr().As16()
+	b = binary.NativeEndian.AppendUint16(b, unix.AF_INET6)
+	b = binary.BigEndian.AppendUint16(b, s.Addr.Port())
+	b = binary.NativeEndian.AppendUint32(b, s.Flow)
+	b = append(b, a[:]...)
+	return binary.NativeEndian.AppendUint32(b, s.Scope)
+}
+
+// readSockaddr reads the address argument of bind(2), connect(2) and sendto(2).
+func readSockaddr(c Call, addr uintptr, size int) (Sockaddr, error) {
+	if size < 0 || size > sizeofStorage {
+		return Sockaddr{}, unix.EINVAL
+	}
+	var buf [sizeofStorage]byte
+	if err := c.ReadMemory(addr, buf[:size]); err != nil {
+		return Sockaddr{}, err
+	}
+	return ParseSockaddr(buf[:size])
+}
+
+// writeSockaddr stores s where getsockname(2), accept(2) and recvfrom(2) want
+// it: at most *size bytes at addr, and its full length in *size.
+func writeSockaddr(c Call, s Sockaddr, addr, size uintptr) error {
+	var room [4]byte
+	if err := c.ReadMemory(size, room[:]); err != nil {
+		return err
+	}
+	n := int(int32(binary.NativeEndian.Uint32(room[:])))
+	if n < 0 {
+		return unix.EINVAL
+	}
+	var buf [sizeofInet6]byte
+	b := AppendSockaddr(buf[:0], s)
+	if err := c.WriteMemory(addr, b[:min(n, len(b))]); err != nil {
+		return err
+	}
+	binary.NativeEndian.PutUint32(room[:], uint32(len(b)))
+	return c.WriteMemory(size, room[:])
+}

@@ -1,0 +1,116 @@
+package syscalls
+
+import (
+	"net/netip"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// TCP states of include/net/tcp_states.h that decide what a call means.
+const (
+	tcpEstablished = 1
+	tcpSynSent     = 2
+	tcpClose       = 7
+	tcpListen      = 10
+)
+
+// localName and remoteName return a socket's own and its peer's address as the
+// kernel knows them. ok is false for families other than AF_INET and AF_INET6.
+func localName(fd int) (s Sockaddr, ok bool, err error)  { return rawName(unix.SYS_GETSOCKNAME, fd) }
+func remoteName(fd int) (s Sockaddr, ok bool, err error) { return rawName(unix.SYS_GETPEERNAME, fd) }
+
+// rawName avoids unix.Getsockname, which allocates: this is the hottest path.
+func rawName(nr uintptr, fd int) (s Sockaddr, ok bool, err error) {
+	var buf [sizeofStorage]byte
+	size := uint32(len(buf))
+	_, _, errno := unix.RawSyscall(nr, uintptr(fd), uintptr(unsafe.Pointer(&buf)), uintptr(unsafe.Pointer(&size)))
+	if errno != 0 {
+		return Sockaddr{}, false, errno
+	}
+	s, err = ParseSockaddr(buf[:min(int(size), len(buf))])
+	if err != nil {
+		return Sockaddr{}, false, nil // AF_UNIX, AF_NETLINK and the like
+	}
+	return s, true, nil
+}
+
+// kind tells what a socket is: its domain, and its type without flags. ENOTSOCK
+// if it is none.
+func kind(fd int) (domain, typ int, err error) {
+	if domain, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil {
+		return 0, 0, err
+	}
+	typ, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	return domain, typ, err
+}
+
+func isInet(domain int) bool { return domain == unix.AF_INET || domain == unix.AF_INET6 }
+
+// tcpState returns the socket's state, as in tcp_states.h.
+func tcpState(fd int) (int, error) {
+	var b [1]byte // tcpi_state is the first byte of struct tcp_info (tcp(7))
+	size := uint32(len(b))
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
+		uintptr(unsafe.Pointer(&b)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(b[0]), nil
+}
+
+func nonblocking(fd int) (bool, error) {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	return flags&unix.O_NONBLOCK != 0, err
+}
+
+// cookie identifies a socket for life, whatever descriptors point to it
+// (SO_COOKIE, socket(7)).
+func cookie(fd int) (uint64, error) {
+	return unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+}
+
+// kernelSockaddr is addr, which is IPv4 or ::1, as a socket of the given domain
+// takes it: v4-mapped on AF_INET6.
+func kernelSockaddr(domain int, addr netip.AddrPort) unix.Sockaddr {
+	if domain == unix.AF_INET6 {
+		return &unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16()}
+	}
+	return &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().Unmap().As4()}
+}
+
+// connectNow starts a connect without waiting for its end, on blocking sockets
+// too. O_NONBLOCK belongs to the open file description, which the program
+// shares: it is set for the few microseconds of this call, in which the socket
+// is not connected and there is nothing else to do with it.
+func connectNow(fd int, sa unix.Sockaddr) error {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil {
+		return err
+	}
+	if flags&unix.O_NONBLOCK == 0 {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags|unix.O_NONBLOCK); err != nil {
+			return err
+		}
+		defer unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags)
+	}
+	return unix.Connect(fd, sa)
+}
+
+// pollNow reports which of events hold, without waiting.
+func pollNow(fd int, events int16) (int16, error) {
+	p := [1]unix.PollFd{{Fd: int32(fd), Events: events}}
+	_, err := unix.Poll(p[:], 0)
+	runtime.KeepAlive(&p)
+	return p[0].Revents, err
+}
+
+// timeout reads SO_RCVTIMEO or SO_SNDTIMEO; 0 is none.
+func timeout(fd, opt int) (unix.Timeval, error) {
+	tv, err := unix.GetsockoptTimeval(fd, unix.SOL_SOCKET, opt)
+	if err != nil {
+		return unix.Timeval{}, err
+	}
+	return *tv, nil
+}

@@ -1,0 +1,133 @@
+package syscalls
+
+import (
+	"net/netip"
+	"sync"
+)
+
+var localhost4 = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
+// peers knows the virtual peer of each relayed connection, by the kernel
+// address of one of its ends. The relay adds and removes the entry.
+type peers struct {
+	mu sync.RWMutex
+	// dialled has the connections that the node's programs opened, by the
+	// program's end: all of them have the gate at the other.
+	dialled map[netip.AddrPort]netip.AddrPort
+	// accepted has those that came in, by the supervisor's end.
+	accepted map[netip.AddrPort]netip.AddrPort
+}
+
+func (p *peers) addDialled(program, peer netip.AddrPort) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dialled == nil {
+		p.dialled = make(map[netip.AddrPort]netip.AddrPort)
+	}
+	p.dialled[program] = peer
+}
+
+func (p *peers) removeDialled(program netip.AddrPort) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.dialled, program)
+}
+
+func (p *peers) addAccepted(relay, peer netip.AddrPort) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.accepted == nil {
+		p.accepted = make(map[netip.AddrPort]netip.AddrPort)
+	}
+	p.accepted[relay] = peer
+}
+
+func (p *peers) removeAccepted(relay netip.AddrPort) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.accepted, relay)
+}
+
+// local returns what getsockname(2) tells for a socket with the kernel address
+// local. peer is its connected peer's, or the zero value if it has none.
+func (n *Node) local(local, peer Sockaddr) Sockaddr {
+	a := local.Addr.Addr().Unmap()
+	port := local.Addr.Port()
+	if wish, ok := n.ports.wish(netip.AddrPortFrom(a, port)); ok {
+		if !a.Is4() { // ::1 stands for [::1] and for [::]
+			if peer.Addr.IsValid() {
+				wish = netip.AddrPortFrom(a, wish.Port())
+			}
+			local.Addr = wish
+			return local
+		}
+		port = wish.Port()
+	}
+	connected := peer.Addr.IsValid()
+	through := a // which alias the connection came through
+	if connected && a == n.Aliases.Wildcard {
+		through = peer.Addr.Addr().Unmap()
+	}
+	switch {
+	case through == n.Aliases.Private:
+		a = localhost4
+	case through == n.Aliases.Private6:
+		a = netip.IPv6Loopback()
+	case a == n.Aliases.Public, connected && a == n.Aliases.Wildcard:
+		a = n.Addr
+	case a == n.Aliases.Wildcard && local.Six:
+		local.Addr = netip.AddrPortFrom(netip.IPv6Unspecified(), port)
+		return local
+	case a == n.Aliases.Wildcard:
+		a = netip.IPv4Unspecified()
+	default:
+		return local
+	}
+	local.Addr = netip.AddrPortFrom(a, port)
+	return local
+}
+
+// remote returns what getpeername(2) tells for a socket with these kernel
+// addresses. ok is false when its relay has ended: the socket is not connected
+// any more, even if the kernel has not noticed yet.
+func (n *Node) remote(local, peer Sockaddr) (s Sockaddr, ok bool) {
+	addr := netip.AddrPortFrom(peer.Addr.Addr().Unmap(), peer.Addr.Port())
+	switch addr.Addr() {
+	case n.Aliases.Relay:
+		if server, ok := n.dns.server(addr); ok {
+			peer.Addr = server
+			break
+		}
+		n.peers.mu.RLock()
+		defer n.peers.mu.RUnlock()
+		if addr == n.gate.addr {
+			addr = netip.AddrPortFrom(local.Addr.Addr().Unmap(), local.Addr.Port())
+			peer.Addr, ok = n.peers.dialled[addr]
+		} else {
+			peer.Addr, ok = n.peers.accepted[addr]
+		}
+		return peer, ok
+	case n.Aliases.Public, n.Aliases.Wildcard, n.Aliases.Private, n.Aliases.Private6:
+		port := addr.Port()
+		if wish, ok := n.ports.wish(addr); ok {
+			port = wish.Port()
+		}
+		through := addr.Addr()
+		if through == n.Aliases.Wildcard { // a wildcard listener, reached through our alias
+			through = local.Addr.Addr().Unmap()
+		}
+		a := n.Addr
+		switch through {
+		case n.Aliases.Private:
+			a = localhost4
+		case n.Aliases.Private6:
+			a = netip.IPv6Loopback()
+		}
+		peer.Addr = netip.AddrPortFrom(a, port)
+	default:
+		if wish, ok := n.ports.wish(addr); ok && !addr.Addr().Is4() {
+			peer.Addr = netip.AddrPortFrom(netip.IPv6Loopback(), wish.Port())
+		}
+	}
+	return peer, true
+}
