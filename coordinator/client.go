@@ -1,0 +1,264 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/boxer-sandbox/boxer/transport"
+)
+
+// A ClientConfig says who joins which network.
+type ClientConfig struct {
+	URL  JoinURL
+	Name string // see CheckName; empty means node-ID
+
+	// Socket is the node's own: the coordinator sees the address of the very
+	// socket that peers are to reach. It belongs to the caller.
+	Socket   *transport.Socket
+	Identity *transport.Identity
+
+	// HostID is the same for nodes that share machine and network namespace, and
+	// says nothing else: at most 128 printable ASCII characters.
+	HostID string
+
+	// Timeout bounds Join; zero means DefaultTimeout.
+	Timeout time.Duration
+
+	Logger *slog.Logger // nil: none
+
+	// OnSignal gets the signals to this node, in the order of each sender.
+	// OnMember gets the other nodes as they come and go, beginning with those
+	// that are there. Both are called one after the other on one goroutine, so a
+	// node is up before its signals come; they may call every method of the
+	// Client but Close. If both are nil, they can be given later by Deliver.
+	OnSignal func(from uint32, msg []byte)
+	OnMember func(m Member, up bool)
+}
+
+// A Client is one node's membership. It stays joined: when the coordinator is
+// gone or was started anew, the client goes on with the members that it knows,
+// and joins again with its id, name and address. Its methods may be called from
+// any goroutine.
+type Client struct {
+	cfg    ClientConfig
+	dialer dialer
+	log    *slog.Logger
+	self   Member
+	prefix netip.Prefix
+	dir    *directory
+	queue  *delivery
+
+	ctx    context.Context // ends with Close or a final error
+	cancel context.CancelCauseFunc
+	all    sync.WaitGroup // the goroutines
+	done   chan struct{}  // closed when ctx has ended and run has returned
+
+	mu        sync.Mutex
+	line      *line         // nil while there is no connection
+	lined     chan struct{} // closed when line is set; replaced when it is taken away
+	ticket    string
+	server    netip.AddrPort
+	reflexive netip.AddrPort
+	paths     []PathReport // as last reported
+	reported  bool
+}
+
+// Join joins the network of the URL. It waits for at most cfg.Timeout, and fails
+// with an error that wraps ErrUnreachable, ErrPin, ErrToken, ErrExpired, ErrName,
+// ErrFull, ErrProtocol or what ended ctx. Only the joining is bound to ctx.
+func Join(ctx context.Context, cfg ClientConfig) (*Client, error) {
+	c, err := join(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("join %s: %w", cfg.URL.Host, err)
+	}
+	return c, nil
+}
+
+func join(ctx context.Context, cfg ClientConfig) (*Client, error) {
+	if cfg.Name != "" {
+		name, err := CheckName(cfg.Name)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Name = name
+	}
+	if !isHostID(cfg.HostID) {
+		return nil, fmt.Errorf("host id: want at most %d printable ASCII characters", maxHost)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	d := dialer{cfg.URL, cfg.Socket, cfg.Identity}
+	l, err := d.await(ctx, &hello{Version: protocolVersion, Token: cfg.URL.Token, Name: cfg.Name, Host: cfg.HostID}, cfg.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		cfg: cfg, dialer: d, log: cfg.Logger,
+		self: l.welcome.Self, prefix: l.welcome.Prefix,
+		dir: newDirectory(), done: make(chan struct{}), lined: make(chan struct{}),
+	}
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	c.queue = newDelivery(c.self.ID, c.dir)
+	if cfg.OnSignal != nil || cfg.OnMember != nil {
+		c.Deliver(cfg.OnSignal, cfg.OnMember)
+	}
+	// Set up before Join returns, so that the members are known then.
+	line := c.connect(l)
+	c.all.Go(func() { c.run(line) })
+	return c, nil
+}
+
+// run keeps the client joined until ctx ends.
+func (c *Client) run(line *line) {
+	defer close(c.done)
+	for {
+		err := c.serve(line)
+		c.disconnect()
+		if c.ctx.Err() != nil {
+			return
+		}
+		if errors.Is(err, ErrReplaced) || errors.Is(err, ErrEvicted) {
+			c.log.Error("off the network", "cause", err)
+			c.cancel(err)
+			return
+		}
+		c.log.Warn("coordinator lost, joining again", "coordinator", c.cfg.URL, "cause", err)
+		l, err := c.rejoin()
+		if err != nil {
+			c.cancel(err) // keeps the first cause
+			return
+		}
+		line = c.connect(l)
+		c.log.Info("joined again", "coordinator", c.cfg.URL)
+	}
+}
+
+// rejoin makes attempts until the node is back, for ever: it fails only when ctx
+// has ended or when the node cannot come back as who it was.
+func (c *Client) rejoin() (*link, error) {
+	c.mu.Lock()
+	h := &hello{Version: protocolVersion, Ticket: c.ticket, Host: c.cfg.HostID}
+	c.mu.Unlock()
+	tries := 0
+	l, err := c.dialer.dialUntil(c.ctx, h, func(err error) bool {
+		if tries++; tries == 1 || tries%32 == 0 { // about once a minute
+			c.log.Debug("joining again", "coordinator", c.cfg.URL, "tries", tries, "cause", err)
+		}
+		return errors.Is(err, ErrEvicted)
+	})
+	if err != nil {
+		if c.ctx.Err() == nil {
+			c.log.Error("off the network", "cause", err)
+		}
+		return nil, err
+	}
+	if !l.welcome.Self.same(c.self) {
+		l.close()
+		return nil, fmt.Errorf("%w: the coordinator took the node for another", ErrEvicted)
+	}
+	return l, nil
+}
+
+// Self returns the node itself, as the coordinator admitted it.
+func (c *Client) Self() Member { return c.self }
+
+// Prefix returns the network's prefix.
+func (c *Client) Prefix() netip.Prefix { return c.prefix }
+
+// Server returns the coordinator's UDP address, for STUN and relay too.
+func (c *Client) Server() netip.AddrPort {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.server
+}
+
+// Reflexive returns the node's own UDP address as the coordinator saw it last.
+func (c *Client) Reflexive() netip.AddrPort {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reflexive
+}
+
+// Members returns the nodes on the network, this one included, in the order of
+// their ids. While the coordinator is away these are the ones known last.
+func (c *Client) Members() []Member { return c.dir.list() }
+
+// LookupName returns the nodes that a name means, in either case: all that share
+// it, each call beginning with the next one, or the one whose ordinal name it is.
+// It returns nil for a name that nobody has.
+func (c *Client) LookupName(name string) []Member { return c.dir.lookup(name) }
+
+// ByID returns the node with that id.
+func (c *Client) ByID(id uint32) (Member, bool) { return c.dir.id(id) }
+
+// ByKey returns the node with that identity.
+func (c *Client) ByKey(key transport.Key) (Member, bool) { return c.dir.key(key) }
+
+// ByAddr returns the node with that virtual address, also if it is IPv4-mapped.
+func (c *Client) ByAddr(addr netip.Addr) (Member, bool) { return c.dir.addr(addr) }
+
+// Wait waits until there are at least n nodes with that name, this one included.
+// It fails when ctx ends, and says then how many there are, or when the client does.
+func (c *Client) Wait(ctx context.Context, name string, n int) error {
+	name = strings.ToLower(name)
+	for {
+		have, changed := c.dir.count(name)
+		if have >= n {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %d of %d nodes are there: %w", name, have, n, context.Cause(ctx))
+		case <-c.done:
+			return fmt.Errorf("wait for %s: %w", name, c.Err())
+		}
+	}
+}
+
+// Deliver gives the client its handlers, where the configuration has none: for
+// callers whose handlers need the Client itself. What came before is not lost:
+// onMember gets every other node that is there, and up to signalsHeld signals
+// have been kept. It may be called once.
+func (c *Client) Deliver(onSignal func(from uint32, msg []byte), onMember func(m Member, up bool)) {
+	c.queue.open()
+	c.all.Go(func() { c.queue.run(c.ctx, onSignal, onMember) })
+}
+
+// Done returns a channel that is closed when the client has left the network for
+// good: by Close, or for the reason that Err gives.
+func (c *Client) Done() <-chan struct{} { return c.done }
+
+// Err returns why the client has left the network: ErrClosed, or an error that
+// wraps ErrEvicted or ErrReplaced. It returns nil before Done is closed.
+func (c *Client) Err() error {
+	select {
+	case <-c.done:
+		return context.Cause(c.ctx)
+	default:
+		return nil
+	}
+}
+
+// Close leaves the network: the others are told at once. When it returns, no
+// goroutine of the client is left and no handler runs. Later calls do nothing.
+func (c *Client) Close() error {
+	c.cancel(ErrClosed)
+	c.all.Wait()
+	return nil
+}
+
+// leaseOf returns the lease that the coordinator grants, within reason.
+func leaseOf(w *welcome) time.Duration {
+	if w.Lease <= 0 || w.Lease > time.Hour {
+		return DefaultLease
+	}
+	return w.Lease
+}

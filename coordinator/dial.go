@@ -1,0 +1,269 @@
+package coordinator
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/boxer-sandbox/boxer/transport"
+)
+
+const (
+	// DefaultTimeout bounds how long Join and Observe wait for a coordinator.
+	DefaultTimeout = 10 * time.Second
+
+	// Attempts begin at least backoffMin, doubling up to backoffMax, apart.
+	backoffMin = 50 * time.Millisecond
+	backoffMax = 2 * time.Second
+
+	// An attempt is given up when there is no answer after attemptMin, doubling
+	// up to attemptMax. quic-go sends the first packet again after 0.3, 0.9 and
+	// 2.1 s, so a coordinator that starts meanwhile is found within 2 s.
+	attemptMin = time.Second
+	attemptMax = 4 * time.Second
+
+	// listTimeout bounds the member list that follows the welcome.
+	listTimeout = 30 * time.Second
+)
+
+// A dialer opens connections to the coordinator of a join URL.
+type dialer struct {
+	url      JoinURL
+	socket   *transport.Socket
+	identity *transport.Identity
+}
+
+// A link is one connection to the coordinator, from its welcome on.
+type link struct {
+	conn    *quic.Conn
+	stream  *quic.Stream
+	in      *bufio.Reader
+	server  netip.AddrPort
+	welcome *welcome
+	view    view // the members that it began with
+}
+
+// close ends the connection as who leaves.
+func (l *link) close() { _ = l.conn.CloseWithError(codeDone, "") }
+
+// dialUntil makes attempts until one succeeds or fails for a reason that time
+// does not mend, or until ctx ends; failed gets the error of each attempt and
+// tells whether to stop.
+func (d *dialer) dialUntil(ctx context.Context, h *hello, failed func(error) bool) (*link, error) {
+	pause := backoffMin
+	for try := 0; ; try++ {
+		began := time.Now()
+		l, err := d.dial(ctx, h, try)
+		if err == nil {
+			return l, nil
+		}
+		if ctx.Err() != nil || failed(err) {
+			return nil, err
+		}
+		// Half of the pause is by chance, so that the nodes of a network do not
+		// all come at the same moment.
+		wait := time.NewTimer(pause/2 + rand.N(pause/2) - time.Since(began))
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return nil, err
+		}
+		pause = min(2*pause, backoffMax)
+	}
+}
+
+// dial makes one attempt: resolve, handshake, hello, welcome, member list.
+func (d *dialer) dial(ctx context.Context, h *hello, try int) (*link, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	wait := min(attemptMin<<min(try, 8), attemptMax)
+	timer := time.AfterFunc(wait, func() { cancel(fmt.Errorf("no answer in %v", wait)) })
+	defer timer.Stop()
+
+	addrs, err := resolve(ctx, d.url.Host)
+	if err != nil {
+		return nil, err
+	}
+	l := &link{server: addrs[try%len(addrs)]}
+	var pinned error // set on quic-go's goroutine before Dial returns an error
+	l.conn, err = d.socket.QUIC().Dial(ctx, net.UDPAddrFromAddrPort(l.server), d.tls(&pinned), &quic.Config{
+		HandshakeIdleTimeout:  attemptMax,
+		MaxIncomingStreams:    -1,
+		MaxIncomingUniStreams: -1,
+	})
+	if err != nil {
+		if errors.Is(err, ErrPin) {
+			return nil, pinned
+		}
+		return nil, dialError(ctx, err)
+	}
+	// The rest ends with ctx, too.
+	stop := context.AfterFunc(ctx, l.close)
+	defer stop()
+	if err := l.join(h, func() { timer.Reset(listTimeout) }); err != nil {
+		l.close()
+		return nil, dialError(ctx, err)
+	}
+	if !stop() { // ctx ended just now, and the connection with it
+		l.close()
+		return nil, context.Cause(ctx)
+	}
+	return l, nil
+}
+
+// tls proves the node's key and checks the coordinator's against the pin. A
+// coordinator that does not have it never sees the token.
+func (d *dialer) tls(pinned *error) *tls.Config {
+	return &tls.Config{
+		Certificates:       []tls.Certificate{d.identity.Certificate()},
+		MinVersion:         tls.VersionTLS13,
+		NextProtos:         []string{protocolName},
+		ServerName:         "boxer-coordinator",
+		InsecureSkipVerify: true, // VerifyConnection checks the key itself, there is no authority to ask
+		VerifyConnection: func(state tls.ConnectionState) error {
+			key, err := transport.PeerKey(state)
+			if err != nil {
+				err = fmt.Errorf("%w: the far side shows no Ed25519 key", ErrPin)
+			} else if got := PinOf(key); got != d.url.Pin {
+				err = fmt.Errorf("%w: the coordinator there has %v, the join URL wants %v; take the join URL of the coordinator that runs there now", ErrPin, got, d.url.Pin)
+			}
+			*pinned = err
+			return err
+		},
+	}
+}
+
+// join says hello and reads what a connection begins with.
+func (l *link) join(h *hello, welcomed func()) (err error) {
+	if l.stream, err = l.conn.OpenStream(); err != nil {
+		return err
+	}
+	if _, err := l.stream.Write(frame(&message{Hello: h})); err != nil {
+		return err
+	}
+	l.in = bufio.NewReader(l.stream)
+	m, err := readMessage(l.in, maxFrame)
+	if err != nil {
+		return err
+	}
+	if m.Welcome == nil {
+		return fmt.Errorf("%w: the answer to hello is not a welcome", ErrProtocol)
+	}
+	welcomed()
+	l.welcome = m.Welcome
+	for {
+		m, err := readMessage(l.in, maxFrame)
+		if err != nil {
+			return err
+		}
+		if m.Page == nil {
+			return fmt.Errorf("%w: a page of members is missing", ErrProtocol)
+		}
+		if l.view.add(m.Page) {
+			return nil
+		}
+	}
+}
+
+// add takes over a page, and tells whether it was the last.
+func (v *view) add(p *page) bool {
+	v.members = append(v.members, p.Members...)
+	if p.Last {
+		v.seq, v.settling = p.Seq, p.Settling
+	}
+	return p.Last
+}
+
+// noApplicationProtocol is how a QUIC server that is no coordinator answers: the
+// TLS alert (RFC 7301 section 3.2) as a transport error (RFC 9001 section 4.8).
+const noApplicationProtocol = quic.TransportErrorCode(0x100 + 120)
+
+// dialError says what an attempt failed from: what the coordinator said, why
+// ctx ended, or what QUIC says.
+func dialError(ctx context.Context, err error) error {
+	if r := refusalOf(err); r != nil {
+		return r
+	}
+	if t, ok := errors.AsType[*quic.TransportError](err); ok && t.ErrorCode == noApplicationProtocol {
+		return fmt.Errorf("%w: what answers there is not a boxer coordinator of this version", ErrProtocol)
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// mends tells whether an attempt that failed with err may succeed later.
+func mends(err error) bool {
+	for _, final := range []error{ErrPin, ErrToken, ErrExpired, ErrName, ErrFull, ErrProtocol, ErrEvicted, ErrReplaced} {
+		if errors.Is(err, final) {
+			return false
+		}
+	}
+	return true
+}
+
+// resolve returns the IPv4 addresses of HOST:PORT: transport.Socket has no others.
+func resolve(ctx context.Context, hostport string) ([]netip.AddrPort, error) {
+	host, portText, err := net.SplitHostPort(hostport)
+	if err != nil {
+		return nil, fmt.Errorf("%w: address: %w", ErrJoinURL, err)
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil {
+		return nil, fmt.Errorf("%w: port: %w", ErrJoinURL, err)
+	}
+	ips := []netip.Addr{}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		ips = append(ips, ip)
+	} else if ips, err = net.DefaultResolver.LookupNetIP(ctx, "ip4", host); err != nil {
+		return nil, err
+	}
+	addrs := make([]netip.AddrPort, 0, len(ips))
+	for _, ip := range ips {
+		if ip = ip.Unmap(); ip.Is4() {
+			addrs = append(addrs, netip.AddrPortFrom(ip, uint16(port)))
+		}
+	}
+	if len(addrs) == 0 {
+		return nil, fmt.Errorf("%s has no IPv4 address", host)
+	}
+	slices.SortFunc(addrs, netip.AddrPort.Compare)
+	return addrs, nil
+}
+
+// await makes attempts for at most timeout, and words the error for who started
+// the program.
+func (d *dialer) await(ctx context.Context, h *hello, timeout time.Duration) (*link, error) {
+	began := time.Now()
+	if timeout == 0 {
+		timeout = DefaultTimeout
+	}
+	soon, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var last error // what the last attempt but the one that ctx ended failed from
+	l, err := d.dialUntil(soon, h, func(err error) bool { last = err; return !mends(err) })
+	switch {
+	case err == nil:
+		return l, nil
+	case !mends(err):
+		return nil, err
+	case errors.Is(ctx.Err(), context.Canceled):
+		return nil, context.Cause(ctx)
+	case last == nil:
+		last = err
+	}
+	return nil, fmt.Errorf("%w: nobody answered in %v; is it running there, and does UDP get through? (%w)",
+		ErrUnreachable, time.Since(began).Round(100*time.Millisecond), last)
+}

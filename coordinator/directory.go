@@ -1,0 +1,212 @@
+package coordinator
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/boxer-sandbox/boxer/transport"
+)
+
+// A directory is a client's copy of the member list.
+type directory struct {
+	mu      sync.Mutex
+	byID    map[uint32]Member
+	byKey   map[transport.Key]uint32
+	byAddr  map[netip.Addr]uint32
+	byName  map[string][]uint32 // ids in ascending order
+	turns   map[string]uint     // how often lookup has rotated the name; only names in byName
+	stale   map[uint32]bool     // known from before, and not yet back with a coordinator that started anew
+	changed chan struct{}       // closed and replaced at every change
+}
+
+// A change is a member that came or went.
+type change struct {
+	member Member
+	up     bool
+}
+
+func newDirectory() *directory {
+	return &directory{
+		byID: make(map[uint32]Member), byKey: make(map[transport.Key]uint32), byAddr: make(map[netip.Addr]uint32),
+		byName: make(map[string][]uint32), turns: make(map[string]uint), stale: make(map[uint32]bool),
+		changed: make(chan struct{}),
+	}
+}
+
+// replace makes list the member list. While the coordinator is settling, who is
+// missing in it stays in the directory until settle or an event says otherwise.
+func (d *directory) replace(list []Member, settling bool) []change {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var changes []change
+	here := make(map[uint32]bool, len(list))
+	for _, m := range list {
+		here[m.ID] = true
+	}
+	for _, id := range slices.Sorted(maps.Keys(d.byID)) {
+		switch {
+		case here[id]:
+		case settling:
+			d.stale[id] = true
+		default:
+			changes = d.removeLocked(changes, id)
+		}
+	}
+	for _, m := range list {
+		changes = d.addLocked(changes, m)
+	}
+	d.announceLocked(changes)
+	return changes
+}
+
+// settle removes who has not come back.
+func (d *directory) settle() []change {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var changes []change
+	for _, id := range slices.Sorted(maps.Keys(d.stale)) {
+		changes = d.removeLocked(changes, id)
+	}
+	d.announceLocked(changes)
+	return changes
+}
+
+// apply takes over one event.
+func (d *directory) apply(e *event) []change {
+	if e.Settled {
+		return d.settle()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var changes []change
+	if e.Up != nil {
+		changes = d.addLocked(nil, *e.Up)
+	} else {
+		changes = d.removeLocked(nil, e.Down)
+	}
+	d.announceLocked(changes)
+	return changes
+}
+
+func (d *directory) addLocked(changes []change, m Member) []change {
+	delete(d.stale, m.ID)
+	if old, ok := d.byID[m.ID]; ok {
+		if old.same(m) {
+			return changes
+		}
+		changes = d.removeLocked(changes, m.ID)
+	}
+	// A stale member may still have the address or key that is another's by now.
+	if id, ok := d.byKey[m.Key]; ok {
+		changes = d.removeLocked(changes, id)
+	}
+	if id, ok := d.byAddr[m.Addr]; ok {
+		changes = d.removeLocked(changes, id)
+	}
+	d.byID[m.ID], d.byKey[m.Key], d.byAddr[m.Addr] = m, m.ID, m.ID
+	ids := d.byName[m.Name]
+	at, _ := slices.BinarySearch(ids, m.ID)
+	d.byName[m.Name] = slices.Insert(ids, at, m.ID)
+	return append(changes, change{m, true})
+}
+
+func (d *directory) removeLocked(changes []change, id uint32) []change {
+	m, ok := d.byID[id]
+	if !ok {
+		return changes
+	}
+	delete(d.stale, id)
+	delete(d.byID, id)
+	delete(d.byKey, m.Key)
+	delete(d.byAddr, m.Addr)
+	ids := d.byName[m.Name]
+	if at, ok := slices.BinarySearch(ids, id); ok {
+		ids = slices.Delete(ids, at, at+1)
+	}
+	if d.byName[m.Name] = ids; len(ids) == 0 {
+		delete(d.byName, m.Name)
+		delete(d.turns, m.Name)
+	}
+	return append(changes, change{m, false})
+}
+
+func (d *directory) announceLocked(changes []change) {
+	if len(changes) > 0 {
+		close(d.changed)
+		d.changed = make(chan struct{})
+	}
+}
+
+func (d *directory) id(id uint32) (Member, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m, ok := d.byID[id]
+	return m, ok
+}
+
+func (d *directory) key(key transport.Key) (Member, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m, ok := d.byID[d.byKey[key]] // no member has the id 0
+	return m, ok
+}
+
+func (d *directory) addr(addr netip.Addr) (Member, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m, ok := d.byID[d.byAddr[addr.Unmap()]]
+	return m, ok
+}
+
+// list returns all members in the order of their ids.
+func (d *directory) list() []Member {
+	d.mu.Lock()
+	all := slices.Collect(maps.Values(d.byID))
+	d.mu.Unlock()
+	slices.SortFunc(all, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
+	return all
+}
+
+// lookup returns the members that the name means. Among several, each call
+// begins with the next one.
+func (d *directory) lookup(name string) []Member {
+	name = strings.ToLower(name)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	ids := d.idsLocked(name)
+	if len(ids) == 0 {
+		return nil
+	}
+	turn := 0
+	if len(ids) > 1 {
+		turn = int(d.turns[name] % uint(len(ids)))
+		d.turns[name]++
+	}
+	members := make([]Member, 0, len(ids))
+	for i := range ids {
+		members = append(members, d.byID[ids[(turn+i)%len(ids)]])
+	}
+	return members
+}
+
+// count returns how many members the name, in lower case, means, and a channel
+// that is closed when that may have changed.
+func (d *directory) count(name string) (int, <-chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.idsLocked(name)), d.changed
+}
+
+func (d *directory) idsLocked(name string) []uint32 {
+	if id, ok := ParseOrdinalName(name); ok {
+		if _, here := d.byID[id]; here {
+			return []uint32{id}
+		}
+		return nil
+	}
+	return d.byName[name]
+}

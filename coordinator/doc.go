@@ -1,0 +1,21 @@
+// Package coordinator admits nodes to a network and tells each of them who else
+// is there: names, virtual addresses, identities, and small signals between two
+// nodes that want to open a path. It is in the data path only as the relay of
+// packets that it cannot read.
+//
+// A Server owns the members; a Client is one member's view of them and stays
+// joined, also across restarts of the server. Both speak framed JSON messages
+// (message.go) over one bidirectional QUIC stream (RFC 9000, ALPN protocolName)
+// whose ends prove their Ed25519 keys by TLS 1.3 (RFC 8446).
+//
+//	client                                server
+//	  |---- QUIC handshake, both keys ----->|
+//	  |-- hello: token or ticket, name ---->|  admit: id, address
+//	  |<-- welcome, pages of members -------|
+//	  |<-- events: up, down, settled -------|  the journal, for all alike
+//	  |--- signal -->|  receipt, and signal to the other node
+//	  |--- alive, report ------------------>|  the lease runs anew
+//
+// Lock order: roster.mu, then journal.mu, then routes.mu or outbox.mu. On the
+// client's side directory.mu and Client.mu are never held together.
+package coordinator

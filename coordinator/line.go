@@ -1,0 +1,245 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// A line is a client's connection to the coordinator while it is in use.
+type line struct {
+	*link
+	out  chan []byte   // frames for the writer; unbuffered: what was taken goes out next
+	poke chan struct{} // has a token if there is a new report
+	seq  uint64        // number of the last event
+
+	mu      sync.Mutex
+	signals uint64                // number of the last signal
+	waiting map[uint64]chan error // who waits for the receipt of which signal
+}
+
+// connect makes the link the client's connection.
+func (c *Client) connect(l *link) *line {
+	n := &line{link: l, out: make(chan []byte), poke: make(chan struct{}, 1), seq: l.view.seq, waiting: make(map[uint64]chan error)}
+	c.queue.change(func() []change { return c.dir.replace(l.view.members, l.view.settling) })
+	l.view = view{}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ticket, c.server, c.reflexive = l.welcome.Ticket, l.server, l.welcome.Reflexive
+	if c.reported {
+		poke(n.poke)
+	}
+	c.line = n
+	close(c.lined)
+	return n
+}
+
+// disconnect says that there is no connection.
+func (c *Client) disconnect() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.line, c.lined = nil, make(chan struct{})
+}
+
+// serve runs the connection until it or ctx ends, and returns why.
+func (c *Client) serve(n *line) error {
+	stop := context.AfterFunc(c.ctx, n.close)
+	var writer sync.WaitGroup
+	writer.Go(func() { c.write(n) })
+	err := c.read(n)
+	if r := refusalOf(err); r != nil {
+		err = r
+	}
+	n.close()
+	writer.Wait()
+	if !stop() {
+		// The AfterFunc has begun: CloseWithError above has waited for its end too.
+		<-n.conn.Context().Done()
+	}
+	return err
+}
+
+// write sends frames, reports and, when there was nothing else, signs of life.
+func (c *Client) write(n *line) {
+	every := max(leaseOf(n.welcome)/3, time.Millisecond)
+	beat := time.NewTicker(every)
+	defer beat.Stop()
+	for {
+		var b []byte
+		select {
+		case b = <-n.out:
+		case <-n.poke:
+			c.mu.Lock()
+			b = frame(&message{Report: &report{Paths: c.paths}})
+			c.mu.Unlock()
+		case <-beat.C:
+			b = frame(&message{Alive: alivePad})
+		case <-n.conn.Context().Done():
+			return
+		}
+		if _, err := n.stream.Write(b); err != nil {
+			n.close()
+			return
+		}
+	}
+}
+
+// read takes the coordinator's messages until the connection ends.
+func (c *Client) read(n *line) error {
+	var list view // a list that is arriving
+	for {
+		m, err := readMessage(n.in, maxFrame)
+		if err != nil {
+			return err
+		}
+		switch {
+		case m.Event != nil:
+			if m.Event.Seq != n.seq+1 {
+				return fmt.Errorf("%w: event %d after event %d", ErrProtocol, m.Event.Seq, n.seq)
+			}
+			n.seq = m.Event.Seq
+			c.queue.change(func() []change { return c.dir.apply(m.Event) })
+		case m.Page != nil:
+			if list.add(m.Page) {
+				c.queue.change(func() []change { return c.dir.replace(list.members, list.settling) })
+				n.seq, list = list.seq, view{}
+			}
+		case m.Signal != nil:
+			if !c.queue.signal(m.Signal.Node, m.Signal.Data) {
+				c.log.Warn("signal dropped: too many wait for the handler", "from", m.Signal.Node)
+			}
+		case m.Receipt != nil:
+			n.receive(m.Receipt)
+		case m.Mirror != nil:
+			c.mu.Lock()
+			c.reflexive = m.Mirror.Reflexive
+			c.mu.Unlock()
+			c.log.Info("the node is seen at another address", "addr", m.Mirror.Reflexive)
+		default:
+			kind, _ := m.kind()
+			return fmt.Errorf("%w: a coordinator sends no %s", ErrProtocol, kind)
+		}
+	}
+}
+
+// Signal has the coordinator pass msg, at most MaxSignal bytes, to a node. It
+// returns when the coordinator has it in the queue of that node, which is no
+// promise that it arrives. It fails with an error that wraps ErrNoNode if the
+// node is not there, ErrBusy if it does not keep up, ErrDisconnected if the
+// connection was lost before the answer; while there is no connection, it waits
+// for one until ctx ends. Signals of one caller after the other arrive in order.
+func (c *Client) Signal(ctx context.Context, to uint32, msg []byte) error {
+	if err := c.signal(ctx, to, msg); err != nil {
+		return fmt.Errorf("signal node %d: %w", to, err)
+	}
+	return nil
+}
+
+func (c *Client) signal(ctx context.Context, to uint32, msg []byte) error {
+	if len(msg) > MaxSignal {
+		return fmt.Errorf("%d bytes, the most is %d", len(msg), MaxSignal)
+	}
+	n, err := c.connected(ctx)
+	if err != nil {
+		return err
+	}
+	seq, answer := n.expect()
+	defer n.forget(seq)
+	lost := n.conn.Context().Done()
+	select {
+	case n.out <- frame(&message{Signal: &signal{Seq: seq, Node: to, Data: msg}}):
+	case <-lost:
+		return ErrDisconnected
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-lost:
+		return ErrDisconnected
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// connected returns the connection, and waits for it if there is none.
+func (c *Client) connected(ctx context.Context) (*line, error) {
+	for {
+		c.mu.Lock()
+		n, lined := c.line, c.lined
+		c.mu.Unlock()
+		if c.ctx.Err() != nil {
+			return nil, context.Cause(c.ctx)
+		}
+		if n != nil {
+			return n, nil
+		}
+		select {
+		case <-lined:
+		case <-c.ctx.Done():
+		case <-ctx.Done():
+			return nil, errors.Join(ErrUnreachable, context.Cause(ctx))
+		}
+	}
+}
+
+// expect numbers a signal, and returns where the answer to it will come.
+func (n *line) expect() (uint64, <-chan error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.signals++
+	answer := make(chan error, 1)
+	n.waiting[n.signals] = answer
+	return n.signals, answer
+}
+
+func (n *line) forget(seq uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.waiting, seq)
+}
+
+// receive gives a receipt to who waits for it.
+func (n *line) receive(r *receipt) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	answer, ok := n.waiting[r.Seq]
+	if !ok {
+		return // its caller has stopped waiting
+	}
+	delete(n.waiting, r.Seq)
+	switch r.Code {
+	case "":
+		answer <- nil
+	case receiptNoNode:
+		answer <- ErrNoNode
+	default:
+		answer <- ErrBusy
+	}
+}
+
+// Report tells the coordinator about this node's paths, for those who ask for
+// its status; it replaces the report before and never waits. Reports beyond the
+// first 2,000 paths are cut.
+func (c *Client) Report(paths []PathReport) {
+	kept := make([]PathReport, 0, min(len(paths), maxPaths))
+	for _, p := range paths[:min(len(paths), maxPaths)] {
+		if !isLabel(p.Kind) {
+			p.Kind = "unknown"
+		}
+		// A zone means something on this host only.
+		if p.Remote.Addr().Zone() != "" {
+			p.Remote = withoutZone(p.Remote)
+		}
+		kept = append(kept, p)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.paths, c.reported = kept, true
+	if c.line != nil {
+		poke(c.line.poke)
+	}
+}

@@ -1,0 +1,46 @@
+package coordinator
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/boxer-sandbox/boxer/transport"
+)
+
+// A Member is one node on the network, as the coordinator announces it.
+type Member struct {
+	ID    uint32        `json:"id"`             // from 1; not given to another node while this one may come back
+	Name  string        `json:"name"`           // lower case; several nodes may share it
+	Addr  netip.Addr    `json:"addr"`           // virtual address, within the network's prefix
+	Key   transport.Key `json:"key"`            // identity, proven to the coordinator
+	Host  string        `json:"host,omitempty"` // opaque: equal for nodes that share machine and network namespace
+	Since time.Time     `json:"since"`          // when the node first joined, by the coordinator's clock
+
+	// Paths is what the node reported last. Only a Snapshot has it: reports are
+	// not pushed to the other nodes.
+	Paths []PathReport `json:"paths,omitempty"`
+}
+
+// same tells whether m and o are the same admission of the same node: whoever
+// holds a connection to m may go on holding it.
+func (m Member) same(o Member) bool {
+	return m.ID == o.ID && m.Name == o.Name && m.Addr == o.Addr && m.Key == o.Key && m.Host == o.Host
+}
+
+// A PathReport is one node's view of its path to a peer.
+type PathReport struct {
+	Peer          uint32         `json:"peer"`   // the peer's id
+	Kind          string         `json:"kind"`   // "local", "lan", "punched" or "relayed", as the transport names them
+	Remote        netip.AddrPort `json:"remote"` // the peer's UDP address on this path
+	RTT           time.Duration  `json:"rtt_ns"` // smoothed round-trip time
+	BytesSent     uint64         `json:"bytes_sent"`
+	BytesReceived uint64         `json:"bytes_received"`
+}
+
+// A Snapshot is the whole network at one moment, for `boxer status`.
+type Snapshot struct {
+	Version string       `json:"version"` // of the coordinator's program
+	Prefix  netip.Prefix `json:"prefix"`
+	Started time.Time    `json:"started"` // when the coordinator started, by its own clock
+	Members []Member     `json:"members"` // in the order of their ids
+}

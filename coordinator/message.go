@@ -1,0 +1,268 @@
+package coordinator
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+)
+
+const (
+	// protocolName is the ALPN protocol (RFC 7301) of the coordinator's QUIC port.
+	protocolName = "boxer-coordinator/1"
+
+	// protocolVersion is the version of the messages. Decoding is strict, so a
+	// field more is a version more; the hello names it, and the server refuses
+	// versions that it does not speak with a text that says so.
+	protocolVersion = 1
+)
+
+// What one message may hold, in bytes and elements. Whatever exceeds a limit
+// costs its sender the connection, and nobody else anything.
+const (
+	maxFrame  = 1 << 20 // JSON text of one message
+	maxHello  = 8 << 10 // of the first message, whose sender is still a stranger
+	maxHost   = 128     // Member.Host
+	maxTicket = 1 << 10
+	maxText   = 256  // of a receipt's error
+	maxPaths  = 2000 // paths of one report
+
+	// MaxSignal is the size of the largest signal, in bytes.
+	MaxSignal = 8 << 10
+
+	// pageMembers and pagePaths bound a page of members: at no more than 600
+	// bytes a member and 300 a path it stays below maxFrame.
+	pageMembers = 500
+	pagePaths   = maxPaths
+)
+
+// A message is what goes over the control stream: exactly one field is set.
+type message struct {
+	// From the client.
+	Hello  *hello  `json:"hello,omitempty"`
+	Alive  *alive  `json:"alive,omitempty"`
+	Report *report `json:"report,omitempty"`
+
+	// From the server.
+	Welcome *welcome `json:"welcome,omitempty"`
+	Page    *page    `json:"page,omitempty"`
+	Event   *event   `json:"event,omitempty"`
+	Receipt *receipt `json:"receipt,omitempty"`
+	Mirror  *mirror  `json:"mirror,omitempty"`
+
+	// From either: the other node's id is the target's or the sender's.
+	Signal *signal `json:"signal,omitempty"`
+}
+
+// hello is the first message: it asks for admission, or for a look.
+type hello struct {
+	Version int    `json:"version"`
+	Token   string `json:"token,omitempty"`
+	Ticket  string `json:"ticket,omitempty"` // comes back as who it was: see ticket.go
+	Name    string `json:"name,omitempty"`   // empty: node-ID
+	Host    string `json:"host,omitempty"`
+	Observe bool   `json:"observe,omitempty"` // wants pages with paths and the end, no admission
+}
+
+// alive renews the lease. It is a message rather than a QUIC PING for two
+// reasons: its arrival tells that the node's client runs, and, padded, it is
+// large enough to be answered with a stateless reset when the coordinator was
+// killed and started anew; quic-go answers no packet of 42 bytes or fewer.
+type alive struct {
+	Pad string `json:"pad"`
+}
+
+var alivePad = &alive{Pad: "................"}
+
+// report replaces what is known of the sender's paths.
+type report struct {
+	Paths []PathReport `json:"paths"`
+}
+
+// welcome answers hello; pages of members follow.
+type welcome struct {
+	Self      Member         `json:"self"` // zero for observers
+	Prefix    netip.Prefix   `json:"prefix"`
+	Ticket    string         `json:"ticket,omitempty"`
+	Reflexive netip.AddrPort `json:"reflexive"`
+	Lease     time.Duration  `json:"lease_ns"`
+	Started   time.Time      `json:"started"`
+	Program   string         `json:"program,omitempty"` // version of the coordinator's program
+}
+
+// page is a part of the member list. The list is complete with the last page,
+// and replaces what the receiver knew.
+type page struct {
+	Members []Member `json:"members"`
+	Last    bool     `json:"last,omitempty"`
+
+	// With the last page: Seq is the number of the last event that the list
+	// includes. Settling says that the coordinator started less than a lease ago:
+	// nodes that are not in the list may be about to come back, and are gone only
+	// when the settled event comes without them.
+	Seq      uint64 `json:"seq,omitempty"`
+	Settling bool   `json:"settling,omitempty"`
+}
+
+// event is one change; Seq counts them without a gap. One of the rest is set.
+type event struct {
+	Seq     uint64  `json:"seq"`
+	Up      *Member `json:"up,omitempty"`
+	Down    uint32  `json:"down,omitempty"` // the id
+	Settled bool    `json:"settled,omitempty"`
+}
+
+// signal carries Data to, or from, the node with the id Node.
+type signal struct {
+	Seq  uint64 `json:"seq,omitempty"` // the sender's number of it; the receipt has it
+	Node uint32 `json:"node"`
+	Data []byte `json:"data"`
+}
+
+// receipt answers signal Seq.
+type receipt struct {
+	Seq  uint64 `json:"seq"`
+	Code string `json:"code,omitempty"` // empty, "no-node" or "busy"
+}
+
+// mirror tells the client its own address as the server sees it by now.
+type mirror struct {
+	Reflexive netip.AddrPort `json:"reflexive"`
+}
+
+// kind returns the name of the one field that is set.
+func (m *message) kind() (string, error) {
+	kind, n := "", 0
+	for _, f := range [...]struct {
+		set  bool
+		name string
+	}{
+		{m.Hello != nil, "hello"}, {m.Alive != nil, "alive"}, {m.Report != nil, "report"},
+		{m.Welcome != nil, "welcome"}, {m.Page != nil, "page"}, {m.Event != nil, "event"},
+		{m.Receipt != nil, "receipt"}, {m.Mirror != nil, "mirror"}, {m.Signal != nil, "signal"},
+	} {
+		if f.set {
+			kind, n = f.name, n+1
+		}
+	}
+	if n != 1 {
+		return "", fmt.Errorf("%w: message with %d bodies", ErrProtocol, n)
+	}
+	return kind, nil
+}
+
+// check holds the message to the limits that the JSON syntax does not have.
+func (m *message) check() error {
+	kind, err := m.kind()
+	if err != nil {
+		return err
+	}
+	over := false
+	switch {
+	case m.Hello != nil:
+		h := m.Hello
+		over = len(h.Token) > maxToken || len(h.Ticket) > maxTicket || !isHostID(h.Host)
+	case m.Report != nil:
+		over = len(m.Report.Paths) > maxPaths
+		for _, p := range m.Report.Paths {
+			over = over || !isLabel(p.Kind) || p.Remote.Addr().Zone() != ""
+		}
+	case m.Signal != nil:
+		over = len(m.Signal.Data) > MaxSignal
+	case m.Receipt != nil:
+		over = len(m.Receipt.Code) > maxText
+	case m.Event != nil:
+		n := 0
+		for _, set := range [...]bool{m.Event.Up != nil, m.Event.Down != 0, m.Event.Settled} {
+			if set {
+				n++
+			}
+		}
+		if n != 1 {
+			return fmt.Errorf("%w: event with %d changes", ErrProtocol, n)
+		}
+	}
+	if over {
+		return fmt.Errorf("%w: %s exceeds a limit", ErrProtocol, kind)
+	}
+	return nil
+}
+
+// isHostID tells whether s may be a Member.Host: up to maxHost printable ASCII
+// characters that stand in JSON as they are.
+func isHostID(s string) bool {
+	for _, c := range []byte(s) {
+		if c <= ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			return false
+		}
+	}
+	return len(s) <= maxHost
+}
+
+// decodeMessage reads one message from its JSON text.
+func decodeMessage(b []byte) (*message, error) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	m := new(message)
+	if err := d.Decode(m); err != nil {
+		// Not the decoder's error: it quotes what the far side wrote.
+		return nil, fmt.Errorf("%w: message is not the expected JSON", ErrProtocol)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%w: message with something behind it", ErrProtocol)
+	}
+	if err := m.check(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// appendFrame appends the message as a frame: its length (uint32, big endian),
+// then its JSON text.
+func appendFrame(dst []byte, m *message) ([]byte, error) {
+	text, err := json.Marshal(m)
+	if err != nil {
+		return dst, fmt.Errorf("encode message: %w", err)
+	}
+	if len(text) > maxFrame {
+		return dst, fmt.Errorf("encode message: %d bytes, the most is %d", len(text), maxFrame)
+	}
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(text)))
+	return append(dst, text...), nil
+}
+
+// frame encodes a message that this program made and that is within the limits
+// by construction: an error is a broken invariant.
+func frame(m *message) []byte {
+	b, err := appendFrame(nil, m)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// readMessage reads one frame of at most limit bytes and decodes it. It takes
+// memory as the bytes arrive, not as the length announces them.
+func readMessage(r io.Reader, limit int) (*message, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, fmt.Errorf("read message: %w", err)
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n > uint32(limit) {
+		return nil, fmt.Errorf("%w: message of %d bytes, the most is %d", ErrProtocol, n, limit)
+	}
+	var text bytes.Buffer
+	text.Grow(int(min(n, 4<<10)))
+	if _, err := io.CopyN(&text, r, int64(n)); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, fmt.Errorf("read message: %w", err)
+	}
+	return decodeMessage(text.Bytes())
+}

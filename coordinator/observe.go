@@ -1,0 +1,38 @@
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"github.com/boxer-sandbox/boxer/transport"
+)
+
+// Observe asks the coordinator who is on the network, and by which paths, without
+// becoming a member. It fails as Join does.
+func Observe(ctx context.Context, url JoinURL) (Snapshot, error) {
+	s, err := observe(ctx, url)
+	if err != nil {
+		return s, fmt.Errorf("ask %s: %w", url.Host, err)
+	}
+	return s, nil
+}
+
+func observe(ctx context.Context, url JoinURL) (s Snapshot, err error) {
+	socket, err := transport.Listen(netip.AddrPort{})
+	if err != nil {
+		return s, err
+	}
+	defer socket.Close()
+	identity, err := transport.NewIdentity()
+	if err != nil {
+		return s, err
+	}
+	d := dialer{url, socket, identity}
+	l, err := d.await(ctx, &hello{Version: protocolVersion, Token: url.Token, Observe: true}, 0)
+	if err != nil {
+		return s, err
+	}
+	defer l.close()
+	return Snapshot{Version: l.welcome.Program, Prefix: l.welcome.Prefix, Started: l.welcome.Started, Members: l.view.members}, nil
+}

@@ -1,0 +1,288 @@
+package coordinator
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/boxer-sandbox/boxer/transport"
+)
+
+// A roster holds the members of the network, hands out ids, and writes every
+// change into the journal, in the same order for all.
+//
+// Ids come from a serial that only grows: serial s is id s mod max + 1, skipping
+// ids that are held. So an id is new until the prefix has been used up once, and
+// after that the one that was given away the longest ago comes first. A ticket
+// for an id that is free is honoured, one for an id that another key holds is
+// refused: no address ever has two holders. That an id is given away while its
+// holder is merely out of touch needs as many admissions in between as the
+// prefix has addresses; after a restart, when nobody is in touch, the serial
+// goes on where it was (State), and once the prefix has been used up newcomers
+// wait until those who were there have had a lease's time to come back.
+type roster struct {
+	plan    plan
+	state   *State
+	tickets ticketKey
+	journal *journal
+	routes  *routes
+	log     *slog.Logger
+
+	mu         sync.Mutex
+	members    map[uint32]*entry
+	byKey      map[transport.Key]*entry
+	serial     uint64
+	reserved   uint64    // what State.Serial says
+	settleAt   time.Time // zero once settled
+	emptySince time.Time // zero while there are members
+}
+
+// An entry is a member and the connection that it is here by.
+type entry struct {
+	Member
+	session *session
+}
+
+func newRoster(p plan, state *State, lease time.Duration, log *slog.Logger) (*roster, error) {
+	tickets, err := newTicketKey(state.file.Seed)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	r := &roster{
+		plan: p, state: state, tickets: tickets, log: log,
+		journal: newJournal(), routes: newRoutes(),
+		members: make(map[uint32]*entry), byKey: make(map[transport.Key]*entry),
+		serial: state.serial(), reserved: state.serial(), emptySince: now,
+	}
+	if r.serial > 0 {
+		r.settleAt = now.Add(lease)
+	}
+	return r, nil
+}
+
+// A view is what a new session begins with: the members, as of event seq.
+type view struct {
+	members  []Member
+	seq      uint64
+	settling bool
+}
+
+// admit makes the holder of the session's key a member, or has it come back. An
+// earlier session of the same key is displaced: the caller closes it.
+func (r *roster) admit(h *hello, s *session) (m Member, displaced *session, err error) {
+	if m, err = r.applicant(h, s.key); err != nil {
+		return m, nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old := r.byKey[s.key]
+	switch {
+	case m.ID == 0: // a newcomer; whoever it was before is somebody else
+		if old != nil {
+			r.removeLocked(old)
+			displaced, old = old.session, nil
+		}
+		if m.ID, err = r.nextLocked(); err != nil {
+			return m, displaced, err
+		}
+		m.Addr = r.plan.addr(m.ID)
+		if m.Name == "" {
+			m.Name = OrdinalName(m.ID)
+		}
+	case m.ID > r.plan.max || m.Addr != r.plan.addr(m.ID):
+		return m, nil, refuse(codeEvicted, "%v is outside the network %v by now; start the node anew", m.Addr, r.plan.prefix)
+	case r.members[m.ID] != nil && r.members[m.ID] != old:
+		return m, nil, refuse(codeEvicted, "%v belongs to another node by now; start the node anew", m.Addr)
+	case old != nil:
+		displaced = old.session
+	}
+	s.id = m.ID
+	e := &entry{m, s}
+	if old != nil && !old.same(m) {
+		r.removeLocked(old)
+		old = nil
+	}
+	r.members[m.ID], r.byKey[m.Key] = e, e
+	r.emptySince = time.Time{}
+	r.routes.set(m.ID, s.remote)
+	if old == nil {
+		r.journal.append(event{Up: &m})
+	}
+	return m, displaced, nil
+}
+
+// applicant checks what a hello claims, and returns the member that it asks to
+// be; the id is zero if it is to get a new one.
+func (r *roster) applicant(h *hello, key transport.Key) (Member, error) {
+	m := Member{Key: key, Host: h.Host, Since: time.Now().UTC().Truncate(time.Millisecond)}
+	if h.Ticket != "" {
+		t, err := r.tickets.open(h.Ticket, key)
+		if err != nil {
+			return m, refuse(codeToken, "%v", err)
+		}
+		m.ID, m.Name, m.Addr, m.Since = t.ID, t.Name, t.Addr, t.Since
+		return m, nil
+	}
+	if err := r.state.admits(h.Token, time.Now()); err != nil {
+		return m, err
+	}
+	if h.Name != "" {
+		name, err := CheckName(h.Name)
+		if err != nil {
+			return m, refuse(codeName, "%v", err)
+		}
+		m.Name = name
+	}
+	return m, nil
+}
+
+// nextLocked returns an id that nobody holds.
+func (r *roster) nextLocked() (uint32, error) {
+	size := uint64(r.plan.max)
+	if uint64(len(r.members)) >= size {
+		return 0, refuse(codeFull, "all %d addresses of %v are taken; stop a node or give the coordinator a larger prefix", size, r.plan.prefix)
+	}
+	for {
+		if r.serial >= size && !r.settleAt.IsZero() {
+			return 0, refuse(codeFull, "the coordinator has just started, and keeps the %d addresses of %v for the nodes that were there; try again in %v",
+				size, r.plan.prefix, time.Until(r.settleAt).Round(time.Second))
+		}
+		id := uint32(r.serial%size) + 1
+		r.serial++
+		if r.members[id] == nil {
+			r.reserveLocked()
+			return id, nil
+		}
+	}
+}
+
+// reserveLocked keeps the state file ahead of the serials in use. Where it
+// cannot be written the network goes on: what is lost is the protection against
+// giving an id away after a crash, and admit still refuses a second holder.
+func (r *roster) reserveLocked() {
+	if r.serial <= r.reserved {
+		return
+	}
+	r.reserved = r.serial + min(serialBlock, uint64(r.plan.max)/16)
+	if err := r.state.setSerial(r.reserved); err != nil {
+		r.log.Error("coordinator state not saved; after a crash nodes may lose their addresses", "err", err)
+	}
+}
+
+// remove ends the membership that came with the session, unless the node is
+// back by another one.
+func (r *roster) remove(id uint32, s *session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.members[id]; e != nil && e.session == s {
+		r.removeLocked(e)
+	}
+}
+
+func (r *roster) removeLocked(e *entry) {
+	delete(r.members, e.ID)
+	delete(r.byKey, e.Key)
+	r.routes.drop(e.ID)
+	r.journal.append(event{Down: e.ID})
+	if len(r.members) == 0 {
+		r.emptySince = time.Now()
+	}
+}
+
+// view returns what a session begins with; with the paths if an observer asks.
+func (r *roster) view(paths bool) view {
+	r.mu.Lock()
+	v := view{make([]Member, 0, len(r.members)), r.journal.seq(), !r.settleAt.IsZero()}
+	for _, e := range r.members {
+		m := e.Member
+		if !paths {
+			m.Paths = nil
+		}
+		v.members = append(v.members, m)
+	}
+	r.mu.Unlock()
+	slices.SortFunc(v.members, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
+	return v
+}
+
+// report keeps what the node says about its paths. The slice is kept as it is.
+func (r *roster) report(id uint32, s *session, paths []PathReport) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.members[id]; e != nil && e.session == s {
+		e.Paths = paths
+	}
+}
+
+// moved says that the node is reached at another address from now on.
+func (r *roster) moved(s *session, addr netip.AddrPort) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.members[s.id]; e != nil && e.session == s {
+		r.routes.set(s.id, addr)
+	}
+}
+
+// session returns the connection of the node with that id; nil if there is none.
+func (r *roster) session(id uint32) *session {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.members[id]; e != nil {
+		return e.session
+	}
+	return nil
+}
+
+// sessions returns the connections of all members.
+func (r *roster) sessions() []*session {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]*session, 0, len(r.members))
+	for _, e := range r.members {
+		all = append(all, e.session)
+	}
+	return all
+}
+
+// settle ends the time in which nodes of the coordinator's previous run may come
+// back, if it is over, and tells everybody.
+func (r *roster) settle(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.settleAt.IsZero() && now.After(r.settleAt) {
+		r.settleAt = time.Time{}
+		r.journal.append(event{Settled: true})
+	}
+}
+
+// idle returns for how long there has been no member.
+func (r *roster) idle(now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.emptySince.IsZero() {
+		return 0
+	}
+	return now.Sub(r.emptySince)
+}
+
+// close keeps the serial for the next run: exactly, since no more ids are handed
+// out. forget has the next run begin from the first id, for a network that
+// everybody has left.
+func (r *roster) close(forget bool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.routes.clear()
+	serial := r.serial
+	if forget {
+		serial = 0
+	}
+	if err := r.state.setSerial(serial); err != nil {
+		return fmt.Errorf("coordinator state: %w", err)
+	}
+	return nil
+}

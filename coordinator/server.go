@@ -1,0 +1,253 @@
+package coordinator
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/boxer-sandbox/boxer/transport"
+)
+
+// DefaultLease is how long a node that has fallen silent stays a member. Clients
+// are heard at least every third of it.
+const DefaultLease = 8 * time.Second
+
+// A ServerConfig says what a coordinator is to be.
+type ServerConfig struct {
+	// Socket is where the coordinator answers: QUIC, STUN and relay. It belongs
+	// to the caller, who closes it after Serve has returned. No QUIC connection
+	// may have been made on it before NewServer.
+	Socket *transport.Socket
+	State  *State // key, tokens and serial
+
+	Prefix netip.Prefix  // of the virtual addresses; zero means DefaultPrefix
+	Lease  time.Duration // zero means DefaultLease
+
+	// IdleExit ends Serve when there has been no member for that long, also at
+	// the beginning. Zero: never.
+	IdleExit time.Duration
+
+	// JoinFile, if not empty, is where the join URL is written when the server is
+	// ready, see PublishJoin; Host is the HOST:PORT in it. An empty Host means the
+	// socket's own address, or loopback if it has none.
+	JoinFile string
+	Host     string
+
+	// StatusListen is the TCP address of the HTTP status port; empty: none.
+	StatusListen string
+
+	Version string       // of the program, for Snapshot
+	Logger  *slog.Logger // nil: none
+}
+
+// A Server is a coordinator: it admits nodes, and tells them of each other.
+type Server struct {
+	cfg      ServerConfig
+	log      *slog.Logger
+	started  time.Time
+	roster   *roster
+	routes   *routes
+	gate     *gate
+	listener *quic.Listener
+	status   net.Listener // nil: none
+
+	helloTimeout time.Duration
+}
+
+// NewServer makes a coordinator that listens: what arrives from now on is
+// answered once Serve runs. Serve has to be called, also to release what
+// NewServer took.
+func NewServer(cfg ServerConfig) (*Server, error) {
+	if cfg.Prefix == (netip.Prefix{}) {
+		cfg.Prefix = DefaultPrefix
+	}
+	if cfg.Lease == 0 {
+		cfg.Lease = DefaultLease
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	p, err := newPlan(cfg.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	r, err := newRoster(p, cfg.State, cfg.Lease, cfg.Logger)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, log: cfg.Logger, started: time.Now().UTC().Truncate(time.Millisecond),
+		roster: r, routes: r.routes, gate: newGate(), helloTimeout: helloTimeout,
+	}
+	if cfg.Host == "" {
+		s.cfg.Host = ownHost(cfg.Socket.LocalAddr())
+	}
+	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	if err := cfg.State.setListen(cfg.Socket.LocalAddr()); err != nil {
+		s.log.Error("coordinator state not saved; it may listen elsewhere next time", "err", err)
+	}
+	return s, nil
+}
+
+func (s *Server) listen() error {
+	seed := s.cfg.State.file.Seed
+	reset, err := hkdf.Key(sha256.New, seed, nil, "boxer coordinator stateless reset 1", 32)
+	if err != nil {
+		return fmt.Errorf("derive reset key: %w", err)
+	}
+	if s.cfg.StatusListen != "" {
+		if s.status, err = net.Listen("tcp", s.cfg.StatusListen); err != nil {
+			return fmt.Errorf("status port: %w", err)
+		}
+	}
+	q := s.cfg.Socket.QUIC()
+	// The same key in every run: nodes that still speak to the connection of a
+	// run before are told at once that it is gone (RFC 9000 section 10.3).
+	q.StatelessResetKey = (*quic.StatelessResetKey)(reset)
+	q.VerifySourceAddress = s.gate.crowded
+	q.ConnContext = func(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
+		return s.gate.enter(ctx, info.RemoteAddr)
+	}
+	s.listener, err = q.Listen(serverTLS(s.cfg.State.Identity()), s.quicConfig())
+	if err != nil {
+		if s.status != nil {
+			_ = s.status.Close()
+		}
+		return fmt.Errorf("listen %v: %w", s.cfg.Socket.LocalAddr(), err)
+	}
+	return nil
+}
+
+// serverTLS asks every client for a key, and takes any: what a key may do, the
+// hello decides.
+func serverTLS(id *transport.Identity) *tls.Config {
+	return &tls.Config{
+		Certificates:           []tls.Certificate{id.Certificate()},
+		MinVersion:             tls.VersionTLS13,
+		NextProtos:             []string{protocolName},
+		ClientAuth:             tls.RequireAnyClientCert,
+		SessionTicketsDisabled: true,
+		VerifyConnection: func(state tls.ConnectionState) error {
+			_, err := transport.PeerKey(state)
+			return err
+		},
+	}
+}
+
+// quicConfig allows one stream with small windows: a control stream carries
+// little, and a stranger may hold memory only within reason.
+func (s *Server) quicConfig() *quic.Config {
+	return &quic.Config{
+		HandshakeIdleTimeout:           helloTimeout,
+		MaxIdleTimeout:                 s.cfg.Lease,
+		MaxIncomingStreams:             1,
+		MaxIncomingUniStreams:          -1,
+		InitialStreamReceiveWindow:     64 << 10,
+		InitialConnectionReceiveWindow: 64 << 10,
+		MaxStreamReceiveWindow:         2 * maxFrame,
+		MaxConnectionReceiveWindow:     2 * maxFrame,
+	}
+}
+
+// Serve serves until ctx ends, or until IdleExit has passed without a member; it
+// then returns nil. When it returns, every connection is closed and no
+// goroutine of the server is left.
+func (s *Server) Serve(ctx context.Context) (err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	forget := false
+	defer func() {
+		cancel()
+		_ = s.listener.Close()
+		all.Wait()
+		if e := s.roster.close(forget); err == nil {
+			err = e
+		}
+	}()
+	var join *JoinFile
+	if s.cfg.JoinFile != "" {
+		u, err := s.JoinURL(s.cfg.Host)
+		if err != nil {
+			return err
+		}
+		if join, err = PublishJoin(s.cfg.JoinFile, u); err != nil {
+			return err
+		}
+		defer join.Close()
+	}
+	s.cfg.Socket.ServeSTUN()
+	s.cfg.Socket.HandleRelay(s.relay)
+	if s.status != nil {
+		all.Go(func() { s.serveStatus(ctx) })
+	}
+	all.Go(func() {
+		forget = s.tend(ctx, join)
+		cancel()
+	})
+	for {
+		conn, err := s.listener.Accept(ctx)
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, quic.ErrServerClosed) {
+				return nil
+			}
+			return fmt.Errorf("accept on %v: %w", s.cfg.Socket.LocalAddr(), err)
+		}
+		all.Go(func() { s.serveConn(ctx, conn) })
+	}
+}
+
+// JoinURL returns the URL with which nodes join, for HOST:PORT as they reach it.
+func (s *Server) JoinURL(hostport string) (JoinURL, error) {
+	if err := checkHostPort(hostport); err != nil {
+		return JoinURL{}, fmt.Errorf("join URL for %q: %w", hostport, err)
+	}
+	t, err := s.cfg.State.Token()
+	if err != nil {
+		return JoinURL{}, err
+	}
+	return JoinURL{Token: t.Secret, Host: hostport, Pin: s.cfg.State.Pin()}, nil
+}
+
+// StatusAddr returns the address of the HTTP status port; nil if there is none.
+func (s *Server) StatusAddr() net.Addr {
+	if s.status == nil {
+		return nil
+	}
+	return s.status.Addr()
+}
+
+// Snapshot returns the network as it is now.
+func (s *Server) Snapshot() Snapshot {
+	return Snapshot{Version: s.cfg.Version, Prefix: s.roster.plan.prefix, Started: s.started, Members: s.roster.view(true).members}
+}
+
+// serveStatus serves the HTTP status port until ctx ends.
+func (s *Server) serveStatus(ctx context.Context) {
+	server := &http.Server{Handler: s.Handler(), ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(s.status); !errors.Is(err, http.ErrServerClosed) {
+		s.log.Error("status port ended", "addr", s.status.Addr(), "err", err)
+	}
+}
+
+// ownHost returns HOST:PORT under which a process of this host reaches addr.
+func ownHost(addr netip.AddrPort) string {
+	if addr = unmap(addr); addr.Addr().IsUnspecified() {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), addr.Port()).String()
+	}
+	return addr.String()
+}

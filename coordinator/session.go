@@ -1,0 +1,250 @@
+package coordinator
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/boxer-sandbox/boxer/transport"
+)
+
+// helloTimeout bounds how long a connection may take to say hello, from the end
+// of its handshake.
+const helloTimeout = 5 * time.Second
+
+// A session is the server's side of one connection of one member.
+type session struct {
+	conn   *quic.Conn
+	stream *quic.Stream
+	in     *bufio.Reader
+	key    transport.Key
+	out    *outbox
+	heard  atomic.Int64 // when the last message came, nanoseconds of the Unix epoch
+
+	// remote is the UDP address behind which the node was last seen. Once the
+	// session is in the roster it belongs to the goroutine of Server.tend.
+	remote netip.AddrPort
+
+	id   uint32 // of the member; set by roster.admit
+	sent uint64 // number of the last event that went out; only the writer has it
+}
+
+// serveConn serves one connection to its end.
+func (s *Server) serveConn(ctx context.Context, conn *quic.Conn) {
+	stop := context.AfterFunc(ctx, func() { _ = conn.CloseWithError(codeAway, "the coordinator stops") })
+	defer stop()
+	err := s.greet(ctx, conn)
+	code, text := quic.ApplicationErrorCode(codeDone), ""
+	if r, ok := errors.AsType[*refusal](err); ok {
+		code, text = r.code, clip(r.text, maxReason)
+	} else if errors.Is(err, ErrProtocol) {
+		code, text = codeProtocol, clip(err.Error(), maxReason)
+	}
+	_ = conn.CloseWithError(code, text)
+	if err != nil && code != codeDone {
+		s.log.Info("connection ended", "remote", conn.RemoteAddr(), "cause", err)
+	}
+}
+
+// greet reads the hello and does what it asks for.
+func (s *Server) greet(ctx context.Context, conn *quic.Conn) error {
+	key, err := transport.PeerKey(conn.ConnectionState().TLS)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	soon, cancel := context.WithTimeout(ctx, s.helloTimeout)
+	defer cancel()
+	stream, err := conn.AcceptStream(soon)
+	if err != nil {
+		return refuse(codeProtocol, "no hello within %v", s.helloTimeout)
+	}
+	_ = stream.SetReadDeadline(time.Now().Add(s.helloTimeout))
+	in := bufio.NewReader(stream)
+	m, err := readMessage(in, maxHello)
+	if err != nil {
+		return err
+	}
+	_ = stream.SetReadDeadline(time.Time{})
+	switch {
+	case m.Hello == nil:
+		return fmt.Errorf("%w: the first message is not a hello", ErrProtocol)
+	case m.Hello.Version != protocolVersion:
+		return refuse(codeProtocol, "the node speaks version %d, the coordinator %d; run the same version of boxer on both", m.Hello.Version, protocolVersion)
+	}
+	c := &session{conn: conn, stream: stream, in: in, key: key, out: newOutbox(), remote: addrPortOf(conn.RemoteAddr())}
+	if m.Hello.Observe {
+		return s.show(ctx, c, m.Hello)
+	}
+	return s.serveMember(ctx, c, m.Hello)
+}
+
+// show answers an observer, and waits until it has seen everything and goes.
+func (s *Server) show(ctx context.Context, c *session, h *hello) error {
+	if err := s.roster.state.admits(h.Token, time.Now()); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.helloTimeout)
+	defer cancel()
+	_ = c.stream.SetDeadline(time.Now().Add(s.helloTimeout))
+	if _, err := c.stream.Write(s.opening(&welcome{Reflexive: c.remote}, s.roster.view(true))); err != nil {
+		return fmt.Errorf("answer observer: %w", err)
+	}
+	_ = c.stream.Close()
+	select {
+	case <-c.conn.Context().Done():
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// serveMember admits the node and serves it until it leaves or is lost.
+func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
+	c.heard.Store(time.Now().UnixNano())
+	remote := c.remote
+	m, displaced, err := s.roster.admit(h, c)
+	if displaced != nil {
+		_ = displaced.conn.CloseWithError(codeReplaced, "")
+	}
+	if err != nil {
+		return err
+	}
+	pass(c.conn.Context())
+	defer func() {
+		s.roster.remove(m.ID, c)
+		s.log.Info("node left", "id", m.ID, "name", m.Name, "cause", context.Cause(c.conn.Context()))
+	}()
+	s.log.Info("node joined", "id", m.ID, "name", m.Name, "addr", m.Addr, "remote", remote, "back", h.Ticket != "")
+	ticket, err := s.roster.tickets.seal(m)
+	if err != nil {
+		return err
+	}
+	v := s.roster.view(false)
+	c.sent = v.seq
+	first := s.opening(&welcome{Self: m, Ticket: ticket, Reflexive: remote}, v)
+
+	var writer sync.WaitGroup
+	defer writer.Wait()
+	// The connection's own context: it ends with the connection, and so does the writer.
+	writer.Go(func() { s.write(c, first) })
+	err = s.read(c)
+	code := quic.ApplicationErrorCode(codeDone)
+	if errors.Is(err, ErrProtocol) {
+		code = codeProtocol
+	}
+	_ = c.conn.CloseWithError(code, clip(err.Error(), maxReason))
+	return err
+}
+
+// read takes the node's messages until the connection ends.
+func (s *Server) read(c *session) error {
+	for {
+		m, err := readMessage(c.in, maxFrame)
+		if err != nil {
+			return err
+		}
+		c.heard.Store(time.Now().UnixNano())
+		switch {
+		case m.Alive != nil:
+		case m.Report != nil:
+			s.roster.report(c.id, c, m.Report.Paths)
+		case m.Signal != nil:
+			if err := s.forward(c, m.Signal); err != nil {
+				return err
+			}
+		default:
+			kind, _ := m.kind()
+			return fmt.Errorf("%w: a node sends no %s", ErrProtocol, kind)
+		}
+	}
+}
+
+// What a receipt says when a signal was not passed on.
+const (
+	receiptNoNode = "no-node"
+	receiptBusy   = "busy"
+)
+
+// forward passes a signal on and gives its sender a receipt.
+func (s *Server) forward(c *session, sig *signal) error {
+	code := ""
+	if to := s.roster.session(sig.Node); to == nil {
+		code = receiptNoNode
+	} else if !to.out.offer(frame(&message{Signal: &signal{Node: c.id, Data: sig.Data}})) {
+		code = receiptBusy
+	}
+	return c.out.put(c.conn.Context(), frame(&message{Receipt: &receipt{Seq: sig.Seq, Code: code}}))
+}
+
+// write sends first, and then what the journal and the outbox have, until the
+// connection ends. It waits for nobody but this one client.
+func (s *Server) write(c *session, first []byte) {
+	buf := first
+	done := c.conn.Context().Done()
+	for {
+		if len(buf) > 0 {
+			if _, err := c.stream.Write(buf); err != nil {
+				return
+			}
+		}
+		// The outbox is emptied first and sent last: what is in it may come from
+		// a node whose arrival is in the journal, and has to follow it.
+		buf = buf[:0:0]
+		frames := c.out.take()
+		events, grown, ok := s.roster.journal.after(c.sent)
+		if ok {
+			for _, e := range events {
+				buf = append(buf, e...)
+			}
+			c.sent += uint64(len(events))
+		} else { // too far behind: the whole list again
+			v := s.roster.view(false)
+			buf, c.sent = appendPages(buf, v), v.seq
+		}
+		for _, f := range frames {
+			buf = append(buf, f...)
+		}
+		if len(buf) > 0 {
+			continue
+		}
+		select {
+		case <-grown:
+		case <-c.out.filled:
+		case <-done:
+			return
+		}
+	}
+}
+
+// opening returns the frames that a connection begins with: the welcome,
+// completed, and the pages.
+func (s *Server) opening(w *welcome, v view) []byte {
+	w.Prefix, w.Lease, w.Started, w.Program = s.roster.plan.prefix, s.cfg.Lease, s.started, s.cfg.Version
+	return appendPages(frame(&message{Welcome: w}), v)
+}
+
+// appendPages appends the members as page frames.
+func appendPages(dst []byte, v view) []byte {
+	rest := v.members
+	for {
+		n, paths := 0, 0
+		for n < len(rest) && n < pageMembers && (n == 0 || paths+len(rest[n].Paths) <= pagePaths) {
+			paths += len(rest[n].Paths)
+			n++
+		}
+		p := &page{Members: rest[:n], Last: n == len(rest)}
+		if p.Last {
+			p.Seq, p.Settling = v.seq, v.settling
+		}
+		dst = append(dst, frame(&message{Page: p})...)
+		if rest = rest[n:]; p.Last {
+			return dst
+		}
+	}
+}

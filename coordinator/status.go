@@ -1,0 +1,34 @@
+package coordinator
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Handler returns the handler of the HTTP status port:
+//
+//	GET /healthz   "ok", for load balancers; open to all
+//	GET /status    the Snapshot as JSON; wants Authorization: Bearer TOKEN (RFC 6750)
+//	               with a token that would admit a node. It holds no secret.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
+		secret, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if !ok || s.cfg.State.admits(secret, time.Now()) != nil {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="boxer"`)
+			http.Error(w, "send the token of a join URL that is still good as Authorization: Bearer TOKEN", http.StatusUnauthorized)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		_ = e.Encode(s.Snapshot()) // an error is the reader's going away
+	})
+	return mux
+}

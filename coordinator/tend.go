@@ -1,0 +1,65 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// farewell is how long an idle coordinator still answers after it has withdrawn
+// its join file: a node that read the file just before gets in.
+const farewell = time.Second
+
+// tend does what time brings: it ends sessions whose lease has run out, follows
+// nodes whose address changes, and ends the server when it is idle. It returns
+// when ctx ends, or, with true, when the server is to end for idleness.
+func (s *Server) tend(ctx context.Context, join *JoinFile) (idle bool) {
+	tick := time.NewTicker(max(s.cfg.Lease/16, time.Millisecond))
+	defer tick.Stop()
+	var withdrawn time.Time
+	for {
+		var now time.Time
+		select {
+		case now = <-tick.C:
+		case <-ctx.Done():
+			return false
+		}
+		s.roster.settle(now)
+		for _, c := range s.roster.sessions() {
+			s.look(c, now)
+		}
+		if s.cfg.IdleExit == 0 {
+			continue
+		}
+		switch empty := s.roster.idle(now) >= s.cfg.IdleExit; {
+		case empty && withdrawn.IsZero():
+			join.Withdraw()
+			withdrawn = now
+		case empty && now.Sub(withdrawn) >= farewell:
+			s.log.Info("coordinator ends: no node was there", "for", s.cfg.IdleExit)
+			return true
+		case !empty && !withdrawn.IsZero():
+			// A newer coordinator may have taken the place meanwhile: then this
+			// one stays for those who are here.
+			if err := join.Restore(); err != nil && !errors.Is(err, ErrRunning) {
+				s.log.Error("join file", "err", err)
+			}
+			withdrawn = time.Time{}
+		}
+	}
+}
+
+// look checks on one member.
+func (s *Server) look(c *session, now time.Time) {
+	if now.Sub(time.Unix(0, c.heard.Load())) > s.cfg.Lease {
+		_ = c.conn.CloseWithError(codeLease, "not heard for the time of a lease")
+		return
+	}
+	// quic-go follows a client whose NAT gives it another address, once the new
+	// path is validated (RFC 9000 section 9), but does not say so.
+	if remote := addrPortOf(c.conn.RemoteAddr()); remote != c.remote {
+		c.remote = remote
+		s.roster.moved(c, remote)
+		c.out.offer(frame(&message{Mirror: &mirror{Reflexive: remote}}))
+	}
+}
