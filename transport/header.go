@@ -1,0 +1,153 @@
+package transport
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+)
+
+// Header opens a stream: it is what one TCP connection is about. The addresses
+// are virtual ones.
+type Header struct {
+	Source      netip.AddrPort // the opener's end
+	Destination netip.AddrPort // the end that is dialled
+}
+
+// The wire form of a header, all numbers big endian:
+//
+//	0       version, 1
+//	1       flags, 0: a receiver refuses flags that it does not know
+//	2..3    length of the rest
+//	4..     destination, then source: family (4 or 6), port (2 bytes), address (4 or 16 bytes)
+//	..      options: type, length of the value (1 byte each), value. Unknown types are skipped
+const (
+	headerVersion  = 1
+	headerPreamble = 4
+	// maxHeaderRest bounds what a receiver reads before it knows the opener's
+	// wish, in bytes: two IPv6 addresses take 38, the rest is for options.
+	maxHeaderRest = 512
+)
+
+var (
+	errHeaderShort   = errors.New("header: cut short")
+	errHeaderLong    = errors.New("header: too long")
+	errHeaderFlags   = errors.New("header: unknown flags")
+	errHeaderAddress = errors.New("header: malformed address")
+)
+
+// AppendHeader appends the wire form of h. Both addresses have to be valid and
+// without a zone.
+func AppendHeader(dst []byte, h Header) ([]byte, error) {
+	for _, a := range []netip.AddrPort{h.Destination, h.Source} {
+		if !a.IsValid() || a.Addr().Zone() != "" {
+			return nil, fmt.Errorf("header: address %v: %w", a, errHeaderAddress)
+		}
+	}
+	start := len(dst)
+	dst = append(dst, headerVersion, 0, 0, 0)
+	dst = appendAddrPort(dst, h.Destination)
+	dst = appendAddrPort(dst, h.Source)
+	binary.BigEndian.PutUint16(dst[start+2:], uint16(len(dst)-start-headerPreamble))
+	return dst, nil
+}
+
+// ParseHeader reads a wire form that is exactly b.
+func ParseHeader(b []byte) (Header, error) {
+	n, err := parseHeaderPreamble(b)
+	if err != nil {
+		return Header{}, err
+	}
+	b = b[headerPreamble:]
+	switch {
+	case len(b) < n:
+		return Header{}, errHeaderShort
+	case len(b) > n:
+		return Header{}, errHeaderLong
+	}
+	return parseHeaderRest(b)
+}
+
+// readHeader reads a header from a stream and not a byte more.
+func readHeader(r io.Reader) (Header, error) {
+	var buf [maxHeaderRest]byte
+	if _, err := io.ReadFull(r, buf[:headerPreamble]); err != nil {
+		return Header{}, fmt.Errorf("header: %w", err)
+	}
+	n, err := parseHeaderPreamble(buf[:headerPreamble])
+	if err != nil {
+		return Header{}, err
+	}
+	if _, err := io.ReadFull(r, buf[:n]); err != nil {
+		return Header{}, fmt.Errorf("header: %w", err)
+	}
+	return parseHeaderRest(buf[:n])
+}
+
+// parseHeaderPreamble returns how many bytes follow the preamble.
+func parseHeaderPreamble(b []byte) (int, error) {
+	if len(b) < headerPreamble {
+		return 0, errHeaderShort
+	}
+	if b[0] != headerVersion {
+		return 0, fmt.Errorf("header: version %d, want %d", b[0], headerVersion)
+	}
+	if b[1] != 0 {
+		return 0, errHeaderFlags
+	}
+	n := int(binary.BigEndian.Uint16(b[2:]))
+	if n > maxHeaderRest {
+		return 0, errHeaderLong
+	}
+	return n, nil
+}
+
+func parseHeaderRest(b []byte) (h Header, err error) {
+	if h.Destination, b, err = cutAddrPort(b); err != nil {
+		return Header{}, err
+	}
+	if h.Source, b, err = cutAddrPort(b); err != nil {
+		return Header{}, err
+	}
+	for len(b) > 0 {
+		if len(b) < 2 || len(b) < 2+int(b[1]) {
+			return Header{}, errHeaderShort
+		}
+		b = b[2+int(b[1]):] // no option is known yet
+	}
+	return h, nil
+}
+
+// appendAddrPort appends family, port and address, as headers and offers have them.
+func appendAddrPort(dst []byte, a netip.AddrPort) []byte {
+	addr := a.Addr()
+	family := byte(6)
+	if addr.Is4() {
+		family = 4
+	}
+	dst = append(dst, family)
+	dst = binary.BigEndian.AppendUint16(dst, a.Port())
+	return append(dst, addr.AsSlice()...)
+}
+
+// cutAddrPort reads what appendAddrPort wrote and returns what follows it.
+func cutAddrPort(b []byte) (netip.AddrPort, []byte, error) {
+	if len(b) < 3 {
+		return netip.AddrPort{}, nil, errHeaderShort
+	}
+	size := 4
+	switch b[0] {
+	case 4:
+	case 6:
+		size = 16
+	default:
+		return netip.AddrPort{}, nil, errHeaderAddress
+	}
+	port := binary.BigEndian.Uint16(b[1:])
+	if b = b[3:]; len(b) < size {
+		return netip.AddrPort{}, nil, errHeaderShort
+	}
+	addr, _ := netip.AddrFromSlice(b[:size]) // the size is right
+	return netip.AddrPortFrom(addr, port), b[size:], nil
+}

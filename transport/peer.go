@@ -1,0 +1,365 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+)
+
+// A peer is one other node: the paths to it and the connections over them. It
+// is made when either side first wants the other, and lives until Forget.
+type peer struct {
+	node  *Node
+	id    uint32
+	key   Key
+	route *route
+
+	ctx    context.Context // ends when the peer is forgotten or the node closes
+	cancel context.CancelCauseFunc
+	poke   chan struct{} // capacity 1: something has happened that run should look at
+
+	mu      sync.Mutex
+	probes  prober
+	conns   []*conn
+	current *conn         // of conns: for new streams; nil: none
+	dial    *dial         // the attempt under way, or nil
+	changed chan struct{} // closed, and made anew, when a path or connection has come up
+}
+
+// A dial is an attempt to get a connection, shared by all who wait for one.
+type dial struct {
+	done chan struct{}
+	err  error // set before done is closed
+}
+
+func newPeer(n *Node, who Peer, ours credentials) *peer {
+	p := &peer{
+		node:    n,
+		id:      who.ID,
+		key:     who.Key,
+		poke:    make(chan struct{}, 1),
+		changed: make(chan struct{}),
+		probes: prober{
+			timers: n.timers,
+			host:   n.config.Host,
+			server: n.config.Server,
+			ifaces: n.config.Socket.interfaces(),
+			ours:   ours,
+		},
+	}
+	p.ctx, p.cancel = context.WithCancelCause(n.ctx)
+	p.route = n.config.Socket.addRoute(p.id, p.wake)
+	return p
+}
+
+// wake makes run look at the peer soon.
+func (p *peer) wake() {
+	select {
+	case p.poke <- struct{}{}:
+	default: // it will
+	}
+}
+
+// changedLocked wakes those who wait for a path or a connection.
+func (p *peer) changedLocked() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// run keeps the paths until the peer is forgotten.
+func (p *peer) run() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-p.ctx.Done():
+			return
+		case <-p.poke:
+		case <-timer.C:
+		}
+		if next := p.work(time.Now()); next.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(next))
+		}
+	}
+}
+
+// work does what is due and returns when to look again.
+func (p *peer) work(now time.Time) time.Time {
+	p.route.asleep.Store(false)
+	counts := traffic{sent: p.route.sent.Load(), received: p.route.received.Load()}
+	p.mu.Lock()
+	do := p.probes.step(now, len(p.conns) > 0, counts)
+	theirs, ours := p.probes.theirs, p.probes.ours
+	p.usePathLocked(do.use)
+	p.mu.Unlock()
+
+	for _, c := range do.checks {
+		p.sendCheck(c, theirs, ours.ufrag, now)
+	}
+	if do.offer {
+		p.sendOffer(do.wants, ours)
+	}
+	if do.asleep {
+		p.route.asleep.Store(true)
+		if p.route.sent.Load() != counts.sent && p.route.asleep.CompareAndSwap(true, false) {
+			p.wake() // a packet was sent meanwhile
+		}
+	}
+	return do.next
+}
+
+// usePathLocked makes packets take the path of q.
+func (p *peer) usePathLocked(q *pair) {
+	if q == nil {
+		p.route.path.Store(nil)
+		return
+	}
+	if old := p.route.path.Load(); old != nil && *old == q.path {
+		return
+	}
+	way := q.path
+	p.route.path.Store(&way)
+	p.changedLocked()
+	p.node.log.Debug("path", "peer", p.id, "kind", q.kind, "remote", q.path.to, "rtt", q.rtt)
+}
+
+// sendCheck sends a check. That it did not go out is like its loss.
+func (p *peer) sendCheck(c check, theirs credentials, ours string, now time.Time) {
+	b, err := newCheck(c.id, theirs, ours)
+	if err != nil {
+		p.node.log.Error("check", "peer", p.id, "error", err)
+		return
+	}
+	p.node.pending.replace(c.forgotten, c.id, pendingCheck{peer: p, pair: c.pair, sent: now})
+	p.node.send(b, c.pair.path, p.id)
+}
+
+// sendOffer tells the peer where this node is. It does not wait for the
+// signaller: that may take a round trip or more.
+func (p *peer) sendOffer(wantsAnswer bool, ours credentials) {
+	o := offer{
+		wantsAnswer: wantsAnswer,
+		credentials: ours,
+		host:        p.node.config.Host,
+		candidates:  p.node.candidates(),
+	}
+	msg := o.appendTo(nil)
+	p.node.start(func() {
+		ctx, cancel := context.WithTimeout(p.ctx, p.node.timers.Connect)
+		defer cancel()
+		if err := p.node.config.Signaller.Signal(ctx, p.id, msg); err != nil && p.ctx.Err() == nil {
+			p.node.log.Debug("offer", "peer", p.id, "error", err) // sent again while it is wanted
+		}
+	})
+}
+
+// handleOffer takes in an offer from the peer.
+func (p *peer) handleOffer(o *offer) {
+	p.mu.Lock()
+	p.probes.noteOffer(o, time.Now(), p.node.relayDelay())
+	p.mu.Unlock()
+	p.wake()
+}
+
+// handleCheck takes in an authentic check that came by a path.
+func (p *peer) handleCheck(way path) {
+	if !way.relay {
+		p.node.config.Socket.addSource(way.to, p.route)
+	}
+	p.mu.Lock()
+	news := p.probes.noteHeard(way, time.Now())
+	p.mu.Unlock()
+	if news {
+		p.wake()
+	}
+}
+
+// handleAnswer takes in an authentic answer to a check.
+func (p *peer) handleAnswer(c pendingCheck, mapped netip.AddrPort) {
+	if !c.pair.path.relay {
+		p.node.config.Socket.addSource(c.pair.path.to, p.route)
+	}
+	p.mu.Lock()
+	c.pair.noteAnswer(c.sent, time.Now(), mapped)
+	p.mu.Unlock()
+	p.wake()
+}
+
+// offerAgain tells the peer about a change of this node's addresses, if it is
+// in touch with it.
+func (p *peer) offerAgain() {
+	p.mu.Lock()
+	now := time.Now()
+	if len(p.conns) > 0 || now.Before(p.probes.wantedUntil) {
+		p.probes.offerDue, p.probes.offerWants = now, false
+	}
+	p.mu.Unlock()
+	p.wake()
+}
+
+// connection returns the connection for new streams, and makes one if there is
+// none. fresh says that it did not exist before the call.
+func (p *peer) connection(ctx context.Context) (c *conn, fresh bool, err error) {
+	for {
+		p.mu.Lock()
+		if c := p.current; c != nil && c.quic.Context().Err() == nil {
+			p.mu.Unlock()
+			return c, fresh, nil
+		}
+		fresh = true
+		d := p.dial
+		if d == nil {
+			d = &dial{done: make(chan struct{})}
+			if !p.node.start(func() { p.runDial(d) }) {
+				p.mu.Unlock()
+				return nil, false, ErrClosed
+			}
+			p.dial = d
+		}
+		changed := p.changed
+		p.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return nil, false, context.Cause(ctx)
+		case <-p.ctx.Done():
+			return nil, false, context.Cause(p.ctx)
+		case <-changed:
+		case <-d.done:
+			if d.err != nil {
+				return nil, false, d.err
+			}
+		}
+	}
+}
+
+// runDial gets a connection and tells those who wait for it.
+func (p *peer) runDial(d *dial) {
+	ctx, cancel := context.WithTimeoutCause(p.ctx, p.node.timers.Connect, ErrNoPath)
+	defer cancel()
+	d.err = p.dialUntil(ctx)
+	p.mu.Lock()
+	p.dial = nil
+	p.mu.Unlock()
+	close(d.done)
+}
+
+// redialPause keeps a peer that refuses every handshake from being asked
+// without a pause.
+const redialPause = 100 * time.Millisecond
+
+// dialUntil dials until there is a connection, whoever made it, or ctx ends.
+func (p *peer) dialUntil(ctx context.Context) error {
+	p.mu.Lock()
+	p.probes.want(time.Now(), p.node.relayDelay())
+	p.mu.Unlock()
+	p.wake()
+	var last error
+	for {
+		connected, err := p.awaitPath(ctx)
+		switch {
+		case err != nil && last != nil:
+			return fmt.Errorf("connect to node %d: %w (last attempt: %w)", p.id, err, last)
+		case err != nil:
+			return fmt.Errorf("connect to node %d: %w", p.id, err)
+		case connected:
+			return nil
+		}
+		var q *quic.Conn
+		q, err = p.node.config.Socket.QUIC().Dial(ctx, p.route.addr, p.node.clientTLS(p.key), p.node.quicConfig())
+		if err == nil {
+			p.add(q, true)
+			return nil
+		}
+		if errors.Is(err, errWrongKey) {
+			return fmt.Errorf("connect to node %d: %w", p.id, err)
+		}
+		last = err
+		p.node.log.Debug("dial", "peer", p.id, "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(redialPause):
+		}
+	}
+}
+
+// awaitPath waits until packets can be sent to the peer, or a connection is there.
+func (p *peer) awaitPath(ctx context.Context) (connected bool, err error) {
+	for {
+		if ctx.Err() != nil {
+			return false, context.Cause(ctx)
+		}
+		p.mu.Lock()
+		connected, ready := p.current != nil, p.route.path.Load() != nil
+		changed := p.changed
+		p.mu.Unlock()
+		if connected || ready {
+			return connected, nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		}
+	}
+}
+
+// close ends all connections with a word to the peer, and the peer.
+func (p *peer) close(code quic.ApplicationErrorCode, cause error) {
+	p.mu.Lock()
+	conns := p.conns
+	p.current = nil
+	p.mu.Unlock()
+	p.cancel(cause) // first, so that no connection is added any more
+	var closing sync.WaitGroup
+	for _, c := range conns {
+		closing.Go(func() { c.quic.CloseWithError(code, "") })
+	}
+	closing.Wait()
+	p.node.config.Socket.removeRoute(p.route)
+}
+
+// path returns what Node.Paths says about the peer.
+func (p *peer) path() (PathInfo, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	q := p.probes.selected
+	if q == nil {
+		return PathInfo{}, false
+	}
+	info := PathInfo{
+		ID:            p.id,
+		Kind:          q.kind,
+		Local:         q.mapped,
+		Remote:        q.path.to,
+		RTT:           q.rtt,
+		BytesSent:     p.route.bytesSent.Load(),
+		BytesReceived: p.route.bytesReceived.Load(),
+		Since:         p.probes.since,
+		Connected:     p.current != nil,
+	}
+	if !info.Local.IsValid() || q.path.relay {
+		info.Local = p.node.config.Socket.LocalAddr()
+	}
+	return info, true
+}
+
+// PathInfo is what Node.Paths says about one peer.
+type PathInfo struct {
+	ID     uint32 // the peer's
+	Kind   Kind
+	Local  netip.AddrPort // this socket, as the peer sees it where that is known
+	Remote netip.AddrPort // the peer, or the relay
+	RTT    time.Duration  // of probes on this path; zero if not yet known
+
+	// Bytes of QUIC packets since the peer was first met, over all paths.
+	BytesSent, BytesReceived uint64
+
+	Since     time.Time // when the path was chosen
+	Connected bool      // there is a connection, and not just a path for one
+}

@@ -1,0 +1,40 @@
+package transport
+
+import (
+	"context"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+)
+
+// silenceQUIC keeps quic-go from printing on stderr, which belongs to the
+// program that boxer runs. quic-go warns once per process about UDP buffers
+// that it could not raise, unless an environment variable tells it not to. So
+// the one warning is spent here, on a transport without a socket, with the
+// variable set for as long as that takes: children must not inherit it.
+var silenceQUIC = sync.OnceFunc(func() {
+	const name = "QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING"
+	if _, set := os.LookupEnv(name); !set {
+		os.Setenv(name, "true")
+		defer os.Unsetenv(name)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	t := &quic.Transport{Conn: closedConn{}}
+	t.ReadNonQUICPacket(ctx, nil) // initialises the transport; its error says that ctx is done or t closed
+	t.Close()
+})
+
+// closedConn is a net.PacketConn that was closed before it was opened.
+type closedConn struct{}
+
+func (closedConn) ReadFrom([]byte) (int, net.Addr, error) { return 0, nil, net.ErrClosed }
+func (closedConn) WriteTo([]byte, net.Addr) (int, error)  { return 0, net.ErrClosed }
+func (closedConn) Close() error                           { return nil }
+func (closedConn) LocalAddr() net.Addr                    { return &net.UnixAddr{} }
+func (closedConn) SetDeadline(time.Time) error            { return nil }
+func (closedConn) SetReadDeadline(time.Time) error        { return nil }
+func (closedConn) SetWriteDeadline(time.Time) error       { return nil }

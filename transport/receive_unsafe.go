@@ -1,0 +1,114 @@
+package transport
+
+import (
+	"net/netip"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A kernelReceiver receives datagrams into buffers of its own with recvmmsg(2),
+// waiting by way of Go's poller. golang.org/x/net could do it, but allocates an
+// address for each.
+type kernelReceiver struct {
+	raw   syscall.RawConn
+	count int // datagrams that the last receive brought
+
+	try     func(fd uintptr) (done bool) // tryReceive, made once: a method value allocates
+	errno   syscall.Errno
+	headers [receiveBatch]mmsghdr
+	vectors [receiveBatch]unix.Iovec
+	names   [receiveBatch]unix.RawSockaddrInet4
+	control [receiveBatch][controlSize]byte
+	data    [receiveBatch][]byte
+}
+
+const (
+	// receiveBatch is how many datagrams one call may bring; each may hold many
+	// packets, so more would only spread over more memory.
+	receiveBatch = 8
+	// maxDatagram is the largest datagram in bytes, also after the kernel has
+	// put several together (UDP_GRO, net/ipv4/udp_offload.c).
+	maxDatagram = 1 << 16
+)
+
+// mmsghdr is struct mmsghdr of recvmmsg(2).
+type mmsghdr struct {
+	header unix.Msghdr
+	length uint32
+}
+
+func newKernelReceiver(raw syscall.RawConn) *kernelReceiver {
+	k := &kernelReceiver{raw: raw}
+	k.try = k.tryReceive
+	for i := range k.headers {
+		// The kernel hands out zeroed pages when they are first written, so
+		// buffers that only ever see small packets cost one page each.
+		k.data[i] = make([]byte, maxDatagram)
+		k.vectors[i].Base = &k.data[i][0]
+		k.vectors[i].SetLen(maxDatagram)
+		h := &k.headers[i].header
+		h.Iov = &k.vectors[i]
+		h.SetIovlen(1)
+		h.Name = (*byte)(unsafe.Pointer(&k.names[i]))
+		h.Control = &k.control[i][0]
+	}
+	return k
+}
+
+// receive waits until something has come in. Its errors are those of a closed
+// socket or a passed deadline.
+func (k *kernelReceiver) receive() error {
+	k.count = 0
+	for {
+		for i := range k.headers { // the last call has overwritten them
+			h := &k.headers[i].header
+			h.Namelen = unix.SizeofSockaddrInet4
+			h.SetControllen(controlSize)
+		}
+		if err := k.raw.Read(k.try); err != nil {
+			return err
+		}
+		switch k.errno {
+		case 0:
+			return nil
+		case unix.EBADF, unix.ENOTSOCK, unix.EINVAL, unix.EFAULT, unix.ENOSYS: // would come for ever
+			return os.NewSyscallError("recvmmsg", k.errno)
+		}
+		// Such as ECONNREFUSED for a datagram sent earlier: about one peer, not
+		// about this socket.
+	}
+}
+
+// tryReceive returns false when there is nothing yet.
+func (k *kernelReceiver) tryReceive(fd uintptr) bool {
+	for {
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd,
+			uintptr(unsafe.Pointer(&k.headers[0])), receiveBatch, unix.MSG_DONTWAIT, 0, 0)
+		switch errno {
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			return false
+		case 0:
+			k.count = int(n)
+		}
+		k.errno = errno
+		return true
+	}
+}
+
+// datagram returns the i-th datagram of the last receive, its control messages
+// and sender. whole is false if the kernel had to cut it.
+func (k *kernelReceiver) datagram(i int) (data, control []byte, from netip.AddrPort, whole bool) {
+	h := &k.headers[i]
+	name := &k.names[i]
+	if name.Family != unix.AF_INET || h.header.Flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
+		return nil, nil, netip.AddrPort{}, false
+	}
+	port := (*[2]byte)(unsafe.Pointer(&name.Port)) // in network order
+	from = netip.AddrPortFrom(netip.AddrFrom4(name.Addr), uint16(port[0])<<8|uint16(port[1]))
+	return k.data[i][:h.length], k.control[i][:h.header.Controllen], from, true
+}

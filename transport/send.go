@@ -1,0 +1,144 @@
+package transport
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// WriteTo sends one datagram that is not QUIC's to a real address. As with any
+// datagram, no error does not mean that it arrives.
+func (s *Socket) WriteTo(b []byte, to netip.AddrPort) error {
+	_, _, err := s.write(b, nil, to)
+	return err
+}
+
+// WriteMsgUDP sends a packet, or several of one size with UDP_SEGMENT among
+// the control messages (udp(7)), to a peer's fake address or to a real one.
+func (c *packetConn) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int, err error) {
+	s := c.socket
+	id, fake := fakeID(addr)
+	if !fake {
+		to := addr.AddrPort()
+		return s.write(b, oob, netip.AddrPortFrom(to.Addr().Unmap(), to.Port()))
+	}
+	r := s.routes.Load().byID[id]
+	if r == nil {
+		return len(b), len(oob), nil // forgotten: as good as lost
+	}
+	r.noteSent(len(b))
+	size := len(b)
+	segment := segmentSize(oob)
+	if segment != 0 {
+		size = min(size, int(segment))
+	}
+	if size > s.maxPacket {
+		return 0, 0, unix.EMSGSIZE // a probe for larger packets
+	}
+	p := r.path.Load()
+	switch {
+	case p == nil:
+		return len(b), len(oob), nil
+	case p.relay:
+		return s.writeRelayed(b, oob, segment, id, p.to)
+	}
+	return s.write(b, oob, p.to)
+}
+
+// WriteTo sends one packet: quic-go has it in its interface and does not call it.
+func (c *packetConn) WriteTo(b []byte, addr net.Addr) (int, error) {
+	udp, ok := addr.(*net.UDPAddr)
+	if !ok {
+		return 0, &net.AddrError{Err: "not a UDP address", Addr: addr.String()}
+	}
+	n, _, err := c.WriteMsgUDP(b, nil, udp)
+	return n, err
+}
+
+// noteSent counts a packet, and wakes the peer's owner if it sleeps.
+func (r *route) noteSent(n int) {
+	r.sent.Add(1)
+	r.bytesSent.Add(uint64(n))
+	if r.asleep.Load() && r.asleep.CompareAndSwap(true, false) {
+		r.wake()
+	}
+}
+
+// write sends to a real address.
+func (s *Socket) write(b, oob []byte, to netip.AddrPort) (n, oobn int, err error) {
+	if f := s.observed.Load(); f != nil {
+		(*f)(b, to)
+	}
+	if f := s.blocked.Load(); f != nil && (*f)(to, true) {
+		return len(b), len(oob), nil
+	}
+	n, oobn, err = s.conn.WriteMsgUDPAddrPort(b, oob, to)
+	if err != nil && !fatal(err) {
+		return len(b), len(oob), nil
+	}
+	return n, oobn, err
+}
+
+// fatal tells the errors of sendmsg(2) that QUIC has to know from those that
+// mean a lost packet. QUIC gives a connection up on any error, but a route that
+// is gone, a full queue or a firewall's no (EPERM) may be over in a moment, or
+// on the next path.
+func fatal(err error) bool {
+	return errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, unix.EMSGSIZE) || // QUIC's search for the packet size
+		errors.Is(err, unix.EIO) // no segmentation on this device: QUIC does without
+}
+
+// relayBuffer holds what goes to the relay in one call. quic-go segments at
+// most 20 KiB at a time, which may be all small packets.
+type relayBuffer struct {
+	data []byte
+	oob  []byte
+}
+
+var relayBuffers = sync.Pool{New: func() any {
+	return &relayBuffer{data: make([]byte, 0, 24<<10), oob: make([]byte, 0, controlSize)}
+}}
+
+// writeRelayed sends packets to the peer id by way of the relay at to: each gets
+// a header of its own, and the kernel still segments them.
+func (s *Socket) writeRelayed(b, oob []byte, segment uint16, id uint32, to netip.AddrPort) (n, oobn int, err error) {
+	buf := relayBuffers.Get().(*relayBuffer)
+	defer relayBuffers.Put(buf)
+	size := len(b)
+	if segment != 0 {
+		size = int(segment)
+	}
+	buf.data = buf.data[:0]
+	for rest := b; len(rest) > 0; {
+		packet := rest[:min(size, len(rest))]
+		rest = rest[len(packet):]
+		buf.data = append(AppendRelayHeader(buf.data, id), packet...)
+	}
+	buf.oob = append(buf.oob[:0], oob...)
+	if segment != 0 {
+		setSegmentSize(buf.oob, segment+relayHeaderSize)
+	}
+	if _, _, err := s.write(buf.data, buf.oob, to); err != nil {
+		return 0, 0, err
+	}
+	return len(b), len(oob), nil
+}
+
+// segmentSize returns the value of the UDP_SEGMENT control message, or 0.
+func segmentSize(oob []byte) uint16 {
+	if v := findControl(oob, unix.IPPROTO_UDP, unix.UDP_SEGMENT); len(v) >= 2 {
+		return binary.NativeEndian.Uint16(v)
+	}
+	return 0
+}
+
+func setSegmentSize(oob []byte, size uint16) {
+	if v := findControl(oob, unix.IPPROTO_UDP, unix.UDP_SEGMENT); len(v) >= 2 {
+		binary.NativeEndian.PutUint16(v, size)
+	}
+}

@@ -1,0 +1,42 @@
+package transport
+
+import "fmt"
+
+// Status is the far side's answer to a stream's header: one byte on the wire.
+type Status uint8
+
+// The answers. Their numbers are on the wire.
+const (
+	StatusOK          Status = 0 // connected
+	StatusRefused     Status = 1 // nobody listens on the port: ECONNREFUSED
+	StatusUnreachable Status = 2 // the address is not the peer's, or cannot be reached from there: EHOSTUNREACH
+	StatusTimeout     Status = 3 // the far side waited in vain: ETIMEDOUT
+	StatusBusy        Status = 4 // the far side is out of a resource, such as file descriptors
+	StatusForbidden   Status = 5 // a policy of the far side says no: EACCES
+)
+
+// String returns the answer in words.
+func (s Status) String() string {
+	switch s {
+	case StatusOK:
+		return "ok"
+	case StatusRefused:
+		return "connection refused"
+	case StatusUnreachable:
+		return "unreachable"
+	case StatusTimeout:
+		return "timed out"
+	case StatusBusy:
+		return "out of resources"
+	case StatusForbidden:
+		return "forbidden"
+	}
+	return fmt.Sprintf("status %d", uint8(s))
+}
+
+// StatusError is what Open returns when the far side has answered, and not with
+// StatusOK.
+type StatusError struct{ Status Status }
+
+// Error returns the status in words.
+func (e *StatusError) Error() string { return "peer answered: " + e.Status.String() }
