@@ -1,0 +1,157 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// lookupLimit bounds a look-up that finds nothing. The nameserver of the lab never answers,
+// and glibc asks twice, for both families at once.
+const lookupLimit = 10 * time.Second
+
+func TestHostname(t *testing.T) {
+	db, _ := pair(t, "db", "app")
+	for _, command := range [][]string{
+		{"hostname"}, {"uname", "-n"},
+		{"/usr/bin/python3", "-c", "import socket; print(socket.gethostname())"},
+		{"/usr/bin/python3", "-c", "import os; print(os.uname().nodename)"},
+	} {
+		if out := db.run(command[0], command[1:]...); out != "db\n" {
+			t.Errorf("%s says %q, want db", strings.Join(command, " "), out)
+		}
+	}
+}
+
+// TestLookup asks for a node by the resolvers of glibc, musl and Go, forwards and backwards.
+func TestLookup(t *testing.T) {
+	db, app := pair(t, "db", "app")
+	db.echo()
+	app.reach("db:7")
+	addr := db.address().String()
+	t.Run("glibc", func(t *testing.T) {
+		app := app.with(t)
+		out := app.python(`
+import socket
+print(socket.gethostbyname("db"))
+print(sorted({a[4][0] for a in socket.getaddrinfo("db", 7, type=socket.SOCK_STREAM)}))
+print(socket.gethostbyname("DB"))`)
+		if want := fmt.Sprintf("%s\n['%[1]s']\n%[1]s\n", addr); out != want {
+			t.Errorf("got %q, want %q", out, want)
+		}
+	})
+	t.Run("glibc backwards", func(t *testing.T) {
+		app := app.with(t)
+		out := app.python(`
+import socket, sys
+print(socket.gethostbyaddr(sys.argv[1])[0])
+print(socket.getnameinfo((sys.argv[1], 7), socket.NI_NAMEREQD)[0])`, addr)
+		if out != "db\ndb\n" {
+			t.Errorf("got %q", out)
+		}
+	})
+	t.Run("musl", func(t *testing.T) {
+		app := app.with(t)
+		if out := app.run(program(t, "tcp"), "client", "db", "7", "10"); !strings.HasPrefix(out, "peer "+addr+" 7 ") {
+			t.Errorf("got %q, want %s", out, addr)
+		}
+	})
+	t.Run("Go", func(t *testing.T) {
+		app := app.with(t)
+		if out := app.run(program(t, "probe"), "lookup", "db"); out != addr+"\n" {
+			t.Errorf("got %q, want %s", out, addr)
+		}
+	})
+	t.Run("getent", func(t *testing.T) {
+		app := app.with(t)
+		if out := app.run("getent", "hosts", "db"); len(strings.Fields(out)) < 2 || strings.Fields(out)[0] != addr {
+			t.Errorf("got %q, want %s", out, addr)
+		}
+	})
+	t.Run("own name", func(t *testing.T) {
+		out := db.with(t).named("db2").python(`
+import socket
+own = socket.gethostbyname(socket.gethostname())
+s = socket.create_server(("", 0))
+c = socket.create_connection((socket.gethostname(), s.getsockname()[1]), 10)
+print(own == c.getpeername()[0] or own)`)
+		if out != "True\n" {
+			t.Errorf("own name resolves to %s, which is not what answers", out)
+		}
+	})
+}
+
+func TestUnknownName(t *testing.T) {
+	_, app := pair(t, "db", "app")
+	began := time.Now()
+	out := app.python(`
+import socket
+try:
+    socket.getaddrinfo("nosuch", 80)
+except socket.gaierror as e:
+    print({v: k for k, v in vars(socket).items() if k.startswith("EAI_")}[e.errno], e.strerror)`)
+	if took := time.Since(began); took > lookupLimit {
+		t.Errorf("glibc took %v", took)
+	}
+	want := "EAI_NONAME Name or service not known\n"
+	if native { // without a nameserver nobody can say that there is no such name
+		want = "EAI_AGAIN Temporary failure in name resolution\n"
+	}
+	if out != want {
+		t.Errorf("glibc says %q, want %q", out, want)
+	}
+
+	p := app.start(program(t, "tcp"), "client", "nosuch", "80", "1")
+	if status := p.wait(lookupLimit); status != 2 {
+		t.Errorf("musl: status %d, want 2", status)
+	}
+	p = app.start("psql", "-h", "nosuch", "-c", "select 1")
+	if status := p.wait(lookupLimit); status != 2 || !strings.Contains(p.err.String(), "could not translate host name") {
+		t.Errorf("psql: status %d: %s", status, p.err)
+	}
+}
+
+func TestSeveralNodesWithOneName(t *testing.T) {
+	needBoxer(t)
+	a, b := pair(t, "a", "b")
+	servers := []*process{a.named("web").echo(), a.named("web").echo(), b.named("web").echo()}
+	client := b.named("client")
+	out := client.run(program(t, "probe"), "lookup", "web")
+	addrs := strings.Fields(out)
+	if len(addrs) != len(servers) {
+		t.Fatalf("web is %q, want %d addresses", addrs, len(servers))
+	}
+	a.inPrefix("web", addrs...)
+	for range 4 * len(servers) { // rotating: each is first in turn
+		client.run(program(t, "probe"), "dial", "web:7")
+	}
+	for i, s := range servers {
+		if !strings.Contains(s.out.String(), "accepted ") {
+			t.Errorf("server %d of %d was never asked", i+1, len(servers))
+		}
+	}
+	servers[0].stop(15)
+	left := client.run(program(t, "probe"), "lookup", "web")
+	if got := strings.Fields(left); len(got) != len(servers)-1 {
+		t.Errorf("after one left, web is %q", got)
+	}
+}
+
+func TestNodeID(t *testing.T) {
+	needBoxer(t)
+	db, app := pair(t, "db", "app")
+	db.echo()
+	addr := db.address().String()
+	found := 0
+	for id := 1; id <= 5 && found == 0; id++ {
+		p := app.start(program(t, "probe"), "lookup", fmt.Sprintf("node-%d", id))
+		if p.wait(patience) == 0 && strings.TrimSpace(p.out.String()) == addr {
+			found = id
+		}
+	}
+	if found == 0 {
+		t.Fatalf("no node-ID of 1 to 5 is %s", addr)
+	}
+	app.reach(fmt.Sprintf("node-%d:7", found))
+}

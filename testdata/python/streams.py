@@ -1,0 +1,55 @@
+"""An asyncio echo server and a client with many connections at once.
+
+    streams.py server PORT
+    streams.py client HOST PORT COUNT
+
+All connections are open before the first byte flows. The server prints the most that it had at once.
+"""
+import asyncio
+import sys
+
+SIZE = 10_000  # bytes on each connection
+
+
+async def server(port):
+    now = most = 0
+
+    async def echo(reader, writer):
+        nonlocal now, most
+        now += 1
+        if now > most:
+            most = now
+            print("at once", most, flush=True)
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        finally:
+            now -= 1
+            writer.close()
+
+    s = await asyncio.start_server(echo, "0.0.0.0", port, backlog=1024)
+    print("listening", flush=True)
+    await s.serve_forever()
+
+
+async def client(host, port, count):
+    conns = await asyncio.gather(*(asyncio.open_connection(host, port) for _ in range(count)))
+
+    async def talk(i, reader, writer):
+        data = bytes((i + j) % 251 for j in range(SIZE))
+        writer.write(data)
+        writer.write_eof()
+        back = await reader.read(-1)
+        assert back == data, f"connection {i}: {len(back)} bytes came back"
+        writer.close()
+        await writer.wait_closed()
+
+    await asyncio.gather(*(talk(i, r, w) for i, (r, w) in enumerate(conns)))
+    print(count, "connections ok")
+
+
+if sys.argv[1] == "server":
+    asyncio.run(server(int(sys.argv[2])))
+else:
+    asyncio.run(asyncio.wait_for(client(sys.argv[2], int(sys.argv[3]), int(sys.argv[4])), 60))
