@@ -154,7 +154,7 @@ func (n *Node) dial(at *attempt, id uint64, fd int, program, src, dst netip.Addr
 	n.tasks.Go(func() {
 		defer n.relays.Add(-1)
 		defer n.peers.removeDialled(program)
-		relay(n.ctx, conn, stream)
+		Relay(n.ctx, conn, stream)
 	})
 	n.attempts.succeed(id, at)
 }

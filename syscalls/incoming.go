@@ -28,7 +28,7 @@ func (n *Node) Accept(ctx context.Context, src netip.AddrPort, port uint16) (run
 			n.relays.Add(1)
 			defer n.relays.Add(-1)
 			defer remove()
-			relay(n.ctx, conn, s)
+			Relay(n.ctx, conn, s)
 		}
 		abort = func() {
 			defer remove()

@@ -22,7 +22,7 @@ type Network interface {
 type Stream interface {
 	io.ReadWriter
 	CloseWrite() error // FIN: the peer reads EOF after what was written
-	CloseRead()        // whatever the peer still writes fails there
+	CloseRead() error  // whatever the peer still writes fails there
 	Reset()            // RST in both directions
 }
 

@@ -15,10 +15,10 @@ const relayBuffer = 128 << 10
 
 var relayBuffers = sync.Pool{New: func() any { return new([relayBuffer]byte) }}
 
-// relay carries bytes between a loopback connection, which it owns, and a
+// Relay carries bytes between a loopback connection, which it owns, and a
 // stream until both directions have ended, each as TCP ends: FIN for FIN, and
 // RST for RST.
-func relay(ctx context.Context, conn *net.TCPConn, stream Stream) {
+func Relay(ctx context.Context, conn *net.TCPConn, stream Stream) {
 	// The far side's reset must not overtake what is still being delivered in
 	// the other direction; so a reset is left to the end, when both are done.
 	var outReset, inReset bool
@@ -97,8 +97,6 @@ func copyBytes(dst io.Writer, src io.Reader) error {
 
 // tcpStream makes a TCP connection a Stream.
 type tcpStream struct{ *net.TCPConn }
-
-func (s tcpStream) CloseRead() { s.TCPConn.CloseRead() }
 
 func (s tcpStream) Reset() {
 	s.SetLinger(0)

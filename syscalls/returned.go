@@ -88,5 +88,5 @@ func (n *Node) reoffer(conn accepted) {
 	n.relays.Add(1)
 	defer n.relays.Add(-1)
 	defer remove()
-	relay(n.ctx, fresh, tcpStream{old})
+	Relay(n.ctx, fresh, tcpStream{old})
 }

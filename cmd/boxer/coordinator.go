@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/boxer-sandbox/boxer/coordinator"
+	"github.com/boxer-sandbox/boxer/transport"
+)
+
+// defaultListen is where a coordinator listens if it is not told.
+const defaultListen = "0.0.0.0:4433"
+
+type coordinatorFlags struct {
+	listen, prefix, joinFile, host, state, status string
+	lease, idleExit                               time.Duration
+	quiet                                         bool
+}
+
+func coordinatorCommand() *cobra.Command {
+	var f coordinatorFlags
+	cmd := &cobra.Command{
+		Use:   "coordinator",
+		Short: "Admit nodes to a network and help them find each other",
+		Long: `Admit nodes to a network, hand out addresses and names, and help the nodes to
+punch paths through NATs; relay (still encrypted end to end) where that is not
+possible. It needs one UDP port that nodes can reach.
+
+When it is ready it prints the join URL, which admits its holder: keep it
+secret. Started again with the same state file it has the same URL, and running
+nodes come back to it.`,
+		Example: `  boxer coordinator --listen 203.0.113.1:4433 --join-file join.url
+  boxer coordinator --listen 0.0.0.0:4433 --host coordinator.example.com:4433`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.serve(cmd.Context()) },
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.listen, "listen", defaultListen, "UDP `ADDR:PORT` to listen on")
+	fl.StringVar(&f.prefix, "prefix", coordinator.DefaultPrefix.String(), "`CIDR` of the virtual addresses")
+	fl.StringVar(&f.joinFile, "join-file", "", "write the join URL to `FILE` when ready, mode 0600")
+	fl.StringVar(&f.host, "host", "", "`HOST:PORT` in the join URL, as nodes reach it (default the listening address)")
+	fl.StringVar(&f.state, "state", "", "`FILE` for key and token, mode 0600 (default below $XDG_STATE_HOME/boxer, one for each port)")
+	fl.StringVar(&f.status, "status-listen", "", "TCP `ADDR:PORT` for HTTP status: /healthz, /status (default none)")
+	fl.DurationVar(&f.lease, "lease", coordinator.DefaultLease, "how long a node may be silent before it is removed")
+	fl.DurationVar(&f.idleExit, "idle-exit", 0, "end after this long without a node (default never)")
+	fl.BoolVar(&f.quiet, "quiet", false, "do not print the join URL")
+	return cmd
+}
+
+func (f *coordinatorFlags) serve(ctx context.Context) error {
+	log, err := logger()
+	if err != nil {
+		return err
+	}
+	listen, err := netip.ParseAddrPort(f.listen)
+	if err != nil {
+		return fmt.Errorf("--listen %q: not an ADDR:PORT such as %s", f.listen, defaultListen)
+	}
+	prefix, err := netip.ParsePrefix(f.prefix)
+	if err != nil {
+		return fmt.Errorf("--prefix %q: not a CIDR such as %v", f.prefix, coordinator.DefaultPrefix)
+	}
+	path := f.state
+	if path == "" {
+		if path, err = defaultState(listen.Port()); err != nil {
+			return err
+		}
+	}
+	state, err := coordinator.LoadOrCreateState(path)
+	if err != nil {
+		return err
+	}
+	if last := state.LastListen(); listen.Port() == 0 && last.IsValid() {
+		listen = netip.AddrPortFrom(listen.Addr(), last.Port()) // where its nodes look for it
+	}
+	socket, err := transport.Listen(listen)
+	if err != nil && f.listen != listen.String() {
+		listen, _ = netip.ParseAddrPort(f.listen)
+		socket, err = transport.Listen(listen)
+	}
+	if err != nil {
+		return fmt.Errorf("--listen %s: %w", f.listen, err)
+	}
+	defer socket.Close()
+	host := f.host
+	if host == "" {
+		host = reachable(socket.LocalAddr()).String()
+	}
+	server, err := coordinator.NewServer(coordinator.ServerConfig{
+		Socket: socket, State: state, Prefix: prefix, Lease: f.lease, IdleExit: f.idleExit,
+		JoinFile: f.joinFile, Host: host, StatusListen: f.status, Version: version, Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	if !f.quiet {
+		url, err := server.JoinURL(host)
+		if err != nil {
+			return err
+		}
+		fmt.Println(url.String())
+	}
+	return server.Serve(ctx)
+}
+
+// reachable is where nodes on this host find a socket: for the wildcard
+// address it is loopback.
+func reachable(a netip.AddrPort) netip.AddrPort {
+	if a.Addr().IsUnspecified() {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), a.Port())
+	}
+	return a
+}
+
+// defaultState is the state file of a coordinator on this port.
+func defaultState(port uint16) (string, error) {
+	dir := os.Getenv("XDG_STATE_HOME")
+	if !filepath.IsAbs(dir) {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", errors.New("no place for the state file: neither XDG_STATE_HOME nor HOME is set; use --state FILE")
+		}
+		dir = filepath.Join(home, ".local", "state")
+	}
+	dir = filepath.Join(dir, "boxer")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("state directory: %w; use --state FILE", err)
+	}
+	return filepath.Join(dir, "coordinator-"+strconv.Itoa(int(port))+".json"), nil
+}

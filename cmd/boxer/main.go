@@ -1,0 +1,103 @@
+// Command boxer runs programs as nodes of a short-lived data centre: it carries
+// their sockets over hole-punched UDP paths.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/launcher"
+)
+
+// version is set by the linker.
+var version = "devel"
+
+func main() {
+	if launcher.IsInit() {
+		os.Exit(launcher.Init())
+	}
+	os.Exit(run())
+}
+
+func run() int {
+	// A program that boxer runs gets its signals by another way, see launcher.
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	if len(os.Args) > 1 && os.Args[1] == "run" {
+		stop()
+		ctx, stop = context.WithCancel(context.Background())
+	}
+	defer stop()
+	code := 0
+	cmd := root(&code)
+	err := cmd.ExecuteContext(ctx)
+	if err == nil {
+		return code
+	}
+	if code == 0 {
+		code = launcher.ExitBoxer
+	}
+	report(err)
+	return code
+}
+
+// report prints an error as boxer's own, each of several on a line.
+func report(err error) {
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		fmt.Fprintln(os.Stderr, "boxer:", line)
+	}
+}
+
+func root(code *int) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "boxer",
+		Short: "Run unmodified programs as hosts of a short-lived data centre",
+		Long: `Boxer makes a network out of processes that nobody can connect to, such as
+serverless functions: programs under "boxer run" find each other by name and
+connect as on ordinary hosts, over encrypted, hole-punched UDP paths.`,
+		Example: `  boxer run --name db -- postgres -D /var/lib/data      # in one terminal
+  boxer run -- psql -h db                               # in another`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.CompletionOptions.HiddenDefaultCmd = true
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())
+	})
+	cmd.AddCommand(runCommand(code), coordinatorCommand(), statusCommand(), forwardCommand(),
+		versionCommand())
+	return cmd
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  boxer version",
+		Args:    cobra.NoArgs,
+		Run:     func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "boxer", version) },
+	}
+}
+
+// logger writes boxer's own messages to stderr, from the level that BOXER_LOG
+// names (slog.Level), by default warnings.
+func logger() (*slog.Logger, error) {
+	level := slog.LevelWarn
+	if s := os.Getenv("BOXER_LOG"); s != "" {
+		if err := level.UnmarshalText([]byte(s)); err != nil {
+			return nil, fmt.Errorf("BOXER_LOG %q: unknown level; use debug, info, warn or error", s)
+		}
+	}
+	return slog.New(&handler{level: level}), nil
+}
+
+var errNoCommand = errors.New("no command given; for example: boxer run -- psql -h db")

@@ -1,0 +1,113 @@
+package launcher
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/sandbox"
+)
+
+// A child is a program under supervision, as its supervisor sees it.
+type child struct {
+	init int // boxer-init's pid
+	pid  int // the program's
+	c    control
+
+	listener *sandbox.Listener
+	status   int // the exit code, when watch has returned
+}
+
+// An ExitError says that the command could not be started, and the exit code
+// for that.
+type ExitError struct {
+	Code int
+	Err  error
+}
+
+func (e *ExitError) Error() string { return e.Err.Error() }
+func (e *ExitError) Unwrap() error { return e.Err }
+
+// prepare starts boxer-init, which waits for its order: that takes a few
+// milliseconds, in which the node joins its network.
+func prepare() (*child, error) {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("prctl(PR_SET_CHILD_SUBREAPER): %w", err)
+	}
+	ours, theirs, err := controlPair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	// Descriptors that boxer was given go on to the program under their own
+	// numbers; so the control socket keeps the number that it has.
+	fd := int(theirs.Fd())
+	pid, err := syscall.ForkExec("/proc/self/exe", []string{initName, strconv.Itoa(fd)},
+		&syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}})
+	if err != nil {
+		ours.f.Close()
+		return nil, fmt.Errorf("start boxer-init: %w", err)
+	}
+	return &child{init: pid, c: ours}, nil
+}
+
+// abandon ends a child that has not been started.
+func (c *child) abandon() {
+	c.c.f.Close()
+	unix.Wait4(c.init, nil, 0, nil)
+}
+
+// start lets boxer-init start the program. It fails with *ExitError if the
+// program cannot be executed.
+func (c *child) start(argv []string, prog sandbox.Program) error {
+	if err := c.c.send(order{Argv: argv, Filter: prog.Bytes()}, -1); err != nil {
+		return fmt.Errorf("boxer-init: %w", err)
+	}
+	var r report
+	f, err := c.c.receive(&r)
+	switch {
+	case err != nil:
+		return fmt.Errorf("boxer-init: %w", err)
+	case r.Failed != "":
+		unix.Wait4(c.init, nil, 0, nil)
+		return &ExitError{Code: r.Code, Err: errors.New(r.Failed)}
+	case f == nil:
+		return errors.New("boxer-init sent no listener")
+	}
+	c.pid = r.Started
+	c.listener = sandbox.NewListener(f)
+	return nil
+}
+
+// watch follows the program until it has ended, and calls stopped each time
+// that a signal stops it.
+func (c *child) watch(stopped func()) {
+	for {
+		var r report
+		_, err := c.c.receive(&r)
+		switch {
+		case err != nil:
+			// boxer-init is gone, by SIGKILL: the tree is ours now.
+			if !errors.Is(err, io.EOF) {
+				fmt.Fprintln(os.Stderr, "boxer:", err)
+			}
+			killTree(nil)
+			c.status = exitSignal + int(unix.SIGKILL)
+			return
+		case r.Stopped:
+			stopped()
+		case r.Exited:
+			c.status = r.Status
+			unix.Wait4(c.init, nil, 0, nil)
+			return
+		}
+	}
+}
+
+// close releases what start took. No process of the tree is left.
+func (c *child) close() error { return errors.Join(c.listener.Close(), c.c.f.Close()) }

@@ -1,0 +1,130 @@
+package launcher
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// A control is one end of the socket between supervisor and boxer-init: a
+// sequence of JSON messages, of which one carries a descriptor. Its end is the
+// sign that the other process is gone.
+type control struct{ f *os.File }
+
+// maxMessage bounds a message in bytes: the filter program and the command's
+// arguments have to fit, and Linux bounds the latter by 2 MiB (execve(2)).
+const maxMessage = 4 << 20
+
+// An order tells boxer-init what to start.
+type order struct {
+	Argv   []string
+	Filter []byte // sandbox.Program.Bytes
+}
+
+// A report tells the supervisor what became of it.
+type report struct {
+	Started   int    `json:",omitempty"` // the program's pid; the listener comes along
+	Failed    string `json:",omitempty"` // it did not start, and why
+	Code      int    `json:",omitempty"` // with Failed: the exit code
+	Stopped   bool   `json:",omitempty"` // by a signal such as SIGTSTP
+	Continued bool   `json:",omitempty"`
+	Exited    bool   `json:",omitempty"` // and its tree is gone
+	Status    int    `json:",omitempty"` // with Exited: as a shell has it
+}
+
+// controlPair makes the two ends. The second has no close-on-exec flag.
+func controlPair() (ours control, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return control{}, nil, fmt.Errorf("socketpair: %w", err)
+	}
+	if _, err := unix.FcntlInt(uintptr(fds[1]), unix.F_SETFD, 0); err != nil {
+		unix.Close(fds[0])
+		unix.Close(fds[1])
+		return control{}, nil, fmt.Errorf("socketpair: %w", err)
+	}
+	return control{os.NewFile(uintptr(fds[0]), "control")}, os.NewFile(uintptr(fds[1]), "control"), nil
+}
+
+// send writes one message, with a descriptor if fd is not negative.
+func (c control) send(msg any, fd int) error {
+	body, err := json.Marshal(msg)
+	if err != nil {
+		return err
+	}
+	b := make([]byte, 4, 4+len(body))
+	b[0], b[1], b[2], b[3] = byte(len(body)>>24), byte(len(body)>>16), byte(len(body)>>8), byte(len(body))
+	b = append(b, body...)
+	var oob []byte
+	if fd >= 0 {
+		oob = unix.UnixRights(fd)
+	}
+	for len(b) > 0 {
+		n, err := unix.SendmsgN(int(c.f.Fd()), b, oob, nil, unix.MSG_NOSIGNAL)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("control: %w", err)
+		}
+		b, oob = b[n:], nil
+	}
+	return nil
+}
+
+// receive reads one message and its descriptor, nil if it has none. It returns
+// io.EOF when the other process is gone.
+func (c control) receive(msg any) (*os.File, error) {
+	var head [4]byte
+	fd, err := c.read(head[:])
+	if err != nil {
+		return nil, err
+	}
+	size := int(head[0])<<24 | int(head[1])<<16 | int(head[2])<<8 | int(head[3])
+	if size > maxMessage {
+		return fd, errors.New("control: message too large")
+	}
+	body := make([]byte, size)
+	if _, err := c.read(body); err != nil {
+		return fd, err
+	}
+	return fd, json.Unmarshal(body, msg)
+}
+
+// read fills b. A descriptor comes with its first byte or not at all.
+func (c control) read(b []byte) (f *os.File, err error) {
+	oob := make([]byte, unix.CmsgSpace(4))
+	for len(b) > 0 {
+		n, oobn, _, _, err := unix.Recvmsg(int(c.f.Fd()), b, oob, unix.MSG_CMSG_CLOEXEC)
+		if err == unix.EINTR {
+			continue
+		}
+		if err == unix.ECONNRESET || err == nil && n == 0 {
+			return f, io.EOF
+		}
+		if err != nil {
+			return f, fmt.Errorf("control: %w", err)
+		}
+		if oobn > 0 {
+			f = passedFile(oob[:oobn])
+		}
+		b = b[n:]
+	}
+	return f, nil
+}
+
+func passedFile(oob []byte) *os.File {
+	msgs, err := unix.ParseSocketControlMessage(oob)
+	if err != nil || len(msgs) == 0 {
+		return nil
+	}
+	fds, err := unix.ParseUnixRights(&msgs[0])
+	if err != nil || len(fds) == 0 {
+		return nil
+	}
+	return os.NewFile(uintptr(fds[0]), "passed")
+}

@@ -1,0 +1,188 @@
+package launcher
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/sandbox"
+)
+
+// initName is boxer-init's argv[0]: the same executable is both.
+const initName = "boxer-init"
+
+// Exit codes as env(1) and the shells have them, and boxer's own.
+const (
+	ExitBoxer         = 125 // boxer itself failed
+	ExitNotExecutable = 126
+	ExitNotFound      = 127
+	exitSignal        = 128 // plus the signal's number
+)
+
+// IsInit reports whether this process is to be boxer-init; main then calls
+// Init and nothing else.
+func IsInit() bool { return len(os.Args) == 2 && os.Args[0] == initName }
+
+// Init is boxer-init: it starts the program that the supervisor names, looks
+// after its tree, and ends with it, or with the supervisor. It returns the
+// process's exit code, which nobody reads.
+func Init() int {
+	fd, err := strconv.Atoi(os.Args[1])
+	if err != nil {
+		return ExitBoxer
+	}
+	unix.CloseOnExec(fd)
+	c := control{os.NewFile(uintptr(fd), "control")}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		c.send(report{Failed: "prctl(PR_SET_CHILD_SUBREAPER): " + err.Error(), Code: ExitBoxer}, -1)
+		return ExitBoxer
+	}
+	var o order
+	if _, err := c.receive(&o); err != nil {
+		return ExitBoxer // the supervisor has given up, and said why
+	}
+	// Only then: a wait for children must find the program's.
+	pid, listener, err := startProgram(o)
+	if err != nil {
+		msg, code := explain(o.Argv[0], err)
+		c.send(report{Failed: msg, Code: code}, -1)
+		return code
+	}
+	err = c.send(report{Started: pid}, int(listener.Fd()))
+	listener.Close()
+	if err != nil {
+		killTree(nil)
+		return ExitBoxer
+	}
+	t := &tree{pid: pid, c: c}
+	go t.watchSupervisor()
+	return t.reap()
+}
+
+// startProgram starts the command under the filter.
+func startProgram(o order) (pid int, listener *os.File, err error) {
+	keepIgnored()
+	prog, err := sandbox.ParseProgram(o.Filter)
+	if err != nil {
+		return 0, nil, err
+	}
+	path, err := exec.LookPath(o.Argv[0])
+	if err != nil && !errors.Is(err, exec.ErrDot) {
+		return 0, nil, err
+	}
+	listener, err = sandbox.StartFiltered(prog, func() error {
+		// The mask of the thread that forks is the child's.
+		mask := originalMask()
+		if err := unix.PthreadSigmask(unix.SIG_SETMASK, &mask, nil); err != nil {
+			return err
+		}
+		pid, err = forkExec(path, o.Argv)
+		return err
+	})
+	return pid, listener, err
+}
+
+// forkExec starts path. A script without an interpreter line goes to the shell,
+// as from execvp(3).
+func forkExec(path string, argv []string) (int, error) {
+	attr := &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}}
+	pid, err := syscall.ForkExec(path, argv, attr)
+	if err == syscall.ENOEXEC {
+		pid, err = syscall.ForkExec("/bin/sh", append([]string{"/bin/sh", path}, argv[1:]...), attr)
+	}
+	if err != nil {
+		return 0, &fs.PathError{Op: "exec", Path: path, Err: err}
+	}
+	return pid, nil
+}
+
+// explain says why a command did not start, and with which exit code.
+func explain(name string, err error) (string, int) {
+	var start *fs.PathError
+	switch {
+	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
+		return name + ": command not found", ExitNotFound
+	case errors.Is(err, fs.ErrPermission) && !errors.Is(err, sandbox.ErrFilterBusy) && isFile(name, err):
+		return name + ": permission denied: not an executable file", ExitNotExecutable
+	case errors.As(err, &start):
+		return fmt.Sprintf("%s: cannot execute: %v", name, start.Err), ExitNotExecutable
+	}
+	return fmt.Sprintf("start %s: %v", name, err), ExitBoxer
+}
+
+// isFile tells a program's EACCES from one of seccomp(2).
+func isFile(name string, err error) bool {
+	var start *fs.PathError
+	var look *exec.Error
+	return errors.As(err, &start) || errors.As(err, &look)
+}
+
+// A tree is the program and all that descends from it.
+type tree struct {
+	pid int
+	c   control
+
+	mu   sync.Mutex
+	gone bool // the supervisor is
+}
+
+// watchSupervisor kills the tree when the supervisor is gone: without it, every
+// trapped call would fail with ENOSYS.
+func (t *tree) watchSupervisor() {
+	var none struct{}
+	for {
+		if _, err := t.c.receive(&none); err != nil {
+			break
+		}
+	}
+	t.mu.Lock()
+	t.gone = true
+	t.mu.Unlock()
+	killTree(nil)
+	os.Exit(ExitBoxer)
+}
+
+// reap waits for every process of the tree and reports what the program does.
+// When the program has ended, what is left of its tree is ended, too.
+func (t *tree) reap() int {
+	signal.Ignore(unix.SIGPIPE) // a supervisor that is gone is watchSupervisor's
+	runtime.LockOSThread()
+	for {
+		var ws unix.WaitStatus
+		pid, err := unix.Wait4(-1, &ws, unix.WUNTRACED|unix.WCONTINUED, nil)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil: // ECHILD cannot be before the program's own end
+			return ExitBoxer
+		case pid != t.pid:
+			continue
+		case ws.Stopped():
+			t.c.send(report{Stopped: true}, -1)
+			continue
+		case ws.Continued():
+			t.c.send(report{Continued: true}, -1)
+			continue
+		}
+		code := exitCode(ws)
+		killTree(&politely)
+		t.c.send(report{Exited: true, Status: code}, -1)
+		return code
+	}
+}
+
+func exitCode(ws unix.WaitStatus) int {
+	if ws.Signaled() {
+		return exitSignal + int(ws.Signal())
+	}
+	return ws.ExitStatus()
+}

@@ -1,0 +1,181 @@
+package launcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/coordinator"
+	"github.com/boxer-sandbox/boxer/transport"
+)
+
+// reportEvery is how often the paths of a node are looked at for its
+// coordinator, which is told when they have changed.
+const reportEvery = time.Second
+
+// A member is a place on a network: the node's socket, its membership and its
+// paths to the others.
+type member struct {
+	socket *transport.Socket
+	client *coordinator.Client
+	node   *transport.Node
+	log    *slog.Logger
+
+	stop     context.CancelFunc
+	reported chan struct{} // closed when the reporting goroutine has ended
+}
+
+// join makes this process a member of the network. accept gets each stream
+// that another node opens.
+func join(ctx context.Context, url coordinator.JoinURL, name string, accept func(*transport.Stream), log *slog.Logger) (*member, error) {
+	id, err := transport.NewIdentity()
+	if err != nil {
+		return nil, err
+	}
+	m := &member{log: log}
+	if m.socket, err = transport.Listen(netip.AddrPort{}); err != nil {
+		return nil, err
+	}
+	host := hostID()
+	m.client, err = coordinator.Join(ctx, coordinator.ClientConfig{
+		URL: url, Name: name, Socket: m.socket, Identity: id, HostID: host, Logger: log,
+	})
+	if err != nil {
+		return nil, errors.Join(err, m.socket.Close())
+	}
+	m.node, err = transport.New(transport.Config{
+		Identity: id, Socket: m.socket, Self: m.client.Self().ID, Host: host,
+		Server: m.client.Server(), Signaller: m.client,
+		Lookup:    func(id uint32) (transport.Peer, bool) { return peer(m.client.ByID(id)) },
+		LookupKey: func(k transport.Key) (transport.Peer, bool) { return peer(m.client.ByKey(k)) },
+		Accept:    accept, Logger: log,
+	})
+	if err != nil {
+		return nil, errors.Join(err, m.client.Close(), m.socket.Close())
+	}
+	m.client.Deliver(m.node.HandleSignal, func(who coordinator.Member, up bool) {
+		if !up {
+			m.node.Forget(who.ID)
+		}
+	})
+	ctx, m.stop = context.WithCancel(context.Background())
+	m.reported = make(chan struct{})
+	go m.report(ctx)
+	return m, nil
+}
+
+func peer(m coordinator.Member, ok bool) (transport.Peer, bool) {
+	return transport.Peer{ID: m.ID, Key: m.Key}, ok
+}
+
+// close leaves the network.
+func (m *member) close() error {
+	m.stop()
+	<-m.reported
+	return errors.Join(m.node.Close(), m.client.Close(), m.socket.Close())
+}
+
+// report tells the coordinator about this node's paths until ctx ends.
+func (m *member) report(ctx context.Context) {
+	defer close(m.reported)
+	t := time.NewTicker(reportEvery)
+	defer t.Stop()
+	var last string
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+		paths := m.node.Paths()
+		reports := make([]coordinator.PathReport, 0, len(paths))
+		for _, p := range paths {
+			reports = append(reports, coordinator.PathReport{
+				Peer: p.ID, Kind: p.Kind.String(), Remote: p.Remote, RTT: p.RTT,
+				BytesSent: p.BytesSent, BytesReceived: p.BytesReceived,
+			})
+		}
+		if now := fmt.Sprint(reports); now != last {
+			last = now
+			m.client.Report(reports)
+		}
+	}
+}
+
+// open opens a connection to a virtual address.
+func (m *member) open(ctx context.Context, src, dst netip.AddrPort) (*transport.Stream, error) {
+	to, ok := m.client.ByAddr(dst.Addr())
+	if !ok {
+		// What an ordinary network answers for an address that nobody has.
+		return nil, fmt.Errorf("connect %v: no such node: %w", dst, unix.EHOSTUNREACH)
+	}
+	s, err := m.node.Open(ctx, to.ID, transport.Header{Source: src, Destination: dst})
+	if err != nil {
+		return nil, fmt.Errorf("connect %v: %w", dst, withErrno(err))
+	}
+	return s, nil
+}
+
+// withErrno gives an error of the transport the errno that programs get for it.
+func withErrno(err error) error {
+	var status *transport.StatusError
+	errno := unix.Errno(0)
+	switch {
+	case errors.As(err, &status):
+		errno = errnoOf(status.Status)
+	case errors.Is(err, transport.ErrNoPath), errors.Is(err, transport.ErrNoPeer),
+		errors.Is(err, transport.ErrLost):
+		errno = unix.EHOSTUNREACH
+	default:
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, errno)
+}
+
+func errnoOf(s transport.Status) unix.Errno {
+	switch s {
+	case transport.StatusRefused:
+		return unix.ECONNREFUSED
+	case transport.StatusTimeout:
+		return unix.ETIMEDOUT
+	case transport.StatusForbidden:
+		return unix.EACCES
+	case transport.StatusBusy:
+		return unix.ECONNRESET
+	}
+	return unix.EHOSTUNREACH
+}
+
+// statusOf is the inverse: what the opener is told.
+func statusOf(errno unix.Errno) transport.Status {
+	switch errno {
+	case 0:
+		return transport.StatusOK
+	case unix.ECONNREFUSED:
+		return transport.StatusRefused
+	case unix.ETIMEDOUT, unix.EINTR:
+		return transport.StatusTimeout
+	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EADDRNOTAVAIL:
+		return transport.StatusBusy
+	}
+	return transport.StatusUnreachable
+}
+
+// hostID is the same for nodes that share a machine and a network namespace:
+// those reach each other by loopback.
+func hostID() string {
+	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/net", &st); err != nil || len(boot) == 0 {
+		return "" // unknown: equal to no other
+	}
+	return strings.TrimSpace(string(boot)) + "-" + strconv.FormatUint(st.Ino, 10)
+}

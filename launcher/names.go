@@ -1,0 +1,61 @@
+package launcher
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/boxer-sandbox/boxer/coordinator"
+	"github.com/boxer-sandbox/boxer/resolver"
+)
+
+// directory tells the resolver the names of a network.
+type directory struct{ client *coordinator.Client }
+
+func (d directory) LookupName(name string) []netip.Addr {
+	var addrs []netip.Addr
+	for _, m := range d.client.LookupName(name) {
+		addrs = append(addrs, m.Addr)
+	}
+	return addrs
+}
+
+func (d directory) LookupAddr(a netip.Addr) (string, bool) {
+	m, ok := d.client.ByAddr(a)
+	return m.Name, ok
+}
+
+func (d directory) Prefix() netip.Prefix { return d.client.Prefix() }
+
+// proxies stands in for name servers: for each that a program asks there is an
+// address of its own, so that its answers can be told from those of another.
+type proxies struct {
+	at     netip.Addr // the node's loopback address for this
+	server *resolver.Server
+}
+
+// proxyTries bounds the search for a port that is free for UDP and for TCP.
+const proxyTries = 16
+
+// Proxy implements syscalls.Resolver.
+func (p proxies) Proxy(netip.AddrPort) (netip.AddrPort, error) {
+	var err error
+	for range proxyTries {
+		var u *net.UDPConn
+		u, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(p.at, 0)))
+		if err != nil {
+			continue
+		}
+		addr := u.LocalAddr().(*net.UDPAddr).AddrPort()
+		var t *net.TCPListener
+		t, err = net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(addr))
+		if err != nil {
+			u.Close()
+			continue
+		}
+		p.server.ServeUDP(u)
+		p.server.ServeTCP(t)
+		return addr, nil
+	}
+	return netip.AddrPort{}, fmt.Errorf("resolver at %v: %w", p.at, err)
+}

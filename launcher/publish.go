@@ -1,0 +1,109 @@
+package launcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/boxer-sandbox/boxer/syscalls"
+)
+
+// A Publish makes a port of the node reachable from outside of the network.
+type Publish struct {
+	Listen string // [ADDR]:PORT on the host
+	Port   uint16 // of the node
+}
+
+// ParsePublish reads [ADDR:]HOSTPORT:PORT; without ADDR it is every address of
+// the host.
+func ParsePublish(s string) (Publish, error) {
+	wrong := func(why string) (Publish, error) {
+		return Publish{}, fmt.Errorf("--publish %q: %s; use [ADDR:]HOSTPORT:PORT, such as 8080:80", s, why)
+	}
+	host, last, ok := cutLast(s, ":")
+	if !ok {
+		return wrong("a port is missing")
+	}
+	port, err := strconv.ParseUint(last, 10, 16)
+	if err != nil || port == 0 {
+		return wrong("the node's port is not a number from 1 to 65535")
+	}
+	if !strings.Contains(host, ":") {
+		host = ":" + host
+	}
+	_, hostPort, err := net.SplitHostPort(host)
+	if err != nil {
+		return wrong("the host's address is not ADDR:PORT")
+	}
+	if _, err := strconv.ParseUint(hostPort, 10, 16); err != nil {
+		return wrong("the host's port is not a number from 0 to 65535")
+	}
+	return Publish{Listen: host, Port: uint16(port)}, nil
+}
+
+func cutLast(s, sep string) (before, after string, ok bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+len(sep):], true
+}
+
+// A publisher accepts on the host and connects to the node's programs.
+type publisher struct {
+	l     net.Listener
+	conns sync.WaitGroup
+}
+
+func publish(p Publish, node *syscalls.Node, log *slog.Logger) (*publisher, error) {
+	l, err := net.Listen("tcp", p.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("publish port %d: %w", p.Port, err)
+	}
+	pub := &publisher{l: l}
+	pub.conns.Go(func() {
+		for {
+			c, err := l.Accept()
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err != nil {
+				log.Warn("publish", "port", p.Port, "err", err)
+				continue
+			}
+			pub.conns.Go(func() { pub.serve(c.(*net.TCPConn), p.Port, node) })
+		}
+	})
+	return pub, nil
+}
+
+// serve gives one connection to the program that listens; the program sees the
+// address where it comes from.
+func (p *publisher) serve(c *net.TCPConn, port uint16, node *syscalls.Node) {
+	from := c.RemoteAddr().(*net.TCPAddr).AddrPort()
+	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+	run, _, err := node.Accept(context.Background(), from, port)
+	if err != nil {
+		c.SetLinger(0) // a refusal comes too late: reset
+		c.Close()
+		return
+	}
+	run(tcpStream{c})
+}
+
+// close stops accepting. Connections end with the node.
+func (p *publisher) close() { p.l.Close() }
+
+// tcpStream makes a TCP connection a syscalls.Stream.
+type tcpStream struct{ *net.TCPConn }
+
+func (s tcpStream) Reset() {
+	s.SetLinger(0)
+	s.Close()
+}

@@ -1,0 +1,193 @@
+package launcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/coordinator"
+	"github.com/boxer-sandbox/boxer/resolver"
+	"github.com/boxer-sandbox/boxer/sandbox"
+	"github.com/boxer-sandbox/boxer/syscalls"
+	"github.com/boxer-sandbox/boxer/transport"
+)
+
+// RunConfig says what to run, and as which node.
+type RunConfig struct {
+	Argv    []string
+	Join    coordinator.JoinURL
+	Name    string    // empty: node-ID
+	Publish []Publish // ports of the host that lead into the node
+	WaitFor []WaitFor // start the program when these are there
+	Logger  *slog.Logger
+}
+
+// WaitFor names nodes to wait for.
+type WaitFor struct {
+	Name  string
+	Count int
+}
+
+// drainWithin bounds how long the supervisor outlives its program for what the
+// program has written: Linux's kernel would send that on, too.
+const drainWithin = 10 * time.Second
+
+// Run runs a program as a node and returns its exit code. With an error, the
+// program has not run, or not to its end; *ExitError has an exit code then.
+func Run(ctx context.Context, cfg RunConfig) (int, error) {
+	signals, err := openSignals()
+	if err != nil {
+		return ExitBoxer, err
+	}
+	defer signals.Close()
+	c, err := prepare()
+	if err != nil {
+		return ExitBoxer, err
+	}
+	// Until the program runs, signals are for us.
+	ctx, cancel := context.WithCancelCause(ctx)
+	early := newEarly(signals, cancel)
+	n, err := newNode(ctx, cfg)
+	if err == nil {
+		err = n.await(ctx, cfg.WaitFor)
+	}
+	early.stop()
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	if err != nil {
+		c.abandon()
+		return exitOf(err), errors.Join(err, n.close())
+	}
+	if err := c.start(cfg.Argv, n.program); err != nil {
+		return exitOf(err), errors.Join(err, n.close())
+	}
+	code, err := n.supervise(c, signals)
+	return code, errors.Join(err, n.close())
+}
+
+func exitOf(err error) int {
+	var exit *ExitError
+	if errors.As(err, &exit) {
+		return exit.Code
+	}
+	return ExitBoxer
+}
+
+// A node is all that a supervisor holds.
+type node struct {
+	member  *member
+	aliases *syscalls.Aliases
+	names   *resolver.Server
+	calls   *syscalls.Node
+	ports   []*publisher
+	program sandbox.Program
+}
+
+// newNode joins the network and makes what answers the program's calls. What
+// it returns is to be closed also after an error.
+func newNode(ctx context.Context, cfg RunConfig) (_ *node, err error) {
+	n := &node{}
+	if n.program, err = policy().Compile(); err != nil {
+		return n, fmt.Errorf("seccomp filter: %w", err)
+	}
+	if n.aliases, err = syscalls.ClaimAliases(); err != nil {
+		return n, err
+	}
+	// Streams can come in as soon as we have joined, before there is a node to
+	// deliver them to.
+	ready := make(chan struct{})
+	defer close(ready)
+	n.member, err = join(ctx, cfg.Join, cfg.Name, func(s *transport.Stream) {
+		<-ready
+		if n.calls == nil {
+			s.Reset()
+			return
+		}
+		deliver(n.calls, s)
+	}, cfg.Logger)
+	if err != nil {
+		return n, err
+	}
+	self := n.member.client.Self()
+	n.names = resolver.New(resolver.Config{Names: directory{n.member.client}, Logger: cfg.Logger})
+	n.calls, err = syscalls.NewNode(syscalls.Config{
+		Hostname: self.Name, Addr: self.Addr, Prefix: n.member.client.Prefix(),
+		Aliases: n.aliases, Network: network{n.member}, Logger: cfg.Logger,
+		Resolver: proxies{n.aliases.Relay, n.names},
+	})
+	if err != nil {
+		return n, err
+	}
+	for _, p := range cfg.Publish {
+		pub, err := publish(p, n.calls, cfg.Logger)
+		if err != nil {
+			return n, err
+		}
+		n.ports = append(n.ports, pub)
+	}
+	return n, nil
+}
+
+// await waits until the named nodes are there.
+func (n *node) await(ctx context.Context, nodes []WaitFor) error {
+	for _, w := range nodes {
+		if err := n.member.client.Wait(ctx, w.Name, w.Count); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// supervise serves a program that runs, until its tree has ended.
+func (n *node) supervise(c *child, signals *os.File) (int, error) {
+	var wg sync.WaitGroup
+	var served error
+	wg.Go(func() {
+		if served = serve(c.listener, n.calls); served != nil {
+			// Nobody answers any more: every call would hang or fail.
+			unix.Kill(c.init, unix.SIGKILL)
+		}
+	})
+	go forward(signals, c.pid) // ends with signals
+	c.watch(stopSelf)
+	wg.Wait()
+	n.drain()
+	return c.status, errors.Join(served, c.close())
+}
+
+// drain lets connections end that the program has left: what it wrote before
+// its end is on its way.
+func (n *node) drain() {
+	deadline := time.Now().Add(drainWithin)
+	for n.calls.Relays() > 0 && time.Now().Before(deadline) {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// close ends what newNode began, in reverse.
+func (n *node) close() error {
+	var errs []error
+	for _, p := range n.ports {
+		p.close()
+	}
+	if n.calls != nil {
+		errs = append(errs, n.calls.Close())
+	}
+	if n.member != nil {
+		errs = append(errs, n.member.close())
+	}
+	if n.names != nil {
+		errs = append(errs, n.names.Close())
+	}
+	if n.aliases != nil {
+		errs = append(errs, n.aliases.Release())
+	}
+	return errors.Join(errs...)
+}

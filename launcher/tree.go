@@ -1,0 +1,85 @@
+package launcher
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// politely is how long processes that outlive their program have between
+// SIGTERM and SIGKILL.
+var politely = 2 * time.Second
+
+// killTree ends every descendant of this process, which reaps them. With a
+// grace period they get SIGTERM first.
+func killTree(grace *time.Duration) {
+	sig := unix.SIGKILL
+	var until time.Time
+	if grace != nil {
+		sig, until = unix.SIGTERM, time.Now().Add(*grace)
+	}
+	signalled := make(map[int]bool)
+	for {
+		if !reapAll() {
+			return
+		}
+		if sig == unix.SIGTERM && time.Now().After(until) {
+			sig = unix.SIGKILL
+			clear(signalled)
+		}
+		for _, pid := range descendants(os.Getpid()) {
+			if !signalled[pid] {
+				unix.Kill(pid, sig)
+				unix.Kill(pid, unix.SIGCONT) // a stopped process would sleep on
+				signalled[pid] = true
+			}
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// reapAll collects the children that have ended. It returns false if there are
+// no children any more.
+func reapAll() bool {
+	for {
+		switch pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); {
+		case err == unix.EINTR:
+		case err != nil:
+			return false
+		case pid == 0:
+			return true
+		}
+	}
+}
+
+// descendants returns the processes below pid, itself not among them.
+func descendants(pid int) []int {
+	all := children(pid)
+	for i := 0; i < len(all); i++ {
+		all = append(all, children(all[i])...)
+	}
+	return all
+}
+
+// children returns the children of all threads of a process (proc(5), children).
+func children(pid int) []int {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	var pids []int
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			continue // the thread has ended
+		}
+		for _, field := range bytes.Fields(b) {
+			if n, err := strconv.Atoi(string(field)); err == nil {
+				pids = append(pids, n)
+			}
+		}
+	}
+	return pids
+}
