@@ -74,7 +74,7 @@ connect as on ordinary hosts, over encrypted, hole-punched UDP paths.`,
 		return fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())
 	})
 	cmd.AddCommand(runCommand(code), coordinatorCommand(), statusCommand(), forwardCommand(),
-		versionCommand())
+		doctorCommand(), versionCommand())
 	return cmd
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/netip"
@@ -76,9 +75,7 @@ func printStatusJSON(w io.Writer, snap coordinator.Snapshot) error {
 		}
 		s.Members = append(s.Members, sm)
 	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(s)
+	return printJSON(w, s)
 }
 
 func printStatus(w io.Writer, snap coordinator.Snapshot) error {

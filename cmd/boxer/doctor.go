@@ -1,0 +1,117 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/boxer-sandbox/boxer/coordinator"
+	"github.com/boxer-sandbox/boxer/launcher"
+	"github.com/boxer-sandbox/boxer/syscalls"
+)
+
+// errUnfit is why doctor fails where boxer cannot run; what is missing has been
+// printed by then.
+var errUnfit = errors.New("something that is needed is missing here: see above")
+
+func doctorCommand() *cobra.Command {
+	var url string
+	var asJSON, calls bool
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Show what this host offers: filters, notification, UDP, NAT",
+		Long: `Show what this host offers to boxer, and what to do about what is missing. With
+--join (or BOXER_JOIN) it also looks at the way to the coordinator and at the
+NAT on it. It fails if something is missing without which boxer does not work.`,
+		Example: `  boxer doctor
+  boxer doctor --join "$(cat join.url)" --json
+  boxer doctor --syscalls`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			out := cmd.OutOrStdout()
+			if calls {
+				return printCalls(out, asJSON)
+			}
+			var join *coordinator.JoinURL
+			if url != "" || os.Getenv("BOXER_JOIN") != "" {
+				u, err := joinURL(cmd.Context(), url)
+				if err != nil {
+					return err
+				}
+				join = &u
+			}
+			return printFindings(out, launcher.Diagnose(cmd.Context(), join), asJSON)
+		},
+	}
+	joinFlag(cmd, &url)
+	cmd.Flags().Lookup("join").Usage = "also look at the way to the coordinator of this join `URL` (default $BOXER_JOIN)"
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&calls, "syscalls", false, "print the table of system calls that boxer answers")
+	return cmd
+}
+
+func printFindings(w io.Writer, found []launcher.Finding, asJSON bool) error {
+	fit := true
+	for _, f := range found {
+		fit = fit && (f.OK || !f.Needed)
+	}
+	if asJSON {
+		if err := printJSON(w, found); err != nil {
+			return err
+		}
+	} else {
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		for _, f := range found {
+			state := "ok"
+			switch {
+			case !f.OK && f.Needed:
+				state = "MISSING"
+			case !f.OK:
+				state = "absent"
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\n", state, f.Name, f.Detail)
+			if f.Remedy != "" {
+				fmt.Fprintf(t, "\t\t%s; remedy: %s\n", f.For, f.Remedy)
+			}
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+	}
+	if !fit {
+		return errUnfit
+	}
+	return nil
+}
+
+func printCalls(w io.Writer, asJSON bool) error {
+	if asJSON {
+		type row struct {
+			Name string `json:"name"`
+			Note string `json:"note"`
+			Gap  string `json:"gap,omitempty"`
+		}
+		var rows []row
+		for _, e := range syscalls.Table() {
+			rows = append(rows, row{e.Name, e.Note, e.Gap})
+		}
+		return printJSON(w, rows)
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "CALL\tWHAT BOXER DOES\tWHAT IS MISSING")
+	for _, e := range syscalls.Table() {
+		fmt.Fprintf(t, "%s\t%s\t%s\n", e.Name, e.Note, e.Gap)
+	}
+	return t.Flush()
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}

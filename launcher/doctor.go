@@ -1,0 +1,122 @@
+package launcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+
+	"github.com/boxer-sandbox/boxer/coordinator"
+	"github.com/boxer-sandbox/boxer/sandbox"
+	"github.com/boxer-sandbox/boxer/syscalls"
+	"github.com/boxer-sandbox/boxer/transport"
+)
+
+// A Finding is one thing that Diagnose looked at.
+type Finding struct {
+	Name   string `json:"name"`
+	For    string `json:"for,omitempty"`
+	Needed bool   `json:"needed"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail,omitempty"`
+	Remedy string `json:"remedy,omitempty"` // if not OK
+}
+
+// Diagnose finds out what this host offers to boxer. With a join URL it also
+// looks at the way to the coordinator.
+func Diagnose(ctx context.Context, url *coordinator.JoinURL) []Finding {
+	found := []Finding{{Name: "kernel", OK: true, Detail: sandbox.Kernel()}}
+	for _, f := range sandbox.Probe() {
+		d := Finding{Name: f.Name, For: f.For, Needed: f.Needed, OK: f.Err == nil, Detail: "Linux " + f.Since}
+		if f.Err != nil {
+			d.Detail, d.Remedy = fmt.Sprintf("%v (Linux %s)", f.Err, f.Since), f.Remedy
+		}
+		found = append(found, d)
+	}
+	found = append(found, diagnoseAliases(), diagnoseProc())
+	if url != nil {
+		found = append(found, diagnoseNetwork(ctx, *url)...)
+	}
+	return found
+}
+
+func diagnoseAliases() Finding {
+	f := Finding{Name: "loopback addresses", For: "gives each node ports of its own", Needed: true}
+	a, err := syscalls.ClaimAliases()
+	if err != nil {
+		f.Detail, f.Remedy = err.Error(), "bring up the loopback interface: ip link set lo up"
+		return f
+	}
+	defer a.Release()
+	f.OK, f.Detail = true, "such as "+a.Public.String()
+	return f
+}
+
+func diagnoseProc() Finding {
+	f := Finding{Name: "/proc/PID/task/TID/children", For: "ends what a program leaves behind", Needed: false}
+	if _, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid())); err != nil {
+		f.Detail, f.Remedy = err.Error(), "a kernel with CONFIG_PROC_CHILDREN"
+		return f
+	}
+	f.OK = true
+	return f
+}
+
+// diagnoseNetwork joins for a moment to see how this host looks from outside.
+func diagnoseNetwork(ctx context.Context, url coordinator.JoinURL) []Finding {
+	reach := Finding{Name: "UDP to the coordinator", For: "joins networks", Needed: true}
+	id, err := transport.NewIdentity()
+	if err != nil {
+		reach.Detail = err.Error()
+		return []Finding{reach}
+	}
+	socket, err := transport.Listen(netip.AddrPort{})
+	if err != nil {
+		reach.Detail = err.Error()
+		return []Finding{reach}
+	}
+	defer socket.Close()
+	c, err := coordinator.Join(ctx, coordinator.ClientConfig{URL: url, Socket: socket, Identity: id, HostID: hostID()})
+	if err != nil {
+		reach.Detail, reach.Remedy = err.Error(), "allow outgoing UDP to "+url.Host
+		if !errors.Is(err, coordinator.ErrUnreachable) {
+			reach.Remedy = "use the join URL that the coordinator printed"
+		}
+		return []Finding{reach}
+	}
+	defer c.Close()
+	reach.OK, reach.Detail = true, fmt.Sprintf("%v, from %v", c.Server(), c.Reflexive())
+	return []Finding{reach, diagnoseNAT(c.Reflexive(), socket.LocalAddr())}
+}
+
+// diagnoseNAT tells what one server can: whether the address is translated,
+// and whether the port is kept. Whether the mapping is the same for every
+// destination (RFC 4787 section 4.1) takes two, and shows in `boxer status`:
+// pairs that cannot punch are relayed.
+func diagnoseNAT(reflexive, local netip.AddrPort) Finding {
+	f := Finding{Name: "NAT", For: "decides whether paths can be punched", OK: true}
+	switch {
+	case isLocalAddr(reflexive.Addr()):
+		f.Detail = "none: the coordinator sees this host's own address"
+	case reflexive.Port() == local.Port():
+		f.Detail = "yes, keeps the port: paths can be punched, most likely"
+	default:
+		f.Detail = "yes, changes the port: if it does so for each destination, paths to others of that kind are relayed"
+	}
+	return f
+}
+
+func isLocalAddr(a netip.Addr) bool {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return false
+	}
+	for _, i := range addrs {
+		if n, ok := i.(*net.IPNet); ok && n.IP.Equal(a.AsSlice()) {
+			return true
+		}
+	}
+	return false
+}

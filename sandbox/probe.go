@@ -1,0 +1,147 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Feature is something that the kernel has or lacks, or that the host allows
+// or forbids.
+type Feature struct {
+	Name   string // the system call or flag
+	For    string // what boxer does with it
+	Needed bool   // without it boxer does not work
+	Since  string // the first version of Linux that has it
+	Err    error  // why it cannot be used; nil if it can
+	Remedy string // what to do about that
+}
+
+// Probe tries everything that the package uses, on a thread of this process.
+func Probe() []Feature {
+	var trapped trial
+	err := trapped.run()
+	after := func(e error) error { // nothing can be said about what comes after a failure
+		if err != nil {
+			return fmt.Errorf("not tried, since seccomp failed")
+		}
+		return e
+	}
+	const remedy = "run on Linux 5.14 or newer, outside of a container profile that forbids it"
+	return []Feature{
+		{Name: "seccomp(NEW_LISTENER)", For: "traps system calls", Needed: true, Since: "5.0", Err: err,
+			Remedy: "run where seccomp(2) is allowed: virtual machines, containers with the default profile; not AWS Lambda functions"},
+		{Name: "SECCOMP_USER_NOTIF_FLAG_CONTINUE", For: "leaves calls to the kernel", Needed: true, Since: "5.5",
+			Err: after(trapped.resume), Remedy: remedy},
+		{Name: "SECCOMP_ADDFD_FLAG_SEND", For: "gives accepted connections to the program", Needed: true, Since: "5.14",
+			Err: after(trapped.install), Remedy: remedy},
+		{Name: "pidfd_getfd(2)", For: "copies the program's sockets", Needed: true, Since: "5.6",
+			Err: after(trapped.copyFD), Remedy: "allow ptrace(2) of own children: CAP_SYS_PTRACE in containers"},
+		{Name: "process_vm_readv(2)", For: "reads addresses from the program's memory", Needed: false, Since: "3.2",
+			Err: probeMemory(), Remedy: "allow it; until then boxer takes /proc/PID/mem, which is slower"},
+		{Name: "PIDFD_THREAD", For: "saves a look into /proc for each copied socket", Since: "6.9", Err: probeThreadPidfd()},
+		{Name: "SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP", For: "makes trapped calls about three times as fast", Since: "6.6",
+			Err: after(trapped.sync)},
+	}
+}
+
+// A trial traps three calls of a thread, each answered by another mechanism.
+type trial struct{ resume, install, copyFD, sync error }
+
+func (t *trial) run() error {
+	prog, err := Policy{{Nr: unix.SYS_GETPPID}}.Compile()
+	if err != nil {
+		return err
+	}
+	// The thread under the filter goes on when its calls are answered; that
+	// takes the listener, which StartFiltered returns at the end. So the thread
+	// hands its calls to a goroutine, and start does not wait for it.
+	calls := make(chan struct{})
+	ended := make(chan struct{})
+	f, err := startOnThread(prog, func() {
+		defer close(ended)
+		<-calls
+		unix.Syscall(unix.SYS_GETPPID, 0, 0, 0)
+		unix.Syscall(unix.SYS_GETPPID, 0, 0, 0)
+		if fd, _, errno := unix.Syscall(unix.SYS_GETPPID, 0, 0, 0); errno == 0 {
+			unix.Close(int(fd))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	l := NewListener(f)
+	if !l.SyncWakeUp {
+		t.sync = unix.EINVAL
+	}
+	close(calls)
+	turn := 0
+	err = l.Serve(func(n *Notif) {
+		switch turn++; turn {
+		case 1:
+			if t.resume = n.Continue(); t.resume != nil {
+				n.Return(1)
+			}
+		case 2:
+			var fd int
+			if fd, t.copyFD = n.CopyFD(int(f.Fd())); t.copyFD == nil {
+				unix.Close(fd)
+			}
+			n.Fail(unix.EPERM)
+		default:
+			if t.install = n.InstallFD(int(f.Fd()), true); t.install != nil {
+				n.Fail(unix.EPERM)
+			}
+		}
+	})
+	<-ended
+	l.Close()
+	return err
+}
+
+// startOnThread puts the filter on a thread that runs f and ends with it.
+func startOnThread(p Program, f func()) (*os.File, error) {
+	type result struct {
+		listener *os.File
+		err      error
+	}
+	installed := make(chan result, 1)
+	go onOwnThread(func() error {
+		l, err := install(p)
+		installed <- result{l, err}
+		if err == nil {
+			f()
+		}
+		return nil
+	})
+	r := <-installed
+	return r.listener, r.err
+}
+
+func probeMemory() error {
+	var from, to [1]byte
+	local := [1]unix.Iovec{{Base: &to[0], Len: 1}}
+	remote := [1]unix.RemoteIovec{{Base: uintptr(unsafe.Pointer(&from[0])), Len: 1}}
+	_, err := unix.ProcessVMReadv(os.Getpid(), local[:], remote[:], 0)
+	return err
+}
+
+func probeThreadPidfd() error {
+	fd, err := unix.PidfdOpen(os.Getpid(), pidfdThread)
+	if err == nil {
+		unix.Close(fd)
+	}
+	return err
+}
+
+// Kernel returns the kernel's release, such as "6.1.0-18-amd64".
+func Kernel() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "unknown"
+	}
+	return strings.TrimRight(string(u.Release[:]), "\x00")
+}
