@@ -18,6 +18,7 @@ type conn struct {
 	quic    *quic.Conn
 	dialled bool // by this side
 	since   time.Time
+	stale   bool // the peer has started anew and knows nothing of it; guarded by peer.mu
 
 	lost     chan struct{} // closed when another connection is used for new streams
 	loseOnce sync.Once
@@ -82,7 +83,7 @@ func (p *peer) remove(c *conn) {
 func (p *peer) chooseConnLocked() {
 	var best *conn
 	for _, c := range p.conns {
-		if c.quic.Context().Err() == nil && (best == nil || c.prefer(best)) {
+		if c.quic.Context().Err() == nil && !c.stale && (best == nil || c.prefer(best)) {
 			best = c
 		}
 	}

@@ -163,9 +163,19 @@ func (p *peer) sendOffer(wantsAnswer bool, ours credentials) {
 // handleOffer takes in an offer from the peer.
 func (p *peer) handleOffer(o *offer) {
 	p.mu.Lock()
-	p.probes.noteOffer(o, time.Now(), p.node.relayDelay())
+	var stale []*conn
+	if p.probes.noteOffer(o, time.Now(), p.node.relayDelay()) {
+		stale = p.conns
+		for _, c := range stale {
+			c.stale = true
+		}
+		p.chooseConnLocked()
+	}
 	p.mu.Unlock()
 	p.wake()
+	for _, c := range stale {
+		p.node.start(func() { c.quic.CloseWithError(codeForgotten, "") })
+	}
 }
 
 // handleCheck takes in an authentic check that came by a path.
@@ -198,7 +208,7 @@ func (p *peer) offerAgain() {
 	p.mu.Lock()
 	now := time.Now()
 	if len(p.conns) > 0 || now.Before(p.probes.wantedUntil) {
-		p.probes.offerDue, p.probes.offerWants = now, false
+		p.probes.offerAgain(now)
 	}
 	p.mu.Unlock()
 	p.wake()

@@ -69,9 +69,11 @@ func (p *prober) search(now time.Time) {
 	p.offerDue, p.offerTries, p.offerWants = now, 0, true
 }
 
-// noteOffer takes in what the peer says about itself.
-func (p *prober) noteOffer(o *offer, now time.Time, relayDelay time.Duration) {
-	if p.theirs != o.credentials { // a peer that has started anew, or the first offer
+// noteOffer takes in what the peer says about itself. It returns true if the
+// peer has started anew since its last offer: all it knew of us is gone.
+func (p *prober) noteOffer(o *offer, now time.Time, relayDelay time.Duration) (anew bool) {
+	if p.theirs != o.credentials {
+		anew = p.theirs != credentials{}
 		p.theirs = o.credentials
 		for _, q := range p.pairs {
 			q.answered = time.Time{}
@@ -100,6 +102,15 @@ func (p *prober) noteOffer(o *offer, now time.Time, relayDelay time.Duration) {
 	for _, q := range p.pairs {
 		q.tries = 0
 	}
+	return anew
+}
+
+// offerAgain makes the next step tell the peer where this node is now.
+func (p *prober) offerAgain(now time.Time) {
+	if p.offerDue.IsZero() { // an offer that is due anyway keeps its wish for an answer
+		p.offerWants = false
+	}
+	p.offerDue = now
 }
 
 // keepOnly drops the paths that the peer no longer offers, unless they work.
@@ -205,14 +216,9 @@ func (p *prober) step(now time.Time, connected bool, t traffic) plan {
 		p.selected = nil // what works now may not when it is wanted again
 		return plan{asleep: true}
 	}
+	p.searchIfLost(now)
 	p.choose(now)
-	var do plan
-	do.use = p.selected
-	if p.selected == nil || p.selected.grade(now, p.timers.Dead) >= gradeSuspect {
-		if now.After(p.searchUntil) || p.selected != nil && p.searchUntil.Sub(now) < p.timers.Connect-p.timers.Dead {
-			p.search(now)
-		}
-	}
+	do := plan{use: p.selected}
 	do.offer, do.wants = p.planOffer(now)
 	do.checks, do.next = p.planChecks(now, sending)
 	do.next = earlier(do.next, p.offerDue)
@@ -230,6 +236,22 @@ func (p *prober) step(now time.Time, connected bool, t traffic) plan {
 		do.asleep = true
 	}
 	return do
+}
+
+// searchIfLost starts over when there is no path that works, but not while the
+// last search is still young.
+func (p *prober) searchIfLost(now time.Time) {
+	q := p.selected
+	switch {
+	case q == nil:
+		if now.After(p.searchUntil) {
+			p.search(now)
+		}
+	case q.grade(now, p.timers.Dead) >= gradeSuspect:
+		if began := p.searchUntil.Add(-p.timers.Connect); now.Sub(began) >= p.timers.Dead {
+			p.search(now)
+		}
+	}
 }
 
 // noteTraffic notices when packets are sent and nothing comes back.

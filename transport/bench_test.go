@@ -1,0 +1,187 @@
+package transport
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"testing"
+
+	"github.com/quic-go/quic-go"
+)
+
+// The benchmarks run over loopback, both ends in this process, each next to
+// plain quic-go over two bare UDP sockets. Compare with
+//
+//	go test -run - -bench . -count 10 | benchstat -col /over -
+
+// duplex is a stream of either side of the comparison.
+type duplex interface {
+	io.ReadWriter
+	CloseWrite() error
+}
+
+type plainStream struct{ *quic.Stream }
+
+func (s plainStream) CloseWrite() error { return s.Close() }
+
+// A bench opens streams of which the far side does what serve says.
+type bench func(b *testing.B, serve func(duplex)) (open func() duplex)
+
+func overBoxer(b *testing.B, serve func(duplex)) func() duplex {
+	l := newLab(b)
+	near, far := l.node(1), l.node(2)
+	far.onAccept(func(s *Stream) {
+		s.Answer(StatusOK)
+		serve(s)
+	})
+	return func() duplex { return near.open(b, 2) }
+}
+
+// overQUIC has streams open like boxer's: a header goes out, a byte comes back.
+func overQUIC(b *testing.B, serve func(duplex)) func() duplex {
+	return openPlain(b, serve, func() *quic.Transport {
+		silenceQUIC()
+		conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { conn.Close() })
+		return &quic.Transport{Conn: conn}
+	})
+}
+
+// overSocket is overQUIC on this package's sockets: what is above costs nothing then.
+func overSocket(b *testing.B, serve func(duplex)) func() duplex {
+	return openPlain(b, serve, func() *quic.Transport {
+		s, err := Listen(loopback())
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { s.Close() })
+		return s.QUIC()
+	})
+}
+
+func openPlain(b *testing.B, serve func(duplex), transport func() *quic.Transport) func() duplex {
+	near, far := transport(), transport()
+	identity, err := NewIdentity()
+	if err != nil {
+		b.Fatal(err)
+	}
+	tlsConfig := &tls.Config{Certificates: []tls.Certificate{identity.Certificate()}, InsecureSkipVerify: true, NextProtos: []string{"plain"}}
+	quicConfig := (&Node{timers: Timers{}.withDefaults()}).quicConfig()
+	listener, err := far.Listen(tlsConfig, quicConfig)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	b.Cleanup(func() {
+		cancel()
+		near.Close()
+		far.Close()
+	})
+	go func() {
+		conn, err := listener.Accept(ctx)
+		if err != nil {
+			return
+		}
+		for {
+			s, err := conn.AcceptStream(ctx)
+			if err != nil {
+				return
+			}
+			go func() {
+				if _, err := readHeader(s); err == nil {
+					s.Write([]byte{0})
+					serve(plainStream{s})
+				}
+			}()
+		}
+	}()
+	conn, err := near.Dial(ctx, listener.Addr(), tlsConfig, quicConfig)
+	if err != nil {
+		b.Fatal(err)
+	}
+	hello, _ := AppendHeader(nil, header())
+	return func() duplex {
+		s, err := conn.OpenStreamSync(ctx)
+		if err != nil {
+			b.Fatal(err)
+		}
+		var status [1]byte
+		s.Write(hello)
+		if _, err := io.ReadFull(s, status[:]); err != nil {
+			b.Fatal(err)
+		}
+		return plainStream{s}
+	}
+}
+
+func compare(b *testing.B, run func(*testing.B, bench)) {
+	b.Run("over=quic", func(b *testing.B) { run(b, overQUIC) })
+	b.Run("over=socket", func(b *testing.B) { run(b, overSocket) })
+	b.Run("over=boxer", func(b *testing.B) { run(b, overBoxer) })
+}
+
+// BenchmarkBulk is the throughput of one stream.
+func BenchmarkBulk(b *testing.B) {
+	compare(b, func(b *testing.B, over bench) {
+		const size = 1 << 20
+		s := over(b, func(s duplex) {
+			io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{s}, make([]byte, 64<<10))
+			s.CloseWrite()
+		})()
+		data := make([]byte, size)
+		b.SetBytes(size)
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := s.Write(data); err != nil {
+				b.Fatal(err)
+			}
+		}
+		s.CloseWrite()
+		io.Copy(io.Discard, struct{ io.Reader }{s})
+	})
+}
+
+// BenchmarkRoundTrip is the time from a 1 KiB message to its echo.
+func BenchmarkRoundTrip(b *testing.B) {
+	compare(b, func(b *testing.B, over bench) {
+		s := over(b, echoDuplex)()
+		data := make([]byte, 1<<10)
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := s.Write(data); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := io.ReadFull(s, data); err != nil {
+				b.Fatal(err)
+			}
+		}
+		s.CloseWrite()
+	})
+}
+
+// BenchmarkOpen is the time to open a stream on a connection that is there,
+// until the first byte has come back, and to close it.
+func BenchmarkOpen(b *testing.B) {
+	compare(b, func(b *testing.B, over bench) {
+		open := over(b, echoDuplex)
+		open().CloseWrite()
+		b.ReportAllocs()
+		for b.Loop() {
+			s := open()
+			s.Write([]byte{1})
+			s.CloseWrite()
+			if n, err := io.Copy(io.Discard, struct{ io.Reader }{s}); n != 1 || err != nil {
+				b.Fatal(n, err)
+			}
+		}
+	})
+}
+
+func echoDuplex(s duplex) {
+	io.CopyBuffer(struct{ io.Writer }{s}, struct{ io.Reader }{s}, make([]byte, 4<<10))
+	s.CloseWrite()
+}
