@@ -1,0 +1,65 @@
+# "make help" lists the targets. Each starts from a fresh clone: it installs what it lacks (scripts/install-deps).
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+GO := scripts/go
+STATICCHECK := $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# How long a fuzz target runs, and what else the tests of real programs get (ARGS=-e2e.long).
+FUZZTIME ?= 20s
+ARGS ?=
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# One static binary: libseccomp and the C library are in it, names are resolved and users found by Go.
+BUILDFLAGS = -trimpath -buildvcs=false -tags netgo,osusergo \
+	-ldflags '-X main.version=$(VERSION) -linkmode external -extldflags -static'
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+
+.PHONY: build
+build: deps-build ## build bin/boxer, one static binary
+	@CGO_ENABLED=1 $(GO) build $(BUILDFLAGS) -o bin/boxer ./cmd/boxer
+	@scripts/is-static bin/boxer
+
+.PHONY: build-arm64
+build-arm64: deps-arm64 ## build bin/boxer-arm64, the same for arm64
+	@CGO_ENABLED=1 GOARCH=arm64 CC=aarch64-linux-gnu-gcc PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig \
+		$(GO) build $(BUILDFLAGS) -o bin/boxer-arm64 ./cmd/boxer
+	@scripts/is-static bin/boxer-arm64
+
+.PHONY: test
+test: deps-test lint build ## check the code and run every test; ARGS=-e2e.long for long runs
+	$(GO) test -race -v -timeout 15m $$($(GO) list ./... | grep -v /e2e$$)
+	$(GO) test -v -count=1 -timeout 60m ./e2e/ $(ARGS)
+
+.PHONY: test-short
+test-short: deps-build ## run the tests of the packages, without real programs
+	$(GO) test -race $$($(GO) list ./... | grep -v /e2e$$)
+
+.PHONY: demo
+demo: deps-demo build ## show it: PostgreSQL behind one NAT, pgbench behind another
+	@CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o bin/demo ./internal/demo
+	@bin/demo bin/boxer
+
+.PHONY: lint
+lint: deps-build ## check the format, vet, and run staticcheck
+	@unformatted=$$($$($(GO) env GOROOT)/bin/gofmt -l .); \
+		[ -z "$$unformatted" ] || { echo "run gofmt -w on:" $$unformatted >&2; exit 1; }
+	@$(GO) vet ./...
+	@$(STATICCHECK) ./...
+
+.PHONY: fuzz
+fuzz: deps-build ## run each fuzz target for FUZZTIME (20s)
+	@scripts/fuzz $(FUZZTIME)
+
+.PHONY: clean
+clean: ## remove what was built
+	@rm -rf bin
+
+.PHONY: deps-build deps-arm64 deps-demo deps-test
+deps-build deps-arm64 deps-demo deps-test: deps-%:
+	@scripts/install-deps $*

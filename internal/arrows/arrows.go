@@ -1,0 +1,114 @@
+// Package arrows holds the imports between boxer's packages to those that the design allows.
+//
+// It has one table, and a test that compares it with the code. A new package, or a new import
+// between packages, first gets its place in the table: docs/design.md, section 2.
+package arrows
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+)
+
+// module is the path of boxer's module.
+const module = "github.com/boxer-sandbox/boxer"
+
+// table says what each package may import of boxer.
+var table = map[string][]string{
+	"cmd/boxer":       {"coordinator", "launcher", "transport"},
+	"coordinator":     {"transport"},
+	"e2e":             {"internal/natlab"},
+	"internal/arrows": nil,
+	"internal/demo":   {"internal/natlab"},
+	"internal/natlab": nil,
+	"launcher":        {"coordinator", "resolver", "sandbox", "syscalls", "trace", "transport"},
+	"resolver":        nil,
+	"sandbox":         nil,
+	"syscalls":        nil,
+	"trace":           nil,
+	"transport":       nil,
+}
+
+// forTests is what the tests of every package may import besides.
+var forTests = []string{"internal/natlab"}
+
+// A Package is what "go list -json" says of one; see "go help list".
+type Package struct {
+	ImportPath   string
+	Name         string
+	Doc          string // the first sentence of the package comment
+	Imports      []string
+	TestImports  []string
+	XTestImports []string
+}
+
+// List returns the packages of the module in directory dir, those of testdata not among them.
+func List(dir string) ([]Package, error) {
+	cmd := exec.Command("go", "list", "-json=ImportPath,Name,Doc,Imports,TestImports,XTestImports", "./...")
+	cmd.Dir = dir
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go list in %s: %w: %s", dir, err, &stderr)
+	}
+	var packages []Package
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p Package
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return packages, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("go list in %s: %w", dir, err)
+		}
+		packages = append(packages, p)
+	}
+}
+
+// Check returns what is wrong with the packages: imports that the table does not have, packages
+// without a row, and package comments that do not begin with a sentence about the package.
+func Check(packages []Package) []error {
+	var wrong []error
+	for _, p := range packages {
+		name := strings.TrimPrefix(p.ImportPath, module+"/")
+		allowed, ok := table[name]
+		if !ok {
+			wrong = append(wrong, fmt.Errorf("%s has no row in the table of internal/arrows", name))
+		}
+		wrong = append(wrong, checkImports(name, "", p.Imports, allowed)...)
+		inTests := slices.Concat(allowed, forTests, []string{name})
+		wrong = append(wrong, checkImports(name, "a test of ", slices.Concat(p.TestImports, p.XTestImports), inTests)...)
+		if err := checkComment(p); err != nil {
+			wrong = append(wrong, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	return wrong
+}
+
+// checkImports returns an error for each import of boxer that is not allowed; kind is said before the name.
+func checkImports(name, kind string, imports, allowed []string) []error {
+	var wrong []error
+	for _, imported := range imports {
+		to, ours := strings.CutPrefix(imported, module+"/")
+		if ours && !slices.Contains(allowed, to) {
+			wrong = append(wrong, fmt.Errorf("%s%s imports %s, which its row in the table of internal/arrows does not have", kind, name, to))
+		}
+	}
+	return wrong
+}
+
+// checkComment returns an error unless the package comment begins with one sentence, as go doc wants it.
+func checkComment(p Package) error {
+	want := "Package " + p.Name + " "
+	if p.Name == "main" {
+		want = "Command " + path.Base(p.ImportPath) + " "
+	}
+	if !strings.HasPrefix(p.Doc, want) || !strings.HasSuffix(p.Doc, ".") {
+		return fmt.Errorf("the package comment is %q: want a first sentence that begins with %q", p.Doc, want)
+	}
+	return nil
+}

@@ -1,0 +1,2 @@
+// Packets are carried here.
+package transport

@@ -1,0 +1,3 @@
+package transport_test
+
+import _ "github.com/boxer-sandbox/boxer/sandbox"
