@@ -147,8 +147,8 @@ func (c *Client) rejoin() (*link, error) {
 	h := &hello{Version: protocolVersion, Ticket: c.ticket, Host: c.cfg.HostID}
 	c.mu.Unlock()
 	tries := 0
-	l, err := c.dialer.dialUntil(c.ctx, h, func(err error) bool {
-		if tries++; tries == 1 || tries%32 == 0 { // about once a minute
+	l, err := c.dialer.dialUntil(c.ctx, h, 1, func(err error) bool {
+		if tries++; tries == 1 || tries%12 == 0 { // about once a minute
 			c.log.Debug("joining again", "coordinator", c.cfg.URL, "tries", tries, "cause", err)
 		}
 		return errors.Is(err, ErrEvicted)

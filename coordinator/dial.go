@@ -26,11 +26,11 @@ const (
 	backoffMin = 50 * time.Millisecond
 	backoffMax = 2 * time.Second
 
-	// An attempt is given up when there is no answer after attemptMin, doubling
-	// up to attemptMax. quic-go sends the first packet again after 0.3, 0.9 and
-	// 2.1 s, so a coordinator that starts meanwhile is found within 2 s.
-	attemptMin = time.Second
-	attemptMax = 4 * time.Second
+	// attemptTimeout bounds an attempt up to the welcome. quic-go sends the first
+	// packet again after 0.3, 0.9, 2.1 and 4.5 s, so a coordinator that starts
+	// during an attempt is found within 2.4 s. It is long on purpose: to give up
+	// attempts that a busy coordinator was about to answer makes it busier.
+	attemptTimeout = 5 * time.Second
 
 	// listTimeout bounds the member list that follows the welcome.
 	listTimeout = 30 * time.Second
@@ -59,11 +59,13 @@ func (l *link) close() { _ = l.conn.CloseWithError(codeDone, "") }
 // dialUntil makes attempts until one succeeds or fails for a reason that time
 // does not mend, or until ctx ends; failed gets the error of each attempt and
 // tells whether to stop.
-func (d *dialer) dialUntil(ctx context.Context, h *hello, failed func(error) bool) (*link, error) {
-	pause := backoffMin
+// Each attempt may take grow times as long as the one before.
+func (d *dialer) dialUntil(ctx context.Context, h *hello, grow time.Duration, failed func(error) bool) (*link, error) {
+	pause, timeout := backoffMin, attemptTimeout
 	for try := 0; ; try++ {
 		began := time.Now()
-		l, err := d.dial(ctx, h, try)
+		l, err := d.dial(ctx, h, try, timeout)
+		timeout = min(grow*timeout, time.Minute)
 		if err == nil {
 			return l, nil
 		}
@@ -84,11 +86,10 @@ func (d *dialer) dialUntil(ctx context.Context, h *hello, failed func(error) boo
 }
 
 // dial makes one attempt: resolve, handshake, hello, welcome, member list.
-func (d *dialer) dial(ctx context.Context, h *hello, try int) (*link, error) {
+func (d *dialer) dial(ctx context.Context, h *hello, try int, timeout time.Duration) (*link, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	wait := min(attemptMin<<min(try, 8), attemptMax)
-	timer := time.AfterFunc(wait, func() { cancel(fmt.Errorf("no answer in %v", wait)) })
+	timer := time.AfterFunc(timeout, func() { cancel(fmt.Errorf("no answer in %v", timeout)) })
 	defer timer.Stop()
 
 	addrs, err := resolve(ctx, d.url.Host)
@@ -98,7 +99,7 @@ func (d *dialer) dial(ctx context.Context, h *hello, try int) (*link, error) {
 	l := &link{server: addrs[try%len(addrs)]}
 	var pinned error // set on quic-go's goroutine before Dial returns an error
 	l.conn, err = d.socket.QUIC().Dial(ctx, net.UDPAddrFromAddrPort(l.server), d.tls(&pinned), &quic.Config{
-		HandshakeIdleTimeout:  attemptMax,
+		HandshakeIdleTimeout:  timeout,
 		MaxIncomingStreams:    -1,
 		MaxIncomingUniStreams: -1,
 	})
@@ -253,7 +254,7 @@ func (d *dialer) await(ctx context.Context, h *hello, timeout time.Duration) (*l
 	soon, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var last error // what the last attempt but the one that ctx ended failed from
-	l, err := d.dialUntil(soon, h, func(err error) bool { last = err; return !mends(err) })
+	l, err := d.dialUntil(soon, h, 2, func(err error) bool { last = err; return !mends(err) })
 	switch {
 	case err == nil:
 		return l, nil

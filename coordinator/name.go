@@ -40,7 +40,7 @@ func CheckName(name string) (string, error) {
 		return "", fmt.Errorf("%w: it is empty", ErrName)
 	case len(name) > maxLabel:
 		return "", fmt.Errorf("%w: it has %d characters, the most is %d", ErrName, len(name), maxLabel)
-	case !isLabel(lower):
+	case !isLabel(name): // not lower: KELVIN SIGN has an ASCII lower case
 		return "", fmt.Errorf("%w %q: use letters, digits and hyphens, with no hyphen at either end", ErrName, name)
 	case isNumber(lower):
 		return "", fmt.Errorf("%w %q: programs would take it for an IP address; add a letter", ErrName, name)

@@ -39,6 +39,7 @@ type roster struct {
 	reserved   uint64    // what State.Serial says
 	settleAt   time.Time // zero once settled
 	emptySince time.Time // zero while there are members
+	frozen     bool      // the server stops
 }
 
 // An entry is a member and the connection that it is here by.
@@ -82,6 +83,8 @@ func (r *roster) admit(h *hello, s *session) (m Member, displaced *session, err 
 	defer r.mu.Unlock()
 	old := r.byKey[s.key]
 	switch {
+	case r.frozen:
+		return m, nil, refuse(codeAway, "the coordinator stops")
 	case m.ID == 0: // a newcomer; whoever it was before is somebody else
 		if old != nil {
 			r.removeLocked(old)
@@ -188,7 +191,9 @@ func (r *roster) removeLocked(e *entry) {
 	delete(r.members, e.ID)
 	delete(r.byKey, e.Key)
 	r.routes.drop(e.ID)
-	r.journal.append(event{Down: e.ID})
+	if !r.frozen {
+		r.journal.append(event{Down: e.ID})
+	}
 	if len(r.members) == 0 {
 		r.emptySince = time.Now()
 	}
@@ -268,6 +273,14 @@ func (r *roster) idle(now time.Time) time.Duration {
 		return 0
 	}
 	return now.Sub(r.emptySince)
+}
+
+// freeze has the roster tell nobody anything more: the server stops, and its
+// members are not gone, they are to look for the next one.
+func (r *roster) freeze() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.frozen = true
 }
 
 // close keeps the serial for the next run: exactly, since no more ids are handed

@@ -167,10 +167,13 @@ func (s *Server) quicConfig() *quic.Config {
 // goroutine of the server is left.
 func (s *Server) Serve(ctx context.Context) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var all sync.WaitGroup
 	forget := false
 	defer func() {
 		cancel()
+		s.roster.freeze() // before any connection ends
+		stop()
 		_ = s.listener.Close()
 		all.Wait()
 		if e := s.roster.close(forget); err == nil {
@@ -205,7 +208,7 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 			}
 			return fmt.Errorf("accept on %v: %w", s.cfg.Socket.LocalAddr(), err)
 		}
-		all.Go(func() { s.serveConn(ctx, conn) })
+		all.Go(func() { s.serveConn(serving, conn) })
 	}
 }
 

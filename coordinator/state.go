@@ -176,6 +176,18 @@ func (s *State) LastListen() netip.AddrPort {
 	return s.file.Listen
 }
 
+// Listen opens the coordinator's socket at addr. If addr leaves the port open,
+// it takes the one of last time where that is still free, so that nodes that a
+// coordinator has left behind find the next one.
+func (s *State) Listen(addr netip.AddrPort) (*transport.Socket, error) {
+	if last := s.LastListen(); addr.Port() == 0 && last.Port() != 0 {
+		if socket, err := transport.Listen(netip.AddrPortFrom(addr.Addr(), last.Port())); err == nil {
+			return socket, nil
+		}
+	}
+	return transport.Listen(addr)
+}
+
 // Token returns the token that admits for the longest time from now.
 func (s *State) Token() (Token, error) {
 	s.mu.Lock()

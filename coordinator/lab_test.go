@@ -1,0 +1,216 @@
+package coordinator
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/boxer-sandbox/boxer/transport"
+)
+
+// patience bounds waits for what happens at once: it is long because the machine
+// may be busy, and short against the test's own timeout.
+const patience = 20 * time.Second
+
+var loopback = netip.MustParseAddrPort("127.0.0.1:0")
+
+// noLeaks fails the test if it leaves goroutines behind. Call it first.
+func noLeaks(t testing.TB) {
+	t.Helper()
+	before := runtime.NumGoroutine()
+	t.Cleanup(func() {
+		deadline := time.Now().Add(patience)
+		for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
+			time.Sleep(time.Millisecond) // goroutines that have returned are counted for a moment
+		}
+		if n := runtime.NumGoroutine(); n > before {
+			buf := make([]byte, 1<<20)
+			t.Errorf("%d goroutines before, %d after:\n%s", before, n, buf[:runtime.Stack(buf, true)])
+		}
+	})
+}
+
+// within gives a context that bounds a wait.
+func within(t testing.TB, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// A lab is a coordinator on loopback.
+type lab struct {
+	*Server
+	cfg    ServerConfig
+	cancel context.CancelFunc
+	served chan struct{} // closed when Serve has returned err
+	err    error
+}
+
+// newLab starts a coordinator; what cfg leaves out gets a value for tests.
+func newLab(t testing.TB, cfg ServerConfig) *lab {
+	t.Helper()
+	var err error
+	if cfg.State == nil {
+		if cfg.State, err = NewState(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if cfg.Socket, err = cfg.State.Listen(loopback); err != nil {
+		t.Fatal(err)
+	}
+	if testing.Verbose() && cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
+	l := &lab{cfg: cfg, served: make(chan struct{})}
+	if l.Server, err = NewServer(cfg); err != nil {
+		t.Fatal(err)
+	}
+	l.run(t)
+	return l
+}
+
+// run serves until the test ends, or stop is called.
+func (l *lab) run(t testing.TB) {
+	ctx, cancel := context.WithCancel(context.Background())
+	l.cancel = cancel
+	go func() {
+		defer close(l.served)
+		l.err = l.Serve(ctx)
+	}()
+	t.Cleanup(l.stop)
+}
+
+// stop ends the coordinator as SIGTERM does.
+func (l *lab) stop() {
+	l.cancel()
+	<-l.served
+	l.cfg.Socket.Close()
+}
+
+// kill ends the coordinator as SIGKILL does: nobody is told.
+func (l *lab) kill() { l.cfg.Socket.Close(); l.stop() }
+
+// url returns the join URL.
+func (l *lab) url(t testing.TB) JoinURL {
+	t.Helper()
+	u, err := l.JoinURL(l.cfg.Socket.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// A guest is a client with what it needs.
+type guest struct {
+	*Client
+	socket  *transport.Socket
+	signals chan signal
+
+	mu      sync.Mutex
+	changes []change
+	changed chan struct{}
+}
+
+// enter joins as cfg says; what cfg leaves out is made.
+func enter(t testing.TB, u JoinURL, cfg ClientConfig) (*guest, error) {
+	t.Helper()
+	var err error
+	g := &guest{signals: make(chan signal, 1000), changed: make(chan struct{}, 1)}
+	cfg.URL = u
+	if cfg.Identity == nil {
+		if cfg.Identity, err = transport.NewIdentity(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if g.socket, err = transport.Listen(loopback); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Socket = g.socket
+	if cfg.OnSignal == nil {
+		cfg.OnSignal = func(from uint32, msg []byte) { g.signals <- signal{Node: from, Data: slices.Clone(msg)} }
+	}
+	cfg.OnMember = func(m Member, up bool) {
+		g.mu.Lock()
+		g.changes = append(g.changes, change{m, up})
+		g.mu.Unlock()
+		poke(g.changed)
+	}
+	if testing.Verbose() && cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
+	if g.Client, err = Join(context.Background(), cfg); err != nil {
+		g.socket.Close()
+		return nil, err
+	}
+	t.Cleanup(g.leave)
+	return g, nil
+}
+
+// mustEnter is enter for those who have to get in.
+func mustEnter(t testing.TB, u JoinURL, name string) *guest {
+	t.Helper()
+	g, err := enter(t, u, ClientConfig{Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func (g *guest) leave() { g.Close(); g.socket.Close() }
+
+// vanish ends the guest as SIGKILL does: nobody is told.
+func (g *guest) vanish() { g.socket.Close(); g.Close() }
+
+// sees waits until the guest has been told of that change; of a change before
+// the last one, too.
+func (g *guest) sees(t testing.TB, id uint32, up bool) {
+	t.Helper()
+	g.until(t, func() bool {
+		return slices.ContainsFunc(g.changes, func(c change) bool { return c.member.ID == id && c.up == up })
+	})
+}
+
+// until waits until f is true, which may read g.changes.
+func (g *guest) until(t testing.TB, f func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	for {
+		g.mu.Lock()
+		ok := f()
+		g.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-g.changed:
+		case <-deadline:
+			t.Fatalf("not told in %v; changes so far: %+v", patience, g.changes)
+		}
+	}
+}
+
+// history returns the changes that the guest was told of a node.
+func (g *guest) history(id uint32) (ups []bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range g.changes {
+		if c.member.ID == id {
+			ups = append(ups, c.up)
+		}
+	}
+	return ups
+}
+
+func ids(members []Member) (ids []uint32) {
+	for _, m := range members {
+		ids = append(ids, m.ID)
+	}
+	return ids
+}
+
+var quiet = slog.New(slog.DiscardHandler)

@@ -1,0 +1,164 @@
+package coordinator
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"math"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/boxer-sandbox/boxer/transport"
+)
+
+// someMessages has one of every kind.
+func someMessages() []*message {
+	m := Member{ID: 7, Name: "db", Addr: netip.MustParseAddr("10.111.0.8"), Key: transport.Key{1}, Host: "h1", Since: time.Unix(1700000000, 0).UTC()}
+	remote := netip.MustParseAddrPort("203.0.113.7:4242")
+	return []*message{
+		{Hello: &hello{Version: 1, Token: "t", Name: "db", Host: "h1"}},
+		{Alive: alivePad},
+		{Report: &report{Paths: []PathReport{{Peer: 3, Kind: "lan", Remote: remote, RTT: time.Millisecond, BytesSent: 1, BytesReceived: 2}}}},
+		{Welcome: &welcome{Self: m, Prefix: DefaultPrefix, Ticket: "x", Reflexive: remote, Lease: time.Second, Started: m.Since, Program: "v1"}},
+		{Page: &page{Members: []Member{m}, Last: true, Seq: 9, Settling: true}},
+		{Event: &event{Seq: 1, Up: &m}},
+		{Event: &event{Seq: 2, Down: 7}},
+		{Event: &event{Seq: 3, Settled: true}},
+		{Signal: &signal{Seq: 1, Node: 2, Data: []byte("hello")}},
+		{Receipt: &receipt{Seq: 1, Code: receiptBusy}},
+		{Mirror: &mirror{Reflexive: remote}},
+	}
+}
+
+func TestMessagesComeBack(t *testing.T) {
+	for _, m := range someMessages() {
+		kind, err := m.kind()
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole := frame(m)
+		got, err := readMessage(bytes.NewReader(whole), maxFrame)
+		if err != nil || !reflect.DeepEqual(got, m) {
+			t.Errorf("%s: came back as %+v (%v)", kind, got, err)
+		}
+		for n := range whole {
+			if _, err := readMessage(bytes.NewReader(whole[:n]), maxFrame); err == nil {
+				t.Errorf("%s: %d of %d bytes were taken for all", kind, n, len(whole))
+			}
+		}
+	}
+}
+
+func TestDecodeMessageRefuses(t *testing.T) {
+	long := func(n int) string { return strings.Repeat("x", n) }
+	paths, _ := json.Marshal(make([]PathReport, maxPaths+1))
+	data, _ := json.Marshal(make([]byte, MaxSignal+1))
+	for name, text := range map[string]string{
+		"empty":           ``,
+		"null":            `null`,
+		"no body":         `{}`,
+		"two bodies":      `{"alive":{"pad":""},"mirror":{"reflexive":"1.2.3.4:5"}}`,
+		"unknown body":    `{"hallo":{}}`,
+		"unknown field":   `{"alive":{"pad":"","x":1}}`,
+		"two messages":    `{"alive":{"pad":""}} {"alive":{"pad":""}}`,
+		"wrong type":      `{"hello":{"version":"1"}}`,
+		"no JSON":         "\x00\x01\x02",
+		"long token":      `{"hello":{"version":1,"token":"` + long(maxToken+1) + `"}}`,
+		"long ticket":     `{"hello":{"version":1,"ticket":"` + long(maxTicket+1) + `"}}`,
+		"long host":       `{"hello":{"version":1,"host":"` + long(maxHost+1) + `"}}`,
+		"host to escape":  `{"hello":{"version":1,"host":"a\u0000"}}`,
+		"long signal":     `{"signal":{"node":1,"data":` + string(data) + `}}`,
+		"many paths":      `{"report":{"paths":` + string(paths) + `}}`,
+		"path kind":       `{"report":{"paths":[{"peer":1,"kind":"` + long(64) + `","remote":"1.2.3.4:5","rtt_ns":0,"bytes_sent":0,"bytes_received":0}]}}`,
+		"path zone":       `{"report":{"paths":[{"peer":1,"kind":"lan","remote":"[fe80::1%` + long(99) + `]:5","rtt_ns":0,"bytes_sent":0,"bytes_received":0}]}}`,
+		"negative id":     `{"signal":{"node":-1,"data":""}}`,
+		"event of two":    `{"event":{"seq":1,"down":2,"settled":true}}`,
+		"event of none":   `{"event":{"seq":1}}`,
+		"deeply nested":   strings.Repeat(`{"hello":`, 20000),
+		"invalid address": `{"mirror":{"reflexive":"1.2.3.4"}}`,
+	} {
+		if m, err := decodeMessage([]byte(text)); !errors.Is(err, ErrProtocol) {
+			t.Errorf("%s: got %+v, %v; want ErrProtocol", name, m, err)
+		}
+	}
+}
+
+func TestReadMessageKeepsToItsLimit(t *testing.T) {
+	b := binary.BigEndian.AppendUint32(nil, maxHello+1)
+	if _, err := readMessage(bytes.NewReader(b), maxHello); !errors.Is(err, ErrProtocol) {
+		t.Errorf("got %v, want ErrProtocol", err)
+	}
+	// A length alone takes no memory to speak of.
+	b = binary.BigEndian.AppendUint32(nil, maxFrame)
+	if n := testing.AllocsPerRun(10, func() { _, _ = readMessage(bytes.NewReader(b), maxFrame) }); n > 20 {
+		t.Errorf("%v allocations for a length without a message", n)
+	}
+}
+
+// The largest page that members can bring about fits into a frame: frame panics
+// on one that does not.
+func TestLargestPageFits(t *testing.T) {
+	member := Member{ID: math.MaxUint32, Name: strings.Repeat("a", maxLabel), Addr: netip.MustParseAddr("fd6f:7865:7200:1111:2222:3333:4444:5555"),
+		Host: strings.Repeat("h", maxHost), Since: time.Date(2099, 12, 31, 23, 59, 59, 999999999, time.UTC)}
+	path := PathReport{Peer: math.MaxUint32, Kind: strings.Repeat("k", maxLabel), Remote: netip.MustParseAddrPort("[2001:db8:1111:2222:3333:4444:5555:6666]:65535"),
+		RTT: math.MinInt64, BytesSent: math.MaxUint64, BytesReceived: math.MaxUint64}
+	for _, paths := range []int{0, 1, maxPaths / pageMembers, 7, maxPaths} {
+		v := view{seq: math.MaxUint64, settling: true}
+		for range 3 * pageMembers {
+			m := member
+			m.Paths = make([]PathReport, paths)
+			for i := range m.Paths {
+				m.Paths[i] = path
+			}
+			v.members = append(v.members, m)
+			if len(v.members)*paths > 3*maxPaths {
+				break
+			}
+		}
+		r, n, pages := bytes.NewReader(appendPages(nil, v)), 0, 0
+		for {
+			m, err := readMessage(r, maxFrame)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pages++
+			if n += len(m.Page.Members); m.Page.Last {
+				break
+			}
+		}
+		if n != len(v.members) || pages < 2 || r.Len() != 0 {
+			t.Errorf("%d paths each: %d of %d members in %d pages, %d bytes left", paths, n, len(v.members), pages, r.Len())
+		}
+	}
+}
+
+func FuzzDecodeMessage(f *testing.F) {
+	for _, m := range someMessages() {
+		f.Add(frame(m)[4:])
+	}
+	f.Add([]byte(`{"hello":{"version":1},"hello":{"token":"x"}}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := decodeMessage(b)
+		if err != nil {
+			if !errors.Is(err, ErrProtocol) {
+				t.Fatalf("error %v does not wrap ErrProtocol", err)
+			}
+			return
+		}
+		text, err := appendFrame(nil, m)
+		if err != nil {
+			return // such as a signal with a time that JSON cannot hold
+		}
+		again, err := decodeMessage(text[4:])
+		if err != nil {
+			t.Fatalf("%s does not come back: %v", text[4:], err)
+		}
+		if twice, err := appendFrame(nil, again); err != nil || !bytes.Equal(text, twice) {
+			t.Fatalf("%s came back as %s (%v)", text[4:], twice, err)
+		}
+	})
+}
