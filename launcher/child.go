@@ -65,7 +65,7 @@ func (c *child) abandon() {
 // start lets boxer-init start the program. It fails with *ExitError if the
 // program cannot be executed.
 func (c *child) start(argv []string, prog sandbox.Program) error {
-	if err := c.c.send(order{Argv: argv, Filter: prog.Bytes()}, -1); err != nil {
+	if err := c.c.send(order{Argv: argv, Filter: prog.Bytes(), Signals: startedWith()}, -1); err != nil {
 		return fmt.Errorf("boxer-init: %w", err)
 	}
 	var r report

@@ -21,8 +21,9 @@ const maxMessage = 4 << 20
 
 // An order tells boxer-init what to start.
 type order struct {
-	Argv   []string
-	Filter []byte // sandbox.Program.Bytes
+	Argv    []string
+	Filter  []byte // sandbox.Program.Bytes
+	Signals inherited
 }
 
 // A report tells the supervisor what became of it.

@@ -41,6 +41,7 @@ func Init() int {
 		return ExitBoxer
 	}
 	unix.CloseOnExec(fd)
+	surviveSignals()
 	c := control{os.NewFile(uintptr(fd), "control")}
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		c.send(report{Failed: "prctl(PR_SET_CHILD_SUBREAPER): " + err.Error(), Code: ExitBoxer}, -1)
@@ -70,7 +71,7 @@ func Init() int {
 
 // startProgram starts the command under the filter.
 func startProgram(o order) (pid int, listener *os.File, err error) {
-	keepIgnored()
+	o.Signals.ignore()
 	prog, err := sandbox.ParseProgram(o.Filter)
 	if err != nil {
 		return 0, nil, err
@@ -80,9 +81,7 @@ func startProgram(o order) (pid int, listener *os.File, err error) {
 		return 0, nil, err
 	}
 	listener, err = sandbox.StartFiltered(prog, func() error {
-		// The mask of the thread that forks is the child's.
-		mask := originalMask()
-		if err := unix.PthreadSigmask(unix.SIG_SETMASK, &mask, nil); err != nil {
+		if err := o.Signals.block(); err != nil {
 			return err
 		}
 		pid, err = forkExec(path, o.Argv)

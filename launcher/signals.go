@@ -1,58 +1,81 @@
 package launcher
 
+// #include "catch.h"
+import "C"
+
 import (
 	"context"
 	"encoding/binary"
 	"fmt"
 	"os"
+	"os/signal"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Fields of struct signalfd_siginfo (signalfd(2)), as offsets in bytes.
-const (
-	siginfoSize = 128
-	siginfoCode = 8
-	siginfoPID  = 12
-)
+// inherited are the dispositions that a program inherits: which signals are
+// blocked, and which are ignored (nohup(1)). Bit n-1 is signal n.
+type inherited struct{ Mask, Ignored uint64 }
 
-// siKernel is SI_KERNEL: the terminal sent it, to the whole process group.
-const siKernel = 0x80
-
-// forwarded are the signals that early.c has blocked.
-var forwarded = []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2,
-	unix.SIGALRM, unix.SIGTERM, unix.SIGCONT, unix.SIGTSTP, unix.SIGWINCH}
-
-// openSignals returns a signalfd for the signals to forward.
-func openSignals() (*os.File, error) {
-	var set unix.Sigset_t
-	for _, s := range forwarded {
-		set.Val[(s-1)/64] |= 1 << ((s - 1) % 64)
-	}
-	fd, err := unix.Signalfd(-1, &set, unix.SFD_CLOEXEC|unix.SFD_NONBLOCK)
-	if err != nil {
-		return nil, fmt.Errorf("signalfd: %w", err)
-	}
-	return os.NewFile(uintptr(fd), "signalfd"), nil
+// startedWith is what this process was started with, before Go's runtime
+// changed it.
+func startedWith() inherited {
+	return inherited{uint64(C.boxer_original_mask), uint64(C.boxer_ignored)}
 }
 
-// siginfo is the part of struct signalfd_siginfo that matters here.
-type siginfo struct {
+// ignore ignores what is to be ignored: programs that this process starts
+// inherit that.
+func (i inherited) ignore() {
+	for n := 1; n <= 64; n++ {
+		if i.Ignored&(1<<(n-1)) != 0 {
+			signal.Ignore(unix.Signal(n))
+		}
+	}
+}
+
+// block gives the calling thread the inherited mask; a process that it forks
+// has it, too.
+func (i inherited) block() error {
+	var set unix.Sigset_t
+	set.Val[0] = i.Mask
+	return unix.PthreadSigmask(unix.SIG_SETMASK, &set, nil)
+}
+
+// siKernel is SI_KERNEL of sigaction(2): the terminal sent the signal, to its
+// whole foreground process group.
+const siKernel = 0x80
+
+// A caught signal; see struct boxer_signal.
+type caught struct {
 	sig  unix.Signal
 	code int32
 	pid  int // of the sender
 }
 
-func readSignal(f *os.File) (siginfo, error) {
-	var b [siginfoSize]byte
-	if _, err := f.Read(b[:]); err != nil {
-		return siginfo{}, err
+// catchSignals returns a pipe with the signals to forward.
+func catchSignals() (*os.File, error) {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return nil, fmt.Errorf("pipe for signals: %w", err)
 	}
-	return siginfo{
+	C.boxer_catch(C.int(p[1]))
+	return os.NewFile(uintptr(p[0]), "signals"), nil
+}
+
+// surviveSignals makes the signals that others forward harmless here; what this
+// process starts does not inherit that.
+func surviveSignals() { C.boxer_catch(-1) }
+
+func readSignal(f *os.File) (caught, error) {
+	var b [C.sizeof_struct_boxer_signal]byte
+	if _, err := f.Read(b[:]); err != nil {
+		return caught{}, err
+	}
+	return caught{
 		sig:  unix.Signal(binary.NativeEndian.Uint32(b[:])),
-		code: int32(binary.NativeEndian.Uint32(b[siginfoCode:])),
-		pid:  int(binary.NativeEndian.Uint32(b[siginfoPID:])),
+		code: int32(binary.NativeEndian.Uint32(b[4:])),
+		pid:  int(binary.NativeEndian.Uint32(b[8:])),
 	}, nil
 }
 

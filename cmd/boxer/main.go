@@ -28,13 +28,12 @@ func main() {
 }
 
 func run() int {
-	// A program that boxer runs gets its signals by another way, see launcher.
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
-	if len(os.Args) > 1 && os.Args[1] == "run" {
-		stop()
-		ctx, stop = context.WithCancel(context.Background())
+	ctx := context.Background()
+	if len(os.Args) < 2 || os.Args[1] != "run" { // which passes its signals on, see launcher
+		var stop context.CancelFunc
+		ctx, stop = signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM)
+		defer stop()
 	}
-	defer stop()
 	code := 0
 	cmd := root(&code)
 	err := cmd.ExecuteContext(ctx)
