@@ -12,17 +12,17 @@ import (
 	"time"
 )
 
-// A lab is a network of nodes in this process, on loopback: a signaller that
-// delivers at once, and a relay with STUN.
+// A lab is a network of nodes in this process: a signaller that delivers at
+// once, and a relay with STUN.
 type lab struct {
 	t      testing.TB
 	server *Socket
+	listen func(id uint32) (*Socket, error) // opens a node's socket
 
 	mu      sync.Mutex
 	nodes   map[uint32]*labNode
-	ids     map[netip.AddrPort]uint32 // for the relay
-	relayed atomic.Int64              // frames
-	mute    atomic.Bool               // signals are lost
+	relayed atomic.Int64 // frames
+	mute    atomic.Bool  // signals are lost
 }
 
 type labNode struct {
@@ -34,34 +34,43 @@ type labNode struct {
 	accept   atomic.Pointer[func(*Stream)] // nil: echo
 }
 
+// newLab makes a lab on loopback.
 func newLab(t testing.TB) *lab {
-	l := &lab{t: t, nodes: map[uint32]*labNode{}, ids: map[netip.AddrPort]uint32{}}
-	var err error
-	if l.server, err = Listen(loopback()); err != nil {
+	server, err := Listen(loopback())
+	if err != nil {
 		t.Fatal(err)
 	}
+	return newLabOn(t, server, func(uint32) (*Socket, error) { return Listen(loopback()) })
+}
+
+func newLabOn(t testing.TB, server *Socket, listen func(id uint32) (*Socket, error)) *lab {
+	l := &lab{t: t, server: server, listen: listen, nodes: map[uint32]*labNode{}}
 	t.Cleanup(func() { l.server.Close() })
 	l.server.ServeSTUN()
-	l.server.HandleRelay(func(frame []byte, from netip.AddrPort) {
-		to, _, err := ParseRelayFrame(frame)
-		if err != nil {
-			return
-		}
-		l.mu.Lock()
-		source, dest := l.ids[from], l.nodes[to]
-		l.mu.Unlock()
-		if source == 0 || dest == nil {
-			return
-		}
-		l.relayed.Add(1)
-		SetRelayID(frame, source)
-		l.server.WriteTo(frame, dest.socket.LocalAddr())
-	})
+	l.server.HandleRelay(l.relay)
 	// The transport starts to read when it is first used.
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	l.server.QUIC().ReadNonQUICPacket(ctx, nil)
 	return l
+}
+
+// relay does what the coordinator does, which knows its nodes' addresses.
+func (l *lab) relay(frame []byte, from netip.AddrPort) {
+	to, _, err := ParseRelayFrame(frame)
+	if err != nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	dest := l.nodes[to]
+	for id, n := range l.nodes {
+		if n.reflexive() == from && dest != nil && dest.reflexive().IsValid() {
+			l.relayed.Add(1)
+			SetRelayID(frame, id)
+			l.server.WriteTo(frame, dest.reflexive())
+		}
+	}
 }
 
 func loopback() netip.AddrPort { return netip.MustParseAddrPort("127.0.0.1:0") }
@@ -73,7 +82,7 @@ func (l *lab) node(id uint32, change ...func(*Config)) *labNode {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	socket, err := Listen(loopback())
+	socket, err := l.listen(id)
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -95,13 +104,12 @@ func (l *lab) node(id uint32, change ...func(*Config)) *labNode {
 	for _, c := range change {
 		c(&config)
 	}
-	l.mu.Lock()
-	l.nodes[id] = n
-	l.ids[socket.LocalAddr()] = id
-	l.mu.Unlock()
 	if n.Node, err = New(config); err != nil {
 		l.t.Fatal(err)
 	}
+	l.mu.Lock()
+	l.nodes[config.Self] = n
+	l.mu.Unlock()
 	l.t.Cleanup(func() {
 		n.Close()
 		socket.Close()
@@ -139,7 +147,7 @@ func (s signaller) Signal(_ context.Context, to uint32, msg []byte) error {
 	s.lab.mu.Lock()
 	n := s.lab.nodes[to]
 	s.lab.mu.Unlock()
-	if n == nil || n.Node == nil {
+	if n == nil {
 		return errors.New("nobody there")
 	}
 	if !s.lab.mute.Load() {

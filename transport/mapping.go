@@ -90,14 +90,15 @@ func (n *Node) reflexive() netip.AddrPort {
 
 // relayDelay is how long direct paths are waited for before the relay is used:
 // the offer, its answer and a check through NATs opened from both sides take
-// some three round trips between node and coordinator.
+// some three round trips between node and coordinator, and a little work. Too
+// short does no harm: the direct path is taken when it works.
 func (n *Node) relayDelay() time.Duration {
 	n.mapping.mu.Lock()
 	defer n.mapping.mu.Unlock()
 	if n.mapping.rtt == 0 {
 		return n.timers.Relay
 	}
-	return min(50*time.Millisecond+4*n.mapping.rtt, n.timers.Relay)
+	return min(25*time.Millisecond+4*n.mapping.rtt, n.timers.Relay)
 }
 
 // candidates returns where this node may be reached, as of now.

@@ -106,8 +106,10 @@ func TestSimultaneousDial(t *testing.T) {
 		}
 		// The loser goes when it is idle, and nobody notices.
 		eventually(t, "one connection is left", func() bool {
-			exchange(t, a.open(t, 2), "more")
-			exchange(t, b.open(t, 1), "more")
+			for _, s := range []*Stream{a.open(t, 2), b.open(t, 1)} {
+				exchange(t, s, "more")
+				s.Close()
+			}
 			for _, n := range []*labNode{a, b} {
 				p, _ := n.peer(3 - n.id)
 				p.mu.Lock()
@@ -271,6 +273,7 @@ func TestConnect(t *testing.T) {
 	if a.current(2) != first || len(a.Paths()) != 1 {
 		t.Error("a second connection was made")
 	}
+	eventually(t, "the path is local", func() bool { return a.kind(2) == KindLocal && a.Paths()[0].RTT > 0 })
 	info := a.Paths()[0]
 	if info.ID != 2 || info.Kind != KindLocal || info.Remote != b.socket.LocalAddr() || info.Local != a.socket.LocalAddr() ||
 		info.RTT <= 0 || info.BytesSent == 0 || info.BytesReceived == 0 || info.Since.IsZero() || !info.Connected {
@@ -443,13 +446,8 @@ func TestStaleConnection(t *testing.T) {
 	stale := a.current(2)
 	b.block() // so that its farewell is lost
 	b.Close()
-	c := l.node(3, short, func(c *Config) { c.Self, c.Identity, c.Signaller = 2, b.identity, signaller{l, 2} })
-	l.mu.Lock()
-	c.id, c.identity = 2, b.identity
-	l.nodes[2] = c
-	delete(l.nodes, 3)
-	l.ids[c.socket.LocalAddr()] = 2
-	l.mu.Unlock()
+	c := l.node(2, short, func(c *Config) { c.Identity = b.identity })
+	c.identity = b.identity
 	exchange(t, c.open(t, 1), "back again")
 	exchange(t, a.open(t, 2), "by the new connection")
 	if a.current(2) == stale {

@@ -15,7 +15,8 @@ type Timers struct {
 	// Connect bounds the search for a path and the handshake. Default 10 s.
 	Connect time.Duration
 	// Relay is how long direct paths are waited for, at most, before the relay
-	// is used; near peers wait less, see Node.relayDelay. Default 300 ms.
+	// is used; with a near coordinator it is less: 25 ms and four round trips
+	// to it. Default 300 ms.
 	Relay time.Duration
 	// Refresh is how often paths that work but are not in use, and the mapping
 	// of this socket, are probed. Default 15 s: RFC 8445 section 11.
