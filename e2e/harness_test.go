@@ -60,7 +60,8 @@ func newCloud(t *testing.T) *cloud {
 func (c *cloud) startCoordinator() {
 	c.t.Helper()
 	listen := netip.AddrPortFrom(c.public.Addr(), coordinatorPort).String()
-	cmd := c.public.Command(context.Background(), boxer, "coordinator", "--listen", listen, "--join-file", c.joinFile)
+	cmd := c.public.Command(context.Background(), boxer, "coordinator", "--listen", listen, "--join-file", c.joinFile,
+		"--state", c.joinFile+".state")
 	c.coordinator = start(c.t, "coordinator", cmd)
 	c.url = c.coordinator.expect(`^boxer://\S+$`)[0]
 }

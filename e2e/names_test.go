@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -131,7 +132,7 @@ func TestSeveralNodesWithOneName(t *testing.T) {
 			t.Errorf("server %d of %d was never asked", i+1, len(servers))
 		}
 	}
-	servers[0].stop(15)
+	servers[0].stop(syscall.SIGTERM)
 	left := client.run(program(t, "probe"), "lookup", "web")
 	if got := strings.Fields(left); len(got) != len(servers)-1 {
 		t.Errorf("after one left, web is %q", got)

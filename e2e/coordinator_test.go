@@ -1,0 +1,148 @@
+package e2e
+
+import (
+	"context"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestCoordinatorRestart kills the coordinator while a connection lives.
+func TestCoordinatorRestart(t *testing.T) {
+	needBoxer(t)
+	db, app := pair(t, "db", "app")
+	db.echo()
+	app.reach("db:7")
+	client := app.start(program(t, "probe"), "hold", "db:7", "10")
+	client.expect(`^holding 10$`)
+	before := db.address()
+	url := db.url
+
+	db.coordinator.kill()
+	client.say("without-coordinator")
+	client.expect(`^echoed without-coordinator 10$`)
+
+	db.startCoordinator()
+	if db.url != url {
+		t.Errorf("the join URL has changed")
+	}
+	late := db.function("late", punchable)
+	late.reach("db:7")
+	if late.address() == before {
+		t.Errorf("the new node has the address of the old one")
+	}
+	if after := db.address(); after != before {
+		t.Errorf("db was %s and is %s", before, after)
+	}
+	client.say("with-another")
+	client.expect(`^echoed with-another 10$`)
+}
+
+// TestWaitFor has a program that starts when two nodes of one name are there.
+func TestWaitFor(t *testing.T) {
+	needBoxer(t)
+	db, app := pair(t, "db", "app")
+	cmd := app.command(program(t, "probe"), "dial", "db:7")
+	cmd.Args = insertAfter(cmd.Args, "run", "--wait-for", "db=2")
+	waiting := start(t, "waiting", cmd)
+	db.echo()
+	select {
+	case <-waiting.ended:
+		t.Fatalf("did not wait for the second node: %s%s", waiting.out, waiting.err)
+	case <-time.After(time.Second): // nothing else tells that it still waits
+	}
+	other := db.named("db")
+	other.start(program(t, "probe"), "echo", "0.0.0.0:7").expect(`^listening`)
+	waiting.expect(`^connected to `)
+}
+
+// insertAfter returns args with more behind the first one that is mark.
+func insertAfter(args []string, mark string, more ...string) []string {
+	for i, arg := range args {
+		if arg == mark {
+			return append(append(append([]string(nil), args[:i+1]...), more...), args[i+1:]...)
+		}
+	}
+	return args
+}
+
+// TestImplicitCoordinator runs two nodes of one user on one host, without a coordinator.
+func TestImplicitCoordinator(t *testing.T) {
+	needBoxer(t)
+	c := newCloud(t)
+	host := c.function("laptop", punchable).host
+	run := func(runtimeDir, name string, command ...string) *process {
+		cmd := host.Command(context.Background(), boxer, append([]string{"run", "--name", name, "--"}, command...)...)
+		cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+runtimeDir)
+		return start(t, name, cmd)
+	}
+	dir := tempDir(t)
+	run(dir, "db", program(t, "probe"), "echo", "0.0.0.0:7").expect(`^listening`)
+	p := run(dir, "app", program(t, "probe"), "wait", "db:7")
+	if status := p.wait(patience); status != 0 {
+		t.Errorf("status %d", status)
+	}
+	// Another runtime directory is another user's: another network.
+	p = run(tempDir(t), "stranger", program(t, "probe"), "lookup", "db")
+	if status := p.wait(patience); status == 0 {
+		t.Errorf("another user's db is %s", p.out)
+	}
+}
+
+// TestKillSupervisor kills nodes with their programs in the middle of a connection.
+func TestKillSupervisor(t *testing.T) {
+	needBoxer(t)
+	const limit = 10 * time.Second
+	t.Run("server", func(t *testing.T) {
+		db, app := pair(t, "db", "app")
+		probe := program(t, "probe")
+		server := db.start("sh", "-c", `setsid sleep 1000 & (trap "" TERM HUP INT; sleep 1000) & "$0" echo 0.0.0.0:7; exit`, probe)
+		server.expect(`^listening`)
+		app.reach("db:7")
+		client := app.start(probe, "hold", "db:7", "5")
+		client.expect(`^holding 5$`)
+		client.say("hello")
+		client.expect(`^echoed hello 5$`)
+		if n := len(db.processes()); n < 5 {
+			t.Fatalf("only %d processes before the kill: the test is wrong", n)
+		}
+		server.signal(syscall.SIGKILL)
+		if match, err := client.out.next(lostLine, limit); err != nil {
+			t.Errorf("the peer noticed nothing: %v", err)
+		} else if match[1] != "ECONNRESET" {
+			t.Errorf("the peer's connection ended with %s, want ECONNRESET", match[1])
+		}
+		db.expectNoProcess(limit)
+	})
+	t.Run("client", func(t *testing.T) {
+		db, app := pair(t, "db", "app")
+		server := db.echo()
+		client := app.start(program(t, "probe"), "hold", "db:7", "1")
+		client.expect(`^holding 1$`)
+		client.signal(syscall.SIGKILL)
+		if _, err := server.out.next(resetLine, limit); err != nil {
+			t.Errorf("the server noticed no reset: %v", err)
+		}
+		app.expectNoProcess(limit)
+	})
+	t.Run("program", func(t *testing.T) { // its end alone is an orderly one: Linux sends what FIN or RST it has to
+		db, app := pair(t, "db", "app")
+		server := db.start("sh", "-c", `"$0" echo 0.0.0.0:7 & echo pid $!; wait; sleep 1000`, program(t, "probe"))
+		pid := server.expect(`^pid (\d+)$`)[1]
+		server.expect(`^listening`)
+		client := app.start(program(t, "probe"), "hold", "db:7", "1")
+		client.expect(`^holding 1$`)
+		if err := syscall.Kill(atoi(t, pid), syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		match, err := client.out.next(lostLine, limit)
+		if err != nil || match[1] != "EOF" && match[1] != "ECONNRESET" {
+			t.Errorf("the peer's connection ended with %v, %v", match, err)
+		}
+		if out := app.run(program(t, "probe"), "dial", "db:7"); !strings.HasPrefix(out, "failed with ECONNREFUSED") {
+			t.Errorf("after the listener's end: %s", out)
+		}
+	})
+}

@@ -1,0 +1,51 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+)
+
+// TestManyAtOnce has 1,000 connections at once between two nodes, and nothing left of them.
+func TestManyAtOnce(t *testing.T) {
+	db, app := pair(t, "db", "app")
+	const count = 1000
+	server := db.echo()
+	hold := func(n int) {
+		t.Helper()
+		client := app.start(program(t, "probe"), "hold", "db:7", fmt.Sprint(n))
+		client.expect(fmt.Sprintf(`^holding %d$`, n))
+		for _, line := range []string{"first", "second", "third"} {
+			client.say(line)
+			client.expect(fmt.Sprintf(`^echoed %s %d$`, line, n))
+		}
+		client.stdin.Close()
+		if status := client.wait(patience); status != 0 {
+			t.Errorf("status %d", status)
+		}
+	}
+	idle := server.usage()
+	hold(count) // warm: the runtime's pools are filled
+	before := server.settled(idle.files + 4)
+	if before.files > idle.files+4 {
+		t.Errorf("after %d connections: %v, before: %v", count, before, idle)
+	}
+	hold(count)
+	server.expectNoGrowth(before)
+}
+
+// TestOneAfterTheOther opens and closes thousands of connections.
+func TestOneAfterTheOther(t *testing.T) {
+	db, app := pair(t, "db", "app")
+	server := db.echo()
+	client := app.start(program(t, "probe"), "churn", "db:7")
+	churn := func(n int) {
+		t.Helper()
+		client.say(fmt.Sprint(n))
+		client.expect(fmt.Sprintf(`^churned %d$`, n))
+	}
+	churn(500) // warm
+	beforeServer, beforeClient := server.usage(), client.usage()
+	churn(choose(2000, 10000))
+	server.expectNoGrowth(beforeServer)
+	client.expectNoGrowth(beforeClient)
+}
