@@ -61,7 +61,7 @@ type Client struct {
 
 	mu        sync.Mutex
 	line      *line         // nil while there is no connection
-	lined     chan struct{} // closed when line is set; replaced when it is taken away
+	relined   chan struct{} // closed and replaced when line changes
 	ticket    string
 	server    netip.AddrPort
 	reflexive netip.AddrPort
@@ -102,7 +102,7 @@ func join(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	c := &Client{
 		cfg: cfg, dialer: d, log: cfg.Logger,
 		self: l.welcome.Self, prefix: l.welcome.Prefix,
-		dir: newDirectory(), done: make(chan struct{}), lined: make(chan struct{}),
+		dir: newDirectory(), done: make(chan struct{}), relined: make(chan struct{}),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.queue = newDelivery(c.self.ID, c.dir)

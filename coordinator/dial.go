@@ -27,10 +27,17 @@ const (
 	backoffMax = 2 * time.Second
 
 	// attemptTimeout bounds an attempt up to the welcome. quic-go sends the first
-	// packet again after 0.3, 0.9, 2.1 and 4.5 s, so a coordinator that starts
-	// during an attempt is found within 2.4 s. It is long on purpose: to give up
+	// packets again after 0.2, 0.6, 1.4 and 3 s, so a coordinator that starts
+	// during an attempt is found within 2 s. It is long on purpose: to give up
 	// attempts that a busy coordinator was about to answer makes it busier.
 	attemptTimeout = 5 * time.Second
+
+	// aliveEvery is how often a client says that it lives, or a third of the lease
+	// if that is less. With silentFor it is also how a client notices that the
+	// coordinator is gone: quic-go sends what is not acknowledged again and again,
+	// so for that long several packets must have found no answer.
+	aliveEvery = 2500 * time.Millisecond
+	silentFor  = 8 * time.Second
 
 	// listTimeout bounds the member list that follows the welcome.
 	listTimeout = 30 * time.Second
@@ -100,6 +107,7 @@ func (d *dialer) dial(ctx context.Context, h *hello, try int, timeout time.Durat
 	var pinned error // set on quic-go's goroutine before Dial returns an error
 	l.conn, err = d.socket.QUIC().Dial(ctx, net.UDPAddrFromAddrPort(l.server), d.tls(&pinned), &quic.Config{
 		HandshakeIdleTimeout:  timeout,
+		MaxIdleTimeout:        silentFor,
 		MaxIncomingStreams:    -1,
 		MaxIncomingUniStreams: -1,
 	})

@@ -2,13 +2,18 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
+	"os"
 	"runtime"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/transport"
 )
@@ -93,7 +98,26 @@ func (l *lab) stop() {
 }
 
 // kill ends the coordinator as SIGKILL does: nobody is told.
-func (l *lab) kill() { l.cfg.Socket.Close(); l.stop() }
+func (l *lab) kill(t testing.TB) { mute(t, l.cfg.Socket); l.stop() }
+
+// mute takes the UDP socket away from under s: nothing goes out any more, and the
+// port is free.
+func mute(t testing.TB, s *transport.Socket) {
+	t.Helper()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	raw, err := s.QUIC().Conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := raw.Control(func(fd uintptr) { err = unix.Dup3(int(null.Fd()), int(fd), unix.O_CLOEXEC) })
+	if err := errors.Join(e, err); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // url returns the join URL.
 func (l *lab) url(t testing.TB) JoinURL {
@@ -164,7 +188,7 @@ func mustEnter(t testing.TB, u JoinURL, name string) *guest {
 func (g *guest) leave() { g.Close(); g.socket.Close() }
 
 // vanish ends the guest as SIGKILL does: nobody is told.
-func (g *guest) vanish() { g.socket.Close(); g.Close() }
+func (g *guest) vanish(t testing.TB) { mute(t, g.socket); g.leave() }
 
 // sees waits until the guest has been told of that change; of a change before
 // the last one, too.

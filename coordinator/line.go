@@ -2,7 +2,6 @@ package coordinator
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -31,8 +30,7 @@ func (c *Client) connect(l *link) *line {
 	if c.reported {
 		poke(n.poke)
 	}
-	c.line = n
-	close(c.lined)
+	c.setLineLocked(n)
 	return n
 }
 
@@ -40,7 +38,13 @@ func (c *Client) connect(l *link) *line {
 func (c *Client) disconnect() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.line, c.lined = nil, make(chan struct{})
+	c.setLineLocked(nil)
+}
+
+func (c *Client) setLineLocked(n *line) {
+	c.line = n
+	close(c.relined)
+	c.relined = make(chan struct{})
 }
 
 // serve runs the connection until it or ctx ends, and returns why.
@@ -63,7 +67,7 @@ func (c *Client) serve(n *line) error {
 
 // write sends frames, reports and, when there was nothing else, signs of life.
 func (c *Client) write(n *line) {
-	every := max(leaseOf(n.welcome)/3, time.Millisecond)
+	every := max(min(leaseOf(n.welcome)/3, aliveEvery), time.Millisecond)
 	beat := time.NewTicker(every)
 	defer beat.Stop()
 	for {
@@ -141,48 +145,60 @@ func (c *Client) signal(ctx context.Context, to uint32, msg []byte) error {
 	if len(msg) > MaxSignal {
 		return fmt.Errorf("%d bytes, the most is %d", len(msg), MaxSignal)
 	}
-	n, err := c.connected(ctx)
-	if err != nil {
-		return err
+	var n *line
+	for {
+		var err error
+		if n, err = c.connected(ctx, n); err != nil {
+			return err
+		}
+		if sent, err := n.signal(ctx, to, msg); sent || err != nil {
+			return err
+		}
 	}
+}
+
+// connected returns the connection if it is another than lost, and waits for that
+// otherwise.
+func (c *Client) connected(ctx context.Context, lost *line) (*line, error) {
+	for {
+		c.mu.Lock()
+		n, relined := c.line, c.relined
+		c.mu.Unlock()
+		if c.ctx.Err() != nil {
+			return nil, context.Cause(c.ctx)
+		}
+		if n != nil && n != lost {
+			return n, nil
+		}
+		select {
+		case <-relined:
+		case <-c.ctx.Done():
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %w", ErrUnreachable, context.Cause(ctx))
+		}
+	}
+}
+
+// signal sends a signal and waits for the receipt. Without an error, sent false
+// says that the connection was lost before any of it went out.
+func (n *line) signal(ctx context.Context, to uint32, msg []byte) (sent bool, err error) {
 	seq, answer := n.expect()
 	defer n.forget(seq)
 	lost := n.conn.Context().Done()
 	select {
 	case n.out <- frame(&message{Signal: &signal{Seq: seq, Node: to, Data: msg}}):
 	case <-lost:
-		return ErrDisconnected
+		return false, nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return false, context.Cause(ctx)
 	}
 	select {
 	case err := <-answer:
-		return err
+		return true, err
 	case <-lost:
-		return ErrDisconnected
+		return true, ErrDisconnected
 	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// connected returns the connection, and waits for it if there is none.
-func (c *Client) connected(ctx context.Context) (*line, error) {
-	for {
-		c.mu.Lock()
-		n, lined := c.line, c.lined
-		c.mu.Unlock()
-		if c.ctx.Err() != nil {
-			return nil, context.Cause(c.ctx)
-		}
-		if n != nil {
-			return n, nil
-		}
-		select {
-		case <-lined:
-		case <-c.ctx.Done():
-		case <-ctx.Done():
-			return nil, errors.Join(ErrUnreachable, context.Cause(ctx))
-		}
+		return true, context.Cause(ctx)
 	}
 }
 

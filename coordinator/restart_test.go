@@ -42,7 +42,7 @@ func (g *guest) offline(t *testing.T) {
 // as who they were; they keep what they know meanwhile, and hear of nobody's
 // going who comes back.
 func TestRestart(t *testing.T) {
-	for name, end := range map[string]func(*lab){"stopped": (*lab).stop, "killed": (*lab).kill} {
+	for name, end := range map[string]func(*lab){"stopped": (*lab).stop, "killed": func(l *lab) { l.kill(t) }} {
 		t.Run(name, func(t *testing.T) {
 			noLeaks(t)
 			path := restartable(t)
@@ -60,7 +60,7 @@ func TestRestart(t *testing.T) {
 			if got := ids(a.LookupName("b")); !slices.Equal(got, []uint32{2}) {
 				t.Errorf("without a coordinator, b means %v", got)
 			}
-			lost.vanish()
+			lost.vanish(t)
 
 			l = newLab(t, ServerConfig{State: load(t, path), Lease: time.Second})
 			if l.url(t) != u {
@@ -139,7 +139,7 @@ func TestEvicted(t *testing.T) {
 	through.Host = w.addr.String()
 	a := mustEnter(t, through, "a")
 	w.sever(true)
-	l.kill()
+	l.kill(t)
 	a.offline(t)
 
 	// While it is new, the coordinator keeps the address for a, who is away.

@@ -288,7 +288,7 @@ func TestLease(t *testing.T) {
 	if a.sees(t, b.Self().ID, true); len(a.history(b.Self().ID)) != 1 {
 		t.Fatalf("b's history is %v, want that it came", a.history(b.Self().ID))
 	}
-	b.vanish()
+	b.vanish(t)
 	began := time.Now()
 	a.sees(t, b.Self().ID, false)
 	if d := time.Since(began); d > 3*lease {
