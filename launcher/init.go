@@ -110,6 +110,8 @@ func explain(name string, err error) (string, int) {
 	switch {
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
 		return name + ": command not found", ExitNotFound
+	case errors.Is(err, unix.EISDIR):
+		return name + ": is a directory", ExitNotExecutable
 	case errors.Is(err, fs.ErrPermission) && !errors.Is(err, sandbox.ErrFilterBusy) && isFile(name, err):
 		return name + ": permission denied: not an executable file", ExitNotExecutable
 	case errors.As(err, &start):
