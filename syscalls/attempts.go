@@ -71,12 +71,16 @@ func (a *attempts) succeed(cookie uint64, at *attempt) {
 	close(at.done)
 }
 
-// fail ends an attempt. The error stays for takeError.
-func (a *attempts) fail(at *attempt, errno unix.Errno) {
+// fail ends an attempt on the socket fd. The error stays for takeError. To the
+// program it is one event: whoever its wake-up makes ask for the error waits
+// here, and who waits for the attempt finds the socket as it will be.
+func (a *attempts) fail(at *attempt, errno unix.Errno, fd int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	at.errno = errno
 	at.ended = time.Now()
+	// Wakes whoever polls the socket, and makes it as if never connected.
+	unix.Shutdown(fd, unix.SHUT_RDWR)
 	close(at.done)
 }
 

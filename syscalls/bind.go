@@ -65,6 +65,9 @@ func (n *Node) bindTo(fd, domain int, want Sockaddr) reply {
 	}
 	for _, r := range rivals {
 		if port != 0 && n.taken(fd, netip.AddrPortFrom(r, port)) {
+			if bound(fd) { // perhaps by this very socket
+				return fail(unix.EINVAL)
+			}
 			return fail(unix.EADDRINUSE)
 		}
 	}
@@ -123,6 +126,12 @@ func (n *Node) taken(fd int, program netip.AddrPort) bool {
 		kernel = netip.AddrPortFrom(n.alias(program.Addr()), program.Port())
 	}
 	return probe(fd, kernel) == unix.EADDRINUSE
+}
+
+// bound reports whether the socket has a port.
+func bound(fd int) bool {
+	local, _, err := localName(fd)
+	return err == nil && local.Addr.Port() != 0
 }
 
 // takenByHost reports whether a listener of the host has the port on every

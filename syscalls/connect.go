@@ -40,6 +40,11 @@ func (n *Node) connectSocket(c Call, fd int) (r reply, keep bool) {
 	if err != nil || dst.Six != (domain == unix.AF_INET6) {
 		return letThrough, false // AF_UNSPEC disconnects; the rest is wrong
 	}
+	if dst.Addr.Addr().Is4In6() {
+		if only, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY); err != nil || only != 0 {
+			return letThrough, false // ENETUNREACH
+		}
+	}
 	addr := netip.AddrPortFrom(dst.Addr.Addr().Unmap(), dst.Addr.Port())
 	switch {
 	case n.isNameServer(addr):
@@ -75,13 +80,14 @@ func (n *Node) connectPeer(fd, domain int, dst netip.AddrPort) (reply, bool) {
 	if err != nil {
 		return fail(err), false
 	}
+	at := n.attempts.find(id) // before the state: see attempts.fail
 	state, err := tcpState(fd)
 	if err != nil {
 		return fail(err), false
 	}
-	switch at := n.attempts.find(id); {
+	switch {
 	case state == tcpSynSent && block && at != nil:
-		return n.waitFor(fd, id, at)
+		return n.waitFor(fd, id, at, unix.EALREADY)
 	case state != tcpClose:
 		// The kernel knows: EALREADY, EISCONN, or 0 the first time.
 		return fail(connectNow(fd, kernelSockaddr(domain, n.gate.addr))), false
@@ -102,9 +108,15 @@ func (n *Node) connectPeer(fd, domain int, dst netip.AddrPort) (reply, bool) {
 	if err != unix.EINPROGRESS {
 		return fail(fmt.Errorf("connect to gate: %w", err)), false
 	}
+	// Only now: after a failed connect the name of an earlier port is left, and
+	// this connect has taken another.
+	if local, _, err = localName(fd); err != nil {
+		return fail(err), false
+	}
+	src = n.local(local, Sockaddr{Addr: dst}).Addr
 	program := netip.AddrPortFrom(local.Addr.Addr().Unmap(), local.Addr.Port())
 	src = netip.AddrPortFrom(src.Addr().Unmap(), src.Port())
-	at := n.attempts.start(id)
+	at = n.attempts.start(id)
 	if !block {
 		n.tasks.Go(func() {
 			n.dial(at, id, fd, program, src, dst)
@@ -113,7 +125,7 @@ func (n *Node) connectPeer(fd, domain int, dst netip.AddrPort) (reply, bool) {
 		return fail(unix.EINPROGRESS), true
 	}
 	n.tasks.Go(func() { n.dial(at, id, fd, program, src, dst) })
-	return n.waitFor(fd, id, at)
+	return n.waitFor(fd, id, at, unix.EINPROGRESS)
 }
 
 // bindSource gives an unbound socket a port on the alias. It returns the
@@ -136,18 +148,20 @@ func (n *Node) dial(at *attempt, id uint64, fd int, program, src, dst netip.Addr
 	stream, err := n.Network.Dial(n.ctx, src, dst)
 	if err != nil {
 		n.Logger.Debug("connect", "dst", dst, "err", err)
-		n.attempts.fail(at, Errno(err))
-		// Wakes whoever polls the socket, and makes it as if never connected.
-		unix.Shutdown(fd, unix.SHUT_RDWR)
+		n.attempts.fail(at, Errno(err), fd)
 		return
 	}
 	n.peers.addDialled(program, dst)
 	conn, err := n.gate.open(program)
-	if err != nil { // the program has closed its socket meanwhile
+	if err != nil {
 		n.Logger.Debug("connect", "dst", dst, "err", err)
 		n.peers.removeDialled(program)
 		stream.Reset()
-		n.attempts.succeed(id, at)
+		if state, serr := tcpState(fd); serr == nil && state == tcpSynSent {
+			n.attempts.fail(at, Errno(err), fd)
+		} else { // the program has given up: shutdown(2), or connect(2) to AF_UNSPEC
+			n.attempts.succeed(id, at)
+		}
 		return
 	}
 	n.relays.Add(1)
@@ -160,8 +174,8 @@ func (n *Node) dial(at *attempt, id uint64, fd int, program, src, dst netip.Addr
 }
 
 // waitFor waits for an attempt's end on behalf of a blocking connect, as long
-// as SO_SNDTIMEO allows. It owns fd.
-func (n *Node) waitFor(fd int, id uint64, at *attempt) (reply, bool) {
+// as SO_SNDTIMEO allows; then it fails with late. It owns fd.
+func (n *Node) waitFor(fd int, id uint64, at *attempt, late unix.Errno) (reply, bool) {
 	return later(func(ctx context.Context, _ Call) reply {
 		// The attempt uses the same copy: keep it until that has ended.
 		defer n.tasks.Go(func() {
@@ -173,7 +187,7 @@ func (n *Node) waitFor(fd int, id uint64, at *attempt) (reply, bool) {
 		select {
 		case <-at.done:
 		case <-expired:
-			return fail(unix.EINPROGRESS)
+			return fail(late)
 		case <-ctx.Done():
 			return fail(unix.EINTR) // nobody waits
 		}
@@ -184,7 +198,7 @@ func (n *Node) waitFor(fd int, id uint64, at *attempt) (reply, bool) {
 		}
 		// For the kernel the connect is still the non-blocking one that was
 		// made above. Once more, and it is finished: the next gives EISCONN.
-		unix.Connect(fd, &unix.SockaddrInet4{Addr: n.gate.addr.Addr().As4(), Port: int(n.gate.addr.Port())})
+		connectNow(fd, kernelSockaddr(unix.AF_INET, n.gate.addr))
 		return reply{}
 	}), true
 }
@@ -263,13 +277,26 @@ func (n *Node) connectLocal(fd, domain int, source netip.Addr, found []listener,
 	}
 	block = !block
 	for _, l := range found {
-		err = connectNow(fd, kernelSockaddr(domain, l.kernel))
+		err = connectLoopback(fd, kernelSockaddr(domain, l.kernel))
 		if err != unix.ECONNREFUSED {
 			return n.finishLocal(fd, block, err)
 		}
 		n.ports.refused(l.program, l.kernel)
 	}
 	return n.finishLocal(fd, block, connectNow(fd, kernelSockaddr(domain, last)))
+}
+
+// connectLoopback starts a connect on loopback, where a refusal has arrived by
+// the time that the call returns; another may follow it.
+func connectLoopback(fd int, sa unix.Sockaddr) error {
+	err := connectNow(fd, sa)
+	if err != unix.EINPROGRESS {
+		return err
+	}
+	if state, serr := tcpState(fd); serr != nil || state != tcpClose {
+		return err
+	}
+	return connectNow(fd, sa) // fetches the error: it starts nothing
 }
 
 // finishLocal ends a connect that the kernel does. On loopback it has mostly
@@ -294,10 +321,9 @@ func (n *Node) finishLocal(fd int, block bool, err error) (reply, bool) {
 	}), true
 }
 
-// settle fetches the outcome of a kernel connect that has ended.
+// settle fetches the outcome of a kernel connect that has ended. To the kernel
+// it was a non-blocking one: with a second call it is over, and the socket can
+// be connected again (ECONNABORTED otherwise).
 func (n *Node) settle(fd int) error {
-	if err := pendingError(fd); err != nil {
-		return err
-	}
-	return unix.Connect(fd, kernelSockaddr(unix.AF_INET, n.gate.addr)) // see waitFor
+	return connectNow(fd, kernelSockaddr(unix.AF_INET, n.gate.addr))
 }

@@ -15,66 +15,96 @@ import (
 // listener of the host completes at once; a program that waits in poll(2) for
 // its non-blocking connect would be told lies by both.
 //
-// The gate is a listener whose packet filter drops every SYN (SO_ATTACH_FILTER,
-// socket(7)), so a connect to it stays pending. open then connects from the
-// gate's own address to the waiting socket: a simultaneous open (RFC 9293
-// section 3.5), after which that socket is established, at its program's poll
-// and all, with open's socket as its peer.
+// The gate is a listener whose accept queue is full: the kernel drops every SYN
+// to it (tcp_conn_request in net/ipv4/tcp_input.c), so a connect to it stays
+// pending. A packet filter that drops everything would do the same, but
+// attaching one to a TCP socket takes CAP_NET_ADMIN on new kernels (seen on
+// 6.18). open then connects from the gate's own address to the waiting socket:
+// a simultaneous open (RFC 9293 section 3.5), after which that socket is
+// established, at its program's poll and all, with open's socket as its peer.
 type gate struct {
-	fd   int
 	addr netip.AddrPort
 
 	// closed is a port that is taken and not listened on: the kernel refuses
 	// connections to it, with all that programs see of that.
-	closed   netip.AddrPort
-	closedFD int
+	closed netip.AddrPort
+
+	fds []int // the gate's socket, the one in its accept queue, the closed one
 }
 
+// newGate makes a gate at a loopback address.
 func newGate(addr netip.Addr) (*gate, error) {
-	fd, err := reusableSocket()
-	if err != nil {
-		return nil, fmt.Errorf("gate: %w", err)
-	}
-	closed, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("gate: %w", err)
-	}
-	g := &gate{fd: fd, closedFD: closed}
-	if err := errors.Join(g.bind(addr), g.listen()); err != nil {
+	g := &gate{}
+	if err := errors.Join(g.listen(addr), g.fill(), g.reserve(addr)); err != nil {
 		g.close()
 		return nil, fmt.Errorf("gate at %v: %w", addr, err)
 	}
 	return g, nil
 }
 
-func (g *gate) bind(addr netip.Addr) error {
-	for fd, at := range map[int]*netip.AddrPort{g.fd: &g.addr, g.closedFD: &g.closed} {
-		if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: addr.As4()}); err != nil {
-			return fmt.Errorf("bind: %w", err)
-		}
-		s, _, err := localName(fd)
-		if err != nil {
-			return fmt.Errorf("getsockname: %w", err)
-		}
-		*at = s.Addr
+// listen makes a listener whose accept queue holds one connection: a backlog
+// of 0 admits one (sk_acceptq_is_full in include/net/sock.h).
+func (g *gate) listen(addr netip.Addr) error {
+	fd, err := reusableSocket()
+	if err != nil {
+		return err
 	}
-	return nil
-}
-
-func (g *gate) listen() error {
-	drop := [1]unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K}} // accepts 0 bytes of each packet
-	prog := unix.SockFprog{Len: 1, Filter: &drop[0]}
-	if err := unix.SetsockoptSockFprog(g.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog); err != nil {
-		return fmt.Errorf("SO_ATTACH_FILTER: %w", err)
+	g.fds = append(g.fds, fd)
+	if g.addr, err = bindAny(fd, addr); err != nil {
+		return err
 	}
-	if err := unix.Listen(g.fd, 1); err != nil {
+	if err := unix.Listen(fd, 0); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	return nil
 }
 
-func (g *gate) close() error { return errors.Join(unix.Close(g.fd), unix.Close(g.closedFD)) }
+// fill puts the one connection into the queue.
+func (g *gate) fill() error {
+	if !g.addr.IsValid() {
+		return nil // listen has failed
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("socket: %w", err)
+	}
+	g.fds = append(g.fds, fd)
+	if err := unix.Connect(fd, kernelSockaddr(unix.AF_INET, g.addr)); err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	return nil
+}
+
+// reserve takes the closed port.
+func (g *gate) reserve(addr netip.Addr) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("socket: %w", err)
+	}
+	g.fds = append(g.fds, fd)
+	g.closed, err = bindAny(fd, addr)
+	return err
+}
+
+// bindAny binds to an ephemeral port of addr and returns it.
+func bindAny(fd int, addr netip.Addr) (netip.AddrPort, error) {
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: addr.As4()}); err != nil {
+		return netip.AddrPort{}, fmt.Errorf("bind: %w", err)
+	}
+	s, _, err := localName(fd)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("getsockname: %w", err)
+	}
+	return s.Addr, nil
+}
+
+func (g *gate) close() error {
+	var errs []error
+	for _, fd := range g.fds {
+		errs = append(errs, unix.Close(fd))
+	}
+	return errors.Join(errs...)
+}
 
 // open establishes the socket at program, which is connecting to the gate, and
 // returns the other end. It fails with ECONNREFUSED if that socket is gone.

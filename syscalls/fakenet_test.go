@@ -1,0 +1,174 @@
+package syscalls
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// A fakeNet is a network in memory: it joins nodes of this process. It implements Network.
+type fakeNet struct {
+	mu      sync.Mutex
+	nodes   map[netip.Addr]*Node
+	errnos  map[netip.Addr]unix.Errno    // what connects to an address fail with
+	silent  map[netip.Addr]chan struct{} // connects to it wait until it is closed
+	dialled chan netip.AddrPort          // if not nil, gets the destination of each Dial
+	streams []*fakeStream                // all that were opened, both ends
+	tasks   sync.WaitGroup               // the accepting ends
+}
+
+func newFakeNet() *fakeNet {
+	return &fakeNet{nodes: map[netip.Addr]*Node{}, errnos: map[netip.Addr]unix.Errno{}, silent: map[netip.Addr]chan struct{}{}}
+}
+
+// Dial implements Network: the far side's node accepts, as in launcher.
+func (f *fakeNet) Dial(ctx context.Context, src, dst netip.AddrPort) (Stream, error) {
+	f.mu.Lock()
+	node, errno, wait, dialled := f.nodes[dst.Addr()], f.errnos[dst.Addr()], f.silent[dst.Addr()], f.dialled
+	f.mu.Unlock()
+	if dialled != nil {
+		dialled <- dst
+	}
+	if wait != nil {
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if errno != 0 {
+		return nil, errno
+	}
+	if node == nil {
+		return nil, unix.EHOSTUNREACH
+	}
+	run, _, err := node.Accept(ctx, src, dst.Port())
+	if err != nil {
+		return nil, err
+	}
+	near, far := newFakeStreams()
+	f.mu.Lock()
+	f.streams = append(f.streams, near, far)
+	f.mu.Unlock()
+	f.tasks.Go(func() { run(far) })
+	return near, nil
+}
+
+// A fakeStream is one end of a connection in memory. It implements Stream.
+type fakeStream struct{ in, out *direction }
+
+func newFakeStreams() (a, b *fakeStream) {
+	there, back := newDirection(), newDirection()
+	return &fakeStream{in: back, out: there}, &fakeStream{in: there, out: back}
+}
+
+func (s *fakeStream) Read(b []byte) (int, error)  { return s.in.read(b) }
+func (s *fakeStream) Write(b []byte) (int, error) { return s.out.write(b) }
+func (s *fakeStream) CloseWrite() error           { s.out.finish(); return nil }
+func (s *fakeStream) CloseRead() error            { s.in.stop(); return nil }
+func (s *fakeStream) Reset()                      { s.in.reset(); s.out.reset() }
+
+// streamWindow bounds what a direction holds unread, in bytes.
+const streamWindow = 256 << 10
+
+// errReset is what a reader gets whose peer has reset, and a writer whose peer does not read.
+var errReset = errors.New("stream reset by peer")
+
+// A direction is half of a connection.
+type direction struct {
+	mu       sync.Mutex
+	changed  sync.Cond
+	buf      []byte
+	most     int  // the most that buf has held
+	finished bool // after buf comes EOF
+	stopped  bool // nobody reads
+	dead     bool // reset
+}
+
+func newDirection() *direction {
+	d := &direction{}
+	d.changed.L = &d.mu
+	return d
+}
+
+func (d *direction) read(b []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for {
+		switch {
+		case d.dead:
+			return 0, errReset
+		case d.stopped:
+			return 0, net.ErrClosed
+		case len(d.buf) > 0:
+			n := copy(b, d.buf)
+			d.buf = append(d.buf[:0], d.buf[n:]...)
+			d.changed.Broadcast()
+			return n, nil
+		case d.finished:
+			return 0, io.EOF
+		}
+		d.changed.Wait()
+	}
+}
+
+func (d *direction) write(b []byte) (n int, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for len(b) > 0 {
+		switch {
+		case d.dead, d.stopped:
+			return n, errReset
+		case d.finished:
+			return n, net.ErrClosed
+		case len(d.buf) < streamWindow:
+			k := min(len(b), streamWindow-len(d.buf))
+			d.buf = append(d.buf, b[:k]...)
+			d.most = max(d.most, len(d.buf))
+			b, n = b[k:], n+k
+			d.changed.Broadcast()
+			continue
+		}
+		d.changed.Wait()
+	}
+	return n, nil
+}
+
+func (d *direction) set(f func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f()
+	d.changed.Broadcast()
+}
+
+func (d *direction) finish() { d.set(func() { d.finished = true }) }
+func (d *direction) stop()   { d.set(func() { d.stopped = true }) }
+
+// reset leaves a direction alone that has come to its end, as there is nobody to tell.
+func (d *direction) reset() { d.set(func() { d.dead = d.dead || !(d.finished && len(d.buf) == 0) }) }
+
+// TestFakeStream holds the fake to what Stream promises: the tests of the relay rest on it.
+func TestFakeStream(t *testing.T) {
+	a, b := newFakeStreams()
+	a.Write([]byte("to the end"))
+	a.CloseWrite()
+	if got, err := io.ReadAll(b); string(got) != "to the end" || err != nil {
+		t.Errorf("read %q, %v", got, err)
+	}
+	b.Write([]byte("lost"))
+	b.Reset()
+	if n, err := a.Read(make([]byte, 8)); err != errReset {
+		t.Errorf("after a reset: read %d, %v", n, err)
+	}
+	a, b = newFakeStreams()
+	b.CloseRead()
+	if _, err := a.Write([]byte("x")); err != errReset {
+		t.Errorf("write to a peer that does not read: %v", err)
+	}
+}

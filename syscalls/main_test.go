@@ -1,0 +1,9 @@
+package syscalls
+
+import (
+	"testing"
+
+	"github.com/boxer-sandbox/boxer/internal/natlab"
+)
+
+func TestMain(m *testing.M) { natlab.Main(m) }
