@@ -29,6 +29,7 @@ func TestCoordinatorRestart(t *testing.T) {
 		t.Errorf("the join URL has changed")
 	}
 	late := db.function("late", punchable)
+	late.echo()
 	late.reach("db:7")
 	if late.address() == before {
 		t.Errorf("the new node has the address of the old one")
@@ -36,6 +37,7 @@ func TestCoordinatorRestart(t *testing.T) {
 	if after := db.address(); after != before {
 		t.Errorf("db was %s and is %s", before, after)
 	}
+	app.reach("late:7")
 	client.say("with-another")
 	client.expect(`^echoed with-another 10$`)
 }
@@ -109,11 +111,13 @@ func TestKillSupervisor(t *testing.T) {
 			t.Fatalf("only %d processes before the kill: the test is wrong", n)
 		}
 		server.signal(syscall.SIGKILL)
+		killed := time.Now()
 		if match, err := client.out.next(lostLine, limit); err != nil {
 			t.Errorf("the peer noticed nothing: %v", err)
 		} else if match[1] != "ECONNRESET" {
 			t.Errorf("the peer's connection ended with %s, want ECONNRESET", match[1])
 		}
+		t.Logf("the peer knows after %v", time.Since(killed).Round(time.Millisecond))
 		db.expectNoProcess(limit)
 	})
 	t.Run("client", func(t *testing.T) {
@@ -122,9 +126,11 @@ func TestKillSupervisor(t *testing.T) {
 		client := app.start(program(t, "probe"), "hold", "db:7", "1")
 		client.expect(`^holding 1$`)
 		client.signal(syscall.SIGKILL)
+		killed := time.Now()
 		if _, err := server.out.next(resetLine, limit); err != nil {
 			t.Errorf("the server noticed no reset: %v", err)
 		}
+		t.Logf("the server knows after %v", time.Since(killed).Round(time.Millisecond))
 		app.expectNoProcess(limit)
 	})
 	t.Run("program", func(t *testing.T) { // its end alone is an orderly one: Linux sends what FIN or RST it has to

@@ -9,13 +9,13 @@ import (
 func TestLocalhost(t *testing.T) {
 	needBoxer(t)
 	c := newCloud(t)
-	host := c.function("a", punchable)
+	host := c.function("host", punchable)
 	// Each node serves a file with its name, privately on one port and to all on another, and
 	// reads it back by every name that localhost has.
 	const text = `
 cd "$1"; echo "$2" > name
-/usr/bin/python3 -u -m http.server 7000 --bind 127.0.0.1 2>/dev/null &
-/usr/bin/python3 -u -m http.server 7001 --bind 0.0.0.0 2>/dev/null &
+/usr/bin/python3 -u -m http.server 7000 --bind 127.0.0.1 >/dev/null 2>&1 &
+/usr/bin/python3 -u -m http.server 7001 --bind 0.0.0.0 >/dev/null 2>&1 &
 for target in 127.0.0.1:7000 localhost:7000 127.0.0.1:7001 localhost:7001 "$2:7001"; do
 	"$0" wait $target > /dev/null && echo "$target $(curl --silent http://$target/name)"
 done

@@ -165,7 +165,7 @@ func TestTerminal(t *testing.T) {
 	t.Run("hang-up", func(t *testing.T) {
 		p, file := report(t)
 		p.master.Close()
-		if status := p.wait(patience); status != 4 {
+		if status := p.wait(stopPatience); status != 4 {
 			t.Errorf("status %d, want 4", status)
 		}
 		if got := read(t, file); !strings.HasPrefix(got, "got HUP\n") {

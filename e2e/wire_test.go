@@ -120,6 +120,7 @@ func (f *function) udpSockets() []netip.AddrPort {
 }
 
 // strangersTLS returns the configuration of somebody with a key of his own making who believes everybody.
+// He offers all protocols that boxer has; a server takes the one that it knows.
 func strangersTLS(t *testing.T) *tls.Config {
 	t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
@@ -134,7 +135,7 @@ func strangersTLS(t *testing.T) *tls.Config {
 	return &tls.Config{
 		Certificates:       []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: private}},
 		InsecureSkipVerify: true,
-		NextProtos:         []string{"boxer/1"},
+		NextProtos:         []string{"boxer/1", "boxer-coordinator/1"},
 	}
 }
 

@@ -38,7 +38,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 2 {
-		return errors.New("usage: probe echo|wait|dial|hold|churn|lookup ARG...")
+		return errors.New("usage: probe echo|wait|dial|hold|churn|lookup TARGET [N]")
 	}
 	verb, target := args[0], args[1]
 	n := 1
