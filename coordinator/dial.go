@@ -33,11 +33,15 @@ const (
 	attemptTimeout = 5 * time.Second
 
 	// aliveEvery is how often a client says that it lives, or a third of the lease
-	// if that is less. With silentFor it is also how a client notices that the
-	// coordinator is gone: quic-go sends what is not acknowledged again and again,
-	// so for that long several packets must have found no answer.
+	// if that is less.
 	aliveEvery = 2500 * time.Millisecond
-	silentFor  = 8 * time.Second
+
+	// silentFor is QUIC's idle timeout (RFC 9000 section 10.1), on either side. The
+	// server's lease is shorter, and a coordinator that is back after a crash
+	// resets what it does not know: this is for one whose host is gone. It is
+	// long, because nodes that all give up a coordinator that is merely slow, and
+	// join again, keep it slow.
+	silentFor = 30 * time.Second
 
 	// listTimeout bounds the member list that follows the welcome.
 	listTimeout = 30 * time.Second

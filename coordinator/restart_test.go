@@ -46,7 +46,7 @@ func TestRestart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			noLeaks(t)
 			path := restartable(t)
-			l := newLab(t, ServerConfig{State: load(t, path), Lease: time.Second})
+			l := newLab(t, ServerConfig{State: load(t, path), Lease: 2 * time.Second})
 			u := l.url(t)
 			a, b, lost := mustEnter(t, u, "a"), mustEnter(t, u, "b"), mustEnter(t, u, "lost")
 			for _, g := range []*guest{a, b} {
@@ -56,17 +56,20 @@ func TestRestart(t *testing.T) {
 			}
 			reflexive := a.Reflexive()
 			end(l)
-			a.offline(t)
+			if name == "stopped" { // who is not told, notices when the next one answers
+				a.offline(t)
+			}
 			if got := ids(a.LookupName("b")); !slices.Equal(got, []uint32{2}) {
 				t.Errorf("without a coordinator, b means %v", got)
 			}
 			lost.vanish(t)
 
-			l = newLab(t, ServerConfig{State: load(t, path), Lease: time.Second})
+			l = newLab(t, ServerConfig{State: load(t, path), Lease: 2 * time.Second})
 			if l.url(t) != u {
 				t.Fatalf("the join URL changed from %v to %v", u, l.url(t))
 			}
-			if err := a.Signal(within(t, patience), 2, []byte("back?")); err != nil && !errors.Is(err, ErrNoNode) {
+			// Waits for the connection, or goes down with the old one.
+			if err := a.Signal(within(t, patience), 2, []byte("back?")); err != nil && !errors.Is(err, ErrNoNode) && !errors.Is(err, ErrDisconnected) {
 				t.Fatal(err)
 			}
 			fresh := mustEnter(t, u, "fresh")
@@ -140,7 +143,6 @@ func TestEvicted(t *testing.T) {
 	a := mustEnter(t, through, "a")
 	w.sever(true)
 	l.kill(t)
-	a.offline(t)
 
 	// While it is new, the coordinator keeps the address for a, who is away.
 	l = newLab(t, ServerConfig{State: load(t, path), Prefix: prefix, Lease: lease})

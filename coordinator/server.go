@@ -55,7 +55,8 @@ type ServerConfig struct {
 type Server struct {
 	cfg      ServerConfig
 	log      *slog.Logger
-	started  time.Time
+	began    time.Time // with the monotonic clock's reading
+	started  time.Time // the same for others to see
 	roster   *roster
 	routes   *routes
 	gate     *gate
@@ -87,7 +88,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, log: cfg.Logger, started: time.Now().UTC().Truncate(time.Millisecond),
+		cfg: cfg, log: cfg.Logger, began: time.Now(), started: time.Now().UTC().Truncate(time.Millisecond),
 		roster: r, routes: r.routes, gate: newGate(), helloTimeout: helloTimeout,
 	}
 	if cfg.Host == "" {
@@ -147,12 +148,16 @@ func serverTLS(id *transport.Identity) *tls.Config {
 	}
 }
 
+// uptime is the server's clock for leases. Unlike the time of day it does not
+// jump, and stands still while the machine is suspended.
+func (s *Server) uptime() time.Duration { return time.Since(s.began) }
+
 // quicConfig allows one stream with small windows: a control stream carries
 // little, and a stranger may hold memory only within reason.
 func (s *Server) quicConfig() *quic.Config {
 	return &quic.Config{
 		HandshakeIdleTimeout:           helloTimeout,
-		MaxIdleTimeout:                 s.cfg.Lease,
+		MaxIdleTimeout:                 max(silentFor, s.cfg.Lease),
 		MaxIncomingStreams:             1,
 		MaxIncomingUniStreams:          -1,
 		InitialStreamReceiveWindow:     64 << 10,

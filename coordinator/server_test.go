@@ -251,8 +251,10 @@ func TestDeliverLater(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := c.Wait(within(t, patience), "gone", 1); err != nil {
+		t.Fatal(err)
+	}
 	gone.leave()
-	early.sees(t, gone.Self().ID, false)
 	for c.count("gone") > 0 { // c's reader may be behind
 		time.Sleep(time.Millisecond)
 	}

@@ -26,7 +26,7 @@ type session struct {
 	in     *bufio.Reader
 	key    transport.Key
 	out    *outbox
-	heard  atomic.Int64 // when the last message came, nanoseconds of the Unix epoch
+	heard  atomic.Int64 // Server.uptime when the last message came, in nanoseconds
 
 	// remote is the UDP address behind which the node was last seen. Once the
 	// session is in the roster it belongs to the goroutine of Server.tend.
@@ -106,7 +106,7 @@ func (s *Server) show(ctx context.Context, c *session, h *hello) error {
 
 // serveMember admits the node and serves it until it leaves or is lost.
 func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
-	c.heard.Store(time.Now().UnixNano())
+	c.heard.Store(int64(s.uptime()))
 	remote := c.remote
 	m, displaced, err := s.roster.admit(h, c)
 	if displaced != nil {
@@ -149,7 +149,7 @@ func (s *Server) read(c *session) error {
 		if err != nil {
 			return err
 		}
-		c.heard.Store(time.Now().UnixNano())
+		c.heard.Store(int64(s.uptime()))
 		switch {
 		case m.Alive != nil:
 		case m.Report != nil:

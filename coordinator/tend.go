@@ -17,16 +17,22 @@ func (s *Server) tend(ctx context.Context, join *JoinFile) (idle bool) {
 	tick := time.NewTicker(max(s.cfg.Lease/16, time.Millisecond))
 	defer tick.Stop()
 	var withdrawn time.Time
+	var last, lenient time.Duration
 	for {
-		var now time.Time
 		select {
-		case now = <-tick.C:
+		case <-tick.C:
 		case <-ctx.Done():
 			return false
 		}
+		now, up := time.Now(), s.uptime()
+		if up-last > s.cfg.Lease/2 {
+			// The server itself did not run: nobody is to blame for not being heard.
+			lenient = up + s.cfg.Lease
+		}
+		last = up
 		s.roster.settle(now)
 		for _, c := range s.roster.sessions() {
-			s.look(c, now)
+			s.look(c, up, up < lenient)
 		}
 		if s.cfg.IdleExit == 0 {
 			continue
@@ -50,8 +56,8 @@ func (s *Server) tend(ctx context.Context, join *JoinFile) (idle bool) {
 }
 
 // look checks on one member.
-func (s *Server) look(c *session, now time.Time) {
-	if now.Sub(time.Unix(0, c.heard.Load())) > s.cfg.Lease {
+func (s *Server) look(c *session, up time.Duration, lenient bool) {
+	if !lenient && up-time.Duration(c.heard.Load()) > s.cfg.Lease {
 		_ = c.conn.CloseWithError(codeLease, "not heard for the time of a lease")
 		return
 	}
