@@ -30,7 +30,7 @@ func newFakeNet() *fakeNet {
 // Dial implements Network: the far side's node accepts, as in launcher.
 func (f *fakeNet) Dial(ctx context.Context, src, dst netip.AddrPort) (Stream, error) {
 	f.mu.Lock()
-	node, errno, wait, dialled := f.nodes[dst.Addr()], f.errnos[dst.Addr()], f.silent[dst.Addr()], f.dialled
+	wait, dialled := f.silent[dst.Addr()], f.dialled
 	f.mu.Unlock()
 	if dialled != nil {
 		dialled <- dst
@@ -42,6 +42,9 @@ func (f *fakeNet) Dial(ctx context.Context, src, dst netip.AddrPort) (Stream, er
 			return nil, ctx.Err()
 		}
 	}
+	f.mu.Lock()
+	node, errno := f.nodes[dst.Addr()], f.errnos[dst.Addr()]
+	f.mu.Unlock()
 	if errno != 0 {
 		return nil, errno
 	}

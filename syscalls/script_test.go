@@ -463,3 +463,9 @@ func (s *script) pair() (client, server *sock) {
 	server = l.accept(0)
 	return client, server
 }
+
+// boxedScript is a script for tests of what Linux does not have.
+func boxedScript(t *testing.T) *script {
+	t.Helper()
+	return &script{world: boxedWorld(t), ports: map[uint16]string{}, literal: map[uint16]bool{}}
+}
