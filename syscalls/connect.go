@@ -177,11 +177,7 @@ func (n *Node) dial(at *attempt, id uint64, fd int, program, src, dst netip.Addr
 // as SO_SNDTIMEO allows; then it fails with late. It owns fd.
 func (n *Node) waitFor(fd int, id uint64, at *attempt, late unix.Errno) (reply, bool) {
 	return later(func(ctx context.Context, _ Call) reply {
-		// The attempt uses the same copy: keep it until that has ended.
-		defer n.tasks.Go(func() {
-			<-at.done
-			unix.Close(fd)
-		})
+		defer n.release(fd, at)
 		expired, stop := socketTimer(fd, unix.SO_SNDTIMEO)
 		defer stop()
 		select {
@@ -201,6 +197,19 @@ func (n *Node) waitFor(fd int, id uint64, at *attempt, late unix.Errno) (reply, 
 		connectNow(fd, kernelSockaddr(unix.AF_INET, n.gate.addr))
 		return reply{}
 	}), true
+}
+
+// release closes the copy of a socket that an attempt uses, when that has ended:
+// mostly now, so that the program's close(2) is the last.
+func (n *Node) release(fd int, at *attempt) {
+	if at.hasEnded() {
+		unix.Close(fd)
+		return
+	}
+	n.tasks.Go(func() {
+		<-at.done
+		unix.Close(fd)
+	})
 }
 
 // socketTimer returns a channel that fires when the given timeout of the

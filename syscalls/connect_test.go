@@ -426,7 +426,7 @@ var boundToItself = differences{
 // TestConnectRefusedRepeatedly finds out whether an attempt's end is one event:
 // the error, the socket's state and the waiting call.
 func TestConnectRefusedRepeatedly(t *testing.T) {
-	s := &script{world: boxedWorld(t), ports: map[uint16]string{}, literal: map[uint16]bool{}}
+	s := boxedScript(t)
 	k := s.tcp(s.a)
 	for range 500 {
 		s.lines = nil
@@ -435,5 +435,24 @@ func TestConnectRefusedRepeatedly(t *testing.T) {
 		if got := strings.Join(s.lines, ", "); got != "s1 connect B:7000: ECONNREFUSED, s1 SO_ERROR = ok" {
 			t.Fatal(got)
 		}
+	}
+}
+
+// TestConnectClosedAtOnce finds out whether boxer holds on to a socket after connect has returned: its
+// port would be taken.
+func TestConnectClosedAtOnce(t *testing.T) {
+	s := boxedScript(t)
+	l := s.listener(s.b, "0.0.0.0:7000")
+	for range 300 {
+		s.lines = nil
+		k := s.tcp(s.a)
+		k.bind("0.0.0.0:7010")
+		if s.lines[0] != k.name+" bind 0.0.0.0:7010: ok" {
+			t.Fatal(s.lines)
+		}
+		k.connect("B:7000")
+		k.resetOnClose()
+		k.close()
+		l.accept(0).close()
 	}
 }
