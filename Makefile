@@ -45,6 +45,11 @@ demo: deps-demo build ## show it: PostgreSQL behind one NAT, pgbench behind anot
 	@CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o bin/demo ./internal/demo
 	@bin/demo bin/boxer
 
+.PHONY: bench
+bench: deps-demo build ## measure boxer beside native TCP and others, see docs/performance.md; ARGS=-help
+	@cd bench && CGO_ENABLED=0 ../scripts/go build -trimpath -buildvcs=false -o ../bin/bench .
+	@bin/bench -boxer bin/boxer $(ARGS)
+
 .PHONY: lint
 lint: deps-build ## check the format, vet, and run staticcheck
 	@unformatted=$$($$($(GO) env GOROOT)/bin/gofmt -l .); \

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os/exec"
+	"strconv"
+	"strings"
+
+	"github.com/boxer-sandbox/boxer/internal/natlab"
+)
+
+// A contender carries the meter's bytes between the two functions.
+type contender struct {
+	name  string
+	what  string // for the reader
+	bulk  bool   // takes part in what is sent; otherwise only in the trapped call
+	enter func(ctx context.Context, s *scene, port int) (*field, error)
+}
+
+// A field is a contender that is ready: two ends, and the processes whose CPU time counts.
+type field struct {
+	contender
+	client  *process
+	ends    []*process // with all their descendants
+	syscall bool       // the client's connection is a socket of the kernel, and stands for others of its kind
+	note    string     // such as the path
+}
+
+// nativeName is the contender that the others are measured against.
+const nativeName = "native"
+
+// contenders, in the order of the report.
+var contenders = []contender{
+	{name: nativeName, what: "kernel TCP", bulk: true, enter: enterNative},
+	{name: "boxer", what: "boxer run, the same program", bulk: true, enter: enterBoxer},
+	{name: "quic-go", what: "plain quic-go, streams of one connection", bulk: true, enter: enterQUIC},
+	{name: "proxies", what: "kernel TCP through a proxy at each end", bulk: true, enter: enterProxies},
+	{name: "C supervisor", what: "least supervisor, kernel TCP", enter: enterSupervisor},
+}
+
+// firstPort is the first contender's; each has one of its own.
+const firstPort = 7000
+
+// enter starts the contenders.
+func (s *scene) enter(ctx context.Context, o options) ([]*field, error) {
+	var fields []*field
+	for i, c := range contenders {
+		if o.only != "" && !strings.Contains(","+o.only+",", ","+c.name+",") {
+			continue
+		}
+		f, err := c.enter(ctx, s, firstPort+i)
+		if err != nil {
+			return nil, fmt.Errorf("contender %s: %w", c.name, err)
+		}
+		if f == nil {
+			continue
+		}
+		f.contender = c
+		fields = append(fields, f)
+	}
+	return fields, s.limit(ctx, o)
+}
+
+// forwarded leads a port of the server's NAT to the server, and returns where to connect to.
+func (s *scene) forwarded(ctx context.Context, port int) (string, error) {
+	if err := s.server.Router().Forward(ctx, uint16(port), s.server); err != nil {
+		return "", err
+	}
+	return net.JoinHostPort(s.server.External().String(), strconv.Itoa(port)), nil
+}
+
+func anyAddr(port int) string { return "0.0.0.0:" + strconv.Itoa(port) }
+
+func enterNative(ctx context.Context, s *scene, port int) (*field, error) {
+	to, err := s.forwarded(ctx, port)
+	if err != nil {
+		return nil, err
+	}
+	f, err := s.pair(
+		s.command(ctx, s.server, s.self, "serve", "tcp", anyAddr(port)),
+		s.command(ctx, s.client, s.self, "client", "tcp", to))
+	if f != nil {
+		f.syscall = true
+	}
+	return f, err
+}
+
+func enterQUIC(ctx context.Context, s *scene, port int) (*field, error) {
+	to, err := s.forwarded(ctx, port)
+	if err != nil {
+		return nil, err
+	}
+	return s.pair(
+		s.command(ctx, s.server, s.self, "serve", "quic", anyAddr(port)),
+		s.command(ctx, s.client, s.self, "client", "quic", to))
+}
+
+func enterBoxer(ctx context.Context, s *scene, port int) (*field, error) {
+	f, err := s.pair(
+		s.command(ctx, s.server, s.boxer, "run", "--name", "server", "--", s.self, "serve", "tcp", anyAddr(port)),
+		s.command(ctx, s.client, s.boxer, "run", "--name", "client", "--wait-for", "server", "--",
+			s.self, "client", "tcp", net.JoinHostPort("server", strconv.Itoa(port))))
+	if err != nil {
+		return nil, err
+	}
+	f.syscall = true
+	return f, nil
+}
+
+// enterProxies is what people build by hand: a proxy beside the client, which connects to one beside the server.
+func enterProxies(ctx context.Context, s *scene, port int) (*field, error) {
+	to, err := s.forwarded(ctx, port)
+	if err != nil {
+		return nil, err
+	}
+	behind := "127.0.0.1:" + strconv.Itoa(port+100)
+	var ends []*process
+	for _, p := range []struct {
+		on       *natlab.Host
+		from, to string
+	}{{s.server, anyAddr(port), behind}, {s.client, behind, to}} {
+		proxy, err := s.start("proxy", s.command(ctx, p.on, s.self, "proxy", p.from, p.to))
+		if err != nil {
+			return nil, err
+		}
+		if _, err := proxy.await(ready); err != nil {
+			return nil, err
+		}
+		ends = append(ends, proxy)
+	}
+	f, err := s.pair(
+		s.command(ctx, s.server, s.self, "serve", "tcp", behind),
+		s.command(ctx, s.client, s.self, "client", "tcp", behind))
+	if err != nil {
+		return nil, err
+	}
+	f.ends = append(f.ends, ends...)
+	return f, nil
+}
+
+// enterSupervisor is native, with the client under package trap's supervisor.
+func enterSupervisor(ctx context.Context, s *scene, port int) (*field, error) {
+	if s.trap == "" {
+		return nil, nil
+	}
+	to, err := s.forwarded(ctx, port)
+	if err != nil {
+		return nil, err
+	}
+	f, err := s.pair(
+		s.command(ctx, s.server, s.self, "serve", "tcp", anyAddr(port)),
+		s.command(ctx, s.client, s.trap, s.self, "client", "tcp", to))
+	if f != nil {
+		f.syscall = true
+	}
+	return f, err
+}
+
+// pair starts a server and then its client, and waits until the client has had a connection.
+func (s *scene) pair(server, client *exec.Cmd) (*field, error) {
+	serve, err := s.start("server", server)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := serve.await(ready); err != nil {
+		return nil, err
+	}
+	ask, err := s.start("client", client)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := ask.answer(); err != nil {
+		return nil, err
+	}
+	return &field{client: ask, ends: []*process{serve, ask}}, nil
+}
+
+// boxerPath says which kind of path boxer has found, as boxer status has it.
+func (s *scene) boxerPath(ctx context.Context) (string, error) {
+	out, err := s.command(ctx, s.public, s.boxer, "status", "--json").Output()
+	if err != nil {
+		return "", fmt.Errorf("boxer status: %w", err)
+	}
+	var status struct {
+		Members []struct {
+			Name  string `json:"name"`
+			Paths []struct {
+				Kind   string `json:"kind"`
+				Remote string `json:"remote"`
+			} `json:"paths"`
+		} `json:"members"`
+	}
+	if err := json.Unmarshal(out, &status); err != nil {
+		return "", fmt.Errorf("boxer status: %w", err)
+	}
+	for _, m := range status.Members {
+		for _, p := range m.Paths {
+			if m.Name == "client" {
+				return p.Kind, nil
+			}
+		}
+	}
+	return "unknown", nil
+}

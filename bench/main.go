@@ -1,0 +1,107 @@
+// Command bench measures boxer against what else could carry the same bytes, in one run over one lab.
+//
+//	bench [flags]                      as root, or where users may make namespaces
+//	bench serve NETWORK ADDR           the measuring program, see package meter
+//	bench client NETWORK ADDR
+//	bench proxy LISTEN-ADDR TO-ADDR
+//
+// The lab (package natlab) has a public host with the coordinator, and two functions, each behind a NAT of its own. All
+// contenders are there at once, with server and client on the two functions; they are measured one after the other, in
+// turns, so that a noisy machine is equally noisy to all. Contenders that cannot punch get the server's port forwarded by
+// its NAT: so all packets take the same way, through the same namespaces and both NATs.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/internal/natlab"
+)
+
+func main() {
+	if len(os.Args) > 1 {
+		if role, ok := roles[os.Args[1]]; ok {
+			if err := role(os.Args[2:]); err != nil {
+				fmt.Fprintf(os.Stderr, "bench %s: %v\n", os.Args[1], err)
+				os.Exit(1)
+			}
+			return
+		}
+	}
+	status, err := natlab.Inside(func() int {
+		if err := bench(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			return 1
+		}
+		return 0
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+// options are the flags.
+type options struct {
+	boxer  string
+	only   string
+	json   string
+	rounds int
+	time   time.Duration
+	rate   int64   // of the server's link in bits per second, 0: not limited
+	loss   float64 // on the server's link, each way, 0 to 1
+}
+
+func parseOptions(args []string) (options, error) {
+	var o options
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.StringVar(&o.boxer, "boxer", "bin/boxer", "the `program` to measure")
+	f.StringVar(&o.only, "only", "", "measure these contenders, separated by commas; default: all")
+	f.StringVar(&o.json, "json", "", "write everything that was measured to this `file`")
+	f.IntVar(&o.rounds, "rounds", 5, "how often to measure everything")
+	f.DurationVar(&o.time, "time", time.Second, "how long a bulk transfer lasts")
+	f.Int64Var(&o.rate, "rate", 0, "limit the server's link to so many bits per second")
+	f.Float64Var(&o.loss, "loss", 0, "lose this share of the packets on the server's link, each way, 0 to 1")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if f.NArg() > 0 || o.rounds < 1 || o.time <= 0 {
+		return o, errors.New("see bench -help")
+	}
+	return o, nil
+}
+
+// bench measures everything and reports it.
+func bench(args []string) (err error) {
+	o, err := parseOptions(args)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	defer stop()
+	s, err := newScene(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	fields, err := s.enter(ctx, o)
+	if err != nil {
+		return err
+	}
+	r := newReport(o, fields)
+	if err := measureAll(ctx, s, fields, o, r); err != nil {
+		return err
+	}
+	r.print(os.Stdout)
+	return r.writeJSON(o.json)
+}

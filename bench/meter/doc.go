@@ -1,0 +1,38 @@
+// Package meter is the program that measures: a server and a client over any kind of connection.
+//
+// Both ends of each contender run it. Natively and under boxer it is the very same binary over the
+// kernel's sockets; a contender with an API of its own puts that below it, in the same process. The
+// client gets its orders from stdin and writes results to stdout, a line of JSON each, so that one
+// client may be asked again and again, in turns with the clients of other contenders.
+//
+// A connection begins with one byte from the client, the mode. The server answers one byte: the
+// first byte of "connect + first byte". What follows depends on the mode.
+package meter
+
+import (
+	"context"
+	"io"
+)
+
+// A Conn is a connection whose sending side can be closed alone.
+type Conn interface {
+	io.ReadWriteCloser
+	CloseWrite() error
+}
+
+// A Dialer connects to the server.
+type Dialer func(ctx context.Context) (Conn, error)
+
+// A Listener takes the clients' connections.
+type Listener interface {
+	Accept() (Conn, error)
+}
+
+// The modes of a connection.
+const (
+	modeEcho = 'e' // the server sends back what it gets, until the end
+	modeSink = 's' // the server reads to the end, then sends the number of bytes, 8 bytes big endian
+)
+
+// bulkBuffer is the size of a bulk read or write, in bytes.
+const bulkBuffer = 128 << 10

@@ -1,0 +1,37 @@
+package over
+
+import (
+	"context"
+	"io"
+	"sync"
+
+	"github.com/boxer-sandbox/boxer/bench/meter"
+)
+
+// Proxy passes connections on until the listener ends. Between TCP connections io.Copy splices: the bytes stay in the kernel.
+func Proxy(ctx context.Context, l meter.Listener, dial meter.Dialer) error {
+	for {
+		in, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go pass(ctx, in, dial) // ends with the connection
+	}
+}
+
+func pass(ctx context.Context, in meter.Conn, dial meter.Dialer) {
+	defer in.Close()
+	out, err := dial(ctx)
+	if err != nil {
+		return // the client sees its connection end
+	}
+	defer out.Close()
+	var both sync.WaitGroup
+	for _, way := range [][2]meter.Conn{{in, out}, {out, in}} {
+		both.Go(func() {
+			_, _ = io.Copy(way[0], way[1])
+			_ = way[0].CloseWrite()
+		})
+	}
+	both.Wait()
+}

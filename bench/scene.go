@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/boxer-sandbox/boxer/bench/trap"
+	"github.com/boxer-sandbox/boxer/internal/natlab"
+)
+
+// A scene is the lab with what all contenders share.
+type scene struct {
+	lab                    *natlab.Lab
+	public, server, client *natlab.Host
+
+	dir       string // of all files: in the private /run, which ends with the process
+	self      string // this program
+	boxer     string // a copy: a build meanwhile does no harm
+	trap      string // package trap's supervisor; empty where there is no compiler
+	join      string // boxer's join URL: secret
+	processes []*process
+}
+
+const sceneDir = "/run/boxer-bench"
+
+// startTimeout bounds how long one thing of the scene may take to be ready.
+const startTimeout = 20 * time.Second
+
+// newScene builds the lab and starts boxer's coordinator on its public host.
+func newScene(ctx context.Context, o options) (_ *scene, err error) {
+	s := &scene{dir: sceneDir}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if err := os.MkdirAll(filepath.Join(s.dir, "bin"), 0o755); err != nil {
+		return s, err
+	}
+	if s.self, err = os.Executable(); err != nil {
+		return s, err
+	}
+	if s.boxer, err = s.copy(o.boxer, "boxer"); err != nil {
+		return s, err
+	}
+	s.trap = filepath.Join(s.dir, "bin", "supervisor")
+	if err := trap.Build(ctx, s.trap); err != nil {
+		fmt.Fprintln(os.Stderr, "bench: without the C supervisor:", err)
+		s.trap = ""
+	}
+	if s.lab, err = natlab.New(ctx); err != nil {
+		return s, err
+	}
+	if s.public, err = s.lab.Public(ctx, "public"); err != nil {
+		return s, err
+	}
+	if s.server, err = s.lab.NATed(ctx, "server", natlab.NAT{}); err != nil {
+		return s, err
+	}
+	if s.client, err = s.lab.NATed(ctx, "client", natlab.NAT{}); err != nil {
+		return s, err
+	}
+	return s, s.startCoordinator(ctx)
+}
+
+func (s *scene) copy(from, name string) (string, error) {
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return "", err
+	}
+	to := filepath.Join(s.dir, "bin", name)
+	return to, os.WriteFile(to, b, 0o755)
+}
+
+// startCoordinator starts the coordinator and learns how to join.
+func (s *scene) startCoordinator(ctx context.Context) error {
+	p, err := s.start("coordinator", s.command(ctx, s.public, s.boxer, "coordinator", "--listen", s.public.Addr().String()+":4433"))
+	if err != nil {
+		return err
+	}
+	s.join, err = p.await("boxer://")
+	return err
+}
+
+// limit gives the server's link its rate and loss. Only when everybody has started: that is no part of what is measured.
+func (s *scene) limit(ctx context.Context, o options) error {
+	if o.rate > 0 {
+		if err := s.server.SetRate(ctx, o.rate); err != nil {
+			return err
+		}
+	}
+	if o.loss > 0 {
+		return s.server.SetLoss(ctx, o.loss)
+	}
+	return nil
+}
+
+// command returns the command that runs a program on a host. It may join boxer's network.
+func (s *scene) command(ctx context.Context, on *natlab.Host, name string, args ...string) *exec.Cmd {
+	cmd := on.Command(ctx, name, args...)
+	cmd.Env = s.environ()
+	return cmd
+}
+
+func (s *scene) environ() []string {
+	env := append(os.Environ(), "XDG_RUNTIME_DIR="+s.dir, "XDG_STATE_HOME="+s.dir)
+	if s.join != "" {
+		env = append(env, "BOXER_JOIN="+s.join) // not as an argument: every user of the machine could read it
+	}
+	return env
+}
+
+// start starts a process that is stopped by close, in reverse order.
+func (s *scene) start(name string, cmd *exec.Cmd) (*process, error) {
+	p, err := startProcess(name, cmd)
+	if err != nil {
+		return nil, err
+	}
+	s.processes = append(s.processes, p)
+	return p, nil
+}
+
+// close ends all processes and removes the lab.
+func (s *scene) close() error {
+	for i := len(s.processes) - 1; i >= 0; i-- {
+		s.processes[i].stop()
+	}
+	if s.lab == nil {
+		return nil
+	}
+	return s.lab.Close()
+}

@@ -1,0 +1,23 @@
+// Package trap has the least program that can answer a trapped call truly, in C, to measure boxer's answer against.
+package trap
+
+import (
+	"context"
+	_ "embed" // the program's source
+	"fmt"
+	"os/exec"
+	"strings"
+)
+
+//go:embed c/supervisor.c
+var source string
+
+// Build compiles the supervisor to the file path. It fails where there is no C compiler.
+func Build(ctx context.Context, path string) error {
+	cmd := exec.CommandContext(ctx, "cc", "-O2", "-static", "-x", "c", "-o", path, "-")
+	cmd.Stdin = strings.NewReader(source)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, out)
+	}
+	return nil
+}
