@@ -13,15 +13,23 @@ func policy() sandbox.Policy {
 	for _, e := range syscalls.Table() {
 		r := sandbox.Rule{Nr: e.Nr, Errno: e.Fail}
 		for _, c := range e.When {
-			if c.NotNull {
-				r.If = append(r.If, sandbox.NotNull(c.Arg))
-			} else {
-				r.If = append(r.If, sandbox.IntEqual(c.Arg, c.Equal))
-			}
+			r.If = append(r.If, condition(c))
 		}
 		p = append(p, r)
 	}
 	return p
+}
+
+func condition(c syscalls.Condition) sandbox.Condition {
+	switch {
+	case c.NotNull:
+		return sandbox.NotNull(c.Arg)
+	case c.AtLeast > 0:
+		return sandbox.Condition{Arg: c.Arg, Op: sandbox.AtLeast, Value: c.AtLeast}
+	case c.Mask != 0:
+		return sandbox.BitsEqual(c.Arg, c.Mask, c.Equal)
+	}
+	return sandbox.IntEqual(c.Arg, c.Equal)
 }
 
 // serve answers the trapped calls of a child until no process of it is left.
@@ -43,8 +51,8 @@ type keptCall struct{ call }
 
 // InstallFD masks the thread's signals, as the receiving thread's are: see
 // package sandbox.
-func (c keptCall) InstallFD(fd int, cloexec bool) (err error) {
-	sandbox.Masked(func() { err = c.Notif.InstallFD(fd, cloexec) })
+func (c keptCall) InstallFD(fd int, cloexec bool, from int) (err error) {
+	sandbox.Masked(func() { err = c.Notif.InstallFD(fd, cloexec, from) })
 	return err
 }
 

@@ -26,6 +26,8 @@ type Op uint8
 const (
 	// NotEqual compares all 64 bits, as pointers need it.
 	NotEqual Op = iota
+	// AtLeast compares all 64 bits, unsigned: -1 is the largest number.
+	AtLeast
 	// MaskedEqual compares the bits of Mask. An int argument fills 32 bits of
 	// its register, and the rest may hold anything.
 	MaskedEqual
@@ -34,6 +36,11 @@ const (
 // IntEqual is true if the argument, a C int, has the value v.
 func IntEqual(arg uint, v uint32) Condition {
 	return Condition{Arg: arg, Op: MaskedEqual, Mask: 0xffffffff, Value: uint64(v)}
+}
+
+// BitsEqual is true if the bits of mask in the argument, a C int, are v.
+func BitsEqual(arg uint, mask, v uint32) Condition {
+	return Condition{Arg: arg, Op: MaskedEqual, Mask: uint64(mask), Value: uint64(v)}
 }
 
 // NotNull is true if the argument, a pointer, is not NULL.
@@ -88,6 +95,8 @@ func (r Rule) add(filter *seccomp.ScmpFilter) error {
 		switch c.Op {
 		case NotEqual:
 			cond, err = seccomp.MakeCondition(c.Arg, seccomp.CompareNotEqual, c.Value)
+		case AtLeast:
+			cond, err = seccomp.MakeCondition(c.Arg, seccomp.CompareGreaterEqual, c.Value)
 		case MaskedEqual:
 			cond, err = seccomp.MakeCondition(c.Arg, seccomp.CompareMaskedEqual, c.Mask, c.Value)
 		default:

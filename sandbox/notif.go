@@ -96,16 +96,48 @@ func (n *Notif) send(r *rawResp) error {
 }
 
 // InstallFD gives the caller a copy of fd and lets the call return its number,
-// in one step (SECCOMP_ADDFD_FLAG_SEND, Linux 5.14). fd stays open here. It
-// must be called from [Listener.Serve] or inside [Masked]. It fails with
-// ErrGone if nobody waits any more, and with EMFILE at the caller's limit; the
-// call is then still to be answered.
-func (n *Notif) InstallFD(fd int, cloexec bool) error {
+// in one step (SECCOMP_ADDFD_FLAG_SEND, Linux 5.14). fd stays open here. With
+// from 0 the number is the lowest that is free; otherwise it is from or higher,
+// if the caller's limit (RLIMIT_NOFILE) allows that. It must be called from
+// [Listener.Serve] or inside [Masked]. It fails with ErrGone if nobody waits any
+// more, and with EMFILE at the caller's limit; the call is then still to be
+// answered.
+func (n *Notif) InstallFD(fd int, cloexec bool, from int) error {
 	a := rawAddFD{id: n.raw.id, flags: unix.SECCOMP_ADDFD_FLAG_SEND, srcFD: uint32(fd)}
 	if cloexec {
 		a.newFDFlags = unix.O_CLOEXEC
 	}
+	if from > 0 {
+		if free, ok := n.freeFD(from); ok {
+			high := a
+			high.flags |= unix.SECCOMP_ADDFD_FLAG_SETFD
+			high.newFD = uint32(free)
+			err := ioctl(n.l.fd, ioctlAddFD, uintptr(unsafe.Pointer(&high)))
+			if err != unix.EBADF && err != unix.EMFILE { // beyond the limit
+				return gone(err)
+			}
+		}
+	}
 	return gone(ioctl(n.l.fd, ioctlAddFD, uintptr(unsafe.Pointer(&a))))
+}
+
+// maxFreeFD bounds the search for a free descriptor.
+const maxFreeFD = 1 << 16
+
+// freeFD finds a descriptor number that is free in the caller: ADDFD_FLAG_SETFD
+// replaces what is there, as dup2(2) does.
+func (n *Notif) freeFD(from int) (int, bool) {
+	for fd := from; fd < maxFreeFD; fd++ {
+		got, err := n.CopyFD(fd)
+		if err == unix.EBADF {
+			return fd, true
+		}
+		if err != nil {
+			return 0, false
+		}
+		unix.Close(got)
+	}
+	return 0, false
 }
 
 func gone(err error) error {

@@ -235,7 +235,7 @@ func TestDescriptor(t *testing.T) {
 			return
 		}
 		defer unix.Close(fd)
-		if err := n.InstallFD(fd, true); err != nil {
+		if err := n.InstallFD(fd, true, 0); err != nil {
 			t.Error(err)
 			n.Fail(unix.EIO)
 		}

@@ -61,7 +61,7 @@ func (n *Node) conclude(c Call, r reply) {
 // install gives the program a descriptor. At the program's limit the
 // connection stays for the next accept, as on Linux.
 func (n *Node) install(c Call, r reply) error {
-	err := c.InstallFD(r.fd, r.cloexec)
+	err := c.InstallFD(r.fd, r.cloexec, r.from)
 	if err == nil {
 		unix.Close(r.fd)
 		return nil

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bind answers bind(2) for TCP: the program's address becomes the alias that
-// stands for it.
+// bind answers bind(2) for TCP and UDP: the program's address becomes the alias
+// that stands for it.
 func (n *Node) bind(c Call) reply {
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
@@ -19,8 +19,13 @@ func (n *Node) bind(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	if !isInet(domain) || typ != unix.SOCK_STREAM {
+	if !isInet(domain) || typ != unix.SOCK_STREAM && typ != unix.SOCK_DGRAM {
 		return letThrough
+	}
+	if typ == unix.SOCK_DGRAM {
+		if _, ok, err := isUDP(fd); err != nil || !ok {
+			return letThrough
+		}
 	}
 	want, err := readSockaddr(c, c.Ptr(1), c.Int(2))
 	if err == unix.EFAULT {
@@ -29,22 +34,56 @@ func (n *Node) bind(c Call) reply {
 	if err != nil || want.Six != (domain == unix.AF_INET6) {
 		return letThrough // the kernel says what is wrong
 	}
-	return n.bindTo(fd, domain, want)
+	if typ == unix.SOCK_DGRAM {
+		return n.bindDatagram(fd, domain, want)
+	}
+	return n.bindTo(binding{fd, domain, typ, &n.ports}, want)
 }
 
-func (n *Node) bindTo(fd, domain int, want Sockaddr) reply {
+// bindDatagram binds a UDP socket. Bound to any port, it keeps a port of the
+// host's own on all addresses: it is a client's, most likely, and may send to
+// the outside as well.
+func (n *Node) bindDatagram(fd, domain int, want Sockaddr) reply {
+	if want.Addr.Addr().Unmap().IsUnspecified() && want.Addr.Port() == 0 {
+		if err := unix.Bind(fd, kernelSockaddr(domain, want.Addr)); err != nil {
+			return fail(err)
+		}
+		if local, _, err := localName(fd); err == nil {
+			n.flows.bind(netip.AddrPortFrom(localhost4, local.Addr.Port()))
+		}
+		return reply{}
+	}
+	if r := n.bindTo(binding{fd, domain, unix.SOCK_DGRAM, &n.datagramPorts}, want); r.kind != replyValue {
+		return r
+	}
+	local, _, err := localName(fd)
+	if err != nil {
+		return fail(err)
+	}
+	n.register(&n.datagramPorts, local)
+	return reply{}
+}
+
+// A binding is a socket that is being bound: a copy of it, and the table of its
+// protocol's ports.
+type binding struct {
+	fd, domain, typ int
+	ports           *ports
+}
+
+func (n *Node) bindTo(s binding, want Sockaddr) reply {
 	addr := want.Addr.Addr()
 	port := want.Addr.Port()
 	if want.Six && !addr.Is4In6() {
 		if !addr.IsUnspecified() && !addr.IsLoopback() {
 			return fail(unix.EADDRNOTAVAIL)
 		}
-		only, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
+		only, err := unix.GetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
 		if err != nil {
 			return fail(err)
 		}
 		if only != 0 || addr.IsLoopback() {
-			return fail(n.bindMoved(fd, domain, want.Addr, netip.IPv6Loopback()))
+			return fail(s.bindMoved(want.Addr, netip.IPv6Loopback()))
 		}
 		addr = netip.IPv4Unspecified() // dual-stack: what comes in is IPv4
 	}
@@ -64,68 +103,68 @@ func (n *Node) bindTo(fd, domain int, want Sockaddr) reply {
 		return fail(unix.EADDRNOTAVAIL)
 	}
 	for _, r := range rivals {
-		if port != 0 && n.taken(fd, netip.AddrPortFrom(r, port)) {
-			if bound(fd) { // perhaps by this very socket
+		if port != 0 && n.taken(s, netip.AddrPortFrom(r, port)) {
+			if bound(s.fd) { // perhaps by this very socket
 				return fail(unix.EINVAL)
 			}
 			return fail(unix.EADDRINUSE)
 		}
 	}
-	return fail(n.bindAlias(fd, domain, netip.AddrPortFrom(addr, port), alias))
+	return fail(n.bindAlias(s, netip.AddrPortFrom(addr, port), alias))
 }
 
 // bindAlias binds to the alias's own port, or to another one if the host
 // refuses that.
-func (n *Node) bindAlias(fd, domain int, program netip.AddrPort, alias netip.Addr) error {
+func (n *Node) bindAlias(s binding, program netip.AddrPort, alias netip.Addr) error {
 	kernel := netip.AddrPortFrom(alias, program.Port())
-	if _, ok := n.ports.movedTo(program); ok {
-		return n.bindMoved(fd, domain, program, alias)
+	if _, ok := s.ports.movedTo(program); ok {
+		return s.bindMoved(program, alias)
 	}
-	err := unix.Bind(fd, kernelSockaddr(domain, kernel))
+	err := unix.Bind(s.fd, kernelSockaddr(s.domain, kernel))
 	switch {
 	case err == nil:
-		n.ports.forget(kernel)
+		s.ports.forget(kernel)
 		return nil
 	case err == unix.EACCES && program.Port() != 0: // ip_unprivileged_port_start, ip(7)
-	case err == unix.EADDRINUSE && n.takenByHost(program.Port()):
+	case err == unix.EADDRINUSE && n.takenByHost(s.typ, program.Port()):
 	default:
 		return err
 	}
-	return n.bindMoved(fd, domain, program, alias)
+	return s.bindMoved(program, alias)
 }
 
 // bindMoved binds to an ephemeral port of the alias that serves as the
 // program's port. Sockets with SO_REUSEPORT share it.
-func (n *Node) bindMoved(fd, domain int, program netip.AddrPort, alias netip.Addr) error {
-	if kernel, ok := n.ports.movedTo(program); ok && program.Port() != 0 {
-		switch err := unix.Bind(fd, kernelSockaddr(domain, kernel)); err {
+func (s binding) bindMoved(program netip.AddrPort, alias netip.Addr) error {
+	if kernel, ok := s.ports.movedTo(program); ok && program.Port() != 0 {
+		switch err := unix.Bind(s.fd, kernelSockaddr(s.domain, kernel)); err {
 		case nil, unix.EADDRINUSE, unix.EINVAL:
 			return err
 		}
 	}
-	if err := unix.Bind(fd, kernelSockaddr(domain, netip.AddrPortFrom(alias, 0))); err != nil {
+	if err := unix.Bind(s.fd, kernelSockaddr(s.domain, netip.AddrPortFrom(alias, 0))); err != nil {
 		return err
 	}
-	s, _, err := localName(fd)
+	local, _, err := localName(s.fd)
 	if err != nil {
 		return fmt.Errorf("getsockname: %w", err)
 	}
-	kernel := netip.AddrPortFrom(s.Addr.Addr().Unmap(), s.Addr.Port())
+	kernel := netip.AddrPortFrom(local.Addr.Addr().Unmap(), local.Addr.Port())
 	if program.Port() == 0 {
 		program = netip.AddrPortFrom(program.Addr(), kernel.Port())
 	}
-	n.ports.move(program, kernel)
+	s.ports.move(program, kernel)
 	return nil
 }
 
-// taken reports whether a socket with fd's SO_REUSEADDR and SO_REUSEPORT could
+// taken reports whether a socket with s's SO_REUSEADDR and SO_REUSEPORT could
 // not be bound to a program's address. The kernel judges by trying.
-func (n *Node) taken(fd int, program netip.AddrPort) bool {
-	kernel, ok := n.ports.movedTo(program)
+func (n *Node) taken(s binding, program netip.AddrPort) bool {
+	kernel, ok := s.ports.movedTo(program)
 	if !ok {
 		kernel = netip.AddrPortFrom(n.alias(program.Addr()), program.Port())
 	}
-	return probe(fd, kernel) == unix.EADDRINUSE
+	return probe(s.typ, s.fd, kernel) == unix.EADDRINUSE
 }
 
 // bound reports whether the socket has a port.
@@ -134,12 +173,12 @@ func bound(fd int) bool {
 	return err == nil && local.Addr.Port() != 0
 }
 
-// takenByHost reports whether a listener of the host has the port on every
+// takenByHost reports whether a socket of the host has the port on every
 // address: then all of the node's aliases are taken, which its own sockets
 // never are, since they exclude each other.
-func (n *Node) takenByHost(port uint16) bool {
+func (n *Node) takenByHost(typ int, port uint16) bool {
 	for _, a := range []netip.Addr{n.Aliases.Wildcard, n.Aliases.Public, n.Aliases.Private} {
-		if probe(-1, netip.AddrPortFrom(a, port)) != unix.EADDRINUSE {
+		if probe(typ, -1, netip.AddrPortFrom(a, port)) != unix.EADDRINUSE {
 			return false
 		}
 	}
@@ -157,10 +196,10 @@ func (n *Node) alias(program netip.Addr) netip.Addr {
 	return n.Aliases.Public
 }
 
-// probe tries to bind a socket of its own to addr, with the reuse options of
-// like, or with none if like is negative.
-func probe(like int, addr netip.AddrPort) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+// probe tries to bind a socket of its own to addr, of the given type, with the
+// reuse options of like, or with none if like is negative.
+func probe(typ, like int, addr netip.AddrPort) error {
+	fd, err := unix.Socket(unix.AF_INET, typ|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
@@ -199,7 +238,7 @@ func (n *Node) listen(c Call) reply {
 			any = netip.IPv6Unspecified()
 		}
 		want := Sockaddr{Addr: netip.AddrPortFrom(any, 0), Six: domain == unix.AF_INET6}
-		if r := n.bindTo(fd, domain, want); r.kind != replyValue {
+		if r := n.bindTo(binding{fd, domain, typ, &n.ports}, want); r.kind != replyValue {
 			return r
 		}
 		if local, _, err = localName(fd); err != nil {
@@ -209,11 +248,17 @@ func (n *Node) listen(c Call) reply {
 	if err := unix.Listen(fd, c.Int(1)); err != nil {
 		return fail(err)
 	}
-	program := n.local(local, Sockaddr{}).Addr
-	kernel := netip.AddrPortFrom(local.Addr.Addr().Unmap(), local.Addr.Port())
-	n.ports.listen(netip.AddrPortFrom(program.Addr().Unmap(), program.Port()), kernel)
-	if program.Addr() == netip.IPv6Unspecified() && kernel.Addr().Is4() { // dual-stack
-		n.ports.listen(netip.AddrPortFrom(netip.IPv4Unspecified(), program.Port()), kernel)
-	}
+	n.register(&n.ports, local)
 	return reply{}
+}
+
+// register remembers where the program's socket with the kernel address local
+// is to be found.
+func (n *Node) register(p *ports, local Sockaddr) {
+	kernel := netip.AddrPortFrom(local.Addr.Addr().Unmap(), local.Addr.Port())
+	program := n.localIn(p, local, Sockaddr{}).Addr
+	p.listen(netip.AddrPortFrom(program.Addr().Unmap(), program.Port()), kernel)
+	if program.Addr() == netip.IPv6Unspecified() && kernel.Addr().Is4() { // dual-stack
+		p.listen(netip.AddrPortFrom(netip.IPv4Unspecified(), program.Port()), kernel)
+	}
 }

@@ -10,20 +10,20 @@ import (
 // of it. One of Return, Fail, Continue and InstallFD answers it, once; each
 // fails if the call has ended, for instance by a signal.
 type Call interface {
-	TID() int                                 // the thread that called
-	Nr() uintptr                              // the system call's number
-	Int(i int) int                            // argument i, a C int
-	Uint(i int) uint64                        // argument i, an unsigned long
-	Ptr(i int) uintptr                        // argument i, an address
-	CopyFD(fd int) (int, error)               // shares the open file description; the receiver closes it
-	ReadMemory(addr uintptr, b []byte) error  // EFAULT, or that the call has ended
-	WriteMemory(addr uintptr, b []byte) error // likewise
-	Pending() bool                            // whether somebody waits for the answer
-	Return(v uintptr) error                   // the call returns v
-	Fail(errno unix.Errno) error              // the call fails
-	Continue() error                          // the kernel does the call
-	InstallFD(fd int, cloexec bool) error     // the call returns a copy of fd; fd stays open
-	Keep() Call                               // a copy that may be used after Answer has returned
+	TID() int                                       // the thread that called
+	Nr() uintptr                                    // the system call's number
+	Int(i int) int                                  // argument i, a C int
+	Uint(i int) uint64                              // argument i, an unsigned long
+	Ptr(i int) uintptr                              // argument i, an address
+	CopyFD(fd int) (int, error)                     // shares the open file description; the receiver closes it
+	ReadMemory(addr uintptr, b []byte) error        // EFAULT, or that the call has ended
+	WriteMemory(addr uintptr, b []byte) error       // likewise
+	Pending() bool                                  // whether somebody waits for the answer
+	Return(v uintptr) error                         // the call returns v
+	Fail(errno unix.Errno) error                    // the call fails
+	Continue() error                                // the kernel does the call
+	InstallFD(fd int, cloexec bool, from int) error // the call returns a copy of fd, numbered from or higher; fd stays open
+	Keep() Call                                     // a copy that may be used after Answer has returned
 }
 
 // A reply is what a handler wants its call to come to. The zero value returns 0.
@@ -33,6 +33,7 @@ type reply struct {
 	errno   unix.Errno
 	fd      int                               // replyFD: owned by the reply
 	cloexec bool                              // replyFD
+	from    int                               // replyFD: if not 0, the lowest number that it may get
 	undo    func()                            // replyFD: nobody took fd; undo owns it then
 	wait    func(context.Context, Call) reply // replyWait
 }

@@ -47,12 +47,15 @@ func (n *Node) connectSocket(c Call, fd int) (r reply, keep bool) {
 	}
 	addr := netip.AddrPortFrom(dst.Addr.Addr().Unmap(), dst.Addr.Port())
 	switch {
-	case n.isNameServer(addr):
-		return n.connectResolver(fd, domain, typ, addr)
-	case typ == unix.SOCK_DGRAM && n.Prefix.Contains(addr.Addr()):
-		return fail(unix.ENETUNREACH), false // see Table: UDP
+	case typ == unix.SOCK_DGRAM:
+		if _, ok, err := isUDP(fd); err != nil || !ok {
+			return letThrough, false
+		}
+		return n.connectDatagram(fd, domain, addr), false
 	case typ != unix.SOCK_STREAM:
 		return letThrough, false
+	case n.isNameServer(addr):
+		return n.connectResolver(fd, domain, addr)
 	case addr.Addr() == n.Addr:
 		return n.connectSelf(c, fd, domain, addr)
 	case n.Prefix.Contains(addr.Addr()):

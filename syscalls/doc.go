@@ -16,7 +16,8 @@
 //	10.111.0.2:p (its own)   127.a.b.(c+1):p  Public
 //	127.0.0.1:p              127.a.b.(c+2):p  Private
 //	[::1] to a [::] listener 127.a.b.(c+3):p  Private6
-//	-                        127.a.b.(c+4):p  Relay: the supervisor's ends
+//	-                        127.a.b.(c+4):p  Relay: the supervisor's ends, TCP
+//	-                        127.a.b.(c+5):p  Datagram: the supervisor's ends, UDP
 //
 // IPv6 has only one loopback address: a socket with IPV6_V6ONLY, or bound to
 // ::1, is at [::1] under another port.

@@ -24,12 +24,25 @@ func (n *Node) getsockname(c Call) reply {
 	}
 	var peer Sockaddr
 	switch local.Addr.Addr().Unmap() {
-	case n.Aliases.Wildcard, netip.IPv6Loopback(): // only there it makes a difference
+	case n.Aliases.Wildcard, netip.IPv6Loopback(), localhost4: // only there it makes a difference
 		if p, ok, err := remoteName(fd); err == nil && ok {
 			peer = p
 		}
 	}
-	return fail(writeSockaddr(c, n.local(local, peer), c.Ptr(1), c.Ptr(2)))
+	return fail(writeSockaddr(c, n.localIn(n.portsOf(fd, local), local, peer), c.Ptr(1), c.Ptr(2)))
+}
+
+// portsOf returns the table that knows a socket's port, if any does.
+func (n *Node) portsOf(fd int, local Sockaddr) *ports {
+	kernel := netip.AddrPortFrom(local.Addr.Addr().Unmap(), local.Addr.Port())
+	_, moved := n.datagramPorts.wish(kernel)
+	if _, also := n.ports.wish(kernel); !moved && !also {
+		return &n.ports
+	}
+	if _, typ, err := kind(fd); err == nil && typ == unix.SOCK_DGRAM {
+		return &n.datagramPorts
+	}
+	return &n.ports
 }
 
 // getpeername answers getpeername(2).

@@ -35,13 +35,14 @@ type Resolver interface {
 
 // Config says what a Node is.
 type Config struct {
-	Hostname string       // what uname(2) tells, at most 64 bytes
-	Addr     netip.Addr   // the virtual address, IPv4
-	Prefix   netip.Prefix // the network's addresses
-	Aliases  *Aliases     // released by their owner, after Close
-	Network  Network
-	Resolver Resolver     // nil: names are left to the host
-	Logger   *slog.Logger // nil: none
+	Hostname  string       // what uname(2) tells, at most 64 bytes
+	Addr      netip.Addr   // the virtual address, IPv4
+	Prefix    netip.Prefix // the network's addresses
+	Aliases   *Aliases     // released by their owner, after Close
+	Network   Network
+	Datagrams Datagrams    // nil: no UDP to the network
+	Resolver  Resolver     // nil: names are left to the host
+	Logger    *slog.Logger // nil: none
 }
 
 // A Node answers the calls of one supervised process tree. Its methods may be
@@ -50,9 +51,12 @@ type Node struct {
 	Config
 	gate    *gate
 	waiting waiting
-	ports   ports
-	peers   peers
+	ports   ports // TCP
+	peers   peers // TCP
 	dns     dns
+
+	datagramPorts ports // UDP
+	flows         flows // UDP
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -82,6 +86,7 @@ func NewNode(c Config) (*Node, error) {
 // is done.
 func (n *Node) Close() error {
 	n.cancel()
+	n.flows.close()
 	n.tasks.Wait()
 	return n.gate.close()
 }

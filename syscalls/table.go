@@ -22,7 +22,32 @@ type Entry struct {
 type Condition struct {
 	Arg     uint   // 0 to 5
 	NotNull bool   // the pointer is not NULL; otherwise
+	AtLeast uint64 // if not 0, the register is not less; otherwise
+	Mask    uint32 // the bits of the int that count; 0 means all
 	Equal   uint32 // the int has this value
+}
+
+// Holds reports whether the condition is true of the argument's value.
+func (c Condition) Holds(v uint64) bool {
+	switch {
+	case c.NotNull:
+		return v != 0
+	case c.AtLeast > 0:
+		return v >= c.AtLeast
+	case c.Mask != 0:
+		return uint32(v)&c.Mask == c.Equal
+	}
+	return uint32(v) == c.Equal
+}
+
+// highFDs holds for descriptors of the range where UDP sockets are.
+var highFDs = []Condition{{Arg: 0, AtLeast: highFD}}
+
+// sockTypeMask is SOCK_TYPE_MASK of include/linux/net.h.
+const sockTypeMask = 0xf
+
+func udpSocket(domain uint32) []Condition {
+	return []Condition{{Arg: 0, Equal: domain}, {Arg: 1, Mask: sockTypeMask, Equal: unix.SOCK_DGRAM}}
 }
 
 func notNull(arg uint) []Condition { return []Condition{{Arg: arg, NotNull: true}} }
@@ -35,11 +60,11 @@ var table = []Entry{
 	{Name: "accept4", Nr: unix.SYS_ACCEPT4, When: notNull(1), do: (*Node).accept4,
 		Note: "as accept"},
 	{Name: "bind", Nr: unix.SYS_BIND, do: (*Node).bind,
-		Note: "TCP: the node's alias of the address, any port",
-		Gap:  "UDP and other types are the host's; only the node's IPv4 address, 127.0.0.1, ::1 and the wildcards are its own"},
+		Note: "TCP and UDP: the node's alias of the address, any port",
+		Gap:  "only the node's IPv4 address, 127.0.0.1, ::1 and the wildcards are its own; a UDP socket bound to a port cannot send to the outside"},
 	{Name: "connect", Nr: unix.SYS_CONNECT, do: (*Node).connect,
-		Note: "TCP to the network, the node and localhost; port 53 to the node's resolver",
-		Gap:  "UDP to the network fails with ENETUNREACH; a socket closed while it connects is accepted and closed at the far side"},
+		Note: "TCP and UDP to the network, the node and localhost; port 53 to the node's resolver",
+		Gap:  "a socket closed while it connects is accepted and closed at the far side"},
 	{Name: "getpeername", Nr: unix.SYS_GETPEERNAME, do: (*Node).getpeername,
 		Note: "virtual addresses"},
 	{Name: "getsockname", Nr: unix.SYS_GETSOCKNAME, do: (*Node).getsockname,
@@ -54,14 +79,27 @@ var table = []Entry{
 	{Name: "listen", Nr: unix.SYS_LISTEN, do: (*Node).listen,
 		Note: "the kernel listens; the network learns the port"},
 	{Name: "recvfrom", Nr: unix.SYS_RECVFROM, When: notNull(4), do: (*Node).recvfrom,
-		Note: "UDP answers of the node's resolver come from the name server that was asked",
-		Gap:  "recvmsg(2) shows the resolver's own address"},
+		Note: "UDP: the sender's virtual address"},
+	{Name: "recvmmsg", Nr: unix.SYS_RECVMMSG, When: highFDs, do: (*Node).recvmmsg,
+		Note: "as recvmsg",
+		Gap:  "returns what is there already, also without MSG_WAITFORONE; ignores its timeout"},
+	{Name: "recvmsg", Nr: unix.SYS_RECVMSG, When: highFDs, do: (*Node).recvmsg,
+		Note: "UDP: the sender's virtual address",
+		Gap:  "IP_PKTINFO has the alias; a UDP socket moved below descriptor 768 shows aliases"},
+	{Name: "sendmmsg", Nr: unix.SYS_SENDMMSG, When: highFDs, do: (*Node).sendmmsg,
+		Note: "as sendmsg"},
+	{Name: "sendmsg", Nr: unix.SYS_SENDMSG, When: highFDs, do: (*Node).sendmsg,
+		Note: "UDP to the network and the node's resolver",
+		Gap:  "control messages are ignored; a UDP socket moved below descriptor 768 sends to the host's network"},
 	{Name: "sendto", Nr: unix.SYS_SENDTO, When: notNull(4), do: (*Node).sendto,
-		Note: "UDP to port 53 goes to the node's resolver; MSG_FASTOPEN is not supported",
-		Gap:  "sendmsg(2) with an address goes to the host's network"},
+		Note: "UDP to the network and the node's resolver; MSG_FASTOPEN is not supported"},
 	{Name: "socket", Nr: unix.SYS_SOCKET, Fail: unix.EPROTONOSUPPORT,
 		When: []Condition{{Arg: 2, Equal: unix.IPPROTO_MPTCP}},
-		Note: "Multipath TCP is not there, as on kernels built without it; everything else is the kernel's"},
+		Note: "Multipath TCP is not there, as on kernels built without it"},
+	{Name: "socket", Nr: unix.SYS_SOCKET, When: udpSocket(unix.AF_INET), do: (*Node).socket,
+		Note: "UDP: made by the supervisor, with a descriptor from 768"},
+	{Name: "socket", Nr: unix.SYS_SOCKET, When: udpSocket(unix.AF_INET6), do: (*Node).socket,
+		Note: "as for IPv4"},
 	{Name: "uname", Nr: unix.SYS_UNAME, do: (*Node).uname,
 		Note: "the node's name as hostname",
 		Gap:  "/proc/sys/kernel/hostname has the host's"},

@@ -50,10 +50,13 @@ func (p *peers) removeAccepted(relay netip.AddrPort) {
 
 // local returns what getsockname(2) tells for a socket with the kernel address
 // local. peer is its connected peer's, or the zero value if it has none.
-func (n *Node) local(local, peer Sockaddr) Sockaddr {
+func (n *Node) local(local, peer Sockaddr) Sockaddr { return n.localIn(&n.ports, local, peer) }
+
+// localIn is local for a socket of the protocol whose ports p has.
+func (n *Node) localIn(p *ports, local, peer Sockaddr) Sockaddr {
 	a := local.Addr.Addr().Unmap()
 	port := local.Addr.Port()
-	if wish, ok := n.ports.wish(netip.AddrPortFrom(a, port)); ok {
+	if wish, ok := p.wish(netip.AddrPortFrom(a, port)); ok {
 		if !a.Is4() { // ::1 stands for [::1] and for [::]
 			if peer.Addr.IsValid() {
 				wish = netip.AddrPortFrom(a, wish.Port())
@@ -71,6 +74,8 @@ func (n *Node) local(local, peer Sockaddr) Sockaddr {
 	switch {
 	case through == n.Aliases.Private:
 		a = localhost4
+	case a == localhost4 && connected && peer.Addr.Addr().Unmap() == n.Aliases.Datagram:
+		a = n.Addr // UDP, never bound: the kernel chose the source
 	case through == n.Aliases.Private6:
 		a = netip.IPv6Loopback()
 	case a == n.Aliases.Public, connected && a == n.Aliases.Wildcard:
@@ -106,6 +111,9 @@ func (n *Node) remote(local, peer Sockaddr) (s Sockaddr, ok bool) {
 		} else {
 			peer.Addr, ok = n.peers.accepted[addr]
 		}
+		return peer, ok
+	case n.Aliases.Datagram:
+		peer.Addr, ok = n.flows.peerOf(addr)
 		return peer, ok
 	case n.Aliases.Public, n.Aliases.Wildcard, n.Aliases.Private, n.Aliases.Private6:
 		port := addr.Port()

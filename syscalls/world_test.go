@@ -268,19 +268,28 @@ func (s stock) compare(t testing.TB) {
 func (w *world) thread() int { return int(w.threads.Add(1)) }
 
 // rows are the rows of the table, by number.
-var rows = func() map[uintptr]Entry {
-	m := make(map[uintptr]Entry)
+var rows = func() map[uintptr][]Entry {
+	m := make(map[uintptr][]Entry)
 	for _, e := range table {
-		m[e.Nr] = e
+		m[e.Nr] = append(m[e.Nr], e)
 	}
 	return m
 }()
 
+// rowOf returns the row that traps a call with these arguments.
+func rowOf(nr uintptr, args []uintptr) (Entry, bool) {
+	for _, e := range rows[nr] {
+		if e.traps(args) {
+			return e, true
+		}
+	}
+	return Entry{}, false
+}
+
 // traps says whether the filter would trap a call with these arguments.
 func (e Entry) traps(args []uintptr) bool {
 	for _, c := range e.When {
-		v := args[c.Arg]
-		if c.NotNull && v == 0 || !c.NotNull && uint32(v) != c.Equal {
+		if !c.Holds(uint64(args[c.Arg])) {
 			return false
 		}
 	}
@@ -321,9 +330,9 @@ func (m *machine) start(tid int, nr uintptr, args ...uintptr) *running {
 		}
 		r.r, r.e = v, errno
 	}
-	row, ok := rows[nr]
+	row, ok := rowOf(nr, args)
 	switch {
-	case m.node == nil || !ok || !row.traps(args):
+	case m.node == nil || !ok:
 		go func() {
 			defer close(r.done)
 			kernel()

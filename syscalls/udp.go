@@ -1,0 +1,393 @@
+package syscalls
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Datagrams carries UDP between nodes, as reliably as UDP is. Both methods
+// may drop what they cannot send at once; neither waits.
+type Datagrams interface {
+	// SendDatagram sends b, at most 65,507 bytes, from src to dst, both virtual.
+	SendDatagram(src, dst netip.AddrPort, b []byte)
+	// SendUnreachable tells src that nobody has dst, a port of this node (ICMP
+	// port unreachable, RFC 792).
+	SendUnreachable(src, dst netip.AddrPort)
+}
+
+// flows are the node's UDP peers. A flow is one far endpoint, a virtual address
+// and port, as a loopback socket of the supervisor's: what a program sends
+// there goes to the endpoint, and what the endpoint sends comes from there. So
+// a program's connected sockets work with no call trapped, and poll(2), queues
+// and SO_RCVTIMEO are the kernel's own.
+type flows struct {
+	mu      sync.Mutex
+	byPeer  map[netip.AddrPort]*flow // by the far endpoint
+	byLocal map[netip.AddrPort]*flow // by the flow's loopback address
+	closed  bool
+
+	// bound has the programs' sockets that are not at an alias: those that were
+	// bound to port 0, or never, have a port of the host's own.
+	bound map[uint16]netip.AddrPort
+}
+
+type flow struct {
+	peer  netip.AddrPort // virtual
+	local netip.AddrPort // loopback
+	conn  *net.UDPConn
+	raw   syscall.RawConn
+	used  time.Time // by flows.mu
+}
+
+// maxFlows bounds the far endpoints at a time; each costs a descriptor of the
+// supervisor, which may have 1,024 of them. The one that was silent longest
+// makes room.
+const maxFlows = 256
+
+// maxDatagram is the largest UDP payload over IPv4, in bytes.
+const maxDatagram = 65507
+
+// refusedFor is how long a flow answers sends with ECONNREFUSED after the far
+// side has said that the port is closed there.
+const refusedFor = time.Second
+
+var datagramBuffers = sync.Pool{New: func() any { return new([maxDatagram + 1]byte) }}
+
+// flowTo returns the flow of a far endpoint, made if need be.
+func (n *Node) flowTo(peer netip.AddrPort) (*flow, error) {
+	f := &n.flows
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if fl, ok := f.byPeer[peer]; ok {
+		fl.used = time.Now()
+		return fl, nil
+	}
+	if f.closed {
+		return nil, net.ErrClosed
+	}
+	if len(f.byPeer) >= maxFlows {
+		f.dropOldestLocked()
+	}
+	fl, err := openFlow(n.Aliases.Datagram, peer)
+	if err != nil {
+		return nil, err
+	}
+	if f.byPeer == nil {
+		f.byPeer = make(map[netip.AddrPort]*flow)
+		f.byLocal = make(map[netip.AddrPort]*flow)
+	}
+	f.byPeer[peer] = fl
+	f.byLocal[fl.local] = fl
+	n.tasks.Go(func() { n.sendOut(fl) })
+	return fl, nil
+}
+
+func (f *flows) dropOldestLocked() {
+	var oldest *flow
+	for _, fl := range f.byPeer {
+		if oldest == nil || fl.used.Before(oldest.used) {
+			oldest = fl
+		}
+	}
+	delete(f.byPeer, oldest.peer)
+	delete(f.byLocal, oldest.local)
+	oldest.conn.Close()
+}
+
+// peerOf returns the far endpoint that a loopback address stands for.
+func (f *flows) peerOf(local netip.AddrPort) (netip.AddrPort, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fl, ok := f.byLocal[local]
+	if !ok {
+		return netip.AddrPort{}, false
+	}
+	return fl.peer, true
+}
+
+// used reports whether there is, or was, any flow.
+func (f *flows) used() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.byPeer != nil
+}
+
+// close ends every flow; their goroutines end with them.
+func (f *flows) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	for _, fl := range f.byPeer {
+		fl.conn.Close()
+	}
+}
+
+// bindFlowTries bounds the search for a free port. They are chosen at random
+// from 64,512, and a node has at most maxFlows.
+const bindFlowTries = 32
+
+// openFlow opens a flow's socket. Its port is chosen here and not by the kernel:
+// only a port that was asked for survives refuse's disconnect (udp(7)). A port
+// that was a flow's before is unlikely to be another's soon: a program may
+// still have a socket that is connected to it.
+func openFlow(addr netip.Addr, peer netip.AddrPort) (*flow, error) {
+	var err error
+	for range bindFlowTries {
+		local := netip.AddrPortFrom(addr, uint16(1024+rand.IntN(1<<16-1024)))
+		var c *net.UDPConn
+		if c, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(local)); err != nil {
+			continue
+		}
+		fl := &flow{peer: peer, local: local, conn: c, used: time.Now()}
+		if fl.raw, err = c.SyscallConn(); err == nil {
+			err = fl.control(func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1) })
+		}
+		if err != nil {
+			c.Close()
+			return nil, fmt.Errorf("flow to %v: %w", peer, err)
+		}
+		return fl, nil
+	}
+	return nil, fmt.Errorf("flow to %v: %w", peer, err)
+}
+
+func (fl *flow) control(f func(fd int) error) error {
+	var err error
+	if e := fl.raw.Control(func(fd uintptr) { err = f(int(fd)) }); e != nil {
+		return e
+	}
+	return err
+}
+
+// sendOut carries what programs send to the flow's endpoint, until the flow is
+// closed.
+func (n *Node) sendOut(fl *flow) {
+	for {
+		buf := datagramBuffers.Get().(*[maxDatagram + 1]byte)
+		size, from, err := fl.receive(buf[:])
+		switch {
+		case err == nil:
+			src := netip.AddrPortFrom(n.Addr, n.programPort(from))
+			n.carry(src, fl.peer, buf[:size])
+		case errors.Is(err, net.ErrClosed):
+			return
+		case errors.Is(err, unix.ECONNREFUSED):
+			n.programGone(fl)
+		default:
+			n.Logger.Debug("flow", "peer", fl.peer, "err", err)
+		}
+		datagramBuffers.Put(buf)
+	}
+}
+
+// receive waits for a datagram without holding a buffer that another flow could
+// use; b is filled when there is one.
+func (fl *flow) receive(b []byte) (size int, from netip.AddrPort, err error) {
+	e := fl.raw.Read(func(fd uintptr) bool {
+		var sa unix.Sockaddr
+		size, sa, err = unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT)
+		if err == unix.EAGAIN {
+			return false
+		}
+		if in4, ok := sa.(*unix.SockaddrInet4); ok {
+			from = netip.AddrPortFrom(netip.AddrFrom4(in4.Addr), uint16(in4.Port))
+		}
+		return true
+	})
+	if e != nil {
+		return 0, from, net.ErrClosed
+	}
+	return size, from, err
+}
+
+// carry sends a datagram to its destination, which may be this very node.
+func (n *Node) carry(src, dst netip.AddrPort, b []byte) {
+	if dst.Addr() == n.Addr {
+		if !n.DeliverDatagram(src, dst, b) {
+			n.Unreachable(dst, src)
+		}
+		return
+	}
+	n.Datagrams.SendDatagram(src, dst, b)
+}
+
+// programPort is the port that others see of a program's UDP socket, which the
+// node remembers: answers will come to it.
+func (n *Node) programPort(kernel netip.AddrPort) uint16 {
+	if wish, ok := n.datagramPorts.wish(kernel); ok {
+		return wish.Port()
+	}
+	if kernel.Addr() == localhost4 { // not at an alias: see flows.bound
+		n.flows.bind(kernel)
+	}
+	return kernel.Port()
+}
+
+// bind remembers a socket that has a port of the host's own.
+func (f *flows) bind(kernel netip.AddrPort) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.bound == nil {
+		f.bound = make(map[uint16]netip.AddrPort)
+	}
+	f.bound[kernel.Port()] = kernel
+}
+
+func (f *flows) unbind(kernel netip.AddrPort) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.bound, kernel.Port())
+}
+
+func (f *flows) boundAt(port uint16) (netip.AddrPort, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	a, ok := f.bound[port]
+	return a, ok
+}
+
+// DeliverDatagram gives a datagram from another node to the program that has
+// dst's port. It returns false if nobody has: the sender is to be told.
+func (n *Node) DeliverDatagram(src, dst netip.AddrPort, b []byte) bool {
+	if dst.Addr() != n.Addr {
+		return false
+	}
+	to, ok := n.flows.boundAt(dst.Port())
+	if found := n.datagramPorts.find(dst.Port(), n.Addr, netip.IPv4Unspecified()); len(found) > 0 {
+		to, ok = found[0].kernel, true
+	}
+	if !ok {
+		return false
+	}
+	fl, err := n.flowTo(src)
+	if err != nil {
+		n.Logger.Debug("deliver datagram", "src", src, "dst", dst, "err", err)
+		return true // dropped, as UDP may
+	}
+	fl.control(func(fd int) error {
+		return unix.Sendto(fd, b, unix.MSG_DONTWAIT, kernelSockaddr(unix.AF_INET, to))
+	})
+	return true
+}
+
+// programGone handles an ICMP port unreachable for what the flow has delivered:
+// the program has closed its socket.
+func (n *Node) programGone(fl *flow) {
+	var to unix.Sockaddr
+	err := fl.control(func(fd int) error {
+		var b [1]byte
+		var oob [512]byte
+		var err error
+		_, _, _, to, err = unix.Recvmsg(fd, b[:], oob[:], unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+		return err
+	})
+	in4, ok := to.(*unix.SockaddrInet4) // the address that was sent to, ip(7), IP_RECVERR
+	if err != nil || !ok {
+		return
+	}
+	kernel := netip.AddrPortFrom(netip.AddrFrom4(in4.Addr), uint16(in4.Port))
+	n.flows.unbind(kernel)
+	port := n.datagramPorts.gone(kernel)
+	dst := netip.AddrPortFrom(n.Addr, port)
+	if fl.peer.Addr() == n.Addr {
+		n.Unreachable(dst, fl.peer)
+		return
+	}
+	n.Datagrams.SendUnreachable(fl.peer, dst)
+}
+
+// Unreachable handles the word of a far endpoint that its port is closed: for
+// a while, what programs send there is refused, as by ICMP.
+func (n *Node) Unreachable(peer, _ netip.AddrPort) {
+	f := &n.flows
+	f.mu.Lock()
+	fl, ok := f.byPeer[peer]
+	f.mu.Unlock()
+	if !ok {
+		return
+	}
+	// A socket that is connected elsewhere takes no datagrams of others, and the
+	// kernel answers those with ICMP port unreachable.
+	elsewhere := kernelSockaddr(unix.AF_INET, n.gate.closed)
+	if err := fl.control(func(fd int) error { return unix.Connect(fd, elsewhere) }); err != nil {
+		return
+	}
+	n.tasks.Go(func() {
+		select {
+		case <-time.After(refusedFor):
+		case <-n.ctx.Done():
+		}
+		fl.control(disconnect)
+	})
+}
+
+// disconnect dissolves a socket's association (connect(2), AF_UNSPEC).
+func disconnect(fd int) error {
+	unspec := unix.RawSockaddr{Family: unix.AF_UNSPEC}
+	return rawConnect(fd, &unspec)
+}
+
+// datagramRoute returns the kernel address to which datagrams for a
+// destination go; ok is false where the kernel's own way is right.
+func (n *Node) datagramRoute(dst netip.AddrPort) (kernel netip.AddrPort, ok bool, err error) {
+	switch a := dst.Addr(); {
+	case n.isNameServer(dst):
+		kernel, ok = n.proxy(dst)
+		return kernel, ok, nil
+	case n.Prefix.Contains(a):
+		if n.Datagrams == nil {
+			return netip.AddrPort{}, false, unix.ENETUNREACH
+		}
+		fl, err := n.flowTo(dst)
+		if err != nil {
+			return netip.AddrPort{}, false, err
+		}
+		return fl.local, true, nil
+	case a.Is4() && (a.IsLoopback() || a.IsUnspecified()):
+		addrs := []netip.Addr{localhost4, netip.IPv4Unspecified()}
+		if found := n.datagramPorts.find(dst.Port(), addrs...); len(found) > 0 {
+			return found[0].kernel, true, nil
+		}
+	case a == netip.IPv6Loopback() || a == netip.IPv6Unspecified():
+		addrs := []netip.Addr{netip.IPv6Loopback(), netip.IPv6Unspecified()}
+		if found := n.datagramPorts.find(dst.Port(), addrs...); len(found) > 0 {
+			return found[0].kernel, true, nil
+		}
+	}
+	return netip.AddrPort{}, false, nil
+}
+
+// datagramSource returns the address that a program sees for the kernel address
+// that a datagram came from.
+func (n *Node) datagramSource(from Sockaddr) Sockaddr {
+	kernel := netip.AddrPortFrom(from.Addr.Addr().Unmap(), from.Addr.Port())
+	if peer, ok := n.flows.peerOf(kernel); ok {
+		from.Addr = peer
+		return from
+	}
+	if server, ok := n.dns.server(kernel); ok {
+		from.Addr = server
+		return from
+	}
+	port := kernel.Port()
+	if wish, ok := n.datagramPorts.wish(kernel); ok {
+		port = wish.Port()
+	}
+	switch kernel.Addr() {
+	case n.Aliases.Public:
+		from.Addr = netip.AddrPortFrom(n.Addr, port)
+	case n.Aliases.Wildcard, n.Aliases.Private:
+		from.Addr = netip.AddrPortFrom(localhost4, port)
+	case netip.IPv6Loopback():
+		from.Addr = netip.AddrPortFrom(netip.IPv6Loopback(), port)
+	}
+	return from
+}
