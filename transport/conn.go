@@ -37,14 +37,14 @@ func glare(t Timers) time.Duration { return min(handshakeTimeout, t.Idle/2) }
 // handshakeTimeout is how long a handshake waits for an answer.
 const handshakeTimeout = 5 * time.Second
 
-// prefer reports whether a is to be used rather than b. Both sides come to the
-// same result: of two that were dialled at the same time, the one dialled by the
-// lower id stays; otherwise the newer one.
-func (a *conn) prefer(b *conn) bool {
-	if a.dialled != b.dialled && a.since.Sub(b.since).Abs() < glare(a.peer.node.timers) {
-		return a.dialled == (a.peer.node.config.Self < a.peer.id)
+// prefer reports whether c is to be used rather than other. Both sides come to
+// the same result: of two that were dialled at the same time, the one dialled by
+// the lower id stays; otherwise the newer one.
+func (c *conn) prefer(other *conn) bool {
+	if c.dialled != other.dialled && c.since.Sub(other.since).Abs() < glare(c.peer.node.timers) {
+		return c.dialled == (c.peer.node.config.Self < c.peer.id)
 	}
-	return a.since.After(b.since)
+	return c.since.After(other.since)
 }
 
 // add takes in a connection whose handshake is done.

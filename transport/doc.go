@@ -67,9 +67,10 @@
 // waits a moment for the others (Timers.Relay). Each side chooses for what it sends.
 //
 // The path in use is checked every Timers.KeepAlive, each second under traffic, and at once when
-// packets are sent and none come back. An unanswered check is repeated quickly; after a third of Timers.Dead
+// packets are sent and none come back. An unanswered check is repeated quickly; after a quarter of Timers.Dead
 // any path that answers is better, the relay at the latest, and both sides search again
-// with new offers. Other paths that work are checked every Timers.Refresh, which also keeps
+// with new offers. QUIC's own retransmissions have become rare by then, so the last packets that
+// were sent in vain are sent again on the new path. Other paths that work are checked every Timers.Refresh, which also keeps
 // NATs open for them, and better ones that do not work every Timers.Retry. Without a connection nothing is sent.
 //
 // When an offer shows that the peer has started anew, its old connections end: it does not know of them.

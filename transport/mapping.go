@@ -12,6 +12,7 @@ import (
 // to date by asking it (RFC 8489 section 7).
 type mapping struct {
 	answer chan struct{} // capacity 1: an answer has come
+	ask    chan struct{} // capacity 1: somebody wants to know
 
 	mu      sync.Mutex
 	id      transactionID // of the last request
@@ -22,7 +23,7 @@ type mapping struct {
 }
 
 // keepMapping asks the coordinator until the node closes: often until there is
-// an answer, then every Timers.Refresh.
+// an answer, then every Timers.Refresh, and when somebody wants to know.
 func (n *Node) keepMapping() {
 	m := &n.mapping
 	timer := time.NewTimer(0)
@@ -35,6 +36,8 @@ func (n *Node) keepMapping() {
 			tries = 0
 			timer.Reset(n.timers.Refresh)
 			continue
+		case <-m.ask:
+			tries = 0
 		case <-timer.C:
 		}
 		id := newTransactionID()
@@ -44,6 +47,24 @@ func (n *Node) keepMapping() {
 		n.send(newBinding(id), path{to: n.config.Server}, 0)
 		tries++
 		timer.Reset(min(probeDelay(tries)*time.Duration(max(1, tries-len(probeDelays))), n.timers.Refresh))
+	}
+}
+
+// mappingFresh is how long an answer of the coordinator is not doubted.
+const mappingFresh = time.Second
+
+// askMapping makes the coordinator be asked now.
+func (n *Node) askMapping() {
+	m := &n.mapping
+	m.mu.Lock()
+	fresh := m.waiting || time.Since(m.sent) < mappingFresh
+	m.mu.Unlock()
+	if fresh {
+		return
+	}
+	select {
+	case m.ask <- struct{}{}:
+	default: // it will be
 	}
 }
 

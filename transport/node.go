@@ -79,7 +79,7 @@ func New(config Config) (*Node, error) {
 		config:  config,
 		timers:  config.Timers.withDefaults(),
 		log:     config.Logger,
-		mapping: mapping{answer: make(chan struct{}, 1)},
+		mapping: mapping{answer: make(chan struct{}, 1), ask: make(chan struct{}, 1)},
 		peers:   make(map[uint32]*peer),
 		byUfrag: make(map[string]*peer),
 	}

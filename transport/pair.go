@@ -33,7 +33,7 @@ type pair struct {
 const pendingChecks = 6
 
 const (
-	// A path gives way after this many unanswered checks, spread over a third
+	// A path gives way after this many unanswered checks, spread over a quarter
 	// of Timers.Dead, and is dead one check later and Timers.Dead after the first.
 	suspectChecks = 3
 	deadChecks    = 4
@@ -53,7 +53,7 @@ func (p *pair) works(now time.Time, dead time.Duration) bool {
 func (p *pair) grade(now time.Time, dead time.Duration) grade {
 	works := p.works(now, dead)
 	switch {
-	case works && !p.failing(now, suspectChecks, dead/3):
+	case works && !p.failing(now, suspectChecks, dead/4):
 		return gradeGood
 	case !works && !p.heard.IsZero() && now.Sub(p.heard) < dead:
 		return gradeHeard
@@ -71,6 +71,9 @@ const (
 	gradeSuspect              // has answered until a moment ago
 	gradeNone
 )
+
+// patience is how long an answer to a packet may take.
+func (p *pair) patience() time.Duration { return max(250*time.Millisecond, 4*p.rtt) }
 
 // noteCheck notes that a check is being sent. It returns the transaction that
 // is forgotten for it, zero if none.

@@ -100,11 +100,21 @@ func (p *peer) work(now time.Time) time.Time {
 	p.usePathLocked(do.use)
 	p.mu.Unlock()
 
+	if was := p.route.keeping.Swap(do.keep); was && !do.keep {
+		p.route.kept.clear()
+	}
+	if do.replay {
+		p.node.config.Socket.replay(p.route)
+	}
+
 	for _, c := range do.checks {
 		p.sendCheck(c, theirs, ours.ufrag, now)
 	}
 	if do.offer {
 		p.sendOffer(do.wants, ours)
+		// One of the two sides has lost its path, or has none yet: it may be
+		// this side's NAT that has changed its mind.
+		p.node.askMapping()
 	}
 	if do.asleep {
 		p.route.asleep.Store(true)
@@ -162,7 +172,9 @@ func (p *peer) sendOffer(wantsAnswer bool, ours credentials) {
 
 // handleOffer takes in an offer from the peer.
 func (p *peer) handleOffer(o *offer) {
+	ifaces := p.node.config.Socket.interfaces()
 	p.mu.Lock()
+	p.probes.ifaces = ifaces
 	var stale []*conn
 	if p.probes.noteOffer(o, time.Now(), p.node.relayDelay()) {
 		stale = p.conns

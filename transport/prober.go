@@ -36,6 +36,8 @@ type prober struct {
 	// What the route's counters were at the last step.
 	sent, received uint64
 	unheardSince   time.Time // packets were sent since, and none came; zero: otherwise
+	troubled       time.Time // when answers were last overdue
+	replayed       time.Time // when packets that are likely lost were last sent again
 }
 
 // maxPairs bounds the paths of one peer: what it offers, and as much again that
@@ -197,6 +199,9 @@ type plan struct {
 	use    *pair     // the path to use; nil: none
 	next   time.Time // when to plan again, if nothing happens before; zero: never
 	asleep bool      // nothing is sent on the route: tell me when that changes
+
+	keep   bool // what is sent now is likely lost: keep copies
+	replay bool // send the copies again: the path has changed, or works again
 }
 
 // maxBurst and burstPause pace the checks of one peer (RFC 8445 section 14.2
@@ -217,8 +222,10 @@ func (p *prober) step(now time.Time, connected bool, t traffic) plan {
 		return plan{asleep: true}
 	}
 	p.searchIfLost(now)
+	before := p.selected
 	p.choose(now)
 	do := plan{use: p.selected}
+	do.keep, do.replay = p.planReplay(now, before)
 	do.offer, do.wants = p.planOffer(now)
 	do.checks, do.next = p.planChecks(now, sending)
 	do.next = earlier(do.next, p.offerDue)
@@ -248,7 +255,7 @@ func (p *prober) searchIfLost(now time.Time) {
 			p.search(now)
 		}
 	case q.grade(now, p.timers.Dead) >= gradeSuspect:
-		if began := p.searchUntil.Add(-p.timers.Connect); now.Sub(began) >= p.timers.Dead {
+		if began := p.searchUntil.Add(-p.timers.Connect); now.Sub(began) >= p.timers.Dead/4 {
 			p.search(now)
 		}
 	}
@@ -268,10 +275,37 @@ func (p *prober) noteTraffic(now time.Time, t traffic) {
 		return
 	}
 	// An answer is overdue: find out whether it is the path.
-	patience := max(300*time.Millisecond, 4*q.rtt)
-	if now.Sub(p.unheardSince) >= patience && now.Sub(q.checked) >= patience {
+	if p.overdue(now) && now.Sub(q.checked) >= q.patience() {
 		q.hurry = true
 	}
+}
+
+// overdue reports whether packets were sent that should have been answered.
+func (p *prober) overdue(now time.Time) bool {
+	return !p.unheardSince.IsZero() && p.selected != nil && now.Sub(p.unheardSince) >= p.selected.patience()
+}
+
+// planReplay helps QUIC over an outage. Its own retransmissions become rarer by
+// half with each one that is not answered (RFC 9002 section 6.2), so after a
+// few seconds it could sleep for as many more on a path that works again, or
+// until it gives up. The last packets that were sent in vain, sent again, wake
+// both sides. To QUIC that is a network that delays and duplicates packets.
+func (p *prober) planReplay(now time.Time, before *pair) (keep, replay bool) {
+	overdue := p.overdue(now)
+	if overdue {
+		p.troubled = now
+	}
+	// The peer may be heard again before this side's path has changed, and what
+	// is sent in between is lost too.
+	if p.troubled.IsZero() || now.Sub(p.troubled) > p.timers.Dead {
+		return false, false
+	}
+	q := p.selected
+	if q != before || overdue && q.answered.After(p.unheardSince) && q.answered.After(p.replayed) {
+		p.replayed = now
+		return true, q != nil
+	}
+	return true, false
 }
 
 // choose selects the path to use.
@@ -323,7 +357,7 @@ func (p *prober) planOffer(now time.Time) (send, wants bool) {
 		p.offerTries++
 		p.offerDue = time.Time{}
 		if p.theirs == (credentials{}) { // it may have been lost, or come before the peer knew us
-			p.offerDue = now.Add(min(250*time.Millisecond<<min(p.offerTries-1, 3), 2*time.Second))
+			p.offerDue = now.Add(100 * time.Millisecond << min(p.offerTries-1, 4))
 		}
 	}
 	return send, wants

@@ -23,6 +23,10 @@ type route struct {
 	// packet after that calls wake, once. So an idle peer needs no ticking.
 	asleep atomic.Bool
 	wake   func()
+
+	// keeping is set by the owner while what is sent is likely lost.
+	keeping atomic.Bool
+	kept    keptPackets
 }
 
 // A path is a real way for packets: an address, or the relay if relay is set.

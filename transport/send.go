@@ -39,14 +39,29 @@ func (c *packetConn) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int,
 	if size > s.maxPacket {
 		return 0, 0, unix.EMSGSIZE // a probe for larger packets
 	}
+	if r.keeping.Load() {
+		r.kept.add(b, segment)
+	}
+	return s.writeRoute(r, b, oob, segment)
+}
+
+// writeRoute sends packets along the path of the moment.
+func (s *Socket) writeRoute(r *route, b, oob []byte, segment uint16) (n, oobn int, err error) {
 	p := r.path.Load()
 	switch {
 	case p == nil:
 		return len(b), len(oob), nil
 	case p.relay:
-		return s.writeRelayed(b, oob, segment, id, p.to)
+		return s.writeRelayed(b, oob, segment, r.id, p.to)
 	}
 	return s.write(b, oob, p.to)
+}
+
+// replay sends the packets that were kept again. Their loss would be as any.
+func (s *Socket) replay(r *route) {
+	for _, b := range r.kept.all() {
+		s.writeRoute(r, b, nil, 0)
+	}
 }
 
 // WriteTo sends one packet: quic-go has it in its interface and does not call it.

@@ -233,6 +233,26 @@ func TestSendTakesThePath(t *testing.T) {
 		t.Errorf("%d calls counted, want 6", r.sent.Load())
 	}
 
+	// What is kept is the last packet of each call, of the last few calls.
+	r.path.Store(&path{to: peer.LocalAddr()})
+	r.keeping.Store(true)
+	for i := range 6 {
+		send(append(quicLike(i, 100), quicLike(10+i, 50)...), segmented(100))
+	}
+	peer.receive(t, 12)
+	s.replay(r)
+	packets, _ = peer.receive(t, 4)
+	for i, p := range packets {
+		if p != string(quicLike(12+i, 50)) {
+			t.Errorf("replayed %x as packet %d", p, i)
+		}
+	}
+	r.kept.clear()
+	if n := len(r.kept.all()); n != 0 {
+		t.Errorf("%d packets are kept after clear", n)
+	}
+	r.keeping.Store(false)
+
 	s.maxPacket = 1300
 	if _, err := send(quicLike(6, 1301), nil); !errors.Is(err, unix.EMSGSIZE) {
 		t.Errorf("too large: %v, want EMSGSIZE", err)

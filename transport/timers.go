@@ -25,7 +25,7 @@ type Timers struct {
 	// use, are tried again. Default 5 s.
 	Retry time.Duration
 	// Dead is how long a path in use may leave probes unanswered until it counts
-	// as dead. After a third of that it gives way to any path that answers.
+	// as dead. After a quarter of that it gives way to any path that answers.
 	// Default 3 s.
 	Dead time.Duration
 	// Linger is how long a connection that lost against another one of the same

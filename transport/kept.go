@@ -1,0 +1,41 @@
+package transport
+
+import "sync"
+
+// keptPackets are copies of the last packets that were sent while a path seemed
+// dead: see prober.planReplay. QUIC sends little then.
+type keptPackets struct {
+	mu   sync.Mutex
+	ring [4][]byte
+	next int
+}
+
+// add keeps a copy of the last packet of b, which holds packets of a size (0: one).
+func (k *keptPackets) add(b []byte, segment uint16) {
+	if n := int(segment); n > 0 && len(b) > n {
+		b = b[(len(b)-1)/n*n:]
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ring[k.next] = append(k.ring[k.next][:0], b...)
+	k.next = (k.next + 1) % len(k.ring)
+}
+
+// all returns the packets, the oldest first. The caller may keep them.
+func (k *keptPackets) all() (packets [][]byte) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i := range k.ring {
+		if b := k.ring[(k.next+i)%len(k.ring)]; len(b) > 0 {
+			packets = append(packets, append([]byte(nil), b...))
+		}
+	}
+	return packets
+}
+
+// clear forgets all packets.
+func (k *keptPackets) clear() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ring = [4][]byte{}
+}
