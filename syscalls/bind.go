@@ -160,11 +160,11 @@ func (s binding) bindMoved(program netip.AddrPort, alias netip.Addr) error {
 // taken reports whether a socket with s's SO_REUSEADDR and SO_REUSEPORT could
 // not be bound to a program's address. The kernel judges by trying.
 func (n *Node) taken(s binding, program netip.AddrPort) bool {
-	kernel, ok := s.ports.movedTo(program)
-	if !ok {
-		kernel = netip.AddrPortFrom(n.alias(program.Addr()), program.Port())
+	if kernel, ok := s.ports.movedTo(program); ok {
+		return probe(s.typ, s.fd, kernel) == unix.EADDRINUSE
 	}
-	return probe(s.typ, s.fd, kernel) == unix.EADDRINUSE
+	kernel := netip.AddrPortFrom(n.alias(program.Addr()), program.Port())
+	return probe(s.typ, s.fd, kernel) == unix.EADDRINUSE && !n.takenByHost(s.typ, program.Port())
 }
 
 // bound reports whether the socket has a port.
