@@ -56,8 +56,9 @@ type lab struct {
 	err    error
 }
 
-// newLab starts a coordinator; what cfg leaves out gets a value for tests.
-func newLab(t testing.TB, cfg ServerConfig) *lab {
+// newLab starts a coordinator; what cfg leaves out gets a value for tests, and
+// tweaks change what no configuration does.
+func newLab(t testing.TB, cfg ServerConfig, tweaks ...func(*Server)) *lab {
 	t.Helper()
 	var err error
 	if cfg.State == nil {
@@ -74,6 +75,9 @@ func newLab(t testing.TB, cfg ServerConfig) *lab {
 	l := &lab{cfg: cfg, served: make(chan struct{})}
 	if l.Server, err = NewServer(cfg); err != nil {
 		t.Fatal(err)
+	}
+	for _, tweak := range tweaks {
+		tweak(l.Server)
 	}
 	l.run(t)
 	return l

@@ -63,7 +63,7 @@ type Server struct {
 	listener *quic.Listener
 	status   net.Listener // nil: none
 
-	helloTimeout time.Duration
+	helloTimeout, farewell time.Duration // the constants, but in tests
 }
 
 // NewServer makes a coordinator that listens: what arrives from now on is
@@ -89,7 +89,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, began: time.Now(), started: time.Now().UTC().Truncate(time.Millisecond),
-		roster: r, routes: r.routes, gate: newGate(), helloTimeout: helloTimeout,
+		roster: r, routes: r.routes, gate: newGate(), helloTimeout: helloTimeout, farewell: farewell,
 	}
 	if cfg.Host == "" {
 		s.cfg.Host = ownHost(cfg.Socket.LocalAddr())

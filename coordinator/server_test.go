@@ -308,13 +308,13 @@ func TestManyAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range guests {
 		all.Go(func() {
-			g, err := enter(t, u, ClientConfig{Name: "worker", Timeout: time.Minute, Logger: quiet})
+			g, err := enter(t, u, ClientConfig{Name: "worker", Timeout: 3 * time.Minute, Logger: quiet})
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			guests[i] = g
-			if err := g.Wait(within(t, time.Minute), "worker", n); err != nil {
+			if err := g.Wait(within(t, 3*time.Minute), "worker", n); err != nil {
 				t.Error(err)
 			}
 		})

@@ -187,6 +187,7 @@ func (s *Server) forward(c *session, sig *signal) error {
 func (s *Server) write(c *session, first []byte) {
 	buf := first
 	done := c.conn.Context().Done()
+	var news time.Time // when events were sent last
 	for {
 		if len(buf) > 0 {
 			if _, err := c.stream.Write(buf); err != nil {
@@ -207,6 +208,9 @@ func (s *Server) write(c *session, first []byte) {
 			v := s.roster.view(false)
 			buf, c.sent = appendPages(buf, v), v.seq
 		}
+		if len(buf) > 0 {
+			news = time.Now()
+		}
 		for _, f := range frames {
 			buf = append(buf, f...)
 		}
@@ -215,11 +219,35 @@ func (s *Server) write(c *session, first []byte) {
 		}
 		select {
 		case <-grown:
+			if !c.gather(newsEvery - time.Since(news)) {
+				return
+			}
 		case <-c.out.filled:
 		case <-done:
 			return
 		}
 	}
+}
+
+// newsEvery is how far apart events go out when many come: a thousand nodes that
+// join within a second are a million events, but not as many packets.
+const newsEvery = 10 * time.Millisecond
+
+// gather lets events gather for d, less if there is something else to send. It
+// returns false when the connection has ended.
+func (c *session) gather(d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.out.filled:
+	case <-c.conn.Context().Done():
+		return false
+	}
+	return true
 }
 
 // opening returns the frames that a connection begins with: the welcome,

@@ -212,7 +212,7 @@ func TestNonsense(t *testing.T) {
 // Who says nothing is shown the door.
 func TestSilence(t *testing.T) {
 	noLeaks(t)
-	l := newQuickLab(t)
+	l := newLab(t, ServerConfig{}, func(s *Server) { s.helloTimeout = 50 * time.Millisecond })
 	s := newStranger(t, l) // opens no stream as far as the server sees
 	s.refused(t, codeProtocol)
 	s = newStranger(t, l)
@@ -228,25 +228,6 @@ func TestSilence(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 	}
-}
-
-// newQuickLab starts a coordinator that waits for no more than 50 ms for a hello.
-func newQuickLab(t *testing.T) *lab {
-	t.Helper()
-	state, err := NewState()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := &lab{served: make(chan struct{}), cfg: ServerConfig{State: state}}
-	if l.cfg.Socket, err = transport.Listen(loopback); err != nil {
-		t.Fatal(err)
-	}
-	if l.Server, err = NewServer(l.cfg); err != nil {
-		t.Fatal(err)
-	}
-	l.helloTimeout = 50 * time.Millisecond
-	l.run(t)
-	return l
 }
 
 func (l *lab) strangers() int {

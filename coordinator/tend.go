@@ -41,7 +41,7 @@ func (s *Server) tend(ctx context.Context, join *JoinFile) (idle bool) {
 		case empty && withdrawn.IsZero():
 			join.Withdraw()
 			withdrawn = now
-		case empty && now.Sub(withdrawn) >= farewell:
+		case empty && now.Sub(withdrawn) >= s.farewell:
 			s.log.Info("coordinator ends: no node was there", "for", s.cfg.IdleExit)
 			return true
 		case !empty && !withdrawn.IsZero():
