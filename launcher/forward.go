@@ -32,7 +32,9 @@ func Forward(ctx context.Context, cfg ForwardConfig) (err error) {
 		return fmt.Errorf("forward: %w", err)
 	}
 	defer l.Close()
-	m, err := join(ctx, cfg.Join, "", func(s *transport.Stream) { s.Answer(transport.StatusRefused) }, cfg.Logger)
+	m, err := join(ctx, cfg.Join, "", handlers{
+		accept: func(s *transport.Stream) { s.Answer(transport.StatusRefused) },
+	}, cfg.Logger)
 	if err != nil {
 		return err
 	}

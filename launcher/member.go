@@ -33,9 +33,14 @@ type member struct {
 	reported chan struct{} // closed when the reporting goroutine has ended
 }
 
-// join makes this process a member of the network. accept gets each stream
-// that another node opens.
-func join(ctx context.Context, url coordinator.JoinURL, name string, accept func(*transport.Stream), log *slog.Logger) (*member, error) {
+// handlers get what other nodes send.
+type handlers struct {
+	accept   func(*transport.Stream)
+	datagram func(from uint32, d transport.Datagram) // nil: dropped
+}
+
+// join makes this process a member of the network.
+func join(ctx context.Context, url coordinator.JoinURL, name string, h handlers, log *slog.Logger) (*member, error) {
 	id, err := transport.NewIdentity()
 	if err != nil {
 		return nil, err
@@ -56,7 +61,7 @@ func join(ctx context.Context, url coordinator.JoinURL, name string, accept func
 		Server: m.client.Server(), Signaller: m.client,
 		Lookup:    func(id uint32) (transport.Peer, bool) { return peer(m.client.ByID(id)) },
 		LookupKey: func(k transport.Key) (transport.Peer, bool) { return peer(m.client.ByKey(k)) },
-		Accept:    accept, Logger: log,
+		Accept:    h.accept, Datagram: h.datagram, Logger: log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, m.client.Close(), m.socket.Close())

@@ -21,6 +21,42 @@ func (n network) Dial(ctx context.Context, src, dst netip.AddrPort) (syscalls.St
 	return s, nil
 }
 
+// SendDatagram implements syscalls.Datagrams.
+func (n network) SendDatagram(src, dst netip.AddrPort, b []byte) {
+	n.send(dst.Addr(), transport.Datagram{Source: src, Destination: dst, Payload: b})
+}
+
+// SendUnreachable implements syscalls.Datagrams.
+func (n network) SendUnreachable(src, dst netip.AddrPort) {
+	n.send(src.Addr(), transport.Datagram{Source: dst, Destination: src, Unreachable: true})
+}
+
+// send drops what cannot be sent, as a network does.
+func (n network) send(to netip.Addr, d transport.Datagram) {
+	who, ok := n.m.client.ByAddr(to)
+	if !ok {
+		return
+	}
+	if err := n.m.node.SendDatagram(who.ID, d); err != nil {
+		n.m.log.Debug("datagram dropped", "to", to, "err", err)
+	}
+}
+
+// deliverDatagram gives a datagram from another node to its program, or tells
+// the sender that there is none.
+func deliverDatagram(node *syscalls.Node, n network, from uint32, d transport.Datagram) {
+	if who, ok := n.m.client.ByID(from); !ok || who.Addr != d.Source.Addr() {
+		return // nobody speaks for another node
+	}
+	if d.Unreachable {
+		node.Unreachable(d.Source, d.Destination)
+		return
+	}
+	if !node.DeliverDatagram(d.Source, d.Destination, d.Payload) {
+		n.SendUnreachable(d.Source, d.Destination)
+	}
+}
+
 // acceptWithin bounds how long a listener's full backlog holds up a connection
 // that comes in: Linux's clients give up after about that time (tcp(7),
 // tcp_syn_retries).
@@ -28,9 +64,9 @@ const acceptWithin = 127 * time.Second
 
 // deliver connects a stream that another node has opened with the program that
 // listens, and relays until it ends.
-func deliver(node *syscalls.Node, s *transport.Stream) {
+func deliver(node *syscalls.Node, n network, s *transport.Stream) {
 	h := s.Header()
-	if h.Destination.Addr() != node.Addr {
+	if who, ok := n.m.client.ByID(s.Peer()); !ok || who.Addr != h.Source.Addr() || h.Destination.Addr() != node.Addr {
 		s.Answer(transport.StatusUnreachable)
 		return
 	}

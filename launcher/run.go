@@ -104,13 +104,21 @@ func newNode(ctx context.Context, cfg RunConfig) (_ *node, err error) {
 	// deliver them to.
 	ready := make(chan struct{})
 	defer close(ready)
-	n.member, err = join(ctx, cfg.Join, cfg.Name, func(s *transport.Stream) {
-		<-ready
-		if n.calls == nil {
-			s.Reset()
-			return
-		}
-		deliver(n.calls, s)
+	n.member, err = join(ctx, cfg.Join, cfg.Name, handlers{
+		accept: func(s *transport.Stream) {
+			<-ready
+			if n.calls == nil {
+				s.Reset()
+				return
+			}
+			deliver(n.calls, network{n.member}, s)
+		},
+		datagram: func(from uint32, d transport.Datagram) {
+			<-ready
+			if n.calls != nil {
+				deliverDatagram(n.calls, network{n.member}, from, d)
+			}
+		},
 	}, cfg.Logger)
 	if err != nil {
 		return n, err
@@ -119,7 +127,7 @@ func newNode(ctx context.Context, cfg RunConfig) (_ *node, err error) {
 	n.names = resolver.New(resolver.Config{Names: directory{n.member.client}, Logger: cfg.Logger})
 	n.calls, err = syscalls.NewNode(syscalls.Config{
 		Hostname: self.Name, Addr: self.Addr, Prefix: n.member.client.Prefix(),
-		Aliases: n.aliases, Network: network{n.member}, Logger: cfg.Logger,
+		Aliases: n.aliases, Network: network{n.member}, Datagrams: network{n.member}, Logger: cfg.Logger,
 		Resolver: proxies{n.aliases.Relay, n.names},
 	})
 	if err != nil {

@@ -106,6 +106,8 @@ func (c *conn) serve() {
 	defer c.peer.remove(c)
 	ctx := c.quic.Context()
 	running.Go(func() { c.retire(ctx) })
+	running.Go(func() { c.receiveDatagrams(ctx) })
+	running.Go(func() { c.acceptDatagrams(ctx) })
 	for {
 		q, err := c.quic.AcceptStream(ctx)
 		if err != nil {

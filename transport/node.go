@@ -42,6 +42,9 @@ type Config struct {
 	// opens. It has to call Stream.Answer, and may go on using the stream after
 	// it returns.
 	Accept func(*Stream)
+	// Datagram is called for each datagram from a peer, nil: they are dropped.
+	// The payload is the callee's.
+	Datagram func(from uint32, d Datagram)
 
 	Logger *slog.Logger // nil: nothing is logged
 	Timers Timers

@@ -14,6 +14,8 @@ import (
 // A peer is one other node: the paths to it and the connections over them. It
 // is made when either side first wants the other, and lives until Forget.
 type peer struct {
+	datagrams datagrams
+
 	node  *Node
 	id    uint32
 	key   Key

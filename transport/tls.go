@@ -94,7 +94,7 @@ func (n *Node) quicConfig() *quic.Config {
 		InitialConnectionReceiveWindow: 4 << 20,
 		MaxConnectionReceiveWindow:     32 << 20,
 		MaxIncomingStreams:             maxStreams,
-		MaxIncomingUniStreams:          -1,
+		MaxIncomingUniStreams:          maxDatagramStreams,
 		EnableDatagrams:                true,
 	}
 }

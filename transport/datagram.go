@@ -1,0 +1,227 @@
+package transport
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+)
+
+// A Datagram is one UDP datagram between nodes, or word that one could not be
+// delivered. It may be lost, duplicated or overtaken, as UDP's are.
+//
+// It travels in a DATAGRAM frame (RFC 9221), or, where it does not fit into a
+// packet, alone on a unidirectional stream:
+//
+//	kind        1 byte: 1 data, 2 unreachable
+//	family      1 byte: 4 or 6
+//	source      4 or 16 bytes, and 2 for the port
+//	destination likewise
+//	payload     the rest
+type Datagram struct {
+	Source, Destination netip.AddrPort // virtual addresses, of one family
+	// Unreachable says that nobody has the port Source, to which a datagram from
+	// Destination was sent: ICMP port unreachable (RFC 792). It has no payload.
+	Unreachable bool
+	Payload     []byte // at most MaxDatagram bytes
+}
+
+// MaxDatagram is the largest payload of a UDP datagram over IPv4 in bytes.
+const MaxDatagram = 65507
+
+const (
+	datagramData        = 1
+	datagramUnreachable = 2
+
+	// maxDatagramHeader is the size of the wire form without payload, in bytes.
+	maxDatagramHeader = 2 + 2*(16+2)
+)
+
+var errDatagram = errors.New("malformed datagram")
+
+// AppendDatagram appends the wire form of d.
+func AppendDatagram(b []byte, d Datagram) ([]byte, error) {
+	src, dst := d.Source.Addr(), d.Destination.Addr()
+	if !src.IsValid() || src.BitLen() != dst.BitLen() || src.Zone()+dst.Zone() != "" {
+		return nil, fmt.Errorf("datagram from %v to %v: not two addresses of one family", d.Source, d.Destination)
+	}
+	if len(d.Payload) > MaxDatagram {
+		return nil, fmt.Errorf("datagram of %d bytes: more than %d", len(d.Payload), MaxDatagram)
+	}
+	kind, family := byte(datagramData), byte(4)
+	if d.Unreachable {
+		kind = datagramUnreachable
+	}
+	if src.Is6() {
+		family = 6
+	}
+	b = append(b, kind, family)
+	for _, a := range []netip.AddrPort{d.Source, d.Destination} {
+		b = append(b, a.Addr().AsSlice()...)
+		b = binary.BigEndian.AppendUint16(b, a.Port())
+	}
+	return append(b, d.Payload...), nil
+}
+
+// ParseDatagram reads a wire form. The payload is a part of b.
+func ParseDatagram(b []byte) (Datagram, error) {
+	if len(b) < 2 {
+		return Datagram{}, errDatagram
+	}
+	var d Datagram
+	switch b[0] {
+	case datagramData:
+	case datagramUnreachable:
+		d.Unreachable = true
+	default:
+		return Datagram{}, errDatagram
+	}
+	size := 4
+	switch b[1] {
+	case 4:
+	case 6:
+		size = 16
+	default:
+		return Datagram{}, errDatagram
+	}
+	b = b[2:]
+	for _, to := range []*netip.AddrPort{&d.Source, &d.Destination} {
+		if len(b) < size+2 {
+			return Datagram{}, errDatagram
+		}
+		a, _ := netip.AddrFromSlice(b[:size])
+		*to = netip.AddrPortFrom(a, binary.BigEndian.Uint16(b[size:]))
+		b = b[size+2:]
+	}
+	if len(b) > MaxDatagram || d.Unreachable && len(b) > 0 {
+		return Datagram{}, errDatagram
+	}
+	d.Payload = b
+	return d, nil
+}
+
+// datagramQueue is how many datagrams to one peer may wait, for the connection
+// or for the congestion window. More are dropped, as from a full socket buffer.
+const datagramQueue = 256
+
+// SendDatagram sends d to a node, copying the payload. It does not wait, and no
+// error does not mean that it arrives.
+func (n *Node) SendDatagram(id uint32, d Datagram) error {
+	p, err := n.peer(id)
+	if err != nil {
+		return err
+	}
+	b, err := AppendDatagram(make([]byte, 0, maxDatagramHeader+len(d.Payload)), d)
+	if err != nil {
+		return err
+	}
+	p.datagrams.once.Do(func() {
+		p.datagrams.queue = make(chan []byte, datagramQueue)
+		n.start(p.sendDatagrams)
+	})
+	select {
+	case p.datagrams.queue <- b:
+		return nil
+	default:
+		return fmt.Errorf("datagram to node %d: queue full", id)
+	}
+}
+
+// datagrams is a peer's queue of datagrams, made with the first.
+type datagrams struct {
+	once  sync.Once
+	queue chan []byte
+}
+
+// sendDatagrams sends what is in the queue until the peer is gone. It makes a
+// connection if there is none.
+func (p *peer) sendDatagrams() {
+	for {
+		select {
+		case <-p.ctx.Done():
+			return
+		case b := <-p.datagrams.queue:
+			c, _, err := p.connection(p.ctx)
+			if err == nil {
+				err = c.sendDatagram(p.ctx, b)
+			}
+			if err != nil {
+				p.node.log.Debug("datagram dropped", "peer", p.id, "err", err)
+			}
+		}
+	}
+}
+
+func (c *conn) sendDatagram(ctx context.Context, b []byte) error {
+	err := c.quic.SendDatagram(b)
+	var large *quic.DatagramTooLargeError
+	if !errors.As(err, &large) {
+		return err
+	}
+	s, err := c.quic.OpenUniStreamSync(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Write(b); err != nil {
+		return err
+	}
+	return s.Close()
+}
+
+// receiveDatagrams hands on what comes in DATAGRAM frames until the connection
+// ends.
+func (c *conn) receiveDatagrams(ctx context.Context) {
+	for {
+		b, err := c.quic.ReceiveDatagram(ctx)
+		if err != nil {
+			return
+		}
+		c.handleDatagram(b)
+	}
+}
+
+// maxDatagramStreams bounds the datagrams on streams of their own that one peer
+// may have under way.
+const maxDatagramStreams = 256
+
+// datagramWithin bounds how long one of them may take: what UDP delivers later
+// is of no use.
+const datagramWithin = 10 * time.Second
+
+// acceptDatagrams does the same for those that come on streams.
+func (c *conn) acceptDatagrams(ctx context.Context) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	for {
+		s, err := c.quic.AcceptUniStream(ctx)
+		if err != nil {
+			return
+		}
+		running.Go(func() {
+			s.SetReadDeadline(time.Now().Add(datagramWithin))
+			b, err := io.ReadAll(io.LimitReader(s, maxDatagramHeader+MaxDatagram+1))
+			if err != nil || len(b) > maxDatagramHeader+MaxDatagram {
+				s.CancelRead(codeProtocol)
+				return
+			}
+			c.handleDatagram(b)
+		})
+	}
+}
+
+func (c *conn) handleDatagram(b []byte) {
+	d, err := ParseDatagram(b)
+	if err != nil {
+		c.peer.node.log.Debug("datagram refused", "peer", c.peer.id, "err", err)
+		return
+	}
+	if f := c.peer.node.config.Datagram; f != nil {
+		f(c.peer.id, d)
+	}
+}

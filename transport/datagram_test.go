@@ -1,0 +1,97 @@
+package transport
+
+import (
+	"bytes"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+func testDatagram(size int) Datagram {
+	d := Datagram{Source: header().Source, Destination: header().Destination}
+	for i := range size {
+		d.Payload = append(d.Payload, byte(i*7))
+	}
+	return d
+}
+
+func TestParseDatagram(t *testing.T) {
+	six := Datagram{
+		Source:      netip.MustParseAddrPort("[fd6f:7865:72::2]:1"),
+		Destination: netip.MustParseAddrPort("[fd6f:7865:72::3]:65535"), Payload: []byte("x"),
+	}
+	unreachable := testDatagram(0)
+	unreachable.Unreachable = true
+	for _, d := range []Datagram{testDatagram(0), testDatagram(MaxDatagram), six, unreachable} {
+		b, err := AppendDatagram(nil, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := ParseDatagram(b)
+		if err != nil || got.Source != d.Source || got.Destination != d.Destination ||
+			got.Unreachable != d.Unreachable || !bytes.Equal(got.Payload, d.Payload) {
+			t.Errorf("%v -> %v (%d bytes) came back as %v, %v", d.Source, d.Destination, len(d.Payload), got, err)
+		}
+		for n := range len(b) - len(d.Payload) {
+			if _, err := ParseDatagram(b[:n]); err == nil {
+				t.Errorf("%d of %d bytes of header were accepted", n, len(b)-len(d.Payload))
+			}
+		}
+	}
+	for _, in := range []string{"0304 0a6f0002 0001 0a6f0003 0002", "0105 0a6f0002 0001 0a6f0003 0002", "0204 0a6f0002 0001 0a6f0003 0002 00"} {
+		if d, err := ParseDatagram(unhex(t, in)); err == nil {
+			t.Errorf("%s was accepted as %v", in, d)
+		}
+	}
+	mixed := Datagram{Source: six.Source, Destination: testDatagram(0).Destination}
+	for _, d := range []Datagram{{}, mixed, testDatagram(MaxDatagram + 1)} {
+		if _, err := AppendDatagram(nil, d); err == nil {
+			t.Errorf("%v -> %v, %d bytes, was encoded", d.Source, d.Destination, len(d.Payload))
+		}
+	}
+}
+
+func FuzzParseDatagram(f *testing.F) {
+	b, _ := AppendDatagram(nil, testDatagram(5))
+	f.Add(b)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d, err := ParseDatagram(b)
+		if err != nil {
+			return
+		}
+		again, err := AppendDatagram(nil, d)
+		if err != nil || !bytes.Equal(again, b) {
+			t.Fatalf("%x came back as %x, %v", b, again, err)
+		}
+	})
+}
+
+// Datagrams arrive whole, whatever their size, also when they are what opens
+// the connection.
+func TestDatagrams(t *testing.T) {
+	l := newLab(t)
+	type received struct {
+		from uint32
+		d    Datagram
+	}
+	got := make(chan received, 16)
+	a := l.node(1)
+	l.node(2, func(c *Config) { c.Datagram = func(from uint32, d Datagram) { got <- received{from, d} } })
+	for _, size := range []int{100, 0, 1200, 1500, 20_000, MaxDatagram} {
+		want := testDatagram(size)
+		if err := a.SendDatagram(2, want); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case r := <-got:
+			if r.from != 1 || r.d.Source != want.Source || r.d.Destination != want.Destination || !bytes.Equal(r.d.Payload, want.Payload) {
+				t.Errorf("%d bytes came as %d from %d", size, len(r.d.Payload), r.from)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%d bytes did not arrive", size)
+		}
+	}
+	if err := a.SendDatagram(9, testDatagram(1)); err == nil {
+		t.Error("a datagram to nobody was accepted")
+	}
+}
