@@ -2,14 +2,25 @@ package e2e
 
 import (
 	"fmt"
+	"path/filepath"
 	"testing"
 )
+
+// startLean starts a program, the memory of which is about to be compared with what it was. Go's collector
+// is told to keep below a limit, or else garbage from times of many connections would look like a leak.
+func (f *function) startLean(name string, args ...string) *process {
+	f.t.Helper()
+	cmd := f.command(name, args...)
+	cmd.Env = append(cmd.Environ(), "GOMEMLIMIT=48MiB")
+	return start(f.t, f.name+": "+filepath.Base(name), cmd)
+}
 
 // TestManyAtOnce has 1,000 connections at once between two nodes, and nothing left of them.
 func TestManyAtOnce(t *testing.T) {
 	db, app := pair(t, "db", "app")
 	const count = 1000
-	server := db.echo()
+	server := db.startLean(program(t, "probe"), "echo", "0.0.0.0:7")
+	server.expect(`^listening on `)
 	hold := func(n int) {
 		t.Helper()
 		client := app.start(program(t, "probe"), "hold", "db:7", fmt.Sprint(n))
@@ -29,15 +40,18 @@ func TestManyAtOnce(t *testing.T) {
 	if before.files > idle.files+4 {
 		t.Errorf("after %d connections: %v, before: %v", count, before, idle)
 	}
-	hold(count)
+	for range choose(1, 5) {
+		hold(count)
+	}
 	server.expectNoGrowth(before)
 }
 
 // TestOneAfterTheOther opens and closes thousands of connections.
 func TestOneAfterTheOther(t *testing.T) {
 	db, app := pair(t, "db", "app")
-	server := db.echo()
-	client := app.start(program(t, "probe"), "churn", "db:7")
+	server := db.startLean(program(t, "probe"), "echo", "0.0.0.0:7")
+	server.expect(`^listening on `)
+	client := app.startLean(program(t, "probe"), "churn", "db:7")
 	churn := func(n int) {
 		t.Helper()
 		client.say(fmt.Sprint(n))

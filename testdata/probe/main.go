@@ -84,8 +84,10 @@ func echo(addrs []string) error {
 				fmt.Println("accepted", c.RemoteAddr(), "on", c.LocalAddr())
 				go func() {
 					defer c.Close()
-					// Not as a *TCPConn, which would be spliced: the pipes for that stay.
-					if _, err := io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c}); err != nil {
+					// Not as a *TCPConn, which would be spliced: the pipes for that stay. Little memory,
+					// as that of a thousand of these is watched.
+					_, err := io.CopyBuffer(struct{ io.Writer }{c}, struct{ io.Reader }{c}, make([]byte, 2048))
+					if err != nil {
 						fmt.Println("lost", c.RemoteAddr(), errno(err))
 					}
 				}()
