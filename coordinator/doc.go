@@ -16,6 +16,7 @@
 //	  |--- signal -->|  receipt, and signal to the other node
 //	  |--- alive, report ------------------>|  the lease runs anew
 //
-// Lock order: roster.mu, then journal.mu, then routes.mu or outbox.mu. On the
-// client's side directory.mu and Client.mu are never held together.
+// Lock order: roster.mu, then State.mu, journal.mu or routes.mu, which are never
+// held together. On the client's side delivery.mu, then directory.mu; neither is
+// held together with Client.mu.
 package coordinator
