@@ -21,6 +21,7 @@ type pair struct {
 	unansweredSince time.Time // when the first of them was sent
 	answered        time.Time // when the last answer came
 	heard           time.Time // when the peer's last check came in this way
+	doubted         time.Time // when the peer said that it has lost its path
 	rtt             time.Duration
 	mapped          netip.AddrPort // this socket as the peer sees it on this path
 
@@ -34,7 +35,7 @@ const pendingChecks = 6
 
 const (
 	// A path gives way after this many unanswered checks, spread over a quarter
-	// of Timers.Dead, and is dead one check later and Timers.Dead after the first.
+	// of Timers.Dead (a twelfth if the peer has lost it already), and is dead one check later and Timers.Dead after the first.
 	suspectChecks = 3
 	deadChecks    = 4
 )
@@ -52,8 +53,12 @@ func (p *pair) works(now time.Time, dead time.Duration) bool {
 // grade says how far the pair can be relied on.
 func (p *pair) grade(now time.Time, dead time.Duration) grade {
 	works := p.works(now, dead)
+	suspectAfter := dead / 4
+	if now.Sub(p.doubted) < dead {
+		suspectAfter = dead / 12
+	}
 	switch {
-	case works && !p.failing(now, suspectChecks, dead/4):
+	case works && !p.failing(now, suspectChecks, suspectAfter):
 		return gradeGood
 	case !works && !p.heard.IsZero() && now.Sub(p.heard) < dead:
 		return gradeHeard

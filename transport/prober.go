@@ -26,6 +26,7 @@ type prober struct {
 
 	wantedUntil time.Time // a connection is being made
 	searchUntil time.Time // paths are looked for with all might
+	lostAt      time.Time // when a search began because the path was lost
 	relayFrom   time.Time // the relay is not used before
 
 	offerDue     time.Time // when to send an offer next; zero: not
@@ -99,6 +100,10 @@ func (p *prober) noteOffer(o *offer, now time.Time, relayDelay time.Duration) (a
 		// The peer checks all paths now. NATs open for it only where we send.
 		p.offerAnswers = true
 		p.wantedUntil = now.Add(p.timers.Connect)
+		if q := p.selected; q != nil { // what it has lost is likely lost to us
+			q.hurry, q.doubted = true, now
+			p.troubled = now
+		}
 	}
 	p.searchUntil = now.Add(p.timers.Connect)
 	for _, q := range p.pairs {
@@ -245,8 +250,7 @@ func (p *prober) step(now time.Time, connected bool, t traffic) plan {
 	return do
 }
 
-// searchIfLost starts over when there is no path that works, but not while the
-// last search is still young.
+// searchIfLost starts over when there is no path that works, but not all the time.
 func (p *prober) searchIfLost(now time.Time) {
 	q := p.selected
 	switch {
@@ -254,10 +258,9 @@ func (p *prober) searchIfLost(now time.Time) {
 		if now.After(p.searchUntil) {
 			p.search(now)
 		}
-	case q.grade(now, p.timers.Dead) >= gradeSuspect:
-		if began := p.searchUntil.Add(-p.timers.Connect); now.Sub(began) >= p.timers.Dead/4 {
-			p.search(now)
-		}
+	case q.grade(now, p.timers.Dead) >= gradeSuspect && now.Sub(p.lostAt) >= p.timers.Dead/4:
+		p.lostAt = now
+		p.search(now)
 	}
 }
 

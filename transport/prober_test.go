@@ -30,6 +30,8 @@ type world struct {
 	offers    int
 	answers   []answerDue
 	used      *pair
+	keeps     bool
+	replays   int
 }
 
 type answerDue struct {
@@ -59,7 +61,10 @@ func (w *world) run(d time.Duration) {
 			}
 		}
 		do := w.p.step(w.now, w.connected, w.counts)
-		w.used = do.use
+		w.used, w.keeps = do.use, do.keep
+		if do.replay {
+			w.replays++
+		}
 		if do.offer {
 			w.offers++
 		}
@@ -186,6 +191,52 @@ func TestProberLeavesADeadPath(t *testing.T) {
 			w.run(w.p.timers.Retry + time.Second)
 			w.wantKind(KindPunched)
 		})
+	}
+}
+
+// The peer asks for a search when it has lost its path: then this side, which
+// may not have noticed, finds out at once, and does not suspect a path that works.
+func TestProberBelievesThePeer(t *testing.T) {
+	for _, lost := range []bool{true, false} {
+		w := newWorld(t, "elsewhere", testPublic)
+		w.connected = true
+		w.rtts[testServer] = 20 * time.Millisecond
+		w.rtts[testPublic.addr] = 10 * time.Millisecond
+		w.run(time.Minute)
+		want := KindPunched
+		if lost {
+			delete(w.rtts, testPublic.addr)
+			want = KindRelayed
+		}
+		w.p.noteOffer(&offer{wantsAnswer: true, credentials: w.p.theirs, host: "elsewhere", candidates: []candidate{testPublic}}, w.now, 0)
+		w.run(500 * time.Millisecond)
+		w.wantKind(want)
+	}
+}
+
+// What was sent in vain is kept, and sent again when the path has changed.
+func TestProberReplays(t *testing.T) {
+	w := newWorld(t, "elsewhere", testPublic)
+	w.connected, w.busy = true, true
+	w.rtts[testServer] = 20 * time.Millisecond
+	w.rtts[testPublic.addr] = 10 * time.Millisecond
+	w.run(time.Minute)
+	if w.keeps || w.replays > 0 {
+		t.Error("keeps or replays packets though nothing is wrong")
+	}
+	delete(w.rtts, testPublic.addr)
+	w.run(600 * time.Millisecond)
+	if !w.keeps || w.replays > 0 {
+		t.Errorf("keeps %v, replayed %d; want to keep and wait", w.keeps, w.replays)
+	}
+	w.run(2 * time.Second)
+	w.wantKind(KindRelayed)
+	if w.replays == 0 {
+		t.Error("nothing was replayed on the new path")
+	}
+	w.run(10 * time.Second)
+	if w.keeps {
+		t.Error("still keeps packets after the outage")
 	}
 }
 
