@@ -74,6 +74,12 @@ func join(ctx context.Context, url coordinator.JoinURL, name string, h handlers,
 	ctx, m.stop = context.WithCancel(context.Background())
 	m.reported = make(chan struct{})
 	go m.report(ctx)
+	go func() { // ends with the membership, at the latest in close
+		<-m.client.Done()
+		if err := m.client.Err(); !errors.Is(err, coordinator.ErrClosed) {
+			log.Error("this node is no longer on the network; run it again to come back", "err", err)
+		}
+	}()
 	return m, nil
 }
 

@@ -1,7 +1,12 @@
 package launcher
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
+	"sync"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/sandbox"
 	"github.com/boxer-sandbox/boxer/syscalls"
@@ -43,6 +48,22 @@ func serve(l *sandbox.Listener, node *syscalls.Node) error {
 // A call is a trapped call as package syscalls sees it, on the receiving
 // thread.
 type call struct{ *sandbox.Notif }
+
+// inaccessible is said once: it explains why a program's calls fail.
+var inaccessible sync.Once
+
+// CopyFD implements syscalls.Call. A program may be out of the supervisor's
+// reach: it has become another user, or set itself non-dumpable (prctl(2)).
+func (c call) CopyFD(fd int) (int, error) {
+	got, err := c.Notif.CopyFD(fd)
+	if errors.Is(err, unix.EPERM) {
+		inaccessible.Do(func() {
+			slog.Warn("cannot copy a program's sockets: its network calls fail with EPERM; give boxer CAP_SYS_PTRACE, or run the program as boxer's user",
+				"thread", c.TID())
+		})
+	}
+	return got, err
+}
 
 func (c call) Keep() syscalls.Call { return keptCall{call{c.Clone()}} }
 

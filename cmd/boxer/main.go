@@ -96,7 +96,9 @@ func logger() (*slog.Logger, error) {
 			return nil, fmt.Errorf("BOXER_LOG %q: unknown level; use debug, info, warn or error", s)
 		}
 	}
-	return slog.New(&handler{level: level}), nil
+	log := slog.New(&handler{level: level})
+	slog.SetDefault(log)
+	return log, nil
 }
 
 var errNoCommand = errors.New("no command given; for example: boxer run -- psql -h db")
