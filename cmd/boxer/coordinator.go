@@ -21,7 +21,7 @@ const defaultListen = "0.0.0.0:4433"
 
 type coordinatorFlags struct {
 	listen, prefix, joinFile, host, state, status string
-	lease, idleExit                               time.Duration
+	lease, idleExit, tokenTTL                     time.Duration
 	quiet                                         bool
 }
 
@@ -51,6 +51,7 @@ nodes come back to it.`,
 	fl.StringVar(&f.status, "status-listen", "", "TCP `ADDR:PORT` for HTTP status: /healthz, /status (default none)")
 	fl.DurationVar(&f.lease, "lease", coordinator.DefaultLease, "how long a node may be silent before it is removed")
 	fl.DurationVar(&f.idleExit, "idle-exit", 0, "end after this long without a node (default never)")
+	fl.DurationVar(&f.tokenTTL, "token-ttl", 0, "let the token in the printed join URL expire after this long; that in the join file does not (default never)")
 	fl.BoolVar(&f.quiet, "quiet", false, "do not print the join URL")
 	return cmd
 }
@@ -78,14 +79,7 @@ func (f *coordinatorFlags) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if last := state.LastListen(); listen.Port() == 0 && last.IsValid() {
-		listen = netip.AddrPortFrom(listen.Addr(), last.Port()) // where its nodes look for it
-	}
-	socket, err := transport.Listen(listen)
-	if err != nil && f.listen != listen.String() {
-		listen, _ = netip.ParseAddrPort(f.listen)
-		socket, err = transport.Listen(listen)
-	}
+	socket, err := state.Listen(listen)
 	if err != nil {
 		return fmt.Errorf("--listen %s: %w", f.listen, err)
 	}
@@ -103,6 +97,11 @@ func (f *coordinatorFlags) serve(ctx context.Context) error {
 	}
 	if !f.quiet {
 		url, err := server.JoinURL(host)
+		if err == nil && f.tokenTTL > 0 {
+			var t coordinator.Token
+			t, err = state.AddToken(f.tokenTTL)
+			url.Token = t.Secret
+		}
 		if err != nil {
 			return err
 		}
