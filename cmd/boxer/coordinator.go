@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/boxer-sandbox/boxer/coordinator"
-	"github.com/boxer-sandbox/boxer/transport"
 )
 
 // defaultListen is where a coordinator listens if it is not told.
