@@ -33,7 +33,7 @@ build-arm64: deps-arm64 ## build bin/boxer-arm64, the same for arm64
 
 .PHONY: test
 test: deps-test lint build ## check the code and run every test; ARGS=-e2e.long for long runs
-	$(GO) test -race -v -timeout 15m $$($(GO) list ./... | grep -v /e2e$$)
+	$(GO) test -race -v -count=1 -timeout 15m $$($(GO) list ./... | grep -v /e2e$$)
 	$(GO) test -v -count=1 -timeout 60m ./e2e/ $(ARGS)
 
 .PHONY: test-short
@@ -51,11 +51,12 @@ bench: deps-demo build ## measure boxer beside native TCP and others, see docs/p
 	@bin/bench -boxer bin/boxer $(ARGS)
 
 .PHONY: lint
-lint: deps-build ## check the format, vet, and run staticcheck
+lint: deps-lint ## check the format, vet, and run staticcheck and shellcheck
 	@unformatted=$$($$($(GO) env GOROOT)/bin/gofmt -l .); \
 		[ -z "$$unformatted" ] || { echo "run gofmt -w on:" $$unformatted >&2; exit 1; }
 	@$(GO) vet ./...
 	@$(STATICCHECK) ./...
+	@shellcheck scripts/* .ci/run
 
 .PHONY: fuzz
 fuzz: deps-build ## run each fuzz target for FUZZTIME (20s)
@@ -65,6 +66,6 @@ fuzz: deps-build ## run each fuzz target for FUZZTIME (20s)
 clean: ## remove what was built
 	@rm -rf bin
 
-.PHONY: deps-build deps-arm64 deps-demo deps-test
-deps-build deps-arm64 deps-demo deps-test: deps-%:
+.PHONY: deps-build deps-lint deps-arm64 deps-demo deps-test
+deps-build deps-lint deps-arm64 deps-demo deps-test: deps-%:
 	@scripts/install-deps $*
