@@ -1,0 +1,547 @@
+/* connect(2) in all its ways. */
+#include "conformance.h"
+
+static void blocking(void) {
+	if (server) {
+		int l = listener(port, 4);
+		meet();
+		int fd = fd_result("accept", accept(l, NULL, NULL));
+		names(fd);
+		take(fd);
+		give(fd, "answer");
+		meet();
+		return;
+	}
+	meet();
+	int fd = tcp();
+	names(fd);
+	events(fd);
+	in4 a = peer(port);
+	result("connect", connect(fd, SA(a)));
+	names(fd);
+	events(fd);
+	give(fd, "question");
+	take(fd);
+	result("connect again", connect(fd, SA(a)));
+	a = peer(port + 1);
+	result("connect elsewhere", connect(fd, SA(a)));
+	so_error(fd);
+	meet();
+	result("connect after the peer's end", connect(fd, SA(a)));
+}
+
+static void refused(void) {
+	if (server)
+		return meet();
+	int fd = tcp();
+	in4 a = peer(port);
+	result("connect", connect(fd, SA(a)));
+	so_error(fd);
+	events(fd);
+	peername(fd);
+	take(fd);
+	give(fd, "x");
+	result("connect again", connect(fd, SA(a)));
+	a = peer(0);
+	result("connect to port 0", connect(fd, SA(a)));
+	a = self(port);
+	fd = tcp();
+	result("connect to self", connect(fd, SA(a)));
+	fd = tcp();
+	a = local(port);
+	result("connect to localhost", connect(fd, SA(a)));
+	meet();
+}
+
+static void wait_by(const char *way, int fd) {
+	if (strcmp(way, "poll") == 0) {
+		await(fd, POLLOUT, wait_ms);
+	} else if (strcmp(way, "select") == 0) {
+		fd_set in, out, bad;
+		FD_ZERO(&in);
+		FD_SET(fd, &in);
+		out = bad = in;
+		struct timeval tv = {wait_ms / 1000, 0};
+		result("select", select(fd + 1, &in, &out, &bad, &tv));
+		say("read %d write %d except %d", FD_ISSET(fd, &in), FD_ISSET(fd, &out), FD_ISSET(fd, &bad));
+	} else {
+		struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP};
+		int ep = epoll_create1(EPOLL_CLOEXEC);
+		epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e);
+		result("epoll_wait", epoll_wait(ep, &e, 1, wait_ms));
+		say("epoll: %s", event_names(e.events));
+		close(ep);
+	}
+}
+
+static void nonblocking(void) {
+	const char *ways[] = {"poll", "select", "epoll"};
+	if (server) {
+		int l = listener(port, 4), fds[3];
+		meet();
+		for (int i = 0; i < 3; i++)
+			fds[i] = accept(l, NULL, NULL);
+		meet();
+		for (int i = 0; i < 3; i++)
+			names(fds[i]);
+		return;
+	}
+	meet();
+	in4 a = peer(port);
+	for (int i = 0; i < 3; i++) {
+		int fd = tcp_nonblock();
+		result("connect", connect(fd, SA(a)));
+		wait_by(ways[i], fd);
+		so_error(fd);
+		result("connect", connect(fd, SA(a)));
+		result("connect", connect(fd, SA(a)));
+		names(fd);
+		take(fd);
+	}
+	meet();
+}
+
+static void nonblocking_refused(void) {
+	if (server)
+		return meet();
+	const char *ways[] = {"poll", "select", "epoll"};
+	in4 a = peer(port);
+	for (int i = 0; i < 3; i++) {
+		int fd = tcp_nonblock();
+		result("connect", connect(fd, SA(a)));
+		wait_by(ways[i], fd);
+		peername(fd);
+		so_error(fd);
+		so_error(fd);
+		events(fd);
+		result("connect", connect(fd, SA(a)));
+		wait_by("poll", fd);
+		result("connect for the error", connect(fd, SA(a)));
+		so_error(fd);
+		result("connect", connect(fd, SA(a)));
+		wait_by("poll", fd);
+		take(fd);
+		take(fd);
+	}
+	meet();
+}
+
+/* fill occupies the backlog of a listener: one connection, as it was made with 0. */
+static int fill(in4 a) {
+	int fd = tcp();
+	must("fill", connect(fd, SA(a)));
+	return fd;
+}
+
+static void pending(void) {
+	if (server) {
+		int l = listener(port, 0);
+		meet();
+		meet(); /* the client is pending */
+		take(accept(l, NULL, NULL));
+		int fd = accept(l, NULL, NULL);
+		names(fd);
+		take(fd);
+		return meet();
+	}
+	meet();
+	in4 a = peer(port);
+	int first = fill(a);
+	int fd = tcp_nonblock();
+	result("connect", connect(fd, SA(a)));
+	result("connect", connect(fd, SA(a)));
+	sockname(fd);
+	peername(fd);
+	await(fd, POLLIN | POLLOUT, quiet_ms);
+	so_error(fd);
+	take(fd);
+	give(fd, "x");
+	result("listen", listen(fd, 1));
+	a = any(0);
+	result("bind", bind(fd, SA(a)));
+	a = peer(port + 1);
+	result("connect elsewhere", connect(fd, SA(a)));
+	give(first, "first");
+	meet();
+	await(fd, POLLOUT, wait_ms);
+	so_error(fd);
+	names(fd);
+	give(fd, "later");
+	meet();
+}
+
+static void pending_shutdown(void) {
+	if (server) {
+		int l = listener(port, 0);
+		meet();
+		meet();
+		close(accept(l, NULL, NULL));
+		close(l);
+		return meet();
+	}
+	meet();
+	in4 a = peer(port);
+	fill(a);
+	int fd = tcp_nonblock();
+	result("connect", connect(fd, SA(a)));
+	result("shutdown", shutdown(fd, SHUT_WR));
+	events(fd);
+	so_error(fd);
+	peername(fd);
+	meet();
+	meet();
+}
+
+static void pending_unspec(void) {
+	if (server) {
+		int l = listener(port, 0);
+		int other = listener(port + 1, 4);
+		meet();
+		take(accept(other, NULL, NULL));
+		meet();
+		close(l);
+		return;
+	}
+	meet();
+	in4 a = peer(port);
+	fill(a);
+	int fd = tcp_nonblock();
+	result("connect", connect(fd, SA(a)));
+	struct sockaddr none = {.sa_family = AF_UNSPEC};
+	result("connect to AF_UNSPEC", connect(fd, &none, sizeof none));
+	events(fd);
+	names(fd);
+	so_error(fd);
+	nonblock(fd, 0);
+	a = peer(port + 1);
+	result("connect elsewhere", connect(fd, SA(a)));
+	give(fd, "elsewhere");
+	meet();
+}
+
+static void unspec(void) {
+	if (server) {
+		int l = listener(port, 4);
+		meet();
+		int fd = accept(l, NULL, NULL);
+		await(fd, POLLIN, wait_ms);
+		take(fd);
+		fd = accept(l, NULL, NULL);
+		take(fd);
+		return meet();
+	}
+	meet();
+	struct sockaddr none = {.sa_family = AF_UNSPEC};
+	int fd = tcp();
+	result("AF_UNSPEC on a fresh socket", connect(fd, &none, sizeof none));
+	close(fd);
+	fd = dial(port);
+	result("AF_UNSPEC", connect(fd, &none, sizeof none));
+	names(fd);
+	events(fd);
+	take(fd);
+	in4 a = peer(port);
+	result("connect", connect(fd, SA(a)));
+	names(fd);
+	give(fd, "again");
+	meet();
+}
+
+static void later_listener(void) {
+	if (server) {
+		meet();
+		int l = listener(port, 4);
+		meet();
+		take(accept(l, NULL, NULL));
+		return meet();
+	}
+	in4 a = peer(port);
+	int fd = tcp();
+	result("connect", connect(fd, SA(a)));
+	meet();
+	meet();
+	result("connect", connect(fd, SA(a)));
+	names(fd);
+	give(fd, "hello");
+	meet();
+}
+
+static void after_bind(void) {
+	if (server) {
+		int l = listener(port, 8);
+		meet();
+		for (int i = 0; i < 3; i++)
+			peername(accept(l, NULL, NULL));
+		return meet();
+	}
+	meet();
+	in4 a = peer(port), from[] = {any(port + 1), self(port + 2), self(0), local(port + 3), peer(port + 4)};
+	for (int i = 0; i < 5; i++) {
+		int fd = tcp();
+		if (result("bind", bind(fd, SA(from[i]))) < 0)
+			continue;
+		sockname(fd);
+		result("connect", connect(fd, SA(a)));
+		names(fd);
+	}
+	int fd = tcp(); /* a port that is in use */
+	set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	in4 b = any(port + 1);
+	result("bind to a port in use", bind(fd, SA(b)));
+	meet();
+}
+
+static void listening(void) {
+	int l = listener(port, 4);
+	meet();
+	in4 a = peer(port);
+	result("connect a listener", connect(l, SA(a)));
+	names(l);
+	events(l);
+	give(l, "x");
+	take(l);
+	result("shutdown", shutdown(l, SHUT_RD));
+	events(l);
+	result("accept", accept(l, NULL, NULL));
+	meet();
+}
+
+static void interrupted(void) {
+	if (server) {
+		int l = listener(port, 0);
+		meet();
+		meet();
+		close(accept(l, NULL, NULL));
+		int fd = accept(l, NULL, NULL);
+		take(fd);
+		return meet();
+	}
+	meet();
+	in4 a = peer(port);
+	fill(a);
+	int fd = tcp();
+	on_signal(SIGALRM, 0, NULL);
+	alarm_in(200);
+	result("connect", connect(fd, SA(a)));
+	events(fd);
+	nonblock(fd, 1);
+	result("connect", connect(fd, SA(a)));
+	nonblock(fd, 0);
+	meet();
+	result("connect", connect(fd, SA(a)));
+	names(fd);
+	result("connect", connect(fd, SA(a)));
+	give(fd, "late");
+	meet();
+}
+
+static void wake_server(int sig) {
+	(void)sig;
+	meet();
+}
+
+static void restarted(void) {
+	if (server) {
+		int l = listener(port, 0);
+		meet();
+		meet();
+		close(accept(l, NULL, NULL));
+		int fd = accept(l, NULL, NULL);
+		take(fd);
+		return meet();
+	}
+	meet();
+	in4 a = peer(port);
+	fill(a);
+	int fd = tcp();
+	on_signal(SIGALRM, SA_RESTART, wake_server);
+	alarm_in(200);
+	result("connect", connect(fd, SA(a)));
+	names(fd);
+	give(fd, "late");
+	meet();
+}
+
+static void send_timeout(void) {
+	if (server) {
+		int l = listener(port, 0);
+		meet();
+		meet();
+		close(l);
+		return;
+	}
+	meet();
+	in4 a = peer(port);
+	fill(a);
+	int fd = tcp();
+	struct timeval tv = {0, 200000};
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
+	result("connect", connect(fd, SA(a)));
+	result("connect", connect(fd, SA(a)));
+	meet();
+}
+
+static int shared;
+static void *connect_shared(void *arg) {
+	in4 a = peer(port);
+	(void)arg;
+	result("connect in a thread", connect(shared, SA(a)));
+	return NULL;
+}
+
+static void closed_meanwhile(void) {
+	if (server) {
+		int l = listener(port, 0);
+		meet();
+		meet();
+		close(accept(l, NULL, NULL));
+		int fd = accept(l, NULL, NULL);
+		take(fd); /* the thread's connection, which ends with the call */
+		return meet();
+	}
+	meet();
+	in4 a = peer(port);
+	fill(a);
+	shared = tcp();
+	pthread_t t;
+	pthread_create(&t, NULL, connect_shared, NULL);
+	usleep(200000); /* nothing tells that a call blocks */
+	result("close", close(shared));
+	meet();
+	pthread_join(t, NULL);
+	meet();
+}
+
+static void closed_pending(void) {
+	if (server) {
+		int l = listener(port, 0);
+		meet();
+		meet();
+		close(accept(l, NULL, NULL));
+		await(l, POLLIN, 2500);
+		return meet();
+	}
+	meet();
+	in4 a = peer(port);
+	fill(a);
+	int fd = tcp_nonblock();
+	result("connect", connect(fd, SA(a)));
+	result("close", close(fd));
+	meet();
+	meet();
+}
+
+static void fast_open(void) {
+	if (server) {
+		int l = listener(port, 4);
+		meet();
+		take(accept(l, NULL, NULL));
+		take(accept(l, NULL, NULL));
+		return meet();
+	}
+	meet();
+	in4 a = peer(port);
+	int fd = tcp();
+	result("TCP_FASTOPEN_CONNECT", set(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1));
+	result("connect", connect(fd, SA(a)));
+	give(fd, "by option");
+	names(fd);
+	fd = tcp();
+	result("MSG_FASTOPEN", sendto(fd, "by flag", 7, MSG_FASTOPEN, SA(a)));
+	names(fd);
+	meet();
+}
+
+static void wrong(void) {
+	if (server)
+		return meet();
+	in4 a = peer(port);
+	int fd = tcp(), pipes[2];
+	must("pipe", pipe(pipes));
+	result("bad descriptor", connect(-1, SA(a)));
+	result("closed descriptor", connect(500, SA(a)));
+	result("pipe", connect(pipes[0], SA(a)));
+	result("short address", connect(fd, (void *)&a, 8));
+	result("no address", connect(fd, (void *)&a, 0));
+	result("negative length", connect(fd, (void *)&a, -1));
+	result("huge length", connect(fd, (void *)&a, 4096));
+	result("NULL", connect(fd, NULL, sizeof a));
+	result("wild pointer", connect(fd, (void *)16, sizeof a));
+	in6 b = mapped(peer_ip, port);
+	result("AF_INET6", connect(fd, SA(b)));
+	struct sockaddr_un u = {.sun_family = AF_UNIX, .sun_path = "/nowhere"};
+	result("AF_UNIX", connect(fd, SA(u)));
+	a = addr4(htonl(0xffffffff), port);
+	result("broadcast", connect(fd, SA(a)));
+	a = addr4(htonl(0xe0000001), port);
+	result("multicast", connect(fd, SA(a)));
+	int six = must("socket", socket(AF_INET6, SOCK_STREAM, 0));
+	a = peer(port);
+	result("AF_INET on an IPv6 socket", connect(six, SA(a)));
+	set(six, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	result("mapped on an IPv6-only socket", connect(six, SA(b)));
+	meet();
+}
+
+static void dual_stack(void) {
+	if (server) {
+		int l = must("socket", socket(AF_INET6, SOCK_STREAM, 0));
+		in6 a = any6(port);
+		result("bind", bind(l, SA(a)));
+		result("listen", listen(l, 4));
+		names(l);
+		meet();
+		for (int i = 0; i < 2; i++) {
+			struct sockaddr_storage from;
+			socklen_t len = sizeof from;
+			int fd = fd_result("accept", accept(l, (void *)&from, &len));
+			say("from %s", text(&from, len));
+			names(fd);
+			take(fd);
+		}
+		return meet();
+	}
+	meet();
+	int fd = must("socket", socket(AF_INET6, SOCK_STREAM, 0));
+	in6 a = mapped(peer_ip, port);
+	result("connect mapped", connect(fd, SA(a)));
+	names(fd);
+	give(fd, "six");
+	fd = dial(port);
+	names(fd);
+	give(fd, "four");
+	meet();
+}
+
+static void to_self(void) {
+	int l = listener(port, 4);
+	in4 to[] = {self(port), local(port), any(port), addr4(htonl(0x7f000005), port)};
+	for (int i = 0; i < 4; i++) {
+		int fd = tcp();
+		struct sockaddr_storage from;
+		socklen_t len = sizeof from;
+		result("connect", connect(fd, SA(to[i])));
+		names(fd);
+		int c = fd_result("accept", accept(l, (void *)&from, &len));
+		say("from %s", text(&from, len));
+		names(c);
+		close(fd);
+		close(c);
+	}
+	int fd = tcp(); /* a socket that connects to itself */
+	in4 a = self(port + 1);
+	result("bind", bind(fd, SA(a)));
+	result("connect to itself", connect(fd, SA(a)));
+	names(fd);
+	meet();
+}
+
+int main(int argc, char **argv) {
+	static const struct test tests[] = {
+		CASE(blocking), CASE(refused), CASE(nonblocking), CASE(nonblocking_refused), CASE(pending),
+		CASE(pending_shutdown), CASE(pending_unspec), CASE(unspec), CASE(later_listener), CASE(after_bind),
+		CASE(listening), CASE(interrupted), CASE(restarted), CASE(send_timeout), CASE(closed_meanwhile),
+		CASE(closed_pending), CASE(fast_open), CASE(wrong), CASE(dual_stack), CASE(to_self),
+	};
+	return RUN(tests);
+}

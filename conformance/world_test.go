@@ -1,0 +1,177 @@
+package conformance
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/internal/natlab"
+)
+
+// patience bounds one run of a program, all its cases together.
+const patience = 2 * time.Minute
+
+// The two hosts, in either world, by the side of the programs that they run.
+const (
+	serverName = "hub"
+	clientName = "app"
+)
+
+// A world is where a program's two sides run: bare, or under boxer.
+type world struct {
+	name  string
+	hosts map[string]*natlab.Host
+	url   string // boxed: of the network
+}
+
+// bareWorld has two hosts that are routed to each other and know each other's names.
+func bareWorld(t *testing.T) *world {
+	t.Helper()
+	lab := natlab.ForTest(t)
+	w := &world{name: "bare", hosts: map[string]*natlab.Host{}}
+	names := "127.0.0.1 localhost\n"
+	for _, name := range []string{serverName, clientName} {
+		h, err := lab.Public(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.hosts[name] = h
+		names += fmt.Sprintf("%s %s\n", h.Addr(), name)
+	}
+	file := filepath.Join(t.TempDir(), "hosts")
+	if err := os.WriteFile(file, []byte(names), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range w.hosts {
+		if err := h.Do(func() error { return unix.Mount(file, "/etc/hosts", "", unix.MS_BIND, "") }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w
+}
+
+// boxedWorld has two hosts behind a NAT each, and a coordinator.
+func boxedWorld(t *testing.T) *world {
+	t.Helper()
+	if _, err := os.Stat(boxer); err != nil {
+		t.Skipf("%v: run \"make build\", or name a boxer binary in BOXER", err)
+	}
+	lab := natlab.ForTest(t)
+	w := &world{name: "boxed", hosts: map[string]*natlab.Host{}}
+	public, err := lab.Public(t.Context(), "public")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{serverName, clientName} {
+		if w.hosts[name], err = lab.NATed(t.Context(), name, natlab.NAT{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.url = startCoordinator(t, public)
+	return w
+}
+
+// startCoordinator returns the coordinator's join URL. It runs until the test ends.
+func startCoordinator(t *testing.T, host *natlab.Host) string {
+	t.Helper()
+	state := filepath.Join(t.TempDir(), "state")
+	listen := netip.AddrPortFrom(host.Addr(), 7700).String()
+	cmd := host.Command(context.Background(), boxer, "coordinator", "--listen", listen, "--state", state)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		io.Copy(io.Discard, out)
+		cmd.Wait()
+	})
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), "boxer://") {
+			return lines.Text()
+		}
+	}
+	t.Fatalf("coordinator: no join URL\n%s", stderr.String())
+	return ""
+}
+
+// other returns the name of the other host.
+func other(name string) string {
+	if name == serverName {
+		return clientName
+	}
+	return serverName
+}
+
+// command returns the command that runs a program on a host of the world.
+func (w *world) command(ctx context.Context, host string, argv ...string) *exec.Cmd {
+	if w.url == "" {
+		return w.hosts[host].Command(ctx, argv[0], argv[1:]...)
+	}
+	argv = append([]string{"run", "--name", host, "--wait-for", other(host), "--"}, argv...)
+	cmd := w.hosts[host].Command(ctx, boxer, argv...)
+	cmd.Env = append(os.Environ(), "BOXER_JOIN="+w.url)
+	return cmd
+}
+
+// play runs both sides of a program and returns what each of them printed, by side and case.
+func (w *world) play(t *testing.T, path string, port int, only string) map[string]map[string][]string {
+	t.Helper()
+	dir, err := os.MkdirTemp(built, "meet-")
+	if err == nil {
+		err = os.Chmod(dir, 0o777)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	outputs := map[string]map[string][]string{}
+	var mu sync.Mutex // guards outputs
+	var sides sync.WaitGroup
+	for side, host := range map[string]string{"server": serverName, "client": clientName} {
+		argv := []string{path, side, dir, host, other(host), fmt.Sprint(port)}
+		if only != "" {
+			argv = append(argv, only)
+		}
+		cmd := w.command(ctx, host, argv...)
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		cmd.WaitDelay = 10 * time.Second
+		sides.Go(func() {
+			err := cmd.Run()
+			if stderr.Len() > 0 {
+				t.Logf("%s %s says:\n%s", w.name, side, stderr.String())
+			}
+			if err != nil {
+				t.Errorf("%s %s: %v\n%s", w.name, side, err, stdout.String())
+			}
+			if *show {
+				t.Logf("%s %s:\n%s", w.name, side, stdout.String())
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			outputs[side] = split(normalise(stdout.String()))
+		})
+	}
+	sides.Wait()
+	return outputs
+}
