@@ -1,0 +1,97 @@
+package examples
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/boxer-sandbox/boxer/internal/natlab"
+)
+
+// coordinatorPort is where the coordinator of a cloud listens.
+const coordinatorPort = 7700
+
+// A cloud is a lab with a coordinator on a public host.
+type cloud struct {
+	t     *testing.T
+	lab   *natlab.Lab
+	boxer string
+	url   string // to join with
+}
+
+// newCloud returns a cloud without functions. It skips the test if a command that the test needs is not installed.
+func newCloud(t *testing.T, commands ...string) *cloud {
+	t.Helper()
+	natlab.NeedCommands(t, commands...)
+	c := &cloud{t: t, boxer: findBoxer(t), lab: natlab.ForTest(t)}
+	public := c.host(c.lab.Public(t.Context(), "public"))
+	listen := netip.AddrPortFrom(public.Addr(), coordinatorPort).String()
+	c.url = start(t, "coordinator", public.Command(context.Background(), c.boxer, "coordinator", "--listen", listen)).
+		expect(`^boxer://\S+$`)[0]
+	return c
+}
+
+// host returns h, or fails the test.
+func (c *cloud) host(h *natlab.Host, err error) *natlab.Host {
+	c.t.Helper()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return h
+}
+
+// A function is a machine that nobody reaches from outside, and the name of the node in it.
+type function struct {
+	*cloud
+	host *natlab.Host
+	name string
+	env  []string // of its programs, besides the test's own
+}
+
+// function adds a function behind a NAT of its own. The node in it has the host's name.
+func (c *cloud) function(name string) *function {
+	c.t.Helper()
+	return c.replacement(name, name)
+}
+
+// replacement adds a function behind a NAT of its own, for a node called name.
+func (c *cloud) replacement(name, host string) *function {
+	c.t.Helper()
+	h := c.host(c.lab.NATed(c.t.Context(), host, natlab.NAT{Mapping: natlab.EndpointIndependent}))
+	return &function{cloud: c, host: h, name: name}
+}
+
+// command returns the command that runs a program as, or in, the function's node.
+func (f *function) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := f.host.Command(ctx, f.boxer, append([]string{"run", "--name", f.name, "--"}, args...)...)
+	cmd.Env = append(append(os.Environ(), "BOXER_JOIN="+f.url), f.env...)
+	return cmd
+}
+
+// start starts a program that runs until it is stopped.
+func (f *function) start(args ...string) *process {
+	f.t.Helper()
+	return start(f.t, f.name+": "+filepath.Base(args[0]), f.command(context.Background(), args...))
+}
+
+// try runs a program and returns what it wrote to standard output. It fails if the program does, or if it
+// takes longer than patience.
+func (f *function) try(args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
+	defer cancel()
+	out, err := f.command(ctx, args...).Output()
+	return string(out), err
+}
+
+// run is try for a program that must succeed.
+func (f *function) run(args ...string) string {
+	f.t.Helper()
+	out, err := f.try(args...)
+	if err != nil {
+		f.t.Fatalf("%s: %q: %v\n%s", f.name, args, err, out)
+	}
+	return out
+}

@@ -1,0 +1,53 @@
+package examples
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/boxer-sandbox/boxer/internal/natlab"
+)
+
+func TestMain(m *testing.M) { natlab.Main(m) }
+
+// findBoxer returns the path of the boxer binary: the one that BOXER names, or bin/boxer.
+func findBoxer(t *testing.T) string {
+	t.Helper()
+	path := os.Getenv("BOXER")
+	if path == "" {
+		path = "../bin/boxer"
+	}
+	path = absolute(t, path)
+	if _, err := os.Stat(path); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("%v: run \"make build\" first", err)
+		}
+		t.Skipf("%v: run \"make build\", or name a boxer binary in BOXER", err)
+	}
+	return path
+}
+
+// build builds a Go program of one of the examples, which are modules of their own, and returns
+// its path. The package is named as go build has it, from the example's folder.
+func build(t *testing.T, example, pkg, name string) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), name)
+	cmd := exec.Command(absolute(t, "../scripts/go"), "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", out, pkg)
+	cmd.Dir = example
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if said, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", pkg, err, said)
+	}
+	return out
+}
+
+// absolute returns the absolute path of one that is relative to this folder.
+func absolute(t *testing.T, path string) string {
+	t.Helper()
+	path, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
