@@ -191,7 +191,7 @@ func (c *Client) Reflexive() netip.AddrPort {
 func (c *Client) Members() []Member { return c.dir.list() }
 
 // LookupName returns the nodes that a name means, in either case: all that share
-// it, each call beginning with the next one, or the one whose ordinal name it is.
+// it, in an order that begins with any of them, or the one whose ordinal name it is.
 // It returns nil for a name that nobody has.
 func (c *Client) LookupName(name string) []Member { return c.dir.lookup(name) }
 

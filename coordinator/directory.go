@@ -3,6 +3,7 @@ package coordinator
 import (
 	"cmp"
 	"maps"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -18,7 +19,6 @@ type directory struct {
 	byKey   map[transport.Key]uint32
 	byAddr  map[netip.Addr]uint32
 	byName  map[string][]uint32 // ids in ascending order
-	turns   map[string]uint     // how often lookup has rotated the name; only names in byName
 	stale   map[uint32]bool     // known from before, and not yet back with a coordinator that started anew
 	changed chan struct{}       // closed and replaced at every change
 }
@@ -32,7 +32,7 @@ type change struct {
 func newDirectory() *directory {
 	return &directory{
 		byID: make(map[uint32]Member), byKey: make(map[transport.Key]uint32), byAddr: make(map[netip.Addr]uint32),
-		byName: make(map[string][]uint32), turns: make(map[string]uint), stale: make(map[uint32]bool),
+		byName: make(map[string][]uint32), stale: make(map[uint32]bool),
 		changed: make(chan struct{}),
 	}
 }
@@ -129,7 +129,6 @@ func (d *directory) removeLocked(changes []change, id uint32) []change {
 	}
 	if d.byName[m.Name] = ids; len(ids) == 0 {
 		delete(d.byName, m.Name)
-		delete(d.turns, m.Name)
 	}
 	return append(changes, change{m, false})
 }
@@ -171,8 +170,9 @@ func (d *directory) list() []Member {
 	return all
 }
 
-// lookup returns the members that the name means. Among several, each call
-// begins with the next one.
+// lookup returns the members that the name means. Of several, any may be the
+// first: most clients live too short to take turns, and a resolver asks twice,
+// for IPv4 and for IPv6, where turns would skip every other member.
 func (d *directory) lookup(name string) []Member {
 	name = strings.ToLower(name)
 	d.mu.Lock()
@@ -181,11 +181,7 @@ func (d *directory) lookup(name string) []Member {
 	if len(ids) == 0 {
 		return nil
 	}
-	turn := 0
-	if len(ids) > 1 {
-		turn = int(d.turns[name] % uint(len(ids)))
-		d.turns[name]++
-	}
+	turn := rand.IntN(len(ids))
 	members := make([]Member, 0, len(ids))
 	for i := range ids {
 		members = append(members, d.byID[ids[(turn+i)%len(ids)]])

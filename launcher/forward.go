@@ -64,7 +64,7 @@ func (m *member) forward(ctx context.Context, c *net.TCPConn, cfg ForwardConfig)
 	err := fmt.Errorf("no node is called %s", cfg.Name)
 	for _, to := range nodes {
 		var s *transport.Stream
-		if s, err = m.open(ctx, src, netip.AddrPortFrom(to.Addr, cfg.Port)); err == nil {
+		if s, err = m.open(ctx, transport.Header{Source: src, Destination: netip.AddrPortFrom(to.Addr, cfg.Port)}); err == nil {
 			syscalls.Relay(ctx, c, s)
 			return
 		}

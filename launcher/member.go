@@ -121,16 +121,16 @@ func (m *member) report(ctx context.Context) {
 	}
 }
 
-// open opens a connection to a virtual address.
-func (m *member) open(ctx context.Context, src, dst netip.AddrPort) (*transport.Stream, error) {
-	to, ok := m.client.ByAddr(dst.Addr())
+// open opens a stream to the node with the header's destination.
+func (m *member) open(ctx context.Context, h transport.Header) (*transport.Stream, error) {
+	to, ok := m.client.ByAddr(h.Destination.Addr())
 	if !ok {
 		// What an ordinary network answers for an address that nobody has.
-		return nil, fmt.Errorf("connect %v: no such node: %w", dst, unix.EHOSTUNREACH)
+		return nil, fmt.Errorf("connect %v: no such node: %w", h.Destination, unix.EHOSTUNREACH)
 	}
-	s, err := m.node.Open(ctx, to.ID, transport.Header{Source: src, Destination: dst})
+	s, err := m.node.Open(ctx, to.ID, h)
 	if err != nil {
-		return nil, fmt.Errorf("connect %v: %w", dst, withErrno(err))
+		return nil, fmt.Errorf("connect %v: %w", h.Destination, withErrno(err))
 	}
 	return s, nil
 }

@@ -2,8 +2,12 @@ package launcher
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net/netip"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/syscalls"
 	"github.com/boxer-sandbox/boxer/transport"
@@ -14,11 +18,60 @@ type network struct{ m *member }
 
 // Dial implements syscalls.Network.
 func (n network) Dial(ctx context.Context, src, dst netip.AddrPort) (syscalls.Stream, error) {
-	s, err := n.m.open(ctx, src, dst)
+	s, err := n.m.open(ctx, transport.Header{Source: src, Destination: dst})
 	if err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// Near implements syscalls.Network.
+func (n network) Near(addr netip.Addr) bool {
+	who, ok := n.m.client.ByAddr(addr)
+	return ok && who.Host != "" && who.Host == n.m.client.Self().Host
+}
+
+// Locate implements syscalls.Network: the stream's bytes are the address.
+func (n network) Locate(ctx context.Context, near netip.Addr, dst netip.AddrPort) (netip.AddrPort, error) {
+	src := netip.AddrPortFrom(n.m.client.Self().Addr, 0)
+	s, err := n.m.open(ctx, transport.Header{Source: src, Destination: dst, Near: near})
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	defer s.Close()
+	stop := context.AfterFunc(ctx, s.Reset)
+	defer stop()
+	b, err := io.ReadAll(io.LimitReader(s, maxLocation))
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	var kernel netip.AddrPort
+	if err := kernel.UnmarshalBinary(b); err != nil || !kernel.Addr().Is4() || !kernel.Addr().IsLoopback() {
+		return netip.AddrPort{}, fmt.Errorf("locate %v: malformed answer: %w", dst, unix.EHOSTUNREACH)
+	}
+	return kernel, nil
+}
+
+// maxLocation is more than a netip.AddrPort takes in its binary form, in bytes.
+const maxLocation = 64
+
+// locate answers a neighbour that wants to connect by itself.
+func locate(node *syscalls.Node, s *transport.Stream) {
+	h := s.Header()
+	kernel, err := node.Locate(h.Near, h.Source.Addr(), h.Destination.Port())
+	if err != nil {
+		s.Answer(statusOf(syscalls.Errno(err)))
+		return
+	}
+	b, err := kernel.MarshalBinary()
+	if err != nil {
+		s.Answer(transport.StatusUnreachable)
+		return
+	}
+	if s.Answer(transport.StatusOK) == nil {
+		s.Write(b)
+		s.Close()
+	}
 }
 
 // SendDatagram implements syscalls.Datagrams.
@@ -68,6 +121,14 @@ func deliver(node *syscalls.Node, n network, s *transport.Stream) {
 	h := s.Header()
 	if who, ok := n.m.client.ByID(s.Peer()); !ok || who.Addr != h.Source.Addr() || h.Destination.Addr() != node.Addr {
 		s.Answer(transport.StatusUnreachable)
+		return
+	}
+	if h.Near.IsValid() {
+		if n.Near(h.Source.Addr()) {
+			locate(node, s)
+		} else {
+			s.Answer(transport.StatusForbidden)
+		}
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), acceptWithin)

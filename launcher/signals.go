@@ -87,11 +87,22 @@ func forward(f *os.File, pid int) {
 		if err != nil {
 			return
 		}
-		if s.code == siKernel || s.pid == pid {
+		if s.pid == pid || s.code == siKernel && !leaderOnly(s.sig) {
 			continue
 		}
 		unix.Kill(pid, s.sig)
 	}
+}
+
+// leaderOnly reports whether a signal of the terminal went to this process only
+// and not to its whole process group: the hang-up, which is the session
+// leader's (setsid(2)).
+func leaderOnly(sig unix.Signal) bool {
+	if sig != unix.SIGHUP {
+		return false
+	}
+	sid, err := unix.Getsid(0)
+	return err == nil && sid == os.Getpid()
 }
 
 // An early handler takes signals while there is no program to pass them on to:

@@ -17,6 +17,16 @@ type Aliases struct {
 	claim *net.UDPConn
 }
 
+// aliasRange has all blocks: clear of 127.0.0.1, 127.0.0.53 and 127.0.1.1.
+var aliasRange = netip.MustParsePrefix("127.64.0.0/10")
+
+// blockOf returns the first address of the block that an alias is in.
+func blockOf(alias netip.Addr) netip.Addr {
+	a := alias.As4()
+	a[3] &^= 7
+	return netip.AddrFrom4(a)
+}
+
 // claimPort is the UDP port whose binding, on the block's first address, says
 // that the block is taken. The kernel releases it with its owner, however that
 // ends. It is not a port that programs of the node would use.
@@ -30,8 +40,7 @@ func ClaimAliases() (*Aliases, error) {
 	var errs error
 	for range claimTries {
 		r := rand.Uint32()
-		// 127.64.0.0/10, clear of 127.0.0.1, 127.0.0.53 and 127.0.1.1
-		base := netip.AddrFrom4([4]byte{127, 64 | byte(r>>16)&0x3f, byte(r >> 8), byte(r) &^ 7})
+		base := blockOf(netip.AddrFrom4([4]byte{127, 64 | byte(r>>16)&0x3f, byte(r >> 8), byte(r)}))
 		c, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(base, claimPort)))
 		if err != nil {
 			errs = err

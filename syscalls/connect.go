@@ -99,6 +99,18 @@ func (n *Node) connectPeer(fd, domain int, dst netip.AddrPort) (reply, bool) {
 		clearError(fd)
 		return fail(errno), false
 	}
+	if n.Network.Near(dst.Addr()) {
+		return n.connectNear(fd, domain, block, dst)
+	}
+	return n.connectFar(fd, domain, block, dst)
+}
+
+// connectFar connects an unconnected socket to another node, over the network.
+func (n *Node) connectFar(fd, domain int, block bool, dst netip.AddrPort) (reply, bool) {
+	id, err := cookie(fd)
+	if err != nil {
+		return fail(err), false
+	}
 	local, err := n.bindSource(fd, domain, n.Aliases.Public)
 	if err != nil {
 		return fail(err), false
@@ -119,7 +131,7 @@ func (n *Node) connectPeer(fd, domain int, dst netip.AddrPort) (reply, bool) {
 	src = n.local(local, Sockaddr{Addr: dst}).Addr
 	program := netip.AddrPortFrom(local.Addr.Addr().Unmap(), local.Addr.Port())
 	src = netip.AddrPortFrom(src.Addr().Unmap(), src.Port())
-	at = n.attempts.start(id)
+	at := n.attempts.start(id)
 	if !block {
 		n.tasks.Go(func() {
 			n.dial(at, id, fd, program, src, dst)

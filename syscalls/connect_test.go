@@ -14,340 +14,362 @@ func failedPoll(name string) differences {
 	return differences{name + " poll: IN|OUT|ERR|HUP|RDHUP": name + " poll: OUT|ERR|HUP"}
 }
 
+// A connectCase is a script about connect(2).
+type connectCase struct {
+	name  string
+	known differences
+	run   func(*script)
+}
+
 func TestConnect(t *testing.T) {
-	for _, tc := range []struct {
-		name  string
-		known differences
-		run   func(*script)
-	}{
-		{name: "blocking", run: func(s *script) {
-			client, server := s.pair()
-			for _, k := range []*sock{client, server} {
-				k.sockname()
+	for _, tc := range connectCases {
+		t.Run(tc.name, func(t *testing.T) { compare(t, tc.known, tc.run) })
+	}
+}
+
+var connectCases = []connectCase{
+	{name: "blocking", run: func(s *script) {
+		client, server := s.pair()
+		for _, k := range []*sock{client, server} {
+			k.sockname()
+			k.peername()
+			k.soError()
+			k.poll()
+			k.connect("B:7000")
+		}
+		talk(client, server)
+	}},
+	{name: "non-blocking", run: func(s *script) {
+		l := s.listener(s.b, "0.0.0.0:7000")
+		k := s.tcpNB(s.a)
+		k.poll()
+		k.connect("B:7000")
+		k.await(unix.POLLOUT)
+		k.sockname()
+		k.peername()
+		k.soError()
+		k.connect("B:7000") // the first time it tells of the success
+		k.connect("B:7000")
+		talk(k, l.accept(0))
+	}},
+	{name: "non-blocking, asks by connect", run: func(s *script) {
+		s.listener(s.b, "0.0.0.0:7000")
+		k := s.tcpNB(s.a)
+		k.connect("B:7000")
+		k.pollFor(unix.POLLOUT, 10000)
+		k.connect("B:7000")
+		k.connect("B:7000")
+		k.connect("127.0.0.1:1")
+		k.connect("192.0.2.1:1")
+	}},
+	{name: "pending", run: func(s *script) {
+		k := s.tcpNB(s.a)
+		k.connect("203.0.113.200:7000")
+		k.connect("203.0.113.200:7000")
+		k.connect("B:7000")
+		k.poll()
+		k.soError()
+		k.peername()
+		k.sockname()
+		k.write("early")
+		k.listen(1)
+		k.bind("0.0.0.0:0")
+		k.poll()
+		k.close()
+	}},
+	{name: "refused", run: func(s *script) {
+		k := s.tcp(s.a)
+		k.connect("B:7000")
+		k.soError()
+		k.peername()
+		k.poll()
+		k.connect("B:7000")
+	}},
+	{name: "refused, then not", run: func(s *script) {
+		k := s.tcp(s.a)
+		k.connect("B:7000")
+		l := s.listener(s.b, "0.0.0.0:7000")
+		k.connect("B:7000")
+		k.sockname()
+		talk(k, l.accept(0))
+	}},
+	{name: "non-blocking, refused", known: failedPoll("s1"), run: func(s *script) {
+		k := s.tcpNB(s.a)
+		k.connect("B:7000")
+		k.await(unix.POLLOUT)
+		k.soError()
+		k.soError()
+		k.peername()
+	}},
+	{name: "non-blocking, refused, again", known: differences{
+		// To Linux a connect that failed is over when a second one has told so.
+		"s1 connect B:7000: ECONNABORTED": "s1 connect B:7000: EINPROGRESS",
+	}, run: func(s *script) {
+		k := s.tcpNB(s.a)
+		k.connect("B:7000")
+		k.pollFor(unix.POLLOUT, 10000)
+		k.soError()
+		k.connect("B:7000")
+	}},
+	{name: "own address, refused, again", run: func(s *script) {
+		k := s.tcp(s.a)
+		for range 3 {
+			k.connect("A:7000")
+			k.connect("127.0.0.1:7000")
+		}
+		l := s.listener(s.a, "0.0.0.0:7000")
+		k.connect("A:7000")
+		talk(k, l.accept(0))
+	}},
+	{name: "the listener has moved", run: func(s *script) {
+		for _, at := range []string{"127.0.0.1:7000", "A:7000"} {
+			s.listener(s.a, at).close()
+		}
+		l := s.listener(s.a, "0.0.0.0:7000")
+		for _, to := range []string{"127.0.0.1:7000", "A:7000"} {
+			for _, k := range []*sock{s.tcp(s.a), s.tcpNB(s.a)} {
+				k.connect(to)
+				k.pollFor(unix.POLLOUT, 10000)
 				k.peername()
 				k.soError()
-				k.poll()
-				k.connect("B:7000")
+				l.accept(0)
 			}
-			talk(client, server)
-		}},
-		{name: "non-blocking", run: func(s *script) {
-			l := s.listener(s.b, "0.0.0.0:7000")
-			k := s.tcpNB(s.a)
-			k.poll()
-			k.connect("B:7000")
-			k.await(unix.POLLOUT)
-			k.sockname()
-			k.peername()
-			k.soError()
-			k.connect("B:7000") // the first time it tells of the success
-			k.connect("B:7000")
-			talk(k, l.accept(0))
-		}},
-		{name: "non-blocking, asks by connect", run: func(s *script) {
-			s.listener(s.b, "0.0.0.0:7000")
-			k := s.tcpNB(s.a)
-			k.connect("B:7000")
-			k.pollFor(unix.POLLOUT, 10000)
-			k.connect("B:7000")
-			k.connect("B:7000")
-			k.connect("127.0.0.1:1")
-			k.connect("192.0.2.1:1")
-		}},
-		{name: "pending", run: func(s *script) {
-			k := s.tcpNB(s.a)
-			k.connect("203.0.113.200:7000")
-			k.connect("203.0.113.200:7000")
-			k.connect("B:7000")
-			k.poll()
-			k.soError()
-			k.peername()
-			k.sockname()
-			k.write("early")
-			k.listen(1)
-			k.bind("0.0.0.0:0")
-			k.poll()
-			k.close()
-		}},
-		{name: "refused", run: func(s *script) {
+		}
+	}},
+	{name: "non-blocking, refused, asks by connect", run: func(s *script) {
+		k := s.tcpNB(s.a)
+		k.connect("B:7000")
+		k.pollFor(unix.POLLOUT, 10000)
+		k.connect("B:7000")
+		l := s.listener(s.b, "0.0.0.0:7000")
+		k.connect("B:7000")
+		k.pollFor(unix.POLLOUT, 10000)
+		k.soError()
+		talk(k, l.accept(0))
+	}},
+	{name: "unreachable", known: differences{
+		"s1 getsockname: 0.0.0.0:0": "s1 getsockname: A:P1", // it stays bound
+	}, run: func(s *script) {
+		k := s.tcp(s.a)
+		k.connect("203.0.113.201:7000")
+		k.connect("203.0.113.201:7000")
+		k.soError()
+		k.sockname()
+	}},
+	{name: "SO_SNDTIMEO", run: func(s *script) {
+		k := s.tcp(s.a)
+		k.setTimeout(unix.SO_SNDTIMEO, 50)
+		k.connect("203.0.113.200:7000")
+		k.connect("203.0.113.200:7000")
+		k.poll()
+		k.soError()
+	}},
+	{name: "own address", run: func(s *script) {
+		for _, at := range []string{"0.0.0.0:7000", "A:7001", "[::]:7002"} {
+			l := s.listener(s.a, at)
 			k := s.tcp(s.a)
-			k.connect("B:7000")
-			k.soError()
-			k.peername()
-			k.poll()
-			k.connect("B:7000")
-		}},
-		{name: "refused, then not", run: func(s *script) {
-			k := s.tcp(s.a)
-			k.connect("B:7000")
-			l := s.listener(s.b, "0.0.0.0:7000")
-			k.connect("B:7000")
-			k.sockname()
-			talk(k, l.accept(0))
-		}},
-		{name: "non-blocking, refused", known: failedPoll("s1"), run: func(s *script) {
-			k := s.tcpNB(s.a)
-			k.connect("B:7000")
-			k.await(unix.POLLOUT)
-			k.soError()
-			k.soError()
-			k.peername()
-		}},
-		{name: "non-blocking, refused, again", known: differences{
-			// To Linux a connect that failed is over when a second one has told so.
-			"s1 connect B:7000: ECONNABORTED": "s1 connect B:7000: EINPROGRESS",
-		}, run: func(s *script) {
-			k := s.tcpNB(s.a)
-			k.connect("B:7000")
-			k.pollFor(unix.POLLOUT, 10000)
-			k.soError()
-			k.connect("B:7000")
-		}},
-		{name: "own address, refused, again", run: func(s *script) {
-			k := s.tcp(s.a)
-			for range 3 {
-				k.connect("A:7000")
-				k.connect("127.0.0.1:7000")
-			}
-			l := s.listener(s.a, "0.0.0.0:7000")
-			k.connect("A:7000")
-			talk(k, l.accept(0))
-		}},
-		{name: "the listener has moved", run: func(s *script) {
-			for _, at := range []string{"127.0.0.1:7000", "A:7000"} {
-				s.listener(s.a, at).close()
-			}
-			l := s.listener(s.a, "0.0.0.0:7000")
-			for _, to := range []string{"127.0.0.1:7000", "A:7000"} {
-				for _, k := range []*sock{s.tcp(s.a), s.tcpNB(s.a)} {
-					k.connect(to)
-					k.pollFor(unix.POLLOUT, 10000)
-					k.peername()
-					k.soError()
-					l.accept(0)
-				}
-			}
-		}},
-		{name: "non-blocking, refused, asks by connect", run: func(s *script) {
-			k := s.tcpNB(s.a)
-			k.connect("B:7000")
-			k.pollFor(unix.POLLOUT, 10000)
-			k.connect("B:7000")
-			l := s.listener(s.b, "0.0.0.0:7000")
-			k.connect("B:7000")
-			k.pollFor(unix.POLLOUT, 10000)
-			k.soError()
-			talk(k, l.accept(0))
-		}},
-		{name: "unreachable", known: differences{
-			"s1 getsockname: 0.0.0.0:0": "s1 getsockname: A:P1", // it stays bound
-		}, run: func(s *script) {
-			k := s.tcp(s.a)
-			k.connect("203.0.113.201:7000")
-			k.connect("203.0.113.201:7000")
-			k.soError()
-			k.sockname()
-		}},
-		{name: "SO_SNDTIMEO", run: func(s *script) {
-			k := s.tcp(s.a)
-			k.setTimeout(unix.SO_SNDTIMEO, 50)
-			k.connect("203.0.113.200:7000")
-			k.connect("203.0.113.200:7000")
-			k.poll()
-			k.soError()
-		}},
-		{name: "own address", run: func(s *script) {
-			for _, at := range []string{"0.0.0.0:7000", "A:7001", "[::]:7002"} {
-				l := s.listener(s.a, at)
-				k := s.tcp(s.a)
-				k.connect("A:" + at[len(at)-4:])
-				k.sockname()
-				k.peername()
-				server := l.accept(0)
-				server.sockname()
-				server.peername()
-				talk(k, server)
-			}
-		}},
-		{name: "own address, non-blocking", run: func(s *script) {
-			l := s.listener(s.a, "0.0.0.0:7000")
-			k := s.tcpNB(s.a)
-			k.connect("A:7000")
-			k.await(unix.POLLOUT)
-			k.soError()
-			k.connect("A:7000")
-			k.connect("A:7000")
-			talk(k, l.accept(0))
-		}},
-		{name: "own address, refused", run: func(s *script) {
-			s.listener(s.a, "127.0.0.1:7000")
-			k := s.tcp(s.a)
-			k.connect("A:7000")
-			k.connect("A:7001")
-			k.soError()
-			nb := s.tcpNB(s.a)
-			nb.connect("A:7000")
-			nb.poll()
-			nb.soError()
-		}},
-		{name: "localhost", run: func(s *script) {
-			for _, at := range []string{"0.0.0.0:7000", "127.0.0.1:7001", "[::]:7002"} {
-				l := s.listener(s.a, at)
-				k := s.tcp(s.a)
-				k.connect("127.0.0.1:" + at[len(at)-4:])
-				k.sockname()
-				k.peername()
-				server := l.accept(0)
-				server.sockname()
-				server.peername()
-				talk(k, server)
-			}
-		}},
-		{name: "localhost, IPv6", run: func(s *script) {
-			for _, at := range []string{"[::]:7000", "[::1]:7001"} {
-				l := s.listener(s.a, at)
-				k := s.tcp6(s.a)
-				k.connect("[::1]:" + at[len(at)-4:])
-				k.sockname()
-				k.peername()
-				server := l.accept(0)
-				server.sockname()
-				server.peername()
-				talk(k, server)
-			}
-		}},
-		{name: "the wildcard is localhost", run: func(s *script) {
-			l := s.listener(s.a, "0.0.0.0:7000")
-			k := s.tcp(s.a)
-			k.connect("0.0.0.0:7000")
-			k.sockname()
-			k.peername()
-			l.accept(0)
-		}},
-		{name: "localhost, refused", run: func(s *script) {
-			s.listener(s.a, "A:7000")
-			k := s.tcp(s.a)
-			k.connect("127.0.0.1:7000")
-			k.connect("127.0.0.1:7001")
-			k6 := s.tcp6(s.a)
-			k6.connect("[::1]:7000")
-			nb := s.tcpNB(s.a)
-			nb.connect("127.0.0.1:7000")
-			nb.poll()
-			nb.soError()
-		}},
-		{name: "each has its own localhost", run: func(s *script) {
-			s.listener(s.b, "127.0.0.1:7000")
-			k := s.tcp(s.a)
-			k.connect("127.0.0.1:7000")
-			k = s.tcp(s.a)
-			k.connect("B:7000")
-		}},
-		{name: "mapped", run: func(s *script) {
-			l := s.listener(s.b, "[::]:7000")
-			k := s.tcp6(s.a)
-			k.connect("[::ffff:203.0.113.11]:7000")
+			k.connect("A:" + at[len(at)-4:])
 			k.sockname()
 			k.peername()
 			server := l.accept(0)
 			server.sockname()
 			server.peername()
 			talk(k, server)
-			k = s.tcp(s.a)
-			k.connect("B:7000")
-			server = l.accept(0)
+		}
+	}},
+	{name: "own address, non-blocking", run: func(s *script) {
+		l := s.listener(s.a, "0.0.0.0:7000")
+		k := s.tcpNB(s.a)
+		k.connect("A:7000")
+		k.await(unix.POLLOUT)
+		k.soError()
+		k.connect("A:7000")
+		k.connect("A:7000")
+		talk(k, l.accept(0))
+	}},
+	{name: "own address, refused", run: func(s *script) {
+		s.listener(s.a, "127.0.0.1:7000")
+		k := s.tcp(s.a)
+		k.connect("A:7000")
+		k.connect("A:7001")
+		k.soError()
+		nb := s.tcpNB(s.a)
+		nb.connect("A:7000")
+		nb.poll()
+		nb.soError()
+	}},
+	{name: "localhost", run: func(s *script) {
+		for _, at := range []string{"0.0.0.0:7000", "127.0.0.1:7001", "[::]:7002"} {
+			l := s.listener(s.a, at)
+			k := s.tcp(s.a)
+			k.connect("127.0.0.1:" + at[len(at)-4:])
+			k.sockname()
+			k.peername()
+			server := l.accept(0)
 			server.sockname()
 			server.peername()
-		}},
-		{name: "mapped to itself", run: func(s *script) {
-			l := s.listener(s.a, "0.0.0.0:7000")
-			for _, to := range []string{"[::ffff:127.0.0.1]:7000", "[::ffff:203.0.113.10]:7000"} {
-				k := s.tcp6(s.a)
+			talk(k, server)
+		}
+	}},
+	{name: "localhost, IPv6", run: func(s *script) {
+		for _, at := range []string{"[::]:7000", "[::1]:7001"} {
+			l := s.listener(s.a, at)
+			k := s.tcp6(s.a)
+			k.connect("[::1]:" + at[len(at)-4:])
+			k.sockname()
+			k.peername()
+			server := l.accept(0)
+			server.sockname()
+			server.peername()
+			talk(k, server)
+		}
+	}},
+	{name: "the wildcard is localhost", run: func(s *script) {
+		l := s.listener(s.a, "0.0.0.0:7000")
+		k := s.tcp(s.a)
+		k.connect("0.0.0.0:7000")
+		k.sockname()
+		k.peername()
+		l.accept(0)
+	}},
+	{name: "localhost, refused", run: func(s *script) {
+		s.listener(s.a, "A:7000")
+		k := s.tcp(s.a)
+		k.connect("127.0.0.1:7000")
+		k.connect("127.0.0.1:7001")
+		k6 := s.tcp6(s.a)
+		k6.connect("[::1]:7000")
+		nb := s.tcpNB(s.a)
+		nb.connect("127.0.0.1:7000")
+		nb.poll()
+		nb.soError()
+	}},
+	{name: "each has its own localhost", run: func(s *script) {
+		s.listener(s.b, "127.0.0.1:7000")
+		k := s.tcp(s.a)
+		k.connect("127.0.0.1:7000")
+		k = s.tcp(s.a)
+		k.connect("B:7000")
+	}},
+	{name: "mapped", run: func(s *script) {
+		l := s.listener(s.b, "[::]:7000")
+		k := s.tcp6(s.a)
+		k.connect("[::ffff:203.0.113.11]:7000")
+		k.sockname()
+		k.peername()
+		server := l.accept(0)
+		server.sockname()
+		server.peername()
+		talk(k, server)
+		k = s.tcp(s.a)
+		k.connect("B:7000")
+		server = l.accept(0)
+		server.sockname()
+		server.peername()
+	}},
+	{name: "mapped to itself", run: func(s *script) {
+		l := s.listener(s.a, "0.0.0.0:7000")
+		for _, to := range []string{"[::ffff:127.0.0.1]:7000", "[::ffff:203.0.113.10]:7000"} {
+			k := s.tcp6(s.a)
+			k.connect(to)
+			k.sockname()
+			k.peername()
+			server := l.accept(0)
+			server.sockname()
+			server.peername()
+		}
+	}},
+	{name: "mapped, V6ONLY", run: func(s *script) {
+		k := s.tcp6(s.a)
+		k.set(unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
+		k.connect("[::ffff:203.0.113.11]:7000")
+		k.connect("[::ffff:127.0.0.1]:7000")
+	}},
+	{name: "bound", run: func(s *script) {
+		l := s.listener(s.b, "0.0.0.0:7000")
+		for _, at := range []string{"0.0.0.0:7011", "A:7012", "A:0"} {
+			k := s.tcp(s.a)
+			k.bind(at)
+			k.connect("B:7000")
+			k.sockname()
+			server := l.accept(0)
+			server.peername()
+			talk(k, server)
+		}
+		k := s.tcp6(s.a)
+		k.bind("[::]:7013")
+		k.connect("[::ffff:203.0.113.11]:7000")
+		k.sockname()
+		talk(k, l.accept(0))
+	}},
+	{name: "bound, to itself", known: boundToItself, run: func(s *script) {
+		l := s.listener(s.a, "0.0.0.0:7000")
+		for _, at := range []string{"0.0.0.0:7011", "A:7012", "127.0.0.1:7013"} {
+			for _, to := range []string{"A:7000", "127.0.0.1:7000"} {
+				k := s.tcp(s.a)
+				k.set(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+				k.bind(at)
 				k.connect(to)
 				k.sockname()
-				k.peername()
 				server := l.accept(0)
 				server.sockname()
 				server.peername()
+				k.resetOnClose()
+				k.close()
 			}
-		}},
-		{name: "mapped, V6ONLY", run: func(s *script) {
-			k := s.tcp6(s.a)
-			k.set(unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
-			k.connect("[::ffff:203.0.113.11]:7000")
-			k.connect("[::ffff:127.0.0.1]:7000")
-		}},
-		{name: "bound", run: func(s *script) {
-			l := s.listener(s.b, "0.0.0.0:7000")
-			for _, at := range []string{"0.0.0.0:7011", "A:7012", "A:0"} {
-				k := s.tcp(s.a)
-				k.bind(at)
-				k.connect("B:7000")
-				k.sockname()
-				server := l.accept(0)
-				server.peername()
-				talk(k, server)
-			}
-			k := s.tcp6(s.a)
-			k.bind("[::]:7013")
-			k.connect("[::ffff:203.0.113.11]:7000")
-			k.sockname()
-			talk(k, l.accept(0))
-		}},
-		{name: "bound, to itself", known: boundToItself, run: func(s *script) {
-			l := s.listener(s.a, "0.0.0.0:7000")
-			for _, at := range []string{"0.0.0.0:7011", "A:7012", "127.0.0.1:7013"} {
-				for _, to := range []string{"A:7000", "127.0.0.1:7000"} {
-					k := s.tcp(s.a)
-					k.set(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
-					k.bind(at)
-					k.connect(to)
-					k.sockname()
-					server := l.accept(0)
-					server.sockname()
-					server.peername()
-					k.resetOnClose()
-					k.close()
+		}
+	}},
+	{name: "a listener", run: func(s *script) {
+		l := s.listener(s.a, "0.0.0.0:7000")
+		l.connect("B:7000")
+		l.connect("A:7000")
+		l.connect("127.0.0.1:7000")
+		l.accept(-1)
+	}},
+	{name: "odd arguments", run: oddConnects},
+	{name: "other sockets", run: func(s *script) {
+		udp := s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM)
+		udp.connect("127.0.0.1:9")
+		udp.peername()
+		local := s.open(s.a, unix.AF_UNIX, unix.SOCK_STREAM)
+		_, p := s.a.mem.take(128, append([]byte{unix.AF_UNIX, 0}, "\x00no such boxer test socket"...))
+		for _, nr := range []uintptr{unix.SYS_CONNECT, unix.SYS_BIND} {
+			_, errno := local.call(nr, local.fdArg(), p, 24)
+			local.printf("call %d: %s", nr, failed(errno))
+		}
+		local.sockname()
+		local.listen(1)
+		local.soError()
+		local.peername()
+	}},
+	{name: "disconnect", run: func(s *script) {
+		client, server := s.pair()
+		_, p := s.a.mem.take(16, nil) // AF_UNSPEC
+		_, errno := client.call(unix.SYS_CONNECT, client.fdArg(), p, 16)
+		client.printf("disconnect: %s", failed(errno))
+		client.peername()
+		server.pollFor(unix.POLLIN, 10000)
+		server.soError()
+		l := s.listener(s.b, "0.0.0.0:7001")
+		client.connect("B:7001")
+		talk(client, l.accept(0))
+	}},
+}
+
+// The same between two nodes on one host, where the connections are the
+// kernel's own: also the differences vanish that come of the gate.
+func TestConnectNear(t *testing.T) {
+	near := func(w *world) { w.net.near = true }
+	for _, tc := range connectCases {
+		t.Run(tc.name, func(t *testing.T) {
+			known := make(differences)
+			for line, other := range tc.known {
+				if !strings.HasSuffix(line, "poll: IN|OUT|ERR|HUP|RDHUP") && !strings.HasSuffix(line, "ECONNABORTED") {
+					known[line] = other
 				}
 			}
-		}},
-		{name: "a listener", run: func(s *script) {
-			l := s.listener(s.a, "0.0.0.0:7000")
-			l.connect("B:7000")
-			l.connect("A:7000")
-			l.connect("127.0.0.1:7000")
-			l.accept(-1)
-		}},
-		{name: "odd arguments", run: oddConnects},
-		{name: "other sockets", run: func(s *script) {
-			udp := s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM)
-			udp.connect("127.0.0.1:9")
-			udp.peername()
-			local := s.open(s.a, unix.AF_UNIX, unix.SOCK_STREAM)
-			_, p := s.a.mem.take(128, append([]byte{unix.AF_UNIX, 0}, "\x00no such boxer test socket"...))
-			for _, nr := range []uintptr{unix.SYS_CONNECT, unix.SYS_BIND} {
-				_, errno := local.call(nr, local.fdArg(), p, 24)
-				local.printf("call %d: %s", nr, failed(errno))
-			}
-			local.sockname()
-			local.listen(1)
-			local.soError()
-			local.peername()
-		}},
-		{name: "disconnect", run: func(s *script) {
-			client, server := s.pair()
-			_, p := s.a.mem.take(16, nil) // AF_UNSPEC
-			_, errno := client.call(unix.SYS_CONNECT, client.fdArg(), p, 16)
-			client.printf("disconnect: %s", failed(errno))
-			client.peername()
-			server.pollFor(unix.POLLIN, 10000)
-			server.soError()
-			l := s.listener(s.b, "0.0.0.0:7001")
-			client.connect("B:7001")
-			talk(client, l.accept(0))
-		}},
-	} {
-		t.Run(tc.name, func(t *testing.T) { compare(t, tc.known, tc.run) })
+			compareWith(t, known, near, tc.run)
+		})
 	}
 }
 

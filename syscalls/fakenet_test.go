@@ -18,6 +18,7 @@ type fakeNet struct {
 	nodes   map[netip.Addr]*Node
 	errnos  map[netip.Addr]unix.Errno    // what connects to an address fail with
 	silent  map[netip.Addr]chan struct{} // connects to it wait until it is closed
+	near    bool                         // the nodes are on one host
 	dialled chan netip.AddrPort          // if not nil, gets the destination of each Dial
 	streams []*fakeStream                // all that were opened, both ends
 	tasks   sync.WaitGroup               // the accepting ends

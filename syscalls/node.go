@@ -15,10 +15,19 @@ type Network interface {
 	// the far side has accepted it. Its error holds the errno for the program
 	// (see Errno): ECONNREFUSED if nobody listens there.
 	Dial(ctx context.Context, src, dst netip.AddrPort) (Stream, error)
+
+	// Near reports whether the node with a virtual address is on this host, in
+	// reach of its loopback.
+	Near(addr netip.Addr) bool
+	// Locate asks such a node where on this host the listener at dst is. near is
+	// this node's loopback address there. Its errors are those of Dial;
+	// ECONNREFUSED is the node's own word.
+	Locate(ctx context.Context, near netip.Addr, dst netip.AddrPort) (netip.AddrPort, error)
 }
 
 // A Stream is one connection's far end: a reliable byte stream in each
-// direction that ends as TCP's do.
+// direction that ends as TCP's do. It may also have a method Wait() error, which
+// waits until there is something to read: then no buffer is held meanwhile.
 type Stream interface {
 	io.ReadWriter
 	CloseWrite() error // FIN: the peer reads EOF after what was written
@@ -54,6 +63,8 @@ type Node struct {
 	ports   ports // TCP
 	peers   peers // TCP
 	dns     dns
+
+	neighbours neighbours
 
 	datagramPorts ports // UDP
 	flows         flows // UDP

@@ -6,6 +6,9 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // relayBuffer is the size of one read in bytes: more than that the kernel
@@ -41,7 +44,11 @@ func Relay(ctx context.Context, conn *net.TCPConn, stream Stream) {
 // sendOut carries what the program writes. It returns true if the far side
 // takes no more, which TCP says with a reset.
 func sendOut(conn *net.TCPConn, stream Stream) (reset bool) {
-	switch err := copyBytes(stream, conn); {
+	src, err := newTCPSource(conn)
+	if err == nil {
+		err = copyBytes(stream, src)
+	}
+	switch {
 	case err == nil:
 		stream.CloseWrite()
 	case errors.Is(err, errWrite):
@@ -57,7 +64,7 @@ func sendOut(conn *net.TCPConn, stream Stream) (reset bool) {
 // bringIn carries what the program reads. It returns true if the far side has
 // reset the connection.
 func bringIn(conn *net.TCPConn, stream Stream) (reset bool) {
-	switch err := copyBytes(conn, stream); {
+	switch err := copyBytes(conn, &streamSource{stream: stream}); {
 	case err == nil:
 		conn.CloseWrite()
 	case errors.Is(err, errWrite): // the program has closed its socket
@@ -74,15 +81,19 @@ func bringIn(conn *net.TCPConn, stream Stream) (reset bool) {
 // errWrite marks an error of the destination.
 var errWrite = errors.New("write")
 
+// A source hands out what has come in. The buffer is its until the next call,
+// and it holds none while it waits: most connections wait most of the time.
+type source interface {
+	next() ([]byte, error) // io.EOF at the end
+}
+
 // copyBytes copies until src ends. Unlike io.Copy it tells the side that
-// failed, and never uses a buffer of its own.
-func copyBytes(dst io.Writer, src io.Reader) error {
-	buf := relayBuffers.Get().(*[relayBuffer]byte)
-	defer relayBuffers.Put(buf)
+// failed.
+func copyBytes(dst io.Writer, src source) error {
 	for {
-		n, err := src.Read(buf[:])
-		if n > 0 {
-			if _, err := dst.Write(buf[:n]); err != nil {
+		b, err := src.next()
+		if len(b) > 0 {
+			if _, err := dst.Write(b); err != nil {
 				return errors.Join(errWrite, err)
 			}
 		}
@@ -93,6 +104,92 @@ func copyBytes(dst io.Writer, src io.Reader) error {
 			return err
 		}
 	}
+}
+
+// A lender has a buffer of the pool while it has something to hand out.
+type lender struct{ buf *[relayBuffer]byte }
+
+func (l *lender) take() []byte {
+	if l.buf == nil {
+		l.buf = relayBuffers.Get().(*[relayBuffer]byte)
+	}
+	return l.buf[:]
+}
+
+func (l *lender) giveBack() {
+	if l.buf != nil {
+		relayBuffers.Put(l.buf)
+		l.buf = nil
+	}
+}
+
+// A tcpSource reads a TCP connection.
+type tcpSource struct {
+	lender
+	raw  syscall.RawConn
+	n    int
+	err  error
+	read func(fd uintptr) bool // tryRead, made once: a method value is an allocation
+}
+
+func newTCPSource(c *net.TCPConn) (*tcpSource, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	s := &tcpSource{raw: raw}
+	s.read = s.tryRead
+	return s, nil
+}
+
+func (s *tcpSource) next() ([]byte, error) {
+	if err := s.raw.Read(s.read); err != nil {
+		s.giveBack()
+		return nil, err
+	}
+	if s.err == nil && s.n == 0 {
+		s.err = io.EOF
+	}
+	if s.err != nil {
+		s.giveBack()
+		return nil, s.err
+	}
+	return s.buf[:s.n], nil
+}
+
+// tryRead returns false if there is nothing yet.
+func (s *tcpSource) tryRead(fd uintptr) bool {
+	for {
+		s.n, s.err = unix.Read(int(fd), s.take())
+		switch s.err {
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			s.giveBack()
+			return false
+		}
+		return true
+	}
+}
+
+// A streamSource reads a stream.
+type streamSource struct {
+	lender
+	stream Stream
+}
+
+func (s *streamSource) next() ([]byte, error) {
+	if w, ok := s.stream.(interface{ Wait() error }); ok {
+		s.giveBack()
+		if err := w.Wait(); err != nil {
+			return nil, err
+		}
+	}
+	n, err := s.stream.Read(s.take())
+	if err != nil {
+		defer s.giveBack()
+	}
+	return s.buf[:n], err
 }
 
 // tcpStream makes a TCP connection a Stream.

@@ -133,7 +133,9 @@ func (n *Node) remote(local, peer Sockaddr) (s Sockaddr, ok bool) {
 		}
 		peer.Addr = netip.AddrPortFrom(a, port)
 	default:
-		if wish, ok := n.ports.wish(addr); ok && !addr.Addr().Is4() {
+		if far, ok := n.neighbours.find(addr); ok {
+			peer.Addr = far
+		} else if wish, ok := n.ports.wish(addr); ok && !addr.Addr().Is4() {
 			peer.Addr = netip.AddrPortFrom(netip.IPv6Loopback(), wish.Port())
 		}
 	}

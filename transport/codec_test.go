@@ -42,6 +42,14 @@ func TestParseHeader(t *testing.T) {
 			in:   "01000013 04 1538 0a6f0003 04 9c40 0a6f0002 ff 01 aa 07 00",
 			want: header(),
 		},
+		{
+			name: "near", ok: true,
+			in: "01000014 04 1538 0a6f0003 04 9c40 0a6f0002 01 04 7f400008",
+			want: Header{
+				Destination: header().Destination, Source: header().Source, Near: netip.MustParseAddr("127.64.0.8"),
+			},
+		},
+		{name: "near, not an address", in: "01000013 04 1538 0a6f0003 04 9c40 0a6f0002 01 03 7f4000"},
 		{name: "empty", in: ""},
 		{name: "later version", in: "0200000e 04 1538 0a6f0003 04 9c40 0a6f0002"},
 		{name: "unknown flag", in: "0101000e 04 1538 0a6f0003 04 9c40 0a6f0002"},

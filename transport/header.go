@@ -13,6 +13,11 @@ import (
 type Header struct {
 	Source      netip.AddrPort // the opener's end
 	Destination netip.AddrPort // the end that is dialled
+
+	// Near, if valid, is an address of the opener's on the host that both are on.
+	// The opener does not want a connection, but to know where on that host the
+	// destination is, and the stream carries the answer.
+	Near netip.Addr
 }
 
 // The wire form of a header, all numbers big endian:
@@ -21,8 +26,11 @@ type Header struct {
 //	1       flags, 0: a receiver refuses flags that it does not know
 //	2..3    length of the rest
 //	4..     destination, then source: family (4 or 6), port (2 bytes), address (4 or 16 bytes)
-//	..      options: type, length of the value (1 byte each), value. Unknown types are skipped
+//	..      options: type, length of the value (1 byte each), value. Unknown types are skipped;
+//	        1 is Near, an IPv4 address of 4 bytes
 const (
+	optionNear = 1
+
 	headerVersion  = 1
 	headerPreamble = 4
 	// maxHeaderRest bounds what a receiver reads before it knows the opener's
@@ -49,6 +57,13 @@ func AppendHeader(dst []byte, h Header) ([]byte, error) {
 	dst = append(dst, headerVersion, 0, 0, 0)
 	dst = appendAddrPort(dst, h.Destination)
 	dst = appendAddrPort(dst, h.Source)
+	if h.Near.IsValid() {
+		if !h.Near.Is4() {
+			return nil, fmt.Errorf("header: address %v: %w", h.Near, errHeaderAddress)
+		}
+		dst = append(dst, optionNear, 4)
+		dst = append(dst, h.Near.AsSlice()...)
+	}
 	binary.BigEndian.PutUint16(dst[start+2:], uint16(len(dst)-start-headerPreamble))
 	return dst, nil
 }
@@ -114,7 +129,13 @@ func parseHeaderRest(b []byte) (h Header, err error) {
 		if len(b) < 2 || len(b) < 2+int(b[1]) {
 			return Header{}, errHeaderShort
 		}
-		b = b[2+int(b[1]):] // no option is known yet
+		if b[0] == optionNear {
+			if b[1] != 4 {
+				return Header{}, errHeaderAddress
+			}
+			h.Near = netip.AddrFrom4([4]byte(b[2:6]))
+		}
+		b = b[2+int(b[1]):]
 	}
 	return h, nil
 }

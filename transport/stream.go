@@ -114,6 +114,18 @@ func (s *Stream) Read(b []byte) (int, error) {
 	return n, streamError(err)
 }
 
+// Wait waits until there is something to read: bytes, or the end. So a reader
+// needs no buffer while it waits. Its errors are those of Read; io.EOF is left to
+// Read.
+func (s *Stream) Wait() error {
+	var b [1]byte
+	if _, err := s.quic.Peek(b[:]); err != nil && err != io.EOF && !errors.Is(err, os.ErrDeadlineExceeded) {
+		s.end(readEnded)
+		return streamError(err)
+	}
+	return nil
+}
+
 // Write writes like io.Writer. It returns when all but the last packet has been
 // sent. Its errors are those of Read; ErrReset too if the peer reads no more.
 func (s *Stream) Write(b []byte) (int, error) {
