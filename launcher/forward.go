@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/boxer-sandbox/boxer/coordinator"
 	"github.com/boxer-sandbox/boxer/syscalls"
@@ -51,7 +52,9 @@ func Forward(ctx context.Context, cfg ForwardConfig) (err error) {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("forward: %w", err)
+			cfg.Logger.Warn("forward", "err", err)
+			time.Sleep(acceptPause)
+			continue
 		}
 		conns.Go(func() { m.forward(ctx, c.(*net.TCPConn), cfg) })
 	}

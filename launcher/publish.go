@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/boxer-sandbox/boxer/syscalls"
 )
@@ -55,6 +56,10 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 	return s[:i], s[i+len(sep):], true
 }
 
+// acceptPause follows an accept that failed, for lack of descriptors most
+// likely: until some are closed, it would fail again at once.
+const acceptPause = 50 * time.Millisecond
+
 // A publisher accepts on the host and connects to the node's programs.
 type publisher struct {
 	l     net.Listener
@@ -75,6 +80,7 @@ func publish(p Publish, node *syscalls.Node, log *slog.Logger) (*publisher, erro
 			}
 			if err != nil {
 				log.Warn("publish", "port", p.Port, "err", err)
+				time.Sleep(acceptPause)
 				continue
 			}
 			pub.conns.Go(func() { pub.serve(c.(*net.TCPConn), p.Port, node) })

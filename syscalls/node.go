@@ -94,7 +94,7 @@ func NewNode(c Config) (*Node, error) {
 }
 
 // Close ends every call that waits and every connection, and waits until that
-// is done.
+// is done, except for what callers of Accept's function run.
 func (n *Node) Close() error {
 	n.cancel()
 	n.flows.close()

@@ -23,6 +23,7 @@ func joinFlag(cmd *cobra.Command, url *string) {
 // joinURL finds the network to join: flag, environment, or the coordinator of
 // this user on this host, which is started if it is not there.
 func joinURL(ctx context.Context, flag string) (coordinator.JoinURL, error) {
+	flag = strings.Clone(flag) // hideArgument overwrites the argument that it is a part of
 	text := flag
 	from := "--join"
 	if text == "" {
