@@ -14,6 +14,9 @@ import (
 // coordinatorPort is where the coordinator of a cloud listens.
 const coordinatorPort = 7700
 
+// virtual is the prefix of the addresses that nodes have on the network.
+var virtual = netip.MustParsePrefix("10.111.0.0/16")
+
 // A cloud is a lab with a coordinator on a public host.
 type cloud struct {
 	t     *testing.T

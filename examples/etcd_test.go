@@ -75,6 +75,7 @@ func TestEtcd(t *testing.T) {
 		return err
 	})
 	t.Logf("the function in its place is a healthy member after %v", took)
+	writer.expect(`^writing$`)
 	writer.stdin.Close()
 	if wrote := writer.expect(`^wrote (\d+), lost (\d+)$`); wrote[1] == "0" || wrote[2] != "0" {
 		t.Error(wrote[0])

@@ -2,8 +2,8 @@
 //
 //	load http://etcd1:2379,http://etcd2:2379,http://etcd3:2379
 //
-// It puts one key after the other until its standard input ends, says "writing" after 100 puts, and
-// "interrupted DURATION" whenever puts succeed again after one that failed. Then it reads every acknowledged
+// It puts one key after the other until its standard input ends, says "writing" after every 100 puts in a
+// row, and "interrupted DURATION" whenever puts succeed again after one that failed. Then it reads every acknowledged
 // key back from each endpoint and says "wrote N, lost M". It exits with status 1 if one is lost.
 package main
 
@@ -64,7 +64,7 @@ func write(client *clientv3.Client) (acknowledged []string) {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		close(stopped)
 	}()
-	last, failed := time.Now(), false
+	last, failed, row := time.Now(), false, 0
 	for i := 0; ; i++ {
 		select {
 		case <-stopped:
@@ -76,17 +76,17 @@ func write(client *clientv3.Client) (acknowledged []string) {
 		_, err := client.Put(ctx, key, key)
 		cancel()
 		if err != nil { // it may be written all the same: nobody counts on either
-			failed = true
+			failed, row = true, 0
 			continue
 		}
 		acknowledged = append(acknowledged, key)
-		switch {
-		case len(acknowledged) == 100:
-			fmt.Println("writing")
-		case failed:
+		if failed {
 			fmt.Println("interrupted", time.Since(last).Round(time.Millisecond))
 		}
 		last, failed = time.Now(), false
+		if row++; row%100 == 0 {
+			fmt.Println("writing")
+		}
 		time.Sleep(time.Millisecond) // some load, not all that the machine can do
 	}
 }
