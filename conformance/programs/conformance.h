@@ -47,7 +47,7 @@ static int port;                /* the first of the case's ten ports */
 static const char *case_name;
 static int control = -1;        /* the way to the other side */
 
-enum { ports_each = 10, case_seconds = 12, wait_ms = 8000, quiet_ms = 150 };
+enum { ports_each = 10, case_seconds = 8, wait_ms = 6000, quiet_ms = 150 };
 
 /* say prints a line, whole, and at once. */
 static void UNUSED say(const char *format, ...) {

@@ -1,0 +1,430 @@
+/* How connections carry bytes, and how they end. */
+#include "conformance.h"
+#include <sys/sendfile.h>
+
+static int sigpipes;
+static void on_pipe(int sig) {
+	(void)sig;
+	sigpipes++;
+}
+
+/* accepted returns a connection from the other side, connecting returns its other end. */
+static int accepted(void) {
+	int l = listener(port, 4);
+	meet();
+	int fd = must("accept", accept(l, NULL, NULL));
+	close(l);
+	return fd;
+}
+static int connecting(void) {
+	meet();
+	return dial(port);
+}
+static int pair(void) { return server ? accepted() : connecting(); }
+
+static void half_close(void) {
+	int fd = pair();
+	if (server) {
+		take(fd);
+		await(fd, POLLIN | POLLRDHUP | POLLOUT, wait_ms);
+		take(fd);
+		meet();
+		give(fd, "still here");
+		meet();
+		result("shutdown", shutdown(fd, SHUT_WR));
+		meet();
+		events(fd);
+		peername(fd);
+		take(fd);
+		return;
+	}
+	give(fd, "hello");
+	usleep(quiet_ms * 1000);
+	result("shutdown", shutdown(fd, SHUT_WR));
+	events(fd);
+	on_signal(SIGPIPE, 0, on_pipe);
+	result("write", write(fd, "x", 1));
+	say("%d SIGPIPE", sigpipes);
+	meet();
+	await(fd, POLLIN, wait_ms);
+	take(fd);
+	meet();
+	await(fd, POLLIN | POLLRDHUP, wait_ms);
+	take(fd);
+	peername(fd);
+	result("shutdown", shutdown(fd, SHUT_RDWR));
+	events(fd);
+	meet();
+}
+
+static void shut_read(void) {
+	int fd = pair();
+	if (server) {
+		result("shutdown", shutdown(fd, SHUT_RD));
+		events(fd);
+		take(fd);
+		meet();
+		meet();
+		await(fd, POLLIN, wait_ms);
+		take(fd);
+		take(fd);
+		give(fd, "from server");
+		return meet();
+	}
+	meet();
+	give(fd, "after SHUT_RD");
+	usleep(quiet_ms * 1000);
+	meet();
+	await(fd, POLLIN, wait_ms);
+	take(fd);
+	meet();
+}
+
+static void closed_peer(void) {
+	int fd = pair();
+	on_signal(SIGPIPE, 0, on_pipe);
+	if (server) {
+		give(fd, "last words");
+		result("close", close(fd));
+		meet();
+		return meet();
+	}
+	meet();
+	await(fd, POLLIN | POLLRDHUP, wait_ms);
+	usleep(quiet_ms * 1000);
+	events(fd);
+	take(fd);
+	take(fd);
+	result("write", write(fd, "x", 1)); /* answered by a reset */
+	usleep(quiet_ms * 1000);
+	await(fd, POLLERR | POLLIN | POLLRDHUP | POLLOUT, wait_ms);
+	result("write", write(fd, "x", 1));
+	say("%d SIGPIPE", sigpipes);
+	result("send", send(fd, "x", 1, MSG_NOSIGNAL));
+	say("%d SIGPIPE", sigpipes);
+	so_error(fd);
+	take(fd);
+	names(fd);
+	meet();
+}
+
+static void killed_by_sigpipe(void) {
+	int fd = pair();
+	if (server) {
+		close(fd);
+		return meet();
+	}
+	meet();
+	quietly(fd, POLLIN);
+	for (int i = 0; i < 100; i++) {
+		if (write(fd, "x", 1) < 0)
+			break;
+		usleep(20000);
+	}
+	say("not killed");
+}
+
+static void lingering(void) {
+	int fd = pair();
+	if (server) {
+		struct linger hard = {1, 0};
+		take(fd);
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+		result("close", close(fd));
+		return meet();
+	}
+	give(fd, "hello");
+	await(fd, POLLIN | POLLRDHUP, wait_ms);
+	so_error(fd);
+	events(fd);
+	take(fd);
+	give(fd, "x");
+	names(fd);
+	meet();
+}
+
+static void lingering_read(void) { /* as above, seen by read and not by SO_ERROR */
+	int fd = pair();
+	if (server) {
+		struct linger hard = {1, 0};
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+		meet();
+		close(fd);
+		return meet();
+	}
+	meet();
+	take(fd);
+	take(fd);
+	meet();
+}
+
+static void unread(void) {
+	int fd = pair();
+	if (server) {
+		quietly(fd, POLLIN);
+		give(fd, "unheard");
+		meet();
+		result("close", close(fd));
+		return meet();
+	}
+	give(fd, "never read");
+	meet();
+	await(fd, POLLRDHUP, wait_ms);
+	take(fd);
+	take(fd);
+	give(fd, "x");
+	meet();
+}
+
+static void killed(void) { /* the process, not the socket, ends: a FIN */
+	if (server) {
+		int l = listener(port, 4);
+		pid_t pid = fork();
+		if (pid == 0) {
+			must("accept", accept(l, NULL, NULL));
+			pause();
+		}
+		close(l);
+		meet();
+		meet();
+		kill(pid, SIGKILL);
+		return meet();
+	}
+	meet();
+	int fd = dial(port);
+	usleep(quiet_ms * 1000);
+	meet();
+	await(fd, POLLIN | POLLRDHUP, wait_ms);
+	take(fd);
+	meet();
+}
+
+static void peek(void) {
+	int fd = pair();
+	char buf[64] = "";
+	if (server) {
+		give(fd, "abcdef");
+		meet();
+		usleep(quiet_ms * 1000);
+		give(fd, "ghij");
+		usleep(quiet_ms * 1000);
+		shutdown(fd, SHUT_WR);
+		return meet();
+	}
+	quietly(fd, POLLIN);
+	result("peek", recv(fd, buf, 4, MSG_PEEK));
+	say("\"%.4s\"", buf);
+	result("peek", recv(fd, buf, 64, MSG_PEEK));
+	result("peek and truncate", recv(fd, buf, 64, MSG_PEEK | MSG_TRUNC));
+	struct iovec v = {buf, 3};
+	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+	result("recvmsg", recvmsg(fd, &m, 0));
+	int queued = 0;
+	ioctl(fd, FIONREAD, &queued);
+	say("FIONREAD %d flags %d", queued, m.msg_flags);
+	meet();
+	result("wait for all", recv(fd, buf, 6, MSG_WAITALL));
+	say("\"%.6s\"", buf);
+	result("do not wait", recv(fd, buf, 6, MSG_DONTWAIT) > 0 ? 1 : -1);
+	result("wait for all at the end", recv(fd, buf, 6, MSG_WAITALL));
+	result("recvfrom", recvfrom(fd, buf, 6, 0, NULL, NULL));
+	meet();
+}
+
+static void with_addresses(void) { /* addresses given to calls on a connected stream */
+	int fd = pair();
+	char buf[64];
+	if (server) {
+		in4 a = addr4(htonl(0x01020304), 5);
+		result("sendto with an address", sendto(fd, "abc", 3, 0, SA(a)));
+		struct iovec v = {"def", 3};
+		struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_name = &a, .msg_namelen = sizeof a};
+		result("sendmsg with an address", sendmsg(fd, &m, 0));
+		result("sendto a wild address", sendto(fd, "ghi", 3, 0, (void *)16, sizeof a));
+		return meet();
+	}
+	meet();
+	quietly(fd, POLLIN);
+	struct sockaddr_storage from;
+	socklen_t len = sizeof from;
+	result("recvfrom", recvfrom(fd, buf, 3, 0, (void *)&from, &len));
+	say("length %u", len);
+	struct iovec v = {buf, 3};
+	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_name = &from, .msg_namelen = sizeof from};
+	result("recvmsg", recvmsg(fd, &m, MSG_DONTWAIT));
+	say("length %u", m.msg_namelen);
+	int lone = tcp();
+	result("sendto unconnected", sendto(lone, "x", 1, MSG_NOSIGNAL, SA(from)));
+	result("send unconnected", send(lone, "x", 1, MSG_NOSIGNAL));
+	result("recv unconnected", recv(lone, buf, 1, 0));
+}
+
+static void timeouts(void) {
+	int fd = pair();
+	struct timeval tv = {0, 100000};
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
+	take(fd);
+	on_signal(SIGALRM, SA_RESTART, NULL);
+	alarm_in(30);
+	take(fd); /* SO_RCVTIMEO makes it EINTR, signal(7) */
+	meet();
+	if (server) {
+		static char block[1 << 16];
+		long n, total = 0;
+		while ((n = write(fd, block, sizeof block)) > 0)
+			total += n;
+		result("write", n);
+		say("some went: %d", total > 0);
+		events(fd);
+	}
+	meet();
+}
+
+static void urgent(void) {
+	int fd = pair();
+	char buf[16] = "";
+	if (server) {
+		give(fd, "abc");
+		result("send urgent", send(fd, "!", 1, MSG_OOB));
+		give(fd, "def");
+		meet();
+		return meet();
+	}
+	meet();
+	await(fd, POLLPRI, wait_ms);
+	usleep(quiet_ms * 1000);
+	result("SIOCATMARK", sockatmark(fd));
+	take(fd);
+	result("SIOCATMARK", sockatmark(fd));
+	if (result("receive urgent", recv(fd, buf, 1, MSG_OOB)) == 1)
+		say("\"%s\"", buf);
+	take(fd);
+	meet();
+}
+
+static void files(void) {
+	int fd = pair();
+	enum { size = 3 << 20 };
+	if (server) {
+		char name[] = "/tmp/conformance-XXXXXX";
+		int file = must("mkstemp", mkstemp(name)), pipes[2];
+		unlink(name);
+		must("ftruncate", ftruncate(file, size));
+		off_t at = 0;
+		while (at < size && sendfile(fd, file, &at, size - at) > 0)
+			;
+		say("sent all: %d", at == size);
+		must("pipe", pipe(pipes));
+		must("write", write(pipes[1], "by a pipe", 9));
+		result("splice", splice(pipes[0], NULL, fd, NULL, 9, 0));
+		struct iovec v[] = {{"one", 3}, {" ", 1}, {"two", 3}};
+		result("writev", writev(fd, v, 3));
+		struct mmsghdr mm[2] = {{{.msg_iov = v, .msg_iovlen = 1}, 0}, {{.msg_iov = v + 2, .msg_iovlen = 1}, 0}};
+		result("sendmmsg", sendmmsg(fd, mm, 2, 0));
+		say("%u %u", mm[0].msg_len, mm[1].msg_len);
+		close(fd);
+		return;
+	}
+	long total = 0, n, zeros = 1;
+	static char buf[1 << 16];
+	while (total < size && (n = read(fd, buf, total + (long)sizeof buf > size ? size - total : (long)sizeof buf)) > 0) {
+		total += n;
+		for (long i = 0; i < n; i++)
+			zeros &= buf[i] == 0;
+	}
+	say("%ld bytes, all zero: %ld", total, zeros);
+	memset(buf, 0, sizeof buf);
+	for (total = 0; (n = read(fd, buf + total, 100)) > 0;)
+		total += n;
+	say("then \"%s\"", buf);
+	result("read", n);
+}
+
+static void options(void) {
+	int fd = pair();
+	static const struct { const char *name; int level, opt, value; } all[] = {
+		{"SO_TYPE", SOL_SOCKET, SO_TYPE, -1}, {"SO_DOMAIN", SOL_SOCKET, SO_DOMAIN, -1},
+		{"SO_PROTOCOL", SOL_SOCKET, SO_PROTOCOL, -1}, {"SO_ACCEPTCONN", SOL_SOCKET, SO_ACCEPTCONN, -1},
+		{"SO_KEEPALIVE", SOL_SOCKET, SO_KEEPALIVE, 1}, {"SO_OOBINLINE", SOL_SOCKET, SO_OOBINLINE, 1},
+		{"SO_RCVBUF", SOL_SOCKET, SO_RCVBUF, 65536}, {"SO_SNDBUF", SOL_SOCKET, SO_SNDBUF, 65536},
+		{"SO_RCVLOWAT", SOL_SOCKET, SO_RCVLOWAT, 7}, {"SO_PRIORITY", SOL_SOCKET, SO_PRIORITY, 3},
+		{"SO_BROADCAST", SOL_SOCKET, SO_BROADCAST, 1}, {"SO_DONTROUTE", SOL_SOCKET, SO_DONTROUTE, 1},
+		{"SO_TIMESTAMP", SOL_SOCKET, SO_TIMESTAMP, 1}, {"SO_BUSY_POLL", SOL_SOCKET, SO_BUSY_POLL, 50},
+		{"SO_ZEROCOPY", SOL_SOCKET, SO_ZEROCOPY, 1},
+		{"TCP_NODELAY", IPPROTO_TCP, TCP_NODELAY, 1}, {"TCP_CORK", IPPROTO_TCP, TCP_CORK, 1},
+		{"TCP_KEEPIDLE", IPPROTO_TCP, TCP_KEEPIDLE, 11}, {"TCP_KEEPINTVL", IPPROTO_TCP, TCP_KEEPINTVL, 12},
+		{"TCP_KEEPCNT", IPPROTO_TCP, TCP_KEEPCNT, 5}, {"TCP_QUICKACK", IPPROTO_TCP, TCP_QUICKACK, 0},
+		{"TCP_USER_TIMEOUT", IPPROTO_TCP, TCP_USER_TIMEOUT, 5000}, {"TCP_LINGER2", IPPROTO_TCP, TCP_LINGER2, 10},
+		{"TCP_DEFER_ACCEPT", IPPROTO_TCP, TCP_DEFER_ACCEPT, 3}, {"TCP_SYNCNT", IPPROTO_TCP, TCP_SYNCNT, 3},
+		{"TCP_WINDOW_CLAMP", IPPROTO_TCP, TCP_WINDOW_CLAMP, 40000}, {"TCP_NOTSENT_LOWAT", IPPROTO_TCP, TCP_NOTSENT_LOWAT, 16384},
+		{"TCP_THIN_LINEAR_TIMEOUTS", IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, 1}, {"TCP_FASTOPEN", IPPROTO_TCP, TCP_FASTOPEN, 5},
+		{"IP_TOS", IPPROTO_IP, IP_TOS, 0x10}, {"IP_TTL", IPPROTO_IP, IP_TTL, 33},
+		{"IP_RECVTOS", IPPROTO_IP, IP_RECVTOS, 1}, {"IP_BIND_ADDRESS_NO_PORT", IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1},
+		{"IP_FREEBIND", IPPROTO_IP, IP_FREEBIND, 1}, {"IPV6_V6ONLY", IPPROTO_IPV6, IPV6_V6ONLY, -1},
+		{"unknown", IPPROTO_TCP, 250, 1},
+	};
+	for (unsigned i = 0; i < sizeof all / sizeof *all; i++) {
+		int before = 0, after = 0;
+		socklen_t len = sizeof before;
+		int got = getsockopt(fd, all[i].level, all[i].opt, &before, &len);
+		const char *e = got < 0 ? strerrorname_np(errno) : "ok", *s = "not set";
+		if (all[i].value >= 0)
+			s = set(fd, all[i].level, all[i].opt, all[i].value) < 0 ? strerrorname_np(errno) : "ok";
+		getsockopt(fd, all[i].level, all[i].opt, &after, &len);
+		/* the sizes of buffers differ from host to host */
+		if (all[i].opt == SO_RCVBUF || all[i].opt == SO_SNDBUF || all[i].opt == TCP_WINDOW_CLAMP)
+			before = 0;
+		say("%s: get %s %d, set %s, get %d", all[i].name, e, before, s, after);
+	}
+	char name[16] = "";
+	socklen_t len = sizeof name;
+	result("TCP_CONGESTION", getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len));
+	say("is known: %d", name[0] != 0);
+	result("set TCP_CONGESTION", setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4));
+	struct tcp_info info;
+	len = sizeof info;
+	memset(&info, 0, sizeof info);
+	result("TCP_INFO", getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len));
+	say("state %d, mss is set: %d", info.tcpi_state, info.tcpi_snd_mss > 0);
+	meet();
+}
+
+/* by_device are the options that choose a device or an address. */
+static void by_device(void) {
+	if (server) {
+		int l = listener(port, 4);
+		meet();
+		peername(accept(l, NULL, NULL));
+		return meet();
+	}
+	meet();
+	in4 a = peer(port);
+	int fd = tcp();
+	result("SO_BINDTODEVICE lo", setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 2));
+	result("SO_BINDTODEVICE none", setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "", 0));
+	result("SO_BINDTODEVICE nonsense", setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "nonsense", 8));
+	result("SO_BINDTODEVICE eth0", setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "eth0", 4));
+	result("connect", connect(fd, SA(a)));
+	names(fd);
+	fd = tcp();
+	set(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+	in4 b = self(0);
+	result("bind without a port", bind(fd, SA(b)));
+	sockname(fd);
+	fd = tcp();
+	b = addr4(htonl(0x01020304), 0);
+	result("bind to a stranger", bind(fd, SA(b)));
+	set(fd, IPPROTO_IP, IP_FREEBIND, 1);
+	result("with IP_FREEBIND", bind(fd, SA(b)));
+	meet();
+}
+
+int main(int argc, char **argv) {
+	static const struct test tests[] = {
+		CASE(half_close), CASE(shut_read), CASE(closed_peer), CASE(killed_by_sigpipe), CASE(lingering), CASE(lingering_read),
+		CASE(unread), CASE(killed), CASE(peek), CASE(with_addresses), CASE(timeouts), CASE(urgent), CASE(files),
+		CASE(options), CASE(by_device),
+	};
+	return RUN(tests);
+}
