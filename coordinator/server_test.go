@@ -157,8 +157,11 @@ func TestSignals(t *testing.T) {
 	a := mustEnter(t, u, "a")
 	ready := make(chan *guest, 1)
 	var self *guest
+	var answered sync.WaitGroup
+	answered.Add(101)
 	// b answers from within its handler: the receipt has to reach it meanwhile.
 	b, err := enter(t, u, ClientConfig{OnSignal: func(from uint32, msg []byte) {
+		defer answered.Done()
 		if self == nil {
 			self = <-ready
 		}
@@ -193,6 +196,7 @@ func TestSignals(t *testing.T) {
 	if err := a.Signal(ctx, b.Self().ID, make([]byte, MaxSignal+1)); err == nil {
 		t.Error("one that is too large was sent")
 	}
+	answered.Wait() // b's receipts come after a's signals
 	b.leave()
 	a.sees(t, b.Self().ID, false)
 	if err := a.Signal(ctx, b.Self().ID, []byte("x")); !errors.Is(err, ErrNoNode) {
