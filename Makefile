@@ -47,8 +47,8 @@ demo: deps-demo build ## show it: PostgreSQL behind one NAT, pgbench behind anot
 
 .PHONY: bench
 bench: deps-demo build ## measure boxer beside native TCP and others, see docs/performance.md; ARGS=-help
-	@cd bench && CGO_ENABLED=0 ../scripts/go build -trimpath -buildvcs=false -o ../bin/bench .
-	@bin/bench -boxer bin/boxer $(ARGS)
+	@cd bench && CGO_ENABLED=0 ../scripts/go build -trimpath -buildvcs=false -o ../bin/ . ./tunnels
+	@bin/bench -boxer bin/boxer -tunnels bin/tunnels $(ARGS)
 
 .PHONY: lint
 lint: deps-lint ## check the format, vet, and run staticcheck and shellcheck

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/boxer-sandbox/boxer/bench/over"
 	"github.com/boxer-sandbox/boxer/internal/natlab"
 )
 
@@ -38,6 +39,8 @@ var contenders = []contender{
 	{name: "boxer", what: "boxer run, the same program", bulk: true, enter: enterBoxer},
 	{name: "quic-go", what: "plain quic-go, streams of one connection", bulk: true, enter: enterQUIC},
 	{name: "proxies", what: "kernel TCP through a proxy at each end", bulk: true, enter: enterProxies},
+	{name: "tailscale", what: "Tailscale's tsnet, in user space", bulk: true, enter: enterTailscale},
+	{name: "wireguard-go", what: "wireguard-go with netstack, in user space", bulk: true, enter: enterWireGuard},
 	{name: "C supervisor", what: "least supervisor, kernel TCP", enter: enterSupervisor},
 }
 
@@ -126,7 +129,7 @@ func enterProxies(ctx context.Context, s *scene, port int) (*field, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, err := proxy.await(ready); err != nil {
+		if _, err := proxy.await(over.Ready); err != nil {
 			return nil, err
 		}
 		ends = append(ends, proxy)
@@ -139,6 +142,45 @@ func enterProxies(ctx context.Context, s *scene, port int) (*field, error) {
 	}
 	f.ends = append(f.ends, ends...)
 	return f, nil
+}
+
+// controlPort is where Tailscale's control server listens on the public host.
+const controlPort = 8080
+
+// enterTailscale joins two nodes of package tsnet, which punch their path.
+func enterTailscale(ctx context.Context, s *scene, _ int) (*field, error) {
+	if s.tunnels == "" {
+		return nil, nil
+	}
+	control := net.JoinHostPort(s.public.Addr().String(), strconv.Itoa(controlPort))
+	p, err := s.start("control", s.command(ctx, s.public, s.tunnels, "control", control))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.await(over.Ready); err != nil {
+		return nil, err
+	}
+	f, err := s.pair(
+		s.command(ctx, s.server, s.tunnels, "serve", "tailscale", control),
+		s.command(ctx, s.client, s.tunnels, "client", "tailscale", control))
+	if err != nil {
+		return nil, err
+	}
+	f.note = "punched path"
+	return f, nil
+}
+
+func enterWireGuard(ctx context.Context, s *scene, port int) (*field, error) {
+	if s.tunnels == "" {
+		return nil, nil
+	}
+	to, err := s.forwarded(ctx, port)
+	if err != nil {
+		return nil, err
+	}
+	return s.pair(
+		s.command(ctx, s.server, s.tunnels, "serve", "wireguard", anyAddr(port)),
+		s.command(ctx, s.client, s.tunnels, "client", "wireguard", to))
 }
 
 // enterSupervisor is native, with the client under package trap's supervisor.
@@ -165,14 +207,14 @@ func (s *scene) pair(server, client *exec.Cmd) (*field, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := serve.await(ready); err != nil {
+	if _, err := serve.await(over.Ready); err != nil {
 		return nil, err
 	}
 	ask, err := s.start("client", client)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := ask.answer(); err != nil {
+	if err := ask.first(); err != nil {
 		return nil, err
 	}
 	return &field{client: ask, ends: []*process{serve, ask}}, nil

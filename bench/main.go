@@ -51,29 +51,35 @@ func main() {
 
 // options are the flags.
 type options struct {
-	boxer  string
-	only   string
-	json   string
-	rounds int
-	time   time.Duration
-	rate   int64   // of the server's link in bits per second, 0: not limited
-	loss   float64 // on the server's link, each way, 0 to 1
+	boxer    string
+	tunnels  string
+	only     string
+	json     string
+	rounds   int
+	connects int
+	trips    int
+	time     time.Duration
+	rate     int64   // of the server's link in bits per second, 0: not limited
+	loss     float64 // on the server's link, each way, 0 to 1
 }
 
 func parseOptions(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.StringVar(&o.boxer, "boxer", "bin/boxer", "the `program` to measure")
+	f.StringVar(&o.tunnels, "tunnels", "", "the `program` tunnels, for the contenders tailscale and wireguard-go; default: without them")
 	f.StringVar(&o.only, "only", "", "measure these contenders, separated by commas; default: all")
 	f.StringVar(&o.json, "json", "", "write everything that was measured to this `file`")
 	f.IntVar(&o.rounds, "rounds", 5, "how often to measure everything")
+	f.IntVar(&o.connects, "connects", 200, "how many connections one after the other in a round")
+	f.IntVar(&o.trips, "trips", 1000, "how many round trips in a round")
 	f.DurationVar(&o.time, "time", time.Second, "how long a bulk transfer lasts")
 	f.Int64Var(&o.rate, "rate", 0, "limit the server's link to so many bits per second")
 	f.Float64Var(&o.loss, "loss", 0, "lose this share of the packets on the server's link, each way, 0 to 1")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
-	if f.NArg() > 0 || o.rounds < 1 || o.time <= 0 {
+	if f.NArg() > 0 || o.rounds < 1 || o.connects < 1 || o.trips < 1 || o.time <= 0 {
 		return o, errors.New("see bench -help")
 	}
 	return o, nil

@@ -14,11 +14,9 @@ import (
 
 // How often things are done in a round.
 const (
-	connectCount = 200
-	tripCount    = 1000
-	trapCount    = 5000
-	trueCount    = 10
-	warmUpTime   = 200 * time.Millisecond
+	trapCount  = 5000
+	trueCount  = 10
+	warmUpTime = 200 * time.Millisecond
 )
 
 const kib = 1 << 10
@@ -28,13 +26,6 @@ func measureAll(ctx context.Context, s *scene, fields []*field, o options, r *re
 	for _, f := range fields {
 		if err := warmUp(f); err != nil {
 			return fmt.Errorf("%s: %w", f.name, err)
-		}
-		if f.name == "boxer" {
-			path, err := s.boxerPath(ctx)
-			if err != nil {
-				return err
-			}
-			f.note = path + " path"
 		}
 	}
 	for round := range o.rounds {
@@ -47,6 +38,15 @@ func measureAll(ctx context.Context, s *scene, fields []*field, o options, r *re
 		}
 	}
 	progress("")
+	for _, f := range fields {
+		if f.name == "boxer" {
+			path, err := s.boxerPath(ctx)
+			if err != nil {
+				return err
+			}
+			f.note = path + " path"
+		}
+	}
 	return nil
 }
 
@@ -68,7 +68,7 @@ func warmUp(f *field) error {
 
 func measureField(ctx context.Context, s *scene, f *field, o options, r *report) error {
 	if f.bulk {
-		if err := measureLatency(f, r); err != nil {
+		if err := measureLatency(f, o, r); err != nil {
 			return err
 		}
 		if err := measureBulk(f, o, r); err != nil {
@@ -85,17 +85,20 @@ func measureField(ctx context.Context, s *scene, f *field, o options, r *report)
 	return measureTrue(ctx, s, f, r)
 }
 
-func measureLatency(f *field, r *report) error {
+func measureLatency(f *field, o options, r *report) error {
 	for _, m := range []struct {
 		order    meter.Order
 		p50, p99 figure
 	}{
-		{meter.Order{Measure: meter.Connect, Count: connectCount}, connectP50, connectP99},
-		{meter.Order{Measure: meter.RoundTrip, Count: tripCount, Size: kib}, tripP50, tripP99},
+		{meter.Order{Measure: meter.Connect, Count: o.connects}, connectP50, connectP99},
+		{meter.Order{Measure: meter.RoundTrip, Count: o.trips, Size: kib}, tripP50, tripP99},
 	} {
 		got, err := f.client.order(m.order)
 		if err != nil {
 			return err
+		}
+		if len(got.Dials) > 0 {
+			r.add(dialP50, f.name, micros(quantile(got.Dials, 0.5)))
 		}
 		r.add(m.p50, f.name, micros(quantile(got.Samples, 0.5)))
 		r.add(m.p99, f.name, micros(quantile(got.Samples, 0.99)))

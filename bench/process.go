@@ -65,6 +65,14 @@ func (p *process) await(prefix string) (string, error) {
 	}
 }
 
+// first reads the result that a client gives when it has had a connection.
+func (p *process) first() error {
+	late := time.AfterFunc(startTimeout, func() { _ = p.cmd.Process.Kill() })
+	defer late.Stop()
+	_, err := p.answer()
+	return err
+}
+
 // answer reads a result.
 func (p *process) answer() (meter.Result, error) {
 	var r meter.Result

@@ -22,6 +22,7 @@ type scene struct {
 	self      string // this program
 	boxer     string // a copy: a build meanwhile does no harm
 	trap      string // package trap's supervisor; empty where there is no compiler
+	tunnels   string // the command of that name; empty: without those contenders
 	join      string // boxer's join URL: secret
 	processes []*process
 }
@@ -29,7 +30,7 @@ type scene struct {
 const sceneDir = "/run/boxer-bench"
 
 // startTimeout bounds how long one thing of the scene may take to be ready.
-const startTimeout = 20 * time.Second
+const startTimeout = 40 * time.Second
 
 // newScene builds the lab and starts boxer's coordinator on its public host.
 func newScene(ctx context.Context, o options) (_ *scene, err error) {
@@ -41,6 +42,11 @@ func newScene(ctx context.Context, o options) (_ *scene, err error) {
 	}()
 	if err := os.MkdirAll(filepath.Join(s.dir, "bin"), 0o755); err != nil {
 		return s, err
+	}
+	if o.tunnels != "" {
+		if s.tunnels, err = s.copy(o.tunnels, "tunnels"); err != nil {
+			return s, err
+		}
 	}
 	if s.self, err = os.Executable(); err != nil {
 		return s, err
@@ -108,7 +114,7 @@ func (s *scene) command(ctx context.Context, on *natlab.Host, name string, args 
 }
 
 func (s *scene) environ() []string {
-	env := append(os.Environ(), "XDG_RUNTIME_DIR="+s.dir, "XDG_STATE_HOME="+s.dir)
+	env := append(os.Environ(), "XDG_RUNTIME_DIR="+s.dir, "XDG_STATE_HOME="+s.dir, "TMPDIR="+s.dir)
 	if s.join != "" {
 		env = append(env, "BOXER_JOIN="+s.join) // not as an argument: every user of the machine could read it
 	}

@@ -31,6 +31,7 @@ type Order struct {
 // A Result is the answer to an Order.
 type Result struct {
 	Samples []time.Duration `json:",omitempty"` // of whatever was done Count times, in nanoseconds
+	Dials   []time.Duration `json:",omitempty"` // of Connect: the part of it until there was a connection
 	Bytes   uint64          `json:",omitempty"` // that have arrived
 	Elapsed time.Duration   `json:",omitempty"` // until they had, in nanoseconds
 	Failed  string          `json:",omitempty"`
@@ -86,29 +87,40 @@ func open(ctx context.Context, dial Dialer, mode byte) (Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	return c, firstByte(c, mode)
+}
+
+// firstByte sends the mode and waits for the answer. It closes the connection if that fails.
+func firstByte(c Conn, mode byte) error {
 	b := [1]byte{mode}
-	if _, err = c.Write(b[:]); err == nil {
+	_, err := c.Write(b[:])
+	if err == nil {
 		_, err = io.ReadFull(c, b[:])
 	}
 	if err != nil {
 		c.Close()
-		return nil, fmt.Errorf("first byte: %w", err)
+		return fmt.Errorf("first byte: %w", err)
 	}
-	return c, nil
+	return nil
 }
 
 func connects(ctx context.Context, dial Dialer, count int) (Result, error) {
-	samples := make([]time.Duration, count)
-	for i := range samples {
+	r := Result{Samples: make([]time.Duration, count), Dials: make([]time.Duration, count)}
+	for i := range count {
 		start := time.Now()
-		c, err := open(ctx, dial, modeEcho)
-		samples[i] = time.Since(start)
+		c, err := dial(ctx)
+		r.Dials[i] = time.Since(start)
+		if err != nil {
+			return Result{}, err
+		}
+		err = firstByte(c, modeEcho)
+		r.Samples[i] = time.Since(start)
 		if err != nil {
 			return Result{}, err
 		}
 		c.Close()
 	}
-	return Result{Samples: samples}, nil
+	return r, nil
 }
 
 func roundTrips(ctx context.Context, dial Dialer, count, size int) (Result, error) {

@@ -1,0 +1,34 @@
+// Command tunnels is the measuring program over tunnels in user space: wireguard-go with netstack, and Tailscale's tsnet. It is
+// a program of its own, so that what those link does not weigh on the other contenders.
+//
+//	tunnels serve wireguard|tailscale ADDR
+//	tunnels client wireguard|tailscale ADDR
+//	tunnels control ADDR                     what Tailscale's nodes need: control server, DERP and STUN
+//
+// ADDR is for wireguard the UDP address to listen at, or to send to; for tailscale that of the control server.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/boxer-sandbox/boxer/bench/over"
+)
+
+var networks = over.Networks{"wireguard": wireguard{}, "tailscale": tailscale{}}
+
+func main() {
+	roles := map[string]func(args []string) error{
+		"serve":   networks.Serve,
+		"client":  networks.Client,
+		"control": control,
+	}
+	if len(os.Args) < 2 || roles[os.Args[1]] == nil {
+		fmt.Fprintln(os.Stderr, "tunnels: want serve, client or control")
+		os.Exit(2)
+	}
+	if err := roles[os.Args[1]](os.Args[2:]); err != nil {
+		fmt.Fprintf(os.Stderr, "tunnels %s: %v\n", os.Args[1], err)
+		os.Exit(1)
+	}
+}
