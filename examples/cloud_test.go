@@ -32,7 +32,8 @@ func newCloud(t *testing.T, commands ...string) *cloud {
 	c := &cloud{t: t, boxer: findBoxer(t), lab: natlab.ForTest(t)}
 	public := c.host(c.lab.Public(t.Context(), "public"))
 	listen := netip.AddrPortFrom(public.Addr(), coordinatorPort).String()
-	c.url = start(t, "coordinator", public.Command(context.Background(), c.boxer, "coordinator", "--listen", listen)).
+	c.url = start(t, "coordinator", public.Command(context.Background(), c.boxer, "coordinator", "--listen", listen,
+		"--state", filepath.Join(t.TempDir(), "state"))).
 		expect(`^boxer://\S+$`)[0]
 	return c
 }
