@@ -19,12 +19,7 @@ func findBoxer(t *testing.T) string {
 		path = "../bin/boxer"
 	}
 	path = absolute(t, path)
-	if _, err := os.Stat(path); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%v: run \"make build\" first", err)
-		}
-		t.Skipf("%v: run \"make build\", or name a boxer binary in BOXER", err)
-	}
+	needFile(t, path, "run \"make build\", or name a boxer binary in BOXER")
 	return path
 }
 
@@ -50,4 +45,15 @@ func absolute(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// needFile skips the test, or with CI=true fails it, if there is no such file; the remedy says how to get it.
+func needFile(t *testing.T, path, remedy string) {
+	t.Helper()
+	if _, err := os.Stat(path); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("%v: %s", err, remedy)
+		}
+		t.Skipf("%v: %s", err, remedy)
+	}
 }
