@@ -110,9 +110,11 @@ func explain(name string, err error) (string, int) {
 	switch {
 	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
 		return name + ": command not found", ExitNotFound
+	case errors.Is(err, sandbox.ErrFilterBusy):
+		return fmt.Sprintf("start %s: a supervisor has this process tree already, and Linux allows one (seccomp(2), EBUSY); run it outside of the other boxer run", name), ExitBoxer
 	case errors.Is(err, unix.EISDIR):
 		return name + ": is a directory", ExitNotExecutable
-	case errors.Is(err, fs.ErrPermission) && !errors.Is(err, sandbox.ErrFilterBusy) && isFile(name, err):
+	case errors.Is(err, fs.ErrPermission) && isFile(err):
 		return name + ": permission denied: not an executable file", ExitNotExecutable
 	case errors.As(err, &start):
 		return fmt.Sprintf("%s: cannot execute: %v", name, start.Err), ExitNotExecutable
@@ -121,7 +123,7 @@ func explain(name string, err error) (string, int) {
 }
 
 // isFile tells a program's EACCES from one of seccomp(2).
-func isFile(name string, err error) bool {
+func isFile(err error) bool {
 	var start *fs.PathError
 	var look *exec.Error
 	return errors.As(err, &start) || errors.As(err, &look)
