@@ -282,6 +282,15 @@ static in_addr_t lookup(const char *name) {
 	return ip;
 }
 
+/* stuck tells people, not the comparison, which call a process is in. */
+static void stuck(pid_t pid) {
+	char path[64], call[256] = "";
+	snprintf(path, sizeof path, "/proc/%d/syscall", pid);
+	int fd = open(path, O_RDONLY);
+	if (fd >= 0 && read(fd, call, sizeof call - 1) > 0)
+		fprintf(stderr, "%s: in call %s", case_name, call);
+}
+
 /* run_case runs a case in a process of its own, and ends what it leaves running. */
 static void run_case(const struct test *t, int first) {
 	say("== %s", t->name);
@@ -301,6 +310,7 @@ static void run_case(const struct test *t, int first) {
 	for (int i = 0; waitpid(pid, &status, WNOHANG) == 0; i++) {
 		if (i == case_seconds * 500) {
 			say("takes too long");
+			stuck(pid);
 			kill(-pid, SIGKILL);
 		}
 		usleep(2000);
