@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -133,6 +134,31 @@ func (m *member) open(ctx context.Context, h transport.Header) (*transport.Strea
 		return nil, fmt.Errorf("connect %v: %w", h.Destination, withErrno(err))
 	}
 	return s, nil
+}
+
+// flush waits until the peers have what was sent to them. QUIC does not tell
+// what is acknowledged, so it asks each for an answer, twice: the first answer comes
+// after what arrived, and has shown what was lost; the second comes after that was
+// sent again.
+func (m *member) flush(ctx context.Context) error {
+	var asked sync.WaitGroup
+	for _, p := range m.node.Paths() {
+		if !p.Connected || p.BytesSent == 0 {
+			continue
+		}
+		asked.Go(func() {
+			self := netip.AddrPortFrom(m.client.Self().Addr, 0)
+			for range 2 {
+				// Nobody listens on port 0: the answer is a refusal.
+				s, err := m.node.Open(ctx, p.ID, transport.Header{Source: self, Destination: self})
+				if err == nil {
+					s.Reset()
+				}
+			}
+		})
+	}
+	asked.Wait()
+	return ctx.Err()
 }
 
 // withErrno gives an error of the transport the errno that programs get for it.

@@ -173,9 +173,14 @@ func (n *node) supervise(c *child, signals *os.File) (int, error) {
 // drain lets connections end that the program has left: what it wrote before
 // its end is on its way.
 func (n *node) drain() {
-	deadline := time.Now().Add(drainWithin)
-	for n.calls.Relays() > 0 && time.Now().Before(deadline) {
-		time.Sleep(time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), drainWithin)
+	defer cancel()
+	unconfirmed, err := n.calls.Drain(ctx)
+	if err == nil && unconfirmed {
+		err = n.member.flush(ctx)
+	}
+	if err != nil {
+		n.member.log.Warn("the program has ended, but not all that it wrote is delivered", "err", err)
 	}
 }
 

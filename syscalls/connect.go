@@ -181,9 +181,8 @@ func (n *Node) dial(at *attempt, id uint64, fd int, program, src, dst netip.Addr
 	}
 	n.relays.Add(1)
 	n.tasks.Go(func() {
-		defer n.relays.Add(-1)
 		defer n.peers.removeDialled(program)
-		Relay(n.ctx, conn, stream)
+		n.relay(conn, stream)
 	})
 	n.attempts.succeed(id, at)
 }

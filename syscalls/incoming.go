@@ -26,9 +26,8 @@ func (n *Node) Accept(ctx context.Context, src netip.AddrPort, port uint16) (run
 		}
 		run = func(s Stream) {
 			n.relays.Add(1)
-			defer n.relays.Add(-1)
 			defer remove()
-			Relay(n.ctx, conn, s)
+			n.relay(conn, s)
 		}
 		abort = func() {
 			defer remove()

@@ -2,11 +2,14 @@ package syscalls
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A Network carries connections between nodes.
@@ -71,9 +74,12 @@ type Node struct {
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
+	left   context.Context // ends with Drain
+	leave  context.CancelFunc
 	tasks  sync.WaitGroup // every goroutine of the node
 
 	relays   atomic.Int64 // relays that run
+	cut      atomic.Bool  // one has ended without a word of the far side, see Drain
 	attempts attempts
 	returned returned
 }
@@ -89,6 +95,7 @@ func NewNode(c Config) (*Node, error) {
 	}
 	n := &Node{Config: c, gate: g}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.left, n.leave = context.WithCancel(n.ctx)
 	n.tasks.Go(func() { n.waiting.sweep(n.ctx) })
 	return n, nil
 }
@@ -101,6 +108,40 @@ func (n *Node) Close() error {
 	n.tasks.Wait()
 	return n.gate.close()
 }
+
+// relay carries a connection of one of the node's programs. The caller has
+// counted it in n.relays, before the program knew of it: Drain must not miss it.
+func (n *Node) relay(conn *net.TCPConn, stream Stream) {
+	defer n.relays.Add(-1)
+	if relay(n.ctx, n.left, conn, stream) {
+		n.cut.Store(true)
+	}
+}
+
+// Drain says that no process of the node is left. The relays end when they have
+// sent what the programs wrote; Drain waits for that, or until ctx ends. It
+// returns true if the far side has not confirmed all of it by its own end.
+func (n *Node) Drain(ctx context.Context) (unconfirmed bool, err error) {
+	defer time.AfterFunc(drainGrace, n.leave).Stop()
+	t := time.NewTicker(drainLook)
+	defer t.Stop()
+	for n.Relays() > 0 {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return true, fmt.Errorf("%d connections: %w", n.Relays(), ctx.Err())
+		}
+	}
+	return n.cut.Load(), nil
+}
+
+const (
+	// drainGrace is how long the far sides have to end their directions, too, as
+	// most do at once when they read the end of ours.
+	drainGrace = 250 * time.Millisecond
+	// drainLook is how often Drain looks, which happens once in a node's life.
+	drainLook = time.Millisecond
+)
 
 // Relays returns the number of connections that run through this node.
 func (n *Node) Relays() int { return int(n.relays.Load()) }

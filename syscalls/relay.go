@@ -22,6 +22,13 @@ var relayBuffers = sync.Pool{New: func() any { return new([relayBuffer]byte) }}
 // stream until both directions have ended, each as TCP ends: FIN for FIN, and
 // RST for RST.
 func Relay(ctx context.Context, conn *net.TCPConn, stream Stream) {
+	relay(ctx, context.Background(), conn, stream)
+}
+
+// relay is Relay for a program's connection. When left ends, there is no program
+// any more: what it has written is still sent, the rest is dropped, and relay
+// returns true, since nothing tells that the far side has it.
+func relay(ctx, left context.Context, conn *net.TCPConn, stream Stream) (cut bool) {
 	// The far side's reset must not overtake what is still being delivered in
 	// the other direction; so a reset is left to the end, when both are done.
 	var outReset, inReset bool
@@ -33,12 +40,23 @@ func Relay(ctx context.Context, conn *net.TCPConn, stream Stream) {
 	defer stop()
 	var out sync.WaitGroup
 	out.Go(func() { outReset = sendOut(conn, stream) })
+	dropping := make(chan struct{})
+	drop := context.AfterFunc(left, func() {
+		defer close(dropping)
+		out.Wait()
+		stream.CloseRead()
+	})
 	inReset = bringIn(conn, stream)
 	out.Wait()
+	if !drop() {
+		<-dropping
+		cut = true
+	}
 	if outReset || inReset {
 		conn.SetLinger(0) // close(2) sends RST, socket(7)
 	}
 	conn.Close()
+	return cut
 }
 
 // sendOut carries what the program writes. It returns true if the far side

@@ -86,7 +86,6 @@ func (n *Node) reoffer(conn accepted) {
 		return
 	}
 	n.relays.Add(1)
-	defer n.relays.Add(-1)
 	defer remove()
-	Relay(n.ctx, fresh, tcpStream{old})
+	n.relay(fresh, tcpStream{old})
 }
