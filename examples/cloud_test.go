@@ -17,6 +17,12 @@ const coordinatorPort = 7700
 // virtual is the prefix of the addresses that nodes have on the network.
 var virtual = netip.MustParsePrefix("10.111.0.0/16")
 
+// punchable and symmetric are the NATs that functions sit behind.
+var (
+	punchable = natlab.NAT{Mapping: natlab.EndpointIndependent}
+	symmetric = natlab.NAT{Mapping: natlab.Symmetric}
+)
+
 // A cloud is a lab with a coordinator on a public host.
 type cloud struct {
 	t     *testing.T
@@ -58,14 +64,19 @@ type function struct {
 // function adds a function behind a NAT of its own. The node in it has the host's name.
 func (c *cloud) function(name string) *function {
 	c.t.Helper()
-	return c.replacement(name, name)
+	return c.behind(punchable, name, name)
 }
 
-// replacement adds a function behind a NAT of its own, for a node called name.
+// replacement adds a function for a node called name, which has or had other functions already.
 func (c *cloud) replacement(name, host string) *function {
 	c.t.Helper()
-	h := c.host(c.lab.NATed(c.t.Context(), host, natlab.NAT{Mapping: natlab.EndpointIndependent}))
-	return &function{cloud: c, host: h, name: name}
+	return c.behind(punchable, name, host)
+}
+
+// behind adds a function behind a NAT of that kind.
+func (c *cloud) behind(nat natlab.NAT, name, host string) *function {
+	c.t.Helper()
+	return &function{cloud: c, host: c.host(c.lab.NATed(c.t.Context(), host, nat)), name: name}
 }
 
 // command returns the command that runs a program as, or in, the function's node.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -13,27 +14,63 @@ func TestEtcd(t *testing.T) {
 	c := newCloud(t)
 	ctl := build(t, "etcd", "go.etcd.io/etcd/etcdctl/v3", "etcdctl")
 	env := []string{"ETCD=" + build(t, "etcd", "go.etcd.io/etcd/server/v3", "etcd"), "ETCDCTL=" + ctl}
-	load := build(t, "etcd", "./load", "load")
+	loader := build(t, "etcd", "./load", "load")
 	node, dir := absolute(t, "etcd/node"), t.TempDir()
 
 	members := make(map[string]*process)
-	endpoints := ""
+	endpoints := "http://etcd1:2379,http://etcd2:2379,http://etcd3:2379"
 	for _, name := range []string{"etcd1", "etcd2", "etcd3"} {
 		f := c.function(name)
 		f.env = env
 		members[name] = f.start(node, name, filepath.Join(dir, name))
-		endpoints += ",http://" + name + ":2379"
 	}
-	endpoints = endpoints[1:]
 	app := c.function("app")
-	took := eventually(t, "a cluster", func() error {
-		_, err := app.try(ctl, "--endpoints", endpoints, "endpoint", "health")
-		return err
-	})
-	t.Logf("all members healthy after %v", took)
+	// healthy waits until all members can commit what clients write.
+	healthy := func() time.Duration {
+		t.Helper()
+		return eventually(t, "a cluster of healthy members", func() error {
+			_, err := app.try(ctl, "--endpoints", endpoints, "endpoint", "health")
+			return err
+		})
+	}
+	t.Logf("all members healthy after %v", healthy())
 
-	// The leader is the member that says so of itself.
-	var status []struct {
+	load := app.start(loader, endpoints)
+	for round := range rounds() {
+		load.expect(`^writing$`)
+		out := app.run(ctl, "--endpoints", endpoints, "endpoint", "status", "-w", "json")
+		leader := etcdLeader(t, out)
+		if members[leader] == nil {
+			t.Fatalf("the leader is %q: %s", leader, out)
+		}
+		members[leader].kill()
+		gap := load.expect(`^interrupted (\S+)$`)[1]
+		t.Logf("%s, the leader, killed: puts succeed again after %s", leader, gap)
+		if d, err := time.ParseDuration(gap); err != nil || d > 15*time.Second {
+			t.Errorf("puts succeed again after %s (%v), want 15s at most", gap, err)
+		}
+
+		host := fmt.Sprintf("%s-%d", leader, round)
+		f := c.replacement(leader, host)
+		f.env = env
+		members[leader] = f.start(node, leader, filepath.Join(dir, host), "replace")
+		t.Logf("the function in its place is a healthy member after %v", healthy())
+		load.passOver()
+	}
+	load.expect(`^writing$`)
+	load.stdin.Close()
+	if wrote := load.expect(`^wrote (\d+), lost (\d+)$`); wrote[1] == "0" || wrote[2] != "0" {
+		t.Error(wrote[0])
+	} else {
+		t.Log(wrote[0])
+	}
+}
+
+// etcdLeader returns the name of the leader, which is the member that says so of itself in what etcdctl
+// endpoint status -w json says.
+func etcdLeader(t *testing.T, text string) string {
+	t.Helper()
+	var members []struct {
 		Endpoint string
 		Status   struct {
 			Header struct {
@@ -42,44 +79,13 @@ func TestEtcd(t *testing.T) {
 			Leader uint64
 		}
 	}
-	out := app.run(ctl, "--endpoints", endpoints, "endpoint", "status", "-w", "json")
-	if err := json.Unmarshal([]byte(out), &status); err != nil {
-		t.Fatalf("endpoint status says %s: %v", out, err)
+	if err := json.Unmarshal([]byte(text), &members); err != nil {
+		t.Fatalf("endpoint status says %s: %v", text, err)
 	}
-	leader := ""
-	for _, s := range status {
-		if s.Status.Leader == s.Status.Header.Member {
-			if _, err := fmt.Sscanf(s.Endpoint, "http://%5s", &leader); err != nil {
-				t.Fatalf("endpoint %q: %v", s.Endpoint, err)
-			}
+	for _, m := range members {
+		if m.Status.Leader == m.Status.Header.Member {
+			return strings.TrimSuffix(strings.TrimPrefix(m.Endpoint, "http://"), ":2379")
 		}
 	}
-	if members[leader] == nil {
-		t.Fatalf("the leader is %q: %s", leader, out)
-	}
-
-	writer := app.start(load, endpoints)
-	writer.expect(`^writing$`)
-	members[leader].kill()
-	gap := writer.expect(`^interrupted (\S+)$`)[1]
-	t.Logf("%s, the leader, killed: puts succeed again after %s", leader, gap)
-	if d, err := time.ParseDuration(gap); err != nil || d > 15*time.Second {
-		t.Errorf("puts succeed again after %s (%v), want 15s at most", gap, err)
-	}
-
-	f := c.replacement(leader, leader+"-again")
-	f.env = env
-	f.start(node, leader, filepath.Join(dir, leader+"-again"), "replace")
-	took = eventually(t, "the new member", func() error {
-		_, err := app.try(ctl, "--endpoints", endpoints, "endpoint", "health")
-		return err
-	})
-	t.Logf("the function in its place is a healthy member after %v", took)
-	writer.expect(`^writing$`)
-	writer.stdin.Close()
-	if wrote := writer.expect(`^wrote (\d+), lost (\d+)$`); wrote[1] == "0" || wrote[2] != "0" {
-		t.Error(wrote[0])
-	} else {
-		t.Log(wrote[0])
-	}
+	return ""
 }

@@ -1,6 +1,7 @@
 package examples
 
 import (
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,6 +9,17 @@ import (
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
 )
+
+// long asks for more rounds of killing and replacing.
+var long = flag.Bool("examples.long", false, "kill and replace more often")
+
+// rounds returns how often a test kills a node and replaces it.
+func rounds() int {
+	if *long {
+		return 5
+	}
+	return 1
+}
 
 func TestMain(m *testing.M) { natlab.Main(m) }
 

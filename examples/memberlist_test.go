@@ -20,7 +20,11 @@ func TestMemberlist(t *testing.T) {
 		if i > 0 {
 			args = append(args, "m0")
 		}
-		n := c.function(name).start(args...)
+		nat := punchable
+		if i%3 == 1 {
+			nat = symmetric // what it has with the likes of it is relayed
+		}
+		n := c.behind(nat, name, name).start(args...)
 		n.expect(`^up ` + name + ` `) // itself: it is there for the others to join
 		nodes = append(nodes, n)
 	}

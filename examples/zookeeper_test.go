@@ -1,7 +1,6 @@
 package examples
 
 import (
-	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -41,46 +40,47 @@ print(s.makefile().read())`, name)
 		}
 		return strings.Fields(after)[0], nil
 	}
-	leader := ""
-	took := eventually(t, "an ensemble", func() error {
-		followers := 0
-		leader = ""
-		for _, name := range names {
-			switch m, err := mode(name); {
-			case err != nil:
-				return err
-			case m == "leader":
-				leader = name
-			case m == "follower":
-				followers++
+	// leader waits until all serve, and returns the name of the leader.
+	leader := func() (name string, took time.Duration) {
+		t.Helper()
+		took = eventually(t, "a leader with two followers", func() error {
+			modes := make(map[string]string)
+			for _, server := range names {
+				m, err := mode(server)
+				if err != nil {
+					return err
+				}
+				modes[m] += server
 			}
-		}
-		if leader == "" || followers != len(names)-1 {
-			return errors.New("no leader with two followers")
-		}
-		return nil
-	})
-	t.Logf("%s leads two followers after %v", leader, took)
+			name = modes["leader"]
+			if name == "" || len(modes["follower"]) != len("zkNzkN") {
+				return fmt.Errorf("%v", modes)
+			}
+			return nil
+		})
+		return name, took
+	}
+	_, took := leader()
+	t.Logf("an ensemble after %v", took)
 
 	load := app.start("java", "-Xmx64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dsun.net.inetaddr.ttl=1",
 		"-cp", dir+":"+jar, "Load", "zk1:2181,zk2:2181,zk3:2181")
-	load.expect(`^writing$`)
-	servers[leader].kill()
-	gap := load.expect(`^interrupted (\S+)$`)[1]
-	t.Logf("%s, the leader, killed: writes succeed again after %s", leader, gap)
-	if d, err := time.ParseDuration(gap); err != nil || d > 20*time.Second {
-		t.Errorf("writes succeed again after %s (%v), want 20s at most", gap, err)
-	}
-
-	c.replacement(leader, leader+"-again").start(node, leader, filepath.Join(dir, leader+"-again"))
-	took = eventually(t, "the new server", func() error {
-		m, err := mode(leader)
-		if err == nil && m != "follower" {
-			err = errors.New(m)
+	for round := range rounds() {
+		load.expect(`^writing$`)
+		lost, _ := leader()
+		servers[lost].kill()
+		gap := load.expect(`^interrupted (\S+)$`)[1]
+		t.Logf("%s, the leader, killed: writes succeed again after %s", lost, gap)
+		if d, err := time.ParseDuration(gap); err != nil || d > 20*time.Second {
+			t.Errorf("writes succeed again after %s (%v), want 20s at most", gap, err)
 		}
-		return err
-	})
-	t.Logf("the function in its place follows after %v", took)
+
+		host := fmt.Sprintf("%s-%d", lost, round)
+		servers[lost] = c.replacement(lost, host).start(node, lost, filepath.Join(dir, host))
+		_, took := leader()
+		t.Logf("the function in its place follows after %v", took)
+		load.passOver()
+	}
 	load.expect(`^writing$`)
 	load.say("stop")
 	if wrote := load.expect(`^wrote (\d+), lost (\d+)$`); wrote[1] == "0" || wrote[2] != "0" {
