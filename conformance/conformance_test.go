@@ -16,37 +16,84 @@ import (
 // Each program has its own ports, so that none is in TIME-WAIT from another's end.
 const (
 	firstPort    = 7000
-	portsProgram = 1000
+	portsProgram = 400
 )
 
-// TestPrograms runs each program bare and under boxer, and compares.
+// A variant runs a program once more, in another way. The known differences are the same.
+type variant struct {
+	name    string
+	program string
+	flags   []string // of the compiler
+	under   []string // see start
+	oneHost bool
+	needs   []string // commands
+}
+
+var variants = []variant{
+	{name: "static", program: "descriptors", flags: []string{"-static"}},
+	{name: "strace", program: "descriptors", under: []string{"strace", "-f", "-o", "/dev/null"}, needs: []string{"strace"}},
+	{name: "descriptors on one host", program: "descriptors", oneHost: true},
+	{name: "udp on one host", program: "udp", oneHost: true},
+	{name: "bind on one host", program: "bind", oneHost: true},
+}
+
+// activate makes a listener, as fd 3, for the program that it becomes.
+const activate = `
+import os, socket, sys
+l = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+os.dup2(l.fileno(), 3)
+os.environ["LISTEN_FDS"] = "1"
+os.execvp(sys.argv[2], sys.argv[2:])
+`
+
+// TestPrograms runs each program bare and under boxer, and compares. CASE=name in the environment
+// runs the cases of that name only.
 func TestPrograms(t *testing.T) {
-	natlab.NeedCommands(t, "cc")
+	natlab.NeedCommands(t, "cc", "python3")
 	sources, err := filepath.Glob("programs/*.c")
 	if err != nil || len(sources) == 0 {
 		t.Fatal("no programs", err)
 	}
 	bare, boxed := bareWorld(t), boxedWorld(t)
-	for i, source := range sources {
+	all := slices.Clone(variants)
+	for _, source := range sources {
 		name := strings.TrimSuffix(filepath.Base(source), ".c")
-		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(built, name)
-			out, err := exec.Command("cc", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", path, source).CombinedOutput()
-			if err != nil {
-				t.Fatalf("cc: %v\n%s", err, out)
+		all = append(all, variant{name: name, program: name})
+	}
+	for i, v := range all {
+		t.Run(v.name, func(t *testing.T) {
+			natlab.NeedCommands(t, v.needs...)
+			s := start{path: v.build(t), port: firstPort + i*portsProgram, under: v.under}
+			if v.program == "activated" {
+				s.before = []string{"/usr/bin/python3", "-c", activate, "80"}
 			}
-			judge(t, name, bare, boxed, path, firstPort+i*portsProgram)
+			where := boxed
+			if v.oneHost {
+				where = boxed.oneHost()
+			}
+			judge(t, v.program, bare, where, s)
 		})
 	}
 }
 
-// judge plays a program in both worlds. CASE=name in the environment plays one case only.
-func judge(t *testing.T, name string, bare, boxed *world, path string, port int) {
-	only := os.Getenv("CASE")
+// build compiles the variant's program and returns its path.
+func (v variant) build(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), v.program)
+	args := append([]string{"-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", path, "programs/" + v.program + ".c"}, v.flags...)
+	if out, err := exec.Command("cc", args...).CombinedOutput(); err != nil {
+		t.Fatalf("cc: %v\n%s", err, out)
+	}
+	return path
+}
+
+// judge plays a program in both worlds.
+func judge(t *testing.T, name string, bare, boxed *world, s start) {
+	t.Helper()
 	var linux, got map[string]map[string][]string
 	var both sync.WaitGroup
-	both.Go(func() { linux = bare.play(t, path, port, only) })
-	both.Go(func() { got = boxed.play(t, path, port, only) })
+	both.Go(func() { linux = bare.play(t, s) })
+	both.Go(func() { got = boxed.play(t, s) })
 	both.Wait()
 	for _, side := range []string{"server", "client"} {
 		for _, c := range slices.Sorted(maps.Keys(linux[side])) {
@@ -61,5 +108,30 @@ func judge(t *testing.T, name string, bare, boxed *world, path string, port int)
 				}
 			}
 		}
+	}
+}
+
+// TestKnownIsDocumented compares the table of known differences with the documentation.
+func TestKnownIsDocumented(t *testing.T) {
+	const path = "../docs/conformance.md"
+	const begin, end = "<!-- known differences -->\n", "<!-- end -->\n"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, rest, ok := strings.Cut(string(text), begin)
+	_, tail, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatalf("%s has no place for the table", path)
+	}
+	want := head + begin + Table() + end + tail
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if want != string(text) {
+		t.Errorf("%s has another table than known.go: go test ./conformance -run TestKnownIsDocumented -update", path)
 	}
 }

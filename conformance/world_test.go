@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -55,7 +56,11 @@ func bareWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	for _, h := range w.hosts {
-		if err := h.Do(func() error { return unix.Mount(file, "/etc/hosts", "", unix.MS_BIND, "") }); err != nil {
+		err := h.Do(func() error { return unix.Mount(file, "/etc/hosts", "", unix.MS_BIND, "") })
+		if err == nil {
+			err = h.SetResolvConf("nameserver 127.0.0.1\n") // where nobody listens
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -81,6 +86,12 @@ func boxedWorld(t *testing.T) *world {
 	}
 	w.url = startCoordinator(t, public)
 	return w
+}
+
+// oneHost is the boxed world w with both nodes on one host.
+func (w *world) oneHost() *world {
+	h := w.hosts[serverName]
+	return &world{name: "one host", hosts: map[string]*natlab.Host{serverName: h, clientName: h}, url: w.url}
 }
 
 // startCoordinator returns the coordinator's join URL. It runs until the test ends.
@@ -121,19 +132,28 @@ func other(name string) string {
 	return serverName
 }
 
-// command returns the command that runs a program on a host of the world.
-func (w *world) command(ctx context.Context, host string, argv ...string) *exec.Cmd {
-	if w.url == "" {
-		return w.hosts[host].Command(ctx, argv[0], argv[1:]...)
+// A start says how a program is started.
+type start struct {
+	path  string
+	port  int
+	under []string // a command that runs the program, boxed as it is
+	// before is a command that runs boxer, or bare the program, on the server's host.
+	before []string
+}
+
+// command returns the command that runs one side of a program.
+func (w *world) command(ctx context.Context, host string, before, argv []string) *exec.Cmd {
+	if w.url != "" {
+		argv = append([]string{boxer, "run", "--name", host, "--wait-for", other(host), "--"}, argv...)
 	}
-	argv = append([]string{"run", "--name", host, "--wait-for", other(host), "--"}, argv...)
-	cmd := w.hosts[host].Command(ctx, boxer, argv...)
+	argv = append(slices.Clone(before), argv...)
+	cmd := w.hosts[host].Command(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), "BOXER_JOIN="+w.url)
 	return cmd
 }
 
 // play runs both sides of a program and returns what each of them printed, by side and case.
-func (w *world) play(t *testing.T, path string, port int, only string) map[string]map[string][]string {
+func (w *world) play(t *testing.T, s start) map[string]map[string][]string {
 	t.Helper()
 	dir, err := os.MkdirTemp(built, "meet-")
 	if err == nil {
@@ -148,11 +168,15 @@ func (w *world) play(t *testing.T, path string, port int, only string) map[strin
 	var mu sync.Mutex // guards outputs
 	var sides sync.WaitGroup
 	for side, host := range map[string]string{"server": serverName, "client": clientName} {
-		argv := []string{path, side, dir, host, other(host), fmt.Sprint(port)}
-		if only != "" {
+		argv := append(slices.Clone(s.under), s.path, side, dir, host, other(host), fmt.Sprint(s.port))
+		if only := os.Getenv("CASE"); only != "" {
 			argv = append(argv, only)
 		}
-		cmd := w.command(ctx, host, argv...)
+		var before []string
+		if side == "server" {
+			before = s.before
+		}
+		cmd := w.command(ctx, host, before, argv)
 		var stdout, stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr
 		cmd.WaitDelay = 10 * time.Second

@@ -238,7 +238,7 @@ static void UNUSED alarm_in(int ms) {
 /* meet waits until the other side has come to its next meet. */
 static void meet(void) {
 	char c = 'm';
-	if (write(control, &c, 1) != 1 || read(control, &c, 1) != 1) {
+	if (send(control, &c, 1, MSG_NOSIGNAL) != 1 || read(control, &c, 1) != 1) {
 		say("the other side is gone");
 		_exit(97);
 	}
