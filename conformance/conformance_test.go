@@ -42,6 +42,7 @@ const activate = `
 import os, socket, sys
 l = socket.create_server(("0.0.0.0", int(sys.argv[1])))
 os.dup2(l.fileno(), 3)
+os.set_inheritable(3, True)
 os.environ["LISTEN_FDS"] = "1"
 os.execvp(sys.argv[2], sys.argv[2:])
 `

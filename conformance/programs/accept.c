@@ -217,6 +217,7 @@ static void reuse_port(void) {
 		meet();
 		visit(16);
 		meet();
+		meet();
 		visit(4);
 		return meet();
 	}
@@ -229,6 +230,7 @@ static void reuse_port(void) {
 		n++;
 	say("%d together", n);
 	result("close", close(a));
+	meet();
 	meet();
 	for (n = 0; accept(b, NULL, NULL) >= 0; n++)
 		;

@@ -135,19 +135,30 @@ static void low_ports(void) {
 	result("bind again", bind(other, SA(a)));
 }
 
+static int reusing(int p) {
+	int l = tcp();
+	in4 a = any(p);
+	set(l, SOL_SOCKET, SO_REUSEADDR, 1);
+	result("bind with SO_REUSEADDR", bind(l, SA(a)));
+	return l;
+}
+
 static void again(void) { /* a port whose listener has closed, with connections left or in TIME-WAIT */
 	if (!server) {
 		meet();
 		int fd = dial(port);
 		take(fd);
+		meet();
 		take(fd);
+		close(fd);
 		meet();
-		int second = dial(port);
-		give(second, "second");
 		meet();
-		return;
+		fd = dial(port);
+		give(fd, "second");
+		return meet();
 	}
-	int l = listener(port, 4);
+	int l = reusing(port);
+	result("listen", listen(l, 4));
 	meet();
 	int fd = accept(l, NULL, NULL);
 	give(fd, "first");
@@ -155,17 +166,15 @@ static void again(void) { /* a port whose listener has closed, with connections 
 	result("close listener", close(l));
 	l = tcp();
 	result("bind while a connection is there", bind(l, SA(a)));
-	set(l, SOL_SOCKET, SO_REUSEADDR, 1);
-	result("bind with SO_REUSEADDR", bind(l, SA(a)));
 	close(l);
+	close(reusing(port));
 	close(fd); /* this side is first: TIME-WAIT is here */
-	usleep(quiet_ms * 1000);
+	meet();
+	meet();
 	l = tcp();
 	result("bind in TIME-WAIT", bind(l, SA(a)));
 	close(l);
-	l = tcp();
-	set(l, SOL_SOCKET, SO_REUSEADDR, 1);
-	result("bind in TIME-WAIT with SO_REUSEADDR", bind(l, SA(a)));
+	l = reusing(port);
 	result("listen", listen(l, 4));
 	meet();
 	fd = accept(l, NULL, NULL);
@@ -189,14 +198,11 @@ static void wrong(void) {
 	result("AF_INET6", bind(fd, SA(b)));
 	int six = must("socket", socket(AF_INET6, SOCK_STREAM, 0));
 	result("AF_INET on an IPv6 socket", bind(six, SA(a)));
-	a = peer(port);
-	result("the peer's", bind(fd, SA(a)));
-	a = addr4(htonl(0xffffffff), port);
-	result("broadcast", bind(fd, SA(a)));
-	a = addr4(htonl(0xe0000005), port);
-	result("multicast", bind(fd, SA(a)));
+	in4 strange[] = {peer(port), addr4(htonl(0xffffffff), port), addr4(htonl(0xe0000005), port)};
+	for (int i = 0; i < 3; i++)
+		result("a stranger's", bind(tcp(), SA(strange[i])));
+	a = any(port);
 	a.sin_family = AF_UNSPEC;
-	a.sin_addr.s_addr = 0;
 	result("AF_UNSPEC, any", bind(fd, SA(a)));
 	sockname(fd);
 	a = any(port + 1);

@@ -189,6 +189,7 @@ static void activated(void) {
 		meet();
 		quietly(l, POLLIN);
 		dup2(l, 3);
+		fcntl(3, F_SETFD, 0);
 		setenv("LISTEN_FDS", "1", 1);
 		run_again("serve", 3);
 	}
