@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -31,11 +32,13 @@ type Listener struct {
 	// SyncWakeUp tells whether the kernel hands the processor straight over
 	// between program and supervisor (SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP).
 	SyncWakeUp bool
+
+	receiveEnds bool // a receive does not outlive the last thread: see recv
 }
 
 // NewListener takes over a listener that [StartFiltered] returned.
 func NewListener(f *os.File) *Listener {
-	l := &Listener{file: f, fd: f.Fd()}
+	l := &Listener{file: f, fd: f.Fd(), receiveEnds: kernelSince(6, 11)}
 	// Before 6.6 this fails, and answers take about three times as long.
 	err := ioctl(l.fd, ioctlSetFlags, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
 	l.SyncWakeUp = err == nil
@@ -70,29 +73,54 @@ func (l *Listener) Serve(answer func(*Notif)) error {
 }
 
 // recv waits for the next call. It returns io.EOF when no thread is left under
-// the filter. It polls before it receives: on kernels before 6.11 a receive
-// sleeps for ever once the last thread is gone, and closing the descriptor
-// does not wake it.
+// the filter.
 func (l *Listener) recv(n *Notif) error {
 	for {
-		p := [1]unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}
-		if _, err := unix.Poll(p[:], -1); err == unix.EINTR {
-			continue
-		} else if err != nil {
-			return fmt.Errorf("poll listener: %w", err)
+		// Before 6.11 a receive sleeps for ever once the last thread is gone, and
+		// closing the descriptor does not wake it; so poll(2) does the waiting. On
+		// newer kernels it would only cost: a receive ends there with ENOENT.
+		if !l.receiveEnds {
+			if gone, err := l.poll(-1); err != nil || gone {
+				return cmp.Or(err, io.EOF)
+			}
 		}
-		if p[0].Revents&unix.POLLIN == 0 {
-			return io.EOF // POLLHUP, since 5.9
-		}
-		n.raw = rawNotif{} // the kernel wants it zeroed
+		n.raw, n.alive = rawNotif{}, false // the kernel wants it zeroed
 		switch err := ioctl(l.fd, ioctlRecv, uintptr(unsafe.Pointer(&n.raw))); err {
 		case nil:
 			return nil
-		case unix.ENOENT, unix.EINTR: // the caller died or was interrupted meanwhile
+		case unix.ENOENT, unix.EINTR: // the caller has died or was interrupted, or it was the last
+			if gone, err := l.poll(0); err != nil || gone {
+				return cmp.Or(err, io.EOF)
+			}
 		default:
 			return fmt.Errorf("receive trapped call: %w", err)
 		}
 	}
+}
+
+// poll waits for a call, for at most so many milliseconds, -1 for any time. gone
+// means that no thread is left under the filter (POLLHUP, since 5.9).
+func (l *Listener) poll(timeout int) (gone bool, err error) {
+	p := [1]unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}
+	for {
+		_, err := unix.Poll(p[:], timeout)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return false, fmt.Errorf("poll listener: %w", err)
+		}
+		return p[0].Revents&(unix.POLLIN|unix.POLLHUP) == unix.POLLHUP, nil
+	}
+}
+
+// kernelSince reports whether the kernel's version is at least major.minor.
+func kernelSince(major, minor int) bool {
+	var a, b int
+	if _, err := fmt.Sscanf(Kernel(), "%d.%d", &a, &b); err != nil {
+		return false
+	}
+	return a > major || a == major && b >= minor
 }
 
 // Masked runs f with the calling goroutine locked to its thread and every

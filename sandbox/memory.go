@@ -28,14 +28,26 @@ func readMemory(tid int, addr uintptr, b []byte) error {
 	})
 }
 
-// writeMemory writes all of b or fails with EFAULT; some of it may have been
-// written then, as by the kernel's own copy_to_user.
-func writeMemory(tid int, addr uintptr, b []byte) error {
-	local := [1]unix.Iovec{{Base: &b[0]}}
-	local[0].SetLen(len(b))
-	remote := [1]unix.RemoteIovec{{Base: addr, Len: len(b)}}
-	n, err := unix.ProcessVMWritev(tid, local[:], remote[:], 0)
-	if err == nil && n == len(b) {
+// writeMemory writes all of b1 and b2, of which one may be empty, or fails with
+// EFAULT; some may have been written then, as by the kernel's own copy_to_user.
+func writeMemory(tid int, addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error {
+	var local [2]unix.Iovec
+	var remote [2]unix.RemoteIovec
+	used := 0
+	for _, part := range [...]struct {
+		addr uintptr
+		b    []byte
+	}{{addr1, b1}, {addr2, b2}} {
+		if len(part.b) == 0 {
+			continue
+		}
+		local[used].Base = &part.b[0]
+		local[used].SetLen(len(part.b))
+		remote[used] = unix.RemoteIovec{Base: part.addr, Len: len(part.b)}
+		used++
+	}
+	n, err := unix.ProcessVMWritev(tid, local[:used], remote[:used], 0)
+	if err == nil && n == len(b1)+len(b2) {
 		return nil
 	}
 	if err == nil || err == unix.EFAULT {
@@ -44,7 +56,10 @@ func writeMemory(tid int, addr uintptr, b []byte) error {
 	// Not the same as process_vm_writev: /proc/PID/mem also writes to pages
 	// that are read-only to the program. It is the fallback only.
 	return throughProc(tid, os.O_RDWR, err, func(f *os.File) error {
-		_, err := f.WriteAt(b, int64(addr))
+		if _, err := f.WriteAt(b1, int64(addr1)); err != nil {
+			return err
+		}
+		_, err := f.WriteAt(b2, int64(addr2))
 		return err
 	})
 }

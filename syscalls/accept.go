@@ -2,6 +2,7 @@ package syscalls
 
 import (
 	"context"
+	"net/netip"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -108,6 +109,10 @@ func (n *Node) give(c Call, conn accepted, flags int, id uint64) reply {
 	s, ok := n.remote(local, conn.peer)
 	if !ok {
 		s = conn.peer
+		relay := netip.AddrPortFrom(s.Addr.Addr().Unmap(), s.Addr.Port())
+		if peer, ok := n.peers.wasAccepted(relay); ok {
+			s.Addr = peer
+		}
 	}
 	if err := writeSockaddr(c, s, c.Ptr(1), c.Ptr(2)); err != nil {
 		if !c.Pending() {

@@ -10,20 +10,21 @@ import (
 // of it. One of Return, Fail, Continue and InstallFD answers it, once; each
 // fails if the call has ended, for instance by a signal.
 type Call interface {
-	TID() int                                       // the thread that called
-	Nr() uintptr                                    // the system call's number
-	Int(i int) int                                  // argument i, a C int
-	Uint(i int) uint64                              // argument i, an unsigned long
-	Ptr(i int) uintptr                              // argument i, an address
-	CopyFD(fd int) (int, error)                     // shares the open file description; the receiver closes it
-	ReadMemory(addr uintptr, b []byte) error        // EFAULT, or that the call has ended
-	WriteMemory(addr uintptr, b []byte) error       // likewise
-	Pending() bool                                  // whether somebody waits for the answer
-	Return(v uintptr) error                         // the call returns v
-	Fail(errno unix.Errno) error                    // the call fails
-	Continue() error                                // the kernel does the call
-	InstallFD(fd int, cloexec bool, from int) error // the call returns a copy of fd, numbered from or higher; fd stays open
-	Keep() Call                                     // a copy that may be used after Answer has returned
+	TID() int                                                              // the thread that called
+	Nr() uintptr                                                           // the system call's number
+	Int(i int) int                                                         // argument i, a C int
+	Uint(i int) uint64                                                     // argument i, an unsigned long
+	Ptr(i int) uintptr                                                     // argument i, an address
+	CopyFD(fd int) (int, error)                                            // shares the open file description; the receiver closes it
+	ReadMemory(addr uintptr, b []byte) error                               // EFAULT, or that the call has ended
+	WriteMemory(addr uintptr, b []byte) error                              // likewise
+	WriteMemory2(addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error // both, at the price of one
+	Pending() bool                                                         // whether somebody waits for the answer
+	Return(v uintptr) error                                                // the call returns v
+	Fail(errno unix.Errno) error                                           // the call fails
+	Continue() error                                                       // the kernel does the call
+	InstallFD(fd int, cloexec bool, from int) error                        // the call returns a copy of fd, numbered from or higher; fd stays open
+	Keep() Call                                                            // a copy that may be used after Answer has returned
 }
 
 // A reply is what a handler wants its call to come to. The zero value returns 0.

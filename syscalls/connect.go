@@ -139,8 +139,17 @@ func (n *Node) connectFar(fd, domain int, block bool, dst netip.AddrPort) (reply
 		})
 		return fail(unix.EINPROGRESS), true
 	}
-	n.tasks.Go(func() { n.dial(at, id, fd, program, src, dst) })
-	return n.waitFor(fd, id, at, unix.EINPROGRESS)
+	if tv, err := timeout(fd, unix.SO_SNDTIMEO); err != nil || tv.Nano() != 0 {
+		n.tasks.Go(func() { n.dial(at, id, fd, program, src, dst) })
+		return n.waitFor(fd, id, at, unix.EINPROGRESS)
+	}
+	// Nothing but the outcome ends the wait: one goroutine does both. A signal
+	// ends the call, and the attempt goes on.
+	return later(func(context.Context, Call) reply {
+		defer unix.Close(fd)
+		n.dial(at, id, fd, program, src, dst)
+		return n.outcome(fd, id, at)
+	}), true
 }
 
 // bindSource gives an unbound socket a port on the alias. It returns the
@@ -201,16 +210,21 @@ func (n *Node) waitFor(fd int, id uint64, at *attempt, late unix.Errno) (reply, 
 		case <-ctx.Done():
 			return fail(unix.EINTR) // nobody waits
 		}
-		if at.errno != 0 {
-			n.attempts.takeError(id)
-			clearError(fd)
-			return fail(at.errno)
-		}
-		// For the kernel the connect is still the non-blocking one that was
-		// made above. Once more, and it is finished: the next gives EISCONN.
-		connectNow(fd, kernelSockaddr(unix.AF_INET, n.gate.addr))
-		return reply{}
+		return n.outcome(fd, id, at)
 	}), true
+}
+
+// outcome answers a blocking connect whose attempt has ended.
+func (n *Node) outcome(fd int, id uint64, at *attempt) reply {
+	if at.errno != 0 {
+		n.attempts.takeError(id)
+		clearError(fd)
+		return fail(at.errno)
+	}
+	// For the kernel the connect is still the non-blocking one that was made
+	// first. Once more, and it is finished: the next gives EISCONN.
+	connectNow(fd, kernelSockaddr(unix.AF_INET, n.gate.addr))
+	return reply{}
 }
 
 // release closes the copy of a socket that an attempt uses, when that has ended:

@@ -108,6 +108,9 @@ func (n *Node) sendTo(c Call, dst Sockaddr, flags int, payload func() ([]byte, e
 	if dst.Six != (domain == unix.AF_INET6) {
 		return letThrough
 	}
+	if addr.Port() == 0 {
+		return fail(unix.EINVAL) // udp_sendmsg in net/ipv4/udp.c
+	}
 	kernel, ok, err := n.datagramRoute(addr)
 	if err != nil {
 		return fail(err)

@@ -134,6 +134,13 @@ func (c *fakeCall) WriteMemory(addr uintptr, b []byte) error {
 	return c.memory(unix.SYS_PROCESS_VM_WRITEV, addr, b)
 }
 
+func (c *fakeCall) WriteMemory2(addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error {
+	if err := c.WriteMemory(addr1, b1); err != nil {
+		return err
+	}
+	return c.WriteMemory(addr2, b2)
+}
+
 // memory copies between b and this process's memory at addr by process_vm_readv(2) or
 // process_vm_writev(2), which fail with EFAULT where there is none.
 func (c *fakeCall) memory(nr, addr uintptr, b []byte) error {

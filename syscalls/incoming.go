@@ -2,10 +2,9 @@ package syscalls
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"net"
 	"net/netip"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,34 +39,43 @@ func (n *Node) Accept(ctx context.Context, src netip.AddrPort, port uint16) (run
 }
 
 // dialListener connects to a listener at a kernel address. The program sees
-// src as the peer until remove is called.
+// src as the peer until remove is called. On loopback the handshake is over
+// when connect(2) returns; only a full backlog makes it wait.
 func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort) (conn *net.TCPConn, remove func(), err error) {
-	var own netip.AddrPort
-	d := net.Dialer{
-		KeepAlive: -1, // loopback does not vanish
-		// The program may accept before our connect returns: the peer must be
-		// known when the port is.
-		Control: func(_, _ string, c syscall.RawConn) error {
-			var s Sockaddr
-			var err error
-			if e := c.Control(func(fd uintptr) {
-				relay := kernelSockaddr(unix.AF_INET, netip.AddrPortFrom(n.Aliases.Relay, 0))
-				if err = unix.Bind(int(fd), relay); err == nil {
-					s, _, err = localName(int(fd))
-				}
-			}); e != nil || err != nil {
-				return errors.Join(e, err)
-			}
-			own = s.Addr
-			n.peers.addAccepted(own, src)
-			return nil
-		},
-	}
-	remove = func() { n.peers.removeAccepted(own) }
-	c, err := d.DialContext(ctx, "tcp4", kernel.String())
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
+		return nil, nil, fmt.Errorf("socket: %w", err)
+	}
+	own, err := bindAny(fd, n.Aliases.Relay)
+	if err != nil {
+		unix.Close(fd)
+		return nil, nil, err
+	}
+	// The program may accept before our connect returns: the peer must be known.
+	n.peers.addAccepted(own, src)
+	remove = func() { n.peers.removeAccepted(own) }
+	if err := connectWait(ctx, fd, kernel); err != nil {
+		unix.Close(fd)
+		remove()
+		return nil, nil, fmt.Errorf("connect to listener at %v: %w", kernel, err)
+	}
+	if conn, err = tcpConn(fd); err != nil {
 		remove()
 		return nil, nil, err
 	}
-	return c.(*net.TCPConn), remove, nil
+	return conn, remove, nil
+}
+
+// connectWait connects a socket that does not block, and waits for the outcome.
+func connectWait(ctx context.Context, fd int, to netip.AddrPort) error {
+	err := unix.Connect(fd, kernelSockaddr(unix.AF_INET, to))
+	if err != unix.EINPROGRESS {
+		return err
+	}
+	if ev, err := pollNow(fd, unix.POLLOUT); err != nil || ev == 0 {
+		if err := waitReady(ctx, fd, unix.POLLOUT, unix.SO_SNDTIMEO); err != nil {
+			return err
+		}
+	}
+	return pendingError(fd)
 }

@@ -81,21 +81,15 @@ func (p *ports) refused(program, kernel netip.AddrPort) {
 	}
 }
 
-// gone drops what was recorded of a kernel address whose socket is closed, and
-// returns the port that the program had there.
-func (p *ports) gone(kernel netip.AddrPort) uint16 {
+// gone drops what was recorded of a kernel address whose socket is closed.
+func (p *ports) gone(kernel netip.AddrPort) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	port := kernel.Port()
-	if program, ok := p.wishes[kernel]; ok {
-		port = program.Port()
-	}
 	for program, at := range p.listeners {
 		if at == kernel {
 			delete(p.listeners, program)
 		}
 	}
-	return port
 }
 
 // used reports whether there is, or was, any listener.

@@ -95,9 +95,6 @@ func writeSockaddr(c Call, s Sockaddr, addr, size uintptr) error {
 	}
 	var buf [sizeofInet6]byte
 	b := AppendSockaddr(buf[:0], s)
-	if err := c.WriteMemory(addr, b[:min(n, len(b))]); err != nil {
-		return err
-	}
 	binary.NativeEndian.PutUint32(room[:], uint32(len(b)))
-	return c.WriteMemory(size, room[:])
+	return c.WriteMemory2(addr, b[:min(n, len(b))], size, room[:])
 }

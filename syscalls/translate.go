@@ -16,7 +16,16 @@ type peers struct {
 	dialled map[netip.AddrPort]netip.AddrPort
 	// accepted has those that came in, by the supervisor's end.
 	accepted map[netip.AddrPort]netip.AddrPort
+	// ended has the last of accepted whose relays have ended, and order their
+	// keys, oldest first: a connection can be reset before it is accepted, and
+	// accept(2) still tells where it came from.
+	ended map[netip.AddrPort]netip.AddrPort
+	order []netip.AddrPort
 }
+
+// maxEnded bounds how many ended connections are remembered: about what a
+// listener's queue holds (somaxconn is 4096, few programs ask for more than 511).
+const maxEnded = 1024
 
 func (p *peers) addDialled(program, peer netip.AddrPort) {
 	p.mu.Lock()
@@ -45,7 +54,30 @@ func (p *peers) addAccepted(relay, peer netip.AddrPort) {
 func (p *peers) removeAccepted(relay netip.AddrPort) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	peer, ok := p.accepted[relay]
+	if !ok {
+		return
+	}
 	delete(p.accepted, relay)
+	if p.ended == nil {
+		p.ended = make(map[netip.AddrPort]netip.AddrPort)
+	}
+	if _, again := p.ended[relay]; !again {
+		p.order = append(p.order, relay)
+	}
+	p.ended[relay] = peer
+	if len(p.order) > maxEnded {
+		delete(p.ended, p.order[0])
+		p.order = p.order[1:]
+	}
+}
+
+// wasAccepted returns the peer of a connection whose relay has ended lately.
+func (p *peers) wasAccepted(relay netip.AddrPort) (peer netip.AddrPort, ok bool) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	peer, ok = p.ended[relay]
+	return peer, ok
 }
 
 // local returns what getsockname(2) tells for a socket with the kernel address
@@ -126,7 +158,7 @@ func (n *Node) remote(local, peer Sockaddr) (s Sockaddr, ok bool) {
 		}
 		a := n.Addr
 		switch through {
-		case n.Aliases.Private:
+		case n.Aliases.Private, localhost4: // UDP, never bound: the kernel chose the source
 			a = localhost4
 		case n.Aliases.Private6:
 			a = netip.IPv6Loopback()

@@ -279,7 +279,7 @@ func (n *Node) DeliverDatagram(src, dst netip.AddrPort, b []byte) bool {
 }
 
 // programGone handles an ICMP port unreachable for what the flow has delivered:
-// the program has closed its socket.
+// the program has closed its socket, or has connected it to somebody else.
 func (n *Node) programGone(fl *flow) {
 	var to unix.Sockaddr
 	err := fl.control(func(fd int) error {
@@ -294,8 +294,15 @@ func (n *Node) programGone(fl *flow) {
 		return
 	}
 	kernel := netip.AddrPortFrom(netip.AddrFrom4(in4.Addr), uint16(in4.Port))
-	n.flows.unbind(kernel)
-	port := n.datagramPorts.gone(kernel)
+	port := kernel.Port()
+	if wish, ok := n.datagramPorts.wish(kernel); ok {
+		port = wish.Port()
+	}
+	// A socket that is connected to another endpoint refuses this one, and stays.
+	if probe(unix.SOCK_DGRAM, -1, kernel) != unix.EADDRINUSE {
+		n.flows.unbind(kernel)
+		n.datagramPorts.gone(kernel)
+	}
 	dst := netip.AddrPortFrom(n.Addr, port)
 	if fl.peer.Addr() == n.Addr {
 		n.Unreachable(dst, fl.peer)
