@@ -3,9 +3,7 @@ package syscalls
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -108,7 +106,7 @@ func (g *gate) close() error {
 
 // open establishes the socket at program, which is connecting to the gate, and
 // returns the other end. It fails with ECONNREFUSED if that socket is gone.
-func (g *gate) open(program netip.AddrPort) (*net.TCPConn, error) {
+func (g *gate) open(program netip.AddrPort) (*loopConn, error) {
 	fd, err := reusableSocket()
 	if err != nil {
 		return nil, err
@@ -134,7 +132,7 @@ func (g *gate) open(program netip.AddrPort) (*net.TCPConn, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("open from gate: %w", err)
 	}
-	return tcpConn(fd)
+	return newLoopConn(fd)
 }
 
 // gateTimeout bounds the wait for the simultaneous open in milliseconds. It
@@ -170,15 +168,4 @@ func reusableSocket() (int, error) {
 		}
 	}
 	return fd, nil
-}
-
-// tcpConn hands a connected socket to the runtime's poller. It owns fd.
-func tcpConn(fd int) (*net.TCPConn, error) {
-	f := os.NewFile(uintptr(fd), "relay")
-	defer f.Close() // FileConn has a copy
-	c, err := net.FileConn(f)
-	if err != nil {
-		return nil, err
-	}
-	return c.(*net.TCPConn), nil
 }

@@ -3,7 +3,6 @@ package syscalls
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -41,7 +40,7 @@ func (n *Node) Accept(ctx context.Context, src netip.AddrPort, port uint16) (run
 // dialListener connects to a listener at a kernel address. The program sees
 // src as the peer until remove is called. On loopback the handshake is over
 // when connect(2) returns; only a full backlog makes it wait.
-func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort) (conn *net.TCPConn, remove func(), err error) {
+func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort) (conn *loopConn, remove func(), err error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("socket: %w", err)
@@ -59,7 +58,7 @@ func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort) (co
 		remove()
 		return nil, nil, fmt.Errorf("connect to listener at %v: %w", kernel, err)
 	}
-	if conn, err = tcpConn(fd); err != nil {
+	if conn, err = newLoopConn(fd); err != nil {
 		remove()
 		return nil, nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -111,7 +110,7 @@ func (n *Node) Close() error {
 
 // relay carries a connection of one of the node's programs. The caller has
 // counted it in n.relays, before the program knew of it: Drain must not miss it.
-func (n *Node) relay(conn *net.TCPConn, stream Stream) {
+func (n *Node) relay(conn Conn, stream Stream) {
 	defer n.relays.Add(-1)
 	if relay(n.ctx, n.left, conn, stream) {
 		n.cut.Store(true)

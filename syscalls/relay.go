@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"sync"
 	"syscall"
 
@@ -21,14 +20,14 @@ var relayBuffers = sync.Pool{New: func() any { return new([relayBuffer]byte) }}
 // Relay carries bytes between a loopback connection, which it owns, and a
 // stream until both directions have ended, each as TCP ends: FIN for FIN, and
 // RST for RST.
-func Relay(ctx context.Context, conn *net.TCPConn, stream Stream) {
+func Relay(ctx context.Context, conn Conn, stream Stream) {
 	relay(ctx, context.Background(), conn, stream)
 }
 
 // relay is Relay for a program's connection. When left ends, there is no program
 // any more: what it has written is still sent, the rest is dropped, and relay
 // returns true, since nothing tells that the far side has it.
-func relay(ctx, left context.Context, conn *net.TCPConn, stream Stream) (cut bool) {
+func relay(ctx, left context.Context, conn Conn, stream Stream) (cut bool) {
 	// The far side's reset must not overtake what is still being delivered in
 	// the other direction; so a reset is left to the end, when both are done.
 	var outReset, inReset bool
@@ -61,7 +60,7 @@ func relay(ctx, left context.Context, conn *net.TCPConn, stream Stream) (cut boo
 
 // sendOut carries what the program writes. It returns true if the far side
 // takes no more, which TCP says with a reset.
-func sendOut(conn *net.TCPConn, stream Stream) (reset bool) {
+func sendOut(conn Conn, stream Stream) (reset bool) {
 	src, err := newTCPSource(conn)
 	if err == nil {
 		err = copyBytes(stream, src)
@@ -81,7 +80,7 @@ func sendOut(conn *net.TCPConn, stream Stream) (reset bool) {
 
 // bringIn carries what the program reads. It returns true if the far side has
 // reset the connection.
-func bringIn(conn *net.TCPConn, stream Stream) (reset bool) {
+func bringIn(conn Conn, stream Stream) (reset bool) {
 	switch err := copyBytes(conn, &streamSource{stream: stream}); {
 	case err == nil:
 		conn.CloseWrite()
@@ -141,7 +140,7 @@ func (l *lender) giveBack() {
 	}
 }
 
-// A tcpSource reads a TCP connection.
+// A tcpSource reads a loopback connection.
 type tcpSource struct {
 	lender
 	raw  syscall.RawConn
@@ -150,7 +149,7 @@ type tcpSource struct {
 	read func(fd uintptr) bool // tryRead, made once: a method value is an allocation
 }
 
-func newTCPSource(c *net.TCPConn) (*tcpSource, error) {
+func newTCPSource(c Conn) (*tcpSource, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return nil, err
@@ -208,12 +207,4 @@ func (s *streamSource) next() ([]byte, error) {
 		defer s.giveBack()
 	}
 	return s.buf[:n], err
-}
-
-// tcpStream makes a TCP connection a Stream.
-type tcpStream struct{ *net.TCPConn }
-
-func (s tcpStream) Reset() {
-	s.SetLinger(0)
-	s.Close()
 }

@@ -73,7 +73,7 @@ func (n *Node) reoffer(conn accepted) {
 		return
 	}
 	peer, _ := n.remote(local, conn.peer)
-	old, err := tcpConn(conn.fd)
+	old, err := newLoopConn(conn.fd)
 	if err != nil {
 		return
 	}
@@ -87,5 +87,5 @@ func (n *Node) reoffer(conn accepted) {
 	}
 	n.relays.Add(1)
 	defer remove()
-	n.relay(fresh, tcpStream{old})
+	n.relay(fresh, loopStream{old})
 }
