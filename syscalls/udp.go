@@ -294,15 +294,17 @@ func (n *Node) programGone(fl *flow) {
 		return
 	}
 	kernel := netip.AddrPortFrom(netip.AddrFrom4(in4.Addr), uint16(in4.Port))
+	// A socket that is connected to another endpoint refuses this one, and stays.
+	// The sender is not told: Unreachable would be for all of its node's sockets.
+	if probe(unix.SOCK_DGRAM, -1, kernel) == unix.EADDRINUSE {
+		return
+	}
 	port := kernel.Port()
 	if wish, ok := n.datagramPorts.wish(kernel); ok {
 		port = wish.Port()
 	}
-	// A socket that is connected to another endpoint refuses this one, and stays.
-	if probe(unix.SOCK_DGRAM, -1, kernel) != unix.EADDRINUSE {
-		n.flows.unbind(kernel)
-		n.datagramPorts.gone(kernel)
-	}
+	n.flows.unbind(kernel)
+	n.datagramPorts.gone(kernel)
 	dst := netip.AddrPortFrom(n.Addr, port)
 	if fl.peer.Addr() == n.Addr {
 		n.Unreachable(dst, fl.peer)
