@@ -304,7 +304,7 @@ static void full_backlog(void) {
 static void *close_shared(void *arg) {
 	(void)arg;
 	usleep(200000);
-	result("close", close(shared_listener));
+	close(shared_listener);
 	return NULL;
 }
 
@@ -352,8 +352,10 @@ static void shut_meanwhile(void) {
 	socklen_t len = sizeof a;
 	pthread_t t;
 	pthread_create(&t, NULL, shutdown_shared, NULL);
-	result("accept", accept(shared_listener, (void *)&a, &len));
+	int fd = accept(shared_listener, (void *)&a, &len), e = errno;
 	pthread_join(t, NULL);
+	errno = e;
+	result("accept", fd);
 	events(shared_listener);
 	sockname(shared_listener);
 	meet();
