@@ -168,6 +168,7 @@ static void unread(void) {
 		return meet();
 	}
 	give(fd, "never read");
+	quietly(fd, POLLIN); /* the answer is here before the reset */
 	meet();
 	await(fd, POLLRDHUP, wait_ms);
 	take(fd);
@@ -292,8 +293,8 @@ static void urgent(void) {
 		return meet();
 	}
 	meet();
-	await(fd, POLLPRI, wait_ms);
-	usleep(quiet_ms * 1000);
+	await(fd, POLLPRI, 1000);
+	nonblock(fd, 1);
 	result("SIOCATMARK", sockatmark(fd));
 	take(fd);
 	result("SIOCATMARK", sockatmark(fd));
@@ -395,7 +396,8 @@ static void by_device(void) {
 	if (server) {
 		int l = listener(port, 4);
 		meet();
-		peername(accept(l, NULL, NULL));
+		if (await(l, POLLIN, 1000))
+			peername(accept(l, NULL, NULL));
 		return meet();
 	}
 	meet();
