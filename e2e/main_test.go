@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
@@ -33,6 +35,9 @@ func TestMain(m *testing.M) { natlab.Main(tests{m}) }
 type tests struct{ *testing.M }
 
 func (m tests) Run() int {
+	// Programs inherit ignored signals, such as nohup(1)'s; what is caught here is back to its
+	// default in what the tests start.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	flag.Parse()
 	if boxer == "" {
 		boxer = "../bin/boxer"

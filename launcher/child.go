@@ -71,6 +71,11 @@ func (c *child) start(argv []string, prog sandbox.Program) error {
 	var r report
 	f, err := c.c.receive(&r)
 	switch {
+	case errors.Is(err, io.EOF):
+		// It was killed, and may have started the program just before: the tree
+		// is ours now.
+		killTree(nil)
+		return &ExitError{Code: exitSignal + int(unix.SIGKILL), Err: errors.New("boxer-init was killed while it started the program")}
 	case err != nil:
 		return fmt.Errorf("boxer-init: %w", err)
 	case r.Failed != "":

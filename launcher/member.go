@@ -40,9 +40,14 @@ type handlers struct {
 	datagram func(from uint32, d transport.Datagram) // nil: dropped
 }
 
+// newIdentity makes this process's identity, at the first call. The first key of a
+// process takes a millisecond or two, since crypto/ed25519 makes its tables then:
+// Run has it made while it starts the rest.
+var newIdentity = sync.OnceValues(transport.NewIdentity)
+
 // join makes this process a member of the network.
 func join(ctx context.Context, url coordinator.JoinURL, name string, h handlers, log *slog.Logger) (*member, error) {
-	id, err := transport.NewIdentity()
+	id, err := newIdentity()
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -45,6 +46,9 @@ func (m tests) Run() int {
 }
 
 func (m tests) run() (int, error) {
+	// Programs inherit ignored signals, such as nohup(1)'s; those that are caught
+	// here are back to their defaults in what the tests start.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT, unix.SIGQUIT)
 	flag.Parse()
 	if err := flag.Set("test.parallel", "8"); err != nil { // the tests wait, most of the time
 		return 0, err
