@@ -7,10 +7,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/boxer-sandbox/boxer/internal/natlab"
 )
 
 // TestNginx balances the load over three functions with one name, kills one, and puts another in its place.
 func TestNginx(t *testing.T) {
+	natlab.NeedUsers(t) // nginx, as root, becomes another user
 	c := newCloud(t, "nginx", "curl")
 	dir, script := t.TempDir(), absolute(t, "nginx/web")
 	app := c.function("app")
