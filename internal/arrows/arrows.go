@@ -22,7 +22,9 @@ const module = "github.com/boxer-sandbox/boxer"
 var table = map[string][]string{
 	"cmd/boxer":       {"coordinator", "launcher", "syscalls", "transport"}, // syscalls: doctor prints its table
 	"coordinator":     {"transport"},
+	"conformance":     {"internal/natlab"},
 	"e2e":             {"internal/natlab"},
+	"examples":        {"internal/natlab"},
 	"internal/arrows": nil,
 	"internal/demo":   {"internal/natlab"},
 	"internal/natlab": nil,
