@@ -193,7 +193,7 @@ func (w *world) play(t *testing.T, s start) map[string]map[string][]string {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			outputs[side] = split(normalise(stdout.String()))
+			outputs[side] = split(normalise(stdout.String(), s.port))
 		})
 	}
 	sides.Wait()

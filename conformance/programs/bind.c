@@ -110,6 +110,7 @@ static void all_names(void) {
 static void low_ports(void) {
 	int fd = tcp(), l = tcp();
 	in4 a = any(80 + server);
+	set(l, SOL_SOCKET, SO_REUSEADDR, 1);
 	result("bind", bind(l, SA(a)));
 	sockname(l);
 	result("listen", listen(l, 4));
@@ -199,8 +200,11 @@ static void wrong(void) {
 	int six = must("socket", socket(AF_INET6, SOCK_STREAM, 0));
 	result("AF_INET on an IPv6 socket", bind(six, SA(a)));
 	in4 strange[] = {peer(port), addr4(htonl(0xffffffff), port), addr4(htonl(0xe0000005), port)};
-	for (int i = 0; i < 3; i++)
-		result("a stranger's", bind(tcp(), SA(strange[i])));
+	for (int i = 0; i < 3; i++) {
+		int other = tcp();
+		result("a stranger's", bind(other, SA(strange[i])));
+		close(other);
+	}
 	a = any(port);
 	a.sin_family = AF_UNSPEC;
 	result("AF_UNSPEC, any", bind(fd, SA(a)));

@@ -257,7 +257,7 @@ static void meet_control(const char *name) {
 		return;
 	}
 	for (int i = 0; connect(fd, (void *)&a, sizeof a) < 0; i++) {
-		if (i > 3000)
+		if (i > 6000)
 			must("control", -1);
 		usleep(5000);
 	}
@@ -297,15 +297,16 @@ static void run_case(const struct test *t, int first) {
 	case_name = t->name;
 	port = first;
 	fflush(NULL);
+	meet_control(t->name); /* not in the child: the other side may be late, and that is not this case's time */
 	pid_t pid = must("fork", fork());
 	if (pid == 0) {
 		setpgid(0, 0);
 		signal(SIGPIPE, SIG_DFL);
-		meet_control(t->name);
 		t->run();
 		fflush(NULL);
 		_exit(0);
 	}
+	close(control);
 	int status = 0;
 	for (int i = 0; waitpid(pid, &status, WNOHANG) == 0; i++) {
 		if (i == case_seconds * 500) {

@@ -113,16 +113,31 @@ static void nonblocking_refused(void) {
 		peername(fd);
 		so_error(fd);
 		so_error(fd);
-		events(fd);
-		result("connect", connect(fd, SA(a)));
-		wait_by("poll", fd);
-		result("connect for the error", connect(fd, SA(a)));
-		so_error(fd);
-		result("connect", connect(fd, SA(a)));
-		wait_by("poll", fd);
-		take(fd);
-		take(fd);
 	}
+	meet();
+}
+
+/* what is left of a refused connect, and the next ones of the same socket */
+static void after_refused(void) {
+	if (server)
+		return meet();
+	in4 a = peer(port);
+	int fd = tcp_nonblock();
+	result("connect", connect(fd, SA(a)));
+	wait_by("epoll", fd);
+	result("connect for the error", connect(fd, SA(a)));
+	so_error(fd);
+	fd = tcp_nonblock();
+	result("connect", connect(fd, SA(a)));
+	wait_by("poll", fd);
+	take(fd);
+	take(fd);
+	fd = tcp_nonblock();
+	result("connect", connect(fd, SA(a)));
+	wait_by("poll", fd);
+	so_error(fd);
+	events(fd);
+	result("connect", connect(fd, SA(a)));
 	meet();
 }
 
@@ -550,7 +565,7 @@ static void to_self(void) {
 
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
-		CASE(blocking), CASE(refused), CASE(nonblocking), CASE(nonblocking_refused), CASE(pending),
+		CASE(blocking), CASE(refused), CASE(nonblocking), CASE(nonblocking_refused), CASE(after_refused), CASE(pending),
 		CASE(pending_shutdown), CASE(pending_unspec), CASE(unspec), CASE(later_listener), CASE(after_bind),
 		CASE(listening), CASE(interrupted), CASE(restarted), CASE(send_timeout), CASE(closed_meanwhile),
 		CASE(closed_pending), CASE(fast_open_option), CASE(fast_open_flag), CASE(wrong), CASE(dual_stack), CASE(to_self),

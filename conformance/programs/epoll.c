@@ -243,6 +243,7 @@ static void sigio(void) {
 	meet();
 	while (quietly(l, POLLIN) == 0)
 		;
+	usleep(quiet_ms * 1000); /* the signal is sent after the wake-up */
 	say("signals: %d", hits > 0);
 	int fd = fd_result("accept", accept(l, NULL, NULL));
 	fcntl(fd, F_SETOWN, getpid());
@@ -251,6 +252,7 @@ static void sigio(void) {
 	meet();
 	while (quietly(fd, POLLIN) == 0)
 		;
+	usleep(quiet_ms * 1000); /* the signal is sent after the wake-up */
 	say("signals: %d", hits > 0);
 	meet();
 }

@@ -1,0 +1,242 @@
+package conformance
+
+// known are the differences that do not fail the test, the ones that matter most first.
+var known = []Difference{
+	{
+		Call:  "`send` with `MSG_OOB`",
+		Linux: "the urgent byte is out of band",
+		Boxer: "the urgent byte is lost",
+		Why:   "QUIC streams have none; telnet and rlogin are the last users",
+		Places: []Place{
+			{"stream/urgent/client", "poll: PRI\n", "poll: none\n"},
+			{"stream/urgent/client", "read: 3 \"abc\"\nSIOCATMARK: 1\nreceive urgent: 1\n\"!\"\nread: 3 \"def\"\n", "read: 6 \"abcdef\"\nSIOCATMARK: 0\nreceive urgent: EINVAL\nread: EAGAIN\n"},
+		},
+	},
+	{
+		Call:  "`close` with unread data, right after a `send`",
+		Linux: "the peer mostly reads what was sent, then ECONNRESET",
+		Boxer: "what was sent may be lost",
+		Why:   "a reset stream drops what is on its way (RFC 9000 section 3.1); not in the suite, as it is a race on Linux, too",
+	},
+	{
+		Call:  "`write` after the peer has closed",
+		Linux: "the second write fails with EPIPE",
+		Boxer: "one or two writes later",
+		Why:   "a reset of the far kernel is noticed when the far supervisor writes next",
+		Places: []Place{
+			{"stream/closed_peer/client", "poll: IN|OUT|ERR|HUP|RDHUP\nwrite: EPIPE\n1 SIGPIPE\nsend: EPIPE\n1 SIGPIPE\n", "poll: IN|OUT|RDHUP\nwrite: 1\n0 SIGPIPE\nsend: 1\n0 SIGPIPE\n"},
+			{"stream/closed_peer/client", "getpeername: ENOTCONN\n", "getpeername: PEER:P0\n"},
+		},
+	},
+	{
+		Call:  "`send` on a connected UDP socket to a closed port",
+		Linux: "ECONNREFUSED after the first datagram",
+		Boxer: "after the second datagram, if that is sent within a second",
+		Why:   "the kernel makes the error only from what the program itself sends; to localhost it is as on Linux",
+		Places: []Place{
+			{"udp/refused_by_self/server", "poll: ERR\nSO_ERROR: ECONNREFUSED\n", "poll: none\n"},
+			{"udp/refused_by_self/server", "", "SO_ERROR: 0\n"},
+			{"udp/refused/client", "poll: ERR\nSO_ERROR: ECONNREFUSED\n", "poll: none\n"},
+			{"udp/refused/client", "", "SO_ERROR: 0\n"},
+			{"udp/refused_by_self/client", "poll: ERR\nSO_ERROR: ECONNREFUSED\n", "poll: none\n"},
+			{"udp/refused_by_self/client", "", "SO_ERROR: 0\n"},
+		},
+	},
+	{
+		Call:  "`sendmsg`, `recvmsg` with addresses on a UDP socket moved below descriptor 768",
+		Linux: "virtual addresses",
+		Boxer: "EINVAL, and addresses of the loopback",
+		Why:   "the filter cannot see addresses behind pointers and does not trap the calls there; `sendto` and `recvfrom` are right everywhere",
+		Places: []Place{
+			{"udp/moved_messages/server", "from PEER:P0\nrecvmsg: 7\nfrom PEER:P0\n", "from ALIAS:EPHEMERAL\nrecvmsg: EAGAIN\n"},
+			{"udp/moved_messages/client", "sendmsg: 7\n", "sendmsg: EINVAL\n"},
+		},
+	},
+	{
+		Call:  "`recvmsg` with `IP_PKTINFO`",
+		Linux: "the virtual address",
+		Boxer: "an address of the loopback",
+		Why:   "control messages are not translated yet",
+		Places: []Place{
+			{"udp/pktinfo/server", "level 0 type 8 to SELF:0 through SELF:0\n", "level 0 type 8 to ALIAS:0 through ALIAS:0\n"},
+		},
+	},
+	{
+		Call:  "socket activation, the listener made outside of boxer",
+		Linux: "nodes reach it",
+		Boxer: "only the host reaches it",
+		Why:   "the listener is at the host's address; after a `listen` of the program nodes reach it",
+		Places: []Place{
+			{"activated/inherited_listener/server", "poll: IN\naccept: fd\nfrom PEER:EPHEMERAL\ngetsockname: SELF:80\ngetpeername: PEER:EPHEMERAL\nread: 7 \"wake up\"\nsend: 5\n", "poll: none\n"},
+			{"activated/inherited_listener/client", "connect: 0\nsend: 7\nread: 5 \"awake\"\n", "connect: ECONNREFUSED\n"},
+		},
+	},
+	{
+		Call:  "`getsockname` of what such a listener accepts",
+		Linux: "the virtual address",
+		Boxer: "an address of the loopback",
+		Why:   "as above",
+		Places: []Place{
+			{"activated/listen_again/server", "getsockname: SELF:80\n", "getsockname: ALIAS:80\n"},
+		},
+	},
+	{
+		Call:  "`sendto` with `MSG_FASTOPEN`",
+		Linux: "connects and sends",
+		Boxer: "EOPNOTSUPP",
+		Why:   "as on kernels without TCP Fast Open; programs connect then. `TCP_FASTOPEN_CONNECT` works",
+		Places: []Place{
+			{"connect/fast_open_flag/server", "poll: IN\nread: 7 \"by flag\"\n", "poll: none\n"},
+			{"connect/fast_open_flag/client", "MSG_FASTOPEN: 7\ngetsockname: SELF:EPHEMERAL\ngetpeername: PEER:P0\n", "MSG_FASTOPEN: EOPNOTSUPP\ngetsockname: ANY:0\ngetpeername: ENOTCONN\n"},
+		},
+	},
+	{
+		Call:  "`connect` after `SO_BINDTODEVICE`",
+		Linux: "goes through the device",
+		Boxer: "EINVAL",
+		Why:   "connections begin on loopback",
+		Places: []Place{
+			{"stream/by_device/server", "poll: IN\ngetpeername: PEER:EPHEMERAL\n", "poll: none\n"},
+			{"stream/by_device/client", "connect: 0\n", "connect: EINVAL\n"},
+			{"stream/by_device/client", "getpeername: PEER:P0\n", "getpeername: ENOTCONN\n"},
+		},
+	},
+	{
+		Call:  "`bind` with `IP_FREEBIND` or `IP_TRANSPARENT`",
+		Linux: "to any address",
+		Boxer: "EADDRNOTAVAIL",
+		Why:   "a node has one address",
+		Places: []Place{
+			{"stream/by_device/client", "with IP_FREEBIND: 0\n", "with IP_FREEBIND: EADDRNOTAVAIL\n"},
+		},
+	},
+	{
+		Call:  "`close` of a socket that connects",
+		Linux: "the far side never accepts it",
+		Boxer: "is accepted, then closed",
+		Why:   "the far listener is asked before the program's socket is established",
+		Places: []Place{
+			{"connect/closed_pending/server", "poll: none\n", "poll: IN\n"},
+		},
+	},
+	{
+		Call:  "`getsockname` after `connect` to AF_UNSPEC",
+		Linux: "the wildcard again",
+		Boxer: "the node's address",
+		Why:   "the socket was bound to an alias for the connect",
+		Places: []Place{
+			{"connect/pending_unspec/client", "getsockname: ANY:EPHEMERAL\n", "getsockname: SELF:EPHEMERAL\n"},
+			{"connect/unspec/client", "getsockname: ANY:EPHEMERAL\n", "getsockname: SELF:EPHEMERAL\n"},
+		},
+	},
+	{
+		Call:  "`getpeername` after `connect` to 127.0.0.5",
+		Linux: "127.0.0.5",
+		Boxer: "127.0.0.1",
+		Why:   "a node has one localhost address",
+		Places: []Place{
+			{"connect/to_self/server", "getpeername: 127.0.0.5:P0\n", "getpeername: LOCAL:P0\n"},
+			{"connect/to_self/server", "getsockname: 127.0.0.5:P0\n", "getsockname: LOCAL:P0\n"},
+			{"connect/to_self/client", "getpeername: 127.0.0.5:P0\n", "getpeername: LOCAL:P0\n"},
+			{"connect/to_self/client", "getsockname: 127.0.0.5:P0\n", "getsockname: LOCAL:P0\n"},
+		},
+	},
+	{
+		Call:  "`connect` of a socket to its own address",
+		Linux: "connects to itself",
+		Boxer: "ECONNREFUSED",
+		Why:   "nobody is known to need it",
+		Places: []Place{
+			{"connect/to_self/server", "connect to itself: 0\n", "connect to itself: ECONNREFUSED\n"},
+			{"connect/to_self/server", "getpeername: SELF:P1\n", "getpeername: ENOTCONN\n"},
+			{"connect/to_self/client", "connect to itself: 0\n", "connect to itself: ECONNREFUSED\n"},
+			{"connect/to_self/client", "getpeername: SELF:P1\n", "getpeername: ENOTCONN\n"},
+		},
+	},
+	{
+		Call:  "second `connect` after a refused non-blocking one",
+		Linux: "ECONNABORTED once, then EINPROGRESS",
+		Boxer: "EINPROGRESS",
+		Why:   "the socket is shut down, which resets its state",
+		Places: []Place{
+			{"connect/after_refused/client", "poll: IN|OUT|HUP|RDHUP\nconnect: ECONNABORTED\n", "poll: OUT|HUP\nconnect: EINPROGRESS\n"},
+		},
+	},
+	{
+		Call:  "`read` after a refused non-blocking `connect`",
+		Linux: "ECONNREFUSED, then 0",
+		Boxer: "ECONNRESET, then ENOTCONN",
+		Why:   "`SO_ERROR` has the true error; read is not trapped",
+		Places: []Place{
+			{"connect/after_refused/client", "read: ECONNREFUSED\nread: 0 \"\"\n", "read: ECONNRESET\nread: ENOTCONN\n"},
+		},
+	},
+	{
+		Call:  "`epoll_wait`, `poll` after a refused non-blocking `connect`",
+		Linux: "also EPOLLIN and EPOLLRDHUP",
+		Boxer: "EPOLLOUT, EPOLLERR and EPOLLHUP",
+		Why:   "the socket is shut down where Linux has it reset",
+		Places: []Place{
+			{"connect/after_refused/client", "epoll: IN|OUT|ERR|HUP|RDHUP\n", "epoll: OUT|ERR|HUP\n"},
+			{"connect/nonblocking_refused/client", "epoll: IN|OUT|ERR|HUP|RDHUP\n", "epoll: OUT|ERR|HUP\n"},
+			{"epoll/refused/client", "epoll 0: IN|OUT|ERR|HUP|RDHUP\n", "epoll 0: OUT|ERR|HUP\n"},
+			{"epoll/refused/client", "epoll 1: IN|OUT|ERR|HUP|RDHUP\n", "epoll 1: OUT|ERR|HUP\n"},
+			{"epoll/refused/client", "epoll 3: IN|ERR|HUP\n", "epoll 3: ERR|HUP\n"},
+		},
+	},
+	{
+		Call:  "`bind` to a broadcast or multicast address",
+		Linux: "0",
+		Boxer: "EADDRNOTAVAIL",
+		Why:   "the network has none",
+		Places: []Place{
+			{"bind/wrong/server", "a stranger's: 0\na stranger's: 0\n", "a stranger's: EADDRNOTAVAIL\na stranger's: EADDRNOTAVAIL\n"},
+		},
+	},
+	{
+		Call:  "`bind` to 127.0.0.2 and the wildcard",
+		Linux: "EADDRINUSE",
+		Boxer: "both",
+		Why:   "127.0.0.2 is the host's, the wildcard the node's",
+		Places: []Place{
+			{"bind/tcp_listening/server", "ANY, then 127.0.0.2: EADDRINUSE\n", "ANY, then 127.0.0.2: both\n"},
+			{"bind/tcp_listening/server", "127.0.0.2, then ANY: EADDRINUSE\n", "127.0.0.2, then ANY: both\n"},
+			{"bind/tcp_listening/server", "127.0.0.2, then ANY6: EADDRINUSE\n", "127.0.0.2, then ANY6: both\n"},
+			{"bind/tcp_plain/server", "ANY, then 127.0.0.2: EADDRINUSE\n", "ANY, then 127.0.0.2: both\n"},
+			{"bind/tcp_plain/server", "127.0.0.2, then ANY: EADDRINUSE\n", "127.0.0.2, then ANY: both\n"},
+			{"bind/tcp_plain/server", "127.0.0.2, then ANY6: EADDRINUSE\n", "127.0.0.2, then ANY6: both\n"},
+			{"bind/udp_plain/server", "ANY, then 127.0.0.2: EADDRINUSE\n", "ANY, then 127.0.0.2: both\n"},
+			{"bind/udp_plain/server", "127.0.0.2, then ANY: EADDRINUSE\n", "127.0.0.2, then ANY: both\n"},
+			{"bind/udp_plain/server", "127.0.0.2, then ANY6: EADDRINUSE\n", "127.0.0.2, then ANY6: both\n"},
+		},
+	},
+	{
+		Call:  "`bind` to two of `[::]`, `[::]` with `IPV6_V6ONLY` and `[::1]`",
+		Linux: "EADDRINUSE",
+		Boxer: "both",
+		Why:   "each is at a loopback address of its own; IPv6 has only one, so ports are others there",
+		Places: []Place{
+			{"bind/tcp_listening/server", "ANY6, then ANY6 only: EADDRINUSE\nANY6, then LOCAL6: EADDRINUSE\nANY6, then 127.0.0.2: EADDRINUSE\n", "ANY6, then ANY6 only: both\nANY6, then LOCAL6: both\nANY6, then 127.0.0.2: both\n"},
+			{"bind/tcp_listening/server", "ANY6 only, then ANY6: EADDRINUSE\n", "ANY6 only, then ANY6: both\n"},
+			{"bind/tcp_listening/server", "ANY6 only, then LOCAL6: EADDRINUSE\n", "ANY6 only, then LOCAL6: both\n"},
+			{"bind/tcp_listening/server", "LOCAL6, then ANY6: EADDRINUSE\nLOCAL6, then ANY6 only: EADDRINUSE\n", "LOCAL6, then ANY6: both\nLOCAL6, then ANY6 only: both\n"},
+			{"bind/tcp_plain/server", "ANY6, then ANY6 only: EADDRINUSE\nANY6, then LOCAL6: EADDRINUSE\nANY6, then 127.0.0.2: EADDRINUSE\n", "ANY6, then ANY6 only: both\nANY6, then LOCAL6: both\nANY6, then 127.0.0.2: both\n"},
+			{"bind/tcp_plain/server", "ANY6 only, then ANY6: EADDRINUSE\n", "ANY6 only, then ANY6: both\n"},
+			{"bind/tcp_plain/server", "ANY6 only, then LOCAL6: EADDRINUSE\n", "ANY6 only, then LOCAL6: both\n"},
+			{"bind/tcp_plain/server", "LOCAL6, then ANY6: EADDRINUSE\nLOCAL6, then ANY6 only: EADDRINUSE\n", "LOCAL6, then ANY6: both\nLOCAL6, then ANY6 only: both\n"},
+			{"bind/udp_plain/server", "ANY6, then ANY6 only: EADDRINUSE\nANY6, then LOCAL6: EADDRINUSE\nANY6, then 127.0.0.2: EADDRINUSE\n", "ANY6, then ANY6 only: both\nANY6, then LOCAL6: both\nANY6, then 127.0.0.2: both\n"},
+			{"bind/udp_plain/server", "ANY6 only, then ANY6: EADDRINUSE\n", "ANY6 only, then ANY6: both\n"},
+			{"bind/udp_plain/server", "ANY6 only, then LOCAL6: EADDRINUSE\n", "ANY6 only, then LOCAL6: both\n"},
+			{"bind/udp_plain/server", "LOCAL6, then ANY6: EADDRINUSE\nLOCAL6, then ANY6 only: EADDRINUSE\n", "LOCAL6, then ANY6: both\nLOCAL6, then ANY6 only: both\n"},
+		},
+	},
+	{
+		Call:  "`seccomp` with `SECCOMP_FILTER_FLAG_NEW_LISTENER`",
+		Linux: "a listener",
+		Boxer: "EBUSY",
+		Why:   "there is one per process tree, and it is boxer's; so `boxer run` within `boxer run` fails, too",
+		Places: []Place{
+			{"children/own_listener/server", "listener: fd\n", "listener: EBUSY\n"},
+		},
+	},
+}
