@@ -111,27 +111,33 @@ func judge(t *testing.T, name string, bare, boxed *world, s start) {
 	}
 }
 
-// TestKnownIsDocumented compares the table of known differences with the documentation.
-func TestKnownIsDocumented(t *testing.T) {
+// TestTablesAreDocumented compares the tables with the documentation.
+func TestTablesAreDocumented(t *testing.T) {
 	const path = "../docs/conformance.md"
-	const begin, end = "<!-- known differences -->\n", "<!-- end -->\n"
-	text, err := os.ReadFile(path)
+	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	head, rest, ok := strings.Cut(string(text), begin)
-	_, tail, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		t.Fatalf("%s has no place for the table", path)
+	want := string(b)
+	for begin, table := range map[string]string{
+		"<!-- known differences -->\n": Table(),
+		"<!-- excused tests -->\n":     ExcusedTests(),
+	} {
+		const end = "<!-- end -->\n"
+		head, rest, ok := strings.Cut(want, begin)
+		_, tail, ok2 := strings.Cut(rest, end)
+		if !ok || !ok2 {
+			t.Fatalf("%s has no place for the table %q", path, begin)
+		}
+		want = head + begin + table + end + tail
 	}
-	want := head + begin + Table() + end + tail
 	if *update {
 		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	if want != string(text) {
-		t.Errorf("%s has another table than known.go: go test ./conformance -run TestKnownIsDocumented -update", path)
+	if want != string(b) {
+		t.Errorf("%s has other tables than the package: go test ./conformance -run TestTables -update", path)
 	}
 }

@@ -135,10 +135,10 @@ var known = []Difference{
 		Boxer: "127.0.0.1",
 		Why:   "a node has one localhost address",
 		Places: []Place{
-			{"connect/to_self/server", "getpeername: 127.0.0.5:P0\n", "getpeername: LOCAL:P0\n"},
-			{"connect/to_self/server", "getsockname: 127.0.0.5:P0\n", "getsockname: LOCAL:P0\n"},
-			{"connect/to_self/client", "getpeername: 127.0.0.5:P0\n", "getpeername: LOCAL:P0\n"},
-			{"connect/to_self/client", "getsockname: 127.0.0.5:P0\n", "getsockname: LOCAL:P0\n"},
+			{"connect/to_other_localhost/server", "getpeername: 127.0.0.5:P0\n", "getpeername: LOCAL:P0\n"},
+			{"connect/to_other_localhost/server", "getsockname: 127.0.0.5:P0\n", "getsockname: LOCAL:P0\n"},
+			{"connect/to_other_localhost/client", "getpeername: 127.0.0.5:P0\n", "getpeername: LOCAL:P0\n"},
+			{"connect/to_other_localhost/client", "getsockname: 127.0.0.5:P0\n", "getsockname: LOCAL:P0\n"},
 		},
 	},
 	{
@@ -147,10 +147,10 @@ var known = []Difference{
 		Boxer: "ECONNREFUSED",
 		Why:   "nobody is known to need it",
 		Places: []Place{
-			{"connect/to_self/server", "connect to itself: 0\n", "connect to itself: ECONNREFUSED\n"},
-			{"connect/to_self/server", "getpeername: SELF:P1\n", "getpeername: ENOTCONN\n"},
-			{"connect/to_self/client", "connect to itself: 0\n", "connect to itself: ECONNREFUSED\n"},
-			{"connect/to_self/client", "getpeername: SELF:P1\n", "getpeername: ENOTCONN\n"},
+			{"connect/to_itself/server", "connect: 0\n", "connect: ECONNREFUSED\n"},
+			{"connect/to_itself/server", "getpeername: SELF:P0\n", "getpeername: ENOTCONN\n"},
+			{"connect/to_itself/client", "connect: 0\n", "connect: ECONNREFUSED\n"},
+			{"connect/to_itself/client", "getpeername: SELF:P0\n", "getpeername: ENOTCONN\n"},
 		},
 	},
 	{
@@ -190,7 +190,7 @@ var known = []Difference{
 		Boxer: "EADDRNOTAVAIL",
 		Why:   "the network has none",
 		Places: []Place{
-			{"bind/wrong/server", "a stranger's: 0\na stranger's: 0\n", "a stranger's: EADDRNOTAVAIL\na stranger's: EADDRNOTAVAIL\n"},
+			{"bind/wrong/server", "broadcast: 0\nmulticast: 0\n", "broadcast: EADDRNOTAVAIL\nmulticast: EADDRNOTAVAIL\n"},
 		},
 	},
 	{

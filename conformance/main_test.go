@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	update = flag.Bool("update", false, "write the known differences into docs/conformance.md")
+	update = flag.Bool("update", false, "write the tables into docs/conformance.md")
 	show   = flag.Bool("show", false, "log what the programs print")
 
 	// boxer is the binary under test.

@@ -343,6 +343,7 @@ static void shut_meanwhile(void) {
 		int fd = tcp();
 		result("connect", connect(fd, SA(a)));
 		meet();
+		meet();
 		fd = tcp();
 		result("connect", connect(fd, SA(a)));
 		return meet();
@@ -358,6 +359,7 @@ static void shut_meanwhile(void) {
 	result("accept", fd);
 	events(shared_listener);
 	sockname(shared_listener);
+	meet();
 	meet();
 	result("listen", listen(shared_listener, 8));
 	meet();

@@ -200,9 +200,10 @@ static void wrong(void) {
 	int six = must("socket", socket(AF_INET6, SOCK_STREAM, 0));
 	result("AF_INET on an IPv6 socket", bind(six, SA(a)));
 	in4 strange[] = {peer(port), addr4(htonl(0xffffffff), port), addr4(htonl(0xe0000005), port)};
+	static const char *whose[] = {"the peer's", "broadcast", "multicast"};
 	for (int i = 0; i < 3; i++) {
 		int other = tcp();
-		result("a stranger's", bind(other, SA(strange[i])));
+		result(whose[i], bind(other, SA(strange[i])));
 		close(other);
 	}
 	a = any(port);

@@ -540,25 +540,35 @@ static void dual_stack(void) {
 	meet();
 }
 
+/* to_own connects to a listener of this host. */
+static void to_own(int l, in4 a) {
+	int fd = tcp();
+	struct sockaddr_storage from;
+	socklen_t len = sizeof from;
+	result("connect", connect(fd, SA(a)));
+	names(fd);
+	int c = fd_result("accept", accept(l, (void *)&from, &len));
+	say("from %s", text(&from, len));
+	names(c);
+	close(fd);
+	close(c);
+}
 static void to_self(void) {
 	int l = listener(port, 4);
-	in4 to[] = {self(port), local(port), any(port), addr4(htonl(0x7f000005), port)};
-	for (int i = 0; i < 4; i++) {
-		int fd = tcp();
-		struct sockaddr_storage from;
-		socklen_t len = sizeof from;
-		result("connect", connect(fd, SA(to[i])));
-		names(fd);
-		int c = fd_result("accept", accept(l, (void *)&from, &len));
-		say("from %s", text(&from, len));
-		names(c);
-		close(fd);
-		close(c);
-	}
-	int fd = tcp(); /* a socket that connects to itself */
-	in4 a = self(port + 1);
+	to_own(l, self(port));
+	to_own(l, local(port));
+	to_own(l, any(port));
+	meet();
+}
+static void to_other_localhost(void) {
+	to_own(listener(port, 4), addr4(htonl(0x7f000005), port));
+	meet();
+}
+static void to_itself(void) { /* a socket that connects to itself */
+	int fd = tcp();
+	in4 a = self(port);
 	result("bind", bind(fd, SA(a)));
-	result("connect to itself", connect(fd, SA(a)));
+	result("connect", connect(fd, SA(a)));
 	names(fd);
 	meet();
 }
@@ -568,7 +578,7 @@ int main(int argc, char **argv) {
 		CASE(blocking), CASE(refused), CASE(nonblocking), CASE(nonblocking_refused), CASE(after_refused), CASE(pending),
 		CASE(pending_shutdown), CASE(pending_unspec), CASE(unspec), CASE(later_listener), CASE(after_bind),
 		CASE(listening), CASE(interrupted), CASE(restarted), CASE(send_timeout), CASE(closed_meanwhile),
-		CASE(closed_pending), CASE(fast_open_option), CASE(fast_open_flag), CASE(wrong), CASE(dual_stack), CASE(to_self),
+		CASE(closed_pending), CASE(fast_open_option), CASE(fast_open_flag), CASE(wrong), CASE(dual_stack), CASE(to_self), CASE(to_other_localhost), CASE(to_itself),
 	};
 	return RUN(tests);
 }
