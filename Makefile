@@ -40,6 +40,10 @@ test: deps-test lint build ## check the code and run every test; ARGS=-e2e.long 
 test-short: deps-build ## run the tests of the packages, without real programs
 	$(GO) test -race $$($(GO) list ./... | grep -v /e2e$$)
 
+.PHONY: conformance
+conformance: deps-test build ## compare programs, and Go's own tests, bare and under boxer
+	$(GO) test -v -count=1 -timeout 20m ./conformance/ -suites $(ARGS)
+
 .PHONY: demo
 demo: deps-demo build ## show it: PostgreSQL behind one NAT, pgbench behind another
 	@CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o bin/demo ./internal/demo
