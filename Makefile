@@ -38,7 +38,7 @@ test: deps-test lint build ## check the code and run every test; ARGS=-e2e.long 
 
 .PHONY: test-short
 test-short: deps-build ## run the tests of the packages, without real programs
-	$(GO) test -race $$($(GO) list ./... | grep -v /e2e$$)
+	$(GO) test -race $$($(GO) list ./... | grep -vE "/(e2e|examples|conformance)$$")
 
 .PHONY: conformance
 conformance: deps-test build ## compare programs, and Go's own tests, bare and under boxer

@@ -10,8 +10,7 @@ import (
 // TestMemcached sets and gets keys over UDP.
 func TestMemcached(t *testing.T) {
 	c := newCloud(t, "memcached", "python3")
-	// One thread: the others use copies of the socket, see the page.
-	c.function("cache").start("memcached", "-u", "root", "-m", "16", "-t", "1", "-U", "11211")
+	c.function("cache").start("memcached", "-u", "root", "-m", "16", "-U", "11211")
 	app := c.function("app")
 	const count = 1000
 	began := time.Now()

@@ -29,6 +29,29 @@ func (n *Node) socket(c Call) reply {
 	return r
 }
 
+// dup answers dup(2) on a descriptor of the high range: the copy of a UDP socket
+// has to be there, too.
+func (n *Node) dup(c Call) reply { return n.duplicate(c, 0, false) }
+
+// fcntlDup answers fcntl(2) with F_DUPFD and F_DUPFD_CLOEXEC there.
+func (n *Node) fcntlDup(c Call) reply {
+	return n.duplicate(c, c.Int(2), c.Int(1) == unix.F_DUPFD_CLOEXEC)
+}
+
+func (n *Node) duplicate(c Call, from int, cloexec bool) reply {
+	fd, err := c.CopyFD(c.Int(0))
+	if err != nil {
+		return fail(err)
+	}
+	if _, ok, err := isUDP(fd); err != nil || !ok || from < 0 {
+		unix.Close(fd)
+		return letThrough
+	}
+	r := descriptor(fd, cloexec, func() { unix.Close(fd) })
+	r.from = max(from, highFD)
+	return r
+}
+
 // isUDP reports whether a copied descriptor is a UDP socket of ours to handle.
 func isUDP(fd int) (domain int, ok bool, err error) {
 	domain, typ, err := kind(fd)

@@ -41,7 +41,7 @@ func (c Condition) Holds(v uint64) bool {
 }
 
 // highFDs holds for descriptors of the range where UDP sockets are.
-var highFDs = []Condition{{Arg: 0, AtLeast: highFD}}
+var highFDs = []Condition{{Arg: 0, AtLeast: highFD}}[:1:1]
 
 // sockTypeMask is SOCK_TYPE_MASK of include/linux/net.h.
 const sockTypeMask = 0xf
@@ -65,6 +65,12 @@ var table = []Entry{
 	{Name: "connect", Nr: unix.SYS_CONNECT, do: (*Node).connect,
 		Note: "TCP and UDP to the network, the node and localhost; port 53 to the node's resolver",
 		Gap:  "a socket closed while it connects is accepted and closed at the far side"},
+	{Name: "dup", Nr: unix.SYS_DUP, When: highFDs, do: (*Node).dup,
+		Note: "a UDP socket keeps to the high descriptors"},
+	{Name: "fcntl", Nr: unix.SYS_FCNTL, When: append(highFDs, Condition{Arg: 1, Equal: unix.F_DUPFD}), do: (*Node).fcntlDup,
+		Note: "F_DUPFD as dup"},
+	{Name: "fcntl", Nr: unix.SYS_FCNTL, When: append(highFDs, Condition{Arg: 1, Equal: unix.F_DUPFD_CLOEXEC}), do: (*Node).fcntlDup,
+		Note: "F_DUPFD_CLOEXEC as dup"},
 	{Name: "getpeername", Nr: unix.SYS_GETPEERNAME, do: (*Node).getpeername,
 		Note: "virtual addresses"},
 	{Name: "getsockname", Nr: unix.SYS_GETSOCKNAME, do: (*Node).getsockname,
@@ -85,12 +91,12 @@ var table = []Entry{
 		Gap:  "returns what is there already, also without MSG_WAITFORONE; ignores its timeout"},
 	{Name: "recvmsg", Nr: unix.SYS_RECVMSG, When: highFDs, do: (*Node).recvmsg,
 		Note: "UDP: the sender's virtual address",
-		Gap:  "IP_PKTINFO has the alias; a UDP socket moved below descriptor 768 shows aliases"},
+		Gap:  "IP_PKTINFO has the alias; a UDP socket below descriptor 768 (by dup2(2) or SCM_RIGHTS) shows aliases"},
 	{Name: "sendmmsg", Nr: unix.SYS_SENDMMSG, When: highFDs, do: (*Node).sendmmsg,
 		Note: "as sendmsg"},
 	{Name: "sendmsg", Nr: unix.SYS_SENDMSG, When: highFDs, do: (*Node).sendmsg,
 		Note: "UDP to the network and the node's resolver",
-		Gap:  "control messages are ignored; a UDP socket moved below descriptor 768 sends to the host's network"},
+		Gap:  "control messages are ignored; a UDP socket below descriptor 768 (by dup2(2) or SCM_RIGHTS) sends to the host's network"},
 	{Name: "sendto", Nr: unix.SYS_SENDTO, When: notNull(4), do: (*Node).sendto,
 		Note: "UDP to the network and the node's resolver; MSG_FASTOPEN is not supported"},
 	{Name: "socket", Nr: unix.SYS_SOCKET, Fail: unix.EPROTONOSUPPORT,
