@@ -27,12 +27,12 @@ type variant struct {
 	flags   []string // of the compiler
 	under   []string // see start
 	oneHost bool
-	needs   []string // commands
+	needs   string // a command that not every machine has
 }
 
 var variants = []variant{
 	{name: "static", program: "descriptors", flags: []string{"-static"}},
-	{name: "strace", program: "descriptors", under: []string{"strace", "-f", "-o", "/dev/null"}, needs: []string{"strace"}},
+	{name: "strace", program: "descriptors", under: []string{"strace", "-f", "-o", "/dev/null"}, needs: "strace"},
 	{name: "descriptors on one host", program: "descriptors", oneHost: true},
 	{name: "udp on one host", program: "udp", oneHost: true},
 	{name: "bind on one host", program: "bind", oneHost: true},
@@ -64,7 +64,9 @@ func TestPrograms(t *testing.T) {
 	}
 	for i, v := range all {
 		t.Run(v.name, func(t *testing.T) {
-			natlab.NeedCommands(t, v.needs...)
+			if _, err := exec.LookPath(v.needs); v.needs != "" && err != nil {
+				t.Skip(err)
+			}
 			s := start{path: v.build(t), port: firstPort + i*portsProgram, under: v.under}
 			if v.program == "activated" {
 				s.before = []string{"/usr/bin/python3", "-c", activate, "80"}
