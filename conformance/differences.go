@@ -13,12 +13,6 @@ var known = []Difference{
 		},
 	},
 	{
-		Call:  "`close` with unread data, right after a `send`",
-		Linux: "the peer mostly reads what was sent, then ECONNRESET",
-		Boxer: "what was sent may be lost",
-		Why:   "a reset stream drops what is on its way (RFC 9000 section 3.1); not in the suite, as it is a race on Linux, too",
-	},
-	{
 		Call:  "`write` after the peer has closed",
 		Linux: "the second write fails with EPIPE",
 		Boxer: "one or two writes later",

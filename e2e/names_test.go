@@ -124,13 +124,22 @@ func TestSeveralNodesWithOneName(t *testing.T) {
 		t.Fatalf("web is %q, want %d addresses", addrs, len(servers))
 	}
 	a.inPrefix("web", addrs...)
-	for range 4 * len(servers) { // rotating: each is first in turn
+	// Any of them may be the first of an answer: 60 clients miss one of three in a run of 10 billion.
+	asked := 0
+	for range 20 * len(servers) {
 		client.run(program(t, "probe"), "dial", "web:7")
-	}
-	for i, s := range servers {
-		if !strings.Contains(s.out.String(), "accepted ") {
-			t.Errorf("server %d of %d was never asked", i+1, len(servers))
+		asked = 0
+		for _, s := range servers {
+			if strings.Contains(s.out.String(), "accepted ") {
+				asked++
+			}
 		}
+		if asked == len(servers) {
+			break
+		}
+	}
+	if asked < len(servers) {
+		t.Errorf("only %d of %d servers were ever asked", asked, len(servers))
 	}
 	servers[0].stop(syscall.SIGTERM)
 	left := client.run(program(t, "probe"), "lookup", "web")

@@ -153,10 +153,13 @@ func (s *Stream) CloseRead() error {
 	return nil
 }
 
-// Reset ends both directions at once, as RST does: bytes on their way are lost,
-// and the peer's reads and writes fail with ErrReset. It does nothing for
-// directions that have ended.
-func (s *Stream) Reset() { s.cancel(codeReset) }
+// Reset ends both directions, as RST does: the peer's reads fail with ErrReset
+// behind what was written, and so do its writes. It does nothing for directions
+// that have ended.
+func (s *Stream) Reset() {
+	s.quic.SetReliableBoundary()
+	s.cancel(codeReset)
+}
 
 // Close is CloseWrite and CloseRead.
 func (s *Stream) Close() error { return errors.Join(s.CloseWrite(), s.CloseRead()) }

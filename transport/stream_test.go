@@ -349,3 +349,26 @@ func TestCloseEndsEverything(t *testing.T) {
 	l.server.Close()
 	eventually(t, "all goroutines are gone", func() bool { return runtime.NumGoroutine() <= before })
 }
+
+// What was written before a reset arrives, as what a TCP receiver has got before
+// the RST: a server's last words on a connection that it closes with data unread.
+func TestResetAfterData(t *testing.T) {
+	l := newLab(t)
+	want := bytes.Repeat([]byte("last words "), 20_000)
+	a, b := l.node(1), l.node(2)
+	b.onAccept(func(s *Stream) {
+		s.Answer(StatusOK)
+		if _, err := s.Write(want); err != nil {
+			t.Error(err)
+		}
+		s.Reset()
+	})
+	for range 20 {
+		s := a.open(t, 2)
+		got, err := io.ReadAll(s)
+		if !errors.Is(err, ErrReset) || !bytes.Equal(got, want) {
+			t.Fatalf("read %d of %d bytes, then %v", len(got), len(want), err)
+		}
+		s.Reset()
+	}
+}

@@ -96,6 +96,9 @@ func (n *Node) quicConfig() *quic.Config {
 		MaxIncomingStreams:             maxStreams,
 		MaxIncomingUniStreams:          maxDatagramStreams,
 		EnableDatagrams:                true,
+		// So that Reset can deliver first what was written, as TCP's RST comes
+		// behind it (RESET_STREAM_AT, draft-ietf-quic-reliable-stream-reset).
+		EnableStreamResetPartialDelivery: true,
 	}
 }
 
