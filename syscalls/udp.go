@@ -131,8 +131,13 @@ func (f *flows) close() {
 }
 
 // bindFlowTries bounds the search for a free port. They are chosen at random
-// from 64,512, and a node has at most maxFlows.
-const bindFlowTries = 32
+// from Linux's own ephemeral ports (ip_local_port_range, ip(7)), and a node has at
+// most maxFlows.
+const (
+	bindFlowTries = 32
+	firstFlowPort = 32768
+	flowPorts     = 28232
+)
 
 // openFlow opens a flow's socket. Its port is chosen here and not by the kernel:
 // only a port that was asked for survives refuse's disconnect (udp(7)). A port
@@ -141,7 +146,7 @@ const bindFlowTries = 32
 func openFlow(addr netip.Addr, peer netip.AddrPort) (*flow, error) {
 	var err error
 	for range bindFlowTries {
-		local := netip.AddrPortFrom(addr, uint16(1024+rand.IntN(1<<16-1024)))
+		local := netip.AddrPortFrom(addr, uint16(firstFlowPort+rand.IntN(flowPorts)))
 		var c *net.UDPConn
 		if c, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(local)); err != nil {
 			continue
