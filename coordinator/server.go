@@ -194,7 +194,6 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 		if join, err = PublishJoin(s.cfg.JoinFile, u); err != nil {
 			return err
 		}
-		defer join.Close()
 	}
 	s.cfg.Socket.ServeSTUN()
 	s.cfg.Socket.HandleRelay(s.relay)
@@ -202,6 +201,7 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 		all.Go(func() { s.serveStatus(ctx) })
 	}
 	all.Go(func() {
+		defer join.Close() // here, since tend withdraws and restores the file
 		forget = s.tend(ctx, join)
 		cancel()
 	})
