@@ -57,11 +57,11 @@ func (n *Node) connectSocket(c Call, fd int) (r reply, keep bool) {
 	case n.isNameServer(addr):
 		return n.connectResolver(fd, domain, addr)
 	case addr.Addr() == n.Addr:
-		return n.connectSelf(c, fd, domain, addr)
+		return n.connectSelf(fd, domain, addr)
 	case n.Prefix.Contains(addr.Addr()):
 		return n.connectPeer(fd, domain, addr)
 	case isLocalhost(addr.Addr()):
-		return n.connectLocalhost(c, fd, domain, addr)
+		return n.connectLocalhost(fd, domain, addr)
 	}
 	return letThrough, false
 }
@@ -256,14 +256,14 @@ func clearError(fd int) { unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 
 // connectSelf connects to the node's own virtual address: the kernel's own
 // loopback connection.
-func (n *Node) connectSelf(c Call, fd, domain int, dst netip.AddrPort) (reply, bool) {
+func (n *Node) connectSelf(fd, domain int, dst netip.AddrPort) (reply, bool) {
 	found := n.ports.find(dst.Port(), n.Addr, netip.IPv4Unspecified())
 	return n.connectLocal(fd, domain, n.Aliases.Public, found, n.gate.closed)
 }
 
 // connectLocalhost connects to 127.0.0.1 or ::1: the node's own, or the host's
 // where the node has no listener.
-func (n *Node) connectLocalhost(c Call, fd, domain int, dst netip.AddrPort) (reply, bool) {
+func (n *Node) connectLocalhost(fd, domain int, dst netip.AddrPort) (reply, bool) {
 	var found []listener
 	host := dst
 	switch {
