@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // uplink is the link towards the internet, in a host and in a router.
@@ -26,8 +27,9 @@ type gateway struct {
 	ns  *namespace
 	hop string // its address on each link
 
-	mu    sync.Mutex // guards rules, and what the kernel has of them
+	mu    sync.Mutex // guards rules, and what the kernel has of them, and wires
 	rules rules
+	wires []*wire // of the links with a delay; nil while one is being made
 }
 
 // newGateway makes ns route, and a NAT of it if nat is not nil.
@@ -42,10 +44,13 @@ func newGateway(ctx context.Context, ns *namespace, nat *natRules) (*gateway, er
 	return g, g.change(ctx, func(r *rules) { r.nat = nat })
 }
 
-// connect links ns, which has no link yet, to the gateway, and gives it the address.
-func (g *gateway) connect(ctx context.Context, ns *namespace, addr netip.Addr) error {
-	err := g.ns.ip(ctx,
-		fmt.Sprintf("link add name %s type veth peer name %s netns %s", ns.name, uplink, ns.path()),
+// connect links ns, which has no link yet, to the gateway, and gives it the address. Packets take that long, each way.
+func (g *gateway) connect(ctx context.Context, ns *namespace, addr netip.Addr, delay time.Duration) error {
+	err := g.link(ctx, ns, delay)
+	if err != nil {
+		return fmt.Errorf("natlab: connect %s to %s: %w", ns.name, g.ns.name, err)
+	}
+	err = g.ns.ip(ctx,
 		fmt.Sprintf("address add %s/32 dev %s", g.hop, ns.name),
 		fmt.Sprintf("link set dev %s up", ns.name),
 		fmt.Sprintf("route add %s dev %s", addr, ns.name))
@@ -61,6 +66,14 @@ func (g *gateway) connect(ctx context.Context, ns *namespace, addr netip.Addr) e
 		return fmt.Errorf("natlab: connect %s to %s: %w", ns.name, g.ns.name, err)
 	}
 	return nil
+}
+
+// link makes the two ends of a link.
+func (g *gateway) link(ctx context.Context, ns *namespace, delay time.Duration) error {
+	if delay > 0 {
+		return g.connectLong(ctx, ns, delay)
+	}
+	return g.ns.ip(ctx, fmt.Sprintf("link add name %s type veth peer name %s netns %s", ns.name, uplink, ns.path()))
 }
 
 // change changes the rules and gives them to the kernel, all at once.

@@ -96,6 +96,9 @@ func (l *Lab) Close() error {
 	}
 	l.closed = true
 	err := killAll(l.namespaces)
+	if l.internet != nil {
+		err = errors.Join(err, l.internet.closeWires())
+	}
 	for _, ns := range l.namespaces {
 		ns.close()
 	}
@@ -129,7 +132,7 @@ func (l *Lab) attach(ctx context.Context, g *gateway, name string, addr netip.Ad
 	if err != nil {
 		return nil, err
 	}
-	if err := g.connect(ctx, ns, addr); err != nil {
+	if err := g.connect(ctx, ns, addr, 0); err != nil {
 		return nil, err
 	}
 	return &Host{lab: l, ns: ns, up: g, addr: addr, router: behind}, nil

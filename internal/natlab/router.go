@@ -39,6 +39,9 @@ type NAT struct {
 	// Timeout ends a UDP mapping that has been idle that long; the kernel counts whole seconds. Zero leaves the
 	// kernel's: 30 s, and 120 s once there were answers (nf_conntrack-sysctl).
 	Timeout time.Duration
+
+	// Delay is how long a packet takes between the router and the internet, each way.
+	Delay time.Duration
 }
 
 // A Router is a NAT and the private network behind it.
@@ -67,7 +70,7 @@ func (l *Lab) Router(ctx context.Context, name string, nat NAT) (*Router, error)
 		return nil, err
 	}
 	r := &Router{lab: l, addr: nth(publicRouters, n), nat: nat, lan: netip.AddrFrom4([4]byte{192, 168, byte(n + 1), 2})}
-	if err := l.internet.connect(ctx, ns, r.addr); err != nil {
+	if err := l.internet.connect(ctx, ns, r.addr, nat.Delay); err != nil {
 		return nil, err
 	}
 	if r.g, err = newGateway(ctx, ns, &natRules{masquerade: r.masquerade()}); err != nil {
