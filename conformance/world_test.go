@@ -1,17 +1,14 @@
 package conformance
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 // patience bounds one run of a program, all its cases together.
@@ -100,28 +98,7 @@ func startCoordinator(t *testing.T, host *natlab.Host) string {
 	state := filepath.Join(t.TempDir(), "state")
 	listen := netip.AddrPortFrom(host.Addr(), 7700).String()
 	cmd := host.Command(context.Background(), boxer, "coordinator", "--listen", listen, "--state", state)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		io.Copy(io.Discard, out)
-		cmd.Wait()
-	})
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		if strings.HasPrefix(lines.Text(), "boxer://") {
-			return lines.Text()
-		}
-	}
-	t.Fatalf("coordinator: no join URL\n%s", stderr.String())
-	return ""
+	return programs.ForTest(t, "coordinator", cmd).Expect(`^boxer://\S+$`)[0]
 }
 
 // other returns the name of the other host.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 // TestMusl runs a static binary with another libc, whose resolver and start-up differ from glibc's.
@@ -14,14 +16,14 @@ func TestMusl(t *testing.T) {
 	hub, app := pair(t, "hub", "app")
 	tcp := program(t, "tcp")
 	server := hub.start(tcp, "server", "9000")
-	server.expect(`^listening$`)
+	server.Expect(`^listening$`)
 	const size = 20 << 20
 	out := app.run(tcp, "client", "hub", "9000", fmt.Sprint(size))
 	m := regexp.MustCompile(`^peer (\S+) 9000 self (\S+) \d+ echoed 20971520\n$`).FindStringSubmatch(out)
 	if m == nil {
 		t.Fatalf("the client says %q", out)
 	}
-	s := server.expect(`^client (\S+) peer (\S+) \d+ self (\S+) 9000 $`)
+	s := server.Expect(`^client (\S+) peer (\S+) \d+ self (\S+) 9000 $`)
 	own := hub.address().String()
 	if m[1] != own || s[3] != own {
 		t.Errorf("the server is %s to the client and %s to itself, want %s", m[1], s[3], own)
@@ -39,7 +41,7 @@ func TestPrefork(t *testing.T) {
 			const workers = 4
 			hub, app := pair(t, "hub", "app")
 			server := hub.start(program(t, "prefork"), "9000", fmt.Sprint(workers), kind)
-			server.expect(`^listening$`)
+			server.Expect(`^listening$`)
 			// A worker serves one client at a time: as many clients at once need as many workers.
 			out := app.python(`
 import socket, sys
@@ -77,7 +79,7 @@ func TestThreads(t *testing.T) {
 	hub, app := pair(t, "hub", "app")
 	hub.echo()
 	app.reach("hub:7")
-	if out := app.runFor(2*patience, program(t, "threads"), "hub", "7", "32", "20"); out != "640 connections ok\n" {
+	if out := app.runFor(2*programs.Patience, program(t, "threads"), "hub", "7", "32", "20"); out != "640 connections ok\n" {
 		t.Errorf("got %q", out)
 	}
 }

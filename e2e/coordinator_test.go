@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 // TestCoordinatorRestart kills the coordinator while a connection lives.
@@ -16,13 +18,13 @@ func TestCoordinatorRestart(t *testing.T) {
 	db.echo()
 	app.reach("db:7")
 	client := app.start(program(t, "probe"), "hold", "db:7", "10")
-	client.expect(`^holding 10$`)
+	client.Expect(`^holding 10$`)
 	before := db.address()
 	url := db.url
 
-	db.coordinator.kill()
-	client.say("without-coordinator")
-	client.expect(`^echoed without-coordinator 10$`)
+	db.coordinator.Kill()
+	client.Say("without-coordinator")
+	client.Expect(`^echoed without-coordinator 10$`)
 
 	db.startCoordinator()
 	if db.url != url {
@@ -38,8 +40,8 @@ func TestCoordinatorRestart(t *testing.T) {
 		t.Errorf("db was %s and is %s", before, after)
 	}
 	app.reach("late:7")
-	client.say("with-another")
-	client.expect(`^echoed with-another 10$`)
+	client.Say("with-another")
+	client.Expect(`^echoed with-another 10$`)
 }
 
 // TestWaitFor has a program that starts when two nodes of one name are there.
@@ -48,16 +50,16 @@ func TestWaitFor(t *testing.T) {
 	db, app := pair(t, "db", "app")
 	cmd := app.command(program(t, "probe"), "dial", "db:7")
 	cmd.Args = insertAfter(cmd.Args, "run", "--wait-for", "db=2")
-	waiting := start(t, "waiting", cmd)
+	waiting := programs.ForTest(t, "waiting", cmd)
 	db.echo()
 	select {
-	case <-waiting.ended:
-		t.Fatalf("did not wait for the second node: %s%s", waiting.out, waiting.err)
+	case <-waiting.Ended:
+		t.Fatalf("did not wait for the second node: %s%s", waiting.Out, waiting.Err)
 	case <-time.After(time.Second): // nothing else tells that it still waits
 	}
 	other := db.named("db")
-	other.start(program(t, "probe"), "echo", "0.0.0.0:7").expect(`^listening`)
-	waiting.expect(`^connected to `)
+	other.start(program(t, "probe"), "echo", "0.0.0.0:7").Expect(`^listening`)
+	waiting.Expect(`^connected to `)
 }
 
 // insertAfter returns args with more behind the first one that is mark.
@@ -75,21 +77,21 @@ func TestImplicitCoordinator(t *testing.T) {
 	needBoxer(t)
 	c := newCloud(t)
 	host := c.function("laptop", punchable).host
-	run := func(runtimeDir, name string, command ...string) *process {
+	run := func(runtimeDir, name string, command ...string) *programs.Test {
 		cmd := host.Command(context.Background(), boxer, append([]string{"run", "--name", name, "--"}, command...)...)
 		cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+runtimeDir)
-		return start(t, name, cmd)
+		return programs.ForTest(t, name, cmd)
 	}
 	dir := tempDir(t)
-	run(dir, "db", program(t, "probe"), "echo", "0.0.0.0:7").expect(`^listening`)
+	run(dir, "db", program(t, "probe"), "echo", "0.0.0.0:7").Expect(`^listening`)
 	p := run(dir, "app", program(t, "probe"), "wait", "db:7")
-	if status := p.wait(patience); status != 0 {
+	if status := p.Wait(programs.Patience); status != 0 {
 		t.Errorf("status %d", status)
 	}
 	// Another runtime directory is another user's: another network.
 	p = run(tempDir(t), "stranger", program(t, "probe"), "lookup", "db")
-	if status := p.wait(patience); status == 0 {
-		t.Errorf("another user's db is %s", p.out)
+	if status := p.Wait(programs.Patience); status == 0 {
+		t.Errorf("another user's db is %s", p.Out)
 	}
 }
 
@@ -101,18 +103,18 @@ func TestKillSupervisor(t *testing.T) {
 		db, app := pair(t, "db", "app")
 		probe := program(t, "probe")
 		server := db.start("sh", "-c", `setsid sleep 1000 & (trap "" TERM HUP INT; sleep 1000) & "$0" echo 0.0.0.0:7; exit`, probe)
-		server.expect(`^listening`)
+		server.Expect(`^listening`)
 		app.reach("db:7")
 		client := app.start(probe, "hold", "db:7", "5")
-		client.expect(`^holding 5$`)
-		client.say("hello")
-		client.expect(`^echoed hello 5$`)
+		client.Expect(`^holding 5$`)
+		client.Say("hello")
+		client.Expect(`^echoed hello 5$`)
 		if n := len(db.processes()); n < 5 {
 			t.Fatalf("only %d processes before the kill: the test is wrong", n)
 		}
-		server.signal(syscall.SIGKILL)
+		server.Signal(syscall.SIGKILL)
 		killed := time.Now()
-		if match, err := client.out.next(lostLine, limit); err != nil {
+		if match, err := client.Out.Within(limit, lostLine); err != nil {
 			t.Errorf("the peer noticed nothing: %v", err)
 		} else if match[1] != "ECONNRESET" {
 			t.Errorf("the peer's connection ended with %s, want ECONNRESET", match[1])
@@ -124,10 +126,10 @@ func TestKillSupervisor(t *testing.T) {
 		db, app := pair(t, "db", "app")
 		server := db.echo()
 		client := app.start(program(t, "probe"), "hold", "db:7", "1")
-		client.expect(`^holding 1$`)
-		client.signal(syscall.SIGKILL)
+		client.Expect(`^holding 1$`)
+		client.Signal(syscall.SIGKILL)
 		killed := time.Now()
-		if _, err := server.out.next(resetLine, limit); err != nil {
+		if _, err := server.Out.Within(limit, resetLine); err != nil {
 			t.Errorf("the server noticed no reset: %v", err)
 		}
 		t.Logf("the server knows after %v", time.Since(killed).Round(time.Millisecond))
@@ -136,14 +138,14 @@ func TestKillSupervisor(t *testing.T) {
 	t.Run("program", func(t *testing.T) { // its end alone is an orderly one: Linux sends what FIN or RST it has to
 		db, app := pair(t, "db", "app")
 		server := db.start("sh", "-c", `"$0" echo 0.0.0.0:7 & echo pid $!; wait; sleep 1000`, program(t, "probe"))
-		pid := server.expect(`^pid (\d+)$`)[1]
-		server.expect(`^listening`)
+		pid := server.Expect(`^pid (\d+)$`)[1]
+		server.Expect(`^listening`)
 		client := app.start(program(t, "probe"), "hold", "db:7", "1")
-		client.expect(`^holding 1$`)
+		client.Expect(`^holding 1$`)
 		if err := syscall.Kill(atoi(t, pid), syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
-		match, err := client.out.next(lostLine, limit)
+		match, err := client.Out.Within(limit, lostLine)
 		if err != nil || match[1] != "EOF" && match[1] != "ECONNRESET" {
 			t.Errorf("the peer's connection ended with %v, %v", match, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 // TestLastWords has a program write and end at once: the kernel would deliver what it has written,
@@ -31,14 +32,14 @@ s.sendall(b"x" * 20_000_000)
 `
 	hub, app := pair(t, "hub", "app")
 	server := hub.start("/usr/bin/python3", "-c", serve)
-	server.expect(`^listening$`)
+	server.Expect(`^listening$`)
 	for range 3 {
 		start := time.Now()
 		app.python(say)
-		if took := time.Since(start); took > patience/2 {
+		if took := time.Since(start); took > programs.Patience/2 {
 			t.Errorf("the program's end took %v", took)
 		}
-		if got := server.expect(`^got (\d+)$`)[1]; got != "20000000" {
+		if got := server.Expect(`^got (\d+)$`)[1]; got != "20000000" {
 			t.Errorf("of 20,000,000 bytes, %s arrived", got)
 		}
 	}

@@ -6,17 +6,18 @@ import (
 	"testing"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 // echoes fails the test unless an echo server is at target, seen from the function's host without boxer.
 func (f *function) echoes(target string) {
 	f.t.Helper()
-	client := start(f.t, "outside", f.host.Command(context.Background(), program(f.t, "probe"), "hold", target, "10"))
-	client.expect(`^holding 10$`)
-	client.say("hello")
-	client.expect(`^echoed hello 10$`)
-	client.stdin.Close()
-	client.wait(patience)
+	client := programs.ForTest(f.t, "outside", f.host.Command(context.Background(), program(f.t, "probe"), "hold", target, "10"))
+	client.Expect(`^holding 10$`)
+	client.Say("hello")
+	client.Expect(`^echoed hello 10$`)
+	client.Stdin.Close()
+	client.Wait(programs.Patience)
 }
 
 // TestForward goes from a machine into the network.
@@ -26,13 +27,13 @@ func TestForward(t *testing.T) {
 	server := db.echo()
 	cmd := laptop.host.Command(context.Background(), boxer, "forward", "127.0.0.1:8000", "db:7")
 	cmd.Env = append(os.Environ(), "BOXER_JOIN="+laptop.url)
-	start(t, "forward", cmd)
-	ready := start(t, "ready", laptop.host.Command(context.Background(), program(t, "probe"), "wait", "127.0.0.1:8000"))
-	if status := ready.wait(patience); status != 0 {
+	programs.ForTest(t, "forward", cmd)
+	ready := programs.ForTest(t, "ready", laptop.host.Command(context.Background(), program(t, "probe"), "wait", "127.0.0.1:8000"))
+	if status := ready.Wait(programs.Patience); status != 0 {
 		t.Fatalf("nobody listens: status %d", status)
 	}
 	laptop.echoes("127.0.0.1:8000")
-	laptop.inPrefix("the client in the server's output", server.expect(`^accepted (\S+):\d+ on `)[1])
+	laptop.inPrefix("the client in the server's output", server.Expect(`^accepted (\S+):\d+ on `)[1])
 }
 
 // TestPublish has a port of a node on its host.
@@ -41,7 +42,7 @@ func TestPublish(t *testing.T) {
 	db := newCloud(t).function("db", punchable)
 	cmd := db.command(program(t, "probe"), "echo", "0.0.0.0:7")
 	cmd.Args = insertAfter(cmd.Args, "run", "--publish", "127.0.0.1:8000:7")
-	start(t, "db", cmd).expect(`^listening`)
+	programs.ForTest(t, "db", cmd).Expect(`^listening`)
 	db.echoes("127.0.0.1:8000")
 }
 
@@ -53,8 +54,8 @@ func TestUnprivileged(t *testing.T) {
 	dir := tempDir(t)
 	chown(t, dir, "nobody")
 	cmd := web.as("nobody").command("/usr/bin/python3", "-u", "-m", "http.server", "80", "--directory", dir)
-	server := start(t, "web", cmd)
-	server.expect(`^Serving HTTP on 0\.0\.0\.0 port 80 `)
+	server := programs.ForTest(t, "web", cmd)
+	server.Expect(`^Serving HTTP on 0\.0\.0\.0 port 80 `)
 	out := app.as("nobody").run("/usr/bin/python3", "-c", `
 import http.client, select, socket
 c = http.client.HTTPConnection("web", 80, 20)

@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 // errnoScript does one thing with sockets and prints the name of the errno, or "ok".
@@ -49,8 +51,8 @@ func TestRefused(t *testing.T) {
 		}
 	}
 	p := app.start("psql", "-h", "db", "-p", "8", "-c", "select 1")
-	if status := p.wait(patience); status != 2 || !strings.Contains(p.err.String(), "Connection refused\n") {
-		t.Errorf("psql: status %d, %s", status, p.err)
+	if status := p.Wait(programs.Patience); status != 2 || !strings.Contains(p.Err.String(), "Connection refused\n") {
+		t.Errorf("psql: status %d, %s", status, p.Err)
 	}
 }
 
@@ -103,14 +105,14 @@ func TestStatus(t *testing.T) {
 		}
 	}
 	for _, code := range codes {
-		if status := app.start("sh", "-c", fmt.Sprintf("exit %d", code)).wait(patience); status != code {
+		if status := app.start("sh", "-c", fmt.Sprintf("exit %d", code)).Wait(programs.Patience); status != code {
 			t.Errorf("exit %d: status %d", code, status)
 		}
 	}
 	for _, signal := range []int{1, 2, 3, 6, 9, 10, 11, 13, 14, 15} {
 		cmd := app.command("sh", "-c", fmt.Sprintf("kill -%d $$", signal))
 		cmd.Dir = tempDir(t) // for a core file
-		if status := start(t, "sh", cmd).wait(patience); status != 128+signal {
+		if status := programs.ForTest(t, "sh", cmd).Wait(programs.Patience); status != 128+signal {
 			t.Errorf("signal %d: status %d, want %d", signal, status, 128+signal)
 		}
 	}
@@ -131,10 +133,10 @@ func TestNotExecutable(t *testing.T) {
 		{"no-such-command", 127},
 	} {
 		p := app.start(tc.command)
-		if status := p.wait(patience); status != tc.status {
+		if status := p.Wait(programs.Patience); status != tc.status {
 			t.Errorf("%s: status %d, want %d", tc.command, status, tc.status)
 		}
-		if said := p.err.String(); !strings.HasPrefix(said, "boxer: ") || !strings.Contains(said, tc.command) {
+		if said := p.Err.String(); !strings.HasPrefix(said, "boxer: ") || !strings.Contains(said, tc.command) {
 			t.Errorf("%s: boxer says %q", tc.command, said)
 		}
 	}
@@ -165,17 +167,17 @@ func TestCannotJoin(t *testing.T) {
 			bad := *c
 			bad.url = tc.url
 			p := (&function{&bad, t, app.host, "app"}).start("echo", "has run")
-			if status := p.wait(45 * time.Second); status != 125 {
+			if status := p.Wait(45 * time.Second); status != 125 {
 				t.Errorf("status %d, want 125", status)
 			}
-			said := p.err.String()
+			said := p.Err.String()
 			if !strings.HasPrefix(said, "boxer: ") || !strings.Contains(said, tc.want) || strings.Count(said, "\n") > 2 {
 				t.Errorf("boxer says %q, want something about %q", said, tc.want)
 			}
 			if strings.Contains(said, token) || strings.Contains(said, other(token)) {
 				t.Errorf("boxer shows the token: %q", said)
 			}
-			if p.out.String() != "" {
+			if p.Out.String() != "" {
 				t.Errorf("the program has run")
 			}
 		})
@@ -191,16 +193,16 @@ func TestNodeGone(t *testing.T) {
 	addr := db.address().String()
 	// Under way from before, so that the node knows the other one, and its path.
 	client := app.start("sh", "-c", `"$0" wait db:7; read line; "$0" dial "$1:7"; "$0" lookup db; exit 0`, program(t, "probe"), addr)
-	client.expect(`^reached`)
-	server.stop(syscall.SIGTERM)
+	client.Expect(`^reached`)
+	server.Stop(syscall.SIGTERM)
 	began := time.Now()
-	client.say("go on")
-	if errno := client.expect(`^failed with (\S+):`)[1]; errno != "EHOSTUNREACH" && errno != "ETIMEDOUT" {
+	client.Say("go on")
+	if errno := client.Expect(`^failed with (\S+):`)[1]; errno != "EHOSTUNREACH" && errno != "ETIMEDOUT" {
 		t.Errorf("connect to a node that has left: %s", errno)
 	}
-	client.wait(patience)
-	if !strings.Contains(client.err.String(), "no such host") {
-		t.Errorf("the name of a node that has left: %s%s", client.out, client.err)
+	client.Wait(programs.Patience)
+	if !strings.Contains(client.Err.String(), "no such host") {
+		t.Errorf("the name of a node that has left: %s%s", client.Out, client.Err)
 	}
 	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("took %v", took)

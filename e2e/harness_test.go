@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 // coordinatorPort is where the coordinator of a cloud listens.
@@ -32,7 +33,7 @@ type cloud struct {
 	t           *testing.T
 	lab         *natlab.Lab
 	public      *natlab.Host // where the coordinator is
-	coordinator *process
+	coordinator *programs.Test
 	joinFile    string
 	url         string
 	prefix      netip.Prefix // of the addresses that programs see
@@ -62,8 +63,8 @@ func (c *cloud) startCoordinator() {
 	listen := netip.AddrPortFrom(c.public.Addr(), coordinatorPort).String()
 	cmd := c.public.Command(context.Background(), boxer, "coordinator", "--listen", listen, "--join-file", c.joinFile,
 		"--state", c.joinFile+".state")
-	c.coordinator = start(c.t, "coordinator", cmd)
-	c.url = c.coordinator.expect(`^boxer://\S+$`)[0]
+	c.coordinator = programs.ForTest(c.t, "coordinator", cmd)
+	c.url = c.coordinator.Expect(`^boxer://\S+$`)[0]
 }
 
 // A function is a machine that nobody reaches from outside, and the name of the node in it.
@@ -124,26 +125,26 @@ func (f *function) command(name string, args ...string) *exec.Cmd {
 }
 
 // start starts a program that runs until it is stopped.
-func (f *function) start(name string, args ...string) *process {
+func (f *function) start(name string, args ...string) *programs.Test {
 	f.t.Helper()
-	return start(f.t, f.name+": "+filepath.Base(name), f.command(name, args...))
+	return programs.ForTest(f.t, f.name+": "+filepath.Base(name), f.command(name, args...))
 }
 
-// run runs a program, which must succeed within patience, and returns what it wrote to standard output.
+// run runs a program, which must succeed within programs.Patience, and returns what it wrote to standard output.
 func (f *function) run(name string, args ...string) string {
 	f.t.Helper()
-	return f.runFor(patience, name, args...)
+	return f.runFor(programs.Patience, name, args...)
 }
 
 // runFor is run with another limit.
 func (f *function) runFor(limit time.Duration, name string, args ...string) string {
 	f.t.Helper()
 	p := f.start(name, args...)
-	p.stdin.Close()
-	if status := p.wait(limit); status != 0 {
-		f.t.Fatalf("%s: %s %s: status %d\n%s%s", f.name, name, strings.Join(args, " "), status, p.out.tail(), p.err.tail())
+	p.Stdin.Close()
+	if status := p.Wait(limit); status != 0 {
+		f.t.Fatalf("%s: %s %s: status %d\n%s%s", f.name, name, strings.Join(args, " "), status, p.Out.Tail(), p.Err.Tail())
 	}
-	return p.out.String()
+	return p.Out.String()
 }
 
 // python runs a script of Debian's Python with arguments.
@@ -159,10 +160,10 @@ func (f *function) reach(target string) {
 }
 
 // echo starts an echo server on port 7 and waits until it listens.
-func (f *function) echo() *process {
+func (f *function) echo() *programs.Test {
 	f.t.Helper()
 	p := f.start(program(f.t, "probe"), "echo", "0.0.0.0:7")
-	p.expect(`^listening on `)
+	p.Expect(`^listening on `)
 	return p
 }
 

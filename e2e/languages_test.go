@@ -8,13 +8,14 @@ import (
 	"testing"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 // TestGo runs a static binary, without libc: resolver, poller and runtime are Go's own.
 func TestGo(t *testing.T) {
 	web, app := pair(t, "web", "app")
 	server := web.start(program(t, "gohttp"), "serve", ":8080")
-	if l := server.expect(`^listening (\S+)$`); l[1] != "[::]:8080" {
+	if l := server.Expect(`^listening (\S+)$`); l[1] != "[::]:8080" {
 		t.Errorf("the server listens on %s, want [::]:8080", l[1])
 	}
 	app.reach("web:8080")
@@ -42,7 +43,7 @@ func TestPythonHTTP(t *testing.T) {
 	dir := tempDir(t)
 	randomFile(t, filepath.Join(dir, "file"), 5<<20)
 	server := web.start("/usr/bin/python3", "-u", "-m", "http.server", "8000", "--bind", "0.0.0.0", "--directory", dir)
-	server.expect(`^Serving HTTP on 0\.0\.0\.0 port 8000`)
+	server.Expect(`^Serving HTTP on 0\.0\.0\.0 port 8000`)
 	to := tempDir(t)
 	out := app.run("curl", "--fail", "--silent", "--show-error", "--parallel", "--write-out", "%{http_code}\n",
 		"http://web:8000/file", "--output", filepath.Join(to, "a"), "http://web:8000/file", "--output", filepath.Join(to, "b"))
@@ -55,7 +56,7 @@ func TestPythonHTTP(t *testing.T) {
 			t.Errorf("%s: %d bytes with another checksum", name, size)
 		}
 	}
-	web.inPrefix("the client in the server's log", server.expectLog(`^(\S+) - - .*"GET /file HTTP/1.1" 200`)[1])
+	web.inPrefix("the client in the server's log", server.ExpectLog(`^(\S+) - - .*"GET /file HTTP/1.1" 200`)[1])
 }
 
 // TestPythonStreams opens hundreds of connections at once from one event loop into another.
@@ -64,12 +65,12 @@ func TestPythonStreams(t *testing.T) {
 	const count = 500
 	hub, app := pair(t, "hub", "app")
 	server := hub.start("/usr/bin/python3", script(t, "python/streams.py"), "server", "9000")
-	server.expect(`^listening$`)
-	out := app.runFor(2*patience, "/usr/bin/python3", script(t, "python/streams.py"), "client", "hub", "9000", fmt.Sprint(count))
+	server.Expect(`^listening$`)
+	out := app.runFor(2*programs.Patience, "/usr/bin/python3", script(t, "python/streams.py"), "client", "hub", "9000", fmt.Sprint(count))
 	if want := fmt.Sprintf("%d connections ok\n", count); out != want {
 		t.Errorf("got %q, want %q", out, want)
 	}
-	server.expect(fmt.Sprintf(`^at once %d$`, count))
+	server.Expect(fmt.Sprintf(`^at once %d$`, count))
 }
 
 // TestNode runs Node's net module: libuv, dual-stack listener, half-open sockets.
@@ -77,14 +78,14 @@ func TestNode(t *testing.T) {
 	natlab.NeedCommands(t, "node")
 	hub, app := pair(t, "hub", "app")
 	server := hub.start("node", script(t, "node/net.js"), "server", "9000")
-	server.expect(`^listening ::$`)
+	server.Expect(`^listening ::$`)
 	out := app.run("node", script(t, "node/net.js"), "client", "hub", "9000", "100")
 	for _, want := range []string{"100 connections ok\n", "refused ECONNREFUSED\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the client does not say %q:\n%s", want, out)
 		}
 	}
-	m := server.expect(`^client ::ffff:(\S+) on ::ffff:(\S+)$`)
+	m := server.Expect(`^client ::ffff:(\S+) on ::ffff:(\S+)$`)
 	hub.inPrefix("the client's address", m[1])
 	if want := hub.address().String(); m[2] != want {
 		t.Errorf("the server's address is %s, want %s", m[2], want)
@@ -101,12 +102,12 @@ func TestJava(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			hub, app := pair(t, "hub", "app")
 			server := hub.start("java", append(java, kind, "9000")...)
-			server.expect(`^listening `)
+			server.Expect(`^listening `)
 			out := app.run("java", append(java, "client", "hub", "9000", "100")...)
 			if want := "100 connections ok\n"; out != want {
 				t.Errorf("got %q, want %q", out, want)
 			}
-			m := server.expect(`^client /(\S+):\d+ on /(\S+):9000$`)
+			m := server.Expect(`^client /(\S+):\d+ on /(\S+):9000$`)
 			hub.inPrefix("the client's address", m[1])
 			if want := hub.address().String(); m[2] != want {
 				t.Errorf("the server's address is %s, want %s", m[2], want)

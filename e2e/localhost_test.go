@@ -25,11 +25,11 @@ wait
 	for _, name := range []string{"a", "b"} {
 		p := host.named(name).start("sh", "-c", text, program(t, "probe"), tempDir(t), name)
 		for _, target := range []string{"127.0.0.1:7000", "localhost:7000", "127.0.0.1:7001", "localhost:7001", name + ":7001"} {
-			if got := p.expect(`^(\S+) (.*)$`); got[1] != target || got[2] != name {
+			if got := p.Expect(`^(\S+) (.*)$`); got[1] != target || got[2] != name {
 				t.Errorf("in node %s, %s is %q", name, got[1], got[2])
 			}
 		}
-		p.expect(`^done$`)
+		p.Expect(`^done$`)
 	}
 	third := host.named("third")
 	for _, name := range []string{"a", "b"} {

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -123,4 +124,13 @@ func script(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// fields splits text at white space after replacing pairs of old and new in each part.
+func fields(text string, oldnew ...string) []string {
+	parts := strings.Fields(text)
+	for i := range parts {
+		parts[i] = strings.NewReplacer(oldnew...).Replace(parts[i])
+	}
+	return parts
 }

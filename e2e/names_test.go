@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 // lookupLimit bounds a look-up that finds nothing. The nameserver of the lab never answers,
@@ -104,19 +106,19 @@ except socket.gaierror as e:
 	}
 
 	p := app.start(program(t, "tcp"), "client", "nosuch", "80", "1")
-	if status := p.wait(lookupLimit); status != 2 {
+	if status := p.Wait(lookupLimit); status != 2 {
 		t.Errorf("musl: status %d, want 2", status)
 	}
 	p = app.start("psql", "-h", "nosuch", "-c", "select 1")
-	if status := p.wait(lookupLimit); status != 2 || !strings.Contains(p.err.String(), "could not translate host name") {
-		t.Errorf("psql: status %d: %s", status, p.err)
+	if status := p.Wait(lookupLimit); status != 2 || !strings.Contains(p.Err.String(), "could not translate host name") {
+		t.Errorf("psql: status %d: %s", status, p.Err)
 	}
 }
 
 func TestSeveralNodesWithOneName(t *testing.T) {
 	needBoxer(t)
 	a, b := pair(t, "a", "b")
-	servers := []*process{a.named("web").echo(), a.named("web").echo(), b.named("web").echo()}
+	servers := []*programs.Test{a.named("web").echo(), a.named("web").echo(), b.named("web").echo()}
 	client := b.named("client")
 	out := client.run(program(t, "probe"), "lookup", "web")
 	addrs := strings.Fields(out)
@@ -130,7 +132,7 @@ func TestSeveralNodesWithOneName(t *testing.T) {
 		client.run(program(t, "probe"), "dial", "web:7")
 		asked = 0
 		for _, s := range servers {
-			if strings.Contains(s.out.String(), "accepted ") {
+			if strings.Contains(s.Out.String(), "accepted ") {
 				asked++
 			}
 		}
@@ -141,7 +143,7 @@ func TestSeveralNodesWithOneName(t *testing.T) {
 	if asked < len(servers) {
 		t.Errorf("only %d of %d servers were ever asked", asked, len(servers))
 	}
-	servers[0].stop(syscall.SIGTERM)
+	servers[0].Stop(syscall.SIGTERM)
 	left := client.run(program(t, "probe"), "lookup", "web")
 	if got := strings.Fields(left); len(got) != len(servers)-1 {
 		t.Errorf("after one left, web is %q", got)
@@ -156,7 +158,7 @@ func TestNodeID(t *testing.T) {
 	found := 0
 	for id := 1; id <= 5 && found == 0; id++ {
 		p := app.start(program(t, "probe"), "lookup", fmt.Sprintf("node-%d", id))
-		if p.wait(patience) == 0 && strings.TrimSpace(p.out.String()) == addr {
+		if p.Wait(programs.Patience) == 0 && strings.TrimSpace(p.Out.String()) == addr {
 			found = id
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 // status returns what boxer status says of the network.
@@ -15,11 +16,11 @@ func (f *function) status() string {
 	f.t.Helper()
 	cmd := f.host.Command(context.Background(), boxer, "status", "--json")
 	cmd.Env = append(os.Environ(), "BOXER_JOIN="+f.url)
-	p := start(f.t, "boxer status", cmd)
-	if status := p.wait(patience); status != 0 {
-		f.t.Fatalf("boxer status: status %d: %s", status, p.err)
+	p := programs.ForTest(f.t, "boxer status", cmd)
+	if status := p.Wait(programs.Patience); status != 0 {
+		f.t.Fatalf("boxer status: status %d: %s", status, p.Err)
 	}
-	return p.out.String()
+	return p.Out.String()
 }
 
 // TestPath says by which kind of path two functions meet.
@@ -38,9 +39,9 @@ func TestPath(t *testing.T) {
 			db, app := c.function("db", tc.a), c.function("app", tc.b)
 			db.echo()
 			client := app.start(program(t, "probe"), "hold", "db:7", "20")
-			client.expect(`^holding 20$`)
-			client.say("hello")
-			client.expect(`^echoed hello 20$`)
+			client.Expect(`^holding 20$`)
+			client.Say("hello")
+			client.Expect(`^echoed hello 20$`)
 			app.named("bulk").run(program(t, "tcp"), "client", "db", "7", "5000000")
 			app.eventually(`"` + tc.kind + `"`)
 		})
@@ -51,9 +52,9 @@ func TestPath(t *testing.T) {
 		app := db.named("app")
 		db.echo()
 		client := app.start(program(t, "probe"), "hold", "db:7", "20")
-		client.expect(`^holding 20$`)
-		client.say("hello")
-		client.expect(`^echoed hello 20$`)
+		client.Expect(`^holding 20$`)
+		client.Say("hello")
+		client.Expect(`^echoed hello 20$`)
 	})
 }
 
@@ -61,7 +62,7 @@ func TestPath(t *testing.T) {
 func (f *function) eventually(text string) {
 	f.t.Helper()
 	var status string
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+	for end := time.Now().Add(programs.Patience); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
 		if status = f.status(); strings.Contains(status, text) {
 			return
 		}
@@ -82,13 +83,13 @@ func TestIdle(t *testing.T) {
 	db, app := c.function("db", nat), c.function("app", nat)
 	db.echo()
 	client := app.start(program(t, "probe"), "hold", "db:7", "3")
-	client.expect(`^holding 3$`)
+	client.Expect(`^holding 3$`)
 	for _, line := range []string{"before", "after"} {
-		client.say(line)
-		client.expect(`^echoed ` + line + ` 3$`)
+		client.Say(line)
+		client.Expect(`^echoed ` + line + ` 3$`)
 		if line == "before" {
 			select {
-			case <-client.ended:
+			case <-client.Ended:
 			case <-time.After(silence): // the silence is the test
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 // postgres returns the path of one of PostgreSQL's programs, which Debian keeps out of PATH.
@@ -27,7 +28,7 @@ func postgres(t *testing.T, name string) string {
 }
 
 // startPostgres starts a server as PostgreSQL's own user and waits until it is ready.
-func startPostgres(f *function) *process {
+func startPostgres(f *function) *programs.Test {
 	t := f.t
 	t.Helper()
 	natlab.NeedUsers(t)
@@ -43,15 +44,15 @@ func startPostgres(f *function) *process {
 	write(t, filepath.Join(data, "pg_hba.conf"), "local all all trust\nhost all all 0.0.0.0/0 trust\n")
 	cmd := server.command(postgres(t, "postgres"), "-D", data, "-k", dir, "-c", "listen_addresses=*", "-c", "log_connections=on", "-c", "fsync=off")
 	cmd.Dir = dir
-	p := start(t, "postgres", cmd)
+	p := programs.ForTest(t, "postgres", cmd)
 	t.Cleanup(func() { // before that of start: SIGTERM alone would wait for the clients
 		select {
-		case <-p.ended:
+		case <-p.Ended:
 		default:
-			p.stop(syscall.SIGINT)
+			p.Stop(syscall.SIGINT)
 		}
 	})
-	p.expectLog(`database system is ready to accept connections`)
+	p.ExpectLog(`database system is ready to accept connections`)
 	return p
 }
 
@@ -89,7 +90,7 @@ func TestPostgreSQL(t *testing.T) {
 
 	t.Run("addresses", func(t *testing.T) {
 		db, app := db.with(t), app.with(t)
-		client, own, _ := strings.Cut(psql(app, patience, "select host(inet_client_addr()), host(inet_server_addr())"), "|")
+		client, own, _ := strings.Cut(psql(app, programs.Patience, "select host(inet_client_addr()), host(inet_server_addr())"), "|")
 		app.inPrefix("inet_client_addr()", client)
 		if want := db.address().String(); own != want {
 			t.Errorf("inet_server_addr() is %s, want %s", own, want)
@@ -97,9 +98,9 @@ func TestPostgreSQL(t *testing.T) {
 		if client == own {
 			t.Errorf("server and client have the same address %s", own)
 		}
-		logged := server.expectLog(`connection received: host=(\S+) port=\d+`)[1] // the probe's, as the first one
+		logged := server.ExpectLog(`connection received: host=(\S+) port=\d+`)[1] // the probe's, as the first one
 		app.inPrefix("the client in the server's log", logged)
-		if !strings.Contains(server.err.String(), "host="+client+" ") {
+		if !strings.Contains(server.Err.String(), "host="+client+" ") {
 			t.Errorf("the server's log does not have the client %s", client)
 		}
 	})
@@ -109,7 +110,7 @@ func TestPostgreSQL(t *testing.T) {
 		duration := choose(10*time.Second, time.Minute)
 		app.run("createdb", "-h", "db", "-U", "postgres", "bench")
 		app.run("pgbench", "-h", "db", "-U", "postgres", "-i", "-q", "-s", choose("2", "10"), "bench")
-		out := app.runFor(duration+patience, "pgbench", "-h", "db", "-U", "postgres", "-c", "10", "-j", "2",
+		out := app.runFor(duration+programs.Patience, "pgbench", "-h", "db", "-U", "postgres", "-c", "10", "-j", "2",
 			"-T", fmt.Sprint(duration.Seconds()), "bench")
 		for _, want := range []string{"number of failed transactions: 0 (0.000%)", "number of clients: 10\n"} {
 			if !strings.Contains(out, want) {
@@ -133,11 +134,11 @@ func TestPostgreSQL(t *testing.T) {
 		first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
 		const row = 103 // bytes: 96 of text, and the number
 		rows := choose(50, 200) << 20 / row
-		psql(app, patience, fmt.Sprintf("create table big as select i, repeat(md5(i::text), 3) from generate_series(1, %d) as i", rows))
-		psql(app, 2*patience, `\copy big to '`+first+`'`)
-		psql(app, patience, "create table again (like big)")
-		psql(app, 2*patience, `\copy again from '`+first+`'`)
-		psql(app, 2*patience, `\copy again to '`+second+`'`)
+		psql(app, programs.Patience, fmt.Sprintf("create table big as select i, repeat(md5(i::text), 3) from generate_series(1, %d) as i", rows))
+		psql(app, 2*programs.Patience, `\copy big to '`+first+`'`)
+		psql(app, programs.Patience, "create table again (like big)")
+		psql(app, 2*programs.Patience, `\copy again from '`+first+`'`)
+		psql(app, 2*programs.Patience, `\copy again to '`+second+`'`)
 		sum, size := checksum(t, first)
 		sum2, size2 := checksum(t, second)
 		if sum != sum2 || size != size2 || size < int64(rows)*row {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 // What the probe says at the end of a connection.
@@ -63,49 +65,49 @@ func (u usage) String() string {
 	return fmt.Sprintf("%d files, %d threads, %d kB resident", u.files, u.threads, u.resident)
 }
 
-// usage returns what the program, under boxer its supervisor, holds at the moment.
-func (p *process) usage() usage {
-	p.t.Helper()
-	dir := fmt.Sprintf("/proc/%d", p.cmd.Process.Pid)
+// usageOf returns what the program, under boxer its supervisor, holds at the moment.
+func usageOf(t *testing.T, p *programs.Test) usage {
+	t.Helper()
+	dir := fmt.Sprintf("/proc/%d", p.Cmd.Process.Pid)
 	files, err := os.ReadDir(dir + "/fd")
 	if err != nil {
-		p.t.Fatal(err)
+		t.Fatal(err)
 	}
-	status := read(p.t, dir+"/status")
+	status := read(t, dir+"/status")
 	number := func(name string) int {
 		m := regexp.MustCompile(`(?m)^` + name + `:\s+(\d+)`).FindStringSubmatch(status)
 		if m == nil {
-			p.t.Fatalf("%s/status has no %s", dir, name)
+			t.Fatalf("%s/status has no %s", dir, name)
 		}
-		return atoi(p.t, m[1])
+		return atoi(t, m[1])
 	}
 	return usage{len(files), number("Threads"), number("VmRSS")}
 }
 
 // settled returns the usage once the number of files has come down to limit, or, if it does
 // not, after the time that closing takes.
-func (p *process) settled(limit int) usage {
-	p.t.Helper()
+func settled(t *testing.T, p *programs.Test, limit int) usage {
+	t.Helper()
 	const wait, pause = 10 * time.Second, 50 * time.Millisecond
-	u := p.usage()
-	for end := time.Now().Add(wait); u.files > limit && time.Now().Before(end); u = p.usage() {
+	u := usageOf(t, p)
+	for end := time.Now().Add(wait); u.files > limit && time.Now().Before(end); u = usageOf(t, p) {
 		time.Sleep(pause)
 	}
 	return u
 }
 
 // expectNoGrowth compares the usage with what it was before.
-func (p *process) expectNoGrowth(before usage) {
-	p.t.Helper()
+func expectNoGrowth(t *testing.T, p *programs.Test, before usage) {
+	t.Helper()
 	const (
 		moreFiles   = 4    // of the runtime's own
 		moreThreads = 8    // the runtime keeps those that were needed at once
 		moreMemory  = 16e3 // kB: the collectors' slack; 1,000 leaked connections would be more
 	)
-	after := p.settled(before.files + moreFiles)
-	p.t.Logf("%s: %v before, %v after", p.label, before, after)
+	after := settled(t, p, before.files+moreFiles)
+	t.Logf("%s: %v before, %v after", p.Label, before, after)
 	if after.files > before.files+moreFiles || after.threads > before.threads+moreThreads || after.resident > before.resident+moreMemory {
-		p.t.Errorf("%s has grown: %v before, %v after", p.label, before, after)
+		t.Errorf("%s has grown: %v before, %v after", p.Label, before, after)
 	}
 }
 
@@ -116,12 +118,12 @@ func TestUsage(t *testing.T) {
 print("ready", flush=True); input()
 files = [open("/dev/null") for _ in range(100)]
 print("ready", flush=True); input()`)
-	p := start(t, "python", cmd)
-	p.expect(`^ready$`)
-	before := p.usage()
-	p.say("")
-	p.expect(`^ready$`)
-	if after := p.usage(); after.files != before.files+100 {
+	p := programs.ForTest(t, "python", cmd)
+	p.Expect(`^ready$`)
+	before := usageOf(t, p)
+	p.Say("")
+	p.Expect(`^ready$`)
+	if after := usageOf(t, p); after.files != before.files+100 {
 		t.Errorf("%v before, %v after 100 files more", before, after)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 func TestRedis(t *testing.T) {
@@ -13,8 +14,8 @@ func TestRedis(t *testing.T) {
 	kv, app := pair(t, "kv", "app")
 	cmd := kv.command("redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--save", "", "--loglevel", "verbose")
 	cmd.Dir = tempDir(t)
-	server := start(t, "redis-server", cmd)
-	server.expect(`Ready to accept connections`)
+	server := programs.ForTest(t, "redis-server", cmd)
+	server.Expect(`Ready to accept connections`)
 	app.reach("kv:6379")
 
 	t.Run("addresses", func(t *testing.T) {
@@ -28,7 +29,7 @@ func TestRedis(t *testing.T) {
 		if want := kv.address().String(); m[2] != want {
 			t.Errorf("laddr is %s, want %s", m[2], want)
 		}
-		if !strings.Contains(server.out.String(), "Accepted "+m[1]+":") {
+		if !strings.Contains(server.Out.String(), "Accepted "+m[1]+":") {
 			t.Errorf("the server's log does not have the client %s", m[1])
 		}
 	})
@@ -39,7 +40,7 @@ func TestRedis(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			app := app.with(t)
-			out := app.runFor(3*patience, "redis-benchmark", "-h", "kv", "-c", "50", "-P", tc.pipeline, "-n", tc.requests,
+			out := app.runFor(3*programs.Patience, "redis-benchmark", "-h", "kv", "-c", "50", "-P", tc.pipeline, "-n", tc.requests,
 				"-t", "set,get,incr,lpush,lrange_100,mset", "--csv")
 			lines := strings.Split(strings.TrimSpace(out), "\n")
 			if len(lines) < 7 || !strings.Contains(out, `"SET"`) || !strings.Contains(out, `"LRANGE_100`) {

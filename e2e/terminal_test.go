@@ -13,13 +13,16 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 // A terminal is a program with a pseudo-terminal (pty(7)) as its controlling one.
 type terminal struct {
-	*process
+	*programs.Test
+	t      *testing.T
 	master *os.File
-	screen *output
+	screen *programs.Output
 }
 
 // onTerminal starts cmd as the leader of a session with a terminal of its own.
@@ -28,18 +31,18 @@ func onTerminal(t *testing.T, cmd *exec.Cmd) *terminal {
 	master, slave := openPty(t)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	screen := newOutput()
-	p := &terminal{start(t, "on a terminal", cmd), master, screen}
+	screen := programs.NewOutput()
+	p := &terminal{programs.ForTest(t, "on a terminal", cmd), t, master, screen}
 	slave.Close()
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
 		_, _ = io.Copy(screen, master) // ends with EIO when the last program has closed the other side
-		screen.end()
+		screen.End()
 	}()
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("the screen:\n%s", screen.tail())
+			t.Logf("the screen:\n%s", screen.Tail())
 		}
 		master.Close()
 		<-read
@@ -95,7 +98,7 @@ func (p *terminal) keys(text string) {
 // sees waits for a line on the screen.
 func (p *terminal) sees(pattern string) []string {
 	p.t.Helper()
-	match, err := p.screen.next(regexp.MustCompile("(?m)"+pattern), patience)
+	match, err := p.screen.Within(programs.Patience, regexp.MustCompile("(?m)"+pattern))
 	if err != nil {
 		p.t.Fatalf("%q is not on the screen: %v", pattern, err)
 	}
@@ -124,7 +127,7 @@ func TestTerminal(t *testing.T) {
 		p.sees(`^all`)
 		p.keys("typed\r")
 		p.sees(`^read typed`)
-		if status := p.wait(patience); status != 0 {
+		if status := p.Wait(programs.Patience); status != 0 {
 			t.Errorf("status %d", status)
 		}
 	})
@@ -134,8 +137,8 @@ func TestTerminal(t *testing.T) {
 		p.sees(`got INT`)
 		p.keys(ctrlC)
 		p.sees(`got INT`)
-		p.signal(syscall.SIGTERM)
-		if status := p.wait(patience); status != 3 {
+		p.Signal(syscall.SIGTERM)
+		if status := p.Wait(programs.Patience); status != 3 {
 			t.Errorf("status %d, want 3", status)
 		}
 		if got := read(t, file); got != "got INT\ngot INT\ngot TERM\n" { // each once
@@ -146,26 +149,26 @@ func TestTerminal(t *testing.T) {
 		p := onTerminal(t, app.with(t).command("sh", "-c", "echo ready; exec sleep 1000"))
 		p.sees(`^ready`)
 		p.keys(ctrlC)
-		if status := p.wait(patience); status != 128+2 {
+		if status := p.Wait(programs.Patience); status != 128+2 {
 			t.Errorf("status %d, want 130", status)
 		}
 	})
 	t.Run("SIGHUP", func(t *testing.T) {
 		p, _ := report(t)
-		p.signal(syscall.SIGHUP)
-		if status := p.wait(patience); status != 4 {
+		p.Signal(syscall.SIGHUP)
+		if status := p.Wait(programs.Patience); status != 4 {
 			t.Errorf("status %d, want 4", status)
 		}
 	})
 	t.Run("SIGUSR1", func(t *testing.T) {
 		p, _ := report(t)
-		p.signal(syscall.SIGUSR1)
+		p.Signal(syscall.SIGUSR1)
 		p.sees(`got USR1`)
 	})
 	t.Run("hang-up", func(t *testing.T) {
 		p, file := report(t)
 		p.master.Close()
-		if status := p.wait(stopPatience); status != 4 {
+		if status := p.Wait(programs.StopPatience); status != 4 {
 			t.Errorf("status %d, want 4", status)
 		}
 		if got := read(t, file); !strings.HasPrefix(got, "got HUP\n") {
@@ -211,7 +214,7 @@ func TestTerminal(t *testing.T) {
 			t.Errorf("the job's status is %s, want 3", m[1])
 		}
 		p.keys("exit\r")
-		p.wait(patience)
+		p.Wait(programs.Patience)
 	})
 }
 
@@ -219,10 +222,10 @@ func TestTerminal(t *testing.T) {
 func TestPipes(t *testing.T) {
 	_, app := pair(t, "db", "app")
 	p := app.start("cat")
-	p.say("a line")
-	p.expect(`^a line$`)
-	p.stdin.Close()
-	if status := p.wait(patience); status != 0 {
+	p.Say("a line")
+	p.Expect(`^a line$`)
+	p.Stdin.Close()
+	if status := p.Wait(programs.Patience); status != 0 {
 		t.Errorf("cat: status %d", status)
 	}
 	path := filepath.Join(tempDir(t), "file")
@@ -235,10 +238,10 @@ func TestPipes(t *testing.T) {
 	defer file.Close()
 	cmd := app.command("sha256sum")
 	cmd.Stdin = file
-	p = start(t, "sha256sum", cmd)
-	p.expect(`^` + want + ` `)
+	p = programs.ForTest(t, "sha256sum", cmd)
+	p.Expect(`^` + want + ` `)
 	p = app.start("sh", "-c", "echo out; echo err >&2; exit 5")
-	if status := p.wait(patience); status != 5 || p.out.String() != "out\n" || p.err.String() != "err\n" {
-		t.Errorf("status %d, standard output %q, standard error %q", status, p.out, p.err)
+	if status := p.Wait(programs.Patience); status != 5 || p.Out.String() != "out\n" || p.Err.String() != "err\n" {
+		t.Errorf("status %d, standard output %q, standard error %q", status, p.Out, p.Err)
 	}
 }

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
+
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 // A spy looks for texts in all packets of the lab's internet.
@@ -61,13 +63,13 @@ func TestNothingInTheClear(t *testing.T) {
 			defer capture.Close()
 			db.echo()
 			client := app.start(program(t, "probe"), "hold", "db:7", "3")
-			client.expect(`^holding 3$`)
+			client.Expect(`^holding 3$`)
 			for range 10 {
-				client.say(marker)
-				client.expect(`^echoed ` + marker + ` 3$`)
+				client.Say(marker)
+				client.Expect(`^echoed ` + marker + ` 3$`)
 			}
-			client.stdin.Close()
-			client.wait(patience)
+			client.Stdin.Close()
+			client.Wait(programs.Patience)
 			if err := capture.Close(); err != nil {
 				t.Fatal(err)
 			}

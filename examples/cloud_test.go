@@ -7,8 +7,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 // coordinatorPort is where the coordinator of a cloud listens.
@@ -38,9 +40,9 @@ func newCloud(t *testing.T, commands ...string) *cloud {
 	c := &cloud{t: t, boxer: findBoxer(t), lab: natlab.ForTest(t)}
 	public := c.host(c.lab.Public(t.Context(), "public"))
 	listen := netip.AddrPortFrom(public.Addr(), coordinatorPort).String()
-	c.url = start(t, "coordinator", public.Command(context.Background(), c.boxer, "coordinator", "--listen", listen,
+	c.url = programs.ForTest(t, "coordinator", public.Command(context.Background(), c.boxer, "coordinator", "--listen", listen,
 		"--state", filepath.Join(t.TempDir(), "state"))).
-		expect(`^boxer://\S+$`)[0]
+		Expect(`^boxer://\S+$`)[0]
 	return c
 }
 
@@ -87,15 +89,15 @@ func (f *function) command(ctx context.Context, args ...string) *exec.Cmd {
 }
 
 // start starts a program that runs until it is stopped.
-func (f *function) start(args ...string) *process {
+func (f *function) start(args ...string) *programs.Test {
 	f.t.Helper()
-	return start(f.t, f.name+": "+filepath.Base(args[0]), f.command(context.Background(), args...))
+	return programs.ForTest(f.t, f.name+": "+filepath.Base(args[0]), f.command(context.Background(), args...))
 }
 
 // try runs a program and returns what it wrote to standard output. It fails if the program does, or if it
-// takes longer than patience.
+// takes longer than programs.Patience.
 func (f *function) try(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(f.t.Context(), programs.Patience)
 	defer cancel()
 	out, err := f.command(ctx, args...).Output()
 	return string(out), err
@@ -109,4 +111,20 @@ func (f *function) run(args ...string) string {
 		f.t.Fatalf("%s: %q: %v\n%s", f.name, args, err, out)
 	}
 	return out
+}
+
+// eventually calls f until it returns no error, and returns how long that took.
+func eventually(t *testing.T, what string, f func() error) time.Duration {
+	t.Helper()
+	began := time.Now()
+	for {
+		err := f()
+		if err == nil {
+			return time.Since(began).Round(time.Millisecond)
+		}
+		if time.Since(began) > programs.Patience {
+			t.Fatalf("%s: not in %v: %v", what, programs.Patience, err)
+		}
+		time.Sleep(100 * time.Millisecond) // between two looks: programs of others announce no events
+	}
 }

@@ -12,7 +12,7 @@ func TestErlang(t *testing.T) {
 		return []string{"erl", "-noinput", "-sname", sname, "-setcookie", "example", "-eval", program}
 	}
 	alpha := c.function("alpha").start(erl("a", `io:format("alpha is ~p~n", [node()]).`)...)
-	alpha.expect(`^alpha is a@alpha$`)
+	alpha.Expect(`^alpha is a@alpha$`)
 	beta := c.function("beta").start(erl("b", `
 		io:format("ping ~p~n", [net_adm:ping('a@alpha')]),
 		io:format("nodes ~p~n", [nodes()]),
@@ -24,11 +24,11 @@ func TestErlang(t *testing.T) {
 		io:format("watching~n"),
 		receive {nodedown, N} -> io:format("down ~p~n", [N]) end.`)...)
 	for _, want := range []string{`ping pong`, `nodes \[a@alpha\]`, `call 500500`, `big true`, `back b@beta`, `watching`} {
-		beta.expect(`^` + want + `$`)
+		beta.Expect(`^` + want + `$`)
 	}
 	began := time.Now()
-	alpha.kill()
-	beta.expect(`^down a@alpha$`)
+	alpha.Kill()
+	beta.Expect(`^down a@alpha$`)
 	t.Logf("a@alpha killed: b@beta knows after %v", time.Since(began).Round(time.Millisecond))
 
 	// While alpha resolves to the lost function too, the first ping has been seen to fail after 7 s, which is
@@ -36,6 +36,6 @@ func TestErlang(t *testing.T) {
 	again := c.replacement("alpha", "alpha-again").start(erl("a", `
 		Ping = fun Ping() -> net_adm:ping('b@beta') =:= pong orelse Ping() end,
 		io:format("connected ~p~n", [Ping()]).`)...)
-	again.expect(`^connected true$`)
+	again.Expect(`^connected true$`)
 	t.Logf("another a@alpha is connected %v after the first was killed", time.Since(began).Round(time.Millisecond))
 }

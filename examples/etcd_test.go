@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 // TestEtcd kills the leader of three members under load, and puts a new function in its place.
@@ -17,7 +19,7 @@ func TestEtcd(t *testing.T) {
 	loader := build(t, "etcd", "./load", "load")
 	node, dir := absolute(t, "etcd/node"), t.TempDir()
 
-	members := make(map[string]*process)
+	members := make(map[string]*programs.Test)
 	endpoints := "http://etcd1:2379,http://etcd2:2379,http://etcd3:2379"
 	for _, name := range []string{"etcd1", "etcd2", "etcd3"} {
 		f := c.function(name)
@@ -37,14 +39,14 @@ func TestEtcd(t *testing.T) {
 
 	load := app.start(loader, endpoints)
 	for round := range rounds() {
-		load.expect(`^writing$`)
+		load.Expect(`^writing$`)
 		out := app.run(ctl, "--endpoints", endpoints, "endpoint", "status", "-w", "json")
 		leader := etcdLeader(t, out)
 		if members[leader] == nil {
 			t.Fatalf("the leader is %q: %s", leader, out)
 		}
-		members[leader].kill()
-		gap := load.expect(`^interrupted (\S+)$`)[1]
+		members[leader].Kill()
+		gap := load.Expect(`^interrupted (\S+)$`)[1]
 		t.Logf("%s, the leader, killed: puts succeed again after %s", leader, gap)
 		if d, err := time.ParseDuration(gap); err != nil || d > 15*time.Second {
 			t.Errorf("puts succeed again after %s (%v), want 15s at most", gap, err)
@@ -55,11 +57,11 @@ func TestEtcd(t *testing.T) {
 		f.env = env
 		members[leader] = f.start(node, leader, filepath.Join(dir, host), "replace")
 		t.Logf("the function in its place is a healthy member after %v", healthy())
-		load.passOver()
+		load.Out.PassOver()
 	}
-	load.expect(`^writing$`)
-	load.stdin.Close()
-	if wrote := load.expect(`^wrote (\d+), lost (\d+)$`); wrote[1] == "0" || wrote[2] != "0" {
+	load.Expect(`^writing$`)
+	load.Stdin.Close()
+	if wrote := load.Expect(`^wrote (\d+), lost (\d+)$`); wrote[1] == "0" || wrote[2] != "0" {
 		t.Error(wrote[0])
 	} else {
 		t.Log(wrote[0])

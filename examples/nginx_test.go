@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 // TestNginx balances the load over three functions with one name, kills one, and puts another in its place.
@@ -17,7 +18,7 @@ func TestNginx(t *testing.T) {
 	c := newCloud(t, "nginx", "curl")
 	dir, script := t.TempDir(), absolute(t, "nginx/web")
 	app := c.function("app")
-	var webs []*process
+	var webs []*programs.Test
 	for i := range 3 {
 		webs = append(webs, c.replacement("web", fmt.Sprintf("web%d", i)).start(script, filepath.Join(dir, fmt.Sprint(i))))
 	}
@@ -71,7 +72,7 @@ func TestNginx(t *testing.T) {
 		}
 	}
 
-	webs[0].kill()
+	webs[0].Kill()
 	without := answers() // each of them is answered, or curl would fail
 	t.Log("one killed:", without)
 	if len(without) != 2 {
@@ -81,7 +82,7 @@ func TestNginx(t *testing.T) {
 	resolves(2) // the dead one is forgotten
 	c.replacement("web", "web3").start(script, filepath.Join(dir, "3"))
 	resolves(3)
-	if err := balancer.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+	if err := balancer.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	took := eventually(t, "another server", func() error {

@@ -6,13 +6,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 // TestRedis kills the master of three servers: the Sentinels promote another, which clients find.
 func TestRedis(t *testing.T) {
 	c := newCloud(t, "redis-server", "redis-sentinel", "redis-cli", "getent")
 	node, client, dir := absolute(t, "redis/node"), absolute(t, "redis/client"), t.TempDir()
-	nodes := make(map[string]*process)
+	nodes := make(map[string]*programs.Test)
 	for _, name := range []string{"kv1", "kv2", "kv3"} {
 		nodes[name] = c.function(name).start(node, name, filepath.Join(dir, name))
 	}
@@ -58,7 +60,7 @@ func TestRedis(t *testing.T) {
 			return nil
 		})
 	}
-	nodes["kv1"].kill()
+	nodes["kv1"].Kill()
 	master := ""
 	took = eventually(t, "another master", func() error {
 		out, err := app.try(client, "set", "again", "yes")

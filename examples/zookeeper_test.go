@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 // TestZooKeeper kills the leader of three servers under load, and puts a new function in its place.
@@ -19,7 +21,7 @@ func TestZooKeeper(t *testing.T) {
 		t.Fatalf("javac: %v\n%s", err, out)
 	}
 	names := []string{"zk1", "zk2", "zk3"}
-	servers := make(map[string]*process)
+	servers := make(map[string]*programs.Test)
 	for _, name := range names {
 		servers[name] = c.function(name).start(node, name, filepath.Join(dir, name))
 	}
@@ -66,10 +68,10 @@ print(s.makefile().read())`, name)
 	load := app.start("java", "-Xmx64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dsun.net.inetaddr.ttl=1",
 		"-cp", dir+":"+jar, "Load", "zk1:2181,zk2:2181,zk3:2181")
 	for round := range rounds() {
-		load.expect(`^writing$`)
+		load.Expect(`^writing$`)
 		lost, _ := leader()
-		servers[lost].kill()
-		gap := load.expect(`^interrupted (\S+)$`)[1]
+		servers[lost].Kill()
+		gap := load.Expect(`^interrupted (\S+)$`)[1]
 		t.Logf("%s, the leader, killed: writes succeed again after %s", lost, gap)
 		if d, err := time.ParseDuration(gap); err != nil || d > 20*time.Second {
 			t.Errorf("writes succeed again after %s (%v), want 20s at most", gap, err)
@@ -79,11 +81,11 @@ print(s.makefile().read())`, name)
 		servers[lost] = c.replacement(lost, host).start(node, lost, filepath.Join(dir, host))
 		_, took := leader()
 		t.Logf("the function in its place follows after %v", took)
-		load.passOver()
+		load.Out.PassOver()
 	}
-	load.expect(`^writing$`)
-	load.say("stop")
-	if wrote := load.expect(`^wrote (\d+), lost (\d+)$`); wrote[1] == "0" || wrote[2] != "0" {
+	load.Expect(`^writing$`)
+	load.Say("stop")
+	if wrote := load.Expect(`^wrote (\d+), lost (\d+)$`); wrote[1] == "0" || wrote[2] != "0" {
 		t.Error(wrote[0])
 	} else {
 		t.Log(wrote[0])

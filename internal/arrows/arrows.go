@@ -20,20 +20,21 @@ const module = "github.com/boxer-sandbox/boxer"
 
 // table says what each package may import of boxer.
 var table = map[string][]string{
-	"cmd/boxer":       {"coordinator", "launcher", "syscalls", "transport"}, // syscalls: doctor prints its table
-	"coordinator":     {"transport"},
-	"conformance":     {"internal/natlab"},
-	"e2e":             {"internal/natlab"},
-	"examples":        {"internal/natlab"},
-	"internal/arrows": nil,
-	"internal/demo":   {"internal/natlab"},
-	"internal/natlab": nil,
-	"launcher":        {"coordinator", "resolver", "sandbox", "syscalls", "trace", "transport"},
-	"resolver":        nil,
-	"sandbox":         nil,
-	"syscalls":        nil,
-	"trace":           nil,
-	"transport":       nil,
+	"cmd/boxer":         {"coordinator", "launcher", "syscalls", "transport"}, // syscalls: doctor prints its table
+	"coordinator":       {"transport"},
+	"conformance":       {"internal/natlab", "internal/programs"},
+	"e2e":               {"internal/natlab", "internal/programs"},
+	"examples":          {"internal/natlab", "internal/programs"},
+	"internal/arrows":   nil,
+	"internal/demo":     {"internal/natlab", "internal/programs"},
+	"internal/natlab":   nil,
+	"internal/programs": nil,
+	"launcher":          {"coordinator", "resolver", "sandbox", "syscalls", "trace", "transport"},
+	"resolver":          nil,
+	"sandbox":           nil,
+	"syscalls":          nil,
+	"trace":             nil,
+	"transport":         nil,
 }
 
 // forTests is what the tests of every package may import besides.

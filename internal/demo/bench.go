@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
 	"strconv"
 	"time"
+
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 // benchPatience bounds pgbench's runs: the first fills the tables.
@@ -24,7 +27,7 @@ func (c *cloud) bench(ctx context.Context, db *database) error {
 	if err != nil {
 		return err
 	}
-	path, err := c.findPath(ctx, bench.done)
+	path, err := c.findPath(ctx, bench.Ended)
 	if err != nil {
 		return err
 	}
@@ -34,14 +37,14 @@ func (c *cloud) bench(ctx context.Context, db *database) error {
 		line("path", "boxer status told of none")
 	}
 	select {
-	case <-bench.done:
+	case <-bench.Ended:
 	case <-ctx.Done():
-		return fmt.Errorf("pgbench: %w: %s", context.Cause(ctx), tail(bench.output.String()))
+		return fmt.Errorf("%w: %s", context.Cause(ctx), bench.Report())
 	}
-	if bench.err != nil {
-		return fmt.Errorf("pgbench: %w: %s", bench.err, tail(bench.output.String()))
+	if status, err := bench.Status(); status != 0 || err != nil {
+		return fmt.Errorf("%w: %s", cmp.Or(err, fmt.Errorf("status %d", status)), bench.Report())
 	}
-	f, err := parseFigures(bench.output.String())
+	f, err := parseFigures(bench.Out.String())
 	if err != nil {
 		return err
 	}
@@ -76,13 +79,13 @@ func parseFigures(report string) (figures, error) {
 	} {
 		m := regexp.MustCompile(field.pattern).FindStringSubmatch(report)
 		if m == nil {
-			return f, fmt.Errorf("pgbench: nothing in its report matches %s: %s", field.pattern, tail(report))
+			return f, fmt.Errorf("pgbench: nothing in its report matches %s: %s", field.pattern, programs.Tail(report))
 		}
 		*field.to = m[1]
 	}
 	m := regexp.MustCompile(`(?m)^tps = ([0-9.]+)`).FindStringSubmatch(report)
 	if m == nil {
-		return f, fmt.Errorf("pgbench: no tps in its report: %s", tail(report))
+		return f, fmt.Errorf("pgbench: no tps in its report: %s", programs.Tail(report))
 	}
 	var err error
 	if f.perSecond, err = strconv.ParseFloat(m[1], 64); err != nil {

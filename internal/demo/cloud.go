@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 // A cloud is where the demo plays: three machines, or one that stands for all.
@@ -22,7 +23,7 @@ type cloud struct {
 
 	dir       string // of all files
 	url       string // how to join: secret
-	processes []*process
+	processes []*programs.Process
 }
 
 // A machine runs programs.
@@ -42,7 +43,7 @@ func (m machine) command(ctx context.Context, name string, args ...string) *exec
 	}
 	// The end of ctx is like Ctrl-C at first, and kills only what is not impressed.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = stopTimeout
+	cmd.WaitDelay = programs.StopPatience
 	return cmd
 }
 
@@ -132,13 +133,13 @@ func (c *cloud) startCoordinator(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.url, err = p.await(ctx, joinURL)
+	c.url, err = await(ctx, p, p.Out, joinURL)
 	return err
 }
 
 // start starts a process that is stopped at the end of the demo, in reverse order.
-func (c *cloud) start(name string, cmd *exec.Cmd) (*process, error) {
-	p, err := startProcess(name, cmd)
+func (c *cloud) start(name string, cmd *exec.Cmd) (*programs.Process, error) {
+	p, err := programs.Start(name, cmd)
 	if err == nil {
 		c.processes = append(c.processes, p)
 	}
@@ -148,6 +149,6 @@ func (c *cloud) start(name string, cmd *exec.Cmd) (*process, error) {
 // stop ends all processes.
 func (c *cloud) stop() {
 	for i := len(c.processes) - 1; i >= 0; i-- {
-		c.processes[i].stop()
+		_ = c.processes[i].Stop(syscall.SIGINT) // the report is out: how they end is no part of it
 	}
 }

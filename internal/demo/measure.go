@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 const (
@@ -129,7 +131,7 @@ func (c *cloud) joinOnce(ctx context.Context) (time.Duration, error) {
 	took := time.Since(start)
 	_, _ = io.Copy(io.Discard, out) // before Wait, which closes it
 	if err := cmd.Wait(); err != nil {
-		return 0, fmt.Errorf("%w: %s", err, tail(said.String()))
+		return 0, fmt.Errorf("%w: %s", err, programs.Tail(said.String()))
 	}
 	return took, readErr
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
 // A status is what "boxer status --json" prints, as far as the demo reads it.
@@ -63,7 +65,7 @@ func (c *cloud) findPath(ctx context.Context, ended <-chan struct{}) (*path, err
 		}
 		var s status
 		if err := json.Unmarshal([]byte(out), &s); err != nil {
-			return nil, fmt.Errorf("boxer status: %w: %s", err, tail(out))
+			return nil, fmt.Errorf("boxer status: %w: %s", err, programs.Tail(out))
 		}
 		if p := s.path("client", "db"); p != nil {
 			return p, nil

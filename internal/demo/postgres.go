@@ -67,7 +67,7 @@ func (c *cloud) startPostgres(ctx context.Context) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = p.await(ctx, postgresReady)
+	_, err = await(ctx, p, p.Err, postgresReady)
 	return db, err
 }
 
