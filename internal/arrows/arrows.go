@@ -20,7 +20,7 @@ const module = "github.com/boxer-sandbox/boxer"
 
 // table says what each package may import of boxer.
 var table = map[string][]string{
-	"cmd/boxer":         {"coordinator", "launcher", "syscalls", "transport"}, // syscalls: doctor prints its table
+	"cmd/boxer":         {"coordinator", "launcher", "syscalls", "trace", "transport"}, // syscalls: doctor prints its table
 	"coordinator":       {"transport"},
 	"conformance":       {"internal/natlab", "internal/programs"},
 	"e2e":               {"internal/natlab", "internal/programs"},

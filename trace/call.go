@@ -1,0 +1,97 @@
+package trace
+
+import "time"
+
+// NoFD stands for "not about a descriptor" in Call.FD.
+const NoFD = -1
+
+// A Phase says which part of a call an event tells.
+type Phase string
+
+// The phases of a call.
+const (
+	Whole   Phase = ""        // begun and ended
+	Enter   Phase = "enter"   // begun; another event with Exit or Lost of the same thread follows
+	Exit    Phase = "exit"    // ended, as Whole; an event with Enter came before
+	Watched Phase = "watched" // begun; boxer left it to the kernel and does not see its end
+	Lost    Phase = "lost"    // begun, without an end: its process or the trace ended first
+)
+
+// HasResult reports whether Ret and Errno mean something.
+func (p Phase) HasResult() bool { return p == Whole || p == Exit }
+
+// A Call is a system call.
+type Call struct {
+	Base
+	Duration time.Duration // with HasResult and Lost: until it ended
+	Thread
+	Name    string
+	Args    []string // as strace writes them
+	FD      int      // the descriptor that it is about, or NoFD
+	Phase   Phase
+	Ret     int64  // -1 on error
+	Errno   string // its name, such as "ECONNREFUSED"; "" if there was none
+	RetNote string // what strace has after the result, such as what the new descriptor is
+	Served
+}
+
+// Type is "call".
+func (*Call) Type() string { return "call" }
+
+func (e *Call) fields(c *codec) {
+	e.Base.fields(c)
+	integer(c, "dur", &e.Duration, "until it ended")
+	e.Thread.fields(c)
+	c.text("call", &e.Name, "its name, as in section 2 of the manual")
+	c.texts("args", &e.Args, "its arguments, each as strace writes it")
+	number(c, "fd", &e.FD, e.FD != NoFD, "the descriptor that it is about")
+	c.text("phase", (*string)(&e.Phase), "absent: the whole call; `enter`: it waits, an `exit` or `lost` follows; `exit`; "+
+		"`watched`: left to the kernel, which does not tell the result; `lost`: its process or the trace ended first")
+	number(c, "ret", &e.Ret, e.Phase.HasResult(), "its result, -1 on error; absent if there is none")
+	c.text("errno", &e.Errno, "the name of its error")
+	c.text("ret_note", &e.RetNote, "what strace has after the result")
+	e.Served.fields(c)
+}
+
+// Served is what boxer did for a call.
+type Served struct {
+	Peer    string        // the node at the far end
+	Path    string        // "same host", "LAN", "punched" or "relayed"; "host" if the kernel did it alone
+	Conn    ConnID        // the connection that it was about, 0 if none
+	Network time.Duration // how long it waited for the network
+	Inside  time.Duration // how long boxer itself took
+	Failure string        // what went wrong, and where: "refused by db (10.111.0.3:5432)"
+	Note    string        // anything else worth knowing
+}
+
+func (s *Served) fields(c *codec) {
+	c.text("peer", &s.Peer, "the node at the far end")
+	c.text("path", &s.Path, "how packets get there: `same host`, `LAN`, `punched`, `relayed`; `host`: not through boxer")
+	c.connID("conn", &s.Conn, "the connection that it is about")
+	integer(c, "network", &s.Network, "how long it waited for the network")
+	integer(c, "inside", &s.Inside, "how long boxer itself took")
+	c.text("failure", &s.Failure, "what went wrong, and where")
+	c.text("note", &s.Note, "anything else worth knowing")
+}
+
+// A Process is the start, exec or end of one.
+type Process struct {
+	Base
+	Thread
+	What   string // "start", "exec" or "exit"
+	Parent int    // of a start: the process that it came from
+	Exe    string // of an exec: argv[0] or the file
+	Status string // of an exit, if it is known: "0", "1", "SIGKILL"
+}
+
+// Type is "process".
+func (*Process) Type() string { return "process" }
+
+func (e *Process) fields(c *codec) {
+	e.Base.fields(c)
+	e.Thread.fields(c)
+	c.text("what", &e.What, "`start`, `exec` or `exit`")
+	integer(c, "parent", &e.Parent, "the process that it came from")
+	c.text("exe", &e.Exe, "argv[0] or the file of an exec")
+	c.text("status", &e.Status, "of an exit, if it is known: a number, or the name of a signal")
+}
