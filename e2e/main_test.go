@@ -82,13 +82,15 @@ func needBoxer(t *testing.T) {
 type recipe struct{ tool, args string }
 
 var recipes = map[string]recipe{
-	"probe":          {"go", "build -o {out} ../testdata/probe"},
-	"gohttp":         {"go", "build -o {out} ../testdata/gohttp"},
-	"tcp":            {"musl-gcc", "-static -O2 -o {out} ../testdata/c/tcp.c"},
-	"prefork":        {"gcc", "-O2 -o {out} ../testdata/c/prefork.c"},
-	"spawn":          {"gcc", "-O2 -o {out} ../testdata/c/spawn.c"},
-	"threads":        {"gcc", "-O2 -pthread -o {out} ../testdata/c/threads.c"},
-	"Selector.class": {"javac", "-d {dir} ../testdata/java/Selector.java"},
+	"probe":            {"go", "build -o {out} ../testdata/probe"},
+	"gohttp":           {"go", "build -o {out} ../testdata/gohttp"},
+	"tcp":              {"musl-gcc", "-static -O2 -o {out} ../testdata/c/tcp.c"},
+	"prefork":          {"gcc", "-O2 -o {out} ../testdata/c/prefork.c"},
+	"spawn":            {"gcc", "-O2 -o {out} ../testdata/c/spawn.c"},
+	"threads":          {"gcc", "-O2 -pthread -o {out} ../testdata/c/threads.c"},
+	"interfaces":       {"musl-gcc", "-static -O2 -o {out} ../testdata/c/interfaces.c"},
+	"Selector.class":   {"javac", "-d {dir} ../testdata/java/Selector.java"},
+	"Interfaces.class": {"javac", "-d {dir} ../testdata/java/Interfaces.java"},
 }
 
 var (

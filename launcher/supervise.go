@@ -72,8 +72,8 @@ type keptCall struct{ call }
 
 // InstallFD masks the thread's signals, as the receiving thread's are: see
 // package sandbox.
-func (c keptCall) InstallFD(fd int, cloexec bool, from int) (err error) {
-	sandbox.Masked(func() { err = c.Notif.InstallFD(fd, cloexec, from) })
+func (c keptCall) InstallFD(fd int, cloexec bool, from int, strict bool) (err error) {
+	sandbox.Masked(func() { err = c.Notif.InstallFD(fd, cloexec, from, strict) })
 	return err
 }
 

@@ -104,11 +104,12 @@ func (n *Notif) send(r *rawResp) error {
 // InstallFD gives the caller a copy of fd and lets the call return its number,
 // in one step (SECCOMP_ADDFD_FLAG_SEND, Linux 5.14). fd stays open here. With
 // from 0 the number is the lowest that is free; otherwise it is from or higher,
-// if the caller's limit (RLIMIT_NOFILE) allows that. It must be called from
+// if the caller's limit (RLIMIT_NOFILE) allows that; if it does not, a strict
+// one fails with EMFILE. It must be called from
 // [Listener.Serve] or inside [Masked]. It fails with ErrGone if nobody waits any
 // more, and with EMFILE at the caller's limit; the call is then still to be
 // answered.
-func (n *Notif) InstallFD(fd int, cloexec bool, from int) error {
+func (n *Notif) InstallFD(fd int, cloexec bool, from int, strict bool) error {
 	a := rawAddFD{id: n.raw.id, flags: unix.SECCOMP_ADDFD_FLAG_SEND, srcFD: uint32(fd)}
 	if cloexec {
 		a.newFDFlags = unix.O_CLOEXEC
@@ -122,6 +123,9 @@ func (n *Notif) InstallFD(fd int, cloexec bool, from int) error {
 			if err != unix.EBADF && err != unix.EMFILE { // beyond the limit
 				return gone(err)
 			}
+		}
+		if strict {
+			return unix.EMFILE
 		}
 	}
 	return gone(ioctl(n.l.fd, ioctlAddFD, uintptr(unsafe.Pointer(&a))))

@@ -61,15 +61,18 @@ func (n *Node) conclude(c Call, r reply) {
 // install gives the program a descriptor. At the program's limit the
 // connection stays for the next accept, as on Linux.
 func (n *Node) install(c Call, r reply) error {
-	err := c.InstallFD(r.fd, r.cloexec, r.from)
+	err := c.InstallFD(r.fd, r.cloexec, r.from, r.orKernel)
 	if err == nil {
 		unix.Close(r.fd)
 		return nil
 	}
 	r.undo()
 	var errno unix.Errno
-	if errors.As(err, &errno) && c.Pending() {
-		return c.Fail(errno)
+	switch {
+	case !errors.As(err, &errno) || !c.Pending():
+		return nil
+	case r.orKernel:
+		return c.Continue()
 	}
-	return nil
+	return c.Fail(errno)
 }

@@ -19,6 +19,9 @@ func (n *Node) bind(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
+	if domain == unix.AF_NETLINK && n.isNetlink(fd) {
+		return n.bindNetlink(c, fd)
+	}
 	if !isInet(domain) || typ != unix.SOCK_STREAM && typ != unix.SOCK_DGRAM {
 		return letThrough
 	}

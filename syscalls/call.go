@@ -23,7 +23,7 @@ type Call interface {
 	Return(v uintptr) error                                                // the call returns v
 	Fail(errno unix.Errno) error                                           // the call fails
 	Continue() error                                                       // the kernel does the call
-	InstallFD(fd int, cloexec bool, from int) error                        // the call returns a copy of fd, numbered from or higher; fd stays open
+	InstallFD(fd int, cloexec bool, from int, strict bool) error           // the call returns a copy of fd, numbered from or higher; fd stays open
 	Keep() Call                                                            // a copy that may be used after Answer has returned
 }
 
@@ -32,11 +32,13 @@ type reply struct {
 	kind    replyKind
 	value   uintptr
 	errno   unix.Errno
-	fd      int                               // replyFD: owned by the reply
-	cloexec bool                              // replyFD
-	from    int                               // replyFD: if not 0, the lowest number that it may get
-	undo    func()                            // replyFD: nobody took fd; undo owns it then
-	wait    func(context.Context, Call) reply // replyWait
+	fd      int  // replyFD: owned by the reply
+	cloexec bool // replyFD
+	from    int  // replyFD: if not 0, the lowest number that it should get
+	// orKernel is for replyFD: if there is no such number, the kernel does the call.
+	orKernel bool
+	undo     func()                            // replyFD: nobody took fd; undo owns it then
+	wait     func(context.Context, Call) reply // replyWait
 }
 
 type replyKind uint8

@@ -30,6 +30,9 @@ func (n *Node) connectSocket(c Call, fd int) (r reply, keep bool) {
 	if err != nil {
 		return fail(err), false
 	}
+	if domain == unix.AF_NETLINK && n.isNetlink(fd) {
+		return n.connectNetlink(c), false
+	}
 	if !isInet(domain) {
 		return letThrough, false
 	}

@@ -14,9 +14,12 @@ import (
 // that they cost TCP sockets nothing. It is below 1,024 for select(2).
 const highFD = 768
 
-// socket answers socket(2) for UDP: the supervisor makes the socket and gives
-// it a high number.
+// socket answers socket(2) for UDP and for NETLINK_ROUTE: the supervisor makes
+// the socket and gives it a high number.
 func (n *Node) socket(c Call) reply {
+	if c.Int(0) == unix.AF_NETLINK {
+		return n.netlinkSocket(c)
+	}
 	if p := c.Int(2); p != 0 && p != unix.IPPROTO_UDP {
 		return letThrough // ping sockets, icmp(7)
 	}
@@ -43,7 +46,7 @@ func (n *Node) duplicate(c Call, from int, cloexec bool) reply {
 	if err != nil {
 		return fail(err)
 	}
-	if _, ok, err := isUDP(fd); err != nil || !ok || from < 0 {
+	if _, ok, err := isUDP(fd); err != nil || !ok && !n.isNetlink(fd) || from < 0 {
 		unix.Close(fd)
 		return letThrough
 	}
@@ -90,21 +93,28 @@ func rawConnect(fd int, sa *unix.RawSockaddr) error {
 	return nil
 }
 
-// sendto answers sendto(2) with an address. With a NULL address the filter does
-// not trap it.
+// sendto answers sendto(2) with an address. With a NULL address the filter traps
+// it only where netlink sockets are.
 func (n *Node) sendto(c Call) reply {
-	dst, err := readSockaddr(c, c.Ptr(4), c.Int(5))
-	if err != nil {
-		return letThrough // the kernel says what is wrong
-	}
 	size := c.Uint(2)
-	return n.sendTo(c, dst, c.Int(3), func() ([]byte, error) {
+	payload := func() ([]byte, error) {
 		if size > maxDatagram {
 			return nil, unix.EMSGSIZE
 		}
 		b := make([]byte, size)
 		return b, c.ReadMemory(c.Ptr(1), b)
-	})
+	}
+	if c.Ptr(4) == 0 {
+		return n.sendNetlink(c, 0, 0, payload)
+	}
+	dst, err := readSockaddr(c, c.Ptr(4), c.Int(5))
+	switch {
+	case err == unix.EAFNOSUPPORT:
+		return n.sendNetlink(c, c.Ptr(4), c.Int(5), payload)
+	case err != nil:
+		return letThrough // the kernel says what is wrong
+	}
+	return n.sendTo(c, dst, c.Int(3), payload)
 }
 
 // sendTo sends what payload returns, if dst is for the node to serve.
@@ -162,14 +172,18 @@ func (n *Node) sendmsg(c Call) reply {
 }
 
 func (n *Node) sendHeader(c Call, m msghdr, flags int) reply {
+	payload := func() ([]byte, error) { return m.gather(c) }
 	if m.name == 0 {
-		return letThrough
+		return n.sendNetlink(c, 0, 0, payload)
 	}
 	dst, err := readSockaddr(c, m.name, int(m.nameLen))
-	if err != nil {
+	switch {
+	case err == unix.EAFNOSUPPORT:
+		return n.sendNetlink(c, m.name, int(m.nameLen), payload)
+	case err != nil:
 		return letThrough
 	}
-	return n.sendTo(c, dst, flags, func() ([]byte, error) { return m.gather(c) })
+	return n.sendTo(c, dst, flags, payload)
 }
 
 // sendmmsg answers sendmmsg(2) on a descriptor of the high range: all messages,
@@ -213,7 +227,7 @@ func (n *Node) recvfrom(c Call) reply {
 		if err := c.WriteMemory(c.Ptr(1), d.b[:min(d.size, len(d.b))]); err != nil {
 			return fail(err)
 		}
-		if err := writeSockaddr(c, d.from, c.Ptr(4), c.Ptr(5)); err != nil {
+		if err := writeName(c, d.from, c.Ptr(4), c.Ptr(5)); err != nil {
 			return fail(err)
 		}
 		return value(uintptr(d.size))
@@ -238,14 +252,13 @@ func (n *Node) receiveHeader(c Call, m msghdr, flags int) reply {
 		if err := scatter(c, iov, d.b[:min(d.size, len(d.b))]); err != nil {
 			return fail(err)
 		}
-		name := AppendSockaddr(nil, d.from)
-		if err := c.WriteMemory(m.name, name[:min(len(name), int(m.nameLen))]); err != nil {
+		if err := c.WriteMemory(m.name, d.from[:min(len(d.from), int(m.nameLen))]); err != nil {
 			return fail(err)
 		}
 		if err := c.WriteMemory(m.control, d.control); err != nil {
 			return fail(err)
 		}
-		if err := m.finish(c, uint32(len(name)), uint64(len(d.control)), int32(d.flags)); err != nil {
+		if err := m.finish(c, uint32(len(d.from)), uint64(len(d.control)), int32(d.flags)); err != nil {
 			return fail(err)
 		}
 		return value(uintptr(d.size))
@@ -311,7 +324,7 @@ func putMessageLen(c Call, at uintptr, n uintptr) error {
 type datagram struct {
 	b       []byte // as much as there was room for
 	size    int    // its return value: more than b with MSG_TRUNC
-	from    Sockaddr
+	from    []byte // as it lies in memory
 	control []byte
 	flags   int
 }
@@ -319,14 +332,14 @@ type datagram struct {
 // receive takes a datagram off a UDP socket and has give hand it over. A
 // blocking socket waits elsewhere.
 func (n *Node) receive(c Call, flags int, room, control uint64, give func(Call, datagram) reply) reply {
-	if flags&unix.MSG_ERRQUEUE != 0 || !n.dns.used() && !n.flows.used() && !n.datagramPorts.used() {
+	if flags&unix.MSG_ERRQUEUE != 0 || !n.dns.used() && !n.flows.used() && !n.datagramPorts.used() && !n.netlinks.used() {
 		return letThrough
 	}
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
 		return fail(err)
 	}
-	if _, ok, err := isUDP(fd); err != nil || !ok {
+	if _, ok, err := isUDP(fd); err != nil || !ok && !n.isNetlink(fd) {
 		unix.Close(fd)
 		return letThrough
 	}
@@ -369,10 +382,25 @@ func (n *Node) receiveNow(c Call, fd, flags int, room, control uint64, give func
 		return fail(err)
 	}
 	d.size, d.control, d.flags = size, oob[:oobn], rflags
-	if addr, six, ok := sockaddrAddrPort(from); ok {
-		d.from = n.datagramSource(Sockaddr{Addr: addr, Six: six})
-	}
+	var name [sizeofInet6]byte
+	d.from = n.appendSource(name[:0], from)
 	return give(c, d)
+}
+
+// appendSource appends the address that a program sees for where a datagram came
+// from.
+func (n *Node) appendSource(b []byte, from unix.Sockaddr) []byte {
+	if a, ok := from.(*unix.SockaddrNetlink); ok {
+		if a.Pid == n.netlinks.port.Load() {
+			a.Pid = 0 // the kernel
+		}
+		name := netlinkAddr{a.Pid, a.Groups}.encode()
+		return append(b, name[:]...)
+	}
+	if addr, six, ok := sockaddrAddrPort(from); ok {
+		return AppendSockaddr(b, n.datagramSource(Sockaddr{Addr: addr, Six: six}))
+	}
+	return b
 }
 
 func sockaddrAddrPort(sa unix.Sockaddr) (a netip.AddrPort, six, ok bool) {

@@ -19,6 +19,9 @@ func (n *Node) getsockname(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
+	if !ok && n.isNetlink(fd) {
+		return n.netlinkName(c, fd, false)
+	}
 	if !ok {
 		return letThrough
 	}
@@ -55,6 +58,9 @@ func (n *Node) getpeername(c Call) reply {
 	peer, ok, err := remoteName(fd)
 	if err != nil {
 		return fail(err)
+	}
+	if !ok && n.isNetlink(fd) {
+		return n.netlinkName(c, fd, true)
 	}
 	if !ok {
 		return letThrough

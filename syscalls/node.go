@@ -71,6 +71,8 @@ type Node struct {
 	datagramPorts ports // UDP
 	flows         flows // UDP
 
+	netlinks netlinks
+
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	left   context.Context // ends with Drain
@@ -104,6 +106,7 @@ func NewNode(c Config) (*Node, error) {
 func (n *Node) Close() error {
 	n.cancel()
 	n.flows.close()
+	n.netlinks.close()
 	n.tasks.Wait()
 	return n.gate.close()
 }

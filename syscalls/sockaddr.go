@@ -85,6 +85,12 @@ func readSockaddr(c Call, addr uintptr, size int) (Sockaddr, error) {
 // writeSockaddr stores s where getsockname(2), accept(2) and recvfrom(2) want
 // it: at most *size bytes at addr, and its full length in *size.
 func writeSockaddr(c Call, s Sockaddr, addr, size uintptr) error {
+	var buf [sizeofInet6]byte
+	return writeName(c, AppendSockaddr(buf[:0], s), addr, size)
+}
+
+// writeName is writeSockaddr for an address as it lies in memory.
+func writeName(c Call, b []byte, addr, size uintptr) error {
 	var room [4]byte
 	if err := c.ReadMemory(size, room[:]); err != nil {
 		return err
@@ -93,8 +99,6 @@ func writeSockaddr(c Call, s Sockaddr, addr, size uintptr) error {
 	if n < 0 {
 		return unix.EINVAL
 	}
-	var buf [sizeofInet6]byte
-	b := AppendSockaddr(buf[:0], s)
 	binary.NativeEndian.PutUint32(room[:], uint32(len(b)))
 	return c.WriteMemory2(addr, b[:min(n, len(b))], size, room[:])
 }

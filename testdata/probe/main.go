@@ -10,6 +10,7 @@
 //	probe churn HOST:PORT       for each line of its input, a number, it makes that many connections one after
 //	                            the other, with one message on each, and says "churned N"
 //	probe lookup NAME           prints the addresses, sorted
+//	probe interfaces ip4        prints "NAME ADDRESS/BITS" for each interface with an IPv4 address
 package main
 
 import (
@@ -19,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -38,7 +40,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 2 {
-		return errors.New("usage: probe echo|wait|dial|hold|churn|lookup TARGET [N]")
+		return errors.New("usage: probe echo|wait|dial|hold|churn|lookup|interfaces TARGET [N]")
 	}
 	verb, target := args[0], args[1]
 	n := 1
@@ -61,6 +63,8 @@ func run(args []string) error {
 		return churn(target)
 	case "lookup":
 		return lookup(target)
+	case "interfaces":
+		return interfaces()
 	}
 	return fmt.Errorf("no verb %s", verb)
 }
@@ -233,6 +237,25 @@ func lookup(name string) error {
 	slices.Sort(addrs)
 	for _, a := range addrs {
 		fmt.Println(a)
+	}
+	return nil
+}
+
+func interfaces() error {
+	all, err := net.Interfaces()
+	if err != nil {
+		return err
+	}
+	for _, i := range all {
+		addrs, err := i.Addrs()
+		if err != nil {
+			return err
+		}
+		for _, a := range addrs {
+			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() {
+				fmt.Println(i.Name, p)
+			}
+		}
 	}
 	return nil
 }

@@ -1,0 +1,87 @@
+package e2e
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/boxer-sandbox/boxer/internal/natlab"
+)
+
+// TestInterfaces asks in several languages which network interfaces there are: loopback, and the one that others
+// reach the node at.
+func TestInterfaces(t *testing.T) {
+	db, app := pair(t, "db", "app")
+	db.echo()
+	app.reach("db:7")
+	addr := db.address().String()
+	for _, tc := range []struct {
+		name string
+		argv []string
+	}{
+		{"Go", []string{program(t, "probe"), "interfaces", "ip4"}},
+		{"musl", []string{program(t, "interfaces")}},
+		{"Python", []string{"/usr/bin/python3", "-c", `
+import fcntl, socket, struct
+s = socket.socket()
+def ask(request, name):
+    return socket.inet_ntoa(fcntl.ioctl(s, request, struct.pack("256s", name.encode()))[20:24])
+for _, name in socket.if_nameindex():
+    try:
+        mask = struct.unpack(">I", socket.inet_aton(ask(0x891b, name)))[0]
+        print(name, ask(0x8915, name) + "/" + str(bin(mask).count("1")))
+    except OSError:
+        pass  # no address`}},
+		{"Node", []string{"node", "-e", `
+for (const [name, addrs] of Object.entries(require("os").networkInterfaces()))
+    for (const a of addrs.filter(a => a.family == "IPv4")) console.log(name, a.cidr)`}},
+		{"Java", []string{"java", "-XX:TieredStopAtLevel=1", "-cp", "{dir}", "Interfaces"}},
+		{"Erlang", []string{"erl", "-noinput", "-eval", `
+{ok, All} = inet:getifaddrs(),
+Bits = fun(Mask) -> length([B || <<B:1>> <= list_to_binary(tuple_to_list(Mask)), B =:= 1]) end,
+[io:format("~s ~s/~b~n", [Name, inet:ntoa(A), Bits(M)]) ||
+    {Name, Opts} <- All, {{addr, A}, {netmask, M}} <- lists:zip([O || O = {addr, _} <- Opts], [O || O = {netmask, _} <- Opts]),
+    tuple_size(A) =:= 4],
+halt().`}},
+		{"ip", []string{"sh", "-c", `ip -oneline -4 address | while read -r _ name _ addr _; do echo "$name $addr"; done`}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			natlab.NeedCommands(t, tc.argv[0])
+			argv := tc.argv
+			if tc.name == "Java" {
+				argv = fields(strings.Join(argv, "\n"), "{dir}", filepath.Dir(program(t, "Interfaces.class")))
+			}
+			db := db.with(t).named("db")
+			if !native {
+				db = db.named("other")
+			}
+			lines := strings.Split(strings.TrimSpace(db.run(argv[0], argv[1:]...)), "\n")
+			lines = slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, "host ") })
+			slices.Sort(lines)
+			if len(lines) != 2 {
+				t.Fatalf("the interfaces are %q, want two with IPv4 addresses", lines)
+			}
+			own, lo := strings.Fields(lines[0]), lines[1]
+			if lo != "lo 127.0.0.1/8" || len(own) != 2 {
+				t.Fatalf("the interfaces are %q", lines)
+			}
+			ip, _, _ := strings.Cut(own[1], "/")
+			db.inPrefix(own[0], ip)
+			if !native && own[0] != "boxer0" || ip == addr != native {
+				t.Errorf("the node has %q, db is %s", own, addr)
+			}
+		})
+	}
+	t.Run("hostname", func(t *testing.T) {
+		out := db.with(t).named("third").run("sh", "-c", "hostname -I; hostname -i; hostname; getent hosts $(hostname)")
+		f := strings.Fields(out)
+		if len(f) < 5 {
+			t.Fatalf("got %q", out)
+		}
+		app.inPrefix("hostname -I", f[0])
+		if !native && (f[1] != f[0] || f[2] != "third" || f[3] != f[0]) {
+			t.Errorf("got %q", out)
+		}
+	})
+}

@@ -1,0 +1,352 @@
+package syscalls
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// netlinks answer the programs' NETLINK_ROUTE sockets. Such a socket is in truth
+// one of NETLINK_USERSOCK, which is connected to one of the supervisor's: so the
+// kernel queues what the supervisor answers, and read, poll, MSG_PEEK, buffer
+// sizes and the options of SOL_NETLINK are its own. Requests are trapped and
+// answered before the call returns, as by Linux: musl looks for the answer
+// without waiting. Only those by write(2) come to the supervisor's socket.
+type netlinks struct {
+	mu     sync.Mutex
+	conn   *os.File // nil until the first program asks
+	raw    syscall.RawConn
+	closed bool
+
+	port atomic.Uint32 // of the supervisor's socket; 0: there is none
+
+	// claims are the ports that programs bound their sockets to, by the kernel's
+	// own, which such a socket has from its beginning.
+	claims map[uint32]uint32
+}
+
+// netlinkFD is where such sockets get their descriptors: among those 64 the
+// filter also traps sendto(2) without an address, which is send(2).
+const netlinkFD = 960
+
+var netlinkFDs = []Condition{{Arg: 0, Mask: ^uint32(63), Equal: netlinkFD}}
+
+// maxClaims bounds the table of claims, which knows nothing of closed sockets.
+const maxClaims = 256
+
+// maxNetlink bounds a request, in bytes; real ones are less than 100.
+const maxNetlink = 16 << 10
+
+// start opens the supervisor's socket, once.
+func (n *Node) startNetlink() (port uint32, err error) {
+	k := &n.netlinks
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.conn != nil {
+		return k.port.Load(), nil
+	}
+	if k.closed {
+		return 0, unix.EIO
+	}
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_USERSOCK)
+	if err != nil {
+		return 0, err
+	}
+	f := os.NewFile(uintptr(fd), "netlink")
+	if err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err == nil {
+		port, err = netlinkPort(fd)
+	}
+	if err == nil {
+		k.raw, err = f.SyscallConn()
+	}
+	if err != nil {
+		f.Close()
+		return 0, fmt.Errorf("netlink: %w", err)
+	}
+	k.conn = f
+	k.port.Store(port)
+	n.tasks.Go(n.serveNetlink)
+	return port, nil
+}
+
+// used reports whether a program has, or had, such a socket.
+func (k *netlinks) used() bool { return k.port.Load() != 0 }
+
+func (k *netlinks) close() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.closed = true
+	if k.conn != nil {
+		k.conn.Close()
+	}
+}
+
+// serveNetlink answers requests that were written, until the supervisor's socket
+// is closed.
+func (n *Node) serveNetlink() {
+	var b [maxNetlink]byte
+	for {
+		var size int
+		var from unix.Sockaddr
+		var err error
+		closed := n.netlinks.raw.Read(func(fd uintptr) bool {
+			size, from, err = unix.Recvfrom(int(fd), b[:], unix.MSG_DONTWAIT)
+			return err != unix.EAGAIN
+		})
+		if closed != nil {
+			return
+		}
+		if program, ok := from.(*unix.SockaddrNetlink); ok && err == nil {
+			n.replyNetlink(b[:size], program.Pid)
+		}
+	}
+}
+
+// replyNetlink answers a request of the socket at a port. What does not fit into
+// the socket's buffer is lost, as it is on Linux (ENOBUFS, netlink(7)).
+func (n *Node) replyNetlink(b []byte, port uint32) {
+	answer := n.answerNetlink(b, n.netlinks.claimed(port))
+	if len(answer) == 0 {
+		return
+	}
+	to := &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: port}
+	err := n.netlinks.raw.Control(func(fd uintptr) {
+		if err := unix.Sendto(int(fd), answer, unix.MSG_DONTWAIT, to); err != nil {
+			n.Logger.Debug("netlink", "port", port, "err", err)
+		}
+	})
+	if err != nil && !errors.Is(err, os.ErrClosed) {
+		n.Logger.Debug("netlink", "port", port, "err", err)
+	}
+}
+
+func (k *netlinks) claimed(port uint32) uint32 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if claim, ok := k.claims[port]; ok {
+		return claim
+	}
+	return port
+}
+
+func (k *netlinks) claim(port, want uint32) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if want == port {
+		delete(k.claims, port)
+		return
+	}
+	if k.claims == nil {
+		k.claims = make(map[uint32]uint32)
+	}
+	for old := range k.claims {
+		if len(k.claims) < maxClaims {
+			break
+		}
+		delete(k.claims, old) // any: it is closed, most likely
+	}
+	k.claims[port] = want
+}
+
+// netlinkSocket answers socket(2) for NETLINK_ROUTE. A program in a network
+// namespace of its own, or without room in the high range, gets the kernel's.
+func (n *Node) netlinkSocket(c Call) reply {
+	typ := c.Int(1)
+	if !sameNetwork(c.TID()) {
+		return letThrough
+	}
+	kernel, err := n.startNetlink()
+	if err != nil {
+		n.Logger.Debug("netlink", "err", err)
+		return letThrough
+	}
+	fd, err := unix.Socket(unix.AF_NETLINK, typ|unix.SOCK_CLOEXEC, unix.NETLINK_USERSOCK)
+	if err != nil {
+		return fail(err)
+	}
+	// As the kernel, which takes the process's number; if another socket has
+	// that, connect chooses.
+	unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: uint32(c.TID())})
+	err = unix.Connect(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: kernel})
+	if err != nil {
+		unix.Close(fd)
+		n.Logger.Debug("netlink", "err", err)
+		return letThrough
+	}
+	if port, err := netlinkPort(fd); err == nil {
+		n.netlinks.claim(port, port)
+	}
+	r := descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { unix.Close(fd) })
+	r.from, r.orKernel = netlinkFD, true
+	return r
+}
+
+// isNetlink reports whether a copied descriptor is one of those sockets.
+func (n *Node) isNetlink(fd int) bool {
+	if !n.netlinks.used() {
+		return false
+	}
+	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil || domain != unix.AF_NETLINK {
+		return false
+	}
+	proto, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	return err == nil && proto == unix.NETLINK_USERSOCK
+}
+
+// netlinkPort is a socket's own address.
+func netlinkPort(fd int) (uint32, error) {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return 0, err
+	}
+	a, ok := sa.(*unix.SockaddrNetlink)
+	if !ok {
+		return 0, unix.EAFNOSUPPORT
+	}
+	return a.Pid, nil
+}
+
+// sizeofNetlink is the size of struct sockaddr_nl in bytes (netlink(7)).
+const sizeofNetlink = 12
+
+// A netlinkAddr is struct sockaddr_nl.
+type netlinkAddr struct{ port, groups uint32 }
+
+// readNetlinkAddr reads the address argument of bind(2), connect(2) and sendto(2).
+func readNetlinkAddr(c Call, addr uintptr, size int) (a netlinkAddr, err error) {
+	if size < sizeofNetlink {
+		return a, unix.EINVAL
+	}
+	var b [sizeofNetlink]byte
+	if err := c.ReadMemory(addr, b[:]); err != nil {
+		return a, err
+	}
+	if binary.NativeEndian.Uint16(b[:]) != unix.AF_NETLINK {
+		return a, unix.EINVAL
+	}
+	return netlinkAddr{binary.NativeEndian.Uint32(b[4:]), binary.NativeEndian.Uint32(b[8:])}, nil
+}
+
+// encode returns the address as it lies in memory.
+func (a netlinkAddr) encode() (b [sizeofNetlink]byte) {
+	binary.NativeEndian.PutUint16(b[:], unix.AF_NETLINK)
+	binary.NativeEndian.PutUint32(b[4:], a.port)
+	binary.NativeEndian.PutUint32(b[8:], a.groups)
+	return b
+}
+
+// bindNetlink answers bind(2) on such a socket. It may join groups, in which
+// nothing happens: the node's interfaces stay as they are.
+func (n *Node) bindNetlink(c Call, fd int) reply {
+	a, err := readNetlinkAddr(c, c.Ptr(1), c.Int(2))
+	if err != nil {
+		return fail(err)
+	}
+	port, err := netlinkPort(fd)
+	if err != nil {
+		return fail(err)
+	}
+	if a.port != 0 {
+		n.netlinks.claim(port, a.port)
+	}
+	return reply{}
+}
+
+// connectNetlink answers connect(2): only the kernel can be the peer.
+func (n *Node) connectNetlink(c Call) reply {
+	a, err := readNetlinkAddr(c, c.Ptr(1), c.Int(2))
+	if err == nil && (a.port != 0 || a.groups != 0) {
+		err = unix.EPERM
+	}
+	return fail(err)
+}
+
+// netlinkName answers getsockname(2), or getpeername(2), on such a socket.
+func (n *Node) netlinkName(c Call, fd int, peer bool) reply {
+	var a netlinkAddr
+	if !peer {
+		port, err := netlinkPort(fd)
+		if err != nil {
+			return fail(err)
+		}
+		a.port = n.netlinks.claimed(port)
+	}
+	b := a.encode()
+	return fail(writeName(c, b[:], c.Ptr(1), c.Ptr(2)))
+}
+
+// sendNetlink sends a request, if the destination and the descriptor are those
+// of NETLINK_ROUTE. payload reads the request.
+func (n *Node) sendNetlink(c Call, addr uintptr, size int, payload func() ([]byte, error)) reply {
+	if !n.netlinks.used() {
+		return letThrough
+	}
+	var a netlinkAddr
+	if addr != 0 {
+		var err error
+		if a, err = readNetlinkAddr(c, addr, size); err != nil {
+			return letThrough // the kernel says what is wrong
+		}
+	}
+	fd, err := c.CopyFD(c.Int(0))
+	if err != nil {
+		return fail(err)
+	}
+	defer unix.Close(fd)
+	if !n.isNetlink(fd) {
+		return letThrough
+	}
+	if a.port != 0 || a.groups != 0 {
+		return fail(unix.EPERM)
+	}
+	b, err := payload()
+	if err != nil {
+		return fail(err)
+	}
+	if len(b) > maxNetlink {
+		return fail(unix.EMSGSIZE)
+	}
+	port, err := netlinkPort(fd)
+	if err != nil {
+		return fail(err)
+	}
+	n.replyNetlink(b, port)
+	return value(uintptr(len(b)))
+}
+
+// joinGroup answers setsockopt(2) with NETLINK_ADD_MEMBERSHIP.
+func (n *Node) joinGroup(c Call) reply {
+	fd, err := c.CopyFD(c.Int(0))
+	if err != nil {
+		return fail(err)
+	}
+	defer unix.Close(fd)
+	if !n.isNetlink(fd) {
+		return letThrough
+	}
+	return reply{}
+}
+
+// ownNetwork identifies the supervisor's network namespace: namespaces(7).
+var ownNetwork = sync.OnceValue(func() (st unix.Stat_t) {
+	unix.Stat("/proc/self/ns/net", &st)
+	return st
+})
+
+// sameNetwork reports whether a thread is in the supervisor's network namespace,
+// as far as can be seen: of a program of another user that may not be known.
+func sameNetwork(tid int) bool {
+	var st unix.Stat_t
+	if err := unix.Stat(fmt.Sprintf("/proc/%d/ns/net", tid), &st); err != nil {
+		return true
+	}
+	own := ownNetwork()
+	return st.Dev == own.Dev && st.Ino == own.Ino
+}

@@ -1,0 +1,114 @@
+package syscalls
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// linkNode is a node of which only the interfaces are asked.
+func linkNode() *Node {
+	return &Node{Config: Config{Addr: netip.MustParseAddr("10.111.0.2"), Prefix: netip.MustParsePrefix("10.111.0.0/16")}}
+}
+
+// request encodes a message to NETLINK_ROUTE.
+func request(kind, flags uint16, seq uint32, body []byte) []byte {
+	w := &netlinkWriter{seq: seq}
+	w.message(kind, flags, body)
+	return w.b
+}
+
+// kinds returns the types of an answer's messages, and fails the test if one is malformed.
+func kinds(t testing.TB, b []byte) (kinds []uint16) {
+	t.Helper()
+	for len(b) > 0 {
+		m, rest, ok := parseNetlink(b)
+		if !ok {
+			t.Fatalf("the rest of the answer is malformed: %x", b)
+		}
+		kinds = append(kinds, m.kind)
+		b = rest
+	}
+	return kinds
+}
+
+func TestAnswerNetlink(t *testing.T) {
+	any := make([]byte, sizeofIfinfomsg)
+	six := append([]byte{unix.AF_INET6}, any[1:]...)
+	attr := func(kind uint16, v string) []byte {
+		w := &netlinkWriter{b: make([]byte, 4)}
+		w.attribute(kind, []byte(v))
+		return w.b[4:]
+	}
+	for _, tc := range []struct {
+		name        string
+		kind, flags uint16
+		body        []byte
+		want        []uint16
+		errno       unix.Errno
+	}{
+		{"links", unix.RTM_GETLINK, unix.NLM_F_DUMP, any, []uint16{unix.RTM_NEWLINK, unix.RTM_NEWLINK, unix.NLMSG_DONE}, 0},
+		{"neighbours", unix.RTM_GETNEIGH, unix.NLM_F_DUMP, any, []uint16{unix.NLMSG_DONE}, 0},
+		{"routes over IPv6", unix.RTM_GETROUTE, unix.NLM_F_DUMP, six, []uint16{unix.RTM_NEWROUTE, unix.NLMSG_DONE}, 0},
+		{"by name", unix.RTM_GETLINK, 0, append(any[:len(any):len(any)], attr(unix.IFLA_IFNAME, "boxer0\x00")...), []uint16{unix.RTM_NEWLINK}, 0},
+		{"nobody's name", unix.RTM_GETLINK, 0, append(any[:len(any):len(any)], attr(unix.IFLA_IFNAME, "eth0")...), nil, unix.ENODEV},
+		{"cut attribute", unix.RTM_GETLINK, 0, append(any[:len(any):len(any)], 9, 0, 3), nil, unix.EINVAL},
+		{"no name", unix.RTM_GETLINK, 0, any, nil, unix.EINVAL},
+		{"change", unix.RTM_NEWADDR, 0, any, nil, unix.EPERM},
+		{"unknown", 4000, 0, any, nil, unix.EOPNOTSUPP},
+		{"empty", unix.RTM_GETLINK, unix.NLM_F_DUMP, nil, nil, 0},
+		{"acknowledged", unix.RTM_GETLINK, unix.NLM_F_ACK, nil, []uint16{unix.NLMSG_ERROR}, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if !hasIPv6() && tc.name == "routes over IPv6" {
+				t.Skip("no IPv6")
+			}
+			if tc.errno != 0 {
+				tc.want = []uint16{unix.NLMSG_ERROR}
+			}
+			got := linkNode().answerNetlink(request(tc.kind, tc.flags|unix.NLM_F_REQUEST, 5, tc.body), 9)
+			if k := kinds(t, got); len(k) != len(tc.want) || len(k) > 0 && k[len(k)-1] != tc.want[len(k)-1] {
+				t.Fatalf("got messages %v, want %v", k, tc.want)
+			}
+			if len(got) > 0 && (binary.NativeEndian.Uint32(got[8:]) != 5 || binary.NativeEndian.Uint32(got[12:]) != 9) {
+				t.Errorf("seq and pid are %x", got[8:16])
+			}
+			if tc.errno != 0 && -int32(binary.NativeEndian.Uint32(got[sizeofNlmsghdr:])) != int32(tc.errno) {
+				t.Errorf("errno is %d, want %v", int32(binary.NativeEndian.Uint32(got[sizeofNlmsghdr:])), tc.errno)
+			}
+		})
+	}
+}
+
+// FuzzNetlink gives the node what a program may write into a netlink socket.
+func FuzzNetlink(f *testing.F) {
+	f.Add(request(unix.RTM_GETLINK, unix.NLM_F_REQUEST|unix.NLM_F_DUMP, 1, make([]byte, sizeofIfinfomsg)))
+	f.Add(request(unix.RTM_GETLINK, unix.NLM_F_REQUEST, 1, append(make([]byte, sizeofIfinfomsg), 7, 0, 3, 0, 'l', 'o', 0, 0)))
+	f.Add(request(unix.RTM_GETROUTE, unix.NLM_F_REQUEST, 1, append([]byte{2, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 8, 0, 1, 0, 10, 111, 0, 1)))
+	f.Add(request(unix.RTM_GETADDR, unix.NLM_F_REQUEST|unix.NLM_F_DUMP|unix.NLM_F_ACK, 1, []byte{2}))
+	n := linkNode()
+	f.Fuzz(func(t *testing.T, b []byte) {
+		kinds(t, n.answerNetlink(b, 1))
+	})
+}
+
+// FuzzIfreq gives the node a struct ifreq of a program's.
+func FuzzIfreq(f *testing.F) {
+	f.Add(uint32(unix.SIOCGIFADDR), []byte("boxer0"))
+	f.Add(uint32(unix.SIOCGIFHWADDR), []byte("lo"))
+	f.Add(uint32(unix.SIOCGIFNAME), append(make([]byte, unix.IFNAMSIZ), 2))
+	n := linkNode()
+	f.Fuzz(func(t *testing.T, request uint32, b []byte) {
+		var r [sizeofIfreq]byte
+		copy(r[:], b)
+		before := r
+		if err := n.answerIfreq(request, &r); err != nil {
+			before[unix.IFNAMSIZ-1] = 0
+			if r[unix.IFNAMSIZ-1] = 0; r != before {
+				t.Errorf("%v, and something is written: %x", err, r)
+			}
+		}
+	})
+}
