@@ -41,6 +41,7 @@ const drainWithin = 10 * time.Second
 // Run runs a program as a node and returns its exit code. With an error, the
 // program has not run, or not to its end; *ExitError has an exit code then.
 func Run(ctx context.Context, cfg RunConfig) (int, error) {
+	shareProcessors()
 	go newIdentity()
 	signals, err := catchSignals()
 	if err != nil {

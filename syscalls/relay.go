@@ -177,7 +177,7 @@ func (s *tcpSource) next() ([]byte, error) {
 // tryRead returns false if there is nothing yet.
 func (s *tcpSource) tryRead(fd uintptr) bool {
 	for {
-		s.n, s.err = unix.Read(int(fd), s.take())
+		s.n, s.err = rawIO(unix.SYS_READ, fd, s.take())
 		switch s.err {
 		case unix.EINTR:
 			continue

@@ -85,7 +85,8 @@ func (k *kernelReceiver) receive() error {
 // tryReceive returns false when there is nothing yet.
 func (k *kernelReceiver) tryReceive(fd uintptr) bool {
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd,
+		// Raw: it does not block, see kernelSender.
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd,
 			uintptr(unsafe.Pointer(&k.headers[0])), receiveBatch, unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case unix.EINTR:

@@ -91,11 +91,10 @@ func (s *Socket) write(b, oob []byte, to netip.AddrPort) (n, oobn int, err error
 	if f := s.blocked.Load(); f != nil && (*f)(to, true) {
 		return len(b), len(oob), nil
 	}
-	n, oobn, err = s.conn.WriteMsgUDPAddrPort(b, oob, to)
-	if err != nil && !fatal(err) {
-		return len(b), len(oob), nil
+	if err := sendMessage(s.raw, b, oob, to); err != nil && fatal(err) {
+		return 0, 0, err
 	}
-	return n, oobn, err
+	return len(b), len(oob), nil
 }
 
 // fatal tells the errors of sendmsg(2) that QUIC has to know from those that
