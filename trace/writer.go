@@ -1,0 +1,153 @@
+package trace
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Writer turns events into a format. Live traces, recorded and merged ones go through the same.
+type Writer interface {
+	// Write takes the next event. It keeps nothing of it that the caller may change.
+	Write(Event) error
+	// Flush writes all that can be written now.
+	Flush() error
+	// Close writes the rest. It does not close the writer below.
+	Close() error
+}
+
+// Options are about formats; each uses those that it has a use for.
+type Options struct {
+	Clock      ClockStyle     // text: which times lines begin with
+	Relative   bool           // text: lines begin with the time since the line before (-r)
+	Durations  bool           // text: lines of calls end with how long they took (-T)
+	NoComments bool           // text: only what strace would write, for programs that parse it
+	Location   *time.Location // text: the time zone; nil is that of this process
+	Slowest    int            // summary: how many slow connects it lists; 0 is 10
+	MaxEvents  int            // html: how many calls and connections the page may hold; 0 is 50,000
+}
+
+// A ClockStyle says which time text begins a line with.
+type ClockStyle int
+
+// The styles of strace's -t, -tt and -ttt.
+const (
+	NoClock     ClockStyle = iota
+	Seconds                // 15:04:05
+	Microsecond            // 15:04:05.000000
+	Epoch                  // seconds since 1970, and microseconds
+)
+
+// formats are the makers of writers, by name.
+var formats = map[string]func(io.Writer, Options) Writer{
+	"json": func(w io.Writer, _ Options) Writer { return &jsonWriter{out: w} },
+	"text": newText,
+}
+
+// Formats returns the names that NewWriter takes, sorted.
+func Formats() []string { return slices.Sorted(maps.Keys(formats)) }
+
+// NewWriter returns a Writer of a format, which is one of Formats.
+func NewWriter(format string, w io.Writer, o Options) (Writer, error) {
+	make, ok := formats[format]
+	if !ok {
+		return nil, fmt.Errorf("no format %q: want one of %s", format, strings.Join(Formats(), ", "))
+	}
+	return make(w, o), nil
+}
+
+// Copy gives a Writer all events of a trace, and closes it. Damaged lines are given to damaged, which may be nil, and left out.
+func Copy(w Writer, r *Reader, damaged func(*LineError)) error {
+	for {
+		e, err := r.Next()
+		var at *LineError
+		switch {
+		case errors.Is(err, io.EOF):
+			return w.Close()
+		case errors.As(err, &at) && at.passing():
+			if damaged != nil {
+				damaged(at)
+			}
+		case err != nil:
+			return errors.Join(fmt.Errorf("read trace: %w", err), w.Close())
+		default:
+			if err := w.Write(e); err != nil {
+				return fmt.Errorf("write: %w", err)
+			}
+		}
+	}
+}
+
+// passing is true of what is wrong with one line only.
+func (e *LineError) passing() bool {
+	return errors.Is(e.Err, ErrDamaged) || errors.Is(e.Err, ErrTruncated)
+}
+
+// flushAt is how much a writer gathers before it writes, in bytes.
+const flushAt = 64 << 10
+
+// jsonWriter writes JSON lines.
+type jsonWriter struct {
+	out io.Writer
+	buf []byte
+}
+
+func (w *jsonWriter) Write(e Event) error {
+	if w.buf = Append(w.buf, e); len(w.buf) < flushAt {
+		return nil
+	}
+	return w.Flush()
+}
+
+func (w *jsonWriter) Flush() error {
+	_, err := w.out.Write(w.buf)
+	w.buf = w.buf[:0]
+	return err
+}
+
+func (w *jsonWriter) Close() error { return w.Flush() }
+
+// Convert returns a writer of JSON lines, as a Sink has them, that gives their events to w and flushes it after each
+// Write. Its Close closes w, then what is below if it is not nil.
+func Convert(w Writer, below io.Closer) io.WriteCloser {
+	c := &converter{w: w, below: below}
+	c.reader = NewReader(&c.lines)
+	return c
+}
+
+type converter struct {
+	w      Writer
+	below  io.Closer
+	lines  bytes.Buffer
+	reader *Reader
+}
+
+func (c *converter) Write(lines []byte) (int, error) {
+	c.lines.Write(lines)
+	for {
+		e, err := c.reader.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			c.reader.fatal = nil // there will be more
+			return len(lines), c.w.Flush()
+		case err != nil:
+			return len(lines), err
+		}
+		if err := c.w.Write(e); err != nil {
+			return len(lines), err
+		}
+	}
+}
+
+func (c *converter) Close() error {
+	err := c.w.Close()
+	if c.below != nil {
+		err = errors.Join(err, c.below.Close())
+	}
+	return err
+}
