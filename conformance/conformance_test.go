@@ -35,6 +35,7 @@ var variants = []variant{
 	{name: "strace", program: "descriptors", under: []string{"strace", "-f", "-o", "/dev/null"}, needs: "strace"},
 	{name: "descriptors on one host", program: "descriptors", oneHost: true},
 	{name: "udp on one host", program: "udp", oneHost: true},
+	{name: "messages on one host", program: "messages", oneHost: true},
 	{name: "bind on one host", program: "bind", oneHost: true},
 }
 

@@ -23,36 +23,13 @@ var known = []Difference{
 		},
 	},
 	{
-		Call:  "`send` on a connected UDP socket to a closed port",
-		Linux: "ECONNREFUSED after the first datagram",
-		Boxer: "after the second datagram, if that is sent within a second",
-		Why:   "the kernel makes the error only from what the program itself sends; to localhost it is as on Linux",
-		Places: []Place{
-			{"udp/refused_by_self/server", "poll: ERR\nSO_ERROR: ECONNREFUSED\n", "poll: none\n"},
-			{"udp/refused_by_self/server", "", "SO_ERROR: 0\n"},
-			{"udp/refused/client", "poll: ERR\nSO_ERROR: ECONNREFUSED\n", "poll: none\n"},
-			{"udp/refused/client", "", "SO_ERROR: 0\n"},
-			{"udp/refused_by_self/client", "poll: ERR\nSO_ERROR: ECONNREFUSED\n", "poll: none\n"},
-			{"udp/refused_by_self/client", "", "SO_ERROR: 0\n"},
-		},
-	},
-	{
 		Call:  "`sendmsg`, `recvmsg` with addresses on a UDP socket moved below descriptor 768",
 		Linux: "virtual addresses",
 		Boxer: "EINVAL, and addresses of the loopback",
 		Why:   "the filter cannot see addresses behind pointers and does not trap the calls there; `sendto` and `recvfrom` are right everywhere",
 		Places: []Place{
-			{"udp/moved_messages/server", "from PEER:P0\nrecvmsg: 7\nfrom PEER:P0\n", "from ALIAS:EPHEMERAL\nrecvmsg: EAGAIN\n"},
-			{"udp/moved_messages/client", "sendmsg: 7\n", "sendmsg: EINVAL\n"},
-		},
-	},
-	{
-		Call:  "`recvmsg` with `IP_PKTINFO`",
-		Linux: "the virtual address",
-		Boxer: "an address of the loopback",
-		Why:   "control messages are not translated yet",
-		Places: []Place{
-			{"udp/pktinfo/server", "level 0 type 8 to SELF:0 through SELF:0\n", "level 0 type 8 to ALIAS:0 through ALIAS:0\n"},
+			{"messages/moved/server", "from PEER:P0\nrecvmsg: 7\nfrom PEER:P0\n", "from ALIAS:EPHEMERAL\nrecvmsg: EAGAIN\n"},
+			{"messages/moved/client", "sendmsg: 7\n", "sendmsg: EINVAL\n"},
 		},
 	},
 	{

@@ -80,8 +80,9 @@ func (n network) SendDatagram(src, dst netip.AddrPort, b []byte) {
 }
 
 // SendUnreachable implements syscalls.Datagrams.
-func (n network) SendUnreachable(src, dst netip.AddrPort) {
-	n.send(src.Addr(), transport.Datagram{Source: dst, Destination: src, Unreachable: true})
+func (n network) SendUnreachable(src, dst netip.AddrPort, quote []byte) {
+	quote = quote[:min(len(quote), transport.MaxQuote)]
+	n.send(src.Addr(), transport.Datagram{Source: dst, Destination: src, Unreachable: true, Payload: quote})
 }
 
 // send drops what cannot be sent, as a network does.
@@ -102,11 +103,11 @@ func deliverDatagram(node *syscalls.Node, n network, from uint32, d transport.Da
 		return // nobody speaks for another node
 	}
 	if d.Unreachable {
-		node.Unreachable(d.Source, d.Destination)
+		node.Unreachable(d.Source, d.Destination, d.Payload)
 		return
 	}
 	if !node.DeliverDatagram(d.Source, d.Destination, d.Payload) {
-		n.SendUnreachable(d.Source, d.Destination)
+		n.SendUnreachable(d.Source, d.Destination, d.Payload)
 	}
 }
 

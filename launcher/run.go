@@ -130,7 +130,7 @@ func newNode(ctx context.Context, cfg RunConfig) (_ *node, err error) {
 	n.calls, err = syscalls.NewNode(syscalls.Config{
 		Hostname: self.Name, Addr: self.Addr, Prefix: n.member.client.Prefix(),
 		Aliases: n.aliases, Network: network{n.member}, Datagrams: network{n.member}, Logger: cfg.Logger,
-		Resolver: proxies{n.aliases.Relay, n.names},
+		Resolver: proxies{n.aliases.Relay, n.names}, CopyFD: sandbox.CopyFD,
 	})
 	if err != nil {
 		return n, err

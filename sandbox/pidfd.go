@@ -109,6 +109,24 @@ func (p *pidfds) close() {
 	clear(p.byTID)
 }
 
+// CopyFD returns a copy of descriptor fd of a thread, which need not be in a
+// trapped call: by now the number may be another thread's, and the descriptor
+// another file. Who calls it has to look at what it gets.
+func CopyFD(tid, fd int) (int, error) {
+	pidfd, err := unix.PidfdOpen(tid, pidfdThread)
+	if err == unix.EINVAL { // before Linux 6.9
+		var pid int
+		if pid, err = processOf(tid); err == nil {
+			pidfd, err = unix.PidfdOpen(pid, 0)
+		}
+	}
+	if err != nil {
+		return -1, fmt.Errorf("pidfd_open thread %d: %w", tid, err)
+	}
+	defer unix.Close(pidfd)
+	return unix.PidfdGetfd(pidfd, fd, 0)
+}
+
 // processOf returns the process of a thread: Tgid of /proc/TID/status (proc(5)).
 func processOf(tid int) (int, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))

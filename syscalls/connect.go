@@ -54,7 +54,7 @@ func (n *Node) connectSocket(c Call, fd int) (r reply, keep bool) {
 		if _, ok, err := isUDP(fd); err != nil || !ok {
 			return letThrough, false
 		}
-		return n.connectDatagram(fd, domain, addr), false
+		return n.connectDatagram(c, fd, domain, addr), false
 	case typ != unix.SOCK_STREAM:
 		return letThrough, false
 	case n.isNameServer(addr):

@@ -66,23 +66,39 @@ func (m msghdr) iovecs(c Call) (iov []iovec, total uint64, err error) {
 	return iov, total, nil
 }
 
-// gather reads what the buffers hold, at most a datagram.
-func (m msghdr) gather(c Call) ([]byte, error) {
+// gather reads what the buffers hold into b, and returns how much that is. It
+// fails with EMSGSIZE if that is more than b.
+func (m msghdr) gather(c Call, b []byte) (int, error) {
 	iov, total, err := m.iovecs(c)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	if total > maxDatagram {
-		return nil, unix.EMSGSIZE
+	if total > uint64(len(b)) {
+		return 0, unix.EMSGSIZE
 	}
-	b := make([]byte, 0, total)
 	for _, v := range iov {
-		if err := c.ReadMemory(v.base, b[len(b):len(b)+int(v.len)]); err != nil {
-			return nil, err
+		if err := c.ReadMemory(v.base, b[:v.len]); err != nil {
+			return 0, err
 		}
-		b = b[:len(b)+int(v.len)]
+		b = b[v.len:]
 	}
-	return b, nil
+	return int(total), nil
+}
+
+// maxSentControl bounds the control data of a message that is sent, in bytes:
+// it is more than a UDP socket has use for.
+const maxSentControl = 16384
+
+// readControl reads the control data that a program sends.
+func (m msghdr) readControl(c Call) ([]byte, error) {
+	if m.controlLen > maxSentControl {
+		return nil, unix.ENOBUFS // sendmsg(2) beyond optmem_max
+	}
+	if m.controlLen == 0 {
+		return nil, nil
+	}
+	b := make([]byte, m.controlLen)
+	return b, c.ReadMemory(m.control, b)
 }
 
 // scatter fills the buffers with b.

@@ -283,8 +283,8 @@ func (n *Node) netlinkName(c Call, fd int, peer bool) reply {
 }
 
 // sendNetlink sends a request, if the destination and the descriptor are those
-// of NETLINK_ROUTE. payload reads the request.
-func (n *Node) sendNetlink(c Call, addr uintptr, size int, payload func() ([]byte, error)) reply {
+// of NETLINK_ROUTE. p reads the request.
+func (n *Node) sendNetlink(c Call, addr uintptr, size int, p payload) reply {
 	if !n.netlinks.used() {
 		return letThrough
 	}
@@ -306,19 +306,17 @@ func (n *Node) sendNetlink(c Call, addr uintptr, size int, payload func() ([]byt
 	if a.port != 0 || a.groups != 0 {
 		return fail(unix.EPERM)
 	}
-	b, err := payload()
+	var b [maxNetlink]byte
+	got, err := p(b[:])
 	if err != nil {
 		return fail(err)
-	}
-	if len(b) > maxNetlink {
-		return fail(unix.EMSGSIZE)
 	}
 	port, err := netlinkPort(fd)
 	if err != nil {
 		return fail(err)
 	}
-	n.replyNetlink(b, port)
-	return value(uintptr(len(b)))
+	n.replyNetlink(b[:got], port)
+	return value(uintptr(got))
 }
 
 // joinGroup answers setsockopt(2) with NETLINK_ADD_MEMBERSHIP.

@@ -51,9 +51,12 @@ type Config struct {
 	Prefix    netip.Prefix // the network's addresses
 	Aliases   *Aliases     // released by their owner, after Close
 	Network   Network
-	Datagrams Datagrams    // nil: no UDP to the network
-	Resolver  Resolver     // nil: names are left to the host
-	Logger    *slog.Logger // nil: none
+	Datagrams Datagrams // nil: no UDP to the network
+	// CopyFD copies a descriptor of a thread of the program, at any time: who
+	// calls it makes sure that it is what it was. nil: none is to be had.
+	CopyFD   func(tid, fd int) (int, error)
+	Resolver Resolver     // nil: names are left to the host
+	Logger   *slog.Logger // nil: none
 }
 
 // A Node answers the calls of one supervised process tree. Its methods may be

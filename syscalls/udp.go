@@ -19,8 +19,8 @@ type Datagrams interface {
 	// SendDatagram sends b, at most 65,507 bytes, from src to dst, both virtual.
 	SendDatagram(src, dst netip.AddrPort, b []byte)
 	// SendUnreachable tells src that nobody has dst, a port of this node (ICMP
-	// port unreachable, RFC 792).
-	SendUnreachable(src, dst netip.AddrPort)
+	// port unreachable, RFC 792). quote is how the datagram for it began.
+	SendUnreachable(src, dst netip.AddrPort, quote []byte)
 }
 
 // flows are the node's UDP peers. A flow is one far endpoint, a virtual address
@@ -44,7 +44,11 @@ type flow struct {
 	local netip.AddrPort // loopback
 	conn  *net.UDPConn
 	raw   syscall.RawConn
-	used  time.Time // by flows.mu
+
+	used    time.Time // by flows.mu
+	holders []holder  // by flows.mu: who sent there lately, the last one last
+
+	refusing sync.Mutex // held while the flow refuses
 }
 
 // maxFlows bounds the far endpoints at a time; each costs a descriptor of the
@@ -55,19 +59,17 @@ const maxFlows = 256
 // maxDatagram is the largest UDP payload over IPv4, in bytes.
 const maxDatagram = 65507
 
-// refusedFor is how long a flow answers sends with ECONNREFUSED after the far
-// side has said that the port is closed there.
-const refusedFor = time.Second
-
 var datagramBuffers = sync.Pool{New: func() any { return new([maxDatagram + 1]byte) }}
 
-// flowTo returns the flow of a far endpoint, made if need be.
-func (n *Node) flowTo(peer netip.AddrPort) (*flow, error) {
+// flowTo returns the flow of a far endpoint, made if need be. by is the program
+// that will send there, if it is one.
+func (n *Node) flowTo(peer netip.AddrPort, by holder) (*flow, error) {
 	f := &n.flows
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if fl, ok := f.byPeer[peer]; ok {
 		fl.used = time.Now()
+		fl.heldLocked(by)
 		return fl, nil
 	}
 	if f.closed {
@@ -86,6 +88,7 @@ func (n *Node) flowTo(peer netip.AddrPort) (*flow, error) {
 	}
 	f.byPeer[peer] = fl
 	f.byLocal[fl.local] = fl
+	fl.heldLocked(by)
 	n.tasks.Go(func() { n.sendOut(fl) })
 	return fl, nil
 }
@@ -217,7 +220,7 @@ func (fl *flow) receive(b []byte) (size int, from netip.AddrPort, err error) {
 func (n *Node) carry(src, dst netip.AddrPort, b []byte) {
 	if dst.Addr() == n.Addr {
 		if !n.DeliverDatagram(src, dst, b) {
-			n.Unreachable(dst, src)
+			n.Unreachable(dst, src, b)
 		}
 		return
 	}
@@ -272,7 +275,7 @@ func (n *Node) DeliverDatagram(src, dst netip.AddrPort, b []byte) bool {
 	if !ok {
 		return false
 	}
-	fl, err := n.flowTo(src)
+	fl, err := n.flowTo(src, holder{})
 	if err != nil {
 		n.Logger.Debug("deliver datagram", "src", src, "dst", dst, "err", err)
 		return true // dropped, as UDP may
@@ -283,66 +286,6 @@ func (n *Node) DeliverDatagram(src, dst netip.AddrPort, b []byte) bool {
 	return true
 }
 
-// programGone handles an ICMP port unreachable for what the flow has delivered:
-// the program has closed its socket, or has connected it to somebody else.
-func (n *Node) programGone(fl *flow) {
-	var to unix.Sockaddr
-	err := fl.control(func(fd int) error {
-		var b [1]byte
-		var oob [512]byte
-		var err error
-		_, _, _, to, err = unix.Recvmsg(fd, b[:], oob[:], unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
-		return err
-	})
-	in4, ok := to.(*unix.SockaddrInet4) // the address that was sent to, ip(7), IP_RECVERR
-	if err != nil || !ok {
-		return
-	}
-	kernel := netip.AddrPortFrom(netip.AddrFrom4(in4.Addr), uint16(in4.Port))
-	// A socket that is connected to another endpoint refuses this one, and stays.
-	// The sender is not told: Unreachable would be for all of its node's sockets.
-	if probe(unix.SOCK_DGRAM, -1, kernel) == unix.EADDRINUSE {
-		return
-	}
-	port := kernel.Port()
-	if wish, ok := n.datagramPorts.wish(kernel); ok {
-		port = wish.Port()
-	}
-	n.flows.unbind(kernel)
-	n.datagramPorts.gone(kernel)
-	dst := netip.AddrPortFrom(n.Addr, port)
-	if fl.peer.Addr() == n.Addr {
-		n.Unreachable(dst, fl.peer)
-		return
-	}
-	n.Datagrams.SendUnreachable(fl.peer, dst)
-}
-
-// Unreachable handles the word of a far endpoint that its port is closed: for
-// a while, what programs send there is refused, as by ICMP.
-func (n *Node) Unreachable(peer, _ netip.AddrPort) {
-	f := &n.flows
-	f.mu.Lock()
-	fl, ok := f.byPeer[peer]
-	f.mu.Unlock()
-	if !ok {
-		return
-	}
-	// A socket that is connected elsewhere takes no datagrams of others, and the
-	// kernel answers those with ICMP port unreachable.
-	elsewhere := kernelSockaddr(unix.AF_INET, n.gate.closed)
-	if err := fl.control(func(fd int) error { return unix.Connect(fd, elsewhere) }); err != nil {
-		return
-	}
-	n.tasks.Go(func() {
-		select {
-		case <-time.After(refusedFor):
-		case <-n.ctx.Done():
-		}
-		fl.control(disconnect)
-	})
-}
-
 // disconnect dissolves a socket's association (connect(2), AF_UNSPEC).
 func disconnect(fd int) error {
 	unspec := unix.RawSockaddr{Family: unix.AF_UNSPEC}
@@ -351,7 +294,8 @@ func disconnect(fd int) error {
 
 // datagramRoute returns the kernel address to which datagrams for a
 // destination go; ok is false where the kernel's own way is right.
-func (n *Node) datagramRoute(dst netip.AddrPort) (kernel netip.AddrPort, ok bool, err error) {
+// by is the program that will send there.
+func (n *Node) datagramRoute(dst netip.AddrPort, by holder) (kernel netip.AddrPort, ok bool, err error) {
 	switch a := dst.Addr(); {
 	case n.isNameServer(dst):
 		kernel, ok = n.proxy(dst)
@@ -360,7 +304,7 @@ func (n *Node) datagramRoute(dst netip.AddrPort) (kernel netip.AddrPort, ok bool
 		if n.Datagrams == nil {
 			return netip.AddrPort{}, false, unix.ENETUNREACH
 		}
-		fl, err := n.flowTo(dst)
+		fl, err := n.flowTo(dst, by)
 		if err != nil {
 			return netip.AddrPort{}, false, err
 		}

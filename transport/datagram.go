@@ -27,10 +27,15 @@ import (
 type Datagram struct {
 	Source, Destination netip.AddrPort // virtual addresses, of one family
 	// Unreachable says that nobody has the port Source, to which a datagram from
-	// Destination was sent: ICMP port unreachable (RFC 792). It has no payload.
+	// Destination was sent: ICMP port unreachable (RFC 792). Its payload is how that
+	// datagram began, at most MaxQuote bytes.
 	Unreachable bool
 	Payload     []byte // at most MaxDatagram bytes
 }
+
+// MaxQuote is how much of a datagram the word that it could not be delivered
+// has, in bytes: what ICMP has room for beside both headers (RFC 1812 section 4.3.2.3).
+const MaxQuote = 576 - 2*(20+8)
 
 // MaxDatagram is the largest payload of a UDP datagram over IPv4 in bytes.
 const MaxDatagram = 65507
@@ -51,8 +56,8 @@ func AppendDatagram(b []byte, d Datagram) ([]byte, error) {
 	if !src.IsValid() || src.BitLen() != dst.BitLen() || src.Zone()+dst.Zone() != "" {
 		return nil, fmt.Errorf("datagram from %v to %v: not two addresses of one family", d.Source, d.Destination)
 	}
-	if len(d.Payload) > MaxDatagram {
-		return nil, fmt.Errorf("datagram of %d bytes: more than %d", len(d.Payload), MaxDatagram)
+	if len(d.Payload) > d.maxPayload() {
+		return nil, fmt.Errorf("datagram of %d bytes: more than %d", len(d.Payload), d.maxPayload())
 	}
 	kind, family := byte(datagramData), byte(4)
 	if d.Unreachable {
@@ -67,6 +72,13 @@ func AppendDatagram(b []byte, d Datagram) ([]byte, error) {
 		b = binary.BigEndian.AppendUint16(b, a.Port())
 	}
 	return append(b, d.Payload...), nil
+}
+
+func (d Datagram) maxPayload() int {
+	if d.Unreachable {
+		return MaxQuote
+	}
+	return MaxDatagram
 }
 
 // ParseDatagram reads a wire form. The payload is a part of b.
@@ -99,7 +111,7 @@ func ParseDatagram(b []byte) (Datagram, error) {
 		*to = netip.AddrPortFrom(a, binary.BigEndian.Uint16(b[size:]))
 		b = b[size+2:]
 	}
-	if len(b) > MaxDatagram || d.Unreachable && len(b) > 0 {
+	if len(b) > d.maxPayload() {
 		return Datagram{}, errDatagram
 	}
 	d.Payload = b

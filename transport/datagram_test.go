@@ -20,7 +20,7 @@ func TestParseDatagram(t *testing.T) {
 		Source:      netip.MustParseAddrPort("[fd6f:7865:72::2]:1"),
 		Destination: netip.MustParseAddrPort("[fd6f:7865:72::3]:65535"), Payload: []byte("x"),
 	}
-	unreachable := testDatagram(0)
+	unreachable := testDatagram(MaxQuote)
 	unreachable.Unreachable = true
 	for _, d := range []Datagram{testDatagram(0), testDatagram(MaxDatagram), six, unreachable} {
 		b, err := AppendDatagram(nil, d)
@@ -38,13 +38,20 @@ func TestParseDatagram(t *testing.T) {
 			}
 		}
 	}
-	for _, in := range []string{"0304 0a6f0002 0001 0a6f0003 0002", "0105 0a6f0002 0001 0a6f0003 0002", "0204 0a6f0002 0001 0a6f0003 0002 00"} {
+	for _, in := range []string{"0304 0a6f0002 0001 0a6f0003 0002", "0105 0a6f0002 0001 0a6f0003 0002"} {
 		if d, err := ParseDatagram(unhex(t, in)); err == nil {
 			t.Errorf("%s was accepted as %v", in, d)
 		}
 	}
 	mixed := Datagram{Source: six.Source, Destination: testDatagram(0).Destination}
-	for _, d := range []Datagram{{}, mixed, testDatagram(MaxDatagram + 1)} {
+	long := testDatagram(MaxQuote + 1)
+	b, _ := AppendDatagram(nil, long)
+	b[0] = datagramUnreachable
+	if _, err := ParseDatagram(b); err == nil {
+		t.Error("a quote that is too long was accepted")
+	}
+	long.Unreachable = true
+	for _, d := range []Datagram{{}, mixed, long, testDatagram(MaxDatagram + 1)} {
 		if _, err := AppendDatagram(nil, d); err == nil {
 			t.Errorf("%v -> %v, %d bytes, was encoded", d.Source, d.Destination, len(d.Payload))
 		}

@@ -1,29 +1,5 @@
 /* UDP: connected and not, by all calls. */
-#include "conformance.h"
-
-static int bound(int p) {
-	int fd = udp();
-	in4 a = any(p);
-	must("bind", bind(fd, SA(a)));
-	return fd;
-}
-
-/* receive takes a datagram with its sender's address. */
-static long receive(int fd, int flags) {
-	static char buf[1 << 16];
-	struct sockaddr_storage from;
-	socklen_t len = sizeof from;
-	long n = recvfrom(fd, buf, sizeof buf - 1, flags, (void *)&from, &len);
-	if (n < 0)
-		return result("recvfrom", n);
-	buf[n] = 0;
-	say("recvfrom: %ld \"%.40s\" from %s", n, buf, text(&from, len));
-	return n;
-}
-static long to(int fd, int p, const char *s) {
-	in4 a = peer(p);
-	return result("sendto", sendto(fd, s, strlen(s), 0, SA(a)));
-}
+#include "udp.h"
 
 static void plain(void) {
 	if (server) {
@@ -87,78 +63,6 @@ static void connected(void) {
 	result("AF_UNSPEC", connect(fd, &none, sizeof none));
 	peername(fd);
 	result("send unconnected", send(fd, "x", 1, 0));
-	meet();
-}
-
-static void messages(void) {
-	static char block[2][64];
-	struct sockaddr_storage from[2];
-	struct iovec v[2] = {{block[0], 64}, {block[1], 64}};
-	struct mmsghdr m[2] = {
-		{{.msg_name = &from[0], .msg_namelen = sizeof from[0], .msg_iov = &v[0], .msg_iovlen = 1}, 0},
-		{{.msg_name = &from[1], .msg_namelen = sizeof from[1], .msg_iov = &v[1], .msg_iovlen = 1}, 0},
-	};
-	if (server) {
-		int fd = bound(port);
-		meet();
-		meet();
-		quietly(fd, POLLIN);
-		result("recvmsg", recvmsg(fd, &m[0].msg_hdr, 0));
-		say("\"%s\" from %s flags %d", block[0], text(&from[0], m[0].msg_hdr.msg_namelen), m[0].msg_hdr.msg_flags);
-		v[0].iov_len = 3;
-		m[0].msg_hdr.msg_namelen = 4;
-		memset(block, 0, sizeof block);
-		result("recvmsg short", recvmsg(fd, &m[0].msg_hdr, 0));
-		say("\"%s\" name %u flags %d", block[0], m[0].msg_hdr.msg_namelen, m[0].msg_hdr.msg_flags);
-		v[0].iov_len = 64;
-		m[0].msg_hdr.msg_namelen = sizeof from[0];
-		usleep(quiet_ms * 1000);
-		result("recvmmsg", recvmmsg(fd, m, 2, MSG_WAITFORONE, NULL));
-		for (int i = 0; i < 2; i++)
-			say("%u \"%s\" from %s", m[i].msg_len, block[i], text(&from[i], m[i].msg_hdr.msg_namelen));
-		m[0].msg_hdr.msg_name = NULL;
-		m[0].msg_hdr.msg_namelen = 7;
-		result("recvmsg without a name", recvmsg(fd, &m[0].msg_hdr, 0));
-		say("name %u", m[0].msg_hdr.msg_namelen);
-		m[0].msg_hdr.msg_name = &from[0];
-		m[0].msg_hdr.msg_namelen = sizeof from[0];
-		struct timespec ts = {0, 100000000};
-		result("recvmmsg with a timeout", recvmmsg(fd, m, 2, MSG_DONTWAIT, &ts));
-		return meet();
-	}
-	meet();
-	int fd = bound(port);
-	in4 a = peer(port);
-	strcpy(block[0], "first");
-	strcpy(block[1], "second");
-	for (int i = 0; i < 2; i++) {
-		m[i].msg_hdr.msg_name = &a;
-		m[i].msg_hdr.msg_namelen = sizeof a;
-		v[i].iov_len = strlen(block[i]);
-	}
-	result("sendmsg", sendmsg(fd, &m[0].msg_hdr, 0));
-	result("sendmsg", sendmsg(fd, &m[1].msg_hdr, 0));
-	result("sendmmsg", sendmmsg(fd, m, 2, 0));
-	say("%u %u", m[0].msg_len, m[1].msg_len);
-	struct iovec parts[3] = {{"a", 1}, {"", 0}, {"bc", 2}};
-	m[0].msg_hdr.msg_iov = parts;
-	m[0].msg_hdr.msg_iovlen = 3;
-	result("sendmsg in parts", sendmsg(fd, &m[0].msg_hdr, 0));
-	m[0].msg_hdr.msg_name = NULL;
-	result("sendmsg nowhere", sendmsg(fd, &m[0].msg_hdr, 0));
-	m[0].msg_hdr.msg_name = (void *)16;
-	result("sendmsg wild", sendmsg(fd, &m[0].msg_hdr, 0));
-	m[0].msg_hdr.msg_name = &a;
-	m[0].msg_hdr.msg_iovlen = 1 << 20;
-	result("sendmsg of too many parts", sendmsg(fd, &m[0].msg_hdr, 0));
-	m[0].msg_hdr.msg_iov = (void *)16;
-	m[0].msg_hdr.msg_iovlen = 1;
-	result("sendmsg of wild parts", sendmsg(fd, &m[0].msg_hdr, 0));
-	result("sendmmsg of none", sendmmsg(fd, m, 0, 0));
-	result("sendmmsg wild", sendmmsg(fd, (void *)16, 1, 0));
-	result("recvmsg wild", recvmsg(fd, (void *)16, MSG_DONTWAIT));
-	result("recvmmsg of none", recvmmsg(fd, m, 0, MSG_DONTWAIT, NULL));
-	meet();
 	meet();
 }
 
@@ -240,6 +144,48 @@ static void refused_unconnected(void) {
 	await(fd, POLLIN, quiet_ms);
 	to(fd, port, "x");
 	so_error(fd);
+	meet();
+}
+
+/* Of two sockets that are connected to one port only that learns of it which has sent there. */
+static void refused_one_of_two(void) {
+	if (server)
+		return meet();
+	in4 a = peer(port);
+	int fds[2] = {udp(), udp()};
+	for (int i = 0; i < 2; i++)
+		result("connect", connect(fds[i], SA(a)));
+	give(fds[0], "x");
+	await(fds[0], POLLIN, 1000);
+	so_error(fds[1]);
+	give(fds[1], "x");
+	await(fds[1], POLLIN, 1000);
+	result("send", send(fds[0], "x", 1, 0));
+	so_error(fds[0]);
+	result("read", recv(fds[0], &a, 1, MSG_DONTWAIT));
+	meet();
+}
+
+/* A socket that is connected to somebody else is a closed port to everybody but that. */
+static void stranger(void) {
+	if (server) {
+		int fd = bound(port), other = udp();
+		in4 a = peer(port + 1);
+		result("connect", connect(fd, SA(a)));
+		meet();
+		meet();
+		take(fd);
+		close(other);
+		return;
+	}
+	int known = bound(port + 1), fd = udp();
+	meet();
+	in4 a = peer(port);
+	result("connect", connect(fd, SA(a)));
+	give(fd, "of a stranger");
+	await(fd, POLLIN, 1000);
+	so_error(fd);
+	result("sendto", sendto(known, "known", 5, 0, SA(a)));
 	meet();
 }
 
@@ -335,58 +281,6 @@ static void moved(void) {
 	meet();
 }
 
-/* moved_messages does the same with the calls that have addresses behind pointers. */
-static void moved_messages(void) {
-	int fd = bound(port);
-	must("dup2", dup2(fd, 20));
-	struct timeval tv = {1, 0};
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
-	meet();
-	char buf[8] = "message";
-	struct sockaddr_storage from;
-	struct iovec v = {buf, 7};
-	if (server) {
-		struct msghdr m = {.msg_name = &from, .msg_namelen = sizeof from, .msg_iov = &v, .msg_iovlen = 1};
-		for (int i = 0; i < 2; i++)
-			if (result("recvmsg", recvmsg(20, &m, 0)) >= 0)
-				say("from %s", text(&from, m.msg_namelen));
-		return meet();
-	}
-	in4 a = peer(port);
-	struct msghdr m = {.msg_name = &a, .msg_namelen = sizeof a, .msg_iov = &v, .msg_iovlen = 1};
-	result("sendto", sendto(20, "first", 5, 0, SA(a)));
-	usleep(20000);
-	result("sendmsg", sendmsg(20, &m, 0));
-	meet();
-}
-
-/* pktinfo asks for the destination of each datagram, as servers on several addresses do. */
-static void pktinfo(void) {
-	if (!server) {
-		meet();
-		int fd = udp();
-		to(fd, port, "one");
-		meet();
-		return;
-	}
-	int fd = bound(port);
-	result("IP_PKTINFO", set(fd, IPPROTO_IP, IP_PKTINFO, 1));
-	meet();
-	char buf[16], control_buf[256];
-	struct sockaddr_storage from;
-	struct iovec v = {buf, 16};
-	struct msghdr m = {.msg_name = &from, .msg_namelen = sizeof from, .msg_iov = &v, .msg_iovlen = 1,
-		.msg_control = control_buf, .msg_controllen = sizeof control_buf};
-	result("recvmsg", recvmsg(fd, &m, 0));
-	say("from %s", text(&from, m.msg_namelen));
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
-		struct in_pktinfo *p = (void *)CMSG_DATA(c);
-		in4 a = addr4(p->ipi_addr.s_addr, 0), s = addr4(p->ipi_spec_dst.s_addr, 0);
-		say("level %d type %d to %s through %s", c->cmsg_level, c->cmsg_type, text(&a, sizeof a), text(&s, sizeof s));
-	}
-	meet();
-}
-
 static void wrong(void) {
 	if (!server)
 		return meet();
@@ -461,8 +355,8 @@ static void dual_stack(void) {
 
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
-		CASE(plain), CASE(connected), CASE(messages), CASE(sizes), CASE(refused), CASE(refused_by_self), CASE(refused_by_localhost), CASE(refused_unconnected), CASE(on_this_host), CASE(reuse_port),
-		CASE(timeouts), CASE(moved), CASE(moved_messages), CASE(pktinfo), CASE(wrong), CASE(dual_stack),
+		CASE(plain), CASE(connected), CASE(sizes), CASE(refused), CASE(refused_by_self), CASE(refused_by_localhost), CASE(refused_unconnected), CASE(refused_one_of_two), CASE(stranger), CASE(on_this_host), CASE(reuse_port),
+		CASE(timeouts), CASE(moved), CASE(wrong), CASE(dual_stack),
 	};
 	return RUN(tests);
 }

@@ -1,0 +1,289 @@
+package syscalls
+
+import (
+	"context"
+	"encoding/binary"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A datagram is what recvmsg(2) brought.
+type datagram struct {
+	b       []byte // as much as there was room for
+	size    int    // its return value: more than b with MSG_TRUNC
+	from    []byte // as it lies in memory
+	control []byte
+	flags   int
+}
+
+// recvfrom answers recvfrom(2) with an address: the program sees who sent the
+// datagram. With a NULL address the filter does not trap it.
+func (n *Node) recvfrom(c Call) reply {
+	size, flags := min(c.Uint(2), maxDatagram), c.Int(3)
+	return n.receive(c, flags, func(c Call, fd int) reply {
+		return n.take(fd, flags, size, 0, func(d datagram) reply {
+			if err := c.WriteMemory(c.Ptr(1), d.b[:min(d.size, len(d.b))]); err != nil {
+				return fail(err)
+			}
+			if err := writeName(c, d.from, c.Ptr(4), c.Ptr(5)); err != nil {
+				return fail(err)
+			}
+			return value(uintptr(d.size))
+		})
+	})
+}
+
+// recvmsg answers recvmsg(2) on a descriptor of the high range.
+func (n *Node) recvmsg(c Call) reply {
+	m, err := readMsghdr(c, c.Ptr(1))
+	if err != nil || m.name == 0 && m.controlLen == 0 {
+		return letThrough
+	}
+	flags := c.Int(2)
+	return n.receive(c, flags, func(c Call, fd int) reply { return n.takeHeader(c, fd, m, flags) })
+}
+
+// takeHeader receives a datagram into the buffers of a message header.
+func (n *Node) takeHeader(c Call, fd int, m msghdr, flags int) reply {
+	iov, total, err := m.iovecs(c)
+	if err != nil {
+		return fail(err)
+	}
+	return n.take(fd, flags, min(total, maxDatagram), min(m.controlLen, maxControl), func(d datagram) reply {
+		if err := scatter(c, iov, d.b[:min(d.size, len(d.b))]); err != nil {
+			return fail(err)
+		}
+		if m.name != 0 {
+			if err := c.WriteMemory(m.name, d.from[:min(len(d.from), int(m.nameLen))]); err != nil {
+				return fail(err)
+			}
+		}
+		if err := c.WriteMemory(m.control, d.control); err != nil {
+			return fail(err)
+		}
+		if err := m.finish(c, uint32(len(d.from)), uint64(len(d.control)), int32(d.flags)); err != nil {
+			return fail(err)
+		}
+		return value(uintptr(d.size))
+	})
+}
+
+// maxControl bounds the control data that one datagram can have, in bytes
+// (optmem_max is far more, but no UDP option makes so much).
+const maxControl = 4096
+
+// recvmmsg answers recvmmsg(2) on a descriptor of the high range.
+func (n *Node) recvmmsg(c Call) reply {
+	s := series{n: n, at: c.Ptr(1), count: min(int(uint32(c.Uint(2))), maxIovecs), flags: c.Int(3), timeout: c.Ptr(4)}
+	if s.timeout != 0 {
+		var b [16]byte // struct timespec
+		if err := c.ReadMemory(s.timeout, b[:]); err != nil {
+			return fail(err)
+		}
+		sec, nsec := int64(binary.NativeEndian.Uint64(b[:])), int64(binary.NativeEndian.Uint64(b[8:]))
+		if sec < 0 || nsec < 0 || nsec >= 1e9 {
+			return fail(unix.EINVAL)
+		}
+		s.deadline = time.Now().Add(time.Duration(min(sec, maxSeconds))*time.Second + time.Duration(nsec))
+	}
+	if s.count == 0 {
+		return letThrough
+	}
+	return s.finish(n.receive(c, s.flags, s.next))
+}
+
+// maxSeconds bounds a timeout, so that it can be added to the time: 31 years.
+const maxSeconds = 1e9
+
+// A series is one recvmmsg(2).
+type series struct {
+	n           *Node
+	at          uintptr // the next struct mmsghdr
+	done, count int
+	flags       int
+	timeout     uintptr   // where the program's struct timespec is; 0: none
+	deadline    time.Time // of timeout
+}
+
+// msgWaitForOne is MSG_WAITFORONE of include/linux/socket.h.
+const msgWaitForOne = 0x10000
+
+// next receives as many datagrams as are there. It fails with EAGAIN if more
+// are to be waited for.
+func (s *series) next(c Call, fd int) reply {
+	for s.done < s.count {
+		m, err := readMsghdr(c, s.at)
+		if err != nil {
+			return fail(err)
+		}
+		r := s.n.takeHeader(c, fd, m, s.flags&^msgWaitForOne)
+		if r.kind == replyErrno && r.errno == unix.EAGAIN && s.done > 0 && s.flags&msgWaitForOne != 0 {
+			break
+		}
+		if r.kind != replyValue {
+			return r
+		}
+		if err := putMessageLen(c, s.at, r.value); err != nil {
+			return fail(err)
+		}
+		s.done++
+		s.at += sizeofMmsghdr
+		if s.over(c) {
+			break
+		}
+	}
+	return value(uintptr(s.done))
+}
+
+// over reports whether the timeout has expired, which Linux looks at after each
+// datagram and never while it waits (recvmmsg(2), BUGS). It tells the program what is left.
+func (s *series) over(c Call) bool {
+	if s.timeout == 0 {
+		return false
+	}
+	left := max(time.Until(s.deadline), 0)
+	var b [16]byte
+	binary.NativeEndian.PutUint64(b[:], uint64(left/time.Second))
+	binary.NativeEndian.PutUint64(b[8:], uint64(left%time.Second))
+	return c.WriteMemory(s.timeout, b[:]) != nil || left == 0
+}
+
+// finish is the answer after an error: the datagrams that came before it count.
+func (s *series) finish(r reply) reply {
+	switch r.kind {
+	case replyWait:
+		wait := r.wait
+		r.wait = func(ctx context.Context, c Call) reply { return partial(s.done, wait(ctx, c)) }
+		return r
+	case replyContinue:
+		return r
+	}
+	return partial(s.done, r)
+}
+
+// receive receives from a UDP socket by once, which gets a copy of the
+// descriptor and does not wait: it fails with EAGAIN. A blocking socket waits elsewhere.
+func (n *Node) receive(c Call, flags int, once func(Call, int) reply) reply {
+	if !n.dns.used() && !n.flows.used() && !n.datagramPorts.used() && !n.netlinks.used() {
+		return letThrough
+	}
+	fd, err := c.CopyFD(c.Int(0))
+	if err != nil {
+		return fail(err)
+	}
+	if _, ok, err := isUDP(fd); err != nil || !ok && !n.isNetlink(fd) {
+		unix.Close(fd)
+		return letThrough
+	}
+	r := once(c, fd)
+	if r.kind != replyErrno || r.errno != unix.EAGAIN || flags&(unix.MSG_DONTWAIT|unix.MSG_ERRQUEUE) != 0 {
+		unix.Close(fd)
+		return r
+	}
+	if nb, err := nonblocking(fd); err != nil || nb {
+		unix.Close(fd)
+		return r
+	}
+	return later(func(ctx context.Context, c Call) reply {
+		defer unix.Close(fd)
+		for {
+			if err := waitReady(ctx, fd, unix.POLLIN, unix.SO_RCVTIMEO); err != nil {
+				return fail(err)
+			}
+			if !c.Pending() {
+				return fail(unix.EINTR)
+			}
+			if r := once(c, fd); r.kind != replyErrno || r.errno != unix.EAGAIN {
+				return r // else another thread was faster
+			}
+		}
+	})
+}
+
+// take takes a datagram off a socket and has give hand it over: what it gets is
+// good until it returns.
+func (n *Node) take(fd, flags int, room, control uint64, give func(datagram) reply) reply {
+	buf := datagramBuffers.Get().(*[maxDatagram + 1]byte)
+	defer datagramBuffers.Put(buf)
+	d := datagram{b: buf[:room]}
+	var oob []byte
+	if control > 0 {
+		oob = make([]byte, control)
+	}
+	size, oobn, rflags, from, err := unix.Recvmsg(fd, d.b, oob, flags&^unix.MSG_WAITALL|unix.MSG_DONTWAIT)
+	if err != nil {
+		return fail(err)
+	}
+	d.size, d.control, d.flags = size, oob[:oobn], rflags
+	var name [sizeofInet6]byte
+	d.from = n.appendSource(name[:0], from, d.control)
+	return give(d)
+}
+
+// appendSource appends the address that a program sees for where a datagram came
+// from, and translates what its control messages tell.
+func (n *Node) appendSource(b []byte, from unix.Sockaddr, control []byte) []byte {
+	if a, ok := from.(*unix.SockaddrNetlink); ok {
+		if a.Pid == n.netlinks.port.Load() {
+			a.Pid = 0 // the kernel
+		}
+		name := netlinkAddr{a.Pid, a.Groups}.encode()
+		return append(b, name[:]...)
+	}
+	addr, six, ok := sockaddrAddrPort(from)
+	if !ok {
+		return b
+	}
+	source := n.datagramSource(Sockaddr{Addr: addr, Six: six})
+	kernel := netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+	target, index := n.datagramTarget(kernel)
+	translateControl(control, target, n.datagramOffender(source), index)
+	return AppendSockaddr(b, source)
+}
+
+// datagramTarget says which address of the node's own a datagram came to that
+// came from a kernel address, and the index of the interface.
+func (n *Node) datagramTarget(from netip.AddrPort) (target addressMap, index uint32) {
+	own, index := localhost4, uint32(1)
+	if _, ok := n.flows.peerOf(from); ok {
+		own, index = n.Addr, InterfaceIndex // also from itself, as on Linux
+	}
+	return func(to netip.AddrPort) netip.AddrPort {
+		a, port := to.Addr(), to.Port()
+		if wish, ok := n.datagramPorts.wish(to); ok {
+			port = wish.Port()
+		}
+		switch a {
+		case n.Aliases.Public:
+			a = n.Addr
+		case n.Aliases.Wildcard, localhost4:
+			a = own
+		case n.Aliases.Private:
+			a = localhost4
+		}
+		return netip.AddrPortFrom(a, port)
+	}, index
+}
+
+// datagramOffender says who reported an error about a datagram for dst: the
+// destination itself, since boxer knows no other.
+func (n *Node) datagramOffender(dst Sockaddr) addressMap {
+	return func(from netip.AddrPort) netip.AddrPort {
+		if from.Addr() != n.Aliases.Datagram {
+			return from
+		}
+		return netip.AddrPortFrom(dst.Addr.Addr(), 0)
+	}
+}
+
+func sockaddrAddrPort(sa unix.Sockaddr) (a netip.AddrPort, six, ok bool) {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)), false, true
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port)), true, true
+	}
+	return netip.AddrPort{}, false, false
+}

@@ -1,0 +1,152 @@
+package syscalls
+
+import (
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// A refusal is made where the kernel makes it: what a program's socket sends
+// meets a closed port of loopback, and the kernel sets the socket's error, wakes
+// who waits and fills the error queue (IP_RECVERR, ip(7)). So when a far
+// endpoint says that its port is closed, its flow closes for an instant, and the
+// supervisor sends once more from the program's own socket, of which it gets a copy.
+// It keeps none meanwhile: a copy would keep the socket open that the program closes.
+
+// A holder is a program's socket as a trapped call has shown it. It may be closed
+// since, or another one.
+type holder struct {
+	tid int // the thread that called; 0: none
+	fd  int // its descriptor
+}
+
+func holderOf(c Call) holder { return holder{c.TID(), c.Int(0)} }
+
+// maxHolders bounds the sockets that are remembered of a flow.
+const maxHolders = 32
+
+func (fl *flow) heldLocked(by holder) {
+	if last := len(fl.holders) - 1; by.tid == 0 || last >= 0 && fl.holders[last] == by {
+		return
+	}
+	if i := slices.Index(fl.holders, by); i >= 0 {
+		fl.holders = slices.Delete(fl.holders, i, i+1)
+	} else if len(fl.holders) == maxHolders {
+		fl.holders = slices.Delete(fl.holders, 0, 1)
+	}
+	fl.holders = append(fl.holders, by)
+}
+
+// maxQuote is how much of a datagram the word of its refusal has, in bytes:
+// what ICMP has room for in 576 bytes, beside both headers (RFC 1812 section 4.3.2.3).
+const maxQuote = 576 - 2*(20+8)
+
+// Unreachable handles the word of a far endpoint that its port is closed, to
+// which the socket at the node's port dst has sent. quote is how that datagram began.
+func (n *Node) Unreachable(peer, dst netip.AddrPort, quote []byte) {
+	f := &n.flows
+	f.mu.Lock()
+	fl, ok := f.byPeer[peer]
+	var holders []holder
+	if ok && n.CopyFD != nil {
+		holders = slices.Clone(fl.holders)
+	}
+	f.mu.Unlock()
+	if len(quote) > maxQuote {
+		quote = quote[:maxQuote]
+	}
+	for _, h := range slices.Backward(holders) {
+		fd, err := n.CopyFD(h.tid, h.fd)
+		if err != nil {
+			continue // the thread has ended, or has closed it
+		}
+		if n.minds(fd, fl, dst.Port()) {
+			err := n.refuse(fl, fd, quote)
+			unix.Close(fd)
+			n.Logger.Debug("refused", "peer", peer, "port", dst.Port(), "err", err)
+			return
+		}
+		unix.Close(fd)
+	}
+}
+
+// minds reports whether a copied descriptor is the UDP socket at a port that
+// Linux tells about a refusal by a flow's endpoint: one that is connected to it,
+// or that wants to know (udp(7), IP_RECVERR).
+func (n *Node) minds(fd int, fl *flow, port uint16) bool {
+	domain, ok, err := isUDP(fd)
+	if err != nil || !ok {
+		return false
+	}
+	local, _, err := localName(fd)
+	if err != nil || n.datagramSource(local).Addr.Port() != port {
+		return false
+	}
+	if peer, ok, err := remoteName(fd); err == nil {
+		return ok && netip.AddrPortFrom(peer.Addr.Addr().Unmap(), peer.Addr.Port()) == fl.local
+	}
+	level, opt := unix.IPPROTO_IP, unix.IP_RECVERR
+	if domain == unix.AF_INET6 {
+		level, opt = unix.IPPROTO_IPV6, unix.IPV6_RECVERR
+	}
+	v, err := unix.GetsockoptInt(fd, level, opt)
+	return err == nil && v != 0
+}
+
+// refuse has the kernel refuse what a program's socket sends to a flow.
+func (n *Node) refuse(fl *flow, fd int, quote []byte) error {
+	fl.refusing.Lock()
+	defer fl.refusing.Unlock()
+	// A socket that is connected elsewhere takes no datagrams of others, and the
+	// kernel answers those with ICMP port unreachable.
+	elsewhere := kernelSockaddr(unix.AF_INET, n.gate.closed)
+	if err := fl.control(func(fd int) error { return unix.Connect(fd, elsewhere) }); err != nil {
+		return err
+	}
+	defer fl.control(disconnect)
+	domain, _, err := kind(fd)
+	if err != nil {
+		return err
+	}
+	to := kernelSockaddr(domain, fl.local)
+	err = unix.Sendto(fd, quote, unix.MSG_DONTWAIT, to)
+	if err == unix.ECONNREFUSED { // of an earlier one, which the program has not taken: now we have
+		err = unix.Sendto(fd, quote, unix.MSG_DONTWAIT, to)
+	}
+	return err
+}
+
+// programGone handles an ICMP port unreachable for what the flow has delivered:
+// the program has closed its socket, or has connected it to somebody else.
+func (n *Node) programGone(fl *flow) {
+	var quote [maxQuote]byte
+	var size int
+	var to unix.Sockaddr
+	err := fl.control(func(fd int) error {
+		var oob [512]byte
+		var err error
+		size, _, _, to, err = unix.Recvmsg(fd, quote[:], oob[:], unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+		return err
+	})
+	in4, ok := to.(*unix.SockaddrInet4) // the address that was sent to, ip(7), IP_RECVERR
+	if err != nil || !ok {
+		return
+	}
+	kernel := netip.AddrPortFrom(netip.AddrFrom4(in4.Addr), uint16(in4.Port))
+	port := kernel.Port()
+	if wish, ok := n.datagramPorts.wish(kernel); ok {
+		port = wish.Port()
+	}
+	// A socket that is connected to another endpoint refuses this one, and stays.
+	if probe(unix.SOCK_DGRAM, -1, kernel) != unix.EADDRINUSE {
+		n.flows.unbind(kernel)
+		n.datagramPorts.gone(kernel)
+	}
+	dst := netip.AddrPortFrom(n.Addr, port)
+	if fl.peer.Addr() == n.Addr {
+		n.Unreachable(dst, fl.peer, quote[:size])
+		return
+	}
+	n.Datagrams.SendUnreachable(fl.peer, dst, quote[:size])
+}

@@ -1,0 +1,183 @@
+package syscalls
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// A payload fills a buffer with what a program sends, and returns its size.
+// It fails with EMSGSIZE if that is more than the buffer.
+type payload func(b []byte) (int, error)
+
+// sendto answers sendto(2) with an address. With a NULL address the filter traps
+// it only where netlink sockets are.
+func (n *Node) sendto(c Call) reply {
+	size := c.Uint(2)
+	read := func(b []byte) (int, error) {
+		if size > uint64(len(b)) {
+			return 0, unix.EMSGSIZE
+		}
+		return int(size), c.ReadMemory(c.Ptr(1), b[:size])
+	}
+	if c.Ptr(4) == 0 {
+		return n.sendNetlink(c, 0, 0, read)
+	}
+	dst, err := readSockaddr(c, c.Ptr(4), c.Int(5))
+	switch {
+	case err == unix.EAFNOSUPPORT:
+		return n.sendNetlink(c, c.Ptr(4), c.Int(5), read)
+	case err != nil:
+		return letThrough // the kernel says what is wrong
+	}
+	return n.sendTo(c, dst, c.Int(3), nil, read)
+}
+
+// sendTo sends a datagram, if dst is for the node to serve. control are its
+// control messages.
+func (n *Node) sendTo(c Call, dst Sockaddr, flags int, control []byte, p payload) reply {
+	addr := netip.AddrPortFrom(dst.Addr.Addr().Unmap(), dst.Addr.Port())
+	fd, err := c.CopyFD(c.Int(0))
+	if err != nil {
+		return fail(err)
+	}
+	defer unix.Close(fd)
+	domain, ok, err := isUDP(fd)
+	if err != nil {
+		return fail(err)
+	}
+	if !ok {
+		if flags&unix.MSG_FASTOPEN != 0 && isInet(domain) && (n.Prefix.Contains(addr.Addr()) || isLocalhost(addr.Addr())) {
+			return fail(unix.EOPNOTSUPP) // as a kernel without TCP Fast Open; programs then connect
+		}
+		return letThrough
+	}
+	if dst.Six != (domain == unix.AF_INET6) {
+		return letThrough
+	}
+	if addr.Port() == 0 {
+		return fail(unix.EINVAL) // udp_sendmsg in net/ipv4/udp.c
+	}
+	kernel, ok, err := n.datagramRoute(addr, holderOf(c))
+	if err != nil {
+		return fail(err)
+	}
+	if !ok {
+		return letThrough
+	}
+	return sendOn(fd, flags, n.kernelControl(control), kernelSockaddr(domain, kernel), p)
+}
+
+// kernelControl is what the kernel gets of a datagram's control messages. Where
+// it comes from follows from where it goes: a request for an address of the
+// node's own is met. Others the kernel refuses.
+func (n *Node) kernelControl(control []byte) []byte {
+	rest, source, cut := withoutSource(control)
+	if cut && (source.IsUnspecified() || source == n.Addr || source.IsLoopback()) {
+		return rest
+	}
+	return control
+}
+
+// sendOn sends from a program's socket. to is nil if that is connected.
+func sendOn(fd, flags int, control []byte, to unix.Sockaddr, p payload) reply {
+	buf := datagramBuffers.Get().(*[maxDatagram + 1]byte)
+	defer datagramBuffers.Put(buf)
+	size, err := p(buf[:maxDatagram])
+	if err != nil {
+		return fail(err)
+	}
+	// Loopback takes a datagram at once or not at all.
+	sent, err := unix.SendmsgN(fd, buf[:size], control, to, flags|unix.MSG_DONTWAIT)
+	if err != nil {
+		return fail(err)
+	}
+	return value(uintptr(sent))
+}
+
+// sendmsg answers sendmsg(2) on a descriptor of the high range.
+func (n *Node) sendmsg(c Call) reply {
+	m, err := readMsghdr(c, c.Ptr(1))
+	if err != nil {
+		return letThrough
+	}
+	return n.sendHeader(c, m, c.Int(2))
+}
+
+func (n *Node) sendHeader(c Call, m msghdr, flags int) reply {
+	control, err := m.readControl(c)
+	if err != nil {
+		return letThrough // the kernel says what is wrong
+	}
+	gather := func(b []byte) (int, error) { return m.gather(c, b) }
+	if m.name == 0 {
+		if _, _, cut := withoutSource(control); cut {
+			return n.sendConnected(c, flags, control, gather)
+		}
+		return n.sendNetlink(c, 0, 0, gather)
+	}
+	dst, err := readSockaddr(c, m.name, int(m.nameLen))
+	switch {
+	case err == unix.EAFNOSUPPORT:
+		return n.sendNetlink(c, m.name, int(m.nameLen), gather)
+	case err != nil:
+		return letThrough
+	}
+	return n.sendTo(c, dst, flags, control, gather)
+}
+
+// sendConnected sends from a connected socket with a control message that
+// chooses the source: the kernel does not know the node's address.
+func (n *Node) sendConnected(c Call, flags int, control []byte, p payload) reply {
+	fd, err := c.CopyFD(c.Int(0))
+	if err != nil {
+		return fail(err)
+	}
+	defer unix.Close(fd)
+	if _, ok, err := isUDP(fd); err != nil || !ok {
+		return letThrough
+	}
+	peer, ok, err := remoteName(fd)
+	if err != nil || !ok || !peer.Addr.Addr().Unmap().IsLoopback() { // to the outside
+		return letThrough
+	}
+	return sendOn(fd, flags, n.kernelControl(control), nil, p)
+}
+
+// sendmmsg answers sendmmsg(2) on a descriptor of the high range: all messages,
+// or, if the first is for the kernel, none.
+func (n *Node) sendmmsg(c Call) reply {
+	count := min(int(uint32(c.Uint(2))), maxIovecs)
+	for i := range count {
+		at := c.Ptr(1) + uintptr(i*sizeofMmsghdr)
+		m, err := readMsghdr(c, at)
+		if err != nil {
+			return partial(i, fail(err))
+		}
+		r := n.sendHeader(c, m, c.Int(3))
+		if r.kind != replyValue {
+			return partial(i, r)
+		}
+		if err := putMessageLen(c, at, r.value); err != nil {
+			return partial(i, fail(err))
+		}
+	}
+	return value(uintptr(count))
+}
+
+// partial is the answer of sendmmsg or recvmmsg after done messages: their
+// number, or r if there are none. The program asks again for the rest.
+func partial(done int, r reply) reply {
+	if done > 0 {
+		return value(uintptr(done))
+	}
+	return r
+}
+
+// putMessageLen writes msg_len of the struct mmsghdr at an address.
+func putMessageLen(c Call, at uintptr, n uintptr) error {
+	var b [4]byte
+	binary.NativeEndian.PutUint32(b[:], uint32(n))
+	return c.WriteMemory(at+sizeofMsghdr, b[:])
+}
