@@ -118,3 +118,7 @@ func TestConvert(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestTextGolden(t *testing.T) {
+	golden(t, "web.strace", write(t, "text", Options{Clock: Microsecond, Durations: true, Location: time.UTC}, readAll(t, "web.jsonl")...))
+}

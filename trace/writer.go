@@ -45,8 +45,9 @@ const (
 
 // formats are the makers of writers, by name.
 var formats = map[string]func(io.Writer, Options) Writer{
-	"json": func(w io.Writer, _ Options) Writer { return &jsonWriter{out: w} },
-	"text": newText,
+	"json":   func(w io.Writer, _ Options) Writer { return &jsonWriter{out: w} },
+	"pcapng": newPcapng,
+	"text":   newText,
 }
 
 // Formats returns the names that NewWriter takes, sorted.
