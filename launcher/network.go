@@ -134,12 +134,14 @@ func deliver(node *syscalls.Node, n network, s *transport.Stream) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), acceptWithin)
 	defer cancel()
+	stop := s.WhenStopped(cancel) // the program over there has given up
 	run, abort, err := node.Accept(ctx, h.Source, h.Destination.Port())
 	if err != nil {
 		node.Logger.Debug("accept", "from", h.Source, "port", h.Destination.Port(), "err", err)
 		s.Answer(statusOf(syscalls.Errno(err)))
 		return
 	}
+	stop()
 	if err := s.Answer(transport.StatusOK); err != nil {
 		abort()
 		return

@@ -1,6 +1,7 @@
 package syscalls
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -10,9 +11,11 @@ import (
 // An attempt is one connect(2) to another node, from SYN_SENT to its end. It
 // goes on when the program stops waiting, as Linux's does.
 type attempt struct {
-	done  chan struct{} // closed when it has ended
-	errno unix.Errno    // why it failed; 0 if it did not; read after done
-	ended time.Time     // likewise
+	cancel context.CancelFunc // ends what asks the network
+	done   chan struct{}      // closed when it has ended
+	errno  unix.Errno         // why it failed; 0 if it did not; read after done
+	ended  time.Time          // likewise
+	gaveUp bool               // the program has; by attempts.mu
 }
 
 // attempts are the connects that run, and those that failed and whose error
@@ -29,7 +32,8 @@ const (
 	maxErrors = 1024
 )
 
-func (a *attempts) start(cookie uint64) *attempt {
+// start begins an attempt. The context ends when the program gives it up.
+func (a *attempts) start(ctx context.Context, cookie uint64) (context.Context, *attempt) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.m == nil {
@@ -42,9 +46,10 @@ func (a *attempts) start(cookie uint64) *attempt {
 			}
 		}
 	}
-	at := &attempt{done: make(chan struct{})}
+	ctx, cancel := context.WithCancel(ctx)
+	at := &attempt{cancel: cancel, done: make(chan struct{})}
 	a.m[cookie] = at
-	return at
+	return ctx, at
 }
 
 // find returns the attempt of a socket, or nil.
@@ -71,17 +76,33 @@ func (a *attempts) succeed(cookie uint64, at *attempt) {
 	close(at.done)
 }
 
-// fail ends an attempt on the socket fd. The error stays for takeError. To the
-// program it is one event: whoever its wake-up makes ask for the error waits
-// here, and who waits for the attempt finds the socket as it will be.
-func (a *attempts) fail(at *attempt, errno unix.Errno, fd int) {
+// giveUp ends an attempt whose socket the program has closed, or connects
+// elsewhere: whatever comes of it is not for that socket.
+func (a *attempts) giveUp(at *attempt) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	at.errno = errno
+	at.gaveUp = true
+	at.cancel()
+}
+
+// fail ends an attempt, and its socket's connecting by refuse, whose error it
+// returns. The attempt's error stays for takeError. To the program all is one
+// event: whoever its wake-up makes ask for the error waits here, and who waits for the
+// attempt finds the socket as it will be.
+func (a *attempts) fail(cookie uint64, at *attempt, errno unix.Errno, refuse func() error) (err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if at.gaveUp {
+		if a.m[cookie] == at {
+			delete(a.m, cookie)
+		}
+	} else {
+		at.errno = errno
+		err = refuse()
+	}
 	at.ended = time.Now()
-	// Wakes whoever polls the socket, and makes it as if never connected.
-	unix.Shutdown(fd, unix.SHUT_RDWR)
 	close(at.done)
+	return err
 }
 
 // takeError returns the error of a failed attempt, once, as SO_ERROR does.

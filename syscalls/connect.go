@@ -2,8 +2,10 @@ package syscalls
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,6 +43,7 @@ func (n *Node) connectSocket(c Call, fd int) (r reply, keep bool) {
 		return fail(err), false
 	}
 	if err != nil || dst.Six != (domain == unix.AF_INET6) {
+		n.disconnects(c, fd)
 		return letThrough, false // AF_UNSPEC disconnects; the rest is wrong
 	}
 	if dst.Addr.Addr().Is4In6() {
@@ -67,6 +70,20 @@ func (n *Node) connectSocket(c Call, fd int) (r reply, keep bool) {
 		return n.connectLocalhost(fd, domain, addr)
 	}
 	return letThrough, false
+}
+
+// disconnects gives up what a socket is connecting to, if connect(2) has
+// AF_UNSPEC for it.
+func (n *Node) disconnects(c Call, fd int) {
+	var family [2]byte
+	if c.Int(2) < len(family) || c.ReadMemory(c.Ptr(1), family[:]) != nil || binary.NativeEndian.Uint16(family[:]) != unix.AF_UNSPEC {
+		return
+	}
+	if id, err := cookie(fd); err == nil {
+		if at := n.attempts.find(id); at != nil {
+			n.attempts.giveUp(at)
+		}
+	}
 }
 
 // isLocalhost reports whether a connect to the address stays on this host. Linux
@@ -99,7 +116,7 @@ func (n *Node) connectPeer(fd, domain int, dst netip.AddrPort) (reply, bool) {
 		return fail(connectNow(fd, kernelSockaddr(domain, n.gate.addr))), false
 	}
 	if errno, ok := n.attempts.takeError(id); ok {
-		clearError(fd)
+		settle(fd)
 		return fail(errno), false
 	}
 	if n.Network.Near(dst.Addr()) {
@@ -134,23 +151,24 @@ func (n *Node) connectFar(fd, domain int, block bool, dst netip.AddrPort) (reply
 	src = n.local(local, Sockaddr{Addr: dst}).Addr
 	program := netip.AddrPortFrom(local.Addr.Addr().Unmap(), local.Addr.Port())
 	src = netip.AddrPortFrom(src.Addr().Unmap(), src.Port())
-	at := n.attempts.start(id)
+	asking, at := n.attempts.start(n.ctx, id)
+	a := dialling{at, id, program, src, dst}
 	if !block {
 		n.tasks.Go(func() {
-			n.dial(at, id, fd, program, src, dst)
-			unix.Close(fd)
+			defer n.watchClosed(a)()
+			n.dial(asking, a)
 		})
-		return fail(unix.EINPROGRESS), true
+		return fail(unix.EINPROGRESS), false
 	}
 	if tv, err := timeout(fd, unix.SO_SNDTIMEO); err != nil || tv.Nano() != 0 {
-		n.tasks.Go(func() { n.dial(at, id, fd, program, src, dst) })
+		n.tasks.Go(func() { n.dial(asking, a) })
 		return n.waitFor(fd, id, at, unix.EINPROGRESS)
 	}
 	// Nothing but the outcome ends the wait: one goroutine does both. A signal
 	// ends the call, and the attempt goes on.
 	return later(func(context.Context, Call) reply {
 		defer unix.Close(fd)
-		n.dial(at, id, fd, program, src, dst)
+		n.dial(asking, a)
 		return n.outcome(fd, id, at)
 	}), true
 }
@@ -169,35 +187,93 @@ func (n *Node) bindSource(fd, domain int, alias netip.Addr) (Sockaddr, error) {
 	return local, err
 }
 
+// A dialling is an attempt, and what it needs to run: the program's socket by its
+// cookie and its kernel address, and the two ends of the connection, both virtual.
+type dialling struct {
+	*attempt
+	id                uint64
+	program, src, dst netip.AddrPort
+}
+
 // dial runs an attempt: it asks the network for the connection, then lets the
 // program's socket through the gate.
-func (n *Node) dial(at *attempt, id uint64, fd int, program, src, dst netip.AddrPort) {
-	stream, err := n.Network.Dial(n.ctx, src, dst)
+func (n *Node) dial(ctx context.Context, a dialling) {
+	defer a.cancel()
+	stream, err := n.Network.Dial(ctx, a.src, a.dst)
 	if err != nil {
-		n.Logger.Debug("connect", "dst", dst, "err", err)
-		n.attempts.fail(at, Errno(err), fd)
+		n.unreachable(a, err)
 		return
 	}
-	n.peers.addDialled(program, dst)
-	conn, err := n.gate.open(program)
-	if err != nil {
-		n.Logger.Debug("connect", "dst", dst, "err", err)
-		n.peers.removeDialled(program)
+	if ctx.Err() != nil { // given up: the socket may be connecting to another
 		stream.Reset()
-		if state, serr := tcpState(fd); serr == nil && state == tcpSynSent {
-			n.attempts.fail(at, Errno(err), fd)
-		} else { // the program has given up: shutdown(2), or connect(2) to AF_UNSPEC
-			n.attempts.succeed(id, at)
+		n.attempts.succeed(a.id, a.attempt)
+		return
+	}
+	n.peers.addDialled(a.program, a.dst)
+	conn, err := n.gate.open(a.program)
+	if err != nil {
+		n.peers.removeDialled(a.program)
+		stream.Reset()
+		if Errno(err) == unix.ECONNREFUSED { // the socket is closed, or connects no more: shutdown(2)
+			n.attempts.succeed(a.id, a.attempt)
+		} else {
+			n.unreachable(a, err)
 		}
 		return
 	}
 	n.relays.Add(1)
 	n.tasks.Go(func() {
-		defer n.peers.removeDialled(program)
+		defer n.peers.removeDialled(a.program)
 		n.relay(conn, stream)
 	})
-	n.attempts.succeed(id, at)
+	n.attempts.succeed(a.id, a.attempt)
 }
+
+// unreachable ends an attempt that has come to nothing.
+func (n *Node) unreachable(a dialling, why error) {
+	n.Logger.Debug("connect", "dst", a.dst, "err", why)
+	refuse := func() error { return n.gate.refuse(a.program) }
+	err := n.attempts.fail(a.id, a.attempt, Errno(why), refuse)
+	// For lack of descriptors, most likely. The program waits.
+	for i := 0; err != nil && i < refuseTries && n.ctx.Err() == nil; i++ {
+		time.Sleep(refusePause)
+		err = refuse()
+	}
+	if err != nil {
+		n.Logger.Error("end a connect", "dst", a.dst, "err", err)
+	}
+}
+
+const (
+	refuseTries = 100
+	refusePause = 50 * time.Millisecond
+)
+
+// watchClosed gives an attempt up when the program has closed its socket, of
+// which we keep no copy: as on Linux, the far side then never accepts it. It works
+// until the returned function is called.
+func (n *Node) watchClosed(a dialling) (stop func()) {
+	var t *time.Timer
+	var mu sync.Mutex // t is there
+	mu.Lock()
+	defer mu.Unlock()
+	t = time.AfterFunc(closedLook, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case a.hasEnded():
+		case inUse(a.program):
+			t.Reset(closedLook)
+		default:
+			n.attempts.giveUp(a.attempt)
+		}
+	})
+	return func() { t.Stop() }
+}
+
+// closedLook is how often a connect that takes its time is looked after. The
+// kernel of a listener whose backlog is full asks again after a second (tcp(7)).
+const closedLook = 200 * time.Millisecond
 
 // waitFor waits for an attempt's end on behalf of a blocking connect, as long
 // as SO_SNDTIMEO allows; then it fails with late. It owns fd.
@@ -219,14 +295,11 @@ func (n *Node) waitFor(fd int, id uint64, at *attempt, late unix.Errno) (reply, 
 
 // outcome answers a blocking connect whose attempt has ended.
 func (n *Node) outcome(fd int, id uint64, at *attempt) reply {
+	settle(fd)
 	if at.errno != 0 {
 		n.attempts.takeError(id)
-		clearError(fd)
 		return fail(at.errno)
 	}
-	// For the kernel the connect is still the non-blocking one that was made
-	// first. Once more, and it is finished: the next gives EISCONN.
-	connectNow(fd, kernelSockaddr(unix.AF_INET, n.gate.addr))
 	return reply{}
 }
 
@@ -346,7 +419,7 @@ func (n *Node) finishLocal(fd int, block bool, err error) (reply, bool) {
 		return fail(err), false
 	}
 	if ev, err := pollNow(fd, unix.POLLOUT); err == nil && ev != 0 {
-		return fail(n.settle(fd)), false
+		return fail(settle(fd)), false
 	}
 	return later(func(ctx context.Context, _ Call) reply {
 		defer unix.Close(fd)
@@ -357,13 +430,12 @@ func (n *Node) finishLocal(fd int, block bool, err error) (reply, bool) {
 		if err != nil {
 			return fail(err)
 		}
-		return fail(n.settle(fd))
+		return fail(settle(fd))
 	}), true
 }
 
 // settle fetches the outcome of a kernel connect that has ended. To the kernel
-// it was a non-blocking one: with a second call it is over, and the socket can
-// be connected again (ECONNABORTED otherwise).
-func (n *Node) settle(fd int) error {
-	return connectNow(fd, kernelSockaddr(unix.AF_INET, n.gate.addr))
-}
+// it was a non-blocking one: with a second call it is over, and the socket is as
+// after a blocking one (EISCONN, or ready for another instead of ECONNABORTED). There is
+// nothing at the address, lest it start a connect where there is none to end.
+func settle(fd int) error { return rawConnect(fd, &unix.RawSockaddr{Family: unix.AF_UNIX}) }

@@ -7,13 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// failedPoll is a known difference: Linux reports a socket whose connect failed as readable and as
-// shut down by its peer, too (tcp_poll); shutdown(2), which boxer ends it with, leaves that out.
-// Programs look for OUT, ERR or HUP.
-func failedPoll(name string) differences {
-	return differences{name + " poll: IN|OUT|ERR|HUP|RDHUP": name + " poll: OUT|ERR|HUP"}
-}
-
 // A connectCase is a script about connect(2).
 type connectCase struct {
 	name  string
@@ -93,7 +86,7 @@ var connectCases = []connectCase{
 		k.sockname()
 		talk(k, l.accept(0))
 	}},
-	{name: "non-blocking, refused", known: failedPoll("s1"), run: func(s *script) {
+	{name: "non-blocking, refused", run: func(s *script) {
 		k := s.tcpNB(s.a)
 		k.connect("B:7000")
 		k.await(unix.POLLOUT)
@@ -101,10 +94,7 @@ var connectCases = []connectCase{
 		k.soError()
 		k.peername()
 	}},
-	{name: "non-blocking, refused, again", known: differences{
-		// To Linux a connect that failed is over when a second one has told so.
-		"s1 connect B:7000: ECONNABORTED": "s1 connect B:7000: EINPROGRESS",
-	}, run: func(s *script) {
+	{name: "non-blocking, refused, again", run: func(s *script) {
 		k := s.tcpNB(s.a)
 		k.connect("B:7000")
 		k.pollFor(unix.POLLOUT, 10000)

@@ -78,6 +78,20 @@ func (s *fakeStream) CloseWrite() error           { s.out.finish(); return nil }
 func (s *fakeStream) CloseRead() error            { s.in.stop(); return nil }
 func (s *fakeStream) Reset()                      { s.in.reset(); s.out.reset() }
 
+// WhenStopped implements stopper.
+func (s *fakeStream) WhenStopped(f func()) (stop func() bool) {
+	d := s.out
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.whenStopped = f
+	return func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.whenStopped = nil
+		return true
+	}
+}
+
 // streamWindow bounds what a direction holds unread, in bytes.
 const streamWindow = 256 << 10
 
@@ -93,6 +107,8 @@ type direction struct {
 	finished bool // after buf comes EOF
 	stopped  bool // nobody reads
 	dead     bool // reset
+
+	whenStopped func()
 }
 
 func newDirection() *direction {
@@ -148,6 +164,10 @@ func (d *direction) set(f func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f()
+	if (d.stopped || d.dead) && d.whenStopped != nil {
+		go d.whenStopped()
+		d.whenStopped = nil
+	}
 	d.changed.Broadcast()
 }
 

@@ -135,6 +135,38 @@ func (g *gate) open(program netip.AddrPort) (*loopConn, error) {
 	return newLoopConn(fd)
 }
 
+// refuse resets the socket at program, which is connecting to the gate, as a refusal by the kernel does: its pollers
+// see every event of that, and the socket is ready for what a program does next. Two attempts to
+// open do it, of one socket. The first one's answer is dropped, by its TTL (IP_MINTTL, ip(7)): the program's socket is in
+// SYN_RECV, which no program can see, and the other end knows nothing of it. The second has another
+// sequence number, which the program's socket challenges (RFC 5961 section 4.2), and the other end takes the
+// challenge for a stranger's and sends RST. All of it happens within these calls.
+func (g *gate) refuse(program netip.AddrPort) error {
+	fd, err := reusableSocket()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, kernelSockaddr(unix.AF_INET, g.addr)); err != nil {
+		return fmt.Errorf("bind to gate: %w", err)
+	}
+	to := kernelSockaddr(unix.AF_INET, program)
+	for _, ttl := range []int{255, 0} {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MINTTL, ttl); err != nil {
+			return fmt.Errorf("IP_MINTTL: %w", err)
+		}
+		if err := unix.Connect(fd, to); err != unix.EINPROGRESS && err != unix.ECONNREFUSED {
+			return fmt.Errorf("refuse from gate: %w", err)
+		}
+		if ttl > 0 {
+			if err := disconnect(fd); err != nil {
+				return fmt.Errorf("disconnect: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
 // gateTimeout bounds the wait for the simultaneous open in milliseconds. It
 // takes about 20 us.
 const gateTimeout = 1000

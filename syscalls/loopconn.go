@@ -3,6 +3,7 @@ package syscalls
 import (
 	"os"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -13,6 +14,7 @@ type Conn interface {
 	Write(b []byte) (int, error)
 	CloseWrite() error
 	SetLinger(seconds int) error
+	SetReadDeadline(t time.Time) error
 	Close() error
 	SyscallConn() (syscall.RawConn, error)
 }

@@ -94,7 +94,7 @@ func (n *Node) socketError(c Call) reply {
 	if !ok {
 		return letThrough
 	}
-	clearError(fd) // shutdown's ECONNRESET
+	clearError(fd) // the ECONNRESET of the gate's refusal
 	return fail(writeInt(c, int32(errno), c.Ptr(3), c.Ptr(4)))
 }
 

@@ -107,7 +107,7 @@ func (n *Node) Locate(near, src netip.Addr, port uint16) (netip.AddrPort, error)
 		return netip.AddrPort{}, unix.EINVAL
 	}
 	for _, l := range n.ports.find(port, n.Addr, netip.IPv4Unspecified()) {
-		if !listening(l.kernel) {
+		if !inUse(l.kernel) {
 			n.ports.refused(l.program, l.kernel)
 			continue
 		}
@@ -117,8 +117,8 @@ func (n *Node) Locate(near, src netip.Addr, port uint16) (netip.AddrPort, error)
 	return netip.AddrPort{}, unix.ECONNREFUSED
 }
 
-// listening reports whether a socket still has the address: the port of one
+// inUse reports whether a socket still has the address: the port of one
 // that is closed might be the host's own by now. The kernel judges by trying.
-func listening(kernel netip.AddrPort) bool {
+func inUse(kernel netip.AddrPort) bool {
 	return probe(unix.SOCK_STREAM, -1, kernel) == unix.EADDRINUSE
 }

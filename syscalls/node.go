@@ -29,7 +29,9 @@ type Network interface {
 
 // A Stream is one connection's far end: a reliable byte stream in each
 // direction that ends as TCP's do. It may also have a method Wait() error, which
-// waits until there is something to read: then no buffer is held meanwhile.
+// waits until there is something to read: then no buffer is held meanwhile; and
+// one WhenStopped, see stopper, without which a program learns of the peer's reset with
+// what it writes after it.
 type Stream interface {
 	io.ReadWriter
 	CloseWrite() error // FIN: the peer reads EOF after what was written

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,15 +40,22 @@ func relay(ctx, left context.Context, conn Conn, stream Stream) (cut bool) {
 	})
 	defer stop()
 	var out sync.WaitGroup
-	out.Go(func() { outReset = sendOut(conn, stream) })
+	sent := make(chan struct{})
+	out.Go(func() {
+		outReset = sendOut(conn, stream)
+		close(sent)
+		if !outReset {
+			watchReset(conn, stream)
+		}
+	})
 	dropping := make(chan struct{})
 	drop := context.AfterFunc(left, func() {
 		defer close(dropping)
-		out.Wait()
+		<-sent
 		stream.CloseRead()
 	})
 	inReset = bringIn(conn, stream)
-	out.Wait()
+	<-sent
 	if !drop() {
 		<-dropping
 		cut = true
@@ -55,12 +64,22 @@ func relay(ctx, left context.Context, conn Conn, stream Stream) (cut bool) {
 		conn.SetLinger(0) // close(2) sends RST, socket(7)
 	}
 	conn.Close()
+	out.Wait()
 	return cut
+}
+
+// A stopper is a Stream that tells when the peer reads no more, also while nothing
+// is written. f is called once, on a goroutine of its own, unless stop comes first.
+type stopper interface {
+	WhenStopped(f func()) (stop func() bool)
 }
 
 // sendOut carries what the program writes. It returns true if the far side
 // takes no more, which TCP says with a reset.
 func sendOut(conn Conn, stream Stream) (reset bool) {
+	if s, ok := stream.(stopper); ok {
+		defer s.WhenStopped(func() { conn.SetReadDeadline(time.Unix(1, 0)) })()
+	}
 	src, err := newTCPSource(conn)
 	if err == nil {
 		err = copyBytes(stream, src)
@@ -68,14 +87,31 @@ func sendOut(conn Conn, stream Stream) (reset bool) {
 	switch {
 	case err == nil:
 		stream.CloseWrite()
-	case errors.Is(err, errWrite):
+	case errors.Is(err, errWrite), errors.Is(err, os.ErrDeadlineExceeded):
 		// The program learns it when the other direction is done: at once, or,
 		// if it only reads, never, as with TCP.
+		stream.CloseWrite()
 		return true
 	default: // the program reset its connection, or died with data unread
 		stream.Reset()
 	}
 	return false
+}
+
+// watchReset waits for the reset of a program that has ended its direction and reads
+// no more: TCP's answer to what still comes in. It waits until conn is closed, else.
+func watchReset(conn Conn, stream Stream) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return
+	}
+	err = raw.Read(func(fd uintptr) bool {
+		state, err := tcpState(int(fd))
+		return err != nil || state == tcpClose
+	})
+	if err == nil {
+		stream.CloseRead()
+	}
 }
 
 // bringIn carries what the program reads. It returns true if the far side has

@@ -68,6 +68,16 @@ func TestRelay(t *testing.T) {
 			client.read()
 			client.write("more")
 		}},
+		{name: "write to a peer that has closed", run: func(s *script) {
+			client, server := s.pair()
+			server.close()
+			client.read()
+			client.write("answered by a reset")
+			client.pollFor(unix.POLLERR, 10000)
+			client.poll()
+			client.write("too late")
+			client.read()
+		}},
 		{name: "shutdown of reading", run: func(s *script) {
 			client, server := s.pair()
 			server.shutdown(unix.SHUT_RD)

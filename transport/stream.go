@@ -1,8 +1,10 @@
 package transport
 
 import (
+	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"sync/atomic"
 	"time"
@@ -135,6 +137,21 @@ func (s *Stream) Write(b []byte) (int, error) {
 	}
 	s.end(writeEnded)
 	return n, streamError(err)
+}
+
+// WhenStopped calls f, on a goroutine of its own, when the peer reads no more while
+// this side can still write: Write would fail with ErrReset, or with an
+// error that matches ErrLost. It does not wait for a Write to find out. The returned function
+// makes that it is not called any more; it reports whether that came in time.
+func (s *Stream) WhenStopped(f func()) (stop func() bool) {
+	ctx := s.quic.Context() // ends with the direction, whichever side ends it
+	return context.AfterFunc(ctx, func() {
+		switch streamError(context.Cause(ctx)) {
+		case net.ErrClosed: // by CloseWrite or Reset
+		default:
+			f()
+		}
+	})
 }
 
 // CloseWrite ends this side's bytes, as shutdown(SHUT_WR) does with FIN: the

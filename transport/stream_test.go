@@ -372,3 +372,47 @@ func TestResetAfterData(t *testing.T) {
 		s.Reset()
 	}
 }
+
+func TestWhenStopped(t *testing.T) {
+	l := newLab(t)
+	a, b := l.node(1), l.node(2)
+	for _, tc := range []struct {
+		name  string
+		end   func(near, far *Stream)
+		calls bool
+	}{
+		{"the peer reads no more", func(_, far *Stream) { far.CloseRead() }, true},
+		{"the peer resets", func(_, far *Stream) { far.Reset() }, true},
+		{"this side ends", func(near, _ *Stream) { near.CloseWrite() }, false},
+		{"this side resets", func(near, _ *Stream) { near.Reset() }, false},
+		{"the peer is lost", func(*Stream, *Stream) { b.Close() }, true}, // the last one: b is closed
+	} {
+		accepted := make(chan *Stream, 1)
+		b.onAccept(func(s *Stream) {
+			s.Answer(StatusOK)
+			accepted <- s
+		})
+		near := a.open(t, 2)
+		called := make(chan struct{})
+		stop := near.WhenStopped(func() { close(called) })
+		tc.end(near, <-accepted)
+		if tc.calls {
+			select {
+			case <-called:
+			case <-time.After(10 * time.Second):
+				t.Errorf("%s: nothing was called", tc.name)
+			}
+		} else {
+			<-near.quic.Context().Done()
+			if stop() {
+				t.Errorf("%s: the direction has not ended", tc.name)
+			}
+			select {
+			case <-called:
+				t.Errorf("%s: was called", tc.name)
+			case <-time.After(50 * time.Millisecond): // nothing tells that it is not
+			}
+		}
+		near.Reset()
+	}
+}
