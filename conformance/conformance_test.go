@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -28,10 +29,20 @@ type variant struct {
 	under   []string // see start
 	oneHost bool
 	needs   string // a command that not every machine has
+	only    string // the architecture that has it; empty: all
 }
+
+// thirtyTwo are the flags of 32-bit programs. The directory is for Debian's gcc-12-multilib without
+// gcc-multilib, which no machine can have together with a cross compiler.
+var thirtyTwo = []string{"-m32", "-I/usr/include/x86_64-linux-gnu"}
 
 var variants = []variant{
 	{name: "static", program: "descriptors", flags: []string{"-static"}},
+	{name: "32-bit descriptors", program: "descriptors", flags: thirtyTwo, only: "amd64"},
+	{name: "32-bit udp", program: "udp", flags: thirtyTwo, only: "amd64"},
+	{name: "32-bit connect", program: "connect", flags: thirtyTwo, only: "amd64"},
+	{name: "32-bit messages", program: "messages", flags: thirtyTwo, only: "amd64"},
+	{name: "32-bit interfaces", program: "interfaces", flags: thirtyTwo, only: "amd64"},
 	{name: "strace", program: "descriptors", under: []string{"strace", "-f", "-o", "/dev/null"}, needs: "strace"},
 	{name: "descriptors on one host", program: "descriptors", oneHost: true},
 	{name: "udp on one host", program: "udp", oneHost: true},
@@ -67,6 +78,9 @@ func TestPrograms(t *testing.T) {
 		t.Run(v.name, func(t *testing.T) {
 			if _, err := exec.LookPath(v.needs); v.needs != "" && err != nil {
 				t.Skip(err)
+			}
+			if v.only != "" && v.only != runtime.GOARCH {
+				t.Skip("is for", v.only)
 			}
 			s := start{path: v.build(t), port: firstPort + i*portsProgram, under: v.under}
 			if v.program == "activated" {

@@ -1,6 +1,7 @@
 package launcher
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -39,11 +40,13 @@ func TestParsePublish(t *testing.T) {
 // TestPolicy compiles the filter for the table of calls, which has to be all of it.
 func TestPolicy(t *testing.T) {
 	p := policy()
-	if len(p) != len(syscalls.Table()) {
-		t.Errorf("%d rules for %d calls", len(p), len(syscalls.Table()))
+	compat := len(syscalls.Table()) // where the rules for the 32-bit ABI begin
+	rows := slices.Concat(syscalls.Table(), syscalls.CompatTable())
+	if len(p) != len(rows) {
+		t.Errorf("%d rules for %d calls", len(p), len(rows))
 	}
-	for i, e := range syscalls.Table() {
-		if p[i].Nr != e.Nr || p[i].Errno != e.Fail || len(p[i].If) != len(e.When) {
+	for i, e := range rows {
+		if p[i].Nr != e.Nr || p[i].Compat != (i >= compat) || p[i].Errno != e.Fail || len(p[i].If) != len(e.When) {
 			t.Errorf("%s: rule %+v", e.Name, p[i])
 		}
 	}

@@ -16,13 +16,20 @@ import (
 func policy() sandbox.Policy {
 	var p sandbox.Policy
 	for _, e := range syscalls.Table() {
-		r := sandbox.Rule{Nr: e.Nr, Errno: e.Fail}
-		for _, c := range e.When {
-			r.If = append(r.If, condition(c))
-		}
-		p = append(p, r)
+		p = append(p, rule(e, false))
+	}
+	for _, e := range syscalls.CompatTable() {
+		p = append(p, rule(e, true))
 	}
 	return p
+}
+
+func rule(e syscalls.Entry, compat bool) sandbox.Rule {
+	r := sandbox.Rule{Nr: e.Nr, Compat: compat, Errno: e.Fail}
+	for _, c := range e.When {
+		r.If = append(r.If, condition(c))
+	}
+	return r
 }
 
 func condition(c syscalls.Condition) sandbox.Condition {

@@ -49,9 +49,10 @@ func NotNull(arg uint) Condition { return Condition{Arg: arg, Op: NotEqual} }
 // A Rule says what happens to calls of one number. With several rules for a
 // number, one that holds is enough; all conditions of a rule must hold.
 type Rule struct {
-	Nr    uintptr     // the native system call number
-	If    []Condition // none: always
-	Errno unix.Errno  // if not 0, the call fails with it and is not trapped
+	Nr     uintptr     // the system call's number
+	Compat bool        // it is one of the host's 32-bit ABI: i386 on amd64
+	If     []Condition // none: always
+	Errno  unix.Errno  // if not 0, the call fails with it and is not trapped
 }
 
 // A Policy lists the calls that do not simply go to the kernel.
@@ -60,8 +61,8 @@ type Policy []Rule
 // A Program is a compiled Policy: classic BPF for seccomp(2).
 type Program []unix.SockFilter
 
-// Compile translates the policy for the native architecture. Calls of other
-// ABIs (i386 and x32 on amd64) have other numbers and go to the kernel.
+// Compile translates the policy for the native architecture and its 32-bit ABI.
+// The third one, x32 on amd64, is not there: ENOSYS.
 func (p Policy) Compile() (Program, error) {
 	filter, err := seccomp.NewFilter(seccomp.ActAllow)
 	if err != nil {
@@ -71,12 +72,21 @@ func (p Policy) Compile() (Program, error) {
 	if err := filter.SetBadArchAction(seccomp.ActAllow); err != nil {
 		return nil, fmt.Errorf("allow other ABIs: %w", err)
 	}
+	var compat []Rule
 	for _, r := range p {
+		if r.Compat {
+			compat = append(compat, r)
+			continue
+		}
 		if err := r.add(filter); err != nil {
 			return nil, fmt.Errorf("rule for system call %d: %w", r.Nr, err)
 		}
 	}
-	return export(filter)
+	native, err := export(filter)
+	if err != nil {
+		return nil, err
+	}
+	return withCompat(native, compat), nil
 }
 
 func (r Rule) add(filter *seccomp.ScmpFilter) error {

@@ -11,6 +11,10 @@ import (
 // returned.
 func (n *Node) Answer(c Call) {
 	n.waiting.arrived(c.TID())
+	if c.Compat() {
+		n.answerCompat(c)
+		return
+	}
 	var do func(*Node, Call) reply
 	if nr := c.Nr(); nr < uintptr(len(handlers)) {
 		do = handlers[nr]
@@ -20,6 +24,11 @@ func (n *Node) Answer(c Call) {
 		n.conclude(c, letThrough)
 		return
 	}
+	n.answer(c, do)
+}
+
+// answer answers a call by a row's handler.
+func (n *Node) answer(c Call, do func(*Node, Call) reply) {
 	r := do(n, c)
 	if r.kind != replyWait {
 		n.conclude(c, r)

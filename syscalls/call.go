@@ -11,6 +11,7 @@ import (
 // fails if the call has ended, for instance by a signal.
 type Call interface {
 	TID() int                                                              // the thread that called
+	Compat() bool                                                          // whether it is of the 32-bit ABI
 	Nr() uintptr                                                           // the system call's number
 	Int(i int) int                                                         // argument i, a C int
 	Uint(i int) uint64                                                     // argument i, an unsigned long

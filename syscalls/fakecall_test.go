@@ -77,6 +77,7 @@ func (c *fakeCall) finish(a answer) error {
 }
 
 func (c *fakeCall) TID() int               { return c.tid }
+func (c *fakeCall) Compat() bool           { return false }
 func (c *fakeCall) Nr() uintptr            { return c.nr }
 func (c *fakeCall) Int(i int) int          { return int(int32(c.args[i])) }
 func (c *fakeCall) Uint(i int) uint64      { return uint64(c.args[i]) }

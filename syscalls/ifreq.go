@@ -8,11 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sizes in bytes of struct ifreq and of its name (linux/if.h), 64-bit.
-const (
-	sizeofIfreq  = 40
-	sizeofIfconf = 16
-)
+// sizeofIfreq is the size of struct ifreq in bytes (linux/if.h). The last eight
+// are not for the 32-bit ABI.
+const sizeofIfreq = 40
 
 const siocgiftxqlen = 0x8942 // SIOCGIFTXQLEN of linux/sockios.h
 
@@ -45,13 +43,14 @@ func (n *Node) ioctl(c Call) reply {
 		return fail(n.interfaceList(c, c.Ptr(2)))
 	}
 	var b [sizeofIfreq]byte
-	if err := c.ReadMemory(c.Ptr(2), b[:]); err != nil {
+	size := layoutOf(c).ifreq
+	if err := c.ReadMemory(c.Ptr(2), b[:size]); err != nil {
 		return fail(err)
 	}
 	if err := n.answerIfreq(uint32(request), &b); err != nil {
 		return fail(err)
 	}
-	return fail(c.WriteMemory(c.Ptr(2), b[:]))
+	return fail(c.WriteMemory(c.Ptr(2), b[:size]))
 }
 
 // answerIfreq fills in a struct ifreq as the request has it.
@@ -120,18 +119,20 @@ func netmask(bits int) netip.Addr {
 // interfaceList answers SIOCGIFCONF: the interfaces that have IPv4 addresses, as many
 // as fit, or with a NULL buffer the length of them all.
 func (n *Node) interfaceList(c Call, at uintptr) error {
-	var conf [sizeofIfconf]byte
-	if err := c.ReadMemory(at, conf[:]); err != nil {
+	lay := layoutOf(c)
+	var struc [16]byte
+	conf := struc[:lay.ifconf]
+	if err := c.ReadMemory(at, conf); err != nil {
 		return err
 	}
-	room := int(int32(binary.NativeEndian.Uint32(conf[:])))
-	buf := uintptr(binary.NativeEndian.Uint64(conf[8:]))
+	room := int(int32(binary.NativeEndian.Uint32(conf)))
+	buf := uintptr(lay.wordAt(conf, lay.ifconfBuf))
 	var b []byte
 	for _, l := range n.links() {
-		if p, ok := l.ip4(); ok && (buf == 0 || len(b)+sizeofIfreq <= room) {
+		if p, ok := l.ip4(); ok && (buf == 0 || len(b)+lay.ifreq <= room) {
 			entry := append(make([]byte, 0, sizeofIfreq), l.name...)
 			entry = AppendSockaddr(entry[:unix.IFNAMSIZ], Sockaddr{Addr: netip.AddrPortFrom(p.Addr(), 0)})
-			b = append(b, entry[:sizeofIfreq]...)
+			b = append(b, entry[:lay.ifreq]...)
 		}
 	}
 	if buf != 0 {
@@ -139,7 +140,7 @@ func (n *Node) interfaceList(c Call, at uintptr) error {
 			return err
 		}
 	}
-	binary.NativeEndian.PutUint32(conf[:], uint32(len(b)))
+	binary.NativeEndian.PutUint32(conf, uint32(len(b)))
 	return c.WriteMemory(at, conf[:4])
 }
 

@@ -6,14 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sizes in bytes of struct msghdr, mmsghdr and iovec on 64-bit Linux
-// (include/linux/socket.h, recvmmsg(2)), and UIO_MAXIOV.
-const (
-	sizeofMsghdr  = 56
-	sizeofMmsghdr = 64
-	sizeofIovec   = 16
-	maxIovecs     = 1024
-)
+// maxIovecs is UIO_MAXIOV of linux/uio.h.
+const maxIovecs = 1024
 
 // A msghdr is struct msghdr in a program's memory: see recvmsg(2).
 type msghdr struct {
@@ -27,15 +21,16 @@ type msghdr struct {
 }
 
 func readMsghdr(c Call, at uintptr) (msghdr, error) {
-	var b [sizeofMsghdr]byte
-	if err := c.ReadMemory(at, b[:]); err != nil {
+	l := layoutOf(c)
+	var buf [64]byte
+	b := buf[:l.msghdr]
+	if err := c.ReadMemory(at, b); err != nil {
 		return msghdr{}, err
 	}
-	u64 := func(off int) uint64 { return binary.NativeEndian.Uint64(b[off:]) }
 	return msghdr{
-		at: at, name: uintptr(u64(0)), nameLen: binary.NativeEndian.Uint32(b[8:]),
-		iov: uintptr(u64(16)), iovLen: u64(24),
-		control: uintptr(u64(32)), controlLen: u64(40),
+		at: at, name: uintptr(l.wordAt(b, 0)), nameLen: binary.NativeEndian.Uint32(b[l.nameLen:]),
+		iov: uintptr(l.wordAt(b, l.iov)), iovLen: l.wordAt(b, l.iovLen),
+		control: uintptr(l.wordAt(b, l.control)), controlLen: l.wordAt(b, l.controlLen),
 	}, nil
 }
 
@@ -51,13 +46,14 @@ func (m msghdr) iovecs(c Call) (iov []iovec, total uint64, err error) {
 	if m.iovLen > maxIovecs {
 		return nil, 0, unix.EMSGSIZE
 	}
-	b := make([]byte, m.iovLen*sizeofIovec)
+	l := layoutOf(c)
+	b := make([]byte, int(m.iovLen)*l.iovec)
 	if err := c.ReadMemory(m.iov, b); err != nil {
 		return nil, 0, err
 	}
-	for ; len(b) > 0; b = b[sizeofIovec:] {
-		v := iovec{uintptr(binary.NativeEndian.Uint64(b)), binary.NativeEndian.Uint64(b[8:])}
-		if int64(v.len) < 0 || total+v.len < total {
+	for ; len(b) > 0; b = b[l.iovec:] {
+		v := iovec{uintptr(l.wordAt(b, 0)), l.wordAt(b, l.word)}
+		if l.negative(v.len) || total+v.len < total {
 			return nil, 0, unix.EINVAL
 		}
 		total += v.len
@@ -98,7 +94,10 @@ func (m msghdr) readControl(c Call) ([]byte, error) {
 		return nil, nil
 	}
 	b := make([]byte, m.controlLen)
-	return b, c.ReadMemory(m.control, b)
+	if err := c.ReadMemory(m.control, b); err != nil {
+		return nil, err
+	}
+	return controlFrom(c, b), nil
 }
 
 // scatter fills the buffers with b.
@@ -116,17 +115,17 @@ func scatter(c Call, iov []iovec, b []byte) error {
 // finish writes what recvmsg(2) changes in the header: the lengths of name and
 // control data, and the flags.
 func (m msghdr) finish(c Call, nameLen uint32, controlLen uint64, flags int32) error {
-	var b [8]byte
+	l := layoutOf(c)
+	var b [4]byte
 	if m.name != 0 {
 		binary.NativeEndian.PutUint32(b[:], nameLen)
-		if err := c.WriteMemory(m.at+8, b[:4]); err != nil {
+		if err := c.WriteMemory(m.at+uintptr(l.nameLen), b[:]); err != nil {
 			return err
 		}
 	}
-	binary.NativeEndian.PutUint64(b[:], controlLen)
-	if err := c.WriteMemory(m.at+40, b[:]); err != nil {
+	if err := c.WriteMemory(m.at+uintptr(l.controlLen), l.encode(controlLen)); err != nil {
 		return err
 	}
 	binary.NativeEndian.PutUint32(b[:], uint32(flags))
-	return c.WriteMemory(m.at+48, b[:4])
+	return c.WriteMemory(m.at+uintptr(l.msgFlags), b[:])
 }

@@ -2,7 +2,6 @@ package syscalls
 
 import (
 	"context"
-	"encoding/binary"
 	"net/netip"
 	"time"
 
@@ -51,7 +50,11 @@ func (n *Node) takeHeader(c Call, fd int, m msghdr, flags int) reply {
 	if err != nil {
 		return fail(err)
 	}
-	return n.take(fd, flags, min(total, maxDatagram), min(m.controlLen, maxControl), func(d datagram) reply {
+	return n.take(fd, flags, min(total, maxDatagram), controlRoom(c, m.controlLen), func(d datagram) reply {
+		control, cut := controlFor(c, d.control, m.controlLen)
+		if cut {
+			d.flags |= unix.MSG_CTRUNC
+		}
 		if err := scatter(c, iov, d.b[:min(d.size, len(d.b))]); err != nil {
 			return fail(err)
 		}
@@ -60,10 +63,10 @@ func (n *Node) takeHeader(c Call, fd int, m msghdr, flags int) reply {
 				return fail(err)
 			}
 		}
-		if err := c.WriteMemory(m.control, d.control); err != nil {
+		if err := c.WriteMemory(m.control, control); err != nil {
 			return fail(err)
 		}
-		if err := m.finish(c, uint32(len(d.from)), uint64(len(d.control)), int32(d.flags)); err != nil {
+		if err := m.finish(c, uint32(len(d.from)), uint64(len(control)), int32(d.flags)); err != nil {
 			return fail(err)
 		}
 		return value(uintptr(d.size))
@@ -74,15 +77,22 @@ func (n *Node) takeHeader(c Call, fd int, m msghdr, flags int) reply {
 // (optmem_max is far more, but no UDP option makes so much).
 const maxControl = 4096
 
+// controlRoom is how much of it to ask for: a 32-bit program's becomes shorter.
+func controlRoom(c Call, room uint64) uint64 {
+	if c.Compat() && room > 0 {
+		return maxControl
+	}
+	return min(room, maxControl)
+}
+
 // recvmmsg answers recvmmsg(2) on a descriptor of the high range.
 func (n *Node) recvmmsg(c Call) reply {
 	s := series{n: n, at: c.Ptr(1), count: min(int(uint32(c.Uint(2))), maxIovecs), flags: c.Int(3), timeout: c.Ptr(4)}
 	if s.timeout != 0 {
-		var b [16]byte // struct timespec
-		if err := c.ReadMemory(s.timeout, b[:]); err != nil {
+		sec, nsec, err := readTimespec(c, s.timeout)
+		if err != nil {
 			return fail(err)
 		}
-		sec, nsec := int64(binary.NativeEndian.Uint64(b[:])), int64(binary.NativeEndian.Uint64(b[8:]))
 		if sec < 0 || nsec < 0 || nsec >= 1e9 {
 			return fail(unix.EINVAL)
 		}
@@ -129,7 +139,7 @@ func (s *series) next(c Call, fd int) reply {
 			return fail(err)
 		}
 		s.done++
-		s.at += sizeofMmsghdr
+		s.at += uintptr(layoutOf(c).mmsghdr)
 		if s.over(c) {
 			break
 		}
@@ -144,10 +154,7 @@ func (s *series) over(c Call) bool {
 		return false
 	}
 	left := max(time.Until(s.deadline), 0)
-	var b [16]byte
-	binary.NativeEndian.PutUint64(b[:], uint64(left/time.Second))
-	binary.NativeEndian.PutUint64(b[8:], uint64(left%time.Second))
-	return c.WriteMemory(s.timeout, b[:]) != nil || left == 0
+	return writeTimespec(c, s.timeout, int64(left/time.Second), int64(left%time.Second)) != nil || left == 0
 }
 
 // finish is the answer after an error: the datagrams that came before it count.

@@ -150,7 +150,7 @@ func (n *Node) sendConnected(c Call, flags int, control []byte, p payload) reply
 func (n *Node) sendmmsg(c Call) reply {
 	count := min(int(uint32(c.Uint(2))), maxIovecs)
 	for i := range count {
-		at := c.Ptr(1) + uintptr(i*sizeofMmsghdr)
+		at := c.Ptr(1) + uintptr(i*layoutOf(c).mmsghdr)
 		m, err := readMsghdr(c, at)
 		if err != nil {
 			return partial(i, fail(err))
@@ -179,5 +179,5 @@ func partial(done int, r reply) reply {
 func putMessageLen(c Call, at uintptr, n uintptr) error {
 	var b [4]byte
 	binary.NativeEndian.PutUint32(b[:], uint32(n))
-	return c.WriteMemory(at+sizeofMsghdr, b[:])
+	return c.WriteMemory(at+uintptr(layoutOf(c).msghdr), b[:])
 }

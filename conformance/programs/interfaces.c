@@ -197,7 +197,7 @@ static void ask(int fd, struct request *r, unsigned seq, int how) {
 	struct msghdr m = {.msg_name = &kernel, .msg_namelen = sizeof kernel, .msg_iov = &v, .msg_iovlen = 1};
 	long n = how == 0 ? sendmsg(fd, &m, 0) : how == 1 ? sendto(fd, r, r->h.nlmsg_len, 0, SA(kernel)) :
 		how == 2 ? send(fd, r, r->h.nlmsg_len, 0) : write(fd, r, r->h.nlmsg_len);
-	say("sent all: %d", n == r->h.nlmsg_len);
+	say("sent all: %d", n == (long)r->h.nlmsg_len);
 }
 
 static struct request dump_of(int type, int family) {

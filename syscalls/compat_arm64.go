@@ -1,0 +1,34 @@
+package syscalls
+
+import "golang.org/x/sys/unix"
+
+// 32-bit ARM, EABI (arch/arm/tools/syscall.tbl): it has no socketcall(2).
+const sysSocketcall = ^uintptr(0)
+
+var compatNumbers = map[uintptr]uintptr{
+	41:             unix.SYS_DUP,
+	54:             unix.SYS_IOCTL,
+	55:             unix.SYS_FCNTL,
+	122:            unix.SYS_UNAME,
+	221:            unix.SYS_FCNTL, // fcntl64
+	281:            unix.SYS_SOCKET,
+	282:            unix.SYS_BIND,
+	283:            unix.SYS_CONNECT,
+	284:            unix.SYS_LISTEN,
+	285:            unix.SYS_ACCEPT,
+	286:            unix.SYS_GETSOCKNAME,
+	287:            unix.SYS_GETPEERNAME,
+	290:            unix.SYS_SENDTO,
+	292:            unix.SYS_RECVFROM,
+	294:            unix.SYS_SETSOCKOPT,
+	295:            unix.SYS_GETSOCKOPT,
+	296:            unix.SYS_SENDMSG,
+	297:            unix.SYS_RECVMSG,
+	365:            unix.SYS_RECVMMSG,
+	366:            unix.SYS_ACCEPT4,
+	374:            unix.SYS_SENDMMSG,
+	recvmmsgTime64: unix.SYS_RECVMMSG,
+	425:            unix.SYS_IO_URING_SETUP,
+}
+
+var socketcalls = map[uint32]socketcall{}
