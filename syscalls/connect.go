@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -381,6 +382,9 @@ func (n *Node) connectLocal(fd, domain int, source netip.Addr, found []listener,
 	} else if state != tcpClose {
 		return fail(connectNow(fd, kernelSockaddr(domain, n.gate.addr))), false
 	}
+	if err := unfetched(fd, domain); err != nil { // or else it would pass for the listener's refusal
+		return fail(err), false
+	}
 	if _, err := n.bindSource(fd, domain, source); err != nil {
 		return fail(err), false
 	}
@@ -397,6 +401,18 @@ func (n *Node) connectLocal(fd, domain int, source netip.Addr, found []listener,
 		n.ports.refused(l.program, l.kernel)
 	}
 	return n.finishLocal(fd, block, connectNow(fd, kernelSockaddr(domain, last)))
+}
+
+// unfetched returns what an earlier connect of a closed socket has come to, if the program has not been told: the next
+// connect(2) tells it, whereto it may be. The kernel looks for that before it looks at the address
+// (net/ipv4/af_inet.c, __inet_stream_connect), so an address that is cut short starts nothing else.
+func unfetched(fd, domain int) error {
+	family := uint16(domain)
+	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&family)), unsafe.Sizeof(family))
+	if errno == unix.EINVAL || errno == 0 {
+		return nil
+	}
+	return errno
 }
 
 // connectLoopback starts a connect on loopback, where a refusal has arrived by

@@ -281,6 +281,27 @@ static void later_listener(void) {
 	meet();
 }
 
+/* refused on the own host, asked by nobody about it, and then there is a listener */
+static void later_own_listener(void) {
+	if (server)
+		return meet();
+	const in4 targets[] = {local(port), self(port + 1)};
+	for (int i = 0; i < 2; i++) {
+		in4 a = targets[i];
+		int l = tcp(), fd = tcp_nonblock();
+		result("bind", bind(l, SA(a)));
+		result("connect", connect(fd, SA(a)));
+		result("listen", listen(l, 4));
+		result("connect for the error", connect(fd, SA(a)));
+		result("connect", connect(fd, SA(a)));
+		await(fd, POLLOUT, wait_ms);
+		result("connect", connect(fd, SA(a)));
+		give(fd, "hello");
+		take(accept(l, NULL, NULL));
+	}
+	meet();
+}
+
 static void after_bind(void) {
 	if (server) {
 		int l = listener(port, 8);
@@ -577,7 +598,8 @@ static void to_itself(void) { /* a socket that connects to itself */
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
 		CASE(blocking), CASE(refused), CASE(nonblocking), CASE(nonblocking_refused), CASE(after_refused), CASE(pending),
-		CASE(pending_shutdown), CASE(pending_unspec), CASE(unspec), CASE(later_listener), CASE(after_bind),
+		CASE(pending_shutdown), CASE(pending_unspec), CASE(unspec), CASE(later_listener),
+		CASE(later_own_listener), CASE(after_bind),
 		CASE(listening), CASE(interrupted), CASE(restarted), CASE(send_timeout), CASE(closed_meanwhile),
 		CASE(closed_pending), CASE(fast_open_option), CASE(fast_open_flag), CASE(wrong), CASE(dual_stack), CASE(to_self), CASE(to_other_localhost), CASE(to_itself),
 	};
