@@ -118,18 +118,3 @@ func writeInt(c Call, v int32, addr, size uintptr) error {
 	binary.NativeEndian.PutUint32(room[:], uint32(n))
 	return c.WriteMemory(size, room[:])
 }
-
-// uname answers uname(2) with the node's name.
-func (n *Node) uname(c Call) reply {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return fail(err)
-	}
-	clear(u.Nodename[:])
-	copy(u.Nodename[:len(u.Nodename)-1], n.Hostname)
-	b := make([]byte, 0, 6*len(u.Nodename))
-	for _, f := range [][]byte{u.Sysname[:], u.Nodename[:], u.Release[:], u.Version[:], u.Machine[:], u.Domainname[:]} {
-		b = append(b, f...)
-	}
-	return fail(c.WriteMemory(c.Ptr(0), b))
-}

@@ -77,6 +77,7 @@ type Node struct {
 	flows         flows // UDP
 
 	netlinks netlinks
+	hostname hostname
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc

@@ -108,6 +108,8 @@ var table = []Entry{
 		Note: "NETLINK_ROUTE, also without an address"},
 	{Name: "sendto", Nr: unix.SYS_SENDTO, When: notNull(4), do: (*Node).sendto,
 		Note: "UDP to the network and the node's resolver; MSG_FASTOPEN is not supported"},
+	{Name: "sethostname", Nr: unix.SYS_SETHOSTNAME, do: (*Node).sethostname,
+		Note: "what uname answers in this node; its name on the network stays"},
 	{Name: "setsockopt", Nr: unix.SYS_SETSOCKOPT, do: (*Node).joinGroup,
 		When: []Condition{{Arg: 1, Equal: unix.SOL_NETLINK}, {Arg: 2, Equal: unix.NETLINK_ADD_MEMBERSHIP}},
 		Note: "NETLINK_ADD_MEMBERSHIP: the node's interfaces never change"},

@@ -338,11 +338,37 @@ static void host_names(void) {
 	meet();
 }
 
+/* the name of the host, which root may change: in bounds, out of bounds, and as somebody else */
+static void renamed(void) {
+	char name[65] = "", was[65] = "";
+	gethostname(was, sizeof was);
+	result("sethostname", sethostname("other-name", 10));
+	result("gethostname", gethostname(name, sizeof name));
+	say("is other-name: %d", strcmp(name, "other-name") == 0);
+	result("too long", syscall(SYS_sethostname, name, 65));
+	result("negative", syscall(SYS_sethostname, name, -1));
+	result("wild", syscall(SYS_sethostname, (void *)16, 5));
+	pid_t pid = fork();
+	if (pid == 0) {
+		must("setuid", setuid(65534));
+		result("sethostname of another user", sethostname("theirs", 6));
+		exit(0);
+	}
+	waitpid(pid, NULL, 0);
+	result("empty", sethostname("", 0));
+	gethostname(name, sizeof name);
+	say("is empty: %d", name[0] == 0);
+	result("sethostname back", sethostname(was, strlen(was)));
+	gethostname(name, sizeof name);
+	say("is as it was: %d", strcmp(name, was) == 0);
+	meet();
+}
+
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
 		CASE(other_user), CASE(non_dumpable), CASE(other_user_non_dumpable), CASE(in_chroot), CASE(without_capabilities),
 		CASE(closes_all), CASE(filtered), CASE(no_sockets), CASE(own_listener), CASE(limits), CASE(by_vfork), CASE(traced),
-		CASE(dying), CASE(host_names),
+		CASE(dying), CASE(host_names), CASE(renamed),
 	};
 	return RUN(tests);
 }

@@ -1,0 +1,77 @@
+package syscalls
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// hostname is the name that the program has given its host, if it has.
+type hostname struct {
+	mu   sync.Mutex
+	name string
+	set  bool
+}
+
+// uname answers uname(2) with the node's name.
+func (n *Node) uname(c Call) reply {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return fail(err)
+	}
+	clear(u.Nodename[:])
+	copy(u.Nodename[:len(u.Nodename)-1], n.hostName())
+	b := make([]byte, 0, 6*len(u.Nodename))
+	for _, f := range [][]byte{u.Sysname[:], u.Nodename[:], u.Release[:], u.Version[:], u.Machine[:], u.Domainname[:]} {
+		b = append(b, f...)
+	}
+	return fail(c.WriteMemory(c.Ptr(0), b))
+}
+
+func (n *Node) hostName() string {
+	n.hostname.mu.Lock()
+	defer n.hostname.mu.Unlock()
+	if n.hostname.set {
+		return n.hostname.name
+	}
+	return n.Hostname
+}
+
+// maxHostname is __NEW_UTS_LEN of the kernel, in bytes.
+const maxHostname = 64
+
+// sethostname answers sethostname(2). The machine keeps its name, and the node the one that others know it by: as with a
+// host in a network, that is in the name server.
+func (n *Node) sethostname(c Call) reply {
+	if !mayAdminister(c.TID()) {
+		return fail(unix.EPERM)
+	}
+	size := c.Int(1)
+	if size < 0 || size > maxHostname {
+		return fail(unix.EINVAL)
+	}
+	b := make([]byte, size)
+	if err := c.ReadMemory(c.Ptr(0), b); err != nil {
+		return fail(err)
+	}
+	n.hostname.mu.Lock()
+	defer n.hostname.mu.Unlock()
+	n.hostname.name, n.hostname.set = string(b), true
+	return reply{}
+}
+
+// mayAdminister reports whether a thread has CAP_SYS_ADMIN (capabilities(7)).
+func mayAdminister(tid int) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	if err != nil {
+		return false
+	}
+	_, rest, _ := bytes.Cut(status, []byte("\nCapEff:\t"))
+	text, _, _ := bytes.Cut(rest, []byte("\n"))
+	effective, err := strconv.ParseUint(string(text), 16, 64)
+	return err == nil && effective&(1<<unix.CAP_SYS_ADMIN) != 0
+}
