@@ -41,7 +41,7 @@ test-short: deps-build ## run the tests of the packages, without real programs
 	$(GO) test -race $$($(GO) list ./... | grep -vE "/(e2e|examples|conformance)$$")
 
 .PHONY: conformance
-conformance: deps-test build ## compare programs, and Go's own tests, bare and under boxer
+conformance: deps-test build ## compare programs, and test suites of others, bare and under boxer
 	$(GO) test -v -count=1 -timeout 20m ./conformance/ -suites $(ARGS)
 
 .PHONY: demo

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// excuses are the tests of Go's suites, PACKAGE.TEST, that pass bare and not under boxer, each with its reason.
+// excuses are the tests of others, SUITE.TEST, that pass bare and not under boxer, each with its reason.
 var excuses = map[string]string{
 	"net.TestMultiPathTCP": "skipped: Multipath TCP is not there, as on kernels built without it",
 	"net.TestDialerLocalAddr": "an IPv6 socket bound to [::]:0 is at an IPv4 alias, from which it cannot connect to [::1]: " +

@@ -23,7 +23,7 @@ type TB interface {
 func ForTest(t TB) *Lab {
 	t.Helper()
 	if unavailable != nil {
-		skip(t, unavailable.Error())
+		Skip(t, unavailable.Error())
 	}
 	NeedCommands(t, tools...)
 	lab, err := New(t.Context())
@@ -43,7 +43,7 @@ func NeedCommands(t TB, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		if _, err := exec.LookPath(name); err != nil {
-			skip(t, err.Error())
+			Skip(t, err.Error())
 		}
 	}
 }
@@ -53,7 +53,7 @@ func NeedCommands(t TB, names ...string) {
 func NeedUsers(t TB) {
 	t.Helper()
 	if err := users(); err != nil {
-		skip(t, err.Error())
+		Skip(t, err.Error())
 	}
 }
 
@@ -70,8 +70,8 @@ func users() error {
 	return nil
 }
 
-// skip skips the test; where everything must be there, it fails it.
-func skip(t TB, reason string) {
+// Skip skips the test, or with CI=true fails it: something that it needs is not there.
+func Skip(t TB, reason string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
 		t.Fatalf("%s (CI=true: nothing may be skipped)", reason)
