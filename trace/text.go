@@ -114,18 +114,16 @@ func (w *textWriter) begin(at *Base, who *Thread) {
 			w.prefix = w.prefix || len(w.threads) > 1
 		}
 	}
-	if who != nil && (w.prefix || at.Source != 0) {
+	var node, thread string
+	if at.Source != 0 {
+		node = w.head.name(at.Source)
+	}
+	if who != nil && who.TID != 0 && (w.prefix || node != "") {
+		thread = "pid " + padLeft(strconv.Itoa(who.TID), 5)
+	}
+	if prefix := words(node, thread); prefix != "" {
 		w.buf = append(w.buf, '[')
-		if at.Source != 0 {
-			w.buf = append(w.buf, w.head.name(at.Source)...)
-			w.buf = append(w.buf, ' ')
-		}
-		w.buf = append(w.buf, "pid "...)
-		tid := strconv.Itoa(who.TID)
-		for range 5 - len(tid) {
-			w.buf = append(w.buf, ' ')
-		}
-		w.buf = append(w.buf, tid...)
+		w.buf = appendComment(w.buf, prefix)
 		w.buf = append(w.buf, "] "...)
 	}
 	w.stamp(at.Time)
