@@ -60,7 +60,6 @@ type surveyed struct {
 	source int                         // in the result
 	shift  time.Duration               // by which connections say that its clock is still late
 	limits map[*surveyed]time.Duration // by how much this one has to be later than that one
-	clocks int
 }
 
 // A sighting is when a node had to do with a connection.

@@ -113,7 +113,7 @@ func (s *story) dialogue(d dialogue) {
 		sentTo.Received, sentTo.SegmentsReceived = sentTo.Received+uint64(len(text)), sentTo.SegmentsReceived+1
 		now += 1.1
 	}
-	c.Duration, a.Duration = millis(now-d.begin-1.4), millis(now-d.begin-0.8)
+	c.Duration, a.Duration = millis(now-d.begin-0.7), millis(now-d.begin-0.8)
 	c.RTT, a.RTT = millis(1.3), millis(1.3)
 	c.Reason, a.Reason, a.ByPeer = "closed", "closed by peer", true
 	if d.reset {

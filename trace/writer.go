@@ -45,9 +45,11 @@ const (
 
 // formats are the makers of writers, by name.
 var formats = map[string]func(io.Writer, Options) Writer{
-	"json":   func(w io.Writer, _ Options) Writer { return &jsonWriter{out: w} },
-	"pcapng": newPcapng,
-	"text":   newText,
+	"json":     func(w io.Writer, _ Options) Writer { return &jsonWriter{out: w} },
+	"perfetto": newPerfetto,
+	"pcapng":   newPcapng,
+	"summary":  newSummaryWriter,
+	"text":     newText,
 }
 
 // Formats returns the names that NewWriter takes, sorted.

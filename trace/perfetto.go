@@ -1,0 +1,385 @@
+package trace
+
+import (
+	"io"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// pidSpace is above every pid (pid_max of proc(5) is 2^22 at most): in merged traces each node's begin at a multiple of it.
+	pidSpace = 1 << 22
+
+	// pidConnections and pidNames are the processes that a node's connections and look-ups are shown as.
+	pidConnections = pidSpace - 1
+	pidNames       = pidSpace - 2
+
+	// maxTracks bounds how many tracks are kept in mind by name, and arrows by their one end.
+	maxTracks = 1 << 17
+)
+
+// perfettoWriter writes the Trace Event Format, JSON, which Perfetto and chrome://tracing read: a track for each thread, one for
+// each connection, look-ups for each node; and arrows from what connects to what accepts.
+type perfettoWriter struct {
+	out  io.Writer
+	json eventArray
+	head heads
+
+	named  map[spot]string   // of tracks that have their name; spots without a time
+	open   map[sideKey]*side // connections
+	tracks int               // of connections, until now
+	arrows [2]map[ConnID]end // between calls, and between connections
+	looks  int
+	now    time.Duration
+}
+
+// sideKey names a connection as one node saw it.
+type sideKey struct {
+	source int
+	id     ConnID
+}
+
+// A side is such a connection.
+type side struct {
+	conn  Connection
+	tid   int
+	since time.Duration // when it was asked for or opened
+}
+
+// A spot is a place on a track.
+type spot struct {
+	pid, tid int
+	at       time.Duration
+}
+
+// An end of an arrow waits for the other.
+type end struct {
+	spot
+	asks bool
+}
+
+// The kinds of arrows.
+const (
+	callArrow = iota
+	connArrow
+)
+
+func newPerfetto(w io.Writer, _ Options) Writer {
+	p := &perfettoWriter{out: w, named: make(map[spot]string), open: make(map[sideKey]*side)}
+	for i := range p.arrows {
+		p.arrows[i] = make(map[ConnID]end)
+	}
+	return p
+}
+
+func (w *perfettoWriter) Write(e Event) error {
+	w.now = max(w.now, endOf(e))
+	switch e := e.(type) {
+	case *Header:
+		w.head.add(e)
+	case *Call:
+		w.call(e)
+	case *Process:
+		at := w.thread(&e.Base, &e.Thread)
+		w.instant(at, describeProcess(e), "process")
+	case *Connection:
+		w.connection(e)
+	case *Data:
+		w.data(e)
+	case *DNS:
+		w.dns(e)
+	case *Dropped:
+		w.json.begin("i", spot{pid(e.Source, 0), 0, e.Time}, "events are missing", "boxer")
+		w.json.text("s", "g")
+		w.json.args("count", strconv.FormatUint(e.Count, 10))
+	}
+	if len(w.json.buf) >= flushAt {
+		return w.Flush()
+	}
+	return nil
+}
+
+// Flush writes what there is; the array is complete after Close only, and readers take it without its end.
+func (w *perfettoWriter) Flush() error {
+	_, err := w.out.Write(w.json.buf)
+	w.json.buf = w.json.buf[:0]
+	return err
+}
+
+// Close shows what is not over as it is at the end.
+func (w *perfettoWriter) Close() error {
+	for key, s := range w.open {
+		e := s.conn
+		e.Time, e.Duration = w.now, w.now-s.since
+		if e.State == Connecting {
+			e.Reason = "no answer until the trace ended"
+		}
+		w.slice(s, &e, s.since, string(e.State))
+		delete(w.open, key)
+	}
+	w.json.end()
+	return w.Flush()
+}
+
+// pid is a process's number in the output.
+func pid(source, pid int) int { return source*pidSpace + pid%pidSpace }
+
+// process names a process.
+func (w *perfettoWriter) process(source, number int, name string) {
+	key := spot{pid: pid(source, number), tid: -1}
+	if source != 0 || number >= pidNames {
+		name = words(w.head.name(source), name)
+	}
+	w.label(key, "process_name", name)
+}
+
+// label writes the name of a process or thread, unless it has it.
+func (w *perfettoWriter) label(key spot, kind, name string) {
+	if w.named[key] == name || len(w.named) >= maxTracks {
+		return
+	}
+	w.named[key] = name
+	w.json.begin("M", spot{key.pid, max(key.tid, 0), 0}, kind, "__metadata")
+	w.json.args("name", name)
+}
+
+// thread names a thread's track, and returns the place on it where an event is.
+func (w *perfettoWriter) thread(at *Base, t *Thread) spot {
+	where := spot{pid(at.Source, t.PID), t.TID, at.Time}
+	if t.Comm != "" {
+		if t.PID == t.TID {
+			w.process(at.Source, t.PID, t.Comm)
+		}
+		w.label(spot{where.pid, where.tid, 0}, "thread_name", t.Comm)
+	}
+	return where
+}
+
+func (w *perfettoWriter) instant(at spot, name, category string, args ...string) {
+	w.json.begin("i", at, name, category)
+	w.json.text("s", "t")
+	w.json.args(args...)
+}
+
+// call shows a call as a slice; one without an end as an instant.
+func (w *perfettoWriter) call(e *Call) {
+	at := w.thread(&e.Base, &e.Thread)
+	args := []string{"call", e.Name + "(" + strings.Join(e.Args, ", ") + ")", "error", words(e.Errno, errnoTexts[e.Errno]), "boxer", describeServed(&e.Served)}
+	switch e.Phase {
+	case Enter: // the whole call follows
+		return
+	case Watched:
+		w.instant(at, e.Name, "watched", args...)
+		return
+	case Lost:
+		args = append(args, "result", "none: its process or the trace ended first")
+	default:
+		args = append(args, "result", strconv.FormatInt(e.Ret, 10)+e.RetNote)
+	}
+	name := e.Name
+	if e.Errno != "" {
+		name += " " + e.Errno
+	}
+	w.json.begin("X", at, words(name, iff(e.Failure != "", "("+e.Failure+")")), "call")
+	w.json.micros("dur", e.Duration)
+	w.json.args(args...)
+	switch {
+	case e.Conn == 0 || e.Phase == Lost:
+	case e.Name == "connect":
+		w.arrow(callArrow, e.Conn, end{at, true})
+	case strings.HasPrefix(e.Name, "accept"):
+		at.at = max(at.at, at.at+e.Duration-1)
+		w.arrow(callArrow, e.Conn, end{at, false})
+	}
+}
+
+// arrow draws the arrow of a connection when both of its ends are known.
+func (w *perfettoWriter) arrow(kind int, id ConnID, e end) {
+	other, ok := w.arrows[kind][id]
+	if !ok || other.asks == e.asks {
+		if len(w.arrows[kind]) < maxTracks {
+			w.arrows[kind][id] = e
+		}
+		return
+	}
+	delete(w.arrows[kind], id)
+	from, to := e, other
+	if other.asks {
+		from, to = other, e
+	}
+	to.at = max(to.at, from.at)
+	category := [...]string{callArrow: "call", connArrow: "connection"}[kind]
+	w.json.begin("s", from.spot, "connect to accept", category)
+	w.json.text("id", id.String())
+	w.json.args()
+	w.json.begin("f", to.spot, "connect to accept", category)
+	w.json.text("id", id.String())
+	w.json.text("bp", "e")
+	w.json.args()
+}
+
+// connection shows a connection's track: a slice until it is established, and one until it ends.
+func (w *perfettoWriter) connection(e *Connection) {
+	key := sideKey{e.Source, e.ID}
+	s := w.open[key]
+	if s == nil {
+		s = w.begin(key, e)
+	}
+	if e.Comm == "" {
+		e.Thread = s.conn.Thread
+	}
+	before := s.conn.State
+	s.conn = *e
+	at := spot{pid(e.Source, pidConnections), s.tid, e.Time}
+	switch e.State {
+	case Connecting:
+		w.arrow(connArrow, e.ID, end{at, true})
+	case Opened:
+		if e.Setup > 0 || before == Connecting {
+			w.slice(s, e, s.since, "connecting")
+		}
+		s.since = e.Time
+		if e.Role == RoleAccept {
+			w.arrow(connArrow, e.ID, end{at, false})
+		}
+	case Failed:
+		w.slice(s, e, s.since, "failed")
+		delete(w.open, key)
+	case Closed:
+		w.slice(s, e, s.since, iff(e.Errno == "", "open"))
+		delete(w.open, key)
+	case Progress:
+		s.conn.State = Opened
+	}
+}
+
+// begin makes a connection's track.
+func (w *perfettoWriter) begin(key sideKey, e *Connection) *side {
+	for old := range w.open { // room for another
+		if len(w.open) < maxOpen {
+			break
+		}
+		delete(w.open, old)
+	}
+	w.tracks++
+	s := &side{conn: *e, tid: w.tracks, since: e.Time - e.Setup}
+	if e.State == Closed {
+		s.since = e.Time - e.Duration
+	}
+	w.open[key] = s
+	w.process(e.Source, pidConnections, "connections")
+	to := " -> "
+	if e.Role == RoleAccept {
+		to = " <- "
+	}
+	w.json.begin("M", spot{pid(e.Source, pidConnections), s.tid, 0}, "thread_name", "__metadata")
+	w.json.args("name", words(e.Proto, e.Local.String()+to+e.Remote.String(), iff(e.Peer != "", "("+e.Peer+")"), e.ID.String()))
+	return s
+}
+
+// slice shows what a connection was from since until its event.
+func (w *perfettoWriter) slice(s *side, e *Connection, since time.Duration, what string) {
+	name := words(what, e.Errno, iff(e.State != Opened, e.Reason))
+	w.json.begin("X", spot{pid(e.Source, pidConnections), s.tid, since}, name, "connection")
+	w.json.micros("dur", max(0, e.Time-since))
+	if e.Errno != "" || e.State == Connecting || e.State == Failed {
+		w.json.text("cname", "terrible")
+	}
+	w.json.args("connection", describeConnection(e), "program", words(e.Comm, iff(e.PID != 0, strconv.Itoa(e.PID))))
+}
+
+// data shows a piece as an instant on its connection's track.
+func (w *perfettoWriter) data(e *Data) {
+	s := w.open[sideKey{e.Source, e.Conn}]
+	if s == nil {
+		return
+	}
+	way := "sent "
+	if e.Received {
+		way = "received "
+	}
+	w.instant(spot{pid(e.Source, pidConnections), s.tid, e.Time}, way+strconv.Itoa(e.Length)+" bytes", "data", "what", describeData(e))
+}
+
+// dns shows a look-up, as an async slice: many can be under way at once.
+func (w *perfettoWriter) dns(e *DNS) {
+	w.process(e.Source, pidNames, "names")
+	w.looks++
+	at := spot{pid(e.Source, pidNames), 0, e.Time}
+	name := words(e.QType, e.Query, iff(e.RCode != "NOERROR", e.RCode), iff(e.Failure != "", "("+e.Failure+")"))
+	for _, ph := range []string{"b", "e"} {
+		w.json.begin(ph, at, name, "dns")
+		w.json.text("id", strconv.Itoa(w.looks))
+		w.json.args("look-up", describeDNS(e), "program", words(e.Comm, iff(e.PID != 0, strconv.Itoa(e.PID))))
+		at.at += max(0, e.Duration)
+	}
+}
+
+// eventArray writes the array of events.
+type eventArray struct {
+	buf  []byte
+	more bool
+}
+
+func (a *eventArray) open() {
+	if a.more {
+		a.buf = append(a.buf, ",\n"...)
+		return
+	}
+	a.more = true
+	a.buf = append(a.buf, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n"...)
+}
+
+// begin begins an event; args ends it.
+func (a *eventArray) begin(ph string, at spot, name, category string) {
+	a.open()
+	a.buf = append(a.buf, `{"ph":"`...)
+	a.buf = append(append(a.buf, ph...), '"')
+	a.buf = strconv.AppendInt(append(a.buf, `,"pid":`...), int64(at.pid), 10)
+	a.buf = strconv.AppendInt(append(a.buf, `,"tid":`...), int64(at.tid), 10)
+	a.micros("ts", at.at)
+	a.text("cat", category)
+	a.text("name", name)
+}
+
+func (a *eventArray) text(key, value string) {
+	a.buf = append(append(append(a.buf, `,"`...), key...), `":`...)
+	a.buf = appendString(a.buf, value)
+}
+
+// micros writes a time: in microseconds, with decimals.
+func (a *eventArray) micros(key string, d time.Duration) {
+	a.buf = append(append(append(a.buf, `,"`...), key...), `":`...)
+	if d < 0 {
+		a.buf = append(a.buf, '-')
+		d = -d
+	}
+	a.buf = strconv.AppendInt(a.buf, int64(d/time.Microsecond), 10)
+	nanos := strconv.Itoa(int(d % time.Microsecond))
+	a.buf = append(append(append(a.buf, '.'), "000"[len(nanos):]...), nanos...)
+}
+
+// args writes an event's arguments, by turns their names and values, those that are not empty; and its end.
+func (a *eventArray) args(pairs ...string) {
+	a.buf = append(a.buf, `,"args":{`...)
+	comma := ""
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] == "" {
+			continue
+		}
+		a.buf = append(append(a.buf, comma...), '"')
+		a.buf = append(append(a.buf, pairs[i]...), `":`...)
+		a.buf = appendString(a.buf, pairs[i+1])
+		comma = ","
+	}
+	a.buf = append(a.buf, "}}"...)
+}
+
+// end ends the array.
+func (a *eventArray) end() {
+	if !a.more {
+		a.buf = append(a.buf, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":["...)
+	}
+	a.buf = append(a.buf, "\n]}\n"...)
+}
