@@ -73,7 +73,7 @@ connect as on ordinary hosts, over encrypted, hole-punched UDP paths.`,
 		return fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())
 	})
 	cmd.AddCommand(runCommand(code), coordinatorCommand(), statusCommand(), forwardCommand(),
-		doctorCommand(), versionCommand())
+		doctorCommand(), traceCommand(code), versionCommand())
 	return cmd
 }
 
