@@ -31,7 +31,7 @@ func (n *Node) connect(c Call) reply {
 func (n *Node) connectSocket(c Call, fd int) (r reply, keep bool) {
 	domain, typ, err := kind(fd)
 	if err != nil {
-		return fail(err), false
+		return letThrough, false // not a socket: Linux looks at the address first
 	}
 	if domain == unix.AF_NETLINK && n.isNetlink(fd) {
 		return n.connectNetlink(c), false

@@ -49,7 +49,7 @@ func (n *Node) duplicate(c Call, from int, cloexec bool) reply {
 		return letThrough
 	}
 	r := descriptor(fd, cloexec, func() { unix.Close(fd) })
-	r.from = max(from, highFD)
+	r.from, r.orKernel = max(from, highFD), from > highFD
 	return r
 }
 

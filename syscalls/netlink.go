@@ -219,19 +219,26 @@ const sizeofNetlink = 12
 // A netlinkAddr is struct sockaddr_nl.
 type netlinkAddr struct{ port, groups uint32 }
 
-// readNetlinkAddr reads the address argument of bind(2), connect(2) and sendto(2).
-func readNetlinkAddr(c Call, addr uintptr, size int) (a netlinkAddr, err error) {
-	if size < sizeofNetlink {
-		return a, unix.EINVAL
+// readNetlinkAddr reads the address argument of bind(2), connect(2) and
+// sendto(2); ok is false for AF_UNSPEC. It fails as net/netlink/af_netlink.c does.
+func readNetlinkAddr(c Call, addr uintptr, size int) (a netlinkAddr, ok bool, err error) {
+	var buf [sizeofStorage]byte
+	b, err := readName(c, addr, size, buf[:])
+	switch {
+	case err != nil:
+		return a, false, err
+	case len(b) < 2:
+		return a, false, unix.EINVAL
 	}
-	var b [sizeofNetlink]byte
-	if err := c.ReadMemory(addr, b[:]); err != nil {
-		return a, err
+	switch binary.NativeEndian.Uint16(b) {
+	case unix.AF_UNSPEC:
+		return a, false, nil
+	case unix.AF_NETLINK:
+		if len(b) >= sizeofNetlink {
+			return netlinkAddr{binary.NativeEndian.Uint32(b[4:]), binary.NativeEndian.Uint32(b[8:])}, true, nil
+		}
 	}
-	if binary.NativeEndian.Uint16(b[:]) != unix.AF_NETLINK {
-		return a, unix.EINVAL
-	}
-	return netlinkAddr{binary.NativeEndian.Uint32(b[4:]), binary.NativeEndian.Uint32(b[8:])}, nil
+	return a, false, unix.EINVAL
 }
 
 // encode returns the address as it lies in memory.
@@ -245,7 +252,10 @@ func (a netlinkAddr) encode() (b [sizeofNetlink]byte) {
 // bindNetlink answers bind(2) on such a socket. It may join groups, in which
 // nothing happens: the node's interfaces stay as they are.
 func (n *Node) bindNetlink(c Call, fd int) reply {
-	a, err := readNetlinkAddr(c, c.Ptr(1), c.Int(2))
+	a, ok, err := readNetlinkAddr(c, c.Ptr(1), c.Int(2))
+	if err == nil && !ok {
+		err = unix.EINVAL
+	}
 	if err != nil {
 		return fail(err)
 	}
@@ -261,7 +271,7 @@ func (n *Node) bindNetlink(c Call, fd int) reply {
 
 // connectNetlink answers connect(2): only the kernel can be the peer.
 func (n *Node) connectNetlink(c Call) reply {
-	a, err := readNetlinkAddr(c, c.Ptr(1), c.Int(2))
+	a, _, err := readNetlinkAddr(c, c.Ptr(1), c.Int(2))
 	if err == nil && (a.port != 0 || a.groups != 0) {
 		err = unix.EPERM
 	}
@@ -290,8 +300,9 @@ func (n *Node) sendNetlink(c Call, addr uintptr, size int, p payload) reply {
 	}
 	var a netlinkAddr
 	if addr != 0 {
+		var ok bool
 		var err error
-		if a, err = readNetlinkAddr(c, addr, size); err != nil {
+		if a, ok, err = readNetlinkAddr(c, addr, size); err != nil || !ok {
 			return letThrough // the kernel says what is wrong
 		}
 	}

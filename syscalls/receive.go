@@ -46,6 +46,9 @@ func (n *Node) recvmsg(c Call) reply {
 
 // takeHeader receives a datagram into the buffers of a message header.
 func (n *Node) takeHeader(c Call, fd int, m msghdr, flags int) reply {
+	if m.name != 0 && int32(m.nameLen) < 0 {
+		return fail(unix.EINVAL)
+	}
 	iov, total, err := m.iovecs(c)
 	if err != nil {
 		return fail(err)

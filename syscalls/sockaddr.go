@@ -72,14 +72,21 @@ func AppendSockaddr(b []byte, s Sockaddr) []byte {
 
 // readSockaddr reads the address argument of bind(2), connect(2) and sendto(2).
 func readSockaddr(c Call, addr uintptr, size int) (Sockaddr, error) {
-	if size < 0 || size > sizeofStorage {
-		return Sockaddr{}, unix.EINVAL
-	}
 	var buf [sizeofStorage]byte
-	if err := c.ReadMemory(addr, buf[:size]); err != nil {
+	b, err := readName(c, addr, size, buf[:])
+	if err != nil {
 		return Sockaddr{}, err
 	}
-	return ParseSockaddr(buf[:size])
+	return ParseSockaddr(b)
+}
+
+// readName reads an address as it lies in memory, as move_addr_to_kernel of
+// net/socket.c does.
+func readName(c Call, addr uintptr, size int, buf []byte) ([]byte, error) {
+	if size < 0 || size > sizeofStorage {
+		return nil, unix.EINVAL
+	}
+	return buf[:size], c.ReadMemory(addr, buf[:size])
 }
 
 // writeSockaddr stores s where getsockname(2), accept(2) and recvfrom(2) want
