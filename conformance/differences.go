@@ -42,36 +42,6 @@ var known = []Difference{
 		},
 	},
 	{
-		Call:  "`sendto` with `MSG_FASTOPEN`",
-		Linux: "connects and sends",
-		Boxer: "EOPNOTSUPP",
-		Why:   "as on kernels without TCP Fast Open; programs connect then. `TCP_FASTOPEN_CONNECT` works",
-		Places: []Place{
-			{"connect/fast_open_flag/server", "poll: IN\nread: 7 \"by flag\"\n", "poll: none\n"},
-			{"connect/fast_open_flag/client", "MSG_FASTOPEN: 7\ngetsockname: SELF:EPHEMERAL\ngetpeername: PEER:P0\n", "MSG_FASTOPEN: EOPNOTSUPP\ngetsockname: ANY:0\ngetpeername: ENOTCONN\n"},
-		},
-	},
-	{
-		Call:  "`connect` after `SO_BINDTODEVICE`",
-		Linux: "goes through the device",
-		Boxer: "EINVAL",
-		Why:   "connections begin on loopback",
-		Places: []Place{
-			{"stream/by_device/server", "poll: IN\ngetpeername: PEER:EPHEMERAL\n", "poll: none\n"},
-			{"stream/by_device/client", "connect: 0\n", "connect: EINVAL\n"},
-			{"stream/by_device/client", "getpeername: PEER:P0\n", "getpeername: ENOTCONN\n"},
-		},
-	},
-	{
-		Call:  "`bind` with `IP_FREEBIND` or `IP_TRANSPARENT`",
-		Linux: "to any address",
-		Boxer: "EADDRNOTAVAIL",
-		Why:   "a node has one address",
-		Places: []Place{
-			{"stream/by_device/client", "with IP_FREEBIND: 0\n", "with IP_FREEBIND: EADDRNOTAVAIL\n"},
-		},
-	},
-	{
 		Call:  "`close` of a socket right after its `connect` has begun",
 		Linux: "the far side never accepts it",
 		Boxer: "may accept it, reset already",
@@ -118,15 +88,6 @@ var known = []Difference{
 		Why:   "`SO_ERROR` and `connect` have the true error; read is not trapped, and to the kernel the socket was half open",
 		Places: []Place{
 			{"connect/after_refused/client", "read: ECONNREFUSED\n", "read: ECONNRESET\n"},
-		},
-	},
-	{
-		Call:  "`bind` to a broadcast or multicast address",
-		Linux: "0",
-		Boxer: "EADDRNOTAVAIL",
-		Why:   "the network has none",
-		Places: []Place{
-			{"bind/wrong/server", "broadcast: 0\nmulticast: 0\n", "broadcast: EADDRNOTAVAIL\nmulticast: EADDRNOTAVAIL\n"},
 		},
 	},
 	{

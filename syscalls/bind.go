@@ -102,6 +102,8 @@ func (n *Node) bindTo(s binding, want Sockaddr) reply {
 		alias, rivals = n.Aliases.Private, []netip.Addr{netip.IPv4Unspecified()}
 	case addr.IsLoopback():
 		return letThrough // 127.0.0.2 and the like are the host's
+	case mayBeForeign(s.fd, addr):
+		return letThrough // nobody is there
 	default:
 		return fail(unix.EADDRNOTAVAIL)
 	}
@@ -114,6 +116,21 @@ func (n *Node) bindTo(s binding, want Sockaddr) reply {
 		}
 	}
 	return fail(n.bindAlias(s, netip.AddrPortFrom(addr, port), alias))
+}
+
+// mayBeForeign reports whether Linux binds a socket to an address that no
+// interface has: broadcast and multicast ones, and any with IP_FREEBIND or
+// IP_TRANSPARENT (ip(7), inet_addr_valid_or_nonlocal of include/net/inet_sock.h).
+func mayBeForeign(fd int, addr netip.Addr) bool {
+	if addr.IsMulticast() || addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		return true
+	}
+	for _, opt := range []int{unix.IP_FREEBIND, unix.IP_TRANSPARENT} {
+		if v, err := unix.GetsockoptInt(fd, unix.IPPROTO_IP, opt); err == nil && v != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // bindAlias binds to the alias's own port, or to another one if the host

@@ -47,20 +47,35 @@ func (n *Node) connectSocket(c Call, fd int) (r reply, keep bool) {
 		n.disconnects(c, fd)
 		return letThrough, false // AF_UNSPEC disconnects; the rest is wrong
 	}
-	if dst.Addr.Addr().Is4In6() {
-		if only, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY); err != nil || only != 0 {
-			return letThrough, false // ENETUNREACH
+	switch typ {
+	case unix.SOCK_STREAM:
+		return n.connectStream(fd, domain, dst)
+	case unix.SOCK_DGRAM:
+		if _, ok, err := isUDP(fd); err != nil || !ok || onlyIPv6(fd, dst.Addr.Addr()) {
+			return letThrough, false
 		}
+		addr := netip.AddrPortFrom(dst.Addr.Addr().Unmap(), dst.Addr.Port())
+		return n.connectDatagram(c, fd, domain, addr), false
+	}
+	return letThrough, false
+}
+
+// onlyIPv6 reports whether an AF_INET6 socket cannot reach a v4-mapped address.
+func onlyIPv6(fd int, dst netip.Addr) bool {
+	if !dst.Is4In6() {
+		return false
+	}
+	only, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
+	return err != nil || only != 0
+}
+
+// connectStream connects a TCP socket.
+func (n *Node) connectStream(fd, domain int, dst Sockaddr) (reply, bool) {
+	if onlyIPv6(fd, dst.Addr.Addr()) {
+		return letThrough, false // ENETUNREACH
 	}
 	addr := netip.AddrPortFrom(dst.Addr.Addr().Unmap(), dst.Addr.Port())
 	switch {
-	case typ == unix.SOCK_DGRAM:
-		if _, ok, err := isUDP(fd); err != nil || !ok {
-			return letThrough, false
-		}
-		return n.connectDatagram(c, fd, domain, addr), false
-	case typ != unix.SOCK_STREAM:
-		return letThrough, false
 	case n.isNameServer(addr):
 		return n.connectResolver(fd, domain, addr)
 	case addr.Addr() == n.Addr:

@@ -75,6 +75,14 @@ func (n *Node) getpeername(c Call) reply {
 	return fail(writeSockaddr(c, peer, c.Ptr(1), c.Ptr(2)))
 }
 
+// getsockopt answers getsockopt(2) for the options of the table.
+func (n *Node) getsockopt(c Call) reply {
+	if c.Int(2) == unix.SO_BINDTODEVICE {
+		return n.boundDevice(c)
+	}
+	return n.socketError(c)
+}
+
 // socketError answers getsockopt(SOL_SOCKET, SO_ERROR), which reads and clears
 // the error of a redirected connect.
 func (n *Node) socketError(c Call) reply {
@@ -95,24 +103,25 @@ func (n *Node) socketError(c Call) reply {
 		return letThrough
 	}
 	clearError(fd) // the ECONNRESET of the gate's refusal
-	return fail(writeInt(c, int32(errno), c.Ptr(3), c.Ptr(4)))
+	var b [4]byte
+	binary.NativeEndian.PutUint32(b[:], uint32(errno))
+	return fail(writeOption(c, b[:], 0, c.Ptr(3), c.Ptr(4)))
 }
 
-// writeInt stores the value of a socket option as getsockopt(2) does: at most
-// *size bytes at addr, and how many they were in *size.
-func writeInt(c Call, v int32, addr, size uintptr) error {
+// writeOption stores the value of a socket option as getsockopt(2) does: at most
+// *size bytes at addr, and how many they were in *size. It fails with EINVAL if *size is
+// less than least.
+func writeOption(c Call, v []byte, least int, addr, size uintptr) error {
 	var room [4]byte
 	if err := c.ReadMemory(size, room[:]); err != nil {
 		return err
 	}
 	n := int(int32(binary.NativeEndian.Uint32(room[:])))
-	if n < 0 {
+	if n < least {
 		return unix.EINVAL
 	}
-	var b [4]byte
-	binary.NativeEndian.PutUint32(b[:], uint32(v))
-	n = min(n, len(b))
-	if err := c.WriteMemory(addr, b[:n]); err != nil {
+	n = min(n, len(v))
+	if err := c.WriteMemory(addr, v[:n]); err != nil {
 		return err
 	}
 	binary.NativeEndian.PutUint32(room[:], uint32(n))

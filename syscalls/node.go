@@ -88,6 +88,7 @@ type Node struct {
 	relays   atomic.Int64 // relays that run
 	cut      atomic.Bool  // one has ended without a word of the far side, see Drain
 	attempts attempts
+	devices  devices
 	returned returned
 }
 

@@ -48,8 +48,8 @@ func (n *Node) sendTo(c Call, dst Sockaddr, flags int, control []byte, p payload
 		return fail(err)
 	}
 	if !ok {
-		if flags&unix.MSG_FASTOPEN != 0 && isInet(domain) && (n.Prefix.Contains(addr.Addr()) || isLocalhost(addr.Addr())) {
-			return fail(unix.EOPNOTSUPP) // as a kernel without TCP Fast Open; programs then connect
+		if flags&unix.MSG_FASTOPEN != 0 && isInet(domain) && dst.Six == (domain == unix.AF_INET6) {
+			return n.fastOpen(c, dst, flags)
 		}
 		return letThrough
 	}

@@ -468,39 +468,6 @@ static void closed_pending(void) {
 	meet();
 }
 
-static void fast_open_option(void) {
-	if (server) {
-		int l = listener(port, 4);
-		meet();
-		take(accept(l, NULL, NULL));
-		return meet();
-	}
-	meet();
-	in4 a = peer(port);
-	int fd = tcp();
-	result("TCP_FASTOPEN_CONNECT", set(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1));
-	result("connect", connect(fd, SA(a)));
-	give(fd, "by option");
-	names(fd);
-	meet();
-}
-
-static void fast_open_flag(void) {
-	if (server) {
-		int l = listener(port, 4);
-		meet();
-		if (await(l, POLLIN, 1000))
-			take(accept(l, NULL, NULL));
-		return meet();
-	}
-	meet();
-	in4 a = peer(port);
-	int fd = tcp();
-	result("MSG_FASTOPEN", sendto(fd, "by flag", 7, MSG_FASTOPEN, SA(a)));
-	names(fd);
-	meet();
-}
-
 static void wrong(void) {
 	if (server)
 		return meet();
@@ -601,7 +568,7 @@ int main(int argc, char **argv) {
 		CASE(pending_shutdown), CASE(pending_unspec), CASE(unspec), CASE(later_listener),
 		CASE(later_own_listener), CASE(after_bind),
 		CASE(listening), CASE(interrupted), CASE(restarted), CASE(send_timeout), CASE(closed_meanwhile),
-		CASE(closed_pending), CASE(fast_open_option), CASE(fast_open_flag), CASE(wrong), CASE(dual_stack), CASE(to_self), CASE(to_other_localhost), CASE(to_itself),
+		CASE(closed_pending), CASE(wrong), CASE(dual_stack), CASE(to_self), CASE(to_other_localhost), CASE(to_itself),
 	};
 	return RUN(tests);
 }

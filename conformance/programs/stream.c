@@ -393,42 +393,11 @@ static void options(void) {
 	meet();
 }
 
-/* by_device are the options that choose a device or an address. */
-static void by_device(void) {
-	if (server) {
-		int l = listener(port, 4);
-		meet();
-		if (await(l, POLLIN, 1000))
-			peername(accept(l, NULL, NULL));
-		return meet();
-	}
-	meet();
-	in4 a = peer(port);
-	int fd = tcp();
-	result("SO_BINDTODEVICE lo", setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 2));
-	result("SO_BINDTODEVICE none", setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "", 0));
-	result("SO_BINDTODEVICE nonsense", setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "nonsense", 8));
-	result("SO_BINDTODEVICE eth0", setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "eth0", 4));
-	result("connect", connect(fd, SA(a)));
-	names(fd);
-	fd = tcp();
-	set(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
-	in4 b = self(0);
-	result("bind without a port", bind(fd, SA(b)));
-	sockname(fd);
-	fd = tcp();
-	b = addr4(htonl(0x01020304), 0);
-	result("bind to a stranger", bind(fd, SA(b)));
-	set(fd, IPPROTO_IP, IP_FREEBIND, 1);
-	result("with IP_FREEBIND", bind(fd, SA(b)));
-	meet();
-}
-
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
 		CASE(half_close), CASE(shut_read), CASE(closed_peer), CASE(killed_by_sigpipe), CASE(lingering), CASE(lingering_read),
 		CASE(unread), CASE(killed), CASE(peek), CASE(with_addresses), CASE(timeouts), CASE(urgent), CASE(files),
-		CASE(options), CASE(by_device),
+		CASE(options),
 	};
 	return RUN(tests);
 }
