@@ -79,9 +79,9 @@ type keptCall struct{ call }
 
 // InstallFD masks the thread's signals, as the receiving thread's are: see
 // package sandbox.
-func (c keptCall) InstallFD(fd int, cloexec bool, from int, strict bool) (err error) {
-	sandbox.Masked(func() { err = c.Notif.InstallFD(fd, cloexec, from, strict) })
-	return err
+func (c keptCall) InstallFD(fd int, cloexec bool, from int, strict bool) (got int, err error) {
+	sandbox.Masked(func() { got, err = c.Notif.InstallFD(fd, cloexec, from, strict) })
+	return got, err
 }
 
 func (c keptCall) Keep() syscalls.Call { return c }

@@ -102,14 +102,14 @@ func (n *Notif) send(r *rawResp) error {
 }
 
 // InstallFD gives the caller a copy of fd and lets the call return its number,
-// in one step (SECCOMP_ADDFD_FLAG_SEND, Linux 5.14). fd stays open here. With
+// which InstallFD returns too, in one step (SECCOMP_ADDFD_FLAG_SEND, Linux 5.14). fd stays open here. With
 // from 0 the number is the lowest that is free; otherwise it is from or higher,
 // if the caller's limit (RLIMIT_NOFILE) allows that; if it does not, a strict
 // one fails with EMFILE. It must be called from
 // [Listener.Serve] or inside [Masked]. It fails with ErrGone if nobody waits any
 // more, and with EMFILE at the caller's limit; the call is then still to be
 // answered.
-func (n *Notif) InstallFD(fd int, cloexec bool, from int, strict bool) error {
+func (n *Notif) InstallFD(fd int, cloexec bool, from int, strict bool) (int, error) {
 	a := rawAddFD{id: n.raw.id, flags: unix.SECCOMP_ADDFD_FLAG_SEND, srcFD: uint32(fd)}
 	if cloexec {
 		a.newFDFlags = unix.O_CLOEXEC
@@ -119,16 +119,26 @@ func (n *Notif) InstallFD(fd int, cloexec bool, from int, strict bool) error {
 			high := a
 			high.flags |= unix.SECCOMP_ADDFD_FLAG_SETFD
 			high.newFD = uint32(free)
-			err := ioctl(n.l.fd, ioctlAddFD, uintptr(unsafe.Pointer(&high)))
+			got, err := n.addFD(&high)
 			if err != unix.EBADF && err != unix.EMFILE { // beyond the limit
-				return gone(err)
+				return got, gone(err)
 			}
 		}
 		if strict {
-			return unix.EMFILE
+			return -1, unix.EMFILE
 		}
 	}
-	return gone(ioctl(n.l.fd, ioctlAddFD, uintptr(unsafe.Pointer(&a))))
+	got, err := n.addFD(&a)
+	return got, gone(err)
+}
+
+// addFD returns the descriptor's number in the caller, or a bare errno.
+func (n *Notif) addFD(a *rawAddFD) (int, error) {
+	fd, _, errno := unix.Syscall(unix.SYS_IOCTL, n.l.fd, ioctlAddFD, uintptr(unsafe.Pointer(a)))
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(fd), nil
 }
 
 // maxFreeFD bounds the search for a free descriptor.

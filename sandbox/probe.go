@@ -92,7 +92,7 @@ func (t *trial) run() error {
 			}
 			n.Fail(unix.EPERM)
 		default:
-			if t.install = n.InstallFD(int(f.Fd()), true, 0, false); t.install != nil {
+			if _, t.install = n.InstallFD(int(f.Fd()), true, 0, false); t.install != nil {
 				n.Fail(unix.EPERM)
 			}
 		}

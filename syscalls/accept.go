@@ -114,6 +114,9 @@ func (n *Node) give(c Call, conn accepted, flags int, id uint64) reply {
 			s.Addr = peer
 		}
 	}
+	if c.Ptr(1) == 0 { // which only traced calls have
+		return n.giveFD(conn, flags, id, n.endsOf(local, conn.peer, s))
+	}
 	if err := writeSockaddr(c, s, c.Ptr(1), c.Ptr(2)); err != nil {
 		if !c.Pending() {
 			n.giveBack(id, conn)
@@ -122,7 +125,13 @@ func (n *Node) give(c Call, conn accepted, flags int, id uint64) reply {
 		}
 		return fail(err)
 	}
-	return descriptor(conn.fd, flags&unix.SOCK_CLOEXEC != 0, func() { n.giveBack(id, conn) })
+	return n.giveFD(conn, flags, id, n.endsOf(local, conn.peer, s))
+}
+
+func (n *Node) giveFD(conn accepted, flags int, listener uint64, ends Ends) reply {
+	r := descriptor(conn.fd, flags&unix.SOCK_CLOEXEC != 0, func() { n.giveBack(listener, conn) })
+	r.ends = ends
+	return r
 }
 
 // rawAccept is accept4(2); package unix's allocates.

@@ -16,11 +16,12 @@ func (n *Node) Answer(c Call) {
 		return
 	}
 	var do func(*Node, Call) reply
-	if nr := c.Nr(); nr < uintptr(len(handlers)) {
+	if t := n.tracing.Load(); t != nil {
+		c, do = n.traced(c, t), (*Node).doTraced
+	} else if nr := c.Nr(); nr < uintptr(len(handlers)) {
 		do = handlers[nr]
 	}
-	if do == nil { // the filter and the table disagree
-		n.Logger.Error("no handler", "nr", c.Nr())
+	if do == nil { // watched for a tracer that has gone, see Traced
 		n.conclude(c, letThrough)
 		return
 	}
@@ -45,9 +46,21 @@ func (n *Node) answer(c Call, do func(*Node, Call) reply) {
 	})
 }
 
-// conclude gives a call its answer. Every call gets one, also after an error
-// of boxer's own: a thread without an answer hangs.
+// conclude gives a call its answer, and tells the tracer if there is one.
 func (n *Node) conclude(c Call, r reply) {
+	t, ok := c.(*tracedCall)
+	if ok {
+		t.Ends, t.Errno = r.ends, r.errno
+	}
+	n.giveAnswer(c, r)
+	if ok {
+		t.finish()
+	}
+}
+
+// giveAnswer gives a call its answer. Every call gets one, also after an error
+// of boxer's own: a thread without an answer hangs.
+func (n *Node) giveAnswer(c Call, r reply) {
 	var err error
 	switch r.kind {
 	case replyValue:
@@ -61,6 +74,12 @@ func (n *Node) conclude(c Call, r reply) {
 	case replyWait:
 		panic("syscalls: a waiting call came to another wait")
 	}
+	if r.taken != nil {
+		n.settleTaken(r.taken, err != nil)
+	}
+	if err != nil && r.undo != nil && r.kind == replyValue {
+		r.undo()
+	}
 	if err != nil && c.Pending() {
 		n.Logger.Error("answer", "nr", c.Nr(), "err", err)
 		c.Fail(unix.EIO)
@@ -70,7 +89,7 @@ func (n *Node) conclude(c Call, r reply) {
 // install gives the program a descriptor. At the program's limit the
 // connection stays for the next accept, as on Linux.
 func (n *Node) install(c Call, r reply) error {
-	err := c.InstallFD(r.fd, r.cloexec, r.from, r.orKernel)
+	_, err := c.InstallFD(r.fd, r.cloexec, r.from, r.orKernel)
 	if err == nil {
 		unix.Close(r.fd)
 		return nil

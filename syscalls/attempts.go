@@ -16,6 +16,7 @@ type attempt struct {
 	errno  unix.Errno         // why it failed; 0 if it did not; read after done
 	ended  time.Time          // likewise
 	gaveUp bool               // the program has; by attempts.mu
+	ends   Ends               // for traces
 }
 
 // attempts are the connects that run, and those that failed and whose error

@@ -169,12 +169,15 @@ func (n *Node) connectFar(fd, domain int, block bool, dst netip.AddrPort) (reply
 	src = netip.AddrPortFrom(src.Addr().Unmap(), src.Port())
 	asking, at := n.attempts.start(n.ctx, id)
 	a := dialling{at, id, program, src, dst}
+	at.ends = Ends{src, dst}
 	if !block {
 		n.tasks.Go(func() {
 			defer n.watchClosed(a)()
 			n.dial(asking, a)
 		})
-		return fail(unix.EINPROGRESS), false
+		r := fail(unix.EINPROGRESS)
+		r.ends = at.ends
+		return r, false
 	}
 	if tv, err := timeout(fd, unix.SO_SNDTIMEO); err != nil || tv.Nano() != 0 {
 		n.tasks.Go(func() { n.dial(asking, a) })
@@ -314,9 +317,11 @@ func (n *Node) outcome(fd int, id uint64, at *attempt) reply {
 	settle(fd)
 	if at.errno != 0 {
 		n.attempts.takeError(id)
-		return fail(at.errno)
+		r := fail(at.errno)
+		r.ends = at.ends
+		return r
 	}
-	return reply{}
+	return reply{ends: at.ends}
 }
 
 // release closes the copy of a socket that an attempt uses, when that has ended:

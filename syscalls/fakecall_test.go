@@ -103,16 +103,16 @@ func (c *fakeCall) CopyFD(fd int) (int, error) {
 	return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 }
 
-func (c *fakeCall) InstallFD(fd int, cloexec bool, _ int, _ bool) error {
+func (c *fakeCall) InstallFD(fd int, cloexec bool, _ int, _ bool) (int, error) {
 	if c.installing != nil {
 		if err := c.installing(c); err != nil {
-			return err
+			return -1, err
 		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.gone || c.answered {
-		return errGone
+		return -1, errGone
 	}
 	how := unix.F_DUPFD
 	if cloexec {
@@ -120,11 +120,11 @@ func (c *fakeCall) InstallFD(fd int, cloexec bool, _ int, _ bool) error {
 	}
 	installed, err := unix.FcntlInt(uintptr(fd), how, 0)
 	if err != nil {
-		return err
+		return -1, err
 	}
 	c.answered = true
 	c.answer <- answer{value: uintptr(installed)}
-	return nil
+	return installed, nil
 }
 
 func (c *fakeCall) ReadMemory(addr uintptr, b []byte) error {

@@ -27,11 +27,16 @@ func readMsghdr(c Call, at uintptr) (msghdr, error) {
 	if err := c.ReadMemory(at, b); err != nil {
 		return msghdr{}, err
 	}
+	return parseMsghdr(l, at, b), nil
+}
+
+// parseMsghdr reads a struct msghdr that lies at an address.
+func parseMsghdr(l *layout, at uintptr, b []byte) msghdr {
 	return msghdr{
 		at: at, name: uintptr(l.wordAt(b, 0)), nameLen: binary.NativeEndian.Uint32(b[l.nameLen:]),
 		iov: uintptr(l.wordAt(b, l.iov)), iovLen: l.wordAt(b, l.iovLen),
 		control: uintptr(l.wordAt(b, l.control)), controlLen: l.wordAt(b, l.controlLen),
-	}, nil
+	}
 }
 
 // An iovec is struct iovec: see readv(2).

@@ -83,6 +83,9 @@ func (n *Node) connectNear(fd, domain int, block bool, dst netip.AddrPort) (repl
 		case err == nil:
 			n.neighbours.addListener(kernel, dst)
 			r, keep = n.connectLocal(fd, domain, n.Aliases.Public, []listener{{dst, kernel}}, n.gate.closed)
+			if n.tracing.Load() != nil {
+				r.ends, _ = n.socketEnds(fd)
+			}
 		case Errno(err) == unix.ECONNREFUSED:
 			r, keep = n.connectLocal(fd, domain, n.Aliases.Public, nil, n.gate.closed)
 		case ctx.Err() != nil:
@@ -94,7 +97,9 @@ func (n *Node) connectNear(fd, domain int, block bool, dst netip.AddrPort) (repl
 			unix.Close(fd)
 		}
 		if r.kind == replyWait {
-			return r.wait(ctx, c)
+			ends := r.ends
+			r = r.wait(ctx, c)
+			r.ends = ends
 		}
 		return r
 	}), true

@@ -66,6 +66,7 @@ type Config struct {
 type Node struct {
 	Config
 	gate    *gate
+	tracing atomic.Pointer[Tracing] // nil: off
 	waiting waiting
 	ports   ports // TCP
 	peers   peers // TCP
@@ -90,6 +91,8 @@ type Node struct {
 	attempts attempts
 	devices  devices
 	returned returned
+
+	unfinished unfinished // only where calls are traced
 }
 
 // NewNode makes a node; Close ends it.

@@ -1,0 +1,94 @@
+package syscalls
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// describe takes down what the program's descriptor fd is, of which copy is a copy.
+func (c *tracedCall) describe(fd, copy int) {
+	for i := range c.fds {
+		if c.fds[i].fd == fd {
+			c.fds[i].text = c.node.descriptorText(copy)
+			return
+		}
+	}
+	c.fds = append(c.fds, fdNote{fd, c.node.descriptorText(copy)})
+}
+
+// describeArg is describe for a call whose handler took no copy.
+func (c *tracedCall) describeArg(fd int) {
+	for i := range c.fds {
+		if c.fds[i].fd == fd {
+			return
+		}
+	}
+	if got, err := c.Call.CopyFD(fd); err == nil {
+		c.describe(fd, got)
+		unix.Close(got)
+	}
+}
+
+// descriptorText says what a descriptor is, as strace -yy does: of sockets the
+// protocol and the addresses, as the program sees them.
+func (n *Node) descriptorText(fd int) string {
+	domain, typ, err := kind(fd)
+	if err != nil {
+		text, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+		if err != nil {
+			return "?"
+		}
+		return text
+	}
+	proto := map[int]string{unix.SOCK_STREAM: "TCP", unix.SOCK_DGRAM: "UDP"}[typ]
+	switch {
+	case domain == unix.AF_UNIX:
+		return map[int]string{unix.SOCK_STREAM: "UNIX-STREAM", unix.SOCK_DGRAM: "UNIX-DGRAM", unix.SOCK_SEQPACKET: "UNIX-SEQPACKET"}[typ]
+	case domain == unix.AF_NETLINK:
+		return "NETLINK"
+	case !isInet(domain) || proto == "":
+		text, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+		return text
+	case domain == unix.AF_INET6:
+		proto += "v6"
+	}
+	ends, ok := n.socketEnds(fd)
+	switch {
+	case !ok:
+		return proto
+	case ends.Remote.IsValid():
+		return proto + ":[" + ends.Local.String() + "->" + ends.Remote.String() + "]"
+	case ends.Local.IsValid():
+		return proto + ":[" + ends.Local.String() + "]"
+	}
+	return proto
+}
+
+// socketEnds returns a socket's addresses as the program sees them.
+func (n *Node) socketEnds(fd int) (e Ends, ok bool) {
+	local, ok, err := localName(fd)
+	if err != nil || !ok {
+		return e, false
+	}
+	peer, connected, err := remoteName(fd)
+	if connected = connected && err == nil; connected {
+		if p, ok := n.remote(local, peer); ok {
+			e.Remote = p.Addr
+		}
+	}
+	if !connected {
+		peer = Sockaddr{}
+	}
+	e.Local = n.localIn(n.portsOf(fd, local), local, peer).Addr
+	return e, true
+}
+
+// endsOf are the ends of an accepted connection with the kernel addresses local
+// and kernel, and whose peer the program sees as peer.
+func (n *Node) endsOf(local, kernel, peer Sockaddr) Ends {
+	own := n.local(local, kernel).Addr
+	return Ends{netip.AddrPortFrom(own.Addr().Unmap(), own.Port()), netip.AddrPortFrom(peer.Addr.Addr().Unmap(), peer.Addr.Port())}
+}

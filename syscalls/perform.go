@@ -1,0 +1,237 @@
+package syscalls
+
+import (
+	"encoding/binary"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// performers do on a copy of the program's socket what a call asks of the kernel,
+// so that a trace has the result. They do it only where it is the same to the
+// program whoever does it: an option that takes privileges, a Unix socket's
+// connect (the peer is told who it was), descriptors in messages are left to the
+// kernel, and their results are not known. Only traced nodes use them.
+var performers = [512]func(*Node, Call) reply{
+	unix.SYS_ACCEPT:      (*Node).accept,
+	unix.SYS_ACCEPT4:     (*Node).accept4,
+	unix.SYS_CONNECT:     (*Node).performConnect,
+	unix.SYS_GETPEERNAME: (*Node).performName,
+	unix.SYS_GETSOCKNAME: (*Node).performName,
+	unix.SYS_GETSOCKOPT:  (*Node).performGetsockopt,
+	unix.SYS_LISTEN:      (*Node).performListen,
+	unix.SYS_RECVFROM:    (*Node).performRecvfrom,
+	unix.SYS_RECVMSG:     (*Node).performRecvmsg,
+	unix.SYS_SENDMSG:     (*Node).performSendmsg,
+	unix.SYS_SENDTO:      (*Node).performSendto,
+	unix.SYS_SETSOCKOPT:  (*Node).performSetsockopt,
+	unix.SYS_SHUTDOWN:    (*Node).performShutdown,
+	unix.SYS_SOCKET:      (*Node).performSocket,
+}
+
+// onCopy runs f with a copy of the descriptor in the call's first argument.
+func onCopy(c Call, f func(fd int) reply) reply {
+	fd, err := c.CopyFD(c.Int(0))
+	if err != nil {
+		return fail(err)
+	}
+	defer unix.Close(fd)
+	return f(fd)
+}
+
+// performSocket makes sockets that do not depend on who has made them: those of
+// TCP, and Unix sockets, which take their owner's identity when they connect or
+// listen.
+func (n *Node) performSocket(c Call) reply {
+	domain, typ, proto := c.Int(0), c.Int(1), c.Int(2)
+	kind := typ & sockTypeMask
+	switch {
+	case isInet(domain) && kind == unix.SOCK_STREAM && (proto == 0 || proto == unix.IPPROTO_TCP):
+	case domain == unix.AF_UNIX:
+	default:
+		return letThrough
+	}
+	fd, err := unix.Socket(domain, typ|unix.SOCK_CLOEXEC, proto)
+	if err != nil {
+		return fail(err)
+	}
+	return descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { unix.Close(fd) })
+}
+
+// performConnect connects a TCP or UDP socket to somewhere that is not the node's.
+func (n *Node) performConnect(c Call) reply {
+	fd, err := c.CopyFD(c.Int(0))
+	if err != nil {
+		return fail(err)
+	}
+	r, keep := n.connectOutside(c, fd)
+	if !keep {
+		unix.Close(fd)
+	}
+	return r
+}
+
+func (n *Node) connectOutside(c Call, fd int) (r reply, keep bool) {
+	domain, typ, err := kind(fd)
+	size := c.Int(2)
+	if err != nil {
+		return fail(err), false
+	}
+	if !isInet(domain) || size < 2 || size > sizeofStorage || typ != unix.SOCK_STREAM && typ != unix.SOCK_DGRAM {
+		return letThrough, false
+	}
+	var buf [sizeofStorage]byte
+	if err := c.ReadMemory(c.Ptr(1), buf[:size]); err != nil {
+		return fail(err), false
+	}
+	nb, err := nonblocking(fd)
+	if err != nil {
+		return fail(err), false
+	}
+	if nb || typ == unix.SOCK_DGRAM {
+		return fail(connectRaw(fd, buf[:size])), false
+	}
+	if state, err := tcpState(fd); err != nil || state != tcpClose {
+		return letThrough, false // a connect is under way, or done
+	}
+	if err := unix.SetNonblock(fd, true); err != nil { // see connectNow
+		return fail(err), false
+	}
+	err = connectRaw(fd, buf[:size])
+	unix.SetNonblock(fd, false)
+	return n.finishLocal(fd, true, err)
+}
+
+func connectRaw(fd int, sa []byte) error {
+	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&sa[0])), uintptr(len(sa)))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// performName answers getsockname(2) and getpeername(2) for sockets that are not
+// the node's to translate.
+func (n *Node) performName(c Call) reply {
+	return onCopy(c, func(fd int) reply {
+		var room [4]byte
+		if err := c.ReadMemory(c.Ptr(2), room[:]); err != nil {
+			return fail(err)
+		}
+		have := int(int32(binary.NativeEndian.Uint32(room[:])))
+		if have < 0 {
+			return fail(unix.EINVAL)
+		}
+		var buf [sizeofStorage]byte
+		size := uint32(len(buf))
+		_, _, errno := unix.RawSyscall(c.Nr(), uintptr(fd), uintptr(unsafe.Pointer(&buf)), uintptr(unsafe.Pointer(&size)))
+		if errno != 0 {
+			return fail(errno)
+		}
+		binary.NativeEndian.PutUint32(room[:], size)
+		return fail(c.WriteMemory2(c.Ptr(1), buf[:min(have, int(size), len(buf))], c.Ptr(2), room[:]))
+	})
+}
+
+// performListen is listen(2) on a socket that is not TCP. A Unix socket takes its
+// owner's identity from it.
+func (n *Node) performListen(c Call) reply {
+	return onCopy(c, func(fd int) reply {
+		domain, _, err := kind(fd)
+		if err != nil {
+			return fail(err)
+		}
+		if !isInet(domain) {
+			return letThrough
+		}
+		return fail(unix.Listen(fd, c.Int(1)))
+	})
+}
+
+// performShutdown is shutdown(2).
+func (n *Node) performShutdown(c Call) reply {
+	return onCopy(c, func(fd int) reply { return fail(unix.Shutdown(fd, c.Int(1))) })
+}
+
+// A plainOption is a socket option that anybody may use, and whose value holds no
+// pointers and no descriptors.
+type plainOption struct{ level, name int }
+
+var plainOptions = func() map[plainOption]bool {
+	m := make(map[plainOption]bool)
+	for level, list := range map[int][]int{
+		unix.SOL_SOCKET: {unix.SO_REUSEADDR, unix.SO_TYPE, unix.SO_ERROR, unix.SO_DONTROUTE, unix.SO_BROADCAST, unix.SO_SNDBUF,
+			unix.SO_RCVBUF, unix.SO_KEEPALIVE, unix.SO_OOBINLINE, unix.SO_LINGER, unix.SO_REUSEPORT, unix.SO_RCVLOWAT, unix.SO_SNDLOWAT,
+			unix.SO_RCVTIMEO, unix.SO_SNDTIMEO, unix.SO_ACCEPTCONN, unix.SO_PROTOCOL, unix.SO_DOMAIN, unix.SO_COOKIE,
+			unix.SO_INCOMING_CPU, unix.SO_TIMESTAMP, unix.SO_TIMESTAMPNS, unix.SO_PASSCRED},
+		unix.SOL_TCP: {unix.TCP_NODELAY, unix.TCP_MAXSEG, unix.TCP_CORK, unix.TCP_KEEPIDLE, unix.TCP_KEEPINTVL, unix.TCP_KEEPCNT,
+			unix.TCP_SYNCNT, unix.TCP_LINGER2, unix.TCP_DEFER_ACCEPT, unix.TCP_WINDOW_CLAMP, unix.TCP_INFO, unix.TCP_QUICKACK,
+			unix.TCP_USER_TIMEOUT, unix.TCP_FASTOPEN_CONNECT, unix.TCP_NOTSENT_LOWAT, unix.TCP_THIN_LINEAR_TIMEOUTS},
+		unix.SOL_IP: {unix.IP_TTL, unix.IP_RECVERR, unix.IP_RECVTTL, unix.IP_RECVTOS, unix.IP_PKTINFO, unix.IP_MTU_DISCOVER,
+			unix.IP_MTU, unix.IP_BIND_ADDRESS_NO_PORT, unix.IP_MULTICAST_TTL, unix.IP_MULTICAST_LOOP},
+		unix.SOL_IPV6: {unix.IPV6_V6ONLY, unix.IPV6_UNICAST_HOPS, unix.IPV6_RECVPKTINFO, unix.IPV6_RECVERR, unix.IPV6_MTU_DISCOVER,
+			unix.IPV6_MULTICAST_HOPS, unix.IPV6_MULTICAST_LOOP, unix.IPV6_RECVTCLASS, unix.IPV6_RECVHOPLIMIT},
+		unix.SOL_UDP: {unix.UDP_CORK, unix.UDP_SEGMENT, unix.UDP_GRO},
+	} {
+		for _, name := range list {
+			m[plainOption{level, name}] = true
+		}
+	}
+	return m
+}()
+
+// sizeofInt is the size of most options, in bytes.
+const sizeofInt = 4
+
+// maxOption bounds an option's value, in bytes: tcp_info is the largest.
+const maxOption = 1 << 10
+
+func (n *Node) performSetsockopt(c Call) reply {
+	size := c.Int(4)
+	if !plainOptions[plainOption{c.Int(1), c.Int(2)}] || size < 0 || size > maxOption {
+		return letThrough
+	}
+	return onCopy(c, func(fd int) reply {
+		var b [maxOption]byte
+		if err := c.ReadMemory(c.Ptr(3), b[:size]); err != nil {
+			if size == sizeofInt {
+				return fail(err)
+			}
+			return letThrough // the kernel reads as much as the option takes
+		}
+		_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(c.Int(1)), uintptr(c.Int(2)),
+			uintptr(unsafe.Pointer(&b)), uintptr(size), 0)
+		return fail(errnoOrNil(errno))
+	})
+}
+
+func (n *Node) performGetsockopt(c Call) reply {
+	if !plainOptions[plainOption{c.Int(1), c.Int(2)}] {
+		return letThrough
+	}
+	return onCopy(c, func(fd int) reply {
+		var room [4]byte
+		if err := c.ReadMemory(c.Ptr(4), room[:]); err != nil {
+			return fail(err)
+		}
+		size := binary.NativeEndian.Uint32(room[:])
+		if size > maxOption {
+			return letThrough
+		}
+		var b [maxOption]byte
+		_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(c.Int(1)), uintptr(c.Int(2)),
+			uintptr(unsafe.Pointer(&b)), uintptr(unsafe.Pointer(&size)), 0)
+		if errno != 0 {
+			return fail(errno)
+		}
+		binary.NativeEndian.PutUint32(room[:], size)
+		return fail(c.WriteMemory2(c.Ptr(3), b[:min(size, maxOption)], c.Ptr(4), room[:]))
+	})
+}
+
+func errnoOrNil(e unix.Errno) error {
+	if e != 0 {
+		return e
+	}
+	return nil
+}

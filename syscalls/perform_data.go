@@ -1,0 +1,453 @@
+package syscalls
+
+import (
+	"context"
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Flags with which sending and receiving is the same whoever does it.
+const (
+	plainSend    = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL | unix.MSG_MORE | unix.MSG_DONTROUTE | unix.MSG_CONFIRM
+	plainReceive = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL | unix.MSG_PEEK | unix.MSG_CMSG_CLOEXEC
+)
+
+// performBytes bounds what is moved at a time for a traced call, in bytes.
+const performBytes = 256 << 10
+
+var performBuffers = sync.Pool{New: func() any { return new([performBytes]byte) }}
+
+// unfinished is what was done for calls that a signal has ended: a signal's
+// handler may let the kernel restart the call, or the program repeats it, and
+// then what was done already is not done again.
+type unfinished struct {
+	count atomic.Int64 // of entries in both maps
+	mu    sync.Mutex
+	sent  map[int]partlySent // by thread
+	got   map[uint64][]byte  // what TCP sockets brought, by their cookies
+}
+
+// partlySent is a send's beginning: the bytes up to done have gone.
+type partlySent struct {
+	args [4]uint64
+	nr   uintptr
+	done int
+}
+
+func sendKey(c Call, done int) partlySent {
+	return partlySent{[4]uint64{c.Uint(0), c.Uint(1), c.Uint(2), c.Uint(3)}, c.Nr(), done}
+}
+
+// begun returns how much of a send is done, and forgets it.
+func (u *unfinished) begun(c Call) int {
+	if u.count.Load() == 0 {
+		return 0
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	p, ok := u.sent[c.TID()]
+	if !ok {
+		return 0
+	}
+	delete(u.sent, c.TID())
+	u.count.Add(-1)
+	if p != sendKey(c, p.done) {
+		return 0
+	}
+	return p.done
+}
+
+func (u *unfinished) keepSent(tid int, p partlySent) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.sent == nil {
+		u.sent = make(map[int]partlySent)
+	}
+	if _, ok := u.sent[tid]; !ok {
+		u.count.Add(1)
+	}
+	u.sent[tid] = p
+}
+
+func (u *unfinished) keepGot(id uint64, b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.got == nil {
+		u.got = make(map[uint64][]byte)
+	}
+	if u.got[id] == nil {
+		u.count.Add(1)
+	}
+	u.got[id] = append(append([]byte(nil), b...), u.got[id]...)
+}
+
+// take fills b with what was kept for a socket.
+func (u *unfinished) take(id uint64, b []byte, peek bool) int {
+	if u.count.Load() == 0 {
+		return 0
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	n := copy(b, u.got[id])
+	if n == 0 || peek {
+		return n
+	}
+	if u.got[id] = u.got[id][n:]; len(u.got[id]) == 0 {
+		delete(u.got, id)
+		u.count.Add(-1)
+	}
+	return n
+}
+
+// performSendto is sendto(2) on a TCP or UDP socket.
+func (n *Node) performSendto(c Call) reply {
+	return n.performSend(c, c.Int(3), c.Uint(2), c.Ptr(4), c.Int(5), func(c Call, off int, b []byte) error {
+		return c.ReadMemory(c.Ptr(1)+uintptr(off), b)
+	})
+}
+
+// performSendmsg is sendmsg(2) there, without control messages.
+func (n *Node) performSendmsg(c Call) reply {
+	m, err := readMsghdr(c, c.Ptr(1))
+	if err != nil {
+		return fail(err)
+	}
+	if m.controlLen > 0 {
+		return letThrough
+	}
+	iov, total, err := m.iovecs(c)
+	if err != nil {
+		return fail(err)
+	}
+	return n.performSend(c, c.Int(2), total, m.name, int(int32(m.nameLen)), func(c Call, off int, b []byte) error {
+		return gatherAt(c, iov, off, b)
+	})
+}
+
+// gatherAt fills b from the buffers, beginning at an offset.
+func gatherAt(c Call, iov []iovec, off int, b []byte) error {
+	for _, v := range iov {
+		if off >= int(v.len) {
+			off -= int(v.len)
+			continue
+		}
+		k := min(int(v.len)-off, len(b))
+		if err := c.ReadMemory(v.base+uintptr(off), b[:k]); err != nil {
+			return err
+		}
+		off, b = 0, b[k:]
+		if len(b) == 0 {
+			break
+		}
+	}
+	return nil
+}
+
+// A sending is a send that is under way.
+type sending struct {
+	n     *Node
+	fd    int
+	flags int
+	size  int
+	done  int
+	read  func(c Call, off int, b []byte) error
+}
+
+func (n *Node) performSend(c Call, flags int, size uint64, name uintptr, nameLen int, read func(Call, int, []byte) error) reply {
+	if flags&^plainSend != 0 || size > 1<<30 {
+		return letThrough
+	}
+	fd, err := c.CopyFD(c.Int(0))
+	if err != nil {
+		return fail(err)
+	}
+	domain, typ, err := kind(fd)
+	s := &sending{n: n, fd: fd, flags: flags, size: int(size), read: read}
+	r, keep := letThrough, false
+	switch {
+	case err != nil:
+		r = fail(err)
+	case !isInet(domain):
+	case typ == unix.SOCK_STREAM && name == 0:
+		s.done = n.unfinished.begun(c)
+		r, keep = s.stream(c)
+	case typ == unix.SOCK_DGRAM && size <= maxDatagram && nameLen >= 0 && nameLen <= sizeofStorage:
+		r = s.datagram(c, name, nameLen)
+	}
+	if !keep {
+		unix.Close(fd)
+	}
+	return r
+}
+
+func (s *sending) datagram(c Call, name uintptr, nameLen int) reply {
+	buf := performBuffers.Get().(*[performBytes]byte)
+	defer performBuffers.Put(buf)
+	if err := s.read(c, 0, buf[:s.size]); err != nil {
+		return fail(err)
+	}
+	var to []byte
+	if name != 0 {
+		to = make([]byte, nameLen)
+		if err := c.ReadMemory(name, to); err != nil {
+			return fail(err)
+		}
+	}
+	// A full queue makes a send wait: for a moment, since it leads to the network.
+	nb, err := nonblocking(s.fd)
+	if err != nil {
+		return fail(err)
+	}
+	n, err := rawSendto(s.fd, buf[:s.size], s.flags|unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, to)
+	if err == unix.EAGAIN && !nb && s.flags&unix.MSG_DONTWAIT == 0 {
+		return letThrough
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return value(uintptr(n))
+}
+
+// stream sends on a TCP socket. A blocking one sends all, and waits elsewhere.
+func (s *sending) stream(c Call) (r reply, keep bool) {
+	err := s.some(c)
+	if err != unix.EAGAIN || s.flags&unix.MSG_DONTWAIT != 0 {
+		return s.result(c, err), false
+	}
+	if nb, nerr := nonblocking(s.fd); nerr != nil || nb {
+		return s.result(c, err), false
+	}
+	return later(func(ctx context.Context, c Call) reply {
+		defer unix.Close(s.fd)
+		for {
+			if err := waitReady(ctx, s.fd, unix.POLLOUT, unix.SO_SNDTIMEO); err != nil {
+				return s.result(c, err)
+			}
+			if err := s.some(c); err != unix.EAGAIN {
+				return s.result(c, err)
+			}
+		}
+	}), true
+}
+
+// some sends what goes at once. It fails with EAGAIN if that is not all.
+func (s *sending) some(c Call) error {
+	buf := performBuffers.Get().(*[performBytes]byte)
+	defer performBuffers.Put(buf)
+	for {
+		b := buf[:min(s.size-s.done, len(buf))]
+		if err := s.read(c, s.done, b); err != nil {
+			return err
+		}
+		n, err := rawSendto(s.fd, b, s.flags|unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
+		if err != nil {
+			return err
+		}
+		if s.done += n; s.done == s.size {
+			return nil
+		}
+		if n < len(b) {
+			return unix.EAGAIN
+		}
+	}
+}
+
+// result answers a send: with what has gone, if anything has.
+func (s *sending) result(c Call, err error) reply {
+	if s.done == 0 && err != nil {
+		if err == unix.EPIPE && s.flags&unix.MSG_NOSIGNAL == 0 {
+			// The socket stays as it is, so the kernel says the same, and sends
+			// the thread its SIGPIPE.
+			return reply{kind: replyContinue, errno: unix.EPIPE}
+		}
+		return fail(err)
+	}
+	r := value(uintptr(s.done))
+	tid, key := c.TID(), sendKey(c, s.done)
+	r.undo = func() { s.n.unfinished.keepSent(tid, key) }
+	return r
+}
+
+// performRecvfrom is recvfrom(2) on a TCP or UDP socket.
+func (n *Node) performRecvfrom(c Call) reply {
+	return n.performReceive(c, c.Int(3), c.Uint(2), func(c Call, b []byte, from []byte, _ int) error {
+		if c.Ptr(4) == 0 {
+			return c.WriteMemory(c.Ptr(1), b)
+		}
+		var room [4]byte
+		if err := c.ReadMemory(c.Ptr(5), room[:]); err != nil {
+			return err
+		}
+		have := int(int32(binary.NativeEndian.Uint32(room[:])))
+		if have < 0 {
+			return unix.EINVAL
+		}
+		if err := c.WriteMemory(c.Ptr(1), b); err != nil {
+			return err
+		}
+		binary.NativeEndian.PutUint32(room[:], uint32(len(from)))
+		return c.WriteMemory2(c.Ptr(4), from[:min(have, len(from))], c.Ptr(5), room[:])
+	})
+}
+
+// performRecvmsg is recvmsg(2) there, without room for control messages.
+func (n *Node) performRecvmsg(c Call) reply {
+	m, err := readMsghdr(c, c.Ptr(1))
+	if err != nil {
+		return fail(err)
+	}
+	if m.controlLen > 0 {
+		return letThrough
+	}
+	iov, total, err := m.iovecs(c)
+	if err != nil {
+		return fail(err)
+	}
+	return n.performReceive(c, c.Int(2), total, func(c Call, b []byte, from []byte, flags int) error {
+		if err := scatter(c, iov, b); err != nil {
+			return err
+		}
+		if m.name != 0 {
+			if err := c.WriteMemory(m.name, from[:min(len(from), int(m.nameLen))]); err != nil {
+				return err
+			}
+		}
+		return m.finish(c, uint32(len(from)), 0, int32(flags))
+	})
+}
+
+// performReceive receives and has give hand over what came.
+func (n *Node) performReceive(c Call, flags int, size uint64, give func(c Call, b, from []byte, flags int) error) reply {
+	if flags&^plainReceive != 0 {
+		return letThrough
+	}
+	fd, err := c.CopyFD(c.Int(0))
+	if err != nil {
+		return fail(err)
+	}
+	domain, typ, err := kind(fd)
+	if err != nil || !isInet(domain) || typ != unix.SOCK_STREAM && typ != unix.SOCK_DGRAM {
+		unix.Close(fd)
+		if err != nil {
+			return fail(err)
+		}
+		return letThrough
+	}
+	g := &receiving{n: n, fd: fd, flags: flags, size: int(min(size, performBytes)), stream: typ == unix.SOCK_STREAM, give: give}
+	r := g.now(c)
+	again := r.kind == replyErrno && r.errno == unix.EAGAIN && flags&unix.MSG_DONTWAIT == 0
+	if again {
+		nb, err := nonblocking(fd)
+		again = err == nil && !nb
+	}
+	if !again {
+		unix.Close(fd)
+		return r
+	}
+	return later(func(ctx context.Context, c Call) reply {
+		defer unix.Close(fd)
+		for {
+			if err := waitReady(ctx, fd, unix.POLLIN, unix.SO_RCVTIMEO); err != nil {
+				return fail(err)
+			}
+			if !c.Pending() {
+				return fail(unix.EINTR) // nobody waits: leave it to the next
+			}
+			if r := g.now(c); r.kind != replyErrno || r.errno != unix.EAGAIN {
+				return r
+			}
+		}
+	})
+}
+
+// A receiving is a receive that is under way.
+type receiving struct {
+	n      *Node
+	fd     int
+	flags  int
+	size   int
+	stream bool
+	give   func(c Call, b, from []byte, flags int) error
+}
+
+// taken is what a receive took off a TCP socket, until the program has it.
+type taken struct {
+	buf    *[performBytes]byte
+	n      int
+	cookie uint64
+}
+
+// settleTaken ends a receive: what nobody waited for comes again.
+func (n *Node) settleTaken(t *taken, lost bool) {
+	if lost {
+		n.unfinished.keepGot(t.cookie, t.buf[:t.n])
+	}
+	performBuffers.Put(t.buf)
+}
+
+// now takes what is there.
+func (g *receiving) now(c Call) reply {
+	buf := performBuffers.Get().(*[performBytes]byte)
+	t := &taken{buf: buf}
+	consume := g.stream && g.flags&unix.MSG_PEEK == 0
+	var from []byte
+	var flags int
+	var err error
+	if g.stream {
+		if t.cookie, err = cookie(g.fd); err == nil {
+			t.n = g.n.unfinished.take(t.cookie, buf[:g.size], !consume)
+		}
+	}
+	if t.n == 0 && err == nil {
+		t.n, from, flags, err = rawRecvmsg(g.fd, buf[:g.size], g.flags|unix.MSG_DONTWAIT)
+	}
+	if err != nil {
+		g.n.settleTaken(t, false)
+		return fail(err)
+	}
+	if g.stream && flags&unix.MSG_CMSG_CLOEXEC != 0 { // recvmsg shows it, the program's call has its own
+		flags &^= unix.MSG_CMSG_CLOEXEC
+	}
+	if err := g.give(c, buf[:t.n], from, flags|g.flags&unix.MSG_CMSG_CLOEXEC); err != nil {
+		g.n.settleTaken(t, consume)
+		return fail(err)
+	}
+	r := value(uintptr(t.n))
+	if consume {
+		r.taken = t
+	} else {
+		g.n.settleTaken(t, false)
+	}
+	return r
+}
+
+// rawSendto is sendto(2) with any address.
+func rawSendto(fd int, b []byte, flags int, to []byte) (int, error) {
+	var addr unsafe.Pointer
+	if len(to) > 0 {
+		addr = unsafe.Pointer(&to[0])
+	}
+	n, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
+		uintptr(flags), uintptr(addr), uintptr(len(to)))
+	return int(n), errnoOrNil(errno)
+}
+
+// rawRecvmsg is recvmsg(2) without control messages.
+func rawRecvmsg(fd int, b []byte, flags int) (n int, from []byte, rflags int, err error) {
+	var name [sizeofStorage]byte
+	iov := unix.Iovec{Base: unsafe.SliceData(b)}
+	iov.SetLen(len(b))
+	m := unix.Msghdr{Name: &name[0], Namelen: uint32(len(name)), Iov: &iov, Iovlen: 1}
+	r, _, errno := unix.Syscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&m)), uintptr(flags))
+	if errno != 0 {
+		return 0, nil, 0, errno
+	}
+	return int(r), name[:m.Namelen], int(m.Flags), nil
+}

@@ -1,0 +1,131 @@
+package syscalls
+
+import (
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Traced returns the rows for the filter of a node that is traced from its
+// start: those of Table, with every network call in full, and what is watched
+// besides: calls, by their numbers, whose arguments are looked at, and which the
+// kernel does.
+func Traced(watched []uintptr) []Entry {
+	full := append(slices.Clone(networkNumbers()), watched...)
+	slices.Sort(full)
+	full = slices.Compact(full)
+	var rows []Entry
+	for _, e := range table {
+		if !slices.Contains(full, e.Nr) {
+			rows = append(rows, e)
+		}
+	}
+	for _, nr := range full {
+		if fails(nr) { // as in the table: nothing reaches the kernel
+			continue
+		}
+		rows = append(rows, Entry{Nr: nr, Note: "traced"})
+	}
+	for _, e := range table {
+		if slices.Contains(full, e.Nr) && fails(e.Nr) {
+			rows = append(rows, e)
+		}
+	}
+	return rows
+}
+
+// fails reports whether every row of a call is a failure.
+func fails(nr uintptr) bool {
+	found := false
+	for _, e := range table {
+		if e.Nr == nr {
+			if e.Fail == 0 || len(e.When) > 0 {
+				return false
+			}
+			found = true
+		}
+	}
+	return found
+}
+
+// networkNumbers are the numbers of networkCalls.
+func networkNumbers() []uintptr {
+	return []uintptr{unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_BIND, unix.SYS_CONNECT, unix.SYS_GETPEERNAME,
+		unix.SYS_GETSOCKNAME, unix.SYS_GETSOCKOPT, unix.SYS_LISTEN, unix.SYS_RECVFROM, unix.SYS_RECVMMSG,
+		unix.SYS_RECVMSG, unix.SYS_SENDMMSG, unix.SYS_SENDMSG, unix.SYS_SENDTO, unix.SYS_SETSOCKOPT,
+		unix.SYS_SHUTDOWN, unix.SYS_SOCKET, unix.SYS_SOCKETPAIR}
+}
+
+// rowsByNumber are the rows of the table, several for calls with conditions.
+var rowsByNumber = sync.OnceValue(func() (rows [512][]Entry) {
+	for _, e := range table {
+		rows[e.Nr] = append(rows[e.Nr], e)
+	}
+	return rows
+})
+
+// doTraced does what the filter and the handlers do where nothing is traced: the
+// conditions that the filter has there are looked at here. What is left to the
+// kernel is done by perform, where that is the same to the program.
+func (n *Node) doTraced(c Call) reply {
+	nr := c.Nr()
+	if nr >= uintptr(len(performers)) {
+		return letThrough
+	}
+	r := letThrough
+	rows := rowsByNumber()
+	for i := range rows[nr] {
+		if e := &rows[nr][i]; e.holds(c) {
+			if e.Fail != 0 {
+				return fail(e.Fail)
+			}
+			r = e.do(n, c)
+			break
+		}
+	}
+	if r.kind == replyContinue && performers[nr] != nil {
+		return performers[nr](n, c)
+	}
+	return r
+}
+
+// holds reports whether the row is about a call.
+func (e *Entry) holds(c Call) bool {
+	for _, w := range e.When {
+		if !w.Holds(c.Uint(int(w.Arg))) {
+			return false
+		}
+	}
+	return true
+}
+
+// signaturesByName are all calls that traces can show.
+var signaturesByName = sync.OnceValue(func() map[string]*signature {
+	m := make(map[string]*signature)
+	for _, list := range [][]signature{networkCalls, watchedCalls} {
+		for i := range list {
+			m[list[i].name] = &list[i]
+		}
+	}
+	return m
+})
+
+// NewTracing makes a Tracing. name tells the names of system calls by number.
+func NewTracing(t Tracer, name func(nr uintptr) string) *Tracing {
+	tr := &Tracing{Tracer: t}
+	byName := signaturesByName()
+	for nr := range tr.signatures {
+		s := name(uintptr(nr))
+		if s == "" {
+			continue
+		}
+		if tr.signatures[nr] = byName[s]; tr.signatures[nr] == nil {
+			tr.signatures[nr] = &signature{name: s, params: unknownParams}
+		}
+	}
+	return tr
+}
+
+// unknownParams show a call that has no row of its own.
+var unknownParams = []param{hexadecimal("0"), hexadecimal("1"), hexadecimal("2"), hexadecimal("3"), hexadecimal("4"), hexadecimal("5")}

@@ -1,0 +1,187 @@
+package syscalls
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Ends are the two ends of a connection as the program sees them. They are what
+// ties a call to its connection in a trace.
+type Ends struct{ Local, Remote netip.AddrPort }
+
+// A tracedCall takes down what passes between a call and its handler, which knows
+// nothing of that.
+type tracedCall struct {
+	Call
+	Record
+	node  *Node
+	t     *Tracing
+	waits time.Time // since when, if it has been kept
+}
+
+// callIDs numbers traced calls.
+var callIDs atomic.Uint64
+
+func (n *Node) traced(c Call, t *Tracing) *tracedCall {
+	tc := tracedCalls.Get().(*tracedCall)
+	tc.Call, tc.node, tc.t, tc.waits = c, n, t, time.Time{}
+	r := &tc.Record
+	r.ID, r.Nr, r.Start, r.bytes = callIDs.Add(1), c.Nr(), time.Now(), t.Bytes
+	r.TID = c.TID()
+	if r.Nr < uintptr(len(t.signatures)) {
+		r.sig = t.signatures[r.Nr]
+	}
+	for i := range r.Args {
+		r.Args[i] = c.Uint(i)
+	}
+	return tc
+}
+
+// TID implements Call.
+func (c *tracedCall) TID() int { return c.Call.TID() }
+
+// Nr implements Call.
+func (c *tracedCall) Nr() uintptr { return c.Call.Nr() }
+
+// ReadMemory implements Call.
+func (c *tracedCall) ReadMemory(addr uintptr, b []byte) error {
+	err := c.Call.ReadMemory(addr, b)
+	if err == nil {
+		c.keep(addr, b, false)
+	}
+	return err
+}
+
+// WriteMemory implements Call.
+func (c *tracedCall) WriteMemory(addr uintptr, b []byte) error {
+	err := c.Call.WriteMemory(addr, b)
+	if err == nil {
+		c.keep(addr, b, true)
+	}
+	return err
+}
+
+// WriteMemory2 implements Call.
+func (c *tracedCall) WriteMemory2(addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error {
+	err := c.Call.WriteMemory2(addr1, b1, addr2, b2)
+	if err == nil {
+		c.keep(addr1, b1, true)
+		c.keep(addr2, b2, true)
+	}
+	return err
+}
+
+// CopyFD implements Call.
+func (c *tracedCall) CopyFD(fd int) (int, error) {
+	got, err := c.Call.CopyFD(fd)
+	if err == nil && c.t.FDs {
+		c.describe(fd, got)
+	}
+	return got, err
+}
+
+// Return implements Call.
+func (c *tracedCall) Return(v uintptr) error {
+	c.complete()
+	return c.answered(Returned, int64(v), 0, c.Call.Return(v))
+}
+
+// Fail implements Call.
+func (c *tracedCall) Fail(errno unix.Errno) error {
+	c.complete()
+	return c.answered(FailedBy, -1, errno, c.Call.Fail(errno))
+}
+
+// Continue implements Call.
+func (c *tracedCall) Continue() error {
+	c.complete()
+	outcome := Continued
+	if c.Errno != 0 { // what the kernel will say is known: see conclude
+		outcome = FailedBy
+	}
+	return c.answered(outcome, -1, c.Errno, c.Call.Continue())
+}
+
+// InstallFD implements Call. After an error the call is still to be answered.
+func (c *tracedCall) InstallFD(fd int, cloexec bool, from int, strict bool) (int, error) {
+	c.complete()
+	got, err := c.Call.InstallFD(fd, cloexec, from, strict)
+	if err == nil && c.t.FDs {
+		c.describe(got, fd)
+	}
+	return got, c.answered(Returned, int64(got), 0, err)
+}
+
+// answered takes down the answer. err is what giving it came to: perhaps nobody
+// has waited for it.
+func (c *tracedCall) answered(o Outcome, v int64, errno unix.Errno, err error) error {
+	now := time.Now()
+	c.Took = now.Sub(c.Start)
+	if !c.waits.IsZero() {
+		c.Network = now.Sub(c.waits)
+	}
+	c.Outcome, c.Value, c.Errno = o, v, errno
+	if err != nil {
+		c.Outcome = Ended
+	}
+	return err
+}
+
+// Keep implements Call: the call begins to wait.
+func (c *tracedCall) Keep() Call {
+	c.complete()
+	c.Call = c.Call.Keep()
+	c.waits = time.Now()
+	copied := tracedCalls.Get().(*tracedCall)
+	copied.copyFrom(&c.Record)
+	c.t.Tracer.Called(&copied.Record)
+	return c
+}
+
+// copyFrom makes r a copy of o that is released by itself.
+func (r *Record) copyFrom(o *Record) {
+	owner, buf, fds, pieces := r.owner, r.buf, r.fds, r.pieces
+	*r = *o
+	r.owner = owner
+	r.buf = append(buf[:0], o.buf...)
+	r.fds = append(fds[:0], o.fds...)
+	r.pieces = append(pieces[:0], o.pieces...)
+}
+
+// finish hands the record over. The call is answered; c is not used any more.
+func (c *tracedCall) finish() { c.t.Tracer.Called(&c.Record) }
+
+// complete reads what a trace shows of the call and the handler did not read. The
+// program's thread stands still.
+func (c *tracedCall) complete() {
+	if sig := c.sig; sig != nil {
+		for i := range sig.params {
+			if need := sig.params[i].need; need != nil {
+				need(c, i)
+			}
+		}
+		if c.t.FDs && len(sig.params) > 0 && sig.params[0].fd {
+			c.describeArg(int(int32(c.Args[0])))
+		}
+	}
+}
+
+// fetch has n bytes at addr taken down, unless they are.
+func (c *tracedCall) fetch(addr uintptr, n int) ([]byte, bool) {
+	if addr == 0 || n <= 0 {
+		return nil, false
+	}
+	n = min(n, maxKept)
+	if b, ok := c.view(addr, n, false); ok {
+		return b, true
+	}
+	b := make([]byte, n)
+	if c.Call.ReadMemory(addr, b) != nil {
+		return nil, false
+	}
+	c.keep(addr, b, false)
+	return b, true
+}
