@@ -5,24 +5,43 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/syscalls"
+	"github.com/boxer-sandbox/boxer/trace"
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
 // network is a member as package syscalls sees it.
-type network struct{ m *member }
+type network struct {
+	m *member
+	r *atomic.Pointer[recorder] // of what is carried; holds nil: it is not traced
+}
 
 // Dial implements syscalls.Network.
 func (n network) Dial(ctx context.Context, src, dst netip.AddrPort) (syscalls.Stream, error) {
-	s, err := n.m.open(ctx, transport.Header{Source: src, Destination: dst})
+	h := transport.Header{Source: src, Destination: dst}
+	r := n.r.Load()
+	if r == nil {
+		s, err := n.m.open(ctx, h)
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
+	f := r.newFlow(newConnID(), trace.RoleConnect, "tcp", syscalls.Ends{Local: src, Remote: dst})
+	h.Trace = uint64(f.id)
+	stop := f.connecting()
+	s, err := n.m.open(ctx, h)
+	stop()
 	if err != nil {
+		f.fail(err)
 		return nil, err
 	}
-	return s, nil
+	return f.traced(s), nil
 }
 
 // Near implements syscalls.Network.
@@ -146,5 +165,15 @@ func deliver(node *syscalls.Node, n network, s *transport.Stream) {
 		abort()
 		return
 	}
-	run(s)
+	r := n.r.Load()
+	if r == nil {
+		run(s)
+		return
+	}
+	ends := syscalls.Ends{Local: h.Destination, Remote: h.Source}
+	id := trace.ConnID(h.Trace)
+	if id == 0 {
+		id = derivedConnID(ends, s.ID())
+	}
+	run(r.newFlow(id, trace.RoleAccept, "tcp", ends).traced(s))
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +26,7 @@ type RunConfig struct {
 	Name    string    // empty: node-ID
 	Publish []Publish // ports of the host that lead into the node
 	WaitFor []WaitFor // start the program when these are there
+	Trace   *Trace    // nil: the program is not traced
 	Logger  *slog.Logger
 }
 
@@ -67,6 +69,9 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 		c.abandon()
 		return exitOf(err), errors.Join(err, n.close())
 	}
+	if r := n.recorder.Load(); r != nil {
+		r.skipProcess(c.init)
+	}
 	if err := c.start(cfg.Argv, n.program); err != nil {
 		return exitOf(err), errors.Join(err, n.close())
 	}
@@ -90,13 +95,19 @@ type node struct {
 	calls   *syscalls.Node
 	ports   []*publisher
 	program sandbox.Program
+
+	recorder atomic.Pointer[recorder] // holds nil: nothing is traced
 }
 
 // newNode joins the network and makes what answers the program's calls. What
 // it returns is to be closed also after an error.
 func newNode(ctx context.Context, cfg RunConfig) (_ *node, err error) {
 	n := &node{}
-	if n.program, err = policy().Compile(); err != nil {
+	p := policy()
+	if cfg.Trace != nil {
+		p = tracedPolicy(nil)
+	}
+	if n.program, err = p.Compile(); err != nil {
 		return n, fmt.Errorf("seccomp filter: %w", err)
 	}
 	if n.aliases, err = syscalls.ClaimAliases(); err != nil {
@@ -113,12 +124,12 @@ func newNode(ctx context.Context, cfg RunConfig) (_ *node, err error) {
 				s.Reset()
 				return
 			}
-			deliver(n.calls, network{n.member}, s)
+			deliver(n.calls, network{n.member, &n.recorder}, s)
 		},
 		datagram: func(from uint32, d transport.Datagram) {
 			<-ready
 			if n.calls != nil {
-				deliverDatagram(n.calls, network{n.member}, from, d)
+				deliverDatagram(n.calls, network{n.member, &n.recorder}, from, d)
 			}
 		},
 	}, cfg.Logger)
@@ -129,11 +140,14 @@ func newNode(ctx context.Context, cfg RunConfig) (_ *node, err error) {
 	n.names = resolver.New(resolver.Config{Names: directory{n.member.client}, Logger: cfg.Logger})
 	n.calls, err = syscalls.NewNode(syscalls.Config{
 		Hostname: self.Name, Addr: self.Addr, Prefix: n.member.client.Prefix(),
-		Aliases: n.aliases, Network: network{n.member}, Datagrams: network{n.member}, Logger: cfg.Logger,
+		Aliases: n.aliases, Network: network{n.member, &n.recorder}, Datagrams: network{n.member, &n.recorder}, Logger: cfg.Logger,
 		Resolver: proxies{n.aliases.Relay, n.names}, CopyFD: sandbox.CopyFD,
 	})
 	if err != nil {
 		return n, err
+	}
+	if cfg.Trace != nil {
+		n.traceFrom(cfg.Trace)
 	}
 	for _, p := range cfg.Publish {
 		pub, err := publish(p, n.calls, cfg.Logger)
@@ -195,6 +209,7 @@ func (n *node) close() error {
 	if n.calls != nil {
 		errs = append(errs, n.calls.Close())
 	}
+	n.endTrace("the program has ended")
 	if n.member != nil {
 		errs = append(errs, n.member.close())
 	}

@@ -13,9 +13,12 @@ import (
 )
 
 // policy is the filter's policy: it traps what the table of calls answers.
-func policy() sandbox.Policy {
+func policy() sandbox.Policy { return policyOf(syscalls.Table()) }
+
+// policyOf is a policy of native rows, and those of the 32-bit ABI.
+func policyOf(rows []syscalls.Entry) sandbox.Policy {
 	var p sandbox.Policy
-	for _, e := range syscalls.Table() {
+	for _, e := range rows {
 		p = append(p, rule(e, false))
 	}
 	for _, e := range syscalls.CompatTable() {

@@ -17,7 +17,10 @@ func (n *Node) Answer(c Call) {
 	}
 	var do func(*Node, Call) reply
 	if t := n.tracing.Load(); t != nil {
-		c, do = n.traced(c, t), (*Node).doTraced
+		do = (*Node).doTraced
+		if t.shows(c.Nr()) {
+			c = n.traced(c, t)
+		}
 	} else if nr := c.Nr(); nr < uintptr(len(handlers)) {
 		do = handlers[nr]
 	}

@@ -193,7 +193,7 @@ func messageIn(name string) param {
 }
 
 func messageOut(name string) param {
-	return param{name: name,
+	return param{name: name, out: true,
 		need: func(c *tracedCall, i int) { needMessage(c, c.Ptr(i), false) },
 		show: func(p *printer, i int) {
 			if !p.ok() {
@@ -207,7 +207,7 @@ func messageOut(name string) param {
 
 // messages is the array of sendmmsg(2) or recvmmsg(2); its length follows it.
 func messages(name string, received bool) param {
-	return param{name: name,
+	return param{name: name, out: received,
 		need: func(c *tracedCall, i int) {
 			for k := range min(int(uint32(c.Args[i+1])), shownMessages) {
 				at := c.Ptr(i) + uintptr(k*nativeLayout.mmsghdr)

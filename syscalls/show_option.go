@@ -52,7 +52,7 @@ func optionIn(name string) param {
 
 // optionOut is the value that getsockopt(2) fetches; a pointer to its length follows.
 func optionOut(name string) param {
-	return param{name: name,
+	return param{name: name, out: true,
 		need: func(c *tracedCall, i int) { c.fetch(c.Ptr(i+1), 4) },
 		show: func(p *printer, i int) {
 			_, size, ok := p.lengths(p.ptr(i + 1))

@@ -160,7 +160,7 @@ func sockaddrIn(name string) param {
 
 // sockaddrOut is an address that the kernel fills in; a pointer to its length follows.
 func sockaddrOut(name string) param {
-	return param{name: name,
+	return param{name: name, out: true,
 		need: func(c *tracedCall, i int) { c.fetch(uintptr(c.Args[i+1]), 4) },
 		show: func(p *printer, i int) {
 			room, size, ok := p.lengths(p.ptr(i + 1))

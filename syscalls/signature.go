@@ -14,6 +14,7 @@ type signature struct {
 type param struct {
 	name string
 	fd   bool                    // it is a descriptor
+	out  bool                    // the call sets it
 	need func(*tracedCall, int)  // has the memory taken down before the call; nil: none is needed
 	show func(p *printer, i int) // appends it to the printer's text
 }
@@ -26,17 +27,20 @@ type Decoded struct {
 	Result string // what follows the result, such as what a new descriptor is
 }
 
-// Decode shows the call.
-func (r *Record) Decode() Decoded {
+// Decode shows the call, with so many bytes of payload, at most those that were
+// kept. It does not wait for anything.
+func (r *Record) Decode(payload int) Decoded {
 	s := r.sig
+	defer func(kept int) { r.bytes = kept }(r.bytes)
+	r.bytes = min(r.bytes, payload)
 	if s == nil {
 		return Decoded{Name: "syscall_" + strconv.FormatUint(uint64(r.Nr), 10), FD: -1}
 	}
 	d := Decoded{Name: s.name, FD: -1, Args: make([]string, 0, len(s.params))}
 	p := printer{Record: r}
 	for i, a := range s.params {
-		if a.show == nil {
-			continue
+		if a.out && r.Outcome == Waits { // strace shows no more of a call that waits
+			break
 		}
 		p.b = p.b[:0]
 		a.show(&p, i)

@@ -76,7 +76,7 @@ func bufferIn(name string) param {
 
 // bufferOut are bytes that the program gets; the result is their number.
 func bufferOut(name string) param {
-	return param{name: name, show: func(p *printer, i int) {
+	return param{name: name, out: true, show: func(p *printer, i int) {
 		if !p.ok() {
 			p.address(p.ptr(i))
 			return
@@ -87,7 +87,7 @@ func bufferOut(name string) param {
 
 // fdPair is where socketpair(2) and pipe(2) put two descriptors.
 func fdPair(name string) param {
-	return param{name: name, show: func(p *printer, i int) {
+	return param{name: name, out: true, show: func(p *printer, i int) {
 		b, ok := p.view(p.ptr(i), 8, true)
 		if !ok || !p.ok() {
 			p.address(p.ptr(i))

@@ -12,7 +12,7 @@ import (
 // besides: calls, by their numbers, whose arguments are looked at, and which the
 // kernel does.
 func Traced(watched []uintptr) []Entry {
-	full := append(slices.Clone(networkNumbers()), watched...)
+	full := append(slices.Clone(NetworkNumbers()), watched...)
 	slices.Sort(full)
 	full = slices.Compact(full)
 	var rows []Entry
@@ -49,8 +49,8 @@ func fails(nr uintptr) bool {
 	return found
 }
 
-// networkNumbers are the numbers of networkCalls.
-func networkNumbers() []uintptr {
+// NetworkNumbers are the numbers of the calls of strace's set %network.
+func NetworkNumbers() []uintptr {
 	return []uintptr{unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_BIND, unix.SYS_CONNECT, unix.SYS_GETPEERNAME,
 		unix.SYS_GETSOCKNAME, unix.SYS_GETSOCKOPT, unix.SYS_LISTEN, unix.SYS_RECVFROM, unix.SYS_RECVMMSG,
 		unix.SYS_RECVMSG, unix.SYS_SENDMMSG, unix.SYS_SENDMSG, unix.SYS_SENDTO, unix.SYS_SETSOCKOPT,
@@ -111,20 +111,26 @@ var signaturesByName = sync.OnceValue(func() map[string]*signature {
 	return m
 })
 
-// NewTracing makes a Tracing. name tells the names of system calls by number.
-func NewTracing(t Tracer, name func(nr uintptr) string) *Tracing {
+// NewTracing makes a Tracing of the calls with the given numbers. name tells
+// the names of system calls.
+func NewTracing(t Tracer, show []uintptr, name func(nr uintptr) string) *Tracing {
 	tr := &Tracing{Tracer: t}
 	byName := signaturesByName()
-	for nr := range tr.signatures {
-		s := name(uintptr(nr))
-		if s == "" {
+	for _, nr := range show {
+		if nr >= uintptr(len(tr.signatures)) {
 			continue
 		}
+		s := name(nr)
 		if tr.signatures[nr] = byName[s]; tr.signatures[nr] == nil {
 			tr.signatures[nr] = &signature{name: s, params: unknownParams}
 		}
 	}
 	return tr
+}
+
+// shows reports whether calls of a number are told of.
+func (t *Tracing) shows(nr uintptr) bool {
+	return nr < uintptr(len(t.signatures)) && t.signatures[nr] != nil
 }
 
 // unknownParams show a call that has no row of its own.

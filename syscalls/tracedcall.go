@@ -31,9 +31,7 @@ func (n *Node) traced(c Call, t *Tracing) *tracedCall {
 	r := &tc.Record
 	r.ID, r.Nr, r.Start, r.bytes = callIDs.Add(1), c.Nr(), time.Now(), t.Bytes
 	r.TID = c.TID()
-	if r.Nr < uintptr(len(t.signatures)) {
-		r.sig = t.signatures[r.Nr]
-	}
+	r.sig = t.signatures[r.Nr]
 	for i := range r.Args {
 		r.Args[i] = c.Uint(i)
 	}

@@ -18,6 +18,9 @@ type Header struct {
 	// The opener does not want a connection, but to know where on that host the
 	// destination is, and the stream carries the answer.
 	Near netip.Addr
+
+	// Trace, if not 0, names the connection in traces, of both sides.
+	Trace uint64
 }
 
 // The wire form of a header, all numbers big endian:
@@ -27,9 +30,10 @@ type Header struct {
 //	2..3    length of the rest
 //	4..     destination, then source: family (4 or 6), port (2 bytes), address (4 or 16 bytes)
 //	..      options: type, length of the value (1 byte each), value. Unknown types are skipped;
-//	        1 is Near, an IPv4 address of 4 bytes
+//	        1 is Near, an IPv4 address of 4 bytes; 2 is Trace, a number of 8 bytes
 const (
-	optionNear = 1
+	optionNear  = 1
+	optionTrace = 2
 
 	headerVersion  = 1
 	headerPreamble = 4
@@ -43,6 +47,7 @@ var (
 	errHeaderLong    = errors.New("header: too long")
 	errHeaderFlags   = errors.New("header: unknown flags")
 	errHeaderAddress = errors.New("header: malformed address")
+	errHeaderTrace   = errors.New("header: malformed name of the connection")
 )
 
 // AppendHeader appends the wire form of h. Both addresses have to be valid and
@@ -63,6 +68,10 @@ func AppendHeader(dst []byte, h Header) ([]byte, error) {
 		}
 		dst = append(dst, optionNear, 4)
 		dst = append(dst, h.Near.AsSlice()...)
+	}
+	if h.Trace != 0 {
+		dst = append(dst, optionTrace, 8)
+		dst = binary.BigEndian.AppendUint64(dst, h.Trace)
 	}
 	binary.BigEndian.PutUint16(dst[start+2:], uint16(len(dst)-start-headerPreamble))
 	return dst, nil
@@ -134,6 +143,12 @@ func parseHeaderRest(b []byte) (h Header, err error) {
 				return Header{}, errHeaderAddress
 			}
 			h.Near = netip.AddrFrom4([4]byte(b[2:6]))
+		}
+		if b[0] == optionTrace {
+			if b[1] != 8 {
+				return Header{}, errHeaderTrace
+			}
+			h.Trace = binary.BigEndian.Uint64(b[2:])
 		}
 		b = b[2+int(b[1]):]
 	}

@@ -29,7 +29,7 @@ func main() {
 
 func run() int {
 	ctx := context.Background()
-	if len(os.Args) < 2 || os.Args[1] != "run" { // which passes its signals on, see launcher
+	if !runsProgram(os.Args[1:]) { // which passes its signals on, see launcher
 		var stop context.CancelFunc
 		ctx, stop = signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM)
 		defer stop()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strconv"
@@ -9,11 +10,53 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/boxer-sandbox/boxer/launcher"
+	"github.com/boxer-sandbox/boxer/trace"
 )
 
+// runFlags are the flags about the node that a program becomes.
+type runFlags struct {
+	url, name        string
+	publish, waitFor []string
+}
+
+func (r *runFlags) register(cmd *cobra.Command) {
+	f := cmd.Flags()
+	joinFlag(cmd, &r.url)
+	f.StringVar(&r.name, "name", "", "the node's `NAME`; nodes may share one (default $BOXER_NAME, else node-ID)")
+	f.StringArrayVar(&r.publish, "publish", nil, "make PORT of the node reachable on the host: `[ADDR:]HOSTPORT:PORT`")
+	f.StringArrayVar(&r.waitFor, "wait-for", nil, "start when N nodes with that name are there: `NAME[=N]`")
+}
+
+// config is what the flags mean for a command.
+func (r *runFlags) config(ctx context.Context, argv []string) (cfg launcher.RunConfig, err error) {
+	cfg = launcher.RunConfig{Argv: argv, Name: r.name}
+	if cfg.Name == "" {
+		cfg.Name = os.Getenv("BOXER_NAME")
+	}
+	if cfg.Logger, err = logger(); err != nil {
+		return cfg, err
+	}
+	for _, s := range r.publish {
+		p, err := launcher.ParsePublish(s)
+		if err != nil {
+			return cfg, err
+		}
+		cfg.Publish = append(cfg.Publish, p)
+	}
+	for _, s := range r.waitFor {
+		w, err := parseWaitFor(s)
+		if err != nil {
+			return cfg, err
+		}
+		cfg.WaitFor = append(cfg.WaitFor, w)
+	}
+	cfg.Join, err = joinURL(ctx, r.url)
+	return cfg, err
+}
+
 func runCommand(code *int) *cobra.Command {
-	var url, name string
-	var publish, waitFor []string
+	var run runFlags
+	var t traceFlags
 	cmd := &cobra.Command{
 		Use:   "run [flags] [--] COMMAND [ARG...]",
 		Short: "Run a program as a node of the network",
@@ -30,35 +73,18 @@ Exit codes: the program's; 128+N if signal N killed it; 127 if it was not found,
 		Example: `  boxer run --name db -- postgres -D data
   boxer run --join "$(cat join.url)" -- psql -h db
   boxer run --name web --publish 8080:80 -- nginx -g 'daemon off;'
-  boxer run --wait-for db --wait-for worker=3 -- ./job`,
+  boxer run --wait-for db --wait-for worker=3 -- ./job
+  boxer run --trace db.jsonl --name db -- postgres -D data`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return errNoCommand
 			}
-			cfg := launcher.RunConfig{Argv: args, Name: name}
-			if cfg.Name == "" {
-				cfg.Name = os.Getenv("BOXER_NAME")
-			}
-			var err error
-			if cfg.Logger, err = logger(); err != nil {
+			cfg, err := run.config(cmd.Context(), args)
+			if err != nil {
 				return err
 			}
-			for _, s := range publish {
-				p, err := launcher.ParsePublish(s)
-				if err != nil {
-					return err
-				}
-				cfg.Publish = append(cfg.Publish, p)
-			}
-			for _, s := range waitFor {
-				w, err := parseWaitFor(s)
-				if err != nil {
-					return err
-				}
-				cfg.WaitFor = append(cfg.WaitFor, w)
-			}
-			if cfg.Join, err = joinURL(cmd.Context(), url); err != nil {
-				return err
+			if t.out.file != "" {
+				return runTraced(cmd, cfg, &t, code)
 			}
 			*code, err = launcher.Run(cmd.Context(), cfg)
 			return err
@@ -66,10 +92,9 @@ Exit codes: the program's; 128+N if signal N killed it; 127 if it was not found,
 	}
 	f := cmd.Flags()
 	f.SetInterspersed(false) // what follows the command is the command's
-	joinFlag(cmd, &url)
-	f.StringVar(&name, "name", "", "the node's `NAME`; nodes may share one (default $BOXER_NAME, else node-ID)")
-	f.StringArrayVar(&publish, "publish", nil, "make PORT of the node reachable on the host: `[ADDR:]HOSTPORT:PORT`")
-	f.StringArrayVar(&waitFor, "wait-for", nil, "start when N nodes with that name are there: `NAME[=N]`")
+	run.register(cmd)
+	f.StringVar(&t.out.file, "trace", "", "write a trace of the program to `FILE`; see \"boxer trace --help\"")
+	f.StringVar(&t.out.format, "trace-format", "", "`FORMAT` of the trace: "+strings.Join(trace.Formats(), ", ")+" (default: by the file's extension, else text)")
 	return cmd
 }
 

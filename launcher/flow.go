@@ -1,0 +1,322 @@
+package launcher
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"math/rand/v2"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/syscalls"
+	"github.com/boxer-sandbox/boxer/trace"
+	"github.com/boxer-sandbox/boxer/transport"
+)
+
+// A flow is one connection in a trace.
+type flow struct {
+	r      *recorder
+	id     trace.ConnID
+	ends   syscalls.Ends
+	role   string
+	proto  string
+	began  time.Time
+	opened time.Time
+	peer   string
+	peerID uint32
+	path   string
+	rtt    time.Duration
+	stream int64
+	snap   int // how many bytes of each piece are kept
+
+	sent, received         atomic.Uint64
+	sentSegs, receivedSegs atomic.Uint64
+	over                   atomic.Uint32 // directions that have ended: 1 is reading, 2 writing
+	first                  atomic.Pointer[ending]
+}
+
+// An ending is what ended a connection, or a direction of it first.
+type ending struct {
+	errno  string
+	byPeer bool
+	reason string
+}
+
+// An outcome is what a call is told about its connection.
+type outcome struct {
+	id     trace.ConnID
+	path   string
+	reason string
+}
+
+// maxOutcomes bounds how many connections that have ended are remembered for
+// calls that are told later.
+const maxOutcomes = 1 << 12
+
+// slowConnect is how long a connect may take before the trace says what it waits for.
+const slowConnect = time.Second
+
+// newConnID names a connection. The far side gets it with the connection.
+func newConnID() trace.ConnID { return trace.ConnID(rand.Uint64() | 1) }
+
+// derivedConnID names a connection that has no id with it, by what both sides
+// know of it.
+func derivedConnID(ends syscalls.Ends, stream int64) trace.ConnID {
+	h := fnv.New64a()
+	for _, a := range []netip.AddrPort{ends.Local, ends.Remote} {
+		b, _ := a.MarshalBinary()
+		h.Write(b)
+	}
+	h.Write(binary.BigEndian.AppendUint64(nil, uint64(stream)))
+	return trace.ConnID(h.Sum64() | 1)
+}
+
+func (r *recorder) newFlow(id trace.ConnID, role, proto string, ends syscalls.Ends) *flow {
+	f := &flow{r: r, id: id, ends: ends, role: role, proto: proto, began: time.Now(), snap: r.bytes()}
+	if who, ok := r.member.client.ByAddr(ends.Remote.Addr()); ok {
+		f.peer, f.peerID = nameOf(who), who.ID
+	}
+	return f
+}
+
+// eventLocked is what is known of the flow now.
+func (f *flow) eventLocked(state trace.ConnState) *trace.Connection {
+	return &trace.Connection{
+		Base: f.r.now(), State: state, ID: f.id, Role: f.role, Proto: f.proto,
+		Local: f.ends.Local, Remote: f.ends.Remote, Peer: f.peer, Path: f.path, Stream: f.stream, RTT: f.rtt,
+		Sent: f.sent.Load(), Received: f.received.Load(), SegmentsSent: f.sentSegs.Load(), SegmentsReceived: f.receivedSegs.Load(),
+	}
+}
+
+// look finds out how packets get to the peer.
+func (f *flow) look() {
+	for _, p := range f.r.member.node.Paths() {
+		if p.ID == f.peerID {
+			f.path, f.rtt = pathText(p.Kind), p.RTT
+		}
+	}
+}
+
+// connecting tells that the far side is asked, and later what for so long.
+func (f *flow) connecting() (stop func() bool) {
+	f.r.put(f.eventLocked(trace.Connecting))
+	return time.AfterFunc(slowConnect, func() {
+		slow := *f.copyForEvent()
+		e := slow.eventLocked(trace.Connecting)
+		e.Setup = time.Since(f.began)
+		e.Reason = slow.waitsFor()
+		f.r.put(e)
+	}).Stop
+}
+
+// copyForEvent is a flow of its own with what is known of f's path now.
+func (f *flow) copyForEvent() *flow {
+	c := &flow{r: f.r, id: f.id, ends: f.ends, role: f.role, proto: f.proto, began: f.began, peer: f.peer, peerID: f.peerID}
+	c.look()
+	return c
+}
+
+// waitsFor says what a connect waits for.
+func (f *flow) waitsFor() string {
+	if f.path == "" {
+		return fmt.Sprintf("waits for a path to %s", f.where())
+	}
+	return fmt.Sprintf("waits for the answer of %s: its program does not accept, or it is stopped", f.where())
+}
+
+// where names the far end.
+func (f *flow) where() string {
+	if f.peer == "" {
+		return f.ends.Remote.String()
+	}
+	return fmt.Sprintf("%s (%v)", f.peer, f.ends.Remote)
+}
+
+// open tells that the connection is there.
+func (f *flow) open() {
+	f.look()
+	f.opened = time.Now()
+	f.r.mu.Lock()
+	f.r.flows[f] = struct{}{}
+	f.r.noteLocked(f.ends, outcome{f.id, f.path, ""})
+	e := f.eventLocked(trace.Opened)
+	f.r.mu.Unlock()
+	e.Setup = f.opened.Sub(f.began)
+	f.r.put(e)
+}
+
+// fail tells why there is none.
+func (f *flow) fail(err error) {
+	f.look()
+	reason, errno := f.failure(err)
+	f.r.mu.Lock()
+	f.r.noteLocked(f.ends, outcome{f.id, f.path, reason})
+	f.r.mu.Unlock()
+	e := f.eventLocked(trace.Failed)
+	e.Setup, e.Reason, e.Errno = time.Since(f.began), reason, unix.ErrnoName(errno)
+	f.r.put(e)
+}
+
+// failure says in words why a connect has failed, and where.
+func (f *flow) failure(err error) (string, unix.Errno) {
+	errno := syscalls.Errno(err)
+	var status *transport.StatusError
+	switch {
+	case errors.Is(err, context.Canceled):
+		return "the program has given up", errno
+	case errors.Is(err, transport.ErrNoPath):
+		return fmt.Sprintf("no path to %s: it does not answer, neither directly nor through the coordinator", f.where()), errno
+	case errors.As(err, &status) && status.Status == transport.StatusRefused, errno == unix.ECONNREFUSED:
+		return fmt.Sprintf("refused by %s: nobody listens on port %d there", f.where(), f.ends.Remote.Port()), errno
+	case errors.As(err, &status):
+		return fmt.Sprintf("%s by %s", status.Status, f.where()), errno
+	case f.peer == "":
+		return fmt.Sprintf("no node has the address %v", f.ends.Remote.Addr()), errno
+	}
+	return fmt.Sprintf("%s: %v", f.where(), err), errno
+}
+
+// ended notes that directions have ended; with both, the connection has. The
+// first ending says why.
+func (f *flow) end(directions uint32, why *ending) {
+	if why != nil {
+		f.first.CompareAndSwap(nil, why)
+	}
+	const both = 3
+	old := f.over.Or(directions)
+	if old == both || old|directions != both {
+		return
+	}
+	f.closed(f.first.Load())
+}
+
+func (f *flow) closed(why *ending) {
+	f.look()
+	f.r.mu.Lock()
+	delete(f.r.flows, f)
+	e := f.eventLocked(trace.Closed)
+	f.r.mu.Unlock()
+	e.Duration = time.Since(f.opened)
+	if why != nil {
+		e.Errno, e.ByPeer, e.Reason = why.errno, why.byPeer, why.reason
+	}
+	f.r.put(e)
+}
+
+func (r *recorder) noteLocked(ends syscalls.Ends, o outcome) {
+	if len(r.ended) >= maxOutcomes {
+		clear(r.ended)
+	}
+	r.ended[ends] = o
+}
+
+// outcomeOf returns what is known of a connection by its ends.
+func (r *recorder) outcomeOf(ends syscalls.Ends) outcome {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ended[ends]
+}
+
+// A tracedStream counts what a stream carries, and notes how it ends.
+type tracedStream struct {
+	*transport.Stream
+	f *flow
+}
+
+// traced begins the flow of a stream that is there.
+func (f *flow) traced(s *transport.Stream) *tracedStream {
+	f.stream = s.ID()
+	f.open()
+	return &tracedStream{s, f}
+}
+
+func (s *tracedStream) Read(b []byte) (int, error) {
+	n, err := s.Stream.Read(b)
+	if n > 0 {
+		s.f.piece(b[:n], true)
+	}
+	switch {
+	case err == nil:
+	case err == io.EOF:
+		s.f.end(1, &ending{byPeer: true, reason: "closed by " + s.f.who()})
+	default:
+		s.f.end(1, s.f.broken(err))
+	}
+	return n, err
+}
+
+// Wait is transport.Stream's; an error ends the direction.
+func (s *tracedStream) Wait() error {
+	err := s.Stream.Wait()
+	if err != nil {
+		s.f.end(1, s.f.broken(err))
+	}
+	return err
+}
+
+func (s *tracedStream) Write(b []byte) (int, error) {
+	n, err := s.Stream.Write(b)
+	if n > 0 {
+		s.f.piece(b[:n], false)
+	}
+	if err != nil {
+		s.f.end(2, s.f.broken(err))
+	}
+	return n, err
+}
+
+func (s *tracedStream) CloseWrite() error {
+	err := s.Stream.CloseWrite()
+	s.f.end(2, &ending{reason: "closed by the program"})
+	return err
+}
+
+func (s *tracedStream) CloseRead() error {
+	err := s.Stream.CloseRead()
+	s.f.end(1, &ending{reason: "closed by the program, which read no more"})
+	return err
+}
+
+func (s *tracedStream) Reset() {
+	s.Stream.Reset()
+	s.f.end(3, &ending{errno: "ECONNRESET", reason: "reset by the program: it was killed, or closed the socket with data unread"})
+}
+
+// who names the peer's program.
+func (f *flow) who() string {
+	if f.peer == "" {
+		return "the peer"
+	}
+	return f.peer
+}
+
+// broken says what an error of the stream means.
+func (f *flow) broken(err error) *ending {
+	switch {
+	case errors.Is(err, transport.ErrReset):
+		return &ending{"ECONNRESET", true, "reset by " + f.who()}
+	case errors.Is(err, transport.ErrLost):
+		return &ending{"ECONNRESET", true, fmt.Sprintf("lost the path to %s: it has died, left, or cannot be reached any more", f.who())}
+	}
+	return &ending{"", false, "ended here"}
+}
+
+// piece counts what was carried, and tells how it began if payload is wanted.
+func (f *flow) piece(b []byte, received bool) {
+	bytes, segments := &f.sent, &f.sentSegs
+	if received {
+		bytes, segments = &f.received, &f.receivedSegs
+	}
+	before := bytes.Add(uint64(len(b))) - uint64(len(b))
+	segments.Add(1)
+	if f.snap > 0 {
+		f.r.put(&trace.Data{Base: f.r.now(), Conn: f.id, Received: received, Offset: before, Length: len(b),
+			Payload: append([]byte(nil), b[:min(len(b), f.snap)]...)})
+	}
+}

@@ -1,0 +1,375 @@
+package launcher
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/coordinator"
+	"github.com/boxer-sandbox/boxer/sandbox"
+	"github.com/boxer-sandbox/boxer/syscalls"
+	"github.com/boxer-sandbox/boxer/trace"
+	"github.com/boxer-sandbox/boxer/transport"
+)
+
+// A recorder takes down what a node's programs call and what becomes of their
+// connections, and gives it to those who want to know. What the answering threads
+// do for it is to put records in a queue; a goroutine makes events of them.
+type recorder struct {
+	start  time.Time // the events' time 0
+	wall   time.Time // the same instant, by the wall clock
+	member *member
+	calls  *syscalls.Node
+
+	stop chan struct{} // closed to end run
+	done chan struct{} // closed when run has ended
+
+	mu      sync.Mutex
+	takers  []*taker
+	queue   []queued
+	spare   []queued // the queue before, to be used again
+	lost    uint64   // did not find room in the queue
+	threads map[int]thread
+	flows   map[*flow]struct{}
+	ended   map[syscalls.Ends]outcome // of flows that have ended lately
+	skip    int                       // a process whose calls are not the program's
+	over    bool
+}
+
+// A taker gets events.
+type taker struct {
+	sink  *trace.Sink
+	bytes int  // of payload
+	fds   bool // wants to know what descriptors are
+}
+
+// A queued is one of the two.
+type queued struct {
+	record *syscalls.Record
+	event  trace.Event
+}
+
+// A thread is what is known of one that calls.
+type thread struct {
+	trace.Thread
+	looked time.Time
+}
+
+const (
+	// maxQueued bounds what waits to be made into events: of each call a record of 1 KiB or so.
+	maxQueued = 1 << 14
+	// recordEvery is how often the queue is looked at. Nobody is woken for it: a
+	// wake-up costs the answering thread as much as a call.
+	recordEvery = 20 * time.Millisecond
+	// maxThreads bounds what is known of threads.
+	maxThreads = 1 << 12
+	// threadFor is how long a thread keeps its process and its name, for us.
+	threadFor = time.Second
+	// heldFor is how long a call waits before its beginning is told.
+	heldFor = 100 * time.Millisecond
+)
+
+func newRecorder(m *member, calls *syscalls.Node) *recorder {
+	now := time.Now()
+	r := &recorder{start: now, wall: now.Round(0), member: m, calls: calls,
+		stop: make(chan struct{}), done: make(chan struct{}),
+		threads: make(map[int]thread), flows: make(map[*flow]struct{}), ended: make(map[syscalls.Ends]outcome)}
+	go r.run()
+	return r
+}
+
+// close ends the recorder: what is queued is told first.
+func (r *recorder) close() {
+	r.calls.Trace(nil)
+	close(r.stop)
+	<-r.done
+}
+
+// now is the time, as events have it.
+func (r *recorder) now() trace.Base { return trace.Base{Time: time.Since(r.start)} }
+
+// Called implements syscalls.Tracer.
+func (r *recorder) Called(rec *syscalls.Record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := r.threadLocked(rec.TID, rec.Start)
+	if r.over || len(r.queue) >= maxQueued || t.PID == r.skip && r.skip != 0 {
+		if !r.over && t.PID != r.skip {
+			r.lost++
+		}
+		rec.Release()
+		return
+	}
+	r.queue = append(r.queue, queued{record: rec})
+}
+
+// put queues an event, in its place among the calls.
+func (r *recorder) put(e trace.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over || len(r.queue) >= maxQueued {
+		r.lost++
+		return
+	}
+	r.queue = append(r.queue, queued{event: e})
+}
+
+// threadLocked says whose a thread is. It looks when the thread is there: it has
+// just called.
+func (r *recorder) threadLocked(tid int, now time.Time) trace.Thread {
+	t, ok := r.threads[tid]
+	if ok && now.Sub(t.looked) < threadFor {
+		return t.Thread
+	}
+	if len(r.threads) >= maxThreads {
+		clear(r.threads)
+	}
+	if found, err := lookThread(tid); err == nil {
+		t = thread{found, now}
+	} else if !ok {
+		t = thread{trace.Thread{PID: tid, TID: tid}, now}
+	}
+	r.threads[tid] = t
+	return t.Thread
+}
+
+// lookThread reads /proc/TID/status (proc(5)).
+func lookThread(tid int) (t trace.Thread, err error) {
+	fd, err := unix.Open(fmt.Sprintf("/proc/%d/status", tid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return t, err
+	}
+	defer unix.Close(fd)
+	var buf [512]byte
+	n, err := unix.Read(fd, buf[:])
+	if err != nil {
+		return t, err
+	}
+	t.TID, t.PID = tid, tid
+	for line := range strings.SplitSeq(string(buf[:n]), "\n") {
+		if name, ok := strings.CutPrefix(line, "Name:\t"); ok {
+			t.Comm = name
+		} else if pid, ok := strings.CutPrefix(line, "Tgid:\t"); ok {
+			_, err := fmt.Sscan(pid, &t.PID)
+			return t, err
+		}
+	}
+	return t, os.ErrInvalid
+}
+
+// run makes events of what is queued until the recorder is closed.
+func (r *recorder) run() {
+	defer close(r.done)
+	tick := time.NewTicker(recordEvery)
+	defer tick.Stop()
+	held := make(map[uint64]*syscalls.Record) // calls that wait, and whose beginning is not told yet
+	told := make(map[uint64]*syscalls.Record) // likewise, and it is
+	for {
+		last := false
+		select {
+		case <-tick.C:
+		case <-r.stop:
+			last = true
+		}
+		r.mu.Lock()
+		r.over = last
+		batch, lost, takers := r.queue, r.lost, r.takers
+		r.queue, r.spare, r.lost = r.spare[:0], batch, 0
+		r.mu.Unlock()
+		for _, q := range batch {
+			if q.event != nil {
+				give(takers, q.event)
+				continue
+			}
+			r.tell(takers, q.record, held, told)
+		}
+		now := time.Now()
+		for id, rec := range held {
+			if last || now.Sub(rec.Start) >= heldFor {
+				r.giveCall(takers, rec, trace.Enter)
+				delete(held, id)
+				told[id] = rec
+			}
+		}
+		if lost > 0 {
+			give(takers, &trace.Dropped{Base: r.now(), Count: lost})
+		}
+		if last {
+			return
+		}
+	}
+}
+
+// tell makes events of a record.
+func (r *recorder) tell(takers []*taker, rec *syscalls.Record, held, told map[uint64]*syscalls.Record) {
+	if rec.Outcome == syscalls.Waits {
+		held[rec.ID] = rec
+		return
+	}
+	phase := trace.Whole
+	if begun, ok := held[rec.ID]; ok {
+		begun.Release()
+		delete(held, rec.ID)
+	} else if begun, ok := told[rec.ID]; ok {
+		begun.Release()
+		delete(told, rec.ID)
+		phase = trace.Exit
+	}
+	switch rec.Outcome {
+	case syscalls.Continued:
+		phase = trace.Watched
+	case syscalls.Ended:
+		phase = trace.Lost
+	}
+	r.giveCall(takers, rec, phase)
+	rec.Release()
+}
+
+func (r *recorder) giveCall(takers []*taker, rec *syscalls.Record, phase trace.Phase) {
+	r.mu.Lock()
+	who := r.threads[rec.TID].Thread
+	r.mu.Unlock()
+	for _, t := range takers {
+		d := rec.Decode(t.bytes)
+		e := &trace.Call{Base: trace.Base{Time: rec.Start.Sub(r.start)}, Thread: who, Name: d.Name, Args: d.Args, FD: d.FD, Phase: phase}
+		if who.TID == 0 {
+			e.TID, e.PID = rec.TID, rec.TID
+		}
+		switch {
+		case phase.HasResult() && rec.Outcome == syscalls.FailedBy:
+			e.Ret, e.Errno = -1, unix.ErrnoName(rec.Errno)
+		case phase.HasResult():
+			e.Ret, e.RetNote = rec.Value, d.Result
+		}
+		if phase != trace.Enter {
+			e.Duration = rec.Took
+		}
+		r.served(e, rec)
+		t.sink.Put(e)
+	}
+}
+
+func give(takers []*taker, e trace.Event) {
+	for _, t := range takers {
+		if d, ok := e.(*trace.Data); ok && t.bytes < len(d.Payload) {
+			short := *d
+			short.Payload = d.Payload[:t.bytes]
+			if t.bytes == 0 {
+				continue
+			}
+			e = &short
+		}
+		t.sink.Put(e)
+	}
+}
+
+// served says what boxer did for a call.
+func (r *recorder) served(e *trace.Call, rec *syscalls.Record) {
+	switch {
+	case rec.Outcome == syscalls.Continued:
+		e.Path = "host"
+		return
+	case !rec.Ends.Remote.IsValid():
+		e.Network = rec.Network
+		return
+	}
+	e.Network, e.Inside = rec.Network, rec.Took-rec.Network
+	who, ok := r.member.client.ByAddr(rec.Ends.Remote.Addr())
+	if !ok {
+		return
+	}
+	e.Peer = nameOf(who)
+	o := r.outcomeOf(rec.Ends)
+	e.Conn, e.Path = o.id, o.path
+	if rec.Outcome == syscalls.FailedBy && rec.Errno != unix.EINPROGRESS {
+		e.Failure = o.reason
+	}
+}
+
+func nameOf(m coordinator.Member) string {
+	if m.Name != "" {
+		return m.Name
+	}
+	return fmt.Sprintf("node-%d", m.ID)
+}
+
+// add gives events to one more sink, beginning with what the trace is of.
+func (r *recorder) add(t *taker, h trace.Header) {
+	self := r.member.client.Self()
+	h.Base = r.now()
+	h.Start, h.NodeID, h.Node = r.wall, uint64(self.ID), self.Name
+	h.Addrs = append(h.Addrs, self.Addr)
+	h.Networks = append(h.Networks, r.member.client.Prefix())
+	h.Snap = t.bytes
+	t.sink.Put(&h)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.takers = append(r.takers[:len(r.takers):len(r.takers)], t)
+	for f := range r.flows {
+		t.sink.Put(f.eventLocked(trace.Progress))
+	}
+	r.retraceLocked()
+}
+
+// skipProcess leaves a process's calls out: boxer-init's own.
+func (r *recorder) skipProcess(pid int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.skip = pid
+}
+
+// remove ends that.
+func (r *recorder) remove(t *taker) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var rest []*taker
+	for _, o := range r.takers {
+		if o != t {
+			rest = append(rest, o)
+		}
+	}
+	r.takers = rest
+	r.retraceLocked()
+}
+
+// retraceLocked keeps of calls what the takers want.
+func (r *recorder) retraceLocked() {
+	if len(r.takers) == 0 {
+		r.calls.Trace(nil)
+		return
+	}
+	t := syscalls.NewTracing(r, syscalls.NetworkNumbers(), sandbox.CallName)
+	for _, o := range r.takers {
+		t.Bytes = max(t.Bytes, o.bytes)
+		t.FDs = t.FDs || o.fds
+	}
+	r.calls.Trace(t)
+}
+
+// bytes returns how much payload of connections the takers want.
+func (r *recorder) bytes() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := 0
+	for _, t := range r.takers {
+		n = max(n, t.bytes)
+	}
+	return n
+}
+
+// pathText says how packets get to a peer.
+func pathText(k transport.Kind) string {
+	switch k {
+	case transport.KindLocal:
+		return "same host"
+	case transport.KindLAN:
+		return "LAN"
+	case transport.KindPunched, transport.KindRelayed:
+		return k.String()
+	}
+	return ""
+}
