@@ -322,20 +322,6 @@ func (r *recorder) skipProcess(pid int) {
 	r.skip = pid
 }
 
-// remove ends that.
-func (r *recorder) remove(t *taker) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var rest []*taker
-	for _, o := range r.takers {
-		if o != t {
-			rest = append(rest, o)
-		}
-	}
-	r.takers = rest
-	r.retraceLocked()
-}
-
 // retraceLocked keeps of calls what the takers want.
 func (r *recorder) retraceLocked() {
 	if len(r.takers) == 0 {

@@ -5,7 +5,6 @@ import "strconv"
 // A signature says what a call's arguments are, so that a trace can show them.
 type signature struct {
 	name   string
-	sets   callSet // which sets of calls it is in
 	params []param
 	result func(p *printer) // what follows the result; nil: nothing
 }
@@ -141,10 +140,6 @@ func size(name string) param {
 
 func hexadecimal(name string) param {
 	return param{name: name, show: func(p *printer, i int) { p.hex(p.Args[i]) }}
-}
-
-func pointer(name string) param {
-	return param{name: name, show: func(p *printer, i int) { p.address(p.ptr(i)) }}
 }
 
 func fdArg(name string) param {
