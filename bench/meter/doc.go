@@ -30,8 +30,10 @@ type Listener interface {
 
 // The modes of a connection.
 const (
-	modeEcho = 'e' // the server sends back what it gets, until the end
-	modeSink = 's' // the server reads to the end, then sends the number of bytes, 8 bytes big endian
+	modeEcho   = 'e' // the server sends back what it gets, until the end
+	modeSink   = 's' // the server reads to the end, then sends the number of bytes, 8 bytes big endian
+	modeDuplex = 'd' // the same, and until then the server sends what it can
+	modeIdle   = 'i' // the server waits for the end
 )
 
 // bulkBuffer is the size of a bulk read or write, in bytes.

@@ -3,6 +3,8 @@ package meter
 import (
 	"encoding/binary"
 	"io"
+	"sync"
+	"sync/atomic"
 )
 
 // Serve serves connections until the listener ends, and returns why it did.
@@ -31,6 +33,10 @@ func handle(c Conn) {
 		echo(c)
 	case modeSink:
 		sink(c)
+	case modeDuplex:
+		duplex(c)
+	case modeIdle:
+		_, _ = c.Read(mode[:])
 	}
 }
 
@@ -50,17 +56,28 @@ func echo(c Conn) {
 }
 
 func sink(c Conn) {
-	buf := make([]byte, bulkBuffer)
-	var total uint64
-	for {
-		n, err := c.Read(buf)
-		total += uint64(n)
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return
-		}
+	if total, _, err := receive(c); err == nil {
+		_, _ = c.Write(binary.BigEndian.AppendUint64(nil, total))
 	}
-	_, _ = c.Write(binary.BigEndian.AppendUint64(nil, total))
+}
+
+func duplex(c Conn) {
+	var (
+		reading sync.WaitGroup
+		ended   atomic.Bool
+		total   uint64
+		readErr error
+	)
+	reading.Go(func() {
+		defer ended.Store(true)
+		total, _, readErr = receive(c)
+	})
+	_, err := send(c, func() bool { return !ended.Load() })
+	if err != nil {
+		c.Close()
+	}
+	reading.Wait()
+	if err == nil && readErr == nil {
+		_, _ = c.Write(binary.BigEndian.AppendUint64(nil, total))
+	}
 }

@@ -30,6 +30,13 @@ func TestMeter(t *testing.T) {
 				{Measure: meter.RoundTrip, Count: 4, Size: 1 << 10},
 				{Measure: meter.Bulk, Streams: 2, Time: 10 * time.Millisecond},
 				{Measure: meter.Getsockname, Count: 5},
+				{Measure: meter.Bulk, Streams: 2, Both: true, Time: 10 * time.Millisecond},
+				{Measure: meter.Small, Count: 1000, Size: 100},
+				{Measure: meter.Churn, Streams: 2, Time: 10 * time.Millisecond},
+				{Measure: meter.Idle, Count: 40},
+				{Measure: meter.Idle},
+				{Measure: meter.Accept, Count: 5},
+				{Measure: meter.ConnectHere, Count: 5},
 				{Measure: "nonsense"},
 			}
 			r := obey(t, dial, orders)
@@ -45,7 +52,13 @@ func TestMeter(t *testing.T) {
 			if n := len(r[4].Samples); name == "tcp" && n != 5 || name == "quic" && r[4].Failed == "" {
 				t.Errorf("getsockname: %d samples, failed %q", n, r[4].Failed)
 			}
-			if r[5].Failed == "" {
+			if r[5].Bytes == 0 || r[6].Bytes != 100_000 || r[7].Count == 0 {
+				t.Errorf("both ways %d bytes, small writes %d bytes, churn %d connections", r[5].Bytes, r[6].Bytes, r[7].Count)
+			}
+			if a, c := len(r[10].Samples), len(r[11].Samples); a != 5 || c != 5 {
+				t.Errorf("accept: %d samples, connect: %d; want 5", a, c)
+			}
+			if last := r[len(orders)]; last.Failed == "" {
 				t.Error("nonsense was obeyed")
 			}
 		})
@@ -70,7 +83,7 @@ func obey(t *testing.T, dial meter.Dialer, orders []meter.Order) []meter.Result 
 		if err := d.Decode(&results[i]); err != nil {
 			t.Fatalf("result %d: %v", i, err)
 		}
-		if i < 4 && results[i].Failed != "" {
+		if i > 0 && orders[i-1].Measure != "nonsense" && orders[i-1].Measure != meter.Getsockname && results[i].Failed != "" {
 			t.Fatalf("result %d: %s", i, results[i].Failed)
 		}
 	}
