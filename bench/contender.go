@@ -5,19 +5,21 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/boxer-sandbox/boxer/bench/over"
-	"github.com/boxer-sandbox/boxer/internal/natlab"
 )
 
 // A contender carries the meter's bytes between the two functions.
 type contender struct {
 	name  string
 	what  string // for the reader
-	bulk  bool   // takes part in what is sent; otherwise only in the trapped call
+	bulk  bool   // takes part in what is sent; otherwise only in the trapped calls
+	other bool   // somebody could pick it instead of boxer
 	enter func(ctx context.Context, s *scene, port int) (*field, error)
 }
 
@@ -30,18 +32,22 @@ type field struct {
 	note    string     // such as the path
 }
 
-// nativeName is the contender that the others are measured against.
-const nativeName = "native"
+// The contender that the others are measured against, and the one that this is about.
+const (
+	nativeName = "native"
+	boxerName  = "boxer"
+)
 
 // contenders, in the order of the report.
 var contenders = []contender{
 	{name: nativeName, what: "kernel TCP", bulk: true, enter: enterNative},
-	{name: "boxer", what: "boxer run, the same program", bulk: true, enter: enterBoxer},
+	{name: boxerName, what: "boxer run, the same program", bulk: true, enter: enterBoxer},
 	{name: "quic-go", what: "plain quic-go, streams of one connection", bulk: true, enter: enterQUIC},
-	{name: "proxies", what: "kernel TCP through a proxy at each end", bulk: true, enter: enterProxies},
-	{name: "tailscale", what: "Tailscale's tsnet, in user space", bulk: true, enter: enterTailscale},
-	{name: "wireguard-go", what: "wireguard-go with netstack, in user space", bulk: true, enter: enterWireGuard},
+	{name: "proxies", other: true, what: "kernel TCP through a proxy at each end", bulk: true, enter: enterProxies},
+	{name: "tailscale", other: true, what: "Tailscale's tsnet, in user space", bulk: true, enter: enterTailscale},
+	{name: "wireguard-go", other: true, what: "wireguard-go with netstack, in user space", bulk: true, enter: enterWireGuard},
 	{name: "C supervisor", what: "least supervisor, kernel TCP", enter: enterSupervisor},
+	{name: "strace", what: "strace -f --seccomp-bpf of the calls that are measured, kernel TCP", enter: enterStrace},
 }
 
 // firstPort is the first contender's; each has one of its own.
@@ -51,7 +57,7 @@ const firstPort = 7000
 func (s *scene) enter(ctx context.Context, o options) ([]*field, error) {
 	var fields []*field
 	for i, c := range contenders {
-		if o.only != "" && !strings.Contains(","+o.only+",", ","+c.name+",") {
+		if !o.wants(c.name) || !c.bulk && !s.whole {
 			continue
 		}
 		f, err := c.enter(ctx, s, firstPort+i)
@@ -64,7 +70,12 @@ func (s *scene) enter(ctx context.Context, o options) ([]*field, error) {
 		f.contender = c
 		fields = append(fields, f)
 	}
-	return fields, s.limit(ctx, o)
+	return fields, s.limit(ctx)
+}
+
+// wants reports whether a contender is to be measured.
+func (o options) wants(name string) bool {
+	return o.only == "" || slices.Contains(strings.Split(o.only, ","), name)
 }
 
 // forwarded leads a port of the server's NAT to the server, and returns where to connect to.
@@ -82,13 +93,7 @@ func enterNative(ctx context.Context, s *scene, port int) (*field, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := s.pair(
-		s.command(ctx, s.server, s.self, "serve", "tcp", anyAddr(port)),
-		s.command(ctx, s.client, s.self, "client", "tcp", to))
-	if f != nil {
-		f.syscall = true
-	}
-	return f, err
+	return s.kernelPair(ctx, port, to)
 }
 
 func enterQUIC(ctx context.Context, s *scene, port int) (*field, error) {
@@ -115,24 +120,10 @@ func enterBoxer(ctx context.Context, s *scene, port int) (*field, error) {
 
 // enterProxies is what people build by hand: a proxy beside the client, which connects to one beside the server.
 func enterProxies(ctx context.Context, s *scene, port int) (*field, error) {
-	to, err := s.forwarded(ctx, port)
+	behind := localhost(port + behindProxies)
+	ends, err := s.proxies(ctx, port, behind)
 	if err != nil {
 		return nil, err
-	}
-	behind := "127.0.0.1:" + strconv.Itoa(port+100)
-	var ends []*process
-	for _, p := range []struct {
-		on       *natlab.Host
-		from, to string
-	}{{s.server, anyAddr(port), behind}, {s.client, behind, to}} {
-		proxy, err := s.start("proxy", s.command(ctx, p.on, s.self, "proxy", p.from, p.to))
-		if err != nil {
-			return nil, err
-		}
-		if _, err := proxy.await(over.Ready); err != nil {
-			return nil, err
-		}
-		ends = append(ends, proxy)
 	}
 	f, err := s.pair(
 		s.command(ctx, s.server, s.self, "serve", "tcp", behind),
@@ -147,22 +138,22 @@ func enterProxies(ctx context.Context, s *scene, port int) (*field, error) {
 // controlPort is where Tailscale's control server listens on the public host.
 const controlPort = 8080
 
+func (s *scene) controlAddr() string {
+	return net.JoinHostPort(s.public.Addr().String(), strconv.Itoa(controlPort))
+}
+
 // enterTailscale joins two nodes of package tsnet, which punch their path.
 func enterTailscale(ctx context.Context, s *scene, _ int) (*field, error) {
 	if s.tunnels == "" {
 		return nil, nil
 	}
-	control := net.JoinHostPort(s.public.Addr().String(), strconv.Itoa(controlPort))
-	p, err := s.start("control", s.command(ctx, s.public, s.tunnels, "control", control))
-	if err != nil {
-		return nil, err
-	}
-	if _, err := p.await(over.Ready); err != nil {
+	control := s.controlAddr()
+	if _, err := s.ready("control", s.command(ctx, s.public, s.tunnels, "control", control)); err != nil {
 		return nil, err
 	}
 	f, err := s.pair(
-		s.command(ctx, s.server, s.tunnels, "serve", "tailscale", control),
-		s.command(ctx, s.client, s.tunnels, "client", "tailscale", control))
+		s.command(ctx, s.server, s.tunnels, "serve", "tailscale", "meter@"+control),
+		s.command(ctx, s.client, s.tunnels, "client", "tailscale", "meter@"+control))
 	if err != nil {
 		return nil, err
 	}
@@ -192,9 +183,29 @@ func enterSupervisor(ctx context.Context, s *scene, port int) (*field, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.kernelPair(ctx, port, to, s.trap)
+}
+
+// enterStrace is native, with the client under strace.
+func enterStrace(ctx context.Context, s *scene, port int) (*field, error) {
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench: without strace:", err)
+		return nil, nil
+	}
+	to, err := s.forwarded(ctx, port)
+	if err != nil {
+		return nil, err
+	}
+	return s.kernelPair(ctx, port, to, strace, "-f", "--seccomp-bpf", "-e", "trace=getsockname,accept4,connect", "-o", os.DevNull)
+}
+
+// kernelPair is a pair over kernel TCP, with the client below another program.
+func (s *scene) kernelPair(ctx context.Context, port int, to string, below ...string) (*field, error) {
+	argv := append(slices.Clip(below), s.self, "client", "tcp", to)
 	f, err := s.pair(
 		s.command(ctx, s.server, s.self, "serve", "tcp", anyAddr(port)),
-		s.command(ctx, s.client, s.trap, s.self, "client", "tcp", to))
+		s.command(ctx, s.client, argv[0], argv[1:]...))
 	if f != nil {
 		f.syscall = true
 	}

@@ -7,35 +7,98 @@ type figure struct {
 	more bool // more is better
 }
 
-// The figures, in the order of the report.
+// The figures.
 var (
 	dialP50    = figure{name: "connect alone, p50", unit: "us"}
 	connectP50 = figure{name: "connect + first byte, p50", unit: "us"}
 	connectP99 = figure{name: "connect + first byte, p99", unit: "us"}
-	tripP50    = figure{name: "round trip 1 KiB, p50", unit: "us"}
-	tripP99    = figure{name: "round trip 1 KiB, p99", unit: "us"}
-	bulk1      = figure{name: "bulk, 1 stream", unit: "Gbit/s", more: true}
-	bulk1CPU   = figure{name: "CPU of both ends, 1 stream", unit: "s/GB"}
-	bulk8      = figure{name: "bulk, 8 streams", unit: "Gbit/s", more: true}
-	bulk8CPU   = figure{name: "CPU of both ends, 8 streams", unit: "s/GB"}
-	trapP50    = figure{name: "getsockname, p50", unit: "us"}
+	churnRate  = figure{name: "connections, 16 at a time", unit: "1/s", more: true}
+	smallRate  = figure{name: "100 MB in writes of 100 bytes", unit: "MB/s", more: true}
+	idleMemory = figure{name: "memory of an idle connection, each end", unit: "KiB"}
+	idleCPU    = figure{name: "CPU while all are idle, both ends", unit: "ms/s"}
+	trapName   = figure{name: "getsockname, p50", unit: "us"}
+	trapAccept = figure{name: "accept4 where nobody connects, p50", unit: "us"}
+	trapHere   = figure{name: "connect on localhost, p50", unit: "us"}
 	runTrue    = figure{name: "run true, p50", unit: "ms"}
-
-	figures = []figure{dialP50, connectP50, connectP99, tripP50, tripP99, bulk1, bulk1CPU, bulk8, bulk8CPU, trapP50, runTrue}
+	coldStart  = figure{name: "start to first byte of a cold node, p50", unit: "ms"}
+	join1      = figure{name: "1 node joins", unit: "ms"}
+	join100    = figure{name: "100 nodes join, 50 at a time", unit: "ms"}
+	join1000   = figure{name: "1,000 nodes join, 50 at a time", unit: "ms"}
+	pgbench1   = figure{name: "pgbench, 1 client", unit: "tps", more: true}
+	pgbench16  = figure{name: "pgbench, 16 clients", unit: "tps", more: true}
+	redisGet   = figure{name: "redis-benchmark GET, 50 clients", unit: "1/s", more: true}
+	redisPipe  = figure{name: "redis-benchmark GET, pipelines of 16", unit: "1/s", more: true}
+	wrkRate    = figure{name: "wrk against nginx, 50 connections", unit: "1/s", more: true}
 )
 
-// A goal is what boxer's figure should be: a multiple of a contender's, or, without one, a value.
+// A trip is a round trip of so many bytes.
+type trip struct {
+	size     int
+	p50, p99 figure
+}
+
+var trips = []trip{newTrip(1, "1 B"), newTrip(kib, "1 KiB"), newTrip(64*kib, "64 KiB")}
+
+func newTrip(size int, text string) trip {
+	return trip{size, figure{name: "round trip " + text + ", p50", unit: "us"}, figure{name: "round trip " + text + ", p99", unit: "us"}}
+}
+
+// A load is a bulk transfer.
+type load struct {
+	streams   int
+	both      bool
+	rate, cpu figure
+}
+
+var loads = []load{
+	newLoad(1, false, "1 stream"), newLoad(8, false, "8 streams"), newLoad(64, false, "64 streams"),
+	newLoad(1, true, "1 stream, both ways"), newLoad(8, true, "8 streams, both ways"), newLoad(64, true, "64 streams, both ways"),
+}
+
+func newLoad(streams int, both bool, text string) load {
+	return load{streams, both, figure{name: "bulk, " + text, unit: "Gbit/s", more: true}, figure{name: "CPU of both ends, " + text, unit: "s/GB"}}
+}
+
+// figures returns all, in the order of the report.
+func figures() []figure {
+	all := []figure{dialP50, connectP50, connectP99, churnRate}
+	for _, t := range trips {
+		all = append(all, t.p50, t.p99)
+	}
+	for _, l := range loads {
+		all = append(all, l.rate, l.cpu)
+	}
+	return append(all, smallRate, idleMemory, idleCPU, pgbench1, pgbench16, redisGet, redisPipe, wrkRate,
+		trapName, trapAccept, trapHere, runTrue, coldStart, join1, join100, join1000)
+}
+
+// A goal is what boxer's figure should be in one lab: a multiple of a contender's, or, without one, a value.
 type goal struct {
+	lab     string
 	figure  figure
 	against string
 	bound   float64 // the most, or the least where more is better
 	extra   bool    // how much more than the contender's, rather than what multiple
 }
 
+var (
+	tripKiB = trips[1].p50
+	oneway  = loads[0]
+)
+
 var goals = []goal{
-	{figure: trapP50, bound: 10},
-	{figure: connectP50, against: nativeName, bound: 1.5},
-	{figure: tripP50, against: nativeName, bound: 4},
-	{figure: bulk1, against: "quic-go", bound: 0.7},
-	{figure: runTrue, against: nativeName, bound: 15, extra: true},
+	{lab: "plain", figure: trapName, bound: 7},
+	{lab: "plain", figure: trapName, against: "C supervisor", bound: 1.2},
+	{lab: "plain", figure: connectP50, against: nativeName, bound: 1},
+	{lab: "near", figure: connectP50, against: nativeName, bound: -1000, extra: true},
+	{lab: "plain", figure: tripKiB, against: nativeName, bound: 2.5},
+	{lab: "plain", figure: oneway.rate, against: "tailscale", bound: 1.8},
+	{lab: "plain", figure: oneway.rate, against: "quic-go", bound: 0.95},
+	{lab: "plain", figure: oneway.cpu, against: "tailscale", bound: 0.45},
+	{lab: "plain", figure: idleMemory, against: nativeName, bound: 16, extra: true},
+	{lab: "plain", figure: churnRate, bound: 1000},
+	{lab: "plain", figure: runTrue, against: nativeName, bound: 15, extra: true},
+	{lab: "plain", figure: coldStart, bound: 50},
+	{lab: "near", figure: coldStart, bound: 60},
+	{lab: "far", figure: oneway.rate, against: nativeName, bound: 0.9},
 }

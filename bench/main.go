@@ -4,6 +4,7 @@
 //	bench serve NETWORK ADDR           the measuring program, see package meter
 //	bench client NETWORK ADDR
 //	bench proxy LISTEN-ADDR TO-ADDR
+//	bench join COUNT                   nodes that join boxer's network at once, and leave
 //
 // The lab (package natlab) has a public host with the coordinator, and two functions, each behind a NAT of its own. All
 // contenders are there at once, with server and client on the two functions; they are measured one after the other, in
@@ -54,35 +55,51 @@ type options struct {
 	boxer    string
 	tunnels  string
 	only     string
+	settings []setting
 	json     string
+	plot     string
 	rounds   int
 	connects int
 	trips    int
+	idle     int
 	time     time.Duration
-	rate     int64   // of the server's link in bits per second, 0: not limited
-	loss     float64 // on the server's link, each way, 0 to 1
+	apps     bool
 }
 
 func parseOptions(args []string) (options, error) {
 	var o options
+	var labs string
+	var custom setting
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.StringVar(&o.boxer, "boxer", "bin/boxer", "the `program` to measure")
 	f.StringVar(&o.tunnels, "tunnels", "", "the `program` tunnels, for the contenders tailscale and wireguard-go; default: without them")
 	f.StringVar(&o.only, "only", "", "measure these contenders, separated by commas; default: all")
+	f.StringVar(&labs, "labs", settingNames(), "measure in these labs, separated by commas")
 	f.StringVar(&o.json, "json", "", "write everything that was measured to this `file`")
+	f.StringVar(&o.plot, "plot", "", "draw the most important figures into this SVG `file`")
 	f.IntVar(&o.rounds, "rounds", 5, "how often to measure everything")
 	f.IntVar(&o.connects, "connects", 200, "how many connections one after the other in a round")
 	f.IntVar(&o.trips, "trips", 1000, "how many round trips in a round")
+	f.IntVar(&o.idle, "idle", 10000, "how many idle connections, once; 0: none")
 	f.DurationVar(&o.time, "time", time.Second, "how long a bulk transfer lasts")
-	f.Int64Var(&o.rate, "rate", 0, "limit the server's link to so many bits per second")
-	f.Float64Var(&o.loss, "loss", 0, "lose this share of the packets on the server's link, each way, 0 to 1")
+	f.BoolVar(&o.apps, "apps", true, "measure PostgreSQL, Redis and nginx too")
+	f.Int64Var(&custom.rate, "rate", 0, "one lab only: limit the server's link to so many bits per second")
+	f.Float64Var(&custom.loss, "loss", 0, "one lab only: lose this share of the packets on the server's link, each way, 0 to 1")
+	f.DurationVar(&custom.delay, "delay", 0, "one lab only: hold packets up on the server's link, each way")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
-	if f.NArg() > 0 || o.rounds < 1 || o.connects < 1 || o.trips < 1 || o.time <= 0 {
+	if f.NArg() > 0 || o.rounds < 1 || o.connects < 1 || o.trips < 1 || o.idle < 0 || o.time <= 0 {
 		return o, errors.New("see bench -help")
 	}
-	return o, nil
+	if custom != (setting{}) {
+		custom.name = "custom"
+		o.settings = []setting{custom}
+		return o, nil
+	}
+	var err error
+	o.settings, err = settingsNamed(labs)
+	return o, err
 }
 
 // bench measures everything and reports it.
@@ -95,19 +112,42 @@ func bench(args []string) (err error) {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
-	s, err := newScene(ctx, o)
+	all := &report{Machine: machine(), Rounds: o.rounds}
+	for _, lab := range o.settings {
+		r, err := benchIn(ctx, lab, o)
+		if err != nil {
+			return fmt.Errorf("lab %s: %w", lab.name, err)
+		}
+		all.Labs = append(all.Labs, r)
+		// What is there is shown, even if a later lab fails.
+		r.print(os.Stdout, all)
+		if err := errors.Join(all.writeJSON(o.json), all.writePlot(o.plot)); err != nil {
+			return err
+		}
+	}
+	all.printGoals(os.Stdout)
+	return nil
+}
+
+// benchIn measures everything in one lab.
+func benchIn(ctx context.Context, lab setting, o options) (_ *labReport, err error) {
+	s, err := newScene(ctx, lab, o)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	fields, err := s.enter(ctx, o)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	r := newReport(o, fields)
+	r := newLabReport(lab, fields)
 	if err := measureAll(ctx, s, fields, o, r); err != nil {
-		return err
+		return nil, err
 	}
-	r.print(os.Stdout)
-	return r.writeJSON(o.json)
+	if lab.whole && o.apps {
+		if err := measureApps(ctx, s, o, r); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
 }

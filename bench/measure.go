@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,15 +13,17 @@ import (
 
 // How often things are done in a round.
 const (
-	trapCount  = 5000
-	trueCount  = 10
-	warmUpTime = 200 * time.Millisecond
+	trapCount    = 5000
+	churnWorkers = 16
+	smallCount   = 1_000_000 // of smallSize bytes: 100 MB
+	smallSize    = 100
+	warmUpTime   = 200 * time.Millisecond
 )
 
 const kib = 1 << 10
 
 // measureAll measures every contender once a round, one after the other.
-func measureAll(ctx context.Context, s *scene, fields []*field, o options, r *report) error {
+func measureAll(ctx context.Context, s *scene, fields []*field, o options, r *labReport) error {
 	for _, f := range fields {
 		if err := warmUp(f); err != nil {
 			return fmt.Errorf("%s: %w", f.name, err)
@@ -31,15 +32,21 @@ func measureAll(ctx context.Context, s *scene, fields []*field, o options, r *re
 	for round := range o.rounds {
 		for i := range fields {
 			f := fields[(i+round)%len(fields)] // nobody always follows the same one
-			progress("round %d of %d: %s", round+1, o.rounds, f.name)
+			progress("lab %s, round %d of %d: %s", s.name, round+1, o.rounds, f.name)
 			if err := measureField(ctx, s, f, o, r); err != nil {
 				return fmt.Errorf("%s: %w", f.name, err)
+			}
+			if round == 0 && s.whole && f.bulk && o.idle > 0 {
+				progress("lab %s: %s, %d idle connections", s.name, f.name, o.idle)
+				if err := measureIdle(ctx, f, o.idle, r); err != nil {
+					return fmt.Errorf("%s: %d idle connections: %w", f.name, o.idle, err)
+				}
 			}
 		}
 	}
 	progress("")
 	for _, f := range fields {
-		if f.name == "boxer" {
+		if f.name == boxerName {
 			path, err := s.boxerPath(ctx)
 			if err != nil {
 				return err
@@ -66,97 +73,156 @@ func warmUp(f *field) error {
 	return err
 }
 
-func measureField(ctx context.Context, s *scene, f *field, o options, r *report) error {
+func measureField(ctx context.Context, s *scene, f *field, o options, r *labReport) error {
 	if f.bulk {
-		if err := measureLatency(f, o, r); err != nil {
+		if err := measureLatency(s, f, o, r); err != nil {
 			return err
 		}
-		if err := measureBulk(f, o, r); err != nil {
+		if err := measureBulk(s, f, o, r); err != nil {
 			return err
 		}
 	}
-	if f.syscall {
-		got, err := f.client.order(meter.Order{Measure: meter.Getsockname, Count: trapCount})
-		if err != nil {
+	if !s.whole {
+		return measureCold(ctx, s, f, r)
+	}
+	if f.bulk {
+		if err := measureSmall(f, r); err != nil {
 			return err
 		}
-		r.add(trapP50, f.name, micros(quantile(got.Samples, 0.5)))
 	}
-	return measureTrue(ctx, s, f, r)
+	if err := measureTraps(f, r); err != nil {
+		return err
+	}
+	if err := measureTrue(ctx, s, f, r); err != nil {
+		return err
+	}
+	if err := measureCold(ctx, s, f, r); err != nil {
+		return err
+	}
+	return measureJoins(ctx, s, f, r)
 }
 
-func measureLatency(f *field, o options, r *report) error {
-	for _, m := range []struct {
-		order    meter.Order
-		p50, p99 figure
-	}{
-		{meter.Order{Measure: meter.Connect, Count: o.connects}, connectP50, connectP99},
-		{meter.Order{Measure: meter.RoundTrip, Count: o.trips, Size: kib}, tripP50, tripP99},
-	} {
-		got, err := f.client.order(m.order)
-		if err != nil {
-			return err
-		}
-		if len(got.Dials) > 0 {
-			r.add(dialP50, f.name, micros(quantile(got.Dials, 0.5)))
-		}
-		r.add(m.p50, f.name, micros(quantile(got.Samples, 0.5)))
-		r.add(m.p99, f.name, micros(quantile(got.Samples, 0.99)))
+func measureLatency(s *scene, f *field, o options, r *labReport) error {
+	got, err := f.client.order(meter.Order{Measure: meter.Connect, Count: o.connects})
+	if err != nil {
+		return err
 	}
-	return nil
-}
-
-func measureBulk(f *field, o options, r *report) error {
-	for _, m := range []struct {
-		streams   int
-		rate, cpu figure
-	}{{1, bulk1, bulk1CPU}, {8, bulk8, bulk8CPU}} {
-		before, err := cpuOf(f.ends)
+	r.add(dialP50, f.name, micros(quantile(got.Dials, 0.5)))
+	r.add(connectP50, f.name, micros(quantile(got.Samples, 0.5)))
+	r.add(connectP99, f.name, micros(quantile(got.Samples, 0.99)))
+	for _, t := range trips {
+		if t.size != kib && !s.whole {
+			continue
+		}
+		count := o.trips
+		if t.size > kib {
+			count = max(1, count/4)
+		}
+		got, err := f.client.order(meter.Order{Measure: meter.RoundTrip, Count: count, Size: t.size})
 		if err != nil {
 			return err
 		}
-		got, err := f.client.order(meter.Order{Measure: meter.Bulk, Streams: m.streams, Time: o.time})
-		if err != nil {
-			return err
-		}
-		after, err := cpuOf(f.ends)
-		if err != nil {
-			return err
-		}
-		r.add(m.rate, f.name, float64(got.Bytes)*8/got.Elapsed.Seconds()/1e9)
-		r.add(m.cpu, f.name, (after-before).Seconds()/(float64(got.Bytes)/1e9))
+		r.add(t.p50, f.name, micros(quantile(got.Samples, 0.5)))
+		r.add(t.p99, f.name, micros(quantile(got.Samples, 0.99)))
 	}
-	return nil
-}
-
-// measureTrue measures what it takes to run the shortest program, from fork to wait.
-func measureTrue(ctx context.Context, s *scene, f *field, r *report) error {
-	var argv []string
-	switch f.name {
-	case nativeName:
-		argv = []string{"true"}
-	case "boxer":
-		argv = []string{s.boxer, "run", "--", "true"}
-	default:
+	if !s.whole {
 		return nil
 	}
-	samples := make([]time.Duration, trueCount)
-	for i := range samples {
-		// Not by Host.Command, whose own start would count.
-		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-		cmd.Env = s.environ()
-		err := s.client.Do(func() error {
-			start := time.Now()
-			err := cmd.Run()
-			samples[i] = time.Since(start)
-			return err
-		})
+	if got, err = f.client.order(meter.Order{Measure: meter.Churn, Streams: churnWorkers, Time: o.time}); err != nil {
+		return err
+	}
+	r.add(churnRate, f.name, float64(got.Count)/got.Elapsed.Seconds())
+	return nil
+}
+
+func measureBulk(s *scene, f *field, o options, r *labReport) error {
+	for _, l := range loads {
+		if !s.whole && (l.both || l.streams > 8) {
+			continue
+		}
+		before, err := usageOf(f.ends)
 		if err != nil {
-			return fmt.Errorf("%s: %w", cmd, err)
+			return err
+		}
+		got, err := f.client.order(meter.Order{Measure: meter.Bulk, Streams: l.streams, Both: l.both, Time: o.time})
+		if err != nil {
+			return err
+		}
+		after, err := usageOf(f.ends)
+		if err != nil {
+			return err
+		}
+		r.add(l.rate, f.name, float64(got.Bytes)*8/got.Elapsed.Seconds()/1e9)
+		r.add(l.cpu, f.name, (after.cpu-before.cpu).Seconds()/(float64(got.Bytes)/1e9))
+	}
+	return nil
+}
+
+func measureSmall(f *field, r *labReport) error {
+	got, err := f.client.order(meter.Order{Measure: meter.Small, Count: smallCount, Size: smallSize})
+	if err != nil {
+		return err
+	}
+	r.add(smallRate, f.name, float64(got.Bytes)/got.Elapsed.Seconds()/1e6)
+	return nil
+}
+
+// measureTraps measures calls that boxer traps, where the client's sockets are the kernel's.
+func measureTraps(f *field, r *labReport) error {
+	if !f.syscall {
+		return nil
+	}
+	for _, m := range []struct {
+		measure string
+		figure  figure
+	}{{meter.Getsockname, trapName}, {meter.Accept, trapAccept}, {meter.ConnectHere, trapHere}} {
+		got, err := f.client.order(meter.Order{Measure: m.measure, Count: trapCount})
+		if err != nil {
+			return err
+		}
+		r.add(m.figure, f.name, micros(quantile(got.Samples, 0.5)))
+	}
+	return nil
+}
+
+// idleFor is how long idle connections are watched.
+const idleFor = 3 * time.Second
+
+// measureIdle measures what connections cost on which nothing happens.
+func measureIdle(ctx context.Context, f *field, count int, r *labReport) error {
+	before, err := usageOf(f.ends)
+	if err != nil {
+		return err
+	}
+	if _, err := f.client.order(meter.Order{Measure: meter.Idle, Count: count}); err != nil {
+		return err
+	}
+	settle := func(d time.Duration) error {
+		select {
+		case <-time.After(d):
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
-	r.add(runTrue, f.name, micros(quantile(samples, 0.5))/1e3)
-	return nil
+	if err := settle(time.Second); err != nil { // what opening them has left behind
+		return err
+	}
+	opened, err := usageOf(f.ends)
+	if err != nil {
+		return err
+	}
+	if err := settle(idleFor); err != nil {
+		return err
+	}
+	after, err := usageOf(f.ends)
+	if err != nil {
+		return err
+	}
+	r.add(idleMemory, f.name, float64(after.memory-before.memory)/kib/float64(count)/2)
+	r.add(idleCPU, f.name, float64((after.cpu-opened.cpu).Milliseconds())/idleFor.Seconds())
+	_, err = f.client.order(meter.Order{Measure: meter.Idle})
+	return err
 }
 
 func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }

@@ -7,16 +7,21 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"text/tabwriter"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// A report has what was measured: a value for each figure, contender and round.
+// A report has what was measured.
 type report struct {
-	Machine    string
-	Lab        string
-	Rounds     int
+	Machine string
+	Rounds  int
+	Labs    []*labReport
+}
+
+// A labReport has a value for each figure, contender and round.
+type labReport struct {
+	Name, What string
 	Contenders []entrant
 	Values     map[string]map[string][]float64 // by the names of figure and contender
 }
@@ -25,20 +30,14 @@ type report struct {
 type entrant struct {
 	Name, What string
 	Note       string `json:",omitempty"`
+	Other      bool   `json:",omitempty"` // somebody could pick it instead of boxer
 	field      *field
 }
 
-func newReport(o options, fields []*field) *report {
-	r := &report{Machine: machine(), Rounds: o.rounds, Values: make(map[string]map[string][]float64)}
-	r.Lab = "two functions, each behind a NAT of its own"
-	if o.rate > 0 {
-		r.Lab += fmt.Sprintf("; the server's link limited to %d Mbit/s", o.rate/1e6)
-	}
-	if o.loss > 0 {
-		r.Lab += fmt.Sprintf("; %v %% of its packets lost each way", o.loss*100)
-	}
+func newLabReport(lab setting, fields []*field) *labReport {
+	r := &labReport{Name: lab.name, What: lab.String(), Values: make(map[string]map[string][]float64)}
 	for _, f := range fields {
-		r.Contenders = append(r.Contenders, entrant{Name: f.name, What: f.what, field: f})
+		r.Contenders = append(r.Contenders, entrant{Name: f.name, What: f.what, Other: f.other, field: f})
 	}
 	return r
 }
@@ -54,71 +53,106 @@ func machine() string {
 }
 
 // add notes a value of this round.
-func (r *report) add(f figure, contender string, value float64) {
+func (r *labReport) add(f figure, contender string, value float64) {
 	if r.Values[f.name] == nil {
 		r.Values[f.name] = make(map[string][]float64)
 	}
 	r.Values[f.name][contender] = append(r.Values[f.name][contender], value)
 }
 
-// print writes the tables: the figures, what they are in multiples of native, and the goals.
-func (r *report) print(w io.Writer) {
-	fmt.Fprintf(w, "%s; %s\n%d rounds; medians, and in brackets the least and the most of a round\n\n", r.Machine, r.Lab, r.Rounds)
-	for _, c := range r.Contenders {
-		fmt.Fprintf(w, "  %-14s%s", c.Name, c.What)
-		if c.field != nil && c.field.note != "" {
-			fmt.Fprintf(w, "; %s", c.field.note)
+// print writes the tables: the figures, and how boxer compares. They are Markdown, so that they can go into a document.
+func (r *labReport) print(w io.Writer, all *report) {
+	fmt.Fprintf(w, "## Lab %s\n\n%s; %s.\n%d rounds; medians, and in brackets the least and the most of a round.\n\n", r.Name, all.Machine, r.What, all.Rounds)
+	for i := range r.Contenders {
+		c := &r.Contenders[i]
+		if c.field != nil {
+			c.Note = c.field.note // what was found out meanwhile
+		}
+		fmt.Fprintf(w, "- %s: %s", c.Name, c.What)
+		if c.Note != "" {
+			fmt.Fprintf(w, "; %s", c.Note)
 		}
 		fmt.Fprintln(w)
 	}
 	fmt.Fprintln(w)
-	r.table(w, "", func(f figure, contender string) string {
-		values := r.Values[f.name][contender]
-		if len(values) == 0 {
-			return "-"
-		}
+	r.table(w, "", func(values []float64, _ figure) string {
 		return fmt.Sprintf("%s [%s-%s]", digits(median(values)), digits(slices.Min(values)), digits(slices.Max(values)))
 	})
-	fmt.Fprintln(w)
-	r.table(w, "in multiples of native", func(f figure, contender string) string {
-		x := ratios(r.Values[f.name][contender], r.Values[f.name][nativeName])
-		if len(x) == 0 {
-			return "-"
-		}
-		return digits(median(x))
+	fmt.Fprintf(w, "\nIn multiples of native:\n\n")
+	r.table(w, "", func(values []float64, f figure) string {
+		return digits(median(ratios(values, r.Values[f.name][nativeName])))
 	})
-	fmt.Fprintln(w)
-	r.goals(w)
+	r.printBest(w)
 }
 
 // table writes a row for each figure and a column for each contender.
-func (r *report) table(w io.Writer, title string, cell func(f figure, contender string) string) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	defer t.Flush()
-	fmt.Fprintf(t, "%s\t", title)
+func (r *labReport) table(w io.Writer, title string, cell func(values []float64, f figure) string) {
+	row := []string{title}
 	for _, c := range r.Contenders {
-		fmt.Fprintf(t, "%s\t", c.Name)
+		row = append(row, c.Name)
 	}
-	fmt.Fprintln(t)
-	for _, f := range figures {
-		if r.Values[f.name] == nil {
-			continue
-		}
-		fmt.Fprintf(t, "%s (%s)\t", f.name, f.unit)
+	writeRow(w, row)
+	writeRow(w, slices.Repeat([]string{"---"}, len(row)))
+	for _, f := range figures() {
+		row := []string{f.name + " (" + f.unit + ")"}
 		for _, c := range r.Contenders {
-			fmt.Fprintf(t, "%s\t", cell(f, c.Name))
+			text := ""
+			if values := r.Values[f.name][c.Name]; len(values) > 0 {
+				text = cell(values, f)
+			}
+			row = append(row, text)
 		}
-		fmt.Fprintln(t)
+		if slices.ContainsFunc(row[1:], func(s string) bool { return s != "" }) {
+			writeRow(w, row)
+		}
 	}
 }
 
-// goals writes how far boxer is from where it should be.
-func (r *report) goals(w io.Writer) {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	defer t.Flush()
-	fmt.Fprintln(t, "goal for boxer\twanted\tis\t")
+func writeRow(w io.Writer, cells []string) { fmt.Fprintln(w, "| "+strings.Join(cells, " | ")+" |") }
+
+// printBest writes how boxer compares to the best of what somebody could pick instead.
+func (r *labReport) printBest(w io.Writer) {
+	fmt.Fprintf(w, "\nBoxer against the best alternative that encrypts:\n\n")
+	writeRow(w, []string{"", "boxer", "best alternative", "", "boxer / it"})
+	writeRow(w, slices.Repeat([]string{"---"}, 5))
+	for _, f := range figures() {
+		ours := r.Values[f.name][boxerName]
+		best := r.best(f)
+		if len(ours) == 0 || best == "" {
+			continue
+		}
+		theirs := r.Values[f.name][best]
+		writeRow(w, []string{f.name + " (" + f.unit + ")", digits(median(ours)), best, digits(median(theirs)), digits(median(ratios(ours, theirs)))})
+	}
+	fmt.Fprintln(w)
+}
+
+// best returns the alternative with the best median.
+func (r *labReport) best(f figure) (name string) {
+	var least float64
+	for _, c := range r.Contenders {
+		values := r.Values[f.name][c.Name]
+		if !c.Other || len(values) == 0 {
+			continue
+		}
+		if m := median(values); name == "" || f.more == (m > least) {
+			name, least = c.Name, m
+		}
+	}
+	return name
+}
+
+// printGoals writes how far boxer is from where it should be.
+func (r *report) printGoals(w io.Writer) {
+	fmt.Fprintf(w, "## Goals\n\n")
+	writeRow(w, []string{"lab", "figure", "goal", "is", ""})
+	writeRow(w, slices.Repeat([]string{"---"}, 5))
 	for _, g := range goals {
-		is, ok := g.is(r)
+		i := slices.IndexFunc(r.Labs, func(l *labReport) bool { return l.Name == g.lab })
+		if i < 0 {
+			continue
+		}
+		is, ok := g.is(r.Labs[i])
 		if !ok {
 			continue
 		}
@@ -126,13 +160,13 @@ func (r *report) goals(w io.Writer) {
 		if is > g.bound && !g.figure.more || is < g.bound && g.figure.more {
 			verdict = "MISSED"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", g.figure.name, g.wanted(), digits(is), verdict)
+		writeRow(w, []string{g.lab, g.figure.name, g.wanted(), digits(is), verdict})
 	}
 }
 
 // is returns the median of boxer's figure as the goal has it. ok is false if it was not measured.
-func (g goal) is(r *report) (is float64, ok bool) {
-	values := r.Values[g.figure.name]["boxer"]
+func (g goal) is(r *labReport) (is float64, ok bool) {
+	values := r.Values[g.figure.name][boxerName]
 	switch by := r.Values[g.figure.name][g.against]; {
 	case g.against == "":
 	case g.extra:
@@ -147,26 +181,27 @@ func (g goal) is(r *report) (is float64, ok bool) {
 }
 
 func (g goal) wanted() string {
-	text := "at most "
+	text, bound := "at most ", g.bound
 	if g.figure.more {
 		text = "at least "
 	}
-	text += digits(g.bound)
 	switch {
 	case g.against == "":
-		return text + " " + g.figure.unit
+		return text + digits(bound) + " " + g.figure.unit
+	case g.extra && bound < 0:
+		return "at least " + digits(-bound) + " " + g.figure.unit + " less than " + g.against
 	case g.extra:
-		return text + " " + g.figure.unit + " more than " + g.against
+		return text + digits(bound) + " " + g.figure.unit + " more than " + g.against
 	}
-	return text + " times " + g.against
+	return text + digits(bound) + " times " + g.against
 }
 
 // digits leaves three digits or so, as the rest says nothing.
 func digits(v float64) string {
-	switch {
-	case v >= 100:
+	switch size := max(v, -v); {
+	case size >= 100:
 		return fmt.Sprintf("%.0f", v)
-	case v >= 10:
+	case size >= 10:
 		return fmt.Sprintf("%.1f", v)
 	}
 	return fmt.Sprintf("%.2f", v)
@@ -176,11 +211,6 @@ func digits(v float64) string {
 func (r *report) writeJSON(file string) error {
 	if file == "" {
 		return nil
-	}
-	for i := range r.Contenders {
-		if f := r.Contenders[i].field; f != nil {
-			r.Contenders[i].Note = f.note
-		}
 	}
 	b, err := json.MarshalIndent(r, "", "\t")
 	if err != nil {

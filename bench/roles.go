@@ -14,6 +14,7 @@ var roles = map[string]func(args []string) error{
 	"serve":  networks.Serve,
 	"client": networks.Client,
 	"proxy":  proxy,
+	"join":   join,
 }
 
 // proxy passes TCP connections on, as people do by hand.

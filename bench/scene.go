@@ -15,6 +15,7 @@ import (
 
 // A scene is the lab with what all contenders share.
 type scene struct {
+	setting
 	lab                    *natlab.Lab
 	public, server, client *natlab.Host
 
@@ -33,8 +34,8 @@ const sceneDir = "/run/boxer-bench"
 const startTimeout = 40 * time.Second
 
 // newScene builds the lab and starts boxer's coordinator on its public host.
-func newScene(ctx context.Context, o options) (_ *scene, err error) {
-	s := &scene{dir: sceneDir}
+func newScene(ctx context.Context, lab setting, o options) (_ *scene, err error) {
+	s := &scene{setting: lab, dir: sceneDir}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -65,7 +66,7 @@ func newScene(ctx context.Context, o options) (_ *scene, err error) {
 	if s.public, err = s.lab.Public(ctx, "public"); err != nil {
 		return s, err
 	}
-	if s.server, err = s.lab.NATed(ctx, "server", natlab.NAT{}); err != nil {
+	if s.server, err = s.lab.NATed(ctx, "server", natlab.NAT{Delay: lab.delay}); err != nil {
 		return s, err
 	}
 	if s.client, err = s.lab.NATed(ctx, "client", natlab.NAT{}); err != nil {
@@ -94,14 +95,14 @@ func (s *scene) startCoordinator(ctx context.Context) error {
 }
 
 // limit gives the server's link its rate and loss. Only when everybody has started: that is no part of what is measured.
-func (s *scene) limit(ctx context.Context, o options) error {
-	if o.rate > 0 {
-		if err := s.server.SetRate(ctx, o.rate); err != nil {
+func (s *scene) limit(ctx context.Context) error {
+	if s.rate > 0 {
+		if err := s.server.SetRate(ctx, s.rate); err != nil {
 			return err
 		}
 	}
-	if o.loss > 0 {
-		return s.server.SetLoss(ctx, o.loss)
+	if s.loss > 0 {
+		return s.server.SetLoss(ctx, s.loss)
 	}
 	return nil
 }

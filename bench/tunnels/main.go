@@ -3,9 +3,12 @@
 //
 //	tunnels serve wireguard|tailscale ADDR
 //	tunnels client wireguard|tailscale ADDR
+//	tunnels expose wireguard|tailscale ADDR TO     leads to a TCP port there what
+//	tunnels reach wireguard|tailscale ADDR FROM    comes in at a TCP port here
 //	tunnels control ADDR                     what Tailscale's nodes need: control server, DERP and STUN
 //
-// ADDR is for wireguard the UDP address to listen at, or to send to; for tailscale that of the control server.
+// ADDR is for wireguard the UDP address to listen at, or to send to; for tailscale NAME@ and that of the
+// control server.
 package main
 
 import (
@@ -21,10 +24,12 @@ func main() {
 	roles := map[string]func(args []string) error{
 		"serve":   networks.Serve,
 		"client":  networks.Client,
+		"expose":  expose,
+		"reach":   reach,
 		"control": control,
 	}
 	if len(os.Args) < 2 || roles[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "tunnels: want serve, client or control")
+		fmt.Fprintln(os.Stderr, "tunnels: want serve, client, expose, reach or control")
 		os.Exit(2)
 	}
 	if err := roles[os.Args[1]](os.Args[2:]); err != nil {

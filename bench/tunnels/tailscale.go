@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"tailscale.com/ipn/store/mem"
@@ -16,17 +17,28 @@ import (
 	"github.com/boxer-sandbox/boxer/bench/meter"
 )
 
-// tailscale is Tailscale in user space: package tsnet. It joins the control server and punches its own path.
+// tailscale is Tailscale in user space: package tsnet. It joins the control server and punches its own path. An address
+// is NAME@HOST:PORT: that of the control server, and what the two nodes have in common.
 type tailscale struct{}
 
-const (
-	tsPort   = 80
-	tsServer = "server"
-)
+const tsPort = 80
+
+// tsAddr takes an address apart.
+func tsAddr(addr string) (name, control string, err error) {
+	name, control, ok := strings.Cut(addr, "@")
+	if !ok {
+		return "", "", fmt.Errorf("address %q: want NAME@HOST:PORT", addr)
+	}
+	return name, control, nil
+}
 
 // Listen implements over.Network.
-func (tailscale) Listen(ctx context.Context, control string) (meter.Listener, error) {
-	s, err := tsUp(ctx, tsServer, control)
+func (tailscale) Listen(ctx context.Context, addr string) (meter.Listener, error) {
+	name, control, err := tsAddr(addr)
+	if err != nil {
+		return nil, err
+	}
+	s, err := tsUp(ctx, name+"-server", control)
 	if err != nil {
 		return nil, err
 	}
@@ -38,18 +50,22 @@ func (tailscale) Listen(ctx context.Context, control string) (meter.Listener, er
 }
 
 // Dialer implements over.Network. It waits until the path is direct.
-func (tailscale) Dialer(ctx context.Context, control string) (meter.Dialer, error) {
-	s, err := tsUp(ctx, "client", control)
+func (tailscale) Dialer(ctx context.Context, addr string) (meter.Dialer, error) {
+	name, control, err := tsAddr(addr)
+	if err != nil {
+		return nil, err
+	}
+	s, err := tsUp(ctx, name+"-client", control)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	addr, err := tsDirect(ctx, s)
+	server, err := tsDirect(ctx, s, name+"-server")
 	if err != nil {
 		return nil, err
 	}
-	to := netip.AddrPortFrom(addr, tsPort).String()
+	to := netip.AddrPortFrom(server, tsPort).String()
 	return func(ctx context.Context) (meter.Conn, error) {
 		c, err := s.Dial(ctx, "tcp", to)
 		if err != nil {
@@ -75,7 +91,7 @@ func tsUp(ctx context.Context, name, control string) (*tsnet.Server, error) {
 }
 
 // tsDirect returns the server's address, when the path to it is direct.
-func tsDirect(ctx context.Context, s *tsnet.Server) (netip.Addr, error) {
+func tsDirect(ctx context.Context, s *tsnet.Server, server string) (netip.Addr, error) {
 	client, err := s.LocalClient()
 	if err != nil {
 		return netip.Addr{}, err
@@ -86,7 +102,7 @@ func tsDirect(ctx context.Context, s *tsnet.Server) (netip.Addr, error) {
 			return netip.Addr{}, err
 		}
 		for _, p := range status.Peer {
-			if p.HostName != tsServer || len(p.TailscaleIPs) == 0 {
+			if p.HostName != server || len(p.TailscaleIPs) == 0 {
 				continue
 			}
 			short, cancel := context.WithTimeout(ctx, time.Second)
