@@ -35,6 +35,7 @@ build-arm64: deps-arm64 ## build bin/boxer-arm64, the same for arm64
 test: deps-test lint build ## check the code and run every test; ARGS=-e2e.long for long runs
 	$(GO) test -race -v -count=1 -timeout 15m $$($(GO) list ./... | grep -v /e2e$$)
 	$(GO) test -v -count=1 -timeout 60m ./e2e/ $(ARGS)
+	cd bench && ../scripts/go vet . ./meter ./over ./trap && ../scripts/go test -race -v -count=1 . ./over
 
 .PHONY: test-short
 test-short: deps-build ## run the tests of the packages, without real programs
@@ -50,7 +51,7 @@ demo: deps-demo build ## show it: PostgreSQL behind one NAT, pgbench behind anot
 	@bin/demo bin/boxer
 
 .PHONY: bench
-bench: deps-demo build ## measure boxer beside native TCP and others, see docs/performance.md; ARGS=-help
+bench: deps-bench build ## measure boxer beside native TCP and others, see docs/performance.md; ARGS=-help
 	@cd bench && CGO_ENABLED=0 ../scripts/go build -trimpath -buildvcs=false -o ../bin/ . ./tunnels
 	@bin/bench -boxer bin/boxer -tunnels bin/tunnels $(ARGS)
 
@@ -70,6 +71,6 @@ fuzz: deps-build ## run each fuzz target for FUZZTIME (20s)
 clean: ## remove what was built
 	@rm -rf bin
 
-.PHONY: deps-build deps-lint deps-arm64 deps-demo deps-test
-deps-build deps-lint deps-arm64 deps-demo deps-test: deps-%:
+.PHONY: deps-build deps-lint deps-arm64 deps-demo deps-bench deps-test
+deps-build deps-lint deps-arm64 deps-demo deps-bench deps-test: deps-%:
 	@scripts/install-deps $*
