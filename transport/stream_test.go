@@ -85,6 +85,27 @@ func TestHalfClose(t *testing.T) {
 	}
 }
 
+// Programs that do not read hold up only themselves, however many they are.
+func TestStalledStreams(t *testing.T) {
+	const stalled = 100
+	l := newLab(t)
+	a, b := l.node(1), l.node(2)
+	var full sync.WaitGroup
+	full.Add(stalled)
+	b.onAccept(func(s *Stream) {
+		s.Answer(StatusOK)
+		s.Write(make([]byte, 512<<10)) // as much as nobody need read
+		full.Done()
+		untilError(s)
+	})
+	for range stalled {
+		defer a.open(t, 2).Reset()
+	}
+	full.Wait()
+	b.onAccept(echo)
+	exchange(t, a.open(t, 2), "hello")
+}
+
 // untilError writes until it fails.
 func untilError(s *Stream) error {
 	for {

@@ -89,10 +89,10 @@ func (n *Node) quicConfig() *quic.Config {
 		// its first window in a few round trips, and has room for 50 ms.
 		InitialStreamReceiveWindow: 512 << 10,
 		MaxStreamReceiveWindow:     6 << 20,
-		// All streams together: 10,000 idle ones cost nothing, and one that
-		// is not read holds up the others only when it is among five.
-		InitialConnectionReceiveWindow: 4 << 20,
-		MaxConnectionReceiveWindow:     32 << 20,
+		// All streams together: no bound, as TCP connections have none together.
+		// Under one, programs that do not read would in time hold up those that do.
+		InitialConnectionReceiveWindow: noWindow,
+		MaxConnectionReceiveWindow:     noWindow,
 		MaxIncomingStreams:             maxStreams,
 		MaxIncomingUniStreams:          maxDatagramStreams,
 		EnableDatagrams:                true,
@@ -101,6 +101,9 @@ func (n *Node) quicConfig() *quic.Config {
 		EnableStreamResetPartialDelivery: true,
 	}
 }
+
+// noWindow is more bytes than a connection ever carries.
+const noWindow = 1 << 50
 
 // maxStreams bounds the streams that one peer may have open at a time.
 const maxStreams = 1 << 15

@@ -27,8 +27,8 @@ var quicConfig = &quic.Config{
 	KeepAlivePeriod:                2500 * time.Millisecond,
 	InitialStreamReceiveWindow:     512 << 10,
 	MaxStreamReceiveWindow:         6 << 20,
-	InitialConnectionReceiveWindow: 4 << 20,
-	MaxConnectionReceiveWindow:     32 << 20,
+	InitialConnectionReceiveWindow: 1 << 50, // none, or streams that nobody reads yet hold up the others
+	MaxConnectionReceiveWindow:     1 << 50,
 	MaxIncomingStreams:             1 << 15,
 }
 
