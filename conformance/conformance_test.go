@@ -48,6 +48,7 @@ var variants = []variant{
 	{name: "descriptors on one host", program: "descriptors", oneHost: true},
 	{name: "udp on one host", program: "udp", oneHost: true},
 	{name: "messages on one host", program: "messages", oneHost: true},
+	{name: "ping on one host", program: "ping", oneHost: true},
 	{name: "bind on one host", program: "bind", oneHost: true},
 }
 

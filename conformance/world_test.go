@@ -47,6 +47,7 @@ func bareWorld(t *testing.T) *world {
 			t.Fatal(err)
 		}
 		w.hosts[name] = h
+		leaveInternet(t, h)
 		names += fmt.Sprintf("%s %s\n", h.Addr(), name)
 	}
 	file := filepath.Join(t.TempDir(), "hosts")
@@ -58,11 +59,35 @@ func bareWorld(t *testing.T) *world {
 		if err == nil {
 			err = h.SetResolvConf("nameserver 127.0.0.1\n") // where nobody listens
 		}
+		if err == nil {
+			err = h.Do(setSysctls)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	return w
+}
+
+// setSysctls sets what a bare host's kernel does by default: boxed programs have ping sockets wherever they
+// run, and learn of every closed port (icmp(7)).
+func setSysctls() error {
+	for name, value := range map[string]string{"ping_group_range": "0 2147483647", "icmp_ratelimit": "0"} {
+		if err := os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(value), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leaveInternet leaves a host only the way to the lab's other public hosts: no default route, which
+// broadcasts and multicasts would take.
+func leaveInternet(t *testing.T, h *natlab.Host) {
+	t.Helper()
+	const script = "ip route add 203.0.113.0/24 $(ip route show default | cut -d' ' -f2-) && ip route del default"
+	if out, err := h.Command(t.Context(), "sh", "-c", script).CombinedOutput(); err != nil {
+		t.Fatalf("routes of %s: %v\n%s", h.Name(), err, out)
+	}
 }
 
 // boxedWorld has two hosts behind a NAT each, and a coordinator.

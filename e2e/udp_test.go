@@ -2,7 +2,10 @@ package e2e
 
 import (
 	"fmt"
+	"net/netip"
+	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
@@ -28,4 +31,79 @@ func TestUDP(t *testing.T) {
 	if got := server.Expect(`^1200 bytes from (\S+)$`)[1]; got != from {
 		t.Errorf("the server sees %s, the client is %s", got, from)
 	}
+}
+
+// TestUDPOutside sends from a socket that is bound to a port, and to nodes as well, to a host that is no node.
+func TestUDPOutside(t *testing.T) {
+	if native {
+		t.Skip("there is no outside")
+	}
+	c := newCloud(t)
+	app := c.function("app", punchable)
+	echo, err := c.public.ListenPacket(t.Context(), "udp4", netip.AddrPortFrom(c.public.Addr(), 7007).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answering sync.WaitGroup
+	t.Cleanup(func() {
+		echo.Close()
+		answering.Wait()
+	})
+	answering.Go(func() {
+		b := make([]byte, 64)
+		for {
+			n, from, err := echo.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			echo.WriteTo(append([]byte("re: "), b[:n]...), from)
+		}
+	})
+	out := app.python(`
+import socket, sys
+outside = (sys.argv[1], 7007)
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("0.0.0.0", 5353))
+s.settimeout(20)
+s.sendto(b"unconnected", outside)
+data, peer = s.recvfrom(64)
+assert peer == outside, peer
+print(data.decode())
+s.connect(outside)
+assert s.getpeername() == outside, s.getpeername()
+s.send(b"connected")
+print(s.recv(64).decode())
+six = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+six.bind(("::", 5354))
+six.settimeout(20)
+six.sendto(b"mapped", ("::ffff:" + outside[0], 7007))
+data, peer = six.recvfrom(64)
+assert peer[:2] == ("::ffff:" + outside[0], 7007), peer
+print(data.decode())
+`, c.public.Addr().String())
+	if want := "re: unconnected\nre: connected\nre: mapped\n"; out != want {
+		t.Errorf("the program says %q, want %q", out, want)
+	}
+}
+
+// TestPing pings nodes and other hosts, as users with and without privileges. The lab's hosts let nobody have ping
+// sockets (ping_group_range).
+func TestPing(t *testing.T) {
+	natlab.NeedCommands(t, "ping")
+	db, app := pair(t, "db", "app")
+	db.echo()
+	app.reach("db:7")
+	answered := regexp.MustCompile(`(?m)^64 bytes from db \(\S+\): icmp_seq=3 ttl=\d+ time=`)
+	if out := app.run("ping", "-c", "3", "-i", "0.2", "db"); !answered.MatchString(out) {
+		t.Errorf("ping says %s", out)
+	}
+	if native {
+		return
+	}
+	if out := app.as("nobody").run("ping", "-c", "3", "-i", "0.2", "db"); !answered.MatchString(out) {
+		t.Errorf("nobody's ping says %s", out)
+	}
+	app.run("ping", "-c", "1", "app")
+	app.run("ping", "-c", "1", "127.0.0.1")
+	app.run("ping", "-c", "1", db.public.Addr().String())
 }

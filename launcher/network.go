@@ -95,13 +95,18 @@ func locate(node *syscalls.Node, s *transport.Stream) {
 
 // SendDatagram implements syscalls.Datagrams.
 func (n network) SendDatagram(src, dst netip.AddrPort, b []byte) {
-	n.send(dst.Addr(), transport.Datagram{Source: src, Destination: dst, Payload: b})
+	n.send(dst.Addr(), transport.Datagram{Source: src, Destination: dst, Kind: transport.DatagramUDP, Payload: b})
 }
 
 // SendUnreachable implements syscalls.Datagrams.
 func (n network) SendUnreachable(src, dst netip.AddrPort, quote []byte) {
 	quote = quote[:min(len(quote), transport.MaxQuote)]
-	n.send(src.Addr(), transport.Datagram{Source: dst, Destination: src, Unreachable: true, Payload: quote})
+	n.send(src.Addr(), transport.Datagram{Source: dst, Destination: src, Kind: transport.DatagramUnreachable, Payload: quote})
+}
+
+// SendEcho implements syscalls.Datagrams.
+func (n network) SendEcho(src, dst netip.AddrPort, msg []byte) {
+	n.send(dst.Addr(), transport.Datagram{Source: src, Destination: dst, Kind: transport.DatagramEcho, Payload: msg})
 }
 
 // send drops what cannot be sent, as a network does.
@@ -121,8 +126,18 @@ func deliverDatagram(node *syscalls.Node, n network, from uint32, d transport.Da
 	if who, ok := n.m.client.ByID(from); !ok || who.Addr != d.Source.Addr() {
 		return // nobody speaks for another node
 	}
-	if d.Unreachable {
+	switch d.Kind {
+	case transport.DatagramUnreachable:
 		node.Unreachable(d.Source, d.Destination, d.Payload)
+		return
+	case transport.DatagramEcho:
+		d.Source, d.Destination, d.Kind = d.Destination, d.Source, transport.DatagramEchoReply
+		if d.Source.Addr() == node.Addr {
+			n.send(d.Destination.Addr(), d)
+		}
+		return
+	case transport.DatagramEchoReply:
+		node.DeliverEcho(d.Source.Addr(), d.Destination, d.Payload)
 		return
 	}
 	if !node.DeliverDatagram(d.Source, d.Destination, d.Payload) {

@@ -12,7 +12,7 @@ import (
 // whole without configuration or privilege. What each is for stands in the
 // package comment.
 type Aliases struct {
-	Wildcard, Public, Private, Private6, Relay, Datagram netip.Addr
+	Wildcard, Public, Private, Private6, Relay, Datagram, Ping netip.Addr
 
 	claim *net.UDPConn
 }
@@ -51,6 +51,7 @@ func ClaimAliases() (*Aliases, error) {
 		a.Private6 = a.Private.Next()
 		a.Relay = a.Private6.Next()
 		a.Datagram = a.Relay.Next()
+		a.Ping = a.Datagram.Next()
 		return a, nil
 	}
 	return nil, fmt.Errorf("claim a loopback address: %w", errors.Join(errors.New("none was free"), errs))

@@ -47,6 +47,9 @@ func (n *Node) bind(c Call) reply {
 // host's own on all addresses: it is a client's, most likely, and may send to
 // the outside as well.
 func (n *Node) bindDatagram(fd, domain int, want Sockaddr) reply {
+	if n.pings.has(fd) {
+		return fail(n.bindPing(fd, domain, want.Addr))
+	}
 	if want.Addr.Addr().Unmap().IsUnspecified() && want.Addr.Port() == 0 {
 		if err := unix.Bind(fd, kernelSockaddr(domain, want.Addr)); err != nil {
 			return fail(err)

@@ -18,14 +18,22 @@ func (n *Node) socket(c Call) reply {
 	if c.Int(0) == unix.AF_NETLINK {
 		return n.netlinkSocket(c)
 	}
-	if p := c.Int(2); p != 0 && p != unix.IPPROTO_UDP {
-		return letThrough // ping sockets, icmp(7)
+	if isPing(c.Int(0), c.Int(1), c.Int(2)) && n.Datagrams != nil {
+		return n.pingSocket(c)
 	}
-	fd, err := unix.Socket(c.Int(0), c.Int(1)|unix.SOCK_CLOEXEC, c.Int(2))
+	if p := c.Int(2); p != 0 && p != unix.IPPROTO_UDP {
+		return letThrough // UDP-Lite, or wrong
+	}
+	return highSocket(c.Int(0), c.Int(1), c.Int(2))
+}
+
+// highSocket makes a socket for a program, to get a high number.
+func highSocket(domain, typ, proto int) reply {
+	fd, err := unix.Socket(domain, typ|unix.SOCK_CLOEXEC, proto)
 	if err != nil {
 		return fail(err)
 	}
-	r := descriptor(fd, c.Int(1)&unix.SOCK_CLOEXEC != 0, func() { unix.Close(fd) })
+	r := descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { unix.Close(fd) })
 	r.from = highFD
 	return r
 }
@@ -65,7 +73,10 @@ func isUDP(fd int) (domain int, ok bool, err error) {
 
 // connectDatagram answers connect(2) on a UDP socket.
 func (n *Node) connectDatagram(c Call, fd, domain int, dst netip.AddrPort) reply {
-	kernel, ok, err := n.datagramRoute(dst, holderOf(c))
+	if n.pings.has(fd) {
+		return fail(n.connectPing(c, fd, domain, dst.Addr()))
+	}
+	kernel, ok, err := n.datagramRoute(fd, holderOf(c), dst)
 	if err != nil {
 		return fail(err)
 	}

@@ -48,10 +48,13 @@ func (d *devices) bound(cookie uint64) bool {
 
 // setsockopt answers setsockopt(2) for the options of the table.
 func (n *Node) setsockopt(c Call) reply {
-	if c.Int(1) == unix.SOL_SOCKET {
+	switch c.Int(1) {
+	case unix.SOL_SOCKET:
 		return n.bindToDevice(c)
+	case unix.SOL_NETLINK:
+		return n.joinGroup(c)
 	}
-	return n.joinGroup(c)
+	return n.joinMulticast(c)
 }
 
 // bindToDevice answers setsockopt(SOL_SOCKET, SO_BINDTODEVICE), see socket(7).

@@ -18,6 +18,7 @@
 //	[::1] to a [::] listener 127.a.b.(c+3):p  Private6
 //	-                        127.a.b.(c+4):p  Relay: the supervisor's ends, TCP
 //	-                        127.a.b.(c+5):p  Datagram: the supervisor's ends, UDP
+//	-                        127.a.b.(c+6):id Ping: ping sockets
 //
 // IPv6 has only one loopback address: a socket with IPV6_V6ONLY, or bound to
 // ::1, is at [::1] under another port.

@@ -27,7 +27,7 @@ func (n *Node) getsockname(c Call) reply {
 	}
 	var peer Sockaddr
 	switch local.Addr.Addr().Unmap() {
-	case n.Aliases.Wildcard, netip.IPv6Loopback(), localhost4: // only there it makes a difference
+	case n.Aliases.Wildcard, n.Aliases.Ping, netip.IPv6Loopback(), localhost4: // only there it makes a difference
 		if p, ok, err := remoteName(fd); err == nil && ok {
 			peer = p
 		}
@@ -69,7 +69,7 @@ func (n *Node) getpeername(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	if peer, ok = n.remote(local, peer); !ok {
+	if peer, ok = n.remote(local, peer); !ok || peer.Addr.Port() == 0 { // of a ping socket
 		return fail(unix.ENOTCONN)
 	}
 	return fail(writeSockaddr(c, peer, c.Ptr(1), c.Ptr(2)))
@@ -77,8 +77,11 @@ func (n *Node) getpeername(c Call) reply {
 
 // getsockopt answers getsockopt(2) for the options of the table.
 func (n *Node) getsockopt(c Call) reply {
-	if c.Int(2) == unix.SO_BINDTODEVICE {
+	switch c.Int(2) {
+	case unix.SO_BINDTODEVICE:
 		return n.boundDevice(c)
+	case unix.SO_PROTOCOL:
+		return n.protocol(c)
 	}
 	return n.socketError(c)
 }

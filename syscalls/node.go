@@ -76,6 +76,7 @@ type Node struct {
 
 	datagramPorts ports // UDP
 	flows         flows // UDP
+	pings         pings
 
 	netlinks netlinks
 	hostname hostname

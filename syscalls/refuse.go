@@ -13,6 +13,8 @@ import (
 // endpoint says that its port is closed, its flow closes for an instant, and the
 // supervisor sends once more from the program's own socket, of which it gets a copy.
 // It keeps none meanwhile: a copy would keep the socket open that the program closes.
+// What other sockets send there in that instant, some microseconds, is refused as
+// well: the endpoint would have refused it, too.
 
 // A holder is a program's socket as a trapped call has shown it. It may be closed
 // since, or another one.
@@ -141,6 +143,7 @@ func (n *Node) programGone(fl *flow) {
 	// A socket that is connected to another endpoint refuses this one, and stays.
 	if probe(unix.SOCK_DGRAM, -1, kernel) != unix.EADDRINUSE {
 		n.flows.unbind(kernel)
+		n.flows.forgetOutside(kernel)
 		n.datagramPorts.gone(kernel)
 	}
 	dst := netip.AddrPortFrom(n.Addr, port)

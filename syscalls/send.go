@@ -56,10 +56,13 @@ func (n *Node) sendTo(c Call, dst Sockaddr, flags int, control []byte, p payload
 	if dst.Six != (domain == unix.AF_INET6) {
 		return letThrough
 	}
+	if n.pings.has(fd) {
+		return n.sendPing(c, fd, domain, flags, control, addr.Addr(), p)
+	}
 	if addr.Port() == 0 {
 		return fail(unix.EINVAL) // udp_sendmsg in net/ipv4/udp.c
 	}
-	kernel, ok, err := n.datagramRoute(addr, holderOf(c))
+	kernel, ok, err := n.datagramRoute(fd, holderOf(c), addr)
 	if err != nil {
 		return fail(err)
 	}

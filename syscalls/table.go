@@ -50,6 +50,11 @@ func udpSocket(domain uint32) []Condition {
 	return []Condition{{Arg: 0, Equal: domain}, {Arg: 1, Mask: sockTypeMask, Equal: unix.SOCK_DGRAM}}
 }
 
+// ofOption holds for a call of getsockopt(2) or setsockopt(2).
+func ofOption(level, name uint32) []Condition {
+	return []Condition{{Arg: 1, Equal: level}, {Arg: 2, Equal: name}}
+}
+
 func notNull(arg uint) []Condition { return []Condition{{Arg: arg, NotNull: true}} }
 
 // table is the whole surface that boxer takes over. The filter is built from
@@ -61,7 +66,7 @@ var table = []Entry{
 		Note: "as accept"},
 	{Name: "bind", Nr: unix.SYS_BIND, do: (*Node).bind,
 		Note: "TCP and UDP: the node's alias of the address, any port",
-		Gap:  "only the node's IPv4 address, 127.0.0.1, ::1 and the wildcards are its own; a UDP socket bound to a port cannot send to the outside"},
+		Gap:  "only the node's IPv4 address, 127.0.0.1, ::1 and the wildcards are its own; a UDP socket bound to a port has another one outside"},
 	{Name: "connect", Nr: unix.SYS_CONNECT, do: (*Node).connect,
 		Note: "TCP and UDP to the network, the node and localhost; port 53 to the node's resolver",
 		Gap:  "a socket closed as soon as it connects may be accepted at the far side, reset already"},
@@ -82,6 +87,9 @@ var table = []Entry{
 	{Name: "getsockopt", Nr: unix.SYS_GETSOCKOPT, do: (*Node).getsockopt,
 		When: []Condition{{Arg: 1, Equal: unix.SOL_SOCKET}, {Arg: 2, Equal: unix.SO_BINDTODEVICE}},
 		Note: "SO_BINDTODEVICE: the node's interface"},
+	{Name: "getsockopt", Nr: unix.SYS_GETSOCKOPT, do: (*Node).getsockopt,
+		When: []Condition{{Arg: 1, Equal: unix.SOL_SOCKET}, {Arg: 2, Equal: unix.SO_PROTOCOL}},
+		Note: "SO_PROTOCOL of ping sockets, which are UDP sockets in truth"},
 	{Name: "io_uring_setup", Nr: unix.SYS_IO_URING_SETUP, Fail: unix.ENOSYS,
 		Note: "not there, so that programs use the other calls",
 		Gap:  "io_uring"},
@@ -124,6 +132,20 @@ var table = []Entry{
 		When: []Condition{{Arg: 1, Equal: unix.SOL_SOCKET}, {Arg: 2, Equal: unix.SO_BINDTODEVICE}},
 		Note: "SO_BINDTODEVICE: the node's interface",
 		Gap:  "a socket bound to a device of the host reaches no node; SO_BINDTOIFINDEX knows the host's interfaces only"},
+	{Name: "setsockopt", Nr: unix.SYS_SETSOCKOPT, do: (*Node).setsockopt, When: ofOption(unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP),
+		Note: "multicast groups: ENODEV, as on a host without a route to them"},
+	{Name: "setsockopt", Nr: unix.SYS_SETSOCKOPT, do: (*Node).setsockopt, When: ofOption(unix.IPPROTO_IP, unix.IP_ADD_SOURCE_MEMBERSHIP),
+		Note: "likewise"},
+	{Name: "setsockopt", Nr: unix.SYS_SETSOCKOPT, do: (*Node).setsockopt, When: ofOption(unix.IPPROTO_IP, unix.MCAST_JOIN_GROUP),
+		Note: "likewise"},
+	{Name: "setsockopt", Nr: unix.SYS_SETSOCKOPT, do: (*Node).setsockopt, When: ofOption(unix.IPPROTO_IP, unix.MCAST_JOIN_SOURCE_GROUP),
+		Note: "likewise"},
+	{Name: "setsockopt", Nr: unix.SYS_SETSOCKOPT, do: (*Node).setsockopt, When: ofOption(unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP),
+		Note: "likewise"},
+	{Name: "setsockopt", Nr: unix.SYS_SETSOCKOPT, do: (*Node).setsockopt, When: ofOption(unix.IPPROTO_IPV6, unix.MCAST_JOIN_GROUP),
+		Note: "likewise"},
+	{Name: "setsockopt", Nr: unix.SYS_SETSOCKOPT, do: (*Node).setsockopt, When: ofOption(unix.IPPROTO_IPV6, unix.MCAST_JOIN_SOURCE_GROUP),
+		Note: "likewise"},
 	{Name: "socket", Nr: unix.SYS_SOCKET, do: (*Node).socket,
 		When: []Condition{{Arg: 0, Equal: unix.AF_NETLINK}, {Arg: 2, Equal: unix.NETLINK_ROUTE}},
 		Note: "NETLINK_ROUTE: lo and " + InterfaceName + ", their addresses and routes",
@@ -132,7 +154,8 @@ var table = []Entry{
 		When: []Condition{{Arg: 2, Equal: unix.IPPROTO_MPTCP}},
 		Note: "Multipath TCP is not there, as on kernels built without it"},
 	{Name: "socket", Nr: unix.SYS_SOCKET, When: udpSocket(unix.AF_INET), do: (*Node).socket,
-		Note: "UDP: made by the supervisor, with a descriptor from 768"},
+		Note: "UDP: made by the supervisor, with a descriptor from 768; ping sockets, too: echoes to nodes",
+		Gap:  "SOCK_RAW is the host's"},
 	{Name: "socket", Nr: unix.SYS_SOCKET, When: udpSocket(unix.AF_INET6), do: (*Node).socket,
 		Note: "as for IPv4"},
 	{Name: "uname", Nr: unix.SYS_UNAME, do: (*Node).uname,

@@ -100,7 +100,7 @@ func (n *Node) localIn(p *ports, local, peer Sockaddr) Sockaddr {
 	}
 	connected := peer.Addr.IsValid()
 	through := a // which alias the connection came through
-	if connected && a == n.Aliases.Wildcard {
+	if connected && (a == n.Aliases.Wildcard || a == n.Aliases.Ping) {
 		through = peer.Addr.Addr().Unmap()
 	}
 	switch {
@@ -110,12 +110,18 @@ func (n *Node) localIn(p *ports, local, peer Sockaddr) Sockaddr {
 		a = n.Addr // UDP, never bound: the kernel chose the source
 	case through == n.Aliases.Private6:
 		a = netip.IPv6Loopback()
+	case a == n.Aliases.Ping && connected:
+		if host, ok := n.flows.peerOf(netip.AddrPortFrom(through, peer.Addr.Port())); ok && host.Addr().IsLoopback() {
+			a = localhost4
+		} else {
+			a = n.Addr
+		}
 	case a == n.Aliases.Public, connected && a == n.Aliases.Wildcard:
 		a = n.Addr
-	case a == n.Aliases.Wildcard && local.Six:
+	case (a == n.Aliases.Wildcard || a == n.Aliases.Ping) && local.Six:
 		local.Addr = netip.AddrPortFrom(netip.IPv6Unspecified(), port)
 		return local
-	case a == n.Aliases.Wildcard:
+	case a == n.Aliases.Wildcard, a == n.Aliases.Ping:
 		a = netip.IPv4Unspecified()
 	default:
 		return local

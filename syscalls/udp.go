@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Datagrams carries UDP between nodes, as reliably as UDP is. Both methods
+// A Datagrams carries UDP between nodes, as reliably as UDP is. Its methods
 // may drop what they cannot send at once; neither waits.
 type Datagrams interface {
 	// SendDatagram sends b, at most 65,507 bytes, from src to dst, both virtual.
@@ -21,6 +21,9 @@ type Datagrams interface {
 	// SendUnreachable tells src that nobody has dst, a port of this node (ICMP
 	// port unreachable, RFC 792). quote is how the datagram for it began.
 	SendUnreachable(src, dst netip.AddrPort, quote []byte)
+	// SendEcho sends an ICMP echo request, at most 65,507 bytes. The port of src
+	// is its identifier; the answer comes to DeliverEcho.
+	SendEcho(src, dst netip.AddrPort, msg []byte)
 }
 
 // flows are the node's UDP peers. A flow is one far endpoint, a virtual address
@@ -37,6 +40,8 @@ type flows struct {
 	// bound has the programs' sockets that are not at an alias: those that were
 	// bound to port 0, or never, have a port of the host's own.
 	bound map[uint16]netip.AddrPort
+
+	outsides map[netip.AddrPort]*outside // by the program's socket, which is at an alias
 }
 
 type flow struct {
@@ -131,6 +136,9 @@ func (f *flows) close() {
 	for _, fl := range f.byPeer {
 		fl.conn.Close()
 	}
+	for _, o := range f.outsides {
+		o.conn.Close()
+	}
 }
 
 // bindFlowTries bounds the search for a free port. They are chosen at random
@@ -182,6 +190,10 @@ func (n *Node) sendOut(fl *flow) {
 		buf := datagramBuffers.Get().(*[maxDatagram + 1]byte)
 		size, from, err := fl.receive(buf[:])
 		switch {
+		case err == nil && fl.peer.Port() == 0:
+			n.sendEcho(from, fl.peer, buf[:size])
+		case err == nil && !n.Prefix.Contains(fl.peer.Addr()):
+			n.sendOutside(from, fl.peer, buf[:size])
 		case err == nil:
 			src := netip.AddrPortFrom(n.Addr, n.programPort(from))
 			n.carry(src, fl.peer, buf[:size])
@@ -280,10 +292,16 @@ func (n *Node) DeliverDatagram(src, dst netip.AddrPort, b []byte) bool {
 		n.Logger.Debug("deliver datagram", "src", src, "dst", dst, "err", err)
 		return true // dropped, as UDP may
 	}
+	fl.deliver(to, b)
+	return true
+}
+
+// deliver gives a program's socket a datagram of the flow's endpoint. If its
+// buffer is full, that is lost.
+func (fl *flow) deliver(to netip.AddrPort, b []byte) {
 	fl.control(func(fd int) error {
 		return unix.Sendto(fd, b, unix.MSG_DONTWAIT, kernelSockaddr(unix.AF_INET, to))
 	})
-	return true
 }
 
 // disconnect dissolves a socket's association (connect(2), AF_UNSPEC).
@@ -293,9 +311,9 @@ func disconnect(fd int) error {
 }
 
 // datagramRoute returns the kernel address to which datagrams for a
-// destination go; ok is false where the kernel's own way is right.
-// by is the program that will send there.
-func (n *Node) datagramRoute(dst netip.AddrPort, by holder) (kernel netip.AddrPort, ok bool, err error) {
+// destination go; ok is false where the kernel's own way is right. They are
+// of by's socket, of which fd is a copy.
+func (n *Node) datagramRoute(fd int, by holder, dst netip.AddrPort) (kernel netip.AddrPort, ok bool, err error) {
 	switch a := dst.Addr(); {
 	case n.isNameServer(dst):
 		kernel, ok = n.proxy(dst)
@@ -304,11 +322,12 @@ func (n *Node) datagramRoute(dst netip.AddrPort, by holder) (kernel netip.AddrPo
 		if n.Datagrams == nil {
 			return netip.AddrPort{}, false, unix.ENETUNREACH
 		}
-		fl, err := n.flowTo(dst, by)
-		if err != nil {
-			return netip.AddrPort{}, false, err
+		if n.isBroadcast(a) && !mayBroadcast(fd) {
+			return netip.AddrPort{}, false, unix.EACCES
 		}
-		return fl.local, true, nil
+		return n.throughFlow(dst, by)
+	case a.IsMulticast(), a == broadcast4: // the network has neither, and no route to them
+		return netip.AddrPort{}, false, unix.ENETUNREACH
 	case a.Is4() && (a.IsLoopback() || a.IsUnspecified()):
 		addrs := []netip.Addr{localhost4, netip.IPv4Unspecified()}
 		if found := n.datagramPorts.find(dst.Port(), addrs...); len(found) > 0 {
@@ -319,8 +338,25 @@ func (n *Node) datagramRoute(dst netip.AddrPort, by holder) (kernel netip.AddrPo
 		if found := n.datagramPorts.find(dst.Port(), addrs...); len(found) > 0 {
 			return found[0].kernel, true, nil
 		}
+	default:
+		local, _, err := localName(fd)
+		if err != nil {
+			return netip.AddrPort{}, false, err
+		}
+		switch local.Addr.Addr().Unmap() {
+		case n.Aliases.Wildcard, n.Aliases.Public:
+			return n.throughFlow(dst, by)
+		}
 	}
 	return netip.AddrPort{}, false, nil
+}
+
+func (n *Node) throughFlow(dst netip.AddrPort, by holder) (kernel netip.AddrPort, ok bool, err error) {
+	fl, err := n.flowTo(dst, by)
+	if err != nil {
+		return netip.AddrPort{}, false, err
+	}
+	return fl.local, true, nil
 }
 
 // datagramSource returns the address that a program sees for the kernel address
@@ -342,7 +378,7 @@ func (n *Node) datagramSource(from Sockaddr) Sockaddr {
 	switch kernel.Addr() {
 	case n.Aliases.Public:
 		from.Addr = netip.AddrPortFrom(n.Addr, port)
-	case n.Aliases.Wildcard, n.Aliases.Private:
+	case n.Aliases.Wildcard, n.Aliases.Private, n.Aliases.Ping:
 		from.Addr = netip.AddrPortFrom(localhost4, port)
 	case netip.IPv6Loopback():
 		from.Addr = netip.AddrPortFrom(netip.IPv6Loopback(), port)

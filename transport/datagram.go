@@ -13,25 +13,40 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// A Datagram is one UDP datagram between nodes, or word that one could not be
-// delivered. It may be lost, duplicated or overtaken, as UDP's are.
+// A Datagram is one UDP datagram between nodes, word that one could not be
+// delivered, or an ICMP echo. It may be lost, duplicated or overtaken, as UDP's are.
 //
 // It travels in a DATAGRAM frame (RFC 9221), or, where it does not fit into a
 // packet, alone on a unidirectional stream:
 //
-//	kind        1 byte: 1 data, 2 unreachable
+//	kind        1 byte: see DatagramKind
 //	family      1 byte: 4 or 6
 //	source      4 or 16 bytes, and 2 for the port
 //	destination likewise
 //	payload     the rest
 type Datagram struct {
 	Source, Destination netip.AddrPort // virtual addresses, of one family
-	// Unreachable says that nobody has the port Source, to which a datagram from
-	// Destination was sent: ICMP port unreachable (RFC 792). Its payload is how that
-	// datagram began, at most MaxQuote bytes.
-	Unreachable bool
-	Payload     []byte // at most MaxDatagram bytes
+	Kind                DatagramKind
+	Payload             []byte // at most MaxDatagram bytes
 }
+
+// A DatagramKind says what a Datagram is.
+type DatagramKind byte
+
+const (
+	// DatagramUDP is a UDP datagram.
+	DatagramUDP DatagramKind = 1
+	// DatagramUnreachable says that nobody has the port Source, to which a datagram
+	// from Destination was sent: ICMP port unreachable (RFC 792). Its payload is
+	// how that datagram began, at most MaxQuote bytes.
+	DatagramUnreachable DatagramKind = 2
+	// DatagramEcho is an ICMP echo request (RFC 792, RFC 4443), payload and all;
+	// the port of Source is its identifier, that of Destination is 0.
+	DatagramEcho DatagramKind = 3
+	// DatagramEchoReply has the payload of the request that it answers, with
+	// Source and Destination the other way round.
+	DatagramEchoReply DatagramKind = 4
+)
 
 // MaxQuote is how much of a datagram the word that it could not be delivered
 // has, in bytes: what ICMP has room for beside both headers (RFC 1812 section 4.3.2.3).
@@ -40,13 +55,8 @@ const MaxQuote = 576 - 2*(20+8)
 // MaxDatagram is the largest payload of a UDP datagram over IPv4 in bytes.
 const MaxDatagram = 65507
 
-const (
-	datagramData        = 1
-	datagramUnreachable = 2
-
-	// maxDatagramHeader is the size of the wire form without payload, in bytes.
-	maxDatagramHeader = 2 + 2*(16+2)
-)
+// maxDatagramHeader is the size of the wire form without payload, in bytes.
+const maxDatagramHeader = 2 + 2*(16+2)
 
 var errDatagram = errors.New("malformed datagram")
 
@@ -59,14 +69,14 @@ func AppendDatagram(b []byte, d Datagram) ([]byte, error) {
 	if len(d.Payload) > d.maxPayload() {
 		return nil, fmt.Errorf("datagram of %d bytes: more than %d", len(d.Payload), d.maxPayload())
 	}
-	kind, family := byte(datagramData), byte(4)
-	if d.Unreachable {
-		kind = datagramUnreachable
+	if !d.Kind.known() {
+		return nil, fmt.Errorf("datagram of kind %d: %w", d.Kind, errDatagram)
 	}
+	family := byte(4)
 	if src.Is6() {
 		family = 6
 	}
-	b = append(b, kind, family)
+	b = append(b, byte(d.Kind), family)
 	for _, a := range []netip.AddrPort{d.Source, d.Destination} {
 		b = append(b, a.Addr().AsSlice()...)
 		b = binary.BigEndian.AppendUint16(b, a.Port())
@@ -74,8 +84,10 @@ func AppendDatagram(b []byte, d Datagram) ([]byte, error) {
 	return append(b, d.Payload...), nil
 }
 
+func (k DatagramKind) known() bool { return k >= DatagramUDP && k <= DatagramEchoReply }
+
 func (d Datagram) maxPayload() int {
-	if d.Unreachable {
+	if d.Kind == DatagramUnreachable {
 		return MaxQuote
 	}
 	return MaxDatagram
@@ -86,12 +98,8 @@ func ParseDatagram(b []byte) (Datagram, error) {
 	if len(b) < 2 {
 		return Datagram{}, errDatagram
 	}
-	var d Datagram
-	switch b[0] {
-	case datagramData:
-	case datagramUnreachable:
-		d.Unreachable = true
-	default:
+	d := Datagram{Kind: DatagramKind(b[0])}
+	if !d.Kind.known() {
 		return Datagram{}, errDatagram
 	}
 	size := 4

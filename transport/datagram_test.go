@@ -8,7 +8,7 @@ import (
 )
 
 func testDatagram(size int) Datagram {
-	d := Datagram{Source: header().Source, Destination: header().Destination}
+	d := Datagram{Source: header().Source, Destination: header().Destination, Kind: DatagramUDP}
 	for i := range size {
 		d.Payload = append(d.Payload, byte(i*7))
 	}
@@ -17,19 +17,22 @@ func testDatagram(size int) Datagram {
 
 func TestParseDatagram(t *testing.T) {
 	six := Datagram{
+		Kind:        DatagramUDP,
 		Source:      netip.MustParseAddrPort("[fd6f:7865:72::2]:1"),
 		Destination: netip.MustParseAddrPort("[fd6f:7865:72::3]:65535"), Payload: []byte("x"),
 	}
 	unreachable := testDatagram(MaxQuote)
-	unreachable.Unreachable = true
-	for _, d := range []Datagram{testDatagram(0), testDatagram(MaxDatagram), six, unreachable} {
+	unreachable.Kind = DatagramUnreachable
+	echo := testDatagram(64)
+	echo.Kind = DatagramEcho
+	for _, d := range []Datagram{testDatagram(0), testDatagram(MaxDatagram), six, unreachable, echo} {
 		b, err := AppendDatagram(nil, d)
 		if err != nil {
 			t.Fatal(err)
 		}
 		got, err := ParseDatagram(b)
 		if err != nil || got.Source != d.Source || got.Destination != d.Destination ||
-			got.Unreachable != d.Unreachable || !bytes.Equal(got.Payload, d.Payload) {
+			got.Kind != d.Kind || !bytes.Equal(got.Payload, d.Payload) {
 			t.Errorf("%v -> %v (%d bytes) came back as %v, %v", d.Source, d.Destination, len(d.Payload), got, err)
 		}
 		for n := range len(b) - len(d.Payload) {
@@ -38,19 +41,19 @@ func TestParseDatagram(t *testing.T) {
 			}
 		}
 	}
-	for _, in := range []string{"0304 0a6f0002 0001 0a6f0003 0002", "0105 0a6f0002 0001 0a6f0003 0002"} {
+	for _, in := range []string{"0504 0a6f0002 0001 0a6f0003 0002", "0105 0a6f0002 0001 0a6f0003 0002"} {
 		if d, err := ParseDatagram(unhex(t, in)); err == nil {
 			t.Errorf("%s was accepted as %v", in, d)
 		}
 	}
-	mixed := Datagram{Source: six.Source, Destination: testDatagram(0).Destination}
+	mixed := Datagram{Source: six.Source, Destination: testDatagram(0).Destination, Kind: DatagramUDP}
 	long := testDatagram(MaxQuote + 1)
 	b, _ := AppendDatagram(nil, long)
-	b[0] = datagramUnreachable
+	b[0] = byte(DatagramUnreachable)
 	if _, err := ParseDatagram(b); err == nil {
 		t.Error("a quote that is too long was accepted")
 	}
-	long.Unreachable = true
+	long.Kind = DatagramUnreachable
 	for _, d := range []Datagram{{}, mixed, long, testDatagram(MaxDatagram + 1)} {
 		if _, err := AppendDatagram(nil, d); err == nil {
 			t.Errorf("%v -> %v, %d bytes, was encoded", d.Source, d.Destination, len(d.Payload))

@@ -185,6 +185,7 @@ static void stranger(void) {
 	give(fd, "of a stranger");
 	await(fd, POLLIN, 1000);
 	so_error(fd);
+	usleep(20000);
 	result("sendto", sendto(known, "known", 5, 0, SA(a)));
 	meet();
 }
@@ -325,6 +326,45 @@ static void wrong(void) {
 	meet();
 }
 
+/* To all hosts, and to groups: the hosts have a route to each other only. */
+static void casts(void) {
+	if (!server)
+		return meet();
+	static const char *const to_all[] = {"255.255.255.255", "224.0.0.251", "239.1.2.3"};
+	for (int i = 0; i < 2; i++)
+		for (int k = 0; k < 2; k++) {
+			int fd = i ? bound(port) : udp();
+			set(fd, SOL_SOCKET, SO_BROADCAST, k);
+			say("bound %d, with SO_BROADCAST %d", i, k);
+			for (int j = 0; j < 3; j++) {
+				in4 a = addr4(inet_addr(to_all[j]), port);
+				result("sendto", sendto(fd, "x", 1, 0, SA(a)));
+				struct iovec v = {"x", 1};
+				struct msghdr m = {.msg_name = &a, .msg_namelen = sizeof a, .msg_iov = &v, .msg_iovlen = 1};
+				result("sendmsg", sendmsg(fd, &m, 0));
+				result("connect", connect(fd, SA(a)));
+			}
+			close(fd);
+		}
+	int fd = udp();
+	struct ip_mreq group = {.imr_multiaddr.s_addr = inet_addr("224.0.0.251")};
+	result("join", setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof group));
+	group.imr_interface.s_addr = inet_addr("192.0.2.1");
+	result("join at another's address", setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof group));
+	group.imr_interface.s_addr = htonl(INADDR_LOOPBACK);
+	result("join at localhost", setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof group));
+	result("leave", setsockopt(fd, IPPROTO_IP, IP_DROP_MEMBERSHIP, &group, sizeof group));
+	group.imr_multiaddr.s_addr = inet_addr("224.0.0.252");
+	result("leave another", setsockopt(fd, IPPROTO_IP, IP_DROP_MEMBERSHIP, &group, sizeof group));
+	struct ip_mreqn by_index = {.imr_multiaddr.s_addr = inet_addr("224.0.0.251"), .imr_ifindex = 999};
+	result("join by an index", setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &by_index, sizeof by_index));
+	result("join short", setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &by_index, 3));
+	result("join wild", setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, (void *)16, sizeof group));
+	result("join bad descriptor", setsockopt(-1, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof group));
+	result("join by TCP", setsockopt(tcp(), IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof group));
+	meet();
+}
+
 static void dual_stack(void) {
 	if (server) {
 		int fd = must("socket", socket(AF_INET6, SOCK_DGRAM, 0));
@@ -356,7 +396,7 @@ static void dual_stack(void) {
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
 		CASE(plain), CASE(connected), CASE(sizes), CASE(refused), CASE(refused_by_self), CASE(refused_by_localhost), CASE(refused_unconnected), CASE(refused_one_of_two), CASE(stranger), CASE(on_this_host), CASE(reuse_port),
-		CASE(timeouts), CASE(moved), CASE(wrong), CASE(dual_stack),
+		CASE(timeouts), CASE(moved), CASE(wrong), CASE(casts), CASE(dual_stack),
 	};
 	return RUN(tests);
 }

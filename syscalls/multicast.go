@@ -1,0 +1,65 @@
+package syscalls
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// broadcast4 is every host of the local network (RFC 919).
+var broadcast4 = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
+// isBroadcast reports whether an address is that of all hosts of the network:
+// nobody hears what is sent there, as the node's interface has no broadcasts.
+func (n *Node) isBroadcast(a netip.Addr) bool {
+	return a.Is4() && n.Prefix.Contains(a) && !n.Prefix.Contains(a.Next())
+}
+
+// mayBroadcast reports whether a socket has SO_BROADCAST.
+func mayBroadcast(fd int) bool {
+	v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST)
+	return err == nil && v != 0
+}
+
+// joinMulticast answers setsockopt(2) with an option that joins a group (ip(7), ipv6(7)): the network
+// has no multicast, and the host's networks are none of the program's. On
+// loopback it may do as it likes.
+func (n *Node) joinMulticast(c Call) reply {
+	fd, err := c.CopyFD(c.Int(0))
+	if err != nil {
+		return fail(err)
+	}
+	defer unix.Close(fd)
+	if _, ok, err := isUDP(fd); err != nil || !ok {
+		return letThrough
+	}
+	var b [sizeofStorage]byte
+	size := min(c.Uint(4), uint64(len(b)))
+	if err := c.ReadMemory(c.Ptr(3), b[:size]); err != nil {
+		return fail(err)
+	}
+	if loopbackInterface(uint32(c.Int(1)), uint32(c.Int(2)), b[:size]) {
+		return letThrough
+	}
+	return fail(unix.ENODEV)
+}
+
+// loopbackInterface reports whether an option's value names lo, or is too short
+// to name anything: struct ip_mreq, ip_mreqn, ip_mreq_source, ipv6_mreq,
+// group_req and group_source_req, the last two with the index first.
+func loopbackInterface(level, name uint32, b []byte) bool {
+	const lo = 1
+	index := func(at int) bool { return len(b) < at+4 || binary.NativeEndian.Uint32(b[at:]) == lo }
+	switch {
+	case level == unix.IPPROTO_IPV6 && name == unix.IPV6_JOIN_GROUP:
+		return index(16)
+	case name == unix.MCAST_JOIN_GROUP, name == unix.MCAST_JOIN_SOURCE_GROUP:
+		return index(0)
+	case len(b) < 8: // struct ip_mreq
+		return true
+	case name == unix.IP_ADD_MEMBERSHIP && len(b) >= 12 && binary.NativeEndian.Uint32(b[8:]) != 0:
+		return index(8)
+	}
+	return netip.AddrFrom4([4]byte(b[4:8])).IsLoopback()
+}

@@ -1,0 +1,269 @@
+package syscalls
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A UDP socket that is bound to an alias cannot send to the outside: its source
+// is of loopback. So for each such socket, by its kernel address, the supervisor has one
+// of its own there, as a NAT has a mapping (RFC 4787): what the program
+// sends goes out from it, and what an endpoint that was sent to answers comes back
+// through that endpoint's flow.
+type outside struct {
+	kernel netip.AddrPort // the program's socket
+	conn   outsideConn
+	used   time.Time // by flows.mu
+}
+
+// An outsideConn is a socket that sends to the outside.
+type outsideConn interface {
+	// WriteTo sends a datagram, or an ICMP message, to an endpoint.
+	WriteTo(b []byte, to netip.AddrPort) error
+	// ReadFrom waits for one.
+	ReadFrom(b []byte) (int, netip.AddrPort, error)
+	SetReadDeadline(t time.Time) error
+	Close() error
+}
+
+const (
+	// maxOutsides bounds them, in descriptors; the one that was silent longest
+	// makes room.
+	maxOutsides = 64
+	// outsideFor is how long a silent one is kept: RFC 4787 section 4.3 recommends
+	// 5 minutes for a mapping.
+	outsideFor = 5 * time.Minute
+)
+
+// sendOutside carries what a program's socket sends to the outside.
+func (n *Node) sendOutside(from, to netip.AddrPort, b []byte) {
+	o, err := n.outsideOf(from, to.Addr().Is6())
+	if err == nil {
+		err = o.conn.WriteTo(b, to)
+	}
+	if err != nil {
+		n.Logger.Debug("send to the outside", "to", to, "err", err)
+	}
+}
+
+// outsideOf returns what a program's socket has outside, made if need be. six
+// says which family an echo is of.
+func (n *Node) outsideOf(kernel netip.AddrPort, six bool) (*outside, error) {
+	f := &n.flows
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if o, ok := f.outsides[kernel]; ok {
+		o.used = time.Now()
+		return o, nil
+	}
+	if f.closed {
+		return nil, net.ErrClosed
+	}
+	if len(f.outsides) >= maxOutsides {
+		f.dropOutsideLocked()
+	}
+	conn, err := n.openOutside(kernel, six)
+	if err != nil {
+		return nil, err
+	}
+	o := &outside{kernel, conn, time.Now()}
+	if f.outsides == nil {
+		f.outsides = make(map[netip.AddrPort]*outside)
+	}
+	f.outsides[kernel] = o
+	n.tasks.Go(func() { n.receiveOutside(o) })
+	return o, nil
+}
+
+func (n *Node) openOutside(kernel netip.AddrPort, six bool) (outsideConn, error) {
+	if kernel.Addr() == n.Aliases.Ping {
+		return openPing(kernel.Port(), six)
+	}
+	c, err := net.ListenUDP("udp", nil)
+	if err != nil {
+		return nil, fmt.Errorf("socket for the outside: %w", err)
+	}
+	return outsideUDP{c}, nil
+}
+
+func (f *flows) dropOutsideLocked() {
+	var oldest *outside
+	for _, o := range f.outsides {
+		if oldest == nil || o.used.Before(oldest.used) {
+			oldest = o
+		}
+	}
+	delete(f.outsides, oldest.kernel)
+	oldest.conn.Close()
+}
+
+// forgetOutside ends what a closed socket of a program had outside.
+func (f *flows) forgetOutside(kernel netip.AddrPort) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if o, ok := f.outsides[kernel]; ok {
+		delete(f.outsides, kernel)
+		o.conn.Close()
+	}
+}
+
+// expired removes a socket for the outside that was silent for too long.
+func (f *flows) expired(o *outside) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if time.Since(o.used) < outsideFor {
+		return false
+	}
+	if f.outsides[o.kernel] == o {
+		delete(f.outsides, o.kernel)
+	}
+	return true
+}
+
+// receiveOutside hands what comes from the outside to the program, until the
+// socket is closed or silent for long.
+func (n *Node) receiveOutside(o *outside) {
+	defer o.conn.Close()
+	var b [maxDatagram + 1]byte
+	for {
+		o.conn.SetReadDeadline(time.Now().Add(outsideFor))
+		size, from, err := o.conn.ReadFrom(b[:])
+		switch {
+		case err == nil:
+			n.deliverOutside(o, from, b[:size])
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			if n.flows.expired(o) {
+				return
+			}
+		case errors.Is(err, net.ErrClosed):
+			return
+		default: // such as ICMP's word about something that was sent
+			n.Logger.Debug("receive from the outside", "err", err)
+		}
+	}
+}
+
+func (n *Node) deliverOutside(o *outside, from netip.AddrPort, b []byte) {
+	f := &n.flows
+	f.mu.Lock()
+	fl, ok := f.byPeer[from]
+	if ok {
+		fl.used, o.used = time.Now(), time.Now()
+	}
+	f.mu.Unlock()
+	if ok { // else no program has sent there
+		fl.deliver(o.kernel, b)
+	}
+}
+
+// outsideUDP is an outsideConn for UDP.
+type outsideUDP struct{ *net.UDPConn }
+
+func (c outsideUDP) WriteTo(b []byte, to netip.AddrPort) error {
+	_, err := c.WriteToUDPAddrPort(b, to)
+	return err
+}
+
+func (c outsideUDP) ReadFrom(b []byte) (int, netip.AddrPort, error) {
+	size, from, err := c.ReadFromUDPAddrPort(b)
+	return size, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), err
+}
+
+// outsidePing is an outsideConn for echoes: a ping socket of the host's, or a
+// raw one.
+type outsidePing struct {
+	*os.File
+	six, raw bool
+	id       uint16 // the program's
+}
+
+// openPing opens one. It fails with EACCES where the host gives boxer neither
+// (ping_group_range, icmp(7); CAP_NET_RAW).
+func openPing(id uint16, six bool) (outsideConn, error) {
+	const typ = unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
+	domain, proto, raw := unix.AF_INET, unix.IPPROTO_ICMP, false
+	if six {
+		domain, proto = unix.AF_INET6, unix.IPPROTO_ICMPV6
+	}
+	fd, err := unix.Socket(domain, unix.SOCK_DGRAM|typ, proto)
+	if err == unix.EACCES {
+		raw = true
+		fd, err = unix.Socket(domain, unix.SOCK_RAW|typ, proto)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ping socket for the outside: %w", unix.EACCES)
+	}
+	return &outsidePing{os.NewFile(uintptr(fd), "ping"), six, raw, id}, nil
+}
+
+func (c *outsidePing) WriteTo(b []byte, to netip.AddrPort) error {
+	domain, kind := unix.AF_INET, byte(echoRequest)
+	if c.six {
+		domain, kind = unix.AF_INET6, echoRequest6
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	b = echoAs(b, kind, c.id)
+	var sent error
+	err = raw.Control(func(fd uintptr) {
+		sent = unix.Sendto(int(fd), b, unix.MSG_DONTWAIT, kernelSockaddr(domain, to))
+	})
+	return errors.Join(err, sent)
+}
+
+// ReadFrom returns the next answer to what was sent, with the program's identifier.
+func (c *outsidePing) ReadFrom(b []byte) (int, netip.AddrPort, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, netip.AddrPort{}, net.ErrClosed
+	}
+	for {
+		var size int
+		var from unix.Sockaddr
+		var failed error
+		err := raw.Read(func(fd uintptr) bool {
+			size, from, failed = unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT)
+			return failed != unix.EAGAIN
+		})
+		switch {
+		case err == nil:
+			err = failed
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			err = net.ErrClosed
+		}
+		source, _, ok := sockaddrAddrPort(from)
+		if err != nil {
+			return 0, netip.AddrPort{}, err
+		}
+		if msg, mine := c.answer(b[:size]); ok && mine {
+			return copy(b, echoAs(msg, msg[0], c.id)), netip.AddrPortFrom(source.Addr(), 0), nil
+		}
+	}
+}
+
+// answer takes the ICMP message out of what the socket has received; mine is
+// false if it is none of the program's.
+func (c *outsidePing) answer(b []byte) (msg []byte, mine bool) {
+	reply := byte(echoReply)
+	if c.six {
+		reply = echoReply6
+	}
+	if c.raw && !c.six { // the program sees the header, raw(7)
+		if len(b) == 0 || int(b[0]&0xf)*4 > len(b) { // the length of the header, RFC 791
+			return nil, false
+		}
+		b = b[int(b[0]&0xf)*4:]
+	}
+	if len(b) < sizeofEcho || b[0] != reply || c.raw && echoID(b) != c.id {
+		return nil, false
+	}
+	return b, true
+}

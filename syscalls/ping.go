@@ -1,0 +1,249 @@
+package syscalls
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// A ping socket (socket(2) with SOCK_DGRAM and IPPROTO_ICMP, icmp(7)) is in
+// truth a UDP socket, whose port is the identifier of its echoes: to the kernel
+// the ICMP messages are what a program sends to a flow whose endpoint has port 0, and
+// gets from there. So boxer has them whether or not the host does
+// (ping_group_range), and poll(2), queues and timestamps are the kernel's.
+type pings struct {
+	count atomic.Int64
+	mu    sync.Mutex
+	known map[uint64]bool // by cookie
+	order []uint64        // the keys, oldest first
+}
+
+// maxPings bounds the table, which knows nothing of closed sockets.
+const maxPings = 1024
+
+// An echo is what is common to ICMP and ICMPv6 (RFC 792, RFC 4443 section 4):
+// type, code, checksum, identifier and sequence number, 8 bytes together.
+const (
+	sizeofEcho  = 8
+	echoRequest = 8
+	echoReply   = 0
+
+	echoRequest6 = 128
+	echoReply6   = 129
+)
+
+// isPing reports whether the arguments of socket(2) are those of a ping socket.
+func isPing(domain, typ, proto int) bool {
+	return typ&sockTypeMask == unix.SOCK_DGRAM &&
+		(domain == unix.AF_INET && proto == unix.IPPROTO_ICMP || domain == unix.AF_INET6 && proto == unix.IPPROTO_ICMPV6)
+}
+
+func (p *pings) add(id uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.known == nil {
+		p.known = make(map[uint64]bool)
+	}
+	p.known[id] = true
+	p.order = append(p.order, id)
+	if len(p.order) > maxPings {
+		delete(p.known, p.order[0])
+		p.order = p.order[1:]
+	}
+	p.count.Store(int64(len(p.known)))
+}
+
+// has reports whether a UDP socket stands for a ping socket.
+func (p *pings) has(fd int) bool {
+	if p.count.Load() == 0 {
+		return false
+	}
+	id, err := cookie(fd)
+	if err != nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.known[id]
+}
+
+// pingSocket answers socket(2) for a ping socket.
+func (n *Node) pingSocket(c Call) reply {
+	r := highSocket(c.Int(0), c.Int(1), unix.IPPROTO_UDP)
+	if r.kind != replyFD {
+		return r
+	}
+	id, err := cookie(r.fd)
+	if err == nil { // as Linux has it: INET_PROTOSW_REUSE in net/ipv4/af_inet.c
+		err = unix.SetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	}
+	if err != nil {
+		unix.Close(r.fd)
+		return fail(err)
+	}
+	n.pings.add(id)
+	return r
+}
+
+// protocol answers getsockopt(2) with SO_PROTOCOL.
+func (n *Node) protocol(c Call) reply {
+	if n.pings.count.Load() == 0 {
+		return letThrough
+	}
+	fd, err := c.CopyFD(c.Int(0))
+	if err != nil {
+		return fail(err)
+	}
+	defer unix.Close(fd)
+	if !n.pings.has(fd) {
+		return letThrough
+	}
+	domain, _, err := kind(fd)
+	if err != nil {
+		return fail(err)
+	}
+	proto := uint32(unix.IPPROTO_ICMP)
+	if domain == unix.AF_INET6 {
+		proto = unix.IPPROTO_ICMPV6
+	}
+	var b [4]byte
+	binary.NativeEndian.PutUint32(b[:], proto)
+	return fail(writeOption(c, b[:], 0, c.Ptr(3), c.Ptr(4)))
+}
+
+// bindPing gives a ping socket its identifier; 0 is any.
+func (n *Node) bindPing(fd, domain int, want netip.AddrPort) error {
+	switch a := want.Addr().Unmap(); {
+	case a.IsUnspecified(), a.IsLoopback(), a == n.Addr:
+		return unix.Bind(fd, kernelSockaddr(domain, netip.AddrPortFrom(n.Aliases.Ping, want.Port())))
+	}
+	return unix.EADDRNOTAVAIL
+}
+
+// usePing makes a ping socket ready to send.
+func (n *Node) usePing(fd, domain int) error {
+	if bound(fd) {
+		return nil
+	}
+	return n.bindPing(fd, domain, netip.AddrPortFrom(netip.IPv4Unspecified(), 0))
+}
+
+// connectPing answers connect(2).
+func (n *Node) connectPing(c Call, fd, domain int, dst netip.Addr) error {
+	if err := n.usePing(fd, domain); err != nil {
+		return err
+	}
+	fl, err := n.pingFlow(c, fd, dst)
+	if err != nil {
+		return err
+	}
+	return unix.Connect(fd, kernelSockaddr(domain, fl.local))
+}
+
+// pingFlow is the flow to a host's echoes.
+func (n *Node) pingFlow(c Call, fd int, dst netip.Addr) (*flow, error) {
+	if dst.IsUnspecified() { // this host
+		dst = localhost4
+	}
+	if dst.IsMulticast() || dst == broadcast4 {
+		return nil, unix.ENETUNREACH
+	}
+	if !n.Prefix.Contains(dst) && !dst.IsLoopback() { // now, while somebody listens
+		local, _, err := localName(fd)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := n.outsideOf(netip.AddrPortFrom(n.Aliases.Ping, local.Addr.Port()), dst.Is6()); err != nil {
+			return nil, err
+		}
+	}
+	return n.flowTo(netip.AddrPortFrom(dst, 0), holderOf(c))
+}
+
+// sendPing answers a call that sends from a ping socket.
+func (n *Node) sendPing(c Call, fd, domain, flags int, control []byte, dst netip.Addr, p payload) reply {
+	if err := n.usePing(fd, domain); err != nil {
+		return fail(err)
+	}
+	fl, err := n.pingFlow(c, fd, dst)
+	if err != nil {
+		return fail(err)
+	}
+	return sendOn(fd, flags, n.kernelControl(control), kernelSockaddr(domain, fl.local), echoOnly(p))
+}
+
+// echoOnly is a payload that Linux lets a ping socket send: ping_v4_sendmsg in
+// net/ipv4/ping.c.
+func echoOnly(p payload) payload {
+	return func(b []byte) (int, error) {
+		size, err := p(b)
+		if err == nil && (size < sizeofEcho || b[1] != 0 || b[0] != echoRequest && b[0] != echoRequest6) {
+			err = unix.EINVAL
+		}
+		return size, err
+	}
+}
+
+// sendEcho carries an echo request that a ping socket has sent to a flow.
+func (n *Node) sendEcho(from, peer netip.AddrPort, msg []byte) {
+	if from.Addr() != n.Aliases.Ping || len(msg) < sizeofEcho {
+		return
+	}
+	switch a := peer.Addr(); {
+	case a == n.Addr, a.IsLoopback(), a.IsUnspecified():
+		n.DeliverEcho(a, from, msg)
+	case n.Prefix.Contains(a) && n.Datagrams != nil:
+		n.Datagrams.SendEcho(netip.AddrPortFrom(n.Addr, from.Port()), peer, msg)
+	default:
+		n.sendOutside(from, peer, msg)
+	}
+}
+
+// DeliverEcho gives the answer of a peer to the ping socket that has the
+// identifier of dst. msg is the request, or what came of it.
+func (n *Node) DeliverEcho(peer netip.Addr, dst netip.AddrPort, msg []byte) {
+	if len(msg) < sizeofEcho {
+		return
+	}
+	n.flows.mu.Lock()
+	fl, ok := n.flows.byPeer[netip.AddrPortFrom(peer, 0)]
+	n.flows.mu.Unlock()
+	if !ok { // nobody has asked
+		return
+	}
+	kind := byte(echoReply)
+	if peer.Is6() {
+		kind = echoReply6
+	}
+	fl.deliver(netip.AddrPortFrom(n.Aliases.Ping, dst.Port()), echoAs(msg, kind, dst.Port()))
+}
+
+// echoAs is an echo with another type and identifier.
+func echoAs(msg []byte, kind byte, id uint16) []byte {
+	b := append([]byte(nil), msg...)
+	b[0], b[1] = kind, 0
+	b[2], b[3] = 0, 0
+	binary.BigEndian.PutUint16(b[4:], id)
+	binary.BigEndian.PutUint16(b[2:], checksum(b))
+	return b
+}
+
+func echoID(msg []byte) uint16 { return binary.BigEndian.Uint16(msg[4:]) }
+
+// checksum is the Internet checksum (RFC 1071) of b.
+func checksum(b []byte) uint16 {
+	var sum uint32
+	for ; len(b) >= 2; b = b[2:] {
+		sum += uint32(binary.BigEndian.Uint16(b))
+	}
+	if len(b) == 1 {
+		sum += uint32(b[0]) << 8
+	}
+	for sum>>16 != 0 {
+		sum = sum&0xffff + sum>>16
+	}
+	return ^uint16(sum)
+}
