@@ -164,7 +164,9 @@ func (s *summary) addConnection(e *Connection) {
 			return
 		}
 		total.connects++
-		s.connect(e)
+		if e.Proto != "udp" { // which has nothing to wait for
+			s.connect(e)
+		}
 	case Failed:
 		delete(s.waiting, e.ID)
 		total.connects++

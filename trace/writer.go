@@ -29,7 +29,7 @@ type Options struct {
 	NoComments bool           // text: only what strace would write, for programs that parse it
 	Location   *time.Location // text: the time zone; nil is that of this process
 	Slowest    int            // summary: how many slow connects it lists; 0 is 10
-	MaxEvents  int            // html: how many calls and connections the page may hold; 0 is 50,000
+	MaxEvents  int            // html: how many calls, connections and look-ups each the page may hold; 0 is 20,000
 }
 
 // A ClockStyle says which time text begins a line with.
@@ -45,6 +45,7 @@ const (
 
 // formats are the makers of writers, by name.
 var formats = map[string]func(io.Writer, Options) Writer{
+	"html":     newHTML,
 	"json":     func(w io.Writer, _ Options) Writer { return &jsonWriter{out: w} },
 	"perfetto": newPerfetto,
 	"pcapng":   newPcapng,

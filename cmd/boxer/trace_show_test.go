@@ -48,12 +48,12 @@ func TestTraceShow(t *testing.T) {
 
 func TestTraceShowToFiles(t *testing.T) {
 	dir := t.TempDir()
-	file := filepath.Join(dir, "x.PCAPNG")
-	out, _, _, err := traceTool("", "show", samples+"web.jsonl", "-o", file, "-c")
+	file, page := filepath.Join(dir, "x.PCAPNG"), filepath.Join(dir, "x.html")
+	out, _, _, err := traceTool("", "show", samples+"web.jsonl", "-o", file, "-c", "--html", page)
 	if err != nil || !strings.Contains(out, "Peers") {
 		t.Errorf("%v: %s", err, out)
 	}
-	for name, begin := range map[string]string{file: "\x0a\x0d\x0d\x0a"} {
+	for name, begin := range map[string]string{file: "\x0a\x0d\x0d\x0a", page: "<!DOCTYPE html>"} {
 		text, err := os.ReadFile(name)
 		info, err2 := os.Stat(name)
 		if err != nil || err2 != nil || !strings.HasPrefix(string(text), begin) || info.Mode() != 0o600 {
