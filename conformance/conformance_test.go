@@ -52,16 +52,6 @@ var variants = []variant{
 	{name: "bind on one host", program: "bind", oneHost: true},
 }
 
-// activate makes a listener, as fd 3, for the program that it becomes.
-const activate = `
-import os, socket, sys
-l = socket.create_server(("0.0.0.0", int(sys.argv[1])))
-os.dup2(l.fileno(), 3)
-os.set_inheritable(3, True)
-os.environ["LISTEN_FDS"] = "1"
-os.execvp(sys.argv[2], sys.argv[2:])
-`
-
 // TestPrograms runs each program bare and under boxer, and compares. CASE=name in the environment
 // runs the cases of that name only.
 func TestPrograms(t *testing.T) {
@@ -86,7 +76,7 @@ func TestPrograms(t *testing.T) {
 			}
 			s := start{path: v.build(t), port: firstPort + i*portsProgram, under: v.under}
 			if v.program == "activated" {
-				s.before = []string{"/usr/bin/python3", "-c", activate, "80"}
+				s.before = []string{"/usr/bin/python3", "programs/activate.py"}
 			}
 			where := boxed
 			if v.oneHost {

@@ -23,25 +23,6 @@ var known = []Difference{
 		},
 	},
 	{
-		Call:  "socket activation, the listener made outside of boxer",
-		Linux: "nodes reach it",
-		Boxer: "only the host reaches it",
-		Why:   "the listener is at the host's address; after a `listen` of the program nodes reach it",
-		Places: []Place{
-			{"activated/inherited_listener/server", "poll: IN\naccept: fd\nfrom PEER:EPHEMERAL\ngetsockname: SELF:80\ngetpeername: PEER:EPHEMERAL\nread: 7 \"wake up\"\nsend: 5\n", "poll: none\n"},
-			{"activated/inherited_listener/client", "connect: 0\nsend: 7\nread: 5 \"awake\"\n", "connect: ECONNREFUSED\n"},
-		},
-	},
-	{
-		Call:  "`getsockname` of what such a listener accepts",
-		Linux: "the virtual address",
-		Boxer: "an address of the loopback",
-		Why:   "as above",
-		Places: []Place{
-			{"activated/listen_again/server", "getsockname: SELF:80\n", "getsockname: ALIAS:80\n"},
-		},
-	},
-	{
 		Call:  "`close` of a socket right after its `connect` has begun",
 		Linux: "the far side never accepts it",
 		Boxer: "may accept it, reset already",

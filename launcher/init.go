@@ -41,6 +41,7 @@ func Init() int {
 		return ExitBoxer
 	}
 	unix.CloseOnExec(fd)
+	handedOn := handedOn()
 	surviveSignals()
 	c := control{os.NewFile(uintptr(fd), "control")}
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -58,6 +59,7 @@ func Init() int {
 		c.send(report{Failed: msg, Code: code}, -1)
 		return code
 	}
+	closeAll(handedOn)
 	err = c.send(report{Started: pid}, int(listener.Fd()))
 	listener.Close()
 	if err != nil {

@@ -44,6 +44,7 @@ const drainWithin = 10 * time.Second
 // program has not run, or not to its end; *ExitError has an exit code then.
 func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	shareProcessors()
+	handedOn := handedOn()
 	go newIdentity()
 	signals, err := catchSignals()
 	if err != nil {
@@ -72,9 +73,13 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	if r := n.recorder.Load(); r != nil {
 		r.skipProcess(c.init)
 	}
+	for _, fd := range append([]int{0, 1, 2}, handedOn...) {
+		n.calls.Adopt(fd)
+	}
 	if err := c.start(cfg.Argv, n.program); err != nil {
 		return exitOf(err), errors.Join(err, n.close())
 	}
+	closeAll(handedOn)
 	code, err := n.supervise(c, signals)
 	return code, errors.Join(err, n.close())
 }

@@ -66,7 +66,7 @@ func (n *Node) bindDatagram(fd, domain int, want Sockaddr) reply {
 	if err != nil {
 		return fail(err)
 	}
-	n.register(&n.datagramPorts, local)
+	n.register(&n.datagramPorts, fd, local)
 	return reply{}
 }
 
@@ -271,14 +271,14 @@ func (n *Node) listen(c Call) reply {
 	if err := unix.Listen(fd, c.Int(1)); err != nil {
 		return fail(err)
 	}
-	n.register(&n.ports, local)
+	n.register(&n.ports, fd, local)
 	return reply{}
 }
 
 // register remembers where the program's socket with the kernel address local
 // is to be found.
-func (n *Node) register(p *ports, local Sockaddr) {
-	kernel := netip.AddrPortFrom(local.Addr.Addr().Unmap(), local.Addr.Port())
+func (n *Node) register(p *ports, fd int, local Sockaddr) {
+	kernel := n.reachedAt(fd, local)
 	program := n.localIn(p, local, Sockaddr{}).Addr
 	p.listen(netip.AddrPortFrom(program.Addr().Unmap(), program.Port()), kernel)
 	if program.Addr() == netip.IPv6Unspecified() && kernel.Addr().Is4() { // dual-stack

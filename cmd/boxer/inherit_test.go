@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -130,6 +132,34 @@ func TestInheritedFiles(t *testing.T) {
 		if !strings.Contains(want, name) {
 			t.Errorf("the test has given no %s:\n%s", name, want)
 		}
+	}
+}
+
+// TestInheritedFileIsClosed has the program close a descriptor that it was given: nobody else is to hold it.
+func TestInheritedFileIsClosed(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	cmd := boxed("sh", "-c", "exec 3>&-; read line")
+	cmd.ExtraFiles = []*os.File{w}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	r.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if n, err := r.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("read: %d, %v; want the end, while the program runs", n, err)
+	}
+	io.WriteString(in, "end\n")
+	if status := wait(t, cmd); status != 0 {
+		t.Errorf("status %d", status)
 	}
 }
 

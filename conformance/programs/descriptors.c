@@ -1,26 +1,7 @@
 /* Sockets that are duplicated, inherited, passed on, or under other programs. */
 #include "conformance.h"
+#include "passing.h"
 #include <sys/syscall.h>
-
-/* send_fd and receive_fd pass a descriptor over a Unix socket. */
-static void send_fd(int to, int fd) {
-	char c = 'f', space[CMSG_SPACE(sizeof fd)] = {0};
-	struct iovec v = {&c, 1};
-	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
-	struct cmsghdr *h = CMSG_FIRSTHDR(&m);
-	*h = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-	memcpy(CMSG_DATA(h), &fd, sizeof fd);
-	must("sendmsg", sendmsg(to, &m, 0));
-}
-static int receive_fd(int from) {
-	char c, space[CMSG_SPACE(sizeof(int))];
-	struct iovec v = {&c, 1};
-	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
-	must("recvmsg", recvmsg(from, &m, 0));
-	int fd;
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof fd);
-	return fd;
-}
 
 /* wait_for prints how a child has ended, if not well. */
 static void wait_for(pid_t pid) {
@@ -239,7 +220,7 @@ static void passing(void) {
 				int c = fd_result("accept", accept(fd, (void *)&from, &len));
 				say("from %s", text(&from, len));
 				take(c);
-				send_fd(ways[1], c);
+				send_fd(ways[1], c, 'f');
 			}
 			_exit(0);
 		}
@@ -259,7 +240,7 @@ static void passing(void) {
 	if (server) {
 		int l = listener(port, 4);
 		meet();
-		send_fd(ways[0], l);
+		send_fd(ways[0], l, 'f');
 		close(l);
 		int fds[2] = {receive_fd(ways[0]), receive_fd(ways[0])};
 		wait_for(pid);
@@ -269,18 +250,18 @@ static void passing(void) {
 	}
 	meet();
 	int fd = dial(port);
-	send_fd(ways[0], fd);
+	send_fd(ways[0], fd, 'f');
 	close(fd);
 	char ready;
 	must("read", read(ways[0], &ready, 1));
 	fd = tcp_nonblock();
 	in4 a = peer(port);
 	result("connect", connect(fd, SA(a)));
-	send_fd(ways[0], fd);
+	send_fd(ways[0], fd, 'f');
 	close(fd);
 	meet();
 	fd = tcp();
-	send_fd(ways[0], fd);
+	send_fd(ways[0], fd, 'f');
 	wait_for(pid);
 	peername(fd);
 }

@@ -1,0 +1,36 @@
+package launcher
+
+import (
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// handedOn returns the descriptors from 3 on that this process was given for the
+// program: those without close-on-exec flag, which Go sets on all that it opens.
+func handedOn() []int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return nil // without /proc the program has them, only longer than it wants
+	}
+	var fds []int
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd < 3 {
+			continue
+		}
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			fds = append(fds, fd)
+		}
+	}
+	return fds
+}
+
+// closeAll closes descriptors that the program has by now: what it closes, a pipe or
+// a listener, is to be closed then.
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+}

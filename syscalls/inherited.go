@@ -1,0 +1,62 @@
+package syscalls
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// Adopt makes a socket that the program inherits, and that was made outside of the
+// node, what it would be as one of the node's: nodes reach a listener, or
+// a UDP socket, at the node's address and the port that it has. So a program works behind
+// systemd's socket activation and inetd. Other descriptors, and sockets that nobody can reach, are
+// left alone.
+func (n *Node) Adopt(fd int) {
+	domain, typ, err := kind(fd)
+	if err != nil || !isInet(domain) {
+		return
+	}
+	p := &n.datagramPorts
+	switch typ {
+	case unix.SOCK_DGRAM:
+		if _, ok, err := isUDP(fd); err != nil || !ok {
+			return
+		}
+	case unix.SOCK_STREAM: // also one that is bound, since it is bound for nothing else
+		if state, err := tcpState(fd); err != nil || state != tcpListen && state != tcpClose {
+			return
+		}
+		p = &n.ports
+	default:
+		return
+	}
+	local, _, err := localName(fd)
+	if err != nil || local.Addr.Port() == 0 {
+		return
+	}
+	if _, connected, err := remoteName(fd); err == nil && connected {
+		return
+	}
+	a := local.Addr.Addr().Unmap()
+	if !a.IsUnspecified() && !a.IsLoopback() && a.Is4() { // one of the host's
+		p.listen(netip.AddrPortFrom(n.Addr, local.Addr.Port()), netip.AddrPortFrom(a, local.Addr.Port()))
+		return
+	}
+	n.register(p, fd, local)
+}
+
+// reachedAt is where the supervisor reaches a socket that is bound to local. A
+// socket of the node's own is there; one that was made outside and is on all addresses of the
+// host is on the alias, too, that stands for the node's wildcard.
+func (n *Node) reachedAt(fd int, local Sockaddr) netip.AddrPort {
+	a := netip.AddrPortFrom(local.Addr.Addr().Unmap(), local.Addr.Port())
+	if !a.Addr().IsUnspecified() {
+		return a
+	}
+	if a.Addr().Is6() {
+		if only, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY); err == nil && only != 0 {
+			return netip.AddrPortFrom(netip.IPv6Loopback(), a.Port())
+		}
+	}
+	return netip.AddrPortFrom(n.Aliases.Wildcard, a.Port())
+}
