@@ -104,8 +104,8 @@ func (n *Notif) send(r *rawResp) error {
 // InstallFD gives the caller a copy of fd and lets the call return its number,
 // which InstallFD returns too, in one step (SECCOMP_ADDFD_FLAG_SEND, Linux 5.14). fd stays open here. With
 // from 0 the number is the lowest that is free; otherwise it is from or higher,
-// if the caller's limit (RLIMIT_NOFILE) allows that; if it does not, a strict
-// one fails with EMFILE. It must be called from
+// beyond the caller's limit (RLIMIT_NOFILE) too, if the supervisor may raise
+// that for a moment and the caller has not reached it. If it may not, a strict one fails with EMFILE. It must be called from
 // [Listener.Serve] or inside [Masked]. It fails with ErrGone if nobody waits any
 // more, and with EMFILE at the caller's limit; the call is then still to be
 // answered.
@@ -120,7 +120,10 @@ func (n *Notif) InstallFD(fd int, cloexec bool, from int, strict bool) (int, err
 			high.flags |= unix.SECCOMP_ADDFD_FLAG_SETFD
 			high.newFD = uint32(free)
 			got, err := n.addFD(&high)
-			if err != unix.EBADF && err != unix.EMFILE { // beyond the limit
+			if err == unix.EBADF || err == unix.EMFILE {
+				got, err = n.addBeyond(&high)
+			}
+			if err != errBeyond {
 				return got, gone(err)
 			}
 		}
@@ -139,6 +142,28 @@ func (n *Notif) addFD(a *rawAddFD) (int, error) {
 		return -1, errno
 	}
 	return int(fd), nil
+}
+
+// errBeyond means that a descriptor would be beyond the caller's limit.
+var errBeyond = errors.New("beyond RLIMIT_NOFILE")
+
+// addBeyond is addFD for a number that the caller's limit does not allow: that
+// is raised meanwhile, as it bounds the numbers that are given out, not those that
+// are used. A caller that has as many as it may is left alone.
+func (n *Notif) addBeyond(a *rawAddFD) (int, error) {
+	var old unix.Rlimit
+	if err := unix.Prlimit(n.TID(), unix.RLIMIT_NOFILE, nil, &old); err != nil || old.Cur > uint64(a.newFD) {
+		return -1, errBeyond
+	}
+	if free, ok := n.freeFD(0); !ok || uint64(free) >= old.Cur {
+		return -1, errBeyond
+	}
+	raised := unix.Rlimit{Cur: uint64(a.newFD) + 1, Max: max(old.Max, uint64(a.newFD)+1)}
+	if err := unix.Prlimit(n.TID(), unix.RLIMIT_NOFILE, &raised, nil); err != nil {
+		return -1, errBeyond // without CAP_SYS_RESOURCE not beyond the hard limit
+	}
+	defer unix.Prlimit(n.TID(), unix.RLIMIT_NOFILE, &old, nil)
+	return n.addFD(a)
 }
 
 // maxFreeFD bounds the search for a free descriptor.

@@ -43,6 +43,11 @@ func (c Condition) Holds(v uint64) bool {
 // highFDs holds for descriptors of the range where UDP sockets are.
 var highFDs = []Condition{{Arg: 0, AtLeast: highFD}}[:1:1]
 
+// lowFDs holds for those that servers of inetd(8) and systemd.socket(5) find their
+// sockets at: there a UDP socket may have been put by dup2(2). A call on another
+// kind of socket that comes here is for the kernel; it costs some microseconds.
+var lowFDs = []Condition{{Arg: 0, Mask: ^uint32(3), Equal: 0}}[:1:1]
+
 // sockTypeMask is SOCK_TYPE_MASK of include/linux/net.h.
 const sockTypeMask = 0xf
 
@@ -72,10 +77,16 @@ var table = []Entry{
 		Gap:  "a socket closed as soon as it connects may be accepted at the far side, reset already"},
 	{Name: "dup", Nr: unix.SYS_DUP, When: highFDs, do: (*Node).dup,
 		Note: "a UDP socket keeps to the high descriptors"},
+	{Name: "dup", Nr: unix.SYS_DUP, When: lowFDs, do: (*Node).dup,
+		Note: "as above, where inetd and systemd put sockets: 0 to 3"},
 	{Name: "fcntl", Nr: unix.SYS_FCNTL, When: append(highFDs, Condition{Arg: 1, Equal: unix.F_DUPFD}), do: (*Node).fcntlDup,
 		Note: "F_DUPFD as dup"},
+	{Name: "fcntl", Nr: unix.SYS_FCNTL, When: append(lowFDs, Condition{Arg: 1, Equal: unix.F_DUPFD}), do: (*Node).fcntlDup,
+		Note: "likewise"},
 	{Name: "fcntl", Nr: unix.SYS_FCNTL, When: append(highFDs, Condition{Arg: 1, Equal: unix.F_DUPFD_CLOEXEC}), do: (*Node).fcntlDup,
 		Note: "F_DUPFD_CLOEXEC as dup"},
+	{Name: "fcntl", Nr: unix.SYS_FCNTL, When: append(lowFDs, Condition{Arg: 1, Equal: unix.F_DUPFD_CLOEXEC}), do: (*Node).fcntlDup,
+		Note: "likewise"},
 	{Name: "getpeername", Nr: unix.SYS_GETPEERNAME, do: (*Node).getpeername,
 		Note: "virtual addresses"},
 	{Name: "getsockname", Nr: unix.SYS_GETSOCKNAME, do: (*Node).getsockname,
@@ -107,16 +118,24 @@ var table = []Entry{
 	{Name: "recvmmsg", Nr: unix.SYS_RECVMMSG, When: highFDs, do: (*Node).recvmmsg,
 		Note: "as recvmsg",
 		Gap:  "datagrams that came before a signal ends the call are lost"},
+	{Name: "recvmmsg", Nr: unix.SYS_RECVMMSG, When: lowFDs, do: (*Node).recvmmsg,
+		Note: "as above, where inetd and systemd put sockets: 0 to 3"},
 	{Name: "recvmsg", Nr: unix.SYS_RECVMSG, When: highFDs, do: (*Node).recvmsg,
 		Note: "UDP: the sender's virtual address; IP_PKTINFO and the queue of errors, too",
-		Gap:  "a UDP socket below descriptor 768 (by dup2(2) or SCM_RIGHTS) shows aliases"},
+		Gap:  "a UDP socket at descriptor 4 to 767 (by dup2(2), SCM_RIGHTS, or a hard RLIMIT_NOFILE below 768) shows aliases"},
+	{Name: "recvmsg", Nr: unix.SYS_RECVMSG, When: lowFDs, do: (*Node).recvmsg,
+		Note: "as above, where inetd and systemd put sockets: 0 to 3"},
 	{Name: "sendmmsg", Nr: unix.SYS_SENDMMSG, When: highFDs, do: (*Node).sendmmsg,
 		Note: "as sendmsg"},
+	{Name: "sendmmsg", Nr: unix.SYS_SENDMMSG, When: lowFDs, do: (*Node).sendmmsg,
+		Note: "as above, where inetd and systemd put sockets: 0 to 3"},
 	{Name: "sendmmsg", Nr: unix.SYS_SENDMMSG, When: []Condition{{Arg: 3, Mask: unix.MSG_FASTOPEN, Equal: unix.MSG_FASTOPEN}}, do: (*Node).sendmmsg,
 		Note: "MSG_FASTOPEN, as sendto"},
 	{Name: "sendmsg", Nr: unix.SYS_SENDMSG, When: highFDs, do: (*Node).sendmsg,
 		Note: "UDP to the network and the node's resolver",
-		Gap:  "a UDP socket below descriptor 768 (by dup2(2) or SCM_RIGHTS) sends to the host's network"},
+		Gap:  "a UDP socket at descriptor 4 to 767 (by dup2(2), SCM_RIGHTS, or a hard RLIMIT_NOFILE below 768) sends to the host's network"},
+	{Name: "sendmsg", Nr: unix.SYS_SENDMSG, When: lowFDs, do: (*Node).sendmsg,
+		Note: "as above, where inetd and systemd put sockets: 0 to 3"},
 	{Name: "sendmsg", Nr: unix.SYS_SENDMSG, When: []Condition{{Arg: 2, Mask: unix.MSG_FASTOPEN, Equal: unix.MSG_FASTOPEN}}, do: (*Node).sendmsg,
 		Note: "MSG_FASTOPEN, as sendto"},
 	{Name: "sendto", Nr: unix.SYS_SENDTO, When: netlinkFDs, do: (*Node).sendto,

@@ -102,6 +102,64 @@ static void moved(void) {
 	meet();
 }
 
+/* standing_in receives, or sends, with both calls at a descriptor. */
+static void standing_in(int fd) {
+	char buf[8] = "message";
+	struct sockaddr_storage from;
+	struct iovec v = {buf, 7};
+	in4 a = peer(port);
+	if (!server) {
+		struct msghdr m = {.msg_name = &a, .msg_namelen = sizeof a, .msg_iov = &v, .msg_iovlen = 1};
+		result("sendto", sendto(fd, "first", 5, 0, SA(a)));
+		usleep(20000);
+		result("sendmsg", sendmsg(fd, &m, 0));
+		usleep(20000);
+		return;
+	}
+	for (int i = 0; i < 2; i++) {
+		struct msghdr m = {.msg_name = &from, .msg_namelen = sizeof from, .msg_iov = &v, .msg_iovlen = 1};
+		if (result("recvmsg", recvmsg(fd, &m, 0)) >= 0)
+			say("from %s", text(&from, m.msg_namelen));
+	}
+}
+
+/* inetd puts its sockets at 0 to 2, systemd from 3 on. */
+static void inetd(void) {
+	int fd = bound(port), keep[4];
+	struct timeval tv = {1, 0};
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+	for (int i = 0; i < 4; i++) {
+		keep[i] = fcntl(i, F_DUPFD_CLOEXEC, 100);
+		must("dup2", dup2(fd, i));
+	}
+	meet();
+	for (int i = 0; i < 4; i++) {
+		int stdout_again = i == 1 ? -1 : dup2(keep[1], 1);
+		if (i == 1)
+			continue; /* where the results go */
+		standing_in(i);
+		(void)stdout_again;
+		meet();
+	}
+}
+
+/* limited has fewer descriptors than where boxer would put its sockets. */
+static void limited(void) {
+	struct rlimit r, now;
+	getrlimit(RLIMIT_NOFILE, &r);
+	r.rlim_cur = 64;
+	result("RLIMIT_NOFILE", setrlimit(RLIMIT_NOFILE, &r));
+	int fd = bound(port);
+	getrlimit(RLIMIT_NOFILE, &now);
+	say("limit %lu, hard one as before: %d", (unsigned long)now.rlim_cur, now.rlim_max == r.rlim_max);
+	meet();
+	standing_in(fd);
+	while (dup(1) >= 0)
+		;
+	result("socket", socket(AF_INET, SOCK_DGRAM, 0));
+	meet();
+}
+
 /* control_of prints the control messages of a datagram. */
 static void control_of(struct msghdr *m) {
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
@@ -340,7 +398,7 @@ static void several(void) {
 	meet();
 	many("with SO_RCVTIMEO", fd, 4, 0, -1);
 	meet();
-	usleep(2 * quiet_ms * 1000);
+	usleep(4 * quiet_ms * 1000);
 	many("does not wait", fd, 4, MSG_DONTWAIT, -1);
 	meet();
 	struct timespec wrong = {0, 2000000000};
@@ -352,7 +410,7 @@ static void several(void) {
 
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
-		CASE(messages), CASE(moved), CASE(pktinfo), CASE(source), CASE(segments), CASE(errors), CASE(several),
+		CASE(messages), CASE(moved), CASE(inetd), CASE(limited), CASE(pktinfo), CASE(source), CASE(segments), CASE(errors), CASE(several),
 	};
 	return RUN(tests);
 }
