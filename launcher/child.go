@@ -64,12 +64,19 @@ func (c *child) abandon() {
 
 // start lets boxer-init start the program. It fails with *ExitError if the
 // program cannot be executed.
-func (c *child) start(argv []string, prog sandbox.Program) error {
-	if err := c.c.send(order{Argv: argv, Filter: prog.Bytes(), Signals: startedWith()}, -1); err != nil {
+// serve is called with the listener; if served, that is before the program starts.
+func (c *child) start(argv []string, prog sandbox.Program, served bool, serve func(*sandbox.Listener)) error {
+	if err := c.c.send(order{Argv: argv, Filter: prog.Bytes(), Signals: startedWith(), Served: served}, -1); err != nil {
 		return fmt.Errorf("boxer-init: %w", err)
 	}
 	var r report
 	f, err := c.c.receive(&r)
+	if err == nil && r.Listening && f != nil {
+		c.listener = sandbox.NewListener(f)
+		serve(c.listener)
+		r = report{}
+		_, err = c.c.receive(&r)
+	}
 	switch {
 	case errors.Is(err, io.EOF):
 		// It was killed, and may have started the program just before: the tree
@@ -85,7 +92,10 @@ func (c *child) start(argv []string, prog sandbox.Program) error {
 		return errors.New("boxer-init sent no listener")
 	}
 	c.pid = r.Started
-	c.listener = sandbox.NewListener(f)
+	if c.listener == nil {
+		c.listener = sandbox.NewListener(f)
+		serve(c.listener)
+	}
 	return nil
 }
 

@@ -24,10 +24,12 @@ type order struct {
 	Argv    []string
 	Filter  []byte // sandbox.Program.Bytes
 	Signals inherited
+	Served  bool `json:",omitempty"` // the filter traps what starting takes: send the listener first
 }
 
 // A report tells the supervisor what became of it.
 type report struct {
+	Listening bool   `json:",omitempty"` // the listener comes along, before the program is started
 	Started   int    `json:",omitempty"` // the program's pid; the listener comes along
 	Failed    string `json:",omitempty"` // it did not start, and why
 	Code      int    `json:",omitempty"` // with Failed: the exit code

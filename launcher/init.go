@@ -53,14 +53,18 @@ func Init() int {
 		return ExitBoxer // the supervisor has given up, and said why
 	}
 	// Only then: a wait for children must find the program's.
-	pid, listener, err := startProgram(o)
+	pid, listener, err := startProgram(o, c)
 	if err != nil {
 		msg, code := explain(o.Argv[0], err)
 		c.send(report{Failed: msg, Code: code}, -1)
 		return code
 	}
 	closeAll(handedOn)
-	err = c.send(report{Started: pid}, int(listener.Fd()))
+	pass := -1 // the supervisor has it already
+	if listener != nil {
+		pass = int(listener.Fd())
+	}
+	err = c.send(report{Started: pid}, pass)
 	listener.Close()
 	if err != nil {
 		killTree(nil)
@@ -71,8 +75,9 @@ func Init() int {
 	return t.reap()
 }
 
-// startProgram starts the command under the filter.
-func startProgram(o order) (pid int, listener *os.File, err error) {
+// startProgram starts the command under the filter. listener is nil if the
+// supervisor has been given it before.
+func startProgram(o order, c control) (pid int, listener *os.File, err error) {
 	o.Signals.ignore()
 	prog, err := sandbox.ParseProgram(o.Filter)
 	if err != nil {
@@ -82,13 +87,21 @@ func startProgram(o order) (pid int, listener *os.File, err error) {
 	if err != nil && !errors.Is(err, exec.ErrDot) {
 		return 0, nil, err
 	}
-	listener, err = sandbox.StartFiltered(prog, func() error {
+	start := func() error {
 		if err := o.Signals.block(); err != nil {
 			return err
 		}
 		pid, err = forkExec(path, o.Argv)
 		return err
-	})
+	}
+	if o.Served {
+		err = sandbox.StartServed(prog, func(listener *os.File) error {
+			defer listener.Close()
+			return c.send(report{Listening: true}, int(listener.Fd()))
+		}, start)
+		return pid, nil, err
+	}
+	listener, err = sandbox.StartFiltered(prog, start)
 	return pid, listener, err
 }
 

@@ -3,6 +3,7 @@ package launcher
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,6 +46,7 @@ type taker struct {
 	sink  *trace.Sink
 	bytes int  // of payload
 	fds   bool // wants to know what descriptors are
+	shown []uintptr
 }
 
 // A queued is one of the two.
@@ -234,6 +236,9 @@ func (r *recorder) giveCall(takers []*taker, rec *syscalls.Record, phase trace.P
 	who := r.threads[rec.TID].Thread
 	r.mu.Unlock()
 	for _, t := range takers {
+		if !slices.Contains(t.shown, rec.Nr) {
+			continue
+		}
 		d := rec.Decode(t.bytes)
 		e := &trace.Call{Base: trace.Base{Time: rec.Start.Sub(r.start)}, Thread: who, Name: d.Name, Args: d.Args, FD: d.FD, Phase: phase}
 		if who.TID == 0 {
@@ -271,7 +276,9 @@ func give(takers []*taker, e trace.Event) {
 func (r *recorder) served(e *trace.Call, rec *syscalls.Record) {
 	switch {
 	case rec.Outcome == syscalls.Continued:
-		e.Path = "host"
+		if rec.OfNetwork() {
+			e.Path = "host"
+		}
 		return
 	case !rec.Ends.Remote.IsValid():
 		e.Network = rec.Network
@@ -328,7 +335,11 @@ func (r *recorder) retraceLocked() {
 		r.calls.Trace(nil)
 		return
 	}
-	t := syscalls.NewTracing(r, syscalls.NetworkNumbers(), sandbox.CallName)
+	var shown []uintptr
+	for _, o := range r.takers {
+		shown = append(shown, o.shown...)
+	}
+	t := syscalls.NewTracing(r, shown, sandbox.CallName)
 	for _, o := range r.takers {
 		t.Bytes = max(t.Bytes, o.bytes)
 		t.FDs = t.FDs || o.fds

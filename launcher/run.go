@@ -76,12 +76,31 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	for _, fd := range append([]int{0, 1, 2}, handedOn...) {
 		n.calls.Adopt(fd)
 	}
-	if err := c.start(cfg.Argv, n.program); err != nil {
+	s := &serving{node: n.calls, init: c.init}
+	if err := c.start(cfg.Argv, n.program, cfg.watches(), s.start); err != nil {
+		s.wg.Wait() // no thread is left
 		return exitOf(err), errors.Join(err, n.close())
 	}
 	closeAll(handedOn)
-	code, err := n.supervise(c, signals)
+	code, err := n.supervise(c, s, signals)
 	return code, errors.Join(err, n.close())
+}
+
+// serving is the goroutine that answers the program's calls.
+type serving struct {
+	node *syscalls.Node
+	init int // boxer-init's pid
+	wg   sync.WaitGroup
+	err  error // when wg is done
+}
+
+func (s *serving) start(l *sandbox.Listener) {
+	s.wg.Go(func() {
+		if s.err = serve(l, s.node); s.err != nil {
+			// Nobody answers any more: every call would hang or fail.
+			unix.Kill(s.init, unix.SIGKILL)
+		}
+	})
 }
 
 func exitOf(err error) int {
@@ -110,7 +129,7 @@ func newNode(ctx context.Context, cfg RunConfig) (_ *node, err error) {
 	n := &node{}
 	p := policy()
 	if cfg.Trace != nil {
-		p = tracedPolicy(nil)
+		p = tracedPolicy(cfg.Trace.Select.Calls)
 	}
 	if n.program, err = p.Compile(); err != nil {
 		return n, fmt.Errorf("seccomp filter: %w", err)
@@ -175,20 +194,12 @@ func (n *node) await(ctx context.Context, nodes []WaitFor) error {
 }
 
 // supervise serves a program that runs, until its tree has ended.
-func (n *node) supervise(c *child, signals *os.File) (int, error) {
-	var wg sync.WaitGroup
-	var served error
-	wg.Go(func() {
-		if served = serve(c.listener, n.calls); served != nil {
-			// Nobody answers any more: every call would hang or fail.
-			unix.Kill(c.init, unix.SIGKILL)
-		}
-	})
+func (n *node) supervise(c *child, s *serving, signals *os.File) (int, error) {
 	go forward(signals, c.pid) // ends with signals
 	c.watch(stopSelf)
-	wg.Wait()
+	s.wg.Wait()
 	n.drain()
-	return c.status, errors.Join(served, c.close())
+	return c.status, errors.Join(s.err, c.close())
 }
 
 // drain lets connections end that the program has left: what it wrote before

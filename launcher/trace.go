@@ -12,14 +12,27 @@ type Trace struct {
 	Header trace.Header // what the caller knows of it; the rest is filled in
 	Bytes  int          // how many bytes of payload to keep of each piece
 	FDs    bool         // show what descriptors are
+	Select Selection    // which calls
 }
+
+// A Selection says which calls a trace shows; see ParseSelection.
+type Selection = syscalls.Selection
+
+// ParseSelection reads what -e of strace(1) takes: "network", "file,connect", "!futex".
+func ParseSelection(s string) (Selection, error) {
+	return syscalls.ParseSelection(s, sandbox.CallNumbers())
+}
+
+// watches reports whether calls are trapped that starting a program takes.
+func (c RunConfig) watches() bool { return c.Trace != nil && c.Trace.Select.Watches() }
 
 // traceFrom begins to trace the node for a sink.
 func (n *node) traceFrom(t *Trace) {
 	if n.recorder.Load() == nil {
 		n.recorder.Store(newRecorder(n.member, n.calls))
 	}
-	n.recorder.Load().add(&taker{t.Sink, t.Bytes, t.FDs}, t.Header)
+	t.Header.Sets = []string{t.Select.Text}
+	n.recorder.Load().add(&taker{t.Sink, t.Bytes, t.FDs, t.Select.Calls}, t.Header)
 }
 
 // endTrace tells those who trace why that ends.
@@ -34,7 +47,7 @@ func (n *node) endTrace(reason string) {
 	}
 }
 
-// tracedPolicy is policy with every network call, and with those that are watched.
-func tracedPolicy(watched []uintptr) sandbox.Policy {
-	return policyOf(syscalls.Traced(watched))
+// tracedPolicy is policy with the calls that a trace shows in full.
+func tracedPolicy(shown []uintptr) sandbox.Policy {
+	return policyOf(syscalls.Traced(shown))
 }

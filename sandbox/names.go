@@ -12,12 +12,14 @@ func CallName(nr uintptr) string {
 	return name
 }
 
-// CallNumber returns the number of a system call on this architecture. ok is
-// false if it has no such call.
-func CallNumber(name string) (nr uintptr, ok bool) {
-	s, err := seccomp.GetSyscallFromName(name)
-	if err != nil || s < 0 { // libseccomp numbers what others have below 0
-		return 0, false
+// CallNumbers returns the numbers of this architecture's system calls by their names.
+func CallNumbers() map[string]uintptr {
+	const above = 512 // all numbers; x32 has its own beyond
+	m := make(map[string]uintptr)
+	for nr := range uintptr(above) {
+		if name := CallName(nr); name != "" {
+			m[name] = nr
+		}
 	}
-	return uintptr(s), true
+	return m
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -110,11 +111,13 @@ func startOnThread(p Program, f func()) (*os.File, error) {
 	}
 	installed := make(chan result, 1)
 	go onOwnThread(func() error {
-		l, err := install(p)
-		installed <- result{l, err}
-		if err == nil {
-			f()
+		var fd atomic.Int64
+		if err := install(p, &fd); err != nil {
+			installed <- result{err: err}
+			return nil
 		}
+		installed <- result{listener: newListenerFile(&fd)}
+		f()
 		return nil
 	})
 	r := <-installed

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -21,11 +24,13 @@ import (
 func StartFiltered(p Program, start func() error) (*os.File, error) {
 	var listener *os.File
 	err := onOwnThread(func() error {
-		var err error
-		if listener, err = install(p); err != nil {
+		var fd atomic.Int64
+		if err := install(p, &fd); err != nil {
 			return err
 		}
-		if err = start(); err != nil {
+		listener = newListenerFile(&fd)
+		err := start()
+		if err != nil {
 			listener.Close()
 		}
 		return err
@@ -35,6 +40,49 @@ func StartFiltered(p Program, start func() error) (*os.File, error) {
 	}
 	return listener, nil
 }
+
+func newListenerFile(fd *atomic.Int64) *os.File {
+	return os.NewFile(uintptr(fd.Load()), "seccomp-listener")
+}
+
+// StartServed is StartFiltered for filters that trap calls which start makes, or
+// the runtime around it. handOver gets the listener as soon as there is one, on
+// another thread, and sees to it that it is served: the filtered thread
+// may sleep in a trapped call until then.
+func StartServed(p Program, handOver func(*os.File) error, start func() error) error {
+	// One for the thread that may sleep, one for handOver; and no collection of
+	// garbage that would wait for the first.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0))))
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	var fd atomic.Int64
+	fd.Store(-1)
+	ended := make(chan struct{})
+	handed := make(chan error, 1)
+	go func() {
+		// The other thread is not asked for anything, and does not wake us.
+		for fd.Load() < 0 {
+			select {
+			case <-ended:
+				return
+			case <-time.After(installLook):
+			}
+		}
+		handed <- handOver(newListenerFile(&fd))
+	}()
+	defer close(ended)
+	return onOwnThread(func() error {
+		if err := install(p, &fd); err != nil {
+			return err
+		}
+		if err := <-handed; err != nil {
+			return err
+		}
+		return start()
+	})
+}
+
+// installLook is how often one thread looks whether another has its filter.
+const installLook = 20 * time.Microsecond
 
 // onOwnThread runs f on a thread that ends with it. The process's first thread
 // will not do: the runtime parks it instead of ending it, and the filter would
@@ -59,29 +107,34 @@ func onOwnThread(f func() error) error {
 // allows one listener for each (seccomp(2), EBUSY).
 var ErrFilterBusy = errors.New("a supervisor has this process tree already")
 
-// install puts the filter on the calling thread and returns its listener.
-func install(p Program) (*os.File, error) {
+// install puts the filter on the calling thread and stores its listener in to.
+// From then on the thread may sleep in a call of the runtime's.
+func install(p Program, to *atomic.Int64) error {
 	if len(p) == 0 {
-		return nil, errors.New("empty filter program")
+		return errors.New("empty filter program")
 	}
 	prog := unix.SockFprog{Len: uint16(len(p)), Filter: &p[0]}
-	listen := func() (uintptr, unix.Errno) {
-		fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
+	listen := func() unix.Errno {
+		// Raw: after it, the runtime makes no call before the number is stored.
+		fd, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
 			unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, uintptr(unsafe.Pointer(&prog)))
-		return fd, errno
+		if errno == 0 {
+			to.Store(int64(fd))
+		}
+		return errno
 	}
-	fd, errno := listen()
+	errno := listen()
 	if errno == unix.EACCES { // neither CAP_SYS_ADMIN nor no_new_privs
 		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-			return nil, fmt.Errorf("prctl(PR_SET_NO_NEW_PRIVS): %w", err)
+			return fmt.Errorf("prctl(PR_SET_NO_NEW_PRIVS): %w", err)
 		}
-		fd, errno = listen()
+		errno = listen()
 	}
 	switch errno {
 	case 0:
-		return os.NewFile(fd, "seccomp-listener"), nil
+		return nil
 	case unix.EBUSY:
-		return nil, fmt.Errorf("seccomp(NEW_LISTENER): %w", ErrFilterBusy)
+		return fmt.Errorf("seccomp(NEW_LISTENER): %w", ErrFilterBusy)
 	}
-	return nil, fmt.Errorf("seccomp(NEW_LISTENER): %w", errno)
+	return fmt.Errorf("seccomp(NEW_LISTENER): %w", errno)
 }

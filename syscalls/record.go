@@ -1,6 +1,7 @@
 package syscalls
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -134,6 +135,9 @@ func (r *Record) view(addr uintptr, n int, after bool) (b []byte, ok bool) {
 	}
 	return b, true
 }
+
+// OfNetwork reports whether the call is one of the network's.
+func (r *Record) OfNetwork() bool { return slices.Contains(networkNumbers, r.Nr) }
 
 // ok reports whether the call has succeeded, as far as is known.
 func (r *Record) ok() bool { return r.Outcome == Returned }

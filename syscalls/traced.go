@@ -7,29 +7,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Traced returns the rows for the filter of a node that is traced from its
-// start: those of Table, with every network call in full, and what is watched
-// besides: calls, by their numbers, whose arguments are looked at, and which the
-// kernel does.
-func Traced(watched []uintptr) []Entry {
-	full := append(slices.Clone(NetworkNumbers()), watched...)
-	slices.Sort(full)
-	full = slices.Compact(full)
+// Traced returns the rows for the filter of a node whose calls with the given
+// numbers are traced from its start: those of Table, with these calls in full.
+func Traced(shown []uintptr) []Entry {
 	var rows []Entry
 	for _, e := range table {
-		if !slices.Contains(full, e.Nr) {
+		if !slices.Contains(shown, e.Nr) || fails(e.Nr) {
 			rows = append(rows, e)
 		}
 	}
-	for _, nr := range full {
-		if fails(nr) { // as in the table: nothing reaches the kernel
-			continue
-		}
-		rows = append(rows, Entry{Nr: nr, Note: "traced"})
-	}
-	for _, e := range table {
-		if slices.Contains(full, e.Nr) && fails(e.Nr) {
-			rows = append(rows, e)
+	for _, nr := range shown {
+		if !fails(nr) { // as in the table: nothing reaches the kernel
+			rows = append(rows, Entry{Nr: nr, Note: "traced"})
 		}
 	}
 	return rows
@@ -49,13 +38,10 @@ func fails(nr uintptr) bool {
 	return found
 }
 
-// NetworkNumbers are the numbers of the calls of strace's set %network.
-func NetworkNumbers() []uintptr {
-	return []uintptr{unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_BIND, unix.SYS_CONNECT, unix.SYS_GETPEERNAME,
-		unix.SYS_GETSOCKNAME, unix.SYS_GETSOCKOPT, unix.SYS_LISTEN, unix.SYS_RECVFROM, unix.SYS_RECVMMSG,
-		unix.SYS_RECVMSG, unix.SYS_SENDMMSG, unix.SYS_SENDMSG, unix.SYS_SENDTO, unix.SYS_SETSOCKOPT,
-		unix.SYS_SHUTDOWN, unix.SYS_SOCKET, unix.SYS_SOCKETPAIR}
-}
+// networkNumbers are the numbers of the calls of strace's set %network.
+var networkNumbers = []uintptr{unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_BIND, unix.SYS_CONNECT, unix.SYS_GETPEERNAME,
+	unix.SYS_GETSOCKNAME, unix.SYS_GETSOCKOPT, unix.SYS_LISTEN, unix.SYS_RECVFROM, unix.SYS_RECVMMSG, unix.SYS_RECVMSG,
+	unix.SYS_SENDMMSG, unix.SYS_SENDMSG, unix.SYS_SENDTO, unix.SYS_SETSOCKOPT, unix.SYS_SHUTDOWN, unix.SYS_SOCKET, unix.SYS_SOCKETPAIR}
 
 // rowsByNumber are the rows of the table, several for calls with conditions.
 var rowsByNumber = sync.OnceValue(func() (rows [512][]Entry) {

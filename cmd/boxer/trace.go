@@ -18,7 +18,7 @@ import (
 // traceFlags are the flags about what to trace and where to write it.
 type traceFlags struct {
 	out    traceOutput
-	sets   []string
+	sets   string
 	bytes  int
 	fds    bool
 	rotate string
@@ -28,6 +28,7 @@ func (t *traceFlags) register(cmd *cobra.Command) {
 	t.out.register(cmd)
 	f := cmd.Flags()
 	f.Lookup("output").Usage = "write to `FILE` instead of stderr"
+	f.StringVarP(&t.sets, "trace", "e", "network", "show these calls: `SET` is a list of file, process, desc, memory, signal, network, all and names of calls; !SET are all but those")
 	f.IntVarP(&t.bytes, "strings", "s", 0, "show `N` bytes of what is sent and received; they may hold secrets")
 	f.BoolVarP(&t.fds, "decode-fds", "y", false, "show what descriptors are: 3<TCP:[10.111.0.2:40110->10.111.0.3:5432]>")
 	f.StringVar(&t.rotate, "rotate", "", "begin a new file when FILE.jsonl has `SIZE` bytes, such as 100M; five older ones are kept")
@@ -100,12 +101,19 @@ func closeSink(s *trace.Sink) error {
 
 // config is what the flags mean for a program that is started.
 func (t *traceFlags) config(argv []string) (*launcher.Trace, error) {
+	if t.sets == "" {
+		t.sets = "network"
+	}
+	sel, err := launcher.ParseSelection(t.sets)
+	if err != nil {
+		return nil, err
+	}
 	sink, err := t.sink()
 	if err != nil {
 		return nil, err
 	}
-	return &launcher.Trace{Sink: sink, Bytes: t.bytes, FDs: t.fds,
-		Header: trace.Header{Boxer: version, Program: argv[0], Sets: t.sets}}, nil
+	return &launcher.Trace{Sink: sink, Bytes: t.bytes, FDs: t.fds, Select: sel,
+		Header: trace.Header{Boxer: version, Program: argv[0]}}, nil
 }
 
 func traceCommand(code *int) *cobra.Command {
