@@ -28,6 +28,9 @@ const (
 	clientName = "app"
 )
 
+// nobodyAnswers is the resolv.conf of all hosts: nobody listens there, and programs know it at once.
+const nobodyAnswers = "nameserver 127.0.0.1\n"
+
 // A world is where a program's two sides run: bare, or under boxer.
 type world struct {
 	name  string
@@ -57,7 +60,7 @@ func bareWorld(t *testing.T) *world {
 	for _, h := range w.hosts {
 		err := h.Do(func() error { return unix.Mount(file, "/etc/hosts", "", unix.MS_BIND, "") })
 		if err == nil {
-			err = h.SetResolvConf("nameserver 127.0.0.1\n") // where nobody listens
+			err = h.SetResolvConf(nobodyAnswers)
 		}
 		if err == nil {
 			err = h.Do(setSysctls)
@@ -103,7 +106,10 @@ func boxedWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	for _, name := range []string{serverName, clientName} {
-		if w.hosts[name], err = lab.NATed(t.Context(), name, natlab.NAT{}); err != nil {
+		if w.hosts[name], err = lab.NATed(t.Context(), name, natlab.NAT{}); err == nil {
+			err = w.hosts[name].SetResolvConf(nobodyAnswers)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
