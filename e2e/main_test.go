@@ -88,6 +88,7 @@ var recipes = map[string]recipe{
 	"prefork":          {"gcc", "-O2 -o {out} ../testdata/c/prefork.c"},
 	"spawn":            {"gcc", "-O2 -o {out} ../testdata/c/spawn.c"},
 	"threads":          {"gcc", "-O2 -pthread -o {out} ../testdata/c/threads.c"},
+	"hammer":           {"gcc", "-O2 -pthread -o {out} ../testdata/c/hammer.c"},
 	"interfaces":       {"musl-gcc", "-static -O2 -o {out} ../testdata/c/interfaces.c"},
 	"Selector.class":   {"javac", "-d {dir} ../testdata/java/Selector.java"},
 	"Interfaces.class": {"javac", "-d {dir} ../testdata/java/Interfaces.java"},

@@ -474,4 +474,7 @@ func (n *Node) finishLocal(fd int, block bool, err error) (reply, bool) {
 // it was a non-blocking one: with a second call it is over, and the socket is as
 // after a blocking one (EISCONN, or ready for another instead of ECONNABORTED). There is
 // nothing at the address, lest it start a connect where there is none to end.
-func settle(fd int) error { return rawConnect(fd, &unix.RawSockaddr{Family: unix.AF_UNIX}) }
+// Another thread may have begun another one meanwhile: that is not waited for.
+func settle(fd int) error {
+	return withoutWaiting(fd, func() error { return rawConnect(fd, &unix.RawSockaddr{Family: unix.AF_UNIX}) })
+}

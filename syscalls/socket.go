@@ -3,6 +3,7 @@ package syscalls
 import (
 	"net/netip"
 	"runtime"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -60,7 +61,12 @@ func tcpState(fd int) (int, error) {
 	return int(b[0]), nil
 }
 
+// nonblockMu is held while O_NONBLOCK of a program's socket is not the program's.
+var nonblockMu sync.Mutex
+
 func nonblocking(fd int) (bool, error) {
+	nonblockMu.Lock()
+	defer nonblockMu.Unlock()
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	return flags&unix.O_NONBLOCK != 0, err
 }
@@ -81,10 +87,19 @@ func kernelSockaddr(domain int, addr netip.AddrPort) unix.Sockaddr {
 }
 
 // connectNow starts a connect without waiting for its end, on blocking sockets
-// too. O_NONBLOCK belongs to the open file description, which the program
-// shares: it is set for the few microseconds of this call, in which the socket
-// is not connected and there is nothing else to do with it.
+// too.
 func connectNow(fd int, sa unix.Sockaddr) error {
+	return withoutWaiting(fd, func() error { return unix.Connect(fd, sa) })
+}
+
+// withoutWaiting does a call as on a non-blocking socket. O_NONBLOCK belongs to the
+// open file description, which the program shares: it is set for the few
+// microseconds of this call, in which the socket is not connected and there is
+// nothing else to do with it. Two at a time would take it from each other, and
+// connect(2) would wait: on the receiving thread that is the end of all answers.
+func withoutWaiting(fd int, call func() error) error {
+	nonblockMu.Lock()
+	defer nonblockMu.Unlock()
 	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
 	if err != nil {
 		return err
@@ -95,7 +110,7 @@ func connectNow(fd int, sa unix.Sockaddr) error {
 		}
 		defer unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags)
 	}
-	return unix.Connect(fd, sa)
+	return call()
 }
 
 // pollNow reports which of events hold, without waiting.
