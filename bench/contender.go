@@ -18,6 +18,7 @@ import (
 type contender struct {
 	name  string
 	what  string // for the reader
+	lossy bool   // only where packets are lost
 	bulk  bool   // takes part in what is sent; otherwise only in the trapped calls
 	other bool   // somebody could pick it instead of boxer
 	enter func(ctx context.Context, s *scene, port int) (*field, error)
@@ -41,6 +42,7 @@ const (
 // contenders, in the order of the report.
 var contenders = []contender{
 	{name: nativeName, what: "kernel TCP", bulk: true, enter: enterNative},
+	{name: "native cubic", what: "kernel TCP with CUBIC, where the host has another default", lossy: true, bulk: true, enter: enterCubic},
 	{name: boxerName, what: "boxer run, the same program", bulk: true, enter: enterBoxer},
 	{name: "quic-go", what: "plain quic-go, streams of one connection", bulk: true, enter: enterQUIC},
 	{name: "proxies", other: true, what: "kernel TCP through a proxy at each end", bulk: true, enter: enterProxies},
@@ -57,7 +59,7 @@ const firstPort = 7000
 func (s *scene) enter(ctx context.Context, o options) ([]*field, error) {
 	var fields []*field
 	for i, c := range contenders {
-		if !o.wants(c.name) || !c.bulk && !s.whole {
+		if !o.wants(c.name) || !c.bulk && !s.whole || c.lossy && s.loss == 0 {
 			continue
 		}
 		f, err := c.enter(ctx, s, firstPort+i)
@@ -94,6 +96,16 @@ func enterNative(ctx context.Context, s *scene, port int) (*field, error) {
 		return nil, err
 	}
 	return s.kernelPair(ctx, port, to)
+}
+
+func enterCubic(ctx context.Context, s *scene, port int) (*field, error) {
+	to, err := s.forwarded(ctx, port)
+	if err != nil {
+		return nil, err
+	}
+	return s.pair(
+		s.command(ctx, s.server, s.self, "serve", "tcp-cubic", anyAddr(port)),
+		s.command(ctx, s.client, s.self, "client", "tcp-cubic", to))
 }
 
 func enterQUIC(ctx context.Context, s *scene, port int) (*field, error) {

@@ -5,6 +5,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/bench/meter"
 )
@@ -16,11 +19,31 @@ type Network interface {
 }
 
 // TCP is the kernel's, or what boxer makes of it.
-type TCP struct{}
+type TCP struct {
+	Congestion string // TCP_CONGESTION of tcp(7); empty: the host's default
+}
+
+// control sets the options of a socket.
+func (t TCP) control(_, _ string, c syscall.RawConn) error {
+	if t.Congestion == "" {
+		return nil
+	}
+	var err error
+	if e := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, t.Congestion)
+	}); e != nil {
+		return e
+	}
+	if err != nil {
+		return fmt.Errorf("TCP_CONGESTION %s: %w", t.Congestion, err)
+	}
+	return nil
+}
 
 // Listen implements Network.
-func (TCP) Listen(ctx context.Context, addr string) (meter.Listener, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp4", addr)
+func (t TCP) Listen(ctx context.Context, addr string) (meter.Listener, error) {
+	config := net.ListenConfig{Control: t.control} // what is accepted has it, too
+	l, err := config.Listen(ctx, "tcp4", addr)
 	if err != nil {
 		return nil, err
 	}
@@ -28,13 +51,13 @@ func (TCP) Listen(ctx context.Context, addr string) (meter.Listener, error) {
 }
 
 // Dialer implements Network. The name is looked up now, not for each connection.
-func (TCP) Dialer(_ context.Context, addr string) (meter.Dialer, error) {
+func (t TCP) Dialer(_ context.Context, addr string) (meter.Dialer, error) {
 	to, err := net.ResolveTCPAddr("tcp4", addr)
 	if err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) (meter.Conn, error) {
-		c, err := new(net.Dialer).DialContext(ctx, "tcp4", to.String())
+		c, err := (&net.Dialer{Control: t.control}).DialContext(ctx, "tcp4", to.String())
 		if err != nil {
 			return nil, err
 		}
