@@ -243,6 +243,13 @@ func (r *roster) session(id uint32) *session {
 	return nil
 }
 
+// size returns the number of members.
+func (r *roster) size() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.members)
+}
+
 // sessions returns the connections of all members.
 func (r *roster) sessions() []*session {
 	r.mu.Lock()
