@@ -63,12 +63,16 @@ func (n *Node) duplicate(c Call, from int, cloexec bool) reply {
 
 // isUDP reports whether a copied descriptor is a UDP socket of ours to handle.
 func isUDP(fd int) (domain int, ok bool, err error) {
-	domain, typ, err := kind(fd)
-	if err != nil || !isInet(domain) || typ != unix.SOCK_DGRAM {
+	domain, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil || !isInet(domain) {
 		return domain, false, err
 	}
 	proto, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
-	return domain, proto == unix.IPPROTO_UDP, err
+	if err != nil || proto != unix.IPPROTO_UDP {
+		return domain, false, err
+	}
+	typ, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE) // SOCK_RAW may have it as well
+	return domain, typ == unix.SOCK_DGRAM, err
 }
 
 // connectDatagram answers connect(2) on a UDP socket.

@@ -62,6 +62,10 @@ func (n *Node) sendTo(c Call, dst Sockaddr, flags int, control []byte, p payload
 	if addr.Port() == 0 {
 		return fail(unix.EINVAL) // udp_sendmsg in net/ipv4/udp.c
 	}
+	control = n.kernelControl(control)
+	if r, ok := n.sendDirect(c, fd, domain, flags, addr, control, p); ok {
+		return r
+	}
 	kernel, ok, err := n.datagramRoute(fd, holderOf(c), addr)
 	if err != nil {
 		return fail(err)
@@ -69,7 +73,7 @@ func (n *Node) sendTo(c Call, dst Sockaddr, flags int, control []byte, p payload
 	if !ok {
 		return letThrough
 	}
-	return sendOn(fd, flags, n.kernelControl(control), kernelSockaddr(domain, kernel), p)
+	return sendOn(fd, flags, control, kernelSockaddr(domain, kernel), p)
 }
 
 // kernelControl is what the kernel gets of a datagram's control messages. Where

@@ -185,3 +185,27 @@ func echoDuplex(s duplex) {
 	io.CopyBuffer(struct{ io.Writer }{s}, struct{ io.Reader }{s}, make([]byte, 4<<10))
 	s.CloseWrite()
 }
+
+// BenchmarkDatagrams sends datagrams of 1,200 bytes, some at a time.
+func BenchmarkDatagrams(b *testing.B) {
+	const window = 32
+	l := newLab(b)
+	arrived := make(chan struct{}, 2*window)
+	near := l.node(1)
+	l.node(2, func(c *Config) { c.Datagram = func(uint32, Datagram) { arrived <- struct{}{} } })
+	d := testDatagram(1200)
+	send := func() {
+		if err := near.SendDatagram(2, d); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for range window {
+		send()
+	}
+	b.ReportAllocs()
+	b.SetBytes(int64(len(d.Payload)))
+	for b.Loop() {
+		<-arrived
+		send()
+	}
+}

@@ -137,18 +137,19 @@ func (n *Node) SendDatagram(id uint32, d Datagram) error {
 	if err != nil {
 		return err
 	}
-	b, err := AppendDatagram(make([]byte, 0, maxDatagramHeader+len(d.Payload)), d)
-	if err != nil {
+	b := wireForms.Get().(*[]byte)
+	if *b, err = AppendDatagram((*b)[:0], d); err != nil {
 		return err
 	}
 	p.datagrams.once.Do(func() {
-		p.datagrams.queue = make(chan []byte, datagramQueue)
+		p.datagrams.queue = make(chan *[]byte, datagramQueue)
 		n.start(p.sendDatagrams)
 	})
 	select {
 	case p.datagrams.queue <- b:
 		return nil
 	default:
+		keepWireForm(b)
 		return fmt.Errorf("datagram to node %d: queue full", id)
 	}
 }
@@ -156,7 +157,20 @@ func (n *Node) SendDatagram(id uint32, d Datagram) error {
 // datagrams is a peer's queue of datagrams, made with the first.
 type datagrams struct {
 	once  sync.Once
-	queue chan []byte
+	queue chan *[]byte
+}
+
+// wireForms are buffers for datagrams that wait; QUIC copies what it is given.
+var wireForms = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxWireForm bounds the buffers that are kept, in bytes: most datagrams fit into
+// a packet, and large ones would fill the pool.
+const maxWireForm = 2048
+
+func keepWireForm(b *[]byte) {
+	if cap(*b) <= maxWireForm {
+		wireForms.Put(b)
+	}
 }
 
 // sendDatagrams sends what is in the queue until the peer is gone. It makes a
@@ -169,8 +183,9 @@ func (p *peer) sendDatagrams() {
 		case b := <-p.datagrams.queue:
 			c, _, err := p.connection(p.ctx)
 			if err == nil {
-				err = c.sendDatagram(p.ctx, b)
+				err = c.sendDatagram(p.ctx, *b)
 			}
+			keepWireForm(b)
 			if err != nil {
 				p.node.log.Debug("datagram dropped", "peer", p.id, "err", err)
 			}

@@ -357,7 +357,11 @@ static void many(const char *what, int fd, int want, int flags, int ms) {
 		m[i].msg_hdr.msg_name = block[i]; /* so that boxer is asked */
 		m[i].msg_hdr.msg_namelen = 0;
 	}
-	result(what, recvmmsg(fd, m, want, flags, ms < 0 ? NULL : &ts));
+	int n = recvmmsg(fd, m, want, flags, ms < 0 ? NULL : &ts);
+	if (flags && n > 0)
+		say("%s: some", what);
+	else
+		result(what, n);
 	if (ms > 0)
 		say("time is left: %d", ts.tv_sec > 0 || ts.tv_nsec > 0);
 }

@@ -1,0 +1,79 @@
+package syscalls
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// directFlags do not change what becomes of a datagram that is taken at once.
+const directFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL | unix.MSG_CONFIRM
+
+// sendDirect sends a datagram to a node without the way over the flow, if the
+// socket has nothing about it that only the kernel knows how to honour: it
+// spares a hop over loopback and a goroutine's turn.
+func (n *Node) sendDirect(c Call, fd, domain, flags int, dst netip.AddrPort, control []byte, p payload) (r reply, ok bool) {
+	if len(control) > 0 || flags&^directFlags != 0 || n.Datagrams == nil || !n.Prefix.Contains(dst.Addr()) || n.isBroadcast(dst.Addr()) {
+		return r, false
+	}
+	src, ok, err := n.directSource(fd, domain)
+	if err != nil || !ok {
+		return fail(err), err != nil
+	}
+	if _, err := n.flowTo(dst, holderOf(c)); err != nil { // answers will come from there
+		return fail(err), true
+	}
+	buf := datagramBuffers.Get().(*[maxDatagram + 1]byte)
+	defer datagramBuffers.Put(buf)
+	size, err := p(buf[:maxDatagram])
+	if err != nil {
+		return fail(err), true
+	}
+	n.carry(src, dst, buf[:size])
+	return value(uintptr(size)), true
+}
+
+// directSource returns what the network sees as the source of a socket's
+// datagrams; ok is false if the kernel has to send them. An error is one that has
+// waited for the socket's next call.
+func (n *Node) directSource(fd, domain int) (src netip.AddrPort, ok bool, err error) {
+	local, _, err := localName(fd)
+	if err == nil && local.Addr.Port() == 0 { // as the kernel with the first datagram
+		any := netip.IPv4Unspecified()
+		if domain == unix.AF_INET6 {
+			any = netip.IPv6Unspecified()
+		}
+		if err = unix.Bind(fd, kernelSockaddr(domain, netip.AddrPortFrom(any, 0))); err == nil {
+			local, _, err = localName(fd)
+		}
+	}
+	if err != nil {
+		return src, false, nil
+	}
+	kernel := netip.AddrPortFrom(local.Addr.Addr().Unmap(), local.Addr.Port())
+	switch a := kernel.Addr(); {
+	case a == n.Aliases.Wildcard, a == n.Aliases.Public:
+	case a.IsUnspecified():
+		kernel = netip.AddrPortFrom(localhost4, kernel.Port())
+	default:
+		return src, false, nil
+	}
+	if _, ok, err := remoteName(fd); err == nil && ok {
+		return src, false, nil // connected: it may be shut down
+	}
+	for _, name := range []int{udpCork, unix.UDP_SEGMENT} { // datagrams are to be joined or cut
+		if v, err := unix.GetsockoptInt(fd, unix.IPPROTO_UDP, name); err != nil || v != 0 {
+			return src, false, nil
+		}
+	}
+	switch v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); {
+	case err != nil:
+		return src, false, nil
+	case v != 0:
+		return src, false, unix.Errno(v) // read and gone
+	}
+	return netip.AddrPortFrom(n.Addr, n.programPort(kernel)), true, nil
+}
+
+// udpCork is UDP_CORK of include/uapi/linux/udp.h.
+const udpCork = 1
