@@ -107,3 +107,23 @@ func TestPing(t *testing.T) {
 	app.run("ping", "-c", "1", "127.0.0.1")
 	app.run("ping", "-c", "1", db.public.Addr().String())
 }
+
+// TestSyslog sends a line to a syslog server: one datagram, which leaves the node after its program has ended, when
+// there is a path.
+func TestSyslog(t *testing.T) {
+	natlab.NeedCommands(t, "logger", "/usr/bin/python3")
+	log, app := pair(t, "log", "app")
+	server := log.start("/usr/bin/python3", "-u", "-c", `
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("0.0.0.0", 514))
+print("listening")
+while True:
+    line, peer = s.recvfrom(2048)
+    print(peer[0], line.decode())
+`)
+	server.Expect(`^listening$`)
+	app.run("logger", "--server", "log", "--udp", "--port", "514", "the only line")
+	from := server.Expect(`^(\S+) <13>.* the only line$`)[1]
+	app.inPrefix("the sender's address", from)
+}

@@ -141,6 +141,18 @@ func (m *member) open(ctx context.Context, h transport.Header) (*transport.Strea
 	return s, nil
 }
 
+// drainDatagramsWithin bounds how long datagrams hold up the end of a program:
+// about what the first path to a peer takes, several times.
+const drainDatagramsWithin = 2 * time.Second
+
+// drainDatagrams waits until the datagrams that the program has sent are on their
+// way, as Linux sends what a process has left. It returns whether flush is needed for some.
+func (m *member) drainDatagrams(ctx context.Context) (recent bool) {
+	ctx, cancel := context.WithTimeout(ctx, drainDatagramsWithin)
+	defer cancel()
+	return m.node.DrainDatagrams(ctx)
+}
+
 // flush waits until the peers have what was sent to them. QUIC does not tell
 // what is acknowledged, so it asks each for an answer, twice: the first answer comes
 // after what arrived, and has shown what was lost; the second comes after that was

@@ -208,6 +208,9 @@ func (n *node) drain() {
 	ctx, cancel := context.WithTimeout(context.Background(), drainWithin)
 	defer cancel()
 	unconfirmed, err := n.calls.Drain(ctx)
+	if n.member.drainDatagrams(ctx) {
+		unconfirmed = true
+	}
 	if err == nil && unconfirmed {
 		err = n.member.flush(ctx)
 	}

@@ -132,13 +132,13 @@ func (n *Node) relay(conn Conn, stream Stream) {
 }
 
 // Drain says that no process of the node is left. The relays end when they have
-// sent what the programs wrote; Drain waits for that, or until ctx ends. It
+// sent what the programs wrote, and datagrams go out; Drain waits for that, or until ctx ends. It
 // returns true if the far side has not confirmed all of it by its own end.
 func (n *Node) Drain(ctx context.Context) (unconfirmed bool, err error) {
 	defer time.AfterFunc(drainGrace, n.leave).Stop()
 	t := time.NewTicker(drainLook)
 	defer t.Stop()
-	for n.Relays() > 0 {
+	for n.Relays() > 0 || !n.flows.idle() {
 		select {
 		case <-t.C:
 		case <-ctx.Done():

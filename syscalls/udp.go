@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -49,6 +50,9 @@ type flow struct {
 	local netip.AddrPort // loopback
 	conn  *net.UDPConn
 	raw   syscall.RawConn
+
+	// busy is set while the flow has a datagram that it has not carried on.
+	busy atomic.Bool
 
 	used    time.Time // by flows.mu
 	holders []holder  // by flows.mu: who sent there lately, the last one last
@@ -126,6 +130,23 @@ func (f *flows) used() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.byPeer != nil
+}
+
+// idle reports whether all that programs have sent has been carried on.
+func (f *flows) idle() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, fl := range f.byPeer {
+		queued := 0
+		fl.control(func(fd int) (err error) {
+			queued, err = unix.IoctlGetInt(fd, unix.SIOCINQ)
+			return err
+		})
+		if queued > 0 || fl.busy.Load() {
+			return false
+		}
+	}
+	return true
 }
 
 // close ends every flow; their goroutines end with them.
@@ -213,8 +234,10 @@ func (n *Node) sendOut(fl *flow) {
 func (fl *flow) receive(b []byte) (size int, from netip.AddrPort, err error) {
 	e := fl.raw.Read(func(fd uintptr) bool {
 		var sa unix.Sockaddr
+		fl.busy.Store(true)
 		size, sa, err = unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT)
 		if err == unix.EAGAIN {
+			fl.busy.Store(false)
 			return false
 		}
 		if in4, ok := sa.(*unix.SockaddrInet4); ok {

@@ -145,13 +145,36 @@ func (n *Node) SendDatagram(id uint32, d Datagram) error {
 		p.datagrams.queue = make(chan *[]byte, datagramQueue)
 		n.start(p.sendDatagrams)
 	})
+	n.datagramsQueued.Add(1)
 	select {
 	case p.datagrams.queue <- b:
+		n.lastDatagram.Store(time.Now().UnixNano())
 		return nil
 	default:
+		n.datagramsQueued.Add(-1)
 		keepWireForm(b)
 		return fmt.Errorf("datagram to node %d: queue full", id)
 	}
+}
+
+// datagramLately is how long a datagram may be on its way, within this process
+// and behind the congestion window, after it has left the queue.
+const datagramLately = time.Second
+
+// DrainDatagrams waits, at most until ctx ends, until all datagrams have been
+// handed to their connections. It returns whether some are so recent that they
+// may not be sent yet.
+func (n *Node) DrainDatagrams(ctx context.Context) (recent bool) {
+	t := time.NewTicker(time.Millisecond)
+	defer t.Stop()
+	for n.datagramsQueued.Load() > 0 {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return true
+		}
+	}
+	return time.Now().UnixNano()-n.lastDatagram.Load() < int64(datagramLately)
 }
 
 // datagrams is a peer's queue of datagrams, made with the first.
@@ -186,6 +209,7 @@ func (p *peer) sendDatagrams() {
 				err = c.sendDatagram(p.ctx, *b)
 			}
 			keepWireForm(b)
+			p.node.datagramsQueued.Add(-1)
 			if err != nil {
 				p.node.log.Debug("datagram dropped", "peer", p.id, "err", err)
 			}

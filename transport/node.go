@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pion/stun/v3"
 	"github.com/quic-go/quic-go"
@@ -68,6 +69,9 @@ type Node struct {
 	closed  bool
 	peers   map[uint32]*peer
 	byUfrag map[string]*peer // by this side's username fragment
+
+	datagramsQueued atomic.Int64 // that wait, for all peers
+	lastDatagram    atomic.Int64 // when one was queued, in Unix nanoseconds
 }
 
 // New starts a node on a socket, which stays the caller's to close, after the
