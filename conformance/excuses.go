@@ -10,8 +10,6 @@ import (
 // excuses are the tests of others, SUITE.TEST, that pass bare and not under boxer, each with its reason.
 var excuses = map[string]string{
 	"net.TestMultiPathTCP": "skipped: Multipath TCP is not there, as on kernels built without it",
-	"net.TestDialerLocalAddr": "an IPv6 socket bound to [::]:0 is at an IPv4 alias, from which it cannot connect to [::1]: " +
-		"EAFNOSUPPORT; to be repaired with virtual IPv6 addresses",
 }
 
 // ExcusedTests returns the excused tests as a list of Markdown.

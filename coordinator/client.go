@@ -46,13 +46,13 @@ type ClientConfig struct {
 // and joins again with its id, name and address. Its methods may be called from
 // any goroutine.
 type Client struct {
-	cfg    ClientConfig
-	dialer dialer
-	log    *slog.Logger
-	self   Member
-	prefix netip.Prefix
-	dir    *directory
-	queue  *delivery
+	cfg             ClientConfig
+	dialer          dialer
+	log             *slog.Logger
+	self            Member
+	prefix, prefix6 netip.Prefix
+	dir             *directory
+	queue           *delivery
 
 	ctx    context.Context // ends with Close or a final error
 	cancel context.CancelCauseFunc
@@ -101,7 +101,7 @@ func join(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	}
 	c := &Client{
 		cfg: cfg, dialer: d, log: cfg.Logger,
-		self: l.welcome.Self, prefix: l.welcome.Prefix,
+		self: l.welcome.Self, prefix: l.welcome.Prefix, prefix6: l.welcome.Prefix6,
 		dir: newDirectory(), done: make(chan struct{}), relined: make(chan struct{}),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
@@ -169,8 +169,11 @@ func (c *Client) rejoin() (*link, error) {
 // Self returns the node itself, as the coordinator admitted it.
 func (c *Client) Self() Member { return c.self }
 
-// Prefix returns the network's prefix.
+// Prefix returns the network's IPv4 prefix.
 func (c *Client) Prefix() netip.Prefix { return c.prefix }
+
+// Prefix6 returns the network's IPv6 prefix; the zero Prefix if it has none.
+func (c *Client) Prefix6() netip.Prefix { return c.prefix6 }
 
 // Server returns the coordinator's UDP address, for STUN and relay too.
 func (c *Client) Server() netip.AddrPort {
@@ -201,7 +204,7 @@ func (c *Client) ByID(id uint32) (Member, bool) { return c.dir.id(id) }
 // ByKey returns the node with that identity.
 func (c *Client) ByKey(key transport.Key) (Member, bool) { return c.dir.key(key) }
 
-// ByAddr returns the node with that virtual address, also if it is IPv4-mapped.
+// ByAddr returns the node with that virtual address, of either family; it may be IPv4-mapped.
 func (c *Client) ByAddr(addr netip.Addr) (Member, bool) { return c.dir.addr(addr) }
 
 // Wait waits until there are at least n nodes with that name, this one included.

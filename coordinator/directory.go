@@ -108,6 +108,9 @@ func (d *directory) addLocked(changes []change, m Member) []change {
 		changes = d.removeLocked(changes, id)
 	}
 	d.byID[m.ID], d.byKey[m.Key], d.byAddr[m.Addr] = m, m.ID, m.ID
+	if m.Addr6.IsValid() {
+		d.byAddr[m.Addr6] = m.ID
+	}
 	ids := d.byName[m.Name]
 	at, _ := slices.BinarySearch(ids, m.ID)
 	d.byName[m.Name] = slices.Insert(ids, at, m.ID)
@@ -123,6 +126,7 @@ func (d *directory) removeLocked(changes []change, id uint32) []change {
 	delete(d.byID, id)
 	delete(d.byKey, m.Key)
 	delete(d.byAddr, m.Addr)
+	delete(d.byAddr, m.Addr6)
 	ids := d.byName[m.Name]
 	if at, ok := slices.BinarySearch(ids, id); ok {
 		ids = slices.Delete(ids, at, at+1)

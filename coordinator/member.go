@@ -11,7 +11,8 @@ import (
 type Member struct {
 	ID    uint32        `json:"id"`             // from 1; not given to another node while this one may come back
 	Name  string        `json:"name"`           // lower case; several nodes may share it
-	Addr  netip.Addr    `json:"addr"`           // virtual address, within the network's prefix
+	Addr  netip.Addr    `json:"addr"`           // virtual IPv4 address, within the network's prefix
+	Addr6 netip.Addr    `json:"addr6,omitzero"` // virtual IPv6 address; zero where the network has none
 	Key   transport.Key `json:"key"`            // identity, proven to the coordinator
 	Host  string        `json:"host,omitempty"` // opaque: equal for nodes that share machine and network namespace
 	Since time.Time     `json:"since"`          // when the node first joined, by the coordinator's clock
@@ -24,7 +25,7 @@ type Member struct {
 // same tells whether m and o are the same admission of the same node: whoever
 // holds a connection to m may go on holding it.
 func (m Member) same(o Member) bool {
-	return m.ID == o.ID && m.Name == o.Name && m.Addr == o.Addr && m.Key == o.Key && m.Host == o.Host
+	return m.ID == o.ID && m.Name == o.Name && m.Addr == o.Addr && m.Addr6 == o.Addr6 && m.Key == o.Key && m.Host == o.Host
 }
 
 // A PathReport is one node's view of its path to a peer.
@@ -41,6 +42,7 @@ type PathReport struct {
 type Snapshot struct {
 	Version string       `json:"version"` // of the coordinator's program
 	Prefix  netip.Prefix `json:"prefix"`
-	Started time.Time    `json:"started"` // when the coordinator started, by its own clock
-	Members []Member     `json:"members"` // in the order of their ids
+	Prefix6 netip.Prefix `json:"prefix6,omitzero"` // zero: none
+	Started time.Time    `json:"started"`          // when the coordinator started, by its own clock
+	Members []Member     `json:"members"`          // in the order of their ids
 }

@@ -18,7 +18,7 @@ const (
 	// protocolVersion is the version of the messages. Decoding is strict, so a
 	// field more is a version more; the hello names it, and the server refuses
 	// versions that it does not speak with a text that says so.
-	protocolVersion = 1
+	protocolVersion = 2
 )
 
 // What one message may hold, in bytes and elements. Whatever exceeds a limit
@@ -87,6 +87,7 @@ type report struct {
 type welcome struct {
 	Self      Member         `json:"self"` // zero for observers
 	Prefix    netip.Prefix   `json:"prefix"`
+	Prefix6   netip.Prefix   `json:"prefix6,omitzero"`
 	Ticket    string         `json:"ticket,omitempty"`
 	Reflexive netip.AddrPort `json:"reflexive"`
 	Lease     time.Duration  `json:"lease_ns"`

@@ -20,7 +20,7 @@ func someMessages() []*message {
 	m := Member{ID: 7, Name: "db", Addr: netip.MustParseAddr("10.111.0.8"), Key: transport.Key{1}, Host: "h1", Since: time.Unix(1700000000, 0).UTC()}
 	remote := netip.MustParseAddrPort("203.0.113.7:4242")
 	return []*message{
-		{Hello: &hello{Version: 1, Token: "t", Name: "db", Host: "h1"}},
+		{Hello: &hello{Version: protocolVersion, Token: "t", Name: "db", Host: "h1"}},
 		{Alive: alivePad},
 		{Report: &report{Paths: []PathReport{{Peer: 3, Kind: "lan", Remote: remote, RTT: time.Millisecond, BytesSent: 1, BytesReceived: 2}}}},
 		{Welcome: &welcome{Self: m, Prefix: DefaultPrefix, Ticket: "x", Reflexive: remote, Lease: time.Second, Started: m.Since, Program: "v1"}},
@@ -67,10 +67,10 @@ func TestDecodeMessageRefuses(t *testing.T) {
 		"two messages":    `{"alive":{"pad":""}} {"alive":{"pad":""}}`,
 		"wrong type":      `{"hello":{"version":"1"}}`,
 		"no JSON":         "\x00\x01\x02",
-		"long token":      `{"hello":{"version":1,"token":"` + long(maxToken+1) + `"}}`,
-		"long ticket":     `{"hello":{"version":1,"ticket":"` + long(maxTicket+1) + `"}}`,
-		"long host":       `{"hello":{"version":1,"host":"` + long(maxHost+1) + `"}}`,
-		"host to escape":  `{"hello":{"version":1,"host":"a\u0000"}}`,
+		"long token":      `{"hello":{"version":2,"token":"` + long(maxToken+1) + `"}}`,
+		"long ticket":     `{"hello":{"version":2,"ticket":"` + long(maxTicket+1) + `"}}`,
+		"long host":       `{"hello":{"version":2,"host":"` + long(maxHost+1) + `"}}`,
+		"host to escape":  `{"hello":{"version":2,"host":"a\u0000"}}`,
 		"long signal":     `{"signal":{"node":1,"data":` + string(data) + `}}`,
 		"many paths":      `{"report":{"paths":` + string(paths) + `}}`,
 		"path kind":       `{"report":{"paths":[{"peer":1,"kind":"` + long(64) + `","remote":"1.2.3.4:5","rtt_ns":0,"bytes_sent":0,"bytes_received":0}]}}`,
@@ -102,8 +102,9 @@ func TestReadMessageKeepsToItsLimit(t *testing.T) {
 // The largest page that members can bring about fits into a frame: frame panics
 // on one that does not.
 func TestLargestPageFits(t *testing.T) {
-	member := Member{ID: math.MaxUint32, Name: strings.Repeat("a", maxLabel), Addr: netip.MustParseAddr("fd6f:7865:7200:1111:2222:3333:4444:5555"),
-		Host: strings.Repeat("h", maxHost), Since: time.Date(2099, 12, 31, 23, 59, 59, 999999999, time.UTC)}
+	member := Member{ID: math.MaxUint32, Name: strings.Repeat("a", maxLabel), Addr: netip.MustParseAddr("255.255.255.254"),
+		Addr6: netip.MustParseAddr("fd6f:7865:7200:1111:2222:3333:4444:5555"),
+		Host:  strings.Repeat("h", maxHost), Since: time.Date(2099, 12, 31, 23, 59, 59, 999999999, time.UTC)}
 	path := PathReport{Peer: math.MaxUint32, Kind: strings.Repeat("k", maxLabel), Remote: netip.MustParseAddrPort("[2001:db8:1111:2222:3333:4444:5555:6666]:65535"),
 		RTT: math.MinInt64, BytesSent: math.MaxUint64, BytesReceived: math.MaxUint64}
 	for _, paths := range []int{0, 1, maxPaths / pageMembers, 7, maxPaths} {
@@ -140,7 +141,7 @@ func FuzzDecodeMessage(f *testing.F) {
 	for _, m := range someMessages() {
 		f.Add(frame(m)[4:])
 	}
-	f.Add([]byte(`{"hello":{"version":1},"hello":{"token":"x"}}`))
+	f.Add([]byte(`{"hello":{"version":2},"hello":{"token":"x"}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := decodeMessage(b)
 		if err != nil {

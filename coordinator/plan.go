@@ -3,53 +3,65 @@ package coordinator
 import (
 	"encoding/binary"
 	"fmt"
-	"math/bits"
 	"net/netip"
 )
 
-// DefaultPrefix is the network's prefix where none is given.
-var DefaultPrefix = netip.MustParsePrefix("10.111.0.0/16")
+// The network's prefixes where none are given. That of IPv6 is a unique local one
+// (RFC 4193); its global ID spells "oxer".
+var (
+	DefaultPrefix  = netip.MustParsePrefix("10.111.0.0/16")
+	DefaultPrefix6 = netip.MustParsePrefix("fd6f:7865:72::/64")
+)
 
 // maxNodes bounds the ids of one network, whatever its prefix has room for.
 const maxNodes = 1 << 20
 
 // A plan maps ids to virtual addresses: the prefix's address 0 is the network,
 // 1 is the coordinator's (a gateway to programs that look for one), and id n has
-// address n+1. IPv4's last address is the broadcast address and stays free.
+// address n+1. The last address is the broadcast address and stays free.
 type plan struct {
-	prefix netip.Prefix
-	max    uint32 // ids are 1 to max
+	prefix  netip.Prefix // IPv4
+	prefix6 netip.Prefix // the zero value: the nodes have no IPv6 addresses
+	max     uint32       // ids are 1 to max
 }
 
-func newPlan(prefix netip.Prefix) (plan, error) {
-	if !prefix.IsValid() || prefix != prefix.Masked() {
-		return plan{}, fmt.Errorf("prefix %v: want a network such as %v, with no bit set behind its length", prefix, DefaultPrefix)
+// reserved are the addresses that no node gets: the first two and the last.
+const reserved = 3
+
+func newPlan(prefix, prefix6 netip.Prefix) (plan, error) {
+	if !prefix.IsValid() || !prefix.Addr().Is4() || prefix != prefix.Masked() {
+		return plan{}, fmt.Errorf("prefix %v: want an IPv4 network such as %v, with no bit set behind its length", prefix, DefaultPrefix)
 	}
-	reserved := uint64(2)
-	if prefix.Addr().Is4() {
-		reserved = 3
+	if prefix6 != (netip.Prefix{}) {
+		a := prefix6.Addr()
+		if !a.Is6() || a.Is4In6() || prefix6 != prefix6.Masked() || prefix6.Bits() > 96 ||
+			!a.IsGlobalUnicast() {
+			return plan{}, fmt.Errorf("prefix %v: want an IPv6 network such as %v, of at most 96 bits, with no bit set behind its length",
+				prefix6, DefaultPrefix6)
+		}
 	}
-	size := uint64(maxNodes) + reserved
-	if host := prefix.Addr().BitLen() - prefix.Bits(); host < 32 {
-		size = min(size, 1<<host)
-	}
+	size := min(uint64(maxNodes)+reserved, 1<<(32-prefix.Bits()))
 	if size <= reserved {
 		return plan{}, fmt.Errorf("prefix %v: no room for a node; take a shorter one", prefix)
 	}
-	return plan{prefix, uint32(size - reserved)}, nil
+	return plan{prefix, prefix6, uint32(size - reserved)}, nil
 }
 
 // addr returns the address of the node with that id, which is 1 to max.
 func (p plan) addr(id uint32) netip.Addr {
-	b := p.prefix.Addr().AsSlice()
-	if p.prefix.Addr().Is4() {
-		base := binary.BigEndian.Uint32(b)
-		binary.BigEndian.PutUint32(b, base+id+1)
-	} else {
-		low, carry := bits.Add64(binary.BigEndian.Uint64(b[8:]), uint64(id)+1, 0)
-		binary.BigEndian.PutUint64(b[8:], low)
-		binary.BigEndian.PutUint64(b[:8], binary.BigEndian.Uint64(b[:8])+carry)
+	b := p.prefix.Addr().As4()
+	binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(b[:])+id+1)
+	return netip.AddrFrom4(b)
+}
+
+// addr6 returns the IPv6 address of the node with that id: the prefix, and the
+// IPv4 address in the last 32 bits. It is the zero Addr where there is no prefix.
+func (p plan) addr6(id uint32) netip.Addr {
+	if !p.prefix6.IsValid() {
+		return netip.Addr{}
 	}
-	a, _ := netip.AddrFromSlice(b)
-	return a
+	b := p.prefix6.Addr().As16()
+	four := p.addr(id).As4()
+	copy(b[12:], four[:])
+	return netip.AddrFrom16(b)
 }

@@ -15,15 +15,13 @@ func TestPlan(t *testing.T) {
 		{"10.0.0.0/8", maxNodes, "10.0.0.2", "10.16.0.1"},
 		{"192.168.7.0/24", 253, "192.168.7.2", "192.168.7.254"},
 		{"192.168.7.8/30", 1, "192.168.7.10", "192.168.7.10"},
-		{"fd6f:7865:72::/64", maxNodes, "fd6f:7865:72::2", "fd6f:7865:72::10:1"},
-		{"fd6f:7865:72::ffff:ffff:0:0/96", maxNodes, "fd6f:7865:72:0:ffff:ffff:0:2", "fd6f:7865:72:0:ffff:ffff:10:1"},
 		{"0.0.0.0/0", maxNodes, "0.0.0.2", "0.16.0.1"},
 		{"192.168.7.8/31", 0, "", ""},
 		{"192.168.7.8/32", 0, "", ""},
 		{"192.168.7.9/24", 0, "", ""},
-		{"fd6f::/127", 0, "", ""},
+		{"fd6f:7865:72::/64", 0, "", ""},
 	} {
-		p, err := newPlan(netip.MustParsePrefix(tc.prefix))
+		p, err := newPlan(netip.MustParsePrefix(tc.prefix), netip.Prefix{})
 		if p.max != tc.max || (err == nil) != (tc.max > 0) {
 			t.Errorf("%s: max %d, %v; want %d", tc.prefix, p.max, err, tc.max)
 			continue
@@ -38,7 +36,35 @@ func TestPlan(t *testing.T) {
 			t.Errorf("%s does not contain %v", tc.prefix, p.addr(p.max))
 		}
 	}
-	if _, err := newPlan(netip.Prefix{}); err == nil {
+	if _, err := newPlan(netip.Prefix{}, netip.Prefix{}); err == nil {
 		t.Error("the zero prefix was accepted")
+	}
+}
+
+func TestPlanSix(t *testing.T) {
+	four := netip.MustParsePrefix("10.111.0.0/16")
+	for _, tc := range []struct{ prefix, first, last string }{ // "": refused
+		{"fd6f:7865:72::/64", "fd6f:7865:72::a6f:2", "fd6f:7865:72::a6f:fffe"},
+		{"2001:db8:0:0:1:2::/96", "2001:db8::1:2:a6f:2", "2001:db8::1:2:a6f:fffe"},
+		{"fd6f::/97", "", ""},
+		{"fd6f::1/64", "", ""},
+		{"10.111.0.0/16", "", ""},
+		{"::ffff:0:0/96", "", ""},
+		{"fe80::/64", "", ""},
+		{"ff02::/64", "", ""},
+	} {
+		p, err := newPlan(four, netip.MustParsePrefix(tc.prefix))
+		if (err == nil) != (tc.first != "") {
+			t.Errorf("%s: %v", tc.prefix, err)
+		}
+		if err != nil {
+			continue
+		}
+		if first, last := p.addr6(1).String(), p.addr6(p.max).String(); first != tc.first || last != tc.last {
+			t.Errorf("%s: %s to %s, want %s to %s", tc.prefix, first, last, tc.first, tc.last)
+		}
+	}
+	if p, err := newPlan(four, netip.Prefix{}); err != nil || p.addr6(1).IsValid() {
+		t.Errorf("without a prefix: %v, %v", p.addr6(1), err)
 	}
 }

@@ -202,7 +202,7 @@ func TestCloseWhileAway(t *testing.T) {
 // killed; without a file, and for a network that has ended, they begin anew.
 func TestSerial(t *testing.T) {
 	path := restartable(t)
-	p, err := newPlan(DefaultPrefix)
+	p, err := newPlan(DefaultPrefix, netip.Prefix{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -104,6 +104,7 @@ func (r *roster) admit(h *hello, s *session) (m Member, displaced *session, err 
 	case old != nil:
 		displaced = old.session
 	}
+	m.Addr6 = r.plan.addr6(m.ID)
 	s.id = m.ID
 	e := &entry{m, s}
 	if old != nil && !old.same(m) {

@@ -31,8 +31,9 @@ type ServerConfig struct {
 	Socket *transport.Socket
 	State  *State // key, tokens and serial
 
-	Prefix netip.Prefix  // of the virtual addresses; zero means DefaultPrefix
-	Lease  time.Duration // zero means DefaultLease
+	Prefix  netip.Prefix  // of the virtual IPv4 addresses; zero means DefaultPrefix
+	Prefix6 netip.Prefix  // of the virtual IPv6 addresses; zero means that there are none
+	Lease   time.Duration // zero means DefaultLease
 
 	// IdleExit ends Serve when there has been no member for that long, also at
 	// the beginning. Zero: never.
@@ -79,7 +80,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	p, err := newPlan(cfg.Prefix)
+	p, err := newPlan(cfg.Prefix, cfg.Prefix6)
 	if err != nil {
 		return nil, err
 	}
@@ -239,7 +240,8 @@ func (s *Server) StatusAddr() net.Addr {
 
 // Snapshot returns the network as it is now.
 func (s *Server) Snapshot() Snapshot {
-	return Snapshot{Version: s.cfg.Version, Prefix: s.roster.plan.prefix, Started: s.started, Members: s.roster.view(true).members}
+	return Snapshot{Version: s.cfg.Version, Prefix: s.roster.plan.prefix, Prefix6: s.roster.plan.prefix6,
+		Started: s.started, Members: s.roster.view(true).members}
 }
 
 // serveStatus serves the HTTP status port until ctx ends.

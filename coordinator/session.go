@@ -262,7 +262,8 @@ func (c *session) gather(d time.Duration) bool {
 // opening returns the frames that a connection begins with: the welcome,
 // completed, and the pages.
 func (s *Server) opening(w *welcome, v view) []byte {
-	w.Prefix, w.Lease, w.Started, w.Program = s.roster.plan.prefix, s.cfg.Lease, s.started, s.cfg.Version
+	w.Prefix, w.Prefix6 = s.roster.plan.prefix, s.roster.plan.prefix6
+	w.Lease, w.Started, w.Program = s.cfg.Lease, s.started, s.cfg.Version
 	return appendPages(frame(&message{Welcome: w}), v)
 }
 

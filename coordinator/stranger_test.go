@@ -176,10 +176,10 @@ func TestNonsense(t *testing.T) {
 		{"too long", binary.BigEndian.AppendUint32(nil, maxHello+1), codeProtocol},
 		{"no JSON", text("hello"), codeProtocol},
 		{"signal first", frame(&message{Signal: &signal{Node: 1, Data: []byte("x")}}), codeProtocol},
-		{"no token", frame(&message{Hello: &hello{Version: 1}}), codeToken},
-		{"no token, signal behind", append(frame(&message{Hello: &hello{Version: 1}}), frame(&message{Signal: &signal{Node: 1, Data: []byte("x")}})...), codeToken},
-		{"observe without a token", frame(&message{Hello: &hello{Version: 1, Observe: true}}), codeToken},
-		{"forged ticket", frame(&message{Hello: &hello{Version: 1, Ticket: strings.Repeat("A", 200)}}), codeToken},
+		{"no token", frame(&message{Hello: &hello{Version: protocolVersion}}), codeToken},
+		{"no token, signal behind", append(frame(&message{Hello: &hello{Version: protocolVersion}}), frame(&message{Signal: &signal{Node: 1, Data: []byte("x")}})...), codeToken},
+		{"observe without a token", frame(&message{Hello: &hello{Version: protocolVersion, Observe: true}}), codeToken},
+		{"forged ticket", frame(&message{Hello: &hello{Version: protocolVersion, Ticket: strings.Repeat("A", 200)}}), codeToken},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := newStranger(t, l)
@@ -188,9 +188,9 @@ func TestNonsense(t *testing.T) {
 		})
 	}
 	// Members can talk nonsense too.
-	for _, b := range [][]byte{random, frame(&message{Hello: &hello{Version: 1}}), frame(&message{Event: &event{Seq: 1, Down: 1}})} {
+	for _, b := range [][]byte{random, frame(&message{Hello: &hello{Version: protocolVersion}}), frame(&message{Event: &event{Seq: 1, Down: 1}})} {
 		s := newStranger(t, l)
-		s.send(frame(&message{Hello: &hello{Version: 1, Token: u.Token}}))
+		s.send(frame(&message{Hello: &hello{Version: protocolVersion, Token: u.Token}}))
 		if _, err := readMessage(s.stream, maxFrame); err != nil {
 			t.Fatal(err)
 		}
@@ -290,7 +290,7 @@ func TestSlowReader(t *testing.T) {
 	u := l.url(t)
 	a := mustEnter(t, u, "a")
 	slow := newStranger(t, l)
-	slow.send(frame(&message{Hello: &hello{Version: 1, Token: u.Token, Name: "slow"}}))
+	slow.send(frame(&message{Hello: &hello{Version: protocolVersion, Token: u.Token, Name: "slow"}}))
 	if err := a.Wait(within(t, patience), "slow", 1); err != nil {
 		t.Fatal(err)
 	}

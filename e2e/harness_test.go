@@ -36,7 +36,8 @@ type cloud struct {
 	coordinator *programs.Test
 	joinFile    string
 	url         string
-	prefix      netip.Prefix // of the addresses that programs see
+	prefix      netip.Prefix // of the IPv4 addresses that programs see
+	prefix6     netip.Prefix // of the IPv6 addresses
 	hosts       string       // run bare: the file that is /etc/hosts everywhere
 }
 
@@ -45,12 +46,12 @@ func newCloud(t *testing.T) *cloud {
 	t.Helper()
 	c := &cloud{t: t, lab: natlab.ForTest(t)}
 	if native {
-		c.prefix = netip.MustParsePrefix("203.0.113.0/24")
+		c.prefix, c.prefix6 = netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("2001:db8:5::/64")
 		c.hosts = filepath.Join(tempDir(t), "hosts")
 		write(t, c.hosts, "127.0.0.1 localhost\n")
 		return c
 	}
-	c.prefix = netip.MustParsePrefix("10.111.0.0/16")
+	c.prefix, c.prefix6 = netip.MustParsePrefix("10.111.0.0/16"), netip.MustParsePrefix("fd6f:7865:72::/64")
 	c.public = must(c.t)(c.lab.Public(t.Context(), "public"))
 	c.joinFile = filepath.Join(tempDir(t), "join")
 	c.startCoordinator()
@@ -82,9 +83,13 @@ func (c *cloud) function(name string, nat natlab.NAT) *function {
 		return &function{c, c.t, must(c.t)(c.lab.NATed(c.t.Context(), name, nat)), name}
 	}
 	f := &function{c, c.t, must(c.t)(c.lab.Public(c.t.Context(), name)), name}
-	line := fmt.Sprintf("%s %s\n", f.host.Addr(), name)
-	write(c.t, c.hosts, read(c.t, c.hosts)+line) // in place: mounts know the file by its inode
-	err := f.host.Do(func() error { return unix.Mount(c.hosts, "/etc/hosts", "", unix.MS_BIND, "") })
+	six, err := f.host.AddIPv6(c.t.Context())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	lines := fmt.Sprintf("%s %s\n%s %s\n", f.host.Addr(), name, six, name)
+	write(c.t, c.hosts, read(c.t, c.hosts)+lines) // in place: mounts know the file by its inode
+	err = f.host.Do(func() error { return unix.Mount(c.hosts, "/etc/hosts", "", unix.MS_BIND, "") })
 	if err == nil {
 		err = f.host.SetResolvConf("nameserver 127.0.0.1\n") // where nobody listens
 	}
@@ -167,22 +172,44 @@ func (f *function) echo() *programs.Test {
 	return p
 }
 
-// address returns the address that programs know the function's node by.
+// address returns the IPv4 address that programs know the function's node by.
 func (f *function) address() netip.Addr {
 	f.t.Helper()
-	if native {
-		return f.host.Addr()
-	}
+	four, _ := f.addresses()
+	return four
+}
+
+// addresses returns the addresses that programs know the function's node by.
+func (f *function) addresses() (four, six netip.Addr) {
+	f.t.Helper()
 	out := f.named("asker").run(program(f.t, "probe"), "lookup", f.name)
-	return parseAddr(f.t, strings.TrimSpace(out))
+	for _, text := range strings.Fields(out) {
+		if a := parseAddr(f.t, text); a.Is4() {
+			four = a
+		} else {
+			six = a
+		}
+	}
+	if !f.prefix.Contains(four) || !f.prefix6.Contains(six) {
+		f.t.Fatalf("%s has the addresses %q, want one in %v and one in %v", f.name, out, f.prefix, f.prefix6)
+	}
+	return four, six
+}
+
+// isAddress fails the test unless the text is one of the function's own addresses.
+func (f *function) isAddress(what, text string) {
+	f.t.Helper()
+	if four, six := f.addresses(); parseAddr(f.t, text) != four && parseAddr(f.t, text) != six {
+		f.t.Errorf("%s is %s, want %v or %v", what, text, four, six)
+	}
 }
 
 // inPrefix fails the test unless every text is an address that programs may see.
 func (f *function) inPrefix(what string, texts ...string) {
 	f.t.Helper()
 	for _, text := range texts {
-		if addr := parseAddr(f.t, text); !f.prefix.Contains(addr) {
-			f.t.Errorf("%s is %s, which is not in %s", what, addr, f.prefix)
+		if addr := parseAddr(f.t, text); !f.prefix.Contains(addr) && !f.prefix6.Contains(addr) {
+			f.t.Errorf("%s is %s, which is neither in %s nor in %s", what, addr, f.prefix, f.prefix6)
 		}
 	}
 	if len(texts) == 0 {

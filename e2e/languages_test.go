@@ -85,11 +85,9 @@ func TestNode(t *testing.T) {
 			t.Errorf("the client does not say %q:\n%s", want, out)
 		}
 	}
-	m := server.Expect(`^client ::ffff:(\S+) on ::ffff:(\S+)$`)
+	m := server.Expect(`^client (\S+) on (\S+)$`)
 	hub.inPrefix("the client's address", m[1])
-	if want := hub.address().String(); m[2] != want {
-		t.Errorf("the server's address is %s, want %s", m[2], want)
-	}
+	hub.isAddress("the server's address", m[2])
 }
 
 // TestJava runs non-blocking selectors on both sides, and a server with blocking threads.
@@ -109,9 +107,7 @@ func TestJava(t *testing.T) {
 			}
 			m := server.Expect(`^client /(\S+):\d+ on /(\S+):9000$`)
 			hub.inPrefix("the client's address", m[1])
-			if want := hub.address().String(); m[2] != want {
-				t.Errorf("the server's address is %s, want %s", m[2], want)
-			}
+			hub.isAddress("the server's address", m[2])
 		})
 	}
 }

@@ -63,12 +63,11 @@ func Forward(ctx context.Context, cfg ForwardConfig) (err error) {
 
 // forward carries one connection.
 func (m *member) forward(ctx context.Context, c *net.TCPConn, cfg ForwardConfig) {
-	src := netip.AddrPortFrom(m.client.Self().Addr, c.RemoteAddr().(*net.TCPAddr).AddrPort().Port())
-	nodes := m.client.LookupName(cfg.Name)
+	port := c.RemoteAddr().(*net.TCPAddr).AddrPort().Port()
 	err := fmt.Errorf("no node is called %s", cfg.Name)
-	for _, to := range nodes {
+	for _, h := range m.headers(cfg, port) {
 		var s *transport.Stream
-		if s, err = m.open(ctx, transport.Header{Source: src, Destination: netip.AddrPortFrom(to.Addr, cfg.Port)}); err == nil {
+		if s, err = m.open(ctx, h); err == nil {
 			syscalls.Relay(ctx, c, s)
 			return
 		}
@@ -76,4 +75,29 @@ func (m *member) forward(ctx context.Context, c *net.TCPConn, cfg ForwardConfig)
 	m.log.Warn("forward", "to", cfg.Name, "port", cfg.Port, "err", err)
 	c.SetLinger(0) // the client's connect is done: a reset is the nearest to a refusal
 	c.Close()
+}
+
+// headers returns what to try, in order: each node that the name means, at its
+// IPv4 and at its IPv6 address, as programs listen at one or at both; or, for an
+// address, that alone.
+func (m *member) headers(cfg ForwardConfig, port uint16) (hs []transport.Header) {
+	self := m.client.Self()
+	add := func(src, dst netip.Addr) {
+		if src.IsValid() && dst.IsValid() {
+			hs = append(hs, transport.Header{Source: netip.AddrPortFrom(src, port), Destination: netip.AddrPortFrom(dst, cfg.Port)})
+		}
+	}
+	if a, err := netip.ParseAddr(cfg.Name); err == nil {
+		if a = a.Unmap(); a.Is4() {
+			add(self.Addr, a)
+		} else {
+			add(self.Addr6, a.WithZone(""))
+		}
+		return hs
+	}
+	for _, to := range m.client.LookupName(cfg.Name) {
+		add(self.Addr, to.Addr)
+		add(self.Addr6, to.Addr6)
+	}
+	return hs
 }

@@ -16,6 +16,9 @@ func (d directory) LookupName(name string) []netip.Addr {
 	var addrs []netip.Addr
 	for _, m := range d.client.LookupName(name) {
 		addrs = append(addrs, m.Addr)
+		if m.Addr6.IsValid() {
+			addrs = append(addrs, m.Addr6)
+		}
 	}
 	return addrs
 }
@@ -25,7 +28,9 @@ func (d directory) LookupAddr(a netip.Addr) (string, bool) {
 	return m.Name, ok
 }
 
-func (d directory) Prefix() netip.Prefix { return d.client.Prefix() }
+func (d directory) Prefixes() [2]netip.Prefix {
+	return [...]netip.Prefix{d.client.Prefix(), d.client.Prefix6()}
+}
 
 // proxies stands in for name servers: for each that a program asks there is an
 // address of its own, so that its answers can be told from those of another.

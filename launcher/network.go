@@ -51,9 +51,8 @@ func (n network) Near(addr netip.Addr) bool {
 }
 
 // Locate implements syscalls.Network: the stream's bytes are the address.
-func (n network) Locate(ctx context.Context, near netip.Addr, dst netip.AddrPort) (netip.AddrPort, error) {
-	src := netip.AddrPortFrom(n.m.client.Self().Addr, 0)
-	s, err := n.m.open(ctx, transport.Header{Source: src, Destination: dst, Near: near})
+func (n network) Locate(ctx context.Context, near, src netip.Addr, dst netip.AddrPort) (netip.AddrPort, error) {
+	s, err := n.m.open(ctx, transport.Header{Source: netip.AddrPortFrom(src, 0), Destination: dst, Near: near})
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
@@ -77,7 +76,7 @@ const maxLocation = 64
 // locate answers a neighbour that wants to connect by itself.
 func locate(node *syscalls.Node, s *transport.Stream) {
 	h := s.Header()
-	kernel, err := node.Locate(h.Near, h.Source.Addr(), h.Destination.Port())
+	kernel, err := node.Locate(h.Near, h.Source.Addr(), h.Destination)
 	if err != nil {
 		s.Answer(statusOf(syscalls.Errno(err)))
 		return
@@ -123,8 +122,8 @@ func (n network) send(to netip.Addr, d transport.Datagram) {
 // deliverDatagram gives a datagram from another node to its program, or tells
 // the sender that there is none.
 func deliverDatagram(node *syscalls.Node, n network, from uint32, d transport.Datagram) {
-	if who, ok := n.m.client.ByID(from); !ok || who.Addr != d.Source.Addr() {
-		return // nobody speaks for another node
+	if !n.speaksFor(from, d.Source.Addr()) {
+		return
 	}
 	switch d.Kind {
 	case transport.DatagramUnreachable:
@@ -132,7 +131,7 @@ func deliverDatagram(node *syscalls.Node, n network, from uint32, d transport.Da
 		return
 	case transport.DatagramEcho:
 		d.Source, d.Destination, d.Kind = d.Destination, d.Source, transport.DatagramEchoReply
-		if d.Source.Addr() == node.Addr {
+		if node.Owns(d.Source.Addr()) {
 			n.send(d.Destination.Addr(), d)
 		}
 		return
@@ -145,6 +144,12 @@ func deliverDatagram(node *syscalls.Node, n network, from uint32, d transport.Da
 	}
 }
 
+// speaksFor reports whether an address is that node's own: nobody speaks for another.
+func (n network) speaksFor(id uint32, addr netip.Addr) bool {
+	who, ok := n.m.client.ByAddr(addr)
+	return ok && who.ID == id
+}
+
 // acceptWithin bounds how long a listener's full backlog holds up a connection
 // that comes in: Linux's clients give up after about that time (tcp(7),
 // tcp_syn_retries).
@@ -154,7 +159,8 @@ const acceptWithin = 127 * time.Second
 // listens, and relays until it ends.
 func deliver(node *syscalls.Node, n network, s *transport.Stream) {
 	h := s.Header()
-	if who, ok := n.m.client.ByID(s.Peer()); !ok || who.Addr != h.Source.Addr() || h.Destination.Addr() != node.Addr {
+	if !n.speaksFor(s.Peer(), h.Source.Addr()) || !node.Owns(h.Destination.Addr()) ||
+		h.Source.Addr().Is4() != h.Destination.Addr().Is4() {
 		s.Answer(transport.StatusUnreachable)
 		return
 	}
@@ -169,7 +175,7 @@ func deliver(node *syscalls.Node, n network, s *transport.Stream) {
 	ctx, cancel := context.WithTimeout(context.Background(), acceptWithin)
 	defer cancel()
 	stop := s.WhenStopped(cancel) // the program over there has given up
-	run, abort, err := node.Accept(ctx, h.Source, h.Destination.Port())
+	run, abort, err := node.Accept(ctx, h.Source, h.Destination)
 	if err != nil {
 		node.Logger.Debug("accept", "from", h.Source, "port", h.Destination.Port(), "err", err)
 		s.Answer(statusOf(syscalls.Errno(err)))

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -90,11 +89,10 @@ func publish(p Publish, node *syscalls.Node, log *slog.Logger) (*publisher, erro
 }
 
 // serve gives one connection to the program that listens; the program sees the
-// address where it comes from.
+// address where it comes from, if that is of a family that it takes.
 func (p *publisher) serve(c *net.TCPConn, port uint16, node *syscalls.Node) {
 	from := c.RemoteAddr().(*net.TCPAddr).AddrPort()
-	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-	run, _, err := node.Accept(context.Background(), from, port)
+	run, _, err := node.AcceptOutside(context.Background(), from, port)
 	if err != nil {
 		c.SetLinger(0) // a refusal comes too late: reset
 		c.Close()

@@ -164,6 +164,7 @@ func newNode(ctx context.Context, cfg RunConfig) (_ *node, err error) {
 	n.names = resolver.New(resolver.Config{Names: directory{n.member.client}, Logger: cfg.Logger})
 	n.calls, err = syscalls.NewNode(syscalls.Config{
 		Hostname: self.Name, Addr: self.Addr, Prefix: n.member.client.Prefix(),
+		Addr6: self.Addr6, Prefix6: n.member.client.Prefix6(),
 		Aliases: n.aliases, Network: network{n.member, &n.recorder}, Datagrams: network{n.member, &n.recorder}, Logger: cfg.Logger,
 		Resolver: proxies{n.aliases.Relay, n.names}, CopyFD: sandbox.CopyFD,
 	})

@@ -85,7 +85,7 @@ func (s *Server) local(q *dns.Msg, search []string) (answer *dns.Msg, bareName b
 		return nil, false
 	}
 	name := strings.ToLower(strings.TrimSuffix(question.Name, "."))
-	if r, ok := parseReverse(name); ok && within(r, s.names.Prefix()) {
+	if r, ok := parseReverse(name); ok && s.within(r) {
 		return s.reverse(q, r), false
 	}
 	for _, form := range forms(name, search) {

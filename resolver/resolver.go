@@ -29,9 +29,9 @@ type Names interface {
 	LookupName(name string) []netip.Addr
 	// LookupAddr returns the name of the node with that address.
 	LookupAddr(addr netip.Addr) (name string, ok bool)
-	// Prefix is the network's address range: names for addresses inside it are
-	// asked of nobody else. The zero Prefix contains no address.
-	Prefix() netip.Prefix
+	// Prefixes are the network's address ranges: names for addresses inside them
+	// are asked of nobody else. The zero Prefix contains no address.
+	Prefixes() [2]netip.Prefix
 }
 
 // Config is what New needs.

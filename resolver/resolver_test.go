@@ -30,7 +30,9 @@ func (n fakeNames) LookupAddr(addr netip.Addr) (string, bool) {
 	return "", false
 }
 
-func (n fakeNames) Prefix() netip.Prefix { return netip.MustParsePrefix("10.111.0.0/16") }
+func (n fakeNames) Prefixes() [2]netip.Prefix {
+	return [...]netip.Prefix{netip.MustParsePrefix("10.111.0.0/16"), netip.MustParsePrefix("fd6f:7865:72::/64")}
+}
 
 func addrs(texts ...string) (out []netip.Addr) {
 	for _, text := range texts {

@@ -41,7 +41,12 @@ func reverseLabels(rest string, base, width, limit int, set func(i int, v byte))
 	return len(labels) * width, true
 }
 
-// within reports whether all of r lies in prefix.
-func within(r, prefix netip.Prefix) bool {
-	return prefix.IsValid() && r.Bits() >= prefix.Bits() && prefix.Contains(r.Addr())
+// within reports whether all of r lies in the network.
+func (s *Server) within(r netip.Prefix) bool {
+	for _, prefix := range s.names.Prefixes() {
+		if prefix.IsValid() && r.Bits() >= prefix.Bits() && prefix.Contains(r.Addr()) {
+			return true
+		}
+	}
+	return false
 }

@@ -12,10 +12,35 @@ import (
 // whole without configuration or privilege. What each is for stands in the
 // package comment.
 type Aliases struct {
-	Wildcard, Public, Private, Private6, Relay, Datagram, Ping netip.Addr
+	Wildcard, Public, Private, Relay, Datagram, Ping       netip.Addr
+	Wildcard6, Public6, Private6, Relay6, Datagram6, Ping6 netip.Addr
+	Dual                                                   netip.Addr
 
 	claim *net.UDPConn
 }
+
+// A role is what an alias is for: its place in the block.
+type role byte
+
+const (
+	wildcard role = iota
+	public
+	private
+	relayEnd
+	datagramEnd
+	dual
+	ping
+
+	// six is set in the roles of IPv6. A connection to the dual wildcard is of the
+	// family that its other end's alias has.
+	six role = 8
+
+	wildcard6 = wildcard | six
+	public6   = public | six
+	private6  = private | six
+
+	blockSize = 16
+)
 
 // aliasRange has all blocks: clear of 127.0.0.1, 127.0.0.53 and 127.0.1.1.
 var aliasRange = netip.MustParsePrefix("127.64.0.0/10")
@@ -23,8 +48,46 @@ var aliasRange = netip.MustParsePrefix("127.64.0.0/10")
 // blockOf returns the first address of the block that an alias is in.
 func blockOf(alias netip.Addr) netip.Addr {
 	a := alias.As4()
-	a[3] &^= 7
+	a[3] &^= blockSize - 1
 	return netip.AddrFrom4(a)
+}
+
+// roleOf returns the role that an address has in its node's block; ok is false
+// if it is in none.
+func roleOf(a netip.Addr) (r role, ok bool) {
+	if !aliasRange.Contains(a) {
+		return 0, false
+	}
+	return role(a.As4()[3] & (blockSize - 1)), true
+}
+
+// role returns the role that an address has in this node's block.
+func (a *Aliases) role(addr netip.Addr) (r role, ok bool) {
+	if r, ok = roleOf(addr); !ok || blockOf(addr) != a.Wildcard {
+		return 0, false
+	}
+	return r, true
+}
+
+// of returns the alias with a role.
+func (a *Aliases) of(r role) netip.Addr {
+	b := a.Wildcard.As4()
+	b[3] |= byte(r)
+	return netip.AddrFrom4(b)
+}
+
+// rivals returns the roles which Linux does not let share a port with one of r,
+// besides r itself: the wildcards take it from every address of their family.
+func (r role) rivals() []role {
+	switch r {
+	case wildcard:
+		return []role{public, private, dual}
+	case wildcard6:
+		return []role{public6, private6, dual}
+	case dual:
+		return []role{wildcard, public, private, wildcard6, public6, private6}
+	}
+	return []role{wildcard | r&six, dual}
 }
 
 // claimPort is the UDP port whose binding, on the block's first address, says
@@ -32,7 +95,7 @@ func blockOf(alias netip.Addr) netip.Addr {
 // ends. It is not a port that programs of the node would use.
 const claimPort = 49151
 
-// claimTries bounds the search for a free block. There are 524,288.
+// claimTries bounds the search for a free block. There are 262,144.
 const claimTries = 64
 
 // ClaimAliases takes a free block of this host (of this network namespace).
@@ -46,12 +109,13 @@ func ClaimAliases() (*Aliases, error) {
 			errs = err
 			continue
 		}
-		a := &Aliases{Wildcard: base, Public: base.Next(), claim: c}
-		a.Private = a.Public.Next()
-		a.Private6 = a.Private.Next()
-		a.Relay = a.Private6.Next()
-		a.Datagram = a.Relay.Next()
-		a.Ping = a.Datagram.Next()
+		a := &Aliases{Wildcard: base, claim: c}
+		a.Public, a.Public6 = a.of(public), a.of(public6)
+		a.Private, a.Private6 = a.of(private), a.of(private6)
+		a.Relay, a.Relay6 = a.of(relayEnd), a.of(relayEnd|six)
+		a.Datagram, a.Datagram6 = a.of(datagramEnd), a.of(datagramEnd|six)
+		a.Ping, a.Ping6 = a.of(ping), a.of(ping|six)
+		a.Wildcard6, a.Dual = a.of(wildcard6), a.of(dual)
 		return a, nil
 	}
 	return nil, fmt.Errorf("claim a loopback address: %w", errors.Join(errors.New("none was free"), errs))

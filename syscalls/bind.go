@@ -51,13 +51,7 @@ func (n *Node) bindDatagram(fd, domain int, want Sockaddr) reply {
 		return fail(n.bindPing(fd, domain, want.Addr))
 	}
 	if want.Addr.Addr().Unmap().IsUnspecified() && want.Addr.Port() == 0 {
-		if err := unix.Bind(fd, kernelSockaddr(domain, want.Addr)); err != nil {
-			return fail(err)
-		}
-		if local, _, err := localName(fd); err == nil {
-			n.flows.bind(netip.AddrPortFrom(localhost4, local.Addr.Port()))
-		}
-		return reply{}
+		return fail(n.bindHost(fd, domain, want))
 	}
 	if r := n.bindTo(binding{fd, domain, unix.SOCK_DGRAM, &n.datagramPorts}, want); r.kind != replyValue {
 		return r
@@ -70,6 +64,34 @@ func (n *Node) bindDatagram(fd, domain int, want Sockaddr) reply {
 	return reply{}
 }
 
+// bindHost binds a UDP socket to a port of the host's own.
+func (n *Node) bindHost(fd, domain int, want Sockaddr) error {
+	only, err := v6only(fd, domain)
+	if err != nil {
+		return err
+	}
+	if only && want.Addr.Addr().Is6() && !want.Addr.Addr().Is4In6() {
+		if err := mappable(fd, domain); err != nil {
+			return err
+		}
+	}
+	if err := unix.Bind(fd, kernelSockaddr(domain, want.Addr)); err != nil {
+		return err
+	}
+	local, _, err := localName(fd)
+	if err != nil {
+		return err
+	}
+	kernel := netip.AddrPortFrom(localhost4, local.Addr.Port())
+	if !only {
+		n.flows.bind(netip.IPv4Unspecified(), kernel)
+	}
+	if want.Six && !want.Addr.Addr().Is4In6() {
+		n.flows.bind(netip.IPv6Unspecified(), kernel)
+	}
+	return nil
+}
+
 // A binding is a socket that is being bound: a copy of it, and the table of its
 // protocol's ports.
 type binding struct {
@@ -78,47 +100,35 @@ type binding struct {
 }
 
 func (n *Node) bindTo(s binding, want Sockaddr) reply {
-	addr := want.Addr.Addr()
+	only, err := v6only(s.fd, s.domain)
+	if err != nil {
+		return fail(err)
+	}
+	r, other := n.roleFor(s.fd, want, only)
+	if other.kind != replyValue {
+		return other
+	}
 	port := want.Addr.Port()
-	if want.Six && !addr.Is4In6() {
-		if !addr.IsUnspecified() && !addr.IsLoopback() {
-			return fail(unix.EADDRNOTAVAIL)
-		}
-		only, err := unix.GetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
-		if err != nil {
-			return fail(err)
-		}
-		if only != 0 || addr.IsLoopback() {
-			return fail(s.bindMoved(want.Addr, netip.IPv6Loopback()))
-		}
-		addr = netip.IPv4Unspecified() // dual-stack: what comes in is IPv4
-	}
-	addr = addr.Unmap()
-	var alias netip.Addr
-	var rivals []netip.Addr // what Linux does not let share the port with it
-	switch {
-	case addr.IsUnspecified():
-		alias, rivals = n.Aliases.Wildcard, []netip.Addr{n.Addr, localhost4}
-	case addr == n.Addr:
-		alias, rivals = n.Aliases.Public, []netip.Addr{netip.IPv4Unspecified()}
-	case addr == localhost4:
-		alias, rivals = n.Aliases.Private, []netip.Addr{netip.IPv4Unspecified()}
-	case addr.IsLoopback():
-		return letThrough // 127.0.0.2 and the like are the host's
-	case mayBeForeign(s.fd, addr):
-		return letThrough // nobody is there
-	default:
-		return fail(unix.EADDRNOTAVAIL)
-	}
-	for _, r := range rivals {
-		if port != 0 && n.taken(s, netip.AddrPortFrom(r, port)) {
-			if bound(s.fd) { // perhaps by this very socket
-				return fail(unix.EINVAL)
+	if port != 0 {
+		for _, rival := range r.rivals() {
+			if n.taken(s, netip.AddrPortFrom(n.Aliases.of(rival), port)) {
+				if bound(s.fd) { // perhaps by this very socket
+					return fail(unix.EINVAL)
+				}
+				return fail(unix.EADDRINUSE)
 			}
-			return fail(unix.EADDRINUSE)
 		}
 	}
-	return fail(n.bindAlias(s, netip.AddrPortFrom(addr, port), alias))
+	if only {
+		if err := mappable(s.fd, s.domain); err != nil {
+			return fail(err) // EINVAL: it is bound
+		}
+	}
+	err = n.bindAlias(s, netip.AddrPortFrom(n.Aliases.of(r), port))
+	if err != nil && only {
+		unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
+	}
+	return fail(err)
 }
 
 // mayBeForeign reports whether Linux binds a socket to an address that no
@@ -136,58 +146,84 @@ func mayBeForeign(fd int, addr netip.Addr) bool {
 	return false
 }
 
-// bindAlias binds to the alias's own port, or to another one if the host
-// refuses that.
-func (n *Node) bindAlias(s binding, program netip.AddrPort, alias netip.Addr) error {
-	kernel := netip.AddrPortFrom(alias, program.Port())
-	if _, ok := s.ports.movedTo(program); ok {
-		return s.bindMoved(program, alias)
+// roleFor returns the role of the alias that stands for an address which a
+// program wants; other is the answer if there is none. only tells of IPV6_V6ONLY.
+func (n *Node) roleFor(fd int, want Sockaddr, only bool) (r role, other reply) {
+	switch a := want.Addr.Addr(); {
+	case a.Is4In6() && only:
+		return 0, fail(unix.EINVAL)
+	case a == netip.IPv6Unspecified() && only:
+		return wildcard6, reply{}
+	case a == netip.IPv6Unspecified():
+		return dual, reply{}
+	case a == netip.IPv6Loopback():
+		return private6, reply{}
+	case a.IsValid() && a == n.Addr6:
+		return public6, reply{}
+	case a.IsLinkLocalUnicast() && a.Is6() && want.Scope == 0, a.IsMulticast() && a.Is6():
+		return 0, letThrough // EINVAL, ipv6(7)
 	}
-	err := unix.Bind(s.fd, kernelSockaddr(s.domain, kernel))
+	switch a := want.Addr.Addr().Unmap(); {
+	case a.Is4() && a.IsUnspecified():
+		return wildcard, reply{}
+	case a == n.Addr:
+		return public, reply{}
+	case a == localhost4:
+		return private, reply{}
+	case a.IsLoopback():
+		return 0, letThrough // 127.0.0.2 and the like are the host's
+	case mayBeForeign(fd, a):
+		return 0, letThrough // nobody is there
+	}
+	return 0, fail(unix.EADDRNOTAVAIL)
+}
+
+// bindAlias binds to an alias, or to another port of it if the host refuses the
+// one that the program wants.
+func (n *Node) bindAlias(s binding, want netip.AddrPort) error {
+	if _, ok := s.ports.movedTo(want); ok {
+		return s.bindMoved(want)
+	}
+	err := unix.Bind(s.fd, kernelSockaddr(s.domain, want))
 	switch {
 	case err == nil:
-		s.ports.forget(kernel)
+		s.ports.forget(want)
 		return nil
-	case err == unix.EACCES && program.Port() != 0: // ip_unprivileged_port_start, ip(7)
-	case err == unix.EADDRINUSE && n.takenByHost(s.typ, program.Port()):
+	case err == unix.EACCES && want.Port() != 0: // ip_unprivileged_port_start, ip(7)
+	case err == unix.EADDRINUSE && n.takenByHost(s.typ, want.Port()):
 	default:
 		return err
 	}
-	return s.bindMoved(program, alias)
+	return s.bindMoved(want)
 }
 
-// bindMoved binds to an ephemeral port of the alias that serves as the
-// program's port. Sockets with SO_REUSEPORT share it.
-func (s binding) bindMoved(program netip.AddrPort, alias netip.Addr) error {
-	if kernel, ok := s.ports.movedTo(program); ok && program.Port() != 0 {
+// bindMoved binds to an ephemeral port of the alias that serves as the one that
+// the program wants. Sockets with SO_REUSEPORT share it.
+func (s binding) bindMoved(want netip.AddrPort) error {
+	if kernel, ok := s.ports.movedTo(want); ok {
 		switch err := unix.Bind(s.fd, kernelSockaddr(s.domain, kernel)); err {
 		case nil, unix.EADDRINUSE, unix.EINVAL:
 			return err
 		}
 	}
-	if err := unix.Bind(s.fd, kernelSockaddr(s.domain, netip.AddrPortFrom(alias, 0))); err != nil {
+	if err := unix.Bind(s.fd, kernelSockaddr(s.domain, netip.AddrPortFrom(want.Addr(), 0))); err != nil {
 		return err
 	}
 	local, _, err := localName(s.fd)
 	if err != nil {
 		return fmt.Errorf("getsockname: %w", err)
 	}
-	kernel := netip.AddrPortFrom(local.Addr.Addr().Unmap(), local.Addr.Port())
-	if program.Port() == 0 {
-		program = netip.AddrPortFrom(program.Addr(), kernel.Port())
-	}
-	s.ports.move(program, kernel)
+	s.ports.move(want, unmapped(local.Addr))
 	return nil
 }
 
 // taken reports whether a socket with s's SO_REUSEADDR and SO_REUSEPORT could
-// not be bound to a program's address. The kernel judges by trying.
-func (n *Node) taken(s binding, program netip.AddrPort) bool {
-	if kernel, ok := s.ports.movedTo(program); ok {
+// not be bound to an alias and port. The kernel judges by trying.
+func (n *Node) taken(s binding, want netip.AddrPort) bool {
+	if kernel, ok := s.ports.movedTo(want); ok {
 		return probe(s.typ, s.fd, kernel) == unix.EADDRINUSE
 	}
-	kernel := netip.AddrPortFrom(n.alias(program.Addr()), program.Port())
-	return probe(s.typ, s.fd, kernel) == unix.EADDRINUSE && !n.takenByHost(s.typ, program.Port())
+	return probe(s.typ, s.fd, want) == unix.EADDRINUSE && !n.takenByHost(s.typ, want.Port())
 }
 
 // bound reports whether the socket has a port.
@@ -206,17 +242,6 @@ func (n *Node) takenByHost(typ int, port uint16) bool {
 		}
 	}
 	return true
-}
-
-// alias is where a program's own address is served.
-func (n *Node) alias(program netip.Addr) netip.Addr {
-	switch {
-	case program.IsUnspecified():
-		return n.Aliases.Wildcard
-	case program == localhost4:
-		return n.Aliases.Private
-	}
-	return n.Aliases.Public
 }
 
 // probe tries to bind a socket of its own to addr, of the given type, with the
@@ -278,10 +303,13 @@ func (n *Node) listen(c Call) reply {
 // register remembers where the program's socket with the kernel address local
 // is to be found.
 func (n *Node) register(p *ports, fd int, local Sockaddr) {
-	kernel := n.reachedAt(fd, local)
-	program := n.localIn(p, local, Sockaddr{}).Addr
-	p.listen(netip.AddrPortFrom(program.Addr().Unmap(), program.Port()), kernel)
-	if program.Addr() == netip.IPv6Unspecified() && kernel.Addr().Is4() { // dual-stack
+	kernel, ok := n.reachedAt(fd, local)
+	if !ok {
+		return
+	}
+	program := unmapped(n.localIn(p, local, Sockaddr{}).Addr)
+	p.listen(program, kernel)
+	if kernel.Addr() == n.Aliases.Dual {
 		p.listen(netip.AddrPortFrom(netip.IPv4Unspecified(), program.Port()), kernel)
 	}
 }

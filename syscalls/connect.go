@@ -51,36 +51,29 @@ func (n *Node) connectSocket(c Call, fd int) (r reply, keep bool) {
 	case unix.SOCK_STREAM:
 		return n.connectStream(fd, domain, dst)
 	case unix.SOCK_DGRAM:
-		if _, ok, err := isUDP(fd); err != nil || !ok || onlyIPv6(fd, dst.Addr.Addr()) {
+		if _, ok, err := isUDP(fd); err != nil || !ok {
 			return letThrough, false
 		}
-		addr := netip.AddrPortFrom(dst.Addr.Addr().Unmap(), dst.Addr.Port())
-		return n.connectDatagram(c, fd, domain, addr), false
+		if err := n.checkFamily(fd, dst); err != nil {
+			return fail(err), false
+		}
+		return n.connectDatagram(c, fd, domain, unmapped(dst.Addr)), false
 	}
 	return letThrough, false
 }
 
-// onlyIPv6 reports whether an AF_INET6 socket cannot reach a v4-mapped address.
-func onlyIPv6(fd int, dst netip.Addr) bool {
-	if !dst.Is4In6() {
-		return false
-	}
-	only, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
-	return err != nil || only != 0
-}
-
 // connectStream connects a TCP socket.
 func (n *Node) connectStream(fd, domain int, dst Sockaddr) (reply, bool) {
-	if onlyIPv6(fd, dst.Addr.Addr()) {
-		return letThrough, false // ENETUNREACH
+	if err := n.checkFamily(fd, dst); err != nil {
+		return fail(err), false
 	}
-	addr := netip.AddrPortFrom(dst.Addr.Addr().Unmap(), dst.Addr.Port())
+	addr := unmapped(dst.Addr)
 	switch {
 	case n.isNameServer(addr):
 		return n.connectResolver(fd, domain, addr)
-	case addr.Addr() == n.Addr:
+	case n.Owns(addr.Addr()):
 		return n.connectSelf(fd, domain, addr)
-	case n.Prefix.Contains(addr.Addr()):
+	case n.inNetwork(addr.Addr()):
 		return n.connectPeer(fd, domain, addr)
 	case isLocalhost(addr.Addr()):
 		return n.connectLocalhost(fd, domain, addr)
@@ -100,6 +93,36 @@ func (n *Node) disconnects(c Call, fd int) {
 			n.attempts.giveUp(at)
 		}
 	}
+}
+
+// checkFamily fails if an AF_INET6 socket can send nothing to an address, since it
+// is an IPv6 one and the address is v4-mapped, or the reverse.
+func (n *Node) checkFamily(fd int, to Sockaddr) error {
+	if !to.Six {
+		return nil
+	}
+	dst := to.Addr.Addr()
+	local, _, err := localName(fd)
+	if err != nil {
+		return err
+	}
+	r, bound := n.Aliases.role(local.Addr.Addr().Unmap())
+	if !dst.Is4In6() {
+		if bound && r&six == 0 && r != dual && !dst.IsUnspecified() {
+			return unix.EAFNOSUPPORT // ip6_dst_lookup_tail in net/ipv6/ip6_output.c
+		}
+		return nil
+	}
+	only := bound && r&six != 0
+	if !bound {
+		if only, err = v6only(fd, unix.AF_INET6); err != nil {
+			return err
+		}
+	}
+	if only {
+		return unix.ENETUNREACH // tcp_v6_connect in net/ipv6/tcp_ipv6.c
+	}
+	return nil
 }
 
 // isLocalhost reports whether a connect to the address stays on this host. Linux
@@ -135,10 +158,17 @@ func (n *Node) connectPeer(fd, domain int, dst netip.AddrPort) (reply, bool) {
 		settle(fd)
 		return fail(errno), false
 	}
-	if n.Network.Near(dst.Addr()) {
+	if n.Network.Near(dst.Addr()) && !(dst.Addr().Is6() && n.isDual(fd)) {
 		return n.connectNear(fd, domain, block, dst)
 	}
 	return n.connectFar(fd, domain, block, dst)
+}
+
+// isDual reports whether a socket is bound to the dual wildcard. To a neighbour,
+// its alias does not tell the family.
+func (n *Node) isDual(fd int) bool {
+	local, _, err := localName(fd)
+	return err == nil && local.Addr.Addr().Unmap() == n.Aliases.Dual
 }
 
 // connectFar connects an unconnected socket to another node, over the network.
@@ -147,15 +177,16 @@ func (n *Node) connectFar(fd, domain int, block bool, dst netip.AddrPort) (reply
 	if err != nil {
 		return fail(err), false
 	}
-	local, err := n.bindSource(fd, domain, n.Aliases.Public)
+	local, err := n.bindSource(fd, domain, n.publicFor(dst.Addr()))
 	if err != nil {
 		return fail(err), false
 	}
-	src := n.local(local, Sockaddr{Addr: dst}).Addr
-	if src.Addr().Unmap() != n.Addr {
+	gate := n.gateFor(dst.Addr())
+	src := n.local(local, Sockaddr{Addr: gate.addr}).Addr
+	if !n.Owns(src.Addr().Unmap()) {
 		return fail(unix.EINVAL), false // from localhost to another host
 	}
-	err = connectNow(fd, kernelSockaddr(domain, n.gate.addr))
+	err = connectNow(fd, kernelSockaddr(domain, gate.addr))
 	if err != unix.EINPROGRESS {
 		return fail(fmt.Errorf("connect to gate: %w", err)), false
 	}
@@ -164,11 +195,9 @@ func (n *Node) connectFar(fd, domain int, block bool, dst netip.AddrPort) (reply
 	if local, _, err = localName(fd); err != nil {
 		return fail(err), false
 	}
-	src = n.local(local, Sockaddr{Addr: dst}).Addr
-	program := netip.AddrPortFrom(local.Addr.Addr().Unmap(), local.Addr.Port())
-	src = netip.AddrPortFrom(src.Addr().Unmap(), src.Port())
+	src = unmapped(n.local(local, Sockaddr{Addr: gate.addr}).Addr)
 	asking, at := n.attempts.start(n.ctx, id)
-	a := dialling{at, id, program, src, dst}
+	a := dialling{at, id, unmapped(local.Addr), src, dst}
 	at.ends = Ends{src, dst}
 	if !block {
 		n.tasks.Go(func() {
@@ -198,6 +227,9 @@ func (n *Node) bindSource(fd, domain int, alias netip.Addr) (Sockaddr, error) {
 	local, _, err := localName(fd)
 	if err != nil || local.Addr.Port() != 0 {
 		return local, err
+	}
+	if err := mappable(fd, domain); err != nil {
+		return Sockaddr{}, err
 	}
 	if err := unix.Bind(fd, kernelSockaddr(domain, netip.AddrPortFrom(alias, 0))); err != nil {
 		return Sockaddr{}, fmt.Errorf("bind to %v: %w", alias, err)
@@ -229,7 +261,7 @@ func (n *Node) dial(ctx context.Context, a dialling) {
 		return
 	}
 	n.peers.addDialled(a.program, a.dst)
-	conn, err := n.gate.open(a.program)
+	conn, err := n.gateFor(a.dst.Addr()).open(a.program)
 	if err != nil {
 		n.peers.removeDialled(a.program)
 		stream.Reset()
@@ -251,7 +283,7 @@ func (n *Node) dial(ctx context.Context, a dialling) {
 // unreachable ends an attempt that has come to nothing.
 func (n *Node) unreachable(a dialling, why error) {
 	n.Logger.Debug("connect", "dst", a.dst, "err", why)
-	refuse := func() error { return n.gate.refuse(a.program) }
+	refuse := func() error { return n.gateFor(a.dst.Addr()).refuse(a.program) }
 	err := n.attempts.fail(a.id, a.attempt, Errno(why), refuse)
 	// For lack of descriptors, most likely. The program waits.
 	for i := 0; err != nil && i < refuseTries && n.ctx.Err() == nil; i++ {
@@ -351,46 +383,48 @@ func socketTimer(fd, opt int) (<-chan time.Time, func()) {
 // clearError takes the error that shutdown left in the socket (sk_err).
 func clearError(fd int) { unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR) }
 
-// connectSelf connects to the node's own virtual address: the kernel's own
+// connectSelf connects to one of the node's own virtual addresses: the kernel's own
 // loopback connection.
 func (n *Node) connectSelf(fd, domain int, dst netip.AddrPort) (reply, bool) {
-	found := n.ports.find(dst.Port(), n.Addr, netip.IPv4Unspecified())
-	return n.connectLocal(fd, domain, n.Aliases.Public, found, n.gate.closed)
+	found := n.ports.find(dst.Port(), dst.Addr(), wildcardOf(dst.Addr()))
+	return n.connectLocal(fd, domain, n.publicFor(dst.Addr()), found, n.gate.closed)
 }
 
 // connectLocalhost connects to 127.0.0.1 or ::1: the node's own, or the host's
 // where the node has no listener.
 func (n *Node) connectLocalhost(fd, domain int, dst netip.AddrPort) (reply, bool) {
-	var found []listener
-	host := dst
 	switch {
-	case dst.Addr().Is4() && dst.Addr().IsLoopback() && dst.Addr() != localhost4: // 127.0.0.2
-		found = n.ports.find(dst.Port(), netip.IPv4Unspecified())
-	case dst.Addr().Is4():
-		found = n.ports.find(dst.Port(), localhost4, netip.IPv4Unspecified())
-		host = netip.AddrPortFrom(localhost4, dst.Port())
-	default:
-		found = n.ports.find(dst.Port(), netip.IPv6Loopback(), netip.IPv6Unspecified())
-		host = netip.AddrPortFrom(netip.IPv6Loopback(), dst.Port())
+	case dst.Addr().Is6():
+		return n.connectLocalhost6(fd, domain, dst.Port())
+	case dst.Addr().IsLoopback() && dst.Addr() != localhost4: // 127.0.0.2
+		return n.orHost(fd, domain, n.ports.find(dst.Port(), netip.IPv4Unspecified()), dst)
 	}
+	found := n.ports.find(dst.Port(), localhost4, netip.IPv4Unspecified())
+	return n.orHost(fd, domain, found, netip.AddrPortFrom(localhost4, dst.Port()))
+}
+
+// orHost connects to one of the listeners of the node, or to the host.
+func (n *Node) orHost(fd, domain int, found []listener, host netip.AddrPort) (reply, bool) {
 	if len(found) == 0 {
 		return letThrough, false
 	}
-	source := n.Aliases.Private
-	if !dst.Addr().Is4() {
-		if found[0].kernel.Addr().Is4() { // dual-stack: [::] serves ::1 too, but the alias is IPv4
-			return n.connectMapped(fd, domain, found)
-		}
-		source = netip.IPv6Loopback()
-	}
-	return n.connectLocal(fd, domain, source, found, host)
+	return n.connectLocal(fd, domain, n.Aliases.Private, found, host)
 }
 
-// connectMapped connects an AF_INET6 socket that asked for ::1 to a dual-stack
-// listener of the node, whose alias is v4-mapped.
-func (n *Node) connectMapped(fd, domain int, found []listener) (reply, bool) {
-	if only, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY); err != nil || only != 0 {
-		return fail(unix.ECONNREFUSED), false
+// connectLocalhost6 connects to ::1. What is at an alias cannot reach the host's
+// own ::1 any more, so the listeners have to be there.
+func (n *Node) connectLocalhost6(fd, domain int, port uint16) (reply, bool) {
+	local, _, err := localName(fd)
+	if err != nil {
+		return fail(err), false
+	}
+	r, alias := n.Aliases.role(local.Addr.Addr().Unmap())
+	if alias && r&six == 0 && r != dual { // [::] is 127.0.0.1 to it, tcp_v6_connect in net/ipv6/tcp_ipv6.c
+		return n.connectLocalhost(fd, domain, netip.AddrPortFrom(localhost4, port))
+	}
+	found := n.listening(port, netip.IPv6Loopback(), netip.IPv6Unspecified())
+	if len(found) == 0 && !alias {
+		return letThrough, false
 	}
 	return n.connectLocal(fd, domain, n.Aliases.Private6, found, n.gate.closed)
 }
@@ -405,8 +439,13 @@ func (n *Node) connectLocal(fd, domain int, source netip.Addr, found []listener,
 	if err := unfetched(fd, domain); err != nil { // or else it would pass for the listener's refusal
 		return fail(err), false
 	}
-	if _, err := n.bindSource(fd, domain, source); err != nil {
+	local, err := n.bindSource(fd, domain, source)
+	if err != nil {
 		return fail(err), false
+	}
+	if r, ok := n.Aliases.role(local.Addr.Addr().Unmap()); ok {
+		to, _ := n.Aliases.role(source)
+		n.ports.addSelf(unmapped(local.Addr), n.own(r), n.own(to))
 	}
 	block, err := nonblocking(fd)
 	if err != nil {

@@ -80,7 +80,7 @@ func (n *Node) connectDatagram(c Call, fd, domain int, dst netip.AddrPort) reply
 	if n.pings.has(fd) {
 		return fail(n.connectPing(c, fd, domain, dst.Addr()))
 	}
-	kernel, ok, err := n.datagramRoute(fd, holderOf(c), dst)
+	kernel, ok, err := n.datagramWay(fd, domain, dst, holderOf(c))
 	if err != nil {
 		return fail(err)
 	}
@@ -95,6 +95,60 @@ func (n *Node) connectDatagram(c Call, fd, domain int, dst netip.AddrPort) reply
 		}
 	}
 	return letThrough
+}
+
+// datagramWay is datagramRoute for a program's socket, which it prepares for the way.
+func (n *Node) datagramWay(fd, domain int, dst netip.AddrPort, by holder) (kernel netip.AddrPort, ok bool, err error) {
+	kernel, ok, err = n.datagramRoute(fd, by, dst)
+	if err != nil || domain != unix.AF_INET6 {
+		if ok && isLocalhost(dst.Addr()) && !n.datagramPorts.empty() {
+			err = n.meetLocal(fd, localhost4) // the port may have been another's
+		}
+		return kernel, ok, err
+	}
+	local, _, err := localName(fd)
+	if err != nil {
+		return kernel, ok, err
+	}
+	_, alias := n.Aliases.role(local.Addr.Addr().Unmap())
+	switch {
+	case ok:
+	case alias && isLocalhost(dst.Addr()) && dst.Addr().Is6():
+		// It cannot reach the host's own ::1, and nobody of the node is there.
+		kernel, ok = netip.AddrPortFrom(n.Aliases.Private6, dst.Port()), true
+	default:
+		return kernel, false, nil
+	}
+	if local.Addr.Port() == 0 {
+		if err := n.bindHost(fd, domain, Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0), Six: true}); err != nil {
+			return kernel, false, err
+		}
+	}
+	if isLocalhost(dst.Addr()) {
+		met := localhost4
+		if dst.Addr().Is6() {
+			met = netip.IPv6Loopback()
+		}
+		err = n.meetLocal(fd, met)
+	}
+	return kernel, ok, err
+}
+
+// meetLocal notes that a UDP socket sends to a localhost address: its alias, or
+// 127.0.0.1 where it has none, may not tell to which.
+func (n *Node) meetLocal(fd int, met netip.Addr) error {
+	local, _, err := localName(fd)
+	if err != nil {
+		return err
+	}
+	kernel := unmapped(local.Addr)
+	if r, ok := n.Aliases.role(kernel.Addr()); !ok {
+		kernel = netip.AddrPortFrom(localhost4, kernel.Port())
+	} else if !n.own(r).IsUnspecified() {
+		return nil
+	}
+	n.datagramPorts.addSelf(kernel, localhost4, met)
+	return nil
 }
 
 // rawConnect is connect(2) with an address that package unix cannot express.

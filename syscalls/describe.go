@@ -73,16 +73,17 @@ func (n *Node) socketEnds(fd int) (e Ends, ok bool) {
 	if err != nil || !ok {
 		return e, false
 	}
+	ports := n.portsOf(fd)
 	peer, connected, err := remoteName(fd)
 	if connected = connected && err == nil; connected {
-		if p, ok := n.remote(local, peer); ok {
+		if p, ok := n.remoteIn(ports, local, peer); ok {
 			e.Remote = p.Addr
 		}
 	}
 	if !connected {
 		peer = Sockaddr{}
 	}
-	e.Local = n.localIn(n.portsOf(fd, local), local, peer).Addr
+	e.Local = n.localIn(ports, local, peer).Addr
 	return e, true
 }
 

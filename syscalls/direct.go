@@ -13,10 +13,10 @@ const directFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL | unix.MSG_CONFIRM
 // socket has nothing about it that only the kernel knows how to honour: it
 // spares a hop over loopback and a goroutine's turn.
 func (n *Node) sendDirect(c Call, fd, domain, flags int, dst netip.AddrPort, control []byte, p payload) (r reply, ok bool) {
-	if len(control) > 0 || flags&^directFlags != 0 || n.Datagrams == nil || !n.Prefix.Contains(dst.Addr()) || n.isBroadcast(dst.Addr()) {
+	if len(control) > 0 || flags&^directFlags != 0 || n.Datagrams == nil || !n.inNetwork(dst.Addr()) || n.isBroadcast(dst.Addr()) {
 		return r, false
 	}
-	src, ok, err := n.directSource(fd, domain)
+	src, ok, err := n.directSource(fd, domain, dst.Addr())
 	if err != nil || !ok {
 		return fail(err), err != nil
 	}
@@ -34,25 +34,25 @@ func (n *Node) sendDirect(c Call, fd, domain, flags int, dst netip.AddrPort, con
 }
 
 // directSource returns what the network sees as the source of a socket's
-// datagrams; ok is false if the kernel has to send them. An error is one that has
+// datagrams to dst; ok is false if the kernel has to send them. An error is one that has
 // waited for the socket's next call.
-func (n *Node) directSource(fd, domain int) (src netip.AddrPort, ok bool, err error) {
+func (n *Node) directSource(fd, domain int, dst netip.Addr) (src netip.AddrPort, ok bool, err error) {
 	local, _, err := localName(fd)
 	if err == nil && local.Addr.Port() == 0 { // as the kernel with the first datagram
-		any := netip.IPv4Unspecified()
+		any := Sockaddr{Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), 0)}
 		if domain == unix.AF_INET6 {
-			any = netip.IPv6Unspecified()
+			any = Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0), Six: true}
 		}
-		if err = unix.Bind(fd, kernelSockaddr(domain, netip.AddrPortFrom(any, 0))); err == nil {
+		if err = n.bindHost(fd, domain, any); err == nil {
 			local, _, err = localName(fd)
 		}
 	}
 	if err != nil {
 		return src, false, nil
 	}
-	kernel := netip.AddrPortFrom(local.Addr.Addr().Unmap(), local.Addr.Port())
+	kernel := unmapped(local.Addr)
 	switch a := kernel.Addr(); {
-	case a == n.Aliases.Wildcard, a == n.Aliases.Public:
+	case a == n.Aliases.Wildcard, a == n.Aliases.Public, a == n.Aliases.Dual, a == n.Aliases.Wildcard6, a == n.Aliases.Public6:
 	case a.IsUnspecified():
 		kernel = netip.AddrPortFrom(localhost4, kernel.Port())
 	default:
@@ -72,7 +72,7 @@ func (n *Node) directSource(fd, domain int) (src netip.AddrPort, ok bool, err er
 	case v != 0:
 		return src, false, unix.Errno(v) // read and gone
 	}
-	return netip.AddrPortFrom(n.Addr, n.programPort(kernel)), true, nil
+	return n.datagramSender(dst, kernel), true, nil
 }
 
 // udpCork is UDP_CORK of include/uapi/linux/udp.h.

@@ -37,7 +37,7 @@ func (d *dns) used() bool {
 // isNameServer reports whether a destination is a name server that the node's
 // resolver stands in for. A node's own port 53 is an ordinary port.
 func (n *Node) isNameServer(addr netip.AddrPort) bool {
-	return addr.Port() == dnsPort && n.Resolver != nil && !n.Prefix.Contains(addr.Addr()) &&
+	return addr.Port() == dnsPort && n.Resolver != nil && !n.inNetwork(addr.Addr()) &&
 		len(n.ports.find(dnsPort, localhost4, netip.IPv4Unspecified())) == 0
 }
 
@@ -79,6 +79,7 @@ func (n *Node) connectResolver(fd, domain int, addr netip.AddrPort) (reply, bool
 	if !ok {
 		return letThrough, false
 	}
+	mappable(fd, domain) // or it is bound, and the connect tells
 	err := connectNow(fd, kernelSockaddr(domain, proxy))
 	nb, nerr := nonblocking(fd)
 	if nerr != nil {

@@ -11,17 +11,25 @@
 // Each node has a block of loopback addresses of its own ([Aliases]), and which
 // of them a socket is bound to says what the program asked for:
 //
-//	program                  kernel           alias
-//	0.0.0.0:p, [::]:p        127.a.b.c:p      Wildcard
-//	10.111.0.2:p (its own)   127.a.b.(c+1):p  Public
-//	127.0.0.1:p              127.a.b.(c+2):p  Private
-//	[::1] to a [::] listener 127.a.b.(c+3):p  Private6
-//	-                        127.a.b.(c+4):p  Relay: the supervisor's ends, TCP
-//	-                        127.a.b.(c+5):p  Datagram: the supervisor's ends, UDP
-//	-                        127.a.b.(c+6):id Ping: ping sockets
+//	program                     kernel            alias
+//	0.0.0.0:p                   127.a.b.c:p       Wildcard
+//	10.111.0.2:p (its own)      127.a.b.(c+1):p   Public
+//	127.0.0.1:p                 127.a.b.(c+2):p   Private
+//	-                           127.a.b.(c+3):p   Relay: the supervisor's ends, TCP
+//	-                           127.a.b.(c+4):p   Datagram: the supervisor's ends, UDP
+//	[::]:p                      127.a.b.(c+5):p   Dual
+//	-                           127.a.b.(c+6):id  Ping: ping sockets
+//	[::]:p with IPV6_V6ONLY     127.a.b.(c+8):p   Wildcard6
+//	[fd6f:...:2]:p (its own)    127.a.b.(c+9):p   Public6
+//	[::1]:p                     127.a.b.(c+10):p  Private6
+//	-                           127.a.b.(c+11):p  Relay6: as Relay, for IPv6 peers
+//	-                           127.a.b.(c+12):p  Datagram6: as Datagram, likewise
+//	-                           127.a.b.(c+14):id Ping6: as Ping
 //
-// IPv6 has only one loopback address: a socket with IPV6_V6ONLY, or bound to
-// ::1, is at [::1] under another port.
+// IPv6 has only one loopback address, so AF_INET6 sockets are at IPv4 ones, too,
+// v4-mapped; bit 3 of the alias says which family the program uses. A socket
+// with IPV6_V6ONLY would take no v4-mapped address: boxer clears the option, and
+// getsockopt(2) tells it by the alias.
 //
 // So the kernel's own names of a socket translate back without a table of
 // sockets, and nothing goes stale when descriptors are duplicated, passed on

@@ -52,7 +52,7 @@ func (f *fakeNet) Dial(ctx context.Context, src, dst netip.AddrPort) (Stream, er
 	if node == nil {
 		return nil, unix.EHOSTUNREACH
 	}
-	run, _, err := node.Accept(ctx, src, dst.Port())
+	run, _, err := node.Accept(ctx, src, dst)
 	if err != nil {
 		return nil, err
 	}

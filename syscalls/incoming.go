@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Accept connects to the listener that the node's programs have on port, on
-// behalf of src, which they see as the peer. It fails with ECONNREFUSED if
-// there is none. The caller relays with the returned function, which owns the
-// connection, or calls abort.
-func (n *Node) Accept(ctx context.Context, src netip.AddrPort, port uint16) (run func(Stream), abort func(), err error) {
-	for _, l := range n.ports.find(port, n.Addr, netip.IPv4Unspecified()) {
+// Accept connects to the listener that the node's programs have at dst, an address
+// of the node's, on behalf of src, which is of the same family and which they see
+// as the peer. It fails with ECONNREFUSED if there is none. The caller relays with
+// the returned function, which owns the connection, or calls abort.
+func (n *Node) Accept(ctx context.Context, src, dst netip.AddrPort) (run func(Stream), abort func(), err error) {
+	for _, l := range n.ports.find(dst.Port(), dst.Addr(), wildcardOf(dst.Addr())) {
 		conn, remove, err := n.dialListener(ctx, l.kernel, src)
 		if Errno(err) == unix.ECONNREFUSED {
 			n.ports.refused(l.program, l.kernel)
@@ -37,6 +37,28 @@ func (n *Node) Accept(ctx context.Context, src netip.AddrPort, port uint16) (run
 	return nil, nil, unix.ECONNREFUSED
 }
 
+// AcceptOutside is Accept for a client from outside of the network, at either
+// address of the node's. Where the program takes only the other family than src's,
+// it sees the network's gateway as the peer, as from a proxy there.
+func (n *Node) AcceptOutside(ctx context.Context, src netip.AddrPort, port uint16) (run func(Stream), abort func(), err error) {
+	src = unmapped(src)
+	other := n.gateway6()
+	if src.Addr().Is6() {
+		other = n.gateway()
+	}
+	for _, from := range [...]netip.AddrPort{src, netip.AddrPortFrom(other, src.Port())} {
+		to := n.addrFor(from.Addr())
+		if !to.IsValid() {
+			continue // the network has no IPv6
+		}
+		run, abort, err = n.Accept(ctx, from, netip.AddrPortFrom(to, port))
+		if Errno(err) != unix.ECONNREFUSED {
+			return run, abort, err
+		}
+	}
+	return nil, nil, err
+}
+
 // dialListener connects to a listener at a kernel address. The program sees
 // src as the peer until remove is called. On loopback the handshake is over
 // when connect(2) returns; only a full backlog makes it wait.
@@ -45,7 +67,11 @@ func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort) (co
 	if err != nil {
 		return nil, nil, fmt.Errorf("socket: %w", err)
 	}
-	own, err := bindAny(fd, n.Aliases.Relay)
+	alias := n.Aliases.Relay
+	if src.Addr().Is6() {
+		alias = n.Aliases.Relay6
+	}
+	own, err := bindAny(fd, alias)
 	if err != nil {
 		unix.Close(fd)
 		return nil, nil, err

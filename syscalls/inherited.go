@@ -47,16 +47,18 @@ func (n *Node) Adopt(fd int) {
 
 // reachedAt is where the supervisor reaches a socket that is bound to local. A
 // socket of the node's own is there; one that was made outside and is on all addresses of the
-// host is on the alias, too, that stands for the node's wildcard.
-func (n *Node) reachedAt(fd int, local Sockaddr) netip.AddrPort {
-	a := netip.AddrPortFrom(local.Addr.Addr().Unmap(), local.Addr.Port())
-	if !a.Addr().IsUnspecified() {
-		return a
+// host is on the alias, too, that stands for the node's wildcard. ok is false for one that takes IPv6
+// alone: it is on no alias.
+func (n *Node) reachedAt(fd int, local Sockaddr) (kernel netip.AddrPort, ok bool) {
+	a := unmapped(local.Addr)
+	switch {
+	case a.Addr().Is4() && a.Addr().IsUnspecified():
+		return netip.AddrPortFrom(n.Aliases.Wildcard, a.Port()), true
+	case a.Addr().Is4():
+		return a, true
+	case !a.Addr().IsUnspecified():
+		return a, false
 	}
-	if a.Addr().Is6() {
-		if only, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY); err == nil && only != 0 {
-			return netip.AddrPortFrom(netip.IPv6Loopback(), a.Port())
-		}
-	}
-	return netip.AddrPortFrom(n.Aliases.Wildcard, a.Port())
+	only, err := v6only(fd, unix.AF_INET6)
+	return netip.AddrPortFrom(n.Aliases.Dual, a.Port()), err == nil && !only
 }

@@ -53,6 +53,9 @@ func (n *Node) links() []link {
 		flags: unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_NOARP | unix.IFF_LOWER_UP,
 		addrs: []netip.Prefix{netip.PrefixFrom(n.Addr, n.Prefix.Bits())},
 	}
+	if n.Addr6.IsValid() {
+		own.addrs = append(own.addrs, netip.PrefixFrom(n.Addr6, n.Prefix6.Bits()))
+	}
 	a := n.Addr.As4()
 	own.mac = [6]byte{0x02, 0x62, a[0], a[1], a[2], a[3]}
 	return []link{lo, own}
@@ -98,4 +101,15 @@ func (n *Node) gateway() netip.Addr {
 	}
 	a[3]--
 	return netip.AddrFrom4(a)
+}
+
+// gateway6 is the same in the IPv6 network, nobody's either: nodes have their
+// IPv4 addresses in the last 32 bits.
+func (n *Node) gateway6() netip.Addr {
+	if !n.Prefix6.IsValid() {
+		return netip.Addr{}
+	}
+	a, low := n.Prefix6.Addr().As16(), n.gateway().As4()
+	copy(a[12:], low[:])
+	return netip.AddrFrom16(a)
 }

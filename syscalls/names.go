@@ -2,7 +2,6 @@ package syscalls
 
 import (
 	"encoding/binary"
-	"net/netip"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,22 +26,20 @@ func (n *Node) getsockname(c Call) reply {
 	}
 	var peer Sockaddr
 	switch local.Addr.Addr().Unmap() {
-	case n.Aliases.Wildcard, n.Aliases.Ping, netip.IPv6Loopback(), localhost4: // only there it makes a difference
+	case n.Aliases.Wildcard, n.Aliases.Wildcard6, n.Aliases.Dual, n.Aliases.Ping, n.Aliases.Ping6, localhost4: // only there it makes a difference
 		if p, ok, err := remoteName(fd); err == nil && ok {
 			peer = p
 		}
 	}
-	return fail(writeSockaddr(c, n.localIn(n.portsOf(fd, local), local, peer), c.Ptr(1), c.Ptr(2)))
+	return fail(writeSockaddr(c, n.localIn(n.portsOf(fd), local, peer), c.Ptr(1), c.Ptr(2)))
 }
 
-// portsOf returns the table that knows a socket's port, if any does.
-func (n *Node) portsOf(fd int, local Sockaddr) *ports {
-	kernel := netip.AddrPortFrom(local.Addr.Addr().Unmap(), local.Addr.Port())
-	_, moved := n.datagramPorts.wish(kernel)
-	if _, also := n.ports.wish(kernel); !moved && !also {
+// portsOf returns the table that knows a socket's ports.
+func (n *Node) portsOf(fd int) *ports {
+	if n.datagramPorts.empty() {
 		return &n.ports
 	}
-	if _, typ, err := kind(fd); err == nil && typ == unix.SOCK_DGRAM {
+	if typ, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err == nil && typ == unix.SOCK_DGRAM {
 		return &n.datagramPorts
 	}
 	return &n.ports
@@ -69,7 +66,7 @@ func (n *Node) getpeername(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	if peer, ok = n.remote(local, peer); !ok || peer.Addr.Port() == 0 { // of a ping socket
+	if peer, ok = n.remoteIn(n.portsOf(fd), local, peer); !ok || peer.Addr.Port() == 0 { // of a ping socket
 		return fail(unix.ENOTCONN)
 	}
 	return fail(writeSockaddr(c, peer, c.Ptr(1), c.Ptr(2)))
@@ -77,6 +74,9 @@ func (n *Node) getpeername(c Call) reply {
 
 // getsockopt answers getsockopt(2) for the options of the table.
 func (n *Node) getsockopt(c Call) reply {
+	if c.Int(1) == unix.IPPROTO_IPV6 {
+		return n.onlySix(c)
+	}
 	switch c.Int(2) {
 	case unix.SO_BINDTODEVICE:
 		return n.boundDevice(c)
@@ -84,6 +84,29 @@ func (n *Node) getsockopt(c Call) reply {
 		return n.protocol(c)
 	}
 	return n.socketError(c)
+}
+
+// onlySix answers getsockopt(IPPROTO_IPV6, IPV6_V6ONLY), which is cleared on
+// sockets at an alias. bind(2) to an IPv6 address sets it (__inet6_bind in
+// net/ipv6/af_inet6.c).
+func (n *Node) onlySix(c Call) reply {
+	fd, err := c.CopyFD(c.Int(0))
+	if err != nil {
+		return fail(err)
+	}
+	defer unix.Close(fd)
+	local, ok, err := localName(fd)
+	if err != nil || !ok {
+		return letThrough
+	}
+	switch local.Addr.Addr().Unmap() {
+	case n.Aliases.Wildcard6, n.Aliases.Public6, n.Aliases.Private6:
+	default:
+		return letThrough
+	}
+	var b [4]byte
+	binary.NativeEndian.PutUint32(b[:], 1)
+	return fail(writeOption(c, b[:], 0, c.Ptr(3), c.Ptr(4)))
 }
 
 // socketError answers getsockopt(SOL_SOCKET, SO_ERROR), which reads and clears

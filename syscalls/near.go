@@ -3,6 +3,7 @@ package syscalls
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,8 +14,9 @@ import (
 // kernel's own, over loopback: their ends have the aliases of both nodes.
 type neighbours struct {
 	mu sync.RWMutex
-	// nodes has the virtual address of each, by the first address of its aliases.
-	nodes map[netip.Addr]netip.Addr
+	// nodes has the virtual addresses of each that have been met, by the first
+	// address of its aliases.
+	nodes map[netip.Addr]struct{ four, six netip.Addr }
 	// ports has the port that a neighbour's program knows, by the kernel address
 	// of its listener, where the two differ.
 	ports map[netip.AddrPort]uint16
@@ -25,10 +27,16 @@ func (s *neighbours) add(alias, node netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.nodes == nil {
-		s.nodes = make(map[netip.Addr]netip.Addr)
+		s.nodes = make(map[netip.Addr]struct{ four, six netip.Addr })
 		s.ports = make(map[netip.AddrPort]uint16)
 	}
-	s.nodes[blockOf(alias)] = node
+	known := s.nodes[blockOf(alias)]
+	if node.Is4() {
+		known.four = node
+	} else {
+		known.six = node
+	}
+	s.nodes[blockOf(alias)] = known
 }
 
 // addListener notes where a neighbour's listener is.
@@ -43,15 +51,24 @@ func (s *neighbours) addListener(kernel, program netip.AddrPort) {
 	}
 }
 
-// find returns the virtual address that a kernel address belongs to.
-func (s *neighbours) find(kernel netip.AddrPort) (netip.AddrPort, bool) {
-	if !kernel.Addr().Is4() {
+// find returns the virtual address that a kernel address belongs to, in a
+// connection whose other end is at this node's alias own.
+func (s *neighbours) find(kernel netip.AddrPort, own netip.Addr) (netip.AddrPort, bool) {
+	r, ok := roleOf(kernel.Addr())
+	if !ok {
 		return netip.AddrPort{}, false
+	}
+	if r == dual {
+		r, _ = roleOf(own)
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	node, ok := s.nodes[blockOf(kernel.Addr())]
-	if !ok {
+	known := s.nodes[blockOf(kernel.Addr())]
+	node := known.four
+	if r&six != 0 {
+		node = known.six
+	}
+	if !node.IsValid() {
 		return netip.AddrPort{}, false
 	}
 	if port, ok := s.ports[kernel]; ok {
@@ -76,18 +93,19 @@ func (n *Node) connectNear(fd, domain int, block bool, dst netip.AddrPort) (repl
 			asking, cancel = context.WithTimeout(ctx, locateWithin)
 			defer cancel()
 		}
-		kernel, err := n.Network.Locate(asking, n.Aliases.Public, dst)
+		source := n.publicFor(dst.Addr())
+		kernel, err := n.Network.Locate(asking, source, n.addrFor(dst.Addr()), dst)
 		var r reply
 		var keep bool
 		switch {
 		case err == nil:
 			n.neighbours.addListener(kernel, dst)
-			r, keep = n.connectLocal(fd, domain, n.Aliases.Public, []listener{{dst, kernel}}, n.gate.closed)
+			r, keep = n.connectLocal(fd, domain, source, []listener{{dst, kernel}}, n.gate.closed)
 			if n.tracing.Load() != nil {
 				r.ends, _ = n.socketEnds(fd)
 			}
 		case Errno(err) == unix.ECONNREFUSED:
-			r, keep = n.connectLocal(fd, domain, n.Aliases.Public, nil, n.gate.closed)
+			r, keep = n.connectLocal(fd, domain, source, nil, n.gate.closed)
 		case ctx.Err() != nil:
 			r = fail(unix.EINTR)
 		default:
@@ -105,25 +123,34 @@ func (n *Node) connectNear(fd, domain int, block bool, dst netip.AddrPort) (repl
 	}), true
 }
 
-// Locate tells a neighbour where the listener on port is. near is one of its
-// aliases, src its virtual address. It fails with ECONNREFUSED if there is none.
-func (n *Node) Locate(near, src netip.Addr, port uint16) (netip.AddrPort, error) {
+// Locate tells a neighbour where the listener at dst, an address of this node's,
+// is. near is one of the neighbour's aliases, src its virtual address. It fails
+// with ECONNREFUSED if there is none.
+func (n *Node) Locate(near, src netip.Addr, dst netip.AddrPort) (netip.AddrPort, error) {
 	if !aliasRange.Contains(near) || blockOf(near) == n.Aliases.Wildcard {
 		return netip.AddrPort{}, unix.EINVAL
 	}
-	for _, l := range n.ports.find(port, n.Addr, netip.IPv4Unspecified()) {
-		if !inUse(l.kernel) {
-			n.ports.refused(l.program, l.kernel)
-			continue
-		}
-		n.neighbours.add(near, src)
-		return l.kernel, nil
+	found := n.listening(dst.Port(), dst.Addr(), wildcardOf(dst.Addr()))
+	if len(found) == 0 {
+		return netip.AddrPort{}, unix.ECONNREFUSED
 	}
-	return netip.AddrPort{}, unix.ECONNREFUSED
+	n.neighbours.add(near, src)
+	return found[0].kernel, nil
 }
 
 // inUse reports whether a socket still has the address: the port of one
 // that is closed might be the host's own by now. The kernel judges by trying.
 func inUse(kernel netip.AddrPort) bool {
 	return probe(unix.SOCK_STREAM, -1, kernel) == unix.EADDRINUSE
+}
+
+// listening returns the listeners that find does, without those that are closed.
+func (n *Node) listening(port uint16, addrs ...netip.Addr) []listener {
+	return slices.DeleteFunc(n.ports.find(port, addrs...), func(l listener) bool {
+		gone := !inUse(l.kernel)
+		if gone {
+			n.ports.refused(l.program, l.kernel)
+		}
+		return gone
+	})
 }

@@ -2,6 +2,7 @@ package syscalls
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,7 +14,7 @@ import (
 
 // A Network carries connections between nodes.
 type Network interface {
-	// Dial opens a connection from src to dst, both virtual, and returns when
+	// Dial opens a connection from src to dst, both virtual and of one family, and returns when
 	// the far side has accepted it. Its error holds the errno for the program
 	// (see Errno): ECONNREFUSED if nobody listens there.
 	Dial(ctx context.Context, src, dst netip.AddrPort) (Stream, error)
@@ -22,9 +23,9 @@ type Network interface {
 	// reach of its loopback.
 	Near(addr netip.Addr) bool
 	// Locate asks such a node where on this host the listener at dst is. near is
-	// this node's loopback address there. Its errors are those of Dial;
-	// ECONNREFUSED is the node's own word.
-	Locate(ctx context.Context, near netip.Addr, dst netip.AddrPort) (netip.AddrPort, error)
+	// this node's loopback address there, src its virtual one. Its errors are
+	// those of Dial; ECONNREFUSED is the node's own word.
+	Locate(ctx context.Context, near, src netip.Addr, dst netip.AddrPort) (netip.AddrPort, error)
 }
 
 // A Stream is one connection's far end: a reliable byte stream in each
@@ -49,8 +50,10 @@ type Resolver interface {
 // Config says what a Node is.
 type Config struct {
 	Hostname  string       // what uname(2) tells, at most 64 bytes
-	Addr      netip.Addr   // the virtual address, IPv4
-	Prefix    netip.Prefix // the network's addresses
+	Addr      netip.Addr   // the virtual IPv4 address
+	Prefix    netip.Prefix // the network's IPv4 addresses
+	Addr6     netip.Addr   // the virtual IPv6 address; zero: none
+	Prefix6   netip.Prefix // the network's IPv6 addresses; zero: none
 	Aliases   *Aliases     // released by their owner, after Close
 	Network   Network
 	Datagrams Datagrams // nil: no UDP to the network
@@ -66,6 +69,7 @@ type Config struct {
 type Node struct {
 	Config
 	gate    *gate
+	gate6   *gate                   // for IPv6 peers; nil where there are none
 	tracing atomic.Pointer[Tracing] // nil: off
 	waiting waiting
 	ports   ports // TCP
@@ -106,6 +110,12 @@ func NewNode(c Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{Config: c, gate: g}
+	if c.Addr6.IsValid() {
+		if n.gate6, err = newGate(c.Aliases.Relay6); err != nil {
+			g.close()
+			return nil, err
+		}
+	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.left, n.leave = context.WithCancel(n.ctx)
 	n.tasks.Go(func() { n.waiting.sweep(n.ctx) })
@@ -119,7 +129,41 @@ func (n *Node) Close() error {
 	n.flows.close()
 	n.netlinks.close()
 	n.tasks.Wait()
-	return n.gate.close()
+	err := n.gate.close()
+	if n.gate6 != nil {
+		err = errors.Join(err, n.gate6.close())
+	}
+	return err
+}
+
+// Owns reports whether an address is one of the node's virtual ones.
+func (n *Node) Owns(a netip.Addr) bool { return a == n.Addr || a.IsValid() && a == n.Addr6 }
+
+// inNetwork reports whether an address is one of the network's.
+func (n *Node) inNetwork(a netip.Addr) bool { return n.Prefix.Contains(a) || n.Prefix6.Contains(a) }
+
+// addrFor returns the node's own address towards another of the network.
+func (n *Node) addrFor(peer netip.Addr) netip.Addr {
+	if peer.Is4() {
+		return n.Addr
+	}
+	return n.Addr6
+}
+
+// publicFor returns the alias of addrFor.
+func (n *Node) publicFor(peer netip.Addr) netip.Addr {
+	if peer.Is4() {
+		return n.Aliases.Public
+	}
+	return n.Aliases.Public6
+}
+
+// gateFor returns the gate for connections to an address of the network.
+func (n *Node) gateFor(peer netip.Addr) *gate {
+	if peer.Is4() {
+		return n.gate
+	}
+	return n.gate6
 }
 
 // relay carries a connection of one of the node's programs. The caller has

@@ -82,7 +82,7 @@ func (n *Node) outsideOf(kernel netip.AddrPort, six bool) (*outside, error) {
 }
 
 func (n *Node) openOutside(kernel netip.AddrPort, six bool) (outsideConn, error) {
-	if kernel.Addr() == n.Aliases.Ping {
+	if n.isPingAlias(kernel.Addr()) {
 		return openPing(kernel.Port(), six)
 	}
 	c, err := net.ListenUDP("udp", nil)

@@ -117,8 +117,15 @@ func (n *Node) protocol(c Call) reply {
 // bindPing gives a ping socket its identifier; 0 is any.
 func (n *Node) bindPing(fd, domain int, want netip.AddrPort) error {
 	switch a := want.Addr().Unmap(); {
-	case a.IsUnspecified(), a.IsLoopback(), a == n.Addr:
-		return unix.Bind(fd, kernelSockaddr(domain, netip.AddrPortFrom(n.Aliases.Ping, want.Port())))
+	case a.IsUnspecified(), a.IsLoopback(), n.Owns(a):
+		alias := n.Aliases.Ping
+		if domain == unix.AF_INET6 {
+			alias = n.Aliases.Ping6
+		}
+		if err := mappable(fd, domain); err != nil {
+			return err
+		}
+		return unix.Bind(fd, kernelSockaddr(domain, netip.AddrPortFrom(alias, want.Port())))
 	}
 	return unix.EADDRNOTAVAIL
 }
@@ -145,18 +152,20 @@ func (n *Node) connectPing(c Call, fd, domain int, dst netip.Addr) error {
 
 // pingFlow is the flow to a host's echoes.
 func (n *Node) pingFlow(c Call, fd int, dst netip.Addr) (*flow, error) {
-	if dst.IsUnspecified() { // this host
+	if dst == netip.IPv6Unspecified() { // this host
+		dst = netip.IPv6Loopback()
+	} else if dst.IsUnspecified() {
 		dst = localhost4
 	}
 	if dst.IsMulticast() || dst == broadcast4 {
 		return nil, unix.ENETUNREACH
 	}
-	if !n.Prefix.Contains(dst) && !dst.IsLoopback() { // now, while somebody listens
+	if !n.inNetwork(dst) && !dst.IsLoopback() { // now, while somebody listens
 		local, _, err := localName(fd)
 		if err != nil {
 			return nil, err
 		}
-		if _, err := n.outsideOf(netip.AddrPortFrom(n.Aliases.Ping, local.Addr.Port()), dst.Is6()); err != nil {
+		if _, err := n.outsideOf(unmapped(local.Addr), dst.Is6()); err != nil {
 			return nil, err
 		}
 	}
@@ -189,14 +198,14 @@ func echoOnly(p payload) payload {
 
 // sendEcho carries an echo request that a ping socket has sent to a flow.
 func (n *Node) sendEcho(from, peer netip.AddrPort, msg []byte) {
-	if from.Addr() != n.Aliases.Ping || len(msg) < sizeofEcho {
+	if !n.isPingAlias(from.Addr()) || len(msg) < sizeofEcho {
 		return
 	}
 	switch a := peer.Addr(); {
-	case a == n.Addr, a.IsLoopback(), a.IsUnspecified():
+	case n.Owns(a), a.IsLoopback(), a.IsUnspecified():
 		n.DeliverEcho(a, from, msg)
-	case n.Prefix.Contains(a) && n.Datagrams != nil:
-		n.Datagrams.SendEcho(netip.AddrPortFrom(n.Addr, from.Port()), peer, msg)
+	case n.inNetwork(a) && n.Datagrams != nil:
+		n.Datagrams.SendEcho(netip.AddrPortFrom(n.addrFor(a), from.Port()), peer, msg)
 	default:
 		n.sendOutside(from, peer, msg)
 	}
@@ -214,12 +223,15 @@ func (n *Node) DeliverEcho(peer netip.Addr, dst netip.AddrPort, msg []byte) {
 	if !ok { // nobody has asked
 		return
 	}
-	kind := byte(echoReply)
+	kind, alias := byte(echoReply), n.Aliases.Ping
 	if peer.Is6() {
-		kind = echoReply6
+		kind, alias = echoReply6, n.Aliases.Ping6
 	}
-	fl.deliver(netip.AddrPortFrom(n.Aliases.Ping, dst.Port()), echoAs(msg, kind, dst.Port()))
+	fl.deliver(netip.AddrPortFrom(alias, dst.Port()), echoAs(msg, kind, dst.Port()))
 }
+
+// isPingAlias reports whether ping sockets are at an alias.
+func (n *Node) isPingAlias(a netip.Addr) bool { return a == n.Aliases.Ping || a == n.Aliases.Ping6 }
 
 // echoAs is an echo with another type and identifier.
 func echoAs(msg []byte, kind byte, id uint16) []byte {

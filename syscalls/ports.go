@@ -10,46 +10,57 @@ import (
 // wildcard listener of the host.
 type ports struct {
 	mu sync.RWMutex
-	// listeners maps what the program listens on (0.0.0.0, [::], its virtual
-	// address, 127.0.0.1 or ::1, with the port it knows) to the kernel address.
+	// listeners maps what the program listens on (0.0.0.0, [::], a virtual address,
+	// 127.0.0.1 or ::1, with the port it knows) to the kernel address.
 	listeners map[netip.AddrPort]netip.AddrPort
-	// moved and wishes map a program's address and the kernel address that
-	// serves it to each other, where their ports differ.
+	// moved and wishes map an alias with the port that the program knows, and the
+	// one with the port that the kernel knows, to each other, where these differ.
 	moved, wishes map[netip.AddrPort]netip.AddrPort
+	// self has the address of the node at which a socket of the node meets
+	// another, by its own kernel address, where that does not tell.
+	self map[netip.AddrPort]netip.Addr
 }
 
-// wish returns the program's address of a kernel address whose port is not the
-// one that the program asked for.
-func (p *ports) wish(kernel netip.AddrPort) (netip.AddrPort, bool) {
+// wish returns the port that the program asked for at a kernel address that has
+// another one.
+func (p *ports) wish(kernel netip.AddrPort) (uint16, bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	a, ok := p.wishes[kernel]
-	return a, ok
+	return a.Port(), ok
 }
 
-// movedTo returns where the program's address went; ok is false if the kernel
-// has the same port.
-func (p *ports) movedTo(program netip.AddrPort) (netip.AddrPort, bool) {
+// known returns the port of a kernel address as the program knows it.
+func (p *ports) known(kernel netip.AddrPort) uint16 {
+	if port, ok := p.wish(kernel); ok {
+		return port
+	}
+	return kernel.Port()
+}
+
+// movedTo returns where an alias and port that a program wants went; ok is false
+// if the kernel has the same port.
+func (p *ports) movedTo(want netip.AddrPort) (netip.AddrPort, bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	a, ok := p.moved[program]
+	a, ok := p.moved[want]
 	return a, ok
 }
 
-// move records that the program's address is served at another port. A new
-// owner of the address replaces an old one.
-func (p *ports) move(program, kernel netip.AddrPort) {
+// move records that another port serves what a program wants. A new owner of the
+// address replaces an old one.
+func (p *ports) move(want, kernel netip.AddrPort) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.moved == nil {
 		p.moved = make(map[netip.AddrPort]netip.AddrPort)
 		p.wishes = make(map[netip.AddrPort]netip.AddrPort)
 	}
-	if old, ok := p.moved[program]; ok {
+	if old, ok := p.moved[want]; ok {
 		delete(p.wishes, old)
 	}
-	p.moved[program] = kernel
-	p.wishes[kernel] = program
+	p.moved[want] = kernel
+	p.wishes[kernel] = want
 }
 
 // forget drops what was recorded of a kernel address that was bound anew, by
@@ -57,9 +68,9 @@ func (p *ports) move(program, kernel netip.AddrPort) {
 func (p *ports) forget(kernel netip.AddrPort) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if program, ok := p.wishes[kernel]; ok {
+	if want, ok := p.wishes[kernel]; ok {
 		delete(p.wishes, kernel)
-		delete(p.moved, program)
+		delete(p.moved, want)
 	}
 }
 
@@ -115,4 +126,40 @@ func (p *ports) find(port uint16, addrs ...netip.Addr) []listener {
 		}
 	}
 	return found
+}
+
+// maxSelf bounds the sockets of which self knows. Few programs bind a socket, and
+// connect it to another address of their own host, or send UDP to ::1.
+const maxSelf = 1024
+
+// addSelf notes that a socket, whose own address is own, meets another at addr.
+func (p *ports) addSelf(kernel netip.AddrPort, own, addr netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case own == addr:
+		delete(p.self, kernel)
+		return
+	case p.self == nil || len(p.self) >= maxSelf:
+		p.self = make(map[netip.AddrPort]netip.Addr)
+	}
+	p.self[kernel] = addr
+}
+
+// metSelf returns the address at which two sockets of this node meet, of which
+// one knows. ok is false if its own address tells.
+func (p *ports) metSelf(a, b netip.AddrPort) (addr netip.Addr, ok bool) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if addr, ok = p.self[a]; !ok {
+		addr, ok = p.self[b]
+	}
+	return addr, ok
+}
+
+// empty reports whether nothing was ever recorded that names are translated by.
+func (p *ports) empty() bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.wishes == nil && p.self == nil
 }

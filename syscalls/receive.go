@@ -229,6 +229,9 @@ func (n *Node) take(fd, flags int, room, control uint64, give func(datagram) rep
 	d.size, d.control, d.flags = size, oob[:oobn], rflags
 	var name [sizeofInet6]byte
 	d.from = n.appendSource(name[:0], from, d.control)
+	if control > 0 && wantsHopLimit(fd, d.from) {
+		d.control = appendHopLimit(d.control, control)
+	}
 	return give(d)
 }
 
@@ -257,23 +260,21 @@ func (n *Node) appendSource(b []byte, from unix.Sockaddr, control []byte) []byte
 // came from a kernel address, and the index of the interface.
 func (n *Node) datagramTarget(from netip.AddrPort) (target addressMap, index uint32) {
 	own, index := localhost4, uint32(1)
-	if _, ok := n.flows.peerOf(from); ok {
-		own, index = n.Addr, InterfaceIndex // also from itself, as on Linux
+	if met, ok := n.datagramPorts.metSelf(from, from); ok {
+		own = met
+	}
+	if peer, ok := n.flows.peerOf(from); ok {
+		own, index = n.addrFor(peer.Addr()), InterfaceIndex // also from itself, as on Linux
 	}
 	return func(to netip.AddrPort) netip.AddrPort {
-		a, port := to.Addr(), to.Port()
-		if wish, ok := n.datagramPorts.wish(to); ok {
-			port = wish.Port()
+		a := to.Addr()
+		if r, ok := n.Aliases.role(a); ok {
+			a = n.own(r)
 		}
-		switch a {
-		case n.Aliases.Public:
-			a = n.Addr
-		case n.Aliases.Wildcard, localhost4:
+		if to.Addr() == localhost4 || a.IsUnspecified() {
 			a = own
-		case n.Aliases.Private:
-			a = localhost4
 		}
-		return netip.AddrPortFrom(a, port)
+		return netip.AddrPortFrom(a, n.datagramPorts.known(to))
 	}, index
 }
 
@@ -281,7 +282,7 @@ func (n *Node) datagramTarget(from netip.AddrPort) (target addressMap, index uin
 // destination itself, since boxer knows no other.
 func (n *Node) datagramOffender(dst Sockaddr) addressMap {
 	return func(from netip.AddrPort) netip.AddrPort {
-		if from.Addr() != n.Aliases.Datagram {
+		if a := from.Addr(); a != n.Aliases.Datagram && a != n.Aliases.Datagram6 {
 			return from
 		}
 		return netip.AddrPortFrom(dst.Addr.Addr(), 0)

@@ -136,18 +136,14 @@ func (n *Node) programGone(fl *flow) {
 		return
 	}
 	kernel := netip.AddrPortFrom(netip.AddrFrom4(in4.Addr), uint16(in4.Port))
-	port := kernel.Port()
-	if wish, ok := n.datagramPorts.wish(kernel); ok {
-		port = wish.Port()
-	}
+	dst := n.datagramSender(fl.peer.Addr(), kernel)
 	// A socket that is connected to another endpoint refuses this one, and stays.
 	if probe(unix.SOCK_DGRAM, -1, kernel) != unix.EADDRINUSE {
 		n.flows.unbind(kernel)
 		n.flows.forgetOutside(kernel)
 		n.datagramPorts.gone(kernel)
 	}
-	dst := netip.AddrPortFrom(n.Addr, port)
-	if fl.peer.Addr() == n.Addr {
+	if n.Owns(fl.peer.Addr()) {
 		n.Unreachable(dst, fl.peer, quote[:size])
 		return
 	}

@@ -37,7 +37,7 @@ func (n *Node) sendto(c Call) reply {
 // sendTo sends a datagram, if dst is for the node to serve. control are its
 // control messages.
 func (n *Node) sendTo(c Call, dst Sockaddr, flags int, control []byte, p payload) reply {
-	addr := netip.AddrPortFrom(dst.Addr.Addr().Unmap(), dst.Addr.Port())
+	addr := unmapped(dst.Addr)
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
 		return fail(err)
@@ -53,8 +53,17 @@ func (n *Node) sendTo(c Call, dst Sockaddr, flags int, control []byte, p payload
 		}
 		return letThrough
 	}
-	if dst.Six != (domain == unix.AF_INET6) {
+	if dst.Six && domain != unix.AF_INET6 {
 		return letThrough
+	}
+	if domain == unix.AF_INET6 {
+		to := dst
+		if !to.Six { // allowed, and as if mapped: udpv6_sendmsg in net/ipv6/udp.c
+			to = Sockaddr{Addr: netip.AddrPortFrom(netip.AddrFrom16(dst.Addr.Addr().As16()), dst.Addr.Port()), Six: true}
+		}
+		if err := n.checkFamily(fd, to); err != nil {
+			return fail(err)
+		}
 	}
 	if n.pings.has(fd) {
 		return n.sendPing(c, fd, domain, flags, control, addr.Addr(), p)
@@ -66,7 +75,7 @@ func (n *Node) sendTo(c Call, dst Sockaddr, flags int, control []byte, p payload
 	if r, ok := n.sendDirect(c, fd, domain, flags, addr, control, p); ok {
 		return r
 	}
-	kernel, ok, err := n.datagramRoute(fd, holderOf(c), addr)
+	kernel, ok, err := n.datagramWay(fd, domain, addr, holderOf(c))
 	if err != nil {
 		return fail(err)
 	}
@@ -81,7 +90,7 @@ func (n *Node) sendTo(c Call, dst Sockaddr, flags int, control []byte, p payload
 // node's own is met. Others the kernel refuses.
 func (n *Node) kernelControl(control []byte) []byte {
 	rest, source, cut := withoutSource(control)
-	if cut && (source.IsUnspecified() || source == n.Addr || source.IsLoopback()) {
+	if cut && (source.IsUnspecified() || n.Owns(source) || source.IsLoopback()) {
 		return rest
 	}
 	return control

@@ -52,17 +52,43 @@ func ParseSockaddr(b []byte) (Sockaddr, error) {
 	return Sockaddr{}, unix.EAFNOSUPPORT
 }
 
+// as4 and as16 are a's bytes, zero where the family has no such address.
+func as4(a netip.Addr) [4]byte {
+	if a = a.Unmap(); !a.Is4() {
+		return [4]byte{}
+	}
+	return a.As4()
+}
+
+func as16(a netip.Addr) [16]byte {
+	if !a.IsValid() {
+		return [16]byte{}
+	}
+	return a.As16()
+}
+
+// unmapped returns an address as the tables have it: IPv4 where it is v4-mapped.
+func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
+
+// wildcardOf returns the wildcard of an address's family.
+func wildcardOf(a netip.Addr) netip.Addr {
+	if a.Is4() {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
+}
+
 // AppendSockaddr appends s as ParseSockaddr reads it. A v4 address of a Six
 // one becomes v4-mapped.
 func AppendSockaddr(b []byte, s Sockaddr) []byte {
 	if !s.Six {
-		a := s.Addr.Addr().Unmap().As4()
+		a := as4(s.Addr.Addr())
 		b = binary.NativeEndian.AppendUint16(b, unix.AF_INET)
 		b = binary.BigEndian.AppendUint16(b, s.Addr.Port())
 		b = append(b, a[:]...)
 		return append(b, make([]byte, sizeofInet4-8)...)
 	}
-	a := s.Addr.Addr().As16()
+	a := as16(s.Addr.Addr())
 	b = binary.NativeEndian.AppendUint16(b, unix.AF_INET6)
 	b = binary.BigEndian.AppendUint16(b, s.Addr.Port())
 	b = binary.NativeEndian.AppendUint32(b, s.Flow)

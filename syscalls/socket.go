@@ -77,13 +77,31 @@ func cookie(fd int) (uint64, error) {
 	return unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
 }
 
-// kernelSockaddr is addr, which is IPv4 or ::1, as a socket of the given domain
-// takes it: v4-mapped on AF_INET6.
+// kernelSockaddr is addr as a socket of the given domain takes it: IPv4 is
+// v4-mapped on AF_INET6.
 func kernelSockaddr(domain int, addr netip.AddrPort) unix.Sockaddr {
 	if domain == unix.AF_INET6 {
 		return &unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16()}
 	}
 	return &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().Unmap().As4()}
+}
+
+// v6only reports whether a socket has IPV6_V6ONLY, as the kernel has it.
+func v6only(fd, domain int) (bool, error) {
+	if domain != unix.AF_INET6 {
+		return false, nil
+	}
+	only, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
+	return only != 0, err
+}
+
+// mappable lets a socket have v4-mapped addresses, as all aliases are on AF_INET6.
+// It fails with EINVAL if the socket is bound.
+func mappable(fd, domain int) error {
+	if domain != unix.AF_INET6 {
+		return nil
+	}
+	return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0)
 }
 
 // connectNow starts a connect without waiting for its end, on blocking sockets

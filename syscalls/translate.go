@@ -86,96 +86,101 @@ func (n *Node) local(local, peer Sockaddr) Sockaddr { return n.localIn(&n.ports,
 
 // localIn is local for a socket of the protocol whose ports p has.
 func (n *Node) localIn(p *ports, local, peer Sockaddr) Sockaddr {
-	a := local.Addr.Addr().Unmap()
-	port := local.Addr.Port()
-	if wish, ok := p.wish(netip.AddrPortFrom(a, port)); ok {
-		if !a.Is4() { // ::1 stands for [::1] and for [::]
-			if peer.Addr.IsValid() {
-				wish = netip.AddrPortFrom(a, wish.Port())
-			}
-			local.Addr = wish
-			return local
+	kernel, far := unmapped(local.Addr), unmapped(peer.Addr)
+	r, ok := n.Aliases.role(kernel.Addr())
+	if !ok {
+		if _, ok := n.Aliases.role(far.Addr()); ok && kernel.Addr() == localhost4 { // UDP, never bound
+			local.Addr = netip.AddrPortFrom(n.met(p, kernel, far), kernel.Port())
 		}
-		port = wish.Port()
+		return local
 	}
-	connected := peer.Addr.IsValid()
-	through := a // which alias the connection came through
-	if connected && (a == n.Aliases.Wildcard || a == n.Aliases.Ping) {
-		through = peer.Addr.Addr().Unmap()
+	addr := n.own(r)
+	if addr.IsUnspecified() && far.IsValid() {
+		addr = n.met(p, kernel, far)
+	}
+	local.Addr = netip.AddrPortFrom(addr, p.known(kernel))
+	return local
+}
+
+// own returns the program's address that an alias of this node stands for.
+func (n *Node) own(r role) netip.Addr {
+	switch {
+	case r == wildcard, r == ping:
+		return netip.IPv4Unspecified()
+	case r == dual, r == wildcard6, r == ping|six:
+		return netip.IPv6Unspecified()
+	case r == private:
+		return localhost4
+	case r == private6:
+		return netip.IPv6Loopback()
+	case r&six != 0:
+		return n.Addr6
+	}
+	return n.Addr
+}
+
+// met returns the node's own address in a connection from a kernel address that
+// does not tell, a wildcard or one that the kernel chose, by the other end's.
+func (n *Node) met(p *ports, kernel, far netip.AddrPort) netip.Addr {
+	r, ok := n.Aliases.role(far.Addr())
+	if addr, met := p.metSelf(kernel, far); met && r&^six != relayEnd && r&^six != datagramEnd {
+		return addr
 	}
 	switch {
-	case through == n.Aliases.Private:
-		a = localhost4
-	case a == localhost4 && connected && peer.Addr.Addr().Unmap() == n.Aliases.Datagram:
-		a = n.Addr // UDP, never bound: the kernel chose the source
-	case through == n.Aliases.Private6:
-		a = netip.IPv6Loopback()
-	case a == n.Aliases.Ping && connected:
-		if host, ok := n.flows.peerOf(netip.AddrPortFrom(through, peer.Addr.Port())); ok && host.Addr().IsLoopback() {
-			a = localhost4
-		} else {
-			a = n.Addr
+	case far.Addr() == localhost4: // UDP, never bound: the kernel chose the source
+		return localhost4
+	case !ok: // a neighbour's
+		r, _ = roleOf(far.Addr())
+		return n.own(public | r&six)
+	case r&^six == datagramEnd: // of a ping socket to localhost
+		if peer, ok := n.flows.peerOf(far); ok && peer.Addr().IsLoopback() {
+			return peer.Addr()
 		}
-	case a == n.Aliases.Public, connected && a == n.Aliases.Wildcard:
-		a = n.Addr
-	case (a == n.Aliases.Wildcard || a == n.Aliases.Ping) && local.Six:
-		local.Addr = netip.AddrPortFrom(netip.IPv6Unspecified(), port)
-		return local
-	case a == n.Aliases.Wildcard, a == n.Aliases.Ping:
-		a = netip.IPv4Unspecified()
-	default:
-		return local
 	}
-	local.Addr = netip.AddrPortFrom(a, port)
-	return local
+	if addr := n.own(r); !addr.IsUnspecified() {
+		return addr
+	}
+	return n.own(private | r&six)
 }
 
 // remote returns what getpeername(2) tells for a socket with these kernel
 // addresses. ok is false when its relay has ended: the socket is not connected
 // any more, even if the kernel has not noticed yet.
 func (n *Node) remote(local, peer Sockaddr) (s Sockaddr, ok bool) {
-	addr := netip.AddrPortFrom(peer.Addr.Addr().Unmap(), peer.Addr.Port())
-	switch addr.Addr() {
-	case n.Aliases.Relay:
-		if server, ok := n.dns.server(addr); ok {
+	return n.remoteIn(&n.ports, local, peer)
+}
+
+// remoteIn is remote for a socket of the protocol whose ports p has.
+func (n *Node) remoteIn(p *ports, local, peer Sockaddr) (s Sockaddr, ok bool) {
+	kernel, far := unmapped(local.Addr), unmapped(peer.Addr)
+	r, ok := n.Aliases.role(far.Addr())
+	switch {
+	case !ok:
+		if addr, ok := n.neighbours.find(far, kernel.Addr()); ok {
+			peer.Addr = addr
+		}
+		return peer, true
+	case r&^six == relayEnd:
+		if server, ok := n.dns.server(far); ok {
 			peer.Addr = server
-			break
+			return peer, true
 		}
 		n.peers.mu.RLock()
 		defer n.peers.mu.RUnlock()
-		if addr == n.gate.addr {
-			addr = netip.AddrPortFrom(local.Addr.Addr().Unmap(), local.Addr.Port())
-			peer.Addr, ok = n.peers.dialled[addr]
+		if far == n.gate.addr || n.gate6 != nil && far == n.gate6.addr {
+			peer.Addr, ok = n.peers.dialled[kernel]
 		} else {
-			peer.Addr, ok = n.peers.accepted[addr]
+			peer.Addr, ok = n.peers.accepted[far]
 		}
 		return peer, ok
-	case n.Aliases.Datagram:
-		peer.Addr, ok = n.flows.peerOf(addr)
+	case r&^six == datagramEnd:
+		peer.Addr, ok = n.flows.peerOf(far)
 		return peer, ok
-	case n.Aliases.Public, n.Aliases.Wildcard, n.Aliases.Private, n.Aliases.Private6:
-		port := addr.Port()
-		if wish, ok := n.ports.wish(addr); ok {
-			port = wish.Port()
-		}
-		through := addr.Addr()
-		if through == n.Aliases.Wildcard { // a wildcard listener, reached through our alias
-			through = local.Addr.Addr().Unmap()
-		}
-		a := n.Addr
-		switch through {
-		case n.Aliases.Private, localhost4: // UDP, never bound: the kernel chose the source
-			a = localhost4
-		case n.Aliases.Private6:
-			a = netip.IPv6Loopback()
-		}
-		peer.Addr = netip.AddrPortFrom(a, port)
-	default:
-		if far, ok := n.neighbours.find(addr); ok {
-			peer.Addr = far
-		} else if wish, ok := n.ports.wish(addr); ok && !addr.Addr().Is4() {
-			peer.Addr = netip.AddrPortFrom(netip.IPv6Loopback(), wish.Port())
-		}
 	}
+	addr := n.own(r)
+	if addr.IsUnspecified() { // a listener of this node's, or a client that was bound to it
+		addr = n.met(p, far, kernel)
+	}
+	peer.Addr = netip.AddrPortFrom(addr, p.known(far))
 	return peer, true
 }

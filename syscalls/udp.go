@@ -38,9 +38,9 @@ type flows struct {
 	byLocal map[netip.AddrPort]*flow // by the flow's loopback address
 	closed  bool
 
-	// bound has the programs' sockets that are not at an alias: those that were
-	// bound to port 0, or never, have a port of the host's own.
-	bound map[uint16]netip.AddrPort
+	// bound has the programs' sockets that are not at an alias, by wildcard and port:
+	// those that were bound to port 0, or never, have a port of the host's own.
+	bound map[netip.AddrPort]netip.AddrPort
 
 	outsides map[netip.AddrPort]*outside // by the program's socket, which is at an alias
 }
@@ -87,7 +87,11 @@ func (n *Node) flowTo(peer netip.AddrPort, by holder) (*flow, error) {
 	if len(f.byPeer) >= maxFlows {
 		f.dropOldestLocked()
 	}
-	fl, err := openFlow(n.Aliases.Datagram, peer)
+	alias := n.Aliases.Datagram
+	if peer.Addr().Is6() {
+		alias = n.Aliases.Datagram6
+	}
+	fl, err := openFlow(alias, peer)
 	if err != nil {
 		return nil, err
 	}
@@ -213,11 +217,10 @@ func (n *Node) sendOut(fl *flow) {
 		switch {
 		case err == nil && fl.peer.Port() == 0:
 			n.sendEcho(from, fl.peer, buf[:size])
-		case err == nil && !n.Prefix.Contains(fl.peer.Addr()):
+		case err == nil && !n.inNetwork(fl.peer.Addr()):
 			n.sendOutside(from, fl.peer, buf[:size])
 		case err == nil:
-			src := netip.AddrPortFrom(n.Addr, n.programPort(from))
-			n.carry(src, fl.peer, buf[:size])
+			n.carry(n.datagramSender(fl.peer.Addr(), from), fl.peer, buf[:size])
 		case errors.Is(err, net.ErrClosed):
 			return
 		case errors.Is(err, unix.ECONNREFUSED):
@@ -253,7 +256,7 @@ func (fl *flow) receive(b []byte) (size int, from netip.AddrPort, err error) {
 
 // carry sends a datagram to its destination, which may be this very node.
 func (n *Node) carry(src, dst netip.AddrPort, b []byte) {
-	if dst.Addr() == n.Addr {
+	if n.Owns(dst.Addr()) {
 		if !n.DeliverDatagram(src, dst, b) {
 			n.Unreachable(dst, src, b)
 		}
@@ -262,49 +265,47 @@ func (n *Node) carry(src, dst netip.AddrPort, b []byte) {
 	n.Datagrams.SendDatagram(src, dst, b)
 }
 
-// programPort is the port that others see of a program's UDP socket, which the
-// node remembers: answers will come to it.
-func (n *Node) programPort(kernel netip.AddrPort) uint16 {
-	if wish, ok := n.datagramPorts.wish(kernel); ok {
-		return wish.Port()
-	}
+// datagramSender returns the address that a peer sees of a program's UDP socket. The node remembers it: answers will come to it.
+func (n *Node) datagramSender(peer netip.Addr, kernel netip.AddrPort) netip.AddrPort {
 	if kernel.Addr() == localhost4 { // not at an alias: see flows.bound
-		n.flows.bind(kernel)
+		n.flows.bind(wildcardOf(peer), kernel)
 	}
-	return kernel.Port()
+	return netip.AddrPortFrom(n.addrFor(peer), n.datagramPorts.known(kernel))
 }
 
-// bind remembers a socket that has a port of the host's own.
-func (f *flows) bind(kernel netip.AddrPort) {
+// bind remembers a socket that has a port of the host's own, and serves a family.
+func (f *flows) bind(any netip.Addr, kernel netip.AddrPort) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.bound == nil {
-		f.bound = make(map[uint16]netip.AddrPort)
+		f.bound = make(map[netip.AddrPort]netip.AddrPort)
 	}
-	f.bound[kernel.Port()] = kernel
+	f.bound[netip.AddrPortFrom(any, kernel.Port())] = kernel
 }
 
 func (f *flows) unbind(kernel netip.AddrPort) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.bound, kernel.Port())
+	delete(f.bound, netip.AddrPortFrom(netip.IPv4Unspecified(), kernel.Port()))
+	delete(f.bound, netip.AddrPortFrom(netip.IPv6Unspecified(), kernel.Port()))
 }
 
-func (f *flows) boundAt(port uint16) (netip.AddrPort, bool) {
+func (f *flows) boundAt(any netip.Addr, port uint16) (netip.AddrPort, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	a, ok := f.bound[port]
+	a, ok := f.bound[netip.AddrPortFrom(any, port)]
 	return a, ok
 }
 
 // DeliverDatagram gives a datagram from another node to the program that has
 // dst's port. It returns false if nobody has: the sender is to be told.
 func (n *Node) DeliverDatagram(src, dst netip.AddrPort, b []byte) bool {
-	if dst.Addr() != n.Addr {
+	if !n.Owns(dst.Addr()) {
 		return false
 	}
-	to, ok := n.flows.boundAt(dst.Port())
-	if found := n.datagramPorts.find(dst.Port(), n.Addr, netip.IPv4Unspecified()); len(found) > 0 {
+	any := wildcardOf(dst.Addr())
+	to, ok := n.flows.boundAt(any, dst.Port())
+	if found := n.datagramPorts.find(dst.Port(), dst.Addr(), any); len(found) > 0 {
 		to, ok = found[0].kernel, true
 	}
 	if !ok {
@@ -341,7 +342,7 @@ func (n *Node) datagramRoute(fd int, by holder, dst netip.AddrPort) (kernel neti
 	case n.isNameServer(dst):
 		kernel, ok = n.proxy(dst)
 		return kernel, ok, nil
-	case n.Prefix.Contains(a):
+	case n.inNetwork(a):
 		if n.Datagrams == nil {
 			return netip.AddrPort{}, false, unix.ENETUNREACH
 		}
@@ -361,13 +362,15 @@ func (n *Node) datagramRoute(fd int, by holder, dst netip.AddrPort) (kernel neti
 		if found := n.datagramPorts.find(dst.Port(), addrs...); len(found) > 0 {
 			return found[0].kernel, true, nil
 		}
+		kernel, ok = n.flows.boundAt(netip.IPv6Unspecified(), dst.Port())
+		return kernel, ok, nil
 	default:
 		local, _, err := localName(fd)
 		if err != nil {
 			return netip.AddrPort{}, false, err
 		}
 		switch local.Addr.Addr().Unmap() {
-		case n.Aliases.Wildcard, n.Aliases.Public:
+		case n.Aliases.Wildcard, n.Aliases.Public, n.Aliases.Dual, n.Aliases.Wildcard6, n.Aliases.Public6:
 			return n.throughFlow(dst, by)
 		}
 	}
@@ -385,7 +388,7 @@ func (n *Node) throughFlow(dst netip.AddrPort, by holder) (kernel netip.AddrPort
 // datagramSource returns the address that a program sees for the kernel address
 // that a datagram came from.
 func (n *Node) datagramSource(from Sockaddr) Sockaddr {
-	kernel := netip.AddrPortFrom(from.Addr.Addr().Unmap(), from.Addr.Port())
+	kernel := unmapped(from.Addr)
 	if peer, ok := n.flows.peerOf(kernel); ok {
 		from.Addr = peer
 		return from
@@ -394,17 +397,20 @@ func (n *Node) datagramSource(from Sockaddr) Sockaddr {
 		from.Addr = server
 		return from
 	}
-	port := kernel.Port()
-	if wish, ok := n.datagramPorts.wish(kernel); ok {
-		port = wish.Port()
+	addr := kernel.Addr()
+	if r, ok := n.Aliases.role(addr); ok {
+		addr = n.own(r)
+	} else if addr != localhost4 {
+		return from
 	}
-	switch kernel.Addr() {
-	case n.Aliases.Public:
-		from.Addr = netip.AddrPortFrom(n.Addr, port)
-	case n.Aliases.Wildcard, n.Aliases.Private, n.Aliases.Ping:
-		from.Addr = netip.AddrPortFrom(localhost4, port)
-	case netip.IPv6Loopback():
-		from.Addr = netip.AddrPortFrom(netip.IPv6Loopback(), port)
+	switch met, ok := n.datagramPorts.metSelf(kernel, kernel); {
+	case ok:
+		addr = met
+	case addr == netip.IPv4Unspecified(), addr == netip.IPv6Unspecified() && kernel.Addr() == n.Aliases.Dual:
+		addr = localhost4
+	case addr == netip.IPv6Unspecified():
+		addr = netip.IPv6Loopback()
 	}
+	from.Addr = netip.AddrPortFrom(addr, n.datagramPorts.known(kernel))
 	return from
 }

@@ -21,11 +21,14 @@ import (
 // The addresses of a world. Bare hosts get theirs from the lab, so that nothing that programs print
 // has to be translated.
 var (
-	addrA  = netip.MustParseAddr("203.0.113.10")
-	addrB  = netip.MustParseAddr("203.0.113.11")
-	silent = netip.MustParseAddr("203.0.113.200") // nobody answers
-	absent = netip.MustParseAddr("203.0.113.201") // unreachable
-	prefix = netip.MustParsePrefix("203.0.113.0/24")
+	addrA   = netip.MustParseAddr("203.0.113.10")
+	addrB   = netip.MustParseAddr("203.0.113.11")
+	addrA6  = netip.MustParseAddr("2001:db8:1::cb00:710a")
+	addrB6  = netip.MustParseAddr("2001:db8:1::cb00:710b")
+	silent  = netip.MustParseAddr("203.0.113.200") // nobody answers
+	absent  = netip.MustParseAddr("203.0.113.201") // unreachable
+	prefix  = netip.MustParsePrefix("203.0.113.0/24")
+	prefix6 = netip.MustParsePrefix("2001:db8:1::/64")
 )
 
 // patience bounds what should happen at once, on a machine that is busy with other things.
@@ -109,22 +112,22 @@ func boxedWorld(t testing.TB) *world {
 	w := &world{t: t, boxed: true, net: newFakeNet()}
 	w.net.silent[silent] = make(chan struct{})
 	before := takeStock(t)
-	node := func(name string, addr netip.Addr) *machine {
+	node := func(name string, addr, addr6 netip.Addr) *machine {
 		aliases, err := ClaimAliases()
 		if err != nil {
 			t.Fatal(err)
 		}
-		n, err := NewNode(Config{Hostname: name, Addr: addr, Prefix: prefix, Aliases: aliases, Network: w.net,
+		n, err := NewNode(Config{Hostname: name, Addr: addr, Prefix: prefix, Addr6: addr6, Prefix6: prefix6, Aliases: aliases, Network: w.net,
 			Logger: slog.New(slog.NewTextHandler(testLog{t}, nil))})
 		if err != nil {
 			t.Fatal(err)
 		}
 		w.net.mu.Lock()
-		w.net.nodes[addr] = n
+		w.net.nodes[addr], w.net.nodes[addr6] = n, n
 		w.net.mu.Unlock()
 		return &machine{w: w, addr: addr, mem: newMemory(t), node: n, do: func(f func()) { f() }}
 	}
-	w.a, w.b = node("a", addrA), node("b", addrB)
+	w.a, w.b = node("a", addrA, addrA6), node("b", addrB, addrB6)
 	t.Cleanup(func() {
 		within(t, "the nodes to close", func() {
 			for _, m := range []*machine{w.a, w.b} {

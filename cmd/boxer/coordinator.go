@@ -19,9 +19,9 @@ import (
 const defaultListen = "0.0.0.0:4433"
 
 type coordinatorFlags struct {
-	listen, prefix, joinFile, host, state, status string
-	lease, idleExit, tokenTTL                     time.Duration
-	quiet                                         bool
+	listen, prefix, prefix6, joinFile, host, state, status string
+	lease, idleExit, tokenTTL                              time.Duration
+	quiet                                                  bool
 }
 
 func coordinatorCommand() *cobra.Command {
@@ -43,7 +43,8 @@ nodes come back to it.`,
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.listen, "listen", defaultListen, "UDP `ADDR:PORT` to listen on")
-	fl.StringVar(&f.prefix, "prefix", coordinator.DefaultPrefix.String(), "`CIDR` of the virtual addresses")
+	fl.StringVar(&f.prefix, "prefix", coordinator.DefaultPrefix.String(), "`CIDR` of the virtual IPv4 addresses")
+	fl.StringVar(&f.prefix6, "prefix6", coordinator.DefaultPrefix6.String(), "`CIDR` of the virtual IPv6 addresses; none: nodes have no such")
 	fl.StringVar(&f.joinFile, "join-file", "", "write the join URL to `FILE` when ready, mode 0600")
 	fl.StringVar(&f.host, "host", "", "`HOST:PORT` in the join URL, as nodes reach it (default the listening address)")
 	fl.StringVar(&f.state, "state", "", "`FILE` for key and token, mode 0600 (default below $XDG_STATE_HOME/boxer, one for each port)")
@@ -68,6 +69,12 @@ func (f *coordinatorFlags) serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("--prefix %q: not a CIDR such as %v", f.prefix, coordinator.DefaultPrefix)
 	}
+	var prefix6 netip.Prefix
+	if f.prefix6 != "none" {
+		if prefix6, err = netip.ParsePrefix(f.prefix6); err != nil {
+			return fmt.Errorf("--prefix6 %q: neither a CIDR such as %v nor none", f.prefix6, coordinator.DefaultPrefix6)
+		}
+	}
 	path := f.state
 	if path == "" {
 		if path, err = defaultState(listen.Port()); err != nil {
@@ -88,7 +95,7 @@ func (f *coordinatorFlags) serve(ctx context.Context) error {
 		host = reachable(socket.LocalAddr()).String()
 	}
 	server, err := coordinator.NewServer(coordinator.ServerConfig{
-		Socket: socket, State: state, Prefix: prefix, Lease: f.lease, IdleExit: f.idleExit,
+		Socket: socket, State: state, Prefix: prefix, Prefix6: prefix6, Lease: f.lease, IdleExit: f.idleExit,
 		JoinFile: f.joinFile, Host: host, StatusListen: f.status, Version: version, Logger: log,
 	})
 	if err != nil {

@@ -17,6 +17,7 @@ type (
 	statusJSON struct {
 		Version string         `json:"version"`
 		Prefix  netip.Prefix   `json:"prefix"`
+		Prefix6 netip.Prefix   `json:"prefix6,omitzero"` // not there: the nodes have no IPv6 addresses
 		Started time.Time      `json:"started"`
 		Members []statusMember `json:"members"`
 	}
@@ -24,6 +25,7 @@ type (
 		ID    uint32       `json:"id"`
 		Name  string       `json:"name"`
 		Addr  netip.Addr   `json:"addr"`
+		Addr6 netip.Addr   `json:"addr6,omitzero"`
 		Since time.Time    `json:"since"`
 		Paths []statusPath `json:"paths"`
 	}
@@ -67,9 +69,9 @@ func statusCommand() *cobra.Command {
 }
 
 func printStatusJSON(w io.Writer, snap coordinator.Snapshot) error {
-	s := statusJSON{Version: snap.Version, Prefix: snap.Prefix, Started: snap.Started, Members: []statusMember{}}
+	s := statusJSON{Version: snap.Version, Prefix: snap.Prefix, Prefix6: snap.Prefix6, Started: snap.Started, Members: []statusMember{}}
 	for _, m := range snap.Members {
-		sm := statusMember{ID: m.ID, Name: m.Name, Addr: m.Addr, Since: m.Since, Paths: []statusPath{}}
+		sm := statusMember{ID: m.ID, Name: m.Name, Addr: m.Addr, Addr6: m.Addr6, Since: m.Since, Paths: []statusPath{}}
 		for _, p := range m.Paths {
 			sm.Paths = append(sm.Paths, statusPath{p.Peer, p.Kind, p.Remote, p.RTT.Microseconds(), p.BytesSent, p.BytesReceived})
 		}
@@ -88,12 +90,16 @@ func printStatus(w io.Writer, snap coordinator.Snapshot) error {
 		names[m.ID] = m.Name
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NODE\tNAME\tADDRESS\tUP\tPATH TO\tKIND\tREMOTE\tRTT\tSENT\tRECEIVED")
+	fmt.Fprintln(t, "NODE\tNAME\tADDRESS\tIPV6\tUP\tPATH TO\tKIND\tREMOTE\tRTT\tSENT\tRECEIVED")
 	for _, m := range snap.Members {
-		fmt.Fprintf(t, "%d\t%s\t%v\t%v", m.ID, m.Name, m.Addr, time.Since(m.Since).Truncate(time.Second))
+		six := "-"
+		if m.Addr6.IsValid() {
+			six = m.Addr6.String()
+		}
+		fmt.Fprintf(t, "%d\t%s\t%v\t%s\t%v", m.ID, m.Name, m.Addr, six, time.Since(m.Since).Truncate(time.Second))
 		for i, p := range m.Paths {
 			if i > 0 {
-				fmt.Fprint(t, "\n\t\t\t")
+				fmt.Fprint(t, "\n\t\t\t\t")
 			}
 			peer := names[p.Peer]
 			if peer == "" {

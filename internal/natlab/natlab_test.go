@@ -381,3 +381,32 @@ func TestCommandErrorNamesCommandAndOutput(t *testing.T) {
 		t.Errorf("got %v, want an error with the command", err)
 	}
 }
+
+func TestAddIPv6(t *testing.T) {
+	lab := natlab.ForTest(t)
+	a, b := public(t, lab, "a"), public(t, lab, "b")
+	behind := nated(t, lab, "c", natlab.NAT{})
+	var addrs [2]netip.Addr
+	for i, h := range []*natlab.Host{a, b} {
+		var err error
+		if addrs[i], err = h.AddIPv6(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := a.Listen(t.Context(), "tcp6", netip.AddrPortFrom(addrs[0], 80).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := b.Dial(t.Context(), "tcp6", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if from := c.LocalAddr().(*net.TCPAddr).AddrPort().Addr(); from != addrs[1] {
+		t.Errorf("connected from %v, want %v", from, addrs[1])
+	}
+	if _, err := behind.AddIPv6(t.Context()); err == nil {
+		t.Error("a host behind a router has IPv6")
+	}
+}
