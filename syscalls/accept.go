@@ -64,7 +64,7 @@ func (n *Node) acceptSocket(c Call, fd, flags int) (r reply, keep bool) {
 // acceptWait is accept on a blocking listener.
 func (n *Node) acceptWait(ctx context.Context, c Call, fd, flags int, id uint64) reply {
 	for {
-		if err := waitReady(ctx, fd, unix.POLLIN, unix.SO_RCVTIMEO); err != nil {
+		if err := waitHolding(ctx, c, fd, unix.POLLIN, unix.SO_RCVTIMEO); err != nil {
 			return fail(err)
 		}
 		if !c.Pending() {

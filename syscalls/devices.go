@@ -1,63 +1,10 @@
 package syscalls
 
-import (
-	"sync"
+import "golang.org/x/sys/unix"
 
-	"golang.org/x/sys/unix"
-)
-
-// devices are the sockets that a program has bound to the node's interface with
-// SO_BINDTODEVICE, by their cookies. The kernel is not told: its interface for
-// them is loopback, and what they send to the outside leaves through the host's.
-type devices struct {
-	mu sync.Mutex
-	m  map[uint64]struct{}
-}
-
-// maxDevices bounds the table, from which nothing takes a closed socket. Whoever
-// is dropped has no device when it asks.
-const maxDevices = 1024
-
-func (d *devices) bind(cookie uint64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.m == nil {
-		d.m = make(map[uint64]struct{})
-	}
-	for c := range d.m {
-		if len(d.m) < maxDevices {
-			break
-		}
-		delete(d.m, c)
-	}
-	d.m[cookie] = struct{}{}
-}
-
-func (d *devices) unbind(cookie uint64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.m, cookie)
-}
-
-func (d *devices) bound(cookie uint64) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	_, ok := d.m[cookie]
-	return ok
-}
-
-// setsockopt answers setsockopt(2) for the options of the table.
-func (n *Node) setsockopt(c Call) reply {
-	switch c.Int(1) {
-	case unix.SOL_SOCKET:
-		return n.bindToDevice(c)
-	case unix.SOL_NETLINK:
-		return n.joinGroup(c)
-	}
-	return n.joinMulticast(c)
-}
-
-// bindToDevice answers setsockopt(SOL_SOCKET, SO_BINDTODEVICE), see socket(7).
+// bindToDevice answers setsockopt(SOL_SOCKET, SO_BINDTODEVICE), see socket(7). The
+// kernel is not told of the node's interface: its own for the socket is loopback, and
+// what it sends to the outside leaves through the host's.
 func (n *Node) bindToDevice(c Call) reply {
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
@@ -77,10 +24,10 @@ func (n *Node) bindToDevice(c Call) reply {
 		return fail(err)
 	}
 	if unix.ByteSliceToString(name) == InterfaceName {
-		n.devices.bind(id)
+		n.options.set(id, unix.SO_BINDTODEVICE, InterfaceIndex)
 		return reply{}
 	}
-	n.devices.unbind(id)
+	n.options.set(id, unix.SO_BINDTODEVICE, 0)
 	return letThrough
 }
 
@@ -92,7 +39,7 @@ func (n *Node) boundDevice(c Call) reply {
 		return fail(err)
 	}
 	defer unix.Close(fd)
-	if id, err := cookie(fd); err != nil || !n.devices.bound(id) {
+	if id, err := cookie(fd); err != nil || n.options.get(id, unix.SO_BINDTODEVICE) == 0 {
 		return letThrough
 	}
 	name := append([]byte(InterfaceName), 0)

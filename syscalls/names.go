@@ -72,20 +72,6 @@ func (n *Node) getpeername(c Call) reply {
 	return fail(writeSockaddr(c, peer, c.Ptr(1), c.Ptr(2)))
 }
 
-// getsockopt answers getsockopt(2) for the options of the table.
-func (n *Node) getsockopt(c Call) reply {
-	if c.Int(1) == unix.IPPROTO_IPV6 {
-		return n.onlySix(c)
-	}
-	switch c.Int(2) {
-	case unix.SO_BINDTODEVICE:
-		return n.boundDevice(c)
-	case unix.SO_PROTOCOL:
-		return n.protocol(c)
-	}
-	return n.socketError(c)
-}
-
 // onlySix answers getsockopt(IPPROTO_IPV6, IPV6_V6ONLY), which is cleared on
 // sockets at an alias. bind(2) to an IPv6 address sets it (__inet6_bind in
 // net/ipv6/af_inet6.c).

@@ -94,7 +94,7 @@ type Node struct {
 	relays   atomic.Int64 // relays that run
 	cut      atomic.Bool  // one has ended without a word of the far side, see Drain
 	attempts attempts
-	devices  devices
+	options  options
 	returned returned
 
 	unfinished unfinished // only where calls are traced

@@ -354,7 +354,7 @@ func (n *Node) performReceive(c Call, flags int, size uint64, give func(c Call, 
 	return later(func(ctx context.Context, c Call) reply {
 		defer unix.Close(fd)
 		for {
-			if err := waitReady(ctx, fd, unix.POLLIN, unix.SO_RCVTIMEO); err != nil {
+			if err := waitHolding(ctx, c, fd, unix.POLLIN, unix.SO_RCVTIMEO); err != nil {
 				return fail(err)
 			}
 			if !c.Pending() {

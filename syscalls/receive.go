@@ -199,7 +199,7 @@ func (n *Node) receive(c Call, flags int, once func(Call, int) reply) reply {
 	return later(func(ctx context.Context, c Call) reply {
 		defer unix.Close(fd)
 		for {
-			if err := waitReady(ctx, fd, unix.POLLIN, unix.SO_RCVTIMEO); err != nil {
+			if err := waitHolding(ctx, c, fd, unix.POLLIN, unix.SO_RCVTIMEO); err != nil {
 				return fail(err)
 			}
 			if !c.Pending() {

@@ -91,6 +91,34 @@ func (w *waiting) sweep(ctx context.Context) {
 // or with EAGAIN when the socket's timeout opt (SO_RCVTIMEO or SO_SNDTIMEO) is
 // over. It takes a thread for the wait; the program has one waiting, too.
 func waitReady(ctx context.Context, fd int, events int16, opt int) error {
+	return waitEither(ctx, fd, events, opt, -1)
+}
+
+// waitHolding is waitReady for a call that waits with a copy of its socket: it also ends
+// when the calling thread has, with EINTR. The copy would keep the port of a killed
+// server from the one that replaces it until the next sweep.
+func waitHolding(ctx context.Context, c Call, fd int, events int16, opt int) error {
+	ended, err := unix.PidfdOpen(c.TID(), pidfdThread)
+	if err == unix.EINVAL { // before Linux 6.9: good for a process's first thread
+		ended, err = unix.PidfdOpen(c.TID(), 0)
+	}
+	if err != nil {
+		return waitReady(ctx, fd, events, opt)
+	}
+	defer unix.Close(ended)
+	if !c.Pending() { // the number may have been given to another thread
+		return unix.EINTR
+	}
+	return waitEither(ctx, fd, events, opt, ended)
+}
+
+// pidfdThread is PIDFD_THREAD of linux/pidfd.h (6.9): the descriptor stands for
+// one thread, not for its process.
+const pidfdThread = unix.O_EXCL
+
+// waitEither is waitReady; it fails with EINTR when ended turns readable, if that is
+// not negative.
+func waitEither(ctx context.Context, fd int, events int16, opt, ended int) error {
 	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		return err
@@ -110,7 +138,7 @@ func waitReady(ctx context.Context, fd int, events int16, opt int) error {
 	if tv, err := timeout(fd, opt); err == nil && tv.Nano() > 0 {
 		limit = int((tv.Nano() + 999_999) / 1_000_000)
 	}
-	p := [2]unix.PollFd{{Fd: int32(fd), Events: events}, {Fd: int32(wake), Events: unix.POLLIN}}
+	p := [3]unix.PollFd{{Fd: int32(fd), Events: events}, {Fd: int32(wake), Events: unix.POLLIN}, {Fd: int32(ended), Events: unix.POLLIN}}
 	for {
 		n, err := unix.Poll(p[:], limit)
 		switch {
@@ -122,6 +150,8 @@ func waitReady(ctx context.Context, fd int, events int16, opt int) error {
 			return ctx.Err()
 		case n == 0:
 			return unix.EAGAIN
+		case p[2].Revents != 0:
+			return unix.EINTR
 		}
 		return nil
 	}

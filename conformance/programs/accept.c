@@ -409,11 +409,111 @@ static void unbound(void) { /* listen picks the port; listen twice, bind after l
 	result("bind", bind(l, SA(a)));
 }
 
+/* select and poll on listeners, of which one is to be ready */
+static void ready(void) {
+	if (!server) {
+		meet();
+		in4 a = peer(port + 1);
+		must("connect", connect(tcp(), SA(a)));
+		meet();
+		return meet();
+	}
+	int l[] = {listener(port, 4), listener(port + 1, 4)};
+	fd_set in;
+	struct timeval tv = {0, quiet_ms * 1000};
+	for (int i = 0; i < 2; i++) {
+		FD_ZERO(&in);
+		FD_SET(l[0], &in);
+		FD_SET(l[1], &in);
+		result("select", select(l[1] + 1, &in, NULL, NULL, &tv));
+		say("%d %d", FD_ISSET(l[0], &in) != 0, FD_ISSET(l[1], &in) != 0);
+		tv.tv_sec = wait_ms / 1000;
+		if (i == 0) {
+			meet();
+			meet();
+		}
+	}
+	struct pollfd p[] = {{l[0], POLLIN, 0}, {l[1], POLLIN | POLLOUT, 0}};
+	result("poll", poll(p, 2, 0));
+	say("%s", event_names(p[0].revents));
+	say("%s", event_names(p[1].revents));
+	fd_result("accept", accept(l[1], NULL, NULL));
+	result("poll", poll(p, 2, 0));
+	meet();
+}
+
+/* a group of processes with a listener each, of which one ends */
+static void reuse_port_processes(void) {
+	if (!server) {
+		meet();
+		visit(12);
+		meet();
+		visit(6);
+		return meet();
+	}
+	must("pipe", pipe(done));
+	int started[2];
+	must("pipe", pipe(started));
+	pid_t pids[3];
+	for (int i = 0; i < 3; i++)
+		if ((pids[i] = fork()) == 0) {
+			shared_listener = tcp();
+			in4 a = any(port);
+			set(shared_listener, SOL_SOCKET, SO_REUSEPORT, 1);
+			must("bind", bind(shared_listener, SA(a)));
+			must("listen", listen(shared_listener, 16));
+			must("write", write(started[1], "s", 1));
+			for (;;)
+				accept_one(NULL);
+		}
+	char c;
+	for (int i = 0; i < 3; i++)
+		must("read", read(started[0], &c, 1));
+	meet();
+	count(12);
+	kill(pids[0], SIGKILL);
+	waitpid(pids[0], NULL, 0);
+	usleep(quiet_ms * 1000); /* boxer's supervisor learns it a little later */
+	meet();
+	count(6);
+	meet();
+}
+
+/* a server that is killed in accept, and one that takes its place at once */
+static void replaced(void) {
+	if (!server) {
+		meet();
+		in4 a = peer(port);
+		result("connect", connect(tcp(), SA(a)));
+		meet();
+		meet();
+		visit(1);
+		return meet();
+	}
+	pid_t pid = fork();
+	if (pid == 0) {
+		shared_listener = listener(port, 4);
+		accept_one(NULL);
+	}
+	usleep(quiet_ms * 1000); /* nothing tells that it waits */
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	usleep(quiet_ms * 1000); /* boxer's supervisor learns it a little later */
+	meet();
+	meet();
+	int l = listener(port, 4);
+	meet();
+	struct sockaddr_storage a;
+	socklen_t len = sizeof a;
+	take(accept(l, (void *)&a, &len));
+	meet();
+}
+
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
 		CASE(addresses), CASE(wrong), CASE(flags), CASE(signals), CASE(restarted), CASE(threads), CASE(forks),
 		CASE(reuse_port), CASE(reuse_port_spread), CASE(closed_with_waiting), CASE(full_backlog), CASE(closed_meanwhile),
-		CASE(shut_meanwhile), CASE(gone_before), CASE(unbound),
+		CASE(shut_meanwhile), CASE(gone_before), CASE(unbound), CASE(ready), CASE(reuse_port_processes), CASE(replaced),
 	};
 	return RUN(tests);
 }

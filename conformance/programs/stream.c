@@ -393,11 +393,142 @@ static void options(void) {
 	meet();
 }
 
+/* what TCP_CORK and MSG_MORE hold back comes in one piece */
+static void corked(void) {
+	int fd = pair();
+	char buf[64] = "";
+	if (server) {
+		for (int i = 0; i < 2; i++) {
+			meet();
+			result("read", read(fd, buf, sizeof buf - 1));
+			say("\"%s\"", buf);
+			meet();
+		}
+		return;
+	}
+	result("TCP_CORK", set(fd, IPPROTO_TCP, TCP_CORK, 1));
+	give(fd, "one ");
+	give(fd, "two ");
+	give(fd, "three");
+	result("TCP_CORK", set(fd, IPPROTO_TCP, TCP_CORK, 0));
+	meet();
+	meet();
+	result("MSG_MORE", send(fd, "four ", 5, MSG_MORE));
+	give(fd, "five ");
+	meet();
+	meet();
+}
+
+/* close(2) with SO_LINGER waits until the peer has what was sent, and not longer than that */
+static void linger_wait(void) {
+	int fd = pair();
+	if (server) {
+		meet();
+		take(fd);
+		take(fd);
+		return meet();
+	}
+	struct linger l = {1, 5}, got = {0};
+	socklen_t len = sizeof got;
+	result("SO_LINGER", setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof l));
+	getsockopt(fd, SOL_SOCKET, SO_LINGER, &got, &len);
+	say("on %d, %d seconds", got.l_onoff, got.l_linger);
+	give(fd, "lingers");
+	meet();
+	result("close", close(fd));
+	meet();
+}
+
+static void small_buffer(int fd, int option) {
+	for (int size = 1; size <= 4096; size += 4095) {
+		int got = 0;
+		socklen_t len = sizeof got;
+		result("set", set(fd, SOL_SOCKET, option, size));
+		result("get", getsockopt(fd, SOL_SOCKET, option, &got, &len));
+		say("%d, length %u", got, len);
+	}
+}
+
+/* a reader that is slower than the writer: nothing is lost, and the writer waits */
+static void backpressure(void) {
+	int fd = pair();
+	static char block[1 << 16];
+	enum { rounds = 200 };
+	if (server) {
+		small_buffer(fd, SO_RCVBUF);
+		meet();
+		usleep(quiet_ms * 1000);
+		long n, total = 0, wrong = 0;
+		while ((n = read(fd, block, sizeof block)) > 0) {
+			for (long i = 0; i < n; i++)
+				wrong += (unsigned char)block[i] != (unsigned char)((total + i) / (long)sizeof block);
+			total += n;
+		}
+		say("%ld bytes, %ld wrong", total, wrong);
+		return meet();
+	}
+	small_buffer(fd, SO_SNDBUF);
+	meet();
+	long total = 0;
+	for (int i = 0; i < rounds; i++) {
+		memset(block, i, sizeof block);
+		long n = send(fd, block, sizeof block, 0);
+		if (n < 0)
+			result("send", n);
+		else
+			total += n;
+	}
+	say("%ld bytes", total);
+	close(fd);
+	meet();
+}
+
+/* SO_RCVLOWAT: poll tells of nothing less */
+static void low_water(void) {
+	int fd = pair();
+	if (server) {
+		give(fd, "abc");
+		meet();
+		give(fd, "defgh");
+		return meet();
+	}
+	result("SO_RCVLOWAT", set(fd, SOL_SOCKET, SO_RCVLOWAT, 6));
+	meet();
+	await(fd, POLLIN, wait_ms);
+	take(fd);
+	meet();
+}
+
+/* a thread's close does not end another's read; shutdown does */
+static int shared_fd;
+static void *read_shared(void *arg) {
+	(void)arg;
+	take(shared_fd);
+	return NULL;
+}
+static void shut_by_thread(void) {
+	shared_fd = pair();
+	if (server) {
+		take(shared_fd);
+		return meet();
+	}
+	pthread_t t;
+	pthread_create(&t, NULL, read_shared, NULL);
+	usleep(quiet_ms * 1000); /* nothing tells that it waits */
+	int r = shutdown(shared_fd, SHUT_RDWR);
+	pthread_join(t, NULL);
+	result("shutdown", r);
+	events(shared_fd);
+	give(shared_fd, "x");
+	meet();
+}
+
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
 		CASE(half_close), CASE(shut_read), CASE(closed_peer), CASE(killed_by_sigpipe), CASE(lingering), CASE(lingering_read),
 		CASE(unread), CASE(killed), CASE(peek), CASE(with_addresses), CASE(timeouts), CASE(urgent), CASE(files),
 		CASE(options),
+		CASE(corked), CASE(linger_wait), CASE(backpressure), CASE(low_water), CASE(shut_by_thread),
 	};
 	return RUN(tests);
 }

@@ -1,0 +1,85 @@
+package syscalls
+
+import (
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// options are socket options that programs have set and the kernel does not
+// have, of SOL_SOCKET, by the socket's cookie and the option's number. 0 is none.
+type options struct {
+	mu sync.Mutex
+	m  map[optionKey]int32
+}
+
+type optionKey struct {
+	cookie uint64
+	option int
+}
+
+// maxOptions bounds the table, from which nothing takes a closed socket. Of what
+// is dropped, programs see what the kernel has.
+const maxOptions = 4096
+
+func (o *options) set(cookie uint64, option int, value int32) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	key := optionKey{cookie, option}
+	if value == 0 {
+		delete(o.m, key)
+		return
+	}
+	if o.m == nil {
+		o.m = make(map[optionKey]int32)
+	}
+	for old := range o.m { // any: the map's order is random
+		if len(o.m) < maxOptions {
+			break
+		}
+		delete(o.m, old)
+	}
+	o.m[key] = value
+}
+
+func (o *options) get(cookie uint64, option int) int32 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.m[optionKey{cookie, option}]
+}
+
+func (o *options) empty() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.m) == 0
+}
+
+// setsockopt answers setsockopt(2) for the options of the table of calls.
+func (n *Node) setsockopt(c Call) reply {
+	switch c.Int(1) {
+	case unix.SOL_SOCKET:
+		if c.Int(2) == unix.SO_BINDTODEVICE {
+			return n.bindToDevice(c)
+		}
+		return n.setBuffer(c)
+	case unix.SOL_NETLINK:
+		return n.joinGroup(c)
+	}
+	return n.joinMulticast(c)
+}
+
+// getsockopt answers getsockopt(2) for them.
+func (n *Node) getsockopt(c Call) reply {
+	if c.Int(1) == unix.IPPROTO_IPV6 {
+		return n.onlySix(c)
+	}
+	switch c.Int(2) {
+	case unix.SO_ERROR:
+		return n.socketError(c)
+	case unix.SO_BINDTODEVICE:
+		return n.boundDevice(c)
+	case unix.SO_PROTOCOL:
+		return n.protocol(c)
+	}
+	return n.buffer(c)
+}
