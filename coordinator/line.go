@@ -231,7 +231,7 @@ func (n *line) receive(r *receipt) {
 	case "":
 		answer <- nil
 	case receiptNoNode:
-		answer <- ErrNoNode
+		answer <- &noNodeError{time.Unix(0, r.At)}
 	default:
 		answer <- ErrBusy
 	}

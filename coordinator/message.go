@@ -128,6 +128,7 @@ type signal struct {
 type receipt struct {
 	Seq  uint64 `json:"seq"`
 	Code string `json:"code,omitempty"` // empty, "no-node" or "busy"
+	At   int64  `json:"at,omitempty"`   // with "no-node": the coordinator's clock, in nanoseconds since 1970
 }
 
 // mirror tells the client its own address as the server sees it by now.

@@ -173,13 +173,13 @@ const (
 
 // forward passes a signal on and gives its sender a receipt.
 func (s *Server) forward(c *session, sig *signal) error {
-	code := ""
+	r := &receipt{Seq: sig.Seq}
 	if to := s.roster.session(sig.Node); to == nil {
-		code = receiptNoNode
+		r.Code, r.At = receiptNoNode, time.Now().UnixNano()
 	} else if !to.out.offer(frame(&message{Signal: &signal{Node: c.id, Data: sig.Data}})) {
-		code = receiptBusy
+		r.Code = receiptBusy
 	}
-	return c.out.put(c.conn.Context(), frame(&message{Receipt: &receipt{Seq: sig.Seq, Code: code}}))
+	return c.out.put(c.conn.Context(), frame(&message{Receipt: r}))
 }
 
 // write sends first, and then what the journal and the outbox have, until the

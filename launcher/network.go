@@ -52,6 +52,15 @@ func (n network) Near(addr netip.Addr) bool {
 
 // Locate implements syscalls.Network: the stream's bytes are the address.
 func (n network) Locate(ctx context.Context, near, src netip.Addr, dst netip.AddrPort) (netip.AddrPort, error) {
+	kernel, err := n.locate(ctx, near, src, dst)
+	if r := n.r.Load(); r != nil && err != nil && ctx.Err() == nil {
+		ends := syscalls.Ends{Local: netip.AddrPortFrom(src, 0), Remote: dst}
+		r.newFlow(newConnID(), trace.RoleConnect, "tcp", ends).fail(err)
+	}
+	return kernel, err
+}
+
+func (n network) locate(ctx context.Context, near, src netip.Addr, dst netip.AddrPort) (netip.AddrPort, error) {
 	s, err := n.m.open(ctx, transport.Header{Source: netip.AddrPortFrom(src, 0), Destination: dst, Near: near})
 	if err != nil {
 		return netip.AddrPort{}, err
@@ -94,6 +103,9 @@ func locate(node *syscalls.Node, s *transport.Stream) {
 
 // SendDatagram implements syscalls.Datagrams.
 func (n network) SendDatagram(src, dst netip.AddrPort, b []byte) {
+	if r := n.r.Load(); r != nil {
+		r.datagram(syscalls.Ends{Local: src, Remote: dst}, b, false)
+	}
 	n.send(dst.Addr(), transport.Datagram{Source: src, Destination: dst, Kind: transport.DatagramUDP, Payload: b})
 }
 

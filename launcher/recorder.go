@@ -1,6 +1,7 @@
 package launcher
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -36,9 +37,11 @@ type recorder struct {
 	lost    uint64   // did not find room in the queue
 	threads map[int]thread
 	flows   map[*flow]struct{}
+	udp     map[syscalls.Ends]*flow
 	ended   map[syscalls.Ends]outcome // of flows that have ended lately
 	skip    int                       // a process whose calls are not the program's
 	over    bool
+	clock   *trace.Clock // as measured; nil: not yet
 }
 
 // A taker gets events.
@@ -53,6 +56,8 @@ type taker struct {
 type queued struct {
 	record *syscalls.Record
 	event  trace.Event
+
+	peer coordinator.Member // of record: the node at the far end, as far as known
 }
 
 // A thread is what is known of one that calls.
@@ -77,9 +82,12 @@ const (
 
 func newRecorder(m *member, calls *syscalls.Node) *recorder {
 	now := time.Now()
-	r := &recorder{start: now, wall: now.Round(0), member: m, calls: calls,
+	r := &recorder{
+		start: now, wall: now.Round(0), member: m, calls: calls,
 		stop: make(chan struct{}), done: make(chan struct{}),
-		threads: make(map[int]thread), flows: make(map[*flow]struct{}), ended: make(map[syscalls.Ends]outcome)}
+		threads: make(map[int]thread), flows: make(map[*flow]struct{}), ended: make(map[syscalls.Ends]outcome),
+		udp: make(map[syscalls.Ends]*flow),
+	}
 	go r.run()
 	return r
 }
@@ -87,6 +95,7 @@ func newRecorder(m *member, calls *syscalls.Node) *recorder {
 // close ends the recorder: what is queued is told first.
 func (r *recorder) close() {
 	r.calls.Trace(nil)
+	r.closeFlows()
 	close(r.stop)
 	<-r.done
 }
@@ -106,7 +115,11 @@ func (r *recorder) Called(rec *syscalls.Record) {
 		rec.Release()
 		return
 	}
-	r.queue = append(r.queue, queued{record: rec})
+	q := queued{record: rec}
+	if rec.Ends.Remote.IsValid() { // it may have left when the event is made
+		q.peer, _ = r.member.client.ByAddr(rec.Ends.Remote.Addr())
+	}
+	r.queue = append(r.queue, q)
 }
 
 // put queues an event, in its place among the calls.
@@ -163,9 +176,29 @@ func lookThread(tid int) (t trace.Thread, err error) {
 	return t, os.ErrInvalid
 }
 
+// measureClock tells how the clock differs from the coordinator's, once.
+func (r *recorder) measureClock(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, clockWithin)
+	defer cancel()
+	if offset, bound, err := r.member.client.Clock(ctx); err == nil {
+		r.mu.Lock()
+		r.clock = &trace.Clock{Base: r.now(), ClockOffset: offset, ClockError: bound}
+		r.mu.Unlock()
+		r.put(r.clock)
+	}
+}
+
+// clockWithin bounds how long the clock is measured.
+const clockWithin = 5 * time.Second
+
 // run makes events of what is queued until the recorder is closed.
 func (r *recorder) run() {
 	defer close(r.done)
+	ctx, cancel := context.WithCancel(context.Background())
+	var clock sync.WaitGroup
+	clock.Go(func() { r.measureClock(ctx) })
+	defer clock.Wait()
+	defer cancel()
 	tick := time.NewTicker(recordEvery)
 	defer tick.Stop()
 	held := make(map[uint64]*syscalls.Record) // calls that wait, and whose beginning is not told yet
@@ -187,12 +220,12 @@ func (r *recorder) run() {
 				give(takers, q.event)
 				continue
 			}
-			r.tell(takers, q.record, held, told)
+			r.tell(takers, q, held, told)
 		}
 		now := time.Now()
 		for id, rec := range held {
 			if last || now.Sub(rec.Start) >= heldFor {
-				r.giveCall(takers, rec, trace.Enter)
+				r.giveCall(takers, rec, trace.Enter, coordinator.Member{})
 				delete(held, id)
 				told[id] = rec
 			}
@@ -207,7 +240,8 @@ func (r *recorder) run() {
 }
 
 // tell makes events of a record.
-func (r *recorder) tell(takers []*taker, rec *syscalls.Record, held, told map[uint64]*syscalls.Record) {
+func (r *recorder) tell(takers []*taker, q queued, held, told map[uint64]*syscalls.Record) {
+	rec := q.record
 	if rec.Outcome == syscalls.Waits {
 		held[rec.ID] = rec
 		return
@@ -227,11 +261,11 @@ func (r *recorder) tell(takers []*taker, rec *syscalls.Record, held, told map[ui
 	case syscalls.Ended:
 		phase = trace.Lost
 	}
-	r.giveCall(takers, rec, phase)
+	r.giveCall(takers, rec, phase, q.peer)
 	rec.Release()
 }
 
-func (r *recorder) giveCall(takers []*taker, rec *syscalls.Record, phase trace.Phase) {
+func (r *recorder) giveCall(takers []*taker, rec *syscalls.Record, phase trace.Phase, peer coordinator.Member) {
 	r.mu.Lock()
 	who := r.threads[rec.TID].Thread
 	r.mu.Unlock()
@@ -253,7 +287,7 @@ func (r *recorder) giveCall(takers []*taker, rec *syscalls.Record, phase trace.P
 		if phase != trace.Enter {
 			e.Duration = rec.Took
 		}
-		r.served(e, rec)
+		r.served(e, rec, peer)
 		t.sink.Put(e)
 	}
 }
@@ -273,7 +307,7 @@ func give(takers []*taker, e trace.Event) {
 }
 
 // served says what boxer did for a call.
-func (r *recorder) served(e *trace.Call, rec *syscalls.Record) {
+func (r *recorder) served(e *trace.Call, rec *syscalls.Record, who coordinator.Member) {
 	switch {
 	case rec.Outcome == syscalls.Continued:
 		if rec.OfNetwork() {
@@ -285,16 +319,46 @@ func (r *recorder) served(e *trace.Call, rec *syscalls.Record) {
 		return
 	}
 	e.Network, e.Inside = rec.Network, rec.Took-rec.Network
-	who, ok := r.member.client.ByAddr(rec.Ends.Remote.Addr())
-	if !ok {
+	if who.ID == 0 {
 		return
 	}
 	e.Peer = nameOf(who)
 	o := r.outcomeOf(rec.Ends)
+	if o.id == 0 && who.Host != "" && who.Host == r.member.client.Self().Host {
+		o = r.sameHost(e, rec, who)
+	}
 	e.Conn, e.Path = o.id, o.path
-	if rec.Outcome == syscalls.FailedBy && rec.Errno != unix.EINPROGRESS {
+	if rec.Outcome == syscalls.FailedBy {
 		e.Failure = o.reason
 	}
+}
+
+// sameHost tells of a connection to a neighbour, which the kernel carries, when
+// its connect or accept has succeeded.
+func (r *recorder) sameHost(e *trace.Call, rec *syscalls.Record, who coordinator.Member) outcome {
+	if rec.Outcome != syscalls.Returned && rec.Errno != unix.EINPROGRESS {
+		return outcome{}
+	}
+	ends, role := rec.Ends, trace.RoleConnect
+	if e.Name != "connect" {
+		ends, role = syscalls.Ends{Local: ends.Remote, Remote: ends.Local}, trace.RoleAccept
+	}
+	f := r.newFlow(derivedConnID(ends, -1), role, "tcp", rec.Ends)
+	f.peer, f.peerID = nameOf(who), who.ID
+	f.look()
+	f.path = pathText(transport.KindLocal)
+	o := outcome{f.id, f.path, ""}
+	r.mu.Lock()
+	r.noteLocked(rec.Ends, o)
+	takers := r.takers
+	r.mu.Unlock()
+	opened := f.eventLocked(trace.Opened)
+	opened.Time = e.Time + rec.Took
+	opened.Setup = rec.Took
+	opened.Thread = e.Thread
+	opened.Reason = "the kernel carries it: its bytes and its end are not seen"
+	give(takers, opened)
+	return o
 }
 
 func nameOf(m coordinator.Member) string {
@@ -312,6 +376,11 @@ func (r *recorder) add(t *taker, h trace.Header) {
 	h.Addrs = append(h.Addrs, self.Addr)
 	h.Networks = append(h.Networks, r.member.client.Prefix())
 	h.Snap = t.bytes
+	r.mu.Lock()
+	if r.clock != nil {
+		h.ClockOffset, h.ClockError = r.clock.ClockOffset, r.clock.ClockError
+	}
+	r.mu.Unlock()
 	t.sink.Put(&h)
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -161,7 +161,7 @@ func newNode(ctx context.Context, cfg RunConfig) (_ *node, err error) {
 		return n, err
 	}
 	self := n.member.client.Self()
-	n.names = resolver.New(resolver.Config{Names: directory{n.member.client}, Logger: cfg.Logger})
+	n.names = resolver.New(resolver.Config{Names: directory{n.member.client}, Logger: cfg.Logger, Observe: n.question})
 	n.calls, err = syscalls.NewNode(syscalls.Config{
 		Hostname: self.Name, Addr: self.Addr, Prefix: n.member.client.Prefix(),
 		Addr6: self.Addr6, Prefix6: n.member.client.Prefix6(),

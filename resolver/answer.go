@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -27,6 +28,18 @@ const (
 // (TCP) an answer may have 64 KiB, over datagrams what the query says, and is
 // marked as truncated where it has more. Answer ends soon after ctx.
 func (s *Server) Answer(ctx context.Context, query []byte, stream bool) []byte {
+	if s.observe == nil {
+		return s.answer(ctx, query, stream, &Question{})
+	}
+	q := Question{Began: time.Now(), Query: query}
+	q.Answer = s.answer(ctx, query, stream, &q)
+	q.Took = time.Since(q.Began)
+	s.observe(q)
+	return q.Answer
+}
+
+// answer is Answer; it notes in told who has answered.
+func (s *Server) answer(ctx context.Context, query []byte, stream bool, told *Question) []byte {
 	if len(query) < headerSize || query[2]&flagQR != 0 {
 		return nil // answering an answer would make loops
 	}
@@ -60,9 +73,11 @@ func (s *Server) Answer(ctx context.Context, query []byte, stream bool) []byte {
 	conf := readResolvConf(s.resolvConf)
 	answer, bareName := s.local(&q, conf.search)
 	if answer != nil {
+		told.Local = true
 		return s.pack(&q, answer, limit)
 	}
 	raw, err := s.forward(ctx, conf.servers, query, stream)
+	told.Err = err
 	switch {
 	case err == nil && !(bareName && failed(raw)):
 		return raw

@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // Names is what the resolver knows of the network. Its methods are called from
@@ -43,6 +44,18 @@ type Config struct {
 	ResolvConf string
 	// Logger receives what nobody else hears of; nil means slog.Default.
 	Logger *slog.Logger
+	// Observe, if not nil, is told of each question when it is answered. It must not wait.
+	Observe func(Question)
+}
+
+// A Question is one that was answered.
+type Question struct {
+	Began  time.Time
+	Took   time.Duration
+	Query  []byte // as it came
+	Answer []byte // as it goes; nil: there is none
+	Local  bool   // it was the network's to answer; others are for the host's nameservers
+	Err    error  // what kept those from answering
 }
 
 const (
@@ -59,6 +72,7 @@ type Server struct {
 	names      Names
 	resolvConf string
 	log        *slog.Logger
+	observe    func(Question)
 	port       uint16 // of the upstream nameservers; tests have theirs elsewhere
 
 	ctx     context.Context // ends with Close
@@ -77,7 +91,7 @@ type closer interface {
 
 // New returns a server that has no socket yet: see ServeUDP and ServeTCP.
 func New(cfg Config) *Server {
-	s := &Server{names: cfg.Names, resolvConf: cfg.ResolvConf, log: cfg.Logger, port: 53}
+	s := &Server{names: cfg.Names, resolvConf: cfg.ResolvConf, log: cfg.Logger, observe: cfg.Observe, port: 53}
 	if s.resolvConf == "" {
 		s.resolvConf = "/etc/resolv.conf"
 	}

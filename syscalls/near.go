@@ -106,6 +106,7 @@ func (n *Node) connectNear(fd, domain int, block bool, dst netip.AddrPort) (repl
 			}
 		case Errno(err) == unix.ECONNREFUSED:
 			r, keep = n.connectLocal(fd, domain, source, nil, n.gate.closed)
+			r.ends = Ends{netip.AddrPortFrom(n.addrFor(dst.Addr()), 0), dst}
 		case ctx.Err() != nil:
 			r = fail(unix.EINTR)
 		default:

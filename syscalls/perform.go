@@ -22,6 +22,7 @@ var performers = [512]func(*Node, Call) reply{
 	unix.SYS_LISTEN:      (*Node).performListen,
 	unix.SYS_RECVFROM:    (*Node).performRecvfrom,
 	unix.SYS_RECVMSG:     (*Node).performRecvmsg,
+	unix.SYS_SENDMMSG:    (*Node).performSendmmsg,
 	unix.SYS_SENDMSG:     (*Node).performSendmsg,
 	unix.SYS_SENDTO:      (*Node).performSendto,
 	unix.SYS_SETSOCKOPT:  (*Node).performSetsockopt,
@@ -41,19 +42,20 @@ func onCopy(c Call, f func(fd int) reply) reply {
 
 // performSocket makes sockets that do not depend on who has made them: those of
 // TCP, and Unix sockets, which take their owner's identity when they connect or
-// listen.
+// listen. Of others only a refusal is known that is no lack of privileges.
 func (n *Node) performSocket(c Call) reply {
 	domain, typ, proto := c.Int(0), c.Int(1), c.Int(2)
 	kind := typ & sockTypeMask
-	switch {
-	case isInet(domain) && kind == unix.SOCK_STREAM && (proto == 0 || proto == unix.IPPROTO_TCP):
-	case domain == unix.AF_UNIX:
-	default:
-		return letThrough
-	}
+	ours := domain == unix.AF_UNIX || isInet(domain) && kind == unix.SOCK_STREAM && (proto == 0 || proto == unix.IPPROTO_TCP)
 	fd, err := unix.Socket(domain, typ|unix.SOCK_CLOEXEC, proto)
-	if err != nil {
+	switch {
+	case err == unix.EPERM || err == unix.EACCES:
+		return letThrough
+	case err != nil:
 		return fail(err)
+	case !ours:
+		unix.Close(fd)
+		return letThrough
 	}
 	return descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { unix.Close(fd) })
 }
@@ -74,11 +76,13 @@ func (n *Node) performConnect(c Call) reply {
 func (n *Node) connectOutside(c Call, fd int) (r reply, keep bool) {
 	domain, typ, err := kind(fd)
 	size := c.Int(2)
-	if err != nil {
+	switch {
+	case err != nil:
 		return fail(err), false
-	}
-	if !isInet(domain) || size < 2 || size > sizeofStorage || typ != unix.SOCK_STREAM && typ != unix.SOCK_DGRAM {
+	case !isInet(domain) || typ != unix.SOCK_STREAM && typ != unix.SOCK_DGRAM:
 		return letThrough, false
+	case size < 0 || size > sizeofStorage:
+		return fail(unix.EINVAL), false // move_addr_to_kernel in net/socket.c
 	}
 	var buf [sizeofStorage]byte
 	if err := c.ReadMemory(c.Ptr(1), buf[:size]); err != nil {
@@ -91,8 +95,8 @@ func (n *Node) connectOutside(c Call, fd int) (r reply, keep bool) {
 	if nb || typ == unix.SOCK_DGRAM {
 		return fail(connectRaw(fd, buf[:size])), false
 	}
-	if state, err := tcpState(fd); err != nil || state != tcpClose {
-		return letThrough, false // a connect is under way, or done
+	if state, err := tcpState(fd); err != nil || state == tcpSynSent {
+		return letThrough, false // it waits for the connect that is under way
 	}
 	if err := unix.SetNonblock(fd, true); err != nil { // see connectNow
 		return fail(err), false
@@ -103,7 +107,7 @@ func (n *Node) connectOutside(c Call, fd int) (r reply, keep bool) {
 }
 
 func connectRaw(fd int, sa []byte) error {
-	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&sa[0])), uintptr(len(sa)))
+	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(sa))), uintptr(len(sa)))
 	if errno != 0 {
 		return errno
 	}
@@ -167,7 +171,7 @@ var plainOptions = func() map[plainOption]bool {
 		unix.SOL_TCP: {unix.TCP_NODELAY, unix.TCP_MAXSEG, unix.TCP_CORK, unix.TCP_KEEPIDLE, unix.TCP_KEEPINTVL, unix.TCP_KEEPCNT,
 			unix.TCP_SYNCNT, unix.TCP_LINGER2, unix.TCP_DEFER_ACCEPT, unix.TCP_WINDOW_CLAMP, unix.TCP_INFO, unix.TCP_QUICKACK,
 			unix.TCP_USER_TIMEOUT, unix.TCP_FASTOPEN_CONNECT, unix.TCP_NOTSENT_LOWAT, unix.TCP_THIN_LINEAR_TIMEOUTS},
-		unix.SOL_IP: {unix.IP_TTL, unix.IP_RECVERR, unix.IP_RECVTTL, unix.IP_RECVTOS, unix.IP_PKTINFO, unix.IP_MTU_DISCOVER,
+		unix.SOL_IP: {unix.IP_TOS, unix.IP_TTL, unix.IP_RECVERR, unix.IP_RECVTTL, unix.IP_RECVTOS, unix.IP_PKTINFO, unix.IP_MTU_DISCOVER,
 			unix.IP_MTU, unix.IP_BIND_ADDRESS_NO_PORT, unix.IP_MULTICAST_TTL, unix.IP_MULTICAST_LOOP},
 		unix.SOL_IPV6: {unix.IPV6_V6ONLY, unix.IPV6_UNICAST_HOPS, unix.IPV6_RECVPKTINFO, unix.IPV6_RECVERR, unix.IPV6_MTU_DISCOVER,
 			unix.IPV6_MULTICAST_HOPS, unix.IPV6_MULTICAST_LOOP, unix.IPV6_RECVTCLASS, unix.IPV6_RECVHOPLIMIT},
@@ -182,6 +186,19 @@ var plainOptions = func() map[plainOption]bool {
 
 // sizeofInt is the size of most options, in bytes.
 const sizeofInt = 4
+
+// ownOptions are those whose values getsockopt(2) makes for who asks, or that
+// hold pointers: a descriptor, memory to map.
+var ownOptions = map[plainOption]bool{
+	{unix.SOL_SOCKET, unix.SO_PEERPIDFD}:            true,
+	{unix.SOL_SOCKET, unix.SO_PEERCRED}:             true,
+	{unix.SOL_SOCKET, unix.SO_PEERGROUPS}:           true,
+	{unix.SOL_SOCKET, unix.SO_PEERSEC}:              true,
+	{unix.SOL_SOCKET, unix.SO_ATTACH_FILTER}:        true, // SO_GET_FILTER
+	{unix.SOL_TCP, unix.TCP_ZEROCOPY_RECEIVE}:       true,
+	{unix.SOL_IP, unix.IP_MSFILTER}:                 true,
+	{unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK}: true,
+}
 
 // maxOption bounds an option's value, in bytes: tcp_info is the largest.
 const maxOption = 1 << 10
@@ -206,7 +223,8 @@ func (n *Node) performSetsockopt(c Call) reply {
 }
 
 func (n *Node) performGetsockopt(c Call) reply {
-	if !plainOptions[plainOption{c.Int(1), c.Int(2)}] {
+	o := plainOption{c.Int(1), c.Int(2)}
+	if _, known := optionsOf(uint32(o.level)).find(uint64(o.name)); !known || ownOptions[o] {
 		return letThrough
 	}
 	return onCopy(c, func(fd int) reply {

@@ -131,6 +131,46 @@ func (n *Node) performSendmsg(c Call) reply {
 	})
 }
 
+// performSendmmsg is sendmmsg(2) on a UDP socket, without control messages.
+func (n *Node) performSendmmsg(c Call) reply {
+	count := min(int(uint32(c.Uint(2))), maxIovecs)
+	if c.Int(3)&^plainSend != 0 || count == 0 {
+		return letThrough
+	}
+	return onCopy(c, func(fd int) reply {
+		domain, typ, err := kind(fd)
+		if err != nil {
+			return fail(err)
+		}
+		if !isInet(domain) || typ != unix.SOCK_DGRAM {
+			return letThrough
+		}
+		for i := range count {
+			at := c.Ptr(1) + uintptr(i*layoutOf(c).mmsghdr)
+			m, err := readMsghdr(c, at)
+			if err != nil {
+				return partial(i, fail(err))
+			}
+			iov, total, err := m.iovecs(c)
+			if err != nil {
+				return partial(i, fail(err))
+			}
+			if m.controlLen > 0 || total > maxDatagram || m.nameLen > sizeofStorage {
+				return partial(i, letThrough)
+			}
+			s := &sending{n: n, fd: fd, flags: c.Int(3), size: int(total), read: func(c Call, off int, b []byte) error { return gatherAt(c, iov, off, b) }}
+			r := s.datagram(c, m.name, int(m.nameLen))
+			if r.kind != replyValue {
+				return partial(i, r)
+			}
+			if err := putMessageLen(c, at, r.value); err != nil {
+				return partial(i, fail(err))
+			}
+		}
+		return value(uintptr(count))
+	})
+}
+
 // gatherAt fills b from the buffers, beginning at an offset.
 func gatherAt(c Call, iov []iovec, off int, b []byte) error {
 	for _, v := range iov {

@@ -1,0 +1,63 @@
+package launcher
+
+import (
+	"github.com/boxer-sandbox/boxer/syscalls"
+	"github.com/boxer-sandbox/boxer/trace"
+)
+
+// maxUDPFlows bounds how many pairs of UDP endpoints a trace tells apart at a time.
+const maxUDPFlows = 1 << 12
+
+// datagram counts a datagram between two endpoints, whose first makes the flow.
+func (r *recorder) datagram(ends syscalls.Ends, b []byte, received bool) {
+	r.mu.Lock()
+	f := r.udp[ends]
+	full := len(r.udp) >= maxUDPFlows
+	r.mu.Unlock()
+	if f == nil {
+		if full {
+			return
+		}
+		role := trace.RoleConnect
+		client := ends
+		if received {
+			role, client = trace.RoleAccept, syscalls.Ends{Local: ends.Remote, Remote: ends.Local}
+		}
+		f = r.newFlow(derivedConnID(client, -2), role, "udp", ends)
+		r.mu.Lock()
+		if other := r.udp[ends]; other != nil { // another goroutine was faster
+			f = other
+			r.mu.Unlock()
+		} else {
+			r.udp[ends] = f
+			r.mu.Unlock()
+			f.open()
+		}
+	}
+	f.piece(b, received)
+}
+
+// refused ends the flow to a port that is closed at the far side.
+func (r *recorder) refused(ends syscalls.Ends) {
+	r.mu.Lock()
+	f := r.udp[ends]
+	delete(r.udp, ends)
+	r.mu.Unlock()
+	if f != nil {
+		f.closed(&ending{"ECONNREFUSED", true, "refused by " + f.where() + ": the port is closed there"})
+	}
+}
+
+// closeFlows tells what those carried that are still there at the end.
+func (r *recorder) closeFlows() {
+	r.mu.Lock()
+	var left []*flow
+	for f := range r.flows {
+		left = append(left, f)
+	}
+	clear(r.udp)
+	r.mu.Unlock()
+	for _, f := range left {
+		f.closed(&ending{reason: "still there when the program ended"})
+	}
+}
