@@ -105,6 +105,9 @@ func (f *flow) look() {
 
 // connecting tells that the far side is asked, and later what for so long.
 func (f *flow) connecting() (stop func() bool) {
+	f.r.mu.Lock()
+	f.r.noteLocked(f.ends, outcome{id: f.id})
+	f.r.mu.Unlock()
 	f.r.put(f.eventLocked(trace.Connecting))
 	return time.AfterFunc(slowConnect, func() {
 		slow := *f.copyForEvent()
@@ -210,6 +213,7 @@ func (f *flow) closed(why *ending) {
 }
 
 func (r *recorder) noteLocked(ends syscalls.Ends, o outcome) {
+	ends.Near = false
 	if len(r.ended) >= maxOutcomes {
 		clear(r.ended)
 	}
@@ -220,6 +224,7 @@ func (r *recorder) noteLocked(ends syscalls.Ends, o outcome) {
 func (r *recorder) outcomeOf(ends syscalls.Ends) outcome {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	ends.Near = false
 	return r.ended[ends]
 }
 

@@ -137,8 +137,13 @@ func deliverDatagram(node *syscalls.Node, n network, from uint32, d transport.Da
 	if !n.speaksFor(from, d.Source.Addr()) {
 		return
 	}
+	r := n.r.Load()
+	ends := syscalls.Ends{Local: d.Destination, Remote: d.Source}
 	switch d.Kind {
 	case transport.DatagramUnreachable:
+		if r != nil {
+			r.refused(ends)
+		}
 		node.Unreachable(d.Source, d.Destination, d.Payload)
 		return
 	case transport.DatagramEcho:
@@ -150,6 +155,9 @@ func deliverDatagram(node *syscalls.Node, n network, from uint32, d transport.Da
 	case transport.DatagramEchoReply:
 		node.DeliverEcho(d.Source.Addr(), d.Destination, d.Payload)
 		return
+	}
+	if r != nil {
+		r.datagram(ends, d.Payload, true)
 	}
 	if !node.DeliverDatagram(d.Source, d.Destination, d.Payload) {
 		n.SendUnreachable(d.Source, d.Destination, d.Payload)

@@ -324,7 +324,7 @@ func (r *recorder) served(e *trace.Call, rec *syscalls.Record, who coordinator.M
 	}
 	e.Peer = nameOf(who)
 	o := r.outcomeOf(rec.Ends)
-	if o.id == 0 && who.Host != "" && who.Host == r.member.client.Self().Host {
+	if rec.Ends.Near && o.id == 0 {
 		o = r.sameHost(e, rec, who)
 	}
 	e.Conn, e.Path = o.id, o.path

@@ -198,7 +198,7 @@ func (n *Node) connectFar(fd, domain int, block bool, dst netip.AddrPort) (reply
 	src = unmapped(n.local(local, Sockaddr{Addr: gate.addr}).Addr)
 	asking, at := n.attempts.start(n.ctx, id)
 	a := dialling{at, id, unmapped(local.Addr), src, dst}
-	at.ends = Ends{src, dst}
+	at.ends = Ends{Local: src, Remote: dst}
 	if !block {
 		n.tasks.Go(func() {
 			defer n.watchClosed(a)()

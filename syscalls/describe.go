@@ -91,5 +91,10 @@ func (n *Node) socketEnds(fd int) (e Ends, ok bool) {
 // and kernel, and whose peer the program sees as peer.
 func (n *Node) endsOf(local, kernel, peer Sockaddr) Ends {
 	own := n.local(local, kernel).Addr
-	return Ends{netip.AddrPortFrom(own.Addr().Unmap(), own.Port()), netip.AddrPortFrom(peer.Addr.Addr().Unmap(), peer.Addr.Port())}
+	_, near := n.neighbours.find(unmapped(kernel.Addr), unmapped(local.Addr).Addr())
+	return Ends{
+		Local:  netip.AddrPortFrom(own.Addr().Unmap(), own.Port()),
+		Remote: netip.AddrPortFrom(peer.Addr.Addr().Unmap(), peer.Addr.Port()),
+		Near:   near,
+	}
 }

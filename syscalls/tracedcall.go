@@ -10,7 +10,10 @@ import (
 
 // Ends are the two ends of a connection as the program sees them. They are what
 // ties a call to its connection in a trace.
-type Ends struct{ Local, Remote netip.AddrPort }
+type Ends struct {
+	Local, Remote netip.AddrPort
+	Near          bool // the kernel carries it from node to node, without boxer
+}
 
 // A tracedCall takes down what passes between a call and its handler, which knows
 // nothing of that.
