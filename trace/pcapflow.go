@@ -11,6 +11,9 @@ const (
 	// maxSegment is how much of a piece goes into one packet: with its headers it fits IP's 65,535.
 	maxSegment = 60_000
 
+	// maxPiece bounds the pieces that are shown, in bytes: boxer's reads and writes are far smaller.
+	maxPiece = 16 << 20
+
 	// maxMissing bounds the packets that stand for what was carried and not recorded, for each direction and event. What
 	// is beyond is a gap in the sequence numbers, which Wireshark tells.
 	maxMissing = 16
@@ -264,7 +267,7 @@ func (f *flows) end(now time.Duration) {
 // data shows a piece of a stream, or a datagram.
 func (f *flows) data(e *Data) {
 	fl := f.open[e.Conn]
-	if fl == nil || fl.source != e.Source || e.Length < 0 || len(e.Payload) > e.Length {
+	if fl == nil || fl.source != e.Source || e.Length < len(e.Payload) || e.Length > maxPiece {
 		return
 	}
 	comment := words(fl.conn.Comm, iff(fl.conn.PID != 0, "(pid "+strconv.Itoa(fl.conn.PID)+")"), "sent")
