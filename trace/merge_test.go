@@ -177,12 +177,15 @@ func endless(node string, calls int) Input {
 	}}
 }
 
-// TestBoundedMemory streams 150 MB through merge and every format.
+// TestBoundedMemory streams 150 MB through merge and every format; less with the race detector, which is slow.
 func TestBoundedMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a while")
 	}
-	const calls = 200_000
+	calls := 200_000
+	if raceEnabled {
+		calls = 20_000
+	}
 	for _, format := range Formats() {
 		var before, now runtime.MemStats
 		runtime.GC()
