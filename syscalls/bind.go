@@ -104,6 +104,9 @@ func (n *Node) bindTo(s binding, want Sockaddr) reply {
 	if err != nil {
 		return fail(err)
 	}
+	if a := unmapped(want.Addr); a.Addr().Is4() && a.Addr().IsLoopback() && a.Addr() != localhost4 && !(want.Six && only) {
+		return n.bindLoopback(s, a)
+	}
 	r, other := n.roleFor(s.fd, want, only)
 	if other.kind != replyValue {
 		return other
@@ -112,11 +115,11 @@ func (n *Node) bindTo(s binding, want Sockaddr) reply {
 	if port != 0 {
 		for _, rival := range r.rivals() {
 			if n.taken(s, netip.AddrPortFrom(n.Aliases.of(rival), port)) {
-				if bound(s.fd) { // perhaps by this very socket
-					return fail(unix.EINVAL)
-				}
-				return fail(unix.EADDRINUSE)
+				return s.inUse()
 			}
+		}
+		if n.loopbackTaken(s, r, port) {
+			return s.inUse()
 		}
 	}
 	if only {
@@ -170,8 +173,6 @@ func (n *Node) roleFor(fd int, want Sockaddr, only bool) (r role, other reply) {
 		return public, reply{}
 	case a == localhost4:
 		return private, reply{}
-	case a.IsLoopback():
-		return 0, letThrough // 127.0.0.2 and the like are the host's
 	case mayBeForeign(fd, a):
 		return 0, letThrough // nobody is there
 	}

@@ -387,7 +387,29 @@ func clearError(fd int) { unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 // loopback connection.
 func (n *Node) connectSelf(fd, domain int, dst netip.AddrPort) (reply, bool) {
 	found := n.ports.find(dst.Port(), dst.Addr(), wildcardOf(dst.Addr()))
-	return n.connectLocal(fd, domain, n.publicFor(dst.Addr()), found, n.gate.closed)
+	last := n.gate.closed
+	if len(found) == 0 {
+		if own, ok := n.itself(fd, dst); ok {
+			last = own
+		}
+	}
+	return n.connectLocal(fd, domain, n.publicFor(dst.Addr()), found, last)
+}
+
+// itself returns the kernel address of a socket that is bound to the very address which it
+// is to connect to: a simultaneous open with itself (RFC 9293 section 3.5).
+func (n *Node) itself(fd int, dst netip.AddrPort) (netip.AddrPort, bool) {
+	local, _, err := localName(fd)
+	if err != nil {
+		return netip.AddrPort{}, false
+	}
+	kernel := unmapped(local.Addr)
+	r, ok := n.Aliases.role(kernel.Addr())
+	if !ok || n.ports.known(kernel) != dst.Port() {
+		return netip.AddrPort{}, false
+	}
+	own := n.own(r)
+	return kernel, own == dst.Addr() || own == wildcardOf(dst.Addr())
 }
 
 // connectLocalhost connects to 127.0.0.1 or ::1: the node's own, or the host's
@@ -406,6 +428,9 @@ func (n *Node) connectLocalhost(fd, domain int, dst netip.AddrPort) (reply, bool
 // orHost connects to one of the listeners of the node, or to the host.
 func (n *Node) orHost(fd, domain int, found []listener, host netip.AddrPort) (reply, bool) {
 	if len(found) == 0 {
+		if own, ok := n.itself(fd, host); ok {
+			return n.connectLocal(fd, domain, n.Aliases.Private, nil, own)
+		}
 		return letThrough, false
 	}
 	return n.connectLocal(fd, domain, n.Aliases.Private, found, host)

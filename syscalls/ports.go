@@ -19,6 +19,8 @@ type ports struct {
 	// self has the address of the node at which a socket of the node meets
 	// another, by its own kernel address, where that does not tell.
 	self map[netip.AddrPort]netip.Addr
+
+	loopbacks loopbacks
 }
 
 // wish returns the port that the program asked for at a kernel address that has

@@ -554,11 +554,18 @@ static void to_other_localhost(void) {
 	meet();
 }
 static void to_itself(void) { /* a socket that connects to itself */
-	int fd = tcp();
-	in4 a = self(port);
-	result("bind", bind(fd, SA(a)));
-	result("connect", connect(fd, SA(a)));
-	names(fd);
+	in4 places[] = {self(port), local(port), any(port)}, to[] = {self(port), local(port), self(port)};
+	for (int i = 0; i < 3; i++) {
+		int fd = tcp();
+		places[i].sin_port = to[i].sin_port = htons(port + i);
+		result("bind", bind(fd, SA(places[i])));
+		result("connect", connect(fd, SA(to[i])));
+		names(fd);
+		give(fd, "echo");
+		nonblock(fd, 1);
+		take(fd);
+		close(fd);
+	}
 	meet();
 }
 

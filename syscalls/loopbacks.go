@@ -1,0 +1,92 @@
+package syscalls
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// loopbacks are the loopback addresses other than 127.0.0.1 that programs have
+// bound sockets to: the kernel has them there, and does not know that the node's
+// wildcards exclude them.
+type loopbacks struct {
+	mu sync.Mutex
+	m  map[uint16][]netip.Addr // by port
+}
+
+// maxLoopbacks bounds the ports in the table: programs that use such addresses
+// have a handful.
+const maxLoopbacks = 256
+
+func (l *loopbacks) add(a netip.AddrPort) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.m == nil {
+		l.m = make(map[uint16][]netip.Addr)
+	}
+	if len(l.m) < maxLoopbacks && !slices.Contains(l.m[a.Port()], a.Addr()) {
+		l.m[a.Port()] = append(l.m[a.Port()], a.Addr())
+	}
+}
+
+// at returns the addresses at which a port is, or was, bound.
+func (l *loopbacks) at(port uint16) []netip.Addr {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.m[port]
+}
+
+func (l *loopbacks) remove(a netip.AddrPort) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	rest := slices.DeleteFunc(slices.Clone(l.m[a.Port()]), func(b netip.Addr) bool { return b == a.Addr() })
+	if len(rest) == 0 {
+		delete(l.m, a.Port())
+	} else {
+		l.m[a.Port()] = rest
+	}
+}
+
+// bindLoopback lets the kernel bind to 127.0.0.2 and its like, if none of the
+// node's wildcards has the port.
+func (n *Node) bindLoopback(s binding, want netip.AddrPort) reply {
+	if want.Port() == 0 {
+		return letThrough
+	}
+	for _, r := range []role{wildcard, dual} {
+		if n.taken(s, netip.AddrPortFrom(n.Aliases.of(r), want.Port())) {
+			return s.inUse()
+		}
+	}
+	s.ports.loopbacks.add(want)
+	return letThrough
+}
+
+// loopbackTaken reports whether a socket at 127.0.0.2 or the like has the port
+// of a wildcard that is to be bound.
+func (n *Node) loopbackTaken(s binding, r role, port uint16) bool {
+	if r != wildcard && r != dual {
+		return false
+	}
+	for _, a := range s.ports.loopbacks.at(port) {
+		at := netip.AddrPortFrom(a, port)
+		if n.taken(s, at) {
+			return true
+		}
+		if probe(s.typ, -1, at) == nil {
+			s.ports.loopbacks.remove(at)
+		}
+	}
+	return false
+}
+
+// inUse is the answer to a bind that another socket, or this one, stands in the
+// way of.
+func (s binding) inUse() reply {
+	if bound(s.fd) {
+		return fail(unix.EINVAL)
+	}
+	return fail(unix.EADDRINUSE)
+}
