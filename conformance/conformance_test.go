@@ -50,6 +50,7 @@ var variants = []variant{
 	{name: "messages on one host", program: "messages", oneHost: true},
 	{name: "ping on one host", program: "ping", oneHost: true},
 	{name: "bind on one host", program: "bind", oneHost: true},
+	{name: "ipv6 on one host", program: "ipv6", oneHost: true},
 }
 
 // TestPrograms runs each program bare and under boxer, and compares. CASE=name in the environment

@@ -29,13 +29,14 @@ var known = []Difference{
 		Why:   "the far listener is asked before the program's socket is established. If its backlog is full, or the path is not there yet, a close is noticed within 200 ms and nothing is accepted",
 	},
 	{
-		Call:  "`getsockname` after `connect` to AF_UNSPEC",
+		Call:  "`getsockname` after a refused `connect`, or one to AF_UNSPEC",
 		Linux: "the wildcard again",
 		Boxer: "the node's address",
 		Why:   "the socket was bound to an alias for the connect",
 		Places: []Place{
 			{"connect/pending_unspec/client", "getsockname: ANY:EPHEMERAL\n", "getsockname: SELF:EPHEMERAL\n"},
 			{"connect/unspec/client", "getsockname: ANY:EPHEMERAL\n", "getsockname: SELF:EPHEMERAL\n"},
+			{"ipv6/fallback/client", "getsockname: [::]:EPHEMERAL\n", "getsockname: [SELF6]:EPHEMERAL\n"},
 		},
 	},
 	{

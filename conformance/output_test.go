@@ -11,7 +11,7 @@ import (
 )
 
 // firstLine is what a program prints first: the addresses that it knows the two hosts by.
-var firstLine = regexp.MustCompile(`^self (\S+) peer (\S+)\n`)
+var firstLine = regexp.MustCompile(`^self (\S+) (\S+) peer (\S+) (\S+)\n`)
 
 // address matches an address with a port, as conformance.h prints it.
 var address = regexp.MustCompile(`(\[[0-9a-f:.]+\]|\d+\.\d+\.\d+\.\d+):(\d+)`)
@@ -26,7 +26,7 @@ func normalise(out string, first int) string {
 	if m == nil {
 		return out
 	}
-	words := strings.NewReplacer(m[1], "SELF", m[2], "PEER", "127.0.0.1", "LOCAL", "0.0.0.0", "ANY")
+	words := strings.NewReplacer(m[1], "SELF", m[2], "SELF6", m[3], "PEER", m[4], "PEER6", "127.0.0.1", "LOCAL", "0.0.0.0", "ANY")
 	return address.ReplaceAllStringFunc(out[len(m[0]):], func(text string) string {
 		part := address.FindStringSubmatch(text)
 		p, err := strconv.Atoi(part[2])

@@ -51,7 +51,11 @@ func bareWorld(t *testing.T) *world {
 		}
 		w.hosts[name] = h
 		leaveInternet(t, h)
-		names += fmt.Sprintf("%s %s\n", h.Addr(), name)
+		six, err := h.AddIPv6(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		names += fmt.Sprintf("%s %s\n%s %s\n", h.Addr(), name, six, name)
 	}
 	file := filepath.Join(t.TempDir(), "hosts")
 	if err := os.WriteFile(file, []byte(names), 0o644); err != nil {

@@ -165,6 +165,8 @@ func (n *Node) roleFor(fd int, want Sockaddr, only bool) (r role, other reply) {
 		return public6, reply{}
 	case a.IsLinkLocalUnicast() && a.Is6() && want.Scope == 0, a.IsMulticast() && a.Is6():
 		return 0, letThrough // EINVAL, ipv6(7)
+	case a.IsLinkLocalUnicast() && a.Is6() && !n.hasLink(want.Scope):
+		return 0, fail(unix.ENODEV)
 	}
 	switch a := want.Addr.Addr().Unmap(); {
 	case a.Is4() && a.IsUnspecified():

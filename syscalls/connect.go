@@ -158,17 +158,19 @@ func (n *Node) connectPeer(fd, domain int, dst netip.AddrPort) (reply, bool) {
 		settle(fd)
 		return fail(errno), false
 	}
-	if n.Network.Near(dst.Addr()) && !(dst.Addr().Is6() && n.isDual(fd)) {
+	local, _, err := localName(fd)
+	if err != nil {
+		return fail(err), false
+	}
+	if local.Addr.Port() != 0 && !n.Owns(unmapped(n.local(local, Sockaddr{Addr: n.gateFor(dst.Addr()).addr}).Addr).Addr()) {
+		return fail(unix.EINVAL), false // from localhost to another host
+	}
+	// To a neighbour, the alias of the dual wildcard does not tell the family.
+	ambiguous := dst.Addr().Is6() && local.Addr.Addr().Unmap() == n.Aliases.Dual
+	if n.Network.Near(dst.Addr()) && !ambiguous {
 		return n.connectNear(fd, domain, block, dst)
 	}
 	return n.connectFar(fd, domain, block, dst)
-}
-
-// isDual reports whether a socket is bound to the dual wildcard. To a neighbour,
-// its alias does not tell the family.
-func (n *Node) isDual(fd int) bool {
-	local, _, err := localName(fd)
-	return err == nil && local.Addr.Addr().Unmap() == n.Aliases.Dual
 }
 
 // connectFar connects an unconnected socket to another node, over the network.
@@ -177,25 +179,21 @@ func (n *Node) connectFar(fd, domain int, block bool, dst netip.AddrPort) (reply
 	if err != nil {
 		return fail(err), false
 	}
-	local, err := n.bindSource(fd, domain, n.publicFor(dst.Addr()))
-	if err != nil {
+	if _, err := n.bindSource(fd, domain, n.publicFor(dst.Addr())); err != nil {
 		return fail(err), false
 	}
 	gate := n.gateFor(dst.Addr())
-	src := n.local(local, Sockaddr{Addr: gate.addr}).Addr
-	if !n.Owns(src.Addr().Unmap()) {
-		return fail(unix.EINVAL), false // from localhost to another host
-	}
 	err = connectNow(fd, kernelSockaddr(domain, gate.addr))
 	if err != unix.EINPROGRESS {
 		return fail(fmt.Errorf("connect to gate: %w", err)), false
 	}
 	// Only now: after a failed connect the name of an earlier port is left, and
 	// this connect has taken another.
-	if local, _, err = localName(fd); err != nil {
+	local, _, err := localName(fd)
+	if err != nil {
 		return fail(err), false
 	}
-	src = unmapped(n.local(local, Sockaddr{Addr: gate.addr}).Addr)
+	src := unmapped(n.local(local, Sockaddr{Addr: gate.addr}).Addr)
 	asking, at := n.attempts.start(n.ctx, id)
 	a := dialling{at, id, unmapped(local.Addr), src, dst}
 	at.ends = Ends{Local: src, Remote: dst}

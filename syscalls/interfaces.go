@@ -81,6 +81,12 @@ func (n *Node) linkAt(index int32) (link, bool) {
 	return link{}, false
 }
 
+// hasLink reports whether there is an interface of an index.
+func (n *Node) hasLink(index uint32) bool {
+	_, ok := n.linkAt(int32(index))
+	return ok
+}
+
 // ip4 returns the interface's IPv4 address.
 func (l link) ip4() (netip.Prefix, bool) {
 	for _, p := range l.addrs {

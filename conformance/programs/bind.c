@@ -16,6 +16,7 @@ static struct place places[] = {
 	{"ANY6 only", AF_INET6, 0, 1},
 	{"LOCAL6", AF_INET6, 0, 0},
 	{"127.0.0.2", AF_INET, 0, 0},
+	{"SELF6", AF_INET6, 0, 0},
 };
 enum { n_places = sizeof places / sizeof *places };
 
@@ -38,6 +39,8 @@ static int bound(const struct place *p, int type, int at, int reuse_addr, int re
 		in6 a = any6(at);
 		if (strcmp(p->name, "LOCAL6") == 0)
 			a.sin6_addr = in6addr_loopback;
+		if (strcmp(p->name, "SELF6") == 0)
+			a.sin6_addr = self_ip6;
 		set(fd, IPPROTO_IPV6, IPV6_V6ONLY, p->only);
 		r = bind(fd, SA(a));
 	}

@@ -43,6 +43,7 @@ static const char *program;     /* the path of this program */
 static const char *directory;   /* that both sides share */
 static const char *self_name, *peer_name;
 static in_addr_t self_ip, peer_ip;
+static struct in6_addr self_ip6, peer_ip6;
 static int port;                /* the first of the case's ten ports */
 static const char *case_name;
 static int control = -1;        /* the way to the other side */
@@ -101,7 +102,13 @@ static in4 UNUSED any(int p) { return addr4(htonl(INADDR_ANY), p); }
 static in4 UNUSED local(int p) { return addr4(htonl(INADDR_LOOPBACK), p); }
 static in4 UNUSED self(int p) { return addr4(self_ip, p); }
 static in4 UNUSED peer(int p) { return addr4(peer_ip, p); }
-static in6 UNUSED any6(int p) { return (in6){.sin6_family = AF_INET6, .sin6_port = htons(p)}; }
+static in6 UNUSED addr6(struct in6_addr ip, int p) {
+	return (in6){.sin6_family = AF_INET6, .sin6_port = htons(p), .sin6_addr = ip};
+}
+static in6 UNUSED any6(int p) { return addr6(in6addr_any, p); }
+static in6 UNUSED local6(int p) { return addr6(in6addr_loopback, p); }
+static in6 UNUSED self6(int p) { return addr6(self_ip6, p); }
+static in6 UNUSED peer6(int p) { return addr6(peer_ip6, p); }
 static in6 UNUSED mapped(in_addr_t ip, int p) {
 	in6 a = any6(p);
 	a.sin6_addr.s6_addr[10] = a.sin6_addr.s6_addr[11] = 0xff;
@@ -270,16 +277,25 @@ struct test {
 };
 #define CASE(f) {#f, f}
 
-static in_addr_t lookup(const char *name) {
-	struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM}, *found;
+static struct sockaddr_storage lookup(const char *name, int family) {
+	struct addrinfo hints = {.ai_family = family, .ai_socktype = SOCK_STREAM}, *found;
 	int err = getaddrinfo(name, NULL, &hints, &found);
 	if (err) {
 		say("cannot look up %s: %s", name, gai_strerror(err));
 		exit(96);
 	}
-	in_addr_t ip = ((in4 *)found->ai_addr)->sin_addr.s_addr;
+	struct sockaddr_storage a = {0};
+	memcpy(&a, found->ai_addr, found->ai_addrlen);
 	freeaddrinfo(found);
-	return ip;
+	return a;
+}
+
+/* both looks up the two addresses of a name. */
+static void both(const char *name, in_addr_t *four, struct in6_addr *six) {
+	struct sockaddr_storage a = lookup(name, AF_INET);
+	*four = ((in4 *)&a)->sin_addr.s_addr;
+	a = lookup(name, AF_INET6);
+	*six = ((in6 *)&a)->sin6_addr;
 }
 
 /* stuck tells people, not the comparison, which call a process is in. */
@@ -334,10 +350,11 @@ static int run(int argc, char **argv, const struct test *tests, int n) {
 	directory = argv[2];
 	self_name = argv[3];
 	peer_name = argv[4];
-	self_ip = lookup(self_name);
-	peer_ip = lookup(peer_name);
-	char s[INET_ADDRSTRLEN], p[INET_ADDRSTRLEN];
-	say("self %s peer %s", inet_ntop(AF_INET, &self_ip, s, sizeof s), inet_ntop(AF_INET, &peer_ip, p, sizeof p));
+	both(self_name, &self_ip, &self_ip6);
+	both(peer_name, &peer_ip, &peer_ip6);
+	char t[4][INET6_ADDRSTRLEN];
+	say("self %s %s peer %s %s", inet_ntop(AF_INET, &self_ip, t[0], sizeof t[0]), inet_ntop(AF_INET6, &self_ip6, t[1], sizeof t[1]),
+		inet_ntop(AF_INET, &peer_ip, t[2], sizeof t[2]), inet_ntop(AF_INET6, &peer_ip6, t[3], sizeof t[3]));
 	for (int i = 0; i < n; i++)
 		if (argc == 6 || strcmp(argv[6], tests[i].name) == 0)
 			run_case(&tests[i], atoi(argv[5]) + i * ports_each);
