@@ -16,9 +16,9 @@ func (id ConnID) String() string { return strconv.FormatUint(uint64(id), 16) }
 // A ConnState is what happened to a connection.
 type ConnState string
 
-// The states of a connection. Connecting comes from the connecting side alone.
+// The states of a connection. Connecting comes from the connecting side alone, and not if the answer is there at once.
 const (
-	Connecting ConnState = "connecting" // the far side has been asked
+	Connecting ConnState = "connecting" // the far side has been asked; again, with Setup and Reason, if it takes long
 	Opened     ConnState = "opened"     // established
 	Progress   ConnState = "progress"   // still there; so much was carried until now
 	Failed     ConnState = "failed"     // it could not be established
@@ -44,7 +44,7 @@ type Connection struct {
 	Peer          string         // the node at the far end
 	Path          string         // as in Served
 	Stream        int64          // of the QUIC connection, if there is one
-	Setup         time.Duration  // how long it took to establish, or to fail
+	Setup         time.Duration  // how long it took to establish, or to fail; of RoleAccept: how long it was waited for
 	Duration      time.Duration  // of Closed: since it was opened
 	Sent,
 	Received uint64 // bytes
@@ -53,7 +53,7 @@ type Connection struct {
 	RTT    time.Duration // of the path, 0 if not known
 	Errno  string        // of Failed, and of Closed after a reset
 	ByPeer bool          // of Closed: the far side ended it first; of a reset: it came from there
-	Reason string        // of Failed and Closed: "refused by db (10.111.0.3:5432)", "reset by peer", "closed"
+	Reason string        // of Failed and Closed: "refused by db (10.111.0.3:5432)", "reset by peer", "closed"; of others: what is worth knowing
 }
 
 // Type is "connection".
@@ -71,7 +71,7 @@ func (e *Connection) fields(c *codec) {
 	c.text("peer", &e.Peer, "the node at the far end")
 	c.text("path", &e.Path, "as in calls")
 	integer(c, "stream", &e.Stream, "the QUIC stream's number")
-	integer(c, "setup", &e.Setup, "how long it took to establish, or to fail")
+	integer(c, "setup", &e.Setup, "how long it took to establish, or to fail; of `accept`: how long it was waited for")
 	integer(c, "dur", &e.Duration, "of `closed`: since it was opened")
 	integer(c, "sent", &e.Sent, "bytes sent until now")
 	integer(c, "received", &e.Received, "bytes received until now")
@@ -80,7 +80,7 @@ func (e *Connection) fields(c *codec) {
 	integer(c, "rtt", &e.RTT, "round-trip time of the path")
 	c.text("errno", &e.Errno, "of `failed`, and of `closed` after a reset")
 	c.flag("by_peer", &e.ByPeer, "the far side closed or reset it first")
-	c.text("reason", &e.Reason, "of `failed` and `closed`: why, and where")
+	c.text("reason", &e.Reason, "of `failed` and `closed`: why, and where; of others: what is worth knowing, such as what `connecting` waits for")
 }
 
 // Data is a piece of what a connection carried.

@@ -37,6 +37,16 @@ func (h *heads) start() time.Time {
 	return time.Unix(0, 0)
 }
 
+// covers reports whether a merged trace has the other side of a connection, as far as headers tell: its node was recorded at the time.
+func (h *heads) covers(e *Connection) bool {
+	for source, other := range h.headers {
+		if source != e.Source && other.Node == e.Peer && e.Peer != "" && !other.Merged && other.Time <= e.Time {
+			return true
+		}
+	}
+	return false
+}
+
 // name returns the name of a source's node, its number if there is none.
 func (h *heads) name(source int) string {
 	if e := h.headers[source]; e != nil && e.Node != "" {
@@ -109,8 +119,10 @@ func describeConnection(e *Connection) string {
 		": " + string(e.State)
 	carried := fmt.Sprintf("sent %d bytes in %d, received %d in %d", e.Sent, e.SegmentsSent, e.Received, e.SegmentsReceived)
 	switch e.State {
+	case Connecting:
+		text = words(text, iff(e.Setup > 0, "for "+short(e.Setup))) + iff(e.Reason != "", ": "+e.Reason)
 	case Opened:
-		text = words(text, iff(e.Setup > 0, "after "+short(e.Setup)))
+		text = words(text, iff(e.Setup > 0, "after "+short(e.Setup))) + iff(e.Reason != "", ": "+e.Reason)
 	case Failed:
 		text = words(text, iff(e.Setup > 0, "after "+short(e.Setup))) + ": " + words(e.Errno, e.Reason)
 	case Progress:

@@ -136,6 +136,9 @@ func (w *htmlWriter) connection(e *Connection) {
 			delete(w.open, old)
 		}
 		c = &pageConn{began: max(0, e.Time-e.Setup), opened: -1}
+		if e.Role == RoleAccept { // whose Setup is how long a program waited for it
+			c.began = e.Time
+		}
 		if e.State == Closed || e.State == Progress {
 			c.began = max(0, e.Time-e.Duration)
 			c.opened = c.began

@@ -140,10 +140,10 @@ func (n *surveyed) measure(offset, bound time.Duration) {
 
 // sight takes down when a connection was asked for, or accepted.
 func (m *merger) sight(n *surveyed, e *Connection) {
-	asks := e.Role == RoleConnect && e.State == Connecting
-	if n == nil || !asks && !(e.Role == RoleAccept && e.State == Opened) || e.ID == 0 {
+	if n == nil || e.State != Opened || e.ID == 0 {
 		return
 	}
+	asks := e.Role != RoleAccept
 	if m.asked == nil {
 		m.asked, m.taken = make(map[ConnID]sighting), make(map[ConnID]sighting)
 	}
@@ -152,6 +152,9 @@ func (m *merger) sight(n *surveyed, e *Connection) {
 		mine, theirs = theirs, mine
 	}
 	s := sighting{n, n.header.Start.Add(e.Time)}
+	if asks {
+		s.at = s.at.Add(-e.Setup)
+	}
 	other, ok := theirs[e.ID]
 	switch {
 	case ok && asks:

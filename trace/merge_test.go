@@ -95,13 +95,13 @@ func TestMergeOrder(t *testing.T) {
 // TestMergeCausality has clocks that nobody measured, or measured badly.
 func TestMergeCausality(t *testing.T) {
 	begin := sampleStart
-	conn := func(id ConnID, role string, state ConnState, ms float64) *Connection {
-		return &Connection{Base: at(ms), ID: id, Role: role, State: state, Local: netip.MustParseAddrPort("10.111.0.2:1"), Remote: netip.MustParseAddrPort("10.111.0.3:2")}
+	conn := func(id ConnID, role string, setup, ms float64) *Connection {
+		return &Connection{Base: at(ms + setup), Setup: millis(setup), State: Opened, ID: id, Role: role, Local: netip.MustParseAddrPort("10.111.0.2:1"), Remote: netip.MustParseAddrPort("10.111.0.3:2")}
 	}
-	a := memory("a", &Header{Node: "a", Start: begin}, conn(1, RoleConnect, Connecting, 100), conn(2, RoleConnect, Connecting, 200))
+	a := memory("a", &Header{Node: "a", Start: begin}, conn(1, RoleConnect, 30, 100), conn(2, RoleConnect, 30, 200))
 	b := memory("b", &Header{Node: "b", Start: begin.Add(-5 * time.Second), ClockOffset: time.Second, ClockError: time.Millisecond},
-		conn(1, RoleAccept, Opened, 110), conn(2, RoleAccept, Opened, 190), conn(3, RoleConnect, Connecting, 300))
-	c := memory("c", &Header{Node: "c", Start: begin.Add(-time.Minute)}, conn(3, RoleAccept, Opened, 10))
+		conn(1, RoleAccept, 0, 110), conn(2, RoleAccept, 0, 190), conn(3, RoleConnect, 30, 300))
+	c := memory("c", &Header{Node: "c", Start: begin.Add(-time.Minute)}, conn(3, RoleAccept, 0, 10))
 	for _, order := range [][]Input{{a, b, c}, {c, b, a}, {b, a, c}} {
 		got := make(map[string]time.Duration)
 		for _, e := range collect(t, order...) {
@@ -110,8 +110,8 @@ func TestMergeCausality(t *testing.T) {
 			}
 		}
 		// The connection that shows b's clock to be the latest is accepted just when it is asked for.
-		want := map[string]time.Duration{"1 connect": millis(100), "1 accept": millis(120), "2 connect": millis(200), "2 accept": millis(200),
-			"3 connect": millis(310), "3 accept": millis(310)}
+		want := map[string]time.Duration{"1 connect": millis(130), "1 accept": millis(120), "2 connect": millis(230), "2 accept": millis(200),
+			"3 connect": millis(340), "3 accept": millis(310)}
 		if !maps.Equal(got, want) {
 			t.Errorf("order %s, %s, %s:\ngot  %v\nwant %v", order[0].Name, order[1].Name, order[2].Name, got, want)
 		}

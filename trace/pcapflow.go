@@ -107,6 +107,9 @@ func (f *flows) evict() {
 func (f *flows) connection(e *Connection) {
 	known := f.open[e.ID] != nil
 	copied := *e
+	if e.Role == RoleAccept && !known && f.w.head.covers(e) {
+		return // it is shown as the connecting side saw it
+	}
 	fl := f.flow(&copied)
 	if fl == nil {
 		return
@@ -117,8 +120,8 @@ func (f *flows) connection(e *Connection) {
 	}
 	switch e.State {
 	case Connecting:
-		if tcp {
-			f.syn(fl, e.Time, fl.about())
+		if tcp && !fl.synSent {
+			f.syn(fl, e.Time-e.Setup, fl.about())
 		}
 	case Opened:
 		if tcp {
@@ -148,6 +151,11 @@ func (f *flows) forget(e *Connection) {
 	f.over[e.ID] = e.Source
 	delete(f.open, e.ID)
 	delete(f.waiting, e.ID)
+}
+
+// still says of a connection that waits how long it does, and for what.
+func (fl *flow) still(now time.Duration) string {
+	return words("no answer for", short(now-fl.begun)+",", iff(fl.conn.Reason != "", fl.conn.Reason+","), fl.about())
 }
 
 // about says who has the connection.
@@ -201,7 +209,7 @@ func (f *flows) retransmit(now time.Duration) {
 	f.nextSYN = math.MaxInt64
 	for _, fl := range f.waiting {
 		for ; fl.retryAt <= now && fl.retries < maxRetries; fl.retryAt += firstRetry << fl.retries {
-			f.syn(fl, fl.retryAt, "no answer for "+short(fl.retryAt-fl.begun)+", "+fl.about())
+			f.syn(fl, fl.retryAt, fl.still(fl.retryAt))
 			fl.retries++
 		}
 		if fl.retries < maxRetries {
@@ -218,7 +226,11 @@ func (f *flows) handshake(fl *flow, at time.Duration) {
 	fl.shaken = true
 	out := fl.connects()
 	if !fl.synSent {
-		f.syn(fl, at-fl.conn.Setup, fl.about())
+		if out {
+			f.syn(fl, at-fl.conn.Setup, fl.about())
+		} else { // whose Setup is how long a program waited for it
+			f.syn(fl, at, fl.about())
+		}
 	}
 	delete(f.waiting, fl.conn.ID)
 	f.w.send(fl.source, at, !out, fl.segment(!out, flagSYN|flagACK), "")
@@ -260,7 +272,7 @@ func (f *flows) call(e *Call) {
 // end says of the connections that still wait that they do.
 func (f *flows) end(now time.Duration) {
 	for _, fl := range f.waiting {
-		f.syn(fl, now, "no answer until the trace ended, "+short(now-fl.begun)+" later, "+fl.about())
+		f.syn(fl, now, "the trace ended, "+fl.still(now))
 	}
 }
 

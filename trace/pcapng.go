@@ -75,6 +75,9 @@ func (w *pcapWriter) Write(e Event) error {
 		w.header(e)
 	case *Connection:
 		w.name(e.Remote.Addr(), e.Peer)
+		if h := w.head.headers[e.Source]; h != nil {
+			w.name(e.Local.Addr(), h.Node)
+		}
 		w.flows.connection(e)
 	case *Data:
 		w.flows.data(e)

@@ -113,7 +113,7 @@ func (w *perfettoWriter) Close() error {
 		e := s.conn
 		e.Time, e.Duration = w.now, w.now-s.since
 		if e.State == Connecting {
-			e.Reason = "no answer until the trace ended"
+			e.Reason = words("no answer until the trace ended", e.Reason)
 		}
 		w.slice(s, &e, s.since, string(e.State))
 		delete(w.open, key)
@@ -233,10 +233,11 @@ func (w *perfettoWriter) connection(e *Connection) {
 	s.conn = *e
 	at := spot{pid(e.Source, pidConnections), s.tid, e.Time}
 	switch e.State {
-	case Connecting:
-		w.arrow(connArrow, e.ID, end{at, true})
 	case Opened:
-		if e.Setup > 0 || before == Connecting {
+		if e.Role != RoleAccept {
+			w.arrow(connArrow, e.ID, end{spot{at.pid, at.tid, s.since}, true})
+		}
+		if e.Role != RoleAccept && (e.Setup > 0 || before == Connecting) {
 			w.slice(s, e, s.since, "connecting")
 		}
 		s.since = e.Time
@@ -264,7 +265,10 @@ func (w *perfettoWriter) begin(key sideKey, e *Connection) *side {
 	}
 	w.tracks++
 	s := &side{conn: *e, tid: w.tracks, since: e.Time - e.Setup}
-	if e.State == Closed {
+	switch {
+	case e.Role == RoleAccept && e.State == Opened: // whose Setup is how long a program waited for it
+		s.since = e.Time
+	case e.State == Closed || e.State == Progress:
 		s.since = e.Time - e.Duration
 	}
 	w.open[key] = s

@@ -105,7 +105,7 @@ func (s *summary) add(e Event) {
 		total.took.add(e.Duration)
 		if e.Failure != "" || e.RCode != "NOERROR" {
 			total.failed++
-			s.fail(&e.Base, failure{e.Comm, e.RCode, words(e.QType, e.Query+":", e.Failure)})
+			s.fail(&e.Base, failure{e.Comm, e.RCode, words(e.QType, e.Query+iff(e.Failure != "", ":"), e.Failure)})
 		}
 	case *Dropped:
 		s.missing += e.Count
@@ -154,8 +154,10 @@ func (s *summary) addConnection(e *Connection) {
 	}
 	switch e.State {
 	case Connecting:
-		if len(s.waiting) < maxPairs {
-			s.waiting[e.ID] = *e
+		if _, again := s.waiting[e.ID]; again || len(s.waiting) < maxPairs {
+			kept := *e
+			kept.Time -= e.Setup // since when it waits
+			s.waiting[e.ID] = kept
 		}
 	case Opened:
 		delete(s.waiting, e.ID)
@@ -200,7 +202,7 @@ func (s *summary) connect(e *Connection) {
 func (s *summary) finish() {
 	for _, id := range slices.Sorted(maps.Keys(s.waiting)) {
 		e := s.waiting[id]
-		e.State, e.Setup, e.Reason = Failed, s.now-e.Time, "no answer from "+words(e.Peer, "("+e.Remote.String()+")")+" until the trace ended"
+		e.State, e.Setup, e.Reason = Failed, s.now-e.Time, words("no answer from", e.Peer, "("+e.Remote.String()+") until the trace ended", iff(e.Reason != "", "("+e.Reason+")"))
 		s.addConnection(&e)
 	}
 }

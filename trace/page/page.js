@@ -42,7 +42,7 @@ for (const r of D.conns) {
   c.bad = c.state === 'failed' || c.state === 'connecting' || c.errno !== '';
   c.what = `${c.proto} ${c.local} ${c.accept ? '←' : '→'} ${c.remote}`;
   c.label = `${c.peer || c.remote} :${c.accept ? port(c.local) : port(c.remote)}` + (c.bad ? ` — ${c.errno} ${c.reason}` : '');
-  c.result = c.state === 'connecting' ? 'no answer until the trace ended' : c.bad ? `${c.errno} ${c.reason}` : c.state === 'closed' ? c.reason : c.state;
+  c.result = c.state === 'connecting' ? 'no answer until the trace ended' + (c.reason ? ', ' + c.reason : '') : c.bad ? `${c.errno} ${c.reason}` : c.state === 'closed' ? c.reason : [c.state, c.reason].filter(Boolean).join(', ');
   c.color = c.bad ? 'bad' : { 'punched': 'punched', 'LAN': 'lan', 'same host': 'same', 'relayed': 'relayed' }[c.path] || 'other';
   c.ports = [port(c.local), port(c.remote)];
   items.push(c);
