@@ -198,6 +198,10 @@ func (c *Client) Members() []Member { return c.dir.list() }
 // It returns nil for a name that nobody has.
 func (c *Client) LookupName(name string) []Member { return c.dir.lookup(name) }
 
+// Doubt says that a node could not be reached from here, or that it could: for ten
+// seconds LookupName leaves out such nodes where there are others.
+func (c *Client) Doubt(id uint32, doubt bool) { c.dir.doubt(id, doubt) }
+
 // ByID returns the node with that id.
 func (c *Client) ByID(id uint32) (Member, bool) { return c.dir.id(id) }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/boxer-sandbox/boxer/transport"
 )
@@ -18,9 +19,10 @@ type directory struct {
 	byID    map[uint32]Member
 	byKey   map[transport.Key]uint32
 	byAddr  map[netip.Addr]uint32
-	byName  map[string][]uint32 // ids in ascending order
-	stale   map[uint32]bool     // known from before, and not yet back with a coordinator that started anew
-	changed chan struct{}       // closed and replaced at every change
+	byName  map[string][]uint32  // ids in ascending order
+	stale   map[uint32]bool      // known from before, and not yet back with a coordinator that started anew
+	doubted map[uint32]time.Time // could not be reached from here; until when that counts
+	changed chan struct{}        // closed and replaced at every change
 }
 
 // A change is a member that came or went.
@@ -32,7 +34,7 @@ type change struct {
 func newDirectory() *directory {
 	return &directory{
 		byID: make(map[uint32]Member), byKey: make(map[transport.Key]uint32), byAddr: make(map[netip.Addr]uint32),
-		byName: make(map[string][]uint32), stale: make(map[uint32]bool),
+		byName: make(map[string][]uint32), stale: make(map[uint32]bool), doubted: make(map[uint32]time.Time),
 		changed: make(chan struct{}),
 	}
 }
@@ -96,6 +98,7 @@ func (d *directory) addLocked(changes []change, m Member) []change {
 	delete(d.stale, m.ID)
 	if old, ok := d.byID[m.ID]; ok {
 		if old.same(m) {
+			d.byID[m.ID] = m // it may have fallen silent, or is back
 			return changes
 		}
 		changes = d.removeLocked(changes, m.ID)
@@ -123,6 +126,7 @@ func (d *directory) removeLocked(changes []change, id uint32) []change {
 		return changes
 	}
 	delete(d.stale, id)
+	delete(d.doubted, id)
 	delete(d.byID, id)
 	delete(d.byKey, m.Key)
 	delete(d.byAddr, m.Addr)
@@ -176,7 +180,8 @@ func (d *directory) list() []Member {
 
 // lookup returns the members that the name means. Of several, any may be the
 // first: most clients live too short to take turns, and a resolver asks twice,
-// for IPv4 and for IPv6, where turns would skip every other member.
+// for IPv4 and for IPv6, where turns would skip every other member. Those that
+// nobody hears are left out if there are others.
 func (d *directory) lookup(name string) []Member {
 	name = strings.ToLower(name)
 	d.mu.Lock()
@@ -185,12 +190,34 @@ func (d *directory) lookup(name string) []Member {
 	if len(ids) == 0 {
 		return nil
 	}
+	heard := slices.DeleteFunc(slices.Clone(ids), d.doubtedLocked)
+	if len(heard) > 0 {
+		ids = heard
+	}
 	turn := rand.IntN(len(ids))
 	members := make([]Member, 0, len(ids))
 	for i := range ids {
 		members = append(members, d.byID[ids[(turn+i)%len(ids)]])
 	}
 	return members
+}
+
+// doubtFor is how long a node that could not be reached from here is left out.
+const doubtFor = 10 * time.Second
+
+// doubt says that a node could, or could not, be reached from here.
+func (d *directory) doubt(id uint32, doubt bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, here := d.byID[id]; here && doubt {
+		d.doubted[id] = time.Now().Add(doubtFor)
+	} else {
+		delete(d.doubted, id)
+	}
+}
+
+func (d *directory) doubtedLocked(id uint32) bool {
+	return d.byID[id].Silent || time.Now().Before(d.doubted[id])
 }
 
 // count returns how many members the name, in lower case, means, and a channel

@@ -12,6 +12,7 @@ type line struct {
 	*link
 	out  chan []byte   // frames for the writer; unbuffered: what was taken goes out next
 	poke chan struct{} // has a token if there is a new report
+	ask  chan struct{} // likewise, if a sign of life is asked for
 	seq  uint64        // number of the last event
 
 	mu      sync.Mutex
@@ -21,7 +22,7 @@ type line struct {
 
 // connect makes the link the client's connection.
 func (c *Client) connect(l *link) *line {
-	n := &line{link: l, out: make(chan []byte), poke: make(chan struct{}, 1), seq: l.view.seq, waiting: make(map[uint64]chan error)}
+	n := &line{link: l, out: make(chan []byte), poke: make(chan struct{}, 1), ask: make(chan struct{}, 1), seq: l.view.seq, waiting: make(map[uint64]chan error)}
 	c.queue.change(func() []change { return c.dir.replace(l.view.members, l.view.settling) })
 	l.view = view{}
 	c.mu.Lock()
@@ -78,6 +79,8 @@ func (c *Client) write(n *line) {
 			c.mu.Lock()
 			b = frame(&message{Report: &report{Paths: c.paths}})
 			c.mu.Unlock()
+		case <-n.ask:
+			b = frame(&message{Alive: alivePad})
 		case <-beat.C:
 			b = frame(&message{Alive: alivePad})
 		case <-n.conn.Context().Done():
@@ -116,6 +119,8 @@ func (c *Client) read(n *line) error {
 			}
 		case m.Receipt != nil:
 			n.receive(m.Receipt)
+		case m.Ask != nil:
+			poke(n.ask)
 		case m.Mirror != nil:
 			c.mu.Lock()
 			c.reflexive = m.Mirror.Reflexive

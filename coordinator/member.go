@@ -17,6 +17,10 @@ type Member struct {
 	Host  string        `json:"host,omitempty"` // opaque: equal for nodes that share machine and network namespace
 	Since time.Time     `json:"since"`          // when the node first joined, by the coordinator's clock
 
+	// Silent says that the coordinator has asked the node whether it is there, and
+	// has not heard from it since.
+	Silent bool `json:"silent,omitempty"`
+
 	// Paths is what the node reported last. Only a Snapshot has it: reports are
 	// not pushed to the other nodes.
 	Paths []PathReport `json:"paths,omitempty"`

@@ -53,6 +53,7 @@ type message struct {
 	Event   *event   `json:"event,omitempty"`
 	Receipt *receipt `json:"receipt,omitempty"`
 	Mirror  *mirror  `json:"mirror,omitempty"`
+	Ask     *ask     `json:"ask,omitempty"`
 
 	// From either: the other node's id is the target's or the sender's.
 	Signal *signal `json:"signal,omitempty"`
@@ -136,6 +137,9 @@ type mirror struct {
 	Reflexive netip.AddrPort `json:"reflexive"`
 }
 
+// ask wants an alive at once.
+type ask struct{}
+
 // kind returns the name of the one field that is set.
 func (m *message) kind() (string, error) {
 	kind, n := "", 0
@@ -146,6 +150,7 @@ func (m *message) kind() (string, error) {
 		{m.Hello != nil, "hello"}, {m.Alive != nil, "alive"}, {m.Report != nil, "report"},
 		{m.Welcome != nil, "welcome"}, {m.Page != nil, "page"}, {m.Event != nil, "event"},
 		{m.Receipt != nil, "receipt"}, {m.Mirror != nil, "mirror"}, {m.Signal != nil, "signal"},
+		{m.Ask != nil, "ask"},
 	} {
 		if f.set {
 			kind, n = f.name, n+1

@@ -31,6 +31,7 @@ func someMessages() []*message {
 		{Signal: &signal{Seq: 1, Node: 2, Data: []byte("hello")}},
 		{Receipt: &receipt{Seq: 1, Code: receiptBusy}},
 		{Mirror: &mirror{Reflexive: remote}},
+		{Ask: &ask{}},
 	}
 }
 

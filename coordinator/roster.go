@@ -234,6 +234,33 @@ func (r *roster) moved(s *session, addr netip.AddrPort) {
 	}
 }
 
+// named returns the connections of the nodes of a name.
+func (r *roster) named(name string) []*session {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []*session
+	for _, e := range r.members {
+		if e.Name == name {
+			all = append(all, e.session)
+		}
+	}
+	return all
+}
+
+// setSilent tells everybody that the node does not answer, or that it does again.
+func (r *roster) setSilent(s *session, silent bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.members[s.id]
+	if e == nil || e.session != s || e.Silent == silent || r.frozen {
+		return
+	}
+	e.Silent = silent
+	m := e.Member
+	m.Paths = nil
+	r.journal.append(event{Up: &m})
+}
+
 // session returns the connection of the node with that id; nil if there is none.
 func (r *roster) session(id uint32) *session {
 	r.mu.Lock()

@@ -54,15 +54,16 @@ type ServerConfig struct {
 
 // A Server is a coordinator: it admits nodes, and tells them of each other.
 type Server struct {
-	cfg      ServerConfig
-	log      *slog.Logger
-	began    time.Time // with the monotonic clock's reading
-	started  time.Time // the same for others to see
-	roster   *roster
-	routes   *routes
-	gate     *gate
-	listener *quic.Listener
-	status   net.Listener // nil: none
+	cfg       ServerConfig
+	log       *slog.Logger
+	began     time.Time // with the monotonic clock's reading
+	started   time.Time // the same for others to see
+	roster    *roster
+	inquiries inquiries
+	routes    *routes
+	gate      *gate
+	listener  *quic.Listener
+	status    net.Listener // nil: none
 
 	helloTimeout, farewell time.Duration // the constants, but in tests
 }

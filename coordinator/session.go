@@ -28,6 +28,9 @@ type session struct {
 	out    *outbox
 	heard  atomic.Int64 // Server.uptime when the last message came, in nanoseconds
 
+	asked  atomic.Int64 // likewise, when the node was asked for one last; 0: never
+	silent bool         // it is known for that; the goroutine of Server.tend has it
+
 	// remote is the UDP address behind which the node was last seen. Once the
 	// session is in the roster it belongs to the goroutine of Server.tend.
 	remote netip.AddrPort
@@ -121,6 +124,9 @@ func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 		s.log.Info("node left", "id", m.ID, "name", m.Name, "cause", context.Cause(c.conn.Context()))
 	}()
 	s.log.Info("node joined", "id", m.ID, "name", m.Name, "addr", m.Addr, "remote", remote, "back", h.Ticket != "")
+	if h.Ticket == "" {
+		s.inquiries.about(m.Name)
+	}
 	ticket, err := s.roster.tickets.seal(m)
 	if err != nil {
 		return err

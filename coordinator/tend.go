@@ -14,7 +14,7 @@ const farewell = time.Second
 // nodes whose address changes, and ends the server when it is idle. It returns
 // when ctx ends, or, with true, when the server is to end for idleness.
 func (s *Server) tend(ctx context.Context, join *JoinFile) (idle bool) {
-	tick := time.NewTicker(max(s.cfg.Lease/16, time.Millisecond))
+	tick := time.NewTicker(max(min(s.cfg.Lease/16, lookEvery), time.Millisecond))
 	defer tick.Stop()
 	var withdrawn time.Time
 	var last, lenient time.Duration
@@ -31,6 +31,7 @@ func (s *Server) tend(ctx context.Context, join *JoinFile) (idle bool) {
 		}
 		last = up
 		s.roster.settle(now)
+		s.inquiries.tend(up, s.ask)
 		for _, c := range s.roster.sessions() {
 			s.look(c, up, up < lenient)
 		}
@@ -60,6 +61,11 @@ func (s *Server) look(c *session, up time.Duration, lenient bool) {
 	if !lenient && up-time.Duration(c.heard.Load()) > s.cfg.Lease {
 		_ = c.conn.CloseWithError(codeLease, "not heard for the time of a lease")
 		return
+	}
+	asked := time.Duration(c.asked.Load())
+	if silent := asked > time.Duration(c.heard.Load()) && up-asked > silentAfter; silent != c.silent {
+		c.silent = silent
+		s.roster.setSilent(c, silent)
 	}
 	// quic-go follows a client whose NAT gives it another address, once the new
 	// path is validated (RFC 9000 section 9), but does not say so.

@@ -127,20 +127,6 @@ func (m *member) report(ctx context.Context) {
 	}
 }
 
-// open opens a stream to the node with the header's destination.
-func (m *member) open(ctx context.Context, h transport.Header) (*transport.Stream, error) {
-	to, ok := m.client.ByAddr(h.Destination.Addr())
-	if !ok {
-		// What an ordinary network answers for an address that nobody has.
-		return nil, fmt.Errorf("connect %v: no such node: %w", h.Destination, unix.EHOSTUNREACH)
-	}
-	s, err := m.node.Open(ctx, to.ID, h)
-	if err != nil {
-		return nil, fmt.Errorf("connect %v: %w", h.Destination, withErrno(err))
-	}
-	return s, nil
-}
-
 // drainDatagramsWithin bounds how long datagrams hold up the end of a program:
 // about what the first path to a peer takes, several times.
 const drainDatagramsWithin = 2 * time.Second

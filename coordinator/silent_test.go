@@ -1,0 +1,82 @@
+package coordinator
+
+import (
+	"testing"
+	"time"
+)
+
+// TestSilentNamesake has a node join under the name of one that does not answer: that one stays a member, and is left
+// out of the name until it is heard.
+func TestSilentNamesake(t *testing.T) {
+	noLeaks(t)
+	l := newLab(t, ServerConfig{})
+	mute := newStranger(t, l)
+	mute.send(frame(&message{Hello: &hello{Version: protocolVersion, Token: l.url(t).Token, Name: "db"}}))
+	onlooker := guestNamed(t, l, "onlooker")
+	if err := onlooker.Wait(within(t, patience), "db", 1); err != nil {
+		t.Fatal(err)
+	}
+	old := onlooker.LookupName("db")[0]
+	if time.Sleep(2 * silentAfter); len(onlooker.LookupName("db")) != 1 {
+		t.Fatal("who is not asked is not missed")
+	}
+
+	guestNamed(t, l, "db")
+	guestNamed(t, l, "db")
+	eventually(t, "the one that does not answer is left out", func() bool {
+		for _, m := range onlooker.LookupName("db") {
+			if m.ID == old.ID {
+				return false
+			}
+		}
+		m, here := onlooker.ByID(old.ID)
+		return len(onlooker.LookupName("db")) == 2 && here && m.Silent
+	})
+	if late := guestNamed(t, l, "late"); len(late.LookupName("db")) != 2 {
+		t.Errorf("who comes later is told of %+v", late.LookupName("db"))
+	}
+
+	mute.send(frame(&message{Alive: alivePad}))
+	eventually(t, "it is back", func() bool { return len(onlooker.LookupName("db")) == 3 })
+}
+
+// TestDoubt leaves out who could not be reached from here, where there are others.
+func TestDoubt(t *testing.T) {
+	d := newDirectory()
+	d.replace([]Member{{ID: 1, Name: "db"}, {ID: 2, Name: "db", Key: [32]byte{2}, Addr: loopback.Addr()}}, false)
+	d.doubt(1, true)
+	if m := d.lookup("db"); len(m) != 1 || m[0].ID != 2 {
+		t.Errorf("got %+v", m)
+	}
+	d.doubt(2, true)
+	if m := d.lookup("db"); len(m) != 2 {
+		t.Errorf("all are doubted: got %+v", m)
+	}
+	d.doubt(1, false)
+	if m := d.lookup("db"); len(m) != 1 || m[0].ID != 1 {
+		t.Errorf("got %+v", m)
+	}
+	d.doubt(9, true)
+	if len(d.doubted) != 1 {
+		t.Errorf("nobody is doubted: %v", d.doubted)
+	}
+}
+
+func guestNamed(t *testing.T, l *lab, name string) *guest {
+	t.Helper()
+	g, err := enter(t, l.url(t), ClientConfig{Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// eventually waits for what nobody is told of.
+func eventually(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !f(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not in %v: %s", patience, what)
+		}
+	}
+}
