@@ -1,6 +1,7 @@
 package launcher
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -30,11 +31,13 @@ type recorder struct {
 	stop chan struct{} // closed to end run
 	done chan struct{} // closed when run has ended
 
+	spare    []queued // the queue before, to be used again; run's
+	settling []queued // what has left the queue and is very new; run's
+
 	mu      sync.Mutex
 	takers  []*taker
 	queue   []queued
-	spare   []queued // the queue before, to be used again
-	lost    uint64   // did not find room in the queue
+	lost    uint64 // did not find room in the queue
 	threads map[int]thread
 	flows   map[*flow]struct{}
 	udp     map[syscalls.Ends]*flow
@@ -210,11 +213,7 @@ func (r *recorder) run() {
 		case <-r.stop:
 			last = true
 		}
-		r.mu.Lock()
-		r.over = last
-		batch, lost, takers := r.queue, r.lost, r.takers
-		r.queue, r.spare, r.lost = r.spare[:0], batch, 0
-		r.mu.Unlock()
+		batch, lost, takers := r.takeQueue(last)
 		for _, q := range batch {
 			if q.event != nil {
 				give(takers, q.event)
@@ -237,6 +236,39 @@ func (r *recorder) run() {
 			return
 		}
 	}
+}
+
+// settleFor is how long what is queued waits for what was earlier: a thread goes on
+// before the record of the call that it waited for is queued.
+const settleFor = 2 * time.Millisecond
+
+// at is when it ended.
+func (q *queued) at(r *recorder) time.Duration {
+	if q.event != nil {
+		return q.event.At().Time
+	}
+	return q.record.Start.Sub(r.start) + q.record.Took
+}
+
+// takeQueue returns what is queued, in order; what is very new waits for the next
+// time, unless this is the last.
+func (r *recorder) takeQueue(last bool) (batch []queued, lost uint64, takers []*taker) {
+	r.mu.Lock()
+	r.over = last
+	fresh := r.queue
+	r.queue = r.spare[:0]
+	lost, r.lost, takers = r.lost, 0, r.takers
+	r.mu.Unlock()
+	r.spare = fresh // until then it is read below, and nothing else
+	r.settling = append(r.settling, fresh...)
+	slices.SortStableFunc(r.settling, func(a, b queued) int { return cmp.Compare(a.at(r), b.at(r)) })
+	until, n := time.Since(r.start)-settleFor, len(r.settling)
+	for !last && n > 0 && r.settling[n-1].at(r) > until {
+		n--
+	}
+	batch = slices.Clone(r.settling[:n])
+	r.settling = append(r.settling[:0], r.settling[n:]...)
+	return batch, lost, takers
 }
 
 // tell makes events of a record.

@@ -119,11 +119,6 @@ func (c *tracedCall) InstallFD(fd int, cloexec bool, from int, strict bool) (int
 // answered takes down the answer. err is what giving it came to: perhaps nobody
 // has waited for it.
 func (c *tracedCall) answered(o Outcome, v int64, errno unix.Errno, err error) error {
-	now := time.Now()
-	c.Took = now.Sub(c.Start)
-	if !c.waits.IsZero() {
-		c.Network = now.Sub(c.waits)
-	}
 	c.Outcome, c.Value, c.Errno = o, v, errno
 	if err != nil {
 		c.Outcome = Ended
@@ -156,8 +151,14 @@ func (r *Record) copyFrom(o *Record) {
 func (c *tracedCall) finish() { c.t.Tracer.Called(&c.Record) }
 
 // complete reads what a trace shows of the call and the handler did not read. The
-// program's thread stands still.
+// program's thread stands still, until the answer that follows: what it calls
+// next must not seem to be earlier.
 func (c *tracedCall) complete() {
+	now := time.Now()
+	c.Took = now.Sub(c.Start)
+	if !c.waits.IsZero() {
+		c.Network = now.Sub(c.waits)
+	}
 	if sig := c.sig; sig != nil {
 		for i := range sig.params {
 			if need := sig.params[i].need; need != nil {
