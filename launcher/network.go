@@ -102,11 +102,11 @@ func locate(node *syscalls.Node, s *transport.Stream) {
 }
 
 // SendDatagram implements syscalls.Datagrams.
-func (n network) SendDatagram(src, dst netip.AddrPort, b []byte) {
+func (n network) SendDatagram(src, dst netip.AddrPort, b []byte) bool {
 	if r := n.r.Load(); r != nil {
 		r.datagram(syscalls.Ends{Local: src, Remote: dst}, b, false)
 	}
-	n.send(dst.Addr(), transport.Datagram{Source: src, Destination: dst, Kind: transport.DatagramUDP, Payload: b})
+	return n.send(dst.Addr(), transport.Datagram{Source: src, Destination: dst, Kind: transport.DatagramUDP, Payload: b})
 }
 
 // SendUnreachable implements syscalls.Datagrams.
@@ -116,19 +116,21 @@ func (n network) SendUnreachable(src, dst netip.AddrPort, quote []byte) {
 }
 
 // SendEcho implements syscalls.Datagrams.
-func (n network) SendEcho(src, dst netip.AddrPort, msg []byte) {
-	n.send(dst.Addr(), transport.Datagram{Source: src, Destination: dst, Kind: transport.DatagramEcho, Payload: msg})
+func (n network) SendEcho(src, dst netip.AddrPort, msg []byte) bool {
+	return n.send(dst.Addr(), transport.Datagram{Source: src, Destination: dst, Kind: transport.DatagramEcho, Payload: msg})
 }
 
-// send drops what cannot be sent, as a network does.
-func (n network) send(to netip.Addr, d transport.Datagram) {
+// send drops what cannot be sent, as a network does. It returns false if nobody
+// has the address.
+func (n network) send(to netip.Addr, d transport.Datagram) bool {
 	who, ok := n.m.client.ByAddr(to)
 	if !ok {
-		return
+		return false
 	}
 	if err := n.m.node.SendDatagram(who.ID, d); err != nil {
 		n.m.log.Debug("datagram dropped", "to", to, "err", err)
 	}
+	return true
 }
 
 // deliverDatagram gives a datagram from another node to its program, or tells

@@ -70,7 +70,7 @@ func (n *Node) directSource(fd, domain int, dst netip.Addr) (src netip.AddrPort,
 	case err != nil:
 		return src, false, nil
 	case v != 0:
-		return src, false, unix.Errno(v) // read and gone
+		return src, false, n.absents.trueError(fd, unix.Errno(v)) // read and gone
 	}
 	return n.datagramSender(dst, kernel), true, nil
 }

@@ -81,6 +81,7 @@ type Node struct {
 	datagramPorts ports // UDP
 	flows         flows // UDP
 	pings         pings
+	absents       absents // UDP
 
 	netlinks netlinks
 	hostname hostname

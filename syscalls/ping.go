@@ -181,7 +181,7 @@ func (n *Node) sendPing(c Call, fd, domain, flags int, control []byte, dst netip
 	if err != nil {
 		return fail(err)
 	}
-	return sendOn(fd, flags, n.kernelControl(control), kernelSockaddr(domain, fl.local), echoOnly(p))
+	return n.sendOn(fd, flags, n.kernelControl(control), kernelSockaddr(domain, fl.local), echoOnly(p))
 }
 
 // echoOnly is a payload that Linux lets a ping socket send: ping_v4_sendmsg in
@@ -205,7 +205,10 @@ func (n *Node) sendEcho(from, peer netip.AddrPort, msg []byte) {
 	case n.Owns(a), a.IsLoopback(), a.IsUnspecified():
 		n.DeliverEcho(a, from, msg)
 	case n.inNetwork(a) && n.Datagrams != nil:
-		n.Datagrams.SendEcho(netip.AddrPortFrom(n.addrFor(a), from.Port()), peer, msg)
+		src := netip.AddrPortFrom(n.addrFor(a), from.Port())
+		if !n.Datagrams.SendEcho(src, peer, msg) {
+			n.absent(src, peer, msg)
+		}
 	default:
 		n.sendOutside(from, peer, msg)
 	}

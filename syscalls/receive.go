@@ -224,7 +224,7 @@ func (n *Node) take(fd, flags int, room, control uint64, give func(datagram) rep
 	}
 	size, oobn, rflags, from, err := unix.Recvmsg(fd, d.b, oob, flags&^unix.MSG_WAITALL|unix.MSG_DONTWAIT)
 	if err != nil {
-		return fail(err)
+		return fail(n.absents.trueError(fd, err))
 	}
 	d.size, d.control, d.flags = size, oob[:oobn], rflags
 	var name [sizeofInet6]byte
@@ -252,7 +252,11 @@ func (n *Node) appendSource(b []byte, from unix.Sockaddr, control []byte) []byte
 	source := n.datagramSource(Sockaddr{Addr: addr, Six: six})
 	kernel := netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 	target, index := n.datagramTarget(kernel)
-	translateControl(control, target, n.datagramOffender(source), index)
+	absent := len(control) > 0 && n.flows.isAbsent(kernel)
+	translateControl(control, target, n.datagramOffender(source, absent), index)
+	if absent {
+		hostUnreachable(control)
+	}
 	return AppendSockaddr(b, source)
 }
 
@@ -279,11 +283,14 @@ func (n *Node) datagramTarget(from netip.AddrPort) (target addressMap, index uin
 }
 
 // datagramOffender says who reported an error about a datagram for dst: the
-// destination itself, since boxer knows no other.
-func (n *Node) datagramOffender(dst Sockaddr) addressMap {
+// destination itself, or, where nobody is, this node.
+func (n *Node) datagramOffender(dst Sockaddr, absent bool) addressMap {
 	return func(from netip.AddrPort) netip.AddrPort {
 		if a := from.Addr(); a != n.Aliases.Datagram && a != n.Aliases.Datagram6 {
 			return from
+		}
+		if absent {
+			return netip.AddrPortFrom(n.addrFor(dst.Addr.Addr().Unmap()), 0)
 		}
 		return netip.AddrPortFrom(dst.Addr.Addr(), 0)
 	}

@@ -47,11 +47,18 @@ const maxQuote = 576 - 2*(20+8)
 // Unreachable handles the word of a far endpoint that its port is closed, to
 // which the socket at the node's port dst has sent. quote is how that datagram began.
 func (n *Node) Unreachable(peer, dst netip.AddrPort, quote []byte) {
+	n.refuseFrom(peer, dst, quote, unix.ECONNREFUSED)
+}
+
+// refuseFrom tells the socket at the node's port dst that what it has sent to a peer
+// was refused: with ECONNREFUSED by the peer, with EHOSTUNREACH since nobody is there.
+func (n *Node) refuseFrom(peer, dst netip.AddrPort, quote []byte, errno unix.Errno) {
 	f := &n.flows
 	f.mu.Lock()
 	fl, ok := f.byPeer[peer]
 	var holders []holder
 	if ok && n.CopyFD != nil {
+		fl.absent = errno == unix.EHOSTUNREACH
 		holders = slices.Clone(fl.holders)
 	}
 	f.mu.Unlock()
@@ -63,7 +70,8 @@ func (n *Node) Unreachable(peer, dst netip.AddrPort, quote []byte) {
 		if err != nil {
 			continue // the thread has ended, or has closed it
 		}
-		if n.minds(fd, fl, dst.Port()) {
+		if n.minds(fd, fl, dst.Port(), errno) {
+			n.absents.note(fd, errno == unix.EHOSTUNREACH)
 			err := n.refuse(fl, fd, quote)
 			unix.Close(fd)
 			n.Logger.Debug("refused", "peer", peer, "port", dst.Port(), "err", err)
@@ -74,9 +82,9 @@ func (n *Node) Unreachable(peer, dst netip.AddrPort, quote []byte) {
 }
 
 // minds reports whether a copied descriptor is the UDP socket at a port that
-// Linux tells about a refusal by a flow's endpoint: one that is connected to it,
-// or that wants to know (udp(7), IP_RECVERR).
-func (n *Node) minds(fd int, fl *flow, port uint16) bool {
+// Linux tells about an error of what it sent to a flow's endpoint: one that wants to
+// know (IP_RECVERR, ip(7)), and of a refusal one that is connected to it.
+func (n *Node) minds(fd int, fl *flow, port uint16, errno unix.Errno) bool {
 	domain, ok, err := isUDP(fd)
 	if err != nil || !ok {
 		return false
@@ -85,7 +93,7 @@ func (n *Node) minds(fd int, fl *flow, port uint16) bool {
 	if err != nil || n.datagramSource(local).Addr.Port() != port {
 		return false
 	}
-	if peer, ok, err := remoteName(fd); err == nil {
+	if peer, ok, err := remoteName(fd); err == nil && errno == unix.ECONNREFUSED {
 		return ok && netip.AddrPortFrom(peer.Addr.Addr().Unmap(), peer.Addr.Port()) == fl.local
 	}
 	level, opt := unix.IPPROTO_IP, unix.IP_RECVERR

@@ -82,7 +82,7 @@ func (n *Node) sendTo(c Call, dst Sockaddr, flags int, control []byte, p payload
 	if !ok {
 		return letThrough
 	}
-	return sendOn(fd, flags, control, kernelSockaddr(domain, kernel), p)
+	return n.sendOn(fd, flags, control, kernelSockaddr(domain, kernel), p)
 }
 
 // kernelControl is what the kernel gets of a datagram's control messages. Where
@@ -97,7 +97,7 @@ func (n *Node) kernelControl(control []byte) []byte {
 }
 
 // sendOn sends from a program's socket. to is nil if that is connected.
-func sendOn(fd, flags int, control []byte, to unix.Sockaddr, p payload) reply {
+func (n *Node) sendOn(fd, flags int, control []byte, to unix.Sockaddr, p payload) reply {
 	buf := datagramBuffers.Get().(*[maxDatagram + 1]byte)
 	defer datagramBuffers.Put(buf)
 	size, err := p(buf[:maxDatagram])
@@ -107,7 +107,7 @@ func sendOn(fd, flags int, control []byte, to unix.Sockaddr, p payload) reply {
 	// Loopback takes a datagram at once or not at all.
 	sent, err := unix.SendmsgN(fd, buf[:size], control, to, flags|unix.MSG_DONTWAIT)
 	if err != nil {
-		return fail(err)
+		return fail(n.absents.trueError(fd, err))
 	}
 	return value(uintptr(sent))
 }
@@ -158,7 +158,7 @@ func (n *Node) sendConnected(c Call, flags int, control []byte, p payload) reply
 	if err != nil || !ok || !peer.Addr.Addr().Unmap().IsLoopback() { // to the outside
 		return letThrough
 	}
-	return sendOn(fd, flags, n.kernelControl(control), nil, p)
+	return n.sendOn(fd, flags, n.kernelControl(control), nil, p)
 }
 
 // sendmmsg answers sendmmsg(2) on a descriptor of the high range: all messages,

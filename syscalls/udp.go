@@ -18,13 +18,15 @@ import (
 // may drop what they cannot send at once; neither waits.
 type Datagrams interface {
 	// SendDatagram sends b, at most 65,507 bytes, from src to dst, both virtual.
-	SendDatagram(src, dst netip.AddrPort, b []byte)
+	// It returns false if nobody has the address of dst.
+	SendDatagram(src, dst netip.AddrPort, b []byte) bool
 	// SendUnreachable tells src that nobody has dst, a port of this node (ICMP
 	// port unreachable, RFC 792). quote is how the datagram for it began.
 	SendUnreachable(src, dst netip.AddrPort, quote []byte)
 	// SendEcho sends an ICMP echo request, at most 65,507 bytes. The port of src
 	// is its identifier; the answer comes to DeliverEcho.
-	SendEcho(src, dst netip.AddrPort, msg []byte)
+	// It returns false if nobody has the address of dst.
+	SendEcho(src, dst netip.AddrPort, msg []byte) bool
 }
 
 // flows are the node's UDP peers. A flow is one far endpoint, a virtual address
@@ -56,6 +58,8 @@ type flow struct {
 
 	used    time.Time // by flows.mu
 	holders []holder  // by flows.mu: who sent there lately, the last one last
+
+	absent bool // by flows.mu: the last refusal was for want of such a host
 
 	refusing sync.Mutex // held while the flow refuses
 }
@@ -134,6 +138,15 @@ func (f *flows) used() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.byPeer != nil
+}
+
+// isAbsent reports whether the endpoint that a loopback address stands for was
+// refused for want of such a host.
+func (f *flows) isAbsent(local netip.AddrPort) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fl, ok := f.byLocal[local]
+	return ok && fl.absent
 }
 
 // idle reports whether all that programs have sent has been carried on.
@@ -262,7 +275,9 @@ func (n *Node) carry(src, dst netip.AddrPort, b []byte) {
 		}
 		return
 	}
-	n.Datagrams.SendDatagram(src, dst, b)
+	if !n.Datagrams.SendDatagram(src, dst, b) {
+		n.absent(src, dst, b)
+	}
 }
 
 // datagramSender returns the address that a peer sees of a program's UDP socket. The node remembers it: answers will come to it.

@@ -10,9 +10,9 @@ import (
 // sunk is Datagrams that go nowhere.
 type sunk struct{ sent chan int }
 
-func (s sunk) SendDatagram(_, _ netip.AddrPort, b []byte)    { s.sent <- len(b) }
-func (s sunk) SendUnreachable(_, _ netip.AddrPort, _ []byte) {}
-func (s sunk) SendEcho(_, _ netip.AddrPort, _ []byte)        {}
+func (s sunk) SendDatagram(_, _ netip.AddrPort, b []byte) bool { s.sent <- len(b); return true }
+func (s sunk) SendUnreachable(_, _ netip.AddrPort, _ []byte)   {}
+func (s sunk) SendEcho(_, _ netip.AddrPort, _ []byte) bool     { return true }
 
 // BenchmarkSendto measures sendto(2) with an address, from its arrival until the network has the
 // datagram, without the trap itself.

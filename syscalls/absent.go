@@ -1,0 +1,140 @@
+package syscalls
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Nobody has some of the network's addresses. Linux asks such a neighbour three
+// times, and then tells who sent there, if that socket wants to know of such errors
+// (IP_RECVERR, ip(7)): EHOSTUNREACH, reported by the host itself. The kernel makes
+// the error here as it makes that of a closed port, so what it says of it
+// is put right when the program reads it.
+type absents struct {
+	waiting atomic.Int64 // datagrams whose time is not over
+	count   atomic.Int64
+	mu      sync.Mutex
+	sockets map[uint64]bool // that have such an error, by cookie
+}
+
+const (
+	// absentAfter is how long Linux asks for a neighbour: mcast_solicit times
+	// retrans_time, arp(7).
+	absentAfter = 3 * time.Second
+	// maxAbsent bounds the datagrams that wait for that, and the table. Linux
+	// keeps few per neighbour (unres_qlen).
+	maxAbsent = 64
+)
+
+// absent handles a datagram to an address that nobody has.
+func (n *Node) absent(src, dst netip.AddrPort, b []byte) {
+	if n.absents.waiting.Add(1) > maxAbsent {
+		n.absents.waiting.Add(-1)
+		return
+	}
+	quote := append([]byte(nil), b[:min(len(b), maxQuote)]...)
+	n.tasks.Go(func() {
+		defer n.absents.waiting.Add(-1)
+		select {
+		case <-time.After(absentAfter):
+			n.refuseFrom(dst, src, quote, unix.EHOSTUNREACH)
+		case <-n.ctx.Done():
+		}
+	})
+}
+
+// note notes whether a socket's next error is of an absent host.
+func (a *absents) note(fd int, is bool) {
+	id, err := cookie(fd)
+	if err != nil || !is && a.count.Load() == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	defer func() { a.count.Store(int64(len(a.sockets))) }()
+	if !is {
+		delete(a.sockets, id)
+		return
+	}
+	if a.sockets == nil {
+		a.sockets = make(map[uint64]bool)
+	}
+	for old := range a.sockets {
+		if len(a.sockets) < maxAbsent {
+			break
+		}
+		delete(a.sockets, old) // any: it is closed, most likely
+	}
+	a.sockets[id] = true
+}
+
+// trueError is what the program is to see of an error that the kernel has
+// returned for its UDP socket.
+func (a *absents) trueError(fd int, err error) error {
+	if err != unix.ECONNREFUSED || a.count.Load() == 0 {
+		return err
+	}
+	id, cerr := cookie(fd)
+	if cerr != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.sockets[id] {
+		return err
+	}
+	delete(a.sockets, id)
+	a.count.Store(int64(len(a.sockets)))
+	return unix.EHOSTUNREACH
+}
+
+// datagramError answers getsockopt(2) with SO_ERROR for a UDP socket that has
+// such an error.
+func (n *Node) datagramError(c Call) reply {
+	fd, err := c.CopyFD(c.Int(0))
+	if err != nil {
+		return fail(err)
+	}
+	defer unix.Close(fd)
+	if _, ok, err := isUDP(fd); err != nil || !ok {
+		return letThrough
+	}
+	v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return letThrough
+	}
+	var b [4]byte
+	binary.NativeEndian.PutUint32(b[:], uint32(Errno(n.absents.trueError(fd, unix.Errno(v)))))
+	return fail(writeOption(c, b[:], 0, c.Ptr(3), c.Ptr(4)))
+}
+
+// Codes of ICMP and ICMPv6 destination unreachable (RFC 792, RFC 4443) that
+// stand for an absent host.
+const (
+	icmpHostUnreachable   = 1
+	icmpv6AddrUnreachable = 3
+	offsetEECode          = 6 // in struct sock_extended_err
+)
+
+// hostUnreachable puts right what a queue of errors has about an absent host.
+func hostUnreachable(control []byte) {
+	for m := range controlMessages(control) {
+		code := byte(icmpHostUnreachable)
+		switch {
+		case m.level == unix.IPPROTO_IP && m.kind == unix.IP_RECVERR:
+		case m.level == unix.IPPROTO_IPV6 && m.kind == unix.IPV6_RECVERR:
+			code = icmpv6AddrUnreachable
+		default:
+			continue
+		}
+		if len(m.data) >= sizeofExtendedErr {
+			binary.NativeEndian.PutUint32(m.data, uint32(unix.EHOSTUNREACH))
+			m.data[offsetEECode] = code
+		}
+	}
+}
