@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -110,6 +111,7 @@ func bench(args []string) (err error) {
 	} else if err != nil {
 		return err
 	}
+	raiseFiles()
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
 	all := &report{Machine: machine(), Rounds: o.rounds}
@@ -127,6 +129,18 @@ func bench(args []string) (err error) {
 	}
 	all.printGoals(os.Stdout)
 	return nil
+}
+
+// manyFiles is RLIMIT_NOFILE for everything that is measured: a proxy takes two descriptors for each idle connection.
+const manyFiles = 1 << 17
+
+// raiseFiles raises the limit as far as it may be.
+func raiseFiles() {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) == nil && limit.Max < manyFiles {
+		// By package syscall, which then lets children inherit it. Without root it fails, and idle connections tell.
+		_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: manyFiles, Max: manyFiles})
+	}
 }
 
 // benchIn measures everything in one lab.
