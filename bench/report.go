@@ -80,7 +80,11 @@ func (r *labReport) print(w io.Writer, all *report) {
 	})
 	fmt.Fprintf(w, "\nIn multiples of native:\n\n")
 	r.table(w, "", func(values []float64, f figure) string {
-		return digits(median(ratios(values, r.Values[f.name][nativeName])))
+		x := ratios(values, r.Values[f.name][nativeName])
+		if len(x) == 0 {
+			return ""
+		}
+		return digits(median(x))
 	})
 	r.printBest(w)
 }

@@ -20,6 +20,7 @@ func sample() *labReport {
 			r.add(oneway.rate, c.Name, float64(10-i))
 		}
 	}
+	r.add(coldStart, boxerName, 50)
 	return r
 }
 
