@@ -166,7 +166,7 @@ func TestCannotJoin(t *testing.T) {
 			t.Parallel() // they wait for time to pass
 			bad := *c
 			bad.url = tc.url
-			p := (&function{&bad, t, app.host, "app"}).start("echo", "has run")
+			p := (&function{cloud: &bad, t: t, host: app.host, name: "app"}).start("echo", "has run")
 			if status := p.Wait(45 * time.Second); status != 125 {
 				t.Errorf("status %d, want 125", status)
 			}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -74,15 +75,17 @@ type function struct {
 	t    *testing.T // may be a subtest of the cloud's
 	host *natlab.Host
 	name string
+
+	flags []string // for boxer run
 }
 
 // function adds a function behind a NAT of its own.
 func (c *cloud) function(name string, nat natlab.NAT) *function {
 	c.t.Helper()
 	if !native {
-		return &function{c, c.t, must(c.t)(c.lab.NATed(c.t.Context(), name, nat)), name}
+		return &function{cloud: c, t: c.t, host: must(c.t)(c.lab.NATed(c.t.Context(), name, nat)), name: name}
 	}
-	f := &function{c, c.t, must(c.t)(c.lab.Public(c.t.Context(), name)), name}
+	f := &function{cloud: c, t: c.t, host: must(c.t)(c.lab.Public(c.t.Context(), name)), name: name}
 	six, err := f.host.AddIPv6(c.t.Context())
 	if err != nil {
 		c.t.Fatal(err)
@@ -107,15 +110,25 @@ func pair(t *testing.T, server, client string) (*function, *function) {
 }
 
 // named returns the function for another node in it.
-func (f *function) named(name string) *function { return &function{f.cloud, f.t, f.host, name} }
+func (f *function) named(name string) *function {
+	g := *f
+	g.name = name
+	return &g
+}
 
 // with returns the function for a subtest: it fails that one, and its programs end with it.
-func (f *function) with(t *testing.T) *function { return &function{f.cloud, t, f.host, f.name} }
+func (f *function) with(t *testing.T) *function {
+	g := *f
+	g.t = t
+	return &g
+}
 
 // as returns the function as one of the system's users has it.
 func (f *function) as(user string) *function {
 	f.t.Helper()
-	return &function{f.cloud, f.t, must(f.t)(f.host.As(user)), f.name}
+	g := *f
+	g.host = must(f.t)(f.host.As(user))
+	return &g
 }
 
 // command returns the command that runs a program as, or in, the function's node.
@@ -123,7 +136,7 @@ func (f *function) command(name string, args ...string) *exec.Cmd {
 	if native {
 		return f.host.Command(context.Background(), name, args...)
 	}
-	args = append([]string{"run", "--name", f.name, "--", name}, args...)
+	args = slices.Concat([]string{"run", "--name", f.name}, f.flags, []string{"--", name}, args)
 	cmd := f.host.Command(context.Background(), boxer, args...)
 	cmd.Env = append(os.Environ(), "BOXER_JOIN="+f.url) // not an argument, which all users could read
 	return cmd

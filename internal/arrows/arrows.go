@@ -23,7 +23,7 @@ var table = map[string][]string{
 	"cmd/boxer":         {"coordinator", "launcher", "syscalls", "trace", "transport"}, // syscalls: doctor prints its table
 	"coordinator":       {"transport"},
 	"conformance":       {"internal/natlab", "internal/programs"},
-	"e2e":               {"internal/natlab", "internal/programs"},
+	"e2e":               {"internal/natlab", "internal/programs", "trace"},
 	"examples":          {"internal/natlab", "internal/programs"},
 	"internal/arrows":   nil,
 	"internal/demo":     {"internal/natlab", "internal/programs"},
