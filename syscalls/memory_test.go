@@ -1,0 +1,121 @@
+package syscalls
+
+import (
+	"bytes"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// memoryBase is where the memory of a memCall begins.
+const memoryBase = 0x10000
+
+// A memCall is a call of a program whose memory is a slice: wild pointers lead nowhere.
+type memCall struct {
+	*fakeCall
+	mem    []byte
+	compat bool
+}
+
+func (c *memCall) Compat() bool { return c.compat }
+
+func (c *memCall) at(addr uintptr, n int) ([]byte, error) {
+	if addr < memoryBase || addr-memoryBase > uintptr(len(c.mem)) || uintptr(n) > uintptr(len(c.mem))-(addr-memoryBase) {
+		return nil, unix.EFAULT
+	}
+	return c.mem[addr-memoryBase:][:n], nil
+}
+
+func (c *memCall) ReadMemory(addr uintptr, b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	m, err := c.at(addr, len(b))
+	copy(b, m)
+	return err
+}
+
+func (c *memCall) WriteMemory(addr uintptr, b []byte) error {
+	if len(b) == 0 {
+		return nil
+	}
+	m, err := c.at(addr, len(b))
+	copy(m, b)
+	return err
+}
+
+func (c *memCall) WriteMemory2(addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error {
+	if err := c.WriteMemory(addr1, b1); err != nil {
+		return err
+	}
+	return c.WriteMemory(addr2, b2)
+}
+
+// FuzzMsghdr gives the node a struct msghdr, with all that it points to, of either ABI.
+func FuzzMsghdr(f *testing.F) {
+	lay := nativeLayout
+	seed := make([]byte, 256)
+	copy(seed, lay.encode(memoryBase+100))
+	copy(seed[lay.nameLen:], []byte{16})
+	copy(seed[lay.iov:], lay.encode(memoryBase+64))
+	copy(seed[lay.iovLen:], lay.encode(1))
+	copy(seed[lay.control:], lay.encode(memoryBase+150))
+	copy(seed[lay.controlLen:], lay.encode(32))
+	copy(seed[64:], lay.encode(memoryBase+200))
+	copy(seed[64+lay.word:], lay.encode(20))
+	f.Add(false, seed, []byte("payload"))
+	f.Add(true, seed, []byte("payload"))
+	f.Fuzz(func(t *testing.T, compat bool, mem, payload []byte) {
+		c := &memCall{newFakeCall(t, 1, unix.SYS_RECVMSG), bytes.Clone(mem), compat}
+		m, err := readMsghdr(c, memoryBase)
+		if err != nil {
+			return
+		}
+		if control, err := m.readControl(c); err == nil {
+			withoutSource(control)
+		}
+		var b [maxDatagram]byte
+		if n, err := m.gather(c, b[:]); err == nil && n > len(b) {
+			t.Fatalf("%d bytes are gathered", n)
+		}
+		iov, total, err := m.iovecs(c)
+		if err != nil {
+			return
+		}
+		payload = payload[:min(uint64(len(payload)), total)]
+		if scatter(c, iov, payload) == nil {
+			m.finish(c, 16, 0, 0)
+		}
+	})
+}
+
+// FuzzCompatControl takes control messages to the native layout and back.
+func FuzzCompatControl(f *testing.F) {
+	f.Add([]byte{16, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 1, 2, 3, 4})
+	f.Add([]byte{13, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 1, 0, 0, 0, 12, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c := &memCall{newFakeCall(t, 1, unix.SYS_SENDMSG), nil, true}
+		native := controlFrom(c, b)
+		back, cut := controlFor(c, native, uint64(len(b)))
+		if cut {
+			t.Fatalf("%x does not fit into the place of %x", native, b)
+		}
+		if again := controlFrom(c, back); !bytes.HasPrefix(native, again) {
+			t.Fatalf("%x became %x, and that %x", b, native, again)
+		}
+	})
+}
+
+// FuzzIfconf gives the node a struct ifconf.
+func FuzzIfconf(f *testing.F) {
+	seed := make([]byte, 200)
+	seed[0] = 120
+	copy(seed[nativeLayout.ifconfBuf:], nativeLayout.encode(memoryBase+20))
+	f.Add(false, seed)
+	f.Add(true, seed)
+	n := linkNode()
+	f.Fuzz(func(t *testing.T, compat bool, mem []byte) {
+		c := &memCall{newFakeCall(t, 1, unix.SYS_IOCTL), bytes.Clone(mem), compat}
+		n.interfaceList(c, memoryBase)
+	})
+}
