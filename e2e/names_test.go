@@ -2,11 +2,14 @@ package e2e
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/boxer-sandbox/boxer/internal/natlab"
 
 	"github.com/boxer-sandbox/boxer/internal/programs"
 )
@@ -171,4 +174,104 @@ func TestNodeID(t *testing.T) {
 		t.Fatalf("no node-ID of 1 to 5 is %s", addr)
 	}
 	app.reach(fmt.Sprintf("node-%d:7", found))
+}
+
+// TestLookupLanguages asks by the resolvers of more runtimes, for both families where they do so, and for the own name.
+func TestLookupLanguages(t *testing.T) {
+	needBoxer(t)
+	db, app := pair(t, "db", "app")
+	db.echo()
+	app.reach("db:7")
+	addr := db.address().String()
+	const node = `
+const dns = require("dns");
+dns.lookup("db", {family: 4}, (e, a) => { console.log(e ? e.code : a);
+dns.resolve4("db", (e, a) => { console.log(e ? e.code : a.join()); // c-ares
+dns.reverse(process.argv[1], (e, a) => { console.log(e ? e.code : a.join());
+dns.resolve4("nosuch", (e, a) => console.log(e ? e.code : a.join())); }); }); });`
+	for _, tc := range []struct {
+		name string
+		argv []string
+		want string
+	}{
+		{"Node", []string{"node", "-e", node, addr}, addr + "\n" + addr + "\ndb\nENOTFOUND\n"},
+		{"Erlang", []string{"erl", "-noinput", "-eval", `
+{ok, A} = inet:getaddr("db", inet), io:format("~s~n", [inet:ntoa(A)]),
+{ok, H} = inet:gethostname(), io:format("~s~n", [H]),
+io:format("~p~n", [inet:getaddr("nosuch", inet)]), halt().`}, addr + "\napp\n{error,nxdomain}\n"},
+		{"Python, own name", []string{"/usr/bin/python3", "-c", `
+import socket
+print(socket.gethostname(), socket.getfqdn())
+print(socket.gethostbyname(socket.gethostname()) == socket.gethostbyname("app"))`}, "app app\nTrue\n"},
+		{"hostname", []string{"sh", "-c", "hostname; hostname -f; hostname -s; uname -n"}, "app\napp\napp\napp\n"},
+		{"getent", []string{"sh", "-c", "getent ahostsv4 db | awk '{print $1}' | sort -u; getent hosts nosuch; echo $?"}, addr + "\n2\n"},
+		{"host file", []string{"getent", "hosts", "localhost"}, ""},
+		{"trailing dot", []string{program(t, "probe"), "lookup", "db."}, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			natlab.NeedCommands(t, tc.argv[0])
+			out := app.with(t).run(tc.argv[0], tc.argv[1:]...)
+			if tc.want != "" && out != tc.want {
+				t.Errorf("got %q, want %q", out, tc.want)
+			}
+			if tc.name == "trailing dot" && !strings.Contains(out, addr+"\n") {
+				t.Errorf("got %q, want %s", out, addr)
+			}
+			if tc.name == "host file" && !strings.Contains(out, "localhost") {
+				t.Errorf("got %q", out)
+			}
+		})
+	}
+	t.Run("Java", func(t *testing.T) {
+		natlab.NeedCommands(t, "java")
+		app := app.with(t)
+		out := app.run("java", "-XX:TieredStopAtLevel=1", "-cp", filepath.Dir(program(t, "Interfaces.class")), "Interfaces")
+		own := strings.TrimSpace(app.python("import socket; print(socket.gethostbyname(socket.gethostname()))"))
+		if prefix, _, _ := strings.Cut(own, "."); !strings.Contains(out, "host app "+prefix+".") {
+			t.Errorf("getLocalHost: %q, want app and an address as %s", out, own)
+		}
+	})
+}
+
+// TestSearchDomains has a resolv.conf with search domains, which glibc tries first for names without dots.
+func TestSearchDomains(t *testing.T) {
+	needBoxer(t)
+	db, app := pair(t, "db", "app")
+	db.echo()
+	addr := db.address().String()
+	for _, options := range []string{"options timeout:1 single-request\n", "options ndots:3 use-vc edns0 timeout:1\n"} {
+		if err := app.host.SetResolvConf("nameserver 192.0.2.53\nsearch example.com internal\n" + options); err != nil {
+			t.Fatal(err)
+		}
+		out := app.python(`import socket; print(socket.gethostbyname("db"))`)
+		if out != addr+"\n" {
+			t.Errorf("%q: got %q, want %s", options, out, addr)
+		}
+	}
+}
+
+// TestNameThatAppears looks up a name that nobody has, until somebody has it: the refusal is not kept.
+func TestNameThatAppears(t *testing.T) {
+	needBoxer(t)
+	db, app := pair(t, "later", "app")
+	p := app.start("/usr/bin/python3", "-u", "-c", `
+import socket, time
+seen = 0
+while True:
+    try:
+        print("found", socket.gethostbyname("later"))
+        break
+    except socket.gaierror:
+        seen += 1
+        if seen == 3:
+            print("not there")
+    time.sleep(0.02)`)
+	p.Expect(`^not there$`)
+	db.echo()
+	began := time.Now()
+	m := p.Expect(`^found (\S+)$`)
+	if took := time.Since(began); took > lookupLimit { // of the last that found nothing
+		t.Errorf("found %v after it had joined", took)
+	}
+	app.inPrefix("later", m[1])
 }

@@ -87,6 +87,9 @@ type netlinkWriter struct {
 }
 
 func (w *netlinkWriter) message(kind, flags uint16, body []byte) {
+	for len(w.b)%nlmsgAlignment != 0 { // the one before may repeat an odd request
+		w.b = append(w.b, 0)
+	}
 	w.begin = len(w.b)
 	w.b = append(w.b, 0, 0, 0, 0)
 	w.b = binary.NativeEndian.AppendUint16(w.b, kind)
