@@ -128,9 +128,9 @@ func (f *flow) copyForEvent() *flow {
 // waitsFor says what a connect waits for.
 func (f *flow) waitsFor() string {
 	if f.path == "" {
-		return fmt.Sprintf("waits for a path to %s", f.where())
+		return fmt.Sprintf("waits for a path to %s: no packet comes back, neither directly nor through the coordinator", f.where())
 	}
-	return fmt.Sprintf("waits for the answer of %s: its program does not accept, or it is stopped", f.where())
+	return fmt.Sprintf("waits for the answer of %s: the queue of its listener is full, or it is stopped", f.where())
 }
 
 // where names the far end.
@@ -172,7 +172,7 @@ func (f *flow) failure(err error) (string, unix.Errno) {
 	var status *transport.StatusError
 	switch {
 	case errors.Is(err, context.Canceled):
-		return "the program has given up", errno
+		return "the program has given up: it " + f.waitsFor(), errno
 	case errors.Is(err, transport.ErrNoPath):
 		return fmt.Sprintf("no path to %s: it does not answer, neither directly nor through the coordinator", f.where()), errno
 	case errors.As(err, &status) && status.Status == transport.StatusRefused, errno == unix.ECONNREFUSED:
@@ -185,11 +185,11 @@ func (f *flow) failure(err error) (string, unix.Errno) {
 	return fmt.Sprintf("%s: %v", f.where(), err), errno
 }
 
-// ended notes that directions have ended; with both, the connection has. The
-// first ending says why.
+// end notes that directions have ended; with both, the connection has. The first
+// ending says why, or the first that was an error.
 func (f *flow) end(directions uint32, why *ending) {
-	if why != nil {
-		f.first.CompareAndSwap(nil, why)
+	if first := f.first.Load(); first == nil || first.errno == "" && why.errno != "" {
+		f.first.CompareAndSwap(first, why)
 	}
 	const both = 3
 	old := f.over.Or(directions)
