@@ -51,6 +51,11 @@ var variants = []variant{
 	{name: "ping on one host", program: "ping", oneHost: true},
 	{name: "bind on one host", program: "bind", oneHost: true},
 	{name: "ipv6 on one host", program: "ipv6", oneHost: true},
+	{name: "connect on one host", program: "connect", oneHost: true},
+	{name: "pending on one host", program: "pending", oneHost: true},
+	{name: "accept on one host", program: "accept", oneHost: true},
+	{name: "stream on one host", program: "stream", oneHost: true},
+	{name: "fastopen on one host", program: "fastopen", oneHost: true},
 }
 
 // TestPrograms runs each program bare and under boxer, and compares. CASE=name in the environment
@@ -83,9 +88,17 @@ func TestPrograms(t *testing.T) {
 			if v.oneHost {
 				where = boxed.oneHost()
 			}
-			judge(t, v.program, bare, where, s)
+			judge(t, v, bare, where, s)
 		})
 	}
+}
+
+// hosts is how many hosts the two nodes have.
+func (v variant) hosts() int {
+	if v.oneHost {
+		return 1
+	}
+	return 2
 }
 
 // build compiles the variant's program and returns its path.
@@ -100,7 +113,7 @@ func (v variant) build(t *testing.T) string {
 }
 
 // judge plays a program in both worlds.
-func judge(t *testing.T, name string, bare, boxed *world, s start) {
+func judge(t *testing.T, v variant, bare, boxed *world, s start) {
 	t.Helper()
 	var linux, got map[string]map[string][]string
 	var both sync.WaitGroup
@@ -109,8 +122,8 @@ func judge(t *testing.T, name string, bare, boxed *world, s start) {
 	both.Wait()
 	for _, side := range []string{"server", "client"} {
 		for _, c := range slices.Sorted(maps.Keys(linux[side])) {
-			label := name + "/" + c + "/" + side
-			lines, missing := excuse(label, got[side][c])
+			label := v.program + "/" + c + "/" + side
+			lines, missing := excuse(label, v.hosts(), got[side][c])
 			if want := append(linux[side][c], ""); !slices.Equal(want, lines) {
 				t.Errorf("%s: boxer (+) is not as Linux (-):\n%s", label, compare(want, lines))
 			}

@@ -6,7 +6,8 @@ var known = []Difference{
 		Call:  "`send` with `MSG_OOB`",
 		Linux: "the urgent byte is out of band",
 		Boxer: "the urgent byte is lost",
-		Why:   "QUIC streams have none; telnet and rlogin are the last users",
+		Why:   "QUIC streams have none; telnet and rlogin are the last users. Between nodes on one host it is as on Linux",
+		Hosts: 2,
 		Places: []Place{
 			{"stream/urgent/client", "poll: PRI\n", "poll: none\n"},
 			{"stream/urgent/client", "read: 3 \"abc\"\nSIOCATMARK: 1\nreceive urgent: 1\n\"!\"\nread: 3 \"def\"\n", "read: 6 \"abcdef\"\nSIOCATMARK: 0\nreceive urgent: EINVAL\nread: EAGAIN\n"},
@@ -56,9 +57,16 @@ var known = []Difference{
 		Linux: "ECONNREFUSED",
 		Boxer: "ECONNRESET",
 		Why:   "`SO_ERROR` and `connect` have the true error; read is not trapped, and to the kernel the socket was half open",
+		Hosts: 2,
 		Places: []Place{
 			{"connect/after_refused/client", "read: ECONNREFUSED\n", "read: ECONNRESET\n"},
 		},
+	},
+	{
+		Call:  "`connect` without waiting, to a closed port of the own host, of a socket with `O_ASYNC`",
+		Linux: "EINPROGRESS, then the signal",
+		Boxer: "the signal, then ECONNREFUSED",
+		Why:   "the kernel's signal comes before the supervisor's answer, mostly, and the call starts again",
 	},
 	{
 		Call:  "`seccomp` with `SECCOMP_FILTER_FLAG_NEW_LISTENER`",

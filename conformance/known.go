@@ -12,6 +12,7 @@ type Difference struct {
 	// Places are where the suite meets it. There is none if the suite cannot
 	// tell for sure, because it is a matter of timing.
 	Places []Place
+	Hosts  int // if not 0, it is so only if the two nodes have that many hosts
 }
 
 // A Place is where a case prints something else under boxer.

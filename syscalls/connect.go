@@ -150,6 +150,8 @@ func (n *Node) connectPeer(fd, domain int, dst netip.AddrPort) (reply, bool) {
 	switch {
 	case state == tcpSynSent && block && at != nil:
 		return n.waitFor(fd, id, at, unix.EALREADY)
+	case state == tcpSynSent && block: // to a neighbour, whose backlog is full
+		return n.finishLocal(fd, true, unix.EALREADY)
 	case state != tcpClose:
 		// The kernel knows: EALREADY, EISCONN, or 0 the first time.
 		return fail(connectNow(fd, kernelSockaddr(domain, n.gate.addr))), false
@@ -454,9 +456,17 @@ func (n *Node) connectLocalhost6(fd, domain int, port uint16) (reply, bool) {
 
 // connectLocal tries the listeners in turn, then last.
 func (n *Node) connectLocal(fd, domain int, source netip.Addr, found []listener, last netip.AddrPort) (reply, bool) {
-	if state, err := tcpState(fd); err != nil {
+	block, err := nonblocking(fd)
+	if err != nil {
 		return fail(err), false
-	} else if state != tcpClose {
+	}
+	block = !block
+	switch state, err := tcpState(fd); {
+	case err != nil:
+		return fail(err), false
+	case state == tcpSynSent && block:
+		return n.finishLocal(fd, true, unix.EALREADY)
+	case state != tcpClose:
 		return fail(connectNow(fd, kernelSockaddr(domain, n.gate.addr))), false
 	}
 	if err := unfetched(fd, domain); err != nil { // or else it would pass for the listener's refusal
@@ -470,11 +480,6 @@ func (n *Node) connectLocal(fd, domain int, source netip.Addr, found []listener,
 		to, _ := n.Aliases.role(source)
 		n.ports.addSelf(unmapped(local.Addr), n.own(r), n.own(to))
 	}
-	block, err := nonblocking(fd)
-	if err != nil {
-		return fail(err), false
-	}
-	block = !block
 	for _, l := range found {
 		err = connectLoopback(fd, kernelSockaddr(domain, l.kernel))
 		if err != unix.ECONNREFUSED {
@@ -511,10 +516,11 @@ func connectLoopback(fd int, sa unix.Sockaddr) error {
 }
 
 // finishLocal ends a connect that the kernel does. On loopback it has mostly
-// come to its end by now; a blocking one waits here if the backlog is full.
-func (n *Node) finishLocal(fd int, block bool, err error) (reply, bool) {
-	if !block || err != unix.EINPROGRESS {
-		return fail(err), false
+// come to its end by now; a blocking one waits here if the backlog is full, be it
+// the first (begun is EINPROGRESS) or one more on the same socket (EALREADY).
+func (n *Node) finishLocal(fd int, block bool, begun error) (reply, bool) {
+	if !block || begun != unix.EINPROGRESS && begun != unix.EALREADY {
+		return fail(begun), false
 	}
 	if ev, err := pollNow(fd, unix.POLLOUT); err == nil && ev != 0 {
 		return fail(settle(fd)), false
@@ -523,7 +529,7 @@ func (n *Node) finishLocal(fd int, block bool, err error) (reply, bool) {
 		defer unix.Close(fd)
 		err := waitReady(ctx, fd, unix.POLLOUT, unix.SO_SNDTIMEO)
 		if err == unix.EAGAIN {
-			return fail(unix.EINPROGRESS)
+			return fail(begun)
 		}
 		if err != nil {
 			return fail(err)

@@ -94,6 +94,10 @@ func (n *Node) connectNear(fd, domain int, block bool, dst netip.AddrPort) (repl
 			defer cancel()
 		}
 		source := n.publicFor(dst.Addr())
+		if n.atLocalhost(fd) {
+			unix.Close(fd)
+			return fail(unix.EINVAL) // from localhost to another host
+		}
 		kernel, err := n.Network.Locate(asking, source, n.addrFor(dst.Addr()), dst)
 		var r reply
 		var keep bool
@@ -123,6 +127,16 @@ func (n *Node) connectNear(fd, domain int, block bool, dst netip.AddrPort) (repl
 		}
 		return r
 	}), true
+}
+
+// atLocalhost reports whether a socket is bound to localhost.
+func (n *Node) atLocalhost(fd int) bool {
+	local, _, err := localName(fd)
+	if err != nil {
+		return false
+	}
+	r, ok := n.Aliases.role(local.Addr.Addr().Unmap())
+	return ok && r&^six == private
 }
 
 // Locate tells a neighbour where the listener at dst, an address of this node's,

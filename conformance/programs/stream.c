@@ -268,6 +268,8 @@ static void timeouts(void) {
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv);
 	take(fd);
+	struct timeval longer = {2, 0};
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &longer, sizeof longer);
 	on_signal(SIGALRM, SA_RESTART, NULL);
 	alarm_in(30);
 	take(fd); /* SO_RCVTIMEO makes it EINTR, signal(7) */
