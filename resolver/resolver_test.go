@@ -159,6 +159,9 @@ func TestNetworkNames(t *testing.T) {
 		{"99.0.111.10.in-addr.arpa.", dns.TypePTR, dns.RcodeNameError, ""},
 		{"0.111.10.in-addr.arpa.", dns.TypePTR, dns.RcodeSuccess, ""},
 		{"111.10.in-addr.arpa.", dns.TypeSOA, dns.RcodeSuccess, ""},
+		{"6" + strings.Repeat(".0", 19) + ".2.7.0.0.5.6.8.7.f.6.d.f.ip6.arpa.", dns.TypePTR, dns.RcodeSuccess, "dual."},
+		{"7" + strings.Repeat(".0", 19) + ".2.7.0.0.5.6.8.7.f.6.d.f.ip6.arpa.", dns.TypePTR, dns.RcodeNameError, ""},
+		{"2.7.0.0.5.6.8.7.f.6.d.f.ip6.arpa.", dns.TypePTR, dns.RcodeServerFailure, ""},
 		{"2.0.112.10.in-addr.arpa.", dns.TypePTR, dns.RcodeServerFailure, ""},
 	} {
 		for _, network := range []string{"udp", "tcp"} {

@@ -309,6 +309,43 @@ var connectCases = []connectCase{
 			}
 		}
 	}},
+	{name: "IPv6", run: func(s *script) {
+		for i, at := range []string{"[::]:7000", "B6:7000"} {
+			l := s.listener(s.b, at)
+			for _, to := range []string{"B6:7000", "[::ffff:203.0.113.11]:7000", "B:7000"}[:3-2*i] {
+				k := s.tcpFor(s.a, to)
+				k.connect(to)
+				server := l.accept(0)
+				for _, end := range []*sock{k, server} {
+					end.sockname()
+					end.peername()
+				}
+				talk(k, server)
+			}
+			l.close()
+		}
+		k := s.tcp6(s.a)
+		k.connect("B6:7000")
+		k.soError()
+	}},
+	{name: "IPv6, bound, to itself", run: func(s *script) {
+		l := s.listener(s.a, "[::]:7000")
+		for _, at := range []string{"[::]:7011", "A6:7012", "[::1]:7013"} {
+			for _, to := range []string{"A6:7000", "[::1]:7000", "[::]:7000"} {
+				k := s.tcp6(s.a)
+				k.set(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+				k.bind(at)
+				k.connect(to)
+				k.sockname()
+				k.peername()
+				server := l.accept(0)
+				server.sockname()
+				server.peername()
+				k.resetOnClose()
+				k.close()
+			}
+		}
+	}},
 	{name: "a listener", run: func(s *script) {
 		l := s.listener(s.a, "0.0.0.0:7000")
 		l.connect("B:7000")

@@ -113,7 +113,7 @@ func (s *script) printf(format string, args ...any) {
 
 // parse reads an address of the script's. A and B stand for the hosts'.
 func (s *script) parse(text string) netip.AddrPort {
-	text = strings.NewReplacer("A", addrA.String(), "B", addrB.String()).Replace(text)
+	text = strings.NewReplacer("A6", bracketed(addrA6), "B6", bracketed(addrB6), "A", addrA.String(), "B", addrB.String()).Replace(text)
 	a, err := netip.ParseAddrPort(text)
 	if err != nil {
 		s.t.Fatal(err)
@@ -144,8 +144,10 @@ func (s *script) name(a netip.AddrPort) string {
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
-	return strings.NewReplacer(addrA.String(), "A", addrB.String(), "B").Replace(host) + ":" + port
+	return strings.NewReplacer(bracketed(addrA6), "A6", bracketed(addrB6), "B6", addrA.String(), "A", addrB.String(), "B").Replace(host) + ":" + port
 }
+
+func bracketed(a netip.Addr) string { return "[" + a.String() + "]" }
 
 // encode returns an address as it lies in a program's memory, by ip(7) and ipv6(7), not by the code
 // under test.
@@ -243,7 +245,7 @@ func (s *script) listener(m *machine, addr string) *sock {
 
 // tcpFor returns a socket of the address's family.
 func (s *script) tcpFor(m *machine, addr string) *sock {
-	if addr[0] == '[' {
+	if addr[0] == '[' || addr[1] == '6' {
 		return s.tcp6(m)
 	}
 	return s.tcp(m)

@@ -80,6 +80,17 @@ func TestSockaddrFields(t *testing.T) {
 	}
 }
 
+// TestSockaddrOfOtherFamily writes what a neighbour may have made up.
+func TestSockaddrOfOtherFamily(t *testing.T) {
+	for _, s := range []Sockaddr{{Addr: netip.MustParseAddrPort("[2001:db8::1]:80")}, {Addr: netip.AddrPortFrom(netip.Addr{}, 80)},
+		{Addr: netip.AddrPortFrom(netip.Addr{}, 80), Six: true}} {
+		got, err := ParseSockaddr(AppendSockaddr(nil, s))
+		if err != nil || got.Six != s.Six || got.Addr.Port() != 80 || !got.Addr.Addr().IsUnspecified() {
+			t.Errorf("%+v is written as %+v, %v", s, got, err)
+		}
+	}
+}
+
 func FuzzParseSockaddr(f *testing.F) {
 	for _, text := range []string{family(unix.AF_INET) + "1f90 7f000001 0000000000000000",
 		family(unix.AF_INET6) + "1f90 00000000 00000000000000000000000000000001 00000000",

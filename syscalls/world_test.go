@@ -23,12 +23,12 @@ import (
 var (
 	addrA   = netip.MustParseAddr("203.0.113.10")
 	addrB   = netip.MustParseAddr("203.0.113.11")
-	addrA6  = netip.MustParseAddr("2001:db8:1::cb00:710a")
-	addrB6  = netip.MustParseAddr("2001:db8:1::cb00:710b")
+	addrA6  = netip.MustParseAddr("2001:db8:5::cb00:710a")
+	addrB6  = netip.MustParseAddr("2001:db8:5::cb00:710b")
 	silent  = netip.MustParseAddr("203.0.113.200") // nobody answers
 	absent  = netip.MustParseAddr("203.0.113.201") // unreachable
 	prefix  = netip.MustParsePrefix("203.0.113.0/24")
-	prefix6 = netip.MustParsePrefix("2001:db8:1::/64")
+	prefix6 = netip.MustParsePrefix("2001:db8:5::/64")
 )
 
 // patience bounds what should happen at once, on a machine that is busy with other things.
@@ -84,7 +84,7 @@ func bareWorld(t testing.TB) *world {
 func makeBareHosts(t testing.TB) (a, b *natlab.Host) {
 	t.Helper()
 	lab := natlab.ForTest(forEver{t}) // until the process's namespaces end
-	host := func(name string, addr netip.Addr) *natlab.Host {
+	host := func(name string, addr, addr6 netip.Addr) *natlab.Host {
 		h, err := lab.Public(context.Background(), name)
 		if err != nil {
 			t.Fatal(err)
@@ -92,13 +92,16 @@ func makeBareHosts(t testing.TB) (a, b *natlab.Host) {
 		if h.Addr() != addr {
 			t.Fatalf("%s is %v, not %v", name, h.Addr(), addr)
 		}
+		if six, err := h.AddIPv6(context.Background()); err != nil || six != addr6 {
+			t.Fatalf("%s is %v, %v; not %v", name, six, err, addr6)
+		}
 		out, err := h.Command(context.Background(), "ip", "route", "add", "unreachable", absent.String()).CombinedOutput()
 		if err != nil {
 			t.Fatalf("ip route: %v: %s", err, out)
 		}
 		return h
 	}
-	return host("a", addrA), host("b", addrB)
+	return host("a", addrA, addrA6), host("b", addrB, addrB6)
 }
 
 // forEver is a test that cleans nothing up.
