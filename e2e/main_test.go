@@ -84,6 +84,7 @@ type recipe struct{ tool, args string }
 var recipes = map[string]recipe{
 	"probe":            {"go", "build -o {out} ../testdata/probe"},
 	"gohttp":           {"go", "build -o {out} ../testdata/gohttp"},
+	"quic":             {"go", "build -o {out} ../testdata/quic"},
 	"tcp":              {"musl-gcc", "-static -O2 -o {out} ../testdata/c/tcp.c"},
 	"prefork":          {"gcc", "-O2 -o {out} ../testdata/c/prefork.c"},
 	"spawn":            {"gcc", "-O2 -o {out} ../testdata/c/spawn.c"},

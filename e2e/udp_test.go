@@ -131,3 +131,17 @@ while True:
 	app.run("logger", "--server", "log", "--udp", "--port", "514", "the only line")
 	server.Expect(`^(\S+) <13>.* the only line$`)
 }
+
+// TestQUIC runs a program that has QUIC itself, on its own UDP sockets.
+func TestQUIC(t *testing.T) {
+	server, app := pair(t, "server", "app")
+	s := server.start(program(t, "quic"), "serve", "0.0.0.0:443")
+	s.Expect(`^listening on `)
+	out := app.runFor(2*programs.Patience, program(t, "quic"), "echo", server.address().String()+":443")
+	m := regexp.MustCompile(`^echoed 8388608 bytes with (\S+):443 in `).FindStringSubmatch(out)
+	if m == nil {
+		t.Fatalf("the client says %q", out)
+	}
+	app.inPrefix("the server's address", m[1])
+	app.inPrefix("the client's address", s.Expect(`^accepted (\S+):\d+ on `)[1])
+}
