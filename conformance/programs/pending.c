@@ -218,14 +218,14 @@ static void threads(void) {
 	meet();
 }
 
-/* a connect that two threads wait for: one by connect, the other by a second connect */
+/* a connect that is waited for twice: one by connect, the other by a second connect */
 static void *connect_too(void *arg) {
 	in4 a = peer(port);
 	(void)arg;
 	result("second connect", connect(reading, SA(a)));
 	return NULL;
 }
-static void both(void) {
+static void twice(void) {
 	if (server) {
 		take(accept(hold(), NULL, NULL));
 		return meet();
@@ -245,7 +245,7 @@ static void both(void) {
 
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
-		CASE(timeouts), CASE(one_shot), CASE(by_signal), CASE(refused_by_signal), CASE(elsewhere), CASE(many), CASE(threads), CASE(both),
+		CASE(timeouts), CASE(one_shot), CASE(by_signal), CASE(refused_by_signal), CASE(elsewhere), CASE(many), CASE(threads), CASE(twice),
 	};
 	return RUN(tests);
 }
