@@ -44,6 +44,31 @@ func (n network) Dial(ctx context.Context, src, dst netip.AddrPort) (syscalls.St
 	return f.traced(s), nil
 }
 
+// DialEarly opens a stream that the far side need not answer: see syscalls.Node.
+func (n network) DialEarly(src, dst netip.AddrPort) (syscalls.Stream, bool) {
+	to, ok := n.m.client.ByAddr(dst.Addr())
+	if !ok {
+		return nil, false
+	}
+	h := transport.Header{Source: src, Destination: dst}
+	r := n.r.Load()
+	if r != nil {
+		h.Trace = uint64(newConnID())
+	}
+	s, ok := n.m.node.OpenEarly(to.ID, h)
+	switch {
+	case !ok:
+		return nil, false
+	case r == nil:
+		return s, true
+	}
+	f := r.newFlow(trace.ConnID(h.Trace), trace.RoleConnect, "tcp", syscalls.Ends{Local: src, Remote: dst})
+	return f.traced(s), true
+}
+
+// Announce implements syscalls.Announcer.
+func (n network) Announce(dst netip.AddrPort, room int) { n.m.node.Announce(dst, room) }
+
 // Near implements syscalls.Network.
 func (n network) Near(addr netip.Addr) bool {
 	who, ok := n.m.client.ByAddr(addr)
@@ -207,6 +232,9 @@ func deliver(node *syscalls.Node, n network, s *transport.Stream) {
 	if err := s.Answer(transport.StatusOK); err != nil {
 		abort()
 		return
+	}
+	if s.Low() {
+		s.Grant(node.Room(h.Destination))
 	}
 	r := n.r.Load()
 	if r == nil {

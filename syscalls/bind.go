@@ -312,6 +312,9 @@ func (n *Node) register(p *ports, fd int, local Sockaddr) {
 	}
 	program := unmapped(n.localIn(p, local, Sockaddr{}).Addr)
 	p.listen(program, kernel)
+	if p == &n.ports {
+		defer n.announce(program, kernel)
+	}
 	if kernel.Addr() == n.Aliases.Dual {
 		p.listen(netip.AddrPortFrom(netip.IPv4Unspecified(), program.Port()), kernel)
 	}

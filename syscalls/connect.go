@@ -196,6 +196,9 @@ func (n *Node) connectFar(fd, domain int, block bool, dst netip.AddrPort) (reply
 		return fail(err), false
 	}
 	src := unmapped(n.local(local, Sockaddr{Addr: gate.addr}).Addr)
+	if r, ok := n.connectEarly(fd, block, unmapped(local.Addr), src, dst); ok {
+		return r, false
+	}
 	asking, at := n.attempts.start(n.ctx, id)
 	a := dialling{at, id, unmapped(local.Addr), src, dst}
 	at.ends = Ends{Local: src, Remote: dst}
@@ -260,24 +263,12 @@ func (n *Node) dial(ctx context.Context, a dialling) {
 		n.attempts.succeed(a.id, a.attempt)
 		return
 	}
-	n.peers.addDialled(a.program, a.dst)
-	conn, err := n.gateFor(a.dst.Addr()).open(a.program)
-	if err != nil {
-		n.peers.removeDialled(a.program)
-		stream.Reset()
-		if Errno(err) == unix.ECONNREFUSED { // the socket is closed, or connects no more: shutdown(2)
-			n.attempts.succeed(a.id, a.attempt)
-		} else {
-			n.unreachable(a, err)
-		}
-		return
+	if err := n.establish(stream, a.program, a.dst); err == nil ||
+		Errno(err) == unix.ECONNREFUSED { // the socket is closed, or connects no more: shutdown(2)
+		n.attempts.succeed(a.id, a.attempt)
+	} else {
+		n.unreachable(a, err)
 	}
-	n.relays.Add(1)
-	n.tasks.Go(func() {
-		defer n.peers.removeDialled(a.program)
-		n.relay(conn, stream)
-	})
-	n.attempts.succeed(a.id, a.attempt)
 }
 
 // unreachable ends an attempt that has come to nothing.

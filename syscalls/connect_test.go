@@ -3,6 +3,7 @@ package syscalls
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -397,6 +398,52 @@ func TestConnectNear(t *testing.T) {
 			}
 			compareWith(t, known, near, tc.run)
 		})
+	}
+}
+
+// TestConnectEarly has every connect to a listener with room succeed without the far
+// side's answer.
+func TestConnectEarly(t *testing.T) {
+	early := func(w *world) { w.net.early = true }
+	for _, tc := range connectCases {
+		t.Run(tc.name, func(t *testing.T) { compareWith(t, tc.known, early, tc.run) })
+	}
+}
+
+// TestAnnounce holds what the node tells the others of its listeners.
+func TestAnnounce(t *testing.T) {
+	s := boxedScript(t)
+	w := s.world
+	at := s.parse("B:7000")
+	until := func(want int) {
+		t.Helper()
+		for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+			got, ok := w.net.room(at)
+			if ok && got == want {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("room %d (announced: %v), want %d", got, ok, want)
+			}
+		}
+	}
+	for _, to := range []string{"0.0.0.0:7000", "B:7000"} {
+		k := s.tcp(s.b)
+		k.bind(to)
+		k.listen(100)
+		until(101)
+		k.close()
+		until(0)
+	}
+	k := s.tcp(s.b) // too little
+	k.bind("B:7000")
+	k.listen(4)
+	until(0)
+	k = s.tcp(s.b) // not to be reached by others
+	k.bind("127.0.0.1:7001")
+	k.listen(100)
+	if _, ok := w.net.room(s.parse("B:7001")); ok {
+		t.Error("a listener at localhost is announced")
 	}
 }
 

@@ -19,6 +19,8 @@ type fakeNet struct {
 	errnos  map[netip.Addr]unix.Errno    // what connects to an address fail with
 	silent  map[netip.Addr]chan struct{} // connects to it wait until it is closed
 	near    bool                         // the nodes are on one host
+	early   bool                         // connects to listeners with room do not wait
+	rooms   map[netip.AddrPort]int       // what was announced last
 	dialled chan netip.AddrPort          // if not nil, gets the destination of each Dial
 	streams []*fakeStream                // all that were opened, both ends
 	tasks   sync.WaitGroup               // the accepting ends
@@ -62,6 +64,43 @@ func (f *fakeNet) Dial(ctx context.Context, src, dst netip.AddrPort) (Stream, er
 	f.mu.Unlock()
 	f.tasks.Go(func() { run(far) })
 	return near, nil
+}
+
+// Announce implements Announcer.
+func (f *fakeNet) Announce(dst netip.AddrPort, room int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.rooms == nil {
+		f.rooms = make(map[netip.AddrPort]int)
+	}
+	f.rooms[dst] = room
+}
+
+// room returns what was announced last of a listener.
+func (f *fakeNet) room(dst netip.AddrPort) (room int, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	room, ok = f.rooms[dst]
+	return room, ok
+}
+
+// DialEarly implements earlyDialler. It goes by the room itself, not by what was
+// announced: listeners of tests are small.
+func (f *fakeNet) DialEarly(src, dst netip.AddrPort) (Stream, bool) {
+	f.mu.Lock()
+	node := f.nodes[dst.Addr()]
+	early := f.early
+	f.mu.Unlock()
+	if !early || node == nil {
+		return nil, false
+	}
+	for _, l := range node.ports.find(dst.Port(), dst.Addr(), wildcardOf(dst.Addr())) {
+		if backlogRoom(l.kernel) > 0 {
+			s, err := f.Dial(context.Background(), src, dst)
+			return s, err == nil
+		}
+	}
+	return nil, false
 }
 
 // A fakeStream is one end of a connection in memory. It implements Stream.

@@ -92,6 +92,8 @@ type Node struct {
 	leave  context.CancelFunc
 	tasks  sync.WaitGroup // every goroutine of the node
 
+	announced announcements
+
 	relays   atomic.Int64 // relays that run
 	cut      atomic.Bool  // one has ended without a word of the far side, see Drain
 	attempts attempts
@@ -120,6 +122,7 @@ func NewNode(c Config) (*Node, error) {
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.left, n.leave = context.WithCancel(n.ctx)
 	n.tasks.Go(func() { n.waiting.sweep(n.ctx) })
+	n.startAnnouncing()
 	return n, nil
 }
 
@@ -129,6 +132,7 @@ func (n *Node) Close() error {
 	n.cancel()
 	n.flows.close()
 	n.netlinks.close()
+	n.announced.stop()
 	n.tasks.Wait()
 	err := n.gate.close()
 	if n.gate6 != nil {

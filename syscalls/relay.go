@@ -81,6 +81,9 @@ func sendOut(conn Conn, stream Stream) (reset bool) {
 		defer s.WhenStopped(func() { conn.SetReadDeadline(time.Unix(1, 0)) })()
 	}
 	src, err := newTCPSource(conn)
+	if f, ok := stream.(interface{ Flush() error }); ok && err == nil {
+		src.empty = func() { f.Flush() } // its error is also the next write's
+	}
 	if err == nil {
 		err = copyBytes(stream, src)
 	}
@@ -183,6 +186,8 @@ type tcpSource struct {
 	n    int
 	err  error
 	read func(fd uintptr) bool // tryRead, made once: a method value is an allocation
+
+	empty func() // if not nil, called once, when there is nothing for the first time
 }
 
 func newTCPSource(c Conn) (*tcpSource, error) {
@@ -219,6 +224,10 @@ func (s *tcpSource) tryRead(fd uintptr) bool {
 			continue
 		case unix.EAGAIN:
 			s.giveBack()
+			if s.empty != nil {
+				s.empty()
+				s.empty = nil
+			}
 			return false
 		}
 		return true

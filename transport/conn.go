@@ -20,6 +20,8 @@ type conn struct {
 	since   time.Time
 	stale   bool // the peer has started anew and knows nothing of it; guarded by peer.mu
 
+	early early
+
 	lost     chan struct{} // closed when another connection is used for new streams
 	loseOnce sync.Once
 
@@ -51,6 +53,7 @@ func (c *conn) prefer(other *conn) bool {
 func (p *peer) add(q *quic.Conn, dialled bool) {
 	now := time.Now()
 	c := &conn{peer: p, quic: q, dialled: dialled, since: now, idle: now, lost: make(chan struct{})}
+	c.early.init()
 	p.mu.Lock()
 	if p.ctx.Err() != nil || !p.node.start(c.serve) {
 		p.mu.Unlock()
@@ -108,13 +111,19 @@ func (c *conn) serve() {
 	running.Go(func() { c.retire(ctx) })
 	running.Go(func() { c.receiveDatagrams(ctx) })
 	running.Go(func() { c.acceptDatagrams(ctx) })
+	running.Go(func() { c.announce(ctx) })
+	before := make(chan struct{})
+	close(before)
 	for {
 		q, err := c.quic.AcceptStream(ctx)
 		if err != nil {
 			return
 		}
 		s := c.newStream(q)
-		running.Go(func() { s.accept() })
+		turn, next := before, make(chan struct{})
+		s.turn = next
+		running.Go(func() { s.accept(turn) })
+		before = next
 	}
 }
 
@@ -173,6 +182,9 @@ func (c *conn) open(ctx context.Context, h Header) (*Stream, error) {
 	s.answered.Store(true) // not for this side to do
 	stop := context.AfterFunc(ctx, func() { s.cancel(codeCanceled) })
 	var status [1]byte
+	if !h.Near.IsValid() {
+		c.early.opening(h.Destination, false)
+	}
 	if _, err = q.Write(header); err == nil {
 		_, err = io.ReadFull(q, status[:]) // not Read: the peer's FIN may come with it
 	}

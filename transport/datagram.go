@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -264,7 +265,17 @@ func (c *conn) acceptDatagrams(ctx context.Context) {
 		}
 		running.Go(func() {
 			s.SetReadDeadline(time.Now().Add(datagramWithin))
-			b, err := io.ReadAll(io.LimitReader(s, maxDatagramHeader+MaxDatagram+1))
+			b := make([]byte, 1, 512)
+			_, err := io.ReadFull(s, b)
+			if err == nil && b[0] == announcements {
+				s.SetReadDeadline(time.Time{})
+				c.peer.node.log.Debug("announcements ended", "peer", c.peer.id, "err", c.learn(s))
+				s.CancelRead(codeProtocol)
+				return
+			}
+			if err == nil {
+				b, err = appendAll(b, io.LimitReader(s, maxDatagramHeader+MaxDatagram))
+			}
 			if err != nil || len(b) > maxDatagramHeader+MaxDatagram {
 				s.CancelRead(codeProtocol)
 				return
@@ -272,6 +283,13 @@ func (c *conn) acceptDatagrams(ctx context.Context) {
 			c.handleDatagram(b)
 		})
 	}
+}
+
+// appendAll appends all of r, as io.ReadAll reads it.
+func appendAll(b []byte, r io.Reader) ([]byte, error) {
+	buf := bytes.NewBuffer(b)
+	_, err := buf.ReadFrom(r)
+	return buf.Bytes(), err
 }
 
 func (c *conn) handleDatagram(b []byte) {

@@ -21,6 +21,9 @@ type Header struct {
 
 	// Trace, if not 0, names the connection in traces, of both sides.
 	Trace uint64
+
+	// Early says that the opener does not wait for the answer, see OpenEarly.
+	Early bool
 }
 
 // The wire form of a header, all numbers big endian:
@@ -30,10 +33,12 @@ type Header struct {
 //	2..3    length of the rest
 //	4..     destination, then source: family (4 or 6), port (2 bytes), address (4 or 16 bytes)
 //	..      options: type, length of the value (1 byte each), value. Unknown types are skipped;
-//	        1 is Near, an IPv4 address of 4 bytes; 2 is Trace, a number of 8 bytes
+//	        1 is Near, an IPv4 address of 4 bytes; 2 is Trace, a number of 8 bytes;
+//	        3 is Early, without a value
 const (
 	optionNear  = 1
 	optionTrace = 2
+	optionEarly = 3
 
 	headerVersion  = 1
 	headerPreamble = 4
@@ -72,6 +77,9 @@ func AppendHeader(dst []byte, h Header) ([]byte, error) {
 	if h.Trace != 0 {
 		dst = append(dst, optionTrace, 8)
 		dst = binary.BigEndian.AppendUint64(dst, h.Trace)
+	}
+	if h.Early {
+		dst = append(dst, optionEarly, 0)
 	}
 	binary.BigEndian.PutUint16(dst[start+2:], uint16(len(dst)-start-headerPreamble))
 	return dst, nil
@@ -138,13 +146,15 @@ func parseHeaderRest(b []byte) (h Header, err error) {
 		if len(b) < 2 || len(b) < 2+int(b[1]) {
 			return Header{}, errHeaderShort
 		}
-		if b[0] == optionNear {
+		switch b[0] {
+		case optionNear:
 			if b[1] != 4 {
 				return Header{}, errHeaderAddress
 			}
 			h.Near = netip.AddrFrom4([4]byte(b[2:6]))
-		}
-		if b[0] == optionTrace {
+		case optionEarly:
+			h.Early = true
+		case optionTrace:
 			if b[1] != 8 {
 				return Header{}, errHeaderTrace
 			}

@@ -72,6 +72,9 @@ type Node struct {
 
 	datagramsQueued atomic.Int64 // that wait, for all peers
 	lastDatagram    atomic.Int64 // when one was queued, in Unix nanoseconds
+
+	// announced has how many early streams each peer may open, by destination.
+	announced map[netip.AddrPort]int
 }
 
 // New starts a node on a socket, which stays the caller's to close, after the

@@ -3,9 +3,11 @@ package transport
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,8 +25,17 @@ type Stream struct {
 	conn   *conn
 	header Header
 
+	low      bool          // see Low
+	turn     chan struct{} // closed by passOn
 	answered atomic.Bool
-	ended    atomic.Uint32 // readEnded, writeEnded
+
+	// Of an early stream: what goes out before what is written, the opener's header or
+	// the acceptor's status.
+	beforeMu    sync.Mutex
+	before      []byte
+	flushable   bool          // before is, or was, a header: the far side cannot begin without it
+	unconfirmed bool          // the opener has not seen the status; only the reader uses it
+	ended       atomic.Uint32 // readEnded, writeEnded
 }
 
 const (
@@ -52,8 +63,10 @@ func (s *Stream) end(directions uint32) {
 	s.conn.mu.Unlock()
 }
 
-// accept reads the header of a stream that the peer has opened and hands it on.
-func (s *Stream) accept() {
+// accept reads the header of a stream that the peer has opened and hands it on. before is
+// closed when the stream that was opened before this one needs to be waited for no more.
+func (s *Stream) accept(before <-chan struct{}) {
+	defer s.passOn()
 	node := s.conn.peer.node
 	s.quic.SetReadDeadline(time.Now().Add(node.timers.Header))
 	h, err := readHeader(s.quic)
@@ -64,9 +77,44 @@ func (s *Stream) accept() {
 	}
 	s.quic.SetReadDeadline(time.Time{})
 	s.header = h
+	s.awaitTurn(before)
+	if !h.Early {
+		s.passOn() // its opener waits for the answer before it opens the next
+	}
+	if !h.Near.IsValid() {
+		s.low = s.conn.early.arrived(h.Destination)
+	}
 	node.config.Accept(s)
 	if !s.answered.Load() { // Accept's duty, but the peer must not wait for ever
 		s.Reset()
+	}
+}
+
+// turnWithin bounds how long a stream waits for an early one before it, whose
+// listener may have a full backlog.
+const turnWithin = 50 * time.Millisecond
+
+// awaitTurn keeps streams behind the early ones that were opened before them: a program
+// that connects twice, one after the other, is accepted in that order.
+func (s *Stream) awaitTurn(before <-chan struct{}) {
+	select {
+	case <-before:
+		return
+	default:
+	}
+	t := time.NewTimer(turnWithin)
+	defer t.Stop()
+	select {
+	case <-before:
+	case <-t.C:
+	}
+}
+
+// passOn lets the next stream have its turn. Only the accepting goroutine calls it.
+func (s *Stream) passOn() {
+	if s.turn != nil {
+		close(s.turn)
+		s.turn = nil
 	}
 }
 
@@ -86,10 +134,17 @@ func (s *Stream) Kind() Kind {
 }
 
 // Answer tells the opener how its wish was met; it is called once on an
-// accepted stream. With anything but StatusOK the stream is over.
+// accepted stream, by the goroutine that Accept was called on. With anything but StatusOK the stream is over.
 func (s *Stream) Answer(status Status) error {
 	if s.answered.Swap(true) {
 		return errors.New("stream was answered before")
+	}
+	s.passOn()
+	if status == StatusOK && s.header.Early {
+		s.beforeMu.Lock()
+		s.before = []byte{byte(status)}
+		s.beforeMu.Unlock()
+		return nil
 	}
 	_, err := s.Write([]byte{byte(status)})
 	if status != StatusOK {
@@ -102,6 +157,9 @@ func (s *Stream) Answer(status Status) error {
 // peer's Reset ErrReset, after this side's Reset or CloseRead net.ErrClosed, and
 // an error that matches ErrLost after the end of the whole connection.
 func (s *Stream) Read(b []byte) (int, error) {
+	if err := s.confirm(); err != nil {
+		return 0, err
+	}
 	n, err := s.quic.Read(b)
 	if err == nil || err == io.EOF {
 		if err != nil {
@@ -116,10 +174,65 @@ func (s *Stream) Read(b []byte) (int, error) {
 	return n, streamError(err)
 }
 
+// confirm reads the answer to a stream that was opened early. What a program was told
+// is a connection ends with a reset if the far side refuses it, as a connection to a
+// server does that ends at once.
+func (s *Stream) confirm() error {
+	if !s.unconfirmed {
+		return nil
+	}
+	var status [1]byte
+	if _, err := io.ReadFull(s.quic, status[:]); err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		s.end(readEnded)
+		if err == io.EOF {
+			return ErrReset // ended before its answer
+		}
+		return streamError(err)
+	}
+	s.unconfirmed = false
+	if Status(status[0]) != StatusOK {
+		s.conn.early.withdraw(s.header.Destination)
+		s.CloseRead()
+		return fmt.Errorf("%w: %w", ErrReset, &StatusError{Status(status[0])})
+	}
+	return nil
+}
+
+// Flush sends the header of a stream that was opened early, if nothing was written
+// yet.
+func (s *Stream) Flush() error {
+	if !s.flushable {
+		return nil // a status, which nobody waits for
+	}
+	return s.writeBefore()
+}
+
+// writeBefore writes what goes before the first bytes.
+func (s *Stream) writeBefore() error {
+	s.beforeMu.Lock()
+	defer s.beforeMu.Unlock()
+	if s.before == nil {
+		return nil
+	}
+	b := s.before
+	s.before = nil
+	if _, err := s.quic.Write(b); err != nil {
+		s.end(writeEnded)
+		return streamError(err)
+	}
+	return nil
+}
+
 // Wait waits until there is something to read: bytes, or the end. So a reader
 // needs no buffer while it waits. Its errors are those of Read; io.EOF is left to
 // Read.
 func (s *Stream) Wait() error {
+	if err := s.confirm(); err != nil {
+		return err
+	}
 	var b [1]byte
 	if _, err := s.quic.Peek(b[:]); err != nil && err != io.EOF && !errors.Is(err, os.ErrDeadlineExceeded) {
 		s.end(readEnded)
@@ -131,6 +244,9 @@ func (s *Stream) Wait() error {
 // Write writes like io.Writer. It returns when all but the last packet has been
 // sent. Its errors are those of Read; ErrReset too if the peer reads no more.
 func (s *Stream) Write(b []byte) (int, error) {
+	if err := s.writeBefore(); err != nil {
+		return 0, err
+	}
 	n, err := s.quic.Write(b)
 	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, err
@@ -158,6 +274,9 @@ func (s *Stream) WhenStopped(f func()) (stop func() bool) {
 // peer reads all that was written, then io.EOF. It must not be called at the
 // same time as Write.
 func (s *Stream) CloseWrite() error {
+	if err := s.writeBefore(); err != nil {
+		return err
+	}
 	s.end(writeEnded)
 	return streamError(s.quic.Close())
 }
@@ -174,6 +293,7 @@ func (s *Stream) CloseRead() error {
 // behind what was written, and so do its writes. It does nothing for directions
 // that have ended.
 func (s *Stream) Reset() {
+	s.Flush() // the far side sees a connection that begins, then ends
 	s.quic.SetReliableBoundary()
 	s.cancel(codeReset)
 }

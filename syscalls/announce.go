@@ -1,0 +1,186 @@
+package syscalls
+
+import (
+	"net/netip"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// An Announcer tells other nodes of listeners: connects to those succeed without
+// waiting for the answer of this node, as many as there is room for.
+type Announcer interface {
+	// Announce says how many connections to dst, an address of the node's, a peer may
+	// have before it hears more; 0 if it has to ask.
+	Announce(dst netip.AddrPort, room int)
+}
+
+// announcements are what the node has told the others of its listeners. Close(2) is
+// not trapped: the kernel tells when a listener has gone (closings.go), and how full
+// its backlog is. Where it does not, nothing is announced.
+type announcements struct {
+	to       Announcer // nil: nobody
+	closings *closings
+
+	mu sync.Mutex
+	// at has what was announced, by the listener's kernel address.
+	at map[netip.AddrPort][]netip.AddrPort
+}
+
+// startAnnouncing makes the node tell of its listeners, if the kernel helps.
+func (n *Node) startAnnouncing() {
+	to, ok := n.Network.(Announcer)
+	if !ok {
+		return
+	}
+	c, err := newClosings()
+	if err != nil {
+		n.Logger.Debug("listeners are not announced", "err", err)
+		return
+	}
+	n.announced.to, n.announced.closings = to, c
+	n.tasks.Go(func() {
+		for {
+			kernel, err := c.next()
+			if err != nil {
+				return
+			}
+			n.withdraw(kernel)
+		}
+	})
+}
+
+// stop ends the goroutine that startAnnouncing has started.
+func (a *announcements) stop() {
+	if a.closings != nil {
+		a.closings.close()
+	}
+}
+
+// announce tells the others about a listener at a kernel address, which the program
+// knows as another.
+func (n *Node) announce(program, kernel netip.AddrPort) {
+	if n.announced.to == nil || !kernel.Addr().Is4() {
+		return
+	}
+	n.announced.mu.Lock()
+	defer n.announced.mu.Unlock()
+	if n.announced.at == nil {
+		n.announced.at = make(map[netip.AddrPort][]netip.AddrPort)
+	}
+	n.announced.at[kernel] = n.reachedFrom(program, kernel)
+	room := enough(backlogRoom(kernel))
+	for _, dst := range n.announced.at[kernel] {
+		n.announced.to.Announce(dst, room)
+	}
+}
+
+// reachedFrom returns the addresses of the node's at which others reach a listener.
+func (n *Node) reachedFrom(program, kernel netip.AddrPort) (at []netip.AddrPort) {
+	for _, a := range [...]netip.Addr{n.Addr, n.Addr6} {
+		if a.IsValid() && (program.Addr() == a || program.Addr() == wildcardOf(a) || kernel.Addr() == n.Aliases.Dual) {
+			at = append(at, netip.AddrPortFrom(a, program.Port()))
+		}
+	}
+	return at
+}
+
+// leastRoom is the room that a listener needs to be announced. Where there is little, a
+// connect that finds the backlog full shall wait, as on Linux, and not be told that it is
+// connected. Servers ask for 100 and more.
+const leastRoom = 16
+
+func enough(room int) int {
+	if room < leastRoom {
+		return 0
+	}
+	return room
+}
+
+// withdraw takes an announcement back if its listener has gone: another of its
+// SO_REUSEPORT group may be there, or a new one. With the zero value it looks at all.
+func (n *Node) withdraw(kernel netip.AddrPort) {
+	n.announced.mu.Lock()
+	defer n.announced.mu.Unlock()
+	for at, dsts := range n.announced.at {
+		if kernel.IsValid() && kernel != at {
+			continue
+		}
+		if _, listens := askListener(at); !listens {
+			delete(n.announced.at, at)
+			for _, dst := range dsts {
+				n.announced.to.Announce(dst, 0)
+			}
+		}
+	}
+}
+
+// Room returns how many more connections the node's listener at dst has room for, after
+// one of them has just been made: it may not have been queued yet.
+func (n *Node) Room(dst netip.AddrPort) int {
+	for _, l := range n.ports.find(dst.Port(), dst.Addr(), wildcardOf(dst.Addr())) {
+		return enough(backlogRoom(l.kernel) - 1)
+	}
+	return 0
+}
+
+// backlogRoom returns how many more connections a listener takes before its backlog
+// is full; 0 also if there is none. A backlog of N holds N+1 (sk_acceptq_is_full in
+// include/net/sock.h).
+func backlogRoom(kernel netip.AddrPort) int {
+	l, ok := askListener(kernel)
+	if !ok {
+		return 0
+	}
+	return max(0, int(l.backlog)+1-int(l.waiting))
+}
+
+// An early connection begins without the far side's answer: Network may have it.
+type earlyDialler interface {
+	// DialEarly opens a connection from src to dst if the far side has announced a
+	// listener there with room. It does not wait; ok is false if Dial has to.
+	DialEarly(src, dst netip.AddrPort) (Stream, bool)
+}
+
+// connectEarly lets a program's socket, which is connecting to the gate, through it at
+// once, if the far side has announced that it will accept. If then it does not, the
+// program sees a connection that is reset.
+func (n *Node) connectEarly(fd int, block bool, program, src, dst netip.AddrPort) (r reply, ok bool) {
+	early, ok := n.Network.(earlyDialler)
+	if !ok {
+		return reply{}, false
+	}
+	stream, ok := early.DialEarly(src, dst)
+	if !ok {
+		return reply{}, false
+	}
+	if err := n.establish(stream, program, dst); err != nil {
+		n.Logger.Debug("connect early", "dst", dst, "err", err)
+		return reply{}, false
+	}
+	r = fail(unix.EINPROGRESS)
+	if block {
+		settle(fd)
+		r = reply{}
+	}
+	r.ends = Ends{Local: src, Remote: dst}
+	return r, true
+}
+
+// establish lets a program's socket through the gate and relays between it and the
+// stream, which it resets after an error.
+func (n *Node) establish(stream Stream, program, dst netip.AddrPort) error {
+	n.peers.addDialled(program, dst)
+	conn, err := n.gateFor(dst.Addr()).open(program)
+	if err != nil {
+		n.peers.removeDialled(program)
+		stream.Reset()
+		return err
+	}
+	n.relays.Add(1)
+	n.tasks.Go(func() {
+		defer n.peers.removeDialled(program)
+		n.relay(conn, stream)
+	})
+	return nil
+}

@@ -1,0 +1,192 @@
+package transport
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+func TestAllowance(t *testing.T) {
+	if DatagramKind(announcements).known() {
+		t.Error("a kind of datagram has the number of announcements")
+	}
+	var near, far conn
+	near.early.init()
+	far.early.init()
+	dst := header().Destination
+	tell := func() { // far's announcements to near
+		t.Helper()
+		if err := near.learn(bytes.NewReader(far.early.appendUnsent(nil))); err != io.EOF {
+			t.Fatal(err)
+		}
+	}
+	open := func(want bool) {
+		t.Helper()
+		if got := near.early.opening(dst, true); got != want {
+			t.Fatalf("early: %v, want %v", got, want)
+		}
+	}
+	open(false) // nothing announced
+	near.early.opening(dst, false)
+	far.early.grant(dst, 2) // before that stream has arrived: it takes room, too
+	tell()
+	open(true)
+	open(false)
+	far.early.arrived(dst)
+	if far.early.arrived(dst) != true {
+		t.Error("no new grant is wanted when the old one is used")
+	}
+	far.early.grant(dst, 4)
+	tell()
+	for range 4 {
+		open(true)
+	}
+	open(false)
+	far.early.grant(dst, 0)
+	tell()
+	open(false)
+	if b := far.early.appendUnsent(nil); len(b) != 0 {
+		t.Errorf("told twice: %x", b)
+	}
+}
+
+// announcing makes a pair of connected nodes, of which the far one has announced the
+// destination of header().
+func announcing(t *testing.T, room int) (near, far *labNode) {
+	l := newLab(t)
+	near, far = l.node(1), l.node(2)
+	far.Announce(header().Destination, room)
+	if err := near.Connect(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	return near, far
+}
+
+// openEarly waits until the announcement has come.
+func openEarly(t *testing.T, near *labNode) *Stream {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if s, ok := near.OpenEarly(2, header()); ok {
+			return s
+		}
+	}
+	t.Fatal("never early")
+	return nil
+}
+
+func TestOpenEarly(t *testing.T) {
+	near, far := announcing(t, 1)
+	arrived := make(chan Header, 1)
+	answer := make(chan struct{})
+	far.onAccept(func(s *Stream) {
+		arrived <- s.Header()
+		<-answer
+		s.Answer(StatusOK)
+		echoDuplex(s)
+	})
+	s := openEarly(t, near)
+	if _, ok := near.OpenEarly(2, header()); ok {
+		t.Error("a second early stream, though one was allowed")
+	}
+	if _, err := s.Write([]byte("question")); err != nil { // nobody has answered yet
+		t.Fatal(err)
+	}
+	if h := <-arrived; !h.Early || h.Destination != header().Destination {
+		t.Errorf("arrived: %+v", h)
+	}
+	close(answer)
+	s.CloseWrite()
+	if b, err := io.ReadAll(struct{ io.Reader }{s}); string(b) != "question" || err != nil {
+		t.Errorf("got %q, %v", b, err)
+	}
+}
+
+func TestOpenEarlyFlush(t *testing.T) {
+	near, far := announcing(t, 1)
+	far.onAccept(func(s *Stream) {
+		s.Answer(StatusOK)
+		s.Write([]byte("220 ready"))
+		s.CloseWrite()
+		s.CloseRead()
+	})
+	s := openEarly(t, near)
+	s.Flush() // this side says nothing before the far side does
+	if b, err := io.ReadAll(struct{ io.Reader }{s}); string(b) != "220 ready" || err != nil {
+		t.Errorf("got %q, %v", b, err)
+	}
+	s.CloseWrite()
+}
+
+func TestOpenEarlyRefused(t *testing.T) {
+	near, far := announcing(t, 2)
+	far.onAccept(func(s *Stream) { s.Answer(StatusRefused) })
+	s := openEarly(t, near)
+	s.Flush()
+	if _, err := s.Read(make([]byte, 1)); !errors.Is(err, ErrReset) {
+		t.Errorf("got %v, want %v", err, ErrReset)
+	}
+	s.Reset()
+	if _, ok := near.OpenEarly(2, header()); ok {
+		t.Error("early again after a refusal")
+	}
+}
+
+func TestOpenEarlyReset(t *testing.T) {
+	near, far := announcing(t, 1)
+	ended := make(chan error, 1)
+	far.onAccept(func(s *Stream) {
+		s.Answer(StatusOK)
+		_, err := s.Read(make([]byte, 1))
+		ended <- err
+		s.Reset()
+	})
+	openEarly(t, near).Reset() // before anything was sent: the far side sees it all the same
+	if err := <-ended; !errors.Is(err, ErrReset) {
+		t.Errorf("the far side got %v, want %v", err, ErrReset)
+	}
+}
+
+func TestOpenEarlyOrder(t *testing.T) {
+	const n = 32
+	near, far := announcing(t, n)
+	got := make(chan uint16, n)
+	far.onAccept(func(s *Stream) {
+		got <- s.Header().Source.Port()
+		s.Answer(StatusOK)
+		s.Reset()
+	})
+	openEarly(t, near).Reset()
+	<-got
+	for i := range uint16(n - 1) {
+		h := header()
+		h.Source = netip.AddrPortFrom(h.Source.Addr(), 1000+i)
+		s, ok := near.OpenEarly(2, h)
+		if !ok {
+			t.Fatal("not early")
+		}
+		s.Flush()
+		defer s.Reset()
+	}
+	for i := range uint16(n - 1) {
+		if port := <-got; port != 1000+i {
+			t.Fatalf("stream %d arrived in place of %d", port-1000, i)
+		}
+	}
+}
+
+func FuzzAnnouncements(f *testing.F) {
+	f.Add([]byte("\x04\x1f\x90\x0a\x6f\x00\x02\x00\x00\x00\x00\x00\x00\x00\x01"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var c conn
+		c.early.init()
+		if err := c.learn(bytes.NewReader(b)); err == nil {
+			t.Fatal("no error at the end")
+		}
+		if len(c.early.theirs) > maxAnnounced {
+			t.Fatal("too much is remembered")
+		}
+	})
+}
