@@ -56,14 +56,8 @@ func (n *Node) sendTo(c Call, dst Sockaddr, flags int, control []byte, p payload
 	if dst.Six && domain != unix.AF_INET6 {
 		return letThrough
 	}
-	if domain == unix.AF_INET6 {
-		to := dst
-		if !to.Six { // allowed, and as if mapped: udpv6_sendmsg in net/ipv6/udp.c
-			to = Sockaddr{Addr: netip.AddrPortFrom(netip.AddrFrom16(dst.Addr.Addr().As16()), dst.Addr.Port()), Six: true}
-		}
-		if err := n.checkFamily(fd, to); err != nil {
-			return fail(err)
-		}
+	if err := n.checkDestination(fd, domain, dst); err != nil {
+		return fail(err)
 	}
 	if n.pings.has(fd) {
 		return n.sendPing(c, fd, domain, flags, control, addr.Addr(), p)
@@ -83,6 +77,17 @@ func (n *Node) sendTo(c Call, dst Sockaddr, flags int, control []byte, p payload
 		return letThrough
 	}
 	return n.sendOn(fd, flags, control, kernelSockaddr(domain, kernel), p)
+}
+
+// checkDestination fails where an IPv6 socket cannot send to an address.
+func (n *Node) checkDestination(fd, domain int, dst Sockaddr) error {
+	if domain != unix.AF_INET6 {
+		return nil
+	}
+	if !dst.Six { // allowed, and as if mapped: udpv6_sendmsg in net/ipv6/udp.c
+		dst = Sockaddr{Addr: netip.AddrPortFrom(netip.AddrFrom16(dst.Addr.Addr().As16()), dst.Addr.Port()), Six: true}
+	}
+	return n.checkFamily(fd, dst)
 }
 
 // kernelControl is what the kernel gets of a datagram's control messages. Where
