@@ -305,7 +305,7 @@ func (f *flow) who() string {
 func (f *flow) broken(err error) *ending {
 	switch {
 	case errors.Is(err, transport.ErrReset):
-		return &ending{"ECONNRESET", true, "reset by " + f.who()}
+		return &ending{"ECONNRESET", true, "reset by " + f.where()}
 	case errors.Is(err, transport.ErrLost):
 		return &ending{"ECONNRESET", true, fmt.Sprintf("lost the path to %s: it has died, left, or cannot be reached any more", f.who())}
 	}

@@ -73,3 +73,25 @@ func (l *limited) Write(b []byte) (int, error) {
 	}
 	return len(b), nil
 }
+
+// TestRecorded writes each format of a trace that boxer recorded: a Python program in node app, behind a NAT, had its connect refused and its
+// connection reset by node db, a name that took 2 s, and a connect to node ghost, which was stopped.
+func TestRecorded(t *testing.T) {
+	events := readAll(t, "recorded.jsonl")
+	for _, format := range Formats() {
+		out := write(t, format, Options{Clock: Microsecond, Durations: true, Location: time.UTC}, events...)
+		name := "recorded." + format
+		switch format {
+		case "json":
+			name = "recorded.jsonl" // as it was read
+		case "html":
+			name, out = "recorded.page.json", pagedData(t, out)
+		}
+		golden(t, name, out)
+		for _, place := range []string{"refused by db (10.111.0.2:5433)", "reset by db (10.111.0.2:6379)", "A slow.example.com", "waits for a path to ghost (10.111.0.3:80)"} {
+			if !strings.Contains(out, place) && !(format == "json" && strings.HasPrefix(place, "A ")) {
+				t.Errorf("%s has no %q", format, place)
+			}
+		}
+	}
+}
