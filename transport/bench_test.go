@@ -1,13 +1,16 @@
 package transport
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"io"
+	"log/slog"
 	"net"
 	"testing"
 
 	"github.com/quic-go/quic-go"
+	"golang.org/x/net/ipv4"
 )
 
 // The benchmarks run over loopback, both ends in this process, each next to
@@ -207,5 +210,102 @@ func BenchmarkDatagrams(b *testing.B) {
 	for b.Loop() {
 		<-arrived
 		send()
+	}
+}
+
+// BenchmarkOpenEarly is BenchmarkOpen of a destination that the far side has announced.
+func BenchmarkOpenEarly(b *testing.B) {
+	l := newLab(b)
+	near, far := l.node(1), l.node(2)
+	far.onAccept(func(s *Stream) {
+		s.Answer(StatusOK)
+		if s.Low() {
+			s.Grant(1 << 10)
+		}
+		echoDuplex(s)
+	})
+	far.Announce(header().Destination, 1<<10)
+	near.open(b, 2).Reset()
+	b.ReportAllocs()
+	early := 0
+	for b.Loop() {
+		s, ok := near.OpenEarly(2, header())
+		if ok {
+			early++
+		} else {
+			s = near.open(b, 2)
+		}
+		s.Write([]byte{1})
+		s.CloseWrite()
+		if n, err := io.Copy(io.Discard, struct{ io.Reader }{s}); n != 1 || err != nil {
+			b.Fatal(n, err)
+		}
+	}
+	b.ReportMetric(float64(early)/float64(b.N), "early/op")
+}
+
+// BenchmarkHeader is the work on a stream's header at both ends.
+func BenchmarkHeader(b *testing.B) {
+	buf := make([]byte, 0, maxHeaderRest)
+	b.ReportAllocs()
+	for b.Loop() {
+		wire, err := AppendHeader(buf, header())
+		if err == nil {
+			_, err = readHeader(bytes.NewReader(wire))
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkReceive is the receive loop: one datagram of a peer's, as the kernel has coalesced it, cut
+// into packets for QUIC.
+func BenchmarkReceive(b *testing.B) {
+	from, err := Listen(loopback())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer from.Close()
+	to, err := Listen(loopback())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer to.Close()
+	const packet, packets = 1252, 8
+	data := bytes.Repeat([]byte{0x40}, packet*packets) // begins like QUIC
+	oob := segmented(packet)
+	ms := make([]ipv4.Message, packets)
+	for i := range ms {
+		ms[i] = ipv4.Message{Buffers: [][]byte{make([]byte, 1500)}, OOB: make([]byte, controlSize)}
+	}
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := from.write(data, oob, to.LocalAddr()); err != nil {
+			b.Fatal(err)
+		}
+		for got := 0; got < packets; {
+			n, err := to.in.readBatch(ms)
+			if err != nil {
+				b.Fatal(err)
+			}
+			got += n
+		}
+	}
+}
+
+// BenchmarkPathSwitch is what it takes to send packets another way.
+func BenchmarkPathSwitch(b *testing.B) {
+	s, err := Listen(loopback())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	p := &peer{node: &Node{log: slog.New(slog.DiscardHandler)}, changed: make(chan struct{}), route: s.addRoute(1, func() {})}
+	pairs := [2]*pair{{path: path{to: s.LocalAddr()}}, {path: path{to: s.LocalAddr(), relay: true}}}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		p.usePathLocked(pairs[i%2])
 	}
 }
