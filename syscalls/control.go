@@ -126,31 +126,3 @@ func withoutSource(b []byte) (rest []byte, source netip.Addr, cut bool) {
 	}
 	return append(rest, b[used:]...), source, cut // with what is malformed
 }
-
-// hopLimit is what IPv6 datagrams arrive with (ip-sysctl, net.ipv6.conf.*.hop_limit):
-// the network is one hop.
-const hopLimit = 64
-
-// wantsHopLimit reports whether recvmsg(2) tells the hop limit of a datagram
-// from a source, which to the kernel, on an AF_INET6 socket, is IPv4 and has none.
-func wantsHopLimit(fd int, source []byte) bool {
-	s, err := ParseSockaddr(source)
-	if err != nil || !s.Six || s.Addr.Addr().Is4In6() {
-		return false
-	}
-	v, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVHOPLIMIT)
-	return err == nil && v != 0
-}
-
-// appendHopLimit appends the message IPV6_HOPLIMIT where there is room for it.
-func appendHopLimit(control []byte, room uint64) []byte {
-	const size = sizeofCmsghdr + 4
-	if uint64(len(control)+size+cmsgAlign-4) > room {
-		return control
-	}
-	b := binary.NativeEndian.AppendUint64(control[:len(control):len(control)], size)
-	b = binary.NativeEndian.AppendUint32(b, unix.IPPROTO_IPV6)
-	b = binary.NativeEndian.AppendUint32(b, unix.IPV6_HOPLIMIT)
-	b = binary.NativeEndian.AppendUint32(b, hopLimit)
-	return append(b, 0, 0, 0, 0)
-}

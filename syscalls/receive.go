@@ -219,8 +219,17 @@ func (n *Node) take(fd, flags int, room, control uint64, give func(datagram) rep
 	defer datagramBuffers.Put(buf)
 	d := datagram{b: buf[:room]}
 	var oob []byte
+	var mapped mappedReceive
+	var isMapped bool
 	if control > 0 {
-		oob = make([]byte, control)
+		if mapped, isMapped = receiveMapped(fd); isMapped {
+			defer mapped.end()
+		}
+		size := control
+		if isMapped { // cut when it is what the program sees
+			size = maxControl
+		}
+		oob = make([]byte, size)
 	}
 	size, oobn, rflags, from, err := unix.Recvmsg(fd, d.b, oob, flags&^unix.MSG_WAITALL|unix.MSG_DONTWAIT)
 	if err != nil {
@@ -229,8 +238,13 @@ func (n *Node) take(fd, flags int, room, control uint64, give func(datagram) rep
 	d.size, d.control, d.flags = size, oob[:oobn], rflags
 	var name [sizeofInet6]byte
 	d.from = n.appendSource(name[:0], from, d.control)
-	if control > 0 && wantsHopLimit(fd, d.from) {
-		d.control = appendHopLimit(d.control, control)
+	if isMapped {
+		s, err := ParseSockaddr(d.from)
+		six := err == nil && s.Six && !s.Addr.Addr().Is4In6()
+		var cut bool
+		if d.control, cut = mapped.control(d.control, six, int(control)); cut {
+			d.flags |= unix.MSG_CTRUNC
+		}
 	}
 	return give(d)
 }

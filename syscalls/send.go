@@ -96,7 +96,10 @@ func (n *Node) checkDestination(fd, domain int, dst Sockaddr) error {
 func (n *Node) kernelControl(control []byte) []byte {
 	rest, source, cut := withoutSource(control)
 	if cut && (source.IsUnspecified() || n.Owns(source) || source.IsLoopback()) {
-		return rest
+		control = rest
+	}
+	if four, ok := fourControl(control); ok {
+		return four
 	}
 	return control
 }
@@ -133,7 +136,8 @@ func (n *Node) sendHeader(c Call, m msghdr, flags int) reply {
 	}
 	gather := func(b []byte) (int, error) { return m.gather(c, b) }
 	if m.name == 0 {
-		if _, _, cut := withoutSource(control); cut {
+		_, _, cut := withoutSource(control)
+		if _, six := fourControl(control); cut || six {
 			return n.sendConnected(c, flags, control, gather)
 		}
 		return n.sendNetlink(c, 0, 0, gather)

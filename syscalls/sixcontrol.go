@@ -1,0 +1,127 @@
+package syscalls
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+)
+
+// To the kernel, what AF_INET6 sockets send and receive here is IPv4, v4-mapped.
+// So hop limit and traffic class of IPv6 (RFC 3542 section 6) travel as TTL and
+// TOS, and their control messages are made from, and of, those of IPv4.
+
+// pairs are the control messages that stand for each other.
+var pairs = []struct {
+	six, four         int32 // the types
+	receive6, receive int   // the options that ask for them
+}{
+	{unix.IPV6_HOPLIMIT, unix.IP_TTL, unix.IPV6_RECVHOPLIMIT, unix.IP_RECVTTL},
+	{unix.IPV6_TCLASS, unix.IP_TOS, unix.IPV6_RECVTCLASS, unix.IP_RECVTOS},
+}
+
+// fourControl is what the kernel gets of the control messages that a program
+// sends with an IPv6 datagram. ok is false if none is another to it. -1 asks for
+// the default.
+func fourControl(b []byte) (out []byte, ok bool) {
+	for m := range controlMessages(b) {
+		kind := int32(-1)
+		for _, p := range pairs {
+			if m.level == unix.IPPROTO_IPV6 && m.kind == p.six && len(m.data) == 4 {
+				kind = p.four
+			}
+		}
+		if kind < 0 {
+			out = append(out, m.whole...)
+			continue
+		}
+		ok = true
+		if v := int32(binary.NativeEndian.Uint32(m.data)); v >= 0 {
+			out, _ = putControl(out, unix.IPPROTO_IP, kind, m.data, maxSentControl)
+		}
+	}
+	return out, ok
+}
+
+// A mappedReceive is recvmsg(2) on an AF_INET6 socket that asks for hop limits or
+// traffic classes.
+type mappedReceive struct {
+	fd    int
+	wants [2]bool // of pairs, what the program asks for
+	ours  [2]bool // and what it does not want of IPv4
+}
+
+// receiveMapped has the kernel tell about IPv4 what a program asks for about IPv6.
+// ok is false if that is nothing.
+func receiveMapped(fd int) (r mappedReceive, ok bool) {
+	if domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil || domain != unix.AF_INET6 {
+		return r, false
+	}
+	r.fd = fd
+	for i, p := range pairs {
+		v, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, p.receive6)
+		if r.wants[i] = err == nil && v != 0; !r.wants[i] {
+			continue
+		}
+		ok = true
+		if v, err = unix.GetsockoptInt(fd, unix.IPPROTO_IP, p.receive); err == nil && v == 0 {
+			r.ours[i] = unix.SetsockoptInt(fd, unix.IPPROTO_IP, p.receive, 1) == nil
+		}
+	}
+	return r, ok
+}
+
+// end undoes receiveMapped.
+func (r mappedReceive) end() {
+	for i, p := range pairs {
+		if r.ours[i] {
+			unix.SetsockoptInt(r.fd, unix.IPPROTO_IP, p.receive, 0)
+		}
+	}
+}
+
+// control is what the program gets of the control messages that came, in room
+// bytes; cut is true if that is not all. six says that an IPv6 datagram came.
+func (r mappedReceive) control(b []byte, six bool, room int) (out []byte, cut bool) {
+	for m := range controlMessages(b) {
+		level, kind, data, keep := m.level, m.kind, m.data, true
+		for i, p := range pairs {
+			if m.level != unix.IPPROTO_IP || m.kind != p.four || len(m.data) == 0 {
+				continue
+			}
+			if keep = !r.ours[i]; six && r.wants[i] {
+				var v [4]byte
+				binary.NativeEndian.PutUint32(v[:], uint32(m.data[0])) // a byte, or an int up to 255
+				if len(m.data) == len(v) {
+					copy(v[:], m.data)
+				}
+				level, kind, data, keep = unix.IPPROTO_IPV6, p.six, v[:], true
+			}
+		}
+		if keep {
+			var short bool
+			out, short = putControl(out, level, kind, data, room)
+			cut = cut || short
+		}
+	}
+	return out, cut
+}
+
+// putControl appends a control message as put_cmsg in net/core/scm.c does, in a
+// buffer of room bytes; cut is true if there was not room for all of it.
+func putControl(out []byte, level, kind int32, data []byte, room int) (_ []byte, cut bool) {
+	left := room - len(out)
+	if left < sizeofCmsghdr {
+		return out, true
+	}
+	if size := left - sizeofCmsghdr; size < len(data) {
+		data, cut = data[:size], true
+	}
+	out = binary.NativeEndian.AppendUint64(out, uint64(sizeofCmsghdr+len(data)))
+	out = binary.NativeEndian.AppendUint32(out, uint32(level))
+	out = binary.NativeEndian.AppendUint32(out, uint32(kind))
+	out = append(out, data...)
+	for len(out)%cmsgAlign != 0 && len(out) < room {
+		out = append(out, 0)
+	}
+	return out, cut
+}
