@@ -32,7 +32,7 @@ build-arm64: deps-arm64 ## build bin/boxer-arm64, the same for arm64
 	@scripts/is-static bin/boxer-arm64
 
 .PHONY: test
-test: deps-test lint build ## check the code and run every test; ARGS=-e2e.long for long runs
+test: deps-test modules lint build ## check the code and run every test; ARGS=-e2e.long for long runs
 	$(GO) test -race -v -count=1 -timeout 15m $$($(GO) list ./... | grep -v /e2e$$)
 	$(GO) test -v -count=1 -timeout 60m ./e2e/ $(ARGS)
 	cd bench && ../scripts/go vet . ./meter ./over ./trap && ../scripts/go test -race -v -count=1 . ./over
@@ -42,8 +42,14 @@ test-short: deps-build ## run the tests of the packages, without real programs
 	$(GO) test -race $$($(GO) list ./... | grep -vE "/(e2e|examples|conformance)$$")
 
 .PHONY: conformance
-conformance: deps-test build ## compare programs, and test suites of others, bare and under boxer
+conformance: deps-test modules build ## compare programs, and test suites of others, bare and under boxer
 	$(GO) test -v -count=1 -timeout 20m ./conformance/ -suites $(ARGS)
+
+# The tests build programs of other modules where there is no network.
+.PHONY: modules
+modules: deps-build
+	@for dir in examples/*/go.mod conformance/modules/go.mod; do \
+		(cd "$${dir%/go.mod}" && "$(CURDIR)/scripts/go" mod download); done
 
 .PHONY: demo
 demo: deps-demo build ## show it: PostgreSQL behind one NAT, pgbench behind another
