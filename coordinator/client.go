@@ -198,6 +198,9 @@ func (c *Client) Members() []Member { return c.dir.list() }
 // It returns nil for a name that nobody has.
 func (c *Client) LookupName(name string) []Member { return c.dir.lookup(name) }
 
+// HadName reports whether a node of that name, in either case, has left less than a minute ago, the last one.
+func (c *Client) HadName(name string) bool { return c.dir.had(name) }
+
 // Doubt says that a node could not be reached from here, or that it could: for ten
 // seconds LookupName leaves out such nodes where there are others.
 func (c *Client) Doubt(id uint32, doubt bool) { c.dir.doubt(id, doubt) }

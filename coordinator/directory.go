@@ -22,6 +22,7 @@ type directory struct {
 	byName  map[string][]uint32  // ids in ascending order
 	stale   map[uint32]bool      // known from before, and not yet back with a coordinator that started anew
 	doubted map[uint32]time.Time // could not be reached from here; until when that counts
+	left    map[string]time.Time // names that nobody has any more, and since when; a minute's at least
 	changed chan struct{}        // closed and replaced at every change
 }
 
@@ -35,6 +36,7 @@ func newDirectory() *directory {
 	return &directory{
 		byID: make(map[uint32]Member), byKey: make(map[transport.Key]uint32), byAddr: make(map[netip.Addr]uint32),
 		byName: make(map[string][]uint32), stale: make(map[uint32]bool), doubted: make(map[uint32]time.Time),
+		left:    make(map[string]time.Time),
 		changed: make(chan struct{}),
 	}
 }
@@ -137,8 +139,26 @@ func (d *directory) removeLocked(changes []change, id uint32) []change {
 	}
 	if d.byName[m.Name] = ids; len(ids) == 0 {
 		delete(d.byName, m.Name)
+		d.leaveLocked(m.Name)
 	}
 	return append(changes, change{m, false})
+}
+
+// leftFor is how long a name is remembered that nobody has any more.
+const leftFor = time.Minute
+
+func (d *directory) leaveLocked(name string) {
+	maps.DeleteFunc(d.left, func(_ string, since time.Time) bool { return time.Since(since) > leftFor })
+	d.left[name] = time.Now()
+}
+
+// had reports whether a member with that name, the last one, has left within leftFor.
+func (d *directory) had(name string) bool {
+	name = strings.ToLower(name)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	since, ok := d.left[name]
+	return ok && len(d.byName[name]) == 0 && time.Since(since) <= leftFor
 }
 
 func (d *directory) announceLocked(changes []change) {

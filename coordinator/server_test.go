@@ -72,6 +72,9 @@ func TestJoinAndLeave(t *testing.T) {
 	if _, ok := db.ByID(2); ok || db.LookupName("node-2") != nil {
 		t.Error("who left is still there")
 	}
+	if !db.HadName("Node-2") || db.HadName("db") || db.HadName("nobody") {
+		t.Errorf("HadName: %v of who left, %v of who is here, %v of nobody", db.HadName("Node-2"), db.HadName("db"), db.HadName("nobody"))
+	}
 	if err := web.Err(); !errors.Is(err, ErrClosed) {
 		t.Errorf("Err is %v, want ErrClosed", err)
 	}

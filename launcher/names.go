@@ -23,6 +23,8 @@ func (d directory) LookupName(name string) []netip.Addr {
 	return addrs
 }
 
+func (d directory) HadName(name string) bool { return d.client.HadName(name) }
+
 func (d directory) LookupAddr(a netip.Addr) (string, bool) {
 	m, ok := d.client.ByAddr(a)
 	return m.Name, ok

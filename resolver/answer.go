@@ -107,7 +107,7 @@ func (s *Server) local(q *dns.Msg, search []string) (answer *dns.Msg, bareName b
 		if addrs := s.names.LookupName(form); len(addrs) > 0 {
 			return s.addresses(q, addrs), false
 		}
-		if form == domain || strings.HasSuffix(form, "."+domain) {
+		if s.names.HadName(form) || form == domain || strings.HasSuffix(form, "."+domain) {
 			return s.negative(q, dns.RcodeNameError, question.Name), false
 		}
 		bareName = bareName || form != "" && !strings.Contains(form, ".")

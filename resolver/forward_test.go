@@ -77,6 +77,7 @@ func TestForward(t *testing.T) {
 		{name: "all silent", question: "example.org.", upstreams: []dns.HandlerFunc{silence, silence}, rcode: dns.RcodeServerFailure, least: forwardTimeout, most: forwardTimeout * 3 / 2},
 		{name: "all silent to a single label", question: "nosuch.", upstreams: []dns.HandlerFunc{silence}, rcode: dns.RcodeNameError, least: forwardTimeout, most: forwardTimeout * 3 / 2},
 		{name: "network's own", question: "db.", upstreams: []dns.HandlerFunc{dead}},
+		{name: "a node that has left", question: "gone.", upstreams: []dns.HandlerFunc{silence}, rcode: dns.RcodeNameError, most: forwardTimeout / 2},
 		{name: "network's domain", question: "nosuch.boxer.", upstreams: []dns.HandlerFunc{dead}, rcode: dns.RcodeNameError},
 		{name: "network's address", question: "99.0.111.10.in-addr.arpa.", upstreams: []dns.HandlerFunc{dead}, rcode: dns.RcodeNameError},
 		{name: "address outside", question: "2.0.112.10.in-addr.arpa.", upstreams: []dns.HandlerFunc{say("one")}, want: `"one"`},

@@ -28,6 +28,10 @@ type Names interface {
 	// name, in the order in which the answer shall have them; none if no node
 	// has that name. The name is in lower case, without a trailing dot.
 	LookupName(name string) []netip.Addr
+	// HadName reports whether a node of that name, the last one, has left a short
+	// while ago: nobody else is asked for it, which would take a program that
+	// waits for the next one long, or elsewhere.
+	HadName(name string) bool
 	// LookupAddr returns the name of the node with that address.
 	LookupAddr(addr netip.Addr) (name string, ok bool)
 	// Prefixes are the network's address ranges: names for addresses inside them

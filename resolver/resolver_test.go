@@ -21,6 +21,9 @@ type fakeNames map[string][]netip.Addr
 
 func (n fakeNames) LookupName(name string) []netip.Addr { return n[name] }
 
+// HadName knows one name: there was a node called gone.
+func (n fakeNames) HadName(name string) bool { return name == "gone" }
+
 func (n fakeNames) LookupAddr(addr netip.Addr) (string, bool) {
 	for name, addrs := range n {
 		if slices.Contains(addrs, addr) && !strings.HasPrefix(name, "node-") {
