@@ -29,6 +29,11 @@ func postgres(t *testing.T, name string) string {
 
 // startPostgres starts a server as PostgreSQL's own user and waits until it is ready.
 func startPostgres(f *function) *programs.Test {
+	return startPostgresBy(f, (*function).command)
+}
+
+// startPostgresBy is startPostgres with another way to run it.
+func startPostgresBy(f *function, command func(*function, string, ...string) *exec.Cmd) *programs.Test {
 	t := f.t
 	t.Helper()
 	natlab.NeedUsers(t)
@@ -42,7 +47,7 @@ func startPostgres(f *function) *programs.Test {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
 	write(t, filepath.Join(data, "pg_hba.conf"), "local all all trust\nhost all all all trust\n")
-	cmd := server.command(postgres(t, "postgres"), "-D", data, "-k", dir, "-c", "listen_addresses=*", "-c", "log_connections=on", "-c", "fsync=off")
+	cmd := command(server, postgres(t, "postgres"), "-D", data, "-k", dir, "-c", "listen_addresses=*", "-c", "log_connections=on", "-c", "fsync=off")
 	cmd.Dir = dir
 	p := programs.ForTest(t, "postgres", cmd)
 	t.Cleanup(func() { // before that of start: SIGTERM alone would wait for the clients

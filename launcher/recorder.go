@@ -430,6 +430,15 @@ func (r *recorder) skipProcess(pid int) {
 	r.skip = pid
 }
 
+// remove ends that, and returns how many are left.
+func (r *recorder) remove(t *taker) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.takers = slices.DeleteFunc(slices.Clone(r.takers), func(o *taker) bool { return o == t })
+	r.retraceLocked()
+	return len(r.takers)
+}
+
 // retraceLocked keeps of calls what the takers want.
 func (r *recorder) retraceLocked() {
 	if len(r.takers) == 0 {

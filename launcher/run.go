@@ -82,6 +82,9 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 		return exitOf(err), errors.Join(err, n.close())
 	}
 	closeAll(handedOn)
+	n.attaching = n.serveAttach(attachAnswer{
+		Name: n.member.client.Self().Name, Program: cfg.Argv[0], PID: c.pid, Trapped: cfg.Trace != nil,
+	})
 	code, err := n.supervise(c, s, signals)
 	return code, errors.Join(err, n.close())
 }
@@ -121,6 +124,10 @@ type node struct {
 	program sandbox.Program
 
 	recorder atomic.Pointer[recorder] // holds nil: nothing is traced
+
+	recording sync.Mutex // held while recorder changes
+	ending    bool       // by recording: no trace begins any more
+	attaching *attachServer
 }
 
 // newNode joins the network and makes what answers the program's calls. What
@@ -230,6 +237,7 @@ func (n *node) close() error {
 		errs = append(errs, n.calls.Close())
 	}
 	n.endTrace("the program has ended")
+	n.attaching.close()
 	if n.member != nil {
 		errs = append(errs, n.member.close())
 	}

@@ -28,15 +28,16 @@ func (c RunConfig) watches() bool { return c.Trace != nil && c.Trace.Select.Watc
 
 // traceFrom begins to trace the node for a sink.
 func (n *node) traceFrom(t *Trace) {
-	if n.recorder.Load() == nil {
-		n.recorder.Store(newRecorder(n.member, n.calls))
-	}
-	t.Header.Sets = []string{t.Select.Text}
-	n.recorder.Load().add(&taker{t.Sink, t.Bytes, t.FDs, t.Select.Calls}, t.Header)
+	h := t.Header
+	h.Sets = []string{t.Select.Text}
+	n.attach(&taker{t.Sink, t.Bytes, t.FDs, t.Select.Calls}, h)
 }
 
 // endTrace tells those who trace why that ends.
 func (n *node) endTrace(reason string) {
+	n.recording.Lock()
+	defer n.recording.Unlock()
+	n.ending = true
 	r := n.recorder.Swap(nil)
 	if r == nil {
 		return

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // callSets are sets of calls as strace has them: strace(1), -e trace. What an
@@ -80,6 +82,19 @@ func ParseSelection(s string, all map[string]uintptr) (Selection, error) {
 	return sel, nil
 }
 
+// connectionNumbers are the network's calls without those that send and receive: what
+// connections carry is told by their own events. It costs a busy program next to
+// nothing, where each send and receive that is trapped costs some 10 us.
+func connectionNumbers() []uintptr {
+	return slices.DeleteFunc(slices.Clone(networkNumbers), func(nr uintptr) bool {
+		switch nr {
+		case unix.SYS_SENDTO, unix.SYS_RECVFROM, unix.SYS_SENDMSG, unix.SYS_RECVMSG, unix.SYS_SENDMMSG, unix.SYS_RECVMMSG:
+			return true
+		}
+		return false
+	})
+}
+
 // callsOf are the numbers of a set or of one call.
 func callsOf(item string, all map[string]uintptr) ([]uintptr, error) {
 	set := strings.TrimPrefix(item, "%")
@@ -89,6 +104,8 @@ func callsOf(item string, all map[string]uintptr) ([]uintptr, error) {
 	switch set {
 	case "network":
 		return networkNumbers, nil
+	case "connections":
+		return connectionNumbers(), nil
 	case "all":
 		return slices.Collect(maps.Values(all)), nil
 	case "none":
@@ -106,6 +123,6 @@ func callsOf(item string, all map[string]uintptr) ([]uintptr, error) {
 	if nr, ok := all[item]; ok {
 		return []uintptr{nr}, nil
 	}
-	sets := append(slices.Sorted(maps.Keys(callSets)), "network", "all", "none")
+	sets := append(slices.Sorted(maps.Keys(callSets)), "network", "connections", "all", "none")
 	return nil, fmt.Errorf("no system call and no set is called %q; sets are %s", item, strings.Join(sets, ", "))
 }

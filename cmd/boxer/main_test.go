@@ -112,7 +112,7 @@ func leftBehind(coordinator int) error {
 		cmdline, _ := os.ReadFile(dir + "/cmdline")
 		errs = append(errs, fmt.Errorf("process %s is left: %q", pid, cmdline))
 	}
-	entries, err := os.ReadDir(filepath.Join(shared, "run"))
+	entries, err := filepath.Glob(filepath.Join(shared, "run", "*", "coordinator-*"))
 	if len(entries) > 0 {
 		err = fmt.Errorf("the implicit coordinator was started: %v", entries)
 	}

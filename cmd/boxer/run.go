@@ -93,7 +93,7 @@ Exit codes: the program's; 128+N if signal N killed it; 127 if it was not found,
 	f := cmd.Flags()
 	f.SetInterspersed(false) // what follows the command is the command's
 	run.register(cmd)
-	f.StringVar(&t.out.file, "trace", "", "write a trace of the program to `FILE`; see \"boxer trace --help\"")
+	f.StringVar(&t.out.file, "trace", "", "write a trace of the program's connections to `FILE`; \"boxer trace\" shows more")
 	f.StringVar(&t.out.format, "trace-format", "", "`FORMAT` of the trace: "+strings.Join(trace.Formats(), ", ")+" (default: by the file's extension, else text)")
 	return cmd
 }

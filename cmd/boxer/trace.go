@@ -1,15 +1,18 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/launcher"
 	"github.com/boxer-sandbox/boxer/trace"
@@ -22,13 +25,15 @@ type traceFlags struct {
 	bytes  int
 	fds    bool
 	rotate string
+	node   string
+	pid    int
 }
 
 func (t *traceFlags) register(cmd *cobra.Command) {
 	t.out.register(cmd)
 	f := cmd.Flags()
 	f.Lookup("output").Usage = "write to `FILE` instead of stderr"
-	f.StringVarP(&t.sets, "trace", "e", "network", "show these calls: `SET` is a list of file, process, desc, memory, signal, network, all and names of calls; !SET are all but those")
+	f.StringVarP(&t.sets, "trace", "e", "network", "show these calls: `SET` is a list of network, connections (network without sends and receives: cheap), file, process, desc, memory, signal, all and names of calls; !SET are all but those")
 	f.IntVarP(&t.bytes, "strings", "s", 0, "show `N` bytes of what is sent and received; they may hold secrets")
 	f.BoolVarP(&t.fds, "decode-fds", "y", false, "show what descriptors are: 3<TCP:[10.111.0.2:40110->10.111.0.3:5432]>")
 	f.StringVar(&t.rotate, "rotate", "", "begin a new file when FILE.jsonl has `SIZE` bytes, such as 100M; five older ones are kept")
@@ -102,7 +107,7 @@ func closeSink(s *trace.Sink) error {
 // config is what the flags mean for a program that is started.
 func (t *traceFlags) config(argv []string) (*launcher.Trace, error) {
 	if t.sets == "" {
-		t.sets = "network"
+		t.sets = "connections" // boxer run --trace: for as long as the program runs
 	}
 	sel, err := launcher.ParseSelection(t.sets)
 	if err != nil {
@@ -134,10 +139,16 @@ Exit codes: as "boxer run".`,
 		Example: `  boxer trace -- curl http://web/
   boxer trace -o db.jsonl --name db -- postgres -D data
   boxer trace -c -- ./job
+  boxer trace --node db                                # attach, until ctrl-C
   boxer trace show db.jsonl
   boxer trace merge web.jsonl db.jsonl --html both.html`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
+			switch {
+			case (t.node != "" || t.pid != 0) && len(args) > 0:
+				return errors.New("a command cannot be started while attached to another: leave out the command, or --node and --pid")
+			case t.node != "" || t.pid != 0:
+				return t.attach(cmd.Context())
+			case len(args) == 0:
 				return errNoCommand
 			}
 			cfg, err := run.config(cmd.Context(), args)
@@ -150,8 +161,50 @@ Exit codes: as "boxer run".`,
 	cmd.Flags().SetInterspersed(false) // what follows the command is the command's
 	run.register(cmd)
 	t.register(cmd)
+	cmd.Flags().StringVar(&t.node, "node", "", "attach to the program that runs as the node `NAME`, on this host as this user, until ctrl-C")
+	cmd.Flags().IntVar(&t.pid, "pid", 0, "likewise, by the process `PID` of the program or of boxer")
 	cmd.AddCommand(traceShowCommand(code), traceMergeCommand(code))
 	return cmd
+}
+
+// attach shows what a program that runs does, until it ends or a signal says so.
+func (t *traceFlags) attach(ctx context.Context) (err error) {
+	ctx, stop := signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM)
+	defer stop()
+	sel, err := launcher.ParseSelection(t.sets)
+	if err != nil {
+		return err
+	}
+	a, err := launcher.Attach(t.node, t.pid, launcher.Trace{Bytes: t.bytes, FDs: t.fds, Select: sel})
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	if !a.Trapped {
+		fmt.Fprintf(os.Stderr, "boxer: %s (process %d) was not started by boxer trace: shown are its connections, and the calls that boxer answers anyway\n", a.Name, a.PID)
+	}
+	defer context.AfterFunc(ctx, func() { a.Detach() })()
+	w, err := t.out.open(os.Stderr, "text")
+	if err != nil {
+		return err
+	}
+	if err := trace.Copy(w, trace.NewReader(flushing{a, w}), nil); err != nil {
+		return fmt.Errorf("attached trace: %w", err)
+	}
+	return nil
+}
+
+// flushing shows what was read before it waits for more.
+type flushing struct {
+	io.Reader
+	w trace.Writer
+}
+
+func (f flushing) Read(b []byte) (int, error) {
+	if err := f.w.Flush(); err != nil {
+		return 0, err
+	}
+	return f.Reader.Read(b)
 }
 
 // runTraced runs a program and writes its trace.

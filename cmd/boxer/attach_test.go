@@ -1,0 +1,77 @@
+package main
+
+import (
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// talker connects to itself once for each line of its input, and says so.
+const talker = `
+import socket, sys
+l = socket.create_server(("", 7001))
+print("ready", flush=True)
+while sys.stdin.readline():
+    c = socket.create_connection(("127.0.0.1", 7001))
+    a, _ = l.accept()
+    a.close(); c.close()
+    print("talked", flush=True)
+`
+
+// TestAttach attaches to a program that runs, detaches, and attaches again, by the
+// node's name and by pids: the program goes on.
+func TestAttach(t *testing.T) {
+	cmd := exec.Command(boxer, "run", "--name", "talker", "--", "python3", "-c", talker)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, cmd)
+	if got := p.line(); got != "ready" {
+		t.Fatalf("the program says %q", got)
+	}
+	for _, by := range [][]string{
+		{"--node", "talker"},
+		{"--pid", strconv.Itoa(cmd.Process.Pid)},
+		{"--pid", strconv.Itoa(programOf(t, cmd.Process.Pid))},
+	} {
+		tracer := exec.Command(boxer, append([]string{"trace", "-o", "/dev/stdout", "--format", "text"}, by...)...)
+		q := start(t, tracer)
+		if got := q.line(); !strings.Contains(got, "node talker ") {
+			t.Fatalf("%v: the trace begins with %q", by, got)
+		}
+		if _, err := in.Write([]byte("\n")); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.line(); got != "talked" {
+			t.Fatalf("%v: the program says %q", by, got)
+		}
+		if got := q.line(); !strings.HasPrefix(got, `connect(`) || !strings.Contains(got, `htons(7001), sin_addr=inet_addr("127.0.0.1")}, 16) = 0`) {
+			t.Errorf("%v: the trace goes on with %q", by, got)
+		}
+		q.signal(unix.SIGINT)
+		if rest := q.rest(); !strings.Contains(rest, "accept4(") {
+			t.Errorf("%v: the trace ends with %q", by, rest)
+		}
+		if status := wait(t, tracer); status != 0 {
+			t.Errorf("%v: boxer trace ends with %d", by, status)
+		}
+	}
+	in.Close()
+	if status := wait(t, cmd); status != 0 {
+		t.Errorf("the program ended with %d", status)
+	}
+}
+
+// TestAttachToNobody names what is not there.
+func TestAttachToNobody(t *testing.T) {
+	began := time.Now()
+	r := finish(t, exec.Command(boxer, "trace", "--node", "nobody-has-this-name"))
+	if r.status != 125 || !strings.Contains(r.err, `attach to node "nobody-has-this-name": no such program runs under boxer as this user`) {
+		t.Errorf("status %d after %v: %s", r.status, time.Since(began), r.err)
+	}
+}

@@ -1,0 +1,331 @@
+package launcher
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/trace"
+)
+
+// A supervisor listens on a Unix socket for its user, who may want to see what its
+// program does: boxer trace --pid. The connection is a request in a line of JSON, then an answer in
+// a line of JSON, then the events of the trace until one side closes it.
+
+// An attachRequest asks for a trace.
+type attachRequest struct {
+	Header trace.Header `json:"-"`
+	Bytes  int          // of payload
+	FDs    bool
+	Calls  []uintptr // by number
+}
+
+// An attachAnswer says what is traced.
+type attachAnswer struct {
+	Name, Program string
+	PID           int
+	Trapped       bool // network calls are trapped in full: it was started by boxer trace
+}
+
+// controlDir is where the sockets of this user's supervisors are. Nobody else may
+// enter it.
+func controlDir() (string, error) {
+	base := os.Getenv("XDG_RUNTIME_DIR")
+	dir := filepath.Join(base, "boxer")
+	if base == "" {
+		dir = filepath.Join(os.TempDir(), "boxer-"+strconv.Itoa(os.Getuid()))
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return "", fmt.Errorf("directory of control sockets: %w", err)
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(dir, &st); err != nil {
+		return "", fmt.Errorf("directory of control sockets %s: %w", dir, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Getuid() || st.Mode&0o077 != 0 {
+		return "", fmt.Errorf("directory of control sockets %s: it is not a directory that only you may enter; remove it, or set XDG_RUNTIME_DIR", dir)
+	}
+	return dir, nil
+}
+
+// An attachServer lets traces attach to a node.
+type attachServer struct {
+	l    *net.UnixListener
+	node *node
+	who  attachAnswer
+	all  sync.WaitGroup
+
+	mu    sync.Mutex
+	conns map[*net.UnixConn]struct{}
+}
+
+// serveAttach begins to listen. Without a directory for its socket there is none: the
+// program runs all the same.
+func (n *node) serveAttach(who attachAnswer) *attachServer {
+	dir, err := controlDir()
+	if err != nil {
+		n.member.log.Debug("no trace can attach", "err", err)
+		return nil
+	}
+	path := filepath.Join(dir, strconv.Itoa(os.Getpid())+".trace")
+	os.Remove(path) // of a process that had our number
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		n.member.log.Debug("no trace can attach", "err", err)
+		return nil
+	}
+	s := &attachServer{l: l, node: n, who: who, conns: make(map[*net.UnixConn]struct{})}
+	s.all.Go(s.accept)
+	return s
+}
+
+func (s *attachServer) accept() {
+	for {
+		c, err := s.l.AcceptUnix()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			time.Sleep(acceptPause)
+			continue
+		}
+		s.mu.Lock()
+		s.conns[c] = struct{}{}
+		s.mu.Unlock()
+		s.all.Go(func() {
+			defer c.Close()
+			if err := s.serve(c); err != nil {
+				s.node.member.log.Debug("attached trace", "err", err)
+			}
+			s.mu.Lock()
+			delete(s.conns, c)
+			s.mu.Unlock()
+		})
+	}
+}
+
+// close ends the traces that are attached: they get what they have not got yet.
+func (s *attachServer) close() {
+	if s == nil {
+		return
+	}
+	s.l.Close() // removes the socket
+	s.mu.Lock()
+	for c := range s.conns {
+		c.CloseRead()
+	}
+	s.mu.Unlock()
+	s.all.Wait()
+}
+
+// attachPatience bounds how long a request may take, and the rest of a trace.
+const attachPatience = 5 * time.Second
+
+func (s *attachServer) serve(c *net.UnixConn) error {
+	if err := sameUser(c); err != nil {
+		return err
+	}
+	c.SetReadDeadline(time.Now().Add(attachPatience))
+	var q attachRequest
+	in := json.NewDecoder(io.LimitReader(c, maxMessage))
+	if err := in.Decode(&q); err != nil {
+		return fmt.Errorf("request: %w", err)
+	}
+	c.SetReadDeadline(time.Time{})
+	if err := json.NewEncoder(c).Encode(s.who); err != nil {
+		return fmt.Errorf("answer: %w", err)
+	}
+	sink := trace.NewSink(keptOpen{c}, 0)
+	t := &taker{sink: sink, bytes: max(0, min(q.Bytes, maxAttachBytes)), fds: q.FDs, shown: q.Calls}
+	r := s.node.attach(t, trace.Header{Program: s.who.Program, Sets: []string{"attached"}})
+	if r == nil {
+		return errors.New("the program has ended")
+	}
+	ended := make(chan struct{})
+	go func() {
+		io.Copy(io.Discard, c) // until the other side goes, or close
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-sink.Done():
+	}
+	s.node.detach(r, t)
+	c.SetWriteDeadline(time.Now().Add(attachPatience))
+	err := sink.Close(attachPatience)
+	c.CloseRead() // ends the goroutine
+	<-ended
+	return err
+}
+
+// maxAttachBytes bounds the payload that an attached trace may ask for, in bytes.
+const maxAttachBytes = 1 << 20
+
+// keptOpen is a writer that its Sink does not close.
+type keptOpen struct{ io.Writer }
+
+func (keptOpen) Close() error { return nil }
+
+// sameUser fails unless the other side is this process's user, or root.
+func sameUser(c *net.UnixConn) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var cred *unix.Ucred
+	if e := raw.Control(func(fd uintptr) {
+		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); e != nil {
+		return e
+	}
+	if err != nil {
+		return err
+	}
+	if int(cred.Uid) != os.Getuid() && cred.Uid != 0 {
+		return fmt.Errorf("user %d may not trace a program of user %d", cred.Uid, os.Getuid())
+	}
+	return nil
+}
+
+// attach adds a taker to the node's recorder, which it begins if there is none. It
+// returns nil when the node ends.
+func (n *node) attach(t *taker, h trace.Header) *recorder {
+	n.recording.Lock()
+	defer n.recording.Unlock()
+	if n.ending {
+		return nil
+	}
+	r := n.recorder.Load()
+	if r == nil {
+		r = newRecorder(n.member, n.calls)
+		n.recorder.Store(r)
+	}
+	r.add(t, h)
+	return r
+}
+
+// detach takes it away, and ends the recorder with the last.
+func (n *node) detach(r *recorder, t *taker) {
+	n.recording.Lock()
+	defer n.recording.Unlock()
+	if n.ending {
+		return // endTrace has told all
+	}
+	if r.remove(t) == 0 {
+		n.recorder.Store(nil)
+		r.close()
+	}
+}
+
+// ErrNotRunning means that no program under boxer is what a trace wants to attach to.
+var ErrNotRunning = errors.New("no such program runs under boxer as this user")
+
+// An Attached is a connection to a program that runs.
+type Attached struct {
+	c    *net.UnixConn
+	Name string // the node's
+	PID  int    // of the program
+	// Trapped says that calls which boxer does not need are trapped: the filter was
+	// made for a trace. Otherwise only those that boxer answers are seen.
+	Trapped bool
+}
+
+// Attach asks for a trace of a program that runs under boxer as this user: of the
+// node with a name, or of the process pid, which is the program's or its supervisor's.
+func Attach(name string, pid int, t Trace) (*Attached, error) {
+	dir, err := controlDir()
+	if err != nil {
+		return nil, err
+	}
+	sockets, err := filepath.Glob(filepath.Join(dir, "*.trace"))
+	if err != nil {
+		return nil, err
+	}
+	what := "node " + strconv.Quote(name)
+	if name == "" {
+		what = "process " + strconv.Itoa(pid)
+	}
+	var found []*Attached
+	for _, path := range sockets {
+		supervisor, _ := strconv.Atoi(strings.TrimSuffix(filepath.Base(path), ".trace"))
+		a, err := attachTo(path, t)
+		if errors.Is(err, unix.ECONNREFUSED) { // it was killed
+			os.Remove(path)
+			continue
+		}
+		if err != nil {
+			continue
+		}
+		if name != "" && a.Name == name || name == "" && (pid == a.PID || pid == supervisor) {
+			found = append(found, a)
+			continue
+		}
+		a.Close()
+	}
+	switch len(found) {
+	case 0:
+		return nil, fmt.Errorf("attach to %s: %w", what, ErrNotRunning)
+	case 1:
+		return found[0], nil
+	}
+	var pids []string
+	for _, a := range found {
+		pids = append(pids, strconv.Itoa(a.PID))
+		a.Close()
+	}
+	return nil, fmt.Errorf("attach to %s: several programs have that name: use --pid with one of %s", what, strings.Join(pids, ", "))
+}
+
+func attachTo(path string, t Trace) (*Attached, error) {
+	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	c.SetDeadline(time.Now().Add(attachPatience))
+	err = json.NewEncoder(c).Encode(attachRequest{Bytes: t.Bytes, FDs: t.FDs, Calls: t.Select.Calls})
+	var who attachAnswer
+	if err == nil {
+		err = readLine(c, &who)
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	c.SetDeadline(time.Time{})
+	return &Attached{c, who.Name, who.PID, who.Trapped}, nil
+}
+
+// readLine reads one line of JSON and not a byte more.
+func readLine(r io.Reader, v any) error {
+	var line []byte
+	var b [1]byte
+	for len(line) < maxMessage {
+		if _, err := io.ReadFull(r, b[:]); err != nil {
+			return err
+		}
+		if b[0] == '\n' {
+			return json.Unmarshal(line, v)
+		}
+		line = append(line, b[0])
+	}
+	return errors.New("control: message too large")
+}
+
+// Read reads the trace, in JSON lines, until the program ends or Close.
+func (a *Attached) Read(b []byte) (int, error) { return a.c.Read(b) }
+
+// Detach asks for the end of the trace: Read has the rest of it, then io.EOF.
+func (a *Attached) Detach() error { return a.c.CloseWrite() }
+
+// Close ends the connection.
+func (a *Attached) Close() error { return a.c.Close() }
