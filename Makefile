@@ -61,6 +61,11 @@ bench: deps-bench build ## measure boxer beside native TCP and others, see docs/
 	@cd bench && CGO_ENABLED=0 ../scripts/go build -trimpath -buildvcs=false -o ../bin/ . ./tunnels
 	@bin/bench -boxer bin/boxer -tunnels bin/tunnels $(ARGS)
 
+.PHONY: profile
+profile: deps-profile build ## take a CPU profile of boxer in the lab of make bench; ARGS as there
+	@cd bench && CGO_ENABLED=0 ../scripts/go build -trimpath -buildvcs=false -o ../bin/ .
+	@scripts/profile $(ARGS)
+
 .PHONY: lint
 lint: deps-lint ## check the format, vet, and run staticcheck and shellcheck
 	@unformatted=$$($$($(GO) env GOROOT)/bin/gofmt -l .); \
@@ -77,6 +82,6 @@ fuzz: deps-build ## run each fuzz target for FUZZTIME (20s)
 clean: ## remove what was built
 	@rm -rf bin
 
-.PHONY: deps-build deps-lint deps-arm64 deps-demo deps-bench deps-test
-deps-build deps-lint deps-arm64 deps-demo deps-bench deps-test: deps-%:
+.PHONY: deps-build deps-lint deps-arm64 deps-demo deps-bench deps-profile deps-test
+deps-build deps-lint deps-arm64 deps-demo deps-bench deps-profile deps-test: deps-%:
 	@scripts/install-deps $*
