@@ -81,7 +81,7 @@ halt().`}},
 		}
 		four, six := f[0], f[1]
 		app.inPrefix("hostname -I", four, six)
-		if !native && !slices.Equal(f[2:], []string{six, four, "third", six, "third"}) {
+		if !native && !slices.Equal(f[2:], []string{four, six, "third", six, "third"}) {
 			t.Errorf("got %q", out)
 		}
 	})

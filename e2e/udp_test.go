@@ -120,8 +120,8 @@ func TestSyslog(t *testing.T) {
 	log, app := pair(t, "log", "app")
 	server := log.start("/usr/bin/python3", "-u", "-c", `
 import socket
-s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-s.bind(("::", 514))
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("0.0.0.0", 514))
 print("listening")
 while True:
     line, peer = s.recvfrom(2048)

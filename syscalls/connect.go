@@ -43,7 +43,7 @@ func (n *Node) connectSocket(c Call, fd int) (r reply, keep bool) {
 	if err == unix.EFAULT {
 		return fail(err), false
 	}
-	if err != nil || dst.Six != (domain == unix.AF_INET6) {
+	if err != nil || !takes(fd, domain, typ, dst) {
 		n.disconnects(c, fd)
 		return letThrough, false // AF_UNSPEC disconnects; the rest is wrong
 	}
@@ -60,6 +60,17 @@ func (n *Node) connectSocket(c Call, fd int) (r reply, keep bool) {
 		return n.connectDatagram(c, fd, domain, unmapped(dst.Addr)), false
 	}
 	return letThrough, false
+}
+
+// takes reports whether a socket can be connected to an address of that family. A
+// datagram socket for IPv6 takes IPv4 addresses too (__ip6_datagram_connect in
+// net/ipv6/datagram.c); glibc sorts addresses by such connects.
+func takes(fd, domain, typ int, dst Sockaddr) bool {
+	if domain != unix.AF_INET6 || dst.Six {
+		return dst.Six == (domain == unix.AF_INET6)
+	}
+	only, err := v6only(fd, domain)
+	return typ == unix.SOCK_DGRAM && err == nil && !only
 }
 
 // connectStream connects a TCP socket.

@@ -277,9 +277,18 @@ func (l link) broadcast() []byte {
 	return []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 }
 
-// address writes RTM_NEWADDR.
+// address writes RTM_NEWADDR. An IPv6 address of the network is deprecated (RFC
+// 4862 section 5.5.4): it is as good as any, and new connections prefer another. So
+// glibc puts a name's IPv4 address first, as Go, musl and Java do with unique local
+// addresses anyway (RFC 6724 section 6, rules 3 and 6): old programs often try only the
+// first, and old servers often listen at IPv4 alone.
 func (w *netlinkWriter) address(l link, p netip.Prefix) {
-	b := [sizeofIfaddrmsg]byte{0: familyOf(p.Addr()), 1: uint8(p.Bits()), 2: unix.IFA_F_PERMANENT, 3: unix.RT_SCOPE_UNIVERSE}
+	flags := uint32(unix.IFA_F_PERMANENT)
+	preferred := ^uint32(0)
+	if p.Addr().Is6() && !p.Addr().IsLoopback() {
+		flags, preferred = flags|unix.IFA_F_DEPRECATED, 0
+	}
+	b := [sizeofIfaddrmsg]byte{0: familyOf(p.Addr()), 1: uint8(p.Bits()), 2: uint8(flags), 3: unix.RT_SCOPE_UNIVERSE}
 	if p.Addr().IsLoopback() {
 		b[3] = unix.RT_SCOPE_HOST
 	}
@@ -291,8 +300,9 @@ func (w *netlinkWriter) address(l link, p netip.Prefix) {
 		w.attribute(unix.IFA_LOCAL, a)
 		w.attribute(unix.IFA_LABEL, append([]byte(l.name), 0))
 	}
-	w.attributeUint32(unix.IFA_FLAGS, unix.IFA_F_PERMANENT)
-	cache := make([]byte, 16) // struct ifa_cacheinfo: preferred and valid for ever
-	binary.NativeEndian.PutUint64(cache, ^uint64(0))
+	w.attributeUint32(unix.IFA_FLAGS, flags)
+	cache := make([]byte, 16) // struct ifa_cacheinfo: for how long preferred, and valid for ever
+	binary.NativeEndian.PutUint32(cache, preferred)
+	binary.NativeEndian.PutUint32(cache[4:], ^uint32(0))
 	w.attribute(unix.IFA_CACHEINFO, cache)
 }

@@ -380,6 +380,27 @@ static void connected(void) {
 	meet();
 }
 
+/* sorting is what glibc does to sort a name's addresses: one IPv6 socket asks for the source address of each. */
+static void sorting(void) {
+	if (server)
+		return meet();
+	int fd = udp6();
+	in6 to6 = peer6(port);
+	in4 to4 = peer(port);
+	struct sockaddr none = {.sa_family = AF_UNSPEC};
+	result("IPv6", connect(fd, SA(to6)));
+	names(fd);
+	result("AF_UNSPEC", connect(fd, &none, sizeof none));
+	result("IPv4", connect(fd, SA(to4)));
+	names(fd);
+	int only = udp6();
+	set(only, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	result("IPv4 on IPV6_V6ONLY", connect(only, SA(to4)));
+	int stream = tcp6();
+	result("IPv4 on a stream", connect(stream, SA(to4)));
+	meet();
+}
+
 static void local_datagrams(void) {
 	if (!server)
 		return meet();
@@ -442,7 +463,7 @@ static void resolve(void) {
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
 		CASE(dual), CASE(only), CASE(own), CASE(fallback), CASE(pending), CASE(from), CASE(localhost), CASE(wrong), CASE(datagrams),
-		CASE(connected), CASE(local_datagrams), CASE(resolve),
+		CASE(connected), CASE(sorting), CASE(local_datagrams), CASE(resolve),
 	};
 	return RUN(tests);
 }

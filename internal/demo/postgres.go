@@ -31,7 +31,7 @@ max_wal_size = 256MB
 
 // access lets in whoever has the password, from any address of the demo's networks.
 const access = `
-host all all all scram-sha-256
+host all all 0.0.0.0/0 scram-sha-256
 `
 
 // postgresReady is what PostgreSQL logs when clients may come.

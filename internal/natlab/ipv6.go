@@ -29,7 +29,7 @@ func (h *Host) AddIPv6(ctx context.Context) (netip.Addr, error) {
 	}
 	if err == nil {
 		err = h.ns.ip(ctx,
-			fmt.Sprintf("address add %s/128 dev %s nodad", addr, uplink),
+			fmt.Sprintf("address add %s/128 dev %s nodad preferred_lft 0", addr, uplink),
 			fmt.Sprintf("route add ::/0 via %s dev %s", internetHop6, uplink))
 	}
 	if err != nil {
