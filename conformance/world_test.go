@@ -113,6 +113,9 @@ func boxedWorld(t *testing.T) *world {
 		if w.hosts[name], err = lab.NATed(t.Context(), name, natlab.NAT{}); err == nil {
 			err = w.hosts[name].SetResolvConf(nobodyAnswers)
 		}
+		if err == nil { // the node's name is for the program to see, not the machine's
+			err = w.hosts[name].Do(func() error { return unix.Sethostname([]byte("machine-of-" + name)) })
+		}
 		if err != nil {
 			t.Fatal(err)
 		}

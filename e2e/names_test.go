@@ -31,6 +31,41 @@ func TestHostname(t *testing.T) {
 	}
 }
 
+// TestHostnameFile asks where the machine has another name than the node: the file is the one thing that needs CAP_SYS_ADMIN.
+// What a program does in a UTS namespace of its own is the kernel's either way.
+func TestHostnameFile(t *testing.T) {
+	needBoxer(t)
+	machine := newCloud(t).function("machine", punchable)
+	node := machine.named("node")
+	const ask = "cat /proc/sys/kernel/hostname; hostname; uname -n; "
+	const inner = " --uts sh -c 'hostname inner; hostname; cat /proc/sys/kernel/hostname'; hostname; "
+	t.Run("root", func(t *testing.T) {
+		out := node.with(t).run("sh", "-c", ask+"unshare"+inner+"hostname other; cat /proc/sys/kernel/hostname; hostname")
+		if want := strings.Repeat("node\n", 3) + "inner\ninner\nnode\nother\nother\n"; out != want {
+			t.Errorf("got %q, want %q", out, want)
+		}
+	})
+	t.Run("nobody", func(t *testing.T) {
+		natlab.NeedUsers(t)
+		node := node.with(t).as("nobody")
+		if out, want := node.run("sh", "-c", ask+"hostname other 2>/dev/null; hostname"), "machine\nnode\nnode\nnode\n"; out != want {
+			t.Errorf("got %q, want %q", out, want)
+		}
+		if err := node.host.Command(t.Context(), "unshare", "-r", "true").Run(); err != nil {
+			t.Skip("users have no user namespaces:", err)
+		}
+		if out, want := node.run("sh", "-c", "unshare -r"+inner), "inner\ninner\nnode\n"; out != want {
+			t.Errorf("got %q, want %q", out, want)
+		}
+	})
+	t.Run("the machine", func(t *testing.T) {
+		out, err := machine.host.Command(t.Context(), "hostname").Output()
+		if err != nil || string(out) != "machine\n" {
+			t.Errorf("it is called %q now, %v", out, err)
+		}
+	})
+}
+
 // TestLookup asks for a node by the resolvers of glibc, musl and Go, forwards and backwards.
 func TestLookup(t *testing.T) {
 	db, app := pair(t, "db", "app")

@@ -19,6 +19,8 @@ type child struct {
 	pid  int // the program's
 	c    control
 
+	ownHost bool // see inOwnHost
+
 	listener *sandbox.Listener
 	status   int // the exit code, when watch has returned
 }
@@ -47,13 +49,17 @@ func prepare() (*child, error) {
 	// Descriptors that boxer was given go on to the program under their own
 	// numbers; so the control socket keeps the number that it has.
 	fd := int(theirs.Fd())
-	pid, err := syscall.ForkExec("/proc/self/exe", []string{initName, strconv.Itoa(fd)},
-		&syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}})
+	var pid int
+	ownHost, err := inOwnHost(func() (err error) {
+		pid, err = syscall.ForkExec("/proc/self/exe", []string{initName, strconv.Itoa(fd)},
+			&syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}})
+		return err
+	})
 	if err != nil {
 		ours.f.Close()
 		return nil, fmt.Errorf("start boxer-init: %w", err)
 	}
-	return &child{init: pid, c: ours}, nil
+	return &child{init: pid, c: ours, ownHost: ownHost}, nil
 }
 
 // abandon ends a child that has not been started.
@@ -64,9 +70,9 @@ func (c *child) abandon() {
 
 // start lets boxer-init start the program. It fails with *ExitError if the
 // program cannot be executed.
-// serve is called with the listener; if served, that is before the program starts.
-func (c *child) start(argv []string, prog sandbox.Program, served bool, serve func(*sandbox.Listener)) error {
-	if err := c.c.send(order{Argv: argv, Filter: prog.Bytes(), Signals: startedWith(), Served: served}, -1); err != nil {
+// serve is called with the listener; if it is ordered to be served, that is before the program starts.
+func (c *child) start(o order, serve func(*sandbox.Listener)) error {
+	if err := c.c.send(o, -1); err != nil {
 		return fmt.Errorf("boxer-init: %w", err)
 	}
 	var r report

@@ -21,10 +21,11 @@ const maxMessage = 4 << 20
 
 // An order tells boxer-init what to start.
 type order struct {
-	Argv    []string
-	Filter  []byte // sandbox.Program.Bytes
-	Signals inherited
-	Served  bool `json:",omitempty"` // the filter traps what starting takes: send the listener first
+	Argv     []string
+	Filter   []byte // sandbox.Program.Bytes
+	Signals  inherited
+	Served   bool   `json:",omitempty"` // the filter traps what starting takes: send the listener first
+	Hostname string `json:",omitempty"` // name the host, which is this tree's alone
 }
 
 // A report tells the supervisor what became of it.

@@ -35,7 +35,7 @@ func Diagnose(ctx context.Context, url *coordinator.JoinURL) []Finding {
 		}
 		found = append(found, d)
 	}
-	found = append(found, diagnoseAliases(), diagnoseProc())
+	found = append(found, diagnoseAliases(), diagnoseHost(), diagnoseProc())
 	if url != nil {
 		found = append(found, diagnoseNetwork(ctx, *url)...)
 	}
@@ -51,6 +51,14 @@ func diagnoseAliases() Finding {
 	}
 	defer a.Release()
 	f.OK, f.Detail = true, "such as "+a.Public.String()
+	return f
+}
+
+func diagnoseHost() Finding {
+	f := Finding{Name: "UTS namespace", For: "shows the node's name in /proc/sys/kernel/hostname, too"}
+	if f.OK, _ = inOwnHost(func() error { return nil }); !f.OK {
+		f.Detail, f.Remedy = "not to be had, or not to be named", "run as root, or with CAP_SYS_ADMIN; without, uname and sethostname are right all the same"
+	}
 	return f
 }
 

@@ -79,6 +79,11 @@ func Init() int {
 // supervisor has been given it before.
 func startProgram(o order, c control) (pid int, listener *os.File, err error) {
 	o.Signals.ignore()
+	if o.Hostname != "" { // before the filter, which may trap it
+		if err := unix.Sethostname([]byte(o.Hostname)); err != nil {
+			return 0, nil, os.NewSyscallError("sethostname", err)
+		}
+	}
 	prog, err := sandbox.ParseProgram(o.Filter)
 	if err != nil {
 		return 0, nil, err

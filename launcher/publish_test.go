@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/sandbox"
 	"github.com/boxer-sandbox/boxer/syscalls"
 )
 
@@ -39,7 +42,7 @@ func TestParsePublish(t *testing.T) {
 
 // TestPolicy compiles the filter for the table of calls, which has to be all of it.
 func TestPolicy(t *testing.T) {
-	p := policy()
+	p := policyOf(syscalls.Table(), false)
 	compat := len(syscalls.Table()) // where the rules for the 32-bit ABI begin
 	rows := slices.Concat(syscalls.Table(), syscalls.CompatTable())
 	if len(p) != len(rows) {
@@ -49,6 +52,11 @@ func TestPolicy(t *testing.T) {
 		if p[i].Nr != e.Nr || p[i].Compat != (i >= compat) || p[i].Errno != e.Fail || len(p[i].If) != len(e.When) {
 			t.Errorf("%s: rule %+v", e.Name, p[i])
 		}
+	}
+	if own := policyOf(syscalls.Table(), true); len(own) >= len(p) || slices.ContainsFunc(own, func(r sandbox.Rule) bool {
+		return !r.Compat && (r.Nr == unix.SYS_UNAME || r.Nr == unix.SYS_SETHOSTNAME)
+	}) {
+		t.Errorf("with a host of its own, a program's uname is trapped")
 	}
 	prog, err := p.Compile()
 	if err != nil {

@@ -58,7 +58,7 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	// Until the program runs, signals are for us.
 	ctx, cancel := context.WithCancelCause(ctx)
 	early := newEarly(signals, cancel)
-	n, err := newNode(ctx, cfg)
+	n, err := newNode(ctx, cfg, c.ownHost)
 	if err == nil {
 		err = n.await(ctx, cfg.WaitFor)
 	}
@@ -77,7 +77,11 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 		n.calls.Adopt(fd)
 	}
 	s := &serving{node: n.calls, init: c.init}
-	if err := c.start(cfg.Argv, n.program, cfg.watches(), s.start); err != nil {
+	o := order{Argv: cfg.Argv, Filter: n.program.Bytes(), Signals: startedWith(), Served: cfg.watches()}
+	if c.ownHost {
+		o.Hostname = n.member.client.Self().Name
+	}
+	if err := c.start(o, s.start); err != nil {
 		s.wg.Wait() // no thread is left
 		return exitOf(err), errors.Join(err, n.close())
 	}
@@ -132,13 +136,13 @@ type node struct {
 
 // newNode joins the network and makes what answers the program's calls. What
 // it returns is to be closed also after an error.
-func newNode(ctx context.Context, cfg RunConfig) (_ *node, err error) {
+func newNode(ctx context.Context, cfg RunConfig, ownHost bool) (_ *node, err error) {
 	n := &node{}
-	p := policy()
+	rows := syscalls.Table()
 	if cfg.Trace != nil {
-		p = tracedPolicy(cfg.Trace.Select.Calls)
+		rows = syscalls.Traced(cfg.Trace.Select.Calls)
 	}
-	if n.program, err = p.Compile(); err != nil {
+	if n.program, err = policyOf(rows, ownHost).Compile(); err != nil {
 		return n, fmt.Errorf("seccomp filter: %w", err)
 	}
 	if n.aliases, err = syscalls.ClaimAliases(); err != nil {
@@ -170,7 +174,7 @@ func newNode(ctx context.Context, cfg RunConfig) (_ *node, err error) {
 	self := n.member.client.Self()
 	n.names = resolver.New(resolver.Config{Names: directory{n.member.client}, Logger: cfg.Logger, Observe: n.question})
 	n.calls, err = syscalls.NewNode(syscalls.Config{
-		Hostname: self.Name, Addr: self.Addr, Prefix: n.member.client.Prefix(),
+		Hostname: self.Name, OwnHost: ownHost, Addr: self.Addr, Prefix: n.member.client.Prefix(),
 		Addr6: self.Addr6, Prefix6: n.member.client.Prefix6(),
 		Aliases: n.aliases, Network: network{n.member, &n.recorder}, Datagrams: network{n.member, &n.recorder}, Logger: cfg.Logger,
 		Resolver: proxies{n.aliases.Relay, n.names}, CopyFD: sandbox.CopyFD,

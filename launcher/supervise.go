@@ -12,16 +12,14 @@ import (
 	"github.com/boxer-sandbox/boxer/syscalls"
 )
 
-// policy is the filter's policy: it traps what the table of calls answers.
-func policy() sandbox.Policy { return policyOf(syscalls.Table()) }
-
-// policyOf is a policy of native rows, and those of the 32-bit ABI.
-func policyOf(rows []syscalls.Entry) sandbox.Policy {
+// policyOf is the filter's policy: it traps what the native rows and those of the
+// 32-bit ABI are about. ownHost is whether the program has a host of its own, see inOwnHost.
+func policyOf(rows []syscalls.Entry, ownHost bool) sandbox.Policy {
 	var p sandbox.Policy
-	for _, e := range rows {
+	for _, e := range trapped(rows, ownHost) {
 		p = append(p, rule(e, false))
 	}
-	for _, e := range syscalls.CompatTable() {
+	for _, e := range trapped(syscalls.CompatTable(), ownHost) {
 		p = append(p, rule(e, true))
 	}
 	return p

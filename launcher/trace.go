@@ -47,8 +47,3 @@ func (n *node) endTrace(reason string) {
 		t.sink.Put(&trace.End{Base: r.now(), Reason: reason})
 	}
 }
-
-// tracedPolicy is policy with the calls that a trace shows in full.
-func tracedPolicy(shown []uintptr) sandbox.Policy {
-	return policyOf(syscalls.Traced(shown))
-}

@@ -276,31 +276,6 @@ func TestSocketError(t *testing.T) {
 	})
 }
 
-func TestUname(t *testing.T) {
-	s := boxedScript(t)
-	var want unix.Utsname
-	if err := unix.Uname(&want); err != nil {
-		t.Fatal(err)
-	}
-	const field = 65
-	b, p := s.a.mem.take(6*field+8, []byte(strings.Repeat("x", 6*field+8)))
-	if _, errno := s.a.call(s.thread(), unix.SYS_UNAME, p); errno != 0 {
-		t.Fatal(errno)
-	}
-	for i, want := range []string{unix.ByteSliceToString(want.Sysname[:]), "a", unix.ByteSliceToString(want.Release[:]),
-		unix.ByteSliceToString(want.Version[:]), unix.ByteSliceToString(want.Machine[:]), unix.ByteSliceToString(want.Domainname[:])} {
-		if got := unix.ByteSliceToString(b[i*field : (i+1)*field]); got != want {
-			t.Errorf("field %d = %q, want %q", i, got, want)
-		}
-	}
-	if got := string(b[6*field:]); got != "xxxxxxxx" {
-		t.Errorf("behind struct utsname: %q", got)
-	}
-	if _, errno := s.a.call(s.thread(), unix.SYS_UNAME, 16); errno != unix.EFAULT {
-		t.Errorf("uname at a wild address: %v", errno)
-	}
-}
-
 // TestRefusedCalls tests the calls that are answered by the filter alone.
 func TestRefusedCalls(t *testing.T) {
 	s := boxedScript(t)

@@ -36,7 +36,7 @@ func (n *Node) ioctl(c Call) reply {
 		return fail(err)
 	}
 	defer unix.Close(fd)
-	if _, _, err := kind(fd); err != nil || !sameNetwork(c.TID()) {
+	if _, _, err := kind(fd); err != nil || !networkNamespace.has(c.TID()) {
 		return letThrough // not a socket: the kernel says so
 	}
 	if uint32(request) == unix.SIOCGIFCONF {

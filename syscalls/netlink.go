@@ -158,7 +158,7 @@ func (k *netlinks) claim(port, want uint32) {
 // namespace of its own, or without room in the high range, gets the kernel's.
 func (n *Node) netlinkSocket(c Call) reply {
 	typ := c.Int(1)
-	if !sameNetwork(c.TID()) {
+	if !networkNamespace.has(c.TID()) {
 		return letThrough
 	}
 	kernel, err := n.startNetlink()
@@ -341,21 +341,4 @@ func (n *Node) joinGroup(c Call) reply {
 		return letThrough
 	}
 	return reply{}
-}
-
-// ownNetwork identifies the supervisor's network namespace: namespaces(7).
-var ownNetwork = sync.OnceValue(func() (st unix.Stat_t) {
-	unix.Stat("/proc/self/ns/net", &st)
-	return st
-})
-
-// sameNetwork reports whether a thread is in the supervisor's network namespace,
-// as far as can be seen: of a program of another user that may not be known.
-func sameNetwork(tid int) bool {
-	var st unix.Stat_t
-	if err := unix.Stat(fmt.Sprintf("/proc/%d/ns/net", tid), &st); err != nil {
-		return true
-	}
-	own := ownNetwork()
-	return st.Dev == own.Dev && st.Ino == own.Ino
 }

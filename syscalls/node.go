@@ -50,6 +50,7 @@ type Resolver interface {
 // Config says what a Node is.
 type Config struct {
 	Hostname  string       // what uname(2) tells, at most 64 bytes
+	OwnHost   bool         // the tree has a UTS namespace of its own, which has that name
 	Addr      netip.Addr   // the virtual IPv4 address
 	Prefix    netip.Prefix // the network's IPv4 addresses
 	Addr6     netip.Addr   // the virtual IPv6 address; zero: none

@@ -16,6 +16,8 @@ type Entry struct {
 	Note string      // what boxer does with it
 	Gap  string      // what Linux does and boxer does not; empty if nothing is missing
 	do   func(*Node, Call) reply
+
+	Hostname bool // only where the program's tree shares the machine's UTS namespace
 }
 
 // A Condition is about one argument, as the filter can see it.
@@ -153,8 +155,8 @@ var table = []Entry{
 		Note: "NETLINK_ROUTE, also without an address"},
 	{Name: "sendto", Nr: unix.SYS_SENDTO, When: notNull(4), do: (*Node).sendto,
 		Note: "UDP to the network and the node's resolver; MSG_FASTOPEN connects, then the kernel sends"},
-	{Name: "sethostname", Nr: unix.SYS_SETHOSTNAME, do: (*Node).sethostname,
-		Note: "what uname answers in this node; its name on the network stays"},
+	{Name: "sethostname", Nr: unix.SYS_SETHOSTNAME, Hostname: true, do: (*Node).sethostname,
+		Note: "what uname answers in this node; its name on the network stays. The kernel's where boxer has CAP_SYS_ADMIN"},
 	{Name: "setsockopt", Nr: unix.SYS_SETSOCKOPT, do: (*Node).setsockopt,
 		When: []Condition{{Arg: 1, Equal: unix.SOL_NETLINK}, {Arg: 2, Equal: unix.NETLINK_ADD_MEMBERSHIP}},
 		Note: "NETLINK_ADD_MEMBERSHIP: the node's interfaces never change"},
@@ -194,9 +196,9 @@ var table = []Entry{
 		Gap:  "SOCK_RAW is the host's"},
 	{Name: "socket", Nr: unix.SYS_SOCKET, When: udpSocket(unix.AF_INET6), do: (*Node).socket,
 		Note: "as for IPv4"},
-	{Name: "uname", Nr: unix.SYS_UNAME, do: (*Node).uname,
-		Note: "the node's name as hostname",
-		Gap:  "/proc/sys/kernel/hostname has the host's"},
+	{Name: "uname", Nr: unix.SYS_UNAME, Hostname: true, do: (*Node).uname,
+		Note: "the node's name as hostname; the kernel's, in a UTS namespace, where boxer has CAP_SYS_ADMIN",
+		Gap:  "/proc/sys/kernel/hostname has the machine's where boxer has no CAP_SYS_ADMIN"},
 }
 
 // Table returns the rows, in the order of their names.

@@ -1,0 +1,37 @@
+package syscalls
+
+import (
+	"fmt"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// A namespace is one of those that the supervisor is in (namespaces(7)).
+type namespace struct {
+	name string // in /proc/PID/ns
+	own  func() unix.Stat_t
+}
+
+var (
+	networkNamespace = newNamespace("net")
+	utsNamespace     = newNamespace("uts")
+)
+
+func newNamespace(name string) *namespace {
+	return &namespace{name, sync.OnceValue(func() (st unix.Stat_t) {
+		unix.Stat("/proc/self/ns/"+name, &st)
+		return st
+	})}
+}
+
+// has reports whether a thread is in it, too, as far as can be seen: of a program
+// of another user that may not be known.
+func (n *namespace) has(tid int) bool {
+	var st unix.Stat_t
+	if err := unix.Stat(fmt.Sprintf("/proc/%d/ns/%s", tid, n.name), &st); err != nil {
+		return true
+	}
+	own := n.own()
+	return st.Dev == own.Dev && st.Ino == own.Ino
+}
