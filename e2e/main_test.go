@@ -83,6 +83,7 @@ type recipe struct{ tool, args string }
 
 var recipes = map[string]recipe{
 	"probe":            {"go", "build -o {out} ../testdata/probe"},
+	"probe-cgo":        {"env", "CGO_ENABLED=1 go build -o {out} ../testdata/probe"},
 	"gohttp":           {"go", "build -o {out} ../testdata/gohttp"},
 	"quic":             {"go", "build -o {out} ../testdata/quic"},
 	"tcp":              {"musl-gcc", "-static -O2 -o {out} ../testdata/c/tcp.c"},
