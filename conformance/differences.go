@@ -3,17 +3,6 @@ package conformance
 // known are the differences that do not fail the test, the ones that matter most first.
 var known = []Difference{
 	{
-		Call:  "`send` with `MSG_OOB`",
-		Linux: "the urgent byte is out of band",
-		Boxer: "the urgent byte is lost",
-		Why:   "QUIC streams have none; telnet and rlogin are the last users. Between nodes on one host it is as on Linux",
-		Hosts: 2,
-		Places: []Place{
-			{"stream/urgent/client", "poll: PRI\n", "poll: none\n"},
-			{"stream/urgent/client", "read: 3 \"abc\"\nSIOCATMARK: 1\nreceive urgent: 1\n\"!\"\nread: 3 \"def\"\n", "read: 6 \"abcdef\"\nSIOCATMARK: 0\nreceive urgent: EINVAL\nread: EAGAIN\n"},
-		},
-	},
-	{
 		Call:  "`sendmsg`, `recvmsg` with addresses on a UDP socket at descriptors 4 to 767 (moved there by `dup2` or `SCM_RIGHTS`, or for want of higher ones: `RLIMIT_NOFILE`)",
 		Linux: "virtual addresses",
 		Boxer: "EINVAL, and addresses of the loopback",

@@ -170,13 +170,14 @@ func (n *Node) connectEarly(fd int, block bool, program, src, dst netip.AddrPort
 // establish lets a program's socket through the gate and relays between it and the
 // stream, which it resets after an error.
 func (n *Node) establish(stream Stream, program, dst netip.AddrPort) error {
-	n.peers.addDialled(program, dst)
+	peer := n.peers.addDialled(program, dst)
 	conn, err := n.gateFor(dst.Addr()).open(program)
 	if err != nil {
 		n.peers.removeDialled(program)
 		stream.Reset()
 		return err
 	}
+	peer.urgency.attach(conn)
 	n.relays.Add(1)
 	n.tasks.Go(func() {
 		defer n.peers.removeDialled(program)

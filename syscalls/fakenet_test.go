@@ -111,6 +111,8 @@ func newFakeStreams() (a, b *fakeStream) {
 	return &fakeStream{in: back, out: there}, &fakeStream{in: there, out: back}
 }
 
+func (s *fakeStream) MarkUrgent() error           { s.out.mark(); return nil }
+func (s *fakeStream) UrgentIn(n int) int          { return s.in.urgentIn(n) }
 func (s *fakeStream) Read(b []byte) (int, error)  { return s.in.read(b) }
 func (s *fakeStream) Write(b []byte) (int, error) { return s.out.write(b) }
 func (s *fakeStream) CloseWrite() error           { s.out.finish(); return nil }
@@ -147,6 +149,9 @@ type direction struct {
 	stopped  bool // nobody reads
 	dead     bool // reset
 
+	taken int   // bytes that were read
+	marks []int // which bytes are urgent
+
 	whenStopped func()
 }
 
@@ -167,6 +172,7 @@ func (d *direction) read(b []byte) (int, error) {
 			return 0, net.ErrClosed
 		case len(d.buf) > 0:
 			n := copy(b, d.buf)
+			d.taken += n
 			d.buf = append(d.buf[:0], d.buf[n:]...)
 			d.changed.Broadcast()
 			return n, nil
@@ -197,6 +203,23 @@ func (d *direction) write(b []byte) (n int, err error) {
 		d.changed.Wait()
 	}
 	return n, nil
+}
+
+func (d *direction) mark() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.marks = append(d.marks, d.taken+len(d.buf))
+}
+
+func (d *direction) urgentIn(n int) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.marks) == 0 || d.marks[0] >= d.taken {
+		return -1
+	}
+	at := d.marks[0] - (d.taken - n)
+	d.marks = d.marks[1:]
+	return at
 }
 
 func (d *direction) set(f func()) {

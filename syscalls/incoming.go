@@ -77,7 +77,7 @@ func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort) (co
 		return nil, nil, err
 	}
 	// The program may accept before our connect returns: the peer must be known.
-	n.peers.addAccepted(own, src)
+	peer := n.peers.addAccepted(own, src)
 	remove = func() { n.peers.removeAccepted(own) }
 	if err := connectWait(ctx, fd, kernel); err != nil {
 		unix.Close(fd)
@@ -88,6 +88,7 @@ func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort) (co
 		remove()
 		return nil, nil, err
 	}
+	peer.urgency.attach(conn)
 	return conn, remove, nil
 }
 

@@ -24,12 +24,14 @@ type Conn interface {
 // sets options, of which only TCP_NODELAY matters on loopback.
 type loopConn struct {
 	*os.File
-	raw syscall.RawConn
+	raw     syscall.RawConn
+	urgency *urgency // nil: none
 
 	// The write under way, of which there is one at a time.
-	rest  []byte
-	err   error
-	write func(fd uintptr) (done bool) // tryWrite, made once: a method value is an allocation
+	rest   []byte
+	err    error
+	urgent bool                         // the first byte of the next one is: see MarkUrgent
+	write  func(fd uintptr) (done bool) // tryWrite, made once: a method value is an allocation
 }
 
 // newLoopConn hands a connected socket to the runtime's poller. It owns fd, also
@@ -69,9 +71,15 @@ func (c *loopConn) Write(b []byte) (int, error) {
 // tryWrite returns false if the kernel takes no more at the moment.
 func (c *loopConn) tryWrite(fd uintptr) bool {
 	for {
-		var n int
-		n, c.err = rawIO(unix.SYS_WRITE, fd, c.rest)
-		c.rest = c.rest[n:]
+		if c.urgent {
+			if c.err = unix.Send(int(fd), c.rest[:1], unix.MSG_OOB|unix.MSG_NOSIGNAL); c.err == nil {
+				c.rest, c.urgent = c.rest[1:], false
+			}
+		} else {
+			var n int
+			n, c.err = rawIO(unix.SYS_WRITE, fd, c.rest)
+			c.rest = c.rest[n:]
+		}
 		switch {
 		case c.err == unix.EAGAIN:
 			return false

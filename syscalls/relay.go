@@ -140,14 +140,23 @@ var errWrite = errors.New("write")
 // A source hands out what has come in. The buffer is its until the next call,
 // and it holds none while it waits: most connections wait most of the time.
 type source interface {
-	next() ([]byte, error) // io.EOF at the end
+	// next returns io.EOF at the end. If urgent is true, the last byte is: see urgent.go.
+	next() (b []byte, urgent bool, err error)
 }
 
 // copyBytes copies until src ends. Unlike io.Copy it tells the side that
 // failed.
 func copyBytes(dst io.Writer, src source) error {
 	for {
-		b, err := src.next()
+		b, urgent, err := src.next()
+		if urgent {
+			if w, ok := dst.(urgentWriter); ok {
+				if err := writeUrgent(dst, w, b); err != nil {
+					return errors.Join(errWrite, err)
+				}
+				continue
+			}
+		}
 		if len(b) > 0 {
 			if _, err := dst.Write(b); err != nil {
 				return errors.Join(errWrite, err)
@@ -160,6 +169,19 @@ func copyBytes(dst io.Writer, src source) error {
 			return err
 		}
 	}
+}
+
+// writeUrgent writes b, whose last byte is urgent.
+func writeUrgent(dst io.Writer, mark urgentWriter, b []byte) error {
+	last := len(b) - 1
+	if last > 0 {
+		if _, err := dst.Write(b[:last]); err != nil {
+			return err
+		}
+	}
+	mark.MarkUrgent() // after an error the byte is sent all the same
+	_, err := dst.Write(b[last:])
+	return err
 }
 
 // A lender has a buffer of the pool while it has something to hand out.
@@ -182,10 +204,13 @@ func (l *lender) giveBack() {
 // A tcpSource reads a loopback connection.
 type tcpSource struct {
 	lender
-	raw  syscall.RawConn
-	n    int
-	err  error
-	read func(fd uintptr) bool // tryRead, made once: a method value is an allocation
+	raw syscall.RawConn
+	n   int
+	err error
+
+	urgency *urgency              // nil: none
+	urgent  bool                  // what was read
+	read    func(fd uintptr) bool // tryRead, made once: a method value is an allocation
 
 	empty func() // if not nil, called once, when there is nothing for the first time
 }
@@ -196,29 +221,32 @@ func newTCPSource(c Conn) (*tcpSource, error) {
 		return nil, err
 	}
 	s := &tcpSource{raw: raw}
+	if l, ok := c.(*loopConn); ok {
+		s.urgency = l.urgency
+	}
 	s.read = s.tryRead
 	return s, nil
 }
 
-func (s *tcpSource) next() ([]byte, error) {
+func (s *tcpSource) next() (b []byte, urgent bool, err error) {
 	if err := s.raw.Read(s.read); err != nil {
 		s.giveBack()
-		return nil, err
+		return nil, false, err
 	}
 	if s.err == nil && s.n == 0 {
 		s.err = io.EOF
 	}
 	if s.err != nil {
 		s.giveBack()
-		return nil, s.err
+		return nil, false, s.err
 	}
-	return s.buf[:s.n], nil
+	return s.buf[:s.n], s.urgent, nil
 }
 
 // tryRead returns false if there is nothing yet.
 func (s *tcpSource) tryRead(fd uintptr) bool {
 	for {
-		s.n, s.err = rawIO(unix.SYS_READ, fd, s.take())
+		s.n, s.urgent, s.err = s.urgency.read(fd, s.take())
 		switch s.err {
 		case unix.EINTR:
 			continue
@@ -238,18 +266,44 @@ func (s *tcpSource) tryRead(fd uintptr) bool {
 type streamSource struct {
 	lender
 	stream Stream
+
+	rest []byte // read, behind an urgent byte that was handed out
+	err  error  // of the Read that it is from
 }
 
-func (s *streamSource) next() ([]byte, error) {
+func (s *streamSource) next() (b []byte, urgent bool, err error) {
+	if len(s.rest) == 0 {
+		if err := s.fill(); err != nil {
+			s.giveBack()
+			return nil, false, err
+		}
+	}
+	b = s.rest
+	if u, ok := s.stream.(urgentReader); ok {
+		if at := u.UrgentIn(len(b)); at >= 0 {
+			b, urgent = b[:at+1], true
+		}
+	}
+	s.rest = s.rest[len(b):]
+	return b, urgent, nil
+}
+
+// fill reads. An error comes after the bytes that were read with it.
+func (s *streamSource) fill() error {
+	if s.err != nil {
+		return s.err
+	}
 	if w, ok := s.stream.(interface{ Wait() error }); ok {
 		s.giveBack()
 		if err := w.Wait(); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	n, err := s.stream.Read(s.take())
-	if err != nil {
-		defer s.giveBack()
+	var n int
+	n, s.err = s.stream.Read(s.take())
+	s.rest = s.buf[:n]
+	if n == 0 {
+		return s.err
 	}
-	return s.buf[:n], err
+	return nil
 }

@@ -12,8 +12,11 @@ import (
 type payload func(b []byte) (int, error)
 
 // sendto answers sendto(2) with an address. With a NULL address the filter traps
-// it only where netlink sockets are.
+// it only where netlink sockets are, and with MSG_OOB.
 func (n *Node) sendto(c Call) reply {
+	if c.Int(3)&unix.MSG_OOB != 0 {
+		n.warnUrgent(c)
+	}
 	size := c.Uint(2)
 	read := func(b []byte) (int, error) {
 		if size > uint64(len(b)) {
@@ -120,8 +123,11 @@ func (n *Node) sendOn(fd, flags int, control []byte, to unix.Sockaddr, p payload
 	return value(uintptr(sent))
 }
 
-// sendmsg answers sendmsg(2) on a descriptor of the high range.
+// sendmsg answers sendmsg(2) on a descriptor of the high range, and with MSG_OOB.
 func (n *Node) sendmsg(c Call) reply {
+	if c.Int(2)&unix.MSG_OOB != 0 {
+		n.warnUrgent(c)
+	}
 	m, err := readMsghdr(c, c.Ptr(1))
 	if err != nil {
 		return letThrough
@@ -170,9 +176,12 @@ func (n *Node) sendConnected(c Call, flags int, control []byte, p payload) reply
 	return n.sendOn(fd, flags, n.kernelControl(control), nil, p)
 }
 
-// sendmmsg answers sendmmsg(2) on a descriptor of the high range: all messages,
+// sendmmsg answers sendmmsg(2) where sendmsg is trapped: all messages,
 // or, if the first is for the kernel, none.
 func (n *Node) sendmmsg(c Call) reply {
+	if c.Int(3)&unix.MSG_OOB != 0 {
+		n.warnUrgent(c)
+	}
 	count := min(int(uint32(c.Uint(2))), maxIovecs)
 	if count == 0 {
 		return letThrough

@@ -13,9 +13,9 @@ type peers struct {
 	mu sync.RWMutex
 	// dialled has the connections that the node's programs opened, by the
 	// program's end: all of them have the gate at the other.
-	dialled map[netip.AddrPort]netip.AddrPort
+	dialled map[netip.AddrPort]*peer
 	// accepted has those that came in, by the supervisor's end.
-	accepted map[netip.AddrPort]netip.AddrPort
+	accepted map[netip.AddrPort]*peer
 	// ended has the last of accepted whose relays have ended, and order their
 	// keys, oldest first: a connection can be reset before it is accepted, and
 	// accept(2) still tells where it came from.
@@ -23,17 +23,25 @@ type peers struct {
 	order []netip.AddrPort
 }
 
+// A peer is one of a relayed connection.
+type peer struct {
+	addr    netip.AddrPort // virtual
+	urgency urgency
+}
+
 // maxEnded bounds how many ended connections are remembered: about what a
 // listener's queue holds (somaxconn is 4096, few programs ask for more than 511).
 const maxEnded = 1024
 
-func (p *peers) addDialled(program, peer netip.AddrPort) {
+func (p *peers) addDialled(program, addr netip.AddrPort) *peer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.dialled == nil {
-		p.dialled = make(map[netip.AddrPort]netip.AddrPort)
+		p.dialled = make(map[netip.AddrPort]*peer)
 	}
-	p.dialled[program] = peer
+	added := &peer{addr: addr}
+	p.dialled[program] = added
+	return added
 }
 
 func (p *peers) removeDialled(program netip.AddrPort) {
@@ -42,13 +50,15 @@ func (p *peers) removeDialled(program netip.AddrPort) {
 	delete(p.dialled, program)
 }
 
-func (p *peers) addAccepted(relay, peer netip.AddrPort) {
+func (p *peers) addAccepted(relay, addr netip.AddrPort) *peer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.accepted == nil {
-		p.accepted = make(map[netip.AddrPort]netip.AddrPort)
+		p.accepted = make(map[netip.AddrPort]*peer)
 	}
-	p.accepted[relay] = peer
+	added := &peer{addr: addr}
+	p.accepted[relay] = added
+	return added
 }
 
 func (p *peers) removeAccepted(relay netip.AddrPort) {
@@ -65,7 +75,7 @@ func (p *peers) removeAccepted(relay netip.AddrPort) {
 	if _, again := p.ended[relay]; !again {
 		p.order = append(p.order, relay)
 	}
-	p.ended[relay] = peer
+	p.ended[relay] = peer.addr
 	if len(p.order) > maxEnded {
 		delete(p.ended, p.order[0])
 		p.order = p.order[1:]
@@ -165,14 +175,12 @@ func (n *Node) remoteIn(p *ports, local, peer Sockaddr) (s Sockaddr, ok bool) {
 			peer.Addr = server
 			return peer, true
 		}
-		n.peers.mu.RLock()
-		defer n.peers.mu.RUnlock()
-		if far == n.gate.addr || n.gate6 != nil && far == n.gate6.addr {
-			peer.Addr, ok = n.peers.dialled[kernel]
-		} else {
-			peer.Addr, ok = n.peers.accepted[far]
+		p := n.relayed(kernel, far)
+		if p == nil {
+			return Sockaddr{Six: peer.Six}, false
 		}
-		return peer, ok
+		peer.Addr = p.addr
+		return peer, true
 	case r&^six == datagramEnd:
 		peer.Addr, ok = n.flows.peerOf(far)
 		return peer, ok

@@ -49,6 +49,15 @@ func TestParseHeader(t *testing.T) {
 				Destination: header().Destination, Source: header().Source, Near: netip.MustParseAddr("127.64.0.8"),
 			},
 		},
+		{
+			name: "urgent byte", ok: true,
+			in: "01000020 04 0000 0a6f0003 04 0000 0a6f0002 04 10 0000000000000005 0000000000010000",
+			want: Header{
+				Destination: netip.MustParseAddrPort("10.111.0.3:0"), Source: netip.MustParseAddrPort("10.111.0.2:0"),
+				Urgent: UrgentByte{Stream: 5, Offset: 1 << 16, Valid: true},
+			},
+		},
+		{name: "urgent byte, cut short", in: "0100001f 04 0000 0a6f0003 04 0000 0a6f0002 04 0f 0000000000000005 00000000000100"},
 		{name: "near, not an address", in: "01000013 04 1538 0a6f0003 04 9c40 0a6f0002 01 03 7f4000"},
 		{name: "empty", in: ""},
 		{name: "later version", in: "0200000e 04 1538 0a6f0003 04 9c40 0a6f0002"},
@@ -113,6 +122,10 @@ func FuzzParseHeader(f *testing.F) {
 	b, _ := AppendHeader(nil, header())
 	f.Add(b)
 	f.Add(append(bytes.Clone(b), 1, 0))
+	h := header()
+	h.Urgent = UrgentByte{Stream: 4, Offset: 1, Valid: true}
+	b, _ = AppendHeader(nil, h)
+	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, err := ParseHeader(b)
 		if read, rerr := readHeader(bytes.NewReader(b)); err == nil && (rerr != nil || read != h) {

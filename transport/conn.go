@@ -26,8 +26,8 @@ type conn struct {
 	loseOnce sync.Once
 
 	mu      sync.Mutex
-	streams int       // not yet ended
-	idle    time.Time // when the last one ended
+	streams map[int64]*Stream // not yet ended, by their ID
+	idle    time.Time         // when the last one ended
 }
 
 // glare is how far apart, at most, the handshakes of two connections end that
@@ -52,7 +52,7 @@ func (c *conn) prefer(other *conn) bool {
 // add takes in a connection whose handshake is done.
 func (p *peer) add(q *quic.Conn, dialled bool) {
 	now := time.Now()
-	c := &conn{peer: p, quic: q, dialled: dialled, since: now, idle: now, lost: make(chan struct{})}
+	c := &conn{peer: p, quic: q, dialled: dialled, since: now, idle: now, lost: make(chan struct{}), streams: make(map[int64]*Stream)}
 	c.early.init()
 	p.mu.Lock()
 	if p.ctx.Err() != nil || !p.node.start(c.serve) {
@@ -150,7 +150,7 @@ func (c *conn) retire(ctx context.Context) {
 		case <-timer.C:
 		}
 		c.mu.Lock()
-		streams, idle := c.streams, time.Since(c.idle)
+		streams, idle := len(c.streams), time.Since(c.idle)
 		c.mu.Unlock()
 		if streams == 0 && idle >= linger {
 			c.quic.CloseWithError(codeSuperseded, "")
@@ -182,7 +182,7 @@ func (c *conn) open(ctx context.Context, h Header) (*Stream, error) {
 	s.answered.Store(true) // not for this side to do
 	stop := context.AfterFunc(ctx, func() { s.cancel(codeCanceled) })
 	var status [1]byte
-	if !h.Near.IsValid() {
+	if !h.Near.IsValid() && !h.Urgent.Valid {
 		c.early.opening(h.Destination, false)
 	}
 	if _, err = q.Write(header); err == nil {

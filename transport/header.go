@@ -24,6 +24,10 @@ type Header struct {
 
 	// Early says that the opener does not wait for the answer, see OpenEarly.
 	Early bool
+
+	// Urgent, if valid, is all that the opener wants to tell: no connection is
+	// wanted. See Stream.MarkUrgent.
+	Urgent UrgentByte
 }
 
 // The wire form of a header, all numbers big endian:
@@ -34,11 +38,12 @@ type Header struct {
 //	4..     destination, then source: family (4 or 6), port (2 bytes), address (4 or 16 bytes)
 //	..      options: type, length of the value (1 byte each), value. Unknown types are skipped;
 //	        1 is Near, an IPv4 address of 4 bytes; 2 is Trace, a number of 8 bytes;
-//	        3 is Early, without a value
+//	        3 is Early, without a value; 4 is Urgent: stream and offset, 8 bytes each
 const (
-	optionNear  = 1
-	optionTrace = 2
-	optionEarly = 3
+	optionNear   = 1
+	optionTrace  = 2
+	optionEarly  = 3
+	optionUrgent = 4
 
 	headerVersion  = 1
 	headerPreamble = 4
@@ -53,6 +58,7 @@ var (
 	errHeaderFlags   = errors.New("header: unknown flags")
 	errHeaderAddress = errors.New("header: malformed address")
 	errHeaderTrace   = errors.New("header: malformed name of the connection")
+	errHeaderUrgent  = errors.New("header: malformed urgent byte")
 )
 
 // AppendHeader appends the wire form of h. Both addresses have to be valid and
@@ -80,6 +86,9 @@ func AppendHeader(dst []byte, h Header) ([]byte, error) {
 	}
 	if h.Early {
 		dst = append(dst, optionEarly, 0)
+	}
+	if h.Urgent.Valid {
+		dst = h.Urgent.append(append(dst, optionUrgent, sizeofUrgent))
 	}
 	binary.BigEndian.PutUint16(dst[start+2:], uint16(len(dst)-start-headerPreamble))
 	return dst, nil
@@ -159,11 +168,17 @@ func parseHeaderRest(b []byte) (h Header, err error) {
 				return Header{}, errHeaderTrace
 			}
 			h.Trace = binary.BigEndian.Uint64(b[2:])
+		case optionUrgent:
+			if h.Urgent, err = parseUrgent(b[2 : 2+int(b[1])]); err != nil {
+				return Header{}, err
+			}
 		}
 		b = b[2+int(b[1]):]
 	}
 	return h, nil
 }
+
+func withoutPort(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr(), 0) }
 
 // appendAddrPort appends family, port and address, as headers and offers have them.
 func appendAddrPort(dst []byte, a netip.AddrPort) []byte {

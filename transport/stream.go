@@ -29,6 +29,9 @@ type Stream struct {
 	turn     chan struct{} // closed by passOn
 	answered atomic.Bool
 
+	written, read uint64 // bytes; only the writer's, and the reader's
+	urgent        marks  // among the bytes that are to be read
+
 	// Of an early stream: what goes out before what is written, the opener's header or
 	// the acceptor's status.
 	beforeMu    sync.Mutex
@@ -43,12 +46,13 @@ const (
 	writeEnded = 2
 )
 
-// newStream counts a stream of the connection.
+// newStream makes one of the connection's streams.
 func (c *conn) newStream(q *quic.Stream) *Stream {
+	s := &Stream{quic: q, conn: c}
 	c.mu.Lock()
-	c.streams++
+	c.streams[s.ID()] = s
 	c.mu.Unlock()
-	return &Stream{quic: q, conn: c}
+	return s
 }
 
 // end notes the end of a direction.
@@ -58,7 +62,7 @@ func (s *Stream) end(directions uint32) {
 		return
 	}
 	s.conn.mu.Lock()
-	s.conn.streams--
+	delete(s.conn.streams, s.ID())
 	s.conn.idle = time.Now()
 	s.conn.mu.Unlock()
 }
@@ -77,6 +81,11 @@ func (s *Stream) accept(before <-chan struct{}) {
 	}
 	s.quic.SetReadDeadline(time.Time{})
 	s.header = h
+	if h.Urgent.Valid {
+		s.learnUrgent()
+		s.awaitTurn(before)
+		return
+	}
 	s.awaitTurn(before)
 	if !h.Early {
 		s.passOn() // its opener waits for the answer before it opens the next
@@ -146,7 +155,7 @@ func (s *Stream) Answer(status Status) error {
 		s.beforeMu.Unlock()
 		return nil
 	}
-	_, err := s.Write([]byte{byte(status)})
+	_, err := s.write([]byte{byte(status)})
 	if status != StatusOK {
 		err = errors.Join(err, s.CloseWrite(), s.CloseRead())
 	}
@@ -161,6 +170,7 @@ func (s *Stream) Read(b []byte) (int, error) {
 		return 0, err
 	}
 	n, err := s.quic.Read(b)
+	s.read += uint64(n)
 	if err == nil || err == io.EOF {
 		if err != nil {
 			s.end(readEnded)
@@ -244,6 +254,13 @@ func (s *Stream) Wait() error {
 // Write writes like io.Writer. It returns when all but the last packet has been
 // sent. Its errors are those of Read; ErrReset too if the peer reads no more.
 func (s *Stream) Write(b []byte) (int, error) {
+	n, err := s.write(b)
+	s.written += uint64(n)
+	return n, err
+}
+
+// write is Write of what is no program's.
+func (s *Stream) write(b []byte) (int, error) {
 	if err := s.writeBefore(); err != nil {
 		return 0, err
 	}

@@ -199,7 +199,7 @@ func (n *labNode) streams(peer uint32) (total int) {
 	defer p.mu.Unlock()
 	for _, c := range p.conns {
 		c.mu.Lock()
-		total += c.streams
+		total += len(c.streams)
 		c.mu.Unlock()
 	}
 	return total

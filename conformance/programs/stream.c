@@ -308,6 +308,159 @@ static void urgent(void) {
 	meet();
 }
 
+/* give_urgent sends bytes of which the last is urgent; take_urgent reads it. */
+static void give_urgent(int fd, const char *s) { result("send urgent", send(fd, s, strlen(s), MSG_OOB | MSG_NOSIGNAL)); }
+static void take_urgent(int fd) {
+	char c = 0;
+	if (result("receive urgent", recv(fd, &c, 1, MSG_OOB | MSG_DONTWAIT)) == 1)
+		say("\"%c\"", c);
+}
+static void at_mark(int fd) { result("SIOCATMARK", sockatmark(fd)); }
+
+/* come waits until so many bytes can be read. */
+static void come(int fd, int bytes) {
+	for (int n = 0, i = 0; i < wait_ms && ioctl(fd, FIONREAD, &n) == 0 && n < bytes; i++)
+		usleep(1000);
+}
+
+/* A byte alone, the last of several, and the other way. */
+static void urgent_alone(void) {
+	int fd = pair();
+	if (server) {
+		give_urgent(fd, "!");
+		meet();
+		give_urgent(fd, "several");
+		meet();
+		await(fd, POLLPRI, wait_ms);
+		take_urgent(fd);
+		return meet();
+	}
+	await(fd, POLLPRI, wait_ms);
+	events(fd);
+	at_mark(fd);
+	take_urgent(fd);
+	take_urgent(fd);
+	events(fd);
+	meet();
+	await(fd, POLLPRI, wait_ms);
+	take(fd);
+	at_mark(fd);
+	take_urgent(fd);
+	give_urgent(fd, "?");
+	meet();
+	meet();
+}
+
+/* Each is read before the next is sent; then two, of which the last counts. */
+static void urgent_often(void) {
+	int fd = pair();
+	if (!server) {
+		for (int i = 0; i < 20; i++) {
+			char text[2] = {'a' + i, 0};
+			if (send(fd, "data", 4, MSG_NOSIGNAL) != 4 || send(fd, text, 1, MSG_OOB | MSG_NOSIGNAL) != 1)
+				say("send: %s", strerrorname_np(errno));
+			meet();
+		}
+		give_urgent(fd, "1");
+		meet();
+		give(fd, "between");
+		give_urgent(fd, "2");
+		give(fd, "end");
+		meet();
+		return meet();
+	}
+	for (int i = 0; i < 20; i++) {
+		await(fd, POLLPRI, wait_ms);
+		take(fd);
+		at_mark(fd);
+		take_urgent(fd);
+		meet();
+	}
+	await(fd, POLLPRI, wait_ms);
+	meet();
+	meet();
+	usleep(quiet_ms * 1000); /* nothing else tells that 2 has come */
+	take(fd);
+	at_mark(fd);
+	take_urgent(fd);
+	take(fd);
+	meet();
+}
+
+static void urgent_inline(void) {
+	int fd = pair();
+	if (server) {
+		give(fd, "abc");
+		give_urgent(fd, "!");
+		give(fd, "def");
+		return meet();
+	}
+	result("SO_OOBINLINE", set(fd, SOL_SOCKET, SO_OOBINLINE, 1));
+	await(fd, POLLPRI, wait_ms);
+	come(fd, 7);
+	at_mark(fd);
+	take(fd);
+	at_mark(fd);
+	take_urgent(fd);
+	take(fd);
+	at_mark(fd);
+	meet();
+}
+
+/* SIGURG comes to the owner; select(2) calls it an exception, epoll(7) EPOLLPRI. */
+static volatile sig_atomic_t urgents;
+static void on_urgent(int sig) {
+	(void)sig;
+	urgents++;
+}
+static void urgent_signal(void) {
+	int fd = pair();
+	if (server) {
+		meet();
+		struct iovec v[] = {{"wr", 2}, {"iting!", 6}};
+		struct msghdr m = {.msg_iov = v, .msg_iovlen = 2};
+		result("sendmsg", sendmsg(fd, &m, MSG_OOB | MSG_NOSIGNAL));
+		return meet();
+	}
+	on_signal(SIGURG, SA_RESTART, on_urgent);
+	result("F_SETOWN", fcntl(fd, F_SETOWN, getpid()));
+	int ep = must("epoll", epoll_create1(0));
+	struct epoll_event e = {.events = EPOLLPRI | EPOLLET};
+	must("epoll_ctl", epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e));
+	meet();
+	for (int i = 0; i < wait_ms && !urgents; i++)
+		usleep(1000);
+	say("SIGURG: %d", urgents > 0);
+	if (result("epoll_wait", epoll_wait(ep, &e, 1, wait_ms)) == 1)
+		say("%s", event_names(e.events));
+	fd_set set;
+	FD_ZERO(&set);
+	FD_SET(fd, &set);
+	result("select", select(fd + 1, NULL, NULL, &set, &(struct timeval){.tv_sec = wait_ms / 1000}));
+	take(fd);
+	take_urgent(fd);
+	meet();
+}
+
+/* The last byte before FIN is urgent. */
+static void urgent_end(void) {
+	int fd = pair();
+	if (server) {
+		give(fd, "all");
+		give_urgent(fd, "!");
+		result("shutdown", shutdown(fd, SHUT_WR));
+		take(fd);
+		return meet();
+	}
+	await(fd, POLLRDHUP, wait_ms);
+	events(fd);
+	take(fd);
+	take_urgent(fd);
+	take(fd);
+	shutdown(fd, SHUT_WR);
+	meet();
+}
+
 static void files(void) {
 	int fd = pair();
 	enum { size = 3 << 20 };
@@ -528,8 +681,8 @@ static void shut_by_thread(void) {
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
 		CASE(half_close), CASE(shut_read), CASE(closed_peer), CASE(killed_by_sigpipe), CASE(lingering), CASE(lingering_read),
-		CASE(unread), CASE(killed), CASE(peek), CASE(with_addresses), CASE(timeouts), CASE(urgent), CASE(files),
-		CASE(options),
+		CASE(unread), CASE(killed), CASE(peek), CASE(with_addresses), CASE(timeouts), CASE(urgent), CASE(urgent_alone),
+		CASE(urgent_often), CASE(urgent_inline), CASE(urgent_signal), CASE(urgent_end), CASE(files), CASE(options),
 		CASE(corked), CASE(linger_wait), CASE(backpressure), CASE(low_water), CASE(shut_by_thread),
 	};
 	return RUN(tests);
