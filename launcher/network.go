@@ -202,6 +202,15 @@ func (n network) speaksFor(id uint32, addr netip.Addr) bool {
 // tcp_syn_retries).
 const acceptWithin = 127 * time.Second
 
+// accept connects to the listener that a stream is for. The timer is gone when it
+// returns: a connection may rest for long after, and must wake nobody.
+func accept(node *syscalls.Node, s *transport.Stream) (run func(syscalls.Stream), abort func(), err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), acceptWithin)
+	defer cancel()
+	defer s.WhenStopped(cancel)() // the program over there has given up
+	return node.Accept(ctx, s.Header().Source, s.Header().Destination)
+}
+
 // deliver connects a stream that another node has opened with the program that
 // listens, and relays until it ends.
 func deliver(node *syscalls.Node, n network, s *transport.Stream) {
@@ -219,16 +228,12 @@ func deliver(node *syscalls.Node, n network, s *transport.Stream) {
 		}
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), acceptWithin)
-	defer cancel()
-	stop := s.WhenStopped(cancel) // the program over there has given up
-	run, abort, err := node.Accept(ctx, h.Source, h.Destination)
+	run, abort, err := accept(node, s)
 	if err != nil {
 		node.Logger.Debug("accept", "from", h.Source, "port", h.Destination.Port(), "err", err)
 		s.Answer(statusOf(syscalls.Errno(err)))
 		return
 	}
-	stop()
 	if err := s.Answer(transport.StatusOK); err != nil {
 		abort()
 		return
