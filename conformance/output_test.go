@@ -154,9 +154,9 @@ func longestCommon(a, b []string) []string {
 }
 
 func TestNormalise(t *testing.T) {
-	out := "self 10.111.0.2 peer 10.111.0.1\ngetsockname: 10.111.0.2:7013\ngetpeername: [::ffff:10.111.0.1]:20000\n" +
-		"getsockname: 127.0.0.1:80 [::1]:5 0.0.0.0:0 127.65.1.2:7000\nconnect: 0\n"
-	want := "getsockname: SELF:P3\ngetpeername: [::ffff:PEER]:EPHEMERAL\ngetsockname: LOCAL:80 [::1]:5 ANY:0 ALIAS:P0\nconnect: 0\n"
+	out := "self 10.111.0.2 fd6f::2 peer 10.111.0.1 fd6f::1\ngetsockname: 10.111.0.2:7013\ngetpeername: [::ffff:10.111.0.1]:20000\n" +
+		"getsockname: 127.0.0.1:80 [::1]:5 0.0.0.0:0 127.65.1.2:7000 [fd6f::1]:7001\nconnect: 0\n"
+	want := "getsockname: SELF:P3\ngetpeername: [::ffff:PEER]:EPHEMERAL\ngetsockname: LOCAL:80 [::1]:5 ANY:0 ALIAS:P0 [PEER6]:P1\nconnect: 0\n"
 	if got := normalise(out, 7000); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
