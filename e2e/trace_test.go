@@ -22,7 +22,8 @@ import (
 func (f *function) traced(name string, args ...string) string {
 	f.t.Helper()
 	file := filepath.Join(tempDir(f.t), f.name+".jsonl")
-	args = append([]string{"trace", "-s", "65536", "-o", file, "--name", f.name, "--", name}, args...)
+	// All of a piece, which is what the supervisor relays at once: 128 KiB at most.
+	args = append([]string{"trace", "-s", "131072", "-o", file, "--name", f.name, "--", name}, args...)
 	cmd := f.host.Command(context.Background(), boxer, args...)
 	cmd.Env = append(os.Environ(), "BOXER_JOIN="+f.url)
 	p := programs.ForTest(f.t, f.name+": "+filepath.Base(name), cmd)
@@ -82,7 +83,7 @@ func TestTraceForWireshark(t *testing.T) {
 		filter, fields string
 		want           []string
 	}{
-		{"pgsql.query", "ip.dst_host ipv6.dst_host pgsql.query", []string{"|db|select_'needle'_as_found"}},
+		{"pgsql.query", "ip.dst_host ipv6.dst_host pgsql.query", []string{"db||select_'needle'_as_found"}},
 		{"http.request", "http.request.uri http.host", []string{"/shop.html|web"}},
 		{"http.response", "http.response.code http.content_length", []string{"200|280000"}},
 		{"_ws.malformed or tcp.checksum.status == 0", "frame.number", nil},
