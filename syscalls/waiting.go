@@ -102,7 +102,10 @@ func waitHolding(ctx context.Context, c Call, fd int, events int16, opt int) err
 	if err == unix.EINVAL { // before Linux 6.9: good for a process's first thread
 		ended, err = unix.PidfdOpen(c.TID(), 0)
 	}
-	if err != nil {
+	switch {
+	case err == unix.ESRCH:
+		return unix.EINTR // it has ended already
+	case err != nil:
 		return waitReady(ctx, fd, events, opt)
 	}
 	defer unix.Close(ended)
