@@ -36,10 +36,9 @@ func measureAll(ctx context.Context, s *scene, fields []*field, o options, r *la
 			if err := measureField(ctx, s, f, o, r); err != nil {
 				return fmt.Errorf("%s: %w", f.name, err)
 			}
-			if round == 0 && s.whole && f.bulk && o.idle > 0 {
-				progress("lab %s: %s, %d idle connections", s.name, f.name, o.idle)
-				if err := measureIdle(ctx, f, o.idle, r); err != nil { // it has no figure then
-					fmt.Fprintf(os.Stderr, "bench: %s: %d idle connections: %.300s\n", f.name, o.idle, err)
+			if round == 0 && s.whole {
+				if err := measureOnce(ctx, s, f, o, r); err != nil {
+					return fmt.Errorf("%s: %w", f.name, err)
 				}
 			}
 		}
@@ -85,19 +84,28 @@ func measureField(ctx context.Context, s *scene, f *field, o options, r *labRepo
 	if !s.whole {
 		return measureCold(ctx, s, f, r)
 	}
-	if f.bulk {
-		if err := measureSmall(f, r); err != nil {
-			return err
-		}
-	}
 	if err := measureTraps(f, r); err != nil {
 		return err
 	}
 	if err := measureTrue(ctx, s, f, r); err != nil {
 		return err
 	}
-	if err := measureCold(ctx, s, f, r); err != nil {
-		return err
+	return measureCold(ctx, s, f, r)
+}
+
+// measureOnce measures what takes too long for every round.
+func measureOnce(ctx context.Context, s *scene, f *field, o options, r *labReport) error {
+	if f.bulk {
+		progress("lab %s: %s, small writes", s.name, f.name)
+		if err := measureSmall(f, r); err != nil {
+			return err
+		}
+	}
+	if f.bulk && o.idle > 0 {
+		progress("lab %s: %s, %d idle connections", s.name, f.name, o.idle)
+		if err := measureIdle(ctx, f, o.idle, r); err != nil { // it has no figure then
+			fmt.Fprintf(os.Stderr, "bench: %s: %d idle connections: %.300s\n", f.name, o.idle, err)
+		}
 	}
 	return measureJoins(ctx, s, f, r)
 }
