@@ -102,14 +102,12 @@ func waitHolding(ctx context.Context, c Call, fd int, events int16, opt int) err
 	if err == unix.EINVAL { // before Linux 6.9: good for a process's first thread
 		ended, err = unix.PidfdOpen(c.TID(), 0)
 	}
-	switch {
-	case err == unix.ESRCH:
-		return unix.EINTR // it has ended already
-	case err != nil:
-		return waitReady(ctx, fd, events, opt)
+	if err == nil {
+		defer unix.Close(ended)
+	} else {
+		ended = -1
 	}
-	defer unix.Close(ended)
-	if !c.Pending() { // the number may have been given to another thread
+	if !c.Pending() { // it has ended already, and the number may be another thread's
 		return unix.EINTR
 	}
 	return waitEither(ctx, fd, events, opt, ended)

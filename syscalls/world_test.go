@@ -341,7 +341,7 @@ func (m *machine) start(tid int, nr uintptr, args ...uintptr) *running {
 	case m.node == nil || !ok:
 		go func() {
 			defer close(r.done)
-			masked(kernel)
+			kernel()
 		}()
 		return r
 	case row.Fail != 0:
@@ -364,21 +364,6 @@ func (m *machine) start(tid int, nr uintptr, args ...uintptr) *running {
 		}
 	}()
 	return r
-}
-
-// masked calls f where no signal comes: the runtime's SIGURG would end a call with a timeout by EINTR (signal(7)).
-func masked(f func()) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var all, old unix.Sigset_t
-	for i := range all.Val {
-		all.Val[i] = ^all.Val[i]
-	}
-	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &old); err != nil {
-		panic(err) // cannot be with these arguments
-	}
-	defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
-	f()
 }
 
 // socket makes a socket on the machine.
