@@ -2,8 +2,12 @@ package over
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/bench/meter"
 )
@@ -12,6 +16,10 @@ import (
 func Proxy(ctx context.Context, l meter.Listener, dial meter.Dialer) error {
 	for {
 		in, err := l.Accept()
+		if errors.Is(err, unix.EMFILE) { // 10,000 idle connections take two descriptors each
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
 		if err != nil {
 			return err
 		}
