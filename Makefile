@@ -58,8 +58,9 @@ demo: deps-demo build ## show it: PostgreSQL behind one NAT, pgbench behind anot
 
 .PHONY: bench
 bench: deps-bench build ## measure boxer beside native TCP and others, see docs/performance.md; ARGS=-help
+	@CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o bin/joins ./internal/joins
 	@cd bench && CGO_ENABLED=0 ../scripts/go build -trimpath -buildvcs=false -o ../bin/ . ./tunnels
-	@bin/bench -boxer bin/boxer -tunnels bin/tunnels $(ARGS)
+	@bin/bench -boxer bin/boxer -tunnels bin/tunnels -joins bin/joins $(ARGS)
 
 .PHONY: profile
 profile: deps-profile build ## take a CPU profile of boxer in the lab of make bench; ARGS as there
@@ -68,11 +69,12 @@ profile: deps-profile build ## take a CPU profile of boxer in the lab of make be
 
 .PHONY: lint
 lint: deps-lint ## check the format, vet, and run staticcheck and shellcheck
-	@unformatted=$$($$($(GO) env GOROOT)/bin/gofmt -l .); \
+	@unformatted=$$($$($(GO) env GOROOT)/bin/gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go' ':!third_party')); \
 		[ -z "$$unformatted" ] || { echo "run gofmt -w on:" $$unformatted >&2; exit 1; }
 	@$(GO) vet ./...
 	@$(STATICCHECK) ./...
 	@shellcheck scripts/* .ci/run
+	@scripts/quic-go --check
 
 .PHONY: fuzz
 fuzz: deps-build ## run each fuzz target for FUZZTIME (20s)

@@ -21,3 +21,5 @@ require (
 	github.com/wlynxg/anet v0.0.5 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
 )
+
+replace github.com/quic-go/quic-go => ./third_party/quic-go

@@ -4,7 +4,6 @@
 //	bench serve NETWORK ADDR           the measuring program, see package meter
 //	bench client NETWORK ADDR
 //	bench proxy LISTEN-ADDR TO-ADDR
-//	bench join COUNT                   nodes that join boxer's network at once, and leave
 //
 // The lab (package natlab) has a public host with the coordinator, and two functions, each behind a NAT of its own. All
 // contenders are there at once, with server and client on the two functions; they are measured one after the other, in
@@ -55,6 +54,7 @@ func main() {
 type options struct {
 	boxer    string
 	tunnels  string
+	joins    string
 	only     string
 	settings []setting
 	json     string
@@ -74,6 +74,7 @@ func parseOptions(args []string) (options, error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.StringVar(&o.boxer, "boxer", "bin/boxer", "the `program` to measure")
 	f.StringVar(&o.tunnels, "tunnels", "", "the `program` tunnels, for the contenders tailscale and wireguard-go; default: without them")
+	f.StringVar(&o.joins, "joins", "", "the `program` joins, for the time that many nodes take to join; default: without it")
 	f.StringVar(&o.only, "only", "", "measure these contenders, separated by commas; default: all")
 	f.StringVar(&labs, "labs", settingNames(), "measure in these labs, separated by commas")
 	f.StringVar(&o.json, "json", "", "write everything that was measured to this `file`")

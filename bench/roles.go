@@ -14,7 +14,6 @@ var roles = map[string]func(args []string) error{
 	"serve":  networks.Serve,
 	"client": networks.Client,
 	"proxy":  proxy,
-	"join":   join,
 }
 
 // proxy passes TCP connections on, as people do by hand.

@@ -24,6 +24,7 @@ type scene struct {
 	boxer     string // a copy: a build meanwhile does no harm
 	trap      string // package trap's supervisor; empty where there is no compiler
 	tunnels   string // the command of that name; empty: without those contenders
+	joins     string // boxer's internal/joins; empty: without that figure
 	join      string // boxer's join URL: secret
 	processes []*process
 }
@@ -46,6 +47,11 @@ func newScene(ctx context.Context, lab setting, o options) (_ *scene, err error)
 	}
 	if o.tunnels != "" {
 		if s.tunnels, err = s.copy(o.tunnels, "tunnels"); err != nil {
+			return s, err
+		}
+	}
+	if o.joins != "" {
+		if s.joins, err = s.copy(o.joins, "joins"); err != nil {
 			return s, err
 		}
 	}

@@ -27,6 +27,7 @@ var table = map[string][]string{
 	"examples":          {"internal/natlab", "internal/programs"},
 	"internal/arrows":   nil,
 	"internal/demo":     {"internal/natlab", "internal/programs"},
+	"internal/joins":    {"coordinator", "transport"},
 	"internal/natlab":   nil,
 	"internal/programs": nil,
 	"launcher":          {"coordinator", "resolver", "sandbox", "syscalls", "trace", "transport"},

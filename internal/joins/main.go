@@ -1,3 +1,9 @@
+// Command joins lets nodes join boxer's network, all in one process, for make bench.
+//
+//	joins COUNT    the join URL is in $BOXER_JOIN
+//
+// It writes how long it took until the last one had joined, as bench's package meter has it. It is no part of
+// the module bench, which has quic-go without boxer's patches.
 package main
 
 import (
@@ -11,7 +17,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/boxer-sandbox/boxer/bench/meter"
 	"github.com/boxer-sandbox/boxer/coordinator"
 	"github.com/boxer-sandbox/boxer/transport"
 )
@@ -19,8 +24,14 @@ import (
 // joinAtOnce bounds the nodes that are joining: this one process does the work of all of them.
 const joinAtOnce = 50
 
-// join has nodes join boxer's network, all in this process, with their number as the argument. It writes how long that
-// took.
+func main() {
+	if err := join(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "joins:", err)
+		os.Exit(1)
+	}
+}
+
+// join lets nodes join, with their number as the argument.
 func join(args []string) error {
 	if len(args) != 1 {
 		return fmt.Errorf("arguments %q: want COUNT", args)
@@ -58,7 +69,7 @@ func join(args []string) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return json.NewEncoder(os.Stdout).Encode(meter.Result{Elapsed: took})
+	return json.NewEncoder(os.Stdout).Encode(struct{ Elapsed time.Duration }{took})
 }
 
 // A member is a node that only joins.
