@@ -1,6 +1,7 @@
 package syscalls
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"strings"
@@ -176,12 +177,25 @@ func (k *sock) flags() {
 	k.printf("non-blocking %t, close-on-exec %t", status&unix.O_NONBLOCK != 0, fd&unix.FD_CLOEXEC != 0)
 }
 
+// inNone returns a letter that is in none of the addresses as they lie in memory.
+func (s *script) inNone(addrs ...string) string {
+	letter := byte('a')
+	for i := 0; i < len(addrs); i++ {
+		if bytes.IndexByte(encode(unix.AF_INET, s.parse(addrs[i])), letter) >= 0 {
+			letter, i = letter+1, -1
+		}
+	}
+	return string(rune(letter))
+}
+
 // oddAccepts calls accept4, getsockname and getpeername with buffers that are too small or not there.
 func oddAccepts(s *script) {
 	l := s.listener(s.b, "0.0.0.0:7000")
 	connected := s.tcp(s.a)
+	connected.bind("0.0.0.0:7011")
 	connected.connect("B:7000")
 	l.accept(0)
+	empty := s.inNone("B:7000", "A:7010", "A:7011")
 	for _, size := range []int32{-1, 0, 1, 4, 8, 15, 16, 17, 128, 1 << 30} {
 		k := s.tcp(s.a)
 		k.bind("0.0.0.0:7010")
@@ -194,14 +208,14 @@ func oddAccepts(s *script) {
 			{"accept4", l, unix.SYS_ACCEPT4}, {"getsockname", connected, unix.SYS_GETSOCKNAME},
 			{"getpeername", connected, unix.SYS_GETPEERNAME},
 		} {
-			addr, p := c.k.m.mem.take(64, []byte(strings.Repeat("x", 64)))
+			addr, p := c.k.m.mem.take(64, []byte(strings.Repeat(empty, 64)))
 			room, sp := c.k.m.mem.take(4, binary.NativeEndian.AppendUint32(nil, uint32(size)))
 			fd, errno := c.k.call(c.nr, c.k.fdArg(), p, sp, 0)
 			if c.nr == unix.SYS_ACCEPT4 && errno == 0 {
 				unix.Close(int(fd))
 			}
-			written := 64 - len(strings.TrimLeft(string(addr), "x"))
-			kept := strings.TrimRight(string(addr), "x")
+			written := 64 - len(bytes.TrimLeft(addr, empty))
+			kept := bytes.TrimRight(addr, empty)
 			s.printf("%s with room for %d: %s, %d bytes kept, room %d (%d)", c.name, size, failed(errno), len(kept),
 				int32(binary.NativeEndian.Uint32(room)), written)
 		}

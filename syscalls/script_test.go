@@ -103,6 +103,11 @@ var scripts atomic.Int64 // that have run
 func runScript(w *world, program func(*script)) []string {
 	s := &script{world: w, ports: map[uint16]string{}, literal: map[uint16]bool{}}
 	s.offset = uint16(scripts.Add(1)%maxScripts) * portsEach
+	defer func() {
+		if w.t.Failed() {
+			w.t.Logf("the script, boxed: %t, with %d added to its ports, has printed:\n%s", w.boxed, s.offset, strings.Join(s.lines, "\n"))
+		}
+	}()
 	program(s)
 	return s.lines
 }
@@ -235,9 +240,11 @@ func (s *script) open(m *machine, domain, typ int) *sock {
 	return s.adopt(m, fd, domain)
 }
 
-// listener returns a socket that listens.
+// listener returns a socket that listens. As servers do, it sets SO_REUSEADDR: connections of a
+// listener before may not have ended yet, since the kernel handles their last packets when it has time.
 func (s *script) listener(m *machine, addr string) *sock {
 	k := s.tcpFor(m, addr)
+	k.set(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	k.bind(addr)
 	k.listen(16)
 	return k

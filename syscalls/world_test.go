@@ -171,10 +171,15 @@ func within(t testing.TB, what string, f func()) {
 	select {
 	case <-done:
 	case <-time.After(patience):
-		buf := make([]byte, 1<<20)
-		t.Errorf("waited %v for %s\n%s", patience, what, buf[:runtime.Stack(buf, true)])
+		t.Errorf("waited %v for %s\n%s", patience, what, stacks())
 		panic("the test cannot go on")
 	}
+}
+
+// stacks says what all goroutines are doing.
+func stacks() []byte {
+	buf := make([]byte, 1<<20)
+	return buf[:runtime.Stack(buf, true)]
 }
 
 // eventually waits until f holds. It is for what nobody announces.
@@ -261,9 +266,8 @@ func (s stock) compare(t testing.TB) {
 	}
 	for deadline := time.Now().Add(5 * time.Second); !less(); {
 		if time.Now().After(deadline) {
-			buf := make([]byte, 1<<20)
 			t.Errorf("leaked: %d goroutines and descriptors %v before, %d and %v after\n%s", s.goroutines, s.fds,
-				now.goroutines, now.fds, buf[:runtime.Stack(buf, true)])
+				now.goroutines, now.fds, stacks())
 			return
 		}
 		time.Sleep(time.Millisecond)
@@ -320,7 +324,7 @@ func (r *running) wait(t testing.TB) (uintptr, unix.Errno) {
 	select {
 	case <-r.done:
 	case <-time.After(patience):
-		t.Fatalf("a call did not return in %v", patience)
+		t.Fatalf("a call did not return in %v\n%s", patience, stacks())
 	}
 	return r.r, r.e
 }
