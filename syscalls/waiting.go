@@ -135,13 +135,13 @@ func waitEither(ctx context.Context, fd int, events int16, opt, ended int) error
 		}
 		unix.Close(wake)
 	}()
-	limit := -1
+	var end time.Time // never, if zero
 	if tv, err := timeout(fd, opt); err == nil && tv.Nano() > 0 {
-		limit = int((tv.Nano() + 999_999) / 1_000_000)
+		end = time.Now().Add(time.Duration(tv.Nano()))
 	}
 	p := [3]unix.PollFd{{Fd: int32(fd), Events: events}, {Fd: int32(wake), Events: unix.POLLIN}, {Fd: int32(ended), Events: unix.POLLIN}}
 	for {
-		n, err := unix.Poll(p[:], limit)
+		n, err := unix.Poll(p[:], millisecondsUntil(end))
 		switch {
 		case err == unix.EINTR:
 			continue
@@ -156,4 +156,13 @@ func waitEither(ctx context.Context, fd int, events int16, opt, ended int) error
 		}
 		return nil
 	}
+}
+
+// millisecondsUntil returns what poll(2) wants: the time that is left, rounded up, or -1 for ever if end is zero. The
+// runtime's signals end a poll now and then; what it has waited counts.
+func millisecondsUntil(end time.Time) int {
+	if end.IsZero() {
+		return -1
+	}
+	return max(0, int((time.Until(end)+time.Millisecond-1)/time.Millisecond))
 }

@@ -345,7 +345,7 @@ func (m *machine) start(tid int, nr uintptr, args ...uintptr) *running {
 	case m.node == nil || !ok:
 		go func() {
 			defer close(r.done)
-			kernel()
+			unpreempted(kernel)
 		}()
 		return r
 	case row.Fail != 0:
@@ -368,6 +368,20 @@ func (m *machine) start(tid int, nr uintptr, args ...uintptr) *running {
 		}
 	}()
 	return r
+}
+
+// unpreempted calls f on a thread that the runtime does not preempt. Its signal, meant for the goroutine, may come when the
+// system call has begun, and ends it with EINTR if the socket has a timeout, SA_RESTART or not (signal(7)).
+func unpreempted(f func()) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var urg, old unix.Sigset_t
+	urg.Val[0] = 1 << (unix.SIGURG - 1)
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &urg, &old); err != nil {
+		panic(err) // cannot be with these arguments
+	}
+	defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
+	f()
 }
 
 // socket makes a socket on the machine.
