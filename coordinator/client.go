@@ -102,7 +102,7 @@ func join(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	c := &Client{
 		cfg: cfg, dialer: d, log: cfg.Logger,
 		self: l.welcome.Self, prefix: l.welcome.Prefix, prefix6: l.welcome.Prefix6,
-		dir: newDirectory(), done: make(chan struct{}), relined: make(chan struct{}),
+		dir: newDirectory(l.plan), done: make(chan struct{}), relined: make(chan struct{}),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.queue = newDelivery(c.self.ID, c.dir)
@@ -191,7 +191,14 @@ func (c *Client) Reflexive() netip.AddrPort {
 
 // Members returns the nodes on the network, this one included, in the order of
 // their ids. While the coordinator is away these are the ones known last.
-func (c *Client) Members() []Member { return c.dir.list() }
+func (c *Client) Members() []Member {
+	cards := c.dir.list()
+	members := make([]Member, len(cards))
+	for i := range cards {
+		members[i] = c.dir.plan.member(cards[i])
+	}
+	return members
+}
 
 // LookupName returns the nodes that a name means, in either case: all that share
 // it, in an order that begins with any of them, or the one whose ordinal name it is.

@@ -42,9 +42,9 @@ func (d *delivery) open() {
 	}
 	d.opened = true
 	var changes []item
-	for _, m := range d.dir.list() {
-		if m.ID != d.self {
-			changes = append(changes, item{change: change{m, true}})
+	for _, c := range d.dir.list() {
+		if c.id != d.self {
+			changes = append(changes, item{change: change{c, true}})
 		}
 	}
 	d.items = append(changes, d.items...)
@@ -60,7 +60,7 @@ func (d *delivery) change(make func() []change) {
 		return
 	}
 	for _, c := range changes {
-		if c.member.ID != d.self {
+		if c.card.id != d.self {
 			d.items = append(d.items, item{change: c})
 		}
 	}
@@ -102,7 +102,7 @@ func (d *delivery) run(ctx context.Context, onSignal func(uint32, []byte), onMem
 			case i.data != nil && onSignal != nil:
 				onSignal(i.from, i.data)
 			case i.data == nil && onMember != nil:
-				onMember(i.member, i.up)
+				onMember(d.dir.plan.member(i.card), i.up)
 			}
 		}
 	}

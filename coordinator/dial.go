@@ -61,7 +61,11 @@ type link struct {
 	in      *bufio.Reader
 	server  netip.AddrPort
 	welcome *welcome
-	view    view // the members that it began with
+	plan    plan     // the network's, of the welcome
+	list    []card   // the members that it began with
+	shown   []Member // to an observer
+	seq     uint64   // number of the last update
+	settles bool     // others may be about to come back
 }
 
 // close ends the connection as who leaves.
@@ -175,27 +179,51 @@ func (l *link) join(h *hello, welcomed func()) (err error) {
 	}
 	welcomed()
 	l.welcome = m.Welcome
+	if l.plan, err = newPlan(l.welcome.Prefix, l.welcome.Prefix6); err != nil {
+		return fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
 	for {
 		m, err := readMessage(l.in, maxFrame)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
-		}
-		if m.Page == nil {
-			return fmt.Errorf("%w: a page of members is missing", ErrProtocol)
-		}
-		if l.view.add(m.Page) {
-			return nil
+		case h.Observe && m.Page != nil:
+			if l.shown = append(l.shown, m.Page.Members...); m.Page.Last {
+				return nil
+			}
+		case !h.Observe && m.News != nil && m.News.list:
+			if last, err := l.add(m.News); last || err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("%w: a part of the member list is missing", ErrProtocol)
 		}
 	}
 }
 
-// add takes over a page, and tells whether it was the last.
-func (v *view) add(p *page) bool {
-	v.members = append(v.members, p.Members...)
-	if p.Last {
-		v.seq, v.settling = p.Seq, p.Settling
+// add takes over a part of the member list, and tells whether it was the last.
+func (l *link) add(n *news) (last bool, err error) {
+	if err := l.check(n); err != nil {
+		return false, err
 	}
-	return p.Last
+	l.list = slices.Grow(l.list, len(n.updates))
+	for i := range n.updates {
+		l.list = append(l.list, n.updates[i].card)
+	}
+	if n.last {
+		l.seq, l.settles = n.seq, n.settling
+	}
+	return n.last, nil
+}
+
+// check refuses news of nodes that have no address.
+func (l *link) check(n *news) error {
+	for i := range n.updates {
+		if id := n.updates[i].card.id; id > l.plan.max {
+			return fmt.Errorf("%w: node %d is outside the network %v", ErrProtocol, id, l.plan.prefix)
+		}
+	}
+	return nil
 }
 
 // noApplicationProtocol is how a QUIC server that is no coordinator answers: the

@@ -15,11 +15,12 @@ import (
 
 // A directory is a client's copy of the member list.
 type directory struct {
+	plan plan // by which the members have their addresses
+
 	mu      sync.Mutex
-	byID    map[uint32]Member
+	byID    map[uint32]card
 	byKey   map[transport.Key]uint32
-	byAddr  map[netip.Addr]uint32
-	byName  map[string][]uint32  // ids in ascending order
+	byName  map[string][]uint32  // ids in ascending order; without ordinal names
 	stale   map[uint32]bool      // known from before, and not yet back with a coordinator that started anew
 	doubted map[uint32]time.Time // could not be reached from here; until when that counts
 	left    map[string]time.Time // names that nobody has any more, and since when; a minute's at least
@@ -28,13 +29,14 @@ type directory struct {
 
 // A change is a member that came or went.
 type change struct {
-	member Member
-	up     bool
+	card card
+	up   bool
 }
 
-func newDirectory() *directory {
+func newDirectory(p plan) *directory {
 	return &directory{
-		byID: make(map[uint32]Member), byKey: make(map[transport.Key]uint32), byAddr: make(map[netip.Addr]uint32),
+		plan: p,
+		byID: make(map[uint32]card), byKey: make(map[transport.Key]uint32),
 		byName: make(map[string][]uint32), stale: make(map[uint32]bool), doubted: make(map[uint32]time.Time),
 		left:    make(map[string]time.Time),
 		changed: make(chan struct{}),
@@ -42,14 +44,14 @@ func newDirectory() *directory {
 }
 
 // replace makes list the member list. While the coordinator is settling, who is
-// missing in it stays in the directory until settle or an event says otherwise.
-func (d *directory) replace(list []Member, settling bool) []change {
+// missing in it stays in the directory until an update says otherwise.
+func (d *directory) replace(list []card, settling bool) []change {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var changes []change
 	here := make(map[uint32]bool, len(list))
-	for _, m := range list {
-		here[m.ID] = true
+	for i := range list {
+		here[list[i].id] = true
 	}
 	for _, id := range slices.Sorted(maps.Keys(d.byID)) {
 		switch {
@@ -60,88 +62,84 @@ func (d *directory) replace(list []Member, settling bool) []change {
 			changes = d.removeLocked(changes, id)
 		}
 	}
-	for _, m := range list {
-		changes = d.addLocked(changes, m)
+	for i := range list {
+		changes = d.addLocked(changes, &list[i])
 	}
 	d.announceLocked(changes)
 	return changes
 }
 
-// settle removes who has not come back.
-func (d *directory) settle() []change {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var changes []change
+// settleLocked removes who has not come back.
+func (d *directory) settleLocked(changes []change) []change {
 	for _, id := range slices.Sorted(maps.Keys(d.stale)) {
 		changes = d.removeLocked(changes, id)
 	}
-	d.announceLocked(changes)
 	return changes
 }
 
-// apply takes over one event.
-func (d *directory) apply(e *event) []change {
-	if e.Settled {
-		return d.settle()
-	}
+// apply takes over updates.
+func (d *directory) apply(updates []update) []change {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var changes []change
-	if e.Up != nil {
-		changes = d.addLocked(nil, *e.Up)
-	} else {
-		changes = d.removeLocked(nil, e.Down)
+	changes := make([]change, 0, len(updates))
+	for i := range updates {
+		switch u := &updates[i]; u.kind {
+		case kindDown:
+			changes = d.removeLocked(changes, u.card.id)
+		case kindSettled:
+			changes = d.settleLocked(changes)
+		default:
+			changes = d.addLocked(changes, &u.card)
+		}
 	}
 	d.announceLocked(changes)
 	return changes
 }
 
-func (d *directory) addLocked(changes []change, m Member) []change {
-	delete(d.stale, m.ID)
-	if old, ok := d.byID[m.ID]; ok {
-		if old.same(m) {
-			d.byID[m.ID] = m // it may have fallen silent, or is back
+func (d *directory) addLocked(changes []change, c *card) []change {
+	delete(d.stale, c.id)
+	if old, ok := d.byID[c.id]; ok {
+		if old.same(c) {
+			d.byID[c.id] = *c // it may have fallen silent, or is back
 			return changes
 		}
-		changes = d.removeLocked(changes, m.ID)
+		changes = d.removeLocked(changes, c.id)
 	}
-	// A stale member may still have the address or key that is another's by now.
-	if id, ok := d.byKey[m.Key]; ok {
+	// A stale member may still have the key that is another's by now.
+	if id, ok := d.byKey[c.key]; ok {
 		changes = d.removeLocked(changes, id)
 	}
-	if id, ok := d.byAddr[m.Addr]; ok {
-		changes = d.removeLocked(changes, id)
+	d.byID[c.id], d.byKey[c.key] = *c, c.id
+	if c.name != "" {
+		ids := d.byName[c.name]
+		at, _ := slices.BinarySearch(ids, c.id)
+		d.byName[c.name] = slices.Insert(ids, at, c.id)
 	}
-	d.byID[m.ID], d.byKey[m.Key], d.byAddr[m.Addr] = m, m.ID, m.ID
-	if m.Addr6.IsValid() {
-		d.byAddr[m.Addr6] = m.ID
-	}
-	ids := d.byName[m.Name]
-	at, _ := slices.BinarySearch(ids, m.ID)
-	d.byName[m.Name] = slices.Insert(ids, at, m.ID)
-	return append(changes, change{m, true})
+	return append(changes, change{*c, true})
 }
 
 func (d *directory) removeLocked(changes []change, id uint32) []change {
-	m, ok := d.byID[id]
+	c, ok := d.byID[id]
 	if !ok {
 		return changes
 	}
 	delete(d.stale, id)
 	delete(d.doubted, id)
 	delete(d.byID, id)
-	delete(d.byKey, m.Key)
-	delete(d.byAddr, m.Addr)
-	delete(d.byAddr, m.Addr6)
-	ids := d.byName[m.Name]
+	delete(d.byKey, c.key)
+	if c.name == "" {
+		d.leaveLocked(OrdinalName(id))
+		return append(changes, change{c, false})
+	}
+	ids := d.byName[c.name]
 	if at, ok := slices.BinarySearch(ids, id); ok {
 		ids = slices.Delete(ids, at, at+1)
 	}
-	if d.byName[m.Name] = ids; len(ids) == 0 {
-		delete(d.byName, m.Name)
-		d.leaveLocked(m.Name)
+	if d.byName[c.name] = ids; len(ids) == 0 {
+		delete(d.byName, c.name)
+		d.leaveLocked(c.name)
 	}
-	return append(changes, change{m, false})
+	return append(changes, change{c, false})
 }
 
 // leftFor is how long a name is remembered that nobody has any more.
@@ -158,7 +156,7 @@ func (d *directory) had(name string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	since, ok := d.left[name]
-	return ok && len(d.byName[name]) == 0 && time.Since(since) <= leftFor
+	return ok && len(d.idsLocked(name)) == 0 && time.Since(since) <= leftFor
 }
 
 func (d *directory) announceLocked(changes []change) {
@@ -171,30 +169,35 @@ func (d *directory) announceLocked(changes []change) {
 func (d *directory) id(id uint32) (Member, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	m, ok := d.byID[id]
-	return m, ok
+	return d.memberLocked(id)
 }
 
 func (d *directory) key(key transport.Key) (Member, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	m, ok := d.byID[d.byKey[key]] // no member has the id 0
-	return m, ok
+	return d.memberLocked(d.byKey[key])
 }
 
 func (d *directory) addr(addr netip.Addr) (Member, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	m, ok := d.byID[d.byAddr[addr.Unmap()]]
-	return m, ok
+	return d.memberLocked(d.plan.id(addr))
+}
+
+func (d *directory) memberLocked(id uint32) (Member, bool) {
+	c, ok := d.byID[id] // nobody has the id 0
+	if !ok {
+		return Member{}, false
+	}
+	return d.plan.member(c), true
 }
 
 // list returns all members in the order of their ids.
-func (d *directory) list() []Member {
+func (d *directory) list() []card {
 	d.mu.Lock()
 	all := slices.Collect(maps.Values(d.byID))
 	d.mu.Unlock()
-	slices.SortFunc(all, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(all, func(a, b card) int { return cmp.Compare(a.id, b.id) })
 	return all
 }
 
@@ -217,7 +220,7 @@ func (d *directory) lookup(name string) []Member {
 	turn := rand.IntN(len(ids))
 	members := make([]Member, 0, len(ids))
 	for i := range ids {
-		members = append(members, d.byID[ids[(turn+i)%len(ids)]])
+		members = append(members, d.plan.member(d.byID[ids[(turn+i)%len(ids)]]))
 	}
 	return members
 }
@@ -237,7 +240,7 @@ func (d *directory) doubt(id uint32, doubt bool) {
 }
 
 func (d *directory) doubtedLocked(id uint32) bool {
-	return d.byID[id].Silent || time.Now().Before(d.doubted[id])
+	return d.byID[id].silent || time.Now().Before(d.doubted[id])
 }
 
 // count returns how many members the name, in lower case, means, and a channel

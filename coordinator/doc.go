@@ -4,15 +4,15 @@
 // packets that it cannot read.
 //
 // A Server owns the members; a Client is one member's view of them and stays
-// joined, also across restarts of the server. Both speak framed JSON messages
-// (message.go) over one bidirectional QUIC stream (RFC 9000, ALPN protocolName)
+// joined, also across restarts of the server. Both speak framed messages, JSON
+// (message.go) but for the news of members (news.go), over one bidirectional QUIC stream (RFC 9000, ALPN protocolName)
 // whose ends prove their Ed25519 keys by TLS 1.3 (RFC 8446).
 //
 //	client                                server
 //	  |---- QUIC handshake, both keys ----->|
 //	  |-- hello: token or ticket, name ---->|  admit: id, address
-//	  |<-- welcome, pages of members -------|
-//	  |<-- events: up, down, settled -------|  the journal, for all alike
+//	  |<-- welcome, list of members --------|
+//	  |<-- news: up, down, settled ---------|  the journal, for all alike
 //	  |--- signal -->|  receipt, and signal to the other node
 //	  |--- alive, report ------------------>|  the lease runs anew
 //

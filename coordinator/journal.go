@@ -2,52 +2,66 @@ package coordinator
 
 import "sync"
 
-// journalLength is how many events the journal keeps. A client that is further
-// behind gets the member list anew. An event has about 300 bytes.
+// journalLength is how many updates the journal keeps. A client that is further
+// behind gets the member list anew. An update has 43 to 250 bytes.
 const journalLength = 4096
 
-// A journal is the sequence of membership events, already framed, that every
+// A journal is the sequence of changes, already encoded, that every
 // session sends to its client. Sessions read it at their own pace: appending
 // never waits for a reader, and memory does not grow with the slow ones.
 type journal struct {
-	mu     sync.Mutex
-	last   uint64        // number of the last event
-	frames [][]byte      // of the last len(frames) events
-	grown  chan struct{} // closed and replaced when an event is appended
+	mu    sync.Mutex
+	last  uint64        // number of the last update
+	log   []byte        // the last len(ends) updates; what is written stays as it is
+	ends  []int         // where each of them ends in log
+	grown chan struct{} // closed and replaced when an update is appended
 }
 
 func newJournal() *journal { return &journal{grown: make(chan struct{})} }
 
-// append numbers the event and wakes the readers.
-func (j *journal) append(e event) {
+// append numbers an update and wakes the readers.
+func (j *journal) append(update []byte) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.last++
-	e.Seq = j.last
-	if len(j.frames) == 2*journalLength {
-		j.frames = append(j.frames[:0:0], j.frames[journalLength:]...)
+	if len(j.ends) == 2*journalLength {
+		cut := j.ends[journalLength-1]
+		j.log = append([]byte(nil), j.log[cut:]...) // readers may be at the old one
+		j.ends = append(j.ends[:0], j.ends[journalLength:]...)
+		for i := range j.ends {
+			j.ends[i] -= cut
+		}
 	}
-	j.frames = append(j.frames, frame(&message{Event: &e}))
+	j.log = append(j.log, update...)
+	j.ends = append(j.ends, len(j.log))
 	close(j.grown)
 	j.grown = make(chan struct{})
 }
 
-// seq returns the number of the last event.
+// seq returns the number of the last update.
 func (j *journal) seq() uint64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.last
 }
 
-// after returns the frames of the events behind seq, and a channel that is
-// closed once there are more. It returns ok false if the journal does not reach
-// back so far. The frames are shared: they are only read.
-func (j *journal) after(seq uint64) (frames [][]byte, grown <-chan struct{}, ok bool) {
+// after returns the n updates behind seq, at most maxUpdates, and a channel that is
+// closed once there are others than now. It returns ok false if the journal does not reach
+// back so far. The bytes are shared: they are only read.
+func (j *journal) after(seq uint64) (updates []byte, n int, grown <-chan struct{}, ok bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	behind := j.last - seq
-	if behind > uint64(len(j.frames)) {
-		return nil, j.grown, false
+	if behind > uint64(len(j.ends)) {
+		return nil, 0, j.grown, false
 	}
-	return j.frames[uint64(len(j.frames))-behind:], j.grown, true
+	first := len(j.ends) - int(behind)
+	if n = min(int(behind), maxUpdates); n == 0 {
+		return nil, 0, j.grown, true
+	}
+	from, to := 0, j.ends[first+n-1]
+	if first > 0 {
+		from = j.ends[first-1]
+	}
+	return j.log[from:to:to], n, j.grown, true
 }

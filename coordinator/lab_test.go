@@ -133,6 +133,12 @@ func (l *lab) url(t testing.TB) JoinURL {
 	return u
 }
 
+// told is what a client tells its handler.
+type told struct {
+	member Member
+	up     bool
+}
+
 // A guest is a client with what it needs.
 type guest struct {
 	*Client
@@ -140,7 +146,7 @@ type guest struct {
 	signals chan signal
 
 	mu      sync.Mutex
-	changes []change
+	changes []told
 	changed chan struct{}
 }
 
@@ -164,7 +170,7 @@ func enter(t testing.TB, u JoinURL, cfg ClientConfig) (*guest, error) {
 	}
 	cfg.OnMember = func(m Member, up bool) {
 		g.mu.Lock()
-		g.changes = append(g.changes, change{m, up})
+		g.changes = append(g.changes, told{m, up})
 		g.mu.Unlock()
 		poke(g.changed)
 	}
@@ -199,7 +205,7 @@ func (g *guest) vanish(t testing.TB) { mute(t, g.socket); g.leave() }
 func (g *guest) sees(t testing.TB, id uint32, up bool) {
 	t.Helper()
 	g.until(t, func() bool {
-		return slices.ContainsFunc(g.changes, func(c change) bool { return c.member.ID == id && c.up == up })
+		return slices.ContainsFunc(g.changes, func(c told) bool { return c.member.ID == id && c.up == up })
 	})
 }
 

@@ -13,7 +13,6 @@ type line struct {
 	out  chan []byte   // frames for the writer; unbuffered: what was taken goes out next
 	poke chan struct{} // has a token if there is a new report
 	ask  chan struct{} // likewise, if a sign of life is asked for
-	seq  uint64        // number of the last event
 
 	mu      sync.Mutex
 	signals uint64                // number of the last signal
@@ -22,9 +21,8 @@ type line struct {
 
 // connect makes the link the client's connection.
 func (c *Client) connect(l *link) *line {
-	n := &line{link: l, out: make(chan []byte), poke: make(chan struct{}, 1), ask: make(chan struct{}, 1), seq: l.view.seq, waiting: make(map[uint64]chan error)}
-	c.queue.change(func() []change { return c.dir.replace(l.view.members, l.view.settling) })
-	l.view = view{}
+	n := &line{link: l, out: make(chan []byte), poke: make(chan struct{}, 1), ask: make(chan struct{}, 1), waiting: make(map[uint64]chan error)}
+	c.replace(l)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ticket, c.server, c.reflexive = l.welcome.Ticket, l.server, l.welcome.Reflexive
@@ -33,6 +31,12 @@ func (c *Client) connect(l *link) *line {
 	}
 	c.setLineLocked(n)
 	return n
+}
+
+// replace makes the list that has come over the link the members.
+func (c *Client) replace(l *link) {
+	c.queue.change(func() []change { return c.dir.replace(l.list, l.settles) })
+	l.list = nil
 }
 
 // disconnect says that there is no connection.
@@ -95,23 +99,15 @@ func (c *Client) write(n *line) {
 
 // read takes the coordinator's messages until the connection ends.
 func (c *Client) read(n *line) error {
-	var list view // a list that is arriving
 	for {
 		m, err := readMessage(n.in, maxFrame)
 		if err != nil {
 			return err
 		}
 		switch {
-		case m.Event != nil:
-			if m.Event.Seq != n.seq+1 {
-				return fmt.Errorf("%w: event %d after event %d", ErrProtocol, m.Event.Seq, n.seq)
-			}
-			n.seq = m.Event.Seq
-			c.queue.change(func() []change { return c.dir.apply(m.Event) })
-		case m.Page != nil:
-			if list.add(m.Page) {
-				c.queue.change(func() []change { return c.dir.replace(list.members, list.settling) })
-				n.seq, list = list.seq, view{}
+		case m.News != nil:
+			if err := c.learn(n, m.News); err != nil {
+				return err
 			}
 		case m.Signal != nil:
 			if !c.queue.signal(m.Signal.Node, m.Signal.Data) {
@@ -131,6 +127,26 @@ func (c *Client) read(n *line) error {
 			return fmt.Errorf("%w: a coordinator sends no %s", ErrProtocol, kind)
 		}
 	}
+}
+
+// learn takes over news.
+func (c *Client) learn(n *line, w *news) error {
+	if w.list {
+		last, err := n.add(w)
+		if last {
+			c.replace(n.link)
+		}
+		return err
+	}
+	if w.seq != n.seq+uint64(len(w.updates)) {
+		return fmt.Errorf("%w: %d updates up to %d after update %d", ErrProtocol, len(w.updates), w.seq, n.seq)
+	}
+	if err := n.check(w); err != nil {
+		return err
+	}
+	n.seq = w.seq
+	c.queue.change(func() []change { return c.dir.apply(w.updates) })
+	return nil
 }
 
 // Signal has the coordinator pass msg, at most MaxSignal bytes, to a node. It

@@ -17,14 +17,15 @@ const (
 
 	// protocolVersion is the version of the messages. Decoding is strict, so a
 	// field more is a version more; the hello names it, and the server refuses
-	// versions that it does not speak with a text that says so.
-	protocolVersion = 2
+	// versions that it does not speak with a text that says so. So the hello stays
+	// JSON in all versions.
+	protocolVersion = 3
 )
 
 // What one message may hold, in bytes and elements. Whatever exceeds a limit
 // costs its sender the connection, and nobody else anything.
 const (
-	maxFrame  = 1 << 20 // JSON text of one message
+	maxFrame  = 1 << 20 // body of one message
 	maxHello  = 8 << 10 // of the first message, whose sender is still a stranger
 	maxHost   = 128     // Member.Host
 	maxTicket = 1 << 10
@@ -49,8 +50,8 @@ type message struct {
 
 	// From the server.
 	Welcome *welcome `json:"welcome,omitempty"`
+	News    *news    `json:"-"` // has an encoding of its own
 	Page    *page    `json:"page,omitempty"`
-	Event   *event   `json:"event,omitempty"`
 	Receipt *receipt `json:"receipt,omitempty"`
 	Mirror  *mirror  `json:"mirror,omitempty"`
 	Ask     *ask     `json:"ask,omitempty"`
@@ -84,7 +85,7 @@ type report struct {
 	Paths []PathReport `json:"paths"`
 }
 
-// welcome answers hello; pages of members follow.
+// welcome answers hello; the list of the members follows, as news, or as pages to observers.
 type welcome struct {
 	Self      Member         `json:"self"` // zero for observers
 	Prefix    netip.Prefix   `json:"prefix"`
@@ -96,26 +97,10 @@ type welcome struct {
 	Program   string         `json:"program,omitempty"` // version of the coordinator's program
 }
 
-// page is a part of the member list. The list is complete with the last page,
-// and replaces what the receiver knew.
+// page is a part of what an observer sees: members with their paths.
 type page struct {
 	Members []Member `json:"members"`
 	Last    bool     `json:"last,omitempty"`
-
-	// With the last page: Seq is the number of the last event that the list
-	// includes. Settling says that the coordinator started less than a lease ago:
-	// nodes that are not in the list may be about to come back, and are gone only
-	// when the settled event comes without them.
-	Seq      uint64 `json:"seq,omitempty"`
-	Settling bool   `json:"settling,omitempty"`
-}
-
-// event is one change; Seq counts them without a gap. One of the rest is set.
-type event struct {
-	Seq     uint64  `json:"seq"`
-	Up      *Member `json:"up,omitempty"`
-	Down    uint32  `json:"down,omitempty"` // the id
-	Settled bool    `json:"settled,omitempty"`
 }
 
 // signal carries Data to, or from, the node with the id Node.
@@ -148,7 +133,7 @@ func (m *message) kind() (string, error) {
 		name string
 	}{
 		{m.Hello != nil, "hello"}, {m.Alive != nil, "alive"}, {m.Report != nil, "report"},
-		{m.Welcome != nil, "welcome"}, {m.Page != nil, "page"}, {m.Event != nil, "event"},
+		{m.Welcome != nil, "welcome"}, {m.Page != nil, "page"}, {m.News != nil, "news"},
 		{m.Receipt != nil, "receipt"}, {m.Mirror != nil, "mirror"}, {m.Signal != nil, "signal"},
 		{m.Ask != nil, "ask"},
 	} {
@@ -182,16 +167,6 @@ func (m *message) check() error {
 		over = len(m.Signal.Data) > MaxSignal
 	case m.Receipt != nil:
 		over = len(m.Receipt.Code) > maxText
-	case m.Event != nil:
-		n := 0
-		for _, set := range [...]bool{m.Event.Up != nil, m.Event.Down != 0, m.Event.Settled} {
-			if set {
-				n++
-			}
-		}
-		if n != 1 {
-			return fmt.Errorf("%w: event with %d changes", ErrProtocol, n)
-		}
 	}
 	if over {
 		return fmt.Errorf("%w: %s exceeds a limit", ErrProtocol, kind)
@@ -210,8 +185,15 @@ func isHostID(s string) bool {
 	return len(s) <= maxHost
 }
 
-// decodeMessage reads one message from its JSON text.
+// decodeMessage reads one message from the body of its frame.
 func decodeMessage(b []byte) (*message, error) {
+	if len(b) > 0 && b[0] == newsMark {
+		n, err := decodeNews(b)
+		if err != nil {
+			return nil, err
+		}
+		return &message{News: n}, nil
+	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	m := new(message)
@@ -229,8 +211,11 @@ func decodeMessage(b []byte) (*message, error) {
 }
 
 // appendFrame appends the message as a frame: its length (uint32, big endian),
-// then its JSON text.
+// then its body, which is a JSON text but for news.
 func appendFrame(dst []byte, m *message) ([]byte, error) {
+	if m.News != nil {
+		return m.News.appendTo(dst), nil
+	}
 	text, err := json.Marshal(m)
 	if err != nil {
 		return dst, fmt.Errorf("encode message: %w", err)

@@ -24,10 +24,8 @@ func someMessages() []*message {
 		{Alive: alivePad},
 		{Report: &report{Paths: []PathReport{{Peer: 3, Kind: "lan", Remote: remote, RTT: time.Millisecond, BytesSent: 1, BytesReceived: 2}}}},
 		{Welcome: &welcome{Self: m, Prefix: DefaultPrefix, Ticket: "x", Reflexive: remote, Lease: time.Second, Started: m.Since, Program: "v1"}},
-		{Page: &page{Members: []Member{m}, Last: true, Seq: 9, Settling: true}},
-		{Event: &event{Seq: 1, Up: &m}},
-		{Event: &event{Seq: 2, Down: 7}},
-		{Event: &event{Seq: 3, Settled: true}},
+		{Page: &page{Members: []Member{m}, Last: true}},
+		{News: someNews()[0]},
 		{Signal: &signal{Seq: 1, Node: 2, Data: []byte("hello")}},
 		{Receipt: &receipt{Seq: 1, Code: receiptBusy}},
 		{Mirror: &mirror{Reflexive: remote}},
@@ -77,8 +75,6 @@ func TestDecodeMessageRefuses(t *testing.T) {
 		"path kind":       `{"report":{"paths":[{"peer":1,"kind":"` + long(64) + `","remote":"1.2.3.4:5","rtt_ns":0,"bytes_sent":0,"bytes_received":0}]}}`,
 		"path zone":       `{"report":{"paths":[{"peer":1,"kind":"lan","remote":"[fe80::1%` + long(99) + `]:5","rtt_ns":0,"bytes_sent":0,"bytes_received":0}]}}`,
 		"negative id":     `{"signal":{"node":-1,"data":""}}`,
-		"event of two":    `{"event":{"seq":1,"down":2,"settled":true}}`,
-		"event of none":   `{"event":{"seq":1}}`,
 		"deeply nested":   strings.Repeat(`{"hello":`, 20000),
 		"invalid address": `{"mirror":{"reflexive":"1.2.3.4"}}`,
 	} {
@@ -109,19 +105,19 @@ func TestLargestPageFits(t *testing.T) {
 	path := PathReport{Peer: math.MaxUint32, Kind: strings.Repeat("k", maxLabel), Remote: netip.MustParseAddrPort("[2001:db8:1111:2222:3333:4444:5555:6666]:65535"),
 		RTT: math.MinInt64, BytesSent: math.MaxUint64, BytesReceived: math.MaxUint64}
 	for _, paths := range []int{0, 1, maxPaths / pageMembers, 7, maxPaths} {
-		v := view{seq: math.MaxUint64, settling: true}
+		var members []Member
 		for range 3 * pageMembers {
 			m := member
 			m.Paths = make([]PathReport, paths)
 			for i := range m.Paths {
 				m.Paths[i] = path
 			}
-			v.members = append(v.members, m)
-			if len(v.members)*paths > 3*maxPaths {
+			members = append(members, m)
+			if len(members)*paths > 3*maxPaths {
 				break
 			}
 		}
-		r, n, pages := bytes.NewReader(appendPages(nil, v)), 0, 0
+		r, n, pages := bytes.NewReader(appendPages(nil, members)), 0, 0
 		for {
 			m, err := readMessage(r, maxFrame)
 			if err != nil {
@@ -132,8 +128,8 @@ func TestLargestPageFits(t *testing.T) {
 				break
 			}
 		}
-		if n != len(v.members) || pages < 2 || r.Len() != 0 {
-			t.Errorf("%d paths each: %d of %d members in %d pages, %d bytes left", paths, n, len(v.members), pages, r.Len())
+		if n != len(members) || pages < 2 || r.Len() != 0 {
+			t.Errorf("%d paths each: %d of %d members in %d pages, %d bytes left", paths, n, len(members), pages, r.Len())
 		}
 	}
 }
@@ -141,6 +137,9 @@ func TestLargestPageFits(t *testing.T) {
 func FuzzDecodeMessage(f *testing.F) {
 	for _, m := range someMessages() {
 		f.Add(frame(m)[4:])
+	}
+	for _, n := range someNews() {
+		f.Add(n.appendTo(nil)[4:])
 	}
 	f.Add([]byte(`{"hello":{"version":2},"hello":{"token":"x"}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {

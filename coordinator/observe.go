@@ -35,5 +35,5 @@ func observe(ctx context.Context, url JoinURL) (s Snapshot, err error) {
 	}
 	defer l.close()
 	return Snapshot{Version: l.welcome.Program, Prefix: l.welcome.Prefix, Prefix6: l.welcome.Prefix6,
-		Started: l.welcome.Started, Members: l.view.members}, nil
+		Started: l.welcome.Started, Members: l.shown}, nil
 }

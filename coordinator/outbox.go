@@ -5,10 +5,10 @@ import (
 	"sync"
 )
 
-// outboxLength bounds the frames that wait for one client, besides events.
+// outboxLength bounds the frames that wait for one client, besides news.
 const outboxLength = 256
 
-// An outbox holds the frames for one client that are not events: signals to it,
+// An outbox holds the frames for one client that are no news: signals to it,
 // receipts, mirrors.
 type outbox struct {
 	mu     sync.Mutex

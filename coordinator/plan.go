@@ -54,6 +54,31 @@ func (p plan) addr(id uint32) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
+// id is the inverse of addr and addr6; 0 for an address that no node has.
+func (p plan) id(a netip.Addr) uint32 {
+	a = a.Unmap()
+	if a.Is6() {
+		if !p.prefix6.Contains(a) {
+			return 0
+		}
+		b := a.As16()
+		four := netip.AddrFrom4([4]byte(b[12:]))
+		if id := p.id(four); id != 0 && p.addr6(id) == a {
+			return id
+		}
+		return 0
+	}
+	if !p.prefix.Contains(a) {
+		return 0
+	}
+	b, base := a.As4(), p.prefix.Addr().As4()
+	n := binary.BigEndian.Uint32(b[:]) - binary.BigEndian.Uint32(base[:])
+	if n < 2 || n-1 > p.max {
+		return 0
+	}
+	return n - 1
+}
+
 // addr6 returns the IPv6 address of the node with that id: the prefix, and the
 // IPv4 address in the last 32 bits. It is the zero Addr where there is no prefix.
 func (p plan) addr6(id uint32) netip.Addr {

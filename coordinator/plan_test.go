@@ -68,3 +68,33 @@ func TestPlanSix(t *testing.T) {
 		t.Errorf("without a prefix: %v, %v", p.addr6(1), err)
 	}
 }
+
+// Addresses mean the nodes that have them, and no others.
+func TestPlanInverse(t *testing.T) {
+	for _, prefixes := range [][2]netip.Prefix{{DefaultPrefix, DefaultPrefix6}, {netip.MustParsePrefix("10.0.0.0/8"), {}}, {netip.MustParsePrefix("192.168.7.8/29"), DefaultPrefix6}} {
+		p, err := newPlan(prefixes[0], prefixes[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []uint32{1, 2, p.max - 1, p.max} {
+			if got := p.id(p.addr(id)); got != id {
+				t.Errorf("%v: %v is node %d, want %d", p.prefix, p.addr(id), got, id)
+			}
+			if a := p.addr6(id); a.IsValid() && p.id(a) != id {
+				t.Errorf("%v: %v is node %d, want %d", p.prefix6, a, p.id(a), id)
+			}
+			if mapped := netip.AddrFrom16(p.addr(id).As16()); p.id(mapped) != id {
+				t.Errorf("%v: %v is node %d, want %d", p.prefix, mapped, p.id(mapped), id)
+			}
+		}
+		for _, a := range []netip.Addr{{}, p.prefix.Addr(), p.prefix.Addr().Next(), p.addr(p.max).Next(), netip.MustParseAddr("11.0.0.2"),
+			netip.MustParseAddr("fd6f:7865:72:0:1::a6f:2"), netip.MustParseAddr("fd6f:7865:72::b6f:2"), netip.MustParseAddr("fd6f:7865:73::a6f:2")} {
+			if id := p.id(a); id != 0 {
+				t.Errorf("%v: %v is node %d", p.prefix, a, id)
+			}
+		}
+	}
+	if id := (plan{}).id(DefaultPrefix.Addr()); id != 0 {
+		t.Errorf("no network: node %d", id)
+	}
+}

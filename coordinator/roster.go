@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -46,6 +47,7 @@ type roster struct {
 type entry struct {
 	Member
 	session *session
+	news    []byte // the update that tells of the member
 }
 
 func newRoster(p plan, state *State, lease time.Duration, log *slog.Logger) (*roster, error) {
@@ -64,13 +66,6 @@ func newRoster(p plan, state *State, lease time.Duration, log *slog.Logger) (*ro
 		r.settleAt = now.Add(lease)
 	}
 	return r, nil
-}
-
-// A view is what a new session begins with: the members, as of event seq.
-type view struct {
-	members  []Member
-	seq      uint64
-	settling bool
 }
 
 // admit makes the holder of the session's key a member, or has it come back. An
@@ -106,7 +101,7 @@ func (r *roster) admit(h *hello, s *session) (m Member, displaced *session, err 
 	}
 	m.Addr6 = r.plan.addr6(m.ID)
 	s.id = m.ID
-	e := &entry{m, s}
+	e := &entry{m, s, appendUp(nil, cardOf(m))}
 	if old != nil && !old.same(m) {
 		r.removeLocked(old)
 		old = nil
@@ -115,7 +110,7 @@ func (r *roster) admit(h *hello, s *session) (m Member, displaced *session, err 
 	r.emptySince = time.Time{}
 	r.routes.set(m.ID, s.remote)
 	if old == nil {
-		r.journal.append(event{Up: &m})
+		r.journal.append(e.news)
 	}
 	return m, displaced, nil
 }
@@ -193,27 +188,48 @@ func (r *roster) removeLocked(e *entry) {
 	delete(r.byKey, e.Key)
 	r.routes.drop(e.ID)
 	if !r.frozen {
-		r.journal.append(event{Down: e.ID})
+		r.journal.append(appendDown(nil, e.ID))
 	}
 	if len(r.members) == 0 {
 		r.emptySince = time.Now()
 	}
 }
 
-// view returns what a session begins with; with the paths if an observer asks.
-func (r *roster) view(paths bool) view {
+// list appends what a session begins with: the members, as frames of news, as of
+// the update with the number that it returns.
+func (r *roster) list(dst []byte) ([]byte, uint64) {
 	r.mu.Lock()
-	v := view{make([]Member, 0, len(r.members)), r.journal.seq(), !r.settleAt.IsZero()}
-	for _, e := range r.members {
-		m := e.Member
-		if !paths {
-			m.Paths = nil
+	defer r.mu.Unlock()
+	seq := r.journal.seq()
+	rest := slices.Sorted(maps.Keys(r.members))
+	var updates []byte
+	for {
+		n, flags := min(len(rest), maxUpdates), flagList
+		updates = updates[:0]
+		for _, id := range rest[:n] {
+			updates = append(updates, r.members[id].news...)
 		}
-		v.members = append(v.members, m)
+		if rest = rest[n:]; len(rest) > 0 {
+			dst = appendNews(dst, flags, seq, updates)
+			continue
+		}
+		if flags |= flagLast; !r.settleAt.IsZero() {
+			flags |= flagSettling
+		}
+		return appendNews(dst, flags, seq, updates), seq
+	}
+}
+
+// snapshot returns the members with their paths, in the order of their ids.
+func (r *roster) snapshot() []Member {
+	r.mu.Lock()
+	members := make([]Member, 0, len(r.members))
+	for _, e := range r.members {
+		members = append(members, e.Member)
 	}
 	r.mu.Unlock()
-	slices.SortFunc(v.members, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
-	return v
+	slices.SortFunc(members, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
+	return members
 }
 
 // report keeps what the node says about its paths. The slice is kept as it is.
@@ -256,9 +272,8 @@ func (r *roster) setSilent(s *session, silent bool) {
 		return
 	}
 	e.Silent = silent
-	m := e.Member
-	m.Paths = nil
-	r.journal.append(event{Up: &m})
+	e.news = appendUp(nil, cardOf(e.Member))
+	r.journal.append(e.news)
 }
 
 // session returns the connection of the node with that id; nil if there is none.
@@ -296,7 +311,7 @@ func (r *roster) settle(now time.Time) {
 	defer r.mu.Unlock()
 	if !r.settleAt.IsZero() && now.After(r.settleAt) {
 		r.settleAt = time.Time{}
-		r.journal.append(event{Settled: true})
+		r.journal.append([]byte{byte(kindSettled)})
 	}
 }
 

@@ -242,7 +242,7 @@ func (s *Server) StatusAddr() net.Addr {
 // Snapshot returns the network as it is now.
 func (s *Server) Snapshot() Snapshot {
 	return Snapshot{Version: s.cfg.Version, Prefix: s.roster.plan.prefix, Prefix6: s.roster.plan.prefix6,
-		Started: s.started, Members: s.roster.view(true).members}
+		Started: s.started, Members: s.roster.snapshot()}
 }
 
 // serveStatus serves the HTTP status port until ctx ends.

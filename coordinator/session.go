@@ -36,7 +36,7 @@ type session struct {
 	remote netip.AddrPort
 
 	id   uint32 // of the member; set by roster.admit
-	sent uint64 // number of the last event that went out; only the writer has it
+	sent uint64 // number of the last update that went out; only the writer has it
 }
 
 // serveConn serves one connection to its end.
@@ -96,7 +96,7 @@ func (s *Server) show(ctx context.Context, c *session, h *hello) error {
 	ctx, cancel := context.WithTimeout(ctx, s.helloTimeout)
 	defer cancel()
 	_ = c.stream.SetDeadline(time.Now().Add(s.helloTimeout))
-	if _, err := c.stream.Write(s.opening(&welcome{Reflexive: c.remote}, s.roster.view(true))); err != nil {
+	if _, err := c.stream.Write(appendPages(s.welcome(&welcome{Reflexive: c.remote}), s.roster.snapshot())); err != nil {
 		return fmt.Errorf("answer observer: %w", err)
 	}
 	_ = c.stream.Close()
@@ -131,9 +131,8 @@ func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 	if err != nil {
 		return err
 	}
-	v := s.roster.view(false)
-	c.sent = v.seq
-	first := s.opening(&welcome{Self: m, Ticket: ticket, Reflexive: remote}, v)
+	first := s.welcome(&welcome{Self: m, Ticket: ticket, Reflexive: remote})
+	first, c.sent = s.roster.list(first)
 
 	var writer sync.WaitGroup
 	defer writer.Wait()
@@ -193,7 +192,8 @@ func (s *Server) forward(c *session, sig *signal) error {
 func (s *Server) write(c *session, first []byte) {
 	buf := first
 	done := c.conn.Context().Done()
-	var news time.Time // when events were sent last
+	var news time.Time        // when it was sent last
+	var grown <-chan struct{} // closed when there is more of it
 	for {
 		if len(buf) > 0 {
 			if _, err := c.stream.Write(buf); err != nil {
@@ -204,16 +204,7 @@ func (s *Server) write(c *session, first []byte) {
 		// a node whose arrival is in the journal, and has to follow it.
 		buf = buf[:0:0]
 		frames := c.out.take()
-		events, grown, ok := s.roster.journal.after(c.sent)
-		if ok {
-			for _, e := range events {
-				buf = append(buf, e...)
-			}
-			c.sent += uint64(len(events))
-		} else { // too far behind: the whole list again
-			v := s.roster.view(false)
-			buf, c.sent = appendPages(buf, v), v.seq
-		}
+		buf, grown = s.catchUp(c, buf)
 		if len(buf) > 0 {
 			news = time.Now()
 		}
@@ -235,20 +226,37 @@ func (s *Server) write(c *session, first []byte) {
 	}
 }
 
-// Events go out at least newsEvery apart, and newsEach for each member: a thousand
-// nodes that join are a million events, and the coordinator sends a packet in 20
+// catchUp appends what the journal has for the client by now, and returns a channel that is
+// closed once there is more.
+func (s *Server) catchUp(c *session, buf []byte) ([]byte, <-chan struct{}) {
+	for {
+		updates, n, grown, ok := s.roster.journal.after(c.sent)
+		switch {
+		case !ok: // too far behind: the whole list again
+			buf, c.sent = s.roster.list(buf)
+		case n == 0:
+			return buf, grown
+		default:
+			c.sent += uint64(n)
+			buf = appendNews(buf, 0, c.sent, updates)
+		}
+	}
+}
+
+// News goes out at least newsEvery apart, and newsEach for each member: a thousand
+// nodes that join are a million updates, and the coordinator sends a packet in 20
 // to 50 us. Who is signalled by a newcomer knows it at once all the same.
 const (
 	newsEvery = 10 * time.Millisecond
 	newsEach  = 100 * time.Microsecond
 )
 
-// newsInterval is how far apart events go out when many come, to so many members.
+// newsInterval is how far apart news goes out when much comes, to so many members.
 func newsInterval(members int) time.Duration {
 	return max(newsEvery, time.Duration(members)*newsEach)
 }
 
-// gather lets events gather for d, less if there is something else to send. It
+// gather lets news gather for d, less if there is something else to send. It
 // returns false when the connection has ended.
 func (c *session) gather(d time.Duration) bool {
 	if d <= 0 {
@@ -265,17 +273,15 @@ func (c *session) gather(d time.Duration) bool {
 	return true
 }
 
-// opening returns the frames that a connection begins with: the welcome,
-// completed, and the pages.
-func (s *Server) opening(w *welcome, v view) []byte {
+// welcome returns the frame of the welcome, completed.
+func (s *Server) welcome(w *welcome) []byte {
 	w.Prefix, w.Prefix6 = s.roster.plan.prefix, s.roster.plan.prefix6
 	w.Lease, w.Started, w.Program = s.cfg.Lease, s.started, s.cfg.Version
-	return appendPages(frame(&message{Welcome: w}), v)
+	return frame(&message{Welcome: w})
 }
 
 // appendPages appends the members as page frames.
-func appendPages(dst []byte, v view) []byte {
-	rest := v.members
+func appendPages(dst []byte, rest []Member) []byte {
 	for {
 		n, paths := 0, 0
 		for n < len(rest) && n < pageMembers && (n == 0 || paths+len(rest[n].Paths) <= pagePaths) {
@@ -283,9 +289,6 @@ func appendPages(dst []byte, v view) []byte {
 			n++
 		}
 		p := &page{Members: rest[:n], Last: n == len(rest)}
-		if p.Last {
-			p.Seq, p.Settling = v.seq, v.settling
-		}
 		dst = append(dst, frame(&message{Page: p})...)
 		if rest = rest[n:]; p.Last {
 			return dst

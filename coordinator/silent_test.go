@@ -3,6 +3,8 @@ package coordinator
 import (
 	"testing"
 	"time"
+
+	"github.com/boxer-sandbox/boxer/transport"
 )
 
 // TestSilentNamesake has a node join under the name of one that does not answer: that one stays a member, and is left
@@ -42,8 +44,12 @@ func TestSilentNamesake(t *testing.T) {
 
 // TestDoubt leaves out who could not be reached from here, where there are others.
 func TestDoubt(t *testing.T) {
-	d := newDirectory()
-	d.replace([]Member{{ID: 1, Name: "db"}, {ID: 2, Name: "db", Key: [32]byte{2}, Addr: loopback.Addr()}}, false)
+	p, err := newPlan(DefaultPrefix, DefaultPrefix6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newDirectory(p)
+	d.replace([]card{{id: 1, name: "db"}, {id: 2, name: "db", key: transport.Key{2}}}, false)
 	d.doubt(1, true)
 	if m := d.lookup("db"); len(m) != 1 || m[0].ID != 2 {
 		t.Errorf("got %+v", m)

@@ -188,7 +188,7 @@ func TestNonsense(t *testing.T) {
 		})
 	}
 	// Members can talk nonsense too.
-	for _, b := range [][]byte{random, frame(&message{Hello: &hello{Version: protocolVersion}}), frame(&message{Event: &event{Seq: 1, Down: 1}})} {
+	for _, b := range [][]byte{random, frame(&message{Hello: &hello{Version: protocolVersion}}), frame(&message{News: &news{seq: 1, updates: []update{{kind: kindDown, card: card{id: 1}}}}})} {
 		s := newStranger(t, l)
 		s.send(frame(&message{Hello: &hello{Version: protocolVersion, Token: u.Token}}))
 		if _, err := readMessage(s.stream, maxFrame); err != nil {
@@ -308,11 +308,10 @@ func TestSlowReader(t *testing.T) {
 	if busy == 0 {
 		t.Error("everything was taken for one who does not read")
 	}
-	// More events than the journal keeps.
+	// More updates than the journal keeps.
 	for id := uint32(1000); id < 1000+3*journalLength; id++ {
-		m := Member{ID: id, Addr: l.roster.plan.addr(id)}
-		l.roster.journal.append(event{Up: &m})
-		l.roster.journal.append(event{Down: id})
+		l.roster.journal.append(appendUp(nil, card{id: id, key: transport.Key{byte(id), byte(id >> 8)}}))
+		l.roster.journal.append(appendDown(nil, id))
 	}
 	// a keeps up: its own signal comes back behind them.
 	if err := a.Signal(within(t, patience), a.Self().ID, []byte("done")); err != nil {
@@ -323,28 +322,28 @@ func TestSlowReader(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("a is held up")
 	}
-	// The slow one reads at last: it gets a list again, and events behind it.
+	// The slow one reads at last: it gets a list again, and updates behind it.
 	_ = slow.stream.SetReadDeadline(time.Now().Add(patience))
-	pages := 0
+	lists := 0
 	var seq uint64
 	for seq < l.roster.journal.seq() {
 		m, err := readMessage(slow.stream, maxFrame)
 		if err != nil {
 			t.Fatal(err)
 		}
-		switch {
-		case m.Page != nil:
-			pages++
-			seq = m.Page.Seq
-		case m.Event != nil:
-			if m.Event.Seq != seq+1 {
-				t.Fatalf("event %d after %d", m.Event.Seq, seq)
-			}
-			seq++
+		switch n := m.News; {
+		case n == nil:
+		case n.list:
+			lists++
+			seq = n.seq
+		case n.seq != seq+uint64(len(n.updates)):
+			t.Fatalf("%d updates up to %d after %d", len(n.updates), n.seq, seq)
+		default:
+			seq = n.seq
 		}
 	}
-	if pages != 2 {
-		t.Errorf("%d lists, want the first and one more", pages)
+	if lists != 2 {
+		t.Errorf("%d lists, want the first and one more", lists)
 	}
 }
 

@@ -2,13 +2,13 @@ package launcher
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -210,12 +210,14 @@ func statusOf(errno unix.Errno) transport.Status {
 }
 
 // hostID is the same for nodes that share a machine and a network namespace:
-// those reach each other by loopback.
+// those reach each other by loopback. Every node is told it of every other, so it is
+// short, and a hash, since it is nobody's business which machine that is.
 func hostID() string {
 	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	var st unix.Stat_t
 	if err := unix.Stat("/proc/self/ns/net", &st); err != nil || len(boot) == 0 {
 		return "" // unknown: equal to no other
 	}
-	return strings.TrimSpace(string(boot)) + "-" + strconv.FormatUint(st.Ino, 10)
+	sum := sha256.Sum256(fmt.Appendf(boot, "-%d", st.Ino))
+	return base64.RawURLEncoding.EncodeToString(sum[:12])
 }

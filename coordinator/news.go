@@ -1,0 +1,245 @@
+package coordinator
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/boxer-sandbox/boxer/transport"
+)
+
+// News is what everybody is told of everybody: the list of the members, then each
+// change. Where a thousand nodes join, that is a million cards to make, encrypt and
+// take in. So it is compact, not JSON, and the coordinator encodes each change once, for
+// all. A member takes 43 bytes, its name and its host; in JSON it was 220 and these.
+//
+// The body of its frame:
+//
+//	newsMark  1 byte, which begins no JSON text
+//	flags     1 byte
+//	seq       uvarint; the number of the last change, which is one of these or in the list
+//	updates   up to maxUpdates, to the end of the body
+//
+// An update is a byte, its kind, and then
+//
+//	up, silent: id uvarint, key 32 bytes, since uvarint (ms since 1970), name, host
+//	down:       id uvarint
+//	settled:    nothing
+//
+// Name and host are a length (uvarint) and the bytes; an empty name means node-ID. A
+// member's addresses are not sent: they follow from its id, see plan.
+type news struct {
+	// list says that the updates, all of them up or silent, are a part of the member
+	// list. It is complete with last, and replaces what the receiver knew. Settling goes
+	// with last: the coordinator started less than a lease ago, and nodes that are not in
+	// the list may be about to come back, and are gone only when they are not there
+	// with the settled update.
+	list, last, settling bool
+
+	seq     uint64
+	updates []update
+}
+
+// An update is one change of the members. Those of a list have no numbers; the changes
+// after it are counted without a gap.
+type update struct {
+	kind updateKind
+	card card // of down the id only, of settled nothing
+}
+
+// A card is what every node knows of a member.
+type card struct {
+	id     uint32
+	silent bool
+	key    transport.Key
+	name   string // empty: node-ID
+	host   string
+	since  int64 // ms since 1970
+}
+
+// same is Member.same for cards.
+func (c *card) same(o *card) bool {
+	return c.id == o.id && c.key == o.key && c.name == o.name && c.host == o.host
+}
+
+// cardOf returns what the others are told of a member.
+func cardOf(m Member) card {
+	c := card{m.ID, m.Silent, m.Key, m.Name, m.Host, m.Since.UnixMilli()}
+	if m.Name == OrdinalName(m.ID) {
+		c.name = ""
+	}
+	return c
+}
+
+// member is the inverse of cardOf.
+func (p plan) member(c card) Member {
+	m := Member{ID: c.id, Name: c.name, Addr: p.addr(c.id), Addr6: p.addr6(c.id), Key: c.key, Host: c.host,
+		Since: time.UnixMilli(c.since).UTC(), Silent: c.silent}
+	if m.Name == "" {
+		m.Name = OrdinalName(c.id)
+	}
+	return m
+}
+
+type updateKind byte
+
+const (
+	kindUp     updateKind = iota + 1 // it came, or is heard again
+	kindSilent                       // as up, with Member.Silent
+	kindDown
+	kindSettled
+)
+
+const (
+	newsMark   = 0x01
+	maxUpdates = 2048 // of one frame: at no more than 250 bytes each they stay below maxFrame
+)
+
+const (
+	flagList byte = 1 << iota
+	flagLast
+	flagSettling
+	knownFlags = flagList | flagLast | flagSettling
+)
+
+// appendUp appends the update that tells of a member.
+func appendUp(dst []byte, c card) []byte {
+	kind := kindUp
+	if c.silent {
+		kind = kindSilent
+	}
+	dst = binary.AppendUvarint(append(dst, byte(kind)), uint64(c.id))
+	dst = append(dst, c.key[:]...)
+	dst = binary.AppendUvarint(dst, uint64(c.since))
+	for _, s := range [...]string{c.name, c.host} {
+		dst = append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+	}
+	return dst
+}
+
+// appendDown appends the update that tells of a member's end.
+func appendDown(dst []byte, id uint32) []byte {
+	return binary.AppendUvarint(append(dst, byte(kindDown)), uint64(id))
+}
+
+// appendNews appends a frame with updates that are encoded already.
+func appendNews(dst []byte, flags byte, seq uint64, updates []byte) []byte {
+	head := binary.AppendUvarint([]byte{newsMark, flags}, seq)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(head)+len(updates)))
+	return append(append(dst, head...), updates...)
+}
+
+// appendTo appends the frame.
+func (n *news) appendTo(dst []byte) []byte {
+	var flags byte
+	if n.list {
+		flags |= flagList
+	}
+	if n.last {
+		flags |= flagLast
+	}
+	if n.settling {
+		flags |= flagSettling
+	}
+	var updates []byte
+	for _, u := range n.updates {
+		switch u.kind {
+		case kindDown:
+			updates = appendDown(updates, u.card.id)
+		case kindSettled:
+			updates = append(updates, byte(kindSettled))
+		default:
+			updates = appendUp(updates, u.card)
+		}
+	}
+	return appendNews(dst, flags, n.seq, updates)
+}
+
+// decodeNews reads the body of a frame, which begins with newsMark. It keeps nothing of b.
+func decodeNews(b []byte) (*news, error) {
+	p := parser{rest: b[1:]}
+	flags := p.byte()
+	n := &news{list: flags&flagList != 0, last: flags&flagLast != 0, settling: flags&flagSettling != 0, seq: p.uvarint(1<<64 - 1)}
+	if flags&^knownFlags != 0 || flags&(flagLast|flagSettling) != 0 && !n.list {
+		return nil, fmt.Errorf("%w: news with flags %#x", ErrProtocol, flags)
+	}
+	if len(p.rest) > 0 {
+		// What a member takes at the least is 40; what is shorter makes the slice grow.
+		n.updates = make([]update, 0, min(len(p.rest)/40+1, maxUpdates))
+	}
+	for len(p.rest) > 0 && !p.bad {
+		if len(n.updates) == maxUpdates {
+			return nil, fmt.Errorf("%w: news with more than %d updates", ErrProtocol, maxUpdates)
+		}
+		u := p.update()
+		if n.list && u.kind != kindUp && u.kind != kindSilent {
+			p.bad = true
+		}
+		n.updates = append(n.updates, u)
+	}
+	if p.bad {
+		return nil, fmt.Errorf("%w: news with an update that is cut or out of bounds", ErrProtocol)
+	}
+	return n, nil
+}
+
+// A parser reads what is left of a body. Behind its end, and once a value was out of
+// bounds, bad is set and what it returns means nothing.
+type parser struct {
+	rest []byte
+	bad  bool
+}
+
+func (p *parser) byte() byte {
+	if b := p.bytes(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+// bytes returns the next n bytes, nil if there are fewer.
+func (p *parser) bytes(n int) []byte {
+	if n > len(p.rest) {
+		p.bad, p.rest = true, nil
+		return nil
+	}
+	b := p.rest[:n]
+	p.rest = p.rest[n:]
+	return b
+}
+
+// uvarint reads a number of at most most.
+func (p *parser) uvarint(most uint64) uint64 {
+	v, n := binary.Uvarint(p.rest)
+	if n <= 0 || v > most {
+		p.bad, p.rest = true, nil
+		return 0
+	}
+	p.rest = p.rest[n:]
+	return v
+}
+
+// text reads a string of at most most bytes.
+func (p *parser) text(most int) string { return string(p.bytes(int(p.uvarint(uint64(most))))) }
+
+func (p *parser) update() (u update) {
+	u.kind = updateKind(p.byte())
+	c := &u.card
+	switch u.kind {
+	case kindDown:
+		c.id = uint32(p.uvarint(maxNodes))
+	case kindSettled:
+		return u
+	case kindUp, kindSilent:
+		c.silent = u.kind == kindSilent
+		c.id = uint32(p.uvarint(maxNodes))
+		copy(c.key[:], p.bytes(len(c.key)))
+		c.since = int64(p.uvarint(1<<64 - 1))
+		c.name, c.host = p.text(maxLabel), p.text(maxHost)
+		p.bad = p.bad || c.name != "" && !isLabel(c.name) || !isHostID(c.host)
+	default:
+		p.bad = true
+	}
+	p.bad = p.bad || c.id == 0
+	return u
+}
