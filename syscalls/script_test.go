@@ -237,7 +237,18 @@ func (s *script) open(m *machine, domain, typ int) *sock {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	if isInet(domain) && typ&0xf == unix.SOCK_STREAM {
+		s.ownPorts(fd)
+	}
 	return s.adopt(m, fd, domain)
+}
+
+// ownPorts has the kernel choose a port for the socket that no other of the script may get: at another address it could
+// have the same, and then the same name.
+func (s *script) ownPorts(fd int) {
+	const ipLocalPortRange, each = 51, 500 // linux/in.h, ip(7); since Linux 6.3, and without it two may meet
+	low := 32768 + s.socks%50*each
+	unix.SetsockoptInt(fd, unix.IPPROTO_IP, ipLocalPortRange, (low+each-1)<<16|low)
 }
 
 // listener returns a socket that listens. As servers do, it sets SO_REUSEADDR: connections of a

@@ -135,6 +135,9 @@ func withoutWaiting(fd int, call func() error) error {
 func pollNow(fd int, events int16) (int16, error) {
 	p := [1]unix.PollFd{{Fd: int32(fd), Events: events}}
 	_, err := unix.Poll(p[:], 0)
+	for err == unix.EINTR { // a signal was pending, do_poll in fs/select.c
+		_, err = unix.Poll(p[:], 0)
+	}
 	runtime.KeepAlive(&p)
 	return p[0].Revents, err
 }
