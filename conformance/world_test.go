@@ -177,6 +177,7 @@ func (w *world) play(t *testing.T, s start) map[string]map[string][]string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	outputs := map[string]map[string][]string{}

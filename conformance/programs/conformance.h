@@ -40,7 +40,7 @@
 
 static int server;              /* which side this is */
 static const char *program;     /* the path of this program */
-static const char *directory;   /* that both sides share */
+static const char *directory;   /* that both sides share; what they leave there, the test removes */
 static const char *self_name, *peer_name;
 static in_addr_t self_ip, peer_ip;
 static struct in6_addr self_ip6, peer_ip6;

@@ -465,7 +465,8 @@ static void files(void) {
 	int fd = pair();
 	enum { size = 3 << 20 };
 	if (server) {
-		char name[] = "/tmp/conformance-XXXXXX";
+		char name[4096];
+		snprintf(name, sizeof name, "%s/file-XXXXXX", directory);
 		int file = must("mkstemp", mkstemp(name)), pipes[2];
 		unlink(name);
 		must("ftruncate", ftruncate(file, size));
