@@ -207,15 +207,33 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 		forget = s.tend(ctx, join)
 		cancel()
 	})
+	ended := make(chan error, acceptors)
+	for range acceptors {
+		all.Go(func() {
+			ended <- s.accept(ctx, func(conn *quic.Conn) { all.Go(func() { s.serveConn(serving, conn) }) })
+		})
+	}
+	return <-ended // the others end with the listener
+}
+
+// acceptors is how many goroutines wait for connections. quic-go refuses a connection when 32
+// wait to be accepted, which has its node begin anew with all the work of a
+// handshake: where hundreds join at once on a busy machine, a single goroutine gets
+// its turn too seldom.
+const acceptors = 128
+
+// accept gives connections to serve until ctx ends.
+func (s *Server) accept(ctx context.Context, serve func(*quic.Conn)) error {
 	for {
 		conn, err := s.listener.Accept(ctx)
-		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, quic.ErrServerClosed) {
-				return nil
-			}
+		switch {
+		case err == nil:
+			serve(conn)
+		case ctx.Err() != nil || errors.Is(err, quic.ErrServerClosed):
+			return nil
+		default:
 			return fmt.Errorf("accept on %v: %w", s.cfg.Socket.LocalAddr(), err)
 		}
-		all.Go(func() { s.serveConn(serving, conn) })
 	}
 }
 
