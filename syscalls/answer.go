@@ -43,9 +43,15 @@ func (n *Node) answer(c Call, do func(*Node, Call) reply) {
 	remove := n.waiting.add(kept, cancel)
 	n.tasks.Go(func() {
 		defer cancel()
+		settled := r.settled
 		r := r.wait(ctx, kept)
 		remove() // before the thread can call again
 		n.conclude(kept, r)
+		for _, f := range [...]func(){settled, r.settled} {
+			if f != nil {
+				f()
+			}
+		}
 	})
 }
 

@@ -40,6 +40,7 @@ type reply struct {
 	// orKernel is for replyFD: if there is no such number, the kernel does the call.
 	orKernel bool
 	undo     func()                            // nobody took the answer; of replyFD: undo owns fd then
+	settled  func()                            // if not nil: called when the answer was given, or nobody has taken it
 	taken    *taken                            // replyValue: what was received for it
 	wait     func(context.Context, Call) reply // replyWait
 }

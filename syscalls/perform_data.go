@@ -25,10 +25,64 @@ var performBuffers = sync.Pool{New: func() any { return new([performBytes]byte) 
 // handler may let the kernel restart the call, or the program repeats it, and
 // then what was done already is not done again.
 type unfinished struct {
-	count atomic.Int64 // of entries in both maps
+	count atomic.Int64 // of entries in the maps
 	mu    sync.Mutex
 	sent  map[int]partlySent // by thread
 	got   map[uint64][]byte  // what TCP sockets brought, by their cookies
+	// under has the calls that wait, by thread; each channel is closed when the call's answer was
+	// given, or found nobody. The thread's next call may arrive before that, and must not pass it.
+	under map[int]chan struct{}
+}
+
+// wait notes that a call waits. The returned function notes that it has been answered.
+func (u *unfinished) wait(tid int) (answered func()) {
+	done := make(chan struct{})
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.under == nil {
+		u.under = make(map[int]chan struct{})
+	}
+	u.under[tid] = done
+	u.count.Add(1)
+	return func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if u.under[tid] == done {
+			delete(u.under, tid)
+		}
+		u.count.Add(-1)
+		close(done)
+	}
+}
+
+// after performs a call, but if the thread's call before has not been concluded yet, after that: it ends at once, since a signal
+// has ended it.
+func (u *unfinished) after(c Call, perform func(Call) reply) reply {
+	if u.count.Load() == 0 {
+		return perform(c)
+	}
+	u.mu.Lock()
+	before := u.under[c.TID()]
+	u.mu.Unlock()
+	if before == nil {
+		return perform(c)
+	}
+	r := later(func(ctx context.Context, c Call) reply {
+		<-before
+		if !c.Pending() {
+			return fail(unix.EINTR)
+		}
+		r := perform(c)
+		if r.kind != replyWait {
+			return r
+		}
+		settled := r.settled
+		r = r.wait(ctx, c)
+		r.settled = settled
+		return r
+	})
+	r.settled = u.wait(c.TID())
+	return r
 }
 
 // partlySent is a send's beginning: the bytes up to done have gone.
@@ -108,13 +162,24 @@ func (u *unfinished) take(id uint64, b []byte, peek bool) int {
 
 // performSendto is sendto(2) on a TCP or UDP socket.
 func (n *Node) performSendto(c Call) reply {
-	return n.performSend(c, c.Int(3), c.Uint(2), c.Ptr(4), c.Int(5), func(c Call, off int, b []byte) error {
-		return c.ReadMemory(c.Ptr(1)+uintptr(off), b)
+	return n.unfinished.after(c, func(c Call) reply {
+		return n.performSend(c, c.Int(3), c.Uint(2), c.Ptr(4), c.Int(5), func(c Call, off int, b []byte) error {
+			return c.ReadMemory(c.Ptr(1)+uintptr(off), b)
+		})
 	})
 }
 
 // performSendmsg is sendmsg(2) there, without control messages.
 func (n *Node) performSendmsg(c Call) reply {
+	return n.plainMessage(c, func(c Call, m *msghdr, iov []iovec, total uint64) reply {
+		return n.performSend(c, c.Int(2), total, m.name, int(int32(m.nameLen)), func(c Call, off int, b []byte) error {
+			return gatherAt(c, iov, off, b)
+		})
+	})
+}
+
+// plainMessage performs sendmsg(2) or recvmsg(2) if there are no control messages.
+func (n *Node) plainMessage(c Call, perform func(c Call, m *msghdr, iov []iovec, total uint64) reply) reply {
 	m, err := readMsghdr(c, c.Ptr(1))
 	if err != nil {
 		return fail(err)
@@ -126,9 +191,7 @@ func (n *Node) performSendmsg(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	return n.performSend(c, c.Int(2), total, m.name, int(int32(m.nameLen)), func(c Call, off int, b []byte) error {
-		return gatherAt(c, iov, off, b)
-	})
+	return n.unfinished.after(c, func(c Call) reply { return perform(c, &m, iov, total) })
 }
 
 // performSendmmsg is sendmmsg(2) on a UDP socket, without control messages.
@@ -264,7 +327,7 @@ func (s *sending) stream(c Call) (r reply, keep bool) {
 	if nb, nerr := nonblocking(s.fd); nerr != nil || nb {
 		return s.result(c, err), false
 	}
-	return later(func(ctx context.Context, c Call) reply {
+	r = later(func(ctx context.Context, c Call) reply {
 		defer unix.Close(s.fd)
 		for {
 			if err := waitReady(ctx, s.fd, unix.POLLOUT, unix.SO_SNDTIMEO); err != nil {
@@ -274,7 +337,9 @@ func (s *sending) stream(c Call) (r reply, keep bool) {
 				return s.result(c, err)
 			}
 		}
-	}), true
+	})
+	r.settled = s.n.unfinished.wait(c.TID())
+	return r, true
 }
 
 // some sends what goes at once. It fails with EAGAIN if that is not all.
@@ -317,49 +382,43 @@ func (s *sending) result(c Call, err error) reply {
 
 // performRecvfrom is recvfrom(2) on a TCP or UDP socket.
 func (n *Node) performRecvfrom(c Call) reply {
-	return n.performReceive(c, c.Int(3), c.Uint(2), func(c Call, b []byte, from []byte, _ int) error {
-		if c.Ptr(4) == 0 {
-			return c.WriteMemory(c.Ptr(1), b)
-		}
-		var room [4]byte
-		if err := c.ReadMemory(c.Ptr(5), room[:]); err != nil {
-			return err
-		}
-		have := int(int32(binary.NativeEndian.Uint32(room[:])))
-		if have < 0 {
-			return unix.EINVAL
-		}
-		if err := c.WriteMemory(c.Ptr(1), b); err != nil {
-			return err
-		}
-		binary.NativeEndian.PutUint32(room[:], uint32(len(from)))
-		return c.WriteMemory2(c.Ptr(4), from[:min(have, len(from))], c.Ptr(5), room[:])
-	})
+	return n.unfinished.after(c, func(c Call) reply { return n.performReceive(c, c.Int(3), c.Uint(2), giveFrom) })
+}
+
+// giveFrom hands over what recvfrom(2) has brought.
+func giveFrom(c Call, b, from []byte, _ int) error {
+	if c.Ptr(4) == 0 {
+		return c.WriteMemory(c.Ptr(1), b)
+	}
+	var room [4]byte
+	if err := c.ReadMemory(c.Ptr(5), room[:]); err != nil {
+		return err
+	}
+	have := int(int32(binary.NativeEndian.Uint32(room[:])))
+	if have < 0 {
+		return unix.EINVAL
+	}
+	if err := c.WriteMemory(c.Ptr(1), b); err != nil {
+		return err
+	}
+	binary.NativeEndian.PutUint32(room[:], uint32(len(from)))
+	return c.WriteMemory2(c.Ptr(4), from[:min(have, len(from))], c.Ptr(5), room[:])
 }
 
 // performRecvmsg is recvmsg(2) there, without room for control messages.
 func (n *Node) performRecvmsg(c Call) reply {
-	m, err := readMsghdr(c, c.Ptr(1))
-	if err != nil {
-		return fail(err)
-	}
-	if m.controlLen > 0 {
-		return letThrough
-	}
-	iov, total, err := m.iovecs(c)
-	if err != nil {
-		return fail(err)
-	}
-	return n.performReceive(c, c.Int(2), total, func(c Call, b []byte, from []byte, flags int) error {
-		if err := scatter(c, iov, b); err != nil {
-			return err
-		}
-		if m.name != 0 {
-			if err := c.WriteMemory(m.name, from[:min(len(from), int(m.nameLen))]); err != nil {
+	return n.plainMessage(c, func(c Call, m *msghdr, iov []iovec, total uint64) reply {
+		return n.performReceive(c, c.Int(2), total, func(c Call, b []byte, from []byte, flags int) error {
+			if err := scatter(c, iov, b); err != nil {
 				return err
 			}
-		}
-		return m.finish(c, uint32(len(from)), 0, int32(flags))
+			if m.name != 0 {
+				if err := c.WriteMemory(m.name, from[:min(len(from), int(m.nameLen))]); err != nil {
+					return err
+				}
+			}
+			return m.finish(c, uint32(len(from)), 0, int32(flags))
+		})
 	})
 }
 
@@ -391,7 +450,7 @@ func (n *Node) performReceive(c Call, flags int, size uint64, give func(c Call, 
 		unix.Close(fd)
 		return r
 	}
-	return later(func(ctx context.Context, c Call) reply {
+	r = later(func(ctx context.Context, c Call) reply {
 		defer unix.Close(fd)
 		for {
 			if err := waitHolding(ctx, c, fd, unix.POLLIN, unix.SO_RCVTIMEO); err != nil {
@@ -405,6 +464,8 @@ func (n *Node) performReceive(c Call, flags int, size uint64, give func(c Call, 
 			}
 		}
 	})
+	r.settled = n.unfinished.wait(c.TID())
+	return r
 }
 
 // A receiving is a receive that is under way.
