@@ -32,16 +32,14 @@ func (r *fakeResolver) Proxy(server netip.AddrPort) (netip.AddrPort, error) {
 	if r.fail {
 		return netip.AddrPort{}, errors.New("no proxy today")
 	}
-	u, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(r.at, 0)))
+	u, l, err := listenBoth(r.at)
+	for tries := 1; errors.Is(err, unix.EADDRINUSE) && tries < 10; tries++ {
+		u, l, err = listenBoth(r.at)
+	}
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
 	addr := u.LocalAddr().(*net.UDPAddr).AddrPort()
-	l, err := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(addr))
-	if err != nil {
-		u.Close()
-		return netip.AddrPort{}, err
-	}
 	var tasks sync.WaitGroup
 	tasks.Go(func() {
 		b := make([]byte, 4096)
@@ -71,6 +69,20 @@ func (r *fakeResolver) Proxy(server netip.AddrPort) (netip.AddrPort, error) {
 		tasks.Wait()
 	})
 	return addr, nil
+}
+
+// listenBoth listens at a UDP port that the kernel chooses, and at that of TCP: which a connection may have.
+func listenBoth(at netip.Addr) (*net.UDPConn, *net.TCPListener, error) {
+	u, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(at, 0)))
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(u.LocalAddr().(*net.UDPAddr).AddrPort()))
+	if err != nil {
+		u.Close()
+		return nil, nil, err
+	}
+	return u, l, nil
 }
 
 // servers are name servers that programs ask; the second is where systemd-resolved listens.
