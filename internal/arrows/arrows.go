@@ -35,7 +35,8 @@ var table = map[string][]string{
 	"sandbox":           nil,
 	"syscalls":          nil,
 	"trace":             nil,
-	"transport":         nil,
+	"transport":         {"transport/bbr"},
+	"transport/bbr":     nil,
 }
 
 // forTests is what the tests of every package may import besides.
