@@ -23,6 +23,8 @@ type ForwardConfig struct {
 	Join   coordinator.JoinURL
 	Ready  func(net.Addr) // called when connections are accepted
 	Logger *slog.Logger
+
+	Congestion transport.Congestion // of the connections to the node
 }
 
 // Forward accepts connections on this machine and forwards each to a node,
@@ -34,7 +36,7 @@ func Forward(ctx context.Context, cfg ForwardConfig) (err error) {
 		return fmt.Errorf("forward: %w", err)
 	}
 	defer l.Close()
-	m, err := join(ctx, cfg.Join, "", handlers{
+	m, err := join(ctx, cfg.Join, "", cfg.Congestion, handlers{
 		accept: func(s *transport.Stream) { s.Answer(transport.StatusRefused) },
 	}, cfg.Logger)
 	if err != nil {

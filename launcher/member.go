@@ -46,7 +46,7 @@ type handlers struct {
 var newIdentity = sync.OnceValues(transport.NewIdentity)
 
 // join makes this process a member of the network.
-func join(ctx context.Context, url coordinator.JoinURL, name string, h handlers, log *slog.Logger) (*member, error) {
+func join(ctx context.Context, url coordinator.JoinURL, name string, cc transport.Congestion, h handlers, log *slog.Logger) (*member, error) {
 	id, err := newIdentity()
 	if err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func join(ctx context.Context, url coordinator.JoinURL, name string, h handlers,
 		Server: m.client.Server(), Signaller: m.client,
 		Lookup:    func(id uint32) (transport.Peer, bool) { return peer(m.client.ByID(id)) },
 		LookupKey: func(k transport.Key) (transport.Peer, bool) { return peer(m.client.ByKey(k)) },
-		Accept:    h.accept, Datagram: h.datagram, Logger: log,
+		Accept:    h.accept, Datagram: h.datagram, Congestion: cc, Logger: log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, m.client.Close(), m.socket.Close())

@@ -28,6 +28,8 @@ type RunConfig struct {
 	WaitFor []WaitFor // start the program when these are there
 	Trace   *Trace    // nil: the program is not traced
 	Logger  *slog.Logger
+
+	Congestion transport.Congestion // of the node's connections
 }
 
 // WaitFor names nodes to wait for.
@@ -152,7 +154,7 @@ func newNode(ctx context.Context, cfg RunConfig, ownHost bool) (_ *node, err err
 	// deliver them to.
 	ready := make(chan struct{})
 	defer close(ready)
-	n.member, err = join(ctx, cfg.Join, cfg.Name, handlers{
+	n.member, err = join(ctx, cfg.Join, cfg.Name, cfg.Congestion, handlers{
 		accept: func(s *transport.Stream) {
 			<-ready
 			if n.calls == nil {

@@ -47,8 +47,9 @@ type Config struct {
 	// The payload is the callee's.
 	Datagram func(from uint32, d Datagram)
 
-	Logger *slog.Logger // nil: nothing is logged
-	Timers Timers
+	Congestion Congestion   // of the connections that this node sends on; zero: Reno
+	Logger     *slog.Logger // nil: nothing is logged
+	Timers     Timers
 }
 
 // Node is one end of the network: it keeps paths and connections to the other

@@ -99,6 +99,7 @@ func (n *Node) quicConfig() *quic.Config {
 		// So that Reset can deliver first what was written, as TCP's RST comes
 		// behind it (RESET_STREAM_AT, draft-ietf-quic-reliable-stream-reset).
 		EnableStreamResetPartialDelivery: true,
+		CongestionControl:                n.config.Congestion.controller,
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 func forwardCommand() *cobra.Command {
-	var url string
+	var url, congestion string
 	cmd := &cobra.Command{
 		Use:   "forward [ADDR:]PORT NAME:PORT",
 		Short: "Forward a port of this machine into the network",
@@ -29,6 +29,9 @@ forward each connection to a port of a node.`,
 			if cfg.Logger, err = logger(); err != nil {
 				return err
 			}
+			if cfg.Congestion, err = parseCongestion(congestion); err != nil {
+				return err
+			}
 			if cfg.Join, err = joinURL(cmd.Context(), url); err != nil {
 				return err
 			}
@@ -39,6 +42,7 @@ forward each connection to a port of a node.`,
 		},
 	}
 	joinFlag(cmd, &url)
+	congestionFlag(cmd, &congestion)
 	return cmd
 }
 

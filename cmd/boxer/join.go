@@ -12,12 +12,27 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/coordinator"
+	"github.com/boxer-sandbox/boxer/transport"
 )
 
 // joinFlag adds --join to a command.
 func joinFlag(cmd *cobra.Command, url *string) {
 	cmd.Flags().StringVar(url, "join", "",
 		"join `URL` of the network, or @FILE with the URL in it (default $BOXER_JOIN, else the network of this user on this host)")
+}
+
+// congestionFlag adds --congestion-control to a command that makes a node.
+func congestionFlag(cmd *cobra.Command, name *string) {
+	cmd.Flags().StringVar(name, "congestion-control", "host",
+		"how the node's connections find their rate: bbr, cubic or reno; host: as this host's TCP (`NAME`)")
+}
+
+func parseCongestion(name string) (transport.Congestion, error) {
+	c, err := transport.ParseCongestion(name)
+	if err != nil {
+		return c, fmt.Errorf("--congestion-control %w", err)
+	}
+	return c, nil
 }
 
 // joinURL finds the network to join: flag, environment, or the coordinator of

@@ -16,12 +16,14 @@ import (
 // runFlags are the flags about the node that a program becomes.
 type runFlags struct {
 	url, name        string
+	congestion       string
 	publish, waitFor []string
 }
 
 func (r *runFlags) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	joinFlag(cmd, &r.url)
+	congestionFlag(cmd, &r.congestion)
 	f.StringVar(&r.name, "name", "", "the node's `NAME`; nodes may share one (default $BOXER_NAME, else node-ID)")
 	f.StringArrayVar(&r.publish, "publish", nil, "make PORT of the node reachable on the host: `[ADDR:]HOSTPORT:PORT`")
 	f.StringArrayVar(&r.waitFor, "wait-for", nil, "start when N nodes with that name are there: `NAME[=N]`")
@@ -34,6 +36,9 @@ func (r *runFlags) config(ctx context.Context, argv []string) (cfg launcher.RunC
 		cfg.Name = os.Getenv("BOXER_NAME")
 	}
 	if cfg.Logger, err = logger(); err != nil {
+		return cfg, err
+	}
+	if cfg.Congestion, err = parseCongestion(r.congestion); err != nil {
 		return cfg, err
 	}
 	for _, s := range r.publish {
