@@ -38,9 +38,9 @@ type model struct {
 	bwLatest, inflightLatest int64
 }
 
-// bdpRTT is the least round trip that the window is sized for: see the package comment. With 1 ms, boxer's nodes
-// sent 0.9 Gbit/s over a path without delay between two busy processors, where Reno's sent 3.6; with 4 ms the same
-// as Reno's, and with 10 ms more than receive buffers hold.
+// bdpRTT is the least round trip that the window is sized for: see the package comment. With 1 ms, and paced,
+// boxer's nodes sent 0.9 Gbit/s over a path without delay between two busy processors, where Reno's sent 3.6; docs/performance.md
+// has the figures of now.
 const bdpRTT = 4 * timerGranularity
 
 // inflightFor is how much fits the path at a bandwidth, times gain: BBRBDPMultiple.
