@@ -78,8 +78,9 @@ func (c *child) start(o order, serve func(*sandbox.Listener)) error {
 	var r report
 	f, err := c.c.receive(&r)
 	if err == nil && r.Listening && f != nil {
-		c.listener = sandbox.NewListener(f)
-		serve(c.listener)
+		if err = c.listen(f, serve); err != nil {
+			return err
+		}
 		r = report{}
 		_, err = c.c.receive(&r)
 	}
@@ -99,9 +100,19 @@ func (c *child) start(o order, serve func(*sandbox.Listener)) error {
 	}
 	c.pid = r.Started
 	if c.listener == nil {
-		c.listener = sandbox.NewListener(f)
-		serve(c.listener)
+		return c.listen(f, serve)
 	}
+	return nil
+}
+
+// listen has the listener served. After an error nothing of the child is left.
+func (c *child) listen(f *os.File, serve func(*sandbox.Listener)) (err error) {
+	if c.listener, err = sandbox.NewListener(f); err != nil {
+		unix.Kill(c.init, unix.SIGKILL)
+		killTree(nil)
+		return fmt.Errorf("seccomp listener: %w", err)
+	}
+	serve(c.listener)
 	return nil
 }
 

@@ -53,8 +53,7 @@ func serve(l *sandbox.Listener, node *syscalls.Node) error {
 	return nil
 }
 
-// A call is a trapped call as package syscalls sees it, on the receiving
-// thread.
+// A call is a trapped call as package syscalls sees it.
 type call struct{ *sandbox.Notif }
 
 // inaccessible is said once: it explains why a program's calls fail.
@@ -73,16 +72,5 @@ func (c call) CopyFD(fd int) (int, error) {
 	return got, err
 }
 
-func (c call) Keep() syscalls.Call { return keptCall{call{c.Clone()}} }
-
-// A keptCall is answered on some other thread.
-type keptCall struct{ call }
-
-// InstallFD masks the thread's signals, as the receiving thread's are: see
-// package sandbox.
-func (c keptCall) InstallFD(fd int, cloexec bool, from int, strict bool) (got int, err error) {
-	sandbox.Masked(func() { got, err = c.Notif.InstallFD(fd, cloexec, from, strict) })
-	return got, err
-}
-
-func (c keptCall) Keep() syscalls.Call { return c }
+// Keep implements syscalls.Call.
+func (c call) Keep() syscalls.Call { return call{c.Clone()} }

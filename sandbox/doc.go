@@ -8,11 +8,10 @@
 //
 // # Threads and signals
 //
-// The thread that answers must have every signal masked: a signal that
-// interrupts SECCOMP_IOCTL_NOTIF_ADDFD with SECCOMP_ADDFD_FLAG_SEND makes the
-// trapped call return 0, which the program takes for file descriptor 0. Go's
-// own preemption signal is enough. [Listener.Serve] masks its thread, and
-// [Masked] does so for the calls that are answered elsewhere.
+// No thread waits for trapped calls: that is left to the runtime's poller. A signal
+// that interrupts SECCOMP_IOCTL_NOTIF_ADDFD with SECCOMP_ADDFD_FLAG_SEND makes the
+// trapped call return 0, which the program takes for file descriptor 0, and Go's
+// own preemption signal is enough. [Notif.InstallFD] masks all of them meanwhile.
 //
 // # Versions of Linux
 //

@@ -1,12 +1,11 @@
 package sandbox
 
 import (
-	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"runtime"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -25,107 +24,119 @@ const (
 // A Listener receives the trapped calls of one process tree. One goroutine
 // receives; any goroutine may answer.
 type Listener struct {
-	file   *os.File
+	file   *os.File // with the runtime's poller
+	raw    syscall.RawConn
 	fd     uintptr
 	pidfds pidfds
 
 	// SyncWakeUp tells whether the kernel hands the processor straight over
 	// between program and supervisor (SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP).
 	SyncWakeUp bool
-
-	receiveEnds bool // a receive does not outlive the last thread: see recv
 }
 
-// NewListener takes over a listener that [StartFiltered] returned.
-func NewListener(f *os.File) *Listener {
-	l := &Listener{file: f, fd: f.Fd(), receiveEnds: kernelSince(6, 11)}
+// NewListener takes over a listener that [StartFiltered] returned, also if it fails.
+func NewListener(f *os.File) (*Listener, error) {
+	defer f.Close()
+	// Waiting is the poller's: a thread that waited by itself would hold one of the
+	// runtime's processors, and there may be one only, until the monitor takes it
+	// away, some 20 us after somebody else wanted it.
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("dup listener", err)
+	}
+	if err := unix.SetNonblock(fd, true); err != nil { // or os.NewFile leaves the poller out
+		unix.Close(fd)
+		return nil, os.NewSyscallError("fcntl listener", err)
+	}
+	l := &Listener{file: os.NewFile(uintptr(fd), "seccomp listener"), fd: uintptr(fd)}
+	if l.raw, err = l.file.SyscallConn(); err != nil {
+		l.file.Close()
+		return nil, fmt.Errorf("listener: %w", err)
+	}
 	// Before 6.6 this fails, and answers take about three times as long.
-	err := ioctl(l.fd, ioctlSetFlags, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
+	err = ioctl(l.fd, ioctlSetFlags, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
 	l.SyncWakeUp = err == nil
-	return l
+	return l, nil
 }
 
 // Close releases the listener. From then on every trapped call of the tree
-// fails with ENOSYS. It must not be called during Recv.
+// fails with ENOSYS. It must not be called during Serve.
 func (l *Listener) Close() error {
 	l.pidfds.close()
 	return l.file.Close()
 }
 
-// Serve receives calls on the calling goroutine, with its thread locked and
-// every signal masked, and hands each to answer, until no thread is left under
+// Serve receives calls and hands each to answer, on the calling goroutine, until no thread is left under
 // the filter; then it returns nil. The Notif is reused: answer keeps a call by
 // its Clone.
 func (l *Listener) Serve(answer func(*Notif)) error {
-	var err error
-	Masked(func() {
-		n := &Notif{l: l}
-		for err == nil {
-			if err = l.recv(n); err == nil {
-				answer(n)
-			}
+	n := &Notif{l: l}
+	for {
+		switch err := l.recv(n); err {
+		case nil:
+			answer(n)
+		case io.EOF:
+			return nil
+		default:
+			return err
 		}
-	})
-	if errors.Is(err, io.EOF) {
-		return nil
 	}
-	return err
 }
 
 // recv waits for the next call. It returns io.EOF when no thread is left under
 // the filter.
 func (l *Listener) recv(n *Notif) error {
 	for {
-		// Before 6.11 a receive sleeps for ever once the last thread is gone, and
-		// closing the descriptor does not wake it; so poll(2) does the waiting. On
-		// newer kernels it would only cost: a receive ends there with ENOENT.
-		if !l.receiveEnds {
-			if gone, err := l.poll(-1); err != nil || gone {
-				return cmp.Or(err, io.EOF)
-			}
+		if err := l.wait(); err != nil {
+			return err
 		}
 		n.raw, n.alive = rawNotif{}, false // the kernel wants it zeroed
+		// It does not block: a call that has ended since leaves ENOENT.
 		switch err := ioctl(l.fd, ioctlRecv, uintptr(unsafe.Pointer(&n.raw))); err {
 		case nil:
 			return nil
-		case unix.ENOENT, unix.EINTR: // the caller has died or was interrupted, or it was the last
-			if gone, err := l.poll(0); err != nil || gone {
-				return cmp.Or(err, io.EOF)
-			}
+		case unix.ENOENT, unix.EINTR:
 		default:
 			return fmt.Errorf("receive trapped call: %w", err)
 		}
 	}
 }
 
-// poll waits for a call, for at most so many milliseconds, -1 for any time. gone
-// means that no thread is left under the filter (POLLHUP, since 5.9).
-func (l *Listener) poll(timeout int) (gone bool, err error) {
-	p := [1]unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}
+// wait waits until there is a call, or io.EOF. The poller tells of changes only, and
+// late ones of calls that have been received, so each time the kernel is asked.
+func (l *Listener) wait() error {
+	var revents int16
+	var errno unix.Errno
+	err := l.raw.Read(func(fd uintptr) bool {
+		revents, errno = pollNow(fd)
+		return errno != 0 || revents&(unix.POLLIN|unix.POLLHUP) != 0
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("wait for trapped call: %w", err)
+	case errno != 0:
+		return os.NewSyscallError("poll listener", errno)
+	case revents&unix.POLLIN == 0: // POLLHUP: no thread is left under the filter, since 5.9
+		return io.EOF
+	}
+	return nil
+}
+
+// pollNow is poll(2) without waiting.
+func pollNow(fd uintptr) (revents int16, errno unix.Errno) {
+	p := unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
 	for {
-		_, err := unix.Poll(p[:], timeout)
-		if err == unix.EINTR {
-			continue
+		var now unix.Timespec
+		_, _, errno = unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+		if errno != unix.EINTR {
+			return p.Revents, errno
 		}
-		if err != nil {
-			return false, fmt.Errorf("poll listener: %w", err)
-		}
-		return p[0].Revents&(unix.POLLIN|unix.POLLHUP) == unix.POLLHUP, nil
 	}
 }
 
-// kernelSince reports whether the kernel's version is at least major.minor.
-func kernelSince(major, minor int) bool {
-	var a, b int
-	if _, err := fmt.Sscanf(Kernel(), "%d.%d", &a, &b); err != nil {
-		return false
-	}
-	return a > major || a == major && b >= minor
-}
-
-// Masked runs f with the calling goroutine locked to its thread and every
+// masked runs f with the calling goroutine locked to its thread and every
 // signal masked there.
-func Masked(f func()) {
+func masked(f func()) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var all, old unix.Sigset_t
@@ -139,9 +150,11 @@ func Masked(f func()) {
 	f()
 }
 
-// ioctl returns a bare errno, or nil.
+// ioctl returns a bare errno, or nil. As all calls that do not block it goes past the
+// runtime, which takes others for ones that may, and wakes its monitor for them: that then looks
+// every 20 us what has become of them, which costs more than the calls.
 func ioctl(fd, request, arg uintptr) error {
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, request, arg); errno != 0 {
+	if _, _, errno := unix.RawSyscall(unix.SYS_IOCTL, fd, request, arg); errno != 0 {
 		return errno
 	}
 	return nil

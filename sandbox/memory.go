@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,7 +16,7 @@ func readMemory(tid int, addr uintptr, b []byte) error {
 	local := [1]unix.Iovec{{Base: &b[0]}}
 	local[0].SetLen(len(b))
 	remote := [1]unix.RemoteIovec{{Base: addr, Len: len(b)}}
-	n, err := unix.ProcessVMReadv(tid, local[:], remote[:], 0)
+	n, err := processVM(unix.SYS_PROCESS_VM_READV, tid, local[:], remote[:])
 	if err == nil && n == len(b) {
 		return nil
 	}
@@ -46,7 +47,7 @@ func writeMemory(tid int, addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) er
 		remote[used] = unix.RemoteIovec{Base: part.addr, Len: len(part.b)}
 		used++
 	}
-	n, err := unix.ProcessVMWritev(tid, local[:used], remote[:used], 0)
+	n, err := processVM(unix.SYS_PROCESS_VM_WRITEV, tid, local[:used], remote[:used])
 	if err == nil && n == len(b1)+len(b2) {
 		return nil
 	}
@@ -62,6 +63,16 @@ func writeMemory(tid int, addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) er
 		_, err := f.WriteAt(b2, int64(addr2))
 		return err
 	})
+}
+
+// processVM is process_vm_readv(2) or process_vm_writev(2).
+func processVM(nr uintptr, tid int, local []unix.Iovec, remote []unix.RemoteIovec) (int, error) {
+	n, _, errno := unix.RawSyscall6(nr, uintptr(tid), uintptr(unsafe.Pointer(unsafe.SliceData(local))), uintptr(len(local)),
+		uintptr(unsafe.Pointer(unsafe.SliceData(remote))), uintptr(len(remote)), 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(n), nil
 }
 
 // throughProc runs f on /proc/TID/mem. first is the error of the direct way.

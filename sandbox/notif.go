@@ -45,7 +45,7 @@ type Notif struct {
 	l   *Listener
 	raw rawNotif
 
-	// alive is set when the call was seen pending while the receiving thread
+	// alive is set when the call was seen pending while the receiving goroutine
 	// has it: some microseconds later the caller's thread id cannot be another's.
 	alive bool
 	kept  bool // answered later: alive means nothing
@@ -105,8 +105,7 @@ func (n *Notif) send(r *rawResp) error {
 // which InstallFD returns too, in one step (SECCOMP_ADDFD_FLAG_SEND, Linux 5.14). fd stays open here. With
 // from 0 the number is the lowest that is free; otherwise it is from or higher,
 // beyond the caller's limit (RLIMIT_NOFILE) too, if the supervisor may raise
-// that for a moment and the caller has not reached it. If it may not, a strict one fails with EMFILE. It must be called from
-// [Listener.Serve] or inside [Masked]. It fails with ErrGone if nobody waits any
+// that for a moment and the caller has not reached it. If it may not, a strict one fails with EMFILE. It fails with ErrGone if nobody waits any
 // more, and with EMFILE at the caller's limit; the call is then still to be
 // answered.
 func (n *Notif) InstallFD(fd int, cloexec bool, from int, strict bool) (int, error) {
@@ -135,9 +134,14 @@ func (n *Notif) InstallFD(fd int, cloexec bool, from int, strict bool) (int, err
 	return got, gone(err)
 }
 
-// addFD returns the descriptor's number in the caller, or a bare errno.
+// addFD returns the descriptor's number in the caller, or a bare errno. It waits
+// until the caller's thread has taken the descriptor.
 func (n *Notif) addFD(a *rawAddFD) (int, error) {
-	fd, _, errno := unix.Syscall(unix.SYS_IOCTL, n.l.fd, ioctlAddFD, uintptr(unsafe.Pointer(a)))
+	var fd uintptr
+	var errno unix.Errno
+	masked(func() {
+		fd, _, errno = unix.Syscall(unix.SYS_IOCTL, n.l.fd, ioctlAddFD, uintptr(unsafe.Pointer(a)))
+	})
 	if errno != 0 {
 		return -1, errno
 	}

@@ -34,7 +34,7 @@ func (p *pidfds) copyFD(n *Notif, fd int) (int, error) {
 	defer p.mu.Unlock()
 	tid := n.TID()
 	if pidfd, ok := p.byTID[tid]; ok {
-		got, err := unix.PidfdGetfd(pidfd, fd, 0)
+		got, err := getfd(pidfd, fd)
 		if err != unix.ESRCH {
 			return got, err
 		}
@@ -49,7 +49,7 @@ func (p *pidfds) copyFD(n *Notif, fd int) (int, error) {
 		unix.Close(pidfd)
 		return -1, ErrGone
 	}
-	got, err := unix.PidfdGetfd(pidfd, fd, 0)
+	got, err := getfd(pidfd, fd)
 	if p.noThread {
 		unix.Close(pidfd)
 		return got, err
@@ -124,7 +124,16 @@ func CopyFD(tid, fd int) (int, error) {
 		return -1, fmt.Errorf("pidfd_open thread %d: %w", tid, err)
 	}
 	defer unix.Close(pidfd)
-	return unix.PidfdGetfd(pidfd, fd, 0)
+	return getfd(pidfd, fd)
+}
+
+// getfd is pidfd_getfd(2).
+func getfd(pidfd, fd int) (int, error) {
+	got, _, errno := unix.RawSyscall(unix.SYS_PIDFD_GETFD, uintptr(pidfd), uintptr(fd), 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(got), nil
 }
 
 // processOf returns the process of a thread: Tgid of /proc/TID/status (proc(5)).

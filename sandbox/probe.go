@@ -74,7 +74,12 @@ func (t *trial) run() error {
 	if err != nil {
 		return err
 	}
-	l := NewListener(f)
+	l, err := NewListener(f)
+	if err != nil {
+		close(calls)
+		<-ended // its calls fail with ENOSYS
+		return err
+	}
 	if !l.SyncWakeUp {
 		t.sync = unix.EINVAL
 	}
@@ -88,12 +93,12 @@ func (t *trial) run() error {
 			}
 		case 2:
 			var fd int
-			if fd, t.copyFD = n.CopyFD(int(f.Fd())); t.copyFD == nil {
+			if fd, t.copyFD = n.CopyFD(int(l.fd)); t.copyFD == nil {
 				unix.Close(fd)
 			}
 			n.Fail(unix.EPERM)
 		default:
-			if _, t.install = n.InstallFD(int(f.Fd()), true, 0, false); t.install != nil {
+			if _, t.install = n.InstallFD(int(l.fd), true, 0, false); t.install != nil {
 				n.Fail(unix.EPERM)
 			}
 		}

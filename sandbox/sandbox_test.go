@@ -149,9 +149,9 @@ func run(t testing.TB, name string, answer func(*Notif), env ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := NewListener(f)
-	if os.Getenv("SANDBOX_TEST_POLL") != "" {
-		l.receiveEnds = false
+	l, err := NewListener(f)
+	if err != nil {
+		t.Fatal(err)
 	}
 	served := make(chan error, 1)
 	go func() { served <- l.Serve(answer) }()
@@ -178,12 +178,6 @@ func returns(t testing.TB, v uintptr) func(*Notif) {
 			t.Errorf("return: %v", err)
 		}
 	}
-}
-
-// Kernels before 6.11 need the poll before each receive.
-func TestOlderKernel(t *testing.T) {
-	t.Setenv("SANDBOX_TEST_POLL", "1")
-	run(t, "tree", returns(t, 4242))
 }
 
 func TestReturn(t *testing.T)  { run(t, "getppid", returns(t, 4242)) }
@@ -275,12 +269,6 @@ func TestMemoryThroughProc(t *testing.T) {
 func TestProcessOf(t *testing.T) {
 	if pid, err := processOf(unix.Gettid()); err != nil || pid != os.Getpid() {
 		t.Errorf("got %d, %v; want %d", pid, err, os.Getpid())
-	}
-}
-
-func TestKernelSince(t *testing.T) {
-	if !kernelSince(5, 0) || kernelSince(99, 0) {
-		t.Errorf("kernel %s: since 5.0 %v, since 99.0 %v", Kernel(), kernelSince(5, 0), kernelSince(99, 0))
 	}
 }
 

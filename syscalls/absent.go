@@ -100,11 +100,11 @@ func (n *Node) datagramError(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	if _, ok, err := isUDP(fd); err != nil || !ok {
 		return letThrough
 	}
-	v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	v, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
 		return letThrough
 	}

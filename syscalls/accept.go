@@ -24,7 +24,7 @@ func (n *Node) acceptFlags(c Call, flags int) reply {
 	}
 	r, keep := n.acceptSocket(c, fd, flags)
 	if !keep {
-		unix.Close(fd)
+		closeFD(fd)
 	}
 	return r
 }
@@ -42,7 +42,7 @@ func (n *Node) acceptSocket(c Call, fd, flags int) (r reply, keep bool) {
 		return fail(err), false
 	}
 	if conn, ok := n.returned.take(id); ok {
-		unix.SetNonblock(conn.fd, flags&unix.SOCK_NONBLOCK != 0)
+		setNonblock(conn.fd, flags&unix.SOCK_NONBLOCK != 0)
 		return n.give(c, conn, flags, id), false
 	}
 	nb, err := nonblocking(fd)
@@ -53,10 +53,10 @@ func (n *Node) acceptSocket(c Call, fd, flags int) (r reply, keep bool) {
 		return fail(unix.EINVAL), false
 	}
 	if nb {
-		return n.acceptNow(c, fd, flags, id), false
+		return n.acceptNow(c, fd, flags, id, false), false
 	}
 	return later(func(ctx context.Context, c Call) reply {
-		defer unix.Close(fd)
+		defer closeFD(fd)
 		return n.acceptWait(ctx, c, fd, flags, id)
 	}), true
 }
@@ -71,7 +71,7 @@ func (n *Node) acceptWait(ctx context.Context, c Call, fd, flags int, id uint64)
 			return fail(unix.EINTR) // nobody waits: leave the connection to the next accept
 		}
 		if conn, ok := n.returned.take(id); ok {
-			unix.SetNonblock(conn.fd, flags&unix.SOCK_NONBLOCK != 0)
+			setNonblock(conn.fd, flags&unix.SOCK_NONBLOCK != 0)
 			return n.give(c, conn, flags, id)
 		}
 		// Another process may have been faster. Then this accept waits for the
@@ -79,13 +79,13 @@ func (n *Node) acceptWait(ctx context.Context, c Call, fd, flags int, id uint64)
 		if ev, err := pollNow(fd, unix.POLLIN); err == nil && ev == 0 {
 			continue
 		}
-		return n.acceptNow(c, fd, flags, id)
+		return n.acceptNow(c, fd, flags, id, true)
 	}
 }
 
 // acceptNow takes a connection off the listener.
-func (n *Node) acceptNow(c Call, fd, flags int, id uint64) reply {
-	conn, peer, err := rawAccept(fd, flags&unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+func (n *Node) acceptNow(c Call, fd, flags int, id uint64, blocks bool) reply {
+	conn, peer, err := rawAccept(fd, flags&unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, blocks)
 	if err != nil {
 		return fail(err)
 	}
@@ -103,7 +103,7 @@ type accepted struct {
 func (n *Node) give(c Call, conn accepted, flags int, id uint64) reply {
 	local, _, err := localName(conn.fd)
 	if err != nil {
-		unix.Close(conn.fd)
+		closeFD(conn.fd)
 		return fail(err)
 	}
 	s, ok := n.remote(local, conn.peer)
@@ -121,7 +121,7 @@ func (n *Node) give(c Call, conn accepted, flags int, id uint64) reply {
 		if !c.Pending() {
 			n.giveBack(id, conn)
 		} else {
-			unix.Close(conn.fd) // as Linux does
+			closeFD(conn.fd) // as Linux does
 		}
 		return fail(err)
 	}
@@ -134,18 +134,23 @@ func (n *Node) giveFD(conn accepted, flags int, listener uint64, ends Ends) repl
 	return r
 }
 
-// rawAccept is accept4(2); package unix's allocates.
-func rawAccept(fd, flags int) (conn int, peer Sockaddr, err error) {
+// rawAccept is accept4(2); package unix's allocates. blocks is whether the listener does,
+// so that the call may.
+func rawAccept(fd, flags int, blocks bool) (conn int, peer Sockaddr, err error) {
 	var buf [sizeofStorage]byte
 	size := uint32(len(buf))
-	r, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&buf)),
+	call := unix.RawSyscall6
+	if blocks {
+		call = unix.Syscall6
+	}
+	r, _, errno := call(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&buf)),
 		uintptr(unsafe.Pointer(&size)), uintptr(flags), 0, 0)
 	if errno != 0 {
 		return -1, Sockaddr{}, errno
 	}
 	peer, err = ParseSockaddr(buf[:min(int(size), len(buf))])
 	if err != nil {
-		unix.Close(int(r))
+		closeFD(int(r))
 		return -1, Sockaddr{}, err
 	}
 	return int(r), peer, nil

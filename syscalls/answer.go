@@ -100,7 +100,7 @@ func (n *Node) giveAnswer(c Call, r reply) {
 func (n *Node) install(c Call, r reply) error {
 	_, err := c.InstallFD(r.fd, r.cloexec, r.from, r.orKernel)
 	if err == nil {
-		unix.Close(r.fd)
+		closeFD(r.fd)
 		return nil
 	}
 	r.undo()

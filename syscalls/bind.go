@@ -14,7 +14,7 @@ func (n *Node) bind(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	domain, typ, err := kind(fd)
 	if err != nil {
 		return fail(err)
@@ -75,7 +75,7 @@ func (n *Node) bindHost(fd, domain int, want Sockaddr) error {
 			return err
 		}
 	}
-	if err := unix.Bind(fd, kernelSockaddr(domain, want.Addr)); err != nil {
+	if err := bindTo(fd, domain, want.Addr); err != nil {
 		return err
 	}
 	local, _, err := localName(fd)
@@ -129,7 +129,7 @@ func (n *Node) bindTo(s binding, want Sockaddr) reply {
 	}
 	err = n.bindAlias(s, netip.AddrPortFrom(n.Aliases.of(r), port))
 	if err != nil && only {
-		unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
+		setsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
 	}
 	return fail(err)
 }
@@ -142,7 +142,7 @@ func mayBeForeign(fd int, addr netip.Addr) bool {
 		return true
 	}
 	for _, opt := range []int{unix.IP_FREEBIND, unix.IP_TRANSPARENT} {
-		if v, err := unix.GetsockoptInt(fd, unix.IPPROTO_IP, opt); err == nil && v != 0 {
+		if v, err := getsockoptInt(fd, unix.IPPROTO_IP, opt); err == nil && v != 0 {
 			return true
 		}
 	}
@@ -187,7 +187,7 @@ func (n *Node) bindAlias(s binding, want netip.AddrPort) error {
 	if _, ok := s.ports.movedTo(want); ok {
 		return s.bindMoved(want)
 	}
-	err := unix.Bind(s.fd, kernelSockaddr(s.domain, want))
+	err := bindTo(s.fd, s.domain, want)
 	switch {
 	case err == nil:
 		s.ports.forget(want)
@@ -204,12 +204,12 @@ func (n *Node) bindAlias(s binding, want netip.AddrPort) error {
 // the program wants. Sockets with SO_REUSEPORT share it.
 func (s binding) bindMoved(want netip.AddrPort) error {
 	if kernel, ok := s.ports.movedTo(want); ok {
-		switch err := unix.Bind(s.fd, kernelSockaddr(s.domain, kernel)); err {
+		switch err := bindTo(s.fd, s.domain, kernel); err {
 		case nil, unix.EADDRINUSE, unix.EINVAL:
 			return err
 		}
 	}
-	if err := unix.Bind(s.fd, kernelSockaddr(s.domain, netip.AddrPortFrom(want.Addr(), 0))); err != nil {
+	if err := bindTo(s.fd, s.domain, netip.AddrPortFrom(want.Addr(), 0)); err != nil {
 		return err
 	}
 	local, _, err := localName(s.fd)
@@ -250,19 +250,19 @@ func (n *Node) takenByHost(typ int, port uint16) bool {
 // probe tries to bind a socket of its own to addr, of the given type, with the
 // reuse options of like, or with none if like is negative.
 func probe(typ, like int, addr netip.AddrPort) error {
-	fd, err := unix.Socket(unix.AF_INET, typ|unix.SOCK_CLOEXEC, 0)
+	fd, err := socket(unix.AF_INET, typ|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	if like >= 0 {
 		for _, opt := range []int{unix.SO_REUSEADDR, unix.SO_REUSEPORT} {
-			if v, err := unix.GetsockoptInt(like, unix.SOL_SOCKET, opt); err == nil && v != 0 {
-				unix.SetsockoptInt(fd, unix.SOL_SOCKET, opt, v)
+			if v, err := getsockoptInt(like, unix.SOL_SOCKET, opt); err == nil && v != 0 {
+				setsockoptInt(fd, unix.SOL_SOCKET, opt, v)
 			}
 		}
 	}
-	return unix.Bind(fd, kernelSockaddr(unix.AF_INET, addr))
+	return bindTo(fd, unix.AF_INET, addr)
 }
 
 // listen answers listen(2): the kernel listens, and the node remembers where.
@@ -271,7 +271,7 @@ func (n *Node) listen(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	domain, typ, err := kind(fd)
 	if err != nil {
 		return fail(err)

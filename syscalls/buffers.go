@@ -30,7 +30,7 @@ func (n *Node) setBuffer(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	domain, typ, err := kind(fd)
 	if err != nil || !isInet(domain) || typ != unix.SOCK_STREAM {
 		return letThrough
@@ -44,7 +44,7 @@ func (n *Node) setBuffer(c Call) reply {
 		n.options.set(id, c.Int(2), 0)
 		return letThrough
 	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, c.Int(2), leastBuffer); err != nil {
+	if err := setsockoptInt(fd, unix.SOL_SOCKET, c.Int(2), leastBuffer); err != nil {
 		return fail(err)
 	}
 	// Linux doubles what is asked for, socket(7).
@@ -65,7 +65,7 @@ func (n *Node) buffer(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	id, err := cookie(fd)
 	if err != nil {
 		return letThrough

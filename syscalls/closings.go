@@ -36,7 +36,7 @@ type closings struct {
 }
 
 func newClosings() (*closings, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_SOCK_DIAG)
+	fd, err := socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return nil, fmt.Errorf("sock_diag: %w", err)
 	}
@@ -47,10 +47,10 @@ func newClosings() (*closings, error) {
 		})
 	}
 	if err == nil {
-		err = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, groupTCPDestroy)
+		err = setsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, groupTCPDestroy)
 	}
 	if err != nil {
-		unix.Close(fd)
+		closeFD(fd)
 		return nil, fmt.Errorf("sock_diag: %w", err)
 	}
 	return &closings{file: os.NewFile(uintptr(fd), "sock_diag")}, nil
@@ -115,11 +115,11 @@ func parseDiag(b []byte) (m diagMessage, ok bool) {
 // askListener asks the kernel about the listener at an IPv4 address, which IPv6
 // sockets with v4-mapped addresses have, too. ok is false if there is none.
 func askListener(at netip.AddrPort) (m diagMessage, ok bool) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_SOCK_DIAG)
+	fd, err := socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return diagMessage{}, false
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	// struct nlmsghdr, then struct inet_diag_req_v2.
 	var q [16 + 56]byte
 	binary.NativeEndian.PutUint32(q[0:], uint32(len(q)))

@@ -21,7 +21,7 @@ func (n *Node) connect(c Call) reply {
 	}
 	r, keep := n.connectSocket(c, fd)
 	if !keep {
-		unix.Close(fd)
+		closeFD(fd)
 	}
 	return r
 }
@@ -165,7 +165,7 @@ func (n *Node) connectPeer(fd, domain int, dst netip.AddrPort) (reply, bool) {
 		return n.finishLocal(fd, true, unix.EALREADY)
 	case state != tcpClose:
 		// The kernel knows: EALREADY, EISCONN, or 0 the first time.
-		return fail(connectNow(fd, kernelSockaddr(domain, n.gate.addr))), false
+		return fail(connectNow(fd, domain, n.gate.addr)), false
 	}
 	if errno, ok := n.attempts.takeError(id); ok {
 		settle(fd)
@@ -196,7 +196,7 @@ func (n *Node) connectFar(fd, domain int, block bool, dst netip.AddrPort) (reply
 		return fail(err), false
 	}
 	gate := n.gateFor(dst.Addr())
-	err = connectNow(fd, kernelSockaddr(domain, gate.addr))
+	err = connectNow(fd, domain, gate.addr)
 	if err != unix.EINPROGRESS {
 		return fail(fmt.Errorf("connect to gate: %w", err)), false
 	}
@@ -229,7 +229,7 @@ func (n *Node) connectFar(fd, domain int, block bool, dst netip.AddrPort) (reply
 	// Nothing but the outcome ends the wait: one goroutine does both. A signal
 	// ends the call, and the attempt goes on.
 	return later(func(context.Context, Call) reply {
-		defer unix.Close(fd)
+		defer closeFD(fd)
 		n.dial(asking, a)
 		return n.outcome(fd, id, at)
 	}), true
@@ -245,7 +245,7 @@ func (n *Node) bindSource(fd, domain int, alias netip.Addr) (Sockaddr, error) {
 	if err := mappable(fd, domain); err != nil {
 		return Sockaddr{}, err
 	}
-	if err := unix.Bind(fd, kernelSockaddr(domain, netip.AddrPortFrom(alias, 0))); err != nil {
+	if err := bindTo(fd, domain, netip.AddrPortFrom(alias, 0)); err != nil {
 		return Sockaddr{}, fmt.Errorf("bind to %v: %w", alias, err)
 	}
 	local, _, err = localName(fd)
@@ -362,12 +362,12 @@ func (n *Node) outcome(fd int, id uint64, at *attempt) reply {
 // mostly now, so that the program's close(2) is the last.
 func (n *Node) release(fd int, at *attempt) {
 	if at.hasEnded() {
-		unix.Close(fd)
+		closeFD(fd)
 		return
 	}
 	n.tasks.Go(func() {
 		<-at.done
-		unix.Close(fd)
+		closeFD(fd)
 	})
 }
 
@@ -383,7 +383,7 @@ func socketTimer(fd, opt int) (<-chan time.Time, func()) {
 }
 
 // clearError takes the error that shutdown left in the socket (sk_err).
-func clearError(fd int) { unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR) }
+func clearError(fd int) { getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR) }
 
 // connectSelf connects to one of the node's own virtual addresses: the kernel's own
 // loopback connection.
@@ -469,7 +469,7 @@ func (n *Node) connectLocal(fd, domain int, source netip.Addr, found []listener,
 	case state == tcpSynSent && block:
 		return n.finishLocal(fd, true, unix.EALREADY)
 	case state != tcpClose:
-		return fail(connectNow(fd, kernelSockaddr(domain, n.gate.addr))), false
+		return fail(connectNow(fd, domain, n.gate.addr)), false
 	}
 	if err := unfetched(fd, domain); err != nil { // or else it would pass for the listener's refusal
 		return fail(err), false
@@ -483,13 +483,13 @@ func (n *Node) connectLocal(fd, domain int, source netip.Addr, found []listener,
 		n.ports.addSelf(unmapped(local.Addr), n.own(r), n.own(to))
 	}
 	for _, l := range found {
-		err = connectLoopback(fd, kernelSockaddr(domain, l.kernel))
+		err = connectLoopback(fd, domain, l.kernel)
 		if err != unix.ECONNREFUSED {
 			return n.finishLocal(fd, block, err)
 		}
 		n.ports.refused(l.program, l.kernel)
 	}
-	return n.finishLocal(fd, block, connectNow(fd, kernelSockaddr(domain, last)))
+	return n.finishLocal(fd, block, connectNow(fd, domain, last))
 }
 
 // unfetched returns what an earlier connect of a closed socket has come to, if the program has not been told: the next
@@ -506,15 +506,15 @@ func unfetched(fd, domain int) error {
 
 // connectLoopback starts a connect on loopback, where a refusal has arrived by
 // the time that the call returns; another may follow it.
-func connectLoopback(fd int, sa unix.Sockaddr) error {
-	err := connectNow(fd, sa)
+func connectLoopback(fd, domain int, addr netip.AddrPort) error {
+	err := connectNow(fd, domain, addr)
 	if err != unix.EINPROGRESS {
 		return err
 	}
 	if state, serr := tcpState(fd); serr != nil || state != tcpClose {
 		return err
 	}
-	return connectNow(fd, sa) // fetches the error: it starts nothing
+	return connectNow(fd, domain, addr) // fetches the error: it starts nothing
 }
 
 // finishLocal ends a connect that the kernel does. On loopback it has mostly
@@ -528,7 +528,7 @@ func (n *Node) finishLocal(fd int, block bool, begun error) (reply, bool) {
 		return fail(settle(fd)), false
 	}
 	return later(func(ctx context.Context, _ Call) reply {
-		defer unix.Close(fd)
+		defer closeFD(fd)
 		err := waitReady(ctx, fd, unix.POLLOUT, unix.SO_SNDTIMEO)
 		if err == unix.EAGAIN {
 			return fail(begun)

@@ -29,11 +29,11 @@ func (n *Node) socket(c Call) reply {
 
 // highSocket makes a socket for a program, to get a high number.
 func highSocket(domain, typ, proto int) reply {
-	fd, err := unix.Socket(domain, typ|unix.SOCK_CLOEXEC, proto)
+	fd, err := socket(domain, typ|unix.SOCK_CLOEXEC, proto)
 	if err != nil {
 		return fail(err)
 	}
-	r := descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { unix.Close(fd) })
+	r := descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { closeFD(fd) })
 	r.from = highFD
 	return r
 }
@@ -53,25 +53,25 @@ func (n *Node) duplicate(c Call, from int, cloexec bool) reply {
 		return fail(err)
 	}
 	if _, ok, err := isUDP(fd); err != nil || !ok && !n.isNetlink(fd) || from < 0 {
-		unix.Close(fd)
+		closeFD(fd)
 		return letThrough
 	}
-	r := descriptor(fd, cloexec, func() { unix.Close(fd) })
+	r := descriptor(fd, cloexec, func() { closeFD(fd) })
 	r.from, r.orKernel = max(from, highFD), from > highFD
 	return r
 }
 
 // isUDP reports whether a copied descriptor is a UDP socket of ours to handle.
 func isUDP(fd int) (domain int, ok bool, err error) {
-	domain, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	domain, err = getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil || !isInet(domain) {
 		return domain, false, err
 	}
-	proto, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	proto, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
 	if err != nil || proto != unix.IPPROTO_UDP {
 		return domain, false, err
 	}
-	typ, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE) // SOCK_RAW may have it as well
+	typ, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE) // SOCK_RAW may have it as well
 	return domain, typ == unix.SOCK_DGRAM, err
 }
 
@@ -85,7 +85,7 @@ func (n *Node) connectDatagram(c Call, fd, domain int, dst netip.AddrPort) reply
 		return fail(err)
 	}
 	if ok {
-		return fail(unix.Connect(fd, kernelSockaddr(domain, kernel)))
+		return fail(connectTo(fd, domain, kernel))
 	}
 	// To the outside after a connect to the network: the kernel keeps the source
 	// address of the first, and loopback's leads nowhere.

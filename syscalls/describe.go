@@ -28,7 +28,7 @@ func (c *tracedCall) describeArg(fd int) {
 	}
 	if got, err := c.Call.CopyFD(fd); err == nil {
 		c.describe(fd, got)
-		unix.Close(got)
+		closeFD(got)
 	}
 }
 

@@ -10,7 +10,7 @@ func (n *Node) bindToDevice(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	domain, _, err := kind(fd)
 	if err != nil || !isInet(domain) || c.Int(4) < 0 {
 		return letThrough // the kernel says what is wrong
@@ -38,7 +38,7 @@ func (n *Node) boundDevice(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	if id, err := cookie(fd); err != nil || n.options.get(id, unix.SO_BINDTODEVICE) == 0 {
 		return letThrough
 	}

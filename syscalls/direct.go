@@ -62,11 +62,11 @@ func (n *Node) directSource(fd, domain int, dst netip.Addr) (src netip.AddrPort,
 		return src, false, nil // connected: it may be shut down
 	}
 	for _, name := range []int{udpCork, unix.UDP_SEGMENT} { // datagrams are to be joined or cut
-		if v, err := unix.GetsockoptInt(fd, unix.IPPROTO_UDP, name); err != nil || v != 0 {
+		if v, err := getsockoptInt(fd, unix.IPPROTO_UDP, name); err != nil || v != 0 {
 			return src, false, nil
 		}
 	}
-	switch v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); {
+	switch v, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); {
 	case err != nil:
 		return src, false, nil
 	case v != 0:

@@ -80,7 +80,7 @@ func (n *Node) connectResolver(fd, domain int, addr netip.AddrPort) (reply, bool
 		return letThrough, false
 	}
 	mappable(fd, domain) // or it is bound, and the connect tells
-	err := connectNow(fd, kernelSockaddr(domain, proxy))
+	err := connectNow(fd, domain, proxy)
 	nb, nerr := nonblocking(fd)
 	if nerr != nil {
 		return fail(nerr), false

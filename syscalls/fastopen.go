@@ -22,7 +22,7 @@ func (n *Node) fastOpen(c Call, dst Sockaddr, flags int) reply {
 	}
 	r, keep := n.fastOpenSocket(fd, dst, flags)
 	if !keep {
-		unix.Close(fd)
+		closeFD(fd)
 	}
 	return r
 }
@@ -47,26 +47,26 @@ func (n *Node) fastOpenSocket(fd int, dst Sockaddr, flags int) (_ reply, keep bo
 	if err != nil {
 		return fail(err), false
 	}
-	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	own, err := fcntl(fd, unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return fail(err), false
 	}
 	domain, _, err := kind(fd)
 	if err == nil {
-		err = unix.SetNonblock(fd, true) // also where the program's socket is not: see connectNow
+		err = setNonblock(fd, true) // also where the program's socket is not: see connectNow
 	}
 	if err != nil {
-		unix.Close(own)
+		closeFD(own)
 		return fail(err), false
 	}
 	connected, keep := n.connectStream(fd, domain, dst)
 	return later(func(ctx context.Context, c Call) reply {
-		defer unix.Close(own)
+		defer closeFD(own)
 		r := connected
 		if r.kind == replyWait {
 			r = r.wait(ctx, c)
 		}
-		unix.SetNonblock(own, nb)
+		setNonblock(own, nb)
 		return n.thenSend(ctx, own, r, !nb && flags&unix.MSG_DONTWAIT == 0)
 	}), keep
 }

@@ -62,12 +62,12 @@ func (g *gate) fill() error {
 	if !g.addr.IsValid() {
 		return nil // listen has failed
 	}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}
 	g.fds = append(g.fds, fd)
-	if err := unix.Connect(fd, kernelSockaddr(unix.AF_INET, g.addr)); err != nil {
+	if err := connectTo(fd, unix.AF_INET, g.addr); err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
 	return nil
@@ -75,7 +75,7 @@ func (g *gate) fill() error {
 
 // reserve takes the closed port.
 func (g *gate) reserve(addr netip.Addr) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}
@@ -99,7 +99,7 @@ func bindAny(fd int, addr netip.Addr) (netip.AddrPort, error) {
 func (g *gate) close() error {
 	var errs []error
 	for _, fd := range g.fds {
-		errs = append(errs, unix.Close(fd))
+		errs = append(errs, closeFD(fd))
 	}
 	return errors.Join(errs...)
 }
@@ -111,12 +111,12 @@ func (g *gate) open(program netip.AddrPort) (*loopConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Bind(fd, kernelSockaddr(unix.AF_INET, g.addr)); err != nil {
-		unix.Close(fd)
+	if err := bindTo(fd, unix.AF_INET, g.addr); err != nil {
+		closeFD(fd)
 		return nil, fmt.Errorf("bind to gate: %w", err)
 	}
 	// On loopback the handshake is done within connect(2), whatever it returns.
-	err = unix.Connect(fd, kernelSockaddr(unix.AF_INET, program))
+	err = connectTo(fd, unix.AF_INET, program)
 	if err == unix.EINPROGRESS {
 		p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 		for {
@@ -129,7 +129,7 @@ func (g *gate) open(program netip.AddrPort) (*loopConn, error) {
 		}
 	}
 	if err != nil {
-		unix.Close(fd)
+		closeFD(fd)
 		return nil, fmt.Errorf("open from gate: %w", err)
 	}
 	return newLoopConn(fd)
@@ -146,13 +146,13 @@ func (g *gate) refuse(program netip.AddrPort) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
-	if err := unix.Bind(fd, kernelSockaddr(unix.AF_INET, g.addr)); err != nil {
+	defer closeFD(fd)
+	if err := bindTo(fd, unix.AF_INET, g.addr); err != nil {
 		return fmt.Errorf("bind to gate: %w", err)
 	}
 	to := kernelSockaddr(unix.AF_INET, program)
 	for _, ttl := range []int{255, 0} {
-		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MINTTL, ttl); err != nil {
+		if err := setsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MINTTL, ttl); err != nil {
 			return fmt.Errorf("IP_MINTTL: %w", err)
 		}
 		if err := unix.Connect(fd, to); err != unix.EINPROGRESS && err != unix.ECONNREFUSED {
@@ -173,7 +173,7 @@ const gateTimeout = 1000
 
 // pendingError tells how a connect ended that poll(2) has waited for.
 func pendingError(fd int) error {
-	v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	v, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
 		return err
 	}
@@ -189,13 +189,13 @@ func pendingError(fd int) error {
 // reusableSocket makes a TCP socket that may share its address with others of
 // its kind.
 func reusableSocket() (int, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("socket: %w", err)
 	}
 	for _, opt := range []int{unix.SO_REUSEADDR, unix.SO_REUSEPORT} {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, opt, 1); err != nil {
-			unix.Close(fd)
+		if err := setsockoptInt(fd, unix.SOL_SOCKET, opt, 1); err != nil {
+			closeFD(fd)
 			return -1, fmt.Errorf("SO_REUSEPORT: %w", err)
 		}
 	}

@@ -35,7 +35,7 @@ func (n *Node) ioctl(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	if _, _, err := kind(fd); err != nil || !networkNamespace.has(c.TID()) {
 		return letThrough // not a socket: the kernel says so
 	}
@@ -146,10 +146,10 @@ func (n *Node) interfaceList(c Call, at uintptr) error {
 
 // hasIPv6 reports whether the host has [::1].
 var hasIPv6 = sync.OnceValue(func() bool {
-	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return false
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	return unix.Bind(fd, &unix.SockaddrInet6{Addr: netip.IPv6Loopback().As16()}) == nil
 })

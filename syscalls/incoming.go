@@ -63,7 +63,7 @@ func (n *Node) AcceptOutside(ctx context.Context, src netip.AddrPort, port uint1
 // src as the peer until remove is called. On loopback the handshake is over
 // when connect(2) returns; only a full backlog makes it wait.
 func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort) (conn *loopConn, remove func(), err error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("socket: %w", err)
 	}
@@ -73,14 +73,14 @@ func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort) (co
 	}
 	own, err := bindAny(fd, alias)
 	if err != nil {
-		unix.Close(fd)
+		closeFD(fd)
 		return nil, nil, err
 	}
 	// The program may accept before our connect returns: the peer must be known.
 	peer := n.peers.addAccepted(own, src)
 	remove = func() { n.peers.removeAccepted(own) }
 	if err := connectWait(ctx, fd, kernel); err != nil {
-		unix.Close(fd)
+		closeFD(fd)
 		remove()
 		return nil, nil, fmt.Errorf("connect to listener at %v: %w", kernel, err)
 	}
@@ -94,7 +94,7 @@ func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort) (co
 
 // connectWait connects a socket that does not block, and waits for the outcome.
 func connectWait(ctx context.Context, fd int, to netip.AddrPort) error {
-	err := unix.Connect(fd, kernelSockaddr(unix.AF_INET, to))
+	err := connectTo(fd, unix.AF_INET, to)
 	if err != unix.EINPROGRESS {
 		return err
 	}

@@ -37,12 +37,12 @@ type loopConn struct {
 // newLoopConn hands a connected socket to the runtime's poller. It owns fd, also
 // after an error.
 func newLoopConn(fd int) (*loopConn, error) {
-	err := unix.SetNonblock(fd, true) // or os.NewFile leaves the poller out
+	err := setNonblock(fd, true) // or os.NewFile leaves the poller out
 	if err == nil {
-		err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+		err = setsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}
 	if err != nil {
-		unix.Close(fd)
+		closeFD(fd)
 		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), "relay")
@@ -106,12 +106,12 @@ func (c *loopConn) SyscallConn() (syscall.RawConn, error) { return c.raw, nil }
 
 // CloseWrite sends FIN.
 func (c *loopConn) CloseWrite() error {
-	return c.control(func(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) })
+	return c.control(func(fd int) error { return shutdown(fd, unix.SHUT_WR) })
 }
 
 // CloseRead drops what still comes in.
 func (c *loopConn) CloseRead() error {
-	return c.control(func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RD) })
+	return c.control(func(fd int) error { return shutdown(fd, unix.SHUT_RD) })
 }
 
 // SetLinger sets SO_LINGER (socket(7)): with 0, Close sends RST.

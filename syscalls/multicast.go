@@ -18,7 +18,7 @@ func (n *Node) isBroadcast(a netip.Addr) bool {
 
 // mayBroadcast reports whether a socket has SO_BROADCAST.
 func mayBroadcast(fd int) bool {
-	v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST)
+	v, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST)
 	return err == nil && v != 0
 }
 
@@ -30,7 +30,7 @@ func (n *Node) joinMulticast(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	if _, ok, err := isUDP(fd); err != nil || !ok {
 		return letThrough
 	}

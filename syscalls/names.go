@@ -13,7 +13,7 @@ func (n *Node) getsockname(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	local, ok, err := localName(fd)
 	if err != nil {
 		return fail(err)
@@ -39,7 +39,7 @@ func (n *Node) portsOf(fd int) *ports {
 	if n.datagramPorts.empty() {
 		return &n.ports
 	}
-	if typ, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err == nil && typ == unix.SOCK_DGRAM {
+	if typ, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err == nil && typ == unix.SOCK_DGRAM {
 		return &n.datagramPorts
 	}
 	return &n.ports
@@ -51,7 +51,7 @@ func (n *Node) getpeername(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	peer, ok, err := remoteName(fd)
 	if err != nil {
 		return fail(err)
@@ -80,7 +80,7 @@ func (n *Node) onlySix(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	local, ok, err := localName(fd)
 	if err != nil || !ok {
 		return letThrough
@@ -110,7 +110,7 @@ func (n *Node) socketError(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	id, err := cookie(fd)
 	if err != nil {
 		return letThrough // not a socket: the kernel says so

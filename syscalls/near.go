@@ -95,7 +95,7 @@ func (n *Node) connectNear(fd, domain int, block bool, dst netip.AddrPort) (repl
 		}
 		source := n.publicFor(dst.Addr())
 		if n.atLocalhost(fd) {
-			unix.Close(fd)
+			closeFD(fd)
 			return fail(unix.EINVAL) // from localhost to another host
 		}
 		kernel, err := n.Network.Locate(asking, source, n.addrFor(dst.Addr()), dst)
@@ -118,7 +118,7 @@ func (n *Node) connectNear(fd, domain int, block bool, dst netip.AddrPort) (repl
 			r, keep = n.connectFar(fd, domain, block, dst)
 		}
 		if !keep {
-			unix.Close(fd)
+			closeFD(fd)
 		}
 		if r.kind == replyWait {
 			ends := r.ends

@@ -54,7 +54,7 @@ func (n *Node) startNetlink() (port uint32, err error) {
 	if k.closed {
 		return 0, unix.EIO
 	}
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_USERSOCK)
+	fd, err := socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_USERSOCK)
 	if err != nil {
 		return 0, err
 	}
@@ -166,7 +166,7 @@ func (n *Node) netlinkSocket(c Call) reply {
 		n.Logger.Debug("netlink", "err", err)
 		return letThrough
 	}
-	fd, err := unix.Socket(unix.AF_NETLINK, typ|unix.SOCK_CLOEXEC, unix.NETLINK_USERSOCK)
+	fd, err := socket(unix.AF_NETLINK, typ|unix.SOCK_CLOEXEC, unix.NETLINK_USERSOCK)
 	if err != nil {
 		return fail(err)
 	}
@@ -175,14 +175,14 @@ func (n *Node) netlinkSocket(c Call) reply {
 	unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: uint32(c.TID())})
 	err = unix.Connect(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: kernel})
 	if err != nil {
-		unix.Close(fd)
+		closeFD(fd)
 		n.Logger.Debug("netlink", "err", err)
 		return letThrough
 	}
 	if port, err := netlinkPort(fd); err == nil {
 		n.netlinks.claim(port, port)
 	}
-	r := descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { unix.Close(fd) })
+	r := descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { closeFD(fd) })
 	r.from, r.orKernel = netlinkFD, true
 	return r
 }
@@ -192,11 +192,11 @@ func (n *Node) isNetlink(fd int) bool {
 	if !n.netlinks.used() {
 		return false
 	}
-	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	domain, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil || domain != unix.AF_NETLINK {
 		return false
 	}
-	proto, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	proto, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
 	return err == nil && proto == unix.NETLINK_USERSOCK
 }
 
@@ -310,7 +310,7 @@ func (n *Node) sendNetlink(c Call, addr uintptr, size int, p payload) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	if !n.isNetlink(fd) {
 		return letThrough
 	}
@@ -336,7 +336,7 @@ func (n *Node) joinGroup(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	if !n.isNetlink(fd) {
 		return letThrough
 	}

@@ -191,10 +191,10 @@ func openPing(id uint16, six bool) (outsideConn, error) {
 	if six {
 		domain, proto = unix.AF_INET6, unix.IPPROTO_ICMPV6
 	}
-	fd, err := unix.Socket(domain, unix.SOCK_DGRAM|typ, proto)
+	fd, err := socket(domain, unix.SOCK_DGRAM|typ, proto)
 	if err == unix.EACCES {
 		raw = true
-		fd, err = unix.Socket(domain, unix.SOCK_RAW|typ, proto)
+		fd, err = socket(domain, unix.SOCK_RAW|typ, proto)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("ping socket for the outside: %w", unix.EACCES)

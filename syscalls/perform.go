@@ -36,7 +36,7 @@ func onCopy(c Call, f func(fd int) reply) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	return f(fd)
 }
 
@@ -47,17 +47,17 @@ func (n *Node) performSocket(c Call) reply {
 	domain, typ, proto := c.Int(0), c.Int(1), c.Int(2)
 	kind := typ & sockTypeMask
 	ours := domain == unix.AF_UNIX || isInet(domain) && kind == unix.SOCK_STREAM && (proto == 0 || proto == unix.IPPROTO_TCP)
-	fd, err := unix.Socket(domain, typ|unix.SOCK_CLOEXEC, proto)
+	fd, err := socket(domain, typ|unix.SOCK_CLOEXEC, proto)
 	switch {
 	case err == unix.EPERM || err == unix.EACCES:
 		return letThrough
 	case err != nil:
 		return fail(err)
 	case !ours:
-		unix.Close(fd)
+		closeFD(fd)
 		return letThrough
 	}
-	return descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { unix.Close(fd) })
+	return descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { closeFD(fd) })
 }
 
 // performConnect connects a TCP or UDP socket to somewhere that is not the node's.
@@ -68,7 +68,7 @@ func (n *Node) performConnect(c Call) reply {
 	}
 	r, keep := n.connectOutside(c, fd)
 	if !keep {
-		unix.Close(fd)
+		closeFD(fd)
 	}
 	return r
 }
@@ -98,11 +98,11 @@ func (n *Node) connectOutside(c Call, fd int) (r reply, keep bool) {
 	if state, err := tcpState(fd); err != nil || state == tcpSynSent {
 		return letThrough, false // it waits for the connect that is under way
 	}
-	if err := unix.SetNonblock(fd, true); err != nil { // see connectNow
+	if err := setNonblock(fd, true); err != nil { // see connectNow
 		return fail(err), false
 	}
 	err = connectRaw(fd, buf[:size])
-	unix.SetNonblock(fd, false)
+	setNonblock(fd, false)
 	return n.finishLocal(fd, true, err)
 }
 
@@ -154,7 +154,7 @@ func (n *Node) performListen(c Call) reply {
 
 // performShutdown is shutdown(2).
 func (n *Node) performShutdown(c Call) reply {
-	return onCopy(c, func(fd int) reply { return fail(unix.Shutdown(fd, c.Int(1))) })
+	return onCopy(c, func(fd int) reply { return fail(shutdown(fd, c.Int(1))) })
 }
 
 // A plainOption is a socket option that anybody may use, and whose value holds no

@@ -285,7 +285,7 @@ func (n *Node) performSend(c Call, flags int, size uint64, name uintptr, nameLen
 		r = s.datagram(c, name, nameLen)
 	}
 	if !keep {
-		unix.Close(fd)
+		closeFD(fd)
 	}
 	return r
 }
@@ -328,7 +328,7 @@ func (s *sending) stream(c Call) (r reply, keep bool) {
 		return s.result(c, err), false
 	}
 	r = later(func(ctx context.Context, c Call) reply {
-		defer unix.Close(s.fd)
+		defer closeFD(s.fd)
 		for {
 			if err := waitReady(ctx, s.fd, unix.POLLOUT, unix.SO_SNDTIMEO); err != nil {
 				return s.result(c, err)
@@ -433,7 +433,7 @@ func (n *Node) performReceive(c Call, flags int, size uint64, give func(c Call, 
 	}
 	domain, typ, err := kind(fd)
 	if err != nil || !isInet(domain) || typ != unix.SOCK_STREAM && typ != unix.SOCK_DGRAM {
-		unix.Close(fd)
+		closeFD(fd)
 		if err != nil {
 			return fail(err)
 		}
@@ -447,11 +447,11 @@ func (n *Node) performReceive(c Call, flags int, size uint64, give func(c Call, 
 		again = err == nil && !nb
 	}
 	if !again {
-		unix.Close(fd)
+		closeFD(fd)
 		return r
 	}
 	r = later(func(ctx context.Context, c Call) reply {
-		defer unix.Close(fd)
+		defer closeFD(fd)
 		for {
 			if err := waitHolding(ctx, c, fd, unix.POLLIN, unix.SO_RCVTIMEO); err != nil {
 				return fail(err)

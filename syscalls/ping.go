@@ -78,10 +78,10 @@ func (n *Node) pingSocket(c Call) reply {
 	}
 	id, err := cookie(r.fd)
 	if err == nil { // as Linux has it: INET_PROTOSW_REUSE in net/ipv4/af_inet.c
-		err = unix.SetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+		err = setsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	}
 	if err != nil {
-		unix.Close(r.fd)
+		closeFD(r.fd)
 		return fail(err)
 	}
 	n.pings.add(id)
@@ -97,7 +97,7 @@ func (n *Node) protocol(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	if !n.pings.has(fd) {
 		return letThrough
 	}
@@ -125,7 +125,7 @@ func (n *Node) bindPing(fd, domain int, want netip.AddrPort) error {
 		if err := mappable(fd, domain); err != nil {
 			return err
 		}
-		return unix.Bind(fd, kernelSockaddr(domain, netip.AddrPortFrom(alias, want.Port())))
+		return bindTo(fd, domain, netip.AddrPortFrom(alias, want.Port()))
 	}
 	return unix.EADDRNOTAVAIL
 }
@@ -147,7 +147,7 @@ func (n *Node) connectPing(c Call, fd, domain int, dst netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	return unix.Connect(fd, kernelSockaddr(domain, fl.local))
+	return connectTo(fd, domain, fl.local)
 }
 
 // pingFlow is the flow to a host's echoes.

@@ -184,20 +184,20 @@ func (n *Node) receive(c Call, flags int, once func(Call, int) reply) reply {
 		return fail(err)
 	}
 	if _, ok, err := isUDP(fd); err != nil || !ok && !n.isNetlink(fd) {
-		unix.Close(fd)
+		closeFD(fd)
 		return letThrough
 	}
 	r := once(c, fd)
 	if r.kind != replyErrno || r.errno != unix.EAGAIN || flags&(unix.MSG_DONTWAIT|unix.MSG_ERRQUEUE) != 0 {
-		unix.Close(fd)
+		closeFD(fd)
 		return r
 	}
 	if nb, err := nonblocking(fd); err != nil || nb {
-		unix.Close(fd)
+		closeFD(fd)
 		return r
 	}
 	return later(func(ctx context.Context, c Call) reply {
-		defer unix.Close(fd)
+		defer closeFD(fd)
 		for {
 			if err := waitHolding(ctx, c, fd, unix.POLLIN, unix.SO_RCVTIMEO); err != nil {
 				return fail(err)

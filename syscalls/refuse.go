@@ -73,11 +73,11 @@ func (n *Node) refuseFrom(peer, dst netip.AddrPort, quote []byte, errno unix.Err
 		if n.minds(fd, fl, dst.Port(), errno) {
 			n.absents.note(fd, errno == unix.EHOSTUNREACH)
 			err := n.refuse(fl, fd, quote)
-			unix.Close(fd)
+			closeFD(fd)
 			n.Logger.Debug("refused", "peer", peer, "port", dst.Port(), "err", err)
 			return
 		}
-		unix.Close(fd)
+		closeFD(fd)
 	}
 }
 
@@ -100,7 +100,7 @@ func (n *Node) minds(fd int, fl *flow, port uint16, errno unix.Errno) bool {
 	if domain == unix.AF_INET6 {
 		level, opt = unix.IPPROTO_IPV6, unix.IPV6_RECVERR
 	}
-	v, err := unix.GetsockoptInt(fd, level, opt)
+	v, err := getsockoptInt(fd, level, opt)
 	return err == nil && v != 0
 }
 

@@ -4,8 +4,6 @@ import (
 	"net/netip"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // returned keeps connections that were accepted for a call which a signal had
@@ -69,7 +67,7 @@ func (n *Node) giveBack(listener uint64, conn accepted) {
 func (n *Node) reoffer(conn accepted) {
 	local, _, err := localName(conn.fd)
 	if err != nil {
-		unix.Close(conn.fd)
+		closeFD(conn.fd)
 		return
 	}
 	peer, _ := n.remote(local, conn.peer)

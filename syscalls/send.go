@@ -45,7 +45,7 @@ func (n *Node) sendTo(c Call, dst Sockaddr, flags int, control []byte, p payload
 	if err != nil {
 		return fail(err)
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	domain, ok, err := isUDP(fd)
 	if err != nil {
 		return fail(err)
@@ -165,7 +165,7 @@ func (n *Node) sendConnected(c Call, flags int, control []byte, p payload) reply
 	if err != nil {
 		return fail(err)
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	if _, ok, err := isUDP(fd); err != nil || !ok {
 		return letThrough
 	}

@@ -53,18 +53,18 @@ type mappedReceive struct {
 // receiveMapped has the kernel tell about IPv4 what a program asks for about IPv6.
 // ok is false if that is nothing.
 func receiveMapped(fd int) (r mappedReceive, ok bool) {
-	if domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil || domain != unix.AF_INET6 {
+	if domain, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil || domain != unix.AF_INET6 {
 		return r, false
 	}
 	r.fd = fd
 	for i, p := range pairs {
-		v, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, p.receive6)
+		v, err := getsockoptInt(fd, unix.IPPROTO_IPV6, p.receive6)
 		if r.wants[i] = err == nil && v != 0; !r.wants[i] {
 			continue
 		}
 		ok = true
-		if v, err = unix.GetsockoptInt(fd, unix.IPPROTO_IP, p.receive); err == nil && v == 0 {
-			r.ours[i] = unix.SetsockoptInt(fd, unix.IPPROTO_IP, p.receive, 1) == nil
+		if v, err = getsockoptInt(fd, unix.IPPROTO_IP, p.receive); err == nil && v == 0 {
+			r.ours[i] = setsockoptInt(fd, unix.IPPROTO_IP, p.receive, 1) == nil
 		}
 	}
 	return r, ok
@@ -74,7 +74,7 @@ func receiveMapped(fd int) (r mappedReceive, ok bool) {
 func (r mappedReceive) end() {
 	for i, p := range pairs {
 		if r.ours[i] {
-			unix.SetsockoptInt(r.fd, unix.IPPROTO_IP, p.receive, 0)
+			setsockoptInt(r.fd, unix.IPPROTO_IP, p.receive, 0)
 		}
 	}
 }

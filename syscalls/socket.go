@@ -2,7 +2,6 @@ package syscalls
 
 import (
 	"net/netip"
-	"runtime"
 	"sync"
 	"unsafe"
 
@@ -40,10 +39,10 @@ func rawName(nr uintptr, fd int) (s Sockaddr, ok bool, err error) {
 // kind tells what a socket is: its domain, and its type without flags. ENOTSOCK
 // if it is none.
 func kind(fd int) (domain, typ int, err error) {
-	if domain, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil {
+	if domain, err = getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil {
 		return 0, 0, err
 	}
-	typ, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	typ, err = getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	return domain, typ, err
 }
 
@@ -53,12 +52,8 @@ func isInet(domain int) bool { return domain == unix.AF_INET || domain == unix.A
 func tcpState(fd int) (int, error) {
 	var b [1]byte // tcpi_state is the first byte of struct tcp_info (tcp(7))
 	size := uint32(len(b))
-	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_TCP, unix.TCP_INFO,
-		uintptr(unsafe.Pointer(&b)), uintptr(unsafe.Pointer(&size)), 0)
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(b[0]), nil
+	err := getsockopt(fd, unix.IPPROTO_TCP, unix.TCP_INFO, unsafe.Pointer(&b), &size)
+	return int(b[0]), err
 }
 
 // nonblockMu is held while O_NONBLOCK of a program's socket is not the program's.
@@ -67,14 +62,17 @@ var nonblockMu sync.Mutex
 func nonblocking(fd int) (bool, error) {
 	nonblockMu.Lock()
 	defer nonblockMu.Unlock()
-	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	flags, err := fcntl(fd, unix.F_GETFL, 0)
 	return flags&unix.O_NONBLOCK != 0, err
 }
 
 // cookie identifies a socket for life, whatever descriptors point to it
 // (SO_COOKIE, socket(7)).
 func cookie(fd int) (uint64, error) {
-	return unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+	var v uint64
+	size := uint32(unsafe.Sizeof(v))
+	err := getsockopt(fd, unix.SOL_SOCKET, unix.SO_COOKIE, unsafe.Pointer(&v), &size)
+	return v, err
 }
 
 // kernelSockaddr is addr as a socket of the given domain takes it: IPv4 is
@@ -91,7 +89,7 @@ func v6only(fd, domain int) (bool, error) {
 	if domain != unix.AF_INET6 {
 		return false, nil
 	}
-	only, err := unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
+	only, err := getsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
 	return only != 0, err
 }
 
@@ -101,45 +99,46 @@ func mappable(fd, domain int) error {
 	if domain != unix.AF_INET6 {
 		return nil
 	}
-	return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0)
+	return setsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0)
 }
 
 // connectNow starts a connect without waiting for its end, on blocking sockets
 // too.
-func connectNow(fd int, sa unix.Sockaddr) error {
-	return withoutWaiting(fd, func() error { return unix.Connect(fd, sa) })
+func connectNow(fd, domain int, addr netip.AddrPort) error {
+	return withoutWaiting(fd, func() error { return connectTo(fd, domain, addr) })
 }
 
 // withoutWaiting does a call as on a non-blocking socket. O_NONBLOCK belongs to the
 // open file description, which the program shares: it is set for the few
 // microseconds of this call, in which the socket is not connected and there is
 // nothing else to do with it. Two at a time would take it from each other, and
-// connect(2) would wait: on the receiving thread that is the end of all answers.
+// connect(2) would wait: on the receiving goroutine that is the end of all answers.
 func withoutWaiting(fd int, call func() error) error {
 	nonblockMu.Lock()
 	defer nonblockMu.Unlock()
-	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	flags, err := fcntl(fd, unix.F_GETFL, 0)
 	if err != nil {
 		return err
 	}
 	if flags&unix.O_NONBLOCK == 0 {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags|unix.O_NONBLOCK); err != nil {
+		if _, err := fcntl(fd, unix.F_SETFL, flags|unix.O_NONBLOCK); err != nil {
 			return err
 		}
-		defer unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags)
+		defer fcntl(fd, unix.F_SETFL, flags)
 	}
 	return call()
 }
 
 // pollNow reports which of events hold, without waiting.
 func pollNow(fd int, events int16) (int16, error) {
-	p := [1]unix.PollFd{{Fd: int32(fd), Events: events}}
-	_, err := unix.Poll(p[:], 0)
-	for err == unix.EINTR { // a signal was pending, do_poll in fs/select.c
-		_, err = unix.Poll(p[:], 0)
+	p := unix.PollFd{Fd: int32(fd), Events: events}
+	for {
+		var now unix.Timespec
+		_, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+		if errno != unix.EINTR { // a signal was pending, do_poll in fs/select.c
+			return p.Revents, errnoOrNil(errno)
+		}
 	}
-	runtime.KeepAlive(&p)
-	return p[0].Revents, err
 }
 
 // timeout reads SO_RCVTIMEO or SO_SNDTIMEO; 0 is none.

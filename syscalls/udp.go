@@ -202,7 +202,7 @@ func openFlow(addr netip.Addr, peer netip.AddrPort) (*flow, error) {
 		}
 		fl := &flow{peer: peer, local: local, conn: c, used: time.Now()}
 		if fl.raw, err = c.SyscallConn(); err == nil {
-			err = fl.control(func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1) })
+			err = fl.control(func(fd int) error { return setsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1) })
 		}
 		if err != nil {
 			c.Close()

@@ -66,7 +66,7 @@ func (u *urgency) read(fd uintptr, b []byte) (n int, urgent bool, err error) {
 
 // setInline makes that urgent bytes are read as others, and wake the reader.
 func (c *loopConn) setInline() {
-	c.control(func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1) })
+	c.control(func(fd int) error { return setsockoptInt(fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1) })
 }
 
 // An urgentWriter writes urgent data.
@@ -96,7 +96,7 @@ func (n *Node) warnUrgent(c Call) {
 	if err != nil {
 		return
 	}
-	defer unix.Close(fd)
+	defer closeFD(fd)
 	if domain, typ, err := kind(fd); err != nil || !isInet(domain) || typ != unix.SOCK_STREAM {
 		return
 	}

@@ -103,7 +103,7 @@ func waitHolding(ctx context.Context, c Call, fd int, events int16, opt int) err
 		ended, err = unix.PidfdOpen(c.TID(), 0)
 	}
 	if err == nil {
-		defer unix.Close(ended)
+		defer closeFD(ended)
 	} else {
 		ended = -1
 	}
@@ -133,7 +133,7 @@ func waitEither(ctx context.Context, fd int, events int16, opt, ended int) error
 		if !stop() {
 			<-woken
 		}
-		unix.Close(wake)
+		closeFD(wake)
 	}()
 	var end time.Time // never, if zero
 	if tv, err := timeout(fd, opt); err == nil && tv.Nano() > 0 {
