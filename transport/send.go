@@ -107,15 +107,15 @@ func fatal(err error) bool {
 		errors.Is(err, unix.EIO) // no segmentation on this device: QUIC does without
 }
 
-// relayBuffer holds what goes to the relay in one call. quic-go segments at
-// most 20 KiB at a time, which may be all small packets.
+// relayBuffer holds what goes to the relay in one call: at most 63 KiB of quic-go's, in packets of
+// 1200 bytes or more, and a header for each.
 type relayBuffer struct {
 	data []byte
 	oob  []byte
 }
 
 var relayBuffers = sync.Pool{New: func() any {
-	return &relayBuffer{data: make([]byte, 0, 24<<10), oob: make([]byte, 0, controlSize)}
+	return &relayBuffer{data: make([]byte, 0, 64<<10), oob: make([]byte, 0, controlSize)}
 }}
 
 // writeRelayed sends packets to the peer id by way of the relay at to: each gets

@@ -1019,7 +1019,7 @@ func (c *Conn) handleHandshakeConfirmed(now monotime.Time) error {
 	return nil
 }
 
-const maxPacketsToProcess = 32
+const maxPacketsToProcess = 64
 
 func (c *Conn) handlePackets() (wasProcessed bool, _ error) {
 	// Process packets from the receivedPackets queue.

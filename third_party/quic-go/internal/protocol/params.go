@@ -40,7 +40,8 @@ const DefaultMaxIncomingUniStreams = 100
 const MaxServerUnprocessedPackets = 1024
 
 // MaxConnUnprocessedPackets is the max number of packets stored in each connection that are not yet processed.
-const MaxConnUnprocessedPackets = 256
+// A sender's batch may arrive at once, in one read of 8 datagrams if the receiving socket has UDP_GRO.
+const MaxConnUnprocessedPackets = 1024
 
 // MaxAcceptQueueSize is the maximum number of connections that the server queues for accepting.
 // If the queue is full, new connection attempts will be rejected.

@@ -110,8 +110,9 @@ type StatelessResetToken [16]byte
 // Ethernet's max packet size is 1500 bytes,  1500 - 48 = 1452.
 const MaxPacketBufferSize = 1452
 
-// MaxLargePacketBufferSize is used when using GSO
-const MaxLargePacketBufferSize = 20 * 1024
+// MaxLargePacketBufferSize is used when using GSO.
+// The kernel takes at most 65507 bytes at a time for IPv4, and 64 packets (UDP_MAX_SEGMENTS).
+const MaxLargePacketBufferSize = 63 * 1024
 
 // MinInitialPacketSize is the minimum size an Initial packet is required to have.
 const MinInitialPacketSize = 1200
