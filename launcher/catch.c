@@ -31,17 +31,25 @@ __attribute__((constructor)) static void remember(void)
 	}
 }
 
-static void handle(int sig, siginfo_t *info, void *context)
+static void pass(int sig, int code, int pid)
 {
-	struct boxer_signal s = {sig, info->si_code, info->si_pid};
-	int saved = errno;
+	struct boxer_signal s = {sig, code, pid};
 
-	(void)context;
 	if (out >= 0 && write(out, &s, sizeof s) < 0) {
 		// A full pipe: thousands of signals wait already.
 	}
+}
+
+static void handle(int sig, siginfo_t *info, void *context)
+{
+	int saved = errno;
+
+	(void)context;
+	pass(sig, info->si_code, info->si_pid);
 	errno = saved;
 }
+
+void boxer_note(int sig) { pass(sig, SI_USER, getpid()); }
 
 void boxer_catch(int fd)
 {

@@ -15,3 +15,6 @@ struct boxer_signal {
 // process was started with ignored, and writes each to fd, a pipe that does not
 // block. With fd -1 they do nothing.
 void boxer_catch(int fd);
+
+// boxer_note writes a signal of this process's own to the pipe, in its place among those that are caught.
+void boxer_note(int sig);

@@ -4,11 +4,13 @@ package launcher
 import "C"
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -72,26 +74,96 @@ func readSignal(f *os.File) (caught, error) {
 	if _, err := f.Read(b[:]); err != nil {
 		return caught{}, err
 	}
+	return decodeSignal(b[:]), nil
+}
+
+// decodeSignal reads a struct boxer_signal.
+func decodeSignal(b []byte) caught {
 	return caught{
-		sig:  unix.Signal(binary.NativeEndian.Uint32(b[:])),
+		sig:  unix.Signal(binary.NativeEndian.Uint32(b)),
 		code: int32(binary.NativeEndian.Uint32(b[4:])),
 		pid:  int(binary.NativeEndian.Uint32(b[8:])),
-	}, nil
+	}
 }
+
+// groupWithin is how long a signal to a process group takes at most until all of it has had it.
+const groupWithin = 20 * time.Millisecond
 
 // forward passes signals on to the program until f is closed. Those of the
 // terminal the program has had from there: it is in the same process group.
+//
+// A SIGCONT after a stop is mostly a shell's fg, which continues the whole process group: then
+// the program has had it, too. And if the program was stopped
+// again meanwhile, that must stay: the kernel drops a SIGCONT that waits when a stop comes, signal(7).
 func forward(f *os.File, pid int) {
+	var ahead []caught  // read, and not dealt with yet
+	var wasStopped bool // this process, by stopWith
 	for {
-		s, err := readSignal(f)
-		if err != nil {
-			return
+		if len(ahead) == 0 {
+			s, err := readSignal(f)
+			if err != nil {
+				return
+			}
+			ahead = append(ahead, s)
 		}
-		if s.pid == pid || s.code == siKernel && !leaderOnly(s.sig) {
+		s := ahead[0]
+		ahead = ahead[1:]
+		switch {
+		case s.sig == unix.SIGSTOP:
+			wasStopped = true
 			continue
+		case s.pid == pid, s.code == siKernel && !leaderOnly(s.sig):
+			continue
+		case s.sig == unix.SIGCONT:
+			after := wasStopped
+			wasStopped = false
+			if isStopped(pid) {
+				time.Sleep(groupWithin)
+				ahead = append(ahead, readWaiting(f)...)
+			}
+			if slices.ContainsFunc(ahead, isStop) || after && !isStopped(pid) {
+				continue
+			}
 		}
 		unix.Kill(pid, s.sig)
 	}
+}
+
+// stopWith stops this process as its program was stopped. What forwards signals has to know.
+func stopWith() {
+	C.boxer_note(C.int(unix.SIGSTOP))
+	stopSelf()
+}
+
+func isStop(s caught) bool { return s.sig == unix.SIGTSTP || s.sig == unix.SIGSTOP }
+
+// isStopped reports whether a process is stopped by a signal, see proc_pid_stat(5).
+func isStopped(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	i := bytes.LastIndexByte(b, ')') // the name before may have anything in it
+	return err == nil && i >= 0 && bytes.HasPrefix(b[i:], []byte(") T"))
+}
+
+// readWaiting returns the signals that have come already.
+func readWaiting(f *os.File) (waiting []caught) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	raw.Read(func(fd uintptr) bool {
+		for {
+			var b [C.sizeof_struct_boxer_signal]byte
+			n, err := unix.Read(int(fd), b[:])
+			if err == unix.EINTR {
+				continue
+			}
+			if n != len(b) {
+				return true // nothing more
+			}
+			waiting = append(waiting, decodeSignal(b[:]))
+		}
+	})
+	return waiting
 }
 
 // leaderOnly reports whether a signal of the terminal went to this process only
