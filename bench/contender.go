@@ -20,7 +20,7 @@ type contender struct {
 	what  string // for the reader
 	lossy bool   // only where packets are lost
 	bulk  bool   // takes part in what is sent; otherwise only in the trapped calls
-	other bool   // somebody could pick it instead of boxer
+	other bool   // somebody could pick it instead of boxer, and it encrypts, too
 	enter func(ctx context.Context, s *scene, port int) (*field, error)
 }
 
@@ -33,10 +33,11 @@ type field struct {
 	note    string     // such as the path
 }
 
-// The contender that the others are measured against, and the one that this is about.
+// The contender that the others are measured against, the one that this is about, and one of which not all is measured.
 const (
-	nativeName = "native"
-	boxerName  = "boxer"
+	nativeName  = "native"
+	boxerName   = "boxer"
+	proxiesName = "proxies"
 )
 
 // contenders, in the order of the report.
@@ -45,7 +46,7 @@ var contenders = []contender{
 	{name: "native cubic", what: "kernel TCP with CUBIC, where the host has another default", lossy: true, bulk: true, enter: enterCubic},
 	{name: boxerName, what: "boxer run, the same program", bulk: true, enter: enterBoxer},
 	{name: "quic-go", what: "plain quic-go, streams of one connection", bulk: true, enter: enterQUIC},
-	{name: "proxies", other: true, what: "kernel TCP through a proxy at each end", bulk: true, enter: enterProxies},
+	{name: proxiesName, what: "kernel TCP through a proxy at each end", bulk: true, enter: enterProxies},
 	{name: "tailscale", other: true, what: "Tailscale's tsnet, in user space", bulk: true, enter: enterTailscale},
 	{name: "wireguard-go", other: true, what: "wireguard-go with netstack, in user space", bulk: true, enter: enterWireGuard},
 	{name: "C supervisor", what: "least supervisor, kernel TCP", enter: enterSupervisor},

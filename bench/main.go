@@ -132,7 +132,7 @@ func bench(args []string) (err error) {
 	return nil
 }
 
-// manyFiles is RLIMIT_NOFILE for everything that is measured: a proxy takes two descriptors for each idle connection.
+// manyFiles is RLIMIT_NOFILE for everything that is measured: a proxy takes six descriptors for each idle connection.
 const manyFiles = 1 << 17
 
 // raiseFiles raises the limit as far as it may be.

@@ -101,10 +101,10 @@ func measureOnce(ctx context.Context, s *scene, f *field, o options, r *labRepor
 			return err
 		}
 	}
-	if f.bulk && o.idle > 0 {
-		progress("lab %s: %s, %d idle connections", s.name, f.name, o.idle)
-		if err := measureIdle(ctx, f, o.idle, r); err != nil { // it has no figure then
-			fmt.Fprintf(os.Stderr, "bench: %s: %d idle connections: %.300s\n", f.name, o.idle, err)
+	if count := idleOver(f.name, o.idle); f.bulk && count > 0 {
+		progress("lab %s: %s, %d idle connections", s.name, f.name, count)
+		if err := measureIdle(ctx, f, count, r); err != nil { // it has no figure then
+			fmt.Fprintf(os.Stderr, "bench: %s: %d idle connections: %.300s\n", f.name, count, err)
 		}
 	}
 	return measureJoins(ctx, s, f, r)
@@ -195,6 +195,19 @@ func measureTraps(f *field, r *labReport) error {
 
 // idleFor is how long idle connections are watched.
 const idleFor = 3 * time.Second
+
+// proxyFiles is how many descriptors an idle connection takes of a proxy: two sockets, and two pipes to splice through.
+const proxyFiles = 6
+
+// idleOver returns how many idle connections a contender can have of those that are wanted: a proxy that lacks
+// descriptors waits for some, for ever.
+func idleOver(contender string, wanted int) int {
+	var limit unix.Rlimit
+	if contender != proxiesName || unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return wanted
+	}
+	return min(wanted, int(min(limit.Max, manyFiles)-128)/proxyFiles)
+}
 
 // measureIdle measures what connections cost on which nothing happens.
 func measureIdle(ctx context.Context, f *field, count int, r *labReport) error {

@@ -24,7 +24,7 @@ const (
 
 // colours are the contenders' in the plot.
 var colours = map[string]string{
-	boxerName: "#c2410c", "quic-go": "#64748b", "proxies": "#a8a29e", "tailscale": "#4f6bd8", "wireguard-go": "#7b9c3f",
+	boxerName: "#c2410c", "quic-go": "#64748b", proxiesName: "#a8a29e", "tailscale": "#4f6bd8", "wireguard-go": "#7b9c3f",
 }
 
 // writePlot draws the first lab's figures into an SVG file, if it has a name.

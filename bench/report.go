@@ -30,7 +30,7 @@ type labReport struct {
 type entrant struct {
 	Name, What string
 	Note       string `json:",omitempty"`
-	Other      bool   `json:",omitempty"` // somebody could pick it instead of boxer
+	Other      bool   `json:",omitempty"` // somebody could pick it instead of boxer, and it encrypts, too
 	field      *field
 }
 
@@ -126,7 +126,11 @@ func (r *labReport) printBest(w io.Writer) {
 			continue
 		}
 		theirs := r.Values[f.name][best]
-		writeRow(w, []string{f.name + " (" + f.unit + ")", digits(median(ours)), best, digits(median(theirs)), digits(median(ratios(ours, theirs)))})
+		ratio := ""
+		if x := ratios(ours, theirs); len(x) > 0 {
+			ratio = digits(median(x))
+		}
+		writeRow(w, []string{f.name + " (" + f.unit + ")", digits(median(ours)), best, digits(median(theirs)), ratio})
 	}
 	fmt.Fprintln(w)
 }

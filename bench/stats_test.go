@@ -28,4 +28,7 @@ func TestRatios(t *testing.T) {
 	if got := ratios([]float64{1}, nil); len(got) != 0 {
 		t.Errorf("got %v of nothing", got)
 	}
+	if got := ratios([]float64{1, 6}, []float64{0, 3}); len(got) != 1 || got[0] != 2 {
+		t.Errorf("got %v of 0 and 3, want 2 of the second", got)
+	}
 }

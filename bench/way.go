@@ -28,7 +28,7 @@ type road struct {
 }
 
 var ways = []way{
-	{nativeName, roadNative}, {boxerName, roadBoxer}, {"proxies", roadProxies}, {"tailscale", roadTailscale},
+	{nativeName, roadNative}, {boxerName, roadBoxer}, {proxiesName, roadProxies}, {"tailscale", roadTailscale},
 }
 
 func roadNative(ctx context.Context, s *scene, a app) (*road, error) {

@@ -16,7 +16,7 @@ import (
 func Proxy(ctx context.Context, l meter.Listener, dial meter.Dialer) error {
 	for {
 		in, err := l.Accept()
-		if errors.Is(err, unix.EMFILE) { // 10,000 idle connections take two descriptors each
+		if errors.Is(err, unix.EMFILE) { // idle connections take six descriptors each
 			time.Sleep(10 * time.Millisecond)
 			continue
 		}
