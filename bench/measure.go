@@ -22,24 +22,25 @@ const (
 
 const kib = 1 << 10
 
-// measureAll measures every contender once a round, one after the other.
+// measureAll measures every contender once a round, one after the other. Of those who are others' work, one that fails
+// is measured no more.
 func measureAll(ctx context.Context, s *scene, fields []*field, o options, r *labReport) error {
-	for _, f := range fields {
-		if err := warmUp(f); err != nil {
-			return fmt.Errorf("%s: %w", f.name, err)
-		}
-	}
+	failed := make(map[*field]bool)
 	for round := range o.rounds {
 		for i := range fields {
 			f := fields[(i+round)%len(fields)] // nobody always follows the same one
-			progress("lab %s, round %d of %d: %s", s.name, round+1, o.rounds, f.name)
-			if err := measureField(ctx, s, f, o, r); err != nil {
-				return fmt.Errorf("%s: %w", f.name, err)
+			if failed[f] {
+				continue
 			}
-			if round == 0 && s.whole {
-				if err := measureOnce(ctx, s, f, o, r); err != nil {
-					return fmt.Errorf("%s: %w", f.name, err)
-				}
+			progress("lab %s, round %d of %d: %s", s.name, round+1, o.rounds, f.name)
+			err := measureRound(ctx, s, f, o, r, round == 0)
+			switch {
+			case err == nil:
+			case f.name == nativeName, f.name == boxerName, ctx.Err() != nil:
+				return fmt.Errorf("%s: %w", f.name, err)
+			default:
+				failed[f] = true
+				fmt.Fprintf(os.Stderr, "bench: lab %s: %s is measured no more: %.300s\n", s.name, f.name, err)
 			}
 		}
 	}
@@ -54,6 +55,19 @@ func measureAll(ctx context.Context, s *scene, fields []*field, o options, r *la
 		}
 	}
 	return nil
+}
+
+// measureRound measures a contender once.
+func measureRound(ctx context.Context, s *scene, f *field, o options, r *labReport, first bool) error {
+	if first {
+		if err := warmUp(f); err != nil {
+			return err
+		}
+	}
+	if err := measureField(ctx, s, f, o, r); err != nil || !first || !s.whole {
+		return err
+	}
+	return measureOnce(ctx, s, f, o, r)
 }
 
 // progress shows on a terminal what is going on, in the place of what it showed before.

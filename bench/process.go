@@ -89,12 +89,21 @@ func (p *process) answer() (meter.Result, error) {
 	return r, nil
 }
 
-// order gives a client an order and waits for the result.
+// orderWithin bounds how long an order may take. The longest are a million small writes, and round trips over a path that loses
+// packets; wireguard-go's connections can stall on one for good.
+var orderWithin = 5 * time.Minute
+
+// order gives a client an order and waits for the result. A client that is late is killed.
 func (p *process) order(o meter.Order) (meter.Result, error) {
 	if err := json.NewEncoder(p.in).Encode(o); err != nil {
 		return meter.Result{}, fmt.Errorf("%s: %w", p.name, err)
 	}
-	return p.answer()
+	late := time.AfterFunc(orderWithin, func() { _ = p.cmd.Process.Kill() })
+	r, err := p.answer()
+	if !late.Stop() && err != nil {
+		err = fmt.Errorf("%s: no answer to the order %q within %v", p.name, o.Measure, orderWithin)
+	}
+	return r, err
 }
 
 // ended says how the process came to its end.
