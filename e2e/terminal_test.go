@@ -160,6 +160,22 @@ func TestTerminal(t *testing.T) {
 			t.Errorf("status %d, want 4", status)
 		}
 	})
+	t.Run("SIGHUP under nohup", func(t *testing.T) {
+		// What is ignored at the start, the program may want all the same.
+		file := filepath.Join(tempDir(t), "signals")
+		command := []string{"-c", `trap "" HUP; exec "$@"`, "sh"}
+		if !native {
+			command = append(command, boxer, "run", "--name", app.name, "--")
+		}
+		cmd := app.host.Command(context.Background(), "sh", append(command, "/usr/bin/python3", script(t, "python/signals.py"), file)...)
+		cmd.Env = append(os.Environ(), "BOXER_JOIN="+app.url)
+		p := onTerminal(t, cmd)
+		p.sees(`^ready`)
+		p.Signal(syscall.SIGHUP)
+		if status := p.Wait(programs.Patience); status != 4 {
+			t.Errorf("status %d, want 4", status)
+		}
+	})
 	t.Run("SIGUSR1", func(t *testing.T) {
 		p, _ := report(t)
 		p.Signal(syscall.SIGUSR1)

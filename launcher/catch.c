@@ -61,6 +61,5 @@ void boxer_catch(int fd)
 	sa.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
 	sigfillset(&sa.sa_mask);
 	for (size_t i = 0; i < sizeof forwarded / sizeof *forwarded; i++)
-		if (!(boxer_ignored & 1ULL << (forwarded[i] - 1)))
-			sigaction(forwarded[i], &sa, NULL);
+		sigaction(forwarded[i], &sa, NULL);
 }

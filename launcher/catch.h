@@ -11,9 +11,9 @@ struct boxer_signal {
 	int32_t pid;  // of the sender
 };
 
-// Catches the signals that a supervisor forwards, those excepted that this
-// process was started with ignored, and writes each to fd, a pipe that does not
-// block. With fd -1 they do nothing.
+// Catches the signals that a supervisor forwards, also those that this process was
+// started with ignored, as the program may handle them all the same, and writes each to fd, a
+// pipe that does not block. With fd -1 they do nothing.
 void boxer_catch(int fd);
 
 // boxer_note writes a signal of this process's own to the pipe, in its place among those that are caught.

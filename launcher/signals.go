@@ -29,12 +29,14 @@ func startedWith() inherited {
 // ignore ignores what is to be ignored: programs that this process starts
 // inherit that.
 func (i inherited) ignore() {
-	for n := 1; n <= 64; n++ {
-		if i.Ignored&(1<<(n-1)) != 0 {
-			signal.Ignore(unix.Signal(n))
+	for n := unix.Signal(1); n <= 64; n++ {
+		if i.ignores(n) {
+			signal.Ignore(n)
 		}
 	}
 }
+
+func (i inherited) ignores(sig unix.Signal) bool { return i.Ignored&(1<<(sig-1)) != 0 }
 
 // block gives the calling thread the inherited mask; a process that it forks
 // has it, too.
@@ -193,9 +195,9 @@ func newEarly(f *os.File, cancel context.CancelCauseFunc) *early {
 			if err != nil {
 				return
 			}
-			switch s.sig {
-			case unix.SIGCONT, unix.SIGWINCH:
-			case unix.SIGTSTP:
+			switch {
+			case s.sig == unix.SIGCONT, s.sig == unix.SIGWINCH, startedWith().ignores(s.sig):
+			case s.sig == unix.SIGTSTP:
 				stopSelf()
 			default:
 				cancel(&ExitError{exitSignal + int(s.sig), fmt.Errorf("%v before the program was started", s.sig)})
