@@ -29,6 +29,11 @@ type Listener struct {
 	fd     uintptr
 	pidfds pidfds
 
+	// What wait has found, and ready as the poller calls it, made once: a method value is an allocation.
+	revents int16
+	errno   unix.Errno
+	look    func(fd uintptr) (done bool)
+
 	// SyncWakeUp tells whether the kernel hands the processor straight over
 	// between program and supervisor (SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP).
 	SyncWakeUp bool
@@ -49,6 +54,7 @@ func NewListener(f *os.File) (*Listener, error) {
 		return nil, os.NewSyscallError("fcntl listener", err)
 	}
 	l := &Listener{file: os.NewFile(uintptr(fd), "seccomp listener"), fd: uintptr(fd)}
+	l.look = l.ready
 	if l.raw, err = l.file.SyscallConn(); err != nil {
 		l.file.Close()
 		return nil, fmt.Errorf("listener: %w", err)
@@ -105,21 +111,22 @@ func (l *Listener) recv(n *Notif) error {
 // wait waits until there is a call, or io.EOF. The poller tells of changes only, and
 // late ones of calls that have been received, so each time the kernel is asked.
 func (l *Listener) wait() error {
-	var revents int16
-	var errno unix.Errno
-	err := l.raw.Read(func(fd uintptr) bool {
-		revents, errno = pollNow(fd)
-		return errno != 0 || revents&(unix.POLLIN|unix.POLLHUP) != 0
-	})
+	err := l.raw.Read(l.look)
 	switch {
 	case err != nil:
 		return fmt.Errorf("wait for trapped call: %w", err)
-	case errno != 0:
-		return os.NewSyscallError("poll listener", errno)
-	case revents&unix.POLLIN == 0: // POLLHUP: no thread is left under the filter, since 5.9
+	case l.errno != 0:
+		return os.NewSyscallError("poll listener", l.errno)
+	case l.revents&unix.POLLIN == 0: // POLLHUP: no thread is left under the filter, since 5.9
 		return io.EOF
 	}
 	return nil
+}
+
+// ready reports whether there is something to tell.
+func (l *Listener) ready(fd uintptr) bool {
+	l.revents, l.errno = pollNow(fd)
+	return l.errno != 0 || l.revents&(unix.POLLIN|unix.POLLHUP) != 0
 }
 
 // pollNow is poll(2) without waiting.

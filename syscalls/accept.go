@@ -139,12 +139,15 @@ func (n *Node) giveFD(conn accepted, flags int, listener uint64, ends Ends) repl
 func rawAccept(fd, flags int, blocks bool) (conn int, peer Sockaddr, err error) {
 	var buf [sizeofStorage]byte
 	size := uint32(len(buf))
-	call := unix.RawSyscall6
+	var r uintptr
+	var errno unix.Errno
 	if blocks {
-		call = unix.Syscall6
+		r, _, errno = unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&buf)),
+			uintptr(unsafe.Pointer(&size)), uintptr(flags), 0, 0)
+	} else {
+		r, _, errno = unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&buf)),
+			uintptr(unsafe.Pointer(&size)), uintptr(flags), 0, 0)
 	}
-	r, _, errno := call(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&buf)),
-		uintptr(unsafe.Pointer(&size)), uintptr(flags), 0, 0)
 	if errno != 0 {
 		return -1, Sockaddr{}, errno
 	}

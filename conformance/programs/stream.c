@@ -172,8 +172,9 @@ static void unread(void) {
 	give(fd, "never read");
 	quietly(fd, POLLIN); /* the answer is here before the reset */
 	meet();
-	quietly(fd, POLLRDHUP);
-	usleep(10000); /* tcp_reset sets the error before the state: between the two, on another processor, there is POLLERR only */
+	/* tcp_reset sets the error before the state: between the two there is POLLERR only. */
+	for (int i = 0; i < wait_ms && !(quietly(fd, POLLRDHUP) & POLLHUP); i++)
+		usleep(1000);
 	await(fd, POLLRDHUP, wait_ms);
 	take(fd);
 	take(fd);
