@@ -76,7 +76,7 @@ func TestOpenSSH(t *testing.T) {
 		out := app.named("jump").run("sh", "-c", fmt.Sprintf(`ssh -f %s -o ExitOnForwardFailure=yes -L 8007:app:7 postgres@hub sleep 2
 exec "$0" -c "$1"`, strings.Join(options, " ")), "/usr/bin/python3", `
 import socket
-c = socket.create_connection(("localhost", 8007), 10)
+c = socket.create_connection(("127.0.0.1", 8007), 10)
 c.sendall(b"through hub")
 print(c.recv(100).decode(), c.getpeername())`)
 		if want := "through hub ('127.0.0.1', 8007)\n"; out != want {
