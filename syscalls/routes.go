@@ -41,24 +41,38 @@ func localRoute(dst netip.Prefix, src netip.Addr, l link) route {
 	return route{dst: dst, src: src, table: unix.RT_TABLE_LOCAL, kind: unix.RTN_LOCAL, scope: unix.RT_SCOPE_HOST, index: l.index}
 }
 
-// dumpRoutes writes the routes of a family.
+// dumpRoutes writes the routes of a family, or of both.
 func (n *Node) dumpRoutes(w *netlinkWriter, family uint8) {
-	for _, r := range n.routes() {
-		if familyOf(r.dst.Addr()) == family {
-			w.route(r, unix.NLM_F_MULTI)
+	for _, f := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		if family != anyFamily && family != f {
+			continue
+		}
+		for _, r := range n.routes() {
+			if familyOf(r.dst.Addr()) == f {
+				w.route(r, unix.NLM_F_MULTI)
+			}
 		}
 	}
 }
 
 // getRoute answers which way leads to an address, as "ip route get" asks.
 func (n *Node) getRoute(w *netlinkWriter, m netlinkRequest) unix.Errno {
+	if f := m.body[0]; f != unix.AF_INET && f != unix.AF_INET6 {
+		return unix.EOPNOTSUPP
+	}
 	if len(m.body) < sizeofRtmsg {
 		return unix.EINVAL
 	}
-	b, _ := m.attribute(sizeofRtmsg, unix.RTA_DST)
-	dst, ok := netip.AddrFromSlice(b)
-	if !ok || familyOf(dst) != m.body[0] {
-		return unix.EINVAL
+	dst := wildcardAt(m.body[0])
+	if b, ok := m.attribute(sizeofRtmsg, unix.RTA_DST); ok {
+		if dst, ok = netip.AddrFromSlice(b); !ok || familyOf(dst) != m.body[0] {
+			return unix.EINVAL
+		}
+	}
+	if dst == netip.IPv4Unspecified() { // this host, RFC 1122 section 3.2.1.3
+		lo := n.links()[0]
+		w.route(localRoute(netip.PrefixFrom(dst, dst.BitLen()), localhost4, lo), 0)
+		return 0
 	}
 	best, found := route{}, false
 	for _, r := range n.routes() {
@@ -76,6 +90,14 @@ func (n *Node) getRoute(w *netlinkWriter, m netlinkRequest) unix.Errno {
 	}
 	w.route(best, 0)
 	return 0
+}
+
+// wildcardAt returns the wildcard address of a family.
+func wildcardAt(family uint8) netip.Addr {
+	if family == unix.AF_INET6 {
+		return netip.IPv6Unspecified()
+	}
+	return netip.IPv4Unspecified()
 }
 
 // route writes RTM_NEWROUTE.

@@ -166,54 +166,13 @@ func (n *Node) answerRoute(w *netlinkWriter, m netlinkRequest) (dump bool, errno
 	case m.kind&rtmKindMask != rtmKindGet:
 		return false, unix.EPERM // the node's interfaces are boxer's
 	case m.flags&unix.NLM_F_DUMP != 0:
-		n.dump(w, m)
-		body := make([]byte, 4)
-		w.message(unix.NLMSG_DONE, unix.NLM_F_MULTI, body)
-		return true, 0
+		return n.dump(w, m)
 	case m.kind == unix.RTM_GETLINK:
 		return false, n.getLink(w, m)
 	case m.kind == unix.RTM_GETROUTE:
 		return false, n.getRoute(w, m)
 	}
 	return false, unix.EOPNOTSUPP
-}
-
-// dump writes all that there is of a kind: neighbours, rules, queues and the
-// like there are none.
-func (n *Node) dump(w *netlinkWriter, m netlinkRequest) {
-	if m.kind == unix.RTM_GETLINK {
-		for _, l := range n.links() {
-			w.link(l, unix.NLM_F_MULTI)
-		}
-		return
-	}
-	var only int32 // of NETLINK_GET_STRICT_CHK, netlink(7); otherwise it is 0
-	if len(m.body) >= sizeofIfaddrmsg {
-		only = int32(binary.NativeEndian.Uint32(m.body[4:]))
-	}
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		if m.body[0] != unix.AF_UNSPEC && m.body[0] != family {
-			continue
-		}
-		switch m.kind {
-		case unix.RTM_GETADDR:
-			n.dumpAddresses(w, family, only)
-		case unix.RTM_GETROUTE:
-			n.dumpRoutes(w, family)
-		}
-	}
-}
-
-// dumpAddresses writes the addresses of a family, of all interfaces or of only
-// one.
-func (n *Node) dumpAddresses(w *netlinkWriter, family uint8, only int32) {
-	for _, l := range n.links() {
-		for _, a := range l.addrs {
-			if familyOf(a.Addr()) == family && (only == 0 || only == l.index) {
-				w.address(l, a)
-			}
-		}
-	}
 }
 
 func familyOf(a netip.Addr) uint8 {

@@ -20,6 +20,9 @@ func request(kind, flags uint16, seq uint32, body []byte) []byte {
 	return w.b
 }
 
+// rtmGetPrefix follows RTM_NEWPREFIX of linux/rtnetlink.h: the kernel has no handler for it.
+const rtmGetPrefix = 54
+
 // kinds returns the types of an answer's messages, and fails the test if one is malformed.
 func kinds(t testing.TB, b []byte) (kinds []uint16) {
 	t.Helper()
@@ -77,6 +80,63 @@ func TestAnswerNetlink(t *testing.T) {
 			}
 			if tc.errno != 0 && -int32(binary.NativeEndian.Uint32(got[sizeofNlmsghdr:])) != int32(tc.errno) {
 				t.Errorf("errno is %d, want %v", int32(binary.NativeEndian.Uint32(got[sizeofNlmsghdr:])), tc.errno)
+			}
+		})
+	}
+}
+
+// TestDumpFamily asks for dumps by families that have handlers of their own, and by
+// those that have none: these are answered as AF_UNSPEC.
+func TestDumpFamily(t *testing.T) {
+	n := linkNode()
+	n.Addr6, n.Prefix6 = netip.MustParseAddr("fd6f:7865:72::a6f:2"), netip.MustParsePrefix("fd6f:7865:72::/64")
+	for _, tc := range []struct {
+		name      string
+		kind      uint16
+		family    uint8
+		four, six bool
+		errno     unix.Errno
+	}{
+		{"all addresses", unix.RTM_GETADDR, unix.AF_UNSPEC, true, true, 0},
+		{"IPv4 addresses", unix.RTM_GETADDR, unix.AF_INET, true, false, 0},
+		{"IPv6 addresses", unix.RTM_GETADDR, unix.AF_INET6, false, true, 0},
+		{"addresses for AF_PACKET", unix.RTM_GETADDR, unix.AF_PACKET, true, true, 0},
+		{"addresses for an unknown family", unix.RTM_GETADDR, 200, true, true, 0},
+		{"routes for AF_PACKET", unix.RTM_GETROUTE, unix.AF_PACKET, true, true, 0},
+		{"IPv4 multicast routes", unix.RTM_GETROUTE, familyIPMR, false, false, 0},
+		{"IPv4 rules", unix.RTM_GETRULE, unix.AF_INET, true, false, 0},
+		{"rules for AF_PACKET", unix.RTM_GETRULE, unix.AF_PACKET, false, false, 0},
+		{"prefixes", rtmGetPrefix, unix.AF_INET, false, false, unix.EOPNOTSUPP},
+		{"IPv4 labels", unix.RTM_GETADDRLABEL, unix.AF_INET, false, false, unix.EOPNOTSUPP},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			body := make([]byte, sizeofRtmsg)
+			body[0] = tc.family
+			b := n.answerNetlink(request(tc.kind, unix.NLM_F_REQUEST|unix.NLM_F_DUMP, 1, body), 1)
+			families := make(map[uint8]bool)
+			var last netlinkRequest
+			for len(b) > 0 {
+				m, rest, ok := parseNetlink(b)
+				if !ok {
+					t.Fatalf("malformed: %x", b)
+				}
+				if m.kind != unix.NLMSG_DONE && m.kind != unix.NLMSG_ERROR {
+					families[m.body[0]] = true
+				}
+				last, b = m, rest
+			}
+			if families[unix.AF_INET] != tc.four || families[unix.AF_INET6] != tc.six {
+				t.Errorf("families are %v", families)
+			}
+			want := uint16(unix.NLMSG_DONE)
+			if tc.errno != 0 {
+				want = unix.NLMSG_ERROR
+				if got := -int32(binary.NativeEndian.Uint32(last.body)); got != int32(tc.errno) {
+					t.Errorf("errno is %d, want %v", got, tc.errno)
+				}
+			}
+			if last.kind != want {
+				t.Errorf("the last message is %d, want %d", last.kind, want)
 			}
 		})
 	}

@@ -305,7 +305,62 @@ static void single(void) {
 	result("wild request", sendto(user, (void *)16, 32, 0, SA(kernel)));
 }
 
+/* families_of dumps objects and prints of which families they are, or how the dump ended. */
+static void families_of(int fd, const char *what, int type, int family) {
+	static unsigned seq = 100;
+	char buf[32768] __attribute__((aligned(8)));
+	struct request r = dump_of(type, family);
+	r.h.nlmsg_len = NLMSG_LENGTH(sizeof r.u.r); /* rtmsg, ifaddrmsg and fib_rule_hdr fit */
+	r.h.nlmsg_seq = ++seq;
+	must("send", send(fd, &r, r.h.nlmsg_len, 0));
+	int v4 = 0, v6 = 0, more = 0;
+	const char *end = NULL;
+	while (!end) {
+		struct pollfd p = {.fd = fd, .events = POLLIN};
+		if (poll(&p, 1, wait_ms) != 1)
+			return say("%s of family %d: nothing comes", what, family);
+		int left = must("recv", recv(fd, buf, sizeof buf, 0));
+		for (struct nlmsghdr *h = (void *)buf; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
+			int error = *(int *)NLMSG_DATA(h), of = ((struct rtgenmsg *)NLMSG_DATA(h))->rtgen_family;
+			if (h->nlmsg_type == NLMSG_DONE || h->nlmsg_type == NLMSG_ERROR)
+				end = error ? strerrorname_np(-error) : "done";
+			else if (of == AF_INET || of == AF_INET6)
+				of == AF_INET ? v4++ : v6++;
+			else
+				more++;
+		}
+	}
+	say("%s of family %d:%s%s%s %s", what, family, v4 ? " IPv4" : "", v6 ? " IPv6" : "", more ? " others" : "", end);
+}
+
+/* The kernel answers a family that has no handler of its own as it answers AF_UNSPEC. */
+static void families(void) {
+	find_nic();
+	int fd = must("socket", socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+	int all[] = {AF_UNSPEC, AF_UNIX, AF_INET, AF_INET6, AF_NETLINK, AF_PACKET, 200};
+	for (unsigned i = 0; i < sizeof all / sizeof *all; i++) {
+		families_of(fd, "links", RTM_GETLINK, all[i]);
+		families_of(fd, "addresses", RTM_GETADDR, all[i]);
+		families_of(fd, "routes", RTM_GETROUTE, all[i]);
+		if (all[i] != AF_UNSPEC)
+			families_of(fd, "rules", RTM_GETRULE, all[i]);
+		families_of(fd, "prefixes", RTM_NEWPREFIX + 2, all[i]);
+	}
+	families_of(fd, "links", RTM_GETLINK, AF_BRIDGE);
+	families_of(fd, "addresses", RTM_GETADDR, AF_BRIDGE);
+	families_of(fd, "labels", RTM_GETADDRLABEL, AF_INET);
+	families_of(fd, "multicast groups", RTM_GETMULTICAST, AF_UNSPEC);
+
+	struct request g = {.h = {.nlmsg_len = NLMSG_LENGTH(sizeof g.u.r), .nlmsg_type = RTM_GETROUTE, .nlmsg_flags = NLM_F_REQUEST}};
+	g.u.r.rtm_family = AF_PACKET;
+	ask(fd, &g, 1, 2);
+	netlink(fd, 1, 2);
+	g.u.r.rtm_family = AF_INET; /* without a destination: to this host */
+	ask(fd, &g, 2, 2);
+	netlink(fd, 2, 2);
+}
+
 int main(int argc, char **argv) {
-	static const struct test tests[] = {CASE(list), CASE(requests), CASE(dumps), CASE(single)};
+	static const struct test tests[] = {CASE(list), CASE(requests), CASE(dumps), CASE(single), CASE(families)};
 	return RUN(tests);
 }

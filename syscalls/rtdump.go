@@ -1,0 +1,169 @@
+package syscalls
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+)
+
+// Address families that rtnetlink has handlers for and that package unix lacks
+// (linux/rtnetlink.h).
+const (
+	familyIPMR  = 128 // RTNL_FAMILY_IPMR: IPv4 multicast routes
+	familyIP6MR = 129 // RTNL_FAMILY_IP6MR
+)
+
+// anyFamily in a row of dumpable stands for the handler that the kernel has
+// registered for AF_UNSPEC.
+const anyFamily = unix.AF_UNSPEC
+
+// dumpable has the families that have a dump of their own, by the type of the
+// request. The kernel answers every other family as it answers AF_UNSPEC
+// (rtnetlink_rcv_msg of net/core/rtnetlink.c), and with EOPNOTSUPP where
+// AF_UNSPEC has no handler either. Taken from a dump of all types for all
+// families on Linux 6.18.
+var dumpable = map[uint16][]uint8{
+	unix.RTM_GETLINK:          {anyFamily, unix.AF_BRIDGE, unix.AF_INET6, familyIPMR},
+	unix.RTM_GETADDR:          {anyFamily, unix.AF_INET, unix.AF_INET6},
+	unix.RTM_GETROUTE:         {anyFamily, unix.AF_INET, unix.AF_INET6, familyIPMR, familyIP6MR},
+	unix.RTM_GETNEIGH:         {anyFamily, unix.AF_BRIDGE},
+	unix.RTM_GETRULE:          {anyFamily},
+	unix.RTM_GETQDISC:         {anyFamily},
+	unix.RTM_GETTCLASS:        {anyFamily},
+	unix.RTM_GETTFILTER:       {anyFamily},
+	unix.RTM_GETACTION:        {anyFamily},
+	unix.RTM_GETMULTICAST:     {unix.AF_INET, unix.AF_INET6},
+	unix.RTM_GETANYCAST:       {unix.AF_INET6},
+	unix.RTM_GETNEIGHTBL:      {anyFamily},
+	unix.RTM_GETADDRLABEL:     {unix.AF_INET6},
+	unix.RTM_GETNETCONF:       {anyFamily, unix.AF_INET, unix.AF_INET6},
+	unix.RTM_GETMDB:           {unix.AF_BRIDGE},
+	unix.RTM_GETNSID:          {anyFamily},
+	unix.RTM_GETSTATS:         {anyFamily},
+	unix.RTM_GETCHAIN:         {anyFamily},
+	unix.RTM_GETNEXTHOP:       {anyFamily},
+	unix.RTM_GETNEXTHOPBUCKET: {anyFamily},
+}
+
+// dumpFamily returns the family whose handler answers a dump. ok is false if no
+// handler does.
+func dumpFamily(kind uint16, family uint8) (handler uint8, ok bool) {
+	any := false
+	for _, f := range dumpable[kind] {
+		if f == family {
+			return f, true
+		}
+		any = any || f == anyFamily
+	}
+	return anyFamily, any
+}
+
+// dump answers a request for all objects of a kind. Neighbours, queues, multicast
+// groups and the like do not exist in a node: their dump is empty. done is false
+// if the dump did not begin, and errno says why.
+func (n *Node) dump(w *netlinkWriter, m netlinkRequest) (done bool, errno unix.Errno) {
+	family, ok := dumpFamily(m.kind, m.body[0])
+	if !ok {
+		return false, unix.EOPNOTSUPP
+	}
+	var failed unix.Errno
+	switch m.kind {
+	case unix.RTM_GETLINK:
+		if family == anyFamily || family == unix.AF_INET6 { // no bridge, no multicast routing
+			n.dumpLinks(w, family)
+		}
+	case unix.RTM_GETADDR:
+		n.dumpAddresses(w, family, m)
+	case unix.RTM_GETROUTE:
+		n.dumpRoutes(w, family)
+	case unix.RTM_GETRULE:
+		failed = n.dumpRules(w, m.body[0])
+	}
+	w.message(unix.NLMSG_DONE, unix.NLM_F_MULTI, binary.NativeEndian.AppendUint32(nil, uint32(-int32(failed))))
+	return true, 0
+}
+
+// dumpLinks writes the interfaces, for AF_UNSPEC or AF_INET6, which the messages
+// repeat (inet6_fill_ifinfo of net/ipv6/addrconf.c).
+func (n *Node) dumpLinks(w *netlinkWriter, family uint8) {
+	for _, l := range n.links() {
+		w.link(l, unix.NLM_F_MULTI)
+		w.b[w.begin+sizeofNlmsghdr] = family
+	}
+}
+
+// dumpAddresses writes the addresses of a family, or of both. With
+// NETLINK_GET_STRICT_CHK (netlink(7)) a request can ask for one interface only;
+// without, the index is 0 in the requests of all libraries that are known.
+func (n *Node) dumpAddresses(w *netlinkWriter, family uint8, m netlinkRequest) {
+	var only int32
+	if len(m.body) >= sizeofIfaddrmsg {
+		only = int32(binary.NativeEndian.Uint32(m.body[4:]))
+	}
+	for _, f := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		if family != anyFamily && family != f {
+			continue
+		}
+		for _, l := range n.links() {
+			for _, a := range l.addrs {
+				if familyOf(a.Addr()) == f && (only == 0 || only == l.index) {
+					w.address(l, a)
+				}
+			}
+		}
+	}
+}
+
+// rules are the routing policy rules that every Linux host begins with, by
+// priority (ip-rule(8)).
+var rules = []struct {
+	priority uint32
+	table    uint8
+	onlyIPv4 bool
+}{
+	{0, unix.RT_TABLE_LOCAL, false},
+	{32766, unix.RT_TABLE_MAIN, false},
+	{32767, unix.RT_TABLE_DEFAULT, true},
+}
+
+// dumpRules writes the routing policy rules of a family, or of all. Its error is
+// the dump's result (fib_nl_dumprule of net/core/fib_rules.c).
+func (n *Node) dumpRules(w *netlinkWriter, family uint8) unix.Errno {
+	known := false
+	for _, f := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		if family != anyFamily && family != f || f == unix.AF_INET6 && !hasIPv6() {
+			continue
+		}
+		known = true
+		for _, r := range rules {
+			if !r.onlyIPv4 || f == unix.AF_INET {
+				w.rule(f, r.priority, r.table)
+			}
+		}
+	}
+	if !known && family != familyIPMR && family != familyIP6MR {
+		return unix.EAFNOSUPPORT
+	}
+	return 0
+}
+
+// Values of linux/fib_rules.h.
+const (
+	frToTable          = 1 // FR_ACT_TO_TBL
+	fraPriority        = 6
+	fraSuppressPrefix  = 14
+	fraTable           = 15
+	fraProtocol        = 21
+	noSuppressedPrefix = ^uint32(0)
+)
+
+// rule writes RTM_NEWRULE.
+func (w *netlinkWriter) rule(family uint8, priority uint32, table uint8) {
+	w.message(unix.RTM_NEWRULE, unix.NLM_F_MULTI, []byte{family, 0, 0, 0, table, 0, 0, frToTable, 0, 0, 0, 0})
+	w.attributeUint32(fraTable, uint32(table))
+	w.attributeUint32(fraSuppressPrefix, noSuppressedPrefix)
+	w.attribute(fraProtocol, []byte{unix.RTPROT_KERNEL})
+	if priority != 0 {
+		w.attributeUint32(fraPriority, priority)
+	}
+}
