@@ -116,9 +116,9 @@ func (c *child) listen(f *os.File, serve func(*sandbox.Listener)) (err error) {
 	return nil
 }
 
-// watch follows the program until it has ended, and calls stopped each time
-// that a signal stops it.
-func (c *child) watch(stopped func()) {
+// watch follows the program until it has ended. Each time a signal stops the
+// program, watch calls noteStop and then lets boxer-init stop this process, too.
+func (c *child) watch(noteStop func()) {
 	for {
 		var r report
 		_, err := c.c.receive(&r)
@@ -131,8 +131,9 @@ func (c *child) watch(stopped func()) {
 			killTree(nil)
 			c.status = exitSignal + int(unix.SIGKILL)
 			return
-		case r.Stopped:
-			stopped()
+		case r.Stop > 0:
+			noteStop()
+			c.c.send(stopReady{r.Stop}, -1) // an error means that boxer-init is gone: see above
 		case r.Exited:
 			c.status = r.Status
 			unix.Wait4(c.init, nil, 0, nil)

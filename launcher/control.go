@@ -34,11 +34,14 @@ type report struct {
 	Started   int    `json:",omitempty"` // the program's pid; the listener comes along
 	Failed    string `json:",omitempty"` // it did not start, and why
 	Code      int    `json:",omitempty"` // with Failed: the exit code
-	Stopped   bool   `json:",omitempty"` // by a signal such as SIGTSTP
-	Continued bool   `json:",omitempty"`
+	Stop      uint64 `json:",omitempty"` // a signal stopped the program; counts such stops from 1
 	Exited    bool   `json:",omitempty"` // and its tree is gone
 	Status    int    `json:",omitempty"` // with Exited: as a shell has it
 }
+
+// A stopReady is the supervisor's answer to a report with Stop: the supervisor has
+// noted the stop, and boxer-init may stop the supervisor, too.
+type stopReady struct{ Stop uint64 }
 
 // controlPair makes the two ends. The second has no close-on-exec flag.
 func controlPair() (ours control, theirs *os.File, err error) {

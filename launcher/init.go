@@ -70,7 +70,7 @@ func Init() int {
 		killTree(nil)
 		return ExitBoxer
 	}
-	t := &tree{pid: pid, c: c}
+	t := &tree{pid: pid, c: c, supervisor: openSupervisor()}
 	go t.watchSupervisor()
 	return t.reap()
 }
@@ -151,25 +151,25 @@ func isFile(err error) bool {
 
 // A tree is the program and all that descends from it.
 type tree struct {
-	pid int
-	c   control
+	pid        int
+	c          control
+	supervisor int // a pidfd, -1 if there is none
 
-	mu   sync.Mutex
-	gone bool // the supervisor is
+	mu    sync.Mutex // held also while the supervisor is signalled
+	stops uint64     // how often a signal has stopped the program
+	runs  bool       // the program has run again since the last stop
 }
 
 // watchSupervisor kills the tree when the supervisor is gone: without it, every
 // trapped call would fail with ENOSYS.
 func (t *tree) watchSupervisor() {
-	var none struct{}
 	for {
-		if _, err := t.c.receive(&none); err != nil {
+		var ready stopReady
+		if _, err := t.c.receive(&ready); err != nil {
 			break
 		}
+		t.stopSupervisor(ready.Stop)
 	}
-	t.mu.Lock()
-	t.gone = true
-	t.mu.Unlock()
 	killTree(nil)
 	os.Exit(ExitBoxer)
 }
@@ -190,12 +190,13 @@ func (t *tree) reap() int {
 		case pid != t.pid:
 			continue
 		case ws.Stopped():
-			t.c.send(report{Stopped: true}, -1)
+			t.stopped()
 			continue
 		case ws.Continued():
-			t.c.send(report{Continued: true}, -1)
+			t.continueSupervisor()
 			continue
 		}
+		t.continueSupervisor() // the program may have been killed while it was stopped
 		code := exitCode(ws)
 		killTree(&politely)
 		t.c.send(report{Exited: true, Status: code}, -1)

@@ -209,8 +209,8 @@ func (n *node) await(ctx context.Context, nodes []WaitFor) error {
 
 // supervise serves a program that runs, until its tree has ended.
 func (n *node) supervise(c *child, s *serving, signals *os.File) (int, error) {
-	go forward(signals, c.pid) // ends with signals
-	c.watch(stopWith)
+	go forward(signals, c.pid, c.init) // ends with signals
+	c.watch(noteStop)
 	s.wg.Wait()
 	n.drain()
 	return c.status, errors.Join(s.err, c.close())

@@ -97,9 +97,13 @@ const groupWithin = 20 * time.Millisecond
 // A SIGCONT after a stop is mostly a shell's fg, which continues the whole process group: then
 // the program has had it, too. And if the program was stopped
 // again meanwhile, that must stay: the kernel drops a SIGCONT that waits when a stop comes, signal(7).
-func forward(f *os.File, pid int) {
+//
+// boxer-init continues this process when the program runs again: its SIGCONT is not
+// for the program.
+func forward(f *os.File, pid, init int) {
 	var ahead []caught  // read, and not dealt with yet
-	var wasStopped bool // this process, by stopWith
+	var wasStopped bool // this process was, or is about to be, since the program was
+	var ended time.Time // when boxer-init ended the last stop
 	for {
 		if len(ahead) == 0 {
 			s, err := readSignal(f)
@@ -114,10 +118,15 @@ func forward(f *os.File, pid int) {
 		case s.sig == unix.SIGSTOP:
 			wasStopped = true
 			continue
+		case s.sig == unix.SIGCONT && s.pid == init:
+			if wasStopped {
+				wasStopped, ended = false, time.Now()
+			}
+			continue
 		case s.pid == pid, s.code == siKernel && !leaderOnly(s.sig):
 			continue
 		case s.sig == unix.SIGCONT:
-			after := wasStopped
+			after := wasStopped || time.Since(ended) < groupWithin
 			wasStopped = false
 			if isStopped(pid) {
 				time.Sleep(groupWithin)
@@ -131,11 +140,9 @@ func forward(f *os.File, pid int) {
 	}
 }
 
-// stopWith stops this process as its program was stopped. What forwards signals has to know.
-func stopWith() {
-	C.boxer_note(C.int(unix.SIGSTOP))
-	stopSelf()
-}
+// noteStop tells forward that boxer-init will stop this process, since the program was
+// stopped.
+func noteStop() { C.boxer_note(C.int(unix.SIGSTOP)) }
 
 func isStop(s caught) bool { return s.sig == unix.SIGTSTP || s.sig == unix.SIGSTOP }
 
@@ -214,6 +221,6 @@ func (e *early) stop() {
 	e.f.SetReadDeadline(time.Time{})
 }
 
-// stopSelf stops this process as its program was stopped: the shell watches
-// this one. The terminal's SIGCONT continues both.
+// stopSelf stops this process as the terminal would have stopped the program: the
+// shell watches this process.
 func stopSelf() { unix.Kill(os.Getpid(), unix.SIGSTOP) }
