@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -174,7 +175,11 @@ func newNode(ctx context.Context, cfg RunConfig, ownHost bool) (_ *node, err err
 		return n, err
 	}
 	self := n.member.client.Self()
-	n.names = resolver.New(resolver.Config{Names: directory{n.member.client}, Logger: cfg.Logger, Observe: n.question})
+	n.names = resolver.New(resolver.Config{
+		Names: directory{n.member.client}, Logger: cfg.Logger, Observe: n.question,
+		// Only what the program sends comes there, so that n.calls is set by then.
+		Admits: func(source, to netip.AddrPort) bool { return n.calls.Admits(source, to) },
+	})
 	n.calls, err = syscalls.NewNode(syscalls.Config{
 		Hostname: self.Name, OwnHost: ownHost, Addr: self.Addr, Prefix: n.member.client.Prefix(),
 		Addr6: self.Addr6, Prefix6: n.member.client.Prefix6(),

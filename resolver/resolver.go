@@ -46,6 +46,10 @@ type Config struct {
 	// upstream nameservers and the search domains are read anew for each question that
 	// needs them. Empty means /etc/resolv.conf.
 	ResolvConf string
+	// Admits, if not nil, says whether a datagram that came from the address source to
+	// the server's socket at the address to is of a client that the server is for. Others
+	// get no answer. It must not block.
+	Admits func(source, to netip.AddrPort) bool
 	// Logger receives what nobody else hears of; nil means slog.Default.
 	Logger *slog.Logger
 	// Observe, if not nil, is told of each question when it is answered. It must not wait.
@@ -77,6 +81,7 @@ type Server struct {
 	resolvConf string
 	log        *slog.Logger
 	observe    func(Question)
+	admits     func(source, to netip.AddrPort) bool
 	port       uint16 // of the upstream nameservers; tests have theirs elsewhere
 
 	ctx     context.Context // ends with Close
@@ -95,7 +100,7 @@ type closer interface {
 
 // New returns a server that has no socket yet: see ServeUDP and ServeTCP.
 func New(cfg Config) *Server {
-	s := &Server{names: cfg.Names, resolvConf: cfg.ResolvConf, log: cfg.Logger, observe: cfg.Observe, port: 53}
+	s := &Server{names: cfg.Names, resolvConf: cfg.ResolvConf, log: cfg.Logger, observe: cfg.Observe, admits: cfg.Admits, port: 53}
 	if s.resolvConf == "" {
 		s.resolvConf = "/etc/resolv.conf"
 	}

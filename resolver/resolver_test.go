@@ -403,3 +403,43 @@ func FuzzAnswer(f *testing.F) {
 		}
 	})
 }
+
+// TestStranger asks from a socket that the server is not for: there is no answer to it,
+// and others have theirs.
+func TestStranger(t *testing.T) {
+	s, _ := startServer(t, "")
+	friend, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer friend.Close()
+	s.admits = func(source, _ netip.AddrPort) bool { return source.String() == friend.LocalAddr().String() }
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.ServeUDP(conn)
+	stranger, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	query, err := new(dns.Msg).SetQuestion("db.", dns.TypeA).Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []net.PacketConn{stranger, friend} {
+		if _, err := c.WriteTo(query, conn.LocalAddr()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	friend.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, _, err := friend.ReadFrom(make([]byte, 512)); err != nil {
+		t.Fatal(err)
+	}
+	// The stranger was first: what it gets would be there by now.
+	stranger.SetDeadline(time.Now().Add(50 * time.Millisecond))
+	if n, _, err := stranger.ReadFrom(make([]byte, 512)); err == nil {
+		t.Errorf("a stranger has an answer of %d bytes", n)
+	}
+}

@@ -24,6 +24,9 @@ func (s *Server) serveUDP(conn net.PacketConn) {
 			}
 			return
 		}
+		if !s.admitted(from, conn.LocalAddr()) {
+			continue
+		}
 		query := append([]byte(nil), buf[:n]...)
 		slots <- struct{}{}
 		s.running.Go(func() {
@@ -37,4 +40,14 @@ func (s *Server) serveUDP(conn net.PacketConn) {
 			}
 		})
 	}
+}
+
+// admitted reports whether the sender of a datagram is one that the server is for.
+func (s *Server) admitted(from, to net.Addr) bool {
+	if s.admits == nil {
+		return true
+	}
+	source, ok := from.(*net.UDPAddr)
+	own, ok2 := to.(*net.UDPAddr)
+	return ok && ok2 && s.admits(source.AddrPort(), own.AddrPort())
 }

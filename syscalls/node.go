@@ -82,7 +82,8 @@ type Node struct {
 	datagramPorts ports // UDP
 	flows         flows // UDP
 	pings         pings
-	absents       absents // UDP
+	absents       absents  // UDP
+	admitted      admitted // UDP
 
 	netlinks netlinks
 	hostname hostname

@@ -355,8 +355,10 @@ func disconnect(fd int) error {
 func (n *Node) datagramRoute(fd int, by holder, dst netip.AddrPort) (kernel netip.AddrPort, ok bool, err error) {
 	switch a := dst.Addr(); {
 	case n.isNameServer(dst):
-		kernel, ok = n.proxy(dst)
-		return kernel, ok, nil
+		if kernel, ok = n.proxy(dst); ok {
+			err = n.admit(fd)
+		}
+		return kernel, ok, err
 	case n.inNetwork(a):
 		if n.Datagrams == nil {
 			return netip.AddrPort{}, false, unix.ENETUNREACH

@@ -1,0 +1,127 @@
+package syscalls
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// admitted has the UDP sockets of the node's programs that may use the supervisor's own
+// loopback sockets. Loopback is open to every user of the host, so a datagram that comes
+// there from another process is nobody's on the network. A trapped call shows each socket
+// before it sends; the kernel says which socket a datagram came from (sock_diag(7)).
+//
+// There are two generations: what was not used while the younger one filled up is
+// forgotten, and costs its owner no more than a question to the kernel if it has the
+// supervisor's user.
+type admitted struct {
+	mu           sync.Mutex
+	young, older map[uint64]struct{}         // by cookie
+	sources      map[netip.AddrPort]struct{} // by kernel address, where there is no sock_diag
+}
+
+// maxAdmitted bounds each generation. An entry costs some 20 bytes.
+const maxAdmitted = 1 << 14
+
+// admit notes that a copied descriptor is a UDP socket of a program that is about to send
+// to one of the supervisor's. Where the kernel has no sock_diag(7), the socket is bound
+// now, as the kernel binds it with its first datagram, so that its address is known.
+func (n *Node) admit(fd int) error {
+	id, err := cookie(fd)
+	if err != nil {
+		return err
+	}
+	if hasUDPDiag() {
+		n.admitted.note(id)
+		return nil
+	}
+	domain, _, err := kind(fd)
+	if err != nil {
+		return err
+	}
+	local, _, err := localName(fd)
+	if err == nil && local.Addr.Port() == 0 {
+		if err = n.bindHost(fd, domain, anyAddress(domain)); err == nil {
+			local, _, err = localName(fd)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	n.admitted.noteSource(sourceOf(local))
+	return nil
+}
+
+// sourceOf returns the address that loopback sees of a socket's own.
+func sourceOf(local Sockaddr) netip.AddrPort {
+	kernel := unmapped(local.Addr)
+	if kernel.Addr().IsUnspecified() {
+		kernel = netip.AddrPortFrom(localhost4, kernel.Port())
+	}
+	return kernel
+}
+
+// anyAddress is the wildcard and any port, for a socket of that domain.
+func anyAddress(domain int) Sockaddr {
+	if domain == unix.AF_INET6 {
+		return Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0), Six: true}
+	}
+	return Sockaddr{Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), 0)}
+}
+
+// Admits reports whether a datagram that came from the kernel address source, to the
+// supervisor's socket at the address to, is of a program of this node: a trapped call has
+// shown the socket, or the user who runs boxer has made it.
+func (n *Node) Admits(source, to netip.AddrPort) bool {
+	source, to = unmapped(source), unmapped(to)
+	o, err := socketOwner(unix.IPPROTO_UDP, source, to)
+	if errors.Is(err, errNoDiag) {
+		return n.admitted.hasSource(source)
+	}
+	return err == nil && (n.admitted.has(o.cookie) || o.uid == uint32(os.Geteuid()))
+}
+
+func (a *admitted) note(id uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.noteLocked(id)
+}
+
+func (a *admitted) noteLocked(id uint64) {
+	if a.young == nil || len(a.young) >= maxAdmitted {
+		a.young, a.older = make(map[uint64]struct{}), a.young
+	}
+	a.young[id] = struct{}{}
+}
+
+func (a *admitted) has(id uint64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, ok := a.young[id]; ok {
+		return true
+	}
+	_, ok := a.older[id]
+	if ok {
+		a.noteLocked(id)
+	}
+	return ok
+}
+
+func (a *admitted) noteSource(source netip.AddrPort) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.sources == nil || len(a.sources) >= maxAdmitted {
+		a.sources = make(map[netip.AddrPort]struct{})
+	}
+	a.sources[source] = struct{}{}
+}
+
+func (a *admitted) hasSource(source netip.AddrPort) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, ok := a.sources[source]
+	return ok
+}
