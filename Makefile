@@ -31,6 +31,14 @@ build-arm64: deps-arm64 ## build bin/boxer-arm64, the same for arm64
 		$(GO) build $(BUILDFLAGS) -o bin/boxer-arm64 ./cmd/boxer
 	@scripts/is-static bin/boxer-arm64
 
+.PHONY: release
+release: build build-arm64 ## make dist/: binaries, archives, .deb packages, checksums, bill of materials
+	@scripts/release $(VERSION)
+
+.PHONY: vulncheck
+vulncheck: deps-build ## look for known vulnerabilities in what boxer calls (asks vuln.go.dev)
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
+
 .PHONY: test
 test: deps-test modules lint build ## check the code and run every test; ARGS=-e2e.long for long runs
 	$(GO) test -race -v -count=1 -timeout 15m $$($(GO) list ./... | grep -v /e2e$$)
@@ -72,9 +80,11 @@ lint: deps-lint ## check the format, vet, and run staticcheck and shellcheck
 	@unformatted=$$($$($(GO) env GOROOT)/bin/gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go' ':!third_party')); \
 		[ -z "$$unformatted" ] || { echo "run gofmt -w on:" $$unformatted >&2; exit 1; }
 	@$(GO) vet ./...
+	@$(GO) vet -tags man ./cmd/boxer
 	@$(STATICCHECK) ./...
 	@shellcheck scripts/* .ci/run
 	@scripts/quic-go --check
+	@scripts/notice --check
 
 .PHONY: fuzz
 fuzz: deps-build ## run each fuzz target for FUZZTIME (20s)
@@ -82,7 +92,7 @@ fuzz: deps-build ## run each fuzz target for FUZZTIME (20s)
 
 .PHONY: clean
 clean: ## remove what was built
-	@rm -rf bin
+	@rm -rf bin dist
 
 .PHONY: deps-build deps-lint deps-arm64 deps-demo deps-bench deps-profile deps-test
 deps-build deps-lint deps-arm64 deps-demo deps-bench deps-profile deps-test: deps-%:

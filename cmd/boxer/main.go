@@ -74,8 +74,14 @@ connect as on ordinary hosts, over encrypted, hole-punched UDP paths.`,
 	})
 	cmd.AddCommand(runCommand(code), coordinatorCommand(), statusCommand(), forwardCommand(),
 		doctorCommand(), traceCommand(code), versionCommand())
+	for _, extra := range extraCommands {
+		cmd.AddCommand(extra())
+	}
 	return cmd
 }
+
+// extraCommands are commands of builds with further tags, such as man.go.
+var extraCommands []func() *cobra.Command
 
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
