@@ -27,8 +27,9 @@ const (
 
 // inquiries are the names that somebody has joined under lately.
 type inquiries struct {
-	mu    sync.Mutex
-	names map[string]*inquiry
+	mu      sync.Mutex
+	names   map[string]*inquiry
+	answers chan struct{} // closed and replaced when a node that was asked is heard or gone
 }
 
 type inquiry struct {
@@ -48,6 +49,27 @@ func (q *inquiries) about(name string) {
 		return
 	}
 	q.names[name] = &inquiry{rounds: inquiryRounds}
+}
+
+// heard returns a channel that is closed when a node that was asked has answered, or
+// is gone.
+func (q *inquiries) heard() <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.answers == nil {
+		q.answers = make(chan struct{})
+	}
+	return q.answers
+}
+
+// answered wakes those who wait for an answer.
+func (q *inquiries) answered() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.answers != nil {
+		close(q.answers)
+		q.answers = nil
+	}
 }
 
 // tend calls ask for the names whose turn has come.
@@ -76,8 +98,7 @@ func (s *Server) ask(name string) {
 	slices.SortFunc(all, func(a, b *session) int { return cmp.Compare(a.heard.Load(), b.heard.Load()) })
 	for _, c := range all[:min(len(all), inquiryAsked)] {
 		if !c.silent { // else the last question stands
-			c.asked.Store(int64(s.uptime()))
-			c.out.offer(frame(&message{Ask: &ask{}}))
+			s.askOne(c, s.uptime())
 		}
 	}
 }

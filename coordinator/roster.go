@@ -16,9 +16,12 @@ import (
 // A roster holds the members of the network, hands out ids, and writes every
 // change into the journal, in the same order for all.
 //
-// Ids come from a serial that only grows: serial s is id s mod max + 1, skipping
-// ids that are held. So an id is new until the prefix has been used up once, and
-// after that the one that was given away the longest ago comes first. A ticket
+// A newcomer under a name gets the id that was the name's last, if that is free
+// (bindings). Other ids come from a serial that only grows: serial s is id s mod
+// max + 1, skipping ids that are held or remembered for a name. So an id is new
+// until the prefix has been used up once, and after that the one that was given
+// away the longest ago comes first. Where all others are taken, the id that was
+// freed the longest ago is taken from its name. A ticket
 // for an id that is free is honoured, one for an id that another key holds is
 // refused: no address ever has two holders. That an id is given away while its
 // holder is merely out of touch needs as many admissions in between as the
@@ -35,6 +38,8 @@ type roster struct {
 
 	mu         sync.Mutex
 	members    map[uint32]*entry
+	bindings   *bindings // of free ids to the names that had them
+	saveFailed bool      // the log says so; the goroutine of Server.tend has it
 	byKey      map[transport.Key]*entry
 	serial     uint64
 	reserved   uint64    // what State.Serial says
@@ -59,21 +64,20 @@ func newRoster(p plan, state *State, lease time.Duration, log *slog.Logger) (*ro
 	r := &roster{
 		plan: p, state: state, tickets: tickets, log: log,
 		journal: newJournal(), routes: newRoutes(),
-		members: make(map[uint32]*entry), byKey: make(map[transport.Key]*entry),
+		members: make(map[uint32]*entry), byKey: make(map[transport.Key]*entry), bindings: newBindings(),
 		serial: state.serial(), reserved: state.serial(), emptySince: now,
 	}
-	if r.serial > 0 {
+	r.load()
+	if r.serial > 0 || len(r.bindings.held) > 0 {
 		r.settleAt = now.Add(lease)
 	}
 	return r, nil
 }
 
-// admit makes the holder of the session's key a member, or has it come back. An
-// earlier session of the same key is displaced: the caller closes it.
-func (r *roster) admit(h *hello, s *session) (m Member, displaced *session, err error) {
-	if m, err = r.applicant(h, s.key); err != nil {
-		return m, nil, err
-	}
+// admit makes an applicant, who is the holder of the session's key, a member, or has
+// it come back. An earlier session of the same key is displaced: the caller closes it.
+// Holders of its name that are dead lose their ids, all at the same moment.
+func (r *roster) admit(m Member, s *session, dead ...*session) (_ Member, displaced *session, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	old := r.byKey[s.key]
@@ -85,8 +89,16 @@ func (r *roster) admit(h *hello, s *session) (m Member, displaced *session, err 
 			r.removeLocked(old)
 			displaced, old = old.session, nil
 		}
-		if m.ID, err = r.nextLocked(); err != nil {
-			return m, displaced, err
+		for _, d := range dead {
+			if e := r.members[d.id]; e != nil && e.session == d {
+				r.removeLocked(e)
+			}
+		}
+		var kept bool
+		if m.ID, kept = r.bindings.take(m.Name); !kept {
+			if m.ID, err = r.nextLocked(); err != nil {
+				return m, displaced, err
+			}
 		}
 		m.Addr = r.plan.addr(m.ID)
 		if m.Name == "" {
@@ -106,11 +118,13 @@ func (r *roster) admit(h *hello, s *session) (m Member, displaced *session, err 
 		r.removeLocked(old)
 		old = nil
 	}
+	r.bindings.forget(m.ID)
 	r.members[m.ID], r.byKey[m.Key] = e, e
 	r.emptySince = time.Time{}
 	r.routes.set(m.ID, s.remote)
 	if old == nil {
 		r.journal.append(e.news)
+		r.bindings.dirty = true
 	}
 	return m, displaced, nil
 }
@@ -151,9 +165,17 @@ func (r *roster) nextLocked() (uint32, error) {
 			return 0, refuse(codeFull, "the coordinator has just started, and keeps the %d addresses of %v for the nodes that were there; try again in %v",
 				size, r.plan.prefix, time.Until(r.settleAt).Round(time.Second))
 		}
+		if uint64(len(r.members)+r.bindings.order.Len()) >= size {
+			id, ok := r.bindings.oldest()
+			if !ok {
+				return 0, refuse(codeFull, "the coordinator has just started, and keeps the addresses of %v for the nodes that were there; try again in %v",
+					r.plan.prefix, time.Until(r.settleAt).Round(time.Second))
+			}
+			return id, nil
+		}
 		id := uint32(r.serial%size) + 1
 		r.serial++
-		if r.members[id] == nil {
+		if r.members[id] == nil && r.bindings.byID[id] == nil {
 			r.reserveLocked()
 			return id, nil
 		}
@@ -189,6 +211,7 @@ func (r *roster) removeLocked(e *entry) {
 	r.routes.drop(e.ID)
 	if !r.frozen {
 		r.journal.append(appendDown(nil, e.ID))
+		r.bindLocked(e.Member, false)
 	}
 	if len(r.members) == 0 {
 		r.emptySince = time.Now()
@@ -311,6 +334,7 @@ func (r *roster) settle(now time.Time) {
 	defer r.mu.Unlock()
 	if !r.settleAt.IsZero() && now.After(r.settleAt) {
 		r.settleAt = time.Time{}
+		r.bindings.settle()
 		r.journal.append([]byte{byte(kindSettled)})
 	}
 }
@@ -330,7 +354,13 @@ func (r *roster) idle(now time.Time) time.Duration {
 func (r *roster) freeze() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.frozen {
+		return
+	}
 	r.frozen = true
+	for _, e := range r.members {
+		r.bindLocked(e.Member, true)
+	}
 }
 
 // close keeps the serial for the next run: exactly, since no more ids are handed
@@ -340,6 +370,9 @@ func (r *roster) close(forget bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.routes.clear()
+	if err := r.state.saveBindings(r.bindingsLocked(), true); err != nil {
+		r.log.Error("names not saved; nodes may get other addresses", "err", err)
+	}
 	serial := r.serial
 	if forget {
 		serial = 0

@@ -65,7 +65,8 @@ type Server struct {
 	listener  *quic.Listener
 	status    net.Listener // nil: none
 
-	helloTimeout, farewell time.Duration // the constants, but in tests
+	// The constants, but in tests.
+	helloTimeout, farewell, deadAfter, holdAtMost time.Duration
 }
 
 // NewServer makes a coordinator that listens: what arrives from now on is
@@ -92,6 +93,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, began: time.Now(), started: time.Now().UTC().Truncate(time.Millisecond),
 		roster: r, routes: r.routes, gate: newGate(), helloTimeout: helloTimeout, farewell: farewell,
+		deadAfter: deadAfterOf(cfg.Lease), holdAtMost: holdAtMost,
 	}
 	if cfg.Host == "" {
 		s.cfg.Host = ownHost(cfg.Socket.LocalAddr())

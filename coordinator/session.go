@@ -28,8 +28,10 @@ type session struct {
 	out    *outbox
 	heard  atomic.Int64 // Server.uptime when the last message came, in nanoseconds
 
-	asked  atomic.Int64 // likewise, when the node was asked for one last; 0: never
-	silent bool         // it is known for that; the goroutine of Server.tend has it
+	joined  time.Duration // Server.uptime when the node was admitted
+	asked   atomic.Int64  // likewise, when the node was asked for one last; 0: never
+	awaited atomic.Bool   // somebody may wait for the answer
+	silent  bool          // it is known for that; the goroutine of Server.tend has it
 
 	// remote is the UDP address behind which the node was last seen. Once the
 	// session is in the roster it belongs to the goroutine of Server.tend.
@@ -109,9 +111,23 @@ func (s *Server) show(ctx context.Context, c *session, h *hello) error {
 
 // serveMember admits the node and serves it until it leaves or is lost.
 func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
-	c.heard.Store(int64(s.uptime()))
 	remote := c.remote
-	m, displaced, err := s.roster.admit(h, c)
+	m, err := s.roster.applicant(h, c.key)
+	if err != nil {
+		return err
+	}
+	var dead []*session
+	if h.Ticket == "" && m.Name != "" {
+		if dead, err = s.awaitHolders(c.conn.Context(), m.Name); err != nil {
+			return err
+		}
+	}
+	c.joined = s.uptime()
+	c.heard.Store(int64(c.joined))
+	m, displaced, err := s.roster.admit(m, c, dead...)
+	for _, d := range dead {
+		s.evict(d, m.Name)
+	}
 	if displaced != nil {
 		_ = displaced.conn.CloseWithError(codeReplaced, "")
 	}
@@ -121,6 +137,7 @@ func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 	pass(c.conn.Context())
 	defer func() {
 		s.roster.remove(m.ID, c)
+		s.inquiries.answered()
 		s.log.Info("node left", "id", m.ID, "name", m.Name, "cause", context.Cause(c.conn.Context()))
 	}()
 	s.log.Info("node joined", "id", m.ID, "name", m.Name, "addr", m.Addr, "remote", remote, "back", h.Ticket != "")
@@ -155,6 +172,9 @@ func (s *Server) read(c *session) error {
 			return err
 		}
 		c.heard.Store(int64(s.uptime()))
+		if c.awaited.Load() && c.awaited.Swap(false) {
+			s.inquiries.answered()
+		}
 		switch {
 		case m.Alive != nil:
 		case m.Report != nil:

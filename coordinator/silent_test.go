@@ -7,11 +7,12 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// TestSilentNamesake has a node join under the name of one that does not answer: that one stays a member, and is left
-// out of the name until it is heard.
+// TestSilentNamesake has a node join under the name of one that does not answer and
+// that it does not wait for: that one stays a member, and is left out of the name
+// until it is heard.
 func TestSilentNamesake(t *testing.T) {
 	noLeaks(t)
-	l := newLab(t, ServerConfig{})
+	l := newLab(t, ServerConfig{}, func(s *Server) { s.holdAtMost = 0 })
 	mute := newStranger(t, l)
 	mute.send(frame(&message{Hello: &hello{Version: protocolVersion, Token: l.url(t).Token, Name: "db"}}))
 	onlooker := guestNamed(t, l, "onlooker")

@@ -10,6 +10,10 @@ import (
 // its join file: a node that read the file just before gets in.
 const farewell = time.Second
 
+// saveEvery is how often the addresses of names are saved while they change: after a
+// crash the changes of that time are missing, and joining does not wait for a file.
+const saveEvery = time.Second
+
 // tend does what time brings: it ends sessions whose lease has run out, follows
 // nodes whose address changes, and ends the server when it is idle. It returns
 // when ctx ends, or, with true, when the server is to end for idleness.
@@ -17,7 +21,7 @@ func (s *Server) tend(ctx context.Context, join *JoinFile) (idle bool) {
 	tick := time.NewTicker(max(min(s.cfg.Lease/16, lookEvery), time.Millisecond))
 	defer tick.Stop()
 	var withdrawn time.Time
-	var last, lenient time.Duration
+	var last, lenient, saved time.Duration
 	for {
 		select {
 		case <-tick.C:
@@ -32,6 +36,10 @@ func (s *Server) tend(ctx context.Context, join *JoinFile) (idle bool) {
 		last = up
 		s.roster.settle(now)
 		s.inquiries.tend(up, s.ask)
+		if up-saved >= saveEvery {
+			saved = up
+			s.roster.save()
+		}
 		for _, c := range s.roster.sessions() {
 			s.look(c, up, up < lenient)
 		}

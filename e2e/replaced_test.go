@@ -9,8 +9,9 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/natlab"
 )
 
-// TestReplacedNode kills a node without a word and starts another one of the same name: clients are to find the new one
-// soon, although nobody knows for sure yet that the old one is gone.
+// TestReplacedNode kills a node without a word and starts another one of the same name.
+// It has the address of the old one, and clients reach it there, although nobody knows
+// for sure yet that the old one is gone. A connection to the old one is reset.
 func TestReplacedNode(t *testing.T) {
 	needBoxer(t)
 	natlab.NeedCommands(t, "/usr/bin/python3")
@@ -25,14 +26,13 @@ func TestReplacedNode(t *testing.T) {
 	if err := syscall.Kill(supervisor, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
+	client.Expect(`^lost$`)
 	replacement.echo()
 	there := time.Now()
-	after := client.Expect(`^reached (\S+)$`)[1]
-	if after == before {
-		t.Errorf("it reaches %s, which is dead", after)
+	if after := client.Expect(`^reached (\S+)$`)[1]; after != before {
+		t.Errorf("the replacement is at %s, the old one was at %s", after, before)
 	}
 	reached := time.Since(there)
-	// Once the coordinator has asked the old one, the name is the new one's alone.
 	time.Sleep(settledLimit)
 	client.Say("settled?")
 	m := client.Expect(`^20 of 20 in (\S+) s, at most (\S+) s each, addresses (.*)$`)
@@ -41,13 +41,13 @@ func TestReplacedNode(t *testing.T) {
 	if reached > replacedLimit {
 		t.Errorf("the replacement was reached after %v, want less than %v", reached, replacedLimit)
 	}
-	if got := strings.Fields(m[3]); len(got) != 1 || got[0] != after {
-		t.Errorf("connections went to %q, want %s alone", got, after)
+	if got := strings.Fields(m[3]); len(got) != 1 || got[0] != before {
+		t.Errorf("connections went to %q, want %s alone", got, before)
 	}
+	client.Expect(`^old connection: ECONNRESET$`)
 }
 
-// The coordinator leaves out who does not answer within 250 ms, and looks every 50 ms. A client that has taken the old
-// address before gives up after one second. The lease is eight seconds.
+// A client that waits for the old one gives up after one second.
 const (
 	settledLimit  = time.Second
 	replacedLimit = 3 * time.Second

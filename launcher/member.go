@@ -74,7 +74,7 @@ func join(ctx context.Context, url coordinator.JoinURL, name string, cc transpor
 	}
 	m.client.Deliver(m.node.HandleSignal, func(who coordinator.Member, up bool) {
 		if !up {
-			m.node.Forget(who.ID)
+			m.node.Forget(transport.Peer{ID: who.ID, Key: who.Key})
 		}
 	})
 	ctx, m.stop = context.WithCancel(context.Background())

@@ -191,7 +191,7 @@ func (n *Node) peer(id uint32) (*peer, error) {
 			return p, nil
 		}
 		n.mu.Unlock()
-		n.Forget(id) // the id has been given to another node
+		n.Forget(Peer{id, p.key}) // the id has been given to another node
 	}
 }
 
@@ -207,11 +207,13 @@ func (n *Node) addPeerLocked(who Peer) *peer {
 	return p
 }
 
-// Forget ends the connections to a node that is gone, at once.
-func (n *Node) Forget(id uint32) {
+// Forget ends the connections to a node that is gone, at once. It does nothing if
+// another node, with another key, has got the id meanwhile.
+func (n *Node) Forget(who Peer) {
+	id := who.ID
 	n.mu.Lock()
 	p := n.peers[id]
-	if p == nil || n.closed {
+	if p == nil || n.closed || p.key != who.Key {
 		n.mu.Unlock()
 		return
 	}
@@ -255,7 +257,9 @@ const openAttempts = 3
 // Open opens a stream to a node and waits for the far side's answer, which may
 // be a *StatusError. It makes a connection if there is none, and fails with
 // ErrNoPath if that cannot be done within Timers.Connect, with ErrNoPeer if no
-// such node is admitted, and with the cause of ctx when that ends.
+// such node is admitted, and with the cause of ctx when that ends. If another node
+// gets the id meanwhile, as the replacement of a node that was killed does, it opens
+// the stream to that one, as TCP's next SYN would reach it.
 func (n *Node) Open(ctx context.Context, id uint32, h Header) (*Stream, error) {
 	p, err := n.peer(id)
 	if err != nil {
@@ -263,6 +267,13 @@ func (n *Node) Open(ctx context.Context, id uint32, h Header) (*Stream, error) {
 	}
 	for attempt := 1; ; attempt++ {
 		c, fresh, err := p.connection(ctx)
+		if err != nil && p.ctx.Err() != nil && ctx.Err() == nil {
+			if who, ok := n.config.Lookup(id); ok && who.Key != p.key {
+				if p, err = n.peer(id); err == nil {
+					continue
+				}
+			}
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -288,7 +288,12 @@ func TestForget(t *testing.T) {
 	exchange(t, s, "hello")
 	b.block() // it is gone, and says nothing
 	start := time.Now()
-	a.Forget(2)
+	a.Forget(Peer{3, b.config.Identity.Key()})
+	a.Forget(Peer{2, a.config.Identity.Key()}) // another node that had the id
+	if len(a.Paths()) != 1 {
+		t.Error("another node was forgotten")
+	}
+	a.Forget(Peer{2, b.config.Identity.Key()})
 	if _, err := s.Read(make([]byte, 1)); !errors.Is(err, ErrLost) {
 		t.Errorf("read: %v, want ErrLost", err)
 	}
@@ -301,6 +306,56 @@ func TestForget(t *testing.T) {
 	// It may come back.
 	b.unblock()
 	exchange(t, a.open(t, 2), "again")
+}
+
+// An id that another node gets, as the replacement of one that was killed does, is
+// that node's alone: a connection to the old one ends, and an open that waits for the
+// old one reaches the new one.
+func TestReplacedPeer(t *testing.T) {
+	l := newLab(t)
+	a, old := l.node(1, short), l.node(2, short)
+	s := a.open(t, 2)
+	exchange(t, s, "hello")
+	old.block()
+	opened := make(chan *Stream)
+	go func() { opened <- a.open(t, 2) }()
+	eventually(t, "the open waits for the old node", func() bool {
+		c := a.current(2)
+		if c == nil {
+			return false
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return len(c.streams) == 2
+	})
+	anew := l.node(2, short)
+	anew.onAccept(func(s *Stream) {
+		if s.Answer(StatusOK) == nil {
+			io.WriteString(s, "the new one")
+			s.CloseWrite()
+		}
+	})
+	// The word that the old one is gone may come late.
+	if err := a.Connect(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	a.Forget(Peer{2, old.identity.Key()})
+	got, err := io.ReadAll(struct{ io.Reader }{<-opened})
+	if err != nil || string(got) != "the new one" {
+		t.Errorf("the open reached %q, %v", got, err)
+	}
+	if _, err := s.Read(make([]byte, 1)); !errors.Is(err, ErrLost) {
+		t.Errorf("read from the old one: %v, want ErrLost", err)
+	}
+	old.unblock() // it was only out of touch
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if s, err := old.Open(ctx, 1, header()); err == nil {
+		t.Errorf("the old one opened stream %d", s.ID())
+	}
+	if got, err := io.ReadAll(struct{ io.Reader }{a.open(t, 2)}); err != nil || string(got) != "the new one" {
+		t.Errorf("after the old one's return: %q, %v", got, err)
+	}
 }
 
 // A peer that is killed is noticed in Idle.

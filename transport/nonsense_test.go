@@ -41,8 +41,8 @@ func TestNonsense(t *testing.T) {
 	exchange(t, victim.open(t, 2), "the other way")
 	bad.Close()
 	bad.socket.Close()
-	victim.Forget(3)
-	good.Forget(3)
+	victim.Forget(Peer{3, bad.config.Identity.Key()})
+	good.Forget(Peer{3, bad.config.Identity.Key()})
 	eventually(t, "what the peer began is gone", func() bool { return runtime.NumGoroutine() <= before+20 })
 	t.Logf("%d rounds", rounds)
 }

@@ -1,5 +1,7 @@
-"""Connects to an echo server by name, again and again: says "reached ADDRESS" when that has changed. With a line on its
-input it makes twenty connections more and says how long they took."""
+"""Connects to an echo server by name, again and again. It says "reached ADDRESS" when the server answers, and "lost" when
+it does not. With a line on its input it makes twenty connections more and says how long they took, and how a connection
+from the beginning has ended."""
+import errno
 import select
 import socket
 import sys
@@ -19,12 +21,17 @@ def reach(limit):
     return address[0]
 
 
-last = None
+held = last = None
 while not select.select([sys.stdin], [], [], 0.05)[0]:
     try:
         address = reach(1)
     except OSError:
+        if last:
+            last = None
+            print("lost")
         continue
+    if not held:
+        held = socket.create_connection((address, port))
     if address != last:
         last = address
         print("reached", address)
@@ -39,3 +46,8 @@ for _ in range(20):
         seen.add(str(e).replace(" ", "-"))
     took.append(time.monotonic() - began)
 print(f"{len(took)} of 20 in {sum(took):.3f} s, at most {max(took):.3f} s each, addresses {' '.join(sorted(seen))}")
+held.settimeout(10)
+try:
+    print("old connection:", held.recv(1))
+except OSError as e:
+    print("old connection:", errno.errorcode.get(e.errno, e))

@@ -1,0 +1,129 @@
+package coordinator
+
+import (
+	"container/list"
+	"slices"
+)
+
+// maxBindings bounds the free ids that are remembered for their names. A binding
+// takes at most some 200 bytes, so all of them take about 3 MB.
+const maxBindings = 16384
+
+// A binding says that the id was held last under the name.
+type binding struct {
+	Name string `json:"name"`
+	ID   uint32 `json:"id"`
+
+	// Held is set where a member had the id when the binding was saved: it may
+	// come back with its ticket.
+	Held bool `json:"held,omitempty"`
+}
+
+// bindings remember free ids by the name that held them last, so that a node that
+// is started again under its name gets its address back, as a host does from a
+// DHCP server (RFC 2131 section 1.6). Ordinal names are not remembered. The caller
+// holds roster.mu.
+//
+// An id is here or a member's, never both.
+type bindings struct {
+	byID   map[uint32]*list.Element
+	byName map[string][]*list.Element // the id that was freed last is the last one
+	order  *list.List                 // of *binding; the one that was freed first is the first one
+
+	// held counts, by name, the bindings with Held: their holders may come back
+	// to a coordinator that was started anew.
+	held  map[string]int
+	dirty bool // changed since the last save
+}
+
+func newBindings() *bindings {
+	return &bindings{
+		byID: make(map[uint32]*list.Element), byName: make(map[string][]*list.Element),
+		order: list.New(), held: make(map[string]int),
+	}
+}
+
+// release remembers an id that the name has just left. Beyond maxBindings the
+// oldest binding is forgotten.
+func (b *bindings) release(v binding) {
+	b.forget(v.ID)
+	for b.order.Len() >= maxBindings {
+		b.forget(b.order.Front().Value.(*binding).ID)
+	}
+	e := b.order.PushBack(&v)
+	b.byID[v.ID] = e
+	b.byName[v.Name] = append(b.byName[v.Name], e)
+	if v.Held {
+		b.held[v.Name]++
+	}
+	b.dirty = true
+}
+
+// take returns the id that was the name's last, and forgets it, since it gets a
+// holder again. Ids whose holders may come back are left for them.
+func (b *bindings) take(name string) (id uint32, ok bool) {
+	all := b.byName[name]
+	for i := len(all) - 1; i >= 0; i-- {
+		if v := all[i].Value.(*binding); !v.Held {
+			b.forget(v.ID)
+			return v.ID, true
+		}
+	}
+	return 0, false
+}
+
+// oldest returns the id that was freed first, whatever name it is remembered for,
+// and forgets it.
+func (b *bindings) oldest() (id uint32, ok bool) {
+	for e := b.order.Front(); e != nil; e = e.Next() {
+		if v := e.Value.(*binding); !v.Held {
+			b.forget(v.ID)
+			return v.ID, true
+		}
+	}
+	return 0, false
+}
+
+// forget makes an id nobody's.
+func (b *bindings) forget(id uint32) {
+	e := b.byID[id]
+	if e == nil {
+		return
+	}
+	v := b.order.Remove(e).(*binding)
+	delete(b.byID, id)
+	b.unhold(v)
+	all := b.byName[v.Name]
+	if i := slices.Index(all, e); len(all) > 1 {
+		b.byName[v.Name] = slices.Delete(all, i, i+1)
+	} else {
+		delete(b.byName, v.Name)
+	}
+	b.dirty = true
+}
+
+func (b *bindings) unhold(v *binding) {
+	if !v.Held {
+		return
+	}
+	v.Held = false
+	if b.held[v.Name]--; b.held[v.Name] == 0 {
+		delete(b.held, v.Name)
+	}
+}
+
+// settle ends the time in which holders may come back.
+func (b *bindings) settle() {
+	for e := b.order.Front(); e != nil && len(b.held) > 0; e = e.Next() {
+		b.unhold(e.Value.(*binding))
+	}
+}
+
+// list returns all bindings, oldest first.
+func (b *bindings) list() []binding {
+	all := make([]binding, 0, b.order.Len())
+	for e := b.order.Front(); e != nil; e = e.Next() {
+		all = append(all, *e.Value.(*binding))
+	}
+	return all
+}

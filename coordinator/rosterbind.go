@@ -1,0 +1,68 @@
+package coordinator
+
+import "time"
+
+// load takes over the bindings of the coordinator's last run. Without them the
+// network works, and nodes that are started anew may get other addresses.
+func (r *roster) load() {
+	all, err := r.state.loadBindings()
+	if err != nil {
+		r.log.Error("names not loaded; nodes may get other addresses", "err", err)
+	}
+	for _, v := range all {
+		if v.ID <= r.plan.max {
+			r.bindings.release(v)
+		}
+	}
+	r.bindings.dirty = false
+}
+
+// bindLocked remembers the id of a member for its name.
+func (r *roster) bindLocked(m Member, held bool) {
+	if m.Name != OrdinalName(m.ID) {
+		r.bindings.release(binding{Name: m.Name, ID: m.ID, Held: held})
+	}
+}
+
+// returning tells whether a holder of the name may come back to this run of the
+// coordinator, and for how long it will be waited for.
+func (r *roster) returning(name string) (left time.Duration, may bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.bindings.held[name] == 0 || r.settleAt.IsZero() {
+		return 0, false
+	}
+	return max(0, time.Until(r.settleAt)), true
+}
+
+// save keeps the bindings for the next run, if they have changed.
+func (r *roster) save() {
+	r.mu.Lock()
+	dirty := r.bindings.dirty
+	var all []binding
+	if dirty {
+		all = r.bindingsLocked()
+	}
+	r.mu.Unlock()
+	if !dirty {
+		return
+	}
+	err := r.state.saveBindings(all, false)
+	if err != nil && !r.saveFailed {
+		r.log.Error("names not saved; after a crash nodes may get other addresses", "err", err)
+	}
+	r.saveFailed = err != nil
+}
+
+// bindingsLocked returns the bindings to be saved: those of free ids, and those of
+// the members, which may come back.
+func (r *roster) bindingsLocked() []binding {
+	all := r.bindings.list()
+	for _, e := range r.members {
+		if e.Name != OrdinalName(e.ID) && r.bindings.byID[e.ID] == nil {
+			all = append(all, binding{Name: e.Name, ID: e.ID, Held: true})
+		}
+	}
+	r.bindings.dirty = false
+	return all[max(0, len(all)-maxBindings):]
+}
