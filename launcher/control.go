@@ -26,6 +26,7 @@ type order struct {
 	Signals  inherited
 	Served   bool   `json:",omitempty"` // the filter traps what starting takes: send the listener first
 	Hostname string `json:",omitempty"` // name the host, which is this tree's alone
+	Notify   string `json:",omitempty"` // the program's NOTIFY_SOCKET, see notifier
 }
 
 // A report tells the supervisor what became of it.

@@ -34,3 +34,8 @@ func closeAll(fds []int) {
 		unix.Close(fd)
 	}
 }
+
+// CloseInherited closes the descriptors from 3 on that this process was started with.
+// It is for processes that outlive their parent: a service's sockets must not stay open
+// in them.
+func CloseInherited() { closeAll(handedOn()) }

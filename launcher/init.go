@@ -70,7 +70,7 @@ func Init() int {
 		killTree(nil)
 		return ExitBoxer
 	}
-	t := &tree{pid: pid, c: c, supervisor: openSupervisor()}
+	t := &tree{pid: pid, c: c, supervisor: openSupervisor(), notify: o.Notify}
 	go t.watchSupervisor()
 	return t.reap()
 }
@@ -96,7 +96,7 @@ func startProgram(o order, c control) (pid int, listener *os.File, err error) {
 		if err := o.Signals.block(); err != nil {
 			return err
 		}
-		pid, err = forkExec(path, o.Argv)
+		pid, err = forkExec(path, o)
 		return err
 	}
 	if o.Served {
@@ -112,11 +112,17 @@ func startProgram(o order, c control) (pid int, listener *os.File, err error) {
 
 // forkExec starts path. A script without an interpreter line goes to the shell,
 // as from execvp(3).
-func forkExec(path string, argv []string) (int, error) {
-	attr := &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}}
-	pid, err := syscall.ForkExec(path, argv, attr)
+func forkExec(path string, o order) (int, error) {
+	env, own := programEnv(os.Environ(), os.Getppid(), o.Notify)
+	start := func(path string, argv []string) (int, error) {
+		if len(own) > 0 {
+			return spawn(path, argv, env, own, o.Signals.Mask)
+		}
+		return syscall.ForkExec(path, argv, &syscall.ProcAttr{Env: env, Files: []uintptr{0, 1, 2}})
+	}
+	pid, err := start(path, o.Argv)
 	if err == syscall.ENOEXEC {
-		pid, err = syscall.ForkExec("/bin/sh", append([]string{"/bin/sh", path}, argv[1:]...), attr)
+		pid, err = start("/bin/sh", append([]string{"/bin/sh", path}, o.Argv[1:]...))
 	}
 	if err != nil {
 		return 0, &fs.PathError{Op: "exec", Path: path, Err: err}
@@ -153,7 +159,8 @@ func isFile(err error) bool {
 type tree struct {
 	pid        int
 	c          control
-	supervisor int // a pidfd, -1 if there is none
+	supervisor int    // a pidfd, -1 if there is none
+	notify     string // of the notifier: removed here if the supervisor cannot
 
 	mu    sync.Mutex // held also while the supervisor is signalled
 	stops uint64     // how often a signal has stopped the program
@@ -171,6 +178,7 @@ func (t *tree) watchSupervisor() {
 		t.stopSupervisor(ready.Stop)
 	}
 	killTree(nil)
+	removeNotify(t.notify)
 	os.Exit(ExitBoxer)
 }
 

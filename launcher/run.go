@@ -81,6 +81,11 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	}
 	s := &serving{node: n.calls, init: c.init}
 	o := order{Argv: cfg.Argv, Filter: n.program.Bytes(), Signals: startedWith(), Served: cfg.watches()}
+	if n.notify, err = startNotifier(cfg.Logger); err != nil {
+		c.abandon()
+		return ExitBoxer, errors.Join(err, n.close())
+	}
+	o.Notify = n.notify.socket()
 	if c.ownHost {
 		o.Hostname = n.member.client.Self().Name
 	}
@@ -129,6 +134,8 @@ type node struct {
 	calls   *syscalls.Node
 	ports   []*publisher
 	program sandbox.Program
+
+	notify *notifier // nil: no service manager
 
 	recorder atomic.Pointer[recorder] // holds nil: nothing is traced
 
@@ -241,6 +248,7 @@ func (n *node) drain() {
 // close ends what newNode began, in reverse.
 func (n *node) close() error {
 	var errs []error
+	n.notify.close()
 	for _, p := range n.ports {
 		p.close()
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/boxer-sandbox/boxer/coordinator"
+	"github.com/boxer-sandbox/boxer/launcher"
 )
 
 // defaultListen is where a coordinator listens if it is not told.
@@ -39,7 +40,12 @@ nodes come back to it.`,
 		Example: `  boxer coordinator --listen 203.0.113.1:4433 --join-file join.url
   boxer coordinator --listen 0.0.0.0:4433 --host coordinator.example.com:4433`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.serve(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.idleExit > 0 { // started by a node, which may have a service's sockets
+				launcher.CloseInherited()
+			}
+			return f.serve(cmd.Context())
+		},
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.listen, "listen", defaultListen, "UDP `ADDR:PORT` to listen on")

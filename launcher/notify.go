@@ -1,0 +1,231 @@
+package launcher
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A notifier stands between the program and the service manager that started the
+// supervisor. The manager takes messages (sd_notify(3)) from its service's main
+// process only (NotifyAccess=main in systemd.service(5)), which it tells by the
+// sender's pid: that is the supervisor. So the program gets a socket of the
+// supervisor's, which sends on what comes there.
+type notifier struct {
+	conn   *net.UnixConn
+	to     string // the manager's
+	path   string // what the program has as NOTIFY_SOCKET
+	logger *slog.Logger
+	ended  chan struct{} // closed when serve returns
+}
+
+// maxNotice bounds a message in bytes: systemd reads PIPE_BUF of it.
+const maxNotice = 4096
+
+// maxPassed is SCM_MAX_FD of linux/socket.h: how many descriptors a message has.
+const maxPassed = 253
+
+// startNotifier makes a notifier if this process was started with NOTIFY_SOCKET; or
+// else it returns nil, which has all methods.
+func startNotifier(logger *slog.Logger) (*notifier, error) {
+	to := os.Getenv(notifySocket)
+	if !strings.HasPrefix(to, "/") && !strings.HasPrefix(to, "@") {
+		return nil, nil // none, or a virtual machine's: vsock
+	}
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	n := &notifier{to: to, logger: logger, ended: make(chan struct{})}
+	if err := n.listen(to[0] == '/'); err != nil {
+		return nil, fmt.Errorf("%s: %w", notifySocket, err)
+	}
+	go n.serve()
+	return n, nil
+}
+
+// listen opens the socket: in a folder of its own, as old libraries know no abstract
+// addresses, and abstract where none can be made. Programs may change their user
+// before they send, so everybody can; serve looks who it was.
+func (n *notifier) listen(inFolder bool) (err error) {
+	n.path = "@boxer-notify-" + rand.Text()
+	if inFolder {
+		if dir, err := os.MkdirTemp("", notifyFolder); err == nil {
+			n.path = filepath.Join(dir, "socket")
+		}
+	}
+	n.conn, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: n.path, Net: "unixgram"})
+	if err == nil {
+		err = controlFD(n.conn, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, 1) })
+	}
+	if err == nil && n.path[0] == '/' {
+		err = errors.Join(os.Chmod(n.path, 0o777), os.Chmod(filepath.Dir(n.path), 0o711))
+	}
+	if err != nil {
+		removeNotify(n.path)
+	}
+	return err
+}
+
+const notifyFolder = "boxer-notify-"
+
+// removeNotify removes the folder of a notifier's socket.
+func removeNotify(path string) {
+	if dir := filepath.Dir(path); strings.HasPrefix(filepath.Base(dir), notifyFolder) {
+		os.Remove(path)
+		os.Remove(dir)
+	}
+}
+
+func controlFD(c *net.UnixConn, f func(fd int) error) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var inner error
+	return errors.Join(raw.Control(func(fd uintptr) { inner = f(int(fd)) }), inner)
+}
+
+// socket returns what the program is to have as NOTIFY_SOCKET; empty: what it has.
+func (n *notifier) socket() string {
+	if n == nil {
+		return ""
+	}
+	return n.path
+}
+
+// serve sends on what comes, until this process itself sends something, see close.
+func (n *notifier) serve() {
+	defer close(n.ended)
+	b, oob := make([]byte, maxNotice+1), make([]byte, unix.CmsgSpace(unix.SizeofUcred)+unix.CmsgSpace(4*maxPassed))
+	for {
+		size, oobSize, _, _, err := n.conn.ReadMsgUnix(b, oob)
+		if err != nil {
+			if !errors.Is(err, net.ErrClosed) {
+				n.logger.Warn("notifications", "err", err)
+			}
+			return
+		}
+		from, fds := sentWith(oob[:oobSize])
+		switch {
+		case from == nil || !maySpeak(from):
+			n.logger.Debug("notification of a stranger", "from", from)
+		case int(from.Pid) == os.Getpid():
+			return
+		default:
+			n.send(string(b[:min(size, maxNotice)]), fds)
+		}
+		closeAll(fds)
+	}
+}
+
+// send gives the manager a message. The service's main process stays the supervisor,
+// whatever the program says: it is the manager's child, and ends as the program does.
+func (n *notifier) send(msg string, fds []int) {
+	lines := strings.Split(msg, "\n")
+	kept := lines[:0]
+	for _, l := range lines {
+		if name, _, _ := strings.Cut(l, "="); !strings.HasPrefix(name, "MAINPID") {
+			kept = append(kept, l)
+		}
+	}
+	msg = strings.Join(kept, "\n")
+	if strings.Trim(msg, "\n") == "" && len(fds) == 0 {
+		return
+	}
+	if err := sendUnix(n.to, msg, fds); err != nil {
+		n.logger.Warn("notify the service manager", "socket", n.to, "err", err)
+	}
+}
+
+// notifyWithin bounds how long a manager that does not read holds up the program's
+// next message, and boxer's end.
+const notifyWithin = 5 * time.Second
+
+// sendUnix sends a message with descriptors to a datagram socket. Package net lets
+// only sockets with a name of their own do that.
+func sendUnix(to, msg string, fds []int) error {
+	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(s)
+	limit := unix.NsecToTimeval(notifyWithin.Nanoseconds())
+	if err := unix.SetsockoptTimeval(s, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit); err != nil {
+		return err
+	}
+	var rights []byte
+	if len(fds) > 0 {
+		rights = unix.UnixRights(fds...)
+	}
+	for {
+		err = unix.Sendmsg(s, []byte(msg), rights, &unix.SockaddrUnix{Name: to}, unix.MSG_NOSIGNAL)
+		if err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// close sends on what has come so far, and ends the notifier.
+func (n *notifier) close() {
+	if n == nil || n.path == "" {
+		return
+	}
+	if err := sendUnix(n.path, "", nil); err != nil {
+		n.conn.Close()
+	}
+	<-n.ended
+	n.conn.Close()
+	removeNotify(n.path)
+	n.path = ""
+}
+
+// sentWith returns who sent a message, and the descriptors in it.
+func sentWith(oob []byte) (from *unix.Ucred, fds []int) {
+	msgs, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil, nil
+	}
+	for _, m := range msgs {
+		if got, err := unix.ParseUnixRights(&m); err == nil {
+			fds = append(fds, got...)
+		} else if cred, err := unix.ParseUnixCredentials(&m); err == nil {
+			from = cred
+		}
+	}
+	return from, fds
+}
+
+// maySpeak reports whether a sender may speak for the service: this user, root, or a
+// process of the program's tree, which may have become another user.
+func maySpeak(from *unix.Ucred) bool {
+	return from.Uid == 0 || int(from.Uid) == os.Getuid() || descends(int(from.Pid), os.Getpid())
+}
+
+// descends reports whether a process is a descendant of another.
+func descends(pid, of int) bool {
+	for pid > 1 && pid != of {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			return false
+		}
+		// pid (comm) state ppid; comm may contain anything
+		_, rest, _ := strings.Cut(string(b[strings.LastIndexByte(string(b), ')')+1:]), " ")
+		fields := strings.Fields(rest)
+		if len(fields) < 2 {
+			return false
+		}
+		if pid, err = strconv.Atoi(fields[1]); err != nil {
+			return false
+		}
+	}
+	return pid == of
+}
