@@ -23,7 +23,7 @@ type directory struct {
 	byName  map[string][]uint32  // ids in ascending order; without ordinal names
 	stale   map[uint32]bool      // known from before, and not yet back with a coordinator that started anew
 	doubted map[uint32]time.Time // could not be reached from here; until when that counts
-	left    map[string]time.Time // names that nobody has any more, and since when; a minute's at least
+	left    departed             // names that nobody has any more
 	changed chan struct{}        // closed and replaced at every change
 }
 
@@ -38,7 +38,6 @@ func newDirectory(p plan) *directory {
 		plan: p,
 		byID: make(map[uint32]card), byKey: make(map[transport.Key]uint32),
 		byName: make(map[string][]uint32), stale: make(map[uint32]bool), doubted: make(map[uint32]time.Time),
-		left:    make(map[string]time.Time),
 		changed: make(chan struct{}),
 	}
 }
@@ -128,7 +127,7 @@ func (d *directory) removeLocked(changes []change, id uint32) []change {
 	delete(d.byID, id)
 	delete(d.byKey, c.key)
 	if c.name == "" {
-		d.leaveLocked(OrdinalName(id))
+		d.left.add(OrdinalName(id), time.Now())
 		return append(changes, change{c, false})
 	}
 	ids := d.byName[c.name]
@@ -137,17 +136,9 @@ func (d *directory) removeLocked(changes []change, id uint32) []change {
 	}
 	if d.byName[c.name] = ids; len(ids) == 0 {
 		delete(d.byName, c.name)
-		d.leaveLocked(c.name)
+		d.left.add(c.name, time.Now())
 	}
 	return append(changes, change{c, false})
-}
-
-// leftFor is how long a name is remembered that nobody has any more.
-const leftFor = time.Minute
-
-func (d *directory) leaveLocked(name string) {
-	maps.DeleteFunc(d.left, func(_ string, since time.Time) bool { return time.Since(since) > leftFor })
-	d.left[name] = time.Now()
 }
 
 // had reports whether a member with that name, the last one, has left within leftFor.
@@ -155,8 +146,7 @@ func (d *directory) had(name string) bool {
 	name = strings.ToLower(name)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	since, ok := d.left[name]
-	return ok && len(d.idsLocked(name)) == 0 && time.Since(since) <= leftFor
+	return d.left.has(name, time.Now()) && len(d.idsLocked(name)) == 0
 }
 
 func (d *directory) announceLocked(changes []change) {
