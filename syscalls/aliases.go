@@ -30,6 +30,7 @@ const (
 	datagramEnd
 	dual
 	ping
+	unused // nothing is ever bound there
 
 	// six is set in the roles of IPv6. A connection to the dual wildcard is of the
 	// family that its other end's alias has.

@@ -15,46 +15,15 @@ type Announcer interface {
 	Announce(dst netip.AddrPort, room int)
 }
 
-// announcements are what the node has told the others of its listeners. Close(2) is
-// not trapped: the kernel tells when a listener has gone (closings.go), and how full
-// its backlog is. Where it does not, nothing is announced.
+// announcements are what the node has told the others of its listeners. Where the
+// kernel does not tell when a listener has gone (closings.go) or how full its backlog
+// is, nothing is announced.
 type announcements struct {
-	to       Announcer // nil: nobody
-	closings *closings
+	to Announcer // nil: nobody
 
 	mu sync.Mutex
 	// at has what was announced, by the listener's kernel address.
 	at map[netip.AddrPort][]netip.AddrPort
-}
-
-// startAnnouncing makes the node tell of its listeners, if the kernel helps.
-func (n *Node) startAnnouncing() {
-	to, ok := n.Network.(Announcer)
-	if !ok {
-		return
-	}
-	c, err := newClosings()
-	if err != nil {
-		n.Logger.Debug("listeners are not announced", "err", err)
-		return
-	}
-	n.announced.to, n.announced.closings = to, c
-	n.tasks.Go(func() {
-		for {
-			kernel, err := c.next()
-			if err != nil {
-				return
-			}
-			n.withdraw(kernel)
-		}
-	})
-}
-
-// stop ends the goroutine that startAnnouncing has started.
-func (a *announcements) stop() {
-	if a.closings != nil {
-		a.closings.close()
-	}
 }
 
 // announce tells the others about a listener at a kernel address, which the program
@@ -69,7 +38,7 @@ func (n *Node) announce(program, kernel netip.AddrPort) {
 		n.announced.at = make(map[netip.AddrPort][]netip.AddrPort)
 	}
 	n.announced.at[kernel] = n.reachedFrom(program, kernel)
-	room := enough(backlogRoom(kernel))
+	room := enough(n.backlogRoom(kernel))
 	for _, dst := range n.announced.at[kernel] {
 		n.announced.to.Announce(dst, room)
 	}
@@ -97,39 +66,33 @@ func enough(room int) int {
 	return room
 }
 
-// withdraw takes an announcement back if its listener has gone: another of its
-// SO_REUSEPORT group may be there, or a new one. With the zero value it looks at all.
+// withdraw takes an announcement back: the last listener at a kernel address has gone.
+// A new one may be there by now, and has been announced or is about to be.
 func (n *Node) withdraw(kernel netip.AddrPort) {
 	n.announced.mu.Lock()
 	defer n.announced.mu.Unlock()
-	for at, dsts := range n.announced.at {
-		if kernel.IsValid() && kernel != at {
-			continue
-		}
-		if _, listens := askListener(at); !listens {
-			delete(n.announced.at, at)
-			for _, dst := range dsts {
-				n.announced.to.Announce(dst, 0)
-			}
-		}
+	for _, dst := range n.announced.at[kernel] {
+		n.announced.to.Announce(dst, 0)
 	}
+	delete(n.announced.at, kernel)
 }
 
 // Room returns how many more connections the node's listener at dst has room for, after
 // one of them has just been made: it may not have been queued yet.
 func (n *Node) Room(dst netip.AddrPort) int {
 	for _, l := range n.ports.find(dst.Port(), dst.Addr(), wildcardOf(dst.Addr())) {
-		return enough(backlogRoom(l.kernel) - 1)
+		return enough(n.backlogRoom(l.kernel) - 1)
 	}
 	return 0
 }
 
 // backlogRoom returns how many more connections a listener takes before its backlog
-// is full; 0 also if there is none. A backlog of N holds N+1 (sk_acceptq_is_full in
+// is full; 0 also if there is none, or if the kernel cannot be asked: then connects
+// wait for the answer. A backlog of N holds N+1 (sk_acceptq_is_full in
 // include/net/sock.h).
-func backlogRoom(kernel netip.AddrPort) int {
-	l, ok := askListener(kernel)
-	if !ok {
+func (n *Node) backlogRoom(kernel netip.AddrPort) int {
+	l, found, err := n.diag.listener(kernel)
+	if err != nil || !found {
 		return 0
 	}
 	return max(0, int(l.backlog)+1-int(l.waiting))

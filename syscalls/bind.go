@@ -224,7 +224,7 @@ func (s binding) bindMoved(want netip.AddrPort) error {
 // not be bound to an alias and port. The kernel judges by trying.
 func (n *Node) taken(s binding, want netip.AddrPort) bool {
 	if kernel, ok := s.ports.movedTo(want); ok {
-		return probe(s.typ, s.fd, kernel) == unix.EADDRINUSE
+		want = kernel
 	}
 	return probe(s.typ, s.fd, want) == unix.EADDRINUSE && !n.takenByHost(s.typ, want.Port())
 }
@@ -311,11 +311,24 @@ func (n *Node) register(p *ports, fd int, local Sockaddr) {
 		return
 	}
 	program := unmapped(n.localIn(p, local, Sockaddr{}).Addr)
-	p.listen(program, kernel)
-	if p == &n.ports {
-		defer n.announce(program, kernel)
-	}
+	n.listenFor(p, fd, program, kernel, kernel != unmapped(local.Addr))
 	if kernel.Addr() == n.Aliases.Dual {
-		p.listen(netip.AddrPortFrom(netip.IPv4Unspecified(), program.Port()), kernel)
+		four := netip.AddrPortFrom(netip.IPv4Unspecified(), program.Port())
+		n.listenFor(p, fd, four, kernel, kernel != unmapped(local.Addr))
+	}
+	if p == &n.ports {
+		n.announce(program, kernel)
+	}
+}
+
+// listenFor notes that the socket fd is the node's at a kernel address for what the
+// program knows as another. foreign says that it was made outside of the node.
+func (n *Node) listenFor(p *ports, fd int, program, kernel netip.AddrPort, foreign bool) {
+	if p != &n.ports {
+		p.listen(program, kernel)
+		return
+	}
+	if id, err := cookie(fd); err == nil {
+		p.listenOn(program, kernel, id, foreign)
 	}
 }

@@ -15,6 +15,7 @@ import (
 const (
 	sockDiagByFamily = 20 // SOCK_DIAG_BY_FAMILY
 	groupTCPDestroy  = 1  // SKNLGRP_INET_TCP_DESTROY
+	groupTCPDestroy6 = 3  // SKNLGRP_INET6_TCP_DESTROY: AF_INET6 sockets, whatever their address
 
 	diagFamily  = 16
 	diagState   = 16 + 1
@@ -46,8 +47,10 @@ func newClosings() (*closings, error) {
 			Len: uint16(len(unconnected)), Filter: &unconnected[0],
 		})
 	}
-	if err == nil {
-		err = setsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, groupTCPDestroy)
+	for _, group := range []int{groupTCPDestroy, groupTCPDestroy6} {
+		if err == nil {
+			err = setsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group)
+		}
 	}
 	if err != nil {
 		closeFD(fd)
@@ -67,19 +70,19 @@ var unconnected = []unix.SockFilter{
 	{Code: unix.BPF_RET | unix.BPF_K, K: 0},
 }
 
-// next returns the address of the next socket that is gone; the zero value if some
-// were missed, since they were too many. It fails when c is closed.
-func (c *closings) next() (netip.AddrPort, error) {
+// next returns the cookie of the next socket that is gone (SO_COOKIE, socket(7)), and 0
+// if some were missed, since they were too many. It fails when c is closed.
+func (c *closings) next() (cookie uint64, err error) {
 	for {
 		n, err := c.file.Read(c.buf[:])
 		if errors.Is(err, unix.ENOBUFS) { // netlink(7)
-			return netip.AddrPort{}, nil
+			return 0, nil
 		}
 		if err != nil {
-			return netip.AddrPort{}, err
+			return 0, err
 		}
 		if m, ok := parseDiag(c.buf[:n]); ok {
-			return m.addr, nil
+			return m.cookie, nil
 		}
 	}
 }
@@ -89,6 +92,7 @@ func (c *closings) close() error { return c.file.Close() }
 // A diagMessage is what the kernel says about a TCP socket.
 type diagMessage struct {
 	addr             netip.AddrPort // its own
+	cookie           uint64         // SO_COOKIE, socket(7): it identifies the socket for life
 	state            byte           // as in tcp_states.h
 	waiting, backlog uint32         // of a listener
 }
@@ -107,39 +111,8 @@ func parseDiag(b []byte) (m diagMessage, ok bool) {
 		return diagMessage{}, false
 	}
 	m.state = b[diagState]
+	m.cookie = binary.NativeEndian.Uint64(b[diagCookie:])
 	m.waiting = binary.NativeEndian.Uint32(b[diagRqueue:])
 	m.backlog = binary.NativeEndian.Uint32(b[diagWqueue:])
 	return m, true
-}
-
-// askListener asks the kernel about the listener at an IPv4 address, which IPv6
-// sockets with v4-mapped addresses have, too. ok is false if there is none.
-func askListener(at netip.AddrPort) (m diagMessage, ok bool) {
-	fd, err := socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_SOCK_DIAG)
-	if err != nil {
-		return diagMessage{}, false
-	}
-	defer closeFD(fd)
-	// struct nlmsghdr, then struct inet_diag_req_v2.
-	var q [16 + 56]byte
-	binary.NativeEndian.PutUint32(q[0:], uint32(len(q)))
-	binary.NativeEndian.PutUint16(q[4:], sockDiagByFamily)
-	binary.NativeEndian.PutUint16(q[6:], unix.NLM_F_REQUEST)
-	q[16], q[17] = unix.AF_INET, unix.IPPROTO_TCP
-	binary.NativeEndian.PutUint32(q[20:], 1<<tcpListen)
-	binary.BigEndian.PutUint16(q[24:], at.Port())
-	copy(q[28:], at.Addr().AsSlice())
-	for i := 64; i < len(q); i++ {
-		q[i] = 0xff // no cookie
-	}
-	if err := unix.Sendto(fd, q[:], 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return diagMessage{}, false
-	}
-	var answer [1024]byte // it is there: the kernel answers within the send
-	n, err := unix.Read(fd, answer[:])
-	if err != nil {
-		return diagMessage{}, false
-	}
-	m, ok = parseDiag(answer[:n])
-	return m, ok && m.state == tcpListen
 }

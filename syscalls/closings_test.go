@@ -31,8 +31,8 @@ func TestParseDiag(t *testing.T) {
 		want diagMessage
 		ok   bool
 	}{
-		{"IPv4", diag(unix.AF_INET, at.Addr().AsSlice(), 80, tcpListen, 3, 128), diagMessage{at, tcpListen, 3, 128}, true},
-		{"mapped", diag(unix.AF_INET6, mapped.AsSlice(), 80, tcpClose, 0, 0), diagMessage{at, tcpClose, 0, 0}, true},
+		{"IPv4", diag(unix.AF_INET, at.Addr().AsSlice(), 80, tcpListen, 3, 128), diagMessage{at, 0, tcpListen, 3, 128}, true},
+		{"mapped", diag(unix.AF_INET6, mapped.AsSlice(), 80, tcpClose, 0, 0), diagMessage{at, 0, tcpClose, 0, 0}, true},
 		{"other family", diag(unix.AF_UNIX, nil, 0, 0, 0, 0), diagMessage{}, false},
 		{"cut short", diag(unix.AF_INET, nil, 0, 0, 0, 0)[:diagMsgSize-1], diagMessage{}, false},
 		{"empty", nil, diagMessage{}, false},
@@ -63,9 +63,10 @@ func listenAt(t *testing.T, backlog int) (fd int, at netip.AddrPort) {
 }
 
 func TestBacklogRoom(t *testing.T) {
+	n := &Node{diag: testDiag(t)}
 	fd, at := listenAt(t, 4)
 	for want := 5; want >= 0; want-- {
-		if got := backlogRoom(at); got != want {
+		if got := n.backlogRoom(at); got != want {
 			t.Errorf("room for %d, want %d", got, want)
 		}
 		if want == 0 {
@@ -81,7 +82,7 @@ func TestBacklogRoom(t *testing.T) {
 		}
 	}
 	unix.Close(fd)
-	if got := backlogRoom(at); got != 0 {
+	if got := n.backlogRoom(at); got != 0 {
 		t.Errorf("room for %d where nobody listens", got)
 	}
 }
@@ -94,6 +95,10 @@ func TestClosings(t *testing.T) {
 	stop := time.AfterFunc(10*time.Second, func() { c.close() })
 	defer stop.Stop()
 	fd, at := listenAt(t, 4)
+	want, err := cookie(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
 	copied, err := unix.Dup(fd)
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +118,7 @@ func TestClosings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got == at {
+		if got == want {
 			break // others of the host may have been before
 		}
 	}

@@ -315,7 +315,7 @@ func (n *Node) watchClosed(a dialling) (stop func()) {
 		defer mu.Unlock()
 		switch {
 		case a.hasEnded():
-		case inUse(a.program):
+		case n.isOpen(a.id, a.program, n.gateFor(a.dst.Addr()).addr):
 			t.Reset(closedLook)
 		default:
 			n.attempts.giveUp(a.attempt)
@@ -388,7 +388,10 @@ func clearError(fd int) { getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR) }
 // connectSelf connects to one of the node's own virtual addresses: the kernel's own
 // loopback connection.
 func (n *Node) connectSelf(fd, domain int, dst netip.AddrPort) (reply, bool) {
-	found := n.ports.find(dst.Port(), dst.Addr(), wildcardOf(dst.Addr()))
+	found, err := n.live(dst.Port(), dst.Addr(), wildcardOf(dst.Addr()))
+	if err != nil {
+		return fail(err), false
+	}
 	last := n.gate.closed
 	if len(found) == 0 {
 		if own, ok := n.itself(fd, dst); ok {
@@ -421,14 +424,18 @@ func (n *Node) connectLocalhost(fd, domain int, dst netip.AddrPort) (reply, bool
 	case dst.Addr().Is6():
 		return n.connectLocalhost6(fd, domain, dst.Port())
 	case dst.Addr().IsLoopback() && dst.Addr() != localhost4: // 127.0.0.2
-		return n.orHost(fd, domain, n.ports.find(dst.Port(), netip.IPv4Unspecified()), dst)
+		return n.orHost(fd, domain, dst, netip.IPv4Unspecified())
 	}
-	found := n.ports.find(dst.Port(), localhost4, netip.IPv4Unspecified())
-	return n.orHost(fd, domain, found, netip.AddrPortFrom(localhost4, dst.Port()))
+	return n.orHost(fd, domain, netip.AddrPortFrom(localhost4, dst.Port()), localhost4, netip.IPv4Unspecified())
 }
 
-// orHost connects to one of the listeners of the node, or to the host.
-func (n *Node) orHost(fd, domain int, found []listener, host netip.AddrPort) (reply, bool) {
+// orHost connects to one of the listeners that the node has at the port on addrs, or to
+// the host.
+func (n *Node) orHost(fd, domain int, host netip.AddrPort, addrs ...netip.Addr) (reply, bool) {
+	found, err := n.live(host.Port(), addrs...)
+	if err != nil {
+		return fail(err), false
+	}
 	if len(found) == 0 {
 		if own, ok := n.itself(fd, host); ok {
 			return n.connectLocal(fd, domain, n.Aliases.Private, nil, own)
@@ -449,7 +456,10 @@ func (n *Node) connectLocalhost6(fd, domain int, port uint16) (reply, bool) {
 	if alias && r&six == 0 && r != dual { // [::] is 127.0.0.1 to it, tcp_v6_connect in net/ipv6/tcp_ipv6.c
 		return n.connectLocalhost(fd, domain, netip.AddrPortFrom(localhost4, port))
 	}
-	found := n.listening(port, netip.IPv6Loopback(), netip.IPv6Unspecified())
+	found, err := n.live(port, netip.IPv6Loopback(), netip.IPv6Unspecified())
+	if err != nil {
+		return fail(err), false
+	}
 	if len(found) == 0 && !alias {
 		return letThrough, false
 	}
@@ -487,7 +497,6 @@ func (n *Node) connectLocal(fd, domain int, source netip.Addr, found []listener,
 		if err != unix.ECONNREFUSED {
 			return n.finishLocal(fd, block, err)
 		}
-		n.ports.refused(l.program, l.kernel)
 	}
 	return n.finishLocal(fd, block, connectNow(fd, domain, last))
 }

@@ -95,7 +95,7 @@ func (f *fakeNet) DialEarly(src, dst netip.AddrPort) (Stream, bool) {
 		return nil, false
 	}
 	for _, l := range node.ports.find(dst.Port(), dst.Addr(), wildcardOf(dst.Addr())) {
-		if backlogRoom(l.kernel) > 0 {
+		if node.backlogRoom(l.kernel) > 0 {
 			s, err := f.Dial(context.Background(), src, dst)
 			return s, err == nil
 		}

@@ -13,10 +13,13 @@ import (
 // as the peer. It fails with ECONNREFUSED if there is none. The caller relays with
 // the returned function, which owns the connection, or calls abort.
 func (n *Node) Accept(ctx context.Context, src, dst netip.AddrPort) (run func(Stream), abort func(), err error) {
-	for _, l := range n.ports.find(dst.Port(), dst.Addr(), wildcardOf(dst.Addr())) {
+	found, err := n.live(dst.Port(), dst.Addr(), wildcardOf(dst.Addr()))
+	if err != nil {
+		return nil, nil, fmt.Errorf("look for the listener at %v: %w", dst, err)
+	}
+	for _, l := range found {
 		conn, remove, err := n.dialListener(ctx, l.kernel, src)
 		if Errno(err) == unix.ECONNREFUSED {
-			n.ports.refused(l.program, l.kernel)
 			continue
 		}
 		if err != nil {
@@ -88,8 +91,22 @@ func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort) (co
 		remove()
 		return nil, nil, err
 	}
+	if n.takenOver(kernel) {
+		conn.SetLinger(0)
+		conn.Close()
+		remove()
+		return nil, nil, fmt.Errorf("the listener at %v has closed: %w", kernel, unix.ECONNREFUSED)
+	}
 	peer.urgency.attach(conn)
 	return conn, remove, nil
+}
+
+// takenOver reports whether somebody else listens at a kernel address, where the node's
+// listener was a moment ago: the connection that was made meanwhile may be with a
+// service of the host. A listener that has closed since, and accepted it first, is none.
+func (n *Node) takenOver(kernel netip.AddrPort) bool {
+	m, found, err := n.diag.listener(kernel)
+	return err == nil && found && !n.ports.owns(kernel, m.cookie)
 }
 
 // connectWait connects a socket that does not block, and waits for the outcome.

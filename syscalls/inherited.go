@@ -39,7 +39,8 @@ func (n *Node) Adopt(fd int) {
 	}
 	a := local.Addr.Addr().Unmap()
 	if !a.IsUnspecified() && !a.IsLoopback() && a.Is4() { // one of the host's
-		p.listen(netip.AddrPortFrom(n.Addr, local.Addr.Port()), netip.AddrPortFrom(a, local.Addr.Port()))
+		at := netip.AddrPortFrom(a, local.Addr.Port())
+		n.listenFor(p, fd, netip.AddrPortFrom(n.Addr, at.Port()), at, true)
 		return
 	}
 	n.register(p, fd, local)

@@ -3,7 +3,6 @@ package syscalls
 import (
 	"context"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -102,6 +101,8 @@ func (n *Node) connectNear(fd, domain int, block bool, dst netip.AddrPort) (repl
 		var r reply
 		var keep bool
 		switch {
+		case err == nil && !n.listensAt(kernel):
+			r, keep = n.connectFar(fd, domain, block, dst)
 		case err == nil:
 			n.neighbours.addListener(kernel, dst)
 			r, keep = n.connectLocal(fd, domain, source, []listener{{dst, kernel}}, n.gate.closed)
@@ -129,6 +130,18 @@ func (n *Node) connectNear(fd, domain int, block bool, dst netip.AddrPort) (repl
 	}), true
 }
 
+// listensAt reports whether a socket listens at exactly that address. At another one it
+// may have closed meanwhile, and the host may have a service on all addresses. A
+// neighbour's listener that was made outside of its node is on all of them, too: to that
+// one the neighbour itself connects.
+func (n *Node) listensAt(kernel netip.AddrPort) bool {
+	m, found, err := n.diag.listener(kernel)
+	if n.diag == nil {
+		return true // the neighbour has just looked
+	}
+	return err == nil && found && m.addr == kernel
+}
+
 // atLocalhost reports whether a socket is bound to localhost.
 func (n *Node) atLocalhost(fd int) bool {
 	local, _, err := localName(fd)
@@ -146,27 +159,13 @@ func (n *Node) Locate(near, src netip.Addr, dst netip.AddrPort) (netip.AddrPort,
 	if !aliasRange.Contains(near) || blockOf(near) == n.Aliases.Wildcard {
 		return netip.AddrPort{}, unix.EINVAL
 	}
-	found := n.listening(dst.Port(), dst.Addr(), wildcardOf(dst.Addr()))
+	found, err := n.live(dst.Port(), dst.Addr(), wildcardOf(dst.Addr()))
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
 	if len(found) == 0 {
 		return netip.AddrPort{}, unix.ECONNREFUSED
 	}
 	n.neighbours.add(near, src)
 	return found[0].kernel, nil
-}
-
-// inUse reports whether a socket still has the address: the port of one
-// that is closed might be the host's own by now. The kernel judges by trying.
-func inUse(kernel netip.AddrPort) bool {
-	return probe(unix.SOCK_STREAM, -1, kernel) == unix.EADDRINUSE
-}
-
-// listening returns the listeners that find does, without those that are closed.
-func (n *Node) listening(port uint16, addrs ...netip.Addr) []listener {
-	return slices.DeleteFunc(n.ports.find(port, addrs...), func(l listener) bool {
-		gone := !inUse(l.kernel)
-		if gone {
-			n.ports.refused(l.program, l.kernel)
-		}
-		return gone
-	})
 }

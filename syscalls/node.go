@@ -94,6 +94,8 @@ type Node struct {
 	leave  context.CancelFunc
 	tasks  sync.WaitGroup // every goroutine of the node
 
+	diag      *sockDiag // nil: the kernel does not answer
+	closings  *closings // nil: likewise
 	announced announcements
 
 	relays   atomic.Int64 // relays that run
@@ -124,7 +126,7 @@ func NewNode(c Config) (*Node, error) {
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.left, n.leave = context.WithCancel(n.ctx)
 	n.tasks.Go(func() { n.waiting.sweep(n.ctx) })
-	n.startAnnouncing()
+	n.watchListeners()
 	return n, nil
 }
 
@@ -134,8 +136,11 @@ func (n *Node) Close() error {
 	n.cancel()
 	n.flows.close()
 	n.netlinks.close()
-	n.announced.stop()
+	if n.closings != nil {
+		n.closings.close()
+	}
 	n.tasks.Wait()
+	n.diag.close()
 	err := n.gate.close()
 	if n.gate6 != nil {
 		err = errors.Join(err, n.gate6.close())

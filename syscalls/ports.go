@@ -1,7 +1,9 @@
 package syscalls
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 )
 
@@ -13,6 +15,10 @@ type ports struct {
 	// listeners maps what the program listens on (0.0.0.0, [::], a virtual address,
 	// 127.0.0.1 or ::1, with the port it knows) to the kernel address.
 	listeners map[netip.AddrPort]netip.AddrPort
+	// places has, by the kernel address, what is known of the sockets there, and
+	// sockets has the kernel address of each by its cookie (SO_COOKIE). TCP only.
+	places  map[netip.AddrPort]*place
+	sockets map[uint64]netip.AddrPort
 	// moved and wishes map an alias with the port that the program knows, and the
 	// one with the port that the kernel knows, to each other, where these differ.
 	moved, wishes map[netip.AddrPort]netip.AddrPort
@@ -85,24 +91,111 @@ func (p *ports) listen(program, kernel netip.AddrPort) {
 	p.listeners[program] = kernel
 }
 
-// refused drops a listener that has turned out to be closed.
-func (p *ports) refused(program, kernel netip.AddrPort) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.listeners[program] == kernel {
-		delete(p.listeners, program)
-	}
+// A place is a kernel address at which sockets of the node listen: several with
+// SO_REUSEPORT.
+type place struct {
+	programs []netip.AddrPort // the keys of listeners that lead here
+	sockets  int              // how many are open
+	foreign  bool             // made outside of the node, which may be on all addresses of the host
 }
 
-// gone drops what was recorded of a kernel address whose socket is closed.
+// listenOn is listen for a TCP socket, which has a cookie.
+func (p *ports) listenOn(program, kernel netip.AddrPort, cookie uint64, foreign bool) {
+	p.listen(program, kernel)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.places == nil {
+		p.places = make(map[netip.AddrPort]*place)
+		p.sockets = make(map[uint64]netip.AddrPort)
+	}
+	at := p.places[kernel]
+	if at == nil {
+		at = &place{}
+		p.places[kernel] = at
+	}
+	at.foreign = at.foreign || foreign
+	if !slices.Contains(at.programs, program) {
+		at.programs = append(at.programs, program)
+	}
+	if old, ok := p.sockets[cookie]; ok && old != kernel {
+		p.leaveLocked(old)
+	} else if ok {
+		return
+	}
+	p.sockets[cookie] = kernel
+	at.sockets++
+}
+
+// owns reports whether the socket with that cookie is one that listens, or has
+// listened, for the node at a kernel address.
+func (p *ports) owns(kernel netip.AddrPort, cookie uint64) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	at, ok := p.sockets[cookie]
+	return ok && at == kernel
+}
+
+// foreign reports whether the socket at a kernel address was made outside of the node.
+func (p *ports) foreign(kernel netip.AddrPort) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	at := p.places[kernel]
+	return at != nil && at.foreign
+}
+
+// closed drops a socket that the kernel has destroyed. last is true if no other one is
+// at its address, which has been dropped, too.
+func (p *ports) closed(cookie uint64) (kernel netip.AddrPort, last bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	kernel, ok := p.sockets[cookie]
+	if !ok {
+		return netip.AddrPort{}, false
+	}
+	delete(p.sockets, cookie)
+	return kernel, p.leaveLocked(kernel)
+}
+
+// leaveLocked notes that one socket less is at a place.
+func (p *ports) leaveLocked(kernel netip.AddrPort) (last bool) {
+	at := p.places[kernel]
+	if at == nil {
+		return false
+	}
+	if at.sockets--; at.sockets > 0 {
+		return false
+	}
+	delete(p.places, kernel)
+	for _, program := range at.programs {
+		if p.listeners[program] == kernel {
+			delete(p.listeners, program)
+		}
+	}
+	return true
+}
+
+// gone drops what was recorded of a kernel address whose sockets are closed.
 func (p *ports) gone(kernel netip.AddrPort) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	delete(p.places, kernel)
+	for cookie, at := range p.sockets {
+		if at == kernel {
+			delete(p.sockets, cookie)
+		}
+	}
 	for program, at := range p.listeners {
 		if at == kernel {
 			delete(p.listeners, program)
 		}
 	}
+}
+
+// kernels returns the kernel addresses of all listeners of TCP.
+func (p *ports) kernels() []netip.AddrPort {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return slices.Collect(maps.Keys(p.places))
 }
 
 // used reports whether there is, or was, any listener.

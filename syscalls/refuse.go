@@ -146,7 +146,8 @@ func (n *Node) programGone(fl *flow) {
 	kernel := netip.AddrPortFrom(netip.AddrFrom4(in4.Addr), uint16(in4.Port))
 	dst := n.datagramSender(fl.peer.Addr(), kernel)
 	// A socket that is connected to another endpoint refuses this one, and stays.
-	if probe(unix.SOCK_DGRAM, -1, kernel) != unix.EADDRINUSE {
+	// Only a bind that succeeds says that the socket is closed.
+	if probe(unix.SOCK_DGRAM, -1, kernel) == nil {
 		n.flows.unbind(kernel)
 		n.flows.forgetOutside(kernel)
 		n.datagramPorts.gone(kernel)

@@ -1,0 +1,124 @@
+package syscalls
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// watchListeners makes the node forget listeners when their last reference goes.
+// Close(2) is not trapped; the kernel tells of it.
+func (n *Node) watchListeners() {
+	diag, err := newSockDiag()
+	if err == nil && !answers(diag, n.gate) {
+		diag.close()
+		diag, err = nil, unix.EOPNOTSUPP // a kernel without CONFIG_INET_DIAG says ENOENT
+	}
+	if err != nil {
+		n.Logger.Debug("the kernel does not tell of listeners", "err", err)
+		return
+	}
+	n.diag = diag
+	if n.closings, err = newClosings(); err != nil {
+		n.Logger.Debug("the kernel does not tell when listeners close", "err", err)
+		return
+	}
+	n.announced.to, _ = n.Network.(Announcer)
+	n.tasks.Go(func() {
+		for {
+			cookie, err := n.closings.next()
+			if err != nil {
+				return
+			}
+			n.listenerClosed(cookie)
+		}
+	})
+}
+
+// answers reports whether the kernel finds a listener that is there.
+func answers(diag *sockDiag, g *gate) bool {
+	_, found, err := diag.listener(g.addr)
+	return err == nil && found
+}
+
+// listenerClosed forgets a listener by its cookie. With 0, some were missed, and the
+// kernel is asked about each.
+func (n *Node) listenerClosed(cookie uint64) {
+	if cookie != 0 {
+		if kernel, last := n.ports.closed(cookie); last {
+			n.withdraw(kernel)
+		}
+		return
+	}
+	for _, kernel := range n.ports.kernels() {
+		// A socket may be bound there and not listen yet, or not any more: it has the
+		// address, which the lookup of a listener does not tell.
+		if listens, err := n.listens(kernel); err != nil || listens || inUse(kernel) {
+			continue
+		}
+		n.ports.gone(kernel)
+		n.withdraw(kernel)
+	}
+}
+
+// listens reports whether a socket of the node's programs takes the connections to a
+// kernel address: once it is closed, a service of the host may have the port. An error
+// says that this is not known.
+func (n *Node) listens(kernel netip.AddrPort) (bool, error) {
+	if n.diag == nil {
+		return n.probablyListens(kernel)
+	}
+	m, found, err := n.diag.listener(kernel)
+	return found && n.ports.owns(kernel, m.cookie), err
+}
+
+// probablyListens is listens where the kernel cannot be asked for the socket. It judges
+// by trying to bind: if also an address that the node never uses is taken, then somebody
+// has the port on all addresses of the host, which excludes a socket of the node.
+func (n *Node) probablyListens(kernel netip.AddrPort) (bool, error) {
+	switch err := probe(unix.SOCK_STREAM, -1, kernel); {
+	case err == nil:
+		return false, nil
+	case err != unix.EADDRINUSE:
+		return false, err
+	case n.ports.foreign(kernel):
+		return true, nil
+	}
+	err := probe(unix.SOCK_STREAM, -1, netip.AddrPortFrom(n.Aliases.of(unused), kernel.Port()))
+	if err == unix.EADDRINUSE {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// live returns the listeners that find does and that take connections now. An error
+// says that this is not known of one of them, since boxer is out of descriptors, say:
+// it does not mean that nobody listens.
+func (n *Node) live(port uint16, addrs ...netip.Addr) (found []listener, err error) {
+	for _, l := range n.ports.find(port, addrs...) {
+		listens, err := n.listens(l.kernel)
+		if err != nil {
+			return nil, err
+		}
+		if listens {
+			found = append(found, l)
+		}
+	}
+	return found, nil
+}
+
+// inUse reports whether a socket has the address, or whether that is not known: only a
+// bind that succeeds says that nobody has it.
+func inUse(kernel netip.AddrPort) bool {
+	return probe(unix.SOCK_STREAM, -1, kernel) != nil
+}
+
+// isOpen reports whether the socket that connects from one address to another is the
+// one with that cookie. It returns true also if this is not known.
+func (n *Node) isOpen(cookie uint64, local, remote netip.AddrPort) bool {
+	m, found, err := n.diag.connection(local, remote)
+	if err != nil {
+		return inUse(local)
+	}
+	return found && m.cookie == cookie
+}

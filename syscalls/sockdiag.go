@@ -1,0 +1,114 @@
+package syscalls
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// A sockDiag asks the kernel about TCP sockets of this host (sock_diag(7)). It opens its
+// descriptor when it is made, so that it can also ask when the process has no descriptor
+// left. A nil *sockDiag fails every question with EOPNOTSUPP.
+type sockDiag struct {
+	mu  sync.Mutex
+	fd  int // -1 after close
+	seq uint32
+	buf [1024]byte
+}
+
+func newSockDiag() (*sockDiag, error) {
+	const typ = unix.SOCK_RAW | unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
+	fd, err := socket(unix.AF_NETLINK, typ, unix.NETLINK_SOCK_DIAG)
+	if err != nil {
+		return nil, fmt.Errorf("sock_diag: %w", err)
+	}
+	return &sockDiag{fd: fd}, nil
+}
+
+func (d *sockDiag) close() {
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.fd >= 0 {
+		closeFD(d.fd)
+		d.fd = -1
+	}
+}
+
+// loopbackIndex is LOOPBACK_IFINDEX of include/net/net_namespace.h. The lookup is one
+// for a packet that came in by lo, as all packets to aliases do: it also finds sockets
+// that are bound to that device.
+const loopbackIndex = 1
+
+// listener looks up the socket that a connect to an IPv4 address would reach: that may
+// be one that listens on all addresses of the host. IPv6 sockets with v4-mapped
+// addresses are found, too. found is false if nobody listens there. An error says that
+// the kernel could not be asked, which tells nothing about the listener.
+func (d *sockDiag) listener(at netip.AddrPort) (m diagMessage, found bool, err error) {
+	any := netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
+	m, found, err = d.connection(at, any)
+	return m, found && m.state == tcpListen, err
+}
+
+// connection looks up the socket at local whose peer is at remote, both IPv4. Where
+// there is none, it finds the listener at local.
+func (d *sockDiag) connection(local, remote netip.AddrPort) (m diagMessage, found bool, err error) {
+	if d == nil {
+		return diagMessage{}, false, unix.EOPNOTSUPP
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.seq++
+	q := diagRequest(d.seq, local, remote)
+	to := unix.SockaddrNetlink{Family: unix.AF_NETLINK}
+	if err := retryEINTR(func() error { return unix.Sendto(d.fd, q, 0, &to) }); err != nil {
+		return diagMessage{}, false, fmt.Errorf("sock_diag: %w", err)
+	}
+	for { // the kernel has answered within the send
+		var n int
+		err := retryEINTR(func() (err error) { n, err = unix.Read(d.fd, d.buf[:]); return err })
+		if err != nil {
+			return diagMessage{}, false, fmt.Errorf("sock_diag: %w", err)
+		}
+		if n >= unix.NLMSG_HDRLEN && binary.NativeEndian.Uint32(d.buf[8:]) == d.seq {
+			return diagAnswer(d.buf[:n])
+		}
+	}
+}
+
+func retryEINTR(f func() error) error {
+	for {
+		if err := f(); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// diagRequest makes a request for one TCP socket.
+func diagRequest(seq uint32, local, remote netip.AddrPort) []byte {
+	q := ownerRequest(unix.IPPROTO_TCP, local, remote)
+	binary.NativeEndian.PutUint32(q[8:], seq)
+	binary.NativeEndian.PutUint32(q[60:], loopbackIndex)
+	return q[:]
+}
+
+// diagAnswer reads the answer to a diagRequest: the socket, or an errno.
+func diagAnswer(b []byte) (m diagMessage, found bool, err error) {
+	if binary.NativeEndian.Uint16(b[4:]) == unix.NLMSG_ERROR && len(b) >= unix.NLMSG_HDRLEN+4 {
+		errno := unix.Errno(-int32(binary.NativeEndian.Uint32(b[unix.NLMSG_HDRLEN:])))
+		if errno == unix.ENOENT {
+			return diagMessage{}, false, nil
+		}
+		return diagMessage{}, false, fmt.Errorf("sock_diag: %w", errno)
+	}
+	if m, found = parseDiag(b); !found {
+		return diagMessage{}, false, fmt.Errorf("sock_diag: message type %d of %d bytes: %w",
+			binary.NativeEndian.Uint16(b[4:]), len(b), unix.EPROTO)
+	}
+	return m, true, nil
+}
