@@ -237,9 +237,18 @@ func frame(m *message) []byte {
 	return b
 }
 
-// readMessage reads one frame of at most limit bytes and decodes it. It takes
-// memory as the bytes arrive, not as the length announces them.
+// readMessage reads one frame of at most limit bytes and decodes it.
 func readMessage(r io.Reader, limit int) (*message, error) {
+	b, err := readFrame(r, limit)
+	if err != nil {
+		return nil, err
+	}
+	return decodeMessage(b)
+}
+
+// readFrame reads the body of one frame, of at most limit bytes. It takes memory as
+// the bytes arrive, not as the length announces them.
+func readFrame(r io.Reader, limit int) ([]byte, error) {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, fmt.Errorf("read message: %w", err)
@@ -256,5 +265,5 @@ func readMessage(r io.Reader, limit int) (*message, error) {
 		}
 		return nil, fmt.Errorf("read message: %w", err)
 	}
-	return decodeMessage(text.Bytes())
+	return text.Bytes(), nil
 }

@@ -208,6 +208,7 @@ func (r *roster) remove(id uint32, s *session) {
 func (r *roster) removeLocked(e *entry) {
 	delete(r.members, e.ID)
 	delete(r.byKey, e.Key)
+	e.session.left.Store(true)
 	r.routes.drop(e.ID)
 	if !r.frozen {
 		r.journal.append(appendDown(nil, e.ID))

@@ -31,11 +31,14 @@ type session struct {
 	joined  time.Duration // Server.uptime when the node was admitted
 	asked   atomic.Int64  // likewise, when the node was asked for one last; 0: never
 	awaited atomic.Bool   // somebody may wait for the answer
+	left    atomic.Bool   // the node is no member any more
 	silent  bool          // it is known for that; the goroutine of Server.tend has it
 
 	// remote is the UDP address behind which the node was last seen. Once the
 	// session is in the roster it belongs to the goroutine of Server.tend.
 	remote netip.AddrPort
+
+	limits *limits // only the reader has them
 
 	id   uint32 // of the member; set by roster.admit
 	sent uint64 // number of the last update that went out; only the writer has it
@@ -83,7 +86,7 @@ func (s *Server) greet(ctx context.Context, conn *quic.Conn) error {
 	case m.Hello.Version != protocolVersion:
 		return refuse(codeProtocol, "the node speaks version %d, the coordinator %d; run the same version of boxer on both", m.Hello.Version, protocolVersion)
 	}
-	c := &session{conn: conn, stream: stream, in: in, key: key, out: newOutbox(), remote: addrPortOf(conn.RemoteAddr())}
+	c := &session{conn: conn, stream: stream, in: in, key: key, out: newOutbox(), limits: newLimits(), remote: addrPortOf(conn.RemoteAddr())}
 	if m.Hello.Observe {
 		return s.show(ctx, c, m.Hello)
 	}
@@ -167,7 +170,18 @@ func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 // read takes the node's messages until the connection ends.
 func (s *Server) read(c *session) error {
 	for {
-		m, err := readMessage(c.in, maxFrame)
+		b, err := readFrame(c.in, maxFrame)
+		if err != nil {
+			return err
+		}
+		slowed, err := c.limits.await(c.conn.Context(), len(b))
+		if err != nil {
+			return err
+		}
+		if slowed {
+			s.overrun(c)
+		}
+		m, err := decodeMessage(b)
 		if err != nil {
 			return err
 		}
@@ -196,12 +210,23 @@ const (
 	receiptBusy   = "busy"
 )
 
+// overrun has the log say, now and then, that a member sends more than it may.
+func (s *Server) overrun(c *session) {
+	if c.limits.overrun() {
+		s.log.Warn("node sends too many messages, and is slowed down", "id", c.id, "remote", c.conn.RemoteAddr())
+	}
+}
+
 // forward passes a signal on and gives its sender a receipt.
 func (s *Server) forward(c *session, sig *signal) error {
 	r := &receipt{Seq: sig.Seq}
-	if to := s.roster.session(sig.Node); to == nil {
+	switch to := s.roster.session(sig.Node); {
+	case to == nil:
 		r.Code, r.At = receiptNoNode, time.Now().UnixNano()
-	} else if !to.out.offer(frame(&message{Signal: &signal{Node: c.id, Data: sig.Data}})) {
+	case !c.limits.signal(sig.Node):
+		r.Code = receiptBusy
+		s.overrun(c)
+	case !to.out.signal(c, frame(&message{Signal: &signal{Node: c.id, Data: sig.Data}})):
 		r.Code = receiptBusy
 	}
 	return c.out.put(c.conn.Context(), frame(&message{Receipt: r}))

@@ -91,7 +91,7 @@ func TestHoldersKeepAddresses(t *testing.T) {
 // than for the answer. One that comes back too late is told so.
 func TestTakeover(t *testing.T) {
 	noLeaks(t)
-	l := newLab(t, ServerConfig{Lease: time.Minute}, func(s *Server) { s.deadAfter = patience / 4; s.holdAtMost = patience })
+	l := newLab(t, ServerConfig{Lease: time.Minute}, func(s *Server) { s.deadAfter = maxDeadAfter })
 	u := l.url(t)
 	w := newWire(t, l.cfg.Socket.LocalAddr())
 	through := u
@@ -100,7 +100,7 @@ func TestTakeover(t *testing.T) {
 	time.Sleep(justJoined)
 	began := time.Now()
 	second := mustEnter(t, u, "db")
-	if d := time.Since(began); second.Self().Addr == old.Self().Addr || d > patience/4 {
+	if d := time.Since(began); second.Self().Addr == old.Self().Addr || d > maxDeadAfter {
 		t.Errorf("beside %v came %v, after %v", old.Self().Addr, second.Self().Addr, d)
 	}
 	second.leave()

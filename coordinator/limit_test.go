@@ -1,0 +1,161 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimits()
+		// A node that wants a thousand others at once is not held up.
+		began := time.Now()
+		for to := range uint32(1000) {
+			if _, err := l.await(t.Context(), 600); err != nil || !l.signal(to) {
+				t.Fatalf("offer %d was refused (%v)", to, err)
+			}
+		}
+		if d := time.Since(began); d > 0 {
+			t.Errorf("1000 offers took %v", d)
+		}
+		// One that sends without end is slowed down, and loses nothing.
+		const more = 20000
+		for range more {
+			if _, err := l.await(t.Context(), 600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := time.Duration(more+1000-messageBurst) * time.Second / messageRate
+		if d := time.Since(began); (d - want).Abs() > 10*time.Millisecond {
+			t.Errorf("%d messages took %v, want %v", more, d, want)
+		}
+		// Large ones count for more.
+		began = time.Now()
+		for range 10 {
+			l.await(t.Context(), 1<<20)
+		}
+		if d := time.Since(began); d < 9*time.Second || d > 11*time.Second {
+			t.Errorf("10 MiB took %v, want 10 s", d)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if slowed, err := l.await(ctx, 1<<20); !slowed || !errors.Is(err, context.Canceled) {
+			t.Errorf("after the end: %v, %v", slowed, err)
+		}
+	})
+}
+
+func TestLimitOfPair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimits()
+		passed := func(to uint32, n int) (passed int) {
+			for range n {
+				if l.signal(to) {
+					passed++
+				}
+			}
+			return passed
+		}
+		if n := passed(1, 1000); n != signalBurst {
+			t.Errorf("%d of 1000 at once were passed on", n)
+		}
+		if n := passed(2, 10); n != 10 {
+			t.Errorf("%d of 10 to another node were passed on", n)
+		}
+		time.Sleep(time.Second)
+		if n := passed(1, 1000); n != signalRate {
+			t.Errorf("%d a second later", n)
+		}
+		if !l.overrun() || l.overrun() {
+			t.Error("the log says it never, or twice")
+		}
+		time.Sleep(overrunEvery)
+		if !l.overrun() {
+			t.Error("the log says it only once")
+		}
+		// Memory is bounded, also for one that signals every id there is.
+		for to := range uint32(10 * maxPairs) {
+			l.signal(to)
+			time.Sleep(time.Second / messageRate)
+		}
+		if n := len(l.signals); n > maxPairs {
+			t.Errorf("%d receivers are remembered", n)
+		}
+		if !l.signal(1) {
+			t.Error("nothing passes any more")
+		}
+	})
+}
+
+// One member that floods another one does not keep others from reaching it, not even
+// where the receiver reads nothing at all.
+func TestSignalFlood(t *testing.T) {
+	noLeaks(t)
+	l := newLab(t, ServerConfig{Lease: time.Minute, Logger: quiet})
+	u := l.url(t)
+	victim, evil, friend := mustEnter(t, u, "victim"), mustEnter(t, u, "evil"), mustEnter(t, u, "friend")
+	if err := evil.Wait(within(t, patience), "victim", 1); err != nil {
+		t.Fatal(err)
+	}
+	to := victim.Self().ID
+	ctx, stop := context.WithCancel(t.Context())
+	var flood sync.WaitGroup
+	busy := make(chan struct{}, 1)
+	for range 50 {
+		flood.Go(func() {
+			for ctx.Err() == nil {
+				if err := evil.Signal(ctx, to, make([]byte, MaxSignal)); errors.Is(err, ErrBusy) {
+					poke(busy)
+				}
+			}
+		})
+	}
+	select {
+	case <-busy:
+	case <-time.After(patience):
+		t.Error("the flood is not refused")
+	}
+	for i := range 20 {
+		if err := friend.Signal(within(t, patience), to, []byte("friend")); err != nil {
+			t.Errorf("signal %d: %v", i, err)
+		}
+	}
+	for got := 0; got < 20; {
+		select {
+		case s := <-victim.signals:
+			if string(s.Data) == "friend" {
+				got++
+			}
+		case <-time.After(patience):
+			t.Fatalf("%d of 20 came", got)
+		}
+	}
+	stop()
+	flood.Wait()
+}
+
+// Signals of a node that has left are not passed on: its id may be another's by now.
+func TestSignalOfOneWhoLeft(t *testing.T) {
+	o := newOutbox()
+	here, left := new(session), new(session)
+	o.signal(left, []byte("old"))
+	o.offer([]byte("receipt"))
+	o.signal(here, []byte("new"))
+	left.left.Store(true)
+	if got := o.take(); len(got) != 2 || string(got[0]) != "receipt" || string(got[1]) != "new" {
+		t.Errorf("got %q", got)
+	}
+	for range 2 * outboxShare {
+		o.signal(here, nil)
+	}
+	if o.signal(here, nil) || !o.signal(left, nil) {
+		t.Error("one node takes the share of another, or has none")
+	}
+	if n := len(o.frames); n != outboxShare+1 {
+		t.Errorf("%d frames wait", n)
+	}
+}
