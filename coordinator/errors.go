@@ -45,6 +45,8 @@ var (
 	ErrDisconnected = errors.New("connection to the coordinator lost")
 	// ErrClosed says that the client was closed. It wraps net.ErrClosed.
 	ErrClosed = fmt.Errorf("coordinator client: %w", net.ErrClosed)
+	// ErrNotRunning says that this user has no coordinator on this host.
+	ErrNotRunning = errors.New("it does not run")
 	// ErrRunning says that another coordinator holds the join file.
 	ErrRunning = errors.New("another coordinator is running")
 )

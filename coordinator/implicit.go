@@ -27,14 +27,12 @@ const (
 
 // An ImplicitConfig says how to come by the implicit coordinator.
 type ImplicitConfig struct {
-	// Dir is the runtime directory; empty means that of this user: boxer below
-	// $XDG_RUNTIME_DIR, else boxer-UID below /tmp.
-	Dir string
+	Dir string // empty: RuntimeDir
 
 	// Spawn starts a coordinator of its own session (setsid(2)), that uses the
 	// state file, writes the join file when it is ready, and has the IdleExit
 	// ImplicitIdleExit. It does not wait for it. A log goes into the same
-	// directory, see ImplicitLog.
+	// directory, see ImplicitLog. Without Spawn, Implicit fails with ErrNotRunning.
 	Spawn func(stateFile, joinFile string) error
 }
 
@@ -44,6 +42,10 @@ type ImplicitConfig struct {
 // does no harm. Implicit waits for at most 10 s, or until ctx ends.
 func Implicit(ctx context.Context, cfg ImplicitConfig) (JoinURL, error) {
 	u, err := implicit(ctx, cfg)
+	if errors.Is(err, fs.ErrNotExist) {
+		// A supervisor has removed the empty directory at its end, just now.
+		u, err = implicit(ctx, cfg)
+	}
 	if err != nil {
 		return u, fmt.Errorf("coordinator of this user: %w", err)
 	}
@@ -52,10 +54,13 @@ func Implicit(ctx context.Context, cfg ImplicitConfig) (JoinURL, error) {
 
 func implicit(ctx context.Context, cfg ImplicitConfig) (JoinURL, error) {
 	dir := cfg.Dir
+	var err error
 	if dir == "" {
-		dir = runtimeDir()
+		dir, err = RuntimeDir()
+	} else {
+		err = makePrivateDir(dir)
 	}
-	if err := makePrivateDir(dir); err != nil {
+	if err != nil {
 		return JoinURL{}, err
 	}
 	base, err := implicitBase(dir)
@@ -66,6 +71,9 @@ func implicit(ctx context.Context, cfg ImplicitConfig) (JoinURL, error) {
 	joinFile := base + ".join"
 	if u, err := readLiveJoin(joinFile); !errors.Is(err, fs.ErrNotExist) {
 		return u, err
+	}
+	if cfg.Spawn == nil {
+		return JoinURL{}, ErrNotRunning
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, implicitTimeout, fmt.Errorf("it did not start in %v; see %s", implicitTimeout, ImplicitLog(joinFile)))
 	defer cancel()
@@ -94,42 +102,6 @@ func implicit(ctx context.Context, cfg ImplicitConfig) (JoinURL, error) {
 // ImplicitLog returns the name of the log file that goes with a join file.
 func ImplicitLog(joinFile string) string {
 	return joinFile[:len(joinFile)-len(filepath.Ext(joinFile))] + ".log"
-}
-
-// runtimeDir returns the directory for the files of this user's coordinators.
-func runtimeDir() string {
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
-		if st, err := os.Stat(dir); err == nil && st.IsDir() {
-			return filepath.Join(dir, "boxer")
-		}
-	}
-	return filepath.Join("/tmp", "boxer-"+strconv.Itoa(os.Geteuid()))
-}
-
-// makePrivateDir makes the directory, or checks that it is this user's alone: in
-// /tmp anybody may have made one of that name, or a symbolic link.
-func makePrivateDir(dir string) error {
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("runtime directory: %w", err)
-	}
-	var st unix.Stat_t
-	if err := unix.Lstat(dir, &st); err != nil {
-		return fmt.Errorf("runtime directory %s: %w", dir, err)
-	}
-	var fault string
-	switch {
-	case st.Mode&unix.S_IFMT == unix.S_IFLNK:
-		fault = "is a symbolic link"
-	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
-		fault = "is not a directory"
-	case int(st.Uid) != os.Geteuid():
-		fault = fmt.Sprintf("belongs to user %d", st.Uid)
-	case st.Mode&0o077 != 0:
-		fault = fmt.Sprintf("has mode %#o, so that others get in", st.Mode&0o777)
-	default:
-		return nil
-	}
-	return fmt.Errorf("runtime directory %s %s; remove it, or set XDG_RUNTIME_DIR to a directory of your own", dir, fault)
 }
 
 // implicitBase returns the path that the names of all files of the coordinator

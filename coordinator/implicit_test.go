@@ -144,20 +144,6 @@ func TestImplicitFails(t *testing.T) {
 	}
 }
 
-func TestRuntimeDir(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("XDG_RUNTIME_DIR", dir)
-	if got := runtimeDir(); got != filepath.Join(dir, "boxer") {
-		t.Errorf("got %s", got)
-	}
-	for _, bad := range []string{"", "relative", filepath.Join(dir, "none")} {
-		t.Setenv("XDG_RUNTIME_DIR", bad)
-		if got := runtimeDir(); !strings.HasPrefix(got, "/tmp/boxer-") {
-			t.Errorf("XDG_RUNTIME_DIR=%s: got %s", bad, got)
-		}
-	}
-}
-
 // An idle coordinator ends by itself, and leaves nothing that a next one would
 // have to get around.
 func TestIdleExit(t *testing.T) {

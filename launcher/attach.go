@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/boxer-sandbox/boxer/coordinator"
 	"github.com/boxer-sandbox/boxer/trace"
 )
 
@@ -28,6 +29,9 @@ type attachRequest struct {
 	Bytes  int          // of payload
 	FDs    bool
 	Calls  []uintptr // by number
+
+	About  bool `json:",omitempty"` // no trace: only the answer
+	Status bool `json:",omitempty"` // no trace: the answer, then a statusAnswer
 }
 
 // An attachAnswer says what is traced.
@@ -37,30 +41,10 @@ type attachAnswer struct {
 	Trapped       bool // network calls are trapped in full: it was started by boxer trace
 }
 
-// controlDir is where the sockets of this user's supervisors are. Nobody else may
-// enter it.
-func controlDir() (string, error) {
-	base := os.Getenv("XDG_RUNTIME_DIR")
-	dir := filepath.Join(base, "boxer")
-	if base == "" {
-		dir = filepath.Join(os.TempDir(), "boxer-"+strconv.Itoa(os.Getuid()))
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return "", fmt.Errorf("directory of control sockets: %w", err)
-	}
-	var st unix.Stat_t
-	if err := unix.Lstat(dir, &st); err != nil {
-		return "", fmt.Errorf("directory of control sockets %s: %w", dir, err)
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Getuid() || st.Mode&0o077 != 0 {
-		return "", fmt.Errorf("directory of control sockets %s: it is not a directory that only you may enter; remove it, or set XDG_RUNTIME_DIR", dir)
-	}
-	return dir, nil
-}
-
 // An attachServer lets traces attach to a node.
 type attachServer struct {
 	l    *net.UnixListener
+	dir  string // of its socket
 	node *node
 	who  attachAnswer
 	all  sync.WaitGroup
@@ -72,19 +56,25 @@ type attachServer struct {
 // serveAttach begins to listen. Without a directory for its socket there is none: the
 // program runs all the same.
 func (n *node) serveAttach(who attachAnswer) *attachServer {
-	dir, err := controlDir()
+	dir, err := coordinator.RuntimeDir()
 	if err != nil {
 		n.member.log.Debug("no trace can attach", "err", err)
 		return nil
 	}
-	path := filepath.Join(dir, strconv.Itoa(os.Getpid())+".trace")
+	path := filepath.Join(dir, controlName(os.Getpid()))
 	os.Remove(path) // of a process that had our number
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if errors.Is(err, unix.ENOENT) {
+		// Another supervisor has removed the empty directory at its end, just now.
+		if _, err = coordinator.RuntimeDir(); err == nil {
+			l, err = net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		}
+	}
 	if err != nil {
 		n.member.log.Debug("no trace can attach", "err", err)
 		return nil
 	}
-	s := &attachServer{l: l, node: n, who: who, conns: make(map[*net.UnixConn]struct{})}
+	s := &attachServer{l: l, dir: dir, node: n, who: who, conns: make(map[*net.UnixConn]struct{})}
 	s.all.Go(s.accept)
 	return s
 }
@@ -119,7 +109,8 @@ func (s *attachServer) close() {
 	if s == nil {
 		return
 	}
-	s.l.Close() // removes the socket
+	s.l.Close()       // removes the socket
+	unix.Rmdir(s.dir) // if nothing else of this user's is there
 	s.mu.Lock()
 	for c := range s.conns {
 		c.CloseRead()
@@ -144,6 +135,12 @@ func (s *attachServer) serve(c *net.UnixConn) error {
 	c.SetReadDeadline(time.Time{})
 	if err := json.NewEncoder(c).Encode(s.who); err != nil {
 		return fmt.Errorf("answer: %w", err)
+	}
+	switch {
+	case q.About:
+		return nil
+	case q.Status:
+		return s.node.tellStatus(c)
 	}
 	sink := trace.NewSink(keptOpen{c}, 0)
 	t := &taker{sink: sink, bytes: max(0, min(q.Bytes, maxAttachBytes)), fds: q.FDs, shown: q.Calls}
@@ -176,18 +173,23 @@ type keptOpen struct{ io.Writer }
 
 func (keptOpen) Close() error { return nil }
 
-// sameUser fails unless the other side is this process's user, or root.
-func sameUser(c *net.UnixConn) error {
+// peerOf returns the process on the other side (SO_PEERCRED, unix(7)).
+func peerOf(c *net.UnixConn) (cred *unix.Ucred, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var cred *unix.Ucred
 	if e := raw.Control(func(fd uintptr) {
 		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	}); e != nil {
-		return e
+		return nil, e
 	}
+	return cred, err
+}
+
+// sameUser fails unless the other side is this process's user, or root.
+func sameUser(c *net.UnixConn) error {
+	cred, err := peerOf(c)
 	if err != nil {
 		return err
 	}
@@ -243,7 +245,7 @@ type Attached struct {
 // Attach asks for a trace of a program that runs under boxer as this user: of the
 // node with a name, or of the process pid, which is the program's or its supervisor's.
 func Attach(name string, pid int, t Trace) (*Attached, error) {
-	dir, err := controlDir()
+	dir, err := coordinator.RuntimeDir()
 	if err != nil {
 		return nil, err
 	}
@@ -291,17 +293,11 @@ func attachTo(path string, t Trace) (*Attached, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.SetDeadline(time.Now().Add(attachPatience))
-	err = json.NewEncoder(c).Encode(attachRequest{Bytes: t.Bytes, FDs: t.FDs, Calls: t.Select.Calls})
-	var who attachAnswer
-	if err == nil {
-		err = readLine(c, &who)
-	}
+	who, err := request(c, attachRequest{Bytes: t.Bytes, FDs: t.FDs, Calls: t.Select.Calls})
 	if err != nil {
 		c.Close()
 		return nil, err
 	}
-	c.SetDeadline(time.Time{})
 	return &Attached{c, who.Name, who.PID, who.Trapped}, nil
 }
 

@@ -52,7 +52,7 @@ func prepare() (*child, error) {
 	var pid int
 	ownHost, err := inOwnHost(func() (err error) {
 		pid, err = syscall.ForkExec("/proc/self/exe", []string{initName, strconv.Itoa(fd)},
-			&syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}})
+			&syscall.ProcAttr{Env: programEnviron(), Files: []uintptr{0, 1, 2}})
 		return err
 	})
 	if err != nil {

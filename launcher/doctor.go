@@ -28,6 +28,15 @@ type Finding struct {
 // looks at the way to the coordinator.
 func Diagnose(ctx context.Context, url *coordinator.JoinURL) []Finding {
 	found := []Finding{{Name: "kernel", OK: true, Detail: sandbox.Kernel()}}
+	if e := FindEnclosing(); e != nil {
+		// Of what boxer needs, a second supervisor gets nothing (seccomp(2), EBUSY).
+		found = append(found, Finding{Name: "boxer run", OK: true, Detail: e.String() +
+			": this host has what boxer needs; for the whole list run boxer doctor outside"})
+		if url != nil {
+			found = append(found, diagnoseNetwork(ctx, *url)...)
+		}
+		return found
+	}
 	for _, f := range sandbox.Probe() {
 		d := Finding{Name: f.Name, For: f.For, Needed: f.Needed, OK: f.Err == nil, Detail: "Linux " + f.Since}
 		if f.Err != nil {

@@ -129,6 +129,7 @@ func exitOf(err error) int {
 // A node is all that a supervisor holds.
 type node struct {
 	member  *member
+	join    coordinator.JoinURL
 	aliases *syscalls.Aliases
 	names   *resolver.Server
 	calls   *syscalls.Node
@@ -147,7 +148,7 @@ type node struct {
 // newNode joins the network and makes what answers the program's calls. What
 // it returns is to be closed also after an error.
 func newNode(ctx context.Context, cfg RunConfig, ownHost bool) (_ *node, err error) {
-	n := &node{}
+	n := &node{join: cfg.Join}
 	rows := syscalls.Table()
 	if cfg.Trace != nil {
 		rows = syscalls.Traced(cfg.Trace.Select.Calls)

@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/boxer-sandbox/boxer/coordinator"
 	"github.com/boxer-sandbox/boxer/launcher"
@@ -20,7 +21,7 @@ import (
 var errUnfit = errors.New("something that is needed is missing here: see above")
 
 func doctorCommand() *cobra.Command {
-	var url string
+	var named *pflag.Flag
 	var asJSON, calls bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
@@ -29,7 +30,7 @@ func doctorCommand() *cobra.Command {
 --join (or BOXER_JOIN) it also looks at the way to the coordinator and at the
 NAT on it. It fails if something is missing without which boxer does not work.`,
 		Example: `  boxer doctor
-  boxer doctor --join "$(cat join.url)" --json
+  boxer doctor --join @join.url --json
   boxer doctor --syscalls`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -38,8 +39,8 @@ NAT on it. It fails if something is missing without which boxer does not work.`,
 				return printCalls(out, asJSON)
 			}
 			var join *coordinator.JoinURL
-			if url != "" || os.Getenv("BOXER_JOIN") != "" {
-				u, err := joinURL(cmd.Context(), url)
+			if _, set := os.LookupEnv("BOXER_JOIN"); set || named.Changed {
+				u, err := joinURL(cmd.Context(), named)
 				if err != nil {
 					return err
 				}
@@ -48,8 +49,8 @@ NAT on it. It fails if something is missing without which boxer does not work.`,
 			return printFindings(out, launcher.Diagnose(cmd.Context(), join), asJSON)
 		},
 	}
-	joinFlag(cmd, &url)
-	cmd.Flags().Lookup("join").Usage = "also look at the way to the coordinator of this join `URL` (default $BOXER_JOIN)"
+	named = joinFlag(cmd)
+	named.Usage = "also look at the way to the coordinator of this network: `@FILE` with its join URL, or the URL (default $BOXER_JOIN)"
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&calls, "syscalls", false, "print the table of system calls that boxer answers")
 	return cmd

@@ -7,12 +7,14 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/boxer-sandbox/boxer/launcher"
 )
 
 func forwardCommand() *cobra.Command {
-	var url, congestion string
+	var join *pflag.Flag
+	var congestion string
 	cmd := &cobra.Command{
 		Use:   "forward [ADDR:]PORT NAME:PORT",
 		Short: "Forward a port of this machine into the network",
@@ -26,13 +28,16 @@ forward each connection to a port of a node.`,
 			if err != nil {
 				return err
 			}
+			if err := notInside(fmt.Sprintf("connect to %s directly, or forward outside", args[1])); err != nil {
+				return err
+			}
 			if cfg.Logger, err = logger(); err != nil {
 				return err
 			}
 			if cfg.Congestion, err = parseCongestion(congestion); err != nil {
 				return err
 			}
-			if cfg.Join, err = joinURL(cmd.Context(), url); err != nil {
+			if cfg.Join, err = joinURL(cmd.Context(), join); err != nil {
 				return err
 			}
 			cfg.Ready = func(addr net.Addr) {
@@ -41,7 +46,7 @@ forward each connection to a port of a node.`,
 			return launcher.Forward(cmd.Context(), cfg)
 		},
 	}
-	joinFlag(cmd, &url)
+	join = joinFlag(cmd)
 	congestionFlag(cmd, &congestion)
 	return cmd
 }

@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
-	"unsafe"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/coordinator"
@@ -16,9 +17,10 @@ import (
 )
 
 // joinFlag adds --join to a command.
-func joinFlag(cmd *cobra.Command, url *string) {
-	cmd.Flags().StringVar(url, "join", "",
-		"join `URL` of the network, or @FILE with the URL in it (default $BOXER_JOIN, else the network of this user on this host)")
+func joinFlag(cmd *cobra.Command) *pflag.Flag {
+	cmd.Flags().String("join", "", "the network: `@FILE` with its join URL, or the URL, which ps(1) may show "+
+		"(default $BOXER_JOIN, else the network of this user on this host)")
+	return cmd.Flags().Lookup("join")
 }
 
 // congestionFlag adds --congestion-control to a command that makes a node.
@@ -35,47 +37,67 @@ func parseCongestion(name string) (transport.Congestion, error) {
 	return c, nil
 }
 
-// joinURL finds the network to join: flag, environment, or the coordinator of
-// this user on this host, which is started if it is not there.
-func joinURL(ctx context.Context, flag string) (coordinator.JoinURL, error) {
-	flag = strings.Clone(flag) // hideArgument overwrites the argument that it is a part of
-	text := flag
-	from := "--join"
-	if text == "" {
-		text, from = os.Getenv("BOXER_JOIN"), "BOXER_JOIN"
+// A network is a network to join, or to look at.
+type network struct {
+	url  coordinator.JoinURL
+	from string // "--join", "BOXER_JOIN", or "" for that of this user on this host
+}
+
+// String says which network it is, without the token.
+func (n network) String() string {
+	if n.from == "" {
+		return "network of this user on this host, coordinator " + n.url.Host
+	}
+	return "network of coordinator " + n.url.Host + ", from " + n.from
+}
+
+// errNoNetwork means that nobody has named a network, and none of this user runs on
+// this host.
+var errNoNetwork = errors.New("no network of this user runs on this host; " +
+	"boxer run starts one; for another network use --join @FILE or BOXER_JOIN")
+
+// joinURL returns the join URL of the network to join. It starts the coordinator of
+// this user on this host if that is needed and not there.
+func joinURL(ctx context.Context, flag *pflag.Flag) (coordinator.JoinURL, error) {
+	n, err := findNetwork(ctx, flag, spawnCoordinator)
+	return n.url, err
+}
+
+// findNetwork returns the network that --join names, else BOXER_JOIN, else that of this
+// user on this host. If that does not run, spawn starts its coordinator.
+func findNetwork(ctx context.Context, flag *pflag.Flag, spawn func(state, join string) error) (n network, err error) {
+	n.from = "--join"
+	text := flag.Value.String()
+	if !flag.Changed {
+		var set bool
+		if text, set = os.LookupEnv("BOXER_JOIN"); !set {
+			n.from = ""
+			n.url, err = coordinator.Implicit(ctx, coordinator.ImplicitConfig{Spawn: spawn})
+			return n, err
+		}
+		n.from = "BOXER_JOIN"
 	}
 	if text == "" {
-		return coordinator.Implicit(ctx, coordinator.ImplicitConfig{Spawn: spawnCoordinator})
+		return n, fmt.Errorf("%s is set, and empty: use the join URL or @FILE, or leave it "+
+			"out for the network of this user on this host", n.from)
 	}
-	hideArgument(flag)
+	from := n.from
 	if path, ok := strings.CutPrefix(text, "@"); ok {
 		b, err := os.ReadFile(path)
 		if err != nil {
-			return coordinator.JoinURL{}, fmt.Errorf("%s: %w", from, err)
+			return n, fmt.Errorf("%s: %w", from, err)
 		}
-		text = strings.TrimSpace(string(b))
-	}
-	u, err := coordinator.ParseJoinURL(text)
-	if err != nil {
-		return u, fmt.Errorf("%s: %w", from, err)
-	}
-	return u, nil
-}
-
-// hideArgument overwrites an argument in this process's memory, where ps(1)
-// reads it: a join URL holds a token. flag has to be a copy.
-func hideArgument(flag string) {
-	for _, a := range os.Args[1:] {
-		if len(flag) == 0 || !strings.HasSuffix(a, flag) {
-			continue
-		}
-		// The runtime's strings are the kernel's memory of the arguments, which
-		// is writable.
-		b := unsafe.Slice(unsafe.StringData(a), len(a))
-		for i := len(a) - len(flag); i < len(a); i++ {
-			b[i] = '*'
+		n.from += " " + text
+		from += ": " + path
+		if text = strings.TrimSpace(string(b)); text == "" {
+			return n, fmt.Errorf("%s: the file is empty: the coordinator's --join-file "+
+				"has the join URL as soon as it runs", from)
 		}
 	}
+	if n.url, err = coordinator.ParseJoinURL(text); err != nil {
+		return n, fmt.Errorf("%s: %w", from, err)
+	}
+	return n, nil
 }
 
 // spawnCoordinator starts a coordinator for Implicit: detached, and ending by

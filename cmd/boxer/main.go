@@ -28,6 +28,9 @@ func main() {
 }
 
 func run() int {
+	if err := launcher.KeepSecrets(); err != nil {
+		report(fmt.Errorf("other processes of this user may read this one's secrets: %w", err))
+	}
 	ctx := context.Background()
 	if !runsProgram(os.Args[1:]) { // which passes its signals on, see launcher
 		var stop context.CancelFunc

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/boxer-sandbox/boxer/launcher"
 	"github.com/boxer-sandbox/boxer/trace"
@@ -15,14 +16,15 @@ import (
 
 // runFlags are the flags about the node that a program becomes.
 type runFlags struct {
-	url, name        string
+	join             *pflag.Flag
+	name             string
 	congestion       string
 	publish, waitFor []string
 }
 
 func (r *runFlags) register(cmd *cobra.Command) {
 	f := cmd.Flags()
-	joinFlag(cmd, &r.url)
+	r.join = joinFlag(cmd)
 	congestionFlag(cmd, &r.congestion)
 	f.StringVar(&r.name, "name", "", "the node's `NAME`; nodes may share one (default $BOXER_NAME, else node-ID)")
 	f.StringArrayVar(&r.publish, "publish", nil, "make PORT of the node reachable on the host: `[ADDR:]HOSTPORT:PORT`")
@@ -55,7 +57,7 @@ func (r *runFlags) config(ctx context.Context, argv []string) (cfg launcher.RunC
 		}
 		cfg.WaitFor = append(cfg.WaitFor, w)
 	}
-	cfg.Join, err = joinURL(ctx, r.url)
+	cfg.Join, err = joinURL(ctx, r.join)
 	return cfg, err
 }
 
@@ -76,13 +78,16 @@ Without CAP_SYS_ADMIN, setuid programs such as sudo keep the caller's identity
 Exit codes: the program's; 128+N if signal N killed it; 127 if it was not found,
 126 if it is not executable, 125 if boxer itself failed.`,
 		Example: `  boxer run --name db -- postgres -D data
-  boxer run --join "$(cat join.url)" -- psql -h db
+  boxer run --join @join.url -- psql -h db
   boxer run --name web --publish 8080:80 -- nginx -g 'daemon off;'
   boxer run --wait-for db --wait-for worker=3 -- ./job
   boxer run --trace db.jsonl --name db -- postgres -D data`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return errNoCommand
+			}
+			if e := launcher.FindEnclosing(); e != nil {
+				return runInside(cmd, e, args, code)
 			}
 			cfg, err := run.config(cmd.Context(), args)
 			if err != nil {

@@ -1,24 +1,181 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
-	"text/tabwriter"
+	"os"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/coordinator"
+	"github.com/boxer-sandbox/boxer/launcher"
 )
+
+// statusFlags are the flags of boxer status.
+type statusFlags struct {
+	join   *pflag.Flag
+	asJSON bool
+	watch  time.Duration
+}
+
+// minWatch bounds --watch: each look is a connection to the coordinator.
+const minWatch = 100 * time.Millisecond
+
+func statusCommand() *cobra.Command {
+	var f statusFlags
+	cmd := &cobra.Command{
+		Use:   "status [flags] [NODE...]",
+		Short: "Show the nodes of the network, their addresses and paths",
+		Long: `Show the nodes of the network, their addresses, and their paths to each other. With
+NODE, a name or an id, show only these nodes and their paths.
+
+Inside "boxer run" it shows the network of that node, which has a * before its id.
+Nodes with the same letter for a host share a machine and a network namespace.
+Kinds of paths: same host, lan, punched (through NATs), relayed (by the coordinator).`,
+		Example: `  boxer status
+  boxer status db worker
+  boxer status --watch
+  boxer status --join @join.url --json`,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("watch") && f.watch < minWatch {
+				return fmt.Errorf("--watch %v: want %v or more", f.watch, minWatch)
+			}
+			if f.watch > 0 {
+				return f.follow(cmd.Context(), cmd.OutOrStdout(), args)
+			}
+			return f.print(cmd.Context(), cmd.OutOrStdout(), args)
+		},
+	}
+	f.join = joinFlag(cmd)
+	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
+	cmd.Flags().DurationVarP(&f.watch, "watch", "w", 0, "show it again each `INTERVAL`, until ctrl-C (2s without a value)")
+	cmd.Flags().Lookup("watch").NoOptDefVal = "2s"
+	return cmd
+}
+
+// A view is a network at one moment, as this process sees it.
+type view struct {
+	network string // which one it is
+	self    uint32 // this process's node; 0: it is inside of none
+	snap    coordinator.Snapshot
+}
+
+// look finds the network and asks its coordinator.
+func (f *statusFlags) look(ctx context.Context) (v view, err error) {
+	if !f.join.Changed {
+		if e := launcher.FindEnclosing(); e != nil {
+			s, err := e.Status(ctx)
+			return view{"network of coordinator " + s.Coordinator + ", of node " + e.Name, s.Self, s.Snapshot}, err
+		}
+	}
+	n, err := findNetwork(ctx, f.join, nil)
+	if errors.Is(err, coordinator.ErrNotRunning) {
+		return v, errNoNetwork
+	}
+	if err != nil {
+		return v, err
+	}
+	v.network = n.String()
+	v.snap, err = coordinator.Observe(ctx, n.url)
+	return v, err
+}
+
+func (f *statusFlags) print(ctx context.Context, w io.Writer, nodes []string) error {
+	v, err := f.look(ctx)
+	if err != nil {
+		return err
+	}
+	shown, err := only(v.snap.Members, nodes)
+	if err != nil {
+		return fmt.Errorf("%w on the %s", err, v.network)
+	}
+	if f.asJSON {
+		return printStatusJSON(w, v, shown)
+	}
+	return printStatus(w, v, shown)
+}
+
+// follow prints the status each interval until ctx ends. On a terminal each replaces the
+// one before. What cannot be seen at the moment, may be the next time.
+func (f *statusFlags) follow(ctx context.Context, w io.Writer, nodes []string) error {
+	clear := ""
+	if isTerminal(w) && !f.asJSON {
+		clear = "\x1b[H\x1b[2J" // ECMA-48: cursor home, erase
+	}
+	t := time.NewTicker(f.watch)
+	defer t.Stop()
+	for {
+		var b bytes.Buffer
+		err := f.print(ctx, &b, nodes)
+		if ctx.Err() != nil {
+			return nil // ctrl-C is how it ends
+		}
+		if err != nil {
+			fmt.Fprintln(&b, "boxer:", err)
+		}
+		if clear == "" && !f.asJSON {
+			fmt.Fprintln(&b)
+		}
+		if _, err := fmt.Fprint(w, clear, b.String()); err != nil {
+			return err
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+// only returns the members that the names and ids are of; all without any.
+func only(members []coordinator.Member, nodes []string) ([]coordinator.Member, error) {
+	if len(nodes) == 0 {
+		return members, nil
+	}
+	for _, node := range nodes {
+		if !slices.ContainsFunc(members, func(m coordinator.Member) bool { return isCalled(m, node) }) {
+			return nil, fmt.Errorf("no node %q", node)
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(members), func(m coordinator.Member) bool {
+		return !slices.ContainsFunc(nodes, func(node string) bool { return isCalled(m, node) })
+	}), nil
+}
+
+// isCalled reports whether a node's name, id or address is s.
+func isCalled(m coordinator.Member, s string) bool {
+	return s == m.Name || s == strconv.FormatUint(uint64(m.ID), 10) ||
+		s == coordinator.OrdinalName(m.ID) || s == m.Addr.String()
+}
 
 // The JSON of boxer status: scripts rely on these names.
 type (
 	statusJSON struct {
-		Version string         `json:"version"`
+		Network string         `json:"network"`
+		Version string         `json:"version"` // of the coordinator's program
 		Prefix  netip.Prefix   `json:"prefix"`
 		Prefix6 netip.Prefix   `json:"prefix6,omitzero"` // not there: the nodes have no IPv6 addresses
 		Started time.Time      `json:"started"`
+		Self    uint32         `json:"self,omitempty"` // the node that boxer status runs in
 		Members []statusMember `json:"members"`
 	}
 	statusMember struct {
@@ -27,6 +184,7 @@ type (
 		Addr  netip.Addr   `json:"addr"`
 		Addr6 netip.Addr   `json:"addr6,omitzero"`
 		Since time.Time    `json:"since"`
+		Host  string       `json:"host"` // equal for nodes on one host
 		Paths []statusPath `json:"paths"`
 	}
 	statusPath struct {
@@ -39,91 +197,15 @@ type (
 	}
 )
 
-func statusCommand() *cobra.Command {
-	var url string
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "status",
-		Short: "Show the nodes of the network, their addresses and paths",
-		Example: `  boxer status
-  boxer status --join "$(cat join.url)" --json`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			u, err := joinURL(cmd.Context(), url)
-			if err != nil {
-				return err
-			}
-			snap, err := coordinator.Observe(cmd.Context(), u)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return printStatusJSON(cmd.OutOrStdout(), snap)
-			}
-			return printStatus(cmd.OutOrStdout(), snap)
-		},
-	}
-	joinFlag(cmd, &url)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return cmd
-}
-
-func printStatusJSON(w io.Writer, snap coordinator.Snapshot) error {
-	s := statusJSON{Version: snap.Version, Prefix: snap.Prefix, Prefix6: snap.Prefix6, Started: snap.Started, Members: []statusMember{}}
-	for _, m := range snap.Members {
-		sm := statusMember{ID: m.ID, Name: m.Name, Addr: m.Addr, Addr6: m.Addr6, Since: m.Since, Paths: []statusPath{}}
+func printStatusJSON(w io.Writer, v view, shown []coordinator.Member) error {
+	s := statusJSON{Network: v.network, Version: v.snap.Version, Prefix: v.snap.Prefix, Prefix6: v.snap.Prefix6,
+		Started: v.snap.Started, Self: v.self, Members: []statusMember{}}
+	for _, m := range shown {
+		sm := statusMember{ID: m.ID, Name: m.Name, Addr: m.Addr, Addr6: m.Addr6, Since: m.Since, Host: m.Host, Paths: []statusPath{}}
 		for _, p := range m.Paths {
 			sm.Paths = append(sm.Paths, statusPath{p.Peer, p.Kind, p.Remote, p.RTT.Microseconds(), p.BytesSent, p.BytesReceived})
 		}
 		s.Members = append(s.Members, sm)
 	}
 	return printJSON(w, s)
-}
-
-func printStatus(w io.Writer, snap coordinator.Snapshot) error {
-	if len(snap.Members) == 0 {
-		_, err := fmt.Fprintf(w, "no nodes on %v\n", snap.Prefix)
-		return err
-	}
-	names := make(map[uint32]string)
-	for _, m := range snap.Members {
-		names[m.ID] = m.Name
-	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NODE\tNAME\tADDRESS\tIPV6\tUP\tPATH TO\tKIND\tREMOTE\tRTT\tSENT\tRECEIVED")
-	for _, m := range snap.Members {
-		six := "-"
-		if m.Addr6.IsValid() {
-			six = m.Addr6.String()
-		}
-		fmt.Fprintf(t, "%d\t%s\t%v\t%s\t%v", m.ID, m.Name, m.Addr, six, time.Since(m.Since).Truncate(time.Second))
-		for i, p := range m.Paths {
-			if i > 0 {
-				fmt.Fprint(t, "\n\t\t\t\t")
-			}
-			peer := names[p.Peer]
-			if peer == "" {
-				peer = coordinator.OrdinalName(p.Peer)
-			}
-			fmt.Fprintf(t, "\t%s\t%s\t%v\t%v\t%s\t%s", peer, p.Kind, p.Remote,
-				p.RTT.Round(time.Microsecond), size(p.BytesSent), size(p.BytesReceived))
-		}
-		fmt.Fprintln(t)
-	}
-	return t.Flush()
-}
-
-// size prints a number of bytes with a binary prefix (IEC 80000-13).
-func size(n uint64) string {
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	v, unit := float64(n)/1024, "KiB"
-	for _, next := range []string{"MiB", "GiB", "TiB"} {
-		if v < 1024 {
-			break
-		}
-		v, unit = v/1024, next
-	}
-	return fmt.Sprintf("%.1f %s", v, unit)
 }

@@ -151,6 +151,10 @@ Exit codes: as "boxer run".`,
 			case len(args) == 0:
 				return errNoCommand
 			}
+			if err := notInside("to trace this node run boxer trace --node " +
+				"NAME; to trace a command run it outside"); err != nil {
+				return err
+			}
 			cfg, err := run.config(cmd.Context(), args)
 			if err != nil {
 				return err

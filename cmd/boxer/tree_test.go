@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/boxer-sandbox/boxer/coordinator"
 )
 
 // TestSignalsOnce sends signals to boxer. The program gets each of them once.
@@ -218,25 +216,4 @@ func read(t *testing.T, pid int, name string) string {
 		t.Fatal(err)
 	}
 	return string(b)
-}
-
-// TestTokenHidden gives the join URL as an argument, which ps(1) shows to every user of the host.
-func TestTokenHidden(t *testing.T) {
-	t.Parallel()
-	url, err := coordinator.ParseJoinURL(joinText)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, args := range [][]string{{"--join", joinText}, {"--join=" + joinText}} {
-		cmd := exec.Command(boxer, append(append([]string{"run"}, args...), "--", "sh", "-c", "echo $$; exec sleep 1000")...)
-		p := start(t, cmd)
-		pids := []int{p.pid(), cmd.Process.Pid, initOf(t, cmd.Process.Pid)}
-		for _, pid := range pids {
-			if line := read(t, pid, "cmdline"); strings.Contains(line, url.Token) {
-				t.Errorf("process %d shows the token: %q", pid, strings.Split(line, "\x00")[0])
-			}
-		}
-		p.signal(unix.SIGTERM)
-		wait(t, cmd)
-	}
 }

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/boxer-sandbox/boxer/launcher"
+)
+
+// outsideOnly are the flags that make a node of its own.
+var outsideOnly = []string{"join", "name", "publish", "wait-for", "trace", "trace-format", "congestion-control"}
+
+// runInside is boxer run inside of another one, whose program and all that descends from
+// it are a node already: Linux allows one supervisor. The command becomes a part of that
+// node. Flags that ask for another node are an error.
+func runInside(cmd *cobra.Command, e *launcher.Enclosing, argv []string, code *int) error {
+	var asked []string
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		for _, name := range outsideOnly {
+			if f.Name == name && !(name == "name" && f.Value.String() == e.Name) {
+				asked = append(asked, "--"+name)
+			}
+		}
+	})
+	if len(asked) > 0 {
+		return fmt.Errorf("%v: a part of its program cannot be a node of its own; leave out %s "+
+			"to run %s in that node, or run it outside", e, strings.Join(asked, ", "), argv[0])
+	}
+	fmt.Fprintf(os.Stderr, "boxer: %v: %s runs in that node\n", e, argv[0])
+	err := launcher.Exec(argv)
+	var exit *launcher.ExitError
+	if errors.As(err, &exit) {
+		*code = exit.Code
+	}
+	return err
+}
+
+// notInside fails inside of boxer run, for a command that has to be outside. instead says
+// what to do.
+func notInside(instead string) error {
+	if e := launcher.FindEnclosing(); e != nil {
+		return fmt.Errorf("%v: %s", e, instead)
+	}
+	return nil
+}

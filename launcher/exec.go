@@ -1,0 +1,25 @@
+package launcher
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+// Exec replaces this process by a command, as env(1) does. It returns only if the command
+// cannot be executed: an *ExitError.
+func Exec(argv []string) error {
+	path, err := exec.LookPath(argv[0])
+	if err == nil || errors.Is(err, exec.ErrDot) {
+		err = syscall.Exec(path, argv, os.Environ())
+		if err == syscall.ENOEXEC {
+			// A script without an interpreter line goes to the shell, as from execvp(3).
+			err = syscall.Exec("/bin/sh", append([]string{"/bin/sh", path}, argv[1:]...), os.Environ())
+		}
+		err = &fs.PathError{Op: "exec", Path: path, Err: err}
+	}
+	msg, code := explain(argv[0], err)
+	return &ExitError{code, errors.New(msg)}
+}
