@@ -45,6 +45,7 @@ var variants = []variant{
 	{name: "32-bit wild", program: "wild", flags: thirtyTwo, only: "amd64"},
 	{name: "32-bit interfaces", program: "interfaces", flags: thirtyTwo, only: "amd64"},
 	{name: "strace", program: "descriptors", under: []string{"strace", "-f", "-o", "/dev/null"}, needs: "strace"},
+	{name: "32-bit numbers", program: "numbers", flags: thirtyTwo, only: "amd64"},
 	{name: "descriptors on one host", program: "descriptors", oneHost: true},
 	{name: "udp on one host", program: "udp", oneHost: true},
 	{name: "messages on one host", program: "messages", oneHost: true},

@@ -3,16 +3,6 @@ package conformance
 // known are the differences that do not fail the test, the ones that matter most first.
 var known = []Difference{
 	{
-		Call:  "`sendmsg`, `recvmsg` with addresses on a UDP socket at descriptors 4 to 767 (moved there by `dup2` or `SCM_RIGHTS`, or for want of higher ones: `RLIMIT_NOFILE`)",
-		Linux: "virtual addresses",
-		Boxer: "EINVAL, and addresses of the loopback",
-		Why:   "a filter sees registers, not what kind of socket a number is: to trap the calls everywhere would cost each `sendmsg` on TCP 6 us; `sendto` and `recvfrom` are right everywhere, all calls at 0 to 3, where inetd and systemd put sockets",
-		Places: []Place{
-			{"messages/moved/server", "from PEER:P0\nrecvmsg: 7\nfrom PEER:P0\n", "from ALIAS:EPHEMERAL\nrecvmsg: EAGAIN\n"},
-			{"messages/moved/client", "sendmsg: 7\n", "sendmsg: EINVAL\n"},
-		},
-	},
-	{
 		Call:  "`close` of a socket right after its `connect` has begun",
 		Linux: "the far side never accepts it",
 		Boxer: "may accept it, reset already",

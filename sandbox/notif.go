@@ -101,34 +101,18 @@ func (n *Notif) send(r *rawResp) error {
 	return gone(ioctl(n.l.fd, ioctlSend, uintptr(unsafe.Pointer(r))))
 }
 
-// InstallFD gives the caller a copy of fd and lets the call return its number,
-// which InstallFD returns too, in one step (SECCOMP_ADDFD_FLAG_SEND, Linux 5.14). fd stays open here. With
-// from 0 the number is the lowest that is free; otherwise it is from or higher,
-// beyond the caller's limit (RLIMIT_NOFILE) too, if the supervisor may raise
-// that for a moment and the caller has not reached it. If it may not, a strict one fails with EMFILE. It fails with ErrGone if nobody waits any
-// more, and with EMFILE at the caller's limit; the call is then still to be
-// answered.
-func (n *Notif) InstallFD(fd int, cloexec bool, from int, strict bool) (int, error) {
+// InstallFD gives the caller a copy of fd and lets the call return its number, which
+// InstallFD returns too, in one step (SECCOMP_ADDFD_FLAG_SEND, Linux 5.14). fd stays open
+// here. The caller's kernel chooses the number as for open(2): the lowest that is free.
+// A number that is chosen here could be taken by another thread of the caller meanwhile,
+// and SECCOMP_ADDFD_FLAG_SETFD would replace that descriptor, as dup2(2) does.
+//
+// It fails with ErrGone if nobody waits any more, and with EMFILE at the caller's limit
+// (RLIMIT_NOFILE); the call is then still to be answered.
+func (n *Notif) InstallFD(fd int, cloexec bool) (int, error) {
 	a := rawAddFD{id: n.raw.id, flags: unix.SECCOMP_ADDFD_FLAG_SEND, srcFD: uint32(fd)}
 	if cloexec {
 		a.newFDFlags = unix.O_CLOEXEC
-	}
-	if from > 0 {
-		if free, ok := n.freeFD(from); ok {
-			high := a
-			high.flags |= unix.SECCOMP_ADDFD_FLAG_SETFD
-			high.newFD = uint32(free)
-			got, err := n.addFD(&high)
-			if err == unix.EBADF || err == unix.EMFILE {
-				got, err = n.addBeyond(&high)
-			}
-			if err != errBeyond {
-				return got, gone(err)
-			}
-		}
-		if strict {
-			return -1, unix.EMFILE
-		}
 	}
 	got, err := n.addFD(&a)
 	return got, gone(err)
@@ -146,47 +130,6 @@ func (n *Notif) addFD(a *rawAddFD) (int, error) {
 		return -1, errno
 	}
 	return int(fd), nil
-}
-
-// errBeyond means that a descriptor would be beyond the caller's limit.
-var errBeyond = errors.New("beyond RLIMIT_NOFILE")
-
-// addBeyond is addFD for a number that the caller's limit does not allow: that
-// is raised meanwhile, as it bounds the numbers that are given out, not those that
-// are used. A caller that has as many as it may is left alone.
-func (n *Notif) addBeyond(a *rawAddFD) (int, error) {
-	var old unix.Rlimit
-	if err := unix.Prlimit(n.TID(), unix.RLIMIT_NOFILE, nil, &old); err != nil || old.Cur > uint64(a.newFD) {
-		return -1, errBeyond
-	}
-	if free, ok := n.freeFD(0); !ok || uint64(free) >= old.Cur {
-		return -1, errBeyond
-	}
-	raised := unix.Rlimit{Cur: uint64(a.newFD) + 1, Max: max(old.Max, uint64(a.newFD)+1)}
-	if err := unix.Prlimit(n.TID(), unix.RLIMIT_NOFILE, &raised, nil); err != nil {
-		return -1, errBeyond // without CAP_SYS_RESOURCE not beyond the hard limit
-	}
-	defer unix.Prlimit(n.TID(), unix.RLIMIT_NOFILE, &old, nil)
-	return n.addFD(a)
-}
-
-// maxFreeFD bounds the search for a free descriptor.
-const maxFreeFD = 1 << 16
-
-// freeFD finds a descriptor number that is free in the caller: ADDFD_FLAG_SETFD
-// replaces what is there, as dup2(2) does.
-func (n *Notif) freeFD(from int) (int, bool) {
-	for fd := from; fd < maxFreeFD; fd++ {
-		got, err := n.CopyFD(fd)
-		if err == unix.EBADF {
-			return fd, true
-		}
-		if err != nil {
-			return 0, false
-		}
-		unix.Close(got)
-	}
-	return 0, false
 }
 
 func gone(err error) error {

@@ -98,7 +98,7 @@ func (t *trial) run() error {
 			}
 			n.Fail(unix.EPERM)
 		default:
-			if _, t.install = n.InstallFD(int(l.fd), true, 0, false); t.install != nil {
+			if _, t.install = n.InstallFD(int(l.fd), true); t.install != nil {
 				n.Fail(unix.EPERM)
 			}
 		}

@@ -238,7 +238,7 @@ func TestDescriptor(t *testing.T) {
 			return
 		}
 		defer unix.Close(fd)
-		if _, err := n.InstallFD(fd, true, 0, false); err != nil {
+		if _, err := n.InstallFD(fd, true); err != nil {
 			t.Error(err)
 			n.Fail(unix.EIO)
 		}

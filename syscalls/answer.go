@@ -98,18 +98,15 @@ func (n *Node) giveAnswer(c Call, r reply) {
 // install gives the program a descriptor. At the program's limit the
 // connection stays for the next accept, as on Linux.
 func (n *Node) install(c Call, r reply) error {
-	_, err := c.InstallFD(r.fd, r.cloexec, r.from, r.orKernel)
+	_, err := c.InstallFD(r.fd, r.cloexec)
 	if err == nil {
 		closeFD(r.fd)
 		return nil
 	}
 	r.undo()
 	var errno unix.Errno
-	switch {
-	case !errors.As(err, &errno) || !c.Pending():
+	if !errors.As(err, &errno) || !c.Pending() {
 		return nil
-	case r.orKernel:
-		return c.Continue()
 	}
 	return c.Fail(errno)
 }

@@ -24,7 +24,7 @@ type Call interface {
 	Return(v uintptr) error                                                // the call returns v
 	Fail(errno unix.Errno) error                                           // the call fails
 	Continue() error                                                       // the kernel does the call
-	InstallFD(fd int, cloexec bool, from int, strict bool) (int, error)    // the call returns a copy of fd, numbered from or higher; fd stays open
+	InstallFD(fd int, cloexec bool) (int, error)                           // the call returns the number of a copy of fd; fd stays open
 	Keep() Call                                                            // a copy that may be used after Answer has returned
 }
 
@@ -32,17 +32,14 @@ type Call interface {
 type reply struct {
 	kind    replyKind
 	value   uintptr
-	errno   unix.Errno // replyErrno; with replyContinue: what the kernel is known to answer
-	ends    Ends       // what the call was about, for traces
-	fd      int        // replyFD: owned by the reply
-	cloexec bool       // replyFD
-	from    int        // replyFD: if not 0, the lowest number that it should get
-	// orKernel is for replyFD: if there is no such number, the kernel does the call.
-	orKernel bool
-	undo     func()                            // nobody took the answer; of replyFD: undo owns fd then
-	settled  func()                            // if not nil: called when the answer was given, or nobody has taken it
-	taken    *taken                            // replyValue: what was received for it
-	wait     func(context.Context, Call) reply // replyWait
+	errno   unix.Errno                        // replyErrno; with replyContinue: what the kernel is known to answer
+	ends    Ends                              // what the call was about, for traces
+	fd      int                               // replyFD: owned by the reply
+	cloexec bool                              // replyFD
+	undo    func()                            // nobody took the answer; of replyFD: undo owns fd then
+	settled func()                            // if not nil: called when the answer was given, or nobody has taken it
+	taken   *taken                            // replyValue: what was received for it
+	wait    func(context.Context, Call) reply // replyWait
 }
 
 type replyKind uint8

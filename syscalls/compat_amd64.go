@@ -7,11 +7,8 @@ import "golang.org/x/sys/unix"
 const sysSocketcall = 102
 
 var compatNumbers = map[uintptr]uintptr{
-	41:             unix.SYS_DUP,
 	54:             unix.SYS_IOCTL,
-	55:             unix.SYS_FCNTL,
 	122:            unix.SYS_UNAME,
-	221:            unix.SYS_FCNTL, // fcntl64
 	337:            unix.SYS_RECVMMSG,
 	345:            unix.SYS_SENDMMSG,
 	359:            unix.SYS_SOCKET,

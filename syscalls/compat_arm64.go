@@ -6,11 +6,8 @@ import "golang.org/x/sys/unix"
 const sysSocketcall = ^uintptr(0)
 
 var compatNumbers = map[uintptr]uintptr{
-	41:             unix.SYS_DUP,
 	54:             unix.SYS_IOCTL,
-	55:             unix.SYS_FCNTL,
 	122:            unix.SYS_UNAME,
-	221:            unix.SYS_FCNTL, // fcntl64
 	281:            unix.SYS_SOCKET,
 	282:            unix.SYS_BIND,
 	283:            unix.SYS_CONNECT,

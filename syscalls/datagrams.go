@@ -2,77 +2,70 @@ package syscalls
 
 import (
 	"net/netip"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// highFD is where UDP sockets get their descriptors: the filter traps the calls
-// whose address lies behind a pointer (sendmsg, recvmsg) only from there on, so
-// that they cost TCP sockets nothing. It is below 1,024 for select(2).
-const highFD = 768
-
-// socket answers socket(2) for UDP and for NETLINK_ROUTE: the supervisor makes
-// the socket and gives it a high number.
+// socket answers socket(2) for NETLINK_ROUTE and for ping sockets, which stand for
+// others. The program's kernel makes UDP sockets.
 func (n *Node) socket(c Call) reply {
 	if c.Int(0) == unix.AF_NETLINK {
 		return n.netlinkSocket(c)
 	}
-	if isPing(c.Int(0), c.Int(1), c.Int(2)) && n.Datagrams != nil {
-		return n.pingSocket(c)
+	if n.Datagrams == nil {
+		return letThrough
 	}
-	if p := c.Int(2); p != 0 && p != unix.IPPROTO_UDP {
-		return letThrough // UDP-Lite, or wrong
-	}
-	return highSocket(c.Int(0), c.Int(1), c.Int(2))
+	return n.pingSocket(c)
 }
 
-// highSocket makes a socket for a program, to get a high number.
-func highSocket(domain, typ, proto int) reply {
+// newSocket makes a socket for a program.
+func newSocket(domain, typ, proto int) reply {
 	fd, err := socket(domain, typ|unix.SOCK_CLOEXEC, proto)
 	if err != nil {
 		return fail(err)
 	}
-	r := descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { closeFD(fd) })
-	r.from = highFD
-	return r
+	return descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { closeFD(fd) })
 }
 
-// dup answers dup(2) on a descriptor of the high range: the copy of a UDP socket
-// has to be there, too.
-func (n *Node) dup(c Call) reply { return n.duplicate(c, 0, false) }
-
-// fcntlDup answers fcntl(2) with F_DUPFD and F_DUPFD_CLOEXEC there.
-func (n *Node) fcntlDup(c Call) reply {
-	return n.duplicate(c, c.Int(2), c.Int(1) == unix.F_DUPFD_CLOEXEC)
-}
-
-func (n *Node) duplicate(c Call, from int, cloexec bool) reply {
-	fd, err := c.CopyFD(c.Int(0))
-	if err != nil {
-		return fail(err)
-	}
-	if _, ok, err := isUDP(fd); err != nil || !ok && !n.isNetlink(fd) || from < 0 {
-		closeFD(fd)
-		return letThrough
-	}
-	r := descriptor(fd, cloexec, func() { closeFD(fd) })
-	r.from, r.orKernel = max(from, highFD), from > highFD
-	return r
-}
-
-// isUDP reports whether a copied descriptor is a UDP socket of ours to handle.
+// isUDP reports whether a copied descriptor is a UDP socket of ours to handle. The calls
+// that come here are of sockets of all kinds: the first question sorts out most others.
+// domain is right if ok is true.
 func isUDP(fd int) (domain int, ok bool, err error) {
-	domain, err = getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
-	if err != nil || !isInet(domain) {
-		return domain, false, err
-	}
 	proto, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
 	if err != nil || proto != unix.IPPROTO_UDP {
-		return domain, false, err
+		return 0, false, err
 	}
-	typ, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE) // SOCK_RAW may have it as well
-	return domain, typ == unix.SOCK_DGRAM, err
+	domain, typ, err := kind(fd) // SOCK_RAW may have that protocol as well
+	return domain, isInet(domain) && typ == unix.SOCK_DGRAM && inOwnNamespace(fd), err
+}
+
+// inOwnNamespace reports whether a socket is in the supervisor's network namespace. In
+// another one, which a program has made (unshare(2)), neither the aliases nor the flows of
+// the node are to be found.
+func inOwnNamespace(fd int) bool {
+	own := ownNamespace()
+	c, err := namespaceCookie(fd)
+	return own == 0 || err != nil || c == own
+}
+
+// ownNamespace is the cookie of the supervisor's network namespace, or 0.
+var ownNamespace = sync.OnceValue(func() uint64 {
+	fd, err := socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0
+	}
+	defer closeFD(fd)
+	c, _ := namespaceCookie(fd)
+	return c
+})
+
+// namespaceCookie is SO_NETNS_COOKIE of include/uapi/asm-generic/socket.h, since Linux 5.14.
+func namespaceCookie(fd int) (c uint64, err error) {
+	size := uint32(unsafe.Sizeof(c))
+	err = getsockopt(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE, unsafe.Pointer(&c), &size)
+	return c, err
 }
 
 // connectDatagram answers connect(2) on a UDP socket.

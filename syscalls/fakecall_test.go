@@ -103,7 +103,7 @@ func (c *fakeCall) CopyFD(fd int) (int, error) {
 	return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 }
 
-func (c *fakeCall) InstallFD(fd int, cloexec bool, _ int, _ bool) (int, error) {
+func (c *fakeCall) InstallFD(fd int, cloexec bool) (int, error) {
 	if c.installing != nil {
 		if err := c.installing(c); err != nil {
 			return -1, err

@@ -16,8 +16,8 @@ import (
 // one of NETLINK_USERSOCK, which is connected to one of the supervisor's: so the
 // kernel queues what the supervisor answers, and read, poll, MSG_PEEK, buffer
 // sizes and the options of SOL_NETLINK are its own. Requests are trapped and
-// answered before the call returns, as by Linux: musl looks for the answer
-// without waiting. Only those by write(2) come to the supervisor's socket.
+// answered before the call returns, as by Linux. Only those by write(2), and by send(2)
+// of other sizes than musl's, come to the supervisor's socket.
 type netlinks struct {
 	mu     sync.Mutex
 	conn   *os.File // nil until the first program asks
@@ -31,11 +31,13 @@ type netlinks struct {
 	claims map[uint32]uint32
 }
 
-// netlinkFD is where such sockets get their descriptors: among those 64 the
-// filter also traps sendto(2) without an address, which is send(2).
-const netlinkFD = 960
-
-var netlinkFDs = []Condition{{Arg: 0, Mask: ^uint32(63), Equal: netlinkFD}}
+// muslRequest holds for send(2) as musl makes it for getifaddrs(3) and its like
+// (src/network/netlink.c): struct nlmsghdr and struct rtgenmsg, 20 bytes with their padding,
+// and no flags. It looks for the answer with MSG_DONTWAIT. A filter cannot see that a
+// descriptor is such a socket, and to trap each send(2) would cost TCP too much. Whoever
+// sends in another way, without an address and with send(2) or write(2), waits for the
+// answer, which the supervisor's socket gives soon.
+var muslRequest = []Condition{{Arg: 2, Equal: 20}, {Arg: 3, Equal: 0}}
 
 // maxClaims bounds the table of claims, which knows nothing of closed sockets.
 const maxClaims = 256
@@ -155,7 +157,7 @@ func (k *netlinks) claim(port, want uint32) {
 }
 
 // netlinkSocket answers socket(2) for NETLINK_ROUTE. A program in a network
-// namespace of its own, or without room in the high range, gets the kernel's.
+// namespace of its own gets the kernel's.
 func (n *Node) netlinkSocket(c Call) reply {
 	typ := c.Int(1)
 	if !networkNamespace.has(c.TID()) {
@@ -182,9 +184,7 @@ func (n *Node) netlinkSocket(c Call) reply {
 	if port, err := netlinkPort(fd); err == nil {
 		n.netlinks.claim(port, port)
 	}
-	r := descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { closeFD(fd) })
-	r.from, r.orKernel = netlinkFD, true
-	return r
+	return descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { closeFD(fd) })
 }
 
 // isNetlink reports whether a copied descriptor is one of those sockets.

@@ -41,12 +41,13 @@ func onCopy(c Call, f func(fd int) reply) reply {
 }
 
 // performSocket makes sockets that do not depend on who has made them: those of
-// TCP, and Unix sockets, which take their owner's identity when they connect or
+// TCP and UDP, and Unix sockets, which take their owner's identity when they connect or
 // listen. Of others only a refusal is known that is no lack of privileges.
 func (n *Node) performSocket(c Call) reply {
 	domain, typ, proto := c.Int(0), c.Int(1), c.Int(2)
 	kind := typ & sockTypeMask
-	ours := domain == unix.AF_UNIX || isInet(domain) && kind == unix.SOCK_STREAM && (proto == 0 || proto == unix.IPPROTO_TCP)
+	ours := domain == unix.AF_UNIX || isInet(domain) && (kind == unix.SOCK_STREAM && (proto == 0 || proto == unix.IPPROTO_TCP) ||
+		kind == unix.SOCK_DGRAM && (proto == 0 || proto == unix.IPPROTO_UDP))
 	fd, err := socket(domain, typ|unix.SOCK_CLOEXEC, proto)
 	switch {
 	case err == unix.EPERM || err == unix.EACCES:

@@ -35,12 +35,6 @@ const (
 	echoReply6   = 129
 )
 
-// isPing reports whether the arguments of socket(2) are those of a ping socket.
-func isPing(domain, typ, proto int) bool {
-	return typ&sockTypeMask == unix.SOCK_DGRAM &&
-		(domain == unix.AF_INET && proto == unix.IPPROTO_ICMP || domain == unix.AF_INET6 && proto == unix.IPPROTO_ICMPV6)
-}
-
 func (p *pings) add(id uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -72,7 +66,7 @@ func (p *pings) has(fd int) bool {
 
 // pingSocket answers socket(2) for a ping socket.
 func (n *Node) pingSocket(c Call) reply {
-	r := highSocket(c.Int(0), c.Int(1), unix.IPPROTO_UDP)
+	r := newSocket(c.Int(0), c.Int(1), unix.IPPROTO_UDP)
 	if r.kind != replyFD {
 		return r
 	}

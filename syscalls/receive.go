@@ -34,8 +34,12 @@ func (n *Node) recvfrom(c Call) reply {
 	})
 }
 
-// recvmsg answers recvmsg(2) on a descriptor of the high range.
+// recvmsg answers recvmsg(2), whose address and control messages a filter cannot see.
+// Where it has room for neither, or is of another socket than UDP, the kernel does it.
 func (n *Node) recvmsg(c Call) reply {
+	if !n.translates() {
+		return letThrough
+	}
 	m, err := readMsghdr(c, c.Ptr(1))
 	if err != nil || m.name == 0 && m.controlLen == 0 {
 		return letThrough
@@ -88,8 +92,11 @@ func controlRoom(c Call, room uint64) uint64 {
 	return min(room, maxControl)
 }
 
-// recvmmsg answers recvmmsg(2) on a descriptor of the high range.
+// recvmmsg answers recvmmsg(2).
 func (n *Node) recvmmsg(c Call) reply {
+	if !n.translates() {
+		return letThrough
+	}
 	s := series{n: n, at: c.Ptr(1), count: min(int(uint32(c.Uint(2))), maxIovecs), flags: c.Int(3), timeout: c.Ptr(4)}
 	if s.timeout != 0 {
 		sec, nsec, err := readTimespec(c, s.timeout)
@@ -173,15 +180,21 @@ func (s *series) finish(r reply) reply {
 	return partial(s.done, r)
 }
 
+// translates reports whether any program has done what makes addresses that a receive
+// would have to translate.
+func (n *Node) translates() bool {
+	return n.dns.used() || n.netlinks.used() || n.flows.used() || n.datagramPorts.used()
+}
+
 // receive receives from a UDP socket by once, which gets a copy of the
 // descriptor and does not wait: it fails with EAGAIN. A blocking socket waits elsewhere.
 func (n *Node) receive(c Call, flags int, once func(Call, int) reply) reply {
-	if !n.dns.used() && !n.flows.used() && !n.datagramPorts.used() && !n.netlinks.used() {
+	if !n.translates() {
 		return letThrough
 	}
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
-		return fail(err)
+		return letThrough // the kernel says what is wrong with it
 	}
 	if _, ok, err := isUDP(fd); err != nil || !ok && !n.isNetlink(fd) {
 		closeFD(fd)

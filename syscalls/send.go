@@ -12,7 +12,7 @@ import (
 type payload func(b []byte) (int, error)
 
 // sendto answers sendto(2) with an address. With a NULL address the filter traps
-// it only where netlink sockets are, and with MSG_OOB.
+// it only where it may be for netlink (muslRequest), and with MSG_OOB.
 func (n *Node) sendto(c Call) reply {
 	if c.Int(3)&unix.MSG_OOB != 0 {
 		n.warnUrgent(c)
@@ -51,10 +51,7 @@ func (n *Node) sendTo(c Call, dst Sockaddr, flags int, control []byte, p payload
 		return fail(err)
 	}
 	if !ok {
-		if flags&unix.MSG_FASTOPEN != 0 && isInet(domain) && dst.Six == (domain == unix.AF_INET6) {
-			return n.fastOpen(c, dst, flags)
-		}
-		return letThrough
+		return n.sendOther(c, fd, dst, flags)
 	}
 	if dst.Six && domain != unix.AF_INET6 {
 		return letThrough
@@ -80,6 +77,21 @@ func (n *Node) sendTo(c Call, dst Sockaddr, flags int, control []byte, p payload
 		return letThrough
 	}
 	return n.sendOn(fd, flags, control, kernelSockaddr(domain, kernel), p)
+}
+
+// sendOther answers a call that sends to an address from a socket that is not UDP.
+func (n *Node) sendOther(c Call, fd int, dst Sockaddr, flags int) reply {
+	if flags&unix.MSG_FASTOPEN == 0 {
+		return letThrough
+	}
+	domain, _, err := kind(fd)
+	if err != nil {
+		return fail(err)
+	}
+	if !isInet(domain) || dst.Six != (domain == unix.AF_INET6) {
+		return letThrough
+	}
+	return n.fastOpen(c, dst, flags)
 }
 
 // checkDestination fails where an IPv6 socket cannot send to an address.
@@ -123,7 +135,8 @@ func (n *Node) sendOn(fd, flags int, control []byte, to unix.Sockaddr, p payload
 	return value(uintptr(sent))
 }
 
-// sendmsg answers sendmsg(2) on a descriptor of the high range, and with MSG_OOB.
+// sendmsg answers sendmsg(2), whose address and control messages a filter cannot see.
+// Mostly it has neither, and the kernel does it.
 func (n *Node) sendmsg(c Call) reply {
 	if c.Int(2)&unix.MSG_OOB != 0 {
 		n.warnUrgent(c)
@@ -136,18 +149,10 @@ func (n *Node) sendmsg(c Call) reply {
 }
 
 func (n *Node) sendHeader(c Call, m msghdr, flags int) reply {
-	control, err := m.readControl(c)
-	if err != nil {
-		return letThrough // the kernel says what is wrong
+	if m.name == 0 {
+		return n.sendUnnamed(c, m, flags)
 	}
 	gather := func(b []byte) (int, error) { return m.gather(c, b) }
-	if m.name == 0 {
-		_, _, cut := withoutSource(control)
-		if _, six := fourControl(control); cut || six {
-			return n.sendConnected(c, flags, control, gather)
-		}
-		return n.sendNetlink(c, 0, 0, gather)
-	}
 	dst, err := readSockaddr(c, m.name, int(m.nameLen))
 	switch {
 	case err == unix.EAFNOSUPPORT:
@@ -155,29 +160,55 @@ func (n *Node) sendHeader(c Call, m msghdr, flags int) reply {
 	case err != nil:
 		return letThrough
 	}
+	control, err := m.readControl(c)
+	if err != nil {
+		return letThrough // the kernel says what is wrong
+	}
 	return n.sendTo(c, dst, flags, control, gather)
 }
 
-// sendConnected sends from a connected socket with a control message that
-// chooses the source: the kernel does not know the node's address.
-func (n *Node) sendConnected(c Call, flags int, control []byte, p payload) reply {
+// sendUnnamed answers sendmsg(2) without an address. TCP and Unix sockets send so: it is
+// for the kernel, at once, unless there are control messages or netlink sockets to look for.
+func (n *Node) sendUnnamed(c Call, m msghdr, flags int) reply {
+	if m.controlLen == 0 && !n.netlinks.used() {
+		return letThrough
+	}
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
-		return fail(err)
+		return letThrough // the kernel says what is wrong with it
 	}
 	defer closeFD(fd)
-	if _, ok, err := isUDP(fd); err != nil || !ok {
+	_, udp, err := isUDP(fd)
+	switch {
+	case err != nil:
+		return letThrough
+	case udp && m.controlLen > 0:
+		return n.sendConnected(c, fd, m, flags)
+	case udp || !n.isNetlink(fd):
+		return letThrough
+	}
+	return n.sendNetlink(c, 0, 0, func(b []byte) (int, error) { return m.gather(c, b) })
+}
+
+// sendConnected sends from a UDP socket with control messages, and without an address. One
+// that chooses the source is answered here: the kernel does not know the node's address.
+func (n *Node) sendConnected(c Call, fd int, m msghdr, flags int) reply {
+	control, err := m.readControl(c)
+	if err != nil {
+		return letThrough // the kernel says what is wrong
+	}
+	_, _, cut := withoutSource(control)
+	if _, six := fourControl(control); !cut && !six {
 		return letThrough
 	}
 	peer, ok, err := remoteName(fd)
 	if err != nil || !ok || !peer.Addr.Addr().Unmap().IsLoopback() { // to the outside
 		return letThrough
 	}
-	return n.sendOn(fd, flags, n.kernelControl(control), nil, p)
+	return n.sendOn(fd, flags, n.kernelControl(control), nil, func(b []byte) (int, error) { return m.gather(c, b) })
 }
 
-// sendmmsg answers sendmmsg(2) where sendmsg is trapped: all messages,
-// or, if the first is for the kernel, none.
+// sendmmsg answers sendmmsg(2): all messages, or, if the first is for the kernel, none.
 func (n *Node) sendmmsg(c Call) reply {
 	if c.Int(3)&unix.MSG_OOB != 0 {
 		n.warnUrgent(c)

@@ -42,19 +42,12 @@ func (c Condition) Holds(v uint64) bool {
 	return uint32(v) == c.Equal
 }
 
-// highFDs holds for descriptors of the range where UDP sockets are.
-var highFDs = []Condition{{Arg: 0, AtLeast: highFD}}[:1:1]
-
-// lowFDs holds for those that servers of inetd(8) and systemd.socket(5) find their
-// sockets at: there a UDP socket may have been put by dup2(2). A call on another
-// kind of socket that comes here is for the kernel; it costs some microseconds.
-var lowFDs = []Condition{{Arg: 0, Mask: ^uint32(3), Equal: 0}}[:1:1]
-
 // sockTypeMask is SOCK_TYPE_MASK of include/linux/net.h.
 const sockTypeMask = 0xf
 
-func udpSocket(domain uint32) []Condition {
-	return []Condition{{Arg: 0, Equal: domain}, {Arg: 1, Mask: sockTypeMask, Equal: unix.SOCK_DGRAM}}
+// pingSocket holds for the ping sockets of a domain: icmp(7).
+func pingSocket(domain, proto uint32) []Condition {
+	return []Condition{{Arg: 0, Equal: domain}, {Arg: 1, Mask: sockTypeMask, Equal: unix.SOCK_DGRAM}, {Arg: 2, Equal: proto}}
 }
 
 // ofOption holds for a call of getsockopt(2) or setsockopt(2).
@@ -77,18 +70,6 @@ var table = []Entry{
 	{Name: "connect", Nr: unix.SYS_CONNECT, do: (*Node).connect,
 		Note: "TCP and UDP to the network, the node and localhost; port 53 to the node's resolver",
 		Gap:  "a socket closed as soon as it connects may be accepted at the far side, reset already; a connect to a listener that has just been closed, or was shut down, may succeed, and the connection is reset"},
-	{Name: "dup", Nr: unix.SYS_DUP, When: highFDs, do: (*Node).dup,
-		Note: "a UDP socket keeps to the high descriptors"},
-	{Name: "dup", Nr: unix.SYS_DUP, When: lowFDs, do: (*Node).dup,
-		Note: "as above, where inetd and systemd put sockets: 0 to 3"},
-	{Name: "fcntl", Nr: unix.SYS_FCNTL, When: append(highFDs, Condition{Arg: 1, Equal: unix.F_DUPFD}), do: (*Node).fcntlDup,
-		Note: "F_DUPFD as dup"},
-	{Name: "fcntl", Nr: unix.SYS_FCNTL, When: append(lowFDs, Condition{Arg: 1, Equal: unix.F_DUPFD}), do: (*Node).fcntlDup,
-		Note: "likewise"},
-	{Name: "fcntl", Nr: unix.SYS_FCNTL, When: append(highFDs, Condition{Arg: 1, Equal: unix.F_DUPFD_CLOEXEC}), do: (*Node).fcntlDup,
-		Note: "F_DUPFD_CLOEXEC as dup"},
-	{Name: "fcntl", Nr: unix.SYS_FCNTL, When: append(lowFDs, Condition{Arg: 1, Equal: unix.F_DUPFD_CLOEXEC}), do: (*Node).fcntlDup,
-		Note: "likewise"},
 	{Name: "getpeername", Nr: unix.SYS_GETPEERNAME, do: (*Node).getpeername,
 		Note: "virtual addresses"},
 	{Name: "getsockname", Nr: unix.SYS_GETSOCKNAME, do: (*Node).getsockname,
@@ -128,35 +109,18 @@ var table = []Entry{
 	{Name: "recvfrom", Nr: unix.SYS_RECVFROM, When: notNull(4), do: (*Node).recvfrom,
 		Note: "UDP: the sender's virtual address",
 		Gap:  "without an address, and read(2): with IP_RECVERR ECONNREFUSED for EHOSTUNREACH of an address that nobody has"},
-	{Name: "recvmmsg", Nr: unix.SYS_RECVMMSG, When: highFDs, do: (*Node).recvmmsg,
+	{Name: "recvmmsg", Nr: unix.SYS_RECVMMSG, do: (*Node).recvmmsg,
 		Note: "as recvmsg",
 		Gap:  "datagrams that came before a signal ends the call are lost"},
-	{Name: "recvmmsg", Nr: unix.SYS_RECVMMSG, When: lowFDs, do: (*Node).recvmmsg,
-		Note: "as above, where inetd and systemd put sockets: 0 to 3"},
-	{Name: "recvmsg", Nr: unix.SYS_RECVMSG, When: highFDs, do: (*Node).recvmsg,
-		Note: "UDP: the sender's virtual address; IP_PKTINFO and the queue of errors, too",
-		Gap:  "a UDP socket at descriptor 4 to 767 (by dup2(2), SCM_RIGHTS, or a hard RLIMIT_NOFILE below 768) shows aliases"},
-	{Name: "recvmsg", Nr: unix.SYS_RECVMSG, When: lowFDs, do: (*Node).recvmsg,
-		Note: "as above, where inetd and systemd put sockets: 0 to 3"},
-	{Name: "sendmmsg", Nr: unix.SYS_SENDMMSG, When: highFDs, do: (*Node).sendmmsg,
+	{Name: "recvmsg", Nr: unix.SYS_RECVMSG, do: (*Node).recvmsg,
+		Note: "UDP: the sender's virtual address; IP_PKTINFO and the queue of errors, too. Other sockets: the kernel's, after a look"},
+	{Name: "sendmmsg", Nr: unix.SYS_SENDMMSG, do: (*Node).sendmmsg,
 		Note: "as sendmsg"},
-	{Name: "sendmmsg", Nr: unix.SYS_SENDMMSG, When: lowFDs, do: (*Node).sendmmsg,
-		Note: "as above, where inetd and systemd put sockets: 0 to 3"},
-	{Name: "sendmmsg", Nr: unix.SYS_SENDMMSG, When: []Condition{{Arg: 3, Mask: unix.MSG_FASTOPEN, Equal: unix.MSG_FASTOPEN}}, do: (*Node).sendmmsg,
-		Note: "MSG_FASTOPEN, as sendto"},
-	{Name: "sendmmsg", Nr: unix.SYS_SENDMMSG, When: []Condition{{Arg: 3, Mask: unix.MSG_OOB, Equal: unix.MSG_OOB}}, do: (*Node).sendmmsg,
-		Note: "MSG_OOB, as sendto"},
-	{Name: "sendmsg", Nr: unix.SYS_SENDMSG, When: highFDs, do: (*Node).sendmsg,
-		Note: "UDP to the network and the node's resolver",
-		Gap:  "a UDP socket at descriptor 4 to 767 (by dup2(2), SCM_RIGHTS, or a hard RLIMIT_NOFILE below 768) sends to the host's network"},
-	{Name: "sendmsg", Nr: unix.SYS_SENDMSG, When: lowFDs, do: (*Node).sendmsg,
-		Note: "as above, where inetd and systemd put sockets: 0 to 3"},
-	{Name: "sendmsg", Nr: unix.SYS_SENDMSG, When: []Condition{{Arg: 2, Mask: unix.MSG_FASTOPEN, Equal: unix.MSG_FASTOPEN}}, do: (*Node).sendmsg,
-		Note: "MSG_FASTOPEN, as sendto"},
-	{Name: "sendmsg", Nr: unix.SYS_SENDMSG, When: []Condition{{Arg: 2, Mask: unix.MSG_OOB, Equal: unix.MSG_OOB}}, do: (*Node).sendmsg,
-		Note: "MSG_OOB, as sendto"},
-	{Name: "sendto", Nr: unix.SYS_SENDTO, When: netlinkFDs, do: (*Node).sendto,
-		Note: "NETLINK_ROUTE, also without an address"},
+	{Name: "sendmsg", Nr: unix.SYS_SENDMSG, do: (*Node).sendmsg,
+		Note: "UDP to the network and the node's resolver; MSG_FASTOPEN and MSG_OOB as sendto. Other sockets: the kernel's, after a look"},
+	{Name: "sendto", Nr: unix.SYS_SENDTO, When: muslRequest, do: (*Node).sendto,
+		Note: "NETLINK_ROUTE without an address, 20 bytes as musl sends, which does not wait for the answer",
+		Gap:  "other requests by send(2) or write(2) are answered soon after the call, not within it"},
 	{Name: "sendto", Nr: unix.SYS_SENDTO, When: []Condition{{Arg: 3, Mask: unix.MSG_OOB, Equal: unix.MSG_OOB}}, do: (*Node).sendto,
 		Note: "MSG_OOB on TCP: the relay expects urgent data, then the kernel sends",
 		Gap:  "the far side learns of urgent data when the stream has come there, also if its program does not read; an i386 or ARM program's send(2) is not trapped: its urgent byte is lost"},
@@ -194,14 +158,14 @@ var table = []Entry{
 	{Name: "socket", Nr: unix.SYS_SOCKET, do: (*Node).socket,
 		When: []Condition{{Arg: 0, Equal: unix.AF_NETLINK}, {Arg: 2, Equal: unix.NETLINK_ROUTE}},
 		Note: "NETLINK_ROUTE: lo and " + InterfaceName + ", their addresses and routes",
-		Gap:  "interfaces, addresses and routes cannot be changed; a program with RLIMIT_NOFILE below 768 sees the host's"},
+		Gap:  "interfaces, addresses and routes cannot be changed"},
 	{Name: "socket", Nr: unix.SYS_SOCKET, Fail: unix.EPROTONOSUPPORT,
 		When: []Condition{{Arg: 2, Equal: unix.IPPROTO_MPTCP}},
 		Note: "Multipath TCP is not there, as on kernels built without it"},
-	{Name: "socket", Nr: unix.SYS_SOCKET, When: udpSocket(unix.AF_INET), do: (*Node).socket,
-		Note: "UDP: made by the supervisor, with a descriptor from 768; ping sockets, too: echoes to nodes",
+	{Name: "socket", Nr: unix.SYS_SOCKET, When: pingSocket(unix.AF_INET, unix.IPPROTO_ICMP), do: (*Node).socket,
+		Note: "ping sockets: echoes to nodes",
 		Gap:  "SOCK_RAW is the host's"},
-	{Name: "socket", Nr: unix.SYS_SOCKET, When: udpSocket(unix.AF_INET6), do: (*Node).socket,
+	{Name: "socket", Nr: unix.SYS_SOCKET, When: pingSocket(unix.AF_INET6, unix.IPPROTO_ICMPV6), do: (*Node).socket,
 		Note: "as for IPv4"},
 	{Name: "uname", Nr: unix.SYS_UNAME, Hostname: true, do: (*Node).uname,
 		Note: "the node's name as hostname; the kernel's, in a UTS namespace, where boxer has CAP_SYS_ADMIN",

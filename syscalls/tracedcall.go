@@ -107,9 +107,9 @@ func (c *tracedCall) Continue() error {
 }
 
 // InstallFD implements Call. After an error the call is still to be answered.
-func (c *tracedCall) InstallFD(fd int, cloexec bool, from int, strict bool) (int, error) {
+func (c *tracedCall) InstallFD(fd int, cloexec bool) (int, error) {
 	c.complete()
-	got, err := c.Call.InstallFD(fd, cloexec, from, strict)
+	got, err := c.Call.InstallFD(fd, cloexec)
 	if err == nil && c.t.FDs {
 		c.describe(got, fd)
 	}

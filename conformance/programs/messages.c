@@ -76,7 +76,7 @@ static void messages(void) {
 	meet();
 }
 
-/* moved has sockets that are dup'ed to low descriptors.
+/* moved has sockets that are dup'ed to another descriptor.
  * It uses with the calls that have addresses behind pointers. */
 static void moved(void) {
 	int fd = bound(port);
@@ -143,7 +143,7 @@ static void inetd(void) {
 	}
 }
 
-/* limited has fewer descriptors than where boxer would put its sockets. */
+/* limited has few descriptors. */
 static void limited(void) {
 	struct rlimit r, now;
 	getrlimit(RLIMIT_NOFILE, &r);
@@ -158,6 +158,99 @@ static void limited(void) {
 		;
 	result("socket", socket(AF_INET, SOCK_DGRAM, 0));
 	meet();
+}
+
+/* sends and receives in the ways that the calls have, on a socket that is not UDP. */
+static void both_ways(int fd, int other) {
+	char buf[64] = "", space[CMSG_SPACE(sizeof(struct ucred))];
+	struct iovec v[2] = {{"mes", 3}, {"sage", 4}}, w[2] = {{buf, 2}, {buf + 2, 61}};
+	struct sockaddr_storage from;
+	struct msghdr m = {.msg_iov = v, .msg_iovlen = 2};
+	struct msghdr r = {.msg_name = &from, .msg_namelen = sizeof from, .msg_iov = w, .msg_iovlen = 2, .msg_control = space, .msg_controllen = sizeof space};
+	result("sendmsg", sendmsg(fd, &m, MSG_NOSIGNAL));
+	result("recvmsg, a look", recvmsg(other, &r, MSG_PEEK));
+	result("recvmsg", recvmsg(other, &r, 0));
+	say("\"%s\" name %u control %zu flags %x", buf, r.msg_namelen, r.msg_controllen, r.msg_flags);
+	result("recvmsg without waiting", recvmsg(other, &r, MSG_DONTWAIT));
+	struct mmsghdr mm[3] = {{.msg_hdr = m}, {.msg_hdr = m}, {.msg_hdr = m}};
+	result("sendmmsg", sendmmsg(fd, mm, 3, 0));
+	say("lengths %u %u %u", mm[0].msg_len, mm[1].msg_len, mm[2].msg_len);
+	usleep(20000);
+	struct iovec one = {buf, 7};
+	for (int i = 0; i < 3; i++)
+		mm[i].msg_hdr = (struct msghdr){.msg_name = &from, .msg_namelen = sizeof from, .msg_iov = &one, .msg_iovlen = 1};
+	result("recvmmsg", recvmmsg(other, mm, 3, MSG_WAITFORONE, NULL));
+	result("no iovec", sendmsg(fd, &(struct msghdr){0}, MSG_NOSIGNAL | MSG_DONTWAIT));
+	result("wild pointer", sendmsg(fd, (void *)8, 0));
+	result("wild pointer", recvmsg(other, (void *)8, MSG_DONTWAIT));
+	struct timeval tv = {0, 50000};
+	setsockopt(other, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+	while (recv(other, buf, sizeof buf, MSG_DONTWAIT) >= 0)
+		;
+	result("recvmsg, SO_RCVTIMEO", recvmsg(other, &r, 0));
+	tv = (struct timeval){0, 0};
+	setsockopt(other, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+	on_signal(SIGALRM, 0, NULL);
+	alarm_in(50);
+	result("recvmsg, a signal", recvmsg(other, &r, 0));
+	close(fd);
+	result("recvmsg, at the end", recvmsg(other, &r, 0));
+	m.msg_controllen = 0;
+	on_signal(SIGPIPE, 0, NULL);
+	usleep(20000);
+	sendmsg(other, &m, MSG_NOSIGNAL);
+	usleep(20000);
+	result("sendmsg to nobody", sendmsg(other, &m, MSG_NOSIGNAL));
+	close(other);
+}
+
+/* others are sockets of other kinds than UDP: the calls are the kernel's. */
+static void others(void) {
+	int fds[2];
+	must("bind", bound(port + 1)); /* there is something to translate */
+	result("closed", sendmsg(999, &(struct msghdr){0}, 0));
+	result("closed", recvmsg(999, (void *)8, 0));
+	result("closed", sendmmsg(999, (void *)8, 1, 0));
+	result("closed", recvmmsg(999, (void *)8, 1, 0, NULL));
+	result("no socket", sendmsg(0, &(struct msghdr){0}, 0));
+	result("no socket", recvmsg(0, &(struct msghdr){0}, 0));
+	must("socketpair", socketpair(AF_UNIX, SOCK_STREAM, 0, fds));
+	say("-- a Unix stream");
+	both_ways(fds[0], fds[1]);
+	must("socketpair", socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds));
+	set(fds[1], SOL_SOCKET, SO_PASSCRED, 1);
+	say("-- a Unix seqpacket");
+	both_ways(fds[0], fds[1]);
+	say("-- TCP");
+	if (server) {
+		int l = listener(port, 1);
+		meet();
+		struct sockaddr_storage from;
+		socklen_t len = sizeof from;
+		fds[0] = accept(l, (void *)&from, &len);
+		char buf[8];
+		result("recv", recv(fds[0], buf, 7, MSG_WAITALL));
+		struct iovec v = {"answer", 6};
+		result("sendmsg", sendmsg(fds[0], &(struct msghdr){.msg_iov = &v, .msg_iovlen = 1}, 0));
+		return meet();
+	}
+	meet();
+	fds[0] = dial(port);
+	char buf[8] = "";
+	struct iovec v = {"message", 7}, w = {buf, 8};
+	in4 a = peer(port);
+	struct msghdr m = {.msg_name = &a, .msg_namelen = sizeof a, .msg_iov = &v, .msg_iovlen = 1}; /* the address is ignored */
+	result("sendmsg", sendmsg(fds[0], &m, 0));
+	m = (struct msghdr){.msg_name = &a, .msg_namelen = sizeof a, .msg_iov = &w, .msg_iovlen = 1};
+	result("recvmsg", recvmsg(fds[0], &m, 0));
+	say("\"%s\" name %u", buf, m.msg_namelen);
+	meet();
+	int l = listener(port + 2, 1);
+	in4 at = local(port + 2);
+	fds[0] = tcp();
+	result("connect", connect(fds[0], SA(at)));
+	fds[1] = accept(l, NULL, NULL);
+	both_ways(fds[0], fds[1]);
 }
 
 /* control_of prints the control messages of a datagram. */
@@ -414,7 +507,7 @@ static void several(void) {
 
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
-		CASE(messages), CASE(moved), CASE(inetd), CASE(limited), CASE(pktinfo), CASE(source), CASE(segments), CASE(errors), CASE(several),
+		CASE(messages), CASE(moved), CASE(others), CASE(inetd), CASE(limited), CASE(pktinfo), CASE(source), CASE(segments), CASE(errors), CASE(several),
 	};
 	return RUN(tests);
 }
