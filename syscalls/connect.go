@@ -89,7 +89,7 @@ func (n *Node) connectStream(fd, domain int, dst Sockaddr) (reply, bool) {
 	case isLocalhost(addr.Addr()):
 		return n.connectLocalhost(fd, domain, addr)
 	}
-	return letThrough, false
+	return n.connectEgress(fd, domain, addr)
 }
 
 // disconnects gives up what a socket is connecting to, if connect(2) has
@@ -264,7 +264,7 @@ type dialling struct {
 // program's socket through the gate.
 func (n *Node) dial(ctx context.Context, a dialling) {
 	defer a.cancel()
-	stream, err := n.Network.Dial(ctx, a.src, a.dst)
+	stream, err := n.open(ctx, a.src, a.dst)
 	if err != nil {
 		n.unreachable(a, err)
 		return

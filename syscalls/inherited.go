@@ -37,6 +37,7 @@ func (n *Node) Adopt(fd int) {
 	if _, connected, err := remoteName(fd); err == nil && connected {
 		return
 	}
+	p.inherit(local.Addr.Port())
 	a := local.Addr.Addr().Unmap()
 	if !a.IsUnspecified() && !a.IsLoopback() && a.Is4() { // one of the host's
 		at := netip.AddrPortFrom(a, local.Addr.Port())
@@ -62,4 +63,22 @@ func (n *Node) reachedAt(fd int, local Sockaddr) (kernel netip.AddrPort, ok bool
 	}
 	only, err := v6only(fd, unix.AF_INET6)
 	return netip.AddrPortFrom(n.Aliases.Dual, a.Port()), err == nil && !only
+}
+
+// isInherited reports whether a kernel address, one of the host's, has the port of a
+// socket that was made outside of the node.
+func (p *ports) isInherited(kernel netip.AddrPort) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.inherited[kernel.Port()]
+}
+
+// inherit notes the port of such a socket.
+func (p *ports) inherit(port uint16) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.inherited == nil {
+		p.inherited = make(map[uint16]bool)
+	}
+	p.inherited[port] = true
 }

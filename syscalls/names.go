@@ -31,7 +31,11 @@ func (n *Node) getsockname(c Call) reply {
 			peer = p
 		}
 	}
-	return fail(writeSockaddr(c, n.localIn(n.portsOf(fd), local, peer), c.Ptr(1), c.Ptr(2)))
+	name := n.localIn(n.portsOf(fd), local, peer)
+	if name == local {
+		name = n.egressName(fd, local)
+	}
+	return fail(writeSockaddr(c, name, c.Ptr(1), c.Ptr(2)))
 }
 
 // portsOf returns the table that knows a socket's ports.

@@ -26,6 +26,9 @@ type ports struct {
 	// another, by its own kernel address, where that does not tell.
 	self map[netip.AddrPort]netip.Addr
 
+	// inherited has the ports of sockets that were made outside of the node.
+	inherited map[uint16]bool
+
 	loopbacks loopbacks
 }
 

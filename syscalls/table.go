@@ -73,7 +73,7 @@ var table = []Entry{
 	{Name: "getpeername", Nr: unix.SYS_GETPEERNAME, do: (*Node).getpeername,
 		Note: "virtual addresses"},
 	{Name: "getsockname", Nr: unix.SYS_GETSOCKNAME, do: (*Node).getsockname,
-		Note: "virtual addresses"},
+		Note: "virtual addresses; the node's also on a socket that leads to the outside"},
 	{Name: "getsockopt", Nr: unix.SYS_GETSOCKOPT, do: (*Node).getsockopt,
 		When: []Condition{{Arg: 1, Equal: unix.IPPROTO_IPV6}, {Arg: 2, Equal: unix.IPV6_V6ONLY}},
 		Note: "IPV6_V6ONLY as the program has set it",

@@ -1,0 +1,165 @@
+package syscalls
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Sockets that lead to the outside have an address of the host's. Programs ask for
+// it to learn their own, and tell it others: they connect a UDP socket to a far
+// address and call getsockname(2). Nobody reaches a node there, it is on no
+// interface that the program sees, and bind(2) refuses it. So the program is told
+// the node's address, which is right on the network, and outside as good as any
+// behind a NAT.
+
+// egressName returns what getsockname(2) tells for a socket at a kernel address that
+// is no alias: the node's address instead of the host's. A socket that others made,
+// and what such a listener has accepted, is reached at the host's address and keeps it.
+func (n *Node) egressName(fd int, local Sockaddr) Sockaddr {
+	kernel := unmapped(local.Addr)
+	a := kernel.Addr()
+	own := n.addrFor(a)
+	switch {
+	case !own.IsValid() || n.inNetwork(a):
+	case !a.IsGlobalUnicast() && !(a.Is4() && a.IsLinkLocalUnicast()): // AWS Lambda's functions have 169.254.0.0/16
+	case n.portsOf(fd).isInherited(kernel):
+	case mayBeForeign(fd, a): // chosen by the program
+	default:
+		local.Addr = netip.AddrPortFrom(own, kernel.Port())
+	}
+	return local
+}
+
+// open opens a connection of one of the node's programs: to another node, or to the
+// outside for a socket that cannot get there by itself, see connectEgress.
+func (n *Node) open(ctx context.Context, src, dst netip.AddrPort) (Stream, error) {
+	if n.inNetwork(dst.Addr()) {
+		return n.Network.Dial(ctx, src, dst)
+	}
+	return dialEgress(ctx, src.Port(), dst)
+}
+
+// connectEgress connects a TCP socket to the outside. One that is not bound does it by
+// itself. One that is bound, to the wildcard or to the node's address, is at an alias
+// of loopback, from where the kernel sends nothing out: it connects to the gate, as if
+// to a node, and the supervisor has the connection outside.
+func (n *Node) connectEgress(fd, domain int, dst netip.AddrPort) (reply, bool) {
+	local, _, err := localName(fd)
+	if err != nil {
+		return fail(err), false
+	}
+	r, alias := n.Aliases.role(local.Addr.Addr().Unmap())
+	if !alias || r&^six == private || n.gateFor(dst.Addr()) == nil {
+		return letThrough, false // EINVAL for localhost, as on Linux
+	}
+	return n.connectPeer(fd, domain, dst)
+}
+
+// dialEgress connects to the outside from the port that the program has, if the host
+// lets boxer have it, and else from another.
+func dialEgress(ctx context.Context, port uint16, dst netip.AddrPort) (Stream, error) {
+	d := net.Dialer{Control: shareAddress}
+	if source, ok := sourceTo(dst); ok {
+		d.LocalAddr = &net.TCPAddr{IP: source.AsSlice(), Port: int(port)}
+	}
+	c, err := d.DialContext(ctx, "tcp", dst.String())
+	if isErrno(err, unix.EADDRINUSE) || isErrno(err, unix.EACCES) || isErrno(err, unix.EADDRNOTAVAIL) {
+		d.LocalAddr = nil
+		c, err = d.DialContext(ctx, "tcp", dst.String())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &egress{TCPConn: c.(*net.TCPConn)}, nil
+}
+
+func isErrno(err error, errno unix.Errno) bool { return errors.Is(err, errno) }
+
+// shareAddress lets a socket have a port that others of its kind have, as programs
+// may have several connections from one.
+func shareAddress(_, _ string, c syscall.RawConn) (err error) {
+	e := c.Control(func(fd uintptr) {
+		for _, opt := range []int{unix.SO_REUSEADDR, unix.SO_REUSEPORT} {
+			err = errors.Join(err, setsockoptInt(int(fd), unix.SOL_SOCKET, opt, 1))
+		}
+	})
+	return errors.Join(e, err)
+}
+
+// sourceTo returns the address of the host's from which it reaches another.
+func sourceTo(dst netip.AddrPort) (netip.Addr, bool) {
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(dst)) // sends nothing
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	defer c.Close()
+	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), true
+}
+
+// An egress is a connection outside as a Stream. It is closed when both directions
+// have ended.
+type egress struct {
+	*net.TCPConn
+
+	mu         sync.Mutex
+	read, sent bool // the direction has ended
+}
+
+func (e *egress) end(read, sent bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.read, e.sent = e.read || read, e.sent || sent
+	if e.read && e.sent {
+		e.Close()
+	}
+}
+
+// Read implements Stream.
+func (e *egress) Read(b []byte) (int, error) {
+	size, err := e.TCPConn.Read(b)
+	if err == io.EOF {
+		e.end(true, false)
+	}
+	return size, err
+}
+
+// CloseWrite implements Stream.
+func (e *egress) CloseWrite() error {
+	err := e.TCPConn.CloseWrite()
+	e.end(false, true)
+	return err
+}
+
+// CloseRead implements Stream: once nothing is left to send, the kernel answers what
+// still comes with a reset.
+func (e *egress) CloseRead() error {
+	err := e.TCPConn.CloseRead()
+	e.end(true, false)
+	return err
+}
+
+// Reset implements Stream.
+func (e *egress) Reset() {
+	e.SetLinger(0)
+	e.Close()
+}
+
+// Wait waits until there is something to read, or the end, and holds no buffer
+// meanwhile: see Stream.
+func (e *egress) Wait() error {
+	raw, err := e.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Read(func(fd uintptr) bool {
+		ev, err := pollNow(int(fd), unix.POLLIN)
+		return err != nil || ev != 0
+	})
+}
