@@ -46,8 +46,10 @@ type attachServer struct {
 	l    *net.UnixListener
 	dir  string // of its socket
 	node *node
-	who  attachAnswer
+	who  attachAnswer // complete when began is closed
 	all  sync.WaitGroup
+
+	began, ended chan struct{} // closed when the program runs, and by close
 
 	mu    sync.Mutex
 	conns map[*net.UnixConn]struct{}
@@ -74,9 +76,18 @@ func (n *node) serveAttach(who attachAnswer) *attachServer {
 		n.member.log.Debug("no trace can attach", "err", err)
 		return nil
 	}
-	s := &attachServer{l: l, dir: dir, node: n, who: who, conns: make(map[*net.UnixConn]struct{})}
+	s := &attachServer{l: l, dir: dir, node: n, who: who, conns: make(map[*net.UnixConn]struct{}),
+		began: make(chan struct{}), ended: make(chan struct{})}
 	s.all.Go(s.accept)
 	return s
+}
+
+// begin says that the program runs, as the process pid.
+func (s *attachServer) begin(pid int) {
+	if s != nil {
+		s.who.PID = pid
+		close(s.began)
+	}
 }
 
 func (s *attachServer) accept() {
@@ -109,6 +120,7 @@ func (s *attachServer) close() {
 	if s == nil {
 		return
 	}
+	close(s.ended)
 	s.l.Close()       // removes the socket
 	unix.Rmdir(s.dir) // if nothing else of this user's is there
 	s.mu.Lock()
@@ -133,6 +145,11 @@ func (s *attachServer) serve(c *net.UnixConn) error {
 		return fmt.Errorf("request: %w", err)
 	}
 	c.SetReadDeadline(time.Time{})
+	select {
+	case <-s.began:
+	case <-s.ended:
+		return errors.New("the program was not started")
+	}
 	if err := json.NewEncoder(c).Encode(s.who); err != nil {
 		return fmt.Errorf("answer: %w", err)
 	}

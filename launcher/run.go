@@ -89,14 +89,16 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	if c.ownHost {
 		o.Hostname = n.member.client.Self().Name
 	}
+	// It is there before the program: a boxer inside of it asks at once.
+	n.attaching = n.serveAttach(attachAnswer{
+		Name: n.member.client.Self().Name, Program: cfg.Argv[0], Trapped: cfg.Trace != nil,
+	})
 	if err := c.start(o, s.start); err != nil {
 		s.wg.Wait() // no thread is left
 		return exitOf(err), errors.Join(err, n.close())
 	}
 	closeAll(handedOn)
-	n.attaching = n.serveAttach(attachAnswer{
-		Name: n.member.client.Self().Name, Program: cfg.Argv[0], PID: c.pid, Trapped: cfg.Trace != nil,
-	})
+	n.attaching.begin(c.pid)
 	code, err := n.supervise(c, s, signals)
 	return code, errors.Join(err, n.close())
 }

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+
+	"golang.org/x/sys/unix"
 )
 
 // Aliases is a node's block of loopback addresses: 127.0.0.0/8 is bindable as a
@@ -99,8 +101,34 @@ const claimPort = 49151
 // claimTries bounds the search for a free block. There are 262,144.
 const claimTries = 64
 
-// ClaimAliases takes a free block of this host (of this network namespace).
+// ErrLoopbackDown means that this host's loopback interface, over which all connections
+// of programs go, is down.
+var ErrLoopbackDown = errors.New("the loopback interface is down; bring it up: ip link set lo up")
+
+// loopbackUp fails with ErrLoopbackDown if that is so. Addresses can be bound all the
+// same, and connects to them wait for an answer that never comes.
+func loopbackUp() error {
+	fd, err := socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("socket: %w", err)
+	}
+	defer closeFD(fd)
+	r, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	if unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, r) == nil && r.Uint16()&unix.IFF_UP == 0 {
+		return ErrLoopbackDown
+	}
+	return nil // it may have another name
+}
+
+// ClaimAliases takes a free block of this host (of this network namespace). It fails with
+// ErrLoopbackDown where that would be of no use.
 func ClaimAliases() (*Aliases, error) {
+	if err := loopbackUp(); err != nil {
+		return nil, err
+	}
 	var errs error
 	for range claimTries {
 		r := rand.Uint32()

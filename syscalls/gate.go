@@ -62,12 +62,16 @@ func (g *gate) fill() error {
 	if !g.addr.IsValid() {
 		return nil // listen has failed
 	}
-	fd, err := socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}
 	g.fds = append(g.fds, fd)
-	if err := connectTo(fd, unix.AF_INET, g.addr); err != nil {
+	err = connectWithin(fd, g.addr)
+	if err == unix.ETIMEDOUT {
+		return fmt.Errorf("no connection over the loopback interface, which a firewall may filter: %w", err)
+	}
+	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
 	return nil
@@ -115,20 +119,7 @@ func (g *gate) open(program netip.AddrPort) (*loopConn, error) {
 		closeFD(fd)
 		return nil, fmt.Errorf("bind to gate: %w", err)
 	}
-	// On loopback the handshake is done within connect(2), whatever it returns.
-	err = connectTo(fd, unix.AF_INET, program)
-	if err == unix.EINPROGRESS {
-		p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
-		for {
-			if _, err = unix.Poll(p[:], gateTimeout); err != unix.EINTR {
-				break
-			}
-		}
-		if err == nil {
-			err = pendingError(fd)
-		}
-	}
-	if err != nil {
+	if err := connectWithin(fd, program); err != nil {
 		closeFD(fd)
 		return nil, fmt.Errorf("open from gate: %w", err)
 	}
@@ -167,9 +158,30 @@ func (g *gate) refuse(program netip.AddrPort) error {
 	return nil
 }
 
-// gateTimeout bounds the wait for the simultaneous open in milliseconds. It
+// gateTimeout bounds the wait for a connection over loopback in milliseconds. It
 // takes about 20 us.
 const gateTimeout = 1000
+
+// connectWithin connects a socket, which must not block, to an address on loopback. It
+// waits for gateTimeout at most: nobody answers where the interface is down, or a
+// firewall drops what is sent.
+func connectWithin(fd int, to netip.AddrPort) error {
+	// On loopback the handshake is done within connect(2), whatever it returns.
+	err := connectTo(fd, unix.AF_INET, to)
+	if err != unix.EINPROGRESS {
+		return err
+	}
+	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	for {
+		if _, err = unix.Poll(p[:], gateTimeout); err != unix.EINTR {
+			break
+		}
+	}
+	if err == nil {
+		err = pendingError(fd)
+	}
+	return err
+}
 
 // pendingError tells how a connect ended that poll(2) has waited for.
 func pendingError(fd int) error {

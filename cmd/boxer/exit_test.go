@@ -149,3 +149,21 @@ func silentTCP(t *testing.T) string {
 	t.Cleanup(func() { l.Close() })
 	return fmt.Sprint(l.Addr())
 }
+
+// TestLoopbackDown runs boxer where the loopback interface is down, as in every new
+// network namespace: it says so at once, and doctor does.
+func TestLoopbackDown(t *testing.T) {
+	t.Parallel()
+	alone := func(args ...string) *exec.Cmd {
+		return exec.Command("unshare", append([]string{"--net", boxer}, args...)...)
+	}
+	const says = "the loopback interface is down; bring it up: ip link set lo up"
+	if r := finish(t, alone("run", "true")); r.status != 125 || !strings.Contains(r.err, says) {
+		t.Errorf("boxer run: %+v", r)
+	}
+	cmd := alone("doctor")
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")} // no coordinator is reached from there
+	if r := finish(t, cmd); r.status != 125 || !strings.Contains(r.out, "MISSING  loopback addresses") || !strings.Contains(r.out, says) {
+		t.Errorf("boxer doctor: %+v", r)
+	}
+}
