@@ -192,11 +192,8 @@ func (n *Node) connectFar(fd, domain int, block bool, dst netip.AddrPort) (reply
 	if err != nil {
 		return fail(err), false
 	}
-	if _, err := n.bindSource(fd, domain, n.publicFor(dst.Addr())); err != nil {
-		return fail(err), false
-	}
-	gate := n.gateFor(dst.Addr())
-	err = connectNow(fd, domain, gate.addr)
+	gate := n.gateFor(dst.Addr()).towards(dst)
+	err = n.connectFrom(fd, domain, n.publicFor(dst.Addr()), func() error { return connectNow(fd, domain, gate) })
 	if err != unix.EINPROGRESS {
 		return fail(fmt.Errorf("connect to gate: %w", err)), false
 	}
@@ -206,12 +203,13 @@ func (n *Node) connectFar(fd, domain int, block bool, dst netip.AddrPort) (reply
 	if err != nil {
 		return fail(err), false
 	}
-	src := unmapped(n.local(local, Sockaddr{Addr: gate.addr}).Addr)
-	if r, ok := n.connectEarly(fd, block, unmapped(local.Addr), src, dst); ok {
+	src := unmapped(n.local(local, Sockaddr{Addr: gate}).Addr)
+	socket := pending{id: id, program: unmapped(local.Addr), gate: gate, src: src, dst: dst}
+	if r, ok := n.connectEarly(fd, block, socket); ok {
 		return r, false
 	}
 	asking, at := n.attempts.start(n.ctx, id)
-	a := dialling{at, id, unmapped(local.Addr), src, dst}
+	a := dialling{at, socket}
 	at.ends = Ends{Local: src, Remote: dst}
 	if !block {
 		n.tasks.Go(func() {
@@ -235,29 +233,20 @@ func (n *Node) connectFar(fd, domain int, block bool, dst netip.AddrPort) (reply
 	}), true
 }
 
-// bindSource gives an unbound socket a port on the alias. It returns the
-// socket's own address, as the kernel knows it.
-func (n *Node) bindSource(fd, domain int, alias netip.Addr) (Sockaddr, error) {
-	local, _, err := localName(fd)
-	if err != nil || local.Addr.Port() != 0 {
-		return local, err
-	}
-	if err := mappable(fd, domain); err != nil {
-		return Sockaddr{}, err
-	}
-	if err := bindTo(fd, domain, netip.AddrPortFrom(alias, 0)); err != nil {
-		return Sockaddr{}, fmt.Errorf("bind to %v: %w", alias, err)
-	}
-	local, _, err = localName(fd)
-	return local, err
+// A pending socket of a program waits at the gate: id is its cookie, program its kernel
+// address, gate the address it connects to; src and dst are the two ends of the
+// connection, both virtual.
+type pending struct {
+	id                      uint64
+	program, gate, src, dst netip.AddrPort
 }
 
-// A dialling is an attempt, and what it needs to run: the program's socket by its
-// cookie and its kernel address, and the two ends of the connection, both virtual.
+func (p pending) ends() gated { return gated{p.program, p.gate} }
+
+// A dialling is an attempt, and what it needs to run.
 type dialling struct {
 	*attempt
-	id                uint64
-	program, src, dst netip.AddrPort
+	pending
 }
 
 // dial runs an attempt: it asks the network for the connection, then lets the
@@ -274,7 +263,7 @@ func (n *Node) dial(ctx context.Context, a dialling) {
 		n.attempts.succeed(a.id, a.attempt)
 		return
 	}
-	if err := n.establish(stream, a.program, a.dst); err == nil ||
+	if err := n.establish(stream, a.pending); err == nil ||
 		Errno(err) == unix.ECONNREFUSED { // the socket is closed, or connects no more: shutdown(2)
 		n.attempts.succeed(a.id, a.attempt)
 	} else {
@@ -285,7 +274,12 @@ func (n *Node) dial(ctx context.Context, a dialling) {
 // unreachable ends an attempt that has come to nothing.
 func (n *Node) unreachable(a dialling, why error) {
 	n.Logger.Debug("connect", "dst", a.dst, "err", why)
-	refuse := func() error { return n.gateFor(a.dst.Addr()).refuse(a.program) }
+	refuse := func() error {
+		if n.ports.listensAt(a.program) && !n.isOpen(a.id, a.program, a.gate) {
+			return nil // it would be the listener that is connected to
+		}
+		return n.gateFor(a.dst.Addr()).refuse(a.gate, a.program)
+	}
 	err := n.attempts.fail(a.id, a.attempt, Errno(why), refuse)
 	// For lack of descriptors, most likely. The program waits.
 	for i := 0; err != nil && i < refuseTries && n.ctx.Err() == nil; i++ {
@@ -315,7 +309,7 @@ func (n *Node) watchClosed(a dialling) (stop func()) {
 		defer mu.Unlock()
 		switch {
 		case a.hasEnded():
-		case n.isOpen(a.id, a.program, n.gateFor(a.dst.Addr()).addr):
+		case n.isOpen(a.id, a.program, a.gate):
 			t.Reset(closedLook)
 		default:
 			n.attempts.giveUp(a.attempt)
@@ -484,21 +478,36 @@ func (n *Node) connectLocal(fd, domain int, source netip.Addr, found []listener,
 	if err := unfetched(fd, domain); err != nil { // or else it would pass for the listener's refusal
 		return fail(err), false
 	}
-	local, err := n.bindSource(fd, domain, source)
+	local, _, err := localName(fd)
 	if err != nil {
 		return fail(err), false
 	}
-	if r, ok := n.Aliases.role(local.Addr.Addr().Unmap()); ok {
-		to, _ := n.Aliases.role(source)
-		n.ports.addSelf(unmapped(local.Addr), n.own(r), n.own(to))
+	if local.Addr.Port() != 0 {
+		n.meetSelf(local, source)
+	} else { // the socket that had the port before may have met another
+		defer func() {
+			if local, _, err := localName(fd); err == nil {
+				n.meetSelf(local, source)
+			}
+		}()
 	}
 	for _, l := range found {
-		err = connectLoopback(fd, domain, l.kernel)
+		err = n.connectFrom(fd, domain, source, func() error { return connectLoopback(fd, domain, l.kernel) })
 		if err != unix.ECONNREFUSED {
 			return n.finishLocal(fd, block, err)
 		}
 	}
-	return n.finishLocal(fd, block, connectNow(fd, domain, last))
+	err = n.connectFrom(fd, domain, source, func() error { return connectNow(fd, domain, last) })
+	return n.finishLocal(fd, block, err)
+}
+
+// meetSelf notes at which address of the node a bound socket meets another of the node:
+// the one that source stands for.
+func (n *Node) meetSelf(local Sockaddr, source netip.Addr) {
+	if r, ok := n.Aliases.role(local.Addr.Addr().Unmap()); ok {
+		to, _ := n.Aliases.role(source)
+		n.ports.addSelf(unmapped(local.Addr), n.own(r), n.own(to))
+	}
 }
 
 // unfetched returns what an earlier connect of a closed socket has come to, if the program has not been told: the next

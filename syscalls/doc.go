@@ -25,6 +25,8 @@
 //	-                           127.a.b.(c+11):p  Relay6: as Relay, for IPv6 peers
 //	-                           127.a.b.(c+12):p  Datagram6: as Datagram, likewise
 //	-                           127.a.b.(c+14):id Ping6: as Ping
+//	-                           127.192.x.y:p     the supervisor's ends, TCP: see gateaddrs.go
+//	-                           127.224.x.y:p     likewise, for IPv6 peers
 //
 // IPv6 has only one loopback address, so AF_INET6 sockets are at IPv4 ones, too,
 // v4-mapped; bit 3 of the alias says which family the program uses. A socket

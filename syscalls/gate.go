@@ -20,8 +20,14 @@ import (
 // 6.18). open then connects from the gate's own address to the waiting socket:
 // a simultaneous open (RFC 9293 section 3.5), after which that socket is
 // established, at its program's poll and all, with open's socket as its peer.
+//
+// The listener is on all loopback addresses, and each destination has its own
+// (gateAddrs): the kernel, which tells connections apart by their four-tuple, then
+// allows and refuses a port that connects to several destinations as it does without
+// boxer.
 type gate struct {
-	addr netip.AddrPort
+	addr  netip.AddrPort // an address of the gate that no destination has
+	addrs *gateAddrs     // nil: the gate has no other
 
 	// closed is a port that is taken and not listened on: the kernel refuses
 	// connections to it, with all that programs see of that.
@@ -30,10 +36,12 @@ type gate struct {
 	fds []int // the gate's socket, the one in its accept queue, the closed one
 }
 
-// newGate makes a gate at a loopback address.
-func newGate(addr netip.Addr) (*gate, error) {
+// newGate makes a gate. Its closed port is at a loopback address, and the whole gate if
+// the kernel does not bind sockets to a device for it (before Linux 5.7 without
+// CAP_NET_RAW).
+func newGate(addr netip.Addr, family role) (*gate, error) {
 	g := &gate{}
-	if err := errors.Join(g.listen(addr), g.fill(), g.reserve(addr)); err != nil {
+	if err := errors.Join(g.listen(addr, family), g.fill(), g.reserve(addr)); err != nil {
 		g.close()
 		return nil, fmt.Errorf("gate at %v: %w", addr, err)
 	}
@@ -42,19 +50,40 @@ func newGate(addr netip.Addr) (*gate, error) {
 
 // listen makes a listener whose accept queue holds one connection: a backlog
 // of 0 admits one (sk_acceptq_is_full in include/net/sock.h).
-func (g *gate) listen(addr netip.Addr) error {
+func (g *gate) listen(addr netip.Addr, family role) error {
 	fd, err := reusableSocket()
 	if err != nil {
 		return err
 	}
 	g.fds = append(g.fds, fd)
+	all := unix.BindToDevice(fd, "lo") == nil
+	if all {
+		addr = netip.IPv4Unspecified()
+	}
 	if g.addr, err = bindAny(fd, addr); err != nil {
 		return err
+	}
+	if all {
+		g.addrs = newGateAddrs(family)
+		g.addr = netip.AddrPortFrom(g.addrs.at(0), g.addr.Port())
 	}
 	if err := unix.Listen(fd, 0); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	return nil
+}
+
+// towards returns the gate's address for connections to a destination.
+func (g *gate) towards(dst netip.AddrPort) netip.AddrPort {
+	if g.addrs == nil {
+		return g.addr
+	}
+	return netip.AddrPortFrom(g.addrs.of(dst), g.addr.Port())
+}
+
+// has reports whether an address is one of the gate's.
+func (g *gate) has(a netip.AddrPort) bool {
+	return a == g.addr || g.addrs != nil && a.Port() == g.addr.Port() && g.addrs.prefix.Contains(a.Addr())
 }
 
 // fill puts the one connection into the queue.
@@ -108,14 +137,14 @@ func (g *gate) close() error {
 	return errors.Join(errs...)
 }
 
-// open establishes the socket at program, which is connecting to the gate, and
-// returns the other end. It fails with ECONNREFUSED if that socket is gone.
-func (g *gate) open(program netip.AddrPort) (*loopConn, error) {
+// open establishes the socket at program, which is connecting to the gate's address at,
+// and returns the other end. It fails with ECONNREFUSED if that socket is gone.
+func (g *gate) open(at, program netip.AddrPort) (*loopConn, error) {
 	fd, err := reusableSocket()
 	if err != nil {
 		return nil, err
 	}
-	if err := bindTo(fd, unix.AF_INET, g.addr); err != nil {
+	if err := bindTo(fd, unix.AF_INET, at); err != nil {
 		closeFD(fd)
 		return nil, fmt.Errorf("bind to gate: %w", err)
 	}
@@ -126,19 +155,19 @@ func (g *gate) open(program netip.AddrPort) (*loopConn, error) {
 	return newLoopConn(fd)
 }
 
-// refuse resets the socket at program, which is connecting to the gate, as a refusal by the kernel does: its pollers
+// refuse resets the socket at program, which is connecting to the gate's address at, as a refusal by the kernel does: its pollers
 // see every event of that, and the socket is ready for what a program does next. Two attempts to
 // open do it, of one socket. The first one's answer is dropped, by its TTL (IP_MINTTL, ip(7)): the program's socket is in
 // SYN_RECV, which no program can see, and the other end knows nothing of it. The second has another
 // sequence number, which the program's socket challenges (RFC 5961 section 4.2), and the other end takes the
 // challenge for a stranger's and sends RST. All of it happens within these calls.
-func (g *gate) refuse(program netip.AddrPort) error {
+func (g *gate) refuse(at, program netip.AddrPort) error {
 	fd, err := reusableSocket()
 	if err != nil {
 		return err
 	}
 	defer closeFD(fd)
-	if err := bindTo(fd, unix.AF_INET, g.addr); err != nil {
+	if err := bindTo(fd, unix.AF_INET, at); err != nil {
 		return fmt.Errorf("bind to gate: %w", err)
 	}
 	to := kernelSockaddr(unix.AF_INET, program)

@@ -9,7 +9,7 @@ import (
 
 // TestGateRefuse holds the gate's refusal against one by the kernel.
 func TestGateRefuse(t *testing.T) {
-	g, err := newGate(netip.MustParseAddr("127.0.0.1"))
+	g, err := newGate(netip.MustParseAddr("127.0.0.1"), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,7 +19,7 @@ func TestGateRefuse(t *testing.T) {
 	if state, err := tcpState(held); err != nil || state != tcpSynSent {
 		t.Fatalf("at the gate: state %d, %v", state, err)
 	}
-	if err := g.refuse(program); err != nil {
+	if err := g.refuse(g.addr, program); err != nil {
 		t.Fatal(err)
 	}
 	const all = unix.POLLIN | unix.POLLOUT | unix.POLLPRI | unix.POLLRDHUP
@@ -36,7 +36,7 @@ func TestGateRefuse(t *testing.T) {
 			t.Errorf("connect: %v, want EINPROGRESS", err)
 		}
 	}
-	if err := g.refuse(netip.AddrPortFrom(program.Addr(), 1)); err != nil {
+	if err := g.refuse(g.addr, netip.AddrPortFrom(program.Addr(), 1)); err != nil {
 		t.Errorf("refuse where nobody is: %v", err)
 	}
 }
@@ -60,7 +60,7 @@ func connecting(t *testing.T, to netip.AddrPort) (int, netip.AddrPort) {
 }
 
 func BenchmarkGateRefuse(b *testing.B) {
-	g, err := newGate(netip.MustParseAddr("127.0.0.1"))
+	g, err := newGate(netip.MustParseAddr("127.0.0.1"), 0)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func BenchmarkGateRefuse(b *testing.B) {
 			b.Fatal(err)
 		}
 		unix.Connect(fd, kernelSockaddr(unix.AF_INET, g.addr))
-		if err := g.refuse(own); err != nil {
+		if err := g.refuse(g.addr, own); err != nil {
 			b.Fatal(err)
 		}
 		unix.Close(fd)

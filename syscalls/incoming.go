@@ -70,11 +70,7 @@ func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort) (co
 	if err != nil {
 		return nil, nil, fmt.Errorf("socket: %w", err)
 	}
-	alias := n.Aliases.Relay
-	if src.Addr().Is6() {
-		alias = n.Aliases.Relay6
-	}
-	own, err := bindAny(fd, alias)
+	own, err := bindAny(fd, n.relayFor(src.Addr()))
 	if err != nil {
 		closeFD(fd)
 		return nil, nil, err
@@ -99,6 +95,18 @@ func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort) (co
 	}
 	peer.urgency.attach(conn)
 	return conn, remove, nil
+}
+
+// relayFor returns the loopback address that stands for a peer: each has its own, since
+// one has no more ports than the range of ephemeral ports has.
+func (n *Node) relayFor(peer netip.Addr) netip.Addr {
+	switch g := n.gateFor(peer); {
+	case g != nil && g.addrs != nil:
+		return g.addrs.of(netip.AddrPortFrom(peer, 0))
+	case peer.Is4():
+		return n.Aliases.Relay
+	}
+	return n.Aliases.Relay6
 }
 
 // takenOver reports whether somebody else listens at a kernel address, where the node's

@@ -83,7 +83,7 @@ func TestConnectOutlivesLackOfDescriptors(t *testing.T) {
 			t.Fatal(err)
 		}
 		outOfDescriptors(t, func() {
-			if !s.a.node.isOpen(id, unmapped(local.Addr), s.a.node.gate.addr) {
+			if !s.a.node.isOpen(id, unmapped(local.Addr), s.a.node.gate.towards(netip.AddrPortFrom(silent, s.parse("B:7000").Port()))) {
 				t.Error("the socket passes for closed")
 			}
 		})

@@ -112,13 +112,13 @@ func NewNode(c Config) (*Node, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	g, err := newGate(c.Aliases.Relay)
+	g, err := newGate(c.Aliases.Relay, 0)
 	if err != nil {
 		return nil, err
 	}
 	n := &Node{Config: c, gate: g}
 	if c.Addr6.IsValid() {
-		if n.gate6, err = newGate(c.Aliases.Relay6); err != nil {
+		if n.gate6, err = newGate(c.Aliases.Relay6, six); err != nil {
 			g.close()
 			return nil, err
 		}

@@ -138,6 +138,14 @@ func (p *ports) owns(kernel netip.AddrPort, cookie uint64) bool {
 	return ok && at == kernel
 }
 
+// listensAt reports whether a socket of the node listens, or has listened lately, at a
+// kernel address.
+func (p *ports) listensAt(kernel netip.AddrPort) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.places[kernel] != nil
+}
+
 // foreign reports whether the socket at a kernel address was made outside of the node.
 func (p *ports) foreign(kernel netip.AddrPort) bool {
 	p.mu.RLock()

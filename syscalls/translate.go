@@ -11,9 +11,8 @@ var localhost4 = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 // address of one of its ends. The relay adds and removes the entry.
 type peers struct {
 	mu sync.RWMutex
-	// dialled has the connections that the node's programs opened, by the
-	// program's end: all of them have the gate at the other.
-	dialled map[netip.AddrPort]*peer
+	// dialled has the connections that the node's programs opened.
+	dialled map[gated]*peer
 	// accepted has those that came in, by the supervisor's end.
 	accepted map[netip.AddrPort]*peer
 	// ended has the last of accepted whose relays have ended, and order their
@@ -22,6 +21,10 @@ type peers struct {
 	ended map[netip.AddrPort]netip.AddrPort
 	order []netip.AddrPort
 }
+
+// A gated connection has the kernel address of a program's socket at one end, and the
+// gate's at the other.
+type gated struct{ program, gate netip.AddrPort }
 
 // A peer is one of a relayed connection.
 type peer struct {
@@ -33,21 +36,21 @@ type peer struct {
 // listener's queue holds (somaxconn is 4096, few programs ask for more than 511).
 const maxEnded = 1024
 
-func (p *peers) addDialled(program, addr netip.AddrPort) *peer {
+func (p *peers) addDialled(ends gated, addr netip.AddrPort) *peer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.dialled == nil {
-		p.dialled = make(map[netip.AddrPort]*peer)
+		p.dialled = make(map[gated]*peer)
 	}
 	added := &peer{addr: addr}
-	p.dialled[program] = added
+	p.dialled[ends] = added
 	return added
 }
 
-func (p *peers) removeDialled(program netip.AddrPort) {
+func (p *peers) removeDialled(ends gated) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.dialled, program)
+	delete(p.dialled, ends)
 }
 
 func (p *peers) addAccepted(relay, addr netip.AddrPort) *peer {
@@ -80,6 +83,16 @@ func (p *peers) removeAccepted(relay netip.AddrPort) {
 		delete(p.ended, p.order[0])
 		p.order = p.order[1:]
 	}
+}
+
+// accepts reports whether an address is the supervisor's end of a connection that came
+// in, also of one that has ended lately.
+func (p *peers) accepts(relay netip.AddrPort) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	_, now := p.accepted[relay]
+	_, lately := p.ended[relay]
+	return now || lately
 }
 
 // wasAccepted returns the peer of a connection whose relay has ended lately.
@@ -129,10 +142,19 @@ func (n *Node) own(r role) netip.Addr {
 	return n.Addr
 }
 
+// farRole returns the role of the other end's address in a connection of this node's.
+// ok is false if the other end is not the node's.
+func (n *Node) farRole(far netip.AddrPort) (r role, ok bool) {
+	if r, ok = roleOfGate(far.Addr()); ok {
+		return r, n.gate.has(far) || n.gate6 != nil && n.gate6.has(far) || n.peers.accepts(far)
+	}
+	return n.Aliases.role(far.Addr())
+}
+
 // met returns the node's own address in a connection from a kernel address that
 // does not tell, a wildcard or one that the kernel chose, by the other end's.
 func (n *Node) met(p *ports, kernel, far netip.AddrPort) netip.Addr {
-	r, ok := n.Aliases.role(far.Addr())
+	r, ok := n.farRole(far)
 	if addr, met := p.metSelf(kernel, far); met && r&^six != relayEnd && r&^six != datagramEnd {
 		return addr
 	}
@@ -140,7 +162,9 @@ func (n *Node) met(p *ports, kernel, far netip.AddrPort) netip.Addr {
 	case far.Addr() == localhost4: // UDP, never bound: the kernel chose the source
 		return localhost4
 	case !ok: // a neighbour's
-		r, _ = roleOf(far.Addr())
+		if r, ok = roleOfGate(far.Addr()); !ok {
+			r, _ = roleOf(far.Addr())
+		}
 		return n.own(public | r&six)
 	case r&^six == datagramEnd: // of a ping socket to localhost
 		if peer, ok := n.flows.peerOf(far); ok && peer.Addr().IsLoopback() {
@@ -163,7 +187,7 @@ func (n *Node) remote(local, peer Sockaddr) (s Sockaddr, ok bool) {
 // remoteIn is remote for a socket of the protocol whose ports p has.
 func (n *Node) remoteIn(p *ports, local, peer Sockaddr) (s Sockaddr, ok bool) {
 	kernel, far := unmapped(local.Addr), unmapped(peer.Addr)
-	r, ok := n.Aliases.role(far.Addr())
+	r, ok := n.farRole(far)
 	switch {
 	case !ok:
 		if addr, ok := n.neighbours.find(far, kernel.Addr()); ok {

@@ -116,8 +116,8 @@ func (n *Node) warnUrgent(c Call) {
 func (n *Node) relayed(program, relay netip.AddrPort) *peer {
 	n.peers.mu.RLock()
 	defer n.peers.mu.RUnlock()
-	if relay == n.gate.addr || n.gate6 != nil && relay == n.gate6.addr {
-		return n.peers.dialled[program]
+	if p := n.peers.dialled[gated{program, relay}]; p != nil {
+		return p
 	}
 	return n.peers.accepted[relay]
 }
