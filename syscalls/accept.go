@@ -56,15 +56,16 @@ func (n *Node) acceptSocket(c Call, fd, flags int) (r reply, keep bool) {
 		return n.acceptNow(c, fd, flags, id, false), false
 	}
 	return later(func(ctx context.Context, c Call) reply {
-		defer closeFD(fd)
-		return n.acceptWait(ctx, c, fd, flags, id)
+		turn := n.readiness.hold(id, fd, unix.SO_RCVTIMEO)
+		defer turn.leave()
+		return n.acceptWait(ctx, c, turn, flags)
 	}), true
 }
 
 // acceptWait is accept on a blocking listener.
-func (n *Node) acceptWait(ctx context.Context, c Call, fd, flags int, id uint64) reply {
-	for {
-		if err := waitHolding(ctx, c, fd, unix.POLLIN, unix.SO_RCVTIMEO); err != nil {
+func (n *Node) acceptWait(ctx context.Context, c Call, turn *turn, flags int) reply {
+	for fd, id := turn.fd, turn.id; ; {
+		if err := turn.wait(ctx, c, unix.POLLIN); err != nil {
 			return fail(err)
 		}
 		if !c.Pending() {

@@ -547,7 +547,7 @@ func (n *Node) finishLocal(fd int, block bool, begun error) (reply, bool) {
 	}
 	return later(func(ctx context.Context, _ Call) reply {
 		defer closeFD(fd)
-		err := waitReady(ctx, fd, unix.POLLOUT, unix.SO_SNDTIMEO)
+		err := n.readiness.wait(ctx, fd, unix.POLLOUT, unix.SO_SNDTIMEO)
 		if err == unix.EAGAIN {
 			return fail(begun)
 		}

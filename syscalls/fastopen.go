@@ -74,7 +74,7 @@ func (n *Node) fastOpenSocket(fd int, dst Sockaddr, flags int) (_ reply, keep bo
 // thenSend lets the kernel send on a socket for which connect has come to r.
 func (n *Node) thenSend(ctx context.Context, fd int, r reply, block bool) reply {
 	if r.kind == replyErrno && r.errno == unix.EINPROGRESS && block {
-		switch err := waitReady(ctx, fd, unix.POLLOUT, unix.SO_SNDTIMEO); {
+		switch err := n.readiness.wait(ctx, fd, unix.POLLOUT, unix.SO_SNDTIMEO); {
 		case err == unix.EAGAIN:
 			return r
 		case err != nil:

@@ -130,6 +130,9 @@ func bindAny(fd int, addr netip.Addr) (netip.AddrPort, error) {
 }
 
 func (g *gate) close() error {
+	if g == nil {
+		return nil
+	}
 	var errs []error
 	for _, fd := range g.fds {
 		errs = append(errs, closeFD(fd))

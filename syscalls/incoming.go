@@ -78,7 +78,7 @@ func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort) (co
 	// The program may accept before our connect returns: the peer must be known.
 	peer := n.peers.addAccepted(own, src)
 	remove = func() { n.peers.removeAccepted(own) }
-	if err := connectWait(ctx, fd, kernel); err != nil {
+	if err := n.connectWait(ctx, fd, kernel); err != nil {
 		closeFD(fd)
 		remove()
 		return nil, nil, fmt.Errorf("connect to listener at %v: %w", kernel, err)
@@ -118,13 +118,13 @@ func (n *Node) takenOver(kernel netip.AddrPort) bool {
 }
 
 // connectWait connects a socket that does not block, and waits for the outcome.
-func connectWait(ctx context.Context, fd int, to netip.AddrPort) error {
+func (n *Node) connectWait(ctx context.Context, fd int, to netip.AddrPort) error {
 	err := connectTo(fd, unix.AF_INET, to)
 	if err != unix.EINPROGRESS {
 		return err
 	}
 	if ev, err := pollNow(fd, unix.POLLOUT); err != nil || ev == 0 {
-		if err := waitReady(ctx, fd, unix.POLLOUT, unix.SO_SNDTIMEO); err != nil {
+		if err := n.readiness.wait(ctx, fd, unix.POLLOUT, unix.SO_SNDTIMEO); err != nil {
 			return err
 		}
 	}

@@ -69,13 +69,14 @@ type Config struct {
 // called from any goroutine.
 type Node struct {
 	Config
-	gate    *gate
-	gate6   *gate                   // for IPv6 peers; nil where there are none
-	tracing atomic.Pointer[Tracing] // nil: off
-	waiting waiting
-	ports   ports // TCP
-	peers   peers // TCP
-	dns     dns
+	gate      *gate
+	gate6     *gate                   // for IPv6 peers; nil where there are none
+	tracing   atomic.Pointer[Tracing] // nil: off
+	waiting   waiting
+	readiness *readiness
+	ports     ports // TCP
+	peers     peers // TCP
+	dns       dns
 
 	neighbours neighbours
 
@@ -123,6 +124,9 @@ func NewNode(c Config) (*Node, error) {
 			return nil, err
 		}
 	}
+	if n.readiness, err = newReadiness(); err != nil {
+		return nil, errors.Join(err, g.close(), n.gate6.close())
+	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.left, n.leave = context.WithCancel(n.ctx)
 	n.tasks.Go(func() { n.waiting.sweep(n.ctx) })
@@ -141,11 +145,8 @@ func (n *Node) Close() error {
 	}
 	n.tasks.Wait()
 	n.diag.close()
-	err := n.gate.close()
-	if n.gate6 != nil {
-		err = errors.Join(err, n.gate6.close())
-	}
-	return err
+	n.readiness.close()
+	return errors.Join(n.gate.close(), n.gate6.close())
 }
 
 // Owns reports whether an address is one of the node's virtual ones.

@@ -330,7 +330,7 @@ func (s *sending) stream(c Call) (r reply, keep bool) {
 	r = later(func(ctx context.Context, c Call) reply {
 		defer closeFD(s.fd)
 		for {
-			if err := waitReady(ctx, s.fd, unix.POLLOUT, unix.SO_SNDTIMEO); err != nil {
+			if err := s.n.readiness.wait(ctx, s.fd, unix.POLLOUT, unix.SO_SNDTIMEO); err != nil {
 				return s.result(c, err)
 			}
 			if err := s.some(c); err != unix.EAGAIN {
@@ -450,10 +450,17 @@ func (n *Node) performReceive(c Call, flags int, size uint64, give func(c Call, 
 		closeFD(fd)
 		return r
 	}
+	id, err := cookie(fd)
+	if err != nil {
+		closeFD(fd)
+		return fail(err)
+	}
 	r = later(func(ctx context.Context, c Call) reply {
-		defer closeFD(fd)
+		turn := n.readiness.hold(id, fd, unix.SO_RCVTIMEO)
+		defer turn.leave()
+		g.fd = turn.fd
 		for {
-			if err := waitHolding(ctx, c, fd, unix.POLLIN, unix.SO_RCVTIMEO); err != nil {
+			if err := turn.wait(ctx, c, unix.POLLIN); err != nil {
 				return fail(err)
 			}
 			if !c.Pending() {

@@ -209,16 +209,22 @@ func (n *Node) receive(c Call, flags int, once func(Call, int) reply) reply {
 		closeFD(fd)
 		return r
 	}
+	id, err := cookie(fd)
+	if err != nil {
+		closeFD(fd)
+		return fail(err)
+	}
 	return later(func(ctx context.Context, c Call) reply {
-		defer closeFD(fd)
+		turn := n.readiness.hold(id, fd, unix.SO_RCVTIMEO)
+		defer turn.leave()
 		for {
-			if err := waitHolding(ctx, c, fd, unix.POLLIN, unix.SO_RCVTIMEO); err != nil {
+			if err := turn.wait(ctx, c, unix.POLLIN); err != nil {
 				return fail(err)
 			}
 			if !c.Pending() {
 				return fail(unix.EINTR)
 			}
-			if r := once(c, fd); r.kind != replyErrno || r.errno != unix.EAGAIN {
+			if r := once(c, turn.fd); r.kind != replyErrno || r.errno != unix.EAGAIN {
 				return r // else another thread was faster
 			}
 		}

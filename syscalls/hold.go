@@ -1,0 +1,99 @@
+package syscalls
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A hold is the copy of a socket for which calls of programs wait. There is one copy for
+// all of them, however many processes wait in accept(2) on one listener. They take turns
+// in the order in which they came, as the kernel wakes exclusive waiters: the first one
+// waits for the socket, the others for the first to leave.
+type hold struct {
+	r     *readiness
+	id    uint64
+	fd    int
+	queue []*turn // by readiness.mu
+}
+
+// A turn is one call's place in the queue of a hold.
+type turn struct {
+	*hold
+	first   chan struct{} // closed when it is the first
+	expired <-chan time.Time
+	stop    func()
+}
+
+// hold has a call wait for the socket with cookie id. fd is a copy of it, which hold
+// owns; the call uses the turn's fd until leave. opt is the timeout that bounds the wait
+// (SO_RCVTIMEO).
+func (r *readiness) hold(id uint64, fd, opt int) *turn {
+	t := &turn{first: make(chan struct{})}
+	t.expired, t.stop = socketTimer(fd, opt)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := r.held[id]
+	if h == nil {
+		h = &hold{r: r, id: id, fd: fd}
+		r.held[id] = h
+	} else {
+		closeFD(fd)
+	}
+	t.hold = h
+	h.queue = append(h.queue, t)
+	if len(h.queue) == 1 {
+		close(t.first)
+	}
+	return t
+}
+
+// leave ends the call's wait. The last one closes the copy.
+func (t *turn) leave() {
+	t.stop()
+	t.r.mu.Lock()
+	defer t.r.mu.Unlock()
+	at := slices.Index(t.queue, t)
+	t.queue = slices.Delete(t.queue, at, at+1)
+	switch {
+	case len(t.queue) == 0:
+		delete(t.r.held, t.id)
+		closeFD(t.fd)
+	case at == 0:
+		close(t.queue[0].first)
+	}
+}
+
+// wait waits until one of events holds at the socket and it is the call's turn. It fails
+// with ctx's error, with EAGAIN when the socket's timeout is over, and with EINTR when
+// the calling thread has ended: the copy would keep the port of a killed server from the
+// one that replaces it until the next sweep. Of the threads that wait for one socket the
+// first is looked at: as long as it lives, the program has the socket open, too.
+func (t *turn) wait(ctx context.Context, c Call, events int16) error {
+	select {
+	case <-t.first:
+	case <-t.expired:
+		return unix.EAGAIN
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	ended, err := unix.PidfdOpen(c.TID(), pidfdThread)
+	if err == unix.EINVAL { // before Linux 6.9: good for a process's first thread
+		ended, err = unix.PidfdOpen(c.TID(), 0)
+	}
+	if err == nil {
+		defer closeFD(ended)
+	} else {
+		ended = -1
+	}
+	if !c.Pending() { // it has ended already, and the number may be another thread's
+		return unix.EINTR
+	}
+	return t.r.waitEither(ctx, t.fd, events, t.expired, ended)
+}
+
+// pidfdThread is PIDFD_THREAD of linux/pidfd.h (6.9): the descriptor stands for
+// one thread, not for its process.
+const pidfdThread = unix.O_EXCL
