@@ -1,12 +1,14 @@
 package launcher
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
 
 	"github.com/boxer-sandbox/boxer/coordinator"
 	"github.com/boxer-sandbox/boxer/resolver"
+	"github.com/boxer-sandbox/boxer/syscalls"
 )
 
 // directory tells the resolver the names of a network.
@@ -39,6 +41,21 @@ func (d directory) Prefixes() [2]netip.Prefix {
 type proxies struct {
 	at     netip.Addr // the node's loopback address for this
 	server *resolver.Server
+}
+
+// Serves implements syscalls.Resolver.
+func (p proxies) Serves(server netip.Addr) bool { return p.server.Serves(server) }
+
+// Own implements syscalls.Resolver.
+func (p proxies) Own(query []byte) []byte { return p.server.Own(query, false) }
+
+// Dial implements syscalls.Resolver.
+func (p proxies) Dial(ctx context.Context, server netip.AddrPort) (syscalls.Stream, error) {
+	s, err := p.server.Dial(ctx, server)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // proxyTries bounds the search for a port that is free for UDP and for TCP.

@@ -188,7 +188,7 @@ func newNode(ctx context.Context, cfg RunConfig, ownHost bool) (_ *node, err err
 	n.names = resolver.New(resolver.Config{
 		Names: directory{n.member.client}, Logger: cfg.Logger, Observe: n.question,
 		// Only what the program sends comes there, so that n.calls is set by then.
-		Admits: func(source, to netip.AddrPort) bool { return n.calls.Admits(source, to) },
+		Admits: func(network string, source, to netip.AddrPort) bool { return n.calls.Admits(network, source, to) },
 	})
 	n.calls, err = syscalls.NewNode(syscalls.Config{
 		Hostname: self.Name, OwnHost: ownHost, Addr: self.Addr, Prefix: n.member.client.Prefix(),

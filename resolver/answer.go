@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"strings"
 	"time"
@@ -71,14 +72,23 @@ func (s *Server) answer(ctx context.Context, query []byte, stream bool, told *Qu
 	}
 
 	conf := readResolvConf(s.resolvConf)
-	answer, bareName := s.local(&q, conf.search)
+	answer, bareName := s.local(&q)
 	if answer != nil {
 		told.Local = true
 		return s.pack(&q, answer, limit)
 	}
+	node, cutName := s.searched(&q, conf.search)
+	bareName = bareName || cutName
+	if len(node) > 0 && s.outage.recent() {
+		return s.pack(&q, s.negative(&q, dns.RcodeNameError, "."), limit)
+	}
 	raw, err := s.forward(ctx, conf.servers, query, stream)
+	s.outage.note(err)
 	told.Err = err
 	switch {
+	case len(node) > 0 && (errors.Is(err, errNoServer) || err == nil && noSuchName(raw)):
+		told.Local, told.Err = true, nil
+		return s.pack(&q, s.addresses(&q, node), limit)
 	case err == nil && !(bareName && failed(raw)):
 		return raw
 	case bareName:
@@ -92,9 +102,10 @@ func (s *Server) answer(ctx context.Context, query []byte, stream bool, told *Qu
 	return s.pack(&q, s.reply(&q, dns.RcodeServerFailure), limit)
 }
 
-// local returns the answer if the question is the network's to answer. If it is
-// not, bareName tells whether it is about a single label, as names of nodes are.
-func (s *Server) local(q *dns.Msg, search []string) (answer *dns.Msg, bareName bool) {
+// local returns the answer if the question is the network's to answer, whatever others
+// say. If it is not, bareName tells whether it is about a single label, as names of nodes
+// are.
+func (s *Server) local(q *dns.Msg) (answer *dns.Msg, bareName bool) {
 	question := q.Question[0]
 	if question.Qclass != dns.ClassINET && question.Qclass != dns.ClassANY {
 		return nil, false
@@ -103,36 +114,53 @@ func (s *Server) local(q *dns.Msg, search []string) (answer *dns.Msg, bareName b
 	if r, ok := parseReverse(name); ok && s.within(r) {
 		return s.reverse(q, r), false
 	}
-	for _, form := range forms(name, search) {
+	for _, form := range forms(name) {
 		if addrs := s.names.LookupName(form); len(addrs) > 0 {
 			return s.addresses(q, addrs), false
 		}
 		if s.names.HadName(form) || form == domain || strings.HasSuffix(form, "."+domain) {
 			return s.negative(q, dns.RcodeNameError, question.Name), false
 		}
-		bareName = bareName || form != "" && !strings.Contains(form, ".")
+	}
+	return nil, isBare(name)
+}
+
+// searched returns the addresses of the node whose name is left when one of the search
+// domains is cut off: libc asks for such names first. They are the outside's to answer,
+// and the node's only where the outside has no such name: or else a node called metadata
+// would take metadata.google.internal from every program. bareName tells whether a single
+// label is left.
+func (s *Server) searched(q *dns.Msg, search []string) (addrs []netip.Addr, bareName bool) {
+	question := q.Question[0]
+	if question.Qclass != dns.ClassINET && question.Qclass != dns.ClassANY {
+		return nil, false
+	}
+	name := strings.ToLower(strings.TrimSuffix(question.Name, "."))
+	for _, suffix := range search {
+		rest, ok := strings.CutSuffix(name, "."+suffix)
+		if !ok {
+			continue
+		}
+		bareName = bareName || isBare(rest)
+		for _, form := range forms(rest) {
+			if addrs := s.names.LookupName(form); len(addrs) > 0 {
+				return addrs, true
+			}
+		}
 	}
 	return nil, bareName
 }
 
 // forms returns what name may mean as the name of a node: without the network's own
-// domain, as it is, and without the search domains that it ends in.
-func forms(name string, search []string) []string {
-	var out []string
-	add := func(name string) {
-		if node, ok := strings.CutSuffix(name, "."+domain); ok {
-			out = append(out, node)
-		}
-		out = append(out, name)
+// domain, and as it is.
+func forms(name string) []string {
+	if node, ok := strings.CutSuffix(name, "."+domain); ok {
+		return []string{node, name}
 	}
-	add(name)
-	for _, suffix := range search {
-		if node, ok := strings.CutSuffix(name, "."+suffix); ok {
-			add(node)
-		}
-	}
-	return out
+	return []string{name}
 }
+
+func isBare(name string) bool { return name != "" && !strings.Contains(name, ".") }
 
 // addresses answers a question about a node that has addrs: those of the type in
 // question, or, for other types, that the name exists and has no such data.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -115,6 +116,39 @@ func failed(answer []byte) bool {
 		return true
 	}
 	return false
+}
+
+// noSuchName reports whether an answer says that a name does not exist. One that has
+// records, such as an alias whose target is missing (RFC 2308 section 2.1), is of a name
+// that does.
+func noSuchName(answer []byte) bool {
+	return responseCode(answer) == dns.RcodeNameError && answerCount(answer) == 0
+}
+
+// An outage remembers that no nameserver has answered the last question, so that what
+// need not wait for them does not.
+type outage struct {
+	mu    sync.Mutex
+	until time.Time
+}
+
+// outageFor is how long an outage is believed in, if no other question ends it.
+const outageFor = 10 * time.Second
+
+// note notes what asking the nameservers has come to.
+func (o *outage) note(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.until = time.Time{}
+	if err != nil && !errors.Is(err, errNoServer) {
+		o.until = time.Now().Add(outageFor)
+	}
+}
+
+func (o *outage) recent() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return time.Now().Before(o.until)
 }
 
 // exchange asks one nameserver, under an ID and from a port of its own choice (RFC 5452).

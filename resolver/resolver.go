@@ -3,11 +3,16 @@
 //
 // A node's program asks whatever nameserver its resolv.conf names; the caller
 // brings those questions here. What belongs to the network is answered from
-// Names and never leaves the host: node names (bare, below "boxer.", and below
-// the search domains of resolv.conf(5), which glibc tries first), and the
+// Names and never leaves the host: node names (bare, and below "boxer."), and the
 // reverse names of the network's prefix. Every other question goes to the
 // nameservers of resolv.conf byte for byte, and so does the answer on its way
-// back. The formats are those of RFC 1035, with RFC 6891 (EDNS), RFC 2308
+// back. The name of a node below a search domain of resolv.conf(5), which glibc asks
+// for first, is the node's if those nameservers say that they have no such name.
+//
+// A program may also name a nameserver of its own choice. What it asks there is that
+// server's to answer, but for the names of the network: see Own and Dial.
+//
+// The formats are those of RFC 1035, with RFC 6891 (EDNS), RFC 2308
 // (negative answers) and RFC 7766 (TCP).
 package resolver
 
@@ -46,10 +51,10 @@ type Config struct {
 	// upstream nameservers and the search domains are read anew for each question that
 	// needs them. Empty means /etc/resolv.conf.
 	ResolvConf string
-	// Admits, if not nil, says whether a datagram that came from the address source to
-	// the server's socket at the address to is of a client that the server is for. Others
-	// get no answer. It must not block.
-	Admits func(source, to netip.AddrPort) bool
+	// Admits, if not nil, says whether what came from the address source to the
+	// server's socket at the address to, over "udp" or "tcp", is of a client that the
+	// server is for. Others get no answer. It must not block.
+	Admits func(network string, source, to netip.AddrPort) bool
 	// Logger receives what nobody else hears of; nil means slog.Default.
 	Logger *slog.Logger
 	// Observe, if not nil, is told of each question when it is answered. It must not wait.
@@ -81,8 +86,10 @@ type Server struct {
 	resolvConf string
 	log        *slog.Logger
 	observe    func(Question)
-	admits     func(source, to netip.AddrPort) bool
+	admits     func(network string, source, to netip.AddrPort) bool
 	port       uint16 // of the upstream nameservers; tests have theirs elsewhere
+
+	outage outage
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
@@ -151,6 +158,16 @@ func (s *Server) Close() error {
 	s.mu.Unlock()
 	s.running.Wait()
 	return errors.Join(errs...)
+}
+
+// admitted reports whether a client is one that the server is for.
+func (s *Server) admitted(client, own net.Addr) bool {
+	if s.admits == nil {
+		return true
+	}
+	source, err := netip.ParseAddrPort(client.String())
+	to, err2 := netip.ParseAddrPort(own.String())
+	return err == nil && err2 == nil && s.admits(client.Network(), source, to)
 }
 
 // serves reports whether a question sent to addr would come back to this server.

@@ -413,7 +413,7 @@ func TestStranger(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer friend.Close()
-	s.admits = func(source, _ netip.AddrPort) bool { return source.String() == friend.LocalAddr().String() }
+	s.admits = func(_ string, source, _ netip.AddrPort) bool { return source.String() == friend.LocalAddr().String() }
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -436,6 +436,20 @@ func TestStranger(t *testing.T) {
 	friend.SetDeadline(time.Now().Add(10 * time.Second))
 	if _, _, err := friend.ReadFrom(make([]byte, 512)); err != nil {
 		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.ServeTCP(l)
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	if n, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("a stranger over TCP: %d bytes, %v", n, err)
 	}
 	// The stranger was first: what it gets would be there by now.
 	stranger.SetDeadline(time.Now().Add(50 * time.Millisecond))

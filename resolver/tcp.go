@@ -43,6 +43,11 @@ func (s *Server) serveTCP(l net.Listener) {
 				return
 			}
 		}
+		if !s.admitted(conn.RemoteAddr(), conn.LocalAddr()) {
+			<-slots
+			conn.Close()
+			continue
+		}
 		s.running.Go(func() {
 			defer func() { <-slots }()
 			s.serveConn(conn)

@@ -41,13 +41,3 @@ func (s *Server) serveUDP(conn net.PacketConn) {
 		})
 	}
 }
-
-// admitted reports whether the sender of a datagram is one that the server is for.
-func (s *Server) admitted(from, to net.Addr) bool {
-	if s.admits == nil {
-		return true
-	}
-	source, ok := from.(*net.UDPAddr)
-	own, ok2 := to.(*net.UDPAddr)
-	return ok && ok2 && s.admits(source.AddrPort(), own.AddrPort())
-}

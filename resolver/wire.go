@@ -32,8 +32,15 @@ func withID(msg []byte, id uint16) []byte {
 	return b
 }
 
-func msgID(msg []byte) uint16      { return binary.BigEndian.Uint16(msg) }
-func questions(msg []byte) uint16  { return binary.BigEndian.Uint16(msg[4:]) }
+func msgID(msg []byte) uint16       { return binary.BigEndian.Uint16(msg) }
+func questions(msg []byte) uint16   { return binary.BigEndian.Uint16(msg[4:]) }
+func answerCount(msg []byte) uint16 { return binary.BigEndian.Uint16(msg[6:]) }
+
+// records returns how many records the header of msg announces behind the question.
+func records(msg []byte) int {
+	return int(binary.BigEndian.Uint16(msg[6:])) + int(binary.BigEndian.Uint16(msg[8:])) + int(binary.BigEndian.Uint16(msg[10:]))
+}
+
 func truncated(msg []byte) bool    { return msg[2]&flagTC != 0 }
 func responseCode(msg []byte) byte { return msg[3] & maskRcode }
 

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// admitted has the UDP sockets of the node's programs that may use the supervisor's own
-// loopback sockets. Loopback is open to every user of the host, so a datagram that comes
+// admitted has the sockets of the node's programs that may use the supervisor's own
+// loopback sockets. Loopback is open to every user of the host, so what comes
 // there from another process is nobody's on the network. A trapped call shows each socket
-// before it sends; the kernel says which socket a datagram came from (sock_diag(7)).
+// before it sends; the kernel says which socket it came from (sock_diag(7)).
 //
 // There are two generations: what was not used while the younger one filled up is
 // forgotten, and costs its owner no more than a question to the kernel if it has the
@@ -26,21 +26,21 @@ type admitted struct {
 // maxAdmitted bounds each generation. An entry costs some 20 bytes.
 const maxAdmitted = 1 << 14
 
-// admit notes that a copied descriptor is a UDP socket of a program that is about to send
-// to one of the supervisor's. Where the kernel has no sock_diag(7), the socket is bound
+// admit notes that a copied descriptor is a socket of a program that is about to send to
+// one of the supervisor's. Where the kernel has no sock_diag(7), a UDP socket is bound
 // now, as the kernel binds it with its first datagram, so that its address is known.
 func (n *Node) admit(fd int) error {
 	id, err := cookie(fd)
 	if err != nil {
 		return err
 	}
-	if hasUDPDiag() {
-		n.admitted.note(id)
-		return nil
-	}
-	domain, _, err := kind(fd)
+	domain, typ, err := kind(fd)
 	if err != nil {
 		return err
+	}
+	if typ != unix.SOCK_DGRAM || hasUDPDiag() {
+		n.admitted.note(id)
+		return nil
 	}
 	local, _, err := localName(fd)
 	if err == nil && local.Addr.Port() == 0 {
@@ -72,14 +72,19 @@ func anyAddress(domain int) Sockaddr {
 	return Sockaddr{Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), 0)}
 }
 
-// Admits reports whether a datagram that came from the kernel address source, to the
-// supervisor's socket at the address to, is of a program of this node: a trapped call has
-// shown the socket, or the user who runs boxer has made it.
-func (n *Node) Admits(source, to netip.AddrPort) bool {
+// Admits reports whether what came from the kernel address source to the supervisor's
+// socket at the address to, over "udp" or "tcp", is of a program of this node: a trapped
+// call has shown the socket, or the user who runs boxer has made it. Where the kernel has
+// no sock_diag(7) for TCP, its connections are of anybody.
+func (n *Node) Admits(network string, source, to netip.AddrPort) bool {
+	proto := uint8(unix.IPPROTO_UDP)
+	if network == "tcp" {
+		proto = unix.IPPROTO_TCP
+	}
 	source, to = unmapped(source), unmapped(to)
-	o, err := socketOwner(unix.IPPROTO_UDP, source, to)
+	o, err := socketOwner(proto, source, to)
 	if errors.Is(err, errNoDiag) {
-		return n.admitted.hasSource(source)
+		return network == "tcp" || n.admitted.hasSource(source)
 	}
 	return err == nil && (n.admitted.has(o.cookie) || o.uid == uint32(os.Geteuid()))
 }

@@ -58,12 +58,12 @@ func TestAdmits(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if got := n.Admits(source, to); got != tc.want {
+			if got := n.Admits("udp", source, to); got != tc.want {
 				t.Errorf("admitted: %v, want %v", got, tc.want)
 			}
 		})
 	}
-	if n.Admits(netip.AddrPortFrom(localhost4, 1), to) {
+	if n.Admits("udp", netip.AddrPortFrom(localhost4, 1), to) {
 		t.Error("a source that no socket has is admitted")
 	}
 }

@@ -79,9 +79,13 @@ func (n *Node) connectStream(fd, domain int, dst Sockaddr) (reply, bool) {
 		return fail(err), false
 	}
 	addr := unmapped(dst.Addr)
-	switch {
-	case n.isNameServer(addr):
+	switch n.nameServerAt(addr, &n.ports) {
+	case hostNameServer:
 		return n.connectResolver(fd, domain, addr)
+	case otherNameServer:
+		return n.connectNameServer(fd, domain, addr)
+	}
+	switch {
 	case n.Owns(addr.Addr()):
 		return n.connectSelf(fd, domain, addr)
 	case n.inNetwork(addr.Addr()):

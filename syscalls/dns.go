@@ -3,6 +3,8 @@ package syscalls
 import (
 	"net/netip"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // dnsPort is where name servers listen (RFC 1035 section 4.2).
@@ -34,11 +36,66 @@ func (d *dns) used() bool {
 	return len(d.servers) > 0
 }
 
-// isNameServer reports whether a destination is a name server that the node's
-// resolver stands in for. A node's own port 53 is an ordinary port.
-func (n *Node) isNameServer(addr netip.AddrPort) bool {
-	return addr.Port() == dnsPort && n.Resolver != nil && !n.inNetwork(addr.Addr()) &&
-		len(n.ports.find(dnsPort, localhost4, netip.IPv4Unspecified())) == 0
+// Who answers what a program sends to a port 53.
+type nameServer int
+
+const (
+	notNameServer   nameServer = iota // whoever has that port: it is an ordinary one
+	hostNameServer                    // the node's resolver, in place of one of resolv.conf(5)
+	otherNameServer                   // that server, but for the names of the network
+)
+
+// nameServerAt tells who answers what is sent to addr, of the protocol whose ports p has.
+// The network has no name servers, and a program that listens on port 53 of localhost
+// gets what is sent there.
+func (n *Node) nameServerAt(addr netip.AddrPort, p *ports) nameServer {
+	a := addr.Addr()
+	if addr.Port() != dnsPort || n.Resolver == nil || n.inNetwork(a) {
+		return notNameServer
+	}
+	local := localhostOf(a)
+	switch {
+	case (local == localhost4 || local == netip.IPv6Loopback()) && n.hasServer(p, local, wildcardOf(a)):
+		return notNameServer
+	case n.Resolver.Serves(local): // 127.0.0.53, too, which the host's own server has
+		return hostNameServer
+	case a.IsUnspecified(), a.IsMulticast(), a == broadcast4:
+		return notNameServer
+	case a.IsLoopback() && a.Is4() && n.hasServer(p, netip.IPv4Unspecified()): // 127.0.0.2
+		return notNameServer
+	case a.Is6() && !n.Addr6.IsValid(): // nothing stands for IPv6 endpoints
+		return notNameServer
+	}
+	return otherNameServer
+}
+
+// localhostOf returns the address that Linux takes for the wildcard as a destination, and
+// other addresses as they are.
+func localhostOf(a netip.Addr) netip.Addr {
+	switch a {
+	case netip.IPv4Unspecified():
+		return localhost4
+	case netip.IPv6Unspecified():
+		return netip.IPv6Loopback()
+	}
+	return a
+}
+
+// hasServer reports whether a program of the node has port 53 of one of these addresses,
+// or whether that is not known. One that has closed its socket has told nobody, so the
+// kernel is asked.
+func (n *Node) hasServer(p *ports, addrs ...netip.Addr) bool {
+	if p == &n.ports {
+		found, err := n.live(dnsPort, addrs...)
+		return err != nil || len(found) > 0
+	}
+	for _, l := range p.find(dnsPort, addrs...) {
+		if probe(unix.SOCK_DGRAM, -1, l.kernel) != nil {
+			return true
+		}
+		p.gone(l.kernel)
+	}
+	return false
 }
 
 // proxy returns the address that answers in place of the server.
@@ -79,6 +136,9 @@ func (n *Node) connectResolver(fd, domain int, addr netip.AddrPort) (reply, bool
 	if !ok {
 		return letThrough, false
 	}
+	if err := n.admit(fd); err != nil {
+		return fail(err), false
+	}
 	mappable(fd, domain) // or it is bound, and the connect tells
 	err := connectNow(fd, domain, proxy)
 	nb, nerr := nonblocking(fd)
@@ -86,4 +146,42 @@ func (n *Node) connectResolver(fd, domain int, addr netip.AddrPort) (reply, bool
 		return fail(nerr), false
 	}
 	return n.finishLocal(fd, !nb, err)
+}
+
+// connectNameServer connects a TCP socket to a name server of the program's own choice:
+// the resolver stands between the two, as the network does on the way to a node.
+func (n *Node) connectNameServer(fd, domain int, addr netip.AddrPort) (reply, bool) {
+	if err := routed(addr); err != nil {
+		return fail(err), false
+	}
+	return n.connectPeer(fd, domain, addr)
+}
+
+// routed returns the error that the kernel has for sending to an address of the outside,
+// such as ENETUNREACH. Nothing is sent.
+func routed(addr netip.AddrPort) error {
+	domain := unix.AF_INET
+	if addr.Addr().Is6() {
+		domain = unix.AF_INET6
+	}
+	fd, err := socket(domain, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil // the kernel may know when it comes to that
+	}
+	defer closeFD(fd)
+	return connectTo(fd, domain, addr)
+}
+
+// answerOwn answers what a program has sent through a flow to a name server of its own
+// choice, if it is about the names of the network.
+func (n *Node) answerOwn(fl *flow, from netip.AddrPort, query []byte) bool {
+	if fl.peer.Port() != dnsPort || n.Resolver == nil {
+		return false
+	}
+	answer := n.Resolver.Own(query)
+	if answer == nil {
+		return false
+	}
+	fl.deliver(from, answer)
+	return true
 }

@@ -2,11 +2,13 @@ package syscalls
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,15 +16,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A fakeResolver answers every query with "re: " and the query, over UDP and TCP. It implements
-// Resolver.
+// A fakeResolver answers every query with "re: " and the query, over UDP and TCP, in place of
+// the servers that it serves. Of what is for others it answers what begins with "own". It
+// implements Resolver.
 type fakeResolver struct {
-	t    testing.TB
-	at   netip.Addr
-	fail bool
+	t      testing.TB
+	at     netip.Addr
+	fail   bool
+	others []netip.Addr // that it does not serve
 
 	mu    sync.Mutex
 	asked []netip.AddrPort // the name servers
+}
+
+func (r *fakeResolver) Serves(server netip.Addr) bool { return !slices.Contains(r.others, server) }
+
+func (r *fakeResolver) Own(query []byte) []byte {
+	if !bytes.HasPrefix(query, []byte("own")) {
+		return nil
+	}
+	return append([]byte("re: "), query...)
+}
+
+func (r *fakeResolver) Dial(ctx context.Context, server netip.AddrPort) (Stream, error) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", server.String())
+	if err != nil {
+		return nil, err
+	}
+	return dialled{c.(*net.TCPConn)}, nil
+}
+
+// dialled is a TCP connection as a Stream.
+type dialled struct{ *net.TCPConn }
+
+func (d dialled) Reset() {
+	d.SetLinger(0)
+	d.Close()
 }
 
 func (r *fakeResolver) Proxy(server netip.AddrPort) (netip.AddrPort, error) {
@@ -228,11 +258,59 @@ func TestResolverNotAsked(t *testing.T) {
 	k = s.tcp(s.a)
 	k.connect("127.0.0.1:53")
 	talk(k, own.accept(0))
-	udp := udpFor(s, "127.0.0.1:54")
+	server := udpFor(s, "127.0.0.1:53")
+	server.bind("127.0.0.1:53")
+	udp := udpFor(s, "127.0.0.1:53")
+	udp.sendTo("to the program", "127.0.0.1:53", 0)
+	server.readable()
+	server.read()
+	udp = udpFor(s, "127.0.0.1:54")
 	udp.connect("127.0.0.1:54")
 	udp.peername()
-	if len(r.asked) > 0 {
+	if len(r.asked) > 0 || s.lines[len(s.lines)-3] != fmt.Sprintf("%s read \"to the program\"", server.name) {
 		t.Errorf("the resolver is asked in place of %v: %v", r.asked, s.lines)
+	}
+}
+
+// TestResolverBesideListener has a program that is a name server itself: what others ask
+// of the servers of resolv.conf is the resolver's still, and when the program has closed
+// its sockets, so is what they ask of localhost.
+func TestResolverBesideListener(t *testing.T) {
+	for _, at := range []string{"0.0.0.0:53", "127.0.0.1:53", "[::]:53"} {
+		t.Run(at, func(t *testing.T) {
+			s, r := resolving(t)
+			tcp := s.tcpFor(s.a, at)
+			tcp.bind(at)
+			tcp.listen(1)
+			udp := udpFor(s, at)
+			udp.bind(at)
+			ask := func(server string) {
+				k := udpFor(s, server)
+				k.sendTo("who", server, 0)
+				k.recvFrom(64, 0)()
+				k.shut()
+				c := s.tcpFor(s.a, server)
+				c.connect(server)
+				c.write("what")
+				c.read()
+				c.shut()
+			}
+			s.lines = nil
+			ask("198.51.100.53:53")
+			ask("127.0.0.53:53")
+			if len(r.asked) != 2 {
+				t.Errorf("asked: %v", r.asked)
+			}
+			tcp.shut()
+			udp.shut()
+			ask("127.0.0.1:53")
+			if n := strings.Count(strings.Join(s.lines, "\n"), `"re: who"`); n != 3 {
+				t.Errorf("%d answers over UDP: %v", n, s.lines)
+			}
+			if n := strings.Count(strings.Join(s.lines, "\n"), `"re: what"`); n != 3 {
+				t.Errorf("%d answers over TCP: %v", n, s.lines)
+			}
+		})
 	}
 }
 

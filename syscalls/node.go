@@ -42,9 +42,18 @@ type Stream interface {
 
 // A Resolver stands in for the name servers that programs ask.
 type Resolver interface {
-	// Proxy returns a loopback address that answers in place of the name
-	// server at the given address, over UDP and TCP.
+	// Serves reports whether it stands in for the server at an address. Others get
+	// what programs ask them, but for the names of the network.
+	Serves(server netip.Addr) bool
+	// Proxy returns a loopback address that answers in place of such a name
+	// server, over UDP and TCP.
 	Proxy(server netip.AddrPort) (netip.AddrPort, error)
+	// Own returns the answer to a datagram for another server, if it asks for a name
+	// of the network, and nil otherwise. It does not wait.
+	Own(query []byte) []byte
+	// Dial connects to another server, over TCP. What the stream carries is answered
+	// as by Own. The error has the errno of connect(2).
+	Dial(ctx context.Context, server netip.AddrPort) (Stream, error)
 }
 
 // Config says what a Node is.

@@ -47,6 +47,9 @@ func (n *Node) sendOutside(from, to netip.AddrPort, b []byte) {
 	if err == nil {
 		err = o.conn.WriteTo(b, to)
 	}
+	if isUnreachable(err) { // ICMP's word about an earlier one, see outsideErrors
+		err = o.conn.WriteTo(b, to)
+	}
 	if err != nil {
 		n.Logger.Debug("send to the outside", "to", to, "err", err)
 	}
@@ -88,6 +91,9 @@ func (n *Node) openOutside(kernel netip.AddrPort, six bool) (outsideConn, error)
 	c, err := net.ListenUDP("udp", nil)
 	if err != nil {
 		return nil, fmt.Errorf("socket for the outside: %w", err)
+	}
+	if err := reportErrors(c); err != nil {
+		n.Logger.Debug("socket for the outside", "err", err) // refusals stay unknown
 	}
 	return outsideUDP{c}, nil
 }
@@ -143,7 +149,9 @@ func (n *Node) receiveOutside(o *outside) {
 			}
 		case errors.Is(err, net.ErrClosed):
 			return
-		default: // such as ICMP's word about something that was sent
+		case isUnreachable(err):
+			n.outsideErrors(o)
+		default:
 			n.Logger.Debug("receive from the outside", "err", err)
 		}
 	}

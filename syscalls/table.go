@@ -68,7 +68,7 @@ var table = []Entry{
 		Note: "TCP and UDP: the node's alias of the address, any port",
 		Gap:  "only the node's two addresses, 127.0.0.1, ::1 and the wildcards are its own; a UDP socket bound to a port has another one outside"},
 	{Name: "connect", Nr: unix.SYS_CONNECT, do: (*Node).connect,
-		Note: "TCP and UDP to the network, the node and localhost; port 53 to the node's resolver",
+		Note: "TCP and UDP to the network, the node and localhost; port 53 of the servers in resolv.conf to the node's resolver",
 		Gap:  "a socket closed as soon as it connects may be accepted at the far side, reset already; a connect to a listener that has just been closed, or was shut down, may succeed, and the connection is reset"},
 	{Name: "getpeername", Nr: unix.SYS_GETPEERNAME, do: (*Node).getpeername,
 		Note: "virtual addresses"},

@@ -231,6 +231,9 @@ func (n *Node) sendOut(fl *flow) {
 		case err == nil && fl.peer.Port() == 0:
 			n.sendEcho(from, fl.peer, buf[:size])
 		case err == nil && !n.inNetwork(fl.peer.Addr()):
+			if n.answerOwn(fl, from, buf[:size]) {
+				break
+			}
 			n.sendOutside(from, fl.peer, buf[:size])
 		case err == nil:
 			n.carry(n.datagramSender(fl.peer.Addr(), from), fl.peer, buf[:size])
@@ -353,12 +356,19 @@ func disconnect(fd int) error {
 // destination go; ok is false where the kernel's own way is right. They are
 // of by's socket, of which fd is a copy.
 func (n *Node) datagramRoute(fd int, by holder, dst netip.AddrPort) (kernel netip.AddrPort, ok bool, err error) {
-	switch a := dst.Addr(); {
-	case n.isNameServer(dst):
+	switch n.nameServerAt(dst, &n.datagramPorts) {
+	case hostNameServer:
 		if kernel, ok = n.proxy(dst); ok {
 			err = n.admit(fd)
 		}
 		return kernel, ok, err
+	case otherNameServer:
+		if err := routed(dst); err != nil {
+			return netip.AddrPort{}, false, err
+		}
+		return n.throughFlow(dst, by)
+	}
+	switch a := dst.Addr(); {
 	case n.inNetwork(a):
 		if n.Datagrams == nil {
 			return netip.AddrPort{}, false, unix.ENETUNREACH

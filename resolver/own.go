@@ -1,0 +1,62 @@
+package resolver
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// Serves reports whether the server at addr is one that this resolver stands in for: a
+// nameserver of resolv.conf(5), or this host where that names none. What programs ask of
+// others is theirs to answer, see Own.
+func (s *Server) Serves(addr netip.Addr) bool {
+	addr = addr.Unmap().WithZone("")
+	servers := readResolvConf(s.resolvConf).servers
+	for _, server := range servers {
+		if server.WithZone("") == addr {
+			return true
+		}
+	}
+	return len(servers) == 0 && (addr == netip.IPv6Loopback() || addr == netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+}
+
+// Own answers query, which a program has sent to a nameserver of its own choice, if it is
+// about the network's own names, and returns nil otherwise. It does not wait. Only
+// questions that want recursion are answered: iterative resolvers, which want none, follow
+// the public tree of names, where a top-level domain may be called as a node is.
+func (s *Server) Own(query []byte, stream bool) []byte {
+	if len(query) < headerSize || query[2]&(flagQR|maskOpcode) != 0 || query[2]&flagRD == 0 {
+		return nil
+	}
+	began := time.Now()
+	var q dns.Msg
+	if err := q.Unpack(query); err != nil || len(q.Question) != 1 || len(q.Answer)+len(q.Ns)+len(q.Extra) != records(query) {
+		return nil // it may be cut short
+	}
+	switch q.Question[0].Qtype {
+	case dns.TypeAXFR, dns.TypeIXFR:
+		return nil
+	}
+	limit := maxMessage
+	if !stream {
+		limit = dns.MinMsgSize
+	}
+	if opt := q.IsEdns0(); opt != nil {
+		if opt.Version() != 0 {
+			return nil
+		}
+		if !stream {
+			limit = max(limit, int(opt.UDPSize()))
+		}
+	}
+	m, _ := s.local(&q)
+	if m == nil {
+		return nil
+	}
+	answer := s.pack(&q, m, limit)
+	if s.observe != nil {
+		s.observe(Question{Began: began, Took: time.Since(began), Query: query, Answer: answer, Local: true})
+	}
+	return answer
+}

@@ -1,0 +1,82 @@
+package syscalls
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// reportErrors has the kernel keep what ICMP says about each datagram (IP_RECVERR, ip(7)).
+// The socket serves both families.
+func reportErrors(c *net.UDPConn) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var set error
+	err = raw.Control(func(fd uintptr) {
+		set = setsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVERR, 1)
+		if six := setsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1); set == nil && six != unix.ENOPROTOOPT {
+			set = six
+		}
+	})
+	return errors.Join(err, set)
+}
+
+// isUnreachable reports whether an error is one that ICMP tells about a datagram.
+func isUnreachable(err error) bool {
+	return errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.ENETUNREACH)
+}
+
+// outsideErrors tells a program's socket what ICMP has said about what it has sent to the
+// outside, as Linux tells it: see refuseFrom.
+func (n *Node) outsideErrors(o *outside) {
+	c, ok := o.conn.(outsideUDP)
+	if !ok {
+		return
+	}
+	for {
+		to, quote, errno, err := c.nextError()
+		if err != nil {
+			return
+		}
+		if errno == unix.ECONNREFUSED || errno == unix.EHOSTUNREACH {
+			own := netip.AddrPortFrom(n.addrFor(to.Addr()), n.datagramPorts.known(o.kernel))
+			n.refuseFrom(to, own, quote, errno)
+		}
+	}
+}
+
+// nextError takes an entry off the socket's error queue: where the datagram was sent to,
+// how it began, and what became of it.
+func (c outsideUDP) nextError() (to netip.AddrPort, quote []byte, errno unix.Errno, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return to, nil, 0, err
+	}
+	var b [maxQuote]byte
+	var oob [512]byte
+	var size, oobn int
+	var sa unix.Sockaddr
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		size, oobn, _, sa, failed = unix.Recvmsg(int(fd), b[:], oob[:], unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+	})
+	if err = errors.Join(err, failed); err != nil {
+		return to, nil, 0, err
+	}
+	if addr, _, ok := sockaddrAddrPort(sa); ok {
+		to = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+	}
+	for m := range controlMessages(oob[:oobn]) {
+		four := m.level == unix.IPPROTO_IP && m.kind == unix.IP_RECVERR
+		six := m.level == unix.IPPROTO_IPV6 && m.kind == unix.IPV6_RECVERR
+		if (four || six) && len(m.data) >= sizeofExtendedErr { // struct sock_extended_err
+			errno = unix.Errno(binary.NativeEndian.Uint32(m.data))
+		}
+	}
+	return to, b[:size], errno, nil
+}
