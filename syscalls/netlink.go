@@ -26,6 +26,11 @@ type netlinks struct {
 
 	port atomic.Uint32 // of the supervisor's socket; 0: there is none
 
+	// others are descriptors that calls have shown to be of other sockets, each at the
+	// place that its hash gives it, since the last such socket was made. See maybe.
+	others [256]atomic.Uint64
+	made   atomic.Uint32 // how many such sockets there have been
+
 	// claims are the ports that programs bound their sockets to, by the kernel's
 	// own, which such a socket has from its beginning.
 	claims map[uint32]uint32
@@ -79,6 +84,30 @@ func (n *Node) startNetlink() (port uint32, err error) {
 
 // used reports whether a program has, or had, such a socket.
 func (k *netlinks) used() bool { return k.port.Load() != 0 }
+
+// maybe reports whether a thread's descriptor may be one of those sockets, by what other
+// calls have shown, so that sendmsg(2) of TCP and Unix sockets costs no copy of the
+// descriptor each time. It may be wrong where a program moves an older one of those
+// sockets to a number that another socket had (dup2(2), SCM_RIGHTS): then the supervisor's
+// socket gets the request, and the answer comes a moment after the call.
+func (k *netlinks) maybe(tid, fd int) bool {
+	made := k.made.Load()
+	return made != 0 && k.others[otherPlace(tid, fd)].Load() != otherKey(tid, fd, made)
+}
+
+// isOther notes that a thread's descriptor is of another socket.
+func (k *netlinks) isOther(tid, fd int) {
+	k.others[otherPlace(tid, fd)].Store(otherKey(tid, fd, k.made.Load()))
+}
+
+func otherPlace(tid, fd int) uint8 { return uint8(tid*31 + fd) }
+
+// otherKey has the lower bits of each: 24 of a thread, as many as there are (PID_MAX_LIMIT
+// of include/linux/threads.h needs 22), and 20 of the others.
+func otherKey(tid, fd int, made uint32) uint64 {
+	const low = 1<<20 - 1
+	return uint64(tid)<<40 | uint64(fd&low)<<20 | uint64(made&low)
+}
 
 func (k *netlinks) close() {
 	k.mu.Lock()
@@ -184,6 +213,7 @@ func (n *Node) netlinkSocket(c Call) reply {
 	if port, err := netlinkPort(fd); err == nil {
 		n.netlinks.claim(port, port)
 	}
+	n.netlinks.made.Add(1)
 	return descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { closeFD(fd) })
 }
 

@@ -35,17 +35,21 @@ func (n *Node) recvfrom(c Call) reply {
 }
 
 // recvmsg answers recvmsg(2), whose address and control messages a filter cannot see.
-// Where it has room for neither, or is of another socket than UDP, the kernel does it.
+// Where it has room for neither, or is of another socket than UDP, the kernel does it. The
+// socket is looked at first: most calls are of Unix and TCP sockets, with room for
+// control messages (D-Bus, X11, gRPC), and this spares a look into the program's memory.
 func (n *Node) recvmsg(c Call) reply {
-	if !n.translates() {
+	fd, ok := n.receiver(c)
+	if !ok {
 		return letThrough
 	}
 	m, err := readMsghdr(c, c.Ptr(1))
 	if err != nil || m.name == 0 && m.controlLen == 0 {
+		closeFD(fd)
 		return letThrough
 	}
 	flags := c.Int(2)
-	return n.receive(c, flags, func(c Call, fd int) reply { return n.takeHeader(c, fd, m, flags) })
+	return n.receiveOn(c, fd, flags, func(c Call, fd int) reply { return n.takeHeader(c, fd, m, flags) })
 }
 
 // takeHeader receives a datagram into the buffers of a message header.
@@ -186,20 +190,35 @@ func (n *Node) translates() bool {
 	return n.dns.used() || n.netlinks.used() || n.flows.used() || n.datagramPorts.used()
 }
 
-// receive receives from a UDP socket by once, which gets a copy of the
-// descriptor and does not wait: it fails with EAGAIN. A blocking socket waits elsewhere.
-func (n *Node) receive(c Call, flags int, once func(Call, int) reply) reply {
+// receiver returns a copy of the socket that a call receives from. ok is false if the
+// kernel is to do the call: there is nothing to translate, or the socket is not UDP.
+func (n *Node) receiver(c Call) (fd int, ok bool) {
 	if !n.translates() {
-		return letThrough
+		return -1, false
 	}
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
-		return letThrough // the kernel says what is wrong with it
+		return -1, false // the kernel says what is wrong with it
 	}
 	if _, ok, err := isUDP(fd); err != nil || !ok && !n.isNetlink(fd) {
 		closeFD(fd)
+		return -1, false
+	}
+	return fd, true
+}
+
+// receive receives from a UDP socket by once, which gets a copy of the
+// descriptor and does not wait: it fails with EAGAIN. A blocking socket waits elsewhere.
+func (n *Node) receive(c Call, flags int, once func(Call, int) reply) reply {
+	fd, ok := n.receiver(c)
+	if !ok {
 		return letThrough
 	}
+	return n.receiveOn(c, fd, flags, once)
+}
+
+// receiveOn is receive on a copy of the socket, which it owns.
+func (n *Node) receiveOn(c Call, fd, flags int, once func(Call, int) reply) reply {
 	r := once(c, fd)
 	if r.kind != replyErrno || r.errno != unix.EAGAIN || flags&(unix.MSG_DONTWAIT|unix.MSG_ERRQUEUE) != 0 {
 		closeFD(fd)

@@ -170,7 +170,7 @@ func (n *Node) sendHeader(c Call, m msghdr, flags int) reply {
 // sendUnnamed answers sendmsg(2) without an address. TCP and Unix sockets send so: it is
 // for the kernel, at once, unless there are control messages or netlink sockets to look for.
 func (n *Node) sendUnnamed(c Call, m msghdr, flags int) reply {
-	if m.controlLen == 0 && !n.netlinks.used() {
+	if m.controlLen == 0 && !n.netlinks.maybe(c.TID(), c.Int(0)) {
 		return letThrough
 	}
 	fd, err := c.CopyFD(c.Int(0))
@@ -185,6 +185,7 @@ func (n *Node) sendUnnamed(c Call, m msghdr, flags int) reply {
 	case udp && m.controlLen > 0:
 		return n.sendConnected(c, fd, m, flags)
 	case udp || !n.isNetlink(fd):
+		n.netlinks.isOther(c.TID(), c.Int(0))
 		return letThrough
 	}
 	return n.sendNetlink(c, 0, 0, func(b []byte) (int, error) { return m.gather(c, b) })

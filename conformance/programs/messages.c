@@ -490,7 +490,7 @@ static void several(void) {
 		;
 	while (recv(fd, (char[8]){0}, 8, MSG_DONTWAIT) > 0)
 		;
-	struct timeval tv = {0, 300000};
+	struct timeval tv = {1, 0};
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
 	meet();
 	many("with SO_RCVTIMEO", fd, 4, 0, -1);
