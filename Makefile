@@ -82,7 +82,8 @@ lint: deps-lint ## check the format, vet, and run staticcheck and shellcheck
 	@$(GO) vet ./...
 	@$(GO) vet -tags man ./cmd/boxer
 	@$(STATICCHECK) ./...
-	@shellcheck scripts/* .ci/run
+	@shellcheck scripts/* .ci/run rewrite/inside/build
+	@rewrite/inside/build --check
 	@scripts/quic-go --check
 	@scripts/notice --check
 

@@ -32,6 +32,8 @@ var table = map[string][]string{
 	"internal/programs": nil,
 	"launcher":          {"coordinator", "resolver", "sandbox", "syscalls", "trace", "transport"},
 	"resolver":          nil,
+	"rewrite":           {"rewrite/plan"},
+	"rewrite/plan":      nil,
 	"sandbox":           nil,
 	"syscalls":          nil,
 	"trace":             nil,

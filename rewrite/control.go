@@ -1,0 +1,278 @@
+package rewrite
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"net"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// acceptControl serves the control socket until it is closed.
+func (s *Server) acceptControl() {
+	for {
+		c, err := s.listener.AcceptUnix()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			s.cfg.Logger.Error("control socket", "err", err)
+			continue
+		}
+		s.mu.Lock()
+		s.conns[c] = struct{}{}
+		s.mu.Unlock()
+		s.tasks.Go(func() {
+			s.control(c)
+			s.mu.Lock()
+			delete(s.conns, c)
+			s.mu.Unlock()
+			c.Close()
+		})
+	}
+}
+
+// A conversation is one connection of the control socket.
+type conversation struct {
+	c   *net.UnixConn
+	pid int // the process at the other end
+}
+
+// control answers one connection.
+func (s *Server) control(c *net.UnixConn) {
+	v := conversation{c: c}
+	var err error
+	if v.pid, err = s.peer(c); err != nil {
+		s.cfg.Logger.Warn("control socket: refused", "err", err)
+		return
+	}
+	r, more, f, err := v.receive()
+	if err != nil {
+		return // it has ended
+	}
+	switch r.Kind {
+	case requestHello:
+		err = s.hello(v)
+	case requestPlan:
+		err = s.sendPlan(v, f)
+		f.Close()
+	case requestExecute:
+		err = s.execute(v, r, more, f)
+	case requestCancel:
+		s.forget(v.pid)
+	case requestFetch:
+		err = s.serveFetch(v, r)
+	}
+	if err != nil {
+		s.cfg.Logger.Debug("control socket", "request", r.Kind, "process", v.pid, "err", err)
+	}
+}
+
+var errStranger = errors.New("a process of another user asked")
+
+// peer returns the process at the other end, if it may ask. Others of the same user could do to the
+// supervisor whatever they like.
+func (s *Server) peer(c *net.UnixConn) (pid int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	var got error
+	if err := raw.Control(func(fd uintptr) {
+		cred, got = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); err != nil {
+		return 0, err
+	}
+	if got != nil {
+		return 0, os.NewSyscallError("getsockopt SO_PEERCRED", got)
+	}
+	if int(cred.Uid) != os.Geteuid() && !descends(int(cred.Pid), os.Getpid()) {
+		return 0, errStranger
+	}
+	return int(cred.Pid), nil
+}
+
+// receive receives a request, what follows it, and a descriptor, nil if there is none.
+func (v conversation) receive() (r request, more []byte, f *os.File, err error) {
+	b := make([]byte, 8192)
+	oob := make([]byte, unix.CmsgSpace(4*4))
+	n, oobn, _, _, err := v.c.ReadMsgUnix(b, oob)
+	if err != nil {
+		return r, nil, nil, err
+	}
+	for i, fd := range rights(oob[:oobn]) {
+		if i > 0 {
+			unix.Close(fd)
+			continue
+		}
+		unix.CloseOnExec(fd)
+		f = os.NewFile(uintptr(fd), "from the program")
+	}
+	size := int(unsafe.Sizeof(r))
+	if n < size {
+		f.Close()
+		return r, nil, nil, unix.EPROTO
+	}
+	if err := binary.Read(bytes.NewReader(b[:size]), binary.LittleEndian, &r); err != nil {
+		f.Close()
+		return r, nil, nil, err
+	}
+	return r, b[size:n], f, nil
+}
+
+func rights(oob []byte) (fds []int) {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil
+	}
+	for i := range messages {
+		got, err := unix.ParseUnixRights(&messages[i])
+		if err == nil {
+			fds = append(fds, got...)
+		}
+	}
+	return fds
+}
+
+// send sends a message with descriptors.
+func (v conversation) send(b []byte, files ...*os.File) error {
+	var oob []byte
+	if len(files) > 0 {
+		fds := make([]int, len(files))
+		for i, f := range files {
+			fds[i] = int(f.Fd())
+		}
+		oob = unix.UnixRights(fds...)
+	}
+	_, _, err := v.c.WriteMsgUnix(b, oob, nil)
+	return err
+}
+
+func (v conversation) sendRequest(r request, files ...*os.File) error {
+	var b bytes.Buffer
+	if err := binary.Write(&b, binary.LittleEndian, r); err != nil {
+		return err
+	}
+	return v.send(b.Bytes(), files...)
+}
+
+// hello tells a process that the kernel has executed the loader in what it is to run.
+func (s *Server) hello(v conversation) error {
+	s.mu.Lock()
+	p, ok := s.prepared[v.pid]
+	delete(s.prepared, v.pid)
+	if !ok {
+		p, s.first = s.first, nil
+	}
+	s.mu.Unlock()
+	if p == nil {
+		return errors.New("nothing is prepared for it")
+	}
+	defer p.close()
+	return v.send(p.message, append([]*os.File{s.memory}, p.files...)...)
+}
+
+// sendPlan answers how a file that the process has mapped is rewritten. A file without sites has no plan.
+func (s *Server) sendPlan(v conversation, f *os.File) error {
+	if f == nil {
+		return v.sendRequest(request{Kind: requestPlan})
+	}
+	known, err := s.files.get(f)
+	if err != nil && !isForeign(err) {
+		s.cfg.Logger.Warn("a mapped file cannot be looked at: its calls escape", "file", nameOf(f), "err", err)
+	}
+	if err != nil || known.sites == 0 {
+		return v.sendRequest(request{Kind: requestPlan})
+	}
+	return v.sendRequest(request{Kind: requestPlan, A: known.planSize}, known.plan)
+}
+
+// execute answers whether a process may execute a file.
+func (s *Server) execute(v conversation, r request, more []byte, f *os.File) error {
+	if f == nil {
+		return s.verdict(v, unix.EMFILE, "", nil)
+	}
+	path := cString(more)
+	if r.A&unix.AT_EMPTY_PATH != 0 && path == "" {
+		path = "/dev/fd/" + itoa(r.B)
+	} else if r.B != unix.AT_FDCWD && path != "" && path[0] != '/' {
+		path = "/dev/fd/" + itoa(r.B) + "/" + path
+	}
+	open := func(path string) (*os.File, error) {
+		if err := s.verdict(v, 0, path, nil); err != nil {
+			return nil, err
+		}
+		r, _, f, err := v.receive()
+		switch {
+		case err != nil:
+			return nil, err
+		case f == nil:
+			if r.A < 0 {
+				return nil, unix.Errno(-r.A)
+			}
+			return nil, unix.EMFILE
+		}
+		return reopened(f)
+	}
+	f, err := reopened(f)
+	var p *prepared
+	if err == nil {
+		p, err = s.prepare(f, path, open)
+	}
+	if err != nil {
+		var errno unix.Errno
+		if !errors.As(err, &errno) {
+			errno = unix.EIO
+		}
+		return s.verdict(v, errno, "", nil)
+	}
+	s.mu.Lock()
+	old := s.prepared[v.pid]
+	s.prepared[v.pid] = p
+	s.mu.Unlock()
+	if old != nil {
+		old.close()
+	}
+	return s.verdict(v, 0, "", s.loader)
+}
+
+// reopened returns a file that can be read, also if the descriptor is of O_PATH.
+func reopened(f *os.File) (*os.File, error) {
+	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_PATH == 0 {
+		return f, err
+	}
+	defer f.Close()
+	return os.Open("/proc/self/fd/" + itoa(int64(f.Fd())))
+}
+
+// verdict sends struct verdict: an errno, a path to open if there is no file, or what to execute.
+func (s *Server) verdict(v conversation, errno unix.Errno, path string, f *os.File) error {
+	b := make([]byte, 8, 8+len(path)+1)
+	code := -int32(errno)
+	if errno == 0 && f == nil {
+		code = verdictOpen
+	}
+	binary.LittleEndian.PutUint32(b, uint32(code))
+	binary.LittleEndian.PutUint32(b[4:], uint32(len(path)))
+	b = append(append(b, path...), 0)
+	if f != nil {
+		return v.send(b, f)
+	}
+	return v.send(b)
+}
+
+// forget drops what was prepared for an execve that has failed.
+func (s *Server) forget(pid int) {
+	s.mu.Lock()
+	p := s.prepared[pid]
+	delete(s.prepared, pid)
+	s.mu.Unlock()
+	if p != nil {
+		p.close()
+	}
+}

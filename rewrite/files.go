@@ -1,0 +1,143 @@
+package rewrite
+
+import (
+	"debug/elf"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/rewrite/plan"
+)
+
+// A file is what the supervisor knows of a file that was executed or mapped.
+type file struct {
+	once sync.Once
+
+	plan     *os.File // memory that holds the encoded plan
+	planSize int64
+	sites    int // that are rewritten
+	err      error
+}
+
+// fileID tells a file from others, and from what it was before it was changed.
+type fileID struct {
+	dev, ino uint64
+	size     int64
+	changed  unix.Timespec
+}
+
+// files keeps plans.
+type files struct {
+	wanted func(number int) bool
+	warn   func(name string, sites []plan.Site)
+
+	mu sync.Mutex
+	m  map[fileID]*file
+}
+
+// get returns the file's plan, made once.
+func (c *files) get(f *os.File) (*file, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, os.NewSyscallError("fstat", err)
+	}
+	id := fileID{uint64(st.Dev), st.Ino, st.Size, st.Ctim}
+	c.mu.Lock()
+	if c.m == nil {
+		c.m = make(map[fileID]*file)
+	}
+	known, ok := c.m[id]
+	if !ok {
+		known = &file{}
+		c.m[id] = known
+	}
+	c.mu.Unlock()
+	known.once.Do(func() { known.err = c.make(known, f, st.Size) })
+	return known, known.err
+}
+
+func (c *files) make(to *file, f *os.File, size int64) error {
+	if size <= 0 {
+		return fmt.Errorf("%w: it is empty", plan.ErrForeign)
+	}
+	b, err := unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_PRIVATE)
+	if err != nil {
+		return os.NewSyscallError("mmap", err)
+	}
+	defer unix.Munmap(b)
+	p, err := plan.New(b, c.wanted)
+	if err != nil {
+		return err
+	}
+	var impossible []plan.Site
+	for _, s := range p.Sites {
+		if s.Rewritten() {
+			to.sites++
+		} else if s.Way == plan.Impossible {
+			impossible = append(impossible, s)
+		}
+	}
+	if len(impossible) > 0 {
+		c.warn(nameOf(f), impossible)
+	}
+	encoded := p.Encode()
+	to.planSize = int64(len(encoded))
+	to.plan, err = memory("boxer-plan", encoded, false)
+	return err
+}
+
+func (c *files) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range c.m {
+		if f.plan != nil {
+			f.plan.Close()
+		}
+	}
+	c.m = nil
+}
+
+// memory returns a file in memory with what b holds, which nobody can change any more.
+func memory(name string, b []byte, executable bool) (*os.File, error) {
+	const mfdExec = 0x10 // since Linux 6.3, where a setting may forbid to execute others
+	flags := unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
+	fd, err := -1, error(unix.EINVAL)
+	if executable {
+		fd, err = unix.MemfdCreate(name, flags|mfdExec)
+	}
+	if err == unix.EINVAL {
+		fd, err = unix.MemfdCreate(name, flags)
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if _, err := f.Write(b); err != nil {
+		f.Close()
+		return nil, err
+	}
+	const seals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE | unix.F_SEAL_SEAL
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+		f.Close()
+		return nil, os.NewSyscallError("fcntl F_ADD_SEALS", err)
+	}
+	return f, nil
+}
+
+// nameOf returns the path of an open file.
+func nameOf(f *os.File) string {
+	name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+	if err != nil {
+		return f.Name()
+	}
+	return name
+}
+
+// isForeign reports whether a file has no sites because it is no ELF file of this machine.
+func isForeign(err error) bool {
+	var format *elf.FormatError
+	return errors.Is(err, plan.ErrForeign) || errors.As(err, &format)
+}

@@ -1,0 +1,166 @@
+// What a stub asks: whose is this call? And the way to the supervisor and back.
+#include "inside.h"
+
+struct globals globals;
+__attribute__((section(".data"))) struct config config = {.magic = "boxer's config!"};
+
+static int holds(const struct condition *c, const u64 *args)
+{
+	u64 v = args[c->arg];
+	switch (c->op) {
+	case NOT_EQUAL:
+		return v != c->value;
+	case AT_LEAST:
+		return v >= c->value;
+	}
+	return (v & c->mask) == c->value;
+}
+
+// claim takes a slot whose thread has ended.
+static struct slot *claim(u32 tid, u32 at)
+{
+	for (u32 i = 0; i < SLOTS; i++) {
+		struct slot *s = &globals.shared->slots[(at + i) % SLOTS];
+		u32 old = __atomic_load_n(&s->tid, __ATOMIC_ACQUIRE);
+		if (sys2(SYS_tkill, old, 0) == -ESRCH && __atomic_compare_exchange_n(&s->tid, &old, tid, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+			return s;
+	}
+	return 0;
+}
+
+// slot_of finds a thread's slot: its place follows from its number. Slots are never given back;
+// the next thread of that number has it.
+struct slot *slot_of(u32 tid)
+{
+	enum { PROBES = 64 };
+	u32 at = (tid * 2654435761u >> 20) % SLOTS;
+	for (u32 i = 0; i < PROBES; i++) {
+		struct slot *s = &globals.shared->slots[(at + i) % SLOTS];
+		u32 old = __atomic_load_n(&s->tid, __ATOMIC_ACQUIRE);
+		if (old == tid)
+			return s;
+		if (old == 0 && __atomic_compare_exchange_n(&s->tid, &old, tid, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+			return s;
+	}
+	return claim(tid, at);
+}
+
+static u32 load(u32 *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
+
+static int change(u32 *p, u32 from, u32 to)
+{
+	return __atomic_compare_exchange_n(p, &from, to, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+static void ring(struct slot *s)
+{
+	struct shared *sh = globals.shared;
+	u64 i = s - sh->slots;
+	__atomic_fetch_or(&sh->pending[i / 64], 1ull << i % 64, __ATOMIC_ACQ_REL);
+	__atomic_fetch_add(&sh->doorbell, 1, __ATOMIC_SEQ_CST);
+	if (load(&sh->asleep))
+		sys3(SYS_futex, &sh->doorbell, FUTEX_WAKE, 1);
+}
+
+// settled waits until nobody else changes the slot's word. It returns the word.
+static u32 settled(struct slot *s)
+{
+	u32 w;
+	while (((w = load(&s->word)) & STATE) == ANSWERING)
+		sys4(SYS_futex, &s->word, FUTEX_WAIT, w, 0);
+	return w;
+}
+
+// ask lets the supervisor answer the call. A signal handler may interrupt it anywhere, make calls
+// itself, and never come back.
+static int ask(struct frame *f)
+{
+	struct slot *s = slot_of(sys0(SYS_gettid));
+	if (!s) {
+		f->nr = -EAGAIN;
+		return DONE;
+	}
+	// A call that the handler has interrupted, and whose answer is there already.
+	u32 before = settled(s);
+	s64 result = s->result;
+	u32 flags = s->flags;
+	s32 lowest = s->lowest;
+	int r = DONE;
+	for (;;) {
+		u32 seq = __atomic_add_fetch(&s->last, SEQUENCE, __ATOMIC_ACQ_REL);
+		__atomic_store_n(&s->word, seq | WRITING, __ATOMIC_RELEASE);
+		s->nr = f->nr;
+		for (int i = 0; i < 6; i++)
+			s->args[i] = f->args[i];
+		if (!change(&s->word, seq | WRITING, seq | PENDING))
+			continue; // a handler had the slot meanwhile
+		ring(s);
+		u32 w;
+		s64 waited = 0;
+	wait:
+		while ((w = load(&s->word)) == (seq | PENDING) || w == (seq | ANSWERING)) {
+			if (waited == -EINTR && change(&s->word, seq | PENDING, seq | IDLE))
+				break;
+			// FUTEX_WAIT restarts after a handler with SA_RESTART, as the calls do that boxer takes.
+			waited = sys4(SYS_futex, &s->word, FUTEX_WAIT, w, 0);
+		}
+		if (w == (seq | PENDING)) {
+			f->nr = -EINTR;
+			break;
+		}
+		if (w == (seq | RETURN)) {
+			s64 v = s->result;
+			if (load(&s->word) != w)
+				continue; // cannot be: a handler puts back what it finds
+			f->nr = v;
+			break;
+		}
+		if (w == (seq | CONTINUE)) {
+			r = PASS;
+			break;
+		}
+		if (w == (seq | RECEIVE)) {
+			s64 v = receive(s, w, s->flags, s->lowest);
+			if (v < 0)
+				goto wait; // for what the supervisor makes of that
+			f->nr = v;
+			break;
+		}
+	}
+	u32 state = before & STATE;
+	if (state == RETURN || state == CONTINUE || state == RECEIVE) {
+		s->result = result;
+		s->flags = flags;
+		s->lowest = lowest;
+		__atomic_store_n(&s->word, before, __ATOMIC_RELEASE);
+	} else {
+		__atomic_store_n(&s->word, s->last | IDLE, __ATOMIC_RELEASE);
+	}
+	return r;
+}
+
+int hook(struct frame *f)
+{
+	if (f->nr >= CALLS)
+		return PASS;
+	struct shared *sh = globals.shared;
+	u8 what = sh->table[f->nr];
+	if (what & MECHANISM && mechanism(f) == DONE)
+		return DONE;
+	if (!(what & HAS_RULES))
+		return PASS;
+	u32 at = sh->index[f->nr].first;
+	for (u32 end = at + sh->index[f->nr].n; at < end; at++) {
+		const struct rule *r = &sh->rules[at];
+		u32 i = 0;
+		while (i < r->n && holds(&r->conditions[i], f->args))
+			i++;
+		if (i < r->n)
+			continue;
+		if (!r->error)
+			return ask(f);
+		f->nr = -(s64)r->error;
+		return DONE;
+	}
+	return PASS;
+}

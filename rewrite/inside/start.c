@@ -1,0 +1,235 @@
+// The start of a process: what the kernel has executed is this; it maps what the supervisor names
+// as the kernel would have, rewrites it, and goes there.
+#include "inside.h"
+
+void enter(u64 sp, u64 entry) __attribute__((noreturn));
+
+enum { // elf.h
+	AT_PHDR = 3, AT_PHENT = 4, AT_PHNUM = 5, AT_PAGESZ = 6, AT_BASE = 7, AT_ENTRY = 9, AT_RANDOM = 25, AT_EXECFN = 31,
+	PHENT = 56,
+};
+
+static u64 up(u64 n) { return (n + globals.page - 1) & -globals.page; }
+static u64 down(u64 n) { return n & -globals.page; }
+
+static u64 length(const char *s)
+{
+	u64 n = 0;
+	while (s[n])
+		n++;
+	return n;
+}
+
+static void say(const char *s) { sys3(SYS_write, 2, s, length(s)); }
+
+__attribute__((noreturn)) static void die(const char *why)
+{
+	say("boxer: start of a program: ");
+	say(why);
+	say("\n");
+	for (;;)
+		sys1(SYS_exit_group, 125);
+}
+
+// memset is for the compiler, which may call it.
+void *memset(void *to, int c, size_t n)
+{
+	for (volatile u8 *p = to; n--; p++)
+		*p = c;
+	return to;
+}
+
+void *memcpy(void *restrict to, const void *restrict from, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		((volatile u8 *)to)[i] = ((const u8 *)from)[i];
+	return to;
+}
+
+// segments maps what a file has. It returns an errno below 0.
+static s64 segments(const struct image *m, int fd, u64 bias)
+{
+	for (u32 i = 0; i < m->n; i++) {
+		u64 a = bias + m->segments[i].addr, filesz = m->segments[i].filesz, memsz = m->segments[i].memsz;
+		u64 from = down(a), file = filesz ? up(a + filesz) : from, end = up(a + memsz);
+		s64 prot = m->segments[i].prot, r;
+		if (filesz) {
+			r = sys6(SYS_mmap, from, a + filesz - from, prot, MAP_PRIVATE | MAP_FIXED, fd, down(m->segments[i].offset));
+			if (r < 0)
+				return r;
+		}
+		if (memsz > filesz && filesz && prot & PROT_WRITE)
+			memset((void *)(a + filesz), 0, (end < file ? end : file) - (a + filesz));
+		if (end > file) {
+			r = sys6(SYS_mmap, file, end - file, prot, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0);
+			if (r < 0)
+				return r;
+		}
+	}
+	return 0;
+}
+
+// map maps a file and rewrites it. It returns the distance to the addresses of the file.
+static u64 map(const struct image *m, int fd, int plan, u64 hint)
+{
+	u64 low = down(m->low), span = up(m->high) - low, align = m->align > globals.page ? m->align : 0, bias = 0;
+	s64 r;
+	if (m->dynamic) {
+		r = sys6(SYS_mmap, hint, span + align, 0, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		if (r < 0 && r > -4096)
+			die("no room for it");
+		bias = r - low;
+		if (align) { // give back what is around
+			u64 at = (r + align - 1) & -align;
+			if (at > (u64)r)
+				sys2(SYS_munmap, r, at - r);
+			sys2(SYS_munmap, at + span, r + align - at);
+			bias = at - low;
+		}
+	} else {
+		r = sys6(SYS_mmap, low, span, 0, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+		if (r != (s64)low)
+			die("its address is taken");
+	}
+	if (segments(m, fd, bias) < 0)
+		die("it cannot be mapped");
+	sys1(SYS_close, fd);
+	struct plan_head head;
+	s64 p = sys6(SYS_mmap, 0, globals.page, PROT_READ, MAP_PRIVATE, plan, 0);
+	if (p < 0 && p > -4096)
+		die("no room for its plan");
+	head = *(struct plan_head *)p;
+	sys2(SYS_munmap, p, globals.page);
+	u64 size = sizeof head + head.segments * sizeof(struct plan_segment) + head.sites * sizeof(struct plan_site) +
+		   head.relocs * sizeof(struct plan_reloc) + head.code;
+	p = sys6(SYS_mmap, 0, size, PROT_READ, MAP_PRIVATE, plan, 0);
+	sys1(SYS_close, plan);
+	if (p < 0 && p > -4096)
+		die("no room for its plan");
+	for (u32 i = 0; head.sites && i < m->n; i++) {
+		s64 prot = m->segments[i].prot;
+		if (!(prot & PROT_EXEC) || !m->segments[i].filesz)
+			continue;
+		u64 a = bias + m->segments[i].addr, from = down(a), len = up(a + m->segments[i].filesz) - from;
+		if (sys3(SYS_mprotect, from, len, PROT_READ | PROT_WRITE) < 0)
+			die("its text cannot be made writable");
+		if (apply((void *)p, from, down(m->segments[i].offset), len) < 0)
+			die("no room for stubs");
+		sys3(SYS_mprotect, from, len, prot);
+	}
+	sys2(SYS_munmap, p, size);
+	return bias;
+}
+
+static u64 *auxv(u64 *sp, u64 type)
+{
+	u64 *p = sp + 1 + sp[0] + 1;
+	while (*p)
+		p++;
+	for (p++; p[0]; p += 2)
+		if (p[0] == type)
+			return &p[1];
+	return 0;
+}
+
+static void set(u64 *sp, u64 type, u64 v)
+{
+	u64 *p = auxv(sp, type);
+	if (p)
+		*p = v;
+}
+
+// with_arguments builds the words that a program finds at its start, with other first arguments: of
+// an interpreter (execve(2), "Interpreter scripts").
+static u64 *with_arguments(u64 *to, const u64 *sp, const struct load *l)
+{
+	u64 skip = l->keep_arg0 || !sp[0] ? 0 : 1;
+	u64 *p = to;
+	*p++ = l->nargs + sp[0] - skip;
+	const char *s = l->text + l->args;
+	for (u32 i = 0; i < l->nargs; i++, s += length(s) + 1)
+		*p++ = (u64)s;
+	const u64 *q = sp + 1 + skip;
+	while (*q)
+		*p++ = *q++;
+	*p++ = *q++;
+	while (*q)
+		*p++ = *q++;
+	*p++ = *q++;
+	for (; *q; q += 2, p += 2)
+		p[0] = q[0], p[1] = q[1];
+	p[0] = p[1] = 0;
+	return to;
+}
+
+static u64 words(const u64 *sp)
+{
+	const u64 *p = sp + 1 + sp[0] + 1;
+	while (*p)
+		p++;
+	for (p++; *p; p += 2)
+		;
+	return p + 2 - sp;
+}
+
+static struct load l;
+static struct exchange x;
+static int fds[5];
+
+__attribute__((used, noreturn)) void start(u64 *sp)
+{
+	u64 *page = auxv(sp, AT_PAGESZ);
+	globals.page = page ? *page : 4096;
+	s64 sock = control_open();
+	if (sock < 0)
+		die("the supervisor cannot be reached");
+	x.request = (struct request){.kind = HELLO, .tid = sys0(SYS_gettid)};
+	if (control_send(sock, &x, -1, 0, 0) < 0 || control_receive(sock, &x, &l, sizeof l, fds, 5, MSG_CMSG_CLOEXEC) < 0)
+		die("the supervisor has not answered");
+	sys1(SYS_close, sock);
+	if (fds[2] < 0 || (l.interpreted && fds[4] < 0))
+		die("too many files are open");
+	s64 r = sys6(SYS_mmap, 0, sizeof *globals.shared, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
+	if (r < 0 && r > -4096)
+		die("no room for shared memory");
+	sys1(SYS_close, fds[0]);
+	globals.shared = (void *)r;
+	for (const char *s = l.text + l.exe; s[globals.exe_length]; globals.exe_length++)
+		globals.exe[globals.exe_length] = s[globals.exe_length];
+
+	u64 *random = auxv(sp, AT_RANDOM);
+	// As the kernel: two thirds into the address space, and as many random bits. The heap is
+	// below, and may grow.
+	u64 hint = 0;
+	if (random) {
+		u64 bits = *(u64 *)*random >> 13;
+#if defined(__x86_64__)
+		hint = 0x556000000000 + ((bits & 0xfffffff) << 12);
+#else
+		hint = 0xaab000000000 + ((bits & 0xffffff) << 12);
+#endif
+	}
+	u64 bias = map(&l.program, fds[1], fds[2], hint), entry = bias + l.program.entry, base = 0;
+	if (l.interpreted) {
+		base = map(&l.interpreter, fds[3], fds[4], 0);
+		entry = base + l.interpreter.entry;
+		base += l.interpreter.low;
+	}
+	set(sp, AT_PHDR, bias + l.program.headers);
+	set(sp, AT_PHENT, PHENT);
+	set(sp, AT_PHNUM, l.program.nheaders);
+	set(sp, AT_BASE, base);
+	set(sp, AT_ENTRY, bias + l.program.entry);
+	set(sp, AT_EXECFN, (u64)l.text + l.path);
+	const char *name = l.text + l.path;
+	for (const char *s = name; *s; s++)
+		if (*s == '/')
+			name = s + 1;
+	sys2(SYS_prctl, PR_SET_NAME, name);
+	if (l.nargs) {
+		u64 n = words(sp) + l.nargs + 2;
+		u64 *to = __builtin_alloca(8 * n + 64);
+		sp = with_arguments((u64 *)(((u64)to + 15) & ~15ull), sp, &l);
+	}
+	enter((u64)sp, entry);
+}

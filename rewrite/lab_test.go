@@ -1,0 +1,82 @@
+package rewrite
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// copyFD copies a descriptor of a thread's.
+func copyFD(tid, fd int) (int, error) {
+	pidfd, err := unix.PidfdOpen(tid, unix.O_EXCL) // PIDFD_THREAD
+	if err == unix.EINVAL {
+		pidfd, err = unix.PidfdOpen(tid, 0)
+	}
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(pidfd)
+	return unix.PidfdGetfd(pidfd, fd, 0)
+}
+
+// A lab runs programs under a Server.
+type lab struct {
+	s      *Server
+	served sync.WaitGroup
+}
+
+func newLab(t *testing.T, rules []Rule, answer func(*Call)) *lab {
+	t.Helper()
+	return newLabOf(t, native, rules, answer)
+}
+
+func newLabOf(t *testing.T, target target, rules []Rule, answer func(*Call)) *lab {
+	t.Helper()
+	s, err := newServer(Config{Rules: rules, CopyFD: copyFD}, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &lab{s: s}
+	l.served.Go(func() {
+		if err := s.Serve(answer); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		l.served.Wait()
+	})
+	return l
+}
+
+// run runs a program and returns what it wrote.
+func (l *lab) run(t *testing.T, argv ...string) string {
+	t.Helper()
+	cmd := l.command(t, argv...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%q: %v\n%s", argv, err, out)
+	}
+	return string(bytes.TrimRight(out, "\n"))
+}
+
+func (l *lab) command(t *testing.T, argv ...string) *exec.Cmd {
+	t.Helper()
+	path, err := exec.LookPath(argv[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.s.Prepare(path); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/proc/self/fd/"+itoa(int64(l.s.Loader().Fd())), argv[1:]...)
+	cmd.Args[0] = argv[0]
+	cmd.Stdin = os.Stdin
+	return cmd
+}

@@ -1,0 +1,120 @@
+package rewrite
+
+import "unsafe"
+
+// What follows is inside/inside.h once more; TestLayout compares the two.
+
+const (
+	slots      = 4096
+	calls      = 512
+	conditions = 4
+	maxRules   = 208
+)
+
+type condition struct {
+	arg, op     uint32
+	mask, value uint64
+}
+
+type rule struct {
+	errno, n   uint32
+	conditions [conditions]condition
+}
+
+// What the table says of a number.
+const (
+	hasRules  = 1
+	mechanism = 2
+)
+
+// States of a call: the low bits of its slot's word.
+const (
+	stateIdle = iota
+	stateWriting
+	statePending
+	stateAnswering
+	stateReturn
+	stateContinue
+	stateReceive
+	stateMask = 7
+)
+
+// flagStrict is STRICT: no number below the lowest will do.
+const flagStrict = 1
+
+type slot struct {
+	word, tid, last, flags uint32
+	nr                     uint64
+	args                   [6]uint64
+	result                 int64
+	lowest                 int32
+	_                      uint32
+	mask                   uint64
+	_                      [4096 - 96]byte
+}
+
+type index struct{ first, n uint16 }
+
+type shared struct {
+	doorbell, asleep uint32
+	pending          [slots / 64]uint64
+	_                [0x1000 - 8 - slots/8]byte
+	index            [calls]index
+	_                [0x2000 - 0x1000 - calls*4]byte
+	rules            [maxRules]rule
+	_                [0x10000 - 0x2000 - maxRules*unsafe.Sizeof(rule{})]byte
+	table            [0x10000]byte
+	slots            [slots]slot
+}
+
+// The configuration in the loader's file: struct config.
+const (
+	configMagic = "boxer's config!\x00"
+	configName  = 18 // offset of the socket's name
+	configLen   = 48 // of the length of the address
+	maxName     = 30
+)
+
+// Requests over the control socket.
+const (
+	requestHello = 1 + iota
+	requestPlan
+	requestExecute
+	requestOpened
+	requestCancel
+	requestFetch
+	requestFetched
+)
+
+type request struct {
+	Kind, TID uint32
+	A, B      int64
+}
+
+// verdictOpen asks for another file.
+const verdictOpen = 1
+
+const maxSegments = 16
+
+type imageSegment struct {
+	Addr, Offset, Filesz, Memsz uint64
+	Prot, _                     uint32
+}
+
+// An image says how a file is mapped. Addresses are the file's.
+type image struct {
+	Entry, Headers, Low, High, Align uint64
+	NHeaders, Dynamic, N, _          uint32
+	Segments                         [maxSegments]imageSegment
+}
+
+type loadHead struct {
+	Program, Interpreter image
+	Interpreted, NArgs   uint32
+	Path, Exe            uint32
+	Args, Length         uint32
+	KeepArg0, _          uint32
+}
+
+// maxText bounds the strings of a load, in bytes.
+const maxText = 8192

@@ -1,0 +1,18 @@
+package rewrite
+
+import (
+	"debug/elf"
+	_ "embed"
+
+	"golang.org/x/sys/unix"
+)
+
+//go:embed inside/inside_arm64.bin
+var inside []byte
+
+// native is this machine.
+var native = target{
+	machine:    elf.EM_AARCH64,
+	loader:     inside,
+	mechanisms: []uintptr{unix.SYS_EXECVE, unix.SYS_EXECVEAT, unix.SYS_MMAP, unix.SYS_READLINKAT},
+}

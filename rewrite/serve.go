@@ -1,0 +1,64 @@
+package rewrite
+
+import (
+	"math/bits"
+	"runtime"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// Serve hands each call to answer, on the calling goroutine, until Close. Calls that may come to a descriptor are
+// handed over on goroutines of their own, since the program takes part in that. The Call is reused:
+// answer keeps it by its Keep.
+func (s *Server) Serve(answer func(*Call)) error {
+	s.tasks.Add(1)
+	defer s.tasks.Done()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	c := &Call{}
+	for !s.closing.Load() {
+		bell := atomic.LoadUint32(&s.shared.doorbell)
+		if s.round(c, answer) {
+			continue
+		}
+		atomic.StoreUint32(&s.shared.asleep, 1)
+		if !s.round(c, answer) && !s.closing.Load() {
+			sleep(&s.shared.doorbell, bell)
+		}
+		atomic.StoreUint32(&s.shared.asleep, 0)
+	}
+	return nil
+}
+
+// round answers the calls that are there. It returns false if there was none.
+func (s *Server) round(c *Call, answer func(*Call)) bool {
+	some := false
+	for i := range s.shared.pending {
+		if atomic.LoadUint64(&s.shared.pending[i]) == 0 {
+			continue
+		}
+		for set := atomic.SwapUint64(&s.shared.pending[i], 0); set != 0; set &= set - 1 {
+			some = true
+			if !c.take(s, i*64+bits.TrailingZeros64(set)) {
+				continue
+			}
+			if givesDescriptor(c.nr) {
+				kept := c.copy()
+				s.tasks.Go(func() { answer(kept) })
+				continue
+			}
+			answer(c)
+		}
+	}
+	return some
+}
+
+// givesDescriptor reports whether a call's answer may be a descriptor.
+func givesDescriptor(nr uint64) bool {
+	switch nr {
+	case unix.SYS_SOCKET, unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_DUP, unix.SYS_FCNTL:
+		return true
+	}
+	return false
+}

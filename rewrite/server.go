@@ -1,0 +1,254 @@
+package rewrite
+
+import (
+	"bytes"
+	"crypto/rand"
+	"debug/elf"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/rewrite/plan"
+)
+
+// A Condition compares one argument of a call, as the registers hold it.
+type Condition struct {
+	Arg   uint   // 0 to 5
+	Op    Op     // how Value is compared
+	Mask  uint64 // for MaskedEqual: the bits that count
+	Value uint64
+}
+
+// Op is a comparison of a [Condition].
+type Op uint8
+
+const (
+	// NotEqual compares all 64 bits.
+	NotEqual Op = iota
+	// AtLeast compares all 64 bits, unsigned.
+	AtLeast
+	// MaskedEqual compares the bits of Mask.
+	MaskedEqual
+)
+
+// A Rule says which calls of one number are taken: those for which all conditions hold. Of several rules
+// for a number the first that holds decides.
+type Rule struct {
+	Nr    uintptr
+	If    []Condition
+	Errno unix.Errno // if not 0, the call fails with it, without the supervisor
+}
+
+// Config says what a Server takes, and what it needs for that.
+type Config struct {
+	Rules  []Rule
+	CopyFD func(tid, fd int) (int, error) // copies a descriptor of a thread; see pidfd_getfd(2)
+	Logger *slog.Logger                   // nil: none
+}
+
+// A Server is the supervisor's side: it starts programs under the loader and answers their calls.
+type Server struct {
+	cfg      Config
+	target   target
+	files    files
+	loader   *os.File
+	memory   *os.File // of shared
+	mapped   []byte
+	shared   *shared
+	listener *net.UnixListener
+	closing  atomic.Bool
+	tasks    sync.WaitGroup
+
+	mu       sync.Mutex
+	first    *prepared         // for the first process that asks
+	prepared map[int]*prepared // by process
+	fetches  map[fetchKey]*fetch
+	conns    map[*net.UnixConn]struct{}
+}
+
+// A target is the machine that programs are for.
+type target struct {
+	machine    elf.Machine
+	loader     []byte    // inside/inside_*.bin
+	mechanisms []uintptr // the calls that the interposer itself has to see
+}
+
+// New makes a Server; Close ends it.
+func New(cfg Config) (*Server, error) { return newServer(cfg, native) }
+
+func newServer(cfg Config, target target) (_ *Server, err error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{cfg: cfg, target: target, prepared: make(map[int]*prepared), fetches: make(map[fetchKey]*fetch), conns: make(map[*net.UnixConn]struct{})}
+	s.files.warn = s.warn
+	defer func() {
+		if err != nil {
+			s.release()
+		}
+	}()
+	if err := s.makeShared(); err != nil {
+		return nil, err
+	}
+	if err := s.setRules(); err != nil {
+		return nil, err
+	}
+	name := "boxer-" + rand.Text()[:20]
+	s.listener, err = net.ListenUnix("unixpacket", &net.UnixAddr{Name: "@" + name, Net: "unixpacket"})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.makeLoader(name); err != nil {
+		return nil, err
+	}
+	s.tasks.Go(s.acceptControl)
+	return s, nil
+}
+
+// makeShared makes the memory that all share.
+func (s *Server) makeShared() error {
+	fd, err := unix.MemfdCreate("boxer", unix.MFD_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("memfd_create", err)
+	}
+	s.memory = os.NewFile(uintptr(fd), "boxer")
+	size := int(unsafe.Sizeof(shared{}))
+	if err := s.memory.Truncate(int64(size)); err != nil {
+		return err
+	}
+	if s.mapped, err = unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+		return os.NewSyscallError("mmap", err)
+	}
+	s.shared = (*shared)(unsafe.Pointer(&s.mapped[0]))
+	return nil
+}
+
+// setRules writes the rules where programs find them, ordered by number.
+func (s *Server) setRules() error {
+	n := 0
+	for nr := range uintptr(calls) {
+		first := n
+		for _, r := range s.cfg.Rules {
+			if r.Nr != nr {
+				continue
+			}
+			if n == maxRules || len(r.If) > conditions {
+				return fmt.Errorf("rewrite: too many rules, or conditions of a rule for call %d", nr)
+			}
+			to := &s.shared.rules[n]
+			to.errno, to.n = uint32(r.Errno), uint32(len(r.If))
+			for i, c := range r.If {
+				to.conditions[i] = condition{uint32(c.Arg), uint32(c.Op), c.Mask, c.Value}
+			}
+			n++
+		}
+		if n > first {
+			s.shared.index[nr] = index{uint16(first), uint16(n - first)}
+			s.shared.table[nr] |= hasRules
+		}
+	}
+	for _, r := range s.cfg.Rules {
+		if r.Nr >= calls {
+			return fmt.Errorf("rewrite: a rule for call %d: numbers end at %d", r.Nr, calls-1)
+		}
+	}
+	for _, nr := range s.target.mechanisms {
+		s.shared.table[nr] |= mechanism
+	}
+	s.files.wanted = func(nr int) bool { return nr >= 0 && nr < calls && s.shared.table[nr] != 0 }
+	return nil
+}
+
+// makeLoader makes the file that processes execute: the loader, with the name of the socket.
+func (s *Server) makeLoader(name string) error {
+	b := bytes.Clone(s.target.loader)
+	at := bytes.Index(b, []byte(configMagic))
+	if at < 0 || len(name) > maxName-1 {
+		return errors.New("rewrite: the loader has no configuration")
+	}
+	binary.NativeEndian.PutUint16(b[at+configName-2:], unix.AF_UNIX)
+	copy(b[at+configName+1:], name) // after the zero of an abstract name
+	binary.NativeEndian.PutUint32(b[at+configLen:], uint32(2+1+len(name)))
+	var err error
+	s.loader, err = memory("boxer-loader", b, true)
+	return err
+}
+
+func (s *Server) warn(name string, sites []plan.Site) {
+	for _, site := range sites {
+		s.cfg.Logger.Warn("a system call cannot be taken: its instruction cannot be rewritten",
+			"file", name, "address", fmt.Sprintf("%#x", site.Addr), "number", site.Number, "why", site.Why)
+	}
+}
+
+// Loader is the file to execute in place of the program that Prepare was called for. Close closes it.
+func (s *Server) Loader() *os.File { return s.loader }
+
+// Prepare says what the first process under the loader runs: the program at a path. It fails as execve(2) would.
+func (s *Server) Prepare(path string) error {
+	open := func(path string) (*os.File, error) {
+		if err := unix.Access(path, unix.X_OK); err != nil {
+			return nil, err
+		}
+		return os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	}
+	f, err := open(path)
+	if err != nil {
+		return err
+	}
+	p, err := s.prepare(f, path, open)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.first = p
+	return nil
+}
+
+// Close ends Serve and releases everything. Calls that wait are never answered: the processes of the
+// tree have to be gone.
+func (s *Server) Close() error {
+	s.closing.Store(true)
+	atomic.AddUint32(&s.shared.doorbell, 1)
+	wake(&s.shared.doorbell)
+	err := s.listener.Close()
+	s.mu.Lock()
+	for c := range s.conns {
+		c.Close()
+	}
+	s.mu.Unlock()
+	s.tasks.Wait()
+	s.release()
+	return err
+}
+
+func (s *Server) release() {
+	if s.listener != nil {
+		s.listener.Close()
+	}
+	if s.first != nil {
+		s.first.close()
+	}
+	for _, p := range s.prepared {
+		p.close()
+	}
+	s.files.close()
+	for _, f := range []*os.File{s.loader, s.memory} {
+		if f != nil {
+			f.Close()
+		}
+	}
+	if s.mapped != nil {
+		unix.Munmap(s.mapped)
+		s.mapped, s.shared = nil, nil
+	}
+}
