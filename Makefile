@@ -75,6 +75,12 @@ profile: deps-profile build ## take a CPU profile of boxer in the lab of make be
 	@cd bench && CGO_ENABLED=0 ../scripts/go build -trimpath -buildvcs=false -o ../bin/ .
 	@scripts/profile $(ARGS)
 
+.PHONY: kernels
+kernels: deps-kernels build ## run a short form of the tests on other kernels, under QEMU; ARGS=-help
+	@CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o bin/kernels ./internal/kernels
+	@mkdir -p .tools
+	@bin/kernels $(ARGS)
+
 .PHONY: lint
 lint: deps-lint ## check the format, vet, and run staticcheck and shellcheck
 	@unformatted=$$($$($(GO) env GOROOT)/bin/gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go' ':!third_party')); \
@@ -95,6 +101,6 @@ fuzz: deps-build ## run each fuzz target for FUZZTIME (20s)
 clean: ## remove what was built
 	@rm -rf bin dist
 
-.PHONY: deps-build deps-lint deps-arm64 deps-demo deps-bench deps-profile deps-test
-deps-build deps-lint deps-arm64 deps-demo deps-bench deps-profile deps-test: deps-%:
+.PHONY: deps-build deps-lint deps-arm64 deps-demo deps-bench deps-kernels deps-profile deps-test
+deps-build deps-lint deps-arm64 deps-demo deps-bench deps-kernels deps-profile deps-test: deps-%:
 	@scripts/install-deps $*

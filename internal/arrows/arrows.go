@@ -28,6 +28,7 @@ var table = map[string][]string{
 	"internal/arrows":   nil,
 	"internal/demo":     {"internal/natlab", "internal/programs"},
 	"internal/joins":    {"coordinator", "transport"},
+	"internal/kernels":  nil,
 	"internal/natlab":   nil,
 	"internal/programs": nil,
 	"launcher":          {"coordinator", "resolver", "sandbox", "syscalls", "trace", "transport"},
