@@ -14,8 +14,16 @@ import (
 // one thread, not for its process.
 const pidfdThread = unix.O_EXCL
 
-// maxPidfds bounds the cache, in descriptors.
-const maxPidfds = 64
+// maxPidfds bounds the cache, in descriptors: a sixteenth of those that the process may
+// have (RLIMIT_NOFILE), and mostPidfds at most.
+var maxPidfds = sync.OnceValue(func() int {
+	const mostPidfds = 64
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return mostPidfds
+	}
+	return int(min(limit.Cur/16+1, mostPidfds))
+})
 
 // pidfds keeps pidfds of threads that called before. A pidfd never changes its
 // thread: when the kernel gives the same number to a new thread, the old pidfd
@@ -88,9 +96,9 @@ func (p *pidfds) openLocked(tid int) (int, error) {
 
 func (p *pidfds) keepLocked(tid, pidfd int) {
 	if p.byTID == nil {
-		p.byTID = make(map[int]int, maxPidfds)
+		p.byTID = make(map[int]int, maxPidfds())
 	}
-	if len(p.byTID) >= maxPidfds {
+	if len(p.byTID) >= maxPidfds() {
 		for old, fd := range p.byTID { // any: the map's order is random
 			unix.Close(fd)
 			delete(p.byTID, old)

@@ -38,7 +38,7 @@ func (n *Node) announce(program, kernel netip.AddrPort) {
 		n.announced.at = make(map[netip.AddrPort][]netip.AddrPort)
 	}
 	n.announced.at[kernel] = n.reachedFrom(program, kernel)
-	room := enough(n.backlogRoom(kernel))
+	room := enough(min(n.backlogRoom(kernel), n.budget.room()))
 	for _, dst := range n.announced.at[kernel] {
 		n.announced.to.Announce(dst, room)
 	}
@@ -81,7 +81,7 @@ func (n *Node) withdraw(kernel netip.AddrPort) {
 // one of them has just been made: it may not have been queued yet.
 func (n *Node) Room(dst netip.AddrPort) int {
 	for _, l := range n.ports.find(dst.Port(), dst.Addr(), wildcardOf(dst.Addr())) {
-		return enough(n.backlogRoom(l.kernel) - 1)
+		return enough(min(n.backlogRoom(l.kernel)-1, n.budget.room()))
 	}
 	return 0
 }
@@ -143,7 +143,9 @@ func (n *Node) establish(stream Stream, a pending) error {
 	}
 	peer.urgency.attach(conn)
 	n.relays.Add(1)
+	n.budget.opened()
 	n.tasks.Go(func() {
+		defer n.budget.closed()
 		defer n.peers.removeDialled(a.ends())
 		n.relay(conn, stream)
 	})

@@ -10,16 +10,21 @@ import (
 
 // Accept connects to the listener that the node's programs have at dst, an address
 // of the node's, on behalf of src, which is of the same family and which they see
-// as the peer. It fails with ECONNREFUSED if there is none. The caller relays with
+// as the peer. It fails with ECONNREFUSED if there is none. It waits where the backlog is
+// full, or the peer has its share of descriptors. The caller relays with
 // the returned function, which owns the connection, or calls abort.
 func (n *Node) Accept(ctx context.Context, src, dst netip.AddrPort) (run func(Stream), abort func(), err error) {
-	found, err := n.live(dst.Port(), dst.Addr(), wildcardOf(dst.Addr()))
-	if err != nil {
-		return nil, nil, fmt.Errorf("look for the listener at %v: %w", dst, err)
-	}
-	for _, l := range found {
-		conn, remove, err := n.dialListener(ctx, l.kernel, src)
-		if Errno(err) == unix.ECONNREFUSED {
+	for {
+		give, err := n.budget.take(ctx, spot{src.Addr(), dst})
+		if err != nil {
+			return nil, nil, err
+		}
+		conn, remove, err := n.dialFirst(ctx, src, dst)
+		short := Errno(err) == unix.EMFILE && n.budget.short()
+		if err != nil {
+			give()
+		}
+		if short {
 			continue
 		}
 		if err != nil {
@@ -27,15 +32,30 @@ func (n *Node) Accept(ctx context.Context, src, dst netip.AddrPort) (run func(St
 		}
 		run = func(s Stream) {
 			n.relays.Add(1)
+			defer give()
 			defer remove()
 			n.relay(conn, s)
 		}
 		abort = func() {
+			defer give()
 			defer remove()
 			conn.SetLinger(0)
 			conn.Close()
 		}
 		return run, abort, nil
+	}
+}
+
+// dialFirst connects to the first listener at dst that takes the connection.
+func (n *Node) dialFirst(ctx context.Context, src, dst netip.AddrPort) (conn *loopConn, remove func(), err error) {
+	found, err := n.live(dst.Port(), dst.Addr(), wildcardOf(dst.Addr()))
+	if err != nil {
+		return nil, nil, fmt.Errorf("look for the listener at %v: %w", dst, err)
+	}
+	for _, l := range found {
+		if conn, remove, err = n.dialListener(ctx, l.kernel, src); Errno(err) != unix.ECONNREFUSED {
+			return conn, remove, err
+		}
 	}
 	return nil, nil, unix.ECONNREFUSED
 }

@@ -83,6 +83,7 @@ type Node struct {
 	tracing   atomic.Pointer[Tracing] // nil: off
 	waiting   waiting
 	readiness *readiness
+	budget    *budget
 	ports     ports // TCP
 	peers     peers // TCP
 	dns       dns
@@ -126,7 +127,7 @@ func NewNode(c Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{Config: c, gate: g}
+	n := &Node{Config: c, gate: g, budget: newBudget()}
 	if c.Addr6.IsValid() {
 		if n.gate6, err = newGate(c.Aliases.Relay6, six); err != nil {
 			g.close()
