@@ -27,6 +27,10 @@ type ClientConfig struct {
 	// says nothing else: at most 128 printable ASCII characters.
 	HostID string
 
+	// Program is the version of the node's program, for Snapshot: at most 128
+	// printable ASCII characters.
+	Program string
+
 	// Timeout bounds Join; zero means DefaultTimeout.
 	Timeout time.Duration
 
@@ -91,11 +95,14 @@ func join(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	if !isHostID(cfg.HostID) {
 		return nil, fmt.Errorf("host id: want at most %d printable ASCII characters", maxHost)
 	}
+	if !isHostID(cfg.Program) {
+		return nil, fmt.Errorf("program version: want at most %d printable ASCII characters", maxHost)
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	d := dialer{cfg.URL, cfg.Socket, cfg.Identity}
-	l, err := d.await(ctx, &hello{Version: protocolVersion, Token: cfg.URL.Token, Name: cfg.Name, Host: cfg.HostID}, cfg.Timeout)
+	l, err := d.await(ctx, &hello{Token: cfg.URL.Token, Name: cfg.Name, Host: cfg.HostID, Program: cfg.Program}, cfg.Timeout)
 	if err != nil {
 		return nil, err
 	}
@@ -136,20 +143,29 @@ func (c *Client) run(line *line) {
 			return
 		}
 		line = c.connect(l)
-		c.log.Info("joined again", "coordinator", c.cfg.URL)
+		c.log.Warn("joined again", "coordinator", c.cfg.URL) // seen where the loss was
 	}
 }
+
+// refusedEvery is how often the log repeats why the coordinator refuses the node.
+const refusedEvery = 10 * time.Minute
 
 // rejoin makes attempts until the node is back, for ever: it fails only when ctx
 // has ended or when the node cannot come back as who it was.
 func (c *Client) rejoin() (*link, error) {
 	c.mu.Lock()
-	h := &hello{Version: protocolVersion, Ticket: c.ticket, Host: c.cfg.HostID}
+	h := &hello{Ticket: c.ticket, Host: c.cfg.HostID, Program: c.cfg.Program}
 	c.mu.Unlock()
-	tries := 0
+	var said time.Time
+	var cause string
 	l, err := c.dialer.dialUntil(c.ctx, h, 1, func(err error) bool {
-		if tries++; tries == 1 || tries%12 == 0 { // about once a minute
-			c.log.Debug("joining again", "coordinator", c.cfg.URL, "tries", tries, "cause", err)
+		// A coordinator that refuses the node for good, for its version above all, is
+		// worth a word. That there is none has been said.
+		if now := err.Error(); mends(err) {
+			c.log.Debug("joining again", "coordinator", c.cfg.URL, "cause", err)
+		} else if !errors.Is(err, ErrEvicted) && (now != cause || time.Since(said) >= refusedEvery) {
+			cause, said = now, time.Now()
+			c.log.Warn("the coordinator refuses this node, which goes on trying", "coordinator", c.cfg.URL, "cause", err)
 		}
 		return errors.Is(err, ErrEvicted)
 	})

@@ -61,6 +61,7 @@ type link struct {
 	in      *bufio.Reader
 	server  netip.AddrPort
 	welcome *welcome
+	version int      // of the messages
 	plan    plan     // the network's, of the welcome
 	list    []card   // the members that it began with
 	shown   []Member // to an observer
@@ -100,7 +101,7 @@ func (d *dialer) dialUntil(ctx context.Context, h *hello, grow time.Duration, fa
 	}
 }
 
-// dial makes one attempt: resolve, handshake, hello, welcome, member list.
+// dial makes one attempt, in the newest version that the coordinator speaks.
 func (d *dialer) dial(ctx context.Context, h *hello, try int, timeout time.Duration) (*link, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -111,7 +112,29 @@ func (d *dialer) dial(ctx context.Context, h *hello, try int, timeout time.Durat
 	if err != nil {
 		return nil, err
 	}
-	l := &link{server: addrs[try%len(addrs)]}
+	var first error
+	for version := protocolVersion; ; version-- {
+		l := &link{server: addrs[try%len(addrs)]}
+		err := d.connect(ctx, l, h.in(version), timeout, func() { timer.Reset(listTimeout) })
+		if err == nil {
+			return l, nil
+		}
+		if first == nil {
+			first = err
+		}
+		// A coordinator that does not speak the version, or not the fields of its
+		// hello, says codeProtocol. What it says to the newest version tells most.
+		if r, ok := errors.AsType[*refusal](err); !ok || r.code != codeProtocol {
+			return nil, err
+		}
+		if version == oldestVersion {
+			return nil, first
+		}
+	}
+}
+
+// connect connects the link: handshake, hello, welcome, member list.
+func (d *dialer) connect(ctx context.Context, l *link, h *hello, timeout time.Duration, welcomed func()) (err error) {
 	var pinned error // set on quic-go's goroutine before Dial returns an error
 	l.conn, err = d.socket.QUIC().Dial(ctx, net.UDPAddrFromAddrPort(l.server), d.tls(&pinned), &quic.Config{
 		HandshakeIdleTimeout:  timeout,
@@ -121,22 +144,22 @@ func (d *dialer) dial(ctx context.Context, h *hello, try int, timeout time.Durat
 	})
 	if err != nil {
 		if errors.Is(err, ErrPin) {
-			return nil, pinned
+			return pinned
 		}
-		return nil, dialError(ctx, err)
+		return dialError(ctx, err)
 	}
 	// The rest ends with ctx, too.
 	stop := context.AfterFunc(ctx, l.close)
 	defer stop()
-	if err := l.join(h, func() { timer.Reset(listTimeout) }); err != nil {
+	if err := l.join(h, welcomed); err != nil {
 		l.close()
-		return nil, dialError(ctx, err)
+		return dialError(ctx, err)
 	}
 	if !stop() { // ctx ended just now, and the connection with it
 		l.close()
-		return nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
-	return l, nil
+	return nil
 }
 
 // tls proves the node's key and checks the coordinator's against the pin. A
@@ -178,7 +201,7 @@ func (l *link) join(h *hello, welcomed func()) (err error) {
 		return fmt.Errorf("%w: the answer to hello is not a welcome", ErrProtocol)
 	}
 	welcomed()
-	l.welcome = m.Welcome
+	l.welcome, l.version = m.Welcome, h.Version
 	if l.plan, err = newPlan(l.welcome.Prefix, l.welcome.Prefix6); err != nil {
 		return fmt.Errorf("%w: %w", ErrProtocol, err)
 	}

@@ -21,9 +21,21 @@ type Member struct {
 	// has not heard from it since.
 	Silent bool `json:"silent,omitempty"`
 
+	// Program is the version of the node's program, where the node has said it. Only
+	// a Snapshot has it.
+	Program string `json:"program,omitempty"`
+
 	// Paths is what the node reported last. Only a Snapshot has it: reports are
 	// not pushed to the other nodes.
 	Paths []PathReport `json:"paths,omitempty"`
+}
+
+// in returns the member as that version of the messages has it.
+func (m Member) in(version int) Member {
+	if version < 4 {
+		m.Program = ""
+	}
+	return m
 }
 
 // same tells whether m and o are the same admission of the same node: whoever

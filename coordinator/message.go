@@ -15,11 +15,16 @@ const (
 	// protocolName is the ALPN protocol (RFC 7301) of the coordinator's QUIC port.
 	protocolName = "boxer-coordinator/1"
 
-	// protocolVersion is the version of the messages. Decoding is strict, so a
-	// field more is a version more; the hello names it, and the server refuses
-	// versions that it does not speak with a text that says so. So the hello stays
-	// JSON in all versions.
-	protocolVersion = 3
+	// protocolVersion is the version of the messages, and oldestVersion the oldest
+	// one that is still spoken. The hello names the version of a connection; the
+	// server refuses versions that it does not speak with codeProtocol, and the
+	// client then tries the next older one. So the hello stays JSON in all versions.
+	//
+	// Version 3 refuses fields that it does not know. From version 4 on they are
+	// ignored, so that a field more is no version more; whoever sends to version 3
+	// leaves them out (see hello.in and Member.in).
+	protocolVersion = 4
+	oldestVersion   = 3
 )
 
 // What one message may hold, in bytes and elements. Whatever exceeds a limit
@@ -68,6 +73,17 @@ type hello struct {
 	Name    string `json:"name,omitempty"`   // empty: node-ID
 	Host    string `json:"host,omitempty"`
 	Observe bool   `json:"observe,omitempty"` // wants pages with paths and the end, no admission
+
+	Program string `json:"program,omitempty"` // version of the node's program; since version 4
+}
+
+// in returns the hello as the version has it.
+func (h hello) in(version int) *hello {
+	h.Version = version
+	if version < 4 {
+		h.Program = ""
+	}
+	return &h
 }
 
 // alive renews the lease. It is a message rather than a QUIC PING for two
@@ -95,6 +111,7 @@ type welcome struct {
 	Lease     time.Duration  `json:"lease_ns"`
 	Started   time.Time      `json:"started"`
 	Program   string         `json:"program,omitempty"` // version of the coordinator's program
+	Version   int            `json:"version,omitempty"` // of the messages; since version 4
 }
 
 // page is a part of what an observer sees: members with their paths.
@@ -157,7 +174,7 @@ func (m *message) check() error {
 	switch {
 	case m.Hello != nil:
 		h := m.Hello
-		over = len(h.Token) > maxToken || len(h.Ticket) > maxTicket || !isHostID(h.Host)
+		over = len(h.Token) > maxToken || len(h.Ticket) > maxTicket || !isHostID(h.Host) || !isHostID(h.Program)
 	case m.Report != nil:
 		over = len(m.Report.Paths) > maxPaths
 		for _, p := range m.Report.Paths {
@@ -195,7 +212,6 @@ func decodeMessage(b []byte) (*message, error) {
 		return &message{News: n}, nil
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
 	m := new(message)
 	if err := d.Decode(m); err != nil {
 		// Not the decoder's error: it quotes what the far side wrote.

@@ -29,7 +29,7 @@ func observe(ctx context.Context, url JoinURL) (s Snapshot, err error) {
 		return s, err
 	}
 	d := dialer{url, socket, identity}
-	l, err := d.await(ctx, &hello{Version: protocolVersion, Token: url.Token, Observe: true}, 0)
+	l, err := d.await(ctx, &hello{Token: url.Token, Observe: true}, 0)
 	if err != nil {
 		return s, err
 	}

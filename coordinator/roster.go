@@ -132,7 +132,7 @@ func (r *roster) admit(m Member, s *session, dead ...*session) (_ Member, displa
 // applicant checks what a hello claims, and returns the member that it asks to
 // be; the id is zero if it is to get a new one.
 func (r *roster) applicant(h *hello, key transport.Key) (Member, error) {
-	m := Member{Key: key, Host: h.Host, Since: time.Now().UTC().Truncate(time.Millisecond)}
+	m := Member{Key: key, Host: h.Host, Program: h.Program, Since: time.Now().UTC().Truncate(time.Millisecond)}
 	if h.Ticket != "" {
 		t, err := r.tickets.open(h.Ticket, key)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -64,6 +65,8 @@ type Server struct {
 	gate      *gate
 	listener  *quic.Listener
 	status    net.Listener // nil: none
+
+	versionTold atomic.Int64 // uptime when the log said last that a version is refused
 
 	// The constants, but in tests.
 	helloTimeout, farewell, deadAfter, holdAtMost time.Duration

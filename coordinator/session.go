@@ -21,12 +21,13 @@ const helloTimeout = 5 * time.Second
 
 // A session is the server's side of one connection of one member.
 type session struct {
-	conn   *quic.Conn
-	stream *quic.Stream
-	in     *bufio.Reader
-	key    transport.Key
-	out    *outbox
-	heard  atomic.Int64 // Server.uptime when the last message came, in nanoseconds
+	conn    *quic.Conn
+	stream  *quic.Stream
+	in      *bufio.Reader
+	key     transport.Key
+	version int // of the messages
+	out     *outbox
+	heard   atomic.Int64 // Server.uptime when the last message came, in nanoseconds
 
 	joined  time.Duration // Server.uptime when the node was admitted
 	asked   atomic.Int64  // likewise, when the node was asked for one last; 0: never
@@ -83,14 +84,27 @@ func (s *Server) greet(ctx context.Context, conn *quic.Conn) error {
 	switch {
 	case m.Hello == nil:
 		return fmt.Errorf("%w: the first message is not a hello", ErrProtocol)
-	case m.Hello.Version != protocolVersion:
-		return refuse(codeProtocol, "the node speaks version %d, the coordinator %d; run the same version of boxer on both", m.Hello.Version, protocolVersion)
+	case m.Hello.Version < oldestVersion || m.Hello.Version > protocolVersion:
+		s.refusedVersion(conn, m.Hello.Version)
+		return refuse(codeProtocol, "the node speaks version %d, the coordinator %d and %d; run the same version of boxer on both",
+			m.Hello.Version, oldestVersion, protocolVersion)
 	}
-	c := &session{conn: conn, stream: stream, in: in, key: key, out: newOutbox(), limits: newLimits(), remote: addrPortOf(conn.RemoteAddr())}
+	c := &session{conn: conn, stream: stream, in: in, key: key, out: newOutbox(), limits: newLimits(), version: m.Hello.Version, remote: addrPortOf(conn.RemoteAddr())}
 	if m.Hello.Observe {
 		return s.show(ctx, c, m.Hello)
 	}
 	return s.serveMember(ctx, c, m.Hello)
+}
+
+// refusedVersion has the log say, now and then, that nodes are refused for their
+// version: their own log may be out of sight.
+func (s *Server) refusedVersion(conn *quic.Conn, version int) {
+	now := int64(s.uptime())
+	last := s.versionTold.Load()
+	if (last == 0 || now-last >= int64(overrunEvery)) && s.versionTold.CompareAndSwap(last, now) {
+		s.log.Warn("node refused: it speaks another version; run the same version of boxer on both",
+			"remote", conn.RemoteAddr(), "node", version, "coordinator", protocolVersion)
+	}
 }
 
 // show answers an observer, and waits until it has seen everything and goes.
@@ -101,7 +115,11 @@ func (s *Server) show(ctx context.Context, c *session, h *hello) error {
 	ctx, cancel := context.WithTimeout(ctx, s.helloTimeout)
 	defer cancel()
 	_ = c.stream.SetDeadline(time.Now().Add(s.helloTimeout))
-	if _, err := c.stream.Write(appendPages(s.welcome(&welcome{Reflexive: c.remote}), s.roster.snapshot())); err != nil {
+	members := s.roster.snapshot()
+	for i := range members {
+		members[i] = members[i].in(c.version)
+	}
+	if _, err := c.stream.Write(appendPages(s.welcome(c, &welcome{Reflexive: c.remote}), members)); err != nil {
 		return fmt.Errorf("answer observer: %w", err)
 	}
 	_ = c.stream.Close()
@@ -151,7 +169,7 @@ func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 	if err != nil {
 		return err
 	}
-	first := s.welcome(&welcome{Self: m, Ticket: ticket, Reflexive: remote})
+	first := s.welcome(c, &welcome{Self: m.in(c.version), Ticket: ticket, Reflexive: remote})
 	first, c.sent = s.roster.list(first)
 
 	var writer sync.WaitGroup
@@ -319,7 +337,10 @@ func (c *session) gather(d time.Duration) bool {
 }
 
 // welcome returns the frame of the welcome, completed.
-func (s *Server) welcome(w *welcome) []byte {
+func (s *Server) welcome(c *session, w *welcome) []byte {
+	if c.version >= 4 {
+		w.Version = c.version
+	}
 	w.Prefix, w.Prefix6 = s.roster.plan.prefix, s.roster.plan.prefix6
 	w.Lease, w.Started, w.Program = s.cfg.Lease, s.started, s.cfg.Version
 	return frame(&message{Welcome: w})

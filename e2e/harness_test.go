@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -35,6 +36,7 @@ type cloud struct {
 	lab         *natlab.Lab
 	public      *natlab.Host // where the coordinator is
 	coordinator *programs.Test
+	binary      string // of the coordinator; empty: the one under test
 	joinFile    string
 	url         string
 	prefix      netip.Prefix // of the IPv4 addresses that programs see
@@ -45,7 +47,13 @@ type cloud struct {
 // newCloud returns a cloud without functions.
 func newCloud(t *testing.T) *cloud {
 	t.Helper()
-	c := &cloud{t: t, lab: natlab.ForTest(t)}
+	return newCloudOf(t, "")
+}
+
+// newCloudOf returns a cloud without functions, whose coordinator is another boxer.
+func newCloudOf(t *testing.T, binary string) *cloud {
+	t.Helper()
+	c := &cloud{t: t, lab: natlab.ForTest(t), binary: binary}
 	if native {
 		c.prefix, c.prefix6 = netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("2001:db8:5::/64")
 		c.hosts = filepath.Join(tempDir(t), "hosts")
@@ -63,7 +71,7 @@ func newCloud(t *testing.T) *cloud {
 func (c *cloud) startCoordinator() {
 	c.t.Helper()
 	listen := netip.AddrPortFrom(c.public.Addr(), coordinatorPort).String()
-	cmd := c.public.Command(context.Background(), boxer, "coordinator", "--listen", listen, "--join-file", c.joinFile,
+	cmd := c.public.Command(context.Background(), cmp.Or(c.binary, boxer), "coordinator", "--listen", listen, "--join-file", c.joinFile,
 		"--state", c.joinFile+".state")
 	c.coordinator = programs.ForTest(c.t, "coordinator", cmd)
 	c.url = c.coordinator.Expect(`^boxer://\S+$`)[0]
@@ -76,7 +84,8 @@ type function struct {
 	host *natlab.Host
 	name string
 
-	flags []string // for boxer run
+	flags  []string // for boxer run
+	binary string   // of boxer; empty: the one under test
 }
 
 // function adds a function behind a NAT of its own.
@@ -137,7 +146,7 @@ func (f *function) command(name string, args ...string) *exec.Cmd {
 		return f.host.Command(context.Background(), name, args...)
 	}
 	args = slices.Concat([]string{"run", "--name", f.name}, f.flags, []string{"--", name}, args)
-	cmd := f.host.Command(context.Background(), boxer, args...)
+	cmd := f.host.Command(context.Background(), cmp.Or(f.binary, boxer), args...)
 	cmd.Env = append(os.Environ(), "BOXER_JOIN="+f.url) // not an argument, which all users could read
 	return cmd
 }

@@ -21,6 +21,9 @@ type ForwardConfig struct {
 	Name   string // of the node
 	Port   uint16 // of the node
 	Join   coordinator.JoinURL
+
+	Version string // of boxer, for who asks about the network
+
 	Ready  func(net.Addr) // called when connections are accepted
 	Logger *slog.Logger
 
@@ -36,7 +39,7 @@ func Forward(ctx context.Context, cfg ForwardConfig) (err error) {
 		return fmt.Errorf("forward: %w", err)
 	}
 	defer l.Close()
-	m, err := join(ctx, cfg.Join, "", cfg.Congestion, handlers{
+	m, err := join(ctx, cfg.Join, self{program: cfg.Version}, cfg.Congestion, handlers{
 		accept: func(s *transport.Stream) { s.Answer(transport.StatusRefused) },
 	}, cfg.Logger)
 	if err != nil {

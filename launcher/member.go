@@ -45,8 +45,14 @@ type handlers struct {
 // Run has it made while it starts the rest.
 var newIdentity = sync.OnceValues(transport.NewIdentity)
 
+// self is what a node says of itself.
+type self struct {
+	name    string // empty: node-ID
+	program string // version of boxer
+}
+
 // join makes this process a member of the network.
-func join(ctx context.Context, url coordinator.JoinURL, name string, cc transport.Congestion, h handlers, log *slog.Logger) (*member, error) {
+func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.Congestion, h handlers, log *slog.Logger) (*member, error) {
 	id, err := newIdentity()
 	if err != nil {
 		return nil, err
@@ -57,7 +63,7 @@ func join(ctx context.Context, url coordinator.JoinURL, name string, cc transpor
 	}
 	host := hostID()
 	m.client, err = coordinator.Join(ctx, coordinator.ClientConfig{
-		URL: url, Name: name, Socket: m.socket, Identity: id, HostID: host, Logger: log,
+		URL: url, Name: who.name, Program: who.program, Socket: m.socket, Identity: id, HostID: host, Logger: log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, m.socket.Close())

@@ -25,6 +25,7 @@ type RunConfig struct {
 	Argv    []string
 	Join    coordinator.JoinURL
 	Name    string    // empty: node-ID
+	Version string    // of boxer, for who asks about the network
 	Publish []Publish // ports of the host that lead into the node
 	WaitFor []WaitFor // start the program when these are there
 	Trace   *Trace    // nil: the program is not traced
@@ -165,7 +166,7 @@ func newNode(ctx context.Context, cfg RunConfig, ownHost bool) (_ *node, err err
 	// deliver them to.
 	ready := make(chan struct{})
 	defer close(ready)
-	n.member, err = join(ctx, cfg.Join, cfg.Name, cfg.Congestion, handlers{
+	n.member, err = join(ctx, cfg.Join, self{cfg.Name, cfg.Version}, cfg.Congestion, handlers{
 		accept: func(s *transport.Stream) {
 			<-ready
 			if n.calls == nil {

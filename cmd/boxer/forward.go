@@ -31,6 +31,7 @@ forward each connection to a port of a node.`,
 			if err := notInside(fmt.Sprintf("connect to %s directly, or forward outside", args[1])); err != nil {
 				return err
 			}
+			cfg.Version = version
 			if cfg.Logger, err = logger(); err != nil {
 				return err
 			}

@@ -33,7 +33,7 @@ func (r *runFlags) register(cmd *cobra.Command) {
 
 // config is what the flags mean for a command.
 func (r *runFlags) config(ctx context.Context, argv []string) (cfg launcher.RunConfig, err error) {
-	cfg = launcher.RunConfig{Argv: argv, Name: r.name}
+	cfg = launcher.RunConfig{Argv: argv, Name: r.name, Version: version}
 	if cfg.Name == "" {
 		cfg.Name = os.Getenv("BOXER_NAME")
 	}

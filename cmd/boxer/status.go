@@ -179,12 +179,15 @@ type (
 		Members []statusMember `json:"members"`
 	}
 	statusMember struct {
-		ID    uint32       `json:"id"`
-		Name  string       `json:"name"`
-		Addr  netip.Addr   `json:"addr"`
-		Addr6 netip.Addr   `json:"addr6,omitzero"`
-		Since time.Time    `json:"since"`
-		Host  string       `json:"host"` // equal for nodes on one host
+		ID    uint32     `json:"id"`
+		Name  string     `json:"name"`
+		Addr  netip.Addr `json:"addr"`
+		Addr6 netip.Addr `json:"addr6,omitzero"`
+		Since time.Time  `json:"since"`
+		Host  string     `json:"host"` // equal for nodes on one host
+
+		Program string `json:"program,omitempty"` // version of the node's boxer; not there: not known
+
 		Paths []statusPath `json:"paths"`
 	}
 	statusPath struct {
@@ -201,7 +204,7 @@ func printStatusJSON(w io.Writer, v view, shown []coordinator.Member) error {
 	s := statusJSON{Network: v.network, Version: v.snap.Version, Prefix: v.snap.Prefix, Prefix6: v.snap.Prefix6,
 		Started: v.snap.Started, Self: v.self, Members: []statusMember{}}
 	for _, m := range shown {
-		sm := statusMember{ID: m.ID, Name: m.Name, Addr: m.Addr, Addr6: m.Addr6, Since: m.Since, Host: m.Host, Paths: []statusPath{}}
+		sm := statusMember{ID: m.ID, Name: m.Name, Addr: m.Addr, Addr6: m.Addr6, Since: m.Since, Host: m.Host, Program: m.Program, Paths: []statusPath{}}
 		for _, p := range m.Paths {
 			sm.Paths = append(sm.Paths, statusPath{p.Peer, p.Kind, p.Remote, p.RTT.Microseconds(), p.BytesSent, p.BytesReceived})
 		}
