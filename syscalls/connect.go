@@ -49,7 +49,11 @@ func (n *Node) connectSocket(c Call, fd int) (r reply, keep bool) {
 	}
 	switch typ {
 	case unix.SOCK_STREAM:
-		return n.connectStream(fd, domain, dst)
+		nb, err := nonblocking(fd)
+		if err != nil {
+			return fail(err), false
+		}
+		return n.connectStream(fd, domain, !nb, dst)
 	case unix.SOCK_DGRAM:
 		if _, ok, err := isUDP(fd); err != nil || !ok {
 			return letThrough, false
@@ -73,27 +77,27 @@ func takes(fd, domain, typ int, dst Sockaddr) bool {
 	return typ == unix.SOCK_DGRAM && err == nil && !only
 }
 
-// connectStream connects a TCP socket.
-func (n *Node) connectStream(fd, domain int, dst Sockaddr) (reply, bool) {
+// connectStream connects a TCP socket. block is whether the call waits for the outcome.
+func (n *Node) connectStream(fd, domain int, block bool, dst Sockaddr) (reply, bool) {
 	if err := n.checkFamily(fd, dst); err != nil {
 		return fail(err), false
 	}
 	addr := unmapped(dst.Addr)
 	switch n.nameServerAt(addr, &n.ports) {
 	case hostNameServer:
-		return n.connectResolver(fd, domain, addr)
+		return n.connectResolver(fd, domain, block, addr)
 	case otherNameServer:
-		return n.connectNameServer(fd, domain, addr)
+		return n.connectNameServer(fd, domain, block, addr)
 	}
 	switch {
 	case n.Owns(addr.Addr()):
-		return n.connectSelf(fd, domain, addr)
+		return n.connectSelf(fd, domain, block, addr)
 	case n.inNetwork(addr.Addr()):
-		return n.connectPeer(fd, domain, addr)
+		return n.connectPeer(fd, domain, block, addr)
 	case isLocalhost(addr.Addr()):
-		return n.connectLocalhost(fd, domain, addr)
+		return n.connectLocalhost(fd, domain, block, addr)
 	}
-	return n.connectEgress(fd, domain, addr)
+	return n.connectEgress(fd, domain, block, addr)
 }
 
 // disconnects gives up what a socket is connecting to, if connect(2) has
@@ -147,12 +151,7 @@ func isLocalhost(a netip.Addr) bool {
 }
 
 // connectPeer connects to another node.
-func (n *Node) connectPeer(fd, domain int, dst netip.AddrPort) (reply, bool) {
-	block, err := nonblocking(fd)
-	if err != nil {
-		return fail(err), false
-	}
-	block = !block
+func (n *Node) connectPeer(fd, domain int, block bool, dst netip.AddrPort) (reply, bool) {
 	id, err := cookie(fd)
 	if err != nil {
 		return fail(err), false
@@ -385,7 +384,7 @@ func clearError(fd int) { getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR) }
 
 // connectSelf connects to one of the node's own virtual addresses: the kernel's own
 // loopback connection.
-func (n *Node) connectSelf(fd, domain int, dst netip.AddrPort) (reply, bool) {
+func (n *Node) connectSelf(fd, domain int, block bool, dst netip.AddrPort) (reply, bool) {
 	found, err := n.live(dst.Port(), dst.Addr(), wildcardOf(dst.Addr()))
 	if err != nil {
 		return fail(err), false
@@ -396,7 +395,7 @@ func (n *Node) connectSelf(fd, domain int, dst netip.AddrPort) (reply, bool) {
 			last = own
 		}
 	}
-	return n.connectLocal(fd, domain, n.publicFor(dst.Addr()), found, last)
+	return n.connectLocal(fd, domain, block, n.publicFor(dst.Addr()), found, last)
 }
 
 // itself returns the kernel address of a socket that is bound to the very address which it
@@ -417,42 +416,42 @@ func (n *Node) itself(fd int, dst netip.AddrPort) (netip.AddrPort, bool) {
 
 // connectLocalhost connects to 127.0.0.1 or ::1: the node's own, or the host's
 // where the node has no listener.
-func (n *Node) connectLocalhost(fd, domain int, dst netip.AddrPort) (reply, bool) {
+func (n *Node) connectLocalhost(fd, domain int, block bool, dst netip.AddrPort) (reply, bool) {
 	switch {
 	case dst.Addr().Is6():
-		return n.connectLocalhost6(fd, domain, dst.Port())
+		return n.connectLocalhost6(fd, domain, block, dst.Port())
 	case dst.Addr().IsLoopback() && dst.Addr() != localhost4: // 127.0.0.2
-		return n.orHost(fd, domain, dst, netip.IPv4Unspecified())
+		return n.orHost(fd, domain, block, dst, netip.IPv4Unspecified())
 	}
-	return n.orHost(fd, domain, netip.AddrPortFrom(localhost4, dst.Port()), localhost4, netip.IPv4Unspecified())
+	return n.orHost(fd, domain, block, netip.AddrPortFrom(localhost4, dst.Port()), localhost4, netip.IPv4Unspecified())
 }
 
 // orHost connects to one of the listeners that the node has at the port on addrs, or to
 // the host.
-func (n *Node) orHost(fd, domain int, host netip.AddrPort, addrs ...netip.Addr) (reply, bool) {
+func (n *Node) orHost(fd, domain int, block bool, host netip.AddrPort, addrs ...netip.Addr) (reply, bool) {
 	found, err := n.live(host.Port(), addrs...)
 	if err != nil {
 		return fail(err), false
 	}
 	if len(found) == 0 {
 		if own, ok := n.itself(fd, host); ok {
-			return n.connectLocal(fd, domain, n.Aliases.Private, nil, own)
+			return n.connectLocal(fd, domain, block, n.Aliases.Private, nil, own)
 		}
 		return letThrough, false
 	}
-	return n.connectLocal(fd, domain, n.Aliases.Private, found, host)
+	return n.connectLocal(fd, domain, block, n.Aliases.Private, found, host)
 }
 
 // connectLocalhost6 connects to ::1. What is at an alias cannot reach the host's
 // own ::1 any more, so the listeners have to be there.
-func (n *Node) connectLocalhost6(fd, domain int, port uint16) (reply, bool) {
+func (n *Node) connectLocalhost6(fd, domain int, block bool, port uint16) (reply, bool) {
 	local, _, err := localName(fd)
 	if err != nil {
 		return fail(err), false
 	}
 	r, alias := n.Aliases.role(local.Addr.Addr().Unmap())
 	if alias && r&six == 0 && r != dual { // [::] is 127.0.0.1 to it, tcp_v6_connect in net/ipv6/tcp_ipv6.c
-		return n.connectLocalhost(fd, domain, netip.AddrPortFrom(localhost4, port))
+		return n.connectLocalhost(fd, domain, block, netip.AddrPortFrom(localhost4, port))
 	}
 	found, err := n.live(port, netip.IPv6Loopback(), netip.IPv6Unspecified())
 	if err != nil {
@@ -461,16 +460,11 @@ func (n *Node) connectLocalhost6(fd, domain int, port uint16) (reply, bool) {
 	if len(found) == 0 && !alias {
 		return letThrough, false
 	}
-	return n.connectLocal(fd, domain, n.Aliases.Private6, found, n.gate.closed)
+	return n.connectLocal(fd, domain, block, n.Aliases.Private6, found, n.gate.closed)
 }
 
 // connectLocal tries the listeners in turn, then last.
-func (n *Node) connectLocal(fd, domain int, source netip.Addr, found []listener, last netip.AddrPort) (reply, bool) {
-	block, err := nonblocking(fd)
-	if err != nil {
-		return fail(err), false
-	}
-	block = !block
+func (n *Node) connectLocal(fd, domain int, block bool, source netip.Addr, found []listener, last netip.AddrPort) (reply, bool) {
 	switch state, err := tcpState(fd); {
 	case err != nil:
 		return fail(err), false

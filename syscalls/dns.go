@@ -131,7 +131,7 @@ func (n *Node) proxy(server netip.AddrPort) (netip.AddrPort, bool) {
 
 // connectResolver connects a TCP socket to the node's resolver instead of the
 // name server at addr.
-func (n *Node) connectResolver(fd, domain int, addr netip.AddrPort) (reply, bool) {
+func (n *Node) connectResolver(fd, domain int, block bool, addr netip.AddrPort) (reply, bool) {
 	proxy, ok := n.proxy(addr)
 	if !ok {
 		return letThrough, false
@@ -140,21 +140,16 @@ func (n *Node) connectResolver(fd, domain int, addr netip.AddrPort) (reply, bool
 		return fail(err), false
 	}
 	mappable(fd, domain) // or it is bound, and the connect tells
-	err := connectNow(fd, domain, proxy)
-	nb, nerr := nonblocking(fd)
-	if nerr != nil {
-		return fail(nerr), false
-	}
-	return n.finishLocal(fd, !nb, err)
+	return n.finishLocal(fd, block, connectNow(fd, domain, proxy))
 }
 
 // connectNameServer connects a TCP socket to a name server of the program's own choice:
 // the resolver stands between the two, as the network does on the way to a node.
-func (n *Node) connectNameServer(fd, domain int, addr netip.AddrPort) (reply, bool) {
+func (n *Node) connectNameServer(fd, domain int, block bool, addr netip.AddrPort) (reply, bool) {
 	if err := routed(addr); err != nil {
 		return fail(err), false
 	}
-	return n.connectPeer(fd, domain, addr)
+	return n.connectPeer(fd, domain, block, addr)
 }
 
 // routed returns the error that the kernel has for sending to an address of the outside,

@@ -53,7 +53,7 @@ func (n *Node) open(ctx context.Context, src, dst netip.AddrPort) (Stream, error
 // itself. One that is bound, to the wildcard or to the node's address, is at an alias
 // of loopback, from where the kernel sends nothing out: it connects to the gate, as if
 // to a node, and the supervisor has the connection outside.
-func (n *Node) connectEgress(fd, domain int, dst netip.AddrPort) (reply, bool) {
+func (n *Node) connectEgress(fd, domain int, block bool, dst netip.AddrPort) (reply, bool) {
 	local, _, err := localName(fd)
 	if err != nil {
 		return fail(err), false
@@ -62,7 +62,7 @@ func (n *Node) connectEgress(fd, domain int, dst netip.AddrPort) (reply, bool) {
 	if !alias || r&^six == private || n.gateFor(dst.Addr()) == nil {
 		return letThrough, false // EINVAL for localhost, as on Linux
 	}
-	return n.connectPeer(fd, domain, dst)
+	return n.connectPeer(fd, domain, block, dst)
 }
 
 // dialEgress connects to the outside from the port that the program has, if the host

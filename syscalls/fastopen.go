@@ -52,21 +52,19 @@ func (n *Node) fastOpenSocket(fd int, dst Sockaddr, flags int) (_ reply, keep bo
 		return fail(err), false
 	}
 	domain, _, err := kind(fd)
-	if err == nil {
-		err = setNonblock(fd, true) // also where the program's socket is not: see connectNow
-	}
 	if err != nil {
 		closeFD(own)
 		return fail(err), false
 	}
-	connected, keep := n.connectStream(fd, domain, dst)
+	// Without waiting, also where the call may wait: O_NONBLOCK of the program's socket
+	// stays as it is, and thenSend waits.
+	connected, keep := n.connectStream(fd, domain, false, dst)
 	return later(func(ctx context.Context, c Call) reply {
 		defer closeFD(own)
 		r := connected
 		if r.kind == replyWait {
 			r = r.wait(ctx, c)
 		}
-		setNonblock(own, nb)
 		return n.thenSend(ctx, own, r, !nb && flags&unix.MSG_DONTWAIT == 0)
 	}), keep
 }

@@ -105,13 +105,13 @@ func (n *Node) connectNear(fd, domain int, block bool, dst netip.AddrPort) (repl
 			r, keep = n.connectFar(fd, domain, block, dst)
 		case err == nil:
 			n.neighbours.addListener(kernel, dst)
-			r, keep = n.connectLocal(fd, domain, source, []listener{{dst, kernel}}, n.gate.closed)
+			r, keep = n.connectLocal(fd, domain, block, source, []listener{{dst, kernel}}, n.gate.closed)
 			if n.tracing.Load() != nil {
 				r.ends, _ = n.socketEnds(fd)
 				r.ends.Near = true
 			}
 		case Errno(err) == unix.ECONNREFUSED:
-			r, keep = n.connectLocal(fd, domain, source, nil, n.gate.closed)
+			r, keep = n.connectLocal(fd, domain, block, source, nil, n.gate.closed)
 			r.ends = Ends{Local: netip.AddrPortFrom(n.addrFor(dst.Addr()), 0), Remote: dst}
 		case ctx.Err() != nil:
 			r = fail(unix.EINTR)

@@ -99,11 +99,7 @@ func (n *Node) connectOutside(c Call, fd int) (r reply, keep bool) {
 	if state, err := tcpState(fd); err != nil || state == tcpSynSent {
 		return letThrough, false // it waits for the connect that is under way
 	}
-	if err := setNonblock(fd, true); err != nil { // see connectNow
-		return fail(err), false
-	}
-	err = connectRaw(fd, buf[:size])
-	setNonblock(fd, false)
+	err = withoutWaiting(fd, func() error { return connectRaw(fd, buf[:size]) })
 	return n.finishLocal(fd, true, err)
 }
 
