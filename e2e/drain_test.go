@@ -1,6 +1,9 @@
 package e2e
 
 import (
+	"os"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -42,5 +45,80 @@ s.sendall(b"x" * 20_000_000)
 		if got := server.Expect(`^got (\d+)$`)[1]; got != "20000000" {
 			t.Errorf("of 20,000,000 bytes, %s arrived", got)
 		}
+	}
+}
+
+// lateReader accepts one connection and reads 1 MB of it for each line of input, or the
+// rest. sendAll writes as much as it is told, and ends.
+const (
+	lateReader = `
+import socket, sys, time
+l = socket.create_server(("0.0.0.0", 7008))
+print("listening", flush=True)
+c, _ = l.accept()
+n, reading = 0, True
+for line in sys.stdin:
+    for _ in range(int(line)):
+        while reading and n % 1_000_000 < 999_999:
+            b = c.recv(min(65536, 999_999 - n % 1_000_000))
+            reading = len(b) > 0
+            n += len(b)
+            if not reading: break
+        if reading:
+            n += len(c.recv(1))
+        time.sleep(0.5)  # that it is slow is what the test is about
+    print("got", n, flush=True)
+`
+	sendAll = `
+import socket, sys
+s = socket.create_connection(("hub", 7008))
+s.sendall(b"x" * int(sys.argv[1]))
+`
+)
+
+// TestSlowReader has a program end while its peer still reads what it wrote, for some
+// time after the program's node has left the network.
+func TestSlowReader(t *testing.T) {
+	needBoxer(t)
+	natlab.NeedCommands(t, "/usr/bin/python3")
+	hub, app := pair(t, "hub", "app")
+	server := hub.start("/usr/bin/python3", "-c", lateReader)
+	server.Expect(`^listening$`)
+	client := app.start("/usr/bin/python3", "-c", sendAll, "20000000")
+	server.Say("25") // 1 MB each half of a second
+	if status := client.Wait(programs.Patience); status != 0 {
+		t.Errorf("status %d: %s", status, client.Err)
+	}
+	if got := server.Expect(`^got (\d+)$`)[1]; got != "20000000" {
+		t.Errorf("of 20,000,000 bytes, %s arrived", got)
+	}
+}
+
+// TestDrainBound has a peer that reads nothing: --drain bounds how long boxer stays, and
+// nobody can miss that something was lost.
+func TestDrainBound(t *testing.T) {
+	needBoxer(t)
+	natlab.NeedCommands(t, "/usr/bin/python3")
+	hub, app := pair(t, "hub", "app")
+	for _, tc := range []struct {
+		drain  string
+		status int
+		says   string
+	}{
+		{"1s", 125, "boxer: the program has ended, but not all that it wrote is delivered (1 connections): 1s were not enough"},
+		{"0s", 0, ""},
+	} {
+		server := hub.start("/usr/bin/python3", "-c", lateReader)
+		server.Expect(`^listening$`)
+		// What the kernel's buffers and the windows do not hold keeps sendall(3) waiting,
+		// so a child of the program has the socket when the program ends.
+		cmd := app.host.Command(t.Context(), boxer, "run", "--drain", tc.drain, "--name", "app", "--",
+			"/usr/bin/python3", "-c", sendAll, "8000000")
+		cmd.Env = append(os.Environ(), "BOXER_JOIN="+app.url)
+		client := programs.ForTest(t, "app", cmd)
+		if status := client.Wait(programs.Patience); status != tc.status || !strings.Contains(client.Err.String(), tc.says) {
+			t.Errorf("--drain %s: status %d, stderr %q; want %d, %q", tc.drain, status, client.Err, tc.status, tc.says)
+		}
+		server.Stop(syscall.SIGTERM)
 	}
 }

@@ -230,19 +230,19 @@ func (r *recorder) outcomeOf(ends syscalls.Ends) outcome {
 
 // A tracedStream counts what a stream carries, and notes how it ends.
 type tracedStream struct {
-	*transport.Stream
+	inboundStream
 	f *flow
 }
 
 // traced begins the flow of a stream that is there.
-func (f *flow) traced(s *transport.Stream) *tracedStream {
+func (f *flow) traced(s inboundStream) *tracedStream {
 	f.stream = s.ID()
 	f.open()
 	return &tracedStream{s, f}
 }
 
 func (s *tracedStream) Read(b []byte) (int, error) {
-	n, err := s.Stream.Read(b)
+	n, err := s.inboundStream.Read(b)
 	if n > 0 {
 		s.f.piece(b[:n], true)
 	}
@@ -258,7 +258,7 @@ func (s *tracedStream) Read(b []byte) (int, error) {
 
 // Wait is transport.Stream's; an error ends the direction.
 func (s *tracedStream) Wait() error {
-	err := s.Stream.Wait()
+	err := s.inboundStream.Wait()
 	if err != nil {
 		s.f.end(1, s.f.broken(err))
 	}
@@ -266,7 +266,7 @@ func (s *tracedStream) Wait() error {
 }
 
 func (s *tracedStream) Write(b []byte) (int, error) {
-	n, err := s.Stream.Write(b)
+	n, err := s.inboundStream.Write(b)
 	if n > 0 {
 		s.f.piece(b[:n], false)
 	}
@@ -277,19 +277,19 @@ func (s *tracedStream) Write(b []byte) (int, error) {
 }
 
 func (s *tracedStream) CloseWrite() error {
-	err := s.Stream.CloseWrite()
+	err := s.inboundStream.CloseWrite()
 	s.f.end(2, &ending{reason: "closed by the program"})
 	return err
 }
 
 func (s *tracedStream) CloseRead() error {
-	err := s.Stream.CloseRead()
+	err := s.inboundStream.CloseRead()
 	s.f.end(1, &ending{reason: "closed by the program, which read no more"})
 	return err
 }
 
 func (s *tracedStream) Reset() {
-	s.Stream.Reset()
+	s.inboundStream.Reset()
 	s.f.end(3, &ending{errno: "ECONNRESET", reason: "reset by the program: it was killed, or closed the socket with data unread"})
 }
 

@@ -73,7 +73,7 @@ func (m *member) forward(ctx context.Context, c *net.TCPConn, cfg ForwardConfig)
 	for _, h := range m.headers(cfg, port) {
 		var s *transport.Stream
 		if s, err = m.open(ctx, h); err == nil {
-			syscalls.Relay(ctx, c, s)
+			syscalls.Relay(ctx, c, m.inbounds.follow(s))
 			return
 		}
 	}

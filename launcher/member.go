@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +30,8 @@ type member struct {
 	client *coordinator.Client
 	node   *transport.Node
 	log    *slog.Logger
+
+	inbounds *inbounds // of the streams from other nodes
 
 	stop     context.CancelFunc
 	reported chan struct{} // closed when the reporting goroutine has ended
@@ -57,7 +60,7 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 	if err != nil {
 		return nil, err
 	}
-	m := &member{log: log}
+	m := &member{log: log, inbounds: newInbounds()}
 	if m.socket, err = transport.Listen(netip.AddrPort{}); err != nil {
 		return nil, err
 	}
@@ -73,7 +76,7 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 		Server: m.client.Server(), Signaller: m.client,
 		Lookup:    func(id uint32) (transport.Peer, bool) { return peer(m.client.ByID(id)) },
 		LookupKey: func(k transport.Key) (transport.Peer, bool) { return peer(m.client.ByKey(k)) },
-		Accept:    h.accept, Datagram: h.datagram, Congestion: cc, Logger: log,
+		Accept:    m.accept(h.accept), Datagram: h.datagram, Congestion: cc, Logger: log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, m.client.Close(), m.socket.Close())
@@ -145,29 +148,56 @@ func (m *member) drainDatagrams(ctx context.Context) (recent bool) {
 	return m.node.DrainDatagrams(ctx)
 }
 
-// flush waits until the peers have what was sent to them. QUIC does not tell
+// accept returns what takes the streams that other nodes open.
+func (m *member) accept(h func(*transport.Stream)) func(*transport.Stream) {
+	return func(s *transport.Stream) {
+		if isDeliveryQuery(s.Header()) {
+			m.inbounds.answerDelivered(s)
+			return
+		}
+		h(s)
+	}
+}
+
+// flush waits until the peers' programs have what was sent to them. QUIC does not tell
 // what is acknowledged, so it asks each for an answer, twice: the first answer comes
 // after what arrived, and has shown what was lost; the second comes after that was
 // sent again.
 func (m *member) flush(ctx context.Context) error {
 	var asked sync.WaitGroup
+	var stalled atomic.Bool
 	for _, p := range m.node.Paths() {
 		if !p.Connected || p.BytesSent == 0 {
 			continue
 		}
 		asked.Go(func() {
-			self := netip.AddrPortFrom(m.client.Self().Addr, 0)
 			for range 2 {
-				// Nobody listens on port 0: the answer is a refusal.
-				s, err := m.node.Open(ctx, p.ID, transport.Header{Source: self, Destination: self})
-				if err == nil {
-					s.Reset()
+				if m.askDelivered(ctx, p.ID) != nil {
+					stalled.Store(true)
 				}
 			}
 		})
 	}
 	asked.Wait()
+	if stalled.Load() {
+		return errStalled
+	}
 	return ctx.Err()
+}
+
+// askDelivered waits until a peer's program has what this node has sent. It fails with
+// errStalled if that reads nothing for drainStall.
+func (m *member) askDelivered(ctx context.Context, peer uint32) error {
+	self := netip.AddrPortFrom(m.client.Self().Addr, 0)
+	s, err := m.node.Open(ctx, peer, transport.Header{Source: self, Destination: self})
+	if err == nil {
+		s.Reset()
+	}
+	var status *transport.StatusError
+	if errors.As(err, &status) && status.Status == transport.StatusTimeout {
+		return errStalled
+	}
+	return nil
 }
 
 // withErrno gives an error of the transport the errno that programs get for it.

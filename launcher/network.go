@@ -30,7 +30,7 @@ func (n network) Dial(ctx context.Context, src, dst netip.AddrPort) (syscalls.St
 		if err != nil {
 			return nil, err
 		}
-		return s, nil
+		return n.m.inbounds.follow(s), nil
 	}
 	f := r.newFlow(newConnID(), trace.RoleConnect, "tcp", syscalls.Ends{Local: src, Remote: dst})
 	h.Trace = uint64(f.id)
@@ -41,7 +41,7 @@ func (n network) Dial(ctx context.Context, src, dst netip.AddrPort) (syscalls.St
 		f.fail(err)
 		return nil, err
 	}
-	return f.traced(s), nil
+	return f.traced(n.m.inbounds.follow(s)), nil
 }
 
 // DialEarly opens a stream that the far side need not answer: see syscalls.Node.
@@ -60,10 +60,10 @@ func (n network) DialEarly(src, dst netip.AddrPort) (syscalls.Stream, bool) {
 	case !ok:
 		return nil, false
 	case r == nil:
-		return s, true
+		return n.m.inbounds.follow(s), true
 	}
 	f := r.newFlow(trace.ConnID(h.Trace), trace.RoleConnect, "tcp", syscalls.Ends{Local: src, Remote: dst})
-	return f.traced(s), true
+	return f.traced(n.m.inbounds.follow(s)), true
 }
 
 // Announce implements syscalls.Announcer.
@@ -243,7 +243,7 @@ func deliver(node *syscalls.Node, n network, s *transport.Stream) {
 	}
 	r := n.r.Load()
 	if r == nil {
-		run(s)
+		run(n.m.inbounds.follow(s))
 		return
 	}
 	ends := syscalls.Ends{Local: h.Destination, Remote: h.Source}
@@ -251,5 +251,5 @@ func deliver(node *syscalls.Node, n network, s *transport.Stream) {
 	if id == 0 {
 		id = derivedConnID(ends, s.ID())
 	}
-	run(r.newFlow(id, trace.RoleAccept, "tcp", ends).traced(s))
+	run(r.newFlow(id, trace.RoleAccept, "tcp", ends).traced(n.m.inbounds.follow(s)))
 }

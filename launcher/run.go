@@ -32,6 +32,10 @@ type RunConfig struct {
 	Logger  *slog.Logger
 
 	Congestion transport.Congestion // of the node's connections
+
+	// Drain bounds how long the supervisor outlives its program until the peers have
+	// read what the program wrote. 0: for as long as they read; negative: not at all.
+	Drain time.Duration
 }
 
 // WaitFor names nodes to wait for.
@@ -40,12 +44,9 @@ type WaitFor struct {
 	Count int
 }
 
-// drainWithin bounds how long the supervisor outlives its program for what the
-// program has written: Linux's kernel would send that on, too.
-const drainWithin = 10 * time.Second
-
-// Run runs a program as a node and returns its exit code. With an error, the
-// program has not run, or not to its end; *ExitError has an exit code then.
+// Run runs a program as a node and returns its exit code. With an error and the code 0,
+// the program has ended, and not all that it wrote is delivered. With another code and an
+// error, either that, or it has not run, or not to its end; *ExitError has an exit code then.
 func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	shareProcessors()
 	handedOn := handedOn()
@@ -61,7 +62,7 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	}
 	// Until the program runs, signals are for us.
 	ctx, cancel := context.WithCancelCause(ctx)
-	early := newEarly(signals, cancel)
+	early := newEarly(signals, "before the program was started", cancel)
 	n, err := newNode(ctx, cfg, c.ownHost)
 	if err == nil {
 		err = n.await(ctx, cfg.WaitFor)
@@ -100,7 +101,7 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	}
 	closeAll(handedOn)
 	n.attaching.begin(c.pid)
-	code, err := n.supervise(c, s, signals)
+	code, err := n.supervise(c, s, signals, cfg.Drain)
 	return code, errors.Join(err, n.close())
 }
 
@@ -224,29 +225,19 @@ func (n *node) await(ctx context.Context, nodes []WaitFor) error {
 }
 
 // supervise serves a program that runs, until its tree has ended.
-func (n *node) supervise(c *child, s *serving, signals *os.File) (int, error) {
-	go forward(signals, c.pid, c.init) // ends with signals
+func (n *node) supervise(c *child, s *serving, signals *os.File, drain time.Duration) (int, error) {
+	forwarded := make(chan struct{})
+	go func() {
+		defer close(forwarded)
+		forward(signals, c.pid, c.init)
+	}()
 	c.watch(noteStop)
+	signals.SetReadDeadline(time.Now()) // from here on, they are not for the program
+	<-forwarded
+	signals.SetReadDeadline(time.Time{})
 	s.wg.Wait()
-	n.drain()
-	return c.status, errors.Join(s.err, c.close())
-}
-
-// drain lets connections end that the program has left: what it wrote before
-// its end is on its way.
-func (n *node) drain() {
-	ctx, cancel := context.WithTimeout(context.Background(), drainWithin)
-	defer cancel()
-	unconfirmed, err := n.calls.Drain(ctx)
-	if n.member.drainDatagrams(ctx) {
-		unconfirmed = true
-	}
-	if err == nil && unconfirmed {
-		err = n.member.flush(ctx)
-	}
-	if err != nil {
-		n.member.log.Warn("the program has ended, but not all that it wrote is delivered", "err", err)
-	}
+	err := n.drain(drain, signals)
+	return c.status, errors.Join(err, s.err, c.close())
 }
 
 // close ends what newNode began, in reverse.

@@ -186,14 +186,14 @@ func leaderOnly(sig unix.Signal) bool {
 	return err == nil && sid == os.Getpid()
 }
 
-// An early handler takes signals while there is no program to pass them on to:
-// one that would end a program ends the start.
+// An early handler takes signals while there is no program to pass them on to, before
+// its start or after its end: one that would end a program ends what goes on then.
 type early struct {
 	f    *os.File
 	done chan struct{}
 }
 
-func newEarly(f *os.File, cancel context.CancelCauseFunc) *early {
+func newEarly(f *os.File, when string, cancel context.CancelCauseFunc) *early {
 	e := &early{f, make(chan struct{})}
 	go func() {
 		defer close(e.done)
@@ -207,7 +207,7 @@ func newEarly(f *os.File, cancel context.CancelCauseFunc) *early {
 			case s.sig == unix.SIGTSTP:
 				stopSelf()
 			default:
-				cancel(&ExitError{exitSignal + int(s.sig), fmt.Errorf("%v before the program was started", s.sig)})
+				cancel(&ExitError{exitSignal + int(s.sig), fmt.Errorf("%v %s", s.sig, when)})
 			}
 		}
 	}()

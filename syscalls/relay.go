@@ -60,6 +60,11 @@ func relay(ctx, left context.Context, conn Conn, stream Stream) (cut bool) {
 		<-dropping
 		cut = true
 	}
+	if outReset && !inReset {
+		// The far side has ended in order, and reads no more. The reset that says so
+		// would take what the program has not read yet with it.
+		watchSent(conn)
+	}
 	if outReset || inReset {
 		conn.SetLinger(0) // close(2) sends RST, socket(7)
 	}
@@ -115,6 +120,20 @@ func watchReset(conn Conn, stream Stream) {
 	if err == nil {
 		stream.CloseRead()
 	}
+}
+
+// watchSent waits until the program's socket has all that was written, and the end of it,
+// or until conn is closed. The kernel wakes pollers when that end is acknowledged
+// (tcp_rcv_state_process in net/ipv4/tcp_input.c).
+func watchSent(conn Conn) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return
+	}
+	raw.Write(func(fd uintptr) bool {
+		state, err := tcpState(int(fd))
+		return err != nil || state != tcpFinWait1 && state != tcpClosing
+	})
 }
 
 // bringIn carries what the program reads. It returns true if the far side has

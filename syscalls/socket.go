@@ -12,8 +12,10 @@ import (
 const (
 	tcpEstablished = 1
 	tcpSynSent     = 2
+	tcpFinWait1    = 4
 	tcpClose       = 7
 	tcpListen      = 10
+	tcpClosing     = 11
 )
 
 // localName and remoteName return a socket's own and its peer's address as the

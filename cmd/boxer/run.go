@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -20,6 +21,7 @@ type runFlags struct {
 	name             string
 	congestion       string
 	publish, waitFor []string
+	drain            string
 }
 
 func (r *runFlags) register(cmd *cobra.Command) {
@@ -27,6 +29,8 @@ func (r *runFlags) register(cmd *cobra.Command) {
 	r.join = joinFlag(cmd)
 	congestionFlag(cmd, &r.congestion)
 	f.StringVar(&r.name, "name", "", "the node's `NAME`; nodes may share one (default $BOXER_NAME, else node-ID)")
+	f.StringVar(&r.drain, "drain", "", "after the program's end, wait at most `DURATION` until the peers have "+
+		"read what it wrote; 0s: do not wait (default for as long as they read)")
 	f.StringArrayVar(&r.publish, "publish", nil, "make PORT of the node reachable on the host: `[ADDR:]HOSTPORT:PORT`")
 	f.StringArrayVar(&r.waitFor, "wait-for", nil, "start when N nodes with that name are there: `NAME[=N]`")
 }
@@ -38,6 +42,9 @@ func (r *runFlags) config(ctx context.Context, argv []string) (cfg launcher.RunC
 		cfg.Name = os.Getenv("BOXER_NAME")
 	}
 	if cfg.Logger, err = logger(); err != nil {
+		return cfg, err
+	}
+	if cfg.Drain, err = parseDrain(r.drain); err != nil {
 		return cfg, err
 	}
 	if cfg.Congestion, err = parseCongestion(r.congestion); err != nil {
@@ -75,6 +82,10 @@ without boxer, and boxer ends with its exit code.
 Without CAP_SYS_ADMIN, setuid programs such as sudo keep the caller's identity
 (no_new_privs, prctl(2)). When the program ends, what it left running is ended.
 
+When the program has ended, boxer stays for as long as its peers still read what it
+wrote, as Linux's kernel would; --drain bounds that. If something is not delivered,
+boxer says so, and its exit code is 125 where the program's was 0.
+
 Exit codes: the program's; 128+N if signal N killed it; 127 if it was not found,
 126 if it is not executable, 125 if boxer itself failed.`,
 		Example: `  boxer run --name db -- postgres -D data
@@ -106,6 +117,21 @@ Exit codes: the program's; 128+N if signal N killed it; 127 if it was not found,
 	f.StringVar(&t.out.file, "trace", "", "write a trace of the program's connections to `FILE`; \"boxer trace\" shows more")
 	f.StringVar(&t.out.format, "trace-format", "", "`FORMAT` of the trace: "+strings.Join(trace.Formats(), ", ")+" (default: by the file's extension, else text)")
 	return cmd
+}
+
+// parseDrain reads what launcher.RunConfig.Drain is to be.
+func parseDrain(s string) (time.Duration, error) {
+	if s == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("--drain %q: not a duration from 0s, such as 500ms, 30s or 10m", s)
+	}
+	if d == 0 {
+		return -1, nil
+	}
+	return d, nil
 }
 
 func parseWaitFor(s string) (launcher.WaitFor, error) {

@@ -1,0 +1,78 @@
+package launcher
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+)
+
+const (
+	// drainStall is how long the supervisor outlives its program while the peers read
+	// nothing of what the program wrote. Linux keeps an orphaned connection for about
+	// as long when the peer's window stays closed (tcp_orphan_retries, tcp(7)).
+	drainStall = 30 * time.Second
+	// drainAsk is how often the supervisor asks its peers meanwhile. They answer when
+	// all is delivered, or does not move.
+	drainAsk = time.Second
+	// drainTell is when the supervisor says what it waits for.
+	drainTell = 5 * time.Second
+)
+
+// drain lets connections end that the program has left: what it wrote before its end is
+// on its way, and Linux's kernel would deliver it, too. A limit bounds that; with limit 0
+// it goes on for as long as the peers read. A negative limit means not to wait, which is
+// no error. A signal that would end a program ends it.
+func (n *node) drain(limit time.Duration, signals *os.File) error {
+	if limit < 0 {
+		return nil
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	early := newEarly(signals, "before the peers had read all that the program wrote", cancel)
+	defer early.stop()
+	if limit > 0 {
+		over := fmt.Errorf("%v were not enough, see boxer run --drain", limit)
+		defer time.AfterFunc(limit, func() { cancel(over) }).Stop()
+	} else {
+		n.watchDrain(ctx, cancel)
+	}
+	defer time.AfterFunc(drainTell, func() {
+		n.member.log.Warn("the program has ended; boxer stays until its peers have read what it wrote", "connections", n.calls.Relays())
+	}).Stop()
+	unconfirmed, err := n.calls.Drain(ctx)
+	left := n.calls.Relays()
+	if n.member.drainDatagrams(ctx) {
+		unconfirmed = true
+	}
+	if err == nil && unconfirmed {
+		err = n.member.flush(ctx)
+	}
+	if err == nil {
+		return nil
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	return fmt.Errorf("the program has ended, but not all that it wrote is delivered (%d connections): %w", left, err)
+}
+
+// watchDrain cancels a drain when a peer's program has read nothing for drainStall.
+func (n *node) watchDrain(ctx context.Context, cancel context.CancelCauseFunc) {
+	for _, p := range n.member.node.Paths() {
+		if !p.Connected {
+			continue
+		}
+		go func() { // ends with ctx
+			for ctx.Err() == nil {
+				if err := n.member.askDelivered(ctx, p.ID); err != nil {
+					cancel(err)
+				}
+				select {
+				case <-time.After(drainAsk):
+				case <-ctx.Done():
+				}
+			}
+		}()
+	}
+}
