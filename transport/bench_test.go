@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync"
 	"testing"
 
 	"github.com/quic-go/quic-go"
@@ -73,7 +74,7 @@ func openPlain(b *testing.B, serve func(duplex), transport func() *quic.Transpor
 		b.Fatal(err)
 	}
 	tlsConfig := &tls.Config{Certificates: []tls.Certificate{identity.Certificate()}, InsecureSkipVerify: true, NextProtos: []string{"plain"}}
-	quicConfig := (&Node{timers: Timers{}.withDefaults()}).quicConfig()
+	quicConfig := (&Node{timers: Timers{}.withDefaults()}).baseConfig(newBudget(0))
 	listener, err := far.Listen(tlsConfig, quicConfig)
 	if err != nil {
 		b.Fatal(err)
@@ -145,6 +146,38 @@ func BenchmarkBulk(b *testing.B) {
 		}
 		s.CloseWrite()
 		io.Copy(io.Discard, struct{ io.Reader }{s})
+	})
+}
+
+// BenchmarkBulkMany is the throughput of 64 streams at once.
+func BenchmarkBulkMany(b *testing.B) {
+	compare(b, func(b *testing.B, over bench) {
+		const streams, size = 64, 64 << 10
+		open := over(b, func(s duplex) {
+			io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{s}, make([]byte, 64<<10))
+			s.CloseWrite()
+		})
+		b.SetBytes(streams * size)
+		all := make([]duplex, streams)
+		for i := range all {
+			all[i] = open()
+		}
+		b.ResetTimer()
+		var writing sync.WaitGroup
+		for _, s := range all {
+			writing.Go(func() {
+				data := make([]byte, size)
+				for range b.N {
+					if _, err := s.Write(data); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+				s.CloseWrite()
+				io.Copy(io.Discard, struct{ io.Reader }{s})
+			})
+		}
+		writing.Wait()
 	})
 }
 

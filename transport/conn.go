@@ -15,12 +15,14 @@ import (
 // for a while after both have dialled at the same time.
 type conn struct {
 	peer    *peer
-	quic    *quic.Conn
+	quic    quicConn
 	dialled bool // by this side
 	since   time.Time
 	stale   bool // the peer has started anew and knows nothing of it; guarded by peer.mu
 
-	early early
+	account *account
+	limit   streamLimit
+	early   early
 
 	lost     chan struct{} // closed when another connection is used for new streams
 	loseOnce sync.Once
@@ -52,7 +54,13 @@ func (c *conn) prefer(other *conn) bool {
 // add takes in a connection whose handshake is done.
 func (p *peer) add(q *quic.Conn, dialled bool) {
 	now := time.Now()
-	c := &conn{peer: p, quic: q, dialled: dialled, since: now, idle: now, lost: make(chan struct{}), streams: make(map[int64]*Stream)}
+	c := &conn{
+		peer: p, quic: q, dialled: dialled, since: now, idle: now,
+		account: p.account, lost: make(chan struct{}), streams: make(map[int64]*Stream),
+	}
+	if !dialled {
+		c.account = p.node.accountAt(q.RemoteAddr())
+	}
 	c.early.init()
 	p.mu.Lock()
 	if p.ctx.Err() != nil || !p.node.start(c.serve) {
@@ -61,10 +69,28 @@ func (p *peer) add(q *quic.Conn, dialled bool) {
 		return
 	}
 	p.conns = append(p.conns[:len(p.conns):len(p.conns)], c) // close may hold the old slice
+	p.node.conns.Store(c.quic, c)
 	p.chooseConnLocked()
+	surplus := p.surplusLocked()
 	p.mu.Unlock()
+	if surplus != nil {
+		surplus.quic.CloseWithError(codeSuperseded, "")
+	}
 	p.wake()
 	p.node.log.Debug("connected", "peer", p.id, "dialled", dialled)
+}
+
+// surplusLocked returns the oldest connection that is not in use, if there are too many.
+func (p *peer) surplusLocked() *conn {
+	if len(p.conns) <= maxConns {
+		return nil
+	}
+	for _, c := range p.conns {
+		if c != p.current {
+			return c
+		}
+	}
+	return nil
 }
 
 // remove takes out a connection that has ended.
@@ -77,6 +103,7 @@ func (p *peer) remove(c *conn) {
 		}
 	}
 	p.conns = conns
+	p.node.conns.Delete(c.quic)
 	p.chooseConnLocked()
 	p.mu.Unlock()
 	p.wake()
@@ -186,6 +213,7 @@ func (c *conn) open(ctx context.Context, h Header) (*Stream, error) {
 		c.early.opening(h.Destination, false)
 	}
 	if _, err = q.Write(header); err == nil {
+		s.widen()
 		_, err = io.ReadFull(q, status[:]) // not Read: the peer's FIN may come with it
 	}
 	canceled := !stop()
@@ -207,7 +235,18 @@ func (c *conn) openError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if c.quic.Context().Err() != nil {
+	lost := c.quic.Context().Err() != nil
+	if errors.Is(streamError(err), ErrLost) {
+		// QUIC fails the streams of a connection before it cancels its context. Until then the
+		// connection looks as if it could be used.
+		select {
+		case <-c.quic.Context().Done():
+			lost = true
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	if lost {
 		return fmt.Errorf("%w: %w", errUnanswered, streamError(err))
 	}
 	return streamError(err)

@@ -77,6 +77,11 @@
 //
 // When an offer shows that the peer has started anew, its old connections end: it does not know of them.
 //
+// # Memory
+//
+// A peer may send little before a stream is answered, a bounded amount on one connection, and all
+// peers together a bounded amount: budget.go.
+//
 // # Errors
 //
 // ErrReset is the peer's RST on one stream. ErrLost, which wraps net.ErrClosed, is the end of the whole

@@ -32,6 +32,8 @@ const (
 	codeSuperseded quic.ApplicationErrorCode = 0x02 // another connection of the pair was kept
 	codeStranger   quic.ApplicationErrorCode = 0x03 // the key belongs to nobody, or to somebody else
 
+	codeBudget quic.ApplicationErrorCode = 0x04 // the peer has sent more than may wait to be read
+
 	codeReset    quic.StreamErrorCode = 0x00 // RST
 	codeCanceled quic.StreamErrorCode = 0x01 // the opener stopped waiting for the answer
 	codeProtocol quic.StreamErrorCode = 0x02 // the header could not be understood

@@ -49,7 +49,12 @@ type Config struct {
 
 	Congestion Congestion   // of the connections that this node sends on; zero: Reno
 	Logger     *slog.Logger // nil: nothing is logged
-	Timers     Timers
+
+	// Memory bounds what peers have sent and nobody has read yet, in bytes; one peer may have
+	// an eighth of it, and 16 MiB. Zero: a sixteenth of the machine's, or of the control group's.
+	Memory int64
+
+	Timers Timers
 }
 
 // Node is one end of the network: it keeps paths and connections to the other
@@ -65,6 +70,11 @@ type Node struct {
 	ctx     context.Context // ends in Close, after the connections
 	cancel  context.CancelCauseFunc
 	running sync.WaitGroup
+
+	budget    *budget
+	strangers *account // of connections whose dialler has not shown by STUN who it is
+
+	conns sync.Map // *conn by its quicConn
 
 	mu      sync.Mutex
 	closed  bool
@@ -93,7 +103,9 @@ func New(config Config) (*Node, error) {
 		mapping: mapping{answer: make(chan struct{}, 1), ask: make(chan struct{}, 1)},
 		peers:   make(map[uint32]*peer),
 		byUfrag: make(map[string]*peer),
+		budget:  newBudget(config.Memory),
 	}
+	n.strangers = &account{budget: n.budget}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
@@ -110,7 +122,7 @@ func New(config Config) (*Node, error) {
 		_, fake := fakeID(udp)
 		return !fake
 	}
-	listener, err := transport.Listen(n.serverTLS(), n.quicConfig())
+	listener, err := transport.Listen(n.serverTLS(), n.listenConfig())
 	if err != nil {
 		n.cancel(ErrClosed)
 		return nil, fmt.Errorf("listen: %w", err)
@@ -118,6 +130,7 @@ func New(config Config) (*Node, error) {
 	n.listener = listener
 	config.Socket.attach(&attachment{server: n.config.Server, stun: n.handleSTUN})
 	n.start(n.acceptConns)
+	n.start(n.enforceBudget)
 	if n.config.Server.IsValid() {
 		n.start(n.keepMapping)
 	}

@@ -21,6 +21,8 @@ type peer struct {
 	key   Key
 	route *route
 
+	account *account
+
 	ctx    context.Context // ends when the peer is forgotten or the node closes
 	cancel context.CancelCauseFunc
 	poke   chan struct{} // capacity 1: something has happened that run should look at
@@ -44,6 +46,7 @@ func newPeer(n *Node, who Peer, ours credentials) *peer {
 		node:    n,
 		id:      who.ID,
 		key:     who.Key,
+		account: &account{budget: n.budget},
 		poke:    make(chan struct{}, 1),
 		changed: make(chan struct{}),
 		probes: prober{
@@ -296,7 +299,7 @@ func (p *peer) dialUntil(ctx context.Context) error {
 			return nil
 		}
 		var q *quic.Conn
-		q, err = p.node.config.Socket.QUIC().Dial(ctx, p.route.addr, p.node.clientTLS(p.key), p.node.quicConfig())
+		q, err = p.node.config.Socket.QUIC().Dial(ctx, p.route.addr, p.node.clientTLS(p.key), p.node.quicConfig(p.account))
 		if err == nil {
 			p.add(q, true)
 			return nil
@@ -320,7 +323,7 @@ func (p *peer) awaitPath(ctx context.Context) (connected bool, err error) {
 			return false, context.Cause(ctx)
 		}
 		p.mu.Lock()
-		connected, ready := p.current != nil, p.route.path.Load() != nil
+		connected, ready := p.current != nil && p.current.quic.Context().Err() == nil, p.route.path.Load() != nil
 		changed := p.changed
 		p.mu.Unlock()
 		if connected || ready {

@@ -28,6 +28,8 @@ type Stream struct {
 	low      bool          // see Low
 	turn     chan struct{} // closed by passOn
 	answered atomic.Bool
+	counted  atomic.Bool  // in conn.limit
+	granted  atomic.Int64 // of conn.account
 
 	written, read uint64 // bytes; only the writer's, and the reader's
 	urgent        marks  // among the bytes that are to be read
@@ -58,6 +60,9 @@ func (c *conn) newStream(q *quic.Stream) *Stream {
 // end notes the end of a direction.
 func (s *Stream) end(directions uint32) {
 	old := s.ended.Or(directions)
+	if directions&readEnded != 0 {
+		s.giveBack()
+	}
 	if old|directions == old || old|directions != readEnded|writeEnded {
 		return
 	}
@@ -65,6 +70,7 @@ func (s *Stream) end(directions uint32) {
 	delete(s.conn.streams, s.ID())
 	s.conn.idle = time.Now()
 	s.conn.mu.Unlock()
+	s.uncount()
 }
 
 // accept reads the header of a stream that the peer has opened and hands it on. before is
@@ -149,6 +155,10 @@ func (s *Stream) Answer(status Status) error {
 		return errors.New("stream was answered before")
 	}
 	s.passOn()
+	if status == StatusOK {
+		s.count()
+		s.widen()
+	}
 	if status == StatusOK && s.header.Early {
 		s.beforeMu.Lock()
 		s.before = []byte{byte(status)}
@@ -232,6 +242,9 @@ func (s *Stream) writeBefore() error {
 	if _, err := s.quic.Write(b); err != nil {
 		s.end(writeEnded)
 		return streamError(err)
+	}
+	if s.flushable { // now the peer knows of it
+		s.widen()
 	}
 	return nil
 }

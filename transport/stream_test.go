@@ -85,25 +85,31 @@ func TestHalfClose(t *testing.T) {
 	}
 }
 
-// Programs that do not read hold up only themselves, however many they are.
+// Programs that do not read hold up only themselves, however many they are, and however little
+// memory there is.
 func TestStalledStreams(t *testing.T) {
 	const stalled = 100
-	l := newLab(t)
-	a, b := l.node(1), l.node(2)
-	var full sync.WaitGroup
-	full.Add(stalled)
-	b.onAccept(func(s *Stream) {
-		s.Answer(StatusOK)
-		s.Write(make([]byte, 512<<10)) // as much as nobody need read
-		full.Done()
-		untilError(s)
-	})
-	for range stalled {
-		defer a.open(t, 2).Reset()
+	for _, bytes := range []int64{minMemory, maxMemory} {
+		t.Run(fmt.Sprint(bytes), func(t *testing.T) {
+			l := newLab(t)
+			a, b := l.node(1, memory(bytes)), l.node(2)
+			begun := make(chan struct{}, stalled)
+			b.onAccept(func(s *Stream) {
+				s.Answer(StatusOK)
+				s.Write(make([]byte, waitingWindow)) // as much as nobody need read
+				begun <- struct{}{}
+				untilError(s)
+			})
+			for range stalled {
+				defer a.open(t, 2).Reset()
+			}
+			for range stalled {
+				<-begun
+			}
+			b.onAccept(echo)
+			exchange(t, a.open(t, 2), "hello")
+		})
 	}
-	full.Wait()
-	b.onAccept(echo)
-	exchange(t, a.open(t, 2), "hello")
 }
 
 // untilError writes until it fails.

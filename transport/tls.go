@@ -78,24 +78,29 @@ func (n *Node) baseTLS() *tls.Config {
 	}
 }
 
-// quicConfig is that of all connections between nodes.
-func (n *Node) quicConfig() *quic.Config {
+// quicConfig is that of connections to a peer, which has the account.
+func (n *Node) quicConfig(a *account) *quic.Config {
+	config := n.baseConfig(a.budget)
+	n.limitReceive(config, a)
+	return config
+}
+
+// baseConfig is quicConfig as far as published quic-go knows it.
+func (n *Node) baseConfig(b *budget) *quic.Config {
 	return &quic.Config{
 		Versions:             []quic.Version{quic.Version1},
 		HandshakeIdleTimeout: min(handshakeTimeout, n.timers.Connect),
 		MaxIdleTimeout:       n.timers.Idle,
 		KeepAlivePeriod:      n.timers.KeepAlive,
-		// 1 Gbit/s at 20 ms has 2.5 MB under way; one stream gets there from
-		// its first window in a few round trips, and has room for 50 ms.
-		InitialStreamReceiveWindow: 512 << 10,
-		MaxStreamReceiveWindow:     6 << 20,
-		// All streams together: no bound, as TCP connections have none together.
-		// Under one, programs that do not read would in time hold up those that do.
-		InitialConnectionReceiveWindow: noWindow,
-		MaxConnectionReceiveWindow:     noWindow,
+
+		InitialStreamReceiveWindow:     answeredWindow,
+		MaxStreamReceiveWindow:         maxStreamWindow,
+		InitialConnectionReceiveWindow: uint64(b.peer),
+		MaxConnectionReceiveWindow:     uint64(b.peer),
 		MaxIncomingStreams:             maxStreams,
 		MaxIncomingUniStreams:          maxDatagramStreams,
-		EnableDatagrams:                true,
+
+		EnableDatagrams: true,
 		// So that Reset can deliver first what was written, as TCP's RST comes
 		// behind it (RESET_STREAM_AT, draft-ietf-quic-reliable-stream-reset).
 		EnableStreamResetPartialDelivery: true,
@@ -103,8 +108,20 @@ func (n *Node) quicConfig() *quic.Config {
 	}
 }
 
-// noWindow is more bytes than a connection ever carries.
-const noWindow = 1 << 50
+// listenConfig is quicConfig for connections that others dial.
+func (n *Node) listenConfig() *quic.Config {
+	config := n.quicConfig(n.strangers)
+	config.GetConfigForClient = func(info *quic.ClientInfo) (*quic.Config, error) {
+		return n.quicConfig(n.accountAt(info.RemoteAddr)), nil
+	}
+	return config
+}
 
-// maxStreams bounds the streams that one peer may have open at a time.
-const maxStreams = 1 << 15
+// accountAt returns the account for a connection from an address as QUIC knows it.
+func (n *Node) accountAt(addr net.Addr) *account {
+	udp, ok := addr.(*net.UDPAddr)
+	if !ok {
+		return n.strangers
+	}
+	return n.accountOf(fakeID(udp))
+}

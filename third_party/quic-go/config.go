@@ -84,6 +84,14 @@ func populateConfig(config *Config) *Config {
 	if initialStreamReceiveWindow == 0 {
 		initialStreamReceiveWindow = protocol.DefaultInitialMaxStreamData
 	}
+	initialIncomingStreamReceiveWindow := config.InitialIncomingStreamReceiveWindow
+	if initialIncomingStreamReceiveWindow == 0 {
+		initialIncomingStreamReceiveWindow = initialStreamReceiveWindow
+	}
+	initialIncomingUniStreamReceiveWindow := config.InitialIncomingUniStreamReceiveWindow
+	if initialIncomingUniStreamReceiveWindow == 0 {
+		initialIncomingUniStreamReceiveWindow = initialStreamReceiveWindow
+	}
 	maxStreamReceiveWindow := config.MaxStreamReceiveWindow
 	if maxStreamReceiveWindow == 0 {
 		maxStreamReceiveWindow = protocol.DefaultMaxReceiveStreamFlowControlWindow
@@ -113,26 +121,30 @@ func populateConfig(config *Config) *Config {
 		congestionControl = NewReno
 	}
 	return &Config{
-		GetConfigForClient:               config.GetConfigForClient,
-		Versions:                         versions,
-		HandshakeIdleTimeout:             handshakeIdleTimeout,
-		MaxIdleTimeout:                   idleTimeout,
-		KeepAlivePeriod:                  config.KeepAlivePeriod,
-		InitialStreamReceiveWindow:       initialStreamReceiveWindow,
-		MaxStreamReceiveWindow:           maxStreamReceiveWindow,
-		InitialConnectionReceiveWindow:   initialConnectionReceiveWindow,
-		MaxConnectionReceiveWindow:       maxConnectionReceiveWindow,
-		AllowConnectionWindowIncrease:    config.AllowConnectionWindowIncrease,
-		MaxIncomingStreams:               maxIncomingStreams,
-		MaxIncomingUniStreams:            maxIncomingUniStreams,
-		RequireStreamCreditRelease:       config.RequireStreamCreditRelease,
-		TokenStore:                       config.TokenStore,
-		EnableDatagrams:                  config.EnableDatagrams,
-		InitialPacketSize:                config.InitialPacketSize,
-		DisablePathMTUDiscovery:          config.DisablePathMTUDiscovery,
-		EnableStreamResetPartialDelivery: config.EnableStreamResetPartialDelivery,
-		Allow0RTT:                        config.Allow0RTT,
-		CongestionControl:                congestionControl,
-		Tracer:                           config.Tracer,
+		GetConfigForClient:                    config.GetConfigForClient,
+		Versions:                              versions,
+		HandshakeIdleTimeout:                  handshakeIdleTimeout,
+		MaxIdleTimeout:                        idleTimeout,
+		KeepAlivePeriod:                       config.KeepAlivePeriod,
+		InitialStreamReceiveWindow:            initialStreamReceiveWindow,
+		InitialIncomingStreamReceiveWindow:    initialIncomingStreamReceiveWindow,
+		InitialIncomingUniStreamReceiveWindow: initialIncomingUniStreamReceiveWindow,
+		AllowStreamWindowIncrease:             config.AllowStreamWindowIncrease,
+		ReceiveBuffered:                       config.ReceiveBuffered,
+		MaxStreamReceiveWindow:                maxStreamReceiveWindow,
+		InitialConnectionReceiveWindow:        initialConnectionReceiveWindow,
+		MaxConnectionReceiveWindow:            maxConnectionReceiveWindow,
+		AllowConnectionWindowIncrease:         config.AllowConnectionWindowIncrease,
+		MaxIncomingStreams:                    maxIncomingStreams,
+		MaxIncomingUniStreams:                 maxIncomingUniStreams,
+		RequireStreamCreditRelease:            config.RequireStreamCreditRelease,
+		TokenStore:                            config.TokenStore,
+		EnableDatagrams:                       config.EnableDatagrams,
+		InitialPacketSize:                     config.InitialPacketSize,
+		DisablePathMTUDiscovery:               config.DisablePathMTUDiscovery,
+		EnableStreamResetPartialDelivery:      config.EnableStreamResetPartialDelivery,
+		Allow0RTT:                             config.Allow0RTT,
+		CongestionControl:                     congestionControl,
+		Tracer:                                config.Tracer,
 	}
 }

@@ -335,8 +335,8 @@ var newConnection = func(
 	statelessResetToken := statelessResetter.GetStatelessResetToken(srcConnID)
 	params := &wire.TransportParameters{
 		InitialMaxStreamDataBidiLocal:   protocol.ByteCount(s.config.InitialStreamReceiveWindow),
-		InitialMaxStreamDataBidiRemote:  protocol.ByteCount(s.config.InitialStreamReceiveWindow),
-		InitialMaxStreamDataUni:         protocol.ByteCount(s.config.InitialStreamReceiveWindow),
+		InitialMaxStreamDataBidiRemote:  protocol.ByteCount(s.config.InitialIncomingStreamReceiveWindow),
+		InitialMaxStreamDataUni:         protocol.ByteCount(s.config.InitialIncomingUniStreamReceiveWindow),
 		InitialMaxData:                  protocol.ByteCount(s.config.InitialConnectionReceiveWindow),
 		MaxIdleTimeout:                  s.config.MaxIdleTimeout,
 		MaxBidiStreamNum:                protocol.StreamNum(s.config.MaxIncomingStreams),
@@ -473,9 +473,9 @@ var newClientConnection = func(
 	s.maxPayloadSizeEstimate.Store(uint32(estimateMaxPayloadSize(s.config.initialPacketSize())))
 	oneRTTStream := newCryptoStream()
 	params := &wire.TransportParameters{
-		InitialMaxStreamDataBidiRemote: protocol.ByteCount(s.config.InitialStreamReceiveWindow),
+		InitialMaxStreamDataBidiRemote: protocol.ByteCount(s.config.InitialIncomingStreamReceiveWindow),
 		InitialMaxStreamDataBidiLocal:  protocol.ByteCount(s.config.InitialStreamReceiveWindow),
-		InitialMaxStreamDataUni:        protocol.ByteCount(s.config.InitialStreamReceiveWindow),
+		InitialMaxStreamDataUni:        protocol.ByteCount(s.config.InitialIncomingUniStreamReceiveWindow),
 		InitialMaxData:                 protocol.ByteCount(s.config.InitialConnectionReceiveWindow),
 		MaxIdleTimeout:                 s.config.MaxIdleTimeout,
 		MaxBidiStreamNum:               protocol.StreamNum(s.config.MaxIncomingStreams),
@@ -3028,6 +3028,13 @@ func (c *Conn) OpenUniStreamSync(ctx context.Context) (*SendStream, error) {
 	return c.streamsMap.OpenUniStreamSync(ctx)
 }
 
+// SetMaxIncomingStreams changes the number of concurrent bidirectional streams that the peer is allowed
+// to open, see [Config.MaxIncomingStreams]. Credit that was issued to the peer before is not taken back:
+// a lower limit has an effect once enough streams are closed.
+func (c *Conn) SetMaxIncomingStreams(n int64) {
+	c.streamsMap.SetMaxIncomingStreams(uint64(min(max(n, 0), 1<<60)))
+}
+
 func (c *Conn) newFlowController(id protocol.StreamID) *streamFlowController {
 	initialSendWindow := c.peerParams.InitialMaxStreamDataUni
 	if protocol.StreamTypeOf(id) == protocol.StreamTypeBidi {
@@ -3037,15 +3044,34 @@ func (c *Conn) newFlowController(id protocol.StreamID) *streamFlowController {
 			initialSendWindow = c.peerParams.InitialMaxStreamDataBidiLocal
 		}
 	}
+	receiveWindow := c.config.InitialStreamReceiveWindow
+	if protocol.StreamInitiator(id) != c.perspective {
+		receiveWindow = c.config.InitialIncomingStreamReceiveWindow
+		if protocol.StreamTypeOf(id) == protocol.StreamTypeUni {
+			receiveWindow = c.config.InitialIncomingUniStreamReceiveWindow
+		}
+	}
 	return newStreamFlowController(
 		id,
 		c.connFlowController,
-		protocol.ByteCount(c.config.InitialStreamReceiveWindow),
+		protocol.ByteCount(receiveWindow),
 		protocol.ByteCount(c.config.MaxStreamReceiveWindow),
+		func(delta protocol.ByteCount) bool { return c.allowStreamWindowIncrease(id, delta) },
+		c.reportBuffered,
 		initialSendWindow,
 		c.rttStats,
 		c.logger,
 	)
+}
+
+func (c *Conn) allowStreamWindowIncrease(id protocol.StreamID, delta protocol.ByteCount) bool {
+	return c.config.AllowStreamWindowIncrease == nil || c.config.AllowStreamWindowIncrease(c, id, uint64(delta))
+}
+
+func (c *Conn) reportBuffered(delta protocol.ByteCount) {
+	if c.config.ReceiveBuffered != nil {
+		c.config.ReceiveBuffered(c, int64(delta))
+	}
 }
 
 // scheduleSending signals that we have data for sending

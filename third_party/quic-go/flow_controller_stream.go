@@ -21,6 +21,8 @@ type streamFlowController struct {
 	connection *connectionFlowController
 
 	receivedFinalOffset bool
+
+	reportBuffered func(delta protocol.ByteCount)
 }
 
 // newStreamFlowController gets a new flow controller for a stream.
@@ -29,19 +31,23 @@ func newStreamFlowController(
 	cfc *connectionFlowController,
 	receiveWindow protocol.ByteCount,
 	maxReceiveWindow protocol.ByteCount,
+	allowWindowIncrease func(size protocol.ByteCount) bool,
+	reportBuffered func(delta protocol.ByteCount),
 	initialSendWindow protocol.ByteCount,
 	rttStats *utils.RTTStats,
 	logger utils.Logger,
 ) *streamFlowController {
 	return &streamFlowController{
-		streamID:   streamID,
-		connection: cfc,
-		sendWindow: initialSendWindow,
+		streamID:       streamID,
+		connection:     cfc,
+		sendWindow:     initialSendWindow,
+		reportBuffered: reportBuffered,
 		receiveFlowController: receiveFlowController{
 			rttStats:             rttStats,
 			receiveWindow:        receiveWindow,
 			receiveWindowSize:    receiveWindow,
 			maxReceiveWindowSize: maxReceiveWindow,
+			allowWindowIncrease:  allowWindowIncrease,
 			logger:               logger,
 		},
 	}
@@ -116,6 +122,26 @@ func (c *streamFlowController) Abandon() {
 	c.mutex.Unlock()
 	if unread > 0 {
 		c.connection.AddBytesRead(unread)
+	}
+}
+
+// EnlargeReceiveWindow enlarges the receive window, without asking whether that is allowed.
+// It returns true if the peer needs to be informed.
+func (c *streamFlowController) EnlargeReceiveWindow(size protocol.ByteCount) bool {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	size = min(size, c.maxReceiveWindowSize)
+	if size <= c.receiveWindowSize || c.receivedFinalOffset {
+		return false
+	}
+	c.receiveWindowSize = size
+	return c.hasWindowUpdate()
+}
+
+// ReportBuffered reports a change of the memory that unread data occupies.
+func (c *streamFlowController) ReportBuffered(delta protocol.ByteCount) {
+	if c.reportBuffered != nil {
+		c.reportBuffered(delta)
 	}
 }
 

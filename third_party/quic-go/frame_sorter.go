@@ -25,10 +25,28 @@ type frameSorterEntry struct {
 	DoneCb func()
 }
 
+// frameSorterEntryOverhead is about what a queued entry costs besides its data:
+// its share of the map, and of the list of gaps.
+const frameSorterEntryOverhead = 192
+
+// size is the memory that an entry occupies.
+// Data with a callback is kept in the buffer of a STREAM frame, however little it is.
+func (e *frameSorterEntry) size() protocol.ByteCount {
+	size := protocol.ByteCount(cap(e.Data))
+	if e.DoneCb != nil && size >= protocol.MinStreamFrameBufferSize {
+		size = max(size, protocol.MaxPacketBufferSize)
+	}
+	return size + frameSorterEntryOverhead
+}
+
 type frameSorter struct {
 	queue   map[protocol.ByteCount]frameSorterEntry
 	readPos protocol.ByteCount
 	gaps    *list.List[byteInterval]
+
+	size   protocol.ByteCount // of all entries in the queue, and of the one that was popped last
+	popped protocol.ByteCount // size of the entry that was popped last
+	last   protocol.ByteCount // where the entry starts that was added last
 }
 
 var errDuplicateStreamData = errors.New("duplicate stream data")
@@ -92,7 +110,7 @@ func (s *frameSorter) push(data []byte, offset protocol.ByteCount, doneCb func()
 		oldEntryLen := protocol.ByteCount(len(oldEntry.Data))
 		if end-pos > oldEntryLen || (hasReplacedAtLeastOne && end-pos == oldEntryLen) {
 			// The existing frame is shorter than the new frame. Replace it.
-			delete(s.queue, pos)
+			s.delete(pos, oldEntry)
 			pos += oldEntryLen
 			hasReplacedAtLeastOne = true
 			if oldEntry.DoneCb != nil {
@@ -173,8 +191,65 @@ func (s *frameSorter) push(data []byte, offset protocol.ByteCount, doneCb func()
 		return errors.New("too many gaps in received data")
 	}
 
-	s.queue[start] = frameSorterEntry{Data: data, DoneCb: doneCb}
+	s.add(start, frameSorterEntry{Data: data, DoneCb: doneCb})
 	return nil
+}
+
+const (
+	// frameSorterMergeThreshold is the number of entries from which on small frames are merged.
+	// As long as the data is read as it arrives, the queue is shorter, and nothing is copied.
+	frameSorterMergeThreshold = 16
+	// maxMergedFrameSize is the maximum size of the data of merged frames.
+	maxMergedFrameSize = 4096
+)
+
+// add adds an entry to the queue.
+// When many entries are queued, small frames are copied out of the buffers they arrived in, and
+// appended to the entry before them. Otherwise, a peer could make us keep many times the memory that
+// flow control grants, by sending frames of a few bytes.
+func (s *frameSorter) add(start protocol.ByteCount, e frameSorterEntry) {
+	if len(s.queue) >= frameSorterMergeThreshold && len(e.Data) <= protocol.MaxPacketBufferSize/2 {
+		last, ok := s.queue[s.last]
+		if ok && s.last+protocol.ByteCount(len(last.Data)) == start && last.DoneCb == nil &&
+			len(last.Data)+len(e.Data) <= maxMergedFrameSize {
+			s.delete(s.last, last)
+			last.Data = append(last.Data, e.Data...)
+			if e.DoneCb != nil {
+				e.DoneCb()
+			}
+			s.queue[s.last] = last
+			s.size += last.size()
+			return
+		}
+		if e.DoneCb != nil {
+			data := make([]byte, len(e.Data))
+			copy(data, e.Data)
+			e.DoneCb()
+			e = frameSorterEntry{Data: data}
+		}
+	}
+	s.queue[start] = e
+	s.size += e.size()
+	s.last = start
+}
+
+// delete removes an entry from the queue.
+func (s *frameSorter) delete(start protocol.ByteCount, e frameSorterEntry) {
+	delete(s.queue, start)
+	s.size -= e.size()
+}
+
+// Size is the memory that the queued data, and the data that was popped last, occupies.
+func (s *frameSorter) Size() protocol.ByteCount { return s.size }
+
+// Clear drops all data that is queued.
+func (s *frameSorter) Clear() {
+	for start, e := range s.queue {
+		s.delete(start, e)
+		if e.DoneCb != nil {
+			e.DoneCb()
+		}
+	}
 }
 
 func (s *frameSorter) findStartGap(offset protocol.ByteCount) (*list.Element[byteInterval], bool) {
@@ -209,7 +284,7 @@ func (s *frameSorter) deleteConsecutive(pos protocol.ByteCount) {
 			break
 		}
 		oldEntryLen := protocol.ByteCount(len(oldEntry.Data))
-		delete(s.queue, pos)
+		s.delete(pos, oldEntry)
 		if oldEntry.DoneCb != nil {
 			oldEntry.DoneCb()
 		}
@@ -218,11 +293,14 @@ func (s *frameSorter) deleteConsecutive(pos protocol.ByteCount) {
 }
 
 func (s *frameSorter) Pop() (protocol.ByteCount, []byte, func()) {
+	s.size -= s.popped
+	s.popped = 0
 	entry, ok := s.queue[s.readPos]
 	if !ok {
 		return s.readPos, nil, nil
 	}
 	delete(s.queue, s.readPos)
+	s.popped = entry.size()
 	offset := s.readPos
 	s.readPos += protocol.ByteCount(len(entry.Data))
 	if s.gaps.Front().Value.End <= s.readPos {

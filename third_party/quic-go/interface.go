@@ -132,10 +132,25 @@ type Config struct {
 	// If this value is zero, it will default to 512 KB.
 	// Values larger than the maximum varint (quicvarint.Max) will be clipped to that value.
 	InitialStreamReceiveWindow uint64
+	// InitialIncomingStreamReceiveWindow is the initial size of the flow control window for receiving data
+	// on bidirectional streams that the peer opens. See [Stream.SetReceiveWindow].
+	// If this value is zero, it will default to InitialStreamReceiveWindow.
+	InitialIncomingStreamReceiveWindow uint64
+	// InitialIncomingUniStreamReceiveWindow is the same for unidirectional streams.
+	InitialIncomingUniStreamReceiveWindow uint64
 	// MaxStreamReceiveWindow is the maximum stream-level flow control window for receiving data.
 	// If this value is zero, it will default to 6 MB.
 	// Values larger than the maximum varint (quicvarint.Max) will be clipped to that value.
 	MaxStreamReceiveWindow uint64
+	// AllowStreamWindowIncrease is called every time the flow controller of a stream attempts
+	// to increase the flow control window of the stream. It works like AllowConnectionWindowIncrease.
+	AllowStreamWindowIncrease func(conn *Conn, id StreamID, delta uint64) bool
+	// ReceiveBuffered is called when the amount of memory, in bytes, changes that data of the connection's
+	// streams occupies which was received but not yet read. All deltas of a connection add up to zero once
+	// it is closed. It is called for every STREAM frame, so it must not block.
+	// To avoid deadlocks, it is not valid to call other functions on the connection or on streams
+	// in this callback.
+	ReceiveBuffered func(conn *Conn, delta int64)
 	// InitialConnectionReceiveWindow is the initial size of the stream-level flow control window for receiving data.
 	// If the application is consuming data quickly enough, the flow control auto-tuning algorithm
 	// will increase the window up to MaxConnectionReceiveWindow.

@@ -50,6 +50,7 @@ type ReceiveStream struct {
 	deadline monotime.Time
 
 	flowController *streamFlowController
+	buffered       protocol.ByteCount // as reported to the flow controller
 }
 
 var (
@@ -120,6 +121,7 @@ func (s *ReceiveStream) Read(p []byte) (int, error) {
 	s.mutex.Lock()
 	queuedStreamWindowUpdate, queuedConnWindowUpdate, n, err := s.readImpl(p)
 	completed := s.isNewlyCompleted()
+	s.reportBuffered()
 	s.mutex.Unlock()
 
 	if completed {
@@ -270,6 +272,45 @@ func (s *ReceiveStream) readImpl(p []byte) (hasStreamWindowUpdate bool, hasConnW
 	return hasStreamWindowUpdate, hasConnWindowUpdate, bytesRead, nil
 }
 
+// reportBuffered reports changes of the memory that unread data occupies.
+func (s *ReceiveStream) reportBuffered() {
+	var size protocol.ByteCount
+	if !s.completed && !s.cancelledLocally && s.closeForShutdownErr == nil && !s.isRemoteCancellationEffective() {
+		size = s.frameQueue.Size()
+	} else {
+		s.frameQueue.Clear() // nobody will read it
+	}
+	if delta := size - s.buffered; delta != 0 {
+		s.buffered = size
+		s.flowController.ReportBuffered(delta)
+	}
+}
+
+// Buffered returns the amount of memory, in bytes, that data which was received but not yet read occupies.
+func (s *ReceiveStream) Buffered() int64 {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return int64(s.buffered)
+}
+
+// SetReceiveWindow enlarges the flow control window of the stream to size bytes, at most to
+// [Config.MaxStreamReceiveWindow], and informs the peer. Smaller sizes have no effect.
+// Together with a small [Config.InitialIncomingStreamReceiveWindow] it limits what
+// a peer can send on a stream before the application has decided to handle it.
+func (s *ReceiveStream) SetReceiveWindow(size uint64) {
+	s.mutex.Lock()
+	enlarged := s.closeForShutdownErr == nil && !s.cancelledLocally &&
+		s.flowController.EnlargeReceiveWindow(protocol.ByteCount(size))
+	if enlarged {
+		s.queuedMaxStreamData = true
+	}
+	s.mutex.Unlock()
+
+	if enlarged {
+		s.sender.onHasStreamControlFrame(s.streamID, s)
+	}
+}
+
 // isRemoteCancellationEffective returns whether the stream was cancelled remotely
 // and all reliable data has been read.
 func (s *ReceiveStream) isRemoteCancellationEffective() bool {
@@ -410,6 +451,7 @@ func (s *ReceiveStream) CancelRead(errorCode StreamErrorCode) {
 	s.mutex.Lock()
 	queuedNewControlFrame := s.cancelReadImpl(errorCode)
 	completed := s.isNewlyCompleted()
+	s.reportBuffered()
 	s.mutex.Unlock()
 
 	if queuedNewControlFrame {
@@ -444,6 +486,7 @@ func (s *ReceiveStream) handleStreamFrame(frame *wire.StreamFrame, now monotime.
 	s.mutex.Lock()
 	err := s.handleStreamFrameImpl(frame, now)
 	completed := s.isNewlyCompleted()
+	s.reportBuffered()
 	size, callback := s.takeReceiveFinalSizeCallback()
 	s.mutex.Unlock()
 
@@ -482,6 +525,7 @@ func (s *ReceiveStream) handleResetStreamFrame(frame *wire.ResetStreamFrame, now
 	s.mutex.Lock()
 	err := s.handleResetStreamFrameImpl(frame, now)
 	completed := s.isNewlyCompleted()
+	s.reportBuffered()
 	size, callback := s.takeReceiveFinalSizeCallback()
 	s.mutex.Unlock()
 
@@ -576,6 +620,7 @@ func (s *ReceiveStream) closeForShutdown(err error) {
 	s.mutex.Lock()
 	s.closeForShutdownErr = err
 	s.receiveFinalSizeCallback = nil
+	s.reportBuffered()
 	s.mutex.Unlock()
 	s.signalRead()
 }

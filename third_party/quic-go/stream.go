@@ -127,6 +127,13 @@ func (s *Stream) Read(p []byte) (int, error) {
 	return s.receiveStr.Read(p)
 }
 
+// Buffered returns the amount of memory, in bytes, that data which was received but not yet read occupies.
+func (s *Stream) Buffered() int64 { return s.receiveStr.Buffered() }
+
+// SetReceiveWindow enlarges the flow control window for receiving data on the stream.
+// See [ReceiveStream.SetReceiveWindow] for more details.
+func (s *Stream) SetReceiveWindow(size uint64) { s.receiveStr.SetReceiveWindow(size) }
+
 // Peek fills b with stream data, without consuming the stream data.
 // It blocks until len(b) bytes are available, or an error occurs.
 // It respects the stream deadline set by [Stream.SetReadDeadline].

@@ -197,6 +197,14 @@ func (m *streamsMap) ReleaseStreamCredit(id protocol.StreamID) {
 	}
 }
 
+func (m *streamsMap) SetMaxIncomingStreams(n uint64) {
+	m.mutex.Lock()
+	m.maxIncomingBidiStreams = n
+	mm := m.incomingBidiStreams
+	m.mutex.Unlock()
+	mm.SetMaxStreams(n)
+}
+
 func (m *streamsMap) HandleMaxStreamsFrame(f *wire.MaxStreamsFrame) {
 	switch f.Type {
 	case protocol.StreamTypeUni:

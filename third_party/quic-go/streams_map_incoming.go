@@ -211,18 +211,33 @@ func (m *incomingStreamsMap[T]) maybeDeleteStream(id protocol.StreamID, entry in
 	}
 
 	delete(m.streams, id)
-	// queue a MAX_STREAM_ID frame, giving the peer the option to open a new stream
-	if m.maxNumStreams > uint64(len(m.streams)) {
-		maxStream := m.nextStreamToOpen + 4*protocol.StreamID(m.maxNumStreams-uint64(len(m.streams))-1)
-		// never send a value larger than the maximum value for a stream number
-		if maxStream <= protocol.MaxStreamID {
-			m.maxStream = maxStream
-			m.queueMaxStreamID(&wire.MaxStreamsFrame{
-				Type:         m.streamType,
-				MaxStreamNum: m.maxStream.StreamNum(),
-			})
-		}
+	m.issueCredit()
+}
+
+// issueCredit queues a MAX_STREAMS frame, giving the peer the option to open new streams.
+func (m *incomingStreamsMap[T]) issueCredit() {
+	if m.closeErr != nil || m.maxNumStreams <= uint64(len(m.streams)) {
+		return
 	}
+	maxStream := m.nextStreamToOpen + 4*protocol.StreamID(m.maxNumStreams-uint64(len(m.streams))-1)
+	// never send a value larger than the maximum value for a stream number,
+	// and never one that takes back credit that was issued before
+	if maxStream <= protocol.MaxStreamID && maxStream > m.maxStream {
+		m.maxStream = maxStream
+		m.queueMaxStreamID(&wire.MaxStreamsFrame{
+			Type:         m.streamType,
+			MaxStreamNum: m.maxStream.StreamNum(),
+		})
+	}
+}
+
+// SetMaxStreams changes the number of streams that may be open at the same time.
+func (m *incomingStreamsMap[T]) SetMaxStreams(n uint64) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+
+	m.maxNumStreams = n
+	m.issueCredit()
 }
 
 func (m *incomingStreamsMap[T]) CloseWithError(err error) {
