@@ -203,3 +203,54 @@ func (f *function) bare(name string, args ...string) string {
 	}
 	return p.Out.String()
 }
+
+// askSix connects to an echo server by the IPv6 addresses of its name alone, as clients do
+// that take the first answer to AAAA, and asks it over UDP as well.
+const askSix = `
+import socket, sys
+name = sys.argv[1]
+(*_, to), = set(socket.getaddrinfo(name, 7, socket.AF_INET6, socket.SOCK_STREAM))
+for _ in range(3):
+    s = socket.create_connection(to[:2], 20)
+    s.sendall(b"hello")
+    print(s.recv(5).decode(), s.getpeername()[0] == to[0])
+    s.close()
+u = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+u.settimeout(20)
+u.sendto(b"hello", (to[0], 8))
+b, peer = u.recvfrom(64)
+print(b.decode(), peer[0] == to[0])`
+
+// TestIPv4ServerOverIPv6 has a server that listens on 0.0.0.0, and a client that goes to the
+// IPv6 address of its name: on another host, and on the same.
+func TestIPv4ServerOverIPv6(t *testing.T) {
+	needBoxer(t)
+	db, app := pair(t, "db", "app")
+	server := db.start("/usr/bin/python3", "-u", "-c", `
+import socket, threading
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); u.bind(("0.0.0.0", 8))
+l = socket.create_server(("0.0.0.0", 7))
+def serve():
+    while True:
+        c, peer = l.accept()
+        print("TCP", peer[0])
+        c.sendall(c.recv(5))
+        c.close()
+threading.Thread(target=serve, daemon=True).start()
+print("bound")
+while True:
+    b, peer = u.recvfrom(64)
+    print("UDP", peer[0])
+    u.sendto(b, peer)`)
+	server.Expect(`^bound$`)
+	for _, client := range []*function{app, db.named("neighbour")} {
+		if out, want := client.python(askSix, "db"), strings.Repeat("hello True\n", 4); out != want {
+			t.Errorf("%s: got %q, want %q", client.name, out, want)
+		}
+	}
+	for _, line := range strings.Split(strings.TrimSpace(server.Out.String()), "\n")[1:] {
+		if _, addr, _ := strings.Cut(line, " "); !parseAddr(t, addr).Is4() {
+			t.Errorf("the server sees %q, want an IPv4 address", line)
+		}
+	}
+}

@@ -20,7 +20,8 @@ func (n *Node) sendDirect(c Call, fd, domain, flags int, dst netip.AddrPort, con
 	if err != nil || !ok {
 		return fail(err), err != nil
 	}
-	if _, err := n.flowTo(dst, holderOf(c)); err != nil { // answers will come from there
+	fl, err := n.flowTo(dst, holderOf(c)) // answers will come from there
+	if err != nil {
 		return fail(err), true
 	}
 	buf := datagramBuffers.Get().(*[maxDatagram + 1]byte)
@@ -29,6 +30,7 @@ func (n *Node) sendDirect(c Call, fd, domain, flags int, dst netip.AddrPort, con
 	if err != nil {
 		return fail(err), true
 	}
+	src, dst = n.onTheWire(fl, src)
 	n.carry(src, dst, buf[:size])
 	return value(uintptr(size)), true
 }

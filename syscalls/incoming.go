@@ -10,7 +10,8 @@ import (
 
 // Accept connects to the listener that the node's programs have at dst, an address
 // of the node's, on behalf of src, which is of the same family and which they see
-// as the peer. It fails with ECONNREFUSED if there is none. It waits where the backlog is
+// as the peer. Where they listen over IPv4 only, an IPv6 connection becomes one of IPv4,
+// see family.go. It fails with ECONNREFUSED if there is none. It waits where the backlog is
 // full, or the peer has its share of descriptors. The caller relays with
 // the returned function, which owns the connection, or calls abort.
 func (n *Node) Accept(ctx context.Context, src, dst netip.AddrPort) (run func(Stream), abort func(), err error) {
@@ -48,7 +49,7 @@ func (n *Node) Accept(ctx context.Context, src, dst netip.AddrPort) (run func(St
 
 // dialFirst connects to the first listener at dst that takes the connection.
 func (n *Node) dialFirst(ctx context.Context, src, dst netip.AddrPort) (conn *loopConn, remove func(), err error) {
-	found, err := n.live(dst.Port(), dst.Addr(), wildcardOf(dst.Addr()))
+	found, src, dst, err := n.acceptors(src, dst)
 	if err != nil {
 		return nil, nil, fmt.Errorf("look for the listener at %v: %w", dst, err)
 	}

@@ -154,7 +154,8 @@ func (n *Node) atLocalhost(fd int) bool {
 
 // Locate tells a neighbour where the listener at dst, an address of this node's,
 // is. near is one of the neighbour's aliases, src its virtual address. It fails
-// with ECONNREFUSED if there is none.
+// with ECONNREFUSED if there is none, and with EHOSTUNREACH if the connection has to
+// come over the network.
 func (n *Node) Locate(near, src netip.Addr, dst netip.AddrPort) (netip.AddrPort, error) {
 	if !aliasRange.Contains(near) || blockOf(near) == n.Aliases.Wildcard {
 		return netip.AddrPort{}, unix.EINVAL
@@ -164,7 +165,7 @@ func (n *Node) Locate(near, src netip.Addr, dst netip.AddrPort) (netip.AddrPort,
 		return netip.AddrPort{}, err
 	}
 	if len(found) == 0 {
-		return netip.AddrPort{}, unix.ECONNREFUSED
+		return netip.AddrPort{}, n.nobodyNear(src, dst)
 	}
 	n.neighbours.add(near, src)
 	return found[0].kernel, nil

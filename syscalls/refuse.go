@@ -156,5 +156,6 @@ func (n *Node) programGone(fl *flow) {
 		n.Unreachable(dst, fl.peer, quote[:size])
 		return
 	}
-	n.Datagrams.SendUnreachable(fl.peer, dst, quote[:size])
+	dst, peer := n.onTheWire(fl, dst)
+	n.Datagrams.SendUnreachable(peer, dst, quote[:size])
 }

@@ -59,6 +59,8 @@ type flow struct {
 	used    time.Time // by flows.mu
 	holders []holder  // by flows.mu: who sent there lately, the last one last
 
+	translated atomic.Bool // the endpoint's last datagram came over IPv6, see family.go
+
 	absent bool // by flows.mu: the last refusal was for want of such a host
 
 	refusing sync.Mutex // held while the flow refuses
@@ -236,7 +238,8 @@ func (n *Node) sendOut(fl *flow) {
 			}
 			n.sendOutside(from, fl.peer, buf[:size])
 		case err == nil:
-			n.carry(n.datagramSender(fl.peer.Addr(), from), fl.peer, buf[:size])
+			src, dst := n.onTheWire(fl, n.datagramSender(fl.peer.Addr(), from))
+			n.carry(src, dst, buf[:size])
 		case errors.Is(err, net.ErrClosed):
 			return
 		case errors.Is(err, unix.ECONNREFUSED):
@@ -321,10 +324,12 @@ func (n *Node) DeliverDatagram(src, dst netip.AddrPort, b []byte) bool {
 	if !n.Owns(dst.Addr()) {
 		return false
 	}
-	any := wildcardOf(dst.Addr())
-	to, ok := n.flows.boundAt(any, dst.Port())
-	if found := n.datagramPorts.find(dst.Port(), dst.Addr(), any); len(found) > 0 {
-		to, ok = found[0].kernel, true
+	to, ok := n.datagramReceiver(dst)
+	translated := false
+	if !ok {
+		if src, dst, translated = n.toIPv4(src, dst); translated {
+			to, ok = n.datagramReceiver(dst)
+		}
 	}
 	if !ok {
 		return false
@@ -334,6 +339,7 @@ func (n *Node) DeliverDatagram(src, dst netip.AddrPort, b []byte) bool {
 		n.Logger.Debug("deliver datagram", "src", src, "dst", dst, "err", err)
 		return true // dropped, as UDP may
 	}
+	fl.translated.Store(translated)
 	fl.deliver(to, b)
 	return true
 }
