@@ -86,3 +86,54 @@ halt().`}},
 		}
 	})
 }
+
+// TestProcNet asks programs that read /proc/net for the host's interfaces: they agree with
+// those that getifaddrs(3) tells. Without CAP_SYS_ADMIN boxer shows them only to programs
+// that open files as fopen(3) does; psutil does not.
+func TestProcNet(t *testing.T) {
+	natlab.NeedCommands(t, "ifconfig", "netstat", "java")
+	f := newCloud(t).function("app", punchable)
+	classes := filepath.Dir(program(t, "Interfaces.class"))
+	for _, user := range []string{"root", "nobody"} {
+		t.Run(user, func(t *testing.T) {
+			f := f.with(t)
+			if user != "root" {
+				f = f.as(user)
+			}
+			want := strings.Fields(f.python(`import socket; print(*sorted(n for _, n in socket.if_nameindex()))`))
+			for _, tc := range []struct {
+				name string
+				argv []string
+			}{
+				{"ifconfig", []string{"sh", "-c", "ifconfig -a -s | tail -n +2 | cut -d' ' -f1"}},
+				{"netstat", []string{"sh", "-c", "echo lo; netstat -rn | tail -n +3 | awk '{print $8}'"}},
+				{"netstat for IPv6", []string{"sh", "-c", "netstat -6rn | tail -n +3 | awk '{print $7}'"}},
+				{"shell", []string{"sh", "-c", "while read -r name _; do echo ${name%:}; done < /proc/net/dev | tail -n +3"}},
+				{"psutil", []string{"/usr/bin/python3", "-c", `
+import psutil
+print(*psutil.net_io_counters(pernic=True), *psutil.net_if_addrs(), *psutil.net_if_stats())`}},
+				{"Java", []string{"java", "-XX:TieredStopAtLevel=1", "-cp", classes, "Interfaces"}},
+			} {
+				if user != "root" && tc.name == "psutil" {
+					continue
+				}
+				out := f.run(tc.argv[0], tc.argv[1:]...)
+				if tc.name == "Java" { // a line for each address, and nothing that is wrong
+					before, _, _ := strings.Cut(out, "\nhost ")
+					out = ""
+					for line := range strings.Lines(before) {
+						name, rest, _ := strings.Cut(line, " ")
+						if out += name + " "; !strings.Contains(rest, "/") || strings.Contains(rest, " ") {
+							t.Errorf("Java: %s", line)
+						}
+					}
+				}
+				got := strings.Fields(out)
+				slices.Sort(got)
+				if got = slices.Compact(got); !slices.Equal(got, want) {
+					t.Errorf("%s has %q, getifaddrs %q", tc.name, got, want)
+				}
+			}
+		})
+	}
+}

@@ -19,7 +19,9 @@ type child struct {
 	pid  int // the program's
 	c    control
 
-	ownHost bool // see inOwnHost
+	own host // see inOwnHost
+
+	uncovered string // why /proc/net is the host's, when the program has been started
 
 	listener *sandbox.Listener
 	status   int // the exit code, when watch has returned
@@ -50,7 +52,7 @@ func prepare() (*child, error) {
 	// numbers; so the control socket keeps the number that it has.
 	fd := int(theirs.Fd())
 	var pid int
-	ownHost, err := inOwnHost(func() (err error) {
+	own, err := inOwnHost(func() (err error) {
 		pid, err = syscall.ForkExec("/proc/self/exe", []string{initName, strconv.Itoa(fd)},
 			&syscall.ProcAttr{Env: programEnviron(), Files: []uintptr{0, 1, 2}})
 		return err
@@ -59,7 +61,7 @@ func prepare() (*child, error) {
 		ours.f.Close()
 		return nil, fmt.Errorf("start boxer-init: %w", err)
 	}
-	return &child{init: pid, c: ours, ownHost: ownHost}, nil
+	return &child{init: pid, c: ours, own: own}, nil
 }
 
 // abandon ends a child that has not been started.
@@ -98,7 +100,7 @@ func (c *child) start(o order, serve func(*sandbox.Listener)) error {
 	case f == nil:
 		return errors.New("boxer-init sent no listener")
 	}
-	c.pid = r.Started
+	c.pid, c.uncovered = r.Started, r.Uncovered
 	if c.listener == nil {
 		return c.listen(f, serve)
 	}

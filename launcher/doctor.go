@@ -44,7 +44,7 @@ func Diagnose(ctx context.Context, url *coordinator.JoinURL) []Finding {
 		}
 		found = append(found, d)
 	}
-	found = append(found, diagnoseAliases(), diagnoseHost(), diagnoseProc())
+	found = append(found, diagnoseAliases(), diagnoseHost(), diagnoseProcNet(), diagnoseProc())
 	if url != nil {
 		found = append(found, diagnoseNetwork(ctx, *url)...)
 	}
@@ -65,8 +65,23 @@ func diagnoseAliases() Finding {
 
 func diagnoseHost() Finding {
 	f := Finding{Name: "UTS namespace", For: "shows the node's name in /proc/sys/kernel/hostname, too"}
-	if f.OK, _ = inOwnHost(func() error { return nil }); !f.OK {
+	h, _ := inOwnHost(func() error { return nil })
+	if f.OK = h.named; !f.OK {
 		f.Detail, f.Remedy = "not to be had, or not to be named", "run as root, or with CAP_SYS_ADMIN; without, uname and sethostname are right all the same"
+	}
+	return f
+}
+
+func diagnoseProcNet() Finding {
+	f := Finding{Name: "mount namespace", For: "shows the node's interfaces in /proc/net, too"}
+	h, err := inOwnHost(func() error { return coverProcNet(map[string]string{"dev": ""}) })
+	switch {
+	case !h.mounted:
+		f.Detail, f.Remedy = "not to be had", "run as root, or with CAP_SYS_ADMIN; without, rtnetlink and ioctl are right all the same"
+	case err != nil:
+		f.Detail, f.Remedy = err.Error(), "a kernel with move_mount(2), mount_setattr(2) and CONFIG_TTY"
+	default:
+		f.OK = true
 	}
 	return f
 }

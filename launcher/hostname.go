@@ -8,12 +8,19 @@ import (
 	"github.com/boxer-sandbox/boxer/syscalls"
 )
 
-// inOwnHost calls f on a thread that is in a UTS namespace of its own
-// (uts_namespaces(7)), as what f starts is then, too: there the program's host has
-// the node's name, in /proc/sys/kernel/hostname as from uname(2), and the machine's
-// does not change. named reports whether that is so, and the name can be set. It takes CAP_SYS_ADMIN,
-// and no filter against it, such as systemd's ProtectHostname has. Without, f is called all the same.
-func inOwnHost(f func() error) (named bool, err error) {
+// A host says what of its host a program has for itself.
+type host struct {
+	named   bool // a UTS namespace (uts_namespaces(7)), and boxer may name it
+	mounted bool // a mount namespace (mount_namespaces(7))
+}
+
+// inOwnHost calls f on a thread that is in namespaces of its own, as what f starts is
+// then, too. There the program's host has the node's name, in
+// /proc/sys/kernel/hostname as from uname(2), and the machine's does not change; and
+// /proc/net shows the node's interfaces, see coverProcNet. It takes CAP_SYS_ADMIN, and
+// no filter against it, such as systemd's ProtectHostname has. Without, f is called
+// all the same.
+func inOwnHost(f func() error) (h host, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -21,15 +28,15 @@ func inOwnHost(f func() error) (named bool, err error) {
 		// would park, and /proc/PID/ns would show its namespace as the process's.
 		runtime.LockOSThread()
 		if unix.Gettid() == unix.Getpid() {
-			named, err = inOwnHost(f)
+			h, err = inOwnHost(f)
 			runtime.UnlockOSThread()
 			return
 		}
-		named = canName()
+		h = host{named: canName(), mounted: unix.Unshare(unix.CLONE_NEWNS) == nil}
 		err = f()
 	}()
 	<-done
-	return named, err
+	return h, err
 }
 
 // canName gives the calling thread a host of its own, and tries to name it.
@@ -42,11 +49,11 @@ func canName() bool {
 }
 
 // trapped takes out of the rows those that a program with a host of its own does not
-// need: the kernel knows its name.
-func trapped(rows []syscalls.Entry, ownHost bool) []syscalls.Entry {
+// need: the kernel knows its name, and has its files.
+func trapped(rows []syscalls.Entry, own host) []syscalls.Entry {
 	kept := rows[:0:0]
 	for _, e := range rows {
-		if !e.Hostname || !ownHost {
+		if !(e.Hostname && own.named || e.Mounts && own.mounted) {
 			kept = append(kept, e)
 		}
 	}

@@ -53,6 +53,12 @@ func Init() int {
 		return ExitBoxer // the supervisor has given up, and said why
 	}
 	// Only then: a wait for children must find the program's.
+	uncovered := ""
+	if len(o.ProcNet) > 0 {
+		if err := coverProcNet(o.ProcNet); err != nil {
+			uncovered = err.Error()
+		}
+	}
 	pid, listener, err := startProgram(o, c)
 	if err != nil {
 		msg, code := explain(o.Argv[0], err)
@@ -64,7 +70,7 @@ func Init() int {
 	if listener != nil {
 		pass = int(listener.Fd())
 	}
-	err = c.send(report{Started: pid}, pass)
+	err = c.send(report{Started: pid, Uncovered: uncovered}, pass)
 	listener.Close()
 	if err != nil {
 		killTree(nil)

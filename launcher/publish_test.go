@@ -42,7 +42,7 @@ func TestParsePublish(t *testing.T) {
 
 // TestPolicy compiles the filter for the table of calls, which has to be all of it.
 func TestPolicy(t *testing.T) {
-	p := policyOf(syscalls.Table(), false)
+	p := policyOf(syscalls.Table(), host{})
 	compat := len(syscalls.Table()) // where the rules for the 32-bit ABI begin
 	rows := slices.Concat(syscalls.Table(), syscalls.CompatTable())
 	if len(p) != len(rows) {
@@ -53,7 +53,7 @@ func TestPolicy(t *testing.T) {
 			t.Errorf("%s: rule %+v", e.Name, p[i])
 		}
 	}
-	if own := policyOf(syscalls.Table(), true); len(own) >= len(p) || slices.ContainsFunc(own, func(r sandbox.Rule) bool {
+	if own := policyOf(syscalls.Table(), host{named: true, mounted: true}); len(own) >= len(p) || slices.ContainsFunc(own, func(r sandbox.Rule) bool {
 		return !r.Compat && (r.Nr == unix.SYS_UNAME || r.Nr == unix.SYS_SETHOSTNAME)
 	}) {
 		t.Errorf("with a host of its own, a program's uname is trapped")

@@ -63,7 +63,7 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	// Until the program runs, signals are for us.
 	ctx, cancel := context.WithCancelCause(ctx)
 	early := newEarly(signals, "before the program was started", cancel)
-	n, err := newNode(ctx, cfg, c.ownHost)
+	n, err := newNode(ctx, cfg, c.own)
 	if err == nil {
 		err = n.await(ctx, cfg.WaitFor)
 	}
@@ -88,13 +88,16 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 		return ExitBoxer, errors.Join(err, n.close())
 	}
 	o.Notify = n.notify.socket()
-	if c.ownHost {
+	if c.own.named {
 		o.Hostname = n.member.client.Self().Name
 	}
 	// It is there before the program: a boxer inside of it asks at once.
 	n.attaching = n.serveAttach(attachAnswer{
 		Name: n.member.client.Self().Name, Program: cfg.Argv[0], Trapped: cfg.Trace != nil,
 	})
+	if c.own.mounted {
+		o.ProcNet = n.calls.ProcNet()
+	}
 	if err := c.start(o, s.start); err != nil {
 		s.wg.Wait() // no thread is left
 		return exitOf(err), errors.Join(err, n.close())
@@ -151,13 +154,13 @@ type node struct {
 
 // newNode joins the network and makes what answers the program's calls. What
 // it returns is to be closed also after an error.
-func newNode(ctx context.Context, cfg RunConfig, ownHost bool) (_ *node, err error) {
+func newNode(ctx context.Context, cfg RunConfig, own host) (_ *node, err error) {
 	n := &node{join: cfg.Join}
 	rows := syscalls.Table()
 	if cfg.Trace != nil {
 		rows = syscalls.Traced(cfg.Trace.Select.Calls)
 	}
-	if n.program, err = policyOf(rows, ownHost).Compile(); err != nil {
+	if n.program, err = policyOf(rows, own).Compile(); err != nil {
 		return n, fmt.Errorf("seccomp filter: %w", err)
 	}
 	if n.aliases, err = syscalls.ClaimAliases(); err != nil {
@@ -193,7 +196,7 @@ func newNode(ctx context.Context, cfg RunConfig, ownHost bool) (_ *node, err err
 		Admits: func(network string, source, to netip.AddrPort) bool { return n.calls.Admits(network, source, to) },
 	})
 	n.calls, err = syscalls.NewNode(syscalls.Config{
-		Hostname: self.Name, OwnHost: ownHost, Addr: self.Addr, Prefix: n.member.client.Prefix(),
+		Hostname: self.Name, OwnHost: own.named, OwnMounts: own.mounted, Addr: self.Addr, Prefix: n.member.client.Prefix(),
 		Addr6: self.Addr6, Prefix6: n.member.client.Prefix6(),
 		Aliases: n.aliases, Network: network{n.member, &n.recorder}, Datagrams: network{n.member, &n.recorder}, Logger: cfg.Logger,
 		Resolver: proxies{n.aliases.Relay, n.names}, CopyFD: sandbox.CopyFD,

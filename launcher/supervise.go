@@ -13,13 +13,13 @@ import (
 )
 
 // policyOf is the filter's policy: it traps what the native rows and those of the
-// 32-bit ABI are about. ownHost is whether the program has a host of its own, see inOwnHost.
-func policyOf(rows []syscalls.Entry, ownHost bool) sandbox.Policy {
+// 32-bit ABI are about. own is what the program has for itself, see inOwnHost.
+func policyOf(rows []syscalls.Entry, own host) sandbox.Policy {
 	var p sandbox.Policy
-	for _, e := range trapped(rows, ownHost) {
+	for _, e := range trapped(rows, own) {
 		p = append(p, rule(e, false))
 	}
-	for _, e := range trapped(syscalls.CompatTable(), ownHost) {
+	for _, e := range trapped(syscalls.CompatTable(), own) {
 		p = append(p, rule(e, true))
 	}
 	return p

@@ -7,8 +7,10 @@ import "golang.org/x/sys/unix"
 const sysSocketcall = 102
 
 var compatNumbers = map[uintptr]uintptr{
+	5:              unix.SYS_OPEN,
 	54:             unix.SYS_IOCTL,
 	122:            unix.SYS_UNAME,
+	295:            unix.SYS_OPENAT,
 	337:            unix.SYS_RECVMMSG,
 	345:            unix.SYS_SENDMMSG,
 	359:            unix.SYS_SOCKET,

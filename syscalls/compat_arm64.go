@@ -21,6 +21,7 @@ var compatNumbers = map[uintptr]uintptr{
 	295:            unix.SYS_GETSOCKOPT,
 	296:            unix.SYS_SENDMSG,
 	297:            unix.SYS_RECVMSG,
+	322:            unix.SYS_OPENAT,
 	365:            unix.SYS_RECVMMSG,
 	366:            unix.SYS_ACCEPT4,
 	374:            unix.SYS_SENDMMSG,

@@ -48,9 +48,24 @@ func (n *Node) ioctl(c Call) reply {
 		return fail(err)
 	}
 	if err := n.answerIfreq(uint32(request), &b); err != nil {
+		if err == unix.ENODEV && !n.OwnMounts && describesLink(uint32(request)) {
+			return letThrough
+		}
 		return fail(err)
 	}
 	return fail(c.WriteMemory(c.Ptr(2), b[:size]))
+}
+
+// describesLink reports whether a request is about an interface and not about its
+// addresses or its number. A program that shares the machine's mounts finds
+// the machine's interfaces in /proc/net and /sys, and asks about them: it may
+// take ENODEV for a failure of its own. They have no addresses to it.
+func describesLink(request uint32) bool {
+	switch request {
+	case unix.SIOCGIFFLAGS, unix.SIOCGIFMTU, unix.SIOCGIFHWADDR, unix.SIOCGIFMETRIC, siocgiftxqlen:
+		return true
+	}
+	return false
 }
 
 // answerIfreq fills in a struct ifreq as the request has it.

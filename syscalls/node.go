@@ -60,6 +60,7 @@ type Resolver interface {
 type Config struct {
 	Hostname  string       // what uname(2) tells, at most 64 bytes
 	OwnHost   bool         // the tree has a UTS namespace of its own, which has that name
+	OwnMounts bool         // the tree has a mount namespace of its own, where /proc/net is the node's
 	Addr      netip.Addr   // the virtual IPv4 address
 	Prefix    netip.Prefix // the network's IPv4 addresses
 	Addr6     netip.Addr   // the virtual IPv6 address; zero: none

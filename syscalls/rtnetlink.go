@@ -236,17 +236,22 @@ func (l link) broadcast() []byte {
 	return []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 }
 
-// address writes RTM_NEWADDR. An IPv6 address of the network is deprecated (RFC
-// 4862 section 5.5.4): it is as good as any, and new connections prefer another. So
-// glibc puts a name's IPv4 address first, as Go, musl and Java do with unique local
-// addresses anyway (RFC 6724 section 6, rules 3 and 6): old programs often try only the
-// first, and old servers often listen at IPv4 alone.
-func (w *netlinkWriter) address(l link, p netip.Prefix) {
-	flags := uint32(unix.IFA_F_PERMANENT)
-	preferred := ^uint32(0)
-	if p.Addr().Is6() && !p.Addr().IsLoopback() {
-		flags, preferred = flags|unix.IFA_F_DEPRECATED, 0
+// addressFlags returns the IFA_F_* flags of an address, and for how many seconds it is
+// preferred. An IPv6 address of the network is deprecated (RFC 4862 section 5.5.4): it is
+// as good as any, and new connections prefer another. So glibc puts a name's IPv4
+// address first, as Go, musl and Java do with unique local addresses anyway (RFC 6724
+// section 6, rules 3 and 6): old programs often try only the first, and old servers
+// often listen at IPv4 alone.
+func addressFlags(a netip.Addr) (flags, preferred uint32) {
+	if a.Is6() && !a.IsLoopback() {
+		return unix.IFA_F_PERMANENT | unix.IFA_F_DEPRECATED, 0
 	}
+	return unix.IFA_F_PERMANENT, ^uint32(0)
+}
+
+// address writes RTM_NEWADDR.
+func (w *netlinkWriter) address(l link, p netip.Prefix) {
+	flags, preferred := addressFlags(p.Addr())
 	b := [sizeofIfaddrmsg]byte{0: familyOf(p.Addr()), 1: uint8(p.Bits()), 2: uint8(flags), 3: unix.RT_SCOPE_UNIVERSE}
 	if p.Addr().IsLoopback() {
 		b[3] = unix.RT_SCOPE_HOST

@@ -2,6 +2,7 @@ package syscalls
 
 import (
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,6 +19,7 @@ type Entry struct {
 	do   func(*Node, Call) reply
 
 	Hostname bool // only where the program's tree shares the machine's UTS namespace
+	Mounts   bool // only where it shares the machine's mount namespace
 }
 
 // A Condition is about one argument, as the filter can see it.
@@ -59,7 +61,7 @@ func notNull(arg uint) []Condition { return []Condition{{Arg: arg, NotNull: true
 
 // table is the whole surface that boxer takes over. The filter is built from
 // it, so a call is trapped if and only if it has a row here.
-var table = []Entry{
+var table = withArch([]Entry{
 	{Name: "accept", Nr: unix.SYS_ACCEPT, When: notNull(1), do: (*Node).accept,
 		Note: "the kernel's accept; the peer's virtual address"},
 	{Name: "accept4", Nr: unix.SYS_ACCEPT4, When: notNull(1), do: (*Node).accept4,
@@ -99,13 +101,16 @@ var table = []Entry{
 		Gap:  "io_uring"},
 	{Name: "ioctl", Nr: unix.SYS_IOCTL, When: interfaceRequests[0], do: (*Node).ioctl,
 		Note: "SIOCGIFCONF and its like: lo and " + InterfaceName,
-		Gap:  "/proc/net has the host's interfaces; none can be changed"},
+		Gap:  "none can be changed"},
 	{Name: "ioctl", Nr: unix.SYS_IOCTL, When: interfaceRequests[1], do: (*Node).ioctl,
 		Note: "likewise"},
 	{Name: "ioctl", Nr: unix.SYS_IOCTL, When: interfaceRequests[2], do: (*Node).ioctl,
 		Note: "likewise"},
 	{Name: "listen", Nr: unix.SYS_LISTEN, do: (*Node).listen,
 		Note: "the kernel listens; the network learns the port"},
+	{Name: "openat", Nr: unix.SYS_OPENAT, When: plainOpen(2), Mounts: true, do: (*Node).openat,
+		Note: "/proc/net has lo and " + InterfaceName + " where boxer has no CAP_SYS_ADMIN to mount it; as fopen(3) opens files",
+		Gap:  "without CAP_SYS_ADMIN, files that are opened with O_CLOEXEC have the host's interfaces"},
 	{Name: "recvfrom", Nr: unix.SYS_RECVFROM, When: notNull(4), do: (*Node).recvfrom,
 		Note: "UDP: the sender's virtual address",
 		Gap:  "without an address, and read(2): with IP_RECVERR ECONNREFUSED for EHOSTUNREACH of an address that nobody has"},
@@ -170,6 +175,13 @@ var table = []Entry{
 	{Name: "uname", Nr: unix.SYS_UNAME, Hostname: true, do: (*Node).uname,
 		Note: "the node's name as hostname; the kernel's, in a UTS namespace, where boxer has CAP_SYS_ADMIN",
 		Gap:  "/proc/sys/kernel/hostname has the machine's where boxer has no CAP_SYS_ADMIN"},
+})
+
+// withArch adds the rows that only this architecture has.
+func withArch(rows []Entry) []Entry {
+	rows = append(rows, archTable...)
+	slices.SortStableFunc(rows, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
+	return rows
 }
 
 // Table returns the rows, in the order of their names.

@@ -360,7 +360,64 @@ static void families(void) {
 	netlink(fd, 2, 2);
 }
 
+/* read_file reads a file, as fopen(3) or as other languages open it. */
+static char *read_file(const char *path, int flags) {
+	static char b[65536];
+	int fd = open(path, O_RDONLY | flags), n = 0;
+	for (long got; fd >= 0 && (got = read(fd, b + n, sizeof b - 1 - n)) > 0;)
+		n += got;
+	b[n] = 0;
+	close(fd);
+	return b;
+}
+
+/* What is in /proc/net agrees with the calls: the JVM, for one, takes names from there and asks for their flags. */
+static void proc_net(void) {
+	find_nic();
+	const int how[] = {0, O_CLOEXEC};
+	for (int i = 0; i < 4; i++) { /* the lines of if_inet6 have no order */
+		int fd = udp(), lo = i % 2 == 0;
+		char *rest = read_file("/proc/net/if_inet6", how[i / 2]);
+		for (char *l; (l = strsep(&rest, "\n")) && *l;) {
+			struct ifreq r = {0};
+			unsigned index, bits, scope, flags;
+			char hex[33];
+			if (sscanf(l, "%32s %x %x %x %x %15s", hex, &index, &bits, &scope, &flags, r.ifr_name) != 6 || scope == 0x20)
+				continue; /* link-local addresses are not what the worlds share */
+			if (lo != !strcmp(r.ifr_name, "lo"))
+				continue;
+			say("if_inet6: %s scope %x index %d", label(r.ifr_name), scope, index == if_nametoindex(r.ifr_name));
+			say("own: %d, permanent %d", strcmp(hex, "00000000000000000000000000000001") != 0, !!(flags & IFA_F_PERMANENT));
+			result("SIOCGIFFLAGS", ioctl(fd, SIOCGIFFLAGS, &r));
+			say("%s", flag_names(r.ifr_flags));
+		}
+		close(fd);
+	}
+	for (int i = 0; i < 2; i++) {
+		int lines = 0;
+		char *rest = read_file("/proc/net/dev", how[i]);
+		for (char *l; (l = strsep(&rest, "\n")) && *l; lines++) {
+			char *name = l + strspn(l, " ");
+			char *colon = strchr(name, ':');
+			if (lines < 2 || !colon)
+				continue;
+			*colon = 0;
+			say("dev: %s index %d", label(name), if_nametoindex(name) > 0);
+		}
+		rest = read_file("/proc/net/route", how[i]);
+		for (char *l; (l = strsep(&rest, "\n")) && *l;) {
+			char name[IF_NAMESIZE];
+			unsigned dst, gateway, flags, count, use, metric, mask;
+			if (sscanf(l, "%15s %x %x %x %u %u %u %x", name, &dst, &gateway, &flags, &count, &use, &metric, &mask) == 8 &&
+			    dst && (dst & mask) == (self_ip & mask) && strlen(l) == 127)
+				say("route: %s to the own network, up %d, metric %u", label(name), flags & 1, metric);
+		}
+		say("fib_trie has the own address: %d", strstr(read_file("/proc/net/fib_trie", how[i]), inet_ntoa((struct in_addr){self_ip})) != NULL);
+		say("tcp has a head: %d", strncmp(read_file("/proc/net/tcp", how[i]), "  sl  local_address", 19) == 0);
+	}
+}
+
 int main(int argc, char **argv) {
-	static const struct test tests[] = {CASE(list), CASE(requests), CASE(dumps), CASE(single), CASE(families)};
+	static const struct test tests[] = {CASE(list), CASE(requests), CASE(dumps), CASE(single), CASE(families), CASE(proc_net)};
 	return RUN(tests);
 }

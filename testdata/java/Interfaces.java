@@ -14,6 +14,18 @@ public class Interfaces {
                 System.out.println(nic.getName() + " is not up");
             }
         }
+        for (var nic : NetworkInterface.networkInterfaces().toList()) {
+            for (var a : nic.getInterfaceAddresses()) { // also IPv6 ones, which the JVM knows from /proc/net/if_inet6
+                if (!nic.equals(NetworkInterface.getByInetAddress(a.getAddress()))) {
+                    System.out.println(a.getAddress() + " is not at " + nic.getName());
+                }
+            }
+        }
+        for (InetAddress a : InetAddress.getAllByName(InetAddress.getLocalHost().getHostName())) {
+            if (NetworkInterface.getByInetAddress(a) == null) {
+                System.out.println(a + " is at no interface");
+            }
+        }
         InetAddress host = InetAddress.getLocalHost();
         System.out.println("host " + host.getHostName() + " " + host.getHostAddress());
     }

@@ -1,0 +1,114 @@
+package launcher
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// procNetAt is where coverProcNet puts its files: an empty folder that every procfs
+// has (proc_tty_init of fs/proc/proc_tty.c).
+const procNetAt = "/proc/tty/ldisc"
+
+// procNetLink is the name of the link there that lies over /proc/net.
+const procNetLink = ".net"
+
+// coverProcNet puts files, by name, in the place of those in /proc/net, for this process
+// and its children, which have a mount namespace of their own (mount_namespaces(7)).
+// The rest of /proc/net stays the kernel's.
+//
+// /proc/net is a symbolic link to self/net, which is another folder for each process.
+// So the link is what is covered: by another one, to a folder of ours. A link can be
+// mounted over a link by move_mount(2), not by mount(2), and only if it is in a file
+// system that is mounted already.
+func coverProcNet(files map[string]string) error {
+	// Or else the mounts would appear in the host's /proc, too.
+	if err := unix.Mount("", "/proc", "", unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make the mount of /proc private: %w", err)
+	}
+	folder, err := procNetFolder(files)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(folder)
+	if err := unix.MoveMount(folder, "", unix.AT_FDCWD, procNetAt, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fmt.Errorf("mount on %s: %w", procNetAt, err)
+	}
+	link, err := unix.OpenTree(unix.AT_FDCWD, procNetAt+"/"+procNetLink,
+		unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_SYMLINK_NOFOLLOW)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", procNetLink, err)
+	}
+	defer unix.Close(link)
+	if err := unix.MoveMount(link, "", unix.AT_FDCWD, "/proc/net", unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fmt.Errorf("mount on /proc/net: %w", err)
+	}
+	return nil
+}
+
+// procNetFolder makes a file system in memory that is mounted nowhere yet, read-only,
+// with the files and with links to what else is in /proc/net.
+func procNetFolder(files map[string]string) (int, error) {
+	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("fsopen: %w", err)
+	}
+	defer unix.Close(fs)
+	err = unix.FsconfigSetString(fs, "mode", "0555")
+	if err == nil {
+		err = unix.FsconfigCreate(fs)
+	}
+	if err != nil {
+		return -1, fmt.Errorf("fsconfig: %w", err)
+	}
+	folder, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("fsmount: %w", err)
+	}
+	if err := fillProcNet(folder, files); err != nil {
+		unix.Close(folder)
+		return -1, err
+	}
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	if err := unix.MountSetattr(folder, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+		unix.Close(folder)
+		return -1, fmt.Errorf("mount_setattr: %w", err)
+	}
+	return folder, nil
+}
+
+func fillProcNet(folder int, files map[string]string) error {
+	if err := unix.Symlinkat("tty/ldisc", folder, procNetLink); err != nil {
+		return fmt.Errorf("link %s: %w", procNetLink, err)
+	}
+	entries, err := os.ReadDir("/proc/self/net")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		content, ok := files[e.Name()]
+		if !ok {
+			err = unix.Symlinkat("../../self/net/"+e.Name(), folder, e.Name())
+		} else {
+			err = writeAt(folder, e.Name(), content)
+		}
+		if err != nil {
+			return fmt.Errorf("make /proc/net/%s: %w", e.Name(), err)
+		}
+	}
+	return nil
+}
+
+func writeAt(folder int, name, content string) error {
+	fd, err := unix.Openat(folder, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o444)
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), name)
+	_, err = f.WriteString(content)
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	return err
+}

@@ -1,0 +1,102 @@
+package syscalls
+
+import (
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// sixNode is linkNode with an IPv6 address.
+func sixNode() *Node {
+	n := linkNode()
+	n.Addr6, n.Prefix6 = netip.MustParseAddr("fd6f:7865:72::a6f:2"), netip.MustParsePrefix("fd6f:7865:72::/64")
+	return n
+}
+
+// TestProcNet compares lines with those that Linux 6.18 writes for such interfaces.
+func TestProcNet(t *testing.T) {
+	files := sixNode().ProcNet()
+	for _, tc := range []struct{ name, line string }{
+		{"dev", "boxer0:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0\n"},
+		{"dev", " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n"},
+		{"if_inet6", "fd6f786500720000000000000a6f0002 02 40 00 a0   boxer0\n"},
+		{"route", "boxer0\t00006F0A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0" + strings.Repeat(" ", 77) + "\n"},
+		{"route", "boxer0\t00000000\tFEFF6F0A\t0003\t0\t0\t0\t00000000\t0\t0\t0" + strings.Repeat(" ", 77) + "\n"},
+		{"ipv6_route", "fd6f7865007200000000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001   boxer0\n"},
+		{"fib_trie", "     |-- 10.111.0.2\n        /32 host LOCAL\n"},
+		{"arp", "IP address       HW type     Flags       HW address            Mask     Device\n"},
+	} {
+		if !strings.Contains("\n"+files[tc.name], "\n"+tc.line) {
+			t.Errorf("%s has no line %q:\n%s", tc.name, tc.line, files[tc.name])
+		}
+	}
+	for name, content := range files {
+		if content != "" && !strings.HasSuffix(content, "\n") {
+			t.Errorf("%s has no last line: %q", name, content)
+		}
+		if own, err := os.ReadFile("/proc/net/" + name); err != nil {
+			t.Logf("this machine has no %s: %v", name, err)
+		} else if head, _, _ := strings.Cut(string(own), "\n"); strings.Contains(head, "  ") && name != "if_inet6" &&
+			name != "dev_mcast" && name != "igmp6" && name != "ipv6_route" && !strings.HasPrefix(content, head+"\n") {
+			t.Errorf("%s begins %q, the kernel's with %q", name, content, head)
+		}
+	}
+}
+
+// TestOpenProcNet opens files by their names in a program's memory, some at the end
+// of what is mapped.
+func TestOpenProcNet(t *testing.T) {
+	page := os.Getpagesize()
+	mem, err := unix.Mmap(-1, 0, 2*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(mem)
+	if err := unix.Mprotect(mem[page:], unix.PROT_NONE); err != nil {
+		t.Fatal(err)
+	}
+	n := sixNode()
+	for _, tc := range []struct {
+		path   string
+		opened bool
+	}{
+		{"/proc/net/if_inet6", true},
+		{"/proc/self/net/dev", true},
+		{"/proc/thread-self/net/ipv6_route", true},
+		{"/proc/net/tcp", false},
+		{"/proc/net/", false},
+		{"/proc/", false},
+		{"/proc/1/net/dev", false},
+		{"/etc/hosts", false},
+		{"x", false},
+		{"", false},
+		{"/proc/net/" + strings.Repeat("x", maxProcNet), false},
+	} {
+		b := append([]byte(tc.path), 0)
+		at := mem[page-len(b) : page]
+		copy(at, b)
+		c := newFakeCall(t, unix.Gettid(), unix.SYS_OPENAT, 0, uintptr(unsafe.Pointer(unsafe.SliceData(at))))
+		r := n.openat(c)
+		if (r.kind == replyFD) != tc.opened || !tc.opened && r.kind != replyContinue {
+			t.Errorf("%q: %+v", tc.path, r)
+		}
+		if r.kind != replyFD {
+			continue
+		}
+		f := os.NewFile(uintptr(r.fd), tc.path)
+		got := make([]byte, 8192)
+		size, err := f.Read(got)
+		want := n.ProcNet()[tc.path[strings.LastIndexByte(tc.path, '/')+1:]]
+		if err != nil || string(got[:size]) != want {
+			t.Errorf("%s: %v, got %q, want %q", tc.path, err, got[:size], want)
+		}
+		if _, err := f.WriteString("x"); err == nil {
+			t.Errorf("%s can be written to", tc.path)
+		}
+		f.Close()
+	}
+}

@@ -1,0 +1,4 @@
+package syscalls
+
+// archTable has the rows that other architectures lack.
+var archTable []Entry
