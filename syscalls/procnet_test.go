@@ -79,7 +79,7 @@ func TestOpenProcNet(t *testing.T) {
 		b := append([]byte(tc.path), 0)
 		at := mem[page-len(b) : page]
 		copy(at, b)
-		c := newFakeCall(t, unix.Gettid(), unix.SYS_OPENAT, 0, uintptr(unsafe.Pointer(unsafe.SliceData(at))))
+		c := newFakeCall(t, os.Getpid(), unix.SYS_OPENAT, 0, uintptr(unsafe.Pointer(unsafe.SliceData(at))))
 		r := n.openat(c)
 		if (r.kind == replyFD) != tc.opened || !tc.opened && r.kind != replyContinue {
 			t.Errorf("%q: %+v", tc.path, r)
