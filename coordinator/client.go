@@ -101,7 +101,7 @@ func join(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	d := dialer{cfg.URL, cfg.Socket, cfg.Identity}
+	d := dialer{cfg.URL, cfg.Socket, cfg.Identity, &trouble{log: cfg.Logger}}
 	l, err := d.await(ctx, &hello{Token: cfg.URL.Token, Name: cfg.Name, Host: cfg.HostID, Program: cfg.Program}, cfg.Timeout)
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -52,6 +53,7 @@ type dialer struct {
 	url      JoinURL
 	socket   *transport.Socket
 	identity *transport.Identity
+	trouble  *trouble
 }
 
 // A link is one connection to the coordinator, from its welcome on.
@@ -103,18 +105,22 @@ func (d *dialer) dialUntil(ctx context.Context, h *hello, grow time.Duration, fa
 
 // dial makes one attempt, in the newest version that the coordinator speaks.
 func (d *dialer) dial(ctx context.Context, h *hello, try int, timeout time.Duration) (*link, error) {
+	var watching sync.WaitGroup
+	defer watching.Wait()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	timer := time.AfterFunc(timeout, func() { cancel(fmt.Errorf("no answer in %v", timeout)) })
 	defer timer.Stop()
 
-	addrs, err := resolve(ctx, d.url.Host)
+	addrs, err := d.resolve(ctx)
 	if err != nil {
 		return nil, err
 	}
+	server := addrs[try%len(addrs)]
+	watching.Go(func() { d.trouble.watch(ctx, server, cancel) })
 	var first error
 	for version := protocolVersion; ; version-- {
-		l := &link{server: addrs[try%len(addrs)]}
+		l := &link{server: server}
 		err := d.connect(ctx, l, h.in(version), timeout, func() { timer.Reset(listTimeout) })
 		if err == nil {
 			return l, nil
@@ -122,6 +128,7 @@ func (d *dialer) dial(ctx context.Context, h *hello, try int, timeout time.Durat
 		if first == nil {
 			first = err
 		}
+		d.trouble.noteErrno(server, err)
 		// A coordinator that does not speak the version, or not the fields of its
 		// hello, says codeProtocol. What it says to the newest version tells most.
 		if r, ok := errors.AsType[*refusal](err); !ok || r.code != codeProtocol {
@@ -278,6 +285,29 @@ func mends(err error) bool {
 	return true
 }
 
+// slowLookup is after what time the log says that name servers do not answer.
+const slowLookup = time.Second
+
+// resolve returns the coordinator's addresses, and notes why there are none.
+func (d *dialer) resolve(ctx context.Context) ([]netip.AddrPort, error) {
+	host := d.url.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	slow := time.AfterFunc(slowLookup, func() {
+		d.trouble.note(fmt.Errorf("the name servers do not answer for %s; check this host's /etc/resolv.conf", host), false)
+	})
+	defer slow.Stop()
+	addrs, err := resolve(ctx, d.url.Host)
+	switch _, dns := errors.AsType[*net.DNSError](err); {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case dns:
+		return nil, d.trouble.noteLookup(host, err)
+	}
+	return addrs, err
+}
+
 // resolve returns the IPv4 addresses of HOST:PORT: transport.Socket has no others.
 func resolve(ctx context.Context, hostport string) ([]netip.AddrPort, error) {
 	host, portText, err := net.SplitHostPort(hostport)
@@ -317,7 +347,12 @@ func (d *dialer) await(ctx context.Context, h *hello, timeout time.Duration) (*l
 	soon, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var last error // what the last attempt but the one that ctx ended failed from
-	l, err := d.dialUntil(soon, h, 2, func(err error) bool { last = err; return !mends(err) })
+	l, err := d.dialUntil(soon, h, 2, func(err error) bool {
+		last = err
+		_, hopeless := d.trouble.get()
+		return hopeless || !mends(err)
+	})
+	cause, _ := d.trouble.get()
 	switch {
 	case err == nil:
 		return l, nil
@@ -325,6 +360,8 @@ func (d *dialer) await(ctx context.Context, h *hello, timeout time.Duration) (*l
 		return nil, err
 	case errors.Is(ctx.Err(), context.Canceled):
 		return nil, context.Cause(ctx)
+	case cause != nil:
+		return nil, fmt.Errorf("%w in %v: %w", ErrUnreachable, time.Since(began).Round(100*time.Millisecond), cause)
 	case last == nil:
 		last = err
 	}

@@ -3,13 +3,15 @@ package coordinator
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
 // Observe asks the coordinator who is on the network, and by which paths, without
-// becoming a member. It fails as Join does.
+// becoming a member. It fails as Join does. What keeps it from an answer it tells
+// slog.Default meanwhile.
 func Observe(ctx context.Context, url JoinURL) (Snapshot, error) {
 	s, err := observe(ctx, url)
 	if err != nil {
@@ -28,7 +30,7 @@ func observe(ctx context.Context, url JoinURL) (s Snapshot, err error) {
 	if err != nil {
 		return s, err
 	}
-	d := dialer{url, socket, identity}
+	d := dialer{url, socket, identity, &trouble{log: slog.Default()}}
 	l, err := d.await(ctx, &hello{Token: url.Token, Observe: true}, 0)
 	if err != nil {
 		return s, err

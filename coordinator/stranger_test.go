@@ -125,7 +125,7 @@ func newStranger(t *testing.T, l *lab) *stranger {
 	t.Cleanup(func() { socket.Close() })
 	identity, _ := transport.NewIdentity()
 	var pinned error
-	d := dialer{l.url(t), socket, identity}
+	d := dialer{l.url(t), socket, identity, &trouble{log: quiet}}
 	conn, err := socket.QUIC().Dial(within(t, patience), net.UDPAddrFromAddrPort(l.cfg.Socket.LocalAddr()), d.tls(&pinned), &quic.Config{})
 	if err != nil {
 		t.Fatal(err)

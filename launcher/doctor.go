@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/boxer-sandbox/boxer/coordinator"
 	"github.com/boxer-sandbox/boxer/sandbox"
 	"github.com/boxer-sandbox/boxer/syscalls"
@@ -112,15 +114,28 @@ func diagnoseNetwork(ctx context.Context, url coordinator.JoinURL) []Finding {
 	defer socket.Close()
 	c, err := coordinator.Join(ctx, coordinator.ClientConfig{URL: url, Socket: socket, Identity: id, HostID: hostID()})
 	if err != nil {
-		reach.Detail, reach.Remedy = err.Error(), "allow outgoing UDP to "+url.Host
-		if !errors.Is(err, coordinator.ErrUnreachable) {
-			reach.Remedy = "use the join URL that the coordinator printed"
-		}
+		reach.Detail, reach.Remedy = err.Error(), remedyOf(err, url.Host)
 		return []Finding{reach}
 	}
 	defer c.Close()
 	reach.OK, reach.Detail = true, fmt.Sprintf("%v, from %v", c.Server(), c.Reflexive())
 	return []Finding{reach, diagnoseNAT(c.Reflexive(), socket.LocalAddr())}
+}
+
+// remedyOf says what to do about a coordinator that was not joined.
+func remedyOf(err error, host string) string {
+	_, dns := errors.AsType[*net.DNSError](err)
+	switch {
+	case !errors.Is(err, coordinator.ErrUnreachable):
+		return "use the join URL that the coordinator printed"
+	case dns:
+		return "check the host in the join URL, and this host's name servers"
+	case errors.Is(err, unix.ECONNREFUSED):
+		return "start the coordinator at " + host + ", or use the join URL of the one that runs"
+	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.ENETDOWN):
+		return "give this host a route to " + host
+	}
+	return "allow outgoing UDP to " + host
 }
 
 // diagnoseNAT tells what one server can: whether the address is translated,

@@ -33,9 +33,11 @@ func run() int {
 	}
 	ctx := context.Background()
 	if !runsProgram(os.Args[1:]) { // which passes its signals on, see launcher
-		var stop context.CancelFunc
-		ctx, stop = signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM)
-		defer stop()
+		var stop context.CancelCauseFunc
+		ctx, stop = context.WithCancelCause(ctx)
+		caught := make(chan os.Signal, 1)
+		signal.Notify(caught, unix.SIGINT, unix.SIGTERM)
+		go func() { stop(interrupted((<-caught).(unix.Signal))) }() // ends with the process
 	}
 	code := 0
 	cmd := root(&code)
@@ -43,12 +45,20 @@ func run() int {
 	if err == nil {
 		return code
 	}
+	if by, ok := errors.AsType[interrupted](err); ok {
+		return 128 + int(by) // as the shell has it; who pressed ctrl-C knows why
+	}
 	if code == 0 {
 		code = launcher.ExitBoxer
 	}
 	report(err)
 	return code
 }
+
+// interrupted is why a command ends that a signal has ended before it was done.
+type interrupted unix.Signal
+
+func (s interrupted) Error() string { return unix.Signal(s).String() }
 
 // report prints an error as boxer's own, each of several on a line.
 func report(err error) {

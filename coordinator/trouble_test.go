@@ -1,0 +1,132 @@
+package coordinator
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// What keeps a node from its coordinator is told at once, and in the error at the end.
+func TestTroubleIsTold(t *testing.T) {
+	noLeaks(t)
+	closed := listenUDP(t)
+	addr := closed.LocalAddr().String()
+	closed.Close()
+	for _, tc := range []struct{ name, host, want string }{
+		{"refused", addr, "nobody listens on UDP port"},
+		{"no such host", "coordinator.invalid:4242", "coordinator.invalid"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			u := newLab(t, ServerConfig{Logger: quiet}).url(t)
+			u.Host = tc.host
+			var log syncBuffer
+			ended := make(chan error, 1)
+			go func() {
+				_, err := enter(t, u, ClientConfig{Timeout: patience, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+				ended <- err
+			}()
+			eventually(t, "the cause is told", func() bool { return strings.Contains(log.String(), tc.want) })
+			select {
+			case err := <-ended:
+				if tc.name == "refused" { // it may be started any moment
+					t.Errorf("gave up: %v", err)
+				} else if !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), tc.want) {
+					t.Errorf("got %v", err)
+				}
+			default:
+			}
+		})
+	}
+}
+
+// A coordinator that comes up late is found, and what was said before is forgotten.
+func TestTroubleEnds(t *testing.T) {
+	noLeaks(t)
+	path := restartable(t)
+	l := newLab(t, ServerConfig{State: load(t, path)})
+	u := l.url(t)
+	l.stop()
+	var log syncBuffer
+	joined := make(chan error, 1)
+	go func() {
+		_, err := enter(t, u, ClientConfig{Timeout: patience, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		joined <- err
+	}()
+	eventually(t, "the cause is told", func() bool { return strings.Contains(log.String(), "nobody listens") })
+	newLab(t, ServerConfig{State: load(t, path)})
+	if err := <-joined; err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(log.String(), "nobody listens"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, log.String())
+	}
+}
+
+func TestTrouble(t *testing.T) {
+	addr := netip.MustParseAddrPort("203.0.113.1:4433")
+	for _, tc := range []struct {
+		errno unix.Errno
+		text  string // empty: tells no cause
+		local bool
+	}{
+		{unix.ECONNREFUSED, "nobody listens on UDP port 4433 of 203.0.113.1", false},
+		{unix.ENETUNREACH, "no route to 203.0.113.1", true},
+		{unix.ENETDOWN, "no route to 203.0.113.1", true},
+		{unix.EHOSTUNREACH, "203.0.113.1 is not there", false},
+		{unix.EPERM, "firewall", true},
+		{unix.ENOBUFS, "", false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var log syncBuffer
+			tr := &trouble{log: slog.New(slog.NewTextHandler(&log, nil))}
+			for range 3 {
+				tr.noteErrno(addr, fmt.Errorf("send: %w", &net.OpError{Op: "write", Err: tc.errno}))
+			}
+			cause, hopeless := tr.get()
+			if tc.text == "" {
+				if cause != nil {
+					t.Errorf("%v: %v", tc.errno, cause)
+				}
+				return
+			}
+			if !errors.Is(cause, tc.errno) || !strings.Contains(cause.Error(), tc.text) || hopeless {
+				t.Errorf("%v: %v, hopeless %v", tc.errno, cause, hopeless)
+			}
+			if n := strings.Count(log.String(), "not reached yet"); n != 1 {
+				t.Errorf("%v: told %d times", tc.errno, n)
+			}
+			time.Sleep(hopelessAfter)
+			tr.noteErrno(addr, tc.errno)
+			if _, hopeless := tr.get(); hopeless != tc.local {
+				t.Errorf("%v: hopeless %v after %v", tc.errno, hopeless, hopelessAfter)
+			}
+			tr.clear()
+			if cause, hopeless := tr.get(); cause != nil || hopeless {
+				t.Errorf("%v: %v is left", tc.errno, cause)
+			}
+		})
+	}
+}
+
+func TestProbe(t *testing.T) {
+	l := newLab(t, ServerConfig{})
+	if answered, err := probe(t.Context(), l.cfg.Socket.LocalAddr()); !answered || err != nil {
+		t.Errorf("a coordinator: %v, %v", answered, err)
+	}
+	mute := listenUDP(t)
+	if answered, err := probe(t.Context(), mute.LocalAddr().(*net.UDPAddr).AddrPort()); answered || err != nil {
+		t.Errorf("one that is silent: %v, %v", answered, err)
+	}
+	mute.Close()
+	if answered, err := probe(t.Context(), mute.LocalAddr().(*net.UDPAddr).AddrPort()); answered || !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("a closed port: %v, %v", answered, err)
+	}
+}
