@@ -237,6 +237,12 @@ func (c *Client) ByKey(key transport.Key) (Member, bool) { return c.dir.key(key)
 // ByAddr returns the node with that virtual address, of either family; it may be IPv4-mapped.
 func (c *Client) ByAddr(addr netip.Addr) (Member, bool) { return c.dir.addr(addr) }
 
+// Count returns how many nodes the name, in either case, means.
+func (c *Client) Count(name string) int {
+	n, _ := c.dir.count(strings.ToLower(name))
+	return n
+}
+
 // Wait waits until there are at least n nodes with that name, this one included.
 // It fails when ctx ends, and says then how many there are, or when the client does.
 func (c *Client) Wait(ctx context.Context, name string, n int) error {

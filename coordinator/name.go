@@ -52,6 +52,15 @@ func CheckName(name string) (string, error) {
 	return lower, nil
 }
 
+// CheckTarget returns a name by which nodes are looked up, in lower case: one that
+// CheckName accepts, or the ordinal name of a node.
+func CheckTarget(name string) (string, error) {
+	if _, ok := ParseOrdinalName(name); ok {
+		return strings.ToLower(name), nil
+	}
+	return CheckName(name)
+}
+
 func isAlphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }

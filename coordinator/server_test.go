@@ -270,7 +270,7 @@ func TestDeliverLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone.leave()
-	for c.count("gone") > 0 { // c's reader may be behind
+	for c.Count("gone") > 0 { // c's reader may be behind
 		time.Sleep(time.Millisecond)
 	}
 	events := make(chan string, 10)
@@ -287,8 +287,6 @@ func TestDeliverLater(t *testing.T) {
 		}
 	}
 }
-
-func (c *Client) count(name string) int { n, _ := c.dir.count(name); return n }
 
 func TestLease(t *testing.T) {
 	noLeaks(t)

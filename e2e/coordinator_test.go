@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -52,6 +53,10 @@ func TestWaitFor(t *testing.T) {
 	cmd.Args = insertAfter(cmd.Args, "run", "--wait-for", "db=2")
 	waiting := programs.ForTest(t, "waiting", cmd)
 	db.echo()
+	said := regexp.MustCompile(`^boxer: waiting for db: [01] of 2 nodes are there`)
+	if _, err := waiting.Err.Within(programs.Patience, said); err != nil {
+		t.Errorf("it does not say what it waits for: %v", err)
+	}
 	select {
 	case <-waiting.Ended:
 		t.Fatalf("did not wait for the second node: %s%s", waiting.Out, waiting.Err)
@@ -60,6 +65,42 @@ func TestWaitFor(t *testing.T) {
 	other := db.named("db")
 	other.start(program(t, "probe"), "echo", "0.0.0.0:7").Expect(`^listening`)
 	waiting.Expect(`^connected to `)
+}
+
+// TestNobodyThere names nodes that are not there, and that cannot be.
+func TestNobodyThere(t *testing.T) {
+	needBoxer(t)
+	c := newCloud(t)
+	host := c.function("app", punchable).host
+	for _, tc := range []struct {
+		args string
+		want string
+	}{
+		{"run --wait-for db --wait-timeout 300ms -- true", "wait for db: 0 of 1 nodes are there: not in 300ms"},
+		{"run --wait-for d_b -- true", "use letters, digits and hyphens"},
+		{"run --wait-for db --wait-timeout -1s -- true", "--wait-timeout -1s"},
+		{"forward 8000 db:80", "forward to db: no node is called that"},
+		{"forward 8000 d_b:80", "use letters, digits and hyphens"},
+		{"forward 8000 192.0.2.1:80", "no address of the network"},
+	} {
+		cmd := host.Command(context.Background(), boxer, strings.Fields(tc.args)...)
+		cmd.Env = append(os.Environ(), "BOXER_JOIN="+c.url)
+		p := programs.ForTest(t, tc.args, cmd)
+		if status := p.Wait(programs.Patience); status != 125 || !strings.Contains(p.Err.String(), tc.want) {
+			t.Errorf("boxer %s: status %d, %q; want 125 and %q", tc.args, status, p.Err, tc.want)
+		}
+	}
+	cmd := host.Command(context.Background(), boxer, "forward", "--wait", "127.0.0.1:8000", "db:7")
+	cmd.Env = append(os.Environ(), "BOXER_JOIN="+c.url)
+	forward := programs.ForTest(t, "forward", cmd)
+	if _, err := forward.Err.Within(programs.Patience, regexp.MustCompile(`waiting for db: 0 of 1`)); err != nil {
+		t.Error(err)
+	}
+	db := c.function("db", punchable)
+	db.echo()
+	if _, err := forward.Err.Within(programs.Patience, regexp.MustCompile(`forwarding 127\.0\.0\.1:8000 to db:7`)); err != nil {
+		t.Error(err)
+	}
 }
 
 // insertAfter returns args with more behind the first one that is mark.

@@ -22,6 +22,7 @@ type ForwardConfig struct {
 	Port   uint16 // of the node
 	Join   coordinator.JoinURL
 
+	Wait    bool   // for a node of that name; otherwise it is an error that there is none
 	Version string // of boxer, for who asks about the network
 
 	Ready  func(net.Addr) // called when connections are accepted
@@ -46,6 +47,9 @@ func Forward(ctx context.Context, cfg ForwardConfig) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, m.close()) }()
+	if err := m.find(ctx, cfg); err != nil {
+		return err
+	}
 	var conns sync.WaitGroup
 	defer conns.Wait()
 	ctx, cancel := context.WithCancel(ctx)
@@ -64,6 +68,28 @@ func Forward(ctx context.Context, cfg ForwardConfig) (err error) {
 		}
 		conns.Go(func() { m.forward(ctx, c.(*net.TCPConn), cfg) })
 	}
+}
+
+// find looks for the node to forward to, and waits for it if it is to.
+func (m *member) find(ctx context.Context, cfg ForwardConfig) error {
+	a, err := netip.ParseAddr(cfg.Name)
+	switch {
+	case err == nil:
+		prefix, prefix6 := m.client.Prefix(), m.client.Prefix6()
+		if a = a.Unmap(); !prefix.Contains(a) && !(prefix6.IsValid() && prefix6.Contains(a)) {
+			return fmt.Errorf("forward to %s: no address of the network, which has %v", cfg.Name, prefix)
+		}
+		return nil
+	case m.client.Count(cfg.Name) > 0:
+		return nil
+	case !cfg.Wait:
+		return fmt.Errorf("forward to %s: no node is called that; boxer status shows the nodes, and --wait waits for one", cfg.Name)
+	}
+	err = waitFor(ctx, m.client, WaitFor{Name: cfg.Name, Count: 1}, cfg.Logger)
+	if ctx.Err() != nil {
+		return nil // it was told to end
+	}
+	return err
 }
 
 // forward carries one connection.

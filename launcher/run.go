@@ -28,20 +28,17 @@ type RunConfig struct {
 	Version string    // of boxer, for who asks about the network
 	Publish []Publish // ports of the host that lead into the node
 	WaitFor []WaitFor // start the program when these are there
-	Trace   *Trace    // nil: the program is not traced
-	Logger  *slog.Logger
+
+	WaitTimeout time.Duration // bounds that wait; zero: for ever
+
+	Trace  *Trace // nil: the program is not traced
+	Logger *slog.Logger
 
 	Congestion transport.Congestion // of the node's connections
 
 	// Drain bounds how long the supervisor outlives its program until the peers have
 	// read what the program wrote. 0: for as long as they read; negative: not at all.
 	Drain time.Duration
-}
-
-// WaitFor names nodes to wait for.
-type WaitFor struct {
-	Name  string
-	Count int
 }
 
 // Run runs a program as a node and returns its exit code. With an error and the code 0,
@@ -65,7 +62,7 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	early := newEarly(signals, "before the program was started", cancel)
 	n, err := newNode(ctx, cfg, c.own)
 	if err == nil {
-		err = n.await(ctx, cfg.WaitFor)
+		err = n.await(ctx, cfg)
 	}
 	early.stop()
 	if cause := context.Cause(ctx); cause != nil {
@@ -215,16 +212,6 @@ func newNode(ctx context.Context, cfg RunConfig, own host) (_ *node, err error) 
 		n.ports = append(n.ports, pub)
 	}
 	return n, nil
-}
-
-// await waits until the named nodes are there.
-func (n *node) await(ctx context.Context, nodes []WaitFor) error {
-	for _, w := range nodes {
-		if err := n.member.client.Wait(ctx, w.Name, w.Count); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // supervise serves a program that runs, until its tree has ended.

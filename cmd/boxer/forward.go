@@ -3,23 +3,27 @@ package main
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/boxer-sandbox/boxer/coordinator"
 	"github.com/boxer-sandbox/boxer/launcher"
 )
 
 func forwardCommand() *cobra.Command {
 	var join *pflag.Flag
 	var congestion string
+	var wait bool
 	cmd := &cobra.Command{
 		Use:   "forward [ADDR:]PORT NAME:PORT",
 		Short: "Forward a port of this machine into the network",
 		Long: `Listen on a TCP port of this machine (of 127.0.0.1 if no address is given) and
-forward each connection to a port of a node.`,
+forward each connection to a port of a node. It fails if no node has that name, or
+waits for one with --wait.`,
 		Example: `  boxer forward 5432 db:5432          # then: psql -h 127.0.0.1
   boxer forward 0.0.0.0:8080 web:80`,
 		Args: cobra.ExactArgs(2),
@@ -31,7 +35,7 @@ forward each connection to a port of a node.`,
 			if err := notInside(fmt.Sprintf("connect to %s directly, or forward outside", args[1])); err != nil {
 				return err
 			}
-			cfg.Version = version
+			cfg.Version, cfg.Wait = version, wait
 			if cfg.Logger, err = logger(); err != nil {
 				return err
 			}
@@ -49,6 +53,7 @@ forward each connection to a port of a node.`,
 	}
 	join = joinFlag(cmd)
 	congestionFlag(cmd, &congestion)
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until a node of that name is there")
 	return cmd
 }
 
@@ -72,6 +77,11 @@ func parseForward(from, to string) (launcher.ForwardConfig, error) {
 	}
 	if err != nil || name == "" || n == 0 {
 		return cfg, fmt.Errorf("forward to %q: not NAME:PORT, such as db:5432", to)
+	}
+	if _, e := netip.ParseAddr(name); e != nil {
+		if name, err = coordinator.CheckTarget(name); err != nil {
+			return cfg, fmt.Errorf("forward to %q: %w; not NAME:PORT, such as db:5432", to, err)
+		}
 	}
 	cfg.Listen, cfg.Name, cfg.Port = listen, name, uint16(n)
 	return cfg, nil

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/boxer-sandbox/boxer/coordinator"
 	"github.com/boxer-sandbox/boxer/launcher"
 	"github.com/boxer-sandbox/boxer/trace"
 )
@@ -21,6 +22,7 @@ type runFlags struct {
 	name             string
 	congestion       string
 	publish, waitFor []string
+	waitTimeout      time.Duration
 	drain            string
 }
 
@@ -33,6 +35,7 @@ func (r *runFlags) register(cmd *cobra.Command) {
 		"read what it wrote; 0s: do not wait (default for as long as they read)")
 	f.StringArrayVar(&r.publish, "publish", nil, "make PORT of the node reachable on the host: `[ADDR:]HOSTPORT:PORT`")
 	f.StringArrayVar(&r.waitFor, "wait-for", nil, "start when N nodes with that name are there: `NAME[=N]`")
+	f.DurationVar(&r.waitTimeout, "wait-timeout", 0, "fail if what --wait-for names is not there after `DURATION` (default: wait for ever)")
 }
 
 // config is what the flags mean for a command.
@@ -57,6 +60,10 @@ func (r *runFlags) config(ctx context.Context, argv []string) (cfg launcher.RunC
 		}
 		cfg.Publish = append(cfg.Publish, p)
 	}
+	if r.waitTimeout < 0 {
+		return cfg, fmt.Errorf("--wait-timeout %v: not a duration above 0s, such as 30s", r.waitTimeout)
+	}
+	cfg.WaitTimeout = r.waitTimeout
 	for _, s := range r.waitFor {
 		w, err := parseWaitFor(s)
 		if err != nil {
@@ -91,7 +98,7 @@ Exit codes: the program's; 128+N if signal N killed it; 127 if it was not found,
 		Example: `  boxer run --name db -- postgres -D data
   boxer run --join @join.url -- psql -h db
   boxer run --name web --publish 8080:80 -- nginx -g 'daemon off;'
-  boxer run --wait-for db --wait-for worker=3 -- ./job
+  boxer run --wait-for db --wait-for worker=3 --wait-timeout 1m -- ./job
   boxer run --trace db.jsonl --name db -- postgres -D data`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -146,6 +153,10 @@ func parseWaitFor(s string) (launcher.WaitFor, error) {
 	}
 	if name == "" {
 		return w, fmt.Errorf("--wait-for %q: no name; use NAME or NAME=N, such as worker=3", s)
+	}
+	var err error
+	if w.Name, err = coordinator.CheckTarget(name); err != nil {
+		return w, fmt.Errorf("--wait-for %q: %w; use NAME or NAME=N, such as worker=3", s, err)
 	}
 	return w, nil
 }

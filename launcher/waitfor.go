@@ -1,0 +1,59 @@
+package launcher
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/boxer-sandbox/boxer/coordinator"
+)
+
+// WaitFor names nodes to wait for.
+type WaitFor struct {
+	Name  string
+	Count int
+}
+
+// A wait that takes longer than waitTold is told about, and again every waitToldAgain.
+const (
+	waitTold      = time.Second
+	waitToldAgain = 30 * time.Second
+)
+
+// await waits until the nodes are there that the configuration names.
+func (n *node) await(ctx context.Context, cfg RunConfig) error {
+	if cfg.WaitTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, cfg.WaitTimeout, fmt.Errorf("not in %v", cfg.WaitTimeout))
+		defer cancel()
+	}
+	for _, w := range cfg.WaitFor {
+		if err := waitFor(ctx, n.member.client, w, cfg.Logger); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// waitFor waits for the nodes of a name, and tells the log what it waits for.
+func waitFor(ctx context.Context, c *coordinator.Client, w WaitFor, log *slog.Logger) error {
+	waited := make(chan error, 1)
+	go func() { waited <- c.Wait(ctx, w.Name, w.Count) }()
+	timer := time.NewTimer(waitTold)
+	defer timer.Stop()
+	told := false
+	for {
+		select {
+		case err := <-waited:
+			if told && err == nil {
+				log.Warn(fmt.Sprintf("%s is there", w.Name))
+			}
+			return err
+		case <-timer.C:
+			log.Warn(fmt.Sprintf("waiting for %s: %d of %d nodes are there", w.Name, c.Count(w.Name), w.Count))
+			told = true
+			timer.Reset(waitToldAgain)
+		}
+	}
+}
