@@ -26,6 +26,7 @@ var table = map[string][]string{
 	"e2e":               {"internal/natlab", "internal/programs", "trace"},
 	"examples":          {"internal/natlab", "internal/programs"},
 	"internal/arrows":   nil,
+	"internal/check":    nil,
 	"internal/demo":     {"internal/natlab", "internal/programs"},
 	"internal/joins":    {"coordinator", "transport"},
 	"internal/kernels":  nil,
