@@ -22,14 +22,16 @@ help: ## list the targets
 
 .PHONY: build
 build: deps-build ## build bin/boxer, one static binary
-	@CGO_ENABLED=1 $(GO) build $(BUILDFLAGS) -o bin/boxer ./cmd/boxer
+	@CGO_ENABLED=1 scripts/tell "build bin/boxer" $(GO) build $(BUILDFLAGS) -o bin/boxer ./cmd/boxer
 	@scripts/is-static bin/boxer
+	@scripts/own bin .tools
 
 .PHONY: build-arm64
 build-arm64: deps-arm64 ## build bin/boxer-arm64, the same for arm64
 	@CGO_ENABLED=1 GOARCH=arm64 CC=aarch64-linux-gnu-gcc PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig \
 		$(GO) build $(BUILDFLAGS) -o bin/boxer-arm64 ./cmd/boxer
 	@scripts/is-static bin/boxer-arm64
+	@scripts/own bin .tools
 
 .PHONY: release
 release: build build-arm64 ## make dist/: binaries, archives, .deb packages, checksums, bill of materials
@@ -39,11 +41,12 @@ release: build build-arm64 ## make dist/: binaries, archives, .deb packages, che
 vulncheck: deps-build ## look for known vulnerabilities in what boxer calls (asks vuln.go.dev)
 	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
 
+# Lint is the first step: what follows runs also if it fails.
 .PHONY: test
-test: deps-test modules lint build ## check the code and run every test; ARGS=-e2e.long for long runs
-	$(GO) test -race -v -count=1 -timeout 15m $$($(GO) list ./... | grep -v /e2e$$)
-	$(GO) test -v -count=1 -timeout 60m ./e2e/ $(ARGS)
-	cd bench && ../scripts/go vet . ./meter ./over ./trap && ../scripts/go test -race -v -count=1 . ./over
+test: deps-test modules build ## check the code and run every test; ARGS=-e2e.long, ARGS='-only e2e,bench', ARGS=-help
+	@$(GO) build -trimpath -buildvcs=false -o bin/check ./internal/check
+	@scripts/own bin .tools
+	@bin/check $(ARGS)
 
 .PHONY: test-short
 test-short: deps-build ## run the tests of the packages, without real programs
@@ -56,8 +59,8 @@ conformance: deps-test modules build ## compare programs, and test suites of oth
 # The tests build programs of other modules where there is no network.
 .PHONY: modules
 modules: deps-build
-	@for dir in examples/*/go.mod; do (cd "$${dir%/go.mod}" && "$(CURDIR)/scripts/go" mod download); done
-	@cd conformance/modules && "$(CURDIR)/scripts/go" mod download all # also what their tests import
+	@for dir in examples/*/go.mod; do (cd "$${dir%/go.mod}" && "$(CURDIR)/scripts/tell" "modules of $${dir%/go.mod}" "$(CURDIR)/scripts/go" mod download); done
+	@cd conformance/modules && "$(CURDIR)/scripts/tell" "modules of conformance" "$(CURDIR)/scripts/go" mod download all # also what their tests import
 
 .PHONY: demo
 demo: deps-demo build ## show it: PostgreSQL behind one NAT, pgbench behind another
@@ -65,10 +68,16 @@ demo: deps-demo build ## show it: PostgreSQL behind one NAT, pgbench behind anot
 	@bin/demo bin/boxer
 
 .PHONY: bench
-bench: deps-bench build ## measure boxer beside native TCP and others, see docs/performance.md; ARGS=-help
-	@CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o bin/joins ./internal/joins
-	@cd bench && CGO_ENABLED=0 ../scripts/go build -trimpath -buildvcs=false -o ../bin/ . ./tunnels
+bench: ## measure boxer beside native TCP and others, see docs/performance.md; ARGS=-help
+	@$(if $(filter -h -help --help,$(ARGS)),$(MAKE) deps-build,$(MAKE) deps-bench build bench-tunnels)
+	@cd bench && CGO_ENABLED=0 ../scripts/tell "build bin/bench" ../scripts/go build -trimpath -buildvcs=false -o ../bin/ .
+	@scripts/own bin
 	@bin/bench -boxer bin/boxer -tunnels bin/tunnels -joins bin/joins $(ARGS)
+
+.PHONY: bench-tunnels
+bench-tunnels: deps-build
+	@CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o bin/joins ./internal/joins
+	@cd bench && CGO_ENABLED=0 ../scripts/tell "build bin/tunnels" ../scripts/go build -trimpath -buildvcs=false -o ../bin/ ./tunnels
 
 .PHONY: profile
 profile: deps-profile build ## take a CPU profile of boxer in the lab of make bench; ARGS as there
@@ -83,15 +92,7 @@ kernels: deps-kernels build ## run a short form of the tests on other kernels, u
 
 .PHONY: lint
 lint: deps-lint ## check the format, vet, and run staticcheck and shellcheck
-	@unformatted=$$($$($(GO) env GOROOT)/bin/gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go' ':!third_party')); \
-		[ -z "$$unformatted" ] || { echo "run gofmt -w on:" $$unformatted >&2; exit 1; }
-	@$(GO) vet ./...
-	@$(GO) vet -tags man ./cmd/boxer
-	@$(STATICCHECK) ./...
-	@shellcheck scripts/* .ci/run rewrite/inside/build
-	@rewrite/inside/build --check
-	@scripts/quic-go --check
-	@scripts/notice --check
+	@scripts/lint $(STATICCHECK)
 
 .PHONY: fuzz
 fuzz: deps-build ## run each fuzz target for FUZZTIME (20s)

@@ -30,11 +30,19 @@ type cloud struct {
 type machine struct {
 	host *natlab.Host        // nil: this one
 	cred *syscall.Credential // on this one: nil is whoever runs the demo
+
+	// apart puts commands into a user namespace of their own, in which root has another
+	// number (unshare(1)).
+	apart bool
 }
 
 // command returns a command for the machine.
 func (m machine) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	var cmd *exec.Cmd
+	if m.apart {
+		args = append([]string{"--user", "--map-user=1000", "--map-group=1000", "--", name}, args...)
+		name = "unshare"
+	}
 	if m.host != nil {
 		cmd = m.host.Command(ctx, name, args...)
 	} else {

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+
+	"github.com/boxer-sandbox/boxer/internal/natlab"
 )
 
 // A database is the PostgreSQL server of the demo.
@@ -49,7 +51,11 @@ func (c *cloud) startPostgres(ctx context.Context) (*database, error) {
 		return nil, err
 	}
 	on, owner := c.db, identity{uid: os.Geteuid(), gid: os.Getegid()}
-	if owner.uid == 0 { // as which PostgreSQL refuses to run
+	switch { // PostgreSQL refuses to run as root
+	case owner.uid != 0:
+	case natlab.Users() != nil: // root of a namespace that has no other user
+		on.apart = true
+	default:
 		if owner, err = lookUp("postgres"); err != nil {
 			return nil, err
 		}

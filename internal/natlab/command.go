@@ -40,7 +40,7 @@ func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.C
 // As returns the host as one of the system's users has it: its commands run as that user, with
 // that user's groups, HOME, USER and LOGNAME. That needs root: see NeedUsers.
 func (h *Host) As(name string) (*Host, error) {
-	if err := users(); err != nil {
+	if err := Users(); err != nil {
 		return nil, err
 	}
 	u, err := lookUp(name)

@@ -7,7 +7,10 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -51,6 +54,7 @@ func Main(m interface{ Run() int }) {
 //
 // The error says why the namespaces could not be made; main has not run then.
 func Inside(main func() int) (status int, err error) {
+	findTools()
 	switch {
 	case os.Args[0] == argEnter:
 		fmt.Fprintln(os.Stderr, "natlab:", enter(os.Args[1:]))
@@ -61,6 +65,18 @@ func Inside(main func() int) (status int, err error) {
 		return main(), nil
 	}
 	return outside()
+}
+
+// findTools adds the directories of system administration to PATH: the lab's tools are
+// there, and Debian gives them to root alone.
+func findTools() {
+	path := filepath.SplitList(os.Getenv("PATH"))
+	for _, dir := range []string{"/usr/local/sbin", "/usr/sbin", "/sbin"} {
+		if !slices.Contains(path, dir) {
+			path = append(path, dir)
+		}
+	}
+	os.Setenv("PATH", strings.Join(path, string(filepath.ListSeparator)))
 }
 
 // inside says whether this process is in namespaces that Inside made.

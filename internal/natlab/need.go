@@ -52,13 +52,13 @@ func NeedCommands(t TB, names ...string) {
 // identity: without root, the lab's user namespace has one user only (user_namespaces(7)).
 func NeedUsers(t TB) {
 	t.Helper()
-	if err := users(); err != nil {
+	if err := Users(); err != nil {
 		Skip(t, err.Error())
 	}
 }
 
-// users returns an error if there is but one user in this user namespace.
-func users() error {
+// Users returns an error if there is but one user in this user namespace.
+func Users() error {
 	uids, err := os.ReadFile("/proc/self/uid_map")
 	if err != nil {
 		return err
