@@ -119,7 +119,18 @@ func diagnoseNetwork(ctx context.Context, url coordinator.JoinURL) []Finding {
 	}
 	defer c.Close()
 	reach.OK, reach.Detail = true, fmt.Sprintf("%v, from %v", c.Server(), c.Reflexive())
-	return []Finding{reach, diagnoseNAT(c.Reflexive(), socket.LocalAddr())}
+	return []Finding{reach, diagnoseNAT(c.Reflexive(), socket.LocalAddr()), diagnoseAddresses(c.Prefix(), c.Prefix6())}
+}
+
+// diagnoseAddresses looks for addresses of this host among those of the network.
+func diagnoseAddresses(prefix, prefix6 netip.Prefix) Finding {
+	f := Finding{Name: "addresses of the network", For: "lets programs reach nodes and this host's own network", OK: true, Detail: prefix.String()}
+	if own, ok := coordinator.Clash(prefix, prefix6); ok {
+		f.OK = false
+		f.Detail = fmt.Sprintf("%v covers this host's own network, %v", prefix, own)
+		f.Remedy = fmt.Sprintf("start the coordinator with another --prefix, such as %v", coordinator.FreePrefix())
+	}
+	return f
 }
 
 // remedyOf says what to do about a coordinator that was not joined.

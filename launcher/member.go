@@ -71,6 +71,10 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 	if err != nil {
 		return nil, errors.Join(err, m.socket.Close())
 	}
+	if own, ok := coordinator.Clash(m.client.Prefix(), m.client.Prefix6()); ok {
+		log.Warn("the network covers this host's own one, which programs cannot reach; see boxer doctor",
+			"network", m.client.Prefix(), "host", own)
+	}
 	m.node, err = transport.New(transport.Config{
 		Identity: id, Socket: m.socket, Self: m.client.Self().ID, Host: host,
 		Server: m.client.Server(), Signaller: m.client,

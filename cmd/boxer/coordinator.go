@@ -38,7 +38,7 @@ When it is ready it prints the join URL, which admits its holder: keep it
 secret. Started again with the same state file it has the same URL, and running
 nodes come back to it.`,
 		Example: `  boxer coordinator --listen 203.0.113.1:4433 --join-file join.url
-  boxer coordinator --listen 0.0.0.0:4433 --host coordinator.example.com:4433`,
+  boxer coordinator --host coordinator.example.com`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if f.idleExit > 0 { // started by a node, which may have a service's sockets
@@ -49,10 +49,11 @@ nodes come back to it.`,
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.listen, "listen", defaultListen, "UDP `ADDR:PORT` to listen on")
-	fl.StringVar(&f.prefix, "prefix", coordinator.DefaultPrefix.String(), "`CIDR` of the virtual IPv4 addresses")
+	fl.StringVar(&f.prefix, "prefix", "", fmt.Sprintf("`CIDR` of the virtual IPv4 addresses (default %v, or another "+
+		"one where this host has an address in it)", coordinator.DefaultPrefix))
 	fl.StringVar(&f.prefix6, "prefix6", coordinator.DefaultPrefix6.String(), "`CIDR` of the virtual IPv6 addresses; none: nodes have no such")
 	fl.StringVar(&f.joinFile, "join-file", "", "write the join URL to `FILE` when ready, mode 0600")
-	fl.StringVar(&f.host, "host", "", "`HOST:PORT` in the join URL, as nodes reach it (default the listening address)")
+	fl.StringVar(&f.host, "host", "", "`HOST[:PORT]` in the join URL, as nodes reach it (default the listening address)")
 	fl.StringVar(&f.state, "state", "", "`FILE` for key and token, mode 0600 (default below $XDG_STATE_HOME/boxer, one for each port)")
 	fl.StringVar(&f.status, "status-listen", "", "TCP `ADDR:PORT` for HTTP status: /healthz, /status (default none)")
 	fl.DurationVar(&f.lease, "lease", coordinator.DefaultLease, "how long a node may be silent before it is removed")
@@ -71,15 +72,12 @@ func (f *coordinatorFlags) serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("--listen %q: not an ADDR:PORT such as %s", f.listen, defaultListen)
 	}
-	prefix, err := netip.ParsePrefix(f.prefix)
-	if err != nil {
-		return fmt.Errorf("--prefix %q: not a CIDR such as %v", f.prefix, coordinator.DefaultPrefix)
+	if err := f.checkTimes(); err != nil {
+		return err
 	}
-	var prefix6 netip.Prefix
-	if f.prefix6 != "none" {
-		if prefix6, err = netip.ParsePrefix(f.prefix6); err != nil {
-			return fmt.Errorf("--prefix6 %q: neither a CIDR such as %v nor none", f.prefix6, coordinator.DefaultPrefix6)
-		}
+	prefix, prefix6, err := f.prefixes()
+	if err != nil {
+		return err
 	}
 	path := f.state
 	if path == "" {
@@ -96,9 +94,9 @@ func (f *coordinatorFlags) serve(ctx context.Context) error {
 		return fmt.Errorf("--listen %s: %w", f.listen, err)
 	}
 	defer socket.Close()
-	host := f.host
-	if host == "" {
-		host = reachable(socket.LocalAddr()).String()
+	host, err := f.joinHost(socket.LocalAddr())
+	if err != nil {
+		return err
 	}
 	server, err := coordinator.NewServer(coordinator.ServerConfig{
 		Socket: socket, State: state, Prefix: prefix, Prefix6: prefix6, Lease: f.lease, IdleExit: f.idleExit,
@@ -120,15 +118,6 @@ func (f *coordinatorFlags) serve(ctx context.Context) error {
 		fmt.Println(url.String())
 	}
 	return server.Serve(ctx)
-}
-
-// reachable is where nodes on this host find a socket: for the wildcard
-// address it is loopback.
-func reachable(a netip.AddrPort) netip.AddrPort {
-	if a.Addr().IsUnspecified() {
-		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), a.Port())
-	}
-	return a
 }
 
 // defaultState is the state file of a coordinator on this port.

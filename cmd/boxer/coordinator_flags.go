@@ -1,0 +1,114 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/boxer-sandbox/boxer/coordinator"
+)
+
+// A lease below minLease ends while a node is merely slow; one above maxLease keeps
+// nodes that are gone for longer than anybody waits.
+const (
+	minLease = time.Second
+	maxLease = time.Hour
+)
+
+// checkTimes refuses durations that make no sense.
+func (f *coordinatorFlags) checkTimes() error {
+	switch {
+	case f.lease < minLease || f.lease > maxLease:
+		return fmt.Errorf("--lease %v: want %v to %v, such as %v", f.lease, minLease, maxLease, coordinator.DefaultLease)
+	case f.idleExit < 0:
+		return fmt.Errorf("--idle-exit %v: not a duration from 0s, such as 10m", f.idleExit)
+	case f.tokenTTL < 0:
+		return fmt.Errorf("--token-ttl %v: not a duration from 0s, such as 1h", f.tokenTTL)
+	}
+	return nil
+}
+
+// prefixes are those of the network.
+func (f *coordinatorFlags) prefixes() (prefix, prefix6 netip.Prefix, err error) {
+	if f.prefix == "" {
+		if prefix = coordinator.FreePrefix(); prefix != coordinator.DefaultPrefix && !f.quiet {
+			fmt.Fprintf(os.Stderr, "boxer: the network has the addresses %v, since this host has one in %v\n", prefix, coordinator.DefaultPrefix)
+		}
+	} else if prefix, err = netip.ParsePrefix(f.prefix); err != nil {
+		return prefix, prefix6, fmt.Errorf("--prefix %q: not a CIDR such as %v", f.prefix, coordinator.DefaultPrefix)
+	}
+	if f.prefix6 != "none" {
+		if prefix6, err = netip.ParsePrefix(f.prefix6); err != nil {
+			return prefix, prefix6, fmt.Errorf("--prefix6 %q: neither a CIDR such as %v nor none", f.prefix6, coordinator.DefaultPrefix6)
+		}
+	}
+	if err := coordinator.CheckPrefixes(prefix, prefix6); err != nil {
+		return prefix, prefix6, err
+	}
+	if own, ok := coordinator.Clash(prefix, prefix6); ok {
+		return prefix, prefix6, fmt.Errorf("prefix %v: it covers this host's own network, %v, which programs on the network "+
+			"could not reach; take another one, such as --prefix %v", covering(own, prefix, prefix6), own, coordinator.FreePrefix())
+	}
+	return prefix, prefix6, nil
+}
+
+// covering returns the prefix that has the address.
+func covering(own, prefix, prefix6 netip.Prefix) netip.Prefix {
+	if prefix.Contains(own.Addr()) {
+		return prefix
+	}
+	return prefix6
+}
+
+// joinHost returns the HOST:PORT of the join URL for a coordinator that listens at
+// addr, and says on whom it depends whether nodes reach it there.
+func (f *coordinatorFlags) joinHost(addr netip.AddrPort) (string, error) {
+	port := strconv.Itoa(int(addr.Port()))
+	switch {
+	case f.host != "" && !strings.Contains(f.host, ":"):
+		return net.JoinHostPort(f.host, port), nil
+	case f.host != "":
+		if _, _, err := net.SplitHostPort(f.host); err != nil {
+			return "", fmt.Errorf("--host %q: neither HOST nor HOST:PORT, such as coordinator.example.com:%s", f.host, port)
+		}
+		return f.host, nil
+	case !addr.Addr().IsUnspecified():
+		return addr.String(), nil
+	}
+	own, ok := ownAddress()
+	host := net.JoinHostPort(own.String(), port)
+	switch {
+	case f.quiet:
+	case !ok:
+		fmt.Fprintln(os.Stderr, "boxer: only nodes on this host can join, since it has no address but loopback; --host names one")
+	default:
+		fmt.Fprintf(os.Stderr, "boxer: nodes are to join at %s; if that is not how they reach this host, name it with --host\n", host)
+	}
+	return host, nil
+}
+
+// ownAddress returns the IPv4 address that this host has to others: that of the default
+// route, or of any interface; loopback and false if there is none. Nothing is sent:
+// connect(2) on a UDP socket only chooses the source address.
+func ownAddress() (netip.Addr, bool) {
+	if c, err := net.Dial("udp4", "192.0.2.1:9"); err == nil { // RFC 5737
+		defer c.Close()
+		if a := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr(); a.IsGlobalUnicast() {
+			return a, true
+		}
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		addrs = nil
+	}
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && p.Addr().IsGlobalUnicast() {
+			return p.Addr(), true
+		}
+	}
+	return netip.AddrFrom4([4]byte{127, 0, 0, 1}), false
+}

@@ -1,0 +1,87 @@
+package coordinator
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+)
+
+// MinNodes is the number of nodes that a network has to have room for: a prefix of
+// /29 has five addresses for nodes.
+const MinNodes = 5
+
+// special are IPv4 networks that programs and kernels treat in ways of their own
+// (RFC 6890), so that no node can have an address in them.
+var special = []struct {
+	prefix netip.Prefix
+	why    string
+}{
+	{netip.MustParsePrefix("0.0.0.0/8"), "addresses of this host itself (RFC 1122 section 3.2.1.3)"},
+	{netip.MustParsePrefix("127.0.0.0/8"), "loopback addresses (RFC 1122 section 3.2.1.3)"},
+	{netip.MustParsePrefix("169.254.0.0/16"), "link-local addresses, and clouds' metadata services (RFC 3927)"},
+	{netip.MustParsePrefix("224.0.0.0/4"), "multicast addresses (RFC 5771)"},
+	{netip.MustParsePrefix("240.0.0.0/4"), "reserved and broadcast addresses (RFC 1112 section 4)"},
+}
+
+// CheckPrefixes says what is wrong with the prefixes for the virtual addresses of a
+// network; the zero Prefix is no IPv6. It does not look at this host: see Clash.
+func CheckPrefixes(prefix, prefix6 netip.Prefix) error {
+	p, err := newPlan(prefix, prefix6)
+	if err != nil {
+		return err
+	}
+	for _, s := range special {
+		if prefix.Overlaps(s.prefix) {
+			return fmt.Errorf("prefix %v: it has %s; take a private network such as %v", prefix, s.why, DefaultPrefix)
+		}
+	}
+	if p.max < MinNodes {
+		return fmt.Errorf("prefix %v: room for %d nodes only; take a shorter one, at most /29", prefix, p.max)
+	}
+	return nil
+}
+
+// Clash returns the address of this host that lies in one of the prefixes, if there is
+// one: a program on the network reaches a node under that address, and nothing else.
+func Clash(prefixes ...netip.Prefix) (netip.Prefix, bool) {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return netip.Prefix{}, false // what cannot be seen is not held against anybody
+	}
+	return clash(addrs, prefixes...)
+}
+
+func clash(addrs []net.Addr, prefixes ...netip.Prefix) (netip.Prefix, bool) {
+	for _, a := range addrs {
+		own, err := netip.ParsePrefix(a.String())
+		if err != nil {
+			continue
+		}
+		for _, p := range prefixes {
+			if p.IsValid() && p.Contains(own.Addr()) {
+				return own, true
+			}
+		}
+	}
+	return netip.Prefix{}, false
+}
+
+// FreePrefix returns DefaultPrefix, or where this host has an address in it the first of
+// some others in which it has none.
+func FreePrefix() netip.Prefix {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return DefaultPrefix
+	}
+	return freePrefix(addrs)
+}
+
+func freePrefix(addrs []net.Addr) netip.Prefix {
+	for _, p := range []netip.Prefix{DefaultPrefix, netip.MustParsePrefix("172.29.0.0/16"),
+		netip.MustParsePrefix("10.211.0.0/16"), netip.MustParsePrefix("192.168.240.0/20")} {
+		if _, ok := clash(addrs, p); !ok {
+			return p
+		}
+	}
+	return DefaultPrefix
+}
