@@ -9,8 +9,6 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/boxer-sandbox/boxer/sandbox"
 )
 
 // A child is a program under supervision, as its supervisor sees it.
@@ -23,8 +21,7 @@ type child struct {
 
 	uncovered string // why /proc/net is the host's, when the program has been started
 
-	listener *sandbox.Listener
-	status   int // the exit code, when watch has returned
+	status int // the exit code, when watch has returned
 }
 
 // An ExitError says that the command could not be started, and the exit code
@@ -71,19 +68,21 @@ func (c *child) abandon() {
 }
 
 // start lets boxer-init start the program. It fails with *ExitError if the
-// program cannot be executed.
-// serve is called with the listener; if it is ordered to be served, that is before the program starts.
-func (c *child) start(o order, serve func(*sandbox.Listener)) error {
-	if err := c.c.send(o, -1); err != nil {
+// program cannot be executed. pass is a descriptor that goes with the order, or -1.
+// listen is called with the filter's listener, if the order has a filter; if it is ordered to be served,
+// that is before the program starts.
+func (c *child) start(o order, pass int, listen func(*os.File) error) error {
+	if err := c.c.send(o, pass); err != nil {
 		return fmt.Errorf("boxer-init: %w", err)
 	}
 	var r report
+	listening := listen == nil
 	f, err := c.c.receive(&r)
 	if err == nil && r.Listening && f != nil {
-		if err = c.listen(f, serve); err != nil {
+		if err = c.listen(f, listen); err != nil {
 			return err
 		}
-		r = report{}
+		r, listening = report{}, true
 		_, err = c.c.receive(&r)
 	}
 	switch {
@@ -97,25 +96,24 @@ func (c *child) start(o order, serve func(*sandbox.Listener)) error {
 	case r.Failed != "":
 		unix.Wait4(c.init, nil, 0, nil)
 		return &ExitError{Code: r.Code, Err: errors.New(r.Failed)}
-	case f == nil:
+	case !listening && f == nil:
 		return errors.New("boxer-init sent no listener")
 	}
 	c.pid, c.uncovered = r.Started, r.Uncovered
-	if c.listener == nil {
-		return c.listen(f, serve)
+	if !listening {
+		return c.listen(f, listen)
 	}
 	return nil
 }
 
-// listen has the listener served. After an error nothing of the child is left.
-func (c *child) listen(f *os.File, serve func(*sandbox.Listener)) (err error) {
-	if c.listener, err = sandbox.NewListener(f); err != nil {
+// listen hands the listener over. After an error nothing of the child is left.
+func (c *child) listen(f *os.File, listen func(*os.File) error) error {
+	err := listen(f)
+	if err != nil {
 		unix.Kill(c.init, unix.SIGKILL)
 		killTree(nil)
-		return fmt.Errorf("seccomp listener: %w", err)
 	}
-	serve(c.listener)
-	return nil
+	return err
 }
 
 // watch follows the program until it has ended. Each time a signal stops the
@@ -145,4 +143,4 @@ func (c *child) watch(noteStop func()) {
 }
 
 // close releases what start took. No process of the tree is left.
-func (c *child) close() error { return errors.Join(c.listener.Close(), c.c.f.Close()) }
+func (c *child) close() error { return c.c.f.Close() }

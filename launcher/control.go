@@ -24,6 +24,7 @@ type order struct {
 	Argv     []string
 	Filter   []byte // sandbox.Program.Bytes
 	Signals  inherited
+	Loader   bool   `json:",omitempty"` // no filter: execute the file that comes along instead of the program
 	Served   bool   `json:",omitempty"` // the filter traps what starting takes: send the listener first
 	Hostname string `json:",omitempty"` // name the host, which is this tree's alone
 	Notify   string `json:",omitempty"` // the program's NOTIFY_SOCKET, see notifier

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/coordinator"
+	"github.com/boxer-sandbox/boxer/rewrite"
 	"github.com/boxer-sandbox/boxer/sandbox"
 	"github.com/boxer-sandbox/boxer/syscalls"
 	"github.com/boxer-sandbox/boxer/transport"
@@ -30,6 +31,7 @@ type Finding struct {
 // looks at the way to the coordinator.
 func Diagnose(ctx context.Context, url *coordinator.JoinURL) []Finding {
 	found := []Finding{{Name: "kernel", OK: true, Detail: sandbox.Kernel()}}
+	how := diagnoseInterposer()
 	if e := FindEnclosing(); e != nil {
 		// Of what boxer needs, a second supervisor gets nothing (seccomp(2), EBUSY).
 		found = append(found, Finding{Name: "boxer run", OK: true, Detail: e.String() +
@@ -44,13 +46,30 @@ func Diagnose(ctx context.Context, url *coordinator.JoinURL) []Finding {
 		if f.Err != nil {
 			d.Detail, d.Remedy = fmt.Sprintf("%v (Linux %s)", f.Err, f.Since), f.Remedy
 		}
+		d.Needed = d.Needed && how.Detail != string(InterposerRewrite)
 		found = append(found, d)
 	}
-	found = append(found, diagnoseAliases(), diagnoseHost(), diagnoseProcNet(), diagnoseProc())
+	found = append(found, how, diagnoseAliases(), diagnoseHost(), diagnoseProcNet(), diagnoseProc())
 	if url != nil {
 		found = append(found, diagnoseNetwork(ctx, *url)...)
 	}
 	return found
+}
+
+// diagnoseInterposer tells how calls would be taken. Where there are no filters it runs this program, as "boxer
+// version", under the loader of package rewrite.
+func diagnoseInterposer() Finding {
+	f := Finding{Name: "interposer", For: "takes the calls of programs", Needed: true}
+	kind, why := InterposerAuto.choose()
+	f.OK, f.Detail = true, string(kind)
+	if kind != InterposerRewrite {
+		return f
+	}
+	f.Remedy = fmt.Sprintf("none needed; filters would be used, but: %v", why)
+	if err := rewrite.Probe("/proc/self/exe", "boxer", "version"); err != nil {
+		f.OK, f.Detail, f.Remedy = false, err.Error(), "run where seccomp(2) is allowed, or where programs may be rewritten"
+	}
+	return f
 }
 
 func diagnoseAliases() Finding {

@@ -49,7 +49,8 @@ func Init() int {
 		return ExitBoxer
 	}
 	var o order
-	if _, err := c.receive(&o); err != nil {
+	loader, err := c.receive(&o)
+	if err != nil {
 		return ExitBoxer // the supervisor has given up, and said why
 	}
 	// Only then: a wait for children must find the program's.
@@ -59,7 +60,7 @@ func Init() int {
 			uncovered = err.Error()
 		}
 	}
-	pid, listener, err := startProgram(o, c)
+	pid, listener, err := startProgram(o, c, loader)
 	if err != nil {
 		msg, code := explain(o.Argv[0], err)
 		c.send(report{Failed: msg, Code: code}, -1)
@@ -81,14 +82,18 @@ func Init() int {
 	return t.reap()
 }
 
-// startProgram starts the command under the filter. listener is nil if the
-// supervisor has been given it before.
-func startProgram(o order, c control) (pid int, listener *os.File, err error) {
+// startProgram starts the command under the filter, or under the loader. listener is nil if the
+// supervisor has been given it before, or there is none.
+func startProgram(o order, c control, loader *os.File) (pid int, listener *os.File, err error) {
 	o.Signals.ignore()
 	if o.Hostname != "" { // before the filter, which may trap it
 		if err := unix.Sethostname([]byte(o.Hostname)); err != nil {
 			return 0, nil, os.NewSyscallError("sethostname", err)
 		}
+	}
+	if o.Loader {
+		pid, err = startLoader(o, loader)
+		return pid, nil, err
 	}
 	prog, err := sandbox.ParseProgram(o.Filter)
 	if err != nil {
@@ -114,6 +119,21 @@ func startProgram(o order, c control) (pid int, listener *os.File, err error) {
 	}
 	listener, err = sandbox.StartFiltered(prog, start)
 	return pid, listener, err
+}
+
+// startLoader starts the loader, which asks the supervisor for the program.
+func startLoader(o order, loader *os.File) (pid int, err error) {
+	defer loader.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // never unlocked: the thread ends, and its signal mask
+		if err = o.Signals.block(); err == nil {
+			pid, err = forkExec(fmt.Sprintf("/proc/self/fd/%d", loader.Fd()), o)
+		}
+	}()
+	<-done
+	return pid, err
 }
 
 // forkExec starts path. A script without an interpreter line goes to the shell,

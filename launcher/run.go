@@ -3,15 +3,12 @@ package launcher
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/coordinator"
 	"github.com/boxer-sandbox/boxer/resolver"
@@ -35,6 +32,7 @@ type RunConfig struct {
 	Logger *slog.Logger
 
 	Congestion transport.Congestion // of the node's connections
+	Interposer InterposerKind       // how calls are taken; empty: InterposerAuto
 
 	// Drain bounds how long the supervisor outlives its program until the peers have
 	// read what the program wrote. 0: for as long as they read; negative: not at all.
@@ -78,8 +76,7 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	for _, fd := range append([]int{0, 1, 2}, handedOn...) {
 		n.calls.Adopt(fd)
 	}
-	s := &serving{node: n.calls, init: c.init}
-	o := order{Argv: cfg.Argv, Filter: n.program.Bytes(), Signals: startedWith(), Served: cfg.watches()}
+	o := order{Argv: cfg.Argv, Signals: startedWith()}
 	if n.notify, err = startNotifier(cfg.Logger); err != nil {
 		c.abandon()
 		return ExitBoxer, errors.Join(err, n.close())
@@ -95,31 +92,14 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	if c.own.mounted {
 		o.ProcNet = n.calls.ProcNet()
 	}
-	if err := c.start(o, s.start); err != nil {
-		s.wg.Wait() // no thread is left
+	if err := n.interposer.start(c, o, n.calls.Answer); err != nil {
+		n.interposer.wait() // no process is left
 		return exitOf(err), errors.Join(err, n.close())
 	}
 	closeAll(handedOn)
 	n.attaching.begin(c.pid)
-	code, err := n.supervise(c, s, signals, cfg.Drain)
+	code, err := n.supervise(c, signals, cfg.Drain)
 	return code, errors.Join(err, n.close())
-}
-
-// serving is the goroutine that answers the program's calls.
-type serving struct {
-	node *syscalls.Node
-	init int // boxer-init's pid
-	wg   sync.WaitGroup
-	err  error // when wg is done
-}
-
-func (s *serving) start(l *sandbox.Listener) {
-	s.wg.Go(func() {
-		if s.err = serve(l, s.node); s.err != nil {
-			// Nobody answers any more: every call would hang or fail.
-			unix.Kill(s.init, unix.SIGKILL)
-		}
-	})
 }
 
 func exitOf(err error) int {
@@ -132,13 +112,13 @@ func exitOf(err error) int {
 
 // A node is all that a supervisor holds.
 type node struct {
-	member  *member
-	join    coordinator.JoinURL
-	aliases *syscalls.Aliases
-	names   *resolver.Server
-	calls   *syscalls.Node
-	ports   []*publisher
-	program sandbox.Program
+	member     *member
+	join       coordinator.JoinURL
+	aliases    *syscalls.Aliases
+	names      *resolver.Server
+	calls      *syscalls.Node
+	ports      []*publisher
+	interposer interposer
 
 	notify *notifier // nil: no service manager
 
@@ -157,8 +137,8 @@ func newNode(ctx context.Context, cfg RunConfig, own host) (_ *node, err error) 
 	if cfg.Trace != nil {
 		rows = syscalls.Traced(cfg.Trace.Select.Calls)
 	}
-	if n.program, err = policyOf(rows, own).Compile(); err != nil {
-		return n, fmt.Errorf("seccomp filter: %w", err)
+	if n.interposer, err = newInterposer(cfg.Interposer, rows, own, cfg.watches(), cfg.Logger); err != nil {
+		return n, err
 	}
 	if n.aliases, err = syscalls.ClaimAliases(); err != nil {
 		return n, err
@@ -215,7 +195,7 @@ func newNode(ctx context.Context, cfg RunConfig, own host) (_ *node, err error) 
 }
 
 // supervise serves a program that runs, until its tree has ended.
-func (n *node) supervise(c *child, s *serving, signals *os.File, drain time.Duration) (int, error) {
+func (n *node) supervise(c *child, signals *os.File, drain time.Duration) (int, error) {
 	forwarded := make(chan struct{})
 	go func() {
 		defer close(forwarded)
@@ -225,15 +205,18 @@ func (n *node) supervise(c *child, s *serving, signals *os.File, drain time.Dura
 	signals.SetReadDeadline(time.Now()) // from here on, they are not for the program
 	<-forwarded
 	signals.SetReadDeadline(time.Time{})
-	s.wg.Wait()
+	served := n.interposer.wait()
 	err := n.drain(drain, signals)
-	return c.status, errors.Join(err, s.err, c.close())
+	return c.status, errors.Join(err, served, c.close())
 }
 
 // close ends what newNode began, in reverse.
 func (n *node) close() error {
 	var errs []error
 	n.notify.close()
+	if n.interposer != nil {
+		errs = append(errs, n.interposer.close())
+	}
 	for _, p := range n.ports {
 		p.close()
 	}

@@ -46,8 +46,8 @@ func condition(c syscalls.Condition) sandbox.Condition {
 }
 
 // serve answers the trapped calls of a child until no process of it is left.
-func serve(l *sandbox.Listener, node *syscalls.Node) error {
-	if err := l.Serve(func(n *sandbox.Notif) { node.Answer(call{n}) }); err != nil {
+func serve(l *sandbox.Listener, answer func(syscalls.Call)) error {
+	if err := l.Serve(func(n *sandbox.Notif) { answer(call{n}) }); err != nil {
 		return fmt.Errorf("supervise: %w", err)
 	}
 	return nil

@@ -22,12 +22,10 @@ type fetchKey struct {
 // fetchLook is how often is looked whether a program that is to fetch a descriptor still lives.
 const fetchLook = 5 * time.Millisecond
 
-// InstallFD gives the caller a copy of fd and lets the call return its number, which InstallFD
-// returns too. fd stays open here. With from 0 the number is the lowest that is free; otherwise it is the
-// lowest from there on, if there is one within the caller's limit (RLIMIT_NOFILE). If there is none, a
-// strict one fails with EMFILE. It fails with ErrGone if nobody waits any more, and with EMFILE at
-// the caller's limit; the call is then still to be answered.
-func (c *Call) InstallFD(fd int, cloexec bool, from int, strict bool) (int, error) {
+// InstallFD gives the caller a copy of fd and lets the call return its number, the lowest that is
+// free, which InstallFD returns too. fd stays open here. It fails with ErrGone if nobody waits any
+// more, and with EMFILE at the caller's limit (RLIMIT_NOFILE); the call is then still to be answered.
+func (c *Call) InstallFD(fd int, cloexec bool) (int, error) {
 	copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return -1, err
@@ -37,12 +35,9 @@ func (c *Call) InstallFD(fd int, cloexec bool, from int, strict bool) (int, erro
 	if err := c.claim(); err != nil {
 		return -1, err
 	}
-	c.slot.lowest, c.slot.flags = int32(from), 0
+	c.slot.flags = 0
 	if cloexec {
 		c.slot.flags |= unix.O_CLOEXEC
-	}
-	if strict {
-		c.slot.flags |= flagStrict
 	}
 	key := fetchKey{uint32(c.tid), c.state(stateReceive)}
 	c.s.setFetch(key, f)

@@ -39,18 +39,13 @@ const (
 	stateMask = 7
 )
 
-// flagStrict is STRICT: no number below the lowest will do.
-const flagStrict = 1
-
 type slot struct {
 	word, tid, last, flags uint32
 	nr                     uint64
 	args                   [6]uint64
 	result                 int64
-	lowest                 int32
-	_                      uint32
 	mask                   uint64
-	_                      [4096 - 96]byte
+	_                      [4096 - 88]byte
 }
 
 type index struct{ first, n uint16 }

@@ -49,10 +49,30 @@ func Probe() []Feature {
 	}
 }
 
+// Usable returns nil if filters work here as the package needs them, else the first reason why not. It
+// tries on a thread of this process, which ends with it.
+func Usable() error {
+	var t trial
+	if err := t.run(); err != nil {
+		return err
+	}
+	for _, err := range []error{t.resume, t.install, t.copyFD} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // A trial traps three calls of a thread, each answered by another mechanism.
 type trial struct{ resume, install, copyFD, sync error }
 
 func (t *trial) run() error {
+	// Before libseccomp, whose errors do not tell a kernel that refuses.
+	action := uint32(unix.SECCOMP_RET_USER_NOTIF)
+	if _, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_ACTION_AVAIL, 0, uintptr(unsafe.Pointer(&action))); errno != 0 {
+		return fmt.Errorf("seccomp(SECCOMP_RET_USER_NOTIF): %w", errno)
+	}
 	prog, err := Policy{{Nr: unix.SYS_GETPPID}}.Compile()
 	if err != nil {
 		return err

@@ -24,17 +24,25 @@ func doctorCommand() *cobra.Command {
 	var named *pflag.Flag
 	var asJSON, calls bool
 	cmd := &cobra.Command{
-		Use:   "doctor",
+		Use:   "doctor [FILE]",
 		Short: "Show what this host offers: filters, notification, UDP, NAT",
 		Long: `Show what this host offers to boxer, and what to do about what is missing. With
 --join (or BOXER_JOIN) it also looks at the way to the coordinator and at the
-NAT on it. It fails if something is missing without which boxer does not work.`,
+NAT on it. It fails if something is missing without which boxer does not work.
+
+With a FILE, a program or library, it shows the file's system-call instructions and
+how each would be rewritten where filters are refused (boxer run --interposer
+rewrite). It fails if one cannot be.`,
 		Example: `  boxer doctor
   boxer doctor --join @join.url --json
-  boxer doctor --syscalls`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+  boxer doctor --syscalls
+  boxer doctor /lib/x86_64-linux-gnu/libc.so.6`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			out := cmd.OutOrStdout()
+			if len(args) == 1 {
+				return printSites(out, args[0], asJSON)
+			}
 			if calls {
 				return printCalls(out, asJSON)
 			}

@@ -21,6 +21,7 @@ type runFlags struct {
 	join             *pflag.Flag
 	name             string
 	congestion       string
+	interposer       string
 	publish, waitFor []string
 	waitTimeout      time.Duration
 	drain            string
@@ -30,6 +31,7 @@ func (r *runFlags) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	r.join = joinFlag(cmd)
 	congestionFlag(cmd, &r.congestion)
+	f.StringVar(&r.interposer, "interposer", "", "how the program's calls are taken: `HOW` is auto, seccomp (a filter) or rewrite (inside the program) (default $BOXER_INTERPOSER, else auto)")
 	f.StringVar(&r.name, "name", "", "the node's `NAME`; nodes may share one (default $BOXER_NAME, else node-ID)")
 	f.StringVar(&r.drain, "drain", "", "after the program's end, wait at most `DURATION` until the peers have "+
 		"read what it wrote; 0s: do not wait (default for as long as they read)")
@@ -51,6 +53,9 @@ func (r *runFlags) config(ctx context.Context, argv []string) (cfg launcher.RunC
 		return cfg, err
 	}
 	if cfg.Congestion, err = parseCongestion(r.congestion); err != nil {
+		return cfg, err
+	}
+	if cfg.Interposer, err = parseInterposer(r.interposer); err != nil {
 		return cfg, err
 	}
 	for _, s := range r.publish {
@@ -139,6 +144,19 @@ func parseDrain(s string) (time.Duration, error) {
 		return -1, nil
 	}
 	return d, nil
+}
+
+// parseInterposer is what --interposer means, or BOXER_INTERPOSER.
+func parseInterposer(s string) (launcher.InterposerKind, error) {
+	from := "--interposer"
+	if s == "" {
+		s, from = os.Getenv("BOXER_INTERPOSER"), "BOXER_INTERPOSER"
+	}
+	k, err := launcher.ParseInterposer(s)
+	if err != nil {
+		return "", fmt.Errorf("%s %w", from, err)
+	}
+	return k, nil
 }
 
 func parseWaitFor(s string) (launcher.WaitFor, error) {

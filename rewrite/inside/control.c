@@ -101,7 +101,7 @@ static s64 back(struct slot *s, u32 word, s64 error)
 
 // fetch is receive with signals blocked. The number that the descriptor comes to has to be the
 // lowest that is free, and that is the control socket's: it goes there in one step.
-static s64 fetch(struct slot *s, u32 word, u32 flags, s32 lowest)
+static s64 fetch(struct slot *s, u32 word, u32 flags)
 {
 	struct exchange *x = (void *)s->scratch;
 	s64 sock = control_open();
@@ -117,15 +117,10 @@ static s64 fetch(struct slot *s, u32 word, u32 flags, s32 lowest)
 		return back(s, word, r);
 	}
 	s64 number = fd;
-	if (fd < 0) {
+	if (fd < 0)
 		number = -24; // EMFILE: the kernel has dropped the descriptor
-	} else if (lowest > 0) {
-		number = sys3(SYS_fcntl, fd, flags & O_CLOEXEC ? F_DUPFD_CLOEXEC : F_DUPFD, lowest);
-		if (number < 0)
-			number = flags & STRICT ? -24 : fd;
-	} else if (fd > sock) {
+	else if (fd > sock)
 		number = sock;
-	}
 	if (number < 0)
 		back(s, word, number);
 	else
@@ -145,11 +140,11 @@ static s64 fetch(struct slot *s, u32 word, u32 flags, s32 lowest)
 
 // receive fetches the descriptor that the supervisor has for a call. If that cannot be, it returns
 // an errno below 0, and the supervisor has to answer once more.
-s64 receive(struct slot *s, u32 word, u32 flags, s32 lowest)
+s64 receive(struct slot *s, u32 word, u32 flags)
 {
 	u64 all = ~0ull, old;
 	sys4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, 8);
-	s64 r = fetch(s, word, flags, lowest);
+	s64 r = fetch(s, word, flags);
 	sys4(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, 8);
 	return r;
 }

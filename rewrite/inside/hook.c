@@ -84,7 +84,6 @@ static int ask(struct frame *f)
 	u32 before = settled(s);
 	s64 result = s->result;
 	u32 flags = s->flags;
-	s32 lowest = s->lowest;
 	int r = DONE;
 	for (;;) {
 		u32 seq = __atomic_add_fetch(&s->last, SEQUENCE, __ATOMIC_ACQ_REL);
@@ -120,7 +119,7 @@ static int ask(struct frame *f)
 			break;
 		}
 		if (w == (seq | RECEIVE)) {
-			s64 v = receive(s, w, s->flags, s->lowest);
+			s64 v = receive(s, w, s->flags);
 			if (v < 0)
 				goto wait; // for what the supervisor makes of that
 			f->nr = v;
@@ -131,7 +130,6 @@ static int ask(struct frame *f)
 	if (state == RETURN || state == CONTINUE || state == RECEIVE) {
 		s->result = result;
 		s->flags = flags;
-		s->lowest = lowest;
 		__atomic_store_n(&s->word, before, __ATOMIC_RELEASE);
 	} else {
 		__atomic_store_n(&s->word, s->last | IDLE, __ATOMIC_RELEASE);

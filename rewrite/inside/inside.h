@@ -47,21 +47,17 @@ enum {
 	SEQUENCE = 8, // 1 in a sequence number
 };
 
-enum { STRICT = 1 }; // no number below the lowest will do
-
 // A slot is one thread's. A signal handler of the thread may use it for a call of its own while
 // another call waits; that one then begins anew, as it does with a filter.
 struct slot {
 	u32 word; // futex
 	u32 tid;
 	u32 last; // sequence number that was given out last
-	u32 flags; // of RECEIVE: O_CLOEXEC, STRICT
+	u32 flags; // of RECEIVE: O_CLOEXEC
 	u64 nr, args[6];
 	s64 result;
-	s32 lowest; // of RECEIVE: the lowest number that the descriptor may get
-	u32 unused;
 	u64 mask; // of signals, while they are blocked
-	u8 scratch[1024 - 104]; // buffers, used only while signals are blocked
+	u8 scratch[1024 - 88]; // buffers, used only while signals are blocked
 	u8 stack[3072] __attribute__((aligned(16))); // likewise: the program's own may be short
 };
 _Static_assert(sizeof(struct slot) == 4096, "slot");
@@ -176,7 +172,7 @@ int hook(struct frame *f);
 int mechanism(struct frame *f);
 int mechanism_on(void *stack, int (*do_it)(struct frame *, struct slot *), struct frame *f, struct slot *s);
 struct slot *slot_of(u32 tid);
-s64 receive(struct slot *s, u32 word, u32 flags, s32 lowest);
+s64 receive(struct slot *s, u32 word, u32 flags);
 
 struct exchange { // buffers of one exchange over the control socket
 	struct request request;

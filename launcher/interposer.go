@@ -1,0 +1,125 @@
+package launcher
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/sandbox"
+	"github.com/boxer-sandbox/boxer/syscalls"
+)
+
+// InterposerKind is a way to get at a program's calls.
+type InterposerKind string
+
+const (
+	// InterposerAuto is InterposerSeccomp where that works, and InterposerRewrite elsewhere.
+	InterposerAuto InterposerKind = "auto"
+	// InterposerSeccomp traps calls by a seccomp filter (package sandbox).
+	InterposerSeccomp InterposerKind = "seccomp"
+	// InterposerRewrite takes calls inside the program (package rewrite).
+	InterposerRewrite InterposerKind = "rewrite"
+)
+
+// ParseInterposer reads a kind; empty is InterposerAuto.
+func ParseInterposer(s string) (InterposerKind, error) {
+	switch k := InterposerKind(s); k {
+	case "":
+		return InterposerAuto, nil
+	case InterposerAuto, InterposerSeccomp, InterposerRewrite:
+		return k, nil
+	}
+	return "", fmt.Errorf("%q: no such interposer; use auto, seccomp or rewrite", s)
+}
+
+// An interposer starts a program, gets calls out of its tree, and answers into it.
+type interposer interface {
+	// start starts the program of an order, which lacks only what the interposer itself tells
+	// boxer-init. The program's calls go to answer. It fails with *ExitError if the program cannot be executed.
+	start(c *child, o order, answer func(syscalls.Call)) error
+	// wait returns when no call is answered any more. The program and its tree have ended.
+	wait() error
+	// close releases what start took.
+	close() error
+}
+
+// newInterposer makes what takes the calls that the rows are about. own is what the program has of its host
+// for itself, see inOwnHost; served is whether calls are taken that starting a program takes.
+func newInterposer(k InterposerKind, rows []syscalls.Entry, own host, served bool, log *slog.Logger) (interposer, error) {
+	k, why := k.choose()
+	if why != nil {
+		log.Info("no filters here: calls are taken inside the program", "why", why)
+	}
+	if k == InterposerRewrite {
+		return newRewritten(trapped(rows, own), log)
+	}
+	program, err := policyOf(rows, own).Compile()
+	if err != nil {
+		return nil, fmt.Errorf("seccomp filter: %w", err)
+	}
+	return &filtered{program: program, served: served}, nil
+}
+
+// choose returns the kind to use, and if filters do not work here, why. That is tried on a thread that ends with
+// the trial.
+func (k InterposerKind) choose() (InterposerKind, error) {
+	if k != InterposerAuto && k != "" {
+		return k, nil
+	}
+	err := sandbox.Usable()
+	if err == nil || errors.Is(err, sandbox.ErrFilterBusy) { // a supervisor above this one, which will be told
+		return InterposerSeccomp, nil
+	}
+	return InterposerRewrite, err
+}
+
+// A server is the goroutine that answers a program's calls.
+type server struct {
+	wg  sync.WaitGroup
+	err error // when wg is done
+}
+
+// run runs f, and ends the program's tree if it fails: nobody answers any more, so every call would hang or
+// fail.
+func (s *server) run(init int, f func() error) {
+	s.wg.Go(func() {
+		if s.err = f(); s.err != nil {
+			unix.Kill(init, unix.SIGKILL)
+		}
+	})
+}
+
+// A filtered program's calls are trapped by a seccomp filter.
+type filtered struct {
+	server
+	program  sandbox.Program
+	served   bool
+	listener *sandbox.Listener
+}
+
+func (f *filtered) start(c *child, o order, answer func(syscalls.Call)) error {
+	o.Filter, o.Served = f.program.Bytes(), f.served
+	return c.start(o, -1, func(file *os.File) (err error) {
+		if f.listener, err = sandbox.NewListener(file); err != nil {
+			return fmt.Errorf("seccomp listener: %w", err)
+		}
+		f.run(c.init, func() error { return serve(f.listener, answer) })
+		return nil
+	})
+}
+
+func (f *filtered) wait() error {
+	f.wg.Wait() // no thread is left under the filter
+	return f.err
+}
+
+func (f *filtered) close() error {
+	if f.listener == nil {
+		return nil
+	}
+	return f.listener.Close()
+}

@@ -1,0 +1,108 @@
+package launcher
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os/exec"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/rewrite"
+	"github.com/boxer-sandbox/boxer/sandbox"
+	"github.com/boxer-sandbox/boxer/syscalls"
+)
+
+// A rewritten program's calls are taken inside it.
+type rewritten struct {
+	server
+	r      *rewrite.Server
+	closed bool
+}
+
+func newRewritten(rows []syscalls.Entry, log *slog.Logger) (*rewritten, error) {
+	r, err := rewrite.New(rewrite.Config{Rules: rewriteRules(rows), CopyFD: sandbox.CopyFD, Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	return &rewritten{r: r}, nil
+}
+
+// rewriteRules are the rules that the rows of the table come to.
+func rewriteRules(rows []syscalls.Entry) (rules []rewrite.Rule) {
+	for _, e := range rows {
+		r := rewrite.Rule{Nr: e.Nr, Errno: e.Fail}
+		for _, c := range e.When {
+			r.If = append(r.If, rewriteCondition(c))
+		}
+		rules = append(rules, r)
+	}
+	return rules
+}
+
+func rewriteCondition(c syscalls.Condition) rewrite.Condition {
+	switch {
+	case c.NotNull:
+		return rewrite.Condition{Arg: c.Arg, Op: rewrite.NotEqual}
+	case c.AtLeast > 0:
+		return rewrite.Condition{Arg: c.Arg, Op: rewrite.AtLeast, Value: c.AtLeast}
+	case c.Mask != 0:
+		return rewrite.Condition{Arg: c.Arg, Op: rewrite.MaskedEqual, Mask: uint64(c.Mask), Value: uint64(c.Equal)}
+	}
+	return rewrite.Condition{Arg: c.Arg, Op: rewrite.MaskedEqual, Mask: 0xffffffff, Value: uint64(c.Equal)}
+}
+
+func (r *rewritten) start(c *child, o order, answer func(syscalls.Call)) error {
+	argv, err := r.prepare(o.Argv)
+	if err != nil {
+		c.abandon()
+		msg, code := explain(o.Argv[0], err)
+		return &ExitError{Code: code, Err: errors.New(msg)}
+	}
+	o.Argv, o.Loader = argv, true
+	r.run(c.init, func() error {
+		return r.r.Serve(func(call *rewrite.Call) { answer(rewrittenCall{call}) })
+	})
+	return c.start(o, int(r.r.Loader().Fd()), nil)
+}
+
+// prepare finds the program and returns its arguments. As from execvp(3), a script without an interpreter
+// line goes to the shell.
+func (r *rewritten) prepare(argv []string) ([]string, error) {
+	path, err := exec.LookPath(argv[0])
+	if err != nil && !errors.Is(err, exec.ErrDot) {
+		return nil, err
+	}
+	err = r.r.Prepare(path)
+	if errors.Is(err, unix.ENOEXEC) && !errors.Is(err, rewrite.ErrOtherABI) {
+		if r.r.Prepare("/bin/sh") == nil {
+			return append([]string{"/bin/sh", path}, argv[1:]...), nil
+		}
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "exec", Path: path, Err: err}
+	}
+	return argv, nil
+}
+
+func (r *rewritten) wait() error {
+	err := r.stop()
+	r.wg.Wait()
+	return errors.Join(r.err, err)
+}
+
+func (r *rewritten) stop() error {
+	if r.closed {
+		return nil
+	}
+	r.closed = true
+	return r.r.Close()
+}
+
+func (r *rewritten) close() error { return r.stop() }
+
+// A rewrittenCall is a call as package syscalls sees it.
+type rewrittenCall struct{ *rewrite.Call }
+
+// Keep implements syscalls.Call.
+func (c rewrittenCall) Keep() syscalls.Call { return rewrittenCall{c.Call.Keep()} }
