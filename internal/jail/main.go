@@ -1,0 +1,149 @@
+// Command jail runs a command where the kernel refuses what AWS Lambda functions are reported to
+// refuse, so that tests can run there.
+//
+//	jail [-uid UID] [-gid GID] [--] COMMAND [ARG...]
+//
+// seccomp(2), PR_SET_NO_NEW_PRIVS and PR_SET_SECCOMP of prctl(2), ptrace(2), new namespaces, mounts, chroot(2), bpf(2),
+// perf_event_open(2), userfaultfd(2), and io_uring fail with EPERM. Calls that are newer than Linux
+// 5.10 fail with ENOSYS. There are 1,024 descriptors and 1,024 processes. Started by root, the command
+// has the given user and group, 993 and 990 as reported, and no capabilities; -uid 0 keeps root.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"unsafe"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// limit is of descriptors and of processes.
+const limit = 1024
+
+func main() {
+	uid := flag.Int("uid", 993, "user of the command, if root starts it")
+	gid := flag.Int("gid", 990, "group of the command, if root starts it")
+	flag.Parse()
+	if flag.NArg() == 0 {
+		fmt.Fprintln(os.Stderr, "usage: jail [-uid UID] [-gid GID] [--] COMMAND [ARG...]")
+		os.Exit(2)
+	}
+	if err := run(*uid, *gid, flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "jail:", err)
+		os.Exit(125)
+	}
+}
+
+func run(uid, gid int, argv []string) error {
+	path, err := exec.LookPath(argv[0])
+	if err != nil {
+		return err
+	}
+	runtime.LockOSThread()
+	for _, resource := range []int{unix.RLIMIT_NOFILE, unix.RLIMIT_NPROC} {
+		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
+			return os.NewSyscallError("setrlimit", err)
+		}
+	}
+	root := os.Geteuid() == 0
+	if !root { // a filter takes that, without CAP_SYS_ADMIN
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			return os.NewSyscallError("prctl", err)
+		}
+	}
+	if err := install(); err != nil {
+		return err
+	}
+	if root && uid != 0 {
+		if err := become(uid, gid); err != nil {
+			return err
+		}
+	}
+	return os.NewSyscallError("execve "+path, unix.Exec(path, argv, os.Environ()))
+}
+
+// become changes the calling thread's user. Its capabilities go with root.
+func become(uid, gid int) error {
+	for _, call := range [...]struct {
+		name string
+		nr   uintptr
+		args [3]uintptr
+	}{
+		{"setgroups", unix.SYS_SETGROUPS, [3]uintptr{}},
+		{"setresgid", unix.SYS_SETRESGID, [3]uintptr{uintptr(gid), uintptr(gid), uintptr(gid)}},
+		{"setresuid", unix.SYS_SETRESUID, [3]uintptr{uintptr(uid), uintptr(uid), uintptr(uid)}},
+	} {
+		if _, _, errno := unix.RawSyscall(call.nr, call.args[0], call.args[1], call.args[2]); errno != 0 {
+			return os.NewSyscallError(call.name, errno)
+		}
+	}
+	return nil
+}
+
+// install puts the filter on the calling thread.
+func install() error {
+	raw, err := bpf.Assemble(program())
+	if err != nil {
+		return err
+	}
+	filter := make([]unix.SockFilter, len(raw))
+	for i, r := range raw {
+		filter[i] = unix.SockFilter{Code: r.Op, Jt: r.Jt, Jf: r.Jf, K: r.K}
+	}
+	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	_, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&prog)))
+	if errno != 0 {
+		return os.NewSyscallError("seccomp", errno)
+	}
+	return nil
+}
+
+// newest is the number of the last call that Linux 5.10 has, process_madvise: the same on all machines.
+const newest = 440
+
+// forbidden fail with EPERM.
+var forbidden = []uint32{
+	unix.SYS_SECCOMP, unix.SYS_PTRACE, unix.SYS_UNSHARE, unix.SYS_SETNS, unix.SYS_CHROOT, unix.SYS_MOUNT,
+	unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN, unix.SYS_USERFAULTFD, unix.SYS_IO_URING_SETUP,
+}
+
+// namespaces are the flags of clone(2) that fail with EPERM. clone3 fails with ENOSYS instead, as under
+// filters that cannot look at its arguments: C libraries then take clone.
+const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC
+
+// Offsets in struct seccomp_data (seccomp(2)).
+const (
+	offsetNr   = 0
+	offsetArg0 = 16
+)
+
+// program returns the filter.
+func program() []bpf.Instruction {
+	fail := func(errno unix.Errno) bpf.Instruction {
+		return bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(errno)}
+	}
+	load := func(offset uint32) bpf.Instruction { return bpf.LoadAbsolute{Off: offset, Size: 4} }
+	unless := func(v uint32, skip uint8) bpf.Instruction {
+		return bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: v, SkipTrue: skip}
+	}
+	p := []bpf.Instruction{
+		load(offsetNr),
+		bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: newest, SkipFalse: 1}, fail(unix.ENOSYS),
+		unless(unix.SYS_CLONE3, 1), fail(unix.ENOSYS),
+	}
+	for _, nr := range forbidden {
+		p = append(p, unless(nr, 1), fail(unix.EPERM))
+	}
+	return append(p,
+		unless(unix.SYS_PRCTL, 6), load(offsetArg0),
+		unless(unix.PR_SET_NO_NEW_PRIVS, 1), fail(unix.EPERM),
+		unless(unix.PR_SET_SECCOMP, 1), fail(unix.EPERM), load(offsetNr),
+		unless(unix.SYS_CLONE, 3), load(offsetArg0),
+		bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: namespaces, SkipFalse: 1}, fail(unix.EPERM),
+		bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW},
+	)
+}
