@@ -40,6 +40,9 @@ func (n *Node) bind(c Call) reply {
 	if typ == unix.SOCK_DGRAM {
 		return n.bindDatagram(fd, domain, want)
 	}
+	if err := n.permits(c, landlockBind, want.Addr.Port()); err != nil {
+		return fail(err)
+	}
 	return n.bindTo(binding{fd, domain, typ, &n.ports}, want)
 }
 

@@ -27,6 +27,9 @@ var compatNumbers = map[uintptr]uintptr{
 	374:            unix.SYS_SENDMMSG,
 	recvmmsgTime64: unix.SYS_RECVMMSG,
 	425:            unix.SYS_IO_URING_SETUP,
+	444:            unix.SYS_LANDLOCK_CREATE_RULESET,
+	445:            unix.SYS_LANDLOCK_ADD_RULE,
+	446:            unix.SYS_LANDLOCK_RESTRICT_SELF,
 }
 
 var socketcalls = map[uint32]socketcall{}

@@ -16,6 +16,9 @@ func (n *Node) fastOpen(c Call, dst Sockaddr, flags int) reply {
 	if !fastOpenEnabled() {
 		return letThrough // EOPNOTSUPP
 	}
+	if err := n.permits(c, landlockFastOpen, dst.Addr.Port()); err != nil {
+		return fail(err)
+	}
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
 		return fail(err)

@@ -85,6 +85,7 @@ type Node struct {
 	waiting   waiting
 	readiness *readiness
 	budget    *budget
+	landlock  landlock
 	ports     ports // TCP
 	peers     peers // TCP
 	dns       dns
@@ -135,6 +136,7 @@ func NewNode(c Config) (*Node, error) {
 			return nil, err
 		}
 	}
+	n.landlock.tasks = procTasks{}
 	if n.readiness, err = newReadiness(); err != nil {
 		return nil, errors.Join(err, g.close(), n.gate6.close())
 	}

@@ -78,6 +78,8 @@ func (n *Node) connectOutside(c Call, fd int) (r reply, keep bool) {
 	domain, typ, err := kind(fd)
 	size := c.Int(2)
 	switch {
+	case n.landlock.active.Load():
+		return letThrough, false // the kernel asks Landlock
 	case err != nil:
 		return fail(err), false
 	case !isInet(domain) || typ != unix.SOCK_STREAM && typ != unix.SOCK_DGRAM:

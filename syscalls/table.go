@@ -44,6 +44,9 @@ func (c Condition) Holds(v uint64) bool {
 	return uint32(v) == c.Equal
 }
 
+// landlockRuleNetPort is LANDLOCK_RULE_NET_PORT of include/uapi/linux/landlock.h.
+const landlockRuleNetPort = 2
+
 // sockTypeMask is SOCK_TYPE_MASK of include/linux/net.h.
 const sockTypeMask = 0xf
 
@@ -106,6 +109,13 @@ var table = withArch([]Entry{
 		Note: "likewise"},
 	{Name: "ioctl", Nr: unix.SYS_IOCTL, When: interfaceRequests[2], do: (*Node).ioctl,
 		Note: "likewise"},
+	{Name: "landlock_add_rule", Nr: unix.SYS_LANDLOCK_ADD_RULE, When: []Condition{{Arg: 1, Equal: landlockRuleNetPort}}, do: (*Node).addRule,
+		Note: "LANDLOCK_RULE_NET_PORT: the kernel adds it; boxer learns the port"},
+	{Name: "landlock_create_ruleset", Nr: unix.SYS_LANDLOCK_CREATE_RULESET, When: notNull(0), do: (*Node).createRuleset,
+		Note: "the kernel makes it; boxer learns whether it is about TCP"},
+	{Name: "landlock_restrict_self", Nr: unix.SYS_LANDLOCK_RESTRICT_SELF, do: (*Node).restrictSelf,
+		Note: "the kernel restricts the thread; boxer keeps to what it denies of TCP, for its children, too",
+		Gap:  "a process that is denied TCP ports has a limit of file locks (RLIMIT_LOCKS, without effect since Linux 2.4.25); where one thread of several has restricted itself, threads and children that the process makes afterwards are denied what any of its threads is"},
 	{Name: "listen", Nr: unix.SYS_LISTEN, do: (*Node).listen,
 		Note: "the kernel listens; the network learns the port"},
 	{Name: "openat", Nr: unix.SYS_OPENAT, When: plainOpen(2), Mounts: true, do: (*Node).openat,

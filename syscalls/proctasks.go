@@ -1,0 +1,114 @@
+package syscalls
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// readLimit returns the soft limit of file locks of a thread's process, from
+// /proc/TID/limits (proc(5)), which all users may read.
+func readLimit(tid int) (uint64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", tid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, ok := strings.Cut(string(b), "\nMax file locks")
+	fields := strings.Fields(rest)
+	if !ok || len(fields) == 0 {
+		return 0, fmt.Errorf("/proc/%d/limits: no file locks", tid)
+	}
+	if fields[0] == "unlimited" {
+		return noLimit, nil
+	}
+	return strconv.ParseUint(fields[0], 10, 64)
+}
+
+// Fields of /proc/TID/stat behind the name, which ends with the last parenthesis, from 0.
+const (
+	statStarted = 19 // starttime
+	statStack   = 25 // startstack
+)
+
+func readStat(path string) ([][]byte, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+	if len(fields) <= statStack {
+		return nil, fmt.Errorf("%s: %d fields", path, len(fields))
+	}
+	return fields, nil
+}
+
+func (procTasks) identify(tid int) (task, error) {
+	stat, err := readStat(fmt.Sprintf("/proc/%d/task/%d/stat", tid, tid))
+	if err != nil {
+		return task{}, err
+	}
+	started, err := strconv.ParseUint(string(stat[statStarted]), 10, 64)
+	return task{tid, started}, err
+}
+
+// program is where the program's stack begins: execve(2) makes a new one, at random.
+func (procTasks) program(tid int) (uint64, error) {
+	stat, err := readStat(fmt.Sprintf("/proc/%d/stat", tid))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseUint(string(stat[statStack]), 10, 64)
+}
+
+func (p procTasks) process(tid int) (leader task, threads []task, err error) {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", tid))
+	if err != nil {
+		return task{}, nil, err
+	}
+	for _, e := range entries {
+		number, err := strconv.Atoi(e.Name())
+		if err != nil {
+			return task{}, nil, err
+		}
+		t, err := p.identify(number)
+		if os.IsNotExist(err) {
+			continue // it has ended meanwhile
+		}
+		if err != nil {
+			return task{}, nil, err
+		}
+		threads = append(threads, t)
+	}
+	tgid, err := statusField(tid, "Tgid", 10)
+	if err != nil {
+		return task{}, nil, err
+	}
+	leader, err = p.identify(int(tgid))
+	return leader, threads, err
+}
+
+func (procTasks) mayRestrict(tid int) bool {
+	if v, err := statusField(tid, "NoNewPrivs", 10); err == nil && v == 1 {
+		return true
+	}
+	capabilities, err := statusField(tid, "CapEff", 16)
+	return err == nil && capabilities&(1<<unix.CAP_SYS_ADMIN) != 0
+}
+
+// statusField returns a number of /proc/TID/status (proc(5)).
+func statusField(tid int, name string, base int) (uint64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, ok := strings.Cut(string(b), "\n"+name+":\t")
+	line, _, _ := strings.Cut(rest, "\n")
+	if !ok {
+		return 0, fmt.Errorf("/proc/%d/status: no %s", tid, name)
+	}
+	return strconv.ParseUint(strings.TrimSpace(line), base, 64)
+}
