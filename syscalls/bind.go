@@ -30,7 +30,7 @@ func (n *Node) bind(c Call) reply {
 			return letThrough
 		}
 	}
-	want, err := readSockaddr(c, c.Ptr(1), c.Int(2))
+	want, err := readBindAddr(c, c.Ptr(1), c.Int(2), domain)
 	if err == unix.EFAULT {
 		return fail(err)
 	}

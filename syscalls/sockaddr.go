@@ -106,6 +106,22 @@ func readSockaddr(c Call, addr uintptr, size int) (Sockaddr, error) {
 	return ParseSockaddr(b)
 }
 
+// readBindAddr is readSockaddr for bind(2) on a socket of a domain. An AF_INET socket
+// takes the wildcard also with the family AF_UNSPEC (__inet_bind of
+// net/ipv4/af_inet.c), as OpenMPI writes it.
+func readBindAddr(c Call, addr uintptr, size, domain int) (Sockaddr, error) {
+	var buf [sizeofStorage]byte
+	b, err := readName(c, addr, size, buf[:])
+	if err != nil {
+		return Sockaddr{}, err
+	}
+	if domain == unix.AF_INET && len(b) >= sizeofInet4 &&
+		binary.NativeEndian.Uint16(b) == unix.AF_UNSPEC && binary.NativeEndian.Uint32(b[4:]) == 0 {
+		binary.NativeEndian.PutUint16(b, unix.AF_INET)
+	}
+	return ParseSockaddr(b)
+}
+
 // readName reads an address as it lies in memory, as move_addr_to_kernel of
 // net/socket.c does.
 func readName(c Call, addr uintptr, size int, buf []byte) ([]byte, error) {

@@ -234,6 +234,34 @@ static void wrong(void) {
 	meet();
 }
 
+/* unspec binds to the wildcard as OpenMPI does, with the family AF_UNSPEC. */
+static void unspec(void) {
+	int fd = tcp();
+	in4 a = any(server ? port : 0);
+	a.sin_family = AF_UNSPEC;
+	result("bind", bind(fd, SA(a)));
+	if (server)
+		result("listen", listen(fd, 1));
+	sockname(fd);
+	meet();
+	if (server) {
+		int other = must("accept", accept(fd, NULL, NULL));
+		names(other);
+		take(other);
+	} else {
+		in4 to = peer(port);
+		result("connect", connect(fd, SA(to)));
+		names(fd);
+		give(fd, "hello");
+	}
+	meet();
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	result("AF_UNSPEC, not the wildcard", bind(tcp(), SA(a)));
+	in6 six = any6(0);
+	six.sin6_family = AF_UNSPEC;
+	result("AF_UNSPEC for IPv6", bind(must("socket", socket(AF_INET6, SOCK_STREAM, 0)), SA(six)));
+}
+
 /* reach connects to each place where something listens, and to some where nothing does. */
 static void reach(void) {
 	prepare();
@@ -267,7 +295,7 @@ static void reach(void) {
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
 		CASE(tcp_plain), CASE(tcp_listening), CASE(tcp_reuse_addr), CASE(tcp_reuse_port), CASE(udp_plain), CASE(udp_reuse_addr),
-		CASE(udp_reuse_port), CASE(all_names), CASE(low_ports), CASE(again), CASE(wrong), CASE(reach),
+		CASE(udp_reuse_port), CASE(all_names), CASE(low_ports), CASE(again), CASE(wrong), CASE(unspec), CASE(reach),
 	};
 	return RUN(tests);
 }
