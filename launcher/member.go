@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"sync"
@@ -50,8 +51,9 @@ var newIdentity = sync.OnceValues(transport.NewIdentity)
 
 // self is what a node says of itself.
 type self struct {
-	name    string // empty: node-ID
-	program string // version of boxer
+	name    string       // empty: node-ID
+	program string       // version of boxer
+	own     *net.UDPConn // see transport.Config; nil: none
 }
 
 // join makes this process a member of the network.
@@ -77,7 +79,7 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 	}
 	m.node, err = transport.New(transport.Config{
 		Identity: id, Socket: m.socket, Self: m.client.Self().ID, Host: host,
-		Server: m.client.Server(), Signaller: m.client,
+		Server: m.client.Server(), Signaller: m.client, Own: who.own,
 		Lookup:    func(id uint32) (transport.Peer, bool) { return peer(m.client.ByID(id)) },
 		LookupKey: func(k transport.Key) (transport.Peer, bool) { return peer(m.client.ByKey(k)) },
 		Accept:    m.accept(h.accept), Datagram: h.datagram, Congestion: cc, Logger: log,

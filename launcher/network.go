@@ -72,7 +72,7 @@ func (n network) Announce(dst netip.AddrPort, room int) { n.m.node.Announce(dst,
 // Near implements syscalls.Network.
 func (n network) Near(addr netip.Addr) bool {
 	who, ok := n.m.client.ByAddr(addr)
-	return ok && who.Host != "" && who.Host == n.m.client.Self().Host
+	return ok && who.Host != "" && who.Host == n.m.client.Self().Host && n.m.node.MayBeNeighbour(who.ID)
 }
 
 // Locate implements syscalls.Network: the stream's bytes are the address.
@@ -98,18 +98,40 @@ func (n network) locate(ctx context.Context, near, src netip.Addr, dst netip.Add
 		return netip.AddrPort{}, err
 	}
 	var kernel netip.AddrPort
-	if err := kernel.UnmarshalBinary(b); err != nil || !kernel.Addr().Is4() || !kernel.Addr().IsLoopback() {
+	if err := kernel.UnmarshalBinary(b); err != nil {
 		return netip.AddrPort{}, fmt.Errorf("locate %v: malformed answer: %w", dst, unix.EHOSTUNREACH)
 	}
+	if err := n.m.isAt(ctx, s.Peer(), kernel.Addr()); err != nil {
+		return netip.AddrPort{}, fmt.Errorf("locate %v: %w: %w", dst, err, unix.EHOSTUNREACH)
+	}
 	return kernel, nil
+}
+
+// isAt returns an error unless a loopback address of this host is one of a peer's own: it
+// would lead programs to what others have there.
+func (m *member) isAt(ctx context.Context, peer uint32, addr netip.Addr) error {
+	claim, err := m.node.Neighbour(ctx, peer)
+	if err != nil {
+		return err
+	}
+	if !syscalls.InBlock(claim, addr) {
+		m.log.Warn("a neighbour has named an address that is not its own", "peer", peer, "address", addr)
+		return fmt.Errorf("%v is not an address of node %d: %w", addr, peer, transport.ErrNotNeighbour)
+	}
+	return nil
 }
 
 // maxLocation is more than a netip.AddrPort takes in its binary form, in bytes.
 const maxLocation = 64
 
 // locate answers a neighbour that wants to connect by itself.
-func locate(node *syscalls.Node, s *transport.Stream) {
+func locate(node *syscalls.Node, n network, s *transport.Stream) {
 	h := s.Header()
+	if err := n.m.isAt(context.Background(), s.Peer(), h.Near); err != nil {
+		node.Logger.Debug("locate", "peer", s.Peer(), "err", err)
+		s.Answer(transport.StatusForbidden)
+		return
+	}
 	kernel, err := node.Locate(h.Near, h.Source.Addr(), h.Destination)
 	if err != nil {
 		s.Answer(statusOf(syscalls.Errno(err)))
@@ -222,7 +244,7 @@ func deliver(node *syscalls.Node, n network, s *transport.Stream) {
 	}
 	if h.Near.IsValid() {
 		if n.Near(h.Source.Addr()) {
-			locate(node, s)
+			locate(node, n, s)
 		} else {
 			s.Answer(transport.StatusForbidden)
 		}

@@ -147,7 +147,7 @@ func newNode(ctx context.Context, cfg RunConfig, own host) (_ *node, err error) 
 	// deliver them to.
 	ready := make(chan struct{})
 	defer close(ready)
-	n.member, err = join(ctx, cfg.Join, self{cfg.Name, cfg.Version}, cfg.Congestion, handlers{
+	n.member, err = join(ctx, cfg.Join, self{cfg.Name, cfg.Version, n.aliases.Claim()}, cfg.Congestion, handlers{
 		accept: func(s *transport.Stream) {
 			<-ready
 			if n.calls == nil {

@@ -152,3 +152,14 @@ func ClaimAliases() (*Aliases, error) {
 
 // Release gives the block back.
 func (a *Aliases) Release() error { return a.claim.Close() }
+
+// Claim returns the socket that holds the block, bound to the block's first address. The node can
+// prove by it to its neighbours that the block is its own. Release closes it.
+func (a *Aliases) Claim() *net.UDPConn { return a.claim }
+
+// InBlock reports whether an address is in the block of loopback addresses that is claimed at
+// the address claim, see Aliases.Claim.
+func InBlock(claim netip.AddrPort, addr netip.Addr) bool {
+	return claim.Port() == claimPort && aliasRange.Contains(claim.Addr()) && claim.Addr() == blockOf(claim.Addr()) &&
+		aliasRange.Contains(addr) && blockOf(addr) == claim.Addr()
+}

@@ -22,8 +22,15 @@ type attempt struct {
 // attempts are the connects that run, and those that failed and whose error
 // the program has not fetched yet, by socket cookie.
 type attempts struct {
-	mu sync.Mutex
-	m  map[uint64]*attempt
+	mu     sync.Mutex
+	m      map[uint64]*attempt
+	failed []failure // in the order of their ends
+}
+
+// A failure is an attempt that has failed.
+type failure struct {
+	cookie  uint64
+	attempt *attempt
 }
 
 // A program may close a socket without fetching its error. Such entries are
@@ -33,6 +40,22 @@ const (
 	maxErrors = 1024
 )
 
+// forgetLocked drops the entries that nobody has asked for, the oldest first. Each failure is
+// dropped once, and looked at no further, so it costs the same however many there are.
+func (a *attempts) forgetLocked(now time.Time) {
+	for len(a.failed) > 0 {
+		f := a.failed[0]
+		if a.m[f.cookie] == f.attempt {
+			if len(a.failed) <= maxErrors || now.Sub(f.attempt.ended) <= errorKept {
+				return
+			}
+			delete(a.m, f.cookie)
+		}
+		a.failed[0] = failure{}
+		a.failed = a.failed[1:]
+	}
+}
+
 // start begins an attempt. The context ends when the program gives it up.
 func (a *attempts) start(ctx context.Context, cookie uint64) (context.Context, *attempt) {
 	a.mu.Lock()
@@ -40,13 +63,7 @@ func (a *attempts) start(ctx context.Context, cookie uint64) (context.Context, *
 	if a.m == nil {
 		a.m = make(map[uint64]*attempt)
 	}
-	if len(a.m) >= maxErrors {
-		for c, at := range a.m {
-			if at.hasEnded() && time.Since(at.ended) > errorKept {
-				delete(a.m, c)
-			}
-		}
-	}
+	a.forgetLocked(time.Now())
 	ctx, cancel := context.WithCancel(ctx)
 	at := &attempt{cancel: cancel, done: make(chan struct{})}
 	a.m[cookie] = at
@@ -103,6 +120,9 @@ func (a *attempts) fail(cookie uint64, at *attempt, errno unix.Errno, refuse fun
 	}
 	at.ended = time.Now()
 	close(at.done)
+	if a.m[cookie] == at {
+		a.failed = append(a.failed, failure{cookie, at})
+	}
 	return err
 }
 

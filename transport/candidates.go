@@ -52,6 +52,11 @@ func (s *Socket) hostCandidates(list []iface) []candidate {
 // carrierNAT is shared by the customers of a provider (RFC 6598).
 var carrierNAT = netip.MustParsePrefix("100.64.0.0/10")
 
+// isPrivate reports whether an address is one of a host or of a local network.
+func isPrivate(a netip.Addr) bool {
+	return a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || carrierNAT.Contains(a)
+}
+
 // kindOf says what a direct path to remote is. offered is what the peer says
 // the address is, or 0 if it was learnt from a packet.
 func kindOf(remote netip.Addr, offered candidateKind, mine []iface) Kind {
@@ -65,7 +70,7 @@ func kindOf(remote netip.Addr, offered candidateKind, mine []iface) Kind {
 		}
 		onLink = onLink || i.prefix.Contains(remote)
 	}
-	private := remote.IsPrivate() || remote.IsLinkLocalUnicast() || carrierNAT.Contains(remote)
+	private := isPrivate(remote)
 	if onLink && offered != candidateReflexive || private && offered == candidateHost {
 		return KindLAN
 	}

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -126,6 +127,9 @@ func (n *Node) relayDelay() time.Duration {
 func (n *Node) candidates() []candidate {
 	s := n.config.Socket
 	list := s.hostCandidates(s.interfaces())
+	if own := n.config.Own; own != nil { // first: of too many, the last are cut
+		list = append([]candidate{{candidateOwn, own.LocalAddr().(*net.UDPAddr).AddrPort()}}, list...)
+	}
 	addr := n.reflexive()
 	if !addr.IsValid() {
 		return list

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/pion/stun/v3"
 	"github.com/quic-go/quic-go"
@@ -35,6 +36,11 @@ type Config struct {
 	Host      string         // names machine and network namespace; nodes with the same one reach each other's loopback
 	Server    netip.AddrPort // the coordinator's STUN service and relay; zero: none
 	Signaller Signaller
+
+	// Own, if not nil, is bound to a loopback address that is this node's alone on its host, and is
+	// used for nothing else: neighbours find out by it that this node is on their host, and which
+	// address is its own. It stays the caller's to close, after the node.
+	Own *net.UDPConn
 
 	Lookup    func(id uint32) (Peer, bool) // the admitted nodes, by id
 	LookupKey func(Key) (Peer, bool)       // and by key: others get no connection
@@ -131,6 +137,10 @@ func New(config Config) (*Node, error) {
 	config.Socket.attach(&attachment{server: n.config.Server, stun: n.handleSTUN})
 	n.start(n.acceptConns)
 	n.start(n.enforceBudget)
+	if config.Own != nil {
+		config.Own.SetReadDeadline(time.Time{})
+		n.start(n.serveOwn)
+	}
 	if n.config.Server.IsValid() {
 		n.start(n.keepMapping)
 	}
@@ -164,6 +174,9 @@ func (n *Node) Close() error {
 		closing.Wait()
 		n.cancel(ErrClosed)
 		n.config.Socket.attach(nil)
+		if n.config.Own != nil {
+			n.config.Own.SetReadDeadline(time.Unix(1, 0)) // ends serveOwn
+		}
 	}
 	err := n.listener.Close()
 	n.running.Wait()
@@ -363,7 +376,7 @@ func (n *Node) handleSTUN(b []byte, from netip.AddrPort, relayed relaySource) {
 // error: the sender's address may be forged.
 func (n *Node) handleCheck(m *stun.Message, way path, relayID uint32) {
 	receiver, _, err := checkUsername(m)
-	if err != nil {
+	if err != nil || m.Contains(attrNeighbour) { // for Config.Own, not for this socket
 		return
 	}
 	n.mu.Lock()
@@ -395,5 +408,9 @@ func (n *Node) handleCheckAnswer(m *stun.Message, way path, relayID uint32) {
 		return
 	}
 	n.pending.remove(m.TransactionID)
+	if c.proof {
+		c.peer.handleProof(way.to)
+		return
+	}
 	c.peer.handleAnswer(c, mapped)
 }

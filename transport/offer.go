@@ -44,6 +44,7 @@ const (
 	candidateLocal     candidateKind = 1 // loopback: means something to nodes with the same host only
 	candidateHost      candidateKind = 2 // an address of an interface
 	candidateReflexive candidateKind = 3 // what the coordinator saw
+	candidateOwn       candidateKind = 4 // no path: see Config.Own
 )
 
 const (

@@ -80,6 +80,10 @@ const (
 // patience is how long an answer to a packet may take.
 func (p *pair) patience() time.Duration { return max(250*time.Millisecond, 4*p.rtt) }
 
+// shown reports whether the path's address has shown to be the peer's, or is the relay's. That
+// a check came from there shows little: its source may be forged.
+func (p *pair) shown() bool { return p.path.relay || !p.answered.IsZero() }
+
 // noteCheck notes that a check is being sent. It returns the transaction that
 // is forgotten for it, zero if none.
 func (p *pair) noteCheck(id transactionID, now time.Time) (forgotten transactionID) {

@@ -29,6 +29,8 @@ type peer struct {
 
 	mu      sync.Mutex
 	probes  prober
+	near    neighbourhood
+	proofID transactionID // of the last check of near
 	conns   []*conn
 	current *conn         // of conns: for new streams; nil: none
 	dial    *dial         // the attempt under way, or nil
@@ -112,6 +114,9 @@ func (p *peer) work(now time.Time) time.Time {
 		p.node.config.Socket.replay(p.route)
 	}
 
+	for _, id := range do.forget {
+		p.node.pending.remove(id)
+	}
 	for _, c := range do.checks {
 		p.sendCheck(c, theirs, ours.ufrag, now)
 	}
@@ -180,6 +185,7 @@ func (p *peer) handleOffer(o *offer) {
 	ifaces := p.node.config.Socket.interfaces()
 	p.mu.Lock()
 	p.probes.ifaces = ifaces
+	p.near.noteOwn(o, p.node.config.Host)
 	var stale []*conn
 	if p.probes.noteOffer(o, time.Now(), p.node.relayDelay()) {
 		stale = p.conns

@@ -17,6 +17,8 @@ type pendingCheck struct {
 	peer *peer
 	pair *pair
 	sent time.Time
+
+	proof bool // of being a neighbour, by an address that is no path
 }
 
 // replace adds a check and forgets another one.

@@ -34,6 +34,11 @@ type prober struct {
 	offerWants   bool // the offer asks for one in return
 	offerAnswers bool // the peer has asked for this offer
 
+	// For checks to addresses that nothing has shown to be the peer's.
+	private, public bucket
+
+	dropped []transactionID // of pairs that are gone, to be forgotten
+
 	// What the route's counters were at the last step.
 	sent, received uint64
 	unheardSince   time.Time // packets were sent since, and none came; zero: otherwise
@@ -124,7 +129,11 @@ func (p *prober) offerAgain(now time.Time) {
 func (p *prober) keepOnly(candidates []candidate, now time.Time) {
 	p.pairs = slices.DeleteFunc(p.pairs, func(q *pair) bool {
 		offered := slices.ContainsFunc(candidates, func(c candidate) bool { return c.addr == q.path.to })
-		return !offered && !q.path.relay && q != p.selected && q.grade(now, p.timers.Dead) == gradeNone
+		drop := !offered && !q.path.relay && q != p.selected && q.grade(now, p.timers.Dead) == gradeNone
+		if drop {
+			p.dropped = append(p.dropped, q.pending[:]...)
+		}
+		return drop
 	})
 }
 
@@ -198,12 +207,13 @@ type check struct {
 
 // A plan is what is to be done now.
 type plan struct {
-	checks []check   // to be sent
-	offer  bool      // send an offer
-	wants  bool      // which asks for one in return
-	use    *pair     // the path to use; nil: none
-	next   time.Time // when to plan again, if nothing happens before; zero: never
-	asleep bool      // nothing is sent on the route: tell me when that changes
+	checks []check         // to be sent
+	forget []transactionID // whose answers nobody waits for any more
+	offer  bool            // send an offer
+	wants  bool            // which asks for one in return
+	use    *pair           // the path to use; nil: none
+	next   time.Time       // when to plan again, if nothing happens before; zero: never
+	asleep bool            // nothing is sent on the route: tell me when that changes
 
 	keep   bool // what is sent now is likely lost: keep copies
 	replay bool // send the copies again: the path has changed, or works again
@@ -216,20 +226,62 @@ const (
 	burstPause = 5 * time.Millisecond
 )
 
+// A peer may name any address as its own, and this node sends checks there: an offer of 300
+// bytes could make it send many times that to a third party. So checks to addresses from which
+// nothing authentic has come are bounded for each peer, whatever it offers and how often: a
+// burst, which is enough to punch the addresses of an honest peer, and then a few each
+// second (RFC 8445 section 19.5.1). An honest peer has one or two public addresses, but its host
+// may have many private ones, of containers and the like.
+const (
+	publicBurst, publicEvery   = 32, 250 * time.Millisecond
+	privateBurst, privateEvery = 4 * maxCandidates, 125 * time.Millisecond
+)
+
+// take takes the token for a check, if there is one.
+func (p *prober) take(q *pair, now time.Time) bool {
+	if isPrivate(q.path.to.Addr()) {
+		return p.private.take(now, privateBurst, privateEvery)
+	}
+	return p.public.take(now, publicBurst, publicEvery)
+}
+
+// A bucket is full at first, and gets a token at intervals.
+type bucket struct {
+	used int
+	at   time.Time // until when tokens were counted
+}
+
+// take takes a token, if there is one.
+func (b *bucket) take(now time.Time, burst int, every time.Duration) bool {
+	if got := int(now.Sub(b.at) / every); b.at.IsZero() || got >= b.used {
+		b.used, b.at = 0, now
+	} else if got > 0 {
+		b.used -= got
+		b.at = b.at.Add(time.Duration(got) * every)
+	}
+	if b.used >= burst {
+		return false
+	}
+	b.used++
+	return true
+}
+
 // step plans. connected says that there is a connection whose path has to be
 // kept.
 func (p *prober) step(now time.Time, connected bool, t traffic) plan {
 	sending := t.sent != p.sent
 	p.noteTraffic(now, t)
+	forget := p.dropped
+	p.dropped = nil
 	if !connected && now.After(p.wantedUntil) {
 		p.offerDue, p.offerAnswers = time.Time{}, false
 		p.selected = nil // what works now may not when it is wanted again
-		return plan{asleep: true}
+		return plan{asleep: true, forget: forget}
 	}
 	p.searchIfLost(now)
 	before := p.selected
 	p.choose(now)
-	do := plan{use: p.selected}
+	do := plan{use: p.selected, forget: forget}
 	do.keep, do.replay = p.planReplay(now, before)
 	do.offer, do.wants = p.planOffer(now)
 	do.checks, do.next = p.planChecks(now, sending)
@@ -371,7 +423,9 @@ func (p *prober) planChecks(now time.Time, sending bool) (checks []check, next t
 	if p.theirs == (credentials{}) {
 		return nil, time.Time{}
 	}
-	for _, q := range p.pairs {
+	pairs := slices.Clone(p.pairs)
+	slices.SortStableFunc(pairs, func(a, b *pair) int { return a.checked.Compare(b.checked) })
+	for _, q := range pairs {
 		due := p.due(q, now, sending)
 		if due.IsZero() || due.After(now) {
 			continue
@@ -379,6 +433,10 @@ func (p *prober) planChecks(now time.Time, sending bool) (checks []check, next t
 		if len(checks) == maxBurst {
 			next = now.Add(burstPause)
 			break
+		}
+		if !q.shown() && !p.take(q, now) {
+			next = earlier(next, now.Add(privateEvery))
+			continue
 		}
 		c := check{pair: q, id: newTransactionID()}
 		c.forgotten = q.noteCheck(c.id, now)

@@ -360,3 +360,63 @@ func TestKindOf(t *testing.T) {
 		}
 	}
 }
+
+// hostileOffer names addresses of a third party, others each time.
+func hostileOffer(i int) *offer {
+	o := &offer{wantsAnswer: true, credentials: newCredentials(), host: "there"}
+	for k := range maxCandidates {
+		port := uint16(10_000 + (i*maxCandidates+k)%50_000)
+		o.candidates = append(o.candidates, candidate{candidateReflexive, netip.AddrPortFrom(netip.MustParseAddr("198.51.100.99"), port)})
+	}
+	return o
+}
+
+// However many offers a peer sends, and whatever addresses it names, few packets go there.
+func TestOfferFlood(t *testing.T) {
+	w := newWorld(t, "there")
+	w.rtts[testServer] = 10 * time.Millisecond
+	pending := map[transactionID]bool{}
+	sent := 0
+	const seconds = 20
+	for i := range seconds * 100 {
+		w.p.noteOffer(hostileOffer(i), w.now, 100*time.Millisecond)
+		do := w.p.step(w.now, false, traffic{})
+		for _, id := range do.forget {
+			delete(pending, id)
+		}
+		for _, c := range do.checks {
+			delete(pending, c.forgotten)
+			pending[c.id] = true
+			if !c.pair.path.relay {
+				sent++
+			}
+		}
+		w.now = w.now.Add(10 * time.Millisecond)
+	}
+	if limit := publicBurst + seconds*int(time.Second/publicEvery); sent > limit {
+		t.Errorf("%d checks were sent to addresses that a peer made up, want at most %d", sent, limit)
+	}
+	if limit := (maxPairs + 1) * pendingChecks; len(pending) > limit {
+		t.Errorf("%d answers are waited for, want at most %d", len(pending), limit)
+	}
+}
+
+// An honest peer with as many addresses as it may have is found at the last of them.
+func TestManyCandidates(t *testing.T) {
+	var list []candidate
+	for i := range maxCandidates - 1 {
+		list = append(list, candidate{candidateHost, netip.AddrPortFrom(netip.AddrFrom4([4]byte{172, 17, byte(i), 1}), 1000)})
+	}
+	list = append(list, testPublic)
+	w := newWorld(t, "there", list...)
+	// As behind a NAT: what comes before the peer has sent this way is dropped.
+	w.run(60 * time.Millisecond)
+	w.rtts[testPublic.addr] = 20 * time.Millisecond
+	w.run(time.Second)
+	if w.used == nil || w.used.path.to != testPublic.addr {
+		t.Errorf("the path is %+v, want %v", w.used, testPublic.addr)
+	}
+	if n := w.checks[list[0].addr]; n < 2 {
+		t.Errorf("the first address was checked %d times", n)
+	}
+}

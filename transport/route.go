@@ -24,6 +24,8 @@ type route struct {
 	asleep atomic.Bool
 	wake   func()
 
+	sources []netip.AddrPort // in routeTable.bySource, the oldest first; guarded by Socket.mu
+
 	// keeping is set by the owner while what is sent is likely lost.
 	keeping atomic.Bool
 	kept    keptPackets
@@ -86,6 +88,9 @@ func (s *Socket) removeRoute(r *route) {
 	s.routes.Store(&routeTable{byID: byID, bySource: bySource})
 }
 
+// maxSources bounds the addresses of one peer, which could send from ever new ones.
+const maxSources = 2 * maxPairs
+
 // addSource makes packets from a real address count as the peer's: somebody
 // there has shown to know the peer's secret.
 func (s *Socket) addSource(from netip.AddrPort, r *route) {
@@ -99,6 +104,13 @@ func (s *Socket) addSource(from netip.AddrPort, r *route) {
 		return // removed meanwhile
 	}
 	bySource := maps.Clone(old.bySource)
+	if len(r.sources) >= maxSources {
+		if oldest := r.sources[0]; bySource[oldest] == r {
+			delete(bySource, oldest)
+		}
+		r.sources = r.sources[1:]
+	}
+	r.sources = append(r.sources, from)
 	bySource[from] = r
 	s.routes.Store(&routeTable{byID: old.byID, bySource: bySource})
 }

@@ -471,3 +471,30 @@ func TestQUICIsSilent(t *testing.T) {
 		t.Errorf("quic-go said %q", said.String())
 	}
 }
+
+// A peer has a bounded number of addresses; the newest are known.
+func TestManySources(t *testing.T) {
+	s, err := Listen(loopback())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	r := s.addRoute(7, func() {})
+	other := s.addRoute(8, func() {})
+	at := func(i int) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 9)
+	}
+	theirs := netip.MustParseAddrPort("10.9.9.9:9")
+	s.addSource(theirs, other)
+	for i := range 3 * maxSources {
+		s.addSource(at(i), r)
+		s.addSource(at(i), r)
+	}
+	table := s.routes.Load().bySource
+	if len(table) != maxSources+1 || table[theirs] != other {
+		t.Errorf("%d addresses are known, want %d", len(table), maxSources+1)
+	}
+	if table[at(3*maxSources-1)] != r || table[at(2*maxSources)] != r {
+		t.Error("the newest addresses are not known")
+	}
+}

@@ -72,10 +72,11 @@ func answerBinding(b []byte, from netip.AddrPort) ([]byte, error) {
 // newCheck makes a connectivity check for the owner of theirs (RFC 8445
 // section 7.2.2). There are no roles and priorities: each side chooses the path
 // it sends on.
-func newCheck(id transactionID, theirs credentials, ours string) ([]byte, error) {
-	return build(stun.NewTransactionIDSetter(id), stun.BindingRequest,
-		stun.NewUsername(theirs.ufrag+":"+ours),
-		stun.NewShortTermIntegrity(theirs.password), stun.Fingerprint)
+func newCheck(id transactionID, theirs credentials, ours string, more ...stun.Setter) ([]byte, error) {
+	setters := append([]stun.Setter{
+		stun.NewTransactionIDSetter(id), stun.BindingRequest, stun.NewUsername(theirs.ufrag + ":" + ours),
+	}, more...)
+	return build(append(setters, stun.NewShortTermIntegrity(theirs.password), stun.Fingerprint)...)
 }
 
 // checkUsername returns the username fragments of a check: the receiver's, then
