@@ -64,7 +64,7 @@ func (n *Node) bindDatagram(fd, domain int, want Sockaddr) reply {
 		return fail(err)
 	}
 	n.register(&n.datagramPorts, fd, local)
-	return reply{}
+	return fail(n.show(fd))
 }
 
 // bindHost binds a UDP socket to a port of the host's own.
@@ -92,7 +92,7 @@ func (n *Node) bindHost(fd, domain int, want Sockaddr) error {
 	if want.Six && !want.Addr.Addr().Is4In6() {
 		n.flows.bind(netip.IPv6Unspecified(), kernel)
 	}
-	return nil
+	return n.show(fd)
 }
 
 // A binding is a socket that is being bound: a copy of it, and the table of its

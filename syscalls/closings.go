@@ -27,8 +27,7 @@ const (
 	diagMsgSize = 16 + 72
 )
 
-// closings tells of TCP sockets of this host's that were closed and had a port and no
-// peer: listeners above all. The kernel sends a message when the last reference
+// closings tells of sockets of this host's that were closed. The kernel sends a message when the last reference
 // to a socket goes, no matter how (sk_free in net/core/sock.c); it takes no
 // privilege to hear them.
 type closings struct {
@@ -36,7 +35,14 @@ type closings struct {
 	buf  [4096]byte
 }
 
-func newClosings() (*closings, error) {
+// newListenerClosings tells of TCP sockets that had a port and no peer: listeners above all.
+func newListenerClosings() (*closings, error) {
+	return newClosings(unconnected, groupTCPDestroy, groupTCPDestroy6)
+}
+
+// newClosings tells of the sockets that multicast groups of sock_diag(7) are about, and
+// that a filter passes.
+func newClosings(filter []unix.SockFilter, groups ...int) (*closings, error) {
 	fd, err := socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return nil, fmt.Errorf("sock_diag: %w", err)
@@ -44,10 +50,10 @@ func newClosings() (*closings, error) {
 	err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 	if err == nil { // first: what comes in before the filter is there only costs
 		err = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{
-			Len: uint16(len(unconnected)), Filter: &unconnected[0],
+			Len: uint16(len(filter)), Filter: &filter[0],
 		})
 	}
-	for _, group := range []int{groupTCPDestroy, groupTCPDestroy6} {
+	for _, group := range groups {
 		if err == nil {
 			err = setsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group)
 		}

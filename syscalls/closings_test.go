@@ -88,7 +88,7 @@ func TestBacklogRoom(t *testing.T) {
 }
 
 func TestClosings(t *testing.T) {
-	c, err := newClosings()
+	c, err := newListenerClosings()
 	if err != nil {
 		t.Skip(err)
 	}

@@ -74,6 +74,9 @@ func (n *Node) directSource(fd, domain int, dst netip.Addr) (src netip.AddrPort,
 	case v != 0:
 		return src, false, n.absents.trueError(fd, unix.Errno(v)) // read and gone
 	}
+	if err := n.show(fd); err != nil {
+		return src, false, nil
+	}
 	return n.datagramSender(dst, kernel), true, nil
 }
 

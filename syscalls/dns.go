@@ -177,6 +177,6 @@ func (n *Node) answerOwn(fl *flow, from netip.AddrPort, query []byte) bool {
 	if answer == nil {
 		return false
 	}
-	fl.deliver(from, answer)
+	n.deliver(fl, from, answer)
 	return true
 }

@@ -38,6 +38,9 @@ func (n *Node) Adopt(fd int) {
 		return
 	}
 	p.inherit(local.Addr.Port())
+	if typ == unix.SOCK_DGRAM && n.show(fd) != nil {
+		return
+	}
 	a := local.Addr.Addr().Unmap()
 	if !a.IsUnspecified() && !a.IsLoopback() && a.Is4() { // one of the host's
 		at := netip.AddrPortFrom(a, local.Addr.Port())

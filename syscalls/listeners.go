@@ -19,7 +19,7 @@ func (n *Node) watchListeners() {
 		return
 	}
 	n.diag = diag
-	if n.closings, err = newClosings(); err != nil {
+	if n.closings, err = newListenerClosings(); err != nil {
 		n.Logger.Debug("the kernel does not tell when listeners close", "err", err)
 		return
 	}

@@ -97,6 +97,7 @@ type Node struct {
 	pings         pings
 	absents       absents  // UDP
 	admitted      admitted // UDP
+	udpSockets    udpSockets
 
 	netlinks netlinks
 	hostname hostname
@@ -107,9 +108,11 @@ type Node struct {
 	leave  context.CancelFunc
 	tasks  sync.WaitGroup // every goroutine of the node
 
-	diag      *sockDiag // nil: the kernel does not answer
-	closings  *closings // nil: likewise
-	announced announcements
+	diag     *sockDiag // nil: the kernel does not answer
+	closings *closings // nil: likewise
+
+	udpClosings *closings // nil: likewise
+	announced   announcements
 
 	relays   atomic.Int64 // relays that run
 	cut      atomic.Bool  // one has ended without a word of the far side, see Drain
@@ -144,6 +147,7 @@ func NewNode(c Config) (*Node, error) {
 	n.left, n.leave = context.WithCancel(n.ctx)
 	n.tasks.Go(func() { n.waiting.sweep(n.ctx) })
 	n.watchListeners()
+	n.watchDatagrams()
 	return n, nil
 }
 
@@ -155,6 +159,9 @@ func (n *Node) Close() error {
 	n.netlinks.close()
 	if n.closings != nil {
 		n.closings.close()
+	}
+	if n.udpClosings != nil {
+		n.udpClosings.close()
 	}
 	n.tasks.Wait()
 	n.diag.close()

@@ -166,7 +166,7 @@ func (n *Node) deliverOutside(o *outside, from netip.AddrPort, b []byte) {
 	}
 	f.mu.Unlock()
 	if ok { // else no program has sent there
-		fl.deliver(o.kernel, b)
+		n.deliver(fl, o.kernel, b)
 	}
 }
 

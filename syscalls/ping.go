@@ -119,7 +119,10 @@ func (n *Node) bindPing(fd, domain int, want netip.AddrPort) error {
 		if err := mappable(fd, domain); err != nil {
 			return err
 		}
-		return bindTo(fd, domain, netip.AddrPortFrom(alias, want.Port()))
+		if err := bindTo(fd, domain, netip.AddrPortFrom(alias, want.Port())); err != nil {
+			return err
+		}
+		return n.show(fd)
 	}
 	return unix.EADDRNOTAVAIL
 }
@@ -224,7 +227,7 @@ func (n *Node) DeliverEcho(peer netip.Addr, dst netip.AddrPort, msg []byte) {
 	if peer.Is6() {
 		kind, alias = echoReply6, n.Aliases.Ping6
 	}
-	fl.deliver(netip.AddrPortFrom(alias, dst.Port()), echoAs(msg, kind, dst.Port()))
+	n.deliver(fl, netip.AddrPortFrom(alias, dst.Port()), echoAs(msg, kind, dst.Port()))
 }
 
 // isPingAlias reports whether ping sockets are at an alias.

@@ -148,9 +148,7 @@ func (n *Node) programGone(fl *flow) {
 	// A socket that is connected to another endpoint refuses this one, and stays.
 	// Only a bind that succeeds says that the socket is closed.
 	if probe(unix.SOCK_DGRAM, -1, kernel) == nil {
-		n.flows.unbind(kernel)
-		n.flows.forgetOutside(kernel)
-		n.datagramPorts.gone(kernel)
+		n.forgetDatagrams(kernel)
 	}
 	if n.Owns(fl.peer.Addr()) {
 		n.Unreachable(dst, fl.peer, quote[:size])

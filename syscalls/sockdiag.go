@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A sockDiag asks the kernel about TCP sockets of this host (sock_diag(7)). It opens its
+// A sockDiag asks the kernel about sockets of this host (sock_diag(7)). It opens its
 // descriptor when it is made, so that it can also ask when the process has no descriptor
 // left. A nil *sockDiag fails every question with EOPNOTSUPP.
 type sockDiag struct {
@@ -17,6 +17,8 @@ type sockDiag struct {
 	fd  int // -1 after close
 	seq uint32
 	buf [1024]byte
+
+	request [16 + 56]byte
 }
 
 func newSockDiag() (*sockDiag, error) {
@@ -58,20 +60,31 @@ func (d *sockDiag) listener(at netip.AddrPort) (m diagMessage, found bool, err e
 // connection looks up the socket at local whose peer is at remote, both IPv4. Where
 // there is none, it finds the listener at local.
 func (d *sockDiag) connection(local, remote netip.AddrPort) (m diagMessage, found bool, err error) {
+	return d.lookUp(unix.IPPROTO_TCP, local, remote)
+}
+
+// datagram looks up the UDP socket that gets a datagram from remote to local, both IPv4:
+// one that is connected to remote, or one that takes datagrams of anybody. found is also
+// false if the kernel has no udp_diag: see hasUDPDiag.
+func (d *sockDiag) datagram(local, remote netip.AddrPort) (m diagMessage, found bool, err error) {
+	return d.lookUp(unix.IPPROTO_UDP, local, remote)
+}
+
+func (d *sockDiag) lookUp(proto uint8, local, remote netip.AddrPort) (m diagMessage, found bool, err error) {
 	if d == nil {
 		return diagMessage{}, false, unix.EOPNOTSUPP
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.seq++
-	q := diagRequest(d.seq, local, remote)
-	to := unix.SockaddrNetlink{Family: unix.AF_NETLINK}
-	if err := retryEINTR(func() error { return unix.Sendto(d.fd, q, 0, &to) }); err != nil {
+	d.request = ownerRequest(proto, local, remote)
+	binary.NativeEndian.PutUint32(d.request[8:], d.seq)
+	binary.NativeEndian.PutUint32(d.request[60:], loopbackIndex)
+	if _, err := diagIO(unix.SYS_WRITE, d.fd, d.request[:]); err != nil { // to the kernel, netlink(7)
 		return diagMessage{}, false, fmt.Errorf("sock_diag: %w", err)
 	}
-	for { // the kernel has answered within the send
-		var n int
-		err := retryEINTR(func() (err error) { n, err = unix.Read(d.fd, d.buf[:]); return err })
+	for { // the kernel has answered within the write
+		n, err := diagIO(unix.SYS_READ, d.fd, d.buf[:])
 		if err != nil {
 			return diagMessage{}, false, fmt.Errorf("sock_diag: %w", err)
 		}
@@ -81,23 +94,16 @@ func (d *sockDiag) connection(local, remote netip.AddrPort) (m diagMessage, foun
 	}
 }
 
-func retryEINTR(f func() error) error {
+// diagIO is rawIO, begun anew after a signal.
+func diagIO(nr uintptr, fd int, b []byte) (int, error) {
 	for {
-		if err := f(); err != unix.EINTR {
-			return err
+		if n, err := rawIO(nr, uintptr(fd), b); err != unix.EINTR {
+			return n, err
 		}
 	}
 }
 
-// diagRequest makes a request for one TCP socket.
-func diagRequest(seq uint32, local, remote netip.AddrPort) []byte {
-	q := ownerRequest(unix.IPPROTO_TCP, local, remote)
-	binary.NativeEndian.PutUint32(q[8:], seq)
-	binary.NativeEndian.PutUint32(q[60:], loopbackIndex)
-	return q[:]
-}
-
-// diagAnswer reads the answer to a diagRequest: the socket, or an errno.
+// diagAnswer reads the answer to a request: the socket, or an errno.
 func diagAnswer(b []byte) (m diagMessage, found bool, err error) {
 	if binary.NativeEndian.Uint16(b[4:]) == unix.NLMSG_ERROR && len(b) >= unix.NLMSG_HDRLEN+4 {
 		errno := unix.Errno(-int32(binary.NativeEndian.Uint32(b[unix.NLMSG_HDRLEN:])))

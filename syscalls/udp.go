@@ -230,6 +230,8 @@ func (n *Node) sendOut(fl *flow) {
 		buf := datagramBuffers.Get().(*[maxDatagram + 1]byte)
 		size, from, err := fl.receive(buf[:])
 		switch {
+		case err == nil && !n.sentBy(from, fl):
+			n.Logger.Debug("a stranger's datagram is dropped", "from", from, "for", fl.peer)
 		case err == nil && fl.peer.Port() == 0:
 			n.sendEcho(from, fl.peer, buf[:size])
 		case err == nil && !n.inNetwork(fl.peer.Addr()):
@@ -340,12 +342,11 @@ func (n *Node) DeliverDatagram(src, dst netip.AddrPort, b []byte) bool {
 		return true // dropped, as UDP may
 	}
 	fl.translated.Store(translated)
-	fl.deliver(to, b)
-	return true
+	return n.deliver(fl, to, b)
 }
 
 // deliver gives a program's socket a datagram of the flow's endpoint. If its
-// buffer is full, that is lost.
+// buffer is full, that is lost. See Node.deliver, which looks whose the socket is.
 func (fl *flow) deliver(to netip.AddrPort, b []byte) {
 	fl.control(func(fd int) error {
 		return unix.Sendto(fd, b, unix.MSG_DONTWAIT, kernelSockaddr(unix.AF_INET, to))
@@ -372,7 +373,7 @@ func (n *Node) datagramRoute(fd int, by holder, dst netip.AddrPort) (kernel neti
 		if err := routed(dst); err != nil {
 			return netip.AddrPort{}, false, err
 		}
-		return n.throughFlow(dst, by)
+		return n.throughFlow(fd, dst, by)
 	}
 	switch a := dst.Addr(); {
 	case n.inNetwork(a):
@@ -382,20 +383,18 @@ func (n *Node) datagramRoute(fd int, by holder, dst netip.AddrPort) (kernel neti
 		if n.isBroadcast(a) && !mayBroadcast(fd) {
 			return netip.AddrPort{}, false, unix.EACCES
 		}
-		return n.throughFlow(dst, by)
+		return n.throughFlow(fd, dst, by)
 	case a.IsMulticast(), a == broadcast4: // the network has neither, and no route to them
 		return netip.AddrPort{}, false, unix.ENETUNREACH
 	case a.Is4() && (a.IsLoopback() || a.IsUnspecified()):
-		addrs := []netip.Addr{localhost4, netip.IPv4Unspecified()}
-		if found := n.datagramPorts.find(dst.Port(), addrs...); len(found) > 0 {
-			return found[0].kernel, true, nil
-		}
+		kernel, ok = n.localDatagrams(dst.Port(), localhost4, netip.IPv4Unspecified())
+		return kernel, ok, nil
 	case a == netip.IPv6Loopback() || a == netip.IPv6Unspecified():
-		addrs := []netip.Addr{netip.IPv6Loopback(), netip.IPv6Unspecified()}
-		if found := n.datagramPorts.find(dst.Port(), addrs...); len(found) > 0 {
-			return found[0].kernel, true, nil
+		kernel, ok = n.localDatagrams(dst.Port(), netip.IPv6Loopback(), netip.IPv6Unspecified())
+		if !ok {
+			kernel, ok = n.flows.boundAt(netip.IPv6Unspecified(), dst.Port())
+			ok = ok && n.stillThere(kernel)
 		}
-		kernel, ok = n.flows.boundAt(netip.IPv6Unspecified(), dst.Port())
 		return kernel, ok, nil
 	default:
 		local, _, err := localName(fd)
@@ -404,13 +403,17 @@ func (n *Node) datagramRoute(fd int, by holder, dst netip.AddrPort) (kernel neti
 		}
 		switch local.Addr.Addr().Unmap() {
 		case n.Aliases.Wildcard, n.Aliases.Public, n.Aliases.Dual, n.Aliases.Wildcard6, n.Aliases.Public6:
-			return n.throughFlow(dst, by)
+			return n.throughFlow(fd, dst, by)
 		}
 	}
 	return netip.AddrPort{}, false, nil
 }
 
-func (n *Node) throughFlow(dst netip.AddrPort, by holder) (kernel netip.AddrPort, ok bool, err error) {
+// throughFlow is the flow for what a program's socket, of which fd is a copy, sends to dst.
+func (n *Node) throughFlow(fd int, dst netip.AddrPort, by holder) (kernel netip.AddrPort, ok bool, err error) {
+	if err := n.showSender(fd); err != nil {
+		return netip.AddrPort{}, false, err
+	}
 	fl, err := n.flowTo(dst, by)
 	if err != nil {
 		return netip.AddrPort{}, false, err
@@ -432,6 +435,9 @@ func (n *Node) datagramSource(from Sockaddr) Sockaddr {
 	}
 	addr := kernel.Addr()
 	if r, ok := n.Aliases.role(addr); ok {
+		if !n.isPrograms(kernel) {
+			return from // a stranger, who is at one of the node's aliases
+		}
 		addr = n.own(r)
 	} else if addr != localhost4 {
 		return from

@@ -1,0 +1,275 @@
+package syscalls
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// udpSockets has the UDP sockets of the node's programs, as trapped calls have shown them,
+// by their kernel addresses as loopback sees them. Loopback is open to every process of
+// the host, and a port that a program has closed may be a service's of the host soon. So
+// before the node delivers a datagram, or carries one that came to a flow, it asks the
+// kernel which socket has the address (sock_diag(7)): only the programs' own have a part
+// in the network.
+type udpSockets struct {
+	mu     sync.Mutex
+	at     map[netip.AddrPort][]uint64 // cookies (SO_COOKIE, socket(7)): several share an address with SO_REUSEPORT
+	open   map[uint64][]netip.AddrPort // the addresses of each, by its cookie
+	closed []closedUDP                 // oldest first
+}
+
+// A closedUDP is a socket that the kernel has destroyed.
+type closedUDP struct {
+	cookie uint64
+	when   time.Time
+}
+
+// udpLinger is how long a socket is remembered after its end: what it has sent may not
+// have been carried yet.
+const udpLinger = time.Second
+
+func (u *udpSockets) note(kernel netip.AddrPort, cookie uint64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.pruneLocked()
+	if u.at == nil {
+		u.at = make(map[netip.AddrPort][]uint64)
+		u.open = make(map[uint64][]netip.AddrPort)
+	}
+	if !slices.Contains(u.at[kernel], cookie) {
+		u.at[kernel] = append(u.at[kernel], cookie)
+		u.open[cookie] = append(u.open[cookie], kernel)
+	}
+}
+
+// has reports whether a program's socket with that cookie is, or was, at an address.
+func (u *udpSockets) has(kernel netip.AddrPort, cookie uint64) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Contains(u.at[kernel], cookie)
+}
+
+// had reports whether a program's socket is at an address, or was there until just now.
+func (u *udpSockets) had(kernel netip.AddrPort) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.pruneLocked()
+	return len(u.at[kernel]) > 0
+}
+
+// end notes that the kernel has destroyed a socket.
+func (u *udpSockets) end(cookie uint64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.pruneLocked()
+	if u.open[cookie] != nil {
+		u.closed = append(u.closed, closedUDP{cookie, time.Now()})
+	}
+}
+
+// pruneLocked forgets the sockets whose end is long enough ago.
+func (u *udpSockets) pruneLocked() {
+	for len(u.closed) > 0 && time.Since(u.closed[0].when) >= udpLinger {
+		u.dropLocked(u.closed[0].cookie)
+		u.closed = u.closed[1:]
+	}
+}
+
+func (u *udpSockets) dropLocked(cookie uint64) {
+	for _, kernel := range u.open[cookie] {
+		u.at[kernel] = slices.DeleteFunc(u.at[kernel], func(c uint64) bool { return c == cookie })
+		if len(u.at[kernel]) == 0 {
+			delete(u.at, kernel)
+		}
+	}
+	delete(u.open, cookie)
+}
+
+// forget drops all sockets that were at an address.
+func (u *udpSockets) forget(kernel netip.AddrPort) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, cookie := range slices.Clone(u.at[kernel]) {
+		u.dropLocked(cookie)
+	}
+}
+
+// show notes that a copied descriptor is a UDP socket of a program. One that has no port
+// yet can neither send nor receive.
+func (n *Node) show(fd int) error {
+	local, _, err := localName(fd)
+	if err != nil || local.Addr.Port() == 0 {
+		return err
+	}
+	id, err := cookie(fd)
+	if err != nil {
+		return err
+	}
+	n.udpSockets.note(sourceOf(local), id)
+	if kernel, ok := n.reachedAt(fd, local); ok {
+		n.udpSockets.note(kernel, id)
+	}
+	return nil
+}
+
+// showSender is show for a socket that is about to send to a flow. It gets a port now, as
+// it would with its first datagram: the flow must know it before.
+func (n *Node) showSender(fd int) error {
+	if bound(fd) {
+		return n.show(fd)
+	}
+	domain, _, err := kind(fd)
+	if err != nil {
+		return err
+	}
+	return n.bindHost(fd, domain, anyAddress(domain))
+}
+
+// An attribution says whose a UDP socket is.
+type attribution uint8
+
+const (
+	programs  attribution = iota // a program's of this node
+	strangers                    // of another process
+	nobodys                      // nobody has that address, or what has it takes nothing from there
+)
+
+// whose says whose the UDP socket is that has a kernel address and takes datagrams from
+// another one. Where the kernel does not tell, a program's that was there counts.
+func (n *Node) whose(kernel, from netip.AddrPort) attribution {
+	if n.diag != nil && hasUDPDiag() {
+		m, found, err := n.diag.datagram(kernel, from)
+		switch {
+		case err != nil: // out of memory, say: see below
+		case !found:
+			return nobodys
+		case n.udpSockets.has(kernel, m.cookie):
+			return programs
+		default:
+			return strangers
+		}
+	}
+	if n.udpSockets.had(kernel) {
+		return programs
+	}
+	return strangers
+}
+
+// deliver gives a program's socket at a kernel address a datagram of a flow's endpoint. It
+// returns false if that address is somebody else's by now, and forgets it.
+func (n *Node) deliver(fl *flow, to netip.AddrPort, b []byte) bool {
+	if n.whose(to, fl.local) == strangers {
+		n.Logger.Debug("a program's UDP port is another process's now", "at", to)
+		n.forgetDatagrams(to)
+		return false
+	}
+	fl.deliver(to, b) // also to nobody: the kernel then says that the port is closed
+	return true
+}
+
+// forgetDatagrams drops what is known of a program's UDP socket that is closed.
+func (n *Node) forgetDatagrams(kernel netip.AddrPort) {
+	n.flows.unbind(kernel)
+	n.flows.forgetOutside(kernel)
+	n.datagramPorts.gone(kernel)
+	n.udpSockets.forget(kernel)
+}
+
+// sentBy reports whether a datagram that came to a flow is of a program of this node. One
+// that has closed its socket since is still the sender.
+func (n *Node) sentBy(from netip.AddrPort, fl *flow) bool {
+	switch n.whose(from, fl.local) {
+	case programs:
+		return true
+	case nobodys:
+		return n.udpSockets.had(from)
+	}
+	return false
+}
+
+// isPrograms reports whether a program's socket is, or just was, at an address, whomever
+// it may be connected to.
+func (n *Node) isPrograms(kernel netip.AddrPort) bool {
+	switch n.whose(kernel, n.nowhere()) {
+	case programs:
+		return true
+	case nobodys:
+		return n.udpSockets.had(kernel)
+	}
+	return false
+}
+
+// stillThere reports whether a program's UDP socket is at an address, and forgets the
+// address if not.
+func (n *Node) stillThere(kernel netip.AddrPort) bool {
+	switch n.whose(kernel, n.nowhere()) {
+	case programs:
+		return true
+	case nobodys: // or it is connected to somebody, and refuses others
+		if probe(unix.SOCK_DGRAM, -1, kernel) == unix.EADDRINUSE {
+			return true
+		}
+	}
+	n.forgetDatagrams(kernel)
+	return false
+}
+
+// nowhere is an address to which no socket is connected.
+func (n *Node) nowhere() netip.AddrPort { return netip.AddrPortFrom(n.Aliases.of(unused), 1) }
+
+// localDatagrams returns where the node's programs have a UDP socket at a port on one of
+// some localhost and wildcard addresses. ok is false if the host's own sockets count.
+func (n *Node) localDatagrams(port uint16, addrs ...netip.Addr) (kernel netip.AddrPort, ok bool) {
+	for _, l := range n.datagramPorts.find(port, addrs...) {
+		if n.stillThere(l.kernel) {
+			return l.kernel, true
+		}
+	}
+	return netip.AddrPort{}, false
+}
+
+// watchDatagrams makes the node forget UDP sockets when their last reference goes.
+func (n *Node) watchDatagrams() {
+	closings, err := newClosings(onLoopback, groupUDPDestroy, groupUDPDestroy6)
+	if err != nil {
+		n.Logger.Debug("the kernel does not tell when UDP sockets close", "err", err)
+		return
+	}
+	n.udpClosings = closings
+	n.tasks.Go(func() {
+		for {
+			cookie, err := closings.next()
+			if err != nil {
+				return
+			}
+			n.udpSockets.end(cookie) // 0, some were missed: these are not forgotten
+		}
+	})
+}
+
+// SKNLGRP_INET_UDP_DESTROY and SKNLGRP_INET6_UDP_DESTROY of linux/sock_diag.h.
+const (
+	groupUDPDestroy  = 2
+	groupUDPDestroy6 = 4
+)
+
+// onLoopback is a filter that passes the messages about sockets with a loopback
+// address or none: those that send to the outside are many on some hosts. Of an IPv6
+// address, the last four bytes are looked at: v4-mapped, or ::.
+var onLoopback = []unix.SockFilter{
+	{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: diagSport},
+	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: 0, Jt: 8},
+	{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: diagFamily},
+	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.AF_INET6, Jt: 2},
+	{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: diagSource},
+	{Code: unix.BPF_JMP | unix.BPF_JA, K: 1},
+	{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: diagSource + 12},
+	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: 127, Jt: 1},
+	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: 0, Jf: 1},
+	{Code: unix.BPF_RET | unix.BPF_K, K: 0xffff},
+	{Code: unix.BPF_RET | unix.BPF_K, K: 0},
+}
