@@ -34,7 +34,7 @@ func (n *Node) acceptSocket(c Call, fd, flags int) (r reply, keep bool) {
 	if err != nil {
 		return fail(err), false
 	}
-	if !isInet(domain) || typ != unix.SOCK_STREAM {
+	if !isInet(domain) || typ != unix.SOCK_STREAM || !inOwnNamespace(fd) {
 		return letThrough, false
 	}
 	id, err := cookie(fd)

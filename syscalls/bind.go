@@ -22,7 +22,7 @@ func (n *Node) bind(c Call) reply {
 	if domain == unix.AF_NETLINK && n.isNetlink(fd) {
 		return n.bindNetlink(c, fd)
 	}
-	if !isInet(domain) || typ != unix.SOCK_STREAM && typ != unix.SOCK_DGRAM {
+	if !isInet(domain) || typ != unix.SOCK_STREAM && typ != unix.SOCK_DGRAM || !inOwnNamespace(fd) {
 		return letThrough
 	}
 	if typ == unix.SOCK_DGRAM {
@@ -279,7 +279,7 @@ func (n *Node) listen(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	if !isInet(domain) || typ != unix.SOCK_STREAM {
+	if !isInet(domain) || typ != unix.SOCK_STREAM || !inOwnNamespace(fd) {
 		return letThrough
 	}
 	local, _, err := localName(fd)

@@ -49,6 +49,9 @@ func (n *Node) connectSocket(c Call, fd int) (r reply, keep bool) {
 	}
 	switch typ {
 	case unix.SOCK_STREAM:
+		if !inOwnNamespace(fd) {
+			return letThrough, false
+		}
 		if err := n.permits(c, landlockConnect, dst.Addr.Port()); err != nil {
 			return fail(err), false
 		}

@@ -23,6 +23,10 @@ func (n *Node) fastOpen(c Call, dst Sockaddr, flags int) reply {
 	if err != nil {
 		return fail(err)
 	}
+	if !inOwnNamespace(fd) {
+		closeFD(fd)
+		return letThrough
+	}
 	r, keep := n.fastOpenSocket(fd, dst, flags)
 	if !keep {
 		closeFD(fd)

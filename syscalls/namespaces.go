@@ -35,3 +35,12 @@ func (n *namespace) has(tid int) bool {
 	own := n.own()
 	return st.Dev == own.Dev && st.Ino == own.Ino
 }
+
+// sameUser reports whether a thread is of the supervisor's effective user and group: the
+// kernel notes who has made a socket (sk_uid), and lets only sockets of one user share a
+// port (SO_REUSEPORT, socket(7)).
+func sameUser(tid int) bool {
+	var st unix.Stat_t
+	err := unix.Stat(fmt.Sprintf("/proc/%d", tid), &st)
+	return err == nil && int(st.Uid) == unix.Geteuid() && int(st.Gid) == unix.Getegid()
+}

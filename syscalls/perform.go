@@ -40,10 +40,13 @@ func onCopy(c Call, f func(fd int) reply) reply {
 	return f(fd)
 }
 
-// performSocket makes sockets that do not depend on who has made them: those of
-// TCP and UDP, and Unix sockets, which take their owner's identity when they connect or
-// listen. Of others only a refusal is known that is no lack of privileges.
+// performSocket makes sockets that do not depend on who has made them, as long as that
+// is boxer's user: those of TCP and UDP, and Unix sockets, which take their owner's
+// identity when they connect or listen. Of others only a refusal is known that is no lack of privileges.
 func (n *Node) performSocket(c Call) reply {
+	if !networkNamespace.has(c.TID()) || !sameUser(c.TID()) {
+		return letThrough
+	}
 	domain, typ, proto := c.Int(0), c.Int(1), c.Int(2)
 	kind := typ & sockTypeMask
 	ours := domain == unix.AF_UNIX || isInet(domain) && (kind == unix.SOCK_STREAM && (proto == 0 || proto == unix.IPPROTO_TCP) ||

@@ -64,8 +64,12 @@ func (p *pings) has(fd int) bool {
 	return p.known[id]
 }
 
-// pingSocket answers socket(2) for a ping socket.
+// pingSocket answers socket(2) for a ping socket. A program in a network namespace of its
+// own gets the kernel's.
 func (n *Node) pingSocket(c Call) reply {
+	if !networkNamespace.has(c.TID()) {
+		return letThrough
+	}
 	r := newSocket(c.Int(0), c.Int(1), unix.IPPROTO_UDP)
 	if r.kind != replyFD {
 		return r
