@@ -133,9 +133,9 @@ func (n *Node) showSender(fd int) error {
 type attribution uint8
 
 const (
-	programs  attribution = iota // a program's of this node
-	strangers                    // of another process
-	nobodys                      // nobody has that address, or what has it takes nothing from there
+	programs attribution = iota // a program's of this node
+	anothers                    // of another process
+	noSocket                    // nobody has that address, or what has it takes nothing from there
 )
 
 // whose says whose the UDP socket is that has a kernel address and takes datagrams from
@@ -146,7 +146,7 @@ func (n *Node) whose(kernel, from netip.AddrPort) attribution {
 		switch {
 		case err != nil: // out of memory, say: see below
 		case !found:
-			return nobodys
+			return noSocket
 		case n.udpSockets.has(kernel, m.cookie):
 			return programs
 		default:
@@ -162,7 +162,7 @@ func (n *Node) whose(kernel, from netip.AddrPort) attribution {
 // deliver gives a program's socket at a kernel address a datagram of a flow's endpoint. It
 // returns false if that address is somebody else's by now, and forgets it.
 func (n *Node) deliver(fl *flow, to netip.AddrPort, b []byte) bool {
-	if n.whose(to, fl.local) == strangers {
+	if n.whose(to, fl.local) == anothers {
 		n.Logger.Debug("a program's UDP port is another process's now", "at", to)
 		n.forgetDatagrams(to)
 		return false
@@ -185,7 +185,7 @@ func (n *Node) sentBy(from netip.AddrPort, fl *flow) bool {
 	switch n.whose(from, fl.local) {
 	case programs:
 		return true
-	case nobodys:
+	case noSocket:
 		return n.udpSockets.had(from)
 	}
 	return false
@@ -197,7 +197,7 @@ func (n *Node) isPrograms(kernel netip.AddrPort) bool {
 	switch n.whose(kernel, n.nowhere()) {
 	case programs:
 		return true
-	case nobodys:
+	case noSocket:
 		return n.udpSockets.had(kernel)
 	}
 	return false
@@ -209,7 +209,7 @@ func (n *Node) stillThere(kernel netip.AddrPort) bool {
 	switch n.whose(kernel, n.nowhere()) {
 	case programs:
 		return true
-	case nobodys: // or it is connected to somebody, and refuses others
+	case noSocket: // or it is connected to somebody, and refuses others
 		if probe(unix.SOCK_DGRAM, -1, kernel) == unix.EADDRINUSE {
 			return true
 		}
