@@ -63,6 +63,9 @@ type Client struct {
 	all    sync.WaitGroup // the goroutines
 	done   chan struct{}  // closed when ctx has ended and run has returned
 
+	wills  sync.Mutex // held while onWill is called; before mu
+	onWill func(Will)
+
 	mu        sync.Mutex
 	line      *line         // nil while there is no connection
 	relined   chan struct{} // closed and replaced when line changes

@@ -23,6 +23,16 @@ type line struct {
 func (c *Client) connect(l *link) *line {
 	n := &line{link: l, out: make(chan []byte), poke: make(chan struct{}, 1), ask: make(chan struct{}, 1), waiting: make(map[uint64]chan error)}
 	c.replace(l)
+	c.use(n)
+	c.wills.Lock()
+	defer c.wills.Unlock()
+	c.bequeathLocked(n)
+	return n
+}
+
+// use makes n the connection.
+func (c *Client) use(n *line) {
+	l := n.link
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ticket, c.server, c.reflexive = l.welcome.Ticket, l.server, l.welcome.Reflexive
@@ -30,7 +40,6 @@ func (c *Client) connect(l *link) *line {
 		poke(n.poke)
 	}
 	c.setLineLocked(n)
-	return n
 }
 
 // replace makes the list that has come over the link the members.

@@ -66,6 +66,8 @@ type Server struct {
 	listener  *quic.Listener
 	status    net.Listener // nil: none
 
+	dead chan *session // whose wills have come
+
 	versionTold atomic.Int64 // uptime when the log said last that a version is refused
 
 	// The constants, but in tests.
@@ -95,7 +97,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, began: time.Now(), started: time.Now().UTC().Truncate(time.Millisecond),
-		roster: r, routes: r.routes, gate: newGate(), helloTimeout: helloTimeout, farewell: farewell,
+		roster: r, routes: r.routes, gate: newGate(), dead: make(chan *session, 256), helloTimeout: helloTimeout, farewell: farewell,
 		deadAfter: deadAfterOf(cfg.Lease), holdAtMost: holdAtMost,
 	}
 	if cfg.Host == "" {
@@ -204,6 +206,7 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 	}
 	s.cfg.Socket.ServeSTUN()
 	s.cfg.Socket.HandleRelay(s.relay)
+	s.cfg.Socket.HandleIndication(s.handleWill)
 	if s.status != nil {
 		all.Go(func() { s.serveStatus(ctx) })
 	}

@@ -39,6 +39,7 @@ type session struct {
 	// session is in the roster it belongs to the goroutine of Server.tend.
 	remote netip.AddrPort
 
+	will   string  // key of its last will; empty: it makes none
 	limits *limits // only the reader has them
 
 	id   uint32 // of the member; set by roster.admit
@@ -90,6 +91,11 @@ func (s *Server) greet(ctx context.Context, conn *quic.Conn) error {
 			m.Hello.Version, oldestVersion, protocolVersion)
 	}
 	c := &session{conn: conn, stream: stream, in: in, key: key, out: newOutbox(), limits: newLimits(), version: m.Hello.Version, remote: addrPortOf(conn.RemoteAddr())}
+	if c.version >= 4 {
+		if c.will, err = willKey(conn); err != nil {
+			return err
+		}
+	}
 	if m.Hello.Observe {
 		return s.show(ctx, c, m.Hello)
 	}

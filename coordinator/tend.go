@@ -25,6 +25,9 @@ func (s *Server) tend(ctx context.Context, join *JoinFile) (idle bool) {
 	for {
 		select {
 		case <-tick.C:
+		case c := <-s.dead:
+			s.bury(c)
+			continue
 		case <-ctx.Done():
 			return false
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +17,9 @@ type child struct {
 	init int // boxer-init's pid
 	pid  int // the program's
 	c    control
+
+	telling sync.Mutex // held while boxer-init is told something
+	closed  bool       // c is closed
 
 	own host // see inOwnHost
 
@@ -133,7 +137,7 @@ func (c *child) watch(noteStop func()) {
 			return
 		case r.Stop > 0:
 			noteStop()
-			c.c.send(stopReady{r.Stop}, -1) // an error means that boxer-init is gone: see above
+			c.tell(word{Stop: r.Stop})
 		case r.Exited:
 			c.status = r.Status
 			unix.Wait4(c.init, nil, 0, nil)
@@ -142,5 +146,19 @@ func (c *child) watch(noteStop func()) {
 	}
 }
 
+// tell tells boxer-init something. An error would mean that it is gone: see watch.
+func (c *child) tell(w word) {
+	c.telling.Lock()
+	defer c.telling.Unlock()
+	if !c.closed {
+		c.c.send(w, -1)
+	}
+}
+
 // close releases what start took. No process of the tree is left.
-func (c *child) close() error { return c.c.f.Close() }
+func (c *child) close() error {
+	c.telling.Lock()
+	defer c.telling.Unlock()
+	c.closed = true
+	return c.c.f.Close()
+}

@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/coordinator"
 )
 
 // A control is one end of the socket between supervisor and boxer-init: a
@@ -44,9 +46,14 @@ type report struct {
 	Status    int    `json:",omitempty"` // with Exited: as a shell has it
 }
 
-// A stopReady is the supervisor's answer to a report with Stop: the supervisor has
-// noted the stop, and boxer-init may stop the supervisor, too.
-type stopReady struct{ Stop uint64 }
+// A word is what the supervisor tells boxer-init while the program runs.
+type word struct {
+	// Stop answers a report with Stop: the supervisor has noted the stop, and
+	// boxer-init may stop the supervisor, too.
+	Stop uint64 `json:",omitempty"`
+
+	Will *coordinator.Will `json:",omitempty"` // the node's last will, from now on
+}
 
 // controlPair makes the two ends. The second has no close-on-exec flag.
 func controlPair() (ours control, theirs *os.File, err error) {

@@ -11,9 +11,11 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/boxer-sandbox/boxer/coordinator"
 	"github.com/boxer-sandbox/boxer/sandbox"
 )
 
@@ -196,15 +198,26 @@ type tree struct {
 // watchSupervisor kills the tree when the supervisor is gone: without it, every
 // trapped call would fail with ENOSYS.
 func (t *tree) watchSupervisor() {
+	var will *coordinator.Will
 	for {
-		var ready stopReady
-		if _, err := t.c.receive(&ready); err != nil {
+		var w word
+		if _, err := t.c.receive(&w); err != nil {
 			break
 		}
-		t.stopSupervisor(ready.Stop)
+		if w.Will != nil {
+			will = w.Will
+		}
+		if w.Stop > 0 {
+			t.stopSupervisor(w.Stop)
+		}
 	}
+	sendWill(will)
 	killTree(nil)
 	removeNotify(t.notify)
+	for range willRepeats { // datagrams may get lost
+		time.Sleep(willPause)
+		sendWill(will)
+	}
 	os.Exit(ExitBoxer)
 }
 

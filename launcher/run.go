@@ -98,6 +98,7 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	}
 	closeAll(handedOn)
 	n.attaching.begin(c.pid)
+	n.member.client.OnWill(func(w coordinator.Will) { c.tell(word{Will: &w}) })
 	code, err := n.supervise(c, signals, cfg.Drain)
 	return code, errors.Join(err, n.close())
 }

@@ -33,7 +33,7 @@ func openSupervisor() int {
 }
 
 // stopped tells the supervisor that a signal has stopped the program. The supervisor
-// answers with stopReady when it expects to be stopped.
+// answers with a word when it expects to be stopped.
 func (t *tree) stopped() {
 	t.mu.Lock()
 	t.stops, t.runs = t.stops+1, false

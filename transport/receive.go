@@ -164,10 +164,18 @@ func isSTUN(b []byte) bool {
 	return b[0] < 4 && len(b) >= 20 && [4]byte(b[4:8]) == [4]byte{0x21, 0x12, 0xa4, 0x42}
 }
 
+// isIndication reports the class of a STUN message: bits C1 and C0 of its type
+// (RFC 8489 section 5) are 0 and 1.
+func isIndication(b []byte) bool { return b[0]&0x01 == 0 && b[1]&0x10 != 0 }
+
 // handleSTUN answers for a coordinator or hands over to the node.
 func (s *Socket) handleSTUN(b []byte, from netip.AddrPort, relayed relaySource) {
 	if node := s.node.Load(); node != nil {
 		node.stun(b, from, relayed)
+		return
+	}
+	if f := s.indication.Load(); f != nil && !relayed.ok && isIndication(b) {
+		(*f)(b, from)
 		return
 	}
 	if s.stunServer.Load() && !relayed.ok {

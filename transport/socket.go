@@ -33,6 +33,7 @@ type Socket struct {
 
 	stunServer atomic.Bool
 	relay      atomic.Pointer[func(frame []byte, from netip.AddrPort)]
+	indication atomic.Pointer[func(b []byte, from netip.AddrPort)]
 	node       atomic.Pointer[attachment]
 
 	// blocked, when set by a test, plays a network that loses what goes to or
@@ -120,6 +121,11 @@ func (s *Socket) ServeSTUN() { s.stunServer.Store(true) }
 // reading goroutine and must not wait; the frame is valid, and may be changed,
 // during the call.
 func (s *Socket) HandleRelay(f func(frame []byte, from netip.AddrPort)) { s.relay.Store(&f) }
+
+// HandleIndication makes f see each STUN indication that comes to a socket with
+// ServeSTUN (RFC 8489 section 3). It is called on the reading goroutine and must not
+// wait; b is valid during the call.
+func (s *Socket) HandleIndication(f func(b []byte, from netip.AddrPort)) { s.indication.Store(&f) }
 
 // Close ends the QUIC transport without a word to the peers, then closes the
 // socket. Close what uses the socket first.
