@@ -150,13 +150,13 @@ func (n *Node) whose(kernel, from netip.AddrPort) attribution {
 		case n.udpSockets.has(kernel, m.cookie):
 			return programs
 		default:
-			return strangers
+			return anothers
 		}
 	}
 	if n.udpSockets.had(kernel) {
 		return programs
 	}
-	return strangers
+	return anothers
 }
 
 // deliver gives a program's socket at a kernel address a datagram of a flow's endpoint. It
