@@ -125,21 +125,21 @@ func (d *portDomain) try(fd int, rights landlockRight, named *portSet) {
 	}
 	for port := range 1 << 16 {
 		if d.connect.has(uint16(port)) {
-			err := unix.Sendto(fd, nil, unix.MSG_FASTOPEN|unix.MSG_NOSIGNAL, &unix.SockaddrInet4{Port: port, Addr: nobodys})
+			err := unix.Sendto(fd, nil, unix.MSG_FASTOPEN|unix.MSG_NOSIGNAL, &unix.SockaddrInet4{Port: port, Addr: testNet})
 			d.fastOpen = err == unix.EACCES
 			return
 		}
 	}
 }
 
-// nobodys is of TEST-NET-1 (RFC 5737), which is not the host's: bind(2) finds that out
+// testNet is of TEST-NET-1 (RFC 5737), which is not the host's: bind(2) finds that out
 // before it looks whether a port takes privileges, which is EACCES, too.
-var nobodys = [4]byte{192, 0, 2, 1}
+var testNet = [4]byte{192, 0, 2, 1}
 
 // tryPorts adds the ports for which bind(2) or connect(2) fails with EACCES.
 func tryPorts(nr uintptr, fd int, named, to *portSet) {
 	denied := func(port uint16) bool {
-		sa := unix.RawSockaddrInet4{Family: unix.AF_INET, Port: port>>8 | port<<8, Addr: nobodys}
+		sa := unix.RawSockaddrInet4{Family: unix.AF_INET, Port: port>>8 | port<<8, Addr: testNet}
 		_, _, errno := unix.RawSyscall(nr, uintptr(fd), uintptr(unsafe.Pointer(&sa)), unsafe.Sizeof(sa))
 		return errno == unix.EACCES
 	}
