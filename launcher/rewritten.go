@@ -17,15 +17,18 @@ import (
 type rewritten struct {
 	server
 	r      *rewrite.Server
+	fds    sandbox.FDCopier
 	closed bool
 }
 
 func newRewritten(rows []syscalls.Entry, log *slog.Logger) (*rewritten, error) {
-	r, err := rewrite.New(rewrite.Config{Rules: rewriteRules(rows), CopyFD: sandbox.CopyFD, Logger: log})
+	r := &rewritten{}
+	var err error
+	r.r, err = rewrite.New(rewrite.Config{Rules: rewriteRules(rows), CopyFD: r.copyFD, Logger: log})
 	if err != nil {
 		return nil, err
 	}
-	return &rewritten{r: r}, nil
+	return r, nil
 }
 
 // rewriteRules are the rules that the rows of the table come to.
@@ -99,7 +102,22 @@ func (r *rewritten) stop() error {
 	return r.r.Close()
 }
 
-func (r *rewritten) close() error { return r.stop() }
+func (r *rewritten) close() error {
+	r.fds.Close()
+	return r.stop()
+}
+
+// copyFD copies a descriptor of a program's, as far as that is in the supervisor's reach.
+func (r *rewritten) copyFD(c *rewrite.Call, fd int) (int, error) {
+	got, err := r.fds.Copy(c, fd)
+	if errors.Is(err, sandbox.ErrGone) {
+		err = rewrite.ErrGone
+	}
+	if errors.Is(err, unix.EPERM) {
+		warnInaccessible(c.TID())
+	}
+	return got, err
+}
 
 // A rewrittenCall is a call as package syscalls sees it.
 type rewrittenCall struct{ *rewrite.Call }

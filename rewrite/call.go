@@ -109,11 +109,7 @@ func (c *Call) Continue() error {
 // CopyFD returns a copy of the caller's file descriptor fd: it shares the open file description. It
 // fails with EBADF if there is no such descriptor. The caller of CopyFD closes it.
 func (c *Call) CopyFD(fd int) (int, error) {
-	got, err := c.s.cfg.CopyFD(c.tid, fd)
-	if err == nil && !c.Pending() {
-		unix.Close(got)
-		return -1, ErrGone
-	}
+	got, err := c.s.cfg.CopyFD(c, fd)
 	if errors.Is(err, unix.ESRCH) {
 		return -1, ErrGone
 	}

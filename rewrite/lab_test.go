@@ -11,10 +11,10 @@ import (
 )
 
 // copyFD copies a descriptor of a thread's.
-func copyFD(tid, fd int) (int, error) {
-	pidfd, err := unix.PidfdOpen(tid, unix.O_EXCL) // PIDFD_THREAD
+func copyFD(c *Call, fd int) (int, error) {
+	pidfd, err := unix.PidfdOpen(c.TID(), unix.O_EXCL) // PIDFD_THREAD
 	if err == unix.EINVAL {
-		pidfd, err = unix.PidfdOpen(tid, 0)
+		pidfd, err = unix.PidfdOpen(c.TID(), 0)
 	}
 	if err != nil {
 		return -1, err

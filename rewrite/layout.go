@@ -53,7 +53,8 @@ type index struct{ first, n uint16 }
 type shared struct {
 	doorbell, asleep uint32
 	pending          [slots / 64]uint64
-	_                [0x1000 - 8 - slots/8]byte
+	spin, _          uint32
+	_                [0x1000 - 16 - slots/8]byte
 	index            [calls]index
 	_                [0x2000 - 0x1000 - calls*4]byte
 	rules            [maxRules]rule

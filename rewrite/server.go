@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -49,9 +50,10 @@ type Rule struct {
 
 // Config says what a Server takes, and what it needs for that.
 type Config struct {
-	Rules  []Rule
-	CopyFD func(tid, fd int) (int, error) // copies a descriptor of a thread; see pidfd_getfd(2)
-	Logger *slog.Logger                   // nil: none
+	Rules []Rule
+	// CopyFD copies a descriptor of the thread that calls; see pidfd_getfd(2).
+	CopyFD func(c *Call, fd int) (int, error)
+	Logger *slog.Logger // nil: none
 }
 
 // A Server is the supervisor's side: it starts programs under the loader and answers their calls.
@@ -61,7 +63,6 @@ type Server struct {
 	files    files
 	loader   *os.File
 	memory   *os.File // of shared
-	mapped   []byte
 	shared   *shared
 	listener *net.UnixListener
 	closing  atomic.Bool
@@ -124,10 +125,16 @@ func (s *Server) makeShared() error {
 	if err := s.memory.Truncate(int64(size)); err != nil {
 		return err
 	}
-	if s.mapped, err = unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+	mapped, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
 		return os.NewSyscallError("mmap", err)
 	}
-	s.shared = (*shared)(unsafe.Pointer(&s.mapped[0]))
+	s.shared = (*shared)(unsafe.Pointer(&mapped[0]))
+	if runtime.NumCPU() > 1 {
+		s.shared.spin = spins
+	}
+	// A call that somebody keeps looks there also after Close.
+	runtime.AddCleanup(s, func(b []byte) { unix.Munmap(b) }, mapped)
 	return nil
 }
 
@@ -246,9 +253,5 @@ func (s *Server) release() {
 		if f != nil {
 			f.Close()
 		}
-	}
-	if s.mapped != nil {
-		unix.Munmap(s.mapped)
-		s.mapped, s.shared = nil, nil
 	}
 }

@@ -27,7 +27,7 @@ type Listener struct {
 	file   *os.File // with the runtime's poller
 	raw    syscall.RawConn
 	fd     uintptr
-	pidfds pidfds
+	pidfds FDCopier
 
 	// What wait has found, and ready as the poller calls it, made once: a method value is an allocation.
 	revents int16
@@ -68,7 +68,7 @@ func NewListener(f *os.File) (*Listener, error) {
 // Close releases the listener. From then on every trapped call of the tree
 // fails with ENOSYS. It must not be called during Serve.
 func (l *Listener) Close() error {
-	l.pidfds.close()
+	l.pidfds.Close()
 	return l.file.Close()
 }
 

@@ -144,7 +144,7 @@ func gone(err error) error {
 // file description (pidfd_getfd(2)). It fails with EBADF if there is no such
 // descriptor. The caller of CopyFD closes it.
 func (n *Notif) CopyFD(fd int) (int, error) {
-	return n.l.pidfds.copyFD(n, fd)
+	return n.l.pidfds.Copy(n, fd)
 }
 
 // ReadMemory fills b from the caller's memory at addr. It fails with EFAULT if

@@ -25,19 +25,28 @@ var maxPidfds = sync.OnceValue(func() int {
 	return int(min(limit.Cur/16+1, mostPidfds))
 })
 
-// pidfds keeps pidfds of threads that called before. A pidfd never changes its
+// A Caller is a thread in a trapped call.
+type Caller interface {
+	TID() int      // in this process's pid namespace
+	Pending() bool // whether the call still waits, so that the thread's number is nobody else's
+}
+
+// An FDCopier copies descriptors of calling threads; the zero value is ready for use.
+//
+// It keeps pidfds of threads that called before. A pidfd never changes its
 // thread: when the kernel gives the same number to a new thread, the old pidfd
 // answers ESRCH, and is replaced. That holds for PIDFD_THREAD only. A pidfd of
 // a whole process stays good while another thread of it lives, so where the
 // kernel is older, nothing is kept.
-type pidfds struct {
+type FDCopier struct {
 	mu       sync.Mutex
 	byTID    map[int]int
 	noThread bool // the kernel has no PIDFD_THREAD
 }
 
-// copyFD copies descriptor fd of the thread that n comes from.
-func (p *pidfds) copyFD(n *Notif, fd int) (int, error) {
+// Copy returns a copy of descriptor fd of a thread: it shares the open file description. It fails with
+// EBADF if there is no such descriptor, and with ErrGone if the call has ended.
+func (p *FDCopier) Copy(n Caller, fd int) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	tid := n.TID()
@@ -66,7 +75,7 @@ func (p *pidfds) copyFD(n *Notif, fd int) (int, error) {
 	return got, err
 }
 
-func (p *pidfds) openLocked(tid int) (int, error) {
+func (p *FDCopier) openLocked(tid int) (int, error) {
 	if !p.noThread {
 		pidfd, err := unix.PidfdOpen(tid, pidfdThread)
 		switch err {
@@ -94,7 +103,7 @@ func (p *pidfds) openLocked(tid int) (int, error) {
 	return pidfd, nil
 }
 
-func (p *pidfds) keepLocked(tid, pidfd int) {
+func (p *FDCopier) keepLocked(tid, pidfd int) {
 	if p.byTID == nil {
 		p.byTID = make(map[int]int, maxPidfds())
 	}
@@ -108,7 +117,8 @@ func (p *pidfds) keepLocked(tid, pidfd int) {
 	p.byTID[tid] = pidfd
 }
 
-func (p *pidfds) close() {
+// Close releases what the copier keeps.
+func (p *FDCopier) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, fd := range p.byTID {

@@ -83,14 +83,6 @@ s64 control_receive(s64 sock, struct exchange *x, void *to, u64 n, int *fds, int
 	return r;
 }
 
-enum { DUP3 =
-#if defined(__x86_64__)
-	       292
-#else
-	       24
-#endif
-};
-
 // back tells the supervisor that the call still waits, since the descriptor could not be had.
 static s64 back(struct slot *s, u32 word, s64 error)
 {
@@ -100,13 +92,13 @@ static s64 back(struct slot *s, u32 word, s64 error)
 }
 
 // fetch is receive with signals blocked. The number that the descriptor comes to has to be the
-// lowest that is free, and that is the control socket's: it goes there in one step.
-static s64 fetch(struct slot *s, u32 word, u32 flags)
+// lowest that is free, below limit, and that is the control socket's: it goes there in one step.
+static s64 fetch(struct slot *s, u32 word, u32 flags, s64 limit)
 {
 	struct exchange *x = (void *)s->scratch;
 	s64 sock = control_open();
 	if (sock < 0)
-		return back(s, word, sock);
+		return sock;
 	x->request = (struct request){.kind = FETCH, .tid = s->tid, .a = word};
 	s64 r = control_send(sock, x, -1, 0, 0);
 	int fd;
@@ -114,28 +106,44 @@ static s64 fetch(struct slot *s, u32 word, u32 flags)
 		r = control_receive(sock, x, &x->request, sizeof x->request, &fd, 1, MSG_CMSG_CLOEXEC);
 	if (r < 0) {
 		sys1(SYS_close, sock);
-		return back(s, word, r);
+		return r;
 	}
-	s64 number = fd;
-	if (fd < 0)
-		number = -24; // EMFILE: the kernel has dropped the descriptor
-	else if (fd > sock)
-		number = sock;
-	if (number < 0)
-		back(s, word, number);
-	else
-		__atomic_store_n(&s->word, (word & ~(u32)STATE) | IDLE, __ATOMIC_RELEASE);
+	if (fd < 0 || (fd > sock && sock >= limit)) { // the kernel has dropped it, or all numbers are taken
+		sys1(SYS_close, sock);
+		if (fd >= 0)
+			sys1(SYS_close, fd);
+		return -EMFILE;
+	}
+	s64 number = fd > sock ? sock : fd;
+	__atomic_store_n(&s->word, (word & ~(u32)STATE) | IDLE, __ATOMIC_RELEASE);
 	x->request = (struct request){.kind = FETCHED, .tid = s->tid, .a = word, .b = number};
 	control_send(sock, x, -1, 0, 0);
 	if (number == sock)
-		sys3(DUP3, fd, sock, flags & O_CLOEXEC);
+		sys3(SYS_dup3, fd, sock, flags & O_CLOEXEC);
 	else
 		sys1(SYS_close, sock);
 	if (number == fd && !(flags & O_CLOEXEC))
 		sys3(SYS_fcntl, fd, 2 /* F_SETFD */, 0);
-	if (fd >= 0 && number != fd)
+	if (number != fd)
 		sys1(SYS_close, fd);
 	return number;
+}
+
+// fetch_beyond is fetch for a program that has no number left for the control socket. That gets one
+// above the limit, which is raised for a moment, as far as the caller may. The descriptor itself
+// has to be below the limit.
+static s64 fetch_beyond(struct slot *s, u32 word, u32 flags)
+{
+	u64 old[2], raised[2];
+	if (sys4(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, old) < 0)
+		return -EMFILE;
+	raised[0] = old[0] + 2;
+	raised[1] = old[1] < raised[0] ? raised[0] : old[1];
+	if (sys4(SYS_prlimit64, 0, RLIMIT_NOFILE, raised, 0) < 0)
+		return -EMFILE;
+	s64 r = fetch(s, word, flags, old[0]);
+	sys4(SYS_prlimit64, 0, RLIMIT_NOFILE, old, 0);
+	return r;
 }
 
 // receive fetches the descriptor that the supervisor has for a call. If that cannot be, it returns
@@ -144,7 +152,11 @@ s64 receive(struct slot *s, u32 word, u32 flags)
 {
 	u64 all = ~0ull, old;
 	sys4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, 8);
-	s64 r = fetch(s, word, flags);
+	s64 r = fetch(s, word, flags, 1 << 30);
+	if (r == -EMFILE)
+		r = fetch_beyond(s, word, flags);
+	if (r < 0)
+		back(s, word, r);
 	sys4(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, 8);
 	return r;
 }

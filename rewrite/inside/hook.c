@@ -52,14 +52,29 @@ static int change(u32 *p, u32 from, u32 to)
 	return __atomic_compare_exchange_n(p, &from, to, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
-static void ring(struct slot *s)
+static void pause(void)
+{
+#if defined(__x86_64__)
+	__asm__ volatile("pause");
+#else
+	__asm__ volatile("isb");
+#endif
+}
+
+// ring tells the supervisor of a request. If that is awake, an answer may come sooner than sleeping
+// and waking would take: ring then looks for it for a moment.
+static void ring(struct slot *s, u32 waiting)
 {
 	struct shared *sh = globals.shared;
 	u64 i = s - sh->slots;
 	__atomic_fetch_or(&sh->pending[i / 64], 1ull << i % 64, __ATOMIC_ACQ_REL);
 	__atomic_fetch_add(&sh->doorbell, 1, __ATOMIC_SEQ_CST);
-	if (load(&sh->asleep))
+	if (load(&sh->asleep)) {
 		sys3(SYS_futex, &sh->doorbell, FUTEX_WAKE, 1);
+		return;
+	}
+	for (u32 n = sh->spin; n && load(&s->word) == waiting; n--)
+		pause();
 }
 
 // settled waits until nobody else changes the slot's word. It returns the word.
@@ -93,7 +108,7 @@ static int ask(struct frame *f)
 			s->args[i] = f->args[i];
 		if (!change(&s->word, seq | WRITING, seq | PENDING))
 			continue; // a handler had the slot meanwhile
-		ring(s);
+		ring(s, seq | PENDING);
 		u32 w;
 		s64 waited = 0;
 	wait:

@@ -67,7 +67,8 @@ struct shared {
 	u32 doorbell; // futex: counts requests
 	u32 asleep;   // the supervisor waits for it
 	u64 pending[SLOTS / 64]; // which slots have a request
-	u8 fill1[0x1000 - 8 - SLOTS / 8];
+	u32 spin, unused;        // how often a program looks for an answer before it sleeps
+	u8 fill1[0x1000 - 16 - SLOTS / 8];
 	struct {
 		u16 first, n;
 	} index[CALLS];

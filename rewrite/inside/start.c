@@ -139,19 +139,32 @@ static void set(u64 *sp, u64 type, u64 v)
 		*p = v;
 }
 
-// with_arguments builds the words that a program finds at its start, with other first arguments: of
-// an interpreter (execve(2), "Interpreter scripts").
-static u64 *with_arguments(u64 *to, const u64 *sp, const struct load *l)
+static char *copied(char *to, const char *s)
+{
+	do
+		*to++ = *s;
+	while (*s++);
+	return to;
+}
+
+// with_arguments builds what a program finds at its start, with other first arguments: of
+// an interpreter (execve(2), "Interpreter scripts"). The strings of the arguments go to text, since
+// /proc/PID/cmdline wants them one behind the other.
+static u64 *with_arguments(u64 *to, char *text, const u64 *sp, const struct load *l)
 {
 	u64 skip = l->keep_arg0 || !sp[0] ? 0 : 1;
 	u64 *p = to;
 	*p++ = l->nargs + sp[0] - skip;
 	const char *s = l->text + l->args;
-	for (u32 i = 0; i < l->nargs; i++, s += length(s) + 1)
-		*p++ = (u64)s;
+	for (u32 i = 0; i < l->nargs; i++, s += length(s) + 1) {
+		*p++ = (u64)text;
+		text = copied(text, s);
+	}
 	const u64 *q = sp + 1 + skip;
-	while (*q)
-		*p++ = *q++;
+	for (; *q; q++) {
+		*p++ = (u64)text;
+		text = copied(text, (char *)*q);
+	}
 	*p++ = *q++;
 	while (*q)
 		*p++ = *q++;
@@ -162,6 +175,15 @@ static u64 *with_arguments(u64 *to, const u64 *sp, const struct load *l)
 	return to;
 }
 
+// text_of returns the length of the strings of all arguments.
+static u64 text_of(const u64 *sp, const struct load *l)
+{
+	u64 n = l->length;
+	for (const u64 *p = sp + 1; *p; p++)
+		n += length((char *)*p) + 1;
+	return n;
+}
+
 static u64 words(const u64 *sp)
 {
 	const u64 *p = sp + 1 + sp[0] + 1;
@@ -170,6 +192,46 @@ static u64 words(const u64 *sp)
 	for (p++; *p; p += 2)
 		;
 	return p + 2 - sp;
+}
+
+// describe_memory tells the kernel what is where, for /proc/PID/auxv, cmdline and stat: debuggers
+// find a program by these. It takes no privilege (PR_SET_MM_MAP of prctl(2)), and may fail.
+static void describe_memory(u64 *sp, const struct image *m, u64 bias)
+{
+	struct {
+		u64 start_code, end_code, start_data, end_data, start_brk, brk, start_stack, arg_start, arg_end, env_start, env_end;
+		u64 *auxv;
+		u32 auxv_size, exe_fd;
+	} map = {.exe_fd = -1, .start_stack = (u64)sp};
+	for (u32 i = 0; i < m->n; i++) {
+		u64 a = bias + m->segments[i].addr, end = a + m->segments[i].filesz;
+		if (m->segments[i].prot & PROT_EXEC) {
+			map.start_code = a;
+			map.end_code = end;
+		} else {
+			map.start_data = a; // the last one
+			map.end_data = end;
+		}
+	}
+	map.start_brk = map.brk = sys1(SYS_brk, 0);
+	u64 *p = sp + 1;
+	if (*p)
+		map.arg_start = *p;
+	for (; *p; p++)
+		map.arg_end = *p + length((char *)*p) + 1;
+	if (*++p)
+		map.env_start = *p;
+	for (; *p; p++)
+		map.env_end = *p + length((char *)*p) + 1;
+	map.auxv = p + 1;
+	for (p++; *p; p += 2)
+		;
+	map.auxv_size = (char *)(p + 2) - (char *)map.auxv;
+	if (!map.arg_start) // there are none
+		map.arg_start = map.arg_end = map.env_start ? map.env_start : (u64)sp;
+	if (!map.env_start)
+		map.env_start = map.env_end = map.arg_end;
+	sys5(SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, &map, sizeof map, 0);
 }
 
 static struct load l;
@@ -228,8 +290,10 @@ __attribute__((used, noreturn)) void start(u64 *sp)
 	sys2(SYS_prctl, PR_SET_NAME, name);
 	if (l.nargs) {
 		u64 n = words(sp) + l.nargs + 2;
+		char *text = __builtin_alloca(text_of(sp, &l));
 		u64 *to = __builtin_alloca(8 * n + 64);
-		sp = with_arguments((u64 *)(((u64)to + 15) & ~15ull), sp, &l);
+		sp = with_arguments((u64 *)(((u64)to + 15) & ~15ull), text, sp, &l);
 	}
+	describe_memory(sp, &l.program, bias);
 	enter((u64)sp, entry);
 }
