@@ -54,6 +54,8 @@ type self struct {
 	name    string       // empty: node-ID
 	program string       // version of boxer
 	own     *net.UDPConn // see transport.Config; nil: none
+
+	timers transport.Timers // of its paths
 }
 
 // join makes this process a member of the network.
@@ -82,7 +84,7 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 		Server: m.client.Server(), Signaller: m.client, Own: who.own,
 		Lookup:    func(id uint32) (transport.Peer, bool) { return peer(m.client.ByID(id)) },
 		LookupKey: func(k transport.Key) (transport.Peer, bool) { return peer(m.client.ByKey(k)) },
-		Accept:    m.accept(h.accept), Datagram: h.datagram, Congestion: cc, Logger: log,
+		Accept:    m.accept(h.accept), Datagram: h.datagram, Congestion: cc, Logger: log, Timers: who.timers,
 	})
 	if err != nil {
 		return nil, errors.Join(err, m.client.Close(), m.socket.Close())

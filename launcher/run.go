@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"sync"
@@ -32,7 +33,9 @@ type RunConfig struct {
 	Logger *slog.Logger
 
 	Congestion transport.Congestion // of the node's connections
-	Interposer InterposerKind       // how calls are taken; empty: InterposerAuto
+
+	PeerTimeout time.Duration  // see transport.PeerTimeout; zero: the default of transport.Timers
+	Interposer  InterposerKind // how calls are taken; empty: InterposerAuto
 
 	// Drain bounds how long the supervisor outlives its program until the peers have
 	// read what the program wrote. 0: for as long as they read; negative: not at all.
@@ -103,6 +106,15 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	return code, errors.Join(err, n.close())
 }
 
+// self returns what the node says of itself.
+func (cfg *RunConfig) self(own *net.UDPConn) self {
+	s := self{name: cfg.Name, program: cfg.Version, own: own}
+	if cfg.PeerTimeout > 0 {
+		s.timers = transport.PeerTimeout(cfg.PeerTimeout)
+	}
+	return s
+}
+
 func exitOf(err error) int {
 	var exit *ExitError
 	if errors.As(err, &exit) {
@@ -148,7 +160,7 @@ func newNode(ctx context.Context, cfg RunConfig, own host) (_ *node, err error) 
 	// deliver them to.
 	ready := make(chan struct{})
 	defer close(ready)
-	n.member, err = join(ctx, cfg.Join, self{cfg.Name, cfg.Version, n.aliases.Claim()}, cfg.Congestion, handlers{
+	n.member, err = join(ctx, cfg.Join, cfg.self(n.aliases.Claim()), cfg.Congestion, handlers{
 		accept: func(s *transport.Stream) {
 			<-ready
 			if n.calls == nil {

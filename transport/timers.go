@@ -66,3 +66,23 @@ var probeDelays = []time.Duration{
 func probeDelay(sent int) time.Duration {
 	return probeDelays[min(max(sent-1, 0), len(probeDelays)-1)]
 }
+
+// The bounds of Timers.Idle for PeerTimeout.
+const (
+	MinPeerTimeout = time.Second
+	MaxPeerTimeout = 10 * time.Minute
+)
+
+// PeerTimeout returns Timers by which a peer that is not heard for d counts as dead.
+// Below the default of Idle, packets are sent more often: eight have to stay without an
+// answer, and QUIC's retransmissions of them, so that a loss of every third packet, or
+// a peer that does not run for three quarters of d, is no end of a connection. Each
+// end of a connection may ask for less than the other: the lower one counts (RFC 9000
+// section 10.1).
+func PeerTimeout(d time.Duration) Timers {
+	t := Timers{}.withDefaults()
+	t.KeepAlive = min(t.KeepAlive, d/8)
+	t.Dead = min(t.Dead, d/2)
+	t.Idle = d
+	return t
+}

@@ -14,6 +14,7 @@ import (
 	"github.com/boxer-sandbox/boxer/coordinator"
 	"github.com/boxer-sandbox/boxer/launcher"
 	"github.com/boxer-sandbox/boxer/trace"
+	"github.com/boxer-sandbox/boxer/transport"
 )
 
 // runFlags are the flags about the node that a program becomes.
@@ -24,6 +25,7 @@ type runFlags struct {
 	interposer       string
 	publish, waitFor []string
 	waitTimeout      time.Duration
+	peerTimeout      time.Duration
 	drain            string
 }
 
@@ -37,6 +39,8 @@ func (r *runFlags) register(cmd *cobra.Command) {
 		"read what it wrote; 0s: do not wait (default for as long as they read)")
 	f.StringArrayVar(&r.publish, "publish", nil, "make PORT of the node reachable on the host: `[ADDR:]HOSTPORT:PORT`")
 	f.StringArrayVar(&r.waitFor, "wait-for", nil, "start when N nodes with that name are there: `NAME[=N]`")
+	f.DurationVar(&r.peerTimeout, "peer-timeout", 0, "take a peer for dead from which nothing was heard for `DURATION`, and reset "+
+		"its connections; a peer whose boxer is killed says so at once (default 8s)")
 	f.DurationVar(&r.waitTimeout, "wait-timeout", 0, "fail if what --wait-for names is not there after `DURATION` (default: wait for ever)")
 }
 
@@ -65,6 +69,10 @@ func (r *runFlags) config(ctx context.Context, argv []string) (cfg launcher.RunC
 		}
 		cfg.Publish = append(cfg.Publish, p)
 	}
+	if d := r.peerTimeout; d != 0 && (d < transport.MinPeerTimeout || d > transport.MaxPeerTimeout) {
+		return cfg, fmt.Errorf("--peer-timeout %v: want %v to %v, such as 2s", d, transport.MinPeerTimeout, transport.MaxPeerTimeout)
+	}
+	cfg.PeerTimeout = r.peerTimeout
 	if r.waitTimeout < 0 {
 		return cfg, fmt.Errorf("--wait-timeout %v: not a duration above 0s, such as 30s", r.waitTimeout)
 	}
