@@ -79,6 +79,9 @@ func (t *turn) wait(ctx context.Context, c Call, events int16) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	if ev, err := pollNow(t.fd, events); err == nil && ev != 0 {
+		return nil
+	}
 	ended, err := unix.PidfdOpen(c.TID(), pidfdThread)
 	if err == unix.EINVAL { // before Linux 6.9: good for a process's first thread
 		ended, err = unix.PidfdOpen(c.TID(), 0)

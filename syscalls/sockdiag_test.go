@@ -2,6 +2,7 @@ package syscalls
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"testing"
 
@@ -55,5 +56,24 @@ func TestSockDiagFails(t *testing.T) {
 	d.close()
 	if _, found, err := d.listener(at); found || !errors.Is(err, unix.EBADF) {
 		t.Errorf("after close: %t, %v", found, err)
+	}
+}
+
+func BenchmarkSockDiag(b *testing.B) {
+	d, err := newSockDiag()
+	if err != nil {
+		b.Skip(err)
+	}
+	defer d.close()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	at := l.Addr().(*net.TCPAddr).AddrPort()
+	for b.Loop() {
+		if _, found, err := d.listener(at); !found || err != nil {
+			b.Fatal(found, err)
+		}
 	}
 }
