@@ -26,7 +26,7 @@ fetch("/text").then(r => r.text()).then(x => { document.getElementById("p").text
 		if err := os.Chmod(home, 0o777); err != nil {
 			t.Fatal(err)
 		}
-		args := append([]string{"HOME=" + home, "chromium", "--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+		args := append([]string{"HOME=" + home, "TMPDIR=" + home, "XDG_CONFIG_HOME=" + home, "XDG_CACHE_HOME=" + home, "chromium", "--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking",
 			"--disable-component-update", "--disable-sync", "--user-data-dir=" + home, "--virtual-time-budget=5000", "--dump-dom"}, flags...)
 		if out := f.run("env", append(args, "http://web/")...); !strings.Contains(out, "fetched from web") {
 			t.Errorf("the page is %s", out)

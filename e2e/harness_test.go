@@ -135,6 +135,7 @@ func (f *function) with(t *testing.T) *function {
 // as returns the function as one of the system's users has it.
 func (f *function) as(user string) *function {
 	f.t.Helper()
+	natlab.NeedUsers(f.t)
 	g := *f
 	g.host = must(f.t)(f.host.As(user))
 	return &g

@@ -36,7 +36,7 @@ for _, name in socket.if_nameindex():
 		{"Node", []string{"node", "-e", `
 for (const [name, addrs] of Object.entries(require("os").networkInterfaces()))
     for (const a of addrs.filter(a => a.family == "IPv4")) console.log(name, a.cidr)`}},
-		{"Java", []string{"java", "-XX:TieredStopAtLevel=1", "-cp", "{dir}", "Interfaces"}},
+		{"Java", []string{"java", "-XX:-UsePerfData", "-XX:TieredStopAtLevel=1", "-cp", "{dir}", "Interfaces"}},
 		{"Erlang", []string{"erl", "-noinput", "-eval", `
 {ok, All} = inet:getifaddrs(),
 Bits = fun(Mask) -> length([B || <<B:1>> <= list_to_binary(tuple_to_list(Mask)), B =:= 1]) end,
@@ -112,7 +112,7 @@ func TestProcNet(t *testing.T) {
 				{"psutil", []string{"/usr/bin/python3", "-c", `
 import psutil
 print(*psutil.net_io_counters(pernic=True), *psutil.net_if_addrs(), *psutil.net_if_stats())`}},
-				{"Java", []string{"java", "-XX:TieredStopAtLevel=1", "-cp", classes, "Interfaces"}},
+				{"Java", []string{"java", "-XX:-UsePerfData", "-XX:TieredStopAtLevel=1", "-cp", classes, "Interfaces"}},
 			} {
 				if user != "root" && tc.name == "psutil" {
 					continue

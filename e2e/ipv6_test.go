@@ -95,7 +95,7 @@ asyncio.run(main())`, family)
 	t.Run("Java", func(t *testing.T) {
 		natlab.NeedCommands(t, "java")
 		hub, app := pair(t, "hub", "app")
-		java := []string{"-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv6Addresses=true", "-cp", filepath.Dir(program(t, "Selector.class")), "Selector"}
+		java := []string{"-XX:-UsePerfData", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv6Addresses=true", "-cp", filepath.Dir(program(t, "Selector.class")), "Selector"}
 		server := hub.start("java", append(java, "server", "9000")...)
 		server.Expect(`^listening `)
 		if out := app.run("java", append(java, "client", "hub", "9000", "20")...); out != "20 connections ok\n" {

@@ -95,7 +95,7 @@ func TestJava(t *testing.T) {
 	natlab.NeedCommands(t, "java")
 	classes := filepath.Dir(program(t, "Selector.class"))
 	// The client compiler alone: its programs are over before the other one is worth it.
-	java := []string{"-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp", classes, "Selector"}
+	java := []string{"-XX:-UsePerfData", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp", classes, "Selector"}
 	for _, kind := range []string{"server", "blocking"} {
 		t.Run(kind, func(t *testing.T) {
 			hub, app := pair(t, "hub", "app")

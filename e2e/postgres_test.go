@@ -63,6 +63,7 @@ func startPostgresBy(f *function, command func(*function, string, ...string) *ex
 
 func chown(t *testing.T, path, user string) {
 	t.Helper()
+	natlab.NeedUsers(t)
 	if out, err := exec.Command("chown", user, path).CombinedOutput(); err != nil {
 		t.Fatalf("chown: %v: %s", err, out)
 	}

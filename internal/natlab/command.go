@@ -47,6 +47,9 @@ func (h *Host) As(name string) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("natlab: user %s: %w", name, err)
 	}
+	if err := runtimeDir(u.UID, u.GID); err != nil {
+		return nil, fmt.Errorf("natlab: user %s: %w", name, err)
+	}
 	as := *h
 	as.user = u
 	return &as, nil

@@ -46,7 +46,8 @@ func Main(m interface{ Run() int }) {
 // returned. It starts the program again, with the same arguments, environment, files and
 // directory; so call it first, and only once.
 //
-// Inside, /run and /dev/shm are empty and private, lo is up and nothing else, and processes whose
+// Inside, /run and /dev/shm are empty and private, TMPDIR is a directory that is removed at the end,
+// lo is up and nothing else, and processes whose
 // parent is gone are reaped. When main returns, panics or is killed, or when the process that called Inside is,
 // the kernel kills whatever is left in there. SIGINT, SIGTERM, SIGHUP and SIGQUIT are passed on.
 //
@@ -54,7 +55,6 @@ func Main(m interface{ Run() int }) {
 //
 // The error says why the namespaces could not be made; main has not run then.
 func Inside(main func() int) (status int, err error) {
-	findTools()
 	switch {
 	case os.Args[0] == argEnter:
 		fmt.Fprintln(os.Stderr, "natlab:", enter(os.Args[1:]))
@@ -62,8 +62,10 @@ func Inside(main func() int) (status int, err error) {
 	case os.Args[0] == argInit:
 		os.Exit(initMain())
 	case inside():
+		findTools()
 		return main(), nil
 	}
+	findTools()
 	return outside()
 }
 
@@ -91,6 +93,11 @@ func outside() (status int, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
+	tmp, err := temporary()
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(tmp)
 	ready, report, err := os.Pipe() // init writes here why it cannot start
 	if err != nil {
 		return 0, fmt.Errorf("natlab: %w", err)
@@ -98,6 +105,7 @@ func outside() (status int, err error) {
 	defer ready.Close()
 	cmd := &exec.Cmd{
 		Path: "/proc/self/exe", Args: append([]string{argInit}, os.Args...),
+		Env:   append(os.Environ(), "TMPDIR="+tmp),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		ExtraFiles: []*os.File{report},
 		SysProcAttr: &syscall.SysProcAttr{
@@ -131,6 +139,35 @@ func outside() (status int, err error) {
 		return exitStatus(cmd.ProcessState.Sys().(syscall.WaitStatus)), nil
 	}
 	return 0, fmt.Errorf("natlab: %w", waitErr)
+}
+
+// temporary makes a directory for what the program and what it starts leave behind. Its name
+// is short, as names of Unix sockets in it have to be.
+func temporary() (string, error) {
+	dir, err := os.MkdirTemp("", "nl")
+	if err != nil {
+		return "", fmt.Errorf("natlab: %w", err)
+	}
+	if err := os.Chmod(dir, 0o777|os.ModeSticky); err != nil { // as /tmp
+		return "", fmt.Errorf("natlab: %w", errors.Join(err, os.Remove(dir)))
+	}
+	return dir, nil
+}
+
+// runtimeDir makes the directory that a login would have made for a user's sockets and
+// the like. /run is private, so it ends with the namespaces.
+func runtimeDir(uid, gid int) error {
+	if err := os.Mkdir("/run/user", 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	dir := fmt.Sprintf("/run/user/%d", uid)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		if errors.Is(err, os.ErrExist) {
+			return nil
+		}
+		return err
+	}
+	return os.Chown(dir, uid, gid)
 }
 
 // forwardSignals passes the signals that ask a process to end on to p, until stop is called.
@@ -197,7 +234,7 @@ func start() (*os.Process, error) {
 			return nil, fmt.Errorf("mount %s: %w", m.target, err)
 		}
 	}
-	if err := loopbackUp(); err != nil {
+	if err := errors.Join(loopbackUp(), runtimeDir(0, 0)); err != nil {
 		return nil, err
 	}
 	id, err := os.Readlink("/proc/self/ns/pid")

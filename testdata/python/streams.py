@@ -3,7 +3,8 @@
     streams.py server PORT
     streams.py client HOST PORT COUNT
 
-All connections are open before the first byte flows. The server prints the most that it had at once.
+The server greets each connection when it has accepted it, and the client waits for all greetings before it
+sends: so the server has all connections at once. It prints the most that it had.
 """
 import asyncio
 import sys
@@ -21,6 +22,7 @@ async def server(port):
             most = now
             print("at once", most, flush=True)
         try:
+            writer.write(b"!")
             while data := await reader.read(65536):
                 writer.write(data)
                 await writer.drain()
@@ -34,7 +36,12 @@ async def server(port):
 
 
 async def client(host, port, count):
-    conns = await asyncio.gather(*(asyncio.open_connection(host, port) for _ in range(count)))
+    async def greeted():
+        reader, writer = await asyncio.open_connection(host, port)
+        assert await reader.readexactly(1) == b"!"
+        return reader, writer
+
+    conns = await asyncio.gather(*(greeted() for _ in range(count)))
 
     async def talk(i, reader, writer):
         data = bytes((i + j) % 251 for j in range(SIZE))
