@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -227,6 +228,7 @@ func (n *node) attach(t *taker, h trace.Header) *recorder {
 	r := n.recorder.Load()
 	if r == nil {
 		r = newRecorder(n.member, n.calls)
+		r.knowProcesses()
 		n.recorder.Store(r)
 	}
 	r.add(t, h)
@@ -254,13 +256,16 @@ type Attached struct {
 	c    *net.UnixConn
 	Name string // the node's
 	PID  int    // of the program
+	// Process is the process that was asked for, 0 if that is the whole node.
+	Process int
 	// Trapped says that calls which boxer does not need are trapped: the filter was
 	// made for a trace. Otherwise only those that boxer answers are seen.
 	Trapped bool
 }
 
 // Attach asks for a trace of a program that runs under boxer as this user: of the
-// node with a name, or of the process pid, which is the program's or its supervisor's.
+// node with a name, or of the process pid: the program's own or its supervisor's, which stand
+// for the whole node, or another one of the node.
 func Attach(name string, pid int, t Trace) (*Attached, error) {
 	dir, err := coordinator.RuntimeDir()
 	if err != nil {
@@ -271,8 +276,10 @@ func Attach(name string, pid int, t Trace) (*Attached, error) {
 		return nil, err
 	}
 	what := "node " + strconv.Quote(name)
+	var ancestors []int
 	if name == "" {
 		what = "process " + strconv.Itoa(pid)
+		ancestors = ancestorsOf(pid)
 	}
 	var found []*Attached
 	for _, path := range sockets {
@@ -285,7 +292,12 @@ func Attach(name string, pid int, t Trace) (*Attached, error) {
 		if err != nil {
 			continue
 		}
-		if name != "" && a.Name == name || name == "" && (pid == a.PID || pid == supervisor) {
+		switch {
+		case name != "" && a.Name == name, name == "" && (pid == a.PID || pid == supervisor):
+			found = append(found, a)
+			continue
+		case name == "" && slices.Contains(ancestors, supervisor):
+			a.Process = pid
 			found = append(found, a)
 			continue
 		}
@@ -305,6 +317,19 @@ func Attach(name string, pid int, t Trace) (*Attached, error) {
 	return nil, fmt.Errorf("attach to %s: several programs have that name: use --pid with one of %s", what, strings.Join(pids, ", "))
 }
 
+// ancestorsOf returns the parent of a process, that one's parent, and so on.
+func ancestorsOf(pid int) (all []int) {
+	for pid > 1 {
+		t, err := lookThread(pid)
+		if err != nil || slices.Contains(all, t.parent) {
+			break
+		}
+		pid = t.parent
+		all = append(all, pid)
+	}
+	return all
+}
+
 func attachTo(path string, t Trace) (*Attached, error) {
 	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
@@ -315,7 +340,7 @@ func attachTo(path string, t Trace) (*Attached, error) {
 		c.Close()
 		return nil, err
 	}
-	return &Attached{c, who.Name, who.PID, who.Trapped}, nil
+	return &Attached{c: c, Name: who.Name, PID: who.PID, Trapped: who.Trapped}, nil
 }
 
 // readLine reads one line of JSON and not a byte more.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -31,8 +32,10 @@ type recorder struct {
 	stop chan struct{} // closed to end run
 	done chan struct{} // closed when run has ended
 
-	spare    []queued // the queue before, to be used again; run's
-	settling []queued // what has left the queue and is very new; run's
+	spare     []queued            // the queue before, to be used again; run's
+	settling  []queued            // what has left the queue and is very new; run's
+	following []trace.Event       // of calls that were told; run's
+	short     map[uint64]struct{} // calls in settling that have waited, and not for long; run's
 
 	mu      sync.Mutex
 	takers  []*taker
@@ -41,8 +44,12 @@ type recorder struct {
 	threads map[int]thread
 	flows   map[*flow]struct{}
 	udp     map[syscalls.Ends]*flow
-	ended   map[syscalls.Ends]outcome // of flows that have ended lately
-	skip    int                       // a process whose calls are not the program's
+	ended   map[syscalls.Ends]outcome      // of flows that have ended lately
+	whose   map[syscalls.Ends]trace.Thread // whose connection it is, as calls have told
+	procs   map[int]*process
+	execs   map[uint64]*execAttempt // by the call's ID
+	skip    int                     // boxer-init's process, whose calls are not the program's
+	begun   bool                    // boxer-init's child has become the program
 	over    bool
 	clock   *trace.Clock // as measured; nil: not yet
 }
@@ -66,6 +73,7 @@ type queued struct {
 // A thread is what is known of one that calls.
 type thread struct {
 	trace.Thread
+	parent int // of the process
 	looked time.Time
 }
 
@@ -89,7 +97,8 @@ func newRecorder(m *member, calls *syscalls.Node) *recorder {
 		start: now, wall: now.Round(0), member: m, calls: calls,
 		stop: make(chan struct{}), done: make(chan struct{}),
 		threads: make(map[int]thread), flows: make(map[*flow]struct{}), ended: make(map[syscalls.Ends]outcome),
-		udp: make(map[syscalls.Ends]*flow),
+		udp: make(map[syscalls.Ends]*flow), whose: make(map[syscalls.Ends]trace.Thread),
+		short: make(map[uint64]struct{}), procs: make(map[int]*process), execs: make(map[uint64]*execAttempt),
 	}
 	go r.run()
 	return r
@@ -111,16 +120,22 @@ func (r *recorder) Called(rec *syscalls.Record) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := r.threadLocked(rec.TID, rec.Start)
-	if r.over || len(r.queue) >= maxQueued || t.PID == r.skip && r.skip != 0 {
-		if !r.over && t.PID != r.skip {
+	switch {
+	case r.skip != 0 && t.PID == r.skip, rec.Outcome != syscalls.Waits && !r.noteProcessLocked(rec, t):
+		rec.Release()
+		return
+	case r.over || len(r.queue) >= maxQueued:
+		if !r.over {
 			r.lost++
 		}
+		delete(r.execs, rec.ID)
 		rec.Release()
 		return
 	}
 	q := queued{record: rec}
 	if rec.Ends.Remote.IsValid() { // it may have left when the event is made
 		q.peer, _ = r.member.client.ByAddr(rec.Ends.Remote.Addr())
+		r.ownedLocked(rec.Ends, t.Thread)
 	}
 	r.queue = append(r.queue, q)
 }
@@ -138,25 +153,47 @@ func (r *recorder) put(e trace.Event) {
 
 // threadLocked says whose a thread is. It looks when the thread is there: it has
 // just called.
-func (r *recorder) threadLocked(tid int, now time.Time) trace.Thread {
+func (r *recorder) threadLocked(tid int, now time.Time) thread {
 	t, ok := r.threads[tid]
 	if ok && now.Sub(t.looked) < threadFor {
-		return t.Thread
+		return t
 	}
 	if len(r.threads) >= maxThreads {
 		clear(r.threads)
 	}
 	if found, err := lookThread(tid); err == nil {
-		t = thread{found, now}
+		t = found
+		t.looked = now
 	} else if !ok {
-		t = thread{trace.Thread{PID: tid, TID: tid}, now}
+		t = thread{Thread: trace.Thread{PID: tid, TID: tid}, looked: now}
 	}
 	r.threads[tid] = t
-	return t.Thread
+	return t
+}
+
+// ownedLocked notes whose connection it is: its events tell of that thread.
+func (r *recorder) ownedLocked(ends syscalls.Ends, t trace.Thread) {
+	ends.Near = false
+	if len(r.whose) >= maxOutcomes {
+		clear(r.whose)
+	}
+	r.whose[ends] = t
+}
+
+// named fills in whose connection an event is about, if a call has told.
+func (r *recorder) named(e trace.Event) trace.Event {
+	c, ok := e.(*trace.Connection)
+	if !ok || c.TID != 0 {
+		return e
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c.Thread = r.whose[syscalls.Ends{Local: c.Local, Remote: c.Remote}]
+	return c
 }
 
 // lookThread reads /proc/TID/status (proc(5)).
-func lookThread(tid int) (t trace.Thread, err error) {
+func lookThread(tid int) (t thread, err error) {
 	fd, err := unix.Open(fmt.Sprintf("/proc/%d/status", tid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return t, err
@@ -172,7 +209,11 @@ func lookThread(tid int) (t trace.Thread, err error) {
 		if name, ok := strings.CutPrefix(line, "Name:\t"); ok {
 			t.Comm = name
 		} else if pid, ok := strings.CutPrefix(line, "Tgid:\t"); ok {
-			_, err := fmt.Sscan(pid, &t.PID)
+			if t.PID, err = strconv.Atoi(pid); err != nil {
+				return t, err
+			}
+		} else if pid, ok := strings.CutPrefix(line, "PPid:\t"); ok {
+			t.parent, err = strconv.Atoi(pid)
 			return t, err
 		}
 	}
@@ -204,8 +245,7 @@ func (r *recorder) run() {
 	defer cancel()
 	tick := time.NewTicker(recordEvery)
 	defer tick.Stop()
-	held := make(map[uint64]*syscalls.Record) // calls that wait, and whose beginning is not told yet
-	told := make(map[uint64]*syscalls.Record) // likewise, and it is
+	told := make(map[uint64]*syscalls.Record) // calls that wait, and whose beginning is told
 	for {
 		last := false
 		select {
@@ -213,22 +253,17 @@ func (r *recorder) run() {
 		case <-r.stop:
 			last = true
 		}
+		r.lookAtProcesses(last)
 		batch, lost, takers := r.takeQueue(last)
 		for _, q := range batch {
+			r.giveFollowing(takers, q.at(r))
 			if q.event != nil {
-				give(takers, q.event)
+				give(takers, r.named(q.event))
 				continue
 			}
-			r.tell(takers, q, held, told)
+			r.tell(takers, q, told)
 		}
-		now := time.Now()
-		for id, rec := range held {
-			if last || now.Sub(rec.Start) >= heldFor {
-				r.giveCall(takers, rec, trace.Enter, coordinator.Member{})
-				delete(held, id)
-				told[id] = rec
-			}
-		}
+		r.giveFollowing(takers, time.Since(r.start))
 		if lost > 0 {
 			give(takers, &trace.Dropped{Base: r.now(), Count: lost})
 		}
@@ -238,16 +273,24 @@ func (r *recorder) run() {
 	}
 }
 
-// settleFor is how long what is queued waits for what was earlier: a thread goes on
-// before the record of the call that it waited for is queued.
-const settleFor = 2 * time.Millisecond
+// settleFor is how long what is queued waits for what began earlier, and is told when it
+// has ended: calls that take longer have a beginning of their own.
+const settleFor = heldFor + 20*time.Millisecond
 
-// at is when it ended.
+// at is its place: when a call has begun, and when others have happened. The end of a call
+// whose beginning is told has a place of its own.
 func (q *queued) at(r *recorder) time.Duration {
-	if q.event != nil {
-		return q.event.At().Time
+	switch {
+	case q.event != nil:
+		e := q.event.At().Time
+		if d, ok := q.event.(*trace.DNS); ok {
+			e += d.Duration
+		}
+		return e
+	case q.record.Outcome != syscalls.Waits && q.record.Network > 0 && q.record.Took >= heldFor:
+		return q.record.Start.Sub(r.start) + q.record.Took
 	}
-	return q.record.Start.Sub(r.start) + q.record.Took
+	return q.record.Start.Sub(r.start)
 }
 
 // takeQueue returns what is queued, in order; what is very new waits for the next
@@ -260,10 +303,15 @@ func (r *recorder) takeQueue(last bool) (batch []queued, lost uint64, takers []*
 	lost, r.lost, takers = r.lost, 0, r.takers
 	r.mu.Unlock()
 	r.spare = fresh // until then it is read below, and nothing else
+	for _, q := range fresh {
+		if q.record != nil && q.record.Outcome != syscalls.Waits && q.record.Network > 0 && q.record.Took < heldFor {
+			r.short[q.record.ID] = struct{}{}
+		}
+	}
 	r.settling = append(r.settling, fresh...)
 	slices.SortStableFunc(r.settling, func(a, b queued) int { return cmp.Compare(a.at(r), b.at(r)) })
 	until, n := time.Since(r.start)-settleFor, len(r.settling)
-	for !last && n > 0 && r.settling[n-1].at(r) > until {
+	for !last && n > 0 && n <= 2*maxQueued && r.settling[n-1].at(r) > until {
 		n--
 	}
 	batch = slices.Clone(r.settling[:n])
@@ -272,17 +320,20 @@ func (r *recorder) takeQueue(last bool) (batch []queued, lost uint64, takers []*
 }
 
 // tell makes events of a record.
-func (r *recorder) tell(takers []*taker, q queued, held, told map[uint64]*syscalls.Record) {
+func (r *recorder) tell(takers []*taker, q queued, told map[uint64]*syscalls.Record) {
 	rec := q.record
 	if rec.Outcome == syscalls.Waits {
-		held[rec.ID] = rec
+		if _, short := r.short[rec.ID]; short {
+			rec.Release() // its end is about to be told, and its beginning with it
+			return
+		}
+		r.giveCall(takers, rec, trace.Enter, coordinator.Member{})
+		told[rec.ID] = rec
 		return
 	}
+	delete(r.short, rec.ID)
 	phase := trace.Whole
-	if begun, ok := held[rec.ID]; ok {
-		begun.Release()
-		delete(held, rec.ID)
-	} else if begun, ok := told[rec.ID]; ok {
+	if begun, ok := told[rec.ID]; ok {
 		begun.Release()
 		delete(told, rec.ID)
 		phase = trace.Exit
@@ -294,6 +345,9 @@ func (r *recorder) tell(takers []*taker, q queued, held, told map[uint64]*syscal
 		phase = trace.Lost
 	}
 	r.giveCall(takers, rec, phase, q.peer)
+	if strings.HasPrefix(processCalls[rec.Nr], "execve") {
+		r.tellExec(takers, rec)
+	}
 	rec.Release()
 }
 
@@ -382,15 +436,24 @@ func (r *recorder) sameHost(e *trace.Call, rec *syscalls.Record, who coordinator
 	o := outcome{f.id, f.path, ""}
 	r.mu.Lock()
 	r.noteLocked(rec.Ends, o)
-	takers := r.takers
 	r.mu.Unlock()
 	opened := f.eventLocked(trace.Opened)
 	opened.Time = e.Time + rec.Took
 	opened.Setup = rec.Took
 	opened.Thread = e.Thread
 	opened.Reason = "the kernel carries it: its bytes and its end are not seen"
-	give(takers, opened)
+	r.following = append(r.following, opened)
 	return o
+}
+
+// giveFollowing gives the events that a call was found to have had, up to a time.
+func (r *recorder) giveFollowing(takers []*taker, until time.Duration) {
+	n := 0
+	for n < len(r.following) && r.following[n].At().Time <= until {
+		give(takers, r.following[n])
+		n++
+	}
+	r.following = slices.Delete(r.following, 0, n)
 }
 
 func nameOf(m coordinator.Member) string {
@@ -446,6 +509,9 @@ func (r *recorder) retraceLocked() {
 		return
 	}
 	var shown []uintptr
+	for nr := range processCalls {
+		shown = append(shown, nr)
+	}
 	for _, o := range r.takers {
 		shown = append(shown, o.shown...)
 	}

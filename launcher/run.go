@@ -139,6 +139,7 @@ type node struct {
 
 	recording sync.Mutex // held while recorder changes
 	ending    bool       // by recording: no trace begins any more
+	reason    string     // by recording: why the trace ends
 	attaching *attachServer
 }
 
@@ -148,7 +149,7 @@ func newNode(ctx context.Context, cfg RunConfig, own host) (_ *node, err error) 
 	n := &node{join: cfg.Join}
 	rows := syscalls.Table()
 	if cfg.Trace != nil {
-		rows = syscalls.Traced(cfg.Trace.Select.Calls)
+		rows = append(syscalls.Traced(cfg.Trace.Select.Calls), processRows(cfg.Trace.Select.Calls)...)
 	}
 	if n.interposer, err = newInterposer(cfg.Interposer, rows, own, cfg.watches(), cfg.Logger); err != nil {
 		return n, err
@@ -215,6 +216,7 @@ func (n *node) supervise(c *child, signals *os.File, drain time.Duration) (int, 
 		forward(signals, c.pid, c.init)
 	}()
 	c.watch(noteStop)
+	n.programEnded(c.pid, c.status)
 	signals.SetReadDeadline(time.Now()) // from here on, they are not for the program
 	<-forwarded
 	signals.SetReadDeadline(time.Time{})
@@ -236,7 +238,7 @@ func (n *node) close() error {
 	if n.calls != nil {
 		errs = append(errs, n.calls.Close())
 	}
-	n.endTrace("the program has ended")
+	n.endTrace()
 	n.attaching.close()
 	if n.member != nil {
 		errs = append(errs, n.member.close())

@@ -24,7 +24,7 @@ func ParseSelection(s string) (Selection, error) {
 }
 
 // watches reports whether calls are trapped that starting a program takes.
-func (c RunConfig) watches() bool { return c.Trace != nil && c.Trace.Select.Watches() }
+func (c RunConfig) watches() bool { return c.Trace != nil }
 
 // traceFrom begins to trace the node for a sink.
 func (n *node) traceFrom(t *Trace) {
@@ -33,10 +33,24 @@ func (n *node) traceFrom(t *Trace) {
 	n.attach(&taker{t.Sink, t.Bytes, t.FDs, t.Select.Calls}, h)
 }
 
-// endTrace tells those who trace why that ends.
-func (n *node) endTrace(reason string) {
+// programEnded notes the program's status for those who trace.
+func (n *node) programEnded(pid, code int) {
 	n.recording.Lock()
 	defer n.recording.Unlock()
+	n.reason = endOf(code)
+	if r := n.recorder.Load(); r != nil {
+		r.programEnded(pid, code)
+	}
+}
+
+// endTrace tells those who trace why that ends.
+func (n *node) endTrace() {
+	n.recording.Lock()
+	defer n.recording.Unlock()
+	reason := n.reason
+	if reason == "" {
+		reason = "the program was not started"
+	}
 	n.ending = true
 	r := n.recorder.Swap(nil)
 	if r == nil {

@@ -38,6 +38,9 @@ func (n *Node) answer(c Call, do func(*Node, Call) reply) {
 		n.conclude(c, r)
 		return
 	}
+	if t, ok := c.(*tracedCall); ok {
+		t.Ends = r.ends
+	}
 	kept := c.Keep()
 	ctx, cancel := context.WithCancel(n.ctx)
 	remove := n.waiting.add(kept, cancel)

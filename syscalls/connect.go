@@ -231,15 +231,19 @@ func (n *Node) connectFar(fd, domain int, block bool, dst netip.AddrPort) (reply
 	}
 	if tv, err := timeout(fd, unix.SO_SNDTIMEO); err != nil || tv.Nano() != 0 {
 		n.tasks.Go(func() { n.dial(asking, a) })
-		return n.waitFor(fd, id, at, unix.EINPROGRESS)
+		r, keep := n.waitFor(fd, id, at, unix.EINPROGRESS)
+		r.ends = at.ends
+		return r, keep
 	}
 	// Nothing but the outcome ends the wait: one goroutine does both. A signal
 	// ends the call, and the attempt goes on.
-	return later(func(context.Context, Call) reply {
+	r := later(func(context.Context, Call) reply {
 		defer closeFD(fd)
 		n.dial(asking, a)
 		return n.outcome(fd, id, at)
-	}), true
+	})
+	r.ends = at.ends
+	return r, true
 }
 
 // A pending socket of a program waits at the gate: id is its cookie, program its kernel

@@ -1,6 +1,10 @@
 package syscalls
 
-import "golang.org/x/sys/unix"
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
 
 // Names of constants of calls outside the network.
 
@@ -198,8 +202,9 @@ var waitTypes = names{"P_???", []constant{
 	{unix.P_PIDFD, "P_PIDFD"},
 }}
 
-// signals are of signal(7).
-var signals = names{"SIG???", []constant{
+// signals are of signal(7). kill(2) takes 0 for none.
+var signals = names{"SIG???", append(realTimeSignals(), []constant{
+	{0, "0"},
 	{uint64(unix.SIGHUP), "SIGHUP"},
 	{uint64(unix.SIGINT), "SIGINT"},
 	{uint64(unix.SIGQUIT), "SIGQUIT"},
@@ -231,7 +236,17 @@ var signals = names{"SIG???", []constant{
 	{uint64(unix.SIGIO), "SIGIO"},
 	{uint64(unix.SIGPWR), "SIGPWR"},
 	{uint64(unix.SIGSYS), "SIGSYS"},
-}}
+}...)}
+
+// realTimeSignals are the kernel's, of which C libraries keep the first for themselves:
+// strace(1) counts them from the kernel's SIGRTMIN.
+func realTimeSignals() (list []constant) {
+	const first, last = 32, 64 // include/uapi/asm-generic/signal.h
+	for nr := uint64(first); nr <= last; nr++ {
+		list = append(list, constant{nr, fmt.Sprintf("SIGRT_%d", nr-first)})
+	}
+	return list
+}
 
 // maskHows are of sigprocmask(2).
 var maskHows = names{"SIG_???", []constant{

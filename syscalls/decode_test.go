@@ -73,3 +73,12 @@ func TestParseSelection(t *testing.T) {
 		}
 	}
 }
+
+// TestSignalNames has the names that strace(1) writes.
+func TestSignalNames(t *testing.T) {
+	for nr, want := range map[uint64]string{0: "0", 9: "SIGKILL", 32: "SIGRT_0", 34: "SIGRT_2", 64: "SIGRT_32", 65: "0x41 /* SIG??? */"} {
+		if got := string(signals.value(nil, nr)); got != want {
+			t.Errorf("signal %d is %s, want %s", nr, got, want)
+		}
+	}
+}

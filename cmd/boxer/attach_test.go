@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -73,5 +74,64 @@ func TestAttachToNobody(t *testing.T) {
 	r := finish(t, exec.Command(boxer, "trace", "--node", "nobody-has-this-name"))
 	if r.status != 125 || !strings.Contains(r.err, `attach to node "nobody-has-this-name": no such program runs under boxer as this user`) {
 		t.Errorf("status %d after %v: %s", r.status, time.Since(began), r.err)
+	}
+}
+
+// TestAttachToProcess attaches to a child of the program, as strace -p does: what the program
+// itself calls is not shown.
+func TestAttachToProcess(t *testing.T) {
+	cmd := exec.Command(boxer, "run", "--name", "parent", "--", "python3", "-c", `
+import os, socket, sys, time
+l = socket.create_server(("", 7003))
+r, w = os.pipe()
+child = os.fork()
+if child == 0:
+    os.close(w)
+    while os.read(r, 1):
+        c = socket.create_connection(("127.0.0.1", 7003))
+        c.close()
+    os._exit(0)
+os.close(r)
+print(child, flush=True)
+while sys.stdin.readline():
+    os.write(w, b"x")
+    a, _ = l.accept()
+    a.close()
+    print("talked", flush=True)
+os.close(w)`)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, cmd)
+	child := p.line()
+	tracer := exec.Command(boxer, "trace", "-f", "-o", "/dev/stdout", "--format", "text", "-p", child)
+	q := start(t, tracer)
+	if got := q.line(); !strings.Contains(got, "node parent ") {
+		t.Fatalf("the trace begins with %q", got)
+	}
+	if _, err := in.Write([]byte("\n")); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.line(); got != "talked" {
+		t.Fatalf("the program says %q", got)
+	}
+	if got := q.line(); !strings.HasPrefix(got, "connect(") {
+		t.Errorf("the child's trace goes on with %q", got)
+	}
+	q.signal(unix.SIGINT)
+	if rest := q.rest(); strings.Contains(rest, "accept4(") {
+		t.Errorf("the trace has the parent's calls: %q", rest)
+	}
+	if status := wait(t, tracer); status != 0 {
+		t.Errorf("boxer trace ends with %d", status)
+	}
+	in.Close()
+	if status := wait(t, cmd); status != 0 {
+		t.Errorf("the program ended with %d", status)
+	}
+	outside := finish(t, exec.Command(boxer, "trace", "-p", strconv.Itoa(os.Getpid())))
+	if outside.status != 125 || !strings.Contains(outside.err, "no such program runs under boxer") {
+		t.Errorf("a process that is not under boxer: status %d, %s", outside.status, outside.err)
 	}
 }

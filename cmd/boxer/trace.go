@@ -70,6 +70,9 @@ func (t *traceFlags) sink() (*trace.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := t.out.conflict(); err != nil {
+		return nil, err
+	}
 	var w io.WriteCloser
 	format := t.out.format
 	if format == "" {
@@ -166,7 +169,8 @@ Exit codes: as "boxer run".`,
 	run.register(cmd)
 	t.register(cmd)
 	cmd.Flags().StringVar(&t.node, "node", "", "attach to the program that runs as the node `NAME`, on this host as this user, until ctrl-C")
-	cmd.Flags().IntVar(&t.pid, "pid", 0, "likewise, by the process `PID` of the program or of boxer")
+	cmd.Flags().IntVarP(&t.pid, "pid", "p", 0, "likewise, to the node that the process `PID` belongs to: of the program's own, or boxer's, the whole node is shown, of others that process")
+	cmd.Flags().BoolP("follow-forks", "f", true, "as in strace; child processes are always shown")
 	cmd.AddCommand(traceShowCommand(code), traceMergeCommand(code))
 	return cmd
 }
@@ -178,6 +182,9 @@ func (t *traceFlags) attach(ctx context.Context) (err error) {
 	sel, err := launcher.ParseSelection(t.sets)
 	if err != nil {
 		return err
+	}
+	if t.pid < 0 {
+		return fmt.Errorf("-p %d: not a process id", t.pid)
 	}
 	a, err := launcher.Attach(t.node, t.pid, launcher.Trace{Bytes: t.bytes, FDs: t.fds, Select: sel})
 	if err != nil {
@@ -191,6 +198,9 @@ func (t *traceFlags) attach(ctx context.Context) (err error) {
 	w, err := t.out.open(os.Stderr, "text")
 	if err != nil {
 		return err
+	}
+	if a.Process != 0 {
+		w = trace.OfProcess(w, a.Process)
 	}
 	if err := trace.Copy(w, trace.NewReader(flushing{a, w}), nil); err != nil {
 		return fmt.Errorf("attached trace: %w", err)

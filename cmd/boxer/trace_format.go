@@ -47,9 +47,25 @@ func formatOf(name, otherwise string) string {
 	return otherwise
 }
 
+// conflict is an error if --format and the output's name say different things.
+func (o *traceOutput) conflict() error {
+	named := formatOf(o.file, "")
+	switch {
+	case o.format == "" || named == "" || o.format == named:
+	case o.format == "perfetto" && strings.HasSuffix(strings.ToLower(o.file), ".json"): // as Perfetto itself names them
+	case o.format == "summary" && named == "text":
+	default:
+		return fmt.Errorf("-o %s --format %s: the name says %s; leave out --format, or write to a file with another ending", o.file, o.format, named)
+	}
+	return nil
+}
+
 // open returns a writer for all outputs that the flags name; a file's format is otherwise, if neither flag nor name say more. Its
 // Close closes the files too. Payload may be in them: only the user may read them.
 func (o *traceOutput) open(stdout io.Writer, otherwise string) (_ trace.Writer, err error) {
+	if err := o.conflict(); err != nil {
+		return nil, err
+	}
 	o.options.Clock = trace.ClockStyle(min(o.stamps, int(trace.Epoch)))
 	var all teeWriter
 	defer func() {

@@ -95,3 +95,28 @@ func TestTraceShowDamage(t *testing.T) {
 		t.Errorf("the trace was overwritten with %q", text)
 	}
 }
+
+// TestFormatConflict has a file's name say one format, and --format another.
+func TestFormatConflict(t *testing.T) {
+	for _, tc := range []struct {
+		file, format string
+		conflict     bool
+	}{
+		{"x.pcapng", "html", true},
+		{"x.html", "json", true},
+		{"x.jsonl", "text", true},
+		{"x.pcapng", "pcapng", false},
+		{"x.PCAP", "pcapng", false},
+		{"x.json", "perfetto", false},
+		{"x.jsonl", "perfetto", true},
+		{"x.txt", "summary", false},
+		{"x.pcapng", "", false},
+		{"x", "html", false},
+		{"", "html", false},
+	} {
+		o := traceOutput{file: tc.file, format: tc.format}
+		if err := o.conflict(); (err != nil) != tc.conflict {
+			t.Errorf("-o %q --format %q: %v", tc.file, tc.format, err)
+		}
+	}
+}

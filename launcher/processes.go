@@ -1,0 +1,357 @@
+package launcher
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/sandbox"
+	"github.com/boxer-sandbox/boxer/syscalls"
+	"github.com/boxer-sandbox/boxer/trace"
+)
+
+// The processes of a traced node are known by what they call: calls that make a process,
+// replace its program and end it are trapped for that, and a pidfd tells when a process has
+// ended in another way. Processes of a node whose filter was not made for a trace are seen
+// with their first call of the network.
+
+// processCalls are the calls that tell of processes, by number.
+var processCalls = func() map[uintptr]string {
+	calls := make(map[uintptr]string)
+	all := sandbox.CallNumbers()
+	for _, name := range []string{"fork", "vfork", "clone", "clone3", "execve", "execveat", "exit_group"} {
+		if nr, ok := all[name]; ok {
+			calls[nr] = name
+		}
+	}
+	return calls
+}()
+
+// processRows are the rows of the filter for processCalls, but for those that the trace
+// shows in full.
+func processRows(shown []uintptr) []syscalls.Entry {
+	var rows []syscalls.Entry
+	for nr, name := range processCalls {
+		row := syscalls.Entry{Nr: nr, Note: "traced"}
+		if name == "clone" { // the flags of clone3 are in memory
+			row.When = []syscalls.Condition{{Arg: 0, Mask: unix.CLONE_THREAD, Equal: 0}}
+		}
+		if !containsNumber(shown, nr) {
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+func containsNumber(list []uintptr, nr uintptr) bool {
+	for _, n := range list {
+		if n == nr {
+			return true
+		}
+	}
+	return false
+}
+
+// A process is one of the node's.
+type process struct {
+	thread trace.Thread
+	parent int
+	pidfd  int // -1: not opened
+	forks  bool
+	code   int // of exit_group(2), with called
+	called bool
+	leaves time.Time // when it has called that
+	ended  time.Time // when its pidfd has said so; zero: not yet
+	last   *execAttempt
+}
+
+// An execAttempt is a call of execve(2): whether it has succeeded shows later.
+type execAttempt struct {
+	known bool   // comm says what became of it
+	comm  string // of the process, at its next attempt
+}
+
+const (
+	// maxProcesses bounds the processes that are watched, each by a descriptor.
+	maxProcesses = 256
+	// reapFor is how long the status of a process is waited for, which the kernel tells
+	// when its parent has taken it.
+	reapFor = time.Second
+)
+
+// noteProcessLocked takes down what a call tells of its process. It returns false for what
+// boxer-init does before it is the program.
+func (r *recorder) noteProcessLocked(rec *syscalls.Record, t thread) bool {
+	name := processCalls[rec.Nr]
+	exec := strings.HasPrefix(name, "execve")
+	if r.skip != 0 && !r.begun && t.parent == r.skip {
+		if !exec {
+			return false
+		}
+		r.begun = true
+	}
+	p := r.procs[t.PID]
+	if p == nil {
+		if t.parent == r.skip && r.skip != 0 {
+			t.Comm = initName // until it has become the program
+		}
+		p = r.seenLocked(t, rec.Start)
+	} else if t.TID == t.PID {
+		p.thread.Comm = t.Comm
+	}
+	switch {
+	case p == nil:
+	case exec:
+		if p.last != nil && !p.last.known {
+			p.last.known, p.last.comm = true, t.Comm
+		}
+		p.last = &execAttempt{}
+		r.execs[rec.ID] = p.last
+		delete(r.threads, rec.TID) // it will have another name
+	case name == "exit_group":
+		p.called, p.code, p.leaves = true, int(rec.Args[0]&0xff), rec.Start
+	case name != "":
+		p.forks = true
+	}
+	return true
+}
+
+// seenLocked tells of a process that is new.
+func (r *recorder) seenLocked(t thread, now time.Time) *process {
+	if len(r.procs) >= maxProcesses || t.PID == 0 {
+		return nil
+	}
+	p := &process{thread: t.Thread, parent: t.parent, pidfd: -1}
+	p.thread.TID = t.PID
+	r.procs[t.PID] = p
+	r.queue = append(r.queue, queued{event: &trace.Process{
+		Base: trace.Base{Time: now.Sub(r.start)}, Thread: p.thread, What: "start", Parent: t.parent,
+	}})
+	return p
+}
+
+// knowProcesses takes down the processes that a node has when its trace begins: their start
+// is no event of it.
+func (r *recorder) knowProcesses() {
+	var there []thread
+	for _, init := range children(os.Getpid()) {
+		for _, pid := range descendants(init) {
+			if t, err := lookThread(pid); err == nil {
+				there = append(there, t)
+			}
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, t := range there {
+		if len(r.procs) < maxProcesses && r.procs[t.PID] == nil {
+			r.procs[t.PID] = &process{thread: t.Thread, parent: t.parent, pidfd: -1}
+		}
+	}
+}
+
+// tellExec tells of an execve(2) that has succeeded.
+func (r *recorder) tellExec(takers []*taker, rec *syscalls.Record) {
+	r.mu.Lock()
+	try := r.execs[rec.ID]
+	delete(r.execs, rec.ID)
+	who := r.threads[rec.TID].Thread
+	r.mu.Unlock()
+	if try == nil {
+		return
+	}
+	d := rec.Decode(0)
+	arg := 0
+	if processCalls[rec.Nr] == "execveat" {
+		arg = 1
+	}
+	if arg >= len(d.Args) {
+		return
+	}
+	exe, err := strconv.Unquote(d.Args[arg])
+	if err != nil {
+		exe = d.Args[arg]
+	}
+	comm := try.comm
+	if !try.known {
+		now, err := lookThread(rec.TID)
+		if err == nil {
+			who, comm = now.Thread, now.Comm
+		} else {
+			comm = commOf(exe) // it has ended since
+		}
+	}
+	if comm != commOf(exe) {
+		return
+	}
+	who.TID, who.Comm = rec.TID, comm
+	if who.PID == 0 {
+		who.PID = rec.TID
+	}
+	r.mu.Lock()
+	if p := r.procs[who.PID]; p != nil {
+		p.thread.Comm = comm
+	}
+	r.mu.Unlock()
+	give(takers, &trace.Process{Base: trace.Base{Time: rec.Start.Sub(r.start)}, Thread: who, What: "exec", Exe: exe})
+}
+
+// commOf is the name that a process has after an execve(2) of a file (proc(5), comm).
+func commOf(exe string) string {
+	const size = 15 // TASK_COMM_LEN, less the NUL
+	name := filepath.Base(exe)
+	return name[:min(len(name), size)]
+}
+
+// lookAtProcesses finds children that have called nothing yet, and processes that have
+// ended. last says that the trace ends.
+func (r *recorder) lookAtProcesses(last bool) {
+	born := r.newChildren()
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, t := range born {
+		if r.procs[t.PID] == nil {
+			r.seenLocked(t, now)
+		}
+	}
+	for _, p := range r.procs {
+		if p.pidfd < 0 && p.ended.IsZero() {
+			p.open(now)
+		}
+	}
+	r.pollProcessesLocked(now)
+	for pid, p := range r.procs {
+		if p.ended.IsZero() {
+			continue
+		}
+		status, known := p.status()
+		if !known && !last && now.Sub(p.ended) < reapFor {
+			continue
+		}
+		delete(r.procs, pid)
+		if p.pidfd >= 0 {
+			unix.Close(p.pidfd)
+		}
+		at := p.ended
+		if p.called && !p.leaves.IsZero() {
+			at = p.leaves
+		}
+		e := &trace.Process{Base: trace.Base{Time: at.Sub(r.start)}, Thread: p.thread, What: "exit", Status: status}
+		r.queue = append(r.queue, queued{event: e})
+	}
+}
+
+// newChildren looks for the children of processes that have just made some.
+func (r *recorder) newChildren() (born []thread) {
+	r.mu.Lock()
+	var parents []int
+	for pid, p := range r.procs {
+		if p.forks {
+			p.forks = false
+			parents = append(parents, pid)
+		}
+	}
+	r.mu.Unlock()
+	for _, parent := range parents {
+		for _, pid := range children(parent) {
+			if t, err := lookThread(pid); err == nil {
+				born = append(born, t)
+			}
+		}
+	}
+	return born
+}
+
+// open gets a pidfd. The process may have ended, and been reaped.
+func (p *process) open(now time.Time) {
+	fd, err := unix.PidfdOpen(p.thread.PID, 0)
+	switch err {
+	case nil:
+		p.pidfd = fd
+	case unix.ESRCH:
+		p.ended = now
+	}
+}
+
+// pollProcessesLocked finds out which processes have ended.
+func (r *recorder) pollProcessesLocked(now time.Time) {
+	var fds []unix.PollFd
+	var whose []*process
+	for _, p := range r.procs {
+		if p.pidfd >= 0 && p.ended.IsZero() {
+			fds = append(fds, unix.PollFd{Fd: int32(p.pidfd), Events: unix.POLLIN})
+			whose = append(whose, p)
+		}
+	}
+	if len(fds) == 0 {
+		return
+	}
+	if n, err := unix.Poll(fds, 0); err != nil || n == 0 {
+		return
+	}
+	for i, fd := range fds {
+		if fd.Revents != 0 {
+			whose[i].ended = now
+		}
+	}
+}
+
+// status returns how a process has ended, as trace.Process has it.
+func (p *process) status() (status string, known bool) {
+	if ws, ok := pidfdStatus(p.pidfd); ok {
+		if ws.Signaled() {
+			return unix.SignalName(ws.Signal()), true
+		}
+		return strconv.Itoa(ws.ExitStatus()), true
+	}
+	if p.called {
+		return strconv.Itoa(p.code), true
+	}
+	return "", false
+}
+
+// pidfdInfo is struct pidfd_info of include/uapi/linux/pidfd.h, in its first version.
+type pidfdInfo struct {
+	mask, cgroup                                                      uint64
+	pid, tgid, ppid, ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid uint32
+	exitCode                                                          int32
+}
+
+const (
+	pidfdGetInfo  = 0xc040ff0b // PIDFD_GET_INFO for 64 bytes
+	pidfdInfoExit = 1 << 3     // PIDFD_INFO_EXIT
+)
+
+// pidfdStatus asks for the status of a process that has been reaped (Linux 6.15).
+func pidfdStatus(pidfd int) (unix.WaitStatus, bool) {
+	if pidfd < 0 {
+		return 0, false
+	}
+	info := pidfdInfo{mask: pidfdInfoExit}
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(pidfd), pidfdGetInfo, uintptr(unsafe.Pointer(&info)))
+	return unix.WaitStatus(info.exitCode), errno == 0 && info.mask&pidfdInfoExit != 0
+}
+
+// programEnded notes the program's own status, which its parent knows on any kernel.
+func (r *recorder) programEnded(pid, code int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.procs[pid]; p != nil && !p.called && code <= exitSignal {
+		p.called, p.code = true, code
+	}
+}
+
+// endOf says with which status a program has ended.
+func endOf(code int) string {
+	text := "the program has ended with status " + strconv.Itoa(code)
+	if sig := unix.SignalName(unix.Signal(code - exitSignal)); code > exitSignal && sig != "" {
+		text += " (as after " + sig + ")"
+	}
+	return text
+}
