@@ -81,7 +81,7 @@ var unconnected = []unix.SockFilter{
 func (c *closings) next() (cookie uint64, err error) {
 	for {
 		n, err := c.file.Read(c.buf[:])
-		if errors.Is(err, unix.ENOBUFS) { // netlink(7)
+		if errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM) { // netlink(7)
 			return 0, nil
 		}
 		if err != nil {

@@ -1,7 +1,9 @@
 package syscalls
 
 import (
+	"errors"
 	"net/netip"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,7 +29,11 @@ func (n *Node) watchListeners() {
 	n.tasks.Go(func() {
 		for {
 			cookie, err := n.closings.next()
+			if errors.Is(err, os.ErrClosed) {
+				return
+			}
 			if err != nil {
+				n.Logger.Error("the kernel tells of closed listeners no more", "err", err)
 				return
 			}
 			n.listenerClosed(cookie)
