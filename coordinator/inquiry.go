@@ -9,9 +9,8 @@ import (
 
 // A node that joins under a name that others have may replace one of them that
 // was killed, which nobody would notice before its lease ends. So these are asked for
-// a sign of life. Who does not give it within silentAfter, which is a round trip
-// to anywhere, remains a member, but the others leave it out where they have the
-// choice.
+// a sign of life. Who does not give it within silentAfter and two round trips remains
+// a member, but the others leave it out where they have the choice.
 const (
 	silentAfter = 250 * time.Millisecond
 	lookEvery   = 50 * time.Millisecond
@@ -87,6 +86,12 @@ func (q *inquiries) tend(up time.Duration, ask func(name string)) {
 			ask(name)
 		}
 	}
+}
+
+// patience is how long a node may leave an ask unanswered before it counts as silent. To
+// a node that is further away the ask takes longer, and it may get lost on the way.
+func (c *session) patience() time.Duration {
+	return silentAfter + 2*c.conn.ConnectionStats().SmoothedRTT
 }
 
 // ask asks nodes of a name for a sign of life, if there are several.
