@@ -26,7 +26,8 @@ forward each connection to a port of a node. It fails if no node has that name, 
 waits for one with --wait.`,
 		Example: `  boxer forward 5432 db:5432          # then: psql -h 127.0.0.1
   boxer forward 0.0.0.0:8080 web:80`,
-		Args: cobra.ExactArgs(2),
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: completeForward,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := parseForward(args[0], args[1])
 			if err != nil {

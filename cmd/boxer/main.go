@@ -76,20 +76,20 @@ serverless functions: programs under "boxer run" find each other by name and
 connect as on ordinary hosts, over encrypted, hole-punched UDP paths.`,
 		Example: `  boxer run --name db -- postgres -D /var/lib/data      # in one terminal
   boxer run -- psql -h db                               # in another`,
+		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.CompletionOptions.HiddenDefaultCmd = true
-	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fmt.Errorf("%w; see '%s --help'", err, cmd.CommandPath())
-	})
+	cmd.SetVersionTemplate("boxer {{.Version}}\n")
 	cmd.AddCommand(runCommand(code), coordinatorCommand(), statusCommand(), forwardCommand(),
 		doctorCommand(), traceCommand(code), versionCommand())
 	for _, extra := range extraCommands {
 		cmd.AddCommand(extra())
 	}
+	cmd.InitDefaultCompletionCmd() // now, so that it gets the same help
+	helpUsers(cmd)
+	completeFlags(cmd)
 	return cmd
 }
 

@@ -113,6 +113,7 @@ Exit codes: the program's; 128+N if signal N killed it; 127 if it was not found,
   boxer run --name web --publish 8080:80 -- nginx -g 'daemon off;'
   boxer run --wait-for db --wait-for worker=3 --wait-timeout 1m -- ./job
   boxer run --trace db.jsonl --name db -- postgres -D data`,
+		ValidArgsFunction: completeCommand,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return errNoCommand

@@ -45,7 +45,7 @@ Kinds of paths: same host, lan, punched (through NATs), relayed (by the coordina
   boxer status db worker
   boxer status --watch
   boxer status --join @join.url --json`,
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: completeNodes,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("watch") && f.watch < minWatch {
 				return fmt.Errorf("--watch %v: want %v or more", f.watch, minWatch)

@@ -145,6 +145,7 @@ Exit codes: as "boxer run".`,
   boxer trace --node db                                # attach, until ctrl-C
   boxer trace show db.jsonl
   boxer trace merge web.jsonl db.jsonl --html both.html`,
+		ValidArgsFunction: completeCommand,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case (t.node != "" || t.pid != 0) && len(args) > 0:
