@@ -107,7 +107,7 @@ func TestLocateOfLiars(t *testing.T) {
 			await(t, func() bool { return victim.Near(at) })
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
-			got, err := victim.Locate(ctx, ours.Public, self, netip.AddrPortFrom(at, 80))
+			got, err := victim.Locate(ctx, ours.Public, self, netip.AddrPortFrom(at, 80), 1)
 			switch {
 			case tc.ok && (err != nil || got != kernel):
 				t.Errorf("located at %v, %v; want %v", got, err, kernel)

@@ -76,8 +76,8 @@ func (n network) Near(addr netip.Addr) bool {
 }
 
 // Locate implements syscalls.Network: the stream's bytes are the address.
-func (n network) Locate(ctx context.Context, near, src netip.Addr, dst netip.AddrPort) (netip.AddrPort, error) {
-	kernel, err := n.locate(ctx, near, src, dst)
+func (n network) Locate(ctx context.Context, near, src netip.Addr, dst netip.AddrPort, socket uint64) (netip.AddrPort, error) {
+	kernel, err := n.locate(ctx, near, src, dst, socket)
 	if r := n.r.Load(); r != nil && err != nil && ctx.Err() == nil {
 		ends := syscalls.Ends{Local: netip.AddrPortFrom(src, 0), Remote: dst}
 		r.newFlow(newConnID(), trace.RoleConnect, "tcp", ends).fail(err)
@@ -85,8 +85,8 @@ func (n network) Locate(ctx context.Context, near, src netip.Addr, dst netip.Add
 	return kernel, err
 }
 
-func (n network) locate(ctx context.Context, near, src netip.Addr, dst netip.AddrPort) (netip.AddrPort, error) {
-	s, err := n.m.open(ctx, transport.Header{Source: netip.AddrPortFrom(src, 0), Destination: dst, Near: near})
+func (n network) locate(ctx context.Context, near, src netip.Addr, dst netip.AddrPort, socket uint64) (netip.AddrPort, error) {
+	s, err := n.m.open(ctx, transport.Header{Source: netip.AddrPortFrom(src, 0), Destination: dst, Near: near, Socket: socket})
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
@@ -132,7 +132,7 @@ func locate(node *syscalls.Node, n network, s *transport.Stream) {
 		s.Answer(transport.StatusForbidden)
 		return
 	}
-	kernel, err := node.Locate(h.Near, h.Source.Addr(), h.Destination)
+	kernel, err := node.Locate(h.Near, h.Source.Addr(), h.Destination, h.Socket)
 	if err != nil {
 		s.Answer(statusOf(syscalls.Errno(err)))
 		return

@@ -79,16 +79,22 @@ var unconnected = []unix.SockFilter{
 // next returns the cookie of the next socket that is gone (SO_COOKIE, socket(7)), and 0
 // if some were missed, since they were too many. It fails when c is closed.
 func (c *closings) next() (cookie uint64, err error) {
+	m, err := c.nextMessage()
+	return m.cookie, err
+}
+
+// nextMessage is next, with all that the kernel says of the socket.
+func (c *closings) nextMessage() (diagMessage, error) {
 	for {
 		n, err := c.file.Read(c.buf[:])
 		if errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.ENOMEM) { // netlink(7)
-			return 0, nil
+			return diagMessage{}, nil
 		}
 		if err != nil {
-			return 0, err
+			return diagMessage{}, err
 		}
 		if m, ok := parseDiag(c.buf[:n]); ok {
-			return m.cookie, nil
+			return m, nil
 		}
 	}
 }

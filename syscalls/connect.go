@@ -499,6 +499,9 @@ func (n *Node) connectLocal(fd, domain int, block bool, source netip.Addr, found
 			}
 		}()
 	}
+	if err := n.vouchFor(fd); err != nil { // before the other end can see it
+		return fail(err), false
+	}
 	for _, l := range found {
 		err = n.connectFrom(fd, domain, source, func() error { return connectLoopback(fd, domain, l.kernel) })
 		if err != unix.ECONNREFUSED {

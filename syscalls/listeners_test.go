@@ -48,7 +48,7 @@ func TestListenerOutlivesLackOfDescriptors(t *testing.T) {
 		l := s.listener(s.b, "0.0.0.0:7000")
 		near, from, at := s.a.node.Aliases.Public, netip.AddrPortFrom(addrA, 4000), s.parse("B:7000")
 		outOfDescriptors(t, func() {
-			if _, err := s.b.node.Locate(near, from.Addr(), at); Errno(err) == unix.ECONNREFUSED {
+			if _, err := s.b.node.Locate(near, from.Addr(), at, 1); Errno(err) == unix.ECONNREFUSED {
 				t.Errorf("a neighbour is told, out of descriptors: %v", err)
 			}
 			_, _, err := s.b.node.Accept(context.Background(), from, at)
@@ -57,7 +57,7 @@ func TestListenerOutlivesLackOfDescriptors(t *testing.T) {
 			}
 			s.b.node.listenerClosed(0)
 		})
-		if _, err := s.b.node.Locate(near, from.Addr(), at); err != nil {
+		if _, err := s.b.node.Locate(near, from.Addr(), at, 1); err != nil {
 			t.Errorf("a neighbour is told afterwards: %v", err)
 		}
 		k := s.tcp(s.a)
@@ -123,7 +123,7 @@ func TestPortOfAClosedListener(t *testing.T) {
 					s.tcp(s.a).connect("B:7000")
 					s.tcp(s.b).connect("B:7000")
 					if s.boxed {
-						_, err := s.b.node.Locate(s.a.node.Aliases.Public, addrA, s.parse("B:7000"))
+						_, err := s.b.node.Locate(s.a.node.Aliases.Public, addrA, s.parse("B:7000"), 1)
 						if Errno(err) != unix.ECONNREFUSED {
 							s.t.Errorf("a neighbour is told: %v", err)
 						}

@@ -19,6 +19,23 @@ type neighbours struct {
 	// ports has the port that a neighbour's program knows, by the kernel address
 	// of its listener, where the two differ.
 	ports map[netip.AddrPort]uint16
+	// older has those, by their blocks, that do not tell which of their sockets connect.
+	older map[netip.Addr]bool
+}
+
+func (s *neighbours) addOlder(block netip.Addr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.older == nil {
+		s.older = make(map[netip.Addr]bool)
+	}
+	s.older[block] = true
+}
+
+func (s *neighbours) isOlder(block netip.Addr) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.older[block]
 }
 
 // add notes that a node has the aliases that alias is one of.
@@ -97,7 +114,12 @@ func (n *Node) connectNear(fd, domain int, block bool, dst netip.AddrPort) (repl
 			closeFD(fd)
 			return fail(unix.EINVAL) // from localhost to another host
 		}
-		kernel, err := n.Network.Locate(asking, source, n.addrFor(dst.Addr()), dst)
+		id, err := cookie(fd)
+		if err != nil {
+			closeFD(fd)
+			return fail(err)
+		}
+		kernel, err := n.Network.Locate(asking, source, n.addrFor(dst.Addr()), dst, id)
 		var r reply
 		var keep bool
 		switch {
@@ -153,10 +175,12 @@ func (n *Node) atLocalhost(fd int) bool {
 }
 
 // Locate tells a neighbour where the listener at dst, an address of this node's,
-// is. near is one of the neighbour's aliases, src its virtual address. It fails
+// is. near is one of the neighbour's aliases, src its virtual address, and socket the
+// cookie of the socket that will connect, or 0 if the neighbour is of an older version
+// that does not tell. It fails
 // with ECONNREFUSED if there is none, and with EHOSTUNREACH if the connection has to
 // come over the network.
-func (n *Node) Locate(near, src netip.Addr, dst netip.AddrPort) (netip.AddrPort, error) {
+func (n *Node) Locate(near, src netip.Addr, dst netip.AddrPort, socket uint64) (netip.AddrPort, error) {
 	if !aliasRange.Contains(near) || blockOf(near) == n.Aliases.Wildcard {
 		return netip.AddrPort{}, unix.EINVAL
 	}
@@ -168,5 +192,10 @@ func (n *Node) Locate(near, src netip.Addr, dst netip.AddrPort) (netip.AddrPort,
 		return netip.AddrPort{}, n.nobodyNear(src, dst)
 	}
 	n.neighbours.add(near, src)
+	if socket != 0 {
+		n.vouched.note(socket, blockOf(near), n.isOpen)
+	} else {
+		n.neighbours.addOlder(blockOf(near))
+	}
 	return found[0].kernel, nil
 }

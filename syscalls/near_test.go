@@ -15,12 +15,12 @@ func (f *fakeNet) Near(netip.Addr) bool {
 }
 
 // Locate implements Network as launcher does: the far side's node says where its listener is.
-func (f *fakeNet) Locate(_ context.Context, near, src netip.Addr, dst netip.AddrPort) (netip.AddrPort, error) {
+func (f *fakeNet) Locate(_ context.Context, near, src netip.Addr, dst netip.AddrPort, socket uint64) (netip.AddrPort, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	node := f.nodes[dst.Addr()]
 	if node == nil {
 		return netip.AddrPort{}, unix.EHOSTUNREACH
 	}
-	return node.Locate(near, src, dst)
+	return node.Locate(near, src, dst, socket)
 }

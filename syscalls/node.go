@@ -23,9 +23,10 @@ type Network interface {
 	// reach of its loopback.
 	Near(addr netip.Addr) bool
 	// Locate asks such a node where on this host the listener at dst is. near is
-	// this node's loopback address there, src its virtual one. Its errors are
+	// this node's loopback address there, src its virtual one, and socket the cookie
+	// (SO_COOKIE) of the socket that will connect. Its errors are
 	// those of Dial; ECONNREFUSED is the node's own word.
-	Locate(ctx context.Context, near, src netip.Addr, dst netip.AddrPort) (netip.AddrPort, error)
+	Locate(ctx context.Context, near, src netip.Addr, dst netip.AddrPort, socket uint64) (netip.AddrPort, error)
 }
 
 // A Stream is one connection's far end: a reliable byte stream in each
@@ -91,6 +92,7 @@ type Node struct {
 	dns       dns
 
 	neighbours neighbours
+	vouched    vouched
 
 	datagramPorts ports // UDP
 	flows         flows // UDP
@@ -111,8 +113,8 @@ type Node struct {
 	diag     *sockDiag // nil: the kernel does not answer
 	closings *closings // nil: likewise
 
-	udpClosings *closings // nil: likewise
-	announced   announcements
+	udpClosings, connClosings *closings // nil: likewise
+	announced                 announcements
 
 	relays   atomic.Int64 // relays that run
 	cut      atomic.Bool  // one has ended without a word of the far side, see Drain
@@ -148,6 +150,7 @@ func NewNode(c Config) (*Node, error) {
 	n.tasks.Go(func() { n.waiting.sweep(n.ctx) })
 	n.watchListeners()
 	n.watchDatagrams()
+	n.watchVouched()
 	return n, nil
 }
 
@@ -157,11 +160,10 @@ func (n *Node) Close() error {
 	n.cancel()
 	n.flows.close()
 	n.netlinks.close()
-	if n.closings != nil {
-		n.closings.close()
-	}
-	if n.udpClosings != nil {
-		n.udpClosings.close()
+	for _, c := range []*closings{n.closings, n.udpClosings, n.connClosings} {
+		if c != nil {
+			c.close()
+		}
 	}
 	n.tasks.Wait()
 	n.diag.close()

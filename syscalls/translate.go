@@ -190,7 +190,7 @@ func (n *Node) remoteIn(p *ports, local, peer Sockaddr) (s Sockaddr, ok bool) {
 	r, ok := n.farRole(far)
 	switch {
 	case !ok:
-		if addr, ok := n.neighbours.find(far, kernel.Addr()); ok {
+		if addr, ok := n.neighbours.find(far, kernel.Addr()); ok && n.isVouched(kernel, far) {
 			peer.Addr = addr
 		}
 		return peer, true
@@ -212,6 +212,9 @@ func (n *Node) remoteIn(p *ports, local, peer Sockaddr) (s Sockaddr, ok bool) {
 	addr := n.own(r)
 	if addr.IsUnspecified() { // a listener of this node's, or a client that was bound to it
 		addr = n.met(p, far, kernel)
+	}
+	if p == &n.ports && n.Owns(addr) && !n.isVouched(kernel, far) {
+		return peer, true // a stranger, who is at one of the node's aliases
 	}
 	peer.Addr = netip.AddrPortFrom(addr, p.known(far))
 	return peer, true

@@ -50,6 +50,15 @@ func TestParseHeader(t *testing.T) {
 			},
 		},
 		{
+			name: "near, with a socket", ok: true,
+			in: "0100001e 04 1538 0a6f0003 04 9c40 0a6f0002 01 04 7f400008 05 08 00000000000012ab",
+			want: Header{
+				Destination: header().Destination, Source: header().Source, Near: netip.MustParseAddr("127.64.0.8"),
+				Socket: 0x12ab,
+			},
+		},
+		{name: "near, with a socket, cut short", in: "0100001d 04 1538 0a6f0003 04 9c40 0a6f0002 01 04 7f400008 05 07 000000000012ab"},
+		{
 			name: "urgent byte", ok: true,
 			in: "01000020 04 0000 0a6f0003 04 0000 0a6f0002 04 10 0000000000000005 0000000000010000",
 			want: Header{

@@ -19,6 +19,10 @@ type Header struct {
 	// destination is, and the stream carries the answer.
 	Near netip.Addr
 
+	// Socket, if not 0, is the cookie (SO_COOKIE, socket(7)) of the opener's socket that
+	// will connect to a Near destination by itself.
+	Socket uint64
+
 	// Trace, if not 0, names the connection in traces, of both sides.
 	Trace uint64
 
@@ -38,12 +42,14 @@ type Header struct {
 //	4..     destination, then source: family (4 or 6), port (2 bytes), address (4 or 16 bytes)
 //	..      options: type, length of the value (1 byte each), value. Unknown types are skipped;
 //	        1 is Near, an IPv4 address of 4 bytes; 2 is Trace, a number of 8 bytes;
-//	        3 is Early, without a value; 4 is Urgent: stream and offset, 8 bytes each
+//	        3 is Early, without a value; 4 is Urgent: stream and offset, 8 bytes each;
+//	        5 is Socket, a number of 8 bytes
 const (
 	optionNear   = 1
 	optionTrace  = 2
 	optionEarly  = 3
 	optionUrgent = 4
+	optionSocket = 5
 
 	headerVersion  = 1
 	headerPreamble = 4
@@ -58,6 +64,7 @@ var (
 	errHeaderFlags   = errors.New("header: unknown flags")
 	errHeaderAddress = errors.New("header: malformed address")
 	errHeaderTrace   = errors.New("header: malformed name of the connection")
+	errHeaderSocket  = errors.New("header: malformed cookie of the socket")
 	errHeaderUrgent  = errors.New("header: malformed urgent byte")
 )
 
@@ -79,6 +86,10 @@ func AppendHeader(dst []byte, h Header) ([]byte, error) {
 		}
 		dst = append(dst, optionNear, 4)
 		dst = append(dst, h.Near.AsSlice()...)
+	}
+	if h.Socket != 0 {
+		dst = append(dst, optionSocket, 8)
+		dst = binary.BigEndian.AppendUint64(dst, h.Socket)
 	}
 	if h.Trace != 0 {
 		dst = append(dst, optionTrace, 8)
@@ -168,6 +179,11 @@ func parseHeaderRest(b []byte) (h Header, err error) {
 				return Header{}, errHeaderTrace
 			}
 			h.Trace = binary.BigEndian.Uint64(b[2:])
+		case optionSocket:
+			if b[1] != 8 {
+				return Header{}, errHeaderSocket
+			}
+			h.Socket = binary.BigEndian.Uint64(b[2:])
 		case optionUrgent:
 			if h.Urgent, err = parseUrgent(b[2 : 2+int(b[1])]); err != nil {
 				return Header{}, err

@@ -1,0 +1,187 @@
+package syscalls
+
+import (
+	"maps"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// vouched has the TCP sockets that connect from an alias with the word of a supervisor:
+// this node's programs' own, which trapped calls have connected, and those of which a
+// neighbour has told when it asked for a listener (Locate). Every process of the host can
+// bind a socket to a node's alias; only what is vouched for appears at the other end as
+// that node. Sockets are known by their cookies (SO_COOKIE, socket(7)).
+type vouched struct {
+	mu    sync.Mutex
+	m     map[uint64]voucher
+	limit int // the number of entries at which those of closed sockets are sought
+	// gone has the addresses at which such sockets were when the kernel destroyed them
+	// and nobody had looked at their connections: these can have been reset before they
+	// are accepted, and accept(2) still tells where they came from.
+	gone map[netip.AddrPort]goneSocket
+}
+
+type goneSocket struct {
+	block netip.Addr
+	until time.Time
+}
+
+type voucher struct {
+	block         netip.Addr     // the first alias of the node that vouches
+	local, remote netip.AddrPort // of the connection, when it was looked at; or zero
+	since         time.Time
+}
+
+const (
+	// minVouched is how many sockets are remembered at least, of some 150 bytes each.
+	minVouched = 1 << 14
+	// vouchedFor is how long a socket is remembered at least whose connection nobody has
+	// looked at: it may still wait to be accepted.
+	vouchedFor = 5 * time.Minute
+	// goneFor is how long the address of a destroyed one is its own after it was looked
+	// at: some other process can have the port then.
+	goneFor = time.Second
+)
+
+// note has the node at a block of aliases vouch for a socket. isOpen tells of one of the
+// sockets known whether it is there.
+func (v *vouched) note(cookie uint64, block netip.Addr, isOpen func(cookie uint64, local, remote netip.AddrPort) bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.m == nil {
+		v.m, v.limit = make(map[uint64]voucher), minVouched
+	}
+	if len(v.m) >= v.limit {
+		v.pruneLocked(isOpen)
+		v.limit = max(minVouched, 2*len(v.m))
+	}
+	v.m[cookie] = voucher{block: block, since: time.Now()}
+}
+
+func (v *vouched) pruneLocked(isOpen func(cookie uint64, local, remote netip.AddrPort) bool) {
+	for cookie, known := range v.m {
+		switch {
+		case known.local.IsValid() && !isOpen(cookie, known.local, known.remote),
+			!known.local.IsValid() && time.Since(known.since) > vouchedFor:
+			delete(v.m, cookie)
+		}
+	}
+}
+
+// has reports whether the node at a block vouches for a socket, which connects local to
+// remote.
+func (v *vouched) has(cookie uint64, block netip.Addr, local, remote netip.AddrPort) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	known, ok := v.m[cookie]
+	if !ok || known.block != block {
+		return false
+	}
+	known.local, known.remote = local, remote
+	v.m[cookie] = known
+	return true
+}
+
+// end notes that the kernel has destroyed a socket that was at an address.
+func (v *vouched) end(cookie uint64, at netip.AddrPort) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	known, ok := v.m[cookie]
+	if !ok || known.local.IsValid() {
+		return
+	}
+	now := time.Now()
+	if len(v.gone) >= minVouched {
+		maps.DeleteFunc(v.gone, func(_ netip.AddrPort, g goneSocket) bool { return now.After(g.until) })
+	}
+	if v.gone == nil || len(v.gone) >= minVouched {
+		v.gone = make(map[netip.AddrPort]goneSocket)
+	}
+	v.gone[at] = goneSocket{known.block, now.Add(vouchedFor)}
+}
+
+// hadAt reports whether a socket for which the node at a block has vouched was at an
+// address when the kernel destroyed it, not long ago.
+func (v *vouched) hadAt(at netip.AddrPort, block netip.Addr) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	g, ok := v.gone[at]
+	now := time.Now()
+	if !ok || g.block != block || now.After(g.until) {
+		return false
+	}
+	if end := now.Add(goneFor); g.until.After(end) {
+		g.until = end
+		v.gone[at] = g
+	}
+	return true
+}
+
+// watchVouched hears of the end of sockets that connect from the nodes' own addresses.
+func (n *Node) watchVouched() {
+	closings, err := newClosings(fromNodes, groupTCPDestroy, groupTCPDestroy6)
+	if err != nil {
+		n.Logger.Debug("the kernel does not tell when connections end", "err", err)
+		return
+	}
+	n.connClosings = closings
+	n.tasks.Go(func() {
+		for {
+			m, err := closings.nextMessage()
+			if err != nil {
+				return
+			}
+			n.vouched.end(m.cookie, unmapped(m.addr))
+		}
+	})
+}
+
+// fromNodes is a filter that passes the messages about sockets at a node's alias of its
+// virtual address: 127.64.0.0/10, with 1 in the last three bits. One that its program has
+// reset has no peer any more (tcp_disconnect in net/ipv4/tcp.c).
+var fromNodes = []unix.SockFilter{
+	{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: diagFamily},
+	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.AF_INET6, Jt: 2},
+	{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: diagSource},
+	{Code: unix.BPF_JMP | unix.BPF_JA, K: 1},
+	{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: diagSource + 12},
+	{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: 0xffc00007},
+	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: 0x7f400001, Jf: 1},
+	{Code: unix.BPF_RET | unix.BPF_K, K: 0xffff},
+	{Code: unix.BPF_RET | unix.BPF_K, K: 0},
+}
+
+// vouchFor has this node vouch for a program's socket, of which fd is a copy.
+func (n *Node) vouchFor(fd int) error {
+	id, err := cookie(fd)
+	if err != nil {
+		return err
+	}
+	n.vouched.note(id, n.Aliases.Wildcard, n.isOpen)
+	return nil
+}
+
+// isVouched reports whether the peer of a TCP connection, at an alias, is of the node that
+// has the alias. kernel is the end of the node's own program. A program that has connected
+// itself knows to whom: the listener was looked for then.
+func (n *Node) isVouched(kernel, far netip.AddrPort) bool {
+	if n.diag == nil {
+		return true // the kernel does not tell
+	}
+	if m, found, err := n.diag.connection(kernel, far); err == nil && found &&
+		n.vouched.has(m.cookie, n.Aliases.Wildcard, kernel, far) {
+		return true
+	}
+	block := blockOf(far.Addr())
+	if block != n.Aliases.Wildcard && n.neighbours.isOlder(block) {
+		return true
+	}
+	m, found, err := n.diag.connection(far, kernel)
+	if err == nil && !found {
+		return n.vouched.hadAt(far, block)
+	}
+	return err != nil || n.vouched.has(m.cookie, block, far, kernel)
+}
