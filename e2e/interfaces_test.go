@@ -137,3 +137,33 @@ print(*psutil.net_io_counters(pernic=True), *psutil.net_if_addrs(), *psutil.net_
 		})
 	}
 }
+
+// TestSocketLists looks for a program's listener in the kernel's lists of sockets: it is
+// there with its port. Under boxer the address is one of loopback.
+func TestSocketLists(t *testing.T) {
+	natlab.NeedCommands(t, "netstat", "ss")
+	f := newCloud(t).function("app", punchable)
+	out := f.run("/usr/bin/python3", "-c", `
+import socket, subprocess
+l = socket.create_server(("0.0.0.0", 7041))
+six = socket.create_server(("::", 7042), family=socket.AF_INET6, dualstack_ipv6=True)
+for command in "ss -Hltn", "netstat -ltn":
+    for line in subprocess.check_output(command.split(), text=True).splitlines():
+        words = line.split()
+        if words[3].endswith((":7041", ":7042")) and "LISTEN" in line:
+            print(command.split()[0], words[3])`)
+	for _, command := range []string{"ss", "netstat"} {
+		for _, port := range []string{":7041", ":7042"} {
+			found := 0
+			for line := range strings.Lines(out) {
+				name, addr, _ := strings.Cut(strings.TrimSpace(line), " ")
+				if name == command && strings.HasSuffix(addr, port) && strings.Contains(addr, "127.") != native {
+					found++
+				}
+			}
+			if found != 1 {
+				t.Errorf("%s has %d listeners at port %s:\n%s", command, found, port, out)
+			}
+		}
+	}
+}

@@ -2,6 +2,8 @@ package syscalls
 
 import (
 	"bytes"
+	"fmt"
+	"os"
 	"strconv"
 	"strings"
 
@@ -41,7 +43,7 @@ func (n *Node) openPath(c Call, at uintptr) reply {
 	}
 	for _, prefix := range procNetPrefixes {
 		name, ok := strings.CutPrefix(path, prefix)
-		if !ok || !networkNamespace.has(c.TID()) {
+		if !ok || !networkNamespace.has(c.TID()) || !atRoot(c.TID()) {
 			continue
 		}
 		if content, ok := n.ProcNet()[name]; ok {
@@ -49,6 +51,13 @@ func (n *Node) openPath(c Call, at uintptr) reply {
 		}
 	}
 	return letThrough
+}
+
+// atRoot reports whether a thread's root folder is the machine's: /proc is then what
+// it seems. In another (chroot(2)) it may be anything.
+func atRoot(tid int) bool {
+	root, err := os.Readlink(fmt.Sprintf("/proc/%d/root", tid))
+	return err == nil && root == "/"
 }
 
 // readPath reads a path that begins with /proc/ and fits into b.
