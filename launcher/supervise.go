@@ -64,16 +64,12 @@ var inaccessible sync.Once
 func (c call) CopyFD(fd int) (int, error) {
 	got, err := c.Notif.CopyFD(fd)
 	if errors.Is(err, unix.EPERM) {
-		warnInaccessible(c.TID())
+		inaccessible.Do(func() {
+			slog.Warn("cannot copy a program's sockets: its network calls fail with EPERM; give boxer CAP_SYS_PTRACE, or run the program as boxer's user",
+				"thread", c.TID())
+		})
 	}
 	return got, err
-}
-
-func warnInaccessible(tid int) {
-	inaccessible.Do(func() {
-		slog.Warn("cannot copy a program's sockets: its network calls fail with EPERM; give boxer CAP_SYS_PTRACE, or run the program as boxer's user",
-			"thread", tid)
-	})
 }
 
 // Keep implements syscalls.Call.

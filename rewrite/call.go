@@ -19,6 +19,8 @@ type Call struct {
 	tid  int
 	nr   uint64
 	args [6]uint64
+
+	epoch uint32 // of the slot
 }
 
 // take reads the call of a slot. It returns false if there is none.
@@ -28,7 +30,7 @@ func (c *Call) take(s *Server, i int) bool {
 	if w&stateMask != statePending {
 		return false
 	}
-	*c = Call{s: s, slot: p, word: w, tid: int(atomic.LoadUint32(&p.tid)), nr: p.nr, args: p.args}
+	*c = Call{s: s, slot: p, word: w, tid: int(atomic.LoadUint32(&p.tid)), nr: p.nr, args: p.args, epoch: p.epoch()}
 	return atomic.LoadUint32(&p.word) == w // or a signal handler of the thread writes another
 }
 
@@ -62,6 +64,31 @@ func (c *Call) Ptr(i int) uintptr { return uintptr(c.args[i]) }
 func (c *Call) Pending() bool {
 	return atomic.LoadUint32(&c.slot.word) == c.word && alive(c.tid)
 }
+
+// epoch counts the programs that the slot's thread has executed.
+func (p *slot) epoch() uint32 { return atomic.LoadUint32(&p.execs) }
+
+// executed says that a process runs another program. A call of its first thread may have waited, if
+// another thread has executed the program: nobody waits for its answer.
+func (s *Server) executed(pid int) {
+	for i := range s.shared.slots {
+		p := &s.shared.slots[(hash(uint32(pid))+uint32(i))%slots]
+		switch atomic.LoadUint32(&p.tid) {
+		case uint32(pid):
+			atomic.AddUint32(&p.execs, 1)
+			w := atomic.LoadUint32(&p.word)
+			if w&stateMask != stateIdle {
+				atomic.CompareAndSwapUint32(&p.word, w, w&^stateMask)
+			}
+			return
+		case 0:
+			return
+		}
+	}
+}
+
+// hash is where the search for a thread's slot begins: slot_of in inside/hook.c.
+func hash(tid uint32) uint32 { return tid * 2654435761 >> 20 % slots }
 
 // alive reports whether there is a thread. Of one that belongs to somebody else it is told EPERM.
 func alive(tid int) bool {
@@ -110,6 +137,9 @@ func (c *Call) Continue() error {
 // fails with EBADF if there is no such descriptor. The caller of CopyFD closes it.
 func (c *Call) CopyFD(fd int) (int, error) {
 	got, err := c.s.cfg.CopyFD(c, fd)
+	if refusedHere(err) {
+		return c.copyThrough(fd)
+	}
 	if errors.Is(err, unix.ESRCH) {
 		return -1, ErrGone
 	}
@@ -122,7 +152,11 @@ func (c *Call) ReadMemory(addr uintptr, b []byte) error {
 	if len(b) == 0 {
 		return nil
 	}
-	if err := readMemory(c.tid, addr, b); err != nil {
+	err := readMemory(c.tid, addr, b)
+	if refusedHere(err) {
+		return c.readThrough(addr, b)
+	}
+	if err != nil {
 		return err
 	}
 	if atomic.LoadUint32(&c.slot.word) != c.word {
@@ -144,5 +178,11 @@ func (c *Call) WriteMemory2(addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) 
 	if atomic.LoadUint32(&c.slot.word) != c.word {
 		return ErrGone
 	}
-	return writeMemory(c.tid, addr1, b1, addr2, b2)
+	err := writeMemory(c.tid, addr1, b1, addr2, b2)
+	if refusedHere(err) {
+		if err = c.writeThrough(addr1, b1); err == nil {
+			err = c.writeThrough(addr2, b2)
+		}
+	}
+	return err
 }

@@ -65,6 +65,8 @@ func (s *Server) control(c *net.UnixConn) {
 		s.forget(v.pid)
 	case requestFetch:
 		err = s.serveFetch(v, r)
+	case requestCopy:
+		err = s.serveCopy(v, r, f)
 	}
 	if err != nil {
 		s.cfg.Logger.Debug("control socket", "request", r.Kind, "process", v.pid, "err", err)
@@ -173,6 +175,7 @@ func (s *Server) hello(v conversation) error {
 		return errors.New("nothing is prepared for it")
 	}
 	defer p.close()
+	s.executed(v.pid)
 	return v.send(p.message, append([]*os.File{s.memory}, p.files...)...)
 }
 

@@ -8,90 +8,130 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A fetch is a descriptor that waits for its program.
-type fetch struct {
-	file *os.File // not owned
-	done chan int64
+// A waitKey names a call that waits for something from its program, or for its program.
+type waitKey struct {
+	tid, word uint32 // the thread, and its slot's word meanwhile
 }
 
-type fetchKey struct {
-	tid  uint32
-	word uint32
-}
-
-// fetchLook is how often is looked whether a program that is to fetch a descriptor still lives.
-const fetchLook = 5 * time.Millisecond
+// stepLook is how often is looked whether a program that has to do something still lives.
+const stepLook = 5 * time.Millisecond
 
 // InstallFD gives the caller a copy of fd and lets the call return its number, the lowest that is
 // free, which InstallFD returns too. fd stays open here. It fails with ErrGone if nobody waits any
 // more, and with EMFILE at the caller's limit (RLIMIT_NOFILE); the call is then still to be answered.
 func (c *Call) InstallFD(fd int, cloexec bool) (int, error) {
-	copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
 		return -1, err
 	}
-	f := &fetch{file: os.NewFile(uintptr(copied), "for the program"), done: make(chan int64, 1)}
-	defer f.file.Close()
+	n := c.s.takeCell()
+	defer c.s.freeCell(n)
 	if err := c.claim(); err != nil {
 		return -1, err
 	}
 	c.slot.flags = 0
 	if cloexec {
-		c.slot.flags |= unix.O_CLOEXEC
+		c.slot.flags = unix.O_CLOEXEC
 	}
-	key := fetchKey{uint32(c.tid), c.state(stateReceive)}
-	c.s.setFetch(key, f)
-	defer c.s.setFetch(key, nil)
-	c.settle(stateReceive)
-	t := time.NewTicker(fetchLook)
+	c.slot.args[argFrom], c.slot.args[argInode], c.slot.args[argCell] = uint64(fd), st.Ino, uint64(n)
+	key := waitKey{uint32(c.tid), c.state(stateReceive)}
+	c.s.setFetch(key, fd)
+	defer c.s.setFetch(key, -1)
+	cell := &c.s.shared.cells[n]
+	if err := c.await(stateReceive, func() bool { return atomic.LoadUint32(&cell.done) != 0 }); err != nil {
+		return -1, err
+	}
+	if cell.value < 0 {
+		return -1, unix.EMFILE
+	}
+	return int(cell.value), nil
+}
+
+// await puts the call in a state in which its program does something, and waits until that is done. The program
+// rings then, and Serve tells.
+func (c *Call) await(state uint32, done func() bool) error {
+	told := make(chan struct{}, 1)
+	c.s.setWaiter(c.slot, told)
+	defer c.s.setWaiter(c.slot, nil)
+	c.settle(state)
+	t := time.NewTicker(stepLook)
 	defer t.Stop()
 	for {
 		select {
-		case n := <-f.done:
-			if n < 0 {
-				return -1, unix.Errno(-n)
-			}
-			return int(n), nil
+		case <-told:
 		case <-t.C:
-			// A handler of the thread may have the slot meanwhile: then it is put back.
-			if w := atomic.LoadUint32(&c.slot.word); w == c.word {
-				return -1, unix.EMFILE
+			if !done() && !c.follows() {
+				return ErrGone
 			}
-			if !alive(c.tid) || c.s.closing.Load() {
-				return -1, ErrGone
-			}
+		}
+		if done() {
+			return nil
 		}
 	}
 }
 
-func (s *Server) setFetch(k fetchKey, f *fetch) {
+func (s *Server) setWaiter(p *slot, told chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f == nil {
+	if told == nil {
+		delete(s.waiters, p)
+	} else {
+		s.waiters[p] = told
+	}
+	s.waiting.Store(int64(len(s.waiters)))
+}
+
+// tell tells who waits for a slot's thread that it has rung.
+func (s *Server) tell(p *slot) {
+	if s.waiting.Load() == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case s.waiters[p] <- struct{}{}: // to a nil channel never
+	default:
+	}
+}
+
+// follows reports whether the program may still do what it is to do.
+func (c *Call) follows() bool {
+	return alive(c.tid) && !c.s.closing.Load() && c.slot.epoch() == c.epoch
+}
+
+// takeCell returns a cell that nobody uses.
+func (s *Server) takeCell() int {
+	n := <-s.cells
+	atomic.StoreUint32(&s.shared.cells[n].done, 0)
+	return n
+}
+
+func (s *Server) freeCell(n int) { s.cells <- n }
+
+// setFetch says which descriptor a call gets; -1: none any more.
+func (s *Server) setFetch(k waitKey, fd int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if fd < 0 {
 		delete(s.fetches, k)
 		return
 	}
-	s.fetches[k] = f
+	s.fetches[k] = fd
 }
 
 // serveFetch hands a descriptor over.
 func (s *Server) serveFetch(v conversation, r request) error {
 	s.mu.Lock()
-	f := s.fetches[fetchKey{r.TID, uint32(r.A)}]
+	fd, ok := s.fetches[waitKey{r.TID, uint32(r.A)}]
+	copied := -1
+	if ok { // before the call closes it
+		copied, _ = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	}
 	s.mu.Unlock()
-	if f == nil {
+	if copied < 0 {
 		return unix.ENOENT
 	}
-	if err := v.sendRequest(r, f.file); err != nil {
-		return err
-	}
-	r, _, _, err := v.receive()
-	if err != nil {
-		return err
-	}
-	select {
-	case f.done <- r.B:
-	default: // it was asked for twice
-	}
-	return nil
+	f := os.NewFile(uintptr(copied), "for the program")
+	defer f.Close()
+	return v.sendRequest(r, f)
 }

@@ -36,8 +36,38 @@ const (
 	stateReturn
 	stateContinue
 	stateReceive
+	stateOperate
 	stateMask = 7
 )
+
+// Arguments of stateReceive.
+const (
+	argFrom = iota
+	argInode
+	argCell
+)
+
+// Arguments of stateOperate, and operations.
+const (
+	argOperation = iota
+	argAddress
+	argLength
+)
+const (
+	readOperation = iota
+	writeOperation
+	sendOperation
+)
+
+// operationSize is how much memory one operation reads or writes, in bytes.
+const operationSize = 3072
+
+const cells = 256
+
+type cell struct {
+	done  uint32
+	value int32
+}
 
 type slot struct {
 	word, tid, last, flags uint32
@@ -45,7 +75,9 @@ type slot struct {
 	args                   [6]uint64
 	result                 int64
 	mask                   uint64
-	_                      [4096 - 88]byte
+	execs, _               uint32
+	_                      [4096 - 96 - operationSize]byte
+	stack                  [operationSize]byte
 }
 
 type index struct{ first, n uint16 }
@@ -53,8 +85,9 @@ type index struct{ first, n uint16 }
 type shared struct {
 	doorbell, asleep uint32
 	pending          [slots / 64]uint64
-	spin, _          uint32
-	_                [0x1000 - 16 - slots/8]byte
+	spin, pid        uint32
+	cells            [cells]cell
+	_                [0x1000 - 16 - slots/8 - cells*8]byte
 	index            [calls]index
 	_                [0x2000 - 0x1000 - calls*4]byte
 	rules            [maxRules]rule
@@ -79,7 +112,7 @@ const (
 	requestOpened
 	requestCancel
 	requestFetch
-	requestFetched
+	requestCopy
 )
 
 type request struct {

@@ -24,15 +24,15 @@ func TestLayout(t *testing.T) {
 #define O(s, f) printf("%zu ", offsetof(struct s, f))
 #define S(s) printf("%zu\n", sizeof(struct s))
 int main() {
-	O(shared, pending), O(shared, index), O(shared, rules), O(shared, table), O(shared, slots), S(shared);
-	O(slot, tid), O(slot, flags), O(slot, nr), O(slot, args), O(slot, result), O(slot, mask), S(slot);
+	O(shared, pending), O(shared, spin), O(shared, cells), O(shared, index), O(shared, rules), O(shared, table), O(shared, slots), S(shared);
+	O(slot, tid), O(slot, flags), O(slot, nr), O(slot, args), O(slot, result), O(slot, mask), O(slot, stack), S(slot);
 	O(condition, mask), S(condition); O(rule, conditions), S(rule);
 	O(request, a), S(request);
 	O(image, nheaders), O(image, segments), S(image);
 	O(load, interpreter), O(load, interpreted), O(load, args), O(load, keep_arg0), O(load, text), printf("\n");
 	O(config, name), O(config, len), printf("\n");
-	printf("%d %d %d %d %d %d\n", IDLE, PENDING, ANSWERING, RETURN, CONTINUE, RECEIVE);
-	printf("%d %d %d %d %d\n", HELLO, EXECUTE, FETCH, FETCHED, OPEN);
+	printf("%d %d %d %d %d %d %d\n", IDLE, PENDING, ANSWERING, RETURN, CONTINUE, RECEIVE, OPERATE);
+	printf("%d %d %d %d %d\n", HELLO, EXECUTE, FETCH, COPY, OPEN);
 }
 `
 	c := filepath.Join(dir, "layout.c")
@@ -53,18 +53,18 @@ int main() {
 	var q request
 	var m image
 	var h loadHead
-	want := fmt.Sprintf("%d %d %d %d %d %d\n", unsafe.Offsetof(s.pending), unsafe.Offsetof(s.index), unsafe.Offsetof(s.rules),
+	want := fmt.Sprintf("%d %d %d %d %d %d %d %d\n", unsafe.Offsetof(s.pending), unsafe.Offsetof(s.spin), unsafe.Offsetof(s.cells), unsafe.Offsetof(s.index), unsafe.Offsetof(s.rules),
 		unsafe.Offsetof(s.table), unsafe.Offsetof(s.slots), unsafe.Sizeof(s)) +
-		fmt.Sprintf("%d %d %d %d %d %d %d\n", unsafe.Offsetof(l.tid), unsafe.Offsetof(l.flags), unsafe.Offsetof(l.nr),
-			unsafe.Offsetof(l.args), unsafe.Offsetof(l.result), unsafe.Offsetof(l.mask), unsafe.Sizeof(l)) +
+		fmt.Sprintf("%d %d %d %d %d %d %d %d\n", unsafe.Offsetof(l.tid), unsafe.Offsetof(l.flags), unsafe.Offsetof(l.nr),
+			unsafe.Offsetof(l.args), unsafe.Offsetof(l.result), unsafe.Offsetof(l.mask), unsafe.Offsetof(l.stack), unsafe.Sizeof(l)) +
 		fmt.Sprintf("%d %d\n%d %d\n", unsafe.Offsetof(condition{}.mask), unsafe.Sizeof(condition{}), unsafe.Offsetof(r.conditions), unsafe.Sizeof(r)) +
 		fmt.Sprintf("%d %d\n", unsafe.Offsetof(q.A), unsafe.Sizeof(q)) +
 		fmt.Sprintf("%d %d %d\n", unsafe.Offsetof(m.NHeaders), unsafe.Offsetof(m.Segments), unsafe.Sizeof(m)) +
 		fmt.Sprintf("%d %d %d %d %d \n", unsafe.Offsetof(h.Interpreter), unsafe.Offsetof(h.Interpreted), unsafe.Offsetof(h.Args),
 			unsafe.Offsetof(h.KeepArg0), unsafe.Sizeof(h)) +
 		fmt.Sprintf("%d %d \n", configName, configLen) +
-		fmt.Sprintln(stateIdle, statePending, stateAnswering, stateReturn, stateContinue, stateReceive) +
-		fmt.Sprintln(requestHello, requestExecute, requestFetch, requestFetched, verdictOpen)
+		fmt.Sprintln(stateIdle, statePending, stateAnswering, stateReturn, stateContinue, stateReceive, stateOperate) +
+		fmt.Sprintln(requestHello, requestExecute, requestFetch, requestCopy, verdictOpen)
 	if string(got) != want {
 		t.Errorf("inside.h has\n%sthis package\n%s", got, want)
 	}

@@ -15,6 +15,10 @@ import (
 func (s *Server) Serve(answer func(*Call)) error {
 	s.tasks.Add(1)
 	defer s.tasks.Done()
+	// A thread that sleeps by itself holds a processor of the runtime's until the monitor takes it away, which
+	// takes up to 10 ms: so there is one more.
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+	defer func() { runtime.GOMAXPROCS(max(1, runtime.GOMAXPROCS(0)-1)) }()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	c := &Call{}
@@ -68,10 +72,14 @@ func (s *Server) round(c *Call, answer func(*Call)) bool {
 		}
 		for set := atomic.SwapUint64(&s.shared.pending[i], 0); set != 0; set &= set - 1 {
 			some = true
-			if !c.take(s, i*64+bits.TrailingZeros64(set)) {
+			n := i*64 + bits.TrailingZeros64(set)
+			s.tell(&s.shared.slots[n])
+			// A thread also rings when it has done something for a call that was taken already.
+			if !c.take(s, n) || c.word == s.taken[n] {
 				continue
 			}
-			if givesDescriptor(c.nr) {
+			s.taken[n] = c.word
+			if givesDescriptor(c.nr) || s.indirect.Load() {
 				kept := c.copy()
 				s.tasks.Go(func() { answer(kept) })
 				continue

@@ -66,12 +66,18 @@ type Server struct {
 	shared   *shared
 	listener *net.UnixListener
 	closing  atomic.Bool
+	taken    [slots]uint32 // by Serve: the words of the calls that were taken last
+	indirect atomic.Bool   // programs have to do things for the supervisor: see operate
+	cells    chan int      // of shared, that are free
+	waiting  atomic.Int64  // the length of waiters
 	tasks    sync.WaitGroup
 
 	mu       sync.Mutex
-	first    *prepared         // for the first process that asks
-	prepared map[int]*prepared // by process
-	fetches  map[fetchKey]*fetch
+	first    *prepared                 // for the first process that asks
+	prepared map[int]*prepared         // by process
+	fetches  map[waitKey]int           // descriptors for programs
+	copies   map[waitKey]chan *os.File // descriptors from programs
+	waiters  map[*slot]chan struct{}   // that something is done
 	conns    map[*net.UnixConn]struct{}
 }
 
@@ -89,8 +95,12 @@ func newServer(cfg Config, target target) (_ *Server, err error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, target: target, prepared: make(map[int]*prepared), fetches: make(map[fetchKey]*fetch), conns: make(map[*net.UnixConn]struct{})}
+	s := &Server{cfg: cfg, target: target, prepared: make(map[int]*prepared), fetches: make(map[waitKey]int), copies: make(map[waitKey]chan *os.File), waiters: make(map[*slot]chan struct{}),
+		cells: make(chan int, cells), conns: make(map[*net.UnixConn]struct{})}
 	s.files.warn = s.warn
+	for n := range cells {
+		s.cells <- n
+	}
 	defer func() {
 		if err != nil {
 			s.release()
@@ -130,6 +140,7 @@ func (s *Server) makeShared() error {
 		return os.NewSyscallError("mmap", err)
 	}
 	s.shared = (*shared)(unsafe.Pointer(&mapped[0]))
+	s.shared.pid = uint32(os.Getpid())
 	if runtime.NumCPU() > 1 {
 		s.shared.spin = spins
 	}

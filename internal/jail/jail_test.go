@@ -13,7 +13,7 @@ func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv("JAIL_TEST") == "jail":
 		os.Setenv("JAIL_TEST", "inside")
-		if err := run(993, 990, []string{"/proc/self/exe"}); err != nil {
+		if err := run(993, 990, os.Getenv("JAIL_STRICT") != "", []string{"/proc/self/exe"}); err != nil {
 			println("jail:", err.Error())
 		}
 		os.Exit(125)
@@ -26,6 +26,10 @@ func TestMain(m *testing.M) {
 // inside returns the number of what is not refused, and prints it.
 func inside() int {
 	wrong := 0
+	unconfirmed := unix.Errno(0)
+	if os.Getenv("JAIL_STRICT") != "" {
+		unconfirmed = unix.EPERM
+	}
 	for _, test := range []struct {
 		name string
 		nr   uintptr
@@ -41,6 +45,7 @@ func inside() int {
 		{"clone(CLONE_NEWUSER)", unix.SYS_CLONE, unix.CLONE_NEWUSER, unix.EPERM},
 		{"clone3", unix.SYS_CLONE3, 0, unix.ENOSYS},
 		{"mount_setattr, of Linux 5.12", 442, 0, unix.ENOSYS},
+		{"process_vm_readv of nothing", unix.SYS_PROCESS_VM_READV, uintptr(os.Getpid()), unconfirmed},
 		{"getpid", unix.SYS_GETPID, 0, 0},
 	} {
 		if _, _, errno := unix.RawSyscall(test.nr, test.arg, 0, 0); errno != test.want {
@@ -61,9 +66,11 @@ func inside() int {
 }
 
 func TestJail(t *testing.T) {
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), "JAIL_TEST=jail")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
+	for _, strict := range []string{"", "yes"} {
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Env = append(os.Environ(), "JAIL_TEST=jail", "JAIL_STRICT="+strict)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("strict %q: %v\n%s", strict, err, out)
+		}
 	}
 }

@@ -1,12 +1,14 @@
 // Command jail runs a command where the kernel refuses what AWS Lambda functions are reported to
 // refuse, so that tests can run there.
 //
-//	jail [-uid UID] [-gid GID] [--] COMMAND [ARG...]
+//	jail [-uid UID] [-gid GID] [-strict] [--] COMMAND [ARG...]
 //
 // seccomp(2), PR_SET_NO_NEW_PRIVS and PR_SET_SECCOMP of prctl(2), ptrace(2), new namespaces, mounts, chroot(2), bpf(2),
 // perf_event_open(2), userfaultfd(2), and io_uring fail with EPERM. Calls that are newer than Linux
 // 5.10 fail with ENOSYS. There are 1,024 descriptors and 1,024 processes. Started by root, the command
-// has the given user and group, 993 and 990 as reported, and no capabilities; -uid 0 keeps root.
+// has the given user and group, 993 and 990 as reported, and no capabilities; -uid 0 keeps root. With -strict,
+// process_vm_readv(2), process_vm_writev(2), pidfd_open(2) and pidfd_getfd(2) fail with EPERM, too: nobody has
+// reported whether they are allowed.
 package main
 
 import (
@@ -15,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/net/bpf"
@@ -27,18 +30,19 @@ const limit = 1024
 func main() {
 	uid := flag.Int("uid", 993, "user of the command, if root starts it")
 	gid := flag.Int("gid", 990, "group of the command, if root starts it")
+	strict := flag.Bool("strict", false, "also refuse what nobody has reported about")
 	flag.Parse()
 	if flag.NArg() == 0 {
-		fmt.Fprintln(os.Stderr, "usage: jail [-uid UID] [-gid GID] [--] COMMAND [ARG...]")
+		fmt.Fprintln(os.Stderr, "usage: jail [-uid UID] [-gid GID] [-strict] [--] COMMAND [ARG...]")
 		os.Exit(2)
 	}
-	if err := run(*uid, *gid, flag.Args()); err != nil {
+	if err := run(*uid, *gid, *strict, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "jail:", err)
 		os.Exit(125)
 	}
 }
 
-func run(uid, gid int, argv []string) error {
+func run(uid, gid int, strict bool, argv []string) error {
 	path, err := exec.LookPath(argv[0])
 	if err != nil {
 		return err
@@ -55,7 +59,7 @@ func run(uid, gid int, argv []string) error {
 			return os.NewSyscallError("prctl", err)
 		}
 	}
-	if err := install(); err != nil {
+	if err := install(strict); err != nil {
 		return err
 	}
 	if root && uid != 0 {
@@ -85,8 +89,8 @@ func become(uid, gid int) error {
 }
 
 // install puts the filter on the calling thread.
-func install() error {
-	raw, err := bpf.Assemble(program())
+func install(strict bool) error {
+	raw, err := bpf.Assemble(program(strict))
 	if err != nil {
 		return err
 	}
@@ -111,6 +115,9 @@ var forbidden = []uint32{
 	unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN, unix.SYS_USERFAULTFD, unix.SYS_IO_URING_SETUP,
 }
 
+// unconfirmed fail with EPERM in a strict jail.
+var unconfirmed = []uint32{unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_PIDFD_OPEN, unix.SYS_PIDFD_GETFD}
+
 // namespaces are the flags of clone(2) that fail with EPERM. clone3 fails with ENOSYS instead, as under
 // filters that cannot look at its arguments: C libraries then take clone.
 const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC
@@ -122,7 +129,7 @@ const (
 )
 
 // program returns the filter.
-func program() []bpf.Instruction {
+func program(strict bool) []bpf.Instruction {
 	fail := func(errno unix.Errno) bpf.Instruction {
 		return bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(errno)}
 	}
@@ -135,7 +142,11 @@ func program() []bpf.Instruction {
 		bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: newest, SkipFalse: 1}, fail(unix.ENOSYS),
 		unless(unix.SYS_CLONE3, 1), fail(unix.ENOSYS),
 	}
-	for _, nr := range forbidden {
+	refused := forbidden
+	if strict {
+		refused = slices.Concat(forbidden, unconfirmed)
+	}
+	for _, nr := range refused {
 		p = append(p, unless(nr, 1), fail(unix.EPERM))
 	}
 	return append(p,

@@ -61,29 +61,44 @@ static void pause(void)
 #endif
 }
 
-// ring tells the supervisor of a request. If that is awake, an answer may come sooner than sleeping
-// and waking would take: ring then looks for it for a moment.
-static void ring(struct slot *s, u32 waiting)
+// ring tells the supervisor to look at a slot. It returns whether the supervisor was awake.
+int ring(struct slot *s)
 {
 	struct shared *sh = globals.shared;
 	u64 i = s - sh->slots;
 	__atomic_fetch_or(&sh->pending[i / 64], 1ull << i % 64, __ATOMIC_ACQ_REL);
 	__atomic_fetch_add(&sh->doorbell, 1, __ATOMIC_SEQ_CST);
-	if (load(&sh->asleep)) {
-		sys3(SYS_futex, &sh->doorbell, FUTEX_WAKE, 1);
-		return;
-	}
-	for (u32 n = sh->spin; n && load(&s->word) == waiting; n--)
-		pause();
+	if (!load(&sh->asleep))
+		return 1;
+	sys3(SYS_futex, &sh->doorbell, FUTEX_WAKE, 1);
+	return 0;
+}
+
+// request rings. If the supervisor is awake, an answer may come sooner than sleeping and waking
+// would take: request then looks for it for a moment.
+static void request(struct slot *s, u32 waiting)
+{
+	if (ring(s))
+		for (u32 n = globals.shared->spin; n && load(&s->word) == waiting; n--)
+			pause();
 }
 
 // settled waits until nobody else changes the slot's word. It returns the word.
 static u32 settled(struct slot *s)
 {
-	u32 w;
-	while (((w = load(&s->word)) & STATE) == ANSWERING)
-		sys4(SYS_futex, &s->word, FUTEX_WAIT, w, 0);
-	return w;
+	for (;;) {
+		u32 w = load(&s->word);
+		switch (w & STATE) {
+		case ANSWERING:
+			sys4(SYS_futex, &s->word, FUTEX_WAIT, w, 0);
+			break;
+		case OPERATE:
+			operate(s, w);
+			break;
+		default:
+			return w;
+		}
+	}
 }
 
 // ask lets the supervisor answer the call. A signal handler may interrupt it anywhere, make calls
@@ -99,6 +114,7 @@ static int ask(struct frame *f)
 	u32 before = settled(s);
 	s64 result = s->result;
 	u32 flags = s->flags;
+	u64 from = s->args[FROM], inode = s->args[INODE], cell = s->args[CELL];
 	int r = DONE;
 	for (;;) {
 		u32 seq = __atomic_add_fetch(&s->last, SEQUENCE, __ATOMIC_ACQ_REL);
@@ -108,7 +124,7 @@ static int ask(struct frame *f)
 			s->args[i] = f->args[i];
 		if (!change(&s->word, seq | WRITING, seq | PENDING))
 			continue; // a handler had the slot meanwhile
-		ring(s, seq | PENDING);
+		request(s, seq | PENDING);
 		u32 w;
 		s64 waited = 0;
 	wait:
@@ -133,6 +149,10 @@ static int ask(struct frame *f)
 			r = PASS;
 			break;
 		}
+		if (w == (seq | OPERATE)) {
+			operate(s, w);
+			goto wait;
+		}
 		if (w == (seq | RECEIVE)) {
 			s64 v = receive(s, w, s->flags);
 			if (v < 0)
@@ -145,6 +165,9 @@ static int ask(struct frame *f)
 	if (state == RETURN || state == CONTINUE || state == RECEIVE) {
 		s->result = result;
 		s->flags = flags;
+		s->args[FROM] = from;
+		s->args[INODE] = inode;
+		s->args[CELL] = cell;
 		__atomic_store_n(&s->word, before, __ATOMIC_RELEASE);
 	} else {
 		__atomic_store_n(&s->word, s->last | IDLE, __ATOMIC_RELEASE);

@@ -43,9 +43,25 @@ enum {
 	RETURN,    // the call returns the result
 	CONTINUE,  // the kernel does the call
 	RECEIVE,   // the program fetches a descriptor
+	OPERATE,   // the program does something for the supervisor, and then it is ANSWERING
 	STATE = 7,
 	SEQUENCE = 8, // 1 in a sequence number
 };
+
+// Arguments of RECEIVE: the descriptor's number in the supervisor, the file's inode number, and
+// the cell that tells the supervisor what became of it.
+enum { FROM, INODE, CELL };
+
+// Arguments of OPERATE: what to do, an address and a length, or a descriptor. What is read or written is in the
+// slot's stack.
+enum { OPERATION, ADDRESS, LENGTH };
+enum { READ_MEMORY, WRITE_MEMORY, SEND_FD };
+
+struct cell {
+	u32 done;
+	s32 value; // a descriptor's number, or an errno below 0
+};
+#define CELLS 256
 
 // A slot is one thread's. A signal handler of the thread may use it for a call of its own while
 // another call waits; that one then begins anew, as it does with a filter.
@@ -54,10 +70,12 @@ struct slot {
 	u32 tid;
 	u32 last; // sequence number that was given out last
 	u32 flags; // of RECEIVE: O_CLOEXEC
-	u64 nr, args[6];
+	u64 nr, args[6]; // of RECEIVE and OPERATE: see there
 	s64 result;
 	u64 mask; // of signals, while they are blocked
-	u8 scratch[1024 - 88]; // buffers, used only while signals are blocked
+	u32 execs; // the supervisor counts the programs that the thread has executed
+	u32 unused;
+	u8 scratch[1024 - 96]; // buffers, used only while signals are blocked
 	u8 stack[3072] __attribute__((aligned(16))); // likewise: the program's own may be short
 };
 _Static_assert(sizeof(struct slot) == 4096, "slot");
@@ -67,8 +85,10 @@ struct shared {
 	u32 doorbell; // futex: counts requests
 	u32 asleep;   // the supervisor waits for it
 	u64 pending[SLOTS / 64]; // which slots have a request
-	u32 spin, unused;        // how often a program looks for an answer before it sleeps
-	u8 fill1[0x1000 - 16 - SLOTS / 8];
+	u32 spin;                // how often a program looks for an answer before it sleeps
+	u32 pid;                 // of the supervisor
+	struct cell cells[CELLS];
+	u8 fill1[0x1000 - 16 - SLOTS / 8 - CELLS * 8];
 	struct {
 		u16 first, n;
 	} index[CALLS];
@@ -96,7 +116,7 @@ enum {
 	OPENED,    // the file that the verdict asked for, or an error
 	CANCEL,    // the execve that was allowed has failed
 	FETCH,     // the descriptor for a slot's call; answered with it
-	FETCHED,   // what number it got, or an error
+	COPY,      // the descriptor that the supervisor has asked for comes along
 };
 struct request {
 	u32 kind, tid;
@@ -174,6 +194,9 @@ int mechanism(struct frame *f);
 int mechanism_on(void *stack, int (*do_it)(struct frame *, struct slot *), struct frame *f, struct slot *s);
 struct slot *slot_of(u32 tid);
 s64 receive(struct slot *s, u32 word, u32 flags);
+void operate(struct slot *s, u32 word);
+int ring(struct slot *s);
+s64 copy(u64 to, u64 from, u64 n);
 
 struct exchange { // buffers of one exchange over the control socket
 	struct request request;

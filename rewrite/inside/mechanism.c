@@ -157,19 +157,6 @@ static int map(struct frame *f, struct slot *s)
 	return DONE;
 }
 
-// copy copies memory of the program's, of which one end may not be there: EFAULT instead of a crash.
-// Where process_vm_readv(2) is refused, it has to be there.
-static s64 copy(u64 to, u64 from, u64 n)
-{
-	u64 local[2] = {to, n}, remote[2] = {from, n};
-	s64 r = sys6(SYS_process_vm_readv, sys0(SYS_getpid), (s64)local, 1, (s64)remote, 1, 0);
-	if (r != -ENOSYS && r != -1 /* EPERM */)
-		return r;
-	for (u64 i = 0; i < n; i++)
-		((u8 *)to)[i] = ((u8 *)from)[i];
-	return n;
-}
-
 // is_exe reports whether a path in the program's memory is the name of its own file.
 static int is_exe(u64 path)
 {

@@ -54,11 +54,9 @@ func numberARM64(code []byte) int {
 	return int(w >> 5 & 0xffff)
 }
 
-// stubFrame is what a stub keeps of the stack below its pointer, in bytes: x16 and x17. Go
-// keeps a word below the stack pointer; 128 more are left alone.
-const stubFrame = 144
-
-// stubARM64 appends a stub for a site that goes on at back. The kernel keeps all registers but x0.
+// stubARM64 appends a stub for a site that goes on at back. The kernel keeps all registers but x0. The
+// stub keeps x16 and x17 144 bytes below the stack pointer: Go has a word of its own just below that,
+// and 128 bytes are left alone.
 func (p *Plan) stubARM64(back uint64) int {
 	at := len(p.Code)
 	p.words(
