@@ -2,6 +2,7 @@ package syscalls
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -91,7 +92,7 @@ func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort) (co
 	if err != nil {
 		return nil, nil, fmt.Errorf("socket: %w", err)
 	}
-	own, err := bindAny(fd, n.relayFor(src.Addr()))
+	own, err := n.bindRelay(fd, src.Addr(), kernel.Port())
 	if err != nil {
 		closeFD(fd)
 		return nil, nil, err
@@ -118,12 +119,30 @@ func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort) (co
 	return conn, remove, nil
 }
 
-// relayFor returns the loopback address that stands for a peer: each has its own, since
-// one has no more ports than the range of ephemeral ports has.
-func (n *Node) relayFor(peer netip.Addr) netip.Addr {
+// bindRelay binds the supervisor's end of a connection from a peer to a listener's port.
+// Where all ports of the peer's address are taken, since the host has a smaller range of
+// them than the peer, others serve.
+func (n *Node) bindRelay(fd int, peer netip.Addr, port uint16) (own netip.AddrPort, err error) {
+	last := n.Aliases.Relay
+	if peer.Is6() {
+		last = n.Aliases.Relay6
+	}
+	for _, a := range [...]netip.Addr{n.relayFor(peer, port), n.relayFor(peer, 0), last} {
+		own, err = bindAny(fd, a)
+		if !errors.Is(err, unix.EADDRINUSE) {
+			break
+		}
+	}
+	return own, err
+}
+
+// relayFor returns the loopback address that stands for a peer at a listener's port. Each
+// has its own, since one has no more ports than the range of ephemeral ports has; so has
+// the peer, for each port that it connects to.
+func (n *Node) relayFor(peer netip.Addr, port uint16) netip.Addr {
 	switch g := n.gateFor(peer); {
 	case g != nil && g.addrs != nil:
-		return g.addrs.of(netip.AddrPortFrom(peer, 0))
+		return g.addrs.of(netip.AddrPortFrom(peer, port))
 	case peer.Is4():
 		return n.Aliases.Relay
 	}

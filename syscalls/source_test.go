@@ -153,14 +153,15 @@ func TestDialFromListeningPortGivenUp(t *testing.T) {
 	}
 }
 
-// TestRelayAddresses holds that each peer has a loopback address of its own.
+// TestRelayAddresses holds that each peer has a loopback address of its own at each port.
 func TestRelayAddresses(t *testing.T) {
 	s := boxedScript(t)
 	n := s.a.node
 	if n.gate.addrs == nil {
 		t.Skip("the gate has one address: the kernel does not bind to a device")
 	}
-	if a, b := n.relayFor(addrA), n.relayFor(addrB); a == b || a != n.relayFor(addrA) {
-		t.Errorf("relays for two peers are at %v and %v, then %v", a, b, n.relayFor(addrA))
+	a, b, c := n.relayFor(addrA, 80), n.relayFor(addrB, 80), n.relayFor(addrA, 81)
+	if a == b || a == c || b == c || a != n.relayFor(addrA, 80) {
+		t.Errorf("relays are at %v, %v and %v, then the first at %v", a, b, c, n.relayFor(addrA, 80))
 	}
 }
