@@ -83,7 +83,7 @@ func (g goSuite) command(t *testing.T, args ...string) string {
 	t.Helper()
 	cmd := exec.Command("go", args...)
 	cmd.Dir = g.module
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
 	var said strings.Builder
 	cmd.Stderr = &said
 	out, err := cmd.Output()

@@ -41,7 +41,7 @@ func olderBoxer(t *testing.T) string {
 		}
 	}
 	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", path, "./cmd/boxer")
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=1")
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=1", "GOWORK=off", "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build boxer at %s: %v\n%s", olderCommit, err, out)
 	}

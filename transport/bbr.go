@@ -1,3 +1,5 @@
+//go:build quicpatched
+
 package transport
 
 import (

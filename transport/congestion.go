@@ -23,11 +23,16 @@ var congestionNames = map[string]Congestion{"bbr": BBR, "cubic": CUBIC, "reno": 
 const hostCongestion = "/proc/sys/net/ipv4/tcp_congestion_control"
 
 // ParseCongestion reads bbr, cubic or reno, or host: like the kernel's TCP.
+//
+// Published quic-go, without boxer's patches, has reno alone: that is what host means then.
 func ParseCongestion(name string) (Congestion, error) {
 	if name == "host" {
 		return HostCongestion(), nil
 	}
 	c, ok := congestionNames[name]
+	if ok && c != Reno && !quicPatched {
+		return 0, fmt.Errorf("%q: this boxer was built with quic-go as it is published, which has reno alone; use host or reno, or build boxer with make", name)
+	}
 	if !ok {
 		return 0, fmt.Errorf("%q: unknown congestion control; use bbr, cubic, reno, or host for what this host's TCP uses", name)
 	}
@@ -37,6 +42,9 @@ func ParseCongestion(name string) (Congestion, error) {
 // HostCongestion is like the default of the kernel's TCP, so that a program gets under boxer what the administrator chose
 // for it. What boxer does not have, such as htcp, becomes CUBIC: Linux's own default.
 func HostCongestion() Congestion {
+	if !quicPatched {
+		return Reno
+	}
 	b, err := os.ReadFile(hostCongestion)
 	if err != nil {
 		return CUBIC

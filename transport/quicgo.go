@@ -1,31 +1,23 @@
 package transport
 
-import "github.com/quic-go/quic-go"
+import "runtime/debug"
 
-// What this package uses of quic-go's patches.
+// quicModule is the path of quic-go's module.
+const quicModule = "github.com/quic-go/quic-go"
 
-// limitReceive makes a connection keep to what its peer may hold.
-func (n *Node) limitReceive(c *quic.Config, a *account) {
-	c.InitialStreamReceiveWindow = waitingWindow
-	c.InitialIncomingStreamReceiveWindow = waitingWindow
-	c.InitialIncomingUniStreamReceiveWindow = datagramWindow
-	c.MaxIncomingStreams = waitingStreams
-	c.AllowStreamWindowIncrease = func(q *quic.Conn, id quic.StreamID, delta uint64) bool {
-		c, ok := n.conns.Load(quicConn(q))
-		return ok && c.(*conn).mayGrow(int64(id), int64(delta))
+// QUICVersion says which quic-go this program was built with, such as "quic-go v0.65.0 patched":
+// with boxer's patches, or as it is published ("unpatched").
+func QUICVersion() string {
+	version := "quic-go"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, m := range info.Deps {
+			if m.Path == quicModule {
+				version += " " + m.Version
+			}
+		}
 	}
-	c.ReceiveBuffered = func(_ *quic.Conn, delta int64) { a.add(delta) }
-}
-
-// setReceiveWindow makes the window of a stream larger.
-func setReceiveWindow(s *quic.Stream, size uint64) { s.SetReceiveWindow(size) }
-
-// buffered is how much memory data occupies that was received on a stream and not read, in bytes.
-func buffered(s *quic.Stream) int64 { return s.Buffered() }
-
-// setMaxIncomingStreams changes how many streams the peer may have open at a time.
-func setMaxIncomingStreams(q quicConn, n int64) {
-	if c, ok := q.(*quic.Conn); ok {
-		c.SetMaxIncomingStreams(n)
+	if quicPatched {
+		return version + " patched"
 	}
+	return version + " unpatched"
 }

@@ -81,7 +81,7 @@ func (n *Node) baseTLS() *tls.Config {
 // quicConfig is that of connections to a peer, which has the account.
 func (n *Node) quicConfig(a *account) *quic.Config {
 	config := n.baseConfig(a.budget)
-	n.limitReceive(config, a)
+	n.patchConfig(config, a)
 	return config
 }
 
@@ -104,7 +104,6 @@ func (n *Node) baseConfig(b *budget) *quic.Config {
 		// So that Reset can deliver first what was written, as TCP's RST comes
 		// behind it (RESET_STREAM_AT, draft-ietf-quic-reliable-stream-reset).
 		EnableStreamResetPartialDelivery: true,
-		CongestionControl:                n.config.Congestion.controller,
 	}
 }
 

@@ -17,9 +17,6 @@ import (
 	"github.com/boxer-sandbox/boxer/launcher"
 )
 
-// version is set by the linker.
-var version = "devel"
-
 func main() {
 	if launcher.IsInit() {
 		os.Exit(launcher.Init())
@@ -81,7 +78,7 @@ connect as on ordinary hosts, over encrypted, hole-punched UDP paths.`,
 		SilenceErrors: true,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.SetVersionTemplate("boxer {{.Version}}\n")
+	cmd.SetVersionTemplate(versionText())
 	cmd.AddCommand(runCommand(code), coordinatorCommand(), statusCommand(), forwardCommand(),
 		doctorCommand(), traceCommand(code), versionCommand())
 	for _, extra := range extraCommands {
@@ -95,16 +92,6 @@ connect as on ordinary hosts, over encrypted, hole-punched UDP paths.`,
 
 // extraCommands are commands of builds with further tags, such as man.go.
 var extraCommands []func() *cobra.Command
-
-func versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:     "version",
-		Short:   "Print the version",
-		Example: "  boxer version",
-		Args:    cobra.NoArgs,
-		Run:     func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "boxer", version) },
-	}
-}
 
 // logger writes boxer's own messages to stderr, from the level that BOXER_LOG
 // names (slog.Level), by default warnings.

@@ -66,7 +66,7 @@ func (m tests) run() (int, error) {
 	os.Setenv("XDG_RUNTIME_DIR", filepath.Join(shared, "run"))
 	os.Setenv("XDG_STATE_HOME", filepath.Join(shared, "state"))
 	boxer = filepath.Join(shared, "boxer")
-	build := exec.Command("go", "build", "-tags", "netgo,osusergo", "-buildvcs=false",
+	build := exec.Command("../../scripts/go", "build", "-tags", "netgo,osusergo", "-buildvcs=false",
 		"-ldflags", "-linkmode external -extldflags -static", "-o", boxer, ".")
 	if out, err := build.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("go build: %w\n%s", err, out)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path"
 	"slices"
@@ -61,6 +62,7 @@ type Package struct {
 func List(dir string) ([]Package, error) {
 	cmd := exec.Command("go", "list", "-json=ImportPath,Name,Doc,Imports,TestImports,XTestImports", "./...")
 	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOWORK=off") // testdata has a module of its own
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

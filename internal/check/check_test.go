@@ -123,6 +123,7 @@ func TestGoesOn(t *testing.T) {
 	}
 	t.Chdir(dir)
 	t.Setenv("GOFLAGS", "-mod=mod")
+	t.Setenv("GOWORK", "off")
 	var out strings.Builder
 	r := &report{out: &out}
 	s := step{name: "packages", tests: []string{"-timeout=1m"}, without: "/left"}

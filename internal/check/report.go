@@ -188,6 +188,7 @@ func (f failure) alone(s step) string {
 		dir = "./" + strings.TrimPrefix(short(f.pkg), s.dir)
 		dir = "./" + strings.TrimPrefix(path.Clean("/"+strings.TrimPrefix(dir, "./")), "/")
 	}
+	cmd = strings.Join(append(slices.Clone(s.env), cmd), " ")
 	if s.race {
 		cmd += " -race"
 	}

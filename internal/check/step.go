@@ -22,7 +22,8 @@ type step struct {
 	command []string // of a check
 	tests   []string // or the arguments of "go test"
 	race    bool
-	without string // packages with that ending are left out of ./...
+	env     []string // of tests, besides this process's
+	without string   // packages with that ending are left out of ./...
 }
 
 // steps returns all, the tests of real programs with those flags.
@@ -33,6 +34,9 @@ func steps(e2eFlags []string) []step {
 		{name: "packages", about: "the packages' tests with the race detector, and other systems in examples/",
 			alone: "make test ARGS='-only packages'",
 			race:  true, tests: []string{"-timeout=20m"}, without: "/e2e"},
+		{name: "published", about: "the transport with quic-go as it is published",
+			alone: "make test ARGS='-only published'",
+			race:  true, env: []string{"QUIC_GO=published"}, tests: []string{"-timeout=10m", "./transport/..."}},
 		{name: "e2e", about: "real programs between two functions", alone: "make test ARGS='-only e2e'",
 			tests: append([]string{"-timeout=60m", "./e2e/"}, e2eFlags...)},
 		{name: "bench", about: "the benchmarks' own tests", dir: "bench", alone: "make test ARGS='-only bench'",
@@ -104,6 +108,7 @@ func politely(cmd *exec.Cmd) {
 func runTests(ctx context.Context, s step, args []string, r *report) error {
 	cmd := exec.CommandContext(ctx, goCommand(s.dir), args...)
 	cmd.Dir, cmd.Stderr = s.dir, os.Stderr
+	cmd.Env = append(os.Environ(), s.env...)
 	politely(cmd)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
