@@ -57,7 +57,7 @@ func TestNameKeepsAddress(t *testing.T) {
 // replaced at its own.
 func TestHoldersKeepAddresses(t *testing.T) {
 	noLeaks(t)
-	l := newLab(t, ServerConfig{}, quickTakeover)
+	l := newLab(t, ServerConfig{Lease: time.Minute}, func(s *Server) { s.deadAfter = deadAfter })
 	u := l.url(t)
 	var webs []*guest
 	for range 3 {
@@ -91,7 +91,7 @@ func TestHoldersKeepAddresses(t *testing.T) {
 // than for the answer. One that comes back too late is told so.
 func TestTakeover(t *testing.T) {
 	noLeaks(t)
-	l := newLab(t, ServerConfig{Lease: time.Minute}, func(s *Server) { s.deadAfter = maxDeadAfter })
+	l := newLab(t, ServerConfig{Lease: time.Minute}, func(s *Server) { s.deadAfter = deadAfter })
 	u := l.url(t)
 	w := newWire(t, l.cfg.Socket.LocalAddr())
 	through := u
@@ -100,7 +100,7 @@ func TestTakeover(t *testing.T) {
 	time.Sleep(justJoined)
 	began := time.Now()
 	second := mustEnter(t, u, "db")
-	if d := time.Since(began); second.Self().Addr == old.Self().Addr || d > maxDeadAfter {
+	if d := time.Since(began); second.Self().Addr == old.Self().Addr || d > deadAfter {
 		t.Errorf("beside %v came %v, after %v", old.Self().Addr, second.Self().Addr, d)
 	}
 	second.leave()
