@@ -54,7 +54,7 @@ var known = []Difference{
 		Why:   "a UTS namespace takes that capability. To trap each `openat` would cost it 17 us (median of nine times 20,000 in a C program, under `boxer trace -e openat` and bare: 20.6 and 3.5 us), and a path is not what a filter can see; `uname` and `sethostname` are right everywhere",
 	},
 	{
-		Call:  "`open` with `O_CLOEXEC` of /proc/net/dev and the like, where boxer has no CAP_SYS_ADMIN; /proc/PID/net and /sys/class/net everywhere",
+		Call:  "`open` with `O_CLOEXEC` of /proc/net/dev and the like, and of /sys/class/net, where boxer has no CAP_SYS_ADMIN; /proc/PID/net everywhere",
 		Linux: "the host's interfaces",
 		Boxer: "the machine's, not the node's",
 		Why:   "a mount namespace takes that capability. Without, `open` is trapped only as fopen(3) calls it, which costs it 9 us: each program opens its libraries with `O_CLOEXEC`, interpreters hundreds of files. The link /proc/net can be covered, the folders of all processes to come cannot",

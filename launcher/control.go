@@ -31,7 +31,7 @@ type order struct {
 	Hostname string `json:",omitempty"` // name the host, which is this tree's alone
 	Notify   string `json:",omitempty"` // the program's NOTIFY_SOCKET, see notifier
 
-	ProcNet map[string]string `json:",omitempty"` // files for /proc/net, see coverProcNet
+	Cover *cover `json:",omitempty"` // nil: the program sees the host's files
 }
 
 // A report tells the supervisor what became of it.
@@ -39,7 +39,7 @@ type report struct {
 	Listening bool   `json:",omitempty"` // the listener comes along, before the program is started
 	Started   int    `json:",omitempty"` // the program's pid; the listener comes along
 	Failed    string `json:",omitempty"` // it did not start, and why
-	Uncovered string `json:",omitempty"` // /proc/net is the host's, and why
+	Uncovered string `json:",omitempty"` // the program sees the host's files of its network, and why
 	Code      int    `json:",omitempty"` // with Failed: the exit code
 	Stop      uint64 `json:",omitempty"` // a signal stopped the program; counts such stops from 1
 	Exited    bool   `json:",omitempty"` // and its tree is gone

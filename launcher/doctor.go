@@ -94,8 +94,8 @@ func diagnoseHost() Finding {
 }
 
 func diagnoseProcNet() Finding {
-	f := Finding{Name: "mount namespace", For: "shows the node's interfaces in /proc/net, too"}
-	h, err := inOwnHost(func() error { return coverProcNet(map[string]string{"dev": ""}) })
+	f := Finding{Name: "mount namespace", For: "shows the node's interfaces in /proc/net and /sys, too"}
+	h, err := inOwnHost(func() error { return (&cover{}).mount() })
 	switch {
 	case !h.mounted:
 		f.Detail, f.Remedy = "not to be had", "run as root, or with CAP_SYS_ADMIN; without, rtnetlink and ioctl are right all the same"

@@ -57,8 +57,8 @@ func Init() int {
 	}
 	// Only then: a wait for children must find the program's.
 	uncovered := ""
-	if len(o.ProcNet) > 0 {
-		if err := coverProcNet(o.ProcNet); err != nil {
+	if o.Cover != nil {
+		if err := o.Cover.mount(); err != nil {
 			uncovered = err.Error()
 		}
 	}

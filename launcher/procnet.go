@@ -1,7 +1,9 @@
 package launcher
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -14,9 +16,47 @@ const procNetAt = "/proc/tty/ldisc"
 // procNetLink is the name of the link there that lies over /proc/net.
 const procNetLink = ".net"
 
-// coverProcNet puts files, by name, in the place of those in /proc/net, for this process
-// and its children, which have a mount namespace of their own (mount_namespaces(7)).
-// The rest of /proc/net stays the kernel's.
+// A cover has the files that a program sees of its host's network: in /proc/net, beside
+// the kernel's own, and in /sys/class/net. They are by name.
+type cover struct{ ProcNet, SysClassNet map[string]string }
+
+// mount puts the files in their places, for this process and its children, which have
+// a mount namespace of their own (mount_namespaces(7)).
+func (c *cover) mount() error {
+	return errors.Join(coverProcNet(c.ProcNet), coverSysClassNet(c.SysClassNet))
+}
+
+// sysClassNet is where sysfs(5) lists the network interfaces.
+const sysClassNet = "/sys/class/net"
+
+// coverSysClassNet covers the folder. A machine without sysfs needs none.
+func coverSysClassNet(files map[string]string) error {
+	if _, err := os.Stat(sysClassNet); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := unix.Mount("", "/sys", "", unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make the mount of /sys private: %w", err)
+	}
+	folder, err := memoryFolder(func(folder int) error {
+		for name, content := range files {
+			if err := writeAt(folder, name, content); err != nil {
+				return fmt.Errorf("make %s/%s: %w", sysClassNet, name, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	defer unix.Close(folder)
+	if err := unix.MoveMount(folder, "", unix.AT_FDCWD, sysClassNet, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fmt.Errorf("mount on %s: %w", sysClassNet, err)
+	}
+	return nil
+}
+
+// coverProcNet puts files in the place of those in /proc/net. The rest of it stays the
+// kernel's.
 //
 // /proc/net is a symbolic link to self/net, which is another folder for each process.
 // So the link is what is covered: by another one, to a folder of ours. A link can be
@@ -27,7 +67,7 @@ func coverProcNet(files map[string]string) error {
 	if err := unix.Mount("", "/proc", "", unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make the mount of /proc private: %w", err)
 	}
-	folder, err := procNetFolder(files)
+	folder, err := memoryFolder(func(folder int) error { return fillProcNet(folder, files) })
 	if err != nil {
 		return err
 	}
@@ -47,26 +87,26 @@ func coverProcNet(files map[string]string) error {
 	return nil
 }
 
-// procNetFolder makes a file system in memory that is mounted nowhere yet, read-only,
-// with the files and with links to what else is in /proc/net.
-func procNetFolder(files map[string]string) (int, error) {
-	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+// memoryFolder makes a file system in memory that is mounted nowhere yet, and read-only
+// once fill has filled it.
+func memoryFolder(fill func(folder int) error) (int, error) {
+	config, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return -1, fmt.Errorf("fsopen: %w", err)
 	}
-	defer unix.Close(fs)
-	err = unix.FsconfigSetString(fs, "mode", "0555")
+	defer unix.Close(config)
+	err = unix.FsconfigSetString(config, "mode", "0555")
 	if err == nil {
-		err = unix.FsconfigCreate(fs)
+		err = unix.FsconfigCreate(config)
 	}
 	if err != nil {
 		return -1, fmt.Errorf("fsconfig: %w", err)
 	}
-	folder, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+	folder, err := unix.Fsmount(config, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
 	if err != nil {
 		return -1, fmt.Errorf("fsmount: %w", err)
 	}
-	if err := fillProcNet(folder, files); err != nil {
+	if err := fill(folder); err != nil {
 		unix.Close(folder)
 		return -1, err
 	}
@@ -100,7 +140,16 @@ func fillProcNet(folder int, files map[string]string) error {
 	return nil
 }
 
+// writeAt makes a file below a folder, and the folders on the way to it.
 func writeAt(folder int, name, content string) error {
+	for at, c := range name {
+		if c != '/' {
+			continue
+		}
+		if err := unix.Mkdirat(folder, name[:at], 0o755); err != nil && err != unix.EEXIST {
+			return err
+		}
+	}
 	fd, err := unix.Openat(folder, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o444)
 	if err != nil {
 		return err

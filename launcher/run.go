@@ -93,7 +93,7 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 		Name: n.member.client.Self().Name, Program: cfg.Argv[0], Trapped: cfg.Trace != nil,
 	})
 	if c.own.mounted {
-		o.ProcNet = n.calls.ProcNet()
+		o.Cover = &cover{ProcNet: n.calls.ProcNet(), SysClassNet: n.calls.SysClassNet()}
 	}
 	if err := n.interposer.start(c, o, n.calls.Answer); err != nil {
 		n.interposer.wait() // no process is left

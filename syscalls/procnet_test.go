@@ -100,3 +100,33 @@ func TestOpenProcNet(t *testing.T) {
 		f.Close()
 	}
 }
+
+// TestSysClassNet compares loopback's files with this machine's.
+func TestSysClassNet(t *testing.T) {
+	files := sixNode().SysClassNet()
+	for _, name := range []string{"addr_len", "address", "broadcast", "carrier", "dev_id", "dev_port", "dormant", "flags",
+		"ifalias", "ifindex", "iflink", "link_mode", "mtu", "netdev_group", "operstate", "tx_queue_len", "type", "uevent"} {
+		want, err := os.ReadFile("/sys/class/net/lo/" + name)
+		if err != nil {
+			t.Logf("this machine has no %s: %v", name, err)
+			continue
+		}
+		if got := files["lo/"+name]; got != string(want) {
+			t.Errorf("%s has %q, the kernel's %q", name, got, want)
+		}
+	}
+	counters, err := os.ReadDir("/sys/class/net/lo/statistics")
+	if err != nil {
+		t.Skip(err)
+	}
+	for _, c := range counters {
+		if files["boxer0/statistics/"+c.Name()] != "0\n" {
+			t.Errorf("statistics have no %s", c.Name())
+		}
+	}
+	for name, want := range map[string]string{"address": "02:62:0a:6f:00:02\n", "mtu": "1280\n", "type": "1\n", "operstate": "up\n"} {
+		if got := files["boxer0/"+name]; got != want {
+			t.Errorf("boxer0/%s has %q, want %q", name, got, want)
+		}
+	}
+}
