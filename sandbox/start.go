@@ -50,14 +50,15 @@ func newListenerFile(fd *atomic.Int64) *os.File {
 // another thread, and sees to it that it is served: the filtered thread
 // may sleep in a trapped call until then.
 func StartServed(p Program, handOver func(*os.File) error, start func() error) error {
-	// One for the thread that may sleep, one for handOver; and no collection of
-	// garbage that would wait for the first.
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0))))
+	// Processors for the thread that may sleep, for handOver, and to spare; and no
+	// collection of garbage that would wait for the first.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(4, runtime.GOMAXPROCS(0))))
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	var fd atomic.Int64
+	var handed atomic.Bool
+	var failed error // of handOver, once handed is true
 	fd.Store(-1)
 	ended := make(chan struct{})
-	handed := make(chan error, 1)
 	go func() {
 		// The other thread is not asked for anything, and does not wake us.
 		for fd.Load() < 0 {
@@ -67,15 +68,35 @@ func StartServed(p Program, handOver func(*os.File) error, start func() error) e
 			case <-time.After(installLook):
 			}
 		}
-		handed <- handOver(newListenerFile(&fd))
+		failed = handOver(newListenerFile(&fd))
+		handed.Store(true)
 	}()
 	defer close(ended)
 	return onOwnThread(func() error {
+		// A signal would come as the filter is there and the listener's number not yet
+		// stored: the runtime preempts who is in the kernel for 10 ms. Its handler returns
+		// by rt_sigreturn(2), which may be trapped.
+		var before, all unix.Sigset_t
+		for i := range all.Val {
+			all.Val[i] = ^all.Val[i]
+		}
+		if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &before); err != nil {
+			return os.NewSyscallError("sigprocmask", err)
+		}
 		if err := install(p, &fd); err != nil {
+			unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
 			return err
 		}
-		if err := <-handed; err != nil {
-			return err
+		// Not by a channel: to wait there, this thread gives its processor to another and
+		// wakes that by futex(2), which may be trapped, while nobody serves the listener
+		// yet. The processor would be nobody's, and what handOver needs may be queued there.
+		for !handed.Load() {
+		}
+		if err := unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil); err != nil {
+			return os.NewSyscallError("sigprocmask", err)
+		}
+		if failed != nil {
+			return failed
 		}
 		return start()
 	})
