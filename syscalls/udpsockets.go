@@ -20,6 +20,7 @@ type udpSockets struct {
 	at     map[netip.AddrPort][]uint64 // cookies (SO_COOKIE, socket(7)): several share an address with SO_REUSEPORT
 	open   map[uint64][]netip.AddrPort // the addresses of each, by its cookie
 	closed []closedUDP                 // oldest first
+	deaf   bool                        // the kernel does not tell of the end of sockets
 }
 
 // A closedUDP is a socket that the kernel has destroyed.
@@ -40,11 +41,28 @@ func (u *udpSockets) note(kernel netip.AddrPort, cookie uint64) {
 		u.at = make(map[netip.AddrPort][]uint64)
 		u.open = make(map[uint64][]netip.AddrPort)
 	}
-	if !slices.Contains(u.at[kernel], cookie) {
-		u.at[kernel] = append(u.at[kernel], cookie)
-		u.open[cookie] = append(u.open[cookie], kernel)
+	list := u.at[kernel]
+	if slices.Contains(list, cookie) {
+		return
 	}
+	limit := maxUDPShared
+	if u.deaf {
+		limit = maxUDPDeaf
+	}
+	if len(list) >= limit {
+		u.dropLocked(list[0])
+	}
+	u.at[kernel] = append(u.at[kernel], cookie)
+	u.open[cookie] = append(u.open[cookie], kernel)
 }
+
+const (
+	// maxUDPShared bounds the sockets that are remembered of an address: more than
+	// there are processors, each of which may have a server's process.
+	maxUDPShared = 1024
+	// maxUDPDeaf is the bound where sockets that are closed stay in the table.
+	maxUDPDeaf = 8
+)
 
 // has reports whether a program's socket with that cookie is, or was, at an address.
 func (u *udpSockets) has(kernel netip.AddrPort, cookie uint64) bool {
@@ -237,6 +255,7 @@ func (n *Node) watchDatagrams() {
 	closings, err := newClosings(onLoopback, groupUDPDestroy, groupUDPDestroy6)
 	if err != nil {
 		n.Logger.Debug("the kernel does not tell when UDP sockets close", "err", err)
+		n.udpSockets.deaf = true
 		return
 	}
 	n.udpClosings = closings

@@ -119,6 +119,31 @@ func TestClosedSender(t *testing.T) {
 	})
 }
 
+// TestUDPSocketsBound has more sockets at an address than are remembered.
+func TestUDPSocketsBound(t *testing.T) {
+	for _, tc := range []struct {
+		deaf  bool
+		limit int
+	}{{false, maxUDPShared}, {true, maxUDPDeaf}} {
+		u := udpSockets{deaf: tc.deaf}
+		at, other := netip.MustParseAddrPort("127.0.0.1:1"), netip.MustParseAddrPort("127.0.0.1:2")
+		u.note(other, 0)
+		for cookie := range uint64(tc.limit + 1) {
+			u.note(at, cookie)
+		}
+		if u.has(at, 0) || u.has(other, 0) || !u.has(at, 1) || !u.has(at, uint64(tc.limit)) {
+			t.Errorf("deaf %v: the oldest is not the one that was forgotten", tc.deaf)
+		}
+		if len(u.at[at]) != tc.limit || len(u.open) != tc.limit {
+			t.Errorf("deaf %v: %d sockets are remembered, want %d", tc.deaf, len(u.at[at]), tc.limit)
+		}
+		u.forget(at)
+		if len(u.at)+len(u.open) != 0 {
+			t.Errorf("deaf %v: %v, %v are left", tc.deaf, u.at, u.open)
+		}
+	}
+}
+
 // TestOthersSource shows a program where datagrams come from that processes outside of the
 // node send it from the node's own aliases: not from the node.
 func TestOthersSource(t *testing.T) {
