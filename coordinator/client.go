@@ -73,6 +73,7 @@ type Client struct {
 	server    netip.AddrPort
 	reflexive netip.AddrPort
 	paths     []PathReport // as last reported
+	about     *About       // likewise
 	reported  bool
 }
 

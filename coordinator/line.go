@@ -90,7 +90,11 @@ func (c *Client) write(n *line) {
 		case b = <-n.out:
 		case <-n.poke:
 			c.mu.Lock()
-			b = frame(&message{Report: &report{Paths: c.paths}})
+			about := c.about
+			if n.version < 4 {
+				about = nil
+			}
+			b = frame(&message{Report: &report{Paths: c.paths, About: about}})
 			c.mu.Unlock()
 		case <-n.ask:
 			b = frame(&message{Alive: alivePad})
@@ -270,7 +274,7 @@ func (n *line) receive(r *receipt) {
 // Report tells the coordinator about this node's paths, for those who ask for
 // its status; it replaces the report before and never waits. Reports beyond the
 // first 2,000 paths are cut.
-func (c *Client) Report(paths []PathReport) {
+func (c *Client) Report(paths []PathReport, about About) {
 	kept := make([]PathReport, 0, min(len(paths), maxPaths))
 	for _, p := range paths[:min(len(paths), maxPaths)] {
 		if !isLabel(p.Kind) {
@@ -284,7 +288,8 @@ func (c *Client) Report(paths []PathReport) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.paths, c.reported = kept, true
+	about = about.clean()
+	c.paths, c.about, c.reported = kept, &about, true
 	if c.line != nil {
 		poke(c.line.poke)
 	}

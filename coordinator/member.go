@@ -25,6 +25,9 @@ type Member struct {
 	// a Snapshot has it.
 	Program string `json:"program,omitempty"`
 
+	// About is what the node says about itself, where it does. Only a Snapshot has it.
+	About *About `json:"about,omitempty"`
+
 	// Paths is what the node reported last. Only a Snapshot has it: reports are
 	// not pushed to the other nodes.
 	Paths []PathReport `json:"paths,omitempty"`
@@ -33,7 +36,7 @@ type Member struct {
 // in returns the member as that version of the messages has it.
 func (m Member) in(version int) Member {
 	if version < 4 {
-		m.Program = ""
+		m.Program, m.About = "", nil
 	}
 	return m
 }
@@ -42,6 +45,24 @@ func (m Member) in(version int) Member {
 // holds a connection to m may go on holding it.
 func (m Member) same(o Member) bool {
 	return m.ID == o.ID && m.Name == o.Name && m.Addr == o.Addr && m.Addr6 == o.Addr6 && m.Key == o.Key && m.Host == o.Host
+}
+
+// About is what a node tells of itself to who looks at the network.
+type About struct {
+	Command string   `json:"command,omitempty"` // name of the program that it runs, without arguments
+	Ports   []uint16 `json:"ports,omitempty"`   // TCP ports that the program listens on, ascending; at most MaxPorts
+}
+
+// MaxPorts bounds About.Ports.
+const MaxPorts = 64
+
+// clean returns what of a may be sent.
+func (a About) clean() About {
+	if !isHostID(a.Command) {
+		a.Command = ""
+	}
+	a.Ports = a.Ports[:min(len(a.Ports), MaxPorts)]
+	return a
 }
 
 // A PathReport is one node's view of its path to a peer.

@@ -99,6 +99,7 @@ var alivePad = &alive{Pad: "................"}
 // report replaces what is known of the sender's paths.
 type report struct {
 	Paths []PathReport `json:"paths"`
+	About *About       `json:"about,omitempty"` // from version 4 on
 }
 
 // welcome answers hello; the list of the members follows, as news, or as pages to observers.
@@ -177,6 +178,9 @@ func (m *message) check() error {
 		over = len(h.Token) > maxToken || len(h.Ticket) > maxTicket || !isHostID(h.Host) || !isHostID(h.Program)
 	case m.Report != nil:
 		over = len(m.Report.Paths) > maxPaths
+		if a := m.Report.About; a != nil {
+			over = over || !isHostID(a.Command) || len(a.Ports) > MaxPorts
+		}
 		for _, p := range m.Report.Paths {
 			over = over || !isLabel(p.Kind) || p.Remote.Addr().Zone() != ""
 		}

@@ -113,7 +113,7 @@ func TestReportSurvivesRestart(t *testing.T) {
 	path := restartable(t)
 	l := newLab(t, ServerConfig{State: load(t, path)})
 	a := mustEnter(t, l.url(t), "a")
-	a.Report([]PathReport{{Peer: 9, Kind: "lan", Remote: netip.MustParseAddrPort("192.0.2.1:7")}})
+	a.Report([]PathReport{{Peer: 9, Kind: "lan", Remote: netip.MustParseAddrPort("192.0.2.1:7")}}, About{})
 	l.stop()
 	l = newLab(t, ServerConfig{State: load(t, path)})
 	deadline := time.Now().Add(patience)

@@ -256,12 +256,12 @@ func (r *roster) snapshot() []Member {
 	return members
 }
 
-// report keeps what the node says about its paths. The slice is kept as it is.
-func (r *roster) report(id uint32, s *session, paths []PathReport) {
+// report keeps what the node says about its paths and itself. The slice is kept as it is.
+func (r *roster) report(id uint32, s *session, paths []PathReport, about *About) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if e := r.members[id]; e != nil && e.session == s {
-		e.Paths = paths
+		e.Paths, e.About = paths, about
 	}
 }
 

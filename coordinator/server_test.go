@@ -406,8 +406,8 @@ func TestObserve(t *testing.T) {
 	a, b := mustEnter(t, u, "a"), mustEnter(t, u, "b")
 	remote := netip.MustParseAddrPort("203.0.113.7:4242")
 	path := PathReport{Peer: b.Self().ID, Kind: "punched", Remote: remote, RTT: 20 * time.Millisecond, BytesSent: 1 << 40, BytesReceived: 7}
-	a.Report([]PathReport{{Peer: b.Self().ID, Kind: "relayed"}}) // the later one counts
-	a.Report([]PathReport{path})
+	a.Report([]PathReport{{Peer: b.Self().ID, Kind: "relayed"}}, About{}) // the later one counts
+	a.Report([]PathReport{path}, About{})
 	deadline := time.Now().Add(patience)
 	for {
 		s, err := Observe(within(t, patience), u)

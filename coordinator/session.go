@@ -216,7 +216,7 @@ func (s *Server) read(c *session) error {
 		switch {
 		case m.Alive != nil:
 		case m.Report != nil:
-			s.roster.report(c.id, c, m.Report.Paths)
+			s.roster.report(c.id, c, m.Report.Paths, m.Report.About)
 		case m.Signal != nil:
 			if err := s.forward(c, m.Signal); err != nil {
 				return err

@@ -32,6 +32,8 @@ type member struct {
 	node   *transport.Node
 	log    *slog.Logger
 
+	about atomic.Pointer[func() coordinator.About] // what the node says of itself; holds nil at first
+
 	inbounds *inbounds // of the streams from other nodes
 
 	stop     context.CancelFunc
@@ -137,9 +139,13 @@ func (m *member) report(ctx context.Context) {
 				BytesSent: p.BytesSent, BytesReceived: p.BytesReceived,
 			})
 		}
-		if now := fmt.Sprint(reports); now != last {
+		var about coordinator.About
+		if f := m.about.Load(); f != nil {
+			about = (*f)()
+		}
+		if now := fmt.Sprint(reports, about); now != last {
 			last = now
-			m.client.Report(reports)
+			m.client.Report(reports, about)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -100,6 +101,10 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 		return exitOf(err), errors.Join(err, n.close())
 	}
 	closeAll(handedOn)
+	about := func() coordinator.About {
+		return coordinator.About{Command: filepath.Base(cfg.Argv[0]), Ports: n.calls.ListeningPorts()}
+	}
+	n.member.about.Store(&about)
 	n.attaching.begin(c.pid)
 	n.member.client.OnWill(func(w coordinator.Will) { c.tell(word{Will: &w}) })
 	code, err := n.supervise(c, signals, cfg.Drain)

@@ -269,3 +269,17 @@ func (p *ports) empty() bool {
 	defer p.mu.RUnlock()
 	return p.wishes == nil && p.self == nil
 }
+
+// ListeningPorts returns the TCP ports on which the node's programs listen where other
+// nodes reach them, as the programs know them, in ascending order.
+func (n *Node) ListeningPorts() []uint16 {
+	n.ports.mu.RLock()
+	defer n.ports.mu.RUnlock()
+	seen := make(map[uint16]bool)
+	for at := range n.ports.listeners {
+		if !at.Addr().IsLoopback() {
+			seen[at.Port()] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}

@@ -186,6 +186,9 @@ type (
 		Since time.Time  `json:"since"`
 		Host  string     `json:"host"` // equal for nodes on one host
 
+		Command string   `json:"command,omitempty"` // the program that it runs
+		Ports   []uint16 `json:"ports,omitempty"`   // TCP ports that the program listens on
+
 		Program string `json:"program,omitempty"` // version of the node's boxer; not there: not known
 
 		Paths []statusPath `json:"paths"`
@@ -205,6 +208,9 @@ func printStatusJSON(w io.Writer, v view, shown []coordinator.Member) error {
 		Started: v.snap.Started, Self: v.self, Members: []statusMember{}}
 	for _, m := range shown {
 		sm := statusMember{ID: m.ID, Name: m.Name, Addr: m.Addr, Addr6: m.Addr6, Since: m.Since, Host: m.Host, Program: m.Program, Paths: []statusPath{}}
+		if m.About != nil {
+			sm.Command, sm.Ports = m.About.Command, m.About.Ports
+		}
 		for _, p := range m.Paths {
 			sm.Paths = append(sm.Paths, statusPath{p.Peer, p.Kind, p.Remote, p.RTT.Microseconds(), p.BytesSent, p.BytesReceived})
 		}

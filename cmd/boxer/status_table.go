@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -52,8 +53,8 @@ func printStatus(w io.Writer, v view, shown []coordinator.Member) error {
 		names[m.ID] = m.Name
 	}
 	hosts := hostLetters(v.snap.Members)
-	t := table{strings.Fields("NODE NAME ADDRESS IPV6 UP HOST PATH-TO KIND REMOTE RTT SENT RECEIVED")}
-	t[0][6] = "PATH TO"
+	t := table{strings.Fields("NODE NAME ADDRESS IPV6 UP HOST BOXER PROGRAM LISTENS PATH-TO KIND REMOTE RTT SENT RECEIVED")}
+	t[0][9] = "PATH TO"
 	for _, m := range shown {
 		row := memberCells(m, v.self, hosts)
 		if len(m.Paths) == 0 {
@@ -80,7 +81,39 @@ func memberCells(m coordinator.Member, self uint32, hosts map[string]string) []s
 	if m.Silent {
 		up += " (silent)"
 	}
-	return []string{id, m.Name, m.Addr.String(), six, up, hosts[m.Host]}
+	return []string{id, m.Name, m.Addr.String(), six, up, hosts[m.Host], orDash(m.Program), orDash(command(m)), orDash(ports(m))}
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// command is the name of the program that a node runs.
+func command(m coordinator.Member) string {
+	if m.About == nil {
+		return ""
+	}
+	return m.About.Command
+}
+
+// maxShownPorts is how many ports a line of the table has room for.
+const maxShownPorts = 5
+
+func ports(m coordinator.Member) string {
+	if m.About == nil {
+		return ""
+	}
+	var all []string
+	for _, p := range m.About.Ports {
+		all = append(all, strconv.Itoa(int(p)))
+	}
+	if len(all) > maxShownPorts {
+		all = append(all[:maxShownPorts], "...")
+	}
+	return strings.Join(all, ",")
 }
 
 func pathCells(p coordinator.PathReport, names map[uint32]string) []string {

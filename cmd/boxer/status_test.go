@@ -26,7 +26,7 @@ func TestStatusTable(t *testing.T) {
 		Version: "1.0", Started: time.Now(), Prefix: coordinator.DefaultPrefix, Members: []coordinator.Member{
 			{ID: 1, Name: "lonely-and-long", Addr: addr("10.111.0.2"), Host: "x", Since: time.Now()},
 			{ID: 2, Name: "b", Addr: addr("10.111.0.3"), Addr6: addr("fd6f:7865:72::a6f:3"), Host: "y", Since: time.Now(),
-				Paths: []coordinator.PathReport{path, far}},
+				Program: "1.0", About: &coordinator.About{Command: "nginx", Ports: []uint16{80, 443}}, Paths: []coordinator.PathReport{path, far}},
 			{ID: 3, Name: "c", Addr: addr("10.111.0.4"), Host: "x", Since: time.Now(), Paths: []coordinator.PathReport{far}},
 		}}}
 	var b bytes.Buffer
@@ -36,11 +36,11 @@ func TestStatusTable(t *testing.T) {
 	lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
 	want := []string{
 		"network of coordinator h:1 (boxer 1.0, up 0s, 10.111.0.0/16)",
-		"NODE  NAME             ADDRESS     IPV6                 UP  HOST  PATH TO          KIND       REMOTE          RTT   SENT     RECEIVED",
-		"1     lonely-and-long  10.111.0.2  -                    0s  a",
-		"*2    b                10.111.0.3  fd6f:7865:72::a6f:3  0s  b     lonely-and-long  same host  127.0.0.1:4433  35µs  1.0 MiB  17 B",
-		"                                                                  node-70          punched    127.0.0.1:4433  35µs  1.0 MiB  17 B",
-		"3     c                10.111.0.4  -                    0s  a     node-70          punched    127.0.0.1:4433  35µs  1.0 MiB  17 B",
+		"NODE  NAME             ADDRESS     IPV6                 UP  HOST  BOXER  PROGRAM  LISTENS  PATH TO          KIND       REMOTE          RTT   SENT     RECEIVED",
+		"1     lonely-and-long  10.111.0.2  -                    0s  a     -      -        -",
+		"*2    b                10.111.0.3  fd6f:7865:72::a6f:3  0s  b     1.0    nginx    80,443   lonely-and-long  same host  127.0.0.1:4433  35µs  1.0 MiB  17 B",
+		"                                                                                           node-70          punched    127.0.0.1:4433  35µs  1.0 MiB  17 B",
+		"3     c                10.111.0.4  -                    0s  a     -      -        -        node-70          punched    127.0.0.1:4433  35µs  1.0 MiB  17 B",
 	}
 	for i := range max(len(lines), len(want)) {
 		if i >= len(lines) || i >= len(want) || lines[i] != want[i] {
@@ -97,4 +97,29 @@ func TestStatusOfNobody(t *testing.T) {
 	if r := finish(t, cmd); r.status != 125 || !strings.Contains(r.err, "no network of this user runs on this host") {
 		t.Errorf("%+v", r)
 	}
+}
+
+// TestStatusOfServer shows what a node runs, and where that listens.
+func TestStatusOfServer(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command(boxer, "run", "--name", "talks", "--", "python3", "-c", talker)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, cmd)
+	p.line()
+	var line string
+	for deadline := time.Now().Add(patience); !strings.Contains(line, " 7001"); {
+		if time.Now().After(deadline) {
+			t.Fatalf("the status is %q", line)
+		}
+		r := finish(t, exec.Command(boxer, "status", "talks"))
+		line = r.out
+	}
+	if !strings.Contains(line, " python3 ") {
+		t.Errorf("the status is %q", line)
+	}
+	in.Close()
+	wait(t, cmd)
 }
