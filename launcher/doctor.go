@@ -30,7 +30,11 @@ type Finding struct {
 // Diagnose finds out what this host offers to boxer. With a join URL it also
 // looks at the way to the coordinator.
 func Diagnose(ctx context.Context, url *coordinator.JoinURL) []Finding {
-	found := []Finding{{Name: "kernel", OK: true, Detail: sandbox.Kernel()}}
+	kernel := Finding{Name: "kernel", For: "has what is below", Needed: true, OK: true, Detail: sandbox.Kernel()}
+	if err := sandbox.CheckKernel(); err != nil {
+		kernel.OK, kernel.Detail, kernel.Remedy = false, err.Error(), "run on a newer kernel"
+	}
+	found := []Finding{kernel}
 	how := diagnoseInterposer()
 	if e := FindEnclosing(); e != nil {
 		// Of what boxer needs, a second supervisor gets nothing (seccomp(2), EBUSY).

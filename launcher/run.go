@@ -47,6 +47,9 @@ type RunConfig struct {
 // the program has ended, and not all that it wrote is delivered. With another code and an
 // error, either that, or it has not run, or not to its end; *ExitError has an exit code then.
 func Run(ctx context.Context, cfg RunConfig) (int, error) {
+	if err := sandbox.CheckKernel(); err != nil {
+		return ExitBoxer, err
+	}
 	shareProcessors()
 	handedOn := handedOn()
 	go newIdentity()

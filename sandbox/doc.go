@@ -15,8 +15,7 @@
 //
 // # Versions of Linux
 //
-// 5.9 is the oldest kernel with all that is needed (NOTIF_ADDFD, POLLHUP). Before 5.14 a
-// descriptor and its number take two steps instead of one (ADDFD_FLAG_SEND). What
+// 5.14 is the oldest kernel with all that is needed (ADDFD_FLAG_SEND). What
 // newer ones add is used where it is there: PIDFD_THREAD (6.9) saves a look
 // into /proc per copied descriptor, and SYNC_WAKE_UP (6.6) makes an answer
 // three times as fast. [Probe] tells what a host has.

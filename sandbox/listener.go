@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -38,8 +37,6 @@ type Listener struct {
 	// SyncWakeUp tells whether the kernel hands the processor straight over
 	// between program and supervisor (SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP).
 	SyncWakeUp bool
-
-	oneStep bool // the kernel gives a descriptor and answers at once, see InstallFD
 }
 
 // NewListener takes over a listener that [StartFiltered] returned, also if it fails.
@@ -65,30 +62,7 @@ func NewListener(f *os.File) (*Listener, error) {
 	// Before 6.6 this fails, and answers take about three times as long.
 	err = ioctl(l.fd, ioctlSetFlags, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
 	l.SyncWakeUp = err == nil
-	if l.oneStep, err = addsFDs(l.fd); err != nil {
-		l.file.Close()
-		return nil, err
-	}
 	return l, nil
-}
-
-// ErrNoAddFD means that the kernel is older than Linux 5.9: it gives no descriptors to the
-// caller of a trapped call.
-var ErrNoAddFD = errors.New("the kernel lacks SECCOMP_IOCTL_NOTIF_ADDFD: boxer needs Linux 5.9 or newer")
-
-// addsFDs asks the kernel what it can, for a call that is not there. It looks at the
-// flags first (seccomp_notify_addfd in kernel/seccomp.c): EINVAL tells that it does not
-// know SECCOMP_ADDFD_FLAG_SEND, or the request at all.
-func addsFDs(listener uintptr) (oneStep bool, err error) {
-	a := rawAddFD{flags: unix.SECCOMP_ADDFD_FLAG_SEND, srcFD: uint32(listener)}
-	try := func() error { return ioctl(listener, ioctlAddFD, uintptr(unsafe.Pointer(&a))) }
-	if try() != unix.EINVAL {
-		return true, nil
-	}
-	if a.flags = 0; try() == unix.EINVAL {
-		return false, ErrNoAddFD
-	}
-	return false, nil
 }
 
 // Close releases the listener. From then on every trapped call of the tree

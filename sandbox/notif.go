@@ -109,21 +109,12 @@ func (n *Notif) send(r *rawResp) error {
 //
 // It fails with ErrGone if nobody waits any more, and with EMFILE at the caller's limit
 // (RLIMIT_NOFILE); the call is then still to be answered.
-//
-// Linux 5.9 to 5.13 take two steps. There, a caller whose call a signal ends between
-// them keeps a descriptor that it does not know of.
 func (n *Notif) InstallFD(fd int, cloexec bool) (int, error) {
-	a := rawAddFD{id: n.raw.id, srcFD: uint32(fd)}
+	a := rawAddFD{id: n.raw.id, flags: unix.SECCOMP_ADDFD_FLAG_SEND, srcFD: uint32(fd)}
 	if cloexec {
 		a.newFDFlags = unix.O_CLOEXEC
 	}
-	if n.l.oneStep {
-		a.flags = unix.SECCOMP_ADDFD_FLAG_SEND
-	}
 	got, err := n.addFD(&a)
-	if err == nil && !n.l.oneStep {
-		err = n.Return(uintptr(got))
-	}
 	return got, gone(err)
 }
 

@@ -3,7 +3,6 @@ package sandbox
 import (
 	"fmt"
 	"os"
-	"strings"
 	"sync/atomic"
 	"unsafe"
 
@@ -31,16 +30,14 @@ func Probe() []Feature {
 		}
 		return e
 	}
-	const remedy = "run on Linux 5.9 or newer, better 5.14, outside of a container profile that forbids it"
+	const remedy = "run on Linux 5.14 or newer, outside of a container profile that forbids it"
 	return []Feature{
 		{Name: "seccomp(NEW_LISTENER)", For: "traps system calls", Needed: true, Since: "5.0", Err: err,
 			Remedy: "run where seccomp(2) is allowed: virtual machines, containers with the default profile; not AWS Lambda functions"},
 		{Name: "SECCOMP_USER_NOTIF_FLAG_CONTINUE", For: "leaves calls to the kernel", Needed: true, Since: "5.5",
 			Err: after(trapped.resume), Remedy: remedy},
-		{Name: "SECCOMP_IOCTL_NOTIF_ADDFD", For: "gives accepted connections to the program", Needed: true, Since: "5.9",
+		{Name: "SECCOMP_ADDFD_FLAG_SEND", For: "gives accepted connections to the program", Needed: true, Since: "5.14",
 			Err: after(trapped.install), Remedy: remedy},
-		{Name: "SECCOMP_ADDFD_FLAG_SEND", For: "does so in one step, which no signal splits", Since: "5.14",
-			Err: after(trapped.oneStep)},
 		{Name: "pidfd_getfd(2)", For: "copies the program's sockets", Needed: true, Since: "5.6",
 			Err: after(trapped.copyFD), Remedy: "allow ptrace(2) of own children: CAP_SYS_PTRACE in containers"},
 		{Name: "process_vm_readv(2)", For: "reads addresses from the program's memory", Needed: false, Since: "3.2",
@@ -67,7 +64,7 @@ func Usable() error {
 }
 
 // A trial traps three calls of a thread, each answered by another mechanism.
-type trial struct{ resume, install, oneStep, copyFD, sync error }
+type trial struct{ resume, install, copyFD, sync error }
 
 func (t *trial) run() error {
 	// Before libseccomp, whose errors do not tell a kernel that refuses.
@@ -101,9 +98,6 @@ func (t *trial) run() error {
 		close(calls)
 		<-ended // its calls fail with ENOSYS
 		return err
-	}
-	if !l.oneStep {
-		t.oneStep = unix.EINVAL
 	}
 	if !l.SyncWakeUp {
 		t.sync = unix.EINVAL
@@ -168,13 +162,4 @@ func probeThreadPidfd() error {
 		unix.Close(fd)
 	}
 	return err
-}
-
-// Kernel returns the kernel's release, such as "6.1.0-18-amd64".
-func Kernel() string {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return "unknown"
-	}
-	return strings.TrimRight(string(u.Release[:]), "\x00")
 }
