@@ -91,6 +91,14 @@ func (s *Server) bury(c *session) {
 	_ = c.conn.CloseWithError(codeLease, "the node's process is dead, said its host")
 }
 
+// Will returns the node's last will as it is now, if there is one.
+func (c *Client) Will() (Will, bool) {
+	c.mu.Lock()
+	n := c.line
+	c.mu.Unlock()
+	return c.willOf(n)
+}
+
 // OnWill has f called with the node's last will, at once and whenever it changes, by
 // one goroutine at a time; nil ends that. A coordinator of an older version takes no
 // wills: then f is not called.
@@ -106,15 +114,26 @@ func (c *Client) OnWill(f func(Will)) {
 
 // bequeathLocked gives the will of a connection to whoever keeps it.
 func (c *Client) bequeathLocked(n *line) {
-	if c.onWill == nil || n == nil || n.version < 4 {
+	if c.onWill == nil {
 		return
+	}
+	if w, ok := c.willOf(n); ok {
+		c.onWill(w)
+	}
+}
+
+// willOf makes the will of a connection.
+func (c *Client) willOf(n *line) (w Will, ok bool) {
+	if n == nil || n.version < 4 {
+		return w, false
 	}
 	key, err := willKey(n.conn)
+	if err == nil {
+		w.Server = n.server
+		w.Message, err = newWill(c.self.ID, key)
+	}
 	if err != nil {
 		c.log.Debug("no last will", "err", err)
-		return
 	}
-	if msg, err := newWill(c.self.ID, key); err == nil {
-		c.onWill(Will{Server: n.server, Message: msg})
-	}
+	return w, err == nil
 }

@@ -140,6 +140,7 @@ func (c *child) watch(noteStop func()) {
 			c.tell(word{Stop: r.Stop})
 		case r.Exited:
 			c.status = r.Status
+			c.tell(word{Done: true})
 			unix.Wait4(c.init, nil, 0, nil)
 			return
 		}

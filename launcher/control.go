@@ -32,6 +32,9 @@ type order struct {
 	Notify   string `json:",omitempty"` // the program's NOTIFY_SOCKET, see notifier
 
 	Cover *cover `json:",omitempty"` // nil: the program sees the host's files
+
+	// Will is the node's last will, until a word brings another one.
+	Will *coordinator.Will `json:",omitempty"`
 }
 
 // A report tells the supervisor what became of it.
@@ -53,6 +56,9 @@ type word struct {
 	Stop uint64 `json:",omitempty"`
 
 	Will *coordinator.Will `json:",omitempty"` // the node's last will, from now on
+
+	// Done answers a report with Exited: boxer-init may end, too.
+	Done bool `json:",omitempty"`
 }
 
 // controlPair makes the two ends. The second has no close-on-exec flag.

@@ -79,7 +79,7 @@ func Init() int {
 		killTree(nil)
 		return ExitBoxer
 	}
-	t := &tree{pid: pid, c: c, supervisor: openSupervisor(), notify: o.Notify}
+	t := &tree{pid: pid, c: c, supervisor: openSupervisor(), notify: o.Notify, will: o.Will, done: make(chan struct{})}
 	go t.watchSupervisor()
 	return t.reap()
 }
@@ -190,6 +190,9 @@ type tree struct {
 	supervisor int    // a pidfd, -1 if there is none
 	notify     string // of the notifier: removed here if the supervisor cannot
 
+	done chan struct{}     // closed when the supervisor knows that the program has ended
+	will *coordinator.Will // nil: none; watchSupervisor has it
+
 	mu    sync.Mutex // held also while the supervisor is signalled
 	stops uint64     // how often a signal has stopped the program
 	runs  bool       // the program has run again since the last stop
@@ -198,25 +201,28 @@ type tree struct {
 // watchSupervisor kills the tree when the supervisor is gone: without it, every
 // trapped call would fail with ENOSYS.
 func (t *tree) watchSupervisor() {
-	var will *coordinator.Will
 	for {
 		var w word
 		if _, err := t.c.receive(&w); err != nil {
 			break
 		}
 		if w.Will != nil {
-			will = w.Will
+			t.will = w.Will
 		}
 		if w.Stop > 0 {
 			t.stopSupervisor(w.Stop)
 		}
+		if w.Done {
+			close(t.done)
+			return
+		}
 	}
-	sendWill(will)
+	sendWill(t.will)
 	killTree(nil)
 	removeNotify(t.notify)
 	for range willRepeats { // datagrams may get lost
 		time.Sleep(willPause)
-		sendWill(will)
+		sendWill(t.will)
 	}
 	os.Exit(ExitBoxer)
 }
@@ -247,6 +253,9 @@ func (t *tree) reap() int {
 		code := exitCode(ws)
 		killTree(&politely)
 		t.c.send(report{Exited: true, Status: code}, -1)
+		// A program often ends because the supervisor has been killed: then
+		// watchSupervisor has something to tell.
+		<-t.done
 		return code
 	}
 }

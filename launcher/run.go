@@ -89,6 +89,9 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 		return ExitBoxer, errors.Join(err, n.close())
 	}
 	o.Notify = n.notify.socket()
+	if w, ok := n.member.client.Will(); ok {
+		o.Will = &w
+	}
 	if c.own.named {
 		o.Hostname = n.member.client.Self().Name
 	}
