@@ -62,7 +62,7 @@ func (p proxies) Dial(ctx context.Context, server netip.AddrPort) (syscalls.Stre
 const proxyTries = 16
 
 // Proxy implements syscalls.Resolver.
-func (p proxies) Proxy(netip.AddrPort) (netip.AddrPort, error) {
+func (p proxies) Proxy(server netip.AddrPort) (netip.AddrPort, error) {
 	var err error
 	for range proxyTries {
 		var u *net.UDPConn
@@ -77,6 +77,8 @@ func (p proxies) Proxy(netip.AddrPort) (netip.AddrPort, error) {
 			u.Close()
 			continue
 		}
+		p.server.StandIn(u.LocalAddr(), server)
+		p.server.StandIn(t.Addr(), server)
 		p.server.ServeUDP(u)
 		p.server.ServeTCP(t)
 		return addr, nil

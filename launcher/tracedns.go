@@ -22,7 +22,7 @@ func (n *node) question(q resolver.Question) {
 	e := &trace.DNS{
 		Base: trace.Base{Time: q.Began.Sub(r.start)}, Duration: q.Took,
 		Query: strings.TrimSuffix(m.Question[0].Name, "."), QType: dns.TypeToString[m.Question[0].Qtype],
-		Server: "the host's nameservers",
+		Server: "the host's nameservers", Asked: q.Server,
 	}
 	if q.Local {
 		e.Server = "boxer"

@@ -3,6 +3,7 @@ package resolver
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -29,10 +30,18 @@ const (
 // (TCP) an answer may have 64 KiB, over datagrams what the query says, and is
 // marked as truncated where it has more. Answer ends soon after ctx.
 func (s *Server) Answer(ctx context.Context, query []byte, stream bool) []byte {
+	return s.answerAt(ctx, query, stream, nil)
+}
+
+// answerAt is Answer for what came to the socket own, if that is not nil.
+func (s *Server) answerAt(ctx context.Context, query []byte, stream bool, own net.Addr) []byte {
 	if s.observe == nil {
 		return s.answer(ctx, query, stream, &Question{})
 	}
 	q := Question{Began: time.Now(), Query: query}
+	if own != nil {
+		q.Server = s.standsIn(own)
+	}
 	q.Answer = s.answer(ctx, query, stream, &q)
 	q.Took = time.Since(q.Began)
 	s.observe(q)

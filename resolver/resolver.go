@@ -65,10 +65,11 @@ type Config struct {
 type Question struct {
 	Began  time.Time
 	Took   time.Duration
-	Query  []byte // as it came
-	Answer []byte // as it goes; nil: there is none
-	Local  bool   // it was the network's to answer; others are for the host's nameservers
-	Err    error  // what kept those from answering
+	Query  []byte         // as it came
+	Answer []byte         // as it goes; nil: there is none
+	Server netip.AddrPort // that the program has asked, if known
+	Local  bool           // it was the network's to answer; others are for the host's nameservers
+	Err    error          // what kept those from answering
 }
 
 const (
@@ -96,6 +97,7 @@ type Server struct {
 	running sync.WaitGroup // the serving goroutines and all that they start
 
 	mu     sync.Mutex
+	asked  map[string]netip.AddrPort // by the address of the socket that stands in for it
 	closed bool
 	socks  []closer // to be closed by Close
 }
@@ -116,6 +118,24 @@ func New(cfg Config) *Server {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
+}
+
+// StandIn notes that what comes to one of the server's sockets was sent to a nameserver, for
+// Config.Observe.
+func (s *Server) StandIn(own net.Addr, server netip.AddrPort) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.asked == nil {
+		s.asked = make(map[string]netip.AddrPort)
+	}
+	s.asked[own.Network()+own.String()] = server
+}
+
+// standsIn returns the nameserver that was meant by what came to a socket.
+func (s *Server) standsIn(own net.Addr) netip.AddrPort {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked[own.Network()+own.String()]
 }
 
 // ServeUDP starts to answer the datagrams of conn and returns at once. The server owns

@@ -67,7 +67,7 @@ func (s *Server) serveConn(conn net.Conn) {
 		if err != nil {
 			return
 		}
-		answer := s.Answer(s.ctx, query, true)
+		answer := s.answerAt(s.ctx, query, true, conn.LocalAddr())
 		if answer == nil {
 			return
 		}

@@ -31,7 +31,7 @@ func (s *Server) serveUDP(conn net.PacketConn) {
 		slots <- struct{}{}
 		s.running.Go(func() {
 			defer func() { <-slots }()
-			answer := s.Answer(s.ctx, query, false)
+			answer := s.answerAt(s.ctx, query, false, conn.LocalAddr())
 			if answer == nil {
 				return
 			}

@@ -110,12 +110,13 @@ type DNS struct {
 	Base
 	Duration time.Duration // until it was answered
 	Thread
-	Query   string   // the name
-	QType   string   // "A", "AAAA", "PTR", ...
-	Answers []string // addresses, names and texts, as zone files have them
-	RCode   string   // "NOERROR", "NXDOMAIN", "SERVFAIL", ...; "" if nothing was answered
-	Server  string   // who answered: "boxer", or the forwarder's address
-	Failure string   // what went wrong, and where
+	Query   string         // the name
+	QType   string         // "A", "AAAA", "PTR", ...
+	Answers []string       // addresses, names and texts, as zone files have them
+	RCode   string         // "NOERROR", "NXDOMAIN", "SERVFAIL", ...; "" if nothing was answered
+	Server  string         // who answered: "boxer", or the forwarder's address
+	Asked   netip.AddrPort // the name server that the program has asked
+	Failure string         // what went wrong, and where
 }
 
 // Type is "dns".
@@ -130,5 +131,6 @@ func (e *DNS) fields(c *codec) {
 	c.texts("answers", &e.Answers, "the records' data")
 	c.text("rcode", &e.RCode, "`NOERROR`, `NXDOMAIN`, ...; absent if there was no answer")
 	c.text("server", &e.Server, "who answered: `boxer` itself, or a name server's address")
+	c.addrPort("asked", &e.Asked, "the name server that the program has asked")
 	c.text("failure", &e.Failure, "what went wrong, and where")
 }

@@ -167,3 +167,10 @@ func describeProcess(e *Process) string {
 	}
 	return "exited with " + e.Status
 }
+
+func describeDropped(e *Dropped) string {
+	if e.Count == 0 {
+		return "events are missing here: their file was removed before it was read"
+	}
+	return strconv.FormatUint(e.Count, 10) + " events are missing here"
+}

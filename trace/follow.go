@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"time"
 )
 
@@ -27,6 +28,8 @@ type follower struct {
 	path string
 	idle func() error
 	f    *os.File
+
+	misses int // how often in a row the file had no name
 }
 
 func (f *follower) Read(b []byte) (int, error) {
@@ -35,7 +38,7 @@ func (f *follower) Read(b []byte) (int, error) {
 		if n > 0 || !errors.Is(err, io.EOF) {
 			return n, err
 		}
-		next := f.next()
+		next, lost := f.next()
 		if next != nil {
 			// What was written before the file was rotated is there by now.
 			if n, err := f.f.Read(b); n > 0 {
@@ -44,6 +47,9 @@ func (f *follower) Read(b []byte) (int, error) {
 			}
 			f.f.Close()
 			f.f = next
+			if lost {
+				return copy(b, lostLine), nil
+			}
 			continue
 		}
 		if f.idle != nil {
@@ -59,18 +65,61 @@ func (f *follower) Read(b []byte) (int, error) {
 	}
 }
 
-// next opens the file that has taken the place of the one that is read, nil if there is none.
-func (f *follower) next() *os.File {
-	next, err := os.Open(f.path)
-	if err != nil {
-		return nil // it is being rotated
-	}
+// lostLine is told where files were removed before they were read: nobody knows how many
+// events they had.
+const lostLine = `{"type":"dropped"}` + "\n"
+
+// next opens the file that was written after the one that is read, nil if there is none yet.
+// Rotation renames FILE to FILE.1, FILE.1 to FILE.2 and so on, perhaps several times between
+// two looks, and removes the oldest. lost says that files in between are gone.
+func (f *follower) next() (next *os.File, lost bool) {
 	was, err := f.f.Stat()
-	if is, err2 := next.Stat(); err == nil && err2 == nil && !os.SameFile(was, is) {
-		return next
+	if err != nil || f.isAt(was, 0) {
+		return nil, false
 	}
-	next.Close()
-	return nil
+	oldest := 0
+	for k := 1; k <= maxRotated; k++ {
+		if f.isAt(was, k) {
+			f.misses = 0
+			if next, err = os.Open(f.name(k - 1)); err != nil {
+				return nil, false // it is being rotated
+			}
+			if !f.isAt(was, k) { // rotated again meanwhile: the next look knows more
+				next.Close()
+				return nil, false
+			}
+			return next, false
+		}
+		if _, err := os.Stat(f.name(k)); err == nil {
+			oldest = k
+		}
+	}
+	// Names are missing for a moment while they change.
+	if f.misses++; f.misses < 3 {
+		return nil, false
+	}
+	if next, err = os.Open(f.name(oldest)); err != nil {
+		return nil, false
+	}
+	f.misses = 0
+	return next, true
+}
+
+// maxRotated bounds the names that are looked at.
+const maxRotated = 100
+
+// name returns the name that a file has after being rotated k times.
+func (f *follower) name(k int) string {
+	if k == 0 {
+		return f.path
+	}
+	return f.path + "." + strconv.Itoa(k)
+}
+
+// isAt reports whether a file has that name now.
+func (f *follower) isAt(file os.FileInfo, k int) bool {
+	is, err := os.Stat(f.name(k))
+	return err == nil && os.SameFile(file, is)
 }
 
 func (f *follower) Close() error { return f.f.Close() }

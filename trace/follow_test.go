@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 )
@@ -47,7 +48,7 @@ func TestFollow(t *testing.T) {
 	}()
 	for i := range calls {
 		s.Put(sampleCall())
-		if i%100 == 0 { // one file may be replaced while nobody looks, two not
+		if i%100 == 0 {
 			time.Sleep(followEvery + 2*gatherFor)
 		}
 	}
@@ -61,5 +62,64 @@ func TestFollow(t *testing.T) {
 	cancel()
 	if _, err := io.ReadAll(follow); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestFollowRotatedOften rotates several times between two looks. What is still there is read,
+// and what is gone is told.
+func TestFollowRotatedOften(t *testing.T) {
+	for _, tc := range []struct {
+		keep int
+		lost bool
+	}{{50, false}, {3, true}} {
+		path := filepath.Join(t.TempDir(), "trace")
+		f, err := CreateFile(path, 1000, tc.keep)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write := func(e Event) {
+			if _, err := f.Write(Append(nil, e)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		write(&Header{})
+		follow, err := Follow(ctx, path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer follow.Close()
+		const calls = 40 // some 300 bytes each
+		for i := range calls {
+			e := sampleCall()
+			e.FD = i
+			write(e)
+		}
+		write(&End{})
+		f.Close()
+		var got []int
+		lost := 0
+		for r := NewReader(follow); ; {
+			e, err := r.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.Type() == "end" {
+				break
+			}
+			switch e := e.(type) {
+			case *Call:
+				got = append(got, e.FD)
+			case *Dropped:
+				lost++
+			}
+		}
+		switch {
+		case !slices.IsSorted(got), got[len(got)-1] != calls-1:
+			t.Errorf("%d files: read %v", tc.keep, got)
+		case tc.lost && (lost != 1 || len(got) == calls), !tc.lost && (lost != 0 || len(got) != calls):
+			t.Errorf("%d files: %d of %d calls, %d gaps told", tc.keep, len(got), calls, lost)
+		}
 	}
 }

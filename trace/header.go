@@ -80,7 +80,7 @@ func (*Dropped) Type() string { return "dropped" }
 
 func (e *Dropped) fields(c *codec) {
 	e.Base.fields(c)
-	integer(c, "count", &e.Count, "how many events are missing here")
+	integer(c, "count", &e.Count, "how many events are missing here; absent if nobody knows: a file of theirs was removed before it was read")
 }
 
 // End is the last event. Without it, the trace was cut off.

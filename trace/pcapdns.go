@@ -7,7 +7,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// Where look-ups are shown to go, as the node's resolver is on loopback.
+// Where look-ups are shown to go if the trace does not say which server was asked.
 var (
 	askerAddr    = netip.MustParseAddr("127.0.0.1")
 	resolverAddr = netip.MustParseAddrPort("127.0.0.53:53")
@@ -20,13 +20,15 @@ const dnsRetry = 5 * time.Second
 func (w *pcapWriter) dns(e *DNS) {
 	id := uint16(w.count)
 	server := resolverAddr
-	if a, err := netip.ParseAddrPort(e.Server); err == nil {
+	if e.Asked.IsValid() {
+		server = e.Asked
+	} else if a, err := netip.ParseAddrPort(e.Server); err == nil {
 		server = a
 	} else if a, err := netip.ParseAddr(e.Server); err == nil {
 		server = netip.AddrPortFrom(a, 53)
 	}
 	asker := netip.AddrPortFrom(askerAddr, 49152+id%16384)
-	if h := w.head.headers[e.Source]; h != nil && server != resolverAddr {
+	if h := w.head.headers[e.Source]; h != nil && !server.Addr().IsLoopback() {
 		for _, a := range h.Addrs {
 			if a.Is4() == server.Addr().Unmap().Is4() {
 				asker = netip.AddrPortFrom(a, asker.Port())

@@ -78,6 +78,11 @@ func (w *pcapWriter) Write(e Event) error {
 		if h := w.head.headers[e.Source]; h != nil {
 			w.name(e.Local.Addr(), h.Node)
 		}
+		if e.Local.Port() == 0 { // it was refused before it had one
+			known := *e
+			known.Local = netip.AddrPortFrom(e.Local.Addr(), 49152+uint16(e.ID%16384))
+			e = &known
+		}
 		w.flows.connection(e)
 	case *Data:
 		w.flows.data(e)

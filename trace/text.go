@@ -73,7 +73,7 @@ func (w *textWriter) Write(e Event) error {
 	case *DNS:
 		w.comment(&e.Base, &e.Thread, describeDNS(e))
 	case *Dropped:
-		w.comment(&e.Base, nil, strconv.FormatUint(e.Count, 10)+" events are missing here")
+		w.comment(&e.Base, nil, describeDropped(e))
 	case *End:
 		w.comment(&e.Base, nil, "end: "+e.Reason)
 	}
