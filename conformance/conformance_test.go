@@ -56,6 +56,7 @@ var variants = []variant{
 	{name: "pending on one host", program: "pending", oneHost: true},
 	{name: "accept on one host", program: "accept", oneHost: true},
 	{name: "stream on one host", program: "stream", oneHost: true},
+	{name: "oneport on one host", program: "oneport", oneHost: true},
 	{name: "fastopen on one host", program: "fastopen", oneHost: true},
 }
 

@@ -254,7 +254,7 @@ static void meet(void) {
 /* meet_control opens the way to the other side, for one case. */
 static void meet_control(const char *name) {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
-	snprintf(a.sun_path, sizeof a.sun_path, "%.60s/%.40s", directory, name);
+	snprintf(a.sun_path, sizeof a.sun_path, "%.75s/%.31s", directory, name);
 	int fd = must("control", socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
 	if (server) {
 		must("control", bind(fd, (void *)&a, sizeof a));
