@@ -1,3 +1,6 @@
+
+// Errors that programs meet in the ordinary course: the call is made again, or goes on.
+const harmless = ['EINPROGRESS', 'EALREADY', 'EAGAIN', 'EINTR', 'ERESTARTSYS', 'ERESTARTNOINTR', 'ERESTARTNOHAND', 'ERESTART_RESTARTBLOCK'];
 'use strict';
 (() => {
 // The data: rows of numbers, where strings are places in the table D.s. Nothing of it is ever HTML: it becomes text of elements only.
@@ -62,7 +65,7 @@ for (const r of D.names) {
 for (const r of D.calls) {
   const c = { kind: 'call', node: r[0], t0: r[1], t1: r[1] + r[2], pid: r[3], tid: r[4], comm: str(r[5]), name: str(r[6]), args: str(r[7]), phase: str(r[8]), ret: str(r[9]),
     errno: str(r[10]), note: str(r[11]), reason: str(r[12]), did: str(r[13]), id: str(r[14]) };
-  c.bad = c.phase === 'lost' || c.reason !== '' || c.errno !== '' && !['EINPROGRESS', 'EAGAIN', 'EINTR'].includes(c.errno);
+  c.bad = c.phase === 'lost' || c.reason !== '' || c.errno !== '' && !harmless.includes(c.errno);
   c.what = `${c.name}(${c.args})`;
   c.label = c.name + (c.errno ? ' ' + c.errno : '');
   c.result = (c.phase === 'watched' ? '' : c.phase === 'lost' ? '= ?' : `= ${c.ret}${c.errno ? ' ' + c.errno : ''}${c.note}`) + (c.reason ? ' — ' + c.reason : '');
