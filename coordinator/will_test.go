@@ -57,7 +57,7 @@ func TestWill(t *testing.T) {
 	old := <-wills
 	l.stop()
 	b.offline(t)
-	l = newLab(t, ServerConfig{State: load(t, path), Lease: time.Minute})
+	newLab(t, ServerConfig{State: load(t, path), Lease: time.Minute})
 	anew := <-wills
 	if bytes.Equal(old.Message, anew.Message) {
 		t.Error("the will is the same after a restart of the coordinator")

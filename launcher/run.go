@@ -118,10 +118,10 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 }
 
 // self returns what the node says of itself.
-func (cfg *RunConfig) self(own *net.UDPConn) self {
-	s := self{name: cfg.Name, program: cfg.Version, own: own}
-	if cfg.PeerTimeout > 0 {
-		s.timers = transport.PeerTimeout(cfg.PeerTimeout)
+func (c *RunConfig) self(own *net.UDPConn) self {
+	s := self{name: c.Name, program: c.Version, own: own}
+	if c.PeerTimeout > 0 {
+		s.timers = transport.PeerTimeout(c.PeerTimeout)
 	}
 	return s
 }
