@@ -35,9 +35,6 @@ const (
 	maxStreamWindow = 6 << 20
 	// minPeerMemory lets a peer have a few streams at the full rate, in bytes.
 	minPeerMemory = 16 << 20
-	// datagramWindow has room for the largest datagram on a stream of its own, in bytes.
-	datagramWindow = maxDatagramHeader + MaxDatagram + 1
-
 	// waitingStreams is how many streams that were not answered a peer may have open.
 	waitingStreams = 2048
 	// maxStreams bounds the streams that one peer may have open at a time.
@@ -73,17 +70,6 @@ type account struct {
 	budget  *budget
 	held    atomic.Int64 // bytes that were received and not read
 	granted atomic.Int64 // bytes by which the windows of its streams exceed waitingWindow
-}
-
-// add notes that the peer holds more, or less. It is called for each STREAM frame.
-func (a *account) add(delta int64) {
-	held, all := a.held.Add(delta), a.budget.held.Add(delta)
-	if delta > 0 && (all > a.budget.all || held > a.budget.tooMuch()) {
-		select {
-		case a.budget.exceeded <- struct{}{}:
-		default: // enforce will look
-		}
-	}
 }
 
 // grant reports whether the window of a stream may become so much larger, of those whose windows
@@ -208,18 +194,6 @@ func (s *Stream) widen() {
 		s.noteGrant(delta)
 		setReceiveWindow(s.quic, answeredWindow)
 	}
-}
-
-// mayGrow reports whether the window of a stream that is read may grow.
-func (c *conn) mayGrow(id int64, delta int64) bool {
-	c.mu.Lock()
-	s := c.streams[id]
-	c.mu.Unlock()
-	if s == nil || !c.account.grant(delta, growthShare) {
-		return false
-	}
-	s.noteGrant(delta)
-	return true
 }
 
 // noteGrant notes that the window has grown, until the stream ends.

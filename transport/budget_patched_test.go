@@ -201,3 +201,10 @@ func TestMemoryIsFreed(t *testing.T) {
 		})
 	}
 }
+
+// drop forgets a peer.
+func (n *labNode) drop(id uint32) {
+	if p, ok := n.lab.lookup(id); ok {
+		n.Forget(p)
+	}
+}

@@ -11,13 +11,6 @@ import (
 // memory sets Config.Memory.
 func memory(bytes int64) func(*Config) { return func(c *Config) { c.Memory = bytes } }
 
-// drop forgets a peer.
-func (n *labNode) drop(id uint32) {
-	if p, ok := n.lab.lookup(id); ok {
-		n.Forget(p)
-	}
-}
-
 // A peer has a few connections, however many it dials.
 func TestManyConnections(t *testing.T) {
 	l := newLab(t)

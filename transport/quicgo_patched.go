@@ -36,3 +36,29 @@ func setMaxIncomingStreams(q quicConn, n int64) {
 		c.SetMaxIncomingStreams(n)
 	}
 }
+
+// datagramWindow has room for the largest datagram on a stream of its own, in bytes.
+const datagramWindow = maxDatagramHeader + MaxDatagram + 1
+
+// add notes that the peer holds more, or less. It is called for each STREAM frame.
+func (a *account) add(delta int64) {
+	held, all := a.held.Add(delta), a.budget.held.Add(delta)
+	if delta > 0 && (all > a.budget.all || held > a.budget.tooMuch()) {
+		select {
+		case a.budget.exceeded <- struct{}{}:
+		default: // enforce will look
+		}
+	}
+}
+
+// mayGrow reports whether the window of a stream that is read may grow.
+func (c *conn) mayGrow(id int64, delta int64) bool {
+	c.mu.Lock()
+	s := c.streams[id]
+	c.mu.Unlock()
+	if s == nil || !c.account.grant(delta, growthShare) {
+		return false
+	}
+	s.noteGrant(delta)
+	return true
+}
