@@ -146,8 +146,11 @@ func (f *function) command(name string, args ...string) *exec.Cmd {
 	if native {
 		return f.host.Command(context.Background(), name, args...)
 	}
-	args = slices.Concat([]string{"run", "--name", f.name}, f.flags, []string{"--", name}, args)
-	cmd := f.host.Command(context.Background(), cmp.Or(f.binary, boxer), args...)
+	args = slices.Concat([]string{cmp.Or(f.binary, boxer), "run", "--name", f.name}, f.flags, []string{"--", name}, args)
+	if jail != nil {
+		args = slices.Concat(jail, args)
+	}
+	cmd := f.host.Command(context.Background(), args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), "BOXER_JOIN="+f.url) // not an argument, which all users could read
 	return cmd
 }
