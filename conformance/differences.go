@@ -70,8 +70,43 @@ var known = []Difference{
 		Linux: "a listener",
 		Boxer: "EBUSY",
 		Why:   "there is one per process tree, and it is boxer's; so `boxer run` within `boxer run` fails, too",
+
+		Interposer: "seccomp",
 		Places: []Place{
 			{"children/own_listener/server", "listener: fd\n", "listener: EBUSY\n"},
 		},
+	},
+	{
+		Call:  "`accept` of a program with one descriptor left below its hard RLIMIT_NOFILE, without CAP_SYS_RESOURCE",
+		Linux: "the descriptor",
+		Boxer: "EMFILE",
+		Why:   "what hands the descriptor over needs a number for a moment, too",
+		Places: []Place{
+			{"children/limits/client", "socket: EMFILE\naccept: fd\n", "socket: EMFILE\naccept: EMFILE\n"},
+		},
+
+		Interposer: "rewrite",
+	},
+	{
+		Call:  "calls of a program that is traced (ptrace(2)), or has put a filter on itself",
+		Linux: "the tracer and the filter see them",
+		Boxer: "they see the calls of the hook instead: futex, and what fetches descriptors",
+		Why:   "calls that boxer answers are not made",
+		Places: []Place{
+			{"children/traced/client", "the tracer sees connect return 0\nconnect: 0\n", "connect: 0\n"},
+			{"children/traced/client", "1 connects, status 0\n", "0 connects, status 0\n"},
+			{"children/no_sockets/server", "connect: EPERM\n", "connect: 0\n"},
+			{"children/no_sockets/server", "child ends by SYS\n", "bind: EINVAL\nnot killed\n"},
+		},
+
+		Interposer: "rewrite",
+	},
+	{
+		Call:  "`execve` of 32-bit programs, and of programs that may be executed and not read",
+		Linux: "the program",
+		Boxer: "ENOEXEC, EACCES",
+		Why:   "boxer maps and rewrites programs itself. It says so on standard error",
+
+		Interposer: "rewrite",
 	},
 }

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -13,6 +14,8 @@ type Difference struct {
 	// tell for sure, because it is a matter of timing.
 	Places []Place
 	Hosts  int // if not 0, it is so only if the two nodes have that many hosts
+
+	Interposer string // if not empty, it is so only with that one: seccomp or rewrite
 }
 
 // A Place is where a case prints something else under boxer.
@@ -25,9 +28,9 @@ type Place struct {
 // Table returns the known differences as a table of Markdown.
 func Table() string {
 	var b strings.Builder
-	b.WriteString("| call | Linux | boxer | why |\n|---|---|---|---|\n")
+	b.WriteString("| call | Linux | boxer | interposer | why |\n|---|---|---|---|---|\n")
 	for _, d := range known {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", d.Call, d.Linux, d.Boxer, d.Why)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", d.Call, d.Linux, d.Boxer, cmp.Or(d.Interposer, "both"), d.Why)
 	}
 	return b.String()
 }

@@ -153,13 +153,18 @@ type start struct {
 	port  int
 	under []string // a command that runs the program, boxed as it is
 	// before is a command that runs boxer, or bare the program, on the server's host.
-	before []string
+	before     []string
+	interposer string // of boxer run
 }
 
 // command returns the command that runs one side of a program.
-func (w *world) command(ctx context.Context, host string, before, argv []string) *exec.Cmd {
+func (w *world) command(ctx context.Context, host, interposer string, before, argv []string) *exec.Cmd {
 	if w.url != "" {
-		argv = append([]string{boxer, "run", "--name", host, "--wait-for", other(host), "--"}, argv...)
+		run := []string{boxer, "run", "--name", host, "--wait-for", other(host)}
+		if interposer != "" {
+			run = append(run, "--interposer", interposer)
+		}
+		argv = slices.Concat(run, []string{"--"}, argv)
 	}
 	argv = append(slices.Clone(before), argv...)
 	cmd := w.hosts[host].Command(ctx, argv[0], argv[1:]...)
@@ -192,7 +197,7 @@ func (w *world) play(t *testing.T, s start) map[string]map[string][]string {
 		if side == "server" {
 			before = s.before
 		}
-		cmd := w.command(ctx, host, before, argv)
+		cmd := w.command(ctx, host, s.interposer, before, argv)
 		var stdout, stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr
 		cmd.WaitDelay = 10 * time.Second
