@@ -2,9 +2,12 @@ package launcher
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"os/exec"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -24,11 +27,23 @@ type rewritten struct {
 func newRewritten(rows []syscalls.Entry, log *slog.Logger) (*rewritten, error) {
 	r := &rewritten{}
 	var err error
-	r.r, err = rewrite.New(rewrite.Config{Rules: rewriteRules(rows), CopyFD: r.copyFD, Logger: log})
+	r.r, err = rewrite.New(rewrite.Config{Rules: rewriteRules(rows), CopyFD: r.copyFD, Logger: log, Cache: planCache()})
 	if err != nil {
 		return nil, err
 	}
 	return r, nil
+}
+
+// planCache is where plans are kept: in the user's cache directory, or in /tmp where the user has no home directory
+// to write to.
+func planCache() string {
+	if dir, err := os.UserCacheDir(); err == nil {
+		dir = filepath.Join(dir, "boxer", "plans")
+		if os.MkdirAll(dir, 0o700) == nil && unix.Access(dir, unix.W_OK) == nil {
+			return dir
+		}
+	}
+	return filepath.Join(os.TempDir(), fmt.Sprintf("boxer-plans-%d", os.Geteuid()))
 }
 
 // rewriteRules are the rules that the rows of the table come to.

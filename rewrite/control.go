@@ -65,6 +65,8 @@ func (s *Server) control(c *net.UnixConn) {
 		s.forget(v.pid)
 	case requestFetch:
 		err = s.serveFetch(v, r)
+	case requestUnreadable:
+		s.cfg.Logger.Warn("cannot follow a program that may not be read; it does not start", "program", cString(more))
 	case requestCopy:
 		err = s.serveCopy(v, r, f)
 	}

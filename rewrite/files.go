@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"debug/elf"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -32,6 +33,7 @@ type fileID struct {
 // files keeps plans.
 type files struct {
 	wanted func(number int) bool
+	cache  *planCache
 	warn   func(name string, sites []plan.Site)
 
 	mu sync.Mutex
@@ -55,38 +57,67 @@ func (c *files) get(f *os.File) (*file, error) {
 		c.m[id] = known
 	}
 	c.mu.Unlock()
-	known.once.Do(func() { known.err = c.make(known, f, st.Size) })
+	known.once.Do(func() { known.err = c.make(known, f, id) })
 	return known, known.err
 }
 
-func (c *files) make(to *file, f *os.File, size int64) error {
-	if size <= 0 {
-		return fmt.Errorf("%w: it is empty", plan.ErrForeign)
+func (c *files) make(to *file, f *os.File, id fileID) (err error) {
+	encoded, ok := c.cache.get(id)
+	if !ok {
+		if encoded, err = c.plan(f, id); err != nil {
+			return err
+		}
 	}
-	b, err := unix.Mmap(int(f.Fd()), 0, int(size), unix.PROT_READ, unix.MAP_PRIVATE)
+	to.sites = sitesOf(encoded)
+	to.planSize = int64(len(encoded))
+	to.plan, err = memory("boxer-plan", encoded, false)
+	return err
+}
+
+// plan makes the plan of a file.
+func (c *files) plan(f *os.File, id fileID) ([]byte, error) {
+	if id.size <= 0 {
+		return nil, fmt.Errorf("%w: it is empty", plan.ErrForeign)
+	}
+	b, err := unix.Mmap(int(f.Fd()), 0, int(id.size), unix.PROT_READ, unix.MAP_PRIVATE)
 	if err != nil {
-		return os.NewSyscallError("mmap", err)
+		return nil, os.NewSyscallError("mmap", err)
 	}
 	defer unix.Munmap(b)
 	p, err := plan.New(b, c.wanted)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var impossible []plan.Site
 	for _, s := range p.Sites {
-		if s.Rewritten() {
-			to.sites++
-		} else if s.Way == plan.Impossible {
+		if s.Way == plan.Impossible {
 			impossible = append(impossible, s)
 		}
 	}
-	if len(impossible) > 0 {
+	encoded := p.Encode()
+	if len(impossible) == 0 {
+		c.cache.put(id, encoded)
+	} else { // which is told each time
 		c.warn(nameOf(f), impossible)
 	}
-	encoded := p.Encode()
-	to.planSize = int64(len(encoded))
-	to.plan, err = memory("boxer-plan", encoded, false)
-	return err
+	return encoded, nil
+}
+
+// planHead is the length of struct plan_head of inside/inside.h.
+const planHead = len(plan.Magic) + 4*4
+
+// sitesOf returns how many sites an encoded plan rewrites.
+func sitesOf(encoded []byte) int {
+	return int(binary.LittleEndian.Uint32(encoded[len(plan.Magic)+4:]))
+}
+
+// whole reports whether b is an encoded plan of the length that its head tells.
+func whole(b []byte) bool {
+	if len(b) < planHead || string(b[:len(plan.Magic)]) != plan.Magic {
+		return false
+	}
+	n := func(i int) int { return int(binary.LittleEndian.Uint32(b[len(plan.Magic)+4*i:])) }
+	return len(b) == planHead+24*n(0)+16*n(1)+24*n(2)+n(3)
 }
 
 func (c *files) close() {

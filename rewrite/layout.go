@@ -112,6 +112,7 @@ const (
 	requestOpened
 	requestCancel
 	requestFetch
+	requestUnreadable
 	requestCopy
 )
 

@@ -54,6 +54,8 @@ type Config struct {
 	// CopyFD copies a descriptor of the thread that calls; see pidfd_getfd(2).
 	CopyFD func(c *Call, fd int) (int, error)
 	Logger *slog.Logger // nil: none
+	// Cache is a directory where plans are kept for the next Server, the user's alone; empty: they are not.
+	Cache string
 }
 
 // A Server is the supervisor's side: it starts programs under the loader and answers their calls.
@@ -112,6 +114,7 @@ func newServer(cfg Config, target target) (_ *Server, err error) {
 	if err := s.setRules(); err != nil {
 		return nil, err
 	}
+	s.files.cache = newPlanCache(cfg.Cache, s.shared.table[:calls])
 	name := "boxer-" + rand.Text()[:20]
 	s.listener, err = net.ListenUnix("unixpacket", &net.UnixAddr{Name: "@" + name, Net: "unixpacket"})
 	if err != nil {

@@ -116,6 +116,7 @@ enum {
 	OPENED,    // the file that the verdict asked for, or an error
 	CANCEL,    // the execve that was allowed has failed
 	FETCH,     // the descriptor for a slot's call; answered with it
+	UNREADABLE, // a file that may be executed cannot be read, and so not be followed; not answered
 	COPY,      // the descriptor that the supervisor has asked for comes along
 };
 struct request {

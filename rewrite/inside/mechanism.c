@@ -52,12 +52,25 @@ static s64 executable(s64 dir, const char *path, s64 flags)
 	return fd;
 }
 
+// unreadable lets the supervisor say why a program does not start.
+static void unreadable(struct exchange *x, const char *path)
+{
+	s64 sock = control_open();
+	if (sock < 0)
+		return;
+	x->request = (struct request){.kind = UNREADABLE};
+	control_send(sock, x, -1, path, length(path) + 1);
+	sys1(SYS_close, sock);
+}
+
 // negotiate asks the supervisor whether a file may be executed, and opens for it what the file needs. It
 // returns the descriptor of what to execute instead.
 static s64 negotiate(struct slot *s, s64 dir, const char *path, s64 flags)
 {
 	struct exchange *x = (void *)s->scratch;
 	s64 fd = executable(dir, path, flags);
+	if (fd == -EACCES && sys3(SYS_faccessat, dir, path, X_OK) == 0)
+		unreadable(x, path);
 	if (fd < 0)
 		return fd;
 	s64 sock = control_open();

@@ -43,7 +43,7 @@ const (
 // decode decodes from start until an address that is at least end. It fails where bytes are no
 // instruction and the candidate has not been reached.
 func decode(s segment, start, end uint64) []ins {
-	var code []ins
+	code := make([]ins, 0, (end-start)/3)
 	for a := start; a < end && s.contains(a); {
 		rest := s.data[a-s.addr:]
 		x, err := x86asm.Decode(rest, 64)
@@ -60,18 +60,22 @@ func decode(s segment, start, end uint64) []ins {
 // that will stay as it is need not be looked at twice.
 func (im *image) around(s segment, candidate uint64, wanted func(int) bool) (st stretch, ok bool) {
 	start, end, known := im.function(s, candidate)
-	if known && candidate-start < maxFunction {
-		limit := min(end, candidate+behind)
-		code := decode(s, start, limit)
-		st := stretch{code: code, site: indexOf(code, candidate), start: start, limit: limit}
-		if st.site >= 0 {
-			n := number(st, &targets{})
-			if n != Unknown && !wanted(n) || confirmed(s, code[max(0, st.site-nearby):st.site], candidate) {
-				return st, true
-			}
-		}
+	if !known || candidate-start >= maxFunction {
+		return vote(s, candidate)
 	}
-	return vote(s, candidate)
+	code := decode(s, start, candidate+2)
+	st = stretch{code: code, site: indexOf(code, candidate), start: start, limit: end}
+	if st.site < 0 {
+		return vote(s, candidate)
+	}
+	if n := number(st, &targets{}); n != Unknown && !wanted(n) {
+		return st, true
+	}
+	if !confirmed(s, code[max(0, st.site-nearby):st.site], candidate) {
+		return vote(s, candidate)
+	}
+	st.code = append(code, decode(s, candidate+2, min(end, candidate+behind))...)
+	return st, true
 }
 
 // confirmed reports whether decoding from elsewhere comes to the same instructions before a
