@@ -16,7 +16,21 @@ var known = []Difference{
 		Places: []Place{
 			{"connect/pending_unspec/client", "getsockname: ANY:EPHEMERAL\n", "getsockname: SELF:EPHEMERAL\n"},
 			{"connect/unspec/client", "getsockname: ANY:EPHEMERAL\n", "getsockname: SELF:EPHEMERAL\n"},
-			{"ipv6/fallback/client", "getsockname: [::]:EPHEMERAL\n", "getsockname: [SELF6]:EPHEMERAL\n"},
+		},
+	},
+	{
+		Call:  "`connect` and `sendto` to the IPv6 address of another node whose server listens over IPv4 only",
+		Linux: "ECONNREFUSED",
+		Boxer: "connected: the network translates between the families (RFC 7915)",
+		Why:   "each name has addresses of both families, whatever its programs listen on; clients that ask for AAAA first would never reach servers on 0.0.0.0",
+		Places: []Place{
+			{"ipv6/other_family/client", "connect: ECONNREFUSED\nconnect: ECONNREFUSED\n",
+				"connect: 0\nconnect: 0\n" +
+					"getsockname: [SELF6]:EPHEMERAL\ngetpeername: [PEER6]:P0\nread: 5 \"hello\"\n" +
+					"getsockname: [SELF6]:EPHEMERAL\ngetpeername: [PEER6]:P1\nread: 5 \"hello\"\n"},
+			{"ipv6/other_family/server", "accept: EAGAIN\naccept: EAGAIN\n",
+				"from PEER:EPHEMERAL\ngetsockname: SELF:P0\ngetpeername: PEER:EPHEMERAL\nsend: 5\n" +
+					"from [::ffff:PEER]:EPHEMERAL\ngetsockname: [::ffff:SELF]:P1\ngetpeername: [::ffff:PEER]:EPHEMERAL\nsend: 5\n"},
 		},
 	},
 	{

@@ -35,16 +35,18 @@ static void answer(int l) {
 	close(fd);
 }
 
-/* visit connects to an address and says what it sees. */
-static void visit_from(int fd, const void *a, socklen_t len) {
+/* visit connects to an address, says what it sees, and returns whether it is connected. */
+static int visit_from(int fd, const void *a, socklen_t len) {
 	say("to %s", text(a, len));
-	if (result("connect", connect(fd, a, len)) == 0) {
+	int connected = result("connect", connect(fd, a, len)) == 0;
+	if (connected) {
 		names(fd);
 		take(fd);
 	} else if (strcmp(case_name, "fallback") == 0) {
 		sockname(fd);
 	}
 	close(fd);
+	return connected;
 }
 static void visit6(in6 a) { visit_from(tcp6(), SA(a)); }
 static void visit4(in4 a) { visit_from(tcp(), SA(a)); }
@@ -104,13 +106,52 @@ static void own(void) {
 	}
 	meet();
 	for (int i = 0; i < 4; i++) {
-		visit6(peer6(port + i));
+		if (i % 2 == 0) /* other_family has the rest */
+			visit6(peer6(port + i));
 		visit4(peer(port + i));
 	}
 	meet();
 }
 
-/* fallback is what programs do with a name: one address after the other. */
+/* other_family connects to the IPv6 address of a host that listens over IPv4 only. */
+static void other_family(void) {
+	if (server) {
+		int places[] = {listener(port, 8), listener6(mapped(self_ip, port + 1), 0)};
+		meet();
+		meet(); /* the client has connected, or not */
+		for (int i = 0; i < 2; i++) {
+			struct sockaddr_storage a;
+			socklen_t len = sizeof a;
+			nonblock(places[i], 1);
+			int fd = accept(places[i], (void *)&a, &len);
+			if (fd < 0) {
+				result("accept", fd);
+				continue;
+			}
+			say("from %s", text(&a, len));
+			names(fd);
+			give(fd, "hello");
+			close(fd);
+		}
+		return meet();
+	}
+	meet();
+	int fds[2], connected[2];
+	for (int i = 0; i < 2; i++) {
+		in6 a = peer6(port + i);
+		fds[i] = tcp6();
+		connected[i] = result("connect", connect(fds[i], SA(a)));
+	}
+	meet();
+	for (int i = 0; i < 2; i++)
+		if (connected[i] == 0) {
+			names(fds[i]);
+			take(fds[i]);
+		}
+	meet();
+}
+
+/* fallback is what programs do with a name: one address after the other, until one answers. */
 static void fallback(void) {
 	if (server) {
 		int l = listener(port, 8);
@@ -124,7 +165,8 @@ static void fallback(void) {
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
 	result("getaddrinfo", getaddrinfo(peer_name, service, &hints, &found));
 	for (struct addrinfo *a = found; a; a = a->ai_next)
-		visit_from(must("socket", socket(a->ai_family, a->ai_socktype, a->ai_protocol)), a->ai_addr, a->ai_addrlen);
+		if (visit_from(must("socket", socket(a->ai_family, a->ai_socktype, a->ai_protocol)), a->ai_addr, a->ai_addrlen))
+			break;
 	meet();
 }
 
@@ -462,7 +504,7 @@ static void resolve(void) {
 
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
-		CASE(dual), CASE(only), CASE(own), CASE(fallback), CASE(pending), CASE(from), CASE(localhost), CASE(wrong), CASE(datagrams),
+		CASE(dual), CASE(only), CASE(own), CASE(other_family), CASE(fallback), CASE(pending), CASE(from), CASE(localhost), CASE(wrong), CASE(datagrams),
 		CASE(connected), CASE(sorting), CASE(local_datagrams), CASE(resolve),
 	};
 	return RUN(tests);
