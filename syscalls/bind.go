@@ -64,7 +64,9 @@ func (n *Node) bindDatagram(fd, domain int, want Sockaddr) reply {
 		return fail(err)
 	}
 	n.register(&n.datagramPorts, fd, local)
-	return fail(n.show(fd))
+	err = n.show(fd)
+	n.reconnectLocal(want.Addr.Port())
+	return fail(err)
 }
 
 // bindHost binds a UDP socket to a port of the host's own.
@@ -108,6 +110,9 @@ func (n *Node) bindTo(s binding, want Sockaddr) reply {
 		return fail(err)
 	}
 	if a := unmapped(want.Addr); a.Addr().Is4() && a.Addr().IsLoopback() && a.Addr() != localhost4 && !(want.Six && only) {
+		if n.takenByOwn(s, want, only) {
+			return s.inUse()
+		}
 		return n.bindLoopback(s, a)
 	}
 	r, other := n.roleFor(s.fd, want, only)
@@ -116,6 +121,9 @@ func (n *Node) bindTo(s binding, want Sockaddr) reply {
 	}
 	port := want.Addr.Port()
 	if port != 0 {
+		if n.takenByOwn(s, want, only) {
+			return s.inUse()
+		}
 		for _, rival := range r.rivals() {
 			if n.taken(s, netip.AddrPortFrom(n.Aliases.of(rival), port)) {
 				return s.inUse()
@@ -230,6 +238,28 @@ func (n *Node) taken(s binding, want netip.AddrPort) bool {
 		want = kernel
 	}
 	return probe(s.typ, s.fd, want) == unix.EADDRINUSE && !n.takenByHost(s.typ, want.Port())
+}
+
+// takenByOwn reports whether a program's UDP socket that has a port of the host's own, on
+// all addresses, keeps s from an address (bindHost). That port is not the host's for the node.
+func (n *Node) takenByOwn(s binding, want Sockaddr, only bool) bool {
+	if s.typ != unix.SOCK_DGRAM {
+		return false
+	}
+	a := unmapped(want.Addr)
+	families := []netip.Addr{wildcardOf(a.Addr())}
+	if a.Addr() == netip.IPv6Unspecified() && !only {
+		families = append(families, netip.IPv4Unspecified())
+	}
+	for _, any := range families {
+		kernel, ok := n.flows.boundAt(any, a.Port())
+		if !ok || !n.stillThere(kernel) {
+			continue
+		}
+		at := netip.AddrPortFrom(n.Aliases.of(unused), a.Port()) // where only a wildcard can be
+		return probe(unix.SOCK_DGRAM, s.fd, at) == unix.EADDRINUSE
+	}
+	return false
 }
 
 // bound reports whether the socket has a port.

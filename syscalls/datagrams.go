@@ -73,6 +73,12 @@ func (n *Node) connectDatagram(c Call, fd, domain int, dst netip.AddrPort) reply
 	if n.pings.has(fd) {
 		return fail(n.connectPing(c, fd, domain, dst.Addr()))
 	}
+	if isLocalhost(dst.Addr()) && n.nameServerAt(dst, &n.datagramPorts) == notNameServer {
+		return fail(n.connectClient(c, fd, domain, dst))
+	}
+	if id, err := cookie(fd); err == nil {
+		n.udpClients.drop(id)
+	}
 	kernel, ok, err := n.datagramWay(fd, domain, dst, holderOf(c))
 	if err != nil {
 		return fail(err)

@@ -96,6 +96,7 @@ type Node struct {
 
 	datagramPorts ports // UDP
 	flows         flows // UDP
+	udpClients    udpClients
 	pings         pings
 	absents       absents  // UDP
 	admitted      admitted // UDP

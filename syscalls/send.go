@@ -65,6 +65,7 @@ func (n *Node) sendTo(c Call, dst Sockaddr, flags int, control []byte, p payload
 	if addr.Port() == 0 {
 		return fail(unix.EINVAL) // udp_sendmsg in net/ipv4/udp.c
 	}
+	given := control
 	control = n.kernelControl(control)
 	if r, ok := n.sendDirect(c, fd, domain, flags, addr, control, p); ok {
 		return r
@@ -74,9 +75,19 @@ func (n *Node) sendTo(c Call, dst Sockaddr, flags int, control []byte, p payload
 		return fail(err)
 	}
 	if !ok {
-		return letThrough
+		return n.sendHost(fd, domain, flags, addr, given, p)
 	}
 	return n.sendOn(fd, flags, control, kernelSockaddr(domain, kernel), p)
+}
+
+// sendHost sends a datagram the kernel's own way: to a socket that has a port of the host's
+// own, or to the outside. A source that is the node's own is not the kernel's to know.
+func (n *Node) sendHost(fd, domain, flags int, to netip.AddrPort, control []byte, p payload) reply {
+	rest, source, cut := withoutSource(control)
+	if !cut || !n.Owns(source) && !source.IsLoopback() {
+		return letThrough
+	}
+	return n.sendOn(fd, flags, rest, kernelSockaddr(domain, to), p)
 }
 
 // sendOther answers a call that sends to an address from a socket that is not UDP.

@@ -79,14 +79,23 @@ func (u *udpSockets) had(kernel netip.AddrPort) bool {
 	return len(u.at[kernel]) > 0
 }
 
-// end notes that the kernel has destroyed a socket.
-func (u *udpSockets) end(cookie uint64) {
+// end notes that the kernel has destroyed a socket, and returns its addresses.
+func (u *udpSockets) end(cookie uint64) []netip.AddrPort {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.pruneLocked()
-	if u.open[cookie] != nil {
+	at := u.open[cookie]
+	if at != nil {
 		u.closed = append(u.closed, closedUDP{cookie, time.Now()})
 	}
+	return slices.Clone(at)
+}
+
+// isDeaf reports whether sockets that are closed stay in the table.
+func (u *udpSockets) isDeaf() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.deaf
 }
 
 // pruneLocked forgets the sockets whose end is long enough ago.
@@ -265,7 +274,10 @@ func (n *Node) watchDatagrams() {
 			if err != nil {
 				return
 			}
-			n.udpSockets.end(cookie) // 0, some were missed: these are not forgotten
+			n.udpClients.drop(cookie)
+			for _, at := range n.udpSockets.end(cookie) { // 0, some were missed: these are not forgotten
+				n.reconnectLocal(n.datagramPorts.known(at))
+			}
 		}
 	})
 }

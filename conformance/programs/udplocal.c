@@ -1,0 +1,187 @@
+/* UDP on localhost: clients and servers that come and go, and who may have a port. */
+#include "udp.h"
+
+static void in_order(void) {
+	if (server)
+		return meet();
+	in4 first = local(port), second = any(port), to = local(port);
+	in4 *all[] = {&first, &second, &first, &second};
+	for (int i = 0; i < 4; i++) {
+		int fd = udp(), from = udp();
+		result("bind", bind(fd, SA(*all[i])));
+		result("sendto", sendto(from, "hello", 5, 0, SA(to)));
+		receive(fd, 0);
+		close(fd);
+		close(from);
+	}
+	meet();
+}
+
+/* heard tells what of three datagrams of a connected client comes to its server. */
+static void heard(int client, int fd) {
+	struct timeval tv = {0, 300000};
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+	for (int i = 0; i < 3; i++) {
+		give(client, "hello");
+		take(fd);
+	}
+}
+
+/* The server of a connected client starts after it, or is followed by another one. */
+static void late(void) {
+	if (server)
+		return meet();
+	in4 one = local(port), all = any(port);
+	in4 *firsts[] = {NULL, NULL, &one, &one, &all, &all}, *seconds[] = {&one, &all, &one, &all, &one, &all};
+	for (int i = 0; i < 6; i++) {
+		int fd = -1, client = udp();
+		if (firsts[i]) {
+			fd = udp();
+			result("bind", bind(fd, SA(*firsts[i])));
+		}
+		result("connect", connect(client, SA(one)));
+		peername(client);
+		if (fd >= 0)
+			close(fd);
+		give(client, "to nobody");
+		await(client, POLLERR, wait_ms);
+		so_error(client);
+		fd = udp();
+		result("bind", bind(fd, SA(*seconds[i])));
+		heard(client, fd);
+		peername(client);
+		connect(fd, (void *)&(struct sockaddr){.sa_family = AF_UNSPEC}, sizeof(struct sockaddr));
+		close(fd);
+		close(client);
+	}
+	meet();
+}
+
+static void late6(void) {
+	if (server)
+		return meet();
+	in6 one = local6(port), all = any6(port);
+	in6 *seconds[] = {&one, &all};
+	for (int i = 0; i < 2; i++) {
+		int client = must("socket", socket(AF_INET6, SOCK_DGRAM, 0));
+		result("connect", connect(client, SA(one)));
+		give(client, "to nobody");
+		await(client, POLLERR, wait_ms);
+		so_error(client);
+		int fd = must("socket", socket(AF_INET6, SOCK_DGRAM, 0));
+		result("bind", bind(fd, SA(*seconds[i])));
+		heard(client, fd);
+		struct sockaddr_storage from;
+		socklen_t len = sizeof from;
+		char buf[8];
+		give(client, "question");
+		recvfrom(fd, buf, 8, 0, (void *)&from, &len);
+		result("answer", sendto(fd, "answer", 6, 0, (void *)&from, len));
+		take(client);
+		close(fd);
+		close(client);
+	}
+	meet();
+}
+
+/* The client has the socket from another process, and at another number. */
+static void late_child(void) {
+	if (server)
+		return meet();
+	int client = udp(), ready[2], end[2];
+	in4 one = local(port);
+	if (pipe(ready) < 0 || pipe(end) < 0)
+		return;
+	result("connect", connect(client, SA(one)));
+	pid_t child = fork();
+	if (child == 0) {
+		char c;
+		int moved = dup2(client, 77);
+		close(client);
+		if (write(ready[1], "x", 1) != 1 || read(end[0], &c, 1) != 1)
+			_exit(1);
+		send(moved, "of the child", 12, 0);
+		_exit(0);
+	}
+	char c;
+	close(client);
+	if (read(ready[0], &c, 1) != 1)
+		return;
+	int fd = udp();
+	in4 all = any(port);
+	result("bind", bind(fd, SA(all)));
+	if (write(end[1], "x", 1) != 1)
+		return;
+	waitpid(child, NULL, 0);
+	await(fd, POLLIN, 1000);
+	take(fd);
+	meet();
+}
+
+/* The kernel chooses the port, and nobody else gets it. */
+static void chosen_port(void) {
+	if (server)
+		return meet();
+	int fd = udp();
+	in4 a = any(0);
+	socklen_t len = sizeof a;
+	result("bind", bind(fd, SA(a)));
+	getsockname(fd, (void *)&a, &len);
+	in4 all[] = {a, local(ntohs(a.sin_port)), self(ntohs(a.sin_port)), local(ntohs(a.sin_port))};
+	all[3].sin_addr.s_addr = htonl(0x7f010203);
+	for (int i = 0; i < 4; i++)
+		result("bind the same", bind(udp(), SA(all[i])));
+	in6 six = any6(ntohs(a.sin_port));
+	result("bind IPv6", bind(must("socket", socket(AF_INET6, SOCK_DGRAM, 0)), SA(six)));
+	int other = udp();
+	set(other, SOL_SOCKET, SO_REUSEADDR, 1);
+	result("one has SO_REUSEADDR", bind(other, SA(a)));
+	set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	result("both have", bind(other, SA(a)));
+	close(fd);
+	close(other);
+	result("bind the free port", bind(udp(), SA(a)));
+	meet();
+}
+
+/* The server answers from the address that it was asked at, to a connected client. */
+static void answer_from(void) {
+	if (server)
+		return meet();
+	in4 all[] = {any(port), local(port)}, one = local(port);
+	for (int i = 0; i < 2; i++) {
+		int fd = udp(), client = udp();
+		set(fd, IPPROTO_IP, IP_PKTINFO, 1);
+		result("bind", bind(fd, SA(all[i])));
+		result("connect", connect(client, SA(one)));
+		give(client, "question");
+		char buf[16];
+		union { char bytes[64]; struct cmsghdr align; } anc;
+		in4 from;
+		struct iovec v = {buf, sizeof buf};
+		struct msghdr m = {.msg_name = &from, .msg_namelen = sizeof from, .msg_iov = &v, .msg_iovlen = 1,
+			.msg_control = anc.bytes, .msg_controllen = sizeof anc};
+		result("recvmsg", recvmsg(fd, &m, 0));
+		struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+		struct in_pktinfo *info = (void *)CMSG_DATA(c);
+		in4 asked = addr4(info->ipi_addr.s_addr, 0);
+		say("at %s", text(&asked, sizeof asked));
+		info->ipi_spec_dst = info->ipi_addr;
+		info->ipi_ifindex = 0;
+		v.iov_len = 6;
+		result("sendmsg", sendmsg(fd, &m, 0));
+		struct timeval tv = {1, 0};
+		setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+		take(client);
+		close(fd);
+		close(client);
+	}
+	meet();
+}
+
+int main(int argc, char **argv) {
+	static const struct test tests[] = {
+		CASE(in_order), CASE(late), CASE(late6), CASE(late_child), CASE(chosen_port), CASE(answer_from),
+	};
+	return RUN(tests);
+}

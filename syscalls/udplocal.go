@@ -1,0 +1,222 @@
+package syscalls
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// udpClients has the programs' UDP sockets that are connected to a port of localhost. A
+// connected socket sends without a trapped call, and the kernel carries what it sends.
+// But which alias serves a port of localhost changes: a server starts after its client,
+// or is followed by one at another address, or by the host's own. So when a program's
+// server at that port comes or goes, the supervisor connects the clients anew.
+type udpClients struct {
+	mu     sync.Mutex // held from the choice of the way until the socket is connected
+	byPort map[uint16]map[uint64]udpClient
+	ports  map[uint64]uint16 // by SO_COOKIE
+}
+
+// A udpClient is a connected socket, which byPort has by its cookie.
+type udpClient struct {
+	by     holder // who connected it
+	inode  uint64 // as in /proc/PID/fd
+	dst    netip.AddrPort
+	kernel netip.AddrPort // where it is connected to
+}
+
+// maxUDPClients bounds the clients of a port where the kernel does not tell of the end of
+// sockets.
+const maxUDPClients = 64
+
+func (u *udpClients) noteLocked(id uint64, c udpClient, limit int) {
+	u.dropLocked(id)
+	port := c.dst.Port()
+	if u.byPort == nil {
+		u.byPort = make(map[uint16]map[uint64]udpClient)
+		u.ports = make(map[uint64]uint16)
+	}
+	if u.byPort[port] == nil {
+		u.byPort[port] = make(map[uint64]udpClient)
+	}
+	for old := range u.byPort[port] {
+		if limit == 0 || len(u.byPort[port]) < limit {
+			break
+		}
+		delete(u.byPort[port], old)
+		delete(u.ports, old)
+	}
+	u.byPort[port][id] = c
+	u.ports[id] = port
+}
+
+func (u *udpClients) dropLocked(id uint64) {
+	port, ok := u.ports[id]
+	if !ok {
+		return
+	}
+	delete(u.ports, id)
+	delete(u.byPort[port], id)
+	if len(u.byPort[port]) == 0 {
+		delete(u.byPort, port)
+	}
+}
+
+// drop forgets a socket that is closed, or that is about to be connected anew.
+func (u *udpClients) drop(id uint64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.dropLocked(id)
+}
+
+// connectClient connects a program's UDP socket to a port of localhost: where a program of
+// the node has it, else where the host may have it.
+func (n *Node) connectClient(c Call, fd, domain int, dst netip.AddrPort) error {
+	u := &n.udpClients
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	by := holderOf(c)
+	kernel, ok, err := n.datagramWay(fd, domain, dst, by)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		kernel = dst
+	}
+	if err := connectTo(fd, domain, kernel); err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	id, err := cookie(fd)
+	peer, ok, err2 := remoteName(fd)
+	if err != nil || err2 != nil || !ok || n.CopyFD == nil || unix.Fstat(fd, &st) != nil {
+		return nil // it stays where it is
+	}
+	limit := 0
+	if n.udpSockets.isDeaf() {
+		limit = maxUDPClients
+	}
+	u.noteLocked(id, udpClient{by: by, inode: st.Ino, dst: dst, kernel: unmapped(peer.Addr)}, limit)
+	return nil
+}
+
+// reconnectLocal connects the clients of a port of localhost anew, since its server is
+// another one now.
+func (n *Node) reconnectLocal(port uint16) {
+	u := &n.udpClients
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for id, c := range u.byPort[port] {
+		fd, err := n.clientSocket(id, c)
+		if err != nil {
+			n.Logger.Debug("a program's UDP client is not to be found", "of", c.dst, "err", err)
+			u.dropLocked(id)
+			continue
+		}
+		if err := n.moveClient(fd, &c); err != nil {
+			n.Logger.Debug("connect a program's UDP client anew", "to", c.dst, "err", err)
+		}
+		closeFD(fd)
+		u.byPort[port][id] = c
+	}
+}
+
+// clientSocket returns a copy of a client's socket: of the descriptor that has connected
+// it, or of another one.
+func (n *Node) clientSocket(id uint64, c udpClient) (fd int, err error) {
+	if fd, err := n.copyIf(id, c.by); err == nil {
+		return fd, nil
+	}
+	found, err := filepath.Glob("/proc/[0-9]*/fd/*") // proc(5)
+	if err != nil {
+		return -1, err
+	}
+	link := fmt.Sprintf("socket:[%d]", c.inode)
+	for _, path := range found {
+		if to, err := os.Readlink(path); err != nil || to != link {
+			continue
+		}
+		part := strings.Split(path, "/")
+		pid, err1 := strconv.Atoi(part[2])
+		fd, err2 := strconv.Atoi(part[4])
+		if err1 != nil || err2 != nil || pid == os.Getpid() {
+			continue
+		}
+		if fd, err := n.copyIf(id, holder{pid, fd}); err == nil {
+			return fd, nil
+		}
+	}
+	return -1, os.ErrNotExist
+}
+
+// copyIf copies a descriptor if it is of the socket with a cookie.
+func (n *Node) copyIf(id uint64, h holder) (fd int, err error) {
+	fd, err = n.CopyFD(h.tid, h.fd)
+	if err != nil {
+		return -1, err
+	}
+	if got, err := cookie(fd); err != nil || got != id {
+		closeFD(fd)
+		return -1, os.ErrNotExist
+	}
+	return fd, nil
+}
+
+// moveClient connects a client's socket, of which fd is a copy, to where its destination
+// is served now.
+func (n *Node) moveClient(fd int, c *udpClient) error {
+	peer, ok, err := remoteName(fd)
+	if err != nil || !ok || unmapped(peer.Addr) != c.kernel {
+		return err // the program has dissolved the association
+	}
+	domain, _, err := kind(fd)
+	if err != nil {
+		return err
+	}
+	kernel, ok, err := n.datagramRoute(fd, c.by, c.dst)
+	if err != nil {
+		return err
+	}
+	if !ok && c.kernel.Addr().Is4() && domain == unix.AF_INET6 && c.dst.Addr().Is6() {
+		return nil // the aliases are IPv4, and from there is no way to the host's ::1
+	}
+	if !ok {
+		kernel = c.dst
+	}
+	kernel = netip.AddrPortFrom(localhostOf(kernel.Addr()), kernel.Port())
+	if kernel == c.kernel {
+		return nil
+	}
+	if err := n.leaveLoopback6(fd, domain); err != nil {
+		return err
+	}
+	if _, _, err := n.datagramWay(fd, domain, c.dst, c.by); err != nil {
+		return err
+	}
+	if err := connectTo(fd, domain, kernel); err != nil {
+		return err
+	}
+	peer, _, err = remoteName(fd)
+	c.kernel = unmapped(peer.Addr)
+	return err
+}
+
+// leaveLoopback6 gives a socket that the kernel has bound to ::1 its port on all addresses:
+// from ::1 there is no way to the aliases, which are IPv4.
+func (n *Node) leaveLoopback6(fd, domain int) error {
+	local, _, err := localName(fd)
+	if err != nil || local.Addr.Addr() != netip.IPv6Loopback() {
+		return err
+	}
+	if err := disconnect(fd); err != nil {
+		return err
+	}
+	any := netip.AddrPortFrom(netip.IPv6Unspecified(), local.Addr.Port())
+	return n.bindHost(fd, domain, Sockaddr{Addr: any, Six: true})
+}
