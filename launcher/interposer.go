@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -55,13 +56,18 @@ func newInterposer(k InterposerKind, rows []syscalls.Entry, own host, served boo
 		log.Info("no filters here: calls are taken inside the program", "why", why)
 	}
 	if k == InterposerRewrite {
-		return newRewritten(trapped(rows, own), log)
+		return newRewritten(trapped(native(rows), own), log)
 	}
 	program, err := policyOf(rows, own).Compile()
 	if err != nil {
 		return nil, fmt.Errorf("seccomp filter: %w", err)
 	}
 	return &filtered{program: program, served: served}, nil
+}
+
+// native returns the rows that are not of the 32-bit ABI, whose programs are not rewritten.
+func native(rows []syscalls.Entry) []syscalls.Entry {
+	return slices.DeleteFunc(slices.Clone(rows), func(e syscalls.Entry) bool { return e.Compat })
 }
 
 // choose returns the kind to use, and if filters do not work here, why. That is tried on a thread that ends with

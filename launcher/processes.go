@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/boxer-sandbox/boxer/sandbox"
 	"github.com/boxer-sandbox/boxer/syscalls"
 	"github.com/boxer-sandbox/boxer/trace"
 )
@@ -23,27 +22,30 @@ import (
 // processCalls are the calls that tell of processes, by number.
 var processCalls = func() map[uintptr]string {
 	calls := make(map[uintptr]string)
-	all := sandbox.CallNumbers()
-	for _, name := range []string{"fork", "vfork", "clone", "clone3", "execve", "execveat", "exit_group"} {
-		if nr, ok := all[name]; ok {
+	for _, name := range processCallNames {
+		if nr, ok := callNumbers().Native[name]; ok {
 			calls[nr] = name
 		}
 	}
 	return calls
 }()
 
-// processRows are the rows of the filter for processCalls, but for those that the trace
-// shows in full.
-func processRows(shown []uintptr) []syscalls.Entry {
+var processCallNames = []string{"fork", "vfork", "clone", "clone3", "execve", "execveat", "exit_group"}
+
+// processRows are the rows of the filter for processCalls in an ABI that has these numbers, but
+// for those that the trace shows in full; shown has their native numbers.
+func processRows(shown []uintptr, numbers map[string]uintptr, compat bool) []syscalls.Entry {
 	var rows []syscalls.Entry
 	for nr, name := range processCalls {
-		row := syscalls.Entry{Nr: nr, Note: "traced"}
+		of, ok := numbers[name]
+		if !ok || containsNumber(shown, nr) {
+			continue
+		}
+		row := syscalls.Entry{Nr: of, Compat: compat, Note: "traced"}
 		if name == "clone" { // the flags of clone3 are in memory
 			row.When = []syscalls.Condition{{Arg: 0, Mask: unix.CLONE_THREAD, Equal: 0}}
 		}
-		if !containsNumber(shown, nr) {
-			rows = append(rows, row)
-		}
+		rows = append(rows, row)
 	}
 	return rows
 }

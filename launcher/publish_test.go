@@ -42,9 +42,9 @@ func TestParsePublish(t *testing.T) {
 
 // TestPolicy compiles the filter for the table of calls, which has to be all of it.
 func TestPolicy(t *testing.T) {
-	p := policyOf(syscalls.Table(), host{})
 	compat := len(syscalls.Table()) // where the rules for the 32-bit ABI begin
 	rows := slices.Concat(syscalls.Table(), syscalls.CompatTable())
+	p := policyOf(rows, host{})
 	if len(p) != len(rows) {
 		t.Errorf("%d rules for %d calls", len(p), len(rows))
 	}
@@ -53,7 +53,7 @@ func TestPolicy(t *testing.T) {
 			t.Errorf("%s: rule %+v", e.Name, p[i])
 		}
 	}
-	if own := policyOf(syscalls.Table(), host{named: true, mounted: true}); len(own) >= len(p) || slices.ContainsFunc(own, func(r sandbox.Rule) bool {
+	if own := policyOf(rows, host{named: true, mounted: true}); len(own) >= len(p) || slices.ContainsFunc(own, func(r sandbox.Rule) bool {
 		return !r.Compat && (r.Nr == unix.SYS_UNAME || r.Nr == unix.SYS_SETHOSTNAME)
 	}) {
 		t.Errorf("with a host of its own, a program's uname is trapped")
@@ -65,5 +65,32 @@ func TestPolicy(t *testing.T) {
 	// seccomp(2) takes BPF_MAXINSNS instructions. Each is on the way of every call of the program.
 	if len(prog) == 0 || len(prog) > 4096 {
 		t.Errorf("%d instructions", len(prog))
+	}
+}
+
+// TestPolicyOfTraces compiles the filter that traps all calls, of both ABIs.
+func TestPolicyOfTraces(t *testing.T) {
+	all, err := ParseSelection("all")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := policyOf(tracedRows(all.Calls), host{})
+	prog, err := p.Compile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(prog) > 4096 { // BPF_MAXINSNS
+		t.Errorf("%d instructions", len(prog))
+	}
+	full := make(map[uintptr]bool)
+	for _, r := range p {
+		if r.Compat && (len(r.If) == 0 || r.If[0].Op == sandbox.MaskedEqual) {
+			full[r.Nr] = true
+		}
+	}
+	for name, nr := range callNumbers().Compat {
+		if !full[nr] {
+			t.Errorf("%s, 32-bit call %d, is not trapped", name, nr)
+		}
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/coordinator"
-	"github.com/boxer-sandbox/boxer/sandbox"
 	"github.com/boxer-sandbox/boxer/syscalls"
 	"github.com/boxer-sandbox/boxer/trace"
 	"github.com/boxer-sandbox/boxer/transport"
@@ -360,7 +359,7 @@ func (r *recorder) giveCall(takers []*taker, rec *syscalls.Record, phase trace.P
 			continue
 		}
 		d := rec.Decode(t.bytes)
-		e := &trace.Call{Base: trace.Base{Time: rec.Start.Sub(r.start)}, Thread: who, Name: d.Name, Args: d.Args, FD: d.FD, Phase: phase}
+		e := &trace.Call{Base: trace.Base{Time: rec.Start.Sub(r.start)}, Thread: who, Name: d.Name, Args: d.Args, FD: d.FD, Phase: phase, ABI: d.ABI}
 		if who.TID == 0 {
 			e.TID, e.PID = rec.TID, rec.TID
 		}
@@ -515,7 +514,7 @@ func (r *recorder) retraceLocked() {
 	for _, o := range r.takers {
 		shown = append(shown, o.shown...)
 	}
-	t := syscalls.NewTracing(r, shown, sandbox.CallName)
+	t := syscalls.NewTracing(r, shown, callNumbers())
 	for _, o := range r.takers {
 		t.Bytes = max(t.Bytes, o.bytes)
 		t.FDs = t.FDs || o.fds

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -158,9 +159,9 @@ type node struct {
 // it returns is to be closed also after an error.
 func newNode(ctx context.Context, cfg RunConfig, own host) (_ *node, err error) {
 	n := &node{join: cfg.Join}
-	rows := syscalls.Table()
+	rows := slices.Concat(syscalls.Table(), syscalls.CompatTable())
 	if cfg.Trace != nil {
-		rows = append(syscalls.Traced(cfg.Trace.Select.Calls), processRows(cfg.Trace.Select.Calls)...)
+		rows = tracedRows(cfg.Trace.Select.Calls)
 	}
 	if n.interposer, err = newInterposer(cfg.Interposer, rows, own, cfg.watches(), cfg.Logger); err != nil {
 		return n, err

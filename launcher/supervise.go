@@ -12,21 +12,18 @@ import (
 	"github.com/boxer-sandbox/boxer/syscalls"
 )
 
-// policyOf is the filter's policy: it traps what the native rows and those of the
-// 32-bit ABI are about. own is what the program has for itself, see inOwnHost.
+// policyOf is the filter's policy: it traps what the rows are about, native and of the
+// 32-bit ABI. own is what the program has for itself, see inOwnHost.
 func policyOf(rows []syscalls.Entry, own host) sandbox.Policy {
 	var p sandbox.Policy
 	for _, e := range trapped(rows, own) {
-		p = append(p, rule(e, false))
-	}
-	for _, e := range trapped(syscalls.CompatTable(), own) {
-		p = append(p, rule(e, true))
+		p = append(p, rule(e))
 	}
 	return p
 }
 
-func rule(e syscalls.Entry, compat bool) sandbox.Rule {
-	r := sandbox.Rule{Nr: e.Nr, Compat: compat, Errno: e.Fail}
+func rule(e syscalls.Entry) sandbox.Rule {
+	r := sandbox.Rule{Nr: e.Nr, Compat: e.Compat, Errno: e.Fail}
 	for _, c := range e.When {
 		r.If = append(r.If, condition(c))
 	}

@@ -1,6 +1,8 @@
 package launcher
 
 import (
+	"sync"
+
 	"github.com/boxer-sandbox/boxer/sandbox"
 	"github.com/boxer-sandbox/boxer/syscalls"
 	"github.com/boxer-sandbox/boxer/trace"
@@ -20,7 +22,20 @@ type Selection = syscalls.Selection
 
 // ParseSelection reads what -e of strace(1) takes: "network", "file,connect", "!futex".
 func ParseSelection(s string) (Selection, error) {
-	return syscalls.ParseSelection(s, sandbox.CallNumbers())
+	return syscalls.ParseSelection(s, callNumbers().Native)
+}
+
+// callNumbers are the numbers of all system calls.
+var callNumbers = sync.OnceValue(func() syscalls.Numbers {
+	return syscalls.Numbers{Native: sandbox.CallNumbers(), Compat: sandbox.CompatCallNumbers()}
+})
+
+// tracedRows are the rows of the filter for a program whose calls with the given numbers are
+// traced from its start.
+func tracedRows(shown []uintptr) []syscalls.Entry {
+	rows := append(syscalls.Traced(shown), processRows(shown, callNumbers().Native, false)...)
+	rows = append(rows, syscalls.CompatTraced(shown, callNumbers())...)
+	return append(rows, processRows(shown, callNumbers().Compat, true)...)
 }
 
 // watches reports whether calls are trapped that starting a program takes.

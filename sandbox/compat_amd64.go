@@ -1,6 +1,9 @@
 package sandbox
 
-import "golang.org/x/sys/unix"
+import (
+	seccomp "github.com/seccomp/libseccomp-golang"
+	"golang.org/x/sys/unix"
+)
 
 // The ABIs of linux/audit.h, and the bit of x32's call numbers
 // (__X32_SYSCALL_BIT). x32's calls fail with ENOSYS, as on most kernels, which
@@ -10,3 +13,6 @@ const (
 	compatArch = unix.AUDIT_ARCH_I386
 	foreignBit = 0x40000000
 )
+
+// compatScmpArch is what libseccomp calls the 32-bit ABI.
+const compatScmpArch = seccomp.ArchX86

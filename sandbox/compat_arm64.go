@@ -1,6 +1,9 @@
 package sandbox
 
-import "golang.org/x/sys/unix"
+import (
+	seccomp "github.com/seccomp/libseccomp-golang"
+	"golang.org/x/sys/unix"
+)
 
 // The ABIs of linux/audit.h. There is no third.
 const (
@@ -8,3 +11,6 @@ const (
 	compatArch = unix.AUDIT_ARCH_ARM
 	foreignBit = 0
 )
+
+// compatScmpArch is what libseccomp calls the 32-bit ABI.
+const compatScmpArch = seccomp.ArchARM

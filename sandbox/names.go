@@ -13,12 +13,25 @@ func CallName(nr uintptr) string {
 }
 
 // CallNumbers returns the numbers of this architecture's system calls by their names.
-func CallNumbers() map[string]uintptr {
+func CallNumbers() map[string]uintptr { return numbersOf(CallName) }
+
+// CompatCallNumbers returns those of the host's 32-bit ABI: i386 on amd64, ARM on arm64.
+func CompatCallNumbers() map[string]uintptr {
+	return numbersOf(func(nr uintptr) string {
+		name, err := seccomp.ScmpSyscall(nr).GetNameByArch(compatScmpArch)
+		if err != nil {
+			return ""
+		}
+		return name
+	})
+}
+
+func numbersOf(name func(nr uintptr) string) map[string]uintptr {
 	const above = 512 // all numbers; x32 has its own beyond
 	m := make(map[string]uintptr)
 	for nr := range uintptr(above) {
-		if name := CallName(nr); name != "" {
-			m[name] = nr
+		if s := name(nr); s != "" {
+			m[s] = nr
 		}
 	}
 	return m

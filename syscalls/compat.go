@@ -12,10 +12,14 @@ import (
 // pointers or lengths in them ask Call.Compat.
 type compatCall struct {
 	Call
-	nr     uintptr
+	nr     uintptr // noCall: it has no rows in the table
+	key    uintptr // names it in Tracing.compat
 	args   [6]uint64
 	time64 bool // its struct timespec is the native one
 }
+
+// noCall is the number of no call.
+const noCall = ^uintptr(0)
 
 // recvmmsgTime64 has a number that is the same on all 32-bit architectures.
 const recvmmsgTime64 = 417
@@ -24,6 +28,7 @@ const recvmmsgTime64 = 417
 type socketcall struct {
 	nr   uintptr // native
 	args int     // how many, of 32 bits each, there are in memory
+	name string  // empty: the native one's; others are trapped only for traces
 }
 
 // CompatTable returns the rows for calls of the 32-bit ABI, with its numbers.
@@ -34,49 +39,67 @@ func CompatTable() []Entry {
 	for _, nr := range slices.Sorted(maps.Keys(compatNumbers)) {
 		for _, e := range table {
 			if e.Nr == compatNumbers[nr] {
-				e.Nr = nr
+				e.Nr, e.Compat = nr, true
 				rows = append(rows, e)
 			}
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(socketcalls)) {
-		rows = append(rows, Entry{Name: "socketcall", Nr: sysSocketcall, When: []Condition{{Arg: 0, Equal: k}}})
+		if socketcalls[k].name == "" {
+			rows = append(rows, socketcallRow(k))
+		}
 	}
 	return rows
 }
 
+// socketcallRow traps one of the calls that socketcall(2) has.
+func socketcallRow(k uint32) Entry {
+	return Entry{Name: "socketcall", Nr: sysSocketcall, Compat: true, When: []Condition{{Arg: 0, Equal: k}}}
+}
+
 // answerCompat answers a call of the 32-bit ABI.
 func (n *Node) answerCompat(c Call) {
-	cc := &compatCall{Call: c}
+	cc, err := presentCompat(c)
+	do, shown := (*Node).doTable, Call(cc)
+	if t := n.tracing.Load(); t != nil {
+		do = (*Node).doTraced
+		if s, ok := t.compat[cc.key]; ok {
+			shown = n.tracedCompat(cc, t, s)
+		}
+	}
+	if err != nil {
+		n.conclude(shown, fail(err))
+		return
+	}
+	n.answer(shown, do)
+}
+
+// presentCompat presents a call of the 32-bit ABI as the native one that it means.
+func presentCompat(c Call) (*compatCall, error) {
+	cc := &compatCall{Call: c, nr: noCall, key: c.Nr()}
 	if c.Nr() == sysSocketcall && len(socketcalls) > 0 {
-		k := socketcalls[uint32(c.Uint(0))]
+		sub := uint32(c.Uint(0))
+		k, ok := socketcalls[sub]
+		if !ok {
+			return cc, nil
+		}
+		cc.nr, cc.key = k.nr, socketcallKey(sub)
 		var b [6 * 4]byte
 		if err := c.ReadMemory(uintptr(uint32(c.Uint(1))), b[:4*k.args]); err != nil {
-			n.conclude(c, fail(err))
-			return
+			return cc, err
 		}
-		cc.nr = k.nr
 		for i := range cc.args {
 			cc.args[i] = uint64(binary.LittleEndian.Uint32(b[4*i:]))
 		}
-	} else {
-		cc.nr, cc.time64 = compatNumbers[c.Nr()], c.Nr() == recvmmsgTime64
-		for i := range cc.args {
-			cc.args[i] = uint64(uint32(c.Uint(i)))
-		}
+		return cc, nil
 	}
-	for _, e := range table {
-		if e.Nr != cc.nr || slices.ContainsFunc(e.When, func(w Condition) bool { return !w.Holds(cc.args[w.Arg]) }) {
-			continue
-		}
-		if e.Fail != 0 {
-			n.conclude(c, fail(e.Fail))
-			return
-		}
-		n.answer(cc, e.do)
-		return
+	if nr, ok := compatNumbers[c.Nr()]; ok {
+		cc.nr, cc.time64 = nr, c.Nr() == recvmmsgTime64
 	}
-	n.conclude(c, letThrough)
+	for i := range cc.args {
+		cc.args[i] = uint64(uint32(c.Uint(i)))
+	}
+	return cc, nil
 }
 
 func (c *compatCall) Nr() uintptr       { return c.nr }
@@ -142,6 +165,9 @@ func controlFrom(c Call, b []byte) []byte {
 
 // timespecWord is the size of each half of the struct timespec that a call has.
 func timespecWord(c Call) int {
+	if t, ok := c.(*tracedCall); ok {
+		c = t.Call
+	}
 	if c, ok := c.(*compatCall); ok && !c.time64 {
 		return 4
 	}

@@ -6,6 +6,13 @@ import "golang.org/x/sys/unix"
 // uname elsewhere; the older unames are of before 1996.
 const sysSocketcall = 102
 
+// compatABI is what the 32-bit ABI is called.
+const compatABI = "i386"
+
+// wideArg is where an argument of 64 bits is that follows i others: in two registers, the
+// lower half first.
+func wideArg(i int) int { return i }
+
 var compatNumbers = map[uintptr]uintptr{
 	5:              unix.SYS_OPEN,
 	54:             unix.SYS_IOCTL,
@@ -14,6 +21,7 @@ var compatNumbers = map[uintptr]uintptr{
 	337:            unix.SYS_RECVMMSG,
 	345:            unix.SYS_SENDMMSG,
 	359:            unix.SYS_SOCKET,
+	360:            unix.SYS_SOCKETPAIR,
 	361:            unix.SYS_BIND,
 	362:            unix.SYS_CONNECT,
 	363:            unix.SYS_LISTEN,
@@ -26,6 +34,7 @@ var compatNumbers = map[uintptr]uintptr{
 	370:            unix.SYS_SENDMSG,
 	371:            unix.SYS_RECVFROM,
 	372:            unix.SYS_RECVMSG,
+	373:            unix.SYS_SHUTDOWN,
 	recvmmsgTime64: unix.SYS_RECVMMSG,
 	425:            unix.SYS_IO_URING_SETUP,
 	444:            unix.SYS_LANDLOCK_CREATE_RULESET,
@@ -34,20 +43,25 @@ var compatNumbers = map[uintptr]uintptr{
 }
 
 var socketcalls = map[uint32]socketcall{
-	1:  {unix.SYS_SOCKET, 3},
-	2:  {unix.SYS_BIND, 3},
-	3:  {unix.SYS_CONNECT, 3},
-	4:  {unix.SYS_LISTEN, 2},
-	5:  {unix.SYS_ACCEPT, 3},
-	6:  {unix.SYS_GETSOCKNAME, 3},
-	7:  {unix.SYS_GETPEERNAME, 3},
-	11: {unix.SYS_SENDTO, 6},
-	12: {unix.SYS_RECVFROM, 6},
-	14: {unix.SYS_SETSOCKOPT, 5},
-	15: {unix.SYS_GETSOCKOPT, 5},
-	16: {unix.SYS_SENDMSG, 3},
-	17: {unix.SYS_RECVMSG, 3},
-	18: {unix.SYS_ACCEPT4, 4},
-	19: {unix.SYS_RECVMMSG, 5},
-	20: {unix.SYS_SENDMMSG, 4},
+	1:  {nr: unix.SYS_SOCKET, args: 3},
+	2:  {nr: unix.SYS_BIND, args: 3},
+	3:  {nr: unix.SYS_CONNECT, args: 3},
+	4:  {nr: unix.SYS_LISTEN, args: 2},
+	5:  {nr: unix.SYS_ACCEPT, args: 3},
+	6:  {nr: unix.SYS_GETSOCKNAME, args: 3},
+	7:  {nr: unix.SYS_GETPEERNAME, args: 3},
+	11: {nr: unix.SYS_SENDTO, args: 6},
+	12: {nr: unix.SYS_RECVFROM, args: 6},
+	14: {nr: unix.SYS_SETSOCKOPT, args: 5},
+	15: {nr: unix.SYS_GETSOCKOPT, args: 5},
+	16: {nr: unix.SYS_SENDMSG, args: 3},
+	17: {nr: unix.SYS_RECVMSG, args: 3},
+	18: {nr: unix.SYS_ACCEPT4, args: 4},
+	19: {nr: unix.SYS_RECVMMSG, args: 5},
+	20: {nr: unix.SYS_SENDMMSG, args: 4},
+
+	8:  {nr: unix.SYS_SOCKETPAIR, args: 4, name: "socketpair"},
+	9:  {nr: unix.SYS_SENDTO, args: 4, name: "send"},
+	10: {nr: unix.SYS_RECVFROM, args: 4, name: "recv"},
+	13: {nr: unix.SYS_SHUTDOWN, args: 2, name: "shutdown"},
 }

@@ -3,7 +3,14 @@ package syscalls
 import "golang.org/x/sys/unix"
 
 // 32-bit ARM, EABI (arch/arm/tools/syscall.tbl): it has no socketcall(2).
-const sysSocketcall = ^uintptr(0)
+const sysSocketcall = noCall
+
+// compatABI is what the 32-bit ABI is called.
+const compatABI = "arm"
+
+// wideArg is where an argument of 64 bits is that follows i others: in two registers, the
+// lower half first, of which the first has an even number.
+func wideArg(i int) int { return i + i%2 }
 
 var compatNumbers = map[uintptr]uintptr{
 	54:             unix.SYS_IOCTL,
@@ -15,8 +22,10 @@ var compatNumbers = map[uintptr]uintptr{
 	285:            unix.SYS_ACCEPT,
 	286:            unix.SYS_GETSOCKNAME,
 	287:            unix.SYS_GETPEERNAME,
+	288:            unix.SYS_SOCKETPAIR,
 	290:            unix.SYS_SENDTO,
 	292:            unix.SYS_RECVFROM,
+	293:            unix.SYS_SHUTDOWN,
 	294:            unix.SYS_SETSOCKOPT,
 	295:            unix.SYS_GETSOCKOPT,
 	296:            unix.SYS_SENDMSG,

@@ -25,6 +25,7 @@ var openFlags = names{"O_???", []constant{
 	{unix.O_NOATIME, "O_NOATIME"},
 	{unix.O_CLOEXEC, "O_CLOEXEC"},
 	{unix.O_PATH, "O_PATH"},
+	{largeFile &^ unix.O_NOFOLLOW, "O_LARGEFILE"},
 }}
 
 // accessModes are of open(2).

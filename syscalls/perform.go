@@ -207,7 +207,8 @@ const maxOption = 1 << 10
 
 func (n *Node) performSetsockopt(c Call) reply {
 	size := c.Int(4)
-	if !plainOptions[plainOption{c.Int(1), c.Int(2)}] || size < 0 || size > maxOption {
+	o := plainOption{c.Int(1), c.Int(2)}
+	if !plainOptions[o] || size < 0 || size > maxOption {
 		return letThrough
 	}
 	return onCopy(c, func(fd int) reply {
@@ -217,6 +218,10 @@ func (n *Node) performSetsockopt(c Call) reply {
 				return fail(err)
 			}
 			return letThrough // the kernel reads as much as the option takes
+		}
+		size := size
+		if c.Compat() && timeOptions[o] && size >= sizeofCompatTimeval {
+			size = nativeTimeval(b[:])
 		}
 		_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(c.Int(1)), uintptr(c.Int(2)),
 			uintptr(unsafe.Pointer(&b)), uintptr(size), 0)
@@ -229,6 +234,9 @@ func (n *Node) performGetsockopt(c Call) reply {
 	if _, known := optionsOf(uint32(o.level)).find(uint64(o.name)); !known || ownOptions[o] {
 		return letThrough
 	}
+	if c.Compat() && compatOptions[o] {
+		return letThrough
+	}
 	return onCopy(c, func(fd int) reply {
 		var room [4]byte
 		if err := c.ReadMemory(c.Ptr(4), room[:]); err != nil {
@@ -239,10 +247,18 @@ func (n *Node) performGetsockopt(c Call) reply {
 			return letThrough
 		}
 		var b [maxOption]byte
+		compatTime := c.Compat() && timeOptions[o]
+		have := size
+		if compatTime {
+			size = maxOption
+		}
 		_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(c.Int(1)), uintptr(c.Int(2)),
 			uintptr(unsafe.Pointer(&b)), uintptr(unsafe.Pointer(&size)), 0)
 		if errno != 0 {
 			return fail(errno)
+		}
+		if compatTime {
+			size = min(have, uint32(compatTimeval(b[:])))
 		}
 		binary.NativeEndian.PutUint32(room[:], size)
 		return fail(c.WriteMemory2(c.Ptr(3), b[:min(size, maxOption)], c.Ptr(4), room[:]))

@@ -22,6 +22,7 @@ type Tracing struct {
 	FDs    bool // keep what descriptors are: costs some microseconds per call
 
 	signatures [512]*signature
+	compat     map[uintptr]compatSignature // see compatCall.key
 }
 
 // Trace tells t.Tracer of every trapped call that begins from now on; nil ends
@@ -62,6 +63,8 @@ type Record struct {
 	reads  [8]piece // pieces to begin with
 	owner  *tracedCall
 	sig    *signature
+	compat bool // it is of the 32-bit ABI; Nr is the number of what it means
+	time64 bool // of those: its struct timespec is the native one
 }
 
 // A piece is a part of the program's memory: as it was read for the call, or as

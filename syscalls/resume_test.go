@@ -19,7 +19,7 @@ func (nobodyAsks) Called(r *Record) { r.Release() }
 func tracedPair(t *testing.T) (s *script, program *os.File, far net.Conn) {
 	t.Helper()
 	s = boxedScript(t)
-	s.a.node.Trace(NewTracing(nobodyAsks{}, []uintptr{unix.SYS_SENDTO, unix.SYS_RECVFROM}, func(uintptr) string { return "" }))
+	s.a.node.Trace(NewTracing(nobodyAsks{}, []uintptr{unix.SYS_SENDTO, unix.SYS_RECVFROM}, Numbers{Native: map[string]uintptr{"sendto": unix.SYS_SENDTO, "recvfrom": unix.SYS_RECVFROM}}))
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

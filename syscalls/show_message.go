@@ -18,21 +18,22 @@ const (
 // needMessage has a struct msghdr taken down, with what it points to. payload
 // says whether the buffers are the program's: to be sent.
 func needMessage(c *tracedCall, at uintptr, payload bool) {
-	b, ok := c.fetch(at, nativeLayout.msghdr)
+	l := layoutOf(c)
+	b, ok := c.fetch(at, l.msghdr)
 	if !ok {
 		return
 	}
-	m := parseMsghdr(&nativeLayout, at, b)
+	m := parseMsghdr(l, at, b)
 	c.fetch(m.name, min(int(m.nameLen), sizeofStorage))
-	iov, ok := c.fetch(m.iov, int(min(m.iovLen, shownIovecs))*nativeLayout.iovec)
+	iov, ok := c.fetch(m.iov, int(min(m.iovLen, shownIovecs))*l.iovec)
 	if !payload {
 		return
 	}
 	c.fetch(m.control, int(min(m.controlLen, shownControl)))
 	room := c.bytes
-	for ; ok && room > 0 && len(iov) > 0; iov = iov[nativeLayout.iovec:] {
-		n := int(min(binary.NativeEndian.Uint64(iov[8:]), uint64(room)))
-		c.fetch(uintptr(binary.NativeEndian.Uint64(iov)), n)
+	for ; ok && room > 0 && len(iov) > 0; iov = iov[l.iovec:] {
+		n := int(min(l.wordAt(iov, l.word), uint64(room)))
+		c.fetch(uintptr(l.wordAt(iov, 0)), n)
 		room -= n
 	}
 }
@@ -40,13 +41,14 @@ func needMessage(c *tracedCall, at uintptr, payload bool) {
 // message shows a struct msghdr. moved is how many bytes the call has moved, or
 // -1 if all that the buffers hold counts.
 func (p *printer) message(at uintptr, received bool, moved int) {
-	before, ok := p.view(at, nativeLayout.msghdr, false)
+	l := p.layout()
+	before, ok := p.view(at, l.msghdr, false)
 	if !ok {
 		p.address(at)
 		return
 	}
-	after, _ := p.view(at, nativeLayout.msghdr, received)
-	was, m := parseMsghdr(&nativeLayout, at, before), parseMsghdr(&nativeLayout, at, after)
+	after, _ := p.view(at, l.msghdr, received)
+	was, m := parseMsghdr(l, at, before), parseMsghdr(l, at, after)
 	p.text("{msg_name=")
 	p.sockaddrAt(m.name, min(int(was.nameLen), int(m.nameLen)), received)
 	p.text(", msg_namelen=")
@@ -66,23 +68,24 @@ func (p *printer) message(at uintptr, received bool, moved int) {
 	p.text(", msg_controllen=")
 	p.b = strconv.AppendUint(p.b, m.controlLen, 10)
 	p.text(", msg_flags=")
-	p.b = messageFlags.flags(p.b, uint64(binary.NativeEndian.Uint32(after[48:])))
+	p.b = messageFlags.flags(p.b, uint64(binary.NativeEndian.Uint32(after[l.msgFlags:])))
 	p.text("}")
 }
 
 func (p *printer) iovecs(m msghdr, received bool, moved int) {
-	b, ok := p.view(m.iov, int(min(m.iovLen, shownIovecs))*nativeLayout.iovec, false)
+	l := p.layout()
+	b, ok := p.view(m.iov, int(min(m.iovLen, shownIovecs))*l.iovec, false)
 	if !ok {
 		p.address(m.iov)
 		return
 	}
 	p.text("[")
 	shown := p.bytes
-	for i := 0; len(b) > 0; i, b = i+1, b[nativeLayout.iovec:] {
+	for i := 0; len(b) > 0; i, b = i+1, b[l.iovec:] {
 		if i > 0 {
 			p.text(", ")
 		}
-		base, size := uintptr(binary.NativeEndian.Uint64(b)), int(min(binary.NativeEndian.Uint64(b[8:]), maxPiece<<20))
+		base, size := uintptr(l.wordAt(b, 0)), int(min(l.wordAt(b, l.word), maxPiece<<20))
 		has := size
 		if moved >= 0 {
 			has = min(has, moved)
@@ -103,7 +106,8 @@ func (p *printer) iovecs(m msghdr, received bool, moved int) {
 
 // control shows control messages: cmsg(3).
 func (p *printer) control(m msghdr, received bool) {
-	const header = 16
+	l := p.layout()
+	header := l.word + 8 // cmsg_len is a size_t
 	b, ok := p.view(m.control, int(min(m.controlLen, shownControl)), received)
 	if !ok || len(b) < header {
 		p.address(m.control)
@@ -114,8 +118,8 @@ func (p *printer) control(m msghdr, received bool) {
 		if !first {
 			p.text(", ")
 		}
-		size := binary.NativeEndian.Uint64(b)
-		level, typ := binary.NativeEndian.Uint32(b[8:]), binary.NativeEndian.Uint32(b[12:])
+		size := l.wordAt(b, 0)
+		level, typ := binary.NativeEndian.Uint32(b[l.word:]), binary.NativeEndian.Uint32(b[l.word+4:])
 		p.text("{cmsg_len=")
 		p.b = strconv.AppendUint(p.b, size, 10)
 		p.text(", cmsg_level=")
@@ -126,15 +130,15 @@ func (p *printer) control(m msghdr, received bool) {
 		} else {
 			p.b = optionsOf(level).value(p.b, uint64(typ))
 		}
-		if size > header {
+		if size > uint64(header) {
 			p.text(", cmsg_data=")
 			p.controlData(level, typ, b[header:min(int(min(size, shownControl)), len(b))])
 		}
 		p.text("}")
-		if size < header || size > uint64(len(b)) {
+		if size < uint64(header) || size > uint64(len(b)) {
 			break
 		}
-		b = b[min((int(size)+7)&^7, len(b)):]
+		b = b[min((int(size)+l.word-1)&^(l.word-1), len(b)):]
 	}
 	p.text("]")
 }
@@ -209,9 +213,10 @@ func messageOut(name string) param {
 func messages(name string, received bool) param {
 	return param{name: name, out: received,
 		need: func(c *tracedCall, i int) {
+			l := layoutOf(c)
 			for k := range min(int(uint32(c.Args[i+1])), shownMessages) {
-				at := c.Ptr(i) + uintptr(k*nativeLayout.mmsghdr)
-				if _, ok := c.fetch(at, nativeLayout.mmsghdr); !ok {
+				at := c.Ptr(i) + uintptr(k*l.mmsghdr)
+				if _, ok := c.fetch(at, l.mmsghdr); !ok {
 					return
 				}
 				needMessage(c, at, !received)
@@ -229,7 +234,8 @@ func (p *printer) messages(at uintptr, count int, received bool) {
 	if received {
 		count = done
 	}
-	if _, ok := p.view(at, nativeLayout.mmsghdr, false); !ok || received && done == 0 {
+	l := p.layout()
+	if _, ok := p.view(at, l.mmsghdr, false); !ok || received && done == 0 {
 		p.address(at)
 		return
 	}
@@ -242,17 +248,17 @@ func (p *printer) messages(at uintptr, count int, received bool) {
 			p.text("...")
 			break
 		}
-		h := at + uintptr(k*nativeLayout.mmsghdr)
+		h := at + uintptr(k*l.mmsghdr)
 		moved := -1
-		b, ok := p.view(h, nativeLayout.mmsghdr, true)
+		b, ok := p.view(h, l.mmsghdr, true)
 		if ok && received {
-			moved = int(binary.NativeEndian.Uint32(b[nativeLayout.msghdr:]))
+			moved = int(binary.NativeEndian.Uint32(b[l.msghdr:]))
 		}
 		p.text("{msg_hdr=")
 		p.message(h, received, moved)
 		if ok && k < done {
 			p.text(", msg_len=")
-			p.dec(int64(binary.NativeEndian.Uint32(b[nativeLayout.msghdr:])))
+			p.dec(int64(binary.NativeEndian.Uint32(b[l.msghdr:])))
 		}
 		p.text("}")
 	}

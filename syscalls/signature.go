@@ -24,18 +24,23 @@ type Decoded struct {
 	Args   []string
 	FD     int    // the descriptor that it is about, -1 if there is none
 	Result string // what follows the result, such as what a new descriptor is
+	ABI    string // of a call of the 32-bit ABI: "i386" or "arm"
 }
 
 // Decode shows the call, with so many bytes of payload, at most those that were
 // kept. It does not wait for anything.
 func (r *Record) Decode(payload int) Decoded {
 	s := r.sig
+	abi := ""
+	if r.compat {
+		abi = compatABI
+	}
 	defer func(kept int) { r.bytes = kept }(r.bytes)
 	r.bytes = min(r.bytes, payload)
 	if s == nil {
-		return Decoded{Name: "syscall_" + strconv.FormatUint(uint64(r.Nr), 10), FD: -1}
+		return Decoded{Name: "syscall_" + strconv.FormatUint(uint64(r.Nr), 10), FD: -1, ABI: abi}
 	}
-	d := Decoded{Name: s.name, FD: -1, Args: make([]string, 0, len(s.params))}
+	d := Decoded{Name: s.name, FD: -1, ABI: abi, Args: make([]string, 0, len(s.params))}
 	p := printer{Record: r}
 	for i, a := range s.params {
 		if a.out && r.Outcome == Waits { // strace shows no more of a call that waits

@@ -103,17 +103,23 @@ func fdPair(name string) param {
 
 func timespecIn(name string) param {
 	return param{name: name,
-		need: func(c *tracedCall, i int) { c.fetch(c.Ptr(i), 16) },
+		need: func(c *tracedCall, i int) { c.fetch(c.Ptr(i), c.timespecSize()) },
 		show: func(p *printer, i int) {
-			b, ok := p.view(p.ptr(i), 16, false)
+			b, ok := p.view(p.ptr(i), p.timespecSize(), false)
 			if !ok {
 				p.address(p.ptr(i))
 				return
 			}
+			half := func(b []byte) int64 {
+				if len(b) == 4 {
+					return int64(int32(binary.NativeEndian.Uint32(b)))
+				}
+				return int64(binary.NativeEndian.Uint64(b))
+			}
 			p.text("{tv_sec=")
-			p.b = strconv.AppendInt(p.b, int64(binary.NativeEndian.Uint64(b)), 10)
+			p.b = strconv.AppendInt(p.b, half(b[:len(b)/2]), 10)
 			p.text(", tv_nsec=")
-			p.b = strconv.AppendInt(p.b, int64(binary.NativeEndian.Uint64(b[8:])), 10)
+			p.b = strconv.AppendInt(p.b, half(b[len(b)/2:]), 10)
 			p.text("}")
 		},
 	}

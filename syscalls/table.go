@@ -20,6 +20,7 @@ type Entry struct {
 
 	Hostname bool // only where the program's tree shares the machine's UTS namespace
 	Mounts   bool // only where it shares the machine's mount namespace
+	Compat   bool // Nr is a number of the host's 32-bit ABI
 }
 
 // A Condition is about one argument, as the filter can see it.

@@ -44,36 +44,40 @@ var networkNumbers = []uintptr{unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_BIND,
 	unix.SYS_SENDMMSG, unix.SYS_SENDMSG, unix.SYS_SENDTO, unix.SYS_SETSOCKOPT, unix.SYS_SHUTDOWN, unix.SYS_SOCKET, unix.SYS_SOCKETPAIR}
 
 // rowsByNumber are the rows of the table, several for calls with conditions.
-var rowsByNumber = sync.OnceValue(func() (rows [512][]Entry) {
+var rowsByNumber = sync.OnceValue(func() *[512][]Entry {
+	var rows [512][]Entry
 	for _, e := range table {
 		rows[e.Nr] = append(rows[e.Nr], e)
 	}
-	return rows
+	return &rows
 })
 
 // doTraced does what the filter and the handlers do where nothing is traced: the
 // conditions that the filter has there are looked at here. What is left to the
 // kernel is done by perform, where that is the same to the program.
 func (n *Node) doTraced(c Call) reply {
-	nr := c.Nr()
-	if nr >= uintptr(len(performers)) {
+	r, nr := n.doTable(c), c.Nr()
+	if r.kind == replyContinue && nr < uintptr(len(performers)) && performers[nr] != nil {
+		return performers[nr](n, c)
+	}
+	return r
+}
+
+// doTable does what the call's row says whose conditions hold.
+func (n *Node) doTable(c Call) reply {
+	rows, nr := rowsByNumber(), c.Nr()
+	if nr >= uintptr(len(rows)) {
 		return letThrough
 	}
-	r := letThrough
-	rows := rowsByNumber()
 	for i := range rows[nr] {
 		if e := &rows[nr][i]; e.holds(c) {
 			if e.Fail != 0 {
 				return fail(e.Fail)
 			}
-			r = e.do(n, c)
-			break
+			return e.do(n, c)
 		}
 	}
-	if r.kind == replyContinue && performers[nr] != nil {
-		return performers[nr](n, c)
-	}
-	return r
+	return letThrough
 }
 
 // holds reports whether the row is about a call.
@@ -97,18 +101,17 @@ var signaturesByName = sync.OnceValue(func() map[string]*signature {
 	return m
 })
 
-// NewTracing makes a Tracing of the calls with the given numbers. name tells
-// the names of system calls.
-func NewTracing(t Tracer, show []uintptr, name func(nr uintptr) string) *Tracing {
-	tr := &Tracing{Tracer: t}
+// NewTracing makes a Tracing of the calls with the given native numbers, and of those that
+// mean the same in the 32-bit ABI.
+func NewTracing(t Tracer, show []uintptr, numbers Numbers) *Tracing {
+	tr := &Tracing{Tracer: t, compat: numbers.compat(show)}
 	byName := signaturesByName()
-	for _, nr := range show {
-		if nr >= uintptr(len(tr.signatures)) {
+	for name, nr := range numbers.Native {
+		if nr >= uintptr(len(tr.signatures)) || !slices.Contains(show, nr) {
 			continue
 		}
-		s := name(nr)
-		if tr.signatures[nr] = byName[s]; tr.signatures[nr] == nil {
-			tr.signatures[nr] = &signature{name: s, params: unknownParams}
+		if tr.signatures[nr] = byName[name]; tr.signatures[nr] == nil {
+			tr.signatures[nr] = &signature{name: name, params: unknownParams}
 		}
 	}
 	return tr

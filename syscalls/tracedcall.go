@@ -29,12 +29,17 @@ type tracedCall struct {
 var callIDs atomic.Uint64
 
 func (n *Node) traced(c Call, t *Tracing) *tracedCall {
+	return n.beginTraced(c, t, c.Nr(), t.signatures[c.Nr()])
+}
+
+// beginTraced begins to take a call down, as one of the number and the signature.
+func (n *Node) beginTraced(c Call, t *Tracing, nr uintptr, sig *signature) *tracedCall {
 	tc := tracedCalls.Get().(*tracedCall)
 	tc.Call, tc.node, tc.t, tc.waits = c, n, t, time.Time{}
 	r := &tc.Record
-	r.ID, r.Nr, r.Start, r.bytes = callIDs.Add(1), c.Nr(), time.Now(), t.Bytes
+	r.ID, r.Nr, r.Start, r.bytes = callIDs.Add(1), nr, time.Now(), t.Bytes
 	r.TID = c.TID()
-	r.sig = t.signatures[r.Nr]
+	r.sig = sig
 	for i := range r.Args {
 		r.Args[i] = c.Uint(i)
 	}

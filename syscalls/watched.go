@@ -1,7 +1,6 @@
 package syscalls
 
 import (
-	"encoding/binary"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -161,7 +160,13 @@ func (p *printer) octal(v uint32) {
 }
 
 func signed(name string) param {
-	return param{name: name, show: func(p *printer, i int) { p.dec(int64(p.Args[i])) }}
+	return param{name: name, show: func(p *printer, i int) {
+		v := int64(p.Args[i])
+		if p.compat {
+			v = int64(int32(v))
+		}
+		p.dec(v)
+	}}
 }
 
 // fdSecond is a descriptor that the call is not mainly about.
@@ -259,12 +264,13 @@ const shownStrings = 32
 func stringList(name string) param {
 	return param{name: name,
 		need: func(c *tracedCall, i int) {
+			l := layoutOf(c)
 			for k := range shownStrings {
-				b, ok := c.fetch(c.Ptr(i)+uintptr(8*k), 8)
+				b, ok := c.fetch(c.Ptr(i)+uintptr(l.word*k), l.word)
 				if !ok {
 					return
 				}
-				at := uintptr(binary.NativeEndian.Uint64(b))
+				at := uintptr(l.wordAt(b, 0))
 				if at == 0 {
 					return
 				}
@@ -272,14 +278,15 @@ func stringList(name string) param {
 			}
 		},
 		show: func(p *printer, i int) {
-			if _, ok := p.view(p.ptr(i), 8, false); !ok {
+			l := p.layout()
+			if _, ok := p.view(p.ptr(i), l.word, false); !ok {
 				p.address(p.ptr(i))
 				return
 			}
 			p.text("[")
 			for k := range shownStrings + 1 {
-				b, ok := p.view(p.ptr(i)+uintptr(8*k), 8, false)
-				if ok && binary.NativeEndian.Uint64(b) == 0 {
+				b, ok := p.view(p.ptr(i)+uintptr(l.word*k), l.word, false)
+				if ok && l.wordAt(b, 0) == 0 {
 					break
 				}
 				if k > 0 {
@@ -289,7 +296,7 @@ func stringList(name string) param {
 					p.text("...")
 					break
 				}
-				p.stringAt(uintptr(binary.NativeEndian.Uint64(b)), max(shownText, p.bytes))
+				p.stringAt(uintptr(l.wordAt(b, 0)), max(shownText, p.bytes))
 			}
 			p.text("]")
 		},
@@ -304,18 +311,19 @@ func counted(name string) param {
 	return param{name: name,
 		need: func(c *tracedCall, i int) {
 			const step = 32
+			l := layoutOf(c)
 			for k := 0; k < maxCounted; k += step {
-				b, ok := c.fetch(c.Ptr(i)+uintptr(8*k), 8*step)
+				b, ok := c.fetch(c.Ptr(i)+uintptr(l.word*k), l.word*step)
 				if !ok { // the end of the stack: one by one
 					for j := range step {
-						if b, ok := c.fetch(c.Ptr(i)+uintptr(8*(k+j)), 8); !ok || binary.NativeEndian.Uint64(b) == 0 {
+						if b, ok := c.fetch(c.Ptr(i)+uintptr(l.word*(k+j)), l.word); !ok || l.wordAt(b, 0) == 0 {
 							return
 						}
 					}
 					return
 				}
 				for j := range step {
-					if binary.NativeEndian.Uint64(b[8*j:]) == 0 {
+					if l.wordAt(b, l.word*j) == 0 {
 						return
 					}
 				}
@@ -326,9 +334,9 @@ func counted(name string) param {
 			if p.ptr(i) == 0 {
 				return
 			}
-			n := 0
+			l, n := p.layout(), 0
 			for ; n < maxCounted; n++ {
-				if b, ok := p.view(p.ptr(i)+uintptr(8*n), 8, false); !ok || binary.NativeEndian.Uint64(b) == 0 {
+				if b, ok := p.view(p.ptr(i)+uintptr(l.word*n), l.word, false); !ok || l.wordAt(b, 0) == 0 {
 					break
 				}
 			}

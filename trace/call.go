@@ -32,6 +32,7 @@ type Call struct {
 	Ret     int64  // -1 on error
 	Errno   string // its name, such as "ECONNREFUSED"; "" if there was none
 	RetNote string // what strace has after the result, such as what the new descriptor is
+	ABI     string // of a call of the 32-bit ABI: "i386" or "arm"
 	Served
 }
 
@@ -50,6 +51,7 @@ func (e *Call) fields(c *codec) {
 	number(c, "ret", &e.Ret, e.Phase.HasResult(), "its result, -1 on error; absent if there is none")
 	c.text("errno", &e.Errno, "the name of its error")
 	c.text("ret_note", &e.RetNote, "what strace has after the result")
+	c.text("abi", &e.ABI, "`i386` or `arm`: a 32-bit program has called; absent: the node's own ABI")
 	e.Served.fields(c)
 }
 

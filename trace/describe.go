@@ -104,6 +104,13 @@ func describeHeader(e *Header) string {
 		"from", e.Start.Format(time.RFC3339Nano), iff(e.ClockError > 0, "clock "+short(e.ClockOffset)+" ± "+short(e.ClockError)))
 }
 
+// describeCall says what boxer did for a call, and that it is one of the 32-bit ABI.
+func describeCall(e *Call) string { return describeABI(e.ABI, &e.Served) }
+
+func describeABI(abi string, s *Served) string {
+	return words(iff(abi != "", abi+" call"), describeServed(s))
+}
+
 // describeServed says what boxer did, "" if nothing.
 func describeServed(s *Served) string {
 	return words(s.Peer, s.Path, iff(s.Conn != 0, "conn "+s.Conn.String()), iff(s.Network > 0, "waited "+short(s.Network)),

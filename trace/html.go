@@ -351,7 +351,7 @@ func (d *pageData) addCall(w *htmlWriter, e *Call) {
 		note = " (" + text + ")" + note
 	}
 	d.Calls = append(d.Calls, []int64{d.nodeOf(w, e.Source), int64(e.Time), int64(e.Duration), int64(e.PID), int64(e.TID), d.text(e.Comm), d.text(e.Name), d.text(e.Args[0]), d.text(string(e.Phase)),
-		d.text(strconv.FormatInt(e.Ret, 10)), d.text(e.Errno), d.text(note), d.text(e.Failure), d.text(describeServed(&did)), d.text(conn)})
+		d.text(strconv.FormatInt(e.Ret, 10)), d.text(e.Errno), d.text(note), d.text(e.Failure), d.text(describeABI(e.ABI, &did)), d.text(conn)})
 }
 
 func (d *pageData) addName(w *htmlWriter, e *DNS) {

@@ -165,7 +165,7 @@ func (w *perfettoWriter) instant(at spot, name, category string, args ...string)
 // call shows a call as a slice; one without an end as an instant.
 func (w *perfettoWriter) call(e *Call) {
 	at := w.thread(&e.Base, &e.Thread)
-	args := []string{"call", e.Name + "(" + strings.Join(e.Args, ", ") + ")", "error", words(e.Errno, errnoTexts[e.Errno]), "boxer", describeServed(&e.Served)}
+	args := []string{"call", e.Name + "(" + strings.Join(e.Args, ", ") + ")", "error", words(e.Errno, errnoTexts[e.Errno]), "boxer", describeCall(e)}
 	switch e.Phase {
 	case Enter: // the whole call follows
 		return

@@ -178,7 +178,7 @@ func (w *textWriter) call(e *Call) {
 	if e.Phase == Enter {
 		w.remember(key, len(e.Args))
 		w.buf = append(w.buf, " <unfinished ...>"...)
-		w.end(describeServed(&e.Served))
+		w.end(describeCall(e))
 		return
 	}
 	w.remember(key, 0)
@@ -193,7 +193,7 @@ func (w *textWriter) call(e *Call) {
 		w.buf = appendMicros(w.buf, e.Duration)
 		w.buf = append(w.buf, '>')
 	}
-	w.end(describeServed(&e.Served))
+	w.end(describeCall(e))
 }
 
 // remember keeps how much of a thread's call has been written; 0 if it has ended.

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -17,13 +18,13 @@ import (
 // resultless are the calls whose results only the kernel knows, since they depend
 // on who makes them: boxer trace shows "?". Each is the beginning of a line.
 var resultless = regexp.MustCompile(`^(` + strings.Join([]string{
-	`socketpair\(`, `recvmmsg\(`,
+	`socketpair\(`, `recvmmsg(_time64)?\(`,
 	`(connect|bind)\(FD, (NULL|\{sa_family=AF_(UNIX|PACKET|NETLINK))`,
 	`socket\(AF_(PACKET|NETLINK|INET6?), SOCK_(RAW|DGRAM)`,
 	`setsockopt\(FD, SOL_SOCKET, (SO_MARK|SO_BINDTODEVICE|0x3e7)`,
 	`setsockopt\(FD, SOL_TCP, TCP_CONGESTION`, `getsockopt\(FD, SOL_SOCKET, SO_PEERCRED`,
 	`(sendmsg|recvmsg)\(FD, (PTR|\{.*msg_control=)`, // descriptors in messages
-	`(sendto|recvfrom|sendmsg|recvmsg|accept4?|listen)\(FD, .*/\* unix`,
+	`(send|recv|sendto|recvfrom|sendmsg|recvmsg|accept4?|listen)\(FD, .*/\* unix`,
 }, `|`) + `)`)
 
 // normal are what differs from run to run: pids, descriptors, pointers and ports.
@@ -32,7 +33,7 @@ var normal = []struct {
 	to   string
 }{
 	{regexp.MustCompile(`^(\[pid +\d+\] |\d+ +)`), ""},
-	{regexp.MustCompile(`^(accept4?|bind|connect|getpeername|getsockname|getsockopt|listen|recvfrom|recvmmsg|recvmsg|sendmmsg|sendmsg|sendto|setsockopt|shutdown)\(\d+`), "$1(FD"},
+	{regexp.MustCompile(`^(accept4?|bind|connect|getpeername|getsockname|getsockopt|listen|recv|recvfrom|recvmmsg|recvmmsg_time64|recvmsg|send|sendmmsg|sendmsg|sendto|setsockopt|shutdown)\(\d+`), "$1(FD"},
 	{regexp.MustCompile(`^((?:socket|accept4?)\(.*\)) += \d+$`), "$1 = FD"},
 	{regexp.MustCompile(`cmsg_data=\[[\d, ]+\]`), "cmsg_data=[FDs]"},
 	{regexp.MustCompile(`0x[0-9a-f]{8,}`), "PTR"},
@@ -61,6 +62,8 @@ func calls(t *testing.T, file string) []string {
 			who = m[1]
 		}
 		switch {
+		case strings.HasSuffix(line, "bit mode. ]"): // strace's word for the ABI
+			continue
 		case strings.Contains(line, "+++ ") || strings.Contains(line, "--- SIG"), line == "":
 			continue
 		case strings.HasSuffix(line, " <unfinished ...>"):
@@ -120,9 +123,16 @@ func TestAsStrace(t *testing.T) {
 	defer web.Close()
 	dir := t.TempDir()
 	network := filepath.Join(dir, "network")
+	network32 := filepath.Join(dir, "network32")
+	// Debian's gcc-12-multilib without gcc-multilib lacks a link to that directory.
+	thirtyTwo := []string{"-m32", "-I/usr/include/x86_64-linux-gnu"}
+	if runtime.GOARCH == "arm64" {
+		thirtyTwo = nil
+	}
 	for source, build := range map[string][]string{
-		"C":  {"gcc", "-w", "-o", network, "testdata/network.c"},
-		"Go": {"go", "build", "-o", filepath.Join(dir, "dial"), "testdata/dial.go"},
+		"C":        {"gcc", "-w", "-o", network, "testdata/network.c"},
+		"32-bit C": append([]string{"gcc", "-w", "-o", network32, "testdata/network.c"}, thirtyTwo...),
+		"Go":       {"go", "build", "-o", filepath.Join(dir, "dial"), "testdata/dial.go"},
 	} {
 		if out, err := exec.Command(build[0], build[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("build the %s program: %v: %s", source, err, out)
@@ -134,6 +144,7 @@ func TestAsStrace(t *testing.T) {
 		anyOrder bool // its threads take turns as they like
 	}{
 		{name: "C", argv: []string{network}},
+		{name: "32-bit C", argv: []string{network32}},
 		{name: "python", argv: []string{"python3", "testdata/talk.py"}},
 		{name: "curl", argv: []string{"curl", "-sS", "-o", "/dev/null", web.URL}, anyOrder: true},
 		{name: "Go", argv: []string{filepath.Join(dir, "dial")}, anyOrder: true},
