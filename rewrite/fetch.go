@@ -81,16 +81,18 @@ func (s *Server) setWaiter(p *slot, told chan struct{}) {
 	s.waiting.Store(int64(len(s.waiters)))
 }
 
-// tell tells who waits for a slot's thread that it has rung.
-func (s *Server) tell(p *slot) {
+// tell tells who waits for a slot's thread that it has rung. It returns false if nobody does.
+func (s *Server) tell(p *slot) bool {
 	if s.waiting.Load() == 0 {
-		return
+		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
 	case s.waiters[p] <- struct{}{}: // to a nil channel never
+		return true
 	default:
+		return false
 	}
 }
 

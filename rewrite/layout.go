@@ -85,7 +85,7 @@ type index struct{ first, n uint16 }
 type shared struct {
 	doorbell, asleep uint32
 	pending          [slots / 64]uint64
-	spin, pid        uint32
+	pid, _           uint32
 	cells            [cells]cell
 	_                [0x1000 - 16 - slots/8 - cells*8]byte
 	index            [calls]index

@@ -24,7 +24,7 @@ func TestLayout(t *testing.T) {
 #define O(s, f) printf("%zu ", offsetof(struct s, f))
 #define S(s) printf("%zu\n", sizeof(struct s))
 int main() {
-	O(shared, pending), O(shared, spin), O(shared, cells), O(shared, index), O(shared, rules), O(shared, table), O(shared, slots), S(shared);
+	O(shared, pending), O(shared, pid), O(shared, cells), O(shared, index), O(shared, rules), O(shared, table), O(shared, slots), S(shared);
 	O(slot, tid), O(slot, flags), O(slot, nr), O(slot, args), O(slot, result), O(slot, mask), O(slot, stack), S(slot);
 	O(condition, mask), S(condition); O(rule, conditions), S(rule);
 	O(request, a), S(request);
@@ -53,7 +53,7 @@ int main() {
 	var q request
 	var m image
 	var h loadHead
-	want := fmt.Sprintf("%d %d %d %d %d %d %d %d\n", unsafe.Offsetof(s.pending), unsafe.Offsetof(s.spin), unsafe.Offsetof(s.cells), unsafe.Offsetof(s.index), unsafe.Offsetof(s.rules),
+	want := fmt.Sprintf("%d %d %d %d %d %d %d %d\n", unsafe.Offsetof(s.pending), unsafe.Offsetof(s.pid), unsafe.Offsetof(s.cells), unsafe.Offsetof(s.index), unsafe.Offsetof(s.rules),
 		unsafe.Offsetof(s.table), unsafe.Offsetof(s.slots), unsafe.Sizeof(s)) +
 		fmt.Sprintf("%d %d %d %d %d %d %d %d\n", unsafe.Offsetof(l.tid), unsafe.Offsetof(l.flags), unsafe.Offsetof(l.nr),
 			unsafe.Offsetof(l.args), unsafe.Offsetof(l.result), unsafe.Offsetof(l.mask), unsafe.Offsetof(l.stack), unsafe.Sizeof(l)) +

@@ -144,9 +144,6 @@ func (s *Server) makeShared() error {
 	}
 	s.shared = (*shared)(unsafe.Pointer(&mapped[0]))
 	s.shared.pid = uint32(os.Getpid())
-	if runtime.NumCPU() > 1 {
-		s.shared.spin = spins
-	}
 	// A call that somebody keeps looks there also after Close.
 	runtime.AddCleanup(s, func(b []byte) { unix.Munmap(b) }, mapped)
 	return nil

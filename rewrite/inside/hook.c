@@ -52,35 +52,15 @@ static int change(u32 *p, u32 from, u32 to)
 	return __atomic_compare_exchange_n(p, &from, to, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
-static void pause(void)
-{
-#if defined(__x86_64__)
-	__asm__ volatile("pause");
-#else
-	__asm__ volatile("isb");
-#endif
-}
-
-// ring tells the supervisor to look at a slot. It returns whether the supervisor was awake.
-int ring(struct slot *s)
+// ring tells the supervisor to look at a slot.
+void ring(struct slot *s)
 {
 	struct shared *sh = globals.shared;
 	u64 i = s - sh->slots;
 	__atomic_fetch_or(&sh->pending[i / 64], 1ull << i % 64, __ATOMIC_ACQ_REL);
 	__atomic_fetch_add(&sh->doorbell, 1, __ATOMIC_SEQ_CST);
-	if (!load(&sh->asleep))
-		return 1;
-	sys3(SYS_futex, &sh->doorbell, FUTEX_WAKE, 1);
-	return 0;
-}
-
-// request rings. If the supervisor is awake, an answer may come sooner than sleeping and waking
-// would take: request then looks for it for a moment.
-static void request(struct slot *s, u32 waiting)
-{
-	if (ring(s))
-		for (u32 n = globals.shared->spin; n && load(&s->word) == waiting; n--)
-			pause();
+	if (load(&sh->asleep))
+		sys3(SYS_futex, &sh->doorbell, FUTEX_WAKE, 1);
 }
 
 // settled waits until nobody else changes the slot's word. It returns the word.
@@ -124,7 +104,7 @@ static int ask(struct frame *f)
 			s->args[i] = f->args[i];
 		if (!change(&s->word, seq | WRITING, seq | PENDING))
 			continue; // a handler had the slot meanwhile
-		request(s, seq | PENDING);
+		ring(s);
 		u32 w;
 		s64 waited = 0;
 	wait:

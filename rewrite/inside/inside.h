@@ -85,8 +85,7 @@ struct shared {
 	u32 doorbell; // futex: counts requests
 	u32 asleep;   // the supervisor waits for it
 	u64 pending[SLOTS / 64]; // which slots have a request
-	u32 spin;                // how often a program looks for an answer before it sleeps
-	u32 pid;                 // of the supervisor
+	u32 pid, unused;         // of the supervisor
 	struct cell cells[CELLS];
 	u8 fill1[0x1000 - 16 - SLOTS / 8 - CELLS * 8];
 	struct {
@@ -196,7 +195,7 @@ int mechanism_on(void *stack, int (*do_it)(struct frame *, struct slot *), struc
 struct slot *slot_of(u32 tid);
 s64 receive(struct slot *s, u32 word, u32 flags);
 void operate(struct slot *s, u32 word);
-int ring(struct slot *s);
+void ring(struct slot *s);
 s64 copy(u64 to, u64 from, u64 n);
 
 struct exchange { // buffers of one exchange over the control socket
