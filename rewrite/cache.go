@@ -21,7 +21,7 @@ type planCache struct {
 }
 
 // planVersion changes with what makes plans, package plan, and with what a plan is.
-const planVersion = 1
+const planVersion = 2
 
 // maxCached bounds the directory, in plans.
 const maxCached = 512

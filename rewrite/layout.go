@@ -60,7 +60,7 @@ const (
 )
 
 // operationSize is how much memory one operation reads or writes, in bytes.
-const operationSize = 3072
+const operationSize = 4096
 
 const cells = 256
 
@@ -76,8 +76,8 @@ type slot struct {
 	result                 int64
 	mask                   uint64
 	execs, _               uint32
-	_                      [4096 - 96 - operationSize]byte
-	stack                  [operationSize]byte
+	_                      [8192 - 96 - operationSize]byte
+	data                   [operationSize]byte
 }
 
 type index struct{ first, n uint16 }

@@ -46,7 +46,7 @@ func (c *Call) operate(operation, address, length uint64, prepare, done func()) 
 func (c *Call) readThrough(addr uintptr, b []byte) error {
 	for len(b) > 0 {
 		n := min(len(b), operationSize)
-		if err := c.operate(readOperation, uint64(addr), uint64(n), nil, func() { copy(b, c.slot.stack[:n]) }); err != nil {
+		if err := c.operate(readOperation, uint64(addr), uint64(n), nil, func() { copy(b, c.slot.data[:n]) }); err != nil {
 			return err
 		}
 		b, addr = b[n:], addr+uintptr(n)
@@ -58,7 +58,7 @@ func (c *Call) readThrough(addr uintptr, b []byte) error {
 func (c *Call) writeThrough(addr uintptr, b []byte) error {
 	for len(b) > 0 {
 		n := min(len(b), operationSize)
-		if err := c.operate(writeOperation, uint64(addr), uint64(n), func() { copy(c.slot.stack[:n], b) }, nil); err != nil {
+		if err := c.operate(writeOperation, uint64(addr), uint64(n), func() { copy(c.slot.data[:n], b) }, nil); err != nil {
 			return err
 		}
 		b, addr = b[n:], addr+uintptr(n)

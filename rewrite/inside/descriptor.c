@@ -84,12 +84,9 @@ static s64 beyond(struct slot *s, u32 word, u32 flags)
 	return r;
 }
 
-// receive gets the descriptor that the supervisor has for a call. If that cannot be, it returns
-// an errno below 0, and the supervisor has to answer once more.
-s64 receive(struct slot *s, u32 word, u32 flags)
+static s64 received(void *arg, struct slot *s)
 {
-	u64 all = ~0ull, old;
-	sys4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, 8);
+	u32 word = (u64)arg, flags = s->flags;
 	struct cell *cell = &globals.shared->cells[s->args[CELL] % CELLS];
 	s64 r = either(s, word, flags, 1 << 30);
 	if (r == -EMFILE)
@@ -98,6 +95,15 @@ s64 receive(struct slot *s, u32 word, u32 flags)
 	cell->value = r;
 	__atomic_store_n(&cell->done, 1, __ATOMIC_RELEASE);
 	ring(s);
-	sys4(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, 8);
+	return r;
+}
+
+// receive gets the descriptor that the supervisor has for a call. If that cannot be, it returns
+// an errno below 0, and the supervisor has to answer once more.
+s64 receive(struct slot *s, u32 word)
+{
+	blocked(s);
+	s64 r = on_stack(s->stack + sizeof s->stack, received, (void *)(u64)word, s);
+	unblocked(s);
 	return r;
 }

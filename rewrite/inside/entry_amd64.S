@@ -65,10 +65,10 @@ hook_entry:
 	jmp	*%r11
 	.cfi_endproc
 	.size hook_entry, .-hook_entry
-// mechanism_on(stack, do, frame, slot) calls do(frame, slot) on another stack.
-	.globl mechanism_on
-	.hidden mechanism_on
-mechanism_on:
+// on_stack(stack, f, arg, slot) calls f(arg, slot) on another stack and returns what it returns.
+	.globl on_stack
+	.hidden on_stack
+on_stack:
 	push	%rbp
 	mov	%rsp, %rbp
 	mov	%rdi, %rsp

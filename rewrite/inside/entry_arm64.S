@@ -28,7 +28,7 @@ enter:	mov	sp, x0
 	.hidden hook_entry
 	.type hook_entry, @function
 hook_entry:
-	sub	sp, sp, #208
+	sub	sp, sp, #176
 	str	x8, [sp]
 	stp	x0, x1, [sp, #8]
 	stp	x2, x3, [sp, #24]
@@ -60,14 +60,14 @@ hook_entry:
 	cbnz	w16, 1f
 	ldr	x0, [sp]
 	add	x17, x17, #16
-1:	add	sp, sp, #208
+1:	add	sp, sp, #176
 	br	x17
 	.size hook_entry, .-hook_entry
 
-// mechanism_on(stack, do, frame, slot) calls do(frame, slot) on another stack.
-	.globl mechanism_on
-	.hidden mechanism_on
-mechanism_on:
+// on_stack(stack, f, arg, slot) calls f(arg, slot) on another stack and returns what it returns.
+	.globl on_stack
+	.hidden on_stack
+on_stack:
 	stp	x29, x30, [sp, #-16]!
 	mov	x29, sp
 	mov	x9, x1

@@ -134,7 +134,7 @@ static int ask(struct frame *f)
 			goto wait;
 		}
 		if (w == (seq | RECEIVE)) {
-			s64 v = receive(s, w, s->flags);
+			s64 v = receive(s, w);
 			if (v < 0)
 				goto wait; // for what the supervisor makes of that
 			f->nr = v;

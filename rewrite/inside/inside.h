@@ -53,7 +53,7 @@ enum {
 enum { FROM, INODE, CELL };
 
 // Arguments of OPERATE: what to do, an address and a length, or a descriptor. What is read or written is in the
-// slot's stack.
+// slot's data.
 enum { OPERATION, ADDRESS, LENGTH };
 enum { READ_MEMORY, WRITE_MEMORY, SEND_FD };
 
@@ -77,8 +77,9 @@ struct slot {
 	u32 unused;
 	u8 scratch[1024 - 96]; // buffers, used only while signals are blocked
 	u8 stack[3072] __attribute__((aligned(16))); // likewise: the program's own may be short
+	u8 data[4096]; // of OPERATE
 };
-_Static_assert(sizeof(struct slot) == 4096, "slot");
+_Static_assert(sizeof(struct slot) == 8192, "slot");
 
 // The memory that the supervisor and all processes of the tree have in common.
 struct shared {
@@ -191,9 +192,11 @@ extern void hook_entry(void);
 
 int hook(struct frame *f);
 int mechanism(struct frame *f);
-int mechanism_on(void *stack, int (*do_it)(struct frame *, struct slot *), struct frame *f, struct slot *s);
+s64 on_stack(void *stack, s64 (*f)(void *, struct slot *), void *arg, struct slot *s);
+void blocked(struct slot *s);
+void unblocked(struct slot *s);
 struct slot *slot_of(u32 tid);
-s64 receive(struct slot *s, u32 word, u32 flags);
+s64 receive(struct slot *s, u32 word);
 void operate(struct slot *s, u32 word);
 void ring(struct slot *s);
 s64 copy(u64 to, u64 from, u64 n);

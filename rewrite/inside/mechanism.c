@@ -17,18 +17,15 @@ static u64 length(const char *s)
 	return n;
 }
 
-static struct slot *blocked(void)
+// blocked blocks all signals. Only then may the slot's buffers and its stack be used.
+void blocked(struct slot *s)
 {
-	struct slot *s = slot_of(sys0(SYS_gettid));
-	if (s) {
-		u64 all = ~0ull, old;
-		sys4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, 8);
-		s->mask = old;
-	}
-	return s;
+	u64 all = ~0ull, old;
+	sys4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, 8);
+	s->mask = old;
 }
 
-static void unblocked(struct slot *s)
+void unblocked(struct slot *s)
 {
 	u64 old = s->mask;
 	sys4(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, 8);
@@ -116,7 +113,7 @@ static s64 execute(struct slot *s, s64 dir, const char *path, u64 argv, u64 envp
 		unblocked(s); // the new program has the mask of the old one
 		s64 r = sys5(SYS_execveat, loader, "", argv, envp, AT_EMPTY_PATH);
 		sys1(SYS_close, loader);
-		s = blocked();
+		blocked(s);
 		loader = r; // an errno
 		struct exchange *x = (void *)s->scratch;
 		s64 sock = control_open();
@@ -211,8 +208,9 @@ static int link_of(struct frame *f, u64 path, u64 to, s64 size)
 }
 
 // with_stack does a call with signals blocked, on the slot's own stack.
-static int with_stack(struct frame *f, struct slot *s)
+static s64 with_stack(void *arg, struct slot *s)
 {
+	struct frame *f = arg;
 	u64 *a = f->args;
 	switch ((s64)f->nr) {
 	case SYS_execve:
@@ -235,12 +233,13 @@ int mechanism(struct frame *f)
 {
 	if (f->nr == SYS_mmap && (!(f->args[2] & PROT_EXEC) || (f->args[3] & (MAP_ANONYMOUS | 3)) != MAP_PRIVATE))
 		return PASS;
-	struct slot *s = blocked();
+	struct slot *s = slot_of(sys0(SYS_gettid));
 	if (!s) {
 		f->nr = -EAGAIN;
 		return DONE;
 	}
-	int r = mechanism_on(s->stack + sizeof s->stack, with_stack, f, s);
+	blocked(s);
+	int r = on_stack(s->stack + sizeof s->stack, with_stack, f, s);
 	unblocked(s);
 	return r;
 }

@@ -43,16 +43,16 @@ static s64 send_fd(struct slot *s, u32 word)
 	return r;
 }
 
-static s64 operation(struct slot *s, u32 word)
+static s64 operation(void *arg, struct slot *s)
 {
-	u64 n = s->args[LENGTH] < sizeof s->stack ? s->args[LENGTH] : sizeof s->stack;
+	u64 n = s->args[LENGTH] < sizeof s->data ? s->args[LENGTH] : sizeof s->data;
 	switch (s->args[OPERATION]) {
 	case READ_MEMORY:
-		return all(copy((u64)s->stack, s->args[ADDRESS], n), n);
+		return all(copy((u64)s->data, s->args[ADDRESS], n), n);
 	case WRITE_MEMORY:
-		return all(copy(s->args[ADDRESS], (u64)s->stack, n), n);
+		return all(copy(s->args[ADDRESS], (u64)s->data, n), n);
 	case SEND_FD:
-		return send_fd(s, word);
+		return send_fd(s, (u64)arg);
 	}
 	return -ENOSYS;
 }
@@ -60,12 +60,11 @@ static s64 operation(struct slot *s, u32 word)
 // operate does what the word asks for, unless a signal handler of this thread has done it meanwhile.
 void operate(struct slot *s, u32 word)
 {
-	u64 blocked = ~0ull, old;
-	sys4(SYS_rt_sigprocmask, SIG_SETMASK, &blocked, &old, 8);
+	blocked(s);
 	if (__atomic_load_n(&s->word, __ATOMIC_ACQUIRE) == word) {
-		s->result = operation(s, word);
+		s->result = on_stack(s->stack + sizeof s->stack, operation, (void *)(u64)word, s);
 		__atomic_store_n(&s->word, (word & ~(u32)STATE) | ANSWERING, __ATOMIC_RELEASE);
 		ring(s);
 	}
-	sys4(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, 8);
+	unblocked(s);
 }

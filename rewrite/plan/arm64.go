@@ -55,12 +55,12 @@ func numberARM64(code []byte) int {
 }
 
 // stubARM64 appends a stub for a site that goes on at back. The kernel keeps all registers but x0. The
-// stub keeps x16 and x17 144 bytes below the stack pointer: Go has a word of its own just below that,
-// and 128 bytes are left alone.
+// stub keeps x16 and x17 32 bytes below the stack pointer: Go has a word of its own just below that. There is
+// no red zone (AAPCS64).
 func (p *Plan) stubARM64(back uint64) int {
 	at := len(p.Code)
 	p.words(
-		0xd10243ff, // sub sp, sp, #144
+		0xd10083ff, // sub sp, sp, #32
 		0xa90047f0, // stp x16, x17, [sp]
 	)
 	p.literal(0x58000010, TableOffset) // ldr x16, table
@@ -75,13 +75,13 @@ func (p *Plan) stubARM64(back uint64) int {
 		0xd61f0200, // br x16
 		// pass: the hook comes back here to let the kernel do the call.
 		0xa94047f0, // ldp x16, x17, [sp]
-		0x910243ff, // add sp, sp, #144
+		0x910083ff, // add sp, sp, #32
 		svc0,
 	)
 	p.branchARM64(back)
 	p.words( // And here, 16 bytes behind it, with a result.
 		0xa94047f0, // ldp x16, x17, [sp]
-		0x910243ff, // add sp, sp, #144
+		0x910083ff, // add sp, sp, #32
 	)
 	p.branchARM64(back)
 	return at
