@@ -198,6 +198,9 @@ func (n *Node) bindAlias(s binding, want netip.AddrPort) error {
 	if _, ok := s.ports.movedTo(want); ok {
 		return s.bindMoved(want)
 	}
+	if s.typ == unix.SOCK_DGRAM && want.Port() == 0 {
+		return n.bindFree(s, want.Addr())
+	}
 	err := bindTo(s.fd, s.domain, want)
 	switch {
 	case err == nil:
@@ -247,19 +250,56 @@ func (n *Node) takenByOwn(s binding, want Sockaddr, only bool) bool {
 		return false
 	}
 	a := unmapped(want.Addr)
-	families := []netip.Addr{wildcardOf(a.Addr())}
-	if a.Addr() == netip.IPv6Unspecified() && !only {
-		families = append(families, netip.IPv4Unspecified())
+	if n.heldByOwn(s.fd, wildcardOf(a.Addr()), a) {
+		return true
 	}
-	for _, any := range families {
-		kernel, ok := n.flows.boundAt(any, a.Port())
-		if !ok || !n.stillThere(kernel) {
-			continue
+	return a.Addr() == netip.IPv6Unspecified() && !only && n.heldByOwn(s.fd, netip.IPv4Unspecified(), a)
+}
+
+// heldByOwn is takenByOwn for a socket that serves the family of a wildcard.
+func (n *Node) heldByOwn(fd int, any netip.Addr, want netip.AddrPort) bool {
+	kernel, ok := n.flows.boundAt(any, want.Port())
+	if !ok || !n.stillThere(kernel) {
+		return false
+	}
+	everywhere := netip.AddrPortFrom(n.Aliases.of(unused), want.Port()) // where only a wildcard can be
+	switch {
+	case probe(unix.SOCK_DGRAM, fd, everywhere) == unix.EADDRINUSE:
+		return true
+	case probe(unix.SOCK_DGRAM, fd, kernel) != unix.EADDRINUSE:
+		return false
+	}
+	// It is connected, and has one address.
+	if peer, ok := n.flows.connectedTo(kernel); ok {
+		return want.Addr().IsUnspecified() || want.Addr() == n.addrFor(peer.Addr())
+	}
+	return want.Addr().IsUnspecified() || want.Addr().IsLoopback()
+}
+
+// bindFree binds a UDP socket to an alias and a port of the kernel's choice that no other
+// socket of the node has: one that is connected is at 127.0.0.1, whatever its program sees.
+func (n *Node) bindFree(s binding, alias netip.Addr) error {
+	for range bindFlowTries {
+		if err := bindTo(s.fd, s.domain, netip.AddrPortFrom(alias, 0)); err != nil {
+			return err
 		}
-		at := netip.AddrPortFrom(n.Aliases.of(unused), a.Port()) // where only a wildcard can be
-		return probe(unix.SOCK_DGRAM, s.fd, at) == unix.EADDRINUSE
+		local, _, err := localName(s.fd)
+		if err != nil {
+			return err
+		}
+		kernel, ok := n.flows.boundAt(netip.IPv4Unspecified(), local.Addr.Port())
+		if !ok {
+			kernel, ok = n.flows.boundAt(netip.IPv6Unspecified(), local.Addr.Port())
+		}
+		if !ok || !n.stillThere(kernel) {
+			s.ports.forget(unmapped(local.Addr))
+			return nil
+		}
+		if err := disconnect(s.fd); err != nil { // it has no port then
+			return err
+		}
 	}
-	return false
+	return unix.EADDRINUSE
 }
 
 // bound reports whether the socket has a port.

@@ -15,6 +15,7 @@ import (
 // their buffers): whoever takes all they can get leaves a part for all others.
 type budget struct {
 	mu    sync.Mutex
+	files int // descriptors that the process may have
 	most  int // connections that may be open
 	limit int // most, or less while the process was found to be out of descriptors
 	used  int
@@ -55,7 +56,7 @@ func newBudget() *budget {
 // budgetOf returns a budget for a process that may have so many descriptors.
 func budgetOf(files int) *budget {
 	reserve := min(max(files/8, leastReserve), mostReserve, files/2)
-	return &budget{most: files - reserve, limit: files - reserve, peers: make(map[netip.Addr]int),
+	return &budget{files: files, most: files - reserve, limit: files - reserve, peers: make(map[netip.Addr]int),
 		spots: make(map[spot]int), queue: make(map[spot][]chan struct{})}
 }
 

@@ -84,7 +84,14 @@ func (n *Node) connectDatagram(c Call, fd, domain int, dst netip.AddrPort) reply
 		return fail(err)
 	}
 	if ok {
-		return fail(connectTo(fd, domain, kernel))
+		err := connectTo(fd, domain, kernel)
+		if err == nil {
+			n.pin(fd, kernel)
+		}
+		return fail(err)
+	}
+	if id, err := cookie(fd); err == nil {
+		n.flows.unpin(id)
 	}
 	// To the outside after a connect to the network: the kernel keeps the source
 	// address of the first, and loopback's leads nowhere.

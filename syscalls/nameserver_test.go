@@ -174,10 +174,10 @@ func outsideUDPOf(t *testing.T) refused {
 	if err := reportErrors(c); err != nil {
 		t.Fatal(err)
 	}
-	if err := (outsideUDP{c}).WriteTo([]byte("lost"), at); err != nil {
+	if err := newOutsideUDP(c).WriteTo([]byte("lost"), at); err != nil {
 		t.Fatal(err)
 	}
-	return refused{outsideUDP{c}, at, t}
+	return refused{newOutsideUDP(c), at, t}
 }
 
 // refused is a socket whose datagram to an address was refused.

@@ -95,7 +95,7 @@ func (n *Node) openOutside(kernel netip.AddrPort, six bool) (outsideConn, error)
 	if err := reportErrors(c); err != nil {
 		n.Logger.Debug("socket for the outside", "err", err) // refusals stay unknown
 	}
-	return outsideUDP{c}, nil
+	return newOutsideUDP(c), nil
 }
 
 func (f *flows) dropOutsideLocked() {
@@ -158,24 +158,44 @@ func (n *Node) receiveOutside(o *outside) {
 }
 
 func (n *Node) deliverOutside(o *outside, from netip.AddrPort, b []byte) {
-	f := &n.flows
-	f.mu.Lock()
-	fl, ok := f.byPeer[from]
-	if ok {
-		fl.used, o.used = time.Now(), time.Now()
+	if !n.flows.has(from) { // no program has sent there
+		return
 	}
-	f.mu.Unlock()
-	if ok { // else no program has sent there
-		n.deliver(fl, o.kernel, b)
+	fl, err := n.flowTo(from, holder{})
+	if err != nil {
+		n.Logger.Debug("deliver from the outside", "src", from, "err", err)
+		return
 	}
+	n.flows.mu.Lock()
+	o.used = time.Now()
+	n.flows.mu.Unlock()
+	n.deliver(fl, o.kernel, b)
 }
 
 // outsideUDP is an outsideConn for UDP.
-type outsideUDP struct{ *net.UDPConn }
+type outsideUDP struct {
+	*net.UDPConn
+	domain int
+}
 
+func newOutsideUDP(c *net.UDPConn) outsideUDP {
+	if local, ok := c.LocalAddr().(*net.UDPAddr); ok && local.IP.To4() == nil {
+		return outsideUDP{c, unix.AF_INET6}
+	}
+	return outsideUDP{c, unix.AF_INET}
+}
+
+// WriteTo fails with EAGAIN rather than to wait for room: others are waiting as well.
 func (c outsideUDP) WriteTo(b []byte, to netip.AddrPort) error {
-	_, err := c.WriteToUDPAddrPort(b, to)
-	return err
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	err = raw.Control(func(fd uintptr) {
+		sent = unix.Sendto(int(fd), b, unix.MSG_DONTWAIT, kernelSockaddr(c.domain, to))
+	})
+	return errors.Join(err, sent)
 }
 
 func (c outsideUDP) ReadFrom(b []byte) (int, netip.AddrPort, error) {

@@ -148,7 +148,11 @@ func (n *Node) connectPing(c Call, fd, domain int, dst netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	return connectTo(fd, domain, fl.local)
+	if err := connectTo(fd, domain, fl.local); err != nil {
+		return err
+	}
+	n.pin(fd, fl.local)
+	return nil
 }
 
 // pingFlow is the flow to a host's echoes.
@@ -221,10 +225,13 @@ func (n *Node) DeliverEcho(peer netip.Addr, dst netip.AddrPort, msg []byte) {
 	if len(msg) < sizeofEcho {
 		return
 	}
-	n.flows.mu.Lock()
-	fl, ok := n.flows.byPeer[netip.AddrPortFrom(peer, 0)]
-	n.flows.mu.Unlock()
-	if !ok { // nobody has asked
+	asked := netip.AddrPortFrom(peer, 0)
+	if !n.flows.has(asked) {
+		return
+	}
+	fl, err := n.flowTo(asked, holder{})
+	if err != nil {
+		n.Logger.Debug("deliver echo", "src", peer, "err", err)
 		return
 	}
 	kind, alias := byte(echoReply), n.Aliases.Ping

@@ -1,15 +1,8 @@
 package syscalls
 
 import (
-	"errors"
-	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/netip"
 	"sync"
-	"sync/atomic"
-	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -29,250 +22,31 @@ type Datagrams interface {
 	SendEcho(src, dst netip.AddrPort, msg []byte) bool
 }
 
-// flows are the node's UDP peers. A flow is one far endpoint, a virtual address
-// and port, as a loopback socket of the supervisor's: what a program sends
-// there goes to the endpoint, and what the endpoint sends comes from there. So
-// a program's connected sockets work with no call trapped, and poll(2), queues
-// and SO_RCVTIMEO are the kernel's own.
-type flows struct {
-	mu      sync.Mutex
-	byPeer  map[netip.AddrPort]*flow // by the far endpoint
-	byLocal map[netip.AddrPort]*flow // by the flow's loopback address
-	closed  bool
-
-	// bound has the programs' sockets that are not at an alias, by wildcard and port:
-	// those that were bound to port 0, or never, have a port of the host's own.
-	bound map[netip.AddrPort]netip.AddrPort
-
-	outsides map[netip.AddrPort]*outside // by the program's socket, which is at an alias
-}
-
-type flow struct {
-	peer  netip.AddrPort // virtual
-	local netip.AddrPort // loopback
-	conn  *net.UDPConn
-	raw   syscall.RawConn
-
-	// busy is set while the flow has a datagram that it has not carried on.
-	busy atomic.Bool
-
-	used    time.Time // by flows.mu
-	holders []holder  // by flows.mu: who sent there lately, the last one last
-
-	translated atomic.Bool // the endpoint's last datagram came over IPv6, see family.go
-
-	absent bool // by flows.mu: the last refusal was for want of such a host
-
-	refusing sync.Mutex // held while the flow refuses
-}
-
-// maxFlows bounds the far endpoints at a time; each costs a descriptor of the
-// supervisor, which may have 1,024 of them. The one that was silent longest
-// makes room.
-const maxFlows = 256
-
 // maxDatagram is the largest UDP payload over IPv4, in bytes.
 const maxDatagram = 65507
 
 var datagramBuffers = sync.Pool{New: func() any { return new([maxDatagram + 1]byte) }}
 
-// flowTo returns the flow of a far endpoint, made if need be. by is the program
-// that will send there, if it is one.
-func (n *Node) flowTo(peer netip.AddrPort, by holder) (*flow, error) {
-	f := &n.flows
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if fl, ok := f.byPeer[peer]; ok {
-		fl.used = time.Now()
-		fl.heldLocked(by)
-		return fl, nil
-	}
-	if f.closed {
-		return nil, net.ErrClosed
-	}
-	if len(f.byPeer) >= maxFlows {
-		f.dropOldestLocked()
-	}
-	alias := n.Aliases.Datagram
-	if peer.Addr().Is6() {
-		alias = n.Aliases.Datagram6
-	}
-	fl, err := openFlow(alias, peer)
-	if err != nil {
-		return nil, err
-	}
-	if f.byPeer == nil {
-		f.byPeer = make(map[netip.AddrPort]*flow)
-		f.byLocal = make(map[netip.AddrPort]*flow)
-	}
-	f.byPeer[peer] = fl
-	f.byLocal[fl.local] = fl
-	fl.heldLocked(by)
-	n.tasks.Go(func() { n.sendOut(fl) })
-	return fl, nil
-}
-
-func (f *flows) dropOldestLocked() {
-	var oldest *flow
-	for _, fl := range f.byPeer {
-		if oldest == nil || fl.used.Before(oldest.used) {
-			oldest = fl
+// sendOut carries what a program has sent to a flow's endpoint, or deals with err, which the
+// flow's socket has in its place.
+func (n *Node) sendOut(fl *flow, from netip.AddrPort, b []byte, err error) {
+	switch {
+	case err == unix.ECONNREFUSED:
+		n.programGone(fl)
+	case err != nil:
+		n.Logger.Debug("flow", "peer", fl.peer, "err", err)
+	case !n.sentBy(from, fl):
+		n.Logger.Debug("a stranger's datagram is dropped", "from", from, "for", fl.peer)
+	case fl.peer.Port() == 0:
+		n.sendEcho(from, fl.peer, b)
+	case !n.inNetwork(fl.peer.Addr()):
+		if !n.answerOwn(fl, from, b) {
+			n.sendOutside(from, fl.peer, b)
 		}
+	default:
+		src, dst := n.onTheWire(fl, n.datagramSender(fl.peer.Addr(), from))
+		n.carry(src, dst, b)
 	}
-	delete(f.byPeer, oldest.peer)
-	delete(f.byLocal, oldest.local)
-	oldest.conn.Close()
-}
-
-// peerOf returns the far endpoint that a loopback address stands for.
-func (f *flows) peerOf(local netip.AddrPort) (netip.AddrPort, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	fl, ok := f.byLocal[local]
-	if !ok {
-		return netip.AddrPort{}, false
-	}
-	return fl.peer, true
-}
-
-// used reports whether there is, or was, any flow.
-func (f *flows) used() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.byPeer != nil
-}
-
-// isAbsent reports whether the endpoint that a loopback address stands for was
-// refused for want of such a host.
-func (f *flows) isAbsent(local netip.AddrPort) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	fl, ok := f.byLocal[local]
-	return ok && fl.absent
-}
-
-// idle reports whether all that programs have sent has been carried on.
-func (f *flows) idle() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, fl := range f.byPeer {
-		queued := 0
-		fl.control(func(fd int) (err error) {
-			queued, err = unix.IoctlGetInt(fd, unix.SIOCINQ)
-			return err
-		})
-		if queued > 0 || fl.busy.Load() {
-			return false
-		}
-	}
-	return true
-}
-
-// close ends every flow; their goroutines end with them.
-func (f *flows) close() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.closed = true
-	for _, fl := range f.byPeer {
-		fl.conn.Close()
-	}
-	for _, o := range f.outsides {
-		o.conn.Close()
-	}
-}
-
-// bindFlowTries bounds the search for a free port. They are chosen at random
-// from Linux's own ephemeral ports (ip_local_port_range, ip(7)), and a node has at
-// most maxFlows.
-const (
-	bindFlowTries = 32
-	firstFlowPort = 32768
-	flowPorts     = 28232
-)
-
-// openFlow opens a flow's socket. Its port is chosen here and not by the kernel:
-// only a port that was asked for survives refuse's disconnect (udp(7)). A port
-// that was a flow's before is unlikely to be another's soon: a program may
-// still have a socket that is connected to it.
-func openFlow(addr netip.Addr, peer netip.AddrPort) (*flow, error) {
-	var err error
-	for range bindFlowTries {
-		local := netip.AddrPortFrom(addr, uint16(firstFlowPort+rand.IntN(flowPorts)))
-		var c *net.UDPConn
-		if c, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(local)); err != nil {
-			continue
-		}
-		fl := &flow{peer: peer, local: local, conn: c, used: time.Now()}
-		if fl.raw, err = c.SyscallConn(); err == nil {
-			err = fl.control(func(fd int) error { return setsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1) })
-		}
-		if err != nil {
-			c.Close()
-			return nil, fmt.Errorf("flow to %v: %w", peer, err)
-		}
-		return fl, nil
-	}
-	return nil, fmt.Errorf("flow to %v: %w", peer, err)
-}
-
-func (fl *flow) control(f func(fd int) error) error {
-	var err error
-	if e := fl.raw.Control(func(fd uintptr) { err = f(int(fd)) }); e != nil {
-		return e
-	}
-	return err
-}
-
-// sendOut carries what programs send to the flow's endpoint, until the flow is
-// closed.
-func (n *Node) sendOut(fl *flow) {
-	for {
-		buf := datagramBuffers.Get().(*[maxDatagram + 1]byte)
-		size, from, err := fl.receive(buf[:])
-		switch {
-		case err == nil && !n.sentBy(from, fl):
-			n.Logger.Debug("a stranger's datagram is dropped", "from", from, "for", fl.peer)
-		case err == nil && fl.peer.Port() == 0:
-			n.sendEcho(from, fl.peer, buf[:size])
-		case err == nil && !n.inNetwork(fl.peer.Addr()):
-			if n.answerOwn(fl, from, buf[:size]) {
-				break
-			}
-			n.sendOutside(from, fl.peer, buf[:size])
-		case err == nil:
-			src, dst := n.onTheWire(fl, n.datagramSender(fl.peer.Addr(), from))
-			n.carry(src, dst, buf[:size])
-		case errors.Is(err, net.ErrClosed):
-			return
-		case errors.Is(err, unix.ECONNREFUSED):
-			n.programGone(fl)
-		default:
-			n.Logger.Debug("flow", "peer", fl.peer, "err", err)
-		}
-		datagramBuffers.Put(buf)
-	}
-}
-
-// receive waits for a datagram without holding a buffer that another flow could
-// use; b is filled when there is one.
-func (fl *flow) receive(b []byte) (size int, from netip.AddrPort, err error) {
-	e := fl.raw.Read(func(fd uintptr) bool {
-		var sa unix.Sockaddr
-		fl.busy.Store(true)
-		size, sa, err = unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT)
-		if err == unix.EAGAIN {
-			fl.busy.Store(false)
-			return false
-		}
-		if in4, ok := sa.(*unix.SockaddrInet4); ok {
-			from = netip.AddrPortFrom(netip.AddrFrom4(in4.Addr), uint16(in4.Port))
-		}
-		return true
-	})
-	if e != nil {
-		return 0, from, net.ErrClosed
-	}
-	return size, from, err
 }
 
 // carry sends a datagram to its destination, which may be this very node.

@@ -98,6 +98,7 @@ func (n *Node) connectClient(c Call, fd, domain int, dst netip.AddrPort) error {
 	if err != nil || err2 != nil || !ok || n.CopyFD == nil || unix.Fstat(fd, &st) != nil {
 		return nil // it stays where it is
 	}
+	n.flows.unpin(id)
 	limit := 0
 	if n.udpSockets.isDeaf() {
 		limit = maxUDPClients

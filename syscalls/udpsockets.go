@@ -274,6 +274,7 @@ func (n *Node) watchDatagrams() {
 			if err != nil {
 				return
 			}
+			n.flows.unpin(cookie)
 			n.udpClients.drop(cookie)
 			for _, at := range n.udpSockets.end(cookie) { // 0, some were missed: these are not forgotten
 				n.reconnectLocal(n.datagramPorts.known(at))

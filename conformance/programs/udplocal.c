@@ -179,9 +179,43 @@ static void answer_from(void) {
 	meet();
 }
 
+/* Many sockets that are connected to each other, at the node's own address: the first pair works
+ * like the last one, also when all are idle meanwhile. */
+static void many(void) {
+	enum { pairs = 300 };
+	if (server)
+		return meet();
+	static int servers[pairs], clients[pairs];
+	struct rlimit files = {2 * pairs + 100, 2 * pairs + 100};
+	struct timeval tv = {1, 0};
+	setrlimit(RLIMIT_NOFILE, &files);
+	for (int i = 0; i < pairs; i++) {
+		in4 a = self(0);
+		socklen_t len = sizeof a;
+		servers[i] = udp(), clients[i] = udp();
+		must("bind", bind(servers[i], SA(a)));
+		getsockname(servers[i], (void *)&a, &len);
+		must("connect", connect(clients[i], SA(a)));
+		setsockopt(servers[i], SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+		setsockopt(clients[i], SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+	}
+	int good = 0;
+	for (int round = 0; round < 2; round++)
+		for (int i = 0; i < pairs; i++) {
+			in4 from;
+			socklen_t len = sizeof from;
+			char buf[8];
+			if (send(clients[i], "q", 1, 0) == 1 && recvfrom(servers[i], buf, 8, 0, (void *)&from, &len) == 1 &&
+			    sendto(servers[i], "a", 1, 0, (void *)&from, len) == 1 && recv(clients[i], buf, 8, 0) == 1)
+				good++;
+		}
+	say("%d of %d", good, 2 * pairs);
+	meet();
+}
+
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
-		CASE(in_order), CASE(late), CASE(late6), CASE(late_child), CASE(chosen_port), CASE(answer_from),
+		CASE(in_order), CASE(late), CASE(late6), CASE(late_child), CASE(chosen_port), CASE(answer_from), CASE(many),
 	};
 	return RUN(tests);
 }

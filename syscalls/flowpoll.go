@@ -1,0 +1,122 @@
+package syscalls
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// A flowPoll waits for all flows' sockets with one epoll(7) instance, which in turn waits
+// in the runtime's poller. An idle flow costs no goroutine and no buffer.
+type flowPoll struct {
+	file *os.File // the epoll instance
+	raw  syscall.RawConn
+
+	// busy is set while there is a datagram that has not been carried on.
+	busy atomic.Bool
+}
+
+func newFlowPoll() (*flowPoll, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll_create: %w", err)
+	}
+	if err := setNonblock(fd, true); err != nil { // or os.NewFile leaves the poller out
+		closeFD(fd)
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	p := &flowPoll{file: os.NewFile(uintptr(fd), "epoll")}
+	if p.raw, err = p.file.SyscallConn(); err != nil {
+		p.file.Close()
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	return p, nil
+}
+
+// add has the poll report a socket by a token. Its close ends that.
+func (p *flowPoll) add(fd int, token uint64) error {
+	e := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET&0xffffffff, Fd: int32(token), Pad: int32(token >> 32)}
+	var err error
+	failed := p.raw.Control(func(epoll uintptr) { err = unix.EpollCtl(int(epoll), unix.EPOLL_CTL_ADD, fd, &e) })
+	return errors.Join(failed, err)
+}
+
+// wait returns how many events there are, and waits for them if it may. It fails with
+// net.ErrClosed.
+func (p *flowPoll) wait(events []unix.EpollEvent, may bool) (got int, err error) {
+	e := p.raw.Read(func(epoll uintptr) bool {
+		got, err = unix.EpollWait(int(epoll), events, 0)
+		return err != nil && err != unix.EINTR || got > 0 || !may
+	})
+	if e != nil || err != nil && err != unix.EINTR {
+		return 0, net.ErrClosed
+	}
+	return max(got, 0), nil
+}
+
+// flowTurn is how many datagrams of a flow are carried before the others have their turn.
+const flowTurn = 32
+
+// serveFlows carries what programs send to the flows' endpoints, until the poll is closed.
+func (n *Node) serveFlows(p *flowPoll) {
+	var events [64]unix.EpollEvent
+	var more []*flow // those that may have more to carry
+	for {
+		got, err := p.wait(events[:], len(more) == 0)
+		if err != nil {
+			return
+		}
+		turn := more
+		more = nil
+		n.flows.mu.Lock()
+		for _, e := range events[:got] {
+			token := uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32
+			if fl, ok := n.flows.byToken[token]; ok {
+				n.flows.usedLocked(fl)
+				turn = append(turn, fl)
+			}
+		}
+		n.flows.mu.Unlock()
+		for _, fl := range turn {
+			if n.serveFlow(p, fl) {
+				more = append(more, fl)
+			}
+		}
+	}
+}
+
+// serveFlow carries what is there for a flow. It returns true if there may be more.
+func (n *Node) serveFlow(p *flowPoll, fl *flow) (more bool) {
+	buf := datagramBuffers.Get().(*[maxDatagram + 1]byte)
+	defer datagramBuffers.Put(buf)
+	p.busy.Store(true)
+	defer p.busy.Store(false)
+	for range flowTurn {
+		size, from, err := fl.receive(buf[:])
+		if err == unix.EAGAIN || err == net.ErrClosed {
+			return false
+		}
+		n.sendOut(fl, from, buf[:size], err)
+	}
+	return true
+}
+
+// receive takes a datagram off the flow's socket. It does not wait.
+func (fl *flow) receive(b []byte) (size int, from netip.AddrPort, err error) {
+	err = fl.control(func(fd int) error {
+		var sa unix.Sockaddr
+		var err error
+		size, sa, err = unix.Recvfrom(fd, b, unix.MSG_DONTWAIT)
+		if in4, ok := sa.(*unix.SockaddrInet4); ok {
+			from = netip.AddrPortFrom(netip.AddrFrom4(in4.Addr), uint16(in4.Port))
+		}
+		return err
+	})
+	return max(size, 0), from, err
+}

@@ -1,0 +1,459 @@
+package syscalls
+
+import (
+	"container/list"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// flows are the node's UDP peers. A flow is one far endpoint, a virtual address
+// and port, as a loopback socket of the supervisor's: what a program sends
+// there goes to the endpoint, and what the endpoint sends comes from there. So
+// a program's connected sockets work with no call trapped, and poll(2), queues
+// and SO_RCVTIMEO are the kernel's own.
+//
+// A flow has its socket as long as a program's socket is connected to it. One that only
+// unconnected sockets use loses its socket after flowIdle, or when others need it. The
+// flow itself stays then, and so does its address: programs may have datagrams from there
+// in their queues, and what they send there gets it a socket again.
+type flows struct {
+	mu      sync.Mutex
+	byPeer  map[netip.AddrPort]*flow // by the far endpoint
+	byLocal map[netip.AddrPort]*flow // by the flow's loopback address
+	byToken map[uint64]*flow         // those with a socket, by the number in the events of poll
+	last    uint64                   // token
+	poll    *flowPoll                // nil until there is a flow
+	closed  bool
+
+	pins    map[uint64]pin            // programs' connected sockets, by SO_COOKIE
+	loose   map[netip.Addr]*list.List // flows with a socket and no pins, by the far host; used longest ago first
+	looses  int                       // how many these are
+	dormant list.List                 // flows without a socket, likewise
+	sweeper *time.Timer               // runs while there are flows
+
+	// bound has the programs' sockets that are not at an alias, by wildcard and port:
+	// those that were bound to port 0, or never, have a port of the host's own.
+	bound map[netip.AddrPort]netip.AddrPort
+
+	outsides map[netip.AddrPort]*outside // by the program's socket, which is at an alias
+}
+
+type flow struct {
+	peer  netip.AddrPort // virtual
+	local netip.AddrPort // loopback
+
+	open sync.RWMutex // held for reading while the socket is used
+	fd   int          // -1: dormant
+
+	// By flows.mu:
+	token   uint64
+	used    time.Time
+	pins    int           // programs' sockets that are connected to it
+	place   *list.Element // in flows.loose or flows.dormant; nil if it has pins
+	holders []holder      // who sent there lately, the last one last
+	absent  bool          // the last refusal was for want of such a host
+
+	translated atomic.Bool // the endpoint's last datagram came over IPv6, see family.go
+	refusing   sync.Mutex  // held while the flow refuses
+}
+
+// A pin is a program's socket that is connected to a flow.
+type pin struct {
+	fl    *flow
+	local netip.AddrPort // the socket's kernel address
+}
+
+const (
+	// flowIdle is how long a flow keeps its socket that no program's socket is connected
+	// to: RFC 4787 section 4.3 wants 2 minutes at least for a mapping.
+	flowIdle = 2 * time.Minute
+	// flowSweep is how often that is looked after.
+	flowSweep = 30 * time.Second
+	// maxDormant bounds the flows without a socket, of some 500 bytes each.
+	maxDormant = 8192
+)
+
+// mostLoose bounds the flows that have a socket and no program's socket connected to them:
+// a quarter of the descriptors that the process may have, and half of the ports of an alias.
+var mostLoose = sync.OnceValue(func() int {
+	return min(newBudget().files/4, flowPorts/2)
+})
+
+// flowTo returns the flow of a far endpoint, with a socket, made if need be. by is the
+// program that will send there, if it is one.
+func (n *Node) flowTo(peer netip.AddrPort, by holder) (*flow, error) {
+	f := &n.flows
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil, net.ErrClosed
+	}
+	fl, ok := f.byPeer[peer]
+	if ok && fl.token != 0 {
+		f.usedLocked(fl)
+		fl.heldLocked(by)
+		return fl, nil
+	}
+	if err := f.startLocked(n); err != nil {
+		return nil, err
+	}
+	f.makeRoomLocked(peer.Addr())
+	alias := n.Aliases.Datagram
+	if peer.Addr().Is6() {
+		alias = n.Aliases.Datagram6
+	}
+	if ok && errors.Is(f.openLocked(fl, alias, fl.local.Port()), unix.EADDRINUSE) {
+		f.forgetLocked(fl) // its port is another's now
+		ok = false
+	}
+	if !ok {
+		fl = &flow{peer: peer, fd: -1}
+		if err := f.openLocked(fl, alias, 0); err != nil {
+			return nil, err
+		}
+		f.byPeer[peer] = fl
+		f.byLocal[fl.local] = fl
+	}
+	if fl.token == 0 {
+		return nil, fmt.Errorf("flow to %v: %w", peer, unix.ENOBUFS)
+	}
+	fl.heldLocked(by)
+	return fl, nil
+}
+
+// startLocked makes what flows have in common, when the first one comes.
+func (f *flows) startLocked(n *Node) error {
+	if f.poll != nil {
+		return nil
+	}
+	p, err := newFlowPoll()
+	if err != nil {
+		return err
+	}
+	f.poll = p
+	f.byPeer = make(map[netip.AddrPort]*flow)
+	f.byLocal = make(map[netip.AddrPort]*flow)
+	f.byToken = make(map[uint64]*flow)
+	f.pins = make(map[uint64]pin)
+	f.loose = make(map[netip.Addr]*list.List)
+	f.sweeper = time.AfterFunc(flowSweep, n.sweepFlows)
+	n.tasks.Go(func() { n.serveFlows(p) })
+	return nil
+}
+
+// The ports of flows are chosen at random from Linux's own ephemeral ports
+// (ip_local_port_range, ip(7)); bindFlowTries bounds the search for a free one.
+const (
+	bindFlowTries = 32
+	firstFlowPort = 32768
+	flowPorts     = 28232
+)
+
+// openLocked opens a flow's socket at a port of an alias. It chooses one for 0, and not the
+// kernel: only a port that was asked for survives refuse's disconnect (udp(7)). A port
+// that was a flow's before is unlikely to be another's soon: a program may
+// still have a socket that is connected to it.
+func (f *flows) openLocked(fl *flow, alias netip.Addr, port uint16) error {
+	tries := bindFlowTries
+	if port != 0 {
+		tries = 1
+	}
+	const typ = unix.SOCK_DGRAM | unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
+	fd, err := socket(unix.AF_INET, typ, 0)
+	if err == unix.EMFILE && f.takeOneLocked(fl.peer.Addr()) {
+		fd, err = socket(unix.AF_INET, typ, 0)
+	}
+	if err != nil {
+		return fmt.Errorf("flow to %v: %w", fl.peer, err)
+	}
+	local := netip.AddrPortFrom(alias, port)
+	for range tries {
+		if port == 0 {
+			local = netip.AddrPortFrom(alias, uint16(firstFlowPort+rand.IntN(flowPorts)))
+			if _, taken := f.byLocal[local]; taken {
+				err = unix.EADDRINUSE
+				continue
+			}
+		}
+		if err = bindTo(fd, unix.AF_INET, local); err != unix.EADDRINUSE {
+			break
+		}
+	}
+	if err == nil {
+		err = setsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
+	}
+	if err == nil {
+		err = f.poll.add(fd, f.last+1)
+	}
+	if err != nil {
+		closeFD(fd)
+		return fmt.Errorf("flow to %v: %w", fl.peer, err)
+	}
+	f.unplaceLocked(fl)
+	f.last++
+	if fl.local != local {
+		fl.local = local
+	}
+	fl.token = f.last
+	f.byToken[fl.token] = fl
+	fl.open.Lock()
+	fl.fd = fd
+	fl.open.Unlock()
+	f.placeLocked(fl)
+	fl.used = time.Now()
+	return nil
+}
+
+// closeLocked takes a flow's socket from it.
+func (f *flows) closeLocked(fl *flow) {
+	f.unplaceLocked(fl)
+	delete(f.byToken, fl.token)
+	fl.token = 0
+	fl.open.Lock()
+	closeFD(fl.fd)
+	fl.fd = -1
+	fl.open.Unlock()
+	f.placeLocked(fl)
+	if f.dormant.Len() > maxDormant {
+		f.forgetLocked(f.dormant.Front().Value.(*flow))
+	}
+}
+
+// forgetLocked drops a dormant flow.
+func (f *flows) forgetLocked(fl *flow) {
+	f.unplaceLocked(fl)
+	delete(f.byPeer, fl.peer)
+	delete(f.byLocal, fl.local)
+}
+
+// placeLocked puts a flow into the list of those like it, as the one used last.
+func (f *flows) placeLocked(fl *flow) {
+	switch {
+	case fl.token == 0:
+		fl.place = f.dormant.PushBack(fl)
+	case fl.pins == 0:
+		host := fl.peer.Addr()
+		if f.loose[host] == nil {
+			f.loose[host] = list.New()
+		}
+		fl.place = f.loose[host].PushBack(fl)
+		f.looses++
+	}
+}
+
+func (f *flows) unplaceLocked(fl *flow) {
+	switch host := fl.peer.Addr(); {
+	case fl.place == nil:
+		return
+	case fl.token == 0:
+		f.dormant.Remove(fl.place)
+	default:
+		f.loose[host].Remove(fl.place)
+		if f.loose[host].Len() == 0 {
+			delete(f.loose, host)
+		}
+		f.looses--
+	}
+	fl.place = nil
+}
+
+// usedLocked notes that a flow with a socket is used.
+func (f *flows) usedLocked(fl *flow) {
+	fl.used = time.Now()
+	if fl.place != nil && fl.token != 0 {
+		f.loose[fl.peer.Addr()].MoveToBack(fl.place)
+	}
+}
+
+// makeRoomLocked takes the socket of a flow that can do without where these are too many:
+// of those to the host that has most of them, the one that was used longest ago. So a host
+// that sends from many ports takes sockets of its own flows.
+func (f *flows) makeRoomLocked(host netip.Addr) {
+	if f.looses >= mostLoose() {
+		f.takeOneLocked(host)
+	}
+}
+
+// takeOneLocked takes the socket of one flow, if there is any that can do without.
+func (f *flows) takeOneLocked(host netip.Addr) (took bool) {
+	most := f.loose[host]
+	for _, l := range f.loose {
+		if most == nil || l.Len() > most.Len() {
+			most = l
+		}
+	}
+	if most == nil {
+		return false
+	}
+	f.closeLocked(most.Front().Value.(*flow))
+	return true
+}
+
+// pin notes that a program's socket, of which fd is a copy, is connected to the flow at
+// a loopback address, if there is one.
+func (n *Node) pin(fd int, kernel netip.AddrPort) {
+	id, err := cookie(fd)
+	if err != nil {
+		return
+	}
+	local, _, err := localName(fd)
+	if err != nil {
+		return
+	}
+	f := &n.flows
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.unpinLocked(id)
+	if fl, ok := f.byLocal[kernel]; ok && fl.token != 0 {
+		f.unplaceLocked(fl)
+		fl.pins++
+		f.pins[id] = pin{fl, unmapped(local.Addr)}
+	}
+}
+
+// unpin notes that a program's socket is closed, or connected to somebody else.
+func (f *flows) unpin(id uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.unpinLocked(id)
+}
+
+func (f *flows) unpinLocked(id uint64) {
+	p, ok := f.pins[id]
+	if !ok {
+		return
+	}
+	delete(f.pins, id)
+	if p.fl.pins--; p.fl.pins == 0 && p.fl.place == nil {
+		f.placeLocked(p.fl)
+	}
+}
+
+// sweepFlows takes the sockets of flows that are idle. The kernel does not tell of every
+// socket's end: it is asked for those that are connected.
+func (n *Node) sweepFlows() {
+	f := &n.flows
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return
+	}
+	for id, p := range f.pins {
+		if n.diag == nil || !hasUDPDiag() {
+			break
+		}
+		if _, found, err := n.diag.datagram(p.local, p.fl.local); err == nil && !found {
+			f.unpinLocked(id)
+		}
+	}
+	f.expireLocked(time.Now().Add(-flowIdle))
+	f.sweeper.Reset(flowSweep)
+}
+
+// expireLocked takes the sockets of flows that were not used since a time.
+func (f *flows) expireLocked(since time.Time) {
+	for _, l := range f.loose {
+		for e := l.Front(); e != nil && e.Value.(*flow).used.Before(since); e = l.Front() {
+			f.closeLocked(e.Value.(*flow))
+		}
+	}
+}
+
+// connectedTo returns the far endpoint that a program's socket at a kernel address is
+// connected to.
+func (f *flows) connectedTo(kernel netip.AddrPort) (peer netip.AddrPort, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.pins {
+		if p.local == kernel {
+			return p.fl.peer, true
+		}
+	}
+	return netip.AddrPort{}, false
+}
+
+// peerOf returns the far endpoint that a loopback address stands for.
+func (f *flows) peerOf(local netip.AddrPort) (netip.AddrPort, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fl, ok := f.byLocal[local]
+	if !ok {
+		return netip.AddrPort{}, false
+	}
+	return fl.peer, true
+}
+
+// has reports whether there is a flow of a far endpoint.
+func (f *flows) has(peer netip.AddrPort) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.byPeer[peer] != nil
+}
+
+// used reports whether there is, or was, any flow.
+func (f *flows) used() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.byPeer != nil
+}
+
+// isAbsent reports whether the endpoint that a loopback address stands for was
+// refused for want of such a host.
+func (f *flows) isAbsent(local netip.AddrPort) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fl, ok := f.byLocal[local]
+	return ok && fl.absent
+}
+
+// idle reports whether all that programs have sent has been carried on.
+func (f *flows) idle() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, fl := range f.byToken {
+		queued := 0
+		fl.control(func(fd int) (err error) {
+			queued, err = unix.IoctlGetInt(fd, unix.SIOCINQ)
+			return err
+		})
+		if queued > 0 {
+			return false
+		}
+	}
+	return f.poll == nil || !f.poll.busy.Load()
+}
+
+// close ends every flow, and what serves them.
+func (f *flows) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	for _, fl := range f.byToken {
+		f.closeLocked(fl)
+	}
+	if f.poll != nil {
+		f.sweeper.Stop()
+		f.poll.file.Close()
+	}
+	for _, o := range f.outsides {
+		o.conn.Close()
+	}
+}
+
+// control has f use the flow's socket. It fails with net.ErrClosed if there is none.
+func (fl *flow) control(f func(fd int) error) error {
+	fl.open.RLock()
+	defer fl.open.RUnlock()
+	if fl.fd < 0 {
+		return net.ErrClosed
+	}
+	return f(fl.fd)
+}

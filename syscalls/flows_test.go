@@ -1,0 +1,132 @@
+package syscalls
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// datagramPair is two nodes of one network, with a server of the second one at port 7000.
+func datagramPair(t *testing.T) (s *script, server *sock) {
+	s = boxedScript(t)
+	s.a.node.Datagrams, s.b.node.Datagrams = datagramNet{s.net}, datagramNet{s.net}
+	server = s.open(s.b, unix.AF_INET, unix.SOCK_DGRAM)
+	server.bind("0.0.0.0:7000")
+	return s, server
+}
+
+// TestConnectedFlowStays has another host send from many ports, and time go by: a program's
+// socket that is connected to a peer still reaches it.
+func TestConnectedFlowStays(t *testing.T) {
+	s, server := datagramPair(t)
+	client, open := s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM), s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM)
+	client.connect("B:7000")
+	open.bind("0.0.0.0:9")
+	f := &s.a.node.flows
+	for i := range 200 {
+		src := netip.AddrPortFrom(addrB, uint16(20000+i))
+		if !s.a.node.DeliverDatagram(src, netip.AddrPortFrom(addrA, 9), []byte("x")) {
+			t.Fatal("the program's port is closed")
+		}
+	}
+	f.mu.Lock()
+	sockets, loose := len(f.byToken), f.looses
+	f.expireLocked(time.Now())
+	left := len(f.byToken)
+	f.mu.Unlock()
+	if sockets != 201 || loose != 200 || left != 1 {
+		t.Errorf("%d flows had a socket, %d of them not connected; %d were left after a while", sockets, loose, left)
+	}
+	if _, err := unix.Write(client.fd, []byte("still here")); err != nil {
+		t.Fatal(err)
+	}
+	server.readable()
+	if got, err := received(server.fd); got != "still here" {
+		t.Errorf("the server got %q, %v", got, err)
+	}
+	client.close()
+	eventually(t, "the flow to have no connected socket", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.looses == 1 && len(f.pins) == 0
+	})
+}
+
+// TestDormantFlow has a datagram in a program's queue whose flow has lost its socket: its
+// source is known, and an answer arrives, from the same address as before.
+func TestDormantFlow(t *testing.T) {
+	s, server := datagramPair(t)
+	client := s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM)
+	client.connect("B:7000")
+	if _, err := unix.Write(client.fd, []byte("question")); err != nil {
+		t.Fatal(err)
+	}
+	server.readable()
+	n := s.b.node
+	n.flows.mu.Lock()
+	n.flows.expireLocked(time.Now())
+	left := len(n.flows.byToken)
+	n.flows.mu.Unlock()
+	if left != 0 {
+		t.Fatalf("%d flows have a socket", left)
+	}
+	var b [64]byte
+	_, sa, err := unix.Recvfrom(server.fd, b[:], unix.MSG_DONTWAIT)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kernel, _, _ := sockaddrAddrPort(sa)
+	peer := n.datagramSource(Sockaddr{Addr: kernel}).Addr
+	if peer.Addr() != addrA {
+		t.Fatalf("the question is from %v", peer)
+	}
+	fl, err := n.flowTo(peer, holder{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fl.local != kernel {
+		t.Errorf("the flow is at %v now, and was at %v", fl.local, kernel)
+	}
+	if err := unix.Sendto(server.fd, []byte("answer"), 0, sa); err != nil {
+		t.Fatal(err)
+	}
+	client.readable()
+	if got, err := received(client.fd); got != "answer" {
+		t.Errorf("the client got %q, %v", got, err)
+	}
+}
+
+// TestFlowsMakeRoom has flows with sockets of several hosts, of which one has the most.
+func TestFlowsMakeRoom(t *testing.T) {
+	s, _ := datagramPair(t)
+	n := s.a.node
+	to := func(host byte, port int) *flow {
+		t.Helper()
+		peer := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 111, 9, host}), uint16(port))
+		fl, err := n.flowTo(peer, holder{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fl
+	}
+	few := []*flow{to(1, 1), to(2, 1)}
+	var many []*flow
+	for port := range 5 {
+		many = append(many, to(3, port+1))
+	}
+	to(3, 1) // is used again
+	n.flows.mu.Lock()
+	n.flows.takeOneLocked(few[0].peer.Addr())
+	n.flows.takeOneLocked(few[0].peer.Addr())
+	var got string
+	for _, fl := range append(few, many...) {
+		got += fmt.Sprint(" ", fl.token != 0)
+	}
+	n.flows.mu.Unlock()
+	if want := " true true true false false true true"; got != want {
+		t.Errorf("with a socket:%s, want%s", got, want)
+	}
+}
