@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -85,6 +87,58 @@ func TestOwnNameServer(t *testing.T) {
 	// db.corp.test is the server's, whatever the node db is.
 	if out := app.run("dig", "+short", "@"+server, "db.corp.test", "A"); out != "192.0.2.78\n" {
 		t.Errorf("the server's name is %q", out)
+	}
+}
+
+// TestTraceOwnNameServer traces what programs ask a name server that resolv.conf does not
+// name, and what they ask the node's resolver: each look-up has its process.
+func TestTraceOwnNameServer(t *testing.T) {
+	needBoxer(t)
+	_, app := pair(t, "db", "app")
+	startNamed(t, app.cloud)
+	server := app.public.Addr().String()
+	file := filepath.Join(tempDir(t), "trace.jsonl")
+	cmd := app.host.Command(context.Background(), boxer, "trace", "--name", "traced", "-e", "connections", "-o", file, "--", "sh", "-c", `
+dig +tries=1 +notcp @$1 www.corp.test A; dig +tries=1 +tcp @$1 db.corp.test A; dig +tries=1 @$1 nosuch.corp.test A
+dig +tries=1 +tcp @$1 gone.boxer A; getent hosts nobody.boxer; true`, "sh", server)
+	cmd.Env = append(os.Environ(), "BOXER_JOIN="+app.url)
+	p := programs.ForTest(t, "traced", cmd)
+	if status := p.Wait(programs.Patience); status != 0 {
+		t.Fatalf("status %d: %s", status, p.Err.Tail())
+	}
+	want := map[string]string{ // what is said of each name
+		"www.corp.test":    "dig NOERROR [192.0.2.77] " + server + " " + server + ":53",
+		"db.corp.test":     "dig NOERROR [192.0.2.78] " + server + " " + server + ":53",
+		"nosuch.corp.test": "dig NXDOMAIN [] " + server + " " + server + ":53",
+		"gone.boxer":       "dig NXDOMAIN [] boxer " + server + ":53",
+		"nobody.boxer":     "getent NXDOMAIN [] boxer ",
+	}
+	started := make(map[int]string)
+	for line := range strings.Lines(read(t, file)) {
+		var e struct {
+			Type, What, Exe, Query, RCode, Server, Asked string
+			PID                                          int
+			Answers                                      []string
+		}
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		switch {
+		case e.What == "exec":
+			started[e.PID] = filepath.Base(e.Exe)
+		case e.Type == "dns":
+			got := fmt.Sprintf("%s %s %v %s %s", started[e.PID], e.RCode, e.Answers, e.Server, e.Asked)
+			if !strings.HasPrefix(got, want[e.Query]) || want[e.Query] == "" {
+				t.Errorf("%s: got %q, want %q", e.Query, got, want[e.Query])
+			}
+			if e.Query != "nobody.boxer" { // which is asked for both families
+				delete(want, e.Query)
+			}
+		}
+	}
+	delete(want, "nobody.boxer")
+	if len(want) > 0 {
+		t.Errorf("not told: %v", want)
 	}
 }
 

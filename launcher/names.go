@@ -41,17 +41,32 @@ func (d directory) Prefixes() [2]netip.Prefix {
 type proxies struct {
 	at     netip.Addr // the node's loopback address for this
 	server *resolver.Server
+	// observes is told which thread asks a server of its own choice, and reports whether
+	// somebody wants to know what.
+	observes func(tid int) bool
+}
+
+func clientOf(a syscalls.Asker) resolver.Client {
+	return resolver.Client{Asker: a.TID, Program: a.Program, Server: a.Server}
 }
 
 // Serves implements syscalls.Resolver.
 func (p proxies) Serves(server netip.Addr) bool { return p.server.Serves(server) }
 
 // Own implements syscalls.Resolver.
-func (p proxies) Own(query []byte) []byte { return p.server.Own(query, false) }
+func (p proxies) Own(by syscalls.Asker, query []byte) []byte {
+	if p.observes(by.TID) {
+		return p.server.Pass(clientOf(by), query)
+	}
+	return p.server.Own(query, false)
+}
+
+// Answered implements syscalls.Resolver.
+func (p proxies) Answered(to syscalls.Asker, answer []byte) { p.server.Passed(clientOf(to), answer) }
 
 // Dial implements syscalls.Resolver.
-func (p proxies) Dial(ctx context.Context, server netip.AddrPort) (syscalls.Stream, error) {
-	s, err := p.server.Dial(ctx, server)
+func (p proxies) Dial(ctx context.Context, by syscalls.Asker) (syscalls.Stream, error) {
+	s, err := p.server.DialFor(ctx, clientOf(by), p.observes(by.TID))
 	if err != nil {
 		return nil, err
 	}

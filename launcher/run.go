@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -196,13 +195,13 @@ func newNode(ctx context.Context, cfg RunConfig, own host) (_ *node, err error) 
 	n.names = resolver.New(resolver.Config{
 		Names: directory{n.member.client}, Logger: cfg.Logger, Observe: n.question,
 		// Only what the program sends comes there, so that n.calls is set by then.
-		Admits: func(network string, source, to netip.AddrPort) bool { return n.calls.Admits(network, source, to) },
+		Admits: n.admits,
 	})
 	n.calls, err = syscalls.NewNode(syscalls.Config{
 		Hostname: self.Name, OwnHost: own.named, OwnMounts: own.mounted, Addr: self.Addr, Prefix: n.member.client.Prefix(),
 		Addr6: self.Addr6, Prefix6: n.member.client.Prefix6(),
 		Aliases: n.aliases, Network: network{n.member, &n.recorder}, Datagrams: network{n.member, &n.recorder}, Logger: cfg.Logger,
-		Resolver: proxies{n.aliases.Relay, n.names}, CopyFD: sandbox.CopyFD,
+		Resolver: proxies{n.aliases.Relay, n.names, n.observes}, CopyFD: sandbox.CopyFD,
 	})
 	if err != nil {
 		return n, err

@@ -60,6 +60,9 @@ func (n *node) programEnded(pid, code int) {
 
 // endTrace tells those who trace why that ends.
 func (n *node) endTrace() {
+	if n.names != nil {
+		n.names.Unanswered()
+	}
 	n.recording.Lock()
 	defer n.recording.Unlock()
 	reason := n.reason

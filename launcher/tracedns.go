@@ -1,13 +1,32 @@
 package launcher
 
 import (
+	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/miekg/dns"
 
 	"github.com/boxer-sandbox/boxer/resolver"
 	"github.com/boxer-sandbox/boxer/trace"
 )
+
+// admits reports whether what came to the resolver is of a program of the node, and which
+// thread asks. That waits for an answer, so its process is known now.
+func (n *node) admits(network string, source, to netip.AddrPort) (asker int, ok bool) {
+	asker, ok = n.calls.Admits(network, source, to)
+	n.observes(asker)
+	return asker, ok
+}
+
+// observes looks whose a thread is that asks, and reports whether the node is traced.
+func (n *node) observes(tid int) bool {
+	r := n.recorder.Load()
+	if r != nil && tid != 0 {
+		r.threadOf(tid)
+	}
+	return r != nil
+}
 
 // question tells of a name that the node's resolver was asked for.
 func (n *node) question(q resolver.Question) {
@@ -24,10 +43,19 @@ func (n *node) question(q resolver.Question) {
 		Query: strings.TrimSuffix(m.Question[0].Name, "."), QType: dns.TypeToString[m.Question[0].Qtype],
 		Server: "the host's nameservers", Asked: q.Server,
 	}
-	if q.Local {
-		e.Server = "boxer"
+	if q.Asker != 0 {
+		e.Thread = r.threadOf(q.Asker)
 	}
-	if q.Err != nil {
+	switch {
+	case q.Local:
+		e.Server = "boxer"
+	case q.Passed:
+		e.Server = q.Server.Addr().String()
+	}
+	switch {
+	case q.Err != nil && q.Passed:
+		e.Failure = e.Server + ": " + q.Err.Error()
+	case q.Err != nil:
 		e.Failure = "no nameserver of the host answers: " + strings.ReplaceAll(q.Err.Error(), "\n", "; ")
 	}
 	var a dns.Msg
@@ -38,4 +66,11 @@ func (n *node) question(q resolver.Question) {
 		}
 	}
 	r.put(e)
+}
+
+// threadOf says whose a thread is that asks a name server.
+func (r *recorder) threadOf(tid int) trace.Thread {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.threadLocked(tid, time.Now()).Thread
 }

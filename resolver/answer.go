@@ -30,15 +30,15 @@ const (
 // (TCP) an answer may have 64 KiB, over datagrams what the query says, and is
 // marked as truncated where it has more. Answer ends soon after ctx.
 func (s *Server) Answer(ctx context.Context, query []byte, stream bool) []byte {
-	return s.answerAt(ctx, query, stream, nil)
+	return s.answerAt(ctx, query, stream, nil, 0)
 }
 
-// answerAt is Answer for what came to the socket own, if that is not nil.
-func (s *Server) answerAt(ctx context.Context, query []byte, stream bool, own net.Addr) []byte {
+// answerAt is Answer for what a thread has sent to the socket own, if that is not nil.
+func (s *Server) answerAt(ctx context.Context, query []byte, stream bool, own net.Addr, asker int) []byte {
 	if s.observe == nil {
 		return s.answer(ctx, query, stream, &Question{})
 	}
-	q := Question{Began: time.Now(), Query: query}
+	q := Question{Began: time.Now(), Query: query, Asker: asker}
 	if own != nil {
 		q.Server = s.standsIn(own)
 	}

@@ -53,8 +53,9 @@ type Config struct {
 	ResolvConf string
 	// Admits, if not nil, says whether what came from the address source to the
 	// server's socket at the address to, over "udp" or "tcp", is of a client that the
-	// server is for. Others get no answer. It must not block.
-	Admits func(network string, source, to netip.AddrPort) bool
+	// server is for, and which thread asks, 0 if that is not known. Others get no answer.
+	// It must not block.
+	Admits func(network string, source, to netip.AddrPort) (asker int, ok bool)
 	// Logger receives what nobody else hears of; nil means slog.Default.
 	Logger *slog.Logger
 	// Observe, if not nil, is told of each question when it is answered. It must not wait.
@@ -68,7 +69,9 @@ type Question struct {
 	Query  []byte         // as it came
 	Answer []byte         // as it goes; nil: there is none
 	Server netip.AddrPort // that the program has asked, if known
+	Asker  int            // the thread that has asked; 0: not known
 	Local  bool           // it was the network's to answer; others are for the host's nameservers
+	Passed bool           // or for Server, which the program has chosen
 	Err    error          // what kept those from answering
 }
 
@@ -87,10 +90,11 @@ type Server struct {
 	resolvConf string
 	log        *slog.Logger
 	observe    func(Question)
-	admits     func(network string, source, to netip.AddrPort) bool
+	admits     func(network string, source, to netip.AddrPort) (asker int, ok bool)
 	port       uint16 // of the upstream nameservers; tests have theirs elsewhere
 
-	outage outage
+	outage  outage
+	passing passing
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
@@ -180,14 +184,17 @@ func (s *Server) Close() error {
 	return errors.Join(errs...)
 }
 
-// admitted reports whether a client is one that the server is for.
-func (s *Server) admitted(client, own net.Addr) bool {
+// admitted reports whether a client is one that the server is for, and which thread asks.
+func (s *Server) admitted(client, own net.Addr) (asker int, ok bool) {
 	if s.admits == nil {
-		return true
+		return 0, true
 	}
 	source, err := netip.ParseAddrPort(client.String())
 	to, err2 := netip.ParseAddrPort(own.String())
-	return err == nil && err2 == nil && s.admits(client.Network(), source, to)
+	if err != nil || err2 != nil {
+		return 0, false
+	}
+	return s.admits(client.Network(), source, to)
 }
 
 // serves reports whether a question sent to addr would come back to this server.

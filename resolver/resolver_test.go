@@ -413,7 +413,9 @@ func TestStranger(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer friend.Close()
-	s.admits = func(_ string, source, _ netip.AddrPort) bool { return source.String() == friend.LocalAddr().String() }
+	s.admits = func(_ string, source, _ netip.AddrPort) (int, bool) {
+		return 7, source.String() == friend.LocalAddr().String()
+	}
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

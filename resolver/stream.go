@@ -33,6 +33,7 @@ const (
 // also what is no DNS at all. Read and Write may be called at once, each by one goroutine.
 type Stream struct {
 	server *Server
+	client Client
 	conn   *net.TCPConn
 	ctx    context.Context // ends with Close and Reset
 	cancel context.CancelFunc
@@ -51,25 +52,34 @@ type Stream struct {
 	left  []byte        // by Read: what it had no room for
 
 	answering sync.Mutex
-	frames    frames   // by answering: where the server's messages end
-	waiting   [][]byte // by answering: answers for the next end of one
+	frames    frames    // by answering: where the server's messages end
+	follows   *follower // by answering: what they say; nil: nobody wants to know
+	waiting   [][]byte  // by answering: answers for the next end of one
 }
 
 // Dial connects to the nameserver at addr. Its error has the errno of connect(2). The
 // Stream belongs to the caller, who ends it by Reset, or by CloseWrite and reading to the
 // end.
 func (s *Server) Dial(ctx context.Context, addr netip.AddrPort) (*Stream, error) {
+	return s.DialFor(ctx, Client{Server: addr}, false)
+}
+
+// DialFor is Dial for a client. observed says whether Config.Observe is told of what passes.
+func (s *Server) DialFor(ctx context.Context, by Client, observed bool) (*Stream, error) {
 	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", addr.String())
+	c, err := d.DialContext(ctx, "tcp", by.Server.String())
 	if err != nil {
 		return nil, fmt.Errorf("connect to nameserver: %w", err)
 	}
 	st := &Stream{
-		server: s, conn: c.(*net.TCPConn),
+		server: s, client: by, conn: c.(*net.TCPConn),
 		out: make(chan []byte, streamQueue), ended: make(chan struct{}),
 	}
 	st.ctx, st.cancel = context.WithCancel(s.ctx)
 	st.unread, st.closed = context.WithCancel(st.ctx)
+	if observed && s.observe != nil {
+		st.follows = &follower{}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -85,6 +95,7 @@ func (st *Stream) receive() {
 	defer st.cancel()
 	defer st.conn.Close()
 	defer close(st.ended)
+	defer st.server.leave(st)
 	stop := context.AfterFunc(st.ctx, func() { st.conn.Close() })
 	defer stop()
 	for {
@@ -110,6 +121,11 @@ func (st *Stream) pass(b []byte) {
 	st.answering.Lock()
 	defer st.answering.Unlock()
 	end := st.frames.next(b)
+	if st.follows != nil {
+		for msg := range st.follows.messages(b) {
+			st.server.came(passKey{stream: st}, msg)
+		}
+	}
 	if end < 0 || len(st.waiting) == 0 {
 		st.put(b)
 		return
@@ -222,10 +238,12 @@ func (st *Stream) message(b []byte) (rest []byte, err error) {
 	query := st.held[prefix:]
 	if query[2]&flagQR != 0 || int(query[2]&maskOpcode)>>3 > dns.OpcodeUpdate {
 		st.foreign = true
-	} else if answer := st.server.Own(query, true); answer != nil {
+	} else if answer := st.server.own(st.client, query, true); answer != nil {
 		st.held = nil
 		st.answer(answer)
 		return b, nil
+	} else if st.follows != nil {
+		st.server.sent(passKey{stream: st}, st.client, query)
 	}
 	return b, st.release(want)
 }

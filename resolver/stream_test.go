@@ -19,12 +19,18 @@ import (
 // dialOwn returns a Stream to a listener of the test's own, and the listener's end.
 func dialOwn(t testing.TB, s *Server) (*Stream, *net.TCPConn) {
 	t.Helper()
+	return dialFor(t, s, Client{}, false)
+}
+
+func dialFor(t testing.TB, s *Server, by Client, observed bool) (*Stream, *net.TCPConn) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	st, err := s.Dial(context.Background(), netip.MustParseAddrPort(l.Addr().String()))
+	by.Server = netip.MustParseAddrPort(l.Addr().String())
+	st, err := s.DialFor(context.Background(), by, observed)
 	if err != nil {
 		t.Fatal(err)
 	}

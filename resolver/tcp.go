@@ -43,21 +43,22 @@ func (s *Server) serveTCP(l net.Listener) {
 				return
 			}
 		}
-		if !s.admitted(conn.RemoteAddr(), conn.LocalAddr()) {
+		asker, ok := s.admitted(conn.RemoteAddr(), conn.LocalAddr())
+		if !ok {
 			<-slots
 			conn.Close()
 			continue
 		}
 		s.running.Go(func() {
 			defer func() { <-slots }()
-			s.serveConn(conn)
+			s.serveConn(conn, asker)
 		})
 	}
 }
 
 // serveConn answers the questions of one connection in their order, until its
 // client closes it, falls silent or sends what is no DNS message.
-func (s *Server) serveConn(conn net.Conn) {
+func (s *Server) serveConn(conn net.Conn, asker int) {
 	defer conn.Close()
 	stop := context.AfterFunc(s.ctx, func() { conn.Close() })
 	defer stop()
@@ -67,7 +68,7 @@ func (s *Server) serveConn(conn net.Conn) {
 		if err != nil {
 			return
 		}
-		answer := s.answerAt(s.ctx, query, true, conn.LocalAddr())
+		answer := s.answerAt(s.ctx, query, true, conn.LocalAddr(), asker)
 		if answer == nil {
 			return
 		}

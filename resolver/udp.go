@@ -24,14 +24,15 @@ func (s *Server) serveUDP(conn net.PacketConn) {
 			}
 			return
 		}
-		if !s.admitted(from, conn.LocalAddr()) {
+		asker, ok := s.admitted(from, conn.LocalAddr())
+		if !ok {
 			continue
 		}
 		query := append([]byte(nil), buf[:n]...)
 		slots <- struct{}{}
 		s.running.Go(func() {
 			defer func() { <-slots }()
-			answer := s.answerAt(s.ctx, query, false, conn.LocalAddr())
+			answer := s.answerAt(s.ctx, query, false, conn.LocalAddr(), asker)
 			if answer == nil {
 				return
 			}

@@ -19,7 +19,7 @@ import (
 // supervisor's user.
 type admitted struct {
 	mu           sync.Mutex
-	young, older map[uint64]struct{}         // by cookie
+	young, older map[uint64]int32            // by cookie: the thread that has shown it last, 0 if unknown
 	sources      map[netip.AddrPort]struct{} // by kernel address, where there is no sock_diag
 }
 
@@ -27,9 +27,9 @@ type admitted struct {
 const maxAdmitted = 1 << 14
 
 // admit notes that a copied descriptor is a socket of a program that is about to send to
-// one of the supervisor's. Where the kernel has no sock_diag(7), a UDP socket is bound
+// one of the supervisor's, and the thread that is. Where the kernel has no sock_diag(7), a UDP socket is bound
 // now, as the kernel binds it with its first datagram, so that its address is known.
-func (n *Node) admit(fd int) error {
+func (n *Node) admit(fd, tid int) error {
 	id, err := cookie(fd)
 	if err != nil {
 		return err
@@ -39,7 +39,7 @@ func (n *Node) admit(fd int) error {
 		return err
 	}
 	if typ != unix.SOCK_DGRAM || hasUDPDiag() {
-		n.admitted.note(id)
+		n.admitted.note(id, tid)
 		return nil
 	}
 	local, _, err := localName(fd)
@@ -75,8 +75,9 @@ func anyAddress(domain int) Sockaddr {
 // Admits reports whether what came from the kernel address source to the supervisor's
 // socket at the address to, over "udp" or "tcp", is of a program of this node: a trapped
 // call has shown the socket, or the user who runs boxer has made it. Where the kernel has
-// no sock_diag(7) for TCP, its connections are of anybody.
-func (n *Node) Admits(network string, source, to netip.AddrPort) bool {
+// no sock_diag(7) for TCP, its connections are of anybody. tid is the thread that has shown
+// the socket last, 0 if that is not known.
+func (n *Node) Admits(network string, source, to netip.AddrPort) (tid int, ok bool) {
 	proto := uint8(unix.IPPROTO_UDP)
 	if network == "tcp" {
 		proto = unix.IPPROTO_TCP
@@ -84,35 +85,40 @@ func (n *Node) Admits(network string, source, to netip.AddrPort) bool {
 	source, to = unmapped(source), unmapped(to)
 	o, err := socketOwner(proto, source, to)
 	if errors.Is(err, errNoDiag) {
-		return network == "tcp" || n.admitted.hasSource(source)
+		return 0, network == "tcp" || n.admitted.hasSource(source)
 	}
-	return err == nil && (n.admitted.has(o.cookie) || o.uid == uint32(os.Geteuid()))
+	if err != nil {
+		return 0, false
+	}
+	tid, shown := n.admitted.shownBy(o.cookie)
+	return tid, shown || o.uid == uint32(os.Geteuid())
 }
 
-func (a *admitted) note(id uint64) {
+func (a *admitted) note(id uint64, tid int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.noteLocked(id)
+	a.noteLocked(id, int32(tid))
 }
 
-func (a *admitted) noteLocked(id uint64) {
+func (a *admitted) noteLocked(id uint64, tid int32) {
 	if a.young == nil || len(a.young) >= maxAdmitted {
-		a.young, a.older = make(map[uint64]struct{}), a.young
+		a.young, a.older = make(map[uint64]int32), a.young
 	}
-	a.young[id] = struct{}{}
+	a.young[id] = tid
 }
 
-func (a *admitted) has(id uint64) bool {
+// shownBy reports whether a trapped call has shown a socket, and which thread's.
+func (a *admitted) shownBy(id uint64) (tid int, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if _, ok := a.young[id]; ok {
-		return true
+	if by, ok := a.young[id]; ok {
+		return int(by), true
 	}
-	_, ok := a.older[id]
+	by, ok := a.older[id]
 	if ok {
-		a.noteLocked(id)
+		a.noteLocked(id, by)
 	}
-	return ok
+	return int(by), ok
 }
 
 func (a *admitted) noteSource(source netip.AddrPort) {

@@ -54,16 +54,16 @@ func TestAdmits(t *testing.T) {
 			}
 			defer unix.Close(fd)
 			if tc.shown {
-				if err := n.admit(fd); err != nil {
+				if err := n.admit(fd, 77); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if got := n.Admits("udp", source, to); got != tc.want {
+			if _, got := n.Admits("udp", source, to); got != tc.want {
 				t.Errorf("admitted: %v, want %v", got, tc.want)
 			}
 		})
 	}
-	if n.Admits("udp", netip.AddrPortFrom(localhost4, 1), to) {
+	if _, ok := n.Admits("udp", netip.AddrPortFrom(localhost4, 1), to); ok {
 		t.Error("a source that no socket has is admitted")
 	}
 }

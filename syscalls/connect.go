@@ -59,7 +59,7 @@ func (n *Node) connectSocket(c Call, fd int) (r reply, keep bool) {
 		if err != nil {
 			return fail(err), false
 		}
-		return n.connectStream(fd, domain, !nb, dst)
+		return n.connectStream(c, fd, domain, !nb, dst)
 	case unix.SOCK_DGRAM:
 		if _, ok, err := isUDP(fd); err != nil || !ok {
 			return letThrough, false
@@ -84,16 +84,16 @@ func takes(fd, domain, typ int, dst Sockaddr) bool {
 }
 
 // connectStream connects a TCP socket. block is whether the call waits for the outcome.
-func (n *Node) connectStream(fd, domain int, block bool, dst Sockaddr) (reply, bool) {
+func (n *Node) connectStream(c Call, fd, domain int, block bool, dst Sockaddr) (reply, bool) {
 	if err := n.checkFamily(fd, dst); err != nil {
 		return fail(err), false
 	}
 	addr := unmapped(dst.Addr)
 	switch n.nameServerAt(addr, &n.ports) {
 	case hostNameServer:
-		return n.connectResolver(fd, domain, block, addr)
+		return n.connectResolver(c, fd, domain, block, addr)
 	case otherNameServer:
-		return n.connectNameServer(fd, domain, block, addr)
+		return n.connectNameServer(c, fd, domain, block, addr)
 	}
 	switch {
 	case n.Owns(addr.Addr()):
@@ -266,7 +266,7 @@ type dialling struct {
 // program's socket through the gate.
 func (n *Node) dial(ctx context.Context, a dialling) {
 	defer a.cancel()
-	stream, err := n.open(ctx, a.src, a.dst)
+	stream, err := n.open(ctx, a.pending)
 	if err != nil {
 		n.unreachable(a, err)
 		return

@@ -131,12 +131,12 @@ func (n *Node) proxy(server netip.AddrPort) (netip.AddrPort, bool) {
 
 // connectResolver connects a TCP socket to the node's resolver instead of the
 // name server at addr.
-func (n *Node) connectResolver(fd, domain int, block bool, addr netip.AddrPort) (reply, bool) {
+func (n *Node) connectResolver(c Call, fd, domain int, block bool, addr netip.AddrPort) (reply, bool) {
 	proxy, ok := n.proxy(addr)
 	if !ok {
 		return letThrough, false
 	}
-	if err := n.admit(fd); err != nil {
+	if err := n.admit(fd, c.TID()); err != nil {
 		return fail(err), false
 	}
 	mappable(fd, domain) // or it is bound, and the connect tells
@@ -145,10 +145,11 @@ func (n *Node) connectResolver(fd, domain int, block bool, addr netip.AddrPort) 
 
 // connectNameServer connects a TCP socket to a name server of the program's own choice:
 // the resolver stands between the two, as the network does on the way to a node.
-func (n *Node) connectNameServer(fd, domain int, block bool, addr netip.AddrPort) (reply, bool) {
+func (n *Node) connectNameServer(c Call, fd, domain int, block bool, addr netip.AddrPort) (reply, bool) {
 	if err := routed(addr); err != nil {
 		return fail(err), false
 	}
+	n.asks(fd, c.TID())
 	return n.connectPeer(fd, domain, block, addr)
 }
 
@@ -173,10 +174,53 @@ func (n *Node) answerOwn(fl *flow, from netip.AddrPort, query []byte) bool {
 	if fl.peer.Port() != dnsPort || n.Resolver == nil {
 		return false
 	}
-	answer := n.Resolver.Own(query)
+	answer := n.Resolver.Own(n.asker(fl, from), query)
 	if answer == nil {
 		return false
 	}
 	n.deliver(fl, from, answer)
 	return true
+}
+
+// An Asker is what is known of who asks a name server of a program's own choice.
+type Asker struct {
+	TID     int            // the thread that asks; 0: not known, or nobody traces
+	Program netip.AddrPort // the kernel address of its socket; of TCP: not set
+	Server  netip.AddrPort // whom it asks
+}
+
+// asks notes that a thread is about to ask a name server of its own choice through the
+// socket of which fd is a copy. Only traces want to know.
+func (n *Node) asks(fd, tid int) {
+	if n.tracing.Load() == nil {
+		return
+	}
+	if id, err := cookie(fd); err == nil {
+		n.admitted.note(id, tid)
+	}
+}
+
+// asker tells who has sent a flow's server a datagram.
+func (n *Node) asker(fl *flow, program netip.AddrPort) Asker {
+	a := Asker{Program: program, Server: fl.peer}
+	if n.tracing.Load() == nil {
+		return a
+	}
+	if o, err := socketOwner(unix.IPPROTO_UDP, program, fl.local); err == nil {
+		a.TID, _ = n.admitted.shownBy(o.cookie)
+	}
+	return a
+}
+
+// askerOn tells who asks a server over the TCP socket that has a cookie.
+func (n *Node) askerOn(id uint64, server netip.AddrPort) Asker {
+	tid, _ := n.admitted.shownBy(id)
+	return Asker{TID: tid, Server: server}
+}
+
+// answered tells the resolver what a name server of a program's own choice has sent.
+func (n *Node) answered(program, server netip.AddrPort, b []byte) {
+	if server.Port() == dnsPort && n.Resolver != nil && n.tracing.Load() != nil {
+		n.Resolver.Answered(Asker{Program: program, Server: server}, b)
+	}
 }

@@ -31,14 +31,17 @@ type fakeResolver struct {
 
 func (r *fakeResolver) Serves(server netip.Addr) bool { return !slices.Contains(r.others, server) }
 
-func (r *fakeResolver) Own(query []byte) []byte {
+func (r *fakeResolver) Answered(Asker, []byte) {}
+
+func (r *fakeResolver) Own(_ Asker, query []byte) []byte {
 	if !bytes.HasPrefix(query, []byte("own")) {
 		return nil
 	}
 	return append([]byte("re: "), query...)
 }
 
-func (r *fakeResolver) Dial(ctx context.Context, server netip.AddrPort) (Stream, error) {
+func (r *fakeResolver) Dial(ctx context.Context, by Asker) (Stream, error) {
+	server := by.Server
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "tcp", server.String())
 	if err != nil {

@@ -39,12 +39,13 @@ func (n *Node) egressName(fd int, local Sockaddr) Sockaddr {
 
 // open opens a connection of one of the node's programs: to another node, or to the
 // outside for a socket that cannot get there by itself, see connectEgress.
-func (n *Node) open(ctx context.Context, src, dst netip.AddrPort) (Stream, error) {
+func (n *Node) open(ctx context.Context, p pending) (Stream, error) {
+	src, dst := p.src, p.dst
 	switch {
 	case n.inNetwork(dst.Addr()):
 		return n.Network.Dial(ctx, src, dst)
 	case dst.Port() == dnsPort && n.Resolver != nil:
-		return n.Resolver.Dial(ctx, dst)
+		return n.Resolver.Dial(ctx, n.askerOn(p.id, dst))
 	}
 	return dialEgress(ctx, src.Port(), dst)
 }

@@ -27,7 +27,7 @@ func (n *Node) fastOpen(c Call, dst Sockaddr, flags int) reply {
 		closeFD(fd)
 		return letThrough
 	}
-	r, keep := n.fastOpenSocket(fd, dst, flags)
+	r, keep := n.fastOpenSocket(c, fd, dst, flags)
 	if !keep {
 		closeFD(fd)
 	}
@@ -46,7 +46,7 @@ func fastOpenEnabled() bool {
 
 // fastOpenSocket is fastOpen on a copy of the program's socket. keep is true if
 // something else closes the copy.
-func (n *Node) fastOpenSocket(fd int, dst Sockaddr, flags int) (_ reply, keep bool) {
+func (n *Node) fastOpenSocket(c Call, fd int, dst Sockaddr, flags int) (_ reply, keep bool) {
 	if state, err := tcpState(fd); err != nil || state != tcpClose {
 		return letThrough, false // the kernel knows: EISCONN, EALREADY, or a wait for the connect under way
 	}
@@ -65,7 +65,7 @@ func (n *Node) fastOpenSocket(fd int, dst Sockaddr, flags int) (_ reply, keep bo
 	}
 	// Without waiting, also where the call may wait: O_NONBLOCK of the program's socket
 	// stays as it is, and thenSend waits.
-	connected, keep := n.connectStream(fd, domain, false, dst)
+	connected, keep := n.connectStream(c, fd, domain, false, dst)
 	return later(func(ctx context.Context, c Call) reply {
 		defer closeFD(own)
 		r := connected

@@ -50,11 +50,14 @@ type Resolver interface {
 	// server, over UDP and TCP.
 	Proxy(server netip.AddrPort) (netip.AddrPort, error)
 	// Own returns the answer to a datagram for another server, if it asks for a name
-	// of the network, and nil otherwise. It does not wait.
-	Own(query []byte) []byte
+	// of the network, and nil otherwise: then it is sent there. It does not wait.
+	Own(by Asker, query []byte) []byte
+	// Answered tells of a datagram that such a server has sent to a program. It does
+	// not wait, and is called only while the node is traced.
+	Answered(to Asker, answer []byte)
 	// Dial connects to another server, over TCP. What the stream carries is answered
 	// as by Own. The error has the errno of connect(2).
-	Dial(ctx context.Context, server netip.AddrPort) (Stream, error)
+	Dial(ctx context.Context, by Asker) (Stream, error)
 }
 
 // Config says what a Node is.

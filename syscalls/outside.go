@@ -169,6 +169,7 @@ func (n *Node) deliverOutside(o *outside, from netip.AddrPort, b []byte) {
 	n.flows.mu.Lock()
 	o.used = time.Now()
 	n.flows.mu.Unlock()
+	n.answered(o.kernel, from, b)
 	n.deliver(fl, o.kernel, b)
 }
 

@@ -141,15 +141,15 @@ func TestParseOwner(t *testing.T) {
 func TestAdmittedForgets(t *testing.T) {
 	var a admitted
 	for id := range uint64(3 * maxAdmitted) {
-		a.note(id + 10)
-		if !a.has(1) {
-			a.note(1)
+		a.note(id+10, 2)
+		if tid, ok := a.shownBy(1); !ok || tid != 77 {
+			a.note(1, 77)
 			if id > 0 {
 				t.Fatalf("a socket that is in use is forgotten after %d others", id)
 			}
 		}
 	}
-	if a.has(10) {
+	if _, ok := a.shownBy(10); ok {
 		t.Error("a socket that is silent is never forgotten")
 	}
 	if n := len(a.young) + len(a.older); n > 2*maxAdmitted {

@@ -140,13 +140,14 @@ func (n *Node) datagramRoute(fd int, by holder, dst netip.AddrPort) (kernel neti
 	switch n.nameServerAt(dst, &n.datagramPorts) {
 	case hostNameServer:
 		if kernel, ok = n.proxy(dst); ok {
-			err = n.admit(fd)
+			err = n.admit(fd, by.tid)
 		}
 		return kernel, ok, err
 	case otherNameServer:
 		if err := routed(dst); err != nil {
 			return netip.AddrPort{}, false, err
 		}
+		n.asks(fd, by.tid)
 		return n.throughFlow(fd, dst, by)
 	}
 	switch a := dst.Addr(); {

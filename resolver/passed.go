@@ -1,0 +1,154 @@
+package resolver
+
+import (
+	"encoding/binary"
+	"errors"
+	"iter"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// What programs ask nameservers of their own choice passes by. Config.Observe is told of it,
+// with the answer that has the question's ID.
+
+// A Client is who asks a nameserver of its own choice.
+type Client struct {
+	Asker   int            // the thread; 0: not known
+	Program netip.AddrPort // its socket, over UDP
+	Server  netip.AddrPort // whom it asks
+}
+
+const (
+	// passedFor is how long an answer is waited for: dig waits 5 s, libc 5 s as well.
+	passedFor = 10 * time.Second
+	// maxPassed bounds the questions that wait. Others are not told of.
+	maxPassed = 1 << 10
+)
+
+// errNoAnswer means that a server has not answered within passedFor, or until it no longer
+// mattered.
+var errNoAnswer = errors.New("it has not answered")
+
+// passing are the questions that have passed and are not answered.
+type passing struct {
+	mu      sync.Mutex
+	waiting map[passKey]*passed
+}
+
+// A passKey tells whose answer is whose.
+type passKey struct {
+	program, server netip.AddrPort // over UDP
+	stream          *Stream        // over TCP
+	id              uint16
+}
+
+type passed struct {
+	Question
+	expire *time.Timer
+}
+
+// Pass is Own for a client's datagram. If it is not answered here, it waits for Passed.
+func (s *Server) Pass(c Client, query []byte) []byte {
+	answer := s.own(c, query, false)
+	if answer == nil {
+		s.sent(passKey{program: c.Program, server: c.Server}, c, query)
+	}
+	return answer
+}
+
+// Passed tells of a datagram that a nameserver has sent to a client.
+func (s *Server) Passed(c Client, answer []byte) {
+	s.came(passKey{program: c.Program, server: c.Server}, answer)
+}
+
+// Unanswered gives up waiting for answers to what has passed.
+func (s *Server) Unanswered() { s.giveUp(func(passKey) bool { return true }) }
+
+// leave does so for a stream that has ended.
+func (s *Server) leave(st *Stream) { s.giveUp(func(k passKey) bool { return k.stream == st }) }
+
+func (s *Server) giveUp(which func(passKey) bool) {
+	p := &s.passing
+	p.mu.Lock()
+	var keys []passKey
+	for k := range p.waiting {
+		if which(k) {
+			keys = append(keys, k)
+		}
+	}
+	p.mu.Unlock()
+	for _, k := range keys {
+		s.settle(k, nil)
+	}
+}
+
+// sent notes a question that passes, if it is one.
+func (s *Server) sent(k passKey, c Client, query []byte) {
+	if s.observe == nil || len(query) < headerSize || query[2]&(flagQR|maskOpcode) != 0 {
+		return
+	}
+	k.id = binary.BigEndian.Uint16(query)
+	s.settle(k, nil) // it is asked again
+	p := &s.passing
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.waiting) >= maxPassed {
+		return
+	}
+	if p.waiting == nil {
+		p.waiting = make(map[passKey]*passed)
+	}
+	q := Question{Began: time.Now(), Query: slices.Clone(query), Server: c.Server, Asker: c.Asker, Passed: true}
+	p.waiting[k] = &passed{q, time.AfterFunc(passedFor, func() { s.settle(k, nil) })}
+}
+
+// came finds the question of an answer.
+func (s *Server) came(k passKey, answer []byte) {
+	if len(answer) < headerSize || answer[2]&flagQR == 0 {
+		return
+	}
+	k.id = binary.BigEndian.Uint16(answer)
+	s.settle(k, slices.Clone(answer))
+}
+
+// settle tells of a question that waits, which has been answered or will not be.
+func (s *Server) settle(k passKey, answer []byte) {
+	p := &s.passing
+	p.mu.Lock()
+	q := p.waiting[k]
+	delete(p.waiting, k)
+	p.mu.Unlock()
+	if q == nil {
+		return
+	}
+	q.expire.Stop()
+	q.Took, q.Answer = time.Since(q.Began), answer
+	if answer == nil {
+		q.Err = errNoAnswer
+	}
+	s.observe(q.Question)
+}
+
+// A follower puts the messages of a stream together (RFC 1035 section 4.2.2).
+type follower struct{ held []byte }
+
+// messages returns those that end in b, each valid until the next.
+func (f *follower) messages(b []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		const prefix = 2
+		f.held = append(f.held, b...)
+		for len(f.held) >= prefix {
+			end := prefix + int(binary.BigEndian.Uint16(f.held))
+			if len(f.held) < end {
+				break
+			}
+			if !yield(f.held[prefix:end]) {
+				return
+			}
+			f.held = f.held[end:]
+		}
+		f.held = slices.Clone(f.held)
+	}
+}
