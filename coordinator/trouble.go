@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"regexp"
 	"sync"
 	"time"
 
@@ -114,6 +115,8 @@ func (t *trouble) noteErrno(addr netip.AddrPort, err error) {
 		t.note(fmt.Errorf("this host has no route to %v; check its network (%w)", addr.Addr(), errno), true)
 	case unix.EHOSTUNREACH:
 		t.note(fmt.Errorf("%v is not there, or a router on the way lets nothing through (%w)", addr.Addr(), errno), false)
+	case unix.EINVAL: // RTN_BLACKHOLE, see rtnetlink(7)
+		t.note(fmt.Errorf("this host drops packets to %v, by a blackhole route; see ip route (%w)", addr.Addr(), errno), true)
 	case unix.EPERM, unix.EACCES:
 		t.note(fmt.Errorf("this host's firewall forbids UDP to %v (%w)", addr, errno), true)
 	}
@@ -125,11 +128,16 @@ func (t *trouble) noteLookup(host string, err error) error {
 		err = fmt.Errorf("no host is called %s; check the join URL (%w)", host, err)
 		t.note(err, true)
 	} else {
-		err = fmt.Errorf("the name servers do not answer for %s; check this host's /etc/resolv.conf (%w)", host, err)
+		// Without the address of this host's socket, which is another one each time.
+		why := ownSocket.ReplaceAllString(err.Error(), "")
+		err = fmt.Errorf("the name servers do not answer for %s; check this host's /etc/resolv.conf (%s)", host, why)
 		t.note(err, false)
 	}
 	return err
 }
+
+// ownSocket matches the sending end in errors of package net, ADDR:PORT->ADDR:PORT.
+var ownSocket = regexp.MustCompile(`\S+->`)
 
 // probe sends a STUN request (RFC 8489 section 3) from a connected socket, on which
 // the kernel reports what ICMP says (ip(7), IP_RECVERR), and waits for the answer.

@@ -82,6 +82,7 @@ func TestTrouble(t *testing.T) {
 		{unix.ENETDOWN, "no route to 203.0.113.1", true},
 		{unix.EHOSTUNREACH, "203.0.113.1 is not there", false},
 		{unix.EPERM, "firewall", true},
+		{unix.EINVAL, "blackhole", true},
 		{unix.ENOBUFS, "", false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -113,6 +114,25 @@ func TestTrouble(t *testing.T) {
 				t.Errorf("%v: %v is left", tc.errno, cause)
 			}
 		})
+	}
+}
+
+// Each look-up that fails is of another socket, and is told of once all the same.
+func TestTroubleOfNames(t *testing.T) {
+	var log syncBuffer
+	tr := &trouble{log: slog.New(slog.NewTextHandler(&log, nil))}
+	for port := range 3 {
+		tr.noteLookup("coordinator.example.com", &net.DNSError{
+			Err:    fmt.Sprintf("read udp 192.0.2.7:%d->192.0.2.53:53: read: connection refused", 40000+port),
+			Name:   "coordinator.example.com",
+			Server: "192.0.2.53:53",
+		})
+	}
+	if n := strings.Count(log.String(), "not reached yet"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, log.String())
+	}
+	if cause, _ := tr.get(); !strings.Contains(cause.Error(), "192.0.2.53:53: read: connection refused") {
+		t.Errorf("the cause is %v", cause)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -46,6 +47,9 @@ rewrite). It fails if one cannot be.`,
 			if calls {
 				return printCalls(out, asJSON)
 			}
+			if _, err := logger(); err != nil {
+				return err
+			}
 			var join *coordinator.JoinURL
 			if _, set := os.LookupEnv("BOXER_JOIN"); set || named.Changed {
 				u, err := joinURL(cmd.Context(), named)
@@ -54,7 +58,11 @@ rewrite). It fails if one cannot be.`,
 				}
 				join = &u
 			}
-			return printFindings(out, launcher.Diagnose(cmd.Context(), join), asJSON)
+			found := launcher.Diagnose(cmd.Context(), join)
+			if err := context.Cause(cmd.Context()); err != nil {
+				return err // what was not found may be there
+			}
+			return printFindings(out, found, asJSON)
 		},
 	}
 	named = joinFlag(cmd)

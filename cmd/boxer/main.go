@@ -107,4 +107,4 @@ func logger() (*slog.Logger, error) {
 	return log, nil
 }
 
-var errNoCommand = errors.New("no command given; for example: boxer run -- psql -h db")
+var errNoCommand = errors.New("no command given")

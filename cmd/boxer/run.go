@@ -116,7 +116,7 @@ Exit codes: the program's; 128+N if signal N killed it; 127 if it was not found,
 		ValidArgsFunction: completeCommand,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return errNoCommand
+				return usage(cmd, errNoCommand)
 			}
 			if e := launcher.FindEnclosing(); e != nil {
 				return runInside(cmd, e, args, code)

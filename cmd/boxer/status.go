@@ -47,6 +47,9 @@ Kinds of paths: same host, lan, punched (through NATs), relayed (by the coordina
   boxer status --join @join.url --json`,
 		ValidArgsFunction: completeNodes,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, err := logger(); err != nil {
+				return err
+			}
 			if cmd.Flags().Changed("watch") && f.watch < minWatch {
 				return fmt.Errorf("--watch %v: want %v or more", f.watch, minWatch)
 			}

@@ -153,7 +153,7 @@ Exit codes: as "boxer run".`,
 			case t.node != "" || t.pid != 0:
 				return t.attach(cmd.Context())
 			case len(args) == 0:
-				return errNoCommand
+				return usage(cmd, errNoCommand)
 			}
 			if err := notInside("to trace this node run boxer trace --node " +
 				"NAME; to trace a command run it outside"); err != nil {

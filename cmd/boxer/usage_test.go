@@ -20,6 +20,8 @@ func TestUsageErrors(t *testing.T) {
 		"status --jsn":           "did you mean --json?; for example: boxer status",
 		"forward 80":             "accepts 2 arg(s), received 1; for example: boxer forward 5432 db:5432",
 		"coordinator x":          "; for example: boxer coordinator ",
+		"run":                    "no command given; for example: boxer run ",
+		"trace":                  "no command given; for example: boxer trace ",
 		"trace show":             "; for example: boxer trace show db.jsonl",
 		"trace merge":            "; for example: boxer trace merge ",
 		"version x":              "; for example: boxer version",
