@@ -88,7 +88,7 @@ func (s *Server) executed(pid int) {
 }
 
 // hash is where the search for a thread's slot begins: slot_of in inside/hook.c.
-func hash(tid uint32) uint32 { return tid * 2654435761 >> 20 % slots }
+func hash(tid uint32) uint32 { return tid * 2654435761 >> 20 % starts }
 
 // alive reports whether there is a thread. Of one that belongs to somebody else it is told EPERM.
 func alive(tid int) bool {

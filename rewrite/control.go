@@ -193,7 +193,12 @@ func (s *Server) sendPlan(v conversation, f *os.File) error {
 	if err != nil || known.sites == 0 {
 		return v.sendRequest(request{Kind: requestPlan})
 	}
-	return v.sendRequest(request{Kind: requestPlan, A: known.planSize}, known.plan)
+	plan, err := known.memory()
+	if err != nil {
+		return err // it ends the connection
+	}
+	defer plan.Close()
+	return v.sendRequest(request{Kind: requestPlan, A: int64(len(known.plan))}, plan)
 }
 
 // execute answers whether a process may execute a file.
@@ -235,14 +240,31 @@ func (s *Server) execute(v conversation, r request, more []byte, f *os.File) err
 		}
 		return s.verdict(v, errno, "", nil)
 	}
+	s.keep(v.pid, p)
+	return s.verdict(v, 0, "", s.loader)
+}
+
+// maxPrepared is how many programs may be prepared before those are looked for whose processes have ended
+// instead of executing them.
+const maxPrepared = 32
+
+// keep keeps what a process is about to execute.
+func (s *Server) keep(pid int, p *prepared) {
 	s.mu.Lock()
-	old := s.prepared[v.pid]
-	s.prepared[v.pid] = p
-	s.mu.Unlock()
-	if old != nil {
+	defer s.mu.Unlock()
+	if old := s.prepared[pid]; old != nil {
 		old.close()
 	}
-	return s.verdict(v, 0, "", s.loader)
+	s.prepared[pid] = p
+	if len(s.prepared) < maxPrepared {
+		return
+	}
+	for pid, p := range s.prepared {
+		if !alive(pid) {
+			p.close()
+			delete(s.prepared, pid)
+		}
+	}
 }
 
 // reopened returns a file that can be read, also if the descriptor is of O_PATH.

@@ -21,7 +21,7 @@ const scriptHead = 256
 // A prepared program is one that the loader can start.
 type prepared struct {
 	message []byte     // struct load
-	files   []*os.File // to go with it, apart from the shared memory; the plans among them are not ours
+	files   []*os.File // to go with it, apart from the shared memory
 	own     []*os.File // what close closes
 }
 
@@ -132,6 +132,17 @@ func parseScript(head []byte) (interpreter, arg string, err error) {
 	return interpreter, arg, nil
 }
 
+// add appends a file and its plan to what goes to the loader.
+func (p *prepared) add(f *os.File, known *file) error {
+	plan, err := known.memory()
+	if err != nil {
+		return err
+	}
+	p.own = append(p.own, plan)
+	p.files = append(p.files, f, plan)
+	return nil
+}
+
 // describe writes the message for the loader. path is what the program was executed as.
 func (s *Server) describe(p *prepared, f *os.File, path string, args []string, open opener) error {
 	var h loadHead
@@ -147,7 +158,9 @@ func (s *Server) describe(p *prepared, f *os.File, path string, args []string, o
 	if err != nil {
 		return fmt.Errorf("%w: %w", unix.ENOEXEC, err)
 	}
-	p.files = append(p.files, f, known.plan)
+	if err := p.add(f, known); err != nil {
+		return err
+	}
 	if interpreter != "" {
 		i, err := p.open(open, interpreter)
 		if err != nil {
@@ -160,7 +173,9 @@ func (s *Server) describe(p *prepared, f *os.File, path string, args []string, o
 		if err != nil {
 			return fmt.Errorf("%w: %w", unix.ELIBBAD, err)
 		}
-		p.files = append(p.files, i, known.plan)
+		if err := p.add(i, known); err != nil {
+			return err
+		}
 		h.Interpreted = 1
 	}
 	var text []byte

@@ -17,11 +17,14 @@ import (
 type file struct {
 	once sync.Once
 
-	plan     *os.File // memory that holds the encoded plan
-	planSize int64
-	sites    int // that are rewritten
-	err      error
+	plan  []byte // encoded
+	sites int    // that are rewritten
+	err   error
 }
+
+// memory returns a file in memory that holds the plan, for a process. There may be hundreds of files, and
+// few descriptors: so it is made each time.
+func (f *file) memory() (*os.File, error) { return memory("boxer-plan", f.plan, false) }
 
 // fileID tells a file from others, and from what it was before it was changed.
 type fileID struct {
@@ -68,10 +71,8 @@ func (c *files) make(to *file, f *os.File, id fileID) (err error) {
 			return err
 		}
 	}
-	to.sites = sitesOf(encoded)
-	to.planSize = int64(len(encoded))
-	to.plan, err = memory("boxer-plan", encoded, false)
-	return err
+	to.plan, to.sites = encoded, sitesOf(encoded)
+	return nil
 }
 
 // plan makes the plan of a file.
@@ -118,17 +119,6 @@ func whole(b []byte) bool {
 	}
 	n := func(i int) int { return int(binary.LittleEndian.Uint32(b[len(plan.Magic)+4*i:])) }
 	return len(b) == planHead+24*n(0)+16*n(1)+24*n(2)+n(3)
-}
-
-func (c *files) close() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, f := range c.m {
-		if f.plan != nil {
-			f.plan.Close()
-		}
-	}
-	c.m = nil
 }
 
 // memory returns a file in memory with what b holds, which nobody can change any more.

@@ -6,6 +6,7 @@ import "unsafe"
 
 const (
 	slots      = 4096
+	starts     = 1024
 	calls      = 512
 	conditions = 4
 	maxRules   = 208

@@ -259,7 +259,6 @@ func (s *Server) release() {
 	for _, p := range s.prepared {
 		p.close()
 	}
-	s.files.close()
 	for _, f := range []*os.File{s.loader, s.memory} {
 		if f != nil {
 			f.Close()

@@ -16,40 +16,53 @@ static int holds(const struct condition *c, const u64 *args)
 	return (v & c->mask) == c->value;
 }
 
-// claim takes a slot whose thread has ended.
-static struct slot *claim(u32 tid, u32 at)
-{
-	for (u32 i = 0; i < SLOTS; i++) {
-		struct slot *s = &globals.shared->slots[(at + i) % SLOTS];
-		u32 old = __atomic_load_n(&s->tid, __ATOMIC_ACQUIRE);
-		if (sys2(SYS_tkill, old, 0) == -ESRCH && __atomic_compare_exchange_n(&s->tid, &old, tid, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-			return s;
-	}
-	return 0;
-}
-
-// slot_of finds a thread's slot: its place follows from its number. Slots are never given back;
-// the next thread of that number has it.
-struct slot *slot_of(u32 tid)
-{
-	enum { PROBES = 64 };
-	u32 at = (tid * 2654435761u >> 20) % SLOTS;
-	for (u32 i = 0; i < PROBES; i++) {
-		struct slot *s = &globals.shared->slots[(at + i) % SLOTS];
-		u32 old = __atomic_load_n(&s->tid, __ATOMIC_ACQUIRE);
-		if (old == tid)
-			return s;
-		if (old == 0 && __atomic_compare_exchange_n(&s->tid, &old, tid, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
-			return s;
-	}
-	return claim(tid, at);
-}
-
 static u32 load(u32 *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
 
 static int change(u32 *p, u32 from, u32 to)
 {
 	return __atomic_compare_exchange_n(p, &from, to, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+static int take(struct slot *s, u32 old, u32 tid)
+{
+	return __atomic_compare_exchange_n(&s->tid, &old, tid, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+// renew ends what the thread that had the slot before has left there. Nobody waits for that.
+static void renew(struct slot *s)
+{
+	for (;;) {
+		u32 w = load(&s->word);
+		if ((w & STATE) == ANSWERING)
+			sys4(SYS_futex, &s->word, FUTEX_WAIT, w, 0);
+		else if (change(&s->word, w, __atomic_add_fetch(&s->last, SEQUENCE, __ATOMIC_ACQ_REL) | IDLE))
+			return;
+	}
+}
+
+// slot_of finds a thread's slot. The search begins at a place that follows from the thread's number, and ends
+// at a slot that nobody has had: slots are never given back. A new thread takes the first one whose thread has
+// ended, so that the memory of few is in use. It returns 0 if there are more threads than slots.
+struct slot *slot_of(u32 tid)
+{
+	struct slot *slots = globals.shared->slots;
+	u32 at = (tid * 2654435761u >> 20) % STARTS, n = 0;
+	for (; n < SLOTS; n++) {
+		u32 old = __atomic_load_n(&slots[(at + n) % SLOTS].tid, __ATOMIC_ACQUIRE);
+		if (old == tid)
+			return &slots[(at + n) % SLOTS];
+		if (old == 0)
+			break;
+	}
+	for (u32 i = 0; i < SLOTS; i++) {
+		struct slot *s = &slots[(at + i) % SLOTS];
+		u32 old = __atomic_load_n(&s->tid, __ATOMIC_ACQUIRE);
+		if ((old == 0 || sys2(SYS_tkill, old, 0) == -ESRCH) && take(s, old, tid)) {
+			renew(s);
+			return s;
+		}
+	}
+	return 0;
 }
 
 // ring tells the supervisor to look at a slot.

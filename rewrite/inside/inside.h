@@ -12,6 +12,7 @@ typedef int32_t s32;
 typedef int64_t s64;
 
 #define SLOTS 4096 // threads of one program's tree that may call at once
+#define STARTS 1024 // places in the slots where a search begins
 #define CALLS 512  // numbers of system calls that rules can be about
 #define CONDITIONS 4
 #define RULES 208
