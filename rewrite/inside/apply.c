@@ -61,7 +61,7 @@ static void branch(u64 at, u32 len, u64 stub)
 #endif
 }
 
-static void flush(u64 from, u64 to)
+void flush(u64 from, u64 to)
 {
 #if defined(__aarch64__)
 	for (u64 a = from & ~15ull; a < to; a += 16)

@@ -211,6 +211,7 @@ struct exchange { // buffers of one exchange over the control socket
 s64 control_open(void);
 s64 control_send(s64 sock, struct exchange *x, int fd, const void *more, u64 n);
 s64 control_receive(s64 sock, struct exchange *x, void *to, u64 n, int *fds, int nfds, int flags);
+void flush(u64 from, u64 to);
 s64 apply(const struct plan_head *p, u64 addr, u64 offset, u64 length);
 s64 rewrite_mapping(struct slot *s, int fd, u64 addr, u64 length, u64 offset);
 

@@ -93,7 +93,6 @@ static u64 map(const struct image *m, int fd, int plan, u64 hint)
 	}
 	if (segments(m, fd, bias) < 0)
 		die("it cannot be mapped");
-	sys1(SYS_close, fd);
 	struct plan_head head;
 	s64 p = sys6(SYS_mmap, 0, globals.page, PROT_READ, MAP_PRIVATE, plan, 0);
 	if (p < 0 && p > -4096)
@@ -194,9 +193,41 @@ static u64 words(const u64 *sp)
 	return p + 2 - sp;
 }
 
+// leave_file puts copies in the place of what is mapped of the loader's file. The kernel lets no process
+// change its /proc/PID/exe while something of the old one is mapped.
+static s64 leave_file(void)
+{
+	extern const u8 __ehdr_start[];
+	u64 base = (u64)__ehdr_start;
+	const struct {
+		u32 type, flags;
+		u64 offset, addr, phys, filesz, memsz, align;
+	} *h = (void *)(base + *(u64 *)(base + 32)); // e_phoff
+	for (u32 i = *(u16 *)(base + 56); i--; h++) { // e_phnum
+		if (h->type != 1) // PT_LOAD
+			continue;
+		u64 from = down(base + h->addr), len = up(base + h->addr + h->memsz) - from;
+		s64 to = sys6(SYS_mmap, 0, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (to < 0 && to > -4096)
+			return to;
+		for (u64 k = 0; k < len / 8; k++)
+			((u64 *)to)[k] = ((u64 *)from)[k];
+		flush(to, to + len);
+		s64 r = 0;
+		if (h->flags & 1) // PF_X
+			r = sys3(SYS_mprotect, to, len, PROT_READ | PROT_EXEC);
+		if (r >= 0)
+			r = sys5(SYS_mremap, to, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, from);
+		if (r < 0 && r > -4096)
+			return r;
+	}
+	return 0;
+}
+
 // describe_memory tells the kernel what is where, for /proc/PID/auxv, cmdline and stat: debuggers
-// find a program by these. It takes no privilege (PR_SET_MM_MAP of prctl(2)), and may fail.
-static void describe_memory(u64 *sp, const struct image *m, u64 bias)
+// find a program by these (PR_SET_MM_MAP of prctl(2)). That takes no privilege, and may fail. Who has CAP_CHECKPOINT_RESTORE
+// or CAP_SYS_ADMIN may also say what /proc/PID/exe is.
+static void describe_memory(u64 *sp, const struct image *m, u64 bias, int exe)
 {
 	struct {
 		u64 start_code, end_code, start_data, end_data, start_brk, brk, start_stack, arg_start, arg_end, env_start, env_end;
@@ -231,7 +262,11 @@ static void describe_memory(u64 *sp, const struct image *m, u64 bias)
 		map.arg_start = map.arg_end = map.env_start ? map.env_start : (u64)sp;
 	if (!map.env_start)
 		map.env_start = map.env_end = map.arg_end;
-	sys5(SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, &map, sizeof map, 0);
+	if (sys5(SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, &map, sizeof map, 0) < 0)
+		return;
+	map.exe_fd = exe;
+	if (sys5(SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, &map, sizeof map, 0) == -EBUSY && leave_file() == 0)
+		sys5(SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, &map, sizeof map, 0);
 }
 
 static struct load l;
@@ -274,6 +309,7 @@ __attribute__((used, noreturn)) void start(u64 *sp)
 	u64 bias = map(&l.program, fds[1], fds[2], hint), entry = bias + l.program.entry, base = 0;
 	if (l.interpreted) {
 		base = map(&l.interpreter, fds[3], fds[4], 0);
+		sys1(SYS_close, fds[3]);
 		entry = base + l.interpreter.entry;
 		base += l.interpreter.low;
 	}
@@ -294,6 +330,7 @@ __attribute__((used, noreturn)) void start(u64 *sp)
 		u64 *to = __builtin_alloca(8 * n + 64);
 		sp = with_arguments((u64 *)(((u64)to + 15) & ~15ull), text, sp, &l);
 	}
-	describe_memory(sp, &l.program, bias);
+	describe_memory(sp, &l.program, bias, fds[1]);
+	sys1(SYS_close, fds[1]);
 	enter((u64)sp, entry);
 }
