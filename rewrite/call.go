@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"encoding/binary"
 	"errors"
 	"sync/atomic"
 
@@ -21,6 +22,10 @@ type Call struct {
 	args [6]uint64
 
 	epoch uint32 // of the slot
+
+	// foreign means that the thread's number is another thread's here: the caller is in a PID namespace
+	// (pid_namespaces(7)). The supervisor must not touch that one.
+	foreign bool
 }
 
 // take reads the call of a slot. It returns false if there is none.
@@ -31,7 +36,30 @@ func (c *Call) take(s *Server, i int) bool {
 		return false
 	}
 	*c = Call{s: s, slot: p, word: w, tid: int(atomic.LoadUint32(&p.tid)), nr: p.nr, args: p.args, epoch: p.epoch()}
+	if s.seen[i] != (seen{c.tid, p.self}) {
+		c.foreign = !sharesSlot(c.tid, p.self)
+		if !c.foreign {
+			s.seen[i] = seen{c.tid, p.self}
+		}
+	}
 	return atomic.LoadUint32(&p.word) == w // or a signal handler of the thread writes another
+}
+
+// seen is a thread that has a slot at an address.
+type seen struct {
+	tid  int
+	self uint64
+}
+
+// sharesSlot reports whether the process of a thread has that thread's slot at an address. A process into
+// which the supervisor may not look is taken for the right one: what is to be done there, it does itself.
+func sharesSlot(tid int, self uint64) bool {
+	var head [8]byte // word and tid
+	err := readMemory(tid, uintptr(self), head[:])
+	if refusedHere(err) {
+		return true
+	}
+	return err == nil && binary.NativeEndian.Uint32(head[4:]) == uint32(tid)
 }
 
 func (c *Call) copy() *Call {
@@ -62,8 +90,11 @@ func (c *Call) Ptr(i int) uintptr { return uintptr(c.args[i]) }
 
 // Pending reports whether the call still waits for its answer.
 func (c *Call) Pending() bool {
-	return atomic.LoadUint32(&c.slot.word) == c.word && alive(c.tid)
+	return atomic.LoadUint32(&c.slot.word) == c.word && c.alive()
 }
+
+// alive reports whether the caller's thread is there. Of one in another PID namespace nobody knows.
+func (c *Call) alive() bool { return c.foreign || alive(c.tid) }
 
 // epoch counts the programs that the slot's thread has executed.
 func (p *slot) epoch() uint32 { return atomic.LoadUint32(&p.execs) }
@@ -136,6 +167,9 @@ func (c *Call) Continue() error {
 // CopyFD returns a copy of the caller's file descriptor fd: it shares the open file description. It
 // fails with EBADF if there is no such descriptor. The caller of CopyFD closes it.
 func (c *Call) CopyFD(fd int) (int, error) {
+	if c.foreign {
+		return c.copyThrough(fd)
+	}
 	got, err := c.s.cfg.CopyFD(c, fd)
 	if refusedHere(err) {
 		return c.copyThrough(fd)
@@ -151,6 +185,9 @@ func (c *Call) CopyFD(fd int) (int, error) {
 func (c *Call) ReadMemory(addr uintptr, b []byte) error {
 	if len(b) == 0 {
 		return nil
+	}
+	if c.foreign {
+		return c.readThrough(addr, b)
 	}
 	err := readMemory(c.tid, addr, b)
 	if refusedHere(err) {
@@ -178,7 +215,10 @@ func (c *Call) WriteMemory2(addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) 
 	if atomic.LoadUint32(&c.slot.word) != c.word {
 		return ErrGone
 	}
-	err := writeMemory(c.tid, addr1, b1, addr2, b2)
+	err := error(unix.EPERM)
+	if !c.foreign {
+		err = writeMemory(c.tid, addr1, b1, addr2, b2)
+	}
 	if refusedHere(err) {
 		if err = c.writeThrough(addr1, b1); err == nil {
 			err = c.writeThrough(addr2, b2)

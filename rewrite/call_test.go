@@ -2,8 +2,10 @@ package rewrite
 
 import (
 	"errors"
+	"os"
 	"runtime"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -80,4 +82,22 @@ func TestAnswers(t *testing.T) {
 	if out, err := ruled.command(t, "uname").CombinedOutput(); err == nil {
 		t.Errorf("uname prints %q", out)
 	}
+}
+
+// TestSharesSlot looks for a slot in processes that have none.
+func TestSharesSlot(t *testing.T) {
+	for tid, self := range map[int]uint64{os.Getpid(): 4096, 1 << 22: 4096} {
+		if sharesSlot(tid, self) {
+			t.Errorf("process %d has a slot at %#x", tid, self)
+		}
+	}
+	p := &slot{tid: uint32(os.Getpid())}
+	if self := uint64(uintptr(unsafe.Pointer(p))); !sharesSlot(os.Getpid(), self) {
+		t.Error("a slot that is there was not found")
+	}
+	p.tid++
+	if self := uint64(uintptr(unsafe.Pointer(p))); sharesSlot(os.Getpid(), self) {
+		t.Error("another thread's slot was taken for the process's own")
+	}
+	runtime.KeepAlive(p)
 }

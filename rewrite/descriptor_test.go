@@ -80,3 +80,51 @@ c = socket.create_connection(s.getsockname()); print("listens")`
 		t.Errorf("got %q", got)
 	}
 }
+
+// TestPIDNamespace answers a program in a PID namespace of its own, whose numbers of threads are those of other
+// processes here: 1 is this machine's init.
+func TestPIDNamespace(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("a PID namespace takes root")
+	}
+	l := newLab(t, []Rule{{Nr: unix.SYS_UNAME}, {Nr: unix.SYS_LISTEN}}, func(c *Call) {
+		if c.Nr() == unix.SYS_LISTEN {
+			fd, err := c.CopyFD(c.Int(0))
+			if err == nil {
+				err = unix.Listen(fd, 1)
+				unix.Close(fd)
+			}
+			if err != nil {
+				t.Error(err)
+				c.Fail(unix.EIO)
+				return
+			}
+			c.Return(0)
+			return
+		}
+		var name [390]byte
+		copy(name[:], "Sys")
+		if err := c.WriteMemory(c.Ptr(0), name[:]); err != nil {
+			t.Error(err)
+		}
+		if !c.Pending() {
+			t.Error("the call is not pending")
+		}
+		c.Return(0)
+	})
+	const script = `import os, socket, sys
+libc = __import__("ctypes").CDLL(None)
+if libc.unshare(0x20000000): sys.exit("unshare")
+pid = os.fork()
+if pid == 0:
+    for _ in range(3):
+        if os.fork() == 0: os.uname(); os._exit(0)
+        os.wait()
+    s = socket.socket(); s.listen(1); socket.create_connection(s.getsockname())
+    print(os.getpid(), os.uname().sysname, flush=True)
+    os._exit(0)
+sys.exit(os.waitpid(pid, 0)[1])`
+	if got := l.run(t, "/usr/bin/python3", "-c", script); got != "1 Sys" {
+		t.Errorf("got %q", got)
+	}
+}

@@ -98,7 +98,7 @@ func (s *Server) tell(p *slot) bool {
 
 // follows reports whether the program may still do what it is to do.
 func (c *Call) follows() bool {
-	return alive(c.tid) && !c.s.closing.Load() && c.slot.epoch() == c.epoch
+	return c.alive() && !c.s.closing.Load() && c.slot.epoch() == c.epoch
 }
 
 // takeCell returns a cell that nobody uses.

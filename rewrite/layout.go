@@ -77,7 +77,8 @@ type slot struct {
 	result                 int64
 	mask                   uint64
 	execs, _               uint32
-	_                      [8192 - 96 - operationSize]byte
+	self                   uint64
+	_                      [8192 - 104 - operationSize]byte
 	data                   [operationSize]byte
 }
 

@@ -25,7 +25,7 @@ func TestLayout(t *testing.T) {
 #define S(s) printf("%zu\n", sizeof(struct s))
 int main() {
 	O(shared, pending), O(shared, pid), O(shared, cells), O(shared, index), O(shared, rules), O(shared, table), O(shared, slots), S(shared);
-	O(slot, tid), O(slot, flags), O(slot, nr), O(slot, args), O(slot, result), O(slot, mask), O(slot, data), S(slot);
+	O(slot, tid), O(slot, flags), O(slot, nr), O(slot, args), O(slot, result), O(slot, mask), O(slot, self), O(slot, data), S(slot);
 	O(condition, mask), S(condition); O(rule, conditions), S(rule);
 	O(request, a), S(request);
 	O(image, nheaders), O(image, segments), S(image);
@@ -55,8 +55,8 @@ int main() {
 	var h loadHead
 	want := fmt.Sprintf("%d %d %d %d %d %d %d %d\n", unsafe.Offsetof(s.pending), unsafe.Offsetof(s.pid), unsafe.Offsetof(s.cells), unsafe.Offsetof(s.index), unsafe.Offsetof(s.rules),
 		unsafe.Offsetof(s.table), unsafe.Offsetof(s.slots), unsafe.Sizeof(s)) +
-		fmt.Sprintf("%d %d %d %d %d %d %d %d\n", unsafe.Offsetof(l.tid), unsafe.Offsetof(l.flags), unsafe.Offsetof(l.nr),
-			unsafe.Offsetof(l.args), unsafe.Offsetof(l.result), unsafe.Offsetof(l.mask), unsafe.Offsetof(l.data), unsafe.Sizeof(l)) +
+		fmt.Sprintf("%d %d %d %d %d %d %d %d %d\n", unsafe.Offsetof(l.tid), unsafe.Offsetof(l.flags), unsafe.Offsetof(l.nr),
+			unsafe.Offsetof(l.args), unsafe.Offsetof(l.result), unsafe.Offsetof(l.mask), unsafe.Offsetof(l.self), unsafe.Offsetof(l.data), unsafe.Sizeof(l)) +
 		fmt.Sprintf("%d %d\n%d %d\n", unsafe.Offsetof(condition{}.mask), unsafe.Sizeof(condition{}), unsafe.Offsetof(r.conditions), unsafe.Sizeof(r)) +
 		fmt.Sprintf("%d %d\n", unsafe.Offsetof(q.A), unsafe.Sizeof(q)) +
 		fmt.Sprintf("%d %d %d\n", unsafe.Offsetof(m.NHeaders), unsafe.Offsetof(m.Segments), unsafe.Sizeof(m)) +

@@ -54,7 +54,7 @@ func (s *Server) round(c *Call, answer func(*Call)) (some, others bool) {
 				continue
 			}
 			s.taken[n] = c.word
-			if givesDescriptor(c.nr) || s.indirect.Load() {
+			if givesDescriptor(c.nr) || c.foreign || s.indirect.Load() {
 				others = true
 				kept := c.copy()
 				s.tasks.Go(func() { answer(kept) })

@@ -68,6 +68,7 @@ type Server struct {
 	shared   *shared
 	listener *net.UnixListener
 	closing  atomic.Bool
+	seen     [slots]seen   // by Serve: threads that have been looked at
 	taken    [slots]uint32 // by Serve: the words of the calls that were taken last
 	indirect atomic.Bool   // programs have to do things for the supervisor: see operate
 	cells    chan int      // of shared, that are free

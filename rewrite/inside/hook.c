@@ -112,6 +112,7 @@ static int ask(struct frame *f)
 	for (;;) {
 		u32 seq = __atomic_add_fetch(&s->last, SEQUENCE, __ATOMIC_ACQ_REL);
 		__atomic_store_n(&s->word, seq | WRITING, __ATOMIC_RELEASE);
+		s->self = (u64)s;
 		s->nr = f->nr;
 		for (int i = 0; i < 6; i++)
 			s->args[i] = f->args[i];

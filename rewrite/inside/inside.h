@@ -76,7 +76,8 @@ struct slot {
 	u64 mask; // of signals, while they are blocked
 	u32 execs; // the supervisor counts the programs that the thread has executed
 	u32 unused;
-	u8 scratch[1024 - 96]; // buffers, used only while signals are blocked
+	u64 self; // where the slot is in the process that calls
+	u8 scratch[1024 - 104]; // buffers, used only while signals are blocked
 	u8 stack[3072] __attribute__((aligned(16))); // likewise: the program's own may be short
 	u8 data[4096]; // of OPERATE
 };
