@@ -13,6 +13,9 @@ const directFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL | unix.MSG_CONFIRM
 // socket has nothing about it that only the kernel knows how to honour: it
 // spares a hop over loopback and a goroutine's turn.
 func (n *Node) sendDirect(c Call, fd, domain, flags int, dst netip.AddrPort, control []byte, p payload) (r reply, ok bool) {
+	if flags&unix.MSG_MORE != 0 {
+		n.partial.Store(true)
+	}
 	if len(control) > 0 || flags&^directFlags != 0 || n.Datagrams == nil || !n.inNetwork(dst.Addr()) || n.isBroadcast(dst.Addr()) {
 		return r, false
 	}
@@ -23,6 +26,9 @@ func (n *Node) sendDirect(c Call, fd, domain, flags int, dst netip.AddrPort, con
 	fl, err := n.flowTo(dst, holderOf(c)) // answers will come from there
 	if err != nil {
 		return fail(err), true
+	}
+	if fl.carrying() {
+		return r, false
 	}
 	buf := datagramBuffers.Get().(*[maxDatagram + 1]byte)
 	defer datagramBuffers.Put(buf)
@@ -68,6 +74,9 @@ func (n *Node) directSource(fd, domain int, dst netip.Addr) (src netip.AddrPort,
 			return src, false, nil
 		}
 	}
+	if n.kernelSends(fd) {
+		return src, false, nil
+	}
 	switch v, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); {
 	case err != nil:
 		return src, false, nil
@@ -82,3 +91,20 @@ func (n *Node) directSource(fd, domain int, dst netip.Addr) (src netip.AddrPort,
 
 // udpCork is UDP_CORK of include/uapi/linux/udp.h.
 const udpCork = 1
+
+// txTimestamps are the flags of SO_TIMESTAMPING that ask for the time of a sent datagram
+// (Documentation/networking/timestamping.rst).
+const txTimestamps = unix.SOF_TIMESTAMPING_TX_HARDWARE | unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_TX_SCHED
+
+// kernelSends reports whether the kernel has something to tell about what a socket sends,
+// or has the first part of it (MSG_MORE, send(2)).
+func (n *Node) kernelSends(fd int) bool {
+	if v, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING); err != nil || v&txTimestamps != 0 {
+		return true
+	}
+	if !n.partial.Load() {
+		return false
+	}
+	queued, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+	return err != nil || queued > 0
+}

@@ -96,7 +96,9 @@ func (n *Node) serveFlow(p *flowPoll, fl *flow) (more bool) {
 	buf := datagramBuffers.Get().(*[maxDatagram + 1]byte)
 	defer datagramBuffers.Put(buf)
 	p.busy.Store(true)
+	fl.busy.Store(true)
 	defer p.busy.Store(false)
+	defer fl.busy.Store(false)
 	for range flowTurn {
 		size, from, err := fl.receive(buf[:])
 		if err == unix.EAGAIN || err == net.ErrClosed {
@@ -105,6 +107,21 @@ func (n *Node) serveFlow(p *flowPoll, fl *flow) (more bool) {
 		n.sendOut(fl, from, buf[:size], err)
 	}
 	return true
+}
+
+// carrying reports whether there is something that has not been carried on. What a program
+// sends now must not overtake it.
+func (fl *flow) carrying() bool {
+	return fl.queued() > 0 || fl.busy.Load()
+}
+
+// queued is the size of the next datagram in the socket's queue, in bytes.
+func (fl *flow) queued() (size int) {
+	fl.control(func(fd int) (err error) {
+		size, err = unix.IoctlGetInt(fd, unix.SIOCINQ)
+		return err
+	})
+	return size
 }
 
 // receive takes a datagram off the flow's socket. It does not wait.

@@ -53,6 +53,8 @@ type flow struct {
 	open sync.RWMutex // held for reading while the socket is used
 	fd   int          // -1: dormant
 
+	busy atomic.Bool // a datagram of the flow is being carried
+
 	// By flows.mu:
 	token   uint64
 	used    time.Time
@@ -419,12 +421,7 @@ func (f *flows) idle() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, fl := range f.byToken {
-		queued := 0
-		fl.control(func(fd int) (err error) {
-			queued, err = unix.IoctlGetInt(fd, unix.SIOCINQ)
-			return err
-		})
-		if queued > 0 {
+		if fl.queued() > 0 {
 			return false
 		}
 	}

@@ -100,6 +100,7 @@ type Node struct {
 	datagramPorts ports // UDP
 	flows         flows // UDP
 	udpClients    udpClients
+	partial       atomic.Bool // a program has sent a part of a datagram (MSG_MORE)
 	pings         pings
 	absents       absents  // UDP
 	admitted      admitted // UDP

@@ -64,6 +64,10 @@ func (n *Node) setsockopt(c Call) reply {
 		return n.setBuffer(c)
 	case unix.SOL_NETLINK:
 		return n.joinGroup(c)
+	case unix.IPPROTO_IPV6:
+		if c.Int(2) == unix.IPV6_RECVERR {
+			return n.receiveErrors(c)
+		}
 	}
 	return n.joinMulticast(c)
 }

@@ -275,7 +275,7 @@ func (n *Node) take(fd, flags int, room, control uint64, give func(datagram) rep
 	}
 	d.size, d.control, d.flags = size, oob[:oobn], rflags
 	var name [sizeofInet6]byte
-	d.from = n.appendSource(name[:0], from, d.control)
+	d.from = n.appendSource(name[:0], from, d.control, flags&unix.MSG_ERRQUEUE != 0)
 	if isMapped {
 		s, err := ParseSockaddr(d.from)
 		six := err == nil && s.Six && !s.Addr.Addr().Is4In6()
@@ -288,8 +288,9 @@ func (n *Node) take(fd, flags int, room, control uint64, give func(datagram) rep
 }
 
 // appendSource appends the address that a program sees for where a datagram came
-// from, and translates what its control messages tell.
-func (n *Node) appendSource(b []byte, from unix.Sockaddr, control []byte) []byte {
+// from, and translates what its control messages tell. Of an error, it is where the datagram
+// was sent to.
+func (n *Node) appendSource(b []byte, from unix.Sockaddr, control []byte, isError bool) []byte {
 	if a, ok := from.(*unix.SockaddrNetlink); ok {
 		if a.Pid == n.netlinks.port.Load() {
 			a.Pid = 0 // the kernel
@@ -301,11 +302,14 @@ func (n *Node) appendSource(b []byte, from unix.Sockaddr, control []byte) []byte
 	if !ok {
 		return b
 	}
-	source := n.datagramSource(Sockaddr{Addr: addr, Six: six})
+	source := n.datagramName(Sockaddr{Addr: addr, Six: six}, isError)
 	kernel := netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 	target, index := n.datagramTarget(kernel)
 	absent := len(control) > 0 && n.flows.isAbsent(kernel)
 	translateControl(control, target, n.datagramOffender(source, absent), index)
+	if isError && source.Six && source.Addr.Addr().Is6() && !source.Addr.Addr().Is4In6() {
+		errorsOfSix(control)
+	}
 	if absent {
 		hostUnreachable(control)
 	}
@@ -338,8 +342,12 @@ func (n *Node) datagramTarget(from netip.AddrPort) (target addressMap, index uin
 // destination itself, or, where nobody is, this node.
 func (n *Node) datagramOffender(dst Sockaddr, absent bool) addressMap {
 	return func(from netip.AddrPort) netip.AddrPort {
-		if a := from.Addr(); a != n.Aliases.Datagram && a != n.Aliases.Datagram6 {
+		r, ok := n.Aliases.role(from.Addr())
+		if !ok {
 			return from
+		}
+		if r&^six != datagramEnd { // a closed port of the node's own
+			return netip.AddrPortFrom(dst.Addr.Addr().Unmap(), 0)
 		}
 		if absent {
 			return netip.AddrPortFrom(n.addrFor(dst.Addr.Addr().Unmap()), 0)

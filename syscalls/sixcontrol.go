@@ -125,3 +125,60 @@ func putControl(out []byte, level, kind int32, data []byte, room int) (_ []byte,
 	}
 	return out, cut
 }
+
+// receiveErrors answers setsockopt(2) with IPV6_RECVERR (ipv6(7)): to the kernel, what the
+// socket sends to aliases is IPv4, and of that it tells with IP_RECVERR (ip(7)).
+func (n *Node) receiveErrors(c Call) reply {
+	fd, err := c.CopyFD(c.Int(0))
+	if err != nil {
+		return fail(err)
+	}
+	defer closeFD(fd)
+	domain, ok, err := isUDP(fd)
+	if err != nil || !ok || domain != unix.AF_INET6 || c.Int(4) < 4 {
+		return letThrough
+	}
+	var b [4]byte
+	if err := c.ReadMemory(c.Ptr(3), b[:]); err != nil {
+		return fail(err)
+	}
+	v := int(int32(binary.NativeEndian.Uint32(b[:])))
+	if err := setsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, v); err != nil {
+		return fail(err)
+	}
+	return fail(setsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, v))
+}
+
+// Fields of struct sock_extended_err of linux/errqueue.h, and what they have of ICMP
+// (RFC 792) and ICMPv6 (RFC 4443).
+const (
+	offsetEEOrigin = 4
+	offsetEEType   = 5
+
+	icmpDestUnreachable   = 3
+	icmpPortUnreachable   = 3
+	icmpv6DestUnreachable = 1
+	icmpv6PortUnreachable = 4
+)
+
+// errorsOfSix makes what a queue of errors has of ICMP what it would have of ICMPv6, for a
+// datagram that went to an IPv6 address as its program sees it.
+func errorsOfSix(control []byte) {
+	for m := range controlMessages(control) {
+		if m.level != unix.IPPROTO_IPV6 || m.kind != unix.IPV6_RECVERR || len(m.data) < sizeofExtendedErr ||
+			m.data[offsetEEOrigin] != unix.SO_EE_ORIGIN_ICMP {
+			continue
+		}
+		m.data[offsetEEOrigin] = unix.SO_EE_ORIGIN_ICMP6
+		if m.data[offsetEEType] != icmpDestUnreachable {
+			continue
+		}
+		m.data[offsetEEType] = icmpv6DestUnreachable
+		switch m.data[offsetEECode] {
+		case icmpPortUnreachable:
+			m.data[offsetEECode] = icmpv6PortUnreachable
+		case icmpHostUnreachable:
+			m.data[offsetEECode] = icmpv6AddrUnreachable
+		}
+	}
+}

@@ -165,6 +165,8 @@ var table = withArch([]Entry{
 		Note: "likewise"},
 	{Name: "setsockopt", Nr: unix.SYS_SETSOCKOPT, do: (*Node).setsockopt, When: ofOption(unix.IPPROTO_IP, unix.MCAST_JOIN_SOURCE_GROUP),
 		Note: "likewise"},
+	{Name: "setsockopt", Nr: unix.SYS_SETSOCKOPT, do: (*Node).setsockopt, When: ofOption(unix.IPPROTO_IPV6, unix.IPV6_RECVERR),
+		Note: "errors of UDP to the network and to localhost, which the kernel has as those of IPv4"},
 	{Name: "setsockopt", Nr: unix.SYS_SETSOCKOPT, do: (*Node).setsockopt, When: ofOption(unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP),
 		Note: "likewise"},
 	{Name: "setsockopt", Nr: unix.SYS_SETSOCKOPT, do: (*Node).setsockopt, When: ofOption(unix.IPPROTO_IPV6, unix.MCAST_JOIN_GROUP),

@@ -189,6 +189,11 @@ func (n *Node) remoteIn(p *ports, local, peer Sockaddr) (s Sockaddr, ok bool) {
 	kernel, far := unmapped(local.Addr), unmapped(peer.Addr)
 	r, ok := n.farRole(far)
 	switch {
+	case !ok && p == &n.datagramPorts && far.Addr() == localhost4: // UDP, never bound
+		if met, ok := p.metSelf(far, far); ok {
+			peer.Addr = netip.AddrPortFrom(met, far.Port())
+		}
+		return peer, true
 	case !ok:
 		if addr, ok := n.neighbours.find(far, kernel.Addr()); ok && n.isVouched(kernel, far) {
 			peer.Addr = addr

@@ -198,7 +198,11 @@ func (n *Node) throughFlow(fd int, dst netip.AddrPort, by holder) (kernel netip.
 
 // datagramSource returns the address that a program sees for the kernel address
 // that a datagram came from.
-func (n *Node) datagramSource(from Sockaddr) Sockaddr {
+func (n *Node) datagramSource(from Sockaddr) Sockaddr { return n.datagramName(from, false) }
+
+// datagramName is datagramSource also for an address that a program has sent to, at which
+// there may be nobody.
+func (n *Node) datagramName(from Sockaddr, sentTo bool) Sockaddr {
 	kernel := unmapped(from.Addr)
 	if peer, ok := n.flows.peerOf(kernel); ok {
 		from.Addr = peer
@@ -210,7 +214,7 @@ func (n *Node) datagramSource(from Sockaddr) Sockaddr {
 	}
 	addr := kernel.Addr()
 	if r, ok := n.Aliases.role(addr); ok {
-		if !n.isPrograms(kernel) {
+		if !sentTo && !n.isPrograms(kernel) {
 			return from // a stranger, who is at one of the node's aliases
 		}
 		addr = n.own(r)

@@ -393,10 +393,56 @@ static void dual_stack(void) {
 	meet();
 }
 
+/* in_parts sends a datagram in parts from a socket that is not connected. */
+static void in_parts(void) {
+	if (server) {
+		int fd = bound(port);
+		meet();
+		for (int i = 0; i < 3; i++)
+			receive(fd, 0);
+		return meet();
+	}
+	meet();
+	int fd = udp();
+	in4 a = peer(port);
+	result("MSG_MORE", sendto(fd, "one ", 4, MSG_MORE, SA(a)));
+	result("MSG_MORE", sendto(fd, "two ", 4, MSG_MORE, SA(a)));
+	result("sendto", sendto(fd, "three", 5, 0, SA(a)));
+	result("sendto", sendto(fd, "four", 4, 0, SA(a)));
+	struct iovec v = {"five ", 5};
+	struct msghdr m = {.msg_name = &a, .msg_namelen = sizeof a, .msg_iov = &v, .msg_iovlen = 1};
+	result("sendmsg MSG_MORE", sendmsg(fd, &m, MSG_MORE));
+	result("sendto", sendto(fd, "six", 3, 0, SA(a)));
+	meet();
+}
+
+/* timestamped asks for the time at which a datagram was sent (SO_TIMESTAMPING). */
+static void timestamped(void) {
+	enum { tx_software = 1 << 1, software = 1 << 4, opt_id = 1 << 7, opt_tsonly = 1 << 11 };
+	if (server) {
+		int fd = bound(port);
+		meet();
+		receive(fd, 0);
+		return meet();
+	}
+	meet();
+	int fd = udp();
+	in4 a = peer(port);
+	set(fd, SOL_SOCKET, SO_TIMESTAMPING, tx_software | software | opt_id | opt_tsonly);
+	result("sendto", sendto(fd, "when?", 5, 0, SA(a)));
+	await(fd, POLLERR, wait_ms);
+	union { char bytes[256]; struct cmsghdr align; } anc;
+	struct msghdr m = {.msg_control = anc.bytes, .msg_controllen = sizeof anc};
+	result("recvmsg", recvmsg(fd, &m, MSG_ERRQUEUE));
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c))
+		say("level %d type %d", c->cmsg_level, c->cmsg_type);
+	meet();
+}
+
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
 		CASE(plain), CASE(connected), CASE(sizes), CASE(refused), CASE(refused_by_self), CASE(refused_by_localhost), CASE(refused_unconnected), CASE(refused_one_of_two), CASE(stranger), CASE(on_this_host), CASE(reuse_port),
-		CASE(timeouts), CASE(moved), CASE(wrong), CASE(casts), CASE(dual_stack),
+		CASE(timeouts), CASE(moved), CASE(wrong), CASE(casts), CASE(dual_stack), CASE(in_parts), CASE(timestamped),
 	};
 	return RUN(tests);
 }

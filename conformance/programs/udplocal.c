@@ -179,6 +179,62 @@ static void answer_from(void) {
 	meet();
 }
 
+/* IPV6_RECVERR: a socket that is not connected learns that a port of ::1 is closed. */
+static void errors6(void) {
+	if (server)
+		return meet();
+	in6 mine = local6(port), closed = local6(port + 1);
+	int fd = must("socket", socket(AF_INET6, SOCK_DGRAM, 0));
+	result("IPV6_RECVERR", set(fd, IPPROTO_IPV6, IPV6_RECVERR, 1));
+	result("bind", bind(fd, SA(mine)));
+	result("sendto", sendto(fd, "ping", 4, 0, SA(closed)));
+	await(fd, POLLERR, wait_ms);
+	result("recv", recv(fd, &mine, 1, MSG_DONTWAIT));
+	char buf[16];
+	union { char bytes[256]; struct cmsghdr align; } anc;
+	struct sockaddr_storage to;
+	struct iovec v = {buf, sizeof buf};
+	struct msghdr m = {.msg_name = &to, .msg_namelen = sizeof to, .msg_iov = &v, .msg_iovlen = 1,
+		.msg_control = anc.bytes, .msg_controllen = sizeof anc};
+	if (result("recvmsg", recvmsg(fd, &m, MSG_ERRQUEUE)) < 0)
+		return meet();
+	say("sent to %s", text(&to, m.msg_namelen));
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+		unsigned char *e = CMSG_DATA(c); /* struct sock_extended_err, and who reported it */
+		say("level %d type %d: origin %d type %d code %d", c->cmsg_level, c->cmsg_type, e[4], e[5], e[6]);
+		say("reported by %s", text(e + 16, sizeof(in6)));
+	}
+	result("IPV6_RECVERR", set(fd, IPPROTO_IPV6, IPV6_RECVERR, 0));
+	result("sendto", sendto(fd, "ping", 4, 0, SA(closed)));
+	await(fd, POLLERR, quiet_ms);
+	meet();
+}
+
+/* A server at ::1 connects its socket to its client. */
+static void names6(void) {
+	if (server)
+		return meet();
+	in6 all[] = {local6(port), any6(port)}, one = local6(port);
+	for (int i = 0; i < 2; i++) {
+		int fd = must("socket", socket(AF_INET6, SOCK_DGRAM, 0)), client = must("socket", socket(AF_INET6, SOCK_DGRAM, 0));
+		result("bind", bind(fd, SA(all[i])));
+		result("connect", connect(client, SA(one)));
+		names(client);
+		give(client, "hello");
+		struct sockaddr_storage from;
+		socklen_t len = sizeof from;
+		char buf[8];
+		recvfrom(fd, buf, 8, 0, (void *)&from, &len);
+		result("connect", connect(fd, (void *)&from, len));
+		names(fd);
+		give(fd, "hello");
+		take(client);
+		close(fd);
+		close(client);
+	}
+	meet();
+}
+
 /* Many sockets that are connected to each other, at the node's own address: the first pair works
  * like the last one, also when all are idle meanwhile. */
 static void many(void) {
@@ -215,7 +271,7 @@ static void many(void) {
 
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
-		CASE(in_order), CASE(late), CASE(late6), CASE(late_child), CASE(chosen_port), CASE(answer_from), CASE(many),
+		CASE(in_order), CASE(late), CASE(late6), CASE(late_child), CASE(chosen_port), CASE(answer_from), CASE(many), CASE(errors6), CASE(names6),
 	};
 	return RUN(tests);
 }
