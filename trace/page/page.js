@@ -1,6 +1,8 @@
 
 // Errors that programs meet in the ordinary course: the call is made again, or goes on.
 const harmless = ['EINPROGRESS', 'EALREADY', 'EAGAIN', 'EINTR', 'ERESTARTSYS', 'ERESTARTNOINTR', 'ERESTARTNOHAND', 'ERESTART_RESTARTBLOCK'];
+// Calls that wait for others: a server is in one of them when it ends.
+const waiting = ['accept', 'accept4', 'recv', 'recvfrom', 'recvmsg', 'recvmmsg', 'recvmmsg_time64'];
 'use strict';
 (() => {
 // The data: rows of numbers, where strings are places in the table D.s. Nothing of it is ever HTML: it becomes text of elements only.
@@ -44,7 +46,7 @@ for (const r of D.conns) {
     sent: r[17], received: r[18], piecesSent: r[19], piecesReceived: r[20], rtt: r[21], byPeer: r[22] === 1, stream: r[23] };
   c.bad = c.state === 'failed' || c.state === 'connecting' || c.errno !== '';
   c.what = `${c.proto} ${c.local} ${c.accept ? '←' : '→'} ${c.remote}`;
-  c.label = `${c.peer || c.remote} :${c.accept ? port(c.local) : port(c.remote)}` + (c.bad ? ` — ${c.errno} ${c.reason}` : '');
+  c.label = `${c.peer || c.remote} :${c.accept ? port(c.local) : port(c.remote)}` + (c.bad ? ' — ' + ([c.errno, c.reason].filter(Boolean).join(' ') || 'no answer') : '');
   c.result = c.state === 'connecting' ? 'no answer until the trace ended' + (c.reason ? ', ' + c.reason : '') : c.bad ? `${c.errno} ${c.reason}` : c.state === 'closed' ? c.reason : [c.state, c.reason].filter(Boolean).join(', ');
   c.color = c.bad ? 'bad' : { 'punched': 'punched', 'LAN': 'lan', 'same host': 'same', 'relayed': 'relayed' }[c.path] || 'other';
   c.ports = [port(c.local), port(c.remote)];
@@ -65,7 +67,7 @@ for (const r of D.names) {
 for (const r of D.calls) {
   const c = { kind: 'call', node: r[0], t0: r[1], t1: r[1] + r[2], pid: r[3], tid: r[4], comm: str(r[5]), name: str(r[6]), args: str(r[7]), phase: str(r[8]), ret: str(r[9]),
     errno: str(r[10]), note: str(r[11]), reason: str(r[12]), did: str(r[13]), id: str(r[14]) };
-  c.bad = c.phase === 'lost' || c.reason !== '' || c.errno !== '' && !harmless.includes(c.errno);
+  c.bad = c.phase === 'lost' && !waiting.includes(c.name) || c.reason !== '' || c.errno !== '' && !harmless.includes(c.errno);
   c.what = `${c.name}(${c.args})`;
   c.label = c.name + (c.errno ? ' ' + c.errno : '');
   c.result = (c.phase === 'watched' ? '' : c.phase === 'lost' ? '= ?' : `= ${c.ret}${c.errno ? ' ' + c.errno : ''}${c.note}`) + (c.reason ? ' — ' + c.reason : '');
@@ -279,18 +281,19 @@ function bar(it, a, b, y, h, next) {
   g.font = '11px system-ui, "DejaVu Sans", sans-serif';
   const left = Math.max(a, GUTTER);
   const wide = g.measureText(it.label).width;
-  const hatched = it.kind === 'conn' && it.opened < 0;
-  if (!hatched && b - left > Math.min(wide, 60) + 12) {
+  const hatched = it.kind !== 'conn' ? 0 : it.opened < 0 ? b : Math.min(x(it.opened), b);
+  const plain = hatched - a > 2 ? Math.max(left, hatched) : left; // nothing can be read on hatching
+  if (b - plain > Math.min(wide, 60) + 12) {
     g.fillStyle = colors['on-bar'];
-    g.fillText(fitted(it.label, b - left - 10), left + 5, y + h / 2 + 1);
+    g.fillText(fitted(it.label, b - plain - 10), plain + 5, y + h / 2 + 1);
   } else if (Math.min(next, width) - b > 40) {
     g.fillStyle = it.bad ? colors.bad : colors.ink;
     g.fillText(fitted(it.label, Math.min(next, width) - b - 12), b + 5, y + h / 2 + 1);
-  } else if (b - left > 60) { // hatched, up to the edge: a plate for the text
+  } else if (b - left > 60) { // hatched, and up to the next: a plate for the text
     const text = fitted(it.label, b - left - 16);
     g.fillStyle = colors.card;
     g.fillRect(left + 6, y + 1, g.measureText(text).width + 6, h - 2);
-    g.fillStyle = colors.bad;
+    g.fillStyle = it.bad ? colors.bad : colors.ink;
     g.fillText(text, left + 9, y + h / 2 + 1);
   }
 }
