@@ -77,7 +77,8 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 		c.abandon()
 		return exitOf(err), errors.Join(err, n.close())
 	}
-	if r := n.recorder.Load(); r != nil {
+	_, byFilter := n.interposer.(*filtered) // which boxer-init is under, too
+	if r := n.recorder.Load(); r != nil && byFilter {
 		r.skipProcess(c.init)
 	}
 	for _, fd := range append([]int{0, 1, 2}, handedOn...) {

@@ -169,16 +169,10 @@ static int ask(struct frame *f)
 	return r;
 }
 
-int hook(struct frame *f)
+// ruled does a call that the rules say is the supervisor's.
+static int ruled(struct frame *f)
 {
-	if (f->nr >= CALLS)
-		return PASS;
 	struct shared *sh = globals.shared;
-	u8 what = sh->table[f->nr];
-	if (what & MECHANISM && mechanism(f) == DONE)
-		return DONE;
-	if (!(what & HAS_RULES))
-		return PASS;
 	u32 at = sh->index[f->nr].first;
 	for (u32 end = at + sh->index[f->nr].n; at < end; at++) {
 		const struct rule *r = &sh->rules[at];
@@ -193,4 +187,14 @@ int hook(struct frame *f)
 		return DONE;
 	}
 	return PASS;
+}
+
+int hook(struct frame *f)
+{
+	if (f->nr >= CALLS)
+		return PASS;
+	u8 what = globals.shared->table[f->nr];
+	if (what & HAS_RULES && ruled(f) == DONE)
+		return DONE;
+	return what & MECHANISM ? mechanism(f) : PASS;
 }
