@@ -68,20 +68,32 @@ func clash(addrs []net.Addr, prefixes ...netip.Prefix) (netip.Prefix, bool) {
 
 // FreePrefix returns DefaultPrefix, or where this host has an address in it the first of
 // some others in which it has none.
-func FreePrefix() netip.Prefix {
+func FreePrefix() netip.Prefix { return free(DefaultPrefix, others) }
+
+// FreePrefix6 is likewise DefaultPrefix6 or another one.
+func FreePrefix6() netip.Prefix { return free(DefaultPrefix6, others6) }
+
+var (
+	others = []netip.Prefix{
+		netip.MustParsePrefix("172.29.0.0/16"), netip.MustParsePrefix("10.211.0.0/16"),
+		netip.MustParsePrefix("192.168.240.0/20"),
+	}
+	others6 = []netip.Prefix{netip.MustParsePrefix("fd6f:7865:73::/64"), netip.MustParsePrefix("fd6f:7865:74::/64")}
+)
+
+func free(first netip.Prefix, others []netip.Prefix) netip.Prefix {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
-		return DefaultPrefix
+		return first
 	}
-	return freePrefix(addrs)
+	return freeOf(addrs, first, others)
 }
 
-func freePrefix(addrs []net.Addr) netip.Prefix {
-	for _, p := range []netip.Prefix{DefaultPrefix, netip.MustParsePrefix("172.29.0.0/16"),
-		netip.MustParsePrefix("10.211.0.0/16"), netip.MustParsePrefix("192.168.240.0/20")} {
+func freeOf(addrs []net.Addr, first netip.Prefix, others []netip.Prefix) netip.Prefix {
+	for _, p := range append([]netip.Prefix{first}, others...) {
 		if _, ok := clash(addrs, p); !ok {
 			return p
 		}
 	}
-	return DefaultPrefix
+	return first
 }

@@ -42,10 +42,15 @@ func TestClash(t *testing.T) {
 			t.Errorf("%s: %v, %v; want %v", prefix, own, got, want)
 		}
 	}
-	if p := freePrefix(addrs); p == DefaultPrefix || CheckPrefixes(p, DefaultPrefix6) != nil {
+	if p := freeOf(addrs, DefaultPrefix, others); p == DefaultPrefix || CheckPrefixes(p, DefaultPrefix6) != nil {
 		t.Errorf("a host in %v gets %v", DefaultPrefix, p)
 	}
-	if p := freePrefix(addrs[:1]); p != DefaultPrefix {
+	if p := freeOf(addrs[:1], DefaultPrefix, others); p != DefaultPrefix {
 		t.Errorf("another host gets %v", p)
+	}
+	// A program on a network of boxer's may be the coordinator of another.
+	inside := []net.Addr{&net.IPNet{IP: net.ParseIP("fd6f:7865:72::a6f:2"), Mask: net.CIDRMask(64, 128)}}
+	if p := freeOf(inside, DefaultPrefix6, others6); p == DefaultPrefix6 || CheckPrefixes(DefaultPrefix, p) != nil {
+		t.Errorf("a host in %v gets %v", DefaultPrefix6, p)
 	}
 }

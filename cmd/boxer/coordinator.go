@@ -51,7 +51,8 @@ nodes come back to it.`,
 	fl.StringVar(&f.listen, "listen", defaultListen, "UDP `ADDR:PORT` to listen on")
 	fl.StringVar(&f.prefix, "prefix", "", fmt.Sprintf("`CIDR` of the virtual IPv4 addresses (default %v, or another "+
 		"one where this host has an address in it)", coordinator.DefaultPrefix))
-	fl.StringVar(&f.prefix6, "prefix6", coordinator.DefaultPrefix6.String(), "`CIDR` of the virtual IPv6 addresses; none: nodes have no such")
+	fl.StringVar(&f.prefix6, "prefix6", "", fmt.Sprintf("`CIDR` of the virtual IPv6 addresses; none: nodes have no such "+
+		"(default %v, or another one where this host has an address in it)", coordinator.DefaultPrefix6))
 	fl.StringVar(&f.joinFile, "join-file", "", "write the join URL to `FILE` when ready, mode 0600")
 	fl.StringVar(&f.host, "host", "", "`HOST[:PORT]` in the join URL, as nodes reach it (default the listening address)")
 	fl.StringVar(&f.state, "state", "", "`FILE` for key and token, mode 0600 (default below $XDG_STATE_HOME/boxer, one for each port)")

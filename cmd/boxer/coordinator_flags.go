@@ -41,7 +41,13 @@ func (f *coordinatorFlags) prefixes() (prefix, prefix6 netip.Prefix, err error) 
 	} else if prefix, err = netip.ParsePrefix(f.prefix); err != nil {
 		return prefix, prefix6, fmt.Errorf("--prefix %q: not a CIDR such as %v", f.prefix, coordinator.DefaultPrefix)
 	}
-	if f.prefix6 != "none" {
+	switch f.prefix6 {
+	case "none":
+	case "":
+		if prefix6 = coordinator.FreePrefix6(); prefix6 != coordinator.DefaultPrefix6 && !f.quiet {
+			fmt.Fprintf(os.Stderr, "boxer: the network has the addresses %v, since this host has one in %v\n", prefix6, coordinator.DefaultPrefix6)
+		}
+	default:
 		if prefix6, err = netip.ParsePrefix(f.prefix6); err != nil {
 			return prefix, prefix6, fmt.Errorf("--prefix6 %q: neither a CIDR such as %v nor none", f.prefix6, coordinator.DefaultPrefix6)
 		}
@@ -50,18 +56,14 @@ func (f *coordinatorFlags) prefixes() (prefix, prefix6 netip.Prefix, err error) 
 		return prefix, prefix6, err
 	}
 	if own, ok := coordinator.Clash(prefix, prefix6); ok {
+		covers, flag, other := prefix, "--prefix", coordinator.FreePrefix()
+		if own.Addr().Is6() {
+			covers, flag, other = prefix6, "--prefix6", coordinator.FreePrefix6()
+		}
 		return prefix, prefix6, fmt.Errorf("prefix %v: it covers this host's own network, %v, which programs on the network "+
-			"could not reach; take another one, such as --prefix %v", covering(own, prefix, prefix6), own, coordinator.FreePrefix())
+			"could not reach; take another one, such as %s %v", covers, own, flag, other)
 	}
 	return prefix, prefix6, nil
-}
-
-// covering returns the prefix that has the address.
-func covering(own, prefix, prefix6 netip.Prefix) netip.Prefix {
-	if prefix.Contains(own.Addr()) {
-		return prefix
-	}
-	return prefix6
 }
 
 // joinHost returns the HOST:PORT of the join URL for a coordinator that listens at
