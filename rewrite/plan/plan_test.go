@@ -43,7 +43,7 @@ var files = []struct {
 	{"/lib64/ld-linux-x86-64.so.2", wantedAMD64, 5},
 	{"/usr/lib/x86_64-linux-musl/libc.so", wantedAMD64, 100},
 	{"/bin/busybox", wantedAMD64, 10},
-	{"/usr/bin/node", wantedAMD64, 1},
+	{"/usr/bin/node", wantedAMD64, 0}, // Debian's has its calls in libraries
 	{"/usr/aarch64-linux-gnu/lib/libc.so.6", wantedARM64, 60},
 }
 

@@ -1,6 +1,6 @@
 /* What the calls cost that send and receive messages, and those that make UDP sockets.
  *
- *   cc -O2 -pthread -o /tmp/messages bench/trap/messages.c
+ *   cc -O2 -pthread -o /tmp/messages bench/trap/c/messages.c
  *   /tmp/messages; boxer run -- /tmp/messages
  *
  * It prints the least of several turns, in microseconds: a round trip of 64 bytes between two threads, by
