@@ -74,7 +74,10 @@ func (n *Node) setsockopt(c Call) reply {
 
 // getsockopt answers getsockopt(2) for them.
 func (n *Node) getsockopt(c Call) reply {
-	if c.Int(1) == unix.IPPROTO_IPV6 {
+	switch level, name := c.Int(1), c.Int(2); {
+	case level == unix.IPPROTO_IP && name == unix.IP_MTU, level == unix.IPPROTO_IPV6 && name == unix.IPV6_MTU:
+		return n.mtu(c)
+	case level == unix.IPPROTO_IPV6:
 		return n.onlySix(c)
 	}
 	switch c.Int(2) {

@@ -65,6 +65,7 @@ func (n *Node) sendTo(c Call, dst Sockaddr, flags int, control []byte, p payload
 	if addr.Port() == 0 {
 		return fail(unix.EINVAL) // udp_sendmsg in net/ipv4/udp.c
 	}
+	p = n.unfragmented(fd, addr.Addr(), p)
 	given := control
 	control = n.kernelControl(control)
 	if r, ok := n.sendDirect(c, fd, domain, flags, addr, control, p); ok {

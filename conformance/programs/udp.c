@@ -1,5 +1,6 @@
 /* UDP: connected and not, by all calls. */
 #include "udp.h"
+#include <net/if.h>
 
 static void plain(void) {
 	if (server) {
@@ -439,10 +440,49 @@ static void timestamped(void) {
 	meet();
 }
 
+/* mtu asks for the largest packet, and sends one that is larger and must not be cut. */
+static void mtu(void) {
+	if (server) {
+		static char got[9000];
+		int fd = bound(port);
+		meet();
+		say("one came: %d", recv(fd, got, sizeof got, 0) > 1200);
+		say("all came: %d", recv(fd, got, sizeof got, 0) == sizeof got);
+		return meet();
+	}
+	meet();
+	static char block[9000];
+	memset(block, 'x', sizeof block);
+	int fd = udp(), connected = udp(), of_link = 0, of_path = 0;
+	in4 a = peer(port), mine;
+	must("connect", connect(connected, SA(a)));
+	socklen_t len = sizeof mine;
+	getsockname(connected, (void *)&mine, &len);
+	struct ifreq all[16];
+	struct ifconf list = {.ifc_len = sizeof all, .ifc_req = all};
+	must("SIOCGIFCONF", ioctl(fd, SIOCGIFCONF, &list));
+	for (int i = 0; i < list.ifc_len / (int)sizeof *all; i++)
+		if (((in4 *)&all[i].ifr_addr)->sin_addr.s_addr == mine.sin_addr.s_addr) {
+			must("SIOCGIFMTU", ioctl(fd, SIOCGIFMTU, &all[i]));
+			of_link = all[i].ifr_mtu;
+		}
+	len = sizeof of_path;
+	result("IP_MTU", getsockopt(connected, IPPROTO_IP, IP_MTU, &of_path, &len));
+	say("as the interface's: %d", of_link > 0 && of_path == of_link);
+	result("IP_MTU not connected", getsockopt(fd, IPPROTO_IP, IP_MTU, &of_path, &len));
+	result("IP_PMTUDISC_DO", set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO));
+	result("one byte more", sendto(fd, block, of_link - 27, 0, SA(a)));
+	result("9000 bytes", sendto(fd, block, sizeof block, 0, SA(a)));
+	say("as it fits: %d", sendto(fd, block, of_link - 28, 0, SA(a)) == of_link - 28);
+	result("IP_PMTUDISC_WANT", set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_WANT));
+	result("9000 bytes", sendto(fd, block, sizeof block, 0, SA(a)));
+	meet();
+}
+
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
 		CASE(plain), CASE(connected), CASE(sizes), CASE(refused), CASE(refused_by_self), CASE(refused_by_localhost), CASE(refused_unconnected), CASE(refused_one_of_two), CASE(stranger), CASE(on_this_host), CASE(reuse_port),
-		CASE(timeouts), CASE(moved), CASE(wrong), CASE(casts), CASE(dual_stack), CASE(in_parts), CASE(timestamped),
+		CASE(timeouts), CASE(moved), CASE(wrong), CASE(casts), CASE(dual_stack), CASE(in_parts), CASE(timestamped), CASE(mtu),
 	};
 	return RUN(tests);
 }

@@ -1,0 +1,73 @@
+package syscalls
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// The path to another node has the MTU that the node's interface tells. To the kernel it
+// is loopback's, which is larger.
+
+// mtu answers getsockopt(2) with IP_MTU (ip(7)) and IPV6_MTU (ipv6(7)) for a UDP socket
+// that is connected to another node.
+func (n *Node) mtu(c Call) reply {
+	fd, err := c.CopyFD(c.Int(0))
+	if err != nil {
+		return fail(err)
+	}
+	defer closeFD(fd)
+	if _, ok, err := isUDP(fd); err != nil || !ok {
+		return letThrough
+	}
+	far, ok, err := remoteName(fd)
+	if err != nil || !ok {
+		return letThrough
+	}
+	peer, ok := n.flows.peerOf(unmapped(far.Addr))
+	if !ok || !n.crosses(peer.Addr()) || peer.Addr().Is6() != (c.Int(1) == unix.IPPROTO_IPV6) {
+		return letThrough
+	}
+	var b [4]byte
+	binary.NativeEndian.PutUint32(b[:], linkMTU)
+	return fail(writeOption(c, b[:], 0, c.Ptr(3), c.Ptr(4)))
+}
+
+// crosses reports whether what is sent to an address leaves the node, by its interface.
+func (n *Node) crosses(a netip.Addr) bool { return n.inNetwork(a) && !n.Owns(a) }
+
+// Sizes of headers in bytes: IPv4 without options, IPv6, UDP (RFC 791, RFC 8200, RFC 768).
+const (
+	sizeofIPv4 = 20
+	sizeofIPv6 = 40
+	sizeofUDP  = 8
+)
+
+// unfragmented is p for a socket, of which fd is a copy, that sends to dst. It fails with
+// EMSGSIZE where the datagram is larger than a packet and must not be cut
+// (IP_MTU_DISCOVER, ip(7)).
+func (n *Node) unfragmented(fd int, dst netip.Addr, p payload) payload {
+	if !n.crosses(dst) {
+		return p
+	}
+	most := linkMTU - sizeofUDP - sizeofIPv4
+	level, opt := unix.IPPROTO_IP, unix.IP_MTU_DISCOVER
+	if dst.Is6() {
+		most = linkMTU - sizeofUDP - sizeofIPv6
+		level, opt = unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER
+	}
+	return func(b []byte) (int, error) {
+		size, err := p(b)
+		if err != nil || size <= most {
+			return size, err
+		}
+		switch v, err := getsockoptInt(fd, level, opt); {
+		case err != nil:
+			return 0, err
+		case v == unix.IP_PMTUDISC_DO, v == unix.IP_PMTUDISC_PROBE:
+			return 0, unix.EMSGSIZE
+		}
+		return size, nil
+	}
+}
