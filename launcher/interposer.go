@@ -50,8 +50,8 @@ type interposer interface {
 
 // newInterposer makes what takes the calls that the rows are about. own is what the program has of its host
 // for itself, see inOwnHost; served is whether calls are taken that starting a program takes.
-func newInterposer(k InterposerKind, rows []syscalls.Entry, own host, served bool, log *slog.Logger) (interposer, error) {
-	k, why := k.choose()
+func newInterposer(choose func() (InterposerKind, error), rows []syscalls.Entry, own host, served bool, log *slog.Logger) (interposer, error) {
+	k, why := choose()
 	if why != nil {
 		log.Info("no filters here: calls are taken inside the program", "why", why)
 	}
@@ -81,6 +81,13 @@ func (k InterposerKind) choose() (InterposerKind, error) {
 		return InterposerSeccomp, nil
 	}
 	return InterposerRewrite, err
+}
+
+// choosing begins to choose, and returns what waits for the result.
+func (k InterposerKind) choosing() func() (InterposerKind, error) {
+	choose := sync.OnceValues(k.choose)
+	go choose()
+	return choose
 }
 
 // A server is the goroutine that answers a program's calls.

@@ -1,6 +1,11 @@
 package launcher
 
-import "testing"
+import (
+	"slices"
+	"testing"
+
+	"github.com/boxer-sandbox/boxer/syscalls"
+)
 
 func TestParseInterposer(t *testing.T) {
 	for s, want := range map[string]InterposerKind{
@@ -14,5 +19,21 @@ func TestParseInterposer(t *testing.T) {
 		if got, err := ParseInterposer(s); err == nil {
 			t.Errorf("%q: %q, want an error", s, got)
 		}
+	}
+}
+
+// TestRewriteRules checks that the rules are the native rows, and that the hook has room for them.
+func TestRewriteRules(t *testing.T) {
+	native := rewriteRules(syscalls.Table())
+	all := rewriteRules(slices.Concat(syscalls.Table(), syscalls.CompatTable()))
+	if len(all) != len(native) || len(native) != len(syscalls.Table()) {
+		t.Errorf("%d rules with the 32-bit rows, %d without, for %d rows", len(all), len(native), len(syscalls.Table()))
+	}
+	r, err := newRewritten(syscalls.Table(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.close(); err != nil {
+		t.Error(err)
 	}
 }

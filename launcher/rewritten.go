@@ -46,9 +46,13 @@ func planCache() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("boxer-plans-%d", os.Geteuid()))
 }
 
-// rewriteRules are the rules that the rows of the table come to.
+// rewriteRules are the rules that the rows of the table come to. Those of the 32-bit ABI have numbers that mean
+// other calls, and no program of that ABI is followed.
 func rewriteRules(rows []syscalls.Entry) (rules []rewrite.Rule) {
 	for _, e := range rows {
+		if e.Compat {
+			continue
+		}
 		r := rewrite.Rule{Nr: e.Nr, Errno: e.Fail}
 		for _, c := range e.When {
 			r.If = append(r.If, rewriteCondition(c))

@@ -53,6 +53,7 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	shareProcessors()
 	handedOn := handedOn()
 	go newIdentity()
+	choose := cfg.Interposer.choosing()
 	signals, err := catchSignals()
 	if err != nil {
 		return ExitBoxer, err
@@ -65,7 +66,7 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	// Until the program runs, signals are for us.
 	ctx, cancel := context.WithCancelCause(ctx)
 	early := newEarly(signals, "before the program was started", cancel)
-	n, err := newNode(ctx, cfg, c.own)
+	n, err := newNode(ctx, cfg, c.own, choose)
 	if err == nil {
 		err = n.await(ctx, cfg)
 	}
@@ -157,13 +158,13 @@ type node struct {
 
 // newNode joins the network and makes what answers the program's calls. What
 // it returns is to be closed also after an error.
-func newNode(ctx context.Context, cfg RunConfig, own host) (_ *node, err error) {
+func newNode(ctx context.Context, cfg RunConfig, own host, choose func() (InterposerKind, error)) (_ *node, err error) {
 	n := &node{join: cfg.Join}
 	rows := slices.Concat(syscalls.Table(), syscalls.CompatTable())
 	if cfg.Trace != nil {
 		rows = tracedRows(cfg.Trace.Select.Calls)
 	}
-	if n.interposer, err = newInterposer(cfg.Interposer, rows, own, cfg.watches(), cfg.Logger); err != nil {
+	if n.interposer, err = newInterposer(choose, rows, own, cfg.watches(), cfg.Logger); err != nil {
 		return n, err
 	}
 	if n.aliases, err = syscalls.ClaimAliases(); err != nil {
