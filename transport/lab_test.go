@@ -93,7 +93,7 @@ func (l *lab) node(id uint32, change ...func(*Config)) *labNode {
 		Self:      id,
 		Host:      "lab",
 		Server:    l.server.LocalAddr(),
-		Signaller: signaller{l, id},
+		Signaller: signaller{l, id, n},
 		Lookup:    l.lookup,
 		LookupKey: l.lookupKey,
 		Accept:    n.serve,
@@ -141,12 +141,16 @@ func (l *lab) lookupKey(key Key) (Peer, bool) {
 type signaller struct {
 	lab  *lab
 	from uint32
+	node *labNode
 }
 
 func (s signaller) Signal(_ context.Context, to uint32, msg []byte) error {
 	s.lab.mu.Lock()
-	n := s.lab.nodes[to]
+	n, member := s.lab.nodes[to], s.lab.nodes[s.from]
 	s.lab.mu.Unlock()
+	if member != s.node {
+		return errors.New("another node has this id now") // its line has been closed
+	}
 	if n == nil {
 		return errors.New("nobody there")
 	}
