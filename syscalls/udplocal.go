@@ -89,6 +89,11 @@ func (n *Node) connectClient(c Call, fd, domain int, dst netip.AddrPort) error {
 	if !ok {
 		kernel = dst
 	}
+	if domain == unix.AF_INET { // its port is nobody else's in the node
+		if err := n.showSender(fd); err != nil {
+			return err
+		}
+	}
 	if err := connectTo(fd, domain, kernel); err != nil {
 		return err
 	}

@@ -144,6 +144,27 @@ static void chosen_port(void) {
 	meet();
 }
 
+/* A client that is connected has its port at one address. */
+static void connected_port(void) {
+	if (server)
+		return meet();
+	in4 all[] = {local(port), self(port)};
+	for (int i = 0; i < 2; i++) {
+		int client = udp();
+		result("connect", connect(client, SA(all[i])));
+		in4 a = any(0);
+		socklen_t len = sizeof a;
+		getsockname(client, (void *)&a, &len);
+		in4 others[] = {any(ntohs(a.sin_port)), local(ntohs(a.sin_port)), self(ntohs(a.sin_port))};
+		for (int j = 0; j < 3; j++) {
+			int other = udp();
+			result("bind the same", bind(other, SA(others[j])));
+			close(other);
+		}
+	}
+	meet();
+}
+
 /* The server answers from the address that it was asked at, to a connected client. */
 static void answer_from(void) {
 	if (server)
@@ -271,7 +292,7 @@ static void many(void) {
 
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
-		CASE(in_order), CASE(late), CASE(late6), CASE(late_child), CASE(chosen_port), CASE(answer_from), CASE(many), CASE(errors6), CASE(names6),
+		CASE(in_order), CASE(late), CASE(late6), CASE(late_child), CASE(chosen_port), CASE(connected_port), CASE(answer_from), CASE(many), CASE(errors6), CASE(names6),
 	};
 	return RUN(tests);
 }
