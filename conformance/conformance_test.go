@@ -44,6 +44,7 @@ var variants = []variant{
 	{name: "32-bit udp", program: "udp", flags: thirtyTwo, only: "amd64"},
 	{name: "32-bit connect", program: "connect", flags: thirtyTwo, only: "amd64"},
 	{name: "32-bit messages", program: "messages", flags: thirtyTwo, only: "amd64"},
+	{name: "32-bit stream", program: "stream", flags: thirtyTwo, only: "amd64"},
 	{name: "32-bit wild", program: "wild", flags: thirtyTwo, only: "amd64"},
 	{name: "32-bit interfaces", program: "interfaces", flags: thirtyTwo, only: "amd64"},
 	{name: "strace", program: "descriptors", under: []string{"strace", "-f", "-o", "/dev/null"}, needs: "strace"},

@@ -28,7 +28,8 @@ const recvmmsgTime64 = 417
 type socketcall struct {
 	nr   uintptr // native
 	args int     // how many, of 32 bits each, there are in memory
-	name string  // empty: the native one's; others are trapped only for traces
+	name string  // empty: the native one's
+	only bool    // trapped for traces only
 }
 
 // CompatTable returns the rows for calls of the 32-bit ABI, with its numbers.
@@ -45,7 +46,7 @@ func CompatTable() []Entry {
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(socketcalls)) {
-		if socketcalls[k].name == "" {
+		if !socketcalls[k].only {
 			rows = append(rows, socketcallRow(k))
 		}
 	}

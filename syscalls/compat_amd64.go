@@ -60,8 +60,8 @@ var socketcalls = map[uint32]socketcall{
 	19: {nr: unix.SYS_RECVMMSG, args: 5},
 	20: {nr: unix.SYS_SENDMMSG, args: 4},
 
-	8:  {nr: unix.SYS_SOCKETPAIR, args: 4, name: "socketpair"},
+	8:  {nr: unix.SYS_SOCKETPAIR, args: 4, only: true},
 	9:  {nr: unix.SYS_SENDTO, args: 4, name: "send"},
-	10: {nr: unix.SYS_RECVFROM, args: 4, name: "recv"},
-	13: {nr: unix.SYS_SHUTDOWN, args: 2, name: "shutdown"},
+	10: {nr: unix.SYS_RECVFROM, args: 4, name: "recv", only: true},
+	13: {nr: unix.SYS_SHUTDOWN, args: 2, only: true},
 }

@@ -160,7 +160,7 @@ func CompatTraced(shown []uintptr, n Numbers) []Entry {
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(socketcalls)) {
-		if _, traced := calls[socketcallKey(k)]; traced && socketcalls[k].name != "" {
+		if _, traced := calls[socketcallKey(k)]; traced && socketcalls[k].only {
 			rows = append(rows, socketcallRow(k))
 		}
 	}
