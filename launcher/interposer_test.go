@@ -37,3 +37,13 @@ func TestRewriteRules(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestTooManyRules checks that an interposer that cannot be made is nil, so that nobody closes it.
+func TestTooManyRules(t *testing.T) {
+	rows := slices.Repeat(syscalls.Table(), 100)
+	rewrite := func() (InterposerKind, error) { return InterposerRewrite, nil }
+	i, err := newInterposer(rewrite, rows, host{}, false, nil)
+	if err == nil || i != nil {
+		t.Errorf("%v, %v; want nil and an error", i, err)
+	}
+}

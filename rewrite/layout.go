@@ -9,7 +9,7 @@ const (
 	starts     = 1024
 	calls      = 512
 	conditions = 4
-	maxRules   = 208
+	maxRules   = 540
 )
 
 type condition struct {

@@ -15,7 +15,7 @@ typedef int64_t s64;
 #define STARTS 1024 // places in the slots where a search begins
 #define CALLS 512  // numbers of system calls that rules can be about
 #define CONDITIONS 4
-#define RULES 208
+#define RULES 540
 
 // A condition on one argument of a call, as in package syscalls.
 struct condition {
