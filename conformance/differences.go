@@ -91,6 +91,17 @@ var known = []Difference{
 		},
 	},
 	{
+		Call:  "`prctl` with `PR_SET_SECCOMP` and `SECCOMP_MODE_STRICT`",
+		Linux: "0: nothing but read, write, exit and sigreturn is left",
+		Boxer: "EINVAL",
+		Why:   "the kernel does not change the mode of a process that has a filter (seccomp_may_assign_mode in kernel/seccomp.c), and boxer's is one",
+
+		Interposer: "seccomp",
+		Places: []Place{
+			{"children/strict/server", "PR_SET_SECCOMP: 0\n", "PR_SET_SECCOMP: EINVAL\n"},
+		},
+	},
+	{
 		Call:  "`accept` of a program with one descriptor left below its hard RLIMIT_NOFILE, without CAP_SYS_RESOURCE",
 		Linux: "the descriptor",
 		Boxer: "EMFILE",

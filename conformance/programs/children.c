@@ -186,6 +186,21 @@ static void own_listener(void) {
 	meet();
 }
 
+/* strict lets a child do nothing but read, write and exit. */
+static void strict(void) {
+	if (!server)
+		return meet();
+	int status;
+	pid_t pid = fork();
+	if (pid == 0) {
+		result("PR_SET_SECCOMP", prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT));
+		syscall(SYS_exit, 0);
+	}
+	waitpid(pid, &status, 0);
+	say("status %d", status);
+	meet();
+}
+
 static void limits(void) {
 	if (server)
 		return hold(2);
@@ -367,7 +382,7 @@ static void renamed(void) {
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
 		CASE(other_user), CASE(non_dumpable), CASE(other_user_non_dumpable), CASE(in_chroot), CASE(without_capabilities),
-		CASE(closes_all), CASE(filtered), CASE(no_sockets), CASE(own_listener), CASE(limits), CASE(by_vfork), CASE(traced),
+		CASE(closes_all), CASE(filtered), CASE(no_sockets), CASE(own_listener), CASE(strict), CASE(limits), CASE(by_vfork), CASE(traced),
 		CASE(dying), CASE(host_names), CASE(renamed),
 	};
 	return RUN(tests);
