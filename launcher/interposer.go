@@ -56,7 +56,11 @@ func newInterposer(choose func() (InterposerKind, error), rows []syscalls.Entry,
 		log.Info("no filters here: calls are taken inside the program", "why", why)
 	}
 	if k == InterposerRewrite {
-		return newRewritten(trapped(native(rows), own), log)
+		r, err := newRewritten(trapped(native(rows), own), log)
+		if err != nil {
+			return nil, err // not r: an interface that holds nil is not nil
+		}
+		return r, nil
 	}
 	program, err := policyOf(rows, own).Compile()
 	if err != nil {
