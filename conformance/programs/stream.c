@@ -307,6 +307,7 @@ static void urgent(void) {
 	result("SIOCATMARK", sockatmark(fd));
 	if (result("receive urgent", recv(fd, buf, 1, MSG_OOB)) == 1)
 		say("\"%s\"", buf);
+	quietly(fd, POLLIN); /* what follows the urgent byte may come later */
 	take(fd);
 	meet();
 }
