@@ -211,7 +211,7 @@ func commOf(exe string) string {
 }
 
 // lookAtProcesses finds children that have called nothing yet, and processes that have
-// ended. last says that the trace ends.
+// ended. last says that the trace ends: the other processes are not watched any more.
 func (r *recorder) lookAtProcesses(last bool) {
 	born := r.newChildren()
 	now := time.Now()
@@ -230,6 +230,10 @@ func (r *recorder) lookAtProcesses(last bool) {
 	r.pollProcessesLocked(now)
 	for pid, p := range r.procs {
 		if p.ended.IsZero() {
+			if last {
+				delete(r.procs, pid)
+				p.close()
+			}
 			continue
 		}
 		status, known := p.status()
@@ -237,9 +241,7 @@ func (r *recorder) lookAtProcesses(last bool) {
 			continue
 		}
 		delete(r.procs, pid)
-		if p.pidfd >= 0 {
-			unix.Close(p.pidfd)
-		}
+		p.close()
 		at := p.ended
 		if p.called && !p.leaves.IsZero() {
 			at = p.leaves
@@ -278,6 +280,14 @@ func (p *process) open(now time.Time) {
 		p.pidfd = fd
 	case unix.ESRCH:
 		p.ended = now
+	}
+}
+
+// close closes the pidfd, if there is one.
+func (p *process) close() {
+	if p.pidfd >= 0 {
+		unix.Close(p.pidfd)
+		p.pidfd = -1
 	}
 }
 
