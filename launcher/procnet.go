@@ -23,6 +23,8 @@ type cover struct{ ProcNet, SysClassNet map[string]string }
 // mount puts the files in their places, for this process and its children, which have
 // a mount namespace of their own (mount_namespaces(7)).
 func (c *cover) mount() error {
+	// The kernel's own files can be read by every user, whatever this process's umask(2) is.
+	defer unix.Umask(unix.Umask(0))
 	return errors.Join(coverProcNet(c.ProcNet), coverSysClassNet(c.SysClassNet))
 }
 
