@@ -57,8 +57,8 @@ func startNotifier(logger *slog.Logger) (*notifier, error) {
 // before they send, so everybody can; serve looks who it was.
 func (n *notifier) listen(inFolder bool) (err error) {
 	n.path = "@boxer-notify-" + rand.Text()
-	if inFolder {
-		if dir, err := os.MkdirTemp("", notifyFolder); err == nil {
+	if dir := os.TempDir(); inFolder && fitsNotify(dir) {
+		if dir, err := os.MkdirTemp(dir, notifyFolder); err == nil {
 			n.path = filepath.Join(dir, "socket")
 		}
 	}
@@ -76,6 +76,14 @@ func (n *notifier) listen(inFolder bool) (err error) {
 }
 
 const notifyFolder = "boxer-notify-"
+
+// fitsNotify reports whether the socket can be below a directory: sd_notify(3) takes
+// absolute paths only, and unix(7) short ones only.
+func fitsNotify(dir string) bool {
+	const random = "/socket" + "4294967295"      // of os.MkdirTemp: a number of 32 bits
+	room := len(unix.RawSockaddrUnix{}.Path) - 1 // the final zero
+	return filepath.IsAbs(dir) && len(filepath.Join(dir, notifyFolder))+len(random) <= room
+}
 
 // removeNotify removes the folder of a notifier's socket.
 func removeNotify(path string) {
