@@ -157,16 +157,18 @@ func (b *budget) freedLocked() {
 	}
 }
 
-// short says that the process is out of descriptors. It returns false if the node's
-// connections are not the cause, so that there is nothing to wait for. The one that has
-// met with it is still counted.
-func (b *budget) short() bool {
+// short says that a connection of a spot has found the process out of descriptors. It ends
+// that connection as give does, but lets no other begin in its place, nor the same one again:
+// that one would meet with the same. It returns false, and ends nothing, if the node's
+// connections are not the cause, so that there is nothing to wait for.
+func (b *budget) short(s spot) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.used <= 1 {
 		return false
 	}
-	b.limit = min(b.limit, b.used-1)
+	b.addLocked(s, -1)
+	b.limit = min(b.limit, b.used)
 	return true
 }
 

@@ -56,10 +56,8 @@ func TestBudgetWaits(t *testing.T) {
 	}
 	full := b.fill(s)
 	got := make(chan error, 1)
-	var give func()
 	go func() {
-		var err error
-		give, err = b.take(context.Background(), s)
+		_, err := b.take(context.Background(), s)
 		got <- err
 	}()
 	eventually(t, "it waits", func() bool { b.mu.Lock(); defer b.mu.Unlock(); return len(b.queue[s]) == 1 })
@@ -70,18 +68,41 @@ func TestBudgetWaits(t *testing.T) {
 	if err := <-got; err != nil {
 		t.Fatal(err)
 	}
-	if !b.short() { // the process has no descriptors for what the budget allows
+	if !b.short(s) { // the process has no descriptors for what the budget allows
 		t.Error("the connections are not the cause")
 	}
-	give()
 	for range full {
 		b.give(s)
 	}
 	if b.used != 0 || len(b.peers) != 0 || len(b.spots) != 0 || len(b.queue) != 0 || b.limit != b.most {
 		t.Errorf("in the end: %+v", b)
 	}
-	if b.short() {
+	if b.short(s) {
 		t.Error("short of descriptors without connections, and to wait for one")
+	}
+}
+
+// TestBudgetShort has a connection find no descriptor while others are open. It waits until
+// one of these has ended, also if it is the only one of its peer: it does not try in a loop.
+func TestBudgetShort(t *testing.T) {
+	listener := netip.MustParseAddrPort("10.111.0.2:80")
+	s := spot{netip.MustParseAddr("10.111.0.3"), listener}
+	late := spot{netip.MustParseAddr("10.111.0.4"), listener}
+	b := budgetOf(200)
+	for _, each := range [...]spot{s, s, s, late} {
+		if _, err := b.take(noWait(), each); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !b.short(late) {
+		t.Fatal("the connections are not the cause")
+	}
+	if _, err := b.take(noWait(), late); !errors.Is(err, context.Canceled) {
+		t.Errorf("before another connection has ended: %v", err)
+	}
+	b.give(s)
+	if _, err := b.take(noWait(), late); err != nil {
+		t.Errorf("after that: %v", err)
 	}
 }
 

@@ -17,19 +17,17 @@ import (
 // the returned function, which owns the connection, or calls abort.
 func (n *Node) Accept(ctx context.Context, src, dst netip.AddrPort) (run func(Stream), abort func(), err error) {
 	for {
-		give, err := n.budget.take(ctx, spot{src.Addr(), dst})
+		at := spot{src.Addr(), dst}
+		give, err := n.budget.take(ctx, at)
 		if err != nil {
 			return nil, nil, err
 		}
 		conn, remove, err := n.dialFirst(ctx, src, dst)
-		short := Errno(err) == unix.EMFILE && n.budget.short()
-		if err != nil {
-			give()
-		}
-		if short {
+		if Errno(err) == unix.EMFILE && n.budget.short(at) {
 			continue
 		}
 		if err != nil {
+			give()
 			return nil, nil, err
 		}
 		run = func(s Stream) {
