@@ -106,6 +106,7 @@ func (st *Stream) receive() {
 		}
 		if n > 0 && st.unread.Err() != nil {
 			st.conn.SetLinger(0) // as the kernel answers what nobody reads any more
+			st.err = net.ErrClosed
 			return
 		}
 		if err != nil {

@@ -177,6 +177,26 @@ func TestStreamEnds(t *testing.T) {
 	}
 }
 
+// TestReadAfterCloseRead holds that who still reads when CloseRead comes gets an error in
+// the end, and not nothing again and again.
+func TestReadAfterCloseRead(t *testing.T) {
+	st, c := dialOwn(t, New(Config{Names: testNames()}))
+	st.CloseRead()
+	write(t, c, message(t, "example.org.", dns.TypeA))
+	for {
+		n, err := st.Read(make([]byte, 1<<10))
+		if err != nil {
+			if !errors.Is(err, net.ErrClosed) {
+				t.Error(err)
+			}
+			return
+		}
+		if n == 0 {
+			t.Fatal("a Read that returns neither data nor an error")
+		}
+	}
+}
+
 // waitReset reads and writes until the connection fails.
 func waitReset(c *net.TCPConn) error {
 	if _, err := io.Copy(io.Discard, c); err != nil {
