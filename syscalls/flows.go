@@ -107,6 +107,9 @@ func (n *Node) flowTo(peer netip.AddrPort, by holder) (*flow, error) {
 	if err := f.startLocked(n); err != nil {
 		return nil, err
 	}
+	if ok { // lest it be the one that is dropped for the one that loses its socket
+		f.dormant.MoveToBack(fl.place)
+	}
 	f.makeRoomLocked(peer.Addr())
 	alias := n.Aliases.Datagram
 	if peer.Addr().Is6() {

@@ -130,3 +130,42 @@ func TestFlowsMakeRoom(t *testing.T) {
 		t.Errorf("with a socket:%s, want%s", got, want)
 	}
 }
+
+// TestDormantFlowKept has a flow that gets its socket back when there is no room for one
+// more, neither with a socket nor without: it is not the one that is dropped.
+func TestDormantFlowKept(t *testing.T) {
+	s, _ := datagramPair(t)
+	n := s.a.node
+	f := &n.flows
+	peer, other := netip.AddrPortFrom(addrB, 20000), netip.AddrPortFrom(addrB, 20001)
+	fl, err := n.flowTo(peer, holder{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.mu.Lock()
+	f.expireLocked(time.Now())
+	f.mu.Unlock()
+	if _, err := n.flowTo(other, holder{}); err != nil {
+		t.Fatal(err)
+	}
+	f.mu.Lock()
+	for f.dormant.Len() < maxDormant {
+		each := &flow{fd: -1}
+		each.place = f.dormant.PushBack(each)
+	}
+	f.looses += mostLoose()
+	f.mu.Unlock()
+	again, err := n.flowTo(peer, holder{})
+	if err != nil || again != fl {
+		t.Fatalf("another flow: %v", err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.looses -= mostLoose()
+	if f.byPeer[peer] != fl || f.byLocal[fl.local] != fl || fl.token == 0 {
+		t.Error("the flow has a socket, and is not known")
+	}
+	if got := f.dormant.Len(); got != maxDormant-1 { // the other one for one of the many; without fl
+		t.Errorf("%d flows have no socket", got)
+	}
+}
