@@ -3,6 +3,7 @@ package syscalls
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -80,8 +81,11 @@ func (n *Node) restrictSelf(c Call) reply {
 		return letThrough
 	}
 	ruleset, err := c.CopyFD(c.Int(0))
+	if Errno(err) == unix.EBADF {
+		return letThrough // the kernel says so, or only logging is asked for
+	}
 	if err != nil {
-		return letThrough // the kernel says what is wrong, or only logging is asked for
+		return n.unrestricted(err)
 	}
 	flags := uintptr(c.Uint(1) & (1<<32 - 1))
 	all := flags&unix.LANDLOCK_RESTRICT_SELF_TSYNC != 0
@@ -98,16 +102,25 @@ func (n *Node) restrictSelf(c Call) reply {
 		named := n.landlock.named
 		n.landlock.namedMu.Unlock()
 		denied, err := portsDenied(ruleset, flags, rights, &named)
+		if errors.Is(err, errNotTried) {
+			return n.unrestricted(err)
+		}
 		if err != nil || denied == nil {
 			n.Logger.Debug("landlock_restrict_self", "denies", denied != nil, "err", err)
 			return letThrough // the kernel fails, too, or it is not about TCP
 		}
 		if err := n.landlock.restrict(c.TID(), denied, all); err != nil {
-			n.Logger.Error("a program's landlock(7) restrictions of TCP cannot be kept: it is told EPERM", "err", err)
-			return fail(unix.EPERM)
+			return n.unrestricted(err)
 		}
 		return letThrough
 	})
+}
+
+// unrestricted answers a program whose restrictions the node cannot keep, since boxer is out
+// of descriptors, say. The program must not take itself for restricted.
+func (n *Node) unrestricted(err error) reply {
+	n.Logger.Error("a program's landlock(7) restrictions of TCP cannot be kept: it is told EPERM", "err", err)
+	return fail(unix.EPERM)
 }
 
 // permits fails with EACCES if the calling thread's domain denies it a right to a port.

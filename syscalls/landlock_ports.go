@@ -1,6 +1,7 @@
 package syscalls
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -49,13 +50,17 @@ func (d *portDomain) and(o *portDomain) *portDomain {
 	return &both
 }
 
+// errNotTried means that what a ruleset denies is not known, since nothing could be tried.
+var errNotTried = errors.New("what a ruleset denies cannot be tried")
+
 // portsDenied returns what a ruleset denies of the given rights, or nil if that is
 // nothing. The rules of a ruleset cannot be read, so a thread restricts itself, tries,
-// and ends. flags are those of landlock_restrict_self(2); its errors are returned. named has the ports that rules are about: all others are treated alike.
+// and ends. flags are those of landlock_restrict_self(2); its errors are returned. Others
+// wrap errNotTried. named has the ports that rules are about: all others are treated alike.
 func portsDenied(ruleset int, flags uintptr, rights landlockRight, named *portSet) (*portDomain, error) {
 	fd, err := socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
-		return nil, fmt.Errorf("socket: %w", err)
+		return nil, fmt.Errorf("%w: socket: %w", errNotTried, err)
 	}
 	defer closeFD(fd)
 	// A socket that listens can neither be bound nor connected any more, which the kernel
@@ -64,7 +69,7 @@ func portsDenied(ruleset int, flags uintptr, rights landlockRight, named *portSe
 		err = unix.Listen(fd, 0)
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errNotTried, err)
 	}
 	var d portDomain
 	done := make(chan error)

@@ -1,6 +1,8 @@
 package syscalls
 
 import (
+	"errors"
+	"log/slog"
 	"runtime"
 	"testing"
 	"unsafe"
@@ -249,5 +251,29 @@ func TestProcTasks(t *testing.T) {
 	}
 	if program, err := p.program(tid); err != nil || program == 0 {
 		t.Errorf("program: %d, %v", program, err)
+	}
+}
+
+// TestRestrictionsNotKnown holds that a program is not told that it is restricted where
+// boxer, which is out of descriptors, cannot find out what it is denied.
+func TestRestrictionsNotKnown(t *testing.T) {
+	n := &Node{Config: Config{Logger: slog.New(slog.DiscardHandler)}}
+	n.landlock.tasks = newFakeTasks()
+	n.landlock.handled.Store(uint64(landlockRights))
+	outOfDescriptors(t, func() {
+		c := newFakeCall(t, 10, unix.SYS_LANDLOCK_RESTRICT_SELF, 0, 0)
+		if r := n.restrictSelf(c); r.kind != replyErrno || r.errno != unix.EPERM {
+			t.Errorf("no copy of the ruleset: kind %d, %v", r.kind, r.errno)
+		}
+		if _, err := portsDenied(0, 0, landlockRights, &portSet{}); !errors.Is(err, errNotTried) {
+			t.Errorf("no socket to try with: %v", err)
+		}
+		if !(procTasks{}).mayRestrict(unix.Getpid()) {
+			t.Error("no look at the thread, which passes for one that the kernel refuses")
+		}
+	})
+	none := newFakeCall(t, 10, unix.SYS_LANDLOCK_RESTRICT_SELF, ^uintptr(0), 0)
+	if r := n.restrictSelf(none); r.kind != replyContinue {
+		t.Errorf("no ruleset: kind %d, %v", r.kind, r.errno)
 	}
 }

@@ -57,7 +57,8 @@ type tasks interface {
 	process(tid int) (leader task, threads []task, err error)
 	// program tells one program that a process runs from the next, after execve(2).
 	program(tid int) (uint64, error)
-	// mayRestrict reports whether landlock_restrict_self(2) lets the thread.
+	// mayRestrict reports whether landlock_restrict_self(2) lets the thread, or whether that
+	// is not known.
 	mayRestrict(tid int) bool
 }
 

@@ -92,11 +92,11 @@ func (p procTasks) process(tid int) (leader task, threads []task, err error) {
 }
 
 func (procTasks) mayRestrict(tid int) bool {
-	if v, err := statusField(tid, "NoNewPrivs", 10); err == nil && v == 1 {
+	if v, err := statusField(tid, "NoNewPrivs", 10); err != nil || v == 1 {
 		return true
 	}
 	capabilities, err := statusField(tid, "CapEff", 16)
-	return err == nil && capabilities&(1<<unix.CAP_SYS_ADMIN) != 0
+	return err != nil || capabilities&(1<<unix.CAP_SYS_ADMIN) != 0
 }
 
 // statusField returns a number of /proc/TID/status (proc(5)).
