@@ -23,6 +23,10 @@ type child struct {
 
 	own host // see inOwnHost
 
+	// others are children that this process had before boxer-init, and that are not the
+	// program's: a coordinator that it started, or what a shell had that executed it.
+	others []int
+
 	uncovered string // why /proc/net is the host's, when the program has been started
 
 	status int // the exit code, when watch has returned
@@ -53,6 +57,7 @@ func prepare() (*child, error) {
 	// numbers; so the control socket keeps the number that it has.
 	fd := int(theirs.Fd())
 	var pid int
+	others := children(os.Getpid())
 	own, err := inOwnHost(func() (err error) {
 		pid, err = syscall.ForkExec("/proc/self/exe", []string{initName, strconv.Itoa(fd)},
 			&syscall.ProcAttr{Env: programEnviron(), Files: []uintptr{0, 1, 2}})
@@ -62,7 +67,7 @@ func prepare() (*child, error) {
 		ours.f.Close()
 		return nil, fmt.Errorf("start boxer-init: %w", err)
 	}
-	return &child{init: pid, c: ours, own: own}, nil
+	return &child{init: pid, c: ours, own: own, others: others}, nil
 }
 
 // abandon ends a child that has not been started.
@@ -93,7 +98,7 @@ func (c *child) start(o order, pass int, listen func(*os.File) error) error {
 	case errors.Is(err, io.EOF):
 		// It was killed, and may have started the program just before: the tree
 		// is ours now.
-		killTree(nil)
+		killTree(nil, c.others...)
 		return &ExitError{Code: exitSignal + int(unix.SIGKILL), Err: errors.New("boxer-init was killed while it started the program")}
 	case err != nil:
 		return fmt.Errorf("boxer-init: %w", err)
@@ -115,7 +120,7 @@ func (c *child) listen(f *os.File, listen func(*os.File) error) error {
 	err := listen(f)
 	if err != nil {
 		unix.Kill(c.init, unix.SIGKILL)
-		killTree(nil)
+		killTree(nil, c.others...)
 	}
 	return err
 }
@@ -132,7 +137,7 @@ func (c *child) watch(noteStop func()) {
 			if !errors.Is(err, io.EOF) {
 				fmt.Fprintln(os.Stderr, "boxer:", err)
 			}
-			killTree(nil)
+			killTree(nil, c.others...)
 			c.status = exitSignal + int(unix.SIGKILL)
 			return
 		case r.Stop > 0:

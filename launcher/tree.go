@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,24 +16,29 @@ import (
 // SIGTERM and SIGKILL.
 var politely = 2 * time.Second
 
-// killTree ends every descendant of this process, which reaps them. With a
-// grace period they get SIGTERM first.
-func killTree(grace *time.Duration) {
+// killTree ends every descendant of this process, which reaps them, but for the children
+// that are spared and what is below those. With a grace period they get SIGTERM first.
+func killTree(grace *time.Duration, spared ...int) {
 	sig := unix.SIGKILL
 	var until time.Time
 	if grace != nil {
 		sig, until = unix.SIGTERM, time.Now().Add(*grace)
 	}
 	signalled := make(map[int]bool)
+	none := 0 // how often in a row nobody was left but the spared
 	for {
-		if !reapAll() {
+		if !reapAll() || none == 2 {
 			return
 		}
 		if sig == unix.SIGTERM && time.Now().After(until) {
 			sig = unix.SIGKILL
 			clear(signalled)
 		}
-		for _, pid := range descendants(os.Getpid()) {
+		rest := descendants(os.Getpid(), spared...)
+		if none++; len(rest) > 0 || len(spared) == 0 {
+			none = 0
+		}
+		for _, pid := range rest {
 			if !signalled[pid] {
 				unix.Kill(pid, sig)
 				unix.Kill(pid, unix.SIGCONT) // a stopped process would sleep on
@@ -57,9 +63,10 @@ func reapAll() bool {
 	}
 }
 
-// descendants returns the processes below pid, itself not among them.
-func descendants(pid int) []int {
-	all := children(pid)
+// descendants returns the processes below pid, itself not among them, nor the children
+// that are left out and what is below those.
+func descendants(pid int, without ...int) []int {
+	all := slices.DeleteFunc(children(pid), func(child int) bool { return slices.Contains(without, child) })
 	for i := 0; i < len(all); i++ {
 		all = append(all, children(all[i])...)
 	}
