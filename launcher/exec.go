@@ -3,20 +3,20 @@ package launcher
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"os/exec"
 	"syscall"
 )
 
 // Exec replaces this process by a command, as env(1) does. It returns only if the command
-// cannot be executed: an *ExitError.
+// cannot be executed: an *ExitError. As from Run, the command gets no join URL.
 func Exec(argv []string) error {
+	env := programEnviron()
 	path, err := exec.LookPath(argv[0])
 	if err == nil || errors.Is(err, exec.ErrDot) {
-		err = syscall.Exec(path, argv, os.Environ())
+		err = syscall.Exec(path, argv, env)
 		if err == syscall.ENOEXEC {
 			// A script without an interpreter line goes to the shell, as from execvp(3).
-			err = syscall.Exec("/bin/sh", append([]string{"/bin/sh", path}, argv[1:]...), os.Environ())
+			err = syscall.Exec("/bin/sh", append([]string{"/bin/sh", path}, argv[1:]...), env)
 		}
 		err = &fs.PathError{Op: "exec", Path: path, Err: err}
 	}
