@@ -97,11 +97,14 @@ func (s *Server) holders(name string, up, since time.Duration) (dead []*session,
 	return dead, pending
 }
 
-// askOne asks a node for a sign of life.
+// askOne asks a node for a sign of life. A node whose outbox is full does not get the ask,
+// and is not to blame for leaving it unanswered.
 func (s *Server) askOne(c *session, up time.Duration) {
 	c.awaited.Store(true)
-	c.asked.Store(int64(up))
-	c.out.offer(frame(&message{Ask: &ask{}}))
+	before := c.asked.Swap(int64(up)) // first: the answer may come at once
+	if !c.out.offer(frame(&message{Ask: &ask{}})) {
+		c.asked.Store(before)
+	}
 }
 
 // evict ends the connection of a node that has lost its id to a newcomer.

@@ -180,3 +180,19 @@ func TestNamesInSmallPrefix(t *testing.T) {
 		t.Errorf("got %v, want ErrFull", err)
 	}
 }
+
+// A node that did not get an ask, since its outbox is full, has left none unanswered.
+func TestAskOfFullOutbox(t *testing.T) {
+	s, c := new(Server), &session{out: newOutbox()}
+	for c.out.offer(nil) {
+	}
+	s.askOne(c, time.Second)
+	if asked := time.Duration(c.asked.Load()); asked != 0 {
+		t.Errorf("asked at %v, without an ask", asked)
+	}
+	c.out.take()
+	s.askOne(c, 2*time.Second)
+	if asked := time.Duration(c.asked.Load()); asked != 2*time.Second || len(c.out.take()) != 1 {
+		t.Errorf("asked at %v, want 2s", asked)
+	}
+}
