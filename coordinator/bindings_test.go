@@ -3,7 +3,9 @@ package coordinator
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -130,4 +132,32 @@ func FuzzParseBindings(f *testing.F) {
 			t.Fatalf("something is left: %+v", b)
 		}
 	})
+}
+
+// Names that could not be saved are saved when that is possible, also if none has changed since.
+func TestSaveAgain(t *testing.T) {
+	state, err := NewState()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "later")
+	state.path = filepath.Join(dir, "state.json")
+	p, err := newPlan(DefaultPrefix, netip.Prefix{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := newRoster(p, state, DefaultLease, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.bindings.release(binding{"db", 1, false})
+	r.save()
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r.save()
+	all, err := state.loadBindings()
+	if err != nil || len(all) != 1 || all[0].Name != "db" {
+		t.Errorf("saved are %v, %v", all, err)
+	}
 }

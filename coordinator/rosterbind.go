@@ -48,8 +48,13 @@ func (r *roster) save() {
 		return
 	}
 	err := r.state.saveBindings(all, false)
-	if err != nil && !r.saveFailed {
-		r.log.Error("names not saved; after a crash nodes may get other addresses", "err", err)
+	if err != nil {
+		r.mu.Lock()
+		r.bindings.dirty = true // the next time may go better
+		r.mu.Unlock()
+		if !r.saveFailed {
+			r.log.Error("names not saved; after a crash nodes may get other addresses", "err", err)
+		}
 	}
 	r.saveFailed = err != nil
 }
