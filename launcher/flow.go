@@ -94,11 +94,14 @@ func (f *flow) eventLocked(state trace.ConnState) *trace.Connection {
 	}
 }
 
-// look finds out how packets get to the peer.
+// look finds out how packets get to the peer. Another goroutine may tell of the flow now,
+// to a taker that is new: see recorder.add.
 func (f *flow) look() {
 	for _, p := range f.r.member.node.Paths() {
 		if p.ID == f.peerID {
+			f.r.mu.Lock()
 			f.path, f.rtt = pathText(p.Kind), p.RTT
+			f.r.mu.Unlock()
 		}
 	}
 }
@@ -199,12 +202,18 @@ func (f *flow) end(directions uint32, why *ending) {
 	f.closed(f.first.Load())
 }
 
+// closed tells of the end, once: the trace may end at the same time as the connection, see
+// closeFlows.
 func (f *flow) closed(why *ending) {
 	f.look()
 	f.r.mu.Lock()
+	_, open := f.r.flows[f]
 	delete(f.r.flows, f)
 	e := f.eventLocked(trace.Closed)
 	f.r.mu.Unlock()
+	if !open {
+		return
+	}
 	e.Duration = time.Since(f.opened)
 	if why != nil {
 		e.Errno, e.ByPeer, e.Reason = why.errno, why.byPeer, why.reason
