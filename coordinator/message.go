@@ -40,9 +40,9 @@ const (
 	// MaxSignal is the size of the largest signal, in bytes.
 	MaxSignal = 8 << 10
 
-	// pageMembers and pagePaths bound a page of members: at no more than 600
+	// pageMembers and pagePaths bound a page of members: at no more than 1200
 	// bytes a member and 300 a path it stays below maxFrame.
-	pageMembers = 500
+	pageMembers = 250
 	pagePaths   = maxPaths
 )
 

@@ -108,7 +108,11 @@ func TestReadMessageKeepsToItsLimit(t *testing.T) {
 func TestLargestPageFits(t *testing.T) {
 	member := Member{ID: math.MaxUint32, Name: strings.Repeat("a", maxLabel), Addr: netip.MustParseAddr("255.255.255.254"),
 		Addr6: netip.MustParseAddr("fd6f:7865:7200:1111:2222:3333:4444:5555"),
-		Host:  strings.Repeat("h", maxHost), Since: time.Date(2099, 12, 31, 23, 59, 59, 999999999, time.UTC)}
+		Host:  strings.Repeat("h", maxHost), Since: time.Date(2099, 12, 31, 23, 59, 59, 999999999, time.UTC), Silent: true,
+		Program: strings.Repeat("p", maxHost), About: &About{Command: strings.Repeat("c", maxHost)}}
+	for range MaxPorts {
+		member.About.Ports = append(member.About.Ports, math.MaxUint16)
+	}
 	path := PathReport{Peer: math.MaxUint32, Kind: strings.Repeat("k", maxLabel), Remote: netip.MustParseAddrPort("[2001:db8:1111:2222:3333:4444:5555:6666]:65535"),
 		RTT: math.MinInt64, BytesSent: math.MaxUint64, BytesReceived: math.MaxUint64}
 	for _, paths := range []int{0, 1, maxPaths / pageMembers, 7, maxPaths} {
