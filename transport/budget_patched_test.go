@@ -185,18 +185,21 @@ func TestMemoryIsFreed(t *testing.T) {
 		s.Answer(StatusOK)
 		accepted <- s
 	})
-	for name, end := range map[string]func(*Stream){
-		"reset":     (*Stream).Reset,
-		"closeRead": func(s *Stream) { s.CloseRead() },
-		"forgotten": func(*Stream) { victim.drop(2) },
+	for _, tc := range []struct {
+		name string
+		end  func(*Stream)
+	}{
+		{"reset", (*Stream).Reset},
+		{"closeRead", func(s *Stream) { s.CloseRead() }},
+		{"forgotten", func(*Stream) { victim.drop(2) }}, // the last: it ends the connection
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
 			if _, err := bad.open(t, 1).Write(make([]byte, answeredWindow/2)); err != nil {
 				t.Fatal(err)
 			}
 			s := <-accepted
 			eventually(t, "it is held", func() bool { return victim.budget.held.Load() >= answeredWindow/2 })
-			end(s)
+			tc.end(s)
 			eventually(t, "it is free", func() bool { return victim.budget.held.Load() == 0 })
 		})
 	}
