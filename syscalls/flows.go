@@ -342,22 +342,30 @@ func (f *flows) unpinLocked(id uint64) {
 	}
 }
 
-// sweepFlows takes the sockets of flows that are idle. The kernel does not tell of every
-// socket's end: it is asked for those that are connected.
+// checkPins asks the kernel for the programs' connected sockets, since it does not tell of
+// every socket's end, and unpins the flows of those that are gone.
+func (n *Node) checkPins() {
+	if n.diag == nil || !hasUDPDiag() {
+		return
+	}
+	f := &n.flows
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, p := range f.pins {
+		if _, found, err := n.diag.datagram(p.local, p.fl.local); err == nil && !found {
+			f.unpinLocked(id)
+		}
+	}
+}
+
+// sweepFlows takes the sockets of flows that are idle.
 func (n *Node) sweepFlows() {
+	n.checkPins()
 	f := &n.flows
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
 		return
-	}
-	for id, p := range f.pins {
-		if n.diag == nil || !hasUDPDiag() {
-			break
-		}
-		if _, found, err := n.diag.datagram(p.local, p.fl.local); err == nil && !found {
-			f.unpinLocked(id)
-		}
 	}
 	f.expireLocked(time.Now().Add(-flowIdle))
 	f.sweeper.Reset(flowSweep)

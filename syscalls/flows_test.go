@@ -169,3 +169,26 @@ func TestDormantFlowKept(t *testing.T) {
 		t.Errorf("%d flows have no socket", got)
 	}
 }
+
+// TestEndOfDatagramMissed has the kernel tell of the end of more sockets than its queue
+// holds: the node looks which are still there.
+func TestEndOfDatagramMissed(t *testing.T) {
+	s, _ := datagramPair(t)
+	client, stays := s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM), s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM)
+	client.connect("B:7000")
+	stays.connect("B:7000")
+	n := s.a.node
+	n.udpClosings.close() // nobody tells it of the end
+	client.close()
+	known := len(n.udpSockets.known())
+	n.datagramsMissed()
+	n.flows.mu.Lock()
+	pins := len(n.flows.pins)
+	n.flows.mu.Unlock()
+	n.udpSockets.mu.Lock()
+	ended := len(n.udpSockets.closed)
+	n.udpSockets.mu.Unlock()
+	if pins != 1 || ended != 1 || known < 2 {
+		t.Errorf("%d sockets are connected to the flow, %d of %d sockets ended; want 1, 1, 2 or more", pins, ended, known)
+	}
+}

@@ -1,7 +1,9 @@
 package syscalls
 
 import (
+	"errors"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -89,6 +91,24 @@ func (u *udpSockets) end(cookie uint64) []netip.AddrPort {
 		u.closed = append(u.closed, closedUDP{cookie, time.Now()})
 	}
 	return slices.Clone(at)
+}
+
+// known returns the addresses of each socket, by its cookie.
+func (u *udpSockets) known() map[uint64][]netip.AddrPort {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	all := make(map[uint64][]netip.AddrPort, len(u.open))
+	for cookie, addrs := range u.open {
+		all[cookie] = slices.Clone(addrs)
+	}
+	return all
+}
+
+// setDeaf notes that the kernel does not tell of the end of sockets.
+func (u *udpSockets) setDeaf() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.deaf = true
 }
 
 // isDeaf reports whether sockets that are closed stay in the table.
@@ -264,23 +284,49 @@ func (n *Node) watchDatagrams() {
 	closings, err := newClosings(onLoopback, groupUDPDestroy, groupUDPDestroy6)
 	if err != nil {
 		n.Logger.Debug("the kernel does not tell when UDP sockets close", "err", err)
-		n.udpSockets.deaf = true
+		n.udpSockets.setDeaf()
 		return
 	}
 	n.udpClosings = closings
 	n.tasks.Go(func() {
 		for {
 			cookie, err := closings.next()
-			if err != nil {
+			switch {
+			case errors.Is(err, os.ErrClosed):
 				return
-			}
-			n.flows.unpin(cookie)
-			n.udpClients.drop(cookie)
-			for _, at := range n.udpSockets.end(cookie) { // 0, some were missed: these are not forgotten
-				n.reconnectLocal(n.datagramPorts.known(at))
+			case err != nil:
+				n.Logger.Warn("the kernel tells no more when UDP sockets close", "err", err)
+				n.udpSockets.setDeaf()
+				return
+			case cookie == 0:
+				n.datagramsMissed()
+			default:
+				n.datagramClosed(cookie)
 			}
 		}
 	})
+}
+
+// datagramClosed forgets a UDP socket that the kernel has destroyed.
+func (n *Node) datagramClosed(cookie uint64) {
+	n.flows.unpin(cookie)
+	n.udpClients.drop(cookie)
+	for _, at := range n.udpSockets.end(cookie) {
+		n.reconnectLocal(n.datagramPorts.known(at))
+	}
+}
+
+// datagramsMissed looks at all sockets that are known: the kernel had more to tell than
+// its queue holds (ENOBUFS, netlink(7)). An address that can be bound has no socket. A
+// socket is gone if that holds for all of its addresses: connect(2) takes it from some.
+func (n *Node) datagramsMissed() {
+	n.checkPins()
+	for cookie, addrs := range n.udpSockets.known() {
+		taken := func(kernel netip.AddrPort) bool { return probe(unix.SOCK_DGRAM, -1, kernel) != nil }
+		if !slices.ContainsFunc(addrs, taken) {
+			n.datagramClosed(cookie)
+		}
+	}
 }
 
 // SKNLGRP_INET_UDP_DESTROY and SKNLGRP_INET6_UDP_DESTROY of linux/sock_diag.h.
