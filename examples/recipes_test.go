@@ -74,7 +74,9 @@ func TestGalera(t *testing.T) {
 	c := newCloud(t, "mariadbd", "mariadb", "mariadb-install-db", "rsync")
 	needFile(t, "/usr/lib/galera/libgalera_smm.so", "install galera-4")
 	natlab.NeedUsers(t)
-	node, dir := absolute(t, "galera/node"), openDir(t)
+	dir := openDir(t)
+	c.boxer = openCopy(t, c.boxer, dir)
+	node := openCopy(t, absolute(t, "galera/node"), dir)
 	nodes := []string{"db1", "db2"}
 	// As root, rsync's daemon would become nobody.
 	mysql := func(f *function) *function {
@@ -129,6 +131,21 @@ func openDir(t *testing.T) string {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
+}
+
+// openCopy copies a program to dir and returns its path there: other users cannot run what
+// is in a checkout below /root.
+func openCopy(t *testing.T, path, dir string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := filepath.Join(dir, filepath.Base(path))
+	if err := os.WriteFile(to, b, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return to
 }
 
 // statusIs fails unless a status variable of the server at a socket has a value.
