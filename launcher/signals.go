@@ -128,11 +128,15 @@ func forward(f *os.File, pid, init int) {
 		case s.sig == unix.SIGCONT:
 			after := wasStopped || time.Since(ended) < groupWithin
 			wasStopped = false
-			if isStopped(pid) {
+			// One look decides: a program that runs now may be stopped again a moment
+			// later, and that stop is not for this signal to end.
+			stopped := isStopped(pid)
+			if stopped {
 				time.Sleep(groupWithin)
 				ahead = append(ahead, readWaiting(f)...)
+				stopped = isStopped(pid)
 			}
-			if slices.ContainsFunc(ahead, isStop) || after && !isStopped(pid) {
+			if slices.ContainsFunc(ahead, isStop) || after && !stopped {
 				continue
 			}
 		}
