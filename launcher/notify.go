@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,6 +27,16 @@ type notifier struct {
 	path   string // what the program has as NOTIFY_SOCKET
 	logger *slog.Logger
 	ended  chan struct{} // closed when serve returns
+	main   atomic.Int64  // the program's pid, when it is known
+}
+
+// setMain tells the notifier which process is the program itself. Nobody else gets its
+// pid before the node ends, so it may speak also when it has ended already, and its
+// parents cannot be looked up any more.
+func (n *notifier) setMain(pid int) {
+	if n != nil {
+		n.main.Store(int64(pid))
+	}
 }
 
 // maxNotice bounds a message in bytes: systemd reads PIPE_BUF of it.
@@ -124,7 +135,7 @@ func (n *notifier) serve() {
 		}
 		from, fds := sentWith(oob[:oobSize])
 		switch {
-		case from == nil || !maySpeak(from):
+		case from == nil || int64(from.Pid) != n.main.Load() && !maySpeak(from):
 			n.logger.Debug("notification of a stranger", "from", from)
 		case int(from.Pid) == os.Getpid():
 			return

@@ -114,6 +114,7 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	}
 	n.member.about.Store(&about)
 	n.attaching.begin(c.pid)
+	n.notify.setMain(c.pid)
 	n.member.client.OnWill(func(w coordinator.Will) { c.tell(word{Will: &w}) })
 	code, err := n.supervise(c, signals, cfg.Drain)
 	return code, errors.Join(err, n.close())

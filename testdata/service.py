@@ -1,6 +1,8 @@
 """A service of systemd, by libsystemd: prints what the library tells it, and notifies its manager."""
 import ctypes, os, sys
 
+sys.stdout.reconfigure(line_buffering=True)  # a child must not print what waits here once more
+
 sd = ctypes.CDLL("libsystemd.so.0")
 interval = ctypes.c_uint64()
 print("sockets", sd.sd_listen_fds(0))
