@@ -234,6 +234,9 @@ func (n *node) supervise(c *child, signals *os.File, drain time.Duration) (int, 
 	signals.SetReadDeadline(time.Now()) // from here on, they are not for the program
 	<-forwarded
 	signals.SetReadDeadline(time.Time{})
+	// What came before the program's end was for the program: an old SIGTSTP would stop
+	// this process while it waits for the peers, and the shell would see another stop.
+	readWaiting(signals)
 	served := n.interposer.wait()
 	err := n.drain(drain, signals)
 	return c.status, errors.Join(err, served, c.close())
