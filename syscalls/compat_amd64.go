@@ -16,9 +16,11 @@ func wideArg(i int) int { return i }
 var compatNumbers = map[uintptr]uintptr{
 	5:              unix.SYS_OPEN,
 	54:             unix.SYS_IOCTL,
+	75:             unix.SYS_SETRLIMIT,
 	122:            unix.SYS_UNAME,
 	295:            unix.SYS_OPENAT,
 	337:            unix.SYS_RECVMMSG,
+	340:            unix.SYS_PRLIMIT64,
 	345:            unix.SYS_SENDMMSG,
 	359:            unix.SYS_SOCKET,
 	360:            unix.SYS_SOCKETPAIR,

@@ -14,6 +14,7 @@ func wideArg(i int) int { return i + i%2 }
 
 var compatNumbers = map[uintptr]uintptr{
 	54:             unix.SYS_IOCTL,
+	75:             unix.SYS_SETRLIMIT,
 	122:            unix.SYS_UNAME,
 	281:            unix.SYS_SOCKET,
 	282:            unix.SYS_BIND,
@@ -33,6 +34,7 @@ var compatNumbers = map[uintptr]uintptr{
 	322:            unix.SYS_OPENAT,
 	365:            unix.SYS_RECVMMSG,
 	366:            unix.SYS_ACCEPT4,
+	369:            unix.SYS_PRLIMIT64,
 	374:            unix.SYS_SENDMMSG,
 	recvmmsgTime64: unix.SYS_RECVMMSG,
 	425:            unix.SYS_IO_URING_SETUP,

@@ -2,6 +2,7 @@
 #include "conformance.h"
 #include <linux/landlock.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 /* Of <linux/landlock.h> since Linux 6.7, which may be newer than the installed one. */
@@ -89,6 +90,20 @@ static void itself(void) {
 	in4 allowed = peer(port);
 	result("the same socket, allowed", connect(tcp(), SA(allowed)));
 	result("UDP", connect(udp(), SA(denied)));
+	meet();
+}
+
+/* limits lowers limits, which nobody needs a right for: that takes no restriction off. */
+static void limits(void) {
+	if (server)
+		return serve();
+	meet();
+	restrict_self(usual());
+	struct rlimit none = {0, 0};
+	result("setrlimit", setrlimit(RLIMIT_LOCKS, &none));
+	result("setrlimit itself", syscall(SYS_setrlimit, RLIMIT_LOCKS, &none));
+	result("of nothing", syscall(SYS_setrlimit, RLIMIT_LOCKS, 8L));
+	tries("after");
 	meet();
 }
 
@@ -270,7 +285,7 @@ static void nothing(void) {
 
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
-		CASE(itself), CASE(binds), CASE(children), CASE(one_thread), CASE(all_threads), CASE(threads_after),
+		CASE(itself), CASE(limits), CASE(binds), CASE(children), CASE(one_thread), CASE(all_threads), CASE(threads_after),
 		CASE(layers), CASE(nothing),
 	};
 	return RUN(tests);

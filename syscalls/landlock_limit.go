@@ -1,0 +1,39 @@
+package syscalls
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+)
+
+// A program may lower its own limits, and with RLIMIT_LOCKS it would take off the mark
+// that says what it is denied (landlocked.go). So that limit stays as it is. The calls
+// succeed: the limit is without effect since Linux 2.4.25 (getrlimit(2)).
+
+// setrlimit answers setrlimit(2) for RLIMIT_LOCKS.
+func (n *Node) setrlimit(c Call) reply {
+	var b [8]byte // of a 32-bit program's structure all, of others the half
+	return fail(c.ReadMemory(c.Ptr(1), b[:]))
+}
+
+// prlimit answers prlimit(2) with a new RLIMIT_LOCKS, and tells the old one.
+func (n *Node) prlimit(c Call) reply {
+	var b [16]byte // struct rlimit64
+	if err := c.ReadMemory(c.Ptr(2), b[:]); err != nil {
+		return fail(err)
+	}
+	pid := c.Int(0)
+	if pid == 0 {
+		pid = c.TID()
+	}
+	var old unix.Rlimit
+	if err := unix.Prlimit(pid, markLimit, nil, &old); err != nil {
+		return fail(err)
+	}
+	if c.Ptr(3) == 0 {
+		return value(0)
+	}
+	binary.NativeEndian.PutUint64(b[:], old.Cur)
+	binary.NativeEndian.PutUint64(b[8:], old.Max)
+	return fail(c.WriteMemory(c.Ptr(3), b[:]))
+}
