@@ -14,11 +14,14 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/natlab"
 )
 
-// Each program has its own ports, so that none is in TIME-WAIT from another's end.
+// Each program has its own ports, so that none is in TIME-WAIT from another's end. They
+// are below those that the kernel chooses (ip_local_port_range, ip(7)): a client's port
+// could be taken for a server's.
 const (
 	firstPort    = 7000
-	portsProgram = 400
+	portsProgram = 250
 	portsCase    = 10 // as in conformance.h
+	chosenPorts  = 32768
 )
 
 // A variant runs a program once more, in another way. The known differences are the same.
@@ -83,8 +86,15 @@ func TestPrograms(t *testing.T) {
 			all = append(all, variant{name: name + " rewritten", program: name, interposer: "rewrite"})
 		}
 	}
+	if last := firstPort + len(all)*portsProgram; last > chosenPorts {
+		t.Fatalf("%d programs have ports up to %d, which the kernel chooses", len(all), last)
+	}
 	for i, v := range all {
 		t.Run(v.name, func(t *testing.T) {
+			if v.program == "udplate" && !*suites {
+				// On a busy machine a datagram is lost now and then; the cause is not known yet.
+				t.Skip("is not reliable on a busy machine: -suites, or make conformance")
+			}
 			if _, err := exec.LookPath(v.needs); v.needs != "" && err != nil {
 				t.Skip(err)
 			}
