@@ -29,7 +29,12 @@ func TestHammer(t *testing.T) {
 	p.Expect(`^ready$`)
 	supervisor := supervisorOf(t, p)
 	// A quarter of the descriptors that it may have is for flows to UDP peers.
-	if err := unix.Prlimit(supervisor, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: hammeredFiles, Max: hammeredFiles}, nil); err != nil {
+	var limit unix.Rlimit
+	if err := unix.Prlimit(supervisor, unix.RLIMIT_NOFILE, nil, &limit); err != nil {
+		t.Fatal(err)
+	}
+	limit.Cur = min(hammeredFiles, limit.Max)
+	if err := unix.Prlimit(supervisor, unix.RLIMIT_NOFILE, &limit, nil); err != nil {
 		t.Fatal(err)
 	}
 	before := held(t, supervisor)
