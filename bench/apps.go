@@ -19,7 +19,8 @@ type app struct {
 	name  string
 	port  int
 	user  string // whom the server runs as; empty: whoever runs the benchmark
-	build func(ctx context.Context, s *scene, on *natlab.Host, r *road) (server []string, err error)
+	build func(ctx context.Context, s *scene, on *natlab.Host, r *road) (server []string,
+		err error)
 	check func(r *road) []string // succeeds when the server is there
 	tests []appTest
 }
@@ -45,36 +46,58 @@ var apps = []app{
 		name: "postgres", port: 15432, user: "postgres", build: buildPostgres,
 		check: func(r *road) []string { return pgbenchAt(r, "-i", "-q", "-s", "1") },
 		tests: []appTest{
-			{pgbench1, func(r *road) []string { return pgbenchAt(r, "-n", "-N", "-c", "1", "-T", pgbenchTime) }, tpsLine},
-			{pgbench16, func(r *road) []string { return pgbenchAt(r, "-n", "-N", "-c", "16", "-j", "2", "-T", pgbenchTime) }, tpsLine},
+			{pgbench1, func(r *road) []string {
+				return pgbenchAt(r, "-n", "-N", "-c", "1",
+					"-T", pgbenchTime)
+			}, tpsLine},
+			{pgbench16, func(r *road) []string {
+				return pgbenchAt(r, "-n", "-N", "-c",
+					"16", "-j", "2", "-T", pgbenchTime)
+			}, tpsLine},
 		},
 	},
 	{
 		name: "redis", port: 16379,
 		build: func(_ context.Context, _ *scene, _ *natlab.Host, r *road) ([]string, error) {
-			return []string{"redis-server", "--bind", r.bind, "--port", strconv.Itoa(r.at), "--save", "", "--protected-mode", "no"}, nil
+			return []string{"redis-server", "--bind", r.bind, "--port",
+				strconv.Itoa(r.at), "--save", "", "--protected-mode", "no"}, nil
 		},
-		check: func(r *road) []string { return []string{"redis-cli", "-h", r.host, "-p", strconv.Itoa(r.port), "ping"} },
+		check: func(r *road) []string {
+			return []string{"redis-cli", "-h", r.host, "-p",
+				strconv.Itoa(r.port), "ping"}
+		},
 		tests: []appTest{
-			{redisGet, func(r *road) []string { return redisAt(r, "-n", "20000", "-P", "1") }, rpsLine},
-			{redisPipe, func(r *road) []string { return redisAt(r, "-n", "200000", "-P", "16") }, rpsLine},
+			{redisGet, func(r *road) []string {
+				return redisAt(r, "-n", "20000", "-P",
+					"1")
+			}, rpsLine},
+			{redisPipe, func(r *road) []string {
+				return redisAt(r, "-n", "200000", "-P",
+					"16")
+			}, rpsLine},
 		},
 	},
 	{
 		name: "nginx", port: 18080, build: buildNginx,
-		check: func(r *road) []string { return []string{"curl", "-sf", "-o", os.DevNull, "http://" + r.String() + "/"} },
+		check: func(r *road) []string {
+			return []string{"curl", "-sf", "-o", os.DevNull,
+				"http://" + r.String() + "/"}
+		},
 		tests: []appTest{{wrkRate, func(r *road) []string {
-			return []string{"wrk", "-t", "2", "-c", "50", "-d", pgbenchTime + "s", "http://" + r.String() + "/"}
+			return []string{"wrk", "-t", "2", "-c", "50", "-d", pgbenchTime + "s",
+				"http://" + r.String() + "/"}
 		}, wrkLine}},
 	},
 }
 
 func pgbenchAt(r *road, args ...string) []string {
-	return append([]string{"pgbench", "-h", r.host, "-p", strconv.Itoa(r.port), "-U", "postgres"}, append(args, "postgres")...)
+	return append([]string{"pgbench", "-h", r.host, "-p", strconv.Itoa(r.port), "-U",
+		"postgres"}, append(args, "postgres")...)
 }
 
 func redisAt(r *road, args ...string) []string {
-	return append([]string{"redis-benchmark", "-h", r.host, "-p", strconv.Itoa(r.port), "-t", "get", "-c", "50", "--csv"}, args...)
+	return append([]string{"redis-benchmark", "-h", r.host, "-p", strconv.Itoa(r.port),
+		"-t", "get", "-c", "50", "--csv"}, args...)
 }
 
 // measureApps measures every application over every way, in turns.
@@ -110,7 +133,8 @@ func measureApp(ctx context.Context, s *scene, a app, o options, r *labReport) e
 	for round := range o.rounds {
 		for i := range roads {
 			i := (i + round) % len(roads)
-			progress("lab %s, round %d of %d: %s over %s", s.name, round+1, o.rounds, a.name, names[i])
+			progress("lab %s, round %d of %d: %s over %s", s.name, round+1, o.rounds,
+				a.name, names[i])
 			for _, t := range a.tests {
 				value, err := s.run(ctx, roads[i], t)
 				if err != nil {
@@ -123,7 +147,8 @@ func measureApp(ctx context.Context, s *scene, a app, o options, r *labReport) e
 	return nil
 }
 
-// open starts the application's server at the end of a way, and waits until a client gets through.
+// open starts the application's server at the end of a way, and waits until a client gets
+// through.
 func (s *scene) open(ctx context.Context, a app, w way) (*road, error) {
 	r, err := w.enter(ctx, s, a)
 	if r == nil || err != nil {
@@ -153,7 +178,8 @@ func (s *scene) open(ctx context.Context, a app, w way) (*road, error) {
 		if time.Now().After(deadline) || ctx.Err() != nil {
 			return nil, fmt.Errorf("%v: %w: %s", argv, err, out)
 		}
-		time.Sleep(100 * time.Millisecond) // a server says in a way of its own when it is ready
+		// a server says in a way of its own when it is ready
+		time.Sleep(100 * time.Millisecond)
 	}
 }
 
@@ -180,11 +206,13 @@ func (s *scene) home(r *road, kind string) (string, error) {
 	return dir, os.Chmod(dir, 0o777) // whoever the server runs as
 }
 
-// buildPostgres makes a database. It trusts everybody and does not wait for the disk: what is measured is the way to it.
+// buildPostgres makes a database. It trusts everybody and does not wait for the disk:
+// what is measured is the way to it.
 func buildPostgres(ctx context.Context, s *scene, on *natlab.Host, r *road) ([]string, error) {
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin")
 	if err != nil || len(found) == 0 {
-		return nil, fmt.Errorf("postgres (Debian package postgresql): %w", errors.Join(err, exec.ErrNotFound))
+		return nil, fmt.Errorf("postgres (Debian package postgresql): %w",
+			errors.Join(err, exec.ErrNotFound))
 	}
 	bin := found[len(found)-1]
 	home, err := s.home(r, "postgres")
@@ -192,7 +220,8 @@ func buildPostgres(ctx context.Context, s *scene, on *natlab.Host, r *road) ([]s
 		return nil, err
 	}
 	data := filepath.Join(home, "data")
-	initdb := s.command(ctx, on, filepath.Join(bin, "initdb"), "-D", data, "-U", "postgres", "--auth=trust", "--locale=C", "--no-sync")
+	initdb := s.command(ctx, on, filepath.Join(bin, "initdb"), "-D", data, "-U",
+		"postgres", "--auth=trust", "--locale=C", "--no-sync")
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w: %s", err, out)
 	}
@@ -202,7 +231,8 @@ func buildPostgres(ctx context.Context, s *scene, on *natlab.Host, r *road) ([]s
 	}
 	_, err = hba.WriteString("host all all all trust\n")
 	return []string{
-		filepath.Join(bin, "postgres"), "-D", data, "-k", home, "-h", r.bind, "-p", strconv.Itoa(r.at),
+		filepath.Join(bin, "postgres"), "-D", data, "-k", home, "-h", r.bind, "-p",
+		strconv.Itoa(r.at),
 		"-c", "fsync=off", "-c", "synchronous_commit=off",
 	}, errors.Join(err, hba.Close())
 }
@@ -224,7 +254,8 @@ func buildNginx(_ context.Context, s *scene, _ *natlab.Host, r *road) ([]string,
 	}
 	file := filepath.Join(home, "nginx.conf")
 	page := fmt.Sprintf("%1024s", "a page of 1 KiB")
-	if err := os.WriteFile(file, fmt.Appendf(nil, nginxConfig, home, r.bind, r.at, page), 0o644); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, nginxConfig, home, r.bind, r.at, page),
+		0o644); err != nil {
 		return nil, err
 	}
 	return []string{nginx, "-c", file}, nil

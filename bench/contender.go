@@ -24,16 +24,20 @@ type contender struct {
 	enter func(ctx context.Context, s *scene, port int) (*field, error)
 }
 
-// A field is a contender that is ready: two ends, and the processes whose CPU time counts.
+// A field is a contender that is ready: two ends, and the processes whose CPU time
+// counts.
 type field struct {
 	contender
-	client  *process
-	ends    []*process // with all their descendants
-	syscall bool       // the client's connection is a socket of the kernel, and stands for others of its kind
-	note    string     // such as the path
+	client *process
+	ends   []*process // with all their descendants
+	// the client's connection is a socket of the kernel, and stands for others of its
+	// kind
+	syscall bool
+	note    string // such as the path
 }
 
-// The contender that the others are measured against, the one that this is about, and one of which not all is measured.
+// The contender that the others are measured against, the one that this is about, and one
+// of which not all is measured.
 const (
 	nativeName  = "native"
 	boxerName   = "boxer"
@@ -45,10 +49,14 @@ var contenders = []contender{
 	{name: nativeName, what: "kernel TCP", bulk: true, enter: enterNative},
 	{name: "native cubic", what: "kernel TCP with CUBIC, where the host has another default", lossy: true, bulk: true, enter: enterCubic},
 	{name: boxerName, what: "boxer run, the same program", bulk: true, enter: enterBoxer},
-	{name: "quic-go", what: "plain quic-go, streams of one connection", bulk: true, enter: enterQUIC},
-	{name: proxiesName, what: "kernel TCP through a proxy at each end", bulk: true, enter: enterProxies},
-	{name: "tailscale", other: true, what: "Tailscale's tsnet, in user space", bulk: true, enter: enterTailscale},
-	{name: "wireguard-go", other: true, what: "wireguard-go with netstack, in user space", bulk: true, enter: enterWireGuard},
+	{name: "quic-go", what: "plain quic-go, streams of one connection", bulk: true,
+		enter: enterQUIC},
+	{name: proxiesName, what: "kernel TCP through a proxy at each end", bulk: true,
+		enter: enterProxies},
+	{name: "tailscale", other: true, what: "Tailscale's tsnet, in user space", bulk: true,
+		enter: enterTailscale},
+	{name: "wireguard-go", other: true, what: "wireguard-go with netstack, in user space",
+		bulk: true, enter: enterWireGuard},
 	{name: "C supervisor", what: "least supervisor, kernel TCP", enter: enterSupervisor},
 	{name: "strace", what: "strace -f --seccomp-bpf of the calls that are measured, kernel TCP", enter: enterStrace},
 }
@@ -81,7 +89,8 @@ func (o options) wants(name string) bool {
 	return o.only == "" || slices.Contains(strings.Split(o.only, ","), name)
 }
 
-// forwarded leads a port of the server's NAT to the server, and returns where to connect to.
+// forwarded leads a port of the server's NAT to the server, and returns where to connect
+// to.
 func (s *scene) forwarded(ctx context.Context, port int) (string, error) {
 	if err := s.server.Router().Forward(ctx, uint16(port), s.server); err != nil {
 		return "", err
@@ -121,8 +130,10 @@ func enterQUIC(ctx context.Context, s *scene, port int) (*field, error) {
 
 func enterBoxer(ctx context.Context, s *scene, port int) (*field, error) {
 	f, err := s.pair(
-		s.command(ctx, s.server, s.boxer, "run", "--name", "server", "--", s.self, "serve", "tcp", anyAddr(port)),
-		s.command(ctx, s.client, s.boxer, "run", "--name", "client", "--wait-for", "server", "--",
+		s.command(ctx, s.server, s.boxer, "run", "--name", "server", "--", s.self,
+			"serve", "tcp", anyAddr(port)),
+		s.command(ctx, s.client, s.boxer, "run", "--name", "client", "--wait-for",
+			"server", "--",
 			s.self, "client", "tcp", net.JoinHostPort("server", strconv.Itoa(port))))
 	if err != nil {
 		return nil, err
@@ -131,7 +142,8 @@ func enterBoxer(ctx context.Context, s *scene, port int) (*field, error) {
 	return f, nil
 }
 
-// enterProxies is what people build by hand: a proxy beside the client, which connects to one beside the server.
+// enterProxies is what people build by hand: a proxy beside the client, which connects to
+// one beside the server.
 func enterProxies(ctx context.Context, s *scene, port int) (*field, error) {
 	behind := localhost(port + behindProxies)
 	ends, err := s.proxies(ctx, port, behind)
@@ -161,7 +173,8 @@ func enterTailscale(ctx context.Context, s *scene, _ int) (*field, error) {
 		return nil, nil
 	}
 	control := s.controlAddr()
-	if _, err := s.ready("control", s.command(ctx, s.public, s.tunnels, "control", control)); err != nil {
+	if _, err := s.ready("control", s.command(ctx, s.public, s.tunnels, "control",
+		control)); err != nil {
 		return nil, err
 	}
 	f, err := s.pair(
@@ -210,11 +223,13 @@ func enterStrace(ctx context.Context, s *scene, port int) (*field, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.kernelPair(ctx, port, to, strace, "-f", "--seccomp-bpf", "-e", "trace=getsockname,accept4,connect", "-o", os.DevNull)
+	return s.kernelPair(ctx, port, to, strace, "-f", "--seccomp-bpf", "-e",
+		"trace=getsockname,accept4,connect", "-o", os.DevNull)
 }
 
 // kernelPair is a pair over kernel TCP, with the client below another program.
-func (s *scene) kernelPair(ctx context.Context, port int, to string, below ...string) (*field, error) {
+func (s *scene) kernelPair(ctx context.Context, port int, to string,
+	below ...string) (*field, error) {
 	argv := append(slices.Clip(below), s.self, "client", "tcp", to)
 	f, err := s.pair(
 		s.command(ctx, s.server, s.self, "serve", "tcp", anyAddr(port)),
@@ -225,7 +240,8 @@ func (s *scene) kernelPair(ctx context.Context, port int, to string, below ...st
 	return f, err
 }
 
-// pair starts a server and then its client, and waits until the client has had a connection.
+// pair starts a server and then its client, and waits until the client has had a
+// connection.
 func (s *scene) pair(server, client *exec.Cmd) (*field, error) {
 	serve, err := s.start("server", server)
 	if err != nil {

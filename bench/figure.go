@@ -27,8 +27,10 @@ var (
 	pgbench1   = figure{name: "pgbench, 1 client", unit: "tps", more: true}
 	pgbench16  = figure{name: "pgbench, 16 clients", unit: "tps", more: true}
 	redisGet   = figure{name: "redis-benchmark GET, 50 clients", unit: "1/s", more: true}
-	redisPipe  = figure{name: "redis-benchmark GET, pipelines of 16", unit: "1/s", more: true}
-	wrkRate    = figure{name: "wrk against nginx, 50 connections", unit: "1/s", more: true}
+	redisPipe  = figure{name: "redis-benchmark GET, pipelines of 16", unit: "1/s",
+		more: true}
+	wrkRate = figure{name: "wrk against nginx, 50 connections", unit: "1/s",
+		more: true}
 )
 
 // A trip is a round trip of so many bytes.
@@ -40,7 +42,8 @@ type trip struct {
 var trips = []trip{newTrip(1, "1 B"), newTrip(kib, "1 KiB"), newTrip(64*kib, "64 KiB")}
 
 func newTrip(size int, text string) trip {
-	return trip{size, figure{name: "round trip " + text + ", p50", unit: "us"}, figure{name: "round trip " + text + ", p99", unit: "us"}}
+	return trip{size, figure{name: "round trip " + text + ", p50", unit: "us"},
+		figure{name: "round trip " + text + ", p99", unit: "us"}}
 }
 
 // A load is a bulk transfer.
@@ -51,12 +54,15 @@ type load struct {
 }
 
 var loads = []load{
-	newLoad(1, false, "1 stream"), newLoad(8, false, "8 streams"), newLoad(64, false, "64 streams"),
-	newLoad(1, true, "1 stream, both ways"), newLoad(8, true, "8 streams, both ways"), newLoad(64, true, "64 streams, both ways"),
+	newLoad(1, false, "1 stream"), newLoad(8, false, "8 streams"),
+	newLoad(64, false, "64 streams"),
+	newLoad(1, true, "1 stream, both ways"), newLoad(8, true, "8 streams, both ways"),
+	newLoad(64, true, "64 streams, both ways"),
 }
 
 func newLoad(streams int, both bool, text string) load {
-	return load{streams, both, figure{name: "bulk, " + text, unit: "Gbit/s", more: true}, figure{name: "CPU of both ends, " + text, unit: "s/GB"}}
+	return load{streams, both, figure{name: "bulk, " + text, unit: "Gbit/s", more: true},
+		figure{name: "CPU of both ends, " + text, unit: "s/GB"}}
 }
 
 // figures returns all, in the order of the report.
@@ -68,11 +74,13 @@ func figures() []figure {
 	for _, l := range loads {
 		all = append(all, l.rate, l.cpu)
 	}
-	return append(all, smallRate, idleMemory, idleCPU, pgbench1, pgbench16, redisGet, redisPipe, wrkRate,
+	return append(all, smallRate, idleMemory, idleCPU, pgbench1, pgbench16, redisGet,
+		redisPipe, wrkRate,
 		trapName, trapAccept, trapHere, runTrue, coldStart, join1, join100, join1000)
 }
 
-// A goal is what boxer's figure should be in one lab: a multiple of a contender's, or, without one, a value.
+// A goal is what boxer's figure should be in one lab: a multiple of a contender's, or,
+// without one, a value.
 type goal struct {
 	lab     string
 	figure  figure

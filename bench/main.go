@@ -1,14 +1,17 @@
-// Command bench measures boxer against what else could carry the same bytes, in one run over one lab.
+// Command bench measures boxer against what else could carry the same bytes, in one run
+// over one lab.
 //
 //	bench [flags]                      as root, or where users may make namespaces
 //	bench serve NETWORK ADDR           the measuring program, see package meter
 //	bench client NETWORK ADDR
 //	bench proxy LISTEN-ADDR TO-ADDR
 //
-// The lab (package natlab) has a public host with the coordinator, and two functions, each behind a NAT of its own. All
-// contenders are there at once, with server and client on the two functions; they are measured one after the other, in
-// turns, so that a noisy machine is equally noisy to all. Contenders that cannot punch get the server's port forwarded by
-// its NAT: so all packets take the same way, through the same namespaces and both NATs.
+// The lab (package natlab) has a public host with the coordinator, and two functions,
+// each behind a NAT of its own. All contenders are there at once, with server and client
+// on the two functions; they are measured one after the other, in turns, so that a noisy
+// machine is equally noisy to all. Contenders that cannot punch get the server's port
+// forwarded by its NAT: so all packets take the same way, through the same namespaces and
+// both NATs.
 package main
 
 import (
@@ -76,22 +79,27 @@ func parseOptions(args []string) (options, error) {
 	f.StringVar(&o.tunnels, "tunnels", "", "the `program` tunnels, for the contenders tailscale and wireguard-go; default: without them")
 	f.StringVar(&o.joins, "joins", "", "the `program` joins, for the time that many nodes take to join; default: without it")
 	f.StringVar(&o.only, "only", "", "measure these contenders, separated by commas; default: all")
-	f.StringVar(&labs, "labs", settingNames(), "measure in these labs, separated by commas")
+	f.StringVar(&labs, "labs", settingNames(),
+		"measure in these labs, separated by commas")
 	f.StringVar(&o.json, "json", "", "write everything that was measured to this `file`")
 	f.StringVar(&o.plot, "plot", "", "draw the most important figures into this SVG `file`")
 	f.IntVar(&o.rounds, "rounds", 5, "how often to measure everything")
-	f.IntVar(&o.connects, "connects", 200, "how many connections one after the other in a round")
+	f.IntVar(&o.connects, "connects", 200,
+		"how many connections one after the other in a round")
 	f.IntVar(&o.trips, "trips", 1000, "how many round trips in a round")
 	f.IntVar(&o.idle, "idle", 10000, "how many idle connections, once; 0: none")
 	f.DurationVar(&o.time, "time", time.Second, "how long a bulk transfer lasts")
 	f.BoolVar(&o.apps, "apps", true, "measure PostgreSQL, Redis and nginx too")
 	f.Int64Var(&custom.rate, "rate", 0, "one lab only: limit the server's link to so many bits per second")
-	f.Float64Var(&custom.loss, "loss", 0, "one lab only: lose this share of the packets on the server's link, each way, 0 to 1")
-	f.DurationVar(&custom.delay, "delay", 0, "one lab only: hold packets up on the server's link, each way")
+	f.Float64Var(&custom.loss, "loss", 0,
+		"one lab only: lose this share of the packets on the server's link, each way, 0 to 1")
+	f.DurationVar(&custom.delay, "delay", 0,
+		"one lab only: hold packets up on the server's link, each way")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
-	if f.NArg() > 0 || o.rounds < 1 || o.connects < 1 || o.trips < 1 || o.idle < 0 || o.time <= 0 {
+	if f.NArg() > 0 || o.rounds < 1 || o.connects < 1 || o.trips < 1 || o.idle < 0 ||
+		o.time <= 0 {
 		return o, errors.New("see bench -help")
 	}
 	if custom != (setting{}) {
@@ -113,7 +121,8 @@ func bench(args []string) (err error) {
 		return err
 	}
 	raiseFiles()
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM,
+		unix.SIGHUP)
 	defer stop()
 	all := &report{Machine: machine(), Rounds: o.rounds}
 	for _, lab := range o.settings {
@@ -132,15 +141,18 @@ func bench(args []string) (err error) {
 	return nil
 }
 
-// manyFiles is RLIMIT_NOFILE for everything that is measured: a proxy takes six descriptors for each idle connection.
+// manyFiles is RLIMIT_NOFILE for everything that is measured: a proxy takes six
+// descriptors for each idle connection.
 const manyFiles = 1 << 17
 
 // raiseFiles raises the limit as far as it may be.
 func raiseFiles() {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) == nil && limit.Max < manyFiles {
-		// By package syscall, which then lets children inherit it. Without root it fails, and idle connections tell.
-		_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: manyFiles, Max: manyFiles})
+		// By package syscall, which then lets children inherit it. Without root it fails,
+		// and idle connections tell.
+		_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE,
+			&syscall.Rlimit{Cur: manyFiles, Max: manyFiles})
 	}
 }
 

@@ -22,9 +22,10 @@ const (
 
 const kib = 1 << 10
 
-// measureAll measures every contender once a round, one after the other. Of those who are others' work, one that fails
-// is measured no more.
-func measureAll(ctx context.Context, s *scene, fields []*field, o options, r *labReport) error {
+// measureAll measures every contender once a round, one after the other. Of those who are
+// others' work, one that fails is measured no more.
+func measureAll(ctx context.Context, s *scene, fields []*field, o options,
+	r *labReport) error {
 	failed := make(map[*field]bool)
 	for round := range o.rounds {
 		for i := range fields {
@@ -40,7 +41,8 @@ func measureAll(ctx context.Context, s *scene, fields []*field, o options, r *la
 				return fmt.Errorf("%s: %w", f.name, err)
 			default:
 				failed[f] = true
-				fmt.Fprintf(os.Stderr, "bench: lab %s: %s is measured no more: %.300s\n", s.name, f.name, err)
+				fmt.Fprintf(os.Stderr, "bench: lab %s: %s is measured no more: %.300s\n",
+					s.name, f.name, err)
 			}
 		}
 	}
@@ -58,7 +60,8 @@ func measureAll(ctx context.Context, s *scene, fields []*field, o options, r *la
 }
 
 // measureRound measures a contender once.
-func measureRound(ctx context.Context, s *scene, f *field, o options, r *labReport, first bool) error {
+func measureRound(ctx context.Context, s *scene, f *field, o options, r *labReport,
+	first bool) error {
 	if first {
 		if err := warmUp(f); err != nil {
 			return err
@@ -86,7 +89,8 @@ func warmUp(f *field) error {
 	return err
 }
 
-func measureField(ctx context.Context, s *scene, f *field, o options, r *labReport) error {
+func measureField(ctx context.Context, s *scene, f *field, o options,
+	r *labReport) error {
 	if f.bulk {
 		if err := measureLatency(s, f, o, r); err != nil {
 			return err
@@ -118,7 +122,8 @@ func measureOnce(ctx context.Context, s *scene, f *field, o options, r *labRepor
 	if count := idleOver(f.name, o.idle); f.bulk && count > 0 {
 		progress("lab %s: %s, %d idle connections", s.name, f.name, count)
 		if err := measureIdle(ctx, f, count, r); err != nil { // it has no figure then
-			fmt.Fprintf(os.Stderr, "bench: %s: %d idle connections: %.300s\n", f.name, count, err)
+			fmt.Fprintf(os.Stderr, "bench: %s: %d idle connections: %.300s\n", f.name,
+				count, err)
 		}
 	}
 	return measureJoins(ctx, s, f, r)
@@ -140,7 +145,8 @@ func measureLatency(s *scene, f *field, o options, r *labReport) error {
 		if t.size > kib {
 			count = max(1, count/4)
 		}
-		got, err := f.client.order(meter.Order{Measure: meter.RoundTrip, Count: count, Size: t.size})
+		got, err := f.client.order(meter.Order{Measure: meter.RoundTrip, Count: count,
+			Size: t.size})
 		if err != nil {
 			return err
 		}
@@ -150,7 +156,8 @@ func measureLatency(s *scene, f *field, o options, r *labReport) error {
 	if !s.whole {
 		return nil
 	}
-	if got, err = f.client.order(meter.Order{Measure: meter.Churn, Streams: churnWorkers, Time: o.time}); err != nil {
+	if got, err = f.client.order(meter.Order{Measure: meter.Churn, Streams: churnWorkers,
+		Time: o.time}); err != nil {
 		return err
 	}
 	r.add(churnRate, f.name, float64(got.Count)/got.Elapsed.Seconds())
@@ -166,7 +173,8 @@ func measureBulk(s *scene, f *field, o options, r *labReport) error {
 		if err != nil {
 			return err
 		}
-		got, err := f.client.order(meter.Order{Measure: meter.Bulk, Streams: l.streams, Both: l.both, Time: o.time})
+		got, err := f.client.order(meter.Order{Measure: meter.Bulk, Streams: l.streams,
+			Both: l.both, Time: o.time})
 		if err != nil {
 			return err
 		}
@@ -181,7 +189,8 @@ func measureBulk(s *scene, f *field, o options, r *labReport) error {
 }
 
 func measureSmall(f *field, r *labReport) error {
-	got, err := f.client.order(meter.Order{Measure: meter.Small, Count: smallCount, Size: smallSize})
+	got, err := f.client.order(meter.Order{Measure: meter.Small, Count: smallCount,
+		Size: smallSize})
 	if err != nil {
 		return err
 	}
@@ -189,7 +198,8 @@ func measureSmall(f *field, r *labReport) error {
 	return nil
 }
 
-// measureTraps measures calls that boxer traps, where the client's sockets are the kernel's.
+// measureTraps measures calls that boxer traps, where the client's sockets are the
+// kernel's.
 func measureTraps(f *field, r *labReport) error {
 	if !f.syscall {
 		return nil
@@ -197,7 +207,8 @@ func measureTraps(f *field, r *labReport) error {
 	for _, m := range []struct {
 		measure string
 		figure  figure
-	}{{meter.Getsockname, trapName}, {meter.Accept, trapAccept}, {meter.ConnectHere, trapHere}} {
+	}{{meter.Getsockname, trapName}, {meter.Accept, trapAccept},
+		{meter.ConnectHere, trapHere}} {
 		got, err := f.client.order(meter.Order{Measure: m.measure, Count: trapCount})
 		if err != nil {
 			return err
@@ -210,11 +221,12 @@ func measureTraps(f *field, r *labReport) error {
 // idleFor is how long idle connections are watched.
 const idleFor = 3 * time.Second
 
-// proxyFiles is how many descriptors an idle connection takes of a proxy: two sockets, and two pipes to splice through.
+// proxyFiles is how many descriptors an idle connection takes of a proxy: two sockets,
+// and two pipes to splice through.
 const proxyFiles = 6
 
-// idleOver returns how many idle connections a contender can have of those that are wanted: a proxy that lacks
-// descriptors waits for some, for ever.
+// idleOver returns how many idle connections a contender can have of those that are
+// wanted: a proxy that lacks descriptors waits for some, for ever.
 func idleOver(contender string, wanted int) int {
 	var limit unix.Rlimit
 	if contender != proxiesName || unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// The plot has a group of bars for each of these figures. A bar is how much worse than native a contender is: the shorter
-// the better, whatever the figure's unit.
+// The plot has a group of bars for each of these figures. A bar is how much worse than
+// native a contender is: the shorter the better, whatever the figure's unit.
 var plotted = []figure{connectP50, tripKiB, oneway.rate, oneway.cpu, pgbench1, redisGet, wrkRate}
 
 // Sizes in pixels.
@@ -24,7 +24,8 @@ const (
 
 // colours are the contenders' in the plot.
 var colours = map[string]string{
-	boxerName: "#c2410c", "quic-go": "#64748b", proxiesName: "#a8a29e", "tailscale": "#4f6bd8", "wireguard-go": "#7b9c3f",
+	boxerName: "#c2410c", "quic-go": "#64748b", proxiesName: "#a8a29e",
+	"tailscale": "#4f6bd8", "wireguard-go": "#7b9c3f",
 }
 
 // writePlot draws the first lab's figures into an SVG file, if it has a name.
@@ -60,7 +61,8 @@ func plot(r *labReport, machine string) string {
 	}
 	var b strings.Builder
 	y := drawGroups(&b, groups, func(worse float64) float64 { // logarithmic: 0.5 is at the left end
-		return plotLeft + (plotWidth-plotLeft-plotRight)*math.Log(max(worse, 0.5)/0.5)/math.Log(most/0.5)
+		return plotLeft + (plotWidth-plotLeft-plotRight)*math.Log(max(worse,
+			0.5)/0.5)/math.Log(most/0.5)
 	}, most)
 	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="system-ui, sans-serif" font-size="12">
 <rect width="100%%" height="100%%" fill="#fff"/>
@@ -71,14 +73,16 @@ func plot(r *labReport, machine string) string {
 }
 
 // drawGroups draws the bars below each other, and returns where they end.
-func drawGroups(b *strings.Builder, groups map[string][]bar, at func(worse float64) float64, most float64) int {
+func drawGroups(b *strings.Builder, groups map[string][]bar,
+	at func(worse float64) float64, most float64) int {
 	y := plotTop
 	var bars strings.Builder
 	for _, f := range plotted {
 		if len(groups[f.name]) == 0 {
 			continue
 		}
-		fmt.Fprintf(&bars, "<text x=\"16\" y=\"%d\" font-weight=\"600\">%s</text>\n", y+barHeight, escape(f.name))
+		fmt.Fprintf(&bars, "<text x=\"16\" y=\"%d\" font-weight=\"600\">%s</text>\n",
+			y+barHeight, escape(f.name))
 		for _, bar := range groups[f.name] {
 			weight := "400"
 			if bar.name == boxerName {
@@ -86,7 +90,8 @@ func drawGroups(b *strings.Builder, groups map[string][]bar, at func(worse float
 			}
 			fmt.Fprintf(&bars, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\" font-size=\"11\" font-weight=\"%s\">%s</text>\n", plotLeft-6, y+barHeight-3, weight, escape(bar.name))
 			fmt.Fprintf(&bars, "<rect x=\"%d\" y=\"%d\" width=\"%.1f\" height=\"%d\" rx=\"2\" fill=\"%s\"/>\n", plotLeft, y, at(bar.worse)-plotLeft, barHeight-2, colours[bar.name])
-			fmt.Fprintf(&bars, "<text x=\"%.1f\" y=\"%d\" font-size=\"11\">%s</text>\n", at(bar.worse)+4, y+barHeight-3, digits(bar.worse))
+			fmt.Fprintf(&bars, "<text x=\"%.1f\" y=\"%d\" font-size=\"11\">%s</text>\n",
+				at(bar.worse)+4, y+barHeight-3, digits(bar.worse))
 			y += barHeight
 		}
 		y += groupSpace

@@ -89,11 +89,13 @@ func (p *process) answer() (meter.Result, error) {
 	return r, nil
 }
 
-// orderWithin bounds how long an order may take. The longest are a million small writes, and round trips over a path that loses
-// packets; wireguard-go's connections can stall on one for good.
+// orderWithin bounds how long an order may take. The longest are a million small writes,
+// and round trips over a path that loses packets; wireguard-go's connections can stall on
+// one for good.
 var orderWithin = 5 * time.Minute
 
-// order gives a client an order and waits for the result. A client that is late is killed.
+// order gives a client an order and waits for the result. A client that is late is
+// killed.
 func (p *process) order(o meter.Order) (meter.Result, error) {
 	if err := json.NewEncoder(p.in).Encode(o); err != nil {
 		return meter.Result{}, fmt.Errorf("%s: %w", p.name, err)
@@ -101,7 +103,8 @@ func (p *process) order(o meter.Order) (meter.Result, error) {
 	late := time.AfterFunc(orderWithin, func() { _ = p.cmd.Process.Kill() })
 	r, err := p.answer()
 	if !late.Stop() && err != nil {
-		err = fmt.Errorf("%s: no answer to the order %q within %v", p.name, o.Measure, orderWithin)
+		err = fmt.Errorf("%s: no answer to the order %q within %v", p.name, o.Measure,
+			orderWithin)
 	}
 	return r, err
 }
@@ -109,7 +112,8 @@ func (p *process) order(o meter.Order) (meter.Result, error) {
 // ended says how the process came to its end.
 func (p *process) ended() error {
 	<-p.done
-	return fmt.Errorf("%s has ended: %v: %s", p.name, p.ending, strings.TrimSpace(p.said.String()))
+	return fmt.Errorf("%s has ended: %v: %s", p.name, p.ending,
+		strings.TrimSpace(p.said.String()))
 }
 
 // stopTimeout bounds how long a process may take to end when asked.

@@ -18,7 +18,8 @@ func TestOrderWithin(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.stop()
-	if _, err := p.order(meter.Order{Measure: meter.Bulk}); err == nil || !strings.Contains(err.Error(), "stalled: no answer") {
+	if _, err := p.order(meter.Order{Measure: meter.Bulk}); err == nil ||
+		!strings.Contains(err.Error(), "stalled: no answer") {
 		t.Errorf("got %v, want an error that says so", err)
 	}
 }

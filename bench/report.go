@@ -30,14 +30,17 @@ type labReport struct {
 type entrant struct {
 	Name, What string
 	Note       string `json:",omitempty"`
-	Other      bool   `json:",omitempty"` // somebody could pick it instead of boxer, and it encrypts, too
-	field      *field
+	// somebody could pick it instead of boxer, and it encrypts, too
+	Other bool `json:",omitempty"`
+	field *field
 }
 
 func newLabReport(lab setting, fields []*field) *labReport {
-	r := &labReport{Name: lab.name, What: lab.String(), Values: make(map[string]map[string][]float64)}
+	r := &labReport{Name: lab.name, What: lab.String(),
+		Values: make(map[string]map[string][]float64)}
 	for _, f := range fields {
-		r.Contenders = append(r.Contenders, entrant{Name: f.name, What: f.what, Other: f.other, field: f})
+		r.Contenders = append(r.Contenders,
+			entrant{Name: f.name, What: f.what, Other: f.other, field: f})
 	}
 	return r
 }
@@ -49,7 +52,8 @@ func machine() string {
 		return err.Error()
 	}
 	return fmt.Sprintf("%d virtual cores, Linux %s, %s, %s",
-		runtime.NumCPU(), unix.ByteSliceToString(u.Release[:]), runtime.GOARCH, runtime.Version())
+		runtime.NumCPU(), unix.ByteSliceToString(u.Release[:]), runtime.GOARCH,
+		runtime.Version())
 }
 
 // add notes a value of this round.
@@ -60,7 +64,8 @@ func (r *labReport) add(f figure, contender string, value float64) {
 	r.Values[f.name][contender] = append(r.Values[f.name][contender], value)
 }
 
-// print writes the tables: the figures, and how boxer compares. They are Markdown, so that they can go into a document.
+// print writes the tables: the figures, and how boxer compares. They are Markdown, so
+// that they can go into a document.
 func (r *labReport) print(w io.Writer, all *report) {
 	fmt.Fprintf(w, "## Lab %s\n\n%s; %s.\n%d rounds; medians, and in brackets the least and the most of a round.\n\n", r.Name, all.Machine, r.What, all.Rounds)
 	for i := range r.Contenders {
@@ -76,7 +81,8 @@ func (r *labReport) print(w io.Writer, all *report) {
 	}
 	fmt.Fprintln(w)
 	r.table(w, "", func(values []float64, _ figure) string {
-		return fmt.Sprintf("%s [%s-%s]", digits(median(values)), digits(slices.Min(values)), digits(slices.Max(values)))
+		return fmt.Sprintf("%s [%s-%s]", digits(median(values)),
+			digits(slices.Min(values)), digits(slices.Max(values)))
 	})
 	fmt.Fprintf(w, "\nIn multiples of native:\n\n")
 	r.table(w, "", func(values []float64, f figure) string {
@@ -90,7 +96,8 @@ func (r *labReport) print(w io.Writer, all *report) {
 }
 
 // table writes a row for each figure and a column for each contender.
-func (r *labReport) table(w io.Writer, title string, cell func(values []float64, f figure) string) {
+func (r *labReport) table(w io.Writer, title string,
+	cell func(values []float64, f figure) string) {
 	row := []string{title}
 	for _, c := range r.Contenders {
 		row = append(row, c.Name)
@@ -130,7 +137,8 @@ func (r *labReport) printBest(w io.Writer) {
 		if x := ratios(ours, theirs); len(x) > 0 {
 			ratio = digits(median(x))
 		}
-		writeRow(w, []string{f.name + " (" + f.unit + ")", digits(median(ours)), best, digits(median(theirs)), ratio})
+		writeRow(w, []string{f.name + " (" + f.unit + ")", digits(median(ours)), best,
+			digits(median(theirs)), ratio})
 	}
 	fmt.Fprintln(w)
 }
@@ -172,7 +180,8 @@ func (r *report) printGoals(w io.Writer) {
 	}
 }
 
-// is returns the median of boxer's figure as the goal has it. ok is false if it was not measured.
+// is returns the median of boxer's figure as the goal has it. ok is false if it was not
+// measured.
 func (g goal) is(r *labReport) (is float64, ok bool) {
 	values := r.Values[g.figure.name][boxerName]
 	switch by := r.Values[g.figure.name][g.against]; {
@@ -197,7 +206,8 @@ func (g goal) wanted() string {
 	case g.against == "":
 		return text + digits(bound) + " " + g.figure.unit
 	case g.extra && bound < 0:
-		return "at least " + digits(-bound) + " " + g.figure.unit + " less than " + g.against
+		return "at least " + digits(-bound) + " " + g.figure.unit + " less than " +
+			g.against
 	case g.extra:
 		return text + digits(bound) + " " + g.figure.unit + " more than " + g.against
 	}

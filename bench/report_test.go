@@ -12,7 +12,8 @@ import (
 func sample() *labReport {
 	r := newLabReport(settings[0], []*field{
 		{contender: contender{name: nativeName}}, {contender: contender{name: boxerName}},
-		{contender: contender{name: "tailscale", other: true}}, {contender: contender{name: "wireguard-go", other: true}},
+		{contender: contender{name: "tailscale", other: true}},
+		{contender: contender{name: "wireguard-go", other: true}},
 	})
 	for range 3 {
 		for i, c := range r.Contenders {
@@ -59,7 +60,8 @@ func TestPlot(t *testing.T) {
 			bars++
 		}
 	}
-	if want := 1 + 2*3; bars != want { // the background, and three bars for each of two figures
+	// the background, and three bars for each of two figures
+	if want := 1 + 2*3; bars != want {
 		t.Errorf("%d rectangles, want %d", bars, want)
 	}
 }
@@ -68,7 +70,8 @@ func TestSettings(t *testing.T) {
 	if _, err := settingsNamed("plain,nowhere"); err == nil || !strings.Contains(err.Error(), `"nowhere"`) {
 		t.Errorf("got %v, want an error that names the lab", err)
 	}
-	if got, err := settingsNamed(settingNames()); err != nil || len(got) != len(settings) {
+	if got, err := settingsNamed(settingNames()); err != nil ||
+		len(got) != len(settings) {
 		t.Errorf("got %d labs, %v; want all", len(got), err)
 	}
 }

@@ -7,7 +7,8 @@ import (
 	"github.com/boxer-sandbox/boxer/bench/over"
 )
 
-var networks = over.Networks{"tcp": over.TCP{}, "tcp-cubic": over.TCP{Congestion: "cubic"}, "quic": over.QUIC{}}
+var networks = over.Networks{"tcp": over.TCP{},
+	"tcp-cubic": over.TCP{Congestion: "cubic"}, "quic": over.QUIC{}}
 
 // roles are what the program does inside the lab.
 var roles = map[string]func(args []string) error{

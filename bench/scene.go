@@ -72,7 +72,8 @@ func newScene(ctx context.Context, lab setting, o options) (_ *scene, err error)
 	if s.public, err = s.lab.Public(ctx, "public"); err != nil {
 		return s, err
 	}
-	if s.server, err = s.lab.NATed(ctx, "server", natlab.NAT{Delay: lab.delay}); err != nil {
+	if s.server, err = s.lab.NATed(ctx, "server",
+		natlab.NAT{Delay: lab.delay}); err != nil {
 		return s, err
 	}
 	if s.client, err = s.lab.NATed(ctx, "client", natlab.NAT{}); err != nil {
@@ -92,7 +93,8 @@ func (s *scene) copy(from, name string) (string, error) {
 
 // startCoordinator starts the coordinator and learns how to join.
 func (s *scene) startCoordinator(ctx context.Context) error {
-	p, err := s.start("coordinator", s.command(ctx, s.public, s.boxer, "coordinator", "--listen", s.public.Addr().String()+":4433"))
+	p, err := s.start("coordinator", s.command(ctx, s.public, s.boxer, "coordinator",
+		"--listen", s.public.Addr().String()+":4433"))
 	if err != nil {
 		return err
 	}
@@ -100,7 +102,8 @@ func (s *scene) startCoordinator(ctx context.Context) error {
 	return err
 }
 
-// limit gives the server's link its rate and loss. Only when everybody has started: that is no part of what is measured.
+// limit gives the server's link its rate and loss. Only when everybody has started: that
+// is no part of what is measured.
 func (s *scene) limit(ctx context.Context) error {
 	if s.rate > 0 {
 		if err := s.server.SetRate(ctx, s.rate); err != nil {
@@ -114,16 +117,19 @@ func (s *scene) limit(ctx context.Context) error {
 }
 
 // command returns the command that runs a program on a host. It may join boxer's network.
-func (s *scene) command(ctx context.Context, on *natlab.Host, name string, args ...string) *exec.Cmd {
+func (s *scene) command(ctx context.Context, on *natlab.Host, name string,
+	args ...string) *exec.Cmd {
 	cmd := on.Command(ctx, name, args...)
 	cmd.Env = s.environ()
 	return cmd
 }
 
 func (s *scene) environ() []string {
-	env := append(os.Environ(), "XDG_RUNTIME_DIR="+s.dir, "XDG_STATE_HOME="+s.dir, "TMPDIR="+s.dir)
+	env := append(os.Environ(), "XDG_RUNTIME_DIR="+s.dir, "XDG_STATE_HOME="+s.dir,
+		"TMPDIR="+s.dir)
 	if s.join != "" {
-		env = append(env, "BOXER_JOIN="+s.join) // not as an argument: every user of the machine could read it
+		// not as an argument: every user of the machine could read it
+		env = append(env, "BOXER_JOIN="+s.join)
 	}
 	return env
 }

@@ -13,7 +13,8 @@ type setting struct {
 	rate  int64         // of the server's link in bits per second, 0: not limited
 	loss  float64       // on the server's link, each way, 0 to 1
 	delay time.Duration // on the server's link, each way: a round trip takes twice that
-	whole bool          // everything is measured there, also what does not depend on the network
+	// everything is measured there, also what does not depend on the network
+	whole bool
 }
 
 // settings are the labs.

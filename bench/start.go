@@ -49,7 +49,8 @@ func measureTrue(ctx context.Context, s *scene, f *field, r *labReport) error {
 	return nil
 }
 
-// measureCold measures the time from the start of boxer run on one host to the first byte from a node that is new, too.
+// measureCold measures the time from the start of boxer run on one host to the first byte
+// from a node that is new, too.
 func measureCold(ctx context.Context, s *scene, f *field, r *labReport) error {
 	if f.name != boxerName {
 		return nil
@@ -67,8 +68,9 @@ func measureCold(ctx context.Context, s *scene, f *field, r *labReport) error {
 }
 
 func (s *scene) cold(ctx context.Context) (time.Duration, error) {
-	serve, err := startProcess("cold server", s.command(ctx, s.server, s.boxer, "run", "--name", "cold", "--",
-		s.self, "serve", "tcp", anyAddr(coldPort)))
+	serve, err := startProcess("cold server",
+		s.command(ctx, s.server, s.boxer, "run", "--name", "cold", "--",
+			s.self, "serve", "tcp", anyAddr(coldPort)))
 	if err != nil {
 		return 0, err
 	}
@@ -103,7 +105,8 @@ func measureJoins(ctx context.Context, s *scene, f *field, r *labReport) error {
 		var got meter.Result
 		got, err = p.answer()
 		p.stop()
-		if err != nil { // a busy machine may not carry so many in one process; the rest still counts
+		// a busy machine may not carry so many in one process; the rest still counts
+		if err != nil {
 			fmt.Fprintf(os.Stderr, "bench: %d nodes join: %.300s\n", m.count, err)
 			continue
 		}

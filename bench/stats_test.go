@@ -12,7 +12,8 @@ func TestQuantile(t *testing.T) {
 		q    float64
 		want int
 	}{
-		{[]int{7}, 0.99, 7}, {[]int{3, 1, 2}, 0.5, 2}, {hundred, 0.5, 50}, {hundred, 0.99, 99}, {hundred, 0, 0}, {hundred, 1, 99},
+		{[]int{7}, 0.99, 7}, {[]int{3, 1, 2}, 0.5, 2}, {hundred, 0.5, 50},
+		{hundred, 0.99, 99}, {hundred, 0, 0}, {hundred, 1, 99},
 	} {
 		if got := quantile(tc.in, tc.q); got != tc.want {
 			t.Errorf("quantile of %d samples, %v: got %d, want %d", len(tc.in), tc.q, got, tc.want)

@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// clockTick is the unit of times in /proc/PID/stat: USER_HZ is 100 on all architectures (proc_pid_stat(5)).
+// clockTick is the unit of times in /proc/PID/stat: USER_HZ is 100 on all architectures
+// (proc_pid_stat(5)).
 const clockTick = 10 * time.Millisecond
 
 // A usage is what processes have taken.
@@ -68,7 +69,8 @@ type stat struct {
 
 // parseStat reads /proc/PID/stat.
 func parseStat(b []byte) (st stat, err error) {
-	open, end := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')') // the name may have anything in it
+	// the name may have anything in it
+	open, end := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
 	if open < 1 || end < open {
 		return stat{}, errors.New("no name in it")
 	}
@@ -81,7 +83,8 @@ func parseStat(b []byte) (st stat, err error) {
 		err = errors.Join(err, e)
 		return n
 	}
-	st = stat{pid: number(bytes.TrimSpace(b[:open])), parent: number(fields[1]), pages: number(fields[21])}
+	st = stat{pid: number(bytes.TrimSpace(b[:open])), parent: number(fields[1]),
+		pages: number(fields[21])}
 	for _, f := range fields[11:15] { // utime, stime, cutime, cstime
 		st.ticks += number(f)
 	}

@@ -28,14 +28,16 @@ type road struct {
 }
 
 var ways = []way{
-	{nativeName, roadNative}, {boxerName, roadBoxer}, {proxiesName, roadProxies}, {"tailscale", roadTailscale},
+	{nativeName, roadNative}, {boxerName, roadBoxer}, {proxiesName, roadProxies},
+	{"tailscale", roadTailscale},
 }
 
 func roadNative(ctx context.Context, s *scene, a app) (*road, error) {
 	if _, err := s.forwarded(ctx, a.port); err != nil {
 		return nil, err
 	}
-	return &road{bind: "0.0.0.0", at: a.port, host: s.server.External().String(), port: a.port}, nil
+	return &road{bind: "0.0.0.0", at: a.port, host: s.server.External().String(),
+		port: a.port}, nil
 }
 
 func roadBoxer(_ context.Context, s *scene, a app) (*road, error) {
@@ -50,7 +52,8 @@ func roadProxies(ctx context.Context, s *scene, a app) (*road, error) {
 	if _, err := s.proxies(ctx, port, localhost(a.port+behindProxies)); err != nil {
 		return nil, err
 	}
-	return &road{bind: "127.0.0.1", at: a.port + behindProxies, host: "127.0.0.1", port: port + behindProxies}, nil
+	return &road{bind: "127.0.0.1", at: a.port + behindProxies, host: "127.0.0.1",
+		port: port + behindProxies}, nil
 }
 
 // Ports of an application's ways, so that they do not meet.
@@ -60,7 +63,8 @@ const (
 	tailscaleWay  = 2000
 )
 
-// proxies leads connections to a port of localhost on the client, behindProxies above port, to an address on the server.
+// proxies leads connections to a port of localhost on the client, behindProxies above
+// port, to an address on the server.
 func (s *scene) proxies(ctx context.Context, port int, target string) ([]*process, error) {
 	to, err := s.forwarded(ctx, port)
 	if err != nil {
@@ -70,7 +74,8 @@ func (s *scene) proxies(ctx context.Context, port int, target string) ([]*proces
 	for _, p := range []struct {
 		on       *natlab.Host
 		from, to string
-	}{{s.server, anyAddr(port), target}, {s.client, localhost(port + behindProxies), to}} {
+	}{{s.server, anyAddr(port), target},
+		{s.client, localhost(port + behindProxies), to}} {
 		proxy, err := s.ready("proxy", s.command(ctx, p.on, s.self, "proxy", p.from, p.to))
 		if err != nil {
 			return nil, err
@@ -80,7 +85,8 @@ func (s *scene) proxies(ctx context.Context, port int, target string) ([]*proces
 	return both, nil
 }
 
-// roadTailscale has a forwarder at each end, since tsnet carries only the connections of its own process.
+// roadTailscale has a forwarder at each end, since tsnet carries only the connections of
+// its own process.
 func roadTailscale(ctx context.Context, s *scene, a app) (*road, error) {
 	control := s.controlAddr()
 	if s.tunnels == "" {
@@ -91,11 +97,13 @@ func roadTailscale(ctx context.Context, s *scene, a app) (*road, error) {
 		on   *natlab.Host
 		role string
 	}{{s.server, "expose"}, {s.client, "reach"}} {
-		if _, err := s.ready(p.role, s.command(ctx, p.on, s.tunnels, p.role, "tailscale", a.name+"@"+control, at)); err != nil {
+		if _, err := s.ready(p.role, s.command(ctx, p.on, s.tunnels, p.role, "tailscale",
+			a.name+"@"+control, at)); err != nil {
 			return nil, err
 		}
 	}
-	return &road{bind: "127.0.0.1", at: a.port + tailscaleWay, host: "127.0.0.1", port: a.port + tailscaleWay}, nil
+	return &road{bind: "127.0.0.1", at: a.port + tailscaleWay, host: "127.0.0.1",
+		port: a.port + tailscaleWay}, nil
 }
 
 // ready starts a process and waits until it says that it is.

@@ -37,8 +37,9 @@ type variant struct {
 	interposer string // of boxer run; empty: as in the environment, or auto
 }
 
-// thirtyTwo are the flags of 32-bit programs. The directory is for Debian's gcc-12-multilib without
-// gcc-multilib, which no machine can have together with a cross compiler.
+// thirtyTwo are the flags of 32-bit programs. The directory is for Debian's
+// gcc-12-multilib without gcc-multilib, which no machine can have together with a cross
+// compiler.
 var thirtyTwo = []string{"-m32", "-I/usr/include/x86_64-linux-gnu"}
 
 var variants = []variant{
@@ -50,7 +51,8 @@ var variants = []variant{
 	{name: "32-bit stream", program: "stream", flags: thirtyTwo, only: "amd64"},
 	{name: "32-bit wild", program: "wild", flags: thirtyTwo, only: "amd64"},
 	{name: "32-bit interfaces", program: "interfaces", flags: thirtyTwo, only: "amd64"},
-	{name: "strace", program: "descriptors", under: []string{"strace", "-f", "-o", "/dev/null"}, needs: "strace"},
+	{name: "strace", program: "descriptors",
+		under: []string{"strace", "-f", "-o", "/dev/null"}, needs: "strace"},
 	{name: "32-bit numbers", program: "numbers", flags: thirtyTwo, only: "amd64"},
 	{name: "descriptors on one host", program: "descriptors", oneHost: true},
 	{name: "udp on one host", program: "udp", oneHost: true},
@@ -69,8 +71,8 @@ var variants = []variant{
 // compatProgram makes 32-bit calls, which only a filter traps.
 const compatProgram = "compat"
 
-// TestPrograms runs each program bare and under boxer, and compares. CASE=name in the environment
-// runs the cases of that name only.
+// TestPrograms runs each program bare and under boxer, and compares. CASE=name in the
+// environment runs the cases of that name only.
 func TestPrograms(t *testing.T) {
 	natlab.NeedCommands(t, "cc", "python3")
 	sources, err := filepath.Glob("programs/*.c")
@@ -83,7 +85,8 @@ func TestPrograms(t *testing.T) {
 		name := strings.TrimSuffix(filepath.Base(source), ".c")
 		all = append(all, variant{name: name, program: name})
 		if name != compatProgram {
-			all = append(all, variant{name: name + " rewritten", program: name, interposer: "rewrite"})
+			all = append(all, variant{name: name + " rewritten", program: name,
+				interposer: "rewrite"})
 		}
 	}
 	if last := firstPort + len(all)*portsProgram; last > chosenPorts {
@@ -92,7 +95,8 @@ func TestPrograms(t *testing.T) {
 	for i, v := range all {
 		t.Run(v.name, func(t *testing.T) {
 			if v.program == "udplate" && !*suites {
-				// On a busy machine a datagram is lost now and then; the cause is not known yet.
+				// On a busy machine a datagram is lost now and then; the cause is not
+				// known yet.
 				t.Skip("is not reliable on a busy machine: -suites, or make conformance")
 			}
 			if _, err := exec.LookPath(v.needs); v.needs != "" && err != nil {
@@ -101,7 +105,8 @@ func TestPrograms(t *testing.T) {
 			if v.only != "" && v.only != runtime.GOARCH {
 				t.Skip("is for", v.only)
 			}
-			s := start{path: v.build(t), port: firstPort + i*portsProgram, under: v.under, interposer: v.interposer}
+			s := start{path: v.build(t), port: firstPort + i*portsProgram, under: v.under,
+				interposer: v.interposer}
 			if v.program == "activated" {
 				s.before = []string{"/usr/bin/python3", "programs/activate.py"}
 			}
@@ -136,7 +141,8 @@ func (v variant) taken() string {
 func (v variant) build(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), v.program)
-	args := append([]string{"-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", path, "programs/" + v.program + ".c"}, v.flags...)
+	args := append([]string{"-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", path,
+		"programs/" + v.program + ".c"}, v.flags...)
 	if out, err := exec.Command("cc", args...).CombinedOutput(); err != nil {
 		t.Fatalf("cc: %v\n%s", err, out)
 	}
@@ -156,7 +162,8 @@ func judge(t *testing.T, v variant, bare, boxed *world, s start) {
 			label := v.program + "/" + c + "/" + side
 			lines, missing := excuse(label, v.hosts(), v.taken(), got[side][c])
 			if want := append(linux[side][c], ""); !slices.Equal(want, lines) {
-				t.Errorf("%s: boxer (+) is not as Linux (-):\n%s", label, compare(want, lines))
+				t.Errorf("%s: boxer (+) is not as Linux (-):\n%s", label,
+					compare(want, lines))
 			}
 			for _, p := range missing {
 				t.Errorf("%s: boxer does not print %q: take the known difference out of the table", label, p.Boxer)

@@ -14,8 +14,10 @@ var known = []Difference{
 		Boxer: "the node's address",
 		Why:   "the socket was bound to an alias for the connect",
 		Places: []Place{
-			{"connect/pending_unspec/client", "getsockname: ANY:EPHEMERAL\n", "getsockname: SELF:EPHEMERAL\n"},
-			{"connect/unspec/client", "getsockname: ANY:EPHEMERAL\n", "getsockname: SELF:EPHEMERAL\n"},
+			{"connect/pending_unspec/client", "getsockname: ANY:EPHEMERAL\n",
+				"getsockname: SELF:EPHEMERAL\n"},
+			{"connect/unspec/client", "getsockname: ANY:EPHEMERAL\n",
+				"getsockname: SELF:EPHEMERAL\n"},
 		},
 	},
 	{
@@ -39,10 +41,14 @@ var known = []Difference{
 		Boxer: "127.0.0.1",
 		Why:   "a node has one localhost address",
 		Places: []Place{
-			{"connect/to_other_localhost/server", "getpeername: 127.0.0.5:P0\n", "getpeername: LOCAL:P0\n"},
-			{"connect/to_other_localhost/server", "getsockname: 127.0.0.5:P0\n", "getsockname: LOCAL:P0\n"},
-			{"connect/to_other_localhost/client", "getpeername: 127.0.0.5:P0\n", "getpeername: LOCAL:P0\n"},
-			{"connect/to_other_localhost/client", "getsockname: 127.0.0.5:P0\n", "getsockname: LOCAL:P0\n"},
+			{"connect/to_other_localhost/server", "getpeername: 127.0.0.5:P0\n",
+				"getpeername: LOCAL:P0\n"},
+			{"connect/to_other_localhost/server", "getsockname: 127.0.0.5:P0\n",
+				"getsockname: LOCAL:P0\n"},
+			{"connect/to_other_localhost/client", "getpeername: 127.0.0.5:P0\n",
+				"getpeername: LOCAL:P0\n"},
+			{"connect/to_other_localhost/client", "getsockname: 127.0.0.5:P0\n",
+				"getsockname: LOCAL:P0\n"},
 		},
 	},
 	{
@@ -52,7 +58,8 @@ var known = []Difference{
 		Why:   "`SO_ERROR` and `connect` have the true error; read is not trapped, and to the kernel the socket was half open",
 		Hosts: 2,
 		Places: []Place{
-			{"connect/after_refused/client", "read: ECONNREFUSED\n", "read: ECONNRESET\n"},
+			{"connect/after_refused/client", "read: ECONNREFUSED\n",
+				"read: ECONNRESET\n"},
 		},
 	},
 	{
@@ -107,7 +114,8 @@ var known = []Difference{
 		Boxer: "EMFILE",
 		Why:   "what hands the descriptor over needs a number for a moment, too",
 		Places: []Place{
-			{"children/limits/client", "socket: EMFILE\naccept: fd\n", "socket: EMFILE\naccept: EMFILE\n"},
+			{"children/limits/client", "socket: EMFILE\naccept: fd\n",
+				"socket: EMFILE\naccept: EMFILE\n"},
 		},
 
 		Interposer: "rewrite",
@@ -118,10 +126,13 @@ var known = []Difference{
 		Boxer: "they see the calls of the hook instead: futex, and what fetches descriptors",
 		Why:   "calls that boxer answers are not made",
 		Places: []Place{
-			{"children/traced/client", "the tracer sees connect return 0\nconnect: 0\n", "connect: 0\n"},
-			{"children/traced/client", "1 connects, status 0\n", "0 connects, status 0\n"},
+			{"children/traced/client", "the tracer sees connect return 0\nconnect: 0\n",
+				"connect: 0\n"},
+			{"children/traced/client", "1 connects, status 0\n",
+				"0 connects, status 0\n"},
 			{"children/no_sockets/server", "connect: EPERM\n", "connect: 0\n"},
-			{"children/no_sockets/server", "child ends by SYS\n", "bind: EINVAL\nnot killed\n"},
+			{"children/no_sockets/server", "child ends by SYS\n",
+				"bind: EINVAL\nnot killed\n"},
 		},
 
 		Interposer: "rewrite",

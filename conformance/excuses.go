@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// excuses are the tests of others, SUITE.TEST, that pass bare and not under boxer, each with its reason.
+// excuses are the tests of others, SUITE.TEST, that pass bare and not under boxer, each
+// with its reason.
 var excuses = map[string]string{
 	"net.TestMultiPathTCP": "skipped: Multipath TCP is not there, as on kernels built without it",
 }

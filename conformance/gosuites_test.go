@@ -28,7 +28,8 @@ func goVerdicts(said, _ []byte) (map[string]string, error) {
 // A goSuite is the tests of a package.
 type goSuite struct {
 	pkg string
-	// module is the directory of the module that knows the package; none is needed for the standard library.
+	// module is the directory of the module that knows the package; none is needed for
+	// the standard library.
 	module  string
 	short   bool // quick, and in make test, too
 	atLeast int
@@ -46,10 +47,12 @@ var goSuites = []goSuite{
 	{pkg: "github.com/gorilla/websocket", module: "modules", short: true, atLeast: 50},
 	{pkg: "github.com/miekg/dns", module: "modules", short: true, atLeast: 400},
 	{pkg: "google.golang.org/grpc/internal/transport", module: "modules", atLeast: 150},
-	{pkg: "github.com/quic-go/quic-go/integrationtests/self", module: "modules", atLeast: 300},
+	{pkg: "github.com/quic-go/quic-go/integrationtests/self", module: "modules",
+		atLeast: 300},
 }
 
-// TestGo runs tests of Go programs: those of the installed toolchain's net and net/http, and those of modules.
+// TestGo runs tests of Go programs: those of the installed toolchain's net and net/http,
+// and those of modules.
 func TestGo(t *testing.T) {
 	natlab.NeedCommands(t, "go")
 	bare, boxed := bareWorld(t), boxedWorld(t)
@@ -68,12 +71,14 @@ func (g goSuite) build(t *testing.T) suite {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "suite.test")
 	g.command(t, "test", "-c", "-o", binary, g.pkg)
-	argv := []string{binary, "-test.short", "-test.v", "-test.timeout", fmt.Sprint(suitePatience - 30*time.Second)}
+	argv := []string{binary, "-test.short", "-test.v", "-test.timeout",
+		fmt.Sprint(suitePatience - 30*time.Second)}
 	if g.skip != "" {
 		argv = append(argv, "-test.skip", g.skip)
 	}
 	return suite{
-		name: g.pkg, dir: strings.TrimSpace(g.command(t, "list", "-f", "{{.Dir}}", g.pkg)), argv: argv,
+		name: g.pkg, dir: strings.TrimSpace(g.command(t, "list", "-f", "{{.Dir}}",
+			g.pkg)), argv: argv,
 		verdicts: goVerdicts, atLeast: g.atLeast,
 	}
 }

@@ -30,7 +30,8 @@ func Table() string {
 	var b strings.Builder
 	b.WriteString("| call | Linux | boxer | interposer | why |\n|---|---|---|---|---|\n")
 	for _, d := range known {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", d.Call, d.Linux, d.Boxer, cmp.Or(d.Interposer, "both"), d.Why)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", d.Call, d.Linux, d.Boxer,
+			cmp.Or(d.Interposer, "both"), d.Why)
 	}
 	return b.String()
 }

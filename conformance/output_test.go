@@ -16,17 +16,19 @@ var firstLine = regexp.MustCompile(`^self (\S+) (\S+) peer (\S+) (\S+)\n`)
 // address matches an address with a port, as conformance.h prints it.
 var address = regexp.MustCompile(`(\[[0-9a-f:.]+\]|\d+\.\d+\.\d+\.\d+):(\d+)`)
 
-// aliases are the loopback addresses that boxer has for itself: no program should see one.
+// aliases are the loopback addresses that boxer has for itself: no program should see
+// one.
 var aliases = netip.MustParsePrefix("127.64.0.0/10")
 
-// normalise makes what a program prints independent of where it ran, and with which of its ports: P0 is the
-// case's first.
+// normalise makes what a program prints independent of where it ran, and with which of
+// its ports: P0 is the case's first.
 func normalise(out string, first int) string {
 	m := firstLine.FindStringSubmatch(out)
 	if m == nil {
 		return out
 	}
-	words := strings.NewReplacer(m[1], "SELF", m[2], "SELF6", m[3], "PEER", m[4], "PEER6", "127.0.0.1", "LOCAL", "0.0.0.0", "ANY")
+	words := strings.NewReplacer(m[1], "SELF", m[2], "SELF6", m[3], "PEER", m[4], "PEER6",
+		"127.0.0.1", "LOCAL", "0.0.0.0", "ANY")
 	return address.ReplaceAllStringFunc(out[len(m[0]):], func(text string) string {
 		part := address.FindStringSubmatch(text)
 		p, err := strconv.Atoi(part[2])
@@ -60,11 +62,13 @@ func split(out string) map[string][]string {
 	return cases
 }
 
-// excuse replaces, in boxer's lines of a case, the known differences by what Linux does. It returns those that it
-// has not met.
-func excuse(name string, hosts int, interposer string, lines []string) (excused []string, missing []Place) {
+// excuse replaces, in boxer's lines of a case, the known differences by what Linux does.
+// It returns those that it has not met.
+func excuse(name string, hosts int, interposer string, lines []string) (excused []string,
+	missing []Place) {
 	for _, d := range known {
-		if d.Hosts != 0 && d.Hosts != hosts || d.Interposer != "" && d.Interposer != interposer {
+		if d.Hosts != 0 && d.Hosts != hosts || d.Interposer != "" &&
+			d.Interposer != interposer {
 			continue
 		}
 		for _, p := range d.Places {
@@ -92,7 +96,8 @@ func excuse(name string, hosts int, interposer string, lines []string) (excused 
 	}
 }
 
-// lineIndex returns where whole lines are in a text that begins at a line's beginning, or -1.
+// lineIndex returns where whole lines are in a text that begins at a line's beginning, or
+// -1.
 func lineIndex(text, lines string) int {
 	if strings.HasPrefix(text, lines) {
 		return 0
@@ -109,7 +114,8 @@ func compare(linux, boxer []string) string {
 	common := longestCommon(linux, boxer)
 	for len(linux) > 0 || len(boxer) > 0 {
 		switch {
-		case len(common) > 0 && len(linux) > 0 && len(boxer) > 0 && linux[0] == common[0] && boxer[0] == common[0]:
+		case len(common) > 0 && len(linux) > 0 && len(boxer) > 0 &&
+			linux[0] == common[0] && boxer[0] == common[0]:
 			fmt.Fprintf(&b, "  %s\n", linux[0])
 			linux, boxer, common = linux[1:], boxer[1:], common[1:]
 		case len(linux) > 0 && (len(common) == 0 || linux[0] != common[0]):
@@ -164,7 +170,8 @@ func TestNormalise(t *testing.T) {
 
 func TestExcuse(t *testing.T) {
 	defer func(saved []Difference) { known = saved }(known)
-	known = []Difference{{Places: []Place{{"p/c/s", "b\n", "a\n"}, {"p/c/s", "", "x\n"}, {"p/c/s", "z\n", "y\n"}, {"p/d/s", "b\n", "c\n"}}},
+	known = []Difference{{Places: []Place{{"p/c/s", "b\n", "a\n"}, {"p/c/s", "", "x\n"},
+		{"p/c/s", "z\n", "y\n"}, {"p/d/s", "b\n", "c\n"}}},
 		{Hosts: 1, Places: []Place{{"p/c/s", "z\n", "c\n"}}}}
 	got, missing := excuse("p/c/s", 2, "seccomp", []string{"x", "a", "aa", "a", "c"})
 	if want := []string{"b", "aa", "a", "c", ""}; !slices.Equal(got, want) {

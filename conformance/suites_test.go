@@ -37,7 +37,8 @@ type suite struct {
 	atLeast int
 }
 
-// judge runs the suite bare and under boxer: what passes there must pass here, but for the excused.
+// judge runs the suite bare and under boxer: what passes there must pass here, but for
+// the excused.
 func (s suite) judge(t *testing.T, bare, boxed *world) {
 	t.Helper()
 	var linux, got map[string]string
@@ -65,7 +66,8 @@ func (s suite) judge(t *testing.T, bare, boxed *world) {
 	}
 	t.Logf("%s: %d tests pass bare", s.name, count)
 	if count < s.atLeast {
-		t.Errorf("only %d tests pass bare, want %d: the suite has not run", count, s.atLeast)
+		t.Errorf("only %d tests pass bare, want %d: the suite has not run", count,
+			s.atLeast)
 	}
 }
 
@@ -102,7 +104,8 @@ func (s suite) run(t *testing.T, w *world) map[string]string {
 	if readErr != nil || parseErr != nil {
 		t.Errorf("%s %s: %v %v", w.name, s.name, readErr, parseErr)
 	}
-	t.Logf("%s %s: %d verdicts in %v, %v", w.name, s.name, len(verdicts), time.Since(began).Round(time.Second), err)
+	t.Logf("%s %s: %d verdicts in %v, %v", w.name, s.name, len(verdicts),
+		time.Since(began).Round(time.Second), err)
 	if *show || len(verdicts) == 0 {
 		t.Logf("%s", said)
 	}

@@ -28,7 +28,8 @@ const (
 	clientName = "app"
 )
 
-// nobodyAnswers is the resolv.conf of all hosts: nobody listens there, and programs know it at once.
+// nobodyAnswers is the resolv.conf of all hosts: nobody listens there, and programs know
+// it at once.
 const nobodyAnswers = "nameserver 127.0.0.1\n"
 
 // A world is where a program's two sides run: bare, or under boxer.
@@ -76,23 +77,26 @@ func bareWorld(t *testing.T) *world {
 	return w
 }
 
-// setSysctls sets what a bare host's kernel does by default: boxed programs have ping sockets wherever they
-// run, and learn of every closed port (icmp(7)).
+// setSysctls sets what a bare host's kernel does by default: boxed programs have ping
+// sockets wherever they run, and learn of every closed port (icmp(7)).
 func setSysctls() error {
-	for name, value := range map[string]string{"ping_group_range": "0 2147483647", "icmp_ratelimit": "0"} {
-		if err := os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(value), 0o644); err != nil {
+	for name, value := range map[string]string{"ping_group_range": "0 2147483647",
+		"icmp_ratelimit": "0"} {
+		if err := os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(value),
+			0o644); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// leaveInternet leaves a host only the way to the lab's other public hosts: no default route, which
-// broadcasts and multicasts would take.
+// leaveInternet leaves a host only the way to the lab's other public hosts: no default
+// route, which broadcasts and multicasts would take.
 func leaveInternet(t *testing.T, h *natlab.Host) {
 	t.Helper()
 	const script = "ip route add 203.0.113.0/24 $(ip route show default | cut -d' ' -f2-) && ip route del default"
-	if out, err := h.Command(t.Context(), "sh", "-c", script).CombinedOutput(); err != nil {
+	if out, err := h.Command(t.Context(), "sh", "-c",
+		script).CombinedOutput(); err != nil {
 		t.Fatalf("routes of %s: %v\n%s", h.Name(), err, out)
 	}
 }
@@ -127,7 +131,8 @@ func boxedWorld(t *testing.T) *world {
 // oneHost is the boxed world w with both nodes on one host.
 func (w *world) oneHost() *world {
 	h := w.hosts[serverName]
-	return &world{name: "one host", hosts: map[string]*natlab.Host{serverName: h, clientName: h}, url: w.url}
+	return &world{name: "one host", hosts: map[string]*natlab.Host{serverName: h,
+		clientName: h}, url: w.url}
 }
 
 // startCoordinator returns the coordinator's join URL. It runs until the test ends.
@@ -135,7 +140,8 @@ func startCoordinator(t *testing.T, host *natlab.Host) string {
 	t.Helper()
 	state := filepath.Join(t.TempDir(), "state")
 	listen := netip.AddrPortFrom(host.Addr(), 7700).String()
-	cmd := host.Command(context.Background(), boxer, "coordinator", "--listen", listen, "--state", state)
+	cmd := host.Command(context.Background(), boxer, "coordinator", "--listen", listen,
+		"--state", state)
 	return programs.ForTest(t, "coordinator", cmd).Expect(`^boxer://\S+$`)[0]
 }
 
@@ -158,7 +164,8 @@ type start struct {
 }
 
 // command returns the command that runs one side of a program.
-func (w *world) command(ctx context.Context, host, interposer string, before, argv []string) *exec.Cmd {
+func (w *world) command(ctx context.Context, host, interposer string, before,
+	argv []string) *exec.Cmd {
 	if w.url != "" {
 		run := []string{boxer, "run", "--name", host, "--wait-for", other(host)}
 		if interposer != "" {
@@ -172,7 +179,8 @@ func (w *world) command(ctx context.Context, host, interposer string, before, ar
 	return cmd
 }
 
-// play runs both sides of a program and returns what each of them printed, by side and case.
+// play runs both sides of a program and returns what each of them printed, by side and
+// case.
 func (w *world) play(t *testing.T, s start) map[string]map[string][]string {
 	t.Helper()
 	dir, err := os.MkdirTemp(built, "meet-")
@@ -188,8 +196,10 @@ func (w *world) play(t *testing.T, s start) map[string]map[string][]string {
 	outputs := map[string]map[string][]string{}
 	var mu sync.Mutex // guards outputs
 	var sides sync.WaitGroup
-	for side, host := range map[string]string{"server": serverName, "client": clientName} {
-		argv := append(slices.Clone(s.under), s.path, side, dir, host, other(host), fmt.Sprint(s.port))
+	for side, host := range map[string]string{"server": serverName,
+		"client": clientName} {
+		argv := append(slices.Clone(s.under), s.path, side, dir, host, other(host),
+			fmt.Sprint(s.port))
 		if only := os.Getenv("CASE"); only != "" {
 			argv = append(argv, only)
 		}

@@ -28,7 +28,8 @@ type binding struct {
 type bindings struct {
 	byID   map[uint32]*list.Element
 	byName map[string][]*list.Element // the id that was freed last is the last one
-	order  *list.List                 // of *binding; the one that was freed first is the first one
+	// of *binding; the one that was freed first is the first one
+	order *list.List
 
 	// held counts, by name, the bindings with Held: their holders may come back
 	// to a coordinator that was started anew.

@@ -13,7 +13,8 @@ import (
 
 func TestBindings(t *testing.T) {
 	b := newBindings()
-	for _, v := range []binding{{"web", 1, false}, {"db", 2, false}, {"web", 3, false}, {"web", 4, true}} {
+	for _, v := range []binding{{"web", 1, false}, {"db", 2, false}, {"web", 3, false},
+		{"web", 4, true}} {
 		b.release(v)
 	}
 	take := func(name string, want uint32) {
@@ -33,7 +34,8 @@ func TestBindings(t *testing.T) {
 	if len(b.held) != 0 {
 		t.Errorf("held: %v", b.held)
 	}
-	if got := b.list(); !slices.Equal(got, []binding{{"db", 2, false}, {"db", 1, false}}) {
+	if got := b.list(); !slices.Equal(got,
+		[]binding{{"db", 2, false}, {"db", 1, false}}) {
 		t.Errorf("list is %v", got)
 	}
 	if id, ok := b.oldest(); !ok || id != 2 {
@@ -51,8 +53,10 @@ func TestBindingsBound(t *testing.T) {
 	for id := uint32(1); id <= maxBindings+100; id++ {
 		b.release(binding{fmt.Sprint("w", id), id, id%2 == 0})
 	}
-	if n := b.order.Len(); n != maxBindings || len(b.byID) != n || len(b.byName) != n || len(b.held) != n/2 {
-		t.Errorf("%d bindings, %d ids, %d names, %d held", n, len(b.byID), len(b.byName), len(b.held))
+	if n := b.order.Len(); n != maxBindings || len(b.byID) != n || len(b.byName) != n ||
+		len(b.held) != n/2 {
+		t.Errorf("%d bindings, %d ids, %d names, %d held", n, len(b.byID), len(b.byName),
+			len(b.held))
 	}
 	if _, ok := b.take("w99"); ok {
 		t.Error("the oldest is still there")
@@ -110,7 +114,8 @@ func TestBindingsFileSize(t *testing.T) {
 }
 
 func FuzzParseBindings(f *testing.F) {
-	text, _ := json.Marshal(&bindingsFile{Version: 1, Names: []binding{{"db", 2, false}, {"web", 1, true}}})
+	text, _ := json.Marshal(&bindingsFile{Version: 1,
+		Names: []binding{{"db", 2, false}, {"web", 1, true}}})
 	f.Add(text)
 	f.Fuzz(func(t *testing.T, text []byte) {
 		all, err := parseBindings(text)
@@ -134,7 +139,8 @@ func FuzzParseBindings(f *testing.F) {
 	})
 }
 
-// Names that could not be saved are saved when that is possible, also if none has changed since.
+// Names that could not be saved are saved when that is possible, also if none has changed
+// since.
 func TestSaveAgain(t *testing.T) {
 	state, err := NewState()
 	if err != nil {

@@ -77,7 +77,8 @@ func parseBindings(text []byte) ([]binding, error) {
 	}
 	for i := range file.Names {
 		v := &file.Names[i]
-		if name, err := CheckName(v.Name); err != nil || name != v.Name || v.ID == 0 || v.ID > maxNodes {
+		if name, err := CheckName(v.Name); err != nil || name != v.Name || v.ID == 0 ||
+			v.ID > maxNodes {
 			return nil, fmt.Errorf("entry %d is not a name with an id", i+1)
 		}
 		v.Held = v.Held || !file.Clean

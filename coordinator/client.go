@@ -106,14 +106,16 @@ func join(ctx context.Context, cfg ClientConfig) (*Client, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	d := dialer{cfg.URL, cfg.Socket, cfg.Identity, &trouble{log: cfg.Logger}}
-	l, err := d.await(ctx, &hello{Token: cfg.URL.Token, Name: cfg.Name, Host: cfg.HostID, Program: cfg.Program}, cfg.Timeout)
+	l, err := d.await(ctx, &hello{Token: cfg.URL.Token, Name: cfg.Name, Host: cfg.HostID,
+		Program: cfg.Program}, cfg.Timeout)
 	if err != nil {
 		return nil, err
 	}
 	c := &Client{
 		cfg: cfg, dialer: d, log: cfg.Logger,
 		self: l.welcome.Self, prefix: l.welcome.Prefix, prefix6: l.welcome.Prefix6,
-		dir: newDirectory(l.plan), done: make(chan struct{}), relined: make(chan struct{}),
+		dir: newDirectory(l.plan), done: make(chan struct{}),
+		relined: make(chan struct{}),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.queue = newDelivery(c.self.ID, c.dir)
@@ -167,9 +169,11 @@ func (c *Client) rejoin() (*link, error) {
 		// worth a word. That there is none has been said.
 		if now := err.Error(); mends(err) {
 			c.log.Debug("joining again", "coordinator", c.cfg.URL, "cause", err)
-		} else if !errors.Is(err, ErrEvicted) && (now != cause || time.Since(said) >= refusedEvery) {
+		} else if !errors.Is(err, ErrEvicted) &&
+			(now != cause || time.Since(said) >= refusedEvery) {
 			cause, said = now, time.Now()
-			c.log.Warn("the coordinator refuses this node, which goes on trying", "coordinator", c.cfg.URL, "cause", err)
+			c.log.Warn("the coordinator refuses this node, which goes on trying",
+				"coordinator", c.cfg.URL, "cause", err)
 		}
 		return errors.Is(err, ErrEvicted)
 	})
@@ -181,7 +185,8 @@ func (c *Client) rejoin() (*link, error) {
 	}
 	if !l.welcome.Self.same(c.self) {
 		l.close()
-		return nil, fmt.Errorf("%w: the coordinator took the node for another", ErrEvicted)
+		return nil, fmt.Errorf("%w: the coordinator took the node for another",
+			ErrEvicted)
 	}
 	return l, nil
 }
@@ -225,7 +230,8 @@ func (c *Client) Members() []Member {
 // It returns nil for a name that nobody has.
 func (c *Client) LookupName(name string) []Member { return c.dir.lookup(name) }
 
-// HadName reports whether a node of that name, in either case, has left less than a minute ago, the last one.
+// HadName reports whether a node of that name, in either case, has left less than a
+// minute ago, the last one.
 func (c *Client) HadName(name string) bool { return c.dir.had(name) }
 
 // Doubt says that a node could not be reached from here, or that it could: for ten
@@ -238,7 +244,8 @@ func (c *Client) ByID(id uint32) (Member, bool) { return c.dir.id(id) }
 // ByKey returns the node with that identity.
 func (c *Client) ByKey(key transport.Key) (Member, bool) { return c.dir.key(key) }
 
-// ByAddr returns the node with that virtual address, of either family; it may be IPv4-mapped.
+// ByAddr returns the node with that virtual address, of either family; it may be
+// IPv4-mapped.
 func (c *Client) ByAddr(addr netip.Addr) (Member, bool) { return c.dir.addr(addr) }
 
 // Count returns how many nodes the name, in either case, means.
@@ -259,7 +266,8 @@ func (c *Client) Wait(ctx context.Context, name string, n int) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("wait for %s: %d of %d nodes are there: %w", name, have, n, context.Cause(ctx))
+			return fmt.Errorf("wait for %s: %d of %d nodes are there: %w", name, have, n,
+				context.Cause(ctx))
 		case <-c.done:
 			return fmt.Errorf("wait for %s: %w", name, c.Err())
 		}
@@ -270,7 +278,8 @@ func (c *Client) Wait(ctx context.Context, name string, n int) error {
 // callers whose handlers need the Client itself. What came before is not lost:
 // onMember gets every other node that is there, and up to signalsHeld signals
 // have been kept. It may be called once.
-func (c *Client) Deliver(onSignal func(from uint32, msg []byte), onMember func(m Member, up bool)) {
+func (c *Client) Deliver(onSignal func(from uint32, msg []byte),
+	onMember func(m Member, up bool)) {
 	c.queue.open()
 	c.all.Go(func() { c.queue.run(c.ctx, onSignal, onMember) })
 }

@@ -84,7 +84,8 @@ func (d *delivery) signal(from uint32, data []byte) bool {
 }
 
 // run calls the handlers until ctx ends.
-func (d *delivery) run(ctx context.Context, onSignal func(uint32, []byte), onMember func(Member, bool)) {
+func (d *delivery) run(ctx context.Context, onSignal func(uint32, []byte),
+	onMember func(Member, bool)) {
 	for {
 		select {
 		case <-d.filled:

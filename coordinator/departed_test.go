@@ -36,7 +36,8 @@ func TestDeparted(t *testing.T) {
 		time.Sleep(2 * leftFor)
 		d.add("e", time.Now())
 		if len(d.since) != 1 || len(d.queue)-d.first != 1 {
-			t.Errorf("%d names, %d departures, want what left just now", len(d.since), len(d.queue)-d.first)
+			t.Errorf("%d names, %d departures, want what left just now", len(d.since),
+				len(d.queue)-d.first)
 		}
 	})
 }

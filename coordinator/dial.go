@@ -78,7 +78,8 @@ func (l *link) close() { _ = l.conn.CloseWithError(codeDone, "") }
 // does not mend, or until ctx ends; failed gets the error of each attempt and
 // tells whether to stop.
 // Each attempt may take grow times as long as the one before.
-func (d *dialer) dialUntil(ctx context.Context, h *hello, grow time.Duration, failed func(error) bool) (*link, error) {
+func (d *dialer) dialUntil(ctx context.Context, h *hello, grow time.Duration,
+	failed func(error) bool) (*link, error) {
 	pause, timeout := backoffMin, attemptTimeout
 	for try := 0; ; try++ {
 		began := time.Now()
@@ -104,7 +105,8 @@ func (d *dialer) dialUntil(ctx context.Context, h *hello, grow time.Duration, fa
 }
 
 // dial makes one attempt, in the newest version that the coordinator speaks.
-func (d *dialer) dial(ctx context.Context, h *hello, try int, timeout time.Duration) (*link, error) {
+func (d *dialer) dial(ctx context.Context, h *hello, try int,
+	timeout time.Duration) (*link, error) {
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -121,7 +123,8 @@ func (d *dialer) dial(ctx context.Context, h *hello, try int, timeout time.Durat
 	var first error
 	for version := protocolVersion; ; version-- {
 		l := &link{server: server}
-		err := d.connect(ctx, l, h.in(version), timeout, func() { timer.Reset(listTimeout) })
+		err := d.connect(ctx, l, h.in(version), timeout,
+			func() { timer.Reset(listTimeout) })
 		if err == nil {
 			return l, nil
 		}
@@ -141,14 +144,16 @@ func (d *dialer) dial(ctx context.Context, h *hello, try int, timeout time.Durat
 }
 
 // connect connects the link: handshake, hello, welcome, member list.
-func (d *dialer) connect(ctx context.Context, l *link, h *hello, timeout time.Duration, welcomed func()) (err error) {
+func (d *dialer) connect(ctx context.Context, l *link, h *hello, timeout time.Duration,
+	welcomed func()) (err error) {
 	var pinned error // set on quic-go's goroutine before Dial returns an error
-	l.conn, err = d.socket.QUIC().Dial(ctx, net.UDPAddrFromAddrPort(l.server), d.tls(&pinned), &quic.Config{
-		HandshakeIdleTimeout:  timeout,
-		MaxIdleTimeout:        silentFor,
-		MaxIncomingStreams:    -1,
-		MaxIncomingUniStreams: -1,
-	})
+	l.conn, err = d.socket.QUIC().Dial(ctx, net.UDPAddrFromAddrPort(l.server),
+		d.tls(&pinned), &quic.Config{
+			HandshakeIdleTimeout:  timeout,
+			MaxIdleTimeout:        silentFor,
+			MaxIncomingStreams:    -1,
+			MaxIncomingUniStreams: -1,
+		})
 	if err != nil {
 		if errors.Is(err, ErrPin) {
 			return pinned
@@ -173,11 +178,12 @@ func (d *dialer) connect(ctx context.Context, l *link, h *hello, timeout time.Du
 // coordinator that does not have it never sees the token.
 func (d *dialer) tls(pinned *error) *tls.Config {
 	return &tls.Config{
-		Certificates:       []tls.Certificate{d.identity.Certificate()},
-		MinVersion:         tls.VersionTLS13,
-		NextProtos:         []string{protocolName},
-		ServerName:         "boxer-coordinator",
-		InsecureSkipVerify: true, // VerifyConnection checks the key itself, there is no authority to ask
+		Certificates: []tls.Certificate{d.identity.Certificate()},
+		MinVersion:   tls.VersionTLS13,
+		NextProtos:   []string{protocolName},
+		ServerName:   "boxer-coordinator",
+		// VerifyConnection checks the key itself, there is no authority to ask
+		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
 			key, err := transport.PeerKey(state)
 			if err != nil {
@@ -250,7 +256,8 @@ func (l *link) add(n *news) (last bool, err error) {
 func (l *link) check(n *news) error {
 	for i := range n.updates {
 		if id := n.updates[i].card.id; id > l.plan.max {
-			return fmt.Errorf("%w: node %d is outside the network %v", ErrProtocol, id, l.plan.prefix)
+			return fmt.Errorf("%w: node %d is outside the network %v", ErrProtocol, id,
+				l.plan.prefix)
 		}
 	}
 	return nil
@@ -266,7 +273,8 @@ func dialError(ctx context.Context, err error) error {
 	if r := refusalOf(err); r != nil {
 		return r
 	}
-	if t, ok := errors.AsType[*quic.TransportError](err); ok && t.ErrorCode == noApplicationProtocol {
+	if t, ok := errors.AsType[*quic.TransportError](err); ok &&
+		t.ErrorCode == noApplicationProtocol {
 		return fmt.Errorf("%w: what answers there is not a boxer coordinator of this version", ErrProtocol)
 	}
 	if cause := context.Cause(ctx); cause != nil {
@@ -277,7 +285,8 @@ func dialError(ctx context.Context, err error) error {
 
 // mends tells whether an attempt that failed with err may succeed later.
 func mends(err error) bool {
-	for _, final := range []error{ErrPin, ErrToken, ErrExpired, ErrName, ErrFull, ErrProtocol, ErrEvicted, ErrReplaced} {
+	for _, final := range []error{ErrPin, ErrToken, ErrExpired, ErrName, ErrFull,
+		ErrProtocol, ErrEvicted, ErrReplaced} {
 		if errors.Is(err, final) {
 			return false
 		}
@@ -361,7 +370,8 @@ func (d *dialer) await(ctx context.Context, h *hello, timeout time.Duration) (*l
 	case errors.Is(ctx.Err(), context.Canceled):
 		return nil, context.Cause(ctx)
 	case cause != nil:
-		return nil, fmt.Errorf("%w in %v: %w", ErrUnreachable, time.Since(began).Round(100*time.Millisecond), cause)
+		return nil, fmt.Errorf("%w in %v: %w", ErrUnreachable,
+			time.Since(began).Round(100*time.Millisecond), cause)
 	case last == nil:
 		last = err
 	}

@@ -17,11 +17,12 @@ import (
 type directory struct {
 	plan plan // by which the members have their addresses
 
-	mu      sync.Mutex
-	byID    map[uint32]card
-	byKey   map[transport.Key]uint32
-	byName  map[string][]uint32  // ids in ascending order; without ordinal names
-	stale   map[uint32]bool      // known from before, and not yet back with a coordinator that started anew
+	mu     sync.Mutex
+	byID   map[uint32]card
+	byKey  map[transport.Key]uint32
+	byName map[string][]uint32 // ids in ascending order; without ordinal names
+	// known from before, and not yet back with a coordinator that started anew
+	stale   map[uint32]bool
 	doubted map[uint32]time.Time // could not be reached from here; until when that counts
 	left    departed             // names that nobody has any more
 	changed chan struct{}        // closed and replaced at every change
@@ -37,7 +38,8 @@ func newDirectory(p plan) *directory {
 	return &directory{
 		plan: p,
 		byID: make(map[uint32]card), byKey: make(map[transport.Key]uint32),
-		byName: make(map[string][]uint32), stale: make(map[uint32]bool), doubted: make(map[uint32]time.Time),
+		byName: make(map[string][]uint32), stale: make(map[uint32]bool),
+		doubted: make(map[uint32]time.Time),
 		changed: make(chan struct{}),
 	}
 }

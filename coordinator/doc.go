@@ -3,10 +3,10 @@
 // nodes that want to open a path. It is in the data path only as the relay of
 // packets that it cannot read.
 //
-// A Server owns the members; a Client is one member's view of them and stays
-// joined, also across restarts of the server. Both speak framed messages, JSON
-// (message.go) but for the news of members (news.go), over one bidirectional QUIC stream (RFC 9000, ALPN protocolName)
-// whose ends prove their Ed25519 keys by TLS 1.3 (RFC 8446).
+// A Server owns the members; a Client is one member's view of them and stays joined, also
+// across restarts of the server. Both speak framed messages, JSON (message.go) but for
+// the news of members (news.go), over one bidirectional QUIC stream (RFC 9000, ALPN
+// protocolName) whose ends prove their Ed25519 keys by TLS 1.3 (RFC 8446).
 //
 //	client                                server
 //	  |---- QUIC handshake, both keys ----->|

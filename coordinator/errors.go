@@ -56,17 +56,19 @@ var (
 // refusal travels as code and reason phrase, not as a message on the stream:
 // closing the connection drops stream data that is still queued.
 const (
-	codeDone     quic.ApplicationErrorCode = iota // a node leaves, an observer has seen enough
-	codeAway                                      // the coordinator stops, perhaps to start again
-	codeToken                                     // ErrToken
-	codeExpired                                   // ErrExpired
-	codeName                                      // ErrName
-	codeFull                                      // ErrFull
-	codeBusy                                      // ErrBusy
-	codeProtocol                                  // ErrProtocol
-	codeEvicted                                   // ErrEvicted
-	codeReplaced                                  // ErrReplaced
-	codeLease                                     // the lease ran out
+	// a node leaves, an observer has seen enough
+	codeDone quic.ApplicationErrorCode = iota
+	// the coordinator stops, perhaps to start again
+	codeAway
+	codeToken    // ErrToken
+	codeExpired  // ErrExpired
+	codeName     // ErrName
+	codeFull     // ErrFull
+	codeBusy     // ErrBusy
+	codeProtocol // ErrProtocol
+	codeEvicted  // ErrEvicted
+	codeReplaced // ErrReplaced
+	codeLease    // the lease ran out
 )
 
 // refusals says which sentinel stands for which code.

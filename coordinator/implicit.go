@@ -75,7 +75,9 @@ func implicit(ctx context.Context, cfg ImplicitConfig) (JoinURL, error) {
 	if cfg.Spawn == nil {
 		return JoinURL{}, ErrNotRunning
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, implicitTimeout, fmt.Errorf("it did not start in %v; see %s", implicitTimeout, ImplicitLog(joinFile)))
+	ctx, cancel := context.WithTimeoutCause(ctx, implicitTimeout,
+		fmt.Errorf("it did not start in %v; see %s", implicitTimeout,
+			ImplicitLog(joinFile)))
 	defer cancel()
 	lock, err := lockStart(ctx, base+".lock")
 	if err != nil {

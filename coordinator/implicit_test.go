@@ -54,7 +54,8 @@ func TestImplicitAtOnce(t *testing.T) {
 	for i := range urls {
 		all.Go(func() {
 			var err error
-			if urls[i], err = Implicit(within(t, patience), ImplicitConfig{Dir: dir, Spawn: s.spawn}); err != nil {
+			if urls[i], err = Implicit(within(t, patience),
+				ImplicitConfig{Dir: dir, Spawn: s.spawn}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -116,7 +117,9 @@ func TestImplicitAtOnce(t *testing.T) {
 func TestImplicitFails(t *testing.T) {
 	noLeaks(t)
 	spawn := func(string, string) error { return errors.New("no such program") }
-	if _, err := Implicit(within(t, patience), ImplicitConfig{Dir: filepath.Join(t.TempDir(), "x"), Spawn: spawn}); err == nil || !strings.Contains(err.Error(), "no such program") {
+	if _, err := Implicit(within(t, patience),
+		ImplicitConfig{Dir: filepath.Join(t.TempDir(), "x"), Spawn: spawn}); err == nil ||
+		!strings.Contains(err.Error(), "no such program") {
 		t.Errorf("got %v, want why it does not start", err)
 	}
 	// One that never gets ready is waited for until ctx ends, and so is who starts it.
@@ -124,21 +127,27 @@ func TestImplicitFails(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	spawn = func(string, string) error { cancel(); return nil }
 	for range 2 {
-		if _, err := Implicit(ctx, ImplicitConfig{Dir: dir, Spawn: spawn}); !errors.Is(err, context.Canceled) {
+		if _, err := Implicit(ctx, ImplicitConfig{Dir: dir,
+			Spawn: spawn}); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v, want that ctx ended", err)
 		}
 	}
 	elsewhere := t.TempDir()
 	for name, make := range map[string]func(string) error{
-		"symbolic link":         func(p string) error { return os.Symlink(elsewhere, p) },
-		"not a directory":       func(p string) error { return os.WriteFile(p, nil, 0o600) },
-		"so that others get in": func(p string) error { return errors.Join(os.Mkdir(p, 0o700), os.Chmod(p, 0o755)) },
+		"symbolic link":   func(p string) error { return os.Symlink(elsewhere, p) },
+		"not a directory": func(p string) error { return os.WriteFile(p, nil, 0o600) },
+		"so that others get in": func(p string) error {
+			return errors.Join(os.Mkdir(p,
+				0o700), os.Chmod(p, 0o755))
+		},
 	} {
 		dir := filepath.Join(t.TempDir(), "x")
 		if err := make(dir); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Implicit(within(t, patience), ImplicitConfig{Dir: dir, Spawn: spawn}); err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), dir) {
+		if _, err := Implicit(within(t, patience),
+			ImplicitConfig{Dir: dir, Spawn: spawn}); err == nil ||
+			!strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), dir) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
@@ -150,7 +159,8 @@ func TestIdleExit(t *testing.T) {
 	noLeaks(t)
 	path, join := restartable(t), filepath.Join(t.TempDir(), "join")
 	const idle = 2 * time.Second // long enough to join in, also on a busy machine
-	l := newLab(t, ServerConfig{State: load(t, path), IdleExit: idle, Lease: time.Second, JoinFile: join},
+	l := newLab(t, ServerConfig{State: load(t, path), IdleExit: idle, Lease: time.Second,
+		JoinFile: join},
 		func(s *Server) { s.farewell = 0 })
 	u := l.url(t)
 	g := mustEnter(t, u, "a")

@@ -15,10 +15,10 @@ const (
 	silentAfter = 250 * time.Millisecond
 	lookEvery   = 50 * time.Millisecond
 
-	// Hundreds may join under one name at once, on hosts that hardly keep up: they are not
-	// to be kept from it. So a name is asked about now and then, those first
-	// that were not heard for the longest. The last round comes when everybody
-	// has given a sign of life of its own (aliveEvery) who can.
+	// Hundreds may join under one name at once, on hosts that hardly keep up: they are
+	// not to be kept from it. So a name is asked about now and then, those first that
+	// were not heard for the longest. The last round comes when everybody has given a
+	// sign of life of its own (aliveEvery) who can.
 	inquiryRounds = 4
 	inquiryEvery  = time.Second
 	inquiryAsked  = 16
@@ -26,9 +26,10 @@ const (
 
 // inquiries are the names that somebody has joined under lately.
 type inquiries struct {
-	mu      sync.Mutex
-	names   map[string]*inquiry
-	answers chan struct{} // closed and replaced when a node that was asked is heard or gone
+	mu    sync.Mutex
+	names map[string]*inquiry
+	// closed and replaced when a node that was asked is heard or gone
+	answers chan struct{}
 }
 
 type inquiry struct {
@@ -100,7 +101,10 @@ func (s *Server) ask(name string) {
 	if len(all) < 2 {
 		return
 	}
-	slices.SortFunc(all, func(a, b *session) int { return cmp.Compare(a.heard.Load(), b.heard.Load()) })
+	slices.SortFunc(all, func(a, b *session) int {
+		return cmp.Compare(a.heard.Load(),
+			b.heard.Load())
+	})
 	for _, c := range all[:min(len(all), inquiryAsked)] {
 		if !c.silent { // else the last question stands
 			s.askOne(c, s.uptime())

@@ -60,7 +60,8 @@ func (j *JoinFile) publish(f *os.File) error {
 	}
 	for {
 		// renameat2(2), Linux 3.15: of two coordinators at once, one is first.
-		err := unix.Renameat2(unix.AT_FDCWD, f.Name(), unix.AT_FDCWD, j.path, unix.RENAME_NOREPLACE)
+		err := unix.Renameat2(unix.AT_FDCWD, f.Name(), unix.AT_FDCWD, j.path,
+			unix.RENAME_NOREPLACE)
 		switch {
 		case err == nil:
 			return nil
@@ -96,7 +97,8 @@ func removeStale(path string) error {
 	begin := make([]byte, len(joinScheme))
 	if n, err := io.ReadFull(f, begin); n > 0 && string(begin[:n]) != joinScheme[:n] {
 		return fmt.Errorf("join file %s: the file there is something else; move it away or name another", path)
-	} else if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+	} else if err != nil && !errors.Is(err, io.EOF) &&
+		!errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("read join file: %w", err)
 	}
 	// With the lock held, the file is nobody's; but it may not be the one at path
@@ -152,7 +154,8 @@ func readLiveJoin(path string) (JoinURL, error) {
 		return JoinURL{}, fmt.Errorf("look for the lock of join file %s: %w", path, err)
 	}
 	if lock.Type == unix.F_UNLCK {
-		return JoinURL{}, fmt.Errorf("join file %s was left behind: %w", path, fs.ErrNotExist)
+		return JoinURL{}, fmt.Errorf("join file %s was left behind: %w", path,
+			fs.ErrNotExist)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, 4<<10))
 	if err != nil {

@@ -38,7 +38,8 @@ func ParsePin(s string) (Pin, error) {
 	var p Pin
 	b, err := pinEncoding.DecodeString(s)
 	if err != nil || len(b) != len(p) {
-		return p, fmt.Errorf("pin: want %d characters of a-z and 2-7, got %d", pinEncoding.EncodedLen(len(p)), len(s))
+		return p, fmt.Errorf("pin: want %d characters of a-z and 2-7, got %d",
+			pinEncoding.EncodedLen(len(p)), len(s))
 	}
 	copy(p[:], b)
 	if p.String() != s { // the last character has bits to spare: one pin, one text
@@ -119,7 +120,8 @@ func checkHostPort(hostport string) error {
 	if err != nil {
 		return fmt.Errorf("address: want HOST:PORT, an IPv6 address in brackets")
 	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || port != strconv.FormatUint(n, 10) {
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 ||
+		port != strconv.FormatUint(n, 10) {
 		return fmt.Errorf("address: the port is not a number from 1 to 65535")
 	}
 	if ip, err := netip.ParseAddr(host); err == nil {

@@ -13,7 +13,8 @@ import (
 const testPin = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 func TestParseJoinURL(t *testing.T) {
-	for _, tc := range []struct{ name, in, part string }{ // part: what the error is about; empty if there is none
+	// part: what the error is about; empty if there is none
+	for _, tc := range []struct{ name, in, part string }{
 		{"ipv4", "boxer://s3cret@203.0.113.7:4242?pin=" + testPin, ""},
 		{"ipv6", "boxer://s3cret@[2001:db8::1]:4242?pin=" + testPin, ""},
 		{"name", "boxer://s3cret@coordinator.example:4242?pin=" + testPin, ""},
@@ -24,7 +25,8 @@ func TestParseJoinURL(t *testing.T) {
 		{"no token", "boxer://h:4242?pin=" + testPin, "token"},
 		{"empty token", "boxer://@h:4242?pin=" + testPin, "token"},
 		{"token with a space", "boxer://s3 cret@h:4242?pin=" + testPin, "token"},
-		{"long token", "boxer://" + strings.Repeat("x", maxToken+1) + "@h:4242?pin=" + testPin, "token"},
+		{"long token", "boxer://" + strings.Repeat("x", maxToken+1) + "@h:4242?pin=" +
+			testPin, "token"},
 		{"no port", "boxer://s3cret@h?pin=" + testPin, "address"},
 		{"port 0", "boxer://s3cret@h:0?pin=" + testPin, "address"},
 		{"port 65536", "boxer://s3cret@h:65536?pin=" + testPin, "address"},
@@ -44,12 +46,14 @@ func TestParseJoinURL(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			u, err := ParseJoinURL(tc.in)
 			if tc.part == "" {
-				if want := strings.Replace(tc.in, "/?", "?", 1); err != nil || u.String() != want {
+				if want := strings.Replace(tc.in, "/?", "?", 1); err != nil ||
+					u.String() != want {
 					t.Fatalf("got %q, %v; want %q", u.String(), err, want)
 				}
 				return
 			}
-			if !errors.Is(err, ErrJoinURL) || !strings.Contains(err.Error(), ": "+tc.part+": ") {
+			if !errors.Is(err, ErrJoinURL) ||
+				!strings.Contains(err.Error(), ": "+tc.part+": ") {
 				t.Fatalf("got error %v, want one about the %s", err, tc.part)
 			}
 			if strings.Contains(err.Error(), "cret") {
@@ -80,15 +84,18 @@ func TestJoinURLHidesToken(t *testing.T) {
 		fmt.Fprintf(&out, verb+"\n", &u)
 	}
 	fmt.Fprintf(&out, "%v %+v %#v\n", cfg, cfg, cfg)
-	fmt.Fprintf(&out, "%v %+v %#v\n", Token{Secret: "s3cret"}, []Token{{Secret: "s3cret"}}, struct{ T Token }{Token{Secret: "s3cret"}})
+	fmt.Fprintf(&out, "%v %+v %#v\n", Token{Secret: "s3cret"},
+		[]Token{{Secret: "s3cret"}}, struct{ T Token }{Token{Secret: "s3cret"}})
 	slog.New(slog.NewTextHandler(&out, nil)).Info("join", "url", u, "config", cfg)
-	slog.New(slog.NewJSONHandler(&out, nil)).Info("join", "url", u, "in", struct{ URL JoinURL }{u})
+	slog.New(slog.NewJSONHandler(&out, nil)).Info("join", "url", u, "in",
+		struct{ URL JoinURL }{u})
 	if b, err := json.Marshal(u); err != nil {
 		t.Error(err)
 	} else {
 		out.Write(b)
 	}
-	if strings.Contains(out.String(), "s3cret") || strings.Contains(out.String(), "733363726574") {
+	if strings.Contains(out.String(), "s3cret") ||
+		strings.Contains(out.String(), "733363726574") {
 		t.Errorf("the token shows:\n%s", out.String())
 	}
 	if !strings.Contains(u.String(), "s3cret") {

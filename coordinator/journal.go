@@ -46,9 +46,10 @@ func (j *journal) seq() uint64 {
 }
 
 // after returns the n updates behind seq, at most maxUpdates, and a channel that is
-// closed once there are others than now. It returns ok false if the journal does not reach
-// back so far. The bytes are shared: they are only read.
-func (j *journal) after(seq uint64) (updates []byte, n int, grown <-chan struct{}, ok bool) {
+// closed once there are others than now. It returns ok false if the journal does not
+// reach back so far. The bytes are shared: they are only read.
+func (j *journal) after(seq uint64) (updates []byte, n int, grown <-chan struct{},
+	ok bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	behind := j.last - seq

@@ -31,11 +31,13 @@ func noLeaks(t testing.TB) {
 	t.Cleanup(func() {
 		deadline := time.Now().Add(patience)
 		for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
-			time.Sleep(time.Millisecond) // goroutines that have returned are counted for a moment
+			// goroutines that have returned are counted for a moment
+			time.Sleep(time.Millisecond)
 		}
 		if n := runtime.NumGoroutine(); n > before {
 			buf := make([]byte, 1<<20)
-			t.Errorf("%d goroutines before, %d after:\n%s", before, n, buf[:runtime.Stack(buf, true)])
+			t.Errorf("%d goroutines before, %d after:\n%s", before, n,
+				buf[:runtime.Stack(buf, true)])
 		}
 	})
 }
@@ -166,7 +168,10 @@ func enter(t testing.TB, u JoinURL, cfg ClientConfig) (*guest, error) {
 	}
 	cfg.Socket = g.socket
 	if cfg.OnSignal == nil {
-		cfg.OnSignal = func(from uint32, msg []byte) { g.signals <- signal{Node: from, Data: slices.Clone(msg)} }
+		cfg.OnSignal = func(from uint32,
+			msg []byte) {
+			g.signals <- signal{Node: from, Data: slices.Clone(msg)}
+		}
 	}
 	cfg.OnMember = func(m Member, up bool) {
 		g.mu.Lock()
@@ -205,7 +210,8 @@ func (g *guest) vanish(t testing.TB) { mute(t, g.socket); g.leave() }
 func (g *guest) sees(t testing.TB, id uint32, up bool) {
 	t.Helper()
 	g.until(t, func() bool {
-		return slices.ContainsFunc(g.changes, func(c told) bool { return c.member.ID == id && c.up == up })
+		return slices.ContainsFunc(g.changes,
+			func(c told) bool { return c.member.ID == id && c.up == up })
 	})
 }
 

@@ -36,7 +36,8 @@ type limits struct {
 }
 
 func newLimits() *limits {
-	return &limits{messages: rate.NewLimiter(messageRate, messageBurst), signals: make(map[uint32]*rate.Limiter)}
+	return &limits{messages: rate.NewLimiter(messageRate, messageBurst),
+		signals: make(map[uint32]*rate.Limiter)}
 }
 
 // await waits until the member may send a message of that many bytes. Meanwhile

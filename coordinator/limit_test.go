@@ -42,7 +42,8 @@ func TestLimits(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if slowed, err := l.await(ctx, 1<<20); !slowed || !errors.Is(err, context.Canceled) {
+		if slowed, err := l.await(ctx, 1<<20); !slowed ||
+			!errors.Is(err, context.Canceled) {
 			t.Errorf("after the end: %v, %v", slowed, err)
 		}
 	})
@@ -99,11 +100,13 @@ func TestSignalFlood(t *testing.T) {
 	to := victim.Self().ID
 	// It does not wait for receipts, as Client.Signal does.
 	evil := newStranger(t, l)
-	evil.send(frame(&message{Hello: &hello{Version: protocolVersion, Token: u.Token, Name: "evil"}}))
+	evil.send(frame(&message{Hello: &hello{Version: protocolVersion, Token: u.Token,
+		Name: "evil"}}))
 	const flood = 2000
 	var frames []byte
 	for seq := range uint64(flood) {
-		frames = append(frames, frame(&message{Signal: &signal{Seq: seq + 1, Node: to, Data: []byte("flood")}})...)
+		frames = append(frames, frame(&message{Signal: &signal{Seq: seq + 1, Node: to,
+			Data: []byte("flood")}})...)
 	}
 	began := time.Now()
 	sent := make(chan struct{})
@@ -140,7 +143,8 @@ func TestSignalFlood(t *testing.T) {
 		}
 	}
 	<-sent
-	if most := signalBurst + int(time.Since(began).Seconds()*signalRate) + 1; passed > most {
+	if most := signalBurst + int(time.Since(began).Seconds()*signalRate) +
+		1; passed > most {
 		t.Errorf("%d of %d were passed on, want at most %d", passed, flood, most)
 	}
 }
@@ -153,7 +157,8 @@ func TestSignalOfOneWhoLeft(t *testing.T) {
 	o.offer([]byte("receipt"))
 	o.signal(here, []byte("new"))
 	left.left.Store(true)
-	if got := o.take(); len(got) != 2 || string(got[0]) != "receipt" || string(got[1]) != "new" {
+	if got := o.take(); len(got) != 2 || string(got[0]) != "receipt" ||
+		string(got[1]) != "new" {
 		t.Errorf("got %q", got)
 	}
 	for range 2 * outboxShare {

@@ -21,7 +21,8 @@ type line struct {
 
 // connect makes the link the client's connection.
 func (c *Client) connect(l *link) *line {
-	n := &line{link: l, out: make(chan []byte), poke: make(chan struct{}, 1), ask: make(chan struct{}, 1), waiting: make(map[uint64]chan error)}
+	n := &line{link: l, out: make(chan []byte), poke: make(chan struct{}, 1),
+		ask: make(chan struct{}, 1), waiting: make(map[uint64]chan error)}
 	c.replace(l)
 	c.use(n)
 	c.wills.Lock()
@@ -124,7 +125,8 @@ func (c *Client) read(n *line) error {
 			}
 		case m.Signal != nil:
 			if !c.queue.signal(m.Signal.Node, m.Signal.Data) {
-				c.log.Warn("signal dropped: too many wait for the handler", "from", m.Signal.Node)
+				c.log.Warn("signal dropped: too many wait for the handler", "from",
+					m.Signal.Node)
 			}
 		case m.Receipt != nil:
 			n.receive(m.Receipt)
@@ -152,7 +154,8 @@ func (c *Client) learn(n *line, w *news) error {
 		return err
 	}
 	if w.seq != n.seq+uint64(len(w.updates)) {
-		return fmt.Errorf("%w: %d updates up to %d after update %d", ErrProtocol, len(w.updates), w.seq, n.seq)
+		return fmt.Errorf("%w: %d updates up to %d after update %d", ErrProtocol,
+			len(w.updates), w.seq, n.seq)
 	}
 	if err := n.check(w); err != nil {
 		return err

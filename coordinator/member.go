@@ -9,13 +9,18 @@ import (
 
 // A Member is one node on the network, as the coordinator announces it.
 type Member struct {
-	ID    uint32        `json:"id"`             // from 1; not given to another node while this one may come back
-	Name  string        `json:"name"`           // lower case; several nodes may share it
-	Addr  netip.Addr    `json:"addr"`           // virtual IPv4 address, within the network's prefix
-	Addr6 netip.Addr    `json:"addr6,omitzero"` // virtual IPv6 address; zero where the network has none
-	Key   transport.Key `json:"key"`            // identity, proven to the coordinator
-	Host  string        `json:"host,omitempty"` // opaque: equal for nodes that share machine and network namespace
-	Since time.Time     `json:"since"`          // when the node first joined, by the coordinator's clock
+	// from 1; not given to another node while this one may come back
+	ID   uint32 `json:"id"`
+	Name string `json:"name"` // lower case; several nodes may share it
+	// virtual IPv4 address, within the network's prefix
+	Addr netip.Addr `json:"addr"`
+	// virtual IPv6 address; zero where the network has none
+	Addr6 netip.Addr    `json:"addr6,omitzero"`
+	Key   transport.Key `json:"key"` // identity, proven to the coordinator
+	// opaque: equal for nodes that share machine and network namespace
+	Host string `json:"host,omitempty"`
+	// when the node first joined, by the coordinator's clock
+	Since time.Time `json:"since"`
 
 	// Silent says that the coordinator has asked the node whether it is there, and
 	// has not heard from it since.
@@ -44,13 +49,16 @@ func (m Member) in(version int) Member {
 // same tells whether m and o are the same admission of the same node: whoever
 // holds a connection to m may go on holding it.
 func (m Member) same(o Member) bool {
-	return m.ID == o.ID && m.Name == o.Name && m.Addr == o.Addr && m.Addr6 == o.Addr6 && m.Key == o.Key && m.Host == o.Host
+	return m.ID == o.ID && m.Name == o.Name && m.Addr == o.Addr && m.Addr6 == o.Addr6 &&
+		m.Key == o.Key && m.Host == o.Host
 }
 
 // About is what a node tells of itself to who looks at the network.
 type About struct {
-	Command string   `json:"command,omitempty"` // name of the program that it runs, without arguments
-	Ports   []uint16 `json:"ports,omitempty"`   // TCP ports that the program listens on, ascending; at most MaxPorts
+	// name of the program that it runs, without arguments
+	Command string `json:"command,omitempty"`
+	// TCP ports that the program listens on, ascending; at most MaxPorts
+	Ports []uint16 `json:"ports,omitempty"`
 }
 
 // MaxPorts bounds About.Ports.
@@ -67,8 +75,9 @@ func (a About) clean() About {
 
 // A PathReport is one node's view of its path to a peer.
 type PathReport struct {
-	Peer          uint32         `json:"peer"`   // the peer's id
-	Kind          string         `json:"kind"`   // "local", "lan", "punched" or "relayed", as the transport names them
+	Peer uint32 `json:"peer"` // the peer's id
+	// "local", "lan", "punched" or "relayed", as the transport names them
+	Kind          string         `json:"kind"`
 	Remote        netip.AddrPort `json:"remote"` // the peer's UDP address on this path
 	RTT           time.Duration  `json:"rtt_ns"` // smoothed round-trip time
 	BytesSent     uint64         `json:"bytes_sent"`
@@ -80,6 +89,7 @@ type Snapshot struct {
 	Version string       `json:"version"` // of the coordinator's program
 	Prefix  netip.Prefix `json:"prefix"`
 	Prefix6 netip.Prefix `json:"prefix6,omitzero"` // zero: none
-	Started time.Time    `json:"started"`          // when the coordinator started, by its own clock
-	Members []Member     `json:"members"`          // in the order of their ids
+	// when the coordinator started, by its own clock
+	Started time.Time `json:"started"`
+	Members []Member  `json:"members"` // in the order of their ids
 }

@@ -72,9 +72,11 @@ type hello struct {
 	Ticket  string `json:"ticket,omitempty"` // comes back as who it was: see ticket.go
 	Name    string `json:"name,omitempty"`   // empty: node-ID
 	Host    string `json:"host,omitempty"`
-	Observe bool   `json:"observe,omitempty"` // wants pages with paths and the end, no admission
+	// wants pages with paths and the end, no admission
+	Observe bool `json:"observe,omitempty"`
 
-	Program string `json:"program,omitempty"` // version of the node's program; since version 4
+	// version of the node's program; since version 4
+	Program string `json:"program,omitempty"`
 }
 
 // in returns the hello as the version has it.
@@ -102,7 +104,8 @@ type report struct {
 	About *About       `json:"about,omitempty"` // from version 4 on
 }
 
-// welcome answers hello; the list of the members follows, as news, or as pages to observers.
+// welcome answers hello; the list of the members follows, as news, or as pages to
+// observers.
 type welcome struct {
 	Self      Member         `json:"self"` // zero for observers
 	Prefix    netip.Prefix   `json:"prefix"`
@@ -111,8 +114,10 @@ type welcome struct {
 	Reflexive netip.AddrPort `json:"reflexive"`
 	Lease     time.Duration  `json:"lease_ns"`
 	Started   time.Time      `json:"started"`
-	Program   string         `json:"program,omitempty"` // version of the coordinator's program
-	Version   int            `json:"version,omitempty"` // of the messages; since version 4
+	// version of the coordinator's program
+	Program string `json:"program,omitempty"`
+	// of the messages; since version 4
+	Version int `json:"version,omitempty"`
 }
 
 // page is a part of what an observer sees: members with their paths.
@@ -132,7 +137,8 @@ type signal struct {
 type receipt struct {
 	Seq  uint64 `json:"seq"`
 	Code string `json:"code,omitempty"` // empty, "no-node" or "busy"
-	At   int64  `json:"at,omitempty"`   // with "no-node": the coordinator's clock, in nanoseconds since 1970
+	// with "no-node": the coordinator's clock, in nanoseconds since 1970
+	At int64 `json:"at,omitempty"`
 }
 
 // mirror tells the client its own address as the server sees it by now.
@@ -152,7 +158,8 @@ func (m *message) kind() (string, error) {
 	}{
 		{m.Hello != nil, "hello"}, {m.Alive != nil, "alive"}, {m.Report != nil, "report"},
 		{m.Welcome != nil, "welcome"}, {m.Page != nil, "page"}, {m.News != nil, "news"},
-		{m.Receipt != nil, "receipt"}, {m.Mirror != nil, "mirror"}, {m.Signal != nil, "signal"},
+		{m.Receipt != nil, "receipt"}, {m.Mirror != nil, "mirror"},
+		{m.Signal != nil, "signal"},
 		{m.Ask != nil, "ask"},
 	} {
 		if f.set {
@@ -175,7 +182,8 @@ func (m *message) check() error {
 	switch {
 	case m.Hello != nil:
 		h := m.Hello
-		over = len(h.Token) > maxToken || len(h.Ticket) > maxTicket || !isHostID(h.Host) || !isHostID(h.Program)
+		over = len(h.Token) > maxToken || len(h.Ticket) > maxTicket ||
+			!isHostID(h.Host) || !isHostID(h.Program)
 	case m.Report != nil:
 		over = len(m.Report.Paths) > maxPaths
 		if a := m.Report.About; a != nil {
@@ -199,7 +207,8 @@ func (m *message) check() error {
 // characters that stand in JSON as they are.
 func isHostID(s string) bool {
 	for _, c := range []byte(s) {
-		if c <= ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+		if c <= ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' ||
+			c == '&' {
 			return false
 		}
 	}
@@ -241,7 +250,8 @@ func appendFrame(dst []byte, m *message) ([]byte, error) {
 		return dst, fmt.Errorf("encode message: %w", err)
 	}
 	if len(text) > maxFrame {
-		return dst, fmt.Errorf("encode message: %d bytes, the most is %d", len(text), maxFrame)
+		return dst, fmt.Errorf("encode message: %d bytes, the most is %d", len(text),
+			maxFrame)
 	}
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(text)))
 	return append(dst, text...), nil

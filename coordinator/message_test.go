@@ -17,13 +17,16 @@ import (
 
 // someMessages has one of every kind.
 func someMessages() []*message {
-	m := Member{ID: 7, Name: "db", Addr: netip.MustParseAddr("10.111.0.8"), Key: transport.Key{1}, Host: "h1", Since: time.Unix(1700000000, 0).UTC()}
+	m := Member{ID: 7, Name: "db", Addr: netip.MustParseAddr("10.111.0.8"),
+		Key: transport.Key{1}, Host: "h1", Since: time.Unix(1700000000, 0).UTC()}
 	remote := netip.MustParseAddrPort("203.0.113.7:4242")
 	return []*message{
 		{Hello: &hello{Version: protocolVersion, Token: "t", Name: "db", Host: "h1"}},
 		{Alive: alivePad},
-		{Report: &report{Paths: []PathReport{{Peer: 3, Kind: "lan", Remote: remote, RTT: time.Millisecond, BytesSent: 1, BytesReceived: 2}}}},
-		{Welcome: &welcome{Self: m, Prefix: DefaultPrefix, Ticket: "x", Reflexive: remote, Lease: time.Second, Started: m.Since, Program: "v1"}},
+		{Report: &report{Paths: []PathReport{{Peer: 3, Kind: "lan", Remote: remote,
+			RTT: time.Millisecond, BytesSent: 1, BytesReceived: 2}}}},
+		{Welcome: &welcome{Self: m, Prefix: DefaultPrefix, Ticket: "x", Reflexive: remote,
+			Lease: time.Second, Started: m.Since, Program: "v1"}},
 		{Page: &page{Members: []Member{m}, Last: true}},
 		{News: someNews()[0]},
 		{Signal: &signal{Seq: 1, Node: 2, Data: []byte("hello")}},
@@ -98,7 +101,10 @@ func TestReadMessageKeepsToItsLimit(t *testing.T) {
 	}
 	// A length alone takes no memory to speak of.
 	b = binary.BigEndian.AppendUint32(nil, maxFrame)
-	if n := testing.AllocsPerRun(10, func() { _, _ = readMessage(bytes.NewReader(b), maxFrame) }); n > 20 {
+	if n := testing.AllocsPerRun(10, func() {
+		_,
+			_ = readMessage(bytes.NewReader(b), maxFrame)
+	}); n > 20 {
 		t.Errorf("%v allocations for a length without a message", n)
 	}
 }
@@ -106,15 +112,19 @@ func TestReadMessageKeepsToItsLimit(t *testing.T) {
 // The largest page that members can bring about fits into a frame: frame panics
 // on one that does not.
 func TestLargestPageFits(t *testing.T) {
-	member := Member{ID: math.MaxUint32, Name: strings.Repeat("a", maxLabel), Addr: netip.MustParseAddr("255.255.255.254"),
+	member := Member{ID: math.MaxUint32, Name: strings.Repeat("a", maxLabel),
+		Addr:  netip.MustParseAddr("255.255.255.254"),
 		Addr6: netip.MustParseAddr("fd6f:7865:7200:1111:2222:3333:4444:5555"),
-		Host:  strings.Repeat("h", maxHost), Since: time.Date(2099, 12, 31, 23, 59, 59, 999999999, time.UTC), Silent: true,
-		Program: strings.Repeat("p", maxHost), About: &About{Command: strings.Repeat("c", maxHost)}}
+		Host:  strings.Repeat("h", maxHost),
+		Since: time.Date(2099, 12, 31, 23, 59, 59, 999999999, time.UTC), Silent: true,
+		Program: strings.Repeat("p", maxHost),
+		About:   &About{Command: strings.Repeat("c", maxHost)}}
 	for range MaxPorts {
 		member.About.Ports = append(member.About.Ports, math.MaxUint16)
 	}
-	path := PathReport{Peer: math.MaxUint32, Kind: strings.Repeat("k", maxLabel), Remote: netip.MustParseAddrPort("[2001:db8:1111:2222:3333:4444:5555:6666]:65535"),
-		RTT: math.MinInt64, BytesSent: math.MaxUint64, BytesReceived: math.MaxUint64}
+	path := PathReport{Peer: math.MaxUint32, Kind: strings.Repeat("k", maxLabel),
+		Remote: netip.MustParseAddrPort("[2001:db8:1111:2222:3333:4444:5555:6666]:65535"),
+		RTT:    math.MinInt64, BytesSent: math.MaxUint64, BytesReceived: math.MaxUint64}
 	for _, paths := range []int{0, 1, maxPaths / pageMembers, 7, maxPaths} {
 		var members []Member
 		for range 3 * pageMembers {
@@ -140,7 +150,8 @@ func TestLargestPageFits(t *testing.T) {
 			}
 		}
 		if n != len(members) || pages < 2 || r.Len() != 0 {
-			t.Errorf("%d paths each: %d of %d members in %d pages, %d bytes left", paths, n, len(members), pages, r.Len())
+			t.Errorf("%d paths each: %d of %d members in %d pages, %d bytes left", paths,
+				n, len(members), pages, r.Len())
 		}
 	}
 }
@@ -169,7 +180,8 @@ func FuzzDecodeMessage(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%s does not come back: %v", text[4:], err)
 		}
-		if twice, err := appendFrame(nil, again); err != nil || !bytes.Equal(text, twice) {
+		if twice, err := appendFrame(nil, again); err != nil ||
+			!bytes.Equal(text, twice) {
 			t.Fatalf("%s came back as %s (%v)", text[4:], twice, err)
 		}
 	})

@@ -39,7 +39,8 @@ func CheckName(name string) (string, error) {
 	case name == "":
 		return "", fmt.Errorf("%w: it is empty", ErrName)
 	case len(name) > maxLabel:
-		return "", fmt.Errorf("%w: it has %d characters, the most is %d", ErrName, len(name), maxLabel)
+		return "", fmt.Errorf("%w: it has %d characters, the most is %d", ErrName,
+			len(name), maxLabel)
 	case !isLabel(name): // not lower: KELVIN SIGN has an ASCII lower case
 		return "", fmt.Errorf("%w %q: use letters, digits and hyphens, with no hyphen at either end", ErrName, name)
 	case isNumber(lower):

@@ -73,7 +73,8 @@ func cardOf(m Member) card {
 
 // member is the inverse of cardOf.
 func (p plan) member(c card) Member {
-	m := Member{ID: c.id, Name: c.name, Addr: p.addr(c.id), Addr6: p.addr6(c.id), Key: c.key, Host: c.host,
+	m := Member{ID: c.id, Name: c.name, Addr: p.addr(c.id), Addr6: p.addr6(c.id),
+		Key: c.key, Host: c.host,
 		Since: time.UnixMilli(c.since).UTC(), Silent: c.silent}
 	if m.Name == "" {
 		m.Name = OrdinalName(c.id)
@@ -91,8 +92,9 @@ const (
 )
 
 const (
-	newsMark   = 0x01
-	maxUpdates = 2048 // of one frame: at no more than 250 bytes each they stay below maxFrame
+	newsMark = 0x01
+	// of one frame: at no more than 250 bytes each they stay below maxFrame
+	maxUpdates = 2048
 )
 
 const (
@@ -155,11 +157,13 @@ func (n *news) appendTo(dst []byte) []byte {
 	return appendNews(dst, flags, n.seq, updates)
 }
 
-// decodeNews reads the body of a frame, which begins with newsMark. It keeps nothing of b.
+// decodeNews reads the body of a frame, which begins with newsMark. It keeps nothing of
+// b.
 func decodeNews(b []byte) (*news, error) {
 	p := parser{rest: b[1:]}
 	flags := p.byte()
-	n := &news{list: flags&flagList != 0, last: flags&flagLast != 0, settling: flags&flagSettling != 0, seq: p.uvarint(1<<64 - 1)}
+	n := &news{list: flags&flagList != 0, last: flags&flagLast != 0,
+		settling: flags&flagSettling != 0, seq: p.uvarint(1<<64 - 1)}
 	if flags&^knownFlags != 0 || flags&(flagLast|flagSettling) != 0 && !n.list {
 		return nil, fmt.Errorf("%w: news with flags %#x", ErrProtocol, flags)
 	}
@@ -169,7 +173,8 @@ func decodeNews(b []byte) (*news, error) {
 	}
 	for len(p.rest) > 0 && !p.bad {
 		if len(n.updates) == maxUpdates {
-			return nil, fmt.Errorf("%w: news with more than %d updates", ErrProtocol, maxUpdates)
+			return nil, fmt.Errorf("%w: news with more than %d updates", ErrProtocol,
+				maxUpdates)
 		}
 		u := p.update()
 		if n.list && u.kind != kindUp && u.kind != kindSilent {
@@ -178,7 +183,8 @@ func decodeNews(b []byte) (*news, error) {
 		n.updates = append(n.updates, u)
 	}
 	if p.bad {
-		return nil, fmt.Errorf("%w: news with an update that is cut or out of bounds", ErrProtocol)
+		return nil, fmt.Errorf("%w: news with an update that is cut or out of bounds",
+			ErrProtocol)
 	}
 	return n, nil
 }

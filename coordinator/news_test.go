@@ -18,12 +18,15 @@ import (
 func someNews() []*news {
 	db := card{id: 7, name: "db", key: transport.Key{1}, host: "h1", since: 1700000000123}
 	mute := card{id: 300, key: transport.Key{2}, since: 1700000000123, silent: true}
-	early := card{id: 8, name: "web", key: transport.Key{3}, since: time.Time{}.UnixMilli()}
+	early := card{id: 8, name: "web", key: transport.Key{3},
+		since: time.Time{}.UnixMilli()}
 	return []*news{
-		{seq: 4, updates: []update{{kindUp, db}, {kindSilent, mute}, {kind: kindDown, card: card{id: 7}}, {kind: kindSettled}}},
+		{seq: 4, updates: []update{{kindUp, db}, {kindSilent, mute},
+			{kind: kindDown, card: card{id: 7}}, {kind: kindSettled}}},
 		{seq: math.MaxUint64, updates: []update{{kindUp, early}}},
 		{list: true, seq: 9, updates: []update{{kindUp, db}}},
-		{list: true, last: true, settling: true, seq: 9, updates: []update{{kindSilent, mute}}},
+		{list: true, last: true, settling: true, seq: 9,
+			updates: []update{{kindSilent, mute}}},
 		{list: true, last: true},
 	}
 }
@@ -63,13 +66,16 @@ func TestDecodeNewsRefuses(t *testing.T) {
 		"list with an end":        "\x03\x01\x03\x07",
 		"list with settled":       "\x03\x01\x04",
 		"name that is no label":   "\x00\x01" + up(7, func(c *card) { c.name = "a.b" }),
-		"long name":               "\x00\x01" + up(7, func(c *card) { c.name = long(maxLabel + 1) }),
-		"host with a line break":  "\x00\x01" + up(7, func(c *card) { c.host = "a\nb" }),
-		"long host":               "\x00\x01" + up(7, func(c *card) { c.host = long(maxHost + 1) }),
-		"something behind":        "\x00\x01" + up(7, nil) + "\x00",
-		"too many":                "\x00\x01" + strings.Repeat("\x04", maxUpdates+1),
+		"long name": "\x00\x01" + up(7,
+			func(c *card) { c.name = long(maxLabel + 1) }),
+		"host with a line break": "\x00\x01" + up(7, func(c *card) { c.host = "a\nb" }),
+		"long host": "\x00\x01" + up(7,
+			func(c *card) { c.host = long(maxHost + 1) }),
+		"something behind": "\x00\x01" + up(7, nil) + "\x00",
+		"too many":         "\x00\x01" + strings.Repeat("\x04", maxUpdates+1),
 	} {
-		if m, err := decodeMessage(append([]byte{newsMark}, text...)); !errors.Is(err, ErrProtocol) {
+		if m, err := decodeMessage(append([]byte{newsMark}, text...)); !errors.Is(err,
+			ErrProtocol) {
 			t.Errorf("%s: got %+v, %v; want ErrProtocol", name, m, err)
 		}
 	}
@@ -77,7 +83,8 @@ func TestDecodeNewsRefuses(t *testing.T) {
 	head := []byte{newsMark, 0, 1}
 	one := up(7, nil)
 	for n := 1; n < len(one); n++ {
-		if m, err := decodeMessage(append(head[:3:3], one[:n]...)); !errors.Is(err, ErrProtocol) {
+		if m, err := decodeMessage(append(head[:3:3], one[:n]...)); !errors.Is(err,
+			ErrProtocol) {
 			t.Errorf("%d of %d bytes: got %+v, %v; want ErrProtocol", n, len(one), m, err)
 		}
 	}
@@ -101,7 +108,8 @@ func TestLargestNewsFits(t *testing.T) {
 	const count = 2*maxUpdates + 1
 	name, host := strings.Repeat("a", maxLabel), strings.Repeat("h", maxHost)
 	for i := range uint32(count) {
-		m := Member{ID: i + 1, Name: name, Host: host, Addr: r.plan.addr(i + 1), Key: transport.Key{byte(i), byte(i >> 8)}}
+		m := Member{ID: i + 1, Name: name, Host: host, Addr: r.plan.addr(i + 1),
+			Key: transport.Key{byte(i), byte(i >> 8)}}
 		r.members[m.ID] = &entry{m, nil, appendUp(nil, cardOf(m))}
 		r.journal.append(r.members[m.ID].news)
 	}
@@ -123,8 +131,10 @@ func TestLargestNewsFits(t *testing.T) {
 					t.Fatalf("%s: update %d is %+v", kind, n, u)
 				}
 			}
-			if parts++; kind == "list" && m.News.last != (in.Len() == 0) || kind == "changes" && m.News.seq != uint64(n) {
-				t.Errorf("%s: part %d is %v, %v, %d", kind, parts, m.News.list, m.News.last, m.News.seq)
+			if parts++; kind == "list" && m.News.last != (in.Len() == 0) ||
+				kind == "changes" && m.News.seq != uint64(n) {
+				t.Errorf("%s: part %d is %v, %v, %d", kind, parts, m.News.list,
+					m.News.last, m.News.seq)
 			}
 		}
 		if n != count || parts != 3 {
@@ -198,7 +208,8 @@ func TestJournal(t *testing.T) {
 	got, _, _, _ := j.after(count - 1)
 	_ = append(got, "overwritten"...)
 	j.append([]byte("next;"))
-	if next, _, _, _ := j.after(count); string(next) != "next;" || string(got) != fmt.Sprintf("%d;", count) {
+	if next, _, _, _ := j.after(count); string(next) != "next;" ||
+		string(got) != fmt.Sprintf("%d;", count) {
 		t.Errorf("got %q, then %q", got, next)
 	}
 }
@@ -207,7 +218,8 @@ func TestJournal(t *testing.T) {
 func BenchmarkLearn(b *testing.B) {
 	var updates []byte
 	for id := range uint32(1000) {
-		updates = appendUp(updates, card{id: id + 1, key: transport.Key{byte(id), byte(id >> 8)}, since: 1700000000123})
+		updates = appendUp(updates, card{id: id + 1,
+			key: transport.Key{byte(id), byte(id >> 8)}, since: 1700000000123})
 	}
 	body := appendNews(nil, 0, 1000, updates)[4:]
 	p, err := newPlan(DefaultPrefix, DefaultPrefix6)

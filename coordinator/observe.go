@@ -36,6 +36,7 @@ func observe(ctx context.Context, url JoinURL) (s Snapshot, err error) {
 		return s, err
 	}
 	defer l.close()
-	return Snapshot{Version: l.welcome.Program, Prefix: l.welcome.Prefix, Prefix6: l.welcome.Prefix6,
+	return Snapshot{Version: l.welcome.Program, Prefix: l.welcome.Prefix,
+		Prefix6: l.welcome.Prefix6,
 		Started: l.welcome.Started, Members: l.shown}, nil
 }

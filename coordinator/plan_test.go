@@ -29,7 +29,8 @@ func TestPlan(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		if first, last := p.addr(1).String(), p.addr(p.max).String(); first != tc.first || last != tc.last {
+		if first, last := p.addr(1).String(), p.addr(p.max).String(); first != tc.first ||
+			last != tc.last {
 			t.Errorf("%s: %s to %s, want %s to %s", tc.prefix, first, last, tc.first, tc.last)
 		}
 		if !p.prefix.Contains(p.addr(p.max)) {
@@ -60,7 +61,8 @@ func TestPlanSix(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		if first, last := p.addr6(1).String(), p.addr6(p.max).String(); first != tc.first || last != tc.last {
+		if first, last := p.addr6(1).String(),
+			p.addr6(p.max).String(); first != tc.first || last != tc.last {
 			t.Errorf("%s: %s to %s, want %s to %s", tc.prefix, first, last, tc.first, tc.last)
 		}
 	}
@@ -71,7 +73,9 @@ func TestPlanSix(t *testing.T) {
 
 // Addresses mean the nodes that have them, and no others.
 func TestPlanInverse(t *testing.T) {
-	for _, prefixes := range [][2]netip.Prefix{{DefaultPrefix, DefaultPrefix6}, {netip.MustParsePrefix("10.0.0.0/8"), {}}, {netip.MustParsePrefix("192.168.7.8/29"), DefaultPrefix6}} {
+	for _, prefixes := range [][2]netip.Prefix{{DefaultPrefix, DefaultPrefix6},
+		{netip.MustParsePrefix("10.0.0.0/8"), {}},
+		{netip.MustParsePrefix("192.168.7.8/29"), DefaultPrefix6}} {
 		p, err := newPlan(prefixes[0], prefixes[1])
 		if err != nil {
 			t.Fatal(err)
@@ -87,8 +91,11 @@ func TestPlanInverse(t *testing.T) {
 				t.Errorf("%v: %v is node %d, want %d", p.prefix, mapped, p.id(mapped), id)
 			}
 		}
-		for _, a := range []netip.Addr{{}, p.prefix.Addr(), p.prefix.Addr().Next(), p.addr(p.max).Next(), netip.MustParseAddr("11.0.0.2"),
-			netip.MustParseAddr("fd6f:7865:72:0:1::a6f:2"), netip.MustParseAddr("fd6f:7865:72::b6f:2"), netip.MustParseAddr("fd6f:7865:73::a6f:2")} {
+		for _, a := range []netip.Addr{{}, p.prefix.Addr(), p.prefix.Addr().Next(),
+			p.addr(p.max).Next(), netip.MustParseAddr("11.0.0.2"),
+			netip.MustParseAddr("fd6f:7865:72:0:1::a6f:2"),
+			netip.MustParseAddr("fd6f:7865:72::b6f:2"),
+			netip.MustParseAddr("fd6f:7865:73::a6f:2")} {
 			if id := p.id(a); id != 0 {
 				t.Errorf("%v: %v is node %d", p.prefix, a, id)
 			}

@@ -16,11 +16,15 @@ var special = []struct {
 	prefix netip.Prefix
 	why    string
 }{
-	{netip.MustParsePrefix("0.0.0.0/8"), "addresses of this host itself (RFC 1122 section 3.2.1.3)"},
-	{netip.MustParsePrefix("127.0.0.0/8"), "loopback addresses (RFC 1122 section 3.2.1.3)"},
-	{netip.MustParsePrefix("169.254.0.0/16"), "link-local addresses, and clouds' metadata services (RFC 3927)"},
+	{netip.MustParsePrefix("0.0.0.0/8"),
+		"addresses of this host itself (RFC 1122 section 3.2.1.3)"},
+	{netip.MustParsePrefix("127.0.0.0/8"),
+		"loopback addresses (RFC 1122 section 3.2.1.3)"},
+	{netip.MustParsePrefix("169.254.0.0/16"),
+		"link-local addresses, and clouds' metadata services (RFC 3927)"},
 	{netip.MustParsePrefix("224.0.0.0/4"), "multicast addresses (RFC 5771)"},
-	{netip.MustParsePrefix("240.0.0.0/4"), "reserved and broadcast addresses (RFC 1112 section 4)"},
+	{netip.MustParsePrefix("240.0.0.0/4"),
+		"reserved and broadcast addresses (RFC 1112 section 4)"},
 }
 
 // CheckPrefixes says what is wrong with the prefixes for the virtual addresses of a
@@ -32,7 +36,8 @@ func CheckPrefixes(prefix, prefix6 netip.Prefix) error {
 	}
 	for _, s := range special {
 		if prefix.Overlaps(s.prefix) {
-			return fmt.Errorf("prefix %v: it has %s; take a private network such as %v", prefix, s.why, DefaultPrefix)
+			return fmt.Errorf("prefix %v: it has %s; take a private network such as %v",
+				prefix, s.why, DefaultPrefix)
 		}
 	}
 	if p.max < MinNodes {
@@ -78,7 +83,8 @@ var (
 		netip.MustParsePrefix("172.29.0.0/16"), netip.MustParsePrefix("10.211.0.0/16"),
 		netip.MustParsePrefix("192.168.240.0/20"),
 	}
-	others6 = []netip.Prefix{netip.MustParsePrefix("fd6f:7865:73::/64"), netip.MustParsePrefix("fd6f:7865:74::/64")}
+	others6 = []netip.Prefix{netip.MustParsePrefix("fd6f:7865:73::/64"),
+		netip.MustParsePrefix("fd6f:7865:74::/64")}
 )
 
 func free(first netip.Prefix, others []netip.Prefix) netip.Prefix {

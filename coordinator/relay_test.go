@@ -34,13 +34,15 @@ func TestRelay(t *testing.T) {
 	defer stranger.Close()
 	// Sent before the good one, on the same loopback: what came through would
 	// come first.
-	for _, frame := range [][]byte{frameTo(b.Self().ID, "stranger"), frameTo(b.Self().ID, ""), frameTo(99, "nobody"), {0x2b}} {
+	for _, frame := range [][]byte{frameTo(b.Self().ID, "stranger"),
+		frameTo(b.Self().ID, ""), frameTo(99, "nobody"), {0x2b}} {
 		if _, err := stranger.WriteToUDPAddrPort(frame, server); err != nil {
 			t.Fatal(err)
 		}
 	}
 	unjoined := newStranger(t, l) // has a QUIC connection, and was not admitted
-	if err := unjoined.socket.WriteTo(frameTo(b.Self().ID, "unjoined"), server); err != nil {
+	if err := unjoined.socket.WriteTo(frameTo(b.Self().ID, "unjoined"),
+		server); err != nil {
 		t.Fatal(err)
 	}
 	if err := a.socket.WriteTo(frameTo(99, "nobody"), server); err != nil {
@@ -107,7 +109,8 @@ func TestNodeMoves(t *testing.T) {
 	}
 	select {
 	case frame := <-got:
-		if id, packet, _ := transport.ParseRelayFrame(frame); id != a.Self().ID || string(packet) != "moved" {
+		if id, packet, _ := transport.ParseRelayFrame(frame); id != a.Self().ID ||
+			string(packet) != "moved" {
 			t.Errorf("got %q from %d", packet, id)
 		}
 	case <-time.After(patience):

@@ -42,13 +42,15 @@ func (g *guest) offline(t *testing.T) {
 // as who they were; they keep what they know meanwhile, and hear of nobody's
 // going who comes back.
 func TestRestart(t *testing.T) {
-	for name, end := range map[string]func(*lab){"stopped": (*lab).stop, "killed": func(l *lab) { l.kill(t) }} {
+	for name, end := range map[string]func(*lab){"stopped": (*lab).stop,
+		"killed": func(l *lab) { l.kill(t) }} {
 		t.Run(name, func(t *testing.T) {
 			noLeaks(t)
 			path := restartable(t)
 			l := newLab(t, ServerConfig{State: load(t, path), Lease: 2 * time.Second})
 			u := l.url(t)
-			a, b, lost := mustEnter(t, u, "a"), mustEnter(t, u, "b"), mustEnter(t, u, "lost")
+			a, b, lost := mustEnter(t, u, "a"), mustEnter(t, u, "b"),
+				mustEnter(t, u, "lost")
 			for _, g := range []*guest{a, b} {
 				if err := g.Wait(within(t, patience), "lost", 1); err != nil {
 					t.Fatal(err)
@@ -69,12 +71,14 @@ func TestRestart(t *testing.T) {
 				t.Fatalf("the join URL changed from %v to %v", u, l.url(t))
 			}
 			// Waits for the connection, or goes down with the old one.
-			if err := a.Signal(within(t, patience), 2, []byte("back?")); err != nil && !errors.Is(err, ErrNoNode) && !errors.Is(err, ErrDisconnected) {
+			if err := a.Signal(within(t, patience), 2, []byte("back?")); err != nil &&
+				!errors.Is(err, ErrNoNode) && !errors.Is(err, ErrDisconnected) {
 				t.Fatal(err)
 			}
 			fresh := mustEnter(t, u, "fresh")
 			if fresh.Self().ID <= 3 {
-				t.Errorf("a newcomer got id %d, which may be coming back", fresh.Self().ID)
+				t.Errorf("a newcomer got id %d, which may be coming back",
+					fresh.Self().ID)
 			}
 			for _, g := range []*guest{a, b} {
 				g.sees(t, fresh.Self().ID, true)
@@ -94,7 +98,8 @@ func TestRestart(t *testing.T) {
 			if got := ids(snapshot.Members); !slices.Equal(got, want) {
 				t.Errorf("the coordinator has %v, want %v", got, want)
 			}
-			if m := snapshot.Members[0]; !m.same(a.Self()) || !m.Since.Equal(a.Self().Since) {
+			if m := snapshot.Members[0]; !m.same(a.Self()) ||
+				!m.Since.Equal(a.Self().Since) {
 				t.Errorf("a came back as %+v, was %+v", m, a.Self())
 			}
 			if a.Reflexive() != reflexive {
@@ -113,12 +118,14 @@ func TestReportSurvivesRestart(t *testing.T) {
 	path := restartable(t)
 	l := newLab(t, ServerConfig{State: load(t, path)})
 	a := mustEnter(t, l.url(t), "a")
-	a.Report([]PathReport{{Peer: 9, Kind: "lan", Remote: netip.MustParseAddrPort("192.0.2.1:7")}}, About{})
+	a.Report([]PathReport{{Peer: 9, Kind: "lan",
+		Remote: netip.MustParseAddrPort("192.0.2.1:7")}}, About{})
 	l.stop()
 	l = newLab(t, ServerConfig{State: load(t, path)})
 	deadline := time.Now().Add(patience)
 	for {
-		if m := l.Snapshot().Members; len(m) == 1 && len(m[0].Paths) == 1 && m[0].Paths[0].Peer == 9 {
+		if m := l.Snapshot().Members; len(m) == 1 && len(m[0].Paths) == 1 &&
+			m[0].Paths[0].Peer == 9 {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -152,12 +159,14 @@ func TestEvicted(t *testing.T) {
 	var b *guest
 	for deadline := time.Now().Add(patience); b == nil; {
 		var err error
-		if b, err = enter(t, u, ClientConfig{Name: "b"}); err != nil && (!errors.Is(err, ErrFull) || time.Now().After(deadline)) {
+		if b, err = enter(t, u, ClientConfig{Name: "b"}); err != nil &&
+			(!errors.Is(err, ErrFull) || time.Now().After(deadline)) {
 			t.Fatal(err)
 		}
 	}
 	if b.Self().Addr != a.Self().Addr {
-		t.Fatalf("there is one address, and b has %v, a had %v", b.Self().Addr, a.Self().Addr)
+		t.Fatalf("there is one address, and b has %v, a had %v", b.Self().Addr,
+			a.Self().Addr)
 	}
 	w.sever(false)
 	select {
@@ -185,7 +194,8 @@ func TestCloseWhileAway(t *testing.T) {
 	go func() { result <- a.Signal(context.Background(), 2, []byte("x")) }()
 	short, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
-	if err := a.Signal(short, 2, []byte("x")); !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, ErrDisconnected) {
+	if err := a.Signal(short, 2, []byte("x")); !errors.Is(err,
+		context.DeadlineExceeded) && !errors.Is(err, ErrDisconnected) {
 		t.Errorf("signal while away: %v", err)
 	}
 	began := time.Now()

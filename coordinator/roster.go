@@ -64,8 +64,9 @@ func newRoster(p plan, state *State, lease time.Duration, log *slog.Logger) (*ro
 	r := &roster{
 		plan: p, state: state, tickets: tickets, log: log,
 		journal: newJournal(), routes: newRoutes(),
-		members: make(map[uint32]*entry), byKey: make(map[transport.Key]*entry), bindings: newBindings(),
-		serial: state.serial(), reserved: state.serial(), emptySince: now,
+		members: make(map[uint32]*entry), byKey: make(map[transport.Key]*entry),
+		bindings: newBindings(),
+		serial:   state.serial(), reserved: state.serial(), emptySince: now,
 	}
 	r.load()
 	if r.serial > 0 || len(r.bindings.held) > 0 {
@@ -77,7 +78,8 @@ func newRoster(p plan, state *State, lease time.Duration, log *slog.Logger) (*ro
 // admit makes an applicant, who is the holder of the session's key, a member, or has
 // it come back. An earlier session of the same key is displaced: the caller closes it.
 // Holders of its name that are dead lose their ids, all at the same moment.
-func (r *roster) admit(m Member, s *session, dead ...*session) (_ Member, displaced *session, err error) {
+func (r *roster) admit(m Member, s *session, dead ...*session) (_ Member,
+	displaced *session, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	old := r.byKey[s.key]
@@ -105,9 +107,12 @@ func (r *roster) admit(m Member, s *session, dead ...*session) (_ Member, displa
 			m.Name = OrdinalName(m.ID)
 		}
 	case m.ID > r.plan.max || m.Addr != r.plan.addr(m.ID):
-		return m, nil, refuse(codeEvicted, "%v is outside the network %v by now; start the node anew", m.Addr, r.plan.prefix)
+		return m, nil, refuse(codeEvicted,
+			"%v is outside the network %v by now; start the node anew", m.Addr,
+			r.plan.prefix)
 	case r.members[m.ID] != nil && r.members[m.ID] != old:
-		return m, nil, refuse(codeEvicted, "%v belongs to another node by now; start the node anew", m.Addr)
+		return m, nil, refuse(codeEvicted,
+			"%v belongs to another node by now; start the node anew", m.Addr)
 	case old != nil:
 		displaced = old.session
 	}
@@ -132,7 +137,8 @@ func (r *roster) admit(m Member, s *session, dead ...*session) (_ Member, displa
 // applicant checks what a hello claims, and returns the member that it asks to
 // be; the id is zero if it is to get a new one.
 func (r *roster) applicant(h *hello, key transport.Key) (Member, error) {
-	m := Member{Key: key, Host: h.Host, Program: h.Program, Since: time.Now().UTC().Truncate(time.Millisecond)}
+	m := Member{Key: key, Host: h.Host, Program: h.Program,
+		Since: time.Now().UTC().Truncate(time.Millisecond)}
 	if h.Ticket != "" {
 		t, err := r.tickets.open(h.Ticket, key)
 		if err != nil {
@@ -168,7 +174,8 @@ func (r *roster) nextLocked() (uint32, error) {
 		if uint64(len(r.members)+r.bindings.order.Len()) >= size {
 			id, ok := r.bindings.oldest()
 			if !ok {
-				return 0, refuse(codeFull, "the coordinator has just started, and keeps the addresses of %v for the nodes that were there; try again in %v",
+				return 0, refuse(codeFull,
+					"the coordinator has just started, and keeps the addresses of %v for the nodes that were there; try again in %v",
 					r.plan.prefix, time.Until(r.settleAt).Round(time.Second))
 			}
 			return id, nil

@@ -53,7 +53,8 @@ func (r *roster) save() {
 		r.bindings.dirty = true // the next time may go better
 		r.mu.Unlock()
 		if !r.saveFailed {
-			r.log.Error("names not saved; after a crash nodes may get other addresses", "err", err)
+			r.log.Error("names not saved; after a crash nodes may get other addresses",
+				"err", err)
 		}
 	}
 	r.saveFailed = err != nil

@@ -16,7 +16,8 @@ type routes struct {
 }
 
 func newRoutes() *routes {
-	return &routes{byID: make(map[uint32]netip.AddrPort), byAddr: make(map[netip.AddrPort]uint32)}
+	return &routes{byID: make(map[uint32]netip.AddrPort),
+		byAddr: make(map[netip.AddrPort]uint32)}
 }
 
 // set says that the node is at addr from now on.
@@ -55,7 +56,8 @@ func (r *routes) clear() {
 }
 
 // pair returns the id of the node at from and the address of node to.
-func (r *routes) pair(from netip.AddrPort, to uint32) (source uint32, addr netip.AddrPort, ok bool) {
+func (r *routes) pair(from netip.AddrPort, to uint32) (source uint32, addr netip.AddrPort,
+	ok bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	source, known := r.byAddr[from]

@@ -34,7 +34,8 @@ func firstPrivate(dirs []string) (string, error) {
 			return dir, nil
 		}
 		errs = append(errs, err)
-		if !errors.Is(err, errForeign) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, unix.EROFS) {
+		if !errors.Is(err, errForeign) && !errors.Is(err, fs.ErrPermission) &&
+			!errors.Is(err, unix.EROFS) {
 			break
 		}
 	}
@@ -86,7 +87,8 @@ func makePrivateDir(dir string) error {
 	var fault string
 	switch {
 	case int(st.Uid) != os.Geteuid():
-		return fmt.Errorf("runtime directory %s belongs to user %d: %w", dir, st.Uid, errForeign)
+		return fmt.Errorf("runtime directory %s belongs to user %d: %w", dir, st.Uid,
+			errForeign)
 	case st.Mode&unix.S_IFMT == unix.S_IFLNK:
 		fault = "is a symbolic link"
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:

@@ -96,8 +96,10 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, log: cfg.Logger, began: time.Now(), started: time.Now().UTC().Truncate(time.Millisecond),
-		roster: r, routes: r.routes, gate: newGate(), dead: make(chan *session, 256), helloTimeout: helloTimeout, farewell: farewell,
+		cfg: cfg, log: cfg.Logger, began: time.Now(),
+		started: time.Now().UTC().Truncate(time.Millisecond),
+		roster:  r, routes: r.routes, gate: newGate(), dead: make(chan *session, 256),
+		helloTimeout: helloTimeout, farewell: farewell,
 		deadAfter: deadAfterOf(cfg.Lease), holdAtMost: holdAtMost,
 	}
 	if cfg.Host == "" {
@@ -107,7 +109,8 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		return nil, err
 	}
 	if err := cfg.State.setListen(cfg.Socket.LocalAddr()); err != nil {
-		s.log.Error("coordinator state not saved; it may listen elsewhere next time", "err", err)
+		s.log.Error("coordinator state not saved; it may listen elsewhere next time",
+			"err", err)
 	}
 	return s, nil
 }
@@ -224,10 +227,10 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 	return <-ended // the others end with the listener
 }
 
-// acceptors is how many goroutines wait for connections. quic-go refuses a connection when 32
-// wait to be accepted, which has its node begin anew with all the work of a
-// handshake: where hundreds join at once on a busy machine, a single goroutine gets
-// its turn too seldom.
+// acceptors is how many goroutines wait for connections. quic-go refuses a connection
+// when 32 wait to be accepted, which has its node begin anew with all the work of a
+// handshake: where hundreds join at once on a busy machine, a single goroutine gets its
+// turn too seldom.
 const acceptors = 128
 
 // accept gives connections to serve until ctx ends.
@@ -267,13 +270,15 @@ func (s *Server) StatusAddr() net.Addr {
 
 // Snapshot returns the network as it is now.
 func (s *Server) Snapshot() Snapshot {
-	return Snapshot{Version: s.cfg.Version, Prefix: s.roster.plan.prefix, Prefix6: s.roster.plan.prefix6,
+	return Snapshot{Version: s.cfg.Version, Prefix: s.roster.plan.prefix,
+		Prefix6: s.roster.plan.prefix6,
 		Started: s.started, Members: s.roster.snapshot()}
 }
 
 // serveStatus serves the HTTP status port until ctx ends.
 func (s *Server) serveStatus(ctx context.Context) {
-	server := &http.Server{Handler: s.Handler(), ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10}
+	server := &http.Server{Handler: s.Handler(), ReadTimeout: 10 * time.Second,
+		WriteTimeout: 10 * time.Second, MaxHeaderBytes: 8 << 10}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	if err := server.Serve(s.status); !errors.Is(err, http.ErrServerClosed) {
@@ -284,7 +289,8 @@ func (s *Server) serveStatus(ctx context.Context) {
 // ownHost returns HOST:PORT under which a process of this host reaches addr.
 func ownHost(addr netip.AddrPort) string {
 	if addr = unmap(addr); addr.Addr().IsUnspecified() {
-		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), addr.Port()).String()
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}),
+			addr.Port()).String()
 	}
 	return addr.String()
 }

@@ -31,7 +31,8 @@ func TestJoinAndLeave(t *testing.T) {
 		host string
 	}{{db, 1, "db", "10.111.0.2", ""}, {web, 2, "node-2", "10.111.0.3", "host-1"}} {
 		self := tc.g.Self()
-		if self.ID != tc.id || self.Name != tc.name || self.Addr.String() != tc.addr || self.Host != tc.host || self.Key != tc.g.cfg.Identity.Key() {
+		if self.ID != tc.id || self.Name != tc.name || self.Addr.String() != tc.addr ||
+			self.Host != tc.host || self.Key != tc.g.cfg.Identity.Key() {
 			t.Errorf("self is %+v, want %+v", self, tc)
 		}
 		if got := tc.g.Reflexive(); got != tc.g.socket.LocalAddr() {
@@ -47,13 +48,15 @@ func TestJoinAndLeave(t *testing.T) {
 		if got := ids(g.Members()); !slices.Equal(got, []uint32{1, 2}) {
 			t.Errorf("members %v, want 1 and 2", got)
 		}
-		for name, want := range map[string][]uint32{"db": {1}, "Db": {1}, "node-1": {1}, "node-2": {2}, "NODE-2": {2}, "node-3": nil, "web": nil, "": nil} {
+		for name, want := range map[string][]uint32{"db": {1}, "Db": {1}, "node-1": {1},
+			"node-2": {2}, "NODE-2": {2}, "node-3": nil, "web": nil, "": nil} {
 			if got := ids(g.LookupName(name)); !slices.Equal(got, want) {
 				t.Errorf("%q means %v, want %v", name, got, want)
 			}
 		}
 		m, ok := g.ByKey(web.Self().Key)
-		if n, ok2 := g.ByAddr(netip.MustParseAddr("::ffff:10.111.0.3")); !ok || !ok2 || !m.same(n) || m.ID != 2 {
+		if n, ok2 := g.ByAddr(netip.MustParseAddr("::ffff:10.111.0.3")); !ok || !ok2 ||
+			!m.same(n) || m.ID != 2 {
 			t.Errorf("by key %+v, by address %+v", m, n)
 		}
 		if _, ok := g.ByKey(transport.Key{}); ok {
@@ -73,7 +76,8 @@ func TestJoinAndLeave(t *testing.T) {
 		t.Error("who left is still there")
 	}
 	if !db.HadName("Node-2") || db.HadName("db") || db.HadName("nobody") {
-		t.Errorf("HadName: %v of who left, %v of who is here, %v of nobody", db.HadName("Node-2"), db.HadName("db"), db.HadName("nobody"))
+		t.Errorf("HadName: %v of who left, %v of who is here, %v of nobody",
+			db.HadName("Node-2"), db.HadName("db"), db.HadName("nobody"))
 	}
 	if err := web.Err(); !errors.Is(err, ErrClosed) {
 		t.Errorf("Err is %v, want ErrClosed", err)
@@ -83,7 +87,8 @@ func TestJoinAndLeave(t *testing.T) {
 	}
 	web.Close() // once more does nothing
 	if again := mustEnter(t, u, "web"); again.Self().ID != 3 {
-		t.Errorf("the next one has id %d, want 3: an id is not given to another so soon", again.Self().ID)
+		t.Errorf("the next one has id %d, want 3: an id is not given to another so soon",
+			again.Self().ID)
 	}
 }
 
@@ -116,7 +121,8 @@ func TestNamesRotate(t *testing.T) {
 		}
 	}
 	for id := range uint32(3) {
-		if n := firsts[id+1]; n < 50 { // 100 are expected; fewer than 50 come once in 10 million runs
+		// 100 are expected; fewer than 50 come once in 10 million runs
+		if n := firsts[id+1]; n < 50 {
 			t.Errorf("node %d was the first in %d of 300 answers", id+1, n)
 		}
 	}
@@ -219,7 +225,8 @@ func TestSignalAfterArrival(t *testing.T) {
 	socket, _ := transport.Listen(loopback)
 	defer socket.Close()
 	identity, _ := transport.NewIdentity()
-	old, err := Join(context.Background(), ClientConfig{URL: u, Socket: socket, Identity: identity})
+	old, err := Join(context.Background(),
+		ClientConfig{URL: u, Socket: socket, Identity: identity})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +261,8 @@ func TestDeliverLater(t *testing.T) {
 	defer socket.Close()
 	identity, _ := transport.NewIdentity()
 	early := mustEnter(t, u, "early")
-	c, err := Join(context.Background(), ClientConfig{URL: u, Socket: socket, Identity: identity})
+	c, err := Join(context.Background(),
+		ClientConfig{URL: u, Socket: socket, Identity: identity})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +270,8 @@ func TestDeliverLater(t *testing.T) {
 	late := mustEnter(t, u, "late")
 	gone := mustEnter(t, u, "gone")
 	for _, g := range []*guest{late, early} {
-		if err := g.Signal(within(t, patience), c.Self().ID, []byte(g.Self().Name)); err != nil {
+		if err := g.Signal(within(t, patience), c.Self().ID,
+			[]byte(g.Self().Name)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -276,7 +285,8 @@ func TestDeliverLater(t *testing.T) {
 	events := make(chan string, 10)
 	c.Deliver(func(_ uint32, msg []byte) { events <- "signal " + string(msg) },
 		func(m Member, up bool) { events <- fmt.Sprint(m.Name, " ", up) })
-	for _, want := range []string{"early true", "late true", "signal late", "signal early"} {
+	for _, want := range []string{"early true", "late true", "signal late",
+		"signal early"} {
 		select {
 		case got := <-events:
 			if got != want {
@@ -321,7 +331,8 @@ func TestManyAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range guests {
 		all.Go(func() {
-			g, err := enter(t, u, ClientConfig{Name: "worker", Timeout: 3 * time.Minute, Logger: quiet})
+			g, err := enter(t, u, ClientConfig{Name: "worker", Timeout: 3 * time.Minute,
+				Logger: quiet})
 			if err != nil {
 				t.Error(err)
 				return
@@ -363,7 +374,8 @@ func TestPrefixFull(t *testing.T) {
 	if last := guests[4].Self().Addr.String(); last != "192.168.7.6" {
 		t.Errorf("the last address is %s, want 192.168.7.6", last)
 	}
-	if _, err := enter(t, u, ClientConfig{}); !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), "192.168.7.0/29") {
+	if _, err := enter(t, u, ClientConfig{}); !errors.Is(err, ErrFull) ||
+		!strings.Contains(err.Error(), "192.168.7.0/29") {
 		t.Errorf("got %v, want ErrFull with the prefix", err)
 	}
 	guests[2].leave()
@@ -405,8 +417,10 @@ func TestObserve(t *testing.T) {
 	u := l.url(t)
 	a, b := mustEnter(t, u, "a"), mustEnter(t, u, "b")
 	remote := netip.MustParseAddrPort("203.0.113.7:4242")
-	path := PathReport{Peer: b.Self().ID, Kind: "punched", Remote: remote, RTT: 20 * time.Millisecond, BytesSent: 1 << 40, BytesReceived: 7}
-	a.Report([]PathReport{{Peer: b.Self().ID, Kind: "relayed"}}, About{}) // the later one counts
+	path := PathReport{Peer: b.Self().ID, Kind: "punched", Remote: remote,
+		RTT: 20 * time.Millisecond, BytesSent: 1 << 40, BytesReceived: 7}
+	// the later one counts
+	a.Report([]PathReport{{Peer: b.Self().ID, Kind: "relayed"}}, About{})
 	a.Report([]PathReport{path}, About{})
 	deadline := time.Now().Add(patience)
 	for {
@@ -414,10 +428,13 @@ func TestObserve(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.Version != "v1.2.3" || s.Prefix != DefaultPrefix || time.Since(s.Started) > time.Hour || !slices.Equal(ids(s.Members), []uint32{1, 2}) {
+		if s.Version != "v1.2.3" || s.Prefix != DefaultPrefix ||
+			time.Since(s.Started) > time.Hour ||
+			!slices.Equal(ids(s.Members), []uint32{1, 2}) {
 			t.Fatalf("got %+v", s)
 		}
-		if slices.Equal(s.Members[0].Paths, []PathReport{path}) && s.Members[1].Paths == nil {
+		if slices.Equal(s.Members[0].Paths, []PathReport{path}) &&
+			s.Members[1].Paths == nil {
 			break
 		}
 		if time.Now().After(deadline) {

@@ -48,7 +48,10 @@ type session struct {
 
 // serveConn serves one connection to its end.
 func (s *Server) serveConn(ctx context.Context, conn *quic.Conn) {
-	stop := context.AfterFunc(ctx, func() { _ = conn.CloseWithError(codeAway, "the coordinator stops") })
+	stop := context.AfterFunc(ctx, func() {
+		_ = conn.CloseWithError(codeAway,
+			"the coordinator stops")
+	})
 	defer stop()
 	err := s.greet(ctx, conn)
 	code, text := quic.ApplicationErrorCode(codeDone), ""
@@ -90,7 +93,9 @@ func (s *Server) greet(ctx context.Context, conn *quic.Conn) error {
 		return refuse(codeProtocol, "the node speaks version %d, the coordinator %d and %d; run the same version of boxer on both",
 			m.Hello.Version, oldestVersion, protocolVersion)
 	}
-	c := &session{conn: conn, stream: stream, in: in, key: key, out: newOutbox(), limits: newLimits(), version: m.Hello.Version, remote: addrPortOf(conn.RemoteAddr())}
+	c := &session{conn: conn, stream: stream, in: in, key: key, out: newOutbox(),
+		limits: newLimits(), version: m.Hello.Version,
+		remote: addrPortOf(conn.RemoteAddr())}
 	if c.version >= 4 {
 		if c.will, err = willKey(conn); err != nil {
 			return err
@@ -107,7 +112,8 @@ func (s *Server) greet(ctx context.Context, conn *quic.Conn) error {
 func (s *Server) refusedVersion(conn *quic.Conn, version int) {
 	now := int64(s.uptime())
 	last := s.versionTold.Load()
-	if (last == 0 || now-last >= int64(overrunEvery)) && s.versionTold.CompareAndSwap(last, now) {
+	if (last == 0 || now-last >= int64(overrunEvery)) &&
+		s.versionTold.CompareAndSwap(last, now) {
 		s.log.Warn("node refused: it speaks another version; run the same version of boxer on both",
 			"remote", conn.RemoteAddr(), "node", version, "coordinator", protocolVersion)
 	}
@@ -125,7 +131,8 @@ func (s *Server) show(ctx context.Context, c *session, h *hello) error {
 	for i := range members {
 		members[i] = members[i].in(c.version)
 	}
-	if _, err := c.stream.Write(appendPages(s.welcome(c, &welcome{Reflexive: c.remote}), members)); err != nil {
+	if _, err := c.stream.Write(appendPages(s.welcome(c, &welcome{Reflexive: c.remote}),
+		members)); err != nil {
 		return fmt.Errorf("answer observer: %w", err)
 	}
 	_ = c.stream.Close()
@@ -165,9 +172,11 @@ func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 	defer func() {
 		s.roster.remove(m.ID, c)
 		s.inquiries.answered()
-		s.log.Info("node left", "id", m.ID, "name", m.Name, "cause", context.Cause(c.conn.Context()))
+		s.log.Info("node left", "id", m.ID, "name", m.Name, "cause",
+			context.Cause(c.conn.Context()))
 	}()
-	s.log.Info("node joined", "id", m.ID, "name", m.Name, "addr", m.Addr, "remote", remote, "back", h.Ticket != "")
+	s.log.Info("node joined", "id", m.ID, "name", m.Name, "addr", m.Addr, "remote",
+		remote, "back", h.Ticket != "")
 	if h.Ticket == "" {
 		s.inquiries.about(m.Name)
 	}
@@ -237,7 +246,8 @@ const (
 // overrun has the log say, now and then, that a member sends more than it may.
 func (s *Server) overrun(c *session) {
 	if c.limits.overrun() {
-		s.log.Warn("node sends too many messages, and is slowed down", "id", c.id, "remote", c.conn.RemoteAddr())
+		s.log.Warn("node sends too many messages, and is slowed down", "id", c.id,
+			"remote", c.conn.RemoteAddr())
 	}
 }
 
@@ -295,8 +305,8 @@ func (s *Server) write(c *session, first []byte) {
 	}
 }
 
-// catchUp appends what the journal has for the client by now, and returns a channel that is
-// closed once there is more.
+// catchUp appends what the journal has for the client by now, and returns a channel that
+// is closed once there is more.
 func (s *Server) catchUp(c *session, buf []byte) ([]byte, <-chan struct{}) {
 	for {
 		updates, n, grown, ok := s.roster.journal.after(c.sent)
@@ -356,7 +366,8 @@ func (s *Server) welcome(c *session, w *welcome) []byte {
 func appendPages(dst []byte, rest []Member) []byte {
 	for {
 		n, paths := 0, 0
-		for n < len(rest) && n < pageMembers && (n == 0 || paths+len(rest[n].Paths) <= pagePaths) {
+		for n < len(rest) && n < pageMembers &&
+			(n == 0 || paths+len(rest[n].Paths) <= pagePaths) {
 			paths += len(rest[n].Paths)
 			n++
 		}

@@ -14,7 +14,8 @@ func TestSilentNamesake(t *testing.T) {
 	noLeaks(t)
 	l := newLab(t, ServerConfig{}, func(s *Server) { s.holdAtMost = 0 })
 	mute := newStranger(t, l)
-	mute.send(frame(&message{Hello: &hello{Version: protocolVersion, Token: l.url(t).Token, Name: "db"}}))
+	mute.send(frame(&message{Hello: &hello{Version: protocolVersion,
+		Token: l.url(t).Token, Name: "db"}}))
 	onlooker := guestNamed(t, l, "onlooker")
 	if err := onlooker.Wait(within(t, patience), "db", 1); err != nil {
 		t.Fatal(err)

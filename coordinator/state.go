@@ -124,7 +124,8 @@ func loadState(path string) (*State, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	// The decoder's error may quote what is in the file: it is left out.
-	if d.Decode(&s.file) != nil || s.file.Version != 1 || len(s.file.Seed) != ed25519.SeedSize || len(s.file.Tokens) == 0 {
+	if d.Decode(&s.file) != nil || s.file.Version != 1 ||
+		len(s.file.Seed) != ed25519.SeedSize || len(s.file.Tokens) == 0 {
 		return nil, fmt.Errorf("state file %s: it is damaged or of another version; move it away, and a new coordinator (with a new join URL) is made", path)
 	}
 	for _, t := range s.file.Tokens {
@@ -145,7 +146,8 @@ func checkPrivate(f *os.File) error {
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
 		return fmt.Errorf("%s: not a regular file", f.Name())
 	case int(st.Uid) != os.Geteuid():
-		return fmt.Errorf("%s: belongs to user %d, not to this user (%d)", f.Name(), st.Uid, os.Geteuid())
+		return fmt.Errorf("%s: belongs to user %d, not to this user (%d)", f.Name(),
+			st.Uid, os.Geteuid())
 	case st.Mode&0o077 != 0:
 		return fmt.Errorf("%s: mode %#o lets other users at it; chmod 600 it if they have not been", f.Name(), st.Mode&0o777)
 	}
@@ -181,7 +183,8 @@ func (s *State) LastListen() netip.AddrPort {
 // coordinator has left behind find the next one.
 func (s *State) Listen(addr netip.AddrPort) (*transport.Socket, error) {
 	if last := s.LastListen(); addr.Port() == 0 && last.Port() != 0 {
-		if socket, err := transport.Listen(netip.AddrPortFrom(addr.Addr(), last.Port())); err == nil {
+		if socket, err := transport.Listen(netip.AddrPortFrom(addr.Addr(),
+			last.Port())); err == nil {
 			return socket, nil
 		}
 	}
@@ -194,17 +197,22 @@ func (s *State) Token() (Token, error) {
 	defer s.mu.Unlock()
 	var best Token
 	for _, t := range s.file.Tokens {
-		if t.valid(time.Now()) && (best.Secret == "" || !best.Expires.IsZero() && (t.Expires.IsZero() || t.Expires.After(best.Expires))) {
+		if t.valid(time.Now()) && (best.Secret == "" || !best.Expires.IsZero() &&
+			(t.Expires.IsZero() || t.Expires.After(best.Expires))) {
 			best = t
 		}
 	}
 	if best.Secret == "" {
-		return best, fmt.Errorf("%w: the coordinator has no token that is still good", ErrExpired)
+		return best, fmt.Errorf("%w: the coordinator has no token that is still good",
+			ErrExpired)
 	}
 	return best, nil
 }
 
-func (t Token) valid(now time.Time) bool { return t.Expires.IsZero() || now.Before(t.Expires) }
+func (t Token) valid(now time.Time) bool {
+	return t.Expires.IsZero() ||
+		now.Before(t.Expires)
+}
 
 // AddToken makes one more token, good for ttl; for ever if ttl is zero.
 func (s *State) AddToken(ttl time.Duration) (Token, error) {

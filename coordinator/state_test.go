@@ -29,7 +29,8 @@ func TestStateComesBack(t *testing.T) {
 	}
 	a, errA := s.Token()
 	b, errB := again.Token()
-	if errA != nil || errB != nil || a != b || s.Pin() != again.Pin() || again.serial() != 99 {
+	if errA != nil || errB != nil || a != b || s.Pin() != again.Pin() ||
+		again.serial() != 99 {
 		t.Errorf("token, pin or serial changed (%v, %v)", errA, errB)
 	}
 	if st, err := os.Stat(path); err != nil || st.Mode() != 0o600 {
@@ -98,7 +99,8 @@ func TestStateRefusesFiles(t *testing.T) {
 			}
 		})
 	}
-	if _, err := LoadOrCreateState(filepath.Join(t.TempDir(), "none", "state")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := LoadOrCreateState(filepath.Join(t.TempDir(), "none",
+		"state")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("directory missing: %v", err)
 	}
 }
@@ -126,9 +128,11 @@ func TestTokens(t *testing.T) {
 		}
 		check := func(secret string, want error) {
 			t.Helper()
-			if err := s.admits(secret, time.Now()); !errors.Is(err, want) || (err == nil) != (want == nil) {
+			if err := s.admits(secret, time.Now()); !errors.Is(err, want) ||
+				(err == nil) != (want == nil) {
 				t.Errorf("got %v, want %v", err, want)
-			} else if err != nil && secret != "" && strings.Contains(err.Error(), secret) {
+			} else if err != nil && secret != "" &&
+				strings.Contains(err.Error(), secret) {
 				t.Errorf("the error quotes the token: %v", err)
 			}
 		}
@@ -158,12 +162,14 @@ func TestTicket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := Member{ID: 7, Name: "db", Addr: DefaultPrefix.Addr(), Key: transport.Key{1}, Since: time.Unix(1700000000, 0).UTC()}
+	m := Member{ID: 7, Name: "db", Addr: DefaultPrefix.Addr(), Key: transport.Key{1},
+		Since: time.Unix(1700000000, 0).UTC()}
 	text, err := key.seal(m)
 	if err != nil || len(text) > maxTicket {
 		t.Fatalf("%d characters, %v", len(text), err)
 	}
-	if got, err := key.open(text, m.Key); err != nil || got != (ticket{7, "db", m.Addr, m.Key, m.Since}) {
+	if got, err := key.open(text, m.Key); err != nil ||
+		got != (ticket{7, "db", m.Addr, m.Key, m.Since}) {
 		t.Errorf("came back as %+v, %v", got, err)
 	}
 	if _, err := key.open(text, transport.Key{2}); !errors.Is(err, ErrToken) {

@@ -41,21 +41,37 @@ func TestJoinRefused(t *testing.T) {
 		text   string
 	}{
 		{"wrong token", func(u *JoinURL, _ *ClientConfig) { u.Token = "wr0ng" }, ErrToken, ""},
-		{"expired token", func(u *JoinURL, _ *ClientConfig) { u.Token = short.Secret }, ErrExpired, ""},
-		{"wrong pin", func(u *JoinURL, _ *ClientConfig) { u.Pin[0] ^= 1 }, ErrPin, good.Pin.String()},
-		{"nobody answers", func(u *JoinURL, c *ClientConfig) { u.Host, c.Timeout = dead.LocalAddr().String(), timeout }, ErrUnreachable, "in 300ms"},
-		{"no such host", func(u *JoinURL, c *ClientConfig) { u.Host, c.Timeout = "coordinator.invalid:4242", timeout }, ErrUnreachable, "coordinator.invalid"},
-		{"only IPv6", func(u *JoinURL, c *ClientConfig) { u.Host, c.Timeout = "[::1]:4242", timeout }, ErrUnreachable, "IPv4"},
-		{"not a coordinator", func(u *JoinURL, _ *ClientConfig) { u.Host = other }, ErrProtocol, "not a boxer coordinator"},
+		{"expired token", func(u *JoinURL, _ *ClientConfig) { u.Token = short.Secret },
+			ErrExpired, ""},
+		{"wrong pin", func(u *JoinURL, _ *ClientConfig) { u.Pin[0] ^= 1 }, ErrPin,
+			good.Pin.String()},
+		{"nobody answers", func(u *JoinURL, c *ClientConfig) {
+			u.Host,
+				c.Timeout = dead.LocalAddr().String(), timeout
+		}, ErrUnreachable, "in 300ms"},
+		{"no such host", func(u *JoinURL, c *ClientConfig) {
+			u.Host,
+				c.Timeout = "coordinator.invalid:4242", timeout
+		}, ErrUnreachable,
+			"coordinator.invalid"},
+		{"only IPv6", func(u *JoinURL, c *ClientConfig) {
+			u.Host,
+				c.Timeout = "[::1]:4242", timeout
+		}, ErrUnreachable, "IPv4"},
+		{"not a coordinator", func(u *JoinURL, _ *ClientConfig) { u.Host = other },
+			ErrProtocol, "not a boxer coordinator"},
 		{"name", func(_ *JoinURL, c *ClientConfig) { c.Name = "a_b" }, ErrName, "a_b"},
-		{"host id", func(_ *JoinURL, c *ClientConfig) { c.HostID = "a b" }, nil, "host id"},
+		{"host id", func(_ *JoinURL, c *ClientConfig) { c.HostID = "a b" }, nil,
+			"host id"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			u, cfg := good, ClientConfig{}
 			tc.change(&u, &cfg)
 			began := time.Now()
 			_, err := enter(t, u, cfg)
-			if err == nil || tc.want != nil && !errors.Is(err, tc.want) || !strings.Contains(err.Error(), tc.text) || !strings.Contains(err.Error(), u.Host) {
+			if err == nil || tc.want != nil && !errors.Is(err, tc.want) ||
+				!strings.Contains(err.Error(), tc.text) ||
+				!strings.Contains(err.Error(), u.Host) {
 				t.Errorf("got %v; want %v with %q and the address", err, tc.want, tc.text)
 			}
 			for _, secret := range []string{good.Token, "wr0ng", short.Secret} {
@@ -73,7 +89,9 @@ func TestJoinRefused(t *testing.T) {
 	socket, _ := transport.Listen(loopback)
 	defer socket.Close()
 	identity, _ := transport.NewIdentity()
-	if _, err := Join(ctx, ClientConfig{URL: good, Socket: socket, Identity: identity}); !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnreachable) {
+	if _, err := Join(ctx, ClientConfig{URL: good, Socket: socket,
+		Identity: identity}); !errors.Is(err, context.Canceled) ||
+		errors.Is(err, ErrUnreachable) {
 		t.Errorf("canceled: %v", err)
 	}
 	if m := l.Snapshot().Members; len(m) != 0 {
@@ -102,7 +120,8 @@ func TestServerChecksName(t *testing.T) {
 	noLeaks(t)
 	l := newLab(t, ServerConfig{})
 	s := newStranger(t, l)
-	s.send(frame(&message{Hello: &hello{Version: protocolVersion, Token: l.url(t).Token, Name: "node-7"}}))
+	s.send(frame(&message{Hello: &hello{Version: protocolVersion, Token: l.url(t).Token,
+		Name: "node-7"}}))
 	s.refused(t, codeName)
 	s = newStranger(t, l)
 	s.send(frame(&message{Hello: &hello{Version: protocolVersion + 1, Token: l.url(t).Token}}))
@@ -126,7 +145,8 @@ func newStranger(t *testing.T, l *lab) *stranger {
 	identity, _ := transport.NewIdentity()
 	var pinned error
 	d := dialer{l.url(t), socket, identity, &trouble{log: quiet}}
-	conn, err := socket.QUIC().Dial(within(t, patience), net.UDPAddrFromAddrPort(l.cfg.Socket.LocalAddr()), d.tls(&pinned), &quic.Config{})
+	conn, err := socket.QUIC().Dial(within(t, patience),
+		net.UDPAddrFromAddrPort(l.cfg.Socket.LocalAddr()), d.tls(&pinned), &quic.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +186,10 @@ func TestNonsense(t *testing.T) {
 		random[i] = byte(rand.Uint32())
 	}
 	random[0] = 0xff
-	text := func(s string) []byte { return append(binary.BigEndian.AppendUint32(nil, uint32(len(s))), s...) }
+	text := func(s string) []byte {
+		return append(binary.BigEndian.AppendUint32(nil,
+			uint32(len(s))), s...)
+	}
 	for _, tc := range []struct {
 		name string
 		b    []byte
@@ -175,11 +198,14 @@ func TestNonsense(t *testing.T) {
 		{"random bytes", random, codeProtocol},
 		{"too long", binary.BigEndian.AppendUint32(nil, maxHello+1), codeProtocol},
 		{"no JSON", text("hello"), codeProtocol},
-		{"signal first", frame(&message{Signal: &signal{Node: 1, Data: []byte("x")}}), codeProtocol},
+		{"signal first", frame(&message{Signal: &signal{Node: 1, Data: []byte("x")}}),
+			codeProtocol},
 		{"no token", frame(&message{Hello: &hello{Version: protocolVersion}}), codeToken},
 		{"no token, signal behind", append(frame(&message{Hello: &hello{Version: protocolVersion}}), frame(&message{Signal: &signal{Node: 1, Data: []byte("x")}})...), codeToken},
-		{"observe without a token", frame(&message{Hello: &hello{Version: protocolVersion, Observe: true}}), codeToken},
-		{"forged ticket", frame(&message{Hello: &hello{Version: protocolVersion, Ticket: strings.Repeat("A", 200)}}), codeToken},
+		{"observe without a token", frame(&message{Hello: &hello{Version: protocolVersion,
+			Observe: true}}), codeToken},
+		{"forged ticket", frame(&message{Hello: &hello{Version: protocolVersion,
+			Ticket: strings.Repeat("A", 200)}}), codeToken},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := newStranger(t, l)
@@ -197,7 +223,8 @@ func TestNonsense(t *testing.T) {
 		s.send(b)
 		_ = s.stream.SetReadDeadline(time.Now().Add(patience))
 		_, err := io.ReadAll(s.stream)
-		if app, ok := errors.AsType[*quic.ApplicationError](err); !ok || app.ErrorCode != codeProtocol {
+		if app, ok := errors.AsType[*quic.ApplicationError](err); !ok ||
+			app.ErrorCode != codeProtocol {
 			t.Errorf("got %v, want code %d", err, codeProtocol)
 		}
 	}
@@ -290,7 +317,8 @@ func TestSlowReader(t *testing.T) {
 	u := l.url(t)
 	a := mustEnter(t, u, "a")
 	slow := newStranger(t, l)
-	slow.send(frame(&message{Hello: &hello{Version: protocolVersion, Token: u.Token, Name: "slow"}}))
+	slow.send(frame(&message{Hello: &hello{Version: protocolVersion, Token: u.Token,
+		Name: "slow"}}))
 	if err := a.Wait(within(t, patience), "slow", 1); err != nil {
 		t.Fatal(err)
 	}
@@ -310,7 +338,8 @@ func TestSlowReader(t *testing.T) {
 	}
 	// More updates than the journal keeps.
 	for id := uint32(1000); id < 1000+3*journalLength; id++ {
-		l.roster.journal.append(appendUp(nil, card{id: id, key: transport.Key{byte(id), byte(id >> 8)}}))
+		l.roster.journal.append(appendUp(nil,
+			card{id: id, key: transport.Key{byte(id), byte(id >> 8)}}))
 		l.roster.journal.append(appendDown(nil, id))
 	}
 	// a keeps up: its own signal comes back behind them.
@@ -356,7 +385,8 @@ func TestStatusPort(t *testing.T) {
 	defer transport.CloseIdleConnections()
 	get := func(path, token string) (int, string) {
 		t.Helper()
-		r, err := http.NewRequestWithContext(within(t, patience), http.MethodGet, "http://"+l.StatusAddr().String()+path, nil)
+		r, err := http.NewRequestWithContext(within(t, patience), http.MethodGet,
+			"http://"+l.StatusAddr().String()+path, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -378,7 +408,8 @@ func TestStatusPort(t *testing.T) {
 		t.Errorf("healthz: %d %q", code, body)
 	}
 	for _, token := range []string{"", "wrong", u.Token + "x"} {
-		if code, body := get("/status", token); code != http.StatusUnauthorized || strings.Contains(body, "db") {
+		if code, body := get("/status", token); code != http.StatusUnauthorized ||
+			strings.Contains(body, "db") {
 			t.Errorf("token %q: %d %q", token, code, body)
 		}
 	}

@@ -42,9 +42,11 @@ func deadAfterOf(lease time.Duration) time.Duration {
 // awaitHolders has a newcomer wait until it is known which holders of its name are
 // there, and returns those that are dead. It fails if the newcomer is to come again,
 // or when ctx ends.
-func (s *Server) awaitHolders(ctx context.Context, name string) (dead []*session, err error) {
+func (s *Server) awaitHolders(ctx context.Context, name string) (dead []*session,
+	err error) {
 	began := s.uptime()
-	since, last := began, began // since when holders are heard, and the clock at the last look
+	// since when holders are heard, and the clock at the last look
+	since, last := began, began
 	look := time.NewTicker(holdLook)
 	defer look.Stop()
 	for {
@@ -61,7 +63,8 @@ func (s *Server) awaitHolders(ctx context.Context, name string) (dead []*session
 		case !pending && !returning:
 			return dead, nil
 		case over && returning && left < holdAtMost:
-			return nil, refuse(codeBusy, "the coordinator has just started, and keeps the address of %s for the node that had it", name)
+			return nil, refuse(codeBusy,
+				"the coordinator has just started, and keeps the address of %s for the node that had it", name)
 		case over:
 			return dead, nil
 		}
@@ -76,7 +79,8 @@ func (s *Server) awaitHolders(ctx context.Context, name string) (dead []*session
 
 // holders asks the holders of a name, and returns those that are dead. pending tells
 // whether others may still answer. since is when the newcomer began to listen.
-func (s *Server) holders(name string, up, since time.Duration) (dead []*session, pending bool) {
+func (s *Server) holders(name string, up, since time.Duration) (dead []*session,
+	pending bool) {
 	all := s.roster.named(name)
 	if len(all) > holdersAsked {
 		return nil, false
@@ -97,8 +101,8 @@ func (s *Server) holders(name string, up, since time.Duration) (dead []*session,
 	return dead, pending
 }
 
-// askOne asks a node for a sign of life. A node whose outbox is full does not get the ask,
-// and is not to blame for leaving it unanswered.
+// askOne asks a node for a sign of life. A node whose outbox is full does not get the
+// ask, and is not to blame for leaving it unanswered.
 func (s *Server) askOne(c *session, up time.Duration) {
 	c.awaited.Store(true)
 	before := c.asked.Swap(int64(up)) // first: the answer may come at once
@@ -109,7 +113,8 @@ func (s *Server) askOne(c *session, up time.Duration) {
 
 // evict ends the connection of a node that has lost its id to a newcomer.
 func (s *Server) evict(c *session, name string) {
-	s.log.Info("node did not answer, and another one has joined under its name", "id", c.id, "name", name)
+	s.log.Info("node did not answer, and another one has joined under its name", "id",
+		c.id, "name", name)
 	_ = c.conn.CloseWithError(codeEvicted,
 		"the node did not answer, and another one has joined under its name; start the node anew")
 }

@@ -15,8 +15,12 @@ func quickTakeover(s *Server) { s.deadAfter = 300 * time.Millisecond }
 // one before ended; others do not get it meanwhile.
 func TestNameKeepsAddress(t *testing.T) {
 	for name, end := range map[string]func(*testing.T, *guest){
-		"left":       func(_ *testing.T, g *guest) { g.leave() },
-		"killed":     func(t *testing.T, g *guest) { time.Sleep(justJoined); g.vanish(t) },
+		"left": func(_ *testing.T, g *guest) { g.leave() },
+		"killed": func(t *testing.T,
+			g *guest) {
+			time.Sleep(justJoined)
+			g.vanish(t)
+		},
 		"lease over": func(t *testing.T, g *guest) { g.vanish(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -25,7 +29,8 @@ func TestNameKeepsAddress(t *testing.T) {
 			if name == "lease over" {
 				lease = 400 * time.Millisecond
 			}
-			l := newLab(t, ServerConfig{Prefix6: DefaultPrefix6, Lease: lease}, quickTakeover)
+			l := newLab(t, ServerConfig{Prefix6: DefaultPrefix6, Lease: lease},
+				quickTakeover)
 			u := l.url(t)
 			witness, old := mustEnter(t, u, "witness"), mustEnter(t, u, "DB")
 			end(t, old)
@@ -39,14 +44,16 @@ func TestNameKeepsAddress(t *testing.T) {
 				t.Errorf("a node of another name got the address %v", other.Self().Addr)
 			}
 			anew := mustEnter(t, u, "db")
-			if got, want := anew.Self(), old.Self(); got.Addr != want.Addr || got.Addr6 != want.Addr6 || got.Key == want.Key {
+			if got, want := anew.Self(), old.Self(); got.Addr != want.Addr ||
+				got.Addr6 != want.Addr6 || got.Key == want.Key {
 				t.Errorf("started anew it is %+v, was %+v", got, want)
 			}
 			witness.until(t, func() bool {
 				m, ok := witness.ByAddr(old.Self().Addr)
 				return ok && m.Key == anew.Self().Key
 			})
-			if got := ids(witness.LookupName("db")); !slices.Equal(got, []uint32{old.Self().ID}) {
+			if got := ids(witness.LookupName("db")); !slices.Equal(got,
+				[]uint32{old.Self().ID}) {
 				t.Errorf("db means %v", got)
 			}
 		})
@@ -57,7 +64,8 @@ func TestNameKeepsAddress(t *testing.T) {
 // replaced at its own.
 func TestHoldersKeepAddresses(t *testing.T) {
 	noLeaks(t)
-	l := newLab(t, ServerConfig{Lease: time.Minute}, func(s *Server) { s.deadAfter = deadAfter })
+	l := newLab(t, ServerConfig{Lease: time.Minute},
+		func(s *Server) { s.deadAfter = deadAfter })
 	u := l.url(t)
 	var webs []*guest
 	for range 3 {
@@ -79,7 +87,8 @@ func TestHoldersKeepAddresses(t *testing.T) {
 	webs[2].leave()
 	anew.sees(t, webs[0].Self().ID, false)
 	anew.sees(t, webs[2].Self().ID, false)
-	got := []netip.Addr{mustEnter(t, u, "web").Self().Addr, mustEnter(t, u, "web").Self().Addr}
+	got := []netip.Addr{mustEnter(t, u, "web").Self().Addr,
+		mustEnter(t, u, "web").Self().Addr}
 	for _, want := range []*guest{webs[0], webs[2]} {
 		if !slices.Contains(got, want.Self().Addr) {
 			t.Errorf("%v is not in use again: %v", want.Self().Addr, got)
@@ -91,7 +100,8 @@ func TestHoldersKeepAddresses(t *testing.T) {
 // than for the answer. One that comes back too late is told so.
 func TestTakeover(t *testing.T) {
 	noLeaks(t)
-	l := newLab(t, ServerConfig{Lease: time.Minute}, func(s *Server) { s.deadAfter = deadAfter })
+	l := newLab(t, ServerConfig{Lease: time.Minute},
+		func(s *Server) { s.deadAfter = deadAfter })
 	u := l.url(t)
 	w := newWire(t, l.cfg.Socket.LocalAddr())
 	through := u
@@ -123,14 +133,19 @@ func TestTakeover(t *testing.T) {
 // The next run of the coordinator knows the names. A node that may come back to it
 // keeps its address from a newcomer of its name.
 func TestNamesSurviveRestart(t *testing.T) {
-	for name, end := range map[string]func(*lab){"stopped": (*lab).stop, "killed": func(l *lab) { l.kill(t) }} {
+	for name, end := range map[string]func(*lab){"stopped": (*lab).stop,
+		"killed": func(l *lab) { l.kill(t) }} {
 		t.Run(name, func(t *testing.T) {
 			noLeaks(t)
 			path := restartable(t)
-			cfg := func() ServerConfig { return ServerConfig{State: load(t, path), Lease: 2 * time.Second} }
+			cfg := func() ServerConfig {
+				return ServerConfig{State: load(t, path),
+					Lease: 2 * time.Second}
+			}
 			l := newLab(t, cfg())
 			u := l.url(t)
-			gone, lost, stays := mustEnter(t, u, "gone"), mustEnter(t, u, "lost"), mustEnter(t, u, "stays")
+			gone, lost, stays := mustEnter(t, u, "gone"), mustEnter(t, u, "lost"),
+				mustEnter(t, u, "stays")
 			gone.leave()
 			stays.sees(t, gone.Self().ID, false)
 			if name == "killed" {
@@ -146,11 +161,13 @@ func TestNamesSurviveRestart(t *testing.T) {
 				t.Errorf("%v was given away", got.Addr)
 			}
 			for _, old := range []*guest{lost, gone} {
-				if got, want := mustEnter(t, u, old.Self().Name).Self().Addr, old.Self().Addr; got != want {
+				if got, want := mustEnter(t, u, old.Self().Name).Self().Addr,
+					old.Self().Addr; got != want {
 					t.Errorf("%s has %v, had %v", old.Self().Name, got, want)
 				}
 			}
-			if err := stays.Wait(within(t, patience), "gone", 1); err != nil || stays.Err() != nil {
+			if err := stays.Wait(within(t, patience), "gone", 1); err != nil ||
+				stays.Err() != nil {
 				t.Errorf("who stayed: %v, %v", err, stays.Err())
 			}
 		})
@@ -160,7 +177,8 @@ func TestNamesSurviveRestart(t *testing.T) {
 // Addresses of names are given to others only when there is no other one left.
 func TestNamesInSmallPrefix(t *testing.T) {
 	noLeaks(t)
-	l := newLab(t, ServerConfig{Prefix: netip.MustParsePrefix("192.168.7.0/29")}) // 5 nodes
+	// 5 nodes
+	l := newLab(t, ServerConfig{Prefix: netip.MustParsePrefix("192.168.7.0/29")})
 	u := l.url(t)
 	witness := mustEnter(t, u, "")
 	for _, name := range []string{"a", "b"} {
@@ -192,7 +210,8 @@ func TestAskOfFullOutbox(t *testing.T) {
 	}
 	c.out.take()
 	s.askOne(c, 2*time.Second)
-	if asked := time.Duration(c.asked.Load()); asked != 2*time.Second || len(c.out.take()) != 1 {
+	if asked := time.Duration(c.asked.Load()); asked != 2*time.Second ||
+		len(c.out.take()) != 1 {
 		t.Errorf("asked at %v, want 2s", asked)
 	}
 }

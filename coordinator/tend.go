@@ -74,7 +74,8 @@ func (s *Server) look(c *session, up time.Duration, lenient bool) {
 		return
 	}
 	asked := time.Duration(c.asked.Load())
-	if silent := asked > time.Duration(c.heard.Load()) && up-asked > c.patience(); silent != c.silent {
+	if silent := asked > time.Duration(c.heard.Load()) &&
+		up-asked > c.patience(); silent != c.silent {
 		c.silent = silent
 		s.roster.setSilent(c, silent)
 	}

@@ -59,7 +59,8 @@ func (k *ticketKey) seal(m Member) (string, error) {
 func (k *ticketKey) open(text string, holder transport.Key) (ticket, error) {
 	var t ticket
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(b) < sha256.Size || !hmac.Equal(b[:sha256.Size], k.mac(b[sha256.Size:])) {
+	if err != nil || len(b) < sha256.Size ||
+		!hmac.Equal(b[:sha256.Size], k.mac(b[sha256.Size:])) {
 		return t, fmt.Errorf("%w: ticket is not of this coordinator", ErrToken)
 	}
 	if err := json.Unmarshal(b[sha256.Size:], &t); err != nil {

@@ -112,7 +112,8 @@ func (t *trouble) noteErrno(addr netip.AddrPort, err error) {
 	case unix.ECONNREFUSED:
 		t.note(fmt.Errorf("nobody listens on UDP port %d of %v; is the coordinator running there? (%w)", addr.Port(), addr.Addr(), errno), false)
 	case unix.ENETUNREACH, unix.ENETDOWN:
-		t.note(fmt.Errorf("this host has no route to %v; check its network (%w)", addr.Addr(), errno), true)
+		t.note(fmt.Errorf("this host has no route to %v; check its network (%w)",
+			addr.Addr(), errno), true)
 	case unix.EHOSTUNREACH:
 		t.note(fmt.Errorf("%v is not there, or a router on the way lets nothing through (%w)", addr.Addr(), errno), false)
 	case unix.EINVAL: // RTN_BLACKHOLE, see rtnetlink(7)
@@ -153,7 +154,10 @@ func probe(ctx context.Context, addr netip.AddrPort) (answered bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVERR, 1) })
+	_ = raw.Control(func(fd uintptr) {
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP,
+			unix.IP_RECVERR, 1)
+	})
 	m, err := stun.Build(stun.TransactionID, stun.BindingRequest, stun.Fingerprint)
 	if err != nil {
 		return false, err

@@ -30,15 +30,18 @@ func TestTroubleIsTold(t *testing.T) {
 			var log syncBuffer
 			ended := make(chan error, 1)
 			go func() {
-				_, err := enter(t, u, ClientConfig{Timeout: patience, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+				_, err := enter(t, u, ClientConfig{Timeout: patience,
+					Logger: slog.New(slog.NewTextHandler(&log, nil))})
 				ended <- err
 			}()
-			eventually(t, "the cause is told", func() bool { return strings.Contains(log.String(), tc.want) })
+			eventually(t, "the cause is told",
+				func() bool { return strings.Contains(log.String(), tc.want) })
 			select {
 			case err := <-ended:
 				if tc.name == "refused" { // it may be started any moment
 					t.Errorf("gave up: %v", err)
-				} else if !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), tc.want) {
+				} else if !errors.Is(err, ErrUnreachable) ||
+					!strings.Contains(err.Error(), tc.want) {
 					t.Errorf("got %v", err)
 				}
 			default:
@@ -57,10 +60,14 @@ func TestTroubleEnds(t *testing.T) {
 	var log syncBuffer
 	joined := make(chan error, 1)
 	go func() {
-		_, err := enter(t, u, ClientConfig{Timeout: patience, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		_, err := enter(t, u, ClientConfig{Timeout: patience,
+			Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		joined <- err
 	}()
-	eventually(t, "the cause is told", func() bool { return strings.Contains(log.String(), "nobody listens") })
+	eventually(t, "the cause is told", func() bool {
+		return strings.Contains(log.String(),
+			"nobody listens")
+	})
 	newLab(t, ServerConfig{State: load(t, path)})
 	if err := <-joined; err != nil {
 		t.Error(err)
@@ -98,7 +105,8 @@ func TestTrouble(t *testing.T) {
 				}
 				return
 			}
-			if !errors.Is(cause, tc.errno) || !strings.Contains(cause.Error(), tc.text) || hopeless {
+			if !errors.Is(cause, tc.errno) || !strings.Contains(cause.Error(), tc.text) ||
+				hopeless {
 				t.Errorf("%v: %v, hopeless %v", tc.errno, cause, hopeless)
 			}
 			if n := strings.Count(log.String(), "not reached yet"); n != 1 {
@@ -131,22 +139,27 @@ func TestTroubleOfNames(t *testing.T) {
 	if n := strings.Count(log.String(), "not reached yet"); n != 1 {
 		t.Errorf("told %d times:\n%s", n, log.String())
 	}
-	if cause, _ := tr.get(); !strings.Contains(cause.Error(), "192.0.2.53:53: read: connection refused") {
+	if cause, _ := tr.get(); !strings.Contains(cause.Error(),
+		"192.0.2.53:53: read: connection refused") {
 		t.Errorf("the cause is %v", cause)
 	}
 }
 
 func TestProbe(t *testing.T) {
 	l := newLab(t, ServerConfig{})
-	if answered, err := probe(t.Context(), l.cfg.Socket.LocalAddr()); !answered || err != nil {
+	if answered, err := probe(t.Context(), l.cfg.Socket.LocalAddr()); !answered ||
+		err != nil {
 		t.Errorf("a coordinator: %v, %v", answered, err)
 	}
 	mute := listenUDP(t)
-	if answered, err := probe(t.Context(), mute.LocalAddr().(*net.UDPAddr).AddrPort()); answered || err != nil {
+	if answered, err := probe(t.Context(),
+		mute.LocalAddr().(*net.UDPAddr).AddrPort()); answered || err != nil {
 		t.Errorf("one that is silent: %v, %v", answered, err)
 	}
 	mute.Close()
-	if answered, err := probe(t.Context(), mute.LocalAddr().(*net.UDPAddr).AddrPort()); answered || !errors.Is(err, unix.ECONNREFUSED) {
+	if answered, err := probe(t.Context(),
+		mute.LocalAddr().(*net.UDPAddr).AddrPort()); answered ||
+		!errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("a closed port: %v, %v", answered, err)
 	}
 }

@@ -103,7 +103,8 @@ func readV3(r io.Reader) (*v3Message, error) {
 // signals, and comes back with its ticket; an observer of version 3 sees everybody.
 func TestNodeOfVersion3(t *testing.T) {
 	noLeaks(t)
-	l := newLab(t, ServerConfig{Prefix6: DefaultPrefix6}, func(s *Server) { s.holdAtMost = 0 })
+	l := newLab(t, ServerConfig{Prefix6: DefaultPrefix6},
+		func(s *Server) { s.holdAtMost = 0 })
 	u := l.url(t)
 	g, err := enter(t, u, ClientConfig{Name: "new", Program: "v2.0"})
 	if err != nil {
@@ -130,12 +131,19 @@ func TestNodeOfVersion3(t *testing.T) {
 	old := hello(fmt.Sprintf(`"token":%q,"name":"old","host":"h"`, u.Token))
 	welcome := until(old, "welcome", func(m *v3Message) bool { return m.Welcome != nil }).Welcome
 	g.sees(t, welcome.Self.ID, true)
-	if err := g.Signal(within(t, patience), welcome.Self.ID, []byte("to the old one")); err != nil {
+	if err := g.Signal(within(t, patience), welcome.Self.ID,
+		[]byte("to the old one")); err != nil {
 		t.Fatal(err)
 	}
-	until(old, "signal", func(m *v3Message) bool { return m.Signal != nil && string(m.Signal.Data) == "to the old one" })
+	until(old, "signal", func(m *v3Message) bool {
+		return m.Signal != nil &&
+			string(m.Signal.Data) == "to the old one"
+	})
 	old.send(appendText(fmt.Sprintf(`{"signal":{"seq":1,"node":%d,"data":"aGk="}}`, g.Self().ID)))
-	until(old, "receipt", func(m *v3Message) bool { return m.Receipt != nil && m.Receipt.Code == "" })
+	until(old, "receipt", func(m *v3Message) bool {
+		return m.Receipt != nil &&
+			m.Receipt.Code == ""
+	})
 	if s := <-g.signals; string(s.Data) != "hi" {
 		t.Errorf("the old one's signal came as %q", s.Data)
 	}
@@ -150,7 +158,8 @@ func TestNodeOfVersion3(t *testing.T) {
 	if len(seen.Members) < 2 || seen.Members[0].Name != "new" {
 		t.Errorf("the observer sees %+v", seen)
 	}
-	if s, err := Observe(within(t, patience), u); err != nil || s.Members[0].Program != "v2.0" || s.Members[1].Program != "" {
+	if s, err := Observe(within(t, patience), u); err != nil ||
+		s.Members[0].Program != "v2.0" || s.Members[1].Program != "" {
 		t.Errorf("an observer of this version sees %+v, %v", s.Members, err)
 	}
 }
@@ -174,7 +183,8 @@ func TestCoordinatorOfVersion3(t *testing.T) {
 	if err := g.Signal(within(t, patience), 7, []byte("hi")); err != nil {
 		t.Error(err)
 	}
-	if s, err := Observe(within(t, patience), u); err != nil || len(s.Members) != 1 || s.Members[0].Name != "new" {
+	if s, err := Observe(within(t, patience), u); err != nil || len(s.Members) != 1 ||
+		s.Members[0].Name != "new" {
 		t.Errorf("an observer sees %+v, %v", s, err)
 	}
 }
@@ -206,7 +216,8 @@ func v3Coordinator(t *testing.T) JoinURL {
 		}
 	})
 	t.Cleanup(func() { cancel(); ln.Close(); socket.Close(); all.Wait() })
-	return JoinURL{Token: "token", Host: socket.LocalAddr().String(), Pin: PinOf(id.Key())}
+	return JoinURL{Token: "token", Host: socket.LocalAddr().String(),
+		Pin: PinOf(id.Key())}
 }
 
 func serveV3(ctx context.Context, c *quic.Conn) {
@@ -222,13 +233,15 @@ func serveV3(ctx context.Context, c *quic.Conn) {
 	}
 	key, _ := transport.PeerKey(c.ConnectionState().TLS)
 	self := Member{ID: 7, Name: "new", Addr: netip.MustParseAddr("10.111.0.8"), Key: key}
-	w := &welcome{Self: self, Prefix: DefaultPrefix, Lease: DefaultLease, Reflexive: addrPortOf(c.RemoteAddr()), Ticket: "t"}
+	w := &welcome{Self: self, Prefix: DefaultPrefix, Lease: DefaultLease,
+		Reflexive: addrPortOf(c.RemoteAddr()), Ticket: "t"}
 	s.Write(frame(&message{Welcome: w}))
 	if m.Hello.Observe {
 		s.Write(frame(&message{Page: &page{Members: []Member{self}, Last: true}}))
 		return
 	}
-	s.Write((&news{list: true, last: true, updates: []update{{kindUp, cardOf(self)}}}).appendTo(nil))
+	s.Write((&news{list: true, last: true,
+		updates: []update{{kindUp, cardOf(self)}}}).appendTo(nil))
 	for {
 		m, err := readV3(s)
 		switch {
@@ -248,7 +261,8 @@ func TestRefusedAgain(t *testing.T) {
 	path := restartable(t)
 	l := newLab(t, ServerConfig{State: load(t, path)})
 	var log syncBuffer
-	g, err := enter(t, l.url(t), ClientConfig{Name: "a", Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	g, err := enter(t, l.url(t), ClientConfig{Name: "a",
+		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +288,8 @@ func TestRefusedAgain(t *testing.T) {
 			if err != nil {
 				return
 			}
-			c.CloseWithError(codeProtocol, "the node speaks version 4, the coordinator 9; run the same version of boxer on both")
+			c.CloseWithError(codeProtocol,
+				"the node speaks version 4, the coordinator 9; run the same version of boxer on both")
 			poke(tries)
 		}
 	}()
@@ -289,9 +304,13 @@ func TestRefusedAgain(t *testing.T) {
 	<-ended
 	socket.Close()
 	newLab(t, ServerConfig{State: load(t, path)})
-	eventually(t, "it is back", func() bool { return strings.Contains(log.String(), "joined again") })
+	eventually(t, "it is back", func() bool {
+		return strings.Contains(log.String(),
+			"joined again")
+	})
 	text := log.String()
-	if n := strings.Count(text, "refuses this node"); n != 1 || !strings.Contains(text, "the coordinator 9") {
+	if n := strings.Count(text, "refuses this node"); n != 1 ||
+		!strings.Contains(text, "the coordinator 9") {
 		t.Errorf("%d refusals are told, want one with its cause:\n%s", n, text)
 	}
 }

@@ -58,7 +58,8 @@ func newWill(id uint32, key string) ([]byte, error) {
 func parseWill(b []byte) (m *stun.Message, id uint32, ok bool) {
 	m = new(stun.Message)
 	var name stun.Username
-	if m.UnmarshalBinary(b) != nil || m.Type != bindingIndication || name.GetFrom(m) != nil {
+	if m.UnmarshalBinary(b) != nil || m.Type != bindingIndication ||
+		name.GetFrom(m) != nil {
 		return nil, 0, false
 	}
 	digits, ok := strings.CutPrefix(name.String(), willName)
@@ -74,7 +75,8 @@ func (s *Server) handleWill(b []byte, _ netip.AddrPort) {
 		return
 	}
 	c := s.roster.session(id)
-	if c == nil || c.will == "" || stun.Fingerprint.Check(m) != nil || stun.NewShortTermIntegrity(c.will).Check(m) != nil {
+	if c == nil || c.will == "" || stun.Fingerprint.Check(m) != nil ||
+		stun.NewShortTermIntegrity(c.will).Check(m) != nil {
 		return
 	}
 	select {

@@ -11,7 +11,8 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
-// TestMusl runs a static binary with another libc, whose resolver and start-up differ from glibc's.
+// TestMusl runs a static binary with another libc, whose resolver and start-up differ
+// from glibc's.
 func TestMusl(t *testing.T) {
 	hub, app := pair(t, "hub", "app")
 	tcp := program(t, "tcp")
@@ -29,12 +30,14 @@ func TestMusl(t *testing.T) {
 		t.Errorf("the server is %s to the client and %s to itself, want %s", m[1], s[3], own)
 	}
 	if m[2] != s[1] || m[2] != s[2] || m[2] == own {
-		t.Errorf("the client is %s to itself, %s by accept and %s by getpeername", m[2], s[1], s[2])
+		t.Errorf("the client is %s to itself, %s by accept and %s by getpeername", m[2],
+			s[1], s[2])
 	}
 	app.inPrefix("the client's address", m[2])
 }
 
-// TestPrefork has connections that stay, so that each worker of the server must accept some.
+// TestPrefork has connections that stay, so that each worker of the server must accept
+// some.
 func TestPrefork(t *testing.T) {
 	for _, kind := range []string{"block", "poll"} {
 		t.Run(kind, func(t *testing.T) {
@@ -42,7 +45,8 @@ func TestPrefork(t *testing.T) {
 			hub, app := pair(t, "hub", "app")
 			server := hub.start(program(t, "prefork"), "9000", fmt.Sprint(workers), kind)
 			server.Expect(`^listening$`)
-			// A worker serves one client at a time: as many clients at once need as many workers.
+			// A worker serves one client at a time: as many clients at once need as many
+			// workers.
 			out := app.python(`
 import socket, sys
 conns = [socket.create_connection(("hub", 9000), 20) for _ in range(int(sys.argv[1]))]
@@ -55,7 +59,8 @@ for i, c in enumerate(conns):
 			lines := strings.Split(strings.TrimSpace(out), "\n")
 			slices.Sort(lines)
 			for i := range workers {
-				if len(lines) != workers || !strings.HasPrefix(lines[i], fmt.Sprintf("worker %d pid ", i)) {
+				if len(lines) != workers ||
+					!strings.HasPrefix(lines[i], fmt.Sprintf("worker %d pid ", i)) {
 					t.Fatalf("the clients met\n%s", out)
 				}
 			}
@@ -79,7 +84,8 @@ func TestThreads(t *testing.T) {
 	hub, app := pair(t, "hub", "app")
 	hub.echo()
 	app.reach("hub:7")
-	if out := app.runFor(2*programs.Patience, program(t, "threads"), "hub", "7", "32", "20"); out != "640 connections ok\n" {
+	if out := app.runFor(2*programs.Patience, program(t, "threads"), "hub", "7", "32",
+		"20"); out != "640 connections ok\n" {
 		t.Errorf("got %q", out)
 	}
 }

@@ -76,7 +76,8 @@ func TestNobodyThere(t *testing.T) {
 		args string
 		want string
 	}{
-		{"run --wait-for db --wait-timeout 300ms -- true", "wait for db: 0 of 1 nodes are there: not in 300ms"},
+		{"run --wait-for db --wait-timeout 300ms -- true",
+			"wait for db: 0 of 1 nodes are there: not in 300ms"},
 		{"run --wait-for d_b -- true", "use letters, digits and hyphens"},
 		{"run --wait-for db --wait-timeout -1s -- true", "--wait-timeout -1s"},
 		{"forward 8000 db:80", "forward to db: no node is called that"},
@@ -86,11 +87,13 @@ func TestNobodyThere(t *testing.T) {
 		cmd := host.Command(context.Background(), boxer, strings.Fields(tc.args)...)
 		cmd.Env = append(os.Environ(), "BOXER_JOIN="+c.url)
 		p := programs.ForTest(t, tc.args, cmd)
-		if status := p.Wait(programs.Patience); status != 125 || !strings.Contains(p.Err.String(), tc.want) {
+		if status := p.Wait(programs.Patience); status != 125 ||
+			!strings.Contains(p.Err.String(), tc.want) {
 			t.Errorf("boxer %s: status %d, %q; want 125 and %q", tc.args, status, p.Err, tc.want)
 		}
 	}
-	cmd := host.Command(context.Background(), boxer, "forward", "--wait", "127.0.0.1:8000", "db:7")
+	cmd := host.Command(context.Background(), boxer, "forward", "--wait",
+		"127.0.0.1:8000", "db:7")
 	cmd.Env = append(os.Environ(), "BOXER_JOIN="+c.url)
 	forward := programs.ForTest(t, "forward", cmd)
 	if _, err := forward.Err.Within(programs.Patience, regexp.MustCompile(`waiting for db: 0 of 1`)); err != nil {
@@ -107,7 +110,8 @@ func TestNobodyThere(t *testing.T) {
 func insertAfter(args []string, mark string, more ...string) []string {
 	for i, arg := range args {
 		if arg == mark {
-			return append(append(append([]string(nil), args[:i+1]...), more...), args[i+1:]...)
+			return append(append(append([]string(nil), args[:i+1]...), more...),
+				args[i+1:]...)
 		}
 	}
 	return args
@@ -119,7 +123,8 @@ func TestImplicitCoordinator(t *testing.T) {
 	c := newCloud(t)
 	host := c.function("laptop", punchable).host
 	run := func(runtimeDir, name string, command ...string) *programs.Test {
-		cmd := host.Command(context.Background(), boxer, append([]string{"run", "--name", name, "--"}, command...)...)
+		cmd := host.Command(context.Background(), boxer,
+			append([]string{"run", "--name", name, "--"}, command...)...)
 		cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+runtimeDir)
 		return programs.ForTest(t, name, cmd)
 	}
@@ -190,7 +195,8 @@ func TestKillSupervisor(t *testing.T) {
 		if err != nil || match[1] != "EOF" && match[1] != "ECONNRESET" {
 			t.Errorf("the peer's connection ended with %v, %v", match, err)
 		}
-		if out := app.run(program(t, "probe"), "dial", "db:7"); !strings.HasPrefix(out, "failed with ECONNREFUSED") {
+		if out := app.run(program(t, "probe"), "dial", "db:7"); !strings.HasPrefix(out,
+			"failed with ECONNREFUSED") {
 			t.Errorf("after the listener's end: %s", out)
 		}
 	})

@@ -8,15 +8,17 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/natlab"
 )
 
-// TestHAProxy runs a proxy that has computed its largest descriptor from maxconn, and ends
-// if it gets a larger one: those of its resolvers' UDP sockets have to be low, too.
+// TestHAProxy runs a proxy that has computed its largest descriptor from maxconn, and
+// ends if it gets a larger one: those of its resolvers' UDP sockets have to be low, too.
 func TestHAProxy(t *testing.T) {
 	natlab.NeedCommands(t, "haproxy", "/usr/bin/python3", "curl")
 	c := newCloud(t)
-	web, proxy, app := c.function("web", natlab.NAT{}), c.function("proxy", natlab.NAT{}), c.function("app", natlab.NAT{})
+	web, proxy, app := c.function("web", natlab.NAT{}), c.function("proxy", natlab.NAT{}),
+		c.function("app", natlab.NAT{})
 	dir := tempDir(t)
 	write(t, filepath.Join(dir, "file"), "through the proxy\n")
-	web.start("/usr/bin/python3", "-u", "-m", "http.server", "8000", "--bind", "0.0.0.0", "--directory", dir).
+	web.start("/usr/bin/python3", "-u", "-m", "http.server", "8000", "--bind", "0.0.0.0",
+		"--directory", dir).
 		Expect(`^Serving HTTP`)
 	config := filepath.Join(tempDir(t), "haproxy.cfg")
 	write(t, config, `global
@@ -38,7 +40,8 @@ backend web
 	proxy.start("haproxy", "-db", "-f", config)
 	app.reach("proxy:8080")
 	// Until the resolvers have the address, and a check has passed, the answer is 503.
-	out := app.run("curl", "--silent", "--show-error", "--fail", "--retry", "50", "--retry-delay", "1",
+	out := app.run("curl", "--silent", "--show-error", "--fail", "--retry", "50",
+		"--retry-delay", "1",
 		"--retry-all-errors", "http://proxy:8080/file")
 	if out != "through the proxy\n" {
 		t.Errorf("curl says %q", out)
@@ -48,8 +51,9 @@ backend web
 	}
 }
 
-// TestNodeClusterUDP runs a cluster of Node.js, whose primary binds the UDP socket and passes
-// it on to its workers (SCM_RIGHTS): these see clients' addresses, and answer them.
+// TestNodeClusterUDP runs a cluster of Node.js, whose primary binds the UDP socket and
+// passes it on to its workers (SCM_RIGHTS): these see clients' addresses, and answer
+// them.
 func TestNodeClusterUDP(t *testing.T) {
 	natlab.NeedCommands(t, "node")
 	hub, app := pair(t, "hub", "app")

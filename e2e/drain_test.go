@@ -11,8 +11,8 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
-// TestLastWords has a program write and end at once: the kernel would deliver what it has written,
-// and so must boxer, also to a server that keeps its end open.
+// TestLastWords has a program write and end at once: the kernel would deliver what it has
+// written, and so must boxer, also to a server that keeps its end open.
 func TestLastWords(t *testing.T) {
 	natlab.NeedCommands(t, "/usr/bin/python3")
 	const serve = `
@@ -112,12 +112,15 @@ func TestDrainBound(t *testing.T) {
 		server.Expect(`^listening$`)
 		// What the kernel's buffers and the windows do not hold keeps sendall(3) waiting,
 		// so a child of the program has the socket when the program ends.
-		cmd := app.host.Command(t.Context(), boxer, "run", "--drain", tc.drain, "--name", "app", "--",
+		cmd := app.host.Command(t.Context(), boxer, "run", "--drain", tc.drain, "--name",
+			"app", "--",
 			"/usr/bin/python3", "-c", sendAll, "8000000")
 		cmd.Env = append(os.Environ(), "BOXER_JOIN="+app.url)
 		client := programs.ForTest(t, "app", cmd)
-		if status := client.Wait(programs.Patience); status != tc.status || !strings.Contains(client.Err.String(), tc.says) {
-			t.Errorf("--drain %s: status %d, stderr %q; want %d, %q", tc.drain, status, client.Err, tc.status, tc.says)
+		if status := client.Wait(programs.Patience); status != tc.status ||
+			!strings.Contains(client.Err.String(), tc.says) {
+			t.Errorf("--drain %s: status %d, stderr %q; want %d, %q", tc.drain, status,
+				client.Err, tc.status, tc.says)
 		}
 		server.Stop(syscall.SIGTERM)
 	}

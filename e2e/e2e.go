@@ -1,9 +1,9 @@
 // Package e2e runs real programs across functions behind NATs.
 //
-// It has tests only. Each builds a small cloud in the lab of internal/natlab: a coordinator on
-// a public host, functions behind NATs of their own, and in them programs under "boxer run",
-// as Debian ships them or from testdata. What a test expects is what the same programs do
-// between two hosts of one network, and that can be checked:
+// It has tests only. Each builds a small cloud in the lab of internal/natlab: a
+// coordinator on a public host, functions behind NATs of their own, and in them programs
+// under "boxer run", as Debian ships them or from testdata. What a test expects is what
+// the same programs do between two hosts of one network, and that can be checked:
 //
 //	go test ./e2e/                        under boxer; needs bin/boxer ("make build")
 //	BOXER=/usr/bin/boxer go test ./e2e/   another binary

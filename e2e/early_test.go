@@ -9,13 +9,15 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/natlab"
 )
 
-// TestConnectTakesNoRoundTrip connects to a listener that the far node has announced, 80 ms of
-// round trip away: kernel TCP would take one for the connect, and two until the first byte.
+// TestConnectTakesNoRoundTrip connects to a listener that the far node has announced, 80
+// ms of round trip away: kernel TCP would take one for the connect, and two until the
+// first byte.
 func TestConnectTakesNoRoundTrip(t *testing.T) {
 	if native {
 		t.Skip("kernel TCP takes the round trip")
 	}
-	const oneWay, roundTrip = 20 * time.Millisecond, 80 * time.Millisecond // through both NATs, there and back
+	// through both NATs, there and back
+	const oneWay, roundTrip = 20 * time.Millisecond, 80 * time.Millisecond
 	c := newCloud(t)
 	far := natlab.NAT{Mapping: natlab.EndpointIndependent, Delay: oneWay}
 	server, client := c.function("db", far), c.function("app", far)
@@ -62,6 +64,7 @@ for column in zip(*times): print(sorted(column)[4])`)
 		t.Errorf("a connect takes %v, at a round trip of %v", got[0], roundTrip)
 	}
 	if got[1] < roundTrip || got[1] > roundTrip*3/2 {
-		t.Errorf("the first byte takes %v, want little more than the round trip of %v", got[1], roundTrip)
+		t.Errorf("the first byte takes %v, want little more than the round trip of %v",
+			got[1], roundTrip)
 	}
 }

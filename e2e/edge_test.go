@@ -9,10 +9,12 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
-// echoes fails the test unless an echo server is at target, seen from the function's host without boxer.
+// echoes fails the test unless an echo server is at target, seen from the function's host
+// without boxer.
 func (f *function) echoes(target string) {
 	f.t.Helper()
-	client := programs.ForTest(f.t, "outside", f.host.Command(context.Background(), program(f.t, "probe"), "hold", target, "10"))
+	client := programs.ForTest(f.t, "outside",
+		f.host.Command(context.Background(), program(f.t, "probe"), "hold", target, "10"))
 	client.Expect(`^holding 10$`)
 	client.Say("hello")
 	client.Expect(`^echoed hello 10$`)
@@ -28,7 +30,9 @@ func TestForward(t *testing.T) {
 	cmd := laptop.host.Command(context.Background(), boxer, "forward", "127.0.0.1:8000", "db:7")
 	cmd.Env = append(os.Environ(), "BOXER_JOIN="+laptop.url)
 	programs.ForTest(t, "forward", cmd)
-	ready := programs.ForTest(t, "ready", laptop.host.Command(context.Background(), program(t, "probe"), "wait", "127.0.0.1:8000"))
+	ready := programs.ForTest(t, "ready",
+		laptop.host.Command(context.Background(), program(t, "probe"), "wait",
+			"127.0.0.1:8000"))
 	if status := ready.Wait(programs.Patience); status != 0 {
 		t.Fatalf("nobody listens: status %d", status)
 	}
@@ -46,14 +50,16 @@ func TestPublish(t *testing.T) {
 	db.echoes("127.0.0.1:8000")
 }
 
-// TestUnprivileged runs a server on a port below 1024, and a client, as users who may do nothing.
+// TestUnprivileged runs a server on a port below 1024, and a client, as users who may do
+// nothing.
 func TestUnprivileged(t *testing.T) {
 	needBoxer(t) // bare, the port would be refused
 	natlab.NeedUsers(t)
 	web, app := pair(t, "web", "app")
 	dir := tempDir(t)
 	chown(t, dir, "nobody")
-	cmd := web.as("nobody").command("/usr/bin/python3", "-u", "-m", "http.server", "80", "--directory", dir)
+	cmd := web.as("nobody").command("/usr/bin/python3", "-u", "-m", "http.server", "80",
+		"--directory", dir)
 	server := programs.ForTest(t, "web", cmd)
 	server.Expect(`^Serving HTTP on 0\.0\.0\.0 port 80 `)
 	out := app.as("nobody").run("/usr/bin/python3", "-c", `

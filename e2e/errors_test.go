@@ -51,7 +51,8 @@ func TestRefused(t *testing.T) {
 		}
 	}
 	p := app.start("psql", "-h", "db", "-p", "8", "-c", "select 1")
-	if status := p.Wait(programs.Patience); status != 2 || !strings.Contains(p.Err.String(), "Connection refused\n") {
+	if status := p.Wait(programs.Patience); status != 2 ||
+		!strings.Contains(p.Err.String(), "Connection refused\n") {
 		t.Errorf("psql: status %d, %s", status, p.Err)
 	}
 }
@@ -105,14 +106,16 @@ func TestStatus(t *testing.T) {
 		}
 	}
 	for _, code := range codes {
-		if status := app.start("sh", "-c", fmt.Sprintf("exit %d", code)).Wait(programs.Patience); status != code {
+		if status := app.start("sh", "-c",
+			fmt.Sprintf("exit %d", code)).Wait(programs.Patience); status != code {
 			t.Errorf("exit %d: status %d", code, status)
 		}
 	}
 	for _, signal := range []int{1, 2, 3, 6, 9, 10, 11, 13, 14, 15} {
 		cmd := app.command("sh", "-c", fmt.Sprintf("kill -%d $$", signal))
 		cmd.Dir = tempDir(t) // for a core file
-		if status := programs.ForTest(t, "sh", cmd).Wait(programs.Patience); status != 128+signal {
+		if status := programs.ForTest(t, "sh",
+			cmd).Wait(programs.Patience); status != 128+signal {
 			t.Errorf("signal %d: status %d, want %d", signal, status, 128+signal)
 		}
 	}
@@ -136,7 +139,8 @@ func TestNotExecutable(t *testing.T) {
 		if status := p.Wait(programs.Patience); status != tc.status {
 			t.Errorf("%s: status %d, want %d", tc.command, status, tc.status)
 		}
-		if said := p.Err.String(); !strings.HasPrefix(said, "boxer: ") || !strings.Contains(said, tc.command) {
+		if said := p.Err.String(); !strings.HasPrefix(said, "boxer: ") ||
+			!strings.Contains(said, tc.command) {
 			t.Errorf("%s: boxer says %q", tc.command, said)
 		}
 	}
@@ -158,20 +162,24 @@ func TestCannotJoin(t *testing.T) {
 	for _, tc := range []struct{ name, url, want string }{
 		{"wrong token", strings.Replace(c.url, token, other(token), 1), "token"},
 		{"wrong pin", strings.Replace(c.url, pin, other(pin), 1), "pin"},
-		{"nobody there", strings.Replace(c.url, fmt.Sprint(coordinatorPort), fmt.Sprint(coordinatorPort+1), 1), "unreachable"},
-		{"unknown host", strings.Replace(c.url, c.public.Addr().String(), "no-such-host", 1), "no-such-host"},
+		{"nobody there", strings.Replace(c.url, fmt.Sprint(coordinatorPort),
+			fmt.Sprint(coordinatorPort+1), 1), "unreachable"},
+		{"unknown host", strings.Replace(c.url, c.public.Addr().String(), "no-such-host",
+			1), "no-such-host"},
 		{"not a URL", "boxer:" + token, "join URL"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel() // they wait for time to pass
 			bad := *c
 			bad.url = tc.url
-			p := (&function{cloud: &bad, t: t, host: app.host, name: "app"}).start("echo", "has run")
+			p := (&function{cloud: &bad, t: t, host: app.host, name: "app"}).start("echo",
+				"has run")
 			if status := p.Wait(45 * time.Second); status != 125 {
 				t.Errorf("status %d, want 125", status)
 			}
 			said := p.Err.String()
-			if !strings.HasPrefix(said, "boxer: ") || !strings.Contains(said, tc.want) || strings.Count(said, "\n") > 2 {
+			if !strings.HasPrefix(said, "boxer: ") || !strings.Contains(said, tc.want) ||
+				strings.Count(said, "\n") > 2 {
 				t.Errorf("boxer says %q, want something about %q", said, tc.want)
 			}
 			if strings.Contains(said, token) || strings.Contains(said, other(token)) {

@@ -10,8 +10,9 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
-// TestFTP fetches and stores files with vsftpd, whose processes have a chroot and other users, and leave the port 20 to a privileged
-// one. For active transfers the server connects back, from there, to the address that the client tells it.
+// TestFTP fetches and stores files with vsftpd, whose processes have a chroot and other
+// users, and leave the port 20 to a privileged one. For active transfers the server
+// connects back, from there, to the address that the client tells it.
 func TestFTP(t *testing.T) {
 	natlab.NeedUsers(t)
 	natlab.NeedCommands(t, "vsftpd", "curl")
@@ -58,13 +59,15 @@ log_ftp_protocol=YES
 		t.Run(tc.name, func(t *testing.T) {
 			app := app.with(t)
 			got := filepath.Join(tempDir(t), "got")
-			curl := append([]string{"-sS", "-m", fmt.Sprint(programs.Patience.Seconds())}, tc.args...)
+			curl := append([]string{"-sS", "-m", fmt.Sprint(programs.Patience.Seconds())},
+				tc.args...)
 			app.run("curl", append(curl, "-o", got, "ftp://ftp/file")...)
 			if again, n := checksum(t, got); again != sum || n != size {
 				t.Errorf("fetched: %d bytes %s, want %d bytes %s", n, again, size, sum)
 			}
 			app.run("curl", append(curl, "-T", got, "ftp://ftp/upload/"+filepath.Base(t.Name()))...)
-			if again, n := checksum(t, filepath.Join(upload, filepath.Base(t.Name()))); again != sum || n != size {
+			if again, n := checksum(t, filepath.Join(upload,
+				filepath.Base(t.Name()))); again != sum || n != size {
 				t.Errorf("stored: %d bytes %s, want %d bytes %s", n, again, size, sum)
 			}
 		})

@@ -16,8 +16,9 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
-// TestHammer has a program make calls with wild arguments from many threads: a connection of another of the node's
-// processes goes on, and the supervisor keeps nothing afterwards.
+// TestHammer has a program make calls with wild arguments from many threads: a connection
+// of another of the node's processes goes on, and the supervisor keeps nothing
+// afterwards.
 func TestHammer(t *testing.T) {
 	needBoxer(t)
 	natlab.NeedCommands(t, "gcc")
@@ -51,12 +52,15 @@ func TestHammer(t *testing.T) {
 			break
 		}
 	}
-	t.Logf("%s; the supervisor held %v before and %v after: %s", m[0], before, after, files(t, supervisor))
+	t.Logf("%s; the supervisor held %v before and %v after: %s", m[0], before, after,
+		files(t, supervisor))
 	if after.files > before.files+spareFiles {
-		t.Errorf("the supervisor holds %d descriptors, before it were %d:\n%s", after.files, before.files, files(t, supervisor))
+		t.Errorf("the supervisor holds %d descriptors, before it were %d:\n%s",
+			after.files, before.files, files(t, supervisor))
 	}
 	if after.kilobytes > before.kilobytes+spareKilobytes {
-		t.Errorf("the supervisor takes %d kB, before it were %d", after.kilobytes, before.kilobytes)
+		t.Errorf("the supervisor takes %d kB, before it were %d", after.kilobytes,
+			before.kilobytes)
 	}
 	p.Say("")
 	if status := p.Wait(programs.Patience); status != 0 {
@@ -64,8 +68,8 @@ func TestHammer(t *testing.T) {
 	}
 }
 
-// What the supervisor may keep: pidfds of threads, flows to UDP peers and stand-ins for name servers are bounded
-// caches, and the collector returns memory late.
+// What the supervisor may keep: pidfds of threads, flows to UDP peers and stand-ins for
+// name servers are bounded caches, and the collector returns memory late.
 const (
 	hammeredFiles  = 4096
 	spareFiles     = 64 + hammeredFiles/4 + 2*64
@@ -103,7 +107,8 @@ func files(t *testing.T, pid int) string {
 	return fmt.Sprint(count)
 }
 
-// supervisorOf returns the pid of the boxer that runs a program: the first boxer of the process tree.
+// supervisorOf returns the pid of the boxer that runs a program: the first boxer of the
+// process tree.
 func supervisorOf(t *testing.T, p *programs.Test) int {
 	t.Helper()
 	pid := p.Cmd.Process.Pid

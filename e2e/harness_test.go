@@ -55,12 +55,14 @@ func newCloudOf(t *testing.T, binary string) *cloud {
 	t.Helper()
 	c := &cloud{t: t, lab: natlab.ForTest(t), binary: binary}
 	if native {
-		c.prefix, c.prefix6 = netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("2001:db8:5::/64")
+		c.prefix, c.prefix6 = netip.MustParsePrefix("203.0.113.0/24"),
+			netip.MustParsePrefix("2001:db8:5::/64")
 		c.hosts = filepath.Join(tempDir(t), "hosts")
 		write(t, c.hosts, "127.0.0.1 localhost\n")
 		return c
 	}
-	c.prefix, c.prefix6 = netip.MustParsePrefix("10.111.0.0/16"), netip.MustParsePrefix("fd6f:7865:72::/64")
+	c.prefix, c.prefix6 = netip.MustParsePrefix("10.111.0.0/16"),
+		netip.MustParsePrefix("fd6f:7865:72::/64")
 	c.public = must(c.t)(c.lab.Public(t.Context(), "public"))
 	c.joinFile = filepath.Join(tempDir(t), "join")
 	c.startCoordinator()
@@ -71,13 +73,15 @@ func newCloudOf(t *testing.T, binary string) *cloud {
 func (c *cloud) startCoordinator() {
 	c.t.Helper()
 	listen := netip.AddrPortFrom(c.public.Addr(), coordinatorPort).String()
-	cmd := c.public.Command(context.Background(), cmp.Or(c.binary, boxer), "coordinator", "--listen", listen, "--join-file", c.joinFile,
+	cmd := c.public.Command(context.Background(), cmp.Or(c.binary, boxer), "coordinator",
+		"--listen", listen, "--join-file", c.joinFile,
 		"--state", c.joinFile+".state")
 	c.coordinator = programs.ForTest(c.t, "coordinator", cmd)
 	c.url = c.coordinator.Expect(`^boxer://\S+$`)[0]
 }
 
-// A function is a machine that nobody reaches from outside, and the name of the node in it.
+// A function is a machine that nobody reaches from outside, and the name of the node in
+// it.
 type function struct {
 	*cloud
 	t    *testing.T // may be a subtest of the cloud's
@@ -92,15 +96,18 @@ type function struct {
 func (c *cloud) function(name string, nat natlab.NAT) *function {
 	c.t.Helper()
 	if !native {
-		return &function{cloud: c, t: c.t, host: must(c.t)(c.lab.NATed(c.t.Context(), name, nat)), name: name}
+		return &function{cloud: c, t: c.t,
+			host: must(c.t)(c.lab.NATed(c.t.Context(), name, nat)), name: name}
 	}
-	f := &function{cloud: c, t: c.t, host: must(c.t)(c.lab.Public(c.t.Context(), name)), name: name}
+	f := &function{cloud: c, t: c.t, host: must(c.t)(c.lab.Public(c.t.Context(), name)),
+		name: name}
 	six, err := f.host.AddIPv6(c.t.Context())
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	lines := fmt.Sprintf("%s %s\n%s %s\n", f.host.Addr(), name, six, name)
-	write(c.t, c.hosts, read(c.t, c.hosts)+lines) // in place: mounts know the file by its inode
+	// in place: mounts know the file by its inode
+	write(c.t, c.hosts, read(c.t, c.hosts)+lines)
 	err = f.host.Do(func() error { return unix.Mount(c.hosts, "/etc/hosts", "", unix.MS_BIND, "") })
 	if err == nil {
 		err = f.host.SetResolvConf("nameserver 127.0.0.1\n") // where nobody listens
@@ -125,7 +132,8 @@ func (f *function) named(name string) *function {
 	return &g
 }
 
-// with returns the function for a subtest: it fails that one, and its programs end with it.
+// with returns the function for a subtest: it fails that one, and its programs end with
+// it.
 func (f *function) with(t *testing.T) *function {
 	g := *f
 	g.t = t
@@ -146,22 +154,26 @@ func (f *function) command(name string, args ...string) *exec.Cmd {
 	if native {
 		return f.host.Command(context.Background(), name, args...)
 	}
-	args = slices.Concat([]string{cmp.Or(f.binary, boxer), "run", "--name", f.name}, f.flags, []string{"--", name}, args)
+	args = slices.Concat([]string{cmp.Or(f.binary, boxer), "run", "--name", f.name},
+		f.flags, []string{"--", name}, args)
 	if jail != nil {
 		args = slices.Concat(jail, args)
 	}
 	cmd := f.host.Command(context.Background(), args[0], args[1:]...)
-	cmd.Env = append(os.Environ(), "BOXER_JOIN="+f.url) // not an argument, which all users could read
+	// not an argument, which all users could read
+	cmd.Env = append(os.Environ(), "BOXER_JOIN="+f.url)
 	return cmd
 }
 
 // start starts a program that runs until it is stopped.
 func (f *function) start(name string, args ...string) *programs.Test {
 	f.t.Helper()
-	return programs.ForTest(f.t, f.name+": "+filepath.Base(name), f.command(name, args...))
+	return programs.ForTest(f.t, f.name+": "+filepath.Base(name),
+		f.command(name, args...))
 }
 
-// run runs a program, which must succeed within programs.Patience, and returns what it wrote to standard output.
+// run runs a program, which must succeed within programs.Patience, and returns what it
+// wrote to standard output.
 func (f *function) run(name string, args ...string) string {
 	f.t.Helper()
 	return f.runFor(programs.Patience, name, args...)
@@ -173,7 +185,8 @@ func (f *function) runFor(limit time.Duration, name string, args ...string) stri
 	p := f.start(name, args...)
 	p.Stdin.Close()
 	if status := p.Wait(limit); status != 0 {
-		f.t.Fatalf("%s: %s %s: status %d\n%s%s", f.name, name, strings.Join(args, " "), status, p.Out.Tail(), p.Err.Tail())
+		f.t.Fatalf("%s: %s %s: status %d\n%s%s", f.name, name, strings.Join(args, " "),
+			status, p.Out.Tail(), p.Err.Tail())
 	}
 	return p.Out.String()
 }
@@ -217,7 +230,8 @@ func (f *function) addresses() (four, six netip.Addr) {
 		}
 	}
 	if !f.prefix.Contains(four) || !f.prefix6.Contains(six) {
-		f.t.Fatalf("%s has the addresses %q, want one in %v and one in %v", f.name, out, f.prefix, f.prefix6)
+		f.t.Fatalf("%s has the addresses %q, want one in %v and one in %v", f.name, out,
+			f.prefix, f.prefix6)
 	}
 	return four, six
 }
@@ -225,7 +239,8 @@ func (f *function) addresses() (four, six netip.Addr) {
 // isAddress fails the test unless the text is one of the function's own addresses.
 func (f *function) isAddress(what, text string) {
 	f.t.Helper()
-	if four, six := f.addresses(); parseAddr(f.t, text) != four && parseAddr(f.t, text) != six {
+	if four, six := f.addresses(); parseAddr(f.t, text) != four &&
+		parseAddr(f.t, text) != six {
 		f.t.Errorf("%s is %s, want %v or %v", what, text, four, six)
 	}
 }
@@ -234,8 +249,10 @@ func (f *function) isAddress(what, text string) {
 func (f *function) inPrefix(what string, texts ...string) {
 	f.t.Helper()
 	for _, text := range texts {
-		if addr := parseAddr(f.t, text); !f.prefix.Contains(addr) && !f.prefix6.Contains(addr) {
-			f.t.Errorf("%s is %s, which is neither in %s nor in %s", what, addr, f.prefix, f.prefix6)
+		if addr := parseAddr(f.t, text); !f.prefix.Contains(addr) &&
+			!f.prefix6.Contains(addr) {
+			f.t.Errorf("%s is %s, which is neither in %s nor in %s", what, addr, f.prefix,
+				f.prefix6)
 		}
 	}
 	if len(texts) == 0 {

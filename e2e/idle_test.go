@@ -12,8 +12,9 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
-// TestIdleConnections has thousands of connections on which nothing happens, and says what each costs the two
-// supervisors. It fails if they keep a buffer each or wake anybody, and if something of them is left in the end.
+// TestIdleConnections has thousands of connections on which nothing happens, and says
+// what each costs the two supervisors. It fails if they keep a buffer each or wake
+// anybody, and if something of them is left in the end.
 func TestIdleConnections(t *testing.T) {
 	needBoxer(t)
 	count := choose(2000, 10000)
@@ -58,7 +59,8 @@ for line in sys.stdin:
 	client.Say(fmt.Sprint(count))
 	client.Expect(fmt.Sprintf(`^holding %d$`, warm+count))
 
-	const quiet, watched = 2 * time.Second, 3 * time.Second // until what opening them has set off is over; and watched
+	// until what opening them has set off is over; and watched
+	const quiet, watched = 2 * time.Second, 3 * time.Second
 	time.Sleep(quiet)
 	var switches, ticks [2]int
 	for i, p := range ends {
@@ -85,14 +87,16 @@ for line in sys.stdin:
 		const more = 8 // files of the runtime's own
 		limit := before[i].files - warm + more
 		if after := settled(t, p, limit); after.files > limit {
-			t.Errorf("%s: %v before, with %d connections; %v after all were closed", p.Label, before[i], warm, after)
+			t.Errorf("%s: %v before, with %d connections; %v after all were closed",
+				p.Label, before[i], warm, after)
 		}
 	}
 }
 
 var voluntary = regexp.MustCompile(`(?m)^voluntary_ctxt_switches:\s+(\d+)`)
 
-// wakeUps returns how often the threads of a program, under boxer its supervisor's, have slept.
+// wakeUps returns how often the threads of a program, under boxer its supervisor's, have
+// slept.
 func wakeUps(t *testing.T, p *programs.Test) (n int) {
 	t.Helper()
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", p.Cmd.Process.Pid))
@@ -111,14 +115,15 @@ func wakeUps(t *testing.T, p *programs.Test) (n int) {
 	return n
 }
 
-// cpuTicks returns the processor time that a program, under boxer its supervisor, has taken, in units of 10 ms
-// (proc_pid_stat(5)).
+// cpuTicks returns the processor time that a program, under boxer its supervisor, has
+// taken, in units of 10 ms (proc_pid_stat(5)).
 func cpuTicks(t *testing.T, p *programs.Test) int {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:]) // field 3, the state, is fields[0]
+	// field 3, the state, is fields[0]
+	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
 	return atoi(t, string(fields[11])) + atoi(t, string(fields[12]))
 }

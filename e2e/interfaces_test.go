@@ -9,8 +9,8 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/natlab"
 )
 
-// TestInterfaces asks in several languages which network interfaces there are: loopback, and the one that others
-// reach the node at.
+// TestInterfaces asks in several languages which network interfaces there are: loopback,
+// and the one that others reach the node at.
 func TestInterfaces(t *testing.T) {
 	db, app := pair(t, "db", "app")
 	db.echo()
@@ -36,7 +36,8 @@ for _, name in socket.if_nameindex():
 		{"Node", []string{"node", "-e", `
 for (const [name, addrs] of Object.entries(require("os").networkInterfaces()))
     for (const a of addrs.filter(a => a.family == "IPv4")) console.log(name, a.cidr)`}},
-		{"Java", []string{"java", "-XX:-UsePerfData", "-XX:TieredStopAtLevel=1", "-cp", "{dir}", "Interfaces"}},
+		{"Java", []string{"java", "-XX:-UsePerfData", "-XX:TieredStopAtLevel=1", "-cp",
+			"{dir}", "Interfaces"}},
 		{"Erlang", []string{"erl", "-noinput", "-eval", `
 {ok, All} = inet:getifaddrs(),
 Bits = fun(Mask) -> length([B || <<B:1>> <= list_to_binary(tuple_to_list(Mask)), B =:= 1]) end,
@@ -50,14 +51,16 @@ halt().`}},
 			natlab.NeedCommands(t, tc.argv[0])
 			argv := tc.argv
 			if tc.name == "Java" {
-				argv = fields(strings.Join(argv, "\n"), "{dir}", filepath.Dir(program(t, "Interfaces.class")))
+				argv = fields(strings.Join(argv, "\n"), "{dir}",
+					filepath.Dir(program(t, "Interfaces.class")))
 			}
 			db := db.with(t).named("db")
 			if !native {
 				db = db.named("other")
 			}
 			lines := strings.Split(strings.TrimSpace(db.run(argv[0], argv[1:]...)), "\n")
-			lines = slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, "host ") })
+			lines = slices.DeleteFunc(lines,
+				func(l string) bool { return strings.HasPrefix(l, "host ") })
 			slices.Sort(lines)
 			if len(lines) != 2 {
 				t.Fatalf("the interfaces are %q, want two with IPv4 addresses", lines)
@@ -74,7 +77,8 @@ halt().`}},
 		})
 	}
 	t.Run("hostname", func(t *testing.T) {
-		out := db.with(t).named("third").run("sh", "-c", "hostname -I; hostname -i; hostname; getent hosts $(hostname)")
+		out := db.with(t).named("third").run("sh", "-c",
+			"hostname -I; hostname -i; hostname; getent hosts $(hostname)")
 		f := strings.Fields(out)
 		if len(f) < 7 {
 			t.Fatalf("got %q", out)
@@ -87,9 +91,9 @@ halt().`}},
 	})
 }
 
-// TestProcNet asks programs that read /proc/net for the host's interfaces: they agree with
-// those that getifaddrs(3) tells. Without CAP_SYS_ADMIN boxer shows them only to programs
-// that open files as fopen(3) does; psutil does not, and sysfs is the machine's.
+// TestProcNet asks programs that read /proc/net for the host's interfaces: they agree
+// with those that getifaddrs(3) tells. Without CAP_SYS_ADMIN boxer shows them only to
+// programs that open files as fopen(3) does; psutil does not, and sysfs is the machine's.
 func TestProcNet(t *testing.T) {
 	natlab.NeedCommands(t, "ifconfig", "netstat", "java")
 	f := newCloud(t).function("app", punchable)
@@ -106,25 +110,32 @@ func TestProcNet(t *testing.T) {
 				argv []string
 			}{
 				{"ifconfig", []string{"sh", "-c", "ifconfig -a -s | tail -n +2 | cut -d' ' -f1"}},
-				{"netstat", []string{"sh", "-c", "echo lo; netstat -rn | tail -n +3 | awk '{print $8}'"}},
-				{"netstat for IPv6", []string{"sh", "-c", "netstat -6rn | tail -n +3 | awk '{print $7}'"}},
-				{"shell", []string{"sh", "-c", "while read -r name _; do echo ${name%:}; done < /proc/net/dev | tail -n +3"}},
+				{"netstat", []string{"sh", "-c",
+					"echo lo; netstat -rn | tail -n +3 | awk '{print $8}'"}},
+				{"netstat for IPv6", []string{"sh", "-c",
+					"netstat -6rn | tail -n +3 | awk '{print $7}'"}},
+				{"shell", []string{"sh", "-c",
+					"while read -r name _; do echo ${name%:}; done < /proc/net/dev | tail -n +3"}},
 				{"sysfs", []string{"ls", "/sys/class/net"}},
 				{"psutil", []string{"/usr/bin/python3", "-c", `
 import psutil
 print(*psutil.net_io_counters(pernic=True), *psutil.net_if_addrs(), *psutil.net_if_stats())`}},
-				{"Java", []string{"java", "-XX:-UsePerfData", "-XX:TieredStopAtLevel=1", "-cp", classes, "Interfaces"}},
+				{"Java", []string{"java", "-XX:-UsePerfData", "-XX:TieredStopAtLevel=1",
+					"-cp", classes, "Interfaces"}},
 			} {
-				if user != "root" && (tc.name == "psutil" || tc.name == "sysfs") || native && tc.name == "sysfs" {
+				if user != "root" && (tc.name == "psutil" || tc.name == "sysfs") ||
+					native && tc.name == "sysfs" {
 					continue // the lab's hosts have the machine's sysfs
 				}
 				out := f.run(tc.argv[0], tc.argv[1:]...)
-				if tc.name == "Java" { // a line for each address, and nothing that is wrong
+				// a line for each address, and nothing that is wrong
+				if tc.name == "Java" {
 					before, _, _ := strings.Cut(out, "\nhost ")
 					out = ""
 					for line := range strings.Lines(before) {
 						name, rest, _ := strings.Cut(line, " ")
-						if out += name + " "; !strings.Contains(rest, "/") || strings.Contains(rest, " ") {
+						if out += name + " "; !strings.Contains(rest, "/") ||
+							strings.Contains(rest, " ") {
 							t.Errorf("Java: %s", line)
 						}
 					}
@@ -158,7 +169,8 @@ for command in "ss -Hltn", "netstat -ltn":
 			found := 0
 			for line := range strings.Lines(out) {
 				name, addr, _ := strings.Cut(strings.TrimSpace(line), " ")
-				if name == command && strings.HasSuffix(addr, port) && strings.Contains(addr, "127.") != native {
+				if name == command && strings.HasSuffix(addr, port) &&
+					strings.Contains(addr, "127.") != native {
 					found++
 				}
 			}

@@ -13,7 +13,8 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
-// greeter accepts connections at an IPv6 address and its port, of IPv6 alone, and says to each who is at its ends.
+// greeter accepts connections at an IPv6 address and its port, of IPv6 alone, and says to
+// each who is at its ends.
 const greeter = `
 import socket, sys
 l = socket.create_server((sys.argv[1], int(sys.argv[2])), family=socket.AF_INET6)
@@ -24,7 +25,8 @@ while True:
     c.sendall(f"you are {peer[0]}\n".encode())
     c.close()`
 
-// TestNginxOverIPv6 has a server that takes IPv6 alone on port 80, as nginx does with "listen [::]:80".
+// TestNginxOverIPv6 has a server that takes IPv6 alone on port 80, as nginx does with
+// "listen [::]:80".
 func TestNginxOverIPv6(t *testing.T) {
 	natlab.NeedCommands(t, "nginx", "curl")
 	web, app := pair(t, "web", "app")
@@ -34,10 +36,13 @@ func TestNginxOverIPv6(t *testing.T) {
 	}
 	randomFile(t, filepath.Join(dir, "www", "file"), 3<<20)
 	conf := filepath.Join(dir, "nginx.conf")
-	write(t, conf, strings.NewReplacer("{dir}", dir, "listen 80", "listen [::]:80").Replace(nginxConf))
+	write(t, conf, strings.NewReplacer("{dir}", dir, "listen 80",
+		"listen [::]:80").Replace(nginxConf))
 	web.start("nginx", "-p", dir, "-c", conf, "-e", "stderr")
-	curl := []string{"--silent", "--show-error", "--fail", "--write-out", "%{remote_ip} %{local_ip}\n", "--output", filepath.Join(dir, "got")}
-	patient := append([]string{"-6", "--retry", "20", "--retry-connrefused", "--retry-delay", "1"}, curl...)
+	curl := []string{"--silent", "--show-error", "--fail", "--write-out",
+		"%{remote_ip} %{local_ip}\n", "--output", filepath.Join(dir, "got")}
+	patient := append([]string{"-6", "--retry", "20", "--retry-connrefused",
+		"--retry-delay", "1"}, curl...)
 	f := strings.Fields(app.run("curl", append(patient, "http://web/file")...))
 	_, six := web.addresses()
 	if len(f) != 2 || f[0] != six.String() {
@@ -48,19 +53,23 @@ func TestNginxOverIPv6(t *testing.T) {
 	if got, size := checksum(t, filepath.Join(dir, "got")); got != want {
 		t.Errorf("%d bytes with another checksum", size)
 	}
-	if literal := app.run("curl", append(curl, fmt.Sprintf("http://[%v]/file", six))...); strings.Fields(literal)[0] != f[0] {
+	if literal := app.run("curl", append(curl,
+		fmt.Sprintf("http://[%v]/file", six))...); strings.Fields(literal)[0] != f[0] {
 		t.Errorf("by address: curl says %q", literal)
 	}
-	if either := app.run("curl", append(curl, "http://web/file")...); strings.Fields(either)[0] != f[0] {
+	if either := app.run("curl", append(curl,
+		"http://web/file")...); strings.Fields(either)[0] != f[0] {
 		t.Errorf("of both families: curl says %q", either)
 	}
 	const refused = 7 // curl(1), EXIT CODES
-	if status := app.start("curl", append([]string{"-4"}, append(curl, "http://web/file")...)...).Wait(programs.Patience); status != refused {
+	if status := app.start("curl", append([]string{"-4"},
+		append(curl, "http://web/file")...)...).Wait(programs.Patience); status != refused {
 		t.Errorf("over IPv4: status %d, want %d", status, refused)
 	}
 }
 
-// TestLanguagesOverIPv6 has servers for both families, and clients that prefer IPv6, or are given an address.
+// TestLanguagesOverIPv6 has servers for both families, and clients that prefer IPv6, or
+// are given an address.
 func TestLanguagesOverIPv6(t *testing.T) {
 	t.Run("Python asyncio", func(t *testing.T) {
 		hub, app := pair(t, "hub", "app")
@@ -74,7 +83,8 @@ async def main():
     print("listening", len(s.sockets))
     await s.serve_forever()
 asyncio.run(main())`)
-		server.Expect(`^listening 2$`) // a socket of IPV6_V6ONLY, and one of IPv4, on the same port
+		// a socket of IPV6_V6ONLY, and one of IPv4, on the same port
+		server.Expect(`^listening 2$`)
 		for _, family := range []string{"AF_INET6", "AF_INET"} {
 			out := app.python(`
 import asyncio, socket, sys
@@ -85,7 +95,8 @@ async def main():
 asyncio.run(main())`, family)
 			size, peer, _ := strings.Cut(strings.TrimSpace(out), " ")
 			m := server.Expect(`^client (\S+) at (\S+)$`)
-			if six := strings.Contains(peer, ":"); size != "500000" || m[2] != peer || six != (family == "AF_INET6") {
+			if six := strings.Contains(peer, ":"); size != "500000" || m[2] != peer ||
+				six != (family == "AF_INET6") {
 				t.Errorf("%s: the client says %q, the server %q", family, out, m[0])
 			}
 			hub.isAddress("the server's address", peer)
@@ -95,14 +106,18 @@ asyncio.run(main())`, family)
 	t.Run("Java", func(t *testing.T) {
 		natlab.NeedCommands(t, "java")
 		hub, app := pair(t, "hub", "app")
-		java := []string{"-XX:-UsePerfData", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv6Addresses=true", "-cp", filepath.Dir(program(t, "Selector.class")), "Selector"}
+		java := []string{"-XX:-UsePerfData", "-XX:TieredStopAtLevel=1",
+			"-Djava.net.preferIPv6Addresses=true", "-cp",
+			filepath.Dir(program(t, "Selector.class")), "Selector"}
 		server := hub.start("java", append(java, "server", "9000")...)
 		server.Expect(`^listening `)
-		if out := app.run("java", append(java, "client", "hub", "9000", "20")...); out != "20 connections ok\n" {
+		if out := app.run("java", append(java, "client", "hub", "9000",
+			"20")...); out != "20 connections ok\n" {
 			t.Errorf("the client says %q", out)
 		}
 		m := server.Expect(`^client /\[?([^\]]+)\]?:\d+ on /\[?([^\]]+)\]?:9000$`)
-		if _, six := hub.addresses(); parseAddr(t, strings.TrimSuffix(m[2], "%0")) != six {
+		if _, six := hub.addresses(); parseAddr(t,
+			strings.TrimSuffix(m[2], "%0")) != six {
 			t.Errorf("the server is at %s, want %v", m[2], six)
 		}
 		hub.inPrefix("the client's address", strings.TrimSuffix(m[1], "%0"))
@@ -111,8 +126,10 @@ asyncio.run(main())`, family)
 		web, app := pair(t, "web", "app")
 		web.start(program(t, "gohttp"), "serve", ":8080").Expect(`^listening \[::\]:8080$`)
 		_, six := web.addresses()
-		out := app.run(program(t, "gohttp"), "get", netip.AddrPortFrom(six, 8080).String(), "20")
-		if !strings.HasSuffix(out, "\nok\n") || !strings.Contains(out, fmt.Sprintf("this is [%v]:8080", six)) {
+		out := app.run(program(t, "gohttp"), "get",
+			netip.AddrPortFrom(six, 8080).String(), "20")
+		if !strings.HasSuffix(out, "\nok\n") ||
+			!strings.Contains(out, fmt.Sprintf("this is [%v]:8080", six)) {
 			t.Errorf("gohttp says\n%s", out)
 		}
 	})
@@ -120,14 +137,16 @@ asyncio.run(main())`, family)
 		db, app := pair(t, "db", "app")
 		startPostgres(db)
 		_, six := db.addresses()
-		out := app.run("psql", "-X", "-h", six.String(), "-U", "postgres", "-At", "-c", "select host(inet_server_addr())")
+		out := app.run("psql", "-X", "-h", six.String(), "-U", "postgres", "-At", "-c",
+			"select host(inet_server_addr())")
 		if strings.TrimSpace(out) != six.String() {
 			t.Errorf("the server is at %q, want %v", out, six)
 		}
 	})
 }
 
-// TestForwardOverIPv6 forwards from ::1 to a node whose program takes IPv6 alone, by name and by address.
+// TestForwardOverIPv6 forwards from ::1 to a node whose program takes IPv6 alone, by name
+// and by address.
 func TestForwardOverIPv6(t *testing.T) {
 	needBoxer(t)
 	db, laptop := pair(t, "db", "laptop")
@@ -173,7 +192,8 @@ func TestPublishOverIPv6(t *testing.T) {
 		}
 		script := greeter
 		if tc.f == four {
-			script = strings.Replace(greeter, "family=socket.AF_INET6", "family=socket.AF_INET", 1)
+			script = strings.Replace(greeter, "family=socket.AF_INET6",
+				"family=socket.AF_INET", 1)
 			tc.bind = "0.0.0.0"
 		}
 		cmd := tc.f.command("/usr/bin/python3", "-c", script, tc.bind, "7")
@@ -185,7 +205,8 @@ func TestPublishOverIPv6(t *testing.T) {
 		if !ok {
 			t.Fatalf("%s to %s: got %q", tc.from, tc.f.name, out)
 		}
-		if sameFamily := strings.Contains(from, ":") == strings.Contains(tc.from, ":"); sameFamily && from != tc.from {
+		if sameFamily := strings.Contains(from, ":") == strings.Contains(tc.from,
+			":"); sameFamily && from != tc.from {
 			t.Errorf("%s to %s: the program sees %s", tc.from, tc.f.name, from)
 		} else if !sameFamily { // as from a proxy
 			tc.f.inPrefix("the client's address", from)
@@ -194,18 +215,21 @@ func TestPublishOverIPv6(t *testing.T) {
 	}
 }
 
-// bare runs a program on the function's host, outside of boxer, and returns what it prints.
+// bare runs a program on the function's host, outside of boxer, and returns what it
+// prints.
 func (f *function) bare(name string, args ...string) string {
 	f.t.Helper()
-	p := programs.ForTest(f.t, f.name+": "+name, f.host.Command(context.Background(), name, args...))
+	p := programs.ForTest(f.t, f.name+": "+name,
+		f.host.Command(context.Background(), name, args...))
 	if status := p.Wait(programs.Patience); status != 0 {
-		f.t.Fatalf("%s: %s: status %d\n%s%s", f.name, name, status, p.Out.Tail(), p.Err.Tail())
+		f.t.Fatalf("%s: %s: status %d\n%s%s", f.name, name, status, p.Out.Tail(),
+			p.Err.Tail())
 	}
 	return p.Out.String()
 }
 
-// askSix connects to an echo server by the IPv6 addresses of its name alone, as clients do
-// that take the first answer to AAAA, and asks it over UDP as well.
+// askSix connects to an echo server by the IPv6 addresses of its name alone, as clients
+// do that take the first answer to AAAA, and asks it over UDP as well.
 const askSix = `
 import socket, sys
 name = sys.argv[1]
@@ -221,8 +245,8 @@ u.sendto(b"hello", (to[0], 8))
 b, peer = u.recvfrom(64)
 print(b.decode(), peer[0] == to[0])`
 
-// TestIPv4ServerOverIPv6 has a server that listens on 0.0.0.0, and a client that goes to the
-// IPv6 address of its name: on another host, and on the same.
+// TestIPv4ServerOverIPv6 has a server that listens on 0.0.0.0, and a client that goes to
+// the IPv6 address of its name: on another host, and on the same.
 func TestIPv4ServerOverIPv6(t *testing.T) {
 	needBoxer(t)
 	db, app := pair(t, "db", "app")
@@ -244,7 +268,8 @@ while True:
     u.sendto(b, peer)`)
 	server.Expect(`^bound$`)
 	for _, client := range []*function{app, db.named("neighbour")} {
-		if out, want := client.python(askSix, "db"), strings.Repeat("hello True\n", 4); out != want {
+		if out, want := client.python(askSix, "db"),
+			strings.Repeat("hello True\n", 4); out != want {
 			t.Errorf("%s: got %q, want %q", client.name, out, want)
 		}
 	}

@@ -36,17 +36,21 @@ func TestGo(t *testing.T) {
 	}
 }
 
-// TestPythonHTTP runs the server that everybody starts by hand, one thread for each client.
+// TestPythonHTTP runs the server that everybody starts by hand, one thread for each
+// client.
 func TestPythonHTTP(t *testing.T) {
 	natlab.NeedCommands(t, "/usr/bin/python3", "curl")
 	web, app := pair(t, "web", "app")
 	dir := tempDir(t)
 	randomFile(t, filepath.Join(dir, "file"), 5<<20)
-	server := web.start("/usr/bin/python3", "-u", "-m", "http.server", "8000", "--bind", "0.0.0.0", "--directory", dir)
+	server := web.start("/usr/bin/python3", "-u", "-m", "http.server", "8000", "--bind",
+		"0.0.0.0", "--directory", dir)
 	server.Expect(`^Serving HTTP on 0\.0\.0\.0 port 8000`)
 	to := tempDir(t)
-	out := app.run("curl", "--fail", "--silent", "--show-error", "--parallel", "--write-out", "%{http_code}\n",
-		"http://web:8000/file", "--output", filepath.Join(to, "a"), "http://web:8000/file", "--output", filepath.Join(to, "b"))
+	out := app.run("curl", "--fail", "--silent", "--show-error", "--parallel",
+		"--write-out", "%{http_code}\n",
+		"http://web:8000/file", "--output", filepath.Join(to, "a"),
+		"http://web:8000/file", "--output", filepath.Join(to, "b"))
 	if out != "200\n200\n" {
 		t.Errorf("curl says %q", out)
 	}
@@ -59,14 +63,16 @@ func TestPythonHTTP(t *testing.T) {
 	web.inPrefix("the client in the server's log", server.ExpectLog(`^(\S+) - - .*"GET /file HTTP/1.1" 200`)[1])
 }
 
-// TestPythonStreams opens hundreds of connections at once from one event loop into another.
+// TestPythonStreams opens hundreds of connections at once from one event loop into
+// another.
 func TestPythonStreams(t *testing.T) {
 	natlab.NeedCommands(t, "/usr/bin/python3")
 	const count = 500
 	hub, app := pair(t, "hub", "app")
 	server := hub.start("/usr/bin/python3", script(t, "python/streams.py"), "server", "9000")
 	server.Expect(`^listening$`)
-	out := app.runFor(2*programs.Patience, "/usr/bin/python3", script(t, "python/streams.py"), "client", "hub", "9000", fmt.Sprint(count))
+	out := app.runFor(2*programs.Patience, "/usr/bin/python3",
+		script(t, "python/streams.py"), "client", "hub", "9000", fmt.Sprint(count))
 	if want := fmt.Sprintf("%d connections ok\n", count); out != want {
 		t.Errorf("got %q, want %q", out, want)
 	}
@@ -95,7 +101,8 @@ func TestJava(t *testing.T) {
 	natlab.NeedCommands(t, "java")
 	classes := filepath.Dir(program(t, "Selector.class"))
 	// The client compiler alone: its programs are over before the other one is worth it.
-	java := []string{"-XX:-UsePerfData", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp", classes, "Selector"}
+	java := []string{"-XX:-UsePerfData", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp",
+		classes, "Selector"}
 	for _, kind := range []string{"server", "blocking"} {
 		t.Run(kind, func(t *testing.T) {
 			hub, app := pair(t, "hub", "app")

@@ -36,8 +36,8 @@ func TestMain(m *testing.M) { natlab.Main(tests{m}) }
 type tests struct{ *testing.M }
 
 func (m tests) Run() int {
-	// Programs inherit ignored signals, such as nohup(1)'s; what is caught here is back to its
-	// default in what the tests start.
+	// Programs inherit ignored signals, such as nohup(1)'s; what is caught here is back
+	// to its default in what the tests start.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	flag.Parse()
 	if boxer == "" {
@@ -65,7 +65,8 @@ func (m tests) Run() int {
 	return m.M.Run()
 }
 
-// moveBoxer makes boxer a copy in built: a checkout in /root, which is root's alone, is nothing that other users can run.
+// moveBoxer makes boxer a copy in built: a checkout in /root, which is root's alone, is
+// nothing that other users can run.
 func moveBoxer() error {
 	b, err := os.ReadFile(boxer)
 	if err != nil {

@@ -8,8 +8,9 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
-// startLean starts a program, the memory of which is about to be compared with what it was. Go's collector
-// is told to keep below a limit, or else garbage from times of many connections would look like a leak.
+// startLean starts a program, the memory of which is about to be compared with what it
+// was. Go's collector is told to keep below a limit, or else garbage from times of many
+// connections would look like a leak.
 func (f *function) startLean(name string, args ...string) *programs.Test {
 	f.t.Helper()
 	cmd := f.command(name, args...)
@@ -17,7 +18,8 @@ func (f *function) startLean(name string, args ...string) *programs.Test {
 	return programs.ForTest(f.t, f.name+": "+filepath.Base(name), cmd)
 }
 
-// TestManyAtOnce has 1,000 connections at once between two nodes, and nothing left of them.
+// TestManyAtOnce has 1,000 connections at once between two nodes, and nothing left of
+// them.
 func TestManyAtOnce(t *testing.T) {
 	db, app := pair(t, "db", "app")
 	const count = 1000

@@ -14,8 +14,8 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
-// lookupLimit bounds a look-up that finds nothing. The nameserver of the lab never answers,
-// and glibc asks twice, for both families at once.
+// lookupLimit bounds a look-up that finds nothing. The nameserver of the lab never
+// answers, and glibc asks twice, for both families at once.
 const lookupLimit = 10 * time.Second
 
 func TestHostname(t *testing.T) {
@@ -31,8 +31,9 @@ func TestHostname(t *testing.T) {
 	}
 }
 
-// TestHostnameFile asks where the machine has another name than the node: the file is the one thing that needs CAP_SYS_ADMIN.
-// What a program does in a UTS namespace of its own is the kernel's either way.
+// TestHostnameFile asks where the machine has another name than the node: the file is the
+// one thing that needs CAP_SYS_ADMIN. What a program does in a UTS namespace of its own
+// is the kernel's either way.
 func TestHostnameFile(t *testing.T) {
 	needBoxer(t)
 	machine := newCloud(t).function("machine", punchable)
@@ -40,21 +41,26 @@ func TestHostnameFile(t *testing.T) {
 	const ask = "cat /proc/sys/kernel/hostname; hostname; uname -n; "
 	const inner = " --uts sh -c 'hostname inner; hostname; cat /proc/sys/kernel/hostname'; hostname; "
 	t.Run("root", func(t *testing.T) {
-		out := node.with(t).run("sh", "-c", ask+"unshare"+inner+"hostname other; cat /proc/sys/kernel/hostname; hostname")
-		if want := strings.Repeat("node\n", 3) + "inner\ninner\nnode\nother\nother\n"; out != want {
+		out := node.with(t).run("sh", "-c",
+			ask+"unshare"+inner+"hostname other; cat /proc/sys/kernel/hostname; hostname")
+		if want := strings.Repeat("node\n", 3) +
+			"inner\ninner\nnode\nother\nother\n"; out != want {
 			t.Errorf("got %q, want %q", out, want)
 		}
 	})
 	t.Run("nobody", func(t *testing.T) {
 		natlab.NeedUsers(t)
 		node := node.with(t).as("nobody")
-		if out, want := node.run("sh", "-c", ask+"hostname other 2>/dev/null; hostname"), "machine\nnode\nnode\nnode\n"; out != want {
+		if out, want := node.run("sh", "-c", ask+"hostname other 2>/dev/null; hostname"),
+			"machine\nnode\nnode\nnode\n"; out != want {
 			t.Errorf("got %q, want %q", out, want)
 		}
-		if err := node.host.Command(t.Context(), "unshare", "-r", "true").Run(); err != nil {
+		if err := node.host.Command(t.Context(), "unshare", "-r",
+			"true").Run(); err != nil {
 			t.Skip("users have no user namespaces:", err)
 		}
-		if out, want := node.run("sh", "-c", "unshare -r"+inner), "inner\ninner\nnode\n"; out != want {
+		if out, want := node.run("sh", "-c", "unshare -r"+inner),
+			"inner\ninner\nnode\n"; out != want {
 			t.Errorf("got %q, want %q", out, want)
 		}
 	})
@@ -66,7 +72,8 @@ func TestHostnameFile(t *testing.T) {
 	})
 }
 
-// TestLookup asks for a node by the resolvers of glibc, musl and Go, forwards and backwards.
+// TestLookup asks for a node by the resolvers of glibc, musl and Go, forwards and
+// backwards.
 func TestLookup(t *testing.T) {
 	db, app := pair(t, "db", "app")
 	db.echo()
@@ -81,7 +88,8 @@ print(socket.gethostbyname("db"))
 print(sorted({a[4][0] for a in socket.getaddrinfo("db", 7, type=socket.SOCK_STREAM)}))
 print(sorted({a[4][0] for a in socket.getaddrinfo("db", 7, socket.AF_INET6)}))
 print(socket.gethostbyname("DB"))`)
-		if want := fmt.Sprintf("%s\n['%[1]s', '%s']\n['%[2]s']\n%[1]s\n", addr, addr6); out != want {
+		if want := fmt.Sprintf("%s\n['%[1]s', '%s']\n['%[2]s']\n%[1]s\n", addr,
+			addr6); out != want {
 			t.Errorf("got %q, want %q", out, want)
 		}
 	})
@@ -99,19 +107,22 @@ print(socket.getnameinfo((sys.argv[2], 7), socket.NI_NAMEREQD)[0])`, addr, addr6
 	})
 	t.Run("musl", func(t *testing.T) {
 		app := app.with(t)
-		if out := app.run(program(t, "tcp"), "client", "db", "7", "10"); !strings.HasPrefix(out, "peer "+addr+" 7 ") {
+		if out := app.run(program(t, "tcp"), "client", "db", "7",
+			"10"); !strings.HasPrefix(out, "peer "+addr+" 7 ") {
 			t.Errorf("got %q, want %s", out, addr)
 		}
 	})
 	t.Run("Go", func(t *testing.T) {
 		app := app.with(t)
-		if out := app.run(program(t, "probe"), "lookup", "db"); out != addr+"\n"+addr6+"\n" {
+		if out := app.run(program(t, "probe"), "lookup",
+			"db"); out != addr+"\n"+addr6+"\n" {
 			t.Errorf("got %q, want %s and %s", out, addr, addr6)
 		}
 	})
 	t.Run("getent", func(t *testing.T) {
 		app := app.with(t)
-		if out := app.run("getent", "hosts", "db"); len(strings.Fields(out)) < 2 || strings.Fields(out)[0] != addr6 {
+		if out := app.run("getent", "hosts", "db"); len(strings.Fields(out)) < 2 ||
+			strings.Fields(out)[0] != addr6 {
 			t.Errorf("got %q, want %s", out, addr6) // it asks for IPv6 first
 		}
 	})
@@ -153,7 +164,8 @@ except socket.gaierror as e:
 		t.Errorf("musl: status %d, want 2", status)
 	}
 	p = app.start("psql", "-h", "nosuch", "-c", "select 1")
-	if status := p.Wait(lookupLimit); status != 2 || !strings.Contains(p.Err.String(), "could not translate host name") {
+	if status := p.Wait(lookupLimit); status != 2 ||
+		!strings.Contains(p.Err.String(), "could not translate host name") {
 		t.Errorf("psql: status %d: %s", status, p.Err)
 	}
 }
@@ -161,7 +173,8 @@ except socket.gaierror as e:
 func TestSeveralNodesWithOneName(t *testing.T) {
 	needBoxer(t)
 	a, b := pair(t, "a", "b")
-	servers := []*programs.Test{a.named("web").echo(), a.named("web").echo(), b.named("web").echo()}
+	servers := []*programs.Test{a.named("web").echo(), a.named("web").echo(),
+		b.named("web").echo()}
 	client := b.named("client")
 	out := client.run(program(t, "probe"), "lookup", "web")
 	addrs := strings.Fields(out)
@@ -169,7 +182,8 @@ func TestSeveralNodesWithOneName(t *testing.T) {
 		t.Fatalf("web is %q, want %d addresses", addrs, 2*len(servers))
 	}
 	a.inPrefix("web", addrs...)
-	// Any of them may be the first of an answer: 60 clients miss one of three in a run of 10 billion.
+	// Any of them may be the first of an answer: 60 clients miss one of three in a run of
+	// 10 billion.
 	asked := 0
 	for range 20 * len(servers) {
 		client.run(program(t, "probe"), "dial", "web:7")
@@ -201,7 +215,8 @@ func TestNodeID(t *testing.T) {
 	found := 0
 	for id := 1; id <= 5 && found == 0; id++ {
 		p := app.start(program(t, "probe"), "lookup", fmt.Sprintf("node-%d", id))
-		if p.Wait(programs.Patience) == 0 && slices.Contains(strings.Fields(p.Out.String()), addr) {
+		if p.Wait(programs.Patience) == 0 &&
+			slices.Contains(strings.Fields(p.Out.String()), addr) {
 			found = id
 		}
 	}
@@ -211,7 +226,8 @@ func TestNodeID(t *testing.T) {
 	app.reach(fmt.Sprintf("node-%d:7", found))
 }
 
-// TestLookupLanguages asks by the resolvers of more runtimes, for both families where they do so, and for the own name.
+// TestLookupLanguages asks by the resolvers of more runtimes, for both families where
+// they do so, and for the own name.
 func TestLookupLanguages(t *testing.T) {
 	needBoxer(t)
 	db, app := pair(t, "db", "app")
@@ -229,7 +245,8 @@ dns.resolve4("nosuch", (e, a) => console.log(e ? e.code : a.join())); }); }); })
 		argv []string
 		want string
 	}{
-		{"Node", []string{"node", "-e", node, addr}, addr + "\n" + addr + "\ndb\nENOTFOUND\n"},
+		{"Node", []string{"node", "-e", node, addr},
+			addr + "\n" + addr + "\ndb\nENOTFOUND\n"},
 		{"Erlang", []string{"erl", "-noinput", "-eval", `
 {ok, A} = inet:getaddr("db", inet), io:format("~s~n", [inet:ntoa(A)]),
 {ok, H} = inet:gethostname(), io:format("~s~n", [H]),
@@ -238,7 +255,8 @@ io:format("~p~n", [inet:getaddr("nosuch", inet)]), halt().`}, addr + "\napp\n{er
 import socket
 print(socket.gethostname(), socket.getfqdn())
 print(socket.gethostbyname(socket.gethostname()) == socket.gethostbyname("app"))`}, "app app\nTrue\n"},
-		{"hostname", []string{"sh", "-c", "hostname; hostname -f; hostname -s; uname -n"}, "app\napp\napp\napp\n"},
+		{"hostname", []string{"sh", "-c", "hostname; hostname -f; hostname -s; uname -n"},
+			"app\napp\napp\napp\n"},
 		{"getent", []string{"sh", "-c", "getent ahostsv4 db | awk '{print $1}' | sort -u; getent hosts nosuch; echo $?"}, addr + "\n2\n"},
 		{"host file", []string{"getent", "hosts", "localhost"}, ""},
 		{"trailing dot", []string{program(t, "probe"), "lookup", "db."}, ""},
@@ -260,21 +278,25 @@ print(socket.gethostbyname(socket.gethostname()) == socket.gethostbyname("app"))
 	t.Run("Java", func(t *testing.T) {
 		natlab.NeedCommands(t, "java")
 		app := app.with(t)
-		out := app.run("java", "-XX:TieredStopAtLevel=1", "-cp", filepath.Dir(program(t, "Interfaces.class")), "Interfaces")
+		out := app.run("java", "-XX:TieredStopAtLevel=1", "-cp",
+			filepath.Dir(program(t, "Interfaces.class")), "Interfaces")
 		own := strings.TrimSpace(app.python("import socket; print(socket.gethostbyname(socket.gethostname()))"))
-		if prefix, _, _ := strings.Cut(own, "."); !strings.Contains(out, "host app "+prefix+".") {
+		if prefix, _, _ := strings.Cut(own, "."); !strings.Contains(out,
+			"host app "+prefix+".") {
 			t.Errorf("getLocalHost: %q, want app and an address as %s", out, own)
 		}
 	})
 }
 
-// TestSearchDomains has a resolv.conf with search domains, which glibc tries first for names without dots.
+// TestSearchDomains has a resolv.conf with search domains, which glibc tries first for
+// names without dots.
 func TestSearchDomains(t *testing.T) {
 	needBoxer(t)
 	db, app := pair(t, "db", "app")
 	db.echo()
 	addr := db.address().String()
-	for _, options := range []string{"options timeout:1 single-request\n", "options ndots:3 use-vc edns0 timeout:1\n"} {
+	for _, options := range []string{"options timeout:1 single-request\n",
+		"options ndots:3 use-vc edns0 timeout:1\n"} {
 		if err := app.host.SetResolvConf("nameserver 192.0.2.53\nsearch example.com internal\n" + options); err != nil {
 			t.Fatal(err)
 		}
@@ -285,7 +307,8 @@ func TestSearchDomains(t *testing.T) {
 	}
 }
 
-// TestNameThatAppears looks up a name that nobody has, until somebody has it: the refusal is not kept.
+// TestNameThatAppears looks up a name that nobody has, until somebody has it: the refusal
+// is not kept.
 func TestNameThatAppears(t *testing.T) {
 	needBoxer(t)
 	db, app := pair(t, "later", "app")

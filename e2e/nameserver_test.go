@@ -36,12 +36,13 @@ func startNamed(t *testing.T, c *cloud) {
 	write(t, filepath.Join(dir, "named.conf"), fmt.Sprintf(namedConf, dir))
 	large := strings.Repeat(fmt.Sprintf("%q ", strings.Repeat("x", 200)), 20)
 	write(t, filepath.Join(dir, "zone"), fmt.Sprintf(namedZone, c.public.Addr(), large))
-	p := programs.ForTest(t, "named", c.public.Command(context.Background(), "named", "-g", "-c", filepath.Join(dir, "named.conf")))
+	p := programs.ForTest(t, "named", c.public.Command(context.Background(), "named",
+		"-g", "-c", filepath.Join(dir, "named.conf")))
 	p.ExpectLog(` running$`)
 }
 
-// digs asks a name server of one's own choice in every way that dig(1) and nsupdate(1) have.
-// The ids and times that differ from run to run are left out.
+// digs asks a name server of one's own choice in every way that dig(1) and nsupdate(1)
+// have. The ids and times that differ from run to run are left out.
 const digs = `
 d="dig +time=5 +tries=1 @$1"
 echo "A $($d +short www.corp.test)"
@@ -66,11 +67,13 @@ func TestOwnNameServer(t *testing.T) {
 	db, app := pair(t, "db", "app")
 	startNamed(t, app.cloud)
 	server := app.public.Addr().String()
-	bare, err := app.host.Command(t.Context(), "sh", "-c", digs, "digs", server, "1").Output()
+	bare, err := app.host.Command(t.Context(), "sh", "-c", digs, "digs", server,
+		"1").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(bare), "A 192.0.2.77\n") || !strings.Contains(string(bare), "nsupdate 0\n") {
+	if !strings.Contains(string(bare), "A 192.0.2.77\n") ||
+		!strings.Contains(string(bare), "nsupdate 0\n") {
 		t.Fatalf("bare: %s", bare)
 	}
 	if out := app.run("sh", "-c", digs, "digs", server, "2"); out != string(bare) {
@@ -80,12 +83,14 @@ func TestOwnNameServer(t *testing.T) {
 	app.reach("db:7")
 	addr := db.address().String()
 	for _, options := range []string{"+notcp", "+tcp"} {
-		if out := app.run("dig", options, "+short", "@"+server, "db", "A"); out != addr+"\n" {
+		if out := app.run("dig", options, "+short", "@"+server, "db",
+			"A"); out != addr+"\n" {
 			t.Errorf("dig %s: the network's own name is %q, want %s", options, out, addr)
 		}
 	}
 	// db.corp.test is the server's, whatever the node db is.
-	if out := app.run("dig", "+short", "@"+server, "db.corp.test", "A"); out != "192.0.2.78\n" {
+	if out := app.run("dig", "+short", "@"+server, "db.corp.test",
+		"A"); out != "192.0.2.78\n" {
 		t.Errorf("the server's name is %q", out)
 	}
 }
@@ -127,7 +132,8 @@ dig +tries=1 +tcp @$1 gone.boxer A; getent hosts nobody.boxer; true`, "sh", serv
 		case e.What == "exec":
 			started[e.PID] = filepath.Base(e.Exe)
 		case e.Type == "dns":
-			got := fmt.Sprintf("%s %s %v %s %s", started[e.PID], e.RCode, e.Answers, e.Server, e.Asked)
+			got := fmt.Sprintf("%s %s %v %s %s", started[e.PID], e.RCode, e.Answers,
+				e.Server, e.Asked)
 			if !strings.HasPrefix(got, want[e.Query]) || want[e.Query] == "" {
 				t.Errorf("%s: got %q, want %q", e.Query, got, want[e.Query])
 			}
@@ -142,7 +148,8 @@ dig +tries=1 +tcp @$1 gone.boxer A; getent hosts nobody.boxer; true`, "sh", serv
 	}
 }
 
-// TestNoNameServer asks a host where nobody listens: the refusal comes at once, as on Linux.
+// TestNoNameServer asks a host where nobody listens: the refusal comes at once, as on
+// Linux.
 func TestNoNameServer(t *testing.T) {
 	_, app := pair(t, "db", "app")
 	server := "203.0.113.1"
@@ -174,7 +181,8 @@ func TestMetadataName(t *testing.T) {
 	app.reach("db.boxer:7") // db itself is also the outside's, by the search domain
 	const ask = `import socket, sys; print(*(socket.gethostbyname(n) for n in sys.argv[1:]))`
 	out := app.python(ask, "db.corp.test", "www.corp.test", "www", "db.boxer")
-	if want := fmt.Sprintf("192.0.2.78 192.0.2.77 192.0.2.77 %v\n", metadata.address()); out != want {
+	if want := fmt.Sprintf("192.0.2.78 192.0.2.77 192.0.2.77 %v\n",
+		metadata.address()); out != want {
 		t.Errorf("got %q, want %q", out, want)
 	}
 }
@@ -205,8 +213,8 @@ for addr in "0.0.0.0", "127.0.0.1":
 	}
 }
 
-// TestResolverStranger has another user of the host ask the node's resolver, at every port
-// that it may have: it is for the node's programs.
+// TestResolverStranger has another user of the host ask the node's resolver, at every
+// port that it may have: it is for the node's programs.
 func TestResolverStranger(t *testing.T) {
 	needBoxer(t)
 	db, app := pair(t, "db", "app")

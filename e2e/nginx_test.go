@@ -79,13 +79,15 @@ func TestNginx(t *testing.T) {
 			}
 			config := filepath.Join(to, "list")
 			write(t, config, list.String())
-			out := app.runFor(2*programs.Patience, "curl", "--fail", "--silent", "--show-error", "--header", tc.header,
+			out := app.runFor(2*programs.Patience, "curl", "--fail", "--silent",
+				"--show-error", "--header", tc.header,
 				"--write-out", "%{num_connects}\n", "--config", config)
 			connects := 0
 			for _, line := range strings.Fields(out) {
 				connects += atoi(t, line)
 			}
-			if want := map[string]int{"": 1, "Connection: close": files}[tc.header]; connects != want {
+			if want := map[string]int{"": 1,
+				"Connection: close": files}[tc.header]; connects != want {
 				t.Errorf("curl made %d connections, want %d", connects, want)
 			}
 			for i := range files {
@@ -97,8 +99,10 @@ func TestNginx(t *testing.T) {
 	t.Run("big file", func(t *testing.T) {
 		web, app := web.with(t), app.with(t)
 		to := filepath.Join(tempDir(t), "big")
-		out := app.runFor(3*programs.Patience, "curl", "--fail", "--silent", "--show-error", "--output", to,
-			"--write-out", "%{remote_ip} %{local_ip} %{speed_download}\n", "http://web/big")
+		out := app.runFor(3*programs.Patience, "curl", "--fail", "--silent",
+			"--show-error", "--output", to,
+			"--write-out", "%{remote_ip} %{local_ip} %{speed_download}\n",
+			"http://web/big")
 		same(t, "big", to)
 		var remote, local, speed string
 		if _, err := fmt.Sscan(out, &remote, &local, &speed); err != nil {

@@ -19,7 +19,8 @@ const peerTimeout = 2 * time.Second
 func TestPeerTimeout(t *testing.T) {
 	needBoxer(t)
 	db, app := pair(t, "db", "app")
-	db.flags, app.flags = []string{"--peer-timeout", peerTimeout.String()}, []string{"--peer-timeout", peerTimeout.String()}
+	db.flags, app.flags = []string{"--peer-timeout", peerTimeout.String()},
+		[]string{"--peer-timeout", peerTimeout.String()}
 	db.echo()
 	app.reach("db:7")
 	client := app.start(program(t, "probe"), "hold", "db:7", "5")
@@ -45,7 +46,8 @@ func TestPeerTimeoutFalseAlarm(t *testing.T) {
 	needBoxer(t)
 	natlab.NeedCommands(t, "sh")
 	db, app := pair(t, "db", "app")
-	db.flags, app.flags = []string{"--peer-timeout", peerTimeout.String()}, []string{"--peer-timeout", peerTimeout.String()}
+	db.flags, app.flags = []string{"--peer-timeout", peerTimeout.String()},
+		[]string{"--peer-timeout", peerTimeout.String()}
 	server := db.echo()
 	app.reach("db:7")
 	client := app.start(program(t, "probe"), "hold", "db:7", "5")

@@ -16,7 +16,8 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
-// postgres returns the path of one of PostgreSQL's programs, which Debian keeps out of PATH.
+// postgres returns the path of one of PostgreSQL's programs, which Debian keeps out of
+// PATH.
 func postgres(t *testing.T, name string) string {
 	t.Helper()
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
@@ -33,7 +34,8 @@ func startPostgres(f *function) *programs.Test {
 }
 
 // startPostgresBy is startPostgres with another way to run it.
-func startPostgresBy(f *function, command func(*function, string, ...string) *exec.Cmd) *programs.Test {
+func startPostgresBy(f *function, command func(*function, string,
+	...string) *exec.Cmd) *programs.Test {
 	t := f.t
 	t.Helper()
 	natlab.NeedUsers(t)
@@ -41,13 +43,16 @@ func startPostgresBy(f *function, command func(*function, string, ...string) *ex
 	data := filepath.Join(dir, "data")
 	server := f.as("postgres")
 	chown(t, dir, "postgres")
-	initdb := server.host.Command(t.Context(), postgres(t, "initdb"), "--pgdata", data, "--auth", "trust", "--no-sync", "--encoding", "UTF8", "--locale", "C")
+	initdb := server.host.Command(t.Context(), postgres(t, "initdb"), "--pgdata", data,
+		"--auth", "trust", "--no-sync", "--encoding", "UTF8", "--locale", "C")
 	initdb.Dir = dir
 	if out, err := initdb.CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
-	write(t, filepath.Join(data, "pg_hba.conf"), "local all all trust\nhost all all all trust\n")
-	cmd := command(server, postgres(t, "postgres"), "-D", data, "-k", dir, "-c", "listen_addresses=*", "-c", "log_connections=on", "-c", "fsync=off")
+	write(t, filepath.Join(data, "pg_hba.conf"),
+		"local all all trust\nhost all all all trust\n")
+	cmd := command(server, postgres(t, "postgres"), "-D", data, "-k", dir, "-c",
+		"listen_addresses=*", "-c", "log_connections=on", "-c", "fsync=off")
 	cmd.Dir = dir
 	p := programs.ForTest(t, "postgres", cmd)
 	t.Cleanup(func() { // before that of start: SIGTERM alone would wait for the clients
@@ -91,18 +96,21 @@ func TestPostgreSQL(t *testing.T) {
 	app.reach("db:5432")
 	psql := func(app *function, limit time.Duration, command string) string {
 		app.t.Helper()
-		return strings.TrimSpace(app.runFor(limit, "psql", "-X", "-h", "db", "-U", "postgres", "-At", "-v", "ON_ERROR_STOP=1", "-c", command))
+		return strings.TrimSpace(app.runFor(limit, "psql", "-X", "-h", "db", "-U",
+			"postgres", "-At", "-v", "ON_ERROR_STOP=1", "-c", command))
 	}
 
 	t.Run("addresses", func(t *testing.T) {
 		db, app := db.with(t), app.with(t)
-		client, own, _ := strings.Cut(psql(app, programs.Patience, "select host(inet_client_addr()), host(inet_server_addr())"), "|")
+		client, own, _ := strings.Cut(psql(app, programs.Patience,
+			"select host(inet_client_addr()), host(inet_server_addr())"), "|")
 		app.inPrefix("inet_client_addr()", client)
 		db.isAddress("inet_server_addr()", own)
 		if client == own {
 			t.Errorf("server and client have the same address %s", own)
 		}
-		logged := server.ExpectLog(`connection received: host=(\S+) port=\d+`)[1] // the probe's, as the first one
+		// the probe's, as the first one
+		logged := server.ExpectLog(`connection received: host=(\S+) port=\d+`)[1]
 		app.inPrefix("the client in the server's log", logged)
 		if !strings.Contains(server.Err.String(), "host="+client+" ") {
 			t.Errorf("the server's log does not have the client %s", client)
@@ -113,10 +121,13 @@ func TestPostgreSQL(t *testing.T) {
 		app := app.with(t)
 		duration := choose(10*time.Second, time.Minute)
 		app.run("createdb", "-h", "db", "-U", "postgres", "bench")
-		app.run("pgbench", "-h", "db", "-U", "postgres", "-i", "-q", "-s", choose("2", "10"), "bench")
-		out := app.runFor(duration+programs.Patience, "pgbench", "-h", "db", "-U", "postgres", "-c", "10", "-j", "2",
+		app.run("pgbench", "-h", "db", "-U", "postgres", "-i", "-q", "-s",
+			choose("2", "10"), "bench")
+		out := app.runFor(duration+programs.Patience, "pgbench", "-h", "db", "-U",
+			"postgres", "-c", "10", "-j", "2",
 			"-T", fmt.Sprint(duration.Seconds()), "bench")
-		for _, want := range []string{"number of failed transactions: 0 (0.000%)", "number of clients: 10\n"} {
+		for _, want := range []string{"number of failed transactions: 0 (0.000%)",
+			"number of clients: 10\n"} {
 			if !strings.Contains(out, want) {
 				t.Errorf("pgbench does not say %q:\n%s", want, out)
 			}
@@ -126,7 +137,8 @@ func TestPostgreSQL(t *testing.T) {
 
 	t.Run("a connection for each transaction", func(t *testing.T) {
 		app := app.with(t)
-		out := app.run("pgbench", "-h", "db", "-U", "postgres", "-C", "-S", "-c", "4", "-T", "3", "bench")
+		out := app.run("pgbench", "-h", "db", "-U", "postgres", "-C", "-S", "-c", "4",
+			"-T", "3", "bench")
 		if !strings.Contains(out, "number of failed transactions: 0 (0.000%)") {
 			t.Error(out)
 		}

@@ -18,7 +18,8 @@ var (
 	resetLine = regexp.MustCompile(`(?m)^lost \S+ ECONNRESET$`)
 )
 
-// processes returns the directories below /proc of the processes in the function's network namespace.
+// processes returns the directories below /proc of the processes in the function's
+// network namespace.
 func (f *function) processes() []string {
 	f.t.Helper()
 	var own string
@@ -32,7 +33,8 @@ func (f *function) processes() []string {
 	}
 	var found []string
 	for _, dir := range dirs {
-		if ns, err := os.Readlink(dir + "/ns/net"); err == nil && ns == own { // no error: it has not ended
+		// no error: it has not ended
+		if ns, err := os.Readlink(dir + "/ns/net"); err == nil && ns == own {
 			found = append(found, dir)
 		}
 	}
@@ -51,7 +53,8 @@ func (f *function) expectNoProcess(limit time.Duration) {
 	}
 	for _, dir := range left {
 		line, _ := os.ReadFile(dir + "/cmdline")
-		f.t.Errorf("%v after the kill there is still %s: %s", limit, dir, strings.ReplaceAll(string(line), "\x00", " "))
+		f.t.Errorf("%v after the kill there is still %s: %s", limit, dir,
+			strings.ReplaceAll(string(line), "\x00", " "))
 	}
 }
 
@@ -62,7 +65,8 @@ type usage struct {
 }
 
 func (u usage) String() string {
-	return fmt.Sprintf("%d files, %d threads, %d kB resident", u.files, u.threads, u.resident)
+	return fmt.Sprintf("%d files, %d threads, %d kB resident", u.files, u.threads,
+		u.resident)
 }
 
 // usageOf returns what the program, under boxer its supervisor, holds at the moment.
@@ -84,13 +88,14 @@ func usageOf(t *testing.T, p *programs.Test) usage {
 	return usage{len(files), number("Threads"), number("VmRSS")}
 }
 
-// settled returns the usage once the number of files has come down to limit, or, if it does
-// not, after the time that closing takes.
+// settled returns the usage once the number of files has come down to limit, or, if it
+// does not, after the time that closing takes.
 func settled(t *testing.T, p *programs.Test, limit int) usage {
 	t.Helper()
 	const wait, pause = 10 * time.Second, 50 * time.Millisecond
 	u := usageOf(t, p)
-	for end := time.Now().Add(wait); u.files > limit && time.Now().Before(end); u = usageOf(t, p) {
+	for end := time.Now().Add(wait); u.files > limit &&
+		time.Now().Before(end); u = usageOf(t, p) {
 		time.Sleep(pause)
 	}
 	return u
@@ -100,13 +105,16 @@ func settled(t *testing.T, p *programs.Test, limit int) usage {
 func expectNoGrowth(t *testing.T, p *programs.Test, before usage) {
 	t.Helper()
 	const (
-		moreFiles   = 4    // of the runtime's own
-		moreThreads = 8    // the runtime keeps those that were needed at once
-		moreMemory  = 16e3 // kB: the collectors' slack; 1,000 leaked connections would be more
+		moreFiles   = 4 // of the runtime's own
+		moreThreads = 8 // the runtime keeps those that were needed at once
+		// kB: the collectors' slack; 1,000 leaked connections would be more
+		moreMemory = 16e3
 	)
 	after := settled(t, p, before.files+moreFiles)
 	t.Logf("%s: %v before, %v after", p.Label, before, after)
-	if after.files > before.files+moreFiles || after.threads > before.threads+moreThreads || after.resident > before.resident+moreMemory {
+	if after.files > before.files+moreFiles ||
+		after.threads > before.threads+moreThreads ||
+		after.resident > before.resident+moreMemory {
 		t.Errorf("%s has grown: %v before, %v after", p.Label, before, after)
 	}
 }

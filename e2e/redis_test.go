@@ -12,7 +12,8 @@ import (
 func TestRedis(t *testing.T) {
 	natlab.NeedCommands(t, "redis-server", "redis-benchmark", "redis-cli")
 	kv, app := pair(t, "kv", "app")
-	cmd := kv.command("redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--save", "", "--loglevel", "verbose")
+	cmd := kv.command("redis-server", "--bind", "0.0.0.0", "--protected-mode", "no",
+		"--save", "", "--loglevel", "verbose")
 	cmd.Dir = tempDir(t)
 	server := programs.ForTest(t, "redis-server", cmd)
 	server.Expect(`Ready to accept connections`)
@@ -40,7 +41,8 @@ func TestRedis(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			app := app.with(t)
-			out := app.runFor(3*programs.Patience, "redis-benchmark", "-h", "kv", "-c", "50", "-P", tc.pipeline, "-n", tc.requests,
+			out := app.runFor(3*programs.Patience, "redis-benchmark", "-h", "kv", "-c",
+				"50", "-P", tc.pipeline, "-n", tc.requests,
 				"-t", "set,get,incr,lpush,lrange_100,mset", "--csv")
 			lines := strings.Split(strings.TrimSpace(out), "\n")
 			if len(lines) < 7 || !strings.Contains(out, `"SET"`) || !strings.Contains(out, `"LRANGE_100`) {

@@ -16,7 +16,8 @@ func TestReplacedNode(t *testing.T) {
 	needBoxer(t)
 	natlab.NeedCommands(t, "/usr/bin/python3")
 	c := newCloud(t)
-	old, replacement, app := c.function("db", punchable), c.function("db2", punchable).named("db"), c.function("app", punchable)
+	old, replacement, app := c.function("db", punchable),
+		c.function("db2", punchable).named("db"), c.function("app", punchable)
 	first := old.echo()
 	client := app.start("/usr/bin/python3", "-u", script(t, "python/replaced.py"), "db", "7")
 	before := client.Expect(`^reached (\S+)$`)[1]
@@ -39,7 +40,8 @@ func TestReplacedNode(t *testing.T) {
 	t.Logf("the replacement listened after %v and was reached %v later; then 20 more connections took %s s, the slowest %s s",
 		there.Sub(began).Round(time.Millisecond), reached.Round(time.Millisecond), m[1], m[2])
 	if reached > replacedLimit {
-		t.Errorf("the replacement was reached after %v, want less than %v", reached, replacedLimit)
+		t.Errorf("the replacement was reached after %v, want less than %v", reached,
+			replacedLimit)
 	}
 	if got := strings.Fields(m[3]); len(got) != 1 || got[0] != before {
 		t.Errorf("connections went to %q, want %s alone", got, before)

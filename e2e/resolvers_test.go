@@ -10,7 +10,8 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
-// TestLookupCgo has Go ask by getaddrinfo(3), as it does in programs that are linked with C.
+// TestLookupCgo has Go ask by getaddrinfo(3), as it does in programs that are linked with
+// C.
 func TestLookupCgo(t *testing.T) {
 	db, app := pair(t, "db", "app")
 	db.echo()
@@ -19,7 +20,8 @@ func TestLookupCgo(t *testing.T) {
 	p := app.start("env", "GODEBUG=netdns=cgo+1", program(t, "probe-cgo"), "lookup", "db")
 	want := []string{four.String(), six.String()}
 	slices.Sort(want)
-	if status := p.Wait(programs.Patience); status != 0 || !slices.Equal(strings.Fields(p.Out.String()), want) {
+	if status := p.Wait(programs.Patience); status != 0 ||
+		!slices.Equal(strings.Fields(p.Out.String()), want) {
 		t.Errorf("status %d, %q, want %q", status, p.Out.String(), want)
 	}
 	if !strings.Contains(p.Err.String(), "use of the cgo resolver") {
@@ -46,8 +48,9 @@ func TestLookupIPv6(t *testing.T) {
 	}
 }
 
-// query asks a name server for a name as dig(1) does, over UDP and without EDNS: a name, a type, and at most 512 bytes of an answer
-// (RFC 1035 section 4.2.1). It prints the code, the flag that says it is truncated, and how many records came.
+// query asks a name server for a name as dig(1) does, over UDP and without EDNS: a name,
+// a type, and at most 512 bytes of an answer (RFC 1035 section 4.2.1). It prints the
+// code, the flag that says it is truncated, and how many records came.
 const query = `
 import socket, struct, sys
 name, kind = sys.argv[1], int(sys.argv[2])
@@ -65,9 +68,10 @@ const (
 	typeAAAA = "28"
 )
 
-// TestTruncatedAnswers gives so many nodes one name that their addresses fill no datagram, and asks by resolvers that
-// turn to TCP then: glibc and c-ares of old send no EDNS record that would allow more, Go is told not to. musl 1.2.3 does not
-// turn to TCP: it takes what there is.
+// TestTruncatedAnswers gives so many nodes one name that their addresses fill no
+// datagram, and asks by resolvers that turn to TCP then: glibc and c-ares of old send no
+// EDNS record that would allow more, Go is told not to. musl 1.2.3 does not turn to TCP:
+// it takes what there is.
 func TestTruncatedAnswers(t *testing.T) {
 	needBoxer(t)
 	// 34 IPv4 addresses take 16 bytes each.
@@ -80,23 +84,28 @@ func TestTruncatedAnswers(t *testing.T) {
 	client.flags = []string{"--wait-for", fmt.Sprint("web=", many)}
 	for _, kind := range []string{typeA, typeAAAA} {
 		out := strings.Fields(client.python(query, "web", kind))
-		if len(out) != 5 || !slices.Equal(out[:3], []string{"True", "0", "1"}) || out[4] != "True" {
-			t.Errorf("type %s: %q: want a good answer that is truncated, in 512 bytes", kind, out)
+		if len(out) != 5 || !slices.Equal(out[:3], []string{"True", "0", "1"}) ||
+			out[4] != "True" {
+			t.Errorf("type %s: %q: want a good answer that is truncated, in 512 bytes",
+				kind, out)
 		}
 	}
 	const glibc = `
 import socket
 for f in socket.AF_INET, socket.AF_INET6, 0:
     print(len({a[4][0] for a in socket.getaddrinfo("web", 7, f)}))`
-	const node = `require("dns").resolve4("web", (e, a) => console.log(e ? e.code : new Set(a).size));` // c-ares
+	// c-ares
+	const node = `require("dns").resolve4("web", (e, a) => console.log(e ? e.code : new Set(a).size));`
 	for _, tc := range []struct {
 		name string
 		argv []string
 		want string
 	}{
-		{"glibc", []string{"/usr/bin/python3", "-c", glibc}, fmt.Sprintf("%d\n%d\n%d\n", many, many, 2*many)},
+		{"glibc", []string{"/usr/bin/python3", "-c", glibc},
+			fmt.Sprintf("%d\n%d\n%d\n", many, many, 2*many)},
 		{"Node", []string{"node", "-e", node}, fmt.Sprintf("%d\n", many)},
-		{"Go", []string{"sh", "-c", "GODEBUG=netedns0=0 " + program(t, "probe") + " lookup web | sort -u | wc -l"}, fmt.Sprintf("%d\n", 2*many)},
+		{"Go", []string{"sh", "-c", "GODEBUG=netedns0=0 " + program(t, "probe") +
+			" lookup web | sort -u | wc -l"}, fmt.Sprintf("%d\n", 2*many)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			natlab.NeedCommands(t, tc.argv[0])
@@ -107,7 +116,8 @@ for f in socket.AF_INET, socket.AF_INET6, 0:
 	}
 }
 
-// TestLongName has a name of 63 characters, the most that a label has (RFC 1035 section 2.3.4).
+// TestLongName has a name of 63 characters, the most that a label has (RFC 1035 section
+// 2.3.4).
 func TestLongName(t *testing.T) {
 	needBoxer(t)
 	long := strings.Repeat("long-name-", 6) + "end"
@@ -125,7 +135,8 @@ print(socket.gethostbyname(sys.argv[1]), socket.gethostbyaddr(sys.argv[2])[0])`,
 		t.Errorf("the node says %q", out)
 	}
 	p := a.named(long + "x").start("true")
-	if status := p.Wait(programs.Patience); status != 125 || !strings.Contains(p.Err.String(), "64 characters") {
+	if status := p.Wait(programs.Patience); status != 125 ||
+		!strings.Contains(p.Err.String(), "64 characters") {
 		t.Errorf("a name of 64 characters: status %d: %s", status, p.Err.String())
 	}
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
-// TestRsync copies a tree to a daemon and back. The daemon lets in whose address has, backwards, the name app.
+// TestRsync copies a tree to a daemon and back. The daemon lets in whose address has,
+// backwards, the name app.
 func TestRsync(t *testing.T) {
 	natlab.NeedCommands(t, "rsync")
 	files, app := pair(t, "files", "app")
@@ -21,7 +22,8 @@ func TestRsync(t *testing.T) {
 	}
 	config := filepath.Join(tempDir(t), "rsyncd.conf")
 	write(t, config, fmt.Sprintf("use chroot = no\nuid = %d\ngid = %d\n[tree]\nhosts allow = app\npath = %s\nread only = no\n", os.Getuid(), os.Getgid(), root))
-	files.start("rsync", "--daemon", "--no-detach", "--log-file=/dev/stderr", "--config="+config)
+	files.start("rsync", "--daemon", "--no-detach", "--log-file=/dev/stderr",
+		"--config="+config)
 	app.reach("files:873")
 	app.run("rsync", "-a", from+"/", "rsync://files/tree/")
 	app.run("rsync", "-a", "rsync://files/tree/", back+"/")
@@ -33,7 +35,8 @@ func TestRsync(t *testing.T) {
 	}
 }
 
-// TestMariaDB has clients with connections of their own, and one that asks the server who is connected.
+// TestMariaDB has clients with connections of their own, and one that asks the server who
+// is connected.
 func TestMariaDB(t *testing.T) {
 	natlab.NeedUsers(t)
 	natlab.NeedCommands(t, "mariadbd", "mariadb-install-db", "mariadb", "mariadb-slap")
@@ -42,22 +45,29 @@ func TestMariaDB(t *testing.T) {
 	chown(t, dir, "mysql")
 	server := db.as("mysql")
 	data := filepath.Join(dir, "data")
-	install := server.host.Command(t.Context(), "mariadb-install-db", "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db")
+	install := server.host.Command(t.Context(), "mariadb-install-db", "--no-defaults",
+		"--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db")
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
 	}
 	init := filepath.Join(dir, "init.sql")
-	write(t, init, "create user app@'app';\ngrant all on *.* to app@'app';\n") // by name: the server looks up who connects
-	p := server.start("mariadbd", "--no-defaults", "--datadir="+data, "--socket="+filepath.Join(dir, "socket"),
-		"--pid-file="+filepath.Join(dir, "pid"), "--bind-address=0.0.0.0", "--init-file="+init, "--innodb-flush-log-at-trx-commit=0")
+	// by name: the server looks up who connects
+	write(t, init, "create user app@'app';\ngrant all on *.* to app@'app';\n")
+	p := server.start("mariadbd", "--no-defaults", "--datadir="+data,
+		"--socket="+filepath.Join(dir, "socket"),
+		"--pid-file="+filepath.Join(dir, "pid"), "--bind-address=0.0.0.0",
+		"--init-file="+init, "--innodb-flush-log-at-trx-commit=0")
 	p.ExpectLog(`ready for connections`)
-	out := app.run("mariadb", "--no-defaults", "-h", "db", "-u", "app", "-N", "-e", "select user(); select host from information_schema.processlist where user = 'app'")
+	out := app.run("mariadb", "--no-defaults", "-h", "db", "-u", "app", "-N", "-e",
+		"select user(); select host from information_schema.processlist where user = 'app'")
 	lines := strings.Fields(out)
 	if len(lines) != 2 || lines[0] != "app@app" || !strings.HasPrefix(lines[1], "app:") {
 		t.Errorf("the server knows its client as %q", out)
 	}
-	out = app.runFor(2*programs.Patience, "mariadb-slap", "--no-defaults", "-h", "db", "-u", "app", "--auto-generate-sql",
-		"--concurrency=20", "--number-of-queries="+choose("2000", "20000"), "--auto-generate-sql-load-type=mixed")
+	out = app.runFor(2*programs.Patience, "mariadb-slap", "--no-defaults", "-h", "db",
+		"-u", "app", "--auto-generate-sql",
+		"--concurrency=20", "--number-of-queries="+choose("2000", "20000"),
+		"--auto-generate-sql-load-type=mixed")
 	if !strings.Contains(out, "Number of clients running queries: 20") {
 		t.Error(out)
 	}
@@ -71,10 +81,12 @@ func TestMQTT(t *testing.T) {
 	write(t, config, "listener 1883\nallow_anonymous true\nuser root\n")
 	broker.start("mosquitto", "-c", config)
 	app.reach("broker:1883")
-	sub := app.named("sub").start("stdbuf", "-oL", "mosquitto_sub", "-h", "broker", "-t", "topic/#", "-q", "2", "-v", "-d")
+	sub := app.named("sub").start("stdbuf", "-oL", "mosquitto_sub", "-h", "broker", "-t",
+		"topic/#", "-q", "2", "-v", "-d")
 	sub.Expect(`received SUBACK`)
 	for i := range 3 {
-		app.run("mosquitto_pub", "-h", "broker", "-q", "2", "-t", fmt.Sprintf("topic/%d", i), "-m", fmt.Sprintf("message %d", i))
+		app.run("mosquitto_pub", "-h", "broker", "-q", "2", "-t",
+			fmt.Sprintf("topic/%d", i), "-m", fmt.Sprintf("message %d", i))
 		sub.Expect(fmt.Sprintf(`^topic/%d message %d$`, i, i))
 	}
 }
@@ -84,8 +96,10 @@ func TestGit(t *testing.T) {
 	natlab.NeedCommands(t, "git")
 	repo, app := pair(t, "repo", "app")
 	root, work := tempDir(t), tempDir(t)
-	repo.start("git", "init", "--bare", "-q", filepath.Join(root, "project")).Wait(programs.Patience)
-	repo.start("git", "daemon", "--base-path="+root, "--export-all", "--enable=receive-pack", "--reuseaddr", "--verbose")
+	repo.start("git", "init", "--bare", "-q",
+		filepath.Join(root, "project")).Wait(programs.Patience)
+	repo.start("git", "daemon", "--base-path="+root, "--export-all",
+		"--enable=receive-pack", "--reuseaddr", "--verbose")
 	app.reach("repo:9418")
 	randomFile(t, filepath.Join(work, "big"), 3<<20)
 	app.run("sh", "-ec", `

@@ -12,21 +12,25 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
-// TestOpenSSH runs sessions with OpenSSH's own sshd: it hands connections on by exec, drops root, changes its root
-// directory, is not dumpable, and has a seccomp filter of its own.
+// TestOpenSSH runs sessions with OpenSSH's own sshd: it hands connections on by exec,
+// drops root, changes its root directory, is not dumpable, and has a seccomp filter of
+// its own.
 func TestOpenSSH(t *testing.T) {
 	natlab.NeedCommands(t, "/usr/sbin/sshd", "ssh", "sftp", "ssh-keygen")
 	natlab.NeedUsers(t)
 	hub, app := pair(t, "hub", "app")
 	dir := tempDir(t)
 	for _, name := range []string{"hostkey", "key"} {
-		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, name)).CombinedOutput(); err != nil {
+		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f",
+			filepath.Join(dir, name)).CombinedOutput(); err != nil {
 			t.Fatalf("ssh-keygen: %v\n%s", err, out)
 		}
 	}
 	startSSHD(t, hub, dir)
-	options := []string{"-i", filepath.Join(dir, "key"), "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no",
-		"-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "IdentitiesOnly=yes"}
+	options := []string{"-i", filepath.Join(dir, "key"), "-o", "BatchMode=yes", "-o",
+		"StrictHostKeyChecking=no",
+		"-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o",
+		"IdentitiesOnly=yes"}
 	ssh := func(app *function, command string, args ...string) string {
 		app.t.Helper()
 		return app.run(command, append(options[:len(options):len(options)], args...)...)
@@ -34,7 +38,8 @@ func TestOpenSSH(t *testing.T) {
 
 	t.Run("command", func(t *testing.T) {
 		app := app.with(t)
-		out := ssh(app, "ssh", "root@hub", "hostname; echo $SSH_CONNECTION; head -c 3000000 /dev/zero | wc -c; exit 0")
+		out := ssh(app, "ssh", "root@hub",
+			"hostname; echo $SSH_CONNECTION; head -c 3000000 /dev/zero | wc -c; exit 0")
 		m := regexp.MustCompile(`^(\S+)\n(\S+) \d+ (\S+) 22\n3000000\n$`).FindStringSubmatch(out)
 		if m == nil || !native && m[1] != "hub" {
 			t.Fatalf("got %q", out)
@@ -43,14 +48,16 @@ func TestOpenSSH(t *testing.T) {
 		hub.isAddress("sshd's address", m[3])
 	})
 	t.Run("status", func(t *testing.T) {
-		p := app.with(t).start("ssh", append(options[:len(options):len(options)], "root@hub", "exit 42")...)
+		p := app.with(t).start("ssh", append(options[:len(options):len(options)],
+			"root@hub", "exit 42")...)
 		if status := p.Wait(programs.Patience); status != 42 {
 			t.Errorf("status %d, want 42", status)
 		}
 	})
 	t.Run("another user, terminal", func(t *testing.T) {
 		out := ssh(app.with(t), "ssh", "-tt", "postgres@hub", "id -un; tty; hostname")
-		if !strings.HasPrefix(out, "postgres\r\n/dev/pts/") || !native && !strings.Contains(out, "\r\nhub\r\n") {
+		if !strings.HasPrefix(out, "postgres\r\n/dev/pts/") || !native &&
+			!strings.Contains(out, "\r\nhub\r\n") {
 			t.Errorf("got %q", out)
 		}
 	})

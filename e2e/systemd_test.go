@@ -45,7 +45,8 @@ func TestServiceManager(t *testing.T) {
 			// The manager is outside of boxer: it runs the command that start would.
 			cmd := app.with(t).command("/usr/bin/python3", service, port)
 			inner := slices.Clone(cmd.Args[slices.Index(cmd.Args, boxerOr("/usr/bin/python3")):])
-			outer := app.host.Command(t.Context(), "/usr/bin/python3", append([]string{manager, kind, port}, inner...)...)
+			outer := app.host.Command(t.Context(), "/usr/bin/python3",
+				append([]string{manager, kind, port}, inner...)...)
 			outer.Env = cmd.Env
 			out, err := outer.CombinedOutput()
 			if err != nil || string(out) != serviceSays {

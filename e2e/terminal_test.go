@@ -37,7 +37,8 @@ func onTerminal(t *testing.T, cmd *exec.Cmd) *terminal {
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		_, _ = io.Copy(screen, master) // ends with EIO when the last program has closed the other side
+		// ends with EIO when the last program has closed the other side
+		_, _ = io.Copy(screen, master)
 		screen.End()
 	}()
 	t.Cleanup(func() {
@@ -56,7 +57,8 @@ func openPty(t *testing.T) (master, slave *os.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	master = os.NewFile(uintptr(fd), "/dev/ptmx") // non-blocking, so that Close ends a read
+	// non-blocking, so that Close ends a read
+	master = os.NewFile(uintptr(fd), "/dev/ptmx")
 	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
 	if err == nil {
 		err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)
@@ -114,7 +116,8 @@ func TestTerminal(t *testing.T) {
 	_, app := pair(t, "db", "app")
 	report := func(t *testing.T) (p *terminal, file string) {
 		file = filepath.Join(tempDir(t), "signals")
-		p = onTerminal(t, app.with(t).command("/usr/bin/python3", script(t, "python/signals.py"), file))
+		p = onTerminal(t, app.with(t).command("/usr/bin/python3",
+			script(t, "python/signals.py"), file))
 		p.sees(`^ready`)
 		return p, file
 	}
@@ -167,7 +170,8 @@ func TestTerminal(t *testing.T) {
 		if !native {
 			command = append(command, boxer, "run", "--name", app.name, "--")
 		}
-		cmd := app.host.Command(context.Background(), "sh", append(command, "/usr/bin/python3", script(t, "python/signals.py"), file)...)
+		cmd := app.host.Command(context.Background(), "sh",
+			append(command, "/usr/bin/python3", script(t, "python/signals.py"), file)...)
 		cmd.Env = append(os.Environ(), "BOXER_JOIN="+app.url)
 		p := onTerminal(t, cmd)
 		p.sees(`^ready`)
@@ -207,7 +211,8 @@ func TestTerminal(t *testing.T) {
 			command = append([]string{boxer, "run", "--name", app.name, "--"}, command...)
 		}
 		shell := app.host.Command(context.Background(), "bash", "--noprofile", "--norc", "-i")
-		shell.Env = append(os.Environ(), "PS1=prompt> ", "TERM=dumb", "BOXER_JOIN="+app.url)
+		shell.Env = append(os.Environ(), "PS1=prompt> ", "TERM=dumb",
+			"BOXER_JOIN="+app.url)
 		p := onTerminal(t, shell)
 		p.sees(`prompt> `)
 		p.keys(strings.Join(command, " ") + "\r")
@@ -257,7 +262,8 @@ func TestPipes(t *testing.T) {
 	p = programs.ForTest(t, "sha256sum", cmd)
 	p.Expect(`^` + want + ` `)
 	p = app.start("sh", "-c", "echo out; echo err >&2; exit 5")
-	if status := p.Wait(programs.Patience); status != 5 || p.Out.String() != "out\n" || p.Err.String() != "err\n" {
+	if status := p.Wait(programs.Patience); status != 5 || p.Out.String() != "out\n" ||
+		p.Err.String() != "err\n" {
 		t.Errorf("status %d, standard output %q, standard error %q", status, p.Out, p.Err)
 	}
 }

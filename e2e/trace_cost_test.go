@@ -27,7 +27,8 @@ func TestTraceCost(t *testing.T) {
 	natlab.NeedCommands(t, "pgbench")
 	c := newCloud(t)
 	app := c.function("app", punchable)
-	for name, set := range map[string]string{"plain": "", "connections": "connections", "network": "network"} {
+	for name, set := range map[string]string{"plain": "", "connections": "connections",
+		"network": "network"} {
 		f := c.function(name, punchable)
 		if set == "" {
 			startPostgres(f)
@@ -38,7 +39,9 @@ func TestTraceCost(t *testing.T) {
 			t.Fatal(err)
 		}
 		startPostgresBy(f, func(f *function, name string, args ...string) *exec.Cmd {
-			cmd := f.host.Command(context.Background(), boxer, append([]string{"trace", "-e", set, "-o", file, "--name", f.name, "--", name}, args...)...)
+			cmd := f.host.Command(context.Background(), boxer,
+				append([]string{"trace", "-e", set, "-o", file, "--name", f.name, "--",
+					name}, args...)...)
 			cmd.Env = append(os.Environ(), "BOXER_JOIN="+f.url)
 			return cmd
 		})
@@ -46,13 +49,16 @@ func TestTraceCost(t *testing.T) {
 	hosts := []string{"plain", "connections", "network"}
 	tps := regexp.MustCompile(`tps = ([\d.]+)`)
 	for _, host := range hosts {
-		app.run("pgbench", "-h", host, "-U", "postgres", "-i", "-q", "-s", "5", "postgres")
+		app.run("pgbench", "-h", host, "-U", "postgres", "-i", "-q", "-s", "5",
+			"postgres")
 	}
-	for _, load := range []struct{ name, flag string }{{"TPC-B", "-n"}, {"select only", "-Sn"}} {
+	for _, load := range []struct{ name, flag string }{{"TPC-B", "-n"},
+		{"select only", "-Sn"}} {
 		got := map[string][]float64{}
 		for range 5 {
 			for _, host := range hosts {
-				out := app.run("pgbench", "-h", host, "-U", "postgres", load.flag, "-c", "8", "-T", "3", "postgres")
+				out := app.run("pgbench", "-h", host, "-U", "postgres", load.flag, "-c",
+					"8", "-T", "3", "postgres")
 				v, err := strconv.ParseFloat(tps.FindStringSubmatch(out)[1], 64)
 				if err != nil {
 					t.Fatal(err)

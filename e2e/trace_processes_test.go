@@ -37,8 +37,9 @@ func events(t *testing.T, file string) (all []trace.Event) {
 	}
 }
 
-// TestTraceProcesses traces a shell that starts programs, one of which connects, and which ends
-// in a way of its own: the trace says which process did what, and how each has ended.
+// TestTraceProcesses traces a shell that starts programs, one of which connects, and
+// which ends in a way of its own: the trace says which process did what, and how each has
+// ended.
 func TestTraceProcesses(t *testing.T) {
 	needBoxer(t)
 	natlab.NeedCommands(t, "curl")
@@ -87,9 +88,11 @@ sleep 9 & until read -r comm </proc/$!/comm && [ "$comm" = sleep ]; do :; done; 
 			}
 		}
 	}
-	for name, want := range map[string]string{"curl": "0", "": "3", "sh": "7", "sleep": "SIGKILL"} {
+	for name, want := range map[string]string{"curl": "0", "": "3", "sh": "7",
+		"sleep": "SIGKILL"} {
 		// Kernels before 6.15 do not tell of a signal.
-		if got := ended[name]; !slices.Equal(got, []string{want}) && !(name == "sleep" && slices.Equal(got, []string{""})) {
+		if got := ended[name]; !slices.Equal(got, []string{want}) &&
+			!(name == "sleep" && slices.Equal(got, []string{""})) {
 			t.Errorf("%q ended with %q, want %s", name, got, want)
 		}
 	}
@@ -106,15 +109,18 @@ sleep 9 & until read -r comm </proc/$!/comm && [ "$comm" = sleep ]; do :; done; 
 	}
 }
 
-// TestTraceBegins shows every call, several times: the program's own come first, and none of
-// those that start it waits for ever.
+// TestTraceBegins shows every call, several times: the program's own come first, and none
+// of those that start it waits for ever.
 func TestTraceBegins(t *testing.T) {
 	needBoxer(t)
 	_, app := pair(t, "db", "app")
 	for range 10 {
 		file := filepath.Join(tempDir(t), "trace.txt")
-		args := []string{"trace", "-f", "-e", "all", "-o", file, "--join", "@" + app.joinFile, "--", "/usr/bin/true"}
-		if status := programs.ForTest(t, "trace", app.host.Command(context.Background(), boxer, args...)).Wait(programs.Patience); status != 0 {
+		args := []string{"trace", "-f", "-e", "all", "-o", file, "--join",
+			"@" + app.joinFile, "--", "/usr/bin/true"}
+		if status := programs.ForTest(t, "trace",
+			app.host.Command(context.Background(), boxer,
+				args...)).Wait(programs.Patience); status != 0 {
 			t.Fatalf("status %d", status)
 		}
 		for line := range strings.Lines(read(t, file)) {

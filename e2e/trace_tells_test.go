@@ -77,16 +77,20 @@ func TestTraceTells(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			db, app := db.with(t), app.with(t)
 			if tc.names {
-				dns := programs.ForTest(t, "name server", c.public.Command(context.Background(), "/usr/bin/python3", "-c", slowDNS))
+				dns := programs.ForTest(t, "name server",
+					c.public.Command(context.Background(), "/usr/bin/python3", "-c",
+						slowDNS))
 				dns.Expect("^ready")
-				if err := app.host.SetResolvConf(fmt.Sprintf("nameserver %v\n", c.public.Addr())); err != nil {
+				if err := app.host.SetResolvConf(fmt.Sprintf("nameserver %v\n",
+					c.public.Addr())); err != nil {
 					t.Fatal(err)
 				}
 			}
 			const imports = "import socket, struct, sys, time\n"
 			db.start("/usr/bin/python3", "-c", imports+tc.server).Expect("^ready")
 			file := filepath.Join(tempDir(t), "trace.jsonl")
-			cmd := app.host.Command(context.Background(), boxer, "trace", "--name", "app", "--wait-for", "db", "-s", "8", "-o", file, "--",
+			cmd := app.host.Command(context.Background(), boxer, "trace", "--name", "app",
+				"--wait-for", "db", "-s", "8", "-o", file, "--",
 				"/usr/bin/python3", "-c", imports+tc.client)
 			cmd.Env = append(os.Environ(), "BOXER_JOIN="+c.url)
 			p := programs.ForTest(t, "traced", cmd)
@@ -97,7 +101,8 @@ func TestTraceTells(t *testing.T) {
 			checkEvents(t, read(t, file), tc.event, tells, tc.errno)
 			for _, format := range trace.Formats() {
 				out := filepath.Join(tempDir(t), "out")
-				if msg, err := exec.Command(boxer, "trace", "show", "--format", format, "-o", out, file).CombinedOutput(); err != nil {
+				if msg, err := exec.Command(boxer, "trace", "show", "--format", format,
+					"-o", out, file).CombinedOutput(); err != nil {
 					t.Fatalf("show as %s: %v: %s", format, err, msg)
 				}
 				if !tells.MatchString(read(t, out)) {
@@ -129,6 +134,7 @@ func checkEvents(t *testing.T, lines, kind string, tells *regexp.Regexp, errno s
 		failed = failed || e.Type == "call" && e.Errno == errno
 	}
 	if !told || !failed {
-		t.Errorf("a %s event tells %q: %v; a call fails with %s: %v:\n%s", kind, tells, told, errno, failed, lines)
+		t.Errorf("a %s event tells %q: %v; a call fails with %s: %v:\n%s", kind, tells,
+			told, errno, failed, lines)
 	}
 }

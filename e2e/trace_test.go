@@ -18,12 +18,14 @@ import (
 	"github.com/boxer-sandbox/boxer/trace"
 )
 
-// traced runs a program in a function's node under boxer trace, with payload, and returns the trace's file.
+// traced runs a program in a function's node under boxer trace, with payload, and returns
+// the trace's file.
 func (f *function) traced(name string, args ...string) string {
 	f.t.Helper()
 	file := filepath.Join(tempDir(f.t), f.name+".jsonl")
 	// All of a piece, which is what the supervisor relays at once: 128 KiB at most.
-	args = append([]string{"trace", "-s", "131072", "-o", file, "--name", f.name, "--", name}, args...)
+	args = append([]string{"trace", "-s", "131072", "-o", file, "--name", f.name, "--",
+		name}, args...)
 	cmd := f.host.Command(context.Background(), boxer, args...)
 	cmd.Env = append(os.Environ(), "BOXER_JOIN="+f.url)
 	p := programs.ForTest(f.t, f.name+": "+filepath.Base(name), cmd)
@@ -37,7 +39,8 @@ func (f *function) traced(name string, args ...string) string {
 // tshark reads a capture and returns fields of the packets that a filter matches.
 func tshark(t *testing.T, file, filter string, fields ...string) []string {
 	t.Helper()
-	args := []string{"-r", file, "-N", "n", "-o", "tcp.check_checksum:TRUE", "-Y", filter, "-T", "fields", "-E", "separator=|"}
+	args := []string{"-r", file, "-N", "n", "-o", "tcp.check_checksum:TRUE", "-Y", filter,
+		"-T", "fields", "-E", "separator=|"}
 	for _, f := range fields {
 		args = append(args, "-e", f)
 	}
@@ -52,7 +55,8 @@ func tshark(t *testing.T, file, filter string, fields ...string) []string {
 	return strings.Fields(strings.ReplaceAll(string(out), " ", "_"))
 }
 
-// TestTraceForWireshark traces psql and curl behind a NAT, and the servers behind another: tshark decodes what they said.
+// TestTraceForWireshark traces psql and curl behind a NAT, and the servers behind
+// another: tshark decodes what they said.
 func TestTraceForWireshark(t *testing.T) {
 	if native {
 		t.Skip("there is nothing to trace with")
@@ -67,7 +71,8 @@ func TestTraceForWireshark(t *testing.T) {
 	web := db.named("web")
 	web.flags = nil
 	site := tempDir(t)
-	write(t, filepath.Join(site, "shop.html"), strings.Repeat("<p>needle</p>\n", 20_000)) // 280 kB: more than one segment
+	// 280 kB: more than one segment
+	write(t, filepath.Join(site, "shop.html"), strings.Repeat("<p>needle</p>\n", 20_000))
 	web.start("/usr/bin/python3", "-u", "-m", "http.server", "--directory", site, "80")
 	app.reach("db:5432")
 	app.reach("web:80")
@@ -83,13 +88,16 @@ func TestTraceForWireshark(t *testing.T) {
 		filter, fields string
 		want           []string
 	}{
-		{"pgsql.query", "ip.dst_host ipv6.dst_host pgsql.query", []string{"db||select_'needle'_as_found"}},
+		{"pgsql.query", "ip.dst_host ipv6.dst_host pgsql.query",
+			[]string{"db||select_'needle'_as_found"}},
 		{"http.request", "http.request.uri http.host", []string{"/shop.html|web"}},
-		{"http.response", "http.response.code http.content_length", []string{"200|280000"}},
+		{"http.response", "http.response.code http.content_length",
+			[]string{"200|280000"}},
 		{"_ws.malformed or tcp.checksum.status == 0", "frame.number", nil},
 		{"tcp.analysis.flags and (pgsql or http or tcp.port == 80)", "frame.number", nil},
 	} {
-		if got := tshark(t, captured, tc.filter, strings.Fields(tc.fields)...); strings.Join(got, " ") != strings.Join(tc.want, " ") {
+		if got := tshark(t, captured, tc.filter,
+			strings.Fields(tc.fields)...); strings.Join(got, " ") != strings.Join(tc.want, " ") {
 			t.Errorf("%s of %s: got %q, want %q", tc.fields, tc.filter, got, tc.want)
 		}
 	}
@@ -101,13 +109,14 @@ func TestTraceForWireshark(t *testing.T) {
 // boxerTool runs boxer itself.
 func boxerTool(t *testing.T, args ...string) {
 	t.Helper()
-	if out, err := exec.Command(boxer, args...).CombinedOutput(); err != nil || len(out) > 0 {
+	if out, err := exec.Command(boxer, args...).CombinedOutput(); err != nil ||
+		len(out) > 0 {
 		t.Fatalf("boxer %q: %v\n%s", args, err, out)
 	}
 }
 
-// checkLinked finds psql's connection in a merged trace: asked for by one node, accepted by the other after that, over a punched path,
-// with as many bytes sent as received.
+// checkLinked finds psql's connection in a merged trace: asked for by one node, accepted
+// by the other after that, over a punched path, with as many bytes sent as received.
 func checkLinked(t *testing.T, file string) {
 	t.Helper()
 	f, err := os.Open(file)
@@ -136,10 +145,12 @@ func checkLinked(t *testing.T, file string) {
 			asked[c.ID] = c.Time - c.Setup
 		case c.Role == trace.RoleAccept && c.State == trace.Opened && known:
 			if linked++; c.Time < begin || c.Path != "punched" || c.Peer != "app" {
-				t.Errorf("accepted at %v what was asked for at %v, %s, from %q", c.Time, begin, c.Path, c.Peer)
+				t.Errorf("accepted at %v what was asked for at %v, %s, from %q", c.Time,
+					begin, c.Path, c.Peer)
 			}
 		case c.State == trace.Closed && known:
-			if other := ends[c.ID]; other != nil && (other.Sent != c.Received || other.Received != c.Sent) {
+			if other := ends[c.ID]; other != nil &&
+				(other.Sent != c.Received || other.Received != c.Sent) {
 				t.Errorf("one side sent %d and received %d, the other received %d and sent %d", c.Sent, c.Received, other.Received, other.Sent)
 			}
 			ends[c.ID] = c

@@ -18,9 +18,11 @@ func TestUDP(t *testing.T) {
 	echo, app := pair(t, "echo", "app")
 	server := echo.start("/usr/bin/python3", script(t, "python/udp.py"), "server", "7007")
 	server.Expect(`^listening on 0\.0\.0\.0:7007$`)
-	out := app.runFor(2*programs.Patience, "/usr/bin/python3", script(t, "python/udp.py"), "client", "echo", "7007")
+	out := app.runFor(2*programs.Patience, "/usr/bin/python3", script(t, "python/udp.py"),
+		"client", "echo", "7007")
 	var from, to string
-	if _, err := fmt.Sscanf(out, "echoed 6 sizes from %s to %s\n", &from, &to); err != nil {
+	if _, err := fmt.Sscanf(out, "echoed 6 sizes from %s to %s\n", &from,
+		&to); err != nil {
 		t.Fatalf("the client says %q", out)
 	}
 	app.inPrefix("the client's own address", from)
@@ -33,14 +35,16 @@ func TestUDP(t *testing.T) {
 	}
 }
 
-// TestUDPOutside sends from a socket that is bound to a port, and to nodes as well, to a host that is no node.
+// TestUDPOutside sends from a socket that is bound to a port, and to nodes as well, to a
+// host that is no node.
 func TestUDPOutside(t *testing.T) {
 	if native {
 		t.Skip("there is no outside")
 	}
 	c := newCloud(t)
 	app := c.function("app", punchable)
-	echo, err := c.public.ListenPacket(t.Context(), "udp4", netip.AddrPortFrom(c.public.Addr(), 7007).String())
+	echo, err := c.public.ListenPacket(t.Context(), "udp4",
+		netip.AddrPortFrom(c.public.Addr(), 7007).String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,8 +90,8 @@ print(data.decode())
 	}
 }
 
-// TestPing pings nodes and other hosts, as users with and without privileges. The lab's hosts let nobody have ping
-// sockets (ping_group_range).
+// TestPing pings nodes and other hosts, as users with and without privileges. The lab's
+// hosts let nobody have ping sockets (ping_group_range).
 func TestPing(t *testing.T) {
 	natlab.NeedCommands(t, "ping")
 	db, app := pair(t, "db", "app")
@@ -100,7 +104,8 @@ func TestPing(t *testing.T) {
 	if native {
 		return
 	}
-	if out := app.as("nobody").run("ping", "-c", "3", "-i", "0.2", "db"); !answered.MatchString(out) {
+	if out := app.as("nobody").run("ping", "-c", "3", "-i", "0.2",
+		"db"); !answered.MatchString(out) {
 		t.Errorf("nobody's ping says %s", out)
 	}
 	nobody := app.start("ping", "-c", "1", "-W", "30", "10.111.250.250")
@@ -113,8 +118,8 @@ func TestPing(t *testing.T) {
 	app.run("ping", "-c", "1", db.public.Addr().String())
 }
 
-// TestSyslog sends a line to a syslog server: one datagram, which leaves the node after its program has ended, when
-// there is a path.
+// TestSyslog sends a line to a syslog server: one datagram, which leaves the node after
+// its program has ended, when there is a path.
 func TestSyslog(t *testing.T) {
 	natlab.NeedCommands(t, "logger", "/usr/bin/python3")
 	log, app := pair(t, "log", "app")
@@ -137,7 +142,8 @@ func TestQUIC(t *testing.T) {
 	server, app := pair(t, "server", "app")
 	s := server.start(program(t, "quic"), "serve", "0.0.0.0:443")
 	s.Expect(`^listening on `)
-	out := app.runFor(2*programs.Patience, program(t, "quic"), "echo", server.address().String()+":443")
+	out := app.runFor(2*programs.Patience, program(t, "quic"), "echo",
+		server.address().String()+":443")
 	m := regexp.MustCompile(`^echoed 8388608 bytes with (\S+):443 in `).FindStringSubmatch(out)
 	if m == nil {
 		t.Fatalf("the client says %q", out)

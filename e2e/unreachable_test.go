@@ -31,13 +31,17 @@ func TestUnreachableCoordinator(t *testing.T) {
 		status                 int
 		within                 time.Duration // the end; 0: it is interrupted
 	}{
-		{"refused", host(nobody), "", "nobody listens on UDP port 1 of " + c.public.Addr().String(), 130, 0},
-		{"name servers down", host("coordinator.example:7700"), "", "name servers do not answer for coordinator.example", 130, 0},
-		{"no route", c.url, "del", "this host has no route to " + c.public.Addr().String(), 125, 6 * time.Second},
+		{"refused", host(nobody), "", "nobody listens on UDP port 1 of " +
+			c.public.Addr().String(), 130, 0},
+		{"name servers down", host("coordinator.example:7700"), "",
+			"name servers do not answer for coordinator.example", 130, 0},
+		{"no route", c.url, "del", "this host has no route to " +
+			c.public.Addr().String(), 125, 6 * time.Second},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if tc.route != "" {
-				if out, err := f.host.Command(t.Context(), "ip", "route", tc.route, "default").CombinedOutput(); err != nil {
+				if out, err := f.host.Command(t.Context(), "ip", "route", tc.route,
+					"default").CombinedOutput(); err != nil {
 					t.Fatalf("ip route: %v\n%s", err, out)
 				}
 			}
@@ -45,7 +49,8 @@ func TestUnreachableCoordinator(t *testing.T) {
 			cmd := f.host.Command(context.Background(), boxer, "status")
 			cmd.Env = append(os.Environ(), "BOXER_JOIN="+tc.url)
 			p := programs.ForTest(t, "status", cmd)
-			if _, err := p.Err.Within(programs.Patience, regexp.MustCompile(regexp.QuoteMeta(tc.want))); err != nil {
+			if _, err := p.Err.Within(programs.Patience,
+				regexp.MustCompile(regexp.QuoteMeta(tc.want))); err != nil {
 				t.Errorf("it does not say why: %v", err)
 			}
 			t.Logf("said after %v", time.Since(began).Round(time.Millisecond))

@@ -21,10 +21,12 @@ func olderBoxer(t *testing.T) string {
 	needBoxer(t)
 	natlab.NeedCommands(t, "git", "tar")
 	git := func(args ...string) *exec.Cmd {
-		return exec.Command("git", append([]string{"-c", "safe.directory=*", "-C", ".."}, args...)...)
+		return exec.Command("git", append([]string{"-c", "safe.directory=*", "-C", ".."},
+			args...)...)
 	}
 	if err := git("cat-file", "-e", olderCommit+"^{commit}").Run(); err != nil {
-		t.Skipf("commit %s is not here: it takes a clone with the whole history", olderCommit)
+		t.Skipf("commit %s is not here: it takes a clone with the whole history",
+			olderCommit)
 	}
 	path := filepath.Join(built, "boxer-"+olderCommit)
 	if _, err := os.Stat(path); err == nil {
@@ -41,7 +43,8 @@ func olderBoxer(t *testing.T) string {
 		}
 	}
 	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", path, "./cmd/boxer")
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=1", "GOWORK=off", "GOFLAGS=")
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=1", "GOWORK=off",
+		"GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build boxer at %s: %v\n%s", olderCommit, err, out)
 	}
@@ -52,7 +55,8 @@ func olderBoxer(t *testing.T) string {
 // one that is upgraded under them.
 func TestVersions(t *testing.T) {
 	old := olderBoxer(t)
-	for _, tc := range []struct{ name, coordinator string }{{"new coordinator", ""}, {"old coordinator", old}} {
+	for _, tc := range []struct{ name, coordinator string }{{"new coordinator", ""},
+		{"old coordinator", old}} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := newCloudOf(t, tc.coordinator)
 			mine, theirs := c.function("mine", punchable), c.function("theirs", punchable)

@@ -40,7 +40,8 @@ func (s *spy) look(packet []byte) {
 	}
 }
 
-// TestNothingInTheClear sends a text in both directions and looks for it on the wire. Run bare it is there.
+// TestNothingInTheClear sends a text in both directions and looks for it on the wire. Run
+// bare it is there.
 func TestNothingInTheClear(t *testing.T) {
 	for _, tc := range []string{"punched", "relayed"} {
 		t.Run(tc, func(t *testing.T) {
@@ -85,7 +86,8 @@ func TestNothingInTheClear(t *testing.T) {
 	}
 }
 
-// udpSockets returns the UDP sockets of the function that are bound to all addresses or to its own.
+// udpSockets returns the UDP sockets of the function that are bound to all addresses or
+// to its own.
 func (f *function) udpSockets() []netip.AddrPort {
 	f.t.Helper()
 	var text []byte
@@ -110,7 +112,8 @@ func (f *function) udpSockets() []netip.AddrPort {
 			continue
 		}
 		addr, portText, ok := strings.Cut(parts[1], ":")
-		if !ok || strings.HasSuffix(addr, "7F") && len(addr) == 8 { // loopback, in the host's byte order
+		// loopback, in the host's byte order
+		if !ok || strings.HasSuffix(addr, "7F") && len(addr) == 8 {
 			continue
 		}
 		var port uint16
@@ -121,15 +124,17 @@ func (f *function) udpSockets() []netip.AddrPort {
 	return found
 }
 
-// strangersTLS returns the configuration of somebody with a key of his own making who believes everybody.
-// He offers all protocols that boxer has; a server takes the one that it knows.
+// strangersTLS returns the configuration of somebody with a key of his own making who
+// believes everybody. He offers all protocols that boxer has; a server takes the one that
+// it knows.
 func strangersTLS(t *testing.T) *tls.Config {
 	t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1),
+		NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
 	if err != nil {
 		t.Fatal(err)
@@ -141,13 +146,15 @@ func strangersTLS(t *testing.T) *tls.Config {
 	}
 }
 
-// TestStranger dials a node and the coordinator as somebody who knows the protocol, and no secret.
+// TestStranger dials a node and the coordinator as somebody who knows the protocol, and
+// no secret.
 func TestStranger(t *testing.T) {
 	needBoxer(t)
 	db, app := pair(t, "db", "app")
 	db.echo()
 	app.reach("db:7")
-	neighbour := must(t)(db.host.Router().Host(t.Context(), "neighbour")) // no NAT between them
+	// no NAT between them
+	neighbour := must(t)(db.host.Router().Host(t.Context(), "neighbour"))
 
 	targets := map[string]netip.AddrPort{"coordinator": netip.AddrPortFrom(db.public.Addr(), coordinatorPort)}
 	for _, addr := range db.udpSockets() {
@@ -165,7 +172,8 @@ func TestStranger(t *testing.T) {
 			defer conn.Close()
 			ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 			defer cancel()
-			q, err := quic.Dial(ctx, conn, net.UDPAddrFromAddrPort(target), strangersTLS(t), nil)
+			q, err := quic.Dial(ctx, conn, net.UDPAddrFromAddrPort(target),
+				strangersTLS(t), nil)
 			if err != nil {
 				if ctx.Err() != nil && name == "coordinator" {
 					t.Fatalf("the coordinator does not answer at all: %v", err)
@@ -180,7 +188,8 @@ func TestStranger(t *testing.T) {
 				t.Log(err)
 				return
 			}
-			if _, err := s.Write(bytes.Repeat([]byte{1, 0, 0, 0, 7, 'd', 'b', 0}, 100)); err != nil {
+			if _, err := s.Write(bytes.Repeat([]byte{1, 0, 0, 0, 7, 'd', 'b', 0},
+				100)); err != nil {
 				t.Log(err)
 				return
 			}

@@ -33,15 +33,17 @@ type cloud struct {
 	url   string // to join with
 }
 
-// newCloud returns a cloud without functions. It skips the test if a command that the test needs is not installed.
+// newCloud returns a cloud without functions. It skips the test if a command that the
+// test needs is not installed.
 func newCloud(t *testing.T, commands ...string) *cloud {
 	t.Helper()
 	natlab.NeedCommands(t, commands...)
 	c := &cloud{t: t, boxer: findBoxer(t), lab: natlab.ForTest(t)}
 	public := c.host(c.lab.Public(t.Context(), "public"))
 	listen := netip.AddrPortFrom(public.Addr(), coordinatorPort).String()
-	c.url = programs.ForTest(t, "coordinator", public.Command(context.Background(), c.boxer, "coordinator", "--listen", listen,
-		"--state", filepath.Join(t.TempDir(), "state"))).
+	c.url = programs.ForTest(t, "coordinator",
+		public.Command(context.Background(), c.boxer, "coordinator", "--listen", listen,
+			"--state", filepath.Join(t.TempDir(), "state"))).
 		Expect(`^boxer://\S+$`)[0]
 	return c
 }
@@ -55,7 +57,8 @@ func (c *cloud) host(h *natlab.Host, err error) *natlab.Host {
 	return h
 }
 
-// A function is a machine that nobody reaches from outside, and the name of the node in it.
+// A function is a machine that nobody reaches from outside, and the name of the node in
+// it.
 type function struct {
 	*cloud
 	host *natlab.Host
@@ -69,7 +72,8 @@ func (c *cloud) function(name string) *function {
 	return c.behind(punchable, name, name)
 }
 
-// replacement adds a function for a node called name, which has or had other functions already.
+// replacement adds a function for a node called name, which has or had other functions
+// already.
 func (c *cloud) replacement(name, host string) *function {
 	c.t.Helper()
 	return c.behind(punchable, name, host)
@@ -78,7 +82,8 @@ func (c *cloud) replacement(name, host string) *function {
 // behind adds a function behind a NAT of that kind.
 func (c *cloud) behind(nat natlab.NAT, name, host string) *function {
 	c.t.Helper()
-	return &function{cloud: c, host: c.host(c.lab.NATed(c.t.Context(), host, nat)), name: name}
+	return &function{cloud: c, host: c.host(c.lab.NATed(c.t.Context(), host, nat)),
+		name: name}
 }
 
 // command returns the command that runs a program as, or in, the function's node.
@@ -91,11 +96,12 @@ func (f *function) command(ctx context.Context, args ...string) *exec.Cmd {
 // start starts a program that runs until it is stopped.
 func (f *function) start(args ...string) *programs.Test {
 	f.t.Helper()
-	return programs.ForTest(f.t, f.name+": "+filepath.Base(args[0]), f.command(context.Background(), args...))
+	return programs.ForTest(f.t, f.name+": "+filepath.Base(args[0]),
+		f.command(context.Background(), args...))
 }
 
-// try runs a program and returns what it wrote to standard output. It fails if the program does, or if it
-// takes longer than programs.Patience.
+// try runs a program and returns what it wrote to standard output. It fails if the
+// program does, or if it takes longer than programs.Patience.
 func (f *function) try(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(f.t.Context(), programs.Patience)
 	defer cancel()
@@ -125,6 +131,7 @@ func eventually(t *testing.T, what string, f func() error) time.Duration {
 		if time.Since(began) > programs.Patience {
 			t.Fatalf("%s: not in %v: %v", what, programs.Patience, err)
 		}
-		time.Sleep(100 * time.Millisecond) // between two looks: programs of others announce no events
+		// between two looks: programs of others announce no events
+		time.Sleep(100 * time.Millisecond)
 	}
 }

@@ -5,11 +5,13 @@ import (
 	"time"
 )
 
-// TestErlang joins two Erlang nodes by name, calls from one into the other, and kills that one.
+// TestErlang joins two Erlang nodes by name, calls from one into the other, and kills
+// that one.
 func TestErlang(t *testing.T) {
 	c := newCloud(t, "erl", "epmd")
 	erl := func(sname, program string) []string {
-		return []string{"erl", "-noinput", "-sname", sname, "-setcookie", "example", "-eval", program}
+		return []string{"erl", "-noinput", "-sname", sname, "-setcookie", "example",
+			"-eval", program}
 	}
 	alpha := c.function("alpha").start(erl("a", `io:format("alpha is ~p~n", [node()]).`)...)
 	alpha.Expect(`^alpha is a@alpha$`)
@@ -29,10 +31,12 @@ func TestErlang(t *testing.T) {
 	began := time.Now()
 	alpha.Kill()
 	beta.Expect(`^down a@alpha$`)
-	t.Logf("a@alpha killed: b@beta knows after %v", time.Since(began).Round(time.Millisecond))
+	t.Logf("a@alpha killed: b@beta knows after %v",
+		time.Since(began).Round(time.Millisecond))
 
 	again := c.replacement("alpha", "alpha-again").start(erl("a", `
 		io:format("connected ~p~n", [net_adm:ping('b@beta')]).`)...)
 	again.Expect(`^connected pong$`)
-	t.Logf("another a@alpha is connected %v after the first was killed", time.Since(began).Round(time.Millisecond))
+	t.Logf("another a@alpha is connected %v after the first was killed",
+		time.Since(began).Round(time.Millisecond))
 }

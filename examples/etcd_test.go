@@ -11,11 +11,13 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
-// TestEtcd kills the leader of three members under load, and puts a new function in its place.
+// TestEtcd kills the leader of three members under load, and puts a new function in its
+// place.
 func TestEtcd(t *testing.T) {
 	c := newCloud(t)
 	ctl := build(t, "etcd", "go.etcd.io/etcd/etcdctl/v3", "etcdctl")
-	env := []string{"ETCD=" + build(t, "etcd", "go.etcd.io/etcd/server/v3", "etcd"), "ETCDCTL=" + ctl}
+	env := []string{"ETCD=" + build(t, "etcd", "go.etcd.io/etcd/server/v3", "etcd"),
+		"ETCDCTL=" + ctl}
 	loader := build(t, "etcd", "./load", "load")
 	node, dir := absolute(t, "etcd/node"), t.TempDir()
 
@@ -68,8 +70,8 @@ func TestEtcd(t *testing.T) {
 	}
 }
 
-// etcdLeader returns the name of the leader, which is the member that says so of itself in what etcdctl
-// endpoint status -w json says.
+// etcdLeader returns the name of the leader, which is the member that says so of itself
+// in what etcdctl endpoint status -w json says.
 func etcdLeader(t *testing.T, text string) string {
 	t.Helper()
 	var members []struct {

@@ -36,12 +36,13 @@ func findBoxer(t *testing.T) string {
 	return path
 }
 
-// build builds a Go program of one of the examples, which are modules of their own, and returns
-// its path. The package is named as go build has it, from the example's folder.
+// build builds a Go program of one of the examples, which are modules of their own, and
+// returns its path. The package is named as go build has it, from the example's folder.
 func build(t *testing.T, example, pkg, name string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), name)
-	cmd := exec.Command(absolute(t, "../scripts/go"), "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", out, pkg)
+	cmd := exec.Command(absolute(t, "../scripts/go"), "build", "-trimpath",
+		"-buildvcs=false", "-ldflags", "-s -w", "-o", out, pkg)
 	cmd.Dir = example
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if said, err := cmd.CombinedOutput(); err != nil {
@@ -60,7 +61,8 @@ func absolute(t *testing.T, path string) string {
 	return path
 }
 
-// needFile skips the test, or with CI=true fails it, if there is no such file; the remedy says how to get it.
+// needFile skips the test, or with CI=true fails it, if there is no such file; the remedy
+// says how to get it.
 func needFile(t *testing.T, path, remedy string) {
 	t.Helper()
 	if _, err := os.Stat(path); err != nil {

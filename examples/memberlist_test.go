@@ -33,12 +33,14 @@ func TestMemberlist(t *testing.T) {
 	for _, n := range nodes {
 		for range count - 1 {
 			up := n.Expect(`^(up|down) m\d (\S+)$`)
-			if addr, err := netip.ParseAddr(up[2]); up[1] != "up" || err != nil || !virtual.Contains(addr) {
+			if addr, err := netip.ParseAddr(up[2]); up[1] != "up" || err != nil ||
+				!virtual.Contains(addr) {
 				t.Errorf("%s: %s: want it up, at an address of %s", n.Label, up[0], virtual)
 			}
 		}
 	}
-	t.Logf("%d nodes know each other after %v", count, time.Since(began).Round(time.Millisecond))
+	t.Logf("%d nodes know each other after %v", count,
+		time.Since(began).Round(time.Millisecond))
 
 	began = time.Now()
 	nodes[count-1].Kill()
@@ -47,5 +49,6 @@ func TestMemberlist(t *testing.T) {
 			t.Errorf("%s: %s, and it is m%d that was killed", n.Label, down, count-1)
 		}
 	}
-	t.Logf("one killed: all others know after %v", time.Since(began).Round(time.Millisecond))
+	t.Logf("one killed: all others know after %v",
+		time.Since(began).Round(time.Millisecond))
 }

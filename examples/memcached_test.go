@@ -14,7 +14,8 @@ func TestMemcached(t *testing.T) {
 	app := c.function("app")
 	const count = 1000
 	began := time.Now()
-	out := app.run("/usr/bin/python3", absolute(t, "memcached/client.py"), "cache", fmt.Sprint(count))
+	out := app.run("/usr/bin/python3", absolute(t, "memcached/client.py"), "cache",
+		fmt.Sprint(count))
 	t.Logf("%s in %v", strings.TrimSpace(out), time.Since(began).Round(time.Millisecond))
 	if !strings.HasPrefix(out, fmt.Sprintf("%d keys, ", count)) {
 		t.Errorf("the client says %q", out)

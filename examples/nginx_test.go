@@ -12,7 +12,8 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
-// TestNginx balances the load over three functions with one name, kills one, and puts another in its place.
+// TestNginx balances the load over three functions with one name, kills one, and puts
+// another in its place.
 func TestNginx(t *testing.T) {
 	natlab.NeedUsers(t) // nginx, as root, becomes another user
 	c := newCloud(t, "nginx", "curl")
@@ -20,7 +21,8 @@ func TestNginx(t *testing.T) {
 	app := c.function("app")
 	var webs []*programs.Test
 	for i := range 3 {
-		webs = append(webs, c.replacement("web", fmt.Sprintf("web%d", i)).start(script, filepath.Join(dir, fmt.Sprint(i))))
+		webs = append(webs, c.replacement("web", fmt.Sprintf("web%d", i)).start(script,
+			filepath.Join(dir, fmt.Sprint(i))))
 	}
 	// resolves waits until the name has that many addresses with a server behind each.
 	resolves := func(want int) {
@@ -44,7 +46,8 @@ func TestNginx(t *testing.T) {
 		t.Logf("web is at %d addresses after %v", want, took)
 	}
 	resolves(3)
-	balancer := c.function("lb").start(absolute(t, "nginx/balancer"), filepath.Join(dir, "lb"))
+	balancer := c.function("lb").start(absolute(t, "nginx/balancer"),
+		filepath.Join(dir, "lb"))
 	eventually(t, "the balancer", func() error {
 		_, err := app.try("curl", "-s", "-m", "5", "http://lb")
 		return err

@@ -11,7 +11,8 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
-// TestRabbitMQ kills the broker that leads a quorum queue of three under load, and puts a new function in its place.
+// TestRabbitMQ kills the broker that leads a quorum queue of three under load, and puts a
+// new function in its place.
 func TestRabbitMQ(t *testing.T) {
 	c := newCloud(t, "erl", "epmd")
 	const ctl = "/usr/lib/rabbitmq/bin/rabbitmqctl"
@@ -28,9 +29,11 @@ func TestRabbitMQ(t *testing.T) {
 		brokers[name].Expect(`completed with \d+ plugins`)
 	}
 	t.Logf("three brokers after %v", time.Since(began).Round(time.Millisecond))
-	// Not the function of the load: the brokers connect to rabbitmqctl, too, by the name of its node.
+	// Not the function of the load: the brokers connect to rabbitmqctl, too, by the name
+	// of its node.
 	admin := c.function("admin")
-	admin.env = []string{"HOME=" + filepath.Join(dir, "mq1"), "LANG=C.UTF-8"} // with the cookie
+	// with the cookie
+	admin.env = []string{"HOME=" + filepath.Join(dir, "mq1"), "LANG=C.UTF-8"}
 	// ask runs rabbitmqctl at a broker and returns what it prints.
 	ask := func(broker string, args ...string) (string, error) {
 		out, err := admin.try(append([]string{ctl, "-q", "-n", "rabbit@" + broker}, args...)...)
@@ -57,9 +60,11 @@ func TestRabbitMQ(t *testing.T) {
 
 		host := fmt.Sprintf("%s-%d", lost, round)
 		began := time.Now()
-		brokers[lost] = c.replacement(lost, host).start(node, lost, filepath.Join(dir, host), "replace")
+		brokers[lost] = c.replacement(lost, host).start(node, lost,
+			filepath.Join(dir, host), "replace")
 		brokers[lost].Expect(`completed with \d+ plugins`)
-		t.Logf("the function in its place is a broker of the cluster after %v", time.Since(began).Round(time.Millisecond))
+		t.Logf("the function in its place is a broker of the cluster after %v",
+			time.Since(began).Round(time.Millisecond))
 		eventually(t, "three members of the queue", func() error {
 			out, err := ask(lost, "list_queues", "--no-table-headers", "online")
 			if err == nil && strings.Count(out, "rabbit@") != len(names) {
@@ -67,7 +72,8 @@ func TestRabbitMQ(t *testing.T) {
 			}
 			return err
 		})
-		t.Logf("it is a member of the queue after %v", time.Since(began).Round(time.Millisecond))
+		t.Logf("it is a member of the queue after %v",
+			time.Since(began).Round(time.Millisecond))
 		load.Out.PassOver()
 	}
 	load.Expect(`^writing$`)

@@ -21,7 +21,8 @@ func TestRedisCluster(t *testing.T) {
 		c.function(name).start(node, name, filepath.Join(dir, name)).Expect(`Ready to accept connections`)
 	}
 	app := c.function("app")
-	app.run("redis-cli", "--cluster", "create", "kv1:6379", "kv2:6379", "kv3:6379", "--cluster-yes")
+	app.run("redis-cli", "--cluster", "create", "kv1:6379", "kv2:6379", "kv3:6379",
+		"--cluster-yes")
 	for _, name := range nodes {
 		eventually(t, name+" sees the whole cluster", func() error {
 			out, err := app.try("redis-cli", "-h", name, "cluster", "info")
@@ -45,7 +46,8 @@ redis-cli -h kv1 cluster slots | grep -c '^kv[123]$'`
 	got := app.run("sh", "-c", script)
 	head, sizes, _ := strings.Cut(got, want.String())
 	f := strings.Fields(sizes)
-	if head != "" || len(f) != 4 || f[3] != "3" || f[0] == "0" || f[1] == "0" || f[2] == "0" {
+	if head != "" || len(f) != 4 || f[3] != "3" || f[0] == "0" || f[1] == "0" ||
+		f[2] == "0" {
 		t.Errorf("got\n%s", got)
 	}
 }
@@ -92,7 +94,8 @@ func TestGalera(t *testing.T) {
 			mysql(c.function(name)).start(args...)
 		}
 		took := eventually(t, name+" is synced", func() error {
-			return statusIs(first, filepath.Join(dir, name, "socket"), "wsrep_local_state_comment", "Synced")
+			return statusIs(first, filepath.Join(dir, name, "socket"),
+				"wsrep_local_state_comment", "Synced")
 		})
 		t.Logf("%s is synced after %v", name, took)
 	}
@@ -133,8 +136,8 @@ func openDir(t *testing.T) string {
 	return dir
 }
 
-// openCopy copies a program to dir and returns its path there: other users cannot run what
-// is in a checkout below /root.
+// openCopy copies a program to dir and returns its path there: other users cannot run
+// what is in a checkout below /root.
 func openCopy(t *testing.T, path, dir string) string {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -150,8 +153,10 @@ func openCopy(t *testing.T, path, dir string) string {
 
 // statusIs fails unless a status variable of the server at a socket has a value.
 func statusIs(f *function, socket, name, want string) error {
-	out, err := f.try("mariadb", "--socket="+socket, "-uroot", "-N", "-e", "show status like '"+name+"'")
-	if got := strings.TrimSpace(strings.TrimPrefix(out, name)); err == nil && got != want {
+	out, err := f.try("mariadb", "--socket="+socket, "-uroot", "-N", "-e",
+		"show status like '"+name+"'")
+	if got := strings.TrimSpace(strings.TrimPrefix(out, name)); err == nil &&
+		got != want {
 		err = fmt.Errorf("%s is %q", name, got)
 	}
 	return err

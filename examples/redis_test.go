@@ -10,10 +10,12 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
-// TestRedis kills the master of three servers: the Sentinels promote another, which clients find.
+// TestRedis kills the master of three servers: the Sentinels promote another, which
+// clients find.
 func TestRedis(t *testing.T) {
 	c := newCloud(t, "redis-server", "redis-sentinel", "redis-cli", "getent")
-	node, client, dir := absolute(t, "redis/node"), absolute(t, "redis/client"), t.TempDir()
+	node, client, dir := absolute(t, "redis/node"), absolute(t, "redis/client"),
+		t.TempDir()
 	nodes := make(map[string]*programs.Test)
 	for _, name := range []string{"kv1", "kv2", "kv3"} {
 		nodes[name] = c.function(name).start(node, name, filepath.Join(dir, name))
@@ -36,8 +38,10 @@ func TestRedis(t *testing.T) {
 	ready := func(name string) time.Duration {
 		t.Helper()
 		return eventually(t, "the Sentinel at "+name, func() error {
-			out, err := app.try("redis-cli", "-h", name, "-p", "26379", "info", "sentinel")
-			if err == nil && !strings.Contains(out, "status=ok,") || !strings.Contains(out, ",slaves=2,sentinels=3") {
+			out, err := app.try("redis-cli", "-h", name, "-p", "26379", "info",
+				"sentinel")
+			if err == nil && !strings.Contains(out, "status=ok,") ||
+				!strings.Contains(out, ",slaves=2,sentinels=3") {
 				err = fmt.Errorf("%s", out)
 			}
 			return err
@@ -54,7 +58,8 @@ func TestRedis(t *testing.T) {
 	}
 	for _, replica := range []string{"kv2", "kv3"} {
 		eventually(t, replica+" has the write", func() error {
-			if got, err := app.try("redis-cli", "-h", replica, "get", "greeting"); err != nil || got != "hello\n" {
+			if got, err := app.try("redis-cli", "-h", replica, "get",
+				"greeting"); err != nil || got != "hello\n" {
 				return fmt.Errorf("got %q: %v", got, err)
 			}
 			return nil

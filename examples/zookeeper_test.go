@@ -11,13 +11,15 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
-// TestZooKeeper kills the leader of three servers under load, and puts a new function in its place.
+// TestZooKeeper kills the leader of three servers under load, and puts a new function in
+// its place.
 func TestZooKeeper(t *testing.T) {
 	c := newCloud(t, "java", "javac", "python3")
 	const jar = "/usr/share/java/zookeeper.jar" // of Debian's package
 	needFile(t, jar, "install Debian's zookeeper")
 	node, dir := absolute(t, "zookeeper/node"), t.TempDir()
-	if out, err := exec.Command("javac", "-cp", jar, "-d", dir, "zookeeper/Load.java").CombinedOutput(); err != nil {
+	if out, err := exec.Command("javac", "-cp", jar, "-d", dir,
+		"zookeeper/Load.java").CombinedOutput(); err != nil {
 		t.Fatalf("javac: %v\n%s", err, out)
 	}
 	names := []string{"zk1", "zk2", "zk3"}
@@ -65,7 +67,8 @@ print(s.makefile().read())`, name)
 	_, took := leader()
 	t.Logf("an ensemble after %v", took)
 
-	load := app.start("java", "-Xmx64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dsun.net.inetaddr.ttl=1",
+	load := app.start("java", "-Xmx64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+		"-Dsun.net.inetaddr.ttl=1",
 		"-cp", dir+":"+jar, "Load", "zk1:2181,zk2:2181,zk3:2181")
 	for round := range rounds() {
 		load.Expect(`^writing$`)
@@ -78,7 +81,8 @@ print(s.makefile().read())`, name)
 		}
 
 		host := fmt.Sprintf("%s-%d", lost, round)
-		servers[lost] = c.replacement(lost, host).start(node, lost, filepath.Join(dir, host))
+		servers[lost] = c.replacement(lost, host).start(node, lost,
+			filepath.Join(dir, host))
 		_, took := leader()
 		t.Logf("the function in its place follows after %v", took)
 		load.Out.PassOver()

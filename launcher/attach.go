@@ -21,8 +21,8 @@ import (
 )
 
 // A supervisor listens on a Unix socket for its user, who may want to see what its
-// program does: boxer trace --pid. The connection is a request in a line of JSON, then an answer in
-// a line of JSON, then the events of the trace until one side closes it.
+// program does: boxer trace --pid. The connection is a request in a line of JSON, then an
+// answer in a line of JSON, then the events of the trace until one side closes it.
 
 // An attachRequest asks for a trace.
 type attachRequest struct {
@@ -77,7 +77,8 @@ func (n *node) serveAttach(who attachAnswer) *attachServer {
 		n.member.log.Debug("no trace can attach", "err", err)
 		return nil
 	}
-	s := &attachServer{l: l, dir: dir, node: n, who: who, conns: make(map[*net.UnixConn]struct{}),
+	s := &attachServer{l: l, dir: dir, node: n, who: who,
+		conns: make(map[*net.UnixConn]struct{}),
 		began: make(chan struct{}), ended: make(chan struct{})}
 	s.all.Go(s.accept)
 	return s
@@ -161,7 +162,8 @@ func (s *attachServer) serve(c *net.UnixConn) error {
 		return s.node.tellStatus(c)
 	}
 	sink := trace.NewSink(keptOpen{c}, 0)
-	t := &taker{sink: sink, bytes: max(0, min(q.Bytes, maxAttachBytes)), fds: q.FDs, shown: q.Calls}
+	t := &taker{sink: sink, bytes: max(0, min(q.Bytes, maxAttachBytes)), fds: q.FDs,
+		shown: q.Calls}
 	r := s.node.attach(t, trace.Header{Program: s.who.Program, Sets: []string{"attached"}})
 	if r == nil {
 		return errors.New("the program has ended")
@@ -212,7 +214,8 @@ func sameUser(c *net.UnixConn) error {
 		return err
 	}
 	if int(cred.Uid) != os.Getuid() && cred.Uid != 0 {
-		return fmt.Errorf("user %d may not trace a program of user %d", cred.Uid, os.Getuid())
+		return fmt.Errorf("user %d may not trace a program of user %d", cred.Uid,
+			os.Getuid())
 	}
 	return nil
 }
@@ -263,8 +266,8 @@ type Attached struct {
 	Trapped bool
 }
 
-// Attach asks for a trace of a program that runs under boxer as this user: of the
-// node with a name, or of the process pid: the program's own or its supervisor's, which stand
+// Attach asks for a trace of a program that runs under boxer as this user: of the node
+// with a name, or of the process pid: the program's own or its supervisor's, which stand
 // for the whole node, or another one of the node.
 func Attach(name string, pid int, t Trace) (*Attached, error) {
 	dir, err := coordinator.RuntimeDir()
@@ -293,7 +296,8 @@ func Attach(name string, pid int, t Trace) (*Attached, error) {
 			continue
 		}
 		switch {
-		case name != "" && a.Name == name, name == "" && (pid == a.PID || pid == supervisor):
+		case name != "" && a.Name == name, name == "" &&
+			(pid == a.PID || pid == supervisor):
 			found = append(found, a)
 			continue
 		case name == "" && slices.Contains(ancestors, supervisor):

@@ -59,7 +59,8 @@ func prepare() (*child, error) {
 	var pid int
 	others := children(os.Getpid())
 	own, err := inOwnHost(func() (err error) {
-		pid, err = syscall.ForkExec("/proc/self/exe", []string{initName, strconv.Itoa(fd)},
+		pid, err = syscall.ForkExec("/proc/self/exe",
+			[]string{initName, strconv.Itoa(fd)},
 			&syscall.ProcAttr{Env: programEnviron(), Files: []uintptr{0, 1, 2}})
 		return err
 	})
@@ -76,9 +77,9 @@ func (c *child) abandon() {
 	unix.Wait4(c.init, nil, 0, nil)
 }
 
-// start lets boxer-init start the program. It fails with *ExitError if the
-// program cannot be executed. pass is a descriptor that goes with the order, or -1.
-// listen is called with the filter's listener, if the order has a filter; if it is ordered to be served,
+// start lets boxer-init start the program. It fails with *ExitError if the program cannot
+// be executed. pass is a descriptor that goes with the order, or -1. listen is called
+// with the filter's listener, if the order has a filter; if it is ordered to be served,
 // that is before the program starts.
 func (c *child) start(o order, pass int, listen func(*os.File) error) error {
 	if err := c.c.send(o, pass); err != nil {
@@ -99,7 +100,8 @@ func (c *child) start(o order, pass int, listen func(*os.File) error) error {
 		// It was killed, and may have started the program just before: the tree
 		// is ours now.
 		killTree(nil, c.others...)
-		return &ExitError{Code: exitSignal + int(unix.SIGKILL), Err: errors.New("boxer-init was killed while it started the program")}
+		return &ExitError{Code: exitSignal + int(unix.SIGKILL),
+			Err: errors.New("boxer-init was killed while it started the program")}
 	case err != nil:
 		return fmt.Errorf("boxer-init: %w", err)
 	case r.Failed != "":

@@ -23,11 +23,13 @@ const maxMessage = 4 << 20
 
 // An order tells boxer-init what to start.
 type order struct {
-	Argv     []string
-	Filter   []byte // sandbox.Program.Bytes
-	Signals  inherited
-	Loader   bool   `json:",omitempty"` // no filter: execute the file that comes along instead of the program
-	Served   bool   `json:",omitempty"` // the filter traps what starting takes: send the listener first
+	Argv    []string
+	Filter  []byte // sandbox.Program.Bytes
+	Signals inherited
+	// no filter: execute the file that comes along instead of the program
+	Loader bool `json:",omitempty"`
+	// the filter traps what starting takes: send the listener first
+	Served   bool   `json:",omitempty"`
 	Hostname string `json:",omitempty"` // name the host, which is this tree's alone
 	Notify   string `json:",omitempty"` // the program's NOTIFY_SOCKET, see notifier
 
@@ -39,14 +41,17 @@ type order struct {
 
 // A report tells the supervisor what became of it.
 type report struct {
-	Listening bool   `json:",omitempty"` // the listener comes along, before the program is started
+	// the listener comes along, before the program is started
+	Listening bool   `json:",omitempty"`
 	Started   int    `json:",omitempty"` // the program's pid; the listener comes along
 	Failed    string `json:",omitempty"` // it did not start, and why
-	Uncovered string `json:",omitempty"` // the program sees the host's files of its network, and why
+	// the program sees the host's files of its network, and why
+	Uncovered string `json:",omitempty"`
 	Code      int    `json:",omitempty"` // with Failed: the exit code
-	Stop      uint64 `json:",omitempty"` // a signal stopped the program; counts such stops from 1
-	Exited    bool   `json:",omitempty"` // and its tree is gone
-	Status    int    `json:",omitempty"` // with Exited: as a shell has it
+	// a signal stopped the program; counts such stops from 1
+	Stop   uint64 `json:",omitempty"`
+	Exited bool   `json:",omitempty"` // and its tree is gone
+	Status int    `json:",omitempty"` // with Exited: as a shell has it
 }
 
 // A word is what the supervisor tells boxer-init while the program runs.
@@ -72,7 +77,8 @@ func controlPair() (ours control, theirs *os.File, err error) {
 		unix.Close(fds[1])
 		return control{}, nil, fmt.Errorf("socketpair: %w", err)
 	}
-	return control{os.NewFile(uintptr(fds[0]), "control")}, os.NewFile(uintptr(fds[1]), "control"), nil
+	return control{os.NewFile(uintptr(fds[0]), "control")},
+		os.NewFile(uintptr(fds[1]), "control"), nil
 }
 
 // send writes one message, with a descriptor if fd is not negative.
@@ -82,7 +88,8 @@ func (c control) send(msg any, fd int) error {
 		return err
 	}
 	b := make([]byte, 4, 4+len(body))
-	b[0], b[1], b[2], b[3] = byte(len(body)>>24), byte(len(body)>>16), byte(len(body)>>8), byte(len(body))
+	b[0], b[1], b[2], b[3] = byte(len(body)>>24), byte(len(body)>>16), byte(len(body)>>8),
+		byte(len(body))
 	b = append(b, body...)
 	var oob []byte
 	if fd >= 0 {

@@ -30,9 +30,11 @@ type Finding struct {
 // Diagnose finds out what this host offers to boxer. With a join URL it also
 // looks at the way to the coordinator.
 func Diagnose(ctx context.Context, url *coordinator.JoinURL) []Finding {
-	kernel := Finding{Name: "kernel", For: "has what is below", Needed: true, OK: true, Detail: sandbox.Kernel()}
+	kernel := Finding{Name: "kernel", For: "has what is below", Needed: true, OK: true,
+		Detail: sandbox.Kernel()}
 	if err := sandbox.CheckKernel(); err != nil {
-		kernel.OK, kernel.Detail, kernel.Remedy = false, err.Error(), "run on a newer kernel"
+		kernel.OK, kernel.Detail, kernel.Remedy = false, err.Error(),
+			"run on a newer kernel"
 	}
 	found := []Finding{kernel}
 	how := diagnoseInterposer()
@@ -46,22 +48,24 @@ func Diagnose(ctx context.Context, url *coordinator.JoinURL) []Finding {
 		return found
 	}
 	for _, f := range sandbox.Probe() {
-		d := Finding{Name: f.Name, For: f.For, Needed: f.Needed, OK: f.Err == nil, Detail: "Linux " + f.Since}
+		d := Finding{Name: f.Name, For: f.For, Needed: f.Needed, OK: f.Err == nil,
+			Detail: "Linux " + f.Since}
 		if f.Err != nil {
 			d.Detail, d.Remedy = fmt.Sprintf("%v (Linux %s)", f.Err, f.Since), f.Remedy
 		}
 		d.Needed = d.Needed && how.Detail != string(InterposerRewrite)
 		found = append(found, d)
 	}
-	found = append(found, how, diagnoseAliases(), diagnoseHost(), diagnoseProcNet(), diagnoseProc())
+	found = append(found, how, diagnoseAliases(), diagnoseHost(), diagnoseProcNet(),
+		diagnoseProc())
 	if url != nil {
 		found = append(found, diagnoseNetwork(ctx, *url)...)
 	}
 	return found
 }
 
-// diagnoseInterposer tells how calls would be taken. Where there are no filters it runs this program, as "boxer
-// version", under the loader of package rewrite.
+// diagnoseInterposer tells how calls would be taken. Where there are no filters it runs
+// this program, as "boxer version", under the loader of package rewrite.
 func diagnoseInterposer() Finding {
 	f := Finding{Name: "interposer", For: "takes the calls of programs", Needed: true}
 	kind, why := InterposerAuto.choose()
@@ -71,16 +75,19 @@ func diagnoseInterposer() Finding {
 	}
 	f.Remedy = fmt.Sprintf("none needed; filters would be used, but: %v", why)
 	if err := rewrite.Probe("/proc/self/exe", "boxer", "version"); err != nil {
-		f.OK, f.Detail, f.Remedy = false, err.Error(), "run where seccomp(2) is allowed, or where programs may be rewritten"
+		f.OK, f.Detail, f.Remedy = false, err.Error(),
+			"run where seccomp(2) is allowed, or where programs may be rewritten"
 	}
 	return f
 }
 
 func diagnoseAliases() Finding {
-	f := Finding{Name: "loopback addresses", For: "gives each node ports of its own", Needed: true}
+	f := Finding{Name: "loopback addresses", For: "gives each node ports of its own",
+		Needed: true}
 	a, err := syscalls.ClaimAliases()
 	if err != nil {
-		f.Detail, f.Remedy = err.Error(), "bring up the loopback interface: ip link set lo up"
+		f.Detail, f.Remedy = err.Error(),
+			"bring up the loopback interface: ip link set lo up"
 		return f
 	}
 	defer a.Release()
@@ -92,19 +99,23 @@ func diagnoseHost() Finding {
 	f := Finding{Name: "UTS namespace", For: "shows the node's name in /proc/sys/kernel/hostname, too"}
 	h, _ := inOwnHost(func() error { return nil })
 	if f.OK = h.named; !f.OK {
-		f.Detail, f.Remedy = "not to be had, or not to be named", "run as root, or with CAP_SYS_ADMIN; without, uname and sethostname are right all the same"
+		f.Detail, f.Remedy = "not to be had, or not to be named",
+			"run as root, or with CAP_SYS_ADMIN; without, uname and sethostname are right all the same"
 	}
 	return f
 }
 
 func diagnoseProcNet() Finding {
-	f := Finding{Name: "mount namespace", For: "shows the node's interfaces in /proc/net and /sys, too"}
+	f := Finding{Name: "mount namespace",
+		For: "shows the node's interfaces in /proc/net and /sys, too"}
 	h, err := inOwnHost(func() error { return (&cover{}).mount() })
 	switch {
 	case !h.mounted:
-		f.Detail, f.Remedy = "not to be had", "run as root, or with CAP_SYS_ADMIN; without, rtnetlink and ioctl are right all the same"
+		f.Detail, f.Remedy = "not to be had",
+			"run as root, or with CAP_SYS_ADMIN; without, rtnetlink and ioctl are right all the same"
 	case err != nil:
-		f.Detail, f.Remedy = err.Error(), "a kernel with move_mount(2), mount_setattr(2) and CONFIG_TTY"
+		f.Detail, f.Remedy = err.Error(),
+			"a kernel with move_mount(2), mount_setattr(2) and CONFIG_TTY"
 	default:
 		f.OK = true
 	}
@@ -112,7 +123,8 @@ func diagnoseProcNet() Finding {
 }
 
 func diagnoseProc() Finding {
-	f := Finding{Name: "/proc/PID/task/TID/children", For: "ends what a program leaves behind", Needed: false}
+	f := Finding{Name: "/proc/PID/task/TID/children",
+		For: "ends what a program leaves behind", Needed: false}
 	if _, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid())); err != nil {
 		f.Detail, f.Remedy = err.Error(), "a kernel with CONFIG_PROC_CHILDREN"
 		return f
@@ -135,23 +147,28 @@ func diagnoseNetwork(ctx context.Context, url coordinator.JoinURL) []Finding {
 		return []Finding{reach}
 	}
 	defer socket.Close()
-	c, err := coordinator.Join(ctx, coordinator.ClientConfig{URL: url, Socket: socket, Identity: id, HostID: hostID()})
+	c, err := coordinator.Join(ctx, coordinator.ClientConfig{URL: url, Socket: socket,
+		Identity: id, HostID: hostID()})
 	if err != nil {
 		reach.Detail, reach.Remedy = err.Error(), remedyOf(err, url.Host)
 		return []Finding{reach}
 	}
 	defer c.Close()
 	reach.OK, reach.Detail = true, fmt.Sprintf("%v, from %v", c.Server(), c.Reflexive())
-	return []Finding{reach, diagnoseNAT(c.Reflexive(), socket.LocalAddr()), diagnoseAddresses(c.Prefix(), c.Prefix6())}
+	return []Finding{reach, diagnoseNAT(c.Reflexive(), socket.LocalAddr()),
+		diagnoseAddresses(c.Prefix(), c.Prefix6())}
 }
 
 // diagnoseAddresses looks for addresses of this host among those of the network.
 func diagnoseAddresses(prefix, prefix6 netip.Prefix) Finding {
-	f := Finding{Name: "addresses of the network", For: "lets programs reach nodes and this host's own network", OK: true, Detail: prefix.String()}
+	f := Finding{Name: "addresses of the network",
+		For: "lets programs reach nodes and this host's own network", OK: true,
+		Detail: prefix.String()}
 	if own, ok := coordinator.Clash(prefix, prefix6); ok {
 		f.OK = false
 		f.Detail = fmt.Sprintf("%v covers this host's own network, %v", prefix, own)
-		f.Remedy = fmt.Sprintf("start the coordinator with another --prefix, such as %v", coordinator.FreePrefix())
+		f.Remedy = fmt.Sprintf("start the coordinator with another --prefix, such as %v",
+			coordinator.FreePrefix())
 	}
 	return f
 }
@@ -165,7 +182,8 @@ func remedyOf(err error, host string) string {
 	case dns:
 		return "check the host in the join URL, and this host's name servers"
 	case errors.Is(err, unix.ECONNREFUSED):
-		return "start the coordinator at " + host + ", or use the join URL of the one that runs"
+		return "start the coordinator at " + host +
+			", or use the join URL of the one that runs"
 	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.ENETDOWN):
 		return "give this host a route to " + host
 	}

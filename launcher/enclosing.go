@@ -126,7 +126,8 @@ func (e *Enclosing) dial(q attachRequest) (*asked, error) {
 	for _, dir := range coordinator.RuntimeDirs() {
 		path := filepath.Join(dir, controlName(e.PID))
 		var c *net.UnixConn
-		if c, err = net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"}); err != nil {
+		if c, err = net.DialUnix("unix", nil,
+			&net.UnixAddr{Name: path, Net: "unix"}); err != nil {
 			continue
 		}
 		a := &asked{UnixConn: c}
@@ -161,7 +162,8 @@ func controlName(pid int) string { return strconv.Itoa(pid) + ".trace" }
 func (n *node) tellStatus(c *net.UnixConn) error {
 	ctx, cancel := context.WithTimeout(context.Background(), enclosingPatience)
 	defer cancel()
-	a := statusAnswer{NetworkStatus: NetworkStatus{Self: n.member.client.Self().ID, Coordinator: n.join.Host}}
+	a := statusAnswer{NetworkStatus: NetworkStatus{Self: n.member.client.Self().ID,
+		Coordinator: n.join.Host}}
 	var err error
 	if a.Snapshot, err = coordinator.Observe(ctx, n.join); err != nil {
 		a.Failed = err.Error()

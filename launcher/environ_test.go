@@ -21,11 +21,17 @@ func TestProgramEnv(t *testing.T) {
 		wantEnv, wantO []string
 	}{
 		{"no manager", []string{"HOME=/", "X"}, "", []string{"HOME=/", "X"}, nil},
-		{"socket activation", []string{"LISTEN_FDS=2", "LISTEN_PID=41", "LISTEN_PIDFDID=9"}, "", []string{"LISTEN_FDS=2"}, []string{"LISTEN_PID"}},
-		{"watchdog", []string{"WATCHDOG_PID=41", "WATCHDOG_USEC=5", "SYSTEMD_EXEC_PID=41"}, "", []string{"WATCHDOG_USEC=5"}, []string{"WATCHDOG_PID", "SYSTEMD_EXEC_PID"}},
-		{"another's", []string{"LISTEN_PID=42", "WATCHDOG_PID=4", "SYSTEMD_EXEC_PID="}, "", []string{"LISTEN_PID=42", "WATCHDOG_PID=4", "SYSTEMD_EXEC_PID="}, nil},
-		{"notifications", []string{"NOTIFY_SOCKET=/run/systemd/notify"}, "/tmp/s", []string{"NOTIFY_SOCKET=/tmp/s"}, nil},
-		{"notifications to a host", []string{"NOTIFY_SOCKET=vsock:2:9"}, "", []string{"NOTIFY_SOCKET=vsock:2:9"}, nil},
+		{"socket activation", []string{"LISTEN_FDS=2", "LISTEN_PID=41",
+			"LISTEN_PIDFDID=9"}, "", []string{"LISTEN_FDS=2"}, []string{"LISTEN_PID"}},
+		{"watchdog", []string{"WATCHDOG_PID=41", "WATCHDOG_USEC=5",
+			"SYSTEMD_EXEC_PID=41"}, "", []string{"WATCHDOG_USEC=5"},
+			[]string{"WATCHDOG_PID", "SYSTEMD_EXEC_PID"}},
+		{"another's", []string{"LISTEN_PID=42", "WATCHDOG_PID=4", "SYSTEMD_EXEC_PID="},
+			"", []string{"LISTEN_PID=42", "WATCHDOG_PID=4", "SYSTEMD_EXEC_PID="}, nil},
+		{"notifications", []string{"NOTIFY_SOCKET=/run/systemd/notify"}, "/tmp/s",
+			[]string{"NOTIFY_SOCKET=/tmp/s"}, nil},
+		{"notifications to a host", []string{"NOTIFY_SOCKET=vsock:2:9"}, "",
+			[]string{"NOTIFY_SOCKET=vsock:2:9"}, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			env, own := programEnv(tc.environ, 41, tc.notify)
@@ -45,7 +51,8 @@ func TestSpawn(t *testing.T) {
 	}
 	start := func(f func(argv []string) int) map[string]string {
 		dir := t.TempDir()
-		pid := f([]string{"cp", "-t", dir, "/proc/self/environ", "/proc/self/status", "/proc/self/limits"})
+		pid := f([]string{"cp", "-t", dir, "/proc/self/environ", "/proc/self/status",
+			"/proc/self/limits"})
 		var ws unix.WaitStatus
 		if _, err := unix.Wait4(pid, &ws, 0, nil); err != nil || ws.ExitStatus() != 0 {
 			t.Fatalf("status %v, %v", ws, err)
@@ -61,26 +68,30 @@ func TestSpawn(t *testing.T) {
 		return got
 	}
 	got := start(func(argv []string) int {
-		pid, err := spawn(cp, argv, []string{"OTHER=other"}, []string{"OWN_PID", "OWN"}, 1<<(unix.SIGUSR2-1))
+		pid, err := spawn(cp, argv, []string{"OTHER=other"}, []string{"OWN_PID", "OWN"},
+			1<<(unix.SIGUSR2-1))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return pid
 	})
 	want := start(func(argv []string) int {
-		pid, err := syscall.ForkExec(cp, argv, &syscall.ProcAttr{Files: []uintptr{0, 1, 2}})
+		pid, err := syscall.ForkExec(cp, argv,
+			&syscall.ProcAttr{Files: []uintptr{0, 1, 2}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return pid
 	})
-	if env := "OTHER=other\x00OWN_PID=" + got["pid"] + "\x00OWN=" + got["pid"] + "\x00"; got["environ"] != env {
+	if env := "OTHER=other\x00OWN_PID=" + got["pid"] + "\x00OWN=" + got["pid"] +
+		"\x00"; got["environ"] != env {
 		t.Errorf("environ is %q, want %q", got["environ"], env)
 	}
 	if got["limits"] != want["limits"] {
 		t.Errorf("limits are\n%swant\n%s", got["limits"], want["limits"])
 	}
-	for _, line := range []string{"SigBlk:\t0000000000000800\n", "SigCgt:\t0000000000000000\n", lineOf(want["status"], "SigIgn:")} {
+	for _, line := range []string{"SigBlk:\t0000000000000800\n",
+		"SigCgt:\t0000000000000000\n", lineOf(want["status"], "SigIgn:")} {
 		if !strings.Contains(got["status"], line) {
 			t.Errorf("no %q in\n%s", line, got["status"])
 		}
@@ -103,12 +114,15 @@ func TestSpawnFails(t *testing.T) {
 	if err := os.WriteFile(script, []byte("exit 3\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]error{dir: syscall.EACCES, filepath.Join(dir, "none"): syscall.ENOENT, script: syscall.ENOEXEC} {
-		if pid, err := spawn(path, []string{path}, nil, []string{"LISTEN_PID"}, 0); err != want {
+	for path, want := range map[string]error{dir: syscall.EACCES,
+		filepath.Join(dir, "none"): syscall.ENOENT, script: syscall.ENOEXEC} {
+		if pid, err := spawn(path, []string{path}, nil, []string{"LISTEN_PID"},
+			0); err != want {
 			t.Errorf("%s: got pid %d, %v, want %v", path, pid, err, want)
 		}
 	}
-	if b, err := os.ReadFile("/proc/thread-self/children"); err == nil && strings.TrimSpace(string(b)) != "" {
+	if b, err := os.ReadFile("/proc/thread-self/children"); err == nil &&
+		strings.TrimSpace(string(b)) != "" {
 		t.Errorf("children are left: %s", b)
 	}
 }
@@ -127,7 +141,8 @@ func TestDescends(t *testing.T) {
 	if !descends(cmd.Process.Pid, os.Getpid()) || !descends(os.Getpid(), os.Getppid()) {
 		t.Error("a child is no descendant of " + strconv.Itoa(os.Getpid()))
 	}
-	if descends(os.Getppid(), os.Getpid()) || descends(1, os.Getpid()) || descends(0, os.Getpid()) {
+	if descends(os.Getppid(), os.Getpid()) || descends(1, os.Getpid()) ||
+		descends(0, os.Getpid()) {
 		t.Error("a process descends from its child")
 	}
 }

@@ -37,8 +37,9 @@ type flow struct {
 
 	sent, received         atomic.Uint64
 	sentSegs, receivedSegs atomic.Uint64
-	over                   atomic.Uint32 // directions that have ended: 1 is reading, 2 writing
-	first                  atomic.Pointer[ending]
+	// directions that have ended: 1 is reading, 2 writing
+	over  atomic.Uint32
+	first atomic.Pointer[ending]
 }
 
 // An ending is what ended a connection, or a direction of it first.
@@ -77,8 +78,10 @@ func derivedConnID(ends syscalls.Ends, stream int64) trace.ConnID {
 	return trace.ConnID(h.Sum64() | 1)
 }
 
-func (r *recorder) newFlow(id trace.ConnID, role, proto string, ends syscalls.Ends) *flow {
-	f := &flow{r: r, id: id, ends: ends, role: role, proto: proto, began: time.Now(), snap: r.bytes()}
+func (r *recorder) newFlow(id trace.ConnID, role, proto string,
+	ends syscalls.Ends) *flow {
+	f := &flow{r: r, id: id, ends: ends, role: role, proto: proto, began: time.Now(),
+		snap: r.bytes()}
 	if who, ok := r.member.client.ByAddr(ends.Remote.Addr()); ok {
 		f.peer, f.peerID = nameOf(who), who.ID
 	}
@@ -89,8 +92,10 @@ func (r *recorder) newFlow(id trace.ConnID, role, proto string, ends syscalls.En
 func (f *flow) eventLocked(state trace.ConnState) *trace.Connection {
 	return &trace.Connection{
 		Base: f.r.now(), State: state, ID: f.id, Role: f.role, Proto: f.proto,
-		Local: f.ends.Local, Remote: f.ends.Remote, Peer: f.peer, Path: f.path, Stream: f.stream, RTT: f.rtt,
-		Sent: f.sent.Load(), Received: f.received.Load(), SegmentsSent: f.sentSegs.Load(), SegmentsReceived: f.receivedSegs.Load(),
+		Local: f.ends.Local, Remote: f.ends.Remote, Peer: f.peer, Path: f.path,
+		Stream: f.stream, RTT: f.rtt,
+		Sent: f.sent.Load(), Received: f.received.Load(), SegmentsSent: f.sentSegs.Load(),
+		SegmentsReceived: f.receivedSegs.Load(),
 	}
 }
 
@@ -123,7 +128,8 @@ func (f *flow) connecting() (stop func() bool) {
 
 // copyForEvent is a flow of its own with what is known of f's path now.
 func (f *flow) copyForEvent() *flow {
-	c := &flow{r: f.r, id: f.id, ends: f.ends, role: f.role, proto: f.proto, began: f.began, peer: f.peer, peerID: f.peerID}
+	c := &flow{r: f.r, id: f.id, ends: f.ends, role: f.role, proto: f.proto,
+		began: f.began, peer: f.peer, peerID: f.peerID}
 	c.look()
 	return c
 }
@@ -178,8 +184,10 @@ func (f *flow) failure(err error) (string, unix.Errno) {
 		return "the program has given up: it " + f.waitsFor(), errno
 	case errors.Is(err, transport.ErrNoPath):
 		return fmt.Sprintf("no path to %s: it does not answer, neither directly nor through the coordinator", f.where()), errno
-	case errors.As(err, &status) && status.Status == transport.StatusRefused, errno == unix.ECONNREFUSED:
-		return fmt.Sprintf("refused by %s: nobody listens on port %d there", f.where(), f.ends.Remote.Port()), errno
+	case errors.As(err, &status) && status.Status == transport.StatusRefused,
+		errno == unix.ECONNREFUSED:
+		return fmt.Sprintf("refused by %s: nobody listens on port %d there", f.where(),
+			f.ends.Remote.Port()), errno
 	case errors.As(err, &status):
 		return fmt.Sprintf("%s by %s", status.Status, f.where()), errno
 	case f.peer == "":
@@ -202,8 +210,8 @@ func (f *flow) end(directions uint32, why *ending) {
 	f.closed(f.first.Load())
 }
 
-// closed tells of the end, once: the trace may end at the same time as the connection, see
-// closeFlows.
+// closed tells of the end, once: the trace may end at the same time as the connection,
+// see closeFlows.
 func (f *flow) closed(why *ending) {
 	f.look()
 	f.r.mu.Lock()
@@ -299,7 +307,8 @@ func (s *tracedStream) CloseRead() error {
 
 func (s *tracedStream) Reset() {
 	s.inboundStream.Reset()
-	s.f.end(3, &ending{errno: "ECONNRESET", reason: "reset by the program: it was killed, or closed the socket with data unread"})
+	s.f.end(3, &ending{errno: "ECONNRESET",
+		reason: "reset by the program: it was killed, or closed the socket with data unread"})
 }
 
 // who names the peer's program.
@@ -316,7 +325,8 @@ func (f *flow) broken(err error) *ending {
 	case errors.Is(err, transport.ErrReset):
 		return &ending{"ECONNRESET", true, "reset by " + f.where()}
 	case errors.Is(err, transport.ErrLost):
-		return &ending{"ECONNRESET", true, fmt.Sprintf("lost the path to %s: it has died, left, or cannot be reached any more", f.who())}
+		return &ending{"ECONNRESET", true,
+			fmt.Sprintf("lost the path to %s: it has died, left, or cannot be reached any more", f.who())}
 	}
 	return &ending{"", false, "ended here"}
 }
@@ -330,7 +340,8 @@ func (f *flow) piece(b []byte, received bool) {
 	before := bytes.Add(uint64(len(b))) - uint64(len(b))
 	segments.Add(1)
 	if f.snap > 0 {
-		f.r.put(&trace.Data{Base: f.r.now(), Conn: f.id, Received: received, Offset: before, Length: len(b),
+		f.r.put(&trace.Data{Base: f.r.now(), Conn: f.id, Received: received,
+			Offset: before, Length: len(b),
 			Payload: append([]byte(nil), b[:min(len(b), f.snap)]...)})
 	}
 }

@@ -9,7 +9,8 @@ import (
 
 // TestFlowClosesOnce ends a connection while its trace ends: the trace has one end of it.
 func TestFlowClosesOnce(t *testing.T) {
-	r := &recorder{member: &member{node: new(transport.Node)}, flows: make(map[*flow]struct{})}
+	r := &recorder{member: &member{node: new(transport.Node)},
+		flows: make(map[*flow]struct{})}
 	f := &flow{r: r}
 	r.flows[f] = struct{}{}
 	r.closeFlows()

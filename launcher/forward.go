@@ -76,8 +76,10 @@ func (m *member) find(ctx context.Context, cfg ForwardConfig) error {
 	switch {
 	case err == nil:
 		prefix, prefix6 := m.client.Prefix(), m.client.Prefix6()
-		if a = a.Unmap(); !prefix.Contains(a) && !(prefix6.IsValid() && prefix6.Contains(a)) {
-			return fmt.Errorf("forward to %s: no address of the network, which has %v", cfg.Name, prefix)
+		if a = a.Unmap(); !prefix.Contains(a) &&
+			!(prefix6.IsValid() && prefix6.Contains(a)) {
+			return fmt.Errorf("forward to %s: no address of the network, which has %v",
+				cfg.Name, prefix)
 		}
 		return nil
 	case m.client.Count(cfg.Name) > 0:
@@ -115,7 +117,8 @@ func (m *member) headers(cfg ForwardConfig, port uint16) (hs []transport.Header)
 	self := m.client.Self()
 	add := func(src, dst netip.Addr) {
 		if src.IsValid() && dst.IsValid() {
-			hs = append(hs, transport.Header{Source: netip.AddrPortFrom(src, port), Destination: netip.AddrPortFrom(dst, cfg.Port)})
+			hs = append(hs, transport.Header{Source: netip.AddrPortFrom(src, port),
+				Destination: netip.AddrPortFrom(dst, cfg.Port)})
 		}
 	}
 	if a, err := netip.ParseAddr(cfg.Name); err == nil {

@@ -24,8 +24,9 @@ func inOwnHost(f func() error) (h host, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		// Never unlocked: the runtime ends the thread with the goroutine. The first thread it
-		// would park, and /proc/PID/ns would show its namespace as the process's.
+		// Never unlocked: the runtime ends the thread with the goroutine. The first
+		// thread it would park, and /proc/PID/ns would show its namespace as the
+		// process's.
 		runtime.LockOSThread()
 		if unix.Gettid() == unix.Getpid() {
 			h, err = inOwnHost(f)

@@ -79,14 +79,16 @@ func Init() int {
 		killTree(nil)
 		return ExitBoxer
 	}
-	t := &tree{pid: pid, c: c, supervisor: openSupervisor(), notify: o.Notify, will: o.Will, done: make(chan struct{})}
+	t := &tree{pid: pid, c: c, supervisor: openSupervisor(), notify: o.Notify,
+		will: o.Will, done: make(chan struct{})}
 	go t.watchSupervisor()
 	return t.reap()
 }
 
-// startProgram starts the command under the filter, or under the loader. listener is nil if the
-// supervisor has been given it before, or there is none.
-func startProgram(o order, c control, loader *os.File) (pid int, listener *os.File, err error) {
+// startProgram starts the command under the filter, or under the loader. listener is nil
+// if the supervisor has been given it before, or there is none.
+func startProgram(o order, c control, loader *os.File) (pid int, listener *os.File,
+	err error) {
 	o.Signals.ignore()
 	if o.Hostname != "" { // before the filter, which may trap it
 		if err := unix.Sethostname([]byte(o.Hostname)); err != nil {
@@ -146,7 +148,8 @@ func forkExec(path string, o order) (int, error) {
 		if len(own) > 0 {
 			return spawn(path, argv, env, own, o.Signals.Mask)
 		}
-		return syscall.ForkExec(path, argv, &syscall.ProcAttr{Env: env, Files: []uintptr{0, 1, 2}})
+		return syscall.ForkExec(path, argv,
+			&syscall.ProcAttr{Env: env, Files: []uintptr{0, 1, 2}})
 	}
 	pid, err := start(path, o.Argv)
 	if err == syscall.ENOEXEC {

@@ -18,7 +18,8 @@ import (
 type InterposerKind string
 
 const (
-	// InterposerAuto is InterposerSeccomp where that works, and InterposerRewrite elsewhere.
+	// InterposerAuto is InterposerSeccomp where that works, and InterposerRewrite
+	// elsewhere.
 	InterposerAuto InterposerKind = "auto"
 	// InterposerSeccomp traps calls by a seccomp filter (package sandbox).
 	InterposerSeccomp InterposerKind = "seccomp"
@@ -39,18 +40,22 @@ func ParseInterposer(s string) (InterposerKind, error) {
 
 // An interposer starts a program, gets calls out of its tree, and answers into it.
 type interposer interface {
-	// start starts the program of an order, which lacks only what the interposer itself tells
-	// boxer-init. The program's calls go to answer. It fails with *ExitError if the program cannot be executed.
+	// start starts the program of an order, which lacks only what the interposer itself
+	// tells boxer-init. The program's calls go to answer. It fails with *ExitError if the
+	// program cannot be executed.
 	start(c *child, o order, answer func(syscalls.Call)) error
-	// wait returns when no call is answered any more. The program and its tree have ended.
+	// wait returns when no call is answered any more. The program and its tree have
+	// ended.
 	wait() error
 	// close releases what start took.
 	close() error
 }
 
-// newInterposer makes what takes the calls that the rows are about. own is what the program has of its host
-// for itself, see inOwnHost; served is whether calls are taken that starting a program takes.
-func newInterposer(choose func() (InterposerKind, error), rows []syscalls.Entry, own host, served bool, log *slog.Logger) (interposer, error) {
+// newInterposer makes what takes the calls that the rows are about. own is what the
+// program has of its host for itself, see inOwnHost; served is whether calls are taken
+// that starting a program takes.
+func newInterposer(choose func() (InterposerKind, error), rows []syscalls.Entry, own host,
+	served bool, log *slog.Logger) (interposer, error) {
 	k, why := choose()
 	if why != nil {
 		log.Info("no filters here: calls are taken inside the program", "why", why)
@@ -69,19 +74,22 @@ func newInterposer(choose func() (InterposerKind, error), rows []syscalls.Entry,
 	return &filtered{program: program, served: served}, nil
 }
 
-// native returns the rows that are not of the 32-bit ABI, whose programs are not rewritten.
+// native returns the rows that are not of the 32-bit ABI, whose programs are not
+// rewritten.
 func native(rows []syscalls.Entry) []syscalls.Entry {
-	return slices.DeleteFunc(slices.Clone(rows), func(e syscalls.Entry) bool { return e.Compat })
+	return slices.DeleteFunc(slices.Clone(rows),
+		func(e syscalls.Entry) bool { return e.Compat })
 }
 
-// choose returns the kind to use, and if filters do not work here, why. That is tried on a thread that ends with
-// the trial.
+// choose returns the kind to use, and if filters do not work here, why. That is tried on
+// a thread that ends with the trial.
 func (k InterposerKind) choose() (InterposerKind, error) {
 	if k != InterposerAuto && k != "" {
 		return k, nil
 	}
 	err := sandbox.Usable()
-	if err == nil || errors.Is(err, sandbox.ErrFilterBusy) { // a supervisor above this one, which will be told
+	// a supervisor above this one, which will be told
+	if err == nil || errors.Is(err, sandbox.ErrFilterBusy) {
 		return InterposerSeccomp, nil
 	}
 	return InterposerRewrite, err
@@ -100,8 +108,8 @@ type server struct {
 	err error // when wg is done
 }
 
-// run runs f, and ends the program's tree if it fails: nobody answers any more, so every call would hang or
-// fail.
+// run runs f, and ends the program's tree if it fails: nobody answers any more, so every
+// call would hang or fail.
 func (s *server) run(init int, f func() error) {
 	s.wg.Go(func() {
 		if s.err = f(); s.err != nil {

@@ -9,7 +9,8 @@ import (
 
 func TestParseInterposer(t *testing.T) {
 	for s, want := range map[string]InterposerKind{
-		"": InterposerAuto, "auto": InterposerAuto, "seccomp": InterposerSeccomp, "rewrite": InterposerRewrite,
+		"": InterposerAuto, "auto": InterposerAuto, "seccomp": InterposerSeccomp,
+		"rewrite": InterposerRewrite,
 	} {
 		if got, err := ParseInterposer(s); got != want || err != nil {
 			t.Errorf("%q: %q, %v; want %q", s, got, err, want)
@@ -22,12 +23,14 @@ func TestParseInterposer(t *testing.T) {
 	}
 }
 
-// TestRewriteRules checks that the rules are the native rows, and that the hook has room for them.
+// TestRewriteRules checks that the rules are the native rows, and that the hook has room
+// for them.
 func TestRewriteRules(t *testing.T) {
 	native := rewriteRules(syscalls.Table())
 	all := rewriteRules(slices.Concat(syscalls.Table(), syscalls.CompatTable()))
 	if len(all) != len(native) || len(native) != len(syscalls.Table()) {
-		t.Errorf("%d rules with the 32-bit rows, %d without, for %d rows", len(all), len(native), len(syscalls.Table()))
+		t.Errorf("%d rules with the 32-bit rows, %d without, for %d rows", len(all),
+			len(native), len(syscalls.Table()))
 	}
 	r, err := newRewritten(syscalls.Table(), nil)
 	if err != nil {
@@ -38,7 +41,8 @@ func TestRewriteRules(t *testing.T) {
 	}
 }
 
-// TestTooManyRules checks that an interposer that cannot be made is nil, so that nobody closes it.
+// TestTooManyRules checks that an interposer that cannot be made is nil, so that nobody
+// closes it.
 func TestTooManyRules(t *testing.T) {
 	rows := slices.Repeat(syscalls.Table(), 100)
 	rewrite := func() (InterposerKind, error) { return InterposerRewrite, nil }

@@ -32,7 +32,8 @@ type member struct {
 	node   *transport.Node
 	log    *slog.Logger
 
-	about atomic.Pointer[func() coordinator.About] // what the node says of itself; holds nil at first
+	// what the node says of itself; holds nil at first
+	about atomic.Pointer[func() coordinator.About]
 
 	inbounds *inbounds // of the streams from other nodes
 
@@ -61,7 +62,8 @@ type self struct {
 }
 
 // join makes this process a member of the network.
-func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.Congestion, h handlers, log *slog.Logger) (*member, error) {
+func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.Congestion,
+	h handlers, log *slog.Logger) (*member, error) {
 	id, err := newIdentity()
 	if err != nil {
 		return nil, err
@@ -72,7 +74,8 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 	}
 	host := hostID()
 	m.client, err = coordinator.Join(ctx, coordinator.ClientConfig{
-		URL: url, Name: who.name, Program: who.program, Socket: m.socket, Identity: id, HostID: host, Logger: log,
+		URL: url, Name: who.name, Program: who.program, Socket: m.socket, Identity: id,
+		HostID: host, Logger: log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, m.socket.Close())
@@ -84,9 +87,16 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 	m.node, err = transport.New(transport.Config{
 		Identity: id, Socket: m.socket, Self: m.client.Self().ID, Host: host,
 		Server: m.client.Server(), Signaller: m.client, Own: who.own,
-		Lookup:    func(id uint32) (transport.Peer, bool) { return peer(m.client.ByID(id)) },
-		LookupKey: func(k transport.Key) (transport.Peer, bool) { return peer(m.client.ByKey(k)) },
-		Accept:    m.accept(h.accept), Datagram: h.datagram, Congestion: cc, Logger: log, Timers: who.timers,
+		Lookup: func(id uint32) (transport.Peer,
+			bool) {
+			return peer(m.client.ByID(id))
+		},
+		LookupKey: func(k transport.Key) (transport.Peer,
+			bool) {
+			return peer(m.client.ByKey(k))
+		},
+		Accept: m.accept(h.accept), Datagram: h.datagram, Congestion: cc, Logger: log,
+		Timers: who.timers,
 	})
 	if err != nil {
 		return nil, errors.Join(err, m.client.Close(), m.socket.Close())
@@ -102,7 +112,8 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 	go func() { // ends with the membership, at the latest in close
 		<-m.client.Done()
 		if err := m.client.Err(); !errors.Is(err, coordinator.ErrClosed) {
-			log.Error("this node is no longer on the network; run it again to come back", "err", err)
+			log.Error("this node is no longer on the network; run it again to come back",
+				"err", err)
 		}
 	}()
 	return m, nil
@@ -154,8 +165,8 @@ func (m *member) report(ctx context.Context) {
 // about what the first path to a peer takes, several times.
 const drainDatagramsWithin = 2 * time.Second
 
-// drainDatagrams waits until the datagrams that the program has sent are on their
-// way, as Linux sends what a process has left. It returns whether flush is needed for some.
+// drainDatagrams waits until the datagrams that the program has sent are on their way, as
+// Linux sends what a process has left. It returns whether flush is needed for some.
 func (m *member) drainDatagrams(ctx context.Context) (recent bool) {
 	ctx, cancel := context.WithTimeout(ctx, drainDatagramsWithin)
 	defer cancel()

@@ -62,7 +62,10 @@ func (p proxies) Own(by syscalls.Asker, query []byte) []byte {
 }
 
 // Answered implements syscalls.Resolver.
-func (p proxies) Answered(to syscalls.Asker, answer []byte) { p.server.Passed(clientOf(to), answer) }
+func (p proxies) Answered(to syscalls.Asker,
+	answer []byte) {
+	p.server.Passed(clientOf(to), answer)
+}
 
 // Dial implements syscalls.Resolver.
 func (p proxies) Dial(ctx context.Context, by syscalls.Asker) (syscalls.Stream, error) {

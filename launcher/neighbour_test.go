@@ -47,7 +47,8 @@ func startCoordinator(t *testing.T) coordinator.JoinURL {
 }
 
 // joinAs joins as a node with a block of aliases, or without one.
-func joinAs(t *testing.T, url coordinator.JoinURL, name string, aliases *syscalls.Aliases, accept func(*transport.Stream)) network {
+func joinAs(t *testing.T, url coordinator.JoinURL, name string, aliases *syscalls.Aliases,
+	accept func(*transport.Stream)) network {
 	t.Helper()
 	who := self{name: name}
 	if aliases != nil {
@@ -57,7 +58,8 @@ func joinAs(t *testing.T, url coordinator.JoinURL, name string, aliases *syscall
 	identity := newIdentity
 	newIdentity = transport.NewIdentity
 	defer func() { newIdentity = identity }()
-	m, err := join(t.Context(), url, who, 0, handlers{accept: accept}, slog.New(slog.DiscardHandler))
+	m, err := join(t.Context(), url, who, 0, handlers{accept: accept},
+		slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,12 +77,13 @@ func claimAliases(t *testing.T) *syscalls.Aliases {
 	return a
 }
 
-// A member that only says that it is on this host, and a neighbour, cannot name addresses of
-// this host that are not their own.
+// A member that only says that it is on this host, and a neighbour, cannot name addresses
+// of this host that are not their own.
 func TestLocateOfLiars(t *testing.T) {
 	url := startCoordinator(t)
 	ours, theirs := claimAliases(t), claimAliases(t)
-	victim := joinAs(t, url, "victim", ours, func(s *transport.Stream) { s.Answer(transport.StatusRefused) })
+	victim := joinAs(t, url, "victim", ours,
+		func(s *transport.Stream) { s.Answer(transport.StatusRefused) })
 	for _, tc := range []struct {
 		name    string
 		aliases *syscalls.Aliases // of the member that answers; nil: it is elsewhere

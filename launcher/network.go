@@ -32,7 +32,8 @@ func (n network) Dial(ctx context.Context, src, dst netip.AddrPort) (syscalls.St
 		}
 		return n.m.inbounds.follow(s), nil
 	}
-	f := r.newFlow(newConnID(), trace.RoleConnect, "tcp", syscalls.Ends{Local: src, Remote: dst})
+	f := r.newFlow(newConnID(), trace.RoleConnect, "tcp",
+		syscalls.Ends{Local: src, Remote: dst})
 	h.Trace = uint64(f.id)
 	stop := f.connecting()
 	s, err := n.m.open(ctx, h)
@@ -62,7 +63,8 @@ func (n network) DialEarly(src, dst netip.AddrPort) (syscalls.Stream, bool) {
 	case r == nil:
 		return n.m.inbounds.follow(s), true
 	}
-	f := r.newFlow(trace.ConnID(h.Trace), trace.RoleConnect, "tcp", syscalls.Ends{Local: src, Remote: dst})
+	f := r.newFlow(trace.ConnID(h.Trace), trace.RoleConnect, "tcp",
+		syscalls.Ends{Local: src, Remote: dst})
 	return f.traced(n.m.inbounds.follow(s)), true
 }
 
@@ -72,11 +74,13 @@ func (n network) Announce(dst netip.AddrPort, room int) { n.m.node.Announce(dst,
 // Near implements syscalls.Network.
 func (n network) Near(addr netip.Addr) bool {
 	who, ok := n.m.client.ByAddr(addr)
-	return ok && who.Host != "" && who.Host == n.m.client.Self().Host && n.m.node.MayBeNeighbour(who.ID)
+	return ok && who.Host != "" && who.Host == n.m.client.Self().Host &&
+		n.m.node.MayBeNeighbour(who.ID)
 }
 
 // Locate implements syscalls.Network: the stream's bytes are the address.
-func (n network) Locate(ctx context.Context, near, src netip.Addr, dst netip.AddrPort, socket uint64) (netip.AddrPort, error) {
+func (n network) Locate(ctx context.Context, near, src netip.Addr, dst netip.AddrPort,
+	socket uint64) (netip.AddrPort, error) {
 	kernel, err := n.locate(ctx, near, src, dst, socket)
 	if r := n.r.Load(); r != nil && err != nil && ctx.Err() == nil {
 		ends := syscalls.Ends{Local: netip.AddrPortFrom(src, 0), Remote: dst}
@@ -85,8 +89,10 @@ func (n network) Locate(ctx context.Context, near, src netip.Addr, dst netip.Add
 	return kernel, err
 }
 
-func (n network) locate(ctx context.Context, near, src netip.Addr, dst netip.AddrPort, socket uint64) (netip.AddrPort, error) {
-	s, err := n.m.open(ctx, transport.Header{Source: netip.AddrPortFrom(src, 0), Destination: dst, Near: near, Socket: socket})
+func (n network) locate(ctx context.Context, near, src netip.Addr, dst netip.AddrPort,
+	socket uint64) (netip.AddrPort, error) {
+	s, err := n.m.open(ctx, transport.Header{Source: netip.AddrPortFrom(src, 0),
+		Destination: dst, Near: near, Socket: socket})
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
@@ -99,10 +105,12 @@ func (n network) locate(ctx context.Context, near, src netip.Addr, dst netip.Add
 	}
 	var kernel netip.AddrPort
 	if err := kernel.UnmarshalBinary(b); err != nil {
-		return netip.AddrPort{}, fmt.Errorf("locate %v: malformed answer: %w", dst, unix.EHOSTUNREACH)
+		return netip.AddrPort{}, fmt.Errorf("locate %v: malformed answer: %w", dst,
+			unix.EHOSTUNREACH)
 	}
 	if err := n.m.isAt(ctx, s.Peer(), kernel.Addr()); err != nil {
-		return netip.AddrPort{}, fmt.Errorf("locate %v: %w: %w", dst, err, unix.EHOSTUNREACH)
+		return netip.AddrPort{}, fmt.Errorf("locate %v: %w: %w", dst, err,
+			unix.EHOSTUNREACH)
 	}
 	return kernel, nil
 }
@@ -115,8 +123,10 @@ func (m *member) isAt(ctx context.Context, peer uint32, addr netip.Addr) error {
 		return err
 	}
 	if !syscalls.InBlock(claim, addr) {
-		m.log.Warn("a neighbour has named an address that is not its own", "peer", peer, "address", addr)
-		return fmt.Errorf("%v is not an address of node %d: %w", addr, peer, transport.ErrNotNeighbour)
+		m.log.Warn("a neighbour has named an address that is not its own", "peer", peer,
+			"address", addr)
+		return fmt.Errorf("%v is not an address of node %d: %w", addr, peer,
+			transport.ErrNotNeighbour)
 	}
 	return nil
 }
@@ -153,18 +163,21 @@ func (n network) SendDatagram(src, dst netip.AddrPort, b []byte) bool {
 	if r := n.r.Load(); r != nil {
 		r.datagram(syscalls.Ends{Local: src, Remote: dst}, b, false)
 	}
-	return n.send(dst.Addr(), transport.Datagram{Source: src, Destination: dst, Kind: transport.DatagramUDP, Payload: b})
+	return n.send(dst.Addr(), transport.Datagram{Source: src, Destination: dst,
+		Kind: transport.DatagramUDP, Payload: b})
 }
 
 // SendUnreachable implements syscalls.Datagrams.
 func (n network) SendUnreachable(src, dst netip.AddrPort, quote []byte) {
 	quote = quote[:min(len(quote), transport.MaxQuote)]
-	n.send(src.Addr(), transport.Datagram{Source: dst, Destination: src, Kind: transport.DatagramUnreachable, Payload: quote})
+	n.send(src.Addr(), transport.Datagram{Source: dst, Destination: src,
+		Kind: transport.DatagramUnreachable, Payload: quote})
 }
 
 // SendEcho implements syscalls.Datagrams.
 func (n network) SendEcho(src, dst netip.AddrPort, msg []byte) bool {
-	return n.send(dst.Addr(), transport.Datagram{Source: src, Destination: dst, Kind: transport.DatagramEcho, Payload: msg})
+	return n.send(dst.Addr(), transport.Datagram{Source: src, Destination: dst,
+		Kind: transport.DatagramEcho, Payload: msg})
 }
 
 // send drops what cannot be sent, as a network does. It returns false if nobody
@@ -196,7 +209,8 @@ func deliverDatagram(node *syscalls.Node, n network, from uint32, d transport.Da
 		node.Unreachable(d.Source, d.Destination, d.Payload)
 		return
 	case transport.DatagramEcho:
-		d.Source, d.Destination, d.Kind = d.Destination, d.Source, transport.DatagramEchoReply
+		d.Source, d.Destination, d.Kind = d.Destination, d.Source,
+			transport.DatagramEchoReply
 		if node.Owns(d.Source.Addr()) {
 			n.send(d.Destination.Addr(), d)
 		}
@@ -226,7 +240,8 @@ const acceptWithin = 127 * time.Second
 
 // accept connects to the listener that a stream is for. The timer is gone when it
 // returns: a connection may rest for long after, and must wake nobody.
-func accept(node *syscalls.Node, s *transport.Stream) (run func(syscalls.Stream), abort func(), err error) {
+func accept(node *syscalls.Node, s *transport.Stream) (run func(syscalls.Stream),
+	abort func(), err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), acceptWithin)
 	defer cancel()
 	defer s.WhenStopped(cancel)() // the program over there has given up

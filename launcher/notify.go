@@ -73,9 +73,13 @@ func (n *notifier) listen(inFolder bool) (err error) {
 			n.path = filepath.Join(dir, "socket")
 		}
 	}
-	n.conn, err = net.ListenUnixgram("unixgram", &net.UnixAddr{Name: n.path, Net: "unixgram"})
+	n.conn, err = net.ListenUnixgram("unixgram",
+		&net.UnixAddr{Name: n.path, Net: "unixgram"})
 	if err == nil {
-		err = controlFD(n.conn, func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, 1) })
+		err = controlFD(n.conn, func(fd int) error {
+			return unix.SetsockoptInt(fd,
+				unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
+		})
 	}
 	if err == nil && n.path[0] == '/' {
 		err = errors.Join(os.Chmod(n.path, 0o777), os.Chmod(filepath.Dir(n.path), 0o711))
@@ -124,7 +128,8 @@ func (n *notifier) socket() string {
 // serve sends on what comes, until this process itself sends something, see close.
 func (n *notifier) serve() {
 	defer close(n.ended)
-	b, oob := make([]byte, maxNotice+1), make([]byte, unix.CmsgSpace(unix.SizeofUcred)+unix.CmsgSpace(4*maxPassed))
+	b, oob := make([]byte, maxNotice+1),
+		make([]byte, unix.CmsgSpace(unix.SizeofUcred)+unix.CmsgSpace(4*maxPassed))
 	for {
 		size, oobSize, _, _, err := n.conn.ReadMsgUnix(b, oob)
 		if err != nil {
@@ -178,7 +183,8 @@ func sendUnix(to, msg string, fds []int) error {
 	}
 	defer unix.Close(s)
 	limit := unix.NsecToTimeval(notifyWithin.Nanoseconds())
-	if err := unix.SetsockoptTimeval(s, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit); err != nil {
+	if err := unix.SetsockoptTimeval(s, unix.SOL_SOCKET, unix.SO_SNDTIMEO,
+		&limit); err != nil {
 		return err
 	}
 	var rights []byte
@@ -186,7 +192,8 @@ func sendUnix(to, msg string, fds []int) error {
 		rights = unix.UnixRights(fds...)
 	}
 	for {
-		err = unix.Sendmsg(s, []byte(msg), rights, &unix.SockaddrUnix{Name: to}, unix.MSG_NOSIGNAL)
+		err = unix.Sendmsg(s, []byte(msg), rights, &unix.SockaddrUnix{Name: to},
+			unix.MSG_NOSIGNAL)
 		if err != unix.EINTR {
 			return err
 		}
@@ -226,7 +233,8 @@ func sentWith(oob []byte) (from *unix.Ucred, fds []int) {
 // maySpeak reports whether a sender may speak for the service: this user, root, or a
 // process of the program's tree, which may have become another user.
 func maySpeak(from *unix.Ucred) bool {
-	return from.Uid == 0 || int(from.Uid) == os.Getuid() || descends(int(from.Pid), os.Getpid())
+	return from.Uid == 0 || int(from.Uid) == os.Getuid() ||
+		descends(int(from.Pid), os.Getpid())
 }
 
 // descends reports whether a process is a descendant of another.

@@ -43,7 +43,8 @@ func TestNotifierFolder(t *testing.T) {
 		})
 	}
 	for _, dir := range []string{short, long} {
-		if left, err := filepath.Glob(filepath.Join(dir, notifyFolder+"*")); err != nil || len(left) > 0 {
+		if left, err := filepath.Glob(filepath.Join(dir, notifyFolder+"*")); err != nil ||
+			len(left) > 0 {
 			t.Errorf("left: %q, %v", left, err)
 		}
 	}

@@ -15,9 +15,9 @@ import (
 )
 
 // The processes of a traced node are known by what they call: calls that make a process,
-// replace its program and end it are trapped for that, and a pidfd tells when a process has
-// ended in another way. Processes of a node whose filter was not made for a trace are seen
-// with their first call of the network.
+// replace its program and end it are trapped for that, and a pidfd tells when a process
+// has ended in another way. Processes of a node whose filter was not made for a trace are
+// seen with their first call of the network.
 
 // processCalls are the calls that tell of processes, by number.
 var processCalls = func() map[uintptr]string {
@@ -30,11 +30,13 @@ var processCalls = func() map[uintptr]string {
 	return calls
 }()
 
-var processCallNames = []string{"fork", "vfork", "clone", "clone3", "execve", "execveat", "exit_group"}
+var processCallNames = []string{"fork", "vfork", "clone", "clone3", "execve", "execveat",
+	"exit_group"}
 
-// processRows are the rows of the filter for processCalls in an ABI that has these numbers, but
-// for those that the trace shows in full; shown has their native numbers.
-func processRows(shown []uintptr, numbers map[string]uintptr, compat bool) []syscalls.Entry {
+// processRows are the rows of the filter for processCalls in an ABI that has these
+// numbers, but for those that the trace shows in full; shown has their native numbers.
+func processRows(shown []uintptr, numbers map[string]uintptr,
+	compat bool) []syscalls.Entry {
 	var rows []syscalls.Entry
 	for nr, name := range processCalls {
 		of, ok := numbers[name]
@@ -86,8 +88,8 @@ const (
 	reapFor = time.Second
 )
 
-// noteProcessLocked takes down what a call tells of its process. It returns false for what
-// boxer-init does before it is the program.
+// noteProcessLocked takes down what a call tells of its process. It returns false for
+// what boxer-init does before it is the program.
 func (r *recorder) noteProcessLocked(rec *syscalls.Record, t thread) bool {
 	name := processCalls[rec.Nr]
 	exec := strings.HasPrefix(name, "execve")
@@ -132,13 +134,14 @@ func (r *recorder) seenLocked(t thread, now time.Time) *process {
 	p.thread.TID = t.PID
 	r.procs[t.PID] = p
 	r.queue = append(r.queue, queued{event: &trace.Process{
-		Base: trace.Base{Time: now.Sub(r.start)}, Thread: p.thread, What: "start", Parent: t.parent,
+		Base: trace.Base{Time: now.Sub(r.start)}, Thread: p.thread, What: "start",
+		Parent: t.parent,
 	}})
 	return p
 }
 
-// knowProcesses takes down the processes that a node has when its trace begins: their start
-// is no event of it.
+// knowProcesses takes down the processes that a node has when its trace begins: their
+// start is no event of it.
 func (r *recorder) knowProcesses() {
 	var there []thread
 	for _, init := range children(os.Getpid()) {
@@ -200,7 +203,8 @@ func (r *recorder) tellExec(takers []*taker, rec *syscalls.Record) {
 		p.thread.Comm = comm
 	}
 	r.mu.Unlock()
-	give(takers, &trace.Process{Base: trace.Base{Time: rec.Start.Sub(r.start)}, Thread: who, What: "exec", Exe: exe})
+	give(takers, &trace.Process{Base: trace.Base{Time: rec.Start.Sub(r.start)},
+		Thread: who, What: "exec", Exe: exe})
 }
 
 // commOf is the name that a process has after an execve(2) of a file (proc(5), comm).
@@ -246,7 +250,8 @@ func (r *recorder) lookAtProcesses(last bool) {
 		if p.called && !p.leaves.IsZero() {
 			at = p.leaves
 		}
-		e := &trace.Process{Base: trace.Base{Time: at.Sub(r.start)}, Thread: p.thread, What: "exit", Status: status}
+		e := &trace.Process{Base: trace.Base{Time: at.Sub(r.start)}, Thread: p.thread,
+			What: "exit", Status: status}
 		r.queue = append(r.queue, queued{event: e})
 	}
 }
@@ -346,7 +351,8 @@ func pidfdStatus(pidfd int) (unix.WaitStatus, bool) {
 		return 0, false
 	}
 	info := pidfdInfo{mask: pidfdInfoExit}
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(pidfd), pidfdGetInfo, uintptr(unsafe.Pointer(&info)))
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(pidfd), pidfdGetInfo,
+		uintptr(unsafe.Pointer(&info)))
 	return unix.WaitStatus(info.exitCode), errno == 0 && info.mask&pidfdInfoExit != 0
 }
 
@@ -362,7 +368,8 @@ func (r *recorder) programEnded(pid, code int) {
 // endOf says with which status a program has ended.
 func endOf(code int) string {
 	text := "the program has ended with status " + strconv.Itoa(code)
-	if sig := unix.SignalName(unix.Signal(code - exitSignal)); code > exitSignal && sig != "" {
+	if sig := unix.SignalName(unix.Signal(code - exitSignal)); code > exitSignal &&
+		sig != "" {
 		text += " (as after " + sig + ")"
 	}
 	return text

@@ -19,7 +19,8 @@ func TestProcessesAreLeft(t *testing.T) {
 		t.Skip("no pidfd_open(2)")
 	}
 	r.lookAtProcesses(true)
-	if to, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); err == nil && strings.Contains(to, "pidfd") {
+	if to, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); err == nil &&
+		strings.Contains(to, "pidfd") {
 		t.Errorf("descriptor %d is still open: %s", fd, to)
 	}
 	if len(r.procs) > 0 || len(r.queue) > 0 {

@@ -23,7 +23,8 @@ type cover struct{ ProcNet, SysClassNet map[string]string }
 // mount puts the files in their places, for this process and its children, which have
 // a mount namespace of their own (mount_namespaces(7)).
 func (c *cover) mount() error {
-	// The kernel's own files can be read by every user, whatever this process's umask(2) is.
+	// The kernel's own files can be read by every user, whatever this process's umask(2)
+	// is.
 	defer unix.Umask(unix.Umask(0))
 	return errors.Join(coverProcNet(c.ProcNet), coverSysClassNet(c.SysClassNet))
 }
@@ -51,7 +52,8 @@ func coverSysClassNet(files map[string]string) error {
 		return err
 	}
 	defer unix.Close(folder)
-	if err := unix.MoveMount(folder, "", unix.AT_FDCWD, sysClassNet, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+	if err := unix.MoveMount(folder, "", unix.AT_FDCWD, sysClassNet,
+		unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return fmt.Errorf("mount on %s: %w", sysClassNet, err)
 	}
 	return nil
@@ -74,7 +76,8 @@ func coverProcNet(files map[string]string) error {
 		return err
 	}
 	defer unix.Close(folder)
-	if err := unix.MoveMount(folder, "", unix.AT_FDCWD, procNetAt, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+	if err := unix.MoveMount(folder, "", unix.AT_FDCWD, procNetAt,
+		unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return fmt.Errorf("mount on %s: %w", procNetAt, err)
 	}
 	link, err := unix.OpenTree(unix.AT_FDCWD, procNetAt+"/"+procNetLink,
@@ -83,7 +86,8 @@ func coverProcNet(files map[string]string) error {
 		return fmt.Errorf("open %s: %w", procNetLink, err)
 	}
 	defer unix.Close(link)
-	if err := unix.MoveMount(link, "", unix.AT_FDCWD, "/proc/net", unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+	if err := unix.MoveMount(link, "", unix.AT_FDCWD, "/proc/net",
+		unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return fmt.Errorf("mount on /proc/net: %w", err)
 	}
 	return nil
@@ -104,7 +108,8 @@ func memoryFolder(fill func(folder int) error) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("fsconfig: %w", err)
 	}
-	folder, err := unix.Fsmount(config, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+	folder, err := unix.Fsmount(config, unix.FSMOUNT_CLOEXEC,
+		unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
 	if err != nil {
 		return -1, fmt.Errorf("fsmount: %w", err)
 	}
@@ -148,11 +153,13 @@ func writeAt(folder int, name, content string) error {
 		if c != '/' {
 			continue
 		}
-		if err := unix.Mkdirat(folder, name[:at], 0o755); err != nil && err != unix.EEXIST {
+		if err := unix.Mkdirat(folder, name[:at], 0o755); err != nil &&
+			err != unix.EEXIST {
 			return err
 		}
 	}
-	fd, err := unix.Openat(folder, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o444)
+	fd, err := unix.Openat(folder, name,
+		unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o444)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,8 @@ func TestCoverUmask(t *testing.T) {
 			return nil
 		}
 		for path, want := range map[string]os.FileMode{
-			"/proc/net/dev": 0o444, sysClassNet + "/eth9": os.ModeDir | 0o755, sysClassNet + "/eth9/address": 0o444,
+			"/proc/net/dev": 0o444, sysClassNet + "/eth9": os.ModeDir | 0o755,
+			sysClassNet + "/eth9/address": 0o444,
 		} {
 			info, err := os.Stat(path)
 			if err != nil {

@@ -27,14 +27,17 @@ func TestParsePublish(t *testing.T) {
 			t.Errorf("%q: %+v, %v; want %+v", tc.in, got, err, tc.want)
 		}
 	}
-	for _, in := range []string{"", ":", "80", "80:", ":80", "8080:0", "8080:65536", "8080:-1", "65536:80", "-1:80", "x:80", "8080:x",
-		"::1:8080:80", "127.0.0.1:80", "127.0.0.1::80", "8080:80:", "8080:80/tcp", "8080: 80", "[::1:8080:80"} {
+	for _, in := range []string{"", ":", "80", "80:", ":80", "8080:0", "8080:65536",
+		"8080:-1", "65536:80", "-1:80", "x:80", "8080:x",
+		"::1:8080:80", "127.0.0.1:80", "127.0.0.1::80", "8080:80:", "8080:80/tcp",
+		"8080: 80", "[::1:8080:80"} {
 		got, err := ParsePublish(in)
 		if err == nil {
 			t.Errorf("%q is taken for %+v", in, got)
 			continue
 		}
-		if !strings.Contains(err.Error(), "--publish") || !strings.Contains(err.Error(), "8080:80") {
+		if !strings.Contains(err.Error(), "--publish") ||
+			!strings.Contains(err.Error(), "8080:80") {
 			t.Errorf("%q: %v: it does not say what is wrong and what would be right", in, err)
 		}
 	}
@@ -49,20 +52,23 @@ func TestPolicy(t *testing.T) {
 		t.Errorf("%d rules for %d calls", len(p), len(rows))
 	}
 	for i, e := range rows {
-		if p[i].Nr != e.Nr || p[i].Compat != (i >= compat) || p[i].Errno != e.Fail || len(p[i].If) != len(e.When) {
+		if p[i].Nr != e.Nr || p[i].Compat != (i >= compat) || p[i].Errno != e.Fail ||
+			len(p[i].If) != len(e.When) {
 			t.Errorf("%s: rule %+v", e.Name, p[i])
 		}
 	}
-	if own := policyOf(rows, host{named: true, mounted: true}); len(own) >= len(p) || slices.ContainsFunc(own, func(r sandbox.Rule) bool {
-		return !r.Compat && (r.Nr == unix.SYS_UNAME || r.Nr == unix.SYS_SETHOSTNAME)
-	}) {
+	if own := policyOf(rows, host{named: true, mounted: true}); len(own) >= len(p) ||
+		slices.ContainsFunc(own, func(r sandbox.Rule) bool {
+			return !r.Compat && (r.Nr == unix.SYS_UNAME || r.Nr == unix.SYS_SETHOSTNAME)
+		}) {
 		t.Errorf("with a host of its own, a program's uname is trapped")
 	}
 	prog, err := p.Compile()
 	if err != nil {
 		t.Fatal(err)
 	}
-	// seccomp(2) takes BPF_MAXINSNS instructions. Each is on the way of every call of the program.
+	// seccomp(2) takes BPF_MAXINSNS instructions. Each is on the way of every call of the
+	// program.
 	if len(prog) == 0 || len(prog) > 4096 {
 		t.Errorf("%d instructions", len(prog))
 	}

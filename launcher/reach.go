@@ -35,7 +35,8 @@ func (m *member) open(ctx context.Context, h transport.Header) (*transport.Strea
 	to, ok := m.client.ByAddr(h.Destination.Addr())
 	if !ok {
 		// What an ordinary network answers for an address that nobody has.
-		return nil, fmt.Errorf("connect %v: no such node: %w", h.Destination, unix.EHOSTUNREACH)
+		return nil, fmt.Errorf("connect %v: no such node: %w", h.Destination,
+			unix.EHOSTUNREACH)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -48,7 +49,8 @@ func (m *member) open(ctx context.Context, h transport.Header) (*transport.Strea
 		if err = withErrno(err); context.Cause(ctx) == errSilent {
 			err = errSilent
 		}
-		if errors.Is(err, errSilent) || errors.Is(err, transport.ErrNoPath) || errors.Is(err, transport.ErrLost) {
+		if errors.Is(err, errSilent) || errors.Is(err, transport.ErrNoPath) ||
+			errors.Is(err, transport.ErrLost) {
 			m.client.Doubt(to.ID, true)
 		}
 		return nil, fmt.Errorf("connect %v: %w", h.Destination, err)

@@ -31,10 +31,11 @@ type recorder struct {
 	stop chan struct{} // closed to end run
 	done chan struct{} // closed when run has ended
 
-	spare     []queued            // the queue before, to be used again; run's
-	settling  []queued            // what has left the queue and is very new; run's
-	following []trace.Event       // of calls that were told; run's
-	short     map[uint64]struct{} // calls in settling that have waited, and not for long; run's
+	spare     []queued      // the queue before, to be used again; run's
+	settling  []queued      // what has left the queue and is very new; run's
+	following []trace.Event // of calls that were told; run's
+	// calls in settling that have waited, and not for long; run's
+	short map[uint64]struct{}
 
 	mu      sync.Mutex
 	takers  []*taker
@@ -47,10 +48,11 @@ type recorder struct {
 	whose   map[syscalls.Ends]trace.Thread // whose connection it is, as calls have told
 	procs   map[int]*process
 	execs   map[uint64]*execAttempt // by the call's ID
-	skip    int                     // boxer-init's process, whose calls are not the program's
-	begun   bool                    // boxer-init's child has become the program
-	over    bool
-	clock   *trace.Clock // as measured; nil: not yet
+	// boxer-init's process, whose calls are not the program's
+	skip  int
+	begun bool // boxer-init's child has become the program
+	over  bool
+	clock *trace.Clock // as measured; nil: not yet
 }
 
 // A taker gets events.
@@ -77,7 +79,8 @@ type thread struct {
 }
 
 const (
-	// maxQueued bounds what waits to be made into events: of each call a record of 1 KiB or so.
+	// maxQueued bounds what waits to be made into events: of each call a record of 1 KiB
+	// or so.
 	maxQueued = 1 << 14
 	// recordEvery is how often the queue is looked at. Nobody is woken for it: a
 	// wake-up costs the answering thread as much as a call.
@@ -95,9 +98,11 @@ func newRecorder(m *member, calls *syscalls.Node) *recorder {
 	r := &recorder{
 		start: now, wall: now.Round(0), member: m, calls: calls,
 		stop: make(chan struct{}), done: make(chan struct{}),
-		threads: make(map[int]thread), flows: make(map[*flow]struct{}), ended: make(map[syscalls.Ends]outcome),
-		udp: make(map[syscalls.Ends]*flow), whose: make(map[syscalls.Ends]trace.Thread),
-		short: make(map[uint64]struct{}), procs: make(map[int]*process), execs: make(map[uint64]*execAttempt),
+		threads: make(map[int]thread), flows: make(map[*flow]struct{}),
+		ended: make(map[syscalls.Ends]outcome),
+		udp:   make(map[syscalls.Ends]*flow), whose: make(map[syscalls.Ends]trace.Thread),
+		short: make(map[uint64]struct{}), procs: make(map[int]*process),
+		execs: make(map[uint64]*execAttempt),
 	}
 	go r.run()
 	return r
@@ -120,7 +125,8 @@ func (r *recorder) Called(rec *syscalls.Record) {
 	defer r.mu.Unlock()
 	t := r.threadLocked(rec.TID, rec.Start)
 	switch {
-	case r.skip != 0 && t.PID == r.skip, rec.Outcome != syscalls.Waits && !r.noteProcessLocked(rec, t):
+	case r.skip != 0 && t.PID == r.skip, rec.Outcome != syscalls.Waits &&
+		!r.noteProcessLocked(rec, t):
 		rec.Release()
 		return
 	case r.over || len(r.queue) >= maxQueued:
@@ -193,7 +199,8 @@ func (r *recorder) named(e trace.Event) trace.Event {
 
 // lookThread reads /proc/TID/status (proc(5)).
 func lookThread(tid int) (t thread, err error) {
-	fd, err := unix.Open(fmt.Sprintf("/proc/%d/status", tid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(fmt.Sprintf("/proc/%d/status", tid),
+		unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return t, err
 	}
@@ -244,7 +251,8 @@ func (r *recorder) run() {
 	defer cancel()
 	tick := time.NewTicker(recordEvery)
 	defer tick.Stop()
-	told := make(map[uint64]*syscalls.Record) // calls that wait, and whose beginning is told
+	// calls that wait, and whose beginning is told
+	told := make(map[uint64]*syscalls.Record)
 	for {
 		last := false
 		select {
@@ -276,8 +284,8 @@ func (r *recorder) run() {
 // has ended: calls that take longer have a beginning of their own.
 const settleFor = heldFor + 20*time.Millisecond
 
-// at is its place: when a call has begun, and when others have happened. The end of a call
-// whose beginning is told has a place of its own.
+// at is its place: when a call has begun, and when others have happened. The end of a
+// call whose beginning is told has a place of its own.
 func (q *queued) at(r *recorder) time.Duration {
 	switch {
 	case q.event != nil:
@@ -286,7 +294,8 @@ func (q *queued) at(r *recorder) time.Duration {
 			e += d.Duration
 		}
 		return e
-	case q.record.Outcome != syscalls.Waits && q.record.Network > 0 && q.record.Took >= heldFor:
+	case q.record.Outcome != syscalls.Waits && q.record.Network > 0 &&
+		q.record.Took >= heldFor:
 		return q.record.Start.Sub(r.start) + q.record.Took
 	}
 	return q.record.Start.Sub(r.start)
@@ -303,12 +312,16 @@ func (r *recorder) takeQueue(last bool) (batch []queued, lost uint64, takers []*
 	r.mu.Unlock()
 	r.spare = fresh // until then it is read below, and nothing else
 	for _, q := range fresh {
-		if q.record != nil && q.record.Outcome != syscalls.Waits && q.record.Network > 0 && q.record.Took < heldFor {
+		if q.record != nil && q.record.Outcome != syscalls.Waits &&
+			q.record.Network > 0 && q.record.Took < heldFor {
 			r.short[q.record.ID] = struct{}{}
 		}
 	}
 	r.settling = append(r.settling, fresh...)
-	slices.SortStableFunc(r.settling, func(a, b queued) int { return cmp.Compare(a.at(r), b.at(r)) })
+	slices.SortStableFunc(r.settling, func(a,
+		b queued) int {
+		return cmp.Compare(a.at(r), b.at(r))
+	})
 	until, n := time.Since(r.start)-settleFor, len(r.settling)
 	for !last && n > 0 && n <= 2*maxQueued && r.settling[n-1].at(r) > until {
 		n--
@@ -350,7 +363,8 @@ func (r *recorder) tell(takers []*taker, q queued, told map[uint64]*syscalls.Rec
 	rec.Release()
 }
 
-func (r *recorder) giveCall(takers []*taker, rec *syscalls.Record, phase trace.Phase, peer coordinator.Member) {
+func (r *recorder) giveCall(takers []*taker, rec *syscalls.Record, phase trace.Phase,
+	peer coordinator.Member) {
 	r.mu.Lock()
 	who := r.threads[rec.TID].Thread
 	r.mu.Unlock()
@@ -359,7 +373,8 @@ func (r *recorder) giveCall(takers []*taker, rec *syscalls.Record, phase trace.P
 			continue
 		}
 		d := rec.Decode(t.bytes)
-		e := &trace.Call{Base: trace.Base{Time: rec.Start.Sub(r.start)}, Thread: who, Name: d.Name, Args: d.Args, FD: d.FD, Phase: phase, ABI: d.ABI}
+		e := &trace.Call{Base: trace.Base{Time: rec.Start.Sub(r.start)}, Thread: who,
+			Name: d.Name, Args: d.Args, FD: d.FD, Phase: phase, ABI: d.ABI}
 		if who.TID == 0 {
 			e.TID, e.PID = rec.TID, rec.TID
 		}
@@ -420,13 +435,15 @@ func (r *recorder) served(e *trace.Call, rec *syscalls.Record, who coordinator.M
 
 // sameHost tells of a connection to a neighbour, which the kernel carries, when
 // its connect or accept has succeeded.
-func (r *recorder) sameHost(e *trace.Call, rec *syscalls.Record, who coordinator.Member) outcome {
+func (r *recorder) sameHost(e *trace.Call, rec *syscalls.Record,
+	who coordinator.Member) outcome {
 	if rec.Outcome != syscalls.Returned && rec.Errno != unix.EINPROGRESS {
 		return outcome{}
 	}
 	ends, role := rec.Ends, trace.RoleConnect
 	if e.Name != "connect" {
-		ends, role = syscalls.Ends{Local: ends.Remote, Remote: ends.Local}, trace.RoleAccept
+		ends, role = syscalls.Ends{Local: ends.Remote, Remote: ends.Local},
+			trace.RoleAccept
 	}
 	f := r.newFlow(derivedConnID(ends, -1), role, "tcp", rec.Ends)
 	f.peer, f.peerID = nameOf(who), who.ID
@@ -496,7 +513,8 @@ func (r *recorder) skipProcess(pid int) {
 func (r *recorder) remove(t *taker) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.takers = slices.DeleteFunc(slices.Clone(r.takers), func(o *taker) bool { return o == t })
+	r.takers = slices.DeleteFunc(slices.Clone(r.takers),
+		func(o *taker) bool { return o == t })
 	r.retraceLocked()
 	return len(r.takers)
 }

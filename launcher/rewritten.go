@@ -27,15 +27,16 @@ type rewritten struct {
 func newRewritten(rows []syscalls.Entry, log *slog.Logger) (*rewritten, error) {
 	r := &rewritten{}
 	var err error
-	r.r, err = rewrite.New(rewrite.Config{Rules: rewriteRules(rows), CopyFD: r.copyFD, Logger: log, Cache: planCache()})
+	r.r, err = rewrite.New(rewrite.Config{Rules: rewriteRules(rows), CopyFD: r.copyFD,
+		Logger: log, Cache: planCache()})
 	if err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
-// planCache is where plans are kept: in the user's cache directory, or in /tmp where the user has no home directory
-// to write to.
+// planCache is where plans are kept: in the user's cache directory, or in /tmp where the
+// user has no home directory to write to.
 func planCache() string {
 	if dir, err := os.UserCacheDir(); err == nil {
 		dir = filepath.Join(dir, "boxer", "plans")
@@ -46,8 +47,8 @@ func planCache() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("boxer-plans-%d", os.Geteuid()))
 }
 
-// rewriteRules are the rules that the rows of the table come to. Those of the 32-bit ABI have numbers that mean
-// other calls, and no program of that ABI is followed.
+// rewriteRules are the rules that the rows of the table come to. Those of the 32-bit ABI
+// have numbers that mean other calls, and no program of that ABI is followed.
 func rewriteRules(rows []syscalls.Entry) (rules []rewrite.Rule) {
 	for _, e := range rows {
 		if e.Compat {
@@ -69,9 +70,11 @@ func rewriteCondition(c syscalls.Condition) rewrite.Condition {
 	case c.AtLeast > 0:
 		return rewrite.Condition{Arg: c.Arg, Op: rewrite.AtLeast, Value: c.AtLeast}
 	case c.Mask != 0:
-		return rewrite.Condition{Arg: c.Arg, Op: rewrite.MaskedEqual, Mask: uint64(c.Mask), Value: uint64(c.Equal)}
+		return rewrite.Condition{Arg: c.Arg, Op: rewrite.MaskedEqual,
+			Mask: uint64(c.Mask), Value: uint64(c.Equal)}
 	}
-	return rewrite.Condition{Arg: c.Arg, Op: rewrite.MaskedEqual, Mask: 0xffffffff, Value: uint64(c.Equal)}
+	return rewrite.Condition{Arg: c.Arg, Op: rewrite.MaskedEqual, Mask: 0xffffffff,
+		Value: uint64(c.Equal)}
 }
 
 func (r *rewritten) start(c *child, o order, answer func(syscalls.Call)) error {
@@ -88,8 +91,8 @@ func (r *rewritten) start(c *child, o order, answer func(syscalls.Call)) error {
 	return c.start(o, int(r.r.Loader().Fd()), nil)
 }
 
-// prepare finds the program and returns its arguments. As from execvp(3), a script without an interpreter
-// line goes to the shell.
+// prepare finds the program and returns its arguments. As from execvp(3), a script
+// without an interpreter line goes to the shell.
 func (r *rewritten) prepare(argv []string) ([]string, error) {
 	path, err := exec.LookPath(argv[0])
 	if err != nil && !errors.Is(err, exec.ErrDot) {
@@ -126,8 +129,8 @@ func (r *rewritten) close() error {
 	return r.stop()
 }
 
-// copyFD copies a descriptor of a program's, if that is in the supervisor's reach; the program sends it
-// otherwise.
+// copyFD copies a descriptor of a program's, if that is in the supervisor's reach; the
+// program sends it otherwise.
 func (r *rewritten) copyFD(c *rewrite.Call, fd int) (int, error) {
 	got, err := r.fds.Copy(c, fd)
 	if errors.Is(err, sandbox.ErrGone) {

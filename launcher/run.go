@@ -35,7 +35,8 @@ type RunConfig struct {
 
 	Congestion transport.Congestion // of the node's connections
 
-	PeerTimeout time.Duration  // see transport.PeerTimeout; zero: the default of transport.Timers
+	// see transport.PeerTimeout; zero: the default of transport.Timers
+	PeerTimeout time.Duration
 	Interposer  InterposerKind // how calls are taken; empty: InterposerAuto
 
 	// Drain bounds how long the supervisor outlives its program until the peers have
@@ -45,7 +46,8 @@ type RunConfig struct {
 
 // Run runs a program as a node and returns its exit code. With an error and the code 0,
 // the program has ended, and not all that it wrote is delivered. With another code and an
-// error, either that, or it has not run, or not to its end; *ExitError has an exit code then.
+// error, either that, or it has not run, or not to its end; *ExitError has an exit code
+// then.
 func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	if err := sandbox.CheckKernel(); err != nil {
 		return ExitBoxer, err
@@ -99,7 +101,8 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	}
 	// It is there before the program: a boxer inside of it asks at once.
 	n.attaching = n.serveAttach(attachAnswer{
-		Name: n.member.client.Self().Name, Program: cfg.Argv[0], Trapped: cfg.Trace != nil,
+		Name: n.member.client.Self().Name, Program: cfg.Argv[0],
+		Trapped: cfg.Trace != nil,
 	})
 	if c.own.mounted {
 		o.Cover = &cover{ProcNet: n.calls.ProcNet(), SysClassNet: n.calls.SysClassNet()}
@@ -110,7 +113,8 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	}
 	closeAll(handedOn)
 	about := func() coordinator.About {
-		return coordinator.About{Command: filepath.Base(cfg.Argv[0]), Ports: n.calls.ListeningPorts()}
+		return coordinator.About{Command: filepath.Base(cfg.Argv[0]),
+			Ports: n.calls.ListeningPorts()}
 	}
 	n.member.about.Store(&about)
 	n.attaching.begin(c.pid)
@@ -159,13 +163,15 @@ type node struct {
 
 // newNode joins the network and makes what answers the program's calls. What
 // it returns is to be closed also after an error.
-func newNode(ctx context.Context, cfg RunConfig, own host, choose func() (InterposerKind, error)) (_ *node, err error) {
+func newNode(ctx context.Context, cfg RunConfig, own host,
+	choose func() (InterposerKind, error)) (_ *node, err error) {
 	n := &node{join: cfg.Join}
 	rows := slices.Concat(syscalls.Table(), syscalls.CompatTable())
 	if cfg.Trace != nil {
 		rows = tracedRows(cfg.Trace.Select.Calls)
 	}
-	if n.interposer, err = newInterposer(choose, rows, own, cfg.watches(), cfg.Logger); err != nil {
+	if n.interposer, err = newInterposer(choose, rows, own, cfg.watches(),
+		cfg.Logger); err != nil {
 		return n, err
 	}
 	if n.aliases, err = syscalls.ClaimAliases(); err != nil {
@@ -175,22 +181,23 @@ func newNode(ctx context.Context, cfg RunConfig, own host, choose func() (Interp
 	// deliver them to.
 	ready := make(chan struct{})
 	defer close(ready)
-	n.member, err = join(ctx, cfg.Join, cfg.self(n.aliases.Claim()), cfg.Congestion, handlers{
-		accept: func(s *transport.Stream) {
-			<-ready
-			if n.calls == nil {
-				s.Reset()
-				return
-			}
-			deliver(n.calls, network{n.member, &n.recorder}, s)
-		},
-		datagram: func(from uint32, d transport.Datagram) {
-			<-ready
-			if n.calls != nil {
-				deliverDatagram(n.calls, network{n.member, &n.recorder}, from, d)
-			}
-		},
-	}, cfg.Logger)
+	n.member, err = join(ctx, cfg.Join, cfg.self(n.aliases.Claim()), cfg.Congestion,
+		handlers{
+			accept: func(s *transport.Stream) {
+				<-ready
+				if n.calls == nil {
+					s.Reset()
+					return
+				}
+				deliver(n.calls, network{n.member, &n.recorder}, s)
+			},
+			datagram: func(from uint32, d transport.Datagram) {
+				<-ready
+				if n.calls != nil {
+					deliverDatagram(n.calls, network{n.member, &n.recorder}, from, d)
+				}
+			},
+		}, cfg.Logger)
 	if err != nil {
 		return n, err
 	}
@@ -201,9 +208,11 @@ func newNode(ctx context.Context, cfg RunConfig, own host, choose func() (Interp
 		Admits: n.admits,
 	})
 	n.calls, err = syscalls.NewNode(syscalls.Config{
-		Hostname: self.Name, OwnHost: own.named, OwnMounts: own.mounted, Addr: self.Addr, Prefix: n.member.client.Prefix(),
-		Addr6: self.Addr6, Prefix6: n.member.client.Prefix6(),
-		Aliases: n.aliases, Network: network{n.member, &n.recorder}, Datagrams: network{n.member, &n.recorder}, Logger: cfg.Logger,
+		Hostname: self.Name, OwnHost: own.named, OwnMounts: own.mounted, Addr: self.Addr,
+		Prefix: n.member.client.Prefix(),
+		Addr6:  self.Addr6, Prefix6: n.member.client.Prefix6(),
+		Aliases: n.aliases, Network: network{n.member, &n.recorder},
+		Datagrams: network{n.member, &n.recorder}, Logger: cfg.Logger,
 		Resolver: proxies{n.aliases.Relay, n.names, n.observes}, CopyFD: sandbox.CopyFD,
 	})
 	if err != nil {

@@ -37,7 +37,8 @@ func init() {
 // and environment, which hold tokens and keys (PR_SET_DUMPABLE, prctl(2)): no ptrace(2),
 // no /proc/PID/mem, no core file. Root may all the same.
 func KeepSecrets() error {
-	return os.NewSyscallError("prctl(PR_SET_DUMPABLE)", unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0))
+	return os.NewSyscallError("prctl(PR_SET_DUMPABLE)",
+		unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0))
 }
 
 // programEnviron is the environment for the program: this process's, without a join URL.

@@ -88,15 +88,16 @@ func decodeSignal(b []byte) caught {
 	}
 }
 
-// groupWithin is how long a signal to a process group takes at most until all of it has had it.
+// groupWithin is how long a signal to a process group takes at most until all of it has
+// had it.
 const groupWithin = 20 * time.Millisecond
 
 // forward passes signals on to the program until f is closed. Those of the
 // terminal the program has had from there: it is in the same process group.
 //
-// A SIGCONT after a stop is mostly a shell's fg, which continues the whole process group: then
-// the program has had it, too. And if the program was stopped
-// again meanwhile, that must stay: the kernel drops a SIGCONT that waits when a stop comes, signal(7).
+// A SIGCONT after a stop is mostly a shell's fg, which continues the whole process group:
+// then the program has had it, too. And if the program was stopped again meanwhile, that
+// must stay: the kernel drops a SIGCONT that waits when a stop comes, signal(7).
 //
 // boxer-init continues this process when the program runs again: its SIGCONT is not
 // for the program.
@@ -207,7 +208,8 @@ func newEarly(f *os.File, when string, cancel context.CancelCauseFunc) *early {
 				return
 			}
 			switch {
-			case s.sig == unix.SIGCONT, s.sig == unix.SIGWINCH, startedWith().ignores(s.sig):
+			case s.sig == unix.SIGCONT, s.sig == unix.SIGWINCH,
+				startedWith().ignores(s.sig):
 			case s.sig == unix.SIGTSTP:
 				stopSelf()
 			default:

@@ -28,7 +28,8 @@ func Sites(path string) ([]Site, error) {
 	}
 	var sites []Site
 	for _, s := range p.Sites {
-		site := Site{Addr: s.Addr, Way: s.Way.String(), Start: s.Start, Len: s.Len, Why: s.Why, OK: s.Why == ""}
+		site := Site{Addr: s.Addr, Way: s.Way.String(), Start: s.Start, Len: s.Len,
+			Why: s.Why, OK: s.Why == ""}
 		if s.Number >= 0 {
 			site.Call = sandbox.CallName(uintptr(s.Number))
 		}

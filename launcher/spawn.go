@@ -29,12 +29,14 @@ func spawn(path string, argv, env, own []string, mask uint64) (int, error) {
 	for _, a := range argv {
 		args = append(args, memory.string(a))
 	}
-	cPath, cArgs, cVars, cPlaces := memory.string(path), memory.array(args), memory.array(vars), memory.array(places)
+	cPath, cArgs, cVars, cPlaces := memory.string(path), memory.array(args),
+		memory.array(vars), memory.array(places)
 	runtime.LockOSThread() // the child inherits this thread's filter
 	defer runtime.UnlockOSThread()
 	syscall.ForkLock.Lock()
 	defer syscall.ForkLock.Unlock()
-	pid, err := C.boxer_spawn(cPath, cArgs, cVars, cPlaces, C.size_t(len(places)), C.uint64_t(mask))
+	pid, err := C.boxer_spawn(cPath, cArgs, cVars, cPlaces, C.size_t(len(places)),
+		C.uint64_t(mask))
 	if pid < 0 {
 		return 0, err
 	}

@@ -13,8 +13,8 @@ import (
 // that was continued meanwhile would find nobody to answer its calls.
 //
 // wait(2) reports the program's latest state, also if boxer-init was stopped itself when
-// the state changed. boxer-init sends SIGSTOP only if the latest state that it has seen is
-// stopped, and SIGCONT after each continuation. So the last signal to the supervisor
+// the state changed. boxer-init sends SIGSTOP only if the latest state that it has seen
+// is stopped, and SIGCONT after each continuation. So the last signal to the supervisor
 // always fits the program's last state.
 
 // openSupervisor returns a pidfd of the supervisor, this process's parent. It returns -1

@@ -27,13 +27,15 @@ func ParseSelection(s string) (Selection, error) {
 
 // callNumbers are the numbers of all system calls.
 var callNumbers = sync.OnceValue(func() syscalls.Numbers {
-	return syscalls.Numbers{Native: sandbox.CallNumbers(), Compat: sandbox.CompatCallNumbers()}
+	return syscalls.Numbers{Native: sandbox.CallNumbers(),
+		Compat: sandbox.CompatCallNumbers()}
 })
 
-// tracedRows are the rows of the filter for a program whose calls with the given numbers are
-// traced from its start.
+// tracedRows are the rows of the filter for a program whose calls with the given numbers
+// are traced from its start.
 func tracedRows(shown []uintptr) []syscalls.Entry {
-	rows := append(syscalls.Traced(shown), processRows(shown, callNumbers().Native, false)...)
+	rows := append(syscalls.Traced(shown),
+		processRows(shown, callNumbers().Native, false)...)
 	rows = append(rows, syscalls.CompatTraced(shown, callNumbers())...)
 	return append(rows, processRows(shown, callNumbers().Compat, true)...)
 }

@@ -40,7 +40,8 @@ func (n *node) question(q resolver.Question) {
 	}
 	e := &trace.DNS{
 		Base: trace.Base{Time: q.Began.Sub(r.start)}, Duration: q.Took,
-		Query: strings.TrimSuffix(m.Question[0].Name, "."), QType: dns.TypeToString[m.Question[0].Qtype],
+		Query:  strings.TrimSuffix(m.Question[0].Name, "."),
+		QType:  dns.TypeToString[m.Question[0].Qtype],
 		Server: "the host's nameservers", Asked: q.Server,
 	}
 	if q.Asker != 0 {
@@ -56,13 +57,15 @@ func (n *node) question(q resolver.Question) {
 	case q.Err != nil && q.Passed:
 		e.Failure = e.Server + ": " + q.Err.Error()
 	case q.Err != nil:
-		e.Failure = "no nameserver of the host answers: " + strings.ReplaceAll(q.Err.Error(), "\n", "; ")
+		e.Failure = "no nameserver of the host answers: " +
+			strings.ReplaceAll(q.Err.Error(), "\n", "; ")
 	}
 	var a dns.Msg
 	if a.Unpack(q.Answer) == nil {
 		e.RCode = dns.RcodeToString[a.Rcode]
 		for _, rr := range a.Answer {
-			e.Answers = append(e.Answers, strings.TrimPrefix(rr.String(), rr.Header().String()))
+			e.Answers = append(e.Answers,
+				strings.TrimPrefix(rr.String(), rr.Header().String()))
 		}
 	}
 	r.put(e)

@@ -66,7 +66,8 @@ func reapAll() bool {
 // descendants returns the processes below pid, itself not among them, nor the children
 // that are left out and what is below those.
 func descendants(pid int, without ...int) []int {
-	all := slices.DeleteFunc(children(pid), func(child int) bool { return slices.Contains(without, child) })
+	all := slices.DeleteFunc(children(pid),
+		func(child int) bool { return slices.Contains(without, child) })
 	for i := 0; i < len(all); i++ {
 		all = append(all, children(all[i])...)
 	}

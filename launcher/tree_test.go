@@ -37,7 +37,8 @@ func TestKillTreeSpares(t *testing.T) {
 			println("not started")
 			return
 		}
-		for len(descendants(older.Process.Pid)) < 1 || len(descendants(younger.Process.Pid)) < 2 {
+		for len(descendants(older.Process.Pid)) < 1 ||
+			len(descendants(younger.Process.Pid)) < 2 {
 			time.Sleep(time.Millisecond) // until the shells have begun
 		}
 		killTree(nil, older.Process.Pid)

@@ -21,7 +21,8 @@ func (r *recorder) datagram(ends syscalls.Ends, b []byte, received bool) {
 		role := trace.RoleConnect
 		client := ends
 		if received {
-			role, client = trace.RoleAccept, syscalls.Ends{Local: ends.Remote, Remote: ends.Local}
+			role, client = trace.RoleAccept,
+				syscalls.Ends{Local: ends.Remote, Remote: ends.Local}
 		}
 		f = r.newFlow(derivedConnID(client, -2), role, "udp", ends)
 		r.mu.Lock()
@@ -44,7 +45,8 @@ func (r *recorder) refused(ends syscalls.Ends) {
 	delete(r.udp, ends)
 	r.mu.Unlock()
 	if f != nil {
-		f.closed(&ending{"ECONNREFUSED", true, "refused by " + f.where() + ": the port is closed there"})
+		f.closed(&ending{"ECONNREFUSED", true,
+			"refused by " + f.where() + ": the port is closed there"})
 	}
 }
 

@@ -25,7 +25,8 @@ const (
 func (n *node) await(ctx context.Context, cfg RunConfig) error {
 	if cfg.WaitTimeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, cfg.WaitTimeout, fmt.Errorf("not in %v", cfg.WaitTimeout))
+		ctx, cancel = context.WithTimeoutCause(ctx, cfg.WaitTimeout,
+			fmt.Errorf("not in %v", cfg.WaitTimeout))
 		defer cancel()
 	}
 	for _, w := range cfg.WaitFor {
@@ -37,7 +38,8 @@ func (n *node) await(ctx context.Context, cfg RunConfig) error {
 }
 
 // waitFor waits for the nodes of a name, and tells the log what it waits for.
-func waitFor(ctx context.Context, c *coordinator.Client, w WaitFor, log *slog.Logger) error {
+func waitFor(ctx context.Context, c *coordinator.Client, w WaitFor,
+	log *slog.Logger) error {
 	waited := make(chan error, 1)
 	go func() { waited <- c.Wait(ctx, w.Name, w.Count) }()
 	timer := time.NewTimer(waitTold)
@@ -51,7 +53,8 @@ func waitFor(ctx context.Context, c *coordinator.Client, w WaitFor, log *slog.Lo
 			}
 			return err
 		case <-timer.C:
-			log.Warn(fmt.Sprintf("waiting for %s: %d of %d nodes are there", w.Name, c.Count(w.Name), w.Count))
+			log.Warn(fmt.Sprintf("waiting for %s: %d of %d nodes are there", w.Name,
+				c.Count(w.Name), w.Count))
 			told = true
 			timer.Reset(waitToldAgain)
 		}

@@ -34,7 +34,8 @@ func (s *Server) Answer(ctx context.Context, query []byte, stream bool) []byte {
 }
 
 // answerAt is Answer for what a thread has sent to the socket own, if that is not nil.
-func (s *Server) answerAt(ctx context.Context, query []byte, stream bool, own net.Addr, asker int) []byte {
+func (s *Server) answerAt(ctx context.Context, query []byte, stream bool, own net.Addr,
+	asker int) []byte {
 	if s.observe == nil {
 		return s.answer(ctx, query, stream, &Question{})
 	}
@@ -49,7 +50,8 @@ func (s *Server) answerAt(ctx context.Context, query []byte, stream bool, own ne
 }
 
 // answer is Answer; it notes in told who has answered.
-func (s *Server) answer(ctx context.Context, query []byte, stream bool, told *Question) []byte {
+func (s *Server) answer(ctx context.Context, query []byte, stream bool,
+	told *Question) []byte {
 	if len(query) < headerSize || query[2]&flagQR != 0 {
 		return nil // answering an answer would make loops
 	}
@@ -127,7 +129,8 @@ func (s *Server) local(q *dns.Msg) (answer *dns.Msg, bareName bool) {
 		if addrs := s.names.LookupName(form); len(addrs) > 0 {
 			return s.addresses(q, addrs), false
 		}
-		if s.names.HadName(form) || form == domain || strings.HasSuffix(form, "."+domain) {
+		if s.names.HadName(form) || form == domain ||
+			strings.HasSuffix(form, "."+domain) {
 			return s.negative(q, dns.RcodeNameError, question.Name), false
 		}
 	}
@@ -139,7 +142,8 @@ func (s *Server) local(q *dns.Msg) (answer *dns.Msg, bareName bool) {
 // and the node's only where the outside has no such name: or else a node called metadata
 // would take metadata.google.internal from every program. bareName tells whether a single
 // label is left.
-func (s *Server) searched(q *dns.Msg, search []string) (addrs []netip.Addr, bareName bool) {
+func (s *Server) searched(q *dns.Msg, search []string) (addrs []netip.Addr,
+	bareName bool) {
 	question := q.Question[0]
 	if question.Qclass != dns.ClassINET && question.Qclass != dns.ClassANY {
 		return nil, false
@@ -183,7 +187,8 @@ func (s *Server) addresses(q *dns.Msg, addrs []netip.Addr) *dns.Msg {
 		case addr.Is4() && (question.Qtype == dns.TypeA || question.Qtype == dns.TypeANY):
 			hdr.Rrtype = dns.TypeA
 			m.Answer = append(m.Answer, &dns.A{Hdr: hdr, A: addr.AsSlice()})
-		case addr.Is6() && (question.Qtype == dns.TypeAAAA || question.Qtype == dns.TypeANY):
+		case addr.Is6() && (question.Qtype == dns.TypeAAAA ||
+			question.Qtype == dns.TypeANY):
 			hdr.Rrtype = dns.TypeAAAA
 			m.Answer = append(m.Answer, &dns.AAAA{Hdr: hdr, AAAA: addr.AsSlice()})
 		}
@@ -209,7 +214,8 @@ func (s *Server) reverse(q *dns.Msg, r netip.Prefix) *dns.Msg {
 	}
 	m := s.reply(q, dns.RcodeSuccess)
 	m.Answer = []dns.RR{&dns.PTR{
-		Hdr: dns.RR_Header{Name: question.Name, Rrtype: dns.TypePTR, Class: dns.ClassINET, Ttl: ttl},
+		Hdr: dns.RR_Header{Name: question.Name, Rrtype: dns.TypePTR, Class: dns.ClassINET,
+			Ttl: ttl},
 		Ptr: dns.Fqdn(name),
 	}}
 	return m
@@ -220,7 +226,8 @@ func (s *Server) reverse(q *dns.Msg, r netip.Prefix) *dns.Msg {
 func (s *Server) negative(q *dns.Msg, rcode int, zone string) *dns.Msg {
 	m := s.reply(q, rcode)
 	m.Ns = []dns.RR{&dns.SOA{
-		Hdr:     dns.RR_Header{Name: zone, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: negativeTTL},
+		Hdr: dns.RR_Header{Name: zone, Rrtype: dns.TypeSOA, Class: dns.ClassINET,
+			Ttl: negativeTTL},
 		Ns:      domain + ".",
 		Mbox:    "nobody." + domain + ".",
 		Serial:  1,

@@ -37,13 +37,15 @@ type result struct {
 // before, until one answers; one that fails makes room for the next at once. An
 // answer that reports a failure of the nameserver counts if there is no better
 // one. It fails after forwardTimeout, or as soon as every nameserver has failed.
-func (s *Server) forward(ctx context.Context, addrs []netip.Addr, query []byte, stream bool) ([]byte, error) {
+func (s *Server) forward(ctx context.Context, addrs []netip.Addr, query []byte,
+	stream bool) ([]byte, error) {
 	queue := s.upstreams(addrs)
 	if len(queue) == 0 {
 		return nil, errNoServer
 	}
 	ctx, cancel := context.WithTimeout(ctx, forwardTimeout)
-	results := make(chan result, len(queue)) // holds all, so that no question waits for a reader
+	// holds all, so that no question waits for a reader
+	results := make(chan result, len(queue))
 	pending := 0
 	defer func() {
 		cancel()
@@ -83,7 +85,8 @@ func (s *Server) forward(ctx context.Context, addrs []netip.Addr, query []byte, 
 			} else {
 				failure = r.answer
 			}
-			queue = slices.DeleteFunc(queue, func(again netip.AddrPort) bool { return again == r.server })
+			queue = slices.DeleteFunc(queue,
+				func(again netip.AddrPort) bool { return again == r.server })
 			if pending == 0 {
 				ask()
 			}
@@ -153,7 +156,8 @@ func (o *outage) recent() bool {
 
 // exchange asks one nameserver, under an ID and from a port of its own choice (RFC 5452).
 // A truncated answer is asked for again over TCP if the client can take more.
-func exchange(ctx context.Context, server netip.AddrPort, query []byte, stream bool) ([]byte, error) {
+func exchange(ctx context.Context, server netip.AddrPort, query []byte,
+	stream bool) ([]byte, error) {
 	query = withID(query, dns.Id())
 	answer, err := exchangeOver(ctx, "udp", server, query)
 	if err == nil && stream && truncated(answer) {
@@ -163,14 +167,16 @@ func exchange(ctx context.Context, server netip.AddrPort, query []byte, stream b
 }
 
 // exchangeOver sends query over one network and returns the first answer that fits it.
-func exchangeOver(ctx context.Context, network string, server netip.AddrPort, query []byte) ([]byte, error) {
+func exchangeOver(ctx context.Context, network string, server netip.AddrPort,
+	query []byte) ([]byte, error) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, network, server.String())
 	if err != nil {
 		return nil, fmt.Errorf("ask nameserver: %w", err)
 	}
 	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) }) // long past: ends reads and writes
+	// long past: ends reads and writes
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 
 	read, write := readDatagram, writeDatagram

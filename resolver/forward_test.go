@@ -26,7 +26,8 @@ func startUpstreams(t *testing.T, handlers ...dns.HandlerFunc) (s *Server, addr 
 		_, port, _ = net.SplitHostPort(udp.LocalAddr().String())
 		upstream = udp.LocalAddr()
 		fmt.Fprintln(&conf, "nameserver", host(i))
-		for _, server := range []*dns.Server{{PacketConn: udp, Handler: h}, {Listener: tcp, Handler: h}} {
+		for _, server := range []*dns.Server{{PacketConn: udp, Handler: h},
+			{Listener: tcp, Handler: h}} {
 			ready := make(chan struct{})
 			server.NotifyStartedFunc = func() { close(ready) }
 			go server.ActivateAndServe()
@@ -42,7 +43,8 @@ func say(text string) dns.HandlerFunc {
 	return func(w dns.ResponseWriter, q *dns.Msg) {
 		m := new(dns.Msg).SetReply(q)
 		m.Answer = []dns.RR{&dns.TXT{
-			Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: 77},
+			Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeTXT,
+				Class: dns.ClassINET, Ttl: 77},
 			Txt: []string{text},
 		}}
 		w.WriteMsg(m)
@@ -69,17 +71,31 @@ func TestForward(t *testing.T) {
 		{name: "answer", question: "example.org.", upstreams: []dns.HandlerFunc{say("one")}, want: `"one"`},
 		{name: "single label", question: "printer.", upstreams: []dns.HandlerFunc{say("one")}, want: `"one"`},
 		{name: "first counts", question: "example.org.", upstreams: []dns.HandlerFunc{say("one"), dead}, want: `"one"`},
-		{name: "no such name", question: "example.org.", upstreams: []dns.HandlerFunc{report(dns.RcodeNameError), dead}, rcode: dns.RcodeNameError},
+		{name: "no such name", question: "example.org.",
+			upstreams: []dns.HandlerFunc{report(dns.RcodeNameError), dead},
+			rcode:     dns.RcodeNameError},
 		{name: "refused, then answer", question: "example.org.", upstreams: []dns.HandlerFunc{report(dns.RcodeRefused), say("two")}, want: `"two"`},
 		{name: "silent, then answer", question: "example.org.", upstreams: []dns.HandlerFunc{silence, say("two")}, want: `"two"`},
-		{name: "all refuse", question: "example.org.", upstreams: []dns.HandlerFunc{report(dns.RcodeRefused), report(dns.RcodeRefused)}, rcode: dns.RcodeRefused},
-		{name: "all refuse a single label", question: "nosuch.", upstreams: []dns.HandlerFunc{report(dns.RcodeRefused)}, rcode: dns.RcodeNameError},
-		{name: "all silent", question: "example.org.", upstreams: []dns.HandlerFunc{silence, silence}, rcode: dns.RcodeServerFailure, least: forwardTimeout, most: forwardTimeout * 3 / 2},
-		{name: "all silent to a single label", question: "nosuch.", upstreams: []dns.HandlerFunc{silence}, rcode: dns.RcodeNameError, least: forwardTimeout, most: forwardTimeout * 3 / 2},
+		{name: "all refuse", question: "example.org.",
+			upstreams: []dns.HandlerFunc{report(dns.RcodeRefused),
+				report(dns.RcodeRefused)}, rcode: dns.RcodeRefused},
+		{name: "all refuse a single label", question: "nosuch.",
+			upstreams: []dns.HandlerFunc{report(dns.RcodeRefused)},
+			rcode:     dns.RcodeNameError},
+		{name: "all silent", question: "example.org.",
+			upstreams: []dns.HandlerFunc{silence, silence}, rcode: dns.RcodeServerFailure,
+			least: forwardTimeout, most: forwardTimeout * 3 / 2},
+		{name: "all silent to a single label", question: "nosuch.",
+			upstreams: []dns.HandlerFunc{silence}, rcode: dns.RcodeNameError,
+			least: forwardTimeout, most: forwardTimeout * 3 / 2},
 		{name: "network's own", question: "db.", upstreams: []dns.HandlerFunc{dead}},
-		{name: "a node that has left", question: "gone.", upstreams: []dns.HandlerFunc{silence}, rcode: dns.RcodeNameError, most: forwardTimeout / 2},
-		{name: "network's domain", question: "nosuch.boxer.", upstreams: []dns.HandlerFunc{dead}, rcode: dns.RcodeNameError},
-		{name: "network's address", question: "99.0.111.10.in-addr.arpa.", upstreams: []dns.HandlerFunc{dead}, rcode: dns.RcodeNameError},
+		{name: "a node that has left", question: "gone.",
+			upstreams: []dns.HandlerFunc{silence}, rcode: dns.RcodeNameError,
+			most: forwardTimeout / 2},
+		{name: "network's domain", question: "nosuch.boxer.",
+			upstreams: []dns.HandlerFunc{dead}, rcode: dns.RcodeNameError},
+		{name: "network's address", question: "99.0.111.10.in-addr.arpa.",
+			upstreams: []dns.HandlerFunc{dead}, rcode: dns.RcodeNameError},
 		{name: "address outside", question: "2.0.112.10.in-addr.arpa.", upstreams: []dns.HandlerFunc{say("one")}, want: `"one"`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -88,7 +104,8 @@ func TestForward(t *testing.T) {
 			m := ask(t, "udp", addr, tc.question, dns.TypeTXT)
 			took := time.Since(start)
 			if m.Rcode != tc.rcode || data(m) != tc.want {
-				t.Errorf("got %s %s, want %s %s", dns.RcodeToString[m.Rcode], data(m), dns.RcodeToString[tc.rcode], tc.want)
+				t.Errorf("got %s %s, want %s %s", dns.RcodeToString[m.Rcode], data(m),
+					dns.RcodeToString[tc.rcode], tc.want)
 			}
 			if most := max(tc.most, forwardTimeout-100*time.Millisecond); took < tc.least || took > most {
 				t.Errorf("took %v, want %v to %v", took, tc.least, most)
@@ -104,7 +121,8 @@ func TestForwardDead(t *testing.T) {
 	tcp.Close()
 	_, addr := startServer(t, "nameserver 127.0.0.1\nnameserver 127.0.0.2\nnameserver 127.0.0.3\n", udp.LocalAddr())
 	start := time.Now()
-	if m := ask(t, "udp", addr, "example.org.", dns.TypeA); m.Rcode != dns.RcodeServerFailure {
+	if m := ask(t, "udp", addr, "example.org.",
+		dns.TypeA); m.Rcode != dns.RcodeServerFailure {
 		t.Errorf("got %s", dns.RcodeToString[m.Rcode])
 	}
 	if m := ask(t, "tcp", addr, "nosuch.", dns.TypeA); m.Rcode != dns.RcodeNameError {
@@ -147,7 +165,8 @@ func TestForwardUnchanged(t *testing.T) {
 	}
 	m := new(dns.Msg).SetReply(q)
 	m.Zero = true // a flag that must be zero
-	m.Answer = []dns.RR{&dns.RFC3597{Hdr: dns.RR_Header{Name: "EXAMPLE.org.", Rrtype: 65280, Class: dns.ClassINET, Ttl: 9}, Rdata: "c0ffee"}}
+	m.Answer = []dns.RR{&dns.RFC3597{Hdr: dns.RR_Header{Name: "EXAMPLE.org.",
+		Rrtype: 65280, Class: dns.ClassINET, Ttl: 9}, Rdata: "c0ffee"}}
 	m.Extra = []dns.RR{q.IsEdns0()}
 	reply, err := m.Pack()
 	if err != nil {
@@ -173,10 +192,12 @@ func TestForwardUnchanged(t *testing.T) {
 		t.Errorf("upstream got %x, want %x", buf[:n], query)
 	}
 	id := msgID(buf)
-	// Answers to other questions, and under other IDs, are a forger's: not to be believed.
+	// Answers to other questions, and under other IDs, are a forger's: not to be
+	// believed.
 	forged := withID(reply, id)
 	forged[headerSize+1] ^= 1
-	for _, b := range [][]byte{withID(reply, id+1), forged, query, withID(reply, id)[:headerSize-1]} {
+	for _, b := range [][]byte{withID(reply, id+1), forged, query,
+		withID(reply, id)[:headerSize-1]} {
 		if _, err := upstream.WriteTo(b, from); err != nil {
 			t.Fatal(err)
 		}
@@ -199,8 +220,9 @@ func TestForwardLarge(t *testing.T) {
 		m := new(dns.Msg).SetReply(q)
 		for i := range 100 {
 			m.Answer = append(m.Answer, &dns.A{
-				Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60},
-				A:   net.IPv4(192, 0, 2, byte(i)),
+				Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA,
+					Class: dns.ClassINET, Ttl: 60},
+				A: net.IPv4(192, 0, 2, byte(i)),
 			})
 		}
 		if w.RemoteAddr().Network() == "udp" {
@@ -211,7 +233,8 @@ func TestForwardLarge(t *testing.T) {
 	if m := ask(t, "udp", addr, "example.org.", dns.TypeA); !m.Truncated {
 		t.Errorf("UDP: not truncated, %d records", len(m.Answer))
 	}
-	if m := ask(t, "tcp", addr, "example.org.", dns.TypeA); m.Truncated || len(m.Answer) != 100 {
+	if m := ask(t, "tcp", addr, "example.org.", dns.TypeA); m.Truncated ||
+		len(m.Answer) != 100 {
 		t.Errorf("TCP: truncated %t, %d records", m.Truncated, len(m.Answer))
 	}
 }
@@ -228,7 +251,8 @@ func TestNoLoop(t *testing.T) {
 			s.ServeUDP(udp)
 			start := time.Now()
 			addr := net.JoinHostPort("127.0.0.1", fmt.Sprint(s.port))
-			if m := ask(t, "udp", addr, "example.org.", dns.TypeA); m.Rcode != dns.RcodeServerFailure {
+			if m := ask(t, "udp", addr, "example.org.",
+				dns.TypeA); m.Rcode != dns.RcodeServerFailure {
 				t.Errorf("got %s", dns.RcodeToString[m.Rcode])
 			}
 			if d := time.Since(start); d > forwardTimeout/2 {
@@ -253,7 +277,8 @@ func TestResolvConfChanges(t *testing.T) {
 	if err := os.Remove(s.resolvConf); err != nil {
 		t.Fatal(err)
 	}
-	if m := ask(t, "udp", addr, "example.org.", dns.TypeTXT); m.Rcode != dns.RcodeServerFailure {
+	if m := ask(t, "udp", addr, "example.org.",
+		dns.TypeTXT); m.Rcode != dns.RcodeServerFailure {
 		t.Errorf("without resolv.conf: %v", m)
 	}
 }

@@ -18,25 +18,28 @@ func (s *Server) Serves(addr netip.Addr) bool {
 			return true
 		}
 	}
-	return len(servers) == 0 && (addr == netip.IPv6Loopback() || addr == netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+	return len(servers) == 0 && (addr == netip.IPv6Loopback() ||
+		addr == netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 }
 
 // Own answers query, which a program has sent to a nameserver of its own choice, if it is
 // about the network's own names, and returns nil otherwise. It does not wait. Only
-// questions that want recursion are answered: iterative resolvers, which want none, follow
-// the public tree of names, where a top-level domain may be called as a node is.
+// questions that want recursion are answered: iterative resolvers, which want none,
+// follow the public tree of names, where a top-level domain may be called as a node is.
 func (s *Server) Own(query []byte, stream bool) []byte {
 	return s.own(Client{}, query, stream)
 }
 
 // own is Own for a client.
 func (s *Server) own(c Client, query []byte, stream bool) []byte {
-	if len(query) < headerSize || query[2]&(flagQR|maskOpcode) != 0 || query[2]&flagRD == 0 {
+	if len(query) < headerSize || query[2]&(flagQR|maskOpcode) != 0 ||
+		query[2]&flagRD == 0 {
 		return nil
 	}
 	began := time.Now()
 	var q dns.Msg
-	if err := q.Unpack(query); err != nil || len(q.Question) != 1 || len(q.Answer)+len(q.Ns)+len(q.Extra) != records(query) {
+	if err := q.Unpack(query); err != nil || len(q.Question) != 1 ||
+		len(q.Answer)+len(q.Ns)+len(q.Extra) != records(query) {
 		return nil // it may be cut short
 	}
 	switch q.Question[0].Qtype {

@@ -18,7 +18,8 @@ func TestSearchDomain(t *testing.T) {
 	alias := func(w dns.ResponseWriter, q *dns.Msg) {
 		m := new(dns.Msg).SetRcode(q, dns.RcodeNameError)
 		m.Answer = []dns.RR{&dns.CNAME{
-			Hdr:    dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: 77},
+			Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeCNAME,
+				Class: dns.ClassINET, Ttl: 77},
 			Target: "missing.example.",
 		}}
 		w.WriteMsg(m)
@@ -30,14 +31,21 @@ func TestSearchDomain(t *testing.T) {
 		want           string
 	}{
 		{"resolves outside", "db.corp.example.", say("outside"), dns.RcodeSuccess, `"outside"`},
-		{"exists outside without that type", "db.corp.example.", report(dns.RcodeSuccess), dns.RcodeSuccess, ""},
-		{"is an alias outside", "db.corp.example.", alias, dns.RcodeNameError, "missing.example."},
-		{"missing outside", "db.corp.example.", report(dns.RcodeNameError), dns.RcodeSuccess, "10.111.0.2"},
-		{"missing outside, below our domain", "db.boxer.corp.example.", report(dns.RcodeNameError), dns.RcodeSuccess, "10.111.0.2"},
-		{"missing everywhere", "nosuch.corp.example.", report(dns.RcodeNameError), dns.RcodeNameError, ""},
-		{"outside in trouble", "db.corp.example.", report(dns.RcodeServerFailure), dns.RcodeNameError, ""},
+		{"exists outside without that type", "db.corp.example.", report(dns.RcodeSuccess),
+			dns.RcodeSuccess, ""},
+		{"is an alias outside", "db.corp.example.", alias, dns.RcodeNameError,
+			"missing.example."},
+		{"missing outside", "db.corp.example.", report(dns.RcodeNameError),
+			dns.RcodeSuccess, "10.111.0.2"},
+		{"missing outside, below our domain", "db.boxer.corp.example.",
+			report(dns.RcodeNameError), dns.RcodeSuccess, "10.111.0.2"},
+		{"missing everywhere", "nosuch.corp.example.", report(dns.RcodeNameError),
+			dns.RcodeNameError, ""},
+		{"outside in trouble", "db.corp.example.", report(dns.RcodeServerFailure),
+			dns.RcodeNameError, ""},
 		{"outside silent", "db.corp.example.", silence, dns.RcodeNameError, ""},
-		{"another domain", "db.elsewhere.", report(dns.RcodeNameError), dns.RcodeNameError, ""},
+		{"another domain", "db.elsewhere.", report(dns.RcodeNameError),
+			dns.RcodeNameError, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -45,14 +53,15 @@ func TestSearchDomain(t *testing.T) {
 			appendConf(t, s, "search other.example corp.example\n")
 			m := ask(t, "udp", addr, tc.question, dns.TypeA)
 			if m.Rcode != tc.rcode || data(m) != tc.want {
-				t.Errorf("got %s %s, want %s %s", dns.RcodeToString[m.Rcode], data(m), dns.RcodeToString[tc.rcode], tc.want)
+				t.Errorf("got %s %s, want %s %s", dns.RcodeToString[m.Rcode], data(m),
+					dns.RcodeToString[tc.rcode], tc.want)
 			}
 		})
 	}
 }
 
-// TestSearchDomainOutage has nameservers that do not answer: who looks for a node waits for
-// them once.
+// TestSearchDomainOutage has nameservers that do not answer: who looks for a node waits
+// for them once.
 func TestSearchDomainOutage(t *testing.T) {
 	var asked atomic.Int32
 	s, addr := startUpstreams(t, func(w dns.ResponseWriter, q *dns.Msg) {
@@ -64,7 +73,8 @@ func TestSearchDomainOutage(t *testing.T) {
 	for i, want := range []int{dns.RcodeNameError, dns.RcodeNameError} {
 		start := time.Now()
 		m := ask(t, "udp", addr, "db.corp.example.", dns.TypeA)
-		if took := time.Since(start); m.Rcode != want || i > 0 && took > forwardTimeout/2 {
+		if took := time.Since(start); m.Rcode != want || i > 0 &&
+			took > forwardTimeout/2 {
 			t.Errorf("question %d: %s after %v", i, dns.RcodeToString[m.Rcode], took)
 		}
 	}
@@ -80,7 +90,8 @@ func TestSearchDomainOutage(t *testing.T) {
 	}
 }
 
-// TestOwn asks nameservers of the program's own choice: only the network's names are ours.
+// TestOwn asks nameservers of the program's own choice: only the network's names are
+// ours.
 func TestOwn(t *testing.T) {
 	s, _ := startServer(t, "nameserver 192.0.2.1\nsearch corp.example\n")
 	for _, tc := range []struct {
@@ -149,14 +160,17 @@ func TestServes(t *testing.T) {
 			got = "yes"
 		}
 		if got != tc.want {
-			t.Errorf("%q serves %s: %s, want %s", strings.TrimSpace(tc.conf), tc.addr, got, tc.want)
+			t.Errorf("%q serves %s: %s, want %s", strings.TrimSpace(tc.conf), tc.addr,
+				got, tc.want)
 		}
 	}
 }
 
-// FuzzOwn gives Own what a program may send anywhere: it is silent, or answers the question.
+// FuzzOwn gives Own what a program may send anywhere: it is silent, or answers the
+// question.
 func FuzzOwn(f *testing.F) {
-	for _, name := range []string{"db.", "many.", "nosuch.boxer.", "2.0.111.10.in-addr.arpa.", "example.org."} {
+	for _, name := range []string{"db.", "many.", "nosuch.boxer.",
+		"2.0.111.10.in-addr.arpa.", "example.org."} {
 		b, err := new(dns.Msg).SetQuestion(name, dns.TypeA).Pack()
 		if err != nil {
 			f.Fatal(err)

@@ -9,7 +9,8 @@ import (
 )
 
 func TestParseReverse(t *testing.T) {
-	v6 := "b.a.9.8.7.6.5.0.4.0.0.0.3.0.0.0.2.0.0.0.1.0.0.0.0.0.0.0.1.2.3.4.ip6.arpa" // RFC 1886
+	// RFC 1886
+	v6 := "b.a.9.8.7.6.5.0.4.0.0.0.3.0.0.0.2.0.0.0.1.0.0.0.0.0.0.0.1.2.3.4.ip6.arpa"
 	for _, tc := range []struct{ name, want string }{
 		{"2.0.111.10.in-addr.arpa", "10.111.0.2/32"},
 		{"111.10.in-addr.arpa", "10.111.0.0/16"},
@@ -40,12 +41,15 @@ func TestParseResolvConf(t *testing.T) {
 	}{
 		{name: "empty"},
 		{name: "usual", in: "# comment\nsearch Corp.example. lab\nnameserver 192.0.2.1\nnameserver\t::1 # why\noptions ndots:5\n",
-			servers: []string{"192.0.2.1", "::1"}, search: []string{"corp.example", "lab"}},
-		{name: "last of domain and search", in: "search a b\ndomain c d\n", search: []string{"c"}},
+			servers: []string{"192.0.2.1", "::1"},
+			search:  []string{"corp.example", "lab"}},
+		{name: "last of domain and search", in: "search a b\ndomain c d\n",
+			search: []string{"c"}},
 		{name: "three nameservers", in: "nameserver 1.1.1.1\nnameserver 2.2.2.2\nnameserver 3.3.3.3\nnameserver 4.4.4.4",
 			servers: []string{"1.1.1.1", "2.2.2.2", "3.3.3.3"}},
 		{name: "nonsense", in: "nameserver\nnameserver name\n;nameserver 1.1.1.1\nsearch . \n\x00\xff"},
-		{name: "zone, mapped", in: "nameserver fe80::1%lo\nnameserver ::ffff:9.9.9.9\n", servers: []string{"fe80::1%lo", "9.9.9.9"}},
+		{name: "zone, mapped", in: "nameserver fe80::1%lo\nnameserver ::ffff:9.9.9.9\n",
+			servers: []string{"fe80::1%lo", "9.9.9.9"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got := parseResolvConf(strings.NewReader(tc.in))
@@ -53,8 +57,10 @@ func TestParseResolvConf(t *testing.T) {
 			for _, s := range got.servers {
 				servers = append(servers, s.String())
 			}
-			if !slices.Equal(servers, tc.servers) || !slices.Equal(got.search, tc.search) {
-				t.Errorf("got %v, search %v; want %v, search %v", servers, got.search, tc.servers, tc.search)
+			if !slices.Equal(servers, tc.servers) ||
+				!slices.Equal(got.search, tc.search) {
+				t.Errorf("got %v, search %v; want %v, search %v", servers, got.search,
+					tc.servers, tc.search)
 			}
 		})
 	}
@@ -73,7 +79,8 @@ func FuzzParseReverse(f *testing.F) {
 		for i := p.Bits()/8 - 1; i >= 0; i-- {
 			want += fmt.Sprintf("%d.", a[i])
 		}
-		if want += "in-addr.arpa"; want != name || p != netip.PrefixFrom(p.Addr(), p.Bits()).Masked() {
+		if want += "in-addr.arpa"; want != name ||
+			p != netip.PrefixFrom(p.Addr(), p.Bits()).Masked() {
 			t.Fatalf("%q came out as %v, the name of which is %q", name, p, want)
 		}
 	})

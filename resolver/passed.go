@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// What programs ask nameservers of their own choice passes by. Config.Observe is told of it,
-// with the answer that has the question's ID.
+// What programs ask nameservers of their own choice passes by. Config.Observe is told of
+// it, with the answer that has the question's ID.
 
 // A Client is who asks a nameserver of its own choice.
 type Client struct {
@@ -27,8 +27,8 @@ const (
 	maxPassed = 1 << 10
 )
 
-// errNoAnswer means that a server has not answered within passedFor, or until it no longer
-// mattered.
+// errNoAnswer means that a server has not answered within passedFor, or until it no
+// longer mattered.
 var errNoAnswer = errors.New("it has not answered")
 
 // passing are the questions that have passed and are not answered.
@@ -100,7 +100,8 @@ func (s *Server) sent(k passKey, c Client, query []byte) {
 	if p.waiting == nil {
 		p.waiting = make(map[passKey]*passed)
 	}
-	q := Question{Began: time.Now(), Query: slices.Clone(query), Server: c.Server, Asker: c.Asker, Passed: true}
+	q := Question{Began: time.Now(), Query: slices.Clone(query), Server: c.Server,
+		Asker: c.Asker, Passed: true}
 	p.waiting[k] = &passed{q, time.AfterFunc(passedFor, func() { s.settle(k, nil) })}
 }
 

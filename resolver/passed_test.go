@@ -37,12 +37,13 @@ func replyTo(t testing.TB, query []byte, address string) []byte {
 	return b
 }
 
-// TestPassed has programs ask name servers of their own choice over UDP: what passes is told
-// with the answer of that server to that program.
+// TestPassed has programs ask name servers of their own choice over UDP: what passes is
+// told with the answer of that server to that program.
 func TestPassed(t *testing.T) {
 	s, _ := startServer(t, "")
 	told := observed(s)
-	a := Client{Asker: 1, Program: netip.MustParseAddrPort("127.0.0.1:1000"), Server: netip.MustParseAddrPort("192.0.2.1:53")}
+	a := Client{Asker: 1, Program: netip.MustParseAddrPort("127.0.0.1:1000"),
+		Server: netip.MustParseAddrPort("192.0.2.1:53")}
 	b, other := a, a
 	b.Asker, b.Program = 2, netip.MustParseAddrPort("127.0.0.1:1001")
 	other.Server = netip.MustParseAddrPort("192.0.2.2:53")
@@ -56,13 +57,15 @@ func TestPassed(t *testing.T) {
 	s.Passed(b, query)                               // no answer
 	s.Passed(b, replyTo(t, query, "192.0.2.5"))
 	s.Passed(b, replyTo(t, query, "192.0.2.6")) // a second one
-	if q := <-told; q.Asker != 2 || q.Server != b.Server || !q.Passed || q.Err != nil || !slices.Equal(q.Answer, replyTo(t, query, "192.0.2.5")) {
+	if q := <-told; q.Asker != 2 || q.Server != b.Server || !q.Passed || q.Err != nil ||
+		!slices.Equal(q.Answer, replyTo(t, query, "192.0.2.5")) {
 		t.Errorf("got %+v", q)
 	}
 	s.Pass(a, query) // once more: the first time is over
 	s.Unanswered()
 	for range 2 {
-		if q := <-told; q.Asker != 1 || q.Answer != nil || !errors.Is(q.Err, errNoAnswer) {
+		if q := <-told; q.Asker != 1 || q.Answer != nil ||
+			!errors.Is(q.Err, errNoAnswer) {
 			t.Errorf("got %+v", q)
 		}
 	}
@@ -83,7 +86,8 @@ func TestPassedStream(t *testing.T) {
 	told := observed(s)
 	st, c := dialFor(t, s, Client{Asker: 3}, true)
 	go io.Copy(io.Discard, st)
-	first, second := message(t, "one.example.", dns.TypeA), message(t, "two.example.", dns.TypeA)
+	first, second := message(t, "one.example.", dns.TypeA),
+		message(t, "two.example.", dns.TypeA)
 	write(t, st, first)
 	write(t, st, second)
 	expect(t, c, slices.Concat(first, second))
@@ -98,7 +102,9 @@ func TestPassedStream(t *testing.T) {
 		both = both[n:]
 	}
 	for _, want := range [][]byte{second, first} {
-		if q := <-told; q.Asker != 3 || q.Err != nil || !slices.Equal(q.Query, want[2:]) || !slices.Equal(q.Answer, replyTo(t, want[2:], "192.0.2.7")) {
+		if q := <-told; q.Asker != 3 || q.Err != nil ||
+			!slices.Equal(q.Query, want[2:]) ||
+			!slices.Equal(q.Answer, replyTo(t, want[2:], "192.0.2.7")) {
 			t.Errorf("got %+v, want the answer to %q", q, want)
 		}
 	}

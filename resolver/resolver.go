@@ -58,7 +58,8 @@ type Config struct {
 	Admits func(network string, source, to netip.AddrPort) (asker int, ok bool)
 	// Logger receives what nobody else hears of; nil means slog.Default.
 	Logger *slog.Logger
-	// Observe, if not nil, is told of each question when it is answered. It must not wait.
+	// Observe, if not nil, is told of each question when it is answered. It must not
+	// wait.
 	Observe func(Question)
 }
 
@@ -70,9 +71,10 @@ type Question struct {
 	Answer []byte         // as it goes; nil: there is none
 	Server netip.AddrPort // that the program has asked, if known
 	Asker  int            // the thread that has asked; 0: not known
-	Local  bool           // it was the network's to answer; others are for the host's nameservers
-	Passed bool           // or for Server, which the program has chosen
-	Err    error          // what kept those from answering
+	// it was the network's to answer; others are for the host's nameservers
+	Local  bool
+	Passed bool  // or for Server, which the program has chosen
+	Err    error // what kept those from answering
 }
 
 const (
@@ -113,7 +115,8 @@ type closer interface {
 
 // New returns a server that has no socket yet: see ServeUDP and ServeTCP.
 func New(cfg Config) *Server {
-	s := &Server{names: cfg.Names, resolvConf: cfg.ResolvConf, log: cfg.Logger, observe: cfg.Observe, admits: cfg.Admits, port: 53}
+	s := &Server{names: cfg.Names, resolvConf: cfg.ResolvConf, log: cfg.Logger,
+		observe: cfg.Observe, admits: cfg.Admits, port: 53}
 	if s.resolvConf == "" {
 		s.resolvConf = "/etc/resolv.conf"
 	}
@@ -124,8 +127,8 @@ func New(cfg Config) *Server {
 	return s
 }
 
-// StandIn notes that what comes to one of the server's sockets was sent to a nameserver, for
-// Config.Observe.
+// StandIn notes that what comes to one of the server's sockets was sent to a nameserver,
+// for Config.Observe.
 func (s *Server) StandIn(own net.Addr, server netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -213,7 +216,8 @@ func (s *Server) serves(addr netip.AddrPort) bool {
 		if err != nil || ap.Port() != addr.Port() {
 			continue
 		}
-		if ap.Addr().Unmap() == addr.Addr() || ap.Addr().IsUnspecified() && isLocal(addr.Addr()) {
+		if ap.Addr().Unmap() == addr.Addr() || ap.Addr().IsUnspecified() &&
+			isLocal(addr.Addr()) {
 			return true
 		}
 	}
@@ -230,7 +234,8 @@ func isLocal(addr netip.Addr) bool {
 		return false
 	}
 	for _, a := range addrs {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr() == addr.WithZone("") {
+		if p, err := netip.ParsePrefix(a.String()); err == nil &&
+			p.Addr() == addr.WithZone("") {
 			return true
 		}
 	}

@@ -34,7 +34,8 @@ func (n fakeNames) LookupAddr(addr netip.Addr) (string, bool) {
 }
 
 func (n fakeNames) Prefixes() [2]netip.Prefix {
-	return [...]netip.Prefix{netip.MustParsePrefix("10.111.0.0/16"), netip.MustParsePrefix("fd6f:7865:72::/64")}
+	return [...]netip.Prefix{netip.MustParsePrefix("10.111.0.0/16"),
+		netip.MustParsePrefix("fd6f:7865:72::/64")}
 }
 
 func addrs(texts ...string) (out []netip.Addr) {
@@ -56,20 +57,23 @@ func testNames() fakeNames {
 		"four.six": addrs("10.111.0.7"),
 	}
 	for i := range many {
-		names["many"] = append(names["many"], netip.AddrFrom4([4]byte{10, 111, 1, byte(i)}))
+		names["many"] = append(names["many"],
+			netip.AddrFrom4([4]byte{10, 111, 1, byte(i)}))
 	}
 	return names
 }
 
 // startServer starts a server on loopback whose resolv.conf has this text. The
 // nameservers' port, if one is given, is not 53 but that of upstream.
-func startServer(t testing.TB, resolvConf string, upstream ...net.Addr) (s *Server, addr string) {
+func startServer(t testing.TB, resolvConf string, upstream ...net.Addr) (s *Server,
+	addr string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "resolv.conf")
 	if err := os.WriteFile(path, []byte(resolvConf), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s = New(Config{Names: testNames(), ResolvConf: path, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	s = New(Config{Names: testNames(), ResolvConf: path,
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	for _, a := range upstream {
 		s.port = netip.MustParseAddrPort(a.String()).Port()
 	}
@@ -103,7 +107,8 @@ func listenBoth(t testing.TB, addr string) (net.PacketConn, net.Listener) {
 }
 
 // ask sends one question and returns the answer, with all that it took.
-func ask(t testing.TB, network, addr, name string, qtype uint16, change ...func(*dns.Msg)) *dns.Msg {
+func ask(t testing.TB, network, addr, name string, qtype uint16,
+	change ...func(*dns.Msg)) *dns.Msg {
 	t.Helper()
 	q := new(dns.Msg).SetQuestion(name, qtype)
 	for _, f := range change {
@@ -162,8 +167,10 @@ func TestNetworkNames(t *testing.T) {
 		{"99.0.111.10.in-addr.arpa.", dns.TypePTR, dns.RcodeNameError, ""},
 		{"0.111.10.in-addr.arpa.", dns.TypePTR, dns.RcodeSuccess, ""},
 		{"111.10.in-addr.arpa.", dns.TypeSOA, dns.RcodeSuccess, ""},
-		{"6" + strings.Repeat(".0", 19) + ".2.7.0.0.5.6.8.7.f.6.d.f.ip6.arpa.", dns.TypePTR, dns.RcodeSuccess, "dual."},
-		{"7" + strings.Repeat(".0", 19) + ".2.7.0.0.5.6.8.7.f.6.d.f.ip6.arpa.", dns.TypePTR, dns.RcodeNameError, ""},
+		{"6" + strings.Repeat(".0", 19) + ".2.7.0.0.5.6.8.7.f.6.d.f.ip6.arpa.",
+			dns.TypePTR, dns.RcodeSuccess, "dual."},
+		{"7" + strings.Repeat(".0", 19) + ".2.7.0.0.5.6.8.7.f.6.d.f.ip6.arpa.",
+			dns.TypePTR, dns.RcodeNameError, ""},
 		{"2.7.0.0.5.6.8.7.f.6.d.f.ip6.arpa.", dns.TypePTR, dns.RcodeServerFailure, ""},
 		{"2.0.112.10.in-addr.arpa.", dns.TypePTR, dns.RcodeServerFailure, ""},
 	} {
@@ -171,7 +178,8 @@ func TestNetworkNames(t *testing.T) {
 			t.Run(network+"/"+tc.name+dns.TypeToString[tc.qtype], func(t *testing.T) {
 				m := ask(t, network, addr, tc.name, tc.qtype)
 				if m.Rcode != tc.rcode || data(m) != tc.want {
-					t.Errorf("got %s %q, want %s %q", dns.RcodeToString[m.Rcode], data(m), dns.RcodeToString[tc.rcode], tc.want)
+					t.Errorf("got %s %q, want %s %q", dns.RcodeToString[m.Rcode], data(m),
+						dns.RcodeToString[tc.rcode], tc.want)
 				}
 				if q := m.Question; len(q) != 1 || q[0].Name != tc.name {
 					t.Errorf("question came back as %v", q)
@@ -181,8 +189,10 @@ func TestNetworkNames(t *testing.T) {
 						t.Errorf("TTL is %d: %v", ttl, rr)
 					}
 				}
-				negative := m.Rcode == dns.RcodeNameError || m.Rcode == dns.RcodeSuccess && len(m.Answer) == 0
-				if soa := len(m.Ns) == 1 && m.Ns[0].Header().Rrtype == dns.TypeSOA; soa != negative {
+				negative := m.Rcode == dns.RcodeNameError ||
+					m.Rcode == dns.RcodeSuccess && len(m.Answer) == 0
+				if soa := len(m.Ns) == 1 &&
+					m.Ns[0].Header().Rrtype == dns.TypeSOA; soa != negative {
 					t.Errorf("authority is %v", m.Ns)
 				}
 			})
@@ -194,11 +204,15 @@ func TestTruncationAndEDNS(t *testing.T) {
 	_, addr := startServer(t, "")
 	edns := func(size uint16) func(*dns.Msg) { return func(m *dns.Msg) { m.SetEdns0(size, true) } }
 
-	if m := ask(t, "udp", addr, "many.", dns.TypeA); !m.Truncated || m.Len() > dns.MinMsgSize || m.IsEdns0() != nil {
-		t.Errorf("plain: truncated %t, %d bytes, OPT %v", m.Truncated, m.Len(), m.IsEdns0())
+	if m := ask(t, "udp", addr, "many.", dns.TypeA); !m.Truncated ||
+		m.Len() > dns.MinMsgSize || m.IsEdns0() != nil {
+		t.Errorf("plain: truncated %t, %d bytes, OPT %v", m.Truncated, m.Len(),
+			m.IsEdns0())
 	}
-	if m := ask(t, "udp", addr, "many.", dns.TypeA, edns(600)); !m.Truncated || m.Len() > 600 || m.IsEdns0() == nil {
-		t.Errorf("600 bytes: truncated %t, %d bytes, OPT %v", m.Truncated, m.Len(), m.IsEdns0())
+	if m := ask(t, "udp", addr, "many.", dns.TypeA, edns(600)); !m.Truncated ||
+		m.Len() > 600 || m.IsEdns0() == nil {
+		t.Errorf("600 bytes: truncated %t, %d bytes, OPT %v", m.Truncated, m.Len(),
+			m.IsEdns0())
 	}
 	m := ask(t, "udp", addr, "many.", dns.TypeA, edns(4096))
 	if m.Truncated || len(m.Answer) != many {
@@ -207,10 +221,12 @@ func TestTruncationAndEDNS(t *testing.T) {
 	if opt := m.IsEdns0(); opt == nil || opt.UDPSize() != udpSize || !opt.Do() {
 		t.Errorf("4096 bytes: OPT %v", opt)
 	}
-	if m := ask(t, "tcp", addr, "many.", dns.TypeA); m.Truncated || len(m.Answer) != many {
+	if m := ask(t, "tcp", addr, "many.", dns.TypeA); m.Truncated ||
+		len(m.Answer) != many {
 		t.Errorf("TCP: truncated %t, %d records", m.Truncated, len(m.Answer))
 	}
-	m = ask(t, "udp", addr, "db.", dns.TypeA, edns(1232), func(m *dns.Msg) { m.IsEdns0().SetVersion(1) })
+	m = ask(t, "udp", addr, "db.", dns.TypeA, edns(1232),
+		func(m *dns.Msg) { m.IsEdns0().SetVersion(1) })
 	if m.Rcode != dns.RcodeBadVers || len(m.Answer) != 0 {
 		t.Errorf("EDNS version 1: got %s, %v", dns.RcodeToString[m.Rcode], m.Answer)
 	}
@@ -235,8 +251,13 @@ func TestRefusals(t *testing.T) {
 		{"an answer", change(func(b []byte) []byte { b[2] |= flagQR; return b }), -1},
 		{"question cut off", good[:headerSize], dns.RcodeFormatError},
 		{"question cut short", good[:len(good)-3], dns.RcodeFormatError},
-		{"two questions", change(func(b []byte) []byte { b[5] = 2; return append(b, b[headerSize:]...) }), dns.RcodeFormatError},
-		{"no question", change(func(b []byte) []byte { b[5] = 0; return b[:headerSize] }), dns.RcodeFormatError},
+		{"two questions", change(func(b []byte) []byte {
+			b[5] = 2
+			return append(b,
+				b[headerSize:]...)
+		}), dns.RcodeFormatError},
+		{"no question", change(func(b []byte) []byte { b[5] = 0; return b[:headerSize] }),
+			dns.RcodeFormatError},
 		{"opcode status", change(func(b []byte) []byte { b[2] |= dns.OpcodeStatus << 3; return b }), dns.RcodeNotImplemented},
 		{"zone transfer", change(func(b []byte) []byte { b[len(b)-3] = byte(dns.TypeAXFR); return b }), dns.RcodeRefused},
 		{"name that points to itself", change(func(b []byte) []byte { return append(b[:headerSize], 0xc0, headerSize, 0, 1, 0, 1) }), dns.RcodeFormatError},
@@ -249,8 +270,10 @@ func TestRefusals(t *testing.T) {
 				}
 				return
 			}
-			if len(answer) < headerSize || int(responseCode(answer)) != tc.rcode || msgID(answer) != msgID(tc.query) || answer[2]&flagQR == 0 {
-				t.Errorf("got %x, want %s with the ID of %x", answer, dns.RcodeToString[tc.rcode], tc.query)
+			if len(answer) < headerSize || int(responseCode(answer)) != tc.rcode ||
+				msgID(answer) != msgID(tc.query) || answer[2]&flagQR == 0 {
+				t.Errorf("got %x, want %s with the ID of %x", answer,
+					dns.RcodeToString[tc.rcode], tc.query)
 			}
 		})
 	}
@@ -260,7 +283,8 @@ func TestRefusals(t *testing.T) {
 // protocol, ask for what programs ask for.
 func TestGoResolver(t *testing.T) {
 	_, addr := startServer(t, "")
-	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network,
+		_ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, network, addr)
 	}}
@@ -269,18 +293,23 @@ func TestGoResolver(t *testing.T) {
 	if got, err := r.LookupHost(ctx, "web."); err != nil || len(got) != 3 {
 		t.Errorf("web.: got %v, %v", got, err)
 	}
-	if got, err := r.LookupHost(ctx, "db.boxer"); err != nil || !slices.Equal(got, []string{"10.111.0.2"}) {
+	if got, err := r.LookupHost(ctx, "db.boxer"); err != nil ||
+		!slices.Equal(got, []string{"10.111.0.2"}) {
 		t.Errorf("db.boxer: got %v, %v", got, err)
 	}
 	if got, err := r.LookupHost(ctx, "many."); err != nil || len(got) != many {
 		t.Errorf("many.: got %d addresses, %v", len(got), err)
 	}
-	if got, err := r.LookupAddr(ctx, "10.111.0.2"); err != nil || !slices.Equal(got, []string{"db."}) {
+	if got, err := r.LookupAddr(ctx, "10.111.0.2"); err != nil ||
+		!slices.Equal(got, []string{"db."}) {
 		t.Errorf("10.111.0.2: got %v, %v", got, err)
 	}
 	for name, look := range map[string]func() ([]string, error){
-		"nosuch.":     func() ([]string, error) { return r.LookupHost(ctx, "nosuch.") },
-		"10.111.0.99": func() ([]string, error) { return r.LookupAddr(ctx, "10.111.0.99") },
+		"nosuch.": func() ([]string, error) { return r.LookupHost(ctx, "nosuch.") },
+		"10.111.0.99": func() ([]string,
+			error) {
+			return r.LookupAddr(ctx, "10.111.0.99")
+		},
 	} {
 		got, err := look()
 		if dnsErr, ok := err.(*net.DNSError); !ok || !dnsErr.IsNotFound {
@@ -371,7 +400,8 @@ func TestCloseEndsAll(t *testing.T) {
 // FuzzAnswer holds Answer to its contract: silence, or a message with the ID of the
 // query that says it is an answer and fits a datagram.
 func FuzzAnswer(f *testing.F) {
-	for _, name := range []string{"db.", "many.", "nosuch.boxer.", "2.0.111.10.in-addr.arpa.", "example.org.", "."} {
+	for _, name := range []string{"db.", "many.", "nosuch.boxer.",
+		"2.0.111.10.in-addr.arpa.", "example.org.", "."} {
 		for _, qtype := range []uint16{dns.TypeA, dns.TypePTR, dns.TypeANY} {
 			q := new(dns.Msg).SetQuestion(name, qtype)
 			b, err := q.Pack()

@@ -17,15 +17,17 @@ func parseReverse(name string) (netip.Prefix, bool) {
 	}
 	if rest, ok := strings.CutSuffix(name, ".ip6.arpa"); ok {
 		var a [16]byte
-		bits, ok := reverseLabels(rest, 16, 4, 32, func(i int, v byte) { a[i/2] |= v << (4 * (1 - i%2)) })
+		bits, ok := reverseLabels(rest, 16, 4, 32,
+			func(i int, v byte) { a[i/2] |= v << (4 * (1 - i%2)) })
 		return netip.PrefixFrom(netip.AddrFrom16(a), bits), ok
 	}
 	return netip.Prefix{}, false
 }
 
-// reverseLabels hands the labels of rest, numbers of width bits each, at most limit of them,
-// to set, the last one first, and returns how many bits they make.
-func reverseLabels(rest string, base, width, limit int, set func(i int, v byte)) (bits int, ok bool) {
+// reverseLabels hands the labels of rest, numbers of width bits each, at most limit of
+// them, to set, the last one first, and returns how many bits they make.
+func reverseLabels(rest string, base, width, limit int,
+	set func(i int, v byte)) (bits int, ok bool) {
 	labels := strings.Split(rest, ".")
 	if len(labels) > limit {
 		return 0, false
@@ -33,7 +35,8 @@ func reverseLabels(rest string, base, width, limit int, set func(i int, v byte))
 	for i := range labels {
 		label := labels[len(labels)-1-i]
 		v, err := strconv.ParseUint(label, base, width)
-		if err != nil || strconv.FormatUint(v, base) != label { // "007" is another name than "7"
+		// "007" is another name than "7"
+		if err != nil || strconv.FormatUint(v, base) != label {
 			return 0, false
 		}
 		set(i, byte(v))

@@ -17,7 +17,8 @@ const (
 	// maxOwnQuery bounds the questions that can be about the network's names, in bytes.
 	// Larger messages are passed on as they come.
 	maxOwnQuery = 1 << 10
-	// holdFor is how long the beginning of a message is held back until the rest is there.
+	// holdFor is how long the beginning of a message is held back until the rest is
+	// there.
 	holdFor = 100 * time.Millisecond
 	// streamQueue is how many pieces a Stream has ready for who reads.
 	streamQueue = 4
@@ -30,7 +31,8 @@ const (
 // A Stream is a TCP connection to a nameserver of a program's own choice. What the
 // program asks about the network's names is answered here, between the server's own
 // messages; all else passes in both directions, zone transfers and updates among it, and
-// also what is no DNS at all. Read and Write may be called at once, each by one goroutine.
+// also what is no DNS at all. Read and Write may be called at once, each by one
+// goroutine.
 type Stream struct {
 	server *Server
 	client Client
@@ -64,7 +66,8 @@ func (s *Server) Dial(ctx context.Context, addr netip.AddrPort) (*Stream, error)
 	return s.DialFor(ctx, Client{Server: addr}, false)
 }
 
-// DialFor is Dial for a client. observed says whether Config.Observe is told of what passes.
+// DialFor is Dial for a client. observed says whether Config.Observe is told of what
+// passes.
 func (s *Server) DialFor(ctx context.Context, by Client, observed bool) (*Stream, error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "tcp", by.Server.String())

@@ -99,7 +99,8 @@ func TestStream(t *testing.T) {
 	write(t, st, message(t, "db.", dns.TypeA))
 	expectAnswer(t, st, "10.111.0.2")
 
-	first, second := message(t, "first.example.", dns.TypeA), message(t, "second.example.", dns.TypeA)
+	first, second := message(t, "first.example.", dns.TypeA),
+		message(t, "second.example.", dns.TypeA)
 	write(t, c, first[:9])
 	expect(t, st, first[:9])
 	write(t, st, message(t, "web.", dns.TypeA))
@@ -141,7 +142,8 @@ func TestStreamBytewise(t *testing.T) {
 
 // TestStreamForeign carries what is no DNS: nothing is held back for long.
 func TestStreamForeign(t *testing.T) {
-	for _, text := range []string{"SSH-2.0-client\r\n", "\x00\x02hi", "\x00\x00", "x", "\x00\x20" + strings.Repeat("\x80", 32), "\x00\x20short"} {
+	for _, text := range []string{"SSH-2.0-client\r\n", "\x00\x02hi", "\x00\x00", "x",
+		"\x00\x20" + strings.Repeat("\x80", 32), "\x00\x20short"} {
 		s, _ := startServer(t, "")
 		st, c := dialOwn(t, s)
 		write(t, st, []byte(text))
@@ -172,7 +174,8 @@ func TestStreamEnds(t *testing.T) {
 	st.CloseRead()
 	expect(t, c, query) // what was sent before the end arrives
 	write(t, c, query)
-	if err := waitReset(c); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+	if err := waitReset(c); !errors.Is(err, syscall.ECONNRESET) &&
+		!errors.Is(err, syscall.EPIPE) {
 		t.Errorf("nobody reads any more: %v", err)
 	}
 }
@@ -217,7 +220,9 @@ func TestDialRefused(t *testing.T) {
 	}
 	l.Close()
 	s, _ := startServer(t, "")
-	if _, err := s.Dial(context.Background(), netip.MustParseAddrPort(l.Addr().String())); !errors.Is(err, syscall.ECONNREFUSED) {
+	if _, err := s.Dial(context.Background(),
+		netip.MustParseAddrPort(l.Addr().String())); !errors.Is(err,
+		syscall.ECONNREFUSED) {
 		t.Errorf("got %v", err)
 	}
 	s.Close()
@@ -226,7 +231,8 @@ func TestDialRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer live.Close()
-	if _, err := s.Dial(context.Background(), netip.MustParseAddrPort(live.Addr().String())); !errors.Is(err, net.ErrClosed) {
+	if _, err := s.Dial(context.Background(),
+		netip.MustParseAddrPort(live.Addr().String())); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("a server that is closed: %v", err)
 	}
 }
@@ -252,7 +258,8 @@ func FuzzFrames(f *testing.F) {
 			end = cut + second
 		}
 		if max(end, 0) != want || fr.between() != (want == len(b)) {
-			t.Fatalf("the last message ends at %d, want %d (between: %v)", end, want, fr.between())
+			t.Fatalf("the last message ends at %d, want %d (between: %v)", end, want,
+				fr.between())
 		}
 	})
 }

@@ -16,11 +16,13 @@ func (s *Server) serveUDP(conn net.PacketConn) {
 	for {
 		n, from, err := conn.ReadFrom(buf)
 		if errors.Is(err, syscall.ECONNREFUSED) {
-			continue // ICMP for an earlier answer on a connected socket: that client is gone
+			// ICMP for an earlier answer on a connected socket: that client is gone
+			continue
 		}
 		if err != nil {
 			if !errors.Is(err, net.ErrClosed) {
-				s.log.Error("resolver: socket lost", "addr", conn.LocalAddr().String(), "err", err)
+				s.log.Error("resolver: socket lost", "addr", conn.LocalAddr().String(),
+					"err", err)
 			}
 			return
 		}
@@ -36,7 +38,8 @@ func (s *Server) serveUDP(conn net.PacketConn) {
 			if answer == nil {
 				return
 			}
-			if _, err := conn.WriteTo(answer, from); err != nil && !errors.Is(err, net.ErrClosed) {
+			if _, err := conn.WriteTo(answer, from); err != nil &&
+				!errors.Is(err, net.ErrClosed) {
 				s.log.Debug("resolver: answer lost", "to", from.String(), "err", err)
 			}
 		})

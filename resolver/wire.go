@@ -38,7 +38,8 @@ func answerCount(msg []byte) uint16 { return binary.BigEndian.Uint16(msg[6:]) }
 
 // records returns how many records the header of msg announces behind the question.
 func records(msg []byte) int {
-	return int(binary.BigEndian.Uint16(msg[6:])) + int(binary.BigEndian.Uint16(msg[8:])) + int(binary.BigEndian.Uint16(msg[10:]))
+	return int(binary.BigEndian.Uint16(msg[6:])) + int(binary.BigEndian.Uint16(msg[8:])) +
+		int(binary.BigEndian.Uint16(msg[10:]))
 }
 
 func truncated(msg []byte) bool    { return msg[2]&flagTC != 0 }
@@ -58,7 +59,8 @@ func answers(msg, query []byte) bool {
 		return false
 	}
 	name := len(asked) - 4 // type and class follow
-	return equalFold(asked[:name], repeated[:name]) && bytes.Equal(asked[name:], repeated[name:])
+	return equalFold(asked[:name], repeated[:name]) &&
+		bytes.Equal(asked[name:], repeated[name:])
 }
 
 // equalFold compares names of the same length as RFC 4343 asks: the case of ASCII letters

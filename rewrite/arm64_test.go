@@ -15,8 +15,8 @@ const (
 	armRecvmsg = 212
 )
 
-// TestARM64 runs arm64 programs on other machines, under qemu-user, with a supervisor of this
-// machine. There execve(2) is the emulator's, so the programs start no children.
+// TestARM64 runs arm64 programs on other machines, under qemu-user, with a supervisor of
+// this machine. There execve(2) is the emulator's, so the programs start no children.
 func TestARM64(t *testing.T) {
 	for _, name := range []string{"qemu-aarch64-static", "aarch64-linux-gnu-gcc"} {
 		if _, err := exec.LookPath(name); err != nil {
@@ -32,7 +32,8 @@ func TestARM64(t *testing.T) {
 		rules = append(rules, Rule{Nr: nr})
 	}
 	var n atomic.Int64
-	arm := target{machine: elf.EM_AARCH64, loader: loader, mechanisms: []uintptr{221, 281, 222, 78}}
+	arm := target{machine: elf.EM_AARCH64, loader: loader,
+		mechanisms: []uintptr{221, 281, 222, 78}}
 	l := newLabOf(t, arm, rules, func(c *Call) {
 		n.Add(1)
 		c.Continue()
@@ -43,7 +44,9 @@ func TestARM64(t *testing.T) {
 		build []string
 	}{
 		{"glibc static", []string{"aarch64-linux-gnu-gcc", "-O1", "-static", "-pthread"}},
-		{"glibc", []string{"aarch64-linux-gnu-gcc", "-O1", "-pthread", "-Wl,--dynamic-linker,/usr/aarch64-linux-gnu/lib/ld-linux-aarch64.so.1", "-Wl,-rpath,/usr/aarch64-linux-gnu/lib"}},
+		{"glibc", []string{"aarch64-linux-gnu-gcc", "-O1", "-pthread",
+			"-Wl,--dynamic-linker,/usr/aarch64-linux-gnu/lib/ld-linux-aarch64.so.1",
+			"-Wl,-rpath,/usr/aarch64-linux-gnu/lib"}},
 		{"Go", []string{"go", "build"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -52,7 +55,8 @@ func TestARM64(t *testing.T) {
 			if test.build[0] == "go" {
 				source = "testdata/echo.go"
 			}
-			cmd := exec.Command(test.build[0], append(test.build[1:], "-o", path, source)...)
+			cmd := exec.Command(test.build[0],
+				append(test.build[1:], "-o", path, source)...)
 			cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH=arm64")
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s", err, out)

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A planCache keeps encoded plans in a directory, for the next run. It is a help only: whatever goes wrong there
-// costs time.
+// A planCache keeps encoded plans in a directory, for the next run. It is a help only:
+// whatever goes wrong there costs time.
 type planCache struct {
 	dir    string
 	wanted [sha256.Size]byte // of what the plans depend on besides the file
@@ -26,23 +26,26 @@ const planVersion = 2
 // maxCached bounds the directory, in plans.
 const maxCached = 512
 
-// newPlanCache returns a cache in a directory, which is made if need be and has to be the user's alone; nil if
-// that cannot be.
+// newPlanCache returns a cache in a directory, which is made if need be and has to be the
+// user's alone; nil if that cannot be.
 func newPlanCache(dir string, table []byte) *planCache {
 	if dir == "" || os.MkdirAll(dir, 0o700) != nil {
 		return nil
 	}
 	var st unix.Stat_t
-	if unix.Lstat(dir, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
+	if unix.Lstat(dir, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR ||
+		int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 {
 		return nil
 	}
 	return &planCache{dir, sha256.Sum256(append([]byte{planVersion}, table...))}
 }
 
-// path returns where the plan of a file is. A file that is changed has another time of change.
+// path returns where the plan of a file is. A file that is changed has another time of
+// change.
 func (c *planCache) path(id fileID) string {
 	b := c.wanted[:]
-	for _, n := range []uint64{id.dev, id.ino, uint64(id.size), uint64(id.changed.Sec), uint64(id.changed.Nsec)} {
+	for _, n := range []uint64{id.dev, id.ino, uint64(id.size), uint64(id.changed.Sec),
+		uint64(id.changed.Nsec)} {
 		b = binary.LittleEndian.AppendUint64(b, n)
 	}
 	sum := sha256.Sum256(b)

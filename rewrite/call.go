@@ -8,11 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrGone means that a call is not there any more: a signal interrupted it, or its thread died.
-// Nobody waits for the answer.
+// ErrGone means that a call is not there any more: a signal interrupted it, or its thread
+// died. Nobody waits for the answer.
 var ErrGone = errors.New("the call has ended")
 
-// A Call is one call of a program. One of Return, Fail, Continue and InstallFD answers it.
+// A Call is one call of a program. One of Return, Fail, Continue and InstallFD answers
+// it.
 type Call struct {
 	s    *Server
 	slot *slot
@@ -23,8 +24,8 @@ type Call struct {
 
 	epoch uint32 // of the slot
 
-	// foreign means that the thread's number is another thread's here: the caller is in a PID namespace
-	// (pid_namespaces(7)). The supervisor must not touch that one.
+	// foreign means that the thread's number is another thread's here: the caller is in a
+	// PID namespace (pid_namespaces(7)). The supervisor must not touch that one.
 	foreign bool
 }
 
@@ -35,14 +36,16 @@ func (c *Call) take(s *Server, i int) bool {
 	if w&stateMask != statePending {
 		return false
 	}
-	*c = Call{s: s, slot: p, word: w, tid: int(atomic.LoadUint32(&p.tid)), nr: p.nr, args: p.args, epoch: p.epoch()}
+	*c = Call{s: s, slot: p, word: w, tid: int(atomic.LoadUint32(&p.tid)), nr: p.nr,
+		args: p.args, epoch: p.epoch()}
 	if s.seen[i] != (seen{c.tid, p.self}) {
 		c.foreign = !sharesSlot(c.tid, p.self)
 		if !c.foreign {
 			s.seen[i] = seen{c.tid, p.self}
 		}
 	}
-	return atomic.LoadUint32(&p.word) == w // or a signal handler of the thread writes another
+	// or a signal handler of the thread writes another
+	return atomic.LoadUint32(&p.word) == w
 }
 
 // seen is a thread that has a slot at an address.
@@ -51,8 +54,9 @@ type seen struct {
 	self uint64
 }
 
-// sharesSlot reports whether the process of a thread has that thread's slot at an address. A process into
-// which the supervisor may not look is taken for the right one: what is to be done there, it does itself.
+// sharesSlot reports whether the process of a thread has that thread's slot at an
+// address. A process into which the supervisor may not look is taken for the right one:
+// what is to be done there, it does itself.
 func sharesSlot(tid int, self uint64) bool {
 	var head [8]byte // word and tid
 	err := readMemory(tid, uintptr(self), head[:])
@@ -67,7 +71,8 @@ func (c *Call) copy() *Call {
 	return &k
 }
 
-// Keep returns a copy that may be used after the function that Serve has called has returned.
+// Keep returns a copy that may be used after the function that Serve has called has
+// returned.
 func (c *Call) Keep() *Call { return c.copy() }
 
 // TID is the thread that called.
@@ -93,14 +98,15 @@ func (c *Call) Pending() bool {
 	return atomic.LoadUint32(&c.slot.word) == c.word && c.alive()
 }
 
-// alive reports whether the caller's thread is there. Of one in another PID namespace nobody knows.
+// alive reports whether the caller's thread is there. Of one in another PID namespace
+// nobody knows.
 func (c *Call) alive() bool { return c.foreign || alive(c.tid) }
 
 // epoch counts the programs that the slot's thread has executed.
 func (p *slot) epoch() uint32 { return atomic.LoadUint32(&p.execs) }
 
-// executed says that a process runs another program. A call of its first thread may have waited, if
-// another thread has executed the program: nobody waits for its answer.
+// executed says that a process runs another program. A call of its first thread may have
+// waited, if another thread has executed the program: nobody waits for its answer.
 func (s *Server) executed(pid int) {
 	for i := range s.shared.slots {
 		p := &s.shared.slots[(hash(uint32(pid))+uint32(i))%slots]
@@ -121,7 +127,8 @@ func (s *Server) executed(pid int) {
 // hash is where the search for a thread's slot begins: slot_of in inside/hook.c.
 func hash(tid uint32) uint32 { return tid * 2654435761 >> 20 % starts }
 
-// alive reports whether there is a thread. Of one that belongs to somebody else it is told EPERM.
+// alive reports whether there is a thread. Of one that belongs to somebody else it is
+// told EPERM.
 func alive(tid int) bool {
 	_, _, errno := unix.RawSyscall(unix.SYS_TKILL, uintptr(tid), 0, 0)
 	return errno != unix.ESRCH
@@ -129,7 +136,8 @@ func alive(tid int) bool {
 
 func (c *Call) state(state uint32) uint32 { return c.word&^stateMask | state }
 
-// claim makes sure that nobody else answers, and that the program does not give the call up meanwhile.
+// claim makes sure that nobody else answers, and that the program does not give the call
+// up meanwhile.
 func (c *Call) claim() error {
 	if !atomic.CompareAndSwapUint32(&c.slot.word, c.word, c.state(stateAnswering)) {
 		return ErrGone
@@ -164,8 +172,9 @@ func (c *Call) Continue() error {
 	return nil
 }
 
-// CopyFD returns a copy of the caller's file descriptor fd: it shares the open file description. It
-// fails with EBADF if there is no such descriptor. The caller of CopyFD closes it.
+// CopyFD returns a copy of the caller's file descriptor fd: it shares the open file
+// description. It fails with EBADF if there is no such descriptor. The caller of CopyFD
+// closes it.
 func (c *Call) CopyFD(fd int) (int, error) {
 	if c.foreign {
 		return c.copyThrough(fd)
@@ -180,8 +189,8 @@ func (c *Call) CopyFD(fd int) (int, error) {
 	return got, err
 }
 
-// ReadMemory fills b from the caller's memory at addr. It fails with EFAULT if any of it cannot be
-// read, and with ErrGone if the call has ended.
+// ReadMemory fills b from the caller's memory at addr. It fails with EFAULT if any of it
+// cannot be read, and with ErrGone if the call has ended.
 func (c *Call) ReadMemory(addr uintptr, b []byte) error {
 	if len(b) == 0 {
 		return nil

@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestKeptCall looks at a call when its program and the server have gone: package syscalls may.
+// TestKeptCall looks at a call when its program and the server have gone: package
+// syscalls may.
 func TestKeptCall(t *testing.T) {
 	kept := make(chan *Call, 1)
 	s, err := New(Config{Rules: []Rule{{Nr: unix.SYS_UNAME}}, CopyFD: copyFD})
@@ -58,7 +59,8 @@ func TestAnswers(t *testing.T) {
 			t.Error(err)
 		}
 		var back [3]byte
-		if err := c.ReadMemory(c.Ptr(0), back[:]); err != nil || string(back[:]) != "Sys" {
+		if err := c.ReadMemory(c.Ptr(0), back[:]); err != nil ||
+			string(back[:]) != "Sys" {
 			t.Errorf("read %q: %v", back, err)
 		}
 		if err := c.ReadMemory(1, back[:]); !errors.Is(err, unix.EFAULT) {
@@ -72,13 +74,15 @@ func TestAnswers(t *testing.T) {
 	if got := l.run(t, "uname", "-s"); got != "Sys" {
 		t.Errorf("uname prints %q", got)
 	}
-	failing := newLab(t, []Rule{{Nr: unix.SYS_UNAME}}, func(c *Call) { c.Fail(unix.ENOTTY) })
+	failing := newLab(t, []Rule{{Nr: unix.SYS_UNAME}},
+		func(c *Call) { c.Fail(unix.ENOTTY) })
 	out, err := failing.command(t, "uname").CombinedOutput()
 	if err == nil {
 		t.Errorf("uname prints %q", out)
 	}
 	// Without the supervisor.
-	ruled := newLab(t, []Rule{{Nr: unix.SYS_UNAME, Errno: unix.ENOTTY}}, func(c *Call) { t.Error("the supervisor was asked") })
+	ruled := newLab(t, []Rule{{Nr: unix.SYS_UNAME, Errno: unix.ENOTTY}},
+		func(c *Call) { t.Error("the supervisor was asked") })
 	if out, err := ruled.command(t, "uname").CombinedOutput(); err == nil {
 		t.Errorf("uname prints %q", out)
 	}

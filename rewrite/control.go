@@ -77,8 +77,8 @@ func (s *Server) control(c *net.UnixConn) {
 
 var errStranger = errors.New("a process of another user asked")
 
-// peer returns the process at the other end, if it may ask. Others of the same user could do to the
-// supervisor whatever they like.
+// peer returns the process at the other end, if it may ask. Others of the same user could
+// do to the supervisor whatever they like.
 func (s *Server) peer(c *net.UnixConn) (pid int, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -121,7 +121,8 @@ func (v conversation) receive() (r request, more []byte, f *os.File, err error) 
 		f.Close()
 		return r, nil, nil, unix.EPROTO
 	}
-	if err := binary.Read(bytes.NewReader(b[:size]), binary.LittleEndian, &r); err != nil {
+	if err := binary.Read(bytes.NewReader(b[:size]), binary.LittleEndian,
+		&r); err != nil {
 		f.Close()
 		return r, nil, nil, err
 	}
@@ -181,14 +182,16 @@ func (s *Server) hello(v conversation) error {
 	return v.send(p.message, append([]*os.File{s.memory}, p.files...)...)
 }
 
-// sendPlan answers how a file that the process has mapped is rewritten. A file without sites has no plan.
+// sendPlan answers how a file that the process has mapped is rewritten. A file without
+// sites has no plan.
 func (s *Server) sendPlan(v conversation, f *os.File) error {
 	if f == nil {
 		return v.sendRequest(request{Kind: requestPlan})
 	}
 	known, err := s.files.get(f)
 	if err != nil && !isForeign(err) {
-		s.cfg.Logger.Warn("a mapped file cannot be looked at: its calls escape", "file", nameOf(f), "err", err)
+		s.cfg.Logger.Warn("a mapped file cannot be looked at: its calls escape", "file",
+			nameOf(f), "err", err)
 	}
 	if err != nil || known.sites == 0 {
 		return v.sendRequest(request{Kind: requestPlan})
@@ -244,8 +247,8 @@ func (s *Server) execute(v conversation, r request, more []byte, f *os.File) err
 	return s.verdict(v, 0, "", s.loader)
 }
 
-// maxPrepared is how many programs may be prepared before those are looked for whose processes have ended
-// instead of executing them.
+// maxPrepared is how many programs may be prepared before those are looked for whose
+// processes have ended instead of executing them.
 const maxPrepared = 32
 
 // keep keeps what a process is about to execute.
@@ -277,8 +280,10 @@ func reopened(f *os.File) (*os.File, error) {
 	return os.Open("/proc/self/fd/" + itoa(int64(f.Fd())))
 }
 
-// verdict sends struct verdict: an errno, a path to open if there is no file, or what to execute.
-func (s *Server) verdict(v conversation, errno unix.Errno, path string, f *os.File) error {
+// verdict sends struct verdict: an errno, a path to open if there is no file, or what to
+// execute.
+func (s *Server) verdict(v conversation, errno unix.Errno, path string,
+	f *os.File) error {
 	b := make([]byte, 8, 8+len(path)+1)
 	code := -int32(errno)
 	if errno == 0 && f == nil {

@@ -41,7 +41,8 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (max(c) + 2, hard))
 d = socket.socket(); print(d.fileno() - max(c), resource.getrlimit(resource.RLIMIT_NOFILE)[0] - max(c))
 try: socket.socket()
 except OSError as e: print(e.errno)`
-	if got, want := l.run(t, "/usr/bin/python3", "-c", script), "3 from the supervisor 1\n0\n1 2\n24"; got != want {
+	if got, want := l.run(t, "/usr/bin/python3", "-c", script),
+		"3 from the supervisor 1\n0\n1 2\n24"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	mu.Lock()
@@ -50,7 +51,9 @@ except OSError as e: print(e.errno)`
 	if want := []int{-1, 0, 3}; len(numbers) != 4 || !slices.Equal(numbers[:3], want) {
 		t.Errorf("the supervisor was told %v, want %v and one more", numbers, want)
 	}
-	if refused := slices.DeleteFunc(errs, func(err error) bool { return err == nil }); len(refused) != 1 || !errors.Is(refused[0], unix.EMFILE) {
+	if refused := slices.DeleteFunc(errs,
+		func(err error) bool { return err == nil }); len(refused) != 1 ||
+		!errors.Is(refused[0], unix.EMFILE) {
 		t.Errorf("errors %v, want one EMFILE", refused)
 	}
 }
@@ -81,8 +84,8 @@ c = socket.create_connection(s.getsockname()); print("listens")`
 	}
 }
 
-// TestPIDNamespace answers a program in a PID namespace of its own, whose numbers of threads are those of other
-// processes here: 1 is this machine's init.
+// TestPIDNamespace answers a program in a PID namespace of its own, whose numbers of
+// threads are those of other processes here: 1 is this machine's init.
 func TestPIDNamespace(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("a PID namespace takes root")

@@ -31,12 +31,12 @@ func (p *prepared) close() {
 	}
 }
 
-// An opener opens a file to be executed, as the process that executes it would. "" is the process's own
-// program.
+// An opener opens a file to be executed, as the process that executes it would. "" is the
+// process's own program.
 type opener func(path string) (*os.File, error)
 
-// prepare finds out what an execve of f comes to. f is prepare's to close. path is what the caller
-// named it. Errors hold the errno.
+// prepare finds out what an execve of f comes to. f is prepare's to close. path is what
+// the caller named it. Errors hold the errno.
 func (s *Server) prepare(f *os.File, path string, open opener) (_ *prepared, err error) {
 	p := &prepared{own: []*os.File{f}}
 	defer func() {
@@ -62,7 +62,8 @@ func (s *Server) prepare(f *os.File, path string, open opener) (_ *prepared, err
 		if depth == maxScripts {
 			return nil, unix.ELOOP
 		}
-		// The script's name comes in place of its first argument; an interpreter's interpreter goes before.
+		// The script's name comes in place of its first argument; an interpreter's
+		// interpreter goes before.
 		before := []string{interpreter}
 		if arg != "" {
 			before = append(before, arg)
@@ -144,13 +145,15 @@ func (p *prepared) add(f *os.File, known *file) error {
 }
 
 // describe writes the message for the loader. path is what the program was executed as.
-func (s *Server) describe(p *prepared, f *os.File, path string, args []string, open opener) error {
+func (s *Server) describe(p *prepared, f *os.File, path string, args []string,
+	open opener) error {
 	var h loadHead
 	var interpreter string
 	var err error
 	if h.Program, interpreter, err = imageOf(f, s.target.machine); err != nil {
 		if errors.Is(err, ErrOtherABI) {
-			s.cfg.Logger.Warn("cannot follow a program; it does not start", "program", nameOf(f), "err", err)
+			s.cfg.Logger.Warn("cannot follow a program; it does not start", "program",
+				nameOf(f), "err", err)
 		}
 		return err
 	}
@@ -204,5 +207,6 @@ func (s *Server) describe(p *prepared, f *os.File, path string, args []string, o
 // isLoader reports whether a file is the loader itself, as /proc/self/exe is.
 func (s *Server) isLoader(f *os.File) bool {
 	var a, b unix.Stat_t
-	return unix.Fstat(int(f.Fd()), &a) == nil && unix.Fstat(int(s.loader.Fd()), &b) == nil && a.Dev == b.Dev && a.Ino == b.Ino
+	return unix.Fstat(int(f.Fd()), &a) == nil &&
+		unix.Fstat(int(s.loader.Fd()), &b) == nil && a.Dev == b.Dev && a.Ino == b.Ino
 }

@@ -32,8 +32,10 @@ func TestParseScript(t *testing.T) {
 			t.Errorf("%q: %q, %q, %v; want %q", head, interpreter, arg, err, want)
 		}
 	}
-	for _, head := range []string{"#!\n", "#! \t\n", "#!" + strings.Repeat("x", scriptHead-2)} {
-		if interpreter, _, err := parseScript([]byte(head)); !errors.Is(err, unix.ENOEXEC) {
+	for _, head := range []string{"#!\n", "#! \t\n",
+		"#!" + strings.Repeat("x", scriptHead-2)} {
+		if interpreter, _, err := parseScript([]byte(head)); !errors.Is(err,
+			unix.ENOEXEC) {
 			t.Errorf("%.20q: %q, %v; want ENOEXEC", head, interpreter, err)
 		}
 	}
@@ -42,7 +44,9 @@ func TestParseScript(t *testing.T) {
 func FuzzParseScript(f *testing.F) {
 	f.Add([]byte("#! /bin/sh -e\n"))
 	f.Fuzz(func(t *testing.T, head []byte) {
-		if interpreter, arg, err := parseScript(head); err == nil && (strings.ContainsAny(interpreter, " \t\n\x00") || strings.Contains(arg, "\x00")) {
+		if interpreter, arg, err := parseScript(head); err == nil &&
+			(strings.ContainsAny(interpreter, " \t\n\x00") ||
+				strings.Contains(arg, "\x00")) {
 			t.Errorf("%q: %q, %q", head, interpreter, arg)
 		}
 	})
@@ -68,7 +72,8 @@ func FuzzImage(f *testing.F) {
 	})
 }
 
-// TestExecute executes what execve(2) tells apart, from Python, and compares with the kernel's own.
+// TestExecute executes what execve(2) tells apart, from Python, and compares with the
+// kernel's own.
 func TestExecute(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o755); err != nil {
@@ -117,12 +122,14 @@ child("NULL", lambda: (libc.execve(None, None, None), (_ for _ in ()).throw(OSEr
 child("too big", lambda: os.execve("/bin/true", ["true", "x" * 200000], {}))
 `
 	number := strconv.Itoa(unix.SYS_EXECVEAT)
-	bare, err := exec.Command("/usr/bin/python3", "-c", script, dir, number).CombinedOutput()
+	bare, err := exec.Command("/usr/bin/python3", "-c", script, dir,
+		number).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, bare)
 	}
 	l := newLab(t, nil, func(c *Call) { c.Continue() })
-	if got, want := l.run(t, "/usr/bin/python3", "-c", script, dir, number), strings.TrimRight(string(bare), "\n"); got != want {
+	if got, want := l.run(t, "/usr/bin/python3", "-c", script, dir, number),
+		strings.TrimRight(string(bare), "\n"); got != want {
 		t.Errorf("got\n%s\nbare\n%s", got, want)
 	}
 }
@@ -148,7 +155,8 @@ func TestCannotFollow(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if !strings.Contains(log.String(), "cannot follow a program") || !strings.Contains(log.String(), "i386") {
+	if !strings.Contains(log.String(), "cannot follow a program") ||
+		!strings.Contains(log.String(), "i386") {
 		t.Errorf("the log says %q", &log)
 	}
 }

@@ -16,9 +16,10 @@ type waitKey struct {
 // stepLook is how often is looked whether a program that has to do something still lives.
 const stepLook = 5 * time.Millisecond
 
-// InstallFD gives the caller a copy of fd and lets the call return its number, the lowest that is
-// free, which InstallFD returns too. fd stays open here. It fails with ErrGone if nobody waits any
-// more, and with EMFILE at the caller's limit (RLIMIT_NOFILE); the call is then still to be answered.
+// InstallFD gives the caller a copy of fd and lets the call return its number, the lowest
+// that is free, which InstallFD returns too. fd stays open here. It fails with ErrGone if
+// nobody waits any more, and with EMFILE at the caller's limit (RLIMIT_NOFILE); the call
+// is then still to be answered.
 func (c *Call) InstallFD(fd int, cloexec bool) (int, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -33,7 +34,8 @@ func (c *Call) InstallFD(fd int, cloexec bool) (int, error) {
 	if cloexec {
 		c.slot.flags = unix.O_CLOEXEC
 	}
-	c.slot.args[argFrom], c.slot.args[argInode], c.slot.args[argCell] = uint64(fd), st.Ino, uint64(n)
+	c.slot.args[argFrom], c.slot.args[argInode], c.slot.args[argCell] = uint64(fd),
+		st.Ino, uint64(n)
 	key := waitKey{uint32(c.tid), c.state(stateReceive)}
 	c.s.setFetch(key, fd)
 	defer c.s.setFetch(key, -1)
@@ -47,8 +49,8 @@ func (c *Call) InstallFD(fd int, cloexec bool) (int, error) {
 	return int(cell.value), nil
 }
 
-// await puts the call in a state in which its program does something, and waits until that is done. The program
-// rings then, and Serve tells.
+// await puts the call in a state in which its program does something, and waits until
+// that is done. The program rings then, and Serve tells.
 func (c *Call) await(state uint32, done func() bool) error {
 	told := make(chan struct{}, 1)
 	c.s.setWaiter(c.slot, told)
@@ -81,7 +83,8 @@ func (s *Server) setWaiter(p *slot, told chan struct{}) {
 	s.waiting.Store(int64(len(s.waiters)))
 }
 
-// tell tells who waits for a slot's thread that it has rung. It returns false if nobody does.
+// tell tells who waits for a slot's thread that it has rung. It returns false if nobody
+// does.
 func (s *Server) tell(p *slot) bool {
 	if s.waiting.Load() == 0 {
 		return false

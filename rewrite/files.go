@@ -22,8 +22,8 @@ type file struct {
 	err   error
 }
 
-// memory returns a file in memory that holds the plan, for a process. There may be hundreds of files, and
-// few descriptors: so it is made each time.
+// memory returns a file in memory that holds the plan, for a process. There may be
+// hundreds of files, and few descriptors: so it is made each time.
 func (f *file) memory() (*os.File, error) { return memory("boxer-plan", f.plan, false) }
 
 // fileID tells a file from others, and from what it was before it was changed.
@@ -157,7 +157,8 @@ func nameOf(f *os.File) string {
 	return name
 }
 
-// isForeign reports whether a file has no sites because it is no ELF file of this machine.
+// isForeign reports whether a file has no sites because it is no ELF file of this
+// machine.
 func isForeign(err error) bool {
 	var format *elf.FormatError
 	return errors.Is(err, plan.ErrForeign) || errors.As(err, &format)

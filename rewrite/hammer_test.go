@@ -14,16 +14,19 @@ import (
 // hammerFor is how long TestHammer runs, in seconds.
 var hammerFor = flag.Int("rewrite.hammer", 3, "seconds that TestHammer runs")
 
-// TestHammer answers calls of threads that are interrupted, forked, spawned and killed. Each answer has to be the
-// call's own.
+// TestHammer answers calls of threads that are interrupted, forked, spawned and killed.
+// Each answer has to be the call's own.
 func TestHammer(t *testing.T) {
-	for _, cc := range [][]string{{"gcc", "-O1", "-pthread"}, {"musl-gcc", "-O1", "-static", "-pthread"}} {
+	for _, cc := range [][]string{{"gcc", "-O1", "-pthread"},
+		{"musl-gcc", "-O1", "-static", "-pthread"}} {
 		t.Run(cc[0], func(t *testing.T) {
 			if _, err := exec.LookPath(cc[0]); err != nil {
 				t.Skip(err)
 			}
 			path := filepath.Join(t.TempDir(), "hammer")
-			if out, err := exec.Command(cc[0], append(cc[1:], "-o", path, "testdata/hammer.c")...).CombinedOutput(); err != nil {
+			if out, err := exec.Command(cc[0],
+				append(cc[1:], "-o", path,
+					"testdata/hammer.c")...).CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
 			var n atomic.Int64

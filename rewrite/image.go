@@ -11,18 +11,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrOtherABI means that a program is for another machine or a 32-bit one: the loader cannot follow it.
+// ErrOtherABI means that a program is for another machine or a 32-bit one: the loader
+// cannot follow it.
 var ErrOtherABI = errors.New("the program is not a 64-bit one for this machine")
 
-// imageOf reads how a program or dynamic linker is mapped, and the path of the dynamic linker that it
-// wants. Its errors hold what execve(2) would say: ENOEXEC.
-func imageOf(f io.ReaderAt, machine elf.Machine) (m image, interpreter string, err error) {
+// imageOf reads how a program or dynamic linker is mapped, and the path of the dynamic
+// linker that it wants. Its errors hold what execve(2) would say: ENOEXEC.
+func imageOf(f io.ReaderAt, machine elf.Machine) (m image, interpreter string,
+	err error) {
 	e, err := elf.NewFile(f)
 	if err != nil {
 		return m, "", fmt.Errorf("%w: %w", unix.ENOEXEC, err)
 	}
 	if e.Class != elf.ELFCLASS64 || e.Machine != machine {
-		return m, "", fmt.Errorf("%w: %w: %v, %v", unix.ENOEXEC, ErrOtherABI, e.Class, e.Machine)
+		return m, "", fmt.Errorf("%w: %w: %v, %v", unix.ENOEXEC, ErrOtherABI, e.Class,
+			e.Machine)
 	}
 	if e.Type != elf.ET_EXEC && e.Type != elf.ET_DYN {
 		return m, "", fmt.Errorf("%w: %v", unix.ENOEXEC, e.Type)
@@ -62,11 +65,13 @@ func (m *image) add(p *elf.Prog, headers uint64) error {
 	switch {
 	case m.N == maxSegments:
 		return fmt.Errorf("%w: more than %d segments", unix.ENOEXEC, maxSegments)
-	case p.Memsz < p.Filesz, p.Vaddr+p.Memsz < p.Vaddr, p.Vaddr+p.Memsz > 1<<47, p.Vaddr%page != p.Off%page, p.Memsz == 0:
+	case p.Memsz < p.Filesz, p.Vaddr+p.Memsz < p.Vaddr, p.Vaddr+p.Memsz > 1<<47,
+		p.Vaddr%page != p.Off%page, p.Memsz == 0:
 		return fmt.Errorf("%w: segment at %#x", unix.ENOEXEC, p.Vaddr)
 	}
 	s := imageSegment{Addr: p.Vaddr, Offset: p.Off, Filesz: p.Filesz, Memsz: p.Memsz}
-	for flag, prot := range map[elf.ProgFlag]uint32{elf.PF_R: unix.PROT_READ, elf.PF_W: unix.PROT_WRITE, elf.PF_X: unix.PROT_EXEC} {
+	for flag, prot := range map[elf.ProgFlag]uint32{elf.PF_R: unix.PROT_READ,
+		elf.PF_W: unix.PROT_WRITE, elf.PF_X: unix.PROT_EXEC} {
 		if p.Flags&flag != 0 {
 			s.Prot |= prot
 		}

@@ -40,7 +40,8 @@ int main() {
 		t.Fatal(err)
 	}
 	bin := filepath.Join(dir, "layout")
-	if out, err := exec.Command("cc", "-I", inside, "-o", bin, c).CombinedOutput(); err != nil {
+	if out, err := exec.Command("cc", "-I", inside, "-o", bin,
+		c).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	got, err := exec.Command(bin).Output()
@@ -53,17 +54,25 @@ int main() {
 	var q request
 	var m image
 	var h loadHead
-	want := fmt.Sprintf("%d %d %d %d %d %d %d %d\n", unsafe.Offsetof(s.pending), unsafe.Offsetof(s.pid), unsafe.Offsetof(s.cells), unsafe.Offsetof(s.index), unsafe.Offsetof(s.rules),
+	want := fmt.Sprintf("%d %d %d %d %d %d %d %d\n", unsafe.Offsetof(s.pending),
+		unsafe.Offsetof(s.pid), unsafe.Offsetof(s.cells), unsafe.Offsetof(s.index),
+		unsafe.Offsetof(s.rules),
 		unsafe.Offsetof(s.table), unsafe.Offsetof(s.slots), unsafe.Sizeof(s)) +
-		fmt.Sprintf("%d %d %d %d %d %d %d %d %d\n", unsafe.Offsetof(l.tid), unsafe.Offsetof(l.flags), unsafe.Offsetof(l.nr),
-			unsafe.Offsetof(l.args), unsafe.Offsetof(l.result), unsafe.Offsetof(l.mask), unsafe.Offsetof(l.self), unsafe.Offsetof(l.data), unsafe.Sizeof(l)) +
-		fmt.Sprintf("%d %d\n%d %d\n", unsafe.Offsetof(condition{}.mask), unsafe.Sizeof(condition{}), unsafe.Offsetof(r.conditions), unsafe.Sizeof(r)) +
+		fmt.Sprintf("%d %d %d %d %d %d %d %d %d\n", unsafe.Offsetof(l.tid),
+			unsafe.Offsetof(l.flags), unsafe.Offsetof(l.nr),
+			unsafe.Offsetof(l.args), unsafe.Offsetof(l.result), unsafe.Offsetof(l.mask),
+			unsafe.Offsetof(l.self), unsafe.Offsetof(l.data), unsafe.Sizeof(l)) +
+		fmt.Sprintf("%d %d\n%d %d\n", unsafe.Offsetof(condition{}.mask),
+			unsafe.Sizeof(condition{}), unsafe.Offsetof(r.conditions), unsafe.Sizeof(r)) +
 		fmt.Sprintf("%d %d\n", unsafe.Offsetof(q.A), unsafe.Sizeof(q)) +
-		fmt.Sprintf("%d %d %d\n", unsafe.Offsetof(m.NHeaders), unsafe.Offsetof(m.Segments), unsafe.Sizeof(m)) +
-		fmt.Sprintf("%d %d %d %d %d \n", unsafe.Offsetof(h.Interpreter), unsafe.Offsetof(h.Interpreted), unsafe.Offsetof(h.Args),
+		fmt.Sprintf("%d %d %d\n", unsafe.Offsetof(m.NHeaders),
+			unsafe.Offsetof(m.Segments), unsafe.Sizeof(m)) +
+		fmt.Sprintf("%d %d %d %d %d \n", unsafe.Offsetof(h.Interpreter),
+			unsafe.Offsetof(h.Interpreted), unsafe.Offsetof(h.Args),
 			unsafe.Offsetof(h.KeepArg0), unsafe.Sizeof(h)) +
 		fmt.Sprintf("%d %d \n", configName, configLen) +
-		fmt.Sprintln(stateIdle, statePending, stateAnswering, stateReturn, stateContinue, stateReceive, stateOperate) +
+		fmt.Sprintln(stateIdle, statePending, stateAnswering, stateReturn, stateContinue,
+			stateReceive, stateOperate) +
 		fmt.Sprintln(requestHello, requestExecute, requestFetch, requestCopy, verdictOpen)
 	if string(got) != want {
 		t.Errorf("inside.h has\n%sthis package\n%s", got, want)

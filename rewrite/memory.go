@@ -14,8 +14,8 @@ func readMemory(tid int, addr uintptr, b []byte) error {
 	return processVM(unix.SYS_PROCESS_VM_READV, tid, local[:], remote[:], len(b))
 }
 
-// writeMemory writes all of b1 and b2, of which one may be empty, or fails with EFAULT; some may
-// have been written then, as by the kernel's own copy_to_user.
+// writeMemory writes all of b1 and b2, of which one may be empty, or fails with EFAULT;
+// some may have been written then, as by the kernel's own copy_to_user.
 func writeMemory(tid int, addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error {
 	var local [2]unix.Iovec
 	var remote [2]unix.RemoteIovec
@@ -29,12 +29,15 @@ func writeMemory(tid int, addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) er
 		remote[used] = unix.RemoteIovec{Base: [...]uintptr{addr1, addr2}[i], Len: len(b)}
 		used++
 	}
-	return processVM(unix.SYS_PROCESS_VM_WRITEV, tid, local[:used], remote[:used], len(b1)+len(b2))
+	return processVM(unix.SYS_PROCESS_VM_WRITEV, tid, local[:used], remote[:used],
+		len(b1)+len(b2))
 }
 
 // processVM is process_vm_readv(2) or process_vm_writev(2) of n bytes.
-func processVM(nr uintptr, tid int, local []unix.Iovec, remote []unix.RemoteIovec, n int) error {
-	got, _, errno := unix.RawSyscall6(nr, uintptr(tid), uintptr(unsafe.Pointer(unsafe.SliceData(local))), uintptr(len(local)),
+func processVM(nr uintptr, tid int, local []unix.Iovec, remote []unix.RemoteIovec,
+	n int) error {
+	got, _, errno := unix.RawSyscall6(nr, uintptr(tid),
+		uintptr(unsafe.Pointer(unsafe.SliceData(local))), uintptr(len(local)),
 		uintptr(unsafe.Pointer(unsafe.SliceData(remote))), uintptr(len(remote)), 0)
 	switch {
 	case errno == unix.ESRCH:

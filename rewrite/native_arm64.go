@@ -12,7 +12,8 @@ var inside []byte
 
 // native is this machine.
 var native = target{
-	machine:    elf.EM_AARCH64,
-	loader:     inside,
-	mechanisms: []uintptr{unix.SYS_EXECVE, unix.SYS_EXECVEAT, unix.SYS_MMAP, unix.SYS_READLINKAT},
+	machine: elf.EM_AARCH64,
+	loader:  inside,
+	mechanisms: []uintptr{unix.SYS_EXECVE, unix.SYS_EXECVEAT, unix.SYS_MMAP,
+		unix.SYS_READLINKAT},
 }

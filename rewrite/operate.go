@@ -8,15 +8,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// refusedHere reports whether an error means that the supervisor may not look into a program: hosts forbid it,
-// and programs do (PR_SET_DUMPABLE of prctl(2)).
+// refusedHere reports whether an error means that the supervisor may not look into a
+// program: hosts forbid it, and programs do (PR_SET_DUMPABLE of prctl(2)).
 func refusedHere(err error) bool {
-	return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.ENOSYS)
+	return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) ||
+		errors.Is(err, unix.ENOSYS)
 }
 
-// operate lets the program do something for the supervisor, and returns what came of it. prepare is called
-// before, done after that, while nobody else uses the slot. Serve's goroutine should not wait for programs: from
-// the first time on, it hands all calls to goroutines.
+// operate lets the program do something for the supervisor, and returns what came of it.
+// prepare is called before, done after that, while nobody else uses the slot. Serve's
+// goroutine should not wait for programs: from the first time on, it hands all calls to
+// goroutines.
 func (c *Call) operate(operation, address, length uint64, prepare, done func()) error {
 	c.s.indirect.Store(true)
 	if err := c.claim(); err != nil {
@@ -25,7 +27,8 @@ func (c *Call) operate(operation, address, length uint64, prepare, done func()) 
 	if prepare != nil {
 		prepare()
 	}
-	c.slot.args[argOperation], c.slot.args[argAddress], c.slot.args[argLength] = operation, address, length
+	c.slot.args[argOperation], c.slot.args[argAddress],
+		c.slot.args[argLength] = operation, address, length
 	answering := c.state(stateAnswering)
 	if err := c.await(stateOperate, func() bool { return atomic.LoadUint32(&c.slot.word) == answering }); err != nil {
 		return err
@@ -46,7 +49,8 @@ func (c *Call) operate(operation, address, length uint64, prepare, done func()) 
 func (c *Call) readThrough(addr uintptr, b []byte) error {
 	for len(b) > 0 {
 		n := min(len(b), operationSize)
-		if err := c.operate(readOperation, uint64(addr), uint64(n), nil, func() { copy(b, c.slot.data[:n]) }); err != nil {
+		if err := c.operate(readOperation, uint64(addr), uint64(n), nil,
+			func() { copy(b, c.slot.data[:n]) }); err != nil {
 			return err
 		}
 		b, addr = b[n:], addr+uintptr(n)
@@ -58,7 +62,8 @@ func (c *Call) readThrough(addr uintptr, b []byte) error {
 func (c *Call) writeThrough(addr uintptr, b []byte) error {
 	for len(b) > 0 {
 		n := min(len(b), operationSize)
-		if err := c.operate(writeOperation, uint64(addr), uint64(n), func() { copy(c.slot.data[:n], b) }, nil); err != nil {
+		if err := c.operate(writeOperation, uint64(addr), uint64(n),
+			func() { copy(c.slot.data[:n], b) }, nil); err != nil {
 			return err
 		}
 		b, addr = b[n:], addr+uintptr(n)

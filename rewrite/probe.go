@@ -12,8 +12,8 @@ import (
 	"github.com/boxer-sandbox/boxer/rewrite/plan"
 )
 
-// Probe runs a program under the loader; all its calls go to the kernel. It fails if that cannot be done
-// here.
+// Probe runs a program under the loader; all its calls go to the kernel. It fails if that
+// cannot be done here.
 func Probe(path string, argv ...string) error {
 	s, err := New(Config{})
 	if err != nil {
@@ -26,7 +26,8 @@ func Probe(path string, argv ...string) error {
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		if err = cmd.Run(); err != nil {
-			err = fmt.Errorf("a program that was rewritten did not run: %w: %s", err, bytes.TrimSpace(stderr.Bytes()))
+			err = fmt.Errorf("a program that was rewritten did not run: %w: %s", err,
+				bytes.TrimSpace(stderr.Bytes()))
 		}
 	}
 	return errors.Join(err, s.Close())

@@ -15,8 +15,10 @@ import (
 
 // allNetwork takes every call about sockets' addresses.
 func allNetwork() (rules []Rule) {
-	for _, nr := range []uintptr{unix.SYS_SOCKET, unix.SYS_BIND, unix.SYS_CONNECT, unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_LISTEN,
-		unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME, unix.SYS_SETSOCKOPT, unix.SYS_GETSOCKOPT, unix.SYS_UNAME,
+	for _, nr := range []uintptr{unix.SYS_SOCKET, unix.SYS_BIND, unix.SYS_CONNECT,
+		unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_LISTEN,
+		unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME, unix.SYS_SETSOCKOPT,
+		unix.SYS_GETSOCKOPT, unix.SYS_UNAME,
 		unix.SYS_SENDTO, unix.SYS_RECVFROM, unix.SYS_SENDMSG, unix.SYS_RECVMSG} {
 		rules = append(rules, Rule{Nr: nr})
 	}
@@ -46,7 +48,8 @@ c=socket.create_connection(l.getsockname()); c.sendall(b"echo"); print(c.recv(9)
 		argv []string
 		want string
 	}{
-		{"bash with pipes", []string{"bash", "-c", "echo x y | tr x z | cat; uname -s"}, "z y\nLinux"},
+		{"bash with pipes", []string{"bash", "-c", "echo x y | tr x z | cat; uname -s"},
+			"z y\nLinux"},
 		{"environment", []string{"env", "-i", "A=b", "/usr/bin/env"}, "A=b"},
 		{"own file", []string{"readlink", "/proc/self/exe"}, "/usr/bin/readlink"},
 		{"python", []string{"/usr/bin/python3", "-c", connect}, "echo"},
@@ -68,7 +71,8 @@ c=socket.create_connection(l.getsockname()); c.sendall(b"echo"); print(c.recv(9)
 	t.Log(n.Load(), seen)
 }
 
-// TestCompiled runs one program as compilers make it: static and dynamic, with glibc, musl and Go.
+// TestCompiled runs one program as compilers make it: static and dynamic, with glibc,
+// musl and Go.
 func TestCompiled(t *testing.T) {
 	var n atomic.Int64
 	l := newLab(t, allNetwork(), func(c *Call) {

@@ -8,14 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Serve hands each call to answer, on the calling goroutine, until Close. Calls that may come to a descriptor are
-// handed over on goroutines of their own, since the program takes part in that. The Call is reused:
-// answer keeps it by its Keep.
+// Serve hands each call to answer, on the calling goroutine, until Close. Calls that may
+// come to a descriptor are handed over on goroutines of their own, since the program
+// takes part in that. The Call is reused: answer keeps it by its Keep.
 func (s *Server) Serve(answer func(*Call)) error {
 	s.tasks.Add(1)
 	defer s.tasks.Done()
-	// A thread that sleeps by itself holds a processor of the runtime's until the monitor takes it away, which
-	// takes up to 10 ms: so there is one more.
+	// A thread that sleeps by itself holds a processor of the runtime's until the monitor
+	// takes it away, which takes up to 10 ms: so there is one more.
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	defer func() { runtime.GOMAXPROCS(max(1, runtime.GOMAXPROCS(0)-1)) }()
 	c := &Call{}
@@ -38,8 +38,8 @@ func (s *Server) Serve(answer func(*Call)) error {
 	return nil
 }
 
-// round answers the calls that are there. It returns whether there were some, and whether other goroutines have to
-// do something about them.
+// round answers the calls that are there. It returns whether there were some, and whether
+// other goroutines have to do something about them.
 func (s *Server) round(c *Call, answer func(*Call)) (some, others bool) {
 	for i := range s.shared.pending {
 		if atomic.LoadUint64(&s.shared.pending[i]) == 0 {
@@ -49,7 +49,8 @@ func (s *Server) round(c *Call, answer func(*Call)) (some, others bool) {
 			some = true
 			n := i*64 + bits.TrailingZeros64(set)
 			others = s.tell(&s.shared.slots[n]) || others
-			// A thread also rings when it has done something for a call that was taken already.
+			// A thread also rings when it has done something for a call that was taken
+			// already.
 			if !c.take(s, n) || c.word == s.taken[n] {
 				continue
 			}

@@ -40,8 +40,8 @@ const (
 	MaskedEqual
 )
 
-// A Rule says which calls of one number are taken: those for which all conditions hold. Of several rules
-// for a number the first that holds decides.
+// A Rule says which calls of one number are taken: those for which all conditions hold.
+// Of several rules for a number the first that holds decides.
 type Rule struct {
 	Nr    uintptr
 	If    []Condition
@@ -54,11 +54,13 @@ type Config struct {
 	// CopyFD copies a descriptor of the thread that calls; see pidfd_getfd(2).
 	CopyFD func(c *Call, fd int) (int, error)
 	Logger *slog.Logger // nil: none
-	// Cache is a directory where plans are kept for the next Server, the user's alone; empty: they are not.
+	// Cache is a directory where plans are kept for the next Server, the user's alone;
+	// empty: they are not.
 	Cache string
 }
 
-// A Server is the supervisor's side: it starts programs under the loader and answers their calls.
+// A Server is the supervisor's side: it starts programs under the loader and answers
+// their calls.
 type Server struct {
 	cfg      Config
 	target   target
@@ -98,8 +100,10 @@ func newServer(cfg Config, target target) (_ *Server, err error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, target: target, prepared: make(map[int]*prepared), fetches: make(map[waitKey]int), copies: make(map[waitKey]chan *os.File), waiters: make(map[*slot]chan struct{}),
-		cells: make(chan int, cells), conns: make(map[*net.UnixConn]struct{})}
+	s := &Server{cfg: cfg, target: target, prepared: make(map[int]*prepared),
+		fetches: make(map[waitKey]int), copies: make(map[waitKey]chan *os.File),
+		waiters: make(map[*slot]chan struct{}),
+		cells:   make(chan int, cells), conns: make(map[*net.UnixConn]struct{})}
 	s.files.warn = s.warn
 	for n := range cells {
 		s.cells <- n
@@ -117,7 +121,8 @@ func newServer(cfg Config, target target) (_ *Server, err error) {
 	}
 	s.files.cache = newPlanCache(cfg.Cache, s.shared.table[:calls])
 	name := "boxer-" + rand.Text()[:20]
-	s.listener, err = net.ListenUnix("unixpacket", &net.UnixAddr{Name: "@" + name, Net: "unixpacket"})
+	s.listener, err = net.ListenUnix("unixpacket",
+		&net.UnixAddr{Name: "@" + name, Net: "unixpacket"})
 	if err != nil {
 		return nil, err
 	}
@@ -182,11 +187,15 @@ func (s *Server) setRules() error {
 	for _, nr := range s.target.mechanisms {
 		s.shared.table[nr] |= mechanism
 	}
-	s.files.wanted = func(nr int) bool { return nr >= 0 && nr < calls && s.shared.table[nr] != 0 }
+	s.files.wanted = func(nr int) bool {
+		return nr >= 0 && nr < calls &&
+			s.shared.table[nr] != 0
+	}
 	return nil
 }
 
-// makeLoader makes the file that processes execute: the loader, with the name of the socket.
+// makeLoader makes the file that processes execute: the loader, with the name of the
+// socket.
 func (s *Server) makeLoader(name string) error {
 	b := bytes.Clone(s.target.loader)
 	at := bytes.Index(b, []byte(configMagic))
@@ -204,14 +213,17 @@ func (s *Server) makeLoader(name string) error {
 func (s *Server) warn(name string, sites []plan.Site) {
 	for _, site := range sites {
 		s.cfg.Logger.Warn("a system call cannot be taken: its instruction cannot be rewritten",
-			"file", name, "address", fmt.Sprintf("%#x", site.Addr), "number", site.Number, "why", site.Why)
+			"file", name, "address", fmt.Sprintf("%#x", site.Addr), "number", site.Number,
+			"why", site.Why)
 	}
 }
 
-// Loader is the file to execute in place of the program that Prepare was called for. Close closes it.
+// Loader is the file to execute in place of the program that Prepare was called for.
+// Close closes it.
 func (s *Server) Loader() *os.File { return s.loader }
 
-// Prepare says what the first process under the loader runs: the program at a path. It fails as execve(2) would.
+// Prepare says what the first process under the loader runs: the program at a path. It
+// fails as execve(2) would.
 func (s *Server) Prepare(path string) error {
 	open := func(path string) (*os.File, error) {
 		if err := unix.Access(path, unix.X_OK); err != nil {
@@ -233,8 +245,8 @@ func (s *Server) Prepare(path string) error {
 	return nil
 }
 
-// Close ends Serve and releases everything. Calls that wait are never answered: the processes of the
-// tree have to be gone.
+// Close ends Serve and releases everything. Calls that wait are never answered: the
+// processes of the tree have to be gone.
 func (s *Server) Close() error {
 	s.closing.Store(true)
 	atomic.AddUint32(&s.shared.doorbell, 1)

@@ -16,7 +16,8 @@ func TestSignals(t *testing.T) {
 		t.Skip(err)
 	}
 	path := filepath.Join(t.TempDir(), "signals")
-	if out, err := exec.Command("gcc", "-O1", "-o", path, "testdata/signals.c").CombinedOutput(); err != nil {
+	if out, err := exec.Command("gcc", "-O1", "-o", path,
+		"testdata/signals.c").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	var waiting sync.WaitGroup

@@ -37,7 +37,8 @@ func withCompat(native Program, rules []Rule) Program {
 	}
 	p = append(p, compat...)
 	if foreignBit != 0 {
-		p = append(p, jump(opEqual, nativeArch, 0, 3), stmt(opLoad, offsetNr), jump(opAtLeast, foreignBit, 0, 1),
+		p = append(p, jump(opEqual, nativeArch, 0, 3), stmt(opLoad, offsetNr),
+			jump(opAtLeast, foreignBit, 0, 1),
 			stmt(opReturn, unix.SECCOMP_RET_ERRNO|uint32(unix.ENOSYS)))
 	}
 	return append(p, native...)
@@ -60,7 +61,8 @@ func (r Rule) assemble() Program {
 		case AtLeast:
 			p = append(p, jump(opAtLeast, uint32(c.Value), 0, 0))
 		case MaskedEqual:
-			p = append(p, stmt(opAnd, uint32(c.Mask)), jump(opEqual, uint32(c.Value), 0, 0))
+			p = append(p, stmt(opAnd, uint32(c.Mask)),
+				jump(opEqual, uint32(c.Value), 0, 0))
 		}
 		tests = append(tests, len(p)-1)
 	}

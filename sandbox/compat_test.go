@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// decide runs a program on a call, in the virtual machine of package bpf, and returns its action.
+// decide runs a program on a call, in the virtual machine of package bpf, and returns its
+// action.
 func decide(t *testing.T, p Program, arch, nr uint32, args ...uint64) uint32 {
 	t.Helper()
 	var raw []bpf.RawInstruction
@@ -19,7 +20,8 @@ func decide(t *testing.T, p Program, arch, nr uint32, args ...uint64) uint32 {
 	if !ok {
 		t.Fatal("the program has unknown instructions")
 	}
-	// bpf returns how much of a packet to keep, cut to its length: the packet is longer than any action.
+	// bpf returns how much of a packet to keep, cut to its length: the packet is longer
+	// than any action.
 	for i, in := range program {
 		if r, ok := in.(bpf.RetConstant); ok {
 			program[i] = bpf.RetConstant{Val: shorten(r.Val)}
@@ -80,12 +82,15 @@ func TestCompat(t *testing.T) {
 	}{
 		{"native", nativeArch, unix.SYS_BIND, nil, trapped},
 		{"native with NULL", nativeArch, unix.SYS_SENDTO, nil, allowed},
-		{"native with an address", nativeArch, unix.SYS_SENDTO, []uint64{0, 0, 0, 0, 1 << 32}, trapped},
+		{"native with an address", nativeArch, unix.SYS_SENDTO,
+			[]uint64{0, 0, 0, 0, 1 << 32}, trapped},
 		{"number of the other ABI", nativeArch, 361, nil, allowed},
 		{"32-bit", compatArch, 361, nil, trapped},
 		{"32-bit, native number", compatArch, unix.SYS_BIND, nil, allowed},
-		{"32-bit, one condition of two", compatArch, 369, []uint64{1, 0, 0, 0, 5}, allowed},
-		{"32-bit, the other condition", compatArch, 369, []uint64{768, 0, 0, 0, 0}, allowed},
+		{"32-bit, one condition of two", compatArch, 369, []uint64{1, 0, 0, 0, 5},
+			allowed},
+		{"32-bit, the other condition", compatArch, 369, []uint64{768, 0, 0, 0, 0},
+			allowed},
 		{"32-bit, both conditions", compatArch, 369, []uint64{768, 0, 0, 0, 5}, trapped},
 		{"32-bit, second rule", compatArch, 369, []uint64{127}, trapped},
 		{"32-bit, errno", compatArch, 425, nil, enosys},

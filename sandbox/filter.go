@@ -155,7 +155,8 @@ func ParseProgram(b []byte) (Program, error) {
 	case len(b) == 0 || len(b)%sockFilterSize != 0:
 		return nil, errors.New("filter program: length is not a multiple of 8 bytes")
 	case len(b)/sockFilterSize > maxInstructions:
-		return nil, fmt.Errorf("filter program: more than %d instructions", maxInstructions)
+		return nil, fmt.Errorf("filter program: more than %d instructions",
+			maxInstructions)
 	}
 	p := make(Program, 0, len(b)/sockFilterSize)
 	for ; len(b) > 0; b = b[sockFilterSize:] {

@@ -13,10 +13,13 @@ var oldest = version{5, 14}
 // A version is major and minor of a kernel's release.
 type version [2]int
 
-func (v version) before(o version) bool { return v[0] < o[0] || v[0] == o[0] && v[1] < o[1] }
+func (v version) before(o version) bool {
+	return v[0] < o[0] || v[0] == o[0] &&
+		v[1] < o[1]
+}
 
-// CheckKernel fails if the kernel is too old for a program to run under its filter. There,
-// the program would hang in its first call that is answered with a descriptor.
+// CheckKernel fails if the kernel is too old for a program to run under its filter.
+// There, the program would hang in its first call that is answered with a descriptor.
 func CheckKernel() error { return checkKernel(Kernel()) }
 
 func checkKernel(release string) error {

@@ -29,7 +29,8 @@ type Listener struct {
 	fd     uintptr
 	pidfds FDCopier
 
-	// What wait has found, and ready as the poller calls it, made once: a method value is an allocation.
+	// What wait has found, and ready as the poller calls it, made once: a method value is
+	// an allocation.
 	revents int16
 	errno   unix.Errno
 	look    func(fd uintptr) (done bool)
@@ -49,7 +50,8 @@ func NewListener(f *os.File) (*Listener, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("dup listener", err)
 	}
-	if err := unix.SetNonblock(fd, true); err != nil { // or os.NewFile leaves the poller out
+	// or os.NewFile leaves the poller out
+	if err := unix.SetNonblock(fd, true); err != nil {
 		unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl listener", err)
 	}
@@ -72,9 +74,9 @@ func (l *Listener) Close() error {
 	return l.file.Close()
 }
 
-// Serve receives calls and hands each to answer, on the calling goroutine, until no thread is left under
-// the filter; then it returns nil. The Notif is reused: answer keeps a call by
-// its Clone.
+// Serve receives calls and hands each to answer, on the calling goroutine, until no
+// thread is left under the filter; then it returns nil. The Notif is reused: answer keeps
+// a call by its Clone.
 func (l *Listener) Serve(answer func(*Notif)) error {
 	n := &Notif{l: l}
 	for {
@@ -117,7 +119,8 @@ func (l *Listener) wait() error {
 		return fmt.Errorf("wait for trapped call: %w", err)
 	case l.errno != 0:
 		return os.NewSyscallError("poll listener", l.errno)
-	case l.revents&unix.POLLIN == 0: // POLLHUP: no thread is left under the filter, since 5.9
+	case l.revents&unix.POLLIN == 0:
+		// POLLHUP: no thread is left under the filter, since 5.9
 		return io.EOF
 	}
 	return nil
@@ -134,7 +137,8 @@ func pollNow(fd uintptr) (revents int16, errno unix.Errno) {
 	p := unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
 	for {
 		var now unix.Timespec
-		_, _, errno = unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+		_, _, errno = unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1,
+			uintptr(unsafe.Pointer(&now)), 0, 0, 0)
 		if errno != unix.EINTR {
 			return p.Revents, errno
 		}
@@ -151,15 +155,16 @@ func masked(f func()) {
 		all.Val[i] = ^all.Val[i]
 	}
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &old); err != nil {
-		panic("sandbox: pthread_sigmask: " + err.Error()) // cannot fail with valid arguments
+		// cannot fail with valid arguments
+		panic("sandbox: pthread_sigmask: " + err.Error())
 	}
 	defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
 	f()
 }
 
 // ioctl returns a bare errno, or nil. As all calls that do not block it goes past the
-// runtime, which takes others for ones that may, and wakes its monitor for them: that then looks
-// every 20 us what has become of them, which costs more than the calls.
+// runtime, which takes others for ones that may, and wakes its monitor for them: that
+// then looks every 20 us what has become of them, which costs more than the calls.
 func ioctl(fd, request, arg uintptr) error {
 	if _, _, errno := unix.RawSyscall(unix.SYS_IOCTL, fd, request, arg); errno != 0 {
 		return errno

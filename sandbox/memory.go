@@ -67,7 +67,8 @@ func writeMemory(tid int, addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) er
 
 // processVM is process_vm_readv(2) or process_vm_writev(2).
 func processVM(nr uintptr, tid int, local []unix.Iovec, remote []unix.RemoteIovec) (int, error) {
-	n, _, errno := unix.RawSyscall6(nr, uintptr(tid), uintptr(unsafe.Pointer(unsafe.SliceData(local))), uintptr(len(local)),
+	n, _, errno := unix.RawSyscall6(nr, uintptr(tid),
+		uintptr(unsafe.Pointer(unsafe.SliceData(local))), uintptr(len(local)),
 		uintptr(unsafe.Pointer(unsafe.SliceData(remote))), uintptr(len(remote)), 0)
 	if errno != 0 {
 		return -1, errno
@@ -85,7 +86,8 @@ func throughProc(tid, flag int, first error, f func(*os.File) error) error {
 		return fmt.Errorf("memory of thread %d: %w; then %w", tid, first, err)
 	}
 	defer mem.Close()
-	if err := f(mem); errors.Is(err, unix.EIO) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if err := f(mem); errors.Is(err, unix.EIO) || errors.Is(err, io.EOF) ||
+		errors.Is(err, io.ErrUnexpectedEOF) {
 		return unix.EFAULT
 	} else if err != nil {
 		return fmt.Errorf("memory of thread %d: %w", tid, err)

@@ -124,7 +124,8 @@ func (n *Notif) addFD(a *rawAddFD) (int, error) {
 	var fd uintptr
 	var errno unix.Errno
 	masked(func() {
-		fd, _, errno = unix.Syscall(unix.SYS_IOCTL, n.l.fd, ioctlAddFD, uintptr(unsafe.Pointer(a)))
+		fd, _, errno = unix.Syscall(unix.SYS_IOCTL, n.l.fd, ioctlAddFD,
+			uintptr(unsafe.Pointer(a)))
 	})
 	if errno != 0 {
 		return -1, errno

@@ -27,8 +27,9 @@ var maxPidfds = sync.OnceValue(func() int {
 
 // A Caller is a thread in a trapped call.
 type Caller interface {
-	TID() int      // in this process's pid namespace
-	Pending() bool // whether the call still waits, so that the thread's number is nobody else's
+	TID() int // in this process's pid namespace
+	// whether the call still waits, so that the thread's number is nobody else's
+	Pending() bool
 }
 
 // An FDCopier copies descriptors of calling threads; the zero value is ready for use.
@@ -44,8 +45,9 @@ type FDCopier struct {
 	noThread bool // the kernel has no PIDFD_THREAD
 }
 
-// Copy returns a copy of descriptor fd of a thread: it shares the open file description. It fails with
-// EBADF if there is no such descriptor, and with ErrGone if the call has ended.
+// Copy returns a copy of descriptor fd of a thread: it shares the open file description.
+// It fails with EBADF if there is no such descriptor, and with ErrGone if the call has
+// ended.
 func (p *FDCopier) Copy(n Caller, fd int) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

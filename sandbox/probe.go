@@ -32,24 +32,31 @@ func Probe() []Feature {
 	}
 	const remedy = "run on Linux 5.14 or newer, outside of a container profile that forbids it"
 	return []Feature{
-		{Name: "seccomp(NEW_LISTENER)", For: "traps system calls", Needed: true, Since: "5.0", Err: err,
+		{Name: "seccomp(NEW_LISTENER)", For: "traps system calls", Needed: true,
+			Since: "5.0", Err: err,
 			Remedy: "run where seccomp(2) is allowed: virtual machines, containers with the default profile; not AWS Lambda functions"},
-		{Name: "SECCOMP_USER_NOTIF_FLAG_CONTINUE", For: "leaves calls to the kernel", Needed: true, Since: "5.5",
+		{Name: "SECCOMP_USER_NOTIF_FLAG_CONTINUE", For: "leaves calls to the kernel",
+			Needed: true, Since: "5.5",
 			Err: after(trapped.resume), Remedy: remedy},
-		{Name: "SECCOMP_ADDFD_FLAG_SEND", For: "gives accepted connections to the program", Needed: true, Since: "5.14",
+		{Name: "SECCOMP_ADDFD_FLAG_SEND",
+			For: "gives accepted connections to the program", Needed: true, Since: "5.14",
 			Err: after(trapped.install), Remedy: remedy},
-		{Name: "pidfd_getfd(2)", For: "copies the program's sockets", Needed: true, Since: "5.6",
-			Err: after(trapped.copyFD), Remedy: "allow ptrace(2) of own children: CAP_SYS_PTRACE in containers"},
-		{Name: "process_vm_readv(2)", For: "reads addresses from the program's memory", Needed: false, Since: "3.2",
+		{Name: "pidfd_getfd(2)", For: "copies the program's sockets", Needed: true,
+			Since: "5.6",
+			Err:   after(trapped.copyFD), Remedy: "allow ptrace(2) of own children: CAP_SYS_PTRACE in containers"},
+		{Name: "process_vm_readv(2)", For: "reads addresses from the program's memory",
+			Needed: false, Since: "3.2",
 			Err: probeMemory(), Remedy: "allow it; until then boxer takes /proc/PID/mem, which is slower"},
-		{Name: "PIDFD_THREAD", For: "saves a look into /proc for each copied socket", Since: "6.9", Err: probeThreadPidfd()},
-		{Name: "SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP", For: "makes trapped calls about three times as fast", Since: "6.6",
+		{Name: "PIDFD_THREAD", For: "saves a look into /proc for each copied socket",
+			Since: "6.9", Err: probeThreadPidfd()},
+		{Name: "SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP",
+			For: "makes trapped calls about three times as fast", Since: "6.6",
 			Err: after(trapped.sync)},
 	}
 }
 
-// Usable returns nil if filters work here as the package needs them, else the first reason why not. It
-// tries on a thread of this process, which ends with it.
+// Usable returns nil if filters work here as the package needs them, else the first
+// reason why not. It tries on a thread of this process, which ends with it.
 func Usable() error {
 	var t trial
 	if err := t.run(); err != nil {
@@ -69,7 +76,8 @@ type trial struct{ resume, install, copyFD, sync error }
 func (t *trial) run() error {
 	// Before libseccomp, whose errors do not tell a kernel that refuses.
 	action := uint32(unix.SECCOMP_RET_USER_NOTIF)
-	if _, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_ACTION_AVAIL, 0, uintptr(unsafe.Pointer(&action))); errno != 0 {
+	if _, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_ACTION_AVAIL, 0,
+		uintptr(unsafe.Pointer(&action))); errno != 0 {
 		return fmt.Errorf("seccomp(SECCOMP_RET_USER_NOTIF): %w", errno)
 	}
 	prog, err := Policy{{Nr: unix.SYS_GETPPID}}.Compile()

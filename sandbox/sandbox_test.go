@@ -300,7 +300,8 @@ func TestProgramBytes(t *testing.T) {
 // BenchmarkTrap reports what one trapped call costs the program.
 func BenchmarkTrap(b *testing.B) {
 	cost := func(b *testing.B, name string, answer func(*Notif)) {
-		ns, err := strconv.Atoi(string(bytes.TrimSpace([]byte(run(b, name, answer, "N="+strconv.Itoa(b.N))))))
+		ns, err := strconv.Atoi(string(bytes.TrimSpace([]byte(run(b, name, answer,
+			"N="+strconv.Itoa(b.N))))))
 		if err != nil {
 			b.Fatal(err)
 		}

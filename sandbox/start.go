@@ -74,8 +74,8 @@ func StartServed(p Program, handOver func(*os.File) error, start func() error) e
 	defer close(ended)
 	return onOwnThread(func() error {
 		// A signal would come as the filter is there and the listener's number not yet
-		// stored: the runtime preempts who is in the kernel for 10 ms. Its handler returns
-		// by rt_sigreturn(2), which may be trapped.
+		// stored: the runtime preempts who is in the kernel for 10 ms. Its handler
+		// returns by rt_sigreturn(2), which may be trapped.
 		var before, all unix.Sigset_t
 		for i := range all.Val {
 			all.Val[i] = ^all.Val[i]
@@ -89,7 +89,8 @@ func StartServed(p Program, handOver func(*os.File) error, start func() error) e
 		}
 		// Not by a channel: to wait there, this thread gives its processor to another and
 		// wakes that by futex(2), which may be trapped, while nobody serves the listener
-		// yet. The processor would be nobody's, and what handOver needs may be queued there.
+		// yet. The processor would be nobody's, and what handOver needs may be queued
+		// there.
 		for !handed.Load() {
 		}
 		if err := unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil); err != nil {

@@ -69,7 +69,8 @@ func (n *Node) acceptWait(ctx context.Context, c Call, turn *turn, flags int) re
 			return fail(err)
 		}
 		if !c.Pending() {
-			return fail(unix.EINTR) // nobody waits: leave the connection to the next accept
+			// nobody waits: leave the connection to the next accept
+			return fail(unix.EINTR)
 		}
 		if conn, ok := n.returned.take(id); ok {
 			setNonblock(conn.fd, flags&unix.SOCK_NONBLOCK != 0)
@@ -130,7 +131,8 @@ func (n *Node) give(c Call, conn accepted, flags int, id uint64) reply {
 }
 
 func (n *Node) giveFD(conn accepted, flags int, listener uint64, ends Ends) reply {
-	r := descriptor(conn.fd, flags&unix.SOCK_CLOEXEC != 0, func() { n.giveBack(listener, conn) })
+	r := descriptor(conn.fd, flags&unix.SOCK_CLOEXEC != 0,
+		func() { n.giveBack(listener, conn) })
 	r.ends = ends
 	return r
 }
@@ -143,10 +145,12 @@ func rawAccept(fd, flags int, blocks bool) (conn int, peer Sockaddr, err error) 
 	var r uintptr
 	var errno unix.Errno
 	if blocks {
-		r, _, errno = unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&buf)),
+		r, _, errno = unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd),
+			uintptr(unsafe.Pointer(&buf)),
 			uintptr(unsafe.Pointer(&size)), uintptr(flags), 0, 0)
 	} else {
-		r, _, errno = unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&buf)),
+		r, _, errno = unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd),
+			uintptr(unsafe.Pointer(&buf)),
 			uintptr(unsafe.Pointer(&size)), uintptr(flags), 0, 0)
 	}
 	if errno != 0 {

@@ -43,7 +43,8 @@ func TestAccept(t *testing.T) {
 		}},
 		{name: "flags", run: func(s *script) {
 			l := s.listener(s.b, "0.0.0.0:7000")
-			for _, flags := range []int{0, unix.SOCK_NONBLOCK, unix.SOCK_CLOEXEC, unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC} {
+			for _, flags := range []int{0, unix.SOCK_NONBLOCK, unix.SOCK_CLOEXEC,
+				unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC} {
 				s.tcp(s.a).connect("B:7000")
 				server := l.accept(flags)
 				server.flags()
@@ -85,7 +86,8 @@ func TestAccept(t *testing.T) {
 			k.connect("B:7000")
 			addr, p := l.m.mem.take(16, nil)
 			_, sp := l.m.mem.take(4, []byte{16, 0, 0, 0})
-			fd, errno := l.call(unix.SYS_ACCEPT, l.fdArg(), p, sp, 0xdeadbeef) // it has no flags
+			// it has no flags
+			fd, errno := l.call(unix.SYS_ACCEPT, l.fdArg(), p, sp, 0xdeadbeef)
 			l.printf("accept: %s from %s", failed(errno), s.decode(addr))
 			talk(k, s.adopt(s.b, int(fd), unix.AF_INET))
 		}},
@@ -102,7 +104,8 @@ func TestAccept(t *testing.T) {
 		}},
 		{name: "two wait", run: func(s *script) {
 			l := s.listener(s.b, "0.0.0.0:7000")
-			other := &sock{s: s, m: s.b, fd: l.fd, domain: l.domain, name: "s1", thread: s.thread()}
+			other := &sock{s: s, m: s.b, fd: l.fd, domain: l.domain, name: "s1",
+				thread: s.thread()}
 			one, two := l.acceptLater(0), other.acceptLater(0)
 			s.tcp(s.a).connect("B:7000")
 			s.tcp(s.a).connect("B:7000")
@@ -110,7 +113,8 @@ func TestAccept(t *testing.T) {
 			one()
 			two()
 			s.printf("%d accepted", strings.Count(strings.Join(s.lines[at:], "\n"), "from A"))
-			s.lines = append(s.lines[:at], s.lines[at+2:]...) // in which order, nobody says
+			// in which order, nobody says
+			s.lines = append(s.lines[:at], s.lines[at+2:]...)
 		}},
 		{name: "Unix", run: func(s *script) {
 			l := s.open(s.a, unix.AF_UNIX, unix.SOCK_STREAM)
@@ -174,7 +178,8 @@ func (k *sock) flags() {
 	if err != nil {
 		k.s.t.Fatal(err)
 	}
-	k.printf("non-blocking %t, close-on-exec %t", status&unix.O_NONBLOCK != 0, fd&unix.FD_CLOEXEC != 0)
+	k.printf("non-blocking %t, close-on-exec %t", status&unix.O_NONBLOCK != 0,
+		fd&unix.FD_CLOEXEC != 0)
 }
 
 // inNone returns a letter that is in none of the addresses as they lie in memory.
@@ -188,7 +193,8 @@ func (s *script) inNone(addrs ...string) string {
 	return string(rune(letter))
 }
 
-// oddAccepts calls accept4, getsockname and getpeername with buffers that are too small or not there.
+// oddAccepts calls accept4, getsockname and getpeername with buffers that are too small
+// or not there.
 func oddAccepts(s *script) {
 	l := s.listener(s.b, "0.0.0.0:7000")
 	connected := s.tcp(s.a)
@@ -205,18 +211,21 @@ func oddAccepts(s *script) {
 			k    *sock
 			nr   uintptr
 		}{
-			{"accept4", l, unix.SYS_ACCEPT4}, {"getsockname", connected, unix.SYS_GETSOCKNAME},
+			{"accept4", l, unix.SYS_ACCEPT4},
+			{"getsockname", connected, unix.SYS_GETSOCKNAME},
 			{"getpeername", connected, unix.SYS_GETPEERNAME},
 		} {
 			addr, p := c.k.m.mem.take(64, []byte(strings.Repeat(empty, 64)))
-			room, sp := c.k.m.mem.take(4, binary.NativeEndian.AppendUint32(nil, uint32(size)))
+			room, sp := c.k.m.mem.take(4,
+				binary.NativeEndian.AppendUint32(nil, uint32(size)))
 			fd, errno := c.k.call(c.nr, c.k.fdArg(), p, sp, 0)
 			if c.nr == unix.SYS_ACCEPT4 && errno == 0 {
 				unix.Close(int(fd))
 			}
 			written := 64 - len(bytes.TrimLeft(addr, empty))
 			kept := bytes.TrimRight(addr, empty)
-			s.printf("%s with room for %d: %s, %d bytes kept, room %d (%d)", c.name, size, failed(errno), len(kept),
+			s.printf("%s with room for %d: %s, %d bytes kept, room %d (%d)", c.name, size,
+				failed(errno), len(kept),
 				int32(binary.NativeEndian.Uint32(room)), written)
 		}
 		k.resetOnClose()
@@ -227,7 +236,8 @@ func oddAccepts(s *script) {
 	}
 	_, good := s.b.mem.take(64, nil)
 	_, room := s.b.mem.take(4, []byte{16, 0, 0, 0})
-	for _, c := range []struct{ addr, size uintptr }{{16, room}, {good, 16}, {good, 0}, {16, 16}} {
+	for _, c := range []struct{ addr, size uintptr }{{16, room}, {good, 16}, {good, 0},
+		{16, 16}} {
 		k := s.tcp(s.a)
 		k.connect("B:7000")
 		fd, errno := l.call(unix.SYS_ACCEPT4, l.fdArg(), c.addr, c.size, 0)
@@ -252,7 +262,8 @@ func oddAccepts(s *script) {
 	connected.printf("getpeername of NULL: %s", failed(errno))
 }
 
-// drain accepts what waits at the listener, so that the next accept gets the next connection.
+// drain accepts what waits at the listener, so that the next accept gets the next
+// connection.
 func (s *script) drain(l *sock) {
 	for l.pollFor(unix.POLLIN, 0) != 0 {
 		fd, _, err := unix.Accept4(l.fd, unix.SOCK_CLOEXEC)
@@ -293,10 +304,12 @@ func TestSocketError(t *testing.T) {
 // TestRefusedCalls tests the calls that are answered by the filter alone.
 func TestRefusedCalls(t *testing.T) {
 	s := boxedScript(t)
-	if _, errno := s.a.call(s.thread(), unix.SYS_IO_URING_SETUP, 8, 16); errno != unix.ENOSYS {
+	if _, errno := s.a.call(s.thread(), unix.SYS_IO_URING_SETUP, 8,
+		16); errno != unix.ENOSYS {
 		t.Errorf("io_uring_setup: %v", errno)
 	}
-	if _, errno := s.a.call(s.thread(), unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP); errno != unix.EPROTONOSUPPORT {
+	if _, errno := s.a.call(s.thread(), unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM,
+		unix.IPPROTO_MPTCP); errno != unix.EPROTONOSUPPORT {
 		t.Errorf("socket of MPTCP: %v", errno)
 	}
 }

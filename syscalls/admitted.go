@@ -18,17 +18,20 @@ import (
 // forgotten, and costs its owner no more than a question to the kernel if it has the
 // supervisor's user.
 type admitted struct {
-	mu           sync.Mutex
-	young, older map[uint64]int32            // by cookie: the thread that has shown it last, 0 if unknown
-	sources      map[netip.AddrPort]struct{} // by kernel address, where there is no sock_diag
+	mu sync.Mutex
+	// by cookie: the thread that has shown it last, 0 if unknown
+	young, older map[uint64]int32
+	// by kernel address, where there is no sock_diag
+	sources map[netip.AddrPort]struct{}
 }
 
 // maxAdmitted bounds each generation. An entry costs some 20 bytes.
 const maxAdmitted = 1 << 14
 
 // admit notes that a copied descriptor is a socket of a program that is about to send to
-// one of the supervisor's, and the thread that is. Where the kernel has no sock_diag(7), a UDP socket is bound
-// now, as the kernel binds it with its first datagram, so that its address is known.
+// one of the supervisor's, and the thread that is. Where the kernel has no sock_diag(7),
+// a UDP socket is bound now, as the kernel binds it with its first datagram, so that its
+// address is known.
 func (n *Node) admit(fd, tid int) error {
 	id, err := cookie(fd)
 	if err != nil {
@@ -75,8 +78,8 @@ func anyAddress(domain int) Sockaddr {
 // Admits reports whether what came from the kernel address source to the supervisor's
 // socket at the address to, over "udp" or "tcp", is of a program of this node: a trapped
 // call has shown the socket, or the user who runs boxer has made it. Where the kernel has
-// no sock_diag(7) for TCP, its connections are of anybody. tid is the thread that has shown
-// the socket last, 0 if that is not known.
+// no sock_diag(7) for TCP, its connections are of anybody. tid is the thread that has
+// shown the socket last, 0 if that is not known.
 func (n *Node) Admits(network string, source, to netip.AddrPort) (tid int, ok bool) {
 	proto := uint8(unix.IPPROTO_UDP)
 	if network == "tcp" {

@@ -46,7 +46,10 @@ func TestAdmits(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			var fd int
 			var source netip.AddrPort
-			open := func() { fd, source = udpAt(t, unix.AF_INET, netip.MustParseAddrPort("127.0.0.1:0")) }
+			open := func() {
+				fd, source = udpAt(t, unix.AF_INET,
+					netip.MustParseAddrPort("127.0.0.1:0"))
+			}
 			if tc.uid == os.Geteuid() {
 				open()
 			} else {

@@ -133,7 +133,8 @@ func ClaimAliases() (*Aliases, error) {
 	for range claimTries {
 		r := rand.Uint32()
 		base := blockOf(netip.AddrFrom4([4]byte{127, 64 | byte(r>>16)&0x3f, byte(r >> 8), byte(r)}))
-		c, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(base, claimPort)))
+		c, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(base,
+			claimPort)))
 		if err != nil {
 			errs = err
 			continue
@@ -147,19 +148,21 @@ func ClaimAliases() (*Aliases, error) {
 		a.Wildcard6, a.Dual = a.of(wildcard6), a.of(dual)
 		return a, nil
 	}
-	return nil, fmt.Errorf("claim a loopback address: %w", errors.Join(errors.New("none was free"), errs))
+	return nil, fmt.Errorf("claim a loopback address: %w",
+		errors.Join(errors.New("none was free"), errs))
 }
 
 // Release gives the block back.
 func (a *Aliases) Release() error { return a.claim.Close() }
 
-// Claim returns the socket that holds the block, bound to the block's first address. The node can
-// prove by it to its neighbours that the block is its own. Release closes it.
+// Claim returns the socket that holds the block, bound to the block's first address. The
+// node can prove by it to its neighbours that the block is its own. Release closes it.
 func (a *Aliases) Claim() *net.UDPConn { return a.claim }
 
-// InBlock reports whether an address is in the block of loopback addresses that is claimed at
-// the address claim, see Aliases.Claim.
+// InBlock reports whether an address is in the block of loopback addresses that is
+// claimed at the address claim, see Aliases.Claim.
 func InBlock(claim netip.AddrPort, addr netip.Addr) bool {
-	return claim.Port() == claimPort && aliasRange.Contains(claim.Addr()) && claim.Addr() == blockOf(claim.Addr()) &&
+	return claim.Port() == claimPort && aliasRange.Contains(claim.Addr()) &&
+		claim.Addr() == blockOf(claim.Addr()) &&
 		aliasRange.Contains(addr) && blockOf(addr) == claim.Addr()
 }

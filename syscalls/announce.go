@@ -47,7 +47,8 @@ func (n *Node) announce(program, kernel netip.AddrPort) {
 // reachedFrom returns the addresses of the node's at which others reach a listener.
 func (n *Node) reachedFrom(program, kernel netip.AddrPort) (at []netip.AddrPort) {
 	for _, a := range [...]netip.Addr{n.Addr, n.Addr6} {
-		if a.IsValid() && (program.Addr() == a || program.Addr() == wildcardOf(a) || kernel.Addr() == n.Aliases.Dual) {
+		if a.IsValid() && (program.Addr() == a || program.Addr() == wildcardOf(a) ||
+			kernel.Addr() == n.Aliases.Dual) {
 			at = append(at, netip.AddrPortFrom(a, program.Port()))
 		}
 	}

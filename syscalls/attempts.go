@@ -40,8 +40,9 @@ const (
 	maxErrors = 1024
 )
 
-// forgetLocked drops the entries that nobody has asked for, the oldest first. Each failure is
-// dropped once, and looked at no further, so it costs the same however many there are.
+// forgetLocked drops the entries that nobody has asked for, the oldest first. Each
+// failure is dropped once, and looked at no further, so it costs the same however many
+// there are.
 func (a *attempts) forgetLocked(now time.Time) {
 	for len(a.failed) > 0 {
 		f := a.failed[0]
@@ -107,7 +108,8 @@ func (a *attempts) giveUp(at *attempt) {
 // returns. The attempt's error stays for takeError. To the program all is one
 // event: whoever its wake-up makes ask for the error waits here, and who waits for the
 // attempt finds the socket as it will be.
-func (a *attempts) fail(cookie uint64, at *attempt, errno unix.Errno, refuse func() error) (err error) {
+func (a *attempts) fail(cookie uint64, at *attempt, errno unix.Errno,
+	refuse func() error) (err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if at.gaveUp {

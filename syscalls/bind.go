@@ -22,7 +22,8 @@ func (n *Node) bind(c Call) reply {
 	if domain == unix.AF_NETLINK && n.isNetlink(fd) {
 		return n.bindNetlink(c, fd)
 	}
-	if !isInet(domain) || typ != unix.SOCK_STREAM && typ != unix.SOCK_DGRAM || !inOwnNamespace(fd) {
+	if !isInet(domain) || typ != unix.SOCK_STREAM && typ != unix.SOCK_DGRAM ||
+		!inOwnNamespace(fd) {
 		return letThrough
 	}
 	if typ == unix.SOCK_DGRAM {
@@ -56,7 +57,8 @@ func (n *Node) bindDatagram(fd, domain int, want Sockaddr) reply {
 	if want.Addr.Addr().Unmap().IsUnspecified() && want.Addr.Port() == 0 {
 		return fail(n.bindHost(fd, domain, want))
 	}
-	if r := n.bindTo(binding{fd, domain, unix.SOCK_DGRAM, &n.datagramPorts}, want); r.kind != replyValue {
+	if r := n.bindTo(binding{fd, domain, unix.SOCK_DGRAM, &n.datagramPorts},
+		want); r.kind != replyValue {
 		return r
 	}
 	local, _, err := localName(fd)
@@ -109,7 +111,8 @@ func (n *Node) bindTo(s binding, want Sockaddr) reply {
 	if err != nil {
 		return fail(err)
 	}
-	if a := unmapped(want.Addr); a.Addr().Is4() && a.Addr().IsLoopback() && a.Addr() != localhost4 && !(want.Six && only) {
+	if a := unmapped(want.Addr); a.Addr().Is4() && a.Addr().IsLoopback() &&
+		a.Addr() != localhost4 && !(want.Six && only) {
 		if n.takenByOwn(s, want, only) {
 			return s.inUse()
 		}
@@ -240,11 +243,13 @@ func (n *Node) taken(s binding, want netip.AddrPort) bool {
 	if kernel, ok := s.ports.movedTo(want); ok {
 		want = kernel
 	}
-	return probe(s.typ, s.fd, want) == unix.EADDRINUSE && !n.takenByHost(s.typ, want.Port())
+	return probe(s.typ, s.fd, want) == unix.EADDRINUSE &&
+		!n.takenByHost(s.typ, want.Port())
 }
 
 // takenByOwn reports whether a program's UDP socket that has a port of the host's own, on
-// all addresses, keeps s from an address (bindHost). That port is not the host's for the node.
+// all addresses, keeps s from an address (bindHost). That port is not the host's for the
+// node.
 func (n *Node) takenByOwn(s binding, want Sockaddr, only bool) bool {
 	if s.typ != unix.SOCK_DGRAM {
 		return false
@@ -253,7 +258,8 @@ func (n *Node) takenByOwn(s binding, want Sockaddr, only bool) bool {
 	if n.heldByOwn(s.fd, wildcardOf(a.Addr()), a) {
 		return true
 	}
-	return a.Addr() == netip.IPv6Unspecified() && !only && n.heldByOwn(s.fd, netip.IPv4Unspecified(), a)
+	return a.Addr() == netip.IPv6Unspecified() && !only &&
+		n.heldByOwn(s.fd, netip.IPv4Unspecified(), a)
 }
 
 // heldByOwn is takenByOwn for a socket that serves the family of a wildcard.
@@ -262,7 +268,8 @@ func (n *Node) heldByOwn(fd int, any netip.Addr, want netip.AddrPort) bool {
 	if !ok || !n.stillThere(kernel) {
 		return false
 	}
-	everywhere := netip.AddrPortFrom(n.Aliases.of(unused), want.Port()) // where only a wildcard can be
+	// where only a wildcard can be
+	everywhere := netip.AddrPortFrom(n.Aliases.of(unused), want.Port())
 	switch {
 	case probe(unix.SOCK_DGRAM, fd, everywhere) == unix.EADDRINUSE:
 		return true
@@ -277,7 +284,8 @@ func (n *Node) heldByOwn(fd int, any netip.Addr, want netip.AddrPort) bool {
 }
 
 // bindFree binds a UDP socket to an alias and a port of the kernel's choice that no other
-// socket of the node has: one that is connected is at 127.0.0.1, whatever its program sees.
+// socket of the node has: one that is connected is at 127.0.0.1, whatever its program
+// sees.
 func (n *Node) bindFree(s binding, alias netip.Addr) error {
 	for range bindFlowTries {
 		if err := bindTo(s.fd, s.domain, netip.AddrPortFrom(alias, 0)); err != nil {
@@ -312,7 +320,8 @@ func bound(fd int) bool {
 // address: then all of the node's aliases are taken, which its own sockets
 // never are, since they exclude each other.
 func (n *Node) takenByHost(typ int, port uint16) bool {
-	for _, a := range []netip.Addr{n.Aliases.Wildcard, n.Aliases.Public, n.Aliases.Private} {
+	for _, a := range []netip.Addr{n.Aliases.Wildcard, n.Aliases.Public,
+		n.Aliases.Private} {
 		if probe(typ, -1, netip.AddrPortFrom(a, port)) != unix.EADDRINUSE {
 			return false
 		}

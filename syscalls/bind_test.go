@@ -98,8 +98,10 @@ func TestBind(t *testing.T) {
 			_, p = s.a.mem.take(128, encode(unix.AF_INET6, s.parse("[::]:7000")))
 			_, errno = k6.call(unix.SYS_BIND, k6.fdArg(), p, 24)
 			k6.printf("bind with 24 bytes: %s", failed(errno))
-			// AF_UNSPEC stands for AF_INET with the wildcard address, for compatibility (ip(7)).
-			_, p = s.a.mem.take(128, append([]byte{0, 0}, encode(unix.AF_INET, s.parse("0.0.0.0:7005"))[2:]...))
+			// AF_UNSPEC stands for AF_INET with the wildcard address, for compatibility
+			// (ip(7)).
+			_, p = s.a.mem.take(128, append([]byte{0, 0},
+				encode(unix.AF_INET, s.parse("0.0.0.0:7005"))[2:]...))
 			_, errno = k.call(unix.SYS_BIND, k.fdArg(), p, 16)
 			k.printf("bind to AF_UNSPEC: %s", failed(errno))
 			k.sockname()
@@ -128,9 +130,11 @@ func bindAnd(addr string) func(*script) {
 	}
 }
 
-// TestBindConflicts binds two sockets each, with all combinations of addresses and reuse options.
+// TestBindConflicts binds two sockets each, with all combinations of addresses and reuse
+// options.
 func TestBindConflicts(t *testing.T) {
-	addrs := []string{"0.0.0.0:7000", "A:7000", "127.0.0.1:7000", "[::]:7000", "[::ffff:203.0.113.10]:7000", "[::1]:7000"}
+	addrs := []string{"0.0.0.0:7000", "A:7000", "127.0.0.1:7000", "[::]:7000",
+		"[::ffff:203.0.113.10]:7000", "[::1]:7000"}
 	for _, opt := range []struct {
 		name          string
 		first, second int // an option to set, or 0
@@ -139,8 +143,10 @@ func TestBindConflicts(t *testing.T) {
 		{name: "plain"},
 		{name: "plain, listening", listen: true},
 		{name: "SO_REUSEADDR", first: unix.SO_REUSEADDR, second: unix.SO_REUSEADDR},
-		{name: "SO_REUSEADDR, listening", first: unix.SO_REUSEADDR, second: unix.SO_REUSEADDR, listen: true},
-		{name: "SO_REUSEPORT, listening", first: unix.SO_REUSEPORT, second: unix.SO_REUSEPORT, listen: true},
+		{name: "SO_REUSEADDR, listening", first: unix.SO_REUSEADDR,
+			second: unix.SO_REUSEADDR, listen: true},
+		{name: "SO_REUSEPORT, listening", first: unix.SO_REUSEPORT,
+			second: unix.SO_REUSEPORT, listen: true},
 		{name: "SO_REUSEPORT of one", first: unix.SO_REUSEPORT, listen: true},
 		{name: "SO_REUSEADDR of one", second: unix.SO_REUSEADDR},
 	} {
@@ -156,7 +162,8 @@ func TestBindConflicts(t *testing.T) {
 	}
 }
 
-// conflict binds two sockets with an option each, 0 for none, and prints what that comes to.
+// conflict binds two sockets with an option each, 0 for none, and prints what that comes
+// to.
 func (s *script) conflict(first, second string, option, other int, listen bool) {
 	one, two := s.tcpFor(s.a, first), s.tcpFor(s.a, second)
 	defer one.shut()
@@ -176,5 +183,6 @@ func (s *script) conflict(first, second string, option, other int, listen bool) 
 		two.listen(1)
 	}
 	line := strings.Join(s.lines[at:], ", ")
-	s.lines = append(s.lines[:at], strings.NewReplacer(one.name, "one", two.name, "two").Replace(line))
+	s.lines = append(s.lines[:at], strings.NewReplacer(one.name, "one", two.name,
+		"two").Replace(line))
 }

@@ -31,8 +31,8 @@ type spot struct {
 }
 
 const (
-	// perPeer and perSpot are how many times what is free a peer, and a spot, may have. So
-	// the first peer gets 4/5 of all, and one listener of its 2/3.
+	// perPeer and perSpot are how many times what is free a peer, and a spot, may have.
+	// So the first peer gets 4/5 of all, and one listener of its 2/3.
 	perPeer = 4
 	perSpot = 2
 
@@ -56,7 +56,8 @@ func newBudget() *budget {
 // budgetOf returns a budget for a process that may have so many descriptors.
 func budgetOf(files int) *budget {
 	reserve := min(max(files/8, leastReserve), mostReserve, files/2)
-	return &budget{files: files, most: files - reserve, limit: files - reserve, peers: make(map[netip.Addr]int),
+	return &budget{files: files, most: files - reserve, limit: files - reserve,
+		peers: make(map[netip.Addr]int),
 		spots: make(map[spot]int), queue: make(map[spot][]chan struct{})}
 }
 
@@ -157,10 +158,10 @@ func (b *budget) freedLocked() {
 	}
 }
 
-// short says that a connection of a spot has found the process out of descriptors. It ends
-// that connection as give does, but lets no other begin in its place, nor the same one again:
-// that one would meet with the same. It returns false, and ends nothing, if the node's
-// connections are not the cause, so that there is nothing to wait for.
+// short says that a connection of a spot has found the process out of descriptors. It
+// ends that connection as give does, but lets no other begin in its place, nor the same
+// one again: that one would meet with the same. It returns false, and ends nothing, if
+// the node's connections are not the cause, so that there is nothing to wait for.
 func (b *budget) short(s spot) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -27,7 +27,8 @@ func (b *budget) fill(s spot) (n int) {
 }
 
 func TestBudgetShares(t *testing.T) {
-	one, two := netip.MustParseAddrPort("10.111.0.2:80"), netip.MustParseAddrPort("10.111.0.2:81")
+	one, two := netip.MustParseAddrPort("10.111.0.2:80"),
+		netip.MustParseAddrPort("10.111.0.2:81")
 	peer := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 111, 1, byte(i)}) }
 	for _, tc := range []struct {
 		files int
@@ -35,13 +36,15 @@ func TestBudgetShares(t *testing.T) {
 		want  []int
 	}{
 		{200, []spot{{peer(1), one}, {peer(1), two}, {peer(2), one}}, []int{70, 14, 14}},
-		{1024, []spot{{peer(1), one}, {peer(1), one}, {peer(1), two}, {peer(2), two}}, []int{598, 0, 119, 120}},
+		{1024, []spot{{peer(1), one}, {peer(1), one}, {peer(1), two}, {peer(2), two}},
+			[]int{598, 0, 119, 120}},
 		{1 << 15, []spot{{peer(1), one}}, []int{21163}},
 	} {
 		b := budgetOf(tc.files)
 		for i, s := range tc.takes {
 			if got := b.fill(s); got != tc.want[i] {
-				t.Errorf("of %d descriptors the take %d, of %v, got %d, want %d", tc.files, i, s, got, tc.want[i])
+				t.Errorf("of %d descriptors the take %d, of %v, got %d, want %d",
+					tc.files, i, s, got, tc.want[i])
 			}
 		}
 	}
@@ -74,7 +77,8 @@ func TestBudgetWaits(t *testing.T) {
 	for range full {
 		b.give(s)
 	}
-	if b.used != 0 || len(b.peers) != 0 || len(b.spots) != 0 || len(b.queue) != 0 || b.limit != b.most {
+	if b.used != 0 || len(b.peers) != 0 || len(b.spots) != 0 || len(b.queue) != 0 ||
+		b.limit != b.most {
 		t.Errorf("in the end: %+v", b)
 	}
 	if b.short(s) {
@@ -82,8 +86,9 @@ func TestBudgetWaits(t *testing.T) {
 	}
 }
 
-// TestBudgetShort has a connection find no descriptor while others are open. It waits until
-// one of these has ended, also if it is the only one of its peer: it does not try in a loop.
+// TestBudgetShort has a connection find no descriptor while others are open. It waits
+// until one of these has ended, also if it is the only one of its peer: it does not try
+// in a loop.
 func TestBudgetShort(t *testing.T) {
 	listener := netip.MustParseAddrPort("10.111.0.2:80")
 	s := spot{netip.MustParseAddr("10.111.0.3"), listener}
@@ -149,7 +154,10 @@ func TestFloodedListener(t *testing.T) {
 		k.close()
 	}
 	deaf.close()
-	eventually(t, "the flood has gone", func() bool { return waiting() == 0 && s.a.node.entries() == noEntries })
+	eventually(t, "the flood has gone", func() bool {
+		return waiting() == 0 &&
+			s.a.node.entries() == noEntries
+	})
 }
 
 // TestOutOfDescriptorsWaits holds that a connection which comes in while the process has
@@ -167,7 +175,8 @@ func TestOutOfDescriptorsWaits(t *testing.T) {
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
-			_, abort, err := s.b.node.Accept(ctx, netip.AddrPortFrom(addrA, 4000), s.parse("B:7000"))
+			_, abort, err := s.b.node.Accept(ctx, netip.AddrPortFrom(addrA, 4000),
+				s.parse("B:7000"))
 			if err == nil {
 				abort()
 			}

@@ -7,10 +7,10 @@ import (
 )
 
 // leastBuffer is the smallest SO_RCVBUF and SO_SNDBUF of a TCP socket in bytes.
-// Loopback's segments have up to 64 KiB, and a window of less than two of them
-// is filled by the persist timer: with SO_RCVBUF of 16 KiB, 0.16 MB/s get through, of
-// 64 KiB 1,700 (measured). On a network, where segments have 1,460 bytes, small buffers
-// work, and what a program has bounded by them is bounded by the relay's and QUIC's windows.
+// Loopback's segments have up to 64 KiB, and a window of less than two of them is filled
+// by the persist timer: with SO_RCVBUF of 16 KiB, 0.16 MB/s get through, of 64 KiB 1,700
+// (measured). On a network, where segments have 1,460 bytes, small buffers work, and what
+// a program has bounded by them is bounded by the relay's and QUIC's windows.
 const leastBuffer = 64 << 10
 
 // Kernel's least, SOCK_MIN_RCVBUF and SOCK_MIN_SNDBUF of include/net/sock.h as

@@ -10,34 +10,52 @@ import (
 // of it. One of Return, Fail, Continue and InstallFD answers it, once; each
 // fails if the call has ended, for instance by a signal.
 type Call interface {
-	TID() int                                                              // the thread that called
-	Compat() bool                                                          // whether it is of the 32-bit ABI
-	Nr() uintptr                                                           // the system call's number
-	Int(i int) int                                                         // argument i, a C int
-	Uint(i int) uint64                                                     // argument i, an unsigned long
-	Ptr(i int) uintptr                                                     // argument i, an address
-	CopyFD(fd int) (int, error)                                            // shares the open file description; the receiver closes it
-	ReadMemory(addr uintptr, b []byte) error                               // EFAULT, or that the call has ended
-	WriteMemory(addr uintptr, b []byte) error                              // likewise
-	WriteMemory2(addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error // both, at the price of one
-	Pending() bool                                                         // whether somebody waits for the answer
-	Return(v uintptr) error                                                // the call returns v
-	Fail(errno unix.Errno) error                                           // the call fails
-	Continue() error                                                       // the kernel does the call
-	InstallFD(fd int, cloexec bool) (int, error)                           // the call returns the number of a copy of fd; fd stays open
-	Keep() Call                                                            // a copy that may be used after Answer has returned
+	// the thread that called
+	TID() int
+	// whether it is of the 32-bit ABI
+	Compat() bool
+	// the system call's number
+	Nr() uintptr
+	// argument i, a C int
+	Int(i int) int
+	// argument i, an unsigned long
+	Uint(i int) uint64
+	// argument i, an address
+	Ptr(i int) uintptr
+	// shares the open file description; the receiver closes it
+	CopyFD(fd int) (int, error)
+	// EFAULT, or that the call has ended
+	ReadMemory(addr uintptr, b []byte) error
+	WriteMemory(addr uintptr, b []byte) error // likewise
+	// both, at the price of one
+	WriteMemory2(addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error
+	// whether somebody waits for the answer
+	Pending() bool
+	// the call returns v
+	Return(v uintptr) error
+	// the call fails
+	Fail(errno unix.Errno) error
+	// the kernel does the call
+	Continue() error
+	// the call returns the number of a copy of fd; fd stays open
+	InstallFD(fd int, cloexec bool) (int, error)
+	// a copy that may be used after Answer has returned
+	Keep() Call
 }
 
 // A reply is what a handler wants its call to come to. The zero value returns 0.
 type reply struct {
-	kind    replyKind
-	value   uintptr
-	errno   unix.Errno                        // replyErrno; with replyContinue: what the kernel is known to answer
-	ends    Ends                              // what the call was about, for traces
-	fd      int                               // replyFD: owned by the reply
-	cloexec bool                              // replyFD
-	undo    func()                            // nobody took the answer; of replyFD: undo owns fd then
-	settled func()                            // if not nil: called when the answer was given, or nobody has taken it
+	kind  replyKind
+	value uintptr
+	// replyErrno; with replyContinue: what the kernel is known to answer
+	errno   unix.Errno
+	ends    Ends // what the call was about, for traces
+	fd      int  // replyFD: owned by the reply
+	cloexec bool // replyFD
+	// nobody took the answer; of replyFD: undo owns fd then
+	undo func()
+	// if not nil: called when the answer was given, or nobody has taken it
+	settled func()
 	taken   *taken                            // replyValue: what was received for it
 	wait    func(context.Context, Call) reply // replyWait
 }

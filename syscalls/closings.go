@@ -15,7 +15,8 @@ import (
 const (
 	sockDiagByFamily = 20 // SOCK_DIAG_BY_FAMILY
 	groupTCPDestroy  = 1  // SKNLGRP_INET_TCP_DESTROY
-	groupTCPDestroy6 = 3  // SKNLGRP_INET6_TCP_DESTROY: AF_INET6 sockets, whatever their address
+	// SKNLGRP_INET6_TCP_DESTROY: AF_INET6 sockets, whatever their address
+	groupTCPDestroy6 = 3
 
 	diagFamily  = 16
 	diagState   = 16 + 1
@@ -27,15 +28,16 @@ const (
 	diagMsgSize = 16 + 72
 )
 
-// closings tells of sockets of this host's that were closed. The kernel sends a message when the last reference
-// to a socket goes, no matter how (sk_free in net/core/sock.c); it takes no
-// privilege to hear them.
+// closings tells of sockets of this host's that were closed. The kernel sends a message
+// when the last reference to a socket goes, no matter how (sk_free in net/core/sock.c);
+// it takes no privilege to hear them.
 type closings struct {
 	file *os.File
 	buf  [4096]byte
 }
 
-// newListenerClosings tells of TCP sockets that had a port and no peer: listeners above all.
+// newListenerClosings tells of TCP sockets that had a port and no peer: listeners above
+// all.
 func newListenerClosings() (*closings, error) {
 	return newClosings(unconnected, groupTCPDestroy, groupTCPDestroy6)
 }
@@ -43,15 +45,17 @@ func newListenerClosings() (*closings, error) {
 // newClosings tells of the sockets that multicast groups of sock_diag(7) are about, and
 // that a filter passes.
 func newClosings(filter []unix.SockFilter, groups ...int) (*closings, error) {
-	fd, err := socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_SOCK_DIAG)
+	fd, err := socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK,
+		unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return nil, fmt.Errorf("sock_diag: %w", err)
 	}
 	err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 	if err == nil { // first: what comes in before the filter is there only costs
-		err = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{
-			Len: uint16(len(filter)), Filter: &filter[0],
-		})
+		err = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
+			&unix.SockFprog{
+				Len: uint16(len(filter)), Filter: &filter[0],
+			})
 	}
 	for _, group := range groups {
 		if err == nil {
@@ -103,10 +107,11 @@ func (c *closings) close() error { return c.file.Close() }
 
 // A diagMessage is what the kernel says about a TCP socket.
 type diagMessage struct {
-	addr             netip.AddrPort // its own
-	cookie           uint64         // SO_COOKIE, socket(7): it identifies the socket for life
-	state            byte           // as in tcp_states.h
-	waiting, backlog uint32         // of a listener
+	addr netip.AddrPort // its own
+	// SO_COOKIE, socket(7): it identifies the socket for life
+	cookie           uint64
+	state            byte   // as in tcp_states.h
+	waiting, backlog uint32 // of a listener
 }
 
 // parseDiag reads a message of sock_diag(7).
@@ -116,9 +121,11 @@ func parseDiag(b []byte) (m diagMessage, ok bool) {
 	}
 	switch b[diagFamily] {
 	case unix.AF_INET:
-		m.addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[diagSource:])), binary.BigEndian.Uint16(b[diagSport:]))
+		m.addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[diagSource:])),
+			binary.BigEndian.Uint16(b[diagSport:]))
 	case unix.AF_INET6:
-		m.addr = netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[diagSource:])).Unmap(), binary.BigEndian.Uint16(b[diagSport:]))
+		m.addr = netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[diagSource:])).Unmap(),
+			binary.BigEndian.Uint16(b[diagSport:]))
 	default:
 		return diagMessage{}, false
 	}

@@ -10,7 +10,8 @@ import (
 )
 
 // diag makes a message of sock_diag(7).
-func diag(family byte, source []byte, port uint16, state byte, waiting, backlog uint32) []byte {
+func diag(family byte, source []byte, port uint16, state byte, waiting,
+	backlog uint32) []byte {
 	b := make([]byte, diagMsgSize)
 	binary.NativeEndian.PutUint32(b, uint32(len(b)))
 	binary.NativeEndian.PutUint16(b[4:], sockDiagByFamily)
@@ -31,8 +32,10 @@ func TestParseDiag(t *testing.T) {
 		want diagMessage
 		ok   bool
 	}{
-		{"IPv4", diag(unix.AF_INET, at.Addr().AsSlice(), 80, tcpListen, 3, 128), diagMessage{at, 0, tcpListen, 3, 128}, true},
-		{"mapped", diag(unix.AF_INET6, mapped.AsSlice(), 80, tcpClose, 0, 0), diagMessage{at, 0, tcpClose, 0, 0}, true},
+		{"IPv4", diag(unix.AF_INET, at.Addr().AsSlice(), 80, tcpListen, 3, 128),
+			diagMessage{at, 0, tcpListen, 3, 128}, true},
+		{"mapped", diag(unix.AF_INET6, mapped.AsSlice(), 80, tcpClose, 0, 0),
+			diagMessage{at, 0, tcpClose, 0, 0}, true},
 		{"other family", diag(unix.AF_UNIX, nil, 0, 0, 0, 0), diagMessage{}, false},
 		{"cut short", diag(unix.AF_INET, nil, 0, 0, 0, 0)[:diagMsgSize-1], diagMessage{}, false},
 		{"empty", nil, diagMessage{}, false},

@@ -55,7 +55,8 @@ func CompatTable() []Entry {
 
 // socketcallRow traps one of the calls that socketcall(2) has.
 func socketcallRow(k uint32) Entry {
-	return Entry{Name: "socketcall", Nr: sysSocketcall, Compat: true, When: []Condition{{Arg: 0, Equal: k}}}
+	return Entry{Name: "socketcall", Nr: sysSocketcall, Compat: true,
+		When: []Condition{{Arg: 0, Equal: k}}}
 }
 
 // answerCompat answers a call of the 32-bit ABI.
@@ -182,9 +183,11 @@ func readTimespec(c Call, at uintptr) (sec, nsec int64, err error) {
 		return 0, 0, err
 	}
 	if w == 4 {
-		return int64(int32(binary.NativeEndian.Uint32(b[:]))), int64(int32(binary.NativeEndian.Uint32(b[4:]))), nil
+		return int64(int32(binary.NativeEndian.Uint32(b[:]))),
+			int64(int32(binary.NativeEndian.Uint32(b[4:]))), nil
 	}
-	return int64(binary.NativeEndian.Uint64(b[:])), int64(binary.NativeEndian.Uint64(b[8:])), nil
+	return int64(binary.NativeEndian.Uint64(b[:])),
+		int64(binary.NativeEndian.Uint64(b[8:])), nil
 }
 
 func writeTimespec(c Call, at uintptr, sec, nsec int64) error {
@@ -206,9 +209,11 @@ type layout struct {
 }
 
 var (
-	nativeLayout = layout{word: 8, msghdr: 56, mmsghdr: 64, iovec: 16, nameLen: 8, iov: 16, iovLen: 24, control: 32, controlLen: 40, msgFlags: 48,
+	nativeLayout = layout{word: 8, msghdr: 56, mmsghdr: 64, iovec: 16, nameLen: 8,
+		iov: 16, iovLen: 24, control: 32, controlLen: 40, msgFlags: 48,
 		ifreq: 40, ifconf: 16, ifconfBuf: 8}
-	compatLayout = layout{word: 4, msghdr: 28, mmsghdr: 32, iovec: 8, nameLen: 4, iov: 8, iovLen: 12, control: 16, controlLen: 20, msgFlags: 24,
+	compatLayout = layout{word: 4, msghdr: 28, mmsghdr: 32, iovec: 8, nameLen: 4, iov: 8,
+		iovLen: 12, control: 16, controlLen: 20, msgFlags: 24,
 		ifreq: 32, ifconf: 8, ifconfBuf: 4}
 )
 

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// Calls of the 32-bit ABI in traces. A call is shown under its own name, such as mmap2, where
-// the native call that it means is shown.
+// Calls of the 32-bit ABI in traces. A call is shown under its own name, such as mmap2,
+// where the native call that it means is shown.
 
-// Numbers has the numbers of system calls by their names: those of this architecture's own
-// ABI and those of its 32-bit ABI.
+// Numbers has the numbers of system calls by their names: those of this architecture's
+// own ABI and those of its 32-bit ABI.
 type Numbers struct{ Native, Compat map[string]uintptr }
 
 // A compatSignature is how a call of the 32-bit ABI is shown.
@@ -23,27 +23,36 @@ type compatSignature struct {
 // socketcallKey is the key in Tracing.compat of one of the calls that socketcall(2) has.
 func socketcallKey(k uint32) uintptr { return 1<<16 | uintptr(k) }
 
-// compatNames are the native names of calls that the 32-bit ABI calls otherwise. The rule in
-// native has more of them.
+// compatNames are the native names of calls that the 32-bit ABI calls otherwise. The rule
+// in native has more of them.
 var compatNames = map[string]string{
-	"_llseek": "lseek", "_newselect": "select", "fstatat64": "newfstatat", "waitpid": "wait4",
-	"sigaction": "rt_sigaction", "sigprocmask": "rt_sigprocmask", "sigreturn": "rt_sigreturn",
-	"sigsuspend": "rt_sigsuspend", "sigpending": "rt_sigpending", "signal": "rt_sigaction",
+	"_llseek": "lseek", "_newselect": "select", "fstatat64": "newfstatat",
+	"waitpid":   "wait4",
+	"sigaction": "rt_sigaction", "sigprocmask": "rt_sigprocmask",
+	"sigreturn":  "rt_sigreturn",
+	"sigsuspend": "rt_sigsuspend", "sigpending": "rt_sigpending",
+	"signal":   "rt_sigaction",
 	"sgetmask": "rt_sigprocmask", "ssetmask": "rt_sigprocmask", "umount": "umount2",
-	"ugetrlimit": "getrlimit", "oldstat": "stat", "oldlstat": "lstat", "oldfstat": "fstat",
-	"olduname": "uname", "oldolduname": "uname", "readdir": "getdents", "nice": "setpriority",
+	"ugetrlimit": "getrlimit", "oldstat": "stat", "oldlstat": "lstat",
+	"oldfstat": "fstat",
+	"olduname": "uname", "oldolduname": "uname", "readdir": "getdents",
+	"nice":  "setpriority",
 	"stime": "clock_settime", "ipc": "semop", "send": "sendto", "recv": "recvfrom",
 	"arm_fadvise64_64": "fadvise64", "fadvise64_64": "fadvise64", "bdflush": "sync",
-	"arm_sync_file_range": "sync_file_range", "vm86": "ptrace", "vm86old": "ptrace", "mmap2": "mmap",
+	"arm_sync_file_range": "sync_file_range", "vm86": "ptrace", "vm86old": "ptrace",
+	"mmap2": "mmap",
 	// Calls that Linux has never had, with others of that kind.
-	"break": "afs_syscall", "ftime": "afs_syscall", "gtty": "afs_syscall", "idle": "afs_syscall",
-	"lock": "afs_syscall", "mpx": "afs_syscall", "prof": "afs_syscall", "profil": "afs_syscall",
-	"stty": "afs_syscall", "ulimit": "afs_syscall",
+	"break": "afs_syscall", "ftime": "afs_syscall", "gtty": "afs_syscall",
+	"idle": "afs_syscall",
+	"lock": "afs_syscall", "mpx": "afs_syscall", "prof": "afs_syscall",
+	"profil": "afs_syscall",
+	"stty":   "afs_syscall", "ulimit": "afs_syscall",
 }
 
 // native returns the number of the native call that a call of the 32-bit ABI means.
 func (n Numbers) native(name string) (uintptr, bool) {
-	for _, s := range [...]string{name, compatNames[name], strings.TrimSuffix(name, "_time64"),
+	for _, s := range [...]string{name, compatNames[name],
+		strings.TrimSuffix(name, "_time64"),
 		strings.TrimSuffix(name, "64"), strings.TrimSuffix(name, "32")} {
 		if nr, ok := n.Native[s]; ok {
 			return nr, true
@@ -59,7 +68,8 @@ func (n Numbers) compat(shown []uintptr) map[uintptr]compatSignature {
 		nr, ok := n.native(name)
 		if ok && number != sysSocketcall && slices.Contains(shown, nr) {
 			time64 := strings.HasSuffix(name, "_time64")
-			m[number] = compatSignature{nr, compatSignatureOf(name, strings.TrimSuffix(name, "_time64")), time64}
+			m[number] = compatSignature{nr,
+				compatSignatureOf(name, strings.TrimSuffix(name, "_time64")), time64}
 		}
 	}
 	for k, s := range socketcalls {
@@ -70,7 +80,8 @@ func (n Numbers) compat(shown []uintptr) map[uintptr]compatSignature {
 					name = native
 				}
 			}
-			m[socketcallKey(k)] = compatSignature{nr: s.nr, sig: compatSignatureOf(name, name)}
+			m[socketcallKey(k)] = compatSignature{nr: s.nr,
+				sig: compatSignatureOf(name, name)}
 		}
 	}
 	return m
@@ -83,7 +94,8 @@ func compatSignatureOf(name, base string) *signature {
 		return &signature{name: name, params: params}
 	}
 	byName := signaturesByName()
-	for _, s := range [...]string{base, compatNames[base], strings.TrimSuffix(base, "64"), strings.TrimSuffix(base, "32")} {
+	for _, s := range [...]string{base, compatNames[base], strings.TrimSuffix(base, "64"),
+		strings.TrimSuffix(base, "32")} {
 		if sig := byName[s]; sig != nil {
 			return &signature{name: name, params: sig.params, result: sig.result}
 		}
@@ -93,21 +105,27 @@ func compatSignatureOf(name, base string) *signature {
 
 // compatParams are the arguments of calls that are not those of a native one.
 var compatParams = map[string][]param{
-	"_llseek":   {fdArg("fd"), {name: "offset", show: llseekOffset}, pointer2("result"), {name: "whence", show: llseekWhence}},
-	"fadvise64": unknownParams, "fadvise64_64": unknownParams, "arm_fadvise64_64": unknownParams, "fallocate": unknownParams,
+	"_llseek": {fdArg("fd"), {name: "offset", show: llseekOffset}, pointer2("result"),
+		{name: "whence", show: llseekWhence}},
+	"fadvise64": unknownParams, "fadvise64_64": unknownParams,
+	"arm_fadvise64_64": unknownParams, "fallocate": unknownParams,
 	"ftruncate64": {fdArg("fd"), wide("length", 1)},
 	"ipc":         unknownParams,
 	"mmap":        {pointer("args")}, // a struct mmap_arg_struct
-	"mmap2": {pointer("addr"), size("length"), flagsOf("prot", protections), flagsOf("flags", mapFlags),
-		fdSecond("fd"), {name: "offset", show: func(p *printer, i int) { p.hex(p.Args[i] << 12) }}},
+	"mmap2": {pointer("addr"), size("length"), flagsOf("prot", protections),
+		flagsOf("flags", mapFlags),
+		fdSecond("fd"), {name: "offset",
+			show: func(p *printer, i int) { p.hex(p.Args[i] << 12) }}},
 	"nice":        {number("inc")},
 	"oldolduname": {pointer("buf")},
 	"pread64":     {fdArg("fd"), pointer("buf"), size("count"), wide("offset", 3)},
 	"pwrite64":    {fdArg("fd"), bufferIn("buf"), size("count"), wide("offset", 3)},
 	"readdir":     {fdArg("fd"), pointer("dirp"), size("count")},
-	"recv":        {fdArg("sockfd"), bufferOut("buf"), size("len"), flagsOf("flags", messageFlags)},
-	"select":      {pointer("args")}, // a struct sel_arg_struct
-	"send":        {fdArg("sockfd"), bufferIn("buf"), size("len"), flagsOf("flags", messageFlags)},
+	"recv": {fdArg("sockfd"), bufferOut("buf"), size("len"),
+		flagsOf("flags", messageFlags)},
+	"select": {pointer("args")}, // a struct sel_arg_struct
+	"send": {fdArg("sockfd"), bufferIn("buf"), size("len"),
+		flagsOf("flags", messageFlags)},
 	"sgetmask":    nil,
 	"sigaction":   {oneOf("signum", signals), pointer("act"), pointer("oldact")},
 	"signal":      {oneOf("signum", signals), pointer("handler")},
@@ -131,8 +149,8 @@ func wide(name string, others int) param {
 	}}
 }
 
-// The arguments of _llseek(2) are the descriptor, the upper and the lower half of the offset,
-// where the result goes, and what the offset counts from.
+// The arguments of _llseek(2) are the descriptor, the upper and the lower half of the
+// offset, where the result goes, and what the offset counts from.
 
 func llseekOffset(p *printer, _ int) { p.dec(int64(p.Args[1]<<32 | p.Args[2])) }
 
@@ -143,9 +161,9 @@ func pointer2(name string) param {
 	return param{name: name, show: func(p *printer, i int) { p.address(p.ptr(i + 1)) }}
 }
 
-// CompatTraced returns the rows of the 32-bit ABI for the filter of a node whose calls with
-// the given native numbers are traced from its start: those of CompatTable, with these calls
-// in full.
+// CompatTraced returns the rows of the 32-bit ABI for the filter of a node whose calls
+// with the given native numbers are traced from its start: those of CompatTable, with
+// these calls in full.
 func CompatTraced(shown []uintptr, n Numbers) []Entry {
 	calls := n.compat(shown)
 	var rows []Entry

@@ -110,7 +110,8 @@ func (n *Node) connectStream(c Call, fd, domain int, block bool, dst Sockaddr) (
 // AF_UNSPEC for it.
 func (n *Node) disconnects(c Call, fd int) {
 	var family [2]byte
-	if c.Int(2) < len(family) || c.ReadMemory(c.Ptr(1), family[:]) != nil || binary.NativeEndian.Uint16(family[:]) != unix.AF_UNSPEC {
+	if c.Int(2) < len(family) || c.ReadMemory(c.Ptr(1), family[:]) != nil ||
+		binary.NativeEndian.Uint16(family[:]) != unix.AF_UNSPEC {
 		return
 	}
 	if id, err := cookie(fd); err == nil {
@@ -184,7 +185,8 @@ func (n *Node) connectPeer(fd, domain int, block bool, dst netip.AddrPort) (repl
 	if err != nil {
 		return fail(err), false
 	}
-	if local.Addr.Port() != 0 && !n.Owns(unmapped(n.local(local, Sockaddr{Addr: n.gateFor(dst.Addr()).addr}).Addr).Addr()) {
+	if local.Addr.Port() != 0 && !n.Owns(unmapped(n.local(local,
+		Sockaddr{Addr: n.gateFor(dst.Addr()).addr}).Addr).Addr()) {
 		return fail(unix.EINVAL), false // from localhost to another host
 	}
 	// To a neighbour, the alias of the dual wildcard does not tell the family.
@@ -202,7 +204,8 @@ func (n *Node) connectFar(fd, domain int, block bool, dst netip.AddrPort) (reply
 		return fail(err), false
 	}
 	gate := n.gateFor(dst.Addr()).towards(dst)
-	err = n.connectFrom(fd, domain, n.publicFor(dst.Addr()), func() error { return connectNow(fd, domain, gate) })
+	err = n.connectFrom(fd, domain, n.publicFor(dst.Addr()),
+		func() error { return connectNow(fd, domain, gate) })
 	if err != unix.EINPROGRESS {
 		return fail(fmt.Errorf("connect to gate: %w", err)), false
 	}
@@ -213,7 +216,8 @@ func (n *Node) connectFar(fd, domain int, block bool, dst netip.AddrPort) (reply
 		return fail(err), false
 	}
 	src := unmapped(n.local(local, Sockaddr{Addr: gate}).Addr)
-	socket := pending{id: id, program: unmapped(local.Addr), gate: gate, src: src, dst: dst}
+	socket := pending{id: id, program: unmapped(local.Addr), gate: gate, src: src,
+		dst: dst}
 	if r, ok := n.connectEarly(fd, block, socket); ok {
 		return r, false
 	}
@@ -408,8 +412,8 @@ func (n *Node) connectSelf(fd, domain int, block bool, dst netip.AddrPort) (repl
 	return n.connectLocal(fd, domain, block, n.publicFor(dst.Addr()), found, last)
 }
 
-// itself returns the kernel address of a socket that is bound to the very address which it
-// is to connect to: a simultaneous open with itself (RFC 9293 section 3.5).
+// itself returns the kernel address of a socket that is bound to the very address which
+// it is to connect to: a simultaneous open with itself (RFC 9293 section 3.5).
 func (n *Node) itself(fd int, dst netip.AddrPort) (netip.AddrPort, bool) {
 	local, _, err := localName(fd)
 	if err != nil {
@@ -433,12 +437,14 @@ func (n *Node) connectLocalhost(fd, domain int, block bool, dst netip.AddrPort) 
 	case dst.Addr().IsLoopback() && dst.Addr() != localhost4: // 127.0.0.2
 		return n.orHost(fd, domain, block, dst, netip.IPv4Unspecified())
 	}
-	return n.orHost(fd, domain, block, netip.AddrPortFrom(localhost4, dst.Port()), localhost4, netip.IPv4Unspecified())
+	return n.orHost(fd, domain, block, netip.AddrPortFrom(localhost4, dst.Port()),
+		localhost4, netip.IPv4Unspecified())
 }
 
 // orHost connects to one of the listeners that the node has at the port on addrs, or to
 // the host.
-func (n *Node) orHost(fd, domain int, block bool, host netip.AddrPort, addrs ...netip.Addr) (reply, bool) {
+func (n *Node) orHost(fd, domain int, block bool, host netip.AddrPort,
+	addrs ...netip.Addr) (reply, bool) {
 	found, err := n.live(host.Port(), addrs...)
 	if err != nil {
 		return fail(err), false
@@ -460,7 +466,8 @@ func (n *Node) connectLocalhost6(fd, domain int, block bool, port uint16) (reply
 		return fail(err), false
 	}
 	r, alias := n.Aliases.role(local.Addr.Addr().Unmap())
-	if alias && r&six == 0 && r != dual { // [::] is 127.0.0.1 to it, tcp_v6_connect in net/ipv6/tcp_ipv6.c
+	// [::] is 127.0.0.1 to it, tcp_v6_connect in net/ipv6/tcp_ipv6.c
+	if alias && r&six == 0 && r != dual {
 		return n.connectLocalhost(fd, domain, block, netip.AddrPortFrom(localhost4, port))
 	}
 	found, err := n.live(port, netip.IPv6Loopback(), netip.IPv6Unspecified())
@@ -474,7 +481,8 @@ func (n *Node) connectLocalhost6(fd, domain int, block bool, port uint16) (reply
 }
 
 // connectLocal tries the listeners in turn, then last.
-func (n *Node) connectLocal(fd, domain int, block bool, source netip.Addr, found []listener, last netip.AddrPort) (reply, bool) {
+func (n *Node) connectLocal(fd, domain int, block bool, source netip.Addr,
+	found []listener, last netip.AddrPort) (reply, bool) {
 	switch state, err := tcpState(fd); {
 	case err != nil:
 		return fail(err), false
@@ -483,7 +491,8 @@ func (n *Node) connectLocal(fd, domain int, block bool, source netip.Addr, found
 	case state != tcpClose:
 		return fail(connectNow(fd, domain, n.gate.addr)), false
 	}
-	if err := unfetched(fd, domain); err != nil { // or else it would pass for the listener's refusal
+	// or else it would pass for the listener's refusal
+	if err := unfetched(fd, domain); err != nil {
 		return fail(err), false
 	}
 	local, _, err := localName(fd)
@@ -503,12 +512,14 @@ func (n *Node) connectLocal(fd, domain int, block bool, source netip.Addr, found
 		return fail(err), false
 	}
 	for _, l := range found {
-		err = n.connectFrom(fd, domain, source, func() error { return connectLoopback(fd, domain, l.kernel) })
+		err = n.connectFrom(fd, domain, source,
+			func() error { return connectLoopback(fd, domain, l.kernel) })
 		if err != unix.ECONNREFUSED {
 			return n.finishLocal(fd, block, err)
 		}
 	}
-	err = n.connectFrom(fd, domain, source, func() error { return connectNow(fd, domain, last) })
+	err = n.connectFrom(fd, domain, source,
+		func() error { return connectNow(fd, domain, last) })
 	return n.finishLocal(fd, block, err)
 }
 
@@ -521,12 +532,14 @@ func (n *Node) meetSelf(local Sockaddr, source netip.Addr) {
 	}
 }
 
-// unfetched returns what an earlier connect of a closed socket has come to, if the program has not been told: the next
-// connect(2) tells it, whereto it may be. The kernel looks for that before it looks at the address
-// (net/ipv4/af_inet.c, __inet_stream_connect), so an address that is cut short starts nothing else.
+// unfetched returns what an earlier connect of a closed socket has come to, if the
+// program has not been told: the next connect(2) tells it, whereto it may be. The kernel
+// looks for that before it looks at the address (net/ipv4/af_inet.c,
+// __inet_stream_connect), so an address that is cut short starts nothing else.
 func unfetched(fd, domain int) error {
 	family := uint16(domain)
-	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&family)), unsafe.Sizeof(family))
+	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd),
+		uintptr(unsafe.Pointer(&family)), unsafe.Sizeof(family))
 	if errno == unix.EINVAL || errno == 0 {
 		return nil
 	}
@@ -575,5 +588,8 @@ func (n *Node) finishLocal(fd int, block bool, begun error) (reply, bool) {
 // nothing at the address, lest it start a connect where there is none to end.
 // Another thread may have begun another one meanwhile: that is not waited for.
 func settle(fd int) error {
-	return withoutWaiting(fd, func() error { return rawConnect(fd, &unix.RawSockaddr{Family: unix.AF_UNIX}) })
+	return withoutWaiting(fd, func() error {
+		return rawConnect(fd,
+			&unix.RawSockaddr{Family: unix.AF_UNIX})
+	})
 }

@@ -260,7 +260,8 @@ var connectCases = []connectCase{
 	}},
 	{name: "mapped to itself", run: func(s *script) {
 		l := s.listener(s.a, "0.0.0.0:7000")
-		for _, to := range []string{"[::ffff:127.0.0.1]:7000", "[::ffff:203.0.113.10]:7000"} {
+		for _, to := range []string{"[::ffff:127.0.0.1]:7000",
+			"[::ffff:203.0.113.10]:7000"} {
 			k := s.tcp6(s.a)
 			k.connect(to)
 			k.sockname()
@@ -313,7 +314,8 @@ var connectCases = []connectCase{
 	{name: "IPv6", run: func(s *script) {
 		for i, at := range []string{"[::]:7000", "B6:7000"} {
 			l := s.listener(s.b, at)
-			for _, to := range []string{"B6:7000", "[::ffff:203.0.113.11]:7000", "B:7000"}[:3-2*i] {
+			for _, to := range []string{"B6:7000", "[::ffff:203.0.113.11]:7000",
+				"B:7000"}[:3-2*i] {
 				k := s.tcpFor(s.a, to)
 				k.connect(to)
 				server := l.accept(0)
@@ -360,7 +362,8 @@ var connectCases = []connectCase{
 		udp.connect("127.0.0.1:9")
 		udp.peername()
 		local := s.open(s.a, unix.AF_UNIX, unix.SOCK_STREAM)
-		_, p := s.a.mem.take(128, append([]byte{unix.AF_UNIX, 0}, "\x00no such boxer test socket"...))
+		_, p := s.a.mem.take(128, append([]byte{unix.AF_UNIX, 0},
+			"\x00no such boxer test socket"...))
 		for _, nr := range []uintptr{unix.SYS_CONNECT, unix.SYS_BIND} {
 			_, errno := local.call(nr, local.fdArg(), p, 24)
 			local.printf("call %d: %s", nr, failed(errno))
@@ -392,7 +395,8 @@ func TestConnectNear(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			known := make(differences)
 			for line, other := range tc.known {
-				if !strings.HasSuffix(line, "poll: IN|OUT|ERR|HUP|RDHUP") && !strings.HasSuffix(line, "ECONNABORTED") {
+				if !strings.HasSuffix(line, "poll: IN|OUT|ERR|HUP|RDHUP") &&
+					!strings.HasSuffix(line, "ECONNABORTED") {
 					known[line] = other
 				}
 			}
@@ -468,10 +472,12 @@ func oddConnects(s *script) {
 	}
 	defer unix.Close(pipe[0])
 	defer unix.Close(pipe[1])
-	for _, nr := range []uintptr{unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_LISTEN, unix.SYS_ACCEPT4, unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME} {
+	for _, nr := range []uintptr{unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_LISTEN,
+		unix.SYS_ACCEPT4, unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME} {
 		_, size := s.a.mem.take(4, []byte{16, 0, 0, 0})
 		args := []uintptr{uintptr(pipe[0]), p, 16}
-		if nr == unix.SYS_ACCEPT4 || nr == unix.SYS_GETSOCKNAME || nr == unix.SYS_GETPEERNAME {
+		if nr == unix.SYS_ACCEPT4 || nr == unix.SYS_GETSOCKNAME ||
+			nr == unix.SYS_GETPEERNAME {
 			args[2] = size
 		}
 		_, errno = k.call(nr, args...)
@@ -523,8 +529,8 @@ func TestConnectRefusedRepeatedly(t *testing.T) {
 	}
 }
 
-// TestConnectClosedAtOnce finds out whether boxer holds on to a socket after connect has returned: its
-// port would be taken.
+// TestConnectClosedAtOnce finds out whether boxer holds on to a socket after connect has
+// returned: its port would be taken.
 func TestConnectClosedAtOnce(t *testing.T) {
 	s := boxedScript(t)
 	l := s.listener(s.b, "0.0.0.0:7000")

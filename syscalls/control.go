@@ -32,8 +32,9 @@ func controlMessages(b []byte) iter.Seq[controlMessage] {
 			}
 			next := min((int(size)+cmsgAlign-1)&^(cmsgAlign-1), len(b))
 			m := controlMessage{
-				level: int32(binary.NativeEndian.Uint32(b[8:])), kind: int32(binary.NativeEndian.Uint32(b[12:])),
-				data: b[sizeofCmsghdr:size], whole: b[:next],
+				level: int32(binary.NativeEndian.Uint32(b[8:])),
+				kind:  int32(binary.NativeEndian.Uint32(b[12:])),
+				data:  b[sizeofCmsghdr:size], whole: b[:next],
 			}
 			if !yield(m) {
 				return
@@ -65,11 +66,13 @@ type addressMap func(netip.AddrPort) netip.AddrPort
 func translateControl(b []byte, local, offender addressMap, index uint32) {
 	for m := range controlMessages(b) {
 		switch {
-		case m.level == unix.IPPROTO_IP && m.kind == unix.IP_PKTINFO && len(m.data) >= sizeofPktinfo:
+		case m.level == unix.IPPROTO_IP && m.kind == unix.IP_PKTINFO &&
+			len(m.data) >= sizeofPktinfo:
 			binary.NativeEndian.PutUint32(m.data, index)
 			translate4(m.data[4:8], local)
 			translate4(m.data[8:12], local)
-		case m.level == unix.IPPROTO_IPV6 && m.kind == unix.IPV6_PKTINFO && len(m.data) >= sizeofPktinfo6:
+		case m.level == unix.IPPROTO_IPV6 && m.kind == unix.IPV6_PKTINFO &&
+			len(m.data) >= sizeofPktinfo6:
 			a := netip.AddrFrom16([16]byte(m.data[:16]))
 			to := local(netip.AddrPortFrom(a.Unmap(), 0)).Addr().As16()
 			copy(m.data, to[:])
@@ -78,7 +81,8 @@ func translateControl(b []byte, local, offender addressMap, index uint32) {
 			m.level == unix.IPPROTO_IPV6 && m.kind == ipv6OrigDstAddr:
 			translateSockaddr(m.data, local)
 		case (m.level == unix.IPPROTO_IP && m.kind == unix.IP_RECVERR ||
-			m.level == unix.IPPROTO_IPV6 && m.kind == unix.IPV6_RECVERR) && len(m.data) > sizeofExtendedErr:
+			m.level == unix.IPPROTO_IPV6 && m.kind == unix.IPV6_RECVERR) &&
+			len(m.data) > sizeofExtendedErr:
 			translateSockaddr(m.data[sizeofExtendedErr:], offender)
 		}
 	}
@@ -116,9 +120,11 @@ func withoutSource(b []byte) (rest []byte, source netip.Addr, cut bool) {
 	for m := range controlMessages(b) {
 		used += len(m.whole)
 		switch {
-		case m.level == unix.IPPROTO_IP && m.kind == unix.IP_PKTINFO && len(m.data) == sizeofPktinfo:
+		case m.level == unix.IPPROTO_IP && m.kind == unix.IP_PKTINFO &&
+			len(m.data) == sizeofPktinfo:
 			source, cut = netip.AddrFrom4([4]byte(m.data[4:8])), true
-		case m.level == unix.IPPROTO_IPV6 && m.kind == unix.IPV6_PKTINFO && len(m.data) >= sizeofPktinfo6:
+		case m.level == unix.IPPROTO_IPV6 && m.kind == unix.IPV6_PKTINFO &&
+			len(m.data) >= sizeofPktinfo6:
 			source, cut = netip.AddrFrom16([16]byte(m.data[:16])).Unmap(), true
 		default:
 			rest = append(rest, m.whole...)

@@ -34,19 +34,27 @@ func TestTranslateControl(t *testing.T) {
 	offender := func(netip.AddrPort) netip.AddrPort { return netip.MustParseAddrPort("10.111.0.3:0") }
 	alias, own := []byte{127, 64, 1, 8}, []byte{10, 111, 0, 2}
 	mapped := join(make([]byte, 10), []byte{0xff, 0xff})
-	index, came, report := []byte{1, 0, 0, 0}, []byte{7, 0, 0, 0}, make([]byte, sizeofExtendedErr)
+	index, came, report := []byte{1, 0, 0, 0}, []byte{7, 0, 0, 0},
+		make([]byte, sizeofExtendedErr)
 	ip, ip6 := unix.IPPROTO_IP, unix.IPPROTO_IPV6
 	for _, tc := range []struct {
 		name        string
 		level, kind int
 		in, want    []byte
 	}{
-		{"IP_PKTINFO", ip, unix.IP_PKTINFO, join(index, alias, alias), join(came, own, own)},
+		{"IP_PKTINFO", ip, unix.IP_PKTINFO, join(index, alias, alias),
+			join(came, own, own)},
 		{"short IP_PKTINFO", ip, unix.IP_PKTINFO, join(index, alias), join(index, alias)},
-		{"IPV6_PKTINFO", ip6, unix.IPV6_PKTINFO, join(mapped, alias, index), join(mapped, own, came)},
-		{"IP_ORIGDSTADDR", ip, ipOrigDstAddr, sockaddrBytes("127.64.1.8:7", false), sockaddrBytes("10.111.0.2:8", false)},
-		{"IPV6_ORIGDSTADDR", ip6, ipv6OrigDstAddr, sockaddrBytes("[::ffff:127.64.1.8]:7", true), sockaddrBytes("[::ffff:10.111.0.2]:8", true)},
-		{"IP_RECVERR", ip, unix.IP_RECVERR, join(report, sockaddrBytes("127.64.1.13:0", false)), join(report, sockaddrBytes("10.111.0.3:0", false))},
+		{"IPV6_PKTINFO", ip6, unix.IPV6_PKTINFO, join(mapped, alias, index),
+			join(mapped, own, came)},
+		{"IP_ORIGDSTADDR", ip, ipOrigDstAddr, sockaddrBytes("127.64.1.8:7", false),
+			sockaddrBytes("10.111.0.2:8", false)},
+		{"IPV6_ORIGDSTADDR", ip6, ipv6OrigDstAddr,
+			sockaddrBytes("[::ffff:127.64.1.8]:7", true),
+			sockaddrBytes("[::ffff:10.111.0.2]:8", true)},
+		{"IP_RECVERR", ip, unix.IP_RECVERR,
+			join(report, sockaddrBytes("127.64.1.13:0", false)),
+			join(report, sockaddrBytes("10.111.0.3:0", false))},
 		{"IP_RECVERR without an offender", ip, unix.IP_RECVERR, report, report},
 		{"IP_TTL", ip, unix.IP_TTL, []byte{64, 0, 0, 0}, []byte{64, 0, 0, 0}},
 	} {
@@ -54,7 +62,8 @@ func TestTranslateControl(t *testing.T) {
 			ttl := appendControl(nil, ip, unix.IP_TTL, []byte{1, 0, 0, 0})
 			b := join(appendControl(ttl, tc.level, tc.kind, tc.in), ttl)
 			translateControl(b, local, offender, 7)
-			if want := join(appendControl(ttl, tc.level, tc.kind, tc.want), ttl); !bytes.Equal(b, want) {
+			if want := join(appendControl(ttl, tc.level, tc.kind, tc.want),
+				ttl); !bytes.Equal(b, want) {
 				t.Errorf("got  %x\nwant %x", b, want)
 			}
 		})
@@ -63,9 +72,11 @@ func TestTranslateControl(t *testing.T) {
 
 func TestWithoutSource(t *testing.T) {
 	ttl := appendControl(nil, unix.IPPROTO_IP, unix.IP_TTL, []byte{1, 0, 0, 0})
-	source := appendControl(nil, unix.IPPROTO_IP, unix.IP_PKTINFO, []byte{1, 0, 0, 0, 10, 111, 0, 2, 0, 0, 0, 0})
+	source := appendControl(nil, unix.IPPROTO_IP, unix.IP_PKTINFO,
+		[]byte{1, 0, 0, 0, 10, 111, 0, 2, 0, 0, 0, 0})
 	short := appendControl(nil, unix.IPPROTO_IP, unix.IP_PKTINFO, []byte{1, 0, 0, 0})
-	six := appendControl(nil, unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, join(make([]byte, 10), []byte{0xff, 0xff, 10, 111, 0, 2, 0, 0, 0, 0}))
+	six := appendControl(nil, unix.IPPROTO_IPV6, unix.IPV6_PKTINFO,
+		join(make([]byte, 10), []byte{0xff, 0xff, 10, 111, 0, 2, 0, 0, 0, 0}))
 	malformed := binary.NativeEndian.AppendUint64(nil, 3)
 	malformed = append(malformed, make([]byte, 8)...)
 	for _, tc := range []struct {
@@ -82,15 +93,18 @@ func TestWithoutSource(t *testing.T) {
 		{"malformed", join(source, malformed), malformed, "10.111.0.2"},
 	} {
 		rest, got, cut := withoutSource(tc.in)
-		if !bytes.Equal(rest, tc.rest) || got.String() != tc.source || cut != got.IsValid() {
-			t.Errorf("%s: rest %x, source %v, cut %v; want %x, %s", tc.name, rest, got, cut, tc.rest, tc.source)
+		if !bytes.Equal(rest, tc.rest) || got.String() != tc.source ||
+			cut != got.IsValid() {
+			t.Errorf("%s: rest %x, source %v, cut %v; want %x, %s", tc.name, rest, got,
+				cut, tc.rest, tc.source)
 		}
 	}
 }
 
 func FuzzControl(f *testing.F) {
 	f.Add(appendControl(nil, unix.IPPROTO_IP, unix.IP_PKTINFO, make([]byte, sizeofPktinfo)))
-	f.Add(appendControl(nil, unix.IPPROTO_IP, unix.IP_RECVERR, join(make([]byte, sizeofExtendedErr), sockaddrBytes("127.64.1.13:0", false))))
+	f.Add(appendControl(nil, unix.IPPROTO_IP, unix.IP_RECVERR,
+		join(make([]byte, sizeofExtendedErr), sockaddrBytes("127.64.1.13:0", false))))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		same := func(a netip.AddrPort) netip.AddrPort { return a }
 		before := bytes.Clone(b)
@@ -99,7 +113,8 @@ func FuzzControl(f *testing.F) {
 			t.Fatalf("%d bytes became %d", len(before), len(b))
 		}
 		rest, source, cut := withoutSource(b)
-		if cut != source.IsValid() || len(rest) > len(b) || !cut && !bytes.Equal(rest, b) {
+		if cut != source.IsValid() || len(rest) > len(b) || !cut &&
+			!bytes.Equal(rest, b) {
 			t.Fatalf("%x: rest %x, source %v", b, rest, source)
 		}
 		if again, _, cut := withoutSource(rest); cut && len(again) == len(rest) {

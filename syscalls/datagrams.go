@@ -42,8 +42,8 @@ func isUDP(fd int) (domain int, ok bool, err error) {
 }
 
 // inOwnNamespace reports whether a socket is in the supervisor's network namespace. In
-// another one, which a program has made (unshare(2)), neither the aliases nor the flows of
-// the node are to be found.
+// another one, which a program has made (unshare(2)), neither the aliases nor the flows
+// of the node are to be found.
 func inOwnNamespace(fd int) bool {
 	own := ownNamespace()
 	c, err := namespaceCookie(fd)
@@ -61,7 +61,8 @@ var ownNamespace = sync.OnceValue(func() uint64 {
 	return c
 })
 
-// namespaceCookie is SO_NETNS_COOKIE of include/uapi/asm-generic/socket.h, since Linux 5.14.
+// namespaceCookie is SO_NETNS_COOKIE of include/uapi/asm-generic/socket.h, since Linux
+// 5.14.
 func namespaceCookie(fd int) (c uint64, err error) {
 	size := uint32(unsafe.Sizeof(c))
 	err = getsockopt(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE, unsafe.Pointer(&c), &size)
@@ -95,7 +96,8 @@ func (n *Node) connectDatagram(c Call, fd, domain int, dst netip.AddrPort) reply
 	}
 	// To the outside after a connect to the network: the kernel keeps the source
 	// address of the first, and loopback's leads nowhere.
-	if local, ok, err := localName(fd); err == nil && ok && local.Addr.Addr().Unmap() == localhost4 {
+	if local, ok, err := localName(fd); err == nil && ok &&
+		local.Addr.Addr().Unmap() == localhost4 {
 		if err := disconnect(fd); err != nil {
 			return fail(err)
 		}
@@ -104,7 +106,8 @@ func (n *Node) connectDatagram(c Call, fd, domain int, dst netip.AddrPort) reply
 }
 
 // datagramWay is datagramRoute for a program's socket, which it prepares for the way.
-func (n *Node) datagramWay(fd, domain int, dst netip.AddrPort, by holder) (kernel netip.AddrPort, ok bool, err error) {
+func (n *Node) datagramWay(fd, domain int, dst netip.AddrPort,
+	by holder) (kernel netip.AddrPort, ok bool, err error) {
 	kernel, ok, err = n.datagramRoute(fd, by, dst)
 	if err != nil || domain != unix.AF_INET6 {
 		if ok && isLocalhost(dst.Addr()) && !n.datagramPorts.empty() {
@@ -126,7 +129,9 @@ func (n *Node) datagramWay(fd, domain int, dst netip.AddrPort, by holder) (kerne
 		return kernel, false, nil
 	}
 	if local.Addr.Port() == 0 {
-		if err := n.bindHost(fd, domain, Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0), Six: true}); err != nil {
+		if err := n.bindHost(fd, domain,
+			Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0),
+				Six: true}); err != nil {
 			return kernel, false, err
 		}
 	}
@@ -159,7 +164,8 @@ func (n *Node) meetLocal(fd int, met netip.Addr) error {
 
 // rawConnect is connect(2) with an address that package unix cannot express.
 func rawConnect(fd int, sa *unix.RawSockaddr) error {
-	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(sa)), unsafe.Sizeof(*sa))
+	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd),
+		uintptr(unsafe.Pointer(sa)), unsafe.Sizeof(*sa))
 	if errno != 0 {
 		return errno
 	}

@@ -11,21 +11,29 @@ import (
 // FuzzDecode shows calls with any arguments and any memory: a program can pass what it
 // likes, and nothing of it may make boxer panic or write more than a line.
 func FuzzDecode(f *testing.F) {
-	f.Add("connect", uint64(3), uint64(0x1000), uint64(16), uint64(0), []byte("\x02\x00\x00\x50\x0a\x6f\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00"), uint8(1))
-	f.Add("recvmsg", uint64(3), uint64(0x1000), uint64(0), uint64(0), make([]byte, 128), uint8(1))
-	f.Add("sendmmsg", uint64(3), uint64(0x1000), uint64(7), uint64(0), slices.Repeat([]byte{0x00, 0x10}, 200), uint8(1))
-	f.Add("execve", uint64(0x1000), uint64(0x1008), uint64(0x1010), uint64(0), []byte("/bin/ls\x00\x00\x10\x00\x00\x00\x00\x00\x00\x00"), uint8(3))
-	f.Add("getsockopt", uint64(3), uint64(1), uint64(13), uint64(0x1000), make([]byte, 32), uint8(1))
+	f.Add("connect", uint64(3), uint64(0x1000), uint64(16), uint64(0),
+		[]byte("\x02\x00\x00\x50\x0a\x6f\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00"),
+		uint8(1))
+	f.Add("recvmsg", uint64(3), uint64(0x1000), uint64(0), uint64(0), make([]byte, 128),
+		uint8(1))
+	f.Add("sendmmsg", uint64(3), uint64(0x1000), uint64(7), uint64(0),
+		slices.Repeat([]byte{0x00, 0x10}, 200), uint8(1))
+	f.Add("execve", uint64(0x1000), uint64(0x1008), uint64(0x1010), uint64(0),
+		[]byte("/bin/ls\x00\x00\x10\x00\x00\x00\x00\x00\x00\x00"), uint8(3))
+	f.Add("getsockopt", uint64(3), uint64(1), uint64(13), uint64(0x1000),
+		make([]byte, 32), uint8(1))
 	f.Fuzz(func(t *testing.T, name string, a, b, c, d uint64, memory []byte, outcome uint8) {
 		s := signaturesByName()[name]
 		if s == nil {
 			return
 		}
-		r := &Record{Args: [6]uint64{a, b, c, d, 0x1010, 0x1020}, Outcome: Outcome(outcome % 5), Value: int64(c), sig: s, bytes: 16}
+		r := &Record{Args: [6]uint64{a, b, c, d, 0x1010, 0x1020},
+			Outcome: Outcome(outcome % 5), Value: int64(c), sig: s, bytes: 16}
 		r.keep(0x1000, memory, false)
 		r.keep(0x1000+uintptr(len(memory)/2), memory[:len(memory)/2], true)
 		shown := r.Decode(16)
-		if shown.Name != name || strings.ContainsAny(strings.Join(shown.Args, ""), "\n\x1b") {
+		if shown.Name != name || strings.ContainsAny(strings.Join(shown.Args, ""),
+			"\n\x1b") {
 			t.Errorf("%s is shown as %q %q", name, shown.Name, shown.Args)
 		}
 	})
@@ -33,18 +41,24 @@ func FuzzDecode(f *testing.F) {
 
 // TestParseSelection reads what -e takes.
 func TestParseSelection(t *testing.T) {
-	all := map[string]uintptr{"openat": unix.SYS_OPENAT, "connect": unix.SYS_CONNECT, "socket": unix.SYS_SOCKET, "execve": unix.SYS_EXECVE, "sendto": unix.SYS_SENDTO}
+	all := map[string]uintptr{"openat": unix.SYS_OPENAT, "connect": unix.SYS_CONNECT,
+		"socket": unix.SYS_SOCKET, "execve": unix.SYS_EXECVE, "sendto": unix.SYS_SENDTO}
 	for _, tc := range []struct {
 		text          string
 		with, without []uintptr
 		watches       bool
 		wrong         string
 	}{
-		{text: "network", with: []uintptr{unix.SYS_CONNECT, unix.SYS_SENDTO}, without: []uintptr{unix.SYS_OPENAT}},
-		{text: "connections", with: []uintptr{unix.SYS_CONNECT}, without: []uintptr{unix.SYS_SENDTO}},
-		{text: "trace=%file", with: []uintptr{unix.SYS_OPENAT, unix.SYS_EXECVE}, without: []uintptr{unix.SYS_CONNECT}, watches: true},
-		{text: "connect,openat", with: []uintptr{unix.SYS_CONNECT, unix.SYS_OPENAT}, without: []uintptr{unix.SYS_SOCKET}, watches: true},
-		{text: "!connect", with: []uintptr{unix.SYS_SOCKET, unix.SYS_OPENAT}, without: []uintptr{unix.SYS_CONNECT}, watches: true},
+		{text: "network", with: []uintptr{unix.SYS_CONNECT, unix.SYS_SENDTO},
+			without: []uintptr{unix.SYS_OPENAT}},
+		{text: "connections", with: []uintptr{unix.SYS_CONNECT},
+			without: []uintptr{unix.SYS_SENDTO}},
+		{text: "trace=%file", with: []uintptr{unix.SYS_OPENAT, unix.SYS_EXECVE},
+			without: []uintptr{unix.SYS_CONNECT}, watches: true},
+		{text: "connect,openat", with: []uintptr{unix.SYS_CONNECT, unix.SYS_OPENAT},
+			without: []uintptr{unix.SYS_SOCKET}, watches: true},
+		{text: "!connect", with: []uintptr{unix.SYS_SOCKET, unix.SYS_OPENAT},
+			without: []uintptr{unix.SYS_CONNECT}, watches: true},
 		{text: "none", without: []uintptr{unix.SYS_CONNECT}},
 		{text: "konnect", wrong: `"konnect"`},
 	} {
@@ -76,7 +90,8 @@ func TestParseSelection(t *testing.T) {
 
 // TestSignalNames has the names that strace(1) writes.
 func TestSignalNames(t *testing.T) {
-	for nr, want := range map[uint64]string{0: "0", 9: "SIGKILL", 32: "SIGRT_0", 34: "SIGRT_2", 64: "SIGRT_32", 65: "0x41 /* SIG??? */"} {
+	for nr, want := range map[uint64]string{0: "0", 9: "SIGKILL", 32: "SIGRT_0",
+		34: "SIGRT_2", 64: "SIGRT_32", 65: "0x41 /* SIG??? */"} {
 		if got := string(signals.value(nil, nr)); got != want {
 			t.Errorf("signal %d is %s, want %s", nr, got, want)
 		}

@@ -46,7 +46,8 @@ func (n *Node) descriptorText(fd int) string {
 	proto := map[int]string{unix.SOCK_STREAM: "TCP", unix.SOCK_DGRAM: "UDP"}[typ]
 	switch {
 	case domain == unix.AF_UNIX:
-		return map[int]string{unix.SOCK_STREAM: "UNIX-STREAM", unix.SOCK_DGRAM: "UNIX-DGRAM", unix.SOCK_SEQPACKET: "UNIX-SEQPACKET"}[typ]
+		return map[int]string{unix.SOCK_STREAM: "UNIX-STREAM",
+			unix.SOCK_DGRAM: "UNIX-DGRAM", unix.SOCK_SEQPACKET: "UNIX-SEQPACKET"}[typ]
 	case domain == unix.AF_NETLINK:
 		return "NETLINK"
 	case !isInet(domain) || proto == "":

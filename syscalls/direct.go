@@ -12,11 +12,13 @@ const directFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL | unix.MSG_CONFIRM
 // sendDirect sends a datagram to a node without the way over the flow, if the
 // socket has nothing about it that only the kernel knows how to honour: it
 // spares a hop over loopback and a goroutine's turn.
-func (n *Node) sendDirect(c Call, fd, domain, flags int, dst netip.AddrPort, control []byte, p payload) (r reply, ok bool) {
+func (n *Node) sendDirect(c Call, fd, domain, flags int, dst netip.AddrPort,
+	control []byte, p payload) (r reply, ok bool) {
 	if flags&unix.MSG_MORE != 0 {
 		n.partial.Store(true)
 	}
-	if len(control) > 0 || flags&^directFlags != 0 || n.Datagrams == nil || !n.inNetwork(dst.Addr()) || n.isBroadcast(dst.Addr()) {
+	if len(control) > 0 || flags&^directFlags != 0 || n.Datagrams == nil ||
+		!n.inNetwork(dst.Addr()) || n.isBroadcast(dst.Addr()) {
 		return r, false
 	}
 	src, ok, err := n.directSource(fd, domain, dst.Addr())
@@ -44,12 +46,14 @@ func (n *Node) sendDirect(c Call, fd, domain, flags int, dst netip.AddrPort, con
 // directSource returns what the network sees as the source of a socket's
 // datagrams to dst; ok is false if the kernel has to send them. An error is one that has
 // waited for the socket's next call.
-func (n *Node) directSource(fd, domain int, dst netip.Addr) (src netip.AddrPort, ok bool, err error) {
+func (n *Node) directSource(fd, domain int, dst netip.Addr) (src netip.AddrPort, ok bool,
+	err error) {
 	local, _, err := localName(fd)
 	if err == nil && local.Addr.Port() == 0 { // as the kernel with the first datagram
 		any := Sockaddr{Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), 0)}
 		if domain == unix.AF_INET6 {
-			any = Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0), Six: true}
+			any = Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0),
+				Six: true}
 		}
 		if err = n.bindHost(fd, domain, any); err == nil {
 			local, _, err = localName(fd)
@@ -60,7 +64,8 @@ func (n *Node) directSource(fd, domain int, dst netip.Addr) (src netip.AddrPort,
 	}
 	kernel := unmapped(local.Addr)
 	switch a := kernel.Addr(); {
-	case a == n.Aliases.Wildcard, a == n.Aliases.Public, a == n.Aliases.Dual, a == n.Aliases.Wildcard6, a == n.Aliases.Public6:
+	case a == n.Aliases.Wildcard, a == n.Aliases.Public, a == n.Aliases.Dual,
+		a == n.Aliases.Wildcard6, a == n.Aliases.Public6:
 	case a.IsUnspecified():
 		kernel = netip.AddrPortFrom(localhost4, kernel.Port())
 	default:
@@ -69,7 +74,8 @@ func (n *Node) directSource(fd, domain int, dst netip.Addr) (src netip.AddrPort,
 	if _, ok, err := remoteName(fd); err == nil && ok {
 		return src, false, nil // connected: it may be shut down
 	}
-	for _, name := range []int{udpCork, unix.UDP_SEGMENT} { // datagrams are to be joined or cut
+	// datagrams are to be joined or cut
+	for _, name := range []int{udpCork, unix.UDP_SEGMENT} {
 		if v, err := getsockoptInt(fd, unix.IPPROTO_UDP, name); err != nil || v != 0 {
 			return src, false, nil
 		}
@@ -99,7 +105,8 @@ const txTimestamps = unix.SOF_TIMESTAMPING_TX_HARDWARE | unix.SOF_TIMESTAMPING_T
 // kernelSends reports whether the kernel has something to tell about what a socket sends,
 // or has the first part of it (MSG_MORE, send(2)).
 func (n *Node) kernelSends(fd int) bool {
-	if v, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING); err != nil || v&txTimestamps != 0 {
+	if v, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING); err != nil ||
+		v&txTimestamps != 0 {
 		return true
 	}
 	if !n.partial.Load() {

@@ -40,9 +40,10 @@ func (d *dns) used() bool {
 type nameServer int
 
 const (
-	notNameServer   nameServer = iota // whoever has that port: it is an ordinary one
-	hostNameServer                    // the node's resolver, in place of one of resolv.conf(5)
-	otherNameServer                   // that server, but for the names of the network
+	notNameServer nameServer = iota // whoever has that port: it is an ordinary one
+	// the node's resolver, in place of one of resolv.conf(5)
+	hostNameServer
+	otherNameServer // that server, but for the names of the network
 )
 
 // nameServerAt tells who answers what is sent to addr, of the protocol whose ports p has.
@@ -55,13 +56,15 @@ func (n *Node) nameServerAt(addr netip.AddrPort, p *ports) nameServer {
 	}
 	local := localhostOf(a)
 	switch {
-	case (local == localhost4 || local == netip.IPv6Loopback()) && n.hasServer(p, local, wildcardOf(a)):
+	case (local == localhost4 || local == netip.IPv6Loopback()) &&
+		n.hasServer(p, local, wildcardOf(a)):
 		return notNameServer
 	case n.Resolver.Serves(local): // 127.0.0.53, too, which the host's own server has
 		return hostNameServer
 	case a.IsUnspecified(), a.IsMulticast(), a == broadcast4:
 		return notNameServer
-	case a.IsLoopback() && a.Is4() && n.hasServer(p, netip.IPv4Unspecified()): // 127.0.0.2
+	case a.IsLoopback() && a.Is4() && n.hasServer(p, netip.IPv4Unspecified()):
+		// 127.0.0.2
 		return notNameServer
 	case a.Is6() && !n.Addr6.IsValid(): // nothing stands for IPv6 endpoints
 		return notNameServer
@@ -131,7 +134,8 @@ func (n *Node) proxy(server netip.AddrPort) (netip.AddrPort, bool) {
 
 // connectResolver connects a TCP socket to the node's resolver instead of the
 // name server at addr.
-func (n *Node) connectResolver(c Call, fd, domain int, block bool, addr netip.AddrPort) (reply, bool) {
+func (n *Node) connectResolver(c Call, fd, domain int, block bool,
+	addr netip.AddrPort) (reply, bool) {
 	proxy, ok := n.proxy(addr)
 	if !ok {
 		return letThrough, false
@@ -145,7 +149,8 @@ func (n *Node) connectResolver(c Call, fd, domain int, block bool, addr netip.Ad
 
 // connectNameServer connects a TCP socket to a name server of the program's own choice:
 // the resolver stands between the two, as the network does on the way to a node.
-func (n *Node) connectNameServer(c Call, fd, domain int, block bool, addr netip.AddrPort) (reply, bool) {
+func (n *Node) connectNameServer(c Call, fd, domain int, block bool,
+	addr netip.AddrPort) (reply, bool) {
 	if err := routed(addr); err != nil {
 		return fail(err), false
 	}

@@ -16,9 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A fakeResolver answers every query with "re: " and the query, over UDP and TCP, in place of
-// the servers that it serves. Of what is for others it answers what begins with "own". It
-// implements Resolver.
+// A fakeResolver answers every query with "re: " and the query, over UDP and TCP, in
+// place of the servers that it serves. Of what is for others it answers what begins with
+// "own". It implements Resolver.
 type fakeResolver struct {
 	t      testing.TB
 	at     netip.Addr
@@ -104,7 +104,8 @@ func (r *fakeResolver) Proxy(server netip.AddrPort) (netip.AddrPort, error) {
 	return addr, nil
 }
 
-// listenBoth listens at a UDP port that the kernel chooses, and at that of TCP: which a connection may have.
+// listenBoth listens at a UDP port that the kernel chooses, and at that of TCP: which a
+// connection may have.
 func listenBoth(at netip.Addr) (*net.UDPConn, *net.TCPListener, error) {
 	u, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(at, 0)))
 	if err != nil {
@@ -118,8 +119,10 @@ func listenBoth(at netip.Addr) (*net.UDPConn, *net.TCPListener, error) {
 	return u, l, nil
 }
 
-// servers are name servers that programs ask; the second is where systemd-resolved listens.
-var servers = []string{"198.51.100.53:53", "127.0.0.53:53", "127.0.0.1:53", "[::ffff:198.51.100.53]:53", "[2001:db8::53]:53"}
+// servers are name servers that programs ask; the second is where systemd-resolved
+// listens.
+var servers = []string{"198.51.100.53:53", "127.0.0.53:53", "127.0.0.1:53",
+	"[::ffff:198.51.100.53]:53", "[2001:db8::53]:53"}
 
 // resolving is a script on a node with a resolver.
 func resolving(t *testing.T) (*script, *fakeResolver) {
@@ -142,7 +145,8 @@ func (k *sock) sendTo(text, addr string, flags int) {
 	to := encode(k.domain, k.s.parse(addr))
 	_, ap := k.m.mem.take(len(to), to)
 	_, p := k.m.mem.take(len(text), []byte(text))
-	n, errno := k.call(unix.SYS_SENDTO, k.fdArg(), p, uintptr(len(text)), uintptr(flags), ap, uintptr(len(to)))
+	n, errno := k.call(unix.SYS_SENDTO, k.fdArg(), p, uintptr(len(text)), uintptr(flags),
+		ap, uintptr(len(to)))
 	k.printf("sendto %s: %s, %d", addr, failed(errno), int(n))
 }
 
@@ -151,7 +155,8 @@ func (k *sock) recvFrom(room, flags int) func() {
 	b, p := k.m.mem.take(room, nil)
 	from, ap := k.m.mem.take(sizeofStorage, nil)
 	size, sp := k.m.mem.take(4, binary.NativeEndian.AppendUint32(nil, sizeofStorage))
-	r := k.m.start(k.thread, unix.SYS_RECVFROM, k.fdArg(), p, uintptr(room), uintptr(flags), ap, sp)
+	r := k.m.start(k.thread, unix.SYS_RECVFROM, k.fdArg(), p, uintptr(room),
+		uintptr(flags), ap, sp)
 	return func() {
 		k.s.t.Helper()
 		n, errno := r.wait(k.s.t)
@@ -159,7 +164,8 @@ func (k *sock) recvFrom(room, flags int) func() {
 			k.printf("recvfrom: %s", failed(errno))
 			return
 		}
-		k.printf("recvfrom: %d bytes %q from %s", n, b[:min(int(n), room)], k.s.decode(from[:binary.NativeEndian.Uint32(size)]))
+		k.printf("recvfrom: %d bytes %q from %s", n, b[:min(int(n), room)],
+			k.s.decode(from[:binary.NativeEndian.Uint32(size)]))
 	}
 }
 
@@ -178,7 +184,8 @@ func TestResolver(t *testing.T) {
 			connected.recvFrom(64, 0)()
 			unconnected := udpFor(s, server)
 			wait := unconnected.recvFrom(64, 0) // blocks
-			other := &sock{s: s, m: s.a, fd: unconnected.fd, domain: unconnected.domain, name: unconnected.name, thread: s.thread()}
+			other := &sock{s: s, m: s.a, fd: unconnected.fd, domain: unconnected.domain,
+				name: unconnected.name, thread: s.thread()}
 			other.sendTo("three", server, 0)
 			wait()
 			unconnected.recvFrom(64, unix.MSG_DONTWAIT)()
@@ -242,7 +249,8 @@ func TestResolverEdges(t *testing.T) {
 		"a size of 2^63":   {from, good, 1 << 63, 0, good, 16},
 		"a bad descriptor": {9999, good, 4, 0, good, 16},
 	} {
-		want := map[string]unix.Errno{"wild data": unix.EFAULT, "wild address": unix.EFAULT, "a size of 2^63": unix.EMSGSIZE,
+		want := map[string]unix.Errno{"wild data": unix.EFAULT,
+			"wild address": unix.EFAULT, "a size of 2^63": unix.EMSGSIZE,
 			"a bad descriptor": unix.EBADF}[name]
 		if _, errno := k.call(unix.SYS_SENDTO, args[:]...); errno != want {
 			t.Errorf("sendto with %s: %v, want %v", name, errno, want)
@@ -317,14 +325,16 @@ func TestResolverBesideListener(t *testing.T) {
 	}
 }
 
-// TestResolverFails leaves the question to the host's network. There is a bound on proxies.
+// TestResolverFails leaves the question to the host's network. There is a bound on
+// proxies.
 func TestResolverFails(t *testing.T) {
 	s, r := resolving(t)
 	r.fail = true
 	k := udpFor(s, "127.0.0.1:53")
 	k.connect("127.0.0.1:53")
 	k.peername()
-	if diff := sideBySide([]string{"s1 connect 127.0.0.1:53: ok", "s1 getpeername: 127.0.0.1:53"}, s.lines); diff != "" {
+	if diff := sideBySide([]string{"s1 connect 127.0.0.1:53: ok",
+		"s1 getpeername: 127.0.0.1:53"}, s.lines); diff != "" {
 		t.Error(diff)
 	}
 	r.fail = false

@@ -28,7 +28,8 @@ func (n *Node) egressName(fd int, local Sockaddr) Sockaddr {
 	own := n.addrFor(a)
 	switch {
 	case !own.IsValid() || n.inNetwork(a):
-	case !a.IsGlobalUnicast() && !(a.Is4() && a.IsLinkLocalUnicast()): // AWS Lambda's functions have 169.254.0.0/16
+	case !a.IsGlobalUnicast() && !(a.Is4() && a.IsLinkLocalUnicast()):
+		// AWS Lambda's functions have 169.254.0.0/16
 	case n.portsOf(fd).isInherited(kernel):
 	case mayBeForeign(fd, a): // chosen by the program
 	default:
@@ -74,7 +75,8 @@ func dialEgress(ctx context.Context, port uint16, dst netip.AddrPort) (Stream, e
 		d.LocalAddr = &net.TCPAddr{IP: source.AsSlice(), Port: int(port)}
 	}
 	c, err := d.DialContext(ctx, "tcp", dst.String())
-	if isErrno(err, unix.EADDRINUSE) || isErrno(err, unix.EACCES) || isErrno(err, unix.EADDRNOTAVAIL) {
+	if isErrno(err, unix.EADDRINUSE) || isErrno(err, unix.EACCES) ||
+		isErrno(err, unix.EADDRNOTAVAIL) {
 		d.LocalAddr = nil
 		c, err = d.DialContext(ctx, "tcp", dst.String())
 	}

@@ -12,11 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errGone is what a fakeCall's methods fail with once it was interrupted, as sandbox.ErrGone.
+// errGone is what a fakeCall's methods fail with once it was interrupted, as
+// sandbox.ErrGone.
 var errGone = errors.New("the fake call has ended")
 
-// A fakeCall is a trapped call of a program that is this test process itself: its descriptors and
-// its memory are ours. It implements Call.
+// A fakeCall is a trapped call of a program that is this test process itself: its
+// descriptors and its memory are ours. It implements Call.
 type fakeCall struct {
 	t    testing.TB
 	tid  int
@@ -135,7 +136,8 @@ func (c *fakeCall) WriteMemory(addr uintptr, b []byte) error {
 	return c.memory(unix.SYS_PROCESS_VM_WRITEV, addr, b)
 }
 
-func (c *fakeCall) WriteMemory2(addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error {
+func (c *fakeCall) WriteMemory2(addr1 uintptr, b1 []byte, addr2 uintptr,
+	b2 []byte) error {
 	if err := c.WriteMemory(addr1, b1); err != nil {
 		return err
 	}
@@ -157,7 +159,8 @@ func (c *fakeCall) memory(nr, addr uintptr, b []byte) error {
 	local := unix.Iovec{Base: &b[0]}
 	local.SetLen(len(b))
 	remote := unix.RemoteIovec{Base: addr, Len: len(b)}
-	n, _, errno := unix.Syscall6(nr, uintptr(os.Getpid()), uintptr(unsafe.Pointer(&local)), 1,
+	n, _, errno := unix.Syscall6(nr, uintptr(os.Getpid()),
+		uintptr(unsafe.Pointer(&local)), 1,
 		uintptr(unsafe.Pointer(&remote)), 1, 0)
 	runtime.KeepAlive(b)
 	if errno != 0 {
@@ -169,8 +172,8 @@ func (c *fakeCall) memory(nr, addr uintptr, b []byte) error {
 	return nil
 }
 
-// A memory is where a program's arguments lie: outside of Go's heap, at addresses that stay. The
-// oldest of them are overwritten in the end; by then their calls have returned.
+// A memory is where a program's arguments lie: outside of Go's heap, at addresses that
+// stay. The oldest of them are overwritten in the end; by then their calls have returned.
 type memory struct {
 	mu   sync.Mutex
 	b    []byte
@@ -178,7 +181,8 @@ type memory struct {
 }
 
 func newMemory(t testing.TB) *memory {
-	b, err := unix.Mmap(-1, 0, 4<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	b, err := unix.Mmap(-1, 0, 4<<20, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A fakeNet is a network in memory: it joins nodes of this process. It implements Network.
+// A fakeNet is a network in memory: it joins nodes of this process. It implements
+// Network.
 type fakeNet struct {
 	mu      sync.Mutex
 	nodes   map[netip.Addr]*Node
@@ -27,7 +28,8 @@ type fakeNet struct {
 }
 
 func newFakeNet() *fakeNet {
-	return &fakeNet{nodes: map[netip.Addr]*Node{}, errnos: map[netip.Addr]unix.Errno{}, silent: map[netip.Addr]chan struct{}{}}
+	return &fakeNet{nodes: map[netip.Addr]*Node{}, errnos: map[netip.Addr]unix.Errno{},
+		silent: map[netip.Addr]chan struct{}{}}
 }
 
 // Dial implements Network: the far side's node accepts, as in launcher.
@@ -136,7 +138,8 @@ func (s *fakeStream) WhenStopped(f func()) (stop func() bool) {
 // streamWindow bounds what a direction holds unread, in bytes.
 const streamWindow = 256 << 10
 
-// errReset is what a reader gets whose peer has reset, and a writer whose peer does not read.
+// errReset is what a reader gets whose peer has reset, and a writer whose peer does not
+// read.
 var errReset = errors.New("stream reset by peer")
 
 // A direction is half of a connection.
@@ -237,9 +240,15 @@ func (d *direction) finish() { d.set(func() { d.finished = true }) }
 func (d *direction) stop()   { d.set(func() { d.stopped = true }) }
 
 // reset leaves a direction alone that has come to its end, as there is nobody to tell.
-func (d *direction) reset() { d.set(func() { d.dead = d.dead || !(d.finished && len(d.buf) == 0) }) }
+func (d *direction) reset() {
+	d.set(func() {
+		d.dead = d.dead ||
+			!(d.finished && len(d.buf) == 0)
+	})
+}
 
-// TestFakeStream holds the fake to what Stream promises: the tests of the relay rest on it.
+// TestFakeStream holds the fake to what Stream promises: the tests of the relay rest on
+// it.
 func TestFakeStream(t *testing.T) {
 	a, b := newFakeStreams()
 	a.Write([]byte("to the end"))

@@ -11,16 +11,18 @@ import (
 // takes IPv6; here nobody can know it, since a name has no port. Many servers listen on
 // 0.0.0.0 only, and some clients take no other address than the IPv6 one that they have
 // asked for first. So between two nodes the network does what a stateless translator does
-// (RFC 7915): where nobody has a port over IPv6, the socket that has it over IPv4 gets the
-// connection or the datagram, from the sender's IPv4 address. The sender sees the address
-// that it has asked for. On Linux it would be refused. A node's own addresses are as on
-// Linux, since what a program sends there crosses no network; and so is a server that
-// takes IPv6 only, since clients try IPv4 first.
+// (RFC 7915): where nobody has a port over IPv6, the socket that has it over IPv4 gets
+// the connection or the datagram, from the sender's IPv4 address. The sender sees the
+// address that it has asked for. On Linux it would be refused. A node's own addresses are
+// as on Linux, since what a program sends there crosses no network; and so is a server
+// that takes IPv6 only, since clients try IPv4 first.
 
-// toIPv4 returns the IPv4 ends of what one node sends another over IPv6: an IPv6 address of
-// the network has the node's IPv4 address in its last 32 bits. ok is false for all else.
+// toIPv4 returns the IPv4 ends of what one node sends another over IPv6: an IPv6 address
+// of the network has the node's IPv4 address in its last 32 bits. ok is false for all
+// else.
 func (n *Node) toIPv4(src, dst netip.AddrPort) (src4, dst4 netip.AddrPort, ok bool) {
-	if !n.Prefix6.Contains(src.Addr()) || !n.Prefix6.Contains(dst.Addr()) || n.Owns(src.Addr()) {
+	if !n.Prefix6.Contains(src.Addr()) || !n.Prefix6.Contains(dst.Addr()) ||
+		n.Owns(src.Addr()) {
 		return src4, dst4, false
 	}
 	src4, dst4 = lastFour(src), lastFour(dst)
@@ -41,7 +43,8 @@ func (n *Node) toIPv6(a netip.AddrPort) netip.AddrPort {
 
 // acceptors returns the listeners that take a connection between two nodes, and its ends
 // as their programs see them.
-func (n *Node) acceptors(src, dst netip.AddrPort) (found []listener, asSrc, asDst netip.AddrPort, err error) {
+func (n *Node) acceptors(src, dst netip.AddrPort) (found []listener, asSrc,
+	asDst netip.AddrPort, err error) {
 	found, err = n.live(dst.Port(), dst.Addr(), wildcardOf(dst.Addr()))
 	if err != nil || len(found) > 0 {
 		return found, src, dst, err
@@ -55,8 +58,8 @@ func (n *Node) acceptors(src, dst netip.AddrPort) (found []listener, asSrc, asDs
 }
 
 // nobodyNear is the error for a neighbour that asks where a listener is. Where only one
-// over IPv4 takes the connection, the neighbour has to send it over the network: the kernel
-// does not translate.
+// over IPv4 takes the connection, the neighbour has to send it over the network: the
+// kernel does not translate.
 func (n *Node) nobodyNear(src netip.Addr, dst netip.AddrPort) error {
 	found, _, _, err := n.acceptors(netip.AddrPortFrom(src, 0), dst)
 	switch {

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestOtherFamily connects to a node at its IPv6 address, where a program listens over IPv4
-// alone. Linux refuses that: the name of a node has addresses of both.
+// TestOtherFamily connects to a node at its IPv6 address, where a program listens over
+// IPv4 alone. Linux refuses that: the name of a node has addresses of both.
 func TestOtherFamily(t *testing.T) {
 	for _, tc := range []struct {
 		name, listen, to string
@@ -39,7 +39,8 @@ func TestOtherFamily(t *testing.T) {
 				from := s.lines[len(s.lines)-1]
 				talk(k, server)
 				got := slices.Clone(s.lines)
-				if got[0] != "s2 connect "+tc.to+": ok" || !slices.Contains(got, "s2 getpeername: "+tc.to) ||
+				if got[0] != "s2 connect "+tc.to+": ok" ||
+					!slices.Contains(got, "s2 getpeername: "+tc.to) ||
 					!slices.Contains(got, "s3 getsockname: "+"B:7000") {
 					t.Errorf("%q", got)
 				}
@@ -58,7 +59,8 @@ func TestOtherFamily(t *testing.T) {
 	}
 }
 
-// TestOwnOtherFamily connects to the node's own addresses, which Linux refuses, and boxer.
+// TestOwnOtherFamily connects to the node's own addresses, which Linux refuses, and
+// boxer.
 func TestOwnOtherFamily(t *testing.T) {
 	compare(t, nil, func(s *script) {
 		s.listener(s.a, "0.0.0.0:7000")
@@ -69,7 +71,8 @@ func TestOwnOtherFamily(t *testing.T) {
 	})
 }
 
-// TestIPv6Only connects over IPv4 to a server that takes IPv6 alone: clients try IPv4 first.
+// TestIPv6Only connects over IPv4 to a server that takes IPv6 alone: clients try IPv4
+// first.
 func TestIPv6Only(t *testing.T) {
 	compare(t, nil, func(s *script) {
 		l := s.tcp6(s.b)
@@ -85,11 +88,14 @@ func TestIPv6Only(t *testing.T) {
 
 func TestToIPv4(t *testing.T) {
 	n := &Node{Config: Config{
-		Addr: netip.MustParseAddr("10.111.0.1"), Prefix: netip.MustParsePrefix("10.111.0.0/16"),
-		Addr6: netip.MustParseAddr("fd6f:7865:72::a6f:1"), Prefix6: netip.MustParsePrefix("fd6f:7865:72::/64"),
+		Addr:    netip.MustParseAddr("10.111.0.1"),
+		Prefix:  netip.MustParsePrefix("10.111.0.0/16"),
+		Addr6:   netip.MustParseAddr("fd6f:7865:72::a6f:1"),
+		Prefix6: netip.MustParsePrefix("fd6f:7865:72::/64"),
 	}}
 	for _, tc := range []struct{ src, dst, want string }{
-		{"[fd6f:7865:72::a6f:2]:7", "[fd6f:7865:72::a6f:1]:8", "10.111.0.2:7 10.111.0.1:8"},
+		{"[fd6f:7865:72::a6f:2]:7", "[fd6f:7865:72::a6f:1]:8",
+			"10.111.0.2:7 10.111.0.1:8"},
 		{"[fd6f:7865:72::a6f:1]:7", "[fd6f:7865:72::a6f:1]:8", ""}, // the node's own
 		{"[fd6f:7865:72::a70:2]:7", "[fd6f:7865:72::a6f:1]:8", ""}, // 10.112.0.2
 		{"10.111.0.2:7", "10.111.0.1:8", ""},
@@ -97,11 +103,13 @@ func TestToIPv4(t *testing.T) {
 	} {
 		src, dst := netip.MustParseAddrPort(tc.src), netip.MustParseAddrPort(tc.dst)
 		src4, dst4, ok := n.toIPv4(src, dst)
-		if got := src4.String() + " " + dst4.String(); ok != (tc.want != "") || ok && got != tc.want {
+		if got := src4.String() + " " + dst4.String(); ok != (tc.want != "") || ok &&
+			got != tc.want {
 			t.Errorf("%s to %s: %s, %v; want %s", tc.src, tc.dst, got, ok, tc.want)
 		}
 		if ok && (n.toIPv6(src4) != src || n.toIPv6(dst4) != dst) {
-			t.Errorf("%s and %s came back as %v and %v", tc.src, tc.dst, n.toIPv6(src4), n.toIPv6(dst4))
+			t.Errorf("%s and %s came back as %v and %v", tc.src, tc.dst, n.toIPv6(src4),
+				n.toIPv6(dst4))
 		}
 	}
 }
@@ -132,10 +140,13 @@ func (d datagramNet) SendUnreachable(src, dst netip.AddrPort, quote []byte) {
 	}
 }
 
-func (d datagramNet) SendEcho(netip.AddrPort, netip.AddrPort, []byte) bool { return false }
+func (d datagramNet) SendEcho(netip.AddrPort, netip.AddrPort,
+	[]byte) bool {
+	return false
+}
 
-// TestOtherFamilyUDP sends to a node at its IPv6 address, where a program has the port over
-// IPv4 alone: the answer comes from where the datagram went.
+// TestOtherFamilyUDP sends to a node at its IPv6 address, where a program has the port
+// over IPv4 alone: the answer comes from where the datagram went.
 func TestOtherFamilyUDP(t *testing.T) {
 	for _, tc := range []struct {
 		name, bound string
@@ -145,8 +156,10 @@ func TestOtherFamilyUDP(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := boxedScript(t)
-			s.a.node.Datagrams, s.b.node.Datagrams = datagramNet{s.net}, datagramNet{s.net}
-			server, client := s.open(s.b, unix.AF_INET, unix.SOCK_DGRAM), s.open(s.a, unix.AF_INET6, unix.SOCK_DGRAM)
+			s.a.node.Datagrams, s.b.node.Datagrams = datagramNet{s.net},
+				datagramNet{s.net}
+			server, client := s.open(s.b, unix.AF_INET, unix.SOCK_DGRAM),
+				s.open(s.a, unix.AF_INET6, unix.SOCK_DGRAM)
 			server.bind("0.0.0.0:7000")
 			if tc.bound != "" {
 				client.bind(tc.bound)
@@ -165,7 +178,8 @@ func TestOtherFamilyUDP(t *testing.T) {
 			}
 			_, ap = s.b.mem.take(size, from[:size])
 			_, p = s.b.mem.take(6, []byte("answer"))
-			if n, errno := server.call(unix.SYS_SENDTO, server.fdArg(), p, 6, 0, ap, size); n != 6 {
+			if n, errno := server.call(unix.SYS_SENDTO, server.fdArg(), p, 6, 0, ap,
+				size); n != 6 {
 				t.Fatalf("sendto: %v", errno)
 			}
 			s.lines = nil

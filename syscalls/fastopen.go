@@ -8,10 +8,10 @@ import (
 )
 
 // fastOpen answers a call that sends with MSG_FASTOPEN on a TCP socket (tcp(7)): it
-// connects the socket to dst as connect(2) does. Then the kernel goes on with the
-// call; it finds a connect that has ended, and sends. Nothing is sent earlier, as
-// on Linux to a server of which it has no cookie (RFC 7413 section 3), and a call that must
-// not wait gives EINPROGRESS.
+// connects the socket to dst as connect(2) does. Then the kernel goes on with the call;
+// it finds a connect that has ended, and sends. Nothing is sent earlier, as on Linux to a
+// server of which it has no cookie (RFC 7413 section 3), and a call that must not wait
+// gives EINPROGRESS.
 func (n *Node) fastOpen(c Call, dst Sockaddr, flags int) reply {
 	if !fastOpenEnabled() {
 		return letThrough // EOPNOTSUPP
@@ -41,14 +41,17 @@ func fastOpenEnabled() bool {
 	if err != nil || len(b) == 0 {
 		return false
 	}
-	return b[0]&client != 0 // the low bit of a decimal digit is the number's, if there is one digit
+	// the low bit of a decimal digit is the number's, if there is one digit
+	return b[0]&client != 0
 }
 
 // fastOpenSocket is fastOpen on a copy of the program's socket. keep is true if
 // something else closes the copy.
-func (n *Node) fastOpenSocket(c Call, fd int, dst Sockaddr, flags int) (_ reply, keep bool) {
+func (n *Node) fastOpenSocket(c Call, fd int, dst Sockaddr, flags int) (_ reply,
+	keep bool) {
 	if state, err := tcpState(fd); err != nil || state != tcpClose {
-		return letThrough, false // the kernel knows: EISCONN, EALREADY, or a wait for the connect under way
+		// the kernel knows: EISCONN, EALREADY, or a wait for the connect under way
+		return letThrough, false
 	}
 	nb, err := nonblocking(fd)
 	if err != nil {

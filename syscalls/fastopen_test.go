@@ -34,7 +34,8 @@ func TestFastOpenFlags(t *testing.T) {
 			to := encode(unix.AF_INET, s.parse("B:7000"))
 			_, addr := s.a.mem.take(len(to), to)
 			_, text := s.a.mem.take(5, []byte("early"))
-			r := s.a.start(k.thread, unix.SYS_SENDTO, k.fdArg(), text, 5, unix.MSG_FASTOPEN|tc.flags, addr, uintptr(len(to)))
+			r := s.a.start(k.thread, unix.SYS_SENDTO, k.fdArg(), text, 5,
+				unix.MSG_FASTOPEN|tc.flags, addr, uintptr(len(to)))
 			<-s.net.dialled
 			flags, err := unix.FcntlInt(uintptr(k.fd), unix.F_GETFL, 0)
 			if err != nil {

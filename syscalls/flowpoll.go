@@ -41,9 +41,13 @@ func newFlowPoll() (*flowPoll, error) {
 
 // add has the poll report a socket by a token. Its close ends that.
 func (p *flowPoll) add(fd int, token uint64) error {
-	e := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET&0xffffffff, Fd: int32(token), Pad: int32(token >> 32)}
+	e := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET&0xffffffff, Fd: int32(token),
+		Pad: int32(token >> 32)}
 	var err error
-	failed := p.raw.Control(func(epoll uintptr) { err = unix.EpollCtl(int(epoll), unix.EPOLL_CTL_ADD, fd, &e) })
+	failed := p.raw.Control(func(epoll uintptr) {
+		err = unix.EpollCtl(int(epoll),
+			unix.EPOLL_CTL_ADD, fd, &e)
+	})
 	return errors.Join(failed, err)
 }
 
@@ -63,7 +67,8 @@ func (p *flowPoll) wait(events []unix.EpollEvent, may bool) (got int, err error)
 // flowTurn is how many datagrams of a flow are carried before the others have their turn.
 const flowTurn = 32
 
-// serveFlows carries what programs send to the flows' endpoints, until the poll is closed.
+// serveFlows carries what programs send to the flows' endpoints, until the poll is
+// closed.
 func (n *Node) serveFlows(p *flowPoll) {
 	var events [64]unix.EpollEvent
 	var more []*flow // those that may have more to carry
@@ -109,8 +114,8 @@ func (n *Node) serveFlow(p *flowPoll, fl *flow) (more bool) {
 	return true
 }
 
-// carrying reports whether there is something that has not been carried on. What a program
-// sends now must not overtake it.
+// carrying reports whether there is something that has not been carried on. What a
+// program sends now must not overtake it.
 func (fl *flow) carrying() bool {
 	return fl.queued() > 0 || fl.busy.Load()
 }

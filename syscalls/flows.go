@@ -28,16 +28,18 @@ type flows struct {
 	mu      sync.Mutex
 	byPeer  map[netip.AddrPort]*flow // by the far endpoint
 	byLocal map[netip.AddrPort]*flow // by the flow's loopback address
-	byToken map[uint64]*flow         // those with a socket, by the number in the events of poll
-	last    uint64                   // token
-	poll    *flowPoll                // nil until there is a flow
+	// those with a socket, by the number in the events of poll
+	byToken map[uint64]*flow
+	last    uint64    // token
+	poll    *flowPoll // nil until there is a flow
 	closed  bool
 
-	pins    map[uint64]pin            // programs' connected sockets, by SO_COOKIE
-	loose   map[netip.Addr]*list.List // flows with a socket and no pins, by the far host; used longest ago first
-	looses  int                       // how many these are
-	dormant list.List                 // flows without a socket, likewise
-	sweeper *time.Timer               // runs while there are flows
+	pins map[uint64]pin // programs' connected sockets, by SO_COOKIE
+	// flows with a socket and no pins, by the far host; used longest ago first
+	loose   map[netip.Addr]*list.List
+	looses  int         // how many these are
+	dormant list.List   // flows without a socket, likewise
+	sweeper *time.Timer // runs while there are flows
 
 	// bound has the programs' sockets that are not at an alias, by wildcard and port:
 	// those that were bound to port 0, or never, have a port of the host's own.
@@ -83,8 +85,9 @@ const (
 	maxDormant = 8192
 )
 
-// mostLoose bounds the flows that have a socket and no program's socket connected to them:
-// a quarter of the descriptors that the process may have, and half of the ports of an alias.
+// mostLoose bounds the flows that have a socket and no program's socket connected to
+// them: a quarter of the descriptors that the process may have, and half of the ports of
+// an alias.
 var mostLoose = sync.OnceValue(func() int {
 	return min(newBudget().files/4, flowPorts/2)
 })
@@ -162,10 +165,10 @@ const (
 	flowPorts     = 28232
 )
 
-// openLocked opens a flow's socket at a port of an alias. It chooses one for 0, and not the
-// kernel: only a port that was asked for survives refuse's disconnect (udp(7)). A port
-// that was a flow's before is unlikely to be another's soon: a program may
-// still have a socket that is connected to it.
+// openLocked opens a flow's socket at a port of an alias. It chooses one for 0, and not
+// the kernel: only a port that was asked for survives refuse's disconnect (udp(7)). A
+// port that was a flow's before is unlikely to be another's soon: a program may still
+// have a socket that is connected to it.
 func (f *flows) openLocked(fl *flow, alias netip.Addr, port uint16) error {
 	tries := bindFlowTries
 	if port != 0 {
@@ -279,8 +282,8 @@ func (f *flows) usedLocked(fl *flow) {
 }
 
 // makeRoomLocked takes the socket of a flow that can do without where these are too many:
-// of those to the host that has most of them, the one that was used longest ago. So a host
-// that sends from many ports takes sockets of its own flows.
+// of those to the host that has most of them, the one that was used longest ago. So a
+// host that sends from many ports takes sockets of its own flows.
 func (f *flows) makeRoomLocked(host netip.Addr) {
 	if f.looses >= mostLoose() {
 		f.takeOneLocked(host)
@@ -342,8 +345,8 @@ func (f *flows) unpinLocked(id uint64) {
 	}
 }
 
-// checkPins asks the kernel for the programs' connected sockets, since it does not tell of
-// every socket's end, and unpins the flows of those that are gone.
+// checkPins asks the kernel for the programs' connected sockets, since it does not tell
+// of every socket's end, and unpins the flows of those that are gone.
 func (n *Node) checkPins() {
 	if n.diag == nil || !hasUDPDiag() {
 		return

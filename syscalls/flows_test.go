@@ -18,11 +18,12 @@ func datagramPair(t *testing.T) (s *script, server *sock) {
 	return s, server
 }
 
-// TestConnectedFlowStays has another host send from many ports, and time go by: a program's
-// socket that is connected to a peer still reaches it.
+// TestConnectedFlowStays has another host send from many ports, and time go by: a
+// program's socket that is connected to a peer still reaches it.
 func TestConnectedFlowStays(t *testing.T) {
 	s, server := datagramPair(t)
-	client, open := s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM), s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM)
+	client, open := s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM),
+		s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM)
 	client.connect("B:7000")
 	open.bind("0.0.0.0:9")
 	f := &s.a.node.flows
@@ -105,7 +106,8 @@ func TestFlowsMakeRoom(t *testing.T) {
 	n := s.a.node
 	to := func(host byte, port int) *flow {
 		t.Helper()
-		peer := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 111, 9, host}), uint16(port))
+		peer := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 111, 9, host}),
+			uint16(port))
 		fl, err := n.flowTo(peer, holder{})
 		if err != nil {
 			t.Fatal(err)
@@ -165,7 +167,8 @@ func TestDormantFlowKept(t *testing.T) {
 	if f.byPeer[peer] != fl || f.byLocal[fl.local] != fl || fl.token == 0 {
 		t.Error("the flow has a socket, and is not known")
 	}
-	if got := f.dormant.Len(); got != maxDormant-1 { // the other one for one of the many; without fl
+	// the other one for one of the many; without fl
+	if got := f.dormant.Len(); got != maxDormant-1 {
 		t.Errorf("%d flows have no socket", got)
 	}
 }
@@ -174,7 +177,8 @@ func TestDormantFlowKept(t *testing.T) {
 // holds: the node looks which are still there.
 func TestEndOfDatagramMissed(t *testing.T) {
 	s, _ := datagramPair(t)
-	client, stays := s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM), s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM)
+	client, stays := s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM),
+		s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM)
 	client.connect("B:7000")
 	stays.connect("B:7000")
 	n := s.a.node

@@ -83,7 +83,8 @@ func (g *gate) towards(dst netip.AddrPort) netip.AddrPort {
 
 // has reports whether an address is one of the gate's.
 func (g *gate) has(a netip.AddrPort) bool {
-	return a == g.addr || g.addrs != nil && a.Port() == g.addr.Port() && g.addrs.prefix.Contains(a.Addr())
+	return a == g.addr || g.addrs != nil && a.Port() == g.addr.Port() &&
+		g.addrs.prefix.Contains(a.Addr())
 }
 
 // fill puts the one connection into the queue.
@@ -158,12 +159,14 @@ func (g *gate) open(at, program netip.AddrPort) (*loopConn, error) {
 	return newLoopConn(fd)
 }
 
-// refuse resets the socket at program, which is connecting to the gate's address at, as a refusal by the kernel does: its pollers
-// see every event of that, and the socket is ready for what a program does next. Two attempts to
-// open do it, of one socket. The first one's answer is dropped, by its TTL (IP_MINTTL, ip(7)): the program's socket is in
-// SYN_RECV, which no program can see, and the other end knows nothing of it. The second has another
-// sequence number, which the program's socket challenges (RFC 5961 section 4.2), and the other end takes the
-// challenge for a stranger's and sends RST. All of it happens within these calls.
+// refuse resets the socket at program, which is connecting to the gate's address at, as a
+// refusal by the kernel does: its pollers see every event of that, and the socket is
+// ready for what a program does next. Two attempts to open do it, of one socket. The
+// first one's answer is dropped, by its TTL (IP_MINTTL, ip(7)): the program's socket is
+// in SYN_RECV, which no program can see, and the other end knows nothing of it. The
+// second has another sequence number, which the program's socket challenges (RFC 5961
+// section 4.2), and the other end takes the challenge for a stranger's and sends RST. All
+// of it happens within these calls.
 func (g *gate) refuse(at, program netip.AddrPort) error {
 	fd, err := reusableSocket()
 	if err != nil {
@@ -178,7 +181,8 @@ func (g *gate) refuse(at, program netip.AddrPort) error {
 		if err := setsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MINTTL, ttl); err != nil {
 			return fmt.Errorf("IP_MINTTL: %w", err)
 		}
-		if err := unix.Connect(fd, to); err != unix.EINPROGRESS && err != unix.ECONNREFUSED {
+		if err := unix.Connect(fd, to); err != unix.EINPROGRESS &&
+			err != unix.ECONNREFUSED {
 			return fmt.Errorf("refuse from gate: %w", err)
 		}
 		if ttl > 0 {

@@ -44,7 +44,8 @@ func TestGateRefuse(t *testing.T) {
 // connecting returns a socket that has begun to connect.
 func connecting(t *testing.T, to netip.AddrPort) (int, netip.AddrPort) {
 	t.Helper()
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(unix.AF_INET,
+		unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +67,8 @@ func BenchmarkGateRefuse(b *testing.B) {
 	}
 	defer g.close()
 	for b.Loop() {
-		fd, _ := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		fd, _ := unix.Socket(unix.AF_INET,
+			unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 		own, err := bindAny(fd, g.addr.Addr())
 		if err != nil {
 			b.Fatal(err)

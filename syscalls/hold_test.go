@@ -23,9 +23,9 @@ func waitingFor(t *testing.T, k *sock) int {
 	return 0
 }
 
-// TestManyWaitInAccept has many threads wait in accept(2) on one listener, as a preforking
-// server does. They cost neither threads nor descriptors, and are served in the order in
-// which they came, without those that a signal has taken out.
+// TestManyWaitInAccept has many threads wait in accept(2) on one listener, as a
+// preforking server does. They cost neither threads nor descriptors, and are served in
+// the order in which they came, without those that a signal has taken out.
 func TestManyWaitInAccept(t *testing.T) {
 	const waiters, clients = 300, 20
 	s := boxedScript(t)
@@ -40,7 +40,8 @@ func TestManyWaitInAccept(t *testing.T) {
 		eventually(t, "it waits", func() bool { return waitingFor(t, l) == i+1 })
 	}
 	if now := takeStock(t); total(now) > total(before)+4 {
-		t.Errorf("%d descriptors with %d waiting calls, %d without", total(now), waiters, total(before))
+		t.Errorf("%d descriptors with %d waiting calls, %d without", total(now), waiters,
+			total(before))
 	}
 	if now := pprof.Lookup("threadcreate").Count(); now > threads+waiters/10 {
 		t.Errorf("%d threads with %d waiting calls, %d without", now, waiters, threads)
@@ -79,7 +80,8 @@ func TestWaitEnds(t *testing.T) {
 	s := boxedScript(t)
 	l := s.listener(s.b, "0.0.0.0:7000")
 	l.setTimeout(unix.SO_RCVTIMEO, 30)
-	other := s.b.start(s.thread(), unix.SYS_ACCEPT4, l.fdArg(), 8, 8, 0) // is first in turn
+	// is first in turn
+	other := s.b.start(s.thread(), unix.SYS_ACCEPT4, l.fdArg(), 8, 8, 0)
 	for i := range 2 {
 		l.accept(0)
 		if got := s.lines[len(s.lines)-1]; got != l.name+" accept: EAGAIN" {

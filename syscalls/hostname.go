@@ -35,7 +35,8 @@ func (n *Node) uname(c Call) reply {
 	clear(u.Nodename[:])
 	copy(u.Nodename[:len(u.Nodename)-1], n.hostName())
 	b := make([]byte, 0, 6*len(u.Nodename))
-	for _, f := range [][]byte{u.Sysname[:], u.Nodename[:], u.Release[:], u.Version[:], u.Machine[:], u.Domainname[:]} {
+	for _, f := range [][]byte{u.Sysname[:], u.Nodename[:], u.Release[:], u.Version[:],
+		u.Machine[:], u.Domainname[:]} {
 		b = append(b, f...)
 	}
 	return fail(c.WriteMemory(c.Ptr(0), b))
@@ -53,8 +54,8 @@ func (n *Node) hostName() string {
 // maxHostname is __NEW_UTS_LEN of the kernel, in bytes.
 const maxHostname = 64
 
-// sethostname answers sethostname(2). The machine keeps its name, and the node the one that others know it by: as with a
-// host in a network, that is in the name server.
+// sethostname answers sethostname(2). The machine keeps its name, and the node the one
+// that others know it by: as with a host in a network, that is in the name server.
 func (n *Node) sethostname(c Call) reply {
 	if n.ownHost(c) {
 		return letThrough

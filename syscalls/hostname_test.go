@@ -20,8 +20,10 @@ func TestUname(t *testing.T) {
 	if _, errno := s.a.call(os.Getpid(), unix.SYS_UNAME, p); errno != 0 {
 		t.Fatal(errno)
 	}
-	for i, want := range []string{unix.ByteSliceToString(want.Sysname[:]), "a", unix.ByteSliceToString(want.Release[:]),
-		unix.ByteSliceToString(want.Version[:]), unix.ByteSliceToString(want.Machine[:]), unix.ByteSliceToString(want.Domainname[:])} {
+	for i, want := range []string{unix.ByteSliceToString(want.Sysname[:]), "a",
+		unix.ByteSliceToString(want.Release[:]),
+		unix.ByteSliceToString(want.Version[:]), unix.ByteSliceToString(want.Machine[:]),
+		unix.ByteSliceToString(want.Domainname[:])} {
 		if got := unix.ByteSliceToString(b[i*field : (i+1)*field]); got != want {
 			t.Errorf("field %d = %q, want %q", i, got, want)
 		}
@@ -50,7 +52,8 @@ func TestSethostname(t *testing.T) {
 		size  uintptr
 		errno unix.Errno
 	}{{7, 0}, {65, unix.EINVAL}, {^uintptr(0), unix.EINVAL}} {
-		if _, errno := s.a.call(self, unix.SYS_SETHOSTNAME, name, tc.size); errno != tc.errno {
+		if _, errno := s.a.call(self, unix.SYS_SETHOSTNAME, name,
+			tc.size); errno != tc.errno {
 			t.Errorf("%d bytes: %v, want %v", int(tc.size), errno, tc.errno)
 		}
 	}
@@ -58,7 +61,8 @@ func TestSethostname(t *testing.T) {
 		t.Errorf("a wild address: %v", errno)
 	}
 	b, p := s.a.mem.take(6*65, nil)
-	if _, errno := s.a.call(self, unix.SYS_UNAME, p); errno != 0 || unix.ByteSliceToString(b[65:130]) != "renamed" {
+	if _, errno := s.a.call(self, unix.SYS_UNAME, p); errno != 0 ||
+		unix.ByteSliceToString(b[65:130]) != "renamed" {
 		t.Errorf("the node is %q, %v", b[65:130], errno)
 	}
 	if after, err := os.Hostname(); err != nil || after != before {

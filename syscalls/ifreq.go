@@ -26,8 +26,10 @@ var interfaceRequests = [][]Condition{
 func (n *Node) ioctl(c Call) reply {
 	request := c.Uint(1)
 	switch uint32(request) {
-	case unix.SIOCGIFCONF, unix.SIOCGIFNAME, unix.SIOCGIFFLAGS, unix.SIOCGIFADDR, unix.SIOCGIFDSTADDR, unix.SIOCGIFBRDADDR,
-		unix.SIOCGIFNETMASK, unix.SIOCGIFMETRIC, unix.SIOCGIFMTU, unix.SIOCGIFHWADDR, unix.SIOCGIFINDEX, siocgiftxqlen, unix.SIOCETHTOOL:
+	case unix.SIOCGIFCONF, unix.SIOCGIFNAME, unix.SIOCGIFFLAGS, unix.SIOCGIFADDR,
+		unix.SIOCGIFDSTADDR, unix.SIOCGIFBRDADDR,
+		unix.SIOCGIFNETMASK, unix.SIOCGIFMETRIC, unix.SIOCGIFMTU, unix.SIOCGIFHWADDR,
+		unix.SIOCGIFINDEX, siocgiftxqlen, unix.SIOCETHTOOL:
 	default:
 		return letThrough
 	}
@@ -62,7 +64,8 @@ func (n *Node) ioctl(c Call) reply {
 // take ENODEV for a failure of its own. They have no addresses to it.
 func describesLink(request uint32) bool {
 	switch request {
-	case unix.SIOCGIFFLAGS, unix.SIOCGIFMTU, unix.SIOCGIFHWADDR, unix.SIOCGIFMETRIC, siocgiftxqlen:
+	case unix.SIOCGIFFLAGS, unix.SIOCGIFMTU, unix.SIOCGIFHWADDR, unix.SIOCGIFMETRIC,
+		siocgiftxqlen:
 		return true
 	}
 	return false
@@ -146,7 +149,8 @@ func (n *Node) interfaceList(c Call, at uintptr) error {
 	for _, l := range n.links() {
 		if p, ok := l.ip4(); ok && (buf == 0 || len(b)+lay.ifreq <= room) {
 			entry := append(make([]byte, 0, sizeofIfreq), l.name...)
-			entry = AppendSockaddr(entry[:unix.IFNAMSIZ], Sockaddr{Addr: netip.AddrPortFrom(p.Addr(), 0)})
+			entry = AppendSockaddr(entry[:unix.IFNAMSIZ],
+				Sockaddr{Addr: netip.AddrPortFrom(p.Addr(), 0)})
 			b = append(b, entry[:lay.ifreq]...)
 		}
 	}

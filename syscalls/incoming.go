@@ -9,13 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Accept connects to the listener that the node's programs have at dst, an address
-// of the node's, on behalf of src, which is of the same family and which they see
-// as the peer. Where they listen over IPv4 only, an IPv6 connection becomes one of IPv4,
-// see family.go. It fails with ECONNREFUSED if there is none. It waits where the backlog is
-// full, or the peer has its share of descriptors. The caller relays with
-// the returned function, which owns the connection, or calls abort.
-func (n *Node) Accept(ctx context.Context, src, dst netip.AddrPort) (run func(Stream), abort func(), err error) {
+// Accept connects to the listener that the node's programs have at dst, an address of the
+// node's, on behalf of src, which is of the same family and which they see as the peer.
+// Where they listen over IPv4 only, an IPv6 connection becomes one of IPv4, see
+// family.go. It fails with ECONNREFUSED if there is none. It waits where the backlog is
+// full, or the peer has its share of descriptors. The caller relays with the returned
+// function, which owns the connection, or calls abort.
+func (n *Node) Accept(ctx context.Context, src, dst netip.AddrPort) (run func(Stream),
+	abort func(), err error) {
 	for {
 		at := spot{src.Addr(), dst}
 		give, err := n.budget.take(ctx, at)
@@ -47,13 +48,15 @@ func (n *Node) Accept(ctx context.Context, src, dst netip.AddrPort) (run func(St
 }
 
 // dialFirst connects to the first listener at dst that takes the connection.
-func (n *Node) dialFirst(ctx context.Context, src, dst netip.AddrPort) (conn *loopConn, remove func(), err error) {
+func (n *Node) dialFirst(ctx context.Context, src, dst netip.AddrPort) (conn *loopConn,
+	remove func(), err error) {
 	found, src, dst, err := n.acceptors(src, dst)
 	if err != nil {
 		return nil, nil, fmt.Errorf("look for the listener at %v: %w", dst, err)
 	}
 	for _, l := range found {
-		if conn, remove, err = n.dialListener(ctx, l.kernel, src); Errno(err) != unix.ECONNREFUSED {
+		if conn, remove, err = n.dialListener(ctx, l.kernel,
+			src); Errno(err) != unix.ECONNREFUSED {
 			return conn, remove, err
 		}
 	}
@@ -63,7 +66,8 @@ func (n *Node) dialFirst(ctx context.Context, src, dst netip.AddrPort) (conn *lo
 // AcceptOutside is Accept for a client from outside of the network, at either
 // address of the node's. Where the program takes only the other family than src's,
 // it sees the network's gateway as the peer, as from a proxy there.
-func (n *Node) AcceptOutside(ctx context.Context, src netip.AddrPort, port uint16) (run func(Stream), abort func(), err error) {
+func (n *Node) AcceptOutside(ctx context.Context, src netip.AddrPort,
+	port uint16) (run func(Stream), abort func(), err error) {
 	src = unmapped(src)
 	other := n.gateway6()
 	if src.Addr().Is6() {
@@ -85,7 +89,8 @@ func (n *Node) AcceptOutside(ctx context.Context, src netip.AddrPort, port uint1
 // dialListener connects to a listener at a kernel address. The program sees
 // src as the peer until remove is called. On loopback the handshake is over
 // when connect(2) returns; only a full backlog makes it wait.
-func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort) (conn *loopConn, remove func(), err error) {
+func (n *Node) dialListener(ctx context.Context, kernel,
+	src netip.AddrPort) (conn *loopConn, remove func(), err error) {
 	fd, err := socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("socket: %w", err)
@@ -111,7 +116,8 @@ func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort) (co
 		conn.SetLinger(0)
 		conn.Close()
 		remove()
-		return nil, nil, fmt.Errorf("the listener at %v has closed: %w", kernel, unix.ECONNREFUSED)
+		return nil, nil, fmt.Errorf("the listener at %v has closed: %w", kernel,
+			unix.ECONNREFUSED)
 	}
 	peer.urgency.attach(conn)
 	return conn, remove, nil
@@ -120,7 +126,8 @@ func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort) (co
 // bindRelay binds the supervisor's end of a connection from a peer to a listener's port.
 // Where all ports of the peer's address are taken, since the host has a smaller range of
 // them than the peer, others serve.
-func (n *Node) bindRelay(fd int, peer netip.Addr, port uint16) (own netip.AddrPort, err error) {
+func (n *Node) bindRelay(fd int, peer netip.Addr, port uint16) (own netip.AddrPort,
+	err error) {
 	last := n.Aliases.Relay
 	if peer.Is6() {
 		last = n.Aliases.Relay6

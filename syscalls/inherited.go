@@ -6,11 +6,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Adopt makes a socket that the program inherits, and that was made outside of the
-// node, what it would be as one of the node's: nodes reach a listener, or
-// a UDP socket, at the node's address and the port that it has. So a program works behind
-// systemd's socket activation and inetd. Other descriptors, and sockets that nobody can reach, are
-// left alone.
+// Adopt makes a socket that the program inherits, and that was made outside of the node,
+// what it would be as one of the node's: nodes reach a listener, or a UDP socket, at the
+// node's address and the port that it has. So a program works behind systemd's socket
+// activation and inetd. Other descriptors, and sockets that nobody can reach, are left
+// alone.
 func (n *Node) Adopt(fd int) {
 	domain, typ, err := kind(fd)
 	if err != nil || !isInet(domain) {
@@ -23,7 +23,8 @@ func (n *Node) Adopt(fd int) {
 			return
 		}
 	case unix.SOCK_STREAM: // also one that is bound, since it is bound for nothing else
-		if state, err := tcpState(fd); err != nil || state != tcpListen && state != tcpClose {
+		if state, err := tcpState(fd); err != nil || state != tcpListen &&
+			state != tcpClose {
 			return
 		}
 		p = &n.ports
@@ -50,10 +51,10 @@ func (n *Node) Adopt(fd int) {
 	n.register(p, fd, local)
 }
 
-// reachedAt is where the supervisor reaches a socket that is bound to local. A
-// socket of the node's own is there; one that was made outside and is on all addresses of the
-// host is on the alias, too, that stands for the node's wildcard. ok is false for one that takes IPv6
-// alone: it is on no alias.
+// reachedAt is where the supervisor reaches a socket that is bound to local. A socket of
+// the node's own is there; one that was made outside and is on all addresses of the host
+// is on the alias, too, that stands for the node's wildcard. ok is false for one that
+// takes IPv6 alone: it is on no alias.
 func (n *Node) reachedAt(fd int, local Sockaddr) (kernel netip.AddrPort, ok bool) {
 	a := unmapped(local.Addr)
 	switch {

@@ -49,7 +49,8 @@ func (n *Node) links() []link {
 		lo.addrs = append(lo.addrs, netip.PrefixFrom(netip.IPv6Loopback(), 128))
 	}
 	own := link{
-		index: InterfaceIndex, name: InterfaceName, kind: ethernet, mtu: linkMTU, state: stateUp,
+		index: InterfaceIndex, name: InterfaceName, kind: ethernet, mtu: linkMTU,
+		state: stateUp,
 		flags: unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_NOARP | unix.IFF_LOWER_UP,
 		addrs: []netip.Prefix{netip.PrefixFrom(n.Addr, n.Prefix.Bits())},
 	}

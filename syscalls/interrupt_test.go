@@ -11,11 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What boxer does when a signal ends a call has no counterpart that a test could arrange on Linux. So
-// these tests say what they expect.
+// What boxer does when a signal ends a call has no counterpart that a test could arrange
+// on Linux. So these tests say what they expect.
 
-// TestAcceptInterrupted interrupts accept at the worst of times: when it has a connection in its
-// hands.
+// TestAcceptInterrupted interrupts accept at the worst of times: when it has a connection
+// in its hands.
 func TestAcceptInterrupted(t *testing.T) {
 	for _, tc := range []struct {
 		name        string
@@ -62,10 +62,12 @@ func TestAcceptInterrupted(t *testing.T) {
 			if server == nil {
 				t.Fatalf("the connection is lost: %v", s.lines)
 			}
-			if got, want := server.getname("getpeername", unix.SYS_GETPEERNAME), "A:P1"; got != want {
+			if got, want := server.getname("getpeername", unix.SYS_GETPEERNAME),
+				"A:P1"; got != want {
 				t.Errorf("peer = %s, want %s", got, want)
 			}
-			if got, want := server.getname("getsockname", unix.SYS_GETSOCKNAME), "B:7000"; got != want {
+			if got, want := server.getname("getsockname", unix.SYS_GETSOCKNAME),
+				"B:7000"; got != want {
 				t.Errorf("own name = %s, want %s", got, want)
 			}
 			server.set(unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1)
@@ -86,8 +88,8 @@ func TestAcceptInterrupted(t *testing.T) {
 	}
 }
 
-// TestAcceptInterruptedBeforeAnyone interrupts an accept that waits. It must not take the next
-// connection.
+// TestAcceptInterruptedBeforeAnyone interrupts an accept that waits. It must not take the
+// next connection.
 func TestAcceptInterruptedBeforeAnyone(t *testing.T) {
 	s := boxedScript(t)
 	l := s.listener(s.b, "0.0.0.0:7000")
@@ -113,8 +115,9 @@ func TestAcceptInterruptedBeforeAnyone(t *testing.T) {
 	}
 }
 
-// TestAcceptInterruptedOften interrupts most of many accepts: each connection comes once. (In which
-// order, depends on how soon the program accepts again: what is offered again comes last.)
+// TestAcceptInterruptedOften interrupts most of many accepts: each connection comes once.
+// (In which order, depends on how soon the program accepts again: what is offered again
+// comes last.)
 func TestAcceptInterruptedOften(t *testing.T) {
 	s := boxedScript(t)
 	l := s.listener(s.b, "0.0.0.0:7000")
@@ -173,8 +176,8 @@ func TestAcceptNoRoom(t *testing.T) {
 	}
 }
 
-// TestReturnedListenerClosed closes the listener that an accepted connection could be returned to:
-// as on Linux, the connection is reset.
+// TestReturnedListenerClosed closes the listener that an accepted connection could be
+// returned to: as on Linux, the connection is reset.
 func TestReturnedListenerClosed(t *testing.T) {
 	s := boxedScript(t)
 	l := s.listener(s.b, "0.0.0.0:7000")
@@ -194,8 +197,8 @@ func TestReturnedListenerClosed(t *testing.T) {
 	}
 }
 
-// TestConnectInterrupted interrupts a blocking connect: the attempt goes on (connect(2), EINTR), and
-// a second connect waits for it.
+// TestConnectInterrupted interrupts a blocking connect: the attempt goes on (connect(2),
+// EINTR), and a second connect waits for it.
 func TestConnectInterrupted(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
@@ -234,8 +237,8 @@ func TestConnectInterrupted(t *testing.T) {
 	}
 }
 
-// hold keeps connects to b from being answered until the returned function is called. Their beginning
-// is told to net.dialled.
+// hold keeps connects to b from being answered until the returned function is called.
+// Their beginning is told to net.dialled.
 func (w *world) hold() (release func()) {
 	wait := make(chan struct{})
 	w.net.mu.Lock()
@@ -252,9 +255,13 @@ func TestConnectPending(t *testing.T) {
 		errno unix.Errno
 		want  []string
 	}{
-		{"established", 0, []string{"s2 poll: OUT", "s2 SO_ERROR = ok", "s2 connect B:7000: ok", "s2 connect B:7000: EISCONN"}},
-		{"timed out", unix.ETIMEDOUT, []string{"s2 poll: IN|OUT|ERR|HUP|RDHUP", "s2 SO_ERROR = ETIMEDOUT", "s2 SO_ERROR = ok"}},
-		{"unreachable", unix.EHOSTUNREACH, []string{"s2 poll: IN|OUT|ERR|HUP|RDHUP", "s2 SO_ERROR = EHOSTUNREACH", "s2 SO_ERROR = ok"}},
+		{"established", 0, []string{"s2 poll: OUT", "s2 SO_ERROR = ok",
+			"s2 connect B:7000: ok", "s2 connect B:7000: EISCONN"}},
+		{"timed out", unix.ETIMEDOUT, []string{"s2 poll: IN|OUT|ERR|HUP|RDHUP",
+			"s2 SO_ERROR = ETIMEDOUT", "s2 SO_ERROR = ok"}},
+		{"unreachable", unix.EHOSTUNREACH,
+			[]string{"s2 poll: IN|OUT|ERR|HUP|RDHUP", "s2 SO_ERROR = EHOSTUNREACH",
+				"s2 SO_ERROR = ok"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := boxedScript(t)
@@ -280,7 +287,8 @@ func TestConnectPending(t *testing.T) {
 				k.connect("B:7000")
 				k.connect("B:7000")
 			}
-			want := append([]string{"s2 connect B:7000: EINPROGRESS", "s2 poll: none", "s2 SO_ERROR = ok",
+			want := append([]string{"s2 connect B:7000: EINPROGRESS", "s2 poll: none",
+				"s2 SO_ERROR = ok",
 				"s2 connect B:7000: EALREADY", "s2 getpeername: ENOTCONN"}, tc.want...)
 			if diff := sideBySide(want, s.lines); diff != "" {
 				t.Error(diff)
@@ -289,8 +297,9 @@ func TestConnectPending(t *testing.T) {
 	}
 }
 
-// TestConnectGivenUp lets a program lose interest in a pending connect in all ways there are. The far
-// side must not keep the connection, and hear nothing of it if that can be noticed in time.
+// TestConnectGivenUp lets a program lose interest in a pending connect in all ways there
+// are. The far side must not keep the connection, and hear nothing of it if that can be
+// noticed in time.
 func TestConnectGivenUp(t *testing.T) {
 	for name, giveUp := range map[string]func(*sock){
 		"close":    func(k *sock) { k.shut() },
@@ -311,13 +320,15 @@ func TestConnectGivenUp(t *testing.T) {
 			<-s.net.dialled
 			giveUp(k)
 			if name != "shutdown" {
-				eventually(t, "the attempt ends", func() bool { return s.a.node.entries() == noEntries })
+				eventually(t, "the attempt ends",
+					func() bool { return s.a.node.entries() == noEntries })
 			}
 			release()
 			if name == "shutdown" {
 				server := l.accept(0)
 				server.readable() // it ends
-				if n, err := unix.Read(server.fd, make([]byte, 1)); n > 0 || err != nil && !errors.Is(err, unix.ECONNRESET) {
+				if n, err := unix.Read(server.fd, make([]byte, 1)); n > 0 || err != nil &&
+					!errors.Is(err, unix.ECONNRESET) {
 					t.Errorf("read: %d, %v", n, err)
 				}
 				server.close()
@@ -327,7 +338,11 @@ func TestConnectGivenUp(t *testing.T) {
 			if got := s.lines[0]; got != l.name+" poll: none" {
 				t.Error(got)
 			}
-			eventually(t, "nothing is left", func() bool { return s.a.node.entries() == noEntries && s.b.node.entries() == noEntries })
+			eventually(t, "nothing is left",
+				func() bool {
+					return s.a.node.entries() == noEntries &&
+						s.b.node.entries() == noEntries
+				})
 		})
 	}
 }

@@ -16,11 +16,12 @@ import (
 // connects a TCP socket.
 //
 // The picture is the kernel's. When a program restricts itself, a thread of the
-// supervisor does so with the same ruleset, and finds out what is denied (portsDenied). Which domain a thread has, the kernel does not tell. Children inherit
-// it, also when their parent has gone; so the supervisor marks the process with something
-// that children inherit in the same way: a resource limit that Linux has not used since
-// 2.4.25 (RLIMIT_LOCKS, getrlimit(2)). A thread that restricts itself alone in a process
-// of several is known by its number; see landlocked.
+// supervisor does so with the same ruleset, and finds out what is denied (portsDenied).
+// Which domain a thread has, the kernel does not tell. Children inherit it, also when
+// their parent has gone; so the supervisor marks the process with something that children
+// inherit in the same way: a resource limit that Linux has not used since 2.4.25
+// (RLIMIT_LOCKS, getrlimit(2)). A thread that restricts itself alone in a process of
+// several is known by its number; see landlocked.
 //
 // Programs that use Landlock for files only, and those that do not use it, cost nothing
 // but the trap of these rare calls.
@@ -116,8 +117,8 @@ func (n *Node) restrictSelf(c Call) reply {
 	})
 }
 
-// unrestricted answers a program whose restrictions the node cannot keep, since boxer is out
-// of descriptors, say. The program must not take itself for restricted.
+// unrestricted answers a program whose restrictions the node cannot keep, since boxer is
+// out of descriptors, say. The program must not take itself for restricted.
 func (n *Node) unrestricted(err error) reply {
 	n.Logger.Error("a program's landlock(7) restrictions of TCP cannot be kept: it is told EPERM", "err", err)
 	return fail(unix.EPERM)
@@ -130,7 +131,8 @@ func (n *Node) permits(c Call, right landlockRight, port uint16) error {
 	}
 	d, err := n.landlock.of(c.TID())
 	if err != nil {
-		n.Logger.Error("a program's landlock(7) restrictions are not known", "thread", c.TID(), "err", err)
+		n.Logger.Error("a program's landlock(7) restrictions are not known", "thread",
+			c.TID(), "err", err)
 		return unix.EACCES
 	}
 	if d != nil && d.denies(right, port) {

@@ -50,14 +50,17 @@ func (d *portDomain) and(o *portDomain) *portDomain {
 	return &both
 }
 
-// errNotTried means that what a ruleset denies is not known, since nothing could be tried.
+// errNotTried means that what a ruleset denies is not known, since nothing could be
+// tried.
 var errNotTried = errors.New("what a ruleset denies cannot be tried")
 
 // portsDenied returns what a ruleset denies of the given rights, or nil if that is
 // nothing. The rules of a ruleset cannot be read, so a thread restricts itself, tries,
 // and ends. flags are those of landlock_restrict_self(2); its errors are returned. Others
-// wrap errNotTried. named has the ports that rules are about: all others are treated alike.
-func portsDenied(ruleset int, flags uintptr, rights landlockRight, named *portSet) (*portDomain, error) {
+// wrap errNotTried. named has the ports that rules are about: all others are treated
+// alike.
+func portsDenied(ruleset int, flags uintptr, rights landlockRight,
+	named *portSet) (*portDomain, error) {
 	fd, err := socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%w: socket: %w", errNotTried, err)
@@ -98,7 +101,8 @@ func restrictThread(ruleset int, flags uintptr) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("PR_SET_NO_NEW_PRIVS: %w", err)
 	}
-	_, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset), flags, 0)
+	_, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset),
+		flags, 0)
 	if errno != 0 {
 		return fmt.Errorf("landlock_restrict_self: %w", errno)
 	}
@@ -113,7 +117,8 @@ const (
 
 // landlockABI returns the version of Landlock's interface, or 0 if there is none.
 var landlockABI = sync.OnceValue(func() int {
-	v, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	v, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0,
+		unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
 		return 0
 	}
@@ -130,7 +135,8 @@ func (d *portDomain) try(fd int, rights landlockRight, named *portSet) {
 	}
 	for port := range 1 << 16 {
 		if d.connect.has(uint16(port)) {
-			err := unix.Sendto(fd, nil, unix.MSG_FASTOPEN|unix.MSG_NOSIGNAL, &unix.SockaddrInet4{Port: port, Addr: testNet})
+			err := unix.Sendto(fd, nil, unix.MSG_FASTOPEN|unix.MSG_NOSIGNAL,
+				&unix.SockaddrInet4{Port: port, Addr: testNet})
 			d.fastOpen = err == unix.EACCES
 			return
 		}
@@ -144,8 +150,10 @@ var testNet = [4]byte{192, 0, 2, 1}
 // tryPorts adds the ports for which bind(2) or connect(2) fails with EACCES.
 func tryPorts(nr uintptr, fd int, named, to *portSet) {
 	denied := func(port uint16) bool {
-		sa := unix.RawSockaddrInet4{Family: unix.AF_INET, Port: port>>8 | port<<8, Addr: testNet}
-		_, _, errno := unix.RawSyscall(nr, uintptr(fd), uintptr(unsafe.Pointer(&sa)), unsafe.Sizeof(sa))
+		sa := unix.RawSockaddrInet4{Family: unix.AF_INET, Port: port>>8 | port<<8,
+			Addr: testNet}
+		_, _, errno := unix.RawSyscall(nr, uintptr(fd), uintptr(unsafe.Pointer(&sa)),
+			unsafe.Sizeof(sa))
 		return errno == unix.EACCES
 	}
 	known, others := false, false

@@ -14,7 +14,8 @@ import (
 func tcpRuleset(t *testing.T, handled landlockRight, rules map[uint64]landlockRight) int {
 	t.Helper()
 	attr := [2]uint64{0, uint64(handled)}
-	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr), 0)
+	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET,
+		uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr), 0)
 	if errno != 0 {
 		t.Skip("no Landlock for TCP: ", errno)
 	}
@@ -22,7 +23,8 @@ func tcpRuleset(t *testing.T, handled landlockRight, rules map[uint64]landlockRi
 	const netPort = 2 // LANDLOCK_RULE_NET_PORT
 	for port, right := range rules {
 		rule := [2]uint64{uint64(right), port}
-		_, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, fd, netPort, uintptr(unsafe.Pointer(&rule)), 0, 0, 0)
+		_, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, fd, netPort,
+			uintptr(unsafe.Pointer(&rule)), 0, 0, 0)
 		if errno != 0 {
 			t.Fatal(errno)
 		}
@@ -31,7 +33,8 @@ func tcpRuleset(t *testing.T, handled landlockRight, rules map[uint64]landlockRi
 }
 
 func TestPortsDenied(t *testing.T) {
-	rules := map[uint64]landlockRight{0: landlockBind, 80: landlockRights, 8001: landlockConnect, 65535: landlockBind}
+	rules := map[uint64]landlockRight{0: landlockBind, 80: landlockRights,
+		8001: landlockConnect, 65535: landlockBind}
 	var named portSet
 	for port := range rules {
 		named.add(uint16(port))
@@ -73,7 +76,8 @@ func TestPortsDenied(t *testing.T) {
 
 func BenchmarkPortsDenied(b *testing.B) {
 	attr := [2]uint64{0, uint64(landlockRights)}
-	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr), 0)
+	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET,
+		uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr), 0)
 	if errno != 0 {
 		b.Skip(errno)
 	}
@@ -94,7 +98,8 @@ type fakeTasks struct {
 }
 
 func newFakeTasks() *fakeTasks {
-	return &fakeTasks{leaders: map[int]int{}, marks: map[int]uint64{}, execs: map[int]uint64{}}
+	return &fakeTasks{leaders: map[int]int{}, marks: map[int]uint64{},
+		execs: map[int]uint64{}}
 }
 
 func (f *fakeTasks) mark(tid int) (uint64, error)    { return f.marks[f.leaders[tid]], nil }
@@ -265,7 +270,8 @@ func TestRestrictionsNotKnown(t *testing.T) {
 		if r := n.restrictSelf(c); r.kind != replyErrno || r.errno != unix.EPERM {
 			t.Errorf("no copy of the ruleset: kind %d, %v", r.kind, r.errno)
 		}
-		if _, err := portsDenied(0, 0, landlockRights, &portSet{}); !errors.Is(err, errNotTried) {
+		if _, err := portsDenied(0, 0, landlockRights, &portSet{}); !errors.Is(err,
+			errNotTried) {
 			t.Errorf("no socket to try with: %v", err)
 		}
 		if !(procTasks{}).mayRestrict(unix.Getpid()) {

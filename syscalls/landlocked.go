@@ -53,12 +53,13 @@ type tasks interface {
 	mark(tid int) (uint64, error) // of the thread's process; 0: none
 	setMark(tid int, mark uint64) error
 	identify(tid int) (task, error)
-	// process returns the threads of the thread's process, and which of them is the first.
+	// process returns the threads of the thread's process, and which of them is the
+	// first.
 	process(tid int) (leader task, threads []task, err error)
 	// program tells one program that a process runs from the next, after execve(2).
 	program(tid int) (uint64, error)
-	// mayRestrict reports whether landlock_restrict_self(2) lets the thread, or whether that
-	// is not known.
+	// mayRestrict reports whether landlock_restrict_self(2) lets the thread, or whether
+	// that is not known.
 	mayRestrict(tid int) bool
 }
 
@@ -157,7 +158,8 @@ func (l *landlocked) newMarkLocked(m marked) (uint64, error) {
 }
 
 // mixLocked returns the mark of a process one of whose threads has the domain d.
-func (l *landlocked) mixLocked(tid int, leader task, threads []task, d *portDomain) (uint64, error) {
+func (l *landlocked) mixLocked(tid int, leader task, threads []task,
+	d *portDomain) (uint64, error) {
 	self, err := l.tasks.identify(tid)
 	if err != nil {
 		return 0, err

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestNothingLeaks makes many connections, that end in all ways, one after the other. Afterwards there
-// are no more descriptors, goroutines and table entries than before.
+// TestNothingLeaks makes many connections, that end in all ways, one after the other.
+// Afterwards there are no more descriptors, goroutines and table entries than before.
 func TestNothingLeaks(t *testing.T) {
 	s := boxedScript(t)
 	l := s.listener(s.b, "0.0.0.0:7000")
@@ -53,13 +53,17 @@ func TestNothingLeaks(t *testing.T) {
 		k.close()
 	}
 	round()
-	settled := func() bool { return s.a.node.entries() == noEntries && s.b.node.entries() == noEntries }
+	settled := func() bool {
+		return s.a.node.entries() == noEntries &&
+			s.b.node.entries() == noEntries
+	}
 	eventually(t, "the connections have ended", settled)
 	before := takeStock(t)
 	for range 100 { // 5 connections each
 		round()
 	}
-	eventually(t, fmt.Sprintf("nothing is left of %s and %s", s.a.node.entries(), s.b.node.entries()), settled)
+	eventually(t, fmt.Sprintf("nothing is left of %s and %s", s.a.node.entries(),
+		s.b.node.entries()), settled)
 	before.compare(t)
 	if n := len(s.a.node.attempts.m); n > 2*101 {
 		t.Errorf("%d errors that nobody asked for are kept", n)

@@ -46,9 +46,11 @@ func TestListenerOutlivesLackOfDescriptors(t *testing.T) {
 		s := boxedScript(t)
 		change(s.world)
 		l := s.listener(s.b, "0.0.0.0:7000")
-		near, from, at := s.a.node.Aliases.Public, netip.AddrPortFrom(addrA, 4000), s.parse("B:7000")
+		near, from, at := s.a.node.Aliases.Public, netip.AddrPortFrom(addrA, 4000),
+			s.parse("B:7000")
 		outOfDescriptors(t, func() {
-			if _, err := s.b.node.Locate(near, from.Addr(), at, 1); Errno(err) == unix.ECONNREFUSED {
+			if _, err := s.b.node.Locate(near, from.Addr(), at,
+				1); Errno(err) == unix.ECONNREFUSED {
 				t.Errorf("a neighbour is told, out of descriptors: %v", err)
 			}
 			_, _, err := s.b.node.Accept(context.Background(), from, at)
@@ -83,7 +85,8 @@ func TestConnectOutlivesLackOfDescriptors(t *testing.T) {
 			t.Fatal(err)
 		}
 		outOfDescriptors(t, func() {
-			if !s.a.node.isOpen(id, unmapped(local.Addr), s.a.node.gate.towards(netip.AddrPortFrom(silent, s.parse("B:7000").Port()))) {
+			if !s.a.node.isOpen(id, unmapped(local.Addr),
+				s.a.node.gate.towards(netip.AddrPortFrom(silent, s.parse("B:7000").Port()))) {
 				t.Error("the socket passes for closed")
 			}
 		})
@@ -115,7 +118,8 @@ func TestPortOfAClosedListener(t *testing.T) {
 								if err != nil {
 									return
 								}
-								s.t.Errorf("%v has reached the host's service", c.RemoteAddr())
+								s.t.Errorf("%v has reached the host's service",
+									c.RemoteAddr())
 								c.Close()
 							}
 						}()
@@ -123,7 +127,8 @@ func TestPortOfAClosedListener(t *testing.T) {
 					s.tcp(s.a).connect("B:7000")
 					s.tcp(s.b).connect("B:7000")
 					if s.boxed {
-						_, err := s.b.node.Locate(s.a.node.Aliases.Public, addrA, s.parse("B:7000"), 1)
+						_, err := s.b.node.Locate(s.a.node.Aliases.Public, addrA,
+							s.parse("B:7000"), 1)
 						if Errno(err) != unix.ECONNREFUSED {
 							s.t.Errorf("a neighbour is told: %v", err)
 						}
@@ -147,7 +152,8 @@ func TestClosedListenersAreForgotten(t *testing.T) {
 		t.Skip("the kernel does not tell when listeners close")
 	}
 	var socks []*sock
-	for _, at := range []string{"0.0.0.0:7000", "B:7001", "127.0.0.1:7002", "[::]:7003", "[::1]:7004"} {
+	for _, at := range []string{"0.0.0.0:7000", "B:7001", "127.0.0.1:7002", "[::]:7003",
+		"[::1]:7004"} {
 		k := s.tcpFor(s.b, at)
 		k.bind(at)
 		k.listen(1)
@@ -163,8 +169,10 @@ func TestClosedListenersAreForgotten(t *testing.T) {
 	for _, k := range socks {
 		k.close()
 	}
-	eventually(t, "only the twin is left", func() bool { return len(s.b.node.ports.kernels()) == 1 })
-	if found := s.b.node.ports.find(s.parse("B:7005").Port(), netip.IPv4Unspecified()); len(found) != 1 {
+	eventually(t, "only the twin is left",
+		func() bool { return len(s.b.node.ports.kernels()) == 1 })
+	if found := s.b.node.ports.find(s.parse("B:7005").Port(),
+		netip.IPv4Unspecified()); len(found) != 1 {
 		t.Errorf("the other socket of a group has %d places", len(found))
 	}
 	twin[1].close()

@@ -41,7 +41,8 @@ func (l *loopbacks) at(port uint16) []netip.Addr {
 func (l *loopbacks) remove(a netip.AddrPort) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	rest := slices.DeleteFunc(slices.Clone(l.m[a.Port()]), func(b netip.Addr) bool { return b == a.Addr() })
+	rest := slices.DeleteFunc(slices.Clone(l.m[a.Port()]),
+		func(b netip.Addr) bool { return b == a.Addr() })
 	if len(rest) == 0 {
 		delete(l.m, a.Port())
 	} else {

@@ -28,10 +28,12 @@ type loopConn struct {
 	urgency *urgency // nil: none
 
 	// The write under way, of which there is one at a time.
-	rest   []byte
-	err    error
-	urgent bool                         // the first byte of the next one is: see MarkUrgent
-	write  func(fd uintptr) (done bool) // tryWrite, made once: a method value is an allocation
+	rest []byte
+	err  error
+	// the first byte of the next one is: see MarkUrgent
+	urgent bool
+	// tryWrite, made once: a method value is an allocation
+	write func(fd uintptr) (done bool)
 }
 
 // newLoopConn hands a connected socket to the runtime's poller. It owns fd, also
@@ -72,7 +74,8 @@ func (c *loopConn) Write(b []byte) (int, error) {
 func (c *loopConn) tryWrite(fd uintptr) bool {
 	for {
 		if c.urgent {
-			if c.err = unix.Send(int(fd), c.rest[:1], unix.MSG_OOB|unix.MSG_NOSIGNAL); c.err == nil {
+			if c.err = unix.Send(int(fd), c.rest[:1],
+				unix.MSG_OOB|unix.MSG_NOSIGNAL); c.err == nil {
 				c.rest, c.urgent = c.rest[1:], false
 			}
 		} else {
@@ -94,7 +97,8 @@ func (c *loopConn) tryWrite(fd uintptr) bool {
 // no system call: each of those might block, and so wakes the runtime's monitor,
 // which then looks every 20 us what has become of it. That costs more than the call.
 func rawIO(nr, fd uintptr, b []byte) (int, error) {
-	n, _, errno := unix.RawSyscall(nr, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+	n, _, errno := unix.RawSyscall(nr, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))),
+		uintptr(len(b)))
 	if errno != 0 {
 		return 0, errno
 	}
@@ -117,7 +121,8 @@ func (c *loopConn) CloseRead() error {
 // SetLinger sets SO_LINGER (socket(7)): with 0, Close sends RST.
 func (c *loopConn) SetLinger(seconds int) error {
 	return c.control(func(fd int) error {
-		return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: int32(seconds)})
+		return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER,
+			&unix.Linger{Onoff: 1, Linger: int32(seconds)})
 	})
 }
 

@@ -20,7 +20,8 @@ type memCall struct {
 func (c *memCall) Compat() bool { return c.compat }
 
 func (c *memCall) at(addr uintptr, n int) ([]byte, error) {
-	if addr < memoryBase || addr-memoryBase > uintptr(len(c.mem)) || uintptr(n) > uintptr(len(c.mem))-(addr-memoryBase) {
+	if addr < memoryBase || addr-memoryBase > uintptr(len(c.mem)) ||
+		uintptr(n) > uintptr(len(c.mem))-(addr-memoryBase) {
 		return nil, unix.EFAULT
 	}
 	return c.mem[addr-memoryBase:][:n], nil
@@ -92,7 +93,8 @@ func FuzzMsghdr(f *testing.F) {
 // FuzzCompatControl takes control messages to the native layout and back.
 func FuzzCompatControl(f *testing.F) {
 	f.Add([]byte{16, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 1, 2, 3, 4})
-	f.Add([]byte{13, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 1, 0, 0, 0, 12, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2})
+	f.Add([]byte{13, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 1, 0, 0, 0, 12, 0, 0, 0, 1, 1, 1, 1,
+		2, 2, 2, 2})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c := &memCall{newFakeCall(t, 1, unix.SYS_SENDMSG), nil, true}
 		native := controlFrom(c, b)

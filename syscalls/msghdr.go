@@ -33,8 +33,9 @@ func readMsghdr(c Call, at uintptr) (msghdr, error) {
 // parseMsghdr reads a struct msghdr that lies at an address.
 func parseMsghdr(l *layout, at uintptr, b []byte) msghdr {
 	return msghdr{
-		at: at, name: uintptr(l.wordAt(b, 0)), nameLen: binary.NativeEndian.Uint32(b[l.nameLen:]),
-		iov: uintptr(l.wordAt(b, l.iov)), iovLen: l.wordAt(b, l.iovLen),
+		at: at, name: uintptr(l.wordAt(b, 0)),
+		nameLen: binary.NativeEndian.Uint32(b[l.nameLen:]),
+		iov:     uintptr(l.wordAt(b, l.iov)), iovLen: l.wordAt(b, l.iovLen),
 		control: uintptr(l.wordAt(b, l.control)), controlLen: l.wordAt(b, l.controlLen),
 	}
 }
@@ -128,7 +129,8 @@ func (m msghdr) finish(c Call, nameLen uint32, controlLen uint64, flags int32) e
 			return err
 		}
 	}
-	if err := c.WriteMemory(m.at+uintptr(l.controlLen), l.encode(controlLen)); err != nil {
+	if err := c.WriteMemory(m.at+uintptr(l.controlLen),
+		l.encode(controlLen)); err != nil {
 		return err
 	}
 	binary.NativeEndian.PutUint32(b[:], uint32(flags))

@@ -26,7 +26,8 @@ func (n *Node) mtu(c Call) reply {
 		return letThrough
 	}
 	peer, ok := n.flows.peerOf(unmapped(far.Addr))
-	if !ok || !n.crosses(peer.Addr()) || peer.Addr().Is6() != (c.Int(1) == unix.IPPROTO_IPV6) {
+	if !ok || !n.crosses(peer.Addr()) ||
+		peer.Addr().Is6() != (c.Int(1) == unix.IPPROTO_IPV6) {
 		return letThrough
 	}
 	var b [4]byte
@@ -37,7 +38,8 @@ func (n *Node) mtu(c Call) reply {
 // crosses reports whether what is sent to an address leaves the node, by its interface.
 func (n *Node) crosses(a netip.Addr) bool { return n.inNetwork(a) && !n.Owns(a) }
 
-// Sizes of headers in bytes: IPv4 without options, IPv6, UDP (RFC 791, RFC 8200, RFC 768).
+// Sizes of headers in bytes: IPv4 without options, IPv6, UDP (RFC 791, RFC 8200, RFC
+// 768).
 const (
 	sizeofIPv4 = 20
 	sizeofIPv6 = 40

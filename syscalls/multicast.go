@@ -22,8 +22,8 @@ func mayBroadcast(fd int) bool {
 	return err == nil && v != 0
 }
 
-// joinMulticast answers setsockopt(2) with an option that joins a group (ip(7), ipv6(7)): the network
-// has no multicast, and the host's networks are none of the program's. On
+// joinMulticast answers setsockopt(2) with an option that joins a group (ip(7), ipv6(7)):
+// the network has no multicast, and the host's networks are none of the program's. On
 // loopback it may do as it likes.
 func (n *Node) joinMulticast(c Call) reply {
 	fd, err := c.CopyFD(c.Int(0))
@@ -50,7 +50,10 @@ func (n *Node) joinMulticast(c Call) reply {
 // group_req and group_source_req, the last two with the index first.
 func loopbackInterface(level, name uint32, b []byte) bool {
 	const lo = 1
-	index := func(at int) bool { return len(b) < at+4 || binary.NativeEndian.Uint32(b[at:]) == lo }
+	index := func(at int) bool {
+		return len(b) < at+4 ||
+			binary.NativeEndian.Uint32(b[at:]) == lo
+	}
 	switch {
 	case level == unix.IPPROTO_IPV6 && name == unix.IPV6_JOIN_GROUP:
 		return index(16)
@@ -58,7 +61,8 @@ func loopbackInterface(level, name uint32, b []byte) bool {
 		return index(0)
 	case len(b) < 8: // struct ip_mreq
 		return true
-	case name == unix.IP_ADD_MEMBERSHIP && len(b) >= 12 && binary.NativeEndian.Uint32(b[8:]) != 0:
+	case name == unix.IP_ADD_MEMBERSHIP && len(b) >= 12 &&
+		binary.NativeEndian.Uint32(b[8:]) != 0:
 		return index(8)
 	}
 	return netip.AddrFrom4([4]byte(b[4:8])).IsLoopback()

@@ -7,7 +7,8 @@ import (
 )
 
 func TestLoopbackInterface(t *testing.T) {
-	group, any, lo, own := []byte{224, 0, 0, 251}, make([]byte, 4), []byte{127, 0, 0, 1}, []byte{10, 111, 0, 2}
+	group, any, lo, own := []byte{224, 0, 0, 251}, make([]byte, 4), []byte{127, 0, 0, 1},
+		[]byte{10, 111, 0, 2}
 	first, second := []byte{1, 0, 0, 0}, []byte{2, 0, 0, 0} // indices, little-endian
 	group6 := make([]byte, 16)
 	for _, tc := range []struct {
@@ -21,14 +22,20 @@ func TestLoopbackInterface(t *testing.T) {
 		{"ip_mreq lo", unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, join(group, lo), true},
 		{"ip_mreq own", unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, join(group, own), false},
 		{"ip_mreqn lo", unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, join(group, any, first), true},
-		{"ip_mreqn other", unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, join(group, lo, second), false},
-		{"ip_mreqn address", unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, join(group, lo, any), true},
-		{"ip_mreq_source lo", unix.IPPROTO_IP, unix.IP_ADD_SOURCE_MEMBERSHIP, join(group, lo, own), true},
+		{"ip_mreqn other", unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP,
+			join(group, lo, second), false},
+		{"ip_mreqn address", unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP,
+			join(group, lo, any), true},
+		{"ip_mreq_source lo", unix.IPPROTO_IP, unix.IP_ADD_SOURCE_MEMBERSHIP,
+			join(group, lo, own), true},
 		{"ipv6_mreq any", unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, join(group6, any), false},
 		{"ipv6_mreq lo", unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, join(group6, first), true},
-		{"group_req other", unix.IPPROTO_IP, unix.MCAST_JOIN_GROUP, join(second, make([]byte, 60)), false},
-		{"group_req lo", unix.IPPROTO_IPV6, unix.MCAST_JOIN_GROUP, join(first, make([]byte, 60)), true},
-		{"too short", unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, group, true}, // the kernel says EINVAL
+		{"group_req other", unix.IPPROTO_IP, unix.MCAST_JOIN_GROUP,
+			join(second, make([]byte, 60)), false},
+		{"group_req lo", unix.IPPROTO_IPV6, unix.MCAST_JOIN_GROUP,
+			join(first, make([]byte, 60)), true},
+		// the kernel says EINVAL
+		{"too short", unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, group, true},
 		{"empty", unix.IPPROTO_IPV6, unix.MCAST_JOIN_GROUP, nil, true},
 	} {
 		if got := loopbackInterface(tc.level, tc.option, tc.in); got != tc.want {

@@ -26,7 +26,9 @@ func (n *Node) getsockname(c Call) reply {
 	}
 	var peer Sockaddr
 	switch local.Addr.Addr().Unmap() {
-	case n.Aliases.Wildcard, n.Aliases.Wildcard6, n.Aliases.Dual, n.Aliases.Ping, n.Aliases.Ping6, localhost4: // only there it makes a difference
+	case n.Aliases.Wildcard, n.Aliases.Wildcard6, n.Aliases.Dual, n.Aliases.Ping,
+		n.Aliases.Ping6, localhost4:
+		// only there it makes a difference
 		if p, ok, err := remoteName(fd); err == nil && ok {
 			peer = p
 		}
@@ -43,7 +45,8 @@ func (n *Node) portsOf(fd int) *ports {
 	if n.datagramPorts.empty() {
 		return &n.ports
 	}
-	if typ, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err == nil && typ == unix.SOCK_DGRAM {
+	if typ, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err == nil &&
+		typ == unix.SOCK_DGRAM {
 		return &n.datagramPorts
 	}
 	return &n.ports
@@ -70,7 +73,8 @@ func (n *Node) getpeername(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	if peer, ok = n.remoteIn(n.portsOf(fd), local, peer); !ok || peer.Addr.Port() == 0 { // of a ping socket
+	// of a ping socket
+	if peer, ok = n.remoteIn(n.portsOf(fd), local, peer); !ok || peer.Addr.Port() == 0 {
 		return fail(unix.ENOTCONN)
 	}
 	return fail(writeSockaddr(c, peer, c.Ptr(1), c.Ptr(2)))

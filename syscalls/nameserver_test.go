@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startNameServer starts a server on port 53 of a loopback address that nobody else has. It
-// answers with the address that was asked for "name", and else with the query in capitals.
-// stop ends it.
+// startNameServer starts a server on port 53 of a loopback address that nobody else has.
+// It answers with the address that was asked for "name", and else with the query in
+// capitals. stop ends it.
 func startNameServer(t *testing.T) (at netip.AddrPort, stop func()) {
 	t.Helper()
 	for range 20 {
@@ -108,7 +108,8 @@ func TestOtherNameServer(t *testing.T) {
 				`recvfrom: 3 bytes "TWO" from {}`: 3, `recvfrom: 11 bytes "re: own two" from {}`: 3,
 				"getpeername: {}": 2, "connect {}: ok": 2, `read "THREE"`: 1,
 			} {
-				if n := strings.Count(got, strings.ReplaceAll(want, "{}", server)); n != times {
+				if n := strings.Count(got,
+					strings.ReplaceAll(want, "{}", server)); n != times {
 					t.Errorf("%d times %s, want %d", n, want, times)
 				}
 			}
@@ -124,8 +125,12 @@ func TestOtherNameServer(t *testing.T) {
 	t.Run("nobody is there", func(t *testing.T) {
 		server := at.String()
 		compareWith(t, nil, func(w *world) {
-			w.a.node.Resolver = &fakeResolver{t: t, at: w.a.node.Aliases.Relay, others: []netip.Addr{at.Addr()}}
-			w.a.node.CopyFD = func(_, fd int) (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0) }
+			w.a.node.Resolver = &fakeResolver{t: t, at: w.a.node.Aliases.Relay,
+				others: []netip.Addr{at.Addr()}}
+			w.a.node.CopyFD = func(_, fd int) (int,
+				error) {
+				return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+			}
 		}, func(s *script) {
 			k := udpFor(s, server)
 			k.connect(server)

@@ -127,14 +127,16 @@ func (n *Node) connectNear(fd, domain int, block bool, dst netip.AddrPort) (repl
 			r, keep = n.connectFar(fd, domain, block, dst)
 		case err == nil:
 			n.neighbours.addListener(kernel, dst)
-			r, keep = n.connectLocal(fd, domain, block, source, []listener{{dst, kernel}}, n.gate.closed)
+			r, keep = n.connectLocal(fd, domain, block, source, []listener{{dst, kernel}},
+				n.gate.closed)
 			if n.tracing.Load() != nil {
 				r.ends, _ = n.socketEnds(fd)
 				r.ends.Near = true
 			}
 		case Errno(err) == unix.ECONNREFUSED:
 			r, keep = n.connectLocal(fd, domain, block, source, nil, n.gate.closed)
-			r.ends = Ends{Local: netip.AddrPortFrom(n.addrFor(dst.Addr()), 0), Remote: dst}
+			r.ends = Ends{Local: netip.AddrPortFrom(n.addrFor(dst.Addr()), 0),
+				Remote: dst}
 		case ctx.Err() != nil:
 			r = fail(unix.EINTR)
 		default:
@@ -180,7 +182,8 @@ func (n *Node) atLocalhost(fd int) bool {
 // that does not tell. It fails
 // with ECONNREFUSED if there is none, and with EHOSTUNREACH if the connection has to
 // come over the network.
-func (n *Node) Locate(near, src netip.Addr, dst netip.AddrPort, socket uint64) (netip.AddrPort, error) {
+func (n *Node) Locate(near, src netip.Addr, dst netip.AddrPort,
+	socket uint64) (netip.AddrPort, error) {
 	if !aliasRange.Contains(near) || blockOf(near) == n.Aliases.Wildcard {
 		return netip.AddrPort{}, unix.EINVAL
 	}

@@ -14,8 +14,10 @@ func (f *fakeNet) Near(netip.Addr) bool {
 	return f.near
 }
 
-// Locate implements Network as launcher does: the far side's node says where its listener is.
-func (f *fakeNet) Locate(_ context.Context, near, src netip.Addr, dst netip.AddrPort, socket uint64) (netip.AddrPort, error) {
+// Locate implements Network as launcher does: the far side's node says where its listener
+// is.
+func (f *fakeNet) Locate(_ context.Context, near, src netip.Addr, dst netip.AddrPort,
+	socket uint64) (netip.AddrPort, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	node := f.nodes[dst.Addr()]

@@ -37,11 +37,11 @@ type netlinks struct {
 }
 
 // muslRequest holds for send(2) as musl makes it for getifaddrs(3) and its like
-// (src/network/netlink.c): struct nlmsghdr and struct rtgenmsg, 20 bytes with their padding,
-// and no flags. It looks for the answer with MSG_DONTWAIT. A filter cannot see that a
-// descriptor is such a socket, and to trap each send(2) would cost TCP too much. Whoever
-// sends in another way, without an address and with send(2) or write(2), waits for the
-// answer, which the supervisor's socket gives soon.
+// (src/network/netlink.c): struct nlmsghdr and struct rtgenmsg, 20 bytes with their
+// padding, and no flags. It looks for the answer with MSG_DONTWAIT. A filter cannot see
+// that a descriptor is such a socket, and to trap each send(2) would cost TCP too much.
+// Whoever sends in another way, without an address and with send(2) or write(2), waits
+// for the answer, which the supervisor's socket gives soon.
 var muslRequest = []Condition{{Arg: 2, Equal: 20}, {Arg: 3, Equal: 0}}
 
 // maxClaims bounds the table of claims, which knows nothing of closed sockets.
@@ -61,7 +61,8 @@ func (n *Node) startNetlink() (port uint32, err error) {
 	if k.closed {
 		return 0, unix.EIO
 	}
-	fd, err := socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_USERSOCK)
+	fd, err := socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK,
+		unix.NETLINK_USERSOCK)
 	if err != nil {
 		return 0, err
 	}
@@ -88,8 +89,8 @@ func (k *netlinks) used() bool { return k.port.Load() != 0 }
 // maybe reports whether a thread's descriptor may be one of those sockets, by what other
 // calls have shown, so that sendmsg(2) of TCP and Unix sockets costs no copy of the
 // descriptor each time. It may be wrong where a program moves an older one of those
-// sockets to a number that another socket had (dup2(2), SCM_RIGHTS): then the supervisor's
-// socket gets the request, and the answer comes a moment after the call.
+// sockets to a number that another socket had (dup2(2), SCM_RIGHTS): then the
+// supervisor's socket gets the request, and the answer comes a moment after the call.
 func (k *netlinks) maybe(tid, fd int) bool {
 	made := k.made.Load()
 	return made != 0 && k.others[otherPlace(tid, fd)].Load() != otherKey(tid, fd, made)
@@ -102,8 +103,8 @@ func (k *netlinks) isOther(tid, fd int) {
 
 func otherPlace(tid, fd int) uint8 { return uint8(tid*31 + fd) }
 
-// otherKey has the lower bits of each: 24 of a thread, as many as there are (PID_MAX_LIMIT
-// of include/linux/threads.h needs 22), and 20 of the others.
+// otherKey has the lower bits of each: 24 of a thread, as many as there are
+// (PID_MAX_LIMIT of include/linux/threads.h needs 22), and 20 of the others.
 func otherKey(tid, fd int, made uint32) uint64 {
 	const low = 1<<20 - 1
 	return uint64(tid)<<40 | uint64(fd&low)<<20 | uint64(made&low)
@@ -265,7 +266,8 @@ func readNetlinkAddr(c Call, addr uintptr, size int) (a netlinkAddr, ok bool, er
 		return a, false, nil
 	case unix.AF_NETLINK:
 		if len(b) >= sizeofNetlink {
-			return netlinkAddr{binary.NativeEndian.Uint32(b[4:]), binary.NativeEndian.Uint32(b[8:])}, true, nil
+			return netlinkAddr{binary.NativeEndian.Uint32(b[4:]),
+				binary.NativeEndian.Uint32(b[8:])}, true, nil
 		}
 	}
 	return a, false, unix.EINVAL

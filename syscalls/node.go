@@ -14,9 +14,9 @@ import (
 
 // A Network carries connections between nodes.
 type Network interface {
-	// Dial opens a connection from src to dst, both virtual and of one family, and returns when
-	// the far side has accepted it. Its error holds the errno for the program
-	// (see Errno): ECONNREFUSED if nobody listens there.
+	// Dial opens a connection from src to dst, both virtual and of one family, and
+	// returns when the far side has accepted it. Its error holds the errno for the
+	// program (see Errno): ECONNREFUSED if nobody listens there.
 	Dial(ctx context.Context, src, dst netip.AddrPort) (Stream, error)
 
 	// Near reports whether the node with a virtual address is on this host, in
@@ -26,7 +26,8 @@ type Network interface {
 	// this node's loopback address there, src its virtual one, and socket the cookie
 	// (SO_COOKIE) of the socket that will connect. Its errors are
 	// those of Dial; ECONNREFUSED is the node's own word.
-	Locate(ctx context.Context, near, src netip.Addr, dst netip.AddrPort, socket uint64) (netip.AddrPort, error)
+	Locate(ctx context.Context, near, src netip.Addr, dst netip.AddrPort,
+		socket uint64) (netip.AddrPort, error)
 }
 
 // A Stream is one connection's far end: a reliable byte stream in each
@@ -62,9 +63,10 @@ type Resolver interface {
 
 // Config says what a Node is.
 type Config struct {
-	Hostname  string       // what uname(2) tells, at most 64 bytes
-	OwnHost   bool         // the tree has a UTS namespace of its own, which has that name
-	OwnMounts bool         // the tree has a mount namespace of its own, where /proc/net is the node's
+	Hostname string // what uname(2) tells, at most 64 bytes
+	OwnHost  bool   // the tree has a UTS namespace of its own, which has that name
+	// the tree has a mount namespace of its own, where /proc/net is the node's
+	OwnMounts bool
 	Addr      netip.Addr   // the virtual IPv4 address
 	Prefix    netip.Prefix // the network's IPv4 addresses
 	Addr6     netip.Addr   // the virtual IPv6 address; zero: none
@@ -177,10 +179,16 @@ func (n *Node) Close() error {
 }
 
 // Owns reports whether an address is one of the node's virtual ones.
-func (n *Node) Owns(a netip.Addr) bool { return a == n.Addr || a.IsValid() && a == n.Addr6 }
+func (n *Node) Owns(a netip.Addr) bool {
+	return a == n.Addr || a.IsValid() &&
+		a == n.Addr6
+}
 
 // inNetwork reports whether an address is one of the network's.
-func (n *Node) inNetwork(a netip.Addr) bool { return n.Prefix.Contains(a) || n.Prefix6.Contains(a) }
+func (n *Node) inNetwork(a netip.Addr) bool {
+	return n.Prefix.Contains(a) ||
+		n.Prefix6.Contains(a)
+}
 
 // addrFor returns the node's own address towards another of the network.
 func (n *Node) addrFor(peer netip.Addr) netip.Addr {
@@ -215,8 +223,8 @@ func (n *Node) relay(conn Conn, stream Stream) {
 	}
 }
 
-// Drain says that no process of the node is left. The relays end when they have
-// sent what the programs wrote, and datagrams go out; Drain waits for that, or until ctx ends. It
+// Drain says that no process of the node is left. The relays end when they have sent what
+// the programs wrote, and datagrams go out; Drain waits for that, or until ctx ends. It
 // returns true if the far side has not confirmed all of it by its own end.
 func (n *Node) Drain(ctx context.Context) (unconfirmed bool, err error) {
 	defer time.AfterFunc(drainGrace, n.leave).Stop()

@@ -75,7 +75,8 @@ func (n *Node) setsockopt(c Call) reply {
 // getsockopt answers getsockopt(2) for them.
 func (n *Node) getsockopt(c Call) reply {
 	switch level, name := c.Int(1), c.Int(2); {
-	case level == unix.IPPROTO_IP && name == unix.IP_MTU, level == unix.IPPROTO_IPV6 && name == unix.IPV6_MTU:
+	case level == unix.IPPROTO_IP && name == unix.IP_MTU, level == unix.IPPROTO_IPV6 &&
+		name == unix.IPV6_MTU:
 		return n.mtu(c)
 	case level == unix.IPPROTO_IPV6:
 		return n.onlySix(c)

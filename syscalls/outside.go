@@ -273,7 +273,8 @@ func (c *outsidePing) ReadFrom(b []byte) (int, netip.AddrPort, error) {
 			return 0, netip.AddrPort{}, err
 		}
 		if msg, mine := c.answer(b[:size]); ok && mine {
-			return copy(b, echoAs(msg, msg[0], c.id)), netip.AddrPortFrom(source.Addr(), 0), nil
+			return copy(b, echoAs(msg, msg[0], c.id)),
+				netip.AddrPortFrom(source.Addr(), 0), nil
 		}
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reportErrors has the kernel keep what ICMP says about each datagram (IP_RECVERR, ip(7)).
-// The socket serves both families.
+// reportErrors has the kernel keep what ICMP says about each datagram (IP_RECVERR,
+// ip(7)). The socket serves both families.
 func reportErrors(c *net.UDPConn) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -19,7 +19,8 @@ func reportErrors(c *net.UDPConn) error {
 	var set error
 	err = raw.Control(func(fd uintptr) {
 		set = setsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVERR, 1)
-		if six := setsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1); set == nil && six != unix.ENOPROTOOPT {
+		if six := setsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVERR,
+			1); set == nil && six != unix.ENOPROTOOPT {
 			set = six
 		}
 	})
@@ -28,7 +29,8 @@ func reportErrors(c *net.UDPConn) error {
 
 // isUnreachable reports whether an error is one that ICMP tells about a datagram.
 func isUnreachable(err error) bool {
-	return errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.ENETUNREACH)
+	return errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.EHOSTUNREACH) ||
+		errors.Is(err, unix.ENETUNREACH)
 }
 
 // outsideErrors tells a program's socket what ICMP has said about what it has sent to the
@@ -44,7 +46,8 @@ func (n *Node) outsideErrors(o *outside) {
 			return
 		}
 		if errno == unix.ECONNREFUSED || errno == unix.EHOSTUNREACH {
-			own := netip.AddrPortFrom(n.addrFor(to.Addr()), n.datagramPorts.known(o.kernel))
+			own := netip.AddrPortFrom(n.addrFor(to.Addr()),
+				n.datagramPorts.known(o.kernel))
 			n.refuseFrom(to, own, quote, errno)
 		}
 	}
@@ -52,7 +55,8 @@ func (n *Node) outsideErrors(o *outside) {
 
 // nextError takes an entry off the socket's error queue: where the datagram was sent to,
 // how it began, and what became of it.
-func (c outsideUDP) nextError() (to netip.AddrPort, quote []byte, errno unix.Errno, err error) {
+func (c outsideUDP) nextError() (to netip.AddrPort, quote []byte, errno unix.Errno,
+	err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return to, nil, 0, err
@@ -63,7 +67,8 @@ func (c outsideUDP) nextError() (to netip.AddrPort, quote []byte, errno unix.Err
 	var sa unix.Sockaddr
 	var failed error
 	err = raw.Control(func(fd uintptr) {
-		size, oobn, _, sa, failed = unix.Recvmsg(int(fd), b[:], oob[:], unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+		size, oobn, _, sa, failed = unix.Recvmsg(int(fd), b[:], oob[:],
+			unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
 	})
 	if err = errors.Join(err, failed); err != nil {
 		return to, nil, 0, err

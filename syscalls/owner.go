@@ -33,9 +33,11 @@ type owner struct {
 // IPPROTO_UDP or IPPROTO_TCP. The error wraps errNoDiag if the kernel cannot tell, and
 // ENOENT if there is no such socket.
 func socketOwner(proto uint8, local, remote netip.AddrPort) (owner, error) {
-	fd, err := socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_SOCK_DIAG)
+	fd, err := socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK,
+		unix.NETLINK_SOCK_DIAG)
 	if err != nil {
-		return owner{}, fmt.Errorf("owner of %v: %w", local, errors.Join(err, noDiag(err)))
+		return owner{}, fmt.Errorf("owner of %v: %w", local,
+			errors.Join(err, noDiag(err)))
 	}
 	defer closeFD(fd)
 	o, err := askOwner(fd, proto, local, remote)
@@ -78,7 +80,8 @@ var hasUDPDiag = sync.OnceValue(func() bool {
 	if err != nil {
 		return false
 	}
-	asking, err := socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_SOCK_DIAG)
+	asking, err := socket(unix.AF_NETLINK,
+		unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return false
 	}
@@ -128,7 +131,8 @@ func parseOwner(b []byte) (owner, error) {
 // and refuses it, and nil otherwise.
 func noDiag(err error) error {
 	switch err {
-	case unix.EPROTONOSUPPORT, unix.EAFNOSUPPORT, unix.EOPNOTSUPP, unix.EPERM, unix.EACCES, unix.EINVAL:
+	case unix.EPROTONOSUPPORT, unix.EAFNOSUPPORT, unix.EOPNOTSUPP, unix.EPERM,
+		unix.EACCES, unix.EINVAL:
 		return errNoDiag
 	}
 	return nil

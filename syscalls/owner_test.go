@@ -30,11 +30,13 @@ func udpAt(t *testing.T, domain int, at netip.AddrPort) (fd int, local netip.Add
 	return fd, unmapped(name.Addr)
 }
 
-// TestSocketOwner asks for sockets in the states in which programs send to the supervisor.
+// TestSocketOwner asks for sockets in the states in which programs send to the
+// supervisor.
 func TestSocketOwner(t *testing.T) {
 	peer, to := udpAt(t, unix.AF_INET, netip.MustParseAddrPort("127.0.0.1:0"))
 	defer unix.Close(peer)
-	anyFour, anySix := netip.MustParseAddrPort("0.0.0.0:0"), netip.MustParseAddrPort("[::]:0")
+	anyFour, anySix := netip.MustParseAddrPort("0.0.0.0:0"),
+		netip.MustParseAddrPort("[::]:0")
 	for _, tc := range []struct {
 		name    string
 		domain  int
@@ -73,11 +75,13 @@ func TestSocketOwner(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := owner{cookie: id, uid: uint32(os.Geteuid()), inode: uint32(st.Ino)}
-			if got, err := socketOwner(unix.IPPROTO_UDP, local, to); err != nil || got != want {
+			if got, err := socketOwner(unix.IPPROTO_UDP, local, to); err != nil ||
+				got != want {
 				t.Errorf("owner of %v: %+v, %v; want %+v", local, got, err, want)
 			}
 			unix.Close(fd)
-			if got, err := socketOwner(unix.IPPROTO_UDP, local, to); !errors.Is(err, unix.ENOENT) {
+			if got, err := socketOwner(unix.IPPROTO_UDP, local, to); !errors.Is(err,
+				unix.ENOENT) {
 				t.Errorf("owner after close: %+v, %v; want ENOENT", got, err)
 			}
 		})
@@ -101,7 +105,8 @@ func TestSocketOwnerTCP(t *testing.T) {
 		t.Fatal(err)
 	}
 	id, _ := cookie(fd)
-	if got, err := socketOwner(unix.IPPROTO_TCP, name.Addr, at); err != nil || got.cookie != id {
+	if got, err := socketOwner(unix.IPPROTO_TCP, name.Addr, at); err != nil ||
+		got.cookie != id {
 		t.Errorf("%+v, %v; want the cookie %d", got, err, id)
 	}
 }

@@ -40,17 +40,19 @@ func onCopy(c Call, f func(fd int) reply) reply {
 	return f(fd)
 }
 
-// performSocket makes sockets that do not depend on who has made them, as long as that
-// is boxer's user: those of TCP and UDP, and Unix sockets, which take their owner's
-// identity when they connect or listen. Of others only a refusal is known that is no lack of privileges.
+// performSocket makes sockets that do not depend on who has made them, as long as that is
+// boxer's user: those of TCP and UDP, and Unix sockets, which take their owner's identity
+// when they connect or listen. Of others only a refusal is known that is no lack of
+// privileges.
 func (n *Node) performSocket(c Call) reply {
 	if !networkNamespace.has(c.TID()) || !sameUser(c.TID()) {
 		return letThrough
 	}
 	domain, typ, proto := c.Int(0), c.Int(1), c.Int(2)
 	kind := typ & sockTypeMask
-	ours := domain == unix.AF_UNIX || isInet(domain) && (kind == unix.SOCK_STREAM && (proto == 0 || proto == unix.IPPROTO_TCP) ||
-		kind == unix.SOCK_DGRAM && (proto == 0 || proto == unix.IPPROTO_UDP))
+	ours := domain == unix.AF_UNIX || isInet(domain) &&
+		(kind == unix.SOCK_STREAM && (proto == 0 || proto == unix.IPPROTO_TCP) ||
+			kind == unix.SOCK_DGRAM && (proto == 0 || proto == unix.IPPROTO_UDP))
 	fd, err := socket(domain, typ|unix.SOCK_CLOEXEC, proto)
 	switch {
 	case err == unix.EPERM || err == unix.EACCES:
@@ -109,7 +111,8 @@ func (n *Node) connectOutside(c Call, fd int) (r reply, keep bool) {
 }
 
 func connectRaw(fd int, sa []byte) error {
-	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(sa))), uintptr(len(sa)))
+	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd),
+		uintptr(unsafe.Pointer(unsafe.SliceData(sa))), uintptr(len(sa)))
 	if errno != 0 {
 		return errno
 	}
@@ -130,12 +133,14 @@ func (n *Node) performName(c Call) reply {
 		}
 		var buf [sizeofStorage]byte
 		size := uint32(len(buf))
-		_, _, errno := unix.RawSyscall(c.Nr(), uintptr(fd), uintptr(unsafe.Pointer(&buf)), uintptr(unsafe.Pointer(&size)))
+		_, _, errno := unix.RawSyscall(c.Nr(), uintptr(fd), uintptr(unsafe.Pointer(&buf)),
+			uintptr(unsafe.Pointer(&size)))
 		if errno != 0 {
 			return fail(errno)
 		}
 		binary.NativeEndian.PutUint32(room[:], size)
-		return fail(c.WriteMemory2(c.Ptr(1), buf[:min(have, int(size), len(buf))], c.Ptr(2), room[:]))
+		return fail(c.WriteMemory2(c.Ptr(1), buf[:min(have, int(size), len(buf))],
+			c.Ptr(2), room[:]))
 	})
 }
 
@@ -166,17 +171,28 @@ type plainOption struct{ level, name int }
 var plainOptions = func() map[plainOption]bool {
 	m := make(map[plainOption]bool)
 	for level, list := range map[int][]int{
-		unix.SOL_SOCKET: {unix.SO_REUSEADDR, unix.SO_TYPE, unix.SO_ERROR, unix.SO_DONTROUTE, unix.SO_BROADCAST, unix.SO_SNDBUF,
-			unix.SO_RCVBUF, unix.SO_KEEPALIVE, unix.SO_OOBINLINE, unix.SO_LINGER, unix.SO_REUSEPORT, unix.SO_RCVLOWAT, unix.SO_SNDLOWAT,
-			unix.SO_RCVTIMEO, unix.SO_SNDTIMEO, unix.SO_ACCEPTCONN, unix.SO_PROTOCOL, unix.SO_DOMAIN, unix.SO_COOKIE,
-			unix.SO_INCOMING_CPU, unix.SO_TIMESTAMP, unix.SO_TIMESTAMPNS, unix.SO_PASSCRED},
-		unix.SOL_TCP: {unix.TCP_NODELAY, unix.TCP_MAXSEG, unix.TCP_CORK, unix.TCP_KEEPIDLE, unix.TCP_KEEPINTVL, unix.TCP_KEEPCNT,
-			unix.TCP_SYNCNT, unix.TCP_LINGER2, unix.TCP_DEFER_ACCEPT, unix.TCP_WINDOW_CLAMP, unix.TCP_INFO, unix.TCP_QUICKACK,
-			unix.TCP_USER_TIMEOUT, unix.TCP_FASTOPEN_CONNECT, unix.TCP_NOTSENT_LOWAT, unix.TCP_THIN_LINEAR_TIMEOUTS},
-		unix.SOL_IP: {unix.IP_TOS, unix.IP_TTL, unix.IP_RECVERR, unix.IP_RECVTTL, unix.IP_RECVTOS, unix.IP_PKTINFO, unix.IP_MTU_DISCOVER,
-			unix.IP_MTU, unix.IP_BIND_ADDRESS_NO_PORT, unix.IP_MULTICAST_TTL, unix.IP_MULTICAST_LOOP},
-		unix.SOL_IPV6: {unix.IPV6_V6ONLY, unix.IPV6_UNICAST_HOPS, unix.IPV6_RECVPKTINFO, unix.IPV6_RECVERR, unix.IPV6_MTU_DISCOVER,
-			unix.IPV6_MULTICAST_HOPS, unix.IPV6_MULTICAST_LOOP, unix.IPV6_RECVTCLASS, unix.IPV6_RECVHOPLIMIT},
+		unix.SOL_SOCKET: {unix.SO_REUSEADDR, unix.SO_TYPE, unix.SO_ERROR,
+			unix.SO_DONTROUTE, unix.SO_BROADCAST, unix.SO_SNDBUF,
+			unix.SO_RCVBUF, unix.SO_KEEPALIVE, unix.SO_OOBINLINE, unix.SO_LINGER,
+			unix.SO_REUSEPORT, unix.SO_RCVLOWAT, unix.SO_SNDLOWAT,
+			unix.SO_RCVTIMEO, unix.SO_SNDTIMEO, unix.SO_ACCEPTCONN, unix.SO_PROTOCOL,
+			unix.SO_DOMAIN, unix.SO_COOKIE,
+			unix.SO_INCOMING_CPU, unix.SO_TIMESTAMP, unix.SO_TIMESTAMPNS,
+			unix.SO_PASSCRED},
+		unix.SOL_TCP: {unix.TCP_NODELAY, unix.TCP_MAXSEG, unix.TCP_CORK,
+			unix.TCP_KEEPIDLE, unix.TCP_KEEPINTVL, unix.TCP_KEEPCNT,
+			unix.TCP_SYNCNT, unix.TCP_LINGER2, unix.TCP_DEFER_ACCEPT,
+			unix.TCP_WINDOW_CLAMP, unix.TCP_INFO, unix.TCP_QUICKACK,
+			unix.TCP_USER_TIMEOUT, unix.TCP_FASTOPEN_CONNECT, unix.TCP_NOTSENT_LOWAT,
+			unix.TCP_THIN_LINEAR_TIMEOUTS},
+		unix.SOL_IP: {unix.IP_TOS, unix.IP_TTL, unix.IP_RECVERR, unix.IP_RECVTTL,
+			unix.IP_RECVTOS, unix.IP_PKTINFO, unix.IP_MTU_DISCOVER,
+			unix.IP_MTU, unix.IP_BIND_ADDRESS_NO_PORT, unix.IP_MULTICAST_TTL,
+			unix.IP_MULTICAST_LOOP},
+		unix.SOL_IPV6: {unix.IPV6_V6ONLY, unix.IPV6_UNICAST_HOPS, unix.IPV6_RECVPKTINFO,
+			unix.IPV6_RECVERR, unix.IPV6_MTU_DISCOVER,
+			unix.IPV6_MULTICAST_HOPS, unix.IPV6_MULTICAST_LOOP, unix.IPV6_RECVTCLASS,
+			unix.IPV6_RECVHOPLIMIT},
 		unix.SOL_UDP: {unix.UDP_CORK, unix.UDP_SEGMENT, unix.UDP_GRO},
 	} {
 		for _, name := range list {
@@ -223,7 +239,8 @@ func (n *Node) performSetsockopt(c Call) reply {
 		if c.Compat() && timeOptions[o] && size >= sizeofCompatTimeval {
 			size = nativeTimeval(b[:])
 		}
-		_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(c.Int(1)), uintptr(c.Int(2)),
+		_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd),
+			uintptr(c.Int(1)), uintptr(c.Int(2)),
 			uintptr(unsafe.Pointer(&b)), uintptr(size), 0)
 		return fail(errnoOrNil(errno))
 	})
@@ -231,7 +248,8 @@ func (n *Node) performSetsockopt(c Call) reply {
 
 func (n *Node) performGetsockopt(c Call) reply {
 	o := plainOption{c.Int(1), c.Int(2)}
-	if _, known := optionsOf(uint32(o.level)).find(uint64(o.name)); !known || ownOptions[o] {
+	if _, known := optionsOf(uint32(o.level)).find(uint64(o.name)); !known ||
+		ownOptions[o] {
 		return letThrough
 	}
 	if c.Compat() && compatOptions[o] {
@@ -252,7 +270,8 @@ func (n *Node) performGetsockopt(c Call) reply {
 		if compatTime {
 			size = maxOption
 		}
-		_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(c.Int(1)), uintptr(c.Int(2)),
+		_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd),
+			uintptr(c.Int(1)), uintptr(c.Int(2)),
 			uintptr(unsafe.Pointer(&b)), uintptr(unsafe.Pointer(&size)), 0)
 		if errno != 0 {
 			return fail(errno)

@@ -29,8 +29,9 @@ type unfinished struct {
 	mu    sync.Mutex
 	sent  map[int]partlySent // by thread
 	got   map[uint64][]byte  // what TCP sockets brought, by their cookies
-	// under has the calls that wait, by thread; each channel is closed when the call's answer was
-	// given, or found nobody. The thread's next call may arrive before that, and must not pass it.
+	// under has the calls that wait, by thread; each channel is closed when the call's
+	// answer was given, or found nobody. The thread's next call may arrive before that,
+	// and must not pass it.
 	under map[int]chan struct{}
 }
 
@@ -55,8 +56,8 @@ func (u *unfinished) wait(tid int) (answered func()) {
 	}
 }
 
-// after performs a call, but if the thread's call before has not been concluded yet, after that: it ends at once, since a signal
-// has ended it.
+// after performs a call, but if the thread's call before has not been concluded yet,
+// after that: it ends at once, since a signal has ended it.
 func (u *unfinished) after(c Call, perform func(Call) reply) reply {
 	if u.count.Load() == 0 {
 		return perform(c)
@@ -163,23 +164,26 @@ func (u *unfinished) take(id uint64, b []byte, peek bool) int {
 // performSendto is sendto(2) on a TCP or UDP socket.
 func (n *Node) performSendto(c Call) reply {
 	return n.unfinished.after(c, func(c Call) reply {
-		return n.performSend(c, c.Int(3), c.Uint(2), c.Ptr(4), c.Int(5), func(c Call, off int, b []byte) error {
-			return c.ReadMemory(c.Ptr(1)+uintptr(off), b)
-		})
+		return n.performSend(c, c.Int(3), c.Uint(2), c.Ptr(4), c.Int(5),
+			func(c Call, off int, b []byte) error {
+				return c.ReadMemory(c.Ptr(1)+uintptr(off), b)
+			})
 	})
 }
 
 // performSendmsg is sendmsg(2) there, without control messages.
 func (n *Node) performSendmsg(c Call) reply {
 	return n.plainMessage(c, func(c Call, m *msghdr, iov []iovec, total uint64) reply {
-		return n.performSend(c, c.Int(2), total, m.name, int(int32(m.nameLen)), func(c Call, off int, b []byte) error {
-			return gatherAt(c, iov, off, b)
-		})
+		return n.performSend(c, c.Int(2), total, m.name, int(int32(m.nameLen)),
+			func(c Call, off int, b []byte) error {
+				return gatherAt(c, iov, off, b)
+			})
 	})
 }
 
 // plainMessage performs sendmsg(2) or recvmsg(2) if there are no control messages.
-func (n *Node) plainMessage(c Call, perform func(c Call, m *msghdr, iov []iovec, total uint64) reply) reply {
+func (n *Node) plainMessage(c Call, perform func(c Call, m *msghdr, iov []iovec,
+	total uint64) reply) reply {
 	m, err := readMsghdr(c, c.Ptr(1))
 	if err != nil {
 		return fail(err)
@@ -221,7 +225,11 @@ func (n *Node) performSendmmsg(c Call) reply {
 			if m.controlLen > 0 || total > maxDatagram || m.nameLen > sizeofStorage {
 				return partial(i, letThrough)
 			}
-			s := &sending{n: n, fd: fd, flags: c.Int(3), size: int(total), read: func(c Call, off int, b []byte) error { return gatherAt(c, iov, off, b) }}
+			s := &sending{n: n, fd: fd, flags: c.Int(3), size: int(total),
+				read: func(c Call, off int,
+					b []byte) error {
+					return gatherAt(c, iov, off, b)
+				}}
 			r := s.datagram(c, m.name, int(m.nameLen))
 			if r.kind != replyValue {
 				return partial(i, r)
@@ -263,7 +271,8 @@ type sending struct {
 	read  func(c Call, off int, b []byte) error
 }
 
-func (n *Node) performSend(c Call, flags int, size uint64, name uintptr, nameLen int, read func(Call, int, []byte) error) reply {
+func (n *Node) performSend(c Call, flags int, size uint64, name uintptr, nameLen int,
+	read func(Call, int, []byte) error) reply {
 	if flags&^plainSend != 0 || size > 1<<30 {
 		return letThrough
 	}
@@ -281,7 +290,8 @@ func (n *Node) performSend(c Call, flags int, size uint64, name uintptr, nameLen
 	case typ == unix.SOCK_STREAM && name == 0:
 		s.done = n.unfinished.begun(c)
 		r, keep = s.stream(c)
-	case typ == unix.SOCK_DGRAM && size <= maxDatagram && nameLen >= 0 && nameLen <= sizeofStorage:
+	case typ == unix.SOCK_DGRAM && size <= maxDatagram && nameLen >= 0 &&
+		nameLen <= sizeofStorage:
 		r = s.datagram(c, name, nameLen)
 	}
 	if !keep {
@@ -330,7 +340,8 @@ func (s *sending) stream(c Call) (r reply, keep bool) {
 	r = later(func(ctx context.Context, c Call) reply {
 		defer closeFD(s.fd)
 		for {
-			if err := s.n.readiness.wait(ctx, s.fd, unix.POLLOUT, unix.SO_SNDTIMEO); err != nil {
+			if err := s.n.readiness.wait(ctx, s.fd, unix.POLLOUT,
+				unix.SO_SNDTIMEO); err != nil {
 				return s.result(c, err)
 			}
 			if err := s.some(c); err != unix.EAGAIN {
@@ -382,7 +393,10 @@ func (s *sending) result(c Call, err error) reply {
 
 // performRecvfrom is recvfrom(2) on a TCP or UDP socket.
 func (n *Node) performRecvfrom(c Call) reply {
-	return n.unfinished.after(c, func(c Call) reply { return n.performReceive(c, c.Int(3), c.Uint(2), giveFrom) })
+	return n.unfinished.after(c, func(c Call) reply {
+		return n.performReceive(c, c.Int(3),
+			c.Uint(2), giveFrom)
+	})
 }
 
 // giveFrom hands over what recvfrom(2) has brought.
@@ -408,22 +422,25 @@ func giveFrom(c Call, b, from []byte, _ int) error {
 // performRecvmsg is recvmsg(2) there, without room for control messages.
 func (n *Node) performRecvmsg(c Call) reply {
 	return n.plainMessage(c, func(c Call, m *msghdr, iov []iovec, total uint64) reply {
-		return n.performReceive(c, c.Int(2), total, func(c Call, b []byte, from []byte, flags int) error {
-			if err := scatter(c, iov, b); err != nil {
-				return err
-			}
-			if m.name != 0 {
-				if err := c.WriteMemory(m.name, from[:min(len(from), int(m.nameLen))]); err != nil {
+		return n.performReceive(c, c.Int(2), total,
+			func(c Call, b []byte, from []byte, flags int) error {
+				if err := scatter(c, iov, b); err != nil {
 					return err
 				}
-			}
-			return m.finish(c, uint32(len(from)), 0, int32(flags))
-		})
+				if m.name != 0 {
+					if err := c.WriteMemory(m.name,
+						from[:min(len(from), int(m.nameLen))]); err != nil {
+						return err
+					}
+				}
+				return m.finish(c, uint32(len(from)), 0, int32(flags))
+			})
 	})
 }
 
 // performReceive receives and has give hand over what came.
-func (n *Node) performReceive(c Call, flags int, size uint64, give func(c Call, b, from []byte, flags int) error) reply {
+func (n *Node) performReceive(c Call, flags int, size uint64,
+	give func(c Call, b, from []byte, flags int) error) reply {
 	if flags&^plainReceive != 0 {
 		return letThrough
 	}
@@ -432,16 +449,19 @@ func (n *Node) performReceive(c Call, flags int, size uint64, give func(c Call, 
 		return fail(err)
 	}
 	domain, typ, err := kind(fd)
-	if err != nil || !isInet(domain) || typ != unix.SOCK_STREAM && typ != unix.SOCK_DGRAM {
+	if err != nil || !isInet(domain) || typ != unix.SOCK_STREAM &&
+		typ != unix.SOCK_DGRAM {
 		closeFD(fd)
 		if err != nil {
 			return fail(err)
 		}
 		return letThrough
 	}
-	g := &receiving{n: n, fd: fd, flags: flags, size: int(min(size, performBytes)), stream: typ == unix.SOCK_STREAM, give: give}
+	g := &receiving{n: n, fd: fd, flags: flags, size: int(min(size, performBytes)),
+		stream: typ == unix.SOCK_STREAM, give: give}
 	r := g.now(c)
-	again := r.kind == replyErrno && r.errno == unix.EAGAIN && flags&unix.MSG_DONTWAIT == 0
+	again := r.kind == replyErrno && r.errno == unix.EAGAIN &&
+		flags&unix.MSG_DONTWAIT == 0
 	if again {
 		nb, err := nonblocking(fd)
 		again = err == nil && !nb
@@ -520,10 +540,12 @@ func (g *receiving) now(c Call) reply {
 		g.n.settleTaken(t, false)
 		return fail(err)
 	}
-	if g.stream && flags&unix.MSG_CMSG_CLOEXEC != 0 { // recvmsg shows it, the program's call has its own
+	// recvmsg shows it, the program's call has its own
+	if g.stream && flags&unix.MSG_CMSG_CLOEXEC != 0 {
 		flags &^= unix.MSG_CMSG_CLOEXEC
 	}
-	if err := g.give(c, buf[:t.n], from, flags|g.flags&unix.MSG_CMSG_CLOEXEC); err != nil {
+	if err := g.give(c, buf[:t.n], from,
+		flags|g.flags&unix.MSG_CMSG_CLOEXEC); err != nil {
 		g.n.settleTaken(t, consume)
 		return fail(err)
 	}
@@ -542,7 +564,8 @@ func rawSendto(fd int, b []byte, flags int, to []byte) (int, error) {
 	if len(to) > 0 {
 		addr = unsafe.Pointer(&to[0])
 	}
-	n, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
+	n, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(fd),
+		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
 		uintptr(flags), uintptr(addr), uintptr(len(to)))
 	return int(n), errnoOrNil(errno)
 }
@@ -553,7 +576,8 @@ func rawRecvmsg(fd int, b []byte, flags int) (n int, from []byte, rflags int, er
 	iov := unix.Iovec{Base: unsafe.SliceData(b)}
 	iov.SetLen(len(b))
 	m := unix.Msghdr{Name: &name[0], Namelen: uint32(len(name)), Iov: &iov, Iovlen: 1}
-	r, _, errno := unix.Syscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&m)), uintptr(flags))
+	r, _, errno := unix.Syscall(unix.SYS_RECVMSG, uintptr(fd),
+		uintptr(unsafe.Pointer(&m)), uintptr(flags))
 	if errno != 0 {
 		return 0, nil, 0, errno
 	}

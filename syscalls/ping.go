@@ -178,7 +178,8 @@ func (n *Node) pingFlow(c Call, fd int, dst netip.Addr) (*flow, error) {
 }
 
 // sendPing answers a call that sends from a ping socket.
-func (n *Node) sendPing(c Call, fd, domain, flags int, control []byte, dst netip.Addr, p payload) reply {
+func (n *Node) sendPing(c Call, fd, domain, flags int, control []byte, dst netip.Addr,
+	p payload) reply {
 	if err := n.usePing(fd, domain); err != nil {
 		return fail(err)
 	}
@@ -186,7 +187,8 @@ func (n *Node) sendPing(c Call, fd, domain, flags int, control []byte, dst netip
 	if err != nil {
 		return fail(err)
 	}
-	return n.sendOn(fd, flags, n.kernelControl(control), kernelSockaddr(domain, fl.local), echoOnly(p))
+	return n.sendOn(fd, flags, n.kernelControl(control), kernelSockaddr(domain, fl.local),
+		echoOnly(p))
 }
 
 // echoOnly is a payload that Linux lets a ping socket send: ping_v4_sendmsg in
@@ -194,7 +196,8 @@ func (n *Node) sendPing(c Call, fd, domain, flags int, control []byte, dst netip
 func echoOnly(p payload) payload {
 	return func(b []byte) (int, error) {
 		size, err := p(b)
-		if err == nil && (size < sizeofEcho || b[1] != 0 || b[0] != echoRequest && b[0] != echoRequest6) {
+		if err == nil && (size < sizeofEcho || b[1] != 0 || b[0] != echoRequest &&
+			b[0] != echoRequest6) {
 			err = unix.EINVAL
 		}
 		return size, err
@@ -242,7 +245,10 @@ func (n *Node) DeliverEcho(peer netip.Addr, dst netip.AddrPort, msg []byte) {
 }
 
 // isPingAlias reports whether ping sockets are at an alias.
-func (n *Node) isPingAlias(a netip.Addr) bool { return a == n.Aliases.Ping || a == n.Aliases.Ping6 }
+func (n *Node) isPingAlias(a netip.Addr) bool {
+	return a == n.Aliases.Ping ||
+		a == n.Aliases.Ping6
+}
 
 // echoAs is an echo with another type and identifier.
 func echoAs(msg []byte, kind byte, id uint16) []byte {

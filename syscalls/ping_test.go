@@ -10,7 +10,8 @@ import (
 func TestEchoAs(t *testing.T) {
 	request := []byte{echoRequest, 0, 0xaa, 0xbb, 0x12, 0x34, 0, 7, 'o', 'd', 'd'}
 	reply := echoAs(request, echoReply, 4711)
-	if reply[0] != echoReply || echoID(reply) != 4711 || string(reply[6:]) != "\x00\x07odd" {
+	if reply[0] != echoReply || echoID(reply) != 4711 ||
+		string(reply[6:]) != "\x00\x07odd" {
 		t.Errorf("the reply is %x", reply)
 	}
 	if sum := checksum(reply); sum != 0 { // of a message with its checksum: RFC 1071
@@ -23,7 +24,8 @@ func TestEchoAs(t *testing.T) {
 
 // TestChecksum has the example of RFC 1071 section 3.
 func TestChecksum(t *testing.T) {
-	if got := checksum([]byte{0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7}); got != ^uint16(0xddf2) {
+	if got := checksum([]byte{0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6,
+		0xf7}); got != ^uint16(0xddf2) {
 		t.Errorf("%#x", got)
 	}
 }
@@ -40,7 +42,10 @@ func TestEchoOnly(t *testing.T) {
 		{"short", []byte{echoRequest, 0, 0, 0, 0, 0, 0}, unix.EINVAL},
 		{"empty", nil, unix.EINVAL},
 	} {
-		_, err := echoOnly(func(b []byte) (int, error) { return copy(b, tc.in), nil })(make([]byte, 64))
+		_, err := echoOnly(func(b []byte) (int, error) {
+			return copy(b, tc.in),
+				nil
+		})(make([]byte, 64))
 		if err != tc.want {
 			t.Errorf("%s: %v, want %v", tc.name, err, tc.want)
 		}
@@ -58,7 +63,9 @@ func TestHostUnreachable(t *testing.T) {
 		switch {
 		case m.kind == unix.IP_TTL && m.data[0] != 64:
 			t.Errorf("IP_TTL became %x", m.data)
-		case m.kind == unix.IP_RECVERR && (binary.NativeEndian.Uint32(m.data) != uint32(unix.EHOSTUNREACH) || m.data[offsetEECode] != icmpHostUnreachable):
+		case m.kind == unix.IP_RECVERR &&
+			(binary.NativeEndian.Uint32(m.data) != uint32(unix.EHOSTUNREACH) ||
+				m.data[offsetEECode] != icmpHostUnreachable):
 			t.Errorf("IP_RECVERR became %x", m.data)
 		}
 	}

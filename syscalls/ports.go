@@ -99,7 +99,8 @@ func (p *ports) listen(program, kernel netip.AddrPort) {
 type place struct {
 	programs []netip.AddrPort // the keys of listeners that lead here
 	sockets  int              // how many are open
-	foreign  bool             // made outside of the node, which may be on all addresses of the host
+	// made outside of the node, which may be on all addresses of the host
+	foreign bool
 }
 
 // listenOn is listen for a TCP socket, which has a cookie.

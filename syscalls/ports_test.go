@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unprivileged takes CAP_NET_BIND_SERVICE from the threads that answer the machines' calls, as far as
-// they do not wait.
+// unprivileged takes CAP_NET_BIND_SERVICE from the threads that answer the machines'
+// calls, as far as they do not wait.
 func unprivileged(w *world) {
 	for _, m := range []*machine{w.a, w.b} {
 		m.do = func(f func()) {
@@ -149,8 +149,8 @@ func serve(s *script, at, to string) {
 	talk(k, server)
 }
 
-// TestPortOfTheHost is about a port that a listener of the host has on all addresses, the node's among
-// them. The node is to have it all the same.
+// TestPortOfTheHost is about a port that a listener of the host has on all addresses, the
+// node's among them. The node is to have it all the same.
 func TestPortOfTheHost(t *testing.T) {
 	compare(t, nil, func(s *script) {
 		if s.boxed {

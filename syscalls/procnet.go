@@ -59,7 +59,8 @@ func (n *Node) procIfInet6() string {
 				scope = scopeLoopback
 			}
 			flags, _ := addressFlags(p.Addr())
-			fmt.Fprintf(&b, "%s %02x %02x %02x %02x %8s\n", hexAddr(p.Addr()), l.index, p.Bits(), scope, uint8(flags), l.name)
+			fmt.Fprintf(&b, "%s %02x %02x %02x %02x %8s\n", hexAddr(p.Addr()), l.index,
+				p.Bits(), scope, uint8(flags), l.name)
 		}
 	}
 	return b.String()
@@ -77,7 +78,8 @@ const (
 	rtfNonexthop = 0x00200000 // RTF_NONEXTHOP
 	rtfLocal     = 0x80000000 // RTF_LOCAL
 
-	metricIPv6 = 0x100      // IP6_RT_PRIO_ADDRCONF: of a route to an interface's own network
+	// IP6_RT_PRIO_ADDRCONF: of a route to an interface's own network
+	metricIPv6 = 0x100
 	metricNull = 0xffffffff // of the route that rejects what no other takes
 )
 
@@ -105,7 +107,8 @@ func (n *Node) procRoute() string {
 			flags |= rtfHost
 		}
 		l, _ := n.linkAt(r.index)
-		line := fmt.Sprintf("%s\t%08X\t%08X\t%04X\t%d\t%d\t%d\t%08X\t%d\t%d\t%d", l.name, word(r.dst.Addr()), word(r.via),
+		line := fmt.Sprintf("%s\t%08X\t%08X\t%04X\t%d\t%d\t%d\t%08X\t%d\t%d\t%d", l.name,
+			word(r.dst.Addr()), word(r.via),
 			flags, 0, 0, 0, word(netmask(r.dst.Bits())), 0, 0, 0)
 		fmt.Fprintf(&b, "%-*s\n", width, line)
 	}
@@ -118,7 +121,8 @@ func (n *Node) procIPv6Route() string {
 	var b strings.Builder
 	line := func(dst netip.Prefix, metric, flags uint32, name string) {
 		none := strings.Repeat("0", 32)
-		fmt.Fprintf(&b, "%s %02x %s 00 %s %08x %08x %08x %08x %8s\n", hexAddr(dst.Addr()), dst.Bits(), none, none, metric, 1, 0, flags, name)
+		fmt.Fprintf(&b, "%s %02x %s 00 %s %08x %08x %08x %08x %8s\n", hexAddr(dst.Addr()),
+			dst.Bits(), none, none, metric, 1, 0, flags, name)
 	}
 	for _, r := range n.routes() {
 		if !r.dst.Addr().Is6() {
@@ -132,7 +136,8 @@ func (n *Node) procIPv6Route() string {
 		line(r.dst, metric, flags, l.name)
 	}
 	if hasIPv6() {
-		line(netip.PrefixFrom(netip.IPv6Unspecified(), 0), metricNull, rtfReject|rtfNonexthop, "lo")
+		line(netip.PrefixFrom(netip.IPv6Unspecified(), 0), metricNull,
+			rtfReject|rtfNonexthop, "lo")
 	}
 	return b.String()
 }
@@ -155,7 +160,8 @@ func (n *Node) procFibTrie() string {
 			case r.scope == unix.RT_SCOPE_LINK:
 				scope = "link"
 			}
-			fmt.Fprintf(&b, "     |-- %s\n        /%d %s %s\n", r.dst.Addr(), r.dst.Bits(), scope, kind)
+			fmt.Fprintf(&b, "     |-- %s\n        /%d %s %s\n", r.dst.Addr(),
+				r.dst.Bits(), scope, kind)
 		}
 	}
 	return b.String()

@@ -13,7 +13,8 @@ import (
 // sixNode is linkNode with an IPv6 address.
 func sixNode() *Node {
 	n := linkNode()
-	n.Addr6, n.Prefix6 = netip.MustParseAddr("fd6f:7865:72::a6f:2"), netip.MustParsePrefix("fd6f:7865:72::/64")
+	n.Addr6, n.Prefix6 = netip.MustParseAddr("fd6f:7865:72::a6f:2"),
+		netip.MustParsePrefix("fd6f:7865:72::/64")
 	return n
 }
 
@@ -24,8 +25,10 @@ func TestProcNet(t *testing.T) {
 		{"dev", "boxer0:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0\n"},
 		{"dev", " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n"},
 		{"if_inet6", "fd6f786500720000000000000a6f0002 02 40 00 a0   boxer0\n"},
-		{"route", "boxer0\t00006F0A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0" + strings.Repeat(" ", 77) + "\n"},
-		{"route", "boxer0\t00000000\tFEFF6F0A\t0003\t0\t0\t0\t00000000\t0\t0\t0" + strings.Repeat(" ", 77) + "\n"},
+		{"route", "boxer0\t00006F0A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0" +
+			strings.Repeat(" ", 77) + "\n"},
+		{"route", "boxer0\t00000000\tFEFF6F0A\t0003\t0\t0\t0\t00000000\t0\t0\t0" +
+			strings.Repeat(" ", 77) + "\n"},
 		{"ipv6_route", "fd6f7865007200000000000000000000 40 00000000000000000000000000000000 00 00000000000000000000000000000000 00000100 00000001 00000000 00000001   boxer0\n"},
 		{"fib_trie", "     |-- 10.111.0.2\n        /32 host LOCAL\n"},
 		{"arp", "IP address       HW type     Flags       HW address            Mask     Device\n"},
@@ -40,8 +43,10 @@ func TestProcNet(t *testing.T) {
 		}
 		if own, err := os.ReadFile("/proc/net/" + name); err != nil {
 			t.Logf("this machine has no %s: %v", name, err)
-		} else if head, _, _ := strings.Cut(string(own), "\n"); strings.Contains(head, "  ") && name != "if_inet6" &&
-			name != "dev_mcast" && name != "igmp6" && name != "ipv6_route" && !strings.HasPrefix(content, head+"\n") {
+		} else if head, _, _ := strings.Cut(string(own), "\n"); strings.Contains(head,
+			"  ") && name != "if_inet6" &&
+			name != "dev_mcast" && name != "igmp6" && name != "ipv6_route" &&
+			!strings.HasPrefix(content, head+"\n") {
 			t.Errorf("%s begins %q, the kernel's with %q", name, content, head)
 		}
 	}
@@ -51,7 +56,8 @@ func TestProcNet(t *testing.T) {
 // of what is mapped.
 func TestOpenProcNet(t *testing.T) {
 	page := os.Getpagesize()
-	mem, err := unix.Mmap(-1, 0, 2*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	mem, err := unix.Mmap(-1, 0, 2*page, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +85,8 @@ func TestOpenProcNet(t *testing.T) {
 		b := append([]byte(tc.path), 0)
 		at := mem[page-len(b) : page]
 		copy(at, b)
-		c := newFakeCall(t, os.Getpid(), unix.SYS_OPENAT, 0, uintptr(unsafe.Pointer(unsafe.SliceData(at))))
+		c := newFakeCall(t, os.Getpid(), unix.SYS_OPENAT, 0,
+			uintptr(unsafe.Pointer(unsafe.SliceData(at))))
 		r := n.openat(c)
 		if (r.kind == replyFD) != tc.opened || !tc.opened && r.kind != replyContinue {
 			t.Errorf("%q: %+v", tc.path, r)
@@ -104,8 +111,10 @@ func TestOpenProcNet(t *testing.T) {
 // TestSysClassNet compares loopback's files with this machine's.
 func TestSysClassNet(t *testing.T) {
 	files := sixNode().SysClassNet()
-	for _, name := range []string{"addr_len", "address", "broadcast", "carrier", "dev_id", "dev_port", "dormant", "flags",
-		"ifalias", "ifindex", "iflink", "link_mode", "mtu", "netdev_group", "operstate", "tx_queue_len", "type", "uevent"} {
+	for _, name := range []string{"addr_len", "address", "broadcast", "carrier", "dev_id",
+		"dev_port", "dormant", "flags",
+		"ifalias", "ifindex", "iflink", "link_mode", "mtu", "netdev_group", "operstate",
+		"tx_queue_len", "type", "uevent"} {
 		want, err := os.ReadFile("/sys/class/net/lo/" + name)
 		if err != nil {
 			t.Logf("this machine has no %s: %v", name, err)
@@ -124,7 +133,8 @@ func TestSysClassNet(t *testing.T) {
 			t.Errorf("statistics have no %s", c.Name())
 		}
 	}
-	for name, want := range map[string]string{"address": "02:62:0a:6f:00:02\n", "mtu": "1280\n", "type": "1\n", "operstate": "up\n"} {
+	for name, want := range map[string]string{"address": "02:62:0a:6f:00:02\n",
+		"mtu": "1280\n", "type": "1\n", "operstate": "up\n"} {
 		if got := files["boxer0/"+name]; got != want {
 			t.Errorf("boxer0/%s has %q, want %q", name, got, want)
 		}

@@ -83,13 +83,15 @@ func (r *readiness) tell(events []unix.EpollEvent) {
 
 // watch has to get a token, which it returns, when one of events holds at fd, once. to
 // has room for it. forget has to be called before fd is closed.
-func (r *readiness) watch(fd int, events int16, to chan<- int) (token int, forget func(), err error) {
+func (r *readiness) watch(fd int, events int16, to chan<- int) (token int, forget func(),
+	err error) {
 	r.mu.Lock()
 	r.last++
 	number := r.last
 	r.tokens[number] = to
 	r.mu.Unlock()
-	e := unix.EpollEvent{Events: uint32(events) | unix.EPOLLONESHOT, Fd: int32(number), Pad: int32(number >> 32)}
+	e := unix.EpollEvent{Events: uint32(events) | unix.EPOLLONESHOT, Fd: int32(number),
+		Pad: int32(number >> 32)}
 	forget = func() {
 		r.control(unix.EPOLL_CTL_DEL, fd, nil)
 		r.mu.Lock()
@@ -117,9 +119,11 @@ func (r *readiness) wait(ctx context.Context, fd int, events int16, opt int) err
 	return r.waitEither(ctx, fd, events, expired, -1)
 }
 
-// waitEither waits until one of events holds at fd. It fails with ctx's error, with EAGAIN
-// when expired fires, and with EINTR when ended turns readable, if that is not negative.
-func (r *readiness) waitEither(ctx context.Context, fd int, events int16, expired <-chan time.Time, ended int) error {
+// waitEither waits until one of events holds at fd. It fails with ctx's error, with
+// EAGAIN when expired fires, and with EINTR when ended turns readable, if that is not
+// negative.
+func (r *readiness) waitEither(ctx context.Context, fd int, events int16,
+	expired <-chan time.Time, ended int) error {
 	told := make(chan int, 2)
 	ready, forget, err := r.watch(fd, events, told)
 	if err != nil {

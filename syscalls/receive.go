@@ -35,8 +35,8 @@ func (n *Node) recvfrom(c Call) reply {
 }
 
 // recvmsg answers recvmsg(2), whose address and control messages a filter cannot see.
-// Where it has room for neither, or is of another socket than UDP, the kernel does it. The
-// socket is looked at first: most calls are of Unix and TCP sockets, with room for
+// Where it has room for neither, or is of another socket than UDP, the kernel does it.
+// The socket is looked at first: most calls are of Unix and TCP sockets, with room for
 // control messages (D-Bus, X11, gRPC), and this spares a look into the program's memory.
 func (n *Node) recvmsg(c Call) reply {
 	fd, ok := n.receiver(c)
@@ -49,7 +49,10 @@ func (n *Node) recvmsg(c Call) reply {
 		return letThrough
 	}
 	flags := c.Int(2)
-	return n.receiveOn(c, fd, flags, func(c Call, fd int) reply { return n.takeHeader(c, fd, m, flags) })
+	return n.receiveOn(c, fd, flags, func(c Call,
+		fd int) reply {
+		return n.takeHeader(c, fd, m, flags)
+	})
 }
 
 // takeHeader receives a datagram into the buffers of a message header.
@@ -61,27 +64,30 @@ func (n *Node) takeHeader(c Call, fd int, m msghdr, flags int) reply {
 	if err != nil {
 		return fail(err)
 	}
-	return n.take(fd, flags, min(total, maxDatagram), controlRoom(c, m.controlLen), func(d datagram) reply {
-		control, cut := controlFor(c, d.control, m.controlLen)
-		if cut {
-			d.flags |= unix.MSG_CTRUNC
-		}
-		if err := scatter(c, iov, d.b[:min(d.size, len(d.b))]); err != nil {
-			return fail(err)
-		}
-		if m.name != 0 {
-			if err := c.WriteMemory(m.name, d.from[:min(len(d.from), int(m.nameLen))]); err != nil {
+	return n.take(fd, flags, min(total, maxDatagram), controlRoom(c, m.controlLen),
+		func(d datagram) reply {
+			control, cut := controlFor(c, d.control, m.controlLen)
+			if cut {
+				d.flags |= unix.MSG_CTRUNC
+			}
+			if err := scatter(c, iov, d.b[:min(d.size, len(d.b))]); err != nil {
 				return fail(err)
 			}
-		}
-		if err := c.WriteMemory(m.control, control); err != nil {
-			return fail(err)
-		}
-		if err := m.finish(c, uint32(len(d.from)), uint64(len(control)), int32(d.flags)); err != nil {
-			return fail(err)
-		}
-		return value(uintptr(d.size))
-	})
+			if m.name != 0 {
+				if err := c.WriteMemory(m.name,
+					d.from[:min(len(d.from), int(m.nameLen))]); err != nil {
+					return fail(err)
+				}
+			}
+			if err := c.WriteMemory(m.control, control); err != nil {
+				return fail(err)
+			}
+			if err := m.finish(c, uint32(len(d.from)), uint64(len(control)),
+				int32(d.flags)); err != nil {
+				return fail(err)
+			}
+			return value(uintptr(d.size))
+		})
 }
 
 // maxControl bounds the control data that one datagram can have, in bytes
@@ -101,7 +107,8 @@ func (n *Node) recvmmsg(c Call) reply {
 	if !n.translates() {
 		return letThrough
 	}
-	s := series{n: n, at: c.Ptr(1), count: min(int(uint32(c.Uint(2))), maxIovecs), flags: c.Int(3), timeout: c.Ptr(4)}
+	s := series{n: n, at: c.Ptr(1), count: min(int(uint32(c.Uint(2))), maxIovecs),
+		flags: c.Int(3), timeout: c.Ptr(4)}
 	if s.timeout != 0 {
 		sec, nsec, err := readTimespec(c, s.timeout)
 		if err != nil {
@@ -110,7 +117,8 @@ func (n *Node) recvmmsg(c Call) reply {
 		if sec < 0 || nsec < 0 || nsec >= 1e9 {
 			return fail(unix.EINVAL)
 		}
-		s.deadline = time.Now().Add(time.Duration(min(sec, maxSeconds))*time.Second + time.Duration(nsec))
+		s.deadline = time.Now().Add(time.Duration(min(sec, maxSeconds))*time.Second +
+			time.Duration(nsec))
 	}
 	if s.count == 0 {
 		return letThrough
@@ -143,7 +151,8 @@ func (s *series) next(c Call, fd int) reply {
 			return fail(err)
 		}
 		r := s.n.takeHeader(c, fd, m, s.flags&^msgWaitForOne)
-		if r.kind == replyErrno && r.errno == unix.EAGAIN && s.done > 0 && s.flags&msgWaitForOne != 0 {
+		if r.kind == replyErrno && r.errno == unix.EAGAIN && s.done > 0 &&
+			s.flags&msgWaitForOne != 0 {
 			break
 		}
 		if r.kind != replyValue {
@@ -161,14 +170,15 @@ func (s *series) next(c Call, fd int) reply {
 	return value(uintptr(s.done))
 }
 
-// over reports whether the timeout has expired, which Linux looks at after each
-// datagram and never while it waits (recvmmsg(2), BUGS). It tells the program what is left.
+// over reports whether the timeout has expired, which Linux looks at after each datagram
+// and never while it waits (recvmmsg(2), BUGS). It tells the program what is left.
 func (s *series) over(c Call) bool {
 	if s.timeout == 0 {
 		return false
 	}
 	left := max(time.Until(s.deadline), 0)
-	return writeTimespec(c, s.timeout, int64(left/time.Second), int64(left%time.Second)) != nil || left == 0
+	return writeTimespec(c, s.timeout, int64(left/time.Second),
+		int64(left%time.Second)) != nil || left == 0
 }
 
 // finish is the answer after an error: the datagrams that came before it count.
@@ -176,7 +186,10 @@ func (s *series) finish(r reply) reply {
 	switch r.kind {
 	case replyWait:
 		wait := r.wait
-		r.wait = func(ctx context.Context, c Call) reply { return partial(s.done, wait(ctx, c)) }
+		r.wait = func(ctx context.Context,
+			c Call) reply {
+			return partial(s.done, wait(ctx, c))
+		}
 		return r
 	case replyContinue:
 		return r
@@ -220,7 +233,8 @@ func (n *Node) receive(c Call, flags int, once func(Call, int) reply) reply {
 // receiveOn is receive on a copy of the socket, which it owns.
 func (n *Node) receiveOn(c Call, fd, flags int, once func(Call, int) reply) reply {
 	r := once(c, fd)
-	if r.kind != replyErrno || r.errno != unix.EAGAIN || flags&(unix.MSG_DONTWAIT|unix.MSG_ERRQUEUE) != 0 {
+	if r.kind != replyErrno || r.errno != unix.EAGAIN ||
+		flags&(unix.MSG_DONTWAIT|unix.MSG_ERRQUEUE) != 0 {
 		closeFD(fd)
 		return r
 	}
@@ -252,7 +266,8 @@ func (n *Node) receiveOn(c Call, fd, flags int, once func(Call, int) reply) repl
 
 // take takes a datagram off a socket and has give hand it over: what it gets is
 // good until it returns.
-func (n *Node) take(fd, flags int, room, control uint64, give func(datagram) reply) reply {
+func (n *Node) take(fd, flags int, room, control uint64,
+	give func(datagram) reply) reply {
 	buf := datagramBuffers.Get().(*[maxDatagram + 1]byte)
 	defer datagramBuffers.Put(buf)
 	d := datagram{b: buf[:room]}
@@ -269,7 +284,8 @@ func (n *Node) take(fd, flags int, room, control uint64, give func(datagram) rep
 		}
 		oob = make([]byte, size)
 	}
-	size, oobn, rflags, from, err := unix.Recvmsg(fd, d.b, oob, flags&^unix.MSG_WAITALL|unix.MSG_DONTWAIT)
+	size, oobn, rflags, from, err := unix.Recvmsg(fd, d.b, oob,
+		flags&^unix.MSG_WAITALL|unix.MSG_DONTWAIT)
 	if err != nil {
 		return fail(n.absents.trueError(fd, err))
 	}
@@ -287,10 +303,11 @@ func (n *Node) take(fd, flags int, room, control uint64, give func(datagram) rep
 	return give(d)
 }
 
-// appendSource appends the address that a program sees for where a datagram came
-// from, and translates what its control messages tell. Of an error, it is where the datagram
+// appendSource appends the address that a program sees for where a datagram came from,
+// and translates what its control messages tell. Of an error, it is where the datagram
 // was sent to.
-func (n *Node) appendSource(b []byte, from unix.Sockaddr, control []byte, isError bool) []byte {
+func (n *Node) appendSource(b []byte, from unix.Sockaddr, control []byte,
+	isError bool) []byte {
 	if a, ok := from.(*unix.SockaddrNetlink); ok {
 		if a.Pid == n.netlinks.port.Load() {
 			a.Pid = 0 // the kernel
@@ -324,7 +341,8 @@ func (n *Node) datagramTarget(from netip.AddrPort) (target addressMap, index uin
 		own = met
 	}
 	if peer, ok := n.flows.peerOf(from); ok {
-		own, index = n.addrFor(peer.Addr()), InterfaceIndex // also from itself, as on Linux
+		// also from itself, as on Linux
+		own, index = n.addrFor(peer.Addr()), InterfaceIndex
 	}
 	return func(to netip.AddrPort) netip.AddrPort {
 		a := to.Addr()

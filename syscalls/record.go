@@ -34,11 +34,13 @@ func (n *Node) Trace(t *Tracing) { n.tracing.Store(t) }
 type Outcome uint8
 
 const (
-	Waits     Outcome = iota // it has begun, and waits; another Record of the same ID follows
-	Returned                 // Record.Value
-	FailedBy                 // Record.Errno
-	Continued                // the kernel does it, and its result is not known
-	Ended                    // nobody waits any more: a signal has ended it, or the thread
+	// it has begun, and waits; another Record of the same ID follows
+	Waits     Outcome = iota
+	Returned          // Record.Value
+	FailedBy          // Record.Errno
+	Continued         // the kernel does it, and its result is not known
+	// nobody waits any more: a signal has ended it, or the thread
+	Ended
 )
 
 // A Record is what is known of one trapped call, as it was taken down on the

@@ -94,7 +94,8 @@ func (n *Node) minds(fd int, fl *flow, port uint16, errno unix.Errno) bool {
 		return false
 	}
 	if peer, ok, err := remoteName(fd); err == nil && errno == unix.ECONNREFUSED {
-		return ok && netip.AddrPortFrom(peer.Addr.Addr().Unmap(), peer.Addr.Port()) == fl.local
+		return ok && netip.AddrPortFrom(peer.Addr.Addr().Unmap(),
+			peer.Addr.Port()) == fl.local
 	}
 	level, opt := unix.IPPROTO_IP, unix.IP_RECVERR
 	if domain == unix.AF_INET6 {
@@ -121,7 +122,8 @@ func (n *Node) refuse(fl *flow, fd int, quote []byte) error {
 	}
 	to := kernelSockaddr(domain, fl.local)
 	err = unix.Sendto(fd, quote, unix.MSG_DONTWAIT, to)
-	if err == unix.ECONNREFUSED { // of an earlier one, which the program has not taken: now we have
+	// of an earlier one, which the program has not taken: now we have
+	if err == unix.ECONNREFUSED {
 		err = unix.Sendto(fd, quote, unix.MSG_DONTWAIT, to)
 	}
 	return err
@@ -136,7 +138,8 @@ func (n *Node) programGone(fl *flow) {
 	err := fl.control(func(fd int) error {
 		var oob [512]byte
 		var err error
-		size, _, _, to, err = unix.Recvmsg(fd, quote[:], oob[:], unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+		size, _, _, to, err = unix.Recvmsg(fd, quote[:], oob[:],
+			unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
 		return err
 	})
 	in4, ok := to.(*unix.SockaddrInet4) // the address that was sent to, ip(7), IP_RECVERR

@@ -73,7 +73,8 @@ func BenchmarkRelayIn(b *testing.B) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{program}, make([]byte, 128<<10))
+		io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{program},
+			make([]byte, 128<<10))
 	}()
 	data := make([]byte, relayBuffer)
 	b.SetBytes(int64(len(data)))

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestRelay looks at the ends of connections: what a program does at one, the other notices as over
-// TCP.
+// TestRelay looks at the ends of connections: what a program does at one, the other
+// notices as over TCP.
 func TestRelay(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
@@ -168,9 +168,9 @@ func closeFirst(one, other *sock) {
 	other.soError()
 }
 
-// writeUntilError writes to a peer that has closed its socket. Linux fails the second write; boxer the
-// fourth, as the reset that answers the first has to be noticed at either end of the stream by one
-// more.
+// writeUntilError writes to a peer that has closed its socket. Linux fails the second
+// write; boxer the fourth, as the reset that answers the first has to be noticed at
+// either end of the stream by one more.
 func (k *sock) writeUntilError() {
 	k.s.t.Helper()
 	const most = 4
@@ -180,7 +180,8 @@ func (k *sock) writeUntilError() {
 			k.printf("write: %s", failed(asErrno(err)))
 			return
 		}
-		unix.Poll([]unix.PollFd{{Fd: int32(k.fd)}}, 100) // for POLLHUP, which comes if the peer's answer does
+		// for POLLHUP, which comes if the peer's answer does
+		unix.Poll([]unix.PollFd{{Fd: int32(k.fd)}}, 100)
 	}
 	k.printf("%d writes to nobody", most)
 }
@@ -254,8 +255,8 @@ func mustDup(t *testing.T, fd int) int {
 	return fd
 }
 
-// TestRelayBackPressure writes to a peer that does not read: the writer has to wait before much has
-// piled up between the two, and nothing is lost.
+// TestRelayBackPressure writes to a peer that does not read: the writer has to wait
+// before much has piled up between the two, and nothing is lost.
 func TestRelayBackPressure(t *testing.T) {
 	s := boxedScript(t)
 	client, server := s.pair()
@@ -265,7 +266,8 @@ func TestRelayBackPressure(t *testing.T) {
 	written := 0
 	// Full is a socket that takes nothing for as long as the relay needs to empty it.
 	for full := 0; full < 20; {
-		n, err := unix.SendmsgN(client.fd, chunk, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		n, err := unix.SendmsgN(client.fd, chunk, nil, nil,
+			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
 		if err == unix.EAGAIN {
 			p := []unix.PollFd{{Fd: int32(client.fd), Events: unix.POLLOUT}}
 			if n, _ := unix.Poll(p, 10); n == 0 {
@@ -277,7 +279,8 @@ func TestRelayBackPressure(t *testing.T) {
 			t.Fatal(err)
 		}
 		full = 0
-		// The loopback sockets' buffers grow up to net.ipv4.tcp_rmem and tcp_wmem: 6 and 4 MB.
+		// The loopback sockets' buffers grow up to net.ipv4.tcp_rmem and tcp_wmem: 6 and
+		// 4 MB.
 		if written += n; written > 64<<20 {
 			t.Fatalf("%d bytes are on their way to nobody", written)
 		}

@@ -15,11 +15,14 @@ type nobodyAsks struct{}
 
 func (nobodyAsks) Called(r *Record) { r.Release() }
 
-// tracedPair returns a node whose calls are traced, and both ends of a connection that holds little.
+// tracedPair returns a node whose calls are traced, and both ends of a connection that
+// holds little.
 func tracedPair(t *testing.T) (s *script, program *os.File, far net.Conn) {
 	t.Helper()
 	s = boxedScript(t)
-	s.a.node.Trace(NewTracing(nobodyAsks{}, []uintptr{unix.SYS_SENDTO, unix.SYS_RECVFROM}, Numbers{Native: map[string]uintptr{"sendto": unix.SYS_SENDTO, "recvfrom": unix.SYS_RECVFROM}}))
+	s.a.node.Trace(NewTracing(nobodyAsks{}, []uintptr{unix.SYS_SENDTO, unix.SYS_RECVFROM},
+		Numbers{Native: map[string]uintptr{"sendto": unix.SYS_SENDTO,
+			"recvfrom": unix.SYS_RECVFROM}}))
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -46,8 +49,8 @@ func tracedPair(t *testing.T) (s *script, program *os.File, far net.Conn) {
 	return s, program, far
 }
 
-// A send that a signal has ended, and that the program's thread repeats at once, as the kernel does for
-// SA_RESTART, goes on where it was.
+// A send that a signal has ended, and that the program's thread repeats at once, as the
+// kernel does for SA_RESTART, goes on where it was.
 func TestTracedSendIsResumed(t *testing.T) {
 	const size, signals = 3 << 20, 20
 	s, program, far := tracedPair(t)
@@ -82,7 +85,8 @@ func TestTracedSendIsResumed(t *testing.T) {
 	}
 	unix.Shutdown(int(program.Fd()), unix.SHUT_WR)
 	if b := <-got; !bytes.Equal(b, data) {
-		t.Errorf("%d bytes have come, as they were sent: %t; want %d", len(b), bytes.Equal(b[:min(len(b), size)], data[:min(len(b), size)]), size)
+		t.Errorf("%d bytes have come, as they were sent: %t; want %d", len(b),
+			bytes.Equal(b[:min(len(b), size)], data[:min(len(b), size)]), size)
 	}
 }
 

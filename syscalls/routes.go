@@ -26,7 +26,8 @@ func (n *Node) routes() []route {
 	for _, l := range n.links() {
 		for _, p := range l.addrs {
 			if l.index == InterfaceIndex {
-				rs = append(rs, route{dst: p.Masked(), src: p.Addr(), table: unix.RT_TABLE_MAIN, kind: unix.RTN_UNICAST,
+				rs = append(rs, route{dst: p.Masked(), src: p.Addr(),
+					table: unix.RT_TABLE_MAIN, kind: unix.RTN_UNICAST,
 					scope: unix.RT_SCOPE_LINK, index: l.index})
 			} else if p.Addr().Is4() {
 				rs = append(rs, localRoute(p.Masked(), p.Addr(), l))
@@ -38,7 +39,8 @@ func (n *Node) routes() []route {
 }
 
 func localRoute(dst netip.Prefix, src netip.Addr, l link) route {
-	return route{dst: dst, src: src, table: unix.RT_TABLE_LOCAL, kind: unix.RTN_LOCAL, scope: unix.RT_SCOPE_HOST, index: l.index}
+	return route{dst: dst, src: src, table: unix.RT_TABLE_LOCAL, kind: unix.RTN_LOCAL,
+		scope: unix.RT_SCOPE_HOST, index: l.index}
 }
 
 // dumpRoutes writes the routes of a family, or of both.
@@ -103,7 +105,8 @@ func wildcardAt(family uint8) netip.Addr {
 // route writes RTM_NEWROUTE.
 func (w *netlinkWriter) route(r route, flags uint16) {
 	w.message(unix.RTM_NEWROUTE, flags, []byte{
-		familyOf(r.dst.Addr()), uint8(r.dst.Bits()), 0, 0, r.table, unix.RTPROT_KERNEL, r.scope, r.kind, 0, 0, 0, 0,
+		familyOf(r.dst.Addr()), uint8(r.dst.Bits()), 0, 0, r.table, unix.RTPROT_KERNEL,
+		r.scope, r.kind, 0, 0, 0, 0,
 	})
 	w.attributeUint32(unix.RTA_TABLE, uint32(r.table))
 	if r.dst.Bits() > 0 {

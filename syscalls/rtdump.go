@@ -23,9 +23,10 @@ const anyFamily = unix.AF_UNSPEC
 // AF_UNSPEC has no handler either. Taken from a dump of all types for all
 // families on Linux 6.18.
 var dumpable = map[uint16][]uint8{
-	unix.RTM_GETLINK:          {anyFamily, unix.AF_BRIDGE, unix.AF_INET6, familyIPMR},
-	unix.RTM_GETADDR:          {anyFamily, unix.AF_INET, unix.AF_INET6},
-	unix.RTM_GETROUTE:         {anyFamily, unix.AF_INET, unix.AF_INET6, familyIPMR, familyIP6MR},
+	unix.RTM_GETLINK: {anyFamily, unix.AF_BRIDGE, unix.AF_INET6, familyIPMR},
+	unix.RTM_GETADDR: {anyFamily, unix.AF_INET, unix.AF_INET6},
+	unix.RTM_GETROUTE: {anyFamily, unix.AF_INET, unix.AF_INET6, familyIPMR,
+		familyIP6MR},
 	unix.RTM_GETNEIGH:         {anyFamily, unix.AF_BRIDGE},
 	unix.RTM_GETRULE:          {anyFamily},
 	unix.RTM_GETQDISC:         {anyFamily},
@@ -69,7 +70,8 @@ func (n *Node) dump(w *netlinkWriter, m netlinkRequest) (done bool, errno unix.E
 	var failed unix.Errno
 	switch m.kind {
 	case unix.RTM_GETLINK:
-		if family == anyFamily || family == unix.AF_INET6 { // no bridge, no multicast routing
+		// no bridge, no multicast routing
+		if family == anyFamily || family == unix.AF_INET6 {
 			n.dumpLinks(w, family)
 		}
 	case unix.RTM_GETADDR:
@@ -79,7 +81,8 @@ func (n *Node) dump(w *netlinkWriter, m netlinkRequest) (done bool, errno unix.E
 	case unix.RTM_GETRULE:
 		failed = n.dumpRules(w, m.body[0])
 	}
-	w.message(unix.NLMSG_DONE, unix.NLM_F_MULTI, binary.NativeEndian.AppendUint32(nil, uint32(-int32(failed))))
+	w.message(unix.NLMSG_DONE, unix.NLM_F_MULTI,
+		binary.NativeEndian.AppendUint32(nil, uint32(-int32(failed))))
 	return true, 0
 }
 
@@ -159,7 +162,8 @@ const (
 
 // rule writes RTM_NEWRULE.
 func (w *netlinkWriter) rule(family uint8, priority uint32, table uint8) {
-	w.message(unix.RTM_NEWRULE, unix.NLM_F_MULTI, []byte{family, 0, 0, 0, table, 0, 0, frToTable, 0, 0, 0, 0})
+	w.message(unix.RTM_NEWRULE, unix.NLM_F_MULTI,
+		[]byte{family, 0, 0, 0, table, 0, 0, frToTable, 0, 0, 0, 0})
 	w.attributeUint32(fraTable, uint32(table))
 	w.attributeUint32(fraSuppressPrefix, noSuppressedPrefix)
 	w.attribute(fraProtocol, []byte{unix.RTPROT_KERNEL})

@@ -28,8 +28,9 @@ const (
 	nlmsgAlignment = 4
 	nlaTypeMask    = 0x3fff
 	sizeofStats    = 24 * 4 // struct rtnl_link_stats of linux/if_link.h
-	rtmKindMask    = 3      // of a message type: new, delete, get, set (net/core/rtnetlink.c)
-	rtmKindGet     = 2
+	// of a message type: new, delete, get, set (net/core/rtnetlink.c)
+	rtmKindMask = 3
+	rtmKindGet  = 2
 )
 
 // A netlinkRequest is one message of a program to NETLINK_ROUTE.
@@ -52,7 +53,8 @@ func parseNetlink(b []byte) (m netlinkRequest, rest []byte, ok bool) {
 	}
 	m = netlinkRequest{
 		kind: binary.NativeEndian.Uint16(b[4:]), flags: binary.NativeEndian.Uint16(b[6:]),
-		seq: binary.NativeEndian.Uint32(b[8:]), header: b[:sizeofNlmsghdr], body: b[sizeofNlmsghdr:size],
+		seq: binary.NativeEndian.Uint32(b[8:]), header: b[:sizeofNlmsghdr],
+		body: b[sizeofNlmsghdr:size],
 	}
 	next := min((size+nlmsgAlignment-1)&^(nlmsgAlignment-1), uint64(len(b)))
 	return m, b[next:], true
@@ -157,7 +159,8 @@ func (n *Node) answerNetlink(b []byte, pid uint32) []byte {
 
 // answerRoute answers one request. dump is true if it was one for a dump, which
 // is not acknowledged.
-func (n *Node) answerRoute(w *netlinkWriter, m netlinkRequest) (dump bool, errno unix.Errno) {
+func (n *Node) answerRoute(w *netlinkWriter, m netlinkRequest) (dump bool,
+	errno unix.Errno) {
 	switch {
 	case m.kind > unix.RTM_MAX:
 		return false, unix.EOPNOTSUPP
@@ -252,7 +255,8 @@ func addressFlags(a netip.Addr) (flags, preferred uint32) {
 // address writes RTM_NEWADDR.
 func (w *netlinkWriter) address(l link, p netip.Prefix) {
 	flags, preferred := addressFlags(p.Addr())
-	b := [sizeofIfaddrmsg]byte{0: familyOf(p.Addr()), 1: uint8(p.Bits()), 2: uint8(flags), 3: unix.RT_SCOPE_UNIVERSE}
+	b := [sizeofIfaddrmsg]byte{0: familyOf(p.Addr()), 1: uint8(p.Bits()), 2: uint8(flags),
+		3: unix.RT_SCOPE_UNIVERSE}
 	if p.Addr().IsLoopback() {
 		b[3] = unix.RT_SCOPE_HOST
 	}
@@ -265,7 +269,8 @@ func (w *netlinkWriter) address(l link, p netip.Prefix) {
 		w.attribute(unix.IFA_LABEL, append([]byte(l.name), 0))
 	}
 	w.attributeUint32(unix.IFA_FLAGS, flags)
-	cache := make([]byte, 16) // struct ifa_cacheinfo: for how long preferred, and valid for ever
+	// struct ifa_cacheinfo: for how long preferred, and valid for ever
+	cache := make([]byte, 16)
 	binary.NativeEndian.PutUint32(cache, preferred)
 	binary.NativeEndian.PutUint32(cache[4:], ^uint32(0))
 	w.attribute(unix.IFA_CACHEINFO, cache)

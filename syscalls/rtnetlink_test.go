@@ -10,7 +10,8 @@ import (
 
 // linkNode is a node of which only the interfaces are asked.
 func linkNode() *Node {
-	return &Node{Config: Config{Addr: netip.MustParseAddr("10.111.0.2"), Prefix: netip.MustParsePrefix("10.111.0.0/16")}}
+	return &Node{Config: Config{Addr: netip.MustParseAddr("10.111.0.2"),
+		Prefix: netip.MustParsePrefix("10.111.0.0/16")}}
 }
 
 // request encodes a message to NETLINK_ROUTE.
@@ -20,10 +21,12 @@ func request(kind, flags uint16, seq uint32, body []byte) []byte {
 	return w.b
 }
 
-// rtmGetPrefix follows RTM_NEWPREFIX of linux/rtnetlink.h: the kernel has no handler for it.
+// rtmGetPrefix follows RTM_NEWPREFIX of linux/rtnetlink.h: the kernel has no handler for
+// it.
 const rtmGetPrefix = 54
 
-// kinds returns the types of an answer's messages, and fails the test if one is malformed.
+// kinds returns the types of an answer's messages, and fails the test if one is
+// malformed.
 func kinds(t testing.TB, b []byte) (kinds []uint16) {
 	t.Helper()
 	for len(b) > 0 {
@@ -52,17 +55,25 @@ func TestAnswerNetlink(t *testing.T) {
 		want        []uint16
 		errno       unix.Errno
 	}{
-		{"links", unix.RTM_GETLINK, unix.NLM_F_DUMP, any, []uint16{unix.RTM_NEWLINK, unix.RTM_NEWLINK, unix.NLMSG_DONE}, 0},
+		{"links", unix.RTM_GETLINK, unix.NLM_F_DUMP, any,
+			[]uint16{unix.RTM_NEWLINK, unix.RTM_NEWLINK, unix.NLMSG_DONE}, 0},
 		{"neighbours", unix.RTM_GETNEIGH, unix.NLM_F_DUMP, any, []uint16{unix.NLMSG_DONE}, 0},
-		{"routes over IPv6", unix.RTM_GETROUTE, unix.NLM_F_DUMP, six, []uint16{unix.RTM_NEWROUTE, unix.NLMSG_DONE}, 0},
-		{"by name", unix.RTM_GETLINK, 0, append(any[:len(any):len(any)], attr(unix.IFLA_IFNAME, "boxer0\x00")...), []uint16{unix.RTM_NEWLINK}, 0},
-		{"nobody's name", unix.RTM_GETLINK, 0, append(any[:len(any):len(any)], attr(unix.IFLA_IFNAME, "eth0")...), nil, unix.ENODEV},
-		{"cut attribute", unix.RTM_GETLINK, 0, append(any[:len(any):len(any)], 9, 0, 3), nil, unix.EINVAL},
+		{"routes over IPv6", unix.RTM_GETROUTE, unix.NLM_F_DUMP, six,
+			[]uint16{unix.RTM_NEWROUTE, unix.NLMSG_DONE}, 0},
+		{"by name", unix.RTM_GETLINK, 0,
+			append(any[:len(any):len(any)], attr(unix.IFLA_IFNAME, "boxer0\x00")...),
+			[]uint16{unix.RTM_NEWLINK}, 0},
+		{"nobody's name", unix.RTM_GETLINK, 0,
+			append(any[:len(any):len(any)], attr(unix.IFLA_IFNAME, "eth0")...), nil,
+			unix.ENODEV},
+		{"cut attribute", unix.RTM_GETLINK, 0, append(any[:len(any):len(any)], 9, 0, 3),
+			nil, unix.EINVAL},
 		{"no name", unix.RTM_GETLINK, 0, any, nil, unix.EINVAL},
 		{"change", unix.RTM_NEWADDR, 0, any, nil, unix.EPERM},
 		{"unknown", 4000, 0, any, nil, unix.EOPNOTSUPP},
 		{"empty", unix.RTM_GETLINK, unix.NLM_F_DUMP, nil, nil, 0},
-		{"acknowledged", unix.RTM_GETLINK, unix.NLM_F_ACK, nil, []uint16{unix.NLMSG_ERROR}, 0},
+		{"acknowledged", unix.RTM_GETLINK, unix.NLM_F_ACK, nil,
+			[]uint16{unix.NLMSG_ERROR}, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if !hasIPv6() && tc.name == "routes over IPv6" {
@@ -71,15 +82,19 @@ func TestAnswerNetlink(t *testing.T) {
 			if tc.errno != 0 {
 				tc.want = []uint16{unix.NLMSG_ERROR}
 			}
-			got := linkNode().answerNetlink(request(tc.kind, tc.flags|unix.NLM_F_REQUEST, 5, tc.body), 9)
-			if k := kinds(t, got); len(k) != len(tc.want) || len(k) > 0 && k[len(k)-1] != tc.want[len(k)-1] {
+			got := linkNode().answerNetlink(request(tc.kind, tc.flags|unix.NLM_F_REQUEST,
+				5, tc.body), 9)
+			if k := kinds(t, got); len(k) != len(tc.want) || len(k) > 0 &&
+				k[len(k)-1] != tc.want[len(k)-1] {
 				t.Fatalf("got messages %v, want %v", k, tc.want)
 			}
-			if len(got) > 0 && (binary.NativeEndian.Uint32(got[8:]) != 5 || binary.NativeEndian.Uint32(got[12:]) != 9) {
+			if len(got) > 0 && (binary.NativeEndian.Uint32(got[8:]) != 5 ||
+				binary.NativeEndian.Uint32(got[12:]) != 9) {
 				t.Errorf("seq and pid are %x", got[8:16])
 			}
 			if tc.errno != 0 && -int32(binary.NativeEndian.Uint32(got[sizeofNlmsghdr:])) != int32(tc.errno) {
-				t.Errorf("errno is %d, want %v", int32(binary.NativeEndian.Uint32(got[sizeofNlmsghdr:])), tc.errno)
+				t.Errorf("errno is %d, want %v",
+					int32(binary.NativeEndian.Uint32(got[sizeofNlmsghdr:])), tc.errno)
 			}
 		})
 	}
@@ -89,7 +104,8 @@ func TestAnswerNetlink(t *testing.T) {
 // those that have none: these are answered as AF_UNSPEC.
 func TestDumpFamily(t *testing.T) {
 	n := linkNode()
-	n.Addr6, n.Prefix6 = netip.MustParseAddr("fd6f:7865:72::a6f:2"), netip.MustParsePrefix("fd6f:7865:72::/64")
+	n.Addr6, n.Prefix6 = netip.MustParseAddr("fd6f:7865:72::a6f:2"),
+		netip.MustParsePrefix("fd6f:7865:72::/64")
 	for _, tc := range []struct {
 		name      string
 		kind      uint16
@@ -107,7 +123,8 @@ func TestDumpFamily(t *testing.T) {
 		{"IPv4 rules", unix.RTM_GETRULE, unix.AF_INET, true, false, 0},
 		{"rules for AF_PACKET", unix.RTM_GETRULE, unix.AF_PACKET, false, false, 0},
 		{"prefixes", rtmGetPrefix, unix.AF_INET, false, false, unix.EOPNOTSUPP},
-		{"IPv4 labels", unix.RTM_GETADDRLABEL, unix.AF_INET, false, false, unix.EOPNOTSUPP},
+		{"IPv4 labels", unix.RTM_GETADDRLABEL, unix.AF_INET, false, false,
+			unix.EOPNOTSUPP},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			body := make([]byte, sizeofRtmsg)
@@ -144,10 +161,14 @@ func TestDumpFamily(t *testing.T) {
 
 // FuzzNetlink gives the node what a program may write into a netlink socket.
 func FuzzNetlink(f *testing.F) {
-	f.Add(request(unix.RTM_GETLINK, unix.NLM_F_REQUEST|unix.NLM_F_DUMP, 1, make([]byte, sizeofIfinfomsg)))
-	f.Add(request(unix.RTM_GETLINK, unix.NLM_F_REQUEST, 1, append(make([]byte, sizeofIfinfomsg), 7, 0, 3, 0, 'l', 'o', 0, 0)))
-	f.Add(request(unix.RTM_GETROUTE, unix.NLM_F_REQUEST, 1, append([]byte{2, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 8, 0, 1, 0, 10, 111, 0, 1)))
-	f.Add(request(unix.RTM_GETADDR, unix.NLM_F_REQUEST|unix.NLM_F_DUMP|unix.NLM_F_ACK, 1, []byte{2}))
+	f.Add(request(unix.RTM_GETLINK, unix.NLM_F_REQUEST|unix.NLM_F_DUMP, 1,
+		make([]byte, sizeofIfinfomsg)))
+	f.Add(request(unix.RTM_GETLINK, unix.NLM_F_REQUEST, 1,
+		append(make([]byte, sizeofIfinfomsg), 7, 0, 3, 0, 'l', 'o', 0, 0)))
+	f.Add(request(unix.RTM_GETROUTE, unix.NLM_F_REQUEST, 1,
+		append([]byte{2, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 8, 0, 1, 0, 10, 111, 0, 1)))
+	f.Add(request(unix.RTM_GETADDR, unix.NLM_F_REQUEST|unix.NLM_F_DUMP|unix.NLM_F_ACK, 1,
+		[]byte{2}))
 	n := linkNode()
 	f.Fuzz(func(t *testing.T, b []byte) {
 		kinds(t, n.answerNetlink(b, 1))

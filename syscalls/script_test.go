@@ -13,29 +13,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A script is a program that makes system calls on two hosts and prints what they come to. Run on
-// Linux and on boxer it has to print the same.
+// A script is a program that makes system calls on two hosts and prints what they come
+// to. Run on Linux and on boxer it has to print the same.
 type script struct {
 	*world
 	lines   []string
 	ports   map[uint16]string // names for ports that the kernel has chosen
 	literal map[uint16]bool   // ports that the script has chosen
-	offset  uint16            // added to these, so that scripts on the same host do not meet
-	socks   int
+	// added to these, so that scripts on the same host do not meet
+	offset uint16
+	socks  int
 }
 
 // differences are lines that Linux prints and what boxer prints instead, on purpose.
 type differences map[string]string
 
-// compare runs a script on Linux and on boxer. It fails the test if boxer's lines differ in another
-// way than in known.
+// compare runs a script on Linux and on boxer. It fails the test if boxer's lines differ
+// in another way than in known.
 func compare(t *testing.T, known differences, program func(*script)) {
 	t.Helper()
 	compareWith(t, known, nil, program)
 }
 
 // compareWith is compare with a boxed world that is changed first.
-func compareWith(t *testing.T, known differences, change func(*world), program func(*script)) {
+func compareWith(t *testing.T, known differences, change func(*world),
+	program func(*script)) {
 	t.Helper()
 	want := runScript(bareWorld(t), program)
 	var got []string
@@ -62,7 +64,8 @@ func compareWith(t *testing.T, known differences, change func(*world), program f
 		}
 	}
 	if !slices.Equal(want, got) {
-		t.Errorf("boxer differs from Linux (and from what is expected):\n%s", sideBySide(want, got))
+		t.Errorf("boxer differs from Linux (and from what is expected):\n%s",
+			sideBySide(want, got))
 	}
 }
 
@@ -118,7 +121,8 @@ func (s *script) printf(format string, args ...any) {
 
 // parse reads an address of the script's. A and B stand for the hosts'.
 func (s *script) parse(text string) netip.AddrPort {
-	text = strings.NewReplacer("A6", bracketed(addrA6), "B6", bracketed(addrB6), "A", addrA.String(), "B", addrB.String()).Replace(text)
+	text = strings.NewReplacer("A6", bracketed(addrA6), "B6", bracketed(addrB6), "A",
+		addrA.String(), "B", addrB.String()).Replace(text)
 	a, err := netip.ParseAddrPort(text)
 	if err != nil {
 		s.t.Fatal(err)
@@ -131,8 +135,8 @@ func (s *script) parse(text string) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr(), port)
 }
 
-// name prints an address as parse reads it. Ports that the kernel has chosen have names in the order
-// of their appearance.
+// name prints an address as parse reads it. Ports that the kernel has chosen have names
+// in the order of their appearance.
 func (s *script) name(a netip.AddrPort) string {
 	n := a.Port()
 	port := fmt.Sprint(n)
@@ -149,13 +153,14 @@ func (s *script) name(a netip.AddrPort) string {
 	if strings.Contains(host, ":") {
 		host = "[" + host + "]"
 	}
-	return strings.NewReplacer(bracketed(addrA6), "A6", bracketed(addrB6), "B6", addrA.String(), "A", addrB.String(), "B").Replace(host) + ":" + port
+	return strings.NewReplacer(bracketed(addrA6), "A6", bracketed(addrB6), "B6",
+		addrA.String(), "A", addrB.String(), "B").Replace(host) + ":" + port
 }
 
 func bracketed(a netip.Addr) string { return "[" + a.String() + "]" }
 
-// encode returns an address as it lies in a program's memory, by ip(7) and ipv6(7), not by the code
-// under test.
+// encode returns an address as it lies in a program's memory, by ip(7) and ipv6(7), not
+// by the code under test.
 func encode(domain int, a netip.AddrPort) []byte {
 	b := binary.NativeEndian.AppendUint16(nil, uint16(domain))
 	b = binary.BigEndian.AppendUint16(b, a.Port())
@@ -174,9 +179,11 @@ func (s *script) decode(b []byte) string {
 	port := func() uint16 { return binary.BigEndian.Uint16(b[2:]) }
 	switch family := binary.NativeEndian.Uint16(b); {
 	case family == unix.AF_INET && len(b) == 16:
-		return s.name(netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), port())) + zeros(b[8:])
+		return s.name(netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), port())) +
+			zeros(b[8:])
 	case family == unix.AF_INET6 && len(b) == 28:
-		return s.name(netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[8:24])), port())) + zeros(b[4:8]) + zeros(b[24:])
+		return s.name(netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[8:24])), port())) +
+			zeros(b[4:8]) + zeros(b[24:])
 	default:
 		return fmt.Sprintf("family %d, %d bytes", family, len(b))
 	}
@@ -212,7 +219,8 @@ func failed(errno unix.Errno) string {
 
 func (s *script) adopt(m *machine, fd, domain int) *sock {
 	s.socks++
-	k := &sock{s: s, m: m, fd: fd, domain: domain, name: fmt.Sprintf("s%d", s.socks), thread: s.thread()}
+	k := &sock{s: s, m: m, fd: fd, domain: domain, name: fmt.Sprintf("s%d", s.socks),
+		thread: s.thread()}
 	s.t.Cleanup(func() { k.shut() })
 	return k
 }
@@ -243,16 +251,18 @@ func (s *script) open(m *machine, domain, typ int) *sock {
 	return s.adopt(m, fd, domain)
 }
 
-// ownPorts has the kernel choose a port for the socket that no other of the script may get: at another address it could
-// have the same, and then the same name.
+// ownPorts has the kernel choose a port for the socket that no other of the script may
+// get: at another address it could have the same, and then the same name.
 func (s *script) ownPorts(fd int) {
-	const ipLocalPortRange, each = 51, 500 // linux/in.h, ip(7); since Linux 6.3, and without it two may meet
+	// linux/in.h, ip(7); since Linux 6.3, and without it two may meet
+	const ipLocalPortRange, each = 51, 500
 	low := 32768 + s.socks%50*each
 	unix.SetsockoptInt(fd, unix.IPPROTO_IP, ipLocalPortRange, (low+each-1)<<16|low)
 }
 
-// listener returns a socket that listens. As servers do, it sets SO_REUSEADDR: connections of a
-// listener before may not have ended yet, since the kernel handles their last packets when it has time.
+// listener returns a socket that listens. As servers do, it sets SO_REUSEADDR:
+// connections of a listener before may not have ended yet, since the kernel handles their
+// last packets when it has time.
 func (s *script) listener(m *machine, addr string) *sock {
 	k := s.tcpFor(m, addr)
 	k.set(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
@@ -331,7 +341,8 @@ func (k *sock) acceptLater(flags int) func() *sock {
 			return nil
 		}
 		conn := k.s.adopt(k.m, int(fd), k.domain)
-		k.printf("accept: %s from %s", conn.name, k.s.decode(addr[:binary.NativeEndian.Uint32(size)]))
+		k.printf("accept: %s from %s", conn.name,
+			k.s.decode(addr[:binary.NativeEndian.Uint32(size)]))
 		return conn
 	}
 }
@@ -368,7 +379,8 @@ func (k *sock) soError() {
 var pollNames = []struct {
 	event int16
 	name  string
-}{{unix.POLLIN, "IN"}, {unix.POLLOUT, "OUT"}, {unix.POLLERR, "ERR"}, {unix.POLLHUP, "HUP"}, {unix.POLLRDHUP, "RDHUP"}}
+}{{unix.POLLIN, "IN"}, {unix.POLLOUT, "OUT"}, {unix.POLLERR, "ERR"},
+	{unix.POLLHUP, "HUP"}, {unix.POLLRDHUP, "RDHUP"}}
 
 // poll prints which events hold now.
 func (k *sock) poll() { k.s.t.Helper(); k.printf("poll: %s", events(k.pollFor(-1, 0))) }
@@ -469,7 +481,8 @@ func (k *sock) setTimeout(opt int, ms int64) {
 // resetOnClose makes close(2) send RST.
 func (k *sock) resetOnClose() {
 	k.s.t.Helper()
-	if err := unix.SetsockoptLinger(k.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
+	if err := unix.SetsockoptLinger(k.fd, unix.SOL_SOCKET, unix.SO_LINGER,
+		&unix.Linger{Onoff: 1}); err != nil {
 		k.s.t.Fatal(err)
 	}
 }
@@ -487,5 +500,6 @@ func (s *script) pair() (client, server *sock) {
 // boxedScript is a script for tests of what Linux does not have.
 func boxedScript(t *testing.T) *script {
 	t.Helper()
-	return &script{world: boxedWorld(t), ports: map[uint16]string{}, literal: map[uint16]bool{}}
+	return &script{world: boxedWorld(t), ports: map[uint16]string{},
+		literal: map[uint16]bool{}}
 }

@@ -81,9 +81,11 @@ func (n *Node) sendTo(c Call, dst Sockaddr, flags int, control []byte, p payload
 	return n.sendOn(fd, flags, control, kernelSockaddr(domain, kernel), p)
 }
 
-// sendHost sends a datagram the kernel's own way: to a socket that has a port of the host's
-// own, or to the outside. A source that is the node's own is not the kernel's to know.
-func (n *Node) sendHost(fd, domain, flags int, to netip.AddrPort, control []byte, p payload) reply {
+// sendHost sends a datagram the kernel's own way: to a socket that has a port of the
+// host's own, or to the outside. A source that is the node's own is not the kernel's to
+// know.
+func (n *Node) sendHost(fd, domain, flags int, to netip.AddrPort, control []byte,
+	p payload) reply {
 	rest, source, cut := withoutSource(control)
 	if !cut || !n.Owns(source) && !source.IsLoopback() {
 		return letThrough
@@ -112,7 +114,8 @@ func (n *Node) checkDestination(fd, domain int, dst Sockaddr) error {
 		return nil
 	}
 	if !dst.Six { // allowed, and as if mapped: udpv6_sendmsg in net/ipv6/udp.c
-		dst = Sockaddr{Addr: netip.AddrPortFrom(netip.AddrFrom16(dst.Addr.Addr().As16()), dst.Addr.Port()), Six: true}
+		dst = Sockaddr{Addr: netip.AddrPortFrom(netip.AddrFrom16(dst.Addr.Addr().As16()),
+			dst.Addr.Port()), Six: true}
 	}
 	return n.checkFamily(fd, dst)
 }
@@ -180,7 +183,8 @@ func (n *Node) sendHeader(c Call, m msghdr, flags int) reply {
 }
 
 // sendUnnamed answers sendmsg(2) without an address. TCP and Unix sockets send so: it is
-// for the kernel, at once, unless there are control messages or netlink sockets to look for.
+// for the kernel, at once, unless there are control messages or netlink sockets to look
+// for.
 func (n *Node) sendUnnamed(c Call, m msghdr, flags int) reply {
 	if m.controlLen == 0 && !n.netlinks.maybe(c.TID(), c.Int(0)) {
 		return letThrough
@@ -203,8 +207,9 @@ func (n *Node) sendUnnamed(c Call, m msghdr, flags int) reply {
 	return n.sendNetlink(c, 0, 0, func(b []byte) (int, error) { return m.gather(c, b) })
 }
 
-// sendConnected sends from a UDP socket with control messages, and without an address. One
-// that chooses the source is answered here: the kernel does not know the node's address.
+// sendConnected sends from a UDP socket with control messages, and without an address.
+// One that chooses the source is answered here: the kernel does not know the node's
+// address.
 func (n *Node) sendConnected(c Call, fd int, m msghdr, flags int) reply {
 	control, err := m.readControl(c)
 	if err != nil {
@@ -218,7 +223,8 @@ func (n *Node) sendConnected(c Call, fd int, m msghdr, flags int) reply {
 	if err != nil || !ok || !peer.Addr.Addr().Unmap().IsLoopback() { // to the outside
 		return letThrough
 	}
-	return n.sendOn(fd, flags, n.kernelControl(control), nil, func(b []byte) (int, error) { return m.gather(c, b) })
+	return n.sendOn(fd, flags, n.kernelControl(control), nil,
+		func(b []byte) (int, error) { return m.gather(c, b) })
 }
 
 // sendmmsg answers sendmmsg(2): all messages, or, if the first is for the kernel, none.

@@ -88,7 +88,8 @@ func ParseSelection(s string, all map[string]uintptr) (Selection, error) {
 func connectionNumbers() []uintptr {
 	return slices.DeleteFunc(slices.Clone(networkNumbers), func(nr uintptr) bool {
 		switch nr {
-		case unix.SYS_SENDTO, unix.SYS_RECVFROM, unix.SYS_SENDMSG, unix.SYS_RECVMSG, unix.SYS_SENDMMSG, unix.SYS_RECVMMSG:
+		case unix.SYS_SENDTO, unix.SYS_RECVFROM, unix.SYS_SENDMSG, unix.SYS_RECVMSG,
+			unix.SYS_SENDMMSG, unix.SYS_RECVMMSG:
 			return true
 		}
 		return false
@@ -124,5 +125,6 @@ func callsOf(item string, all map[string]uintptr) ([]uintptr, error) {
 		return []uintptr{nr}, nil
 	}
 	sets := append(slices.Sorted(maps.Keys(callSets)), "network", "connections", "all", "none")
-	return nil, fmt.Errorf("no system call and no set is called %q; sets are %s", item, strings.Join(sets, ", "))
+	return nil, fmt.Errorf("no system call and no set is called %q; sets are %s", item,
+		strings.Join(sets, ", "))
 }

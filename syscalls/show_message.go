@@ -119,7 +119,8 @@ func (p *printer) control(m msghdr, received bool) {
 			p.text(", ")
 		}
 		size := l.wordAt(b, 0)
-		level, typ := binary.NativeEndian.Uint32(b[l.word:]), binary.NativeEndian.Uint32(b[l.word+4:])
+		level, typ := binary.NativeEndian.Uint32(b[l.word:]),
+			binary.NativeEndian.Uint32(b[l.word+4:])
 		p.text("{cmsg_len=")
 		p.b = strconv.AppendUint(p.b, size, 10)
 		p.text(", cmsg_level=")

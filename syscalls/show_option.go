@@ -97,7 +97,8 @@ func (p *printer) optionValue(level, name uint32, addr uintptr, size int, after 
 	if size < 4 && after {
 		quote = appendQuotedHex
 	}
-	if size <= 0 || size < 4 && !after && level == unix.SOL_SOCKET && name != unix.SO_BINDTODEVICE {
+	if size <= 0 || size < 4 && !after && level == unix.SOL_SOCKET &&
+		name != unix.SO_BINDTODEVICE {
 		p.address(addr)
 		return
 	}

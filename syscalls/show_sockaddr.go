@@ -153,7 +153,10 @@ func (p *printer) sockaddrAt(addr uintptr, size int, after bool) {
 // sockaddrIn is an address that the program passes; its length follows it.
 func sockaddrIn(name string) param {
 	return param{name: name,
-		need: func(c *tracedCall, i int) { c.fetch(uintptr(c.Args[i]), min(c.Int(i+1), sizeofStorage)) },
+		need: func(c *tracedCall, i int) {
+			c.fetch(uintptr(c.Args[i]),
+				min(c.Int(i+1), sizeofStorage))
+		},
 		show: func(p *printer, i int) { p.sockaddrAt(p.ptr(i), p.int(i+1), false) },
 	}
 }
@@ -180,7 +183,8 @@ func (p *printer) lengths(addr uintptr) (before, after int, ok bool) {
 		return 0, 0, false
 	}
 	a, _ := p.view(addr, 4, true)
-	return int(int32(binary.NativeEndian.Uint32(b))), int(int32(binary.NativeEndian.Uint32(a))), true
+	return int(int32(binary.NativeEndian.Uint32(b))),
+		int(int32(binary.NativeEndian.Uint32(a))), true
 }
 
 // lengthOut is a pointer to a length that the kernel changes.

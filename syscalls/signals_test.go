@@ -9,7 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// signalAll sends the runtime's signal to all threads of the process every millisecond, until the test ends.
+// signalAll sends the runtime's signal to all threads of the process every millisecond,
+// until the test ends.
 func signalAll(t *testing.T) {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	t.Cleanup(func() {

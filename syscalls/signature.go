@@ -12,9 +12,10 @@ type signature struct {
 // A param is one argument: how it is shown, and what memory that takes.
 type param struct {
 	name string
-	fd   bool                    // it is a descriptor
-	out  bool                    // the call sets it
-	need func(*tracedCall, int)  // has the memory taken down before the call; nil: none is needed
+	fd   bool // it is a descriptor
+	out  bool // the call sets it
+	// has the memory taken down before the call; nil: none is needed
+	need func(*tracedCall, int)
 	show func(p *printer, i int) // appends it to the printer's text
 }
 
@@ -38,7 +39,8 @@ func (r *Record) Decode(payload int) Decoded {
 	defer func(kept int) { r.bytes = kept }(r.bytes)
 	r.bytes = min(r.bytes, payload)
 	if s == nil {
-		return Decoded{Name: "syscall_" + strconv.FormatUint(uint64(r.Nr), 10), FD: -1, ABI: abi}
+		return Decoded{Name: "syscall_" + strconv.FormatUint(uint64(r.Nr), 10), FD: -1,
+			ABI: abi}
 	}
 	d := Decoded{Name: s.name, FD: -1, ABI: abi, Args: make([]string, 0, len(s.params))}
 	p := printer{Record: r}
@@ -120,7 +122,8 @@ func (p *printer) payload(addr uintptr, size int, after bool) {
 const shownText = 32
 
 // bytesAt shows memory that is no payload, such as the value of an option.
-func (p *printer) bytesAt(addr uintptr, size int, after bool, quote func(b, s []byte) []byte) {
+func (p *printer) bytesAt(addr uintptr, size int, after bool,
+	quote func(b, s []byte) []byte) {
 	limit := max(shownText, p.bytes)
 	b, ok := p.view(addr, min(size, limit), after)
 	if !ok {
@@ -140,7 +143,10 @@ func number(name string) param {
 }
 
 func size(name string) param {
-	return param{name: name, show: func(p *printer, i int) { p.b = strconv.AppendUint(p.b, p.Args[i], 10) }}
+	return param{name: name, show: func(p *printer,
+		i int) {
+		p.b = strconv.AppendUint(p.b, p.Args[i], 10)
+	}}
 }
 
 func hexadecimal(name string) param {
@@ -152,11 +158,17 @@ func fdArg(name string) param {
 }
 
 func oneOf(name string, n names) param {
-	return param{name: name, show: func(p *printer, i int) { p.b = n.value(p.b, uint64(uint32(p.Args[i]))) }}
+	return param{name: name, show: func(p *printer,
+		i int) {
+		p.b = n.value(p.b, uint64(uint32(p.Args[i])))
+	}}
 }
 
 func flagsOf(name string, n names) param {
-	return param{name: name, show: func(p *printer, i int) { p.b = n.flags(p.b, uint64(uint32(p.Args[i]))) }}
+	return param{name: name, show: func(p *printer,
+		i int) {
+		p.b = n.flags(p.b, uint64(uint32(p.Args[i])))
+	}}
 }
 
 // newFD is the result of calls that make descriptors.

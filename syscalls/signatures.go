@@ -10,24 +10,38 @@ import (
 // networkCalls are the calls of strace's set %network, and uname(2), which
 // tells a node's name.
 var networkCalls = []signature{
-	{name: "accept", params: []param{fdArg("sockfd"), sockaddrOut("addr"), lengthOut("addrlen")}, result: newFD},
-	{name: "accept4", params: []param{fdArg("sockfd"), sockaddrOut("addr"), lengthOut("addrlen"), flagsOf("flags", socketFlags)}, result: newFD},
+	{name: "accept", params: []param{fdArg("sockfd"), sockaddrOut("addr"),
+		lengthOut("addrlen")}, result: newFD},
+	{name: "accept4", params: []param{fdArg("sockfd"), sockaddrOut("addr"),
+		lengthOut("addrlen"), flagsOf("flags", socketFlags)}, result: newFD},
 	{name: "bind", params: []param{fdArg("sockfd"), sockaddrIn("addr"), number("addrlen")}},
 	{name: "connect", params: []param{fdArg("sockfd"), sockaddrIn("addr"), number("addrlen")}},
-	{name: "getpeername", params: []param{fdArg("sockfd"), sockaddrOut("addr"), lengthOut("addrlen")}},
-	{name: "getsockname", params: []param{fdArg("sockfd"), sockaddrOut("addr"), lengthOut("addrlen")}},
-	{name: "getsockopt", params: []param{fdArg("sockfd"), oneOf("level", levels), option("optname"), optionOut("optval"), lengthOut("optlen")}},
+	{name: "getpeername", params: []param{fdArg("sockfd"), sockaddrOut("addr"),
+		lengthOut("addrlen")}},
+	{name: "getsockname", params: []param{fdArg("sockfd"), sockaddrOut("addr"),
+		lengthOut("addrlen")}},
+	{name: "getsockopt", params: []param{fdArg("sockfd"), oneOf("level", levels),
+		option("optname"), optionOut("optval"), lengthOut("optlen")}},
 	{name: "listen", params: []param{fdArg("sockfd"), number("backlog")}},
-	{name: "recvfrom", params: []param{fdArg("sockfd"), bufferOut("buf"), size("len"), flagsOf("flags", messageFlags), sockaddrOut("src_addr"), lengthOut("addrlen")}},
-	{name: "recvmmsg", params: []param{fdArg("sockfd"), messages("msgvec", true), number("vlen"), flagsOf("flags", messageFlags), timespecIn("timeout")}},
-	{name: "recvmsg", params: []param{fdArg("sockfd"), messageOut("msg"), flagsOf("flags", messageFlags)}},
-	{name: "sendmmsg", params: []param{fdArg("sockfd"), messages("msgvec", false), number("vlen"), flagsOf("flags", messageFlags)}},
-	{name: "sendmsg", params: []param{fdArg("sockfd"), messageIn("msg"), flagsOf("flags", messageFlags)}},
-	{name: "sendto", params: []param{fdArg("sockfd"), bufferIn("buf"), size("len"), flagsOf("flags", messageFlags), sockaddrIn("dest_addr"), number("addrlen")}},
-	{name: "setsockopt", params: []param{fdArg("sockfd"), oneOf("level", levels), option("optname"), optionIn("optval"), number("optlen")}},
+	{name: "recvfrom", params: []param{fdArg("sockfd"), bufferOut("buf"), size("len"),
+		flagsOf("flags", messageFlags), sockaddrOut("src_addr"), lengthOut("addrlen")}},
+	{name: "recvmmsg", params: []param{fdArg("sockfd"), messages("msgvec", true),
+		number("vlen"), flagsOf("flags", messageFlags), timespecIn("timeout")}},
+	{name: "recvmsg", params: []param{fdArg("sockfd"), messageOut("msg"),
+		flagsOf("flags", messageFlags)}},
+	{name: "sendmmsg", params: []param{fdArg("sockfd"), messages("msgvec", false),
+		number("vlen"), flagsOf("flags", messageFlags)}},
+	{name: "sendmsg", params: []param{fdArg("sockfd"), messageIn("msg"),
+		flagsOf("flags", messageFlags)}},
+	{name: "sendto", params: []param{fdArg("sockfd"), bufferIn("buf"), size("len"),
+		flagsOf("flags", messageFlags), sockaddrIn("dest_addr"), number("addrlen")}},
+	{name: "setsockopt", params: []param{fdArg("sockfd"), oneOf("level", levels),
+		option("optname"), optionIn("optval"), number("optlen")}},
 	{name: "shutdown", params: []param{fdArg("sockfd"), oneOf("how", shutdownHows)}},
-	{name: "socket", params: []param{oneOf("domain", families), socketType("type"), protocol("protocol")}, result: newFD},
-	{name: "socketpair", params: []param{oneOf("domain", families), socketType("type"), protocol("protocol"), fdPair("sv")}},
+	{name: "socket", params: []param{oneOf("domain", families), socketType("type"),
+		protocol("protocol")}, result: newFD},
+	{name: "socketpair", params: []param{oneOf("domain", families), socketType("type"),
+		protocol("protocol"), fdPair("sv")}},
 }
 
 // socketFlags are what socket(2) and accept4(2) take beside a type.
@@ -58,7 +72,8 @@ func protocol(name string) param {
 			p.b = netlinkProtocols.value(p.b, v)
 		case unix.AF_PACKET:
 			p.text("htons(")
-			p.b = etherTypes.value(p.b, uint64(binary.BigEndian.Uint16([]byte{byte(v), byte(v >> 8)})))
+			p.b = etherTypes.value(p.b, uint64(binary.BigEndian.Uint16([]byte{byte(v),
+				byte(v >> 8)})))
 			p.text(")")
 		default:
 			p.dec(int64(int32(v)))
@@ -69,7 +84,10 @@ func protocol(name string) param {
 // bufferIn are bytes that the program sends; their number follows.
 func bufferIn(name string) param {
 	return param{name: name,
-		need: func(c *tracedCall, i int) { c.fetch(c.Ptr(i), int(min(c.Uint(i+1), uint64(c.bytes)))) },
+		need: func(c *tracedCall, i int) {
+			c.fetch(c.Ptr(i),
+				int(min(c.Uint(i+1), uint64(c.bytes))))
+		},
 		show: func(p *printer, i int) { p.payload(p.ptr(i), int(min(p.Args[i+1], 1<<31)), false) },
 	}
 }

@@ -53,7 +53,8 @@ type mappedReceive struct {
 // receiveMapped has the kernel tell about IPv4 what a program asks for about IPv6.
 // ok is false if that is nothing.
 func receiveMapped(fd int) (r mappedReceive, ok bool) {
-	if domain, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil || domain != unix.AF_INET6 {
+	if domain, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil ||
+		domain != unix.AF_INET6 {
 		return r, false
 	}
 	r.fd = fd
@@ -90,7 +91,8 @@ func (r mappedReceive) control(b []byte, six bool, room int) (out []byte, cut bo
 			}
 			if keep = !r.ours[i]; six && r.wants[i] {
 				var v [4]byte
-				binary.NativeEndian.PutUint32(v[:], uint32(m.data[0])) // a byte, or an int up to 255
+				// a byte, or an int up to 255
+				binary.NativeEndian.PutUint32(v[:], uint32(m.data[0]))
 				if len(m.data) == len(v) {
 					copy(v[:], m.data)
 				}
@@ -108,7 +110,8 @@ func (r mappedReceive) control(b []byte, six bool, room int) (out []byte, cut bo
 
 // putControl appends a control message as put_cmsg in net/core/scm.c does, in a
 // buffer of room bytes; cut is true if there was not room for all of it.
-func putControl(out []byte, level, kind int32, data []byte, room int) (_ []byte, cut bool) {
+func putControl(out []byte, level, kind int32, data []byte, room int) (_ []byte,
+	cut bool) {
 	left := room - len(out)
 	if left < sizeofCmsghdr {
 		return out, true
@@ -126,8 +129,8 @@ func putControl(out []byte, level, kind int32, data []byte, room int) (_ []byte,
 	return out, cut
 }
 
-// receiveErrors answers setsockopt(2) with IPV6_RECVERR (ipv6(7)): to the kernel, what the
-// socket sends to aliases is IPv4, and of that it tells with IP_RECVERR (ip(7)).
+// receiveErrors answers setsockopt(2) with IPV6_RECVERR (ipv6(7)): to the kernel, what
+// the socket sends to aliases is IPv4, and of that it tells with IP_RECVERR (ip(7)).
 func (n *Node) receiveErrors(c Call) reply {
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
@@ -161,11 +164,12 @@ const (
 	icmpv6PortUnreachable = 4
 )
 
-// errorsOfSix makes what a queue of errors has of ICMP what it would have of ICMPv6, for a
-// datagram that went to an IPv6 address as its program sees it.
+// errorsOfSix makes what a queue of errors has of ICMP what it would have of ICMPv6, for
+// a datagram that went to an IPv6 address as its program sees it.
 func errorsOfSix(control []byte) {
 	for m := range controlMessages(control) {
-		if m.level != unix.IPPROTO_IPV6 || m.kind != unix.IPV6_RECVERR || len(m.data) < sizeofExtendedErr ||
+		if m.level != unix.IPPROTO_IPV6 || m.kind != unix.IPV6_RECVERR ||
+			len(m.data) < sizeofExtendedErr ||
 			m.data[offsetEEOrigin] != unix.SO_EE_ORIGIN_ICMP {
 			continue
 		}

@@ -8,19 +8,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestSixControl sends control messages of IPv6, and takes those of IPv4 that come of them.
+// TestSixControl sends control messages of IPv6, and takes those of IPv4 that come of
+// them.
 func TestSixControl(t *testing.T) {
 	number := func(v int32) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(v)) }
 	put := func(level, kind int32, data []byte) []byte {
 		b, _ := putControl(nil, level, kind, data, maxControl)
 		return b
 	}
-	hops, ttl := put(unix.IPPROTO_IPV6, unix.IPV6_HOPLIMIT, number(7)), put(unix.IPPROTO_IP, unix.IP_TTL, number(7))
-	class, tos := put(unix.IPPROTO_IPV6, unix.IPV6_TCLASS, number(32)), put(unix.IPPROTO_IP, unix.IP_TOS, []byte{32})
+	hops, ttl := put(unix.IPPROTO_IPV6, unix.IPV6_HOPLIMIT, number(7)),
+		put(unix.IPPROTO_IP, unix.IP_TTL, number(7))
+	class, tos := put(unix.IPPROTO_IPV6, unix.IPV6_TCLASS, number(32)),
+		put(unix.IPPROTO_IP, unix.IP_TOS, []byte{32})
 	other := put(unix.SOL_SOCKET, unix.SO_TIMESTAMP, make([]byte, 16))
 
-	sent, ok := fourControl(bytes.Join([][]byte{hops, other, class, put(unix.IPPROTO_IPV6, unix.IPV6_HOPLIMIT, number(-1))}, nil))
-	if want := bytes.Join([][]byte{ttl, other, put(unix.IPPROTO_IP, unix.IP_TOS, number(32))}, nil); !ok || !bytes.Equal(sent, want) {
+	sent, ok := fourControl(bytes.Join([][]byte{hops, other, class,
+		put(unix.IPPROTO_IPV6, unix.IPV6_HOPLIMIT, number(-1))}, nil))
+	if want := bytes.Join([][]byte{ttl, other,
+		put(unix.IPPROTO_IP, unix.IP_TOS, number(32))}, nil); !ok ||
+		!bytes.Equal(sent, want) {
 		t.Errorf("sent %x, %v; want %x", sent, ok, want)
 	}
 	if sent, ok := fourControl(other); ok {
@@ -39,11 +45,15 @@ func TestSixControl(t *testing.T) {
 	}{
 		{"all", both, true, 200, bytes.Join([][]byte{hops, class, other}, nil), false},
 		{"an IPv4 datagram", both, false, 200, other, false},
-		{"asked for both ways", mappedReceive{wants: [2]bool{true, false}}, false, 200, came, false},
+		{"asked for both ways", mappedReceive{wants: [2]bool{true, false}}, false, 200,
+			came, false},
 		{"one, and no room for its header's neighbour", both, true, 24 + 15, hops, true},
-		{"half a value", both, true, 24 + 18, append(bytes.Clone(hops), append([]byte{18, 0, 0, 0, 0, 0, 0, 0}, class[8:18]...)...), true},
+		{"half a value", both, true, 24 + 18,
+			append(bytes.Clone(hops), append([]byte{18, 0, 0, 0, 0, 0, 0, 0},
+				class[8:18]...)...), true},
 	} {
-		if got, cut := tc.r.control(came, tc.six, tc.room); !bytes.Equal(got, tc.want) || cut != tc.cut {
+		if got, cut := tc.r.control(came, tc.six, tc.room); !bytes.Equal(got, tc.want) ||
+			cut != tc.cut {
 			t.Errorf("%s: %x, %v; want %x, %v", tc.name, got, cut, tc.want, tc.cut)
 		}
 	}
@@ -54,7 +64,8 @@ func FuzzSixControl(f *testing.F) {
 	f.Add([]byte("\x14\x00\x00\x00\x00\x00\x00\x00\x29\x00\x00\x00\x34\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00\x00"), uint16(40), true)
 	f.Fuzz(func(t *testing.T, b []byte, room uint16, six bool) {
 		fourControl(b)
-		out, _ := mappedReceive{wants: [2]bool{true, true}, ours: [2]bool{true, false}}.control(b, six, int(room))
+		out, _ := mappedReceive{wants: [2]bool{true, true},
+			ours: [2]bool{true, false}}.control(b, six, int(room))
 		if len(out) > int(room) {
 			t.Fatalf("%d bytes in a room of %d", len(out), room)
 		}

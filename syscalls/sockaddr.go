@@ -43,7 +43,8 @@ func ParseSockaddr(b []byte) (Sockaddr, error) {
 			return Sockaddr{}, unix.EINVAL
 		}
 		s := Sockaddr{Six: true, Flow: binary.NativeEndian.Uint32(b[4:])}
-		s.Addr = netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[8:24])), binary.BigEndian.Uint16(b[2:]))
+		s.Addr = netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[8:24])),
+			binary.BigEndian.Uint16(b[2:]))
 		if len(b) >= sizeofInet6 {
 			s.Scope = binary.NativeEndian.Uint32(b[24:])
 		}
@@ -116,7 +117,8 @@ func readBindAddr(c Call, addr uintptr, size, domain int) (Sockaddr, error) {
 		return Sockaddr{}, err
 	}
 	if domain == unix.AF_INET && len(b) >= sizeofInet4 &&
-		binary.NativeEndian.Uint16(b) == unix.AF_UNSPEC && binary.NativeEndian.Uint32(b[4:]) == 0 {
+		binary.NativeEndian.Uint16(b) == unix.AF_UNSPEC &&
+		binary.NativeEndian.Uint32(b[4:]) == 0 {
 		binary.NativeEndian.PutUint16(b, unix.AF_INET)
 	}
 	return ParseSockaddr(b)

@@ -34,11 +34,15 @@ func TestParseSockaddr(t *testing.T) {
 		six      bool
 		least    int // bytes that are needed
 	}{
-		{name: "inet", in: family(unix.AF_INET) + "1f90 7f000001 0000000000000000", want: "127.0.0.1:8080", least: 16},
-		{name: "inet with padding", in: family(unix.AF_INET) + "0050 0a6f0002 1122334455667788", want: "10.111.0.2:80", least: 16},
-		{name: "inet6", in: family(unix.AF_INET6) + "1f90 00000000 00000000000000000000000000000001 00000000",
+		{name: "inet", in: family(unix.AF_INET) + "1f90 7f000001 0000000000000000",
+			want: "127.0.0.1:8080", least: 16},
+		{name: "inet with padding", in: family(unix.AF_INET) +
+			"0050 0a6f0002 1122334455667788", want: "10.111.0.2:80", least: 16},
+		{name: "inet6", in: family(unix.AF_INET6) +
+			"1f90 00000000 00000000000000000000000000000001 00000000",
 			want: "[::1]:8080", six: true, least: 24},
-		{name: "inet6 without scope", in: family(unix.AF_INET6) + "1f90 00000000 00000000000000000000000000000001",
+		{name: "inet6 without scope", in: family(unix.AF_INET6) +
+			"1f90 00000000 00000000000000000000000000000001",
 			want: "[::1]:8080", six: true, least: 24},
 		{name: "mapped", in: family(unix.AF_INET6) + "1f90 00000000" + mapped + "00000000",
 			want: "[::ffff:10.111.0.2]:8080", six: true, least: 24},
@@ -57,8 +61,10 @@ func TestParseSockaddr(t *testing.T) {
 			}
 		})
 	}
-	for _, f := range []uint16{unix.AF_UNSPEC, unix.AF_UNIX, unix.AF_NETLINK, unix.AF_PACKET, 0xffff} {
-		if got, err := ParseSockaddr(unhex(t, family(f)+strings.Repeat("00", 126))); !errors.Is(err, unix.EAFNOSUPPORT) {
+	for _, f := range []uint16{unix.AF_UNSPEC, unix.AF_UNIX, unix.AF_NETLINK,
+		unix.AF_PACKET, 0xffff} {
+		if got, err := ParseSockaddr(unhex(t,
+			family(f)+strings.Repeat("00", 126))); !errors.Is(err, unix.EAFNOSUPPORT) {
 			t.Errorf("family %d: %v, %v; want EAFNOSUPPORT", f, got, err)
 		}
 	}
@@ -75,17 +81,20 @@ func TestSockaddrFields(t *testing.T) {
 	}
 	// An IPv4 address becomes v4-mapped where the socket is AF_INET6.
 	s = Sockaddr{Addr: netip.MustParseAddrPort("10.111.0.2:80"), Six: true}
-	if got, want := AppendSockaddr(nil, s), encode(unix.AF_INET6, netip.MustParseAddrPort("[::ffff:10.111.0.2]:80")); !bytes.Equal(got, want) {
+	if got, want := AppendSockaddr(nil, s),
+		encode(unix.AF_INET6, netip.MustParseAddrPort("[::ffff:10.111.0.2]:80")); !bytes.Equal(got, want) {
 		t.Errorf("got %x, want %x", got, want)
 	}
 }
 
 // TestSockaddrOfOtherFamily writes what a neighbour may have made up.
 func TestSockaddrOfOtherFamily(t *testing.T) {
-	for _, s := range []Sockaddr{{Addr: netip.MustParseAddrPort("[2001:db8::1]:80")}, {Addr: netip.AddrPortFrom(netip.Addr{}, 80)},
+	for _, s := range []Sockaddr{{Addr: netip.MustParseAddrPort("[2001:db8::1]:80")},
+		{Addr: netip.AddrPortFrom(netip.Addr{}, 80)},
 		{Addr: netip.AddrPortFrom(netip.Addr{}, 80), Six: true}} {
 		got, err := ParseSockaddr(AppendSockaddr(nil, s))
-		if err != nil || got.Six != s.Six || got.Addr.Port() != 80 || !got.Addr.Addr().IsUnspecified() {
+		if err != nil || got.Six != s.Six || got.Addr.Port() != 80 ||
+			!got.Addr.Addr().IsUnspecified() {
 			t.Errorf("%+v is written as %+v, %v", s, got, err)
 		}
 	}
@@ -94,7 +103,8 @@ func TestSockaddrOfOtherFamily(t *testing.T) {
 func FuzzParseSockaddr(f *testing.F) {
 	for _, text := range []string{family(unix.AF_INET) + "1f90 7f000001 0000000000000000",
 		family(unix.AF_INET6) + "1f90 00000000 00000000000000000000000000000001 00000000",
-		family(unix.AF_INET6) + "1f90 01020304 00000000 00000000 0000ffff 0a6f0002", family(unix.AF_UNIX) + "2f78", "02"} {
+		family(unix.AF_INET6) + "1f90 01020304 00000000 00000000 0000ffff 0a6f0002",
+		family(unix.AF_UNIX) + "2f78", "02"} {
 		f.Add(unhex(f, text))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -109,7 +119,8 @@ func FuzzParseSockaddr(f *testing.F) {
 		if again, err := ParseSockaddr(out); err != nil || again != s {
 			t.Fatalf("%+v came back as %+v (%v)", s, again, err)
 		}
-		// What programs get is what they gave, but for padding, and for a scope that is cut short.
+		// What programs get is what they gave, but for padding, and for a scope that is
+		// cut short.
 		n := 8
 		switch {
 		case s.Six && len(b) < sizeofInet6:
@@ -130,7 +141,8 @@ func TestErrno(t *testing.T) {
 	if got := Errno(errors.New("odd")); got != unix.EIO {
 		t.Errorf("an error of boxer's own: %v", got)
 	}
-	if got := Errno(errors.Join(errors.New("connect"), unix.ECONNREFUSED)); got != unix.ECONNREFUSED {
+	if got := Errno(errors.Join(errors.New("connect"),
+		unix.ECONNREFUSED)); got != unix.ECONNREFUSED {
 		t.Errorf("a wrapped errno: %v", got)
 	}
 }

@@ -59,18 +59,21 @@ func (d *sockDiag) listener(at netip.AddrPort) (m diagMessage, found bool, err e
 
 // connection looks up the socket at local whose peer is at remote, both IPv4. Where
 // there is none, it finds the listener at local.
-func (d *sockDiag) connection(local, remote netip.AddrPort) (m diagMessage, found bool, err error) {
+func (d *sockDiag) connection(local, remote netip.AddrPort) (m diagMessage, found bool,
+	err error) {
 	return d.lookUp(unix.IPPROTO_TCP, local, remote)
 }
 
 // datagram looks up the UDP socket that gets a datagram from remote to local, both IPv4:
 // one that is connected to remote, or one that takes datagrams of anybody. found is also
 // false if the kernel has no udp_diag: see hasUDPDiag.
-func (d *sockDiag) datagram(local, remote netip.AddrPort) (m diagMessage, found bool, err error) {
+func (d *sockDiag) datagram(local, remote netip.AddrPort) (m diagMessage, found bool,
+	err error) {
 	return d.lookUp(unix.IPPROTO_UDP, local, remote)
 }
 
-func (d *sockDiag) lookUp(proto uint8, local, remote netip.AddrPort) (m diagMessage, found bool, err error) {
+func (d *sockDiag) lookUp(proto uint8, local, remote netip.AddrPort) (m diagMessage,
+	found bool, err error) {
 	if d == nil {
 		return diagMessage{}, false, unix.EOPNOTSUPP
 	}
@@ -80,7 +83,8 @@ func (d *sockDiag) lookUp(proto uint8, local, remote netip.AddrPort) (m diagMess
 	d.request = ownerRequest(proto, local, remote)
 	binary.NativeEndian.PutUint32(d.request[8:], d.seq)
 	binary.NativeEndian.PutUint32(d.request[60:], loopbackIndex)
-	if _, err := diagIO(unix.SYS_WRITE, d.fd, d.request[:]); err != nil { // to the kernel, netlink(7)
+	// to the kernel, netlink(7)
+	if _, err := diagIO(unix.SYS_WRITE, d.fd, d.request[:]); err != nil {
 		return diagMessage{}, false, fmt.Errorf("sock_diag: %w", err)
 	}
 	for { // the kernel has answered within the write
@@ -105,7 +109,8 @@ func diagIO(nr uintptr, fd int, b []byte) (int, error) {
 
 // diagAnswer reads the answer to a request: the socket, or an errno.
 func diagAnswer(b []byte) (m diagMessage, found bool, err error) {
-	if binary.NativeEndian.Uint16(b[4:]) == unix.NLMSG_ERROR && len(b) >= unix.NLMSG_HDRLEN+4 {
+	if binary.NativeEndian.Uint16(b[4:]) == unix.NLMSG_ERROR &&
+		len(b) >= unix.NLMSG_HDRLEN+4 {
 		errno := unix.Errno(-int32(binary.NativeEndian.Uint32(b[unix.NLMSG_HDRLEN:])))
 		if errno == unix.ENOENT {
 			return diagMessage{}, false, nil

@@ -28,14 +28,16 @@ func TestSockDiag(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m, found, err := d.listener(at); err != nil || !found || m.cookie != id || m.addr != at {
+	if m, found, err := d.listener(at); err != nil || !found || m.cookie != id ||
+		m.addr != at {
 		t.Errorf("the listener: %+v, %t, %v", m, found, err)
 	}
 	client, own := connecting(t, at)
 	if id, err = cookie(client); err != nil {
 		t.Fatal(err)
 	}
-	if m, found, err := d.connection(own, at); err != nil || !found || m.cookie != id || m.state != tcpEstablished {
+	if m, found, err := d.connection(own, at); err != nil || !found || m.cookie != id ||
+		m.state != tcpEstablished {
 		t.Errorf("the connection: %+v, %t, %v", m, found, err)
 	}
 	free := netip.AddrPortFrom(at.Addr(), 1)

@@ -20,14 +20,21 @@ const (
 
 // localName and remoteName return a socket's own and its peer's address as the
 // kernel knows them. ok is false for families other than AF_INET and AF_INET6.
-func localName(fd int) (s Sockaddr, ok bool, err error)  { return rawName(unix.SYS_GETSOCKNAME, fd) }
-func remoteName(fd int) (s Sockaddr, ok bool, err error) { return rawName(unix.SYS_GETPEERNAME, fd) }
+func localName(fd int) (s Sockaddr, ok bool,
+	err error) {
+	return rawName(unix.SYS_GETSOCKNAME, fd)
+}
+func remoteName(fd int) (s Sockaddr, ok bool,
+	err error) {
+	return rawName(unix.SYS_GETPEERNAME, fd)
+}
 
 // rawName avoids unix.Getsockname, which allocates: this is the hottest path.
 func rawName(nr uintptr, fd int) (s Sockaddr, ok bool, err error) {
 	var buf [sizeofStorage]byte
 	size := uint32(len(buf))
-	_, _, errno := unix.RawSyscall(nr, uintptr(fd), uintptr(unsafe.Pointer(&buf)), uintptr(unsafe.Pointer(&size)))
+	_, _, errno := unix.RawSyscall(nr, uintptr(fd), uintptr(unsafe.Pointer(&buf)),
+		uintptr(unsafe.Pointer(&size)))
 	if errno != 0 {
 		return Sockaddr{}, false, errno
 	}
@@ -136,7 +143,8 @@ func pollNow(fd int, events int16) (int16, error) {
 	p := unix.PollFd{Fd: int32(fd), Events: events}
 	for {
 		var now unix.Timespec
-		_, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+		_, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1,
+			uintptr(unsafe.Pointer(&now)), 0, 0, 0)
 		if errno != unix.EINTR { // a signal was pending, do_poll in fs/select.c
 			return p.Revents, errnoOrNil(errno)
 		}

@@ -45,7 +45,8 @@ func bindAddress(fd, domain int, alias netip.Addr) error {
 		return err
 	}
 	if own == 0 {
-		if err := setsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
+		if err := setsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT,
+			1); err != nil {
 			return err
 		}
 		defer setsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 0)

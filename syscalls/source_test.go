@@ -12,13 +12,17 @@ func TestOneSourcePort(t *testing.T) {
 		name string
 		run  func(*script)
 	}{
-		{"beside each other", func(s *script) { fromOnePort(s, "0.0.0.0:7010", "B:7000", "B:7001", "B:7002") }},
+		{"beside each other", func(s *script) {
+			fromOnePort(s, "0.0.0.0:7010", "B:7000",
+				"B:7001", "B:7002")
+		}},
 		{"own address", func(s *script) { fromOnePort(s, "A:7010", "B:7000", "B:7001", "B:7000") }},
 		{"IPv6", func(s *script) { fromOnePort(s, "[::]:7010", "B6:7000", "B6:7001", "B6:7001") }},
 		{"to itself", func(s *script) {
 			own := s.listener(s.a, "0.0.0.0:7003")
 			s.listener(s.a, "127.0.0.1:7004")
-			fromOnePort(s, "0.0.0.0:7010", "127.0.0.1:7003", "127.0.0.1:7004", "B:7000", "127.0.0.1:7003")
+			fromOnePort(s, "0.0.0.0:7010", "127.0.0.1:7003", "127.0.0.1:7004", "B:7000",
+				"127.0.0.1:7003")
 			own.close()
 		}},
 		{"the port listened on", func(s *script) {
@@ -113,7 +117,8 @@ func TestOnePortForEachDestination(t *testing.T) {
 func onlyPort(s *script, k *sock, addr string) {
 	const ipLocalPortRange = 51 // linux/in.h, ip(7); since Linux 6.3
 	port := int(s.parse(addr).Port())
-	if err := unix.SetsockoptInt(k.fd, unix.IPPROTO_IP, ipLocalPortRange, port<<16|port); err != nil {
+	if err := unix.SetsockoptInt(k.fd, unix.IPPROTO_IP, ipLocalPortRange,
+		port<<16|port); err != nil {
 		s.t.Skip("no IP_LOCAL_PORT_RANGE: ", err)
 	}
 }
@@ -144,7 +149,10 @@ func TestDialFromListeningPortGivenUp(t *testing.T) {
 			k.connect("B:7000")
 			k.close()
 			close(answer)
-			settled := func() bool { return s.a.node.entries() == noEntries && s.b.node.entries() == noEntries }
+			settled := func() bool {
+				return s.a.node.entries() == noEntries &&
+					s.b.node.entries() == noEntries
+			}
 			eventually(t, "the attempt has ended", settled)
 			if got := own.accept(0); got != nil {
 				t.Error("the listener has got a connection")
@@ -162,6 +170,7 @@ func TestRelayAddresses(t *testing.T) {
 	}
 	a, b, c := n.relayFor(addrA, 80), n.relayFor(addrB, 80), n.relayFor(addrA, 81)
 	if a == b || a == c || b == c || a != n.relayFor(addrA, 80) {
-		t.Errorf("relays are at %v, %v and %v, then the first at %v", a, b, c, n.relayFor(addrA, 80))
+		t.Errorf("relays are at %v, %v and %v, then the first at %v", a, b, c,
+			n.relayFor(addrA, 80))
 	}
 }

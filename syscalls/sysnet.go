@@ -23,10 +23,14 @@ func (n *Node) SysClassNet() map[string]string {
 }
 
 // counters are the files of an interface's statistics. Nobody counts.
-var counters = []string{"collisions", "multicast", "rx_bytes", "rx_compressed", "rx_crc_errors", "rx_dropped",
-	"rx_errors", "rx_fifo_errors", "rx_frame_errors", "rx_length_errors", "rx_missed_errors", "rx_nohandler",
-	"rx_over_errors", "rx_packets", "tx_aborted_errors", "tx_bytes", "tx_carrier_errors", "tx_compressed",
-	"tx_dropped", "tx_errors", "tx_fifo_errors", "tx_heartbeat_errors", "tx_packets", "tx_window_errors"}
+var counters = []string{"collisions", "multicast", "rx_bytes", "rx_compressed",
+	"rx_crc_errors", "rx_dropped",
+	"rx_errors", "rx_fifo_errors", "rx_frame_errors", "rx_length_errors",
+	"rx_missed_errors", "rx_nohandler",
+	"rx_over_errors", "rx_packets", "tx_aborted_errors", "tx_bytes", "tx_carrier_errors",
+	"tx_compressed",
+	"tx_dropped", "tx_errors", "tx_fifo_errors", "tx_heartbeat_errors", "tx_packets",
+	"tx_window_errors"}
 
 // sysfs returns the interface's attributes, as net/core/net-sysfs.c shows them.
 func (l link) sysfs() map[string]string {
@@ -35,15 +39,17 @@ func (l link) sysfs() map[string]string {
 		state = "up"
 	}
 	files := map[string]string{
-		"addr_assign_type":  "0",
-		"addr_len":          "6",
-		"address":           net.HardwareAddr(l.mac[:]).String(),
-		"broadcast":         net.HardwareAddr(l.broadcast()).String(),
-		"carrier":           "1",
-		"dev_id":            "0x0",
-		"dev_port":          "0",
-		"dormant":           "0",
-		"flags":             fmt.Sprintf("%#x", l.flags&(unix.IFF_UP|unix.IFF_LOOPBACK|unix.IFF_NOARP)), // what the kernel keeps
+		"addr_assign_type": "0",
+		"addr_len":         "6",
+		"address":          net.HardwareAddr(l.mac[:]).String(),
+		"broadcast":        net.HardwareAddr(l.broadcast()).String(),
+		"carrier":          "1",
+		"dev_id":           "0x0",
+		"dev_port":         "0",
+		"dormant":          "0",
+		// what the kernel keeps
+		"flags": fmt.Sprintf("%#x",
+			l.flags&(unix.IFF_UP|unix.IFF_LOOPBACK|unix.IFF_NOARP)),
 		"gro_flush_timeout": "0",
 		"ifalias":           "",
 		"ifindex":           fmt.Sprint(l.index),

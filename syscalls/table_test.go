@@ -33,7 +33,8 @@ func TestTable(t *testing.T) {
 		}
 	}
 	for nr, do := range handlers {
-		if do != nil && !slices.ContainsFunc(rows, func(e Entry) bool { return int(e.Nr) == nr }) {
+		if do != nil && !slices.ContainsFunc(rows,
+			func(e Entry) bool { return int(e.Nr) == nr }) {
 			t.Errorf("call %d has a handler and no row", nr)
 		}
 	}
@@ -42,7 +43,8 @@ func TestTable(t *testing.T) {
 // TestUnknownCall gives the node a call that it has no handler for: it is not to hang.
 func TestUnknownCall(t *testing.T) {
 	w := boxedWorld(t)
-	w.a.node.Logger = slog.New(slog.DiscardHandler) // it says that filter and table disagree
+	// it says that filter and table disagree
+	w.a.node.Logger = slog.New(slog.DiscardHandler)
 	for _, nr := range []uintptr{unix.SYS_GETPPID, 1 << 20, ^uintptr(0)} {
 		c := newFakeCall(t, 1, nr)
 		w.a.node.Answer(c)

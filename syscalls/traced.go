@@ -39,9 +39,12 @@ func fails(nr uintptr) bool {
 }
 
 // networkNumbers are the numbers of the calls of strace's set %network.
-var networkNumbers = []uintptr{unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_BIND, unix.SYS_CONNECT, unix.SYS_GETPEERNAME,
-	unix.SYS_GETSOCKNAME, unix.SYS_GETSOCKOPT, unix.SYS_LISTEN, unix.SYS_RECVFROM, unix.SYS_RECVMMSG, unix.SYS_RECVMSG,
-	unix.SYS_SENDMMSG, unix.SYS_SENDMSG, unix.SYS_SENDTO, unix.SYS_SETSOCKOPT, unix.SYS_SHUTDOWN, unix.SYS_SOCKET, unix.SYS_SOCKETPAIR}
+var networkNumbers = []uintptr{unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_BIND,
+	unix.SYS_CONNECT, unix.SYS_GETPEERNAME,
+	unix.SYS_GETSOCKNAME, unix.SYS_GETSOCKOPT, unix.SYS_LISTEN, unix.SYS_RECVFROM,
+	unix.SYS_RECVMMSG, unix.SYS_RECVMSG,
+	unix.SYS_SENDMMSG, unix.SYS_SENDMSG, unix.SYS_SENDTO, unix.SYS_SETSOCKOPT,
+	unix.SYS_SHUTDOWN, unix.SYS_SOCKET, unix.SYS_SOCKETPAIR}
 
 // rowsByNumber are the rows of the table, several for calls with conditions.
 var rowsByNumber = sync.OnceValue(func() *[512][]Entry {
@@ -101,8 +104,8 @@ var signaturesByName = sync.OnceValue(func() map[string]*signature {
 	return m
 })
 
-// NewTracing makes a Tracing of the calls with the given native numbers, and of those that
-// mean the same in the 32-bit ABI.
+// NewTracing makes a Tracing of the calls with the given native numbers, and of those
+// that mean the same in the 32-bit ABI.
 func NewTracing(t Tracer, show []uintptr, numbers Numbers) *Tracing {
 	tr := &Tracing{Tracer: t, compat: numbers.compat(show)}
 	byName := signaturesByName()
@@ -123,4 +126,5 @@ func (t *Tracing) shows(nr uintptr) bool {
 }
 
 // unknownParams show a call that has no row of its own.
-var unknownParams = []param{hexadecimal("0"), hexadecimal("1"), hexadecimal("2"), hexadecimal("3"), hexadecimal("4"), hexadecimal("5")}
+var unknownParams = []param{hexadecimal("0"), hexadecimal("1"), hexadecimal("2"),
+	hexadecimal("3"), hexadecimal("4"), hexadecimal("5")}

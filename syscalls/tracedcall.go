@@ -71,7 +71,8 @@ func (c *tracedCall) WriteMemory(addr uintptr, b []byte) error {
 }
 
 // WriteMemory2 implements Call.
-func (c *tracedCall) WriteMemory2(addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error {
+func (c *tracedCall) WriteMemory2(addr1 uintptr, b1 []byte, addr2 uintptr,
+	b2 []byte) error {
 	err := c.Call.WriteMemory2(addr1, b1, addr2, b2)
 	if err == nil {
 		c.keep(addr1, b1, true)

@@ -112,7 +112,8 @@ func (n *Node) localIn(p *ports, local, peer Sockaddr) Sockaddr {
 	kernel, far := unmapped(local.Addr), unmapped(peer.Addr)
 	r, ok := n.Aliases.role(kernel.Addr())
 	if !ok {
-		if _, ok := n.Aliases.role(far.Addr()); ok && kernel.Addr() == localhost4 { // UDP, never bound
+		// UDP, never bound
+		if _, ok := n.Aliases.role(far.Addr()); ok && kernel.Addr() == localhost4 {
 			local.Addr = netip.AddrPortFrom(n.met(p, kernel, far), kernel.Port())
 		}
 		return local
@@ -146,7 +147,8 @@ func (n *Node) own(r role) netip.Addr {
 // ok is false if the other end is not the node's.
 func (n *Node) farRole(far netip.AddrPort) (r role, ok bool) {
 	if r, ok = roleOfGate(far.Addr()); ok {
-		return r, n.gate.has(far) || n.gate6 != nil && n.gate6.has(far) || n.peers.accepts(far)
+		return r, n.gate.has(far) || n.gate6 != nil && n.gate6.has(far) ||
+			n.peers.accepts(far)
 	}
 	return n.Aliases.role(far.Addr())
 }
@@ -155,7 +157,8 @@ func (n *Node) farRole(far netip.AddrPort) (r role, ok bool) {
 // does not tell, a wildcard or one that the kernel chose, by the other end's.
 func (n *Node) met(p *ports, kernel, far netip.AddrPort) netip.Addr {
 	r, ok := n.farRole(far)
-	if addr, met := p.metSelf(kernel, far); met && r&^six != relayEnd && r&^six != datagramEnd {
+	if addr, met := p.metSelf(kernel, far); met && r&^six != relayEnd &&
+		r&^six != datagramEnd {
 		return addr
 	}
 	switch {
@@ -195,7 +198,8 @@ func (n *Node) remoteIn(p *ports, local, peer Sockaddr) (s Sockaddr, ok bool) {
 		}
 		return peer, true
 	case !ok:
-		if addr, ok := n.neighbours.find(far, kernel.Addr()); ok && n.isVouched(kernel, far) {
+		if addr, ok := n.neighbours.find(far, kernel.Addr()); ok &&
+			n.isVouched(kernel, far) {
 			peer.Addr = addr
 		}
 		return peer, true
@@ -215,7 +219,8 @@ func (n *Node) remoteIn(p *ports, local, peer Sockaddr) (s Sockaddr, ok bool) {
 		return peer, ok
 	}
 	addr := n.own(r)
-	if addr.IsUnspecified() { // a listener of this node's, or a client that was bound to it
+	// a listener of this node's, or a client that was bound to it
+	if addr.IsUnspecified() {
 		addr = n.met(p, far, kernel)
 	}
 	if p == &n.ports && n.Owns(addr) && !n.isVouched(kernel, far) {

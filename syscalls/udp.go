@@ -27,8 +27,8 @@ const maxDatagram = 65507
 
 var datagramBuffers = sync.Pool{New: func() any { return new([maxDatagram + 1]byte) }}
 
-// sendOut carries what a program has sent to a flow's endpoint, or deals with err, which the
-// flow's socket has in its place.
+// sendOut carries what a program has sent to a flow's endpoint, or deals with err, which
+// the flow's socket has in its place.
 func (n *Node) sendOut(fl *flow, from netip.AddrPort, b []byte, err error) {
 	switch {
 	case err == unix.ECONNREFUSED:
@@ -62,7 +62,8 @@ func (n *Node) carry(src, dst netip.AddrPort, b []byte) {
 	}
 }
 
-// datagramSender returns the address that a peer sees of a program's UDP socket. The node remembers it: answers will come to it.
+// datagramSender returns the address that a peer sees of a program's UDP socket. The node
+// remembers it: answers will come to it.
 func (n *Node) datagramSender(peer netip.Addr, kernel netip.AddrPort) netip.AddrPort {
 	if kernel.Addr() == localhost4 { // not at an alias: see flows.bound
 		n.flows.bind(wildcardOf(peer), kernel)
@@ -136,7 +137,8 @@ func disconnect(fd int) error {
 // datagramRoute returns the kernel address to which datagrams for a
 // destination go; ok is false where the kernel's own way is right. They are
 // of by's socket, of which fd is a copy.
-func (n *Node) datagramRoute(fd int, by holder, dst netip.AddrPort) (kernel netip.AddrPort, ok bool, err error) {
+func (n *Node) datagramRoute(fd int, by holder,
+	dst netip.AddrPort) (kernel netip.AddrPort, ok bool, err error) {
 	switch n.nameServerAt(dst, &n.datagramPorts) {
 	case hostNameServer:
 		if kernel, ok = n.proxy(dst); ok {
@@ -159,13 +161,15 @@ func (n *Node) datagramRoute(fd int, by holder, dst netip.AddrPort) (kernel neti
 			return netip.AddrPort{}, false, unix.EACCES
 		}
 		return n.throughFlow(fd, dst, by)
-	case a.IsMulticast(), a == broadcast4: // the network has neither, and no route to them
+	case a.IsMulticast(), a == broadcast4:
+		// the network has neither, and no route to them
 		return netip.AddrPort{}, false, unix.ENETUNREACH
 	case a.Is4() && (a.IsLoopback() || a.IsUnspecified()):
 		kernel, ok = n.localDatagrams(dst.Port(), localhost4, netip.IPv4Unspecified())
 		return kernel, ok, nil
 	case a == netip.IPv6Loopback() || a == netip.IPv6Unspecified():
-		kernel, ok = n.localDatagrams(dst.Port(), netip.IPv6Loopback(), netip.IPv6Unspecified())
+		kernel, ok = n.localDatagrams(dst.Port(), netip.IPv6Loopback(),
+			netip.IPv6Unspecified())
 		if !ok {
 			kernel, ok = n.flows.boundAt(netip.IPv6Unspecified(), dst.Port())
 			ok = ok && n.stillThere(kernel)
@@ -177,15 +181,18 @@ func (n *Node) datagramRoute(fd int, by holder, dst netip.AddrPort) (kernel neti
 			return netip.AddrPort{}, false, err
 		}
 		switch local.Addr.Addr().Unmap() {
-		case n.Aliases.Wildcard, n.Aliases.Public, n.Aliases.Dual, n.Aliases.Wildcard6, n.Aliases.Public6:
+		case n.Aliases.Wildcard, n.Aliases.Public, n.Aliases.Dual, n.Aliases.Wildcard6,
+			n.Aliases.Public6:
 			return n.throughFlow(fd, dst, by)
 		}
 	}
 	return netip.AddrPort{}, false, nil
 }
 
-// throughFlow is the flow for what a program's socket, of which fd is a copy, sends to dst.
-func (n *Node) throughFlow(fd int, dst netip.AddrPort, by holder) (kernel netip.AddrPort, ok bool, err error) {
+// throughFlow is the flow for what a program's socket, of which fd is a copy, sends to
+// dst.
+func (n *Node) throughFlow(fd int, dst netip.AddrPort, by holder) (kernel netip.AddrPort,
+	ok bool, err error) {
 	if err := n.showSender(fd); err != nil {
 		return netip.AddrPort{}, false, err
 	}
@@ -224,7 +231,8 @@ func (n *Node) datagramName(from Sockaddr, sentTo bool) Sockaddr {
 	switch met, ok := n.datagramPorts.metSelf(kernel, kernel); {
 	case ok:
 		addr = met
-	case addr == netip.IPv4Unspecified(), addr == netip.IPv6Unspecified() && kernel.Addr() == n.Aliases.Dual:
+	case addr == netip.IPv4Unspecified(), addr == netip.IPv6Unspecified() &&
+		kernel.Addr() == n.Aliases.Dual:
 		addr = localhost4
 	case addr == netip.IPv6Unspecified():
 		addr = netip.IPv6Loopback()

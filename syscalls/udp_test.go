@@ -10,12 +10,16 @@ import (
 // sunk is Datagrams that go nowhere.
 type sunk struct{ sent chan int }
 
-func (s sunk) SendDatagram(_, _ netip.AddrPort, b []byte) bool { s.sent <- len(b); return true }
-func (s sunk) SendUnreachable(_, _ netip.AddrPort, _ []byte)   {}
-func (s sunk) SendEcho(_, _ netip.AddrPort, _ []byte) bool     { return true }
+func (s sunk) SendDatagram(_, _ netip.AddrPort,
+	b []byte) bool {
+	s.sent <- len(b)
+	return true
+}
+func (s sunk) SendUnreachable(_, _ netip.AddrPort, _ []byte) {}
+func (s sunk) SendEcho(_, _ netip.AddrPort, _ []byte) bool   { return true }
 
-// BenchmarkSendto measures sendto(2) with an address, from its arrival until the network has the
-// datagram, without the trap itself.
+// BenchmarkSendto measures sendto(2) with an address, from its arrival until the network
+// has the datagram, without the trap itself.
 func BenchmarkSendto(b *testing.B) {
 	aliases, err := ClaimAliases()
 	if err != nil {
@@ -23,7 +27,8 @@ func BenchmarkSendto(b *testing.B) {
 	}
 	defer aliases.Release()
 	net := sunk{make(chan int, 1)}
-	n, err := NewNode(Config{Hostname: "a", Addr: addrA, Prefix: prefix, Aliases: aliases, Network: newFakeNet(), Datagrams: net})
+	n, err := NewNode(Config{Hostname: "a", Addr: addrA, Prefix: prefix, Aliases: aliases,
+		Network: newFakeNet(), Datagrams: net})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -39,7 +44,8 @@ func BenchmarkSendto(b *testing.B) {
 	_, payload := mem.take(1200, nil)
 	b.ReportAllocs()
 	for b.Loop() {
-		c := newFakeCall(b, 1, unix.SYS_SENDTO, uintptr(fd), payload, 1200, 0, addr, uintptr(len(to)))
+		c := newFakeCall(b, 1, unix.SYS_SENDTO, uintptr(fd), payload, 1200, 0, addr,
+			uintptr(len(to)))
 		n.Answer(c)
 		if a := <-c.answer; a.errno != 0 || a.value != 1200 {
 			b.Fatalf("sendto: %+v", a)

@@ -75,8 +75,8 @@ func (u *udpClients) drop(id uint64) {
 	u.dropLocked(id)
 }
 
-// connectClient connects a program's UDP socket to a port of localhost: where a program of
-// the node has it, else where the host may have it.
+// connectClient connects a program's UDP socket to a port of localhost: where a program
+// of the node has it, else where the host may have it.
 func (n *Node) connectClient(c Call, fd, domain int, dst netip.AddrPort) error {
 	u := &n.udpClients
 	u.mu.Lock()
@@ -121,7 +121,8 @@ func (n *Node) reconnectLocal(port uint16) {
 	for id, c := range u.byPort[port] {
 		fd, err := n.clientSocket(id, c)
 		if err != nil {
-			n.Logger.Debug("a program's UDP client is not to be found", "of", c.dst, "err", err)
+			n.Logger.Debug("a program's UDP client is not to be found", "of", c.dst,
+				"err", err)
 			u.dropLocked(id)
 			continue
 		}
@@ -213,8 +214,8 @@ func (n *Node) moveClient(fd int, c *udpClient) error {
 	return err
 }
 
-// leaveLoopback6 gives a socket that the kernel has bound to ::1 its port on all addresses:
-// from ::1 there is no way to the aliases, which are IPv4.
+// leaveLoopback6 gives a socket that the kernel has bound to ::1 its port on all
+// addresses: from ::1 there is no way to the aliases, which are IPv4.
 func (n *Node) leaveLoopback6(fd, domain int) error {
 	local, _, err := localName(fd)
 	if err != nil || local.Addr.Addr() != netip.IPv6Loopback() {

@@ -11,15 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// udpSockets has the UDP sockets of the node's programs, as trapped calls have shown them,
-// by their kernel addresses as loopback sees them. Loopback is open to every process of
-// the host, and a port that a program has closed may be a service's of the host soon. So
-// before the node delivers a datagram, or carries one that came to a flow, it asks the
-// kernel which socket has the address (sock_diag(7)): only the programs' own have a part
-// in the network.
+// udpSockets has the UDP sockets of the node's programs, as trapped calls have shown
+// them, by their kernel addresses as loopback sees them. Loopback is open to every
+// process of the host, and a port that a program has closed may be a service's of the
+// host soon. So before the node delivers a datagram, or carries one that came to a flow,
+// it asks the kernel which socket has the address (sock_diag(7)): only the programs' own
+// have a part in the network.
 type udpSockets struct {
-	mu     sync.Mutex
-	at     map[netip.AddrPort][]uint64 // cookies (SO_COOKIE, socket(7)): several share an address with SO_REUSEPORT
+	mu sync.Mutex
+	// cookies (SO_COOKIE, socket(7)): several share an address with SO_REUSEPORT
+	at     map[netip.AddrPort][]uint64
 	open   map[uint64][]netip.AddrPort // the addresses of each, by its cookie
 	closed []closedUDP                 // oldest first
 	deaf   bool                        // the kernel does not tell of the end of sockets
@@ -128,7 +129,8 @@ func (u *udpSockets) pruneLocked() {
 
 func (u *udpSockets) dropLocked(cookie uint64) {
 	for _, kernel := range u.open[cookie] {
-		u.at[kernel] = slices.DeleteFunc(u.at[kernel], func(c uint64) bool { return c == cookie })
+		u.at[kernel] = slices.DeleteFunc(u.at[kernel],
+			func(c uint64) bool { return c == cookie })
 		if len(u.at[kernel]) == 0 {
 			delete(u.at, kernel)
 		}
@@ -182,7 +184,8 @@ type attribution uint8
 const (
 	programs attribution = iota // a program's of this node
 	anothers                    // of another process
-	noSocket                    // nobody has that address, or what has it takes nothing from there
+	// nobody has that address, or what has it takes nothing from there
+	noSocket
 )
 
 // whose says whose the UDP socket is that has a kernel address and takes datagrams from
@@ -206,8 +209,8 @@ func (n *Node) whose(kernel, from netip.AddrPort) attribution {
 	return anothers
 }
 
-// deliver gives a program's socket at a kernel address a datagram of a flow's endpoint. It
-// returns false if that address is somebody else's by now, and forgets it.
+// deliver gives a program's socket at a kernel address a datagram of a flow's endpoint.
+// It returns false if that address is somebody else's by now, and forgets it.
 func (n *Node) deliver(fl *flow, to netip.AddrPort, b []byte) bool {
 	if n.whose(to, fl.local) == anothers {
 		n.Logger.Debug("a program's UDP port is another process's now", "at", to)
@@ -270,7 +273,8 @@ func (n *Node) nowhere() netip.AddrPort { return netip.AddrPortFrom(n.Aliases.of
 
 // localDatagrams returns where the node's programs have a UDP socket at a port on one of
 // some localhost and wildcard addresses. ok is false if the host's own sockets count.
-func (n *Node) localDatagrams(port uint16, addrs ...netip.Addr) (kernel netip.AddrPort, ok bool) {
+func (n *Node) localDatagrams(port uint16, addrs ...netip.Addr) (kernel netip.AddrPort,
+	ok bool) {
 	for _, l := range n.datagramPorts.find(port, addrs...) {
 		if n.stillThere(l.kernel) {
 			return l.kernel, true
@@ -322,7 +326,10 @@ func (n *Node) datagramClosed(cookie uint64) {
 func (n *Node) datagramsMissed() {
 	n.checkPins()
 	for cookie, addrs := range n.udpSockets.known() {
-		taken := func(kernel netip.AddrPort) bool { return probe(unix.SOCK_DGRAM, -1, kernel) != nil }
+		taken := func(kernel netip.AddrPort) bool {
+			return probe(unix.SOCK_DGRAM, -1,
+				kernel) != nil
+		}
 		if !slices.ContainsFunc(addrs, taken) {
 			n.datagramClosed(cookie)
 		}

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// received returns what a socket has got, without waiting: on loopback a datagram is there
-// when the call that sends it returns.
+// received returns what a socket has got, without waiting: on loopback a datagram is
+// there when the call that sends it returns.
 func received(fd int) (string, error) {
 	var b [64]byte
 	n, _, err := unix.Recvfrom(fd, b[:], unix.MSG_DONTWAIT)
@@ -38,7 +38,8 @@ func TestOthersPort(t *testing.T) {
 				t.Fatal(err)
 			}
 			kernel := sourceOf(local)
-			src, dst := netip.AddrPortFrom(addrB, 9), netip.AddrPortFrom(addrA, n.datagramPorts.known(kernel))
+			src, dst := netip.AddrPortFrom(addrB, 9),
+				netip.AddrPortFrom(addrA, n.datagramPorts.known(kernel))
 			if !n.DeliverDatagram(src, dst, []byte("first")) {
 				t.Error("the program's port is closed")
 			}
@@ -46,7 +47,8 @@ func TestOthersPort(t *testing.T) {
 				t.Errorf("the program got %q, %v", got, err)
 			}
 			k.close()
-			other, _ := udpAt(t, unix.AF_INET, netip.AddrPortFrom(tc.others, kernel.Port()))
+			other, _ := udpAt(t, unix.AF_INET,
+				netip.AddrPortFrom(tc.others, kernel.Port()))
 			defer unix.Close(other)
 			if n.DeliverDatagram(src, dst, []byte("second")) {
 				t.Error("the node has taken a datagram for another process's port")
@@ -64,7 +66,8 @@ func TestOthersDatagrams(t *testing.T) {
 	s := boxedScript(t)
 	a, b := s.a.node, s.b.node
 	a.Datagrams, b.Datagrams = datagramNet{s.net}, datagramNet{s.net}
-	server, client := s.open(s.b, unix.AF_INET, unix.SOCK_DGRAM), s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM)
+	server, client := s.open(s.b, unix.AF_INET, unix.SOCK_DGRAM),
+		s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM)
 	server.bind("0.0.0.0:7000")
 	client.connect("B:7000")
 	peer, _, err := remoteName(client.fd)
@@ -74,7 +77,8 @@ func TestOthersDatagrams(t *testing.T) {
 	for _, at := range []netip.Addr{localhost4, a.Aliases.Public, a.Aliases.Wildcard} {
 		other, _ := udpAt(t, unix.AF_INET, netip.AddrPortFrom(at, 0))
 		defer unix.Close(other)
-		if err := unix.Sendto(other, []byte("not a program's"), 0, kernelSockaddr(unix.AF_INET, peer.Addr)); err != nil {
+		if err := unix.Sendto(other, []byte("not a program's"), 0,
+			kernelSockaddr(unix.AF_INET, peer.Addr)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -126,16 +130,19 @@ func TestUDPSocketsBound(t *testing.T) {
 		limit int
 	}{{false, maxUDPShared}, {true, maxUDPDeaf}} {
 		u := udpSockets{deaf: tc.deaf}
-		at, other := netip.MustParseAddrPort("127.0.0.1:1"), netip.MustParseAddrPort("127.0.0.1:2")
+		at, other := netip.MustParseAddrPort("127.0.0.1:1"),
+			netip.MustParseAddrPort("127.0.0.1:2")
 		u.note(other, 0)
 		for cookie := range uint64(tc.limit + 1) {
 			u.note(at, cookie)
 		}
-		if u.has(at, 0) || u.has(other, 0) || !u.has(at, 1) || !u.has(at, uint64(tc.limit)) {
+		if u.has(at, 0) || u.has(other, 0) || !u.has(at, 1) ||
+			!u.has(at, uint64(tc.limit)) {
 			t.Errorf("deaf %v: the oldest is not the one that was forgotten", tc.deaf)
 		}
 		if len(u.at[at]) != tc.limit || len(u.open) != tc.limit {
-			t.Errorf("deaf %v: %d sockets are remembered, want %d", tc.deaf, len(u.at[at]), tc.limit)
+			t.Errorf("deaf %v: %d sockets are remembered, want %d", tc.deaf,
+				len(u.at[at]), tc.limit)
 		}
 		u.forget(at)
 		if len(u.at)+len(u.open) != 0 {
@@ -144,8 +151,8 @@ func TestUDPSocketsBound(t *testing.T) {
 	}
 }
 
-// TestOthersSource shows a program where datagrams come from that processes outside of the
-// node send it from the node's own aliases: not from the node.
+// TestOthersSource shows a program where datagrams come from that processes outside of
+// the node send it from the node's own aliases: not from the node.
 func TestOthersSource(t *testing.T) {
 	s := boxedScript(t)
 	n := s.a.node
@@ -158,7 +165,8 @@ func TestOthersSource(t *testing.T) {
 	if got, want := n.datagramSource(local).Addr, s.parse("A:7000"); got != want {
 		t.Errorf("the program's own address is %v, want %v", got, want)
 	}
-	for _, at := range []netip.Addr{n.Aliases.Public, n.Aliases.Wildcard, n.Aliases.Datagram} {
+	for _, at := range []netip.Addr{n.Aliases.Public, n.Aliases.Wildcard,
+		n.Aliases.Datagram} {
 		other, kernel := udpAt(t, unix.AF_INET, netip.AddrPortFrom(at, 0))
 		defer unix.Close(other)
 		if got := n.datagramSource(Sockaddr{Addr: kernel}).Addr; got != kernel {
@@ -181,7 +189,8 @@ func TestHostsPort(t *testing.T) {
 		to := encode(unix.AF_INET, kernel)
 		_, addr := s.a.mem.take(len(to), to)
 		_, text := s.a.mem.take(5, []byte("hello"))
-		if n, errno := c.call(unix.SYS_SENDTO, c.fdArg(), text, 5, 0, addr, uintptr(len(to))); n != 5 {
+		if n, errno := c.call(unix.SYS_SENDTO, c.fdArg(), text, 5, 0, addr,
+			uintptr(len(to))); n != 5 {
 			t.Fatalf("sendto: %v", errno)
 		}
 	}
@@ -211,7 +220,8 @@ func BenchmarkWhose(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer aliases.Release()
-	n, err := NewNode(Config{Hostname: "a", Addr: addrA, Prefix: prefix, Aliases: aliases, Network: newFakeNet()})
+	n, err := NewNode(Config{Hostname: "a", Addr: addrA, Prefix: prefix, Aliases: aliases,
+		Network: newFakeNet()})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Urgent data of TCP (tcp(7)) has a place in the stream, the mark, which the kernel shows only to who asks
-// before each read. So that relays need not ask, the filter traps the sends that have MSG_OOB, and
-// only the relay of such a connection asks from then on.
+// Urgent data of TCP (tcp(7)) has a place in the stream, the mark, which the kernel shows
+// only to who asks before each read. So that relays need not ask, the filter traps the
+// sends that have MSG_OOB, and only the relay of such a connection asks from then on.
 
 // urgency is whether a relay's program sends urgent data.
 type urgency struct {
@@ -41,7 +41,8 @@ func (u *urgency) warn() {
 	}
 }
 
-// read is read(2). If urgent is true, it has read an urgent byte and no other. u may be nil.
+// read is read(2). If urgent is true, it has read an urgent byte and no other. u may be
+// nil.
 func (u *urgency) read(fd uintptr, b []byte) (n int, urgent bool, err error) {
 	if u == nil {
 		n, err = rawIO(unix.SYS_READ, fd, b)
@@ -50,9 +51,10 @@ func (u *urgency) read(fd uintptr, b []byte) (n int, urgent bool, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.expect {
-		// A byte that is there is urgent now or never; one that comes between the two calls
-		// might be either.
-		if n, _, err = unix.Recvfrom(int(fd), b[:1], unix.MSG_PEEK|unix.MSG_DONTWAIT); n <= 0 || err != nil {
+		// A byte that is there is urgent now or never; one that comes between the two
+		// calls might be either.
+		if n, _, err = unix.Recvfrom(int(fd), b[:1],
+			unix.MSG_PEEK|unix.MSG_DONTWAIT); n <= 0 || err != nil {
 			return 0, false, err
 		}
 		mark, err := unix.IoctlGetInt(int(fd), unix.SIOCATMARK)
@@ -66,7 +68,10 @@ func (u *urgency) read(fd uintptr, b []byte) (n int, urgent bool, err error) {
 
 // setInline makes that urgent bytes are read as others, and wake the reader.
 func (c *loopConn) setInline() {
-	c.control(func(fd int) error { return setsockoptInt(fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1) })
+	c.control(func(fd int) error {
+		return setsockoptInt(fd, unix.SOL_SOCKET,
+			unix.SO_OOBINLINE, 1)
+	})
 }
 
 // An urgentWriter writes urgent data.
@@ -89,15 +94,16 @@ func (c *loopConn) MarkUrgent() error {
 	return nil
 }
 
-// warnUrgent looks at a send with MSG_OOB: the relay of the connection learns of it before the
-// kernel sends.
+// warnUrgent looks at a send with MSG_OOB: the relay of the connection learns of it
+// before the kernel sends.
 func (n *Node) warnUrgent(c Call) {
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
 		return
 	}
 	defer closeFD(fd)
-	if domain, typ, err := kind(fd); err != nil || !isInet(domain) || typ != unix.SOCK_STREAM {
+	if domain, typ, err := kind(fd); err != nil || !isInet(domain) ||
+		typ != unix.SOCK_STREAM {
 		return
 	}
 	local, _, err := localName(fd)

@@ -195,7 +195,8 @@ func (k *sock) writeUrgent(text string) {
 
 func (k *sock) sendUrgent(text string) (uintptr, unix.Errno) {
 	_, p := k.m.mem.take(len(text), []byte(text))
-	return k.call(unix.SYS_SENDTO, k.fdArg(), p, uintptr(len(text)), unix.MSG_OOB|unix.MSG_NOSIGNAL, 0, 0)
+	return k.call(unix.SYS_SENDTO, k.fdArg(), p, uintptr(len(text)),
+		unix.MSG_OOB|unix.MSG_NOSIGNAL, 0, 0)
 }
 
 // writeAll writes without a word, and waits.

@@ -48,7 +48,8 @@ const (
 
 // note has the node at a block of aliases vouch for a socket. isOpen tells of one of the
 // sockets known whether it is there.
-func (v *vouched) note(cookie uint64, block netip.Addr, isOpen func(cookie uint64, local, remote netip.AddrPort) bool) {
+func (v *vouched) note(cookie uint64, block netip.Addr,
+	isOpen func(cookie uint64, local, remote netip.AddrPort) bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.m == nil {
@@ -73,7 +74,8 @@ func (v *vouched) pruneLocked(isOpen func(cookie uint64, local, remote netip.Add
 
 // has reports whether the node at a block vouches for a socket, which connects local to
 // remote.
-func (v *vouched) has(cookie uint64, block netip.Addr, local, remote netip.AddrPort) bool {
+func (v *vouched) has(cookie uint64, block netip.Addr, local,
+	remote netip.AddrPort) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	known, ok := v.m[cookie]
@@ -95,7 +97,10 @@ func (v *vouched) end(cookie uint64, at netip.AddrPort) {
 	}
 	now := time.Now()
 	if len(v.gone) >= minVouched {
-		maps.DeleteFunc(v.gone, func(_ netip.AddrPort, g goneSocket) bool { return now.After(g.until) })
+		maps.DeleteFunc(v.gone, func(_ netip.AddrPort,
+			g goneSocket) bool {
+			return now.After(g.until)
+		})
 	}
 	if v.gone == nil || len(v.gone) >= minVouched {
 		v.gone = make(map[netip.AddrPort]goneSocket)
@@ -164,9 +169,9 @@ func (n *Node) vouchFor(fd int) error {
 	return nil
 }
 
-// isVouched reports whether the peer of a TCP connection, at an alias, is of the node that
-// has the alias. kernel is the end of the node's own program. A program that has connected
-// itself knows to whom: the listener was looked for then.
+// isVouched reports whether the peer of a TCP connection, at an alias, is of the node
+// that has the alias. kernel is the end of the node's own program. A program that has
+// connected itself knows to whom: the listener was looked for then.
 func (n *Node) isVouched(kernel, far netip.AddrPort) bool {
 	if n.diag == nil {
 		return true // the kernel does not tell

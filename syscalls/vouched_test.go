@@ -26,7 +26,8 @@ func TestOthersConnect(t *testing.T) {
 		l.accept(0).peername()
 	}
 	text := strings.Join(s.lines, "\n")
-	for _, want := range []string{"getpeername: A:", "getpeername: B:", "accept: s4 from A:", "accept: s5 from B:"} {
+	for _, want := range []string{"getpeername: A:", "getpeername: B:",
+		"accept: s4 from A:", "accept: s5 from B:"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
@@ -47,7 +48,8 @@ func TestOthersConnect(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer unix.Close(fd)
-		if err := unix.Bind(fd, kernelSockaddr(unix.AF_INET, netip.AddrPortFrom(tc.alias, 0))); err != nil {
+		if err := unix.Bind(fd, kernelSockaddr(unix.AF_INET,
+			netip.AddrPortFrom(tc.alias, 0))); err != nil {
 			t.Fatal(err)
 		}
 		if err := unix.Connect(fd, kernelSockaddr(unix.AF_INET, at[0])); err != nil {
@@ -58,7 +60,8 @@ func TestOthersConnect(t *testing.T) {
 			t.Fatal(err)
 		}
 		if tc.reset {
-			unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+			unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER,
+				&unix.Linger{Onoff: 1})
 			unix.Close(fd)
 		}
 		name, p := s.b.mem.take(sizeofStorage, nil)
@@ -68,7 +71,8 @@ func TestOthersConnect(t *testing.T) {
 			t.Fatal(errno)
 		}
 		defer unix.Close(int(got))
-		if a, err := ParseSockaddr(name[:sizeofInet4]); err != nil || a.Addr != unmapped(local.Addr) {
+		if a, err := ParseSockaddr(name[:sizeofInet4]); err != nil ||
+			a.Addr != unmapped(local.Addr) {
 			t.Errorf("%s: a process at %v appears as %v, %v", tc.name, local.Addr, a.Addr, err)
 		}
 	}
@@ -78,7 +82,8 @@ func TestOthersConnect(t *testing.T) {
 func TestVouched(t *testing.T) {
 	var v vouched
 	mine, other := netip.MustParseAddr("127.64.0.16"), netip.MustParseAddr("127.64.0.32")
-	local, remote := netip.MustParseAddrPort("127.64.0.17:40000"), netip.MustParseAddrPort("127.64.0.33:80")
+	local, remote := netip.MustParseAddrPort("127.64.0.17:40000"),
+		netip.MustParseAddrPort("127.64.0.33:80")
 	open := map[uint64]bool{}
 	isOpen := func(cookie uint64, _, _ netip.AddrPort) bool { return open[cookie] }
 	for cookie := range uint64(minVouched - 1) {

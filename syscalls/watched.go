@@ -19,44 +19,61 @@ var watchedCalls = []signature{
 	{name: "chroot", params: []param{path("path")}},
 	{name: "creat", params: []param{path("pathname"), octal("mode")}},
 	{name: "execve", params: []param{path("pathname"), stringList("argv"), counted("envp")}},
-	{name: "execveat", params: []param{dirFD("dirfd"), path("pathname"), stringList("argv"), counted("envp"), flagsOf("flags", atFlags)}},
-	{name: "faccessat", params: []param{dirFD("dirfd"), path("pathname"), flagsOf("mode", accessChecks)}},
-	{name: "faccessat2", params: []param{dirFD("dirfd"), path("pathname"), flagsOf("mode", accessChecks), flagsOf("flags", atFlags)}},
+	{name: "execveat", params: []param{dirFD("dirfd"), path("pathname"),
+		stringList("argv"), counted("envp"), flagsOf("flags", atFlags)}},
+	{name: "faccessat", params: []param{dirFD("dirfd"), path("pathname"),
+		flagsOf("mode", accessChecks)}},
+	{name: "faccessat2", params: []param{dirFD("dirfd"), path("pathname"),
+		flagsOf("mode", accessChecks), flagsOf("flags", atFlags)}},
 	{name: "fchmodat", params: []param{dirFD("dirfd"), path("pathname"), octal("mode")}},
-	{name: "fchownat", params: []param{dirFD("dirfd"), path("pathname"), number("owner"), number("group"), flagsOf("flags", atFlags)}},
+	{name: "fchownat", params: []param{dirFD("dirfd"), path("pathname"), number("owner"),
+		number("group"), flagsOf("flags", atFlags)}},
 	{name: "getcwd", params: []param{pointer("buf"), size("size")}},
-	{name: "inotify_add_watch", params: []param{fdArg("fd"), path("pathname"), hexadecimal("mask")}},
+	{name: "inotify_add_watch", params: []param{fdArg("fd"), path("pathname"),
+		hexadecimal("mask")}},
 	{name: "lchown", params: []param{path("pathname"), number("owner"), number("group")}},
 	{name: "link", params: []param{path("oldpath"), path("newpath")}},
-	{name: "linkat", params: []param{dirFD("olddirfd"), path("oldpath"), dirFD("newdirfd"), path("newpath"), flagsOf("flags", atFlags)}},
+	{name: "linkat", params: []param{dirFD("olddirfd"), path("oldpath"),
+		dirFD("newdirfd"), path("newpath"), flagsOf("flags", atFlags)}},
 	{name: "lstat", params: []param{path("pathname"), pointer("statbuf")}},
 	{name: "mkdir", params: []param{path("pathname"), octal("mode")}},
 	{name: "mkdirat", params: []param{dirFD("dirfd"), path("pathname"), octal("mode")}},
-	{name: "mount", params: []param{path("source"), path("target"), path("filesystemtype"), hexadecimal("mountflags"), pointer("data")}},
-	{name: "newfstatat", params: []param{dirFD("dirfd"), path("pathname"), pointer("statbuf"), flagsOf("flags", atFlags)}},
+	{name: "mount", params: []param{path("source"), path("target"),
+		path("filesystemtype"), hexadecimal("mountflags"), pointer("data")}},
+	{name: "newfstatat", params: []param{dirFD("dirfd"), path("pathname"),
+		pointer("statbuf"), flagsOf("flags", atFlags)}},
 	{name: "open", params: []param{path("pathname"), openFlag("flags"), createMode("mode", 1)}},
-	{name: "openat", params: []param{dirFD("dirfd"), path("pathname"), openFlag("flags"), createMode("mode", 2)}},
-	{name: "openat2", params: []param{dirFD("dirfd"), path("pathname"), pointer("how"), size("size")}},
+	{name: "openat", params: []param{dirFD("dirfd"), path("pathname"), openFlag("flags"),
+		createMode("mode", 2)}},
+	{name: "openat2", params: []param{dirFD("dirfd"), path("pathname"), pointer("how"),
+		size("size")}},
 	{name: "readlink", params: []param{path("pathname"), pointer("buf"), size("bufsiz")}},
-	{name: "readlinkat", params: []param{dirFD("dirfd"), path("pathname"), pointer("buf"), size("bufsiz")}},
+	{name: "readlinkat", params: []param{dirFD("dirfd"), path("pathname"), pointer("buf"),
+		size("bufsiz")}},
 	{name: "rename", params: []param{path("oldpath"), path("newpath")}},
-	{name: "renameat", params: []param{dirFD("olddirfd"), path("oldpath"), dirFD("newdirfd"), path("newpath")}},
-	{name: "renameat2", params: []param{dirFD("olddirfd"), path("oldpath"), dirFD("newdirfd"), path("newpath"), hexadecimal("flags")}},
+	{name: "renameat", params: []param{dirFD("olddirfd"), path("oldpath"),
+		dirFD("newdirfd"), path("newpath")}},
+	{name: "renameat2", params: []param{dirFD("olddirfd"), path("oldpath"),
+		dirFD("newdirfd"), path("newpath"), hexadecimal("flags")}},
 	{name: "rmdir", params: []param{path("pathname")}},
 	{name: "stat", params: []param{path("pathname"), pointer("statbuf")}},
 	{name: "statfs", params: []param{path("path"), pointer("buf")}},
-	{name: "statx", params: []param{dirFD("dirfd"), path("pathname"), flagsOf("flags", atFlags), hexadecimal("mask"), pointer("statxbuf")}},
+	{name: "statx", params: []param{dirFD("dirfd"), path("pathname"),
+		flagsOf("flags", atFlags), hexadecimal("mask"), pointer("statxbuf")}},
 	{name: "symlink", params: []param{path("target"), path("linkpath")}},
 	{name: "symlinkat", params: []param{path("target"), dirFD("newdirfd"), path("linkpath")}},
 	{name: "truncate", params: []param{path("path"), size("length")}},
 	{name: "umount2", params: []param{path("target"), hexadecimal("flags")}},
 	{name: "unlink", params: []param{path("pathname")}},
-	{name: "unlinkat", params: []param{dirFD("dirfd"), path("pathname"), flagsOf("flags", atFlags)}},
-	{name: "utimensat", params: []param{dirFD("dirfd"), path("pathname"), pointer("times"), flagsOf("flags", atFlags)}},
+	{name: "unlinkat", params: []param{dirFD("dirfd"), path("pathname"),
+		flagsOf("flags", atFlags)}},
+	{name: "utimensat", params: []param{dirFD("dirfd"), path("pathname"),
+		pointer("times"), flagsOf("flags", atFlags)}},
 
 	// Processes and signals.
 	{name: "arch_prctl", params: []param{hexadecimal("code"), hexadecimal("addr")}},
-	{name: "clone", params: []param{{name: "stack", show: cloneStack}, {name: "flags", show: cloneFlag}}},
+	{name: "clone", params: []param{{name: "stack", show: cloneStack},
+		{name: "flags", show: cloneFlag}}},
 	{name: "clone3", params: []param{pointer("cl_args"), size("size")}},
 	{name: "exit", params: []param{number("status")}},
 	{name: "exit_group", params: []param{number("status")}},
@@ -67,20 +84,28 @@ var watchedCalls = []signature{
 	{name: "kill", params: []param{number("pid"), oneOf("sig", signals)}},
 	{name: "pause"},
 	{name: "pidfd_open", params: []param{number("pid"), hexadecimal("flags")}},
-	{name: "pidfd_send_signal", params: []param{fdArg("pidfd"), oneOf("sig", signals), pointer("info"), hexadecimal("flags")}},
-	{name: "prctl", params: []param{oneOf("option", processOptions), hexadecimal("arg2"), hexadecimal("arg3"), hexadecimal("arg4"), hexadecimal("arg5")}},
-	{name: "prlimit64", params: []param{number("pid"), oneOf("resource", limits), pointer("new_limit"), pointer("old_limit")}},
-	{name: "rt_sigaction", params: []param{oneOf("signum", signals), pointer("act"), pointer("oldact"), size("sigsetsize")}},
-	{name: "rt_sigprocmask", params: []param{oneOf("how", maskHows), pointer("set"), pointer("oldset"), size("sigsetsize")}},
-	{name: "rt_sigqueueinfo", params: []param{number("tgid"), oneOf("sig", signals), pointer("info")}},
+	{name: "pidfd_send_signal", params: []param{fdArg("pidfd"), oneOf("sig", signals),
+		pointer("info"), hexadecimal("flags")}},
+	{name: "prctl", params: []param{oneOf("option", processOptions), hexadecimal("arg2"),
+		hexadecimal("arg3"), hexadecimal("arg4"), hexadecimal("arg5")}},
+	{name: "prlimit64", params: []param{number("pid"), oneOf("resource", limits),
+		pointer("new_limit"), pointer("old_limit")}},
+	{name: "rt_sigaction", params: []param{oneOf("signum", signals), pointer("act"),
+		pointer("oldact"), size("sigsetsize")}},
+	{name: "rt_sigprocmask", params: []param{oneOf("how", maskHows), pointer("set"),
+		pointer("oldset"), size("sigsetsize")}},
+	{name: "rt_sigqueueinfo", params: []param{number("tgid"), oneOf("sig", signals),
+		pointer("info")}},
 	{name: "rt_sigreturn"},
 	{name: "rt_sigsuspend", params: []param{pointer("mask"), size("sigsetsize")}},
 	{name: "sigaltstack", params: []param{pointer("ss"), pointer("old_ss")}},
 	{name: "tgkill", params: []param{number("tgid"), number("tid"), oneOf("sig", signals)}},
 	{name: "tkill", params: []param{number("tid"), oneOf("sig", signals)}},
 	{name: "vfork"},
-	{name: "wait4", params: []param{number("pid"), pointer("wstatus"), flagsOf("options", waitOptions), pointer("rusage")}},
-	{name: "waitid", params: []param{oneOf("idtype", waitTypes), number("id"), pointer("infop"), flagsOf("options", waitOptions), pointer("rusage")}},
+	{name: "wait4", params: []param{number("pid"), pointer("wstatus"),
+		flagsOf("options", waitOptions), pointer("rusage")}},
+	{name: "waitid", params: []param{oneOf("idtype", waitTypes), number("id"),
+		pointer("infop"), flagsOf("options", waitOptions), pointer("rusage")}},
 
 	// Descriptors.
 	{name: "close", params: []param{fdArg("fd")}},
@@ -89,14 +114,18 @@ var watchedCalls = []signature{
 	{name: "dup2", params: []param{fdArg("oldfd"), number("newfd")}},
 	{name: "dup3", params: []param{fdArg("oldfd"), number("newfd"), flagsOf("flags", openFlags)}},
 	{name: "epoll_create1", params: []param{flagsOf("flags", epollFlags)}},
-	{name: "epoll_ctl", params: []param{fdArg("epfd"), oneOf("op", epollOps), fdSecond("fd"), pointer("event")}},
-	{name: "epoll_pwait", params: []param{fdArg("epfd"), pointer("events"), number("maxevents"), number("timeout"), pointer("sigmask"), size("sigsetsize")}},
-	{name: "epoll_wait", params: []param{fdArg("epfd"), pointer("events"), number("maxevents"), number("timeout")}},
+	{name: "epoll_ctl", params: []param{fdArg("epfd"), oneOf("op", epollOps),
+		fdSecond("fd"), pointer("event")}},
+	{name: "epoll_pwait", params: []param{fdArg("epfd"), pointer("events"),
+		number("maxevents"), number("timeout"), pointer("sigmask"), size("sigsetsize")}},
+	{name: "epoll_wait", params: []param{fdArg("epfd"), pointer("events"),
+		number("maxevents"), number("timeout")}},
 	{name: "eventfd2", params: []param{number("initval"), flagsOf("flags", eventFlags)}},
 	{name: "fchdir", params: []param{fdArg("fd")}},
 	{name: "fchmod", params: []param{fdArg("fd"), octal("mode")}},
 	{name: "fchown", params: []param{fdArg("fd"), number("owner"), number("group")}},
-	{name: "fcntl", params: []param{fdArg("fd"), oneOf("cmd", fcntlCommands), {name: "arg", show: fcntlArg}}},
+	{name: "fcntl", params: []param{fdArg("fd"), oneOf("cmd", fcntlCommands),
+		{name: "arg", show: fcntlArg}}},
 	{name: "fdatasync", params: []param{fdArg("fd")}},
 	{name: "flock", params: []param{fdArg("fd"), hexadecimal("operation")}},
 	{name: "fstat", params: []param{fdArg("fd"), pointer("statbuf")}},
@@ -109,18 +138,27 @@ var watchedCalls = []signature{
 	{name: "pipe", params: []param{pointer("pipefd")}},
 	{name: "pipe2", params: []param{pointer("pipefd"), flagsOf("flags", openFlags)}},
 	{name: "poll", params: []param{pointer("fds"), size("nfds"), number("timeout")}},
-	{name: "ppoll", params: []param{pointer("fds"), size("nfds"), timespecIn("tmo_p"), pointer("sigmask"), size("sigsetsize")}},
-	{name: "pread64", params: []param{fdArg("fd"), pointer("buf"), size("count"), signed("offset")}},
-	{name: "preadv", params: []param{fdArg("fd"), pointer("iov"), number("iovcnt"), signed("offset")}},
-	{name: "pwrite64", params: []param{fdArg("fd"), bufferIn("buf"), size("count"), signed("offset")}},
-	{name: "pwritev", params: []param{fdArg("fd"), pointer("iov"), number("iovcnt"), signed("offset")}},
+	{name: "ppoll", params: []param{pointer("fds"), size("nfds"), timespecIn("tmo_p"),
+		pointer("sigmask"), size("sigsetsize")}},
+	{name: "pread64", params: []param{fdArg("fd"), pointer("buf"), size("count"),
+		signed("offset")}},
+	{name: "preadv", params: []param{fdArg("fd"), pointer("iov"), number("iovcnt"),
+		signed("offset")}},
+	{name: "pwrite64", params: []param{fdArg("fd"), bufferIn("buf"), size("count"),
+		signed("offset")}},
+	{name: "pwritev", params: []param{fdArg("fd"), pointer("iov"), number("iovcnt"),
+		signed("offset")}},
 	{name: "read", params: []param{fdArg("fd"), pointer("buf"), size("count")}},
 	{name: "readv", params: []param{fdArg("fd"), pointer("iov"), number("iovcnt")}},
-	{name: "select", params: []param{number("nfds"), pointer("readfds"), pointer("writefds"), pointer("exceptfds"), pointer("timeout")}},
-	{name: "sendfile", params: []param{fdArg("out_fd"), fdSecond("in_fd"), pointer("offset"), size("count")}},
-	{name: "splice", params: []param{fdArg("fd_in"), pointer("off_in"), fdSecond("fd_out"), pointer("off_out"), size("len"), hexadecimal("flags")}},
+	{name: "select", params: []param{number("nfds"), pointer("readfds"),
+		pointer("writefds"), pointer("exceptfds"), pointer("timeout")}},
+	{name: "sendfile", params: []param{fdArg("out_fd"), fdSecond("in_fd"),
+		pointer("offset"), size("count")}},
+	{name: "splice", params: []param{fdArg("fd_in"), pointer("off_in"),
+		fdSecond("fd_out"), pointer("off_out"), size("len"), hexadecimal("flags")}},
 	{name: "timerfd_create", params: []param{number("clockid"), hexadecimal("flags")}},
-	{name: "timerfd_settime", params: []param{fdArg("fd"), hexadecimal("flags"), pointer("new_value"), pointer("old_value")}},
+	{name: "timerfd_settime", params: []param{fdArg("fd"), hexadecimal("flags"),
+		pointer("new_value"), pointer("old_value")}},
 	{name: "write", params: []param{fdArg("fd"), bufferIn("buf"), size("count")}},
 	{name: "writev", params: []param{fdArg("fd"), pointer("iov"), number("iovcnt")}},
 
@@ -128,9 +166,12 @@ var watchedCalls = []signature{
 	{name: "brk", params: []param{pointer("addr")}},
 	{name: "madvise", params: []param{pointer("addr"), size("length"), oneOf("advice", advices)}},
 	{name: "mlock", params: []param{pointer("addr"), size("len")}},
-	{name: "mmap", params: []param{pointer("addr"), size("length"), flagsOf("prot", protections), flagsOf("flags", mapFlags), fdSecond("fd"), hexadecimal("offset")}},
+	{name: "mmap", params: []param{pointer("addr"), size("length"),
+		flagsOf("prot", protections), flagsOf("flags", mapFlags), fdSecond("fd"),
+		hexadecimal("offset")}},
 	{name: "mprotect", params: []param{pointer("addr"), size("len"), flagsOf("prot", protections)}},
-	{name: "mremap", params: []param{pointer("old_address"), size("old_size"), size("new_size"), flagsOf("flags", remapFlags), pointer("new_address")}},
+	{name: "mremap", params: []param{pointer("old_address"), size("old_size"),
+		size("new_size"), flagsOf("flags", remapFlags), pointer("new_address")}},
 	{name: "msync", params: []param{pointer("addr"), size("length"), hexadecimal("flags")}},
 	{name: "munmap", params: []param{pointer("addr"), size("length")}},
 
@@ -138,9 +179,12 @@ var watchedCalls = []signature{
 	{name: "uname", params: []param{pointer("buf")}},
 	{name: "sethostname", params: []param{path("name"), size("len")}},
 	{name: "nanosleep", params: []param{timespecIn("req"), pointer("rem")}},
-	{name: "clock_nanosleep", params: []param{number("clockid"), hexadecimal("flags"), timespecIn("request"), pointer("remain")}},
-	{name: "getuid"}, {name: "geteuid"}, {name: "getgid"}, {name: "getegid"}, {name: "sched_yield"},
-	{name: "futex", params: []param{pointer("uaddr"), hexadecimal("futex_op"), number("val"), pointer("timeout"), pointer("uaddr2"), number("val3")}},
+	{name: "clock_nanosleep", params: []param{number("clockid"), hexadecimal("flags"),
+		timespecIn("request"), pointer("remain")}},
+	{name: "getuid"}, {name: "geteuid"}, {name: "getgid"}, {name: "getegid"},
+	{name: "sched_yield"},
+	{name: "futex", params: []param{pointer("uaddr"), hexadecimal("futex_op"),
+		number("val"), pointer("timeout"), pointer("uaddr2"), number("val3")}},
 	{name: "getrandom", params: []param{pointer("buf"), size("buflen"), hexadecimal("flags")}},
 }
 
@@ -316,7 +360,8 @@ func counted(name string) param {
 				b, ok := c.fetch(c.Ptr(i)+uintptr(l.word*k), l.word*step)
 				if !ok { // the end of the stack: one by one
 					for j := range step {
-						if b, ok := c.fetch(c.Ptr(i)+uintptr(l.word*(k+j)), l.word); !ok || l.wordAt(b, 0) == 0 {
+						if b, ok := c.fetch(c.Ptr(i)+uintptr(l.word*(k+j)),
+							l.word); !ok || l.wordAt(b, 0) == 0 {
 							return
 						}
 					}
@@ -336,7 +381,8 @@ func counted(name string) param {
 			}
 			l, n := p.layout(), 0
 			for ; n < maxCounted; n++ {
-				if b, ok := p.view(p.ptr(i)+uintptr(l.word*n), l.word, false); !ok || l.wordAt(b, 0) == 0 {
+				if b, ok := p.view(p.ptr(i)+uintptr(l.word*n), l.word, false); !ok ||
+					l.wordAt(b, 0) == 0 {
 					break
 				}
 			}
@@ -361,7 +407,8 @@ func openFlag(name string) param {
 // createMode is shown if the flags, which are the given argument, ask for a new file.
 func createMode(name string, flags int) param {
 	return param{name: name, show: func(p *printer, i int) {
-		if p.Args[flags]&unix.O_CREAT != 0 || p.Args[flags]&unix.O_TMPFILE == unix.O_TMPFILE {
+		if p.Args[flags]&unix.O_CREAT != 0 ||
+			p.Args[flags]&unix.O_TMPFILE == unix.O_TMPFILE {
 			p.octal(uint32(p.Args[i]))
 		}
 	}}
@@ -389,7 +436,8 @@ func cloneFlag(p *printer, _ int) {
 // fcntlArg depends on the command; many have none.
 func fcntlArg(p *printer, i int) {
 	switch int(p.Args[1]) {
-	case unix.F_GETFD, unix.F_GETFL, unix.F_GETOWN, unix.F_GETSIG, unix.F_GETLEASE, unix.F_GETPIPE_SZ, unix.F_GET_SEALS:
+	case unix.F_GETFD, unix.F_GETFL, unix.F_GETOWN, unix.F_GETSIG, unix.F_GETLEASE,
+		unix.F_GETPIPE_SZ, unix.F_GET_SEALS:
 	case unix.F_SETFD:
 		if p.Args[i] == unix.FD_CLOEXEC {
 			p.text("FD_CLOEXEC")
@@ -403,7 +451,8 @@ func fcntlArg(p *printer, i int) {
 			p.text("|")
 			p.b = openFlags.flags(p.b, v)
 		}
-	case unix.F_DUPFD, unix.F_DUPFD_CLOEXEC, unix.F_SETOWN, unix.F_SETSIG, unix.F_SETPIPE_SZ:
+	case unix.F_DUPFD, unix.F_DUPFD_CLOEXEC, unix.F_SETOWN, unix.F_SETSIG,
+		unix.F_SETPIPE_SZ:
 		p.dec(int64(p.int(i)))
 	default:
 		p.hex(p.Args[i])

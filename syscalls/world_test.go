@@ -18,8 +18,8 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/natlab"
 )
 
-// The addresses of a world. Bare hosts get theirs from the lab, so that nothing that programs print
-// has to be translated.
+// The addresses of a world. Bare hosts get theirs from the lab, so that nothing that
+// programs print has to be translated.
 var (
 	addrA   = netip.MustParseAddr("203.0.113.10")
 	addrB   = netip.MustParseAddr("203.0.113.11")
@@ -31,7 +31,8 @@ var (
 	prefix6 = netip.MustParsePrefix("2001:db8:5::/64")
 )
 
-// patience bounds what should happen at once, on a machine that is busy with other things.
+// patience bounds what should happen at once, on a machine that is busy with other
+// things.
 const patience = 20 * time.Second
 
 // A world is two hosts, on which the same program runs bare and under boxer.
@@ -59,8 +60,8 @@ type machine struct {
 	do func(f func())
 }
 
-// bareHosts are the two hosts that all bare worlds share: to make them takes longer than most
-// scripts do.
+// bareHosts are the two hosts that all bare worlds share: to make them takes longer than
+// most scripts do.
 var bareHosts struct {
 	sync.Once
 	a, b *natlab.Host
@@ -75,7 +76,8 @@ func bareWorld(t testing.TB) *world {
 	}
 	w := &world{t: t}
 	host := func(h *natlab.Host) *machine {
-		return &machine{w: w, addr: h.Addr(), mem: newMemory(t), bare: h, do: func(f func()) { f() }}
+		return &machine{w: w, addr: h.Addr(), mem: newMemory(t), bare: h,
+			do: func(f func()) { f() }}
 	}
 	w.a, w.b = host(bareHosts.a), host(bareHosts.b)
 	return w
@@ -95,7 +97,8 @@ func makeBareHosts(t testing.TB) (a, b *natlab.Host) {
 		if six, err := h.AddIPv6(context.Background()); err != nil || six != addr6 {
 			t.Fatalf("%s is %v, %v; not %v", name, six, err, addr6)
 		}
-		out, err := h.Command(context.Background(), "ip", "route", "add", "unreachable", absent.String()).CombinedOutput()
+		out, err := h.Command(context.Background(), "ip", "route", "add", "unreachable",
+			absent.String()).CombinedOutput()
 		if err != nil {
 			t.Fatalf("ip route: %v: %s", err, out)
 		}
@@ -109,7 +112,8 @@ type forEver struct{ testing.TB }
 
 func (forEver) Cleanup(func()) {}
 
-// boxedWorld has two nodes on a network in memory. When the test ends, nothing of them may be left.
+// boxedWorld has two nodes on a network in memory. When the test ends, nothing of them
+// may be left.
 func boxedWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, boxed: true, net: newFakeNet()}
@@ -120,7 +124,8 @@ func boxedWorld(t testing.TB) *world {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n, err := NewNode(Config{Hostname: name, Addr: addr, Prefix: prefix, Addr6: addr6, Prefix6: prefix6, Aliases: aliases, Network: w.net,
+		n, err := NewNode(Config{Hostname: name, Addr: addr, Prefix: prefix, Addr6: addr6,
+			Prefix6: prefix6, Aliases: aliases, Network: w.net,
 			Logger: slog.New(slog.NewTextHandler(testLog{t}, nil))})
 		if err != nil {
 			t.Fatal(err)
@@ -128,7 +133,8 @@ func boxedWorld(t testing.TB) *world {
 		w.net.mu.Lock()
 		w.net.nodes[addr], w.net.nodes[addr6] = n, n
 		w.net.mu.Unlock()
-		return &machine{w: w, addr: addr, mem: newMemory(t), node: n, do: func(f func()) { f() }}
+		return &machine{w: w, addr: addr, mem: newMemory(t), node: n,
+			do: func(f func()) { f() }}
 	}
 	w.a, w.b = node("a", addrA, addrA6), node("b", addrB, addrB6)
 	t.Cleanup(func() {
@@ -374,8 +380,9 @@ func (m *machine) start(tid int, nr uintptr, args ...uintptr) *running {
 	return r
 }
 
-// unpreempted calls f on a thread that the runtime does not preempt. Its signal, meant for the goroutine, may come when the
-// system call has begun, and ends it with EINTR if the socket has a timeout, SA_RESTART or not (signal(7)).
+// unpreempted calls f on a thread that the runtime does not preempt. Its signal, meant
+// for the goroutine, may come when the system call has begun, and ends it with EINTR if
+// the socket has a timeout, SA_RESTART or not (signal(7)).
 func unpreempted(f func()) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -10,11 +10,14 @@ type Phase string
 
 // The phases of a call.
 const (
-	Whole   Phase = ""        // begun and ended
-	Enter   Phase = "enter"   // begun; another event with Exit or Lost of the same thread follows
-	Exit    Phase = "exit"    // ended, as Whole; an event with Enter came before
-	Watched Phase = "watched" // begun; boxer left it to the kernel and does not see its end
-	Lost    Phase = "lost"    // begun, without an end: its process or the trace ended first
+	Whole Phase = "" // begun and ended
+	// begun; another event with Exit or Lost of the same thread follows
+	Enter Phase = "enter"
+	Exit  Phase = "exit" // ended, as Whole; an event with Enter came before
+	// begun; boxer left it to the kernel and does not see its end
+	Watched Phase = "watched"
+	// begun, without an end: its process or the trace ended first
+	Lost Phase = "lost"
 )
 
 // HasResult reports whether Ret and Errno mean something.
@@ -48,7 +51,8 @@ func (e *Call) fields(c *codec) {
 	number(c, "fd", &e.FD, e.FD != NoFD, "the descriptor that it is about")
 	c.text("phase", (*string)(&e.Phase), "absent: the whole call; `enter`: it waits, an `exit` or `lost` follows; `exit`; "+
 		"`watched`: left to the kernel, which does not tell the result; `lost`: its process or the trace ended first")
-	number(c, "ret", &e.Ret, e.Phase.HasResult(), "its result, -1 on error; absent if there is none")
+	number(c, "ret", &e.Ret, e.Phase.HasResult(),
+		"its result, -1 on error; absent if there is none")
 	c.text("errno", &e.Errno, "the name of its error")
 	c.text("ret_note", &e.RetNote, "what strace has after the result")
 	c.text("abi", &e.ABI, "`i386` or `arm`: a 32-bit program has called; absent: the node's own ABI")
@@ -57,8 +61,9 @@ func (e *Call) fields(c *codec) {
 
 // Served is what boxer did for a call.
 type Served struct {
-	Peer    string        // the node at the far end
-	Path    string        // "same host", "LAN", "punched" or "relayed"; "host" if the kernel did it alone
+	Peer string // the node at the far end
+	// "same host", "LAN", "punched" or "relayed"; "host" if the kernel did it alone
+	Path    string
 	Conn    ConnID        // the connection that it was about, 0 if none
 	Network time.Duration // how long it waited for the network
 	Inside  time.Duration // how long boxer itself took

@@ -33,8 +33,10 @@ type browser struct {
 func startBrowser(t *testing.T) *browser {
 	t.Helper()
 	natlab.NeedCommands(t, "chromium")
-	cmd := exec.Command("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-		"--disable-sync", "--user-data-dir="+t.TempDir(), "--remote-debugging-port=0", "--remote-allow-origins=*", "--window-size=1440,1500", "about:blank")
+	cmd := exec.Command("chromium", "--headless", "--no-sandbox", "--disable-gpu",
+		"--no-first-run", "--disable-background-networking", "--disable-component-update",
+		"--disable-sync", "--user-data-dir="+t.TempDir(), "--remote-debugging-port=0",
+		"--remote-allow-origins=*", "--window-size=1440,1500", "about:blank")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -68,7 +70,8 @@ func startBrowser(t *testing.T) *browser {
 // attach opens a page.
 func attach(t *testing.T, host string) *browser {
 	t.Helper()
-	request, err := http.NewRequest(http.MethodPut, "http://"+host+"/json/new?about:blank", nil)
+	request, err := http.NewRequest(http.MethodPut,
+		"http://"+host+"/json/new?about:blank", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +133,8 @@ func (b *browser) send(method string, params map[string]any) json.RawMessage {
 	id, answer := b.sent, make(chan json.RawMessage, 1)
 	b.answers[id] = answer
 	b.mu.Unlock()
-	if err := websocket.JSON.Send(b.conn, map[string]any{"id": id, "method": method, "params": params}); err != nil {
+	if err := websocket.JSON.Send(b.conn,
+		map[string]any{"id": id, "method": method, "params": params}); err != nil {
 		b.t.Fatal(err)
 	}
 	select {
@@ -149,7 +153,9 @@ func (b *browser) eval(expression string) string {
 		Result           struct{ Value json.RawMessage }
 		ExceptionDetails json.RawMessage
 	}
-	answer := b.send("Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true, "awaitPromise": true})
+	answer := b.send("Runtime.evaluate",
+		map[string]any{"expression": expression, "returnByValue": true,
+			"awaitPromise": true})
 	if err := json.Unmarshal(answer, &r); err != nil || r.ExceptionDetails != nil {
 		b.t.Fatalf("%s: %v, %s", expression, err, answer)
 	}
@@ -199,7 +205,8 @@ func (b *browser) mouse(kind string, x, y float64, more map[string]any) {
 	if err := json.Unmarshal([]byte(b.eval(`(({x, y}) => ({x, y}))(document.getElementById('canvas').getBoundingClientRect())`)), &at); err != nil {
 		b.t.Fatal(err)
 	}
-	params := map[string]any{"type": kind, "x": at.X + x, "y": at.Y + y, "button": "left", "buttons": 1, "clickCount": 1}
+	params := map[string]any{"type": kind, "x": at.X + x, "y": at.Y + y, "button": "left",
+		"buttons": 1, "clickCount": 1}
 	if kind == "mouseWheel" || kind == "mouseMoved" && more == nil {
 		params["button"], params["buttons"] = "none", 0
 	}
@@ -219,7 +226,9 @@ func (b *browser) search(text string) {
 // theme sets what the system prefers.
 func (b *browser) theme(name string) {
 	b.t.Helper()
-	b.send("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]any{{"name": "prefers-color-scheme", "value": name}}})
+	b.send("Emulation.setEmulatedMedia",
+		map[string]any{"features": []map[string]any{{"name": "prefers-color-scheme",
+			"value": name}}})
 }
 
 func (b *browser) noProblems() {

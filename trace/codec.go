@@ -9,8 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// A codec goes through an event's fields, by its fields method: writes them to a line, sets them from
-// a line, or takes down what they are. Fields that are zero are not written.
+// A codec goes through an event's fields, by its fields method: writes them to a line,
+// sets them from a line, or takes down what they are. Fields that are zero are not
+// written.
 type codec struct {
 	mode mode
 
@@ -36,8 +37,8 @@ type FieldDoc struct {
 	Name, Kind, About string
 }
 
-// field says whether the caller has something to do for a field: to write it, as it is set, with its name
-// written; or to read value.
+// field says whether the caller has something to do for a field: to write it, as it is
+// set, with its name written; or to read value.
 func (c *codec) field(name, kind, about string, set bool) (value *field, ok bool) {
 	switch c.mode {
 	case writing:
@@ -60,7 +61,8 @@ func (c *codec) name(name string) {
 	c.buf = append(c.buf, '"', ':')
 }
 
-// find returns the line's field of a name. Fields mostly come in the order in which they are asked for.
+// find returns the line's field of a name. Fields mostly come in the order in which they
+// are asked for.
 func (c *codec) find(name string) *field {
 	for i := range c.line {
 		at := c.next + i
@@ -147,7 +149,8 @@ func integer[T ~int | ~int64 | ~uint64](c *codec, name string, p *T, about strin
 }
 
 // number is an integer that is written if set.
-func number[T ~int | ~int64 | ~uint64](c *codec, name string, p *T, set bool, about string) {
+func number[T ~int | ~int64 | ~uint64](c *codec, name string, p *T, set bool,
+	about string) {
 	kind := "integer"
 	if _, ok := any(p).(*time.Duration); ok && c.mode == describing {
 		kind = "nanoseconds"
@@ -278,8 +281,9 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// appendEscaped appends the inside of a string. Controls are escaped, those of ISO 8859-1 too, so that a trace
-// shown on a terminal cannot steer it; what is not UTF-8 becomes U+FFFD.
+// appendEscaped appends the inside of a string. Controls are escaped, those of ISO 8859-1
+// too, so that a trace shown on a terminal cannot steer it; what is not UTF-8 becomes
+// U+FFFD.
 func appendEscaped(b []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	done := 0

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A ConnID names a connection; both of its nodes use the same. 0 is none. Lines have it as a
-// hexadecimal string, since readers in JavaScript have no integers of 64 bits.
+// A ConnID names a connection; both of its nodes use the same. 0 is none. Lines have it
+// as a hexadecimal string, since readers in JavaScript have no integers of 64 bits.
 type ConnID uint64
 
 // String returns the id as lines have it.
@@ -16,13 +16,15 @@ func (id ConnID) String() string { return strconv.FormatUint(uint64(id), 16) }
 // A ConnState is what happened to a connection.
 type ConnState string
 
-// The states of a connection. Connecting comes from the connecting side alone, and not if the answer is there at once.
+// The states of a connection. Connecting comes from the connecting side alone, and not if
+// the answer is there at once.
 const (
-	Connecting ConnState = "connecting" // the far side has been asked; again, with Setup and Reason, if it takes long
-	Opened     ConnState = "opened"     // established
-	Progress   ConnState = "progress"   // still there; so much was carried until now
-	Failed     ConnState = "failed"     // it could not be established
-	Closed     ConnState = "closed"     // over, in whatever way
+	// the far side has been asked; again, with Setup and Reason, if it takes long
+	Connecting ConnState = "connecting"
+	Opened     ConnState = "opened"   // established
+	Progress   ConnState = "progress" // still there; so much was carried until now
+	Failed     ConnState = "failed"   // it could not be established
+	Closed     ConnState = "closed"   // over, in whatever way
 )
 
 // Roles of a connection's sides.
@@ -31,8 +33,8 @@ const (
 	RoleAccept  = "accept"
 )
 
-// A Connection is what happened to a TCP connection or to the datagrams between two UDP endpoints,
-// as one of its sides saw it.
+// A Connection is what happened to a TCP connection or to the datagrams between two UDP
+// endpoints, as one of its sides saw it.
 type Connection struct {
 	Base
 	State ConnState
@@ -44,16 +46,21 @@ type Connection struct {
 	Peer          string         // the node at the far end
 	Path          string         // as in Served
 	Stream        int64          // of the QUIC connection, if there is one
-	Setup         time.Duration  // how long it took to establish, or to fail; of RoleAccept: how long it was waited for
-	Duration      time.Duration  // of Closed: since it was opened
+	// how long it took to establish, or to fail; of RoleAccept: how long it was waited
+	// for
+	Setup    time.Duration
+	Duration time.Duration // of Closed: since it was opened
 	Sent,
 	Received uint64 // bytes
 	SegmentsSent,
 	SegmentsReceived uint64 // reads and writes of boxer, or datagrams
-	RTT    time.Duration // of the path, 0 if not known
-	Errno  string        // of Failed, and of Closed after a reset
-	ByPeer bool          // of Closed: the far side ended it first; of a reset: it came from there
-	Reason string        // of Failed and Closed: "refused by db (10.111.0.3:5432)", "reset by peer", "closed"; of others: what is worth knowing
+	RTT   time.Duration // of the path, 0 if not known
+	Errno string        // of Failed, and of Closed after a reset
+	// of Closed: the far side ended it first; of a reset: it came from there
+	ByPeer bool
+	// of Failed and Closed: "refused by db (10.111.0.3:5432)", "reset by peer", "closed";
+	// of others: what is worth knowing
+	Reason string
 }
 
 // Type is "connection".
@@ -76,7 +83,8 @@ func (e *Connection) fields(c *codec) {
 	integer(c, "sent", &e.Sent, "bytes sent until now")
 	integer(c, "received", &e.Received, "bytes received until now")
 	integer(c, "segments_sent", &e.SegmentsSent, "in how many pieces, or datagrams")
-	integer(c, "segments_received", &e.SegmentsReceived, "in how many pieces, or datagrams")
+	integer(c, "segments_received", &e.SegmentsReceived,
+		"in how many pieces, or datagrams")
 	integer(c, "rtt", &e.RTT, "round-trip time of the path")
 	c.text("errno", &e.Errno, "of `failed`, and of `closed` after a reset")
 	c.flag("by_peer", &e.ByPeer, "the far side closed or reset it first")
@@ -110,10 +118,11 @@ type DNS struct {
 	Base
 	Duration time.Duration // until it was answered
 	Thread
-	Query   string         // the name
-	QType   string         // "A", "AAAA", "PTR", ...
-	Answers []string       // addresses, names and texts, as zone files have them
-	RCode   string         // "NOERROR", "NXDOMAIN", "SERVFAIL", ...; "" if nothing was answered
+	Query   string   // the name
+	QType   string   // "A", "AAAA", "PTR", ...
+	Answers []string // addresses, names and texts, as zone files have them
+	// "NOERROR", "NXDOMAIN", "SERVFAIL", ...; "" if nothing was answered
+	RCode   string
 	Server  string         // who answered: "boxer", or the forwarder's address
 	Asked   netip.AddrPort // the name server that the program has asked
 	Failure string         // what went wrong, and where

@@ -37,10 +37,12 @@ func (h *heads) start() time.Time {
 	return time.Unix(0, 0)
 }
 
-// covers reports whether a merged trace has the other side of a connection, as far as headers tell: its node was recorded at the time.
+// covers reports whether a merged trace has the other side of a connection, as far as
+// headers tell: its node was recorded at the time.
 func (h *heads) covers(e *Connection) bool {
 	for source, other := range h.headers {
-		if source != e.Source && other.Node == e.Peer && e.Peer != "" && !other.Merged && other.Time <= e.Time {
+		if source != e.Source && other.Node == e.Peer && e.Peer != "" && !other.Merged &&
+			other.Time <= e.Time {
 			return true
 		}
 	}
@@ -100,8 +102,10 @@ func describeHeader(e *Header) string {
 	for _, a := range e.Addrs {
 		addrs = append(addrs, a.String())
 	}
-	return words("node", e.Node, iff(len(addrs) > 0, "("+strings.Join(addrs, ", ")+")"), iff(e.Program != "", "runs "+e.Program),
-		"from", e.Start.Format(time.RFC3339Nano), iff(e.ClockError > 0, "clock "+short(e.ClockOffset)+" ± "+short(e.ClockError)))
+	return words("node", e.Node, iff(len(addrs) > 0, "("+strings.Join(addrs, ", ")+")"),
+		iff(e.Program != "", "runs "+e.Program),
+		"from", e.Start.Format(time.RFC3339Nano),
+		iff(e.ClockError > 0, "clock "+short(e.ClockOffset)+" ± "+short(e.ClockError)))
 }
 
 // describeCall says what boxer did for a call, and that it is one of the 32-bit ABI.
@@ -113,8 +117,10 @@ func describeABI(abi string, s *Served) string {
 
 // describeServed says what boxer did, "" if nothing.
 func describeServed(s *Served) string {
-	return words(s.Peer, s.Path, iff(s.Conn != 0, "conn "+s.Conn.String()), iff(s.Network > 0, "waited "+short(s.Network)),
-		iff(s.Inside > 0, "boxer "+short(s.Inside)), iff(s.Failure != "", "failed: "+s.Failure), s.Note)
+	return words(s.Peer, s.Path, iff(s.Conn != 0, "conn "+s.Conn.String()),
+		iff(s.Network > 0, "waited "+short(s.Network)),
+		iff(s.Inside > 0, "boxer "+short(s.Inside)),
+		iff(s.Failure != "", "failed: "+s.Failure), s.Note)
 }
 
 func describeConnection(e *Connection) string {
@@ -122,16 +128,21 @@ func describeConnection(e *Connection) string {
 	if e.Role == RoleAccept {
 		arrow = "<-"
 	}
-	text := words("conn "+e.ID.String(), e.Proto, e.Local.String(), arrow, e.Remote.String(), iff(e.Peer != "", "("+e.Peer+")"), e.Path) +
+	text := words("conn "+e.ID.String(), e.Proto, e.Local.String(), arrow,
+		e.Remote.String(), iff(e.Peer != "", "("+e.Peer+")"), e.Path) +
 		": " + string(e.State)
-	carried := fmt.Sprintf("sent %d bytes in %d, received %d in %d", e.Sent, e.SegmentsSent, e.Received, e.SegmentsReceived)
+	carried := fmt.Sprintf("sent %d bytes in %d, received %d in %d", e.Sent,
+		e.SegmentsSent, e.Received, e.SegmentsReceived)
 	switch e.State {
 	case Connecting:
-		text = words(text, iff(e.Setup > 0, "for "+short(e.Setup))) + iff(e.Reason != "", ": "+e.Reason)
+		text = words(text, iff(e.Setup > 0, "for "+short(e.Setup))) + iff(e.Reason != "",
+			": "+e.Reason)
 	case Opened:
-		text = words(text, iff(e.Setup > 0, "after "+short(e.Setup))) + iff(e.Reason != "", ": "+e.Reason)
+		text = words(text, iff(e.Setup > 0, "after "+short(e.Setup))) +
+			iff(e.Reason != "", ": "+e.Reason)
 	case Failed:
-		text = words(text, iff(e.Setup > 0, "after "+short(e.Setup))) + ": " + words(e.Errno, e.Reason)
+		text = words(text, iff(e.Setup > 0, "after "+short(e.Setup))) + ": " +
+			words(e.Errno, e.Reason)
 	case Progress:
 		text = words(text, carried)
 	case Closed:
@@ -157,7 +168,8 @@ func describeDNS(e *DNS) string {
 	if len(e.Answers) > 0 {
 		answer = strings.Join(e.Answers, ", ")
 	}
-	return words("dns", e.QType, e.Query+":", answer, iff(e.Server != "", "from "+e.Server), "in", short(e.Duration),
+	return words("dns", e.QType, e.Query+":", answer,
+		iff(e.Server != "", "from "+e.Server), "in", short(e.Duration),
 		iff(e.Failure != "", "failed: "+e.Failure))
 }
 

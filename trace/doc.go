@@ -1,11 +1,14 @@
-// Package trace writes, reads, merges and shows traces of what a program did with the network.
+// Package trace writes, reads, merges and shows traces of what a program did with the
+// network.
 //
-// A trace is a sequence of events: a [Header] first, then calls, connections, payload, name
-// look-ups and processes, in the order in which they ended. In files and on sockets it is JSON
-// lines, one event a line; docs/trace.md has the fields, and is generated from the methods here
-// that write and read them. A [Reader] needs memory for one line, whatever the length of the trace.
+// A trace is a sequence of events: a [Header] first, then calls, connections, payload,
+// name look-ups and processes, in the order in which they ended. In files and on sockets
+// it is JSON lines, one event a line; docs/trace.md has the fields, and is generated from
+// the methods here that write and read them. A [Reader] needs memory for one line,
+// whatever the length of the trace.
 //
-// The package imports nothing of boxer, so that other programs can import it to read traces:
+// The package imports nothing of boxer, so that other programs can import it to read
+// traces:
 //
 //	r := trace.NewReader(file)
 //	for {

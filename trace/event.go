@@ -2,22 +2,25 @@ package trace
 
 import "time"
 
-// An Event is one line of a trace: *Header, *Clock, *Call, *Connection, *Data, *DNS, *Process,
-// *Dropped or *End.
+// An Event is one line of a trace: *Header, *Clock, *Call, *Connection, *Data, *DNS,
+// *Process, *Dropped or *End.
 type Event interface {
 	// Type is the event's type as the line has it, such as "call".
 	Type() string
 	// At returns what every event has.
 	At() *Base
-	// fields shows c each field with its name: the one place for writing, reading and docs/trace.md.
+	// fields shows c each field with its name: the one place for writing, reading and
+	// docs/trace.md.
 	fields(c *codec)
 }
 
 // Base is what every event has.
 type Base struct {
-	// Time is when it happened, or began: since Start of the trace's first header, by a clock that does not jump.
+	// Time is when it happened, or began: since Start of the trace's first header, by a
+	// clock that does not jump.
 	Time time.Duration
-	// Source is 0, or in a merged trace the header's Source of the node that recorded the event.
+	// Source is 0, or in a merged trace the header's Source of the node that recorded the
+	// event.
 	Source int
 }
 

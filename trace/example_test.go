@@ -26,8 +26,10 @@ func ExampleReader() {
 			fmt.Println(err)
 			return
 		}
-		if call, ok := event.(*trace.Call); ok && call.Name == "connect" && call.Failure != "" {
-			fmt.Printf("%s (%d): %s after %v\n", call.Comm, call.PID, call.Failure, call.Duration)
+		if call, ok := event.(*trace.Call); ok && call.Name == "connect" &&
+			call.Failure != "" {
+			fmt.Printf("%s (%d): %s after %v\n", call.Comm, call.PID, call.Failure,
+				call.Duration)
 		}
 	}
 	// Output:
@@ -39,7 +41,8 @@ func ExampleReader() {
 func ExampleMerge() {
 	var inputs []trace.Input
 	for _, name := range []string{"testdata/web.jsonl", "testdata/db.jsonl"} {
-		inputs = append(inputs, trace.Input{Name: name, Open: func() (io.ReadCloser, error) { return os.Open(name) }})
+		inputs = append(inputs, trace.Input{Name: name,
+			Open: func() (io.ReadCloser, error) { return os.Open(name) }})
 	}
 	text, err := trace.NewWriter("text", io.Discard, trace.Options{Durations: true})
 	if err == nil {

@@ -10,8 +10,9 @@ import (
 	"strconv"
 )
 
-// A File is a trace's file that is rotated by size: when it would get longer than Max, FILE becomes FILE.1, FILE.1
-// becomes FILE.2, and so on up to Keep. Each begins with the trace's headers, so that it can be read alone.
+// A File is a trace's file that is rotated by size: when it would get longer than Max,
+// FILE becomes FILE.1, FILE.1 becomes FILE.2, and so on up to Keep. Each begins with the
+// trace's headers, so that it can be read alone.
 type File struct {
 	path          string
 	max           int64 // bytes; 0: no limit
@@ -23,7 +24,8 @@ type File struct {
 	header, clock []byte // the last lines of these types
 }
 
-// CreateFile creates a file that only its user may read, or empties one that exists. A max of 0 means no limit.
+// CreateFile creates a file that only its user may read, or empties one that exists. A
+// max of 0 means no limit.
 func CreateFile(path string, max int64, keep int) (*File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -41,7 +43,8 @@ func CreateFile(path string, max int64, keep int) (*File, error) {
 	return &File{path: path, max: max, keep: keep, f: f}, nil
 }
 
-// Write writes lines: whole ones, or the rest of those that an earlier Write could not complete.
+// Write writes lines: whole ones, or the rest of those that an earlier Write could not
+// complete.
 func (f *File) Write(lines []byte) (written int, err error) {
 	for written < len(lines) {
 		if f.f == nil || len(f.missing) > 0 {
@@ -75,8 +78,9 @@ func (f *File) write(lines []byte) (int, error) {
 	return n, err // os has put the file's name to it
 }
 
-// fitting returns as many whole lines as the file takes before it is rotated, and takes down headers among them. It
-// returns at least one line if the file has nothing but its beginning, and nothing if it is time to rotate.
+// fitting returns as many whole lines as the file takes before it is rotated, and takes
+// down headers among them. It returns at least one line if the file has nothing but its
+// beginning, and nothing if it is time to rotate.
 func (f *File) fitting(lines []byte) []byte {
 	if f.max == 0 {
 		return lines
@@ -108,7 +112,8 @@ func (f *File) note(line []byte) {
 	}
 }
 
-// rotate gives the file its new name, and those before it theirs, and begins the next one.
+// rotate gives the file its new name, and those before it theirs, and begins the next
+// one.
 func (f *File) rotate() error {
 	if err := f.f.Close(); err != nil {
 		return fmt.Errorf("rotate trace: %w", err)
@@ -119,7 +124,8 @@ func (f *File) rotate() error {
 		if i > 1 {
 			from += "." + strconv.Itoa(i-1)
 		}
-		if err := os.Rename(from, f.path+"."+strconv.Itoa(i)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Rename(from, f.path+"."+strconv.Itoa(i)); err != nil &&
+			!errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("rotate trace: %w", err)
 		}
 	}

@@ -13,8 +13,9 @@ import (
 // followEvery is how often Follow looks whether a file has grown.
 const followEvery = 100 * time.Millisecond
 
-// Follow opens a trace's file that is being written. At its end, Read calls idle, which may be nil, and waits until there is more, or
-// another file has taken its place, which it goes on with; until ctx ends, which is the end of the trace.
+// Follow opens a trace's file that is being written. At its end, Read calls idle, which
+// may be nil, and waits until there is more, or another file has taken its place, which
+// it goes on with; until ctx ends, which is the end of the trace.
 func Follow(ctx context.Context, path string, idle func() error) (io.ReadCloser, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -69,9 +70,9 @@ func (f *follower) Read(b []byte) (int, error) {
 // events they had.
 const lostLine = `{"type":"dropped"}` + "\n"
 
-// next opens the file that was written after the one that is read, nil if there is none yet.
-// Rotation renames FILE to FILE.1, FILE.1 to FILE.2 and so on, perhaps several times between
-// two looks, and removes the oldest. lost says that files in between are gone.
+// next opens the file that was written after the one that is read, nil if there is none
+// yet. Rotation renames FILE to FILE.1, FILE.1 to FILE.2 and so on, perhaps several times
+// between two looks, and removes the oldest. lost says that files in between are gone.
 func (f *follower) next() (next *os.File, lost bool) {
 	was, err := f.f.Stat()
 	if err != nil || f.isAt(was, 0) {

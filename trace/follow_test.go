@@ -65,8 +65,8 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// TestFollowRotatedOften rotates several times between two looks. What is still there is read,
-// and what is gone is told.
+// TestFollowRotatedOften rotates several times between two looks. What is still there is
+// read, and what is gone is told.
 func TestFollowRotatedOften(t *testing.T) {
 	for _, tc := range []struct {
 		keep int
@@ -118,7 +118,8 @@ func TestFollowRotatedOften(t *testing.T) {
 		switch {
 		case !slices.IsSorted(got), got[len(got)-1] != calls-1:
 			t.Errorf("%d files: read %v", tc.keep, got)
-		case tc.lost && (lost != 1 || len(got) == calls), !tc.lost && (lost != 0 || len(got) != calls):
+		case tc.lost && (lost != 1 || len(got) == calls), !tc.lost &&
+			(lost != 0 || len(got) != calls):
 			t.Errorf("%d files: %d of %d calls, %d gaps told", tc.keep, len(got), calls, lost)
 		}
 	}

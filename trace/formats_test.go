@@ -24,13 +24,15 @@ func TestMisfortunesInEveryFormat(t *testing.T) {
 				t.Errorf("%s does not show the %s: no %q", format, name, place)
 			}
 		}
-		if n := strings.Count(out, "slow.example.com"); n == 0 && format != "pcapng" { // which has it in DNS's form
+		// which has it in DNS's form
+		if n := strings.Count(out, "slow.example.com"); n == 0 && format != "pcapng" {
 			t.Errorf("%s does not show the slow name", format)
 		}
 	}
 }
 
-// FuzzFormats writes any trace in every format: it may be nonsense, and must end soon and without a panic.
+// FuzzFormats writes any trace in every format: it may be nonsense, and must end soon and
+// without a panic.
 func FuzzFormats(f *testing.F) {
 	for _, name := range []string{"web.jsonl", "db.jsonl", "merged.jsonl"} {
 		var lines []byte
@@ -45,13 +47,16 @@ func FuzzFormats(f *testing.F) {
 		f.Add(Append(nil, e))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		slow := time.AfterFunc(10*time.Second, func() { panic("it takes more than 10 s") })
+		slow := time.AfterFunc(10*time.Second,
+			func() { panic("it takes more than 10 s") })
 		defer slow.Stop()
 		in := Input{"fuzz", func() (io.ReadCloser, error) {
 			return io.NopCloser(io.MultiReader(strings.NewReader(header), bytes.NewReader(b))), nil
 		}}
 		for _, format := range Formats() {
-			w, err := NewWriter(format, &limited{left: 64 << 20}, Options{Clock: Microsecond, Relative: true, Durations: true, MaxEvents: 5})
+			w, err := NewWriter(format, &limited{left: 64 << 20},
+				Options{Clock: Microsecond, Relative: true, Durations: true,
+					MaxEvents: 5})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -74,12 +79,14 @@ func (l *limited) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// TestRecorded writes each format of a trace that boxer recorded: a Python program in node app, behind a NAT, had its connect refused and its
-// connection reset by node db, a name that took 2 s, and a connect to node ghost, which was stopped.
+// TestRecorded writes each format of a trace that boxer recorded: a Python program in
+// node app, behind a NAT, had its connect refused and its connection reset by node db, a
+// name that took 2 s, and a connect to node ghost, which was stopped.
 func TestRecorded(t *testing.T) {
 	events := readAll(t, "recorded.jsonl")
 	for _, format := range Formats() {
-		out := write(t, format, Options{Clock: Microsecond, Durations: true, Location: time.UTC}, events...)
+		out := write(t, format, Options{Clock: Microsecond, Durations: true,
+			Location: time.UTC}, events...)
 		name := "recorded." + format
 		switch format {
 		case "json":
@@ -88,8 +95,11 @@ func TestRecorded(t *testing.T) {
 			name, out = "recorded.page.json", pagedData(t, out)
 		}
 		golden(t, name, out)
-		for _, place := range []string{"refused by db (10.111.0.2:5433)", "reset by db (10.111.0.2:6379)", "A slow.example.com", "waits for a path to ghost (10.111.0.3:80)"} {
-			if !strings.Contains(out, place) && !(format == "json" && strings.HasPrefix(place, "A ")) {
+		for _, place := range []string{"refused by db (10.111.0.2:5433)",
+			"reset by db (10.111.0.2:6379)", "A slow.example.com",
+			"waits for a path to ghost (10.111.0.3:80)"} {
+			if !strings.Contains(out, place) &&
+				!(format == "json" && strings.HasPrefix(place, "A ")) {
 				t.Errorf("%s has no %q", format, place)
 			}
 		}

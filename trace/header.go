@@ -5,13 +5,14 @@ import (
 	"time"
 )
 
-// Schema is the version of what this package writes. It reads every version with the same number
-// before the dot: the other number grows with each field or type that is added, and readers skip
-// what they do not know.
+// Schema is the version of what this package writes. It reads every version with the same
+// number before the dot: the other number grows with each field or type that is added,
+// and readers skip what they do not know.
 const Schema = "1.0"
 
-// A Header says what the trace is of. It comes first; it comes again where a file was rotated, and
-// when more is known. In a merged trace the first has Merged, and one for each node follows.
+// A Header says what the trace is of. It comes first; it comes again where a file was
+// rotated, and when more is known. In a merged trace the first has Merged, and one for
+// each node follows.
 type Header struct {
 	Base
 	Schema   string    // set by the writer
@@ -48,11 +49,12 @@ func (e *Header) fields(c *codec) {
 	clockFields(c, &e.ClockOffset, &e.ClockError)
 }
 
-// A Clock says how the node's wall clock and that of the network's coordinator differ. The last one counts.
+// A Clock says how the node's wall clock and that of the network's coordinator differ.
+// The last one counts.
 type Clock struct {
 	Base
-	// ClockOffset is to be added to the node's clock; the true one is within ClockError of it.
-	// A ClockError of 0 means that it was not measured.
+	// ClockOffset is to be added to the node's clock; the true one is within ClockError
+	// of it. A ClockError of 0 means that it was not measured.
 	ClockOffset, ClockError time.Duration
 }
 

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// The page's parts. Its script makes text of what the trace says, never markup; and a content security policy allows this script
-// alone, by its hash, and no network.
+// The page's parts. Its script makes text of what the trace says, never markup; and a
+// content security policy allows this script alone, by its hash, and no network.
 var (
 	//go:embed page/page.html
 	pageHTML string
@@ -27,8 +27,9 @@ var (
 )
 
 const (
-	// pageEvents bounds what a page holds of calls, of connections and of look-ups each, unless Options say otherwise. 20,000 of each make
-	// about 10 MB, which browsers show without delay.
+	// pageEvents bounds what a page holds of calls, of connections and of look-ups each,
+	// unless Options say otherwise. 20,000 of each make about 10 MB, which browsers show
+	// without delay.
 	pageEvents = 20_000
 
 	// pageText bounds a text, such as a call's arguments, in bytes.
@@ -38,7 +39,8 @@ const (
 	pageDrops = 1000
 )
 
-// htmlWriter writes one page that needs nothing else: a timeline, a list with search, and the summary.
+// htmlWriter writes one page that needs nothing else: a timeline, a list with search, and
+// the summary.
 type htmlWriter struct {
 	out     io.Writer
 	summary *summary
@@ -60,7 +62,8 @@ const (
 	toldBad
 )
 
-// first reports whether a connection is to be counted for what, and takes down that it is.
+// first reports whether a connection is to be counted for what, and takes down that it
+// is.
 func (w *htmlWriter) first(id ConnID, what told) bool {
 	if len(w.ids) >= maxOpen {
 		clear(w.ids)
@@ -81,8 +84,10 @@ func newHTML(w io.Writer, o Options) Writer {
 	if bound <= 0 {
 		bound = pageEvents
 	}
-	return &htmlWriter{out: w, summary: newSummary(o.Slowest), open: make(map[sideKey]*pageConn), ids: make(map[ConnID]told),
-		conns: keeper{bound: bound}, calls: keeper{bound: bound}, names: keeper{bound: bound}}
+	return &htmlWriter{out: w, summary: newSummary(o.Slowest),
+		open: make(map[sideKey]*pageConn), ids: make(map[ConnID]told),
+		conns: keeper{bound: bound}, calls: keeper{bound: bound},
+		names: keeper{bound: bound}}
 }
 
 func (w *htmlWriter) Write(e Event) error {
@@ -120,7 +125,8 @@ func (w *htmlWriter) call(e *Call) {
 	kept := *e
 	kept.Args = []string{strings.Join(e.Args, ", ")}
 	w.calls.keep(&kept, bad, e.Duration, w.number)
-	if c := w.open[sideKey{e.Source, e.Conn}]; c != nil && e.Phase == Lost && c.opened < 0 {
+	if c := w.open[sideKey{e.Source, e.Conn}]; c != nil && e.Phase == Lost &&
+		c.opened < 0 {
 		c.conn.Reason = e.Failure
 	}
 }
@@ -183,7 +189,8 @@ func (w *htmlWriter) Close() error {
 		w.over(c)
 	}
 	w.summary.finish()
-	data, err := json.Marshal(w.data()) // which escapes <, > and &, so that no text ends the script element
+	// which escapes <, > and &, so that no text ends the script element
+	data, err := json.Marshal(w.data())
 	if err != nil {
 		return fmt.Errorf("trace page: %w", err)
 	}
@@ -197,8 +204,10 @@ func (w *htmlWriter) page(data []byte) error {
 		return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 	}
 	before, after, _ := strings.Cut(pageHTML, "{{data}}")
-	fill := strings.NewReplacer("{{script-hash}}", hash(pageJS), "{{style-hash}}", hash(pageCSS), "{{style}}", pageCSS, "{{script}}", pageJS)
-	for _, part := range [][]byte{[]byte(fill.Replace(before)), data, []byte(fill.Replace(after))} {
+	fill := strings.NewReplacer("{{script-hash}}", hash(pageJS), "{{style-hash}}",
+		hash(pageCSS), "{{style}}", pageCSS, "{{script}}", pageJS)
+	for _, part := range [][]byte{[]byte(fill.Replace(before)), data,
+		[]byte(fill.Replace(after))} {
 		if _, err := w.out.Write(part); err != nil {
 			return err
 		}
@@ -244,9 +253,12 @@ type pageColumn struct {
 // data makes the page's data of what was kept.
 func (w *htmlWriter) data() *pageData {
 	d := &pageData{
-		Start: w.summary.head.start().UTC().Format(time.RFC3339Nano), End: int64(w.summary.now),
-		Nodes: []pageNode{}, Notes: []string{}, Texts: []string{}, Conns: [][]int64{}, Calls: [][]int64{}, Names: [][]int64{},
-		Drops: w.drops, Tables: []pageTable{}, places: make(map[string]int64), node: make(map[int]int64),
+		Start: w.summary.head.start().UTC().Format(time.RFC3339Nano),
+		End:   int64(w.summary.now),
+		Nodes: []pageNode{}, Notes: []string{}, Texts: []string{}, Conns: [][]int64{},
+		Calls: [][]int64{}, Names: [][]int64{},
+		Drops: w.drops, Tables: []pageTable{}, places: make(map[string]int64),
+		node: make(map[int]int64),
 	}
 	if d.Drops == nil {
 		d.Drops = [][2]int64{}
@@ -267,8 +279,10 @@ func (w *htmlWriter) data() *pageData {
 		}
 		d.Tables = append(d.Tables, p)
 	}
-	d.Figures = [][]any{{"connections", w.counts.connections, false}, {"not established", w.counts.failed, true}, {"reset", w.counts.reset, true},
-		{"calls", w.counts.calls, false}, {"calls with errors", w.counts.errors, false}, {"look-ups", w.counts.looks, false}}
+	d.Figures = [][]any{{"connections", w.counts.connections, false},
+		{"not established", w.counts.failed, true}, {"reset", w.counts.reset, true},
+		{"calls", w.counts.calls, false}, {"calls with errors", w.counts.errors, false},
+		{"look-ups", w.counts.looks, false}}
 	w.notes(d)
 	return d
 }
@@ -334,9 +348,15 @@ func (d *pageData) addConn(w *htmlWriter, c *pageConn) {
 	if e.State == Connecting && e.Reason != "" {
 		state = string(Failed)
 	}
-	d.Conns = append(d.Conns, []int64{d.nodeOf(w, e.Source), d.text(e.ID.String()), bit(e.Role == RoleAccept), d.text(e.Proto), d.text(e.Local.String()), d.text(e.Remote.String()),
-		d.text(e.Peer), d.text(e.Path), int64(e.PID), int64(e.TID), d.text(e.Comm), int64(c.began), int64(c.opened), int64(e.Time), d.text(state), d.text(e.Errno), d.text(e.Reason),
-		int64(min(e.Sent, 1<<53)), int64(min(e.Received, 1<<53)), int64(min(e.SegmentsSent, 1<<53)), int64(min(e.SegmentsReceived, 1<<53)), int64(e.RTT), bit(e.ByPeer), e.Stream})
+	d.Conns = append(d.Conns, []int64{d.nodeOf(w, e.Source), d.text(e.ID.String()),
+		bit(e.Role == RoleAccept), d.text(e.Proto), d.text(e.Local.String()),
+		d.text(e.Remote.String()),
+		d.text(e.Peer), d.text(e.Path), int64(e.PID), int64(e.TID), d.text(e.Comm),
+		int64(c.began), int64(c.opened), int64(e.Time), d.text(state),
+		d.text(e.Errno), d.text(e.Reason),
+		int64(min(e.Sent, 1<<53)), int64(min(e.Received, 1<<53)),
+		int64(min(e.SegmentsSent, 1<<53)), int64(min(e.SegmentsReceived, 1<<53)),
+		int64(e.RTT), bit(e.ByPeer), e.Stream})
 }
 
 func (d *pageData) addCall(w *htmlWriter, e *Call) {
@@ -350,13 +370,18 @@ func (d *pageData) addCall(w *htmlWriter, e *Call) {
 	if text := errnoTexts[e.Errno]; text != "" {
 		note = " (" + text + ")" + note
 	}
-	d.Calls = append(d.Calls, []int64{d.nodeOf(w, e.Source), int64(e.Time), int64(e.Duration), int64(e.PID), int64(e.TID), d.text(e.Comm), d.text(e.Name), d.text(e.Args[0]), d.text(string(e.Phase)),
-		d.text(strconv.FormatInt(e.Ret, 10)), d.text(e.Errno), d.text(note), d.text(e.Failure), d.text(describeABI(e.ABI, &did)), d.text(conn)})
+	d.Calls = append(d.Calls, []int64{d.nodeOf(w, e.Source), int64(e.Time),
+		int64(e.Duration), int64(e.PID), int64(e.TID), d.text(e.Comm), d.text(e.Name),
+		d.text(e.Args[0]), d.text(string(e.Phase)),
+		d.text(strconv.FormatInt(e.Ret, 10)), d.text(e.Errno), d.text(note),
+		d.text(e.Failure), d.text(describeABI(e.ABI, &did)), d.text(conn)})
 }
 
 func (d *pageData) addName(w *htmlWriter, e *DNS) {
-	d.Names = append(d.Names, []int64{d.nodeOf(w, e.Source), int64(e.Time), int64(e.Duration), int64(e.PID), d.text(e.Comm), d.text(e.Query), d.text(e.QType),
-		d.text(strings.Join(e.Answers, ", ")), d.text(e.RCode), d.text(e.Server), d.text(e.Failure)})
+	d.Names = append(d.Names, []int64{d.nodeOf(w, e.Source), int64(e.Time),
+		int64(e.Duration), int64(e.PID), d.text(e.Comm), d.text(e.Query), d.text(e.QType),
+		d.text(strings.Join(e.Answers, ", ")), d.text(e.RCode), d.text(e.Server),
+		d.text(e.Failure)})
 }
 
 // A keeper keeps so many items: those that failed, and those that took longest.

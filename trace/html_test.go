@@ -25,7 +25,8 @@ func pagedData(t *testing.T, page string) string {
 }
 
 func TestHTMLGolden(t *testing.T) {
-	golden(t, "merged.page.json", pagedData(t, write(t, "html", Options{}, readAll(t, "merged.jsonl")...)))
+	golden(t, "merged.page.json", pagedData(t,
+		write(t, "html", Options{}, readAll(t, "merged.jsonl")...)))
 }
 
 // TestHTMLNeedsNothing looks for what would make a browser ask elsewhere.
@@ -36,7 +37,8 @@ func TestHTMLNeedsNothing(t *testing.T) {
 	}
 }
 
-// TestHTMLIsBounded has more of everything than the page may hold: what failed stays, and the page says what is left out.
+// TestHTMLIsBounded has more of everything than the page may hold: what failed stays, and
+// the page says what is left out.
 func TestHTMLIsBounded(t *testing.T) {
 	var events []Event
 	for i := range 500 {
@@ -44,22 +46,28 @@ func TestHTMLIsBounded(t *testing.T) {
 		if i == 17 {
 			errno = "ECONNREFUSED"
 		}
-		events = append(events, &Call{Name: "connect", Args: []string{fmt.Sprint(i)}, Duration: time.Duration(i), Errno: errno, Served: Served{Failure: errno}},
+		events = append(events, &Call{Name: "connect", Args: []string{fmt.Sprint(i)},
+			Duration: time.Duration(i), Errno: errno, Served: Served{Failure: errno}},
 			&DNS{Query: fmt.Sprint("q", i), RCode: "NOERROR", Duration: time.Duration(i)},
-			&Connection{ID: ConnID(i + 1), State: Closed, Duration: time.Duration(i), Errno: errno})
+			&Connection{ID: ConnID(i + 1), State: Closed, Duration: time.Duration(i),
+				Errno: errno})
 	}
 	page := pagedData(t, write(t, "html", Options{MaxEvents: 10}, events...))
 	var data pageData
 	if err := json.Unmarshal([]byte(page), &data); err != nil {
 		t.Fatal(err)
 	}
-	if len(data.Calls) != 10 || len(data.Conns) != 10 || len(data.Names) != 10 || len(data.Notes) != 3 || !strings.Contains(data.Notes[0], "10 of 500 connections") {
-		t.Errorf("%d calls, %d connections, %d names; notes %q", len(data.Calls), len(data.Conns), len(data.Names), data.Notes)
+	if len(data.Calls) != 10 || len(data.Conns) != 10 || len(data.Names) != 10 ||
+		len(data.Notes) != 3 || !strings.Contains(data.Notes[0],
+		"10 of 500 connections") {
+		t.Errorf("%d calls, %d connections, %d names; notes %q", len(data.Calls),
+			len(data.Conns), len(data.Names), data.Notes)
 	}
 	if args := data.Texts[data.Calls[0][7]]; args != "17" || data.Calls[9][2] != 499 {
 		t.Errorf("the first call is %s, the last took %d: what failed and what was slow is gone", args, data.Calls[9][2])
 	}
-	if data.Figures[0][1] != 500.0 || data.Figures[3][1] != 500.0 || data.Figures[2][1] != 1.0 {
+	if data.Figures[0][1] != 500.0 || data.Figures[3][1] != 500.0 ||
+		data.Figures[2][1] != 1.0 {
 		t.Errorf("figures %v do not count all", data.Figures)
 	}
 }
@@ -68,7 +76,8 @@ func TestHTMLIsBounded(t *testing.T) {
 func paged(t *testing.T, events ...Event) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "page.html")
-	if err := os.WriteFile(file, []byte(write(t, "html", Options{}, events...)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(write(t, "html", Options{}, events...)),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	return "file://" + file
@@ -80,16 +89,21 @@ func TestHTMLInBrowser(t *testing.T) {
 	url := paged(t, readAll(t, "merged.jsonl")...)
 	b.open(url)
 	b.until(`document.getElementById('found').textContent`, "21 of 21 events")
-	for _, want := range []string{"no answer from node ghost (10.111.0.9:8080) for 13s", "refused by db (10.111.0.3:5433)", "192.0.2.53:53 did not answer within 5s", "reset by db (10.111.0.3:6379)"} {
+	for _, want := range []string{"no answer from node ghost (10.111.0.9:8080) for 13s",
+		"refused by db (10.111.0.3:5433)", "192.0.2.53:53 did not answer within 5s",
+		"reset by db (10.111.0.3:6379)"} {
 		if !strings.Contains(b.text("list"), want) {
 			t.Errorf("the list has no %q", want)
 		}
 	}
-	if tables := b.text("tables"); !strings.Contains(tables, "Slowest connects") || !strings.Contains(tables, "System calls") || !strings.Contains(tables, "Peers") {
+	if tables := b.text("tables"); !strings.Contains(tables, "Slowest connects") ||
+		!strings.Contains(tables, "System calls") || !strings.Contains(tables, "Peers") {
 		t.Errorf("the summary is\n%s", tables)
 	}
 
-	for query, found := range map[string]string{"errno:econnrefused": "2 of 21", "port:5432": "3 of 21", "node:db call:accept": "3 of 21", "is:failed": "7 of 21", "slow.example": "1 of 21", "no such thing": "0 of 21"} {
+	for query, found := range map[string]string{"errno:econnrefused": "2 of 21",
+		"port:5432": "3 of 21", "node:db call:accept": "3 of 21", "is:failed": "7 of 21",
+		"slow.example": "1 of 21", "no such thing": "0 of 21"} {
 		b.search(query)
 		b.until(`document.getElementById('found').textContent.slice(0, 7)`, found)
 	}
@@ -108,7 +122,10 @@ func TestHTMLInBrowser(t *testing.T) {
 		b.until(fmt.Sprintf("String(%s !== %q)", span, before), "true")
 		t.Logf("%s: %s", what, b.eval(span))
 	}
-	changed("wheel", func() { b.mouse("mouseWheel", 400, 200, map[string]any{"deltaX": 0, "deltaY": -300}) })
+	changed("wheel", func() {
+		b.mouse("mouseWheel", 400, 200,
+			map[string]any{"deltaX": 0, "deltaY": -300})
+	})
 	changed("drag", func() {
 		b.mouse("mousePressed", 400, 420, nil)
 		b.mouse("mouseMoved", 300, 420, map[string]any{})
@@ -141,7 +158,8 @@ func TestHTMLInBrowser(t *testing.T) {
 	b.noProblems()
 }
 
-// TestHTMLThemes measures the contrast of all text with what is behind it in dark and light: WCAG 2.1 wants 4.5.
+// TestHTMLThemes measures the contrast of all text with what is behind it in dark and
+// light: WCAG 2.1 wants 4.5.
 func TestHTMLThemes(t *testing.T) {
 	b := startBrowser(t)
 	url := paged(t, readAll(t, "merged.jsonl")...)
@@ -174,7 +192,8 @@ func TestHTMLThemes(t *testing.T) {
 		}
 		bodies, canvases = append(bodies, b.eval(body)), append(canvases, b.eval(painted))
 	}
-	if bodies[0] == bodies[1] || canvases[0] == canvases[1] || canvases[0] == "blank" || canvases[1] == "blank" {
+	if bodies[0] == bodies[1] || canvases[0] == canvases[1] || canvases[0] == "blank" ||
+		canvases[1] == "blank" {
 		t.Errorf("dark and light look alike: %q, %q", bodies, canvases)
 	}
 	b.eval(`document.getElementById('theme').click()`)
@@ -187,9 +206,13 @@ func TestHTMLEscapes(t *testing.T) {
 	evil := `</script><script>window.pwned=1</script><img src=x onerror="window.pwned=1">{{script}}<!--`
 	thread := Thread{PID: 1, TID: 1, Comm: evil}
 	url := paged(t, &Header{Node: evil, Program: evil, Start: sampleStart},
-		&Call{Thread: thread, Name: evil, Args: []string{evil}, Errno: evil, Ret: -1, RetNote: evil, Served: Served{Peer: evil, Path: evil, Failure: evil, Note: evil}},
-		&Connection{Thread: thread, ID: 1, State: Failed, Proto: evil, Role: RoleConnect, Peer: evil, Errno: evil, Reason: evil},
-		&DNS{Thread: thread, Query: evil, QType: evil, Answers: []string{evil}, RCode: evil, Server: evil, Failure: evil})
+		&Call{Thread: thread, Name: evil, Args: []string{evil}, Errno: evil, Ret: -1,
+			RetNote: evil, Served: Served{Peer: evil, Path: evil, Failure: evil,
+				Note: evil}},
+		&Connection{Thread: thread, ID: 1, State: Failed, Proto: evil, Role: RoleConnect,
+			Peer: evil, Errno: evil, Reason: evil},
+		&DNS{Thread: thread, Query: evil, QType: evil, Answers: []string{evil},
+			RCode: evil, Server: evil, Failure: evil})
 	b := startBrowser(t)
 	b.open(url)
 	b.until(`document.getElementById('found').textContent`, "3 of 3 events")

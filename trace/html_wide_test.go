@@ -11,16 +11,19 @@ import (
 	"time"
 )
 
-// wideTrace is a trace in which bars are as wide as the timeline, errors are harmless, and
-// tables have long lines.
+// wideTrace is a trace in which bars are as wide as the timeline, errors are harmless,
+// and tables have long lines.
 func wideTrace() []Event {
 	const all = 10 * time.Second
 	at := func(d time.Duration) Base { return Base{Time: d} }
 	thread := func(tid int) Thread { return Thread{PID: tid, TID: tid, Comm: "worker"} }
-	local, remote := netip.MustParseAddrPort("10.111.0.2:40000"), netip.MustParseAddrPort("10.111.0.3:5432")
-	conn := func(id ConnID, state ConnState, t time.Duration, more Connection) *Connection {
+	local, remote := netip.MustParseAddrPort("10.111.0.2:40000"),
+		netip.MustParseAddrPort("10.111.0.3:5432")
+	conn := func(id ConnID, state ConnState, t time.Duration,
+		more Connection) *Connection {
 		more.Base, more.Thread, more.ID, more.State = at(t), thread(7), id, state
-		more.Local, more.Remote, more.Role, more.Proto, more.Peer, more.Path = local, remote, RoleConnect, "tcp", "db", "punched"
+		more.Local, more.Remote, more.Role, more.Proto, more.Peer, more.Path = local,
+			remote, RoleConnect, "tcp", "db", "punched"
 		return &more
 	}
 	call := func(tid int, t, took time.Duration, name, errno string) *Call {
@@ -32,24 +35,34 @@ func wideTrace() []Event {
 	}
 	return []Event{
 		&Header{Start: sampleStart, Node: "app", Program: "worker"},
-		conn(1, Connecting, 0, Connection{}), conn(1, Opened, 10*time.Millisecond, Connection{Setup: 10 * time.Millisecond}),
+		conn(1, Connecting, 0, Connection{}),
+		conn(1, Opened, 10*time.Millisecond,
+			Connection{Setup: 10 * time.Millisecond}),
 		conn(1, Closed, all, Connection{Duration: all, Reason: "closed by the program"}),
-		conn(2, Connecting, 0, Connection{}), conn(2, Opened, 7*time.Second, Connection{Setup: 7 * time.Second}),
-		conn(2, Closed, all, Connection{Duration: 3 * time.Second, Reason: "closed by the program"}),
+		conn(2, Connecting, 0, Connection{}),
+		conn(2, Opened, 7*time.Second, Connection{Setup: 7 * time.Second}),
+		conn(2, Closed, all, Connection{Duration: 3 * time.Second,
+			Reason: "closed by the program"}),
 		conn(3, Connecting, 0, Connection{}),
-		conn(3, Failed, all, Connection{Setup: all, Errno: "ETIMEDOUT", Reason: "no path to db (10.111.0.3:5432): it does not answer, neither directly nor through the coordinator"}),
+		conn(3, Failed, all, Connection{Setup: all, Errno: "ETIMEDOUT",
+			Reason: "no path to db (10.111.0.3:5432): it does not answer, neither directly nor through the coordinator"}),
 		conn(4, Connecting, 0, Connection{}),
 		call(7, 0, all, "connect", ""), call(8, 0, all, "connect", "ETIMEDOUT"),
-		call(9, time.Second, time.Millisecond, "connect", "EINPROGRESS"), call(9, 2*time.Second, time.Millisecond, "recvfrom", "EAGAIN"),
+		call(9, time.Second, time.Millisecond, "connect", "EINPROGRESS"),
+		call(9, 2*time.Second, time.Millisecond, "recvfrom", "EAGAIN"),
 		call(9, 3*time.Second, time.Millisecond, "accept4", "EINTR"),
-		&Call{Base: at(5 * time.Second), Duration: 5 * time.Second, Thread: thread(9), Name: "accept", Args: []string{"3"}, Phase: Lost}, call(9, 4*time.Second, time.Millisecond, "connect", "ECONNREFUSED"),
-		&DNS{Base: at(0), Duration: all, Thread: thread(7), Query: "slow.example.com", QType: "A", RCode: "NOERROR", Answers: []string{"192.0.2.7"}, Server: "192.0.2.53"},
+		&Call{Base: at(5 * time.Second), Duration: 5 * time.Second, Thread: thread(9),
+			Name: "accept", Args: []string{"3"}, Phase: Lost},
+		call(9, 4*time.Second, time.Millisecond, "connect", "ECONNREFUSED"),
+		&DNS{Base: at(0), Duration: all, Thread: thread(7), Query: "slow.example.com",
+			QType: "A", RCode: "NOERROR", Answers: []string{"192.0.2.7"},
+			Server: "192.0.2.53"},
 		&End{Base: at(all), Reason: "the program has ended with status 0"},
 	}
 }
 
-// watchLabels has the timeline note what it writes, and the worst contrast of each text with
-// what is behind it.
+// watchLabels has the timeline note what it writes, and the worst contrast of each text
+// with what is behind it.
 const watchLabels = `(() => {
 	const light = ([r, g, b]) => [r, g, b].map(v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4).reduce((s, v, i) => s + v * [0.2126, 0.7152, 0.0722][i], 0);
 	const write = CanvasRenderingContext2D.prototype.fillText, fill = CanvasRenderingContext2D.prototype.fillRect;
@@ -81,7 +94,9 @@ func onScreens(t *testing.T, b *browser, url string, f func(t *testing.T, width 
 	for _, theme := range []string{"light", "dark"} {
 		for _, width := range widths {
 			b.theme(theme)
-			b.send("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600})
+			b.send("Emulation.setDeviceMetricsOverride",
+				map[string]any{"width": width, "height": 900, "deviceScaleFactor": 1,
+					"mobile": width < 600})
 			b.open(url)
 			b.until(`document.getElementById('found').textContent`, "12 of 12 events")
 			f(t, width)
@@ -89,8 +104,8 @@ func onScreens(t *testing.T, b *browser, url string, f func(t *testing.T, width 
 	}
 }
 
-// TestHTMLWideBars has bars that fill the timeline: each has a label that can be read. What is
-// harmless is not shown as a failure.
+// TestHTMLWideBars has bars that fill the timeline: each has a label that can be read.
+// What is harmless is not shown as a failure.
 func TestHTMLWideBars(t *testing.T) {
 	b := startBrowser(t)
 	b.send("Page.addScriptToEvaluateOnNewDocument", map[string]any{"source": watchLabels})
@@ -112,20 +127,24 @@ func TestHTMLWideBars(t *testing.T) {
 			}
 			labels[w.Text]++
 		}
-		if labels["db :5432"] != 2 || labels["db :5432 — ETIMEDOUT"] != 1 || labels["db :5432 — no answer"] != 1 ||
-			labels["connect ETIMEDOUT"] != 1 || labels["connect"] != 1 || labels["A slow.example.com"] != 1 {
+		if labels["db :5432"] != 2 || labels["db :5432 — ETIMEDOUT"] != 1 ||
+			labels["db :5432 — no answer"] != 1 ||
+			labels["connect ETIMEDOUT"] != 1 || labels["connect"] != 1 ||
+			labels["A slow.example.com"] != 1 {
 			t.Errorf("%d: labels are missing: %+v", width, written)
 		}
 		const red = `[...document.querySelectorAll('#list .failed')].map(e => e.textContent).join('|')`
-		if got := b.eval(red); strings.Count(got, "|") != 3 || strings.Contains(got, "EINPROGRESS") || strings.Contains(got, "EAGAIN") || strings.Contains(got, "EINTR") ||
+		if got := b.eval(red); strings.Count(got, "|") != 3 ||
+			strings.Contains(got, "EINPROGRESS") || strings.Contains(got, "EAGAIN") ||
+			strings.Contains(got, "EINTR") ||
 			!strings.Contains(got, "ECONNREFUSED") {
 			t.Errorf("%d: shown as failed: %s", width, got)
 		}
 	})
 }
 
-// TestHTMLWideTables looks for tables that are cut: none is on a screen of 1,400 pixels, and
-// where one is, a shadow says so until the reader has come to its end.
+// TestHTMLWideTables looks for tables that are cut: none is on a screen of 1,400 pixels,
+// and where one is, a shadow says so until the reader has come to its end.
 func TestHTMLWideTables(t *testing.T) {
 	b := startBrowser(t)
 	cut := 0
@@ -148,12 +167,16 @@ func TestHTMLWideTables(t *testing.T) {
 				}
 			}
 			// Beside the table is the padding of its card, without text.
-			if got := pixel(at.Right-3, at.Bottom-14) != pixel(at.Right+6, at.Bottom-14); got != (at.More > 0) {
-				t.Errorf("%d: table %d has a shadow at the right: %v; %v pixels are cut", width, i, got, at.More)
+			if got := pixel(at.Right-3, at.Bottom-14) != pixel(at.Right+6,
+				at.Bottom-14); got != (at.More > 0) {
+				t.Errorf("%d: table %d has a shadow at the right: %v; %v pixels are cut",
+					width, i, got, at.More)
 			}
 			card := pixel(at.Right+6, at.Bottom-2)
-			if got := pixel(at.Right-50, at.Bottom-1) != card && pixel(at.Right-50, at.Bottom-3) != card; i == 0 && got != (at.Below > 1) {
-				t.Errorf("%d: the list has a shadow below: %v; %v pixels are cut", width, got, at.Below)
+			if got := pixel(at.Right-50, at.Bottom-1) != card &&
+				pixel(at.Right-50, at.Bottom-3) != card; i == 0 && got != (at.Below > 1) {
+				t.Errorf("%d: the list has a shadow below: %v; %v pixels are cut", width,
+					got, at.Below)
 			}
 		}
 		if width != widths[0] {
@@ -183,8 +206,10 @@ func (b *browser) screenshot() (pixel func(x, y float64) color.Color) {
 		b.t.Fatal(err)
 	}
 	var shot struct{ Data []byte }
-	answer := b.send("Page.captureScreenshot", map[string]any{"captureBeyondViewport": true, "clip": map[string]any{
-		"x": 0, "y": 0, "width": size.CSSContentSize.Width, "height": size.CSSContentSize.Height, "scale": 1}})
+	answer := b.send("Page.captureScreenshot",
+		map[string]any{"captureBeyondViewport": true, "clip": map[string]any{
+			"x": 0, "y": 0, "width": size.CSSContentSize.Width,
+			"height": size.CSSContentSize.Height, "scale": 1}})
 	if err := json.Unmarshal(answer, &shot); err != nil {
 		b.t.Fatal(err)
 	}

@@ -6,11 +6,12 @@ import (
 	"unicode/utf8"
 )
 
-// codecs are those of Append: a codec that an interface's method is given would be allocated each time.
+// codecs are those of Append: a codec that an interface's method is given would be
+// allocated each time.
 var codecs = sync.Pool{New: func() any { return new(codec) }}
 
-// Append appends an event's line to b, with the newline, and returns the extended slice. It keeps
-// nothing of the event, and allocates nothing if b has room.
+// Append appends an event's line to b, with the newline, and returns the extended slice.
+// It keeps nothing of the event, and allocates nothing if b has room.
 func Append(b []byte, e Event) []byte {
 	c := codecs.Get().(*codec)
 	defer codecs.Put(c)
@@ -27,7 +28,8 @@ func Append(b []byte, e Event) []byte {
 	return b
 }
 
-// A field is a name and its value in a line, as the line has them: without the name's quotes, with the value's.
+// A field is a name and its value in a line, as the line has them: without the name's
+// quotes, with the value's.
 type field struct {
 	name, value []byte
 	offset      int // of the value in the line, bytes
@@ -78,7 +80,8 @@ type scanner struct {
 	at   int
 }
 
-// scan appends the fields of a line that is one JSON object (RFC 8259) to into. A *valueError says what is wrong.
+// scan appends the fields of a line that is one JSON object (RFC 8259) to into. A
+// *valueError says what is wrong.
 func scan(into []field, line []byte) ([]field, error) {
 	s := scanner{line: line}
 	if s.space() != '{' {
@@ -146,7 +149,8 @@ func (s *scanner) wrong(text string) error {
 	return &valueError{min(s.at, len(s.line)), text}
 }
 
-// value reads one value of any kind. Arrays and objects go to encoding/json for their syntax.
+// value reads one value of any kind. Arrays and objects go to encoding/json for their
+// syntax.
 func (s *scanner) value(f *field) error {
 	start := s.at
 	f.offset = start
@@ -176,7 +180,8 @@ func (s *scanner) value(f *field) error {
 
 // plain is true of what numbers, true, false and null are made of.
 func plain(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '+' || c == '.' || c == 'E'
+	return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '+' ||
+		c == '.' || c == 'E'
 }
 
 // quoted reads a string; which escapes it has is looked at when it is asked for.
@@ -196,7 +201,8 @@ func (s *scanner) quoted(f *field) error {
 	return s.wrong("want '\"'")
 }
 
-// nested reads an array or object, to its matching bracket, and lets encoding/json say whether it is one.
+// nested reads an array or object, to its matching bracket, and lets encoding/json say
+// whether it is one.
 func (s *scanner) nested() error {
 	start, depth := s.at, 0
 	for s.at < len(s.line) {

@@ -95,7 +95,8 @@ func TestFieldsAreWritten(t *testing.T) {
 				continue
 			}
 			if len(fields) != len(doc.Fields)+1 {
-				t.Errorf("%s: %d fields were written, %d are described", e.Type(), len(fields)-1, len(doc.Fields))
+				t.Errorf("%s: %d fields were written, %d are described", e.Type(),
+					len(fields)-1, len(doc.Fields))
 			}
 			for _, f := range doc.Fields {
 				if _, ok := fields[f.Name]; !ok {
@@ -130,7 +131,8 @@ func TestAppendAllocatesNothing(t *testing.T) {
 		if e.Type() == "header" { // the names of prefixes are made
 			continue
 		}
-		if n := testing.AllocsPerRun(100, func() { buf = Append(buf[:0], e) }); n > 0 && !raceEnabled {
+		if n := testing.AllocsPerRun(100, func() { buf = Append(buf[:0], e) }); n > 0 &&
+			!raceEnabled {
 			t.Errorf("%s: %v allocations", e.Type(), n)
 		}
 	}
@@ -158,7 +160,8 @@ func TestReaderErrors(t *testing.T) {
 		{name: "no header", in: `{"type":"end"}`, err: ErrNotTrace, where: "line 1, byte 8"},
 		{name: "binary", in: "\x7fELF\x02", err: ErrNotTrace, where: "line 1, byte 0"},
 		{name: "a wrong kind", in: header + `{"type":"dropped","count":"many"}` + "\n", events: 1, err: ErrDamaged, where: "line 2, byte 103"},
-		{name: "zeros", in: header + "\x00\x00\x00\n", events: 1, err: ErrDamaged, where: "line 2, byte 77"},
+		{name: "zeros", in: header + "\x00\x00\x00\n", events: 1, err: ErrDamaged,
+			where: "line 2, byte 77"},
 		{name: "too long", in: header + `{"type":"end","reason":"` + strings.Repeat("x", maxLine) + "\"}\n", events: 1, err: ErrDamaged, where: "line 2, byte 77"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -186,7 +189,8 @@ func TestReaderGoesOnAfterDamage(t *testing.T) {
 		var at *LineError
 		switch {
 		case errors.Is(err, io.EOF):
-			if want := []string{"header", "dropped"}; !reflect.DeepEqual(kinds, want) || !reflect.DeepEqual(lines, []int64{2, 3}) {
+			if want := []string{"header", "dropped"}; !reflect.DeepEqual(kinds, want) ||
+				!reflect.DeepEqual(lines, []int64{2, 3}) {
 				t.Errorf("read %q and errors at lines %d; want %q and 2, 3", kinds, lines, want)
 			}
 			return
@@ -200,7 +204,8 @@ func TestReaderGoesOnAfterDamage(t *testing.T) {
 	}
 }
 
-// FuzzReader gives the reader anything: it must end, and what it reads must be written and read alike.
+// FuzzReader gives the reader anything: it must end, and what it reads must be written
+// and read alike.
 func FuzzReader(f *testing.F) {
 	f.Add([]byte(header + `{"type":"end"}`))
 	for _, e := range filled(f) {
@@ -211,7 +216,8 @@ func FuzzReader(f *testing.F) {
 		for {
 			e, err := r.Next()
 			var at *LineError
-			if errors.As(err, &at) && at.Offset >= 0 && at.Offset <= int64(len(b)) && !errors.Is(err, ErrNotTrace) && !errors.Is(err, ErrVersion) {
+			if errors.As(err, &at) && at.Offset >= 0 && at.Offset <= int64(len(b)) &&
+				!errors.Is(err, ErrNotTrace) && !errors.Is(err, ErrVersion) {
 				continue
 			}
 			if err != nil {
@@ -220,7 +226,8 @@ func FuzzReader(f *testing.F) {
 			line := Append(nil, e)
 			again := NewReader(bytes.NewReader(line))
 			again.began = true
-			if same, err := again.Next(); err != nil || !bytes.Equal(Append(nil, same), line) {
+			if same, err := again.Next(); err != nil ||
+				!bytes.Equal(Append(nil, same), line) {
 				t.Fatalf("%s came back as %+v (%v)", line, same, err)
 			}
 		}
@@ -266,10 +273,12 @@ func (r repeat) Read(b []byte) (n int, err error) {
 
 func sampleCall() *Call {
 	return &Call{
-		Base: Base{Time: 1234567890}, Duration: 123456, Thread: Thread{PID: 4711, TID: 4712, Comm: "postgres"},
-		Name: "connect",
-		Args: []string{"3<TCP 10.111.0.2:40110>", `{sa_family=AF_INET, sin_port=htons(5432), sin_addr=inet_addr("10.111.0.3")}`, "16"},
-		FD:   3, Ret: -1, Errno: "ECONNREFUSED",
-		Served: Served{Peer: "db", Path: "punched", Conn: 0x3f2a91c0, Network: 1200000, Inside: 34000, Failure: "refused by db (10.111.0.3:5432)"},
+		Base: Base{Time: 1234567890}, Duration: 123456,
+		Thread: Thread{PID: 4711, TID: 4712, Comm: "postgres"},
+		Name:   "connect",
+		Args:   []string{"3<TCP 10.111.0.2:40110>", `{sa_family=AF_INET, sin_port=htons(5432), sin_addr=inet_addr("10.111.0.3")}`, "16"},
+		FD:     3, Ret: -1, Errno: "ECONNREFUSED",
+		Served: Served{Peer: "db", Path: "punched", Conn: 0x3f2a91c0, Network: 1200000,
+			Inside: 34000, Failure: "refused by db (10.111.0.3:5432)"},
 	}
 }

@@ -11,16 +11,19 @@ import (
 // maxPairs bounds how many connections Merge compares the nodes' clocks by.
 const maxPairs = 1 << 18
 
-// An Input is a trace to be merged. It is read twice: first for what it says about its clock.
+// An Input is a trace to be merged. It is read twice: first for what it says about its
+// clock.
 type Input struct {
 	Name string // for errors
 	Open func() (io.ReadCloser, error)
 }
 
-// Merge gives w the events of several nodes' traces as one, in the order in which they ended, and closes w. The clocks are
-// corrected by what each node measured, and then so that no connection is accepted before the other side asked
-// for it. Traces of the same start and node, such as a rotated file's parts, count as one. Besides w, it needs memory for a line of
-// each input and for up to 262,144 connections. Lines that are damaged are given to damaged, which may be nil.
+// Merge gives w the events of several nodes' traces as one, in the order in which they
+// ended, and closes w. The clocks are corrected by what each node measured, and then so
+// that no connection is accepted before the other side asked for it. Traces of the same
+// start and node, such as a rotated file's parts, count as one. Besides w, it needs
+// memory for a line of each input and for up to 262,144 connections. Lines that are
+// damaged are given to damaged, which may be nil.
 func Merge(w Writer, inputs []Input, damaged func(name string, err *LineError)) error {
 	if damaged == nil {
 		damaged = func(string, *LineError) {}
@@ -38,7 +41,8 @@ func Merge(w Writer, inputs []Input, damaged func(name string, err *LineError)) 
 		if err != nil {
 			return fmt.Errorf("merge: %w", err)
 		}
-		m.lanes = append(m.lanes, &lane{name: in.Name, file: f, r: NewReader(f), number: i, damaged: damaged})
+		m.lanes = append(m.lanes, &lane{name: in.Name, file: f, r: NewReader(f),
+			number: i, damaged: damaged})
 	}
 	return m.run()
 }
@@ -57,9 +61,11 @@ type merger struct {
 // surveyed is what the first reading found of one node.
 type surveyed struct {
 	header Header
-	source int                         // in the result
-	shift  time.Duration               // by which connections say that its clock is still late
-	limits map[*surveyed]time.Duration // by how much this one has to be later than that one
+	source int // in the result
+	// by which connections say that its clock is still late
+	shift time.Duration
+	// by how much this one has to be later than that one
+	limits map[*surveyed]time.Duration
 }
 
 // A sighting is when a node had to do with a connection.
@@ -106,7 +112,8 @@ func (m *merger) survey(in Input) error {
 	}
 }
 
-// node takes a header. In a merged trace all times are by one clock, which begins with the first header.
+// node takes a header. In a merged trace all times are by one clock, which begins with
+// the first header.
 func (m *merger) node(sources map[int]*surveyed, e, first *Header) {
 	if e.Merged || len(sources) >= maxSources {
 		return
@@ -120,20 +127,23 @@ func (m *merger) node(sources map[int]*surveyed, e, first *Header) {
 		header.Start, header.ClockOffset = first.Start, 0
 	}
 	for _, n := range m.nodes { // a rotated file's parts
-		if n.header.Node == e.Node && n.header.NodeID == e.NodeID && n.header.Start.Equal(header.Start) && !first.Merged {
+		if n.header.Node == e.Node && n.header.NodeID == e.NodeID &&
+			n.header.Start.Equal(header.Start) && !first.Merged {
 			sources[e.Source] = n
 			n.measure(e.ClockOffset, e.ClockError)
 			return
 		}
 	}
-	n := &surveyed{header: header, source: len(m.nodes) + 1, limits: make(map[*surveyed]time.Duration)}
+	n := &surveyed{header: header, source: len(m.nodes) + 1,
+		limits: make(map[*surveyed]time.Duration)}
 	m.nodes = append(m.nodes, n)
 	sources[e.Source] = n
 }
 
 // measure keeps the best of a node's measurements of its clock.
 func (n *surveyed) measure(offset, bound time.Duration) {
-	if n != nil && bound > 0 && (n.header.ClockError == 0 || bound < n.header.ClockError) {
+	if n != nil && bound > 0 && (n.header.ClockError == 0 ||
+		bound < n.header.ClockError) {
 		n.header.ClockOffset, n.header.ClockError = offset, bound
 	}
 }
@@ -168,8 +178,8 @@ func (m *merger) sight(n *surveyed, e *Connection) {
 	}
 }
 
-// limit keeps how much later than the asking node's clock the accepting one's has to be, by this connection. The
-// measured offsets are added when all are known.
+// limit keeps how much later than the asking node's clock the accepting one's has to be,
+// by this connection. The measured offsets are added when all are known.
 func limit(asked, taken sighting) {
 	if asked.by == taken.by {
 		return
@@ -180,8 +190,8 @@ func limit(asked, taken sighting) {
 	}
 }
 
-// align moves clocks forward until no connection is accepted before it was asked for. Of clocks that contradict each other, because they
-// drifted, it leaves some.
+// align moves clocks forward until no connection is accepted before it was asked for. Of
+// clocks that contradict each other, because they drifted, it leaves some.
 func (m *merger) align() {
 	for range m.nodes {
 		for _, n := range m.nodes {
@@ -205,7 +215,8 @@ func (m *merger) run() error {
 	}
 	for _, n := range m.nodes {
 		h := n.header
-		h.Source, h.Time, h.ClockOffset = n.source, n.begins().Sub(m.start), h.ClockOffset+n.shift
+		h.Source, h.Time, h.ClockOffset = n.source, n.begins().Sub(m.start),
+			h.ClockOffset+n.shift
 		if err := m.w.Write(&h); err != nil {
 			return err
 		}
@@ -248,7 +259,8 @@ type lane struct {
 	ends    time.Duration // when it ended, or the one before it if that was later
 }
 
-// next reads a lane's next event and gives it its place in the merged trace. Headers are left out: they have been written.
+// next reads a lane's next event and gives it its place in the merged trace. Headers are
+// left out: they have been written.
 func (m *merger) next(l *lane) error {
 	for {
 		e, err := l.r.Next()

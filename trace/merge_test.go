@@ -18,7 +18,10 @@ func inputs(t testing.TB, names ...string) []Input {
 	t.Helper()
 	var ins []Input
 	for _, name := range names {
-		ins = append(ins, Input{name, func() (io.ReadCloser, error) { return os.Open("testdata/" + name) }})
+		ins = append(ins, Input{name, func() (io.ReadCloser,
+			error) {
+			return os.Open("testdata/" + name)
+		}})
 	}
 	return ins
 }
@@ -28,7 +31,10 @@ func memory(name string, events ...Event) Input {
 	for _, e := range events {
 		lines = Append(lines, e)
 	}
-	return Input{name, func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(lines)), nil }}
+	return Input{name, func() (io.ReadCloser,
+		error) {
+		return io.NopCloser(bytes.NewReader(lines)), nil
+	}}
 }
 
 // collect merges and returns the events.
@@ -53,16 +59,21 @@ func collect(t testing.TB, ins ...Input) []Event {
 
 func TestMergeGolden(t *testing.T) {
 	var out strings.Builder
-	if err := Merge(&jsonWriter{out: &out}, inputs(t, "web.jsonl", "db.jsonl"), nil); err != nil {
+	if err := Merge(&jsonWriter{out: &out}, inputs(t, "web.jsonl", "db.jsonl"),
+		nil); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "merged.jsonl", out.String())
-	for _, format := range []struct{ name, file string }{{"text", "merged.strace"}, {"pcapng", "merged.pcapng"}} {
-		golden(t, format.file, write(t, format.name, Options{Clock: Microsecond, Location: time.UTC}, readAll(t, "merged.jsonl")...))
+	for _, format := range []struct{ name, file string }{{"text", "merged.strace"},
+		{"pcapng", "merged.pcapng"}} {
+		golden(t, format.file, write(t, format.name,
+			Options{Clock: Microsecond, Location: time.UTC},
+			readAll(t, "merged.jsonl")...))
 	}
 }
 
-// TestMergeOrder looks at the sample: db's clock is 3 s ahead, and each connect has to come before its accept.
+// TestMergeOrder looks at the sample: db's clock is 3 s ahead, and each connect has to
+// come before its accept.
 func TestMergeOrder(t *testing.T) {
 	asked, took := make(map[ConnID]time.Duration), make(map[ConnID]time.Duration)
 	last := time.Duration(0)
@@ -76,7 +87,8 @@ func TestMergeOrder(t *testing.T) {
 			}
 		}
 		if e.Type() != "header" && endOf(e) < last-time.Millisecond {
-			t.Errorf("%s ended at %v, after one that ended at %v", Append(nil, e), endOf(e), last)
+			t.Errorf("%s ended at %v, after one that ended at %v", Append(nil, e),
+				endOf(e), last)
 		}
 		if e.Type() != "header" {
 			last = endOf(e)
@@ -96,12 +108,18 @@ func TestMergeOrder(t *testing.T) {
 func TestMergeCausality(t *testing.T) {
 	begin := sampleStart
 	conn := func(id ConnID, role string, setup, ms float64) *Connection {
-		return &Connection{Base: at(ms + setup), Setup: millis(setup), State: Opened, ID: id, Role: role, Local: netip.MustParseAddrPort("10.111.0.2:1"), Remote: netip.MustParseAddrPort("10.111.0.3:2")}
+		return &Connection{Base: at(ms + setup), Setup: millis(setup), State: Opened,
+			ID: id, Role: role, Local: netip.MustParseAddrPort("10.111.0.2:1"),
+			Remote: netip.MustParseAddrPort("10.111.0.3:2")}
 	}
-	a := memory("a", &Header{Node: "a", Start: begin}, conn(1, RoleConnect, 30, 100), conn(2, RoleConnect, 30, 200))
-	b := memory("b", &Header{Node: "b", Start: begin.Add(-5 * time.Second), ClockOffset: time.Second, ClockError: time.Millisecond},
-		conn(1, RoleAccept, 0, 110), conn(2, RoleAccept, 0, 190), conn(3, RoleConnect, 30, 300))
-	c := memory("c", &Header{Node: "c", Start: begin.Add(-time.Minute)}, conn(3, RoleAccept, 0, 10))
+	a := memory("a", &Header{Node: "a", Start: begin}, conn(1, RoleConnect, 30, 100),
+		conn(2, RoleConnect, 30, 200))
+	b := memory("b", &Header{Node: "b", Start: begin.Add(-5 * time.Second),
+		ClockOffset: time.Second, ClockError: time.Millisecond},
+		conn(1, RoleAccept, 0, 110), conn(2, RoleAccept, 0, 190),
+		conn(3, RoleConnect, 30, 300))
+	c := memory("c", &Header{Node: "c", Start: begin.Add(-time.Minute)},
+		conn(3, RoleAccept, 0, 10))
 	for _, order := range [][]Input{{a, b, c}, {c, b, a}, {b, a, c}} {
 		got := make(map[string]time.Duration)
 		for _, e := range collect(t, order...) {
@@ -109,11 +127,14 @@ func TestMergeCausality(t *testing.T) {
 				got[c.ID.String()+" "+c.Role] = c.Time
 			}
 		}
-		// The connection that shows b's clock to be the latest is accepted just when it is asked for.
-		want := map[string]time.Duration{"1 connect": millis(130), "1 accept": millis(120), "2 connect": millis(230), "2 accept": millis(200),
+		// The connection that shows b's clock to be the latest is accepted just when it
+		// is asked for.
+		want := map[string]time.Duration{"1 connect": millis(130),
+			"1 accept": millis(120), "2 connect": millis(230), "2 accept": millis(200),
 			"3 connect": millis(340), "3 accept": millis(310)}
 		if !maps.Equal(got, want) {
-			t.Errorf("order %s, %s, %s:\ngot  %v\nwant %v", order[0].Name, order[1].Name, order[2].Name, got, want)
+			t.Errorf("order %s, %s, %s:\ngot  %v\nwant %v", order[0].Name, order[1].Name,
+				order[2].Name, got, want)
 		}
 	}
 }
@@ -123,7 +144,8 @@ func TestMergeAgain(t *testing.T) {
 	parts := collect(t,
 		memory("x", &Header{Node: "a", Start: sampleStart}, &End{Base: at(5)}),
 		memory("x.1", &Header{Node: "a", Start: sampleStart}, &Dropped{Base: at(2)}))
-	if len(parts) != 4 || parts[2].Type() != "dropped" || parts[2].At().Source != parts[3].At().Source {
+	if len(parts) != 4 || parts[2].Type() != "dropped" ||
+		parts[2].At().Source != parts[3].At().Source {
 		t.Errorf("parts of one trace became %+v", parts)
 	}
 	once := collect(t, inputs(t, "web.jsonl", "db.jsonl")...)
@@ -132,7 +154,8 @@ func TestMergeAgain(t *testing.T) {
 		t.Fatalf("%d events merged again are %d", len(once), len(twice))
 	}
 	for i := range once {
-		if got, want := string(Append(nil, twice[i])), string(Append(nil, once[i])); got != want && once[i].Type() != "header" {
+		if got, want := string(Append(nil, twice[i])),
+			string(Append(nil, once[i])); got != want && once[i].Type() != "header" {
 			t.Fatalf("event %d merged again is\n%s, not\n%s", i, got, want)
 		}
 	}
@@ -143,12 +166,15 @@ func TestMergeErrors(t *testing.T) {
 		return io.NopCloser(strings.NewReader(header + "{\n" + `{"type":"end"}`)), nil
 	}}
 	var lines []string
-	err := Merge(&jsonWriter{out: io.Discard}, []Input{bad}, func(name string, err *LineError) { lines = append(lines, name+": "+err.Error()) })
-	if err != nil || len(lines) != 1 || !strings.HasPrefix(lines[0], "bad: line 2, byte 79") {
+	err := Merge(&jsonWriter{out: io.Discard}, []Input{bad},
+		func(name string, err *LineError) { lines = append(lines, name+": "+err.Error()) })
+	if err != nil || len(lines) != 1 || !strings.HasPrefix(lines[0],
+		"bad: line 2, byte 79") {
 		t.Errorf("got %q and %v", lines, err)
 	}
 	bad.Open = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("PK\x03")), nil }
-	if err := Merge(&jsonWriter{out: io.Discard}, []Input{bad}, nil); !errors.Is(err, ErrNotTrace) {
+	if err := Merge(&jsonWriter{out: io.Discard}, []Input{bad}, nil); !errors.Is(err,
+		ErrNotTrace) {
 		t.Errorf("got %v; want ErrNotTrace", err)
 	}
 }
@@ -177,7 +203,8 @@ func endless(node string, calls int) Input {
 	}}
 }
 
-// TestBoundedMemory streams 150 MB through merge and every format; less with the race detector, which is slow.
+// TestBoundedMemory streams 150 MB through merge and every format; less with the race
+// detector, which is slow.
 func TestBoundedMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a while")
@@ -200,13 +227,15 @@ func TestBoundedMemory(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := Merge(w, []Input{endless("a", calls), endless("b", calls)}, nil); err != nil {
+		if err := Merge(w, []Input{endless("a", calls), endless("b", calls)},
+			nil); err != nil {
 			t.Fatal(err)
 		}
 		if grown := int64(peak) - int64(before.HeapAlloc); grown > 16<<20 {
 			t.Errorf("%s: the heap grew by %d MiB", format, grown>>20)
 		} else {
-			t.Logf("%s: %d MiB written, the heap grew by %d KiB", format, out.n>>20, grown>>10)
+			t.Logf("%s: %d MiB written, the heap grew by %d KiB", format, out.n>>20,
+				grown>>10)
 		}
 	}
 }

@@ -22,7 +22,8 @@ const (
 	flagACK
 )
 
-// windowScale is the largest that RFC 7323 allows: what a trace shows was never held up by these windows.
+// windowScale is the largest that RFC 7323 allows: what a trace shows was never held up
+// by these windows.
 const windowScale = 14
 
 // A segment is one IP packet to be made: TCP, UDP, or an ICMP error about one.
@@ -44,8 +45,8 @@ func (s *segment) ends() (from, to netip.Addr) {
 	return from, to
 }
 
-// packet appends the packet to b and returns its length in full. What is not captured has no checksum that could be
-// computed: UDP's is 0 then, which means none, and TCP's too.
+// packet appends the packet to b and returns its length in full. What is not captured has
+// no checksum that could be computed: UDP's is 0 then, which means none, and TCP's too.
 func (s *segment) packet(b []byte, id uint16) (packet []byte, full int) {
 	from, to := s.ends()
 	var head []byte
@@ -59,7 +60,8 @@ func (s *segment) packet(b []byte, id uint16) (packet []byte, full int) {
 	b, full = appendIP(b, from, to, s.proto, id, full)
 	transport := len(b)
 	b = append(append(b, head...), s.payload...)
-	at := transport + map[byte]int{protoTCP: 16, protoUDP: 6, protoICMP: 2, protoICMPv6: 2}[s.proto]
+	at := transport + map[byte]int{protoTCP: 16, protoUDP: 6, protoICMP: 2,
+		protoICMPv6: 2}[s.proto]
 	if len(s.payload) == s.length {
 		sum := checksum(from, to, s.proto, b[transport:])
 		if sum == 0 && s.proto == protoUDP {
@@ -70,7 +72,8 @@ func (s *segment) packet(b []byte, id uint16) (packet []byte, full int) {
 	return b, full
 }
 
-// appendIP appends an IP header (RFC 791, RFC 8200) for so many bytes, and returns the packet's length.
+// appendIP appends an IP header (RFC 791, RFC 8200) for so many bytes, and returns the
+// packet's length.
 func appendIP(b []byte, from, to netip.Addr, proto byte, id uint16, length int) ([]byte, int) {
 	start := len(b)
 	if from.Is4() {
@@ -88,7 +91,8 @@ func appendIP(b []byte, from, to netip.Addr, proto byte, id uint16, length int) 
 	return append(append(b, from.AsSlice()...), to.AsSlice()...), 40 + length
 }
 
-// tcpHeader returns the header, with checksum 0; a SYN offers a segment size and window scaling.
+// tcpHeader returns the header, with checksum 0; a SYN offers a segment size and window
+// scaling.
 func (s *segment) tcpHeader(ipv4 bool) []byte {
 	var h [28]byte
 	binary.BigEndian.PutUint16(h[0:], s.from.Port())
@@ -119,11 +123,13 @@ func (s *segment) udpHeader() []byte {
 	return append(h, 0, 0)
 }
 
-// unreachable is the ICMP error with which s.to answers s: no such host, or no such port (RFC 792, RFC 4443).
+// unreachable is the ICMP error with which s.to answers s: no such host, or no such port
+// (RFC 792, RFC 4443).
 func (s *segment) unreachable(port bool) *segment {
 	quoted, _ := s.packet(nil, 0)
 	from, _ := s.ends()
-	answer := &segment{from: netip.AddrPortFrom(s.to.Addr(), 0), to: netip.AddrPortFrom(s.from.Addr(), 0), proto: protoICMP}
+	answer := &segment{from: netip.AddrPortFrom(s.to.Addr(), 0),
+		to: netip.AddrPortFrom(s.from.Addr(), 0), proto: protoICMP}
 	kind, code := byte(3), byte(1)
 	if port {
 		code = 3
@@ -134,16 +140,19 @@ func (s *segment) unreachable(port bool) *segment {
 			code = 4
 		}
 	}
-	answer.payload = append([]byte{kind, code, 0, 0, 0, 0, 0, 0}, quoted[:min(len(quoted), 500)]...)
+	answer.payload = append([]byte{kind, code, 0, 0, 0, 0, 0, 0},
+		quoted[:min(len(quoted), 500)]...)
 	answer.length = len(answer.payload)
 	return answer
 }
 
-// checksum is that of TCP, UDP and ICMP. All but ICMP of IPv4 begin with a pseudo-header (RFC 9293, section 3.1; RFC 8200, section 8.1).
+// checksum is that of TCP, UDP and ICMP. All but ICMP of IPv4 begin with a pseudo-header
+// (RFC 9293, section 3.1; RFC 8200, section 8.1).
 func checksum(from, to netip.Addr, proto byte, b []byte) uint16 {
 	sum := uint32(0)
 	if proto != protoICMP {
-		sum = add(add(uint32(proto)+uint32(len(b)>>16)+uint32(len(b)&0xffff), from.AsSlice()), to.AsSlice())
+		sum = add(add(uint32(proto)+uint32(len(b)>>16)+uint32(len(b)&0xffff),
+			from.AsSlice()), to.AsSlice())
 	}
 	return fold(add(sum, b))
 }

@@ -41,13 +41,17 @@ func (w *pcapWriter) dns(e *DNS) {
 	if !ok {
 		return
 	}
-	ask := &segment{from: asker, to: server, proto: protoUDP, payload: query, length: len(query)}
-	for at, tries := time.Duration(0), 0; tries == 0 || e.RCode == "" && at < e.Duration && tries < maxMissing; tries++ {
+	ask := &segment{from: asker, to: server, proto: protoUDP, payload: query,
+		length: len(query)}
+	for at, tries := time.Duration(0), 0; tries == 0 || e.RCode == "" &&
+		at < e.Duration && tries < maxMissing; tries++ {
 		w.send(e.Source, e.Time+at, true, ask, comment)
 		at += dnsRetry
 	}
 	if answer, ok := dnsMessage(e, id, true); ok && e.RCode != "" {
-		w.send(e.Source, e.Time+e.Duration, false, &segment{from: server, to: asker, proto: protoUDP, payload: answer, length: len(answer)}, comment)
+		w.send(e.Source, e.Time+e.Duration, false,
+			&segment{from: server, to: asker, proto: protoUDP, payload: answer,
+				length: len(answer)}, comment)
 	}
 	for _, text := range e.Answers {
 		if a, err := netip.ParseAddr(text); err == nil {
@@ -58,14 +62,17 @@ func (w *pcapWriter) dns(e *DNS) {
 
 // dnsTypes are those with names of their own here; others are shown as TXT.
 var dnsTypes = map[string]dnsmessage.Type{
-	"A": dnsmessage.TypeA, "AAAA": dnsmessage.TypeAAAA, "ANY": dnsmessage.TypeALL, "CNAME": dnsmessage.TypeCNAME, "HINFO": dnsmessage.TypeHINFO,
-	"MX": dnsmessage.TypeMX, "NS": dnsmessage.TypeNS, "PTR": dnsmessage.TypePTR, "SOA": dnsmessage.TypeSOA, "SRV": dnsmessage.TypeSRV,
+	"A": dnsmessage.TypeA, "AAAA": dnsmessage.TypeAAAA, "ANY": dnsmessage.TypeALL,
+	"CNAME": dnsmessage.TypeCNAME, "HINFO": dnsmessage.TypeHINFO,
+	"MX": dnsmessage.TypeMX, "NS": dnsmessage.TypeNS, "PTR": dnsmessage.TypePTR,
+	"SOA": dnsmessage.TypeSOA, "SRV": dnsmessage.TypeSRV,
 	"TXT": dnsmessage.TypeTXT,
 }
 
 var dnsCodes = map[string]dnsmessage.RCode{
-	"FORMERR": dnsmessage.RCodeFormatError, "NOTIMP": dnsmessage.RCodeNotImplemented, "NXDOMAIN": dnsmessage.RCodeNameError,
-	"REFUSED": dnsmessage.RCodeRefused, "SERVFAIL": dnsmessage.RCodeServerFailure,
+	"FORMERR": dnsmessage.RCodeFormatError, "NOTIMP": dnsmessage.RCodeNotImplemented,
+	"NXDOMAIN": dnsmessage.RCodeNameError,
+	"REFUSED":  dnsmessage.RCodeRefused, "SERVFAIL": dnsmessage.RCodeServerFailure,
 }
 
 // dnsMessage makes the query, or the answer; false if the name cannot be in one.
@@ -79,14 +86,17 @@ func dnsMessage(e *DNS, id uint16, answer bool) ([]byte, bool) {
 		kind = dnsmessage.TypeTXT
 	}
 	m := dnsmessage.Message{
-		Header:    dnsmessage.Header{ID: id, RecursionDesired: true, Response: answer, RecursionAvailable: answer},
+		Header: dnsmessage.Header{ID: id, RecursionDesired: true, Response: answer,
+			RecursionAvailable: answer},
 		Questions: []dnsmessage.Question{{Name: name, Type: kind, Class: dnsmessage.ClassINET}},
 	}
 	if answer {
 		m.RCode = dnsCodes[e.RCode]
 		for _, text := range e.Answers {
 			if body := dnsRecord(kind, text); body != nil {
-				m.Answers = append(m.Answers, dnsmessage.Resource{Header: dnsmessage.ResourceHeader{Name: name, Class: dnsmessage.ClassINET}, Body: body})
+				m.Answers = append(m.Answers,
+					dnsmessage.Resource{Header: dnsmessage.ResourceHeader{Name: name,
+						Class: dnsmessage.ClassINET}, Body: body})
 			}
 		}
 	}
@@ -108,7 +118,8 @@ func dnsRecord(kind dnsmessage.Type, text string) dnsmessage.ResourceBody {
 		return &dnsmessage.PTRResource{PTR: name}
 	case err == nil && kind == dnsmessage.TypeNS:
 		return &dnsmessage.NSResource{NS: name}
-	case err == nil && (kind == dnsmessage.TypeA || kind == dnsmessage.TypeAAAA || kind == dnsmessage.TypeCNAME):
+	case err == nil && (kind == dnsmessage.TypeA || kind == dnsmessage.TypeAAAA ||
+		kind == dnsmessage.TypeCNAME):
 		return &dnsmessage.CNAMEResource{CNAME: name}
 	case len(text) < 256:
 		return &dnsmessage.TXTResource{TXT: []string{text}}

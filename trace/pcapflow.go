@@ -8,26 +8,33 @@ import (
 )
 
 const (
-	// maxSegment is how much of a piece goes into one packet: with its headers it fits IP's 65,535.
+	// maxSegment is how much of a piece goes into one packet: with its headers it fits
+	// IP's 65,535.
 	maxSegment = 60_000
 
-	// maxPiece bounds the pieces that are shown, in bytes: boxer's reads and writes are far smaller.
+	// maxPiece bounds the pieces that are shown, in bytes: boxer's reads and writes are
+	// far smaller.
 	maxPiece = 16 << 20
 
-	// maxMissing bounds the packets that stand for what was carried and not recorded, for each direction and event. What
-	// is beyond is a gap in the sequence numbers, which Wireshark tells.
+	// maxMissing bounds the packets that stand for what was carried and not recorded, for
+	// each direction and event. What is beyond is a gap in the sequence numbers, which
+	// Wireshark tells.
 	maxMissing = 16
 
-	// ackEvery is after how much one-way data an acknowledgement is shown, far below the window of 1 GiB.
+	// ackEvery is after how much one-way data an acknowledgement is shown, far below the
+	// window of 1 GiB.
 	ackEvery = 1 << 28
 
-	// maxOver bounds how many ended connections are kept in mind, so that the other node's view of them is not shown too.
+	// maxOver bounds how many ended connections are kept in mind, so that the other
+	// node's view of them is not shown too.
 	maxOver = 1 << 16
 
-	// maxOpen bounds how many connections can be open at once. Of a trace that lost the ends of more, some are forgotten.
+	// maxOpen bounds how many connections can be open at once. Of a trace that lost the
+	// ends of more, some are forgotten.
 	maxOpen = 1 << 17
 
-	// firstRetry is when Linux sends a SYN again: after 1 s (RFC 6298, section 2), then twice as long each time.
+	// firstRetry is when Linux sends a SYN again: after 1 s (RFC 6298, section 2), then
+	// twice as long each time.
 	firstRetry = time.Second
 
 	// maxRetries is how often it does, tcp_syn_retries of tcp(7).
@@ -65,7 +72,8 @@ type flowEnd struct {
 
 func (f *flows) init(w *pcapWriter) {
 	f.w = w
-	f.open, f.waiting, f.over = make(map[ConnID]*flow), make(map[ConnID]*flow), make(map[ConnID]int)
+	f.open, f.waiting, f.over = make(map[ConnID]*flow), make(map[ConnID]*flow),
+		make(map[ConnID]int)
 	f.nextSYN = math.MaxInt64
 }
 
@@ -115,7 +123,8 @@ func (f *flows) connection(e *Connection) {
 		return
 	}
 	tcp := e.Proto != "udp"
-	if !known && (e.State == Progress || e.State == Closed) { // the trace began later than the connection
+	// the trace began later than the connection
+	if !known && (e.State == Progress || e.State == Closed) {
 		fl.shaken, fl.near.sent, fl.far.sent = true, e.Sent, e.Received
 	}
 	switch e.State {
@@ -137,7 +146,8 @@ func (f *flows) connection(e *Connection) {
 		if tcp {
 			f.closed(fl, e)
 		} else if e.Errno == "ECONNREFUSED" {
-			f.w.send(fl.source, e.Time, false, fl.segment(true, 0).unreachable(true), e.Reason)
+			f.w.send(fl.source, e.Time, false, fl.segment(true, 0).unreachable(true),
+				e.Reason)
 		}
 		f.forget(e)
 	}
@@ -155,7 +165,8 @@ func (f *flows) forget(e *Connection) {
 
 // still says of a connection that waits how long it does, and for what.
 func (fl *flow) still(now time.Duration) string {
-	return words("no answer for", short(now-fl.begun)+",", iff(fl.conn.Reason != "", fl.conn.Reason+","), fl.about())
+	return words("no answer for", short(now-fl.begun)+",",
+		iff(fl.conn.Reason != "", fl.conn.Reason+","), fl.about())
 }
 
 // about says who has the connection.
@@ -165,16 +176,19 @@ func (fl *flow) about() string {
 	if e.PID != 0 {
 		who = words(who, "(pid "+strconv.Itoa(e.PID)+", tid "+strconv.Itoa(e.TID)+")")
 	}
-	return words(who, e.Role, iff(e.Peer != "", "node "+e.Peer), e.Path, "conn "+e.ID.String())
+	return words(who, e.Role, iff(e.Peer != "", "node "+e.Peer), e.Path,
+		"conn "+e.ID.String())
 }
 
-// segment returns a segment from the near side or the far one, at the place that its stream has reached.
+// segment returns a segment from the near side or the far one, at the place that its
+// stream has reached.
 func (fl *flow) segment(outbound bool, flags byte) *segment {
 	from, to := &fl.near, &fl.far
 	if !outbound {
 		from, to = to, from
 	}
-	s := &segment{from: from.addr, to: to.addr, proto: protoTCP, flags: flags, seq: from.isn + 1 + uint32(from.sent)}
+	s := &segment{from: from.addr, to: to.addr, proto: protoTCP, flags: flags,
+		seq: from.isn + 1 + uint32(from.sent)}
 	if fl.conn.Proto == "udp" {
 		s.proto = protoUDP
 	}
@@ -240,14 +254,17 @@ func (f *flows) handshake(fl *flow, at time.Duration) {
 // failed shows why a connection was not established.
 func (f *flows) failed(fl *flow, e *Connection) {
 	if e.Proto == "udp" {
-		f.w.send(fl.source, e.Time, false, fl.segment(true, 0).unreachable(e.Errno == "ECONNREFUSED"), words(e.Errno, e.Reason))
+		f.w.send(fl.source, e.Time, false,
+			fl.segment(true, 0).unreachable(e.Errno == "ECONNREFUSED"),
+			words(e.Errno, e.Reason))
 		return
 	}
 	if !fl.synSent {
 		f.syn(fl, e.Time-e.Setup, fl.about())
 	}
 	f.retransmit(e.Time - 1)
-	out, comment := fl.connects(), words(e.Errno, e.Reason+",", "after", short(e.Time-fl.begun)+",", fl.about())
+	out, comment := fl.connects(), words(e.Errno, e.Reason+",", "after",
+		short(e.Time-fl.begun)+",", fl.about())
 	switch e.Errno {
 	case "ECONNREFUSED", "ECONNRESET":
 		s := fl.segment(!out, flagRST|flagACK)
@@ -279,12 +296,15 @@ func (f *flows) end(now time.Duration) {
 // data shows a piece of a stream, or a datagram.
 func (f *flows) data(e *Data) {
 	fl := f.open[e.Conn]
-	if fl == nil || fl.source != e.Source || e.Length < len(e.Payload) || e.Length > maxPiece {
+	if fl == nil || fl.source != e.Source || e.Length < len(e.Payload) ||
+		e.Length > maxPiece {
 		return
 	}
-	comment := words(fl.conn.Comm, iff(fl.conn.PID != 0, "(pid "+strconv.Itoa(fl.conn.PID)+")"), "sent")
+	comment := words(fl.conn.Comm, iff(fl.conn.PID != 0,
+		"(pid "+strconv.Itoa(fl.conn.PID)+")"), "sent")
 	if e.Received {
-		comment = words(fl.conn.Comm, iff(fl.conn.PID != 0, "(pid "+strconv.Itoa(fl.conn.PID)+")"), "received")
+		comment = words(fl.conn.Comm, iff(fl.conn.PID != 0,
+			"(pid "+strconv.Itoa(fl.conn.PID)+")"), "received")
 	}
 	if fl.conn.Proto == "udp" {
 		s := fl.segment(!e.Received, 0)
@@ -308,7 +328,8 @@ func (fl *flow) end(outbound bool) *flowEnd {
 }
 
 // stream shows a piece of a TCP stream in packets that are not too large.
-func (f *flows) stream(fl *flow, at time.Duration, outbound bool, offset uint64, length int, payload []byte, comment string) {
+func (f *flows) stream(fl *flow, at time.Duration, outbound bool, offset uint64,
+	length int, payload []byte, comment string) {
 	end := fl.end(outbound)
 	for length > 0 {
 		n := min(length, maxSegment)
@@ -329,7 +350,8 @@ func (f *flows) stream(fl *flow, at time.Duration, outbound bool, offset uint64,
 	}
 }
 
-// missing shows what was carried until now and not recorded: packets whose payload was not captured.
+// missing shows what was carried until now and not recorded: packets whose payload was
+// not captured.
 func (f *flows) missing(fl *flow, e *Connection) {
 	if fl.conn.Proto == "udp" {
 		return
@@ -347,7 +369,8 @@ func (f *flows) missing(fl *flow, e *Connection) {
 			if total <= end.sent {
 				break
 			}
-			f.stream(fl, e.Time, outbound, end.sent, int(min(total-end.sent, maxSegment)), nil, "not recorded")
+			f.stream(fl, e.Time, outbound, end.sent, int(min(total-end.sent, maxSegment)),
+				nil, "not recorded")
 		}
 		end := fl.end(outbound)
 		end.sent = max(end.sent, total)

@@ -33,8 +33,9 @@ const (
 	maxNames = 1 << 16
 )
 
-// pcapWriter writes packets as the network between the programs would have carried them. The blocks are
-// written here, since gopacket's pcapgo (v1.7.7) writes comments, but no name resolution block.
+// pcapWriter writes packets as the network between the programs would have carried them.
+// The blocks are written here, since gopacket's pcapgo (v1.7.7) writes comments, but no
+// name resolution block.
 type pcapWriter struct {
 	out   io.Writer
 	buf   []byte
@@ -63,7 +64,8 @@ type packet struct {
 }
 
 func newPcapng(w io.Writer, _ Options) Writer {
-	p := &pcapWriter{out: w, interfaces: make(map[int]uint32), names: make(map[netip.Addr]string)}
+	p := &pcapWriter{out: w, interfaces: make(map[int]uint32),
+		names: make(map[netip.Addr]string)}
 	p.flows.init(p)
 	return p
 }
@@ -102,7 +104,8 @@ func (w *pcapWriter) Write(e Event) error {
 	return nil
 }
 
-// Flush writes all packets that there are; those that come later and are older will be out of order.
+// Flush writes all packets that there are; those that come later and are older will be
+// out of order.
 func (w *pcapWriter) Flush() error {
 	for len(w.held) > 0 {
 		w.release()
@@ -148,7 +151,8 @@ func (w *pcapWriter) section(version string) {
 	})
 }
 
-// interfaceOf returns the number of a node's interface, which it describes the first time.
+// interfaceOf returns the number of a node's interface, which it describes the first
+// time.
 func (w *pcapWriter) interfaceOf(source int) uint32 {
 	if n, ok := w.interfaces[source]; ok {
 		return n
@@ -164,7 +168,8 @@ func (w *pcapWriter) interfaceOf(source int) uint32 {
 		w.u32(0) // no limit
 		w.option(optionName, w.head.name(source))
 		if h != nil {
-			w.option(optionAbout, words("boxer node", h.Node, iff(h.Program != "", "running "+h.Program)))
+			w.option(optionAbout, words("boxer node", h.Node,
+				iff(h.Program != "", "running "+h.Program)))
 		}
 		w.option(optionResolving, "\x09") // nanoseconds
 		w.u32(optionEnd)
@@ -175,7 +180,8 @@ func (w *pcapWriter) interfaceOf(source int) uint32 {
 // name writes what an address is called, unless that is known.
 func (w *pcapWriter) name(a netip.Addr, name string) {
 	a = a.Unmap().WithZone("")
-	if name == "" || !a.IsValid() || a.IsLoopback() || w.names[a] == name || len(w.names) >= maxNames {
+	if name == "" || !a.IsValid() || a.IsLoopback() || w.names[a] == name ||
+		len(w.names) >= maxNames {
 		return
 	}
 	if !w.began {
@@ -188,7 +194,8 @@ func (w *pcapWriter) name(a netip.Addr, name string) {
 			kind = 2
 		}
 		w.buf = binary.LittleEndian.AppendUint16(w.buf, kind)
-		w.buf = binary.LittleEndian.AppendUint16(w.buf, uint16(len(a.AsSlice())+len(name)+1))
+		w.buf = binary.LittleEndian.AppendUint16(w.buf,
+			uint16(len(a.AsSlice())+len(name)+1))
 		w.buf = append(append(append(w.buf, a.AsSlice()...), name...), 0)
 		w.pad()
 		w.u32(0) // no more names
@@ -196,7 +203,8 @@ func (w *pcapWriter) name(a netip.Addr, name string) {
 }
 
 // send takes a packet; it is written when older ones are no longer expected.
-func (w *pcapWriter) send(source int, at time.Duration, outbound bool, s *segment, comment string) {
+func (w *pcapWriter) send(source int, at time.Duration, outbound bool, s *segment,
+	comment string) {
 	p := &packet{at: at, order: w.count, source: source, comment: comment, direction: 1}
 	if outbound {
 		p.direction = 2

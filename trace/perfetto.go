@@ -8,19 +8,23 @@ import (
 )
 
 const (
-	// pidSpace is above every pid (pid_max of proc(5) is 2^22 at most): in merged traces each node's begin at a multiple of it.
+	// pidSpace is above every pid (pid_max of proc(5) is 2^22 at most): in merged traces
+	// each node's begin at a multiple of it.
 	pidSpace = 1 << 22
 
-	// pidConnections and pidNames are the processes that a node's connections and look-ups are shown as.
+	// pidConnections and pidNames are the processes that a node's connections and
+	// look-ups are shown as.
 	pidConnections = pidSpace - 1
 	pidNames       = pidSpace - 2
 
-	// maxTracks bounds how many tracks are kept in mind by name, and arrows by their one end.
+	// maxTracks bounds how many tracks are kept in mind by name, and arrows by their one
+	// end.
 	maxTracks = 1 << 17
 )
 
-// perfettoWriter writes the Trace Event Format, JSON, which Perfetto and chrome://tracing read: a track for each thread, one for
-// each connection, look-ups for each node; and arrows from what connects to what accepts.
+// perfettoWriter writes the Trace Event Format, JSON, which Perfetto and chrome://tracing
+// read: a track for each thread, one for each connection, look-ups for each node; and
+// arrows from what connects to what accepts.
 type perfettoWriter struct {
 	out  io.Writer
 	json eventArray
@@ -66,7 +70,8 @@ const (
 )
 
 func newPerfetto(w io.Writer, _ Options) Writer {
-	p := &perfettoWriter{out: w, named: make(map[spot]string), open: make(map[sideKey]*side)}
+	p := &perfettoWriter{out: w, named: make(map[spot]string),
+		open: make(map[sideKey]*side)}
 	for i := range p.arrows {
 		p.arrows[i] = make(map[ConnID]end)
 	}
@@ -100,7 +105,8 @@ func (w *perfettoWriter) Write(e Event) error {
 	return nil
 }
 
-// Flush writes what there is; the array is complete after Close only, and readers take it without its end.
+// Flush writes what there is; the array is complete after Close only, and readers take it
+// without its end.
 func (w *perfettoWriter) Flush() error {
 	_, err := w.out.Write(w.json.buf)
 	w.json.buf = w.json.buf[:0]
@@ -165,7 +171,8 @@ func (w *perfettoWriter) instant(at spot, name, category string, args ...string)
 // call shows a call as a slice; one without an end as an instant.
 func (w *perfettoWriter) call(e *Call) {
 	at := w.thread(&e.Base, &e.Thread)
-	args := []string{"call", e.Name + "(" + strings.Join(e.Args, ", ") + ")", "error", words(e.Errno, errnoTexts[e.Errno]), "boxer", describeCall(e)}
+	args := []string{"call", e.Name + "(" + strings.Join(e.Args, ", ") + ")", "error",
+		words(e.Errno, errnoTexts[e.Errno]), "boxer", describeCall(e)}
 	switch e.Phase {
 	case Enter: // the whole call follows
 		return
@@ -219,7 +226,8 @@ func (w *perfettoWriter) arrow(kind int, id ConnID, e end) {
 	w.json.args()
 }
 
-// connection shows a connection's track: a slice until it is established, and one until it ends.
+// connection shows a connection's track: a slice until it is established, and one until
+// it ends.
 func (w *perfettoWriter) connection(e *Connection) {
 	key := sideKey{e.Source, e.ID}
 	s := w.open[key]
@@ -266,7 +274,8 @@ func (w *perfettoWriter) begin(key sideKey, e *Connection) *side {
 	w.tracks++
 	s := &side{conn: *e, tid: w.tracks, since: e.Time - e.Setup}
 	switch {
-	case e.Role == RoleAccept && e.State == Opened: // whose Setup is how long a program waited for it
+	case e.Role == RoleAccept && e.State == Opened:
+		// whose Setup is how long a program waited for it
 		s.since = e.Time
 	case e.State == Closed || e.State == Progress:
 		s.since = e.Time - e.Duration
@@ -277,20 +286,24 @@ func (w *perfettoWriter) begin(key sideKey, e *Connection) *side {
 	if e.Role == RoleAccept {
 		to = " <- "
 	}
-	w.json.begin("M", spot{pid(e.Source, pidConnections), s.tid, 0}, "thread_name", "__metadata")
-	w.json.args("name", words(e.Proto, e.Local.String()+to+e.Remote.String(), iff(e.Peer != "", "("+e.Peer+")"), e.ID.String()))
+	w.json.begin("M", spot{pid(e.Source, pidConnections), s.tid, 0}, "thread_name",
+		"__metadata")
+	w.json.args("name", words(e.Proto, e.Local.String()+to+e.Remote.String(),
+		iff(e.Peer != "", "("+e.Peer+")"), e.ID.String()))
 	return s
 }
 
 // slice shows what a connection was from since until its event.
 func (w *perfettoWriter) slice(s *side, e *Connection, since time.Duration, what string) {
 	name := words(what, e.Errno, iff(e.State != Opened, e.Reason))
-	w.json.begin("X", spot{pid(e.Source, pidConnections), s.tid, since}, name, "connection")
+	w.json.begin("X", spot{pid(e.Source, pidConnections), s.tid, since}, name,
+		"connection")
 	w.json.micros("dur", max(0, e.Time-since))
 	if e.Errno != "" || e.State == Connecting || e.State == Failed {
 		w.json.text("cname", "terrible")
 	}
-	w.json.args("connection", describeConnection(e), "program", words(e.Comm, iff(e.PID != 0, strconv.Itoa(e.PID))))
+	w.json.args("connection", describeConnection(e), "program",
+		words(e.Comm, iff(e.PID != 0, strconv.Itoa(e.PID))))
 }
 
 // data shows a piece as an instant on its connection's track.
@@ -303,7 +316,8 @@ func (w *perfettoWriter) data(e *Data) {
 	if e.Received {
 		way = "received "
 	}
-	w.instant(spot{pid(e.Source, pidConnections), s.tid, e.Time}, way+strconv.Itoa(e.Length)+" bytes", "data", "what", describeData(e))
+	w.instant(spot{pid(e.Source, pidConnections), s.tid, e.Time},
+		way+strconv.Itoa(e.Length)+" bytes", "data", "what", describeData(e))
 }
 
 // dns shows a look-up, as an async slice: many can be under way at once.
@@ -311,11 +325,13 @@ func (w *perfettoWriter) dns(e *DNS) {
 	w.process(e.Source, pidNames, "names")
 	w.looks++
 	at := spot{pid(e.Source, pidNames), 0, e.Time}
-	name := words(e.QType, e.Query, iff(e.RCode != "NOERROR", e.RCode), iff(e.Failure != "", "("+e.Failure+")"))
+	name := words(e.QType, e.Query, iff(e.RCode != "NOERROR", e.RCode),
+		iff(e.Failure != "", "("+e.Failure+")"))
 	for _, ph := range []string{"b", "e"} {
 		w.json.begin(ph, at, name, "dns")
 		w.json.text("id", strconv.Itoa(w.looks))
-		w.json.args("look-up", describeDNS(e), "program", words(e.Comm, iff(e.PID != 0, strconv.Itoa(e.PID))))
+		w.json.args("look-up", describeDNS(e), "program",
+			words(e.Comm, iff(e.PID != 0, strconv.Itoa(e.PID))))
 		at.at += max(0, e.Duration)
 	}
 }
@@ -364,7 +380,8 @@ func (a *eventArray) micros(key string, d time.Duration) {
 	a.buf = append(append(append(a.buf, '.'), "000"[len(nanos):]...), nanos...)
 }
 
-// args writes an event's arguments, by turns their names and values, those that are not empty; and its end.
+// args writes an event's arguments, by turns their names and values, those that are not
+// empty; and its end.
 func (a *eventArray) args(pairs ...string) {
 	a.buf = append(a.buf, `,"args":{`...)
 	comma := ""

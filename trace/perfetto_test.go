@@ -10,7 +10,8 @@ import (
 
 func TestPerfettoGolden(t *testing.T) {
 	for _, name := range []string{"web", "merged"} {
-		golden(t, name+".perfetto.json", write(t, "perfetto", Options{}, readAll(t, name+".jsonl")...))
+		golden(t, name+".perfetto.json",
+			write(t, "perfetto", Options{}, readAll(t, name+".jsonl")...))
 	}
 }
 
@@ -32,20 +33,23 @@ func chromeEvents(t *testing.T, text string) []chromeEvent {
 		t.Fatal(err)
 	}
 	if file.DisplayTimeUnit != "ns" || file.TraceEvents == nil {
-		t.Errorf("the object has displayTimeUnit %q, %d events", file.DisplayTimeUnit, len(file.TraceEvents))
+		t.Errorf("the object has displayTimeUnit %q, %d events", file.DisplayTimeUnit,
+			len(file.TraceEvents))
 	}
 	return file.TraceEvents
 }
 
-// TestPerfettoStructure holds the output to the Trace Event Format: what each phase has to have; slices of a track lie within each other
-// or apart; begins have ends; and arrows go forward in time, from slice to slice.
+// TestPerfettoStructure holds the output to the Trace Event Format: what each phase has
+// to have; slices of a track lie within each other or apart; begins have ends; and arrows
+// go forward in time, from slice to slice.
 func TestPerfettoStructure(t *testing.T) {
 	for _, name := range []string{"web", "merged"} {
 		events := chromeEvents(t, write(t, "perfetto", Options{}, readAll(t, name+".jsonl")...))
 		async, arrows := make(map[string]float64), make(map[string]chromeEvent)
 		slices := make(map[string][]chromeEvent)
 		for _, e := range events {
-			if e.PID == nil || e.TID == nil || e.TS == nil || e.Args == nil || e.Name == "" && e.Ph != "M" {
+			if e.PID == nil || e.TID == nil || e.TS == nil || e.Args == nil ||
+				e.Name == "" && e.Ph != "M" {
 				t.Fatalf("an event lacks what all have: %+v", e)
 			}
 			track := fmt.Sprint(*e.PID, *e.TID)
@@ -56,7 +60,8 @@ func TestPerfettoStructure(t *testing.T) {
 				}
 				slices[track] = append(slices[track], e)
 			case "M":
-				if _, ok := e.Args["name"].(string); !ok || e.Name != "process_name" && e.Name != "thread_name" {
+				if _, ok := e.Args["name"].(string); !ok || e.Name != "process_name" &&
+					e.Name != "thread_name" {
 					t.Errorf("metadata of no kind: %+v", e)
 				}
 			case "i":
@@ -101,8 +106,11 @@ func checkNesting(t *testing.T, track string, list []chromeEvent) {
 			if *second.TS < *first.TS {
 				first, second = second, first
 			}
-			if end := *first.TS + *first.Dur; *second.TS < end && *second.TS+*second.Dur > end {
-				t.Errorf("on track %s, %q at %v for %v and %q at %v for %v overlap", track, first.Name, *first.TS, *first.Dur, second.Name, *second.TS, *second.Dur)
+			if end := *first.TS + *first.Dur; *second.TS < end &&
+				*second.TS+*second.Dur > end {
+				t.Errorf("on track %s, %q at %v for %v and %q at %v for %v overlap",
+					track, first.Name, *first.TS, *first.Dur, second.Name, *second.TS,
+					*second.Dur)
 			}
 		}
 	}
@@ -114,7 +122,8 @@ func checkArrows(t *testing.T, events []chromeEvent, tracks map[string][]chromeE
 		if e.Ph != "s" && e.Ph != "f" {
 			continue
 		}
-		if !slices.ContainsFunc(tracks[fmt.Sprint(*e.PID, *e.TID)], func(s chromeEvent) bool { return *s.TS <= *e.TS && *e.TS <= *s.TS+*s.Dur }) {
+		if !slices.ContainsFunc(tracks[fmt.Sprint(*e.PID, *e.TID)],
+			func(s chromeEvent) bool { return *s.TS <= *e.TS && *e.TS <= *s.TS+*s.Dur }) {
 			t.Errorf("an arrow's end %s at %v lies in no slice", e.Ph, *e.TS)
 		}
 	}
@@ -134,12 +143,14 @@ func TestPerfettoMisfortunes(t *testing.T) {
 		{"b", "A slow.example.com (192.0.2.53:53 did not answer within 5s)", 0},
 	} {
 		if !slices.ContainsFunc(events, func(e chromeEvent) bool {
-			return e.Ph == want.ph && e.Name == want.name && (e.Dur == nil || int(*e.Dur+0.5) == int(want.micros))
+			return e.Ph == want.ph && e.Name == want.name &&
+				(e.Dur == nil || int(*e.Dur+0.5) == int(want.micros))
 		}) {
 			t.Errorf("no %s of %v us is called %q", want.ph, want.micros, want.name)
 		}
 	}
 	if write(t, "perfetto", Options{}) != "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n]}\n" {
-		t.Errorf("an empty trace is %s", strings.TrimSpace(write(t, "perfetto", Options{})))
+		t.Errorf("an empty trace is %s",
+			strings.TrimSpace(write(t, "perfetto", Options{})))
 	}
 }

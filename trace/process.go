@@ -1,8 +1,8 @@
 package trace
 
-// OfProcess returns a writer that gives w the events of one process: its calls, its start and
-// end, the names that it has looked up, and its connections with what they carried. What is
-// known of no process, such as headers and gaps, goes through as well.
+// OfProcess returns a writer that gives w the events of one process: its calls, its start
+// and end, the names that it has looked up, and its connections with what they carried.
+// What is known of no process, such as headers and gaps, goes through as well.
 func OfProcess(w Writer, pid int) Writer {
 	return &processWriter{Writer: w, pid: pid, conns: make(map[ConnID]bool)}
 }

@@ -8,7 +8,8 @@ import (
 // subBuckets is how many buckets a power of two has: quantiles are at most 1/32 too high.
 const subBuckets = 32
 
-// durations counts durations in buckets that grow with them, as HDR histograms do: memory for 60 powers of two at most.
+// durations counts durations in buckets that grow with them, as HDR histograms do: memory
+// for 60 powers of two at most.
 type durations struct {
 	counts []uint32
 	n      uint64
@@ -29,7 +30,8 @@ func (d *durations) add(v time.Duration) {
 	d.max = max(d.max, v)
 }
 
-// bucket returns the place of a value: exact below subBuckets, then subBuckets to each power of two.
+// bucket returns the place of a value: exact below subBuckets, then subBuckets to each
+// power of two.
 func bucket(v uint64) int {
 	if v < subBuckets {
 		return int(v)

@@ -2,5 +2,6 @@
 
 package trace
 
-// raceEnabled says that allocations are not counted: sync.Pool forgets at random under the race detector.
+// raceEnabled says that allocations are not counted: sync.Pool forgets at random under
+// the race detector.
 const raceEnabled = true

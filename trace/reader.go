@@ -9,16 +9,19 @@ import (
 	"strings"
 )
 
-// maxLine bounds a line, in bytes: a piece of payload is 64 KiB at most, 88 KiB in base64.
+// maxLine bounds a line, in bytes: a piece of payload is 64 KiB at most, 88 KiB in
+// base64.
 const maxLine = 1 << 20
 
 // Errors of a Reader; a *LineError has them with the place.
 var (
-	// ErrVersion means that the trace's schema has another major version than this package.
+	// ErrVersion means that the trace's schema has another major version than this
+	// package.
 	ErrVersion = errors.New("another version of the schema")
 	// ErrNotTrace means that the first line is not the header of a trace.
 	ErrNotTrace = errors.New("not a trace of boxer")
-	// ErrTruncated means that the last line is not complete: whoever wrote it was stopped. What came before is good.
+	// ErrTruncated means that the last line is not complete: whoever wrote it was
+	// stopped. What came before is good.
 	ErrTruncated = errors.New("the last line is cut short")
 	// ErrDamaged means that a line is no event.
 	ErrDamaged = errors.New("damaged")
@@ -54,10 +57,10 @@ func NewReader(r io.Reader) *Reader {
 	return &Reader{in: bufio.NewReaderSize(r, 64<<10), codec: codec{mode: reading}}
 }
 
-// Next returns the next event. At the end of the trace it returns io.EOF. A *LineError with
-// ErrDamaged is about one line: the next call goes on after it. One with ErrNotTrace or ErrVersion
-// ends the trace, as do errors of the underlying reader. Types of event that this version does not
-// know are skipped.
+// Next returns the next event. At the end of the trace it returns io.EOF. A *LineError
+// with ErrDamaged is about one line: the next call goes on after it. One with ErrNotTrace
+// or ErrVersion ends the trace, as do errors of the underlying reader. Types of event
+// that this version does not know are skipped.
 func (r *Reader) Next() (Event, error) {
 	for r.fatal == nil {
 		line, start, err := r.line()
@@ -98,7 +101,8 @@ func (r *Reader) line() (line []byte, start int64, err error) {
 	return line, start, err
 }
 
-// longLine returns a line of which the beginning is given. One that is too long is read and forgotten.
+// longLine returns a line of which the beginning is given. One that is too long is read
+// and forgotten.
 func (r *Reader) longLine(begin []byte) ([]byte, error) {
 	r.long = append(r.long[:0], begin...)
 	length := len(begin)
@@ -112,13 +116,15 @@ func (r *Reader) longLine(begin []byte) ([]byte, error) {
 			continue
 		}
 		if length > maxLine && (err == nil || errors.Is(err, io.EOF)) {
-			return nil, fmt.Errorf("%w: a line of %d bytes, where %d are allowed", ErrDamaged, length, maxLine)
+			return nil, fmt.Errorf("%w: a line of %d bytes, where %d are allowed",
+				ErrDamaged, length, maxLine)
 		}
 		return r.long, err
 	}
 }
 
-// event decodes a line. It returns nil for an event whose type this version does not know.
+// event decodes a line. It returns nil for an event whose type this version does not
+// know.
 func (r *Reader) event(line []byte) (Event, error) {
 	c := &r.codec
 	c.next, c.err = 0, nil
@@ -137,7 +143,8 @@ func (r *Reader) event(line []byte) (Event, error) {
 	event := newEvent([]byte(name))
 	if event == nil {
 		if !r.began {
-			return nil, &valueError{kind.offset, fmt.Sprintf("it begins with %.40q, not with a header", name)}
+			return nil, &valueError{kind.offset,
+				fmt.Sprintf("it begins with %.40q, not with a header", name)}
 		}
 		return nil, nil
 	}
@@ -149,7 +156,8 @@ func (r *Reader) event(line []byte) (Event, error) {
 		}
 	}
 	if !r.began && !isHeader {
-		return nil, &valueError{kind.offset, fmt.Sprintf("it begins with %.40q, not with a header", name)}
+		return nil, &valueError{kind.offset,
+			fmt.Sprintf("it begins with %.40q, not with a header", name)}
 	}
 	if c.err == nil {
 		r.began = true

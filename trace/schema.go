@@ -23,7 +23,8 @@ var types = []struct {
 	{&End{}, "The last event."},
 }
 
-// Describe returns the schema: every type of event and its fields, in the order of the lines.
+// Describe returns the schema: every type of event and its fields, in the order of the
+// lines.
 func Describe() []TypeDoc {
 	var docs []TypeDoc
 	for _, t := range types {

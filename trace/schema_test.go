@@ -29,7 +29,8 @@ func TestDocument(t *testing.T) {
 		}
 	}
 	if *update {
-		if err := os.WriteFile(file, []byte(before+mark+want.String()), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(before+mark+want.String()),
+			0o644); err != nil {
 			t.Fatal(err)
 		}
 	} else if got != want.String() {

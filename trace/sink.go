@@ -10,20 +10,22 @@ import (
 )
 
 const (
-	// sinkBuffer bounds what a Sink holds, in bytes, unless its user says otherwise: some 10,000 calls.
+	// sinkBuffer bounds what a Sink holds, in bytes, unless its user says otherwise: some
+	// 10,000 calls.
 	sinkBuffer = 4 << 20
 
-	// gatherFor is how long a Sink waits for more before it writes: it bounds how often the thread that
-	// answers calls has to wake the writing goroutine, and is too short to be seen.
+	// gatherFor is how long a Sink waits for more before it writes: it bounds how often
+	// the thread that answers calls has to wake the writing goroutine, and is too short
+	// to be seen.
 	gatherFor = 20 * time.Millisecond
 
 	// retryEvery is how often a Sink tries again when the disk is full.
 	retryEvery = 200 * time.Millisecond
 )
 
-// A Sink takes events and has a goroutine write their lines. Put never waits for it: while the reader is
-// slow or the disk full, events that find no room are dropped and counted, and an event Dropped tells
-// readers at that place.
+// A Sink takes events and has a goroutine write their lines. Put never waits for it:
+// while the reader is slow or the disk full, events that find no room are dropped and
+// counted, and an event Dropped tells readers at that place.
 type Sink struct {
 	out    io.WriteCloser
 	bound  int
@@ -31,31 +33,36 @@ type Sink struct {
 	closed chan struct{} // no more is to come
 	ended  chan struct{} // the goroutine has ended
 
-	mu      sync.Mutex
-	fill    []byte // lines to be written
-	lost    uint64 // events dropped since the last one in fill: the goroutine adds the event that says so
+	mu   sync.Mutex
+	fill []byte // lines to be written
+	// events dropped since the last one in fill: the goroutine adds the event that says
+	// so
+	lost    uint64
 	dropped uint64 // in all
 	lastAt  Base   // of the last that was dropped
 	over    bool   // Close was called, or out is broken
 	err     error  // what broke out
 }
 
-// NewSink returns a Sink that writes lines to out, whole ones only, with one Write at a time. It holds
-// up to buffer bytes, twice that while it writes; 0 means 4 MiB. If out's Write fails because the disk is full, the
-// rest is tried again later; any other error ends it. Close closes out.
+// NewSink returns a Sink that writes lines to out, whole ones only, with one Write at a
+// time. It holds up to buffer bytes, twice that while it writes; 0 means 4 MiB. If out's
+// Write fails because the disk is full, the rest is tried again later; any other error
+// ends it. Close closes out.
 func NewSink(out io.WriteCloser, buffer int) *Sink {
 	if buffer <= 0 {
 		buffer = sinkBuffer
 	}
 	s := &Sink{
 		out: out, bound: buffer,
-		filled: make(chan struct{}, 1), closed: make(chan struct{}), ended: make(chan struct{}),
+		filled: make(chan struct{}, 1), closed: make(chan struct{}),
+		ended: make(chan struct{}),
 	}
 	go s.run()
 	return s
 }
 
-// Put takes an event. It keeps nothing of it, does not wait, and allocates nothing in the long run.
+// Put takes an event. It keeps nothing of it, does not wait, and allocates nothing in the
+// long run.
 func (s *Sink) Put(e Event) {
 	s.mu.Lock()
 	if s.over {
@@ -66,7 +73,8 @@ func (s *Sink) Put(e Event) {
 	if s.lost == 0 {
 		s.fill = Append(s.fill, e)
 	}
-	if s.lost > 0 || len(s.fill) > s.bound { // once there is no room, nothing overtakes what was dropped
+	// once there is no room, nothing overtakes what was dropped
+	if s.lost > 0 || len(s.fill) > s.bound {
 		s.fill = s.fill[:before]
 		s.lost++
 		s.dropped++
@@ -89,7 +97,8 @@ func (s *Sink) Dropped() uint64 {
 	return s.dropped
 }
 
-// Done is closed when nothing is written any more: after Close, or when the reader has gone.
+// Done is closed when nothing is written any more: after Close, or when the reader has
+// gone.
 func (s *Sink) Done() <-chan struct{} { return s.ended }
 
 // Err returns what ended the Sink before Close, nil if nothing did.
@@ -99,8 +108,9 @@ func (s *Sink) Err() error {
 	return s.err
 }
 
-// Close writes what is left, for as long as patience at most, and closes the writer. It returns what could not be
-// written. A Write that hangs although its writer is closed is left behind.
+// Close writes what is left, for as long as patience at most, and closes the writer. It
+// returns what could not be written. A Write that hangs although its writer is closed is
+// left behind.
 func (s *Sink) Close(patience time.Duration) error {
 	s.mu.Lock()
 	if !s.over {
@@ -158,7 +168,8 @@ func (s *Sink) run() {
 	}
 }
 
-// wait returns when there is something to write, after some time for more to come; and at the end, with true.
+// wait returns when there is something to write, after some time for more to come; and at
+// the end, with true.
 func (s *Sink) wait() (last bool) {
 	select {
 	case <-s.closed:

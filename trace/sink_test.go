@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// gatedWriter keeps what it is given; while it is shut, Write waits, or fails if it has an error.
+// gatedWriter keeps what it is given; while it is shut, Write waits, or fails if it has
+// an error.
 type gatedWriter struct {
 	mu    sync.Mutex
 	open  chan struct{}
@@ -38,7 +39,8 @@ func (w *gatedWriter) Write(b []byte) (int, error) {
 
 func (w *gatedWriter) Close() error { return nil }
 
-// tally reads a trace and returns how many calls it has, and how many are missing according to it.
+// tally reads a trace and returns how many calls it has, and how many are missing
+// according to it.
 func tally(t *testing.T, r io.Reader) (calls, missing int) {
 	t.Helper()
 	for reader := NewReader(r); ; {
@@ -82,7 +84,8 @@ func TestSinkSlowReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	calls, missing := tally(t, &out.taken)
-	if calls == 0 || missing == 0 || calls+missing != events || s.Dropped() != uint64(missing) {
+	if calls == 0 || missing == 0 || calls+missing != events ||
+		s.Dropped() != uint64(missing) {
 		t.Errorf("%d calls were written, %d are missing, %d dropped; together they should be %d", calls, missing, s.Dropped(), events)
 	}
 }
@@ -90,7 +93,8 @@ func TestSinkSlowReader(t *testing.T) {
 // TestSinkFullDisk has a disk that is full in the middle of a line, for 2 s.
 func TestSinkFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		out := &gatedWriter{open: make(chan struct{}), err: &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, room: 1000}
+		out := &gatedWriter{open: make(chan struct{}),
+			err: &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, room: 1000}
 		close(out.open)
 		s := NewSink(out, 100_000)
 		s.Put(&Header{})
@@ -125,7 +129,8 @@ func TestSinkReaderGone(t *testing.T) {
 		s.Put(sampleCall())
 		<-s.Done()
 		s.Put(sampleCall())
-		if err := s.Close(time.Second); !errors.Is(err, syscall.EPIPE) || !errors.Is(s.Err(), syscall.EPIPE) {
+		if err := s.Close(time.Second); !errors.Is(err, syscall.EPIPE) ||
+			!errors.Is(s.Err(), syscall.EPIPE) {
 			t.Errorf("got %v and %v", err, s.Err())
 		}
 	})
@@ -154,7 +159,8 @@ func TestSinkGathers(t *testing.T) {
 		}
 		buf := make([]byte, 1<<20)
 		n, _ := r.Read(buf)
-		if lines := bytes.Count(buf[:n], []byte("\n")); lines != 100 || time.Since(begin) > gatherFor {
+		if lines := bytes.Count(buf[:n], []byte("\n")); lines != 100 ||
+			time.Since(begin) > gatherFor {
 			t.Errorf("%d lines after %v", lines, time.Since(begin))
 		}
 		if err := s.Close(time.Second); err != nil {
@@ -198,7 +204,8 @@ func TestFileRotates(t *testing.T) {
 		r := NewReader(bytes.NewReader(text))
 		h, err := r.Next()
 		c, err2 := r.Next()
-		if header, ok := h.(*Header); err != nil || err2 != nil || !ok || header.Node != "db" || c.Type() != "clock" {
+		if header, ok := h.(*Header); err != nil || err2 != nil || !ok ||
+			header.Node != "db" || c.Type() != "clock" {
 			t.Errorf("%s begins with %v, %v (%v, %v)", name, h, c, err, err2)
 		}
 		calls, _ := tally(t, bytes.NewReader(text))
@@ -209,7 +216,8 @@ func TestFileRotates(t *testing.T) {
 	}
 }
 
-// TestFileKeeps goes through more files than are kept; one line is longer than a file may be.
+// TestFileKeeps goes through more files than are kept; one line is longer than a file may
+// be.
 func TestFileKeeps(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "trace")
 	f, err := CreateFile(path, 1000, 2)
@@ -218,7 +226,8 @@ func TestFileKeeps(t *testing.T) {
 	}
 	lines := Append(nil, &Header{})
 	for i := range 20 {
-		lines = Append(lines, &End{Reason: fmt.Sprint(i, " ", string(bytes.Repeat([]byte("x"), 400+i/19*1000)))})
+		lines = Append(lines, &End{Reason: fmt.Sprint(i, " ",
+			string(bytes.Repeat([]byte("x"), 400+i/19*1000)))})
 	}
 	if n, err := f.Write(lines); n != len(lines) || err != nil {
 		t.Fatal(n, err)

@@ -74,7 +74,9 @@ func newSummary(slowest int) *summary {
 	if slowest <= 0 {
 		slowest = 10
 	}
-	return &summary{slowest: slowest, calls: make(map[string]*callTotal), peers: make(map[peerKey]*peerTotal), names: make(map[string]*nameTotal), failed: make(map[failure]*failureTotal),
+	return &summary{slowest: slowest, calls: make(map[string]*callTotal),
+		peers: make(map[peerKey]*peerTotal), names: make(map[string]*nameTotal),
+		failed:  make(map[failure]*failureTotal),
 		waiting: make(map[ConnID]Connection)}
 }
 
@@ -105,7 +107,8 @@ func (s *summary) add(e Event) {
 		total.took.add(e.Duration)
 		if e.Failure != "" || e.RCode != "NOERROR" {
 			total.failed++
-			s.fail(&e.Base, failure{e.Comm, e.RCode, words(e.QType, e.Query+iff(e.Failure != "", ":"), e.Failure)})
+			s.fail(&e.Base, failure{e.Comm, e.RCode,
+				words(e.QType, e.Query+iff(e.Failure != "", ":"), e.Failure)})
 		}
 	case *Dropped:
 		s.missing += e.Count
@@ -146,7 +149,8 @@ func (s *summary) addConnection(e *Connection) {
 	if peer == "" {
 		peer = e.Remote.Addr().String()
 	}
-	total, key := entry(s.peers, peerKey{e.Source, peer}, peerKey{e.Source, others}, maxPeers)
+	total, key := entry(s.peers, peerKey{e.Source, peer}, peerKey{e.Source, others},
+		maxPeers)
 	total.key = key
 	total.path = cmp.Or(e.Path, total.path)
 	if e.RTT > 0 {
@@ -191,7 +195,8 @@ func (s *summary) addConnection(e *Connection) {
 
 // connect keeps a connect if it is among the slowest.
 func (s *summary) connect(e *Connection) {
-	at, _ := slices.BinarySearchFunc(s.slow, e, func(a Connection, b *Connection) int { return cmp.Compare(b.Setup, a.Setup) })
+	at, _ := slices.BinarySearchFunc(s.slow, e,
+		func(a Connection, b *Connection) int { return cmp.Compare(b.Setup, a.Setup) })
 	if at < s.slowest {
 		s.slow = slices.Insert(s.slow, at, *e)
 		s.slow = s.slow[:min(len(s.slow), s.slowest)]
@@ -202,12 +207,16 @@ func (s *summary) connect(e *Connection) {
 func (s *summary) finish() {
 	for _, id := range slices.Sorted(maps.Keys(s.waiting)) {
 		e := s.waiting[id]
-		e.State, e.Setup, e.Reason = Failed, s.now-e.Time, words("no answer from", e.Peer, "("+e.Remote.String()+") until the trace ended", iff(e.Reason != "", "("+e.Reason+")"))
+		e.State, e.Setup, e.Reason = Failed, s.now-e.Time,
+			words("no answer from", e.Peer,
+				"("+e.Remote.String()+") until the trace ended",
+				iff(e.Reason != "", "("+e.Reason+")"))
 		s.addConnection(&e)
 	}
 }
 
-// A table is a part of a summary: what it is of, the columns' names, and rows. Cells of numbers are aligned right.
+// A table is a part of a summary: what it is of, the columns' names, and rows. Cells of
+// numbers are aligned right.
 type table struct {
 	Title   string
 	Columns []column
@@ -222,7 +231,8 @@ type column struct {
 // tables returns the summary, the empty parts left out.
 func (s *summary) tables() []table {
 	var tables []table
-	for _, t := range []table{s.callTable(), s.peerTable(), s.failureTable(), s.slowTable(), s.nameTable()} {
+	for _, t := range []table{s.callTable(), s.peerTable(), s.failureTable(),
+		s.slowTable(), s.nameTable()} {
 		if len(t.Rows) > 0 {
 			tables = append(tables, t)
 		}
@@ -254,18 +264,23 @@ func count(n uint64) string {
 
 // callTable is what strace -c -w prints, with p99 and max.
 func (s *summary) callTable() table {
-	t := table{Title: "System calls", Columns: numbers(nil, []string{"% time", "seconds", "avg", "p99", "max", "calls", "errors"}, "syscall")}
+	t := table{Title: "System calls", Columns: numbers(nil,
+		[]string{"% time", "seconds", "avg", "p99", "max", "calls", "errors"}, "syscall")}
 	all := time.Duration(0)
 	for _, c := range s.calls {
 		all += c.took.total
 	}
 	for _, c := range slices.SortedFunc(maps.Values(s.calls), func(a, b *callTotal) int {
-		return cmp.Or(cmp.Compare(b.took.total, a.took.total), cmp.Compare(b.took.n+b.seen, a.took.n+a.seen), cmp.Compare(a.name, b.name))
+		return cmp.Or(cmp.Compare(b.took.total, a.took.total),
+			cmp.Compare(b.took.n+b.seen, a.took.n+a.seen), cmp.Compare(a.name, b.name))
 	}) {
-		row := []string{"", "", "", "", "", strconv.FormatUint(c.took.n+c.seen, 10), count(c.errors), c.name}
+		row := []string{"", "", "", "", "", strconv.FormatUint(c.took.n+c.seen, 10),
+			count(c.errors), c.name}
 		if c.took.n > 0 {
 			share := 100 * float64(c.took.total) / float64(max(all, 1))
-			copy(row, []string{fmt.Sprintf("%.2f", share), fmt.Sprintf("%.6f", c.took.total.Seconds()), short(c.took.average()), short(c.took.quantile(0.99)), short(c.took.max)})
+			copy(row, []string{fmt.Sprintf("%.2f", share),
+				fmt.Sprintf("%.6f", c.took.total.Seconds()), short(c.took.average()),
+				short(c.took.quantile(0.99)), short(c.took.max)})
 		}
 		t.Rows = append(t.Rows, row)
 	}
@@ -274,52 +289,64 @@ func (s *summary) callTable() table {
 
 func (s *summary) peerTable() table {
 	t := table{Title: "Peers", Columns: numbers([]string{"node", "peer", "path"},
-		[]string{"connects", "accepts", "refused", "failed", "reset", "sent", "received", "rtt avg", "rtt p99"})}
+		[]string{"connects", "accepts", "refused", "failed", "reset", "sent", "received",
+			"rtt avg", "rtt p99"})}
 	for _, p := range slices.SortedFunc(maps.Values(s.peers), func(a, b *peerTotal) int {
-		return cmp.Or(cmp.Compare(a.key.source, b.key.source), cmp.Compare(a.key.peer, b.key.peer))
+		return cmp.Or(cmp.Compare(a.key.source, b.key.source),
+			cmp.Compare(a.key.peer, b.key.peer))
 	}) {
 		rtt, p99 := "", ""
 		if p.rtt.n > 0 {
 			rtt, p99 = short(p.rtt.average()), short(p.rtt.quantile(0.99))
 		}
-		t.Rows = append(t.Rows, []string{s.head.name(p.key.source), p.key.peer, p.path, count(p.connects), count(p.accepts), count(p.refused), count(p.failed), count(p.reset),
+		t.Rows = append(t.Rows, []string{s.head.name(p.key.source), p.key.peer, p.path,
+			count(p.connects), count(p.accepts), count(p.refused), count(p.failed),
+			count(p.reset),
 			size(p.sent), size(p.received), rtt, p99})
 	}
 	return t
 }
 
 func (s *summary) failureTable() table {
-	t := table{Title: "Failures", Columns: numbers(nil, []string{"first", "times"}, "program", "error", "what and where")}
+	t := table{Title: "Failures", Columns: numbers(nil, []string{"first", "times"},
+		"program", "error", "what and where")}
 	sorted := slices.SortedFunc(maps.Values(s.failed), func(a, b *failureTotal) int {
-		return cmp.Or(cmp.Compare(b.n, a.n), cmp.Compare(a.first, b.first), cmp.Compare(a.what.text, b.what.text))
+		return cmp.Or(cmp.Compare(b.n, a.n), cmp.Compare(a.first, b.first),
+			cmp.Compare(a.what.text, b.what.text))
 	})
 	for _, f := range sorted[:min(len(sorted), 2*s.slowest)] {
-		t.Rows = append(t.Rows, []string{fmt.Sprintf("%.3f s", f.first.Seconds()), count(f.n), f.what.comm, f.what.errno, f.what.text})
+		t.Rows = append(t.Rows, []string{fmt.Sprintf("%.3f s", f.first.Seconds()),
+			count(f.n), f.what.comm, f.what.errno, f.what.text})
 	}
 	return t
 }
 
 func (s *summary) slowTable() table {
-	t := table{Title: "Slowest connects", Columns: numbers([]string{"node"}, []string{"took"}, "result", "to", "peer", "program", "conn")}
+	t := table{Title: "Slowest connects",
+		Columns: numbers([]string{"node"}, []string{"took"}, "result", "to", "peer",
+			"program", "conn")}
 	for i := range s.slow {
 		e := &s.slow[i]
 		result := "opened"
 		if e.State == Failed {
 			result = words(e.Errno, e.Reason)
 		}
-		t.Rows = append(t.Rows, []string{s.head.name(e.Source), short(e.Setup), result, e.Proto + " " + e.Remote.String(), e.Peer,
+		t.Rows = append(t.Rows, []string{s.head.name(e.Source), short(e.Setup), result,
+			e.Proto + " " + e.Remote.String(), e.Peer,
 			words(e.Comm, iff(e.PID != 0, strconv.Itoa(e.PID))), e.ID.String()})
 	}
 	return t
 }
 
 func (s *summary) nameTable() table {
-	t := table{Title: "Names", Columns: numbers(nil, []string{"look-ups", "failed", "avg", "p99", "max"}, "name")}
+	t := table{Title: "Names", Columns: numbers(nil,
+		[]string{"look-ups", "failed", "avg", "p99", "max"}, "name")}
 	sorted := slices.SortedFunc(maps.Values(s.names), func(a, b *nameTotal) int {
 		return cmp.Or(cmp.Compare(b.took.max, a.took.max), cmp.Compare(a.name, b.name))
 	})
 	for _, n := range sorted[:min(len(sorted), 2*s.slowest)] {
-		t.Rows = append(t.Rows, []string{count(n.took.n), count(n.failed), short(n.took.average()), short(n.took.quantile(0.99)), short(n.took.max), n.name})
+		t.Rows = append(t.Rows, []string{count(n.took.n), count(n.failed),
+			short(n.took.average()), short(n.took.quantile(0.99)), short(n.took.max), n.name})
 	}
 	return t
 }
@@ -345,7 +372,10 @@ type summaryWriter struct {
 	s   *summary
 }
 
-func newSummaryWriter(w io.Writer, o Options) Writer { return &summaryWriter{w, newSummary(o.Slowest)} }
+func newSummaryWriter(w io.Writer, o Options) Writer {
+	return &summaryWriter{w,
+		newSummary(o.Slowest)}
+}
 
 func (w *summaryWriter) Write(e Event) error {
 	w.s.add(e)
@@ -384,7 +414,8 @@ func (t *table) appendText(b []byte) []byte {
 		last := len(t.Columns) - 1
 		for i, c := range t.Columns {
 			text := string(appendComment(nil, cell(i)))
-			pad := slices.Repeat([]rune{fill}, widths[i]-min(widths[i], len([]rune(text))))
+			pad := slices.Repeat([]rune{fill},
+				widths[i]-min(widths[i], len([]rune(text))))
 			switch {
 			case c.Right:
 				b = append(append(b, string(pad)...), text...)

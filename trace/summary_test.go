@@ -10,7 +10,8 @@ import (
 
 func TestSummaryGolden(t *testing.T) {
 	golden(t, "web.summary", write(t, "summary", Options{}, readAll(t, "web.jsonl")...))
-	golden(t, "merged.summary", write(t, "summary", Options{Slowest: 3}, readAll(t, "merged.jsonl")...))
+	golden(t, "merged.summary", write(t, "summary", Options{Slowest: 3},
+		readAll(t, "merged.jsonl")...))
 }
 
 // TestQuantile compares with quantiles of the sorted values.
@@ -27,7 +28,8 @@ func TestQuantile(t *testing.T) {
 		slices.Sort(all)
 		for _, q := range []float64{0.01, 0.5, 0.99, 1} {
 			want := all[max(0, int(q*float64(n)+0.5)-1)]
-			if got := d.quantile(q); got < want || float64(got) > float64(want)*(1+1.0/subBuckets)+1 {
+			if got := d.quantile(q); got < want ||
+				float64(got) > float64(want)*(1+1.0/subBuckets)+1 {
 				t.Errorf("of %d: quantile %v is %v, want %v", n, q, got, want)
 			}
 		}
@@ -36,7 +38,8 @@ func TestQuantile(t *testing.T) {
 	for _, v := range []time.Duration{0, 1, -5, 1<<63 - 1} {
 		d.add(v)
 	}
-	if d.quantile(1) != 1<<63-1 || d.quantile(0) != 0 || (&durations{}).quantile(0.5) != 0 {
+	if d.quantile(1) != 1<<63-1 || d.quantile(0) != 0 ||
+		(&durations{}).quantile(0.5) != 0 {
 		t.Errorf("extremes: %v, %v", d.quantile(1), d.quantile(0))
 	}
 	if len(d.counts) > 62*subBuckets {
@@ -52,12 +55,15 @@ func TestSummaryIsBounded(t *testing.T) {
 		s.add(&Call{Name: n, Duration: 1})
 		s.add(&DNS{Query: n})
 		s.add(&Connection{ID: ConnID(i + 1), Peer: n, State: Connecting, Role: RoleConnect})
-		s.add(&Connection{ID: ConnID(i + 1), Peer: n, State: Opened, Role: RoleConnect, Setup: time.Duration(i)})
+		s.add(&Connection{ID: ConnID(i + 1), Peer: n, State: Opened, Role: RoleConnect,
+			Setup: time.Duration(i)})
 	}
-	if len(s.calls) > maxCallNames+1 || len(s.names) > maxAsked+1 || len(s.peers) > maxPeers+1 || len(s.waiting) > 0 {
+	if len(s.calls) > maxCallNames+1 || len(s.names) > maxAsked+1 ||
+		len(s.peers) > maxPeers+1 || len(s.waiting) > 0 {
 		t.Errorf("%d calls, %d names, %d peers", len(s.calls), len(s.names), len(s.peers))
 	}
-	if s.calls[others].took.n != 3*maxPeers-maxCallNames || len(s.slow) != 3 || s.slow[0].Setup != 3*maxPeers-1 || s.slow[2].Setup != 3*maxPeers-3 {
+	if s.calls[others].took.n != 3*maxPeers-maxCallNames || len(s.slow) != 3 ||
+		s.slow[0].Setup != 3*maxPeers-1 || s.slow[2].Setup != 3*maxPeers-3 {
 		t.Errorf("others: %d; slowest: %v", s.calls[others].took.n, s.slow)
 	}
 }

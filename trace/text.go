@@ -23,11 +23,12 @@ type textWriter struct {
 	buf  []byte
 	head heads
 
-	threads map[threadKey]int // those that live; how many arguments of their call have been written
-	prefix  bool              // there has been more than one
-	held    *Call             // begun: if it ends next, it is one line
-	last    time.Duration     // when the last line began
-	first   bool              // there was a line
+	// those that live; how many arguments of their call have been written
+	threads map[threadKey]int
+	prefix  bool          // there has been more than one
+	held    *Call         // begun: if it ends next, it is one line
+	last    time.Duration // when the last line began
+	first   bool          // there was a line
 }
 
 type threadKey struct{ source, tid int }
@@ -44,7 +45,8 @@ func (w *textWriter) Write(e Event) error {
 	if w.held != nil {
 		held := w.held
 		w.held = nil
-		if isCall && call.TID == held.TID && call.Source == held.Source && call.Phase == Exit {
+		if isCall && call.TID == held.TID && call.Source == held.Source &&
+			call.Phase == Exit {
 			whole := *call
 			whole.Phase = Whole
 			w.call(&whole)
@@ -211,7 +213,8 @@ func (w *textWriter) result(e *Call) {
 		w.buf = append(w.buf, '?')
 	case e.Errno == "":
 		w.buf = strconv.AppendInt(w.buf, e.Ret, 10)
-	case strings.HasPrefix(e.Errno, "ERESTART"): // the kernel begins the call again, or has it fail with EINTR
+	case strings.HasPrefix(e.Errno, "ERESTART"):
+		// the kernel begins the call again, or has it fail with EINTR
 		w.buf = append(append(w.buf, "? "...), e.Errno...)
 	default:
 		w.buf = append(append(w.buf, "-1 "...), e.Errno...)

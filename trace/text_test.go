@@ -28,14 +28,19 @@ func write(t testing.TB, format string, o Options, events ...Event) string {
 func TestText(t *testing.T) {
 	start := &Header{Node: "web", Start: time.Date(2026, 11, 24, 13, 43, 59, 0, time.UTC)}
 	at := func(micros int, tid int) (Base, Thread) {
-		return Base{Time: time.Duration(micros) * time.Microsecond}, Thread{PID: 100, TID: tid, Comm: "psql"}
+		return Base{Time: time.Duration(micros) * time.Microsecond},
+			Thread{PID: 100, TID: tid, Comm: "psql"}
 	}
 	call := func(micros, tid int, c Call) *Call {
 		c.Base, c.Thread = at(micros, tid)
 		return &c
 	}
-	refused := call(10, 100, Call{Name: "connect", Args: []string{"3", "{sa_family=AF_INET}", "16"}, Ret: -1, Errno: "ECONNREFUSED", Duration: 1500 * time.Microsecond,
-		Served: Served{Peer: "db", Path: "punched", Conn: 0x3f2a, Network: 1200 * time.Microsecond, Failure: "refused by db (10.111.0.3:5432)"}})
+	refused := call(10, 100, Call{Name: "connect",
+		Args: []string{"3", "{sa_family=AF_INET}", "16"}, Ret: -1, Errno: "ECONNREFUSED",
+		Duration: 1500 * time.Microsecond,
+		Served: Served{Peer: "db", Path: "punched", Conn: 0x3f2a,
+			Network: 1200 * time.Microsecond,
+			Failure: "refused by db (10.111.0.3:5432)"}})
 	for _, tc := range []struct {
 		name   string
 		o      Options
@@ -44,22 +49,29 @@ func TestText(t *testing.T) {
 	}{
 		{name: "result and comment", events: []Event{refused},
 			want: `connect(3, {sa_family=AF_INET}, 16)     = -1 ECONNREFUSED (Connection refused) /* db punched conn 3f2a waited 1.2ms failed: refused by db (10.111.0.3:5432) */`},
-		{name: "for parsers", o: Options{NoComments: true, Durations: true}, events: []Event{start, refused, &Connection{}, &DNS{}},
-			want: `connect(3, {sa_family=AF_INET}, 16)     = -1 ECONNREFUSED (Connection refused) <0.001500>`},
-		{name: "short call", events: []Event{call(0, 100, Call{Name: "close", Args: []string{"3"}})},
+		{name: "for parsers", o: Options{NoComments: true, Durations: true},
+			events: []Event{start, refused, &Connection{}, &DNS{}},
+			want:   `connect(3, {sa_family=AF_INET}, 16)     = -1 ECONNREFUSED (Connection refused) <0.001500>`},
+		{name: "short call", events: []Event{call(0, 100,
+			Call{Name: "close", Args: []string{"3"}})},
 			want: `close(3)                                = 0`},
 		{name: "watched", events: []Event{call(0, 100, Call{Name: "openat", Args: []string{"AT_FDCWD", `"/etc/hosts"`, "O_RDONLY"}, Phase: Watched})},
 			want: `openat(AT_FDCWD, "/etc/hosts", O_RDONLY) = ?`},
-		{name: "result's note", events: []Event{call(0, 100, Call{Name: "poll", Ret: 1, RetNote: " ([{fd=3, revents=POLLIN}])"})},
+		{name: "result's note", events: []Event{call(0, 100,
+			Call{Name: "poll", Ret: 1, RetNote: " ([{fd=3, revents=POLLIN}])"})},
 			want: `poll()                                  = 1 ([{fd=3, revents=POLLIN}])`},
-		{name: "restart", events: []Event{call(0, 100, Call{Name: "accept", Ret: -1, Errno: "ERESTARTSYS"})},
+		{name: "restart", events: []Event{call(0, 100,
+			Call{Name: "accept", Ret: -1, Errno: "ERESTARTSYS"})},
 			want: `accept()                                = ? ERESTARTSYS (To be restarted if SA_RESTART is set)`},
 		{name: "threads", events: []Event{
 			call(0, 100, Call{Name: "accept", Args: []string{"3"}, Phase: Enter}),
 			call(1, 101, Call{Name: "close", Args: []string{"4"}}),
-			call(0, 100, Call{Name: "accept", Args: []string{"3", "{sa_family=AF_INET}", "[16]"}, Phase: Exit, Ret: 5}),
-			&Process{Base: Base{}, Thread: Thread{PID: 101, TID: 101}, What: "exit", Status: "0"},
-			&Process{Base: Base{}, Thread: Thread{PID: 100, TID: 100}, What: "exit", Status: "SIGTERM"},
+			call(0, 100, Call{Name: "accept",
+				Args: []string{"3", "{sa_family=AF_INET}", "[16]"}, Phase: Exit, Ret: 5}),
+			&Process{Base: Base{}, Thread: Thread{PID: 101, TID: 101}, What: "exit",
+				Status: "0"},
+			&Process{Base: Base{}, Thread: Thread{PID: 100, TID: 100}, What: "exit",
+				Status: "SIGTERM"},
 		}, want: `accept(3 <unfinished ...>
 [pid   101] close(4)                                = 0
 [pid   100] <... accept resumed>, {sa_family=AF_INET}, [16]) = 5
@@ -76,14 +88,20 @@ func TestText(t *testing.T) {
 		}, want: `accept(3 <unfinished ...>
 /* end: x */
 <... accept resumed>)                   = ?`},
-		{name: "times", o: Options{Clock: Microsecond, Location: time.UTC}, events: []Event{start, call(1234567, 100, Call{Name: "pause"})},
+		{name: "times", o: Options{Clock: Microsecond, Location: time.UTC},
+			events: []Event{start, call(1234567, 100, Call{Name: "pause"})},
 			want: `13:43:59.000000 /* node web from 2026-11-24T13:43:59Z */
 13:44:00.234567 pause()                                 = 0`},
-		{name: "seconds", o: Options{Clock: Seconds, Location: time.UTC, NoComments: true}, events: []Event{start, call(1234567, 100, Call{Name: "pause"})},
+		{name: "seconds", o: Options{Clock: Seconds, Location: time.UTC,
+			NoComments: true}, events: []Event{start,
+			call(1234567, 100, Call{Name: "pause"})},
 			want: `13:44:00 pause()                                 = 0`},
-		{name: "epoch", o: Options{Clock: Epoch, NoComments: true}, events: []Event{start, call(5, 100, Call{Name: "pause"})},
-			want: `1795527839.000005 pause()                                 = 0`},
-		{name: "relative", o: Options{Relative: true, NoComments: true}, events: []Event{call(5, 100, Call{Name: "pause"}), call(1_500_005, 100, Call{Name: "pause"})},
+		{name: "epoch", o: Options{Clock: Epoch, NoComments: true},
+			events: []Event{start, call(5, 100, Call{Name: "pause"})},
+			want:   `1795527839.000005 pause()                                 = 0`},
+		{name: "relative", o: Options{Relative: true, NoComments: true},
+			events: []Event{call(5, 100, Call{Name: "pause"}),
+				call(1_500_005, 100, Call{Name: "pause"})},
 			want: `     0.000000 pause()                                 = 0
      1.500000 pause()                                 = 0`},
 		{name: "hostile text", events: []Event{&DNS{Query: "*/ evil\x1b[2J\u009b\n"}},
@@ -105,7 +123,8 @@ func TestConvert(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := Convert(w, nil)
-	for _, e := range []Event{&Header{}, &Call{Name: "a"}, &Call{Name: "b", Phase: Enter}} {
+	for _, e := range []Event{&Header{}, &Call{Name: "a"},
+		&Call{Name: "b", Phase: Enter}} {
 		if _, err := c.Write(Append(nil, e)); err != nil {
 			t.Fatal(err)
 		}
@@ -120,5 +139,7 @@ func TestConvert(t *testing.T) {
 }
 
 func TestTextGolden(t *testing.T) {
-	golden(t, "web.strace", write(t, "text", Options{Clock: Microsecond, Durations: true, Location: time.UTC}, readAll(t, "web.jsonl")...))
+	golden(t, "web.strace", write(t, "text",
+		Options{Clock: Microsecond, Durations: true, Location: time.UTC},
+		readAll(t, "web.jsonl")...))
 }

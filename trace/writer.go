@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// A Writer turns events into a format. Live traces, recorded and merged ones go through the same.
+// A Writer turns events into a format. Live traces, recorded and merged ones go through
+// the same.
 type Writer interface {
 	// Write takes the next event. It keeps nothing of it that the caller may change.
 	Write(Event) error
@@ -23,13 +24,16 @@ type Writer interface {
 
 // Options are about formats; each uses those that it has a use for.
 type Options struct {
-	Clock      ClockStyle     // text: which times lines begin with
-	Relative   bool           // text: lines begin with the time since the line before (-r)
-	Durations  bool           // text: lines of calls end with how long they took (-T)
-	NoComments bool           // text: only what strace would write, for programs that parse it
+	Clock ClockStyle // text: which times lines begin with
+	// text: lines begin with the time since the line before (-r)
+	Relative  bool
+	Durations bool // text: lines of calls end with how long they took (-T)
+	// text: only what strace would write, for programs that parse it
+	NoComments bool
 	Location   *time.Location // text: the time zone; nil is that of this process
 	Slowest    int            // summary: how many slow connects it lists; 0 is 10
-	MaxEvents  int            // html: how many calls, connections and look-ups each the page may hold; 0 is 20,000
+	// html: how many calls, connections and look-ups each the page may hold; 0 is 20,000
+	MaxEvents int
 }
 
 // A ClockStyle says which time text begins a line with.
@@ -60,12 +64,14 @@ func Formats() []string { return slices.Sorted(maps.Keys(formats)) }
 func NewWriter(format string, w io.Writer, o Options) (Writer, error) {
 	make, ok := formats[format]
 	if !ok {
-		return nil, fmt.Errorf("no format %q: want one of %s", format, strings.Join(Formats(), ", "))
+		return nil, fmt.Errorf("no format %q: want one of %s", format,
+			strings.Join(Formats(), ", "))
 	}
 	return make(w, o), nil
 }
 
-// Copy gives a Writer all events of a trace, and closes it. Damaged lines are given to damaged, which may be nil, and left out.
+// Copy gives a Writer all events of a trace, and closes it. Damaged lines are given to
+// damaged, which may be nil, and left out.
 func Copy(w Writer, r *Reader, damaged func(*LineError)) error {
 	for {
 		e, err := r.Next()
@@ -116,8 +122,9 @@ func (w *jsonWriter) Flush() error {
 
 func (w *jsonWriter) Close() error { return w.Flush() }
 
-// Convert returns a writer of JSON lines, as a Sink has them, that gives their events to w and flushes it after each
-// Write. Its Close closes w, then what is below if it is not nil.
+// Convert returns a writer of JSON lines, as a Sink has them, that gives their events to
+// w and flushes it after each Write. Its Close closes w, then what is below if it is not
+// nil.
 func Convert(w Writer, below io.Closer) io.WriteCloser {
 	c := &converter{w: w, below: below}
 	c.reader = NewReader(&c.lines)

@@ -40,8 +40,10 @@ func (c *bbrController) HasPacingBudget(now quic.MonotonicTime) bool {
 	return c.HasBudget(bbr.Time(now))
 }
 
-// OnPacketSent implements quic.CongestionController. Packets of acknowledgements only are neither paced nor answered.
-func (c *bbrController) OnPacketSent(now quic.MonotonicTime, inflight quic.ByteCount, n quic.PacketNumber, size quic.ByteCount, eliciting bool) {
+// OnPacketSent implements quic.CongestionController. Packets of acknowledgements only are
+// neither paced nor answered.
+func (c *bbrController) OnPacketSent(now quic.MonotonicTime, inflight quic.ByteCount,
+	n quic.PacketNumber, size quic.ByteCount, eliciting bool) {
 	if eliciting {
 		c.Sent(bbr.Time(now), int64(n), int64(size), int64(inflight))
 	}
@@ -53,11 +55,13 @@ func (c *bbrController) CanSend(inflight quic.ByteCount) bool {
 }
 
 // OnPacketAcked implements quic.CongestionController.
-func (c *bbrController) OnPacketAcked(n quic.PacketNumber, _, _ quic.ByteCount, now quic.MonotonicTime) {
+func (c *bbrController) OnPacketAcked(n quic.PacketNumber, _, _ quic.ByteCount,
+	now quic.MonotonicTime) {
 	c.Acked(bbr.Time(now), int64(n))
 }
 
-// OnCongestionEvent implements quic.CongestionController. A packet without bytes was marked, not lost.
+// OnCongestionEvent implements quic.CongestionController. A packet without bytes was
+// marked, not lost.
 func (c *bbrController) OnCongestionEvent(n quic.PacketNumber, lost, _ quic.ByteCount) {
 	if lost == 0 {
 		c.CongestionExperienced()
@@ -67,7 +71,8 @@ func (c *bbrController) OnCongestionEvent(n quic.PacketNumber, lost, _ quic.Byte
 }
 
 // OnEventProcessed implements quic.CongestionController.
-func (c *bbrController) OnEventProcessed(inflight quic.ByteCount, now quic.MonotonicTime) {
+func (c *bbrController) OnEventProcessed(inflight quic.ByteCount,
+	now quic.MonotonicTime) {
 	c.Processed(bbr.Time(now), int64(inflight))
 }
 

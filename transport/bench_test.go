@@ -67,13 +67,15 @@ func overSocket(b *testing.B, serve func(duplex)) func() duplex {
 	})
 }
 
-func openPlain(b *testing.B, serve func(duplex), transport func() *quic.Transport) func() duplex {
+func openPlain(b *testing.B, serve func(duplex),
+	transport func() *quic.Transport) func() duplex {
 	near, far := transport(), transport()
 	identity, err := NewIdentity()
 	if err != nil {
 		b.Fatal(err)
 	}
-	tlsConfig := &tls.Config{Certificates: []tls.Certificate{identity.Certificate()}, InsecureSkipVerify: true, NextProtos: []string{"plain"}}
+	tlsConfig := &tls.Config{Certificates: []tls.Certificate{identity.Certificate()},
+		InsecureSkipVerify: true, NextProtos: []string{"plain"}}
 	quicConfig := (&Node{timers: Timers{}.withDefaults()}).baseConfig(newBudget(0))
 	listener, err := far.Listen(tlsConfig, quicConfig)
 	if err != nil {
@@ -133,7 +135,8 @@ func BenchmarkBulk(b *testing.B) {
 	compare(b, func(b *testing.B, over bench) {
 		const size = 1 << 20
 		s := over(b, func(s duplex) {
-			io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{s}, make([]byte, 64<<10))
+			io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{s},
+				make([]byte, 64<<10))
 			s.CloseWrite()
 		})()
 		data := make([]byte, size)
@@ -154,7 +157,8 @@ func BenchmarkBulkMany(b *testing.B) {
 	compare(b, func(b *testing.B, over bench) {
 		const streams, size = 64, 64 << 10
 		open := over(b, func(s duplex) {
-			io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{s}, make([]byte, 64<<10))
+			io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{s},
+				make([]byte, 64<<10))
 			s.CloseWrite()
 		})
 		b.SetBytes(streams * size)
@@ -210,7 +214,8 @@ func BenchmarkOpen(b *testing.B) {
 			s := open()
 			s.Write([]byte{1})
 			s.CloseWrite()
-			if n, err := io.Copy(io.Discard, struct{ io.Reader }{s}); n != 1 || err != nil {
+			if n, err := io.Copy(io.Discard, struct{ io.Reader }{s}); n != 1 ||
+				err != nil {
 				b.Fatal(n, err)
 			}
 		}
@@ -292,8 +297,8 @@ func BenchmarkHeader(b *testing.B) {
 	}
 }
 
-// BenchmarkReceive is the receive loop: one datagram of a peer's, as the kernel has coalesced it, cut
-// into packets for QUIC.
+// BenchmarkReceive is the receive loop: one datagram of a peer's, as the kernel has
+// coalesced it, cut into packets for QUIC.
 func BenchmarkReceive(b *testing.B) {
 	from, err := Listen(loopback())
 	if err != nil {
@@ -310,7 +315,8 @@ func BenchmarkReceive(b *testing.B) {
 	oob := segmented(packet)
 	ms := make([]ipv4.Message, packets)
 	for i := range ms {
-		ms[i] = ipv4.Message{Buffers: [][]byte{make([]byte, 1500)}, OOB: make([]byte, controlSize)}
+		ms[i] = ipv4.Message{Buffers: [][]byte{make([]byte, 1500)},
+			OOB: make([]byte, controlSize)}
 	}
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
@@ -335,8 +341,10 @@ func BenchmarkPathSwitch(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	p := &peer{node: &Node{log: slog.New(slog.DiscardHandler)}, changed: make(chan struct{}), route: s.addRoute(1, func() {})}
-	pairs := [2]*pair{{path: path{to: s.LocalAddr()}}, {path: path{to: s.LocalAddr(), relay: true}}}
+	p := &peer{node: &Node{log: slog.New(slog.DiscardHandler)},
+		changed: make(chan struct{}), route: s.addRoute(1, func() {})}
+	pairs := [2]*pair{{path: path{to: s.LocalAddr()}},
+		{path: path{to: s.LocalAddr(), relay: true}}}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		p.usePathLocked(pairs[i%2])

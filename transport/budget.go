@@ -14,13 +14,13 @@ import (
 // What peers have sent and no program has read yet lies in this process's memory. Linux
 // bounds the same by tcp_mem and by the SYN queue (tcp(7)), and so does this package:
 //
-//   - A peer may send little on a stream before the stream is answered, or, if this node has
-//     opened it, before its header was sent: waitingWindow. It may have few such streams open:
-//     waitingStreams.
-//   - Then the window of the stream becomes answeredWindow, and grows as the stream is read. The
-//     windows of a peer's streams fit into the window of its connection, so that streams which
-//     nobody reads hold up no others: where there are too many, they stay at waitingWindow, and
-//     grow only as they are read.
+//   - A peer may send little on a stream before the stream is answered, or, if this node
+//     has opened it, before its header was sent: waitingWindow. It may have few such
+//     streams open: waitingStreams.
+//   - Then the window of the stream becomes answeredWindow, and grows as the stream is
+//     read. The windows of a peer's streams fit into the window of its connection, so
+//     that streams which nobody reads hold up no others: where there are too many, they
+//     stay at waitingWindow, and grow only as they are read.
 //   - The window of the connection bounds what one peer can make this node hold.
 //   - If all peers together hold too much, the streams that hold most of it are reset.
 const (
@@ -54,15 +54,17 @@ type budget struct {
 	exceeded  chan struct{} // capacity 1: somebody holds too much
 }
 
-// tooMuch is what a peer may hold with what data needs besides, in bytes: see frameSorterEntry in
-// quic-go. It also has several connections at times, each with a window.
+// tooMuch is what a peer may hold with what data needs besides, in bytes: see
+// frameSorterEntry in quic-go. It also has several connections at times, each with a
+// window.
 func (b *budget) tooMuch() int64 { return b.peer + b.peer/2 }
 
 func newBudget(memory int64) *budget {
 	if memory <= 0 {
 		memory = defaultMemory()
 	}
-	return &budget{all: memory, peer: max(memory/8, minPeerMemory), exceeded: make(chan struct{}, 1)}
+	return &budget{all: memory, peer: max(memory/8, minPeerMemory),
+		exceeded: make(chan struct{}, 1)}
 }
 
 // An account is what one peer has of the budget, in all its connections.
@@ -72,8 +74,8 @@ type account struct {
 	granted atomic.Int64 // bytes by which the windows of its streams exceed waitingWindow
 }
 
-// grant reports whether the window of a stream may become so much larger, of those whose windows
-// are no more than share of what the peer may hold.
+// grant reports whether the window of a stream may become so much larger, of those whose
+// windows are no more than share of what the peer may hold.
 func (a *account) grant(delta int64, share float64) bool {
 	if a.budget.held.Load() > a.budget.all/2 {
 		return false
@@ -85,7 +87,8 @@ func (a *account) grant(delta int64, share float64) bool {
 	return false
 }
 
-// The shares for streams that are new, and for those that are read. The rest is for windows that do not grow.
+// The shares for streams that are new, and for those that are read. The rest is for
+// windows that do not grow.
 const (
 	answeredShare = 0.5
 	growthShare   = 0.75
@@ -139,7 +142,10 @@ func (n *Node) relieve() bool {
 	if worst == nil || b.held.Load() <= b.all && worst.held.Load() <= b.tooMuch() {
 		return false
 	}
-	enough := func() bool { return b.held.Load() <= b.all/4*3 && worst.held.Load() <= b.peer }
+	enough := func() bool {
+		return b.held.Load() <= b.all/4*3 &&
+			worst.held.Load() <= b.peer
+	}
 	resets := 0
 	for _, s := range largest(held[worst]) {
 		if enough() {
@@ -156,13 +162,15 @@ func (n *Node) relieve() bool {
 		return resets > 0
 	}
 	for _, c := range held[worst] { // it is in streams that were not even accepted
-		n.log.Warn("out of memory for received data: peer disconnected", "peer", c.peer.id)
+		n.log.Warn("out of memory for received data: peer disconnected", "peer",
+			c.peer.id)
 		c.quic.CloseWithError(codeBudget, "")
 	}
 	return false
 }
 
-// largest returns the streams of connections that hold memory, those first that hold most.
+// largest returns the streams of connections that hold memory, those first that hold
+// most.
 func largest(conns []*conn) []*Stream {
 	type holder struct {
 		*Stream
@@ -234,7 +242,8 @@ func (l *streamLimit) change(q quicConn, by int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.answered += by
-	limit := min(waitingStreams+(l.answered+streamsStep-1)/streamsStep*streamsStep, maxStreams)
+	limit := min(waitingStreams+(l.answered+streamsStep-1)/streamsStep*streamsStep,
+		maxStreams)
 	if limit != max(l.limit, waitingStreams) {
 		l.limit = limit
 		setMaxIncomingStreams(q, limit)

@@ -12,9 +12,10 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// flood opens streams to a node and writes data on each, until enough is closed. It returns how
-// many bytes the other side took, and calls reset when it has reset a stream.
-func (n *labNode) flood(t *testing.T, to uint32, streams int, enough <-chan struct{}, reset func()) (taken int64) {
+// flood opens streams to a node and writes data on each, until enough is closed. It
+// returns how many bytes the other side took, and calls reset when it has reset a stream.
+func (n *labNode) flood(t *testing.T, to uint32, streams int, enough <-chan struct{},
+	reset func()) (taken int64) {
 	t.Helper()
 	p, err := n.peer(to)
 	if err != nil {
@@ -71,13 +72,15 @@ func TestUnansweredBytes(t *testing.T) {
 	victim.unanswering(t)
 	const streams = 400
 	enough := make(chan struct{})
-	time.AfterFunc(2*time.Second, func() { close(enough) }) // time for what must not happen
+	// time for what must not happen
+	time.AfterFunc(2*time.Second, func() { close(enough) })
 	taken := bad.flood(t, 1, streams, enough, func() { t.Error("a stream was reset") })
 	// Beyond the window, a write has handed over at most what waits to be sent.
 	if limit := int64(streams * (waitingWindow + 4<<10)); taken > limit {
 		t.Errorf("the node took %d bytes on %d streams that it did not answer, want at most %d", taken, streams, limit)
 	}
-	eventually(t, "the node holds something", func() bool { return victim.budget.held.Load() > 0 })
+	eventually(t, "the node holds something",
+		func() bool { return victim.budget.held.Load() > 0 })
 	if held := victim.budget.held.Load(); held > streams*2*waitingWindow {
 		t.Errorf("the node holds %d bytes", held)
 	}
@@ -120,7 +123,8 @@ func TestUnansweredStreams(t *testing.T) {
 	})
 }
 
-// All peers together hold no more than they may: who holds most is reset. The others go on.
+// All peers together hold no more than they may: who holds most is reset. The others go
+// on.
 func TestMemoryOfAll(t *testing.T) {
 	const limit = 8 << 20 // less than what one connection may hold
 	l := newLab(t)
@@ -173,7 +177,8 @@ func TestMemoryOfAll(t *testing.T) {
 		victim.drop(10 + id)
 	}
 	victim.drop(2)
-	eventually(t, "nothing is held any more", func() bool { return victim.budget.held.Load() == 0 })
+	eventually(t, "nothing is held any more",
+		func() bool { return victim.budget.held.Load() == 0 })
 }
 
 // What a reset or unread stream held is free again at once, whatever its peer does.
@@ -191,7 +196,8 @@ func TestMemoryIsFreed(t *testing.T) {
 	}{
 		{"reset", (*Stream).Reset},
 		{"closeRead", func(s *Stream) { s.CloseRead() }},
-		{"forgotten", func(*Stream) { victim.drop(2) }}, // the last: it ends the connection
+		// the last: it ends the connection
+		{"forgotten", func(*Stream) { victim.drop(2) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if _, err := bad.open(t, 1).Write(make([]byte, answeredWindow/2)); err != nil {

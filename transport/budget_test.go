@@ -19,7 +19,8 @@ func TestManyConnections(t *testing.T) {
 	p, _ := bad.peer(1)
 	var conns []*quic.Conn
 	for range 3 * maxConns {
-		q, err := bad.socket.QUIC().Dial(t.Context(), p.route.addr, bad.clientTLS(p.key), bad.quicConfig(p.account))
+		q, err := bad.socket.QUIC().Dial(t.Context(), p.route.addr, bad.clientTLS(p.key),
+			bad.quicConfig(p.account))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -35,7 +35,8 @@ func (s *Socket) hostCandidates(list []iface) []candidate {
 		}
 		return []candidate{{kind, s.local}}
 	}
-	candidates := []candidate{{candidateLocal, netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)}}
+	candidates := []candidate{{candidateLocal,
+		netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)}}
 	for _, i := range list {
 		addr := i.prefix.Addr()
 		if i.loopback || addr.IsLoopback() {
@@ -54,7 +55,8 @@ var carrierNAT = netip.MustParsePrefix("100.64.0.0/10")
 
 // isPrivate reports whether an address is one of a host or of a local network.
 func isPrivate(a netip.Addr) bool {
-	return a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || carrierNAT.Contains(a)
+	return a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() ||
+		carrierNAT.Contains(a)
 }
 
 // kindOf says what a direct path to remote is. offered is what the peer says

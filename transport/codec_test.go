@@ -46,27 +46,32 @@ func TestParseHeader(t *testing.T) {
 			name: "near", ok: true,
 			in: "01000014 04 1538 0a6f0003 04 9c40 0a6f0002 01 04 7f400008",
 			want: Header{
-				Destination: header().Destination, Source: header().Source, Near: netip.MustParseAddr("127.64.0.8"),
+				Destination: header().Destination, Source: header().Source,
+				Near: netip.MustParseAddr("127.64.0.8"),
 			},
 		},
 		{
 			name: "near, with a socket", ok: true,
 			in: "0100001e 04 1538 0a6f0003 04 9c40 0a6f0002 01 04 7f400008 05 08 00000000000012ab",
 			want: Header{
-				Destination: header().Destination, Source: header().Source, Near: netip.MustParseAddr("127.64.0.8"),
+				Destination: header().Destination, Source: header().Source,
+				Near:   netip.MustParseAddr("127.64.0.8"),
 				Socket: 0x12ab,
 			},
 		},
-		{name: "near, with a socket, cut short", in: "0100001d 04 1538 0a6f0003 04 9c40 0a6f0002 01 04 7f400008 05 07 000000000012ab"},
+		{name: "near, with a socket, cut short",
+			in: "0100001d 04 1538 0a6f0003 04 9c40 0a6f0002 01 04 7f400008 05 07 000000000012ab"},
 		{
 			name: "urgent byte", ok: true,
 			in: "01000020 04 0000 0a6f0003 04 0000 0a6f0002 04 10 0000000000000005 0000000000010000",
 			want: Header{
-				Destination: netip.MustParseAddrPort("10.111.0.3:0"), Source: netip.MustParseAddrPort("10.111.0.2:0"),
-				Urgent: UrgentByte{Stream: 5, Offset: 1 << 16, Valid: true},
+				Destination: netip.MustParseAddrPort("10.111.0.3:0"),
+				Source:      netip.MustParseAddrPort("10.111.0.2:0"),
+				Urgent:      UrgentByte{Stream: 5, Offset: 1 << 16, Valid: true},
 			},
 		},
-		{name: "urgent byte, cut short", in: "0100001f 04 0000 0a6f0003 04 0000 0a6f0002 04 0f 0000000000000005 00000000000100"},
+		{name: "urgent byte, cut short",
+			in: "0100001f 04 0000 0a6f0003 04 0000 0a6f0002 04 0f 0000000000000005 00000000000100"},
 		{name: "near, not an address", in: "01000013 04 1538 0a6f0003 04 9c40 0a6f0002 01 03 7f4000"},
 		{name: "empty", in: ""},
 		{name: "later version", in: "0200000e 04 1538 0a6f0003 04 9c40 0a6f0002"},
@@ -119,7 +124,8 @@ func TestAppendHeaderRefuses(t *testing.T) {
 	for name, h := range map[string]Header{
 		"no source":      {Destination: good.Destination},
 		"no destination": {Source: good.Source},
-		"zone":           {Source: good.Source, Destination: netip.MustParseAddrPort("[fe80::1%eth0]:80")},
+		"zone": {Source: good.Source,
+			Destination: netip.MustParseAddrPort("[fe80::1%eth0]:80")},
 	} {
 		if _, err := AppendHeader(nil, h); err == nil {
 			t.Errorf("%s: accepted", name)
@@ -137,7 +143,8 @@ func FuzzParseHeader(f *testing.F) {
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, err := ParseHeader(b)
-		if read, rerr := readHeader(bytes.NewReader(b)); err == nil && (rerr != nil || read != h) {
+		if read, rerr := readHeader(bytes.NewReader(b)); err == nil &&
+			(rerr != nil || read != h) {
 			t.Fatalf("parsed %v, read %v (%v)", h, read, rerr)
 		}
 		if err != nil {
@@ -206,7 +213,8 @@ func FuzzParseOffer(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if back, err := parseOffer(o.appendTo(nil)); err != nil || !reflect.DeepEqual(back, o) {
+		if back, err := parseOffer(o.appendTo(nil)); err != nil ||
+			!reflect.DeepEqual(back, o) {
 			t.Fatalf("%+v came back as %+v (%v)", o, back, err)
 		}
 		// Whatever is offered must not break the one that probes it.
@@ -223,7 +231,8 @@ func TestParseRelayFrame(t *testing.T) {
 		t.Fatalf("got %#x, %q, %v", id, packet, err)
 	}
 	SetRelayID(frame, 7)
-	if id, packet, err := ParseRelayFrame(frame); id != 7 || string(packet) != "packet" || err != nil {
+	if id, packet, err := ParseRelayFrame(frame); id != 7 || string(packet) != "packet" ||
+		err != nil {
 		t.Errorf("after SetRelayID: got %#x, %q, %v", id, packet, err)
 	}
 	if isQUIC(frame) || isSTUN(frame) {
@@ -271,7 +280,8 @@ func TestSTUNCheck(t *testing.T) {
 	if err != nil || m.Type != stun.BindingRequest || m.TransactionID != id {
 		t.Fatalf("got %v, %v", m, err)
 	}
-	if to, sender, err := checkUsername(m); to != "THEIRS" || sender != "OURS" || err != nil {
+	if to, sender, err := checkUsername(m); to != "THEIRS" || sender != "OURS" ||
+		err != nil {
 		t.Errorf("username %q, %q, %v", to, sender, err)
 	}
 	if !authentic(m, theirs.password) {
@@ -296,7 +306,8 @@ func TestSTUNCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, err := parseSTUN(answer)
-	if err != nil || a.Type != stun.BindingSuccess || a.TransactionID != id || !authentic(a, theirs.password) {
+	if err != nil || a.Type != stun.BindingSuccess || a.TransactionID != id ||
+		!authentic(a, theirs.password) {
 		t.Fatalf("answer %v, %v", a, err)
 	}
 	if mapped, err := mappedAddress(a); mapped != from || err != nil {
@@ -340,7 +351,8 @@ func FuzzSTUN(f *testing.F) {
 		answerBinding(b, from)
 		// What the password covers has not changed; the type and the length
 		// before it are covered, but say more attributes may follow.
-		if covered := check[4 : len(check)-8]; authentic(m, who.password) && !bytes.HasPrefix(b[4:], covered) {
+		if covered := check[4 : len(check)-8]; authentic(m, who.password) &&
+			!bytes.HasPrefix(b[4:], covered) {
 			t.Fatalf("authentic: %x", b)
 		}
 	})
@@ -352,14 +364,16 @@ func TestKeyText(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := id.Key()
-	const want = "hnvcppgow2sc2yvdvdicu3ynonsteflxdxrehjr2ybekdc2z3iuq" // RFC 8032 key of the all-zero seed
+	// RFC 8032 key of the all-zero seed
+	const want = "hnvcppgow2sc2yvdvdicu3ynonsteflxdxrehjr2ybekdc2z3iuq"
 	if key.String() != want {
 		t.Errorf("key %v, want %v", key, want)
 	}
 	if got, err := ParseKey(want); got != key || err != nil {
 		t.Errorf("parsed %v, %v", got, err)
 	}
-	for _, bad := range []string{"", want[1:], want + "a", strings.ToUpper(want), want[:51] + "r", want[:26] + "\n" + want[26:], want[:51] + "1"} {
+	for _, bad := range []string{"", want[1:], want + "a", strings.ToUpper(want),
+		want[:51] + "r", want[:26] + "\n" + want[26:], want[:51] + "1"} {
 		if _, err := ParseKey(bad); err == nil {
 			t.Errorf("accepted %q", bad)
 		}

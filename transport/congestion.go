@@ -13,7 +13,9 @@ type Congestion uint8
 const (
 	Reno  Congestion = iota // New Reno: RFC 9002 section 7
 	CUBIC                   // RFC 9438
-	BBR                     // version 3, draft-ietf-ccwg-bbr: fills paths that lose packets for other reasons than congestion
+	// version 3, draft-ietf-ccwg-bbr: fills paths that lose packets for other reasons
+	// than congestion
+	BBR
 )
 
 // congestionNames are those of Linux (tcp(7)).
@@ -24,7 +26,8 @@ const hostCongestion = "/proc/sys/net/ipv4/tcp_congestion_control"
 
 // ParseCongestion reads bbr, cubic or reno, or host: like the kernel's TCP.
 //
-// Published quic-go, without boxer's patches, has reno alone: that is what host means then.
+// Published quic-go, without boxer's patches, has reno alone: that is what host means
+// then.
 func ParseCongestion(name string) (Congestion, error) {
 	if name == "host" {
 		return HostCongestion(), nil
@@ -39,8 +42,9 @@ func ParseCongestion(name string) (Congestion, error) {
 	return c, nil
 }
 
-// HostCongestion is like the default of the kernel's TCP, so that a program gets under boxer what the administrator chose
-// for it. What boxer does not have, such as htcp, becomes CUBIC: Linux's own default.
+// HostCongestion is like the default of the kernel's TCP, so that a program gets under
+// boxer what the administrator chose for it. What boxer does not have, such as htcp,
+// becomes CUBIC: Linux's own default.
 func HostCongestion() Congestion {
 	if !quicPatched {
 		return Reno

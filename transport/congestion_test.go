@@ -28,7 +28,8 @@ func TestParseCongestion(t *testing.T) {
 			t.Errorf("%q: %v: it does not say what would be right", name, err)
 		}
 	}
-	for kernel, want := range map[string]Congestion{"bbr": BBR, "bbr3": BBR, "cubic": CUBIC, "reno": Reno, "htcp": CUBIC, "": CUBIC} {
+	for kernel, want := range map[string]Congestion{"bbr": BBR, "bbr3": BBR,
+		"cubic": CUBIC, "reno": Reno, "htcp": CUBIC, "": CUBIC} {
 		if got := congestionLike(kernel); got != want {
 			t.Errorf("the kernel's %q: %v, want %v", kernel, got, want)
 		}
@@ -53,7 +54,8 @@ func TestCongestion(t *testing.T) {
 				s.Write(make([]byte, size))
 				s.CloseWrite()
 			}()
-			if n, err := io.Copy(io.Discard, struct{ io.Reader }{s}); n != size || err != nil {
+			if n, err := io.Copy(io.Discard, struct{ io.Reader }{s}); n != size ||
+				err != nil {
 				t.Errorf("%d bytes of %d came back, %v", n, size, err)
 			}
 		})

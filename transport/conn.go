@@ -68,7 +68,8 @@ func (p *peer) add(q *quic.Conn, dialled bool) {
 		q.CloseWithError(codeForgotten, "")
 		return
 	}
-	p.conns = append(p.conns[:len(p.conns):len(p.conns)], c) // close may hold the old slice
+	// close may hold the old slice
+	p.conns = append(p.conns[:len(p.conns):len(p.conns)], c)
 	p.node.conns.Store(c.quic, c)
 	p.chooseConnLocked()
 	surplus := p.surplusLocked()
@@ -107,7 +108,8 @@ func (p *peer) remove(c *conn) {
 	p.chooseConnLocked()
 	p.mu.Unlock()
 	p.wake()
-	p.node.log.Debug("disconnected", "peer", p.id, "cause", context.Cause(c.quic.Context()))
+	p.node.log.Debug("disconnected", "peer", p.id, "cause",
+		context.Cause(c.quic.Context()))
 }
 
 func (p *peer) chooseConnLocked() {
@@ -237,8 +239,8 @@ func (c *conn) openError(ctx context.Context, err error) error {
 	}
 	lost := c.quic.Context().Err() != nil
 	if errors.Is(streamError(err), ErrLost) {
-		// QUIC fails the streams of a connection before it cancels its context. Until then the
-		// connection looks as if it could be used.
+		// QUIC fails the streams of a connection before it cancels its context. Until
+		// then the connection looks as if it could be used.
 		select {
 		case <-c.quic.Context().Done():
 			lost = true

@@ -34,7 +34,8 @@ func TestOpenOnDyingConnection(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	d := &dying{ctx: ctx, opened: make(chan struct{}, openAttempts)}
 	p.mu.Lock()
-	p.current = &conn{peer: p, quic: d, account: p.account, streams: make(map[int64]*Stream)}
+	p.current = &conn{peer: p, quic: d, account: p.account,
+		streams: make(map[int64]*Stream)}
 	p.mu.Unlock()
 	go func() {
 		<-d.opened
@@ -60,7 +61,8 @@ func TestOpenOnDyingConnectionCanceled(t *testing.T) {
 	}
 	d := &dying{ctx: t.Context(), opened: make(chan struct{}, openAttempts)}
 	p.mu.Lock()
-	p.current = &conn{peer: p, quic: d, account: p.account, streams: make(map[int64]*Stream)}
+	p.current = &conn{peer: p, quic: d, account: p.account,
+		streams: make(map[int64]*Stream)}
 	p.mu.Unlock()
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {

@@ -65,10 +65,12 @@ var errDatagram = errors.New("malformed datagram")
 func AppendDatagram(b []byte, d Datagram) ([]byte, error) {
 	src, dst := d.Source.Addr(), d.Destination.Addr()
 	if !src.IsValid() || src.BitLen() != dst.BitLen() || src.Zone()+dst.Zone() != "" {
-		return nil, fmt.Errorf("datagram from %v to %v: not two addresses of one family", d.Source, d.Destination)
+		return nil, fmt.Errorf("datagram from %v to %v: not two addresses of one family",
+			d.Source, d.Destination)
 	}
 	if len(d.Payload) > d.maxPayload() {
-		return nil, fmt.Errorf("datagram of %d bytes: more than %d", len(d.Payload), d.maxPayload())
+		return nil, fmt.Errorf("datagram of %d bytes: more than %d", len(d.Payload),
+			d.maxPayload())
 	}
 	if !d.Kind.known() {
 		return nil, fmt.Errorf("datagram of kind %d: %w", d.Kind, errDatagram)
@@ -269,7 +271,8 @@ func (c *conn) acceptDatagrams(ctx context.Context) {
 			_, err := io.ReadFull(s, b)
 			if err == nil && b[0] == announcements {
 				s.SetReadDeadline(time.Time{})
-				c.peer.node.log.Debug("announcements ended", "peer", c.peer.id, "err", c.learn(s))
+				c.peer.node.log.Debug("announcements ended", "peer", c.peer.id, "err",
+					c.learn(s))
 				s.CancelRead(codeProtocol)
 				return
 			}

@@ -8,7 +8,8 @@ import (
 )
 
 func testDatagram(size int) Datagram {
-	d := Datagram{Source: header().Source, Destination: header().Destination, Kind: DatagramUDP}
+	d := Datagram{Source: header().Source, Destination: header().Destination,
+		Kind: DatagramUDP}
 	for i := range size {
 		d.Payload = append(d.Payload, byte(i*7))
 	}
@@ -19,13 +20,15 @@ func TestParseDatagram(t *testing.T) {
 	six := Datagram{
 		Kind:        DatagramUDP,
 		Source:      netip.MustParseAddrPort("[fd6f:7865:72::2]:1"),
-		Destination: netip.MustParseAddrPort("[fd6f:7865:72::3]:65535"), Payload: []byte("x"),
+		Destination: netip.MustParseAddrPort("[fd6f:7865:72::3]:65535"),
+		Payload:     []byte("x"),
 	}
 	unreachable := testDatagram(MaxQuote)
 	unreachable.Kind = DatagramUnreachable
 	echo := testDatagram(64)
 	echo.Kind = DatagramEcho
-	for _, d := range []Datagram{testDatagram(0), testDatagram(MaxDatagram), six, unreachable, echo} {
+	for _, d := range []Datagram{testDatagram(0), testDatagram(MaxDatagram), six,
+		unreachable, echo} {
 		b, err := AppendDatagram(nil, d)
 		if err != nil {
 			t.Fatal(err)
@@ -33,20 +36,24 @@ func TestParseDatagram(t *testing.T) {
 		got, err := ParseDatagram(b)
 		if err != nil || got.Source != d.Source || got.Destination != d.Destination ||
 			got.Kind != d.Kind || !bytes.Equal(got.Payload, d.Payload) {
-			t.Errorf("%v -> %v (%d bytes) came back as %v, %v", d.Source, d.Destination, len(d.Payload), got, err)
+			t.Errorf("%v -> %v (%d bytes) came back as %v, %v", d.Source, d.Destination,
+				len(d.Payload), got, err)
 		}
 		for n := range len(b) - len(d.Payload) {
 			if _, err := ParseDatagram(b[:n]); err == nil {
-				t.Errorf("%d of %d bytes of header were accepted", n, len(b)-len(d.Payload))
+				t.Errorf("%d of %d bytes of header were accepted", n,
+					len(b)-len(d.Payload))
 			}
 		}
 	}
-	for _, in := range []string{"0504 0a6f0002 0001 0a6f0003 0002", "0105 0a6f0002 0001 0a6f0003 0002"} {
+	for _, in := range []string{"0504 0a6f0002 0001 0a6f0003 0002",
+		"0105 0a6f0002 0001 0a6f0003 0002"} {
 		if d, err := ParseDatagram(unhex(t, in)); err == nil {
 			t.Errorf("%s was accepted as %v", in, d)
 		}
 	}
-	mixed := Datagram{Source: six.Source, Destination: testDatagram(0).Destination, Kind: DatagramUDP}
+	mixed := Datagram{Source: six.Source, Destination: testDatagram(0).Destination,
+		Kind: DatagramUDP}
 	long := testDatagram(MaxQuote + 1)
 	b, _ := AppendDatagram(nil, long)
 	b[0] = byte(DatagramUnreachable)
@@ -56,7 +63,8 @@ func TestParseDatagram(t *testing.T) {
 	long.Kind = DatagramUnreachable
 	for _, d := range []Datagram{{}, mixed, long, testDatagram(MaxDatagram + 1)} {
 		if _, err := AppendDatagram(nil, d); err == nil {
-			t.Errorf("%v -> %v, %d bytes, was encoded", d.Source, d.Destination, len(d.Payload))
+			t.Errorf("%v -> %v, %d bytes, was encoded", d.Source, d.Destination,
+				len(d.Payload))
 		}
 	}
 }
@@ -86,7 +94,12 @@ func TestDatagrams(t *testing.T) {
 	}
 	got := make(chan received, 16)
 	a := l.node(1)
-	l.node(2, func(c *Config) { c.Datagram = func(from uint32, d Datagram) { got <- received{from, d} } })
+	l.node(2, func(c *Config) {
+		c.Datagram = func(from uint32,
+			d Datagram) {
+			got <- received{from, d}
+		}
+	})
 	for _, size := range []int{100, 0, 1200, 1500, 20_000, MaxDatagram} {
 		want := testDatagram(size)
 		if err := a.SendDatagram(2, want); err != nil {
@@ -94,7 +107,9 @@ func TestDatagrams(t *testing.T) {
 		}
 		select {
 		case r := <-got:
-			if r.from != 1 || r.d.Source != want.Source || r.d.Destination != want.Destination || !bytes.Equal(r.d.Payload, want.Payload) {
+			if r.from != 1 || r.d.Source != want.Source ||
+				r.d.Destination != want.Destination ||
+				!bytes.Equal(r.d.Payload, want.Payload) {
 				t.Errorf("%d bytes came as %d from %d", size, len(r.d.Payload), r.from)
 			}
 		case <-time.After(10 * time.Second):

@@ -50,8 +50,8 @@ type allowance struct {
 func (e *early) init() { e.poke = make(chan struct{}, 1) }
 
 // opening counts a stream that this side opens, early if the peer allows that and
-// mayBeEarly; both sides count all streams to a destination, since those that are not early
-// take room as well.
+// mayBeEarly; both sides count all streams to a destination, since those that are not
+// early take room as well.
 func (e *early) opening(dst netip.AddrPort, mayBeEarly bool) (early bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -84,8 +84,8 @@ func (e *early) learn(dst netip.AddrPort, limit uint64) {
 	}
 }
 
-// arrived counts a stream that the peer has opened. It returns true if the destination was
-// announced and the peer has used half of what it was granted, or more, and may be
+// arrived counts a stream that the peer has opened. It returns true if the destination
+// was announced and the peer has used half of what it was granted, or more, and may be
 // granted anew.
 func (e *early) arrived(dst netip.AddrPort) (low bool) {
 	e.mu.Lock()
@@ -176,7 +176,8 @@ func (n *Node) Announce(dst netip.AddrPort, room int) {
 func (c *conn) announce(ctx context.Context) {
 	n := c.peer.node
 	n.mu.Lock()
-	for dst, room := range n.announced { // with the lock: Announce may be about to change it
+	// with the lock: Announce may be about to change it
+	for dst, room := range n.announced {
 		c.early.grant(dst, room)
 	}
 	n.mu.Unlock()
@@ -224,10 +225,10 @@ func (c *conn) learn(from io.Reader) error {
 	}
 }
 
-// OpenEarly opens a stream to a node without waiting for anything, if it has
-// announced the header's destination and there is a connection to it; ok is false
-// otherwise. The header goes out with the first bytes, or by Flush. The far side's answer, if
-// it is not StatusOK, comes as ErrReset of a Read.
+// OpenEarly opens a stream to a node without waiting for anything, if it has announced
+// the header's destination and there is a connection to it; ok is false otherwise. The
+// header goes out with the first bytes, or by Flush. The far side's answer, if it is not
+// StatusOK, comes as ErrReset of a Read.
 func (n *Node) OpenEarly(id uint32, h Header) (s *Stream, ok bool) {
 	n.mu.Lock()
 	p := n.peers[id]
@@ -238,7 +239,8 @@ func (n *Node) OpenEarly(id uint32, h Header) (s *Stream, ok bool) {
 	p.mu.Lock()
 	c := p.current
 	p.mu.Unlock()
-	if c == nil || c.quic.Context().Err() != nil || !c.early.opening(h.Destination, true) {
+	if c == nil || c.quic.Context().Err() != nil ||
+		!c.early.opening(h.Destination, true) {
 		return nil, false
 	}
 	h.Early = true

@@ -99,7 +99,8 @@ func TestOpenEarly(t *testing.T) {
 	}
 	close(answer)
 	s.CloseWrite()
-	if b, err := io.ReadAll(struct{ io.Reader }{s}); string(b) != "question" || err != nil {
+	if b, err := io.ReadAll(struct{ io.Reader }{s}); string(b) != "question" ||
+		err != nil {
 		t.Errorf("got %q, %v", b, err)
 	}
 }
@@ -114,7 +115,8 @@ func TestOpenEarlyFlush(t *testing.T) {
 	})
 	s := openEarly(t, near)
 	s.Flush() // this side says nothing before the far side does
-	if b, err := io.ReadAll(struct{ io.Reader }{s}); string(b) != "220 ready" || err != nil {
+	if b, err := io.ReadAll(struct{ io.Reader }{s}); string(b) != "220 ready" ||
+		err != nil {
 		t.Errorf("got %q, %v", b, err)
 	}
 	s.CloseWrite()
@@ -143,7 +145,8 @@ func TestOpenEarlyReset(t *testing.T) {
 		ended <- err
 		s.Reset()
 	})
-	openEarly(t, near).Reset() // before anything was sent: the far side sees it all the same
+	// before anything was sent: the far side sees it all the same
+	openEarly(t, near).Reset()
 	if err := <-ended; !errors.Is(err, ErrReset) {
 		t.Errorf("the far side got %v, want %v", err, ErrReset)
 	}

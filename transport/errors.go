@@ -27,12 +27,16 @@ var (
 // Application error codes of this protocol, on the wire since version 1. Those
 // of connections and those of streams are separate spaces (RFC 9000 section 20.2).
 const (
-	codeClosing    quic.ApplicationErrorCode = 0x00 // the node leaves
-	codeForgotten  quic.ApplicationErrorCode = 0x01 // the node was told that the peer is gone
-	codeSuperseded quic.ApplicationErrorCode = 0x02 // another connection of the pair was kept
-	codeStranger   quic.ApplicationErrorCode = 0x03 // the key belongs to nobody, or to somebody else
+	codeClosing quic.ApplicationErrorCode = 0x00 // the node leaves
+	// the node was told that the peer is gone
+	codeForgotten quic.ApplicationErrorCode = 0x01
+	// another connection of the pair was kept
+	codeSuperseded quic.ApplicationErrorCode = 0x02
+	// the key belongs to nobody, or to somebody else
+	codeStranger quic.ApplicationErrorCode = 0x03
 
-	codeBudget quic.ApplicationErrorCode = 0x04 // the peer has sent more than may wait to be read
+	// the peer has sent more than may wait to be read
+	codeBudget quic.ApplicationErrorCode = 0x04
 
 	codeReset    quic.StreamErrorCode = 0x00 // RST
 	codeCanceled quic.StreamErrorCode = 0x01 // the opener stopped waiting for the answer

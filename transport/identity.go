@@ -25,10 +25,12 @@ func ParseKey(s string) (Key, error) {
 		return Key{}, fmt.Errorf("key %q: %w", s, err)
 	}
 	if len(b) != ed25519.PublicKeySize {
-		return Key{}, fmt.Errorf("key %q: %d bytes, want %d", s, len(b), ed25519.PublicKeySize)
+		return Key{}, fmt.Errorf("key %q: %d bytes, want %d", s, len(b),
+			ed25519.PublicKeySize)
 	}
 	k := Key(b)
-	if k.String() != s { // base32 of 32 bytes has 4 unused bits, and the decoder skips line breaks
+	// base32 of 32 bytes has 4 unused bits, and the decoder skips line breaks
+	if k.String() != s {
 		return Key{}, fmt.Errorf("key %q: not in canonical form", s)
 	}
 	return k, nil
@@ -68,7 +70,8 @@ func NewIdentity() (*Identity, error) {
 // ed25519.SeedSize bytes (RFC 8032 section 5.1.5): the same seed, the same key.
 func IdentityFromSeed(seed []byte) (*Identity, error) {
 	if len(seed) != ed25519.SeedSize {
-		return nil, fmt.Errorf("identity: seed of %d bytes, want %d", len(seed), ed25519.SeedSize)
+		return nil, fmt.Errorf("identity: seed of %d bytes, want %d", len(seed),
+			ed25519.SeedSize)
 	}
 	private := ed25519.NewKeyFromSeed(seed)
 	public := private.Public().(ed25519.PublicKey)
@@ -77,7 +80,8 @@ func IdentityFromSeed(seed []byte) (*Identity, error) {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
 		NotBefore:    time.Unix(0, 0),
-		NotAfter:     time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), // RFC 5280 section 4.1.2.5: no expiry
+		// RFC 5280 section 4.1.2.5: no expiry
+		NotAfter: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
 	if err != nil {

@@ -74,7 +74,8 @@ func interfaceAddrs(fd uintptr) []ifreq {
 			length int32 // bytes
 			buf    *ifreq
 		}{int32(uintptr(size) * unsafe.Sizeof(ifreq{})), &buf[0]}
-		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, unix.SIOCGIFCONF, uintptr(unsafe.Pointer(&conf))); errno != 0 {
+		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, unix.SIOCGIFCONF,
+			uintptr(unsafe.Pointer(&conf))); errno != 0 {
 			return nil
 		}
 		n := int(uintptr(conf.length) / unsafe.Sizeof(ifreq{}))

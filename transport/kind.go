@@ -5,11 +5,13 @@ type Kind uint8
 
 // The kinds, best first.
 const (
-	KindNone    Kind = iota // no path
-	KindLocal               // the same host: loopback or one of its own addresses
-	KindLAN                 // an address of the peer's interface that is private or on a common link
-	KindPunched             // across the Internet, through the NATs of both sides where there are any
-	KindRelayed             // through the coordinator
+	KindNone  Kind = iota // no path
+	KindLocal             // the same host: loopback or one of its own addresses
+	// an address of the peer's interface that is private or on a common link
+	KindLAN
+	// across the Internet, through the NATs of both sides where there are any
+	KindPunched
+	KindRelayed // through the coordinator
 )
 
 var kindNames = [...]string{"none", "local", "lan", "punched", "relayed"}

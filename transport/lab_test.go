@@ -43,7 +43,8 @@ func newLab(t testing.TB) *lab {
 	return newLabOn(t, server, func(uint32) (*Socket, error) { return Listen(loopback()) })
 }
 
-func newLabOn(t testing.TB, server *Socket, listen func(id uint32) (*Socket, error)) *lab {
+func newLabOn(t testing.TB, server *Socket,
+	listen func(id uint32) (*Socket, error)) *lab {
 	l := &lab{t: t, server: server, listen: listen, nodes: map[uint32]*labNode{}}
 	t.Cleanup(func() { l.server.Close() })
 	l.server.ServeSTUN()
@@ -99,7 +100,8 @@ func (l *lab) node(id uint32, change ...func(*Config)) *labNode {
 		Accept:    n.serve,
 	}
 	if testing.Verbose() {
-		config.Logger = slog.New(slog.NewTextHandler(l.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", id)
+		config.Logger = slog.New(slog.NewTextHandler(l.t.Output(),
+			&slog.HandlerOptions{Level: slog.LevelDebug})).With("node", id)
 	}
 	for _, c := range change {
 		c(&config)

@@ -47,7 +47,8 @@ func (n *Node) keepMapping() {
 		m.mu.Unlock()
 		n.send(newBinding(id), path{to: n.config.Server}, 0)
 		tries++
-		timer.Reset(min(probeDelay(tries)*time.Duration(max(1, tries-len(probeDelays))), n.timers.Refresh))
+		timer.Reset(min(probeDelay(tries)*time.Duration(max(1, tries-len(probeDelays))),
+			n.timers.Refresh))
 	}
 }
 
@@ -128,7 +129,8 @@ func (n *Node) candidates() []candidate {
 	s := n.config.Socket
 	list := s.hostCandidates(s.interfaces())
 	if own := n.config.Own; own != nil { // first: of too many, the last are cut
-		list = append([]candidate{{candidateOwn, own.LocalAddr().(*net.UDPAddr).AddrPort()}}, list...)
+		list = append([]candidate{{candidateOwn,
+			own.LocalAddr().(*net.UDPAddr).AddrPort()}}, list...)
 	}
 	addr := n.reflexive()
 	if !addr.IsValid() {

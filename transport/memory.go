@@ -14,8 +14,9 @@ const (
 	maxMemory = 512 << 20
 )
 
-// defaultMemory is how much received data may wait for programs, in bytes: a sixteenth of what
-// this process may use of the machine's memory. Linux's own tcp_mem is about a twelfth.
+// defaultMemory is how much received data may wait for programs, in bytes: a sixteenth of
+// what this process may use of the machine's memory. Linux's own tcp_mem is about a
+// twelfth.
 func defaultMemory() int64 {
 	limit := machineMemory("/proc/meminfo")
 	for _, dir := range cgroupDirs("/proc/self/cgroup", "/sys/fs/cgroup") {
@@ -44,8 +45,8 @@ func machineMemory(path string) int64 {
 	return math.MaxInt64
 }
 
-// cgroupDirs returns the folders of the groups that bound this process (cgroups(7)): its own,
-// and those above it.
+// cgroupDirs returns the folders of the groups that bound this process (cgroups(7)): its
+// own, and those above it.
 func cgroupDirs(self, root string) (dirs []string) {
 	b, err := os.ReadFile(self)
 	if err != nil {

@@ -29,7 +29,10 @@ func newNATLab(t *testing.T, net *natlab.Lab, hosts map[uint32]*natlab.Host) *la
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newLabOn(t, server, func(id uint32) (*Socket, error) { return on(hosts[id], netip.AddrPort{}) })
+	return newLabOn(t, server, func(id uint32) (*Socket,
+		error) {
+		return on(hosts[id], netip.AddrPort{})
+	})
 }
 
 // onHost gives a node its host's name.
@@ -45,7 +48,8 @@ func TestNATs(t *testing.T) {
 		{natlab.EndpointIndependent, public, KindPunched},
 		{public, natlab.Symmetric, KindPunched},
 		{public, public, KindPunched},
-		// Filters are port-restricted, and a symmetric NAT's port is not known: RFC 5128 section 3.3.5.
+		// Filters are port-restricted, and a symmetric NAT's port is not known: RFC 5128
+		// section 3.3.5.
 		{natlab.EndpointIndependent, natlab.Symmetric, KindRelayed},
 		{natlab.Symmetric, natlab.Symmetric, KindRelayed},
 	} {
@@ -63,7 +67,8 @@ func TestNATs(t *testing.T) {
 				if m == public {
 					hosts[id], err = net.Public(t.Context(), fmt.Sprint("host", id))
 				} else {
-					hosts[id], err = net.NATed(t.Context(), fmt.Sprint("host", id), natlab.NAT{Mapping: m})
+					hosts[id], err = net.NATed(t.Context(), fmt.Sprint("host", id),
+						natlab.NAT{Mapping: m})
 				}
 				if err != nil {
 					t.Fatal(err)
@@ -71,14 +76,18 @@ func TestNATs(t *testing.T) {
 			}
 			l := newNATLab(t, net, hosts)
 			a, b := l.node(1, onHost(hosts[1])), l.node(2, onHost(hosts[2]))
-			eventually(t, "both know their addresses", func() bool { return a.reflexive().IsValid() && b.reflexive().IsValid() })
+			eventually(t, "both know their addresses",
+				func() bool { return a.reflexive().IsValid() && b.reflexive().IsValid() })
 			start := time.Now()
 			s := a.open(t, 2)
 			exchange(t, s, "hello")
 			t.Logf("first byte after %v, path %+v", time.Since(start), a.Paths())
-			eventually(t, "the path is "+tc.want.String(), func() bool { return s.Kind() == tc.want })
-			if tc.want == KindPunched && a.Paths()[0].Remote.Addr() != hosts[2].External() {
-				t.Errorf("the path is %+v, want it to %v", a.Paths()[0], hosts[2].External())
+			eventually(t, "the path is "+tc.want.String(),
+				func() bool { return s.Kind() == tc.want })
+			if tc.want == KindPunched &&
+				a.Paths()[0].Remote.Addr() != hosts[2].External() {
+				t.Errorf("the path is %+v, want it to %v", a.Paths()[0],
+					hosts[2].External())
 			}
 			pump(t, s, 4<<20, nil)
 		})
@@ -93,7 +102,8 @@ func TestSameNetwork(t *testing.T) {
 	}
 	hosts := map[uint32]*natlab.Host{}
 	for id := range uint32(2) {
-		if hosts[id+1], err = router.Host(t.Context(), fmt.Sprint("host", id+1)); err != nil {
+		if hosts[id+1], err = router.Host(t.Context(),
+			fmt.Sprint("host", id+1)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -106,13 +116,15 @@ func TestSameNetwork(t *testing.T) {
 }
 
 // twoNATs makes two nodes behind a NAT each, and a stream between them.
-func twoNATs(t *testing.T, nat natlab.NAT, change ...func(*Config)) (a, b *labNode, hosts map[uint32]*natlab.Host, s *Stream) {
+func twoNATs(t *testing.T, nat natlab.NAT, change ...func(*Config)) (a, b *labNode,
+	hosts map[uint32]*natlab.Host, s *Stream) {
 	t.Helper()
 	net := natlab.ForTest(t)
 	hosts = map[uint32]*natlab.Host{}
 	for id := range uint32(2) {
 		var err error
-		if hosts[id+1], err = net.NATed(t.Context(), fmt.Sprint("host", id+1), nat); err != nil {
+		if hosts[id+1], err = net.NATed(t.Context(), fmt.Sprint("host", id+1),
+			nat); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -121,7 +133,10 @@ func twoNATs(t *testing.T, nat natlab.NAT, change ...func(*Config)) (a, b *labNo
 	b = l.node(2, append(change, onHost(hosts[2]))...)
 	s = a.open(t, 2)
 	exchange(t, s, "hello")
-	eventually(t, "a path is punched", func() bool { return a.kind(2) == KindPunched && b.kind(1) == KindPunched })
+	eventually(t, "a path is punched", func() bool {
+		return a.kind(2) == KindPunched &&
+			b.kind(1) == KindPunched
+	})
 	return a, b, hosts, s
 }
 
@@ -144,7 +159,8 @@ func TestNATRebind(t *testing.T) {
 	before, old := a.current(2), a.reflexive()
 	times := 1
 	if old.Port() >= 30000 && old.Port() < 40000 {
-		times = 2 // the lab's first new range is this one, and a NAT keeps a port that it may keep
+		// the lab's first new range is this one, and a NAT keeps a port that it may keep
+		times = 2
 	}
 	for range times {
 		if err := hosts[1].Router().Rebind(t.Context()); err != nil {
@@ -155,7 +171,8 @@ func TestNATRebind(t *testing.T) {
 	exchange(t, s, "with a new mapping")
 	t.Logf("after a rebind: %v", time.Since(start))
 	eventually(t, "the new address is known", func() bool { return a.reflexive() != old })
-	eventually(t, "a path is punched again", func() bool { return a.kind(2) == KindPunched && b.kind(1) == KindPunched })
+	eventually(t, "a path is punched again",
+		func() bool { return a.kind(2) == KindPunched && b.kind(1) == KindPunched })
 	exchange(t, s, "the same stream")
 	if a.current(2) != before {
 		t.Error("the connection has changed")
@@ -175,6 +192,7 @@ func TestCut(t *testing.T) {
 	if err := hosts[1].Mend(t.Context(), hosts[2]); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a path is punched again", func() bool { return a.kind(2) == KindPunched && b.kind(1) == KindPunched })
+	eventually(t, "a path is punched again",
+		func() bool { return a.kind(2) == KindPunched && b.kind(1) == KindPunched })
 	exchange(t, s, "the same stream")
 }

@@ -11,18 +11,20 @@ import (
 	"github.com/pion/stun/v3"
 )
 
-// Nodes on one host use the host's loopback between them, so a node must not believe a peer that
-// says that it is on this host: it would let the peer choose where on the own loopback its programs
-// connect to. A peer proves it. Its offer names a loopback address that is the peer's alone
-// (Config.Own), this node sends a connectivity check there, and whoever has bound that address
-// answers with the peer's password. Packets to loopback addresses never leave the host, so the
-// answer shows that the peer, or somebody who is in league with it, has that address here.
+// Nodes on one host use the host's loopback between them, so a node must not believe a
+// peer that says that it is on this host: it would let the peer choose where on the own
+// loopback its programs connect to. A peer proves it. Its offer names a loopback address
+// that is the peer's alone (Config.Own), this node sends a connectivity check there, and
+// whoever has bound that address answers with the peer's password. Packets to loopback
+// addresses never leave the host, so the answer shows that the peer, or somebody who is
+// in league with it, has that address here.
 //
 // Such a check names both nodes by their keys (attrNeighbour). Without that, a peer could
-// pass off another neighbour's address as its own, with the credentials that it has from that one.
+// pass off another neighbour's address as its own, with the credentials that it has from
+// that one.
 
-// attrNeighbour is the attribute of a check that asks for the proof. It may be ignored by who
-// does not know it (RFC 8489 section 14).
+// attrNeighbour is the attribute of a check that asks for the proof. It may be ignored by
+// who does not know it (RFC 8489 section 14).
 const attrNeighbour stun.AttrType = 0xc0b0
 
 const (
@@ -32,14 +34,16 @@ const (
 	proveWithin = 100 * time.Millisecond
 	// proveAgain is after how long the check is sent once more.
 	proveAgain = 10 * time.Millisecond
-	// strangerFor is how long a peer that has not proven to be on this host is not asked again.
+	// strangerFor is how long a peer that has not proven to be on this host is not asked
+	// again.
 	strangerFor = 30 * time.Second
 )
 
 // ErrNotNeighbour says that a peer is not on this host, or has not proven it.
 var ErrNotNeighbour = errors.New("peer is not on this host")
 
-// A neighbourhood is what a peer has shown of being on this host. The peer's lock guards it.
+// A neighbourhood is what a peer has shown of being on this host. The peer's lock guards
+// it.
 type neighbourhood struct {
 	own     netip.AddrPort // which the peer says is its own; zero: none
 	asked   time.Time      // when it was asked for the proof
@@ -57,7 +61,8 @@ func neighbourTag(asked, asking Key) stun.RawAttribute {
 func (h *neighbourhood) noteOwn(o *offer, host string) {
 	var own netip.AddrPort
 	for _, c := range o.candidates {
-		if c.kind == candidateOwn && c.addr.Addr().IsLoopback() && host != "" && o.host == host {
+		if c.kind == candidateOwn && c.addr.Addr().IsLoopback() && host != "" &&
+			o.host == host {
 			own = c.addr
 		}
 	}
@@ -66,9 +71,9 @@ func (h *neighbourhood) noteOwn(o *offer, host string) {
 	}
 }
 
-// Neighbour returns the address that a peer on this host has proven to be its own there (its
-// Config.Own). It fails with ErrNotNeighbour for a peer that is not on this host, and does not
-// make a connection.
+// Neighbour returns the address that a peer on this host has proven to be its own there
+// (its Config.Own). It fails with ErrNotNeighbour for a peer that is not on this host,
+// and does not make a connection.
 func (n *Node) Neighbour(ctx context.Context, id uint32) (netip.AddrPort, error) {
 	p, err := n.peer(id)
 	if err != nil {
@@ -144,7 +149,8 @@ func (p *peer) askProof(own netip.AddrPort) {
 		return
 	}
 	way := path{to: own}
-	p.node.pending.replace(forgotten, id, pendingCheck{peer: p, pair: &pair{path: way}, sent: now, proof: true})
+	p.node.pending.replace(forgotten, id,
+		pendingCheck{peer: p, pair: &pair{path: way}, sent: now, proof: true})
 	p.node.send(b, way, p.id)
 }
 
@@ -159,7 +165,8 @@ func (p *peer) handleProof(from netip.AddrPort) {
 	p.changedLocked()
 }
 
-// serveOwn proves to neighbours that this node has its own address, until the node closes.
+// serveOwn proves to neighbours that this node has its own address, until the node
+// closes.
 func (n *Node) serveOwn() {
 	b := make([]byte, 1500)
 	for {
@@ -171,7 +178,8 @@ func (n *Node) serveOwn() {
 			continue // an ICMP error of an earlier answer, say
 		}
 		if answer := n.prove(b[:size], from); answer != nil {
-			_, _ = n.config.Own.WriteToUDPAddrPort(answer, from) // a lost answer is asked for again
+			// a lost answer is asked for again
+			_, _ = n.config.Own.WriteToUDPAddrPort(answer, from)
 		}
 	}
 }

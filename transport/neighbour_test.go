@@ -59,7 +59,8 @@ func TestNeighbour(t *testing.T) {
 	l := newLab(t)
 	a, b := l.node(1, own(t, "127.77.0.16:0")), l.node(2, own(t, "127.77.0.32:0"))
 	other := l.node(3)
-	elsewhere := l.node(4, own(t, "127.77.0.48:0"), func(c *Config) { c.Host = "another" })
+	elsewhere := l.node(4, own(t, "127.77.0.48:0"),
+		func(c *Config) { c.Host = "another" })
 	for _, n := range []*labNode{b, other, elsewhere} {
 		exchange(t, a.open(t, n.id), "hello")
 	}
@@ -81,25 +82,29 @@ func TestNeighbour(t *testing.T) {
 	}
 }
 
-// A peer on another host cannot pass off an address of this host as its own, also not with
-// the help of those who have it.
+// A peer on another host cannot pass off an address of this host as its own, also not
+// with the help of those who have it.
 func TestNeighbourLies(t *testing.T) {
 	silent := own(t, "127.77.1.16:0")
 	for _, tc := range []struct {
 		name string
 		lie  func(o *offer, victim, other *labNode)
 	}{
-		{"nobody has it", func(o *offer, _, _ *labNode) { claims(o, netip.MustParseAddrPort("127.77.9.9:49151")) }},
+		{"nobody has it", func(o *offer, _,
+			_ *labNode) {
+			claims(o, netip.MustParseAddrPort("127.77.9.9:49151"))
+		}},
 		{"somebody has it who does not answer", func(o *offer, _, _ *labNode) {
 			var c Config
 			silent(&c)
 			claims(o, c.Own.LocalAddr().(*net.UDPAddr).AddrPort())
 		}},
-		{"another node has it, whose credentials are passed off, too", func(o *offer, _, other *labNode) {
-			p, _ := other.peer(3)
-			o.credentials = p.probes.ours
-			claims(o, ownOf(other))
-		}},
+		{"another node has it, whose credentials are passed off, too",
+			func(o *offer, _, other *labNode) {
+				p, _ := other.peer(3)
+				o.credentials = p.probes.ours
+				claims(o, ownOf(other))
+			}},
 		{"another node's socket answers there", func(o *offer, _, other *labNode) {
 			p, _ := other.peer(3)
 			o.credentials = p.probes.ours
@@ -128,16 +133,20 @@ func TestNeighbourLies(t *testing.T) {
 			to := func(o *offer) { tc.lie(o, victim, other) }
 			lie.Store(&to)
 			o := &offer{credentials: newCredentials(), host: "lab"}
-			if err := evil.config.Signaller.Signal(t.Context(), 1, o.appendTo(nil)); err != nil {
+			if err := evil.config.Signaller.Signal(t.Context(), 1,
+				o.appendTo(nil)); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := victim.Neighbour(t.Context(), 3); !errors.Is(err, ErrNotNeighbour) {
-				t.Errorf("own address of a peer that is not here: %v, %v; want %v", got, err, ErrNotNeighbour)
+			if got, err := victim.Neighbour(t.Context(), 3); !errors.Is(err,
+				ErrNotNeighbour) {
+				t.Errorf("own address of a peer that is not here: %v, %v; want %v", got,
+					err, ErrNotNeighbour)
 			}
 			if victim.MayBeNeighbour(3) {
 				t.Error("the peer is asked again at once")
 			}
-			if got, err := victim.Neighbour(t.Context(), 2); err != nil || got != ownOf(other) {
+			if got, err := victim.Neighbour(t.Context(), 2); err != nil ||
+				got != ownOf(other) {
 				t.Errorf("own address of the true neighbour: %v, %v", got, err)
 			}
 		})

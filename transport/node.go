@@ -30,16 +30,19 @@ type Signaller interface {
 // Config is what a Node is made of. All functions may be called from any
 // goroutine, also from several at a time, and should not wait.
 type Config struct {
-	Identity  *Identity
-	Socket    *Socket
-	Self      uint32         // this node's id
-	Host      string         // names machine and network namespace; nodes with the same one reach each other's loopback
+	Identity *Identity
+	Socket   *Socket
+	Self     uint32 // this node's id
+	// names machine and network namespace; nodes with the same one reach each other's
+	// loopback
+	Host      string
 	Server    netip.AddrPort // the coordinator's STUN service and relay; zero: none
 	Signaller Signaller
 
-	// Own, if not nil, is bound to a loopback address that is this node's alone on its host, and is
-	// used for nothing else: neighbours find out by it that this node is on their host, and which
-	// address is its own. It stays the caller's to close, after the node.
+	// Own, if not nil, is bound to a loopback address that is this node's alone on its
+	// host, and is used for nothing else: neighbours find out by it that this node is on
+	// their host, and which address is its own. It stays the caller's to close, after the
+	// node.
 	Own *net.UDPConn
 
 	Lookup    func(id uint32) (Peer, bool) // the admitted nodes, by id
@@ -56,8 +59,9 @@ type Config struct {
 	Congestion Congestion   // of the connections that this node sends on; zero: Reno
 	Logger     *slog.Logger // nil: nothing is logged
 
-	// Memory bounds what peers have sent and nobody has read yet, in bytes; one peer may have
-	// an eighth of it, and 16 MiB. Zero: a sixteenth of the machine's, or of the control group's.
+	// Memory bounds what peers have sent and nobody has read yet, in bytes; one peer may
+	// have an eighth of it, and 16 MiB. Zero: a sixteenth of the machine's, or of the
+	// control group's.
 	Memory int64
 
 	Timers Timers
@@ -115,7 +119,8 @@ func New(config Config) (*Node, error) {
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
-	n.config.Server = netip.AddrPortFrom(config.Server.Addr().Unmap(), config.Server.Port())
+	n.config.Server = netip.AddrPortFrom(config.Server.Addr().Unmap(),
+		config.Server.Port())
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	transport := config.Socket.QUIC()
 	// Peers have shown with STUN that they are where they say. Anybody else has
@@ -307,7 +312,8 @@ func (n *Node) Open(ctx context.Context, id uint32, h Header) (*Stream, error) {
 		if err == nil {
 			return s, nil
 		}
-		if attempt < openAttempts && errors.Is(err, errUnanswered) && (!fresh || superseded(err)) {
+		if attempt < openAttempts && errors.Is(err, errUnanswered) &&
+			(!fresh || superseded(err)) {
 			continue
 		}
 		return nil, fmt.Errorf("open %v on node %d: %w", h.Destination, id, err)

@@ -60,9 +60,11 @@ func (n *labNode) kind(peer uint32) Kind {
 
 func short(c *Config) {
 	c.Timers = Timers{
-		KeepAlive: 100 * time.Millisecond, Idle: 2 * time.Second, Connect: 3 * time.Second,
-		Relay: 50 * time.Millisecond, Refresh: 200 * time.Millisecond, Retry: 100 * time.Millisecond,
-		Dead: 600 * time.Millisecond, Linger: 200 * time.Millisecond,
+		KeepAlive: 100 * time.Millisecond, Idle: 2 * time.Second,
+		Connect: 3 * time.Second,
+		Relay:   50 * time.Millisecond, Refresh: 200 * time.Millisecond,
+		Retry: 100 * time.Millisecond,
+		Dead:  600 * time.Millisecond, Linger: 200 * time.Millisecond,
 	}
 }
 
@@ -146,9 +148,11 @@ func TestPreferredConnection(t *testing.T) {
 	} {
 		for _, p := range []*peer{low, high} {
 			first := &conn{peer: p, dialled: tc.firstByLow == (p == low), since: start}
-			second := &conn{peer: p, dialled: tc.secondByLow == (p == low), since: start.Add(tc.apart)}
+			second := &conn{peer: p, dialled: tc.secondByLow == (p == low),
+				since: start.Add(tc.apart)}
 			if first.prefer(second) != tc.first || second.prefer(first) == tc.first {
-				t.Errorf("%s, seen by %d: first is preferred %v, second %v", tc.name, p.node.config.Self, first.prefer(second), second.prefer(first))
+				t.Errorf("%s, seen by %d: first is preferred %v, second %v", tc.name,
+					p.node.config.Self, first.prefer(second), second.prefer(first))
 			}
 		}
 	}
@@ -180,8 +184,10 @@ func TestStranger(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 			defer cancel()
 			conn, err := s.QUIC().Dial(ctx, net.UDPAddrFromAddrPort(a.socket.LocalAddr()),
-				&tls.Config{Certificates: certificates, InsecureSkipVerify: true, NextProtos: []string{ALPN}}, nil)
-			if err == nil { // in TLS 1.3 the client is done before the server has seen its certificate
+				&tls.Config{Certificates: certificates, InsecureSkipVerify: true,
+					NextProtos: []string{ALPN}}, nil)
+			// in TLS 1.3 the client is done before the server has seen its certificate
+			if err == nil {
 				hello, _ := AppendHeader(nil, header())
 				if q, oerr := conn.OpenStream(); oerr == nil {
 					q.Write(hello)
@@ -189,18 +195,24 @@ func TestStranger(t *testing.T) {
 				}
 			}
 			var refused *quic.TransportError
-			if !errors.As(err, &refused) || !refused.ErrorCode.IsCryptoError() || !refused.Remote {
+			if !errors.As(err, &refused) || !refused.ErrorCode.IsCryptoError() ||
+				!refused.Remote {
 				t.Errorf("got %v, want a crypto error of the far side", err)
 			}
 		})
 	}
 	t.Run("dialled node has another key", func(t *testing.T) {
-		// To node 1, node 2 has the key of a stranger: the one who answers is an impostor.
+		// To node 1, node 2 has the key of a stranger: the one who answers is an
+		// impostor.
 		b := l.node(2, func(c *Config) {
-			c.Lookup = func(id uint32) (Peer, bool) { return Peer{ID: id, Key: stranger.Key()}, true }
+			c.Lookup = func(id uint32) (Peer,
+				bool) {
+				return Peer{ID: id, Key: stranger.Key()}, true
+			}
 			short(c)
 		})
-		if _, err := b.Open(context.Background(), 1, header()); !errors.Is(err, errWrongKey) {
+		if _, err := b.Open(context.Background(), 1, header()); !errors.Is(err,
+			errWrongKey) {
 			t.Errorf("got %v, want errWrongKey", err)
 		}
 	})
@@ -273,10 +285,15 @@ func TestConnect(t *testing.T) {
 	if a.current(2) != first || len(a.Paths()) != 1 {
 		t.Error("a second connection was made")
 	}
-	eventually(t, "the path is local", func() bool { return a.kind(2) == KindLocal && a.Paths()[0].RTT > 0 })
+	eventually(t, "the path is local", func() bool {
+		return a.kind(2) == KindLocal &&
+			a.Paths()[0].RTT > 0
+	})
 	info := a.Paths()[0]
-	if info.ID != 2 || info.Kind != KindLocal || info.Remote != b.socket.LocalAddr() || info.Local != a.socket.LocalAddr() ||
-		info.RTT <= 0 || info.BytesSent == 0 || info.BytesReceived == 0 || info.Since.IsZero() || !info.Connected {
+	if info.ID != 2 || info.Kind != KindLocal || info.Remote != b.socket.LocalAddr() ||
+		info.Local != a.socket.LocalAddr() ||
+		info.RTT <= 0 || info.BytesSent == 0 || info.BytesReceived == 0 ||
+		info.Since.IsZero() || !info.Connected {
 		t.Errorf("path %+v", info)
 	}
 }
@@ -300,7 +317,8 @@ func TestForget(t *testing.T) {
 	if d := time.Since(start); d > time.Second {
 		t.Errorf("ended after %v, want at once", d)
 	}
-	if len(a.Paths()) != 0 || len(a.socket.routes.Load().byID) != 0 || len(a.socket.routes.Load().bySource) != 0 {
+	if len(a.Paths()) != 0 || len(a.socket.routes.Load().byID) != 0 ||
+		len(a.socket.routes.Load().bySource) != 0 {
 		t.Error("something is left of the peer")
 	}
 	// It may come back.
@@ -353,7 +371,8 @@ func TestReplacedPeer(t *testing.T) {
 	if s, err := old.Open(ctx, 1, header()); err == nil {
 		t.Errorf("the old one opened stream %d", s.ID())
 	}
-	if got, err := io.ReadAll(struct{ io.Reader }{a.open(t, 2)}); err != nil || string(got) != "the new one" {
+	if got, err := io.ReadAll(struct{ io.Reader }{a.open(t, 2)}); err != nil ||
+		string(got) != "the new one" {
 		t.Errorf("after the old one's return: %q, %v", got, err)
 	}
 }
@@ -373,7 +392,8 @@ func TestKilledPeer(t *testing.T) {
 		t.Errorf("noticed after %v, want 2 s", d)
 	}
 	if a.current(2) != nil {
-		eventually(t, "the connection is gone", func() bool { return a.current(2) == nil })
+		eventually(t, "the connection is gone",
+			func() bool { return a.current(2) == nil })
 	}
 }
 
@@ -386,7 +406,8 @@ func TestIdle(t *testing.T) {
 	s := a.open(t, 2)
 	exchange(t, s, "hello")
 	before := a.current(2)
-	time.Sleep(3 * time.Second) // longer than Idle, 150 keep-alive periods: what is tested is that nothing happens
+	// longer than Idle, 150 keep-alive periods: what is tested is that nothing happens
+	time.Sleep(3 * time.Second)
 	exchange(t, s, "still there")
 	if a.current(2) != before {
 		t.Error("the connection has changed")
@@ -406,7 +427,8 @@ func TestRelay(t *testing.T) {
 	pump(t, s, 4<<20, nil)
 	// As soon as it works, the direct path is taken, by both.
 	a.unblock()
-	eventually(t, "the direct path is taken", func() bool { return a.kind(2) == KindLocal && b.kind(1) == KindLocal })
+	eventually(t, "the direct path is taken",
+		func() bool { return a.kind(2) == KindLocal && b.kind(1) == KindLocal })
 	frames := l.relayed.Load()
 	pump(t, s, 1<<20, nil)
 	if n := l.relayed.Load() - frames; n > 100 { // checks only
@@ -452,9 +474,15 @@ func TestPathSwitchUnderLoad(t *testing.T) {
 	s := a.open(t, 2)
 	before := a.current(2)
 	pump(t, s, 8<<20, func() { a.block(b.socket.LocalAddr()) })
-	eventually(t, "both use the relay", func() bool { return a.kind(2) == KindRelayed && b.kind(1) == KindRelayed })
+	eventually(t, "both use the relay", func() bool {
+		return a.kind(2) == KindRelayed &&
+			b.kind(1) == KindRelayed
+	})
 	pump(t, s, 8<<20, func() { a.unblock() })
-	eventually(t, "both are back", func() bool { return a.kind(2) == KindLocal && b.kind(1) == KindLocal })
+	eventually(t, "both are back", func() bool {
+		return a.kind(2) == KindLocal &&
+			b.kind(1) == KindLocal
+	})
 	exchange(t, s, "the same stream")
 	if a.current(2) != before || b.current(1).quic.Context().Err() != nil {
 		t.Error("the connection has changed")
@@ -476,7 +504,8 @@ func TestOutage(t *testing.T) {
 	if _, err := s.Read(make([]byte, 1)); !errors.Is(err, ErrLost) {
 		t.Errorf("read: %v, want ErrLost", err)
 	}
-	eventually(t, "the other side has noticed", func() bool { return b.current(1) == nil })
+	eventually(t, "the other side has noticed",
+		func() bool { return b.current(1) == nil })
 	a.unblock()
 	exchange(t, a.open(t, 2), "after")
 }
@@ -527,7 +556,8 @@ func TestNothingInTheClear(t *testing.T) {
 				t.Errorf("in the clear: %q", secret[i:i+8])
 			}
 		}
-		if bytes.Contains(p, []byte("\x15\x38\x0a\x6f\x00\x03")) { // the header's destination
+		// the header's destination
+		if bytes.Contains(p, []byte("\x15\x38\x0a\x6f\x00\x03")) {
 			t.Error("a header in the clear")
 		}
 	}
@@ -542,7 +572,8 @@ func TestNothingInTheClear(t *testing.T) {
 		}
 		s := a.open(t, 2)
 		if relayed != (s.Kind() == KindRelayed) {
-			eventually(t, "the direct path is taken", func() bool { return s.Kind() == KindLocal })
+			eventually(t, "the direct path is taken",
+				func() bool { return s.Kind() == KindLocal })
 		}
 		exchange(t, s, string(bytes.Repeat(secret, 1000)))
 		s.Close()

@@ -10,7 +10,8 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// TestNonsense has an admitted peer send nonsense in every way that there is, while another one's stream goes on.
+// TestNonsense has an admitted peer send nonsense in every way that there is, while
+// another one's stream goes on.
 func TestNonsense(t *testing.T) {
 	l := newLab(t)
 	victim, good := l.node(1, func(c *Config) { c.Timers.Header = 100 * time.Millisecond }), l.node(2)
@@ -45,12 +46,14 @@ func TestNonsense(t *testing.T) {
 	bad.socket.Close()
 	victim.Forget(Peer{3, bad.config.Identity.Key()})
 	good.Forget(Peer{3, bad.config.Identity.Key()})
-	eventually(t, "what the peer began is gone", func() bool { return runtime.NumGoroutine() <= before+20 })
+	eventually(t, "what the peer began is gone",
+		func() bool { return runtime.NumGoroutine() <= before+20 })
 	t.Logf("%d rounds", rounds)
 }
 
 // babble sends one piece of each kind of nonsense.
-func (n *labNode) babble(t *testing.T, to *labNode, bytes func(int) []byte, rnd *rand.Rand) {
+func (n *labNode) babble(t *testing.T, to *labNode, bytes func(int) []byte,
+	rnd *rand.Rand) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
@@ -76,7 +79,8 @@ func (n *labNode) babble(t *testing.T, to *labNode, bytes func(int) []byte, rnd 
 			q.CancelWrite(0x77)
 			q.CancelRead(0x77)
 		}
-		if q, err := c.quic.(*quic.Conn).OpenUniStream(); err == nil { // a large datagram's
+		// a large datagram's
+		if q, err := c.quic.(*quic.Conn).OpenUniStream(); err == nil {
 			q.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
 			q.Write(bytes(rnd.IntN(200_000)))
 			if rnd.IntN(2) == 0 {
@@ -87,11 +91,13 @@ func (n *labNode) babble(t *testing.T, to *labNode, bytes func(int) []byte, rnd 
 	}
 	at := to.socket.LocalAddr()
 	junk := bytes(1 + rnd.IntN(1400))
-	n.socket.WriteTo(junk, at)                                          // anything
-	n.socket.WriteTo(append([]byte{0x40}, junk...), at)                 // QUIC
-	n.socket.WriteTo(append([]byte{0, 1, 0, 8, 0x21}, junk...), at)     // STUN
-	n.socket.WriteTo(append(AppendRelayHeader(nil, n.id), junk...), at) // a frame that no relay sends
-	to.HandleSignal(n.id, junk)                                         // the coordinator passes it on as it is
+	n.socket.WriteTo(junk, at)                                      // anything
+	n.socket.WriteTo(append([]byte{0x40}, junk...), at)             // QUIC
+	n.socket.WriteTo(append([]byte{0, 1, 0, 8, 0x21}, junk...), at) // STUN
+	// a frame that no relay sends
+	n.socket.WriteTo(append(AppendRelayHeader(nil, n.id), junk...), at)
+	// the coordinator passes it on as it is
+	to.HandleSignal(n.id, junk)
 	to.HandleSignal(n.id, nil)
 	to.HandleSignal(77, junk)
 }

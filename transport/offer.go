@@ -41,7 +41,8 @@ type candidateKind uint8
 
 // On the wire. The relay is no candidate: it is there for everybody.
 const (
-	candidateLocal     candidateKind = 1 // loopback: means something to nodes with the same host only
+	// loopback: means something to nodes with the same host only
+	candidateLocal     candidateKind = 1
 	candidateHost      candidateKind = 2 // an address of an interface
 	candidateReflexive candidateKind = 3 // what the coordinator saw
 	candidateOwn       candidateKind = 4 // no path: see Config.Own
@@ -99,10 +100,12 @@ func parseOffer(b []byte) (*offer, error) {
 	}
 	b = b[offerPreamble:]
 	var ok bool
-	if o.credentials.ufrag, b, ok = cutString(b); !ok || len(o.credentials.ufrag) < minUfrag {
+	if o.credentials.ufrag, b, ok = cutString(b); !ok ||
+		len(o.credentials.ufrag) < minUfrag {
 		return nil, errOffer
 	}
-	if o.credentials.password, b, ok = cutString(b); !ok || len(o.credentials.password) < minPassword {
+	if o.credentials.password, b, ok = cutString(b); !ok ||
+		len(o.credentials.password) < minPassword {
 		return nil, errOffer
 	}
 	if o.host, b, ok = cutString(b); !ok || len(b) == 0 {

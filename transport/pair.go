@@ -34,8 +34,9 @@ type pair struct {
 const pendingChecks = 6
 
 const (
-	// A path gives way after this many unanswered checks, spread over a quarter
-	// of Timers.Dead (a twelfth if the peer has lost it already), and is dead one check later and Timers.Dead after the first.
+	// A path gives way after this many unanswered checks, spread over a quarter of
+	// Timers.Dead (a twelfth if the peer has lost it already), and is dead one check
+	// later and Timers.Dead after the first.
 	suspectChecks = 3
 	deadChecks    = 4
 )
@@ -71,17 +72,18 @@ func (p *pair) grade(now time.Time, dead time.Duration) grade {
 type grade uint8
 
 const (
-	gradeGood    grade = iota // answers
-	gradeHeard                // the peer's packets come in; ours, by the same way, should reach it
-	gradeSuspect              // has answered until a moment ago
+	gradeGood grade = iota // answers
+	// the peer's packets come in; ours, by the same way, should reach it
+	gradeHeard
+	gradeSuspect // has answered until a moment ago
 	gradeNone
 )
 
 // patience is how long an answer to a packet may take.
 func (p *pair) patience() time.Duration { return max(250*time.Millisecond, 4*p.rtt) }
 
-// shown reports whether the path's address has shown to be the peer's, or is the relay's. That
-// a check came from there shows little: its source may be forged.
+// shown reports whether the path's address has shown to be the peer's, or is the relay's.
+// That a check came from there shows little: its source may be forged.
 func (p *pair) shown() bool { return p.path.relay || !p.answered.IsZero() }
 
 // noteCheck notes that a check is being sent. It returns the transaction that

@@ -128,7 +128,8 @@ func (p *peer) work(now time.Time) time.Time {
 	}
 	if do.asleep {
 		p.route.asleep.Store(true)
-		if p.route.sent.Load() != counts.sent && p.route.asleep.CompareAndSwap(true, false) {
+		if p.route.sent.Load() != counts.sent &&
+			p.route.asleep.CompareAndSwap(true, false) {
 			p.wake() // a packet was sent meanwhile
 		}
 	}
@@ -157,7 +158,8 @@ func (p *peer) sendCheck(c check, theirs credentials, ours string, now time.Time
 		p.node.log.Error("check", "peer", p.id, "error", err)
 		return
 	}
-	p.node.pending.replace(c.forgotten, c.id, pendingCheck{peer: p, pair: c.pair, sent: now})
+	p.node.pending.replace(c.forgotten, c.id,
+		pendingCheck{peer: p, pair: c.pair, sent: now})
 	p.node.send(b, c.pair.path, p.id)
 }
 
@@ -174,8 +176,10 @@ func (p *peer) sendOffer(wantsAnswer bool, ours credentials) {
 	p.node.start(func() {
 		ctx, cancel := context.WithTimeout(p.ctx, p.node.timers.Connect)
 		defer cancel()
-		if err := p.node.config.Signaller.Signal(ctx, p.id, msg); err != nil && p.ctx.Err() == nil {
-			p.node.log.Debug("offer", "peer", p.id, "error", err) // sent again while it is wanted
+		if err := p.node.config.Signaller.Signal(ctx, p.id, msg); err != nil &&
+			p.ctx.Err() == nil {
+			// sent again while it is wanted
+			p.node.log.Debug("offer", "peer", p.id, "error", err)
 		}
 	})
 }
@@ -305,7 +309,8 @@ func (p *peer) dialUntil(ctx context.Context) error {
 			return nil
 		}
 		var q *quic.Conn
-		q, err = p.node.config.Socket.QUIC().Dial(ctx, p.route.addr, p.node.clientTLS(p.key), p.node.quicConfig(p.account))
+		q, err = p.node.config.Socket.QUIC().Dial(ctx, p.route.addr,
+			p.node.clientTLS(p.key), p.node.quicConfig(p.account))
 		if err == nil {
 			p.add(q, true)
 			return nil
@@ -329,7 +334,8 @@ func (p *peer) awaitPath(ctx context.Context) (connected bool, err error) {
 			return false, context.Cause(ctx)
 		}
 		p.mu.Lock()
-		connected, ready := p.current != nil && p.current.quic.Context().Err() == nil, p.route.path.Load() != nil
+		connected, ready := p.current != nil && p.current.quic.Context().Err() == nil,
+			p.route.path.Load() != nil
 		changed := p.changed
 		p.mu.Unlock()
 		if connected || ready {

@@ -79,7 +79,8 @@ func (p *prober) search(now time.Time) {
 
 // noteOffer takes in what the peer says about itself. It returns true if the
 // peer has started anew since its last offer: all it knew of us is gone.
-func (p *prober) noteOffer(o *offer, now time.Time, relayDelay time.Duration) (anew bool) {
+func (p *prober) noteOffer(o *offer, now time.Time,
+	relayDelay time.Duration) (anew bool) {
 	if p.theirs != o.credentials {
 		anew = p.theirs != credentials{}
 		p.theirs = o.credentials
@@ -128,8 +129,10 @@ func (p *prober) offerAgain(now time.Time) {
 // keepOnly drops the paths that the peer no longer offers, unless they work.
 func (p *prober) keepOnly(candidates []candidate, now time.Time) {
 	p.pairs = slices.DeleteFunc(p.pairs, func(q *pair) bool {
-		offered := slices.ContainsFunc(candidates, func(c candidate) bool { return c.addr == q.path.to })
-		drop := !offered && !q.path.relay && q != p.selected && q.grade(now, p.timers.Dead) == gradeNone
+		offered := slices.ContainsFunc(candidates,
+			func(c candidate) bool { return c.addr == q.path.to })
+		drop := !offered && !q.path.relay && q != p.selected &&
+			q.grade(now, p.timers.Dead) == gradeNone
 		if drop {
 			p.dropped = append(p.dropped, q.pending[:]...)
 		}
@@ -226,12 +229,12 @@ const (
 	burstPause = 5 * time.Millisecond
 )
 
-// A peer may name any address as its own, and this node sends checks there: an offer of 300
-// bytes could make it send many times that to a third party. So checks to addresses from which
-// nothing authentic has come are bounded for each peer, whatever it offers and how often: a
-// burst, which is enough to punch the addresses of an honest peer, and then a few each
-// second (RFC 8445 section 19.5.1). An honest peer has one or two public addresses, but its host
-// may have many private ones, of containers and the like.
+// A peer may name any address as its own, and this node sends checks there: an offer of
+// 300 bytes could make it send many times that to a third party. So checks to addresses
+// from which nothing authentic has come are bounded for each peer, whatever it offers and
+// how often: a burst, which is enough to punch the addresses of an honest peer, and then
+// a few each second (RFC 8445 section 19.5.1). An honest peer has one or two public
+// addresses, but its host may have many private ones, of containers and the like.
 const (
 	publicBurst, publicEvery   = 32, 250 * time.Millisecond
 	privateBurst, privateEvery = 4 * maxCandidates, 125 * time.Millisecond
@@ -310,7 +313,8 @@ func (p *prober) searchIfLost(now time.Time) {
 		if now.After(p.searchUntil) {
 			p.search(now)
 		}
-	case q.grade(now, p.timers.Dead) >= gradeSuspect && now.Sub(p.lostAt) >= p.timers.Dead/4:
+	case q.grade(now, p.timers.Dead) >= gradeSuspect &&
+		now.Sub(p.lostAt) >= p.timers.Dead/4:
 		p.lostAt = now
 		p.search(now)
 	}
@@ -337,7 +341,8 @@ func (p *prober) noteTraffic(now time.Time, t traffic) {
 
 // overdue reports whether packets were sent that should have been answered.
 func (p *prober) overdue(now time.Time) bool {
-	return !p.unheardSince.IsZero() && p.selected != nil && now.Sub(p.unheardSince) >= p.selected.patience()
+	return !p.unheardSince.IsZero() && p.selected != nil &&
+		now.Sub(p.unheardSince) >= p.selected.patience()
 }
 
 // planReplay helps QUIC over an outage. Its own retransmissions become rarer by
@@ -356,7 +361,8 @@ func (p *prober) planReplay(now time.Time, before *pair) (keep, replay bool) {
 		return false, false
 	}
 	q := p.selected
-	if q != before || overdue && q.answered.After(p.unheardSince) && q.answered.After(p.replayed) {
+	if q != before || overdue && q.answered.After(p.unheardSince) &&
+		q.answered.After(p.replayed) {
 		p.replayed = now
 		return true, q != nil
 	}
@@ -367,7 +373,8 @@ func (p *prober) planReplay(now time.Time, before *pair) (keep, replay bool) {
 func (p *prober) choose(now time.Time) {
 	var best *pair
 	for _, q := range p.pairs {
-		if q.grade(now, p.timers.Dead) == gradeNone || q.path.relay && now.Before(p.relayFrom) {
+		if q.grade(now, p.timers.Dead) == gradeNone || q.path.relay &&
+			now.Before(p.relayFrom) {
 			continue
 		}
 		if best == nil || p.compare(q, best, now) < 0 {
@@ -384,7 +391,8 @@ func (p *prober) choose(now time.Time) {
 // other is clearly better: a path that changes with each jitter of the round
 // trip would confuse QUIC's own estimates.
 func (p *prober) compare(a, b *pair, now time.Time) int {
-	if c := cmp.Compare(a.grade(now, p.timers.Dead), b.grade(now, p.timers.Dead)); c != 0 {
+	if c := cmp.Compare(a.grade(now, p.timers.Dead),
+		b.grade(now, p.timers.Dead)); c != 0 {
 		return c
 	}
 	if c := cmp.Compare(a.kind, b.kind); c != 0 {
@@ -411,7 +419,8 @@ func (p *prober) planOffer(now time.Time) (send, wants bool) {
 		send, wants = true, p.offerWants
 		p.offerTries++
 		p.offerDue = time.Time{}
-		if p.theirs == (credentials{}) { // it may have been lost, or come before the peer knew us
+		// it may have been lost, or come before the peer knew us
+		if p.theirs == (credentials{}) {
 			p.offerDue = now.Add(100 * time.Millisecond << min(p.offerTries-1, 4))
 		}
 	}
@@ -419,7 +428,8 @@ func (p *prober) planOffer(now time.Time) (send, wants bool) {
 }
 
 // planChecks notes the checks that are due now, and says when the next one is.
-func (p *prober) planChecks(now time.Time, sending bool) (checks []check, next time.Time) {
+func (p *prober) planChecks(now time.Time, sending bool) (checks []check,
+	next time.Time) {
 	if p.theirs == (credentials{}) {
 		return nil, time.Time{}
 	}

@@ -12,8 +12,9 @@ var testStart = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 var (
 	testServer = netip.MustParseAddrPort("198.51.100.1:443")
 	testLAN    = candidate{candidateHost, netip.MustParseAddrPort("192.168.7.2:1000")}
-	testPublic = candidate{candidateReflexive, netip.MustParseAddrPort("203.0.113.7:4242")}
-	testLocal  = candidate{candidateLocal, netip.MustParseAddrPort("127.0.0.1:1000")}
+	testPublic = candidate{candidateReflexive,
+		netip.MustParseAddrPort("203.0.113.7:4242")}
+	testLocal = candidate{candidateLocal, netip.MustParseAddrPort("127.0.0.1:1000")}
 )
 
 // A world runs a prober in simulated time, over paths with a round trip each.
@@ -41,12 +42,15 @@ type answerDue struct {
 
 func newWorld(t *testing.T, host string, candidates ...candidate) *world {
 	w := &world{
-		t: t, now: testStart, rtts: map[netip.AddrPort]time.Duration{}, checks: map[netip.AddrPort]int{},
-		p: prober{timers: Timers{}.withDefaults(), host: "here", server: testServer, ours: newCredentials()},
+		t: t, now: testStart, rtts: map[netip.AddrPort]time.Duration{},
+		checks: map[netip.AddrPort]int{},
+		p: prober{timers: Timers{}.withDefaults(), host: "here", server: testServer,
+			ours: newCredentials()},
 	}
 	w.p.want(w.now, 100*time.Millisecond)
 	w.p.step(w.now, false, traffic{})
-	w.p.noteOffer(&offer{credentials: newCredentials(), host: host, candidates: candidates}, w.now, 100*time.Millisecond)
+	w.p.noteOffer(&offer{credentials: newCredentials(), host: host,
+		candidates: candidates}, w.now, 100*time.Millisecond)
 	return w
 }
 
@@ -133,7 +137,8 @@ func TestProberPrefersTheNearest(t *testing.T) {
 }
 
 func TestProberProbesLoopbackOfItsOwnHostOnly(t *testing.T) {
-	w := newWorld(t, "elsewhere", testLocal, candidate{candidateHost, netip.MustParseAddrPort("127.0.0.2:5")}, testPublic)
+	w := newWorld(t, "elsewhere", testLocal,
+		candidate{candidateHost, netip.MustParseAddrPort("127.0.0.2:5")}, testPublic)
 	w.run(time.Second)
 	if n := w.checks[testLocal.addr]; n != 0 || len(w.checks) != 2 {
 		t.Errorf("checks %v, want those of the relay and the public address", w.checks)
@@ -187,7 +192,8 @@ func TestProberLeavesADeadPath(t *testing.T) {
 			if w.offers == offers {
 				t.Error("the peer was not told to search")
 			}
-			w.rtts[testPublic.addr] = 10 * time.Millisecond // and back, when it works again
+			// and back, when it works again
+			w.rtts[testPublic.addr] = 10 * time.Millisecond
 			w.run(w.p.timers.Retry + time.Second)
 			w.wantKind(KindPunched)
 		})
@@ -208,7 +214,8 @@ func TestProberBelievesThePeer(t *testing.T) {
 			delete(w.rtts, testPublic.addr)
 			want = KindRelayed
 		}
-		w.p.noteOffer(&offer{wantsAnswer: true, credentials: w.p.theirs, host: "elsewhere", candidates: []candidate{testPublic}}, w.now, 0)
+		w.p.noteOffer(&offer{wantsAnswer: true, credentials: w.p.theirs,
+			host: "elsewhere", candidates: []candidate{testPublic}}, w.now, 0)
 		w.run(500 * time.Millisecond)
 		w.wantKind(want)
 	}
@@ -337,7 +344,8 @@ func TestProberBoundsPairs(t *testing.T) {
 }
 
 func TestKindOf(t *testing.T) {
-	mine := []iface{{prefix: netip.MustParsePrefix("192.168.1.5/24")}, {prefix: netip.MustParsePrefix("198.51.100.5/24")}}
+	mine := []iface{{prefix: netip.MustParsePrefix("192.168.1.5/24")},
+		{prefix: netip.MustParsePrefix("198.51.100.5/24")}}
 	for _, tc := range []struct {
 		remote  string
 		offered candidateKind
@@ -355,7 +363,8 @@ func TestKindOf(t *testing.T) {
 		{"203.0.113.7", candidateHost, KindPunched},
 		{"203.0.113.7", 0, KindPunched},
 	} {
-		if got := kindOf(netip.MustParseAddr(tc.remote), tc.offered, mine); got != tc.want {
+		if got := kindOf(netip.MustParseAddr(tc.remote), tc.offered,
+			mine); got != tc.want {
 			t.Errorf("%s offered as %d: %v, want %v", tc.remote, tc.offered, got, tc.want)
 		}
 	}
@@ -366,12 +375,15 @@ func hostileOffer(i int) *offer {
 	o := &offer{wantsAnswer: true, credentials: newCredentials(), host: "there"}
 	for k := range maxCandidates {
 		port := uint16(10_000 + (i*maxCandidates+k)%50_000)
-		o.candidates = append(o.candidates, candidate{candidateReflexive, netip.AddrPortFrom(netip.MustParseAddr("198.51.100.99"), port)})
+		o.candidates = append(o.candidates,
+			candidate{candidateReflexive,
+				netip.AddrPortFrom(netip.MustParseAddr("198.51.100.99"), port)})
 	}
 	return o
 }
 
-// However many offers a peer sends, and whatever addresses it names, few packets go there.
+// However many offers a peer sends, and whatever addresses it names, few packets go
+// there.
 func TestOfferFlood(t *testing.T) {
 	w := newWorld(t, "there")
 	w.rtts[testServer] = 10 * time.Millisecond
@@ -394,7 +406,8 @@ func TestOfferFlood(t *testing.T) {
 		w.now = w.now.Add(10 * time.Millisecond)
 	}
 	if limit := publicBurst + seconds*int(time.Second/publicEvery); sent > limit {
-		t.Errorf("%d checks were sent to addresses that a peer made up, want at most %d", sent, limit)
+		t.Errorf("%d checks were sent to addresses that a peer made up, want at most %d",
+			sent, limit)
 	}
 	if limit := (maxPairs + 1) * pendingChecks; len(pending) > limit {
 		t.Errorf("%d answers are waited for, want at most %d", len(pending), limit)
@@ -405,7 +418,8 @@ func TestOfferFlood(t *testing.T) {
 func TestManyCandidates(t *testing.T) {
 	var list []candidate
 	for i := range maxCandidates - 1 {
-		list = append(list, candidate{candidateHost, netip.AddrPortFrom(netip.AddrFrom4([4]byte{172, 17, byte(i), 1}), 1000)})
+		list = append(list, candidate{candidateHost,
+			netip.AddrPortFrom(netip.AddrFrom4([4]byte{172, 17, byte(i), 1}), 1000)})
 	}
 	list = append(list, testPublic)
 	w := newWorld(t, "there", list...)

@@ -9,15 +9,16 @@ import "github.com/quic-go/quic-go"
 // quicPatched says that quic-go has boxer's patches.
 const quicPatched = true
 
-// patchConfig makes a connection to a peer keep to what the peer may hold, and use the node's
-// congestion control.
+// patchConfig makes a connection to a peer keep to what the peer may hold, and use the
+// node's congestion control.
 func (n *Node) patchConfig(c *quic.Config, a *account) {
 	c.CongestionControl = n.config.Congestion.controller
 	c.InitialStreamReceiveWindow = waitingWindow
 	c.InitialIncomingStreamReceiveWindow = waitingWindow
 	c.InitialIncomingUniStreamReceiveWindow = datagramWindow
 	c.MaxIncomingStreams = waitingStreams
-	c.AllowStreamWindowIncrease = func(q *quic.Conn, id quic.StreamID, delta uint64) bool {
+	c.AllowStreamWindowIncrease = func(q *quic.Conn, id quic.StreamID,
+		delta uint64) bool {
 		c, ok := n.conns.Load(quicConn(q))
 		return ok && c.(*conn).mayGrow(int64(id), int64(delta))
 	}
@@ -27,7 +28,8 @@ func (n *Node) patchConfig(c *quic.Config, a *account) {
 // setReceiveWindow makes the window of a stream larger.
 func setReceiveWindow(s *quic.Stream, size uint64) { s.SetReceiveWindow(size) }
 
-// buffered is how much memory data occupies that was received on a stream and not read, in bytes.
+// buffered is how much memory data occupies that was received on a stream and not read,
+// in bytes.
 func buffered(s *quic.Stream) int64 { return s.Buffered() }
 
 // setMaxIncomingStreams changes how many streams the peer may have open at a time.

@@ -24,7 +24,8 @@ var silenceQUIC = sync.OnceFunc(func() {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	t := &quic.Transport{Conn: closedConn{}}
-	t.ReadNonQUICPacket(ctx, nil) // initialises the transport; its error says that ctx is done or t closed
+	// initialises the transport; its error says that ctx is done or t closed
+	t.ReadNonQUICPacket(ctx, nil)
 	t.Close()
 })
 

@@ -66,7 +66,8 @@ func (r *receiver) readBatch(ms []ipv4.Message) (n int, err error) {
 		r.rest = r.rest[len(packet):]
 		packet, route, addr := r.sort(packet)
 		m := &ms[n]
-		if packet == nil || len(packet) > len(m.Buffers[0]) { // nothing for QUIC, or more than QUIC ever sends
+		// nothing for QUIC, or more than QUIC ever sends
+		if packet == nil || len(packet) > len(m.Buffers[0]) {
 			continue
 		}
 		if route != nil {
@@ -131,7 +132,8 @@ func (r *receiver) sort(b []byte) (packet []byte, route *route, addr net.Addr) {
 }
 
 // sortRelayed is sort for what is inside a relay frame.
-func (r *receiver) sortRelayed(frame []byte) (packet []byte, route *route, addr net.Addr) {
+func (r *receiver) sortRelayed(frame []byte) (packet []byte, route *route,
+	addr net.Addr) {
 	id, packet, err := ParseRelayFrame(frame)
 	if err != nil {
 		return nil, nil, nil

@@ -16,7 +16,8 @@ type kernelReceiver struct {
 	raw   syscall.RawConn
 	count int // datagrams that the last receive brought
 
-	try     func(fd uintptr) (done bool) // tryReceive, made once: a method value allocates
+	// tryReceive, made once: a method value allocates
+	try     func(fd uintptr) (done bool)
 	errno   syscall.Errno
 	headers [receiveBatch]mmsghdr
 	vectors [receiveBatch]unix.Iovec
@@ -74,7 +75,8 @@ func (k *kernelReceiver) receive() error {
 		switch k.errno {
 		case 0:
 			return nil
-		case unix.EBADF, unix.ENOTSOCK, unix.EINVAL, unix.EFAULT, unix.ENOSYS: // would come for ever
+		case unix.EBADF, unix.ENOTSOCK, unix.EINVAL, unix.EFAULT, unix.ENOSYS:
+			// would come for ever
 			return os.NewSyscallError("recvmmsg", k.errno)
 		}
 		// Such as ECONNREFUSED for a datagram sent earlier: about one peer, not
@@ -103,13 +105,15 @@ func (k *kernelReceiver) tryReceive(fd uintptr) bool {
 
 // datagram returns the i-th datagram of the last receive, its control messages
 // and sender. whole is false if the kernel had to cut it.
-func (k *kernelReceiver) datagram(i int) (data, control []byte, from netip.AddrPort, whole bool) {
+func (k *kernelReceiver) datagram(i int) (data, control []byte, from netip.AddrPort,
+	whole bool) {
 	h := &k.headers[i]
 	name := &k.names[i]
 	if name.Family != unix.AF_INET || h.header.Flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
 		return nil, nil, netip.AddrPort{}, false
 	}
 	port := (*[2]byte)(unsafe.Pointer(&name.Port)) // in network order
-	from = netip.AddrPortFrom(netip.AddrFrom4(name.Addr), uint16(port[0])<<8|uint16(port[1]))
+	from = netip.AddrPortFrom(netip.AddrFrom4(name.Addr),
+		uint16(port[0])<<8|uint16(port[1]))
 	return k.data[i][:h.length], k.control[i][:h.header.Controllen], from, true
 }

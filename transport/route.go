@@ -24,7 +24,8 @@ type route struct {
 	asleep atomic.Bool
 	wake   func()
 
-	sources []netip.AddrPort // in routeTable.bySource, the oldest first; guarded by Socket.mu
+	// in routeTable.bySource, the oldest first; guarded by Socket.mu
+	sources []netip.AddrPort
 
 	// keeping is set by the owner while what is sent is likely lost.
 	keeping atomic.Bool

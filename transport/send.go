@@ -19,7 +19,8 @@ func (s *Socket) WriteTo(b []byte, to netip.AddrPort) error {
 
 // WriteMsgUDP sends a packet, or several of one size with UDP_SEGMENT among
 // the control messages (udp(7)), to a peer's fake address or to a real one.
-func (c *packetConn) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int, err error) {
+func (c *packetConn) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int,
+	err error) {
 	s := c.socket
 	id, fake := fakeID(addr)
 	if !fake {
@@ -46,7 +47,8 @@ func (c *packetConn) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int,
 }
 
 // writeRoute sends packets along the path of the moment.
-func (s *Socket) writeRoute(r *route, b, oob []byte, segment uint16) (n, oobn int, err error) {
+func (s *Socket) writeRoute(r *route, b, oob []byte, segment uint16) (n, oobn int,
+	err error) {
 	p := r.path.Load()
 	switch {
 	case p == nil:
@@ -107,8 +109,8 @@ func fatal(err error) bool {
 		errors.Is(err, unix.EIO) // no segmentation on this device: QUIC does without
 }
 
-// relayBuffer holds what goes to the relay in one call: at most 63 KiB of quic-go's, in packets of
-// 1200 bytes or more, and a header for each.
+// relayBuffer holds what goes to the relay in one call: at most 63 KiB of quic-go's, in
+// packets of 1200 bytes or more, and a header for each.
 type relayBuffer struct {
 	data []byte
 	oob  []byte
@@ -120,7 +122,8 @@ var relayBuffers = sync.Pool{New: func() any {
 
 // writeRelayed sends packets to the peer id by way of the relay at to: each gets
 // a header of its own, and the kernel still segments them.
-func (s *Socket) writeRelayed(b, oob []byte, segment uint16, id uint32, to netip.AddrPort) (n, oobn int, err error) {
+func (s *Socket) writeRelayed(b, oob []byte, segment uint16, id uint32,
+	to netip.AddrPort) (n, oobn int, err error) {
 	buf := relayBuffers.Get().(*relayBuffer)
 	defer relayBuffers.Put(buf)
 	size := len(b)

@@ -56,7 +56,8 @@ func sendMessage(raw syscall.RawConn, b, oob []byte, to netip.AddrPort) error {
 // trySend returns false when the socket's buffer is full.
 func (k *kernelSender) trySend(fd uintptr) bool {
 	for {
-		_, _, k.errno = unix.RawSyscall(unix.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&k.header)), unix.MSG_DONTWAIT)
+		_, _, k.errno = unix.RawSyscall(unix.SYS_SENDMSG, fd,
+			uintptr(unsafe.Pointer(&k.header)), unix.MSG_DONTWAIT)
 		switch k.errno {
 		case unix.EINTR:
 			continue

@@ -98,9 +98,12 @@ const socketBuffer = 7 << 20
 // receives where the kernel has them (UDP_GRO, Linux 5.0, udp(7)).
 func (s *Socket) setOptions() error {
 	return s.raw.Control(func(fd uintptr) {
-		for force, plain := range map[int]int{unix.SO_RCVBUFFORCE: unix.SO_RCVBUF, unix.SO_SNDBUFFORCE: unix.SO_SNDBUF} {
-			if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, force, socketBuffer) != nil { // needs CAP_NET_ADMIN
-				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, plain, socketBuffer) // bounded by rmem_max, wmem_max
+		for force, plain := range map[int]int{unix.SO_RCVBUFFORCE: unix.SO_RCVBUF,
+			unix.SO_SNDBUFFORCE: unix.SO_SNDBUF} {
+			// needs CAP_NET_ADMIN
+			if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, force, socketBuffer) != nil {
+				// bounded by rmem_max, wmem_max
+				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, plain, socketBuffer)
 			}
 		}
 		unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_GRO, 1)

@@ -52,7 +52,8 @@ func (s *Socket) receive(t testing.TB, n int) (packets []string, from []net.Addr
 func messages(n int) []ipv4.Message {
 	ms := make([]ipv4.Message, n)
 	for i := range ms {
-		ms[i] = ipv4.Message{Buffers: [][]byte{make([]byte, maxQUICPacket)}, OOB: make([]byte, controlSize)}
+		ms[i] = ipv4.Message{Buffers: [][]byte{make([]byte, maxQUICPacket)},
+			OOB: make([]byte, controlSize)}
 	}
 	return ms
 }
@@ -77,10 +78,14 @@ func quicLike(i, size int) []byte {
 func TestReceiveSorts(t *testing.T) {
 	s, peer := listen(t), listen(t)
 	var stuns, frames []string
-	s.attach(&attachment{server: netip.MustParseAddrPort("192.0.2.1:1"), stun: func(b []byte, from netip.AddrPort, relayed relaySource) {
-		stuns = append(stuns, fmt.Sprint(len(b), " ", from, " ", relayed))
-	}})
-	s.HandleRelay(func(frame []byte, from netip.AddrPort) { frames = append(frames, fmt.Sprint(len(frame), " ", from)) })
+	s.attach(&attachment{server: netip.MustParseAddrPort("192.0.2.1:1"),
+		stun: func(b []byte, from netip.AddrPort, relayed relaySource) {
+			stuns = append(stuns, fmt.Sprint(len(b), " ", from, " ", relayed))
+		}})
+	s.HandleRelay(func(frame []byte, from netip.AddrPort) {
+		frames = append(frames,
+			fmt.Sprint(len(frame), " ", from))
+	})
 	const size = 60
 	var all, want []byte
 	add := func(b []byte, quic bool) {
@@ -104,7 +109,8 @@ func TestReceiveSorts(t *testing.T) {
 	}
 	all = append(all, quicLike(99, 20)...) // the last one is shorter
 	want = append(want, quicLike(99, 20)...)
-	if _, _, err := peer.conn.WriteMsgUDPAddrPort(all, segmented(size), s.LocalAddr()); err != nil {
+	if _, _, err := peer.conn.WriteMsgUDPAddrPort(all, segmented(size),
+		s.LocalAddr()); err != nil {
 		t.Fatal(err)
 	}
 	packets, from := s.receive(t, 13)
@@ -116,7 +122,8 @@ func TestReceiveSorts(t *testing.T) {
 			t.Errorf("from %v, want %v", a, peer.LocalAddr())
 		}
 	}
-	if want := []string{fmt.Sprint(size, " ", peer.LocalAddr(), " {0 false}")}; !slices.Equal(stuns, want) {
+	if want := []string{fmt.Sprint(size, " ", peer.LocalAddr(),
+		" {0 false}")}; !slices.Equal(stuns, want) {
 		t.Errorf("STUN %v, want %v", stuns, want)
 	}
 	if want := []string{fmt.Sprint(size, " ", peer.LocalAddr())}; !slices.Equal(frames, want) {
@@ -141,7 +148,8 @@ func TestReceiveNamesPeers(t *testing.T) {
 	s, peer, relay, other := listen(t), listen(t), listen(t), listen(t)
 	r := s.addRoute(0x01020304, func() {})
 	s.addSource(peer.LocalAddr(), r)
-	s.attach(&attachment{server: relay.LocalAddr(), stun: func([]byte, netip.AddrPort, relaySource) {}})
+	s.attach(&attachment{server: relay.LocalAddr(),
+		stun: func([]byte, netip.AddrPort, relaySource) {}})
 	frame := append(AppendRelayHeader(nil, r.id), quicLike(2, 40)...)
 	for _, send := range []struct {
 		from *Socket
@@ -154,16 +162,19 @@ func TestReceiveNamesPeers(t *testing.T) {
 		{other, quicLike(3, 40)},
 	} {
 		send.from.WriteTo(send.b, s.LocalAddr())
-		time.Sleep(time.Millisecond) // keep the order, which no protocol promises across sockets
+		// keep the order, which no protocol promises across sockets
+		time.Sleep(time.Millisecond)
 	}
 	packets, from := s.receive(t, 3)
-	for i, want := range []string{fakeAddr(r.id).String(), fakeAddr(r.id).String(), other.LocalAddr().String()} {
+	for i, want := range []string{fakeAddr(r.id).String(), fakeAddr(r.id).String(),
+		other.LocalAddr().String()} {
 		if from[i].String() != want || packets[i] != string(quicLike(i+1, 40)) {
 			t.Errorf("packet %d: %x from %v, want it from %v", i, packets[i], from[i], want)
 		}
 	}
 	if r.received.Load() != 2 || r.bytesReceived.Load() != 80 {
-		t.Errorf("counted %d packets, %d bytes; want 2, 80", r.received.Load(), r.bytesReceived.Load())
+		t.Errorf("counted %d packets, %d bytes; want 2, 80", r.received.Load(),
+			r.bytesReceived.Load())
 	}
 	s.removeRoute(r)
 	peer.WriteTo(quicLike(4, 40), s.LocalAddr())
@@ -190,7 +201,8 @@ func TestSendTakesThePath(t *testing.T) {
 	}
 	packets, _ := peer.receive(t, 20)
 	if strings.Join(packets, "") != string(batch) || len(packets[0]) != 100 {
-		t.Errorf("direct: got %d packets, the first of %d bytes", len(packets), len(packets[0]))
+		t.Errorf("direct: got %d packets, the first of %d bytes", len(packets),
+			len(packets[0]))
 	}
 
 	r.path.Store(&path{to: relay.LocalAddr(), relay: true})
@@ -216,7 +228,8 @@ func TestSendTakesThePath(t *testing.T) {
 	}
 	s.WriteTo(quicLike(3, 10), relay.LocalAddr()) // tells the reader that all are there
 	relay.receive(t, 1)
-	if want := append(bytes.Clone(batch), quicLike(2, 50)...); frames != 21 || !bytes.Equal(got, want) {
+	if want := append(bytes.Clone(batch), quicLike(2, 50)...); frames != 21 ||
+		!bytes.Equal(got, want) {
 		t.Errorf("relayed: %d frames, %d bytes; want 21, %d", frames, len(got), len(want))
 	}
 
@@ -275,7 +288,8 @@ func TestSendErrors(t *testing.T) {
 		_, _, err := s.pc().WriteMsgUDP(b, nil, fakeAddr(7))
 		return err
 	}
-	if err := send(quicLike(1, 10), "255.255.255.255:9"); err != nil { // EACCES or ENETUNREACH
+	// EACCES or ENETUNREACH
+	if err := send(quicLike(1, 10), "255.255.255.255:9"); err != nil {
 		t.Errorf("broadcast: %v, want it lost", err)
 	}
 	s.conn.Close()
@@ -291,7 +305,8 @@ func TestDataPathAllocatesNothing(t *testing.T) {
 	peer.addSource(s.LocalAddr(), back)
 	batch, oob, to := bytes.Repeat(quicLike(1, 1000), 8), segmented(1000), fakeAddr(7)
 	ms := messages(8)
-	for name, way := range map[string]path{"direct": {to: peer.LocalAddr()}, "relayed": {to: peer.LocalAddr(), relay: true}} {
+	for name, way := range map[string]path{"direct": {to: peer.LocalAddr()},
+		"relayed": {to: peer.LocalAddr(), relay: true}} {
 		r.path.Store(&way)
 		if way.relay {
 			peer.attach(&attachment{server: s.LocalAddr()})
@@ -344,7 +359,8 @@ func TestServeSTUN(t *testing.T) {
 		}
 		mapped, err := mappedAddress(m)
 		if err != nil || mapped != asker.LocalAddr() || from != s.LocalAddr() {
-			t.Errorf("mapped %v from %v, %v; want %v", mapped, from, err, asker.LocalAddr())
+			t.Errorf("mapped %v from %v, %v; want %v", mapped, from, err,
+				asker.LocalAddr())
 		}
 		if m.TransactionID == (transactionID{2}) {
 			break
@@ -378,14 +394,18 @@ func TestFakeAddr(t *testing.T) {
 
 func TestSplitControl(t *testing.T) {
 	tos := unixCmsg(unix.CmsgLen(1), unix.IPPROTO_IP, unix.IP_TOS, 2, 0, 0, 0, 0, 0, 0, 0)
-	info := unixCmsg(unix.CmsgLen(12), unix.IPPROTO_IP, unix.IP_PKTINFO, make([]byte, 16)...)
+	info := unixCmsg(unix.CmsgLen(12), unix.IPPROTO_IP, unix.IP_PKTINFO,
+		make([]byte, 16)...)
 	gro := unixCmsg(unix.CmsgLen(4), unix.IPPROTO_UDP, unix.UDP_GRO, 0xb0, 4, 0, 0, 0, 0, 0, 0)
 	all := slices.Concat(info, tos, gro)
-	if segment, rest := splitControl(nil, all, true); segment != 1200 || !bytes.Equal(rest, tos) {
+	if segment, rest := splitControl(nil, all, true); segment != 1200 ||
+		!bytes.Equal(rest, tos) {
 		t.Errorf("peer: %d, %x; want 1200, %x", segment, rest, tos)
 	}
-	if segment, rest := splitControl(nil, all, false); segment != 1200 || !bytes.Equal(rest, slices.Concat(info, tos)) {
-		t.Errorf("stranger: %d, %x; want 1200, %x", segment, rest, slices.Concat(info, tos))
+	if segment, rest := splitControl(nil, all, false); segment != 1200 ||
+		!bytes.Equal(rest, slices.Concat(info, tos)) {
+		t.Errorf("stranger: %d, %x; want 1200, %x", segment, rest,
+			slices.Concat(info, tos))
 	}
 	for i := range all { // malformed ones end the walk and nothing else
 		splitControl(nil, all[:i], true)
@@ -448,7 +468,8 @@ func TestListenErrors(t *testing.T) {
 		t.Errorf("got %v, want EADDRINUSE", err)
 	}
 	any, err := Listen(netip.AddrPort{})
-	if err != nil || !any.LocalAddr().Addr().IsUnspecified() || any.LocalAddr().Port() == 0 {
+	if err != nil || !any.LocalAddr().Addr().IsUnspecified() ||
+		any.LocalAddr().Port() == 0 {
 		t.Fatalf("got %v, %v; want any address", any.LocalAddr(), err)
 	}
 	if err := any.Close(); err != nil {
@@ -465,7 +486,8 @@ func TestQUICIsSilent(t *testing.T) {
 	if _, set := os.LookupEnv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING"); set {
 		t.Error("the variable that silences quic-go is left for children")
 	}
-	noisy := &quic.Transport{Conn: closedConn{}} // a connection whose buffers cannot be raised
+	// a connection whose buffers cannot be raised
+	noisy := &quic.Transport{Conn: closedConn{}}
 	noisy.Close()
 	if said.Len() > 0 {
 		t.Errorf("quic-go said %q", said.String())

@@ -7,12 +7,14 @@ type Status uint8
 
 // The answers. Their numbers are on the wire.
 const (
-	StatusOK          Status = 0 // connected
-	StatusRefused     Status = 1 // nobody listens on the port: ECONNREFUSED
-	StatusUnreachable Status = 2 // the address is not the peer's, or cannot be reached from there: EHOSTUNREACH
+	StatusOK      Status = 0 // connected
+	StatusRefused Status = 1 // nobody listens on the port: ECONNREFUSED
+	// the address is not the peer's, or cannot be reached from there: EHOSTUNREACH
+	StatusUnreachable Status = 2
 	StatusTimeout     Status = 3 // the far side waited in vain: ETIMEDOUT
-	StatusBusy        Status = 4 // the far side is out of a resource, such as file descriptors
-	StatusForbidden   Status = 5 // a policy of the far side says no: EACCES
+	// the far side is out of a resource, such as file descriptors
+	StatusBusy      Status = 4
+	StatusForbidden Status = 5 // a policy of the far side says no: EACCES
 )
 
 // String returns the answer in words.

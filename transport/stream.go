@@ -36,10 +36,12 @@ type Stream struct {
 
 	// Of an early stream: what goes out before what is written, the opener's header or
 	// the acceptor's status.
-	beforeMu    sync.Mutex
-	before      []byte
-	flushable   bool          // before is, or was, a header: the far side cannot begin without it
-	unconfirmed bool          // the opener has not seen the status; only the reader uses it
+	beforeMu sync.Mutex
+	before   []byte
+	// before is, or was, a header: the far side cannot begin without it
+	flushable bool
+	// the opener has not seen the status; only the reader uses it
+	unconfirmed bool
 	ended       atomic.Uint32 // readEnded, writeEnded
 }
 
@@ -148,8 +150,9 @@ func (s *Stream) Kind() Kind {
 	return info.Kind
 }
 
-// Answer tells the opener how its wish was met; it is called once on an
-// accepted stream, by the goroutine that Accept was called on. With anything but StatusOK the stream is over.
+// Answer tells the opener how its wish was met; it is called once on an accepted stream,
+// by the goroutine that Accept was called on. With anything but StatusOK the stream is
+// over.
 func (s *Stream) Answer(status Status) error {
 	if s.answered.Swap(true) {
 		return errors.New("stream was answered before")
@@ -257,7 +260,8 @@ func (s *Stream) Wait() error {
 		return err
 	}
 	var b [1]byte
-	if _, err := s.quic.Peek(b[:]); err != nil && err != io.EOF && !errors.Is(err, os.ErrDeadlineExceeded) {
+	if _, err := s.quic.Peek(b[:]); err != nil && err != io.EOF &&
+		!errors.Is(err, os.ErrDeadlineExceeded) {
 		s.end(readEnded)
 		return streamError(err)
 	}
@@ -285,10 +289,10 @@ func (s *Stream) write(b []byte) (int, error) {
 	return n, streamError(err)
 }
 
-// WhenStopped calls f, on a goroutine of its own, when the peer reads no more while
-// this side can still write: Write would fail with ErrReset, or with an
-// error that matches ErrLost. It does not wait for a Write to find out. The returned function
-// makes that it is not called any more; it reports whether that came in time.
+// WhenStopped calls f, on a goroutine of its own, when the peer reads no more while this
+// side can still write: Write would fail with ErrReset, or with an error that matches
+// ErrLost. It does not wait for a Write to find out. The returned function makes that it
+// is not called any more; it reports whether that came in time.
 func (s *Stream) WhenStopped(f func()) (stop func() bool) {
 	ctx := s.quic.Context() // ends with the direction, whichever side ends it
 	return context.AfterFunc(ctx, func() {

@@ -35,7 +35,8 @@ func TestStream(t *testing.T) {
 		t.Errorf("write after CloseWrite: %v, want net.ErrClosed", err)
 	}
 	far := <-seen
-	if far.Header() != header() || s.Header() != header() || far.Peer() != 1 || s.Peer() != 2 || far.ID() != s.ID() {
+	if far.Header() != header() || s.Header() != header() || far.Peer() != 1 ||
+		s.Peer() != 2 || far.ID() != s.ID() {
 		t.Errorf("far side: %+v from %d, stream %d; near: %+v to %d, stream %d",
 			far.Header(), far.Peer(), far.ID(), s.Header(), s.Peer(), s.ID())
 	}
@@ -85,8 +86,8 @@ func TestHalfClose(t *testing.T) {
 	}
 }
 
-// Programs that do not read hold up only themselves, however many they are, and however little
-// memory there is.
+// Programs that do not read hold up only themselves, however many they are, and however
+// little memory there is.
 func TestStalledStreams(t *testing.T) {
 	const stalled = 100
 	for _, bytes := range []int64{minMemory, maxMemory} {
@@ -138,16 +139,19 @@ func TestReset(t *testing.T) {
 			}
 			io.WriteString(s, "lost or not")
 			s.Reset()
-			if _, err := io.Copy(io.Discard, struct{ io.Reader }{far}); !errors.Is(err, ErrReset) {
+			if _, err := io.Copy(io.Discard, struct{ io.Reader }{far}); !errors.Is(err,
+				ErrReset) {
 				t.Errorf("far side read: %v, want ErrReset", err)
 			}
 			if err := untilError(far); !errors.Is(err, ErrReset) {
 				t.Errorf("far side wrote: %v, want ErrReset", err)
 			}
-			if _, err := s.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) || errors.Is(err, ErrLost) {
+			if _, err := s.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) ||
+				errors.Is(err, ErrLost) {
 				t.Errorf("near side read: %v, want net.ErrClosed", err)
 			}
-			if _, err := s.Write(make([]byte, 1)); !errors.Is(err, net.ErrClosed) || errors.Is(err, ErrLost) {
+			if _, err := s.Write(make([]byte, 1)); !errors.Is(err, net.ErrClosed) ||
+				errors.Is(err, ErrLost) {
 				t.Errorf("near side wrote: %v, want net.ErrClosed", err)
 			}
 		})
@@ -175,7 +179,8 @@ func TestCloseRead(t *testing.T) {
 func TestStatus(t *testing.T) {
 	l := newLab(t)
 	a, b := l.node(1), l.node(2)
-	for _, status := range []Status{StatusRefused, StatusUnreachable, StatusTimeout, StatusBusy, StatusForbidden, 77} {
+	for _, status := range []Status{StatusRefused, StatusUnreachable, StatusTimeout,
+		StatusBusy, StatusForbidden, 77} {
 		b.onAccept(func(s *Stream) {
 			s.Answer(status)
 			if s.Answer(StatusOK) == nil {
@@ -192,7 +197,8 @@ func TestStatus(t *testing.T) {
 	if _, err := a.Open(context.Background(), 2, header()); !errors.Is(err, ErrReset) {
 		t.Errorf("no answer: %v, want ErrReset", err)
 	}
-	eventually(t, "refused streams are over", func() bool { return a.streams(2) == 0 && b.streams(1) == 0 })
+	eventually(t, "refused streams are over",
+		func() bool { return a.streams(2) == 0 && b.streams(1) == 0 })
 }
 
 // streams counts the streams to a peer that have not ended.
@@ -309,7 +315,8 @@ func TestManyStreams(t *testing.T) {
 		})
 	}
 	talking.Wait()
-	eventually(t, "all streams are over", func() bool { return a.streams(2) == 0 && b.streams(1) == 0 })
+	eventually(t, "all streams are over",
+		func() bool { return a.streams(2) == 0 && b.streams(1) == 0 })
 }
 
 func TestOpenCloseLeaksNothing(t *testing.T) {
@@ -345,7 +352,8 @@ func TestOpenCloseLeaksNothing(t *testing.T) {
 	before := runtime.NumGoroutine()
 	cycle(2000)
 	eventually(t, "all streams are over", settled)
-	eventually(t, "their goroutines are gone", func() bool { return runtime.NumGoroutine() <= before+2 })
+	eventually(t, "their goroutines are gone",
+		func() bool { return runtime.NumGoroutine() <= before+2 })
 }
 
 func TestCloseEndsEverything(t *testing.T) {
@@ -357,7 +365,8 @@ func TestCloseEndsEverything(t *testing.T) {
 	b.Close()
 	start := time.Now()
 	_, err := s.Read(make([]byte, 1))
-	if !errors.Is(err, ErrLost) || !errors.Is(err, net.ErrClosed) || errors.Is(err, ErrReset) {
+	if !errors.Is(err, ErrLost) || !errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, ErrReset) {
 		t.Errorf("read: %v, want ErrLost and net.ErrClosed", err)
 	}
 	if d := time.Since(start); d > 2*time.Second {
@@ -374,7 +383,8 @@ func TestCloseEndsEverything(t *testing.T) {
 		n.socket.Close()
 	}
 	l.server.Close()
-	eventually(t, "all goroutines are gone", func() bool { return runtime.NumGoroutine() <= before })
+	eventually(t, "all goroutines are gone",
+		func() bool { return runtime.NumGoroutine() <= before })
 }
 
 // What was written before a reset arrives, as what a TCP receiver has got before
@@ -412,7 +422,8 @@ func TestWhenStopped(t *testing.T) {
 		{"the peer resets", func(_, far *Stream) { far.Reset() }, true},
 		{"this side ends", func(near, _ *Stream) { near.CloseWrite() }, false},
 		{"this side resets", func(near, _ *Stream) { near.Reset() }, false},
-		{"the peer is lost", func(*Stream, *Stream) { b.Close() }, true}, // the last one: b is closed
+		// the last one: b is closed
+		{"the peer is lost", func(*Stream, *Stream) { b.Close() }, true},
 	} {
 		accepted := make(chan *Stream, 1)
 		b.onAccept(func(s *Stream) {

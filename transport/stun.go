@@ -54,7 +54,8 @@ func parseSTUN(b []byte) (*stun.Message, error) {
 
 // newBinding makes a plain binding request.
 func newBinding(id transactionID) []byte {
-	return stun.MustBuild(stun.NewTransactionIDSetter(id), stun.BindingRequest, stun.Fingerprint).Raw
+	return stun.MustBuild(stun.NewTransactionIDSetter(id), stun.BindingRequest,
+		stun.Fingerprint).Raw
 }
 
 // answerBinding answers a plain binding request from an address.
@@ -72,9 +73,11 @@ func answerBinding(b []byte, from netip.AddrPort) ([]byte, error) {
 // newCheck makes a connectivity check for the owner of theirs (RFC 8445
 // section 7.2.2). There are no roles and priorities: each side chooses the path
 // it sends on.
-func newCheck(id transactionID, theirs credentials, ours string, more ...stun.Setter) ([]byte, error) {
+func newCheck(id transactionID, theirs credentials, ours string,
+	more ...stun.Setter) ([]byte, error) {
 	setters := append([]stun.Setter{
-		stun.NewTransactionIDSetter(id), stun.BindingRequest, stun.NewUsername(theirs.ufrag + ":" + ours),
+		stun.NewTransactionIDSetter(id), stun.BindingRequest,
+		stun.NewUsername(theirs.ufrag + ":" + ours),
 	}, more...)
 	return build(append(setters, stun.NewShortTermIntegrity(theirs.password), stun.Fingerprint)...)
 }
@@ -96,7 +99,8 @@ func checkUsername(m *stun.Message) (receiver, sender string, err error) {
 // authentic reports whether m was made by somebody who knows the password, and
 // is complete.
 func authentic(m *stun.Message, password string) bool {
-	return stun.NewShortTermIntegrity(password).Check(m) == nil && stun.Fingerprint.Check(m) == nil
+	return stun.NewShortTermIntegrity(password).Check(m) == nil &&
+		stun.Fingerprint.Check(m) == nil
 }
 
 // answerCheck answers an authentic check (RFC 8445 section 7.3).

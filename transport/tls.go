@@ -49,7 +49,8 @@ func (n *Node) identify(state tls.ConnectionState, remote net.Addr) (Peer, error
 	}
 	if addr, ok := remote.(*net.UDPAddr); ok {
 		if id, ok := fakeID(addr); ok && id != who.ID {
-			return Peer{}, fmt.Errorf("node %d at the path of node %d: %w", who.ID, id, errWrongKey)
+			return Peer{}, fmt.Errorf("node %d at the path of node %d: %w", who.ID, id,
+				errWrongKey)
 		}
 	}
 	return who, nil

@@ -10,9 +10,10 @@ import (
 )
 
 // QUIC's streams have no urgent data (RFC 9293 section 3.8.5), which programs send with
-// MSG_OOB. Of an urgent byte a stream of its own tells in advance: its header says which byte of
-// which stream it will be. The byte is written when that has been answered, so whoever reads it knows what
-// it is. It costs a round trip and nothing where there is none.
+// MSG_OOB. Of an urgent byte a stream of its own tells in advance: its header says which
+// byte of which stream it will be. The byte is written when that has been answered, so
+// whoever reads it knows what it is. It costs a round trip and nothing where there is
+// none.
 
 // UrgentByte is the place of an urgent byte.
 type UrgentByte struct {
@@ -25,7 +26,8 @@ type UrgentByte struct {
 const sizeofUrgent = 16
 
 func (u UrgentByte) append(b []byte) []byte {
-	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, u.Stream), u.Offset)
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, u.Stream),
+		u.Offset)
 }
 
 func parseUrgent(b []byte) (UrgentByte, error) {
@@ -35,8 +37,8 @@ func parseUrgent(b []byte) (UrgentByte, error) {
 	return UrgentByte{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:]), true}, nil
 }
 
-// urgentWithin bounds how long a byte waits until the peer knows that it is urgent. Beyond that it is
-// sent as any other.
+// urgentWithin bounds how long a byte waits until the peer knows that it is urgent.
+// Beyond that it is sent as any other.
 const urgentWithin = 5 * time.Second
 
 // maxMarks bounds how many urgent bytes of a stream are remembered that nobody has read
@@ -76,8 +78,9 @@ func (m *marks) take(start, end uint64) (offset uint64, ok bool) {
 	return offset, ok
 }
 
-// MarkUrgent makes the next byte that is written an urgent one; it waits until the peer knows. Its
-// error means that the byte will be as any other. It must not be called at the same time as Write.
+// MarkUrgent makes the next byte that is written an urgent one; it waits until the peer
+// knows. Its error means that the byte will be as any other. It must not be called at the
+// same time as Write.
 func (s *Stream) MarkUrgent() error {
 	if err := s.writeBefore(); err != nil { // the peer shall know the stream
 		return err
@@ -97,8 +100,8 @@ func (s *Stream) MarkUrgent() error {
 	return nil
 }
 
-// UrgentIn returns the index of the first urgent byte among the last n bytes that were read, which it
-// forgets, or -1. It must not be called at the same time as Read.
+// UrgentIn returns the index of the first urgent byte among the last n bytes that were
+// read, which it forgets, or -1. It must not be called at the same time as Read.
 func (s *Stream) UrgentIn(n int) int {
 	if !s.urgent.some.Load() {
 		return -1
@@ -115,7 +118,8 @@ func (s *Stream) UrgentIn(n int) int {
 func (s *Stream) learnUrgent() {
 	c, status := s.conn, StatusRefused
 	c.mu.Lock()
-	about := c.streams[int64(s.header.Urgent.Stream)] // opened before this one, so it is known, or was
+	// opened before this one, so it is known, or was
+	about := c.streams[int64(s.header.Urgent.Stream)]
 	c.mu.Unlock()
 	if about != nil {
 		about.urgent.add(s.header.Urgent.Offset)

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Both ends of a stream tell of urgent bytes, be it opened early or not, and the places are known when
-// the bytes are read.
+// Both ends of a stream tell of urgent bytes, be it opened early or not, and the places
+// are known when the bytes are read.
 func TestUrgent(t *testing.T) {
 	l := newLab(t)
 	a, b := l.node(1), l.node(2)
@@ -41,7 +41,8 @@ func TestUrgent(t *testing.T) {
 		return ok
 	})
 	check(early)
-	eventually(t, "all streams are over", func() bool { return a.streams(2) == 0 && b.streams(1) == 0 })
+	eventually(t, "all streams are over",
+		func() bool { return a.streams(2) == 0 && b.streams(1) == 0 })
 }
 
 // writeMarked writes text, in which "!" is urgent.

@@ -89,7 +89,8 @@ func checked(total [8]byte, sent uint64) (uint64, error) {
 	return arrived, nil
 }
 
-// exchange sends until a deadline while the far side does the same, and returns how many bytes have arrived at both.
+// exchange sends until a deadline while the far side does the same, and returns how many
+// bytes have arrived at both.
 func exchange(c Conn, until time.Time) (arrived uint64, err error) {
 	var (
 		reading sync.WaitGroup

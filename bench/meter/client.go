@@ -8,8 +8,9 @@ import (
 	"io"
 )
 
-// Obey carries out the orders that it reads until there are no more. It writes an empty Result when it has a first
-// connection, so that nothing is measured before the path is warm.
+// Obey carries out the orders that it reads until there are no more. It writes an empty
+// Result when it has a first connection, so that nothing is measured before the path is
+// warm.
 func Obey(ctx context.Context, dial Dialer, orders io.Reader, results io.Writer) error {
 	out := json.NewEncoder(results)
 	c, err := open(ctx, dial, modeEcho)
@@ -78,7 +79,8 @@ func open(ctx context.Context, dial Dialer, mode byte) (Conn, error) {
 	return c, firstByte(c, mode)
 }
 
-// firstByte sends the mode and waits for the answer. It closes the connection if that fails.
+// firstByte sends the mode and waits for the answer. It closes the connection if that
+// fails.
 func firstByte(c Conn, mode byte) error {
 	b := [1]byte{mode}
 	_, err := c.Write(b[:])

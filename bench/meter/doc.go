@@ -1,12 +1,14 @@
-// Package meter is the program that measures: a server and a client over any kind of connection.
+// Package meter is the program that measures: a server and a client over any kind of
+// connection.
 //
-// Both ends of each contender run it. Natively and under boxer it is the very same binary over the
-// kernel's sockets; a contender with an API of its own puts that below it, in the same process. The
-// client gets its orders from stdin and writes results to stdout, a line of JSON each, so that one
-// client may be asked again and again, in turns with the clients of other contenders.
+// Both ends of each contender run it. Natively and under boxer it is the very same binary
+// over the kernel's sockets; a contender with an API of its own puts that below it, in
+// the same process. The client gets its orders from stdin and writes results to stdout, a
+// line of JSON each, so that one client may be asked again and again, in turns with the
+// clients of other contenders.
 //
-// A connection begins with one byte from the client, the mode. The server answers one byte: the
-// first byte of "connect + first byte". What follows depends on the mode.
+// A connection begins with one byte from the client, the mode. The server answers one
+// byte: the first byte of "connect + first byte". What follows depends on the mode.
 package meter
 
 import (
@@ -30,8 +32,9 @@ type Listener interface {
 
 // The modes of a connection.
 const (
-	modeEcho   = 'e' // the server sends back what it gets, until the end
-	modeSink   = 's' // the server reads to the end, then sends the number of bytes, 8 bytes big endian
+	modeEcho = 'e' // the server sends back what it gets, until the end
+	// the server reads to the end, then sends the number of bytes, 8 bytes big endian
+	modeSink   = 's'
 	modeDuplex = 'd' // the same, and until then the server sends what it can
 	modeIdle   = 'i' // the server waits for the end
 )

@@ -7,7 +7,8 @@ import (
 )
 
 func connects(ctx context.Context, dial Dialer, count int) (Result, error) {
-	r := Result{Samples: make([]time.Duration, count), Dials: make([]time.Duration, count)}
+	r := Result{Samples: make([]time.Duration, count),
+		Dials: make([]time.Duration, count)}
 	for i := range count {
 		start := time.Now()
 		c, err := dial(ctx)

@@ -30,7 +30,8 @@ func churn(ctx context.Context, dial Dialer, workers int, while time.Duration) (
 		})
 	}
 	wg.Wait()
-	return Result{Count: int(done.Load()), Elapsed: time.Since(start)}, errors.Join(errs...)
+	return Result{Count: int(done.Load()), Elapsed: time.Since(start)},
+		errors.Join(errs...)
 }
 
 // openersAtOnce bounds how many connections rest opens at a time.

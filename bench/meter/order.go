@@ -4,15 +4,21 @@ import "time"
 
 // What an Order may ask for.
 const (
-	Connect     = "connect"     // connect, send a byte, get one: Count times, one after the other
-	RoundTrip   = "roundtrip"   // send Size bytes and get them back: Count times, on one connection
-	Bulk        = "bulk"        // send for Time on Streams connections at once; with Both the server sends as well
-	Small       = "small"       // send Count writes of Size bytes on one connection
-	Churn       = "churn"       // Connect for Time, Streams at once
-	Idle        = "idle"        // have Count connections on which nothing happens; 0 closes them
+	// connect, send a byte, get one: Count times, one after the other
+	Connect = "connect"
+	// send Size bytes and get them back: Count times, on one connection
+	RoundTrip = "roundtrip"
+	// send for Time on Streams connections at once; with Both the server sends as well
+	Bulk  = "bulk"
+	Small = "small" // send Count writes of Size bytes on one connection
+	Churn = "churn" // Connect for Time, Streams at once
+	// have Count connections on which nothing happens; 0 closes them
+	Idle        = "idle"
 	Getsockname = "getsockname" // getsockname(2) on a connected socket: Count times
-	Accept      = "accept"      // accept4(2) on a non-blocking listener to which nobody connects: Count times
-	ConnectHere = "connecthere" // connect(2) to a listener of the same process, on localhost: Count times
+	// accept4(2) on a non-blocking listener to which nobody connects: Count times
+	Accept = "accept"
+	// connect(2) to a listener of the same process, on localhost: Count times
+	ConnectHere = "connecthere"
 )
 
 // An Order asks a client for one measurement.
@@ -27,10 +33,13 @@ type Order struct {
 
 // A Result is the answer to an Order.
 type Result struct {
-	Samples []time.Duration `json:",omitempty"` // of whatever was done Count times, in nanoseconds
-	Dials   []time.Duration `json:",omitempty"` // of Connect: the part of it until there was a connection
-	Count   int             `json:",omitempty"` // of Churn: connections that got their byte
-	Bytes   uint64          `json:",omitempty"` // that have arrived
-	Elapsed time.Duration   `json:",omitempty"` // until they had, in nanoseconds
-	Failed  string          `json:",omitempty"`
+	// of whatever was done Count times, in nanoseconds
+	Samples []time.Duration `json:",omitempty"`
+	// of Connect: the part of it until there was a connection
+	Dials []time.Duration `json:",omitempty"`
+	// of Churn: connections that got their byte
+	Count   int           `json:",omitempty"`
+	Bytes   uint64        `json:",omitempty"` // that have arrived
+	Elapsed time.Duration `json:",omitempty"` // until they had, in nanoseconds
+	Failed  string        `json:",omitempty"`
 }

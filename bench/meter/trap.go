@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// getsocknames measures a call that boxer traps. Signals are masked meanwhile: the runtime's SIGURG would end some calls
-// and have the kernel make them again.
+// getsocknames measures a call that boxer traps. Signals are masked meanwhile: the
+// runtime's SIGURG would end some calls and have the kernel make them again.
 func getsocknames(ctx context.Context, dial Dialer, count int) (Result, error) {
 	c, err := open(ctx, dial, modeEcho)
 	if err != nil {
@@ -40,7 +40,8 @@ func timeGetsockname(fd uintptr, samples []time.Duration) error {
 		size := uint32(unix.SizeofSockaddrAny)
 		start := time.Now()
 		// Raw: the runtime must not take it for a call that waits.
-		_, _, errno := unix.RawSyscall(unix.SYS_GETSOCKNAME, fd, uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)))
+		_, _, errno := unix.RawSyscall(unix.SYS_GETSOCKNAME, fd,
+			uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)))
 		samples[i] = time.Since(start)
 		if errno != 0 {
 			return fmt.Errorf("getsockname: %w", errno)
@@ -49,7 +50,8 @@ func timeGetsockname(fd uintptr, samples []time.Duration) error {
 	return nil
 }
 
-// accepts measures accept4(2) where nobody connects. The address is asked for: without, boxer does not trap the call.
+// accepts measures accept4(2) where nobody connects. The address is asked for: without,
+// boxer does not trap the call.
 func accepts(count int) (Result, error) {
 	l, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -65,7 +67,8 @@ func accepts(count int) (Result, error) {
 		for i := range samples {
 			size := uint32(unix.SizeofSockaddrAny)
 			start := time.Now()
-			_, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(l), uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)), 0, 0, 0)
+			_, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(l),
+				uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)), 0, 0, 0)
 			samples[i] = time.Since(start)
 			if errno != unix.EAGAIN {
 				return fmt.Errorf("accept4 where nobody connects: %w", errno)
@@ -76,7 +79,8 @@ func accepts(count int) (Result, error) {
 	return Result{Samples: samples}, err
 }
 
-// connectsHere measures connect(2) to a listener of this process. Both ends are closed before the next.
+// connectsHere measures connect(2) to a listener of this process. Both ends are closed
+// before the next.
 func connectsHere(count int) (Result, error) {
 	l, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

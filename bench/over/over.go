@@ -30,7 +30,8 @@ func (t TCP) control(_, _ string, c syscall.RawConn) error {
 	}
 	var err error
 	if e := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, t.Congestion)
+		err = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION,
+			t.Congestion)
 	}); e != nil {
 		return e
 	}

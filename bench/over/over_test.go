@@ -30,7 +30,8 @@ func TestMeter(t *testing.T) {
 				{Measure: meter.RoundTrip, Count: 4, Size: 1 << 10},
 				{Measure: meter.Bulk, Streams: 2, Time: 10 * time.Millisecond},
 				{Measure: meter.Getsockname, Count: 5},
-				{Measure: meter.Bulk, Streams: 2, Both: true, Time: 10 * time.Millisecond},
+				{Measure: meter.Bulk, Streams: 2, Both: true,
+					Time: 10 * time.Millisecond},
 				{Measure: meter.Small, Count: 1000, Size: 100},
 				{Measure: meter.Churn, Streams: 2, Time: 10 * time.Millisecond},
 				{Measure: meter.Idle, Count: 40},
@@ -49,7 +50,8 @@ func TestMeter(t *testing.T) {
 			if r[3].Bytes == 0 || r[3].Elapsed < 10*time.Millisecond {
 				t.Errorf("bulk: %d bytes in %v", r[3].Bytes, r[3].Elapsed)
 			}
-			if n := len(r[4].Samples); name == "tcp" && n != 5 || name == "quic" && r[4].Failed == "" {
+			if n := len(r[4].Samples); name == "tcp" && n != 5 || name == "quic" &&
+				r[4].Failed == "" {
 				t.Errorf("getsockname: %d samples, failed %q", n, r[4].Failed)
 			}
 			if r[5].Bytes == 0 || r[6].Bytes != 100_000 || r[7].Count == 0 {
@@ -83,7 +85,8 @@ func obey(t *testing.T, dial meter.Dialer, orders []meter.Order) []meter.Result 
 		if err := d.Decode(&results[i]); err != nil {
 			t.Fatalf("result %d: %v", i, err)
 		}
-		if i > 0 && orders[i-1].Measure != "nonsense" && orders[i-1].Measure != meter.Getsockname && results[i].Failed != "" {
+		if i > 0 && orders[i-1].Measure != "nonsense" &&
+			orders[i-1].Measure != meter.Getsockname && results[i].Failed != "" {
 			t.Fatalf("result %d: %s", i, results[i].Failed)
 		}
 	}

@@ -12,7 +12,8 @@ import (
 	"github.com/boxer-sandbox/boxer/bench/meter"
 )
 
-// Proxy passes connections on until the listener ends. Between TCP connections io.Copy splices: the bytes stay in the kernel.
+// Proxy passes connections on until the listener ends. Between TCP connections io.Copy
+// splices: the bytes stay in the kernel.
 func Proxy(ctx context.Context, l meter.Listener, dial meter.Dialer) error {
 	for {
 		in, err := l.Accept()

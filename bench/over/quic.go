@@ -16,18 +16,19 @@ import (
 	"github.com/boxer-sandbox/boxer/bench/meter"
 )
 
-// QUIC is plain quic-go: one UDP socket under a quic.Transport, one connection, a stream for each of the meter's. Windows
-// and TLS are as boxer's package transport has them.
+// QUIC is plain quic-go: one UDP socket under a quic.Transport, one connection, a stream
+// for each of the meter's. Windows and TLS are as boxer's package transport has them.
 type QUIC struct{}
 
 const quicALPN = "bench"
 
 var quicConfig = &quic.Config{
-	Versions:                       []quic.Version{quic.Version1},
-	KeepAlivePeriod:                2500 * time.Millisecond,
-	InitialStreamReceiveWindow:     512 << 10,
-	MaxStreamReceiveWindow:         6 << 20,
-	InitialConnectionReceiveWindow: 1 << 50, // none, or streams that nobody reads yet hold up the others
+	Versions:                   []quic.Version{quic.Version1},
+	KeepAlivePeriod:            2500 * time.Millisecond,
+	InitialStreamReceiveWindow: 512 << 10,
+	MaxStreamReceiveWindow:     6 << 20,
+	// none, or streams that nobody reads yet hold up the others
+	InitialConnectionReceiveWindow: 1 << 50,
 	MaxConnectionReceiveWindow:     1 << 50,
 	MaxIncomingStreams:             1 << 15,
 }
@@ -43,7 +44,8 @@ func (QUIC) Listen(_ context.Context, addr string) (meter.Listener, error) {
 		return nil, err
 	}
 	l, err := t.Listen(&tls.Config{
-		MinVersion: tls.VersionTLS13, NextProtos: []string{quicALPN}, Certificates: []tls.Certificate{cert},
+		MinVersion: tls.VersionTLS13, NextProtos: []string{quicALPN},
+		Certificates: []tls.Certificate{cert},
 	}, quicConfig)
 	if err != nil {
 		return nil, err
@@ -146,7 +148,8 @@ func certificate() (tls.Certificate, error) {
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1),
+		NotAfter: time.Now().Add(24 * time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, pub, key)
 	if err != nil {
 		return tls.Certificate{}, err

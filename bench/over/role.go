@@ -14,7 +14,8 @@ const Ready = "ready"
 // Networks are kinds of connection by name.
 type Networks map[string]Network
 
-// Serve is the meter's server, with the arguments NETWORK and ADDR. It writes a line when it listens.
+// Serve is the meter's server, with the arguments NETWORK and ADDR. It writes a line when
+// it listens.
 func (n Networks) Serve(args []string) error {
 	network, addr, err := n.find(args)
 	if err != nil {
@@ -28,7 +29,8 @@ func (n Networks) Serve(args []string) error {
 	return meter.Serve(l)
 }
 
-// Client is the meter's client, with the arguments NETWORK and ADDR. It obeys orders on stdin.
+// Client is the meter's client, with the arguments NETWORK and ADDR. It obeys orders on
+// stdin.
 func (n Networks) Client(args []string) error {
 	network, addr, err := n.find(args)
 	if err != nil {

@@ -1,4 +1,5 @@
-// Package trap has the least program that can answer a trapped call truly, in C, to measure boxer's answer against.
+// Package trap has the least program that can answer a trapped call truly, in C, to
+// measure boxer's answer against.
 package trap
 
 import (

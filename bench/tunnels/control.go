@@ -20,8 +20,8 @@ import (
 	"github.com/boxer-sandbox/boxer/bench/over"
 )
 
-// control serves Tailscale's nodes, with the argument ADDR: the test suite's control server there, DERP at the next port,
-// and STUN.
+// control serves Tailscale's nodes, with the argument ADDR: the test suite's control
+// server there, DERP at the next port, and STUN.
 func control(args []string) error {
 	if len(args) != 1 {
 		return fmt.Errorf("arguments %q: want ADDR", args)
@@ -44,12 +44,14 @@ func control(args []string) error {
 	}
 	ip := at.Addr().String()
 	server := &testcontrol.Server{
-		Logf: logger.Discard, ExplicitBaseURL: "http://" + at.String(), AllNodesSameUser: true, AllOnline: true,
+		Logf: logger.Discard, ExplicitBaseURL: "http://" + at.String(),
+		AllNodesSameUser: true, AllOnline: true,
 		DERPMap: &tailcfg.DERPMap{Regions: map[int]*tailcfg.DERPRegion{1: {
 			RegionID: 1, RegionCode: "lab",
 			Nodes: []*tailcfg.DERPNode{{
 				Name: "1", RegionID: 1, HostName: ip, IPv4: ip, IPv6: "none",
-				STUNPort: stunPort, STUNTestIP: ip, DERPPort: int(derp.Port()), InsecureForTests: true,
+				STUNPort: stunPort, STUNTestIP: ip, DERPPort: int(derp.Port()),
+				InsecureForTests: true,
 			}},
 		}}},
 	}
@@ -63,11 +65,13 @@ func serveDERP(at netip.AddrPort) error {
 	if err != nil {
 		return err
 	}
-	s := httptest.NewUnstartedServer(derpserver.Handler(derpserver.New(key.NewNode(), logger.Discard)))
+	s := httptest.NewUnstartedServer(derpserver.Handler(derpserver.New(key.NewNode(),
+		logger.Discard)))
 	s.Listener.Close()
 	s.Listener = l
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
-	s.Config.TLSNextProto = make(map[string]func(*http.Server, *tls.Conn, http.Handler)) // DERP takes HTTP/1 over
+	// DERP takes HTTP/1 over
+	s.Config.TLSNextProto = make(map[string]func(*http.Server, *tls.Conn, http.Handler))
 	s.StartTLS()
 	return nil
 }

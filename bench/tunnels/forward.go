@@ -7,7 +7,8 @@ import (
 	"github.com/boxer-sandbox/boxer/bench/over"
 )
 
-// expose leads what comes through a tunnel to a TCP address, with the arguments NETWORK, ADDR and TO.
+// expose leads what comes through a tunnel to a TCP address, with the arguments NETWORK,
+// ADDR and TO.
 func expose(args []string) error {
 	if len(args) != 3 || networks[args[0]] == nil {
 		return fmt.Errorf("arguments %q: want NETWORK, ADDR and TO", args)
@@ -15,7 +16,8 @@ func expose(args []string) error {
 	return forward(networks[args[0]], args[1], over.TCP{}, args[2])
 }
 
-// reach leads what comes in at a TCP address through a tunnel, with the arguments NETWORK, ADDR and FROM.
+// reach leads what comes in at a TCP address through a tunnel, with the arguments
+// NETWORK, ADDR and FROM.
 func reach(args []string) error {
 	if len(args) != 3 || networks[args[0]] == nil {
 		return fmt.Errorf("arguments %q: want NETWORK, ADDR and FROM", args)

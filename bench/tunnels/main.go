@@ -1,5 +1,6 @@
-// Command tunnels is the measuring program over tunnels in user space: wireguard-go with netstack, and Tailscale's tsnet. It is
-// a program of its own, so that what those link does not weigh on the other contenders.
+// Command tunnels is the measuring program over tunnels in user space: wireguard-go with
+// netstack, and Tailscale's tsnet. It is a program of its own, so that what those link
+// does not weigh on the other contenders.
 //
 //	tunnels serve wireguard|tailscale ADDR
 //	tunnels client wireguard|tailscale ADDR
@@ -7,8 +8,8 @@
 //	tunnels reach wireguard|tailscale ADDR FROM    comes in at a TCP port here
 //	tunnels control ADDR                     what Tailscale's nodes need: control server, DERP and STUN
 //
-// ADDR is for wireguard the UDP address to listen at, or to send to; for tailscale NAME@ and that of the
-// control server.
+// ADDR is for wireguard the UDP address to listen at, or to send to; for tailscale NAME@
+// and that of the control server.
 package main
 
 import (

@@ -17,8 +17,9 @@ import (
 	"github.com/boxer-sandbox/boxer/bench/meter"
 )
 
-// tailscale is Tailscale in user space: package tsnet. It joins the control server and punches its own path. An address
-// is NAME@HOST:PORT: that of the control server, and what the two nodes have in common.
+// tailscale is Tailscale in user space: package tsnet. It joins the control server and
+// punches its own path. An address is NAME@HOST:PORT: that of the control server, and
+// what the two nodes have in common.
 type tailscale struct{}
 
 const tsPort = 80

@@ -15,7 +15,8 @@ import (
 	"github.com/boxer-sandbox/boxer/bench/meter"
 )
 
-// wireguard is wireguard-go with the TCP of gVisor's netstack on top, as its example programs have it.
+// wireguard is wireguard-go with the TCP of gVisor's netstack on top, as its example
+// programs have it.
 type wireguard struct{}
 
 var (
@@ -23,7 +24,8 @@ var (
 	wgClient = netip.MustParseAddr("10.9.0.2")
 )
 
-// wgMTU is WireGuard's usual one, in bytes: 1500 less 80 for IPv6, UDP and its own header.
+// wgMTU is WireGuard's usual one, in bytes: 1500 less 80 for IPv6, UDP and its own
+// header.
 const wgMTU = 1420
 
 // Listen implements over.Network.
@@ -32,7 +34,8 @@ func (wireguard) Listen(_ context.Context, addr string) (meter.Listener, error) 
 	if err != nil {
 		return nil, err
 	}
-	stack, err := wgUp(wgServer.Addr(), "server", "client", fmt.Sprintf("listen_port=%d\n", at.Port()),
+	stack, err := wgUp(wgServer.Addr(), "server", "client",
+		fmt.Sprintf("listen_port=%d\n", at.Port()),
 		fmt.Sprintf("allowed_ip=%s/32\n", wgClient))
 	if err != nil {
 		return nil, err
@@ -51,11 +54,15 @@ func (wireguard) Dialer(_ context.Context, addr string) (meter.Dialer, error) {
 		return nil, err
 	}
 	stack, err := wgUp(wgClient, "client", "server", "",
-		fmt.Sprintf("endpoint=%s\nallowed_ip=%s/32\npersistent_keepalive_interval=15\n", to, wgServer.Addr()))
+		fmt.Sprintf("endpoint=%s\nallowed_ip=%s/32\npersistent_keepalive_interval=15\n",
+			to, wgServer.Addr()))
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) (meter.Conn, error) { return stack.DialContextTCPAddrPort(ctx, wgServer) }, nil
+	return func(ctx context.Context) (meter.Conn,
+		error) {
+		return stack.DialContextTCPAddrPort(ctx, wgServer)
+	}, nil
 }
 
 // wgUp starts a device; own and peer name their keys.
@@ -72,8 +79,10 @@ func wgUp(addr netip.Addr, own, peer, device1, peer1 string) (*netstack.Net, err
 	if err != nil {
 		return nil, err
 	}
-	dev := device.NewDevice(tun, conn.NewDefaultBind(), device.NewLogger(device.LogLevelSilent, ""))
-	config := fmt.Sprintf("private_key=%x\n%spublic_key=%x\n%s", private.Bytes(), device1, other.PublicKey().Bytes(), peer1)
+	dev := device.NewDevice(tun, conn.NewDefaultBind(),
+		device.NewLogger(device.LogLevelSilent, ""))
+	config := fmt.Sprintf("private_key=%x\n%spublic_key=%x\n%s", private.Bytes(), device1,
+		other.PublicKey().Bytes(), peer1)
 	if err := dev.IpcSet(config); err != nil {
 		return nil, err
 	}

@@ -40,7 +40,8 @@ func TestAttach(t *testing.T) {
 		{"--pid", strconv.Itoa(cmd.Process.Pid)},
 		{"--pid", strconv.Itoa(programOf(t, cmd.Process.Pid))},
 	} {
-		tracer := exec.Command(boxer, append([]string{"trace", "-o", "/dev/stdout", "--format", "text"}, by...)...)
+		tracer := exec.Command(boxer, append([]string{"trace", "-o", "/dev/stdout",
+			"--format", "text"}, by...)...)
 		q := start(t, tracer)
 		if got := q.line(); !strings.Contains(got, "node talker ") {
 			t.Fatalf("%v: the trace begins with %q", by, got)
@@ -77,8 +78,8 @@ func TestAttachToNobody(t *testing.T) {
 	}
 }
 
-// TestAttachToProcess attaches to a child of the program, as strace -p does: what the program
-// itself calls is not shown.
+// TestAttachToProcess attaches to a child of the program, as strace -p does: what the
+// program itself calls is not shown.
 func TestAttachToProcess(t *testing.T) {
 	cmd := exec.Command(boxer, "run", "--name", "parent", "--", "python3", "-c", `
 import os, socket, sys, time
@@ -105,7 +106,8 @@ os.close(w)`)
 	}
 	p := start(t, cmd)
 	child := p.line()
-	tracer := exec.Command(boxer, "trace", "-f", "-o", "/dev/stdout", "--format", "text", "-p", child)
+	tracer := exec.Command(boxer, "trace", "-f", "-o", "/dev/stdout", "--format", "text",
+		"-p", child)
 	q := start(t, tracer)
 	if got := q.line(); !strings.Contains(got, "node parent ") {
 		t.Fatalf("the trace begins with %q", got)
@@ -131,7 +133,9 @@ os.close(w)`)
 		t.Errorf("the program ended with %d", status)
 	}
 	outside := finish(t, exec.Command(boxer, "trace", "-p", strconv.Itoa(os.Getpid())))
-	if outside.status != 125 || !strings.Contains(outside.err, "no such program runs under boxer") {
-		t.Errorf("a process that is not under boxer: status %d, %s", outside.status, outside.err)
+	if outside.status != 125 || !strings.Contains(outside.err,
+		"no such program runs under boxer") {
+		t.Errorf("a process that is not under boxer: status %d, %s", outside.status,
+			outside.err)
 	}
 }

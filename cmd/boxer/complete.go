@@ -16,15 +16,16 @@ import (
 
 // completions are the values of flags, whichever command has them.
 var completions = map[string]cobra.CompletionFunc{
-	"congestion-control": cobra.FixedCompletions([]cobra.Completion{"host", "bbr", "cubic", "reno"}, cobra.ShellCompDirectiveNoFileComp),
-	"format":             completeFormat,
-	"trace-format":       completeFormat,
-	"trace":              completeTrace,
-	"wait-for":           completeNodes,
-	"node":               completeNodes,
-	"name":               cobra.NoFileCompletions,
-	"drain":              cobra.NoFileCompletions,
-	"join":               completeJoin,
+	"congestion-control": cobra.FixedCompletions([]cobra.Completion{"host", "bbr",
+		"cubic", "reno"}, cobra.ShellCompDirectiveNoFileComp),
+	"format":       completeFormat,
+	"trace-format": completeFormat,
+	"trace":        completeTrace,
+	"wait-for":     completeNodes,
+	"node":         completeNodes,
+	"name":         cobra.NoFileCompletions,
+	"drain":        cobra.NoFileCompletions,
+	"join":         completeJoin,
 }
 
 // completeFlags gives flags of the commands below root their completions.
@@ -32,7 +33,8 @@ func completeFlags(root *cobra.Command) {
 	for _, cmd := range allBelow(root) {
 		for name, f := range completions {
 			flag := cmd.Flags().Lookup(name)
-			if flag == nil || name == "trace" && flag.Shorthand == "" { // boxer run --trace FILE
+			// boxer run --trace FILE
+			if flag == nil || name == "trace" && flag.Shorthand == "" {
 				continue
 			}
 			if err := cmd.RegisterFlagCompletionFunc(name, f); err != nil {
@@ -42,14 +44,17 @@ func completeFlags(root *cobra.Command) {
 	}
 }
 
-func completeFormat(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+func completeFormat(*cobra.Command, []string, string) ([]cobra.Completion,
+	cobra.ShellCompDirective) {
 	return trace.Formats(), cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeTrace completes the last of a list of sets and calls.
-func completeTrace(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+func completeTrace(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion,
+	cobra.ShellCompDirective) {
 	before := typed[:strings.LastIndexAny(typed, ",!")+1]
-	all := []string{"network", "connections", "file", "process", "desc", "memory", "signal", "all"}
+	all := []string{"network", "connections", "file", "process", "desc", "memory",
+		"signal", "all"}
 	for _, e := range syscalls.Table() {
 		all = append(all, e.Name)
 	}
@@ -64,7 +69,8 @@ func completeTrace(_ *cobra.Command, _ []string, typed string) ([]cobra.Completi
 }
 
 // completeJoin completes @FILE.
-func completeJoin(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+func completeJoin(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion,
+	cobra.ShellCompDirective) {
 	path, ok := strings.CutPrefix(typed, "@")
 	if !ok {
 		return []cobra.Completion{"@"}, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
@@ -83,7 +89,8 @@ func completeJoin(_ *cobra.Command, _ []string, typed string) ([]cobra.Completio
 const completeWithin = time.Second
 
 // completeNodes completes the names of the nodes that are on the network.
-func completeNodes(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+func completeNodes(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion,
+	cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(context.Background(), completeWithin)
 	defer cancel()
 	f := statusFlags{join: cmd.Flags().Lookup("join")}
@@ -100,7 +107,8 @@ func completeNodes(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion
 }
 
 // completeCommand completes a program in PATH, then the files that are its arguments.
-func completeCommand(_ *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+func completeCommand(_ *cobra.Command, args []string, typed string) ([]cobra.Completion,
+	cobra.ShellCompDirective) {
 	if len(args) > 0 || strings.Contains(typed, "/") {
 		return nil, cobra.ShellCompDirectiveDefault
 	}
@@ -121,7 +129,8 @@ func completeCommand(_ *cobra.Command, args []string, typed string) ([]cobra.Com
 }
 
 // completeForward completes NAME: of boxer forward PORT NAME:PORT.
-func completeForward(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+func completeForward(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion,
+	cobra.ShellCompDirective) {
 	if len(args) != 1 || strings.Contains(typed, ":") {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -52,14 +52,18 @@ nodes come back to it.`,
 	fl.StringVar(&f.prefix, "prefix", "", fmt.Sprintf("`CIDR` of the virtual IPv4 addresses (default %v, or another "+
 		"one where this host has an address in it)", coordinator.DefaultPrefix))
 	fl.StringVar(&f.prefix6, "prefix6", "", fmt.Sprintf("`CIDR` of the virtual IPv6 addresses; none: nodes have no such "+
-		"(default %v, or another one where this host has an address in it)", coordinator.DefaultPrefix6))
+		"(default %v, or another one where this host has an address in it)",
+		coordinator.DefaultPrefix6))
 	fl.StringVar(&f.joinFile, "join-file", "", "write the join URL to `FILE` when ready, mode 0600")
 	fl.StringVar(&f.host, "host", "", "`HOST[:PORT]` in the join URL, as nodes reach it (default the listening address)")
 	fl.StringVar(&f.state, "state", "", "`FILE` for key and token, mode 0600 (default below $XDG_STATE_HOME/boxer, one for each port)")
 	fl.StringVar(&f.status, "status-listen", "", "TCP `ADDR:PORT` for HTTP status: /healthz, /status (default none)")
-	fl.DurationVar(&f.lease, "lease", coordinator.DefaultLease, "how long a node may be silent before it is removed")
-	fl.DurationVar(&f.idleExit, "idle-exit", 0, "end after this long without a node (default never)")
-	fl.DurationVar(&f.tokenTTL, "token-ttl", 0, "let the token in the printed join URL expire after this long; that in the join file does not (default never)")
+	fl.DurationVar(&f.lease, "lease", coordinator.DefaultLease,
+		"how long a node may be silent before it is removed")
+	fl.DurationVar(&f.idleExit, "idle-exit", 0,
+		"end after this long without a node (default never)")
+	fl.DurationVar(&f.tokenTTL, "token-ttl", 0,
+		"let the token in the printed join URL expire after this long; that in the join file does not (default never)")
 	fl.BoolVar(&f.quiet, "quiet", false, "do not print the join URL")
 	return cmd
 }
@@ -71,7 +75,8 @@ func (f *coordinatorFlags) serve(ctx context.Context) error {
 	}
 	listen, err := netip.ParseAddrPort(f.listen)
 	if err != nil {
-		return fmt.Errorf("--listen %q: not an ADDR:PORT such as %s", f.listen, defaultListen)
+		return fmt.Errorf("--listen %q: not an ADDR:PORT such as %s", f.listen,
+			defaultListen)
 	}
 	if err := f.checkTimes(); err != nil {
 		return err
@@ -100,8 +105,10 @@ func (f *coordinatorFlags) serve(ctx context.Context) error {
 		return err
 	}
 	server, err := coordinator.NewServer(coordinator.ServerConfig{
-		Socket: socket, State: state, Prefix: prefix, Prefix6: prefix6, Lease: f.lease, IdleExit: f.idleExit,
-		JoinFile: f.joinFile, Host: host, StatusListen: f.status, Version: version, Logger: log,
+		Socket: socket, State: state, Prefix: prefix, Prefix6: prefix6, Lease: f.lease,
+		IdleExit: f.idleExit,
+		JoinFile: f.joinFile, Host: host, StatusListen: f.status, Version: version,
+		Logger: log,
 	})
 	if err != nil {
 		return err

@@ -23,11 +23,14 @@ const (
 func (f *coordinatorFlags) checkTimes() error {
 	switch {
 	case f.lease < minLease || f.lease > maxLease:
-		return fmt.Errorf("--lease %v: want %v to %v, such as %v", f.lease, minLease, maxLease, coordinator.DefaultLease)
+		return fmt.Errorf("--lease %v: want %v to %v, such as %v", f.lease, minLease,
+			maxLease, coordinator.DefaultLease)
 	case f.idleExit < 0:
-		return fmt.Errorf("--idle-exit %v: not a duration from 0s, such as 10m", f.idleExit)
+		return fmt.Errorf("--idle-exit %v: not a duration from 0s, such as 10m",
+			f.idleExit)
 	case f.tokenTTL < 0:
-		return fmt.Errorf("--token-ttl %v: not a duration from 0s, such as 1h", f.tokenTTL)
+		return fmt.Errorf("--token-ttl %v: not a duration from 0s, such as 1h",
+			f.tokenTTL)
 	}
 	return nil
 }
@@ -35,16 +38,19 @@ func (f *coordinatorFlags) checkTimes() error {
 // prefixes are those of the network.
 func (f *coordinatorFlags) prefixes() (prefix, prefix6 netip.Prefix, err error) {
 	if f.prefix == "" {
-		if prefix = coordinator.FreePrefix(); prefix != coordinator.DefaultPrefix && !f.quiet {
+		if prefix = coordinator.FreePrefix(); prefix != coordinator.DefaultPrefix &&
+			!f.quiet {
 			fmt.Fprintf(os.Stderr, "boxer: the network has the addresses %v, since this host has one in %v\n", prefix, coordinator.DefaultPrefix)
 		}
 	} else if prefix, err = netip.ParsePrefix(f.prefix); err != nil {
-		return prefix, prefix6, fmt.Errorf("--prefix %q: not a CIDR such as %v", f.prefix, coordinator.DefaultPrefix)
+		return prefix, prefix6, fmt.Errorf("--prefix %q: not a CIDR such as %v", f.prefix,
+			coordinator.DefaultPrefix)
 	}
 	switch f.prefix6 {
 	case "none":
 	case "":
-		if prefix6 = coordinator.FreePrefix6(); prefix6 != coordinator.DefaultPrefix6 && !f.quiet {
+		if prefix6 = coordinator.FreePrefix6(); prefix6 != coordinator.DefaultPrefix6 &&
+			!f.quiet {
 			fmt.Fprintf(os.Stderr, "boxer: the network has the addresses %v, since this host has one in %v\n", prefix6, coordinator.DefaultPrefix6)
 		}
 	default:
@@ -108,7 +114,8 @@ func ownAddress() (netip.Addr, bool) {
 		addrs = nil
 	}
 	for _, a := range addrs {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() && p.Addr().IsGlobalUnicast() {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() &&
+			p.Addr().IsGlobalUnicast() {
 			return p.Addr(), true
 		}
 	}

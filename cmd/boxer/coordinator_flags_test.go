@@ -10,7 +10,8 @@ import (
 )
 
 func TestCoordinatorFlags(t *testing.T) {
-	good := coordinatorFlags{lease: coordinator.DefaultLease, prefix6: "none", quiet: true}
+	good := coordinatorFlags{lease: coordinator.DefaultLease, prefix6: "none",
+		quiet: true}
 	for _, tc := range []struct {
 		name   string
 		change func(*coordinatorFlags)
@@ -18,15 +19,21 @@ func TestCoordinatorFlags(t *testing.T) {
 	}{
 		{"as it is", func(*coordinatorFlags) {}, ""},
 		{"shortest lease", func(f *coordinatorFlags) { f.lease = time.Second }, ""},
-		{"negative lease", func(f *coordinatorFlags) { f.lease = -5 * time.Second }, "--lease -5s"},
+		{"negative lease", func(f *coordinatorFlags) { f.lease = -5 * time.Second },
+			"--lease -5s"},
 		{"no lease", func(f *coordinatorFlags) { f.lease = 0 }, "--lease 0s"},
-		{"long lease", func(f *coordinatorFlags) { f.lease = 2 * time.Hour }, "--lease 2h"},
-		{"negative idle exit", func(f *coordinatorFlags) { f.idleExit = -1 }, "--idle-exit"},
+		{"long lease", func(f *coordinatorFlags) { f.lease = 2 * time.Hour },
+			"--lease 2h"},
+		{"negative idle exit", func(f *coordinatorFlags) { f.idleExit = -1 },
+			"--idle-exit"},
 		{"negative ttl", func(f *coordinatorFlags) { f.tokenTTL = -1 }, "--token-ttl"},
 		{"loopback", func(f *coordinatorFlags) { f.prefix = "127.0.0.0/8" }, "loopback"},
-		{"everything", func(f *coordinatorFlags) { f.prefix = "0.0.0.0/0" }, "take a private network such as"},
-		{"too small", func(f *coordinatorFlags) { f.prefix = "10.9.8.0/30" }, "at most /29"},
-		{"no prefix", func(f *coordinatorFlags) { f.prefix = "10.9.8" }, "not a CIDR such as"},
+		{"everything", func(f *coordinatorFlags) { f.prefix = "0.0.0.0/0" },
+			"take a private network such as"},
+		{"too small", func(f *coordinatorFlags) { f.prefix = "10.9.8.0/30" },
+			"at most /29"},
+		{"no prefix", func(f *coordinatorFlags) { f.prefix = "10.9.8" },
+			"not a CIDR such as"},
 		{"no prefix6", func(f *coordinatorFlags) { f.prefix6 = "x" }, "not a CIDR"},
 	} {
 		f := good
@@ -38,7 +45,9 @@ func TestCoordinatorFlags(t *testing.T) {
 		switch {
 		case tc.want == "" && err != nil:
 			t.Errorf("%s: %v", tc.name, err)
-		case tc.want != "" && (err == nil || !strings.Contains(strings.Replace(err.Error(), "neither a CIDR", "not a CIDR", 1), tc.want)):
+		case tc.want != "" && (err == nil ||
+			!strings.Contains(strings.Replace(err.Error(), "neither a CIDR", "not a CIDR",
+				1), tc.want)):
 			t.Errorf("%s: %v; want %q", tc.name, err, tc.want)
 		}
 	}
@@ -49,7 +58,8 @@ func TestCoordinatorFlags(t *testing.T) {
 	bits := netip.PrefixFrom(own, 24).Masked()
 	f := good
 	f.prefix = bits.String()
-	if _, _, err := f.prefixes(); err == nil || !strings.Contains(err.Error(), "covers this host's own network") {
+	if _, _, err := f.prefixes(); err == nil ||
+		!strings.Contains(err.Error(), "covers this host's own network") {
 		t.Errorf("%v, where this host is %v: %v", bits, own, err)
 	}
 }
@@ -57,7 +67,8 @@ func TestCoordinatorFlags(t *testing.T) {
 func TestJoinHost(t *testing.T) {
 	at := netip.MustParseAddrPort("203.0.113.1:4433")
 	for host, want := range map[string]string{
-		"": "203.0.113.1:4433", "c.example.com": "c.example.com:4433", "c.example.com:7": "c.example.com:7", "192.0.2.1": "192.0.2.1:4433",
+		"": "203.0.113.1:4433", "c.example.com": "c.example.com:4433",
+		"c.example.com:7": "c.example.com:7", "192.0.2.1": "192.0.2.1:4433",
 	} {
 		f := coordinatorFlags{host: host, quiet: true}
 		if got, err := f.joinHost(at); err != nil || got != want {
@@ -65,7 +76,8 @@ func TestJoinHost(t *testing.T) {
 		}
 	}
 	f := coordinatorFlags{host: "::1:2:3", quiet: true}
-	if got, err := f.joinHost(at); err == nil || !strings.Contains(err.Error(), "such as") {
+	if got, err := f.joinHost(at); err == nil ||
+		!strings.Contains(err.Error(), "such as") {
 		t.Errorf("%q: %q, %v", f.host, got, err)
 	}
 	f = coordinatorFlags{quiet: true}

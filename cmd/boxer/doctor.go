@@ -68,7 +68,8 @@ rewrite). It fails if one cannot be.`,
 	named = joinFlag(cmd)
 	named.Usage = "also look at the way to the coordinator of this network: `@FILE` with its join URL, or the URL (default $BOXER_JOIN)"
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().BoolVar(&calls, "syscalls", false, "print the table of system calls that boxer answers")
+	cmd.Flags().BoolVar(&calls, "syscalls", false,
+		"print the table of system calls that boxer answers")
 	return cmd
 }
 

@@ -9,7 +9,8 @@ import (
 	"github.com/boxer-sandbox/boxer/launcher"
 )
 
-// errEscapes is why doctor fails for a file some of whose calls cannot be taken; the list has said which.
+// errEscapes is why doctor fails for a file some of whose calls cannot be taken; the list
+// has said which.
 var errEscapes = errors.New("some system calls of the file cannot be rewritten: see above")
 
 // printSites prints the system-call instructions of a file, and a sum.
@@ -52,7 +53,8 @@ func writeSites(w io.Writer, sites []launcher.Site, count map[string]int) error 
 		return err
 	}
 	fmt.Fprintf(w, "%d sites", len(sites))
-	for _, way := range []string{"untouched", "seven bytes", "window", "branch", "impossible"} {
+	for _, way := range []string{"untouched", "seven bytes", "window", "branch",
+		"impossible"} {
 		if count[way] > 0 {
 			fmt.Fprintf(w, ", %d %s", count[way], way)
 		}

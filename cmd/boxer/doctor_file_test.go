@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestDoctorFile asks for the sites of this test, which has the calls of the Go runtime and of the C library.
+// TestDoctorFile asks for the sites of this test, which has the calls of the Go runtime
+// and of the C library.
 func TestDoctorFile(t *testing.T) {
 	var out bytes.Buffer
 	if err := printSites(&out, "/proc/self/exe", false); err != nil {
@@ -36,7 +37,8 @@ func TestDoctorFile(t *testing.T) {
 		t.Errorf("no site is rewritten among %d", len(sites))
 	}
 	for _, path := range []string{"/etc/passwd", "/nonexistent", "/", "/dev/null"} {
-		if err := printSites(&out, path, false); err == nil || !strings.Contains(err.Error(), path) {
+		if err := printSites(&out, path, false); err == nil ||
+			!strings.Contains(err.Error(), path) {
 			t.Errorf("%s: error %v, want one with the path", path, err)
 		}
 	}

@@ -37,24 +37,39 @@ func TestExitStatus(t *testing.T) {
 		{name: "125", argv: []string{"sh", "-c", "exit 125"}, want: 125},
 		{name: "128", argv: []string{"sh", "-c", "exit 128"}, want: 128},
 		{name: "255", argv: []string{"sh", "-c", "exit 255"}, want: 255},
-		{name: "SIGTERM", argv: []string{"sh", "-c", "kill -TERM $$"}, want: 128 + int(unix.SIGTERM)},
-		{name: "SIGKILL", argv: []string{"sh", "-c", "kill -KILL $$"}, want: 128 + int(unix.SIGKILL)},
-		{name: "SIGHUP", argv: []string{"sh", "-c", "kill -HUP $$"}, want: 128 + int(unix.SIGHUP)},
-		{name: "SIGPIPE", argv: []string{"sh", "-c", "kill -PIPE $$"}, want: 128 + int(unix.SIGPIPE)},
-		{name: "SIGSEGV", argv: []string{"sh", "-c", "ulimit -c 0; kill -SEGV $$"}, want: 128 + int(unix.SIGSEGV)},
-		{name: "SIGURG is nothing", argv: []string{"sh", "-c", "kill -URG $$; exit 4"}, want: 4},
-		{name: "not found", argv: []string{"no-such-command"}, want: 127, says: "boxer: no-such-command: command not found\n"},
-		{name: "no such file", argv: []string{dir + "/none"}, want: 127, says: "boxer: " + dir + "/none: command not found\n"},
-		{name: "empty", argv: []string{""}, want: 127, says: "boxer: : command not found\n"},
-		{name: "not executable", argv: []string{script("plain", "exit 3", 0o644)}, want: 126, says: "permission denied"},
+		{name: "SIGTERM", argv: []string{"sh", "-c", "kill -TERM $$"},
+			want: 128 + int(unix.SIGTERM)},
+		{name: "SIGKILL", argv: []string{"sh", "-c", "kill -KILL $$"},
+			want: 128 + int(unix.SIGKILL)},
+		{name: "SIGHUP", argv: []string{"sh", "-c", "kill -HUP $$"},
+			want: 128 + int(unix.SIGHUP)},
+		{name: "SIGPIPE", argv: []string{"sh", "-c", "kill -PIPE $$"},
+			want: 128 + int(unix.SIGPIPE)},
+		{name: "SIGSEGV", argv: []string{"sh", "-c", "ulimit -c 0; kill -SEGV $$"},
+			want: 128 + int(unix.SIGSEGV)},
+		{name: "SIGURG is nothing", argv: []string{"sh", "-c", "kill -URG $$; exit 4"},
+			want: 4},
+		{name: "not found", argv: []string{"no-such-command"}, want: 127,
+			says: "boxer: no-such-command: command not found\n"},
+		{name: "no such file", argv: []string{dir + "/none"}, want: 127,
+			says: "boxer: " + dir + "/none: command not found\n"},
+		{name: "empty", argv: []string{""}, want: 127,
+			says: "boxer: : command not found\n"},
+		{name: "not executable", argv: []string{script("plain", "exit 3", 0o644)},
+			want: 126, says: "permission denied"},
 		{name: "a directory", argv: []string{dir}, want: 126, says: "boxer: " + dir},
-		{name: "no interpreter", argv: []string{script("bad", "#!/no/such/interpreter\n", 0o755)}, want: 127, says: "boxer: "},
-		{name: "script without #!", argv: []string{script("raw", "exit $1\n", 0o755), "9"}, want: 9},
-		{name: "script with #!", argv: []string{script("sh", "#!/bin/sh\nexit $1\n", 0o755), "8"}, want: 8},
-		{name: "garbage", argv: []string{script("elf", "\x7fELF garbage", 0o755)}, want: 127},
+		{name: "no interpreter", argv: []string{script("bad", "#!/no/such/interpreter\n",
+			0o755)}, want: 127, says: "boxer: "},
+		{name: "script without #!", argv: []string{script("raw", "exit $1\n", 0o755),
+			"9"}, want: 9},
+		{name: "script with #!", argv: []string{script("sh", "#!/bin/sh\nexit $1\n",
+			0o755), "8"}, want: 8},
+		{name: "garbage", argv: []string{script("elf", "\x7fELF garbage", 0o755)},
+			want: 127},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if env := finish(t, bare(append([]string{"env", "--"}, tc.argv...)...)); env.status != tc.want {
+			if env := finish(t, bare(append([]string{"env", "--"},
+				tc.argv...)...)); env.status != tc.want {
 				t.Errorf("env(1) ends with %d, want %d", env.status, tc.want)
 			}
 			r := finish(t, boxed(tc.argv...))
@@ -65,8 +80,8 @@ func TestExitStatus(t *testing.T) {
 	}
 }
 
-// TestOwnFailures is about what boxer does not do. It says so, with exit code 125, and never shows a
-// token.
+// TestOwnFailures is about what boxer does not do. It says so, with exit code 125, and
+// never shows a token.
 func TestOwnFailures(t *testing.T) {
 	t.Parallel()
 	url, err := coordinator.ParseJoinURL(joinText)
@@ -100,18 +115,26 @@ func TestOwnFailures(t *testing.T) {
 		{"unknown flag", []string{"run", "--nonsense", "true"}, "--nonsense"},
 		{"unknown command", []string{"nonsense"}, "nonsense"},
 		{"not a URL", []string{"run", "--join", "nonsense", "true"}, "--join"},
-		{"token that is none", []string{"run", "--join", "boxer://secret@", "true"}, "--join"},
-		{"no such file", []string{"run", "--join", "@" + shared + "/none", "true"}, "--join"},
+		{"token that is none", []string{"run", "--join", "boxer://secret@", "true"},
+			"--join"},
+		{"no such file", []string{"run", "--join", "@" + shared + "/none", "true"},
+			"--join"},
 		{"publish", []string{"run", "--publish", "80", "true"}, "--publish"},
 		{"wait-for", []string{"run", "--wait-for", "=", "true"}, "--wait-for"},
-		{"nobody listens", []string{"run", "--join", at(closed.LocalAddr().String()), "true"}, closed.LocalAddr().String()},
-		{"nobody answers", []string{"run", "--join", at(silent.LocalAddr().String()), "true"}, silent.LocalAddr().String()},
-		{"no such host", []string{"run", "--join", at("no-such-host.invalid:4433"), "true"}, "no-such-host.invalid"},
+		{"nobody listens", []string{"run", "--join", at(closed.LocalAddr().String()),
+			"true"}, closed.LocalAddr().String()},
+		{"nobody answers", []string{"run", "--join", at(silent.LocalAddr().String()),
+			"true"}, silent.LocalAddr().String()},
+		{"no such host", []string{"run", "--join", at("no-such-host.invalid:4433"),
+			"true"}, "no-such-host.invalid"},
 		{"wrong token", []string{"run", "--join", wrongToken.String(), "true"}, "token"},
 		{"wrong pin", []string{"run", "--join", wrongPin.String(), "true"}, "pin"},
 		{"bad name", []string{"run", "--name", "a b", "true"}, "a b"},
-		{"port in use", []string{"run", "--publish", silentTCP(t) + ":80", "true"}, "address already in use"},
-		{"coordinator's port in use", []string{"coordinator", "--state", filepath.Join(t.TempDir(), "s"), "--listen", silent.LocalAddr().String()}, "address already in use"},
+		{"port in use", []string{"run", "--publish", silentTCP(t) + ":80", "true"},
+			"address already in use"},
+		{"coordinator's port in use", []string{"coordinator", "--state",
+			filepath.Join(t.TempDir(), "s"), "--listen", silent.LocalAddr().String()},
+			"address already in use"},
 		{"forward", []string{"forward", "x", "db:1"}, "forward"},
 		{"status", []string{"status", "--join", "nonsense"}, "--join"},
 	} {
@@ -120,7 +143,8 @@ func TestOwnFailures(t *testing.T) {
 			began := time.Now()
 			r := finish(t, exec.Command(boxer, tc.args...))
 			if r.status != 125 || !strings.Contains(r.err, tc.says) || r.out != "" {
-				t.Errorf("status %d, stderr %q, stdout %q; want 125 and %q", r.status, r.err, r.out, tc.says)
+				t.Errorf("status %d, stderr %q, stdout %q; want 125 and %q", r.status,
+					r.err, r.out, tc.says)
 			}
 			for line := range strings.Lines(r.err) {
 				if !strings.HasPrefix(line, "boxer: ") {
@@ -158,12 +182,16 @@ func TestLoopbackDown(t *testing.T) {
 		return exec.Command("unshare", append([]string{"--net", boxer}, args...)...)
 	}
 	const says = "the loopback interface is down; bring it up: ip link set lo up"
-	if r := finish(t, alone("run", "true")); r.status != 125 || !strings.Contains(r.err, says) {
+	if r := finish(t, alone("run", "true")); r.status != 125 ||
+		!strings.Contains(r.err, says) {
 		t.Errorf("boxer run: %+v", r)
 	}
 	cmd := alone("doctor")
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH")} // no coordinator is reached from there
-	if r := finish(t, cmd); r.status != 125 || !strings.Contains(r.out, "MISSING  loopback addresses") || !strings.Contains(r.out, says) {
+	// no coordinator is reached from there
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	if r := finish(t, cmd); r.status != 125 ||
+		!strings.Contains(r.out, "MISSING  loopback addresses") ||
+		!strings.Contains(r.out, says) {
 		t.Errorf("boxer doctor: %+v", r)
 	}
 }
@@ -176,10 +204,13 @@ func TestOldKernel(t *testing.T) {
 		return exec.Command("setarch", append([]string{"--uname-2.6", boxer}, args...)...)
 	}
 	const says = "is too old: boxer needs Linux 5.14 or newer"
-	if r := finish(t, old("run", "true")); r.status != 125 || !strings.HasPrefix(r.err, "boxer: this kernel, Linux 2.6.") || !strings.Contains(r.err, says) {
+	if r := finish(t, old("run", "true")); r.status != 125 ||
+		!strings.HasPrefix(r.err, "boxer: this kernel, Linux 2.6.") ||
+		!strings.Contains(r.err, says) {
 		t.Errorf("boxer run: %+v", r)
 	}
-	if r := finish(t, old("doctor")); r.status != 125 || !strings.Contains(r.out, "MISSING  kernel") || !strings.Contains(r.out, says) {
+	if r := finish(t, old("doctor")); r.status != 125 ||
+		!strings.Contains(r.out, "MISSING  kernel") || !strings.Contains(r.out, says) {
 		t.Errorf("boxer doctor: %+v", r)
 	}
 }

@@ -33,7 +33,8 @@ waits for one with --wait.`,
 			if err != nil {
 				return err
 			}
-			if err := notInside(fmt.Sprintf("connect to %s directly, or forward outside", args[1])); err != nil {
+			if err := notInside(fmt.Sprintf("connect to %s directly, or forward outside",
+				args[1])); err != nil {
 				return err
 			}
 			cfg.Version, cfg.Wait = version, wait

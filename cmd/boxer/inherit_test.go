@@ -15,9 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestInherited compares what a program finds when boxer has started it with what it finds when it was
-// started without. (Not the same: where standard input, output or error is closed, the program has
-// /dev/null there, by Go's runtime.)
+// TestInherited compares what a program finds when boxer has started it with what it
+// finds when it was started without. (Not the same: where standard input, output or error
+// is closed, the program has /dev/null there, by Go's runtime.)
 func TestInherited(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -30,19 +30,24 @@ func TestInherited(t *testing.T) {
 		{name: "arguments", argv: []string{"cat", "/proc/self/cmdline", "--", "a b", ""}},
 		{name: "argument 0", argv: []string{"sh", "-c", "tr '\\0' ' ' </proc/$$/cmdline; echo $0"}},
 		{name: "environment", argv: []string{"env", "-0"}, set: func(c *exec.Cmd) {
-			c.Env = append(os.Environ(), "EMPTY=", "SPACE= a  b ", "LINES=a\nb", "TWICE=1", "ODD", "ä=ü")
+			c.Env = append(os.Environ(), "EMPTY=", "SPACE= a  b ", "LINES=a\nb",
+				"TWICE=1", "ODD", "ä=ü")
 		}},
-		{name: "almost no environment", argv: []string{"/usr/bin/env"}, set: func(c *exec.Cmd) {
-			c.Env = []string{"BOXER_JOIN=@" + joinFile}
-		}},
-		{name: "directory", argv: []string{"sh", "-c", "pwd; pwd -P"}, set: func(c *exec.Cmd) { c.Dir = dir }},
+		{name: "almost no environment", argv: []string{"/usr/bin/env"},
+			set: func(c *exec.Cmd) {
+				c.Env = []string{"BOXER_JOIN=@" + joinFile}
+			}},
+		{name: "directory", argv: []string{"sh", "-c", "pwd; pwd -P"},
+			set: func(c *exec.Cmd) { c.Dir = dir }},
 		{name: "umask", sh: "umask 027", argv: []string{"sh", "-c", "umask"}},
 		{name: "limits", sh: "ulimit -Sn 512; ulimit -Sc 0; ulimit -Ss 4096; ulimit -Su 30000", argv: []string{"cat", "/proc/self/limits"}},
 		{name: "niceness", sh: "renice -n 5 $$ >/dev/null", argv: []string{"nice"}},
 		{name: "signals", argv: []string{"grep", "^Sig[BI]\\|^ShdPnd", "/proc/self/status"}},
-		{name: "ignored signals", sh: "trap '' HUP INT USR1 PIPE CHLD TSTP 40", argv: []string{"grep", "^Sig[BI]", "/proc/self/status"}},
+		{name: "ignored signals", sh: "trap '' HUP INT USR1 PIPE CHLD TSTP 40",
+			argv: []string{"grep", "^Sig[BI]", "/proc/self/status"}},
 		{name: "process group and session", argv: []string{"sh", "-c", `read -r line </proc/$$/stat; set -- $line; test $6 = $(cut -d' ' -f6 /proc/$PPID/stat); echo $? $7`}},
-		{name: "out-of-memory score", sh: "echo 300 >/proc/self/oom_score_adj", argv: []string{"cat", "/proc/self/oom_score_adj"}},
+		{name: "out-of-memory score", sh: "echo 300 >/proc/self/oom_score_adj",
+			argv: []string{"cat", "/proc/self/oom_score_adj"}},
 		{name: "user", argv: []string{"grep", "^[UG]id\\|^Groups\\|^Cap", "/proc/self/status"}},
 		{name: "standard input", sh: "exec </etc/passwd", argv: []string{"cat"}},
 		{name: "standard error", argv: []string{"sh", "-c", "echo out; echo err >&2"}},
@@ -74,7 +79,8 @@ func TestInheritedMask(t *testing.T) {
 			defer close(done)
 			runtime.LockOSThread()
 			var set unix.Sigset_t
-			for _, s := range []unix.Signal{unix.SIGUSR2, unix.SIGTERM, unix.SIGWINCH, unix.SIGCHLD, 42} {
+			for _, s := range []unix.Signal{unix.SIGUSR2, unix.SIGTERM, unix.SIGWINCH,
+				unix.SIGCHLD, 42} {
 				set.Val[0] |= 1 << (s - 1)
 			}
 			if err := unix.PthreadSigmask(unix.SIG_BLOCK, &set, nil); err != nil {
@@ -95,8 +101,8 @@ func TestInheritedMask(t *testing.T) {
 	}
 }
 
-// TestInheritedFiles compares the descriptors: those that boxer was given reach the program under
-// their numbers, those of boxer's own do not.
+// TestInheritedFiles compares the descriptors: those that boxer was given reach the
+// program under their numbers, those of boxer's own do not.
 func TestInheritedFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -128,14 +134,16 @@ func TestInheritedFiles(t *testing.T) {
 	if got != want {
 		t.Errorf("with boxer:\n%s\nwithout:\n%s", got, want)
 	}
-	for _, name := range []string{"3 -> " + dir + "/three", "4 -> " + dir + "/four", "6 -> " + dir + "/three"} {
+	for _, name := range []string{"3 -> " + dir + "/three", "4 -> " + dir + "/four",
+		"6 -> " + dir + "/three"} {
 		if !strings.Contains(want, name) {
 			t.Errorf("the test has given no %s:\n%s", name, want)
 		}
 	}
 }
 
-// TestInheritedFileIsClosed has the program close a descriptor that it was given: nobody else is to hold it.
+// TestInheritedFileIsClosed has the program close a descriptor that it was given: nobody
+// else is to hold it.
 func TestInheritedFileIsClosed(t *testing.T) {
 	t.Parallel()
 	r, w, err := os.Pipe()

@@ -13,13 +13,15 @@ import (
 )
 
 // outsideOnly are the flags that make a node of its own.
-var outsideOnly = []string{"join", "name", "publish", "wait-for", "trace", "trace-format", "congestion-control", "drain",
+var outsideOnly = []string{"join", "name", "publish", "wait-for", "trace", "trace-format",
+	"congestion-control", "drain",
 	"wait-timeout", "peer-timeout"}
 
 // runInside is boxer run inside of another one, whose program and all that descends from
 // it are a node already: Linux allows one supervisor. The command becomes a part of that
 // node. Flags that ask for another node are an error.
-func runInside(cmd *cobra.Command, e *launcher.Enclosing, argv []string, code *int) error {
+func runInside(cmd *cobra.Command, e *launcher.Enclosing, argv []string,
+	code *int) error {
 	var asked []string
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		for _, name := range outsideOnly {

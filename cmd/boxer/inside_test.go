@@ -14,7 +14,8 @@ func itoa(n int) string { return strconv.Itoa(n) }
 // inside is a command that runs boxer, with arguments, in the program of a node.
 func inside(node string, args ...string) *exec.Cmd {
 	cmd := exec.Command(boxer, append([]string{"run", "--name", node, "--", boxer}, args...)...)
-	// With the URL itself, the program is not told the secret: the supervisor asks for it.
+	// With the URL itself, the program is not told the secret: the supervisor asks for
+	// it.
 	cmd.Env = append(os.Environ(), "BOXER_JOIN="+joinText)
 	return cmd
 }
@@ -28,20 +29,28 @@ func TestRunInside(t *testing.T) {
 		out    string
 		err    string // a part of it
 	}{
-		{args: []string{"run", "--", "printf", "%s %s", "a b", "c"}, out: "a b c", err: "printf runs in that node\n"},
-		{args: []string{"run", "hostname"}, out: "in\n", err: "hostname runs in that node\n"},
+		{args: []string{"run", "--", "printf", "%s %s", "a b", "c"}, out: "a b c",
+			err: "printf runs in that node\n"},
+		{args: []string{"run", "hostname"}, out: "in\n",
+			err: "hostname runs in that node\n"},
 		{args: []string{"run", "--name", "in", "true"}, err: "true runs in that node\n"},
-		{args: []string{"run", "sh", "-c", "exit 7"}, status: 7, err: "sh runs in that node\n"},
+		{args: []string{"run", "sh", "-c", "exit 7"}, status: 7,
+			err: "sh runs in that node\n"},
 		{args: []string{"run", "sh", "-c", "kill $$"}, status: 143},
-		{args: []string{"run", "no-such-command"}, status: 127, err: "no-such-command: command not found"},
+		{args: []string{"run", "no-such-command"}, status: 127,
+			err: "no-such-command: command not found"},
 		{args: []string{"run", "/etc"}, status: 126, err: "boxer: /etc"},
-		{args: []string{"run", "--name", "other", "--publish", "1:1", "true"}, status: 125, err: "leave out --name, --publish"},
+		{args: []string{"run", "--name", "other", "--publish", "1:1", "true"},
+			status: 125, err: "leave out --name, --publish"},
 		{args: []string{"trace", "true"}, status: 125, err: "boxer trace --node"},
-		{args: []string{"forward", "0", "db:5432"}, status: 125, err: "connect to db:5432 directly"},
+		{args: []string{"forward", "0", "db:5432"}, status: 125,
+			err: "connect to db:5432 directly"},
 	} {
 		r := finish(t, inside("in", tc.args...))
-		if r.status != tc.status || r.out != tc.out || !strings.HasPrefix(r.err, says) && tc.err != "" || !strings.Contains(r.err, tc.err) {
-			t.Errorf("%v: status %d, stdout %q, stderr %q; want %d, %q, %q", tc.args, r.status, r.out, r.err, tc.status, tc.out, tc.err)
+		if r.status != tc.status || r.out != tc.out || !strings.HasPrefix(r.err, says) &&
+			tc.err != "" || !strings.Contains(r.err, tc.err) {
+			t.Errorf("%v: status %d, stdout %q, stderr %q; want %d, %q, %q", tc.args,
+				r.status, r.out, r.err, tc.status, tc.out, tc.err)
 		}
 	}
 }
@@ -49,7 +58,8 @@ func TestRunInside(t *testing.T) {
 func TestDoctorInside(t *testing.T) {
 	t.Parallel()
 	r := finish(t, inside("patient", "doctor"))
-	if r.status != 0 || !strings.Contains(r.out, "already inside boxer run (node patient)") || strings.Contains(r.out, "MISSING") {
+	if r.status != 0 || !strings.Contains(r.out,
+		"already inside boxer run (node patient)") || strings.Contains(r.out, "MISSING") {
 		t.Errorf("%+v", r)
 	}
 }

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestInterrupted ends commands by ctrl-C while they ask a coordinator that does not answer.
+// TestInterrupted ends commands by ctrl-C while they ask a coordinator that does not
+// answer.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{"status", "doctor"} {
@@ -21,7 +22,8 @@ func TestInterrupted(t *testing.T) {
 		}
 		defer silent.Close()
 		cmd := exec.Command(boxer, command, "--join",
-			fmt.Sprintf("boxer://%s@%v?pin=%s", strings.Repeat("A", 26), silent.LocalAddr(), strings.Repeat("a", 52)))
+			fmt.Sprintf("boxer://%s@%v?pin=%s", strings.Repeat("A", 26),
+				silent.LocalAddr(), strings.Repeat("a", 52)))
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}

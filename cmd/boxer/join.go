@@ -65,14 +65,16 @@ func joinURL(ctx context.Context, flag *pflag.Flag) (coordinator.JoinURL, error)
 
 // findNetwork returns the network that --join names, else BOXER_JOIN, else that of this
 // user on this host. If that does not run, spawn starts its coordinator.
-func findNetwork(ctx context.Context, flag *pflag.Flag, spawn func(state, join string) error) (n network, err error) {
+func findNetwork(ctx context.Context, flag *pflag.Flag,
+	spawn func(state, join string) error) (n network, err error) {
 	n.from = "--join"
 	text := flag.Value.String()
 	if !flag.Changed {
 		var set bool
 		if text, set = os.LookupEnv("BOXER_JOIN"); !set {
 			n.from = ""
-			n.url, err = coordinator.Implicit(ctx, coordinator.ImplicitConfig{Spawn: spawn})
+			n.url, err = coordinator.Implicit(ctx,
+				coordinator.ImplicitConfig{Spawn: spawn})
 			return n, err
 		}
 		n.from = "BOXER_JOIN"

@@ -34,7 +34,8 @@ func run() int {
 		ctx, stop = context.WithCancelCause(ctx)
 		caught := make(chan os.Signal, 1)
 		signal.Notify(caught, unix.SIGINT, unix.SIGTERM)
-		go func() { stop(interrupted((<-caught).(unix.Signal))) }() // ends with the process
+		// ends with the process
+		go func() { stop(interrupted((<-caught).(unix.Signal))) }()
 	}
 	code := 0
 	cmd := root(&code)
@@ -79,7 +80,8 @@ connect as on ordinary hosts, over encrypted, hole-punched UDP paths.`,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.SetVersionTemplate(versionText())
-	cmd.AddCommand(runCommand(code), coordinatorCommand(), statusCommand(), forwardCommand(),
+	cmd.AddCommand(runCommand(code), coordinatorCommand(), statusCommand(),
+		forwardCommand(),
 		doctorCommand(), traceCommand(code), versionCommand())
 	for _, extra := range extraCommands {
 		cmd.AddCommand(extra())

@@ -24,7 +24,8 @@ import (
 // patience bounds what should happen soon, on a machine that is busy with other things.
 const patience = 30 * time.Second
 
-// What the tests share: the binary under test, a directory, and the coordinator of a network.
+// What the tests share: the binary under test, a directory, and the coordinator of a
+// network.
 var (
 	boxer    string
 	shared   string
@@ -50,11 +51,13 @@ func (m tests) run() (int, error) {
 	// here are back to their defaults in what the tests start.
 	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT, unix.SIGQUIT)
 	flag.Parse()
-	if err := flag.Set("test.parallel", "8"); err != nil { // the tests wait, most of the time
+	// the tests wait, most of the time
+	if err := flag.Set("test.parallel", "8"); err != nil {
 		return 0, err
 	}
 	var err error
-	if shared, err = os.MkdirTemp("", "bx"); err != nil { // short, as names of Unix sockets have to be
+	// short, as names of Unix sockets have to be
+	if shared, err = os.MkdirTemp("", "bx"); err != nil {
 		return 0, err
 	}
 	defer os.RemoveAll(shared)
@@ -66,13 +69,15 @@ func (m tests) run() (int, error) {
 	os.Setenv("XDG_RUNTIME_DIR", filepath.Join(shared, "run"))
 	os.Setenv("XDG_STATE_HOME", filepath.Join(shared, "state"))
 	boxer = filepath.Join(shared, "boxer")
-	build := exec.Command("../../scripts/go", "build", "-tags", "netgo,osusergo", "-buildvcs=false",
+	build := exec.Command("../../scripts/go", "build", "-tags", "netgo,osusergo",
+		"-buildvcs=false",
 		"-ldflags", "-linkmode external -extldflags -static", "-o", boxer, ".")
 	if out, err := build.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	joinFile = filepath.Join(shared, "join")
-	coordinator := exec.Command(boxer, "coordinator", "--listen", "127.0.0.1:0", "--state", filepath.Join(shared, "key"), "--join-file", joinFile)
+	coordinator := exec.Command(boxer, "coordinator", "--listen", "127.0.0.1:0",
+		"--state", filepath.Join(shared, "key"), "--join-file", joinFile)
 	coordinator.Stderr = os.Stderr
 	out, err := coordinator.StdoutPipe()
 	if err != nil {
@@ -95,8 +100,9 @@ func (m tests) run() (int, error) {
 	return status, leftBehind(coordinator.Process.Pid)
 }
 
-// leftBehind fails if processes of the tests are there other than this one and the coordinator; and if
-// a test has started the user's implicit coordinator, which would stay for a while.
+// leftBehind fails if processes of the tests are there other than this one and the
+// coordinator; and if a test has started the user's implicit coordinator, which would
+// stay for a while.
 func leftBehind(coordinator int) error {
 	var errs []error
 	processes, err := filepath.Glob("/proc/[0-9]*")
@@ -106,7 +112,8 @@ func leftBehind(coordinator int) error {
 	for _, dir := range processes {
 		pid := filepath.Base(dir)
 		environ, err := os.ReadFile(dir + "/environ")
-		if err != nil || !bytes.Contains(environ, []byte("XDG_RUNTIME_DIR="+shared)) || pid == fmt.Sprint(coordinator) {
+		if err != nil || !bytes.Contains(environ, []byte("XDG_RUNTIME_DIR="+shared)) ||
+			pid == fmt.Sprint(coordinator) {
 			continue
 		}
 		cmdline, _ := os.ReadFile(dir + "/cmdline")
@@ -246,7 +253,8 @@ func gone(t *testing.T, pid int, limit time.Duration) {
 	deadline := time.Now().Add(limit)
 	for {
 		left := time.Until(deadline)
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, max(0, int(left.Milliseconds())))
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}},
+			max(0, int(left.Milliseconds())))
 		switch {
 		case err == unix.EINTR:
 		case err != nil:
@@ -255,7 +263,8 @@ func gone(t *testing.T, pid int, limit time.Duration) {
 			return
 		default:
 			cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-			t.Errorf("process %d (%s) is there after %v", pid, bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '}), limit)
+			t.Errorf("process %d (%s) is there after %v", pid,
+				bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '}), limit)
 			return
 		}
 	}

@@ -12,8 +12,9 @@ import (
 	"github.com/spf13/cobra/doc"
 )
 
-// init adds a command that writes the manual pages. Only releases need it (scripts/release),
-// so the binary that people run does not carry the Markdown converter behind it.
+// init adds a command that writes the manual pages. Only releases need it
+// (scripts/release), so the binary that people run does not carry the Markdown converter
+// behind it.
 func init() {
 	extraCommands = append(extraCommands, manCommand)
 }
@@ -25,8 +26,10 @@ func manCommand() *cobra.Command {
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			header := &doc.GenManHeader{Title: "BOXER", Section: "1", Source: "boxer " + version, Manual: "Boxer"}
-			// The date of the page is that of the sources, so that builds can be repeated.
+			header := &doc.GenManHeader{Title: "BOXER", Section: "1",
+				Source: "boxer " + version, Manual: "Boxer"}
+			// The date of the page is that of the sources, so that builds can be
+			// repeated.
 			if s := os.Getenv("SOURCE_DATE_EPOCH"); s != "" {
 				seconds, err := strconv.ParseInt(s, 10, 64)
 				if err != nil {

@@ -21,16 +21,21 @@ func TestParseForward(t *testing.T) {
 		{":8080", "web:80", ":8080", "web", 80},
 	} {
 		got, err := parseForward(tc.from, tc.to)
-		if err != nil || got.Listen != tc.listen || got.Name != tc.name || got.Port != tc.port {
+		if err != nil || got.Listen != tc.listen || got.Name != tc.name ||
+			got.Port != tc.port {
 			t.Errorf("%q to %q: %+v, %v", tc.from, tc.to, got, err)
 		}
 	}
-	for _, tc := range [][2]string{{"", "db:1"}, {"x", "db:1"}, {"65536", "db:1"}, {"-1", "db:1"}, {"1:2:3", "db:1"}, {"a:", "db:1"},
-		{"1", ""}, {"1", "db"}, {"1", "db:"}, {"1", ":5432"}, {"1", "db:0"}, {"1", "db:65536"}, {"1", "db:x"}, {"1", "a:b:1"}, {"1", "a_b:1"}, {"1", "localhost:1"}, {"1", "a.b:1"}} {
+	for _, tc := range [][2]string{{"", "db:1"}, {"x", "db:1"}, {"65536", "db:1"},
+		{"-1", "db:1"}, {"1:2:3", "db:1"}, {"a:", "db:1"},
+		{"1", ""}, {"1", "db"}, {"1", "db:"}, {"1", ":5432"}, {"1", "db:0"},
+		{"1", "db:65536"}, {"1", "db:x"}, {"1", "a:b:1"}, {"1", "a_b:1"},
+		{"1", "localhost:1"}, {"1", "a.b:1"}} {
 		got, err := parseForward(tc[0], tc[1])
 		if err == nil {
 			t.Errorf("%q to %q is taken for %+v", tc[0], tc[1], got)
-		} else if !strings.HasPrefix(err.Error(), "forward ") || !strings.Contains(err.Error(), "such as") {
+		} else if !strings.HasPrefix(err.Error(), "forward ") ||
+			!strings.Contains(err.Error(), "such as") {
 			t.Errorf("%q to %q: %v: it does not say what is wrong and what would be right", tc[0], tc[1], err)
 		}
 	}
@@ -38,17 +43,22 @@ func TestParseForward(t *testing.T) {
 
 func TestParseWaitFor(t *testing.T) {
 	for in, want := range map[string]launcher.WaitFor{
-		"db": {Name: "db", Count: 1}, "db=1": {Name: "db", Count: 1}, "DB": {Name: "db", Count: 1}, "node-3": {Name: "node-3", Count: 1}, "worker=300": {Name: "worker", Count: 300},
+		"db": {Name: "db", Count: 1}, "db=1": {Name: "db", Count: 1},
+		"DB": {Name: "db", Count: 1}, "node-3": {Name: "node-3", Count: 1},
+		"worker=300": {Name: "worker", Count: 300},
 	} {
 		if got, err := parseWaitFor(in); err != nil || got != want {
 			t.Errorf("%q: %+v, %v; want %+v", in, got, err, want)
 		}
 	}
-	for _, in := range []string{"", "=", "=3", "db=", "db=0", "db=-1", "db=x", "db=1=2", "db= 1", "a_b", "a.b", "-a", "127.0.0.1", "localhost", "node-0", "db=99999999999999999999"} {
+	for _, in := range []string{"", "=", "=3", "db=", "db=0", "db=-1", "db=x", "db=1=2",
+		"db= 1", "a_b", "a.b", "-a", "127.0.0.1", "localhost", "node-0",
+		"db=99999999999999999999"} {
 		got, err := parseWaitFor(in)
 		if err == nil {
 			t.Errorf("%q is taken for %+v", in, got)
-		} else if !strings.Contains(err.Error(), "--wait-for") || !strings.Contains(err.Error(), "NAME=N") {
+		} else if !strings.Contains(err.Error(), "--wait-for") ||
+			!strings.Contains(err.Error(), "NAME=N") {
 			t.Errorf("%q: %v: it does not say what is wrong and what would be right", in, err)
 		}
 	}

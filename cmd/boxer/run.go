@@ -45,7 +45,8 @@ func (r *runFlags) register(cmd *cobra.Command) {
 }
 
 // config is what the flags mean for a command.
-func (r *runFlags) config(ctx context.Context, argv []string) (cfg launcher.RunConfig, err error) {
+func (r *runFlags) config(ctx context.Context, argv []string) (cfg launcher.RunConfig,
+	err error) {
 	cfg = launcher.RunConfig{Argv: argv, Name: r.name, Version: version}
 	if cfg.Name == "" {
 		cfg.Name = os.Getenv("BOXER_NAME")
@@ -69,12 +70,15 @@ func (r *runFlags) config(ctx context.Context, argv []string) (cfg launcher.RunC
 		}
 		cfg.Publish = append(cfg.Publish, p)
 	}
-	if d := r.peerTimeout; d != 0 && (d < transport.MinPeerTimeout || d > transport.MaxPeerTimeout) {
-		return cfg, fmt.Errorf("--peer-timeout %v: want %v to %v, such as 2s", d, transport.MinPeerTimeout, transport.MaxPeerTimeout)
+	if d := r.peerTimeout; d != 0 && (d < transport.MinPeerTimeout ||
+		d > transport.MaxPeerTimeout) {
+		return cfg, fmt.Errorf("--peer-timeout %v: want %v to %v, such as 2s", d,
+			transport.MinPeerTimeout, transport.MaxPeerTimeout)
 	}
 	cfg.PeerTimeout = r.peerTimeout
 	if r.waitTimeout < 0 {
-		return cfg, fmt.Errorf("--wait-timeout %v: not a duration above 0s, such as 30s", r.waitTimeout)
+		return cfg, fmt.Errorf("--wait-timeout %v: not a duration above 0s, such as 30s",
+			r.waitTimeout)
 	}
 	cfg.WaitTimeout = r.waitTimeout
 	for _, s := range r.waitFor {

@@ -58,8 +58,10 @@ func TestTokenHidden(t *testing.T) {
 func TestArgumentsKept(t *testing.T) {
 	t.Parallel()
 	for _, join := range []string{joinText, "@" + joinFile} {
-		want := []string{"mail me" + join, join, "--join=" + join, "--join", join, "@", "boxer://", "*"}
-		r := finish(t, exec.Command(boxer, append([]string{"run", "--join", join, "--", "printf", "%s\n"}, want...)...))
+		want := []string{"mail me" + join, join, "--join=" + join, "--join", join, "@",
+			"boxer://", "*"}
+		r := finish(t, exec.Command(boxer,
+			append([]string{"run", "--join", join, "--", "printf", "%s\n"}, want...)...))
 		if r.status != 0 || r.out != strings.Join(want, "\n")+"\n" {
 			t.Errorf("status %d, the program's arguments are\n%s", r.status, r.out)
 		}
@@ -81,7 +83,8 @@ func TestEmptyJoin(t *testing.T) {
 	if err := os.WriteFile(empty, []byte("\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, command := range [][]string{{"run", "true"}, {"status"}, {"doctor"}, {"forward", "0", "db:1"}} {
+	for _, command := range [][]string{{"run", "true"}, {"status"}, {"doctor"},
+		{"forward", "0", "db:1"}} {
 		for _, tc := range []struct{ flag, env, says string }{
 			{env: "BOXER_JOIN=", says: "BOXER_JOIN is set, and empty"},
 			{flag: "--join=", says: "--join is set, and empty"},
@@ -97,7 +100,8 @@ func TestEmptyJoin(t *testing.T) {
 				cmd.Env = append(os.Environ(), tc.env)
 			}
 			if r := finish(t, cmd); r.status != 125 || !strings.Contains(r.err, tc.says) {
-				t.Errorf("%v %s: status %d, stderr %q; want %q", cmd.Args, tc.env, r.status, r.err, tc.says)
+				t.Errorf("%v %s: status %d, stderr %q; want %q", cmd.Args, tc.env,
+					r.status, r.err, tc.says)
 			}
 		}
 	}
@@ -114,21 +118,27 @@ func TestNotDumpable(t *testing.T) {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	program := filepath.Join(dir, "boxer")
-	if b, err := os.ReadFile(boxer); err != nil || os.WriteFile(program, b, 0o755) != nil || os.Chmod(dir, 0o755) != nil {
+	if b, err := os.ReadFile(boxer); err != nil ||
+		os.WriteFile(program, b, 0o755) != nil || os.Chmod(dir, 0o755) != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program, "run", "--", "sh", "-c", "echo ready; exec sleep 1000")
 	cmd.Dir = "/"
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "BOXER_JOIN=" + joinText, "HOME=" + dir}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "BOXER_JOIN=" + joinText,
+		"HOME=" + dir}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody,
+		Gid: nobody}}
 	p := start(t, cmd)
 	if got := p.line(); got != "ready" {
 		t.Fatalf("the program says %q", got)
 	}
-	for pid, want := range map[int]uint32{cmd.Process.Pid: 0, programOf(t, cmd.Process.Pid): nobody} {
+	for pid, want := range map[int]uint32{cmd.Process.Pid: 0,
+		programOf(t, cmd.Process.Pid): nobody} {
 		var st unix.Stat_t
-		if err := unix.Stat("/proc/"+itoa(pid)+"/environ", &st); err != nil || st.Uid != want {
-			t.Errorf("process %d: its files belong to user %d, %v; want %d", pid, st.Uid, err, want)
+		if err := unix.Stat("/proc/"+itoa(pid)+"/environ", &st); err != nil ||
+			st.Uid != want {
+			t.Errorf("process %d: its files belong to user %d, %v; want %d", pid, st.Uid,
+				err, want)
 		}
 	}
 	p.signal(unix.SIGTERM)

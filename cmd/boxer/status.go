@@ -78,7 +78,8 @@ func (f *statusFlags) look(ctx context.Context) (v view, err error) {
 	if !f.join.Changed {
 		if e := launcher.FindEnclosing(); e != nil {
 			s, err := e.Status(ctx)
-			return view{"network of coordinator " + s.Coordinator + ", of node " + e.Name, s.Self, s.Snapshot}, err
+			return view{"network of coordinator " + s.Coordinator + ", of node " + e.Name,
+				s.Self, s.Snapshot}, err
 		}
 	}
 	n, err := findNetwork(ctx, f.join, nil)
@@ -155,12 +156,14 @@ func only(members []coordinator.Member, nodes []string) ([]coordinator.Member, e
 		return members, nil
 	}
 	for _, node := range nodes {
-		if !slices.ContainsFunc(members, func(m coordinator.Member) bool { return isCalled(m, node) }) {
+		if !slices.ContainsFunc(members,
+			func(m coordinator.Member) bool { return isCalled(m, node) }) {
 			return nil, fmt.Errorf("no node %q", node)
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(members), func(m coordinator.Member) bool {
-		return !slices.ContainsFunc(nodes, func(node string) bool { return isCalled(m, node) })
+		return !slices.ContainsFunc(nodes,
+			func(node string) bool { return isCalled(m, node) })
 	}), nil
 }
 
@@ -173,12 +176,14 @@ func isCalled(m coordinator.Member, s string) bool {
 // The JSON of boxer status: scripts rely on these names.
 type (
 	statusJSON struct {
-		Network string         `json:"network"`
-		Version string         `json:"version"` // of the coordinator's program
-		Prefix  netip.Prefix   `json:"prefix"`
-		Prefix6 netip.Prefix   `json:"prefix6,omitzero"` // not there: the nodes have no IPv6 addresses
-		Started time.Time      `json:"started"`
-		Self    uint32         `json:"self,omitempty"` // the node that boxer status runs in
+		Network string       `json:"network"`
+		Version string       `json:"version"` // of the coordinator's program
+		Prefix  netip.Prefix `json:"prefix"`
+		// not there: the nodes have no IPv6 addresses
+		Prefix6 netip.Prefix `json:"prefix6,omitzero"`
+		Started time.Time    `json:"started"`
+		// the node that boxer status runs in
+		Self    uint32         `json:"self,omitempty"`
 		Members []statusMember `json:"members"`
 	}
 	statusMember struct {
@@ -189,10 +194,12 @@ type (
 		Since time.Time  `json:"since"`
 		Host  string     `json:"host"` // equal for nodes on one host
 
-		Command string   `json:"command,omitempty"` // the program that it runs
-		Ports   []uint16 `json:"ports,omitempty"`   // TCP ports that the program listens on
+		Command string `json:"command,omitempty"` // the program that it runs
+		// TCP ports that the program listens on
+		Ports []uint16 `json:"ports,omitempty"`
 
-		Program string `json:"program,omitempty"` // version of the node's boxer; not there: not known
+		// version of the node's boxer; not there: not known
+		Program string `json:"program,omitempty"`
 
 		Paths []statusPath `json:"paths"`
 	}
@@ -207,15 +214,18 @@ type (
 )
 
 func printStatusJSON(w io.Writer, v view, shown []coordinator.Member) error {
-	s := statusJSON{Network: v.network, Version: v.snap.Version, Prefix: v.snap.Prefix, Prefix6: v.snap.Prefix6,
+	s := statusJSON{Network: v.network, Version: v.snap.Version, Prefix: v.snap.Prefix,
+		Prefix6: v.snap.Prefix6,
 		Started: v.snap.Started, Self: v.self, Members: []statusMember{}}
 	for _, m := range shown {
-		sm := statusMember{ID: m.ID, Name: m.Name, Addr: m.Addr, Addr6: m.Addr6, Since: m.Since, Host: m.Host, Program: m.Program, Paths: []statusPath{}}
+		sm := statusMember{ID: m.ID, Name: m.Name, Addr: m.Addr, Addr6: m.Addr6,
+			Since: m.Since, Host: m.Host, Program: m.Program, Paths: []statusPath{}}
 		if m.About != nil {
 			sm.Command, sm.Ports = m.About.Command, m.About.Ports
 		}
 		for _, p := range m.Paths {
-			sm.Paths = append(sm.Paths, statusPath{p.Peer, p.Kind, p.Remote, p.RTT.Microseconds(), p.BytesSent, p.BytesReceived})
+			sm.Paths = append(sm.Paths, statusPath{p.Peer, p.Kind, p.Remote,
+				p.RTT.Microseconds(), p.BytesSent, p.BytesReceived})
 		}
 		s.Members = append(s.Members, sm)
 	}

@@ -81,7 +81,8 @@ func memberCells(m coordinator.Member, self uint32, hosts map[string]string) []s
 	if m.Silent {
 		up += " (silent)"
 	}
-	return []string{id, m.Name, m.Addr.String(), six, up, hosts[m.Host], orDash(m.Program), orDash(command(m)), orDash(ports(m))}
+	return []string{id, m.Name, m.Addr.String(), six, up, hosts[m.Host],
+		orDash(m.Program), orDash(command(m)), orDash(ports(m))}
 }
 
 func orDash(s string) string {

@@ -18,16 +18,23 @@ import (
 // node without paths.
 func TestStatusTable(t *testing.T) {
 	addr := netip.MustParseAddr
-	path := coordinator.PathReport{Peer: 1, Kind: "local", Remote: netip.MustParseAddrPort("127.0.0.1:4433"),
-		RTT: 35 * time.Microsecond, BytesSent: 1 << 20, BytesReceived: 17}
+	path := coordinator.PathReport{Peer: 1, Kind: "local",
+		Remote: netip.MustParseAddrPort("127.0.0.1:4433"),
+		RTT:    35 * time.Microsecond, BytesSent: 1 << 20, BytesReceived: 17}
 	far := path
 	far.Peer, far.Kind = 70, "punched"
 	v := view{network: "network of coordinator h:1", self: 2, snap: coordinator.Snapshot{
-		Version: "1.0", Started: time.Now(), Prefix: coordinator.DefaultPrefix, Members: []coordinator.Member{
-			{ID: 1, Name: "lonely-and-long", Addr: addr("10.111.0.2"), Host: "x", Since: time.Now()},
-			{ID: 2, Name: "b", Addr: addr("10.111.0.3"), Addr6: addr("fd6f:7865:72::a6f:3"), Host: "y", Since: time.Now(),
-				Program: "1.0", About: &coordinator.About{Command: "nginx", Ports: []uint16{80, 443}}, Paths: []coordinator.PathReport{path, far}},
-			{ID: 3, Name: "c", Addr: addr("10.111.0.4"), Host: "x", Since: time.Now(), Paths: []coordinator.PathReport{far}},
+		Version: "1.0", Started: time.Now(), Prefix: coordinator.DefaultPrefix,
+		Members: []coordinator.Member{
+			{ID: 1, Name: "lonely-and-long", Addr: addr("10.111.0.2"), Host: "x",
+				Since: time.Now()},
+			{ID: 2, Name: "b", Addr: addr("10.111.0.3"),
+				Addr6: addr("fd6f:7865:72::a6f:3"), Host: "y", Since: time.Now(),
+				Program: "1.0", About: &coordinator.About{Command: "nginx",
+					Ports: []uint16{80, 443}},
+				Paths: []coordinator.PathReport{path, far}},
+			{ID: 3, Name: "c", Addr: addr("10.111.0.4"), Host: "x", Since: time.Now(),
+				Paths: []coordinator.PathReport{far}},
 		}}}
 	var b bytes.Buffer
 	if err := printStatus(&b, v, v.snap.Members); err != nil {
@@ -56,7 +63,8 @@ func TestOnly(t *testing.T) {
 		{ID: 2, Name: "node-2", Addr: netip.MustParseAddr("10.111.0.3")},
 		{ID: 3, Name: "db", Addr: netip.MustParseAddr("10.111.0.4")},
 	}
-	for query, want := range map[string]int{"": 3, "db": 2, "2": 1, "node-3": 1, "10.111.0.2": 1, "db 2": 3, "none": -1, "db none": -1} {
+	for query, want := range map[string]int{"": 3, "db": 2, "2": 1, "node-3": 1,
+		"10.111.0.2": 1, "db 2": 3, "none": -1, "db none": -1} {
 		got, err := only(members, strings.Fields(query))
 		if n := len(got); err == nil && n != want || err != nil && want >= 0 {
 			t.Errorf("%q: %d nodes, %v; want %d", query, n, err, want)
@@ -65,7 +73,8 @@ func TestOnly(t *testing.T) {
 }
 
 func TestLetters(t *testing.T) {
-	for n, want := range map[int]string{0: "a", 25: "z", 26: "aa", 27: "ab", 26 + 26*26: "aaa"} {
+	for n, want := range map[int]string{0: "a", 25: "z", 26: "aa", 27: "ab",
+		26 + 26*26: "aaa"} {
 		if got := letters(n); got != want {
 			t.Errorf("%d: %s, want %s", n, got, want)
 		}
@@ -77,14 +86,16 @@ func TestWatch(t *testing.T) {
 	t.Parallel()
 	p := start(t, exec.Command(boxer, "status", "--watch=100ms"))
 	for range 3 {
-		for line := p.line(); !strings.HasPrefix(line, "network of coordinator "); line = p.line() {
+		for line := p.line(); !strings.HasPrefix(line,
+			"network of coordinator "); line = p.line() {
 		}
 	}
 	p.signal(unix.SIGINT)
 	if status := wait(t, p.cmd); status != 0 {
 		t.Errorf("status %d", status)
 	}
-	if r := finish(t, exec.Command(boxer, "status", "--watch=1ms")); r.status != 125 || !strings.Contains(r.err, "--watch") {
+	if r := finish(t, exec.Command(boxer, "status", "--watch=1ms")); r.status != 125 ||
+		!strings.Contains(r.err, "--watch") {
 		t.Errorf("%+v", r)
 	}
 }
@@ -94,7 +105,8 @@ func TestStatusOfNobody(t *testing.T) {
 	dir := t.TempDir()
 	cmd := exec.CommandContext(context.Background(), boxer, "status")
 	cmd.Env = []string{"XDG_RUNTIME_DIR=" + dir, "HOME=" + dir}
-	if r := finish(t, cmd); r.status != 125 || !strings.Contains(r.err, "no network of this user runs on this host") {
+	if r := finish(t, cmd); r.status != 125 ||
+		!strings.Contains(r.err, "no network of this user runs on this host") {
 		t.Errorf("%+v", r)
 	}
 }

@@ -29,8 +29,8 @@ func reaches(t *testing.T, pid int, not bool, state string) {
 }
 
 // TestStopAndContinue stops and continues the processes of a node by signals, in all
-// orders, as kill(1), cpulimit(1) and chaos tests do. Whenever the program runs, its calls
-// are answered: the supervisor must run, too.
+// orders, as kill(1), cpulimit(1) and chaos tests do. Whenever the program runs, its
+// calls are answered: the supervisor must run, too.
 func TestStopAndContinue(t *testing.T) {
 	t.Parallel()
 	cmd := exec.Command(boxer, "run", "--", "python3", "-c", talker)
@@ -68,13 +68,18 @@ func TestStopAndContinue(t *testing.T) {
 	}{
 		{"the program", []int{program}, []int{program}},
 		{"boxer by its program", []int{program}, []int{supervisor}},
-		{"supervisor first", []int{supervisor, init, program}, []int{supervisor, init, program}},
-		{"program first", []int{program, init, supervisor}, []int{program, init, supervisor}},
-		{"boxer-init first", []int{init, program, supervisor}, []int{init, program, supervisor}},
-		{"program before supervisor", []int{program, supervisor, init}, []int{program, supervisor, init}},
+		{"supervisor first", []int{supervisor, init, program},
+			[]int{supervisor, init, program}},
+		{"program first", []int{program, init, supervisor},
+			[]int{program, init, supervisor}},
+		{"boxer-init first", []int{init, program, supervisor},
+			[]int{init, program, supervisor}},
+		{"program before supervisor", []int{program, supervisor, init},
+			[]int{program, supervisor, init}},
 		{"up again", []int{supervisor, init, program}, []int{program, init, supervisor}},
 		{"only what was stopped", []int{init, program}, []int{program, init}},
-		{"the supervisor is forgotten", []int{supervisor, init, program}, []int{program, init}},
+		{"the supervisor is forgotten", []int{supervisor, init, program},
+			[]int{program, init}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			for range 5 {
@@ -87,7 +92,8 @@ func TestStopAndContinue(t *testing.T) {
 				talks(t)
 			}
 			if len(tc.conts) < len(tc.stops) || !slices.Contains(tc.conts, program) {
-				return // so fast, the program would not be seen stopped, and nobody be continued
+				// so fast, the program would not be seen stopped, and nobody be continued
+				return
 			}
 			for range 100 { // faster than the reports of it
 				kill(unix.SIGSTOP, tc.stops)

@@ -44,7 +44,8 @@ var normal = []struct {
 	{regexp.MustCompile(` += `), " = "},
 }
 
-// calls returns the calls of a trace in text, made comparable, those that wait in one piece.
+// calls returns the calls of a trace in text, made comparable, those that wait in one
+// piece.
 func calls(t *testing.T, file string) []string {
 	t.Helper()
 	b, err := os.ReadFile(file)
@@ -64,14 +65,16 @@ func calls(t *testing.T, file string) []string {
 		switch {
 		case strings.HasSuffix(line, "bit mode. ]"): // strace's word for the ABI
 			continue
-		case strings.Contains(line, "+++ ") || strings.Contains(line, "--- SIG"), line == "":
+		case strings.Contains(line, "+++ ") || strings.Contains(line, "--- SIG"),
+			line == "":
 			continue
 		case strings.HasSuffix(line, " <unfinished ...>"):
 			begun[who] = strings.TrimSuffix(line, " <unfinished ...>")
 			continue
 		case resumed.MatchString(line):
 			rest := resumed.ReplaceAllString(line, "")
-			if first := begun[who]; !strings.HasPrefix(rest, ")") && !strings.HasSuffix(first, "(") && !strings.HasSuffix(first, ", ") {
+			if first := begun[who]; !strings.HasPrefix(rest, ")") &&
+				!strings.HasSuffix(first, "(") && !strings.HasSuffix(first, ", ") {
 				rest = ", " + rest
 			}
 			line = begun[who] + rest
@@ -130,9 +133,10 @@ func TestAsStrace(t *testing.T) {
 		thirtyTwo = nil
 	}
 	for source, build := range map[string][]string{
-		"C":        {"gcc", "-w", "-o", network, "testdata/network.c"},
-		"32-bit C": append([]string{"gcc", "-w", "-o", network32, "testdata/network.c"}, thirtyTwo...),
-		"Go":       {"go", "build", "-o", filepath.Join(dir, "dial"), "testdata/dial.go"},
+		"C": {"gcc", "-w", "-o", network, "testdata/network.c"},
+		"32-bit C": append([]string{"gcc", "-w", "-o", network32, "testdata/network.c"},
+			thirtyTwo...),
+		"Go": {"go", "build", "-o", filepath.Join(dir, "dial"), "testdata/dial.go"},
 	} {
 		if out, err := exec.Command(build[0], build[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("build the %s program: %v: %s", source, err, out)
@@ -146,16 +150,22 @@ func TestAsStrace(t *testing.T) {
 		{name: "C", argv: []string{network}},
 		{name: "32-bit C", argv: []string{network32}},
 		{name: "python", argv: []string{"python3", "testdata/talk.py"}},
-		{name: "curl", argv: []string{"curl", "-sS", "-o", "/dev/null", web.URL}, anyOrder: true},
+		{name: "curl", argv: []string{"curl", "-sS", "-o", "/dev/null", web.URL},
+			anyOrder: true},
 		{name: "Go", argv: []string{filepath.Join(dir, "dial")}, anyOrder: true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			mine, theirs := filepath.Join(t.TempDir(), "boxer"), filepath.Join(t.TempDir(), "strace")
-			tool := exec.Command("strace", append([]string{"-f", "-s", "64", "-e", "trace=network", "-o", theirs}, tc.argv...)...)
+			mine, theirs := filepath.Join(t.TempDir(), "boxer"),
+				filepath.Join(t.TempDir(), "strace")
+			tool := exec.Command("strace",
+				append([]string{"-f", "-s", "64", "-e", "trace=network", "-o", theirs},
+					tc.argv...)...)
 			if r := finish(t, tool); r.status != 0 {
 				t.Fatalf("strace: status %d: %s", r.status, r.err)
 			}
-			trace := exec.Command(boxer, append([]string{"trace", "--no-comments", "--format", "text", "-s", "64", "-o", mine, "--"}, tc.argv...)...)
+			trace := exec.Command(boxer,
+				append([]string{"trace", "--no-comments", "--format", "text", "-s", "64",
+					"-o", mine, "--"}, tc.argv...)...)
 			if r := finish(t, trace); r.status != 0 {
 				t.Fatalf("boxer trace: status %d: %s", r.status, r.err)
 			}
@@ -163,7 +173,10 @@ func TestAsStrace(t *testing.T) {
 			if tc.anyOrder { // and try accept(2) more or less often
 				slices.Sort(a)
 				slices.Sort(b)
-				tries := func(s string) bool { return strings.HasSuffix(s, "EAGAIN (Resource temporarily unavailable)") }
+				tries := func(s string) bool {
+					return strings.HasSuffix(s,
+						"EAGAIN (Resource temporarily unavailable)")
+				}
 				a, b = slices.DeleteFunc(a, tries), slices.DeleteFunc(b, tries)
 			}
 			sameCalls(t, a, b)
@@ -186,7 +199,8 @@ func TestNoPayload(t *testing.T) {
 			bytes string
 			shown bool
 		}{{"0", false}, {"64", true}} {
-			cmd := exec.Command(boxer, "trace", "--format", format, "-s", tc.bytes, "-o", out, "--", "python3", "-c", script)
+			cmd := exec.Command(boxer, "trace", "--format", format, "-s", tc.bytes, "-o",
+				out, "--", "python3", "-c", script)
 			if r := finish(t, cmd); r.status != 0 {
 				t.Fatalf("status %d: %s", r.status, r.err)
 			}
@@ -194,8 +208,10 @@ func TestNoPayload(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := strings.Contains(string(b), "horse"); got != tc.shown || !strings.Contains(string(b), "sendto") {
-				t.Errorf("%s, -s %s: the payload is shown: %v, want %v:\n%s", format, tc.bytes, got, tc.shown, b)
+			if got := strings.Contains(string(b), "horse"); got != tc.shown ||
+				!strings.Contains(string(b), "sendto") {
+				t.Errorf("%s, -s %s: the payload is shown: %v, want %v:\n%s", format,
+					tc.bytes, got, tc.shown, b)
 			}
 		}
 	}

@@ -35,7 +35,8 @@ func (t *traceFlags) register(cmd *cobra.Command) {
 	f.Lookup("output").Usage = "write to `FILE` instead of stderr"
 	f.StringVarP(&t.sets, "trace", "e", "network", "show these calls: `SET` is a list of network, connections (network without sends and receives: cheap), file, process, desc, memory, signal, all and names of calls; !SET are all but those")
 	f.IntVarP(&t.bytes, "strings", "s", 0, "show `N` bytes of what is sent and received; they may hold secrets")
-	f.BoolVarP(&t.fds, "decode-fds", "y", false, "show what descriptors are: 3<TCP:[10.111.0.2:40110->10.111.0.3:5432]>")
+	f.BoolVarP(&t.fds, "decode-fds", "y", false,
+		"show what descriptors are: 3<TCP:[10.111.0.2:40110->10.111.0.3:5432]>")
 	f.StringVar(&t.rotate, "rotate", "", "begin a new file when FILE.jsonl has `SIZE` bytes, such as 100M; five older ones are kept")
 }
 
@@ -64,7 +65,8 @@ const maxShown = 1 << 20
 // sink makes what the flags ask for.
 func (t *traceFlags) sink() (*trace.Sink, error) {
 	if t.bytes < 0 || t.bytes > maxShown {
-		return nil, fmt.Errorf("-s %d: want a number of bytes from 0 to %d", t.bytes, maxShown)
+		return nil, fmt.Errorf("-s %d: want a number of bytes from 0 to %d", t.bytes,
+			maxShown)
 	}
 	max, err := parseSize(t.rotate)
 	if err != nil {
@@ -171,7 +173,8 @@ Exit codes: as "boxer run".`,
 	t.register(cmd)
 	cmd.Flags().StringVar(&t.node, "node", "", "attach to the program that runs as the node `NAME`, on this host as this user, until ctrl-C")
 	cmd.Flags().IntVarP(&t.pid, "pid", "p", 0, "likewise, to the node that the process `PID` belongs to: of the program's own, or boxer's, the whole node is shown, of others that process")
-	cmd.Flags().BoolP("follow-forks", "f", true, "as in strace; child processes are always shown")
+	cmd.Flags().BoolP("follow-forks", "f", true,
+		"as in strace; child processes are always shown")
 	cmd.AddCommand(traceShowCommand(code), traceMergeCommand(code))
 	return cmd
 }
@@ -187,7 +190,8 @@ func (t *traceFlags) attach(ctx context.Context) (err error) {
 	if t.pid < 0 {
 		return fmt.Errorf("-p %d: not a process id", t.pid)
 	}
-	a, err := launcher.Attach(t.node, t.pid, launcher.Trace{Bytes: t.bytes, FDs: t.fds, Select: sel})
+	a, err := launcher.Attach(t.node, t.pid,
+		launcher.Trace{Bytes: t.bytes, FDs: t.fds, Select: sel})
 	if err != nil {
 		return err
 	}
@@ -223,7 +227,8 @@ func (f flushing) Read(b []byte) (int, error) {
 }
 
 // runTraced runs a program and writes its trace.
-func runTraced(cmd *cobra.Command, cfg launcher.RunConfig, t *traceFlags, code *int) (err error) {
+func runTraced(cmd *cobra.Command, cfg launcher.RunConfig, t *traceFlags,
+	code *int) (err error) {
 	if cfg.Trace, err = t.config(cfg.Argv); err != nil {
 		return err
 	}

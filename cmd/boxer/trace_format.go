@@ -13,7 +13,8 @@ import (
 	"github.com/boxer-sandbox/boxer/trace"
 )
 
-// traceOutput is where a trace is shown and how: the flags of boxer trace, show and merge.
+// traceOutput is where a trace is shown and how: the flags of boxer trace, show and
+// merge.
 type traceOutput struct {
 	file, format, html string
 	summary            bool
@@ -26,19 +27,25 @@ func (o *traceOutput) register(cmd *cobra.Command) {
 	f.StringVarP(&o.file, "output", "o", "", "write to `FILE` instead of stdout")
 	f.StringVar(&o.format, "format", "", "`FORMAT`: "+strings.Join(trace.Formats(), ", ")+
 		"; by default what the output's name says (.jsonl, .pcapng, .perfetto.json, .html, .txt)")
-	f.BoolVarP(&o.summary, "summary", "c", false, "print tables of calls, peers and the slowest connects; with -o, besides what is written there")
+	f.BoolVarP(&o.summary, "summary", "c", false,
+		"print tables of calls, peers and the slowest connects; with -o, besides what is written there")
 	f.StringVar(&o.html, "html", "", "write `FILE`, a page with timeline, search and summary")
 	f.CountVarP(&o.stamps, "time", "t", "text: times of day; -tt: with microseconds; -ttt: seconds since 1970")
-	f.BoolVarP(&o.options.Relative, "relative", "r", false, "text: the time since the line before")
-	f.BoolVarP(&o.options.Durations, "durations", "T", false, "text: how long each call took")
-	f.BoolVar(&o.options.NoComments, "no-comments", false, "text: only what strace would write, for programs that read its output")
+	f.BoolVarP(&o.options.Relative, "relative", "r", false,
+		"text: the time since the line before")
+	f.BoolVarP(&o.options.Durations, "durations", "T", false,
+		"text: how long each call took")
+	f.BoolVar(&o.options.NoComments, "no-comments", false,
+		"text: only what strace would write, for programs that read its output")
 }
 
 // formatOf returns the format that a file's name says, or otherwise.
 func formatOf(name, otherwise string) string {
 	for _, known := range []struct{ ending, format string }{
-		{".perfetto.json", "perfetto"}, {".perfetto", "perfetto"}, {".pcapng", "pcapng"}, {".pcap", "pcapng"}, {".html", "html"}, {".htm", "html"},
-		{".jsonl", "json"}, {".json", "json"}, {".strace", "text"}, {".txt", "text"}, {".log", "text"},
+		{".perfetto.json", "perfetto"}, {".perfetto", "perfetto"}, {".pcapng", "pcapng"},
+		{".pcap", "pcapng"}, {".html", "html"}, {".htm", "html"},
+		{".jsonl", "json"}, {".json", "json"}, {".strace", "text"}, {".txt", "text"},
+		{".log", "text"},
 	} {
 		if strings.HasSuffix(strings.ToLower(name), known.ending) {
 			return known.format
@@ -52,7 +59,8 @@ func (o *traceOutput) conflict() error {
 	named := formatOf(o.file, "")
 	switch {
 	case o.format == "" || named == "" || o.format == named:
-	case o.format == "perfetto" && strings.HasSuffix(strings.ToLower(o.file), ".json"): // as Perfetto itself names them
+	case o.format == "perfetto" && strings.HasSuffix(strings.ToLower(o.file), ".json"):
+		// as Perfetto itself names them
 	case o.format == "summary" && named == "text":
 	default:
 		return fmt.Errorf("-o %s --format %s: the name says %s; leave out --format, or write to a file with another ending", o.file, o.format, named)
@@ -60,9 +68,11 @@ func (o *traceOutput) conflict() error {
 	return nil
 }
 
-// open returns a writer for all outputs that the flags name; a file's format is otherwise, if neither flag nor name say more. Its
-// Close closes the files too. Payload may be in them: only the user may read them.
-func (o *traceOutput) open(stdout io.Writer, otherwise string) (_ trace.Writer, err error) {
+// open returns a writer for all outputs that the flags name; a file's format is
+// otherwise, if neither flag nor name say more. Its Close closes the files too. Payload
+// may be in them: only the user may read them.
+func (o *traceOutput) open(stdout io.Writer, otherwise string) (_ trace.Writer,
+	err error) {
 	if err := o.conflict(); err != nil {
 		return nil, err
 	}

@@ -33,7 +33,8 @@ nodes' events have the same id for one connection. The result is JSON lines, unl
 				if _, err := os.Stat(name); err != nil {
 					return err
 				}
-				inputs = append(inputs, trace.Input{Name: name, Open: func() (io.ReadCloser, error) { return os.Open(name) }})
+				inputs = append(inputs, trace.Input{Name: name,
+					Open: func() (io.ReadCloser, error) { return os.Open(name) }})
 			}
 			w, err := out.open(cmd.OutOrStdout(), "json")
 			if err != nil {

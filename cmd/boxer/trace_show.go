@@ -48,7 +48,8 @@ the exit status is 1 then.`,
 		},
 	}
 	out.register(cmd)
-	cmd.Flags().BoolVarP(&follow, "follow", "F", false, "go on while the trace is written, until its end or ctrl-C")
+	cmd.Flags().BoolVarP(&follow, "follow", "F", false,
+		"go on while the trace is written, until its end or ctrl-C")
 	return cmd
 }
 
@@ -62,14 +63,16 @@ func showTrace(w trace.Writer, name string, stdin io.Reader, damage *damageRepor
 		defer f.Close()
 		stdin = f
 	}
-	if err := trace.Copy(w, trace.NewReader(stdin), func(err *trace.LineError) { damage.add(name, err) }); err != nil {
+	if err := trace.Copy(w, trace.NewReader(stdin),
+		func(err *trace.LineError) { damage.add(name, err) }); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
 }
 
 // followTrace gives a trace to a writer while it is written, until it ends or ctx does.
-func followTrace(ctx context.Context, w trace.Writer, name string, damage *damageReport) error {
+func followTrace(ctx context.Context, w trace.Writer, name string,
+	damage *damageReport) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	f, err := trace.Follow(ctx, name, w.Flush)
@@ -78,7 +81,8 @@ func followTrace(ctx context.Context, w trace.Writer, name string, damage *damag
 	}
 	defer f.Close()
 	ending := &endWatcher{Writer: w, stop: stop}
-	if err := trace.Copy(ending, trace.NewReader(f), func(err *trace.LineError) { damage.add(name, err) }); err != nil {
+	if err := trace.Copy(ending, trace.NewReader(f),
+		func(err *trace.LineError) { damage.add(name, err) }); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
@@ -107,7 +111,8 @@ type damageReport struct {
 }
 
 func (d *damageReport) add(name string, err *trace.LineError) {
-	if errors.Is(err, trace.ErrTruncated) { // whoever wrote it was stopped, or still writes
+	// whoever wrote it was stopped, or still writes
+	if errors.Is(err, trace.ErrTruncated) {
 		fmt.Fprintf(d.w, "boxer: %s: %v; what came before it is good\n", name, err)
 		return
 	}
@@ -119,7 +124,8 @@ func (d *damageReport) add(name string, err *trace.LineError) {
 // end reports whether lines were damaged.
 func (d *damageReport) end() bool {
 	if d.damaged > maxDamage {
-		fmt.Fprintf(d.w, "boxer: %d more lines are damaged and left out\n", d.damaged-maxDamage)
+		fmt.Fprintf(d.w, "boxer: %d more lines are damaged and left out\n",
+			d.damaged-maxDamage)
 	}
 	return d.damaged > 0
 }

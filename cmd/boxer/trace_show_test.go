@@ -9,7 +9,8 @@ import (
 )
 
 // traceTool runs boxer's command line in this process.
-func traceTool(stdin string, args ...string) (stdout, stderr string, code int, err error) {
+func traceTool(stdin string, args ...string) (stdout, stderr string, code int,
+	err error) {
 	var out, errs bytes.Buffer
 	cmd := root(&code)
 	cmd.SetArgs(append([]string{"trace"}, args...))
@@ -41,7 +42,8 @@ func TestTraceShow(t *testing.T) {
 	} {
 		out, errs, code, err := traceTool("", strings.Fields(tc.args)...)
 		if err != nil || code != 0 || errs != "" || !strings.Contains(out, tc.want) {
-			t.Errorf("%s: status %d, %v, stderr %q; no %q in\n%.500s", tc.args, code, err, errs, tc.want, out)
+			t.Errorf("%s: status %d, %v, stderr %q; no %q in\n%.500s", tc.args, code, err,
+				errs, tc.want, out)
 		}
 	}
 }
@@ -49,15 +51,19 @@ func TestTraceShow(t *testing.T) {
 func TestTraceShowToFiles(t *testing.T) {
 	dir := t.TempDir()
 	file, page := filepath.Join(dir, "x.PCAPNG"), filepath.Join(dir, "x.html")
-	out, _, _, err := traceTool("", "show", samples+"web.jsonl", "-o", file, "-c", "--html", page)
+	out, _, _, err := traceTool("", "show", samples+"web.jsonl", "-o", file, "-c",
+		"--html", page)
 	if err != nil || !strings.Contains(out, "Peers") {
 		t.Errorf("%v: %s", err, out)
 	}
-	for name, begin := range map[string]string{file: "\x0a\x0d\x0d\x0a", page: "<!DOCTYPE html>"} {
+	for name, begin := range map[string]string{file: "\x0a\x0d\x0d\x0a",
+		page: "<!DOCTYPE html>"} {
 		text, err := os.ReadFile(name)
 		info, err2 := os.Stat(name)
-		if err != nil || err2 != nil || !strings.HasPrefix(string(text), begin) || info.Mode() != 0o600 {
-			t.Errorf("%s: %v, %v, mode %v, begins with %.20q", name, err, err2, info.Mode(), text)
+		if err != nil || err2 != nil || !strings.HasPrefix(string(text), begin) ||
+			info.Mode() != 0o600 {
+			t.Errorf("%s: %v, %v, mode %v, begins with %.20q", name, err, err2,
+				info.Mode(), text)
 		}
 	}
 }
@@ -71,22 +77,28 @@ func TestTraceShowDamage(t *testing.T) {
 		err    string
 	}{
 		{in: header + "garbage\n", stderr: "boxer: -: line 2, byte 33: damaged: want '{'; the line is left out\n", code: 1},
-		{in: header + strings.Repeat("x\n", 9), stderr: "boxer: 4 more lines are damaged", code: 1},
+		{in: header + strings.Repeat("x\n", 9), stderr: "boxer: 4 more lines are damaged",
+			code: 1},
 		{in: header + `{"type":"call","pi`, stderr: "the last line is cut short", code: 0},
 		{in: `{"type":"header","schema":"9.1"}`, err: `-: read trace: line 1, byte 0: another version of the schema: the trace has "9.1", this boxer reads 1.x`},
 		{in: "hello", err: "not a trace of boxer"},
 		{in: "", code: 0},
 	} {
 		_, errs, code, err := traceTool(tc.in, "show", "-")
-		if (err != nil) != (tc.err != "") || err != nil && !strings.Contains(err.Error(), tc.err) || !strings.Contains(errs, tc.stderr) || code != tc.code {
-			t.Errorf("%.60q: status %d, error %v, stderr %q; want %d, %q, %q", tc.in, code, err, errs, tc.code, tc.err, tc.stderr)
+		if (err != nil) != (tc.err != "") || err != nil &&
+			!strings.Contains(err.Error(), tc.err) ||
+			!strings.Contains(errs, tc.stderr) || code != tc.code {
+			t.Errorf("%.60q: status %d, error %v, stderr %q; want %d, %q, %q", tc.in,
+				code, err, errs, tc.code, tc.err, tc.stderr)
 		}
 	}
 	same := filepath.Join(t.TempDir(), "t.jsonl")
 	if err := os.WriteFile(same, []byte(header), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range [][]string{{"show", same, "-o", same}, {"merge", same, "-o", same}, {"show", "nowhere"}, {"merge", same, "nowhere"}, {"show", same, "--format", "x"}} {
+	for _, args := range [][]string{{"show", same, "-o", same},
+		{"merge", same, "-o", same}, {"show", "nowhere"}, {"merge", same, "nowhere"},
+		{"show", same, "--format", "x"}} {
 		if _, _, _, err := traceTool("", args...); err == nil {
 			t.Errorf("%q: no error", args)
 		}

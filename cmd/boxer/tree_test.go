@@ -19,13 +19,15 @@ func TestSignalsOnce(t *testing.T) {
 	p := start(t, boxed("sh", "-c", `trap 'echo usr1' USR1; trap 'echo hup' HUP; trap 'echo winch' WINCH
 		trap 'echo term; exit 3' TERM; echo ready; sleep 1000 & while :; do wait; done`))
 	got := []string{p.line()}
-	for _, s := range []unix.Signal{unix.SIGUSR1, unix.SIGHUP, unix.SIGWINCH, unix.SIGUSR1} {
+	for _, s := range []unix.Signal{unix.SIGUSR1, unix.SIGHUP, unix.SIGWINCH,
+		unix.SIGUSR1} {
 		p.signal(s)
 		got = append(got, p.line())
 	}
 	p.signal(unix.SIGTERM)
 	got = append(got, strings.Fields(p.rest())...)
-	if want := []string{"ready", "usr1", "hup", "winch", "usr1", "term"}; fmt.Sprint(got) != fmt.Sprint(want) {
+	if want := []string{"ready", "usr1", "hup", "winch", "usr1",
+		"term"}; fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	if status := wait(t, p.cmd); status != 3 {
@@ -36,7 +38,8 @@ func TestSignalsOnce(t *testing.T) {
 // TestSignalEnds ends a program that does not handle the signal.
 func TestSignalEnds(t *testing.T) {
 	t.Parallel()
-	for _, s := range []unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR2, unix.SIGALRM} {
+	for _, s := range []unix.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR2,
+		unix.SIGALRM} {
 		p := start(t, boxed("sh", "-c", "echo ready; exec sleep 1000"))
 		p.line()
 		p.signal(s)
@@ -54,16 +57,19 @@ func TestSignalEarly(t *testing.T) {
 	cmd.Stderr = &errs
 	p := start(t, cmd)
 	// It has joined when others see it.
-	if r := finish(t, exec.Command(boxer, "run", "--wait-for", "early", "--", "true")); r.status != 0 {
+	if r := finish(t, exec.Command(boxer, "run", "--wait-for", "early", "--",
+		"true")); r.status != 0 {
 		t.Fatalf("%+v", r)
 	}
 	p.signal(unix.SIGTERM)
-	if status := wait(t, cmd); status != 128+int(unix.SIGTERM) || !strings.HasPrefix(errs.String(), "boxer: ") {
+	if status := wait(t, cmd); status != 128+int(unix.SIGTERM) ||
+		!strings.HasPrefix(errs.String(), "boxer: ") {
 		t.Errorf("status %d, stderr %q", status, &errs)
 	}
 }
 
-// TestOrphans leaves processes without their parents: boxer-init reaps them while the program runs.
+// TestOrphans leaves processes without their parents: boxer-init reaps them while the
+// program runs.
 func TestOrphans(t *testing.T) {
 	t.Parallel()
 	r := finish(t, boxed("sh", "-c", `for i in 1 2 3; do
@@ -114,8 +120,8 @@ func (p *process) pid() int {
 	return pid
 }
 
-// family starts a program with a child and a grandchild that has a session of its own, and returns
-// the pids of all.
+// family starts a program with a child and a grandchild that has a session of its own,
+// and returns the pids of all.
 func family(t *testing.T) (p *process, pids []int) {
 	t.Helper()
 	p = start(t, boxed("sh", "-c", `setsid sh -c 'sh -c "echo \$\$; exec sleep 1000" & echo $$; exec sleep 1000' & echo $$; exec sleep 1000`))
@@ -186,7 +192,8 @@ func programOf(t *testing.T, boxer int) int {
 	return childrenOf(t, initOf(t, boxer))[0]
 }
 
-// childrenOf returns the children of all threads of a process (proc(5)), the oldest first.
+// childrenOf returns the children of all threads of a process (proc(5)), the oldest
+// first.
 func childrenOf(t *testing.T, pid int) []int {
 	t.Helper()
 	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))

@@ -85,8 +85,8 @@ func flagMeant(cmd *cobra.Command, err error) string {
 	return "; did you mean --" + best + "?"
 }
 
-// distance is the least number of letters to insert, remove, replace or swap with the next
-// that makes b of a (Damerau and Levenshtein).
+// distance is the least number of letters to insert, remove, replace or swap with the
+// next that makes b of a (Damerau and Levenshtein).
 func distance(a, b string) int {
 	rows := make([][]int, len(a)+1)
 	for i := range rows {
@@ -102,7 +102,8 @@ func distance(a, b string) int {
 			if a[i-1] == b[j-1] {
 				same = 0
 			}
-			rows[i][j] = slices.Min([]int{rows[i-1][j] + 1, rows[i][j-1] + 1, rows[i-1][j-1] + same})
+			rows[i][j] = slices.Min([]int{rows[i-1][j] + 1, rows[i][j-1] + 1,
+				rows[i-1][j-1] + same})
 			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
 				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
 			}

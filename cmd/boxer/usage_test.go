@@ -32,7 +32,8 @@ func TestUsageErrors(t *testing.T) {
 		if want == "" {
 			continue
 		}
-		if r.status != 125 || !strings.HasPrefix(r.err, "boxer: ") || !strings.Contains(r.err, want) || !strings.Contains(r.err, " --help'\n") {
+		if r.status != 125 || !strings.HasPrefix(r.err, "boxer: ") ||
+			!strings.Contains(r.err, want) || !strings.Contains(r.err, " --help'\n") {
 			t.Errorf("boxer %s: status %d, %q; want %q", line, r.status, r.err, want)
 		}
 	}
@@ -40,7 +41,8 @@ func TestUsageErrors(t *testing.T) {
 
 func TestVersion(t *testing.T) {
 	t.Parallel()
-	a, b := finish(t, exec.Command(boxer, "--version")), finish(t, exec.Command(boxer, "version"))
+	a, b := finish(t, exec.Command(boxer, "--version")),
+		finish(t, exec.Command(boxer, "version"))
 	if a != b || a.status != 0 || !strings.HasPrefix(a.out, "boxer ") {
 		t.Errorf("--version: %+v, version: %+v", a, b)
 	}
@@ -50,7 +52,8 @@ func TestDistance(t *testing.T) {
 	for _, tc := range []struct {
 		a, b string
 		want int
-	}{{"", "", 0}, {"a", "", 1}, {"", "ab", 2}, {"naem", "name", 1}, {"join", "jion", 1}, {"status", "staus", 1}, {"kitten", "sitting", 3}} {
+	}{{"", "", 0}, {"a", "", 1}, {"", "ab", 2}, {"naem", "name", 1}, {"join", "jion", 1},
+		{"status", "staus", 1}, {"kitten", "sitting", 3}} {
 		if got := distance(tc.a, tc.b); got != tc.want {
 			t.Errorf("%q, %q: %d, want %d", tc.a, tc.b, got, tc.want)
 		}
@@ -60,21 +63,24 @@ func TestDistance(t *testing.T) {
 // TestCompletion asks for completions as the shells' scripts do.
 func TestCompletion(t *testing.T) {
 	t.Parallel()
-	p := start(t, exec.Command(boxer, "run", "--name", "complete-me", "--", "sh", "-c", "echo ready; exec sleep 1000"))
+	p := start(t, exec.Command(boxer, "run", "--name", "complete-me", "--", "sh", "-c",
+		"echo ready; exec sleep 1000"))
 	p.line()
 	for _, tc := range []struct {
 		args []string
 		want []string // are among the answers
 	}{
 		{[]string{""}, []string{"run", "status", "completion"}},
-		{[]string{"run", "--congestion-control", ""}, []string{"host", "bbr", "cubic", "reno"}},
+		{[]string{"run", "--congestion-control", ""},
+			[]string{"host", "bbr", "cubic", "reno"}},
 		{[]string{"trace", "-e", ""}, []string{"network", "connections", "all", "connect"}},
 		{[]string{"trace", "-e", "file,acc"}, []string{"file,accept4"}},
 		{[]string{"trace", "-e", "!rec"}, []string{"!recvfrom"}},
 		{[]string{"trace", "show", "--format", ""}, []string{"json", "pcapng", "text"}},
 		{[]string{"run", "--trace-format", ""}, []string{"json"}},
 		{[]string{"run", "--join", ""}, []string{"@"}},
-		{[]string{"run", "--join", "@" + joinFile[:len(joinFile)-1]}, []string{"@" + joinFile}},
+		{[]string{"run", "--join", "@" + joinFile[:len(joinFile)-1]},
+			[]string{"@" + joinFile}},
 		{[]string{"run", "--wait-for", ""}, []string{"complete-me"}},
 		{[]string{"status", "comp"}, []string{"complete-me"}},
 		{[]string{"forward", "80", ""}, []string{"complete-me:"}},
@@ -93,7 +99,8 @@ func TestCompletion(t *testing.T) {
 		}
 	}
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
-		if r := finish(t, exec.Command(boxer, "completion", shell)); r.status != 0 || !strings.Contains(r.out, "__complete") {
+		if r := finish(t, exec.Command(boxer, "completion", shell)); r.status != 0 ||
+			!strings.Contains(r.out, "__complete") {
 			t.Errorf("%s: status %d, %q", shell, r.status, r.err)
 		}
 	}

@@ -13,7 +13,8 @@ import (
 var version = "devel"
 
 func init() {
-	if info, ok := debug.ReadBuildInfo(); ok && version == "devel" && info.Main.Version != "" {
+	if info, ok := debug.ReadBuildInfo(); ok && version == "devel" &&
+		info.Main.Version != "" {
 		version = info.Main.Version
 	}
 }

@@ -13,8 +13,8 @@ func outside() []string {
 	return append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod", "QUIC_GO=published")
 }
 
-// TestVersionOfQUIC has the patched program, which scripts/go builds, and the one that "go build" and "go
-// install" build, say which they are.
+// TestVersionOfQUIC has the patched program, which scripts/go builds, and the one that
+// "go build" and "go install" build, say which they are.
 func TestVersionOfQUIC(t *testing.T) {
 	published := filepath.Join(t.TempDir(), "boxer")
 	build := exec.Command("go", "build", "-buildvcs=false", "-o", published, ".")
@@ -22,7 +22,8 @@ func TestVersionOfQUIC(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	for binary, want := range map[string]string{boxer: "patched", published: "unpatched"} {
+	for binary, want := range map[string]string{boxer: "patched",
+		published: "unpatched"} {
 		out, err := exec.Command(binary, "version").Output()
 		if err != nil {
 			t.Fatal(err)
@@ -31,12 +32,14 @@ func TestVersionOfQUIC(t *testing.T) {
 		if len(lines) != 2 || !strings.HasPrefix(lines[0], "boxer ") {
 			t.Fatalf("boxer version: %q", out)
 		}
-		if f := strings.Fields(lines[1]); len(f) != 3 || f[0] != "quic-go" || !strings.HasPrefix(f[1], "v0.") || f[2] != want {
+		if f := strings.Fields(lines[1]); len(f) != 3 || f[0] != "quic-go" ||
+			!strings.HasPrefix(f[1], "v0.") || f[2] != want {
 			t.Errorf("boxer version: %q, want quic-go, its version, and %s", lines[1], want)
 		}
 	}
 	// What the published one cannot do it says.
-	out, err := exec.Command(published, "run", "--congestion-control", "bbr", "--", "true").CombinedOutput()
+	out, err := exec.Command(published, "run", "--congestion-control", "bbr", "--",
+		"true").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "reno") {
 		t.Errorf("bbr without patches: %v: %s", err, out)
 	}
@@ -72,7 +75,8 @@ func main() {
 }
 `,
 	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text),
+			0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,9 +1,10 @@
-// Command memberlist is a node of a cluster that gossips over UDP, and over TCP where it must.
+// Command memberlist is a node of a cluster that gossips over UDP, and over TCP where it
+// must.
 //
 //	memberlist NAME [PEER...]
 //
-// It joins the cluster of those peers that are there, tells of every node that it sees come or go, "up NAME ADDRESS" or "down NAME",
-// and ends with its standard input.
+// It joins the cluster of those peers that are there, tells of every node that it sees
+// come or go, "up NAME ADDRESS" or "down NAME", and ends with its standard input.
 package main
 
 import (
@@ -27,7 +28,8 @@ func run(name string, peers []string) error {
 	config.Name = name
 	config.Events = teller{}
 	config.LogOutput = io.Discard
-	// What the others shall know it by: its own name's address, whatever interfaces there are.
+	// What the others shall know it by: its own name's address, whatever interfaces there
+	// are.
 	addrs, err := net.LookupHost(name)
 	if err != nil {
 		return err

@@ -1,10 +1,12 @@
-// Command rabbitmq publishes to a quorum queue of a RabbitMQ cluster and checks that no confirmed message is lost.
+// Command rabbitmq publishes to a quorum queue of a RabbitMQ cluster and checks that no
+// confirmed message is lost.
 //
 //	rabbitmq mq1,mq2,mq3
 //
-// It publishes one message after the other until its standard input ends, waits for the confirmation of each, says "writing"
-// after every 100 in a row, and "interrupted DURATION" whenever one is confirmed again after one that was not. Then it consumes
-// the queue and says "wrote N, lost M". It exits with status 1 if one is lost.
+// It publishes one message after the other until its standard input ends, waits for the
+// confirmation of each, says "writing" after every 100 in a row, and "interrupted
+// DURATION" whenever one is confirmed again after one that was not. Then it consumes the
+// queue and says "wrote N, lost M". It exits with status 1 if one is lost.
 package main
 
 import (
@@ -63,9 +65,10 @@ func (c *client) connect() error {
 	c.close()
 	host := c.hosts[c.next%len(c.hosts)]
 	c.next++
-	conn, err := amqp.DialConfig("amqp://guest:guest@"+net.JoinHostPort(host, "5672"), amqp.Config{
-		Heartbeat: attempt, Dial: amqp.DefaultDial(attempt),
-	})
+	conn, err := amqp.DialConfig("amqp://guest:guest@"+net.JoinHostPort(host, "5672"),
+		amqp.Config{
+			Heartbeat: attempt, Dial: amqp.DefaultDial(attempt),
+		})
 	if err != nil {
 		return fmt.Errorf("connect to %s: %w", host, err)
 	}
@@ -74,7 +77,8 @@ func (c *client) connect() error {
 		err = c.channel.Confirm(false)
 	}
 	if err == nil {
-		_, err = c.channel.QueueDeclare(queue, true, false, false, false, amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum})
+		_, err = c.channel.QueueDeclare(queue, true, false, false, false,
+			amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum})
 	}
 	if err != nil {
 		c.close()
@@ -85,7 +89,8 @@ func (c *client) connect() error {
 
 func (c *client) close() {
 	if c.conn != nil {
-		_ = c.conn.CloseDeadline(time.Now().Add(attempt)) // the next connection is what matters
+		// the next connection is what matters
+		_ = c.conn.CloseDeadline(time.Now().Add(attempt))
 	}
 	c.conn, c.channel = nil, nil
 }
@@ -97,7 +102,8 @@ func (c *client) publish(text string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), attempt)
 	defer cancel()
-	confirmed, err := c.channel.PublishWithDeferredConfirmWithContext(ctx, "", queue, false, false,
+	confirmed, err := c.channel.PublishWithDeferredConfirmWithContext(ctx, "", queue,
+		false, false,
 		amqp.Publishing{DeliveryMode: amqp.Persistent, Body: []byte(text)})
 	if err == nil {
 		var ok bool
@@ -126,7 +132,8 @@ func (c *client) write() (acknowledged []string) {
 		default:
 		}
 		text := fmt.Sprintf("%08d", i)
-		if err := c.publish(text); err != nil { // it may be there all the same: nobody counts on either
+		// it may be there all the same: nobody counts on either
+		if err := c.publish(text); err != nil {
 			fmt.Fprintln(os.Stderr, "rabbitmq:", err)
 			failed, row = true, 0
 			time.Sleep(100 * time.Millisecond)

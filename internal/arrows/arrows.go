@@ -1,7 +1,8 @@
-// Package arrows holds the imports between boxer's packages to those that the design allows.
+// Package arrows holds the imports between boxer's packages to those that the design
+// allows.
 //
-// It has one table, and a test that compares it with the code. A new package, or a new import
-// between packages, first gets its place in the table: docs/design.md, section 2.
+// It has one table, and a test that compares it with the code. A new package, or a new
+// import between packages, first gets its place in the table: docs/design.md, section 2.
 package arrows
 
 import (
@@ -21,7 +22,8 @@ const module = "github.com/boxer-sandbox/boxer"
 
 // table says what each package may import of boxer.
 var table = map[string][]string{
-	"cmd/boxer":         {"coordinator", "launcher", "syscalls", "trace", "transport"}, // syscalls: doctor prints its table
+	// syscalls: doctor prints its table
+	"cmd/boxer":         {"coordinator", "launcher", "syscalls", "trace", "transport"},
 	"coordinator":       {"transport"},
 	"conformance":       {"internal/natlab", "internal/programs"},
 	"e2e":               {"internal/natlab", "internal/programs", "trace"},
@@ -34,15 +36,16 @@ var table = map[string][]string{
 	"internal/kernels":  nil,
 	"internal/natlab":   nil,
 	"internal/programs": nil,
-	"launcher":          {"coordinator", "resolver", "rewrite", "sandbox", "syscalls", "trace", "transport"},
-	"resolver":          nil,
-	"rewrite":           {"rewrite/plan"},
-	"rewrite/plan":      nil,
-	"sandbox":           nil,
-	"syscalls":          nil,
-	"trace":             nil,
-	"transport":         {"transport/bbr"},
-	"transport/bbr":     nil,
+	"launcher": {"coordinator", "resolver", "rewrite", "sandbox", "syscalls",
+		"trace", "transport"},
+	"resolver":      nil,
+	"rewrite":       {"rewrite/plan"},
+	"rewrite/plan":  nil,
+	"sandbox":       nil,
+	"syscalls":      nil,
+	"trace":         nil,
+	"transport":     {"transport/bbr"},
+	"transport/bbr": nil,
 }
 
 // forTests is what the tests of every package may import besides.
@@ -58,7 +61,8 @@ type Package struct {
 	XTestImports []string
 }
 
-// List returns the packages of the module in directory dir, those of testdata not among them.
+// List returns the packages of the module in directory dir, those of testdata not among
+// them.
 func List(dir string) ([]Package, error) {
 	cmd := exec.Command("go", "list", "-json=ImportPath,Name,Doc,Imports,TestImports,XTestImports", "./...")
 	cmd.Dir = dir
@@ -81,8 +85,9 @@ func List(dir string) ([]Package, error) {
 	}
 }
 
-// Check returns what is wrong with the packages: imports that the table does not have, packages
-// without a row, and package comments that do not begin with a sentence about the package.
+// Check returns what is wrong with the packages: imports that the table does not have,
+// packages without a row, and package comments that do not begin with a sentence about
+// the package.
 func Check(packages []Package) []error {
 	var wrong []error
 	for _, p := range packages {
@@ -93,7 +98,8 @@ func Check(packages []Package) []error {
 		}
 		wrong = append(wrong, checkImports(name, "", p.Imports, allowed)...)
 		inTests := slices.Concat(allowed, forTests, []string{name})
-		wrong = append(wrong, checkImports(name, "a test of ", slices.Concat(p.TestImports, p.XTestImports), inTests)...)
+		wrong = append(wrong, checkImports(name, "a test of ",
+			slices.Concat(p.TestImports, p.XTestImports), inTests)...)
 		if err := checkComment(p); err != nil {
 			wrong = append(wrong, fmt.Errorf("%s: %w", name, err))
 		}
@@ -101,7 +107,8 @@ func Check(packages []Package) []error {
 	return wrong
 }
 
-// checkImports returns an error for each import of boxer that is not allowed; kind is said before the name.
+// checkImports returns an error for each import of boxer that is not allowed; kind is
+// said before the name.
 func checkImports(name, kind string, imports, allowed []string) []error {
 	var wrong []error
 	for _, imported := range imports {
@@ -113,7 +120,8 @@ func checkImports(name, kind string, imports, allowed []string) []error {
 	return wrong
 }
 
-// checkComment returns an error unless the package comment begins with one sentence, as go doc wants it.
+// checkComment returns an error unless the package comment begins with one sentence, as
+// go doc wants it.
 func checkComment(p Package) error {
 	want := "Package " + p.Name + " "
 	if p.Name == "main" {

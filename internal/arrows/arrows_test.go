@@ -9,7 +9,8 @@ import (
 )
 
 func TestArrows(t *testing.T) {
-	// What go list reads, the test cache does not see (go help test): but it does see what is read here.
+	// What go list reads, the test cache does not see (go help test): but it does see
+	// what is read here.
 	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), ".git") {
 			return fs.SkipDir

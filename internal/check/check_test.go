@@ -79,8 +79,10 @@ func TestReport(t *testing.T) {
 
 func TestAlone(t *testing.T) {
 	for want, f := range map[string]failure{
-		"cd bench && ../scripts/go test -count=1 -v -run '^TestX$' ./":     {module + "/bench", "TestX"},
-		"cd bench && ../scripts/go test -count=1 -v -run '^TestX$' ./over": {module + "/bench/over", "TestX"},
+		"cd bench && ../scripts/go test -count=1 -v -run '^TestX$' ./": {module +
+			"/bench", "TestX"},
+		"cd bench && ../scripts/go test -count=1 -v -run '^TestX$' ./over": {module +
+			"/bench/over", "TestX"},
 	} {
 		if got := f.alone(step{dir: "bench"}); got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -93,10 +95,12 @@ func TestChoose(t *testing.T) {
 	if got, err := choose(all, ""); len(got) != len(all) || err != nil {
 		t.Errorf("%d steps, %v", len(got), err)
 	}
-	if got, err := choose(all, "e2e,lint"); err != nil || len(got) != 2 || got[0].name != "e2e" || got[1].name != "lint" {
+	if got, err := choose(all, "e2e,lint"); err != nil || len(got) != 2 ||
+		got[0].name != "e2e" || got[1].name != "lint" {
 		t.Errorf("%v, %v", names(got), err)
 	}
-	if _, err := choose(all, "nothing"); err == nil || !strings.Contains(err.Error(), "lint, packages") {
+	if _, err := choose(all, "nothing"); err == nil ||
+		!strings.Contains(err.Error(), "lint, packages") {
 		t.Errorf("%v", err)
 	}
 }
@@ -132,7 +136,8 @@ func TestGoesOn(t *testing.T) {
 	r.stepEnded(s, err, time.Second)
 	r.summary()
 	if err == nil || r.passed != 1 || strings.Contains(out.String(), "TestLeftOut") ||
-		!strings.Contains(out.String(), "as it must") || !strings.Contains(out.String(), "2 failed") {
+		!strings.Contains(out.String(), "as it must") ||
+		!strings.Contains(out.String(), "2 failed") {
 		t.Errorf("%v, %d passed:\n%s", err, r.passed, out.String())
 	}
 }

@@ -99,7 +99,8 @@ func (r *report) count(p *pkg, e event, isSub bool) {
 	case e.Action == "fail" && !isSub:
 		p.failures = append(p.failures, e.Test)
 	case e.Action == "skip":
-		r.skipped = append(r.skipped, skip{e.Package, e.Test, reason(p.test(e.Test).output.String())})
+		r.skipped = append(r.skipped, skip{e.Package, e.Test,
+			reason(p.test(e.Test).output.String())})
 	case e.Action == "pass" && !isSub:
 		r.passed++
 	}

@@ -1,7 +1,7 @@
-// Command check runs every check and every test of this checkout, for "make test". It goes
-// on after a failure, shows what is under way, and says at the end what failed and how to
-// run that alone. Each top-level test's lines are printed together when it has ended, as "go test -v"
-// prints them.
+// Command check runs every check and every test of this checkout, for "make test". It
+// goes on after a failure, shows what is under way, and says at the end what failed and
+// how to run that alone. Each top-level test's lines are printed together when it has
+// ended, as "go test -v" prints them.
 //
 //	check [-only NAME,...] [flag of the tests in e2e]...
 package main
@@ -28,7 +28,10 @@ func run() int {
 	}
 	// Flags such as -e2e.long are the tests', so this program's come first and are few.
 	own, rest := os.Args[1:], []string(nil)
-	if i := slices.IndexFunc(own, func(a string) bool { return strings.HasPrefix(a, "-e2e.") || strings.HasPrefix(a, "-test.") }); i >= 0 {
+	if i := slices.IndexFunc(own, func(a string) bool {
+		return strings.HasPrefix(a,
+			"-e2e.") || strings.HasPrefix(a, "-test.")
+	}); i >= 0 {
 		own, rest = own[:i], own[i:]
 	}
 	if err := flag.CommandLine.Parse(own); err != nil {
@@ -39,7 +42,8 @@ func run() int {
 		fmt.Fprintln(os.Stderr, "check:", err)
 		return 2
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT,
+		syscall.SIGTERM)
 	defer stop()
 	r := &report{out: os.Stdout}
 	for i, s := range all {
@@ -75,7 +79,8 @@ func choose(all []step, only string) (chosen []step, err error) {
 	for name := range strings.SplitSeq(only, ",") {
 		i := slices.IndexFunc(all, func(s step) bool { return s.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("no step %q; there are %s", name, strings.Join(names(all), ", "))
+			return nil, fmt.Errorf("no step %q; there are %s", name,
+				strings.Join(names(all), ", "))
 		}
 		chosen = append(chosen, all[i])
 	}

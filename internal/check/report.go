@@ -101,7 +101,8 @@ func (r *report) write(s string) {
 	}
 }
 
-// progressEvery says what is under way when nothing was printed for that long, until stop.
+// progressEvery says what is under way when nothing was printed for that long, until
+// stop.
 func (r *report) progressEvery(every time.Duration) (stop func()) {
 	t := time.NewTicker(every / 3)
 	end, ended := make(chan struct{}), make(chan struct{})
@@ -210,16 +211,20 @@ func (r *report) summary() {
 		if res.err != nil {
 			verdict = "FAILED"
 		}
-		fmt.Fprintf(r.out, "check: %s %-10s %v\n", verdict, res.step.name, res.took.Round(time.Second))
+		fmt.Fprintf(r.out, "check: %s %-10s %v\n", verdict, res.step.name,
+			res.took.Round(time.Second))
 		failures += len(res.tests)
 	}
 	for _, res := range r.results {
 		if res.err != nil && len(res.tests) == 0 {
-			fmt.Fprintf(r.out, "check: FAILED %s: %v; alone: %s\n", res.step.name, res.err, res.step.alone)
+			fmt.Fprintf(r.out, "check: FAILED %s: %v; alone: %s\n", res.step.name,
+				res.err, res.step.alone)
 		}
 		for _, f := range res.tests {
-			fmt.Fprintf(r.out, "check: FAILED %s %s; alone: %s\n", short(f.pkg), f.test, f.alone(res.step))
+			fmt.Fprintf(r.out, "check: FAILED %s %s; alone: %s\n", short(f.pkg), f.test,
+				f.alone(res.step))
 		}
 	}
-	fmt.Fprintf(r.out, "check: %d tests passed, %d failed, %d skipped\n", r.passed, failures, len(r.skipped))
+	fmt.Fprintf(r.out, "check: %d tests passed, %d failed, %d skipped\n", r.passed,
+		failures, len(r.skipped))
 }

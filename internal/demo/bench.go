@@ -16,9 +16,11 @@ const benchPatience = (benchSeconds + 120) * time.Second
 
 // bench runs pgbench and prints its figures, and the path that its bytes took.
 func (c *cloud) bench(ctx context.Context, db *database) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, benchPatience, fmt.Errorf("not done after %v", benchPatience))
+	ctx, cancel := context.WithTimeoutCause(ctx, benchPatience,
+		fmt.Errorf("not done after %v", benchPatience))
 	defer cancel()
-	prepare := c.databaseClient(ctx, db, "pgbench", "-i", "-q", "-s", strconv.Itoa(benchScale))
+	prepare := c.databaseClient(ctx, db, "pgbench", "-i", "-q", "-s",
+		strconv.Itoa(benchScale))
 	if _, err := outputOf(ctx, "pgbench -i", prepare); err != nil {
 		return err
 	}
@@ -42,7 +44,8 @@ func (c *cloud) bench(ctx context.Context, db *database) error {
 		return fmt.Errorf("%w: %s", context.Cause(ctx), bench.Report())
 	}
 	if status, err := bench.Status(); status != 0 || err != nil {
-		return fmt.Errorf("%w: %s", cmp.Or(err, fmt.Errorf("status %d", status)), bench.Report())
+		return fmt.Errorf("%w: %s", cmp.Or(err, fmt.Errorf("status %d", status)),
+			bench.Report())
 	}
 	f, err := parseFigures(bench.Out.String())
 	if err != nil {
@@ -63,7 +66,8 @@ type figures struct {
 }
 
 func (f figures) String() string {
-	return fmt.Sprintf("%.0f transactions/s, latency %s ms, %s of %s failed", f.perSecond, f.latency, f.failed, f.transactions)
+	return fmt.Sprintf("%.0f transactions/s, latency %s ms, %s of %s failed", f.perSecond,
+		f.latency, f.failed, f.transactions)
 }
 
 // parseFigures reads pgbench's report (pgbench(1)).
@@ -79,7 +83,8 @@ func parseFigures(report string) (figures, error) {
 	} {
 		m := regexp.MustCompile(field.pattern).FindStringSubmatch(report)
 		if m == nil {
-			return f, fmt.Errorf("pgbench: nothing in its report matches %s: %s", field.pattern, programs.Tail(report))
+			return f, fmt.Errorf("pgbench: nothing in its report matches %s: %s",
+				field.pattern, programs.Tail(report))
 		}
 		*field.to = m[1]
 	}

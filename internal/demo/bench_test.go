@@ -31,7 +31,8 @@ func TestParseFigures(t *testing.T) {
 	}
 	for line := range strings.Lines(report15) {
 		_, err := parseFigures(strings.Replace(report15, line, "", 1))
-		needed := strings.HasPrefix(line, "number of transactions") || strings.HasPrefix(line, "number of failed") ||
+		needed := strings.HasPrefix(line, "number of transactions") ||
+			strings.HasPrefix(line, "number of failed") ||
 			strings.HasPrefix(line, "latency") || strings.HasPrefix(line, "tps")
 		if (err != nil) != needed {
 			t.Errorf("without %q: %v", line, err)

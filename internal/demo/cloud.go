@@ -40,7 +40,8 @@ type machine struct {
 func (m machine) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	var cmd *exec.Cmd
 	if m.apart {
-		args = append([]string{"--user", "--map-user=1000", "--map-group=1000", "--", name}, args...)
+		args = append([]string{"--user", "--map-user=1000", "--map-group=1000", "--",
+			name}, args...)
 		name = "unshare"
 	}
 	if m.host != nil {
@@ -100,7 +101,8 @@ func labCloud(ctx context.Context, lab *natlab.Lab) (*cloud, error) {
 		fmt.Fprintf(&scene, "           behind the NAT %s, which drops everything unsolicited\n", f.host.External())
 	}
 	return &cloud{
-		scene: strings.TrimSuffix(scene.String(), "\n"), public: machine{host: public}, db: machine{host: db}, client: machine{host: client},
+		scene: strings.TrimSuffix(scene.String(), "\n"), public: machine{host: public},
+		db: machine{host: db}, client: machine{host: client},
 		listen: netip.AddrPortFrom(public.Addr(), coordinatorPort).String(),
 	}, nil
 }
@@ -114,8 +116,8 @@ func loopbackCloud(why string) *cloud {
 	}
 }
 
-// boxer returns the command that runs boxer on a machine, with the join URL in its environment:
-// arguments every user of the machine could read.
+// boxer returns the command that runs boxer on a machine, with the join URL in its
+// environment: arguments every user of the machine could read.
 func (c *cloud) boxer(ctx context.Context, m machine, args ...string) *exec.Cmd {
 	cmd := m.command(ctx, c.binary(), args...)
 	cmd.Env = c.environ()
@@ -125,7 +127,8 @@ func (c *cloud) boxer(ctx context.Context, m machine, args ...string) *exec.Cmd 
 func (c *cloud) binary() string { return filepath.Join(c.dir, "boxer") }
 
 func (c *cloud) environ() []string {
-	env := append(os.Environ(), "XDG_STATE_HOME="+filepath.Join(c.dir, "state"), "LC_ALL=C")
+	env := append(os.Environ(), "XDG_STATE_HOME="+filepath.Join(c.dir, "state"),
+		"LC_ALL=C")
 	if c.url != "" {
 		env = append(env, "BOXER_JOIN="+c.url)
 	}
@@ -157,6 +160,7 @@ func (c *cloud) start(name string, cmd *exec.Cmd) (*programs.Process, error) {
 // stop ends all processes.
 func (c *cloud) stop() {
 	for i := len(c.processes) - 1; i >= 0; i-- {
-		_ = c.processes[i].Stop(syscall.SIGINT) // the report is out: how they end is no part of it
+		// the report is out: how they end is no part of it
+		_ = c.processes[i].Stop(syscall.SIGINT)
 	}
 }

@@ -1,12 +1,12 @@
-// Command demo shows boxer's main job: PostgreSQL in one function serves pgbench in another, though
-// nobody can connect to either.
+// Command demo shows boxer's main job: PostgreSQL in one function serves pgbench in
+// another, though nobody can connect to either.
 //
 //	demo BOXER
 //
-// As root, or where the kernel lets users have user namespaces, it makes a small cloud of network
-// namespaces: a public host with the coordinator, and two functions, each behind a NAT of its own that
-// drops everything unsolicited. Otherwise all run on this machine's loopback, and the demo says why.
-// Nothing of it is left at the end, nor after Ctrl-C.
+// As root, or where the kernel lets users have user namespaces, it makes a small cloud of
+// network namespaces: a public host with the coordinator, and two functions, each behind
+// a NAT of its own that drops everything unsolicited. Otherwise all run on this machine's
+// loopback, and the demo says why. Nothing of it is left at the end, nor after Ctrl-C.
 package main
 
 import (
@@ -47,7 +47,8 @@ func report(err error) int {
 	return 1
 }
 
-// inLab runs the demo in a lab. What it writes is in the private /run, which ends with the process.
+// inLab runs the demo in a lab. What it writes is in the private /run, which ends with
+// the process.
 func inLab() error {
 	ctx, stop := limits()
 	defer stop()
@@ -75,8 +76,10 @@ func inLoopback(why string) error {
 
 // limits returns a context that ends with the demo's time, or when the user wants it to.
 func limits() (context.Context, func()) {
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not done after %v", patience))
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM,
+		unix.SIGHUP)
+	ctx, cancel := context.WithTimeoutCause(ctx, patience,
+		fmt.Errorf("not done after %v", patience))
 	return ctx, func() { cancel(); stop() }
 }
 
@@ -100,8 +103,8 @@ func run(ctx context.Context, c *cloud, dir string) (err error) {
 	return c.measure(ctx, db)
 }
 
-// prepare makes the demo's directory, which every user may enter, and puts the binary there, as
-// the checkout may be in a directory that others may not.
+// prepare makes the demo's directory, which every user may enter, and puts the binary
+// there, as the checkout may be in a directory that others may not.
 func prepare(dir, boxer string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err

@@ -75,7 +75,8 @@ func round(d time.Duration) time.Duration {
 // unreachable is how long the demo waits for a connection that cannot come.
 const unreachable = time.Second
 
-// tryWithoutBoxer shows that the lab is what it says: the client cannot connect to the database's host.
+// tryWithoutBoxer shows that the lab is what it says: the client cannot connect to the
+// database's host.
 func (c *cloud) tryWithoutBoxer(ctx context.Context) error {
 	host := c.db.host
 	if host == nil {
@@ -97,7 +98,8 @@ func (c *cloud) tryWithoutBoxer(ctx context.Context) error {
 			return fmt.Errorf("connect from the client to %s without boxer: %w; want no answer", to, err)
 		}
 	}
-	line("without boxer", "no answer from %s or %s, as it should be", host.Addr(), host.External())
+	line("without boxer", "no answer from %s or %s, as it should be", host.Addr(),
+		host.External())
 	return nil
 }
 
@@ -136,7 +138,8 @@ func (c *cloud) joinOnce(ctx context.Context) (time.Duration, error) {
 	return took, readErr
 }
 
-// connectScript connects to the database as often as it is told, and prints how many microseconds each took.
+// connectScript connects to the database as often as it is told, and prints how many
+// microseconds each took.
 const connectScript = `for ((i = 0; i < $1; i++)); do
 	start=${EPOCHREALTIME/./}
 	exec 3<>/dev/tcp/db/5432 || exit
@@ -144,9 +147,12 @@ const connectScript = `for ((i = 0; i < $1; i++)); do
 	exec 3>&-
 done`
 
-// timeToConnect returns how long a new node takes to connect to the database at first, and after that.
-func (c *cloud) timeToConnect(ctx context.Context) (first, later time.Duration, err error) {
-	cmd := c.boxer(ctx, c.client, "run", "--", "bash", "-c", connectScript, "bash", strconv.Itoa(1+connects))
+// timeToConnect returns how long a new node takes to connect to the database at first,
+// and after that.
+func (c *cloud) timeToConnect(ctx context.Context) (first, later time.Duration,
+	err error) {
+	cmd := c.boxer(ctx, c.client, "run", "--", "bash", "-c", connectScript, "bash",
+		strconv.Itoa(1+connects))
 	out, err := outputOf(ctx, "connect to db", cmd)
 	if err != nil {
 		return 0, 0, err
@@ -160,7 +166,8 @@ func (c *cloud) timeToConnect(ctx context.Context) (first, later time.Duration, 
 		times = append(times, time.Duration(us)*time.Microsecond)
 	}
 	if len(times) != 1+connects {
-		return 0, 0, fmt.Errorf("connect to db: %d connections, want %d", len(times), 1+connects)
+		return 0, 0, fmt.Errorf("connect to db: %d connections, want %d", len(times),
+			1+connects)
 	}
 	return times[0], median(times[1:]), nil
 }
@@ -170,8 +177,10 @@ func median(times []time.Duration) time.Duration {
 	return times[len(times)/2]
 }
 
-// databaseClient returns the command that runs one of PostgreSQL's clients as node client.
-func (c *cloud) databaseClient(ctx context.Context, db *database, name string, args ...string) *exec.Cmd {
+// databaseClient returns the command that runs one of PostgreSQL's clients as node
+// client.
+func (c *cloud) databaseClient(ctx context.Context, db *database, name string,
+	args ...string) *exec.Cmd {
 	args = append([]string{"run", "--name", "client", "--", name, "-h", "db"}, args...)
 	cmd := c.boxer(ctx, c.client, args...)
 	cmd.Env = append(cmd.Env, db.environ()...)

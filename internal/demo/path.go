@@ -46,8 +46,8 @@ func (p *path) String() string {
 // askEvery is how often boxer status is asked: nodes report now and then.
 const askEvery = 250 * time.Millisecond
 
-// findPath asks boxer for the path between client and db until both have told of it. Nil: they have not, and
-// the client's program has ended.
+// findPath asks boxer for the path between client and db until both have told of it. Nil:
+// they have not, and the client's program has ended.
 func (c *cloud) findPath(ctx context.Context, ended <-chan struct{}) (*path, error) {
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
@@ -59,7 +59,8 @@ func (c *cloud) findPath(ctx context.Context, ended <-chan struct{}) (*path, err
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
-		out, err := outputOf(ctx, "boxer status", c.boxer(ctx, c.public, "status", "--json"))
+		out, err := outputOf(ctx, "boxer status",
+			c.boxer(ctx, c.public, "status", "--json"))
 		if err != nil {
 			return nil, err
 		}
@@ -73,13 +74,15 @@ func (c *cloud) findPath(ctx context.Context, ended <-chan struct{}) (*path, err
 	}
 }
 
-// path returns the path between two nodes, nil unless both tell of it, and of the same kind.
+// path returns the path between two nodes, nil unless both tell of it, and of the same
+// kind.
 func (s *status) path(client, db string) *path {
 	for _, m := range s.Members {
 		for _, out := range m.Paths {
 			far, back := s.back(out.Peer, m.ID)
 			if m.Name == client && far == db && back != nil && back.Kind == out.Kind {
-				return &path{out.Kind, back.Remote, out.Remote, time.Duration(out.RTT) * time.Microsecond}
+				return &path{out.Kind, back.Remote, out.Remote,
+					time.Duration(out.RTT) * time.Microsecond}
 			}
 		}
 	}

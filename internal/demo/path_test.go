@@ -16,7 +16,8 @@ func TestPath(t *testing.T) {
 	for _, tc := range []struct {
 		name, members, want string
 	}{
-		{"both tell", db + "," + other + "," + client, "punched, 198.51.100.11:5 <-> 198.51.100.10:6, round trip 422µs"},
+		{"both tell", db + "," + other + "," + client,
+			"punched, 198.51.100.11:5 <-> 198.51.100.10:6, round trip 422µs"},
 		{"only the client tells", client, ""},
 		{"only the database tells", db, ""},
 		{"they do not agree yet", db + "," + before, ""},

@@ -22,7 +22,8 @@ type database struct {
 
 // environ returns what its clients need in their environment.
 func (db *database) environ() []string {
-	return []string{"PGUSER=" + db.user, "PGPASSWORD=" + db.password, "PGDATABASE=postgres"}
+	return []string{"PGUSER=" + db.user, "PGPASSWORD=" + db.password,
+		"PGDATABASE=postgres"}
 }
 
 // settings follow those that initdb made. Every address: also the one on boxer's network.
@@ -39,8 +40,8 @@ host all all 0.0.0.0/0 scram-sha-256
 // postgresReady is what PostgreSQL logs when clients may come.
 var postgresReady = regexp.MustCompile("database system is ready to accept connections")
 
-// startPostgres makes a database and starts PostgreSQL on it as node db, as the user it has on
-// Debian, or as whoever runs the demo.
+// startPostgres makes a database and starts PostgreSQL on it as node db, as the user it
+// has on Debian, or as whoever runs the demo.
 func (c *cloud) startPostgres(ctx context.Context) (*database, error) {
 	bin, err := postgresDir()
 	if err != nil {
@@ -67,7 +68,8 @@ func (c *cloud) startPostgres(ctx context.Context) (*database, error) {
 	if err := db.initialize(ctx, on, owner, bin, home); err != nil {
 		return nil, err
 	}
-	run := c.boxer(ctx, on, "run", "--name", "db", "--", filepath.Join(bin, "postgres"), "-D", dataIn(home), "-k", home)
+	run := c.boxer(ctx, on, "run", "--name", "db", "--", filepath.Join(bin, "postgres"),
+		"-D", dataIn(home), "-k", home)
 	run.Dir = home
 	p, err := c.start("postgres", run)
 	if err != nil {
@@ -97,7 +99,8 @@ func lookUp(name string) (identity, error) {
 func dataIn(home string) string { return filepath.Join(home, "data") }
 
 // initialize makes the database with initdb, in a directory that it gives to owner.
-func (db *database) initialize(ctx context.Context, on machine, owner identity, bin, home string) error {
+func (db *database) initialize(ctx context.Context, on machine, owner identity, bin,
+	home string) error {
 	password := filepath.Join(home, "password")
 	if err := os.WriteFile(password, []byte(db.password+"\n"), 0o600); err != nil {
 		return err
@@ -107,13 +110,15 @@ func (db *database) initialize(ctx context.Context, on machine, owner identity, 
 			return err
 		}
 	}
-	initdb := on.command(ctx, filepath.Join(bin, "initdb"), "-D", dataIn(home), "-U", db.user, "--pwfile", password,
+	initdb := on.command(ctx, filepath.Join(bin, "initdb"), "-D", dataIn(home), "-U",
+		db.user, "--pwfile", password,
 		"--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync")
 	initdb.Dir = home
 	if _, err := outputOf(ctx, "initdb", initdb); err != nil {
 		return err
 	}
-	return errors.Join(os.Remove(password), appendTo(filepath.Join(dataIn(home), "postgresql.conf"), settings),
+	return errors.Join(os.Remove(password),
+		appendTo(filepath.Join(dataIn(home), "postgresql.conf"), settings),
 		appendTo(filepath.Join(dataIn(home), "pg_hba.conf"), access))
 }
 
@@ -126,7 +131,8 @@ func appendTo(file, text string) error {
 	return errors.Join(err, f.Close())
 }
 
-// postgresDir returns the directory of the server's programs, which Debian keeps out of PATH.
+// postgresDir returns the directory of the server's programs, which Debian keeps out of
+// PATH.
 func postgresDir() (string, error) {
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if err != nil {

@@ -10,8 +10,10 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/programs"
 )
 
-// await waits until p has written to o what pattern matches, and returns the match. Errors have what it wrote last.
-func await(ctx context.Context, p *programs.Process, o *programs.Output, pattern *regexp.Regexp) (string, error) {
+// await waits until p has written to o what pattern matches, and returns the match.
+// Errors have what it wrote last.
+func await(ctx context.Context, p *programs.Process, o *programs.Output,
+	pattern *regexp.Regexp) (string, error) {
 	match, err := o.Next(ctx, pattern)
 	if err != nil {
 		return "", fmt.Errorf("%w: %s", err, p.Report())
@@ -19,7 +21,8 @@ func await(ctx context.Context, p *programs.Process, o *programs.Output, pattern
 	return match[0], nil
 }
 
-// outputOf runs cmd to its end and returns what it wrote to stdout. Errors begin with name.
+// outputOf runs cmd to its end and returns what it wrote to stdout. Errors begin with
+// name.
 func outputOf(ctx context.Context, name string, cmd *exec.Cmd) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -27,7 +30,8 @@ func outputOf(ctx context.Context, name string, cmd *exec.Cmd) (string, error) {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return "", fmt.Errorf("%s: %w: %s", name, err, programs.Tail(stdout.String()+stderr.String()))
+		return "", fmt.Errorf("%s: %w: %s", name, err,
+			programs.Tail(stdout.String()+stderr.String()))
 	}
 	return stdout.String(), nil
 }

@@ -13,7 +13,8 @@ func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv("JAIL_TEST") == "jail":
 		os.Setenv("JAIL_TEST", "inside")
-		if err := run(993, 990, os.Getenv("JAIL_STRICT") != "", []string{"/proc/self/exe"}); err != nil {
+		if err := run(993, 990, os.Getenv("JAIL_STRICT") != "",
+			[]string{"/proc/self/exe"}); err != nil {
 			println("jail:", err.Error())
 		}
 		os.Exit(125)
@@ -37,7 +38,8 @@ func inside() int {
 		want unix.Errno
 	}{
 		{"seccomp", unix.SYS_SECCOMP, 2, unix.EPERM},
-		{"prctl(PR_SET_NO_NEW_PRIVS)", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, unix.EPERM},
+		{"prctl(PR_SET_NO_NEW_PRIVS)", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS,
+			unix.EPERM},
 		{"prctl(PR_SET_SECCOMP)", unix.SYS_PRCTL, unix.PR_SET_SECCOMP, unix.EPERM},
 		{"prctl(PR_GET_DUMPABLE)", unix.SYS_PRCTL, unix.PR_GET_DUMPABLE, 0},
 		{"ptrace", unix.SYS_PTRACE, 0, unix.EPERM},
@@ -45,7 +47,8 @@ func inside() int {
 		{"clone(CLONE_NEWUSER)", unix.SYS_CLONE, unix.CLONE_NEWUSER, unix.EPERM},
 		{"clone3", unix.SYS_CLONE3, 0, unix.ENOSYS},
 		{"mount_setattr, of Linux 5.12", 442, 0, unix.ENOSYS},
-		{"process_vm_readv of nothing", unix.SYS_PROCESS_VM_READV, uintptr(os.Getpid()), unconfirmed},
+		{"process_vm_readv of nothing", unix.SYS_PROCESS_VM_READV, uintptr(os.Getpid()),
+			unconfirmed},
 		{"getpid", unix.SYS_GETPID, 0, 0},
 	} {
 		if _, _, errno := unix.RawSyscall(test.nr, test.arg, 0, 0); errno != test.want {

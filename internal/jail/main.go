@@ -1,14 +1,15 @@
-// Command jail runs a command where the kernel refuses what AWS Lambda functions are reported to
-// refuse, so that tests can run there.
+// Command jail runs a command where the kernel refuses what AWS Lambda functions are
+// reported to refuse, so that tests can run there.
 //
 //	jail [-uid UID] [-gid GID] [-strict] [--] COMMAND [ARG...]
 //
-// seccomp(2), PR_SET_NO_NEW_PRIVS and PR_SET_SECCOMP of prctl(2), ptrace(2), new namespaces, mounts, chroot(2), bpf(2),
-// perf_event_open(2), userfaultfd(2), and io_uring fail with EPERM. Calls that are newer than Linux
-// 5.10 fail with ENOSYS. There are 1,024 descriptors and 1,024 processes. Started by root, the command
-// has the given user and group, 993 and 990 as reported, and no capabilities; -uid 0 keeps root. With -strict,
-// process_vm_readv(2), process_vm_writev(2), pidfd_open(2) and pidfd_getfd(2) fail with EPERM, too: nobody has
-// reported whether they are allowed.
+// seccomp(2), PR_SET_NO_NEW_PRIVS and PR_SET_SECCOMP of prctl(2), ptrace(2), new
+// namespaces, mounts, chroot(2), bpf(2), perf_event_open(2), userfaultfd(2), and io_uring
+// fail with EPERM. Calls that are newer than Linux 5.10 fail with ENOSYS. There are 1,024
+// descriptors and 1,024 processes. Started by root, the command has the given user and
+// group, 993 and 990 as reported, and no capabilities; -uid 0 keeps root. With -strict,
+// process_vm_readv(2), process_vm_writev(2), pidfd_open(2) and pidfd_getfd(2) fail with
+// EPERM, too: nobody has reported whether they are allowed.
 package main
 
 import (
@@ -49,7 +50,8 @@ func run(uid, gid int, strict bool, argv []string) error {
 	}
 	runtime.LockOSThread()
 	for _, resource := range []int{unix.RLIMIT_NOFILE, unix.RLIMIT_NPROC} {
-		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
+		if err := unix.Setrlimit(resource,
+			&unix.Rlimit{Cur: limit, Max: limit}); err != nil {
 			return os.NewSyscallError("setrlimit", err)
 		}
 	}
@@ -78,10 +80,13 @@ func become(uid, gid int) error {
 		args [3]uintptr
 	}{
 		{"setgroups", unix.SYS_SETGROUPS, [3]uintptr{}},
-		{"setresgid", unix.SYS_SETRESGID, [3]uintptr{uintptr(gid), uintptr(gid), uintptr(gid)}},
-		{"setresuid", unix.SYS_SETRESUID, [3]uintptr{uintptr(uid), uintptr(uid), uintptr(uid)}},
+		{"setresgid", unix.SYS_SETRESGID,
+			[3]uintptr{uintptr(gid), uintptr(gid), uintptr(gid)}},
+		{"setresuid", unix.SYS_SETRESUID,
+			[3]uintptr{uintptr(uid), uintptr(uid), uintptr(uid)}},
 	} {
-		if _, _, errno := unix.RawSyscall(call.nr, call.args[0], call.args[1], call.args[2]); errno != 0 {
+		if _, _, errno := unix.RawSyscall(call.nr, call.args[0], call.args[1],
+			call.args[2]); errno != 0 {
 			return os.NewSyscallError(call.name, errno)
 		}
 	}
@@ -99,27 +104,33 @@ func install(strict bool) error {
 		filter[i] = unix.SockFilter{Code: r.Op, Jt: r.Jt, Jf: r.Jf, K: r.K}
 	}
 	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	_, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&prog)))
+	_, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0,
+		uintptr(unsafe.Pointer(&prog)))
 	if errno != 0 {
 		return os.NewSyscallError("seccomp", errno)
 	}
 	return nil
 }
 
-// newest is the number of the last call that Linux 5.10 has, process_madvise: the same on all machines.
+// newest is the number of the last call that Linux 5.10 has, process_madvise: the same on
+// all machines.
 const newest = 440
 
 // forbidden fail with EPERM.
 var forbidden = []uint32{
-	unix.SYS_SECCOMP, unix.SYS_PTRACE, unix.SYS_UNSHARE, unix.SYS_SETNS, unix.SYS_CHROOT, unix.SYS_MOUNT,
-	unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN, unix.SYS_USERFAULTFD, unix.SYS_IO_URING_SETUP,
+	unix.SYS_SECCOMP, unix.SYS_PTRACE, unix.SYS_UNSHARE, unix.SYS_SETNS, unix.SYS_CHROOT,
+	unix.SYS_MOUNT,
+	unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_BPF, unix.SYS_PERF_EVENT_OPEN,
+	unix.SYS_USERFAULTFD, unix.SYS_IO_URING_SETUP,
 }
 
 // unconfirmed fail with EPERM in a strict jail.
-var unconfirmed = []uint32{unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_PIDFD_OPEN, unix.SYS_PIDFD_GETFD}
+var unconfirmed = []uint32{unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV,
+	unix.SYS_PIDFD_OPEN, unix.SYS_PIDFD_GETFD}
 
-// namespaces are the flags of clone(2) that fail with EPERM. clone3 fails with ENOSYS instead, as under
-// filters that cannot look at its arguments: C libraries then take clone.
+// namespaces are the flags of clone(2) that fail with EPERM. clone3 fails with ENOSYS
+// instead, as under filters that cannot look at its arguments: C libraries then take
+// clone.
 const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC
 
 // Offsets in struct seccomp_data (seccomp(2)).
@@ -139,7 +150,8 @@ func program(strict bool) []bpf.Instruction {
 	}
 	p := []bpf.Instruction{
 		load(offsetNr),
-		bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: newest, SkipFalse: 1}, fail(unix.ENOSYS),
+		bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: newest, SkipFalse: 1},
+		fail(unix.ENOSYS),
 		unless(unix.SYS_CLONE3, 1), fail(unix.ENOSYS),
 	}
 	refused := forbidden
@@ -154,7 +166,8 @@ func program(strict bool) []bpf.Instruction {
 		unless(unix.PR_SET_NO_NEW_PRIVS, 1), fail(unix.EPERM),
 		unless(unix.PR_SET_SECCOMP, 1), fail(unix.EPERM), load(offsetNr),
 		unless(unix.SYS_CLONE, 3), load(offsetArg0),
-		bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: namespaces, SkipFalse: 1}, fail(unix.EPERM),
+		bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: namespaces, SkipFalse: 1},
+		fail(unix.EPERM),
 		bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW},
 	)
 }

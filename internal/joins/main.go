@@ -2,8 +2,8 @@
 //
 //	joins COUNT    the join URL is in $BOXER_JOIN
 //
-// It writes how long it took until the last one had joined, as bench's package meter has it. It is no part of
-// the module bench, which has quic-go without boxer's patches.
+// It writes how long it took until the last one had joined, as bench's package meter has
+// it. It is no part of the module bench, which has quic-go without boxer's patches.
 package main
 
 import (
@@ -21,7 +21,8 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// joinAtOnce bounds the nodes that are joining: this one process does the work of all of them.
+// joinAtOnce bounds the nodes that are joining: this one process does the work of all of
+// them.
 const joinAtOnce = 50
 
 func main() {
@@ -88,7 +89,9 @@ func (m *member) prepare() (err error) {
 }
 
 func (m *member) join(url coordinator.JoinURL) (err error) {
-	m.client, err = coordinator.Join(context.Background(), coordinator.ClientConfig{URL: url, Socket: m.socket, Identity: m.identity, Timeout: time.Minute})
+	m.client, err = coordinator.Join(context.Background(),
+		coordinator.ClientConfig{URL: url, Socket: m.socket, Identity: m.identity,
+			Timeout: time.Minute})
 	return err
 }
 

@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// suites are the releases of Debian whose kernels are used, oldest first: 5.10, 6.1, 6.12,
-// and the newest.
+// suites are the releases of Debian whose kernels are used, oldest first: 5.10, 6.1,
+// 6.12, and the newest.
 var suites = []string{"bullseye", "bookworm", "trixie", "sid"}
 
 // errNoKernel means that Debian's archive has no kernel of the wanted version.
@@ -35,7 +35,8 @@ func openArchive(ctx context.Context, dir, mirror string) (*archive, error) {
 	for _, suite := range suites {
 		fmt.Fprintf(&sources, "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n", mirror, suite)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "sources.list"), []byte(sources.String()), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "sources.list"), []byte(sources.String()),
+		0o644); err != nil {
 		return nil, err
 	}
 	if _, err := a.run(ctx, "apt-get", "-qq", "update"); err != nil {
@@ -60,7 +61,8 @@ func (a *archive) run(ctx context.Context, name string, args ...string) (string,
 	return output(cmd)
 }
 
-// find returns the package that holds the newest kernel whose version begins with version.
+// find returns the package that holds the newest kernel whose version begins with
+// version.
 func (a *archive) find(ctx context.Context, version string) (string, error) {
 	said, err := a.run(ctx, "apt-cache", "madison", "linux-image-amd64")
 	if err != nil {
@@ -110,9 +112,11 @@ type kernel struct {
 	root    string // the folder with boot/ and the modules
 }
 
-// unpack gets the package and unpacks it into a folder of the archive, unless it is there.
+// unpack gets the package and unpacks it into a folder of the archive, unless it is
+// there.
 func (a *archive) unpack(ctx context.Context, name string) (*kernel, error) {
-	k := &kernel{release: strings.TrimPrefix(name, "linux-image-"), root: filepath.Join(a.dir, name)}
+	k := &kernel{release: strings.TrimPrefix(name, "linux-image-"),
+		root: filepath.Join(a.dir, name)}
 	if _, err := os.Stat(filepath.Join(k.root, "complete")); err == nil {
 		return k, nil
 	}
@@ -124,7 +128,8 @@ func (a *archive) unpack(ctx context.Context, name string) (*kernel, error) {
 	}
 	packages, err := filepath.Glob(filepath.Join(a.dir, name+"_*.deb"))
 	if err != nil || len(packages) != 1 {
-		return nil, fmt.Errorf("apt-get download %s: left %d packages: %v", name, len(packages), packages)
+		return nil, fmt.Errorf("apt-get download %s: left %d packages: %v", name,
+			len(packages), packages)
 	}
 	defer os.Remove(packages[0])
 	if _, err := output(exec.CommandContext(ctx, "dpkg", "-x", packages[0], k.root)); err != nil {
@@ -147,11 +152,12 @@ func (k *kernel) base() string {
 // image is the compressed kernel.
 func (k *kernel) image() string { return filepath.Join(k.root, "boot", "vmlinuz-"+k.release) }
 
-// modules returns the files of the named modules and of those that they need, in the order
-// in which they have to be loaded. What is built into the kernel is left out.
+// modules returns the files of the named modules and of those that they need, in the
+// order in which they have to be loaded. What is built into the kernel is left out.
 func (k *kernel) modules(ctx context.Context, names ...string) ([]string, error) {
 	base := k.base()
-	if _, err := output(exec.CommandContext(ctx, "depmod", "--basedir", base, k.release)); err != nil {
+	if _, err := output(exec.CommandContext(ctx, "depmod", "--basedir", base,
+		k.release)); err != nil {
 		return nil, err
 	}
 	seen := make(map[string]bool)
@@ -179,7 +185,8 @@ func output(cmd *exec.Cmd) (string, error) {
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, said.Bytes())
+		return "", fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err,
+			said.Bytes())
 	}
 	return out.String(), nil
 }

@@ -12,7 +12,8 @@ import (
 
 // boot runs the kernel with the initramfs until the guest switches itself off, shows its
 // console, and returns the exit status of the guest's script.
-func boot(ctx context.Context, k *kernel, initramfs string, show io.Writer) (status int, err error) {
+func boot(ctx context.Context, k *kernel, initramfs string, show io.Writer) (status int,
+	err error) {
 	qemu := exec.CommandContext(ctx, "qemu-system-x86_64",
 		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "3072",
 		"-nographic", "-no-reboot", "-net", "none", "-monitor", "none", "-serial", "stdio",

@@ -14,8 +14,8 @@ var guestModules = []string{"virtio_pci", "9pnet_virtio", "9p", "overlay"}
 
 // initScript is the guest's first process. It puts a writable layer above the host's root
 // folder and becomes the guest's script there. It does not use chroot(2): a process that
-// enters another mount namespace leaves such a root. %s are the modules in their order, the
-// folder of the kernel's modules, and that of the script.
+// enters another mount namespace leaves such a root. %s are the modules in their order,
+// the folder of the kernel's modules, and that of the script.
 const initScript = `#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t devtmpfs dev /dev
@@ -62,7 +62,8 @@ func makeInitramfs(ctx context.Context, k *kernel, script, path string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "bin/busybox"), busybox, 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "bin/busybox"), busybox,
+		0o755); err != nil {
 		return err
 	}
 	files, err := k.modules(ctx, guestModules...)

@@ -23,9 +23,12 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.kernels, "kernels", "5.10,6.1,6.12,7.2", "versions of Linux, separated by commas")
-	flag.StringVar(&o.cache, "cache", ".tools/kernels", "folder for kernel packages, some 300 MB each")
-	flag.StringVar(&o.mirror, "mirror", "http://deb.debian.org/debian", "Debian archive to get kernels from")
+	flag.StringVar(&o.kernels, "kernels", "5.10,6.1,6.12,7.2",
+		"versions of Linux, separated by commas")
+	flag.StringVar(&o.cache, "cache", ".tools/kernels",
+		"folder for kernel packages, some 300 MB each")
+	flag.StringVar(&o.mirror, "mirror", "http://deb.debian.org/debian",
+		"Debian archive to get kernels from")
 	flag.StringVar(&o.shell, "run", "", "shell command to run in the guest instead of the tests")
 	flag.DurationVar(&o.limit, "limit", 40*time.Minute, "end a guest after this long")
 	flag.Usage = func() {
@@ -48,7 +51,8 @@ in which make build has run.
 
 // run tests all kernels and returns an error that names those that failed.
 func (o *options) run(ctx context.Context) error {
-	for _, tool := range []string{"qemu-system-x86_64", "busybox", "cpio", "depmod", "apt-get"} {
+	for _, tool := range []string{"qemu-system-x86_64", "busybox", "cpio", "depmod",
+		"apt-get"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return fmt.Errorf("%w; on Debian: apt-get install qemu-system-x86 busybox-static cpio kmod xz-utils", err)
 		}
@@ -95,7 +99,8 @@ func (o *options) run(ctx context.Context) error {
 			fmt.Printf("--- PASS: linux %s (%v)\n", version, took)
 		}
 	}
-	fmt.Printf("%d passed, %d failed, %d skipped\n", len(passed), len(failed), len(skipped))
+	fmt.Printf("%d passed, %d failed, %d skipped\n", len(passed), len(failed),
+		len(skipped))
 	if len(failed) > 0 {
 		return fmt.Errorf("tests failed on linux %s", strings.Join(failed, ", "))
 	}
@@ -106,7 +111,8 @@ func (o *options) run(ctx context.Context) error {
 }
 
 // test boots one kernel and runs the script in it.
-func (o *options) test(ctx context.Context, debian *archive, version, script, initramfs string) error {
+func (o *options) test(ctx context.Context, debian *archive, version, script,
+	initramfs string) error {
 	name, err := debian.find(ctx, version)
 	if err != nil {
 		return err
@@ -119,7 +125,8 @@ func (o *options) test(ctx context.Context, debian *archive, version, script, in
 	if err := makeInitramfs(ctx, k, script, initramfs); err != nil {
 		return err
 	}
-	ctx, stop := context.WithTimeoutCause(ctx, o.limit, fmt.Errorf("not done after %v", o.limit))
+	ctx, stop := context.WithTimeoutCause(ctx, o.limit,
+		fmt.Errorf("not done after %v", o.limit))
 	defer stop()
 	status, err := boot(ctx, k, initramfs, io.Writer(os.Stdout))
 	if cause := context.Cause(ctx); cause != nil {
@@ -140,7 +147,8 @@ func (o *options) prepare(ctx context.Context, dir string) (script string, err e
 	command := o.shell
 	if command == "" {
 		for _, pkg := range []string{"conformance", "e2e"} {
-			build := exec.CommandContext(ctx, "scripts/go", "test", "-c", "-o", filepath.Join(dir, pkg+".test"), "./"+pkg)
+			build := exec.CommandContext(ctx, "scripts/go", "test", "-c", "-o",
+				filepath.Join(dir, pkg+".test"), "./"+pkg)
 			if _, err := output(build); err != nil {
 				return "", err
 			}

@@ -12,25 +12,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Capture gives every IP packet that passes a point of the lab to a function (packet(7)).
+// A Capture gives every IP packet that passes a point of the lab to a function
+// (packet(7)).
 type Capture struct {
 	file *os.File
 	done chan struct{} // closed when the reading goroutine has ended
 	stop func() error
 }
 
-// captureBuffer is what the kernel may hold unread, in bytes. The kernel doubles it, and without root bounds it.
+// captureBuffer is what the kernel may hold unread, in bytes. The kernel doubles it, and
+// without root bounds it.
 const captureBuffer = 32 << 20
 
-// Capture calls f with each packet that the host sends or receives on eth0, from the IP header on. Calls come from
-// one goroutine; packet is valid only during the call. Packets may be larger than the link's, and
-// their checksums missing, as network cards are given them.
+// Capture calls f with each packet that the host sends or receives on eth0, from the IP
+// header on. Calls come from one goroutine; packet is valid only during the call. Packets
+// may be larger than the link's, and their checksums missing, as network cards are given
+// them.
 func (h *Host) Capture(f func(packet []byte)) (*Capture, error) {
 	return h.ns.capture(uplink, f)
 }
 
-// Capture calls f with each packet on the internet's links, as Host.Capture does: what is routed
-// comes twice, on its way in and on its way out.
+// Capture calls f with each packet on the internet's links, as Host.Capture does: what is
+// routed comes twice, on its way in and on its way out.
 func (l *Lab) Capture(f func(packet []byte)) (*Capture, error) {
 	return l.internet.ns.capture("", f)
 }
@@ -64,12 +67,12 @@ func (ns *namespace) capture(dev string, f func(packet []byte)) (*Capture, error
 	return c, nil
 }
 
-// Close ends the capture when all packets so far have been given to the function. It fails if some were lost: then
-// nothing can be said of them.
+// Close ends the capture when all packets so far have been given to the function. It
+// fails if some were lost: then nothing can be said of them.
 func (c *Capture) Close() error { return c.stop() }
 
-// packetSocket opens a socket that sees the packets of an interface of the calling thread's
-// network namespace, of all if dev is empty.
+// packetSocket opens a socket that sees the packets of an interface of the calling
+// thread's network namespace, of all if dev is empty.
 func packetSocket(dev string) (*os.File, error) {
 	// All protocols: a socket for IP alone sees no packets on their way out.
 	addr := &unix.SockaddrLinklayer{Protocol: bigEndian(unix.ETH_P_ALL)}
@@ -80,13 +83,16 @@ func packetSocket(dev string) (*os.File, error) {
 		}
 		addr.Ifindex = link.Index
 	}
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, err := unix.Socket(unix.AF_PACKET,
+		unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
 	file := os.NewFile(uintptr(fd), "packets")
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, captureBuffer) != nil {
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, captureBuffer) // Close tells if it was too little
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE,
+		captureBuffer) != nil {
+		// Close tells if it was too little
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, captureBuffer)
 	}
 	if err := unix.Bind(fd, addr); err != nil {
 		file.Close()
@@ -121,7 +127,8 @@ func (c *Capture) read(f func(packet []byte)) error {
 				return true
 			default:
 				ll, ok := from.(*unix.SockaddrLinklayer)
-				if ok && (ll.Protocol == bigEndian(unix.ETH_P_IP) || ll.Protocol == bigEndian(unix.ETH_P_IPV6)) {
+				if ok && (ll.Protocol == bigEndian(unix.ETH_P_IP) ||
+					ll.Protocol == bigEndian(unix.ETH_P_IPV6)) {
 					f(buf[:n])
 				}
 			}
@@ -148,7 +155,8 @@ func (c *Capture) losses() error {
 	var stats *unix.TpacketStats
 	var statsErr error
 	err = conn.Control(func(fd uintptr) {
-		stats, statsErr = unix.GetsockoptTpacketStats(int(fd), unix.SOL_PACKET, unix.PACKET_STATISTICS)
+		stats, statsErr = unix.GetsockoptTpacketStats(int(fd), unix.SOL_PACKET,
+			unix.PACKET_STATISTICS)
 	})
 	switch {
 	case err != nil:

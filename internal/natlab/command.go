@@ -15,16 +15,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Command returns the command that runs a program on the host, as exec.CommandContext does: the program is
-// looked for in this process's PATH, and killed when ctx ends. All fields of the result may be set but Path, Args
-// and SysProcAttr.Credential; for that one, see As.
+// Command returns the command that runs a program on the host, as exec.CommandContext
+// does: the program is looked for in this process's PATH, and killed when ctx ends. All
+// fields of the result may be set but Path, Args and SysProcAttr.Credential; for that
+// one, see As.
 //
-// Until it has entered the host's namespaces the process runs this program, see Inside. That takes some
-// milliseconds: to measure a program's start, call Start or Run of an ordinary exec.Cmd from within Do.
+// Until it has entered the host's namespaces the process runs this program, see Inside.
+// That takes some milliseconds: to measure a program's start, call Start or Run of an
+// ordinary exec.Cmd from within Do.
 func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	path, err := exec.LookPath(name)
 	e, jsonErr := json.Marshal(entry{
-		Pid: os.Getpid(), Net: h.ns.net.Fd(), Mnt: h.ns.mnt.Fd(), UTS: h.ns.uts.Fd(), User: h.user, Path: path,
+		Pid: os.Getpid(), Net: h.ns.net.Fd(), Mnt: h.ns.mnt.Fd(), UTS: h.ns.uts.Fd(),
+		User: h.user, Path: path,
 	})
 	cmd := exec.CommandContext(ctx, "/proc/self/exe")
 	cmd.Args = append([]string{argEnter, string(e), name}, args...)
@@ -37,8 +40,8 @@ func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.C
 	return cmd
 }
 
-// As returns the host as one of the system's users has it: its commands run as that user, with
-// that user's groups, HOME, USER and LOGNAME. That needs root: see NeedUsers.
+// As returns the host as one of the system's users has it: its commands run as that user,
+// with that user's groups, HOME, USER and LOGNAME. That needs root: see NeedUsers.
 func (h *Host) As(name string) (*Host, error) {
 	if err := Users(); err != nil {
 		return nil, err
@@ -71,7 +74,8 @@ func lookUp(name string) (*user, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &user{Name: found.Username, Home: found.HomeDir, Groups: make([]int, len(groups))}
+	u := &user{Name: found.Username, Home: found.HomeDir,
+		Groups: make([]int, len(groups))}
 	numbers := map[*int]string{&u.UID: found.Uid, &u.GID: found.Gid}
 	for i, group := range groups {
 		numbers[&u.Groups[i]] = group
@@ -92,7 +96,8 @@ type entry struct {
 	Path          string  // of the program
 }
 
-// enter makes this process a program on a host; args are what Command gave it. It returns only if that fails.
+// enter makes this process a program on a host; args are what Command gave it. It returns
+// only if that fails.
 func enter(args []string) error {
 	if len(args) < 2 {
 		return fmt.Errorf("enter a host: %d arguments: %w", len(args), os.ErrInvalid)
@@ -101,7 +106,8 @@ func enter(args []string) error {
 	if err := json.Unmarshal([]byte(args[0]), &e); err != nil {
 		return fmt.Errorf("enter a host: %w", err)
 	}
-	runtime.LockOSThread() // execve(2) makes the calling thread the process, with the thread's namespaces
+	// execve(2) makes the calling thread the process, with the thread's namespaces
+	runtime.LockOSThread()
 	var fds [3]int
 	for i, fd := range []uintptr{e.Net, e.Mnt, e.UTS} {
 		f, err := os.Open(fmt.Sprintf("/proc/%d/fd/%d", e.Pid, fd))
@@ -139,7 +145,8 @@ func (u *user) become() error {
 func (u *user) environ(env []string) []string {
 	own := []string{"HOME=" + u.Home, "USER=" + u.Name, "LOGNAME=" + u.Name}
 	for _, v := range env {
-		if name, _, _ := strings.Cut(v, "="); name != "HOME" && name != "USER" && name != "LOGNAME" {
+		if name, _, _ := strings.Cut(v, "="); name != "HOME" && name != "USER" &&
+			name != "LOGNAME" {
 			own = append(own, v)
 		}
 	}

@@ -38,10 +38,12 @@ func TestCommand(t *testing.T) {
 	if got := output(t, h.Command(t.Context(), "pwd")); got != wd {
 		t.Errorf("directory %q, want %q", got, wd)
 	}
-	if got := output(t, h.Command(t.Context(), "ip", "-o", "-4", "address")); !strings.Contains(got, h.Addr().String()) {
+	if got := output(t, h.Command(t.Context(), "ip", "-o", "-4",
+		"address")); !strings.Contains(got, h.Addr().String()) {
 		t.Errorf("addresses %q", got)
 	}
-	if got := output(t, h.Command(t.Context(), "cat", "/etc/resolv.conf")); got != "nameserver 192.0.2.53" {
+	if got := output(t, h.Command(t.Context(), "cat",
+		"/etc/resolv.conf")); got != "nameserver 192.0.2.53" {
 		t.Errorf("resolv.conf %q", got)
 	}
 	if err := h.SetResolvConf("nameserver 127.0.0.1\n"); err != nil {
@@ -62,10 +64,12 @@ func TestCommandEnds(t *testing.T) {
 	lab := natlab.ForTest(t)
 	h := public(t, lab, "h")
 	var exit *exec.ExitError
-	if err := h.Command(t.Context(), "sh", "-c", "exit 7").Run(); !errors.As(err, &exit) || exit.ExitCode() != 7 {
+	if err := h.Command(t.Context(), "sh", "-c", "exit 7").Run(); !errors.As(err,
+		&exit) || exit.ExitCode() != 7 {
 		t.Errorf("got %v, want exit status 7", err)
 	}
-	if err := h.Command(t.Context(), "no-such-program").Run(); !errors.Is(err, exec.ErrNotFound) {
+	if err := h.Command(t.Context(), "no-such-program").Run(); !errors.Is(err,
+		exec.ErrNotFound) {
 		t.Errorf("got %v, want %v", err, exec.ErrNotFound)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -86,7 +90,8 @@ func TestAs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := output(t, nobody.Command(t.Context(), "sh", "-c", "id -un; id -Gn; echo $HOME; hostname")); got != "nobody\nnogroup\n/nonexistent\nh" {
+	if got := output(t, nobody.Command(t.Context(), "sh", "-c",
+		"id -un; id -Gn; echo $HOME; hostname")); got != "nobody\nnogroup\n/nonexistent\nh" {
 		t.Errorf("got %q", got)
 	}
 	if _, err := nobody.As("no-such-user"); err == nil {

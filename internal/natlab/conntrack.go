@@ -8,27 +8,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Parts of a request to forget connections: linux/netfilter/nfnetlink.h and nfnetlink_conntrack.h.
+// Parts of a request to forget connections: linux/netfilter/nfnetlink.h and
+// nfnetlink_conntrack.h.
 const (
 	subsysCtnetlink = 1
 	ctDelete        = 2
 )
 
-// flushConntrack forgets every connection of the calling thread's network namespace: what conntrack(8) does for
-// --flush, which is not everywhere. It is one netlink message (netlink(7)), and its acknowledgement.
+// flushConntrack forgets every connection of the calling thread's network namespace: what
+// conntrack(8) does for --flush, which is not everywhere. It is one netlink message
+// (netlink(7)), and its acknowledgement.
 func flushConntrack() error {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC,
+		unix.NETLINK_NETFILTER)
 	if err != nil {
 		return os.NewSyscallError("socket", err)
 	}
 	defer unix.Close(fd)
 
-	const bodyLen = 4 // struct nfgenmsg: any family, version 0, no resource; and no attribute: all connections
+	// struct nfgenmsg: any family, version 0, no resource; and no attribute: all
+	// connections
+	const bodyLen = 4
 	request := make([]byte, unix.NLMSG_HDRLEN+bodyLen)
 	binary.NativeEndian.PutUint32(request[0:], uint32(len(request)))
 	binary.NativeEndian.PutUint16(request[4:], subsysCtnetlink<<8|ctDelete)
 	binary.NativeEndian.PutUint16(request[6:], unix.NLM_F_REQUEST|unix.NLM_F_ACK)
-	if err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	if err := unix.Sendto(fd, request, 0,
+		&unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return os.NewSyscallError("sendto", err)
 	}
 

@@ -14,15 +14,16 @@ import (
 // uplink is the link towards the internet, in a host and in a router.
 const uplink = "eth0"
 
-// A gateway's address is the same on all links; being link-local, it may repeat (RFC 3927). A
-// router's differs from that of its own next hop, or it would take its ARP requests for forged.
+// A gateway's address is the same on all links; being link-local, it may repeat (RFC
+// 3927). A router's differs from that of its own next hop, or it would take its ARP
+// requests for forged.
 const (
 	internetHop = "169.254.0.1"
 	routerHop   = "169.254.0.2"
 )
 
-// A gateway is a namespace that routes between its links: the internet, or a router. Each link
-// has the name of what is at its other end.
+// A gateway is a namespace that routes between its links: the internet, or a router. Each
+// link has the name of what is at its other end.
 type gateway struct {
 	ns  *namespace
 	hop string // its address on each link
@@ -44,8 +45,10 @@ func newGateway(ctx context.Context, ns *namespace, nat *natRules) (*gateway, er
 	return g, g.change(ctx, func(r *rules) { r.nat = nat })
 }
 
-// connect links ns, which has no link yet, to the gateway, and gives it the address. Packets take that long, each way.
-func (g *gateway) connect(ctx context.Context, ns *namespace, addr netip.Addr, delay time.Duration) error {
+// connect links ns, which has no link yet, to the gateway, and gives it the address.
+// Packets take that long, each way.
+func (g *gateway) connect(ctx context.Context, ns *namespace, addr netip.Addr,
+	delay time.Duration) error {
 	err := g.link(ctx, ns, delay)
 	if err != nil {
 		return fmt.Errorf("natlab: connect %s to %s: %w", ns.name, g.ns.name, err)
@@ -73,7 +76,8 @@ func (g *gateway) link(ctx context.Context, ns *namespace, delay time.Duration) 
 	if delay > 0 {
 		return g.connectLong(ctx, ns, delay)
 	}
-	return g.ns.ip(ctx, fmt.Sprintf("link add name %s type veth peer name %s netns %s", ns.name, uplink, ns.path()))
+	return g.ns.ip(ctx, fmt.Sprintf("link add name %s type veth peer name %s netns %s",
+		ns.name, uplink, ns.path()))
 }
 
 // change changes the rules and gives them to the kernel, all at once.
@@ -105,8 +109,8 @@ type natRules struct {
 // lossScale is how finely loss is dealt out.
 const lossScale = 10000
 
-// String returns the rules in the language of nft(8), as a replacement for those before. They are
-// sorted, so that equal rules give equal text.
+// String returns the rules in the language of nft(8), as a replacement for those before.
+// They are sorted, so that equal rules give equal text.
 func (r *rules) String() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -136,15 +140,18 @@ func (r *rules) String() string {
 // write goes on where the rules of the forward chain end.
 func (n *natRules) write(line func(format string, args ...any)) {
 	line("iifname != %q accept\nct state established,related accept\nct status dnat accept\ndrop\n}", uplink)
-	// Dropped, not refused: were the kernel to answer, it would also remember the packet as a
-	// connection of its own, and a host's packet the other way would get another port.
+	// Dropped, not refused: were the kernel to answer, it would also remember the packet
+	// as a connection of its own, and a host's packet the other way would get another
+	// port.
 	line("chain input {\ntype filter hook input priority filter; policy drop;\n}")
 	line("chain prerouting {\ntype nat hook prerouting priority dstnat;")
 	for _, port := range slices.Sorted(maps.Keys(n.forward)) {
-		line("iifname %q meta l4proto { tcp, udp } th dport %d dnat to %s", uplink, port, n.forward[port])
+		line("iifname %q meta l4proto { tcp, udp } th dport %d dnat to %s", uplink, port,
+			n.forward[port])
 	}
 	line("}\nchain postrouting {\ntype nat hook postrouting priority srcnat;")
-	line("oifname %q meta l4proto { tcp, udp } %s\noifname %q masquerade\n}", uplink, n.masquerade, uplink)
+	line("oifname %q meta l4proto { tcp, udp } %s\noifname %q masquerade\n}", uplink,
+		n.masquerade, uplink)
 }
 
 // set puts key into the set, or takes it out.

@@ -8,8 +8,9 @@ import (
 	"os"
 )
 
-// A Host is a machine of the lab: a network namespace with one link, eth0, its own hostname and
-// its own /etc/resolv.conf. Processes and files it shares with the other hosts.
+// A Host is a machine of the lab: a network namespace with one link, eth0, its own
+// hostname and its own /etc/resolv.conf. Processes and files it shares with the other
+// hosts.
 type Host struct {
 	lab    *Lab
 	ns     *namespace
@@ -25,7 +26,8 @@ func (h *Host) Name() string { return h.ns.name }
 // Addr returns the address of eth0.
 func (h *Host) Addr() netip.Addr { return h.addr }
 
-// External returns the address from which the internet sees the host: its own, or its NAT's.
+// External returns the address from which the internet sees the host: its own, or its
+// NAT's.
 func (h *Host) External() netip.Addr {
 	if h.router != nil {
 		return h.router.addr
@@ -36,7 +38,8 @@ func (h *Host) External() netip.Addr {
 // Router returns the NAT in front of the host, nil if it has none.
 func (h *Host) Router() *Router { return h.router }
 
-// SetResolvConf replaces the text of the host's /etc/resolv.conf. At first it names a server that never answers.
+// SetResolvConf replaces the text of the host's /etc/resolv.conf. At first it names a
+// server that never answers.
 func (h *Host) SetResolvConf(text string) error {
 	// In place: the file is bound by its inode.
 	if err := os.WriteFile(h.ns.resolvConf, []byte(text), 0o644); err != nil {
@@ -45,14 +48,15 @@ func (h *Host) SetResolvConf(text string) error {
 	return nil
 }
 
-// Do calls f on a thread in the host's namespaces, in the process's working directory, and
-// returns its result. Sockets that f opens stay on that host; so do processes that it starts,
-// which must not ask for a parent death signal, as the thread ends with f. Goroutines that f
-// starts are elsewhere.
+// Do calls f on a thread in the host's namespaces, in the process's working directory,
+// and returns its result. Sockets that f opens stay on that host; so do processes that it
+// starts, which must not ask for a parent death signal, as the thread ends with f.
+// Goroutines that f starts are elsewhere.
 func (h *Host) Do(f func() error) error { return h.ns.do(f) }
 
 // ListenPacket opens a packet socket on the host; address is an IP address and port.
-func (h *Host) ListenPacket(ctx context.Context, network, address string) (conn net.PacketConn, err error) {
+func (h *Host) ListenPacket(ctx context.Context, network,
+	address string) (conn net.PacketConn, err error) {
 	err = h.Do(func() (err error) {
 		conn, err = new(net.ListenConfig).ListenPacket(ctx, network, address)
 		return err
@@ -61,7 +65,8 @@ func (h *Host) ListenPacket(ctx context.Context, network, address string) (conn 
 }
 
 // Listen listens on the host; address is an IP address and port.
-func (h *Host) Listen(ctx context.Context, network, address string) (l net.Listener, err error) {
+func (h *Host) Listen(ctx context.Context, network, address string) (l net.Listener,
+	err error) {
 	err = h.Do(func() (err error) {
 		l, err = new(net.ListenConfig).Listen(ctx, network, address)
 		return err
@@ -69,8 +74,10 @@ func (h *Host) Listen(ctx context.Context, network, address string) (l net.Liste
 	return l, err
 }
 
-// Dial connects from the host; address is an IP address and port, as names would be looked up elsewhere.
-func (h *Host) Dial(ctx context.Context, network, address string) (conn net.Conn, err error) {
+// Dial connects from the host; address is an IP address and port, as names would be
+// looked up elsewhere.
+func (h *Host) Dial(ctx context.Context, network, address string) (conn net.Conn,
+	err error) {
 	if _, err := netip.ParseAddrPort(address); err != nil {
 		return nil, fmt.Errorf("natlab: dial from %s: %w", h.Name(), err)
 	}
@@ -91,12 +98,15 @@ func (h *Host) setBlocked(ctx context.Context, on bool) error {
 	return h.up.change(ctx, func(r *rules) { set(&r.blocked, h.Name(), on) })
 }
 
-// Cut drops whatever goes between h and other, silently, in both directions, until Mend. For
-// hosts behind different NATs that is whatever goes between those NATs.
+// Cut drops whatever goes between h and other, silently, in both directions, until Mend.
+// For hosts behind different NATs that is whatever goes between those NATs.
 func (h *Host) Cut(ctx context.Context, other *Host) error { return h.setCut(ctx, other, true) }
 
 // Mend ends Cut.
-func (h *Host) Mend(ctx context.Context, other *Host) error { return h.setCut(ctx, other, false) }
+func (h *Host) Mend(ctx context.Context,
+	other *Host) error {
+	return h.setCut(ctx, other, false)
+}
 
 func (h *Host) setCut(ctx context.Context, other *Host, on bool) error {
 	at, a, b := h.lab.internet, h.External(), other.External()
@@ -109,7 +119,8 @@ func (h *Host) setCut(ctx context.Context, other *Host, on bool) error {
 	})
 }
 
-// SetLoss drops that share of the packets, 0 to 1, each way of the host's link, at random.
+// SetLoss drops that share of the packets, 0 to 1, each way of the host's link, at
+// random.
 func (h *Host) SetLoss(ctx context.Context, share float64) error {
 	if share < 0 || share > 1 {
 		return fmt.Errorf("natlab: loss of %s: %v is not between 0 and 1", h.Name(), share)
@@ -122,7 +133,8 @@ func (h *Host) SetLoss(ctx context.Context, share float64) error {
 	})
 }
 
-// SetRate limits each way of the host's link to that many bits per second, by tc-tbf(8); 0 lifts the limit.
+// SetRate limits each way of the host's link to that many bits per second, by tc-tbf(8);
+// 0 lifts the limit.
 func (h *Host) SetRate(ctx context.Context, bits int64) error {
 	for _, end := range []struct {
 		ns  *namespace
@@ -130,7 +142,8 @@ func (h *Host) SetRate(ctx context.Context, bits int64) error {
 	}{{h.ns, uplink}, {h.up.ns, h.Name()}} {
 		args := []string{"qdisc", "replace", "dev", end.dev, "root", "noqueue"}
 		if bits > 0 {
-			// The bucket holds 10 ms, and no less than one packet of the largest size that offloading makes.
+			// The bucket holds 10 ms, and no less than one packet of the largest size
+			// that offloading makes.
 			burst := max(bits/8/100, 64<<10)
 			args = []string{"qdisc", "replace", "dev", end.dev, "root", "tbf",
 				"rate", fmt.Sprintf("%dbit", bits), "burst", fmt.Sprint(burst), "latency", "50ms"}

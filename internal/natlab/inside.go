@@ -18,19 +18,22 @@ import (
 
 // The stages of the process are told apart by argv[0].
 const (
-	argInit  = "natlab-init"  // process 1 of the new namespaces: sets them up, reaps, ends
+	// process 1 of the new namespaces: sets them up, reaps, ends
+	argInit  = "natlab-init"
 	argEnter = "natlab-enter" // on the way into a host's namespaces: see Host.Command
 )
 
-// insideEnv holds the pid namespace that Inside made. A process is inside if it is still in that
-// one: so a test binary that a test starts again, such as the fuzzer's workers, stays where it is.
+// insideEnv holds the pid namespace that Inside made. A process is inside if it is still
+// in that one: so a test binary that a test starts again, such as the fuzzer's workers,
+// stays where it is.
 const insideEnv = "BOXER_NATLAB"
 
 // unavailable is why this process could not get namespaces of its own, for ForTest.
 var unavailable error
 
-// Main runs a package's tests in namespaces of their own and exits with their status. Where the
-// kernel refuses them, the tests run all the same, and ForTest skips those that want a lab.
+// Main runs a package's tests in namespaces of their own and exits with their status.
+// Where the kernel refuses them, the tests run all the same, and ForTest skips those that
+// want a lab.
 //
 //	func TestMain(m *testing.M) { natlab.Main(m) }
 func Main(m interface{ Run() int }) {
@@ -42,16 +45,18 @@ func Main(m interface{ Run() int }) {
 	os.Exit(status)
 }
 
-// Inside runs main in new mount, network, pid, UTS and IPC namespaces, and returns what main
-// returned. It starts the program again, with the same arguments, environment, files and
-// directory; so call it first, and only once.
+// Inside runs main in new mount, network, pid, UTS and IPC namespaces, and returns what
+// main returned. It starts the program again, with the same arguments, environment, files
+// and directory; so call it first, and only once.
 //
-// Inside, /run and /dev/shm are empty and private, TMPDIR is a directory that is removed at the end,
-// lo is up and nothing else, and processes whose
-// parent is gone are reaped. When main returns, panics or is killed, or when the process that called Inside is,
-// the kernel kills whatever is left in there. SIGINT, SIGTERM, SIGHUP and SIGQUIT are passed on.
+// Inside, /run and /dev/shm are empty and private, TMPDIR is a directory that is removed
+// at the end, lo is up and nothing else, and processes whose parent is gone are reaped.
+// When main returns, panics or is killed, or when the process that called Inside is, the
+// kernel kills whatever is left in there. SIGINT, SIGTERM, SIGHUP and SIGQUIT are passed
+// on.
 //
-// Root keeps every user; anyone else is root in a user namespace of one user: see NeedUsers.
+// Root keeps every user; anyone else is root in a user namespace of one user: see
+// NeedUsers.
 //
 // The error says why the namespaces could not be made; main has not run then.
 func Inside(main func() int) (status int, err error) {
@@ -89,7 +94,8 @@ func inside() bool {
 
 // outside starts the program again as process 1 of new namespaces, and waits for its end.
 func outside() (status int, err error) {
-	// The death signal below is sent when the thread that forked ends, which must not be before the process does.
+	// The death signal below is sent when the thread that forked ends, which must not be
+	// before the process does.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
@@ -115,8 +121,10 @@ func outside() (status int, err error) {
 	}
 	if os.Geteuid() != 0 {
 		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0,
+			HostID: os.Geteuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0,
+			HostID: os.Getegid(), Size: 1}}
 	}
 	err = cmd.Start()
 	report.Close()
@@ -141,8 +149,8 @@ func outside() (status int, err error) {
 	return 0, fmt.Errorf("natlab: %w", waitErr)
 }
 
-// temporary makes a directory for what the program and what it starts leave behind. Its name
-// is short, as names of Unix sockets in it have to be.
+// temporary makes a directory for what the program and what it starts leave behind. Its
+// name is short, as names of Unix sockets in it have to be.
 func temporary() (string, error) {
 	dir, err := os.MkdirTemp("", "nl")
 	if err != nil {
@@ -170,7 +178,8 @@ func runtimeDir(uid, gid int) error {
 	return os.Chown(dir, uid, gid)
 }
 
-// forwardSignals passes the signals that ask a process to end on to p, until stop is called.
+// forwardSignals passes the signals that ask a process to end on to p, until stop is
+// called.
 func forwardSignals(p *os.Process) (stop func()) {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
@@ -188,8 +197,9 @@ func forwardSignals(p *os.Process) (stop func()) {
 	}
 }
 
-// initMain is process 1: it sets the namespaces up, starts the program in them, reaps every
-// process, and ends with the program's status, upon which the kernel kills the rest.
+// initMain is process 1: it sets the namespaces up, starts the program in them, reaps
+// every process, and ends with the program's status, upon which the kernel kills the
+// rest.
 func initMain() int {
 	report := os.NewFile(3, "report")
 	unix.CloseOnExec(3)
@@ -211,7 +221,8 @@ func initMain() int {
 			return 1
 		case pid == p.Pid:
 			if ws.Signaled() {
-				fmt.Fprintln(os.Stderr, "natlab: the program died of a signal:", ws.Signal())
+				fmt.Fprintln(os.Stderr, "natlab: the program died of a signal:",
+					ws.Signal())
 			}
 			return exitStatus(syscall.WaitStatus(ws))
 		}
@@ -225,7 +236,8 @@ func start() (*os.Process, error) {
 		flags                  uintptr
 		data                   string
 	}{
-		{"none", "/", "", unix.MS_REC | unix.MS_PRIVATE, ""}, // no mount from here on is seen outside
+		// no mount from here on is seen outside
+		{"none", "/", "", unix.MS_REC | unix.MS_PRIVATE, ""},
 		{"proc", "/proc", "proc", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, ""},
 		{"tmpfs", "/run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=0755"},
 		{"tmpfs", "/dev/shm", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"},

@@ -35,7 +35,8 @@ var endings = map[string]func() int{
 	"waits":   func() int { time.Sleep(time.Hour); return 0 },
 }
 
-// end starts a process on a host of a lab, that only SIGKILL ends and that has stdout, and ends.
+// end starts a process on a host of a lab, that only SIGKILL ends and that has stdout,
+// and ends.
 func end(how string) int {
 	status, err := natlab.Inside(func() int {
 		if err := startStubborn(context.Background()); err != nil {
@@ -93,8 +94,10 @@ func TestInsideEnds(t *testing.T) {
 		t.Run(fmt.Sprint(tc.how, " ", tc.signal), func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), soon)
 			defer cancel()
-			cmd := exec.CommandContext(ctx, "/proc/self/exe", "an argument", "-test.run=none")
-			cmd.Env = append(os.Environ(), endEnv+"="+tc.how, "BOXER_NATLAB=none") // as if it were the first
+			cmd := exec.CommandContext(ctx, "/proc/self/exe", "an argument",
+				"-test.run=none")
+			// as if it were the first
+			cmd.Env = append(os.Environ(), endEnv+"="+tc.how, "BOXER_NATLAB=none")
 			var stderr strings.Builder
 			cmd.Stderr = &stderr
 			stdout, err := cmd.StdoutPipe()
@@ -136,9 +139,12 @@ func TestInsideIsPrivate(t *testing.T) {
 			t.Errorf("%s: type %#x, %v", dir, st.Type, err)
 		}
 	}
-	// An orphan is reaped: its parent is process 1 then, and it does not stay as a zombie.
-	pid := output(t, public(t, lab, "h").Command(t.Context(), "sh", "-c", "sleep 0 >&- 2>&- & echo $!"))
-	for start := time.Now(); ; time.Sleep(time.Millisecond) { // nobody but its parent is told
+	// An orphan is reaped: its parent is process 1 then, and it does not stay as a
+	// zombie.
+	pid := output(t, public(t, lab, "h").Command(t.Context(), "sh", "-c",
+		"sleep 0 >&- 2>&- & echo $!"))
+	// nobody but its parent is told
+	for start := time.Now(); ; time.Sleep(time.Millisecond) {
 		if _, err := os.Stat("/proc/" + pid); err != nil {
 			break
 		}

@@ -14,8 +14,8 @@ var publicHosts6 = netip.MustParseAddr("2001:db8:5::")
 const internetHop6 = "fe80::1"
 
 // AddIPv6 gives a public host an IPv6 address beside its other one, and returns it. Such
-// hosts are routed to each other. Addresses hold at once, as nobody else has them: there is no duplicate
-// address detection (RFC 4862).
+// hosts are routed to each other. Addresses hold at once, as nobody else has them: there
+// is no duplicate address detection (RFC 4862).
 func (h *Host) AddIPv6(ctx context.Context) (netip.Addr, error) {
 	if h.router != nil {
 		return netip.Addr{}, fmt.Errorf("natlab: host %s: IPv6 behind a router: there is none", h.Name())
@@ -53,7 +53,8 @@ func (g *gateway) routeIPv6(ctx context.Context, link string, addr netip.Addr) e
 
 // enableIPv6 lets a link carry IPv6, which links do not do at first.
 func (ns *namespace) enableIPv6(link string) error {
-	for _, set := range [][2]string{{"accept_dad", "0"}, {"accept_ra", "0"}, {"disable_ipv6", "0"}} {
+	for _, set := range [][2]string{{"accept_dad", "0"}, {"accept_ra", "0"},
+		{"disable_ipv6", "0"}} {
 		if err := ns.sysctl("net/ipv6/conf/"+link+"/"+set[0], set[1]); err != nil {
 			return err
 		}

@@ -14,7 +14,8 @@ import (
 // killTimeout bounds how long a killed process may take to end.
 const killTimeout = 10 * time.Second
 
-// killAll kills the processes in the namespaces and waits until they have ended. Their parents still reap them.
+// killAll kills the processes in the namespaces and waits until they have ended. Their
+// parents still reap them.
 func killAll(namespaces []*namespace) error {
 	ours := make(map[uint64]bool) // inodes of the network namespaces
 	for _, ns := range namespaces {
@@ -54,7 +55,8 @@ func members(inodes map[uint64]bool) (pidfds []int, err error) {
 		if err != nil {
 			continue // it has ended
 		}
-		// After the pidfd is open, so that the number is still that process's. A zombie has no namespace.
+		// After the pidfd is open, so that the number is still that process's. A zombie
+		// has no namespace.
 		var st unix.Stat_t
 		if unix.Stat(dir+"/ns/net", &st) == nil && inodes[st.Ino] {
 			pidfds = append(pidfds, pidfd)
@@ -68,19 +70,22 @@ func members(inodes map[uint64]bool) (pidfds []int, err error) {
 // killOne kills a process, waits for its end and closes the pidfd.
 func killOne(pidfd int) error {
 	defer unix.Close(pidfd)
-	if err := unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
+	if err := unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0); err != nil &&
+		err != unix.ESRCH {
 		return os.NewSyscallError("pidfd_send_signal", err)
 	}
 	deadline := time.Now().Add(killTimeout)
 	for {
-		fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}} // readable: ended (pidfd_open(2))
+		// readable: ended (pidfd_open(2))
+		fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 		n, err := unix.Poll(fds, max(0, int(time.Until(deadline).Milliseconds())))
 		switch {
 		case err == unix.EINTR:
 		case err != nil:
 			return os.NewSyscallError("poll", err)
 		case n == 0:
-			return fmt.Errorf("natlab: a killed process has not ended after %v", killTimeout)
+			return fmt.Errorf("natlab: a killed process has not ended after %v",
+				killTimeout)
 		default:
 			return nil
 		}

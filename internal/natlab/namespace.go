@@ -13,22 +13,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A namespace is the network, mount and UTS namespace of one host. It lives as long as its
-// files are open or a process is in it.
+// A namespace is the network, mount and UTS namespace of one host. It lives as long as
+// its files are open or a process is in it.
 type namespace struct {
 	name          string
 	net, mnt, uts *os.File
 	resolvConf    string // bound over /etc/resolv.conf in mnt
 }
 
-// newNamespace makes a namespace with the hostname name, lo up, and a nameserver that never answers.
+// newNamespace makes a namespace with the hostname name, lo up, and a nameserver that
+// never answers.
 func newNamespace(ctx context.Context, name string) (*namespace, error) {
 	ns := &namespace{name: name}
 	err := onThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWNS | unix.CLONE_NEWUTS); err != nil {
 			return os.NewSyscallError("unshare", err)
 		}
-		for file, f := range map[string]**os.File{"net": &ns.net, "mnt": &ns.mnt, "uts": &ns.uts} {
+		for file, f := range map[string]**os.File{"net": &ns.net, "mnt": &ns.mnt,
+			"uts": &ns.uts} {
 			var err error
 			if *f, err = os.Open("/proc/thread-self/ns/" + file); err != nil {
 				return err
@@ -41,7 +43,8 @@ func newNamespace(ctx context.Context, name string) (*namespace, error) {
 			return err
 		}
 		// Links made from now on carry IPv4 alone; lo keeps ::1.
-		if err := os.WriteFile("/proc/sys/net/ipv6/conf/default/disable_ipv6", []byte("1"), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := os.WriteFile("/proc/sys/net/ipv6/conf/default/disable_ipv6",
+			[]byte("1"), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 		return loopbackUp()
@@ -56,7 +59,8 @@ func newNamespace(ctx context.Context, name string) (*namespace, error) {
 // defaultResolvConf names a nameserver that no network has (RFC 5737).
 const defaultResolvConf = "nameserver 192.0.2.53\n"
 
-// bindResolvConf gives the calling thread's mount namespace an /etc/resolv.conf of its own.
+// bindResolvConf gives the calling thread's mount namespace an /etc/resolv.conf of its
+// own.
 func (ns *namespace) bindResolvConf() error {
 	f, err := os.CreateTemp("/run", "resolv.conf.")
 	if err != nil {
@@ -109,7 +113,10 @@ func (ns *namespace) close() {
 }
 
 // path names the network namespace for the ip command.
-func (ns *namespace) path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.net.Fd()) }
+func (ns *namespace) path() string {
+	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(),
+		ns.net.Fd())
+}
 
 // do calls f on a thread in the namespace, in the working directory of the process.
 func (ns *namespace) do(f func() error) error {
@@ -123,15 +130,22 @@ func (ns *namespace) do(f func() error) error {
 
 // ip runs ip(8) in the namespace, once for all the lines.
 func (ns *namespace) ip(ctx context.Context, lines ...string) error {
-	return ns.do(func() error { return run(ctx, strings.Join(lines, "\n")+"\n", "ip", "-batch", "-") })
+	return ns.do(func() error {
+		return run(ctx, strings.Join(lines, "\n")+"\n", "ip",
+			"-batch", "-")
+	})
 }
 
 // sysctl writes a kernel parameter in the namespace; name is a path below /proc/sys.
 func (ns *namespace) sysctl(name, value string) error {
-	return ns.do(func() error { return os.WriteFile(filepath.Join("/proc/sys", name), []byte(value), 0) })
+	return ns.do(func() error {
+		return os.WriteFile(filepath.Join("/proc/sys", name),
+			[]byte(value), 0)
+	})
 }
 
-// join moves the calling thread, which must be locked, into three namespaces, and keeps its working directory.
+// join moves the calling thread, which must be locked, into three namespaces, and keeps
+// its working directory.
 func join(net, mnt, uts int) error {
 	wd, err := os.Getwd()
 	if err != nil {
@@ -141,7 +155,8 @@ func join(net, mnt, uts int) error {
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return os.NewSyscallError("unshare", err)
 	}
-	for _, ns := range []struct{ fd, kind int }{{net, unix.CLONE_NEWNET}, {uts, unix.CLONE_NEWUTS}, {mnt, unix.CLONE_NEWNS}} {
+	for _, ns := range []struct{ fd, kind int }{{net, unix.CLONE_NEWNET},
+		{uts, unix.CLONE_NEWUTS}, {mnt, unix.CLONE_NEWNS}} {
 		if err := unix.Setns(ns.fd, ns.kind); err != nil {
 			return os.NewSyscallError("setns", err)
 		}
@@ -152,7 +167,8 @@ func join(net, mnt, uts int) error {
 // errExited is what onThread returns if f ended its goroutine, as testing's FailNow does.
 var errExited = errors.New("natlab: the function ended its goroutine")
 
-// onThread calls f on a thread of its own, which ends with it, so that whatever namespaces it joined nobody else meets.
+// onThread calls f on a thread of its own, which ends with it, so that whatever
+// namespaces it joined nobody else meets.
 func onThread(f func() error) error {
 	result := make(chan error, 1)
 	go func() {

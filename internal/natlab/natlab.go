@@ -1,14 +1,17 @@
-// Package natlab builds hosts and NATs from network namespaces, for tests and for the demo.
+// Package natlab builds hosts and NATs from network namespaces, for tests and for the
+// demo.
 //
 // A Lab is a small internet: one namespace that routes, and around it hosts with public
-// addresses and routers with hosts behind them. All links are IPv4 and point to point, so what
-// one host sends to another passes through every router in between, as it would outside.
+// addresses and routers with hosts behind them. All links are IPv4 and point to point, so
+// what one host sends to another passes through every router in between, as it would
+// outside.
 //
 //	Public ── internet ──┬── Router ── Host
 //	                     └── Router ── Host
 //
-// A program uses it from Inside, a test package from Main, which put the whole process into
-// namespaces of its own: nothing that a lab makes outlives the process, however it ends.
+// A program uses it from Inside, a test package from Main, which put the whole process
+// into namespaces of its own: nothing that a lab makes outlives the process, however it
+// ends.
 //
 //	func TestMain(m *testing.M) { natlab.Main(m) }
 //
@@ -19,7 +22,8 @@
 //		out, err := client.Command(t.Context(), "ping", "-c1", server.Addr().String()).CombinedOutput()
 //	}
 //
-// The words for NATs are those of RFC 4787. The lab needs the commands ip and tc (iproute2) and nft (nftables).
+// The words for NATs are those of RFC 4787. The lab needs the commands ip and tc
+// (iproute2) and nft (nftables).
 package natlab
 
 import (
@@ -34,11 +38,12 @@ import (
 	"sync"
 )
 
-// The lab's addresses come from the blocks for documentation (RFC 5737), which no real network
-// uses, and private ones (RFC 1918).
+// The lab's addresses come from the blocks for documentation (RFC 5737), which no real
+// network uses, and private ones (RFC 1918).
 var (
-	publicHosts   = netip.MustParseAddr("203.0.113.10")  // the first Public host
-	publicRouters = netip.MustParseAddr("198.51.100.10") // the outside of the first Router
+	publicHosts = netip.MustParseAddr("203.0.113.10") // the first Public host
+	// the outside of the first Router
+	publicRouters = netip.MustParseAddr("198.51.100.10")
 )
 
 // perBlock bounds the hosts, and the routers, of a lab: what is left of a /24 behind .10.
@@ -59,8 +64,8 @@ type Lab struct {
 // tools are the commands that a lab runs.
 var tools = []string{"ip", "tc", "nft"}
 
-// New makes an internet with nothing on it. It fails where Inside has not put the process into namespaces
-// of its own, and where a command is missing. Close ends it.
+// New makes an internet with nothing on it. It fails where Inside has not put the process
+// into namespaces of its own, and where a command is missing. Close ends it.
 func New(ctx context.Context) (*Lab, error) {
 	if !inside() {
 		return nil, errors.New("natlab: the process is in no namespaces of its own: call Main from TestMain, or Inside")
@@ -77,7 +82,8 @@ func New(ctx context.Context) (*Lab, error) {
 	}
 	l.internet, err = newGateway(ctx, ns, nil)
 	if err == nil {
-		// What nobody owns is lost without an answer, as most of it is on the real internet.
+		// What nobody owns is lost without an answer, as most of it is on the real
+		// internet.
 		err = ns.ip(ctx, "route add blackhole default")
 	}
 	if err != nil {
@@ -86,8 +92,8 @@ func New(ctx context.Context) (*Lab, error) {
 	return l, nil
 }
 
-// Close kills every process that still lives in the lab and removes its namespaces. It may be
-// called more than once.
+// Close kills every process that still lives in the lab and removes its namespaces. It
+// may be called more than once.
 func (l *Lab) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -105,7 +111,8 @@ func (l *Lab) Close() error {
 	return err
 }
 
-// Public adds a host with a public address. Two of them are routed to each other, without a NAT.
+// Public adds a host with a public address. Two of them are routed to each other, without
+// a NAT.
 func (l *Lab) Public(ctx context.Context, name string) (*Host, error) {
 	l.mu.Lock()
 	n := l.hosts
@@ -127,7 +134,8 @@ func (l *Lab) NATed(ctx context.Context, name string, nat NAT) (*Host, error) {
 }
 
 // attach makes a host called name with address addr, and connects it to g.
-func (l *Lab) attach(ctx context.Context, g *gateway, name string, addr netip.Addr, behind *Router) (*Host, error) {
+func (l *Lab) attach(ctx context.Context, g *gateway, name string, addr netip.Addr,
+	behind *Router) (*Host, error) {
 	ns, err := l.namespace(ctx, name)
 	if err != nil {
 		return nil, err
@@ -138,10 +146,12 @@ func (l *Lab) attach(ctx context.Context, g *gateway, name string, addr netip.Ad
 	return &Host{lab: l, ns: ns, up: g, addr: addr, router: behind}, nil
 }
 
-// validName matches what is good as a host's name and as an interface's: the kernel takes 15 bytes (netdevice(7)).
+// validName matches what is good as a host's name and as an interface's: the kernel takes
+// 15 bytes (netdevice(7)).
 var validName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,14}$`)
 
-// namespace makes a namespace that the lab owns. Its name is the hostname, and the name of the link to it.
+// namespace makes a namespace that the lab owns. Its name is the hostname, and the name
+// of the link to it.
 func (l *Lab) namespace(ctx context.Context, name string) (*namespace, error) {
 	if !validName.MatchString(name) {
 		return nil, fmt.Errorf("natlab: name %q: want 1 to 15 of a-z, 0-9 and -, a letter first", name)
@@ -171,14 +181,15 @@ func nth(first netip.Addr, n int) netip.Addr {
 	return first
 }
 
-// run runs a command in the namespace of the calling thread, with stdin as its input. The error names the
-// command, its input and what it said.
+// run runs a command in the namespace of the calling thread, with stdin as its input. The
+// error names the command, its input and what it said.
 func run(ctx context.Context, stdin, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%s <<<%q: %w: %s", strings.Join(cmd.Args, " "), stdin, err, strings.TrimSpace(string(out)))
+		return fmt.Errorf("%s <<<%q: %w: %s", strings.Join(cmd.Args, " "), stdin, err,
+			strings.TrimSpace(string(out)))
 	}
 	return nil
 }

@@ -63,8 +63,10 @@ func (s socket) send(text string, to netip.AddrPort) {
 	}
 }
 
-// receive returns the next packet and where it came from, and false if none comes in that time.
-func (s socket) receive(within time.Duration) (text string, from netip.AddrPort, ok bool) {
+// receive returns the next packet and where it came from, and false if none comes in that
+// time.
+func (s socket) receive(within time.Duration) (text string, from netip.AddrPort,
+	ok bool) {
 	s.Helper()
 	if err := s.SetReadDeadline(time.Now().Add(within)); err != nil {
 		s.Fatal(err)
@@ -103,7 +105,8 @@ func port(h *natlab.Host) netip.AddrPort { return netip.AddrPortFrom(h.Addr(), 4
 func TestNATedHostsReachOnlyThePublic(t *testing.T) {
 	t.Parallel()
 	lab := natlab.ForTest(t)
-	server, a, b := public(t, lab, "server"), nated(t, lab, "a", natlab.NAT{}), nated(t, lab, "b", natlab.NAT{})
+	server, a, b := public(t, lab, "server"), nated(t, lab, "a", natlab.NAT{}),
+		nated(t, lab, "b", natlab.NAT{})
 	ss, sa, sb := listen(t, server), listen(t, a), listen(t, b)
 
 	sa.send("from a", port(server))
@@ -121,17 +124,20 @@ func TestNATedHostsReachOnlyThePublic(t *testing.T) {
 	sa.silence()
 }
 
-// punch lets two hosts learn their mappings from the server and send to each other's, and says who heard the other.
+// punch lets two hosts learn their mappings from the server and send to each other's, and
+// says who heard the other.
 func punch(t *testing.T, natA, natB natlab.NAT) (aHears, bHears bool) {
 	lab := natlab.ForTest(t)
-	server, a, b := public(t, lab, "server"), nated(t, lab, "a", natA), nated(t, lab, "b", natB)
+	server, a, b := public(t, lab, "server"), nated(t, lab, "a", natA),
+		nated(t, lab, "b", natB)
 	ss, sa, sb := listen(t, server), listen(t, a), listen(t, b)
 	sa.send("a", port(server))
 	mappedA := ss.want("a")
 	sb.send("b", port(server))
 	mappedB := ss.want("b")
 
-	// The first packet of one is what opens its NAT for the other, and may itself be lost.
+	// The first packet of one is what opens its NAT for the other, and may itself be
+	// lost.
 	sa.send("first", mappedB)
 	sb.send("first", mappedA)
 	sa.send("second", mappedB)
@@ -166,7 +172,8 @@ func TestMapping(t *testing.T) {
 		t.Run(m.String(), func(t *testing.T) {
 			t.Parallel()
 			lab := natlab.ForTest(t)
-			one, two, h := public(t, lab, "one"), public(t, lab, "two"), nated(t, lab, "h", natlab.NAT{Mapping: m})
+			one, two, h := public(t, lab, "one"), public(t, lab, "two"),
+				nated(t, lab, "h", natlab.NAT{Mapping: m})
 			s1, s2, s := listen(t, one), listen(t, two), listen(t, h)
 			same := func() netip.AddrPort {
 				s.send("1", port(one))
@@ -194,7 +201,8 @@ func TestMappingTimeout(t *testing.T) {
 	t.Parallel()
 	lab := natlab.ForTest(t)
 	const timeout = time.Second
-	server, h := public(t, lab, "server"), nated(t, lab, "h", natlab.NAT{Timeout: timeout})
+	server, h := public(t, lab, "server"),
+		nated(t, lab, "h", natlab.NAT{Timeout: timeout})
 	ss, s := listen(t, server), listen(t, h)
 	s.send("hello", port(server))
 	mapped := ss.want("hello")
@@ -271,8 +279,10 @@ func TestBlockAndCut(t *testing.T) {
 			if !far.want {
 				within = lost
 			}
-			if got, _, ok := far.s.receive(within); ok != far.want || ok && got != step.name {
-				t.Errorf("%s: %s hears %v %q, want %v", step.name, far.name, ok, got, far.want)
+			if got, _, ok := far.s.receive(within); ok != far.want || ok &&
+				got != step.name {
+				t.Errorf("%s: %s hears %v %q, want %v", step.name, far.name, ok, got,
+					far.want)
 			}
 		}
 	}
@@ -281,7 +291,8 @@ func TestBlockAndCut(t *testing.T) {
 func TestSetRate(t *testing.T) {
 	lab := natlab.ForTest(t)
 	a, b := public(t, lab, "a"), public(t, lab, "b")
-	const size, rate = 1 << 20, 16 << 20 // bytes, bits per second: half a second, less the bucket
+	// bytes, bits per second: half a second, less the bucket
+	const size, rate = 1 << 20, 16 << 20
 	transfer := func() time.Duration {
 		t.Helper()
 		l, err := b.Listen(t.Context(), "tcp4", "0.0.0.0:0")
@@ -353,14 +364,16 @@ func TestCapture(t *testing.T) {
 		}
 	}
 	if onHost != 1 || between != 2 {
-		t.Errorf("seen %d times on the host and %d times on the internet, want 1 and 2", onHost, between)
+		t.Errorf("seen %d times on the host and %d times on the internet, want 1 and 2",
+			onHost, between)
 	}
 }
 
 func TestNames(t *testing.T) {
 	lab := natlab.ForTest(t)
 	public(t, lab, "a")
-	for _, name := range []string{"", "a", "lo", "eth0", "internet", "A", "1a", "sixteen-letters-", "a/b"} {
+	for _, name := range []string{"", "a", "lo", "eth0", "internet", "A", "1a",
+		"sixteen-letters-", "a/b"} {
 		if _, err := lab.Public(t.Context(), name); err == nil {
 			t.Errorf("a host may be called %q", name)
 		}
@@ -377,7 +390,8 @@ func TestCommandErrorNamesCommandAndOutput(t *testing.T) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 	h := public(t, lab, "b")
-	if err := h.SetRate(t.Context(), 1<<62); err == nil || !strings.Contains(err.Error(), "tc qdisc replace dev eth0") {
+	if err := h.SetRate(t.Context(), 1<<62); err == nil ||
+		!strings.Contains(err.Error(), "tc qdisc replace dev eth0") {
 		t.Errorf("got %v, want an error with the command", err)
 	}
 }

@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// TB is the part of testing.TB that the helpers for tests use; so programs other than tests do not link that package.
+// TB is the part of testing.TB that the helpers for tests use; so programs other than
+// tests do not link that package.
 type TB interface {
 	Helper()
 	Cleanup(func())
@@ -18,8 +19,8 @@ type TB interface {
 	Skipf(format string, args ...any)
 }
 
-// ForTest returns a lab that is closed when the test ends. Where there can be none, the test is
-// skipped with the reason; if CI=true is in the environment, it fails.
+// ForTest returns a lab that is closed when the test ends. Where there can be none, the
+// test is skipped with the reason; if CI=true is in the environment, it fails.
 func ForTest(t TB) *Lab {
 	t.Helper()
 	if unavailable != nil {
@@ -38,7 +39,8 @@ func ForTest(t TB) *Lab {
 	return lab
 }
 
-// NeedCommands skips the test, or with CI=true fails it, if one of the commands is not installed.
+// NeedCommands skips the test, or with CI=true fails it, if one of the commands is not
+// installed.
 func NeedCommands(t TB, names ...string) {
 	t.Helper()
 	for _, name := range names {
@@ -48,8 +50,9 @@ func NeedCommands(t TB, names ...string) {
 	}
 }
 
-// NeedUsers skips the test, or with CI=true fails it, if processes cannot take another user's
-// identity: without root, the lab's user namespace has one user only (user_namespaces(7)).
+// NeedUsers skips the test, or with CI=true fails it, if processes cannot take another
+// user's identity: without root, the lab's user namespace has one user only
+// (user_namespaces(7)).
 func NeedUsers(t TB) {
 	t.Helper()
 	if err := Users(); err != nil {

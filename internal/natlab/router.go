@@ -10,11 +10,13 @@ import (
 	"time"
 )
 
-// Mapping says which packets of a socket leave a NAT with the same port (RFC 4787 section 4.1).
+// Mapping says which packets of a socket leave a NAT with the same port (RFC 4787 section
+// 4.1).
 type Mapping int
 
 const (
-	// EndpointIndependent: all of them, so that what one far side learns of the port is of use to another.
+	// EndpointIndependent: all of them, so that what one far side learns of the port is
+	// of use to another.
 	EndpointIndependent Mapping = iota
 	// Symmetric: those to one address and port; RFC 4787 says address and port-dependent.
 	Symmetric
@@ -31,13 +33,15 @@ func (m Mapping) String() string {
 	return "mapping " + strconv.Itoa(int(m))
 }
 
-// A NAT says how a router translates. Its filtering is always address and port-dependent (RFC 4787
-// section 5): a packet gets in only from where one went out to. It drops all others and does not hairpin.
+// A NAT says how a router translates. Its filtering is always address and port-dependent
+// (RFC 4787 section 5): a packet gets in only from where one went out to. It drops all
+// others and does not hairpin.
 type NAT struct {
 	Mapping Mapping
 
-	// Timeout ends a UDP mapping that has been idle that long; the kernel counts whole seconds. Zero leaves the
-	// kernel's: 30 s, and 120 s once there were answers (nf_conntrack-sysctl).
+	// Timeout ends a UDP mapping that has been idle that long; the kernel counts whole
+	// seconds. Zero leaves the kernel's: 30 s, and 120 s once there were answers
+	// (nf_conntrack-sysctl).
 	Timeout time.Duration
 
 	// Delay is how long a packet takes between the router and the internet, each way.
@@ -69,7 +73,8 @@ func (l *Lab) Router(ctx context.Context, name string, nat NAT) (*Router, error)
 	if err != nil {
 		return nil, err
 	}
-	r := &Router{lab: l, addr: nth(publicRouters, n), nat: nat, lan: netip.AddrFrom4([4]byte{192, 168, byte(n + 1), 2})}
+	r := &Router{lab: l, addr: nth(publicRouters, n), nat: nat,
+		lan: netip.AddrFrom4([4]byte{192, 168, byte(n + 1), 2})}
 	if err := l.internet.connect(ctx, ns, r.addr, nat.Delay); err != nil {
 		return nil, err
 	}
@@ -79,12 +84,13 @@ func (l *Lab) Router(ctx context.Context, name string, nat NAT) (*Router, error)
 	return r, r.setTimeout()
 }
 
-// masquerade returns the statement of nft(8) that translates. Without an option it keeps the port where it can.
+// masquerade returns the statement of nft(8) that translates. Without an option it keeps
+// the port where it can.
 func (r *Router) masquerade() string {
 	s := "masquerade"
 	if r.rebinds > 0 {
-		// Another range each time; find_appropriate_src in the kernel's net/netfilter/nf_nat_core.c
-		// still gives all packets of a socket the same port.
+		// Another range each time; find_appropriate_src in the kernel's
+		// net/netfilter/nf_nat_core.c still gives all packets of a socket the same port.
 		first := 20000 + r.rebinds%4*10000
 		s += fmt.Sprintf(" to :%d-%d", first, first+9999)
 	}
@@ -94,13 +100,15 @@ func (r *Router) masquerade() string {
 	return s
 }
 
-// setTimeout gives the kernel the NAT's timeout. The rules are there already: the parameters come with them.
+// setTimeout gives the kernel the NAT's timeout. The rules are there already: the
+// parameters come with them.
 func (r *Router) setTimeout() error {
 	if r.nat.Timeout == 0 {
 		return nil
 	}
 	seconds := strconv.Itoa(int(max(r.nat.Timeout, time.Second) / time.Second))
-	for _, name := range []string{"nf_conntrack_udp_timeout", "nf_conntrack_udp_timeout_stream"} {
+	for _, name := range []string{"nf_conntrack_udp_timeout",
+		"nf_conntrack_udp_timeout_stream"} {
 		if err := r.g.ns.sysctl("net/netfilter/"+name, seconds); err != nil {
 			return fmt.Errorf("natlab: router %s: %w", r.g.ns.name, err)
 		}
@@ -111,7 +119,8 @@ func (r *Router) setTimeout() error {
 // Addr returns the router's public address.
 func (r *Router) Addr() netip.Addr { return r.addr }
 
-// Host adds a host behind the router. Hosts behind one router reach each other's private addresses.
+// Host adds a host behind the router. Hosts behind one router reach each other's private
+// addresses.
 func (r *Router) Host(ctx context.Context, name string) (*Host, error) {
 	r.mu.Lock()
 	addr := r.lan
@@ -123,10 +132,12 @@ func (r *Router) Host(ctx context.Context, name string) (*Host, error) {
 	return r.lab.attach(ctx, r.g, name, addr, r)
 }
 
-// Forward leads the router's public TCP and UDP port to the same port of a host behind it.
+// Forward leads the router's public TCP and UDP port to the same port of a host behind
+// it.
 func (r *Router) Forward(ctx context.Context, port uint16, to *Host) error {
 	if to.router != r {
-		return fmt.Errorf("natlab: forward port %d to %s: %w", port, to.Name(), os.ErrInvalid)
+		return fmt.Errorf("natlab: forward port %d to %s: %w", port, to.Name(),
+			os.ErrInvalid)
 	}
 	return r.g.change(ctx, func(rules *rules) {
 		if rules.nat.forward == nil {
@@ -136,7 +147,8 @@ func (r *Router) Forward(ctx context.Context, port uint16, to *Host) error {
 	})
 }
 
-// Rebind forgets every mapping, as a NAT does that starts again, and gives new ones from another range of ports.
+// Rebind forgets every mapping, as a NAT does that starts again, and gives new ones from
+// another range of ports.
 func (r *Router) Rebind(ctx context.Context) error {
 	r.mu.Lock()
 	r.rebinds++

@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A wire makes a link long: it holds every frame up for the same time, each way. Kernels without netem have nothing of
-// the kind, so the two halves of the link end in packet sockets (packet(7)), and goroutines carry the frames between them.
+// A wire makes a link long: it holds every frame up for the same time, each way. Kernels
+// without netem have nothing of the kind, so the two halves of the link end in packet
+// sockets (packet(7)), and goroutines carry the frames between them.
 //
 //	host eth0 ── W0a ─(wire)─ W0b ── gateway's link
 type wire struct {
@@ -23,7 +24,8 @@ type wire struct {
 	errs  [4]error // by goroutine
 }
 
-// wireQueue bounds the frames under way in one direction: more than 1 Gbit/s of full ones in half a second.
+// wireQueue bounds the frames under way in one direction: more than 1 Gbit/s of full ones
+// in half a second.
 const wireQueue = 1 << 16
 
 // A frame is on its way until due.
@@ -37,8 +39,10 @@ func newWire(ns *namespace, a, b string, delay time.Duration) (*wire, error) {
 	w := &wire{delay: delay}
 	err := ns.do(func() error {
 		for i, dev := range []string{a, b} {
-			// What arrives for the wire is not for this host, which must not answer ARP there.
-			if err := os.WriteFile("/proc/sys/net/ipv4/conf/"+dev+"/arp_ignore", []byte("8"), 0); err != nil {
+			// What arrives for the wire is not for this host, which must not answer ARP
+			// there.
+			if err := os.WriteFile("/proc/sys/net/ipv4/conf/"+dev+"/arp_ignore",
+				[]byte("8"), 0); err != nil {
 				return err
 			}
 			var err error
@@ -49,7 +53,8 @@ func newWire(ns *namespace, a, b string, delay time.Duration) (*wire, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("natlab: wire in %s: %w", ns.name, err), w.close())
+		return nil, errors.Join(fmt.Errorf("natlab: wire in %s: %w", ns.name, err),
+			w.close())
 	}
 	for i := range w.ends {
 		frames := make(chan frame, wireQueue)
@@ -79,14 +84,15 @@ func (w *wire) close() error {
 	return errors.Join(append(errs, w.errs[:]...)...)
 }
 
-// wireSocket opens a socket for the frames that arrive at an interface. A virtio_net_hdr comes with each, since it says
-// which checksums are still to be filled in.
+// wireSocket opens a socket for the frames that arrive at an interface. A virtio_net_hdr
+// comes with each, since it says which checksums are still to be filled in.
 func wireSocket(dev string) (*os.File, error) {
 	link, err := net.InterfaceByName(dev)
 	if err != nil {
 		return nil, err
 	}
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, err := unix.Socket(unix.AF_PACKET,
+		unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
@@ -97,10 +103,13 @@ func wireSocket(dev string) (*os.File, error) {
 			return nil, os.NewSyscallError("setsockopt", err)
 		}
 	}
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, captureBuffer) != nil {
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, captureBuffer) // a wire may lose
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE,
+		captureBuffer) != nil {
+		// a wire may lose
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, captureBuffer)
 	}
-	addr := &unix.SockaddrLinklayer{Protocol: bigEndian(unix.ETH_P_ALL), Ifindex: link.Index}
+	addr := &unix.SockaddrLinklayer{Protocol: bigEndian(unix.ETH_P_ALL),
+		Ifindex: link.Index}
 	if err := unix.Bind(fd, addr); err != nil {
 		file.Close()
 		return nil, os.NewSyscallError("bind", err)
@@ -151,17 +160,20 @@ func (w *wire) send(to *os.File, frames <-chan frame) error {
 	return failed
 }
 
-// connectLong is what connect does first where the link has a delay: it makes the two halves. Their inner ends have names
-// that no host has.
-func (g *gateway) connectLong(ctx context.Context, ns *namespace, delay time.Duration) error {
+// connectLong is what connect does first where the link has a delay: it makes the two
+// halves. Their inner ends have names that no host has.
+func (g *gateway) connectLong(ctx context.Context, ns *namespace,
+	delay time.Duration) error {
 	g.mu.Lock()
 	n := len(g.wires)
 	g.wires = append(g.wires, nil)
 	g.mu.Unlock()
 	a, b := fmt.Sprintf("W%da", n), fmt.Sprintf("W%db", n)
-	// Packets are as a real wire has them, not as offloading leaves them: whoever loses one loses no more than that.
+	// Packets are as a real wire has them, not as offloading leaves them: whoever loses
+	// one loses no more than that.
 	err := g.ns.ip(ctx,
-		fmt.Sprintf("link add name %s type veth peer name %s netns %s", a, uplink, ns.path()),
+		fmt.Sprintf("link add name %s type veth peer name %s netns %s", a, uplink,
+			ns.path()),
 		fmt.Sprintf("link add name %s type veth peer name %s", b, ns.name),
 		fmt.Sprintf("link set dev %s gso_max_segs 1", ns.name),
 		fmt.Sprintf("link set dev %s up", a),

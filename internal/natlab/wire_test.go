@@ -12,7 +12,8 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/natlab"
 )
 
-// TestDelay has a TCP connection over a long wire: it carries everything, and no answer comes early.
+// TestDelay has a TCP connection over a long wire: it carries everything, and no answer
+// comes early.
 func TestDelay(t *testing.T) {
 	const delay = 20 * time.Millisecond
 	lab := natlab.ForTest(t)

@@ -51,9 +51,10 @@ func (o *Output) changeLocked() {
 	o.changed = make(chan struct{})
 }
 
-// Next waits for a match in what was written after the last one, and returns the pattern's groups, the
-// whole match first. Patterns should begin with (?m), or ^ and $ are the ends of all that is there. It fails when ctx
-// ends, with its cause, or when the program has ended.
+// Next waits for a match in what was written after the last one, and returns the
+// pattern's groups, the whole match first. Patterns should begin with (?m), or ^ and $
+// are the ends of all that is there. It fails when ctx ends, with its cause, or when the
+// program has ended.
 func (o *Output) Next(ctx context.Context, pattern *regexp.Regexp) ([]string, error) {
 	for {
 		match, changed, err := o.look(pattern)
@@ -70,7 +71,8 @@ func (o *Output) Next(ctx context.Context, pattern *regexp.Regexp) ([]string, er
 
 // Within is Next with a limit of time.
 func (o *Output) Within(limit time.Duration, pattern *regexp.Regexp) ([]string, error) {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), limit, fmt.Errorf("none in %v", limit))
+	ctx, cancel := context.WithTimeoutCause(context.Background(), limit,
+		fmt.Errorf("none in %v", limit))
 	defer cancel()
 	return o.Next(ctx, pattern)
 }
@@ -107,7 +109,8 @@ func (o *Output) String() string {
 // Tail returns the last lines, see the function of that name.
 func (o *Output) Tail() string { return Tail(o.String()) }
 
-// Tail returns the last lines of a text, cut to a readable width, without those that have a join URL, which is secret.
+// Tail returns the last lines of a text, cut to a readable width, without those that have
+// a join URL, which is secret.
 func Tail(text string) string {
 	lines := strings.SplitAfter(text, "\n")
 	var b strings.Builder

@@ -8,11 +8,13 @@ import (
 	"time"
 )
 
-// Patience bounds the wait of a test for an event that should come soon. It is generous, as machines that
-// run tests are busy; tests of how soon something happens have bounds of their own.
+// Patience bounds the wait of a test for an event that should come soon. It is generous,
+// as machines that run tests are busy; tests of how soon something happens have bounds of
+// their own.
 const Patience = 60 * time.Second
 
-// TB is the part of testing.TB that is used here; so programs other than tests do not link that package.
+// TB is the part of testing.TB that is used here; so programs other than tests do not
+// link that package.
 type TB interface {
 	Helper()
 	Cleanup(func())
@@ -22,8 +24,8 @@ type TB interface {
 	Fatalf(format string, args ...any)
 }
 
-// A Test is a program that a test has started. It ends with the test at the latest, and what is wrong
-// with it fails the test.
+// A Test is a program that a test has started. It ends with the test at the latest, and
+// what is wrong with it fails the test.
 type Test struct {
 	*Process
 	t TB
@@ -66,8 +68,8 @@ func (p *Test) Stop(signal syscall.Signal) {
 	}
 }
 
-// Kill ends the program at once, as a function's host does that takes the function away: started under boxer, the
-// program and its supervisor go without a word to anybody.
+// Kill ends the program at once, as a function's host does that takes the function away:
+// started under boxer, the program and its supervisor go without a word to anybody.
 func (p *Test) Kill() {
 	p.t.Helper()
 	p.Stop(syscall.SIGKILL)
@@ -96,8 +98,9 @@ func (p *Test) Say(line string) {
 	}
 }
 
-// Expect waits for a line on standard output that matches the pattern and returns the pattern's groups, the
-// whole match first. The line may have been there before, but is not found twice.
+// Expect waits for a line on standard output that matches the pattern and returns the
+// pattern's groups, the whole match first. The line may have been there before, but is
+// not found twice.
 func (p *Test) Expect(pattern string) []string {
 	p.t.Helper()
 	return p.expect(p.Out, pattern)

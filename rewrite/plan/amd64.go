@@ -39,7 +39,8 @@ func (p *Plan) planAMD64(im *image, wanted func(int) bool) {
 }
 
 // siteAMD64 decides about one site. Bytes below free belong to the window before it.
-func (p *Plan) siteAMD64(st stretch, t *targets, wanted func(int) bool, free uint64) Site {
+func (p *Plan) siteAMD64(st stretch, t *targets, wanted func(int) bool,
+	free uint64) Site {
 	x := st.code[st.site]
 	site := Site{Addr: x.addr, Number: number(st, t)}
 	if site.Number != Unknown && !wanted(site.Number) {
@@ -47,7 +48,8 @@ func (p *Plan) siteAMD64(st stretch, t *targets, wanted func(int) bool, free uin
 	}
 	first, last, ok := window(st, t, free)
 	if !ok {
-		site.Way, site.Why = Impossible, "no five bytes of whole instructions without a branch into them"
+		site.Way, site.Why = Impossible,
+			"no five bytes of whole instructions without a branch into them"
 		return site
 	}
 	site.Way, site.Start = Window, st.code[first].addr
@@ -63,15 +65,18 @@ func (p *Plan) siteAMD64(st stretch, t *targets, wanted func(int) bool, free uin
 func window(st stretch, t *targets, free uint64) (first, last int, ok bool) {
 	for after := 0; after <= 4; after++ {
 		last := st.site + after
-		if last >= len(st.code) || after > 0 && (!st.code[last].movable() || t.has(st.code[last].addr)) {
+		if last >= len(st.code) || after > 0 &&
+			(!st.code[last].movable() || t.has(st.code[last].addr)) {
 			return 0, 0, false
 		}
 		for first := st.site; ; first-- {
-			if st.code[last].end()-st.code[first].addr >= jumpLen && st.whole(first, last) {
+			if st.code[last].end()-st.code[first].addr >= jumpLen &&
+				st.whole(first, last) {
 				return first, last, true
 			}
 			// Whatever leads to the first instruction of a window is welcome.
-			if first == 0 || t.has(st.code[first].addr) || !st.code[first-1].movable() || st.code[first-1].addr < free ||
+			if first == 0 || t.has(st.code[first].addr) || !st.code[first-1].movable() ||
+				st.code[first-1].addr < free ||
 				st.code[first-1].end() != st.code[first].addr || st.site-first > 6 {
 				break
 			}
@@ -119,11 +124,12 @@ const (
 	changes               // to something else
 )
 
-// ofNumber tells what an instruction does to %rax. Of instructions that it does not know it says that they
-// change it.
+// ofNumber tells what an instruction does to %rax. Of instructions that it does not know
+// it says that they change it.
 func ofNumber(i ins) (int, effect) {
 	to, isReg := i.Args[0].(x86asm.Reg)
-	toNumber := isReg && (to == x86asm.RAX || to == x86asm.EAX || to == x86asm.AX || to == x86asm.AL || to == x86asm.AH)
+	toNumber := isReg && (to == x86asm.RAX || to == x86asm.EAX || to == x86asm.AX ||
+		to == x86asm.AL || to == x86asm.AH)
 	switch i.Op {
 	case x86asm.MOV:
 		if v, ok := i.Args[1].(x86asm.Imm); ok && (to == x86asm.RAX || to == x86asm.EAX) {
@@ -133,11 +139,16 @@ func ofNumber(i ins) (int, effect) {
 		if toNumber && i.Args[1] == i.Args[0] && (to == x86asm.EAX || to == x86asm.RAX) {
 			return 0, sets
 		}
-	case x86asm.LEA, x86asm.ADD, x86asm.SUB, x86asm.AND, x86asm.OR, x86asm.SHL, x86asm.SHR, x86asm.SAR,
-		x86asm.MOVSXD, x86asm.MOVSX, x86asm.MOVZX, x86asm.INC, x86asm.DEC, x86asm.NEG, x86asm.NOT, x86asm.POP:
-	case x86asm.CMP, x86asm.TEST, x86asm.BT, x86asm.PUSH, x86asm.NOP, x86asm.JA, x86asm.JAE, x86asm.JB, x86asm.JBE,
-		x86asm.JE, x86asm.JG, x86asm.JGE, x86asm.JL, x86asm.JLE, x86asm.JNE, x86asm.JNO, x86asm.JNP, x86asm.JNS,
-		x86asm.JO, x86asm.JP, x86asm.JS, x86asm.MOVAPS, x86asm.MOVUPS, x86asm.MOVDQA, x86asm.MOVDQU:
+	case x86asm.LEA, x86asm.ADD, x86asm.SUB, x86asm.AND, x86asm.OR, x86asm.SHL,
+		x86asm.SHR, x86asm.SAR,
+		x86asm.MOVSXD, x86asm.MOVSX, x86asm.MOVZX, x86asm.INC, x86asm.DEC, x86asm.NEG,
+		x86asm.NOT, x86asm.POP:
+	case x86asm.CMP, x86asm.TEST, x86asm.BT, x86asm.PUSH, x86asm.NOP, x86asm.JA,
+		x86asm.JAE, x86asm.JB, x86asm.JBE,
+		x86asm.JE, x86asm.JG, x86asm.JGE, x86asm.JL, x86asm.JLE, x86asm.JNE, x86asm.JNO,
+		x86asm.JNP, x86asm.JNS,
+		x86asm.JO, x86asm.JP, x86asm.JS, x86asm.MOVAPS, x86asm.MOVUPS, x86asm.MOVDQA,
+		x86asm.MOVDQU:
 		return 0, leaves
 	default:
 		return 0, changes
@@ -148,17 +159,18 @@ func ofNumber(i ins) (int, effect) {
 	return 0, leaves
 }
 
-// stubAMD64 appends a stub and returns its offset. The kernel keeps all registers but rax, rcx and
-// r11, and all flags; until the hook so does the stub.
+// stubAMD64 appends a stub and returns its offset. The kernel keeps all registers but
+// rax, rcx and r11, and all flags; until the hook so does the stub.
 func (p *Plan) stubAMD64(st stretch, first, last int, constant bool) int {
 	at := len(p.Code)
 	for _, i := range st.code[first:st.site] {
 		p.moveAMD64(i)
 	}
 	if !constant {
-		p.emit(0x0f, 0xb7, 0xc8)                        // movzwl %ax,%ecx
-		p.emit(0x4c, 0x8b, 0x1d).emitRel(TableOffset)   // mov table(%rip),%r11
-		p.emit(0x41, 0x0f, 0xb6, 0x0c, 0x0b, 0xe3, 7+6) // movzbl (%r11,%rcx),%ecx; jrcxz pass
+		p.emit(0x0f, 0xb7, 0xc8)                      // movzwl %ax,%ecx
+		p.emit(0x4c, 0x8b, 0x1d).emitRel(TableOffset) // mov table(%rip),%r11
+		// movzbl (%r11,%rcx),%ecx; jrcxz pass
+		p.emit(0x41, 0x0f, 0xb6, 0x0c, 0x0b, 0xe3, 7+6)
 	}
 	p.emit(0x4c, 0x8d, 0x1d) // lea pass(%rip),%r11
 	pass := len(p.Code) + 4 + 6
@@ -169,7 +181,8 @@ func (p *Plan) stubAMD64(st stretch, first, last int, constant bool) int {
 		p.moveAMD64(i)
 	}
 	p.emit(0xe9, 0, 0, 0, 0) // jmp back
-	p.Relocs = append(p.Relocs, Reloc{Kind: Rel32, Offset: len(p.Code) - 4, End: len(p.Code), Target: st.code[last].end()})
+	p.Relocs = append(p.Relocs, Reloc{Kind: Rel32, Offset: len(p.Code) - 4,
+		End: len(p.Code), Target: st.code[last].end()})
 	return at
 }
 
@@ -178,7 +191,8 @@ func (p *Plan) moveAMD64(i ins) {
 	at := len(p.Code)
 	p.emit(i.raw...)
 	if target, ok := i.ripTarget(); ok {
-		p.Relocs = append(p.Relocs, Reloc{Kind: Rel32, Offset: at + i.PCRelOff, End: len(p.Code), Target: target})
+		p.Relocs = append(p.Relocs, Reloc{Kind: Rel32, Offset: at + i.PCRelOff,
+			End: len(p.Code), Target: target})
 	}
 }
 

@@ -9,12 +9,13 @@ import (
 const (
 	svc0 = 0xd4000001 // svc #0
 
-	movzMask, movz = 0x7f80001f, 0x52800008 // movz w8, #imm or x8, #imm, without the shift
-	branchOp       = 0x14000000             // b
+	// movz w8, #imm or x8, #imm, without the shift
+	movzMask, movz = 0x7f80001f, 0x52800008
+	branchOp       = 0x14000000 // b
 )
 
-// planARM64 takes each svc #0. The text is aligned words; data among it that equals one is not
-// to be feared, as literals are 64-bit addresses or small numbers.
+// planARM64 takes each svc #0. The text is aligned words; data among it that equals one
+// is not to be feared, as literals are 64-bit addresses or small numbers.
 func (p *Plan) planARM64(im *image, wanted func(int) bool) {
 	for _, s := range im.text {
 		skip := int(-s.addr & 3)
@@ -38,8 +39,9 @@ func (p *Plan) siteARM64(s segment, at int, wanted func(int) bool) Site {
 	return site
 }
 
-// numberARM64 returns the constant that the instruction right before a site gives to x8. Farther
-// back it is not looked for: a branch may lead in between, and a check costs 2 ns.
+// numberARM64 returns the constant that the instruction right before a site gives to x8.
+// Farther back it is not looked for: a branch may lead in between, and a check costs 2
+// ns.
 func numberARM64(code []byte) int {
 	if len(code) < 4 {
 		return Unknown
@@ -54,9 +56,9 @@ func numberARM64(code []byte) int {
 	return int(w >> 5 & 0xffff)
 }
 
-// stubARM64 appends a stub for a site that goes on at back. The kernel keeps all registers but x0. The
-// stub keeps x16 and x17 32 bytes below the stack pointer: Go has a word of its own just below that. There is
-// no red zone (AAPCS64).
+// stubARM64 appends a stub for a site that goes on at back. The kernel keeps all
+// registers but x0. The stub keeps x16 and x17 32 bytes below the stack pointer: Go has a
+// word of its own just below that. There is no red zone (AAPCS64).
 func (p *Plan) stubARM64(back uint64) int {
 	at := len(p.Code)
 	p.words(
@@ -99,8 +101,8 @@ func (p *Plan) words(ws ...uint32) {
 	}
 }
 
-// literal appends a load of the 64-bit word at an offset of Code. A load reaches 1 MiB; beyond
-// that the head would have to be repeated.
+// literal appends a load of the 64-bit word at an offset of Code. A load reaches 1 MiB;
+// beyond that the head would have to be repeated.
 func (p *Plan) literal(op uint32, offset int) {
 	distance := offset - len(p.Code)
 	if distance < -1<<20 {

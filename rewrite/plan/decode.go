@@ -25,23 +25,23 @@ type stretch struct {
 }
 
 const (
-	// maxFunction bounds how far the package decodes from the start of a function to a candidate,
-	// in bytes. Beyond it a nearer beginning is looked for.
+	// maxFunction bounds how far the package decodes from the start of a function to a
+	// candidate, in bytes. Beyond it a nearer beginning is looked for.
 	maxFunction = 16 << 10
 	// behind is how far the package decodes after a candidate.
 	behind = 512
 	// before is how far ahead of a candidate the package begins where it knows no start.
 	before = 160
-	// nearby is how many instructions before a candidate are compared, and short is how far back
-	// these may reach.
+	// nearby is how many instructions before a candidate are compared, and short is how
+	// far back these may reach.
 	nearby, short = 6, 72
-	// beginnings is from how many places it begins then, and agreement how many of these have
-	// to come to the candidate.
+	// beginnings is from how many places it begins then, and agreement how many of these
+	// have to come to the candidate.
 	beginnings, agreement = 16, 11
 )
 
-// decode decodes from start until an address that is at least end. It fails where bytes are no
-// instruction and the candidate has not been reached.
+// decode decodes from start until an address that is at least end. It fails where bytes
+// are no instruction and the candidate has not been reached.
 func decode(s segment, start, end uint64) []ins {
 	code := make([]ins, 0, (end-start)/3)
 	for a := start; a < end && s.contains(a); {
@@ -56,9 +56,10 @@ func decode(s segment, start, end uint64) []ins {
 	return code
 }
 
-// around decodes around a candidate. ok is false if the bytes are part of another instruction. A site
-// that will stay as it is need not be looked at twice.
-func (im *image) around(s segment, candidate uint64, wanted func(int) bool) (st stretch, ok bool) {
+// around decodes around a candidate. ok is false if the bytes are part of another
+// instruction. A site that will stay as it is need not be looked at twice.
+func (im *image) around(s segment, candidate uint64, wanted func(int) bool) (st stretch,
+	ok bool) {
 	start, end, known := im.function(s, candidate)
 	if !known || candidate-start >= maxFunction {
 		return vote(s, candidate)
@@ -78,9 +79,9 @@ func (im *image) around(s segment, candidate uint64, wanted func(int) bool) (st 
 	return st, true
 }
 
-// confirmed reports whether decoding from elsewhere comes to the same instructions before a
-// candidate. A start may be none: .eh_frame of C libraries has one a byte before the code that returns
-// from signal handlers.
+// confirmed reports whether decoding from elsewhere comes to the same instructions before
+// a candidate. A start may be none: .eh_frame of C libraries has one a byte before the
+// code that returns from signal handlers.
 func confirmed(s segment, code []ins, candidate uint64) bool {
 	const from = 5
 	want, agree := boundaries(code), 0
@@ -89,7 +90,8 @@ func confirmed(s segment, code []ins, candidate uint64) bool {
 			return agree == int(k)
 		}
 		other := decodePast(s, candidate-short-k, candidate)
-		if i := indexOf(other, candidate); i >= len(code) && boundaries(other[i-len(code):i]) == want {
+		if i := indexOf(other, candidate); i >= len(code) &&
+			boundaries(other[i-len(code):i]) == want {
 			agree++
 		}
 	}
@@ -138,7 +140,8 @@ func vote(s segment, candidate uint64) (stretch, bool) {
 	return stretch{code: code, site: indexOf(code, candidate), limit: candidate + behind}, true
 }
 
-// decodePast decodes to a candidate and over what is no instruction, as padding and data are not.
+// decodePast decodes to a candidate and over what is no instruction, as padding and data
+// are not.
 func decodePast(s segment, from, candidate uint64) []ins {
 	var code []ins
 	for from <= candidate {
@@ -187,7 +190,8 @@ func (i ins) rel() (uint64, bool) {
 	return 0, false
 }
 
-// ripTarget returns the address that an operand relative to the instruction pointer names.
+// ripTarget returns the address that an operand relative to the instruction pointer
+// names.
 func (i ins) ripTarget() (uint64, bool) {
 	for _, a := range i.Args {
 		if m, ok := a.(x86asm.Mem); ok && m.Base == x86asm.RIP {
@@ -200,15 +204,17 @@ func (i ins) ripTarget() (uint64, bool) {
 // endbr64 marks a place that indirect branches may lead to.
 var endbr64 = []byte{0xf3, 0x0f, 0x1e, 0xfa}
 
-// movable reports whether an instruction does the same at another address, once its operand that
-// is relative to the instruction pointer is corrected.
+// movable reports whether an instruction does the same at another address, once its
+// operand that is relative to the instruction pointer is corrected.
 func (i ins) movable() bool {
 	if bytes.Equal(i.raw, endbr64) {
 		return false
 	}
 	switch i.Op {
-	case x86asm.CALL, x86asm.LCALL, x86asm.JMP, x86asm.LJMP, x86asm.RET, x86asm.LRET, x86asm.SYSCALL, x86asm.SYSENTER,
-		x86asm.SYSRET, x86asm.SYSEXIT, x86asm.INT, x86asm.INTO, x86asm.IRET, x86asm.IRETD, x86asm.IRETQ, x86asm.HLT,
+	case x86asm.CALL, x86asm.LCALL, x86asm.JMP, x86asm.LJMP, x86asm.RET, x86asm.LRET,
+		x86asm.SYSCALL, x86asm.SYSENTER,
+		x86asm.SYSRET, x86asm.SYSEXIT, x86asm.INT, x86asm.INTO, x86asm.IRET, x86asm.IRETD,
+		x86asm.IRETQ, x86asm.HLT,
 		x86asm.UD0, x86asm.UD1, x86asm.UD2, x86asm.XBEGIN, x86asm.XEND, x86asm.XABORT:
 		return false
 	}

@@ -1,25 +1,29 @@
 // Package plan finds the system-call instructions of an ELF file and decides how each is
-// rewritten, so that calls can be taken inside a program where the kernel refuses filters.
+// rewritten, so that calls can be taken inside a program where the kernel refuses
+// filters.
 //
-// [New] returns a [Plan]: the instructions that are replaced, and the machine code of the stubs
-// that take their place. A stub looks the call's number up in a table. It lets the kernel do a
-// call that nobody wants, and jumps to a hook with every other. The hook and the table are not
-// part of the plan: whoever applies it puts their addresses into the head of the stubs.
+// [New] returns a [Plan]: the instructions that are replaced, and the machine code of the
+// stubs that take their place. A stub looks the call's number up in a table. It lets the
+// kernel do a call that nobody wants, and jumps to a hook with every other. The hook and
+// the table are not part of the plan: whoever applies it puts their addresses into the
+// head of the stubs.
 //
 // # Finding sites
 //
-// On amd64 the bytes 0f 05 may be a part of another instruction. So the package decodes from the
-// start of the function, as .eh_frame_hdr and the symbols tell it. Where nothing tells it, the
-// package decodes from sixteen places before the bytes: decoders of x86 fall into step within a few
-// instructions, and the majority decides. On arm64 each aligned word d4000001 is a site.
+// On amd64 the bytes 0f 05 may be a part of another instruction. So the package decodes
+// from the start of the function, as .eh_frame_hdr and the symbols tell it. Where nothing
+// tells it, the package decodes from sixteen places before the bytes: decoders of x86
+// fall into step within a few instructions, and the majority decides. On arm64 each
+// aligned word d4000001 is a site.
 //
 // # Rewriting a site
 //
-// The jump to a stub takes five bytes on amd64, and the instruction has two. The package takes
-// whole instructions around it (a window), moves them into the stub and corrects the operands that are
-// relative to the instruction pointer. No branch may lead into the middle of a window. The package looks
-// for branches in the function, for 32-bit displacements in all of the text, for addresses in the
-// data, and for the function's jump tables. On arm64 instruction and branch have the same four bytes.
+// The jump to a stub takes five bytes on amd64, and the instruction has two. The package
+// takes whole instructions around it (a window), moves them into the stub and corrects
+// the operands that are relative to the instruction pointer. No branch may lead into the
+// middle of a window. The package looks for branches in the function, for 32-bit
+// displacements in all of the text, for addresses in the data, and for the function's
+// jump tables. On arm64 instruction and branch have the same four bytes.
 //
 // A site whose number is a constant that nobody wants stays as it is.
 package plan

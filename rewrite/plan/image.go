@@ -69,8 +69,9 @@ func parse(file []byte) (*image, error) {
 	return im, nil
 }
 
-// unwindStarts returns the starts of functions that .eh_frame_hdr lists: the Linux Standard
-// Base, "Exception Frames". The usual encoding is read, a table of 32-bit distances.
+// unwindStarts returns the starts of functions that .eh_frame_hdr lists: the Linux
+// Standard Base, "Exception Frames". The usual encoding is read, a table of 32-bit
+// distances.
 func unwindStarts(hdr segment) []uint64 {
 	const (
 		udata4        = 0x03

@@ -41,7 +41,10 @@ type Site struct {
 }
 
 // Rewritten reports whether the site jumps to a stub.
-func (s Site) Rewritten() bool { return s.Way == Seven || s.Way == Window || s.Way == Branch }
+func (s Site) Rewritten() bool {
+	return s.Way == Seven || s.Way == Window ||
+		s.Way == Branch
+}
 
 // A Segment is a part of the file that is mapped executable.
 type Segment struct {
@@ -69,7 +72,9 @@ const (
 
 // The head of Code: two addresses that whoever applies the plan fills in.
 const (
-	TableOffset = 0  // the table: a byte for each of the 65,536 lowest numbers, not 0 if the call is wanted
+	// the table: a byte for each of the 65,536 lowest numbers, not 0 if the call is
+	// wanted
+	TableOffset = 0
 	HookOffset  = 8  // the hook
 	headSize    = 16 // then the stubs
 )
@@ -94,7 +99,8 @@ func New(file []byte, wanted func(number int) bool) (*Plan, error) {
 	}
 	p := &Plan{Machine: im.machine, Code: make([]byte, headSize)}
 	for _, s := range im.text {
-		p.Segments = append(p.Segments, Segment{Offset: s.offset, Size: uint64(len(s.data)), Addr: s.addr})
+		p.Segments = append(p.Segments, Segment{Offset: s.offset,
+			Size: uint64(len(s.data)), Addr: s.addr})
 	}
 	switch im.machine {
 	case elf.EM_X86_64:

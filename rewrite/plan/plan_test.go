@@ -13,7 +13,8 @@ import (
 
 // wantedAMD64 and wantedARM64 are like what boxer takes: sockets, programs, mappings.
 func wantedAMD64(nr int) bool {
-	return nr >= 41 && nr <= 55 || nr == 9 || nr == 59 || nr == 322 || nr == 89 || nr == 267 || nr == 288 || nr == 63
+	return nr >= 41 && nr <= 55 || nr == 9 || nr == 59 || nr == 322 || nr == 89 ||
+		nr == 267 || nr == 288 || nr == 63
 }
 
 func wantedARM64(nr int) bool {
@@ -32,8 +33,8 @@ func read(t testing.TB, path string) []byte {
 	return b
 }
 
-// files are real ones, with what is certain of each: sites of network calls are rewritten, and none
-// is impossible.
+// files are real ones, with what is certain of each: sites of network calls are
+// rewritten, and none is impossible.
 var files = []struct {
 	path    string
 	wanted  func(int) bool
@@ -49,32 +50,34 @@ var files = []struct {
 
 func TestFiles(t *testing.T) {
 	for _, f := range files {
-		t.Run(filepath.Base(filepath.Dir(f.path))+"/"+filepath.Base(f.path), func(t *testing.T) {
-			p, err := New(read(t, f.path), f.wanted)
-			if err != nil {
-				t.Fatal(err)
-			}
-			rewritten := 0
-			for _, s := range p.Sites {
-				if s.Rewritten() {
-					rewritten++
+		t.Run(filepath.Base(filepath.Dir(f.path))+"/"+filepath.Base(f.path),
+			func(t *testing.T) {
+				p, err := New(read(t, f.path), f.wanted)
+				if err != nil {
+					t.Fatal(err)
 				}
-				if s.Way == Impossible {
-					t.Errorf("%#x, number %d: %s", s.Addr, s.Number, s.Why)
+				rewritten := 0
+				for _, s := range p.Sites {
+					if s.Rewritten() {
+						rewritten++
+					}
+					if s.Way == Impossible {
+						t.Errorf("%#x, number %d: %s", s.Addr, s.Number, s.Why)
+					}
 				}
-			}
-			t.Log(len(p.Sites), "sites", p.Count())
-			if rewritten < f.atLeast {
-				t.Errorf("%d sites are rewritten, want %d", rewritten, f.atLeast)
-			}
-		})
+				t.Log(len(p.Sites), "sites", p.Count())
+				if rewritten < f.atLeast {
+					t.Errorf("%d sites are rewritten, want %d", rewritten, f.atLeast)
+				}
+			})
 	}
 }
 
-// TestGo looks at a static Go program: its network calls go through one site, whose number is not
-// a constant.
+// TestGo looks at a static Go program: its network calls go through one site, whose
+// number is not a constant.
 func TestGo(t *testing.T) {
-	for arch, wanted := range map[string]func(int) bool{"amd64": wantedAMD64, "arm64": wantedARM64} {
+	for arch, wanted := range map[string]func(int) bool{"amd64": wantedAMD64,
+		"arm64": wantedARM64} {
 		t.Run(arch, func(t *testing.T) {
 			dir := t.TempDir()
 			source := filepath.Join(dir, "main.go")
@@ -83,7 +86,8 @@ func TestGo(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, flags := range []string{"", "-s -w"} {
-				cmd := exec.Command("go", "build", "-ldflags", flags, "-o", filepath.Join(dir, "main"), source)
+				cmd := exec.Command("go", "build", "-ldflags", flags, "-o",
+					filepath.Join(dir, "main"), source)
 				cmd.Env = append(os.Environ(), "GOARCH="+arch, "CGO_ENABLED=0")
 				if out, err := cmd.CombinedOutput(); err != nil {
 					t.Fatalf("%v\n%s", err, out)
@@ -93,7 +97,8 @@ func TestGo(t *testing.T) {
 					t.Fatal(err)
 				}
 				count := p.Count()
-				if len(p.Sites) < 30 || count[Window]+count[Seven]+count[Branch] < 3 || count[Impossible] > 0 {
+				if len(p.Sites) < 30 || count[Window]+count[Seven]+count[Branch] < 3 ||
+					count[Impossible] > 0 {
 					t.Errorf("flags %q: %d sites, %v", flags, len(p.Sites), count)
 				}
 			}
@@ -101,14 +106,16 @@ func TestGo(t *testing.T) {
 	}
 }
 
-// TestAgreesWithObjdump compares: each window begins and ends where objdump has an instruction, and
-// what objdump has for syscall instructions is found, all of it and no more.
+// TestAgreesWithObjdump compares: each window begins and ends where objdump has an
+// instruction, and what objdump has for syscall instructions is found, all of it and no
+// more.
 func TestAgreesWithObjdump(t *testing.T) {
 	if _, err := exec.LookPath("objdump"); err != nil {
 		t.Skip(err)
 	}
 	line := regexp.MustCompile(`(?m)^ *([0-9a-f]+):\t[0-9a-f ]+(\tsyscall)?`)
-	for _, path := range []string{"/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2", "/usr/lib/x86_64-linux-musl/libc.so"} {
+	for _, path := range []string{"/lib/x86_64-linux-gnu/libc.so.6",
+		"/lib64/ld-linux-x86-64.so.2", "/usr/lib/x86_64-linux-musl/libc.so"} {
 		t.Run(filepath.Base(path), func(t *testing.T) {
 			p, err := New(read(t, path), wantedAMD64)
 			if err != nil {
@@ -146,7 +153,8 @@ func TestAgreesWithObjdump(t *testing.T) {
 }
 
 func TestForeign(t *testing.T) {
-	for _, b := range [][]byte{nil, []byte("#!/bin/sh\n"), bytes.Repeat([]byte{0x7f}, 100), []byte("\x7fELF")} {
+	for _, b := range [][]byte{nil, []byte("#!/bin/sh\n"),
+		bytes.Repeat([]byte{0x7f}, 100), []byte("\x7fELF")} {
 		if _, err := New(b, wantedAMD64); !errors.Is(err, ErrForeign) {
 			t.Errorf("%q: error %v, want ErrForeign", b, err)
 		}

@@ -91,8 +91,8 @@ func (s stretch) indirect() bool {
 // maxTable bounds a jump table, in entries.
 const maxTable = 2048
 
-// inTable takes the entries of a table of 32-bit distances from the table, as compilers write for
-// switch statements.
+// inTable takes the entries of a table of 32-bit distances from the table, as compilers
+// write for switch statements.
 func (t *targets) inTable(im *image, s stretch, table uint64) {
 	from := s.start
 	if from == 0 {
@@ -108,8 +108,8 @@ func (t *targets) inTable(im *image, s stretch, table uint64) {
 	}
 }
 
-// inText takes whatever would be a branch or an address with a 32-bit displacement, wherever it
-// is: parts of a function may be far from each other.
+// inText takes whatever would be a branch or an address with a 32-bit displacement,
+// wherever it is: parts of a function may be far from each other.
 func (t *targets) inText(s segment) {
 	d := s.data
 	for p := 0; p+6 <= len(d); p++ {

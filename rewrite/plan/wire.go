@@ -7,9 +7,9 @@ import (
 // Magic begins an encoded plan.
 const Magic = "BXPLAN\x00\x01"
 
-// Encode returns the plan as the part of boxer inside the program reads it (struct plan in
-// rewrite/inside/inside.h): little-endian, a header, then segments, sites, relocations and code.
-// Sites that are not rewritten are left out.
+// Encode returns the plan as the part of boxer inside the program reads it (struct plan
+// in rewrite/inside/inside.h): little-endian, a header, then segments, sites, relocations
+// and code. Sites that are not rewritten are left out.
 func (p *Plan) Encode() []byte {
 	le := binary.LittleEndian
 	sites := 0

@@ -1,5 +1,6 @@
-// Command gohttp is an HTTP server and a client of the standard library, to be built static
-// (CGO_ENABLED=0): no libc, the resolver in Go, a dual-stack listener, the network poller.
+// Command gohttp is an HTTP server and a client of the standard library, to be built
+// static (CGO_ENABLED=0): no libc, the resolver in Go, a dual-stack listener, the network
+// poller.
 //
 //	gohttp serve ADDR        GET / says who asks; GET /bytes/N sends N bytes; POST /echo sends back
 //	gohttp get HOST:PORT N   N requests of each kind on one connection and on one each, then says "ok"
@@ -37,7 +38,8 @@ func main() {
 
 func serve(addr string) error {
 	http.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "you are %s, this is %s\n", r.RemoteAddr, r.Context().Value(http.LocalAddrContextKey))
+		fmt.Fprintf(w, "you are %s, this is %s\n", r.RemoteAddr,
+			r.Context().Value(http.LocalAddrContextKey))
 	})
 	http.HandleFunc("GET /bytes/{n}", func(w http.ResponseWriter, r *http.Request) {
 		n, err := strconv.ParseInt(r.PathValue("n"), 10, 64)
@@ -48,7 +50,8 @@ func serve(addr string) error {
 		io.CopyN(w, &pattern{}, n)
 	})
 	http.HandleFunc("POST /echo", func(w http.ResponseWriter, r *http.Request) {
-		text, err := io.ReadAll(r.Body) // all of it first: HTTP/1.1 is not full duplex here
+		// all of it first: HTTP/1.1 is not full duplex here
+		text, err := io.ReadAll(r.Body)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
@@ -83,7 +86,8 @@ func get(addr, count string) error {
 	want := sha256.New()
 	io.CopyN(want, &pattern{}, size)
 	for _, keepAlive := range []bool{true, false} {
-		transport := &http.Transport{DisableKeepAlives: !keepAlive, MaxIdleConnsPerHost: 8}
+		transport := &http.Transport{DisableKeepAlives: !keepAlive,
+			MaxIdleConnsPerHost: 8}
 		client := &http.Client{Transport: transport, Timeout: time.Minute}
 		for range n {
 			text, err := body(client.Get("http://" + addr + "/"))
@@ -95,7 +99,8 @@ func get(addr, count string) error {
 			}
 			os.Stdout.Write(text)
 			sent := []byte(strings.Repeat("boxer ", 1000))
-			if text, err = body(client.Post("http://"+addr+"/echo", "text/plain", bytes.NewReader(sent))); err != nil {
+			if text, err = body(client.Post("http://"+addr+"/echo", "text/plain",
+				bytes.NewReader(sent))); err != nil {
 				return err
 			}
 			if !bytes.Equal(text, sent) {
@@ -107,7 +112,8 @@ func get(addr, count string) error {
 		for range cap(errs) {
 			all.Go(func() {
 				text, err := body(client.Get(fmt.Sprintf("http://%s/bytes/%d", addr, size)))
-				if sum := sha256.Sum256(text); err == nil && !bytes.Equal(sum[:], want.Sum(nil)) {
+				if sum := sha256.Sum256(text); err == nil &&
+					!bytes.Equal(sum[:], want.Sum(nil)) {
 					err = fmt.Errorf("%d bytes with another checksum", len(text))
 				}
 				errs <- err

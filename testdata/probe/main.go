@@ -1,5 +1,5 @@
-// Command probe is the tests' hand inside a node: it makes connections and says what became
-// of them. It is built static, so that it runs wherever boxer does.
+// Command probe is the tests' hand inside a node: it makes connections and says what
+// became of them. It is built static, so that it runs wherever boxer does.
 //
 //	probe echo ADDR...          echo server on each address: "listening on ADDR", "accepted REMOTE on LOCAL"
 //	probe wait HOST:PORT        connects until it succeeds, then says "reached REMOTE from LOCAL"
@@ -88,9 +88,10 @@ func echo(addrs []string) error {
 				fmt.Println("accepted", c.RemoteAddr(), "on", c.LocalAddr())
 				go func() {
 					defer c.Close()
-					// Not as a *TCPConn, which would be spliced: the pipes for that stay. Little memory,
-					// as that of a thousand of these is watched.
-					_, err := io.CopyBuffer(struct{ io.Writer }{c}, struct{ io.Reader }{c}, make([]byte, 2048))
+					// Not as a *TCPConn, which would be spliced: the pipes for that stay.
+					// Little memory, as that of a thousand of these is watched.
+					_, err := io.CopyBuffer(struct{ io.Writer }{c},
+						struct{ io.Reader }{c}, make([]byte, 2048))
 					if err != nil {
 						fmt.Println("lost", c.RemoteAddr(), errno(err))
 					}

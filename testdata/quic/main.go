@@ -1,5 +1,6 @@
-// Command quic echoes over QUIC: one end serves, the other sends a stream of bytes and compares.
-// It knows nothing of boxer; quic-go asks the kernel for all that UDP sockets offer (UDP_SEGMENT, IP_PKTINFO, ECN).
+// Command quic echoes over QUIC: one end serves, the other sends a stream of bytes and
+// compares. It knows nothing of boxer; quic-go asks the kernel for all that UDP sockets
+// offer (UDP_SEGMENT, IP_PKTINFO, ECN).
 package main
 
 import (
@@ -43,13 +44,16 @@ func serve(ctx context.Context, addr string) error {
 	if err != nil {
 		return err
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1),
+		NotAfter: time.Now().Add(time.Hour)}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template,
+		key.Public(), key)
 	if err != nil {
 		return err
 	}
 	l, err := quic.ListenAddr(addr, &tls.Config{
-		Certificates: []tls.Certificate{{Certificate: [][]byte{certificate}, PrivateKey: key}}, NextProtos: []string{"echo"},
+		Certificates: []tls.Certificate{{Certificate: [][]byte{certificate},
+			PrivateKey: key}}, NextProtos: []string{"echo"},
 	}, nil)
 	if err != nil {
 		return err
@@ -73,7 +77,8 @@ func serve(ctx context.Context, addr string) error {
 }
 
 func echo(ctx context.Context, addr string) error {
-	conn, err := quic.DialAddr(ctx, addr, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"echo"}}, nil)
+	conn, err := quic.DialAddr(ctx, addr,
+		&tls.Config{InsecureSkipVerify: true, NextProtos: []string{"echo"}}, nil)
 	if err != nil {
 		return err
 	}
@@ -95,6 +100,7 @@ func echo(ctx context.Context, addr string) error {
 	if !bytes.Equal(got, sent) {
 		return fmt.Errorf("%d bytes came back, and not those", len(got))
 	}
-	fmt.Printf("echoed %d bytes with %v in %v\n", len(got), conn.RemoteAddr(), time.Since(began).Round(time.Millisecond))
+	fmt.Printf("echoed %d bytes with %v in %v\n", len(got), conn.RemoteAddr(),
+		time.Since(began).Round(time.Millisecond))
 	return conn.CloseWithError(0, "done")
 }

@@ -7,20 +7,23 @@ const (
 	minWindow     = 4  // packets: BBR.MinPipeCwnd
 	pacingMargin  = 0.99
 	maxQuantum    = 64 << 10 // bytes: what the kernel segments at once at most
-	fullEnough    = 1.1      // products of bandwidth and delay under way, with which a path is in use
+	// products of bandwidth and delay under way, with which a path is in use
+	fullEnough    = 1.1
 	fullInStartup = 1.5
 )
 
 func (s *Sender) updateControl(rs *sample) {
 	if !s.measured && rs.rtt > 0 { // the first round trip
 		s.measured = true
-		s.pacingRate = int64(startupPacingGain * float64(perSecond(s.cwnd, max(rs.rtt, time.Microsecond))))
+		s.pacingRate = int64(startupPacingGain * float64(perSecond(s.cwnd,
+			max(rs.rtt, time.Microsecond))))
 	}
 	s.setPacingRate(s.pacingGain)
 	s.setCwnd(rs)
 }
 
-// setPacingRate is SetPacingRateWithGain: until the path is known to be full, the rate only rises.
+// setPacingRate is SetPacingRateWithGain: until the path is known to be full, the rate
+// only rises.
 func (s *Sender) setPacingRate(gain float64) {
 	rate := int64(gain * float64(s.bw) * pacingMargin)
 	if rate > 0 && (s.fullBWReached || rate > s.pacingRate) {
@@ -28,8 +31,8 @@ func (s *Sender) setPacingRate(gain float64) {
 	}
 }
 
-// unpaced says whether the path is so short that its round trip is less than a timer can tell: the window alone
-// bounds what leaves at once.
+// unpaced says whether the path is so short that its round trip is less than a timer can
+// tell: the window alone bounds what leaves at once.
 func (s *Sender) unpaced() bool { return s.minRTT < timerGranularity }
 
 // quantum is what leaves at once: section "Send Quantum".

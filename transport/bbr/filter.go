@@ -1,7 +1,7 @@
 package bbr
 
-// A cycleMax is the maximum of this cycle of probing and the one before: BBR.MaxBwFilter, section
-// "BBR.max_bw: Estimated Maximum Bandwidth".
+// A cycleMax is the maximum of this cycle of probing and the one before: BBR.MaxBwFilter,
+// section "BBR.max_bw: Estimated Maximum Bandwidth".
 type cycleMax struct{ now, before int64 }
 
 func (m *cycleMax) note(v int64) { m.now = max(m.now, v) }

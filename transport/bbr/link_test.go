@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// A link is a simulated path: a queue in front of a line, and the way there and back. Nothing of it depends on the
-// machine's time or on chance: the same seed gives the same run.
+// A link is a simulated path: a queue in front of a line, and the way there and back.
+// Nothing of it depends on the machine's time or on chance: the same seed gives the same
+// run.
 type link struct {
 	rate   int64 // bytes per second
 	delay  time.Duration
@@ -24,7 +25,8 @@ type link struct {
 }
 
 func newLink(rate int64, delay time.Duration, buffer int64, loss float64) *link {
-	return &link{rate: rate, delay: delay, buffer: buffer, loss: loss, burst: 1, random: rand.New(rand.NewPCG(1, 2)), now: Time(time.Hour)}
+	return &link{rate: rate, delay: delay, buffer: buffer, loss: loss, burst: 1,
+		random: rand.New(rand.NewPCG(1, 2)), now: Time(time.Hour)}
 }
 
 const testPacket = 1250
@@ -84,7 +86,8 @@ type events struct {
 
 func (e *events) Len() int { return len(e.list) }
 func (e *events) Less(i, j int) bool {
-	return e.list[i].at < e.list[j].at || e.list[i].at == e.list[j].at && e.list[i].order < e.list[j].order
+	return e.list[i].at < e.list[j].at || e.list[i].at == e.list[j].at &&
+		e.list[i].order < e.list[j].order
 }
 func (e *events) Swap(i, j int) { e.list[i], e.list[j] = e.list[j], e.list[i] }
 func (e *events) Push(x any)    { e.list = append(e.list, x.(event)) }
@@ -174,7 +177,8 @@ func (f *flow) wake(at Time) {
 	}
 }
 
-// acked takes in an acknowledgement; packets that are three behind it are lost (RFC 9002 section 6.1.1).
+// acked takes in an acknowledgement; packets that are three behind it are lost (RFC 9002
+// section 6.1.1).
 func (f *flow) acked(number int64) {
 	var late []flying // not yet
 	for len(f.unacked) > 0 && f.unacked[0].number <= number {
@@ -201,7 +205,8 @@ func (f *flow) acked(number int64) {
 	f.control.Processed(f.link.now, f.inflight)
 }
 
-// measure runs for d and returns the share of the rate that each flow had, and the flow's mean round trip.
+// measure runs for d and returns the share of the rate that each flow had, and the flow's
+// mean round trip.
 func (l *link) measure(d time.Duration) (shares []float64, rtt time.Duration) {
 	before := make([]int64, len(l.flows))
 	for i, f := range l.flows {

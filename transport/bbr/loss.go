@@ -3,8 +3,9 @@ package bbr
 import "math"
 
 const (
-	lossThreshold = 0.02 // of a round trip's bytes: more is the sign of a full queue, BBR.LossThresh
-	beta          = 0.7  // no bound falls to less at once: BBR.Beta
+	// of a round trip's bytes: more is the sign of a full queue, BBR.LossThresh
+	lossThreshold = 0.02
+	beta          = 0.7 // no bound falls to less at once: BBR.Beta
 )
 
 // losses are those of the round trip.
@@ -17,10 +18,12 @@ type losses struct {
 	lastLost           int64 // the number of a packet
 }
 
-// tooHigh says whether so many losses, of what was sent, are those of a queue that is full: BBRIsInflightTooHigh. A drop can take
-// a whole burst, and what is under way may be few packets. So there have to be more drops than a rate at the threshold
-// leads to by chance, by a standard deviation and one, or more losses than any bound falls by. With 1 % of loss at random and 200
-// packets under way, one round trip in twenty has more than 2 %, and one in a thousand is beyond this.
+// tooHigh says whether so many losses, of what was sent, are those of a queue that is
+// full: BBRIsInflightTooHigh. A drop can take a whole burst, and what is under way may be
+// few packets. So there have to be more drops than a rate at the threshold leads to by
+// chance, by a standard deviation and one, or more losses than any bound falls by. With 1
+// % of loss at random and 200 packets under way, one round trip in twenty has more than 2
+// %, and one in a thousand is beyond this.
 func tooHigh(lost, of int64, runs int) bool {
 	share := float64(lost) / float64(max(of, 1))
 	if share <= lossThreshold {
@@ -30,11 +33,13 @@ func tooHigh(lost, of int64, runs int) bool {
 	return float64(runs) > expected+math.Sqrt(expected)+1 || share > 1-beta
 }
 
-// highLoss says whether the round that ends had losses beyond the threshold, and from so many drops.
+// highLoss says whether the round that ends had losses beyond the threshold, and from so
+// many drops.
 func (s *Sender) highLoss(runs int) bool {
 	lost := s.delivery.lost - s.lossRoundLost
 	of := lost + s.delivery.total - s.lossRoundTotal
-	return tooHigh(lost, of, s.roundRuns) && (s.roundRuns >= runs || float64(lost) > (1-beta)*float64(of))
+	return tooHigh(lost, of, s.roundRuns) &&
+		(s.roundRuns >= runs || float64(lost) > (1-beta)*float64(of))
 }
 
 // noteLoss is BBRHandleLostPacket: section "Probing for Bandwidth In ProbeBW".
@@ -50,14 +55,16 @@ func (s *Sender) noteLoss(p sent) {
 	s.prevTooHigh = true
 	s.probeSample = false // one answer to a probe
 	if !p.appLimited {
-		s.inflightLong = max(inflightAtLoss(p, lost), int64(beta*float64(s.targetInflight())))
+		s.inflightLong = max(inflightAtLoss(p, lost),
+			int64(beta*float64(s.targetInflight())))
 	}
 	if s.state == probeUp {
 		s.startDown()
 	}
 }
 
-// inflightAtLoss is how much was under way when the losses went beyond the threshold, within packet p.
+// inflightAtLoss is how much was under way when the losses went beyond the threshold,
+// within packet p.
 func inflightAtLoss(p sent, lost int64) int64 {
 	before := float64(p.inflight - p.size)
 	prefix := (lossThreshold*before - float64(lost-p.size)) / (1 - lossThreshold)
@@ -95,7 +102,8 @@ func (s *Sender) advanceLatest(rs *sample) {
 	}
 }
 
-// updateCongestionSignals is that of section "When not Probing for Bandwidth", for losses beyond the threshold.
+// updateCongestionSignals is that of section "When not Probing for Bandwidth", for losses
+// beyond the threshold.
 func (s *Sender) updateCongestionSignals(rs *sample) {
 	if rs.rate >= s.maxBW.get() || !rs.newest.appLimited {
 		s.maxBW.note(rs.rate)

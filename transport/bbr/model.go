@@ -2,11 +2,13 @@ package bbr
 
 import "time"
 
-// rounds counts round trips by packets: section "BBR.round_count: Tracking Packet-Timed Round Trips".
+// rounds counts round trips by packets: section "BBR.round_count: Tracking Packet-Timed
+// Round Trips".
 type rounds struct {
-	round         int64
-	roundStart    bool
-	nextDelivered int64 // a packet that leaves when so much has arrived is of the next round
+	round      int64
+	roundStart bool
+	// a packet that leaves when so much has arrived is of the next round
+	nextDelivered int64
 
 	cwndLimited, cwndLimitedBefore bool // in this round, in the last one
 }
@@ -32,15 +34,16 @@ type model struct {
 	minRTT   time.Duration // of the last ten seconds
 	rttStamp Time
 
-	// Bounds by loss: of this cycle (BBR.bw_shortterm, BBR.inflight_shortterm), and lasting (BBR.inflight_longterm).
+	// Bounds by loss: of this cycle (BBR.bw_shortterm, BBR.inflight_shortterm), and
+	// lasting (BBR.inflight_longterm).
 	bwShort, inflightShort, inflightLong int64
 	// What the last round trip has shown at most.
 	bwLatest, inflightLatest int64
 }
 
-// bdpRTT is the least round trip that the window is sized for: see the package comment. With 1 ms, and paced,
-// boxer's nodes sent 0.9 Gbit/s over a path without delay between two busy processors, where Reno's sent 3.6; docs/performance.md
-// has the figures of now.
+// bdpRTT is the least round trip that the window is sized for: see the package comment.
+// With 1 ms, and paced, boxer's nodes sent 0.9 Gbit/s over a path without delay between
+// two busy processors, where Reno's sent 3.6; docs/performance.md has the figures of now.
 const bdpRTT = 4 * timerGranularity
 
 // inflightFor is how much fits the path at a bandwidth, times gain: BBRBDPMultiple.
@@ -51,7 +54,8 @@ func (s *Sender) inflightFor(bw int64, gain float64) int64 {
 	return int64(gain * float64(bytesIn(bw, max(s.minRTT, bdpRTT))))
 }
 
-// targetInflight is the estimated product of bandwidth and delay, unless the window is less.
+// targetInflight is the estimated product of bandwidth and delay, unless the window is
+// less.
 func (s *Sender) targetInflight() int64 { return min(s.inflightFor(s.bw, 1), s.cwnd) }
 
 // aggregation estimates how much arrives acknowledged at once: section "BBR.extra_acked".

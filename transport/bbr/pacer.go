@@ -3,7 +3,8 @@ package bbr
 import "time"
 
 const (
-	// timerGranularity is how exactly a goroutine can sleep and be woken. What leaves in that time may leave at once.
+	// timerGranularity is how exactly a goroutine can sleep and be woken. What leaves in
+	// that time may leave at once.
 	timerGranularity = time.Millisecond
 	// pacerDepth is for how long a pacer that comes late may make up.
 	pacerDepth = 2 * timerGranularity
@@ -11,7 +12,8 @@ const (
 	minBurst = 10
 )
 
-// A pacer spreads packets over time: a bucket of tokens, which are bytes. Section "Pacing Rate".
+// A pacer spreads packets over time: a bucket of tokens, which are bytes. Section "Pacing
+// Rate".
 type pacer struct {
 	tokens float64
 	at     Time // when there were so many

@@ -8,8 +8,8 @@ const (
 	probeCwndGain  = 2.0
 	upCwndGain     = 2.25
 	headroom       = 0.15 // of the lasting bound, left free for others
-	// renoRounds bounds the rounds between two probes, so that flows of Reno and CUBIC get
-	// their share: section "Time Scale for Bandwidth Probing".
+	// renoRounds bounds the rounds between two probes, so that flows of Reno and CUBIC
+	// get their share: section "Time Scale for Bandwidth Probing".
 	renoRounds = 63
 )
 
@@ -141,7 +141,8 @@ func (s *Sender) withHeadroom() int64 {
 	return max(s.inflightLong-free, minWindow*s.packet)
 }
 
-// raiseSlope lets the lasting bound grow by twice as many packets in this round as in the last one.
+// raiseSlope lets the lasting bound grow by twice as many packets in this round as in the
+// last one.
 func (s *Sender) raiseSlope() {
 	growth := int64(1) << s.upRounds
 	s.upRounds = min(s.upRounds+1, 30)
@@ -163,7 +164,8 @@ func (s *Sender) probeInflightUpward(rs *sample) {
 	}
 }
 
-// adaptLongTerm raises the lasting bound, and ends cycles. It returns whether the state has changed.
+// adaptLongTerm raises the lasting bound, and ends cycles. It returns whether the state
+// has changed.
 func (s *Sender) adaptLongTerm(rs *sample) bool {
 	if s.phase == acksStarting && s.roundStart {
 		s.phase = acksFeedback

@@ -3,11 +3,12 @@ package bbr
 import "time"
 
 const (
-	minRTTFilter     = 10 * time.Second // how long a minimum holds; then ProbeRTT finds it again
+	// how long a minimum holds; then ProbeRTT finds it again
+	minRTTFilter     = 10 * time.Second
 	probeRTTDuration = 200 * time.Millisecond
 	probeRTTCwndGain = 0.5
-	// After longerRounds round trips in a row of more than longerPath times the minimum, the
-	// path may be another one; it is looked at once in so long.
+	// After longerRounds round trips in a row of more than longerPath times the minimum,
+	// the path may be another one; it is looked at once in so long.
 	longerPath   = 4
 	longerRounds = 3
 	longerEvery  = 5 * time.Second // more than from one probe for bandwidth to the next
@@ -29,9 +30,10 @@ type rttProbe struct {
 	beforeBW  int64         // what arrived before; 0: ProbeRTT has another reason
 }
 
-// seemsLonger says whether there may be a longer path under the connection. What a sender has in a queue makes a round
-// trip two or three times as long as the minimum at most, as the window is a multiple of that; unless the bandwidth has dropped, and
-// that only ProbeRTT tells apart.
+// seemsLonger says whether there may be a longer path under the connection. What a sender
+// has in a queue makes a round trip two or three times as long as the minimum at most, as
+// the window is a multiple of that; unless the bandwidth has dropped, and that only
+// ProbeRTT tells apart.
 func (s *Sender) seemsLonger(rs *sample) bool {
 	if s.roundStart {
 		if s.roundRTT > longerPath*max(s.minRTT, bdpRTT) {
@@ -52,10 +54,13 @@ func (s *Sender) updateMinRTT(rs *sample) {
 	if longer {
 		s.beforeRTT, s.beforeBW = s.minRTT, s.bwLatest
 	}
-	s.rttExpired = s.measured && (longer || time.Duration(s.now-s.rttStamp) > minRTTFilter)
+	s.rttExpired = s.measured && (longer ||
+		time.Duration(s.now-s.rttStamp) > minRTTFilter)
 	if s.rttExpired && s.state != probeRTT {
-		// By the old minimum: the next sample has the queue in it. And by what arrives now: the bandwidth may have dropped.
-		s.probeWindow = max(s.inflightFor(min(s.bw, s.bwLatest), probeRTTCwndGain), minWindow*s.packet)
+		// By the old minimum: the next sample has the queue in it. And by what arrives
+		// now: the bandwidth may have dropped.
+		s.probeWindow = max(s.inflightFor(min(s.bw, s.bwLatest), probeRTTCwndGain),
+			minWindow*s.packet)
 	}
 	if rs.rtt < s.minRTT || s.rttExpired {
 		s.minRTT, s.rttStamp = rs.rtt, s.now
@@ -100,7 +105,8 @@ func (s *Sender) checkProbeRTTDone() {
 	s.rttStamp = s.now
 	s.cwnd = max(s.cwnd, s.priorCwnd)
 	s.resetShortTerm()
-	if s.beforeBW != 0 && s.minRTT < 2*max(s.beforeRTT, bdpRTT) { // no longer path: a slower one
+	// no longer path: a slower one
+	if s.beforeBW != 0 && s.minRTT < 2*max(s.beforeRTT, bdpRTT) {
 		s.bwShort = s.beforeBW
 	}
 	s.beforeBW = 0

@@ -16,8 +16,9 @@ type sent struct {
 	appLimited    bool
 }
 
-// A history keeps sent packets until they are acknowledged or lost, by number. Numbers rise with few gaps, so a
-// ring serves; it is as large as the span of those under way has been.
+// A history keeps sent packets until they are acknowledged or lost, by number. Numbers
+// rise with few gaps, so a ring serves; it is as large as the span of those under way has
+// been.
 type history struct {
 	ring []sent // its length is a power of two
 	held int64  // bytes of the packets in it
@@ -36,8 +37,9 @@ func newHistory() history {
 // maxHistory bounds the ring: quic-go has at most 25,000 packets under way.
 const maxHistory = 1 << 15
 
-// add keeps a packet. Of some packets nothing is heard any more, such as those of a handshake or lost ones that probed for a larger
-// size: they give way, as more is kept than is under way then.
+// add keeps a packet. Of some packets nothing is heard any more, such as those of a
+// handshake or lost ones that probed for a larger size: they give way, as more is kept
+// than is under way then.
 func (h *history) add(p sent) {
 	h.held += p.size
 	for {
@@ -80,7 +82,8 @@ func (h *history) take(number int64) (sent, bool) {
 	return p, true
 }
 
-// A sample is what the acknowledgements that came at once say of the path: the draft's RS.
+// A sample is what the acknowledgements that came at once say of the path: the draft's
+// RS.
 type sample struct {
 	ok         bool  // there is a packet that was newly acknowledged
 	newlyAcked int64 // bytes
@@ -109,8 +112,9 @@ func (d *delivery) send(now Time, number, size, inflight int64) sent {
 		d.firstSent, d.time = now, now
 	}
 	return sent{
-		number: number, size: size, at: now, firstSent: d.firstSent, delivered: d.total, deliveredTime: d.time,
-		inflight: inflight, lost: d.lost, appLimited: d.appLimited != 0,
+		number: number, size: size, at: now, firstSent: d.firstSent, delivered: d.total,
+		deliveredTime: d.time,
+		inflight:      inflight, lost: d.lost, appLimited: d.appLimited != 0,
 	}
 }
 
@@ -126,8 +130,9 @@ func (d *delivery) ack(now Time, p sent, s *sample) {
 	d.firstSent = p.at
 }
 
-// finish completes a sample (GenerateRateSample). shortest is the least interval that tells a rate: the minimal round trip, as
-// acknowledgements that are compressed would seem to arrive at any rate.
+// finish completes a sample (GenerateRateSample). shortest is the least interval that
+// tells a rate: the minimal round trip, as acknowledgements that are compressed would
+// seem to arrive at any rate.
 func (d *delivery) finish(now Time, s *sample, shortest time.Duration) {
 	if d.appLimited != 0 && d.total > d.appLimited {
 		d.appLimited = 0

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// TestHistory has packets go and come back in any order, gaps, and packets that nobody hears of.
+// TestHistory has packets go and come back in any order, gaps, and packets that nobody
+// hears of.
 func TestHistory(t *testing.T) {
 	h := newHistory()
 	for n := int64(0); n < 1000; n++ {
@@ -81,7 +82,8 @@ func TestRateSample(t *testing.T) {
 
 func TestFilters(t *testing.T) {
 	var c cycleMax
-	for _, step := range []struct{ note, want int64 }{{5, 5}, {3, 5}, {-1, 5}, {2, 5}, {-1, 2}, {-1, 2}, {7, 7}} {
+	for _, step := range []struct{ note, want int64 }{{5, 5}, {3, 5}, {-1, 5}, {2, 5},
+		{-1, 2}, {-1, 2}, {7, 7}} {
 		if step.note < 0 {
 			c.advance()
 		} else {
@@ -93,7 +95,8 @@ func TestFilters(t *testing.T) {
 	}
 	var r roundMax
 	for _, step := range []struct{ round, note, rounds, want int64 }{
-		{0, 5, 10, 5}, {1, 3, 10, 5}, {1, 3, 1, 3}, {9, 1, 10, 5}, {10, 1, 10, 3}, {11, 1, 10, 1}, {1000, 2, 10, 2}, {1001, 1, 1, 1},
+		{0, 5, 10, 5}, {1, 3, 10, 5}, {1, 3, 1, 3}, {9, 1, 10, 5}, {10, 1, 10, 3},
+		{11, 1, 10, 1}, {1000, 2, 10, 2}, {1001, 1, 1, 1},
 	} {
 		if got := r.note(step.round, step.note, step.rounds); got != step.want {
 			t.Errorf("round %d: %d, want %d", step.round, got, step.want)
@@ -120,7 +123,8 @@ func TestPacer(t *testing.T) {
 	if math.Abs(float64(sent)-rate) > 0.01*rate+minBurst*packet {
 		t.Errorf("%d bytes in a second, want %d", sent, rate)
 	}
-	if got, most := p.budget(now+Time(time.Hour), rate, packet), float64(bytesIn(rate, pacerDepth)); got != most {
+	if got, most := p.budget(now+Time(time.Hour), rate, packet),
+		float64(bytesIn(rate, pacerDepth)); got != most {
 		t.Errorf("%v bytes at once after an hour, want %v", got, most)
 	}
 }

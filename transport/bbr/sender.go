@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// A Time is an instant: nanoseconds since any moment before the connection, on a clock that does not jump.
+// A Time is an instant: nanoseconds since any moment before the connection, on a clock
+// that does not jump.
 type Time int64
 
 type state uint8
@@ -23,14 +24,16 @@ const (
 
 // String names a state as the draft does.
 func (s state) String() string {
-	return [...]string{"Startup", "Drain", "ProbeBW_DOWN", "ProbeBW_CRUISE", "ProbeBW_REFILL", "ProbeBW_UP", "ProbeRTT"}[s]
+	return [...]string{"Startup", "Drain", "ProbeBW_DOWN", "ProbeBW_CRUISE",
+		"ProbeBW_REFILL", "ProbeBW_UP", "ProbeRTT"}[s]
 }
 
 // unlimited is the draft's Infinity.
 const unlimited = math.MaxInt64
 
-// A Sender is the congestion control of one connection on one path. All sizes are in bytes, as they count for what is
-// under way, and rates in bytes per second. It is used from one goroutine.
+// A Sender is the congestion control of one connection on one path. All sizes are in
+// bytes, as they count for what is under way, and rates in bytes per second. It is used
+// from one goroutine.
 type Sender struct {
 	packet int64 // the size of a full one: the draft's SMSS
 	rand   *rand.Rand
@@ -57,20 +60,22 @@ type Sender struct {
 	aggregation
 }
 
-// New returns a Sender for packets of the given size. random serves to spread the probes of several connections.
+// New returns a Sender for packets of the given size. random serves to spread the probes
+// of several connections.
 func New(packet int64, random *rand.Rand) *Sender {
 	s := &Sender{packet: packet, rand: random, history: newHistory()}
 	s.lastLost = -2 // no neighbour of packet 0
 	s.cwnd = initialWindow * packet
-	s.model = model{minRTT: math.MaxInt64, bwShort: unlimited, inflightShort: unlimited, inflightLong: unlimited}
+	s.model = model{minRTT: math.MaxInt64, bwShort: unlimited, inflightShort: unlimited,
+		inflightLong: unlimited}
 	s.enterStartup()
 	// Before the first round trip is known: section "Pacing Rate", BBRInitPacingRate.
 	s.pacingRate = int64(startupPacingGain * float64(perSecond(s.cwnd, time.Millisecond)))
 	return s
 }
 
-// Sent tells that a packet has left, with what is under way including it. Packets have rising numbers. Those that
-// ask for no acknowledgement are not told.
+// Sent tells that a packet has left, with what is under way including it. Packets have
+// rising numbers. Those that ask for no acknowledgement are not told.
 func (s *Sender) Sent(now Time, number, size, inflight int64) {
 	s.now = now
 	if inflight <= size && s.delivery.appLimited != 0 {
@@ -104,8 +109,9 @@ func (s *Sender) CongestionExperienced() { s.roundRuns++ }
 // SpuriousLoss tells that a packet that was deemed lost has arrived after all.
 func (s *Sender) SpuriousLoss() { s.resetShortTerm() }
 
-// AppLimited tells that there is nothing to send although sending is allowed. While more than the path
-// holds is under way that does not matter: such is a stream that waits for the receiver's window.
+// AppLimited tells that there is nothing to send although sending is allowed. While more
+// than the path holds is under way that does not matter: such is a stream that waits for
+// the receiver's window.
 func (s *Sender) AppLimited(inflight int64) {
 	if inflight < s.inflightFor(s.bw, max(fullEnough, min(s.pacingGain, fullInStartup))) {
 		s.delivery.limited(inflight)
@@ -138,11 +144,13 @@ func (s *Sender) Window() int64 { return s.cwnd }
 // Rate is how fast packets leave, in bytes per second.
 func (s *Sender) Rate() int64 { return s.pacingRate }
 
-// Startup says whether the capacity of the path is still being searched for the first time.
+// Startup says whether the capacity of the path is still being searched for the first
+// time.
 func (s *Sender) Startup() bool { return s.state == startup }
 
-// Processed ends what one acknowledgement, or a timer of loss detection, had to report; inflight is what is still under
-// way. Section "Per-ACK Steps": update the model and the state, then the control parameters.
+// Processed ends what one acknowledgement, or a timer of loss detection, had to report;
+// inflight is what is still under way. Section "Per-ACK Steps": update the model and the
+// state, then the control parameters.
 func (s *Sender) Processed(now Time, inflight int64) {
 	s.now = now
 	rs := &s.current

@@ -22,18 +22,28 @@ func TestFillsLink(t *testing.T) {
 		share  float64 // of the rate that arrives, at least
 		rtt    float64 // mean, in round trips without a queue, at most
 	}{
-		{name: "clean", rate: 100, delay: 10 * time.Millisecond, buffer: 4, share: 0.95, rtt: 1.3},
-		{name: "deep buffer", rate: 100, delay: 10 * time.Millisecond, buffer: 50, share: 0.95, rtt: 1.3},
-		{name: "shallow buffer", rate: 100, delay: 10 * time.Millisecond, buffer: 0.3, share: 0.9, rtt: 1.3},
-		{name: "loss", rate: 100, delay: 10 * time.Millisecond, buffer: 2, loss: 0.01, share: 0.93, rtt: 1.3},
-		{name: "loss of bursts", rate: 600, delay: 10 * time.Millisecond, buffer: 2.5, loss: 0.01 / 16, burst: 16, share: 0.93, rtt: 1.3},
-		{name: "long", rate: 100, delay: 100 * time.Millisecond, buffer: 1, loss: 0.01, share: 0.9, rtt: 1.5},
-		{name: "slow", rate: 2, delay: 20 * time.Millisecond, buffer: 4, share: 0.9, rtt: 1.8},
-		{name: "near", rate: 600, delay: 250 * time.Microsecond, buffer: 100, share: 0.9, rtt: 17}, // bdpRTT: twice 4 ms
+		{name: "clean", rate: 100, delay: 10 * time.Millisecond, buffer: 4, share: 0.95,
+			rtt: 1.3},
+		{name: "deep buffer", rate: 100, delay: 10 * time.Millisecond, buffer: 50,
+			share: 0.95, rtt: 1.3},
+		{name: "shallow buffer", rate: 100, delay: 10 * time.Millisecond, buffer: 0.3,
+			share: 0.9, rtt: 1.3},
+		{name: "loss", rate: 100, delay: 10 * time.Millisecond, buffer: 2, loss: 0.01,
+			share: 0.93, rtt: 1.3},
+		{name: "loss of bursts", rate: 600, delay: 10 * time.Millisecond, buffer: 2.5,
+			loss: 0.01 / 16, burst: 16, share: 0.93, rtt: 1.3},
+		{name: "long", rate: 100, delay: 100 * time.Millisecond, buffer: 1, loss: 0.01,
+			share: 0.9, rtt: 1.5},
+		{name: "slow", rate: 2, delay: 20 * time.Millisecond, buffer: 4, share: 0.9,
+			rtt: 1.8},
+		// bdpRTT: twice 4 ms
+		{name: "near", rate: 600, delay: 250 * time.Microsecond, buffer: 100, share: 0.9,
+			rtt: 17},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			rate := int64(float64(tc.rate) * mbit)
-			l := newLink(rate, tc.delay, int64(tc.buffer*float64(bytesIn(rate, 2*tc.delay))), tc.loss)
+			l := newLink(rate, tc.delay,
+				int64(tc.buffer*float64(bytesIn(rate, 2*tc.delay))), tc.loss)
 			l.burst = max(tc.burst, 1)
 			s := testSender(1)
 			f := l.add(s)
@@ -41,7 +51,8 @@ func TestFillsLink(t *testing.T) {
 			lost := f.lost
 			shares, rtt := l.measure(6 * time.Second)
 			t.Logf("%.3f of the rate, in the first second %.3f, mean round trip %v, at most %d kB queued, %.2f %% lost, %v",
-				shares[0], early[0], rtt, l.most>>10, 100*float64(f.lost-lost)/float64(bytesIn(rate, 6*time.Second)), s.state)
+				shares[0], early[0], rtt, l.most>>10,
+				100*float64(f.lost-lost)/float64(bytesIn(rate, 6*time.Second)), s.state)
 			if shares[0] < tc.share*(1-tc.loss) {
 				t.Errorf("%.3f of the rate, want at least %.3f", shares[0], tc.share)
 			}
@@ -62,14 +73,17 @@ func TestBandwidthChanges(t *testing.T) {
 		l.free = l.now
 		l.run(6 * time.Second) // two probes
 		shares, rtt := l.measure(4 * time.Second)
-		t.Logf("at %d Mbit/s: %.3f of the rate, mean round trip %v", int64(float64(rate)/mbit), shares[0], rtt)
+		t.Logf("at %d Mbit/s: %.3f of the rate, mean round trip %v",
+			int64(float64(rate)/mbit), shares[0], rtt)
 		if shares[0] < 0.9 || rtt > 45*time.Millisecond {
-			t.Errorf("at %d Mbit/s: %.3f of the rate and a mean round trip of %v", int64(float64(rate)/mbit), shares[0], rtt)
+			t.Errorf("at %d Mbit/s: %.3f of the rate and a mean round trip of %v",
+				int64(float64(rate)/mbit), shares[0], rtt)
 		}
 	}
 }
 
-// TestPathChanges puts a longer path under the connection, as the transport does without telling it.
+// TestPathChanges puts a longer path under the connection, as the transport does without
+// telling it.
 func TestPathChanges(t *testing.T) {
 	l := newLink(200*mbit, 100*time.Microsecond, 2000<<10, 0)
 	l.add(testSender(1))
@@ -83,7 +97,8 @@ func TestPathChanges(t *testing.T) {
 	}
 }
 
-// TestShares has two senders on one link, the second of which comes later, and then one beside New Reno.
+// TestShares has two senders on one link, the second of which comes later, and then one
+// beside New Reno.
 func TestShares(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -91,13 +106,17 @@ func TestShares(t *testing.T) {
 		buffer float64 // in products of rate and round trip
 		least  float64 // share of either
 	}{
-		{name: "bbr", other: func() control { return testSender(2) }, buffer: 2, least: 0.3},
-		{name: "bbr, shallow buffer", other: func() control { return testSender(2) }, buffer: 0.5, least: 0.2},
-		{name: "reno", other: func() control { return newReno() }, buffer: 1, least: 0.15},
+		{name: "bbr", other: func() control { return testSender(2) }, buffer: 2,
+			least: 0.3},
+		{name: "bbr, shallow buffer", other: func() control { return testSender(2) },
+			buffer: 0.5, least: 0.2},
+		{name: "reno", other: func() control { return newReno() }, buffer: 1,
+			least: 0.15},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			rate := int64(100 * mbit)
-			l := newLink(rate, 10*time.Millisecond, int64(tc.buffer*float64(bytesIn(rate, 20*time.Millisecond))), 0)
+			l := newLink(rate, 10*time.Millisecond,
+				int64(tc.buffer*float64(bytesIn(rate, 20*time.Millisecond))), 0)
 			l.add(testSender(1))
 			l.run(5 * time.Second)
 			l.add(tc.other())
@@ -111,7 +130,8 @@ func TestShares(t *testing.T) {
 	}
 }
 
-// TestAppLimited sends a little now and then, and then all it can: the pauses must not have taught it a rate.
+// TestAppLimited sends a little now and then, and then all it can: the pauses must not
+// have taught it a rate.
 func TestAppLimited(t *testing.T) {
 	l := newLink(100*mbit, 10*time.Millisecond, 500<<10, 0)
 	s := testSender(1)
@@ -137,7 +157,8 @@ func TestAppLimited(t *testing.T) {
 	l.run(30 * time.Second)
 	f.pause = nil
 	if shares, _ := l.measure(time.Second); shares[0] < 0.9 {
-		t.Errorf("%.3f of the rate in the first second after 30 s without sending", shares[0])
+		t.Errorf("%.3f of the rate in the first second after 30 s without sending",
+			shares[0])
 	}
 }
 
@@ -152,7 +173,8 @@ func TestOutage(t *testing.T) {
 	f.inflight, f.unacked = 0, nil // as a probe timeout of QUIC has it
 	l.run(time.Second)
 	if shares, _ := l.measure(time.Second); shares[0] < 0.9 {
-		t.Errorf("%.3f of the rate in the second after the first second after an outage", shares[0])
+		t.Errorf("%.3f of the rate in the second after the first second after an outage",
+			shares[0])
 	}
 }
 
@@ -173,7 +195,8 @@ func TestTooHigh(t *testing.T) {
 		{lost: 1, of: 0, runs: 1, want: true},
 	} {
 		if got := tooHigh(tc.lost, tc.of, tc.runs); got != tc.want {
-			t.Errorf("%d of %d lost in %d runs: %v, want %v", tc.lost, tc.of, tc.runs, got, tc.want)
+			t.Errorf("%d of %d lost in %d runs: %v, want %v", tc.lost, tc.of, tc.runs,
+				got, tc.want)
 		}
 	}
 }

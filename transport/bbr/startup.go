@@ -4,13 +4,16 @@ const (
 	startupPacingGain = 2.77 // 4 ln 2: section "Startup"
 	startupCwndGain   = 2.0
 	drainPacingGain   = 0.5
-	fullBWGrowth      = 1.25 // a path is full if in fullBWRounds rounds the bandwidth has not grown so much
-	fullBWRounds      = 3
-	// startupLossRuns is how many drops in a round end Startup, if they are beyond the threshold, too: BBRStartupFullLossCnt.
+	// a path is full if in fullBWRounds rounds the bandwidth has not grown so much
+	fullBWGrowth = 1.25
+	fullBWRounds = 3
+	// startupLossRuns is how many drops in a round end Startup, if they are beyond the
+	// threshold, too: BBRStartupFullLossCnt.
 	startupLossRuns = 6
 )
 
-// fullPipe tells when sending more brings no more: section "Exiting Acceleration Based on Bandwidth Plateau".
+// fullPipe tells when sending more brings no more: section "Exiting Acceleration Based on
+// Bandwidth Plateau".
 type fullPipe struct {
 	fullBW        int64
 	fullBWCount   int

@@ -2,9 +2,10 @@
 //
 //	load http://etcd1:2379,http://etcd2:2379,http://etcd3:2379
 //
-// It puts one key after the other until its standard input ends, says "writing" after every 100 puts in a
-// row, and "interrupted DURATION" whenever puts succeed again after one that failed. Then it reads every acknowledged
-// key back from each endpoint and says "wrote N, lost M". It exits with status 1 if one is lost.
+// It puts one key after the other until its standard input ends, says "writing" after
+// every 100 puts in a row, and "interrupted DURATION" whenever puts succeed again after
+// one that failed. Then it reads every acknowledged key back from each endpoint and says
+// "wrote N, lost M". It exits with status 1 if one is lost.
 package main
 
 import (
@@ -53,7 +54,8 @@ func load(endpoints []string) error {
 
 func dial(endpoints ...string) (*clientv3.Client, error) {
 	return clientv3.New(clientv3.Config{
-		Endpoints: endpoints, DialTimeout: attempt, Logger: zap.NewNop(), // failed puts are counted, not shown
+		// failed puts are counted, not shown
+		Endpoints: endpoints, DialTimeout: attempt, Logger: zap.NewNop(),
 	})
 }
 
