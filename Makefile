@@ -73,11 +73,11 @@ bench: ## measure boxer beside native TCP and others, see docs/performance.md; A
 	@$(if $(filter -h -help --help,$(ARGS)),$(MAKE) deps-build,$(MAKE) deps-bench build bench-tunnels)
 	@cd bench && CGO_ENABLED=0 ../scripts/tell "build bin/bench" ../scripts/go build -trimpath -buildvcs=false -o ../bin/ .
 	@scripts/own bin
-	@bin/bench -boxer bin/boxer -tunnels bin/tunnels -joins bin/joins $(ARGS)
+	@bin/bench -boxer bin/boxer -tunnels bin/tunnels -joins bin/joinbench $(ARGS)
 
 .PHONY: bench-tunnels
 bench-tunnels: deps-build
-	@CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o bin/joins ./internal/joins
+	@CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o bin/joinbench ./internal/joinbench
 	@cd bench && CGO_ENABLED=0 ../scripts/tell "build bin/tunnels" ../scripts/go build -trimpath -buildvcs=false -o ../bin/ ./tunnels
 
 .PHONY: profile

@@ -77,7 +77,7 @@ func parseOptions(args []string) (options, error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.StringVar(&o.boxer, "boxer", "bin/boxer", "the `program` to measure")
 	f.StringVar(&o.tunnels, "tunnels", "", "the `program` tunnels, for the contenders tailscale and wireguard-go; default: without them")
-	f.StringVar(&o.joins, "joins", "", "the `program` joins, for the time that many nodes take to join; default: without it")
+	f.StringVar(&o.joins, "joins", "", "the `program` joinbench, for the time that many nodes take to join; default: without it")
 	f.StringVar(&o.only, "only", "", "measure these contenders, separated by commas; default: all")
 	f.StringVar(&labs, "labs", settingNames(),
 		"measure in these labs, separated by commas")

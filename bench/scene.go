@@ -24,7 +24,7 @@ type scene struct {
 	boxer     string // a copy: a build meanwhile does no harm
 	trap      string // package trap's supervisor; empty where there is no compiler
 	tunnels   string // the command of that name; empty: without those contenders
-	joins     string // boxer's internal/joins; empty: without that figure
+	joins     string // boxer's internal/joinbench; empty: without that figure
 	join      string // boxer's join URL: secret
 	processes []*process
 }

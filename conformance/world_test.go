@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // patience bounds one run of a program, all its cases together.
@@ -142,7 +142,7 @@ func startCoordinator(t *testing.T, host *natlab.Host) string {
 	listen := netip.AddrPortFrom(host.Addr(), 7700).String()
 	cmd := host.Command(context.Background(), boxer, "coordinator", "--listen", listen,
 		"--state", state)
-	return programs.ForTest(t, "coordinator", cmd).Expect(`^boxer://\S+$`)[0]
+	return proctest.ForTest(t, "coordinator", cmd).Expect(`^boxer://\S+$`)[0]
 }
 
 // other returns the name of the other host.

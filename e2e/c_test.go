@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // TestMusl runs a static binary with another libc, whose resolver and start-up differ
@@ -84,7 +84,7 @@ func TestThreads(t *testing.T) {
 	hub, app := pair(t, "hub", "app")
 	hub.echo()
 	app.reach("hub:7")
-	if out := app.runFor(2*programs.Patience, program(t, "threads"), "hub", "7", "32",
+	if out := app.runFor(2*proctest.Patience, program(t, "threads"), "hub", "7", "32",
 		"20"); out != "640 connections ok\n" {
 		t.Errorf("got %q", out)
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // TestCoordinatorRestart kills the coordinator while a connection lives.
@@ -51,10 +51,10 @@ func TestWaitFor(t *testing.T) {
 	db, app := pair(t, "db", "app")
 	cmd := app.command(program(t, "probe"), "dial", "db:7")
 	cmd.Args = insertAfter(cmd.Args, "run", "--wait-for", "db=2")
-	waiting := programs.ForTest(t, "waiting", cmd)
+	waiting := proctest.ForTest(t, "waiting", cmd)
 	db.echo()
 	said := regexp.MustCompile(`^boxer: waiting for db: [01] of 2 nodes are there`)
-	if _, err := waiting.Err.Within(programs.Patience, said); err != nil {
+	if _, err := waiting.Err.Within(proctest.Patience, said); err != nil {
 		t.Errorf("it does not say what it waits for: %v", err)
 	}
 	select {
@@ -86,8 +86,8 @@ func TestNobodyThere(t *testing.T) {
 	} {
 		cmd := host.Command(context.Background(), boxer, strings.Fields(tc.args)...)
 		cmd.Env = append(os.Environ(), "BOXER_JOIN="+c.url)
-		p := programs.ForTest(t, tc.args, cmd)
-		if status := p.Wait(programs.Patience); status != 125 ||
+		p := proctest.ForTest(t, tc.args, cmd)
+		if status := p.Wait(proctest.Patience); status != 125 ||
 			!strings.Contains(p.Err.String(), tc.want) {
 			t.Errorf("boxer %s: status %d, %q; want 125 and %q", tc.args, status, p.Err, tc.want)
 		}
@@ -95,13 +95,13 @@ func TestNobodyThere(t *testing.T) {
 	cmd := host.Command(context.Background(), boxer, "forward", "--wait",
 		"127.0.0.1:8000", "db:7")
 	cmd.Env = append(os.Environ(), "BOXER_JOIN="+c.url)
-	forward := programs.ForTest(t, "forward", cmd)
-	if _, err := forward.Err.Within(programs.Patience, regexp.MustCompile(`waiting for db: 0 of 1`)); err != nil {
+	forward := proctest.ForTest(t, "forward", cmd)
+	if _, err := forward.Err.Within(proctest.Patience, regexp.MustCompile(`waiting for db: 0 of 1`)); err != nil {
 		t.Error(err)
 	}
 	db := c.function("db", punchable)
 	db.echo()
-	if _, err := forward.Err.Within(programs.Patience, regexp.MustCompile(`forwarding 127\.0\.0\.1:8000 to db:7`)); err != nil {
+	if _, err := forward.Err.Within(proctest.Patience, regexp.MustCompile(`forwarding 127\.0\.0\.1:8000 to db:7`)); err != nil {
 		t.Error(err)
 	}
 }
@@ -122,21 +122,21 @@ func TestImplicitCoordinator(t *testing.T) {
 	needBoxer(t)
 	c := newCloud(t)
 	host := c.function("laptop", punchable).host
-	run := func(runtimeDir, name string, command ...string) *programs.Test {
+	run := func(runtimeDir, name string, command ...string) *proctest.Test {
 		cmd := host.Command(context.Background(), boxer,
 			append([]string{"run", "--name", name, "--"}, command...)...)
 		cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+runtimeDir)
-		return programs.ForTest(t, name, cmd)
+		return proctest.ForTest(t, name, cmd)
 	}
 	dir := tempDir(t)
 	run(dir, "db", program(t, "probe"), "echo", "0.0.0.0:7").Expect(`^listening`)
 	p := run(dir, "app", program(t, "probe"), "wait", "db:7")
-	if status := p.Wait(programs.Patience); status != 0 {
+	if status := p.Wait(proctest.Patience); status != 0 {
 		t.Errorf("status %d", status)
 	}
 	// Another runtime directory is another user's: another network.
 	p = run(tempDir(t), "stranger", program(t, "probe"), "lookup", "db")
-	if status := p.Wait(programs.Patience); status == 0 {
+	if status := p.Wait(proctest.Patience); status == 0 {
 		t.Errorf("another user's db is %s", p.Out)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // TestLastWords has a program write and end at once: the kernel would deliver what it has
@@ -39,7 +39,7 @@ s.sendall(b"x" * 20_000_000)
 	for range 3 {
 		start := time.Now()
 		app.python(say)
-		if took := time.Since(start); took > programs.Patience/2 {
+		if took := time.Since(start); took > proctest.Patience/2 {
 			t.Errorf("the program's end took %v", took)
 		}
 		if got := server.Expect(`^got (\d+)$`)[1]; got != "20000000" {
@@ -86,7 +86,7 @@ func TestSlowReader(t *testing.T) {
 	server.Expect(`^listening$`)
 	client := app.start("/usr/bin/python3", "-c", sendAll, "20000000")
 	server.Say("25") // 1 MB each half of a second
-	if status := client.Wait(programs.Patience); status != 0 {
+	if status := client.Wait(proctest.Patience); status != 0 {
 		t.Errorf("status %d: %s", status, client.Err)
 	}
 	if got := server.Expect(`^got (\d+)$`)[1]; got != "20000000" {
@@ -116,8 +116,8 @@ func TestDrainBound(t *testing.T) {
 			"app", "--",
 			"/usr/bin/python3", "-c", sendAll, "8000000")
 		cmd.Env = append(os.Environ(), "BOXER_JOIN="+app.url)
-		client := programs.ForTest(t, "app", cmd)
-		if status := client.Wait(programs.Patience); status != tc.status ||
+		client := proctest.ForTest(t, "app", cmd)
+		if status := client.Wait(proctest.Patience); status != tc.status ||
 			!strings.Contains(client.Err.String(), tc.says) {
 			t.Errorf("--drain %s: status %d, stderr %q; want %d, %q", tc.drain, status,
 				client.Err, tc.status, tc.says)

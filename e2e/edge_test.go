@@ -6,20 +6,20 @@ import (
 	"testing"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // echoes fails the test unless an echo server is at target, seen from the function's host
 // without boxer.
 func (f *function) echoes(target string) {
 	f.t.Helper()
-	client := programs.ForTest(f.t, "outside",
+	client := proctest.ForTest(f.t, "outside",
 		f.host.Command(context.Background(), program(f.t, "probe"), "hold", target, "10"))
 	client.Expect(`^holding 10$`)
 	client.Say("hello")
 	client.Expect(`^echoed hello 10$`)
 	client.Stdin.Close()
-	client.Wait(programs.Patience)
+	client.Wait(proctest.Patience)
 }
 
 // TestForward goes from a machine into the network.
@@ -29,11 +29,11 @@ func TestForward(t *testing.T) {
 	server := db.echo()
 	cmd := laptop.host.Command(context.Background(), boxer, "forward", "127.0.0.1:8000", "db:7")
 	cmd.Env = append(os.Environ(), "BOXER_JOIN="+laptop.url)
-	programs.ForTest(t, "forward", cmd)
-	ready := programs.ForTest(t, "ready",
+	proctest.ForTest(t, "forward", cmd)
+	ready := proctest.ForTest(t, "ready",
 		laptop.host.Command(context.Background(), program(t, "probe"), "wait",
 			"127.0.0.1:8000"))
-	if status := ready.Wait(programs.Patience); status != 0 {
+	if status := ready.Wait(proctest.Patience); status != 0 {
 		t.Fatalf("nobody listens: status %d", status)
 	}
 	laptop.echoes("127.0.0.1:8000")
@@ -46,7 +46,7 @@ func TestPublish(t *testing.T) {
 	db := newCloud(t).function("db", punchable)
 	cmd := db.command(program(t, "probe"), "echo", "0.0.0.0:7")
 	cmd.Args = insertAfter(cmd.Args, "run", "--publish", "127.0.0.1:8000:7")
-	programs.ForTest(t, "db", cmd).Expect(`^listening`)
+	proctest.ForTest(t, "db", cmd).Expect(`^listening`)
 	db.echoes("127.0.0.1:8000")
 }
 
@@ -60,7 +60,7 @@ func TestUnprivileged(t *testing.T) {
 	chown(t, dir, "nobody")
 	cmd := web.as("nobody").command("/usr/bin/python3", "-u", "-m", "http.server", "80",
 		"--directory", dir)
-	server := programs.ForTest(t, "web", cmd)
+	server := proctest.ForTest(t, "web", cmd)
 	server.Expect(`^Serving HTTP on 0\.0\.0\.0 port 80 `)
 	out := app.as("nobody").run("/usr/bin/python3", "-c", `
 import http.client, select, socket

@@ -4,7 +4,7 @@ import (
 	"context"
 	"testing"
 
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // echoing says hello to TCP connections, and to whom a datagram is from, at port 7008.
@@ -119,7 +119,7 @@ func TestOwnAddress(t *testing.T) {
 	f := newCloud(t).function("app", punchable)
 	far := must(t)(f.lab.Public(t.Context(), "far"))
 	cmd := far.Command(context.Background(), "/usr/bin/python3", "-c", echoing)
-	programs.ForTest(t, "echo", cmd).Expect(`^ready$`)
+	proctest.ForTest(t, "echo", cmd).Expect(`^ready$`)
 	own := "$(getent ahostsv4 app | cut -d' ' -f1 | head -1)"
 	got := f.run("sh", "-c", `exec /usr/bin/python3 -c "$1" "$2" `+own, "sh", ownAddress, far.Addr().String())
 	const want = `udp 7008 True True

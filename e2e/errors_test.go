@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // errnoScript does one thing with sockets and prints the name of the errno, or "ok".
@@ -51,7 +51,7 @@ func TestRefused(t *testing.T) {
 		}
 	}
 	p := app.start("psql", "-h", "db", "-p", "8", "-c", "select 1")
-	if status := p.Wait(programs.Patience); status != 2 ||
+	if status := p.Wait(proctest.Patience); status != 2 ||
 		!strings.Contains(p.Err.String(), "Connection refused\n") {
 		t.Errorf("psql: status %d, %s", status, p.Err)
 	}
@@ -107,15 +107,15 @@ func TestStatus(t *testing.T) {
 	}
 	for _, code := range codes {
 		if status := app.start("sh", "-c",
-			fmt.Sprintf("exit %d", code)).Wait(programs.Patience); status != code {
+			fmt.Sprintf("exit %d", code)).Wait(proctest.Patience); status != code {
 			t.Errorf("exit %d: status %d", code, status)
 		}
 	}
 	for _, signal := range []int{1, 2, 3, 6, 9, 10, 11, 13, 14, 15} {
 		cmd := app.command("sh", "-c", fmt.Sprintf("kill -%d $$", signal))
 		cmd.Dir = tempDir(t) // for a core file
-		if status := programs.ForTest(t, "sh",
-			cmd).Wait(programs.Patience); status != 128+signal {
+		if status := proctest.ForTest(t, "sh",
+			cmd).Wait(proctest.Patience); status != 128+signal {
 			t.Errorf("signal %d: status %d, want %d", signal, status, 128+signal)
 		}
 	}
@@ -136,7 +136,7 @@ func TestNotExecutable(t *testing.T) {
 		{"no-such-command", 127},
 	} {
 		p := app.start(tc.command)
-		if status := p.Wait(programs.Patience); status != tc.status {
+		if status := p.Wait(proctest.Patience); status != tc.status {
 			t.Errorf("%s: status %d, want %d", tc.command, status, tc.status)
 		}
 		if said := p.Err.String(); !strings.HasPrefix(said, "boxer: ") ||
@@ -208,7 +208,7 @@ func TestNodeGone(t *testing.T) {
 	if errno := client.Expect(`^failed with (\S+):`)[1]; errno != "EHOSTUNREACH" && errno != "ETIMEDOUT" {
 		t.Errorf("connect to a node that has left: %s", errno)
 	}
-	client.Wait(programs.Patience)
+	client.Wait(proctest.Patience)
 	if !strings.Contains(client.Err.String(), "no such host") {
 		t.Errorf("the name of a node that has left: %s%s", client.Out, client.Err)
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // TestFTP fetches and stores files with vsftpd, whose processes have a chroot and other
@@ -59,7 +59,7 @@ log_ftp_protocol=YES
 		t.Run(tc.name, func(t *testing.T) {
 			app := app.with(t)
 			got := filepath.Join(tempDir(t), "got")
-			curl := append([]string{"-sS", "-m", fmt.Sprint(programs.Patience.Seconds())},
+			curl := append([]string{"-sS", "-m", fmt.Sprint(proctest.Patience.Seconds())},
 				tc.args...)
 			app.run("curl", append(curl, "-o", got, "ftp://ftp/file")...)
 			if again, n := checksum(t, got); again != sum || n != size {

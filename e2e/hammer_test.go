@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // TestHammer has a program make calls with wild arguments from many threads: a connection
@@ -63,7 +63,7 @@ func TestHammer(t *testing.T) {
 			before.kilobytes)
 	}
 	p.Say("")
-	if status := p.Wait(programs.Patience); status != 0 {
+	if status := p.Wait(proctest.Patience); status != 0 {
 		t.Errorf("status %d", status)
 	}
 }
@@ -109,7 +109,7 @@ func files(t *testing.T, pid int) string {
 
 // supervisorOf returns the pid of the boxer that runs a program: the first boxer of the
 // process tree.
-func supervisorOf(t *testing.T, p *programs.Test) int {
+func supervisorOf(t *testing.T, p *proctest.Test) int {
 	t.Helper()
 	pid := p.Cmd.Process.Pid
 	for range 10 {

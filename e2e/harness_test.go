@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // coordinatorPort is where the coordinator of a cloud listens.
@@ -35,7 +35,7 @@ type cloud struct {
 	t           *testing.T
 	lab         *natlab.Lab
 	public      *natlab.Host // where the coordinator is
-	coordinator *programs.Test
+	coordinator *proctest.Test
 	binary      string // of the coordinator; empty: the one under test
 	joinFile    string
 	url         string
@@ -76,7 +76,7 @@ func (c *cloud) startCoordinator() {
 	cmd := c.public.Command(context.Background(), cmp.Or(c.binary, boxer), "coordinator",
 		"--listen", listen, "--join-file", c.joinFile,
 		"--state", c.joinFile+".state")
-	c.coordinator = programs.ForTest(c.t, "coordinator", cmd)
+	c.coordinator = proctest.ForTest(c.t, "coordinator", cmd)
 	c.url = c.coordinator.Expect(`^boxer://\S+$`)[0]
 }
 
@@ -166,17 +166,17 @@ func (f *function) command(name string, args ...string) *exec.Cmd {
 }
 
 // start starts a program that runs until it is stopped.
-func (f *function) start(name string, args ...string) *programs.Test {
+func (f *function) start(name string, args ...string) *proctest.Test {
 	f.t.Helper()
-	return programs.ForTest(f.t, f.name+": "+filepath.Base(name),
+	return proctest.ForTest(f.t, f.name+": "+filepath.Base(name),
 		f.command(name, args...))
 }
 
-// run runs a program, which must succeed within programs.Patience, and returns what it
+// run runs a program, which must succeed within proctest.Patience, and returns what it
 // wrote to standard output.
 func (f *function) run(name string, args ...string) string {
 	f.t.Helper()
-	return f.runFor(programs.Patience, name, args...)
+	return f.runFor(proctest.Patience, name, args...)
 }
 
 // runFor is run with another limit.
@@ -204,7 +204,7 @@ func (f *function) reach(target string) {
 }
 
 // echo starts an echo server on port 7 and waits until it listens.
-func (f *function) echo() *programs.Test {
+func (f *function) echo() *proctest.Test {
 	f.t.Helper()
 	p := f.start(program(f.t, "probe"), "echo", "0.0.0.0:7")
 	p.Expect(`^listening on `)

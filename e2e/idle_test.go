@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // TestIdleConnections has thousands of connections on which nothing happens, and says
@@ -51,7 +51,7 @@ for line in sys.stdin:
 	const warm = 100
 	client.Say(fmt.Sprint(warm)) // the path is there, the runtime's pools are filled
 	client.Expect(fmt.Sprintf(`^holding %d$`, warm))
-	ends := []*programs.Test{server, client}
+	ends := []*proctest.Test{server, client}
 	var before, holding [2]usage
 	for i, p := range ends {
 		before[i] = usageOf(t, p)
@@ -97,7 +97,7 @@ var voluntary = regexp.MustCompile(`(?m)^voluntary_ctxt_switches:\s+(\d+)`)
 
 // wakeUps returns how often the threads of a program, under boxer its supervisor's, have
 // slept.
-func wakeUps(t *testing.T, p *programs.Test) (n int) {
+func wakeUps(t *testing.T, p *proctest.Test) (n int) {
 	t.Helper()
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", p.Cmd.Process.Pid))
 	if err != nil || len(files) == 0 {
@@ -117,7 +117,7 @@ func wakeUps(t *testing.T, p *programs.Test) (n int) {
 
 // cpuTicks returns the processor time that a program, under boxer its supervisor, has
 // taken, in units of 10 ms (proc_pid_stat(5)).
-func cpuTicks(t *testing.T, p *programs.Test) int {
+func cpuTicks(t *testing.T, p *proctest.Test) int {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Cmd.Process.Pid))
 	if err != nil {

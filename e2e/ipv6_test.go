@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // greeter accepts connections at an IPv6 address and its port, of IPv6 alone, and says to
@@ -63,7 +63,7 @@ func TestNginxOverIPv6(t *testing.T) {
 	}
 	const refused = 7 // curl(1), EXIT CODES
 	if status := app.start("curl", append([]string{"-4"},
-		append(curl, "http://web/file")...)...).Wait(programs.Patience); status != refused {
+		append(curl, "http://web/file")...)...).Wait(proctest.Patience); status != refused {
 		t.Errorf("over IPv4: status %d, want %d", status, refused)
 	}
 }
@@ -157,7 +157,7 @@ func TestForwardOverIPv6(t *testing.T) {
 		listen := fmt.Sprintf("[::1]:%d", 8000+i)
 		cmd := laptop.host.Command(context.Background(), boxer, "forward", listen, target)
 		cmd.Env = append(os.Environ(), "BOXER_JOIN="+laptop.url)
-		programs.ForTest(t, "forward", cmd).ExpectLog(`forwarding `)
+		proctest.ForTest(t, "forward", cmd).ExpectLog(`forwarding `)
 		out := laptop.bare("/usr/bin/python3", "-c", readAll, "::1", fmt.Sprint(8000+i))
 		from, ok := strings.CutPrefix(strings.TrimSpace(out), "you are ")
 		if !ok || server.Expect(`^accepted (\S+) at (\S+)$`)[2] != six.String() {
@@ -198,7 +198,7 @@ func TestPublishOverIPv6(t *testing.T) {
 		}
 		cmd := tc.f.command("/usr/bin/python3", "-c", script, tc.bind, "7")
 		cmd.Args = insertAfter(cmd.Args, "run", "--publish", publish)
-		p := programs.ForTest(t, tc.f.name, cmd)
+		p := proctest.ForTest(t, tc.f.name, cmd)
 		p.Expect(`^listening$`)
 		out := tc.f.bare("/usr/bin/python3", "-c", readAll, tc.from, "8000")
 		from, ok := strings.CutPrefix(strings.TrimSpace(out), "you are ")
@@ -219,9 +219,9 @@ func TestPublishOverIPv6(t *testing.T) {
 // prints.
 func (f *function) bare(name string, args ...string) string {
 	f.t.Helper()
-	p := programs.ForTest(f.t, f.name+": "+name,
+	p := proctest.ForTest(f.t, f.name+": "+name,
 		f.host.Command(context.Background(), name, args...))
-	if status := p.Wait(programs.Patience); status != 0 {
+	if status := p.Wait(proctest.Patience); status != 0 {
 		f.t.Fatalf("%s: %s: status %d\n%s%s", f.name, name, status, p.Out.Tail(),
 			p.Err.Tail())
 	}

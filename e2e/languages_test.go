@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // TestGo runs a static binary, without libc: resolver, poller and runtime are Go's own.
@@ -71,7 +71,7 @@ func TestPythonStreams(t *testing.T) {
 	hub, app := pair(t, "hub", "app")
 	server := hub.start("/usr/bin/python3", script(t, "python/streams.py"), "server", "9000")
 	server.Expect(`^listening$`)
-	out := app.runFor(2*programs.Patience, "/usr/bin/python3",
+	out := app.runFor(2*proctest.Patience, "/usr/bin/python3",
 		script(t, "python/streams.py"), "client", "hub", "9000", fmt.Sprint(count))
 	if want := fmt.Sprintf("%d connections ok\n", count); out != want {
 		t.Errorf("got %q, want %q", out, want)

@@ -5,17 +5,17 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // startLean starts a program, the memory of which is about to be compared with what it
 // was. Go's collector is told to keep below a limit, or else garbage from times of many
 // connections would look like a leak.
-func (f *function) startLean(name string, args ...string) *programs.Test {
+func (f *function) startLean(name string, args ...string) *proctest.Test {
 	f.t.Helper()
 	cmd := f.command(name, args...)
 	cmd.Env = append(cmd.Environ(), "GOMEMLIMIT=48MiB")
-	return programs.ForTest(f.t, f.name+": "+filepath.Base(name), cmd)
+	return proctest.ForTest(f.t, f.name+": "+filepath.Base(name), cmd)
 }
 
 // TestManyAtOnce has 1,000 connections at once between two nodes, and nothing left of
@@ -34,7 +34,7 @@ func TestManyAtOnce(t *testing.T) {
 			client.Expect(fmt.Sprintf(`^echoed %s %d$`, line, n))
 		}
 		client.Stdin.Close()
-		if status := client.Wait(programs.Patience); status != 0 {
+		if status := client.Wait(proctest.Patience); status != 0 {
 			t.Errorf("status %d", status)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
 
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // lookupLimit bounds a look-up that finds nothing. The nameserver of the lab never
@@ -173,7 +173,7 @@ except socket.gaierror as e:
 func TestSeveralNodesWithOneName(t *testing.T) {
 	needBoxer(t)
 	a, b := pair(t, "a", "b")
-	servers := []*programs.Test{a.named("web").echo(), a.named("web").echo(),
+	servers := []*proctest.Test{a.named("web").echo(), a.named("web").echo(),
 		b.named("web").echo()}
 	client := b.named("client")
 	out := client.run(program(t, "probe"), "lookup", "web")
@@ -215,7 +215,7 @@ func TestNodeID(t *testing.T) {
 	found := 0
 	for id := 1; id <= 5 && found == 0; id++ {
 		p := app.start(program(t, "probe"), "lookup", fmt.Sprintf("node-%d", id))
-		if p.Wait(programs.Patience) == 0 &&
+		if p.Wait(proctest.Patience) == 0 &&
 			slices.Contains(strings.Fields(p.Out.String()), addr) {
 			found = id
 		}

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // namedConf makes BIND authoritative for one zone that everybody may transfer and update.
@@ -36,7 +36,7 @@ func startNamed(t *testing.T, c *cloud) {
 	write(t, filepath.Join(dir, "named.conf"), fmt.Sprintf(namedConf, dir))
 	large := strings.Repeat(fmt.Sprintf("%q ", strings.Repeat("x", 200)), 20)
 	write(t, filepath.Join(dir, "zone"), fmt.Sprintf(namedZone, c.public.Addr(), large))
-	p := programs.ForTest(t, "named", c.public.Command(context.Background(), "named",
+	p := proctest.ForTest(t, "named", c.public.Command(context.Background(), "named",
 		"-g", "-c", filepath.Join(dir, "named.conf")))
 	p.ExpectLog(` running$`)
 }
@@ -107,8 +107,8 @@ func TestTraceOwnNameServer(t *testing.T) {
 dig +tries=1 +notcp @$1 www.corp.test A; dig +tries=1 +tcp @$1 db.corp.test A; dig +tries=1 @$1 nosuch.corp.test A
 dig +tries=1 +tcp @$1 gone.boxer A; getent hosts nobody.boxer; true`, "sh", server)
 	cmd.Env = append(os.Environ(), "BOXER_JOIN="+app.url)
-	p := programs.ForTest(t, "traced", cmd)
-	if status := p.Wait(programs.Patience); status != 0 {
+	p := proctest.ForTest(t, "traced", cmd)
+	if status := p.Wait(proctest.Patience); status != 0 {
 		t.Fatalf("status %d: %s", status, p.Err.Tail())
 	}
 	want := map[string]string{ // what is said of each name
@@ -248,5 +248,5 @@ print("asked" if asked > 1 else "none", answered)`
 		t.Errorf("another user: %q, %v", out, err)
 	}
 	p.Stdin.Close()
-	p.Wait(programs.Patience)
+	p.Wait(proctest.Patience)
 }

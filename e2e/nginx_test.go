@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // nginxConf is for a server in the foreground, all of whose files are below {dir}.
@@ -79,7 +79,7 @@ func TestNginx(t *testing.T) {
 			}
 			config := filepath.Join(to, "list")
 			write(t, config, list.String())
-			out := app.runFor(2*programs.Patience, "curl", "--fail", "--silent",
+			out := app.runFor(2*proctest.Patience, "curl", "--fail", "--silent",
 				"--show-error", "--header", tc.header,
 				"--write-out", "%{num_connects}\n", "--config", config)
 			connects := 0
@@ -99,7 +99,7 @@ func TestNginx(t *testing.T) {
 	t.Run("big file", func(t *testing.T) {
 		web, app := web.with(t), app.with(t)
 		to := filepath.Join(tempDir(t), "big")
-		out := app.runFor(3*programs.Patience, "curl", "--fail", "--silent",
+		out := app.runFor(3*proctest.Patience, "curl", "--fail", "--silent",
 			"--show-error", "--output", to,
 			"--write-out", "%{remote_ip} %{local_ip} %{speed_download}\n",
 			"http://web/big")

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // status returns what boxer status says of the network.
@@ -16,8 +16,8 @@ func (f *function) status() string {
 	f.t.Helper()
 	cmd := f.host.Command(context.Background(), boxer, "status", "--json")
 	cmd.Env = append(os.Environ(), "BOXER_JOIN="+f.url)
-	p := programs.ForTest(f.t, "boxer status", cmd)
-	if status := p.Wait(programs.Patience); status != 0 {
+	p := proctest.ForTest(f.t, "boxer status", cmd)
+	if status := p.Wait(proctest.Patience); status != 0 {
 		f.t.Fatalf("boxer status: status %d: %s", status, p.Err)
 	}
 	return p.Out.String()
@@ -62,7 +62,7 @@ func TestPath(t *testing.T) {
 func (f *function) eventually(text string) {
 	f.t.Helper()
 	var status string
-	for end := time.Now().Add(programs.Patience); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+	for end := time.Now().Add(proctest.Patience); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
 		if status = f.status(); strings.Contains(status, text) {
 			return
 		}

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // peerTimeout is the least that is recommended: a peer that does not run for three
@@ -59,7 +59,7 @@ func TestPeerTimeoutFalseAlarm(t *testing.T) {
 	}
 
 	alive("nothing")
-	var hogs []*programs.Test
+	var hogs []*proctest.Test
 	for range 6 {
 		hogs = append(hogs, app.hog("sh", "-c", "while :; do :; done"))
 	}
@@ -94,7 +94,7 @@ func TestPeerTimeoutFalseAlarm(t *testing.T) {
 }
 
 // hog starts a program on the function's machine, not in its node.
-func (f *function) hog(name string, args ...string) *programs.Test {
+func (f *function) hog(name string, args ...string) *proctest.Test {
 	f.t.Helper()
-	return programs.ForTest(f.t, f.name, f.host.Command(f.t.Context(), name, args...))
+	return proctest.ForTest(f.t, f.name, f.host.Command(f.t.Context(), name, args...))
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // postgres returns the path of one of PostgreSQL's programs, which Debian keeps out of
@@ -29,13 +29,13 @@ func postgres(t *testing.T, name string) string {
 }
 
 // startPostgres starts a server as PostgreSQL's own user and waits until it is ready.
-func startPostgres(f *function) *programs.Test {
+func startPostgres(f *function) *proctest.Test {
 	return startPostgresBy(f, (*function).command)
 }
 
 // startPostgresBy is startPostgres with another way to run it.
 func startPostgresBy(f *function, command func(*function, string,
-	...string) *exec.Cmd) *programs.Test {
+	...string) *exec.Cmd) *proctest.Test {
 	t := f.t
 	t.Helper()
 	natlab.NeedUsers(t)
@@ -54,7 +54,7 @@ func startPostgresBy(f *function, command func(*function, string,
 	cmd := command(server, postgres(t, "postgres"), "-D", data, "-k", dir, "-c",
 		"listen_addresses=*", "-c", "log_connections=on", "-c", "fsync=off")
 	cmd.Dir = dir
-	p := programs.ForTest(t, "postgres", cmd)
+	p := proctest.ForTest(t, "postgres", cmd)
 	t.Cleanup(func() { // before that of start: SIGTERM alone would wait for the clients
 		select {
 		case <-p.Ended:
@@ -102,7 +102,7 @@ func TestPostgreSQL(t *testing.T) {
 
 	t.Run("addresses", func(t *testing.T) {
 		db, app := db.with(t), app.with(t)
-		client, own, _ := strings.Cut(psql(app, programs.Patience,
+		client, own, _ := strings.Cut(psql(app, proctest.Patience,
 			"select host(inet_client_addr()), host(inet_server_addr())"), "|")
 		app.inPrefix("inet_client_addr()", client)
 		db.isAddress("inet_server_addr()", own)
@@ -123,7 +123,7 @@ func TestPostgreSQL(t *testing.T) {
 		app.run("createdb", "-h", "db", "-U", "postgres", "bench")
 		app.run("pgbench", "-h", "db", "-U", "postgres", "-i", "-q", "-s",
 			choose("2", "10"), "bench")
-		out := app.runFor(duration+programs.Patience, "pgbench", "-h", "db", "-U",
+		out := app.runFor(duration+proctest.Patience, "pgbench", "-h", "db", "-U",
 			"postgres", "-c", "10", "-j", "2",
 			"-T", fmt.Sprint(duration.Seconds()), "bench")
 		for _, want := range []string{"number of failed transactions: 0 (0.000%)",
@@ -150,11 +150,11 @@ func TestPostgreSQL(t *testing.T) {
 		first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
 		const row = 103 // bytes: 96 of text, and the number
 		rows := choose(50, 200) << 20 / row
-		psql(app, programs.Patience, fmt.Sprintf("create table big as select i, repeat(md5(i::text), 3) from generate_series(1, %d) as i", rows))
-		psql(app, 2*programs.Patience, `\copy big to '`+first+`'`)
-		psql(app, programs.Patience, "create table again (like big)")
-		psql(app, 2*programs.Patience, `\copy again from '`+first+`'`)
-		psql(app, 2*programs.Patience, `\copy again to '`+second+`'`)
+		psql(app, proctest.Patience, fmt.Sprintf("create table big as select i, repeat(md5(i::text), 3) from generate_series(1, %d) as i", rows))
+		psql(app, 2*proctest.Patience, `\copy big to '`+first+`'`)
+		psql(app, proctest.Patience, "create table again (like big)")
+		psql(app, 2*proctest.Patience, `\copy again from '`+first+`'`)
+		psql(app, 2*proctest.Patience, `\copy again to '`+second+`'`)
 		sum, size := checksum(t, first)
 		sum2, size2 := checksum(t, second)
 		if sum != sum2 || size != size2 || size < int64(rows)*row {

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // What the probe says at the end of a connection.
@@ -70,7 +70,7 @@ func (u usage) String() string {
 }
 
 // usageOf returns what the program, under boxer its supervisor, holds at the moment.
-func usageOf(t *testing.T, p *programs.Test) usage {
+func usageOf(t *testing.T, p *proctest.Test) usage {
 	t.Helper()
 	dir := fmt.Sprintf("/proc/%d", p.Cmd.Process.Pid)
 	files, err := os.ReadDir(dir + "/fd")
@@ -90,7 +90,7 @@ func usageOf(t *testing.T, p *programs.Test) usage {
 
 // settled returns the usage once the number of files has come down to limit, or, if it
 // does not, after the time that closing takes.
-func settled(t *testing.T, p *programs.Test, limit int) usage {
+func settled(t *testing.T, p *proctest.Test, limit int) usage {
 	t.Helper()
 	const wait, pause = 10 * time.Second, 50 * time.Millisecond
 	u := usageOf(t, p)
@@ -102,7 +102,7 @@ func settled(t *testing.T, p *programs.Test, limit int) usage {
 }
 
 // expectNoGrowth compares the usage with what it was before.
-func expectNoGrowth(t *testing.T, p *programs.Test, before usage) {
+func expectNoGrowth(t *testing.T, p *proctest.Test, before usage) {
 	t.Helper()
 	const (
 		moreFiles   = 4 // of the runtime's own
@@ -126,7 +126,7 @@ func TestUsage(t *testing.T) {
 print("ready", flush=True); input()
 files = [open("/dev/null") for _ in range(100)]
 print("ready", flush=True); input()`)
-	p := programs.ForTest(t, "python", cmd)
+	p := proctest.ForTest(t, "python", cmd)
 	p.Expect(`^ready$`)
 	before := usageOf(t, p)
 	p.Say("")

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 func TestRedis(t *testing.T) {
@@ -15,7 +15,7 @@ func TestRedis(t *testing.T) {
 	cmd := kv.command("redis-server", "--bind", "0.0.0.0", "--protected-mode", "no",
 		"--save", "", "--loglevel", "verbose")
 	cmd.Dir = tempDir(t)
-	server := programs.ForTest(t, "redis-server", cmd)
+	server := proctest.ForTest(t, "redis-server", cmd)
 	server.Expect(`Ready to accept connections`)
 	app.reach("kv:6379")
 
@@ -41,7 +41,7 @@ func TestRedis(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			app := app.with(t)
-			out := app.runFor(3*programs.Patience, "redis-benchmark", "-h", "kv", "-c",
+			out := app.runFor(3*proctest.Patience, "redis-benchmark", "-h", "kv", "-c",
 				"50", "-P", tc.pipeline, "-n", tc.requests,
 				"-t", "set,get,incr,lpush,lrange_100,mset", "--csv")
 			lines := strings.Split(strings.TrimSpace(out), "\n")

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // TestLookupCgo has Go ask by getaddrinfo(3), as it does in programs that are linked with
@@ -20,7 +20,7 @@ func TestLookupCgo(t *testing.T) {
 	p := app.start("env", "GODEBUG=netdns=cgo+1", program(t, "probe-cgo"), "lookup", "db")
 	want := []string{four.String(), six.String()}
 	slices.Sort(want)
-	if status := p.Wait(programs.Patience); status != 0 ||
+	if status := p.Wait(proctest.Patience); status != 0 ||
 		!slices.Equal(strings.Fields(p.Out.String()), want) {
 		t.Errorf("status %d, %q, want %q", status, p.Out.String(), want)
 	}
@@ -135,7 +135,7 @@ print(socket.gethostbyname(sys.argv[1]), socket.gethostbyaddr(sys.argv[2])[0])`,
 		t.Errorf("the node says %q", out)
 	}
 	p := a.named(long + "x").start("true")
-	if status := p.Wait(programs.Patience); status != 125 ||
+	if status := p.Wait(proctest.Patience); status != 125 ||
 		!strings.Contains(p.Err.String(), "64 characters") {
 		t.Errorf("a name of 64 characters: status %d: %s", status, p.Err.String())
 	}

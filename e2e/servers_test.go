@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // TestRsync copies a tree to a daemon and back. The daemon lets in whose address has,
@@ -64,7 +64,7 @@ func TestMariaDB(t *testing.T) {
 	if len(lines) != 2 || lines[0] != "app@app" || !strings.HasPrefix(lines[1], "app:") {
 		t.Errorf("the server knows its client as %q", out)
 	}
-	out = app.runFor(2*programs.Patience, "mariadb-slap", "--no-defaults", "-h", "db",
+	out = app.runFor(2*proctest.Patience, "mariadb-slap", "--no-defaults", "-h", "db",
 		"-u", "app", "--auto-generate-sql",
 		"--concurrency=20", "--number-of-queries="+choose("2000", "20000"),
 		"--auto-generate-sql-load-type=mixed")
@@ -97,7 +97,7 @@ func TestGit(t *testing.T) {
 	repo, app := pair(t, "repo", "app")
 	root, work := tempDir(t), tempDir(t)
 	repo.start("git", "init", "--bare", "-q",
-		filepath.Join(root, "project")).Wait(programs.Patience)
+		filepath.Join(root, "project")).Wait(proctest.Patience)
 	repo.start("git", "daemon", "--base-path="+root, "--export-all",
 		"--enable=receive-pack", "--reuseaddr", "--verbose")
 	app.reach("repo:9418")

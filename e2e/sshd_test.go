@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // TestOpenSSH runs sessions with OpenSSH's own sshd: it hands connections on by exec,
@@ -50,7 +50,7 @@ func TestOpenSSH(t *testing.T) {
 	t.Run("status", func(t *testing.T) {
 		p := app.with(t).start("ssh", append(options[:len(options):len(options)],
 			"root@hub", "exit 42")...)
-		if status := p.Wait(programs.Patience); status != 42 {
+		if status := p.Wait(proctest.Patience); status != 42 {
 			t.Errorf("status %d, want 42", status)
 		}
 	})
@@ -93,7 +93,7 @@ print(c.recv(100).decode(), c.getpeername())`)
 }
 
 // startSSHD starts sshd with the keys of a directory and waits until it listens.
-func startSSHD(t *testing.T, f *function, dir string) *programs.Test {
+func startSSHD(t *testing.T, f *function, dir string) *proctest.Test {
 	t.Helper()
 	config := filepath.Join(dir, "sshd_config")
 	write(t, config, fmt.Sprintf("HostKey %s/hostkey\nAuthorizedKeysFile %[1]s/key.pub\nStrictModes no\nPidFile none\nUsePAM yes\n"+

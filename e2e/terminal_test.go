@@ -14,15 +14,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // A terminal is a program with a pseudo-terminal (pty(7)) as its controlling one.
 type terminal struct {
-	*programs.Test
+	*proctest.Test
 	t      *testing.T
 	master *os.File
-	screen *programs.Output
+	screen *proctest.Output
 }
 
 // onTerminal starts cmd as the leader of a session with a terminal of its own.
@@ -31,8 +31,8 @@ func onTerminal(t *testing.T, cmd *exec.Cmd) *terminal {
 	master, slave := openPty(t)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	screen := programs.NewOutput()
-	p := &terminal{programs.ForTest(t, "on a terminal", cmd), t, master, screen}
+	screen := proctest.NewOutput()
+	p := &terminal{proctest.ForTest(t, "on a terminal", cmd), t, master, screen}
 	slave.Close()
 	read := make(chan struct{})
 	go func() {
@@ -100,7 +100,7 @@ func (p *terminal) keys(text string) {
 // sees waits for a line on the screen.
 func (p *terminal) sees(pattern string) []string {
 	p.t.Helper()
-	match, err := p.screen.Within(programs.Patience, regexp.MustCompile("(?m)"+pattern))
+	match, err := p.screen.Within(proctest.Patience, regexp.MustCompile("(?m)"+pattern))
 	if err != nil {
 		p.t.Fatalf("%q is not on the screen: %v", pattern, err)
 	}
@@ -130,7 +130,7 @@ func TestTerminal(t *testing.T) {
 		p.sees(`^all`)
 		p.keys("typed\r")
 		p.sees(`^read typed`)
-		if status := p.Wait(programs.Patience); status != 0 {
+		if status := p.Wait(proctest.Patience); status != 0 {
 			t.Errorf("status %d", status)
 		}
 	})
@@ -141,7 +141,7 @@ func TestTerminal(t *testing.T) {
 		p.keys(ctrlC)
 		p.sees(`got INT`)
 		p.Signal(syscall.SIGTERM)
-		if status := p.Wait(programs.Patience); status != 3 {
+		if status := p.Wait(proctest.Patience); status != 3 {
 			t.Errorf("status %d, want 3", status)
 		}
 		if got := read(t, file); got != "got INT\ngot INT\ngot TERM\n" { // each once
@@ -152,14 +152,14 @@ func TestTerminal(t *testing.T) {
 		p := onTerminal(t, app.with(t).command("sh", "-c", "echo ready; exec sleep 1000"))
 		p.sees(`^ready`)
 		p.keys(ctrlC)
-		if status := p.Wait(programs.Patience); status != 128+2 {
+		if status := p.Wait(proctest.Patience); status != 128+2 {
 			t.Errorf("status %d, want 130", status)
 		}
 	})
 	t.Run("SIGHUP", func(t *testing.T) {
 		p, _ := report(t)
 		p.Signal(syscall.SIGHUP)
-		if status := p.Wait(programs.Patience); status != 4 {
+		if status := p.Wait(proctest.Patience); status != 4 {
 			t.Errorf("status %d, want 4", status)
 		}
 	})
@@ -176,7 +176,7 @@ func TestTerminal(t *testing.T) {
 		p := onTerminal(t, cmd)
 		p.sees(`^ready`)
 		p.Signal(syscall.SIGHUP)
-		if status := p.Wait(programs.Patience); status != 4 {
+		if status := p.Wait(proctest.Patience); status != 4 {
 			t.Errorf("status %d, want 4", status)
 		}
 	})
@@ -188,7 +188,7 @@ func TestTerminal(t *testing.T) {
 	t.Run("hang-up", func(t *testing.T) {
 		p, file := report(t)
 		p.master.Close()
-		if status := p.Wait(programs.StopPatience); status != 4 {
+		if status := p.Wait(proctest.StopPatience); status != 4 {
 			t.Errorf("status %d, want 4", status)
 		}
 		if got := read(t, file); !strings.HasPrefix(got, "got HUP\n") {
@@ -235,7 +235,7 @@ func TestTerminal(t *testing.T) {
 			t.Errorf("the job's status is %s, want 3", m[1])
 		}
 		p.keys("exit\r")
-		p.Wait(programs.Patience)
+		p.Wait(proctest.Patience)
 	})
 }
 
@@ -246,7 +246,7 @@ func TestPipes(t *testing.T) {
 	p.Say("a line")
 	p.Expect(`^a line$`)
 	p.Stdin.Close()
-	if status := p.Wait(programs.Patience); status != 0 {
+	if status := p.Wait(proctest.Patience); status != 0 {
 		t.Errorf("cat: status %d", status)
 	}
 	path := filepath.Join(tempDir(t), "file")
@@ -259,10 +259,10 @@ func TestPipes(t *testing.T) {
 	defer file.Close()
 	cmd := app.command("sha256sum")
 	cmd.Stdin = file
-	p = programs.ForTest(t, "sha256sum", cmd)
+	p = proctest.ForTest(t, "sha256sum", cmd)
 	p.Expect(`^` + want + ` `)
 	p = app.start("sh", "-c", "echo out; echo err >&2; exit 5")
-	if status := p.Wait(programs.Patience); status != 5 || p.Out.String() != "out\n" ||
+	if status := p.Wait(proctest.Patience); status != 5 || p.Out.String() != "out\n" ||
 		p.Err.String() != "err\n" {
 		t.Errorf("status %d, standard output %q, standard error %q", status, p.Out, p.Err)
 	}

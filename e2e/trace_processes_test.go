@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 	"github.com/boxer-sandbox/boxer/trace"
 )
 
@@ -118,9 +118,9 @@ func TestTraceBegins(t *testing.T) {
 		file := filepath.Join(tempDir(t), "trace.txt")
 		args := []string{"trace", "-f", "-e", "all", "-o", file, "--join",
 			"@" + app.joinFile, "--", "/usr/bin/true"}
-		if status := programs.ForTest(t, "trace",
+		if status := proctest.ForTest(t, "trace",
 			app.host.Command(context.Background(), boxer,
-				args...)).Wait(programs.Patience); status != 0 {
+				args...)).Wait(proctest.Patience); status != 0 {
 			t.Fatalf("status %d", status)
 		}
 		for line := range strings.Lines(read(t, file)) {

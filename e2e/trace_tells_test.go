@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 	"github.com/boxer-sandbox/boxer/trace"
 )
 
@@ -77,7 +77,7 @@ func TestTraceTells(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			db, app := db.with(t), app.with(t)
 			if tc.names {
-				dns := programs.ForTest(t, "name server",
+				dns := proctest.ForTest(t, "name server",
 					c.public.Command(context.Background(), "/usr/bin/python3", "-c",
 						slowDNS))
 				dns.Expect("^ready")
@@ -93,8 +93,8 @@ func TestTraceTells(t *testing.T) {
 				"--wait-for", "db", "-s", "8", "-o", file, "--",
 				"/usr/bin/python3", "-c", imports+tc.client)
 			cmd.Env = append(os.Environ(), "BOXER_JOIN="+c.url)
-			p := programs.ForTest(t, "traced", cmd)
-			if status := p.Wait(programs.Patience); status != 0 {
+			p := proctest.ForTest(t, "traced", cmd)
+			if status := p.Wait(proctest.Patience); status != 0 {
 				t.Fatalf("status %d: %s", status, p.Err.Tail())
 			}
 			tells := regexp.MustCompile(tc.tells)

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 	"github.com/boxer-sandbox/boxer/trace"
 )
 
@@ -28,9 +28,9 @@ func (f *function) traced(name string, args ...string) string {
 		name}, args...)
 	cmd := f.host.Command(context.Background(), boxer, args...)
 	cmd.Env = append(os.Environ(), "BOXER_JOIN="+f.url)
-	p := programs.ForTest(f.t, f.name+": "+filepath.Base(name), cmd)
+	p := proctest.ForTest(f.t, f.name+": "+filepath.Base(name), cmd)
 	p.Stdin.Close()
-	if status := p.Wait(programs.Patience); status != 0 {
+	if status := p.Wait(proctest.Patience); status != 0 {
 		f.t.Fatalf("%s: status %d\n%s", name, status, p.Err.Tail())
 	}
 	return file

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // TestUDP sends datagrams of all sizes both ways, and to a port that is closed.
@@ -18,7 +18,7 @@ func TestUDP(t *testing.T) {
 	echo, app := pair(t, "echo", "app")
 	server := echo.start("/usr/bin/python3", script(t, "python/udp.py"), "server", "7007")
 	server.Expect(`^listening on 0\.0\.0\.0:7007$`)
-	out := app.runFor(2*programs.Patience, "/usr/bin/python3", script(t, "python/udp.py"),
+	out := app.runFor(2*proctest.Patience, "/usr/bin/python3", script(t, "python/udp.py"),
 		"client", "echo", "7007")
 	var from, to string
 	if _, err := fmt.Sscanf(out, "echoed 6 sizes from %s to %s\n", &from,
@@ -109,7 +109,7 @@ func TestPing(t *testing.T) {
 		t.Errorf("nobody's ping says %s", out)
 	}
 	nobody := app.start("ping", "-c", "1", "-W", "30", "10.111.250.250")
-	if status := nobody.Wait(programs.Patience); status != 1 {
+	if status := nobody.Wait(proctest.Patience); status != 1 {
 		t.Errorf("ping of an address that nobody has: status %d", status)
 	}
 	app.inPrefix("who says so", nobody.Expect(`^From (\S+) icmp_seq=1 Destination Host Unreachable$`)[1])
@@ -142,7 +142,7 @@ func TestQUIC(t *testing.T) {
 	server, app := pair(t, "server", "app")
 	s := server.start(program(t, "quic"), "serve", "0.0.0.0:443")
 	s.Expect(`^listening on `)
-	out := app.runFor(2*programs.Patience, program(t, "quic"), "echo",
+	out := app.runFor(2*proctest.Patience, program(t, "quic"), "echo",
 		server.address().String()+":443")
 	m := regexp.MustCompile(`^echoed 8388608 bytes with (\S+):443 in `).FindStringSubmatch(out)
 	if m == nil {

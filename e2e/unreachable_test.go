@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // TestUnreachableCoordinator has commands that do not reach the coordinator: they say
@@ -48,8 +48,8 @@ func TestUnreachableCoordinator(t *testing.T) {
 			began := time.Now()
 			cmd := f.host.Command(context.Background(), boxer, "status")
 			cmd.Env = append(os.Environ(), "BOXER_JOIN="+tc.url)
-			p := programs.ForTest(t, "status", cmd)
-			if _, err := p.Err.Within(programs.Patience,
+			p := proctest.ForTest(t, "status", cmd)
+			if _, err := p.Err.Within(proctest.Patience,
 				regexp.MustCompile(regexp.QuoteMeta(tc.want))); err != nil {
 				t.Errorf("it does not say why: %v", err)
 			}
@@ -57,7 +57,7 @@ func TestUnreachableCoordinator(t *testing.T) {
 			limit := tc.within
 			if limit == 0 {
 				p.Signal(syscall.SIGINT)
-				limit = programs.Patience
+				limit = proctest.Patience
 			}
 			if status := p.Wait(limit); status != tc.status {
 				t.Errorf("status %d, want %d", status, tc.status)

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // olderCommit is a version of boxer whose nodes and coordinators are out there: they
@@ -73,7 +73,7 @@ func TestVersions(t *testing.T) {
 
 			// The upgrade: nodes of both versions come back to it.
 			c.coordinator.Signal(syscall.SIGTERM)
-			if status := c.coordinator.Wait(programs.Patience); status != 0 {
+			if status := c.coordinator.Wait(proctest.Patience); status != 0 {
 				t.Errorf("the coordinator ended with status %d", status)
 			}
 			c.binary = ""

@@ -19,7 +19,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // A spy looks for texts in all packets of the lab's internet.
@@ -70,7 +70,7 @@ func TestNothingInTheClear(t *testing.T) {
 				client.Expect(`^echoed ` + marker + ` 3$`)
 			}
 			client.Stdin.Close()
-			client.Wait(programs.Patience)
+			client.Wait(proctest.Patience)
 			if err := capture.Close(); err != nil {
 				t.Fatal(err)
 			}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // coordinatorPort is where the coordinator of a cloud listens.
@@ -41,7 +41,7 @@ func newCloud(t *testing.T, commands ...string) *cloud {
 	c := &cloud{t: t, boxer: findBoxer(t), lab: natlab.ForTest(t)}
 	public := c.host(c.lab.Public(t.Context(), "public"))
 	listen := netip.AddrPortFrom(public.Addr(), coordinatorPort).String()
-	c.url = programs.ForTest(t, "coordinator",
+	c.url = proctest.ForTest(t, "coordinator",
 		public.Command(context.Background(), c.boxer, "coordinator", "--listen", listen,
 			"--state", filepath.Join(t.TempDir(), "state"))).
 		Expect(`^boxer://\S+$`)[0]
@@ -94,16 +94,16 @@ func (f *function) command(ctx context.Context, args ...string) *exec.Cmd {
 }
 
 // start starts a program that runs until it is stopped.
-func (f *function) start(args ...string) *programs.Test {
+func (f *function) start(args ...string) *proctest.Test {
 	f.t.Helper()
-	return programs.ForTest(f.t, f.name+": "+filepath.Base(args[0]),
+	return proctest.ForTest(f.t, f.name+": "+filepath.Base(args[0]),
 		f.command(context.Background(), args...))
 }
 
 // try runs a program and returns what it wrote to standard output. It fails if the
-// program does, or if it takes longer than programs.Patience.
+// program does, or if it takes longer than proctest.Patience.
 func (f *function) try(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(f.t.Context(), programs.Patience)
+	ctx, cancel := context.WithTimeout(f.t.Context(), proctest.Patience)
 	defer cancel()
 	out, err := f.command(ctx, args...).Output()
 	return string(out), err
@@ -128,8 +128,8 @@ func eventually(t *testing.T, what string, f func() error) time.Duration {
 		if err == nil {
 			return time.Since(began).Round(time.Millisecond)
 		}
-		if time.Since(began) > programs.Patience {
-			t.Fatalf("%s: not in %v: %v", what, programs.Patience, err)
+		if time.Since(began) > proctest.Patience {
+			t.Fatalf("%s: not in %v: %v", what, proctest.Patience, err)
 		}
 		// between two looks: programs of others announce no events
 		time.Sleep(100 * time.Millisecond)

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // TestEtcd kills the leader of three members under load, and puts a new function in its
@@ -21,7 +21,7 @@ func TestEtcd(t *testing.T) {
 	loader := build(t, "etcd", "./load", "load")
 	node, dir := absolute(t, "etcd/node"), t.TempDir()
 
-	members := make(map[string]*programs.Test)
+	members := make(map[string]*proctest.Test)
 	endpoints := "http://etcd1:2379,http://etcd2:2379,http://etcd3:2379"
 	for _, name := range []string{"etcd1", "etcd2", "etcd3"} {
 		f := c.function(name)

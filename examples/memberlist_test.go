@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // TestMemberlist has ten nodes gossip until each knows all, and kills one.
@@ -14,7 +14,7 @@ func TestMemberlist(t *testing.T) {
 	c := newCloud(t)
 	program := build(t, "memberlist", ".", "memberlist")
 	const count = 10
-	var nodes []*programs.Test
+	var nodes []*proctest.Test
 	began := time.Now()
 	for i := range count {
 		name := fmt.Sprintf("m%d", i)

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // TestNginx balances the load over three functions with one name, kills one, and puts
@@ -19,7 +19,7 @@ func TestNginx(t *testing.T) {
 	c := newCloud(t, "nginx", "curl")
 	dir, script := t.TempDir(), absolute(t, "nginx/web")
 	app := c.function("app")
-	var webs []*programs.Test
+	var webs []*proctest.Test
 	for i := range 3 {
 		webs = append(webs, c.replacement("web", fmt.Sprintf("web%d", i)).start(script,
 			filepath.Join(dir, fmt.Sprint(i))))

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // TestRabbitMQ kills the broker that leads a quorum queue of three under load, and puts a
@@ -20,7 +20,7 @@ func TestRabbitMQ(t *testing.T) {
 	loader := build(t, "rabbitmq", ".", "rabbitmq")
 	node, dir := absolute(t, "rabbitmq/node"), t.TempDir()
 	names := []string{"mq1", "mq2", "mq3"}
-	brokers := make(map[string]*programs.Test)
+	brokers := make(map[string]*proctest.Test)
 	began := time.Now()
 	for _, name := range names {
 		brokers[name] = c.function(name).start(node, name, filepath.Join(dir, name))

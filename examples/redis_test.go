@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // TestRedis kills the master of three servers: the Sentinels promote another, which
@@ -16,7 +16,7 @@ func TestRedis(t *testing.T) {
 	c := newCloud(t, "redis-server", "redis-sentinel", "redis-cli", "getent")
 	node, client, dir := absolute(t, "redis/node"), absolute(t, "redis/client"),
 		t.TempDir()
-	nodes := make(map[string]*programs.Test)
+	nodes := make(map[string]*proctest.Test)
 	for _, name := range []string{"kv1", "kv2", "kv3"} {
 		nodes[name] = c.function(name).start(node, name, filepath.Join(dir, name))
 	}

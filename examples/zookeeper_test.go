@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // TestZooKeeper kills the leader of three servers under load, and puts a new function in
@@ -23,7 +23,7 @@ func TestZooKeeper(t *testing.T) {
 		t.Fatalf("javac: %v\n%s", err, out)
 	}
 	names := []string{"zk1", "zk2", "zk3"}
-	servers := make(map[string]*programs.Test)
+	servers := make(map[string]*proctest.Test)
 	for _, name := range names {
 		servers[name] = c.function(name).start(node, name, filepath.Join(dir, name))
 	}

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // benchPatience bounds pgbench's runs: the first fills the tables.
@@ -84,13 +84,13 @@ func parseFigures(report string) (figures, error) {
 		m := regexp.MustCompile(field.pattern).FindStringSubmatch(report)
 		if m == nil {
 			return f, fmt.Errorf("pgbench: nothing in its report matches %s: %s",
-				field.pattern, programs.Tail(report))
+				field.pattern, proctest.Tail(report))
 		}
 		*field.to = m[1]
 	}
 	m := regexp.MustCompile(`(?m)^tps = ([0-9.]+)`).FindStringSubmatch(report)
 	if m == nil {
-		return f, fmt.Errorf("pgbench: no tps in its report: %s", programs.Tail(report))
+		return f, fmt.Errorf("pgbench: no tps in its report: %s", proctest.Tail(report))
 	}
 	var err error
 	if f.perSecond, err = strconv.ParseFloat(m[1], 64); err != nil {

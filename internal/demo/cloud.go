@@ -12,7 +12,7 @@ import (
 	"syscall"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // A cloud is where the demo plays: three machines, or one that stands for all.
@@ -23,7 +23,7 @@ type cloud struct {
 
 	dir       string // of all files
 	url       string // how to join: secret
-	processes []*programs.Process
+	processes []*proctest.Process
 }
 
 // A machine runs programs.
@@ -52,7 +52,7 @@ func (m machine) command(ctx context.Context, name string, args ...string) *exec
 	}
 	// The end of ctx is like Ctrl-C at first, and kills only what is not impressed.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = programs.StopPatience
+	cmd.WaitDelay = proctest.StopPatience
 	return cmd
 }
 
@@ -149,8 +149,8 @@ func (c *cloud) startCoordinator(ctx context.Context) error {
 }
 
 // start starts a process that is stopped at the end of the demo, in reverse order.
-func (c *cloud) start(name string, cmd *exec.Cmd) (*programs.Process, error) {
-	p, err := programs.Start(name, cmd)
+func (c *cloud) start(name string, cmd *exec.Cmd) (*proctest.Process, error) {
+	p, err := proctest.Start(name, cmd)
 	if err == nil {
 		c.processes = append(c.processes, p)
 	}

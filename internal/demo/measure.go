@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 const (
@@ -133,7 +133,7 @@ func (c *cloud) joinOnce(ctx context.Context) (time.Duration, error) {
 	took := time.Since(start)
 	_, _ = io.Copy(io.Discard, out) // before Wait, which closes it
 	if err := cmd.Wait(); err != nil {
-		return 0, fmt.Errorf("%w: %s", err, programs.Tail(said.String()))
+		return 0, fmt.Errorf("%w: %s", err, proctest.Tail(said.String()))
 	}
 	return took, readErr
 }

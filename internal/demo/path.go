@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // A status is what "boxer status --json" prints, as far as the demo reads it.
@@ -66,7 +66,7 @@ func (c *cloud) findPath(ctx context.Context, ended <-chan struct{}) (*path, err
 		}
 		var s status
 		if err := json.Unmarshal([]byte(out), &s); err != nil {
-			return nil, fmt.Errorf("boxer status: %w: %s", err, programs.Tail(out))
+			return nil, fmt.Errorf("boxer status: %w: %s", err, proctest.Tail(out))
 		}
 		if p := s.path("client", "db"); p != nil {
 			return p, nil

@@ -7,12 +7,12 @@ import (
 	"os/exec"
 	"regexp"
 
-	"github.com/boxer-sandbox/boxer/internal/programs"
+	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
 // await waits until p has written to o what pattern matches, and returns the match.
 // Errors have what it wrote last.
-func await(ctx context.Context, p *programs.Process, o *programs.Output,
+func await(ctx context.Context, p *proctest.Process, o *proctest.Output,
 	pattern *regexp.Regexp) (string, error) {
 	match, err := o.Next(ctx, pattern)
 	if err != nil {
@@ -31,7 +31,7 @@ func outputOf(ctx context.Context, name string, cmd *exec.Cmd) (string, error) {
 			err = context.Cause(ctx)
 		}
 		return "", fmt.Errorf("%s: %w: %s", name, err,
-			programs.Tail(stdout.String()+stderr.String()))
+			proctest.Tail(stdout.String()+stderr.String()))
 	}
 	return stdout.String(), nil
 }

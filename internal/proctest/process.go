@@ -1,6 +1,6 @@
-// Package programs runs other programs in the background and waits for what they write.
+// Package proctest runs other programs in the background and waits for what they write.
 // Tests have [Test], which fails them where an error is returned otherwise.
-package programs
+package proctest
 
 import (
 	"errors"

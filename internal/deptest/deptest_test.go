@@ -1,4 +1,4 @@
-package arrows
+package deptest
 
 import (
 	"io/fs"
@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestArrows(t *testing.T) {
+func TestImports(t *testing.T) {
 	// What go list reads, the test cache does not see (go help test): but it does see
 	// what is read here.
 	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
@@ -24,7 +24,7 @@ func TestArrows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.ContainsFunc(packages, func(p Package) bool { return p.ImportPath == module+"/internal/arrows" }) {
+	if !slices.ContainsFunc(packages, func(p Package) bool { return p.ImportPath == module+"/internal/deptest" }) {
 		t.Errorf("this package is not among the %d that were found", len(packages))
 	}
 	for _, err := range Check(packages) {
@@ -43,10 +43,10 @@ func TestCheckFinds(t *testing.T) {
 		got = append(got, err.Error())
 	}
 	want := []string{
-		"misc has no row in the table of internal/arrows",
+		"misc has no row in the table of internal/deptest",
 		`misc: the package comment is "": want a first sentence that begins with "Package misc "`,
-		"sandbox imports transport, which its row in the table of internal/arrows does not have",
-		"a test of transport imports sandbox, which its row in the table of internal/arrows does not have",
+		"sandbox imports transport, which its row in the table of internal/deptest does not have",
+		"a test of transport imports sandbox, which its row in the table of internal/deptest does not have",
 		`transport: the package comment is "Packets are carried here.": want a first sentence that begins with "Package transport "`,
 	}
 	if !slices.Equal(got, want) {

@@ -1,9 +1,10 @@
-// Package arrows holds the imports between boxer's packages to those that the design
+// Package deptest keeps the imports between boxer's packages to those that the design
 // allows.
 //
-// It has one table, and a test that compares it with the code. A new package, or a new
-// import between packages, first gets its place in the table: docs/design.md, section 2.
-package arrows
+// Its table lists, for each package, the packages of boxer that it may import. A test
+// compares the table with the code. Whoever adds a package, or an import between
+// packages, adds it to the table, and to the drawing in docs/design.md.
+package deptest
 
 import (
 	"encoding/json"
@@ -23,19 +24,19 @@ const module = "github.com/boxer-sandbox/boxer"
 // table says what each package may import of boxer.
 var table = map[string][]string{
 	// syscalls: doctor prints its table
-	"cmd/boxer":         {"coordinator", "launcher", "syscalls", "trace", "transport"},
-	"coordinator":       {"transport"},
-	"conformance":       {"internal/natlab", "internal/programs"},
-	"e2e":               {"internal/natlab", "internal/programs", "trace"},
-	"examples":          {"internal/natlab", "internal/programs"},
-	"internal/arrows":   nil,
-	"internal/check":    nil,
-	"internal/demo":     {"internal/natlab", "internal/programs"},
-	"internal/jail":     nil,
-	"internal/joins":    {"coordinator", "transport"},
-	"internal/kernels":  nil,
-	"internal/natlab":   nil,
-	"internal/programs": nil,
+	"cmd/boxer":          {"coordinator", "launcher", "syscalls", "trace", "transport"},
+	"coordinator":        {"transport"},
+	"conformance":        {"internal/natlab", "internal/proctest"},
+	"e2e":                {"internal/natlab", "internal/proctest", "trace"},
+	"examples":           {"internal/natlab", "internal/proctest"},
+	"internal/check":     nil,
+	"internal/demo":      {"internal/natlab", "internal/proctest"},
+	"internal/deptest":   nil,
+	"internal/jail":      nil,
+	"internal/joinbench": {"coordinator", "transport"},
+	"internal/kernels":   nil,
+	"internal/natlab":    nil,
+	"internal/proctest":  nil,
 	"launcher": {"coordinator", "resolver", "rewrite", "sandbox", "syscalls",
 		"trace", "transport"},
 	"resolver":      nil,
@@ -94,7 +95,7 @@ func Check(packages []Package) []error {
 		name := strings.TrimPrefix(p.ImportPath, module+"/")
 		allowed, ok := table[name]
 		if !ok {
-			wrong = append(wrong, fmt.Errorf("%s has no row in the table of internal/arrows", name))
+			wrong = append(wrong, fmt.Errorf("%s has no row in the table of internal/deptest", name))
 		}
 		wrong = append(wrong, checkImports(name, "", p.Imports, allowed)...)
 		inTests := slices.Concat(allowed, forTests, []string{name})
@@ -114,7 +115,7 @@ func checkImports(name, kind string, imports, allowed []string) []error {
 	for _, imported := range imports {
 		to, ours := strings.CutPrefix(imported, module+"/")
 		if ours && !slices.Contains(allowed, to) {
-			wrong = append(wrong, fmt.Errorf("%s%s imports %s, which its row in the table of internal/arrows does not have", kind, name, to))
+			wrong = append(wrong, fmt.Errorf("%s%s imports %s, which its row in the table of internal/deptest does not have", kind, name, to))
 		}
 	}
 	return wrong

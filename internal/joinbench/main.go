@@ -1,6 +1,6 @@
-// Command joins lets nodes join boxer's network, all in one process, for make bench.
+// Command joinbench lets nodes join boxer's network, all in one process, for make bench.
 //
-//	joins COUNT    the join URL is in $BOXER_JOIN
+//	joinbench COUNT    the join URL is in $BOXER_JOIN
 //
 // It writes how long it took until the last one had joined, as bench's package meter has
 // it. It is no part of the module bench, which has quic-go without boxer's patches.
@@ -27,7 +27,7 @@ const joinAtOnce = 50
 
 func main() {
 	if err := join(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "joins:", err)
+		fmt.Fprintln(os.Stderr, "joinbench:", err)
 		os.Exit(1)
 	}
 }

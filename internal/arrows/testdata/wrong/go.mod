@@ -1,4 +1,0 @@
-// A module with boxer's name that breaks each rule of package arrows once.
-module github.com/boxer-sandbox/boxer
-
-go 1.26
