@@ -189,7 +189,8 @@ func TestStranger(t *testing.T) {
 			// in TLS 1.3 the client is done before the server has seen its certificate
 			if err == nil {
 				hello, _ := AppendHeader(nil, header())
-				if q, oerr := conn.OpenStream(); oerr == nil {
+				var q *quic.Stream
+				if q, err = conn.OpenStream(); err == nil {
 					q.Write(hello)
 					_, err = q.Read(make([]byte, 1))
 				}
