@@ -13,7 +13,7 @@ var types = []struct {
 }{
 	{&Header{}, "What the trace is of. The first event."},
 	{&Call{}, "A system call, and what boxer did for it."},
-	{&Connection{}, "What happened to a TCP connection, or to the datagrams between two UDP endpoints, as one side saw it. " +
+	{&Connection{}, "What happened to a TCP connection, or to datagrams between two UDP endpoints, as one side saw it. " +
 		"`connecting`, `opened` or `failed`, `progress` from time to time, `closed`."},
 	{&Data{}, "A piece of what a connection carried. Only with `-s N`."},
 	{&DNS{}, "A name that the node's resolver was asked for."},

@@ -23,7 +23,9 @@ func TestDocument(t *testing.T) {
 	}
 	var want strings.Builder
 	for _, doc := range Describe() {
-		fmt.Fprintf(&want, "\n### %s\n\n%s\n\n| field | kind | meaning |\n|---|---|---|\n", doc.Type, doc.About)
+		about := strings.ReplaceAll(doc.About, ". ", ".\n") // a line for each sentence
+		fmt.Fprintf(&want, "\n### %s\n\n%s\n\n| field | kind | meaning |\n|---|---|---|\n",
+			doc.Type, about)
 		for _, f := range doc.Fields {
 			fmt.Fprintf(&want, "| `%s` | %s | %s |\n", f.Name, f.Kind, f.About)
 		}
