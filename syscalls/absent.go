@@ -112,29 +112,3 @@ func (n *Node) datagramError(c Call) reply {
 	binary.NativeEndian.PutUint32(b[:], uint32(Errno(n.absents.trueError(fd, unix.Errno(v)))))
 	return fail(writeOption(c, b[:], 0, c.Ptr(3), c.Ptr(4)))
 }
-
-// Codes of ICMP and ICMPv6 destination unreachable (RFC 792, RFC 4443) that
-// stand for an absent host.
-const (
-	icmpHostUnreachable   = 1
-	icmpv6AddrUnreachable = 3
-	offsetEECode          = 6 // in struct sock_extended_err
-)
-
-// hostUnreachable puts right what a queue of errors has about an absent host.
-func hostUnreachable(control []byte) {
-	for m := range controlMessages(control) {
-		code := byte(icmpHostUnreachable)
-		switch {
-		case m.level == unix.IPPROTO_IP && m.kind == unix.IP_RECVERR:
-		case m.level == unix.IPPROTO_IPV6 && m.kind == unix.IPV6_RECVERR:
-			code = icmpv6AddrUnreachable
-		default:
-			continue
-		}
-		if len(m.data) >= sizeofExtendedErr {
-			binary.NativeEndian.PutUint32(m.data, uint32(unix.EHOSTUNREACH))
-			m.data[offsetEECode] = code
-		}
-	}
-}

@@ -8,10 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sizeofIfreq is the size of struct ifreq in bytes (linux/if.h). The last eight
-// are not for the 32-bit ABI.
-const sizeofIfreq = 40
-
 const siocgiftxqlen = 0x8942 // SIOCGIFTXQLEN of linux/sockios.h
 
 // interfaceRequests holds for the requests of ioctl(2) that are about network

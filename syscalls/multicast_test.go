@@ -1,6 +1,7 @@
 package syscalls
 
 import (
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -18,22 +19,22 @@ func TestLoopbackInterface(t *testing.T) {
 		in     []byte
 		want   bool
 	}{
-		{"ip_mreq any", unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, join(group, any), false},
-		{"ip_mreq lo", unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, join(group, lo), true},
-		{"ip_mreq own", unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, join(group, own), false},
-		{"ip_mreqn lo", unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, join(group, any, first), true},
+		{"ip_mreq any", unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, slices.Concat(group, any), false},
+		{"ip_mreq lo", unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, slices.Concat(group, lo), true},
+		{"ip_mreq own", unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, slices.Concat(group, own), false},
+		{"ip_mreqn lo", unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, slices.Concat(group, any, first), true},
 		{"ip_mreqn other", unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP,
-			join(group, lo, second), false},
+			slices.Concat(group, lo, second), false},
 		{"ip_mreqn address", unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP,
-			join(group, lo, any), true},
+			slices.Concat(group, lo, any), true},
 		{"ip_mreq_source lo", unix.IPPROTO_IP, unix.IP_ADD_SOURCE_MEMBERSHIP,
-			join(group, lo, own), true},
-		{"ipv6_mreq any", unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, join(group6, any), false},
-		{"ipv6_mreq lo", unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, join(group6, first), true},
+			slices.Concat(group, lo, own), true},
+		{"ipv6_mreq any", unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, slices.Concat(group6, any), false},
+		{"ipv6_mreq lo", unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, slices.Concat(group6, first), true},
 		{"group_req other", unix.IPPROTO_IP, unix.MCAST_JOIN_GROUP,
-			join(second, make([]byte, 60)), false},
+			slices.Concat(second, make([]byte, 60)), false},
 		{"group_req lo", unix.IPPROTO_IPV6, unix.MCAST_JOIN_GROUP,
-			join(first, make([]byte, 60)), true},
+			slices.Concat(first, make([]byte, 60)), true},
 		// the kernel says EINVAL
 		{"too short", unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, group, true},
 		{"empty", unix.IPPROTO_IPV6, unix.MCAST_JOIN_GROUP, nil, true},

@@ -1,7 +1,6 @@
 package syscalls
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -244,41 +243,15 @@ func netlinkPort(fd int) (uint32, error) {
 	return a.Pid, nil
 }
 
-// sizeofNetlink is the size of struct sockaddr_nl in bytes (netlink(7)).
-const sizeofNetlink = 12
-
-// A netlinkAddr is struct sockaddr_nl.
-type netlinkAddr struct{ port, groups uint32 }
-
 // readNetlinkAddr reads the address argument of bind(2), connect(2) and
-// sendto(2); ok is false for AF_UNSPEC. It fails as net/netlink/af_netlink.c does.
+// sendto(2); ok is false for AF_UNSPEC.
 func readNetlinkAddr(c Call, addr uintptr, size int) (a netlinkAddr, ok bool, err error) {
 	var buf [sizeofStorage]byte
 	b, err := readName(c, addr, size, buf[:])
-	switch {
-	case err != nil:
+	if err != nil {
 		return a, false, err
-	case len(b) < 2:
-		return a, false, unix.EINVAL
 	}
-	switch binary.NativeEndian.Uint16(b) {
-	case unix.AF_UNSPEC:
-		return a, false, nil
-	case unix.AF_NETLINK:
-		if len(b) >= sizeofNetlink {
-			return netlinkAddr{binary.NativeEndian.Uint32(b[4:]),
-				binary.NativeEndian.Uint32(b[8:])}, true, nil
-		}
-	}
-	return a, false, unix.EINVAL
-}
-
-// encode returns the address as it lies in memory.
-func (a netlinkAddr) encode() (b [sizeofNetlink]byte) {
-	binary.NativeEndian.PutUint16(b[:], unix.AF_NETLINK)
-	binary.NativeEndian.PutUint32(b[4:], a.port)
-	binary.NativeEndian.PutUint32(b[8:], a.groups)
-	return b
+	return parseNetlinkAddr(b)
 }
 
 // bindNetlink answers bind(2) on such a socket. It may join groups, in which

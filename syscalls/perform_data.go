@@ -191,7 +191,7 @@ func (n *Node) plainMessage(c Call, perform func(c Call, m *msghdr, iov []iovec,
 	if m.controlLen > 0 {
 		return letThrough
 	}
-	iov, total, err := m.iovecs(c)
+	iov, total, err := readIovecs(c, m)
 	if err != nil {
 		return fail(err)
 	}
@@ -218,7 +218,7 @@ func (n *Node) performSendmmsg(c Call) reply {
 			if err != nil {
 				return partial(i, fail(err))
 			}
-			iov, total, err := m.iovecs(c)
+			iov, total, err := readIovecs(c, m)
 			if err != nil {
 				return partial(i, fail(err))
 			}
@@ -433,7 +433,7 @@ func (n *Node) performRecvmsg(c Call) reply {
 						return err
 					}
 				}
-				return m.finish(c, uint32(len(from)), 0, int32(flags))
+				return finishMessage(c, *m, uint32(len(from)), 0, int32(flags))
 			})
 	})
 }

@@ -60,7 +60,7 @@ func (n *Node) takeHeader(c Call, fd int, m msghdr, flags int) reply {
 	if m.name != 0 && int32(m.nameLen) < 0 {
 		return fail(unix.EINVAL)
 	}
-	iov, total, err := m.iovecs(c)
+	iov, total, err := readIovecs(c, m)
 	if err != nil {
 		return fail(err)
 	}
@@ -82,7 +82,7 @@ func (n *Node) takeHeader(c Call, fd int, m msghdr, flags int) reply {
 			if err := c.WriteMemory(m.control, control); err != nil {
 				return fail(err)
 			}
-			if err := m.finish(c, uint32(len(d.from)), uint64(len(control)),
+			if err := finishMessage(c, m, uint32(len(d.from)), uint64(len(control)),
 				int32(d.flags)); err != nil {
 				return fail(err)
 			}

@@ -167,7 +167,7 @@ func (n *Node) sendHeader(c Call, m msghdr, flags int) reply {
 	if m.name == 0 {
 		return n.sendUnnamed(c, m, flags)
 	}
-	gather := func(b []byte) (int, error) { return m.gather(c, b) }
+	gather := func(b []byte) (int, error) { return gather(c, m, b) }
 	dst, err := readSockaddr(c, m.name, int(m.nameLen))
 	switch {
 	case err == unix.EAFNOSUPPORT:
@@ -175,7 +175,7 @@ func (n *Node) sendHeader(c Call, m msghdr, flags int) reply {
 	case err != nil:
 		return letThrough
 	}
-	control, err := m.readControl(c)
+	control, err := readControl(c, m)
 	if err != nil {
 		return letThrough // the kernel says what is wrong
 	}
@@ -204,14 +204,14 @@ func (n *Node) sendUnnamed(c Call, m msghdr, flags int) reply {
 		n.netlinks.isOther(c.TID(), c.Int(0))
 		return letThrough
 	}
-	return n.sendNetlink(c, 0, 0, func(b []byte) (int, error) { return m.gather(c, b) })
+	return n.sendNetlink(c, 0, 0, func(b []byte) (int, error) { return gather(c, m, b) })
 }
 
 // sendConnected sends from a UDP socket with control messages, and without an address.
 // One that chooses the source is answered here: the kernel does not know the node's
 // address.
 func (n *Node) sendConnected(c Call, fd int, m msghdr, flags int) reply {
-	control, err := m.readControl(c)
+	control, err := readControl(c, m)
 	if err != nil {
 		return letThrough // the kernel says what is wrong
 	}
@@ -224,7 +224,7 @@ func (n *Node) sendConnected(c Call, fd int, m msghdr, flags int) reply {
 		return letThrough
 	}
 	return n.sendOn(fd, flags, n.kernelControl(control), nil,
-		func(b []byte) (int, error) { return m.gather(c, b) })
+		func(b []byte) (int, error) { return gather(c, m, b) })
 }
 
 // sendmmsg answers sendmmsg(2): all messages, or, if the first is for the kernel, none.

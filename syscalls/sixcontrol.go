@@ -108,27 +108,6 @@ func (r mappedReceive) control(b []byte, six bool, room int) (out []byte, cut bo
 	return out, cut
 }
 
-// putControl appends a control message as put_cmsg in net/core/scm.c does, in a
-// buffer of room bytes; cut is true if there was not room for all of it.
-func putControl(out []byte, level, kind int32, data []byte, room int) (_ []byte,
-	cut bool) {
-	left := room - len(out)
-	if left < sizeofCmsghdr {
-		return out, true
-	}
-	if size := left - sizeofCmsghdr; size < len(data) {
-		data, cut = data[:size], true
-	}
-	out = binary.NativeEndian.AppendUint64(out, uint64(sizeofCmsghdr+len(data)))
-	out = binary.NativeEndian.AppendUint32(out, uint32(level))
-	out = binary.NativeEndian.AppendUint32(out, uint32(kind))
-	out = append(out, data...)
-	for len(out)%cmsgAlign != 0 && len(out) < room {
-		out = append(out, 0)
-	}
-	return out, cut
-}
-
 // receiveErrors answers setsockopt(2) with IPV6_RECVERR (ipv6(7)): to the kernel, what
 // the socket sends to aliases is IPv4, and of that it tells with IP_RECVERR (ip(7)).
 func (n *Node) receiveErrors(c Call) reply {
@@ -150,39 +129,4 @@ func (n *Node) receiveErrors(c Call) reply {
 		return fail(err)
 	}
 	return fail(setsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, v))
-}
-
-// Fields of struct sock_extended_err of linux/errqueue.h, and what they have of ICMP
-// (RFC 792) and ICMPv6 (RFC 4443).
-const (
-	offsetEEOrigin = 4
-	offsetEEType   = 5
-
-	icmpDestUnreachable   = 3
-	icmpPortUnreachable   = 3
-	icmpv6DestUnreachable = 1
-	icmpv6PortUnreachable = 4
-)
-
-// errorsOfSix makes what a queue of errors has of ICMP what it would have of ICMPv6, for
-// a datagram that went to an IPv6 address as its program sees it.
-func errorsOfSix(control []byte) {
-	for m := range controlMessages(control) {
-		if m.level != unix.IPPROTO_IPV6 || m.kind != unix.IPV6_RECVERR ||
-			len(m.data) < sizeofExtendedErr ||
-			m.data[offsetEEOrigin] != unix.SO_EE_ORIGIN_ICMP {
-			continue
-		}
-		m.data[offsetEEOrigin] = unix.SO_EE_ORIGIN_ICMP6
-		if m.data[offsetEEType] != icmpDestUnreachable {
-			continue
-		}
-		m.data[offsetEEType] = icmpv6DestUnreachable
-		switch m.data[offsetEECode] {
-		case icmpPortUnreachable:
-			m.data[offsetEECode] = icmpv6PortUnreachable
-		case icmpHostUnreachable:
-			m.data[offsetEECode] = icmpv6AddrUnreachable
-		}
-	}
 }

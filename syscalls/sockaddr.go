@@ -68,17 +68,6 @@ func as16(a netip.Addr) [16]byte {
 	return a.As16()
 }
 
-// unmapped returns an address as the tables have it: IPv4 where it is v4-mapped.
-func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
-
-// wildcardOf returns the wildcard of an address's family.
-func wildcardOf(a netip.Addr) netip.Addr {
-	if a.Is4() {
-		return netip.IPv4Unspecified()
-	}
-	return netip.IPv6Unspecified()
-}
-
 // AppendSockaddr appends s as ParseSockaddr reads it. A v4 address of a Six
 // one becomes v4-mapped.
 func AppendSockaddr(b []byte, s Sockaddr) []byte {
@@ -95,61 +84,4 @@ func AppendSockaddr(b []byte, s Sockaddr) []byte {
 	b = binary.NativeEndian.AppendUint32(b, s.Flow)
 	b = append(b, a[:]...)
 	return binary.NativeEndian.AppendUint32(b, s.Scope)
-}
-
-// readSockaddr reads the address argument of bind(2), connect(2) and sendto(2).
-func readSockaddr(c Call, addr uintptr, size int) (Sockaddr, error) {
-	var buf [sizeofStorage]byte
-	b, err := readName(c, addr, size, buf[:])
-	if err != nil {
-		return Sockaddr{}, err
-	}
-	return ParseSockaddr(b)
-}
-
-// readBindAddr is readSockaddr for bind(2) on a socket of a domain. An AF_INET socket
-// takes the wildcard also with the family AF_UNSPEC (__inet_bind of
-// net/ipv4/af_inet.c), as OpenMPI writes it.
-func readBindAddr(c Call, addr uintptr, size, domain int) (Sockaddr, error) {
-	var buf [sizeofStorage]byte
-	b, err := readName(c, addr, size, buf[:])
-	if err != nil {
-		return Sockaddr{}, err
-	}
-	if domain == unix.AF_INET && len(b) >= sizeofInet4 &&
-		binary.NativeEndian.Uint16(b) == unix.AF_UNSPEC &&
-		binary.NativeEndian.Uint32(b[4:]) == 0 {
-		binary.NativeEndian.PutUint16(b, unix.AF_INET)
-	}
-	return ParseSockaddr(b)
-}
-
-// readName reads an address as it lies in memory, as move_addr_to_kernel of
-// net/socket.c does.
-func readName(c Call, addr uintptr, size int, buf []byte) ([]byte, error) {
-	if size < 0 || size > sizeofStorage {
-		return nil, unix.EINVAL
-	}
-	return buf[:size], c.ReadMemory(addr, buf[:size])
-}
-
-// writeSockaddr stores s where getsockname(2), accept(2) and recvfrom(2) want
-// it: at most *size bytes at addr, and its full length in *size.
-func writeSockaddr(c Call, s Sockaddr, addr, size uintptr) error {
-	var buf [sizeofInet6]byte
-	return writeName(c, AppendSockaddr(buf[:0], s), addr, size)
-}
-
-// writeName is writeSockaddr for an address as it lies in memory.
-func writeName(c Call, b []byte, addr, size uintptr) error {
-	var room [4]byte
-	if err := c.ReadMemory(size, room[:]); err != nil {
-		return err
-	}
-	n := int(int32(binary.NativeEndian.Uint32(room[:])))
-	if n < 0 {
-		return unix.EINVAL
-	}
-	binary.NativeEndian.PutUint32(room[:], uint32(len(b)))
-	return c.WriteMemory2(addr, b[:min(n, len(b))], size, room[:])
 }

@@ -81,8 +81,9 @@ func TestSockaddrFields(t *testing.T) {
 	}
 	// An IPv4 address becomes v4-mapped where the socket is AF_INET6.
 	s = Sockaddr{Addr: netip.MustParseAddrPort("10.111.0.2:80"), Six: true}
-	if got, want := AppendSockaddr(nil, s),
-		encode(unix.AF_INET6, netip.MustParseAddrPort("[::ffff:10.111.0.2]:80")); !bytes.Equal(got, want) {
+	want := unhex(t, family(unix.AF_INET6)+
+		"0050 00000000 00000000 00000000 0000ffff 0a6f0002 00000000")
+	if got := AppendSockaddr(nil, s); !bytes.Equal(got, want) {
 		t.Errorf("got %x, want %x", got, want)
 	}
 }
@@ -132,17 +133,4 @@ func FuzzParseSockaddr(f *testing.F) {
 			t.Fatalf("%x was written as %x", b, out)
 		}
 	})
-}
-
-func TestErrno(t *testing.T) {
-	if got := Errno(nil); got != 0 {
-		t.Errorf("no error: %v", got)
-	}
-	if got := Errno(errors.New("odd")); got != unix.EIO {
-		t.Errorf("an error of boxer's own: %v", got)
-	}
-	if got := Errno(errors.Join(errors.New("connect"),
-		unix.ECONNREFUSED)); got != unix.ECONNREFUSED {
-		t.Errorf("a wrapped errno: %v", got)
-	}
 }

@@ -2,47 +2,10 @@ package syscalls
 
 import (
 	"encoding/binary"
-	"iter"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
 )
-
-// A controlMessage is one struct cmsghdr with its data: see cmsg(3).
-type controlMessage struct {
-	level, kind int32
-	data        []byte // a part of the buffer
-	whole       []byte // with header and padding
-}
-
-// sizeofCmsghdr is the size of struct cmsghdr on 64-bit Linux in bytes, and
-// what messages are aligned to.
-const (
-	sizeofCmsghdr = 16
-	cmsgAlign     = 8
-)
-
-// controlMessages are the messages of a buffer, up to the first that is malformed.
-func controlMessages(b []byte) iter.Seq[controlMessage] {
-	return func(yield func(controlMessage) bool) {
-		for len(b) >= sizeofCmsghdr {
-			size := binary.NativeEndian.Uint64(b)
-			if size < sizeofCmsghdr || size > uint64(len(b)) {
-				return
-			}
-			next := min((int(size)+cmsgAlign-1)&^(cmsgAlign-1), len(b))
-			m := controlMessage{
-				level: int32(binary.NativeEndian.Uint32(b[8:])),
-				kind:  int32(binary.NativeEndian.Uint32(b[12:])),
-				data:  b[sizeofCmsghdr:size], whole: b[:next],
-			}
-			if !yield(m) {
-				return
-			}
-			b = b[next:]
-		}
-	}
-}
 
 // Control messages with addresses, as include/uapi/linux/in.h and in6.h have
 // them: struct in_pktinfo is the interface's index, the local address and the
@@ -53,8 +16,6 @@ const (
 
 	ipOrigDstAddr   = unix.IP_RECVORIGDSTADDR
 	ipv6OrigDstAddr = unix.IPV6_RECVORIGDSTADDR
-
-	sizeofExtendedErr = 16 // struct sock_extended_err; the offender's address follows
 )
 
 // An addressMap says what a program sees of a kernel address.

@@ -1,0 +1,91 @@
+package syscalls
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+)
+
+// Values that calls pass by address, in the program's memory.
+
+// readSockaddr reads the address argument of bind(2), connect(2) and sendto(2).
+func readSockaddr(c Call, addr uintptr, size int) (Sockaddr, error) {
+	var buf [sizeofStorage]byte
+	b, err := readName(c, addr, size, buf[:])
+	if err != nil {
+		return Sockaddr{}, err
+	}
+	return ParseSockaddr(b)
+}
+
+// readBindAddr is readSockaddr for bind(2) on a socket of a domain. An AF_INET socket
+// takes the wildcard also with the family AF_UNSPEC (__inet_bind of
+// net/ipv4/af_inet.c), as OpenMPI writes it.
+func readBindAddr(c Call, addr uintptr, size, domain int) (Sockaddr, error) {
+	var buf [sizeofStorage]byte
+	b, err := readName(c, addr, size, buf[:])
+	if err != nil {
+		return Sockaddr{}, err
+	}
+	if domain == unix.AF_INET && len(b) >= sizeofInet4 &&
+		binary.NativeEndian.Uint16(b) == unix.AF_UNSPEC &&
+		binary.NativeEndian.Uint32(b[4:]) == 0 {
+		binary.NativeEndian.PutUint16(b, unix.AF_INET)
+	}
+	return ParseSockaddr(b)
+}
+
+// readName reads an address as it lies in memory, as move_addr_to_kernel of
+// net/socket.c does.
+func readName(c Call, addr uintptr, size int, buf []byte) ([]byte, error) {
+	if size < 0 || size > sizeofStorage {
+		return nil, unix.EINVAL
+	}
+	return buf[:size], c.ReadMemory(addr, buf[:size])
+}
+
+// writeSockaddr stores s where getsockname(2), accept(2) and recvfrom(2) want
+// it: at most *size bytes at addr, and its full length in *size.
+func writeSockaddr(c Call, s Sockaddr, addr, size uintptr) error {
+	var buf [sizeofInet6]byte
+	return writeName(c, AppendSockaddr(buf[:0], s), addr, size)
+}
+
+// writeName is writeSockaddr for an address as it lies in memory.
+func writeName(c Call, b []byte, addr, size uintptr) error {
+	var room [4]byte
+	if err := c.ReadMemory(size, room[:]); err != nil {
+		return err
+	}
+	n := int(int32(binary.NativeEndian.Uint32(room[:])))
+	if n < 0 {
+		return unix.EINVAL
+	}
+	binary.NativeEndian.PutUint32(room[:], uint32(len(b)))
+	return c.WriteMemory2(addr, b[:min(n, len(b))], size, room[:])
+}
+
+// timespecWord is the size of each half of the struct timespec that a call has.
+func timespecWord(c Call) int {
+	if t, ok := c.(*tracedCall); ok {
+		c = t.Call
+	}
+	if c, ok := c.(*compatCall); ok && !c.time64 {
+		return 4
+	}
+	return 8
+}
+
+func readTimespec(c Call, at uintptr) (sec, nsec int64, err error) {
+	var buf [16]byte
+	b := buf[:2*timespecWord(c)]
+	if err := c.ReadMemory(at, b); err != nil {
+		return 0, 0, err
+	}
+	sec, nsec = parseTimespec(b)
+	return sec, nsec, nil
+}
+
+func writeTimespec(c Call, at uintptr, sec, nsec int64) error {
+	return c.WriteMemory(at, appendTimespec(nil, timespecWord(c), sec, nsec))
+}
