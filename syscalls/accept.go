@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"unsafe"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -97,7 +98,7 @@ func (n *Node) acceptNow(c Call, fd, flags int, id uint64, blocks bool) reply {
 // An accepted connection on its way to the program.
 type accepted struct {
 	fd   int
-	peer Sockaddr // its kernel address, which also a connection has that was reset
+	peer abi.Sockaddr // its kernel address, which also a connection has that was reset
 }
 
 // give hands an accepted connection to the program, with its peer's address.
@@ -139,8 +140,8 @@ func (n *Node) giveFD(conn accepted, flags int, listener uint64, ends Ends) repl
 
 // rawAccept is accept4(2); package unix's allocates. blocks is whether the listener does,
 // so that the call may.
-func rawAccept(fd, flags int, blocks bool) (conn int, peer Sockaddr, err error) {
-	var buf [sizeofStorage]byte
+func rawAccept(fd, flags int, blocks bool) (conn int, peer abi.Sockaddr, err error) {
+	var buf [abi.SizeofSockaddrStorage]byte
 	size := uint32(len(buf))
 	var r uintptr
 	var errno unix.Errno
@@ -154,12 +155,12 @@ func rawAccept(fd, flags int, blocks bool) (conn int, peer Sockaddr, err error) 
 			uintptr(unsafe.Pointer(&size)), uintptr(flags), 0, 0)
 	}
 	if errno != 0 {
-		return -1, Sockaddr{}, errno
+		return -1, abi.Sockaddr{}, errno
 	}
-	peer, err = ParseSockaddr(buf[:min(int(size), len(buf))])
+	peer, err = abi.ParseSockaddr(buf[:min(int(size), len(buf))])
 	if err != nil {
 		closeFD(int(r))
-		return -1, Sockaddr{}, err
+		return -1, abi.Sockaddr{}, err
 	}
 	return int(r), peer, nil
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -59,7 +60,7 @@ func (n *Node) admit(fd, tid int) error {
 }
 
 // sourceOf returns the address that loopback sees of a socket's own.
-func sourceOf(local Sockaddr) netip.AddrPort {
+func sourceOf(local abi.Sockaddr) netip.AddrPort {
 	kernel := unmapped(local.Addr)
 	if kernel.Addr().IsUnspecified() {
 		kernel = netip.AddrPortFrom(localhost4, kernel.Port())
@@ -68,11 +69,11 @@ func sourceOf(local Sockaddr) netip.AddrPort {
 }
 
 // anyAddress is the wildcard and any port, for a socket of that domain.
-func anyAddress(domain int) Sockaddr {
+func anyAddress(domain int) abi.Sockaddr {
 	if domain == unix.AF_INET6 {
-		return Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0), Six: true}
+		return abi.Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0), Six: true}
 	}
-	return Sockaddr{Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), 0)}
+	return abi.Sockaddr{Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), 0)}
 }
 
 // Admits reports whether what came from the kernel address source to the supervisor's

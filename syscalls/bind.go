@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -50,7 +51,7 @@ func (n *Node) bind(c Call) reply {
 // bindDatagram binds a UDP socket. Bound to any port, it keeps a port of the
 // host's own on all addresses: it is a client's, most likely, and may send to
 // the outside as well.
-func (n *Node) bindDatagram(fd, domain int, want Sockaddr) reply {
+func (n *Node) bindDatagram(fd, domain int, want abi.Sockaddr) reply {
 	if n.pings.has(fd) {
 		return fail(n.bindPing(fd, domain, want.Addr))
 	}
@@ -72,7 +73,7 @@ func (n *Node) bindDatagram(fd, domain int, want Sockaddr) reply {
 }
 
 // bindHost binds a UDP socket to a port of the host's own.
-func (n *Node) bindHost(fd, domain int, want Sockaddr) error {
+func (n *Node) bindHost(fd, domain int, want abi.Sockaddr) error {
 	only, err := v6only(fd, domain)
 	if err != nil {
 		return err
@@ -106,7 +107,7 @@ type binding struct {
 	ports           *ports
 }
 
-func (n *Node) bindTo(s binding, want Sockaddr) reply {
+func (n *Node) bindTo(s binding, want abi.Sockaddr) reply {
 	only, err := v6only(s.fd, s.domain)
 	if err != nil {
 		return fail(err)
@@ -165,7 +166,7 @@ func mayBeForeign(fd int, addr netip.Addr) bool {
 
 // roleFor returns the role of the alias that stands for an address which a
 // program wants; other is the answer if there is none. only tells of IPV6_V6ONLY.
-func (n *Node) roleFor(fd int, want Sockaddr, only bool) (r role, other reply) {
+func (n *Node) roleFor(fd int, want abi.Sockaddr, only bool) (r role, other reply) {
 	switch a := want.Addr.Addr(); {
 	case a.Is4In6() && only:
 		return 0, fail(unix.EINVAL)
@@ -250,7 +251,7 @@ func (n *Node) taken(s binding, want netip.AddrPort) bool {
 // takenByOwn reports whether a program's UDP socket that has a port of the host's own, on
 // all addresses, keeps s from an address (bindHost). That port is not the host's for the
 // node.
-func (n *Node) takenByOwn(s binding, want Sockaddr, only bool) bool {
+func (n *Node) takenByOwn(s binding, want abi.Sockaddr, only bool) bool {
 	if s.typ != unix.SOCK_DGRAM {
 		return false
 	}
@@ -370,7 +371,7 @@ func (n *Node) listen(c Call) reply {
 		if domain == unix.AF_INET6 {
 			any = netip.IPv6Unspecified()
 		}
-		want := Sockaddr{Addr: netip.AddrPortFrom(any, 0), Six: domain == unix.AF_INET6}
+		want := abi.Sockaddr{Addr: netip.AddrPortFrom(any, 0), Six: domain == unix.AF_INET6}
 		if r := n.bindTo(binding{fd, domain, typ, &n.ports}, want); r.kind != replyValue {
 			return r
 		}
@@ -387,12 +388,12 @@ func (n *Node) listen(c Call) reply {
 
 // register remembers where the program's socket with the kernel address local
 // is to be found.
-func (n *Node) register(p *ports, fd int, local Sockaddr) {
+func (n *Node) register(p *ports, fd int, local abi.Sockaddr) {
 	kernel, ok := n.reachedAt(fd, local)
 	if !ok {
 		return
 	}
-	program := unmapped(n.localIn(p, local, Sockaddr{}).Addr)
+	program := unmapped(n.localIn(p, local, abi.Sockaddr{}).Addr)
 	n.listenFor(p, fd, program, kernel, kernel != unmapped(local.Addr))
 	if kernel.Addr() == n.Aliases.Dual {
 		four := netip.AddrPortFrom(netip.IPv4Unspecified(), program.Port())

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 )
 
 // Calls of the 32-bit ABI in traces. A call is shown under its own name, such as mmap2,
@@ -193,11 +195,11 @@ func (n *Node) tracedCompat(c *compatCall, t *Tracing, s compatSignature) *trace
 }
 
 // layout is where the fields of the caller's structures lie.
-func (r *Record) layout() *layout {
+func (r *Record) layout() *abi.Layout {
 	if r.compat {
-		return &compatLayout
+		return &abi.Compat
 	}
-	return &nativeLayout
+	return &abi.Native
 }
 
 // timespecSize is the size of the caller's struct timespec in bytes.

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -75,7 +76,7 @@ func (n *Node) connectSocket(c Call, fd int) (r reply, keep bool) {
 // takes reports whether a socket can be connected to an address of that family. A
 // datagram socket for IPv6 takes IPv4 addresses too (__ip6_datagram_connect in
 // net/ipv6/datagram.c); glibc sorts addresses by such connects.
-func takes(fd, domain, typ int, dst Sockaddr) bool {
+func takes(fd, domain, typ int, dst abi.Sockaddr) bool {
 	if domain != unix.AF_INET6 || dst.Six {
 		return dst.Six == (domain == unix.AF_INET6)
 	}
@@ -84,7 +85,7 @@ func takes(fd, domain, typ int, dst Sockaddr) bool {
 }
 
 // connectStream connects a TCP socket. block is whether the call waits for the outcome.
-func (n *Node) connectStream(c Call, fd, domain int, block bool, dst Sockaddr) (reply, bool) {
+func (n *Node) connectStream(c Call, fd, domain int, block bool, dst abi.Sockaddr) (reply, bool) {
 	if err := n.checkFamily(fd, dst); err != nil {
 		return fail(err), false
 	}
@@ -123,7 +124,7 @@ func (n *Node) disconnects(c Call, fd int) {
 
 // checkFamily fails if an AF_INET6 socket can send nothing to an address, since it
 // is an IPv6 one and the address is v4-mapped, or the reverse.
-func (n *Node) checkFamily(fd int, to Sockaddr) error {
+func (n *Node) checkFamily(fd int, to abi.Sockaddr) error {
 	if !to.Six {
 		return nil
 	}
@@ -186,7 +187,7 @@ func (n *Node) connectPeer(fd, domain int, block bool, dst netip.AddrPort) (repl
 		return fail(err), false
 	}
 	if local.Addr.Port() != 0 && !n.Owns(unmapped(n.local(local,
-		Sockaddr{Addr: n.gateFor(dst.Addr()).addr}).Addr).Addr()) {
+		abi.Sockaddr{Addr: n.gateFor(dst.Addr()).addr}).Addr).Addr()) {
 		return fail(unix.EINVAL), false // from localhost to another host
 	}
 	// To a neighbour, the alias of the dual wildcard does not tell the family.
@@ -215,7 +216,7 @@ func (n *Node) connectFar(fd, domain int, block bool, dst netip.AddrPort) (reply
 	if err != nil {
 		return fail(err), false
 	}
-	src := unmapped(n.local(local, Sockaddr{Addr: gate}).Addr)
+	src := unmapped(n.local(local, abi.Sockaddr{Addr: gate}).Addr)
 	socket := pending{id: id, program: unmapped(local.Addr), gate: gate, src: src,
 		dst: dst}
 	if r, ok := n.connectEarly(fd, block, socket); ok {
@@ -525,7 +526,7 @@ func (n *Node) connectLocal(fd, domain int, block bool, source netip.Addr,
 
 // meetSelf notes at which address of the node a bound socket meets another of the node:
 // the one that source stands for.
-func (n *Node) meetSelf(local Sockaddr, source netip.Addr) {
+func (n *Node) meetSelf(local abi.Sockaddr, source netip.Addr) {
 	if r, ok := n.Aliases.role(local.Addr.Addr().Unmap()); ok {
 		to, _ := n.Aliases.role(source)
 		n.ports.addSelf(unmapped(local.Addr), n.own(r), n.own(to))

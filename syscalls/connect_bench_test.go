@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,7 +17,7 @@ func BenchmarkConnect(b *testing.B) {
 	l := w.listener(w.b, "0.0.0.0:7000")
 	sa := encode(unix.AF_INET, w.parse("B:7000"))
 	_, p := w.a.mem.take(len(sa), sa)
-	_, ap := w.b.mem.take(sizeofStorage, nil)
+	_, ap := w.b.mem.take(abi.SizeofSockaddrStorage, nil)
 	size, sp := w.b.mem.take(4, nil)
 	for b.Loop() {
 		fd, _ := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
@@ -24,7 +25,7 @@ func BenchmarkConnect(b *testing.B) {
 			uintptr(len(sa))); errno != 0 {
 			b.Fatal(errno)
 		}
-		binary.NativeEndian.PutUint32(size, sizeofStorage)
+		binary.NativeEndian.PutUint32(size, abi.SizeofSockaddrStorage)
 		got, errno := w.b.call(2, unix.SYS_ACCEPT4, l.fdArg(), ap, sp, 0)
 		if errno != 0 {
 			b.Fatal(errno)

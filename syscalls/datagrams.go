@@ -5,6 +5,7 @@ import (
 	"sync"
 	"unsafe"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -130,7 +131,7 @@ func (n *Node) datagramWay(fd, domain int, dst netip.AddrPort,
 	}
 	if local.Addr.Port() == 0 {
 		if err := n.bindHost(fd, domain,
-			Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0),
+			abi.Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0),
 				Six: true}); err != nil {
 			return kernel, false, err
 		}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -82,7 +83,7 @@ func (n *Node) socketEnds(fd int) (e Ends, ok bool) {
 		}
 	}
 	if !connected {
-		peer = Sockaddr{}
+		peer = abi.Sockaddr{}
 	}
 	e.Local = n.localIn(ports, local, peer).Addr
 	return e, true
@@ -90,7 +91,7 @@ func (n *Node) socketEnds(fd int) (e Ends, ok bool) {
 
 // endsOf are the ends of an accepted connection with the kernel addresses local
 // and kernel, and whose peer the program sees as peer.
-func (n *Node) endsOf(local, kernel, peer Sockaddr) Ends {
+func (n *Node) endsOf(local, kernel, peer abi.Sockaddr) Ends {
 	own := n.local(local, kernel).Addr
 	_, near := n.neighbours.find(unmapped(kernel.Addr), unmapped(local.Addr).Addr())
 	return Ends{

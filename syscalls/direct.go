@@ -3,6 +3,7 @@ package syscalls
 import (
 	"net/netip"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -50,9 +51,9 @@ func (n *Node) directSource(fd, domain int, dst netip.Addr) (src netip.AddrPort,
 	err error) {
 	local, _, err := localName(fd)
 	if err == nil && local.Addr.Port() == 0 { // as the kernel with the first datagram
-		any := Sockaddr{Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), 0)}
+		any := abi.Sockaddr{Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), 0)}
 		if domain == unix.AF_INET6 {
-			any = Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0),
+			any = abi.Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0),
 				Six: true}
 		}
 		if err = n.bindHost(fd, domain, any); err == nil {

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -153,8 +154,8 @@ func (k *sock) sendTo(text, addr string, flags int) {
 // recvFrom starts recvfrom; the returned function waits for it.
 func (k *sock) recvFrom(room, flags int) func() {
 	b, p := k.m.mem.take(room, nil)
-	from, ap := k.m.mem.take(sizeofStorage, nil)
-	size, sp := k.m.mem.take(4, binary.NativeEndian.AppendUint32(nil, sizeofStorage))
+	from, ap := k.m.mem.take(abi.SizeofSockaddrStorage, nil)
+	size, sp := k.m.mem.take(4, binary.NativeEndian.AppendUint32(nil, abi.SizeofSockaddrStorage))
 	r := k.m.start(k.thread, unix.SYS_RECVFROM, k.fdArg(), p, uintptr(room),
 		uintptr(flags), ap, sp)
 	return func() {

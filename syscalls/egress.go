@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,7 +23,7 @@ import (
 // egressName returns what getsockname(2) tells for a socket at a kernel address that
 // is no alias: the node's address instead of the host's. A socket that others made,
 // and what such a listener has accepted, is reached at the host's address and keeps it.
-func (n *Node) egressName(fd int, local Sockaddr) Sockaddr {
+func (n *Node) egressName(fd int, local abi.Sockaddr) abi.Sockaddr {
 	kernel := unmapped(local.Addr)
 	a := kernel.Addr()
 	own := n.addrFor(a)

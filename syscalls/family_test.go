@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -166,13 +167,13 @@ func TestOtherFamilyUDP(t *testing.T) {
 			}
 			client.sendTo("question", "B6:7000", 0)
 			b, p := s.b.mem.take(64, nil)
-			from, ap := s.b.mem.take(sizeofStorage, nil)
-			_, sp := s.b.mem.take(4, []byte{sizeofStorage, 0, 0, 0})
+			from, ap := s.b.mem.take(abi.SizeofSockaddrStorage, nil)
+			_, sp := s.b.mem.take(4, []byte{abi.SizeofSockaddrStorage, 0, 0, 0})
 			n, errno := server.call(unix.SYS_RECVFROM, server.fdArg(), p, 64, 0, ap, sp)
 			if errno != 0 || string(b[:n]) != "question" {
 				t.Fatalf("recvfrom: %q, %v", b[:n], errno)
 			}
-			const size = sizeofInet4
+			const size = abi.SizeofSockaddrInet4
 			if name := s.decode(from[:size]); !strings.HasPrefix(name, "A:") {
 				t.Errorf("the server sees %s, want an address of A", name)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -12,7 +13,7 @@ import (
 // it finds a connect that has ended, and sends. Nothing is sent earlier, as on Linux to a
 // server of which it has no cookie (RFC 7413 section 3), and a call that must not wait
 // gives EINPROGRESS.
-func (n *Node) fastOpen(c Call, dst Sockaddr, flags int) reply {
+func (n *Node) fastOpen(c Call, dst abi.Sockaddr, flags int) reply {
 	if !fastOpenEnabled() {
 		return letThrough // EOPNOTSUPP
 	}
@@ -47,7 +48,7 @@ func fastOpenEnabled() bool {
 
 // fastOpenSocket is fastOpen on a copy of the program's socket. keep is true if
 // something else closes the copy.
-func (n *Node) fastOpenSocket(c Call, fd int, dst Sockaddr, flags int) (_ reply,
+func (n *Node) fastOpenSocket(c Call, fd int, dst abi.Sockaddr, flags int) (_ reply,
 	keep bool) {
 	if state, err := tcpState(fd); err != nil || state != tcpClose {
 		// the kernel knows: EISCONN, EALREADY, or a wait for the connect under way

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -80,7 +81,7 @@ func TestDormantFlow(t *testing.T) {
 		t.Fatal(err)
 	}
 	kernel, _, _ := sockaddrAddrPort(sa)
-	peer := n.datagramSource(Sockaddr{Addr: kernel}).Addr
+	peer := n.datagramSource(abi.Sockaddr{Addr: kernel}).Addr
 	if peer.Addr() != addrA {
 		t.Fatalf("the question is from %v", peer)
 	}

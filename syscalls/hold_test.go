@@ -4,6 +4,7 @@ import (
 	"runtime/pprof"
 	"testing"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -34,8 +35,8 @@ func TestManyWaitInAccept(t *testing.T) {
 	threads := pprof.Lookup("threadcreate").Count()
 	var calls [waiters]*running
 	for i := range calls {
-		_, p := s.b.mem.take(sizeofStorage, nil)
-		_, sp := s.b.mem.take(4, []byte{sizeofStorage, 0, 0, 0})
+		_, p := s.b.mem.take(abi.SizeofSockaddrStorage, nil)
+		_, sp := s.b.mem.take(4, []byte{abi.SizeofSockaddrStorage, 0, 0, 0})
 		calls[i] = s.b.start(s.thread(), unix.SYS_ACCEPT4, l.fdArg(), p, sp, 0)
 		eventually(t, "it waits", func() bool { return waitingFor(t, l) == i+1 })
 	}

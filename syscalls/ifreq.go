@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -40,8 +41,8 @@ func (n *Node) ioctl(c Call) reply {
 	if uint32(request) == unix.SIOCGIFCONF {
 		return fail(n.interfaceList(c, c.Ptr(2)))
 	}
-	var b [sizeofIfreq]byte
-	size := layoutOf(c).ifreq
+	var b [abi.SizeofIfreq]byte
+	size := layoutOf(c).SizeofIfreq
 	if err := c.ReadMemory(c.Ptr(2), b[:size]); err != nil {
 		return fail(err)
 	}
@@ -68,7 +69,7 @@ func describesLink(request uint32) bool {
 }
 
 // answerIfreq fills in a struct ifreq as the request has it.
-func (n *Node) answerIfreq(request uint32, b *[sizeofIfreq]byte) error {
+func (n *Node) answerIfreq(request uint32, b *[abi.SizeofIfreq]byte) error {
 	if request == unix.SIOCGIFNAME {
 		l, ok := n.linkAt(int32(binary.NativeEndian.Uint32(b[unix.IFNAMSIZ:])))
 		if !ok {
@@ -96,7 +97,7 @@ func (n *Node) answerIfreq(request uint32, b *[sizeofIfreq]byte) error {
 	case siocgiftxqlen:
 		binary.NativeEndian.PutUint32(v, txQueueLen)
 	case unix.SIOCGIFHWADDR:
-		clear(v[:sizeofInet4])
+		clear(v[:abi.SizeofSockaddrInet4])
 		binary.NativeEndian.PutUint16(v, l.kind)
 		copy(v[2:], l.mac[:])
 	case unix.SIOCETHTOOL:
@@ -120,7 +121,7 @@ func (l link) putAddress(request uint32, v []byte) error {
 	case unix.SIOCGIFBRDADDR: // as on an interface without
 		a = netip.IPv4Unspecified()
 	}
-	copy(v, AppendSockaddr(nil, Sockaddr{Addr: netip.AddrPortFrom(a, 0)}))
+	copy(v, abi.AppendSockaddr(nil, abi.Sockaddr{Addr: netip.AddrPortFrom(a, 0)}))
 	return nil
 }
 
@@ -135,19 +136,19 @@ func netmask(bits int) netip.Addr {
 func (n *Node) interfaceList(c Call, at uintptr) error {
 	lay := layoutOf(c)
 	var struc [16]byte
-	conf := struc[:lay.ifconf]
+	conf := struc[:lay.SizeofIfconf]
 	if err := c.ReadMemory(at, conf); err != nil {
 		return err
 	}
 	room := int(int32(binary.NativeEndian.Uint32(conf)))
-	buf := uintptr(lay.wordAt(conf, lay.ifconfBuf))
+	buf := uintptr(lay.WordAt(conf, lay.IfconfBuf))
 	var b []byte
 	for _, l := range n.links() {
-		if p, ok := l.ip4(); ok && (buf == 0 || len(b)+lay.ifreq <= room) {
-			entry := append(make([]byte, 0, sizeofIfreq), l.name...)
-			entry = AppendSockaddr(entry[:unix.IFNAMSIZ],
-				Sockaddr{Addr: netip.AddrPortFrom(p.Addr(), 0)})
-			b = append(b, entry[:lay.ifreq]...)
+		if p, ok := l.ip4(); ok && (buf == 0 || len(b)+lay.SizeofIfreq <= room) {
+			entry := append(make([]byte, 0, abi.SizeofIfreq), l.name...)
+			entry = abi.AppendSockaddr(entry[:unix.IFNAMSIZ],
+				abi.Sockaddr{Addr: netip.AddrPortFrom(p.Addr(), 0)})
+			b = append(b, entry[:lay.SizeofIfreq]...)
 		}
 	}
 	if buf != 0 {

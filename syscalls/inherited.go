@@ -3,6 +3,7 @@ package syscalls
 import (
 	"net/netip"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -55,7 +56,7 @@ func (n *Node) Adopt(fd int) {
 // the node's own is there; one that was made outside and is on all addresses of the host
 // is on the alias, too, that stands for the node's wildcard. ok is false for one that
 // takes IPv6 alone: it is on no alias.
-func (n *Node) reachedAt(fd int, local Sockaddr) (kernel netip.AddrPort, ok bool) {
+func (n *Node) reachedAt(fd int, local abi.Sockaddr) (kernel netip.AddrPort, ok bool) {
 	a := unmapped(local.Addr)
 	switch {
 	case a.Addr().Is4() && a.Addr().IsUnspecified():

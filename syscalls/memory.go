@@ -3,42 +3,43 @@ package syscalls
 import (
 	"encoding/binary"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
 // Values that calls pass by address, in the program's memory.
 
 // readSockaddr reads the address argument of bind(2), connect(2) and sendto(2).
-func readSockaddr(c Call, addr uintptr, size int) (Sockaddr, error) {
-	var buf [sizeofStorage]byte
+func readSockaddr(c Call, addr uintptr, size int) (abi.Sockaddr, error) {
+	var buf [abi.SizeofSockaddrStorage]byte
 	b, err := readName(c, addr, size, buf[:])
 	if err != nil {
-		return Sockaddr{}, err
+		return abi.Sockaddr{}, err
 	}
-	return ParseSockaddr(b)
+	return abi.ParseSockaddr(b)
 }
 
 // readBindAddr is readSockaddr for bind(2) on a socket of a domain. An AF_INET socket
 // takes the wildcard also with the family AF_UNSPEC (__inet_bind of
 // net/ipv4/af_inet.c), as OpenMPI writes it.
-func readBindAddr(c Call, addr uintptr, size, domain int) (Sockaddr, error) {
-	var buf [sizeofStorage]byte
+func readBindAddr(c Call, addr uintptr, size, domain int) (abi.Sockaddr, error) {
+	var buf [abi.SizeofSockaddrStorage]byte
 	b, err := readName(c, addr, size, buf[:])
 	if err != nil {
-		return Sockaddr{}, err
+		return abi.Sockaddr{}, err
 	}
-	if domain == unix.AF_INET && len(b) >= sizeofInet4 &&
+	if domain == unix.AF_INET && len(b) >= abi.SizeofSockaddrInet4 &&
 		binary.NativeEndian.Uint16(b) == unix.AF_UNSPEC &&
 		binary.NativeEndian.Uint32(b[4:]) == 0 {
 		binary.NativeEndian.PutUint16(b, unix.AF_INET)
 	}
-	return ParseSockaddr(b)
+	return abi.ParseSockaddr(b)
 }
 
 // readName reads an address as it lies in memory, as move_addr_to_kernel of
 // net/socket.c does.
 func readName(c Call, addr uintptr, size int, buf []byte) ([]byte, error) {
-	if size < 0 || size > sizeofStorage {
+	if size < 0 || size > abi.SizeofSockaddrStorage {
 		return nil, unix.EINVAL
 	}
 	return buf[:size], c.ReadMemory(addr, buf[:size])
@@ -46,9 +47,9 @@ func readName(c Call, addr uintptr, size int, buf []byte) ([]byte, error) {
 
 // writeSockaddr stores s where getsockname(2), accept(2) and recvfrom(2) want
 // it: at most *size bytes at addr, and its full length in *size.
-func writeSockaddr(c Call, s Sockaddr, addr, size uintptr) error {
-	var buf [sizeofInet6]byte
-	return writeName(c, AppendSockaddr(buf[:0], s), addr, size)
+func writeSockaddr(c Call, s abi.Sockaddr, addr, size uintptr) error {
+	var buf [abi.SizeofSockaddrInet6]byte
+	return writeName(c, abi.AppendSockaddr(buf[:0], s), addr, size)
 }
 
 // writeName is writeSockaddr for an address as it lies in memory.
@@ -82,10 +83,10 @@ func readTimespec(c Call, at uintptr) (sec, nsec int64, err error) {
 	if err := c.ReadMemory(at, b); err != nil {
 		return 0, 0, err
 	}
-	sec, nsec = parseTimespec(b)
+	sec, nsec = abi.ParseTimespec(b)
 	return sec, nsec, nil
 }
 
 func writeTimespec(c Call, at uintptr, sec, nsec int64) error {
-	return c.WriteMemory(at, appendTimespec(nil, timespecWord(c), sec, nsec))
+	return c.WriteMemory(at, abi.AppendTimespec(nil, timespecWord(c), sec, nsec))
 }

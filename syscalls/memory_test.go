@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -54,16 +55,16 @@ func (c *memCall) WriteMemory2(addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byt
 
 // FuzzMsghdr gives the node a struct msghdr, with all that it points to, of either ABI.
 func FuzzMsghdr(f *testing.F) {
-	lay := nativeLayout
+	lay := abi.Native
 	seed := make([]byte, 256)
-	copy(seed, lay.encode(memoryBase+100))
-	copy(seed[lay.nameLen:], []byte{16})
-	copy(seed[lay.iov:], lay.encode(memoryBase+64))
-	copy(seed[lay.iovLen:], lay.encode(1))
-	copy(seed[lay.control:], lay.encode(memoryBase+150))
-	copy(seed[lay.controlLen:], lay.encode(32))
-	copy(seed[64:], lay.encode(memoryBase+200))
-	copy(seed[64+lay.word:], lay.encode(20))
+	copy(seed, lay.EncodeWord(memoryBase+100))
+	copy(seed[lay.MsgNamelen:], []byte{16})
+	copy(seed[lay.MsgIov:], lay.EncodeWord(memoryBase+64))
+	copy(seed[lay.MsgIovlen:], lay.EncodeWord(1))
+	copy(seed[lay.MsgControl:], lay.EncodeWord(memoryBase+150))
+	copy(seed[lay.MsgControllen:], lay.EncodeWord(32))
+	copy(seed[64:], lay.EncodeWord(memoryBase+200))
+	copy(seed[64+lay.Word:], lay.EncodeWord(20))
 	f.Add(false, seed, []byte("payload"))
 	f.Add(true, seed, []byte("payload"))
 	f.Fuzz(func(t *testing.T, compat bool, mem, payload []byte) {
@@ -73,7 +74,7 @@ func FuzzMsghdr(f *testing.F) {
 			return
 		}
 		if control, err := readControl(c, m); err == nil {
-			withoutSource(control)
+			abi.CutSource(control)
 		}
 		var b [maxDatagram]byte
 		if n, err := gather(c, m, b[:]); err == nil && n > len(b) {
@@ -94,7 +95,7 @@ func FuzzMsghdr(f *testing.F) {
 func FuzzIfconf(f *testing.F) {
 	seed := make([]byte, 200)
 	seed[0] = 120
-	copy(seed[nativeLayout.ifconfBuf:], nativeLayout.encode(memoryBase+20))
+	copy(seed[abi.Native.IfconfBuf:], abi.Native.EncodeWord(memoryBase+20))
 	f.Add(false, seed)
 	f.Add(true, seed)
 	n := linkNode()

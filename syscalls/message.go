@@ -3,44 +3,45 @@ package syscalls
 import (
 	"encoding/binary"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
-func layoutOf(c Call) *layout {
+func layoutOf(c Call) *abi.Layout {
 	if c.Compat() {
-		return &compatLayout
+		return &abi.Compat
 	}
-	return &nativeLayout
+	return &abi.Native
 }
 
 // readMsghdr reads the struct msghdr of a message call.
-func readMsghdr(c Call, at uintptr) (msghdr, error) {
+func readMsghdr(c Call, at uintptr) (abi.Msghdr, error) {
 	l := layoutOf(c)
 	var buf [64]byte
-	b := buf[:l.msghdr]
+	b := buf[:l.SizeofMsghdr]
 	if err := c.ReadMemory(at, b); err != nil {
-		return msghdr{}, err
+		return abi.Msghdr{}, err
 	}
-	return parseMsghdr(l, at, b), nil
+	return abi.ParseMsghdr(l, at, b), nil
 }
 
 // readIovecs reads a message's array of buffers. It fails as the kernel does: EMSGSIZE
 // for too many, EINVAL for a length that is negative.
-func readIovecs(c Call, m msghdr) (iov []iovec, total uint64, err error) {
-	if m.iovLen > maxIovecs {
+func readIovecs(c Call, m abi.Msghdr) (iov []abi.Iovec, total uint64, err error) {
+	if m.Iovlen > abi.MaxIovecs {
 		return nil, 0, unix.EMSGSIZE
 	}
 	l := layoutOf(c)
-	b := make([]byte, int(m.iovLen)*l.iovec)
-	if err := c.ReadMemory(m.iov, b); err != nil {
+	b := make([]byte, int(m.Iovlen)*l.SizeofIovec)
+	if err := c.ReadMemory(m.Iov, b); err != nil {
 		return nil, 0, err
 	}
-	return parseIovecs(l, b)
+	return abi.ParseIovecs(l, b)
 }
 
 // gather reads what the buffers hold into b, and returns how much that is. It
 // fails with EMSGSIZE if that is more than b.
-func gather(c Call, m msghdr, b []byte) (int, error) {
+func gather(c Call, m abi.Msghdr, b []byte) (int, error) {
 	iov, total, err := readIovecs(c, m)
 	if err != nil {
 		return 0, err
@@ -49,10 +50,10 @@ func gather(c Call, m msghdr, b []byte) (int, error) {
 		return 0, unix.EMSGSIZE
 	}
 	for _, v := range iov {
-		if err := c.ReadMemory(v.base, b[:v.len]); err != nil {
+		if err := c.ReadMemory(v.Base, b[:v.Len]); err != nil {
 			return 0, err
 		}
-		b = b[v.len:]
+		b = b[v.Len:]
 	}
 	return int(total), nil
 }
@@ -62,19 +63,19 @@ func gather(c Call, m msghdr, b []byte) (int, error) {
 const maxSentControl = 16384
 
 // readControl reads the control data that a program sends.
-func readControl(c Call, m msghdr) ([]byte, error) {
-	if m.controlLen > maxSentControl {
+func readControl(c Call, m abi.Msghdr) ([]byte, error) {
+	if m.Controllen > maxSentControl {
 		return nil, unix.ENOBUFS // sendmsg(2) beyond optmem_max
 	}
-	if m.controlLen == 0 {
+	if m.Controllen == 0 {
 		return nil, nil
 	}
-	b := make([]byte, m.controlLen)
-	if err := c.ReadMemory(m.control, b); err != nil {
+	b := make([]byte, m.Controllen)
+	if err := c.ReadMemory(m.Control, b); err != nil {
 		return nil, err
 	}
 	if c.Compat() {
-		b = nativeControl(b)
+		b = abi.NativeControl(b)
 	}
 	return b, nil
 }
@@ -85,14 +86,14 @@ func controlFor(c Call, b []byte, room uint64) (out []byte, cut bool) {
 	if !c.Compat() {
 		return b, false
 	}
-	return compatControl(b, room)
+	return abi.CompatControl(b, room)
 }
 
 // scatter fills the buffers with b.
-func scatter(c Call, iov []iovec, b []byte) error {
+func scatter(c Call, iov []abi.Iovec, b []byte) error {
 	for _, v := range iov {
-		n := min(uint64(len(b)), v.len)
-		if err := c.WriteMemory(v.base, b[:n]); err != nil {
+		n := min(uint64(len(b)), v.Len)
+		if err := c.WriteMemory(v.Base, b[:n]); err != nil {
 			return err
 		}
 		b = b[n:]
@@ -102,20 +103,20 @@ func scatter(c Call, iov []iovec, b []byte) error {
 
 // finishMessage writes what recvmsg(2) changes in the header: the lengths of name and
 // control data, and the flags.
-func finishMessage(c Call, m msghdr, nameLen uint32, controlLen uint64, flags int32,
+func finishMessage(c Call, m abi.Msghdr, nameLen uint32, controlLen uint64, flags int32,
 ) error {
 	l := layoutOf(c)
 	var b [4]byte
-	if m.name != 0 {
+	if m.Name != 0 {
 		binary.NativeEndian.PutUint32(b[:], nameLen)
-		if err := c.WriteMemory(m.at+uintptr(l.nameLen), b[:]); err != nil {
+		if err := c.WriteMemory(m.Addr+uintptr(l.MsgNamelen), b[:]); err != nil {
 			return err
 		}
 	}
-	if err := c.WriteMemory(m.at+uintptr(l.controlLen),
-		l.encode(controlLen)); err != nil {
+	if err := c.WriteMemory(m.Addr+uintptr(l.MsgControllen),
+		l.EncodeWord(controlLen)); err != nil {
 		return err
 	}
 	binary.NativeEndian.PutUint32(b[:], uint32(flags))
-	return c.WriteMemory(m.at+uintptr(l.msgFlags), b[:])
+	return c.WriteMemory(m.Addr+uintptr(l.MsgFlags), b[:])
 }

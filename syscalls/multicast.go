@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -34,7 +35,7 @@ func (n *Node) joinMulticast(c Call) reply {
 	if _, ok, err := isUDP(fd); err != nil || !ok {
 		return letThrough
 	}
-	var b [sizeofStorage]byte
+	var b [abi.SizeofSockaddrStorage]byte
 	size := min(c.Uint(4), uint64(len(b)))
 	if err := c.ReadMemory(c.Ptr(3), b[:size]); err != nil {
 		return fail(err)

@@ -3,6 +3,7 @@ package syscalls
 import (
 	"encoding/binary"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,7 +25,7 @@ func (n *Node) getsockname(c Call) reply {
 	if !ok {
 		return letThrough
 	}
-	var peer Sockaddr
+	var peer abi.Sockaddr
 	switch local.Addr.Addr().Unmap() {
 	case n.Aliases.Wildcard, n.Aliases.Wildcard6, n.Aliases.Dual, n.Aliases.Ping,
 		n.Aliases.Ping6, localhost4:

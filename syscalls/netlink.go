@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -245,13 +246,13 @@ func netlinkPort(fd int) (uint32, error) {
 
 // readNetlinkAddr reads the address argument of bind(2), connect(2) and
 // sendto(2); ok is false for AF_UNSPEC.
-func readNetlinkAddr(c Call, addr uintptr, size int) (a netlinkAddr, ok bool, err error) {
-	var buf [sizeofStorage]byte
+func readNetlinkAddr(c Call, addr uintptr, size int) (a abi.SockaddrNetlink, ok bool, err error) {
+	var buf [abi.SizeofSockaddrStorage]byte
 	b, err := readName(c, addr, size, buf[:])
 	if err != nil {
 		return a, false, err
 	}
-	return parseNetlinkAddr(b)
+	return abi.ParseSockaddrNetlink(b)
 }
 
 // bindNetlink answers bind(2) on such a socket. It may join groups, in which
@@ -268,8 +269,8 @@ func (n *Node) bindNetlink(c Call, fd int) reply {
 	if err != nil {
 		return fail(err)
 	}
-	if a.port != 0 {
-		n.netlinks.claim(port, a.port)
+	if a.Port != 0 {
+		n.netlinks.claim(port, a.Port)
 	}
 	return reply{}
 }
@@ -277,7 +278,7 @@ func (n *Node) bindNetlink(c Call, fd int) reply {
 // connectNetlink answers connect(2): only the kernel can be the peer.
 func (n *Node) connectNetlink(c Call) reply {
 	a, _, err := readNetlinkAddr(c, c.Ptr(1), c.Int(2))
-	if err == nil && (a.port != 0 || a.groups != 0) {
+	if err == nil && (a.Port != 0 || a.Groups != 0) {
 		err = unix.EPERM
 	}
 	return fail(err)
@@ -285,15 +286,15 @@ func (n *Node) connectNetlink(c Call) reply {
 
 // netlinkName answers getsockname(2), or getpeername(2), on such a socket.
 func (n *Node) netlinkName(c Call, fd int, peer bool) reply {
-	var a netlinkAddr
+	var a abi.SockaddrNetlink
 	if !peer {
 		port, err := netlinkPort(fd)
 		if err != nil {
 			return fail(err)
 		}
-		a.port = n.netlinks.claimed(port)
+		a.Port = n.netlinks.claimed(port)
 	}
-	b := a.encode()
+	b := a.Encode()
 	return fail(writeName(c, b[:], c.Ptr(1), c.Ptr(2)))
 }
 
@@ -303,7 +304,7 @@ func (n *Node) sendNetlink(c Call, addr uintptr, size int, p payload) reply {
 	if !n.netlinks.used() {
 		return letThrough
 	}
-	var a netlinkAddr
+	var a abi.SockaddrNetlink
 	if addr != 0 {
 		var ok bool
 		var err error
@@ -319,7 +320,7 @@ func (n *Node) sendNetlink(c Call, addr uintptr, size int, p payload) reply {
 	if !n.isNetlink(fd) {
 		return letThrough
 	}
-	if a.port != 0 || a.groups != 0 {
+	if a.Port != 0 || a.Groups != 0 {
 		return fail(unix.EPERM)
 	}
 	var b [maxNetlink]byte

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -76,11 +77,11 @@ func (c outsideUDP) nextError() (to netip.AddrPort, quote []byte, errno unix.Err
 	if addr, _, ok := sockaddrAddrPort(sa); ok {
 		to = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 	}
-	for m := range controlMessages(oob[:oobn]) {
-		four := m.level == unix.IPPROTO_IP && m.kind == unix.IP_RECVERR
-		six := m.level == unix.IPPROTO_IPV6 && m.kind == unix.IPV6_RECVERR
-		if (four || six) && len(m.data) >= sizeofExtendedErr { // struct sock_extended_err
-			errno = unix.Errno(binary.NativeEndian.Uint32(m.data))
+	for m := range abi.ControlMessages(oob[:oobn]) {
+		four := m.Level == unix.IPPROTO_IP && m.Type == unix.IP_RECVERR
+		six := m.Level == unix.IPPROTO_IPV6 && m.Type == unix.IPV6_RECVERR
+		if (four || six) && len(m.Data) >= abi.SizeofSockExtendedErr { // struct sock_extended_err
+			errno = unix.Errno(binary.NativeEndian.Uint32(m.Data))
 		}
 	}
 	return to, b[:size], errno, nil

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"unsafe"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -89,10 +90,10 @@ func (n *Node) connectOutside(c Call, fd int) (r reply, keep bool) {
 		return fail(err), false
 	case !isInet(domain) || typ != unix.SOCK_STREAM && typ != unix.SOCK_DGRAM:
 		return letThrough, false
-	case size < 0 || size > sizeofStorage:
+	case size < 0 || size > abi.SizeofSockaddrStorage:
 		return fail(unix.EINVAL), false // move_addr_to_kernel in net/socket.c
 	}
-	var buf [sizeofStorage]byte
+	var buf [abi.SizeofSockaddrStorage]byte
 	if err := c.ReadMemory(c.Ptr(1), buf[:size]); err != nil {
 		return fail(err), false
 	}
@@ -131,7 +132,7 @@ func (n *Node) performName(c Call) reply {
 		if have < 0 {
 			return fail(unix.EINVAL)
 		}
-		var buf [sizeofStorage]byte
+		var buf [abi.SizeofSockaddrStorage]byte
 		size := uint32(len(buf))
 		_, _, errno := unix.RawSyscall(c.Nr(), uintptr(fd), uintptr(unsafe.Pointer(&buf)),
 			uintptr(unsafe.Pointer(&size)))
@@ -236,8 +237,8 @@ func (n *Node) performSetsockopt(c Call) reply {
 			return letThrough // the kernel reads as much as the option takes
 		}
 		size := size
-		if c.Compat() && timeOptions[o] && size >= sizeofCompatTimeval {
-			size = nativeTimeval(b[:])
+		if c.Compat() && timeOptions[o] && size >= abi.SizeofCompatTimeval {
+			size = abi.NativeTimeval(b[:])
 		}
 		_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd),
 			uintptr(c.Int(1)), uintptr(c.Int(2)),
@@ -277,7 +278,7 @@ func (n *Node) performGetsockopt(c Call) reply {
 			return fail(errno)
 		}
 		if compatTime {
-			size = min(have, uint32(compatTimeval(b[:])))
+			size = min(have, uint32(abi.CompatTimeval(b[:])))
 		}
 		binary.NativeEndian.PutUint32(room[:], size)
 		return fail(c.WriteMemory2(c.Ptr(3), b[:min(size, maxOption)], c.Ptr(4), room[:]))

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -173,8 +174,8 @@ func (n *Node) performSendto(c Call) reply {
 
 // performSendmsg is sendmsg(2) there, without control messages.
 func (n *Node) performSendmsg(c Call) reply {
-	return n.plainMessage(c, func(c Call, m *msghdr, iov []iovec, total uint64) reply {
-		return n.performSend(c, c.Int(2), total, m.name, int(int32(m.nameLen)),
+	return n.plainMessage(c, func(c Call, m *abi.Msghdr, iov []abi.Iovec, total uint64) reply {
+		return n.performSend(c, c.Int(2), total, m.Name, int(int32(m.Namelen)),
 			func(c Call, off int, b []byte) error {
 				return gatherAt(c, iov, off, b)
 			})
@@ -182,13 +183,13 @@ func (n *Node) performSendmsg(c Call) reply {
 }
 
 // plainMessage performs sendmsg(2) or recvmsg(2) if there are no control messages.
-func (n *Node) plainMessage(c Call, perform func(c Call, m *msghdr, iov []iovec,
+func (n *Node) plainMessage(c Call, perform func(c Call, m *abi.Msghdr, iov []abi.Iovec,
 	total uint64) reply) reply {
 	m, err := readMsghdr(c, c.Ptr(1))
 	if err != nil {
 		return fail(err)
 	}
-	if m.controlLen > 0 {
+	if m.Controllen > 0 {
 		return letThrough
 	}
 	iov, total, err := readIovecs(c, m)
@@ -200,7 +201,7 @@ func (n *Node) plainMessage(c Call, perform func(c Call, m *msghdr, iov []iovec,
 
 // performSendmmsg is sendmmsg(2) on a UDP socket, without control messages.
 func (n *Node) performSendmmsg(c Call) reply {
-	count := min(int(uint32(c.Uint(2))), maxIovecs)
+	count := min(int(uint32(c.Uint(2))), abi.MaxIovecs)
 	if c.Int(3)&^plainSend != 0 || count == 0 {
 		return letThrough
 	}
@@ -213,7 +214,7 @@ func (n *Node) performSendmmsg(c Call) reply {
 			return letThrough
 		}
 		for i := range count {
-			at := c.Ptr(1) + uintptr(i*layoutOf(c).mmsghdr)
+			at := c.Ptr(1) + uintptr(i*layoutOf(c).SizeofMmsghdr)
 			m, err := readMsghdr(c, at)
 			if err != nil {
 				return partial(i, fail(err))
@@ -222,7 +223,7 @@ func (n *Node) performSendmmsg(c Call) reply {
 			if err != nil {
 				return partial(i, fail(err))
 			}
-			if m.controlLen > 0 || total > maxDatagram || m.nameLen > sizeofStorage {
+			if m.Controllen > 0 || total > maxDatagram || m.Namelen > abi.SizeofSockaddrStorage {
 				return partial(i, letThrough)
 			}
 			s := &sending{n: n, fd: fd, flags: c.Int(3), size: int(total),
@@ -230,7 +231,7 @@ func (n *Node) performSendmmsg(c Call) reply {
 					b []byte) error {
 					return gatherAt(c, iov, off, b)
 				}}
-			r := s.datagram(c, m.name, int(m.nameLen))
+			r := s.datagram(c, m.Name, int(m.Namelen))
 			if r.kind != replyValue {
 				return partial(i, r)
 			}
@@ -243,14 +244,14 @@ func (n *Node) performSendmmsg(c Call) reply {
 }
 
 // gatherAt fills b from the buffers, beginning at an offset.
-func gatherAt(c Call, iov []iovec, off int, b []byte) error {
+func gatherAt(c Call, iov []abi.Iovec, off int, b []byte) error {
 	for _, v := range iov {
-		if off >= int(v.len) {
-			off -= int(v.len)
+		if off >= int(v.Len) {
+			off -= int(v.Len)
 			continue
 		}
-		k := min(int(v.len)-off, len(b))
-		if err := c.ReadMemory(v.base+uintptr(off), b[:k]); err != nil {
+		k := min(int(v.Len)-off, len(b))
+		if err := c.ReadMemory(v.Base+uintptr(off), b[:k]); err != nil {
 			return err
 		}
 		off, b = 0, b[k:]
@@ -291,7 +292,7 @@ func (n *Node) performSend(c Call, flags int, size uint64, name uintptr, nameLen
 		s.done = n.unfinished.begun(c)
 		r, keep = s.stream(c)
 	case typ == unix.SOCK_DGRAM && size <= maxDatagram && nameLen >= 0 &&
-		nameLen <= sizeofStorage:
+		nameLen <= abi.SizeofSockaddrStorage:
 		r = s.datagram(c, name, nameLen)
 	}
 	if !keep {
@@ -421,15 +422,15 @@ func giveFrom(c Call, b, from []byte, _ int) error {
 
 // performRecvmsg is recvmsg(2) there, without room for control messages.
 func (n *Node) performRecvmsg(c Call) reply {
-	return n.plainMessage(c, func(c Call, m *msghdr, iov []iovec, total uint64) reply {
+	return n.plainMessage(c, func(c Call, m *abi.Msghdr, iov []abi.Iovec, total uint64) reply {
 		return n.performReceive(c, c.Int(2), total,
 			func(c Call, b []byte, from []byte, flags int) error {
 				if err := scatter(c, iov, b); err != nil {
 					return err
 				}
-				if m.name != 0 {
-					if err := c.WriteMemory(m.name,
-						from[:min(len(from), int(m.nameLen))]); err != nil {
+				if m.Name != 0 {
+					if err := c.WriteMemory(m.Name,
+						from[:min(len(from), int(m.Namelen))]); err != nil {
 						return err
 					}
 				}
@@ -572,7 +573,7 @@ func rawSendto(fd int, b []byte, flags int, to []byte) (int, error) {
 
 // rawRecvmsg is recvmsg(2) without control messages.
 func rawRecvmsg(fd int, b []byte, flags int) (n int, from []byte, rflags int, err error) {
-	var name [sizeofStorage]byte
+	var name [abi.SizeofSockaddrStorage]byte
 	iov := unix.Iovec{Base: unsafe.SliceData(b)}
 	iov.SetLen(len(b))
 	m := unix.Msghdr{Name: &name[0], Namelen: uint32(len(name)), Iov: &iov, Iovlen: 1}

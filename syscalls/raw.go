@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"unsafe"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -100,8 +101,8 @@ func connectTo(fd, domain int, addr netip.AddrPort) error {
 }
 
 func withAddr(nr uintptr, fd, domain int, addr netip.AddrPort) error {
-	var room [sizeofInet6]byte
-	b := AppendSockaddr(room[:0], Sockaddr{Addr: addr, Six: domain == unix.AF_INET6})
+	var room [abi.SizeofSockaddrInet6]byte
+	b := abi.AppendSockaddr(room[:0], abi.Sockaddr{Addr: addr, Six: domain == unix.AF_INET6})
 	_, _, errno := unix.RawSyscall(nr, uintptr(fd),
 		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
 	return errnoOrNil(errno)

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -44,7 +45,7 @@ func (n *Node) recvmsg(c Call) reply {
 		return letThrough
 	}
 	m, err := readMsghdr(c, c.Ptr(1))
-	if err != nil || m.name == 0 && m.controlLen == 0 {
+	if err != nil || m.Name == 0 && m.Controllen == 0 {
 		closeFD(fd)
 		return letThrough
 	}
@@ -56,30 +57,30 @@ func (n *Node) recvmsg(c Call) reply {
 }
 
 // takeHeader receives a datagram into the buffers of a message header.
-func (n *Node) takeHeader(c Call, fd int, m msghdr, flags int) reply {
-	if m.name != 0 && int32(m.nameLen) < 0 {
+func (n *Node) takeHeader(c Call, fd int, m abi.Msghdr, flags int) reply {
+	if m.Name != 0 && int32(m.Namelen) < 0 {
 		return fail(unix.EINVAL)
 	}
 	iov, total, err := readIovecs(c, m)
 	if err != nil {
 		return fail(err)
 	}
-	return n.take(fd, flags, min(total, maxDatagram), controlRoom(c, m.controlLen),
+	return n.take(fd, flags, min(total, maxDatagram), controlRoom(c, m.Controllen),
 		func(d datagram) reply {
-			control, cut := controlFor(c, d.control, m.controlLen)
+			control, cut := controlFor(c, d.control, m.Controllen)
 			if cut {
 				d.flags |= unix.MSG_CTRUNC
 			}
 			if err := scatter(c, iov, d.b[:min(d.size, len(d.b))]); err != nil {
 				return fail(err)
 			}
-			if m.name != 0 {
-				if err := c.WriteMemory(m.name,
-					d.from[:min(len(d.from), int(m.nameLen))]); err != nil {
+			if m.Name != 0 {
+				if err := c.WriteMemory(m.Name,
+					d.from[:min(len(d.from), int(m.Namelen))]); err != nil {
 					return fail(err)
 				}
 			}
-			if err := c.WriteMemory(m.control, control); err != nil {
+			if err := c.WriteMemory(m.Control, control); err != nil {
 				return fail(err)
 			}
 			if err := finishMessage(c, m, uint32(len(d.from)), uint64(len(control)),
@@ -107,7 +108,7 @@ func (n *Node) recvmmsg(c Call) reply {
 	if !n.translates() {
 		return letThrough
 	}
-	s := series{n: n, at: c.Ptr(1), count: min(int(uint32(c.Uint(2))), maxIovecs),
+	s := series{n: n, at: c.Ptr(1), count: min(int(uint32(c.Uint(2))), abi.MaxIovecs),
 		flags: c.Int(3), timeout: c.Ptr(4)}
 	if s.timeout != 0 {
 		sec, nsec, err := readTimespec(c, s.timeout)
@@ -162,7 +163,7 @@ func (s *series) next(c Call, fd int) reply {
 			return fail(err)
 		}
 		s.done++
-		s.at += uintptr(layoutOf(c).mmsghdr)
+		s.at += uintptr(layoutOf(c).SizeofMmsghdr)
 		if s.over(c) {
 			break
 		}
@@ -290,10 +291,10 @@ func (n *Node) take(fd, flags int, room, control uint64,
 		return fail(n.absents.trueError(fd, err))
 	}
 	d.size, d.control, d.flags = size, oob[:oobn], rflags
-	var name [sizeofInet6]byte
+	var name [abi.SizeofSockaddrInet6]byte
 	d.from = n.appendSource(name[:0], from, d.control, flags&unix.MSG_ERRQUEUE != 0)
 	if isMapped {
-		s, err := ParseSockaddr(d.from)
+		s, err := abi.ParseSockaddr(d.from)
 		six := err == nil && s.Six && !s.Addr.Addr().Is4In6()
 		var cut bool
 		if d.control, cut = mapped.control(d.control, six, int(control)); cut {
@@ -312,30 +313,30 @@ func (n *Node) appendSource(b []byte, from unix.Sockaddr, control []byte,
 		if a.Pid == n.netlinks.port.Load() {
 			a.Pid = 0 // the kernel
 		}
-		name := netlinkAddr{a.Pid, a.Groups}.encode()
+		name := abi.SockaddrNetlink{Port: a.Pid, Groups: a.Groups}.Encode()
 		return append(b, name[:]...)
 	}
 	addr, six, ok := sockaddrAddrPort(from)
 	if !ok {
 		return b
 	}
-	source := n.datagramName(Sockaddr{Addr: addr, Six: six}, isError)
+	source := n.datagramName(abi.Sockaddr{Addr: addr, Six: six}, isError)
 	kernel := netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 	target, index := n.datagramTarget(kernel)
 	absent := len(control) > 0 && n.flows.isAbsent(kernel)
-	translateControl(control, target, n.datagramOffender(source, absent), index)
+	abi.TranslateControl(control, target, n.datagramOffender(source, absent), index)
 	if isError && source.Six && source.Addr.Addr().Is6() && !source.Addr.Addr().Is4In6() {
-		errorsOfSix(control)
+		abi.ICMPv6Errors(control)
 	}
 	if absent {
-		hostUnreachable(control)
+		abi.HostUnreachableErrors(control)
 	}
-	return AppendSockaddr(b, source)
+	return abi.AppendSockaddr(b, source)
 }
 
 // datagramTarget says which address of the node's own a datagram came to that
 // came from a kernel address, and the index of the interface.
-func (n *Node) datagramTarget(from netip.AddrPort) (target addressMap, index uint32) {
+func (n *Node) datagramTarget(from netip.AddrPort) (target abi.AddressMap, index uint32) {
 	own, index := localhost4, uint32(1)
 	if met, ok := n.datagramPorts.metSelf(from, from); ok {
 		own = met
@@ -358,7 +359,7 @@ func (n *Node) datagramTarget(from netip.AddrPort) (target addressMap, index uin
 
 // datagramOffender says who reported an error about a datagram for dst: the
 // destination itself, or, where nobody is, this node.
-func (n *Node) datagramOffender(dst Sockaddr, absent bool) addressMap {
+func (n *Node) datagramOffender(dst abi.Sockaddr, absent bool) abi.AddressMap {
 	return func(from netip.AddrPort) netip.AddrPort {
 		r, ok := n.Aliases.role(from.Addr())
 		if !ok {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -182,7 +183,7 @@ func FuzzIfreq(f *testing.F) {
 	f.Add(uint32(unix.SIOCGIFNAME), append(make([]byte, unix.IFNAMSIZ), 2))
 	n := linkNode()
 	f.Fuzz(func(t *testing.T, request uint32, b []byte) {
-		var r [sizeofIfreq]byte
+		var r [abi.SizeofIfreq]byte
 		copy(r[:], b)
 		before := r
 		if err := n.answerIfreq(request, &r); err != nil {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -330,8 +331,8 @@ func (k *sock) accept(flags int) *sock {
 }
 
 func (k *sock) acceptLater(flags int) func() *sock {
-	addr, p := k.m.mem.take(sizeofStorage, nil)
-	size, sp := k.m.mem.take(4, binary.NativeEndian.AppendUint32(nil, sizeofStorage))
+	addr, p := k.m.mem.take(abi.SizeofSockaddrStorage, nil)
+	size, sp := k.m.mem.take(4, binary.NativeEndian.AppendUint32(nil, abi.SizeofSockaddrStorage))
 	r := k.m.start(k.thread, unix.SYS_ACCEPT4, k.fdArg(), p, sp, uintptr(flags))
 	return func() *sock {
 		k.s.t.Helper()
@@ -352,8 +353,8 @@ func (k *sock) peername() { k.s.t.Helper(); k.getname("getpeername", unix.SYS_GE
 
 func (k *sock) getname(name string, nr uintptr) string {
 	k.s.t.Helper()
-	addr, p := k.m.mem.take(sizeofStorage, nil)
-	size, sp := k.m.mem.take(4, binary.NativeEndian.AppendUint32(nil, sizeofStorage))
+	addr, p := k.m.mem.take(abi.SizeofSockaddrStorage, nil)
+	size, sp := k.m.mem.take(4, binary.NativeEndian.AppendUint32(nil, abi.SizeofSockaddrStorage))
 	_, errno := k.call(nr, k.fdArg(), p, sp)
 	if errno != 0 {
 		k.printf("%s: %s", name, failed(errno))

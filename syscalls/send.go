@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -39,7 +40,7 @@ func (n *Node) sendto(c Call) reply {
 
 // sendTo sends a datagram, if dst is for the node to serve. control are its
 // control messages.
-func (n *Node) sendTo(c Call, dst Sockaddr, flags int, control []byte, p payload) reply {
+func (n *Node) sendTo(c Call, dst abi.Sockaddr, flags int, control []byte, p payload) reply {
 	addr := unmapped(dst.Addr)
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
@@ -86,7 +87,7 @@ func (n *Node) sendTo(c Call, dst Sockaddr, flags int, control []byte, p payload
 // know.
 func (n *Node) sendHost(fd, domain, flags int, to netip.AddrPort, control []byte,
 	p payload) reply {
-	rest, source, cut := withoutSource(control)
+	rest, source, cut := abi.CutSource(control)
 	if !cut || !n.Owns(source) && !source.IsLoopback() {
 		return letThrough
 	}
@@ -94,7 +95,7 @@ func (n *Node) sendHost(fd, domain, flags int, to netip.AddrPort, control []byte
 }
 
 // sendOther answers a call that sends to an address from a socket that is not UDP.
-func (n *Node) sendOther(c Call, fd int, dst Sockaddr, flags int) reply {
+func (n *Node) sendOther(c Call, fd int, dst abi.Sockaddr, flags int) reply {
 	if flags&unix.MSG_FASTOPEN == 0 {
 		return letThrough
 	}
@@ -109,12 +110,12 @@ func (n *Node) sendOther(c Call, fd int, dst Sockaddr, flags int) reply {
 }
 
 // checkDestination fails where an IPv6 socket cannot send to an address.
-func (n *Node) checkDestination(fd, domain int, dst Sockaddr) error {
+func (n *Node) checkDestination(fd, domain int, dst abi.Sockaddr) error {
 	if domain != unix.AF_INET6 {
 		return nil
 	}
 	if !dst.Six { // allowed, and as if mapped: udpv6_sendmsg in net/ipv6/udp.c
-		dst = Sockaddr{Addr: netip.AddrPortFrom(netip.AddrFrom16(dst.Addr.Addr().As16()),
+		dst = abi.Sockaddr{Addr: netip.AddrPortFrom(netip.AddrFrom16(dst.Addr.Addr().As16()),
 			dst.Addr.Port()), Six: true}
 	}
 	return n.checkFamily(fd, dst)
@@ -124,7 +125,7 @@ func (n *Node) checkDestination(fd, domain int, dst Sockaddr) error {
 // it comes from follows from where it goes: a request for an address of the
 // node's own is met. Others the kernel refuses.
 func (n *Node) kernelControl(control []byte) []byte {
-	rest, source, cut := withoutSource(control)
+	rest, source, cut := abi.CutSource(control)
 	if cut && (source.IsUnspecified() || n.Owns(source) || source.IsLoopback()) {
 		control = rest
 	}
@@ -163,15 +164,15 @@ func (n *Node) sendmsg(c Call) reply {
 	return n.sendHeader(c, m, c.Int(2))
 }
 
-func (n *Node) sendHeader(c Call, m msghdr, flags int) reply {
-	if m.name == 0 {
+func (n *Node) sendHeader(c Call, m abi.Msghdr, flags int) reply {
+	if m.Name == 0 {
 		return n.sendUnnamed(c, m, flags)
 	}
 	gather := func(b []byte) (int, error) { return gather(c, m, b) }
-	dst, err := readSockaddr(c, m.name, int(m.nameLen))
+	dst, err := readSockaddr(c, m.Name, int(m.Namelen))
 	switch {
 	case err == unix.EAFNOSUPPORT:
-		return n.sendNetlink(c, m.name, int(m.nameLen), gather)
+		return n.sendNetlink(c, m.Name, int(m.Namelen), gather)
 	case err != nil:
 		return letThrough
 	}
@@ -185,8 +186,8 @@ func (n *Node) sendHeader(c Call, m msghdr, flags int) reply {
 // sendUnnamed answers sendmsg(2) without an address. TCP and Unix sockets send so: it is
 // for the kernel, at once, unless there are control messages or netlink sockets to look
 // for.
-func (n *Node) sendUnnamed(c Call, m msghdr, flags int) reply {
-	if m.controlLen == 0 && !n.netlinks.maybe(c.TID(), c.Int(0)) {
+func (n *Node) sendUnnamed(c Call, m abi.Msghdr, flags int) reply {
+	if m.Controllen == 0 && !n.netlinks.maybe(c.TID(), c.Int(0)) {
 		return letThrough
 	}
 	fd, err := c.CopyFD(c.Int(0))
@@ -198,7 +199,7 @@ func (n *Node) sendUnnamed(c Call, m msghdr, flags int) reply {
 	switch {
 	case err != nil:
 		return letThrough
-	case udp && m.controlLen > 0:
+	case udp && m.Controllen > 0:
 		return n.sendConnected(c, fd, m, flags)
 	case udp || !n.isNetlink(fd):
 		n.netlinks.isOther(c.TID(), c.Int(0))
@@ -210,12 +211,12 @@ func (n *Node) sendUnnamed(c Call, m msghdr, flags int) reply {
 // sendConnected sends from a UDP socket with control messages, and without an address.
 // One that chooses the source is answered here: the kernel does not know the node's
 // address.
-func (n *Node) sendConnected(c Call, fd int, m msghdr, flags int) reply {
+func (n *Node) sendConnected(c Call, fd int, m abi.Msghdr, flags int) reply {
 	control, err := readControl(c, m)
 	if err != nil {
 		return letThrough // the kernel says what is wrong
 	}
-	_, _, cut := withoutSource(control)
+	_, _, cut := abi.CutSource(control)
 	if _, six := fourControl(control); !cut && !six {
 		return letThrough
 	}
@@ -232,12 +233,12 @@ func (n *Node) sendmmsg(c Call) reply {
 	if c.Int(3)&unix.MSG_OOB != 0 {
 		n.warnUrgent(c)
 	}
-	count := min(int(uint32(c.Uint(2))), maxIovecs)
+	count := min(int(uint32(c.Uint(2))), abi.MaxIovecs)
 	if count == 0 {
 		return letThrough
 	}
 	for i := range count {
-		at := c.Ptr(1) + uintptr(i*layoutOf(c).mmsghdr)
+		at := c.Ptr(1) + uintptr(i*layoutOf(c).SizeofMmsghdr)
 		m, err := readMsghdr(c, at)
 		if err != nil {
 			return partial(i, letThrough)
@@ -266,5 +267,5 @@ func partial(done int, r reply) reply {
 func putMessageLen(c Call, at uintptr, n uintptr) error {
 	var b [4]byte
 	binary.NativeEndian.PutUint32(b[:], uint32(n))
-	return c.WriteMemory(at+uintptr(layoutOf(c).msghdr), b[:])
+	return c.WriteMemory(at+uintptr(layoutOf(c).SizeofMsghdr), b[:])
 }

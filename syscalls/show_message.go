@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strconv"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,21 +20,21 @@ const (
 // says whether the buffers are the program's: to be sent.
 func needMessage(c *tracedCall, at uintptr, payload bool) {
 	l := layoutOf(c)
-	b, ok := c.fetch(at, l.msghdr)
+	b, ok := c.fetch(at, l.SizeofMsghdr)
 	if !ok {
 		return
 	}
-	m := parseMsghdr(l, at, b)
-	c.fetch(m.name, min(int(m.nameLen), sizeofStorage))
-	iov, ok := c.fetch(m.iov, int(min(m.iovLen, shownIovecs))*l.iovec)
+	m := abi.ParseMsghdr(l, at, b)
+	c.fetch(m.Name, min(int(m.Namelen), abi.SizeofSockaddrStorage))
+	iov, ok := c.fetch(m.Iov, int(min(m.Iovlen, shownIovecs))*l.SizeofIovec)
 	if !payload {
 		return
 	}
-	c.fetch(m.control, int(min(m.controlLen, shownControl)))
+	c.fetch(m.Control, int(min(m.Controllen, shownControl)))
 	room := c.bytes
-	for ; ok && room > 0 && len(iov) > 0; iov = iov[l.iovec:] {
-		n := int(min(l.wordAt(iov, l.word), uint64(room)))
-		c.fetch(uintptr(l.wordAt(iov, 0)), n)
+	for ; ok && room > 0 && len(iov) > 0; iov = iov[l.SizeofIovec:] {
+		n := int(min(l.WordAt(iov, l.Word), uint64(room)))
+		c.fetch(uintptr(l.WordAt(iov, 0)), n)
 		room -= n
 	}
 }
@@ -42,50 +43,50 @@ func needMessage(c *tracedCall, at uintptr, payload bool) {
 // -1 if all that the buffers hold counts.
 func (p *printer) message(at uintptr, received bool, moved int) {
 	l := p.layout()
-	before, ok := p.view(at, l.msghdr, false)
+	before, ok := p.view(at, l.SizeofMsghdr, false)
 	if !ok {
 		p.address(at)
 		return
 	}
-	after, _ := p.view(at, l.msghdr, received)
-	was, m := parseMsghdr(l, at, before), parseMsghdr(l, at, after)
+	after, _ := p.view(at, l.SizeofMsghdr, received)
+	was, m := abi.ParseMsghdr(l, at, before), abi.ParseMsghdr(l, at, after)
 	p.text("{msg_name=")
-	p.sockaddrAt(m.name, min(int(was.nameLen), int(m.nameLen)), received)
+	p.sockaddrAt(m.Name, min(int(was.Namelen), int(m.Namelen)), received)
 	p.text(", msg_namelen=")
-	p.dec(int64(int32(was.nameLen)))
-	if was.nameLen != m.nameLen {
+	p.dec(int64(int32(was.Namelen)))
+	if was.Namelen != m.Namelen {
 		p.text(" => ")
-		p.dec(int64(int32(m.nameLen)))
+		p.dec(int64(int32(m.Namelen)))
 	}
 	p.text(", msg_iov=")
 	p.iovecs(m, received, moved)
 	p.text(", msg_iovlen=")
-	p.b = strconv.AppendUint(p.b, m.iovLen, 10)
-	if m.control != 0 && m.controlLen > 0 {
+	p.b = strconv.AppendUint(p.b, m.Iovlen, 10)
+	if m.Control != 0 && m.Controllen > 0 {
 		p.text(", msg_control=")
 		p.control(m, received)
 	}
 	p.text(", msg_controllen=")
-	p.b = strconv.AppendUint(p.b, m.controlLen, 10)
+	p.b = strconv.AppendUint(p.b, m.Controllen, 10)
 	p.text(", msg_flags=")
-	p.b = messageFlags.flags(p.b, uint64(binary.NativeEndian.Uint32(after[l.msgFlags:])))
+	p.b = messageFlags.flags(p.b, uint64(binary.NativeEndian.Uint32(after[l.MsgFlags:])))
 	p.text("}")
 }
 
-func (p *printer) iovecs(m msghdr, received bool, moved int) {
+func (p *printer) iovecs(m abi.Msghdr, received bool, moved int) {
 	l := p.layout()
-	b, ok := p.view(m.iov, int(min(m.iovLen, shownIovecs))*l.iovec, false)
+	b, ok := p.view(m.Iov, int(min(m.Iovlen, shownIovecs))*l.SizeofIovec, false)
 	if !ok {
-		p.address(m.iov)
+		p.address(m.Iov)
 		return
 	}
 	p.text("[")
 	shown := p.bytes
-	for i := 0; len(b) > 0; i, b = i+1, b[l.iovec:] {
+	for i := 0; len(b) > 0; i, b = i+1, b[l.SizeofIovec:] {
 		if i > 0 {
 			p.text(", ")
 		}
-		base, size := uintptr(l.wordAt(b, 0)), int(min(l.wordAt(b, l.word), maxPiece<<20))
+		base, size := uintptr(l.WordAt(b, 0)), int(min(l.WordAt(b, l.Word), maxPiece<<20))
 		has := size
 		if moved >= 0 {
 			has = min(has, moved)
@@ -98,19 +99,19 @@ func (p *printer) iovecs(m msghdr, received bool, moved int) {
 		p.text("}")
 		shown -= has
 	}
-	if m.iovLen > shownIovecs {
+	if m.Iovlen > shownIovecs {
 		p.text(", ...")
 	}
 	p.text("]")
 }
 
 // control shows control messages: cmsg(3).
-func (p *printer) control(m msghdr, received bool) {
+func (p *printer) control(m abi.Msghdr, received bool) {
 	l := p.layout()
-	header := l.word + 8 // cmsg_len is a size_t
-	b, ok := p.view(m.control, int(min(m.controlLen, shownControl)), received)
+	header := l.Word + 8 // cmsg_len is a size_t
+	b, ok := p.view(m.Control, int(min(m.Controllen, shownControl)), received)
 	if !ok || len(b) < header {
-		p.address(m.control)
+		p.address(m.Control)
 		return
 	}
 	p.text("[")
@@ -118,9 +119,9 @@ func (p *printer) control(m msghdr, received bool) {
 		if !first {
 			p.text(", ")
 		}
-		size := l.wordAt(b, 0)
-		level, typ := binary.NativeEndian.Uint32(b[l.word:]),
-			binary.NativeEndian.Uint32(b[l.word+4:])
+		size := l.WordAt(b, 0)
+		level, typ := binary.NativeEndian.Uint32(b[l.Word:]),
+			binary.NativeEndian.Uint32(b[l.Word+4:])
 		p.text("{cmsg_len=")
 		p.b = strconv.AppendUint(p.b, size, 10)
 		p.text(", cmsg_level=")
@@ -139,7 +140,7 @@ func (p *printer) control(m msghdr, received bool) {
 		if size < uint64(header) || size > uint64(len(b)) {
 			break
 		}
-		b = b[min((int(size)+l.word-1)&^(l.word-1), len(b)):]
+		b = b[min((int(size)+l.Word-1)&^(l.Word-1), len(b)):]
 	}
 	p.text("]")
 }
@@ -216,8 +217,8 @@ func messages(name string, received bool) param {
 		need: func(c *tracedCall, i int) {
 			l := layoutOf(c)
 			for k := range min(int(uint32(c.Args[i+1])), shownMessages) {
-				at := c.Ptr(i) + uintptr(k*l.mmsghdr)
-				if _, ok := c.fetch(at, l.mmsghdr); !ok {
+				at := c.Ptr(i) + uintptr(k*l.SizeofMmsghdr)
+				if _, ok := c.fetch(at, l.SizeofMmsghdr); !ok {
 					return
 				}
 				needMessage(c, at, !received)
@@ -236,7 +237,7 @@ func (p *printer) messages(at uintptr, count int, received bool) {
 		count = done
 	}
 	l := p.layout()
-	if _, ok := p.view(at, l.mmsghdr, false); !ok || received && done == 0 {
+	if _, ok := p.view(at, l.SizeofMmsghdr, false); !ok || received && done == 0 {
 		p.address(at)
 		return
 	}
@@ -249,17 +250,17 @@ func (p *printer) messages(at uintptr, count int, received bool) {
 			p.text("...")
 			break
 		}
-		h := at + uintptr(k*l.mmsghdr)
+		h := at + uintptr(k*l.SizeofMmsghdr)
 		moved := -1
-		b, ok := p.view(h, l.mmsghdr, true)
+		b, ok := p.view(h, l.SizeofMmsghdr, true)
 		if ok && received {
-			moved = int(binary.NativeEndian.Uint32(b[l.msghdr:]))
+			moved = int(binary.NativeEndian.Uint32(b[l.SizeofMsghdr:]))
 		}
 		p.text("{msg_hdr=")
 		p.message(h, received, moved)
 		if ok && k < done {
 			p.text(", msg_len=")
-			p.dec(int64(binary.NativeEndian.Uint32(b[l.msghdr:])))
+			p.dec(int64(binary.NativeEndian.Uint32(b[l.SizeofMsghdr:])))
 		}
 		p.text("}")
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,13 +18,13 @@ func (p *printer) sockaddr(b []byte) {
 	switch {
 	case family == unix.AF_UNIX:
 		p.unixPath(b[2:])
-	case family == unix.AF_INET && len(b) >= sizeofInet4:
+	case family == unix.AF_INET && len(b) >= abi.SizeofSockaddrInet4:
 		p.text(", sin_port=htons(")
 		p.dec(int64(binary.BigEndian.Uint16(b[2:])))
 		p.text(`), sin_addr=inet_addr("`)
 		p.b = netip.AddrFrom4([4]byte(b[4:8])).AppendTo(p.b)
 		p.text(`")`)
-	case family == unix.AF_INET6 && len(b) >= minInet6:
+	case family == unix.AF_INET6 && len(b) >= abi.MinSockaddrInet6:
 		p.inet6(b)
 	case family == unix.AF_NETLINK && len(b) >= unix.SizeofSockaddrNetlink:
 		p.text(", nl_pid=")
@@ -78,7 +79,7 @@ func (p *printer) inet6(b []byte) {
 	p.text(`), inet_pton(AF_INET6, "`)
 	p.b = addr.AppendTo(p.b)
 	p.text(`", &sin6_addr)`)
-	if len(b) < sizeofInet6 {
+	if len(b) < abi.SizeofSockaddrInet6 {
 		return
 	}
 	p.text(", sin6_scope_id=")
@@ -142,7 +143,7 @@ func untilNUL(b []byte) []byte {
 // sockaddrAt shows an address of a length at a place in memory.
 func (p *printer) sockaddrAt(addr uintptr, size int, after bool) {
 	if addr != 0 && size >= 2 {
-		if b, ok := p.view(addr, min(size, sizeofStorage), after); ok {
+		if b, ok := p.view(addr, min(size, abi.SizeofSockaddrStorage), after); ok {
 			p.sockaddr(b)
 			return
 		}
@@ -155,7 +156,7 @@ func sockaddrIn(name string) param {
 	return param{name: name,
 		need: func(c *tracedCall, i int) {
 			c.fetch(uintptr(c.Args[i]),
-				min(c.Int(i+1), sizeofStorage))
+				min(c.Int(i+1), abi.SizeofSockaddrStorage))
 		},
 		show: func(p *printer, i int) { p.sockaddrAt(p.ptr(i), p.int(i+1), false) },
 	}

@@ -3,6 +3,7 @@ package syscalls
 import (
 	"encoding/binary"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,20 +24,20 @@ var pairs = []struct {
 // sends with an IPv6 datagram. ok is false if none is another to it. -1 asks for
 // the default.
 func fourControl(b []byte) (out []byte, ok bool) {
-	for m := range controlMessages(b) {
+	for m := range abi.ControlMessages(b) {
 		kind := int32(-1)
 		for _, p := range pairs {
-			if m.level == unix.IPPROTO_IPV6 && m.kind == p.six && len(m.data) == 4 {
+			if m.Level == unix.IPPROTO_IPV6 && m.Type == p.six && len(m.Data) == 4 {
 				kind = p.four
 			}
 		}
 		if kind < 0 {
-			out = append(out, m.whole...)
+			out = append(out, m.Whole...)
 			continue
 		}
 		ok = true
-		if v := int32(binary.NativeEndian.Uint32(m.data)); v >= 0 {
-			out, _ = putControl(out, unix.IPPROTO_IP, kind, m.data, maxSentControl)
+		if v := int32(binary.NativeEndian.Uint32(m.Data)); v >= 0 {
+			out, _ = abi.PutControl(out, unix.IPPROTO_IP, kind, m.Data, maxSentControl)
 		}
 	}
 	return out, ok
@@ -83,25 +84,25 @@ func (r mappedReceive) end() {
 // control is what the program gets of the control messages that came, in room
 // bytes; cut is true if that is not all. six says that an IPv6 datagram came.
 func (r mappedReceive) control(b []byte, six bool, room int) (out []byte, cut bool) {
-	for m := range controlMessages(b) {
-		level, kind, data, keep := m.level, m.kind, m.data, true
+	for m := range abi.ControlMessages(b) {
+		level, kind, data, keep := m.Level, m.Type, m.Data, true
 		for i, p := range pairs {
-			if m.level != unix.IPPROTO_IP || m.kind != p.four || len(m.data) == 0 {
+			if m.Level != unix.IPPROTO_IP || m.Type != p.four || len(m.Data) == 0 {
 				continue
 			}
 			if keep = !r.ours[i]; six && r.wants[i] {
 				var v [4]byte
 				// a byte, or an int up to 255
-				binary.NativeEndian.PutUint32(v[:], uint32(m.data[0]))
-				if len(m.data) == len(v) {
-					copy(v[:], m.data)
+				binary.NativeEndian.PutUint32(v[:], uint32(m.Data[0]))
+				if len(m.Data) == len(v) {
+					copy(v[:], m.Data)
 				}
 				level, kind, data, keep = unix.IPPROTO_IPV6, p.six, v[:], true
 			}
 		}
 		if keep {
 			var short bool
-			out, short = putControl(out, level, kind, data, room)
+			out, short = abi.PutControl(out, level, kind, data, room)
 			cut = cut || short
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -13,7 +14,7 @@ import (
 func TestSixControl(t *testing.T) {
 	number := func(v int32) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(v)) }
 	put := func(level, kind int32, data []byte) []byte {
-		b, _ := putControl(nil, level, kind, data, maxControl)
+		b, _ := abi.PutControl(nil, level, kind, data, maxControl)
 		return b
 	}
 	hops, ttl := put(unix.IPPROTO_IPV6, unix.IPV6_HOPLIMIT, number(7)),

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"unsafe"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,27 +21,27 @@ const (
 
 // localName and remoteName return a socket's own and its peer's address as the
 // kernel knows them. ok is false for families other than AF_INET and AF_INET6.
-func localName(fd int) (s Sockaddr, ok bool,
+func localName(fd int) (s abi.Sockaddr, ok bool,
 	err error) {
 	return rawName(unix.SYS_GETSOCKNAME, fd)
 }
-func remoteName(fd int) (s Sockaddr, ok bool,
+func remoteName(fd int) (s abi.Sockaddr, ok bool,
 	err error) {
 	return rawName(unix.SYS_GETPEERNAME, fd)
 }
 
 // rawName avoids unix.Getsockname, which allocates: this is the hottest path.
-func rawName(nr uintptr, fd int) (s Sockaddr, ok bool, err error) {
-	var buf [sizeofStorage]byte
+func rawName(nr uintptr, fd int) (s abi.Sockaddr, ok bool, err error) {
+	var buf [abi.SizeofSockaddrStorage]byte
 	size := uint32(len(buf))
 	_, _, errno := unix.RawSyscall(nr, uintptr(fd), uintptr(unsafe.Pointer(&buf)),
 		uintptr(unsafe.Pointer(&size)))
 	if errno != 0 {
-		return Sockaddr{}, false, errno
+		return abi.Sockaddr{}, false, errno
 	}
-	s, err = ParseSockaddr(buf[:min(int(size), len(buf))])
+	s, err = abi.ParseSockaddr(buf[:min(int(size), len(buf))])
 	if err != nil {
-		return Sockaddr{}, false, nil // AF_UNIX, AF_NETLINK and the like
+		return abi.Sockaddr{}, false, nil // AF_UNIX, AF_NETLINK and the like
 	}
 	return s, true, nil
 }

@@ -3,6 +3,8 @@ package syscalls
 import (
 	"net/netip"
 	"sync"
+
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 )
 
 var localhost4 = netip.AddrFrom4([4]byte{127, 0, 0, 1})
@@ -105,10 +107,10 @@ func (p *peers) wasAccepted(relay netip.AddrPort) (peer netip.AddrPort, ok bool)
 
 // local returns what getsockname(2) tells for a socket with the kernel address
 // local. peer is its connected peer's, or the zero value if it has none.
-func (n *Node) local(local, peer Sockaddr) Sockaddr { return n.localIn(&n.ports, local, peer) }
+func (n *Node) local(local, peer abi.Sockaddr) abi.Sockaddr { return n.localIn(&n.ports, local, peer) }
 
 // localIn is local for a socket of the protocol whose ports p has.
-func (n *Node) localIn(p *ports, local, peer Sockaddr) Sockaddr {
+func (n *Node) localIn(p *ports, local, peer abi.Sockaddr) abi.Sockaddr {
 	kernel, far := unmapped(local.Addr), unmapped(peer.Addr)
 	r, ok := n.Aliases.role(kernel.Addr())
 	if !ok {
@@ -183,12 +185,12 @@ func (n *Node) met(p *ports, kernel, far netip.AddrPort) netip.Addr {
 // remote returns what getpeername(2) tells for a socket with these kernel
 // addresses. ok is false when its relay has ended: the socket is not connected
 // any more, even if the kernel has not noticed yet.
-func (n *Node) remote(local, peer Sockaddr) (s Sockaddr, ok bool) {
+func (n *Node) remote(local, peer abi.Sockaddr) (s abi.Sockaddr, ok bool) {
 	return n.remoteIn(&n.ports, local, peer)
 }
 
 // remoteIn is remote for a socket of the protocol whose ports p has.
-func (n *Node) remoteIn(p *ports, local, peer Sockaddr) (s Sockaddr, ok bool) {
+func (n *Node) remoteIn(p *ports, local, peer abi.Sockaddr) (s abi.Sockaddr, ok bool) {
 	kernel, far := unmapped(local.Addr), unmapped(peer.Addr)
 	r, ok := n.farRole(far)
 	switch {
@@ -210,7 +212,7 @@ func (n *Node) remoteIn(p *ports, local, peer Sockaddr) (s Sockaddr, ok bool) {
 		}
 		p := n.relayed(kernel, far)
 		if p == nil {
-			return Sockaddr{Six: peer.Six}, false
+			return abi.Sockaddr{Six: peer.Six}, false
 		}
 		peer.Addr = p.addr
 		return peer, true

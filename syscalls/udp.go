@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -205,11 +206,11 @@ func (n *Node) throughFlow(fd int, dst netip.AddrPort, by holder) (kernel netip.
 
 // datagramSource returns the address that a program sees for the kernel address
 // that a datagram came from.
-func (n *Node) datagramSource(from Sockaddr) Sockaddr { return n.datagramName(from, false) }
+func (n *Node) datagramSource(from abi.Sockaddr) abi.Sockaddr { return n.datagramName(from, false) }
 
 // datagramName is datagramSource also for an address that a program has sent to, at which
 // there may be nobody.
-func (n *Node) datagramName(from Sockaddr, sentTo bool) Sockaddr {
+func (n *Node) datagramName(from abi.Sockaddr, sentTo bool) abi.Sockaddr {
 	kernel := unmapped(from.Addr)
 	if peer, ok := n.flows.peerOf(kernel); ok {
 		from.Addr = peer

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -39,7 +40,7 @@ func BenchmarkSendto(b *testing.B) {
 	}
 	defer unix.Close(fd)
 	mem := newMemory(b)
-	to := AppendSockaddr(nil, Sockaddr{Addr: netip.AddrPortFrom(addrB, 7000)})
+	to := abi.AppendSockaddr(nil, abi.Sockaddr{Addr: netip.AddrPortFrom(addrB, 7000)})
 	_, addr := mem.take(len(to), to)
 	_, payload := mem.take(1200, nil)
 	b.ReportAllocs()

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -225,5 +226,5 @@ func (n *Node) leaveLoopback6(fd, domain int) error {
 		return err
 	}
 	any := netip.AddrPortFrom(netip.IPv6Unspecified(), local.Addr.Port())
-	return n.bindHost(fd, domain, Sockaddr{Addr: any, Six: true})
+	return n.bindHost(fd, domain, abi.Sockaddr{Addr: any, Six: true})
 }

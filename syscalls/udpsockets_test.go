@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -169,7 +170,7 @@ func TestOthersSource(t *testing.T) {
 		n.Aliases.Datagram} {
 		other, kernel := udpAt(t, unix.AF_INET, netip.AddrPortFrom(at, 0))
 		defer unix.Close(other)
-		if got := n.datagramSource(Sockaddr{Addr: kernel}).Addr; got != kernel {
+		if got := n.datagramSource(abi.Sockaddr{Addr: kernel}).Addr; got != kernel {
 			t.Errorf("a process at %v appears as %v", kernel, got)
 		}
 	}

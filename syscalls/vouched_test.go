@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -64,14 +65,14 @@ func TestOthersConnect(t *testing.T) {
 				&unix.Linger{Onoff: 1})
 			unix.Close(fd)
 		}
-		name, p := s.b.mem.take(sizeofStorage, nil)
-		_, sp := s.b.mem.take(4, []byte{sizeofStorage, 0, 0, 0})
+		name, p := s.b.mem.take(abi.SizeofSockaddrStorage, nil)
+		_, sp := s.b.mem.take(4, []byte{abi.SizeofSockaddrStorage, 0, 0, 0})
 		got, errno := l.call(unix.SYS_ACCEPT4, l.fdArg(), p, sp, 0)
 		if errno != 0 {
 			t.Fatal(errno)
 		}
 		defer unix.Close(int(got))
-		if a, err := ParseSockaddr(name[:sizeofInet4]); err != nil ||
+		if a, err := abi.ParseSockaddr(name[:abi.SizeofSockaddrInet4]); err != nil ||
 			a.Addr != unmapped(local.Addr) {
 			t.Errorf("%s: a process at %v appears as %v, %v", tc.name, local.Addr, a.Addr, err)
 		}

@@ -310,11 +310,11 @@ func stringList(name string) param {
 		need: func(c *tracedCall, i int) {
 			l := layoutOf(c)
 			for k := range shownStrings {
-				b, ok := c.fetch(c.Ptr(i)+uintptr(l.word*k), l.word)
+				b, ok := c.fetch(c.Ptr(i)+uintptr(l.Word*k), l.Word)
 				if !ok {
 					return
 				}
-				at := uintptr(l.wordAt(b, 0))
+				at := uintptr(l.WordAt(b, 0))
 				if at == 0 {
 					return
 				}
@@ -323,14 +323,14 @@ func stringList(name string) param {
 		},
 		show: func(p *printer, i int) {
 			l := p.layout()
-			if _, ok := p.view(p.ptr(i), l.word, false); !ok {
+			if _, ok := p.view(p.ptr(i), l.Word, false); !ok {
 				p.address(p.ptr(i))
 				return
 			}
 			p.text("[")
 			for k := range shownStrings + 1 {
-				b, ok := p.view(p.ptr(i)+uintptr(l.word*k), l.word, false)
-				if ok && l.wordAt(b, 0) == 0 {
+				b, ok := p.view(p.ptr(i)+uintptr(l.Word*k), l.Word, false)
+				if ok && l.WordAt(b, 0) == 0 {
 					break
 				}
 				if k > 0 {
@@ -340,7 +340,7 @@ func stringList(name string) param {
 					p.text("...")
 					break
 				}
-				p.stringAt(uintptr(l.wordAt(b, 0)), max(shownText, p.bytes))
+				p.stringAt(uintptr(l.WordAt(b, 0)), max(shownText, p.bytes))
 			}
 			p.text("]")
 		},
@@ -357,18 +357,18 @@ func counted(name string) param {
 			const step = 32
 			l := layoutOf(c)
 			for k := 0; k < maxCounted; k += step {
-				b, ok := c.fetch(c.Ptr(i)+uintptr(l.word*k), l.word*step)
+				b, ok := c.fetch(c.Ptr(i)+uintptr(l.Word*k), l.Word*step)
 				if !ok { // the end of the stack: one by one
 					for j := range step {
-						if b, ok := c.fetch(c.Ptr(i)+uintptr(l.word*(k+j)),
-							l.word); !ok || l.wordAt(b, 0) == 0 {
+						if b, ok := c.fetch(c.Ptr(i)+uintptr(l.Word*(k+j)),
+							l.Word); !ok || l.WordAt(b, 0) == 0 {
 							return
 						}
 					}
 					return
 				}
 				for j := range step {
-					if l.wordAt(b, l.word*j) == 0 {
+					if l.WordAt(b, l.Word*j) == 0 {
 						return
 					}
 				}
@@ -381,8 +381,8 @@ func counted(name string) param {
 			}
 			l, n := p.layout(), 0
 			for ; n < maxCounted; n++ {
-				if b, ok := p.view(p.ptr(i)+uintptr(l.word*n), l.word, false); !ok ||
-					l.wordAt(b, 0) == 0 {
+				if b, ok := p.view(p.ptr(i)+uintptr(l.Word*n), l.Word, false); !ok ||
+					l.WordAt(b, 0) == 0 {
 					break
 				}
 			}

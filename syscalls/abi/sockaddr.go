@@ -1,4 +1,4 @@
-package syscalls
+package abi
 
 import (
 	"encoding/binary"
@@ -7,17 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sizes of struct sockaddr_in, sockaddr_in6 and sockaddr_storage in bytes, and
-// of the part of sockaddr_in6 that Linux insists on (SIN6_LEN_RFC2133).
+// Sizes in bytes of struct sockaddr_in, sockaddr_in6 and sockaddr_storage.
+// MinSockaddrInet6 is the part of sockaddr_in6 that Linux requires (SIN6_LEN_RFC2133).
 const (
-	sizeofInet4   = 16
-	sizeofInet6   = 28
-	minInet6      = 24
-	sizeofStorage = 128
+	SizeofSockaddrInet4   = 16
+	SizeofSockaddrInet6   = 28
+	MinSockaddrInet6      = 24
+	SizeofSockaddrStorage = 128
 )
 
-// A Sockaddr is an address as programs write it: struct sockaddr_in (ip(7)) or
-// sockaddr_in6 (ipv6(7)).
+// A Sockaddr is a struct sockaddr_in (ip(7)) or sockaddr_in6 (ipv6(7)).
 type Sockaddr struct {
 	Addr  netip.AddrPort // Is4In6 if an AF_INET6 address is v4-mapped
 	Six   bool           // AF_INET6
@@ -33,19 +32,19 @@ func ParseSockaddr(b []byte) (Sockaddr, error) {
 	}
 	switch binary.NativeEndian.Uint16(b) {
 	case unix.AF_INET:
-		if len(b) < sizeofInet4 {
+		if len(b) < SizeofSockaddrInet4 {
 			return Sockaddr{}, unix.EINVAL
 		}
 		addr := netip.AddrFrom4([4]byte(b[4:8]))
 		return Sockaddr{Addr: netip.AddrPortFrom(addr, binary.BigEndian.Uint16(b[2:]))}, nil
 	case unix.AF_INET6:
-		if len(b) < minInet6 {
+		if len(b) < MinSockaddrInet6 {
 			return Sockaddr{}, unix.EINVAL
 		}
 		s := Sockaddr{Six: true, Flow: binary.NativeEndian.Uint32(b[4:])}
 		s.Addr = netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[8:24])),
 			binary.BigEndian.Uint16(b[2:]))
-		if len(b) >= sizeofInet6 {
+		if len(b) >= SizeofSockaddrInet6 {
 			s.Scope = binary.NativeEndian.Uint32(b[24:])
 		}
 		return s, nil
@@ -53,7 +52,7 @@ func ParseSockaddr(b []byte) (Sockaddr, error) {
 	return Sockaddr{}, unix.EAFNOSUPPORT
 }
 
-// as4 and as16 are a's bytes, zero where the family has no such address.
+// as4 and as16 return a's bytes, or zeros if a has no form in that family.
 func as4(a netip.Addr) [4]byte {
 	if a = a.Unmap(); !a.Is4() {
 		return [4]byte{}
@@ -68,15 +67,15 @@ func as16(a netip.Addr) [16]byte {
 	return a.As16()
 }
 
-// AppendSockaddr appends s as ParseSockaddr reads it. A v4 address of a Six
-// one becomes v4-mapped.
+// AppendSockaddr appends the structure of s. Where s is an AF_INET6 address, an IPv4
+// address becomes v4-mapped.
 func AppendSockaddr(b []byte, s Sockaddr) []byte {
 	if !s.Six {
 		a := as4(s.Addr.Addr())
 		b = binary.NativeEndian.AppendUint16(b, unix.AF_INET)
 		b = binary.BigEndian.AppendUint16(b, s.Addr.Port())
 		b = append(b, a[:]...)
-		return append(b, make([]byte, sizeofInet4-8)...)
+		return append(b, make([]byte, SizeofSockaddrInet4-8)...)
 	}
 	a := as16(s.Addr.Addr())
 	b = binary.NativeEndian.AppendUint16(b, unix.AF_INET6)

@@ -1,25 +1,25 @@
-package syscalls
+package abi
 
 import "encoding/binary"
 
-// sizeofCompatCmsghdr is the size of struct compat_cmsghdr in bytes
-// (include/net/compat.h); such messages are aligned to four.
+// sizeofCompatCmsghdr is the size of struct compat_cmsghdr (include/net/compat.h), and
+// compatCmsgAlign the alignment of messages of the 32-bit ABI, both in bytes.
 const (
 	sizeofCompatCmsghdr = 12
 	compatCmsgAlign     = 4
 )
 
-// compatControl converts control messages from the native layout to that of the 32-bit
+// CompatControl converts control messages from the native layout to that of the 32-bit
 // ABI (cmsg(3)). The result has at most room bytes; cut reports whether a message is
 // missing.
-func compatControl(b []byte, room uint64) (out []byte, cut bool) {
-	for m := range controlMessages(b) {
-		size := sizeofCompatCmsghdr + len(m.data)
+func CompatControl(b []byte, room uint64) (out []byte, cut bool) {
+	for m := range ControlMessages(b) {
+		size := sizeofCompatCmsghdr + len(m.Data)
 		if uint64(len(out)+size) > room {
 			return out, true
 		}
 		out = binary.NativeEndian.AppendUint32(out, uint32(size))
-		out = append(append(out, m.whole[8:sizeofCmsghdr]...), m.data...)
+		out = append(append(out, m.Whole[8:sizeofCmsghdr]...), m.Data...)
 		for len(out)%compatCmsgAlign != 0 && uint64(len(out)) < room {
 			out = append(out, 0)
 		}
@@ -27,9 +27,9 @@ func compatControl(b []byte, room uint64) (out []byte, cut bool) {
 	return out, false
 }
 
-// nativeControl converts control messages from the layout of the 32-bit ABI to the native
+// NativeControl converts control messages from the layout of the 32-bit ABI to the native
 // one. A malformed message stays malformed, so that the kernel fails with EINVAL.
-func nativeControl(b []byte) []byte {
+func NativeControl(b []byte) []byte {
 	var out []byte
 	for len(b) >= sizeofCompatCmsghdr {
 		size := int(binary.NativeEndian.Uint32(b))

@@ -1,4 +1,4 @@
-package syscalls
+package abi
 
 import (
 	"bytes"
@@ -124,10 +124,10 @@ func FuzzParseSockaddr(f *testing.F) {
 		// cut short.
 		n := 8
 		switch {
-		case s.Six && len(b) < sizeofInet6:
-			n = minInet6
+		case s.Six && len(b) < SizeofSockaddrInet6:
+			n = MinSockaddrInet6
 		case s.Six:
-			n = sizeofInet6
+			n = SizeofSockaddrInet6
 		}
 		if !bytes.Equal(out[:n], b[:n]) {
 			t.Fatalf("%x was written as %x", b, out)

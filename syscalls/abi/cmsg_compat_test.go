@@ -1,4 +1,4 @@
-package syscalls
+package abi
 
 import (
 	"bytes"
@@ -11,12 +11,12 @@ func FuzzCompatControl(f *testing.F) {
 	f.Add([]byte{13, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 1, 0, 0, 0, 12, 0, 0, 0, 1, 1, 1, 1,
 		2, 2, 2, 2})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		native := nativeControl(b)
-		back, cut := compatControl(native, uint64(len(b)))
+		native := NativeControl(b)
+		back, cut := CompatControl(native, uint64(len(b)))
 		if cut {
 			t.Fatalf("%x does not fit into the place of %x", native, b)
 		}
-		if again := nativeControl(back); !bytes.HasPrefix(native, again) {
+		if again := NativeControl(back); !bytes.HasPrefix(native, again) {
 			t.Fatalf("%x became %x, and that %x", b, native, again)
 		}
 	})

@@ -1,4 +1,4 @@
-package syscalls
+package abi
 
 import (
 	"bytes"
@@ -35,7 +35,7 @@ func TestTranslateControl(t *testing.T) {
 	alias, own := []byte{127, 64, 1, 8}, []byte{10, 111, 0, 2}
 	mapped := join(make([]byte, 10), []byte{0xff, 0xff})
 	index, came, report := []byte{1, 0, 0, 0}, []byte{7, 0, 0, 0},
-		make([]byte, sizeofExtendedErr)
+		make([]byte, SizeofSockExtendedErr)
 	ip, ip6 := unix.IPPROTO_IP, unix.IPPROTO_IPV6
 	for _, tc := range []struct {
 		name        string
@@ -61,7 +61,7 @@ func TestTranslateControl(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			ttl := appendControl(nil, ip, unix.IP_TTL, []byte{1, 0, 0, 0})
 			b := join(appendControl(ttl, tc.level, tc.kind, tc.in), ttl)
-			translateControl(b, local, offender, 7)
+			TranslateControl(b, local, offender, 7)
 			if want := join(appendControl(ttl, tc.level, tc.kind, tc.want),
 				ttl); !bytes.Equal(b, want) {
 				t.Errorf("got  %x\nwant %x", b, want)
@@ -92,7 +92,7 @@ func TestWithoutSource(t *testing.T) {
 		{"too short", short, short, "invalid IP"}, // the kernel says EINVAL
 		{"malformed", join(source, malformed), malformed, "10.111.0.2"},
 	} {
-		rest, got, cut := withoutSource(tc.in)
+		rest, got, cut := CutSource(tc.in)
 		if !bytes.Equal(rest, tc.rest) || got.String() != tc.source ||
 			cut != got.IsValid() {
 			t.Errorf("%s: rest %x, source %v, cut %v; want %x, %s", tc.name, rest, got,
@@ -104,20 +104,20 @@ func TestWithoutSource(t *testing.T) {
 func FuzzControl(f *testing.F) {
 	f.Add(appendControl(nil, unix.IPPROTO_IP, unix.IP_PKTINFO, make([]byte, sizeofPktinfo)))
 	f.Add(appendControl(nil, unix.IPPROTO_IP, unix.IP_RECVERR,
-		join(make([]byte, sizeofExtendedErr), sockaddrBytes("127.64.1.13:0", false))))
+		join(make([]byte, SizeofSockExtendedErr), sockaddrBytes("127.64.1.13:0", false))))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		same := func(a netip.AddrPort) netip.AddrPort { return a }
 		before := bytes.Clone(b)
-		translateControl(b, same, same, 1)
+		TranslateControl(b, same, same, 1)
 		if len(b) != len(before) {
 			t.Fatalf("%d bytes became %d", len(before), len(b))
 		}
-		rest, source, cut := withoutSource(b)
+		rest, source, cut := CutSource(b)
 		if cut != source.IsValid() || len(rest) > len(b) || !cut &&
 			!bytes.Equal(rest, b) {
 			t.Fatalf("%x: rest %x, source %v", b, rest, source)
 		}
-		if again, _, cut := withoutSource(rest); cut && len(again) == len(rest) {
+		if again, _, cut := CutSource(rest); cut && len(again) == len(rest) {
 			t.Fatalf("%x: a source was left", rest)
 		}
 	})
