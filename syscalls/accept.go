@@ -19,48 +19,39 @@ func (n *Node) acceptFlags(c Call, flags int) reply {
 	if flags&^(unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK) != 0 {
 		return fail(unix.EINVAL)
 	}
-	fd, err := c.CopyFD(c.Int(0))
+	return onSocket(c, func(s *progSocket) reply { return n.acceptSocket(c, s, flags) })
+}
+
+func (n *Node) acceptSocket(c Call, s *progSocket, flags int) reply {
+	if _, _, err := s.kind(); err != nil {
+		return fail(err)
+	}
+	if !s.isTCP() {
+		return letThrough
+	}
+	id, err := s.cookie()
 	if err != nil {
 		return fail(err)
 	}
-	r, keep := n.acceptSocket(c, fd, flags)
-	if !keep {
-		closeFD(fd)
-	}
-	return r
-}
-
-func (n *Node) acceptSocket(c Call, fd, flags int) (r reply, keep bool) {
-	domain, typ, err := kind(fd)
-	if err != nil {
-		return fail(err), false
-	}
-	if !isInet(domain) || typ != unix.SOCK_STREAM || !inOwnNamespace(fd) {
-		return letThrough, false
-	}
-	id, err := cookie(fd)
-	if err != nil {
-		return fail(err), false
-	}
 	if conn, ok := n.returned.take(id); ok {
 		setNonblock(conn.fd, flags&unix.SOCK_NONBLOCK != 0)
-		return n.give(c, conn, flags, id), false
+		return n.give(c, conn, flags, id)
 	}
-	nb, err := nonblocking(fd)
+	nb, err := s.nonblocking()
 	if err != nil {
-		return fail(err), false
+		return fail(err)
 	}
-	if state, err := tcpState(fd); err != nil || state != tcpListen {
-		return fail(unix.EINVAL), false
+	if state, err := s.state(); err != nil || state != tcpListen {
+		return fail(unix.EINVAL)
 	}
 	if nb {
-		return n.acceptNow(c, fd, flags, id, false), false
+		return n.acceptNow(c, s.fd, flags, id, false)
 	}
 	return later(func(ctx context.Context, c Call) reply {
-		turn := n.readiness.hold(id, fd, unix.SO_RCVTIMEO)
+		turn := n.readiness.hold(id, s.takeFD(), unix.SO_RCVTIMEO)
 		defer turn.leave()
 		return n.acceptWait(ctx, c, turn, flags)
-	}), true
+	})
 }
 
 // acceptWait is accept on a blocking listener.

@@ -3,8 +3,6 @@ package syscalls
 import (
 	"net/netip"
 	"sync"
-
-	"golang.org/x/sys/unix"
 )
 
 // An Announcer tells other nodes of listeners: connects to those succeed without
@@ -97,75 +95,4 @@ func (n *Node) backlogRoom(kernel netip.AddrPort) int {
 		return 0
 	}
 	return max(0, int(l.backlog)+1-int(l.waiting))
-}
-
-// An early connection begins without the far side's answer: Network may have it.
-type earlyDialler interface {
-	// DialEarly opens a connection from src to dst if the far side has announced a
-	// listener there with room. It does not wait; ok is false if Dial has to.
-	DialEarly(src, dst netip.AddrPort) (Stream, bool)
-}
-
-// connectEarly lets a program's socket, which is connecting to the gate, through it at
-// once, if the far side has announced that it will accept. If then it does not, the
-// program sees a connection that is reset.
-func (n *Node) connectEarly(fd int, block bool, a pending) (r reply, ok bool) {
-	early, ok := n.Network.(earlyDialler)
-	if !ok {
-		return reply{}, false
-	}
-	stream, ok := early.DialEarly(a.src, a.dst)
-	if !ok {
-		return reply{}, false
-	}
-	if err := n.establish(stream, a); err != nil {
-		n.Logger.Debug("connect early", "dst", a.dst, "err", err)
-		return reply{}, false
-	}
-	r = fail(unix.EINPROGRESS)
-	if block {
-		settle(fd)
-		r = reply{}
-	}
-	r.ends = Ends{Local: a.src, Remote: a.dst}
-	return r, true
-}
-
-// establish lets a program's socket through the gate and relays between it and the
-// stream, which it resets after an error. It fails with ECONNREFUSED if the socket is
-// closed.
-func (n *Node) establish(stream Stream, a pending) error {
-	peer := n.peers.addDialled(a.ends(), a.dst)
-	conn, err := n.openGate(a)
-	if err != nil {
-		n.peers.removeDialled(a.ends())
-		stream.Reset()
-		return err
-	}
-	peer.urgency.attach(conn)
-	n.relays.Add(1)
-	n.budget.opened()
-	n.tasks.Go(func() {
-		defer n.budget.closed()
-		defer n.peers.removeDialled(a.ends())
-		n.relay(conn, stream)
-	})
-	return nil
-}
-
-// openGate opens the gate for a program's socket. Where that has the port of a listener,
-// as with programs that dial from the port that they listen on, and is closed meanwhile,
-// the listener must not get the connection.
-func (n *Node) openGate(a pending) (*loopConn, error) {
-	shared := n.ports.listensAt(a.program)
-	if shared && !n.isOpen(a.id, a.program, a.gate) {
-		return nil, unix.ECONNREFUSED
-	}
-	conn, err := n.gateFor(a.dst.Addr()).open(a.gate, a.program)
-	if err == nil && shared && !n.isOpen(a.id, a.program, a.gate) {
-		conn.SetLinger(0)
-		conn.Close()
-		return nil, unix.ECONNREFUSED
-	}
-	return conn, err
 }

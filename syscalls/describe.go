@@ -36,7 +36,8 @@ func (c *tracedCall) describeArg(fd int) {
 // descriptorText says what a descriptor is, as strace -yy does: of sockets the
 // protocol and the addresses, as the program sees them.
 func (n *Node) descriptorText(fd int) string {
-	domain, typ, err := kind(fd)
+	s := &progSocket{fd: fd}
+	domain, typ, err := s.kind()
 	if err != nil {
 		text, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
 		if err != nil {
@@ -57,7 +58,7 @@ func (n *Node) descriptorText(fd int) string {
 	case domain == unix.AF_INET6:
 		proto += "v6"
 	}
-	ends, ok := n.socketEnds(fd)
+	ends, ok := n.socketEnds(s)
 	switch {
 	case !ok:
 		return proto
@@ -70,13 +71,13 @@ func (n *Node) descriptorText(fd int) string {
 }
 
 // socketEnds returns a socket's addresses as the program sees them.
-func (n *Node) socketEnds(fd int) (e Ends, ok bool) {
-	local, ok, err := localName(fd)
+func (n *Node) socketEnds(s *progSocket) (e Ends, ok bool) {
+	local, ok, err := s.localName()
 	if err != nil || !ok {
 		return e, false
 	}
-	ports := n.portsOf(fd)
-	peer, connected, err := remoteName(fd)
+	ports := n.portsOf(s)
+	peer, connected, err := s.peerName()
 	if connected = connected && err == nil; connected {
 		if p, ok := n.remoteIn(ports, local, peer); ok {
 			e.Remote = p.Addr

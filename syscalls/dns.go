@@ -132,32 +132,6 @@ func (n *Node) proxy(server netip.AddrPort) (netip.AddrPort, bool) {
 	return p, true
 }
 
-// connectResolver connects a TCP socket to the node's resolver instead of the
-// name server at addr.
-func (n *Node) connectResolver(c Call, fd, domain int, block bool,
-	addr netip.AddrPort) (reply, bool) {
-	proxy, ok := n.proxy(addr)
-	if !ok {
-		return letThrough, false
-	}
-	if err := n.admit(fd, c.TID()); err != nil {
-		return fail(err), false
-	}
-	mappable(fd, domain) // or it is bound, and the connect tells
-	return n.finishLocal(fd, block, connectNow(fd, domain, proxy))
-}
-
-// connectNameServer connects a TCP socket to a name server of the program's own choice:
-// the resolver stands between the two, as the network does on the way to a node.
-func (n *Node) connectNameServer(c Call, fd, domain int, block bool,
-	addr netip.AddrPort) (reply, bool) {
-	if err := routed(addr); err != nil {
-		return fail(err), false
-	}
-	n.asks(fd, c.TID())
-	return n.connectPeer(fd, domain, block, addr)
-}
-
 // routed returns the error that the kernel has for sending to an address of the outside,
 // such as ENETUNREACH. Nothing is sent.
 func routed(addr netip.AddrPort) error {

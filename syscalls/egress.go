@@ -9,8 +9,9 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 )
 
 // Sockets that lead to the outside have an address of the host's. Programs ask for
@@ -23,7 +24,7 @@ import (
 // egressName returns what getsockname(2) tells for a socket at a kernel address that
 // is no alias: the node's address instead of the host's. A socket that others made,
 // and what such a listener has accepted, is reached at the host's address and keeps it.
-func (n *Node) egressName(fd int, local abi.Sockaddr) abi.Sockaddr {
+func (n *Node) egressName(s *progSocket, local abi.Sockaddr) abi.Sockaddr {
 	kernel := unmapped(local.Addr)
 	a := kernel.Addr()
 	own := n.addrFor(a)
@@ -31,41 +32,12 @@ func (n *Node) egressName(fd int, local abi.Sockaddr) abi.Sockaddr {
 	case !own.IsValid() || n.inNetwork(a):
 	case !a.IsGlobalUnicast() && !(a.Is4() && a.IsLinkLocalUnicast()):
 		// AWS Lambda's functions have 169.254.0.0/16
-	case n.portsOf(fd).isInherited(kernel):
-	case mayBeForeign(fd, a): // chosen by the program
+	case n.portsOf(s).isInherited(kernel):
+	case mayBeForeign(s.fd, a): // chosen by the program
 	default:
 		local.Addr = netip.AddrPortFrom(own, kernel.Port())
 	}
 	return local
-}
-
-// open opens a connection of one of the node's programs: to another node, or to the
-// outside for a socket that cannot get there by itself, see connectEgress.
-func (n *Node) open(ctx context.Context, p pending) (Stream, error) {
-	src, dst := p.src, p.dst
-	switch {
-	case n.inNetwork(dst.Addr()):
-		return n.Network.Dial(ctx, src, dst)
-	case dst.Port() == dnsPort && n.Resolver != nil:
-		return n.Resolver.Dial(ctx, n.askerOn(p.id, dst))
-	}
-	return dialEgress(ctx, src.Port(), dst)
-}
-
-// connectEgress connects a TCP socket to the outside. One that is not bound does it by
-// itself. One that is bound, to the wildcard or to the node's address, is at an alias
-// of loopback, from where the kernel sends nothing out: it connects to the gate, as if
-// to a node, and the supervisor has the connection outside.
-func (n *Node) connectEgress(fd, domain int, block bool, dst netip.AddrPort) (reply, bool) {
-	local, _, err := localName(fd)
-	if err != nil {
-		return fail(err), false
-	}
-	r, alias := n.Aliases.role(local.Addr.Addr().Unmap())
-	if !alias || r&^six == private || n.gateFor(dst.Addr()) == nil {
-		return letThrough, false // EINVAL for localhost, as on Linux
-	}
-	return n.connectPeer(fd, domain, block, dst)
 }
 
 // dialEgress connects to the outside from the port that the program has, if the host

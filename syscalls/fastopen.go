@@ -4,8 +4,9 @@ import (
 	"context"
 	"os"
 
-	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 )
 
 // fastOpen answers a call that sends with MSG_FASTOPEN on a TCP socket (tcp(7)): it
@@ -20,19 +21,7 @@ func (n *Node) fastOpen(c Call, dst abi.Sockaddr, flags int) reply {
 	if err := n.permits(c, landlockFastOpen, dst.Addr.Port()); err != nil {
 		return fail(err)
 	}
-	fd, err := c.CopyFD(c.Int(0))
-	if err != nil {
-		return fail(err)
-	}
-	if !inOwnNamespace(fd) {
-		closeFD(fd)
-		return letThrough
-	}
-	r, keep := n.fastOpenSocket(c, fd, dst, flags)
-	if !keep {
-		closeFD(fd)
-	}
-	return r
+	return onSocket(c, func(s *progSocket) reply { return n.fastOpenSocket(c, s, dst, flags) })
 }
 
 // fastOpenEnabled reports what the host says of clients (tcp_fastopen, ip-sysctl).
@@ -46,55 +35,46 @@ func fastOpenEnabled() bool {
 	return b[0]&client != 0
 }
 
-// fastOpenSocket is fastOpen on a copy of the program's socket. keep is true if
-// something else closes the copy.
-func (n *Node) fastOpenSocket(c Call, fd int, dst abi.Sockaddr, flags int) (_ reply,
-	keep bool) {
-	if state, err := tcpState(fd); err != nil || state != tcpClose {
+// fastOpenSocket is fastOpen on a copy of the program's socket.
+func (n *Node) fastOpenSocket(c Call, s *progSocket, dst abi.Sockaddr, flags int) reply {
+	if !s.isTCP() {
+		return letThrough
+	}
+	if state, err := s.state(); err != nil || state != tcpClose {
 		// the kernel knows: EISCONN, EALREADY, or a wait for the connect under way
-		return letThrough, false
+		return letThrough
 	}
-	nb, err := nonblocking(fd)
+	nb, err := s.nonblocking()
 	if err != nil {
-		return fail(err), false
-	}
-	own, err := fcntl(fd, unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return fail(err), false
-	}
-	domain, _, err := kind(fd)
-	if err != nil {
-		closeFD(own)
-		return fail(err), false
+		return fail(err)
 	}
 	// Without waiting, also where the call may wait: O_NONBLOCK of the program's socket
 	// stays as it is, and thenSend waits.
-	connected, keep := n.connectStream(c, fd, domain, false, dst)
+	connected := n.connectStream(connectCall{s, c.TID(), false, unmapped(dst.Addr)}, dst)
 	return later(func(ctx context.Context, c Call) reply {
-		defer closeFD(own)
 		r := connected
 		if r.kind == replyWait {
 			r = r.wait(ctx, c)
 		}
-		return n.thenSend(ctx, own, r, !nb && flags&unix.MSG_DONTWAIT == 0)
-	}), keep
+		return n.thenSend(ctx, s, r, !nb && flags&unix.MSG_DONTWAIT == 0)
+	})
 }
 
 // thenSend lets the kernel send on a socket for which connect has come to r.
-func (n *Node) thenSend(ctx context.Context, fd int, r reply, block bool) reply {
+func (n *Node) thenSend(ctx context.Context, s *progSocket, r reply, block bool) reply {
 	if r.kind == replyErrno && r.errno == unix.EINPROGRESS && block {
-		switch err := n.readiness.wait(ctx, fd, unix.POLLOUT, unix.SO_SNDTIMEO); {
+		switch err := n.readiness.wait(ctx, s.fd, unix.POLLOUT, unix.SO_SNDTIMEO); {
 		case err == unix.EAGAIN:
 			return r
 		case err != nil:
 			return fail(err)
 		}
-		id, err := cookie(fd)
+		id, err := s.cookie()
 		if err != nil {
 			return fail(err)
 		}
 		if errno, ok := n.attempts.takeError(id); ok {
-			settle(fd)
+			settle(s.fd)
 			return fail(errno)
 		}
 		return letThrough

@@ -3,51 +3,53 @@ package syscalls
 import (
 	"encoding/binary"
 
-	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 )
 
 // getsockname answers getsockname(2) with the address that the program thinks
 // it has.
 func (n *Node) getsockname(c Call) reply {
-	fd, err := c.CopyFD(c.Int(0))
-	if err != nil {
-		return fail(err)
-	}
-	defer closeFD(fd)
-	local, ok, err := localName(fd)
-	if err != nil {
-		return fail(err)
-	}
-	if !ok && n.isNetlink(fd) {
-		return n.netlinkName(c, fd, false)
-	}
-	if !ok {
-		return letThrough
-	}
+	return onSocket(c, func(s *progSocket) reply {
+		local, ok, err := s.localName()
+		switch {
+		case err != nil:
+			return fail(err)
+		case !ok && n.isNetlink(s.fd):
+			return n.netlinkName(c, s.fd, false)
+		case !ok:
+			return letThrough
+		}
+		return fail(writeSockaddr(c, n.programName(s, local), c.Ptr(1), c.Ptr(2)))
+	})
+}
+
+// programName returns what a program is told of its socket, which is at the kernel
+// address local.
+func (n *Node) programName(s *progSocket, local abi.Sockaddr) abi.Sockaddr {
 	var peer abi.Sockaddr
 	switch local.Addr.Addr().Unmap() {
 	case n.Aliases.Wildcard, n.Aliases.Wildcard6, n.Aliases.Dual, n.Aliases.Ping,
 		n.Aliases.Ping6, localhost4:
 		// only there it makes a difference
-		if p, ok, err := remoteName(fd); err == nil && ok {
+		if p, ok, err := s.peerName(); err == nil && ok {
 			peer = p
 		}
 	}
-	name := n.localIn(n.portsOf(fd), local, peer)
+	name := n.localIn(n.portsOf(s), local, peer)
 	if name == local {
-		name = n.egressName(fd, local)
+		name = n.egressName(s, local)
 	}
-	return fail(writeSockaddr(c, name, c.Ptr(1), c.Ptr(2)))
+	return name
 }
 
 // portsOf returns the table that knows a socket's ports.
-func (n *Node) portsOf(fd int) *ports {
+func (n *Node) portsOf(s *progSocket) *ports {
 	if n.datagramPorts.empty() {
 		return &n.ports
 	}
-	if typ, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err == nil &&
-		typ == unix.SOCK_DGRAM {
+	if _, typ, err := s.kind(); err == nil && typ == unix.SOCK_DGRAM {
 		return &n.datagramPorts
 	}
 	return &n.ports
@@ -55,53 +57,45 @@ func (n *Node) portsOf(fd int) *ports {
 
 // getpeername answers getpeername(2).
 func (n *Node) getpeername(c Call) reply {
-	fd, err := c.CopyFD(c.Int(0))
-	if err != nil {
-		return fail(err)
-	}
-	defer closeFD(fd)
-	peer, ok, err := remoteName(fd)
-	if err != nil {
-		return fail(err)
-	}
-	if !ok && n.isNetlink(fd) {
-		return n.netlinkName(c, fd, true)
-	}
-	if !ok {
-		return letThrough
-	}
-	local, _, err := localName(fd)
-	if err != nil {
-		return fail(err)
-	}
-	// of a ping socket
-	if peer, ok = n.remoteIn(n.portsOf(fd), local, peer); !ok || peer.Addr.Port() == 0 {
-		return fail(unix.ENOTCONN)
-	}
-	return fail(writeSockaddr(c, peer, c.Ptr(1), c.Ptr(2)))
+	return onSocket(c, func(s *progSocket) reply {
+		peer, ok, err := s.peerName()
+		switch {
+		case err != nil:
+			return fail(err)
+		case !ok && n.isNetlink(s.fd):
+			return n.netlinkName(c, s.fd, true)
+		case !ok:
+			return letThrough
+		}
+		local, _, err := s.localName()
+		if err != nil {
+			return fail(err)
+		}
+		// a ping socket's has no port
+		peer, ok = n.remoteIn(n.portsOf(s), local, peer)
+		if !ok || peer.Addr.Port() == 0 {
+			return fail(unix.ENOTCONN)
+		}
+		return fail(writeSockaddr(c, peer, c.Ptr(1), c.Ptr(2)))
+	})
 }
 
 // onlySix answers getsockopt(IPPROTO_IPV6, IPV6_V6ONLY), which is cleared on
 // sockets at an alias. bind(2) to an IPv6 address sets it (__inet6_bind in
 // net/ipv6/af_inet6.c).
 func (n *Node) onlySix(c Call) reply {
-	fd, err := c.CopyFD(c.Int(0))
-	if err != nil {
-		return fail(err)
-	}
-	defer closeFD(fd)
-	local, ok, err := localName(fd)
-	if err != nil || !ok {
-		return letThrough
-	}
-	switch local.Addr.Addr().Unmap() {
-	case n.Aliases.Wildcard6, n.Aliases.Public6, n.Aliases.Private6:
-	default:
-		return letThrough
-	}
-	var b [4]byte
-	binary.NativeEndian.PutUint32(b[:], 1)
-	return fail(writeOption(c, b[:], 0, c.Ptr(3), c.Ptr(4)))
+	return onSocket(c, func(s *progSocket) reply {
+		local, ok, err := s.localName()
+		if err != nil || !ok {
+			return letThrough
+		}
+		switch local.Addr.Addr().Unmap() {
+		case n.Aliases.Wildcard6, n.Aliases.Public6, n.Aliases.Private6:
+		default:
+			return letThrough
+		}
+		return fail(writeIntOption(c, 1))
+	})
 }
 
 // socketError answers getsockopt(SOL_SOCKET, SO_ERROR), which reads and clears
@@ -115,23 +109,25 @@ func (n *Node) socketError(c Call) reply {
 	if n.attempts.empty() {
 		return letThrough
 	}
-	fd, err := c.CopyFD(c.Int(0))
-	if err != nil {
-		return fail(err)
-	}
-	defer closeFD(fd)
-	id, err := cookie(fd)
-	if err != nil {
-		return letThrough // not a socket: the kernel says so
-	}
-	errno, ok := n.attempts.takeError(id)
-	if !ok {
-		return letThrough
-	}
-	clearError(fd) // the ECONNRESET of the gate's refusal
+	return onSocket(c, func(s *progSocket) reply {
+		id, err := s.cookie()
+		if err != nil {
+			return letThrough // not a socket: the kernel says so
+		}
+		errno, ok := n.attempts.takeError(id)
+		if !ok {
+			return letThrough
+		}
+		clearError(s.fd) // the ECONNRESET of the gate's refusal
+		return fail(writeIntOption(c, uint32(errno)))
+	})
+}
+
+// writeIntOption answers getsockopt(2) with an int.
+func writeIntOption(c Call, v uint32) error {
 	var b [4]byte
-	binary.NativeEndian.PutUint32(b[:], uint32(errno))
-	return fail(writeOption(c, b[:], 0, c.Ptr(3), c.Ptr(4)))
+	binary.NativeEndian.PutUint32(b[:], v)
+	return writeOption(c, b[:], 0, c.Ptr(3), c.Ptr(4))
 }
 
 // writeOption stores the value of a socket option as getsockopt(2) does: at most

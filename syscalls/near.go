@@ -1,10 +1,8 @@
 package syscalls
 
 import (
-	"context"
 	"net/netip"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -91,89 +89,6 @@ func (s *neighbours) find(kernel netip.AddrPort, own netip.Addr) (netip.AddrPort
 		return netip.AddrPortFrom(node, port), true
 	}
 	return netip.AddrPortFrom(node, kernel.Port()), true
-}
-
-// locateWithin bounds how long a non-blocking connect waits for a neighbour's
-// word. It takes some 100 us. A neighbour that is slower, since it is stopped
-// or this is the first time, is connected to as if it were far away.
-const locateWithin = 20 * time.Millisecond
-
-// connectNear connects to another node on this host. The program's thread waits
-// for the neighbour's word, on non-blocking sockets too: the socket cannot be
-// on its way to the gate and then go elsewhere. It owns fd.
-func (n *Node) connectNear(fd, domain int, block bool, dst netip.AddrPort) (reply, bool) {
-	return later(func(ctx context.Context, c Call) reply {
-		asking := ctx
-		if !block {
-			var cancel context.CancelFunc
-			asking, cancel = context.WithTimeout(ctx, locateWithin)
-			defer cancel()
-		}
-		source := n.publicFor(dst.Addr())
-		if n.atLocalhost(fd) {
-			closeFD(fd)
-			return fail(unix.EINVAL) // from localhost to another host
-		}
-		id, err := cookie(fd)
-		if err != nil {
-			closeFD(fd)
-			return fail(err)
-		}
-		kernel, err := n.Network.Locate(asking, source, n.addrFor(dst.Addr()), dst, id)
-		var r reply
-		var keep bool
-		switch {
-		case err == nil && !n.listensAt(kernel):
-			r, keep = n.connectFar(fd, domain, block, dst)
-		case err == nil:
-			n.neighbours.addListener(kernel, dst)
-			r, keep = n.connectLocal(fd, domain, block, source, []listener{{dst, kernel}},
-				n.gate.closed)
-			if n.tracing.Load() != nil {
-				r.ends, _ = n.socketEnds(fd)
-				r.ends.Near = true
-			}
-		case Errno(err) == unix.ECONNREFUSED:
-			r, keep = n.connectLocal(fd, domain, block, source, nil, n.gate.closed)
-			r.ends = Ends{Local: netip.AddrPortFrom(n.addrFor(dst.Addr()), 0),
-				Remote: dst}
-		case ctx.Err() != nil:
-			r = fail(unix.EINTR)
-		default:
-			r, keep = n.connectFar(fd, domain, block, dst)
-		}
-		if !keep {
-			closeFD(fd)
-		}
-		if r.kind == replyWait {
-			ends := r.ends
-			r = r.wait(ctx, c)
-			r.ends = ends
-		}
-		return r
-	}), true
-}
-
-// listensAt reports whether a socket listens at exactly that address. At another one it
-// may have closed meanwhile, and the host may have a service on all addresses. A
-// neighbour's listener that was made outside of its node is on all of them, too: to that
-// one the neighbour itself connects.
-func (n *Node) listensAt(kernel netip.AddrPort) bool {
-	m, found, err := n.diag.listener(kernel)
-	if n.diag == nil {
-		return true // the neighbour has just looked
-	}
-	return err == nil && found && m.addr == kernel
-}
-
-// atLocalhost reports whether a socket is bound to localhost.
-func (n *Node) atLocalhost(fd int) bool {
-	local, _, err := localName(fd)
-	if err != nil {
-		return false
-	}
-	r, ok := n.Aliases.role(local.Addr.Addr().Unmap())
-	return ok && r&^six == private
 }
 
 // Locate tells a neighbour where the listener at dst, an address of this node's,

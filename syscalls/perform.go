@@ -4,8 +4,9 @@ import (
 	"encoding/binary"
 	"unsafe"
 
-	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 )
 
 // performers do on a copy of the program's socket what a call asks of the kernel,
@@ -69,46 +70,38 @@ func (n *Node) performSocket(c Call) reply {
 
 // performConnect connects a TCP or UDP socket to somewhere that is not the node's.
 func (n *Node) performConnect(c Call) reply {
-	fd, err := c.CopyFD(c.Int(0))
-	if err != nil {
-		return fail(err)
-	}
-	r, keep := n.connectOutside(c, fd)
-	if !keep {
-		closeFD(fd)
-	}
-	return r
+	return onSocket(c, func(s *progSocket) reply { return n.connectOutside(c, s) })
 }
 
-func (n *Node) connectOutside(c Call, fd int) (r reply, keep bool) {
-	domain, typ, err := kind(fd)
+func (n *Node) connectOutside(c Call, s *progSocket) reply {
+	domain, typ, err := s.kind()
 	size := c.Int(2)
 	switch {
 	case n.landlock.active.Load():
-		return letThrough, false // the kernel asks Landlock
+		return letThrough // the kernel asks Landlock
 	case err != nil:
-		return fail(err), false
+		return fail(err)
 	case !isInet(domain) || typ != unix.SOCK_STREAM && typ != unix.SOCK_DGRAM:
-		return letThrough, false
+		return letThrough
 	case size < 0 || size > abi.SizeofSockaddrStorage:
-		return fail(unix.EINVAL), false // move_addr_to_kernel in net/socket.c
+		return fail(unix.EINVAL) // move_addr_to_kernel in net/socket.c
 	}
 	var buf [abi.SizeofSockaddrStorage]byte
 	if err := c.ReadMemory(c.Ptr(1), buf[:size]); err != nil {
-		return fail(err), false
+		return fail(err)
 	}
-	nb, err := nonblocking(fd)
+	nb, err := s.nonblocking()
 	if err != nil {
-		return fail(err), false
+		return fail(err)
 	}
 	if nb || typ == unix.SOCK_DGRAM {
-		return fail(connectRaw(fd, buf[:size])), false
+		return fail(connectRaw(s.fd, buf[:size]))
 	}
-	if state, err := tcpState(fd); err != nil || state == tcpSynSent {
-		return letThrough, false // it waits for the connect that is under way
+	if state, err := s.state(); err != nil || state == tcpSynSent {
+		return letThrough // it waits for the connect that is under way
 	}
-	err = withoutWaiting(fd, func() error { return connectRaw(fd, buf[:size]) })
-	return n.finishLocal(fd, true, err)
+	err = withoutWaiting(s.fd, func() error { return connectRaw(s.fd, buf[:size]) })
+	return n.finishLocal(connectCall{progSocket: s, block: true}, err)
 }
 
 func connectRaw(fd int, sa []byte) error {

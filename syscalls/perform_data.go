@@ -277,28 +277,22 @@ func (n *Node) performSend(c Call, flags int, size uint64, name uintptr, nameLen
 	if flags&^plainSend != 0 || size > 1<<30 {
 		return letThrough
 	}
-	fd, err := c.CopyFD(c.Int(0))
-	if err != nil {
-		return fail(err)
-	}
-	domain, typ, err := kind(fd)
-	s := &sending{n: n, fd: fd, flags: flags, size: int(size), read: read}
-	r, keep := letThrough, false
-	switch {
-	case err != nil:
-		r = fail(err)
-	case !isInet(domain):
-	case typ == unix.SOCK_STREAM && name == 0:
-		s.done = n.unfinished.begun(c)
-		r, keep = s.stream(c)
-	case typ == unix.SOCK_DGRAM && size <= maxDatagram && nameLen >= 0 &&
-		nameLen <= abi.SizeofSockaddrStorage:
-		r = s.datagram(c, name, nameLen)
-	}
-	if !keep {
-		closeFD(fd)
-	}
-	return r
+	return onSocket(c, func(p *progSocket) reply {
+		domain, typ, err := p.kind()
+		s := &sending{n: n, fd: p.fd, flags: flags, size: int(size), read: read}
+		switch {
+		case err != nil:
+			return fail(err)
+		case !isInet(domain):
+		case typ == unix.SOCK_STREAM && name == 0:
+			s.done = n.unfinished.begun(c)
+			return s.stream(c)
+		case typ == unix.SOCK_DGRAM && size <= maxDatagram && nameLen >= 0 &&
+			nameLen <= abi.SizeofSockaddrStorage:
+			return s.datagram(c, name, nameLen)
+		}
+		return letThrough
+	})
 }
 
 func (s *sending) datagram(c Call, name uintptr, nameLen int) reply {
@@ -330,16 +324,15 @@ func (s *sending) datagram(c Call, name uintptr, nameLen int) reply {
 }
 
 // stream sends on a TCP socket. A blocking one sends all, and waits elsewhere.
-func (s *sending) stream(c Call) (r reply, keep bool) {
+func (s *sending) stream(c Call) reply {
 	err := s.some(c)
 	if err != unix.EAGAIN || s.flags&unix.MSG_DONTWAIT != 0 {
-		return s.result(c, err), false
+		return s.result(c, err)
 	}
 	if nb, nerr := nonblocking(s.fd); nerr != nil || nb {
-		return s.result(c, err), false
+		return s.result(c, err)
 	}
-	r = later(func(ctx context.Context, c Call) reply {
-		defer closeFD(s.fd)
+	r := later(func(ctx context.Context, c Call) reply {
 		for {
 			if err := s.n.readiness.wait(ctx, s.fd, unix.POLLOUT,
 				unix.SO_SNDTIMEO); err != nil {
@@ -351,7 +344,7 @@ func (s *sending) stream(c Call) (r reply, keep bool) {
 		}
 	})
 	r.settled = s.n.unfinished.wait(c.TID())
-	return r, true
+	return r
 }
 
 // some sends what goes at once. It fails with EAGAIN if that is not all.

@@ -118,7 +118,7 @@ func (n *Node) checkDestination(fd, domain int, dst abi.Sockaddr) error {
 		dst = abi.Sockaddr{Addr: netip.AddrPortFrom(netip.AddrFrom16(dst.Addr.Addr().As16()),
 			dst.Addr.Port()), Six: true}
 	}
-	return n.checkFamily(fd, dst)
+	return n.checkFamily(&progSocket{fd: fd}, dst)
 }
 
 // kernelControl is what the kernel gets of a datagram's control messages. Where

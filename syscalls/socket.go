@@ -85,6 +85,9 @@ func cookie(fd int) (uint64, error) {
 	return v, err
 }
 
+// clearError takes the error that is left in the socket (sk_err).
+func clearError(fd int) { getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR) }
+
 // kernelSockaddr is addr as a socket of the given domain takes it: IPv4 is
 // v4-mapped on AF_INET6.
 func kernelSockaddr(domain int, addr netip.AddrPort) unix.Sockaddr {

@@ -11,15 +11,15 @@ import (
 // source of a socket that has none. As for a program's own connect, the kernel chooses
 // the port when it knows the destination: so one port serves several destinations, and
 // a node has as many connections to each as the range of ports has ports.
-func (n *Node) connectFrom(fd, domain int, alias netip.Addr, connect func() error) error {
-	local, _, err := localName(fd)
+func (s *progSocket) connectFrom(alias netip.Addr, connect func() error) error {
+	local, _, err := s.localName()
 	if err != nil {
 		return err
 	}
 	if local.Addr.Port() != 0 {
 		return connect()
 	}
-	if err := bindAddress(fd, domain, alias); err != nil {
+	if err := s.bindAddress(alias); err != nil {
 		return fmt.Errorf("bind to %v: %w", alias, err)
 	}
 	if err = connect(); err != unix.EADDRNOTAVAIL {
@@ -28,7 +28,7 @@ func (n *Node) connectFrom(fd, domain int, alias netip.Addr, connect func() erro
 	// The kernel then leaves out all ports that a socket of the host was bound to, at
 	// whatever address (__inet_hash_connect in net/ipv4/inet_hashtables.c). bind(2)
 	// leaves out only those that are bound at the alias.
-	if bindTo(fd, domain, netip.AddrPortFrom(alias, 0)) != nil {
+	if s.bindTo(netip.AddrPortFrom(alias, 0)) != nil {
 		return err
 	}
 	return connect()
@@ -36,20 +36,20 @@ func (n *Node) connectFrom(fd, domain int, alias netip.Addr, connect func() erro
 
 // bindAddress binds a socket to an alias and leaves the port to connect(2)
 // (IP_BIND_ADDRESS_NO_PORT, ip(7)).
-func bindAddress(fd, domain int, alias netip.Addr) error {
-	if err := mappable(fd, domain); err != nil {
+func (s *progSocket) bindAddress(alias netip.Addr) error {
+	if err := s.mappable(); err != nil {
 		return err
 	}
-	own, err := getsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT)
+	own, err := getsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT)
 	if err != nil {
 		return err
 	}
 	if own == 0 {
-		if err := setsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT,
+		if err := setsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT,
 			1); err != nil {
 			return err
 		}
-		defer setsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 0)
+		defer setsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 0)
 	}
-	return bindTo(fd, domain, netip.AddrPortFrom(alias, 0))
+	return s.bindTo(netip.AddrPortFrom(alias, 0))
 }

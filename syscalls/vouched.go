@@ -159,16 +159,6 @@ var fromNodes = []unix.SockFilter{
 	{Code: unix.BPF_RET | unix.BPF_K, K: 0},
 }
 
-// vouchFor has this node vouch for a program's socket, of which fd is a copy.
-func (n *Node) vouchFor(fd int) error {
-	id, err := cookie(fd)
-	if err != nil {
-		return err
-	}
-	n.vouched.note(id, n.Aliases.Wildcard, n.isOpen)
-	return nil
-}
-
 // isVouched reports whether the peer of a TCP connection, at an alias, is of the node
 // that has the alias. kernel is the end of the node's own program. A program that has
 // connected itself knows to whom: the listener was looked for then.

@@ -2,35 +2,60 @@ package syscalls
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// An attempt is one connect(2) to another node, from SYN_SENT to its end. It
-// goes on when the program stops waiting, as Linux's does.
-type attempt struct {
+// A pendingConnect is one connect(2) over the network, from SYN_SENT to its end: the
+// program's socket is connecting to the gate. It goes on when the program stops waiting,
+// as Linux's does.
+type pendingConnect struct {
+	id            uint64         // the cookie of the program's socket
+	program, gate netip.AddrPort // the kernel addresses of the socket, and of the gate
+	src, dst      netip.AddrPort // the ends of the connection, both virtual
+
+	// from start on
 	cancel context.CancelFunc // ends what asks the network
 	done   chan struct{}      // closed when it has ended
 	errno  unix.Errno         // why it failed; 0 if it did not; read after done
 	ended  time.Time          // likewise
 	gaveUp bool               // the program has; by attempts.mu
-	ends   Ends               // for traces
+}
+
+// gated returns the connection's ends in this host's kernel.
+func (p *pendingConnect) gated() gated { return gated{p.program, p.gate} }
+
+// ends returns the connection's ends for traces.
+func (p *pendingConnect) ends() Ends { return Ends{Local: p.src, Remote: p.dst} }
+
+// comesTo answers the call with an errno, 0 for success.
+func (p *pendingConnect) comesTo(errno unix.Errno) reply {
+	r := reply{}
+	if errno != 0 {
+		r = fail(errno)
+	}
+	r.ends = p.ends()
+	return r
+}
+
+func (p *pendingConnect) hasEnded() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // attempts are the connects that run, and those that failed and whose error
 // the program has not fetched yet, by socket cookie.
 type attempts struct {
 	mu     sync.Mutex
-	m      map[uint64]*attempt
-	failed []failure // in the order of their ends
-}
-
-// A failure is an attempt that has failed.
-type failure struct {
-	cookie  uint64
-	attempt *attempt
+	m      map[uint64]*pendingConnect
+	failed []*pendingConnect // in the order of their ends
 }
 
 // A program may close a socket without fetching its error. Such entries are
@@ -45,34 +70,34 @@ const (
 // there are.
 func (a *attempts) forgetLocked(now time.Time) {
 	for len(a.failed) > 0 {
-		f := a.failed[0]
-		if a.m[f.cookie] == f.attempt {
-			if len(a.failed) <= maxErrors || now.Sub(f.attempt.ended) <= errorKept {
+		p := a.failed[0]
+		if a.m[p.id] == p {
+			if len(a.failed) <= maxErrors || now.Sub(p.ended) <= errorKept {
 				return
 			}
-			delete(a.m, f.cookie)
+			delete(a.m, p.id)
 		}
-		a.failed[0] = failure{}
+		a.failed[0] = nil
 		a.failed = a.failed[1:]
 	}
 }
 
 // start begins an attempt. The context ends when the program gives it up.
-func (a *attempts) start(ctx context.Context, cookie uint64) (context.Context, *attempt) {
+func (a *attempts) start(ctx context.Context, p *pendingConnect) context.Context {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.m == nil {
-		a.m = make(map[uint64]*attempt)
+		a.m = make(map[uint64]*pendingConnect)
 	}
 	a.forgetLocked(time.Now())
-	ctx, cancel := context.WithCancel(ctx)
-	at := &attempt{cancel: cancel, done: make(chan struct{})}
-	a.m[cookie] = at
-	return ctx, at
+	ctx, p.cancel = context.WithCancel(ctx)
+	p.done = make(chan struct{})
+	a.m[p.id] = p
+	return ctx
 }
 
 // find returns the attempt of a socket, or nil.
-func (a *attempts) find(cookie uint64) *attempt {
+func (a *attempts) find(cookie uint64) *pendingConnect {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.m[cookie]
@@ -85,45 +110,48 @@ func (a *attempts) empty() bool {
 }
 
 // succeed ends an attempt whose socket is established.
-func (a *attempts) succeed(cookie uint64, at *attempt) {
+func (a *attempts) succeed(p *pendingConnect) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.m[cookie] == at {
-		delete(a.m, cookie)
+	if a.m[p.id] == p {
+		delete(a.m, p.id)
 	}
-	at.ended = time.Now()
-	close(at.done)
+	p.ended = time.Now()
+	close(p.done)
 }
 
 // giveUp ends an attempt whose socket the program has closed, or connects
-// elsewhere: whatever comes of it is not for that socket.
-func (a *attempts) giveUp(at *attempt) {
+// elsewhere: whatever comes of it is not for that socket. p may be nil.
+func (a *attempts) giveUp(p *pendingConnect) {
+	if p == nil {
+		return
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	at.gaveUp = true
-	at.cancel()
+	p.gaveUp = true
+	p.cancel()
 }
 
 // fail ends an attempt, and its socket's connecting by refuse, whose error it
 // returns. The attempt's error stays for takeError. To the program all is one
 // event: whoever its wake-up makes ask for the error waits here, and who waits for the
 // attempt finds the socket as it will be.
-func (a *attempts) fail(cookie uint64, at *attempt, errno unix.Errno,
+func (a *attempts) fail(p *pendingConnect, errno unix.Errno,
 	refuse func() error) (err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if at.gaveUp {
-		if a.m[cookie] == at {
-			delete(a.m, cookie)
+	if p.gaveUp {
+		if a.m[p.id] == p {
+			delete(a.m, p.id)
 		}
 	} else {
-		at.errno = errno
+		p.errno = errno
 		err = refuse()
 	}
-	at.ended = time.Now()
-	close(at.done)
-	if a.m[cookie] == at {
-		a.failed = append(a.failed, failure{cookie, at})
+	p.ended = time.Now()
+	close(p.done)
+	if a.m[p.id] == p {
+		a.failed = append(a.failed, p)
 	}
 	return err
 }
@@ -132,19 +160,10 @@ func (a *attempts) fail(cookie uint64, at *attempt, errno unix.Errno,
 func (a *attempts) takeError(cookie uint64) (unix.Errno, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	at, ok := a.m[cookie]
-	if !ok || !at.hasEnded() {
+	p, ok := a.m[cookie]
+	if !ok || !p.hasEnded() {
 		return 0, false
 	}
 	delete(a.m, cookie)
-	return at.errno, true
-}
-
-func (a *attempt) hasEnded() bool {
-	select {
-	case <-a.done:
-		return true
-	default:
-		return false
-	}
+	return p.errno, true
 }

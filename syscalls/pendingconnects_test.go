@@ -11,8 +11,9 @@ import (
 
 // failAttempt makes an attempt that fails.
 func failAttempt(a *attempts, cookie uint64) {
-	_, at := a.start(context.Background(), cookie)
-	a.fail(cookie, at, unix.ECONNREFUSED, func() error { return nil })
+	p := &pendingConnect{id: cookie}
+	a.start(context.Background(), p)
+	a.fail(p, unix.ECONNREFUSED, func() error { return nil })
 }
 
 // Errors that no program asks for are forgotten after a while, when there are many.
@@ -26,7 +27,8 @@ func TestForgottenErrors(t *testing.T) {
 		if errno, ok := a.takeError(0); !ok || errno != unix.ECONNREFUSED {
 			t.Errorf("the first error: %v, %v", errno, ok)
 		}
-		_, runs := a.start(context.Background(), many)
+		runs := &pendingConnect{id: many}
+		a.start(context.Background(), runs)
 		failAttempt(&a, 7) // the same socket once more
 		time.Sleep(errorKept + time.Second)
 		failAttempt(&a, many+1)
@@ -45,7 +47,7 @@ func TestForgottenErrors(t *testing.T) {
 		for c := range uint64(many + 2) {
 			a.takeError(c)
 		}
-		a.start(context.Background(), many+2)
+		a.start(context.Background(), &pendingConnect{id: many + 2})
 		if len(a.failed) > 0 {
 			t.Errorf("%d errors are remembered that programs have fetched", len(a.failed))
 		}
@@ -62,8 +64,9 @@ func BenchmarkAttempts(b *testing.B) {
 			}
 			cookie := before
 			for b.Loop() {
-				_, at := a.start(context.Background(), cookie)
-				a.succeed(cookie, at)
+				p := &pendingConnect{id: cookie}
+				a.start(context.Background(), p)
+				a.succeed(p)
 				cookie++
 			}
 		})

@@ -1,0 +1,222 @@
+package syscalls
+
+import (
+	"context"
+	"net/netip"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
+)
+
+// connectResolver connects to the node's resolver instead of the name server at the
+// call's destination.
+func (n *Node) connectResolver(c connectCall) reply {
+	proxy, ok := n.proxy(c.dst)
+	if !ok {
+		return letThrough
+	}
+	if err := n.admit(c.fd, c.tid); err != nil {
+		return fail(err)
+	}
+	c.mappable() // or it is bound, and the connect tells
+	return n.finishLocal(c, c.connectNow(proxy))
+}
+
+// connectSelf connects to one of the node's own virtual addresses: the kernel's own
+// loopback connection.
+func (n *Node) connectSelf(c connectCall) reply {
+	found, err := n.live(c.dst.Port(), c.dst.Addr(), wildcardOf(c.dst.Addr()))
+	if err != nil {
+		return fail(err)
+	}
+	last := n.gate.closed
+	if len(found) == 0 {
+		if own, ok := n.itself(c, c.dst); ok {
+			last = own
+		}
+	}
+	return n.connectLocal(c, n.publicFor(c.dst.Addr()), found, last)
+}
+
+// itself returns the kernel address of a socket that is bound to the very address which
+// it is to connect to: a simultaneous open with itself (RFC 9293 section 3.5).
+func (n *Node) itself(c connectCall, dst netip.AddrPort) (netip.AddrPort, bool) {
+	local, _, err := c.localName()
+	if err != nil {
+		return netip.AddrPort{}, false
+	}
+	kernel := unmapped(local.Addr)
+	r, ok := n.Aliases.role(kernel.Addr())
+	if !ok || n.ports.known(kernel) != dst.Port() {
+		return netip.AddrPort{}, false
+	}
+	own := n.own(r)
+	return kernel, own == dst.Addr() || own == wildcardOf(dst.Addr())
+}
+
+// connectLocalhost connects to 127.0.0.1 or ::1: the node's own, or the host's
+// where the node has no listener.
+func (n *Node) connectLocalhost(c connectCall) reply {
+	local, _, err := c.localName()
+	if err != nil {
+		return fail(err)
+	}
+	to := c.dst.Addr()
+	if to.Is6() {
+		r, alias := n.Aliases.role(local.Addr.Addr().Unmap())
+		if !alias || r&six != 0 || r == dual {
+			return n.connectLocalhost6(c, alias)
+		}
+		to = localhost4 // [::] is 127.0.0.1 to it, tcp_v6_connect in net/ipv6/tcp_ipv6.c
+	}
+	if to.IsLoopback() && to != localhost4 { // 127.0.0.2
+		return n.orHost(c, c.dst, netip.IPv4Unspecified())
+	}
+	return n.orHost(c, netip.AddrPortFrom(localhost4, c.dst.Port()),
+		localhost4, netip.IPv4Unspecified())
+}
+
+// orHost connects to one of the listeners that the node has at the port on addrs, or to
+// the host.
+func (n *Node) orHost(c connectCall, host netip.AddrPort, addrs ...netip.Addr) reply {
+	found, err := n.live(host.Port(), addrs...)
+	if err != nil {
+		return fail(err)
+	}
+	if len(found) == 0 {
+		if own, ok := n.itself(c, host); ok {
+			return n.connectLocal(c, n.Aliases.Private, nil, own)
+		}
+		return letThrough
+	}
+	return n.connectLocal(c, n.Aliases.Private, found, host)
+}
+
+// connectLocalhost6 connects to ::1. What is at an alias cannot reach the host's
+// own ::1 any more, so the listeners have to be there.
+func (n *Node) connectLocalhost6(c connectCall, alias bool) reply {
+	found, err := n.live(c.dst.Port(), netip.IPv6Loopback(), netip.IPv6Unspecified())
+	if err != nil {
+		return fail(err)
+	}
+	if len(found) == 0 && !alias {
+		return letThrough
+	}
+	return n.connectLocal(c, n.Aliases.Private6, found, n.gate.closed)
+}
+
+// connectLocal tries the listeners in turn, then last. source is the alias that an
+// unbound socket connects from.
+func (n *Node) connectLocal(c connectCall, source netip.Addr, found []listener,
+	last netip.AddrPort) reply {
+	switch state, err := c.state(); {
+	case err != nil:
+		return fail(err)
+	case state == tcpSynSent && c.block:
+		return n.finishLocal(c, unix.EALREADY)
+	case state != tcpClose:
+		return fail(c.connectNow(n.gate.addr))
+	}
+	// or else it would pass for the listener's refusal
+	if err := unfetched(c.fd, c.domain); err != nil {
+		return fail(err)
+	}
+	local, _, err := c.localName()
+	if err != nil {
+		return fail(err)
+	}
+	if local.Addr.Port() != 0 {
+		n.meetSelf(local, source)
+	} else { // the socket that had the port before may have met another
+		defer func() {
+			if local, _, err := c.localName(); err == nil {
+				n.meetSelf(local, source)
+			}
+		}()
+	}
+	id, err := c.cookie()
+	if err != nil {
+		return fail(err)
+	}
+	n.vouched.note(id, n.Aliases.Wildcard, n.isOpen) // before the other end can see it
+	for _, l := range found {
+		err = c.connectFrom(source, func() error { return c.connectLoopback(l.kernel) })
+		if err != unix.ECONNREFUSED {
+			return n.finishLocal(c, err)
+		}
+	}
+	err = c.connectFrom(source, func() error { return c.connectNow(last) })
+	return n.finishLocal(c, err)
+}
+
+// meetSelf notes at which address of the node a bound socket meets another of the node:
+// the one that source stands for.
+func (n *Node) meetSelf(local abi.Sockaddr, source netip.Addr) {
+	if r, ok := n.Aliases.role(local.Addr.Addr().Unmap()); ok {
+		to, _ := n.Aliases.role(source)
+		n.ports.addSelf(unmapped(local.Addr), n.own(r), n.own(to))
+	}
+}
+
+// unfetched returns what an earlier connect of a closed socket has come to, if the
+// program has not been told: the next connect(2) tells it, whereto it may be. The kernel
+// looks for that before it looks at the address (net/ipv4/af_inet.c,
+// __inet_stream_connect), so an address that is cut short starts nothing else.
+func unfetched(fd, domain int) error {
+	family := uint16(domain)
+	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd),
+		uintptr(unsafe.Pointer(&family)), unsafe.Sizeof(family))
+	if errno == unix.EINVAL || errno == 0 {
+		return nil
+	}
+	return errno
+}
+
+// connectLoopback starts a connect on loopback, where a refusal has arrived by
+// the time that the call returns; another may follow it.
+func (s *progSocket) connectLoopback(addr netip.AddrPort) error {
+	err := s.connectNow(addr)
+	if err != unix.EINPROGRESS {
+		return err
+	}
+	if state, serr := s.state(); serr != nil || state != tcpClose {
+		return err
+	}
+	return s.connectNow(addr) // fetches the error: it starts nothing
+}
+
+// finishLocal ends a connect that the kernel does. On loopback it has mostly
+// come to its end by now; a blocking one waits here if the backlog is full, be it
+// the first (begun is EINPROGRESS) or one more on the same socket (EALREADY).
+func (n *Node) finishLocal(c connectCall, begun error) reply {
+	if !c.block || begun != unix.EINPROGRESS && begun != unix.EALREADY {
+		return fail(begun)
+	}
+	if ev, err := pollNow(c.fd, unix.POLLOUT); err == nil && ev != 0 {
+		return fail(settle(c.fd))
+	}
+	return later(func(ctx context.Context, _ Call) reply {
+		err := n.readiness.wait(ctx, c.fd, unix.POLLOUT, unix.SO_SNDTIMEO)
+		if err == unix.EAGAIN {
+			return fail(begun)
+		}
+		if err != nil {
+			return fail(err)
+		}
+		return fail(settle(c.fd))
+	})
+}
+
+// settle fetches the outcome of a kernel connect that has ended. To the kernel
+// it was a non-blocking one: with a second call it is over, and the socket is as
+// after a blocking one (EISCONN, or ready for another instead of ECONNABORTED). There is
+// nothing at the address, lest it start a connect where there is none to end.
+// Another thread may have begun another one meanwhile: that is not waited for.
+func settle(fd int) error {
+	return withoutWaiting(fd, func() error {
+		return rawConnect(fd,
+			&unix.RawSockaddr{Family: unix.AF_UNIX})
+	})
+}
