@@ -245,6 +245,8 @@ func (r *recorder) outcomeOf(ends syscalls.Ends) outcome {
 	return r.ended[ends]
 }
 
+var _ syscalls.Stream = (*tracedStream)(nil)
+
 // A tracedStream counts what a stream carries, and notes how it ends.
 type tracedStream struct {
 	inboundStream

@@ -101,7 +101,9 @@ func (m *member) forward(ctx context.Context, c *net.TCPConn, cfg ForwardConfig)
 	for _, h := range m.headers(cfg, port) {
 		var s *transport.Stream
 		if s, err = m.open(ctx, h); err == nil {
-			syscalls.Relay(ctx, c, m.inbounds.follow(s))
+			if err := syscalls.Relay(ctx, c, m.inbounds.follow(s)); err != nil {
+				m.log.Warn("forward", "to", cfg.Name, "port", cfg.Port, "err", err)
+			}
 			return
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/syscalls"
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
@@ -91,6 +92,8 @@ func (i *inbounds) delivered(ctx context.Context, peer uint32) error {
 	}
 }
 
+var _ syscalls.Stream = inboundStream{}
+
 // An inboundStream is a stream whose incoming direction inbounds follows. A Read that
 // fails or ends tells that all bytes before are where they belong.
 type inboundStream struct {
@@ -152,7 +155,7 @@ func isDeliveryQuery(h transport.Header) bool {
 func (i *inbounds) answerDelivered(s *transport.Stream) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	defer s.WhenStopped(cancel)() // the peer has given up
+	defer s.OnStopSending(cancel)() // the peer has given up
 	if errors.Is(i.delivered(ctx, s.Peer()), errStalled) {
 		s.Answer(transport.StatusTimeout)
 		return

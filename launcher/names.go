@@ -8,6 +8,7 @@ import (
 
 	"github.com/boxer-sandbox/boxer/coordinator"
 	"github.com/boxer-sandbox/boxer/resolver"
+	"github.com/boxer-sandbox/boxer/stream"
 	"github.com/boxer-sandbox/boxer/syscalls"
 )
 
@@ -73,8 +74,16 @@ func (p proxies) Dial(ctx context.Context, by syscalls.Asker) (syscalls.Stream, 
 	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	return nameStream{Stream: s}, nil
 }
+
+// A nameStream is a connection to a nameserver as a syscalls.Stream.
+type nameStream struct {
+	*resolver.Stream
+	stream.NoUrgent
+}
+
+var _ syscalls.Stream = nameStream{}
 
 // proxyTries bounds the search for a port that is free for UDP and for TCP.
 const proxyTries = 16

@@ -15,6 +15,11 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
+var (
+	_ syscalls.Network   = network{}
+	_ syscalls.Datagrams = network{}
+)
+
 // network is a member as package syscalls sees it.
 type network struct {
 	m *member
@@ -45,8 +50,8 @@ func (n network) Dial(ctx context.Context, src, dst netip.AddrPort) (syscalls.St
 	return f.traced(n.m.inbounds.follow(s)), nil
 }
 
-// DialEarly opens a stream that the far side need not answer: see syscalls.Node.
-func (n network) DialEarly(src, dst netip.AddrPort) (syscalls.Stream, bool) {
+// DialOptimistic implements syscalls.Network.
+func (n network) DialOptimistic(src, dst netip.AddrPort) (syscalls.Stream, bool) {
 	to, ok := n.m.client.ByAddr(dst.Addr())
 	if !ok {
 		return nil, false
@@ -56,7 +61,7 @@ func (n network) DialEarly(src, dst netip.AddrPort) (syscalls.Stream, bool) {
 	if r != nil {
 		h.Trace = uint64(newConnID())
 	}
-	s, ok := n.m.node.OpenEarly(to.ID, h)
+	s, ok := n.m.node.OpenOptimistic(to.ID, h)
 	switch {
 	case !ok:
 		return nil, false
@@ -68,8 +73,8 @@ func (n network) DialEarly(src, dst netip.AddrPort) (syscalls.Stream, bool) {
 	return f.traced(n.m.inbounds.follow(s)), true
 }
 
-// Announce implements syscalls.Announcer.
-func (n network) Announce(dst netip.AddrPort, room int) { n.m.node.Announce(dst, room) }
+// Announce implements syscalls.Network.
+func (n network) Announce(dst netip.AddrPort, credit int) { n.m.node.Announce(dst, credit) }
 
 // Near implements syscalls.Network.
 func (n network) Near(addr netip.Addr) bool {
@@ -244,7 +249,7 @@ func accept(node *syscalls.Node, s *transport.Stream) (run func(syscalls.Stream)
 	abort func(), err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), acceptWithin)
 	defer cancel()
-	defer s.WhenStopped(cancel)() // the program over there has given up
+	defer s.OnStopSending(cancel)() // the program over there has given up
 	return node.Accept(ctx, s.Header().Source, s.Header().Destination)
 }
 
@@ -275,8 +280,8 @@ func deliver(node *syscalls.Node, n network, s *transport.Stream) {
 		abort()
 		return
 	}
-	if s.Low() {
-		s.Grant(node.Room(h.Destination))
+	if s.LowCredit() {
+		s.GrantCredit(node.Room(h.Destination))
 	}
 	r := n.r.Load()
 	if r == nil {

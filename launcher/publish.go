@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/stream"
 	"github.com/boxer-sandbox/boxer/syscalls"
 )
 
@@ -92,22 +93,19 @@ func publish(p Publish, node *syscalls.Node, log *slog.Logger) (*publisher, erro
 // address where it comes from, if that is of a family that it takes.
 func (p *publisher) serve(c *net.TCPConn, port uint16, node *syscalls.Node) {
 	from := c.RemoteAddr().(*net.TCPAddr).AddrPort()
-	run, _, err := node.AcceptOutside(context.Background(), from, port)
+	run, abort, err := node.AcceptOutside(context.Background(), from, port)
 	if err != nil {
 		c.SetLinger(0) // a refusal comes too late: reset
 		c.Close()
 		return
 	}
-	run(tcpStream{c})
+	s, err := stream.NewTCP(c)
+	if err != nil {
+		abort()
+		return
+	}
+	run(s)
 }
 
 // close stops accepting. Connections end with the node.
 func (p *publisher) close() { p.l.Close() }
-
-// tcpStream makes a TCP connection a syscalls.Stream.
-type tcpStream struct{ *net.TCPConn }
-
-func (s tcpStream) Reset() {
-	s.SetLinger(0)
-	s.Close()
-}

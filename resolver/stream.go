@@ -3,6 +3,7 @@ package resolver
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -47,6 +48,7 @@ type Stream struct {
 	rest    int         // by writing: bytes to come of a message that is passed on
 	foreign bool        // by writing: what the program sends is no DNS
 	timer   *time.Timer // by writing: passes on what is held
+	sent    bool        // by writing: the program sends no more
 
 	out   chan []byte   // for Read
 	ended chan struct{} // closed when the server sends no more, or has failed
@@ -186,6 +188,40 @@ func (st *Stream) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// Wait waits until Read would not wait.
+func (st *Stream) Wait() error {
+	for len(st.left) == 0 {
+		select {
+		case st.left = <-st.out:
+		case <-st.ended:
+			return nil // Read says why, behind what is left
+		}
+	}
+	return nil
+}
+
+// Flush does nothing: what Write holds back has to be answered or passed on whole, and is
+// not held for longer than holdFor.
+func (st *Stream) Flush() error { return nil }
+
+// OnStopSending calls f, once and on a goroutine of its own, when the server has reset
+// the connection and the program could still write. stop cancels the call, and reports
+// whether it did so in time.
+func (st *Stream) OnStopSending(f func()) (stop func() bool) {
+	return context.AfterFunc(st.ctx, func() {
+		st.writing.Lock()
+		sent := st.sent
+		st.writing.Unlock()
+		select {
+		case <-st.ended:
+			if !sent && !errors.Is(st.err, io.EOF) && !errors.Is(st.err, net.ErrClosed) {
+				f()
+			}
+		default: // by Reset
+		}
+	})
+}
+
 // Write sends what the program says. It holds back the beginning of a message that may
 // have to be answered here, for holdFor at most.
 func (st *Stream) Write(b []byte) (int, error) {
@@ -275,6 +311,7 @@ func (st *Stream) late() {
 func (st *Stream) CloseWrite() error {
 	st.writing.Lock()
 	defer st.writing.Unlock()
+	st.sent = true
 	if len(st.held) > 0 {
 		st.conn.Write(st.held)
 		st.held = nil

@@ -180,6 +180,52 @@ func TestStreamEnds(t *testing.T) {
 	}
 }
 
+// TestStreamWait waits for what the server sends, and for the end, and reads after that.
+func TestStreamWait(t *testing.T) {
+	s, _ := startServer(t, "")
+	st, c := dialOwn(t, s)
+	waited := make(chan error, 1)
+	go func() { waited <- st.Wait() }()
+	write(t, c, []byte("bytes"))
+	if err := <-waited; err != nil {
+		t.Errorf("Wait: %v", err)
+	}
+	expect(t, st, []byte("bytes"))
+	c.CloseWrite()
+	if err := st.Wait(); err != nil {
+		t.Errorf("Wait at the end: %v", err)
+	}
+	if n, err := st.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+		t.Errorf("read %d, %v; want the end", n, err)
+	}
+}
+
+// TestStreamOnStopSending holds that the writer is told of the server's reset, and not of
+// an end in order.
+func TestStreamOnStopSending(t *testing.T) {
+	s, _ := startServer(t, "")
+	st, c := dialOwn(t, s)
+	called := make(chan struct{})
+	st.OnStopSending(func() { close(called) })
+	c.SetLinger(0)
+	c.Close()
+	<-called
+
+	st, c = dialOwn(t, s)
+	called = make(chan struct{})
+	stop := st.OnStopSending(func() { close(called) })
+	c.Close()
+	if _, err := io.ReadAll(st); err != nil {
+		t.Error(err)
+	}
+	stop()
+	select {
+	case <-called:
+		t.Error("an end in order was told as a reset")
+	default:
+	}
+}
+
 // TestReadAfterCloseRead holds that who still reads when CloseRead comes gets an error in
 // the end, and not nothing again and again.
 func TestReadAfterCloseRead(t *testing.T) {

@@ -5,19 +5,11 @@ import (
 	"sync"
 )
 
-// An Announcer tells other nodes of listeners: connects to those succeed without
-// waiting for the answer of this node, as many as there is room for.
-type Announcer interface {
-	// Announce says how many connections to dst, an address of the node's, a peer may
-	// have before it hears more; 0 if it has to ask.
-	Announce(dst netip.AddrPort, room int)
-}
-
 // announcements are what the node has told the others of its listeners. Where the
 // kernel does not tell when a listener has gone (closings.go) or how full its backlog
 // is, nothing is announced.
 type announcements struct {
-	to Announcer // nil: nobody
+	to Network // nil: the kernel does not tell when listeners go
 
 	mu sync.Mutex
 	// at has what was announced, by the listener's kernel address.

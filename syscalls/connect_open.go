@@ -2,29 +2,17 @@ package syscalls
 
 import (
 	"context"
-	"net/netip"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// An early connection begins without the far side's answer: Network may have it.
-type earlyDialler interface {
-	// DialEarly opens a connection from src to dst if the far side has announced a
-	// listener there with room. It does not wait; ok is false if Dial has to.
-	DialEarly(src, dst netip.AddrPort) (Stream, bool)
-}
-
 // openEarly lets a program's socket, which is connecting to the gate, through it at
 // once, if the far side has announced that it will accept. If then it does not, the
 // program sees a connection that is reset.
 func (n *Node) openEarly(p *pendingConnect) bool {
-	early, ok := n.Network.(earlyDialler)
-	if !ok {
-		return false
-	}
-	stream, ok := early.DialEarly(p.src, p.dst)
+	stream, ok := n.Network.DialOptimistic(p.src, p.dst)
 	if !ok {
 		return false
 	}

@@ -15,6 +15,8 @@ import (
 
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/stream"
 )
 
 // A fakeResolver answers every query with "re: " and the query, over UDP and TCP, in
@@ -48,15 +50,7 @@ func (r *fakeResolver) Dial(ctx context.Context, by Asker) (Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dialled{c.(*net.TCPConn)}, nil
-}
-
-// dialled is a TCP connection as a Stream.
-type dialled struct{ *net.TCPConn }
-
-func (d dialled) Reset() {
-	d.SetLinger(0)
-	d.Close()
+	return stream.NewTCP(c.(*net.TCPConn))
 }
 
 func (r *fakeResolver) Proxy(server netip.AddrPort) (netip.AddrPort, error) {

@@ -3,14 +3,13 @@ package syscalls
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/netip"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/boxer-sandbox/boxer/stream"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 )
 
@@ -56,7 +55,7 @@ func dialEgress(ctx context.Context, port uint16, dst netip.AddrPort) (Stream, e
 	if err != nil {
 		return nil, err
 	}
-	return &egress{TCPConn: c.(*net.TCPConn)}, nil
+	return stream.NewTCP(c.(*net.TCPConn))
 }
 
 func isErrno(err error, errno unix.Errno) bool { return errors.Is(err, errno) }
@@ -80,65 +79,4 @@ func sourceTo(dst netip.AddrPort) (netip.Addr, bool) {
 	}
 	defer c.Close()
 	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), true
-}
-
-// An egress is a connection outside as a Stream. It is closed when both directions
-// have ended.
-type egress struct {
-	*net.TCPConn
-
-	mu         sync.Mutex
-	read, sent bool // the direction has ended
-}
-
-func (e *egress) end(read, sent bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.read, e.sent = e.read || read, e.sent || sent
-	if e.read && e.sent {
-		e.Close()
-	}
-}
-
-// Read implements Stream.
-func (e *egress) Read(b []byte) (int, error) {
-	size, err := e.TCPConn.Read(b)
-	if err == io.EOF {
-		e.end(true, false)
-	}
-	return size, err
-}
-
-// CloseWrite implements Stream.
-func (e *egress) CloseWrite() error {
-	err := e.TCPConn.CloseWrite()
-	e.end(false, true)
-	return err
-}
-
-// CloseRead implements Stream: once nothing is left to send, the kernel answers what
-// still comes with a reset.
-func (e *egress) CloseRead() error {
-	err := e.TCPConn.CloseRead()
-	e.end(true, false)
-	return err
-}
-
-// Reset implements Stream.
-func (e *egress) Reset() {
-	e.SetLinger(0)
-	e.Close()
-}
-
-// Wait waits until there is something to read, or the end, and holds no buffer
-// meanwhile: see Stream.
-func (e *egress) Wait() error {
-	raw, err := e.SyscallConn()
-	if err != nil {
-		return err
-	}
-	return raw.Read(func(fd uintptr) bool {
-		ev, err := pollNow(int(fd), unix.POLLIN)
-		return err != nil || ev != 0
-	})
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/internal/streamtest"
 )
 
 // A fakeNet is a network in memory: it joins nodes of this process. It implements
@@ -68,7 +70,7 @@ func (f *fakeNet) Dial(ctx context.Context, src, dst netip.AddrPort) (Stream, er
 	return near, nil
 }
 
-// Announce implements Announcer.
+// Announce implements Network.
 func (f *fakeNet) Announce(dst netip.AddrPort, room int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -86,9 +88,9 @@ func (f *fakeNet) room(dst netip.AddrPort) (room int, ok bool) {
 	return room, ok
 }
 
-// DialEarly implements earlyDialler. It goes by the room itself, not by what was
+// DialOptimistic implements Network. It goes by the room itself, not by what was
 // announced: listeners of tests are small.
-func (f *fakeNet) DialEarly(src, dst netip.AddrPort) (Stream, bool) {
+func (f *fakeNet) DialOptimistic(src, dst netip.AddrPort) (Stream, bool) {
 	f.mu.Lock()
 	node := f.nodes[dst.Addr()]
 	early := f.early
@@ -105,6 +107,11 @@ func (f *fakeNet) DialEarly(src, dst netip.AddrPort) (Stream, bool) {
 	return nil, false
 }
 
+var (
+	_ Network = (*fakeNet)(nil)
+	_ Stream  = (*fakeStream)(nil)
+)
+
 // A fakeStream is one end of a connection in memory. It implements Stream.
 type fakeStream struct{ in, out *direction }
 
@@ -119,20 +126,17 @@ func (s *fakeStream) Read(b []byte) (int, error)  { return s.in.read(b) }
 func (s *fakeStream) Write(b []byte) (int, error) { return s.out.write(b) }
 func (s *fakeStream) CloseWrite() error           { s.out.finish(); return nil }
 func (s *fakeStream) CloseRead() error            { s.in.stop(); return nil }
-func (s *fakeStream) Reset()                      { s.in.reset(); s.out.reset() }
+func (s *fakeStream) Reset()                      { s.in.reset(); s.out.abandon() }
+func (s *fakeStream) Wait() error                 { return s.in.wait() }
+func (s *fakeStream) Flush() error                { return nil }
 
-// WhenStopped implements stopper.
-func (s *fakeStream) WhenStopped(f func()) (stop func() bool) {
-	d := s.out
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.whenStopped = f
-	return func() bool {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.whenStopped = nil
-		return true
-	}
+// OnStopSending implements Stream.
+func (s *fakeStream) OnStopSending(f func()) (stop func() bool) {
+	return context.AfterFunc(s.out.refused, func() {
+		if !s.out.ended() {
+			f()
+		}
+	})
 }
 
 // streamWindow bounds what a direction holds unread, in bytes.
@@ -155,12 +159,15 @@ type direction struct {
 	taken int   // bytes that were read
 	marks []int // which bytes are urgent
 
-	whenStopped func()
+	refused   context.Context // ends when the reader has stopped or reset
+	refuse    context.CancelFunc
+	abandoned bool // the writer has reset
 }
 
 func newDirection() *direction {
 	d := &direction{}
 	d.changed.L = &d.mu
+	d.refused, d.refuse = context.WithCancel(context.Background())
 	return d
 }
 
@@ -184,6 +191,23 @@ func (d *direction) read(b []byte) (int, error) {
 		}
 		d.changed.Wait()
 	}
+}
+
+// wait waits until read would not wait.
+func (d *direction) wait() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for !d.dead && !d.stopped && len(d.buf) == 0 && !d.finished {
+		d.changed.Wait()
+	}
+	return nil
+}
+
+// ended reports whether the writer itself has ended the direction.
+func (d *direction) ended() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.finished || d.abandoned
 }
 
 func (d *direction) write(b []byte) (n int, err error) {
@@ -229,41 +253,36 @@ func (d *direction) set(f func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	f()
-	if (d.stopped || d.dead) && d.whenStopped != nil {
-		go d.whenStopped()
-		d.whenStopped = nil
-	}
 	d.changed.Broadcast()
 }
 
 func (d *direction) finish() { d.set(func() { d.finished = true }) }
-func (d *direction) stop()   { d.set(func() { d.stopped = true }) }
 
-// reset leaves a direction alone that has come to its end, as there is nobody to tell.
+func (d *direction) stop() {
+	d.set(func() { d.stopped = true })
+	d.refuse()
+}
+
+// kill leaves a direction alone that has come to its end, as there is nobody to tell.
+func (d *direction) kill() { d.dead = d.dead || !(d.finished && len(d.buf) == 0) }
+
+// reset is the reader's.
 func (d *direction) reset() {
+	d.set(d.kill)
+	d.refuse()
+}
+
+// abandon is the writer's reset.
+func (d *direction) abandon() {
 	d.set(func() {
-		d.dead = d.dead ||
-			!(d.finished && len(d.buf) == 0)
+		d.kill()
+		d.abandoned = true
 	})
 }
 
 // TestFakeStream holds the fake to what Stream promises: the tests of the relay rest on
 // it.
 func TestFakeStream(t *testing.T) {
-	a, b := newFakeStreams()
-	a.Write([]byte("to the end"))
-	a.CloseWrite()
-	if got, err := io.ReadAll(b); string(got) != "to the end" || err != nil {
-		t.Errorf("read %q, %v", got, err)
-	}
-	b.Write([]byte("lost"))
-	b.Reset()
-	if n, err := a.Read(make([]byte, 8)); err != errReset {
-		t.Errorf("after a reset: read %d, %v", n, err)
-	}
-	a, b = newFakeStreams()
-	b.CloseRead()
-	if _, err := a.Write([]byte("x")); err != errReset {
-		t.Errorf("write to a peer that does not read: %v", err)
-	}
+	streamtest.Test(t, streamtest.Abilities{Urgent: true, StopSending: true},
+		func(*testing.T) (a, b Stream) { return newFakeStreams() })
 }

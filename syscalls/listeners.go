@@ -25,7 +25,7 @@ func (n *Node) watchListeners() {
 		n.Logger.Debug("the kernel does not tell when listeners close", "err", err)
 		return
 	}
-	n.announced.to, _ = n.Network.(Announcer)
+	n.announced.to = n.Network
 	n.tasks.Go(func() {
 		for {
 			cookie, err := n.closings.next()

@@ -1,6 +1,8 @@
 package syscalls
 
 import (
+	"errors"
+	"net"
 	"os"
 	"syscall"
 	"time"
@@ -9,15 +11,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Conn is a relay's end of a loopback connection. *net.TCPConn is one.
+// A Conn is a relay's end of a loopback connection.
 type Conn interface {
 	Write(b []byte) (int, error)
+	// MarkUrgent makes the next byte that is written urgent (MSG_OOB, send(2)).
+	MarkUrgent() error
 	CloseWrite() error
 	SetLinger(seconds int) error
 	SetReadDeadline(t time.Time) error
 	Close() error
 	SyscallConn() (syscall.RawConn, error)
 }
+
+var _ Conn = (*loopConn)(nil)
 
 // A loopConn is a TCP socket of the supervisor's own. net.FileConn would do, for
 // fifteen system calls more: it duplicates the descriptor, asks for names, and
@@ -56,6 +62,25 @@ func newLoopConn(fd int) (*loopConn, error) {
 	c := &loopConn{File: f, raw: raw}
 	c.write = c.tryWrite
 	return c, nil
+}
+
+// loopConnOf makes a loopConn of a connection of package net, which it owns. After an
+// error the connection is reset.
+func loopConnOf(c *net.TCPConn) (*loopConn, error) {
+	fd, err := -1, error(nil)
+	raw, e := c.SyscallConn()
+	if e == nil {
+		e = raw.Control(func(old uintptr) {
+			fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
+		})
+	}
+	if err = errors.Join(e, os.NewSyscallError("fcntl", err)); err != nil {
+		c.SetLinger(0) // close(2) sends RST: socket(7)
+		c.Close()
+		return nil, err
+	}
+	c.Close() // the copy keeps the connection
+	return newLoopConn(fd)
 }
 
 // Write implements Conn.
@@ -132,12 +157,4 @@ func (c *loopConn) control(f func(fd int) error) error {
 		return e
 	}
 	return err
-}
-
-// A loopStream makes a loopConn a Stream.
-type loopStream struct{ *loopConn }
-
-func (s loopStream) Reset() {
-	s.SetLinger(0)
-	s.Close()
 }

@@ -4,20 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/boxer-sandbox/boxer/stream"
 )
 
-// A Network carries connections between nodes.
+// A Network carries connections between nodes. All methods are mandatory, so that a
+// second data path which lacks one does not compile.
 type Network interface {
 	// Dial opens a connection from src to dst, both virtual and of one family, and
 	// returns when the far side has accepted it. Its error holds the errno for the
 	// program (see Errno): ECONNREFUSED if nobody listens there.
 	Dial(ctx context.Context, src, dst netip.AddrPort) (Stream, error)
+	// DialOptimistic opens a connection from src to dst without waiting for the far
+	// side's answer, if that has announced a listener there and credit for one more
+	// connection; ok is false if Dial has to be used.
+	DialOptimistic(src, dst netip.AddrPort) (s Stream, ok bool)
+	// Announce tells the other nodes how many connections to dst, an address of this
+	// node, each may open by DialOptimistic before it hears more; 0 means none.
+	Announce(dst netip.AddrPort, credit int)
 
 	// Near reports whether the node with a virtual address is on this host, in
 	// reach of its loopback.
@@ -30,17 +39,8 @@ type Network interface {
 		socket uint64) (netip.AddrPort, error)
 }
 
-// A Stream is one connection's far end: a reliable byte stream in each
-// direction that ends as TCP's do. It may also have a method Wait() error, which
-// waits until there is something to read: then no buffer is held meanwhile; and
-// one WhenStopped, see stopper, without which a program learns of the peer's reset with
-// what it writes after it.
-type Stream interface {
-	io.ReadWriter
-	CloseWrite() error // FIN: the peer reads EOF after what was written
-	CloseRead() error  // whatever the peer still writes fails there
-	Reset()            // RST in both directions
-}
+// A Stream is the far end of one connection.
+type Stream = stream.Stream
 
 // A Resolver stands in for the name servers that programs ask.
 type Resolver interface {

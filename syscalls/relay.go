@@ -3,7 +3,9 @@ package syscalls
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"os"
 	"sync"
 	"syscall"
@@ -19,11 +21,17 @@ const relayBuffer = 128 << 10
 
 var relayBuffers = sync.Pool{New: func() any { return new([relayBuffer]byte) }}
 
-// Relay carries bytes between a loopback connection, which it owns, and a
-// stream until both directions have ended, each as TCP ends: FIN for FIN, and
-// RST for RST.
-func Relay(ctx context.Context, conn Conn, stream Stream) {
+// Relay carries bytes between a TCP connection of a program's that this process has
+// accepted, which it owns, and a stream until both directions have ended, each as TCP
+// ends: FIN for FIN, and RST for RST.
+func Relay(ctx context.Context, accepted *net.TCPConn, stream Stream) error {
+	conn, err := loopConnOf(accepted)
+	if err != nil {
+		stream.Reset()
+		return fmt.Errorf("relay: %w", err)
+	}
 	relay(ctx, context.Background(), conn, stream)
+	return nil
 }
 
 // relay is Relay for a program's connection. When left ends, there is no program
@@ -73,23 +81,13 @@ func relay(ctx, left context.Context, conn Conn, stream Stream) (cut bool) {
 	return cut
 }
 
-// A stopper is a Stream that tells when the peer reads no more, also while nothing
-// is written. f is called once, on a goroutine of its own, unless stop comes first.
-type stopper interface {
-	WhenStopped(f func()) (stop func() bool)
-}
-
 // sendOut carries what the program writes. It returns true if the far side
 // takes no more, which TCP says with a reset.
 func sendOut(conn Conn, stream Stream) (reset bool) {
-	if s, ok := stream.(stopper); ok {
-		defer s.WhenStopped(func() { conn.SetReadDeadline(time.Unix(1, 0)) })()
-	}
+	defer stream.OnStopSending(func() { conn.SetReadDeadline(time.Unix(1, 0)) })()
 	src, err := newTCPSource(conn)
-	if f, ok := stream.(interface{ Flush() error }); ok && err == nil {
-		src.empty = func() { f.Flush() } // its error is also the next write's
-	}
 	if err == nil {
+		src.empty = func() { stream.Flush() } // its error is also the next write's
 		err = copyBytes(stream, src)
 	}
 	switch {
@@ -163,18 +161,22 @@ type source interface {
 	next() (b []byte, urgent bool, err error)
 }
 
+// A sink takes what is relayed: a Conn or a Stream.
+type sink interface {
+	io.Writer
+	MarkUrgent() error // see Stream
+}
+
 // copyBytes copies until src ends. Unlike io.Copy it tells the side that
 // failed.
-func copyBytes(dst io.Writer, src source) error {
+func copyBytes(dst sink, src source) error {
 	for {
 		b, urgent, err := src.next()
 		if urgent {
-			if w, ok := dst.(urgentWriter); ok {
-				if err := writeUrgent(dst, w, b); err != nil {
-					return errors.Join(errWrite, err)
-				}
-				continue
+			if err := writeUrgent(dst, b); err != nil {
+				return errors.Join(errWrite, err)
 			}
+			continue
 		}
 		if len(b) > 0 {
 			if _, err := dst.Write(b); err != nil {
@@ -191,14 +193,14 @@ func copyBytes(dst io.Writer, src source) error {
 }
 
 // writeUrgent writes b, whose last byte is urgent.
-func writeUrgent(dst io.Writer, mark urgentWriter, b []byte) error {
+func writeUrgent(dst sink, b []byte) error {
 	last := len(b) - 1
 	if last > 0 {
 		if _, err := dst.Write(b[:last]); err != nil {
 			return err
 		}
 	}
-	mark.MarkUrgent() // after an error the byte is sent all the same
+	dst.MarkUrgent() // after an error the byte is sent all the same
 	_, err := dst.Write(b[last:])
 	return err
 }
@@ -298,10 +300,8 @@ func (s *streamSource) next() (b []byte, urgent bool, err error) {
 		}
 	}
 	b = s.rest
-	if u, ok := s.stream.(urgentReader); ok {
-		if at := u.UrgentIn(len(b)); at >= 0 {
-			b, urgent = b[:at+1], true
-		}
+	if at := s.stream.UrgentIn(len(b)); at >= 0 {
+		b, urgent = b[:at+1], true
 	}
 	s.rest = s.rest[len(b):]
 	return b, urgent, nil
@@ -312,11 +312,9 @@ func (s *streamSource) fill() error {
 	if s.err != nil {
 		return s.err
 	}
-	if w, ok := s.stream.(interface{ Wait() error }); ok {
-		s.giveBack()
-		if err := w.Wait(); err != nil {
-			return err
-		}
+	s.giveBack()
+	if err := s.stream.Wait(); err != nil {
+		return err
 	}
 	var n int
 	n, s.err = s.stream.Read(s.take())

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/boxer-sandbox/boxer/stream"
 )
 
 // returned keeps connections that were accepted for a call which a signal had
@@ -83,7 +85,13 @@ func (n *Node) reoffer(conn accepted) {
 		old.Close()
 		return
 	}
-	n.relays.Add(1)
 	defer remove()
-	n.relay(fresh, loopStream{old})
+	far, err := stream.NewTCP(old)
+	if err != nil {
+		n.Logger.Debug("offer a connection again", "err", err)
+		fresh.Close()
+		return
+	}
+	n.relays.Add(1)
+	n.relay(fresh, far)
 }

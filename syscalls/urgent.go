@@ -74,21 +74,7 @@ func (c *loopConn) setInline() {
 	})
 }
 
-// An urgentWriter writes urgent data.
-type urgentWriter interface {
-	// MarkUrgent makes the next byte that is written an urgent one. After an error it
-	// is as any other.
-	MarkUrgent() error
-}
-
-// An urgentReader is a Stream that carries urgent data; it is an urgentWriter as well.
-type urgentReader interface {
-	// UrgentIn returns the index of the first urgent byte among the last n bytes
-	// that were read, which it forgets, or -1.
-	UrgentIn(n int) int
-}
-
-// MarkUrgent implements urgentWriter.
+// MarkUrgent implements Conn.
 func (c *loopConn) MarkUrgent() error {
 	c.urgent = true
 	return nil

@@ -251,14 +251,14 @@ func BenchmarkDatagrams(b *testing.B) {
 	}
 }
 
-// BenchmarkOpenEarly is BenchmarkOpen of a destination that the far side has announced.
-func BenchmarkOpenEarly(b *testing.B) {
+// BenchmarkOpenOptimistic is BenchmarkOpen of a destination that the far side has announced.
+func BenchmarkOpenOptimistic(b *testing.B) {
 	l := newLab(b)
 	near, far := l.node(1), l.node(2)
 	far.onAccept(func(s *Stream) {
 		s.Answer(StatusOK)
-		if s.Low() {
-			s.Grant(1 << 10)
+		if s.LowCredit() {
+			s.GrantCredit(1 << 10)
 		}
 		echoDuplex(s)
 	})
@@ -267,7 +267,7 @@ func BenchmarkOpenEarly(b *testing.B) {
 	b.ReportAllocs()
 	early := 0
 	for b.Loop() {
-		s, ok := near.OpenEarly(2, header())
+		s, ok := near.OpenOptimistic(2, header())
 		if ok {
 			early++
 		} else {

@@ -45,7 +45,7 @@
 //     (header.go) from the opener, one byte Status from the acceptor, then bytes. FIN is
 //     FIN; RST is RESET_STREAM and STOP_SENDING together. The codes are in errors.go.
 //   - One unidirectional stream each way tells to which destinations streams may be
-//     opened early, before the acceptor's answer (early.go).
+//     opened early, before the acceptor's answer (optimistic.go).
 //   - STUN (RFC 8489): plain binding requests to the coordinator; between nodes, requests
 //     and answers with MESSAGE-INTEGRITY by the receiver's password, as the connectivity
 //     checks of ICE (RFC 8445 section 7). Requests that are not authentic get no answer.

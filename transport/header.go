@@ -26,7 +26,7 @@ type Header struct {
 	// Trace, if not 0, names the connection in traces, of both sides.
 	Trace uint64
 
-	// Early says that the opener does not wait for the answer, see OpenEarly.
+	// Early says that the opener does not wait for the answer, see OpenOptimistic.
 	Early bool
 
 	// Urgent, if valid, is all that the opener wants to tell: no connection is

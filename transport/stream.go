@@ -25,7 +25,7 @@ type Stream struct {
 	conn   *conn
 	header Header
 
-	low      bool          // see Low
+	low      bool          // see LowCredit
 	turn     chan struct{} // closed by passOn
 	answered atomic.Bool
 	counted  atomic.Bool  // in conn.limit
@@ -289,11 +289,12 @@ func (s *Stream) write(b []byte) (int, error) {
 	return n, streamError(err)
 }
 
-// WhenStopped calls f, on a goroutine of its own, when the peer reads no more while this
-// side can still write: Write would fail with ErrReset, or with an error that matches
-// ErrLost. It does not wait for a Write to find out. The returned function makes that it
-// is not called any more; it reports whether that came in time.
-func (s *Stream) WhenStopped(f func()) (stop func() bool) {
+// OnStopSending calls f, on a goroutine of its own, when the peer has ended this side's
+// direction by CloseRead (STOP_SENDING, RFC 9000 section 3.5) or Reset, or when the
+// connection is lost. It does not wait for a Write to find that out. It does not call f
+// if this side has ended the direction itself. stop cancels the call, and reports whether
+// it did so in time.
+func (s *Stream) OnStopSending(f func()) (stop func() bool) {
 	ctx := s.quic.Context() // ends with the direction, whichever side ends it
 	return context.AfterFunc(ctx, func() {
 		switch streamError(context.Cause(ctx)) {

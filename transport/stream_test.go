@@ -273,6 +273,8 @@ func TestBadHeader(t *testing.T) {
 	}
 }
 
+// TestDeadlines ends a Read and a Write by their deadlines: the stream goes on when the
+// deadlines are gone.
 func TestDeadlines(t *testing.T) {
 	l := newLab(t)
 	a := l.node(1)
@@ -282,7 +284,12 @@ func TestDeadlines(t *testing.T) {
 	if _, err := s.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("read: %v, want a passed deadline", err)
 	}
+	s.SetWriteDeadline(time.Unix(1, 0))
+	if n, err := s.Write([]byte("x")); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("wrote %d, %v; want a passed deadline", n, err)
+	}
 	s.SetReadDeadline(time.Time{})
+	s.SetWriteDeadline(time.Time{})
 	exchange(t, s, "as if nothing had happened")
 	s.Close()
 }
@@ -410,7 +417,7 @@ func TestResetAfterData(t *testing.T) {
 	}
 }
 
-func TestWhenStopped(t *testing.T) {
+func TestOnStopSending(t *testing.T) {
 	l := newLab(t)
 	a, b := l.node(1), l.node(2)
 	for _, tc := range []struct {
@@ -432,7 +439,7 @@ func TestWhenStopped(t *testing.T) {
 		})
 		near := a.open(t, 2)
 		called := make(chan struct{})
-		stop := near.WhenStopped(func() { close(called) })
+		stop := near.OnStopSending(func() { close(called) })
 		tc.end(near, <-accepted)
 		if tc.calls {
 			select {

@@ -37,7 +37,7 @@ func TestUrgent(t *testing.T) {
 	b.Announce(header().Destination, 10)
 	var early *Stream
 	eventually(t, "the announcement is there", func() (ok bool) {
-		early, ok = a.OpenEarly(2, header())
+		early, ok = a.OpenOptimistic(2, header())
 		return ok
 	})
 	check(early)

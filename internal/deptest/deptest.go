@@ -24,26 +24,28 @@ const module = "github.com/boxer-sandbox/boxer"
 // table says what each package may import of boxer.
 var table = map[string][]string{
 	// syscalls: doctor prints its table
-	"cmd/boxer":          {"coordinator", "launcher", "syscalls", "trace", "transport"},
-	"coordinator":        {"transport"},
-	"conformance":        {"internal/natlab", "internal/proctest"},
-	"e2e":                {"internal/natlab", "internal/proctest", "trace"},
-	"examples":           {"internal/natlab", "internal/proctest"},
-	"internal/check":     nil,
-	"internal/demo":      {"internal/natlab", "internal/proctest"},
-	"internal/deptest":   nil,
-	"internal/jail":      nil,
-	"internal/joinbench": {"coordinator", "transport"},
-	"internal/kernels":   nil,
-	"internal/natlab":    nil,
-	"internal/proctest":  nil,
-	"launcher": {"coordinator", "resolver", "rewrite", "sandbox", "syscalls",
+	"cmd/boxer":           {"coordinator", "launcher", "syscalls", "trace", "transport"},
+	"coordinator":         {"transport"},
+	"conformance":         {"internal/natlab", "internal/proctest"},
+	"e2e":                 {"internal/natlab", "internal/proctest", "trace"},
+	"examples":            {"internal/natlab", "internal/proctest"},
+	"internal/check":      nil,
+	"internal/demo":       {"internal/natlab", "internal/proctest"},
+	"internal/deptest":    nil,
+	"internal/jail":       nil,
+	"internal/joinbench":  {"coordinator", "transport"},
+	"internal/kernels":    nil,
+	"internal/natlab":     nil,
+	"internal/proctest":   nil,
+	"internal/streamtest": {"stream"},
+	"launcher": {"coordinator", "resolver", "rewrite", "sandbox", "stream", "syscalls",
 		"trace", "transport"},
 	"resolver":      nil,
 	"rewrite":       {"rewrite/plan"},
 	"rewrite/plan":  nil,
 	"sandbox":       nil,
-	"syscalls":      {"syscalls/abi"},
+	"stream":        nil,
+	"syscalls":      {"stream", "syscalls/abi"},
 	"syscalls/abi":  nil,
 	"trace":         nil,
 	"transport":     {"transport/bbr"},
@@ -51,7 +53,7 @@ var table = map[string][]string{
 }
 
 // forTests is what the tests of every package may import besides.
-var forTests = []string{"internal/natlab"}
+var forTests = []string{"internal/natlab", "internal/streamtest", "stream"}
 
 // A Package is what "go list -json" says of one; see "go help list".
 type Package struct {

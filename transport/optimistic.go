@@ -225,11 +225,11 @@ func (c *conn) learn(from io.Reader) error {
 	}
 }
 
-// OpenEarly opens a stream to a node without waiting for anything, if it has announced
+// OpenOptimistic opens a stream to a node without waiting for anything, if it has announced
 // the header's destination and there is a connection to it; ok is false otherwise. The
 // header goes out with the first bytes, or by Flush. The far side's answer, if it is not
 // StatusOK, comes as ErrReset of a Read.
-func (n *Node) OpenEarly(id uint32, h Header) (s *Stream, ok bool) {
+func (n *Node) OpenOptimistic(id uint32, h Header) (s *Stream, ok bool) {
 	n.mu.Lock()
 	p := n.peers[id]
 	n.mu.Unlock()
@@ -261,9 +261,9 @@ func (n *Node) OpenEarly(id uint32, h Header) (s *Stream, ok bool) {
 	return s, true
 }
 
-// Low reports, of an accepted stream, whether the peer has few early streams to its
-// destination left: then Grant should say how many more there may be.
-func (s *Stream) Low() bool { return s.low }
+// LowCredit reports, of an accepted stream, whether the peer has little credit left for
+// optimistic streams to its destination: then GrantCredit should give more.
+func (s *Stream) LowCredit() bool { return s.low }
 
-// Grant allows the peer so many more early streams to the stream's destination.
-func (s *Stream) Grant(more int) { s.conn.early.grant(s.header.Destination, more) }
+// GrantCredit allows the peer so many more optimistic streams to the stream's destination.
+func (s *Stream) GrantCredit(more int) { s.conn.early.grant(s.header.Destination, more) }

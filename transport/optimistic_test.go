@@ -69,7 +69,7 @@ func announcing(t *testing.T, room int) (near, far *labNode) {
 func openEarly(t *testing.T, near *labNode) *Stream {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if s, ok := near.OpenEarly(2, header()); ok {
+		if s, ok := near.OpenOptimistic(2, header()); ok {
 			return s
 		}
 	}
@@ -77,7 +77,7 @@ func openEarly(t *testing.T, near *labNode) *Stream {
 	return nil
 }
 
-func TestOpenEarly(t *testing.T) {
+func TestOpenOptimistic(t *testing.T) {
 	near, far := announcing(t, 1)
 	arrived := make(chan Header, 1)
 	answer := make(chan struct{})
@@ -88,7 +88,7 @@ func TestOpenEarly(t *testing.T) {
 		echoDuplex(s)
 	})
 	s := openEarly(t, near)
-	if _, ok := near.OpenEarly(2, header()); ok {
+	if _, ok := near.OpenOptimistic(2, header()); ok {
 		t.Error("a second early stream, though one was allowed")
 	}
 	if _, err := s.Write([]byte("question")); err != nil { // nobody has answered yet
@@ -105,7 +105,7 @@ func TestOpenEarly(t *testing.T) {
 	}
 }
 
-func TestOpenEarlyFlush(t *testing.T) {
+func TestOpenOptimisticFlush(t *testing.T) {
 	near, far := announcing(t, 1)
 	far.onAccept(func(s *Stream) {
 		s.Answer(StatusOK)
@@ -122,7 +122,7 @@ func TestOpenEarlyFlush(t *testing.T) {
 	s.CloseWrite()
 }
 
-func TestOpenEarlyRefused(t *testing.T) {
+func TestOpenOptimisticRefused(t *testing.T) {
 	near, far := announcing(t, 2)
 	far.onAccept(func(s *Stream) { s.Answer(StatusRefused) })
 	s := openEarly(t, near)
@@ -131,12 +131,12 @@ func TestOpenEarlyRefused(t *testing.T) {
 		t.Errorf("got %v, want %v", err, ErrReset)
 	}
 	s.Reset()
-	if _, ok := near.OpenEarly(2, header()); ok {
+	if _, ok := near.OpenOptimistic(2, header()); ok {
 		t.Error("early again after a refusal")
 	}
 }
 
-func TestOpenEarlyReset(t *testing.T) {
+func TestOpenOptimisticReset(t *testing.T) {
 	near, far := announcing(t, 1)
 	ended := make(chan error, 1)
 	far.onAccept(func(s *Stream) {
@@ -152,7 +152,7 @@ func TestOpenEarlyReset(t *testing.T) {
 	}
 }
 
-func TestOpenEarlyOrder(t *testing.T) {
+func TestOpenOptimisticOrder(t *testing.T) {
 	const n = 32
 	near, far := announcing(t, n)
 	got := make(chan uint16, n)
@@ -166,7 +166,7 @@ func TestOpenEarlyOrder(t *testing.T) {
 	for i := range uint16(n - 1) {
 		h := header()
 		h.Source = netip.AddrPortFrom(h.Source.Addr(), 1000+i)
-		s, ok := near.OpenEarly(2, h)
+		s, ok := near.OpenOptimistic(2, h)
 		if !ok {
 			t.Fatal("not early")
 		}
