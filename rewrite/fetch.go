@@ -59,15 +59,18 @@ func (c *Call) await(state uint32, done func() bool) error {
 	t := time.NewTicker(stepLook)
 	defer t.Stop()
 	for {
+		gone := false
 		select {
 		case <-told:
 		case <-t.C:
-			if !done() && !c.follows() {
-				return ErrGone
-			}
+			gone = !c.follows()
 		}
+		// In this order: a program may end right after it has done it.
 		if done() {
 			return nil
+		}
+		if gone {
+			return ErrGone
 		}
 	}
 }

@@ -25,8 +25,9 @@ func copyFD(c *Call, fd int) (int, error) {
 
 // A lab runs programs under a Server.
 type lab struct {
-	s      *Server
-	served sync.WaitGroup
+	s       *Server
+	served  sync.WaitGroup
+	answers sync.WaitGroup // the answer functions that have not returned yet
 }
 
 func newLab(t *testing.T, rules []Rule, answer func(*Call)) *lab {
@@ -42,7 +43,12 @@ func newLabOf(t *testing.T, target target, rules []Rule, answer func(*Call)) *la
 	}
 	l := &lab{s: s}
 	l.served.Go(func() {
-		if err := s.Serve(answer); err != nil {
+		err := s.Serve(func(c *Call) {
+			l.answers.Add(1)
+			defer l.answers.Done()
+			answer(c)
+		})
+		if err != nil {
 			t.Error(err)
 		}
 	})
@@ -55,7 +61,9 @@ func newLabOf(t *testing.T, target target, rules []Rule, answer func(*Call)) *la
 	return l
 }
 
-// run runs a program and returns what it wrote.
+// run runs a program and returns what it wrote. When run returns, so has the answer
+// function of each of the program's calls: a program continues, and may end, before
+// the function that answered it returns.
 func (l *lab) run(t *testing.T, argv ...string) string {
 	t.Helper()
 	cmd := l.command(t, argv...)
@@ -63,6 +71,7 @@ func (l *lab) run(t *testing.T, argv ...string) string {
 	if err != nil {
 		t.Errorf("%q: %v\n%s", argv, err, out)
 	}
+	l.answers.Wait()
 	return string(bytes.TrimRight(out, "\n"))
 }
 
