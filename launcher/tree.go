@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
@@ -74,17 +73,25 @@ func descendants(pid int, without ...int) []int {
 	return all
 }
 
-// children returns the children of all threads of a process (proc(5), children).
+// children returns the children of all threads of a process (proc(5), children). A thread
+// that ends hands its children to the first thread of its process that goes on, which is
+// asked last: so no child is missed while the main thread lives.
 func children(pid int) []int {
-	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	dir, err := os.Open(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return nil // the process has ended
+	}
+	defer dir.Close()
+	tids, _ := dir.Readdirnames(-1) // in the kernel's order: the first thread is first
 	var pids []int
-	for _, f := range files {
-		b, err := os.ReadFile(f)
+	for _, tid := range slices.Backward(tids) {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", pid, tid))
 		if err != nil {
 			continue // the thread has ended
 		}
 		for _, field := range bytes.Fields(b) {
-			if n, err := strconv.Atoi(string(field)); err == nil {
+			n, err := strconv.Atoi(string(field))
+			if err == nil && !slices.Contains(pids, n) {
 				pids = append(pids, n)
 			}
 		}

@@ -3,6 +3,8 @@ package launcher
 import (
 	"os"
 	"os/exec"
+	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -55,5 +57,34 @@ func TestKillTreeSpares(t *testing.T) {
 	})
 	if out != "" {
 		t.Error(out)
+	}
+}
+
+// TestChildrenOfEndingThread starts children from threads that end right after that, as
+// boxer-init does. A child is found while it moves from one thread to another.
+func TestChildrenOfEndingThread(t *testing.T) {
+	for range 100 {
+		started, ended := make(chan *exec.Cmd), make(chan struct{})
+		go func() {
+			defer close(ended)
+			runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+			cmd := exec.Command("cat")
+			if _, err := cmd.StdinPipe(); err != nil {
+				t.Error(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Error(err)
+			}
+			started <- cmd
+		}()
+		cmd := <-started
+		for range 20 {
+			if !slices.Contains(children(os.Getpid()), cmd.Process.Pid) {
+				t.Error("a child was not found")
+			}
+		}
+		<-ended
+		cmd.Process.Kill()
+		cmd.Wait()
 	}
 }

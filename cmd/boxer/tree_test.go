@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -192,22 +195,37 @@ func programOf(t *testing.T, boxer int) int {
 	return childrenOf(t, initOf(t, boxer))[0]
 }
 
-// childrenOf returns the children of all threads of a process (proc(5)), the oldest
-// first.
+// childrenOf returns the children of all threads of a process (proc(5)). A thread that
+// ends hands its children to the first thread of its process, as the thread does from
+// which boxer-init starts the program. So childrenOf asks the first thread last.
 func childrenOf(t *testing.T, pid int) []int {
 	t.Helper()
-	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	dir, err := os.Open(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	tids, err := dir.Readdirnames(-1) // in the kernel's order, which is by age
 	if err != nil {
 		t.Fatal(err)
 	}
 	var pids []int
-	for _, task := range tasks {
-		for _, field := range strings.Fields(read(t, pid, "task/"+task.Name()+"/children")) {
+	for _, tid := range slices.Backward(tids) {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", pid, tid))
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue // the thread has ended
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for field := range strings.FieldsSeq(string(b)) {
 			child, err := strconv.Atoi(field)
 			if err != nil {
 				t.Fatal(err)
 			}
-			pids = append(pids, child)
+			if !slices.Contains(pids, child) {
+				pids = append(pids, child)
+			}
 		}
 	}
 	if len(pids) == 0 {
