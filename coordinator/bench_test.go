@@ -53,7 +53,7 @@ func BenchmarkSignal(b *testing.B) {
 		b.Fatal(err)
 	}
 	// The limits are for members that send more than a node ever needs to.
-	c := l.roster.session(a.Self().ID)
+	c := l.members.session(a.Self().ID)
 	c.limits.messages.SetLimit(rate.Inf)
 	msg := make([]byte, 500)
 	for b.Loop() {
@@ -76,10 +76,10 @@ func BenchmarkRelay(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer sink.Close()
-	s := &Server{cfg: ServerConfig{Socket: socket}, routes: newRoutes()}
+	s := &Server{cfg: ServerConfig{Socket: socket}, relays: newRelayTable()}
 	from := netip.MustParseAddrPort("192.0.2.1:1")
-	s.routes.set(1, from)
-	s.routes.set(2, sink.LocalAddr().(*net.UDPAddr).AddrPort())
+	s.relays.set(1, from)
+	s.relays.set(2, sink.LocalAddr().(*net.UDPAddr).AddrPort())
 	frame := frameTo(2, string(make([]byte, 1200)))
 	b.ReportAllocs()
 	for b.Loop() {

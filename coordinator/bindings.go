@@ -16,7 +16,7 @@ type binding struct {
 
 	// Held is set where a member had the id when the binding was saved: it may
 	// come back with its ticket.
-	Held bool `json:"held,omitempty"`
+	Reclaimable bool `json:"held,omitempty"`
 }
 
 // bindings remember free ids by the name that held them last, so that a node that
@@ -33,14 +33,14 @@ type bindings struct {
 
 	// held counts, by name, the bindings with Held: their holders may come back
 	// to a coordinator that was started anew.
-	held  map[string]int
-	dirty bool // changed since the last save
+	reclaimable map[string]int
+	dirty       bool // changed since the last save
 }
 
 func newBindings() *bindings {
 	return &bindings{
 		byID: make(map[uint32]*list.Element), byName: make(map[string][]*list.Element),
-		order: list.New(), held: make(map[string]int),
+		order: list.New(), reclaimable: make(map[string]int),
 	}
 }
 
@@ -54,8 +54,8 @@ func (b *bindings) release(v binding) {
 	e := b.order.PushBack(&v)
 	b.byID[v.ID] = e
 	b.byName[v.Name] = append(b.byName[v.Name], e)
-	if v.Held {
-		b.held[v.Name]++
+	if v.Reclaimable {
+		b.reclaimable[v.Name]++
 	}
 	b.dirty = true
 }
@@ -65,7 +65,7 @@ func (b *bindings) release(v binding) {
 func (b *bindings) take(name string) (id uint32, ok bool) {
 	all := b.byName[name]
 	for i := len(all) - 1; i >= 0; i-- {
-		if v := all[i].Value.(*binding); !v.Held {
+		if v := all[i].Value.(*binding); !v.Reclaimable {
 			b.forget(v.ID)
 			return v.ID, true
 		}
@@ -77,7 +77,7 @@ func (b *bindings) take(name string) (id uint32, ok bool) {
 // and forgets it.
 func (b *bindings) oldest() (id uint32, ok bool) {
 	for e := b.order.Front(); e != nil; e = e.Next() {
-		if v := e.Value.(*binding); !v.Held {
+		if v := e.Value.(*binding); !v.Reclaimable {
 			b.forget(v.ID)
 			return v.ID, true
 		}
@@ -93,7 +93,7 @@ func (b *bindings) forget(id uint32) {
 	}
 	v := b.order.Remove(e).(*binding)
 	delete(b.byID, id)
-	b.unhold(v)
+	b.dropClaim(v)
 	all := b.byName[v.Name]
 	if i := slices.Index(all, e); len(all) > 1 {
 		b.byName[v.Name] = slices.Delete(all, i, i+1)
@@ -103,20 +103,20 @@ func (b *bindings) forget(id uint32) {
 	b.dirty = true
 }
 
-func (b *bindings) unhold(v *binding) {
-	if !v.Held {
+func (b *bindings) dropClaim(v *binding) {
+	if !v.Reclaimable {
 		return
 	}
-	v.Held = false
-	if b.held[v.Name]--; b.held[v.Name] == 0 {
-		delete(b.held, v.Name)
+	v.Reclaimable = false
+	if b.reclaimable[v.Name]--; b.reclaimable[v.Name] == 0 {
+		delete(b.reclaimable, v.Name)
 	}
 }
 
 // settle ends the time in which holders may come back.
-func (b *bindings) settle() {
-	for e := b.order.Front(); e != nil && len(b.held) > 0; e = e.Next() {
-		b.unhold(e.Value.(*binding))
+func (b *bindings) endGrace() {
+	for e := b.order.Front(); e != nil && len(b.reclaimable) > 0; e = e.Next() {
+		b.dropClaim(e.Value.(*binding))
 	}
 }
 

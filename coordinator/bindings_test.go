@@ -29,10 +29,10 @@ func TestBindings(t *testing.T) {
 	b.release(binding{"db", 1, false}) // another name has had it since
 	take("web", 3)
 	take("web", 0)
-	b.settle()
+	b.endGrace()
 	take("web", 4)
-	if len(b.held) != 0 {
-		t.Errorf("held: %v", b.held)
+	if len(b.reclaimable) != 0 {
+		t.Errorf("held: %v", b.reclaimable)
 	}
 	if got := b.list(); !slices.Equal(got,
 		[]binding{{"db", 2, false}, {"db", 1, false}}) {
@@ -54,9 +54,9 @@ func TestBindingsBound(t *testing.T) {
 		b.release(binding{fmt.Sprint("w", id), id, id%2 == 0})
 	}
 	if n := b.order.Len(); n != maxBindings || len(b.byID) != n || len(b.byName) != n ||
-		len(b.held) != n/2 {
+		len(b.reclaimable) != n/2 {
 		t.Errorf("%d bindings, %d ids, %d names, %d held", n, len(b.byID), len(b.byName),
-			len(b.held))
+			len(b.reclaimable))
 	}
 	if _, ok := b.take("w99"); ok {
 		t.Error("the oldest is still there")
@@ -129,11 +129,11 @@ func FuzzParseBindings(f *testing.F) {
 			}
 			b.release(v)
 		}
-		b.settle()
+		b.endGrace()
 		for range all {
 			b.oldest()
 		}
-		if len(b.byID)+len(b.byName)+len(b.held)+b.order.Len() != 0 {
+		if len(b.byID)+len(b.byName)+len(b.reclaimable)+b.order.Len() != 0 {
 			t.Fatalf("something is left: %+v", b)
 		}
 	})
@@ -148,20 +148,20 @@ func TestSaveAgain(t *testing.T) {
 	}
 	dir := filepath.Join(t.TempDir(), "later")
 	state.path = filepath.Join(dir, "state.json")
-	p, err := newPlan(DefaultPrefix, netip.Prefix{})
+	p, err := newAddressPlan(DefaultPrefix, netip.Prefix{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := newRoster(p, state, DefaultLease, quiet)
+	r, err := newMembership(p, state, DefaultLease, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.bindings.release(binding{"db", 1, false})
-	r.save()
+	r.saveBindings()
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	r.save()
+	r.saveBindings()
 	all, err := state.loadBindings()
 	if err != nil || len(all) != 1 || all[0].Name != "db" {
 		t.Errorf("saved are %v, %v", all, err)

@@ -81,7 +81,7 @@ func parseBindings(text []byte) ([]binding, error) {
 			v.ID > maxNodes {
 			return nil, fmt.Errorf("entry %d is not a name with an id", i+1)
 		}
-		v.Held = v.Held || !file.Clean
+		v.Reclaimable = v.Reclaimable || !file.Clean
 	}
 	return file.Names, nil
 }

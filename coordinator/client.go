@@ -56,7 +56,7 @@ type Client struct {
 	self            Member
 	prefix, prefix6 netip.Prefix
 	dir             *directory
-	queue           *delivery
+	dispatcher      *dispatcher
 
 	ctx    context.Context // ends with Close or a final error
 	cancel context.CancelCauseFunc
@@ -66,15 +66,15 @@ type Client struct {
 	wills  sync.Mutex // held while onWill is called; before mu
 	onWill func(Will)
 
-	mu        sync.Mutex
-	line      *line         // nil while there is no connection
-	relined   chan struct{} // closed and replaced when line changes
-	ticket    string
-	server    netip.AddrPort
-	reflexive netip.AddrPort
-	paths     []PathReport // as last reported
-	about     *About       // likewise
-	reported  bool
+	mu             sync.Mutex
+	session        *clientSession // nil while there is no connection
+	sessionChanged chan struct{}  // closed and replaced when line changes
+	ticket         string
+	server         netip.AddrPort
+	reflexive      netip.AddrPort
+	paths          []PathReport // as last reported
+	about          *About       // likewise
+	reported       bool
 }
 
 // Join joins the network of the URL. It waits for at most cfg.Timeout, and fails
@@ -105,35 +105,36 @@ func join(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	d := dialer{cfg.URL, cfg.Socket, cfg.Identity, &trouble{log: cfg.Logger}}
-	l, err := d.await(ctx, &hello{Token: cfg.URL.Token, Name: cfg.Name, Host: cfg.HostID,
+	d := dialer{cfg.URL, cfg.Socket, cfg.Identity, &diagnosis{log: cfg.Logger}}
+	conn, err := d.dialWithin(ctx, &hello{Token: cfg.URL.Token, Name: cfg.Name, Host: cfg.HostID,
 		Program: cfg.Program}, cfg.Timeout)
 	if err != nil {
 		return nil, err
 	}
 	c := &Client{
 		cfg: cfg, dialer: d, log: cfg.Logger,
-		self: l.welcome.Self, prefix: l.welcome.Prefix, prefix6: l.welcome.Prefix6,
-		dir: newDirectory(l.plan), done: make(chan struct{}),
-		relined: make(chan struct{}),
+		self: conn.welcome.Self, prefix: conn.welcome.Prefix,
+		prefix6: conn.welcome.Prefix6,
+		dir:     newDirectory(conn.plan), done: make(chan struct{}),
+		sessionChanged: make(chan struct{}),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
-	c.queue = newDelivery(c.self.ID, c.dir)
+	c.dispatcher = newDispatcher(c.self.ID, c.dir)
 	if cfg.OnSignal != nil || cfg.OnMember != nil {
 		c.Deliver(cfg.OnSignal, cfg.OnMember)
 	}
 	// Set up before Join returns, so that the members are known then.
-	line := c.connect(l)
-	c.all.Go(func() { c.run(line) })
+	session := c.startSession(conn)
+	c.all.Go(func() { c.run(session) })
 	return c, nil
 }
 
 // run keeps the client joined until ctx ends.
-func (c *Client) run(line *line) {
+func (c *Client) run(session *clientSession) {
 	defer close(c.done)
 	for {
-		err := c.serve(line)
-		c.disconnect()
+		err := c.serve(session)
+		c.dropSession()
 		if c.ctx.Err() != nil {
 			return
 		}
@@ -148,7 +149,7 @@ func (c *Client) run(line *line) {
 			c.cancel(err) // keeps the first cause
 			return
 		}
-		line = c.connect(l)
+		session = c.startSession(l)
 		c.log.Warn("joined again", "coordinator", c.cfg.URL) // seen where the loss was
 	}
 }
@@ -158,20 +159,20 @@ const refusedEvery = 10 * time.Minute
 
 // rejoin makes attempts until the node is back, for ever: it fails only when ctx
 // has ended or when the node cannot come back as who it was.
-func (c *Client) rejoin() (*link, error) {
+func (c *Client) rejoin() (*clientConn, error) {
 	c.mu.Lock()
 	h := &hello{Ticket: c.ticket, Host: c.cfg.HostID, Program: c.cfg.Program}
 	c.mu.Unlock()
-	var said time.Time
+	var loggedAt time.Time
 	var cause string
-	l, err := c.dialer.dialUntil(c.ctx, h, 1, func(err error) bool {
+	conn, err := c.dialer.dialUntil(c.ctx, h, 1, func(err error) bool {
 		// A coordinator that refuses the node for good, for its version above all, is
 		// worth a word. That there is none has been said.
-		if now := err.Error(); mends(err) {
+		if now := err.Error(); retryable(err) {
 			c.log.Debug("joining again", "coordinator", c.cfg.URL, "cause", err)
 		} else if !errors.Is(err, ErrEvicted) &&
-			(now != cause || time.Since(said) >= refusedEvery) {
-			cause, said = now, time.Now()
+			(now != cause || time.Since(loggedAt) >= refusedEvery) {
+			cause, loggedAt = now, time.Now()
 			c.log.Warn("the coordinator refuses this node, which goes on trying",
 				"coordinator", c.cfg.URL, "cause", err)
 		}
@@ -183,12 +184,12 @@ func (c *Client) rejoin() (*link, error) {
 		}
 		return nil, err
 	}
-	if !l.welcome.Self.same(c.self) {
-		l.close()
+	if !conn.welcome.Self.same(c.self) {
+		conn.close()
 		return nil, fmt.Errorf("%w: the coordinator took the node for another",
 			ErrEvicted)
 	}
-	return l, nil
+	return conn, nil
 }
 
 // Self returns the node itself, as the coordinator admitted it.
@@ -232,11 +233,11 @@ func (c *Client) LookupName(name string) []Member { return c.dir.lookup(name) }
 
 // HadName reports whether a node of that name, in either case, has left less than a
 // minute ago, the last one.
-func (c *Client) HadName(name string) bool { return c.dir.had(name) }
+func (c *Client) HadName(name string) bool { return c.dir.hadName(name) }
 
 // Doubt says that a node could not be reached from here, or that it could: for ten
 // seconds LookupName leaves out such nodes where there are others.
-func (c *Client) Doubt(id uint32, doubt bool) { c.dir.doubt(id, doubt) }
+func (c *Client) Suspect(id uint32, suspect bool) { c.dir.suspect(id, suspect) }
 
 // ByID returns the node with that id.
 func (c *Client) ByID(id uint32) (Member, bool) { return c.dir.id(id) }
@@ -280,8 +281,8 @@ func (c *Client) Wait(ctx context.Context, name string, n int) error {
 // have been kept. It may be called once.
 func (c *Client) Deliver(onSignal func(from uint32, msg []byte),
 	onMember func(m Member, up bool)) {
-	c.queue.open()
-	c.all.Go(func() { c.queue.run(c.ctx, onSignal, onMember) })
+	c.dispatcher.enable()
+	c.all.Go(func() { c.dispatcher.run(c.ctx, onSignal, onMember) })
 }
 
 // Done returns a channel that is closed when the client has left the network for

@@ -3,7 +3,7 @@ package coordinator
 import "time"
 
 // leftFor is how long a name is remembered that nobody has any more.
-const leftFor = time.Minute
+const departedTTL = time.Minute
 
 // maxDeparted bounds the names that are remembered, at some 150 bytes each. Beyond it
 // the oldest ones are forgotten early.
@@ -33,7 +33,7 @@ func (d *departed) add(name string, now time.Time) {
 	d.queue = append(d.queue, departure{name, now})
 	for d.first < len(d.queue) {
 		old := d.queue[d.first]
-		if now.Sub(old.at) <= leftFor && len(d.queue)-d.first <= maxDeparted {
+		if now.Sub(old.at) <= departedTTL && len(d.queue)-d.first <= maxDeparted {
 			break
 		}
 		if d.since[old.name].Equal(old.at) {
@@ -52,5 +52,5 @@ func (d *departed) add(name string, now time.Time) {
 // has tells whether the name has left within leftFor.
 func (d *departed) has(name string, now time.Time) bool {
 	at, ok := d.since[name]
-	return ok && now.Sub(at) <= leftFor
+	return ok && now.Sub(at) <= departedTTL
 }

@@ -17,11 +17,11 @@ func TestDeparted(t *testing.T) {
 			}
 		}
 		d.add("a", time.Now())
-		time.Sleep(leftFor / 2)
+		time.Sleep(departedTTL / 2)
 		d.add("b", time.Now())
 		d.add("b", time.Now()) // it came back in between
 		has("a", true)
-		time.Sleep(leftFor)
+		time.Sleep(departedTTL)
 		has("a", false)
 		has("b", true)
 		has("c", false)
@@ -30,10 +30,10 @@ func TestDeparted(t *testing.T) {
 			t.Errorf("a is still there: %v", d.since)
 		}
 		d.add("b", time.Now())
-		time.Sleep(leftFor / 2)
+		time.Sleep(departedTTL / 2)
 		d.add("d", time.Now())
 		has("b", true) // its second time counts
-		time.Sleep(2 * leftFor)
+		time.Sleep(2 * departedTTL)
 		d.add("e", time.Now())
 		if len(d.since) != 1 || len(d.queue)-d.first != 1 {
 			t.Errorf("%d names, %d departures, want what left just now", len(d.since),

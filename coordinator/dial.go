@@ -35,14 +35,14 @@ const (
 
 	// aliveEvery is how often a client says that it lives, or a third of the lease
 	// if that is less.
-	aliveEvery = 2500 * time.Millisecond
+	heartbeatInterval = 2500 * time.Millisecond
 
 	// silentFor is QUIC's idle timeout (RFC 9000 section 10.1), on either side. The
 	// server's lease is shorter, and a coordinator that is back after a crash
 	// resets what it does not know: this is for one whose host is gone. It is
 	// long, because nodes that all give up a coordinator that is merely slow, and
 	// join again, keep it slow.
-	silentFor = 30 * time.Second
+	idleTimeout = 30 * time.Second
 
 	// listTimeout bounds the member list that follows the welcome.
 	listTimeout = 30 * time.Second
@@ -50,36 +50,36 @@ const (
 
 // A dialer opens connections to the coordinator of a join URL.
 type dialer struct {
-	url      JoinURL
-	socket   *transport.Socket
-	identity *transport.Identity
-	trouble  *trouble
+	url       JoinURL
+	socket    *transport.Socket
+	identity  *transport.Identity
+	diagnosis *diagnosis
 }
 
 // A link is one connection to the coordinator, from its welcome on.
-type link struct {
-	conn    *quic.Conn
-	stream  *quic.Stream
-	in      *bufio.Reader
-	server  netip.AddrPort
-	welcome *welcome
-	version int      // of the messages
-	plan    plan     // the network's, of the welcome
-	list    []card   // the members that it began with
-	shown   []Member // to an observer
-	seq     uint64   // number of the last update
-	settles bool     // others may be about to come back
+type clientConn struct {
+	conn     *quic.Conn
+	stream   *quic.Stream
+	in       *bufio.Reader
+	server   netip.AddrPort
+	welcome  *welcome
+	version  int            // of the messages
+	plan     addressPlan    // the network's, of the welcome
+	list     []memberRecord // the members that it began with
+	observed []Member       // to an observer
+	seq      uint64         // number of the last update
+	inGrace  bool           // others may be about to come back
 }
 
 // close ends the connection as who leaves.
-func (l *link) close() { _ = l.conn.CloseWithError(codeDone, "") }
+func (c *clientConn) close() { _ = c.conn.CloseWithError(codeDone, "") }
 
 // dialUntil makes attempts until one succeeds or fails for a reason that time
 // does not mend, or until ctx ends; failed gets the error of each attempt and
 // tells whether to stop.
 // Each attempt may take grow times as long as the one before.
 func (d *dialer) dialUntil(ctx context.Context, h *hello, grow time.Duration,
-	failed func(error) bool) (*link, error) {
+	failed func(error) bool) (*clientConn, error) {
 	pause, timeout := backoffMin, attemptTimeout
 	for try := 0; ; try++ {
 		began := time.Now()
@@ -106,7 +106,7 @@ func (d *dialer) dialUntil(ctx context.Context, h *hello, grow time.Duration,
 
 // dial makes one attempt, in the newest version that the coordinator speaks.
 func (d *dialer) dial(ctx context.Context, h *hello, try int,
-	timeout time.Duration) (*link, error) {
+	timeout time.Duration) (*clientConn, error) {
 	var watching sync.WaitGroup
 	defer watching.Wait()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -119,10 +119,10 @@ func (d *dialer) dial(ctx context.Context, h *hello, try int,
 		return nil, err
 	}
 	server := addrs[try%len(addrs)]
-	watching.Go(func() { d.trouble.watch(ctx, server, cancel) })
+	watching.Go(func() { d.diagnosis.probeLoop(ctx, server, cancel) })
 	var first error
 	for version := protocolVersion; ; version-- {
-		l := &link{server: server}
+		l := &clientConn{server: server}
 		err := d.connect(ctx, l, h.in(version), timeout,
 			func() { timer.Reset(listTimeout) })
 		if err == nil {
@@ -131,7 +131,7 @@ func (d *dialer) dial(ctx context.Context, h *hello, try int,
 		if first == nil {
 			first = err
 		}
-		d.trouble.noteErrno(server, err)
+		d.diagnosis.setErrno(server, err)
 		// A coordinator that does not speak the version, or not the fields of its
 		// hello, says codeProtocol. What it says to the newest version tells most.
 		if r, ok := errors.AsType[*refusal](err); !ok || r.code != codeProtocol {
@@ -144,13 +144,14 @@ func (d *dialer) dial(ctx context.Context, h *hello, try int,
 }
 
 // connect connects the link: handshake, hello, welcome, member list.
-func (d *dialer) connect(ctx context.Context, l *link, h *hello, timeout time.Duration,
+func (d *dialer) connect(ctx context.Context, l *clientConn, h *hello,
+	timeout time.Duration,
 	welcomed func()) (err error) {
 	var pinned error // set on quic-go's goroutine before Dial returns an error
 	l.conn, err = d.socket.QUIC().Dial(ctx, net.UDPAddrFromAddrPort(l.server),
 		d.tls(&pinned), &quic.Config{
 			HandshakeIdleTimeout:  timeout,
-			MaxIdleTimeout:        silentFor,
+			MaxIdleTimeout:        idleTimeout,
 			MaxIncomingStreams:    -1,
 			MaxIncomingUniStreams: -1,
 		})
@@ -198,15 +199,15 @@ func (d *dialer) tls(pinned *error) *tls.Config {
 }
 
 // join says hello and reads what a connection begins with.
-func (l *link) join(h *hello, welcomed func()) (err error) {
-	if l.stream, err = l.conn.OpenStream(); err != nil {
+func (c *clientConn) join(h *hello, welcomed func()) (err error) {
+	if c.stream, err = c.conn.OpenStream(); err != nil {
 		return err
 	}
-	if _, err := l.stream.Write(frame(&message{Hello: h})); err != nil {
+	if _, err := c.stream.Write(frame(&message{Hello: h})); err != nil {
 		return err
 	}
-	l.in = bufio.NewReader(l.stream)
-	m, err := readMessage(l.in, maxFrame)
+	c.in = bufio.NewReader(c.stream)
+	m, err := readMessage(c.in, maxFrame)
 	if err != nil {
 		return err
 	}
@@ -214,21 +215,21 @@ func (l *link) join(h *hello, welcomed func()) (err error) {
 		return fmt.Errorf("%w: the answer to hello is not a welcome", ErrProtocol)
 	}
 	welcomed()
-	l.welcome, l.version = m.Welcome, h.Version
-	if l.plan, err = newPlan(l.welcome.Prefix, l.welcome.Prefix6); err != nil {
+	c.welcome, c.version = m.Welcome, h.Version
+	if c.plan, err = newAddressPlan(c.welcome.Prefix, c.welcome.Prefix6); err != nil {
 		return fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
 	for {
-		m, err := readMessage(l.in, maxFrame)
+		m, err := readMessage(c.in, maxFrame)
 		switch {
 		case err != nil:
 			return err
 		case h.Observe && m.Page != nil:
-			if l.shown = append(l.shown, m.Page.Members...); m.Page.Last {
+			if c.observed = append(c.observed, m.Page.Members...); m.Page.Last {
 				return nil
 			}
-		case !h.Observe && m.News != nil && m.News.list:
-			if last, err := l.add(m.News); last || err != nil {
+		case !h.Observe && m.Updates != nil && m.Updates.list:
+			if last, err := c.add(m.Updates); last || err != nil {
 				return err
 			}
 		default:
@@ -238,26 +239,26 @@ func (l *link) join(h *hello, welcomed func()) (err error) {
 }
 
 // add takes over a part of the member list, and tells whether it was the last.
-func (l *link) add(n *news) (last bool, err error) {
-	if err := l.check(n); err != nil {
+func (c *clientConn) add(n *updateBatch) (last bool, err error) {
+	if err := c.check(n); err != nil {
 		return false, err
 	}
-	l.list = slices.Grow(l.list, len(n.updates))
+	c.list = slices.Grow(c.list, len(n.updates))
 	for i := range n.updates {
-		l.list = append(l.list, n.updates[i].card)
+		c.list = append(c.list, n.updates[i].record)
 	}
 	if n.last {
-		l.seq, l.settles = n.seq, n.settling
+		c.seq, c.inGrace = n.seq, n.inGrace
 	}
 	return n.last, nil
 }
 
 // check refuses news of nodes that have no address.
-func (l *link) check(n *news) error {
+func (c *clientConn) check(n *updateBatch) error {
 	for i := range n.updates {
-		if id := n.updates[i].card.id; id > l.plan.max {
+		if id := n.updates[i].record.id; id > c.plan.max {
 			return fmt.Errorf("%w: node %d is outside the network %v", ErrProtocol, id,
-				l.plan.prefix)
+				c.plan.prefix)
 		}
 	}
 	return nil
@@ -284,10 +285,10 @@ func dialError(ctx context.Context, err error) error {
 }
 
 // mends tells whether an attempt that failed with err may succeed later.
-func mends(err error) bool {
-	for _, final := range []error{ErrPin, ErrToken, ErrExpired, ErrName, ErrFull,
+func retryable(err error) bool {
+	for _, permanent := range []error{ErrPin, ErrToken, ErrExpired, ErrName, ErrFull,
 		ErrProtocol, ErrEvicted, ErrReplaced} {
-		if errors.Is(err, final) {
+		if errors.Is(err, permanent) {
 			return false
 		}
 	}
@@ -304,7 +305,7 @@ func (d *dialer) resolve(ctx context.Context) ([]netip.AddrPort, error) {
 		host = name
 	}
 	slow := time.AfterFunc(slowLookup, func() {
-		d.trouble.note(fmt.Errorf("the name servers do not answer for %s; check this host's /etc/resolv.conf", host), false)
+		d.diagnosis.set(fmt.Errorf("the name servers do not answer for %s; check this host's /etc/resolv.conf", host), false)
 	})
 	defer slow.Stop()
 	addrs, err := resolve(ctx, d.url.Host)
@@ -312,7 +313,7 @@ func (d *dialer) resolve(ctx context.Context) ([]netip.AddrPort, error) {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case dns:
-		return nil, d.trouble.noteLookup(host, err)
+		return nil, d.diagnosis.setLookup(host, err)
 	}
 	return addrs, err
 }
@@ -348,7 +349,8 @@ func resolve(ctx context.Context, hostport string) ([]netip.AddrPort, error) {
 
 // await makes attempts for at most timeout, and words the error for who started
 // the program.
-func (d *dialer) await(ctx context.Context, h *hello, timeout time.Duration) (*link, error) {
+func (d *dialer) dialWithin(ctx context.Context, h *hello,
+	timeout time.Duration) (*clientConn, error) {
 	began := time.Now()
 	if timeout == 0 {
 		timeout = DefaultTimeout
@@ -358,14 +360,14 @@ func (d *dialer) await(ctx context.Context, h *hello, timeout time.Duration) (*l
 	var last error // what the last attempt but the one that ctx ended failed from
 	l, err := d.dialUntil(soon, h, 2, func(err error) bool {
 		last = err
-		_, hopeless := d.trouble.get()
-		return hopeless || !mends(err)
+		_, hopeless := d.diagnosis.current()
+		return hopeless || !retryable(err)
 	})
-	cause, _ := d.trouble.get()
+	cause, _ := d.diagnosis.current()
 	switch {
 	case err == nil:
 		return l, nil
-	case !mends(err):
+	case !retryable(err):
 		return nil, err
 	case errors.Is(ctx.Err(), context.Canceled):
 		return nil, context.Cause(ctx)

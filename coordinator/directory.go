@@ -15,38 +15,39 @@ import (
 
 // A directory is a client's copy of the member list.
 type directory struct {
-	plan plan // by which the members have their addresses
+	plan addressPlan // by which the members have their addresses
 
 	mu     sync.Mutex
-	byID   map[uint32]card
+	byID   map[uint32]memberRecord
 	byKey  map[transport.Key]uint32
 	byName map[string][]uint32 // ids in ascending order; without ordinal names
 	// known from before, and not yet back with a coordinator that started anew
-	stale   map[uint32]bool
-	doubted map[uint32]time.Time // could not be reached from here; until when that counts
-	left    departed             // names that nobody has any more
-	changed chan struct{}        // closed and replaced at every change
+	stale map[uint32]bool
+	// could not be reached from here; until when that counts
+	suspects map[uint32]time.Time
+	departed departed      // names that nobody has any more
+	changed  chan struct{} // closed and replaced at every change
 }
 
 // A change is a member that came or went.
 type change struct {
-	card card
-	up   bool
+	record memberRecord
+	up     bool
 }
 
-func newDirectory(p plan) *directory {
+func newDirectory(p addressPlan) *directory {
 	return &directory{
 		plan: p,
-		byID: make(map[uint32]card), byKey: make(map[transport.Key]uint32),
+		byID: make(map[uint32]memberRecord), byKey: make(map[transport.Key]uint32),
 		byName: make(map[string][]uint32), stale: make(map[uint32]bool),
-		doubted: make(map[uint32]time.Time),
-		changed: make(chan struct{}),
+		suspects: make(map[uint32]time.Time),
+		changed:  make(chan struct{}),
 	}
 }
 
 // replace makes list the member list. While the coordinator is settling, who is
 // missing in it stays in the directory until an update says otherwise.
-func (d *directory) replace(list []card, settling bool) []change {
+func (d *directory) replace(list []memberRecord, inGrace bool) []change {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var changes []change
@@ -57,7 +58,7 @@ func (d *directory) replace(list []card, settling bool) []change {
 	for _, id := range slices.Sorted(maps.Keys(d.byID)) {
 		switch {
 		case here[id]:
-		case settling:
+		case inGrace:
 			d.stale[id] = true
 		default:
 			changes = d.removeLocked(changes, id)
@@ -66,12 +67,12 @@ func (d *directory) replace(list []card, settling bool) []change {
 	for i := range list {
 		changes = d.addLocked(changes, &list[i])
 	}
-	d.announceLocked(changes)
+	d.notifyLocked(changes)
 	return changes
 }
 
 // settleLocked removes who has not come back.
-func (d *directory) settleLocked(changes []change) []change {
+func (d *directory) endGraceLocked(changes []change) []change {
 	for _, id := range slices.Sorted(maps.Keys(d.stale)) {
 		changes = d.removeLocked(changes, id)
 	}
@@ -86,18 +87,18 @@ func (d *directory) apply(updates []update) []change {
 	for i := range updates {
 		switch u := &updates[i]; u.kind {
 		case kindDown:
-			changes = d.removeLocked(changes, u.card.id)
-		case kindSettled:
-			changes = d.settleLocked(changes)
+			changes = d.removeLocked(changes, u.record.id)
+		case kindGraceEnded:
+			changes = d.endGraceLocked(changes)
 		default:
-			changes = d.addLocked(changes, &u.card)
+			changes = d.addLocked(changes, &u.record)
 		}
 	}
-	d.announceLocked(changes)
+	d.notifyLocked(changes)
 	return changes
 }
 
-func (d *directory) addLocked(changes []change, c *card) []change {
+func (d *directory) addLocked(changes []change, c *memberRecord) []change {
 	delete(d.stale, c.id)
 	if old, ok := d.byID[c.id]; ok {
 		if old.same(c) {
@@ -125,11 +126,11 @@ func (d *directory) removeLocked(changes []change, id uint32) []change {
 		return changes
 	}
 	delete(d.stale, id)
-	delete(d.doubted, id)
+	delete(d.suspects, id)
 	delete(d.byID, id)
 	delete(d.byKey, c.key)
 	if c.name == "" {
-		d.left.add(OrdinalName(id), time.Now())
+		d.departed.add(OrdinalName(id), time.Now())
 		return append(changes, change{c, false})
 	}
 	ids := d.byName[c.name]
@@ -138,20 +139,20 @@ func (d *directory) removeLocked(changes []change, id uint32) []change {
 	}
 	if d.byName[c.name] = ids; len(ids) == 0 {
 		delete(d.byName, c.name)
-		d.left.add(c.name, time.Now())
+		d.departed.add(c.name, time.Now())
 	}
 	return append(changes, change{c, false})
 }
 
 // had reports whether a member with that name, the last one, has left within leftFor.
-func (d *directory) had(name string) bool {
+func (d *directory) hadName(name string) bool {
 	name = strings.ToLower(name)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.left.has(name, time.Now()) && len(d.idsLocked(name)) == 0
+	return d.departed.has(name, time.Now()) && len(d.idsLocked(name)) == 0
 }
 
-func (d *directory) announceLocked(changes []change) {
+func (d *directory) notifyLocked(changes []change) {
 	if len(changes) > 0 {
 		close(d.changed)
 		d.changed = make(chan struct{})
@@ -185,11 +186,11 @@ func (d *directory) memberLocked(id uint32) (Member, bool) {
 }
 
 // list returns all members in the order of their ids.
-func (d *directory) list() []card {
+func (d *directory) list() []memberRecord {
 	d.mu.Lock()
 	all := slices.Collect(maps.Values(d.byID))
 	d.mu.Unlock()
-	slices.SortFunc(all, func(a, b card) int { return cmp.Compare(a.id, b.id) })
+	slices.SortFunc(all, func(a, b memberRecord) int { return cmp.Compare(a.id, b.id) })
 	return all
 }
 
@@ -205,7 +206,7 @@ func (d *directory) lookup(name string) []Member {
 	if len(ids) == 0 {
 		return nil
 	}
-	heard := slices.DeleteFunc(slices.Clone(ids), d.doubtedLocked)
+	heard := slices.DeleteFunc(slices.Clone(ids), d.suspectLocked)
 	if len(heard) > 0 {
 		ids = heard
 	}
@@ -218,21 +219,21 @@ func (d *directory) lookup(name string) []Member {
 }
 
 // doubtFor is how long a node that could not be reached from here is left out.
-const doubtFor = 10 * time.Second
+const suspectFor = 10 * time.Second
 
 // doubt says that a node could, or could not, be reached from here.
-func (d *directory) doubt(id uint32, doubt bool) {
+func (d *directory) suspect(id uint32, suspect bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, here := d.byID[id]; here && doubt {
-		d.doubted[id] = time.Now().Add(doubtFor)
+	if _, here := d.byID[id]; here && suspect {
+		d.suspects[id] = time.Now().Add(suspectFor)
 	} else {
-		delete(d.doubted, id)
+		delete(d.suspects, id)
 	}
 }
 
-func (d *directory) doubtedLocked(id uint32) bool {
-	return d.byID[id].silent || time.Now().Before(d.doubted[id])
+func (d *directory) suspectLocked(id uint32) bool {
+	return d.byID[id].unresponsive || time.Now().Before(d.suspects[id])
 }
 
 // count returns how many members the name, in lower case, means, and a channel

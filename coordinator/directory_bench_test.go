@@ -13,7 +13,7 @@ import (
 func BenchmarkDepartures(b *testing.B) {
 	for _, left := range []uint32{100, 10000} {
 		b.Run(fmt.Sprint("left=", left), func(b *testing.B) {
-			p, err := newPlan(DefaultPrefix, DefaultPrefix6)
+			p, err := newAddressPlan(DefaultPrefix, DefaultPrefix6)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -21,9 +21,9 @@ func BenchmarkDepartures(b *testing.B) {
 			comeAndGo := func(id uint32) {
 				var key transport.Key
 				binary.BigEndian.PutUint32(key[:], id)
-				c := card{id: id, key: key}
-				d.apply([]update{{kind: kindUp, card: c}})
-				d.apply([]update{{kind: kindDown, card: c}})
+				c := memberRecord{id: id, key: key}
+				d.apply([]update{{kind: kindUp, record: c}})
+				d.apply([]update{{kind: kindDown, record: c}})
 			}
 			for id := range left {
 				comeAndGo(id + 1)

@@ -59,7 +59,7 @@ const (
 	// a node leaves, an observer has seen enough
 	codeDone quic.ApplicationErrorCode = iota
 	// the coordinator stops, perhaps to start again
-	codeAway
+	codeShutdown
 	codeToken    // ErrToken
 	codeExpired  // ErrExpired
 	codeName     // ErrName
@@ -73,7 +73,7 @@ const (
 
 // refusals says which sentinel stands for which code.
 var refusals = map[quic.ApplicationErrorCode]error{
-	codeAway:     ErrBusy, // a coordinator that stops may be starting again in a moment
+	codeShutdown: ErrBusy, // a coordinator that stops may be starting again in a moment
 	codeToken:    ErrToken,
 	codeExpired:  ErrExpired,
 	codeName:     ErrName,

@@ -19,7 +19,7 @@ const (
 	// implicitLook is how often Implicit looks for the join file, and for the lock
 	// of who starts a coordinator: neither a rename nor a lock can be waited for
 	// together with a context. A look costs some 10 us.
-	implicitLook = 2 * time.Millisecond
+	implicitPoll = 2 * time.Millisecond
 
 	// ImplicitIdleExit is the IdleExit of an implicit coordinator.
 	ImplicitIdleExit = 30 * time.Second
@@ -138,7 +138,7 @@ func lockStart(ctx context.Context, path string) (*os.File, error) {
 
 // poll calls f until it says that it is done, or ctx ends.
 func poll(ctx context.Context, f func() (done bool, err error)) error {
-	tick := time.NewTicker(implicitLook)
+	tick := time.NewTicker(implicitPoll)
 	defer tick.Stop()
 	for {
 		if done, err := f(); done {

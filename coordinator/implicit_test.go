@@ -161,7 +161,7 @@ func TestIdleExit(t *testing.T) {
 	const idle = 2 * time.Second // long enough to join in, also on a busy machine
 	l := newLab(t, ServerConfig{State: load(t, path), IdleExit: idle, Lease: time.Second,
 		JoinFile: join},
-		func(s *Server) { s.farewell = 0 })
+		func(s *Server) { s.linger = 0 })
 	u := l.url(t)
 	g := mustEnter(t, u, "a")
 	select {
@@ -195,7 +195,7 @@ func TestIdleExitTooLate(t *testing.T) {
 	noLeaks(t)
 	join := filepath.Join(t.TempDir(), "join")
 	l := newLab(t, ServerConfig{IdleExit: time.Millisecond, Lease: time.Second, JoinFile: join},
-		func(s *Server) { s.farewell = time.Hour })
+		func(s *Server) { s.linger = time.Hour })
 	waitFile(t, join, false)
 	mustEnter(t, l.url(t), "late")
 	waitFile(t, join, true)

@@ -177,7 +177,7 @@ func enter(t testing.TB, u JoinURL, cfg ClientConfig) (*guest, error) {
 		g.mu.Lock()
 		g.changes = append(g.changes, told{m, up})
 		g.mu.Unlock()
-		poke(g.changed)
+		notify(g.changed)
 	}
 	if testing.Verbose() && cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))

@@ -25,14 +25,14 @@ const (
 	maxPairs = messageBurst + messageRate*signalBurst/signalRate
 
 	// overrunEvery is how often the log says that a member sends too much.
-	overrunEvery = time.Minute
+	warnInterval = time.Minute
 )
 
 // limits are those of one member. The goroutine that reads its messages has them.
 type limits struct {
 	messages *rate.Limiter
 	signals  map[uint32]*rate.Limiter // by receiver
-	told     time.Time                // when the log said last that it sends too much
+	warnedAt time.Time                // when the log said last that it sends too much
 }
 
 func newLimits() *limits {
@@ -43,7 +43,7 @@ func newLimits() *limits {
 // await waits until the member may send a message of that many bytes. Meanwhile
 // nothing is read from it, and the windows of its connection fill: it is slower
 // than it wants to be, and loses nothing. slowed tells whether it had to wait.
-func (l *limits) await(ctx context.Context, size int) (slowed bool, err error) {
+func (l *limits) wait(ctx context.Context, size int) (slowed bool, err error) {
 	r := l.messages.ReserveN(time.Now(), min(1+size>>10, messageBurst))
 	d := r.Delay()
 	if d == 0 {
@@ -81,11 +81,11 @@ func (l *limits) signal(to uint32) bool {
 }
 
 // overrun tells whether the log is to say now that the member sends too much.
-func (l *limits) overrun() bool {
+func (l *limits) mayWarn() bool {
 	now := time.Now()
-	if !l.told.IsZero() && now.Sub(l.told) < overrunEvery {
+	if !l.warnedAt.IsZero() && now.Sub(l.warnedAt) < warnInterval {
 		return false
 	}
-	l.told = now
+	l.warnedAt = now
 	return true
 }

@@ -14,7 +14,7 @@ func TestLimits(t *testing.T) {
 		// A node that wants a thousand others at once is not held up.
 		began := time.Now()
 		for to := range uint32(1000) {
-			if _, err := l.await(t.Context(), 600); err != nil || !l.signal(to) {
+			if _, err := l.wait(t.Context(), 600); err != nil || !l.signal(to) {
 				t.Fatalf("offer %d was refused (%v)", to, err)
 			}
 		}
@@ -24,7 +24,7 @@ func TestLimits(t *testing.T) {
 		// One that sends without end is slowed down, and loses nothing.
 		const more = 20000
 		for range more {
-			if _, err := l.await(t.Context(), 600); err != nil {
+			if _, err := l.wait(t.Context(), 600); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -35,14 +35,14 @@ func TestLimits(t *testing.T) {
 		// Large ones count for more.
 		began = time.Now()
 		for range 10 {
-			l.await(t.Context(), 1<<20)
+			l.wait(t.Context(), 1<<20)
 		}
 		if d := time.Since(began); d < 9*time.Second || d > 11*time.Second {
 			t.Errorf("10 MiB took %v, want 10 s", d)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if slowed, err := l.await(ctx, 1<<20); !slowed ||
+		if slowed, err := l.wait(ctx, 1<<20); !slowed ||
 			!errors.Is(err, context.Canceled) {
 			t.Errorf("after the end: %v, %v", slowed, err)
 		}
@@ -70,11 +70,11 @@ func TestLimitOfPair(t *testing.T) {
 		if n := passed(1, 1000); n != signalRate {
 			t.Errorf("%d a second later", n)
 		}
-		if !l.overrun() || l.overrun() {
+		if !l.mayWarn() || l.mayWarn() {
 			t.Error("the log says it never, or twice")
 		}
-		time.Sleep(overrunEvery)
-		if !l.overrun() {
+		time.Sleep(warnInterval)
+		if !l.mayWarn() {
 			t.Error("the log says it only once")
 		}
 		// Memory is bounded, also for one that signals every id there is.
@@ -136,8 +136,8 @@ func TestSignalFlood(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m.Receipt != nil {
-			if receipts++; m.Receipt.Code == "" {
+		if m.Ack != nil {
+			if receipts++; m.Ack.Code == "" {
 				passed++
 			}
 		}
@@ -151,23 +151,23 @@ func TestSignalFlood(t *testing.T) {
 
 // Signals of a node that has left are not passed on: its id may be another's by now.
 func TestSignalOfOneWhoLeft(t *testing.T) {
-	o := newOutbox()
+	o := newSendQueue()
 	here, left := new(session), new(session)
-	o.signal(left, []byte("old"))
-	o.offer([]byte("receipt"))
-	o.signal(here, []byte("new"))
+	o.addSignal(left, []byte("old"))
+	o.tryAdd([]byte("receipt"))
+	o.addSignal(here, []byte("new"))
 	left.left.Store(true)
-	if got := o.take(); len(got) != 2 || string(got[0]) != "receipt" ||
+	if got := o.drain(); len(got) != 2 || string(got[0]) != "receipt" ||
 		string(got[1]) != "new" {
 		t.Errorf("got %q", got)
 	}
-	for range 2 * outboxShare {
-		o.signal(here, nil)
+	for range 2 * sendQueueShare {
+		o.addSignal(here, nil)
 	}
-	if o.signal(here, nil) || !o.signal(left, nil) {
+	if o.addSignal(here, nil) || !o.addSignal(left, nil) {
 		t.Error("one node takes the share of another, or has none")
 	}
-	if n := len(o.frames); n != outboxShare+1 {
+	if n := len(o.frames); n != sendQueueShare+1 {
 		t.Errorf("%d frames wait", n)
 	}
 }

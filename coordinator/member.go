@@ -24,7 +24,7 @@ type Member struct {
 
 	// Silent says that the coordinator has asked the node whether it is there, and
 	// has not heard from it since.
-	Silent bool `json:"silent,omitempty"`
+	Unresponsive bool `json:"silent,omitempty"`
 
 	// Program is the version of the node's program, where the node has said it. Only
 	// a Snapshot has it.

@@ -49,17 +49,17 @@ const (
 // A message is what goes over the control stream: exactly one field is set.
 type message struct {
 	// From the client.
-	Hello  *hello  `json:"hello,omitempty"`
-	Alive  *alive  `json:"alive,omitempty"`
-	Report *report `json:"report,omitempty"`
+	Hello     *hello        `json:"hello,omitempty"`
+	Heartbeat *heartbeat    `json:"alive,omitempty"`
+	Report    *statusReport `json:"report,omitempty"`
 
 	// From the server.
-	Welcome *welcome `json:"welcome,omitempty"`
-	News    *news    `json:"-"` // has an encoding of its own
-	Page    *page    `json:"page,omitempty"`
-	Receipt *receipt `json:"receipt,omitempty"`
-	Mirror  *mirror  `json:"mirror,omitempty"`
-	Ask     *ask     `json:"ask,omitempty"`
+	Welcome      *welcome      `json:"welcome,omitempty"`
+	Updates      *updateBatch  `json:"-"` // has an encoding of its own
+	Page         *page         `json:"page,omitempty"`
+	Ack          *ack          `json:"receipt,omitempty"`
+	ObservedAddr *observedAddr `json:"mirror,omitempty"`
+	Ping         *ping         `json:"ask,omitempty"`
 
 	// From either: the other node's id is the target's or the sender's.
 	Signal *signal `json:"signal,omitempty"`
@@ -92,14 +92,14 @@ func (h hello) in(version int) *hello {
 // reasons: its arrival tells that the node's client runs, and, padded, it is
 // large enough to be answered with a stateless reset when the coordinator was
 // killed and started anew; quic-go answers no packet of 42 bytes or fewer.
-type alive struct {
+type heartbeat struct {
 	Pad string `json:"pad"`
 }
 
-var alivePad = &alive{Pad: "................"}
+var heartbeatPad = &heartbeat{Pad: "................"}
 
 // report replaces what is known of the sender's paths.
-type report struct {
+type statusReport struct {
 	Paths []PathReport `json:"paths"`
 	About *About       `json:"about,omitempty"` // from version 4 on
 }
@@ -134,7 +134,7 @@ type signal struct {
 }
 
 // receipt answers signal Seq.
-type receipt struct {
+type ack struct {
 	Seq  uint64 `json:"seq"`
 	Code string `json:"code,omitempty"` // empty, "no-node" or "busy"
 	// with "no-node": the coordinator's clock, in nanoseconds since 1970
@@ -142,12 +142,12 @@ type receipt struct {
 }
 
 // mirror tells the client its own address as the server sees it by now.
-type mirror struct {
+type observedAddr struct {
 	Reflexive netip.AddrPort `json:"reflexive"`
 }
 
 // ask wants an alive at once.
-type ask struct{}
+type ping struct{}
 
 // kind returns the name of the one field that is set.
 func (m *message) kind() (string, error) {
@@ -156,11 +156,13 @@ func (m *message) kind() (string, error) {
 		set  bool
 		name string
 	}{
-		{m.Hello != nil, "hello"}, {m.Alive != nil, "alive"}, {m.Report != nil, "report"},
-		{m.Welcome != nil, "welcome"}, {m.Page != nil, "page"}, {m.News != nil, "news"},
-		{m.Receipt != nil, "receipt"}, {m.Mirror != nil, "mirror"},
+		{m.Hello != nil, "hello"}, {m.Heartbeat != nil, "alive"},
+		{m.Report != nil, "report"},
+		{m.Welcome != nil, "welcome"}, {m.Page != nil, "page"},
+		{m.Updates != nil, "news"},
+		{m.Ack != nil, "receipt"}, {m.ObservedAddr != nil, "mirror"},
 		{m.Signal != nil, "signal"},
-		{m.Ask != nil, "ask"},
+		{m.Ping != nil, "ask"},
 	} {
 		if f.set {
 			kind, n = f.name, n+1
@@ -194,8 +196,8 @@ func (m *message) check() error {
 		}
 	case m.Signal != nil:
 		over = len(m.Signal.Data) > MaxSignal
-	case m.Receipt != nil:
-		over = len(m.Receipt.Code) > maxText
+	case m.Ack != nil:
+		over = len(m.Ack.Code) > maxText
 	}
 	if over {
 		return fmt.Errorf("%w: %s exceeds a limit", ErrProtocol, kind)
@@ -217,12 +219,12 @@ func isHostID(s string) bool {
 
 // decodeMessage reads one message from the body of its frame.
 func decodeMessage(b []byte) (*message, error) {
-	if len(b) > 0 && b[0] == newsMark {
-		n, err := decodeNews(b)
+	if len(b) > 0 && b[0] == batchMark {
+		n, err := decodeBatch(b)
 		if err != nil {
 			return nil, err
 		}
-		return &message{News: n}, nil
+		return &message{Updates: n}, nil
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	m := new(message)
@@ -242,8 +244,8 @@ func decodeMessage(b []byte) (*message, error) {
 // appendFrame appends the message as a frame: its length (uint32, big endian),
 // then its body, which is a JSON text but for news.
 func appendFrame(dst []byte, m *message) ([]byte, error) {
-	if m.News != nil {
-		return m.News.appendTo(dst), nil
+	if m.Updates != nil {
+		return m.Updates.appendTo(dst), nil
 	}
 	text, err := json.Marshal(m)
 	if err != nil {

@@ -22,17 +22,17 @@ func someMessages() []*message {
 	remote := netip.MustParseAddrPort("203.0.113.7:4242")
 	return []*message{
 		{Hello: &hello{Version: protocolVersion, Token: "t", Name: "db", Host: "h1"}},
-		{Alive: alivePad},
-		{Report: &report{Paths: []PathReport{{Peer: 3, Kind: "lan", Remote: remote,
+		{Heartbeat: heartbeatPad},
+		{Report: &statusReport{Paths: []PathReport{{Peer: 3, Kind: "lan", Remote: remote,
 			RTT: time.Millisecond, BytesSent: 1, BytesReceived: 2}}}},
 		{Welcome: &welcome{Self: m, Prefix: DefaultPrefix, Ticket: "x", Reflexive: remote,
 			Lease: time.Second, Started: m.Since, Program: "v1"}},
 		{Page: &page{Members: []Member{m}, Last: true}},
-		{News: someNews()[0]},
+		{Updates: someNews()[0]},
 		{Signal: &signal{Seq: 1, Node: 2, Data: []byte("hello")}},
-		{Receipt: &receipt{Seq: 1, Code: receiptBusy}},
-		{Mirror: &mirror{Reflexive: remote}},
-		{Ask: &ask{}},
+		{Ack: &ack{Seq: 1, Code: ackBusy}},
+		{ObservedAddr: &observedAddr{Reflexive: remote}},
+		{Ping: &ping{}},
 	}
 }
 
@@ -113,12 +113,13 @@ func TestReadMessageKeepsToItsLimit(t *testing.T) {
 // on one that does not.
 func TestLargestPageFits(t *testing.T) {
 	member := Member{ID: math.MaxUint32, Name: strings.Repeat("a", maxLabel),
-		Addr:  netip.MustParseAddr("255.255.255.254"),
-		Addr6: netip.MustParseAddr("fd6f:7865:7200:1111:2222:3333:4444:5555"),
-		Host:  strings.Repeat("h", maxHost),
-		Since: time.Date(2099, 12, 31, 23, 59, 59, 999999999, time.UTC), Silent: true,
-		Program: strings.Repeat("p", maxHost),
-		About:   &About{Command: strings.Repeat("c", maxHost)}}
+		Addr:         netip.MustParseAddr("255.255.255.254"),
+		Addr6:        netip.MustParseAddr("fd6f:7865:7200:1111:2222:3333:4444:5555"),
+		Host:         strings.Repeat("h", maxHost),
+		Since:        time.Date(2099, 12, 31, 23, 59, 59, 999999999, time.UTC),
+		Unresponsive: true,
+		Program:      strings.Repeat("p", maxHost),
+		About:        &About{Command: strings.Repeat("c", maxHost)}}
 	for range MaxPorts {
 		member.About.Ports = append(member.About.Ports, math.MaxUint16)
 	}

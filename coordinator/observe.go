@@ -30,13 +30,13 @@ func observe(ctx context.Context, url JoinURL) (s Snapshot, err error) {
 	if err != nil {
 		return s, err
 	}
-	d := dialer{url, socket, identity, &trouble{log: slog.Default()}}
-	l, err := d.await(ctx, &hello{Token: url.Token, Observe: true}, 0)
+	d := dialer{url, socket, identity, &diagnosis{log: slog.Default()}}
+	l, err := d.dialWithin(ctx, &hello{Token: url.Token, Observe: true}, 0)
 	if err != nil {
 		return s, err
 	}
 	defer l.close()
 	return Snapshot{Version: l.welcome.Program, Prefix: l.welcome.Prefix,
 		Prefix6: l.welcome.Prefix6,
-		Started: l.welcome.Started, Members: l.shown}, nil
+		Started: l.welcome.Started, Members: l.observed}, nil
 }

@@ -30,7 +30,7 @@ var special = []struct {
 // CheckPrefixes says what is wrong with the prefixes for the virtual addresses of a
 // network; the zero Prefix is no IPv6. It does not look at this host: see Clash.
 func CheckPrefixes(prefix, prefix6 netip.Prefix) error {
-	p, err := newPlan(prefix, prefix6)
+	p, err := newAddressPlan(prefix, prefix6)
 	if err != nil {
 		return err
 	}

@@ -122,30 +122,30 @@ func TestNodeMoves(t *testing.T) {
 }
 
 func TestRoutes(t *testing.T) {
-	r := newRoutes()
+	r := newRelayTable()
 	at := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(netip.IPv4Unspecified(), port) }
 	r.set(1, at(1))
 	r.set(2, at(2))
-	if id, to, ok := r.pair(at(1), 2); !ok || id != 1 || to != at(2) {
+	if id, to, ok := r.lookup(at(1), 2); !ok || id != 1 || to != at(2) {
 		t.Errorf("1 to 2: %d, %v, %v", id, to, ok)
 	}
 	r.set(3, at(1)) // a NAT gave 1's place to 3
-	if _, _, ok := r.pair(at(2), 1); ok {
+	if _, _, ok := r.lookup(at(2), 1); ok {
 		t.Error("1 is still reached where 3 is")
 	}
-	if id, _, _ := r.pair(at(1), 2); id != 3 {
+	if id, _, _ := r.lookup(at(1), 2); id != 3 {
 		t.Errorf("packets of 3 are said to be of %d", id)
 	}
 	r.drop(1) // says nothing about 3
-	if id, _, ok := r.pair(at(1), 2); !ok || id != 3 {
+	if id, _, ok := r.lookup(at(1), 2); !ok || id != 3 {
 		t.Errorf("3 to 2: %d, %v", id, ok)
 	}
 	r.set(2, at(4))
-	if _, _, ok := r.pair(at(2), 3); ok {
+	if _, _, ok := r.lookup(at(2), 3); ok {
 		t.Error("2 has moved, and its old address still counts")
 	}
 	r.drop(2)
-	if _, _, ok := r.pair(at(1), 2); ok {
+	if _, _, ok := r.lookup(at(1), 2); ok {
 		t.Error("2 is gone, and still reached")
 	}
 }
@@ -159,10 +159,10 @@ func TestRelayAllocates(t *testing.T) {
 	defer socket.Close()
 	sink := listenUDP(t)
 	defer sink.Close()
-	s := &Server{cfg: ServerConfig{Socket: socket}, routes: newRoutes()}
+	s := &Server{cfg: ServerConfig{Socket: socket}, relays: newRelayTable()}
 	from := netip.MustParseAddrPort("192.0.2.1:1")
-	s.routes.set(1, from)
-	s.routes.set(2, sink.LocalAddr().(*net.UDPAddr).AddrPort())
+	s.relays.set(1, from)
+	s.relays.set(2, sink.LocalAddr().(*net.UDPAddr).AddrPort())
 	frame := frameTo(2, "packet")
 	n := testing.AllocsPerRun(100, func() {
 		transport.SetRelayID(frame, 2)

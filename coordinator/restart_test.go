@@ -26,7 +26,7 @@ func load(t *testing.T, path string) *State {
 func (g *guest) offline(t *testing.T) {
 	t.Helper()
 	g.Client.mu.Lock()
-	n := g.line
+	n := g.session
 	g.Client.mu.Unlock()
 	if n == nil {
 		return
@@ -212,23 +212,23 @@ func TestCloseWhileAway(t *testing.T) {
 // killed; without a file, and for a network that has ended, they begin anew.
 func TestSerial(t *testing.T) {
 	path := restartable(t)
-	p, err := newPlan(DefaultPrefix, netip.Prefix{})
+	p, err := newAddressPlan(DefaultPrefix, netip.Prefix{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	next := func(r *roster) uint32 {
+	next := func(r *membership) uint32 {
 		t.Helper()
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		id, err := r.nextLocked()
+		id, err := r.nextIDLocked()
 		if err != nil {
 			t.Fatal(err)
 		}
 		return id
 	}
-	start := func() *roster {
+	start := func() *membership {
 		t.Helper()
-		r, err := newRoster(p, load(t, path), time.Hour, quiet)
+		r, err := newMembership(p, load(t, path), time.Hour, quiet)
 		if err != nil {
 			t.Fatal(err)
 		}

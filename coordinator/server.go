@@ -55,23 +55,24 @@ type ServerConfig struct {
 
 // A Server is a coordinator: it admits nodes, and tells them of each other.
 type Server struct {
-	cfg       ServerConfig
-	log       *slog.Logger
-	began     time.Time // with the monotonic clock's reading
-	started   time.Time // the same for others to see
-	roster    *roster
-	inquiries inquiries
-	routes    *routes
-	gate      *gate
-	listener  *quic.Listener
-	status    net.Listener // nil: none
+	cfg        ServerConfig
+	log        *slog.Logger
+	startMono  time.Time // with the monotonic clock's reading
+	started    time.Time // the same for others to see
+	members    *membership
+	probes     livenessProbes
+	relays     *relayTable
+	handshakes *handshakeLimiter
+	listener   *quic.Listener
+	status     net.Listener // nil: none
 
-	dead chan *session // whose wills have come
+	deadSessions chan *session // whose wills have come
 
-	versionTold atomic.Int64 // uptime when the log said last that a version is refused
+	// uptime when the log said last that a version is refused
+	versionLoggedAt atomic.Int64
 
 	// The constants, but in tests.
-	helloTimeout, farewell, deadAfter, holdAtMost time.Duration
+	helloTimeout, linger, deadAfter, maxHold time.Duration
 }
 
 // NewServer makes a coordinator that listens: what arrives from now on is
@@ -87,20 +88,21 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	p, err := newPlan(cfg.Prefix, cfg.Prefix6)
+	p, err := newAddressPlan(cfg.Prefix, cfg.Prefix6)
 	if err != nil {
 		return nil, err
 	}
-	r, err := newRoster(p, cfg.State, cfg.Lease, cfg.Logger)
+	r, err := newMembership(p, cfg.State, cfg.Lease, cfg.Logger)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, log: cfg.Logger, began: time.Now(),
+		cfg: cfg, log: cfg.Logger, startMono: time.Now(),
 		started: time.Now().UTC().Truncate(time.Millisecond),
-		roster:  r, routes: r.routes, gate: newGate(), dead: make(chan *session, 256),
-		helloTimeout: helloTimeout, farewell: farewell,
-		deadAfter: deadAfterOf(cfg.Lease), holdAtMost: holdAtMost,
+		members: r, relays: r.relays, handshakes: newHandshakeLimiter(),
+		deadSessions: make(chan *session, 256),
+		helloTimeout: helloTimeout, linger: idleLinger,
+		deadAfter: deadAfterFor(cfg.Lease), maxHold: maxHold,
 	}
 	if cfg.Host == "" {
 		s.cfg.Host = ownHost(cfg.Socket.LocalAddr())
@@ -130,9 +132,9 @@ func (s *Server) listen() error {
 	// The same key in every run: nodes that still speak to the connection of a
 	// run before are told at once that it is gone (RFC 9000 section 10.3).
 	q.StatelessResetKey = (*quic.StatelessResetKey)(reset)
-	q.VerifySourceAddress = s.gate.crowded
+	q.VerifySourceAddress = s.handshakes.mustValidate
 	q.ConnContext = func(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
-		return s.gate.enter(ctx, info.RemoteAddr)
+		return s.handshakes.acquire(ctx, info.RemoteAddr)
 	}
 	s.listener, err = q.Listen(serverTLS(s.cfg.State.Identity()), s.quicConfig())
 	if err != nil {
@@ -162,14 +164,14 @@ func serverTLS(id *transport.Identity) *tls.Config {
 
 // uptime is the server's clock for leases. Unlike the time of day it does not
 // jump, and stands still while the machine is suspended.
-func (s *Server) uptime() time.Duration { return time.Since(s.began) }
+func (s *Server) uptime() time.Duration { return time.Since(s.startMono) }
 
 // quicConfig allows one stream with small windows: a control stream carries
 // little, and a stranger may hold memory only within reason.
 func (s *Server) quicConfig() *quic.Config {
 	return &quic.Config{
 		HandshakeIdleTimeout:           helloTimeout,
-		MaxIdleTimeout:                 max(silentFor, s.cfg.Lease),
+		MaxIdleTimeout:                 max(idleTimeout, s.cfg.Lease),
 		MaxIncomingStreams:             1,
 		MaxIncomingUniStreams:          -1,
 		InitialStreamReceiveWindow:     64 << 10,
@@ -189,11 +191,11 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 	forget := false
 	defer func() {
 		cancel()
-		s.roster.freeze() // before any connection ends
+		s.members.freeze() // before any connection ends
 		stop()
 		_ = s.listener.Close()
 		all.Wait()
-		if e := s.roster.close(forget); err == nil {
+		if e := s.members.close(forget); err == nil {
 			err = e
 		}
 	}()
@@ -215,7 +217,7 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 	}
 	all.Go(func() {
 		defer join.Close() // here, since tend withdraws and restores the file
-		forget = s.tend(ctx, join)
+		forget = s.maintain(ctx, join)
 		cancel()
 	})
 	ended := make(chan error, acceptors)
@@ -270,9 +272,9 @@ func (s *Server) StatusAddr() net.Addr {
 
 // Snapshot returns the network as it is now.
 func (s *Server) Snapshot() Snapshot {
-	return Snapshot{Version: s.cfg.Version, Prefix: s.roster.plan.prefix,
-		Prefix6: s.roster.plan.prefix6,
-		Started: s.started, Members: s.roster.snapshot()}
+	return Snapshot{Version: s.cfg.Version, Prefix: s.members.plan.prefix,
+		Prefix6: s.members.plan.prefix6,
+		Started: s.started, Members: s.members.snapshot()}
 }
 
 // serveStatus serves the HTTP status port until ctx ends.

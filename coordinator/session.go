@@ -21,39 +21,41 @@ const helloTimeout = 5 * time.Second
 
 // A session is the server's side of one connection of one member.
 type session struct {
-	conn    *quic.Conn
-	stream  *quic.Stream
-	in      *bufio.Reader
-	key     transport.Key
-	version int // of the messages
-	out     *outbox
-	heard   atomic.Int64 // Server.uptime when the last message came, in nanoseconds
+	conn      *quic.Conn
+	stream    *quic.Stream
+	in        *bufio.Reader
+	key       transport.Key
+	version   int // of the messages
+	queue     *sendQueue
+	lastHeard atomic.Int64 // Server.uptime when the last message came, in nanoseconds
 
-	joined  time.Duration // Server.uptime when the node was admitted
-	asked   atomic.Int64  // likewise, when the node was asked for one last; 0: never
-	awaited atomic.Bool   // somebody may wait for the answer
-	left    atomic.Bool   // the node is no member any more
-	silent  bool          // it is known for that; the goroutine of Server.tend has it
+	joinedAt time.Duration // Server.uptime when the node was admitted
+	// likewise, when the node was asked for one last; 0: never
+	lastPing      atomic.Int64
+	awaitingReply atomic.Bool // somebody may wait for the answer
+	left          atomic.Bool // the node is no member any more
+	// it is known for that; the goroutine of Server.tend has it
+	unresponsive bool
 
 	// remote is the UDP address behind which the node was last seen. Once the
 	// session is in the roster it belongs to the goroutine of Server.tend.
 	remote netip.AddrPort
 
-	will   string  // key of its last will; empty: it makes none
-	limits *limits // only the reader has them
+	willKey string  // key of its last will; empty: it makes none
+	limits  *limits // only the reader has them
 
-	id   uint32 // of the member; set by roster.admit
-	sent uint64 // number of the last update that went out; only the writer has it
+	id      uint32 // of the member; set by roster.admit
+	sentSeq uint64 // number of the last update that went out; only the writer has it
 }
 
 // serveConn serves one connection to its end.
 func (s *Server) serveConn(ctx context.Context, conn *quic.Conn) {
 	stop := context.AfterFunc(ctx, func() {
-		_ = conn.CloseWithError(codeAway,
+		_ = conn.CloseWithError(codeShutdown,
 			"the coordinator stops")
 	})
 	defer stop()
-	err := s.greet(ctx, conn)
+	err := s.handleHello(ctx, conn)
 	code, text := quic.ApplicationErrorCode(codeDone), ""
 	if r, ok := errors.AsType[*refusal](err); ok {
 		code, text = r.code, clip(r.text, maxReason)
@@ -67,7 +69,7 @@ func (s *Server) serveConn(ctx context.Context, conn *quic.Conn) {
 }
 
 // greet reads the hello and does what it asks for.
-func (s *Server) greet(ctx context.Context, conn *quic.Conn) error {
+func (s *Server) handleHello(ctx context.Context, conn *quic.Conn) error {
 	key, err := transport.PeerKey(conn.ConnectionState().TLS)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrProtocol, err)
@@ -89,45 +91,45 @@ func (s *Server) greet(ctx context.Context, conn *quic.Conn) error {
 	case m.Hello == nil:
 		return fmt.Errorf("%w: the first message is not a hello", ErrProtocol)
 	case m.Hello.Version < oldestVersion || m.Hello.Version > protocolVersion:
-		s.refusedVersion(conn, m.Hello.Version)
+		s.warnVersion(conn, m.Hello.Version)
 		return refuse(codeProtocol, "the node speaks version %d, the coordinator %d and %d; run the same version of boxer on both",
 			m.Hello.Version, oldestVersion, protocolVersion)
 	}
-	c := &session{conn: conn, stream: stream, in: in, key: key, out: newOutbox(),
+	c := &session{conn: conn, stream: stream, in: in, key: key, queue: newSendQueue(),
 		limits: newLimits(), version: m.Hello.Version,
 		remote: addrPortOf(conn.RemoteAddr())}
 	if c.version >= 4 {
-		if c.will, err = willKey(conn); err != nil {
+		if c.willKey, err = exportWillKey(conn); err != nil {
 			return err
 		}
 	}
 	if m.Hello.Observe {
-		return s.show(ctx, c, m.Hello)
+		return s.serveObserver(ctx, c, m.Hello)
 	}
 	return s.serveMember(ctx, c, m.Hello)
 }
 
 // refusedVersion has the log say, now and then, that nodes are refused for their
 // version: their own log may be out of sight.
-func (s *Server) refusedVersion(conn *quic.Conn, version int) {
+func (s *Server) warnVersion(conn *quic.Conn, version int) {
 	now := int64(s.uptime())
-	last := s.versionTold.Load()
-	if (last == 0 || now-last >= int64(overrunEvery)) &&
-		s.versionTold.CompareAndSwap(last, now) {
+	last := s.versionLoggedAt.Load()
+	if (last == 0 || now-last >= int64(warnInterval)) &&
+		s.versionLoggedAt.CompareAndSwap(last, now) {
 		s.log.Warn("node refused: it speaks another version; run the same version of boxer on both",
 			"remote", conn.RemoteAddr(), "node", version, "coordinator", protocolVersion)
 	}
 }
 
 // show answers an observer, and waits until it has seen everything and goes.
-func (s *Server) show(ctx context.Context, c *session, h *hello) error {
-	if err := s.roster.state.admits(h.Token, time.Now()); err != nil {
+func (s *Server) serveObserver(ctx context.Context, c *session, h *hello) error {
+	if err := s.members.state.admits(h.Token, time.Now()); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.helloTimeout)
 	defer cancel()
 	_ = c.stream.SetDeadline(time.Now().Add(s.helloTimeout))
-	members := s.roster.snapshot()
+	members := s.members.snapshot()
 	for i := range members {
 		members[i] = members[i].in(c.version)
 	}
@@ -146,7 +148,7 @@ func (s *Server) show(ctx context.Context, c *session, h *hello) error {
 // serveMember admits the node and serves it until it leaves or is lost.
 func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 	remote := c.remote
-	m, err := s.roster.applicant(h, c.key)
+	m, err := s.members.authorize(h, c.key)
 	if err != nil {
 		return err
 	}
@@ -156,9 +158,9 @@ func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 			return err
 		}
 	}
-	c.joined = s.uptime()
-	c.heard.Store(int64(c.joined))
-	m, displaced, err := s.roster.admit(m, c, dead...)
+	c.joinedAt = s.uptime()
+	c.lastHeard.Store(int64(c.joinedAt))
+	m, displaced, err := s.members.admit(m, c, dead...)
 	for _, d := range dead {
 		s.evict(d, m.Name)
 	}
@@ -168,30 +170,30 @@ func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 	if err != nil {
 		return err
 	}
-	pass(c.conn.Context())
+	releaseHandshake(c.conn.Context())
 	defer func() {
-		s.roster.remove(m.ID, c)
-		s.inquiries.answered()
+		s.members.remove(m.ID, c)
+		s.probes.notifyResponse()
 		s.log.Info("node left", "id", m.ID, "name", m.Name, "cause",
 			context.Cause(c.conn.Context()))
 	}()
 	s.log.Info("node joined", "id", m.ID, "name", m.Name, "addr", m.Addr, "remote",
 		remote, "back", h.Ticket != "")
 	if h.Ticket == "" {
-		s.inquiries.about(m.Name)
+		s.probes.start(m.Name)
 	}
-	ticket, err := s.roster.tickets.seal(m)
+	ticket, err := s.members.tickets.seal(m)
 	if err != nil {
 		return err
 	}
 	first := s.welcome(c, &welcome{Self: m.in(c.version), Ticket: ticket, Reflexive: remote})
-	first, c.sent = s.roster.list(first)
+	first, c.sentSeq = s.members.appendList(first)
 
 	var writer sync.WaitGroup
 	defer writer.Wait()
 	// The connection's own context: it ends with the connection, and so does the writer.
-	writer.Go(func() { s.write(c, first) })
-	err = s.read(c)
+	writer.Go(func() { s.writeLoop(c, first) })
+	err = s.readLoop(c)
 	code := quic.ApplicationErrorCode(codeDone)
 	if errors.Is(err, ErrProtocol) {
 		code = codeProtocol
@@ -201,33 +203,33 @@ func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 }
 
 // read takes the node's messages until the connection ends.
-func (s *Server) read(c *session) error {
+func (s *Server) readLoop(c *session) error {
 	for {
 		b, err := readFrame(c.in, maxFrame)
 		if err != nil {
 			return err
 		}
-		slowed, err := c.limits.await(c.conn.Context(), len(b))
+		slowed, err := c.limits.wait(c.conn.Context(), len(b))
 		if err != nil {
 			return err
 		}
 		if slowed {
-			s.overrun(c)
+			s.warnRate(c)
 		}
 		m, err := decodeMessage(b)
 		if err != nil {
 			return err
 		}
-		c.heard.Store(int64(s.uptime()))
-		if c.awaited.Load() && c.awaited.Swap(false) {
-			s.inquiries.answered()
+		c.lastHeard.Store(int64(s.uptime()))
+		if c.awaitingReply.Load() && c.awaitingReply.Swap(false) {
+			s.probes.notifyResponse()
 		}
 		switch {
-		case m.Alive != nil:
+		case m.Heartbeat != nil:
 		case m.Report != nil:
-			s.roster.report(c.id, c, m.Report.Paths, m.Report.About)
+			s.members.setReport(c.id, c, m.Report.Paths, m.Report.About)
 		case m.Signal != nil:
-			if err := s.forward(c, m.Signal); err != nil {
+			if err := s.forwardSignal(c, m.Signal); err != nil {
 				return err
 			}
 		default:
@@ -239,40 +241,40 @@ func (s *Server) read(c *session) error {
 
 // What a receipt says when a signal was not passed on.
 const (
-	receiptNoNode = "no-node"
-	receiptBusy   = "busy"
+	ackNoNode = "no-node"
+	ackBusy   = "busy"
 )
 
 // overrun has the log say, now and then, that a member sends more than it may.
-func (s *Server) overrun(c *session) {
-	if c.limits.overrun() {
+func (s *Server) warnRate(c *session) {
+	if c.limits.mayWarn() {
 		s.log.Warn("node sends too many messages, and is slowed down", "id", c.id,
 			"remote", c.conn.RemoteAddr())
 	}
 }
 
 // forward passes a signal on and gives its sender a receipt.
-func (s *Server) forward(c *session, sig *signal) error {
-	r := &receipt{Seq: sig.Seq}
-	switch to := s.roster.session(sig.Node); {
+func (s *Server) forwardSignal(c *session, sig *signal) error {
+	r := &ack{Seq: sig.Seq}
+	switch to := s.members.session(sig.Node); {
 	case to == nil:
-		r.Code, r.At = receiptNoNode, time.Now().UnixNano()
+		r.Code, r.At = ackNoNode, time.Now().UnixNano()
 	case !c.limits.signal(sig.Node):
-		r.Code = receiptBusy
-		s.overrun(c)
-	case !to.out.signal(c, frame(&message{Signal: &signal{Node: c.id, Data: sig.Data}})):
-		r.Code = receiptBusy
+		r.Code = ackBusy
+		s.warnRate(c)
+	case !to.queue.addSignal(c, frame(&message{Signal: &signal{Node: c.id, Data: sig.Data}})):
+		r.Code = ackBusy
 	}
-	return c.out.put(c.conn.Context(), frame(&message{Receipt: r}))
+	return c.queue.add(c.conn.Context(), frame(&message{Ack: r}))
 }
 
 // write sends first, and then what the journal and the outbox have, until the
 // connection ends. It waits for nobody but this one client.
-func (s *Server) write(c *session, first []byte) {
+func (s *Server) writeLoop(c *session, first []byte) {
 	buf := first
 	done := c.conn.Context().Done()
-	var news time.Time        // when it was sent last
-	var grown <-chan struct{} // closed when there is more of it
+	var news time.Time           // when it was sent last
+	var appended <-chan struct{} // closed when there is more of it
 	for {
 		if len(buf) > 0 {
 			if _, err := c.stream.Write(buf); err != nil {
@@ -282,8 +284,8 @@ func (s *Server) write(c *session, first []byte) {
 		// The outbox is emptied first and sent last: what is in it may come from
 		// a node whose arrival is in the journal, and has to follow it.
 		buf = buf[:0:0]
-		frames := c.out.take()
-		buf, grown = s.catchUp(c, buf)
+		frames := c.queue.drain()
+		buf, appended = s.appendUpdates(c, buf)
 		if len(buf) > 0 {
 			news = time.Now()
 		}
@@ -294,11 +296,11 @@ func (s *Server) write(c *session, first []byte) {
 			continue
 		}
 		select {
-		case <-grown:
-			if !c.gather(newsInterval(s.roster.size()) - time.Since(news)) {
+		case <-appended:
+			if !c.coalesce(updateInterval(s.members.size()) - time.Since(news)) {
 				return
 			}
-		case <-c.out.filled:
+		case <-c.queue.ready:
 		case <-done:
 			return
 		}
@@ -307,17 +309,17 @@ func (s *Server) write(c *session, first []byte) {
 
 // catchUp appends what the journal has for the client by now, and returns a channel that
 // is closed once there is more.
-func (s *Server) catchUp(c *session, buf []byte) ([]byte, <-chan struct{}) {
+func (s *Server) appendUpdates(c *session, buf []byte) ([]byte, <-chan struct{}) {
 	for {
-		updates, n, grown, ok := s.roster.journal.after(c.sent)
+		updates, count, appended, ok := s.members.journal.after(c.sentSeq)
 		switch {
 		case !ok: // too far behind: the whole list again
-			buf, c.sent = s.roster.list(buf)
-		case n == 0:
-			return buf, grown
+			buf, c.sentSeq = s.members.appendList(buf)
+		case count == 0:
+			return buf, appended
 		default:
-			c.sent += uint64(n)
-			buf = appendNews(buf, 0, c.sent, updates)
+			c.sentSeq += uint64(count)
+			buf = appendBatch(buf, 0, c.sentSeq, updates)
 		}
 	}
 }
@@ -326,18 +328,18 @@ func (s *Server) catchUp(c *session, buf []byte) ([]byte, <-chan struct{}) {
 // nodes that join are a million updates, and the coordinator sends a packet in 20
 // to 50 us. Who is signalled by a newcomer knows it at once all the same.
 const (
-	newsEvery = 10 * time.Millisecond
-	newsEach  = 100 * time.Microsecond
+	minUpdateInterval       = 10 * time.Millisecond
+	updateIntervalPerMember = 100 * time.Microsecond
 )
 
 // newsInterval is how far apart news goes out when much comes, to so many members.
-func newsInterval(members int) time.Duration {
-	return max(newsEvery, time.Duration(members)*newsEach)
+func updateInterval(members int) time.Duration {
+	return max(minUpdateInterval, time.Duration(members)*updateIntervalPerMember)
 }
 
 // gather lets news gather for d, less if there is something else to send. It
 // returns false when the connection has ended.
-func (c *session) gather(d time.Duration) bool {
+func (c *session) coalesce(d time.Duration) bool {
 	if d <= 0 {
 		return true
 	}
@@ -345,7 +347,7 @@ func (c *session) gather(d time.Duration) bool {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-c.out.filled:
+	case <-c.queue.ready:
 	case <-c.conn.Context().Done():
 		return false
 	}
@@ -357,7 +359,7 @@ func (s *Server) welcome(c *session, w *welcome) []byte {
 	if c.version >= 4 {
 		w.Version = c.version
 	}
-	w.Prefix, w.Prefix6 = s.roster.plan.prefix, s.roster.plan.prefix6
+	w.Prefix, w.Prefix6 = s.members.plan.prefix, s.members.plan.prefix6
 	w.Lease, w.Started, w.Program = s.cfg.Lease, s.started, s.cfg.Version
 	return frame(&message{Welcome: w})
 }

@@ -18,24 +18,24 @@ const (
 
 	// holdAtMost bounds how long a newcomer waits. It is below attemptTimeout,
 	// after which the newcomer's client would begin anew.
-	holdAtMost = 4500 * time.Millisecond
+	maxHold = 4500 * time.Millisecond
 
 	// holdLook is how often a newcomer that waits looks at the clock. If it comes
 	// late by holdLate, the coordinator itself did not run, and nobody is to blame
 	// for not being heard.
-	holdLook = 100 * time.Millisecond
-	holdLate = 400 * time.Millisecond
+	holdPoll     = 100 * time.Millisecond
+	maxPollDelay = 400 * time.Millisecond
 
 	// Names that many nodes share are those of workers: who is which of them does
 	// not matter, and hundreds of them may start at once, on hosts that hardly
 	// keep up. So nobody waits for one of more than holdersAsked holders, or for
 	// one that has joined only just now.
-	holdersAsked = inquiryAsked
-	justJoined   = time.Second
+	maxProbedHolders = probeFanout
+	recentJoin       = time.Second
 )
 
 // deadAfterOf returns how long a holder may leave an ask unanswered.
-func deadAfterOf(lease time.Duration) time.Duration {
+func deadAfterFor(lease time.Duration) time.Duration {
 	return min(max(deadAfter, lease/4), maxDeadAfter)
 }
 
@@ -47,22 +47,22 @@ func (s *Server) awaitHolders(ctx context.Context, name string) (dead []*session
 	began := s.uptime()
 	// since when holders are heard, and the clock at the last look
 	since, last := began, began
-	look := time.NewTicker(holdLook)
+	look := time.NewTicker(holdPoll)
 	defer look.Stop()
 	for {
-		heard := s.inquiries.heard()
+		heard := s.probes.responded()
 		up := s.uptime()
-		if up-last > holdLate {
+		if up-last > maxPollDelay {
 			since = up
 		}
 		last = up
-		over := up-began > s.holdAtMost
+		over := up-began > s.maxHold
 		dead, pending := s.holders(name, up, since)
-		left, returning := s.roster.returning(name)
+		left, returning := s.members.mayReclaim(name)
 		switch {
 		case !pending && !returning:
 			return dead, nil
-		case over && returning && left < holdAtMost:
+		case over && returning && left < maxHold:
 			return nil, refuse(codeBusy,
 				"the coordinator has just started, and keeps the address of %s for the node that had it", name)
 		case over:
@@ -81,16 +81,17 @@ func (s *Server) awaitHolders(ctx context.Context, name string) (dead []*session
 // whether others may still answer. since is when the newcomer began to listen.
 func (s *Server) holders(name string, up, since time.Duration) (dead []*session,
 	pending bool) {
-	all := s.roster.named(name)
-	if len(all) > holdersAsked {
+	all := s.members.sessionsNamed(name)
+	if len(all) > maxProbedHolders {
 		return nil, false
 	}
 	for _, c := range all {
-		heard, asked := time.Duration(c.heard.Load()), time.Duration(c.asked.Load())
+		heard, asked := time.Duration(c.lastHeard.Load()),
+			time.Duration(c.lastPing.Load())
 		switch {
-		case heard >= since || up-c.joined < justJoined:
+		case heard >= since || up-c.joinedAt < recentJoin:
 		case asked <= heard:
-			s.askOne(c, up)
+			s.ping(c, up)
 			pending = true
 		case up-max(asked, since) < s.deadAfter:
 			pending = true
@@ -103,11 +104,11 @@ func (s *Server) holders(name string, up, since time.Duration) (dead []*session,
 
 // askOne asks a node for a sign of life. A node whose outbox is full does not get the
 // ask, and is not to blame for leaving it unanswered.
-func (s *Server) askOne(c *session, up time.Duration) {
-	c.awaited.Store(true)
-	before := c.asked.Swap(int64(up)) // first: the answer may come at once
-	if !c.out.offer(frame(&message{Ask: &ask{}})) {
-		c.asked.Store(before)
+func (s *Server) ping(c *session, up time.Duration) {
+	c.awaitingReply.Store(true)
+	before := c.lastPing.Swap(int64(up)) // first: the answer may come at once
+	if !c.queue.tryAdd(frame(&message{Ping: &ping{}})) {
+		c.lastPing.Store(before)
 	}
 }
 

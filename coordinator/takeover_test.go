@@ -18,7 +18,7 @@ func TestNameKeepsAddress(t *testing.T) {
 		"left": func(_ *testing.T, g *guest) { g.leave() },
 		"killed": func(t *testing.T,
 			g *guest) {
-			time.Sleep(justJoined)
+			time.Sleep(recentJoin)
 			g.vanish(t)
 		},
 		"lease over": func(t *testing.T, g *guest) { g.vanish(t) },
@@ -71,7 +71,7 @@ func TestHoldersKeepAddresses(t *testing.T) {
 	for range 3 {
 		webs = append(webs, mustEnter(t, u, "web"))
 	}
-	time.Sleep(justJoined)
+	time.Sleep(recentJoin)
 	webs[1].vanish(t)
 	anew := mustEnter(t, u, "web")
 	if got, want := anew.Self().Addr, webs[1].Self().Addr; got != want {
@@ -107,7 +107,7 @@ func TestTakeover(t *testing.T) {
 	through := u
 	through.Host = w.addr.String()
 	old := mustEnter(t, through, "db")
-	time.Sleep(justJoined)
+	time.Sleep(recentJoin)
 	began := time.Now()
 	second := mustEnter(t, u, "db")
 	if d := time.Since(began); second.Self().Addr == old.Self().Addr || d > deadAfter {
@@ -201,17 +201,17 @@ func TestNamesInSmallPrefix(t *testing.T) {
 
 // A node that did not get an ask, since its outbox is full, has left none unanswered.
 func TestAskOfFullOutbox(t *testing.T) {
-	s, c := new(Server), &session{out: newOutbox()}
-	for c.out.offer(nil) {
+	s, c := new(Server), &session{queue: newSendQueue()}
+	for c.queue.tryAdd(nil) {
 	}
-	s.askOne(c, time.Second)
-	if asked := time.Duration(c.asked.Load()); asked != 0 {
+	s.ping(c, time.Second)
+	if asked := time.Duration(c.lastPing.Load()); asked != 0 {
 		t.Errorf("asked at %v, without an ask", asked)
 	}
-	c.out.take()
-	s.askOne(c, 2*time.Second)
-	if asked := time.Duration(c.asked.Load()); asked != 2*time.Second ||
-		len(c.out.take()) != 1 {
+	c.queue.drain()
+	s.ping(c, 2*time.Second)
+	if asked := time.Duration(c.lastPing.Load()); asked != 2*time.Second ||
+		len(c.queue.drain()) != 1 {
 		t.Errorf("asked at %v, want 2s", asked)
 	}
 }

@@ -86,8 +86,8 @@ func readV3(r io.Reader) (*v3Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(b) > 0 && b[0] == newsMark {
-		_, err := decodeNews(b)
+	if len(b) > 0 && b[0] == batchMark {
+		_, err := decodeBatch(b)
 		return nil, err
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
@@ -104,7 +104,7 @@ func readV3(r io.Reader) (*v3Message, error) {
 func TestNodeOfVersion3(t *testing.T) {
 	noLeaks(t)
 	l := newLab(t, ServerConfig{Prefix6: DefaultPrefix6},
-		func(s *Server) { s.holdAtMost = 0 })
+		func(s *Server) { s.maxHold = 0 })
 	u := l.url(t)
 	g, err := enter(t, u, ClientConfig{Name: "new", Program: "v2.0"})
 	if err != nil {
@@ -221,7 +221,7 @@ func v3Coordinator(t *testing.T) JoinURL {
 }
 
 func serveV3(ctx context.Context, c *quic.Conn) {
-	defer context.AfterFunc(ctx, func() { c.CloseWithError(codeAway, "") })()
+	defer context.AfterFunc(ctx, func() { c.CloseWithError(codeShutdown, "") })()
 	s, err := c.AcceptStream(ctx)
 	if err != nil {
 		return
@@ -240,8 +240,8 @@ func serveV3(ctx context.Context, c *quic.Conn) {
 		s.Write(frame(&message{Page: &page{Members: []Member{self}, Last: true}}))
 		return
 	}
-	s.Write((&news{list: true, last: true,
-		updates: []update{{kindUp, cardOf(self)}}}).appendTo(nil))
+	s.Write((&updateBatch{list: true, last: true,
+		updates: []update{{kindUp, recordOf(self)}}}).appendTo(nil))
 	for {
 		m, err := readV3(s)
 		switch {
@@ -249,7 +249,7 @@ func serveV3(ctx context.Context, c *quic.Conn) {
 			c.CloseWithError(codeProtocol, "message is not the expected JSON")
 			return
 		case m.Signal != nil:
-			s.Write(frame(&message{Receipt: &receipt{Seq: m.Signal.Seq}}))
+			s.Write(frame(&message{Ack: &ack{Seq: m.Signal.Seq}}))
 		}
 	}
 }
@@ -290,7 +290,7 @@ func TestRefusedAgain(t *testing.T) {
 			}
 			c.CloseWithError(codeProtocol,
 				"the node speaks version 4, the coordinator 9; run the same version of boxer on both")
-			poke(tries)
+			notify(tries)
 		}
 	}()
 	for range 6 { // each attempt tries two versions

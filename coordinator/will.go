@@ -34,7 +34,7 @@ const willLabel = "EXPORTER-boxer-will"
 var bindingIndication = stun.NewType(stun.MethodBinding, stun.ClassIndication)
 
 // willKey returns the key for wills of the connection.
-func willKey(conn *quic.Conn) (string, error) {
+func exportWillKey(conn *quic.Conn) (string, error) {
 	state := conn.ConnectionState().TLS
 	b, err := state.ExportKeyingMaterial(willLabel, nil, 32)
 	if err != nil {
@@ -74,31 +74,31 @@ func (s *Server) handleWill(b []byte, _ netip.AddrPort) {
 	if !ok {
 		return
 	}
-	c := s.roster.session(id)
-	if c == nil || c.will == "" || stun.Fingerprint.Check(m) != nil ||
-		stun.NewShortTermIntegrity(c.will).Check(m) != nil {
+	c := s.members.session(id)
+	if c == nil || c.willKey == "" || stun.Fingerprint.Check(m) != nil ||
+		stun.NewShortTermIntegrity(c.willKey).Check(m) != nil {
 		return
 	}
 	select {
-	case s.dead <- c:
+	case s.deadSessions <- c:
 	default: // wills are sent more than once
 	}
 }
 
 // bury removes a node whose process is dead.
-func (s *Server) bury(c *session) {
+func (s *Server) removeDead(c *session) {
 	s.log.Info("node is dead, says its host", "id", c.id)
-	s.roster.remove(c.id, c)
-	s.inquiries.answered()
+	s.members.remove(c.id, c)
+	s.probes.notifyResponse()
 	_ = c.conn.CloseWithError(codeLease, "the node's process is dead, said its host")
 }
 
 // Will returns the node's last will as it is now, if there is one.
 func (c *Client) Will() (Will, bool) {
 	c.mu.Lock()
-	n := c.line
+	session := c.session
 	c.mu.Unlock()
-	return c.willOf(n)
+	return c.willOf(session)
 }
 
 // OnWill has f called with the node's last will, at once and whenever it changes, by
@@ -109,29 +109,29 @@ func (c *Client) OnWill(f func(Will)) {
 	defer c.wills.Unlock()
 	c.onWill = f
 	c.mu.Lock()
-	n := c.line
+	session := c.session
 	c.mu.Unlock()
-	c.bequeathLocked(n)
+	c.announceWillLocked(session)
 }
 
 // bequeathLocked gives the will of a connection to whoever keeps it.
-func (c *Client) bequeathLocked(n *line) {
+func (c *Client) announceWillLocked(session *clientSession) {
 	if c.onWill == nil {
 		return
 	}
-	if w, ok := c.willOf(n); ok {
+	if w, ok := c.willOf(session); ok {
 		c.onWill(w)
 	}
 }
 
 // willOf makes the will of a connection.
-func (c *Client) willOf(n *line) (w Will, ok bool) {
-	if n == nil || n.version < 4 {
+func (c *Client) willOf(session *clientSession) (w Will, ok bool) {
+	if session == nil || session.version < 4 {
 		return w, false
 	}
-	key, err := willKey(n.conn)
+	key, err := exportWillKey(session.conn)
 	if err == nil {
-		w.Server = n.server
+		w.Server = session.server
 		w.Message, err = newWill(c.self.ID, key)
 	}
 	if err != nil {

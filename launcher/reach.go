@@ -51,11 +51,11 @@ func (m *member) open(ctx context.Context, h transport.Header) (*transport.Strea
 		}
 		if errors.Is(err, errSilent) || errors.Is(err, transport.ErrNoPath) ||
 			errors.Is(err, transport.ErrLost) {
-			m.client.Doubt(to.ID, true)
+			m.client.Suspect(to.ID, true)
 		}
 		return nil, fmt.Errorf("connect %v: %w", h.Destination, err)
 	}
-	m.client.Doubt(to.ID, false)
+	m.client.Suspect(to.ID, false)
 	return s, nil
 }
 
@@ -65,7 +65,7 @@ func (w *watch) look() {
 	if w.ctx.Err() != nil {
 		return
 	}
-	if who, ok := w.m.client.ByID(w.id); !ok || !who.Silent {
+	if who, ok := w.m.client.ByID(w.id); !ok || !who.Unresponsive {
 		w.silent = 0
 	} else if w.silent++; w.silent == silentLooks {
 		w.cancel(errSilent)

@@ -78,7 +78,7 @@ func memberCells(m coordinator.Member, self uint32, hosts map[string]string) []s
 		six = m.Addr6.String()
 	}
 	up := time.Since(m.Since).Truncate(time.Second).String()
-	if m.Silent {
+	if m.Unresponsive {
 		up += " (silent)"
 	}
 	return []string{id, m.Name, m.Addr.String(), six, up, hosts[m.Host],

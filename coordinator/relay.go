@@ -9,59 +9,60 @@ import (
 
 // routes says for the relay which node sits behind which UDP address: the
 // remote address of its authenticated QUIC connection.
-type routes struct {
+type relayTable struct {
 	mu     sync.RWMutex
 	byID   map[uint32]netip.AddrPort
 	byAddr map[netip.AddrPort]uint32
 }
 
-func newRoutes() *routes {
-	return &routes{byID: make(map[uint32]netip.AddrPort),
+func newRelayTable() *relayTable {
+	return &relayTable{byID: make(map[uint32]netip.AddrPort),
 		byAddr: make(map[netip.AddrPort]uint32)}
 }
 
 // set says that the node is at addr from now on.
-func (r *routes) set(id uint32, addr netip.AddrPort) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.dropLocked(id)
+func (t *relayTable) set(id uint32, addr netip.AddrPort) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.dropLocked(id)
 	// Who is authenticated at an address now, has it: the node that was there
 	// before, behind a NAT that has forgotten it, can no longer be reached there.
-	if other, ok := r.byAddr[addr]; ok {
-		delete(r.byID, other)
+	if other, ok := t.byAddr[addr]; ok {
+		delete(t.byID, other)
 	}
-	r.byID[id], r.byAddr[addr] = addr, id
+	t.byID[id], t.byAddr[addr] = addr, id
 }
 
 // drop forgets the node.
-func (r *routes) drop(id uint32) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.dropLocked(id)
+func (t *relayTable) drop(id uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.dropLocked(id)
 }
 
-func (r *routes) dropLocked(id uint32) {
-	if addr, ok := r.byID[id]; ok {
-		delete(r.byID, id)
-		delete(r.byAddr, addr)
+func (t *relayTable) dropLocked(id uint32) {
+	if addr, ok := t.byID[id]; ok {
+		delete(t.byID, id)
+		delete(t.byAddr, addr)
 	}
 }
 
 // clear forgets all nodes.
-func (r *routes) clear() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	clear(r.byID)
-	clear(r.byAddr)
+func (t *relayTable) clear() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	clear(t.byID)
+	clear(t.byAddr)
 }
 
 // pair returns the id of the node at from and the address of node to.
-func (r *routes) pair(from netip.AddrPort, to uint32) (source uint32, addr netip.AddrPort,
+func (t *relayTable) lookup(from netip.AddrPort, to uint32) (source uint32,
+	addr netip.AddrPort,
 	ok bool) {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	source, known := r.byAddr[from]
-	addr, ok = r.byID[to]
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	source, known := t.byAddr[from]
+	addr, ok = t.byID[to]
 	return source, addr, known && ok
 }
 
@@ -74,7 +75,7 @@ func (s *Server) relay(frame []byte, from netip.AddrPort) {
 	if err != nil {
 		return
 	}
-	source, addr, ok := s.routes.pair(unmap(from), to)
+	source, addr, ok := s.relays.lookup(unmap(from), to)
 	if !ok {
 		return
 	}

@@ -28,22 +28,22 @@ import (
 // prefix has addresses; after a restart, when nobody is in touch, the serial
 // goes on where it was (State), and once the prefix has been used up newcomers
 // wait until those who were there have had a lease's time to come back.
-type roster struct {
-	plan    plan
+type membership struct {
+	plan    addressPlan
 	state   *State
 	tickets ticketKey
 	journal *journal
-	routes  *routes
+	relays  *relayTable
 	log     *slog.Logger
 
 	mu         sync.Mutex
-	members    map[uint32]*entry
+	byID       map[uint32]*entry
 	bindings   *bindings // of free ids to the names that had them
 	saveFailed bool      // the log says so; the goroutine of Server.tend has it
 	byKey      map[transport.Key]*entry
 	serial     uint64
 	reserved   uint64    // what State.Serial says
-	settleAt   time.Time // zero once settled
+	graceEnds  time.Time // zero once settled
 	emptySince time.Time // zero while there are members
 	frozen     bool      // the server stops
 }
@@ -52,25 +52,26 @@ type roster struct {
 type entry struct {
 	Member
 	session *session
-	news    []byte // the update that tells of the member
+	encoded []byte // the update that tells of the member
 }
 
-func newRoster(p plan, state *State, lease time.Duration, log *slog.Logger) (*roster, error) {
+func newMembership(p addressPlan, state *State, lease time.Duration,
+	log *slog.Logger) (*membership, error) {
 	tickets, err := newTicketKey(state.file.Seed)
 	if err != nil {
 		return nil, err
 	}
 	now := time.Now()
-	r := &roster{
+	r := &membership{
 		plan: p, state: state, tickets: tickets, log: log,
-		journal: newJournal(), routes: newRoutes(),
-		members: make(map[uint32]*entry), byKey: make(map[transport.Key]*entry),
+		journal: newJournal(), relays: newRelayTable(),
+		byID: make(map[uint32]*entry), byKey: make(map[transport.Key]*entry),
 		bindings: newBindings(),
 		serial:   state.serial(), reserved: state.serial(), emptySince: now,
 	}
-	r.load()
-	if r.serial > 0 || len(r.bindings.held) > 0 {
-		r.settleAt = now.Add(lease)
+	r.loadBindings()
+	if r.serial > 0 || len(r.bindings.reclaimable) > 0 {
+		r.graceEnds = now.Add(lease)
 	}
 	return r, nil
 }
@@ -78,27 +79,27 @@ func newRoster(p plan, state *State, lease time.Duration, log *slog.Logger) (*ro
 // admit makes an applicant, who is the holder of the session's key, a member, or has
 // it come back. An earlier session of the same key is displaced: the caller closes it.
 // Holders of its name that are dead lose their ids, all at the same moment.
-func (r *roster) admit(m Member, s *session, dead ...*session) (_ Member,
+func (r *membership) admit(m Member, s *session, dead ...*session) (_ Member,
 	displaced *session, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	old := r.byKey[s.key]
 	switch {
 	case r.frozen:
-		return m, nil, refuse(codeAway, "the coordinator stops")
+		return m, nil, refuse(codeShutdown, "the coordinator stops")
 	case m.ID == 0: // a newcomer; whoever it was before is somebody else
 		if old != nil {
 			r.removeLocked(old)
 			displaced, old = old.session, nil
 		}
 		for _, d := range dead {
-			if e := r.members[d.id]; e != nil && e.session == d {
+			if e := r.byID[d.id]; e != nil && e.session == d {
 				r.removeLocked(e)
 			}
 		}
 		var kept bool
 		if m.ID, kept = r.bindings.take(m.Name); !kept {
-			if m.ID, err = r.nextLocked(); err != nil {
+			if m.ID, err = r.nextIDLocked(); err != nil {
 				return m, displaced, err
 			}
 		}
@@ -110,7 +111,7 @@ func (r *roster) admit(m Member, s *session, dead ...*session) (_ Member,
 		return m, nil, refuse(codeEvicted,
 			"%v is outside the network %v by now; start the node anew", m.Addr,
 			r.plan.prefix)
-	case r.members[m.ID] != nil && r.members[m.ID] != old:
+	case r.byID[m.ID] != nil && r.byID[m.ID] != old:
 		return m, nil, refuse(codeEvicted,
 			"%v belongs to another node by now; start the node anew", m.Addr)
 	case old != nil:
@@ -118,17 +119,17 @@ func (r *roster) admit(m Member, s *session, dead ...*session) (_ Member,
 	}
 	m.Addr6 = r.plan.addr6(m.ID)
 	s.id = m.ID
-	e := &entry{m, s, appendUp(nil, cardOf(m))}
+	e := &entry{m, s, appendUp(nil, recordOf(m))}
 	if old != nil && !old.same(m) {
 		r.removeLocked(old)
 		old = nil
 	}
 	r.bindings.forget(m.ID)
-	r.members[m.ID], r.byKey[m.Key] = e, e
+	r.byID[m.ID], r.byKey[m.Key] = e, e
 	r.emptySince = time.Time{}
-	r.routes.set(m.ID, s.remote)
+	r.relays.set(m.ID, s.remote)
 	if old == nil {
-		r.journal.append(e.news)
+		r.journal.append(e.encoded)
 		r.bindings.dirty = true
 	}
 	return m, displaced, nil
@@ -136,7 +137,7 @@ func (r *roster) admit(m Member, s *session, dead ...*session) (_ Member,
 
 // applicant checks what a hello claims, and returns the member that it asks to
 // be; the id is zero if it is to get a new one.
-func (r *roster) applicant(h *hello, key transport.Key) (Member, error) {
+func (r *membership) authorize(h *hello, key transport.Key) (Member, error) {
 	m := Member{Key: key, Host: h.Host, Program: h.Program,
 		Since: time.Now().UTC().Truncate(time.Millisecond)}
 	if h.Ticket != "" {
@@ -161,29 +162,29 @@ func (r *roster) applicant(h *hello, key transport.Key) (Member, error) {
 }
 
 // nextLocked returns an id that nobody holds.
-func (r *roster) nextLocked() (uint32, error) {
+func (r *membership) nextIDLocked() (uint32, error) {
 	size := uint64(r.plan.max)
-	if uint64(len(r.members)) >= size {
+	if uint64(len(r.byID)) >= size {
 		return 0, refuse(codeFull, "all %d addresses of %v are taken; stop a node or give the coordinator a larger prefix", size, r.plan.prefix)
 	}
 	for {
-		if r.serial >= size && !r.settleAt.IsZero() {
+		if r.serial >= size && !r.graceEnds.IsZero() {
 			return 0, refuse(codeFull, "the coordinator has just started, and keeps the %d addresses of %v for the nodes that were there; try again in %v",
-				size, r.plan.prefix, time.Until(r.settleAt).Round(time.Second))
+				size, r.plan.prefix, time.Until(r.graceEnds).Round(time.Second))
 		}
-		if uint64(len(r.members)+r.bindings.order.Len()) >= size {
+		if uint64(len(r.byID)+r.bindings.order.Len()) >= size {
 			id, ok := r.bindings.oldest()
 			if !ok {
 				return 0, refuse(codeFull,
 					"the coordinator has just started, and keeps the addresses of %v for the nodes that were there; try again in %v",
-					r.plan.prefix, time.Until(r.settleAt).Round(time.Second))
+					r.plan.prefix, time.Until(r.graceEnds).Round(time.Second))
 			}
 			return id, nil
 		}
 		id := uint32(r.serial%size) + 1
 		r.serial++
-		if r.members[id] == nil && r.bindings.byID[id] == nil {
-			r.reserveLocked()
+		if r.byID[id] == nil && r.bindings.byID[id] == nil {
+			r.reserveSerialsLocked()
 			return id, nil
 		}
 	}
@@ -192,7 +193,7 @@ func (r *roster) nextLocked() (uint32, error) {
 // reserveLocked keeps the state file ahead of the serials in use. Where it
 // cannot be written the network goes on: what is lost is the protection against
 // giving an id away after a crash, and admit still refuses a second holder.
-func (r *roster) reserveLocked() {
+func (r *membership) reserveSerialsLocked() {
 	if r.serial <= r.reserved {
 		return
 	}
@@ -204,58 +205,58 @@ func (r *roster) reserveLocked() {
 
 // remove ends the membership that came with the session, unless the node is
 // back by another one.
-func (r *roster) remove(id uint32, s *session) {
+func (r *membership) remove(id uint32, s *session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if e := r.members[id]; e != nil && e.session == s {
+	if e := r.byID[id]; e != nil && e.session == s {
 		r.removeLocked(e)
 	}
 }
 
-func (r *roster) removeLocked(e *entry) {
-	delete(r.members, e.ID)
+func (r *membership) removeLocked(e *entry) {
+	delete(r.byID, e.ID)
 	delete(r.byKey, e.Key)
 	e.session.left.Store(true)
-	r.routes.drop(e.ID)
+	r.relays.drop(e.ID)
 	if !r.frozen {
 		r.journal.append(appendDown(nil, e.ID))
 		r.bindLocked(e.Member, false)
 	}
-	if len(r.members) == 0 {
+	if len(r.byID) == 0 {
 		r.emptySince = time.Now()
 	}
 }
 
 // list appends what a session begins with: the members, as frames of news, as of
 // the update with the number that it returns.
-func (r *roster) list(dst []byte) ([]byte, uint64) {
+func (r *membership) appendList(dst []byte) ([]byte, uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	seq := r.journal.seq()
-	rest := slices.Sorted(maps.Keys(r.members))
+	rest := slices.Sorted(maps.Keys(r.byID))
 	var updates []byte
 	for {
 		n, flags := min(len(rest), maxUpdates), flagList
 		updates = updates[:0]
 		for _, id := range rest[:n] {
-			updates = append(updates, r.members[id].news...)
+			updates = append(updates, r.byID[id].encoded...)
 		}
 		if rest = rest[n:]; len(rest) > 0 {
-			dst = appendNews(dst, flags, seq, updates)
+			dst = appendBatch(dst, flags, seq, updates)
 			continue
 		}
-		if flags |= flagLast; !r.settleAt.IsZero() {
-			flags |= flagSettling
+		if flags |= flagLast; !r.graceEnds.IsZero() {
+			flags |= flagGrace
 		}
-		return appendNews(dst, flags, seq, updates), seq
+		return appendBatch(dst, flags, seq, updates), seq
 	}
 }
 
 // snapshot returns the members with their paths, in the order of their ids.
-func (r *roster) snapshot() []Member {
+func (r *membership) snapshot() []Member {
 	r.mu.Lock()
-	members := make([]Member, 0, len(r.members))
-	for _, e := range r.members {
+	members := make([]Member, 0, len(r.byID))
+	for _, e := range r.byID {
 		members = append(members, e.Member)
 	}
 	r.mu.Unlock()
@@ -264,29 +265,29 @@ func (r *roster) snapshot() []Member {
 }
 
 // report keeps what the node says about its paths and itself. The slice is kept as it is.
-func (r *roster) report(id uint32, s *session, paths []PathReport, about *About) {
+func (r *membership) setReport(id uint32, s *session, paths []PathReport, about *About) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if e := r.members[id]; e != nil && e.session == s {
+	if e := r.byID[id]; e != nil && e.session == s {
 		e.Paths, e.About = paths, about
 	}
 }
 
 // moved says that the node is reached at another address from now on.
-func (r *roster) moved(s *session, addr netip.AddrPort) {
+func (r *membership) setAddr(s *session, addr netip.AddrPort) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if e := r.members[s.id]; e != nil && e.session == s {
-		r.routes.set(s.id, addr)
+	if e := r.byID[s.id]; e != nil && e.session == s {
+		r.relays.set(s.id, addr)
 	}
 }
 
 // named returns the connections of the nodes of a name.
-func (r *roster) named(name string) []*session {
+func (r *membership) sessionsNamed(name string) []*session {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var all []*session
-	for _, e := range r.members {
+	for _, e := range r.byID {
 		if e.Name == name {
 			all = append(all, e.session)
 		}
@@ -295,41 +296,41 @@ func (r *roster) named(name string) []*session {
 }
 
 // setSilent tells everybody that the node does not answer, or that it does again.
-func (r *roster) setSilent(s *session, silent bool) {
+func (r *membership) setUnresponsive(s *session, unresponsive bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e := r.members[s.id]
-	if e == nil || e.session != s || e.Silent == silent || r.frozen {
+	e := r.byID[s.id]
+	if e == nil || e.session != s || e.Unresponsive == unresponsive || r.frozen {
 		return
 	}
-	e.Silent = silent
-	e.news = appendUp(nil, cardOf(e.Member))
-	r.journal.append(e.news)
+	e.Unresponsive = unresponsive
+	e.encoded = appendUp(nil, recordOf(e.Member))
+	r.journal.append(e.encoded)
 }
 
 // session returns the connection of the node with that id; nil if there is none.
-func (r *roster) session(id uint32) *session {
+func (r *membership) session(id uint32) *session {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if e := r.members[id]; e != nil {
+	if e := r.byID[id]; e != nil {
 		return e.session
 	}
 	return nil
 }
 
 // size returns the number of members.
-func (r *roster) size() int {
+func (r *membership) size() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.members)
+	return len(r.byID)
 }
 
 // sessions returns the connections of all members.
-func (r *roster) sessions() []*session {
+func (r *membership) sessions() []*session {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := make([]*session, 0, len(r.members))
-	for _, e := range r.members {
+	all := make([]*session, 0, len(r.byID))
+	for _, e := range r.byID {
 		all = append(all, e.session)
 	}
 	return all
@@ -337,18 +338,18 @@ func (r *roster) sessions() []*session {
 
 // settle ends the time in which nodes of the coordinator's previous run may come
 // back, if it is over, and tells everybody.
-func (r *roster) settle(now time.Time) {
+func (r *membership) endGrace(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.settleAt.IsZero() && now.After(r.settleAt) {
-		r.settleAt = time.Time{}
-		r.bindings.settle()
-		r.journal.append([]byte{byte(kindSettled)})
+	if !r.graceEnds.IsZero() && now.After(r.graceEnds) {
+		r.graceEnds = time.Time{}
+		r.bindings.endGrace()
+		r.journal.append([]byte{byte(kindGraceEnded)})
 	}
 }
 
 // idle returns for how long there has been no member.
-func (r *roster) idle(now time.Time) time.Duration {
+func (r *membership) idleFor(now time.Time) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.emptySince.IsZero() {
@@ -359,14 +360,14 @@ func (r *roster) idle(now time.Time) time.Duration {
 
 // freeze has the roster tell nobody anything more: the server stops, and its
 // members are not gone, they are to look for the next one.
-func (r *roster) freeze() {
+func (r *membership) freeze() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.frozen {
 		return
 	}
 	r.frozen = true
-	for _, e := range r.members {
+	for _, e := range r.byID {
 		r.bindLocked(e.Member, true)
 	}
 }
@@ -374,10 +375,10 @@ func (r *roster) freeze() {
 // close keeps the serial for the next run: exactly, since no more ids are handed
 // out. forget has the next run begin from the first id, for a network that
 // everybody has left.
-func (r *roster) close(forget bool) error {
+func (r *membership) close(forget bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.routes.clear()
+	r.relays.clear()
 	if err := r.state.saveBindings(r.bindingsLocked(), true); err != nil {
 		r.log.Error("names not saved; nodes may get other addresses", "err", err)
 	}

@@ -21,7 +21,7 @@ func TestPlan(t *testing.T) {
 		{"192.168.7.9/24", 0, "", ""},
 		{"fd6f:7865:72::/64", 0, "", ""},
 	} {
-		p, err := newPlan(netip.MustParsePrefix(tc.prefix), netip.Prefix{})
+		p, err := newAddressPlan(netip.MustParsePrefix(tc.prefix), netip.Prefix{})
 		if p.max != tc.max || (err == nil) != (tc.max > 0) {
 			t.Errorf("%s: max %d, %v; want %d", tc.prefix, p.max, err, tc.max)
 			continue
@@ -37,7 +37,7 @@ func TestPlan(t *testing.T) {
 			t.Errorf("%s does not contain %v", tc.prefix, p.addr(p.max))
 		}
 	}
-	if _, err := newPlan(netip.Prefix{}, netip.Prefix{}); err == nil {
+	if _, err := newAddressPlan(netip.Prefix{}, netip.Prefix{}); err == nil {
 		t.Error("the zero prefix was accepted")
 	}
 }
@@ -54,7 +54,7 @@ func TestPlanSix(t *testing.T) {
 		{"fe80::/64", "", ""},
 		{"ff02::/64", "", ""},
 	} {
-		p, err := newPlan(four, netip.MustParsePrefix(tc.prefix))
+		p, err := newAddressPlan(four, netip.MustParsePrefix(tc.prefix))
 		if (err == nil) != (tc.first != "") {
 			t.Errorf("%s: %v", tc.prefix, err)
 		}
@@ -66,7 +66,8 @@ func TestPlanSix(t *testing.T) {
 			t.Errorf("%s: %s to %s, want %s to %s", tc.prefix, first, last, tc.first, tc.last)
 		}
 	}
-	if p, err := newPlan(four, netip.Prefix{}); err != nil || p.addr6(1).IsValid() {
+	if p, err := newAddressPlan(four, netip.Prefix{}); err != nil ||
+		p.addr6(1).IsValid() {
 		t.Errorf("without a prefix: %v, %v", p.addr6(1), err)
 	}
 }
@@ -76,7 +77,7 @@ func TestPlanInverse(t *testing.T) {
 	for _, prefixes := range [][2]netip.Prefix{{DefaultPrefix, DefaultPrefix6},
 		{netip.MustParsePrefix("10.0.0.0/8"), {}},
 		{netip.MustParsePrefix("192.168.7.8/29"), DefaultPrefix6}} {
-		p, err := newPlan(prefixes[0], prefixes[1])
+		p, err := newAddressPlan(prefixes[0], prefixes[1])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +102,7 @@ func TestPlanInverse(t *testing.T) {
 			}
 		}
 	}
-	if id := (plan{}).id(DefaultPrefix.Addr()); id != 0 {
+	if id := (addressPlan{}).id(DefaultPrefix.Addr()); id != 0 {
 		t.Errorf("no network: node %d", id)
 	}
 }

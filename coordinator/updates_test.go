@@ -15,18 +15,20 @@ import (
 )
 
 // someNews has every flag and every kind of update.
-func someNews() []*news {
-	db := card{id: 7, name: "db", key: transport.Key{1}, host: "h1", since: 1700000000123}
-	mute := card{id: 300, key: transport.Key{2}, since: 1700000000123, silent: true}
-	early := card{id: 8, name: "web", key: transport.Key{3},
+func someNews() []*updateBatch {
+	db := memberRecord{id: 7, name: "db", key: transport.Key{1}, host: "h1",
+		since: 1700000000123}
+	mute := memberRecord{id: 300, key: transport.Key{2}, since: 1700000000123,
+		unresponsive: true}
+	early := memberRecord{id: 8, name: "web", key: transport.Key{3},
 		since: time.Time{}.UnixMilli()}
-	return []*news{
-		{seq: 4, updates: []update{{kindUp, db}, {kindSilent, mute},
-			{kind: kindDown, card: card{id: 7}}, {kind: kindSettled}}},
+	return []*updateBatch{
+		{seq: 4, updates: []update{{kindUp, db}, {kindUnresponsive, mute},
+			{kind: kindDown, record: memberRecord{id: 7}}, {kind: kindGraceEnded}}},
 		{seq: math.MaxUint64, updates: []update{{kindUp, early}}},
 		{list: true, seq: 9, updates: []update{{kindUp, db}}},
-		{list: true, last: true, settling: true, seq: 9,
-			updates: []update{{kindSilent, mute}}},
+		{list: true, last: true, inGrace: true, seq: 9,
+			updates: []update{{kindUnresponsive, mute}}},
 		{list: true, last: true},
 	}
 }
@@ -35,15 +37,15 @@ func TestNewsComesBack(t *testing.T) {
 	for i, n := range someNews() {
 		whole := n.appendTo(nil)
 		got, err := readMessage(bytes.NewReader(whole), maxFrame)
-		if err != nil || !reflect.DeepEqual(got, &message{News: n}) {
+		if err != nil || !reflect.DeepEqual(got, &message{Updates: n}) {
 			t.Errorf("%d: came back as %+v (%v), want %+v", i, got, err, n)
 		}
 	}
 }
 
 func TestDecodeNewsRefuses(t *testing.T) {
-	up := func(id uint32, change func(*card)) string {
-		c := card{id: id, name: "db", host: "h"}
+	up := func(id uint32, change func(*memberRecord)) string {
+		c := memberRecord{id: id, name: "db", host: "h"}
 		if change != nil {
 			change(&c)
 		}
@@ -65,22 +67,24 @@ func TestDecodeNewsRefuses(t *testing.T) {
 		"id beyond all networks":  "\x00\x01" + up(maxNodes+1, nil),
 		"list with an end":        "\x03\x01\x03\x07",
 		"list with settled":       "\x03\x01\x04",
-		"name that is no label":   "\x00\x01" + up(7, func(c *card) { c.name = "a.b" }),
+		"name that is no label": "\x00\x01" + up(7,
+			func(c *memberRecord) { c.name = "a.b" }),
 		"long name": "\x00\x01" + up(7,
-			func(c *card) { c.name = long(maxLabel + 1) }),
-		"host with a line break": "\x00\x01" + up(7, func(c *card) { c.host = "a\nb" }),
+			func(c *memberRecord) { c.name = long(maxLabel + 1) }),
+		"host with a line break": "\x00\x01" + up(7,
+			func(c *memberRecord) { c.host = "a\nb" }),
 		"long host": "\x00\x01" + up(7,
-			func(c *card) { c.host = long(maxHost + 1) }),
+			func(c *memberRecord) { c.host = long(maxHost + 1) }),
 		"something behind": "\x00\x01" + up(7, nil) + "\x00",
 		"too many":         "\x00\x01" + strings.Repeat("\x04", maxUpdates+1),
 	} {
-		if m, err := decodeMessage(append([]byte{newsMark}, text...)); !errors.Is(err,
+		if m, err := decodeMessage(append([]byte{batchMark}, text...)); !errors.Is(err,
 			ErrProtocol) {
 			t.Errorf("%s: got %+v, %v; want ErrProtocol", name, m, err)
 		}
 	}
 	// Cut in the middle of an update it is refused, never read as a shorter one.
-	head := []byte{newsMark, 0, 1}
+	head := []byte{batchMark, 0, 1}
 	one := up(7, nil)
 	for n := 1; n < len(one); n++ {
 		if m, err := decodeMessage(append(head[:3:3], one[:n]...)); !errors.Is(err,
@@ -93,7 +97,7 @@ func TestDecodeNewsRefuses(t *testing.T) {
 // The largest frames of news stay below what a receiver takes, and a list of more members
 // than one of them holds comes in several.
 func TestLargestNewsFits(t *testing.T) {
-	p, err := newPlan(DefaultPrefix, netip.Prefix{})
+	p, err := newAddressPlan(DefaultPrefix, netip.Prefix{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +105,7 @@ func TestLargestNewsFits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := newRoster(p, state, DefaultLease, quiet)
+	r, err := newMembership(p, state, DefaultLease, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,12 +114,12 @@ func TestLargestNewsFits(t *testing.T) {
 	for i := range uint32(count) {
 		m := Member{ID: i + 1, Name: name, Host: host, Addr: r.plan.addr(i + 1),
 			Key: transport.Key{byte(i), byte(i >> 8)}}
-		r.members[m.ID] = &entry{m, nil, appendUp(nil, cardOf(m))}
-		r.journal.append(r.members[m.ID].news)
+		r.byID[m.ID] = &entry{m, nil, appendUp(nil, recordOf(m))}
+		r.journal.append(r.byID[m.ID].encoded)
 	}
 
-	frames, seq := r.list(nil)
-	changes, _ := (&Server{roster: r}).catchUp(&session{}, nil)
+	frames, seq := r.appendList(nil)
+	changes, _ := (&Server{members: r}).appendUpdates(&session{}, nil)
 	if seq != count {
 		t.Errorf("the list is as of update %d, want %d", seq, count)
 	}
@@ -126,15 +130,15 @@ func TestLargestNewsFits(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", kind, err)
 			}
-			for _, u := range m.News.updates {
-				if n++; !r.plan.member(u.card).same(r.members[uint32(n)].Member) {
+			for _, u := range m.Updates.updates {
+				if n++; !r.plan.member(u.record).same(r.byID[uint32(n)].Member) {
 					t.Fatalf("%s: update %d is %+v", kind, n, u)
 				}
 			}
-			if parts++; kind == "list" && m.News.last != (in.Len() == 0) ||
-				kind == "changes" && m.News.seq != uint64(n) {
-				t.Errorf("%s: part %d is %v, %v, %d", kind, parts, m.News.list,
-					m.News.last, m.News.seq)
+			if parts++; kind == "list" && m.Updates.last != (in.Len() == 0) ||
+				kind == "changes" && m.Updates.seq != uint64(n) {
+				t.Errorf("%s: part %d is %v, %v, %d", kind, parts, m.Updates.list,
+					m.Updates.last, m.Updates.seq)
 			}
 		}
 		if n != count || parts != 3 {
@@ -145,30 +149,30 @@ func TestLargestNewsFits(t *testing.T) {
 
 // A client takes only what fits behind what it has.
 func TestLearnRefuses(t *testing.T) {
-	p, err := newPlan(DefaultPrefix, DefaultPrefix6)
+	p, err := newAddressPlan(DefaultPrefix, DefaultPrefix6)
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := newDirectory(p)
-	c := &Client{dir: dir, queue: newDelivery(1, dir)}
-	n := &line{link: &link{plan: p, seq: 4}}
+	c := &Client{dir: dir, dispatcher: newDispatcher(1, dir)}
+	n := &clientSession{clientConn: &clientConn{plan: p, seq: 4}}
 	up := func(id uint32) []update {
-		return []update{{kindUp, card{id: id, name: "db", key: transport.Key{byte(id)}}}}
+		return []update{{kindUp, memberRecord{id: id, name: "db", key: transport.Key{byte(id)}}}}
 	}
-	for name, w := range map[string]*news{
+	for name, w := range map[string]*updateBatch{
 		"a gap":                {seq: 6, updates: up(2)},
 		"again":                {seq: 4, updates: up(2)},
 		"outside the network":  {seq: 5, updates: up(p.max + 1)},
 		"a list outside of it": {list: true, last: true, seq: 9, updates: up(p.max + 1)},
 	} {
-		if err := c.learn(n, w); !errors.Is(err, ErrProtocol) {
+		if err := c.applyBatch(n, w); !errors.Is(err, ErrProtocol) {
 			t.Errorf("%s: %v, want ErrProtocol", name, err)
 		}
 	}
 	if len(dir.list()) != 0 || n.seq != 4 {
 		t.Fatalf("the client has %+v as of update %d", dir.list(), n.seq)
 	}
-	if err := c.learn(n, &news{seq: 5, updates: up(2)}); err != nil {
+	if err := c.applyBatch(n, &updateBatch{seq: 5, updates: up(2)}); err != nil {
 		t.Fatal(err)
 	}
 	m, ok := dir.addr(p.addr6(2))
@@ -218,21 +222,21 @@ func TestJournal(t *testing.T) {
 func BenchmarkLearn(b *testing.B) {
 	var updates []byte
 	for id := range uint32(1000) {
-		updates = appendUp(updates, card{id: id + 1,
+		updates = appendUp(updates, memberRecord{id: id + 1,
 			key: transport.Key{byte(id), byte(id >> 8)}, since: 1700000000123})
 	}
-	body := appendNews(nil, 0, 1000, updates)[4:]
-	p, err := newPlan(DefaultPrefix, DefaultPrefix6)
+	body := appendBatch(nil, 0, 1000, updates)[4:]
+	p, err := newAddressPlan(DefaultPrefix, DefaultPrefix6)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		n, err := decodeNews(body)
+		n, err := decodeBatch(body)
 		if err != nil {
 			b.Fatal(err)
 		}
-		l := &link{plan: p}
+		l := &clientConn{plan: p}
 		if err := l.check(n); err != nil {
 			b.Fatal(err)
 		}

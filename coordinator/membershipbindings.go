@@ -4,7 +4,7 @@ import "time"
 
 // load takes over the bindings of the coordinator's last run. Without them the
 // network works, and nodes that are started anew may get other addresses.
-func (r *roster) load() {
+func (r *membership) loadBindings() {
 	all, err := r.state.loadBindings()
 	if err != nil {
 		r.log.Error("names not loaded; nodes may get other addresses", "err", err)
@@ -18,25 +18,25 @@ func (r *roster) load() {
 }
 
 // bindLocked remembers the id of a member for its name.
-func (r *roster) bindLocked(m Member, held bool) {
+func (r *membership) bindLocked(m Member, reclaimable bool) {
 	if m.Name != OrdinalName(m.ID) {
-		r.bindings.release(binding{Name: m.Name, ID: m.ID, Held: held})
+		r.bindings.release(binding{Name: m.Name, ID: m.ID, Reclaimable: reclaimable})
 	}
 }
 
 // returning tells whether a holder of the name may come back to this run of the
 // coordinator, and for how long it will be waited for.
-func (r *roster) returning(name string) (left time.Duration, may bool) {
+func (r *membership) mayReclaim(name string) (left time.Duration, may bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.bindings.held[name] == 0 || r.settleAt.IsZero() {
+	if r.bindings.reclaimable[name] == 0 || r.graceEnds.IsZero() {
 		return 0, false
 	}
-	return max(0, time.Until(r.settleAt)), true
+	return max(0, time.Until(r.graceEnds)), true
 }
 
 // save keeps the bindings for the next run, if they have changed.
-func (r *roster) save() {
+func (r *membership) saveBindings() {
 	r.mu.Lock()
 	dirty := r.bindings.dirty
 	var all []binding
@@ -62,11 +62,11 @@ func (r *roster) save() {
 
 // bindingsLocked returns the bindings to be saved: those of free ids, and those of
 // the members, which may come back.
-func (r *roster) bindingsLocked() []binding {
+func (r *membership) bindingsLocked() []binding {
 	all := r.bindings.list()
-	for _, e := range r.members {
+	for _, e := range r.byID {
 		if e.Name != OrdinalName(e.ID) && r.bindings.byID[e.ID] == nil {
-			all = append(all, binding{Name: e.Name, ID: e.ID, Held: true})
+			all = append(all, binding{Name: e.Name, ID: e.ID, Reclaimable: true})
 		}
 	}
 	r.bindings.dirty = false

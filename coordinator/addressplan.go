@@ -19,7 +19,7 @@ const maxNodes = 1 << 20
 // A plan maps ids to virtual addresses: the prefix's address 0 is the network,
 // 1 is the coordinator's (a gateway to programs that look for one), and id n has
 // address n+1. The last address is the broadcast address and stays free.
-type plan struct {
+type addressPlan struct {
 	prefix  netip.Prefix // IPv4
 	prefix6 netip.Prefix // the zero value: the nodes have no IPv6 addresses
 	max     uint32       // ids are 1 to max
@@ -28,34 +28,34 @@ type plan struct {
 // reserved are the addresses that no node gets: the first two and the last.
 const reserved = 3
 
-func newPlan(prefix, prefix6 netip.Prefix) (plan, error) {
+func newAddressPlan(prefix, prefix6 netip.Prefix) (addressPlan, error) {
 	if !prefix.IsValid() || !prefix.Addr().Is4() || prefix != prefix.Masked() {
-		return plan{}, fmt.Errorf("prefix %v: want an IPv4 network such as %v, with no bit set behind its length", prefix, DefaultPrefix)
+		return addressPlan{}, fmt.Errorf("prefix %v: want an IPv4 network such as %v, with no bit set behind its length", prefix, DefaultPrefix)
 	}
 	if prefix6 != (netip.Prefix{}) {
 		a := prefix6.Addr()
 		if !a.Is6() || a.Is4In6() || prefix6 != prefix6.Masked() || prefix6.Bits() > 96 ||
 			!a.IsGlobalUnicast() {
-			return plan{}, fmt.Errorf("prefix %v: want an IPv6 network such as %v, of at most 96 bits, with no bit set behind its length",
+			return addressPlan{}, fmt.Errorf("prefix %v: want an IPv6 network such as %v, of at most 96 bits, with no bit set behind its length",
 				prefix6, DefaultPrefix6)
 		}
 	}
 	size := min(uint64(maxNodes)+reserved, 1<<(32-prefix.Bits()))
 	if size <= reserved {
-		return plan{}, fmt.Errorf("prefix %v: no room for a node; take a shorter one", prefix)
+		return addressPlan{}, fmt.Errorf("prefix %v: no room for a node; take a shorter one", prefix)
 	}
-	return plan{prefix, prefix6, uint32(size - reserved)}, nil
+	return addressPlan{prefix, prefix6, uint32(size - reserved)}, nil
 }
 
 // addr returns the address of the node with that id, which is 1 to max.
-func (p plan) addr(id uint32) netip.Addr {
+func (p addressPlan) addr(id uint32) netip.Addr {
 	b := p.prefix.Addr().As4()
 	binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(b[:])+id+1)
 	return netip.AddrFrom4(b)
 }
 
 // id is the inverse of addr and addr6; 0 for an address that no node has.
-func (p plan) id(a netip.Addr) uint32 {
+func (p addressPlan) id(a netip.Addr) uint32 {
 	a = a.Unmap()
 	if a.Is6() {
 		if !p.prefix6.Contains(a) {
@@ -81,7 +81,7 @@ func (p plan) id(a netip.Addr) uint32 {
 
 // addr6 returns the IPv6 address of the node with that id: the prefix, and the
 // IPv4 address in the last 32 bits. It is the zero Addr where there is no prefix.
-func (p plan) addr6(id uint32) netip.Addr {
+func (p addressPlan) addr6(id uint32) netip.Addr {
 	if !p.prefix6.IsValid() {
 		return netip.Addr{}
 	}

@@ -94,11 +94,11 @@ func TestTrouble(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var log syncBuffer
-			tr := &trouble{log: slog.New(slog.NewTextHandler(&log, nil))}
+			tr := &diagnosis{log: slog.New(slog.NewTextHandler(&log, nil))}
 			for range 3 {
-				tr.noteErrno(addr, fmt.Errorf("send: %w", &net.OpError{Op: "write", Err: tc.errno}))
+				tr.setErrno(addr, fmt.Errorf("send: %w", &net.OpError{Op: "write", Err: tc.errno}))
 			}
-			cause, hopeless := tr.get()
+			cause, hopeless := tr.current()
 			if tc.text == "" {
 				if cause != nil {
 					t.Errorf("%v: %v", tc.errno, cause)
@@ -112,13 +112,13 @@ func TestTrouble(t *testing.T) {
 			if n := strings.Count(log.String(), "not reached yet"); n != 1 {
 				t.Errorf("%v: told %d times", tc.errno, n)
 			}
-			time.Sleep(hopelessAfter)
-			tr.noteErrno(addr, tc.errno)
-			if _, hopeless := tr.get(); hopeless != tc.local {
-				t.Errorf("%v: hopeless %v after %v", tc.errno, hopeless, hopelessAfter)
+			time.Sleep(giveUpAfter)
+			tr.setErrno(addr, tc.errno)
+			if _, hopeless := tr.current(); hopeless != tc.local {
+				t.Errorf("%v: hopeless %v after %v", tc.errno, hopeless, giveUpAfter)
 			}
 			tr.clear()
-			if cause, hopeless := tr.get(); cause != nil || hopeless {
+			if cause, hopeless := tr.current(); cause != nil || hopeless {
 				t.Errorf("%v: %v is left", tc.errno, cause)
 			}
 		})
@@ -128,9 +128,9 @@ func TestTrouble(t *testing.T) {
 // Each look-up that fails is of another socket, and is told of once all the same.
 func TestTroubleOfNames(t *testing.T) {
 	var log syncBuffer
-	tr := &trouble{log: slog.New(slog.NewTextHandler(&log, nil))}
+	tr := &diagnosis{log: slog.New(slog.NewTextHandler(&log, nil))}
 	for port := range 3 {
-		tr.noteLookup("coordinator.example.com", &net.DNSError{
+		tr.setLookup("coordinator.example.com", &net.DNSError{
 			Err:    fmt.Sprintf("read udp 192.0.2.7:%d->192.0.2.53:53: read: connection refused", 40000+port),
 			Name:   "coordinator.example.com",
 			Server: "192.0.2.53:53",
@@ -139,7 +139,7 @@ func TestTroubleOfNames(t *testing.T) {
 	if n := strings.Count(log.String(), "not reached yet"); n != 1 {
 		t.Errorf("told %d times:\n%s", n, log.String())
 	}
-	if cause, _ := tr.get(); !strings.Contains(cause.Error(),
+	if cause, _ := tr.current(); !strings.Contains(cause.Error(),
 		"192.0.2.53:53: read: connection refused") {
 		t.Errorf("the cause is %v", cause)
 	}

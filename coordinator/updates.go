@@ -28,13 +28,13 @@ import (
 //
 // Name and host are a length (uvarint) and the bytes; an empty name means node-ID. A
 // member's addresses are not sent: they follow from its id, see plan.
-type news struct {
+type updateBatch struct {
 	// list says that the updates, all of them up or silent, are a part of the member
 	// list. It is complete with last, and replaces what the receiver knew. Settling goes
 	// with last: the coordinator started less than a lease ago, and nodes that are not in
 	// the list may be about to come back, and are gone only when they are not there
 	// with the settled update.
-	list, last, settling bool
+	list, last, inGrace bool
 
 	seq     uint64
 	updates []update
@@ -43,28 +43,28 @@ type news struct {
 // An update is one change of the members. Those of a list have no numbers; the changes
 // after it are counted without a gap.
 type update struct {
-	kind updateKind
-	card card // of down the id only, of settled nothing
+	kind   updateKind
+	record memberRecord // of down the id only, of settled nothing
 }
 
 // A card is what every node knows of a member.
-type card struct {
-	id     uint32
-	silent bool
-	key    transport.Key
-	name   string // empty: node-ID
-	host   string
-	since  int64 // ms since 1970
+type memberRecord struct {
+	id           uint32
+	unresponsive bool
+	key          transport.Key
+	name         string // empty: node-ID
+	host         string
+	since        int64 // ms since 1970
 }
 
 // same is Member.same for cards.
-func (c *card) same(o *card) bool {
+func (c *memberRecord) same(o *memberRecord) bool {
 	return c.id == o.id && c.key == o.key && c.name == o.name && c.host == o.host
 }
 
 // cardOf returns what the others are told of a member.
-func cardOf(m Member) card {
-	c := card{m.ID, m.Silent, m.Key, m.Name, m.Host, m.Since.UnixMilli()}
+func recordOf(m Member) memberRecord {
+	c := memberRecord{m.ID, m.Unresponsive, m.Key, m.Name, m.Host, m.Since.UnixMilli()}
 	if m.Name == OrdinalName(m.ID) {
 		c.name = ""
 	}
@@ -72,10 +72,10 @@ func cardOf(m Member) card {
 }
 
 // member is the inverse of cardOf.
-func (p plan) member(c card) Member {
+func (p addressPlan) member(c memberRecord) Member {
 	m := Member{ID: c.id, Name: c.name, Addr: p.addr(c.id), Addr6: p.addr6(c.id),
 		Key: c.key, Host: c.host,
-		Since: time.UnixMilli(c.since).UTC(), Silent: c.silent}
+		Since: time.UnixMilli(c.since).UTC(), Unresponsive: c.unresponsive}
 	if m.Name == "" {
 		m.Name = OrdinalName(c.id)
 	}
@@ -85,14 +85,14 @@ func (p plan) member(c card) Member {
 type updateKind byte
 
 const (
-	kindUp     updateKind = iota + 1 // it came, or is heard again
-	kindSilent                       // as up, with Member.Silent
+	kindUp           updateKind = iota + 1 // it came, or is heard again
+	kindUnresponsive                       // as up, with Member.Silent
 	kindDown
-	kindSettled
+	kindGraceEnded
 )
 
 const (
-	newsMark = 0x01
+	batchMark = 0x01
 	// of one frame: at no more than 250 bytes each they stay below maxFrame
 	maxUpdates = 2048
 )
@@ -100,15 +100,15 @@ const (
 const (
 	flagList byte = 1 << iota
 	flagLast
-	flagSettling
-	knownFlags = flagList | flagLast | flagSettling
+	flagGrace
+	knownFlags = flagList | flagLast | flagGrace
 )
 
 // appendUp appends the update that tells of a member.
-func appendUp(dst []byte, c card) []byte {
+func appendUp(dst []byte, c memberRecord) []byte {
 	kind := kindUp
-	if c.silent {
-		kind = kindSilent
+	if c.unresponsive {
+		kind = kindUnresponsive
 	}
 	dst = binary.AppendUvarint(append(dst, byte(kind)), uint64(c.id))
 	dst = append(dst, c.key[:]...)
@@ -125,14 +125,14 @@ func appendDown(dst []byte, id uint32) []byte {
 }
 
 // appendNews appends a frame with updates that are encoded already.
-func appendNews(dst []byte, flags byte, seq uint64, updates []byte) []byte {
-	head := binary.AppendUvarint([]byte{newsMark, flags}, seq)
+func appendBatch(dst []byte, flags byte, seq uint64, updates []byte) []byte {
+	head := binary.AppendUvarint([]byte{batchMark, flags}, seq)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(head)+len(updates)))
 	return append(append(dst, head...), updates...)
 }
 
 // appendTo appends the frame.
-func (n *news) appendTo(dst []byte) []byte {
+func (n *updateBatch) appendTo(dst []byte) []byte {
 	var flags byte
 	if n.list {
 		flags |= flagList
@@ -140,31 +140,31 @@ func (n *news) appendTo(dst []byte) []byte {
 	if n.last {
 		flags |= flagLast
 	}
-	if n.settling {
-		flags |= flagSettling
+	if n.inGrace {
+		flags |= flagGrace
 	}
 	var updates []byte
 	for _, u := range n.updates {
 		switch u.kind {
 		case kindDown:
-			updates = appendDown(updates, u.card.id)
-		case kindSettled:
-			updates = append(updates, byte(kindSettled))
+			updates = appendDown(updates, u.record.id)
+		case kindGraceEnded:
+			updates = append(updates, byte(kindGraceEnded))
 		default:
-			updates = appendUp(updates, u.card)
+			updates = appendUp(updates, u.record)
 		}
 	}
-	return appendNews(dst, flags, n.seq, updates)
+	return appendBatch(dst, flags, n.seq, updates)
 }
 
 // decodeNews reads the body of a frame, which begins with newsMark. It keeps nothing of
 // b.
-func decodeNews(b []byte) (*news, error) {
+func decodeBatch(b []byte) (*updateBatch, error) {
 	p := parser{rest: b[1:]}
 	flags := p.byte()
-	n := &news{list: flags&flagList != 0, last: flags&flagLast != 0,
-		settling: flags&flagSettling != 0, seq: p.uvarint(1<<64 - 1)}
-	if flags&^knownFlags != 0 || flags&(flagLast|flagSettling) != 0 && !n.list {
+	n := &updateBatch{list: flags&flagList != 0, last: flags&flagLast != 0,
+		inGrace: flags&flagGrace != 0, seq: p.uvarint(1<<64 - 1)}
+	if flags&^knownFlags != 0 || flags&(flagLast|flagGrace) != 0 && !n.list {
 		return nil, fmt.Errorf("%w: news with flags %#x", ErrProtocol, flags)
 	}
 	if len(p.rest) > 0 {
@@ -177,7 +177,7 @@ func decodeNews(b []byte) (*news, error) {
 				maxUpdates)
 		}
 		u := p.update()
-		if n.list && u.kind != kindUp && u.kind != kindSilent {
+		if n.list && u.kind != kindUp && u.kind != kindUnresponsive {
 			p.bad = true
 		}
 		n.updates = append(n.updates, u)
@@ -230,14 +230,14 @@ func (p *parser) text(most int) string { return string(p.bytes(int(p.uvarint(uin
 
 func (p *parser) update() (u update) {
 	u.kind = updateKind(p.byte())
-	c := &u.card
+	c := &u.record
 	switch u.kind {
 	case kindDown:
 		c.id = uint32(p.uvarint(maxNodes))
-	case kindSettled:
+	case kindGraceEnded:
 		return u
-	case kindUp, kindSilent:
-		c.silent = u.kind == kindSilent
+	case kindUp, kindUnresponsive:
+		c.unresponsive = u.kind == kindUnresponsive
 		c.id = uint32(p.uvarint(maxNodes))
 		copy(c.key[:], p.bytes(len(c.key)))
 		c.since = int64(p.uvarint(1<<64 - 1))

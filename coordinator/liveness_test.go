@@ -12,7 +12,7 @@ import (
 // until it is heard.
 func TestSilentNamesake(t *testing.T) {
 	noLeaks(t)
-	l := newLab(t, ServerConfig{}, func(s *Server) { s.holdAtMost = 0 })
+	l := newLab(t, ServerConfig{}, func(s *Server) { s.maxHold = 0 })
 	mute := newStranger(t, l)
 	mute.send(frame(&message{Hello: &hello{Version: protocolVersion,
 		Token: l.url(t).Token, Name: "db"}}))
@@ -21,7 +21,7 @@ func TestSilentNamesake(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := onlooker.LookupName("db")[0]
-	if time.Sleep(2 * silentAfter); len(onlooker.LookupName("db")) != 1 {
+	if time.Sleep(2 * basePingTimeout); len(onlooker.LookupName("db")) != 1 {
 		t.Fatal("who is not asked is not missed")
 	}
 
@@ -34,39 +34,40 @@ func TestSilentNamesake(t *testing.T) {
 			}
 		}
 		m, here := onlooker.ByID(old.ID)
-		return len(onlooker.LookupName("db")) == 2 && here && m.Silent
+		return len(onlooker.LookupName("db")) == 2 && here && m.Unresponsive
 	})
 	if late := guestNamed(t, l, "late"); len(late.LookupName("db")) != 2 {
 		t.Errorf("who comes later is told of %+v", late.LookupName("db"))
 	}
 
-	mute.send(frame(&message{Alive: alivePad}))
+	mute.send(frame(&message{Heartbeat: heartbeatPad}))
 	eventually(t, "it is back", func() bool { return len(onlooker.LookupName("db")) == 3 })
 }
 
 // TestDoubt leaves out who could not be reached from here, where there are others.
 func TestDoubt(t *testing.T) {
-	p, err := newPlan(DefaultPrefix, DefaultPrefix6)
+	p, err := newAddressPlan(DefaultPrefix, DefaultPrefix6)
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := newDirectory(p)
-	d.replace([]card{{id: 1, name: "db"}, {id: 2, name: "db", key: transport.Key{2}}}, false)
-	d.doubt(1, true)
+	d.replace([]memberRecord{{id: 1, name: "db"},
+		{id: 2, name: "db", key: transport.Key{2}}}, false)
+	d.suspect(1, true)
 	if m := d.lookup("db"); len(m) != 1 || m[0].ID != 2 {
 		t.Errorf("got %+v", m)
 	}
-	d.doubt(2, true)
+	d.suspect(2, true)
 	if m := d.lookup("db"); len(m) != 2 {
 		t.Errorf("all are doubted: got %+v", m)
 	}
-	d.doubt(1, false)
+	d.suspect(1, false)
 	if m := d.lookup("db"); len(m) != 1 || m[0].ID != 1 {
 		t.Errorf("got %+v", m)
 	}
-	d.doubt(9, true)
-	if len(d.doubted) != 1 {
-		t.Errorf("nobody is doubted: %v", d.doubted)
+	d.suspect(9, true)
+	if len(d.suspects) != 1 {
+		t.Errorf("nobody is doubted: %v", d.suspects)
 	}
 }
 

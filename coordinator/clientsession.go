@@ -8,135 +8,139 @@ import (
 )
 
 // A line is a client's connection to the coordinator while it is in use.
-type line struct {
-	*link
-	out  chan []byte   // frames for the writer; unbuffered: what was taken goes out next
-	poke chan struct{} // has a token if there is a new report
-	ask  chan struct{} // likewise, if a sign of life is asked for
+type clientSession struct {
+	*clientConn
+	// frames for the writer; unbuffered: what was taken goes out next
+	send      chan []byte
+	reportDue chan struct{} // has a token if there is a new report
+	pinged    chan struct{} // likewise, if a sign of life is asked for
 
-	mu      sync.Mutex
-	signals uint64                // number of the last signal
-	waiting map[uint64]chan error // who waits for the receipt of which signal
+	mu          sync.Mutex
+	lastSeq     uint64                // number of the last signal
+	pendingAcks map[uint64]chan error // who waits for the receipt of which signal
 }
 
 // connect makes the link the client's connection.
-func (c *Client) connect(l *link) *line {
-	n := &line{link: l, out: make(chan []byte), poke: make(chan struct{}, 1),
-		ask: make(chan struct{}, 1), waiting: make(map[uint64]chan error)}
-	c.replace(l)
-	c.use(n)
+func (c *Client) startSession(conn *clientConn) *clientSession {
+	session := &clientSession{clientConn: conn, send: make(chan []byte),
+		reportDue: make(chan struct{}, 1),
+		pinged:    make(chan struct{}, 1), pendingAcks: make(map[uint64]chan error)}
+	c.replaceMembers(conn)
+	c.setSession(session)
 	c.wills.Lock()
 	defer c.wills.Unlock()
-	c.bequeathLocked(n)
-	return n
+	c.announceWillLocked(session)
+	return session
 }
 
 // use makes n the connection.
-func (c *Client) use(n *line) {
-	l := n.link
+func (c *Client) setSession(session *clientSession) {
+	conn := session.clientConn
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ticket, c.server, c.reflexive = l.welcome.Ticket, l.server, l.welcome.Reflexive
+	c.ticket, c.server, c.reflexive = conn.welcome.Ticket, conn.server,
+		conn.welcome.Reflexive
 	if c.reported {
-		poke(n.poke)
+		notify(session.reportDue)
 	}
-	c.setLineLocked(n)
+	c.setSessionLocked(session)
 }
 
 // replace makes the list that has come over the link the members.
-func (c *Client) replace(l *link) {
-	c.queue.change(func() []change { return c.dir.replace(l.list, l.settles) })
-	l.list = nil
+func (c *Client) replaceMembers(conn *clientConn) {
+	c.dispatcher.applyChanges(func() []change { return c.dir.replace(conn.list, conn.inGrace) })
+	conn.list = nil
 }
 
 // disconnect says that there is no connection.
-func (c *Client) disconnect() {
+func (c *Client) dropSession() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.setLineLocked(nil)
+	c.setSessionLocked(nil)
 }
 
-func (c *Client) setLineLocked(n *line) {
-	c.line = n
-	close(c.relined)
-	c.relined = make(chan struct{})
+func (c *Client) setSessionLocked(session *clientSession) {
+	c.session = session
+	close(c.sessionChanged)
+	c.sessionChanged = make(chan struct{})
 }
 
 // serve runs the connection until it or ctx ends, and returns why.
-func (c *Client) serve(n *line) error {
-	stop := context.AfterFunc(c.ctx, n.close)
+func (c *Client) serve(session *clientSession) error {
+	stop := context.AfterFunc(c.ctx, session.close)
 	var writer sync.WaitGroup
-	writer.Go(func() { c.write(n) })
-	err := c.read(n)
+	writer.Go(func() { c.writeLoop(session) })
+	err := c.readLoop(session)
 	if r := refusalOf(err); r != nil {
 		err = r
 	}
-	n.close()
+	session.close()
 	writer.Wait()
 	if !stop() {
 		// The AfterFunc has begun: CloseWithError above has waited for its end too.
-		<-n.conn.Context().Done()
+		<-session.conn.Context().Done()
 	}
 	return err
 }
 
 // write sends frames, reports and, when there was nothing else, signs of life.
-func (c *Client) write(n *line) {
-	every := max(min(leaseOf(n.welcome)/3, aliveEvery), time.Millisecond)
+func (c *Client) writeLoop(session *clientSession) {
+	every := max(min(leaseOf(session.welcome)/3, heartbeatInterval), time.Millisecond)
 	beat := time.NewTicker(every)
 	defer beat.Stop()
 	for {
 		var b []byte
 		select {
-		case b = <-n.out:
-		case <-n.poke:
+		case b = <-session.send:
+		case <-session.reportDue:
 			c.mu.Lock()
 			about := c.about
-			if n.version < 4 {
+			if session.version < 4 {
 				about = nil
 			}
-			b = frame(&message{Report: &report{Paths: c.paths, About: about}})
+			b = frame(&message{Report: &statusReport{Paths: c.paths, About: about}})
 			c.mu.Unlock()
-		case <-n.ask:
-			b = frame(&message{Alive: alivePad})
+		case <-session.pinged:
+			b = frame(&message{Heartbeat: heartbeatPad})
 		case <-beat.C:
-			b = frame(&message{Alive: alivePad})
-		case <-n.conn.Context().Done():
+			b = frame(&message{Heartbeat: heartbeatPad})
+		case <-session.conn.Context().Done():
 			return
 		}
-		if _, err := n.stream.Write(b); err != nil {
-			n.close()
+		if _, err := session.stream.Write(b); err != nil {
+			session.close()
 			return
 		}
 	}
 }
 
 // read takes the coordinator's messages until the connection ends.
-func (c *Client) read(n *line) error {
+func (c *Client) readLoop(session *clientSession) error {
 	for {
-		m, err := readMessage(n.in, maxFrame)
+		m, err := readMessage(session.in, maxFrame)
 		if err != nil {
 			return err
 		}
 		switch {
-		case m.News != nil:
-			if err := c.learn(n, m.News); err != nil {
+		case m.Updates != nil:
+			if err := c.applyBatch(session, m.Updates); err != nil {
 				return err
 			}
 		case m.Signal != nil:
-			if !c.queue.signal(m.Signal.Node, m.Signal.Data) {
+			if !c.dispatcher.enqueueSignal(m.Signal.Node, m.Signal.Data) {
 				c.log.Warn("signal dropped: too many wait for the handler", "from",
 					m.Signal.Node)
 			}
-		case m.Receipt != nil:
-			n.receive(m.Receipt)
-		case m.Ask != nil:
-			poke(n.ask)
-		case m.Mirror != nil:
+		case m.Ack != nil:
+			session.handleAck(m.Ack)
+		case m.Ping != nil:
+			notify(session.pinged)
+		case m.ObservedAddr != nil:
 			c.mu.Lock()
-			c.reflexive = m.Mirror.Reflexive
+			c.reflexive = m.ObservedAddr.Reflexive
 			c.mu.Unlock()
-			c.log.Info("the node is seen at another address", "addr", m.Mirror.Reflexive)
+			c.log.Info("the node is seen at another address", "addr",
+				m.ObservedAddr.Reflexive)
 		default:
 			kind, _ := m.kind()
 			return fmt.Errorf("%w: a coordinator sends no %s", ErrProtocol, kind)
@@ -145,23 +149,23 @@ func (c *Client) read(n *line) error {
 }
 
 // learn takes over news.
-func (c *Client) learn(n *line, w *news) error {
-	if w.list {
-		last, err := n.add(w)
+func (c *Client) applyBatch(session *clientSession, batch *updateBatch) error {
+	if batch.list {
+		last, err := session.add(batch)
 		if last {
-			c.replace(n.link)
+			c.replaceMembers(session.clientConn)
 		}
 		return err
 	}
-	if w.seq != n.seq+uint64(len(w.updates)) {
+	if batch.seq != session.seq+uint64(len(batch.updates)) {
 		return fmt.Errorf("%w: %d updates up to %d after update %d", ErrProtocol,
-			len(w.updates), w.seq, n.seq)
+			len(batch.updates), batch.seq, session.seq)
 	}
-	if err := n.check(w); err != nil {
+	if err := session.check(batch); err != nil {
 		return err
 	}
-	n.seq = w.seq
-	c.queue.change(func() []change { return c.dir.apply(w.updates) })
+	session.seq = batch.seq
+	c.dispatcher.applyChanges(func() []change { return c.dir.apply(batch.updates) })
 	return nil
 }
 
@@ -182,13 +186,13 @@ func (c *Client) signal(ctx context.Context, to uint32, msg []byte) error {
 	if len(msg) > MaxSignal {
 		return fmt.Errorf("%d bytes, the most is %d", len(msg), MaxSignal)
 	}
-	var n *line
+	var session *clientSession
 	for {
 		var err error
-		if n, err = c.connected(ctx, n); err != nil {
+		if session, err = c.awaitSession(ctx, session); err != nil {
 			return err
 		}
-		if sent, err := n.signal(ctx, to, msg); sent || err != nil {
+		if sent, err := session.signal(ctx, to, msg); sent || err != nil {
 			return err
 		}
 	}
@@ -196,19 +200,19 @@ func (c *Client) signal(ctx context.Context, to uint32, msg []byte) error {
 
 // connected returns the connection if it is another than lost, and waits for that
 // otherwise.
-func (c *Client) connected(ctx context.Context, lost *line) (*line, error) {
+func (c *Client) awaitSession(ctx context.Context, lost *clientSession) (*clientSession, error) {
 	for {
 		c.mu.Lock()
-		n, relined := c.line, c.relined
+		session, changed := c.session, c.sessionChanged
 		c.mu.Unlock()
 		if c.ctx.Err() != nil {
 			return nil, context.Cause(c.ctx)
 		}
-		if n != nil && n != lost {
-			return n, nil
+		if session != nil && session != lost {
+			return session, nil
 		}
 		select {
-		case <-relined:
+		case <-changed:
 		case <-c.ctx.Done():
 		case <-ctx.Done():
 			return nil, fmt.Errorf("%w: %w", ErrUnreachable, context.Cause(ctx))
@@ -218,12 +222,13 @@ func (c *Client) connected(ctx context.Context, lost *line) (*line, error) {
 
 // signal sends a signal and waits for the receipt. Without an error, sent false
 // says that the connection was lost before any of it went out.
-func (n *line) signal(ctx context.Context, to uint32, msg []byte) (sent bool, err error) {
-	seq, answer := n.expect()
-	defer n.forget(seq)
-	lost := n.conn.Context().Done()
+func (s *clientSession) signal(ctx context.Context, to uint32, msg []byte) (sent bool,
+	err error) {
+	seq, answer := s.expectAck()
+	defer s.dropAck(seq)
+	lost := s.conn.Context().Done()
 	select {
-	case n.out <- frame(&message{Signal: &signal{Seq: seq, Node: to, Data: msg}}):
+	case s.send <- frame(&message{Signal: &signal{Seq: seq, Node: to, Data: msg}}):
 	case <-lost:
 		return false, nil
 	case <-ctx.Done():
@@ -240,34 +245,34 @@ func (n *line) signal(ctx context.Context, to uint32, msg []byte) (sent bool, er
 }
 
 // expect numbers a signal, and returns where the answer to it will come.
-func (n *line) expect() (uint64, <-chan error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.signals++
+func (s *clientSession) expectAck() (uint64, <-chan error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastSeq++
 	answer := make(chan error, 1)
-	n.waiting[n.signals] = answer
-	return n.signals, answer
+	s.pendingAcks[s.lastSeq] = answer
+	return s.lastSeq, answer
 }
 
-func (n *line) forget(seq uint64) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.waiting, seq)
+func (s *clientSession) dropAck(seq uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.pendingAcks, seq)
 }
 
 // receive gives a receipt to who waits for it.
-func (n *line) receive(r *receipt) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	answer, ok := n.waiting[r.Seq]
+func (s *clientSession) handleAck(r *ack) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	answer, ok := s.pendingAcks[r.Seq]
 	if !ok {
 		return // its caller has stopped waiting
 	}
-	delete(n.waiting, r.Seq)
+	delete(s.pendingAcks, r.Seq)
 	switch r.Code {
 	case "":
 		answer <- nil
-	case receiptNoNode:
+	case ackNoNode:
 		answer <- &noNodeError{time.Unix(0, r.At)}
 	default:
 		answer <- ErrBusy
@@ -293,7 +298,7 @@ func (c *Client) Report(paths []PathReport, about About) {
 	defer c.mu.Unlock()
 	about = about.clean()
 	c.paths, c.about, c.reported = kept, &about, true
-	if c.line != nil {
-		poke(c.line.poke)
+	if c.session != nil {
+		notify(c.session.reportDue)
 	}
 }

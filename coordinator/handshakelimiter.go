@@ -11,65 +11,67 @@ import (
 const (
 	// maxStrangers bounds the connections that have not joined yet; each holds a
 	// few ten KiB for at most helloTimeout after its handshake.
-	maxStrangers = 1024
+	maxUnauthenticated = 1024
 	// maxStrangersSource bounds those from one IPv4 address or IPv6 /64: a whole
 	// fleet may sit behind one NAT, but it leaves room for others.
-	maxStrangersSource = 768
+	maxUnauthenticatedPerSource = 768
 	// validateAbove is the number of strangers above which a source address has
 	// to prove itself by a Retry (RFC 9000 section 8.1.2), which costs a round trip:
 	// above it, forged addresses cannot take up the places.
 	validateAbove = 256
 )
 
-var errCrowd = errors.New("too many connections that have not joined")
+var errTooManyHandshakes = errors.New("too many connections that have not joined")
 
 // A gate counts the connections from their first packet until they have joined.
-type gate struct {
+type handshakeLimiter struct {
 	mu       sync.Mutex
 	total    int
 	bySource map[netip.Addr]int
 }
 
 // passKey is the context key of a connection's way out of the gate.
-type passKey struct{}
+type releaseKey struct{}
 
-func newGate() *gate { return &gate{bySource: make(map[netip.Addr]int)} }
+func newHandshakeLimiter() *handshakeLimiter {
+	return &handshakeLimiter{bySource: make(map[netip.Addr]int)}
+}
 
 // enter counts a connection from addr until it ends (ctx does) or joins. It
 // meets quic.Transport.ConnContext.
-func (g *gate) enter(ctx context.Context, addr net.Addr) (context.Context, error) {
+func (l *handshakeLimiter) acquire(ctx context.Context, addr net.Addr) (context.Context, error) {
 	source := sourceOf(addr)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.total >= maxStrangers || g.bySource[source] >= maxStrangersSource {
-		return nil, errCrowd
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.total >= maxUnauthenticated || l.bySource[source] >= maxUnauthenticatedPerSource {
+		return nil, errTooManyHandshakes
 	}
-	g.total++
-	g.bySource[source]++
-	leave := sync.OnceFunc(func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.total--
-		if g.bySource[source]--; g.bySource[source] == 0 {
-			delete(g.bySource, source)
+	l.total++
+	l.bySource[source]++
+	release := sync.OnceFunc(func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.total--
+		if l.bySource[source]--; l.bySource[source] == 0 {
+			delete(l.bySource, source)
 		}
 	})
-	context.AfterFunc(ctx, leave)
-	return context.WithValue(ctx, passKey{}, leave), nil
+	context.AfterFunc(ctx, release)
+	return context.WithValue(ctx, releaseKey{}, release), nil
 }
 
 // pass says that the connection with that context has joined.
-func pass(ctx context.Context) {
-	if leave, ok := ctx.Value(passKey{}).(func()); ok {
-		leave()
+func releaseHandshake(ctx context.Context) {
+	if release, ok := ctx.Value(releaseKey{}).(func()); ok {
+		release()
 	}
 }
 
 // crowded tells whether source addresses have to be validated.
-func (g *gate) crowded(net.Addr) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.total >= validateAbove
+func (l *handshakeLimiter) mustValidate(net.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.total >= validateAbove
 }
 
 func sourceOf(addr net.Addr) netip.Addr {

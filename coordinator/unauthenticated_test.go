@@ -144,7 +144,7 @@ func newStranger(t *testing.T, l *lab) *stranger {
 	t.Cleanup(func() { socket.Close() })
 	identity, _ := transport.NewIdentity()
 	var pinned error
-	d := dialer{l.url(t), socket, identity, &trouble{log: quiet}}
+	d := dialer{l.url(t), socket, identity, &diagnosis{log: quiet}}
 	conn, err := socket.QUIC().Dial(within(t, patience),
 		net.UDPAddrFromAddrPort(l.cfg.Socket.LocalAddr()), d.tls(&pinned), &quic.Config{})
 	if err != nil {
@@ -214,7 +214,7 @@ func TestNonsense(t *testing.T) {
 		})
 	}
 	// Members can talk nonsense too.
-	for _, b := range [][]byte{random, frame(&message{Hello: &hello{Version: protocolVersion}}), frame(&message{News: &news{seq: 1, updates: []update{{kind: kindDown, card: card{id: 1}}}}})} {
+	for _, b := range [][]byte{random, frame(&message{Hello: &hello{Version: protocolVersion}}), frame(&message{Updates: &updateBatch{seq: 1, updates: []update{{kind: kindDown, record: memberRecord{id: 1}}}}})} {
 		s := newStranger(t, l)
 		s.send(frame(&message{Hello: &hello{Version: protocolVersion, Token: u.Token}}))
 		if _, err := readMessage(s.stream, maxFrame); err != nil {
@@ -258,41 +258,41 @@ func TestSilence(t *testing.T) {
 }
 
 func (l *lab) strangers() int {
-	l.gate.mu.Lock()
-	defer l.gate.mu.Unlock()
-	return l.gate.total
+	l.handshakes.mu.Lock()
+	defer l.handshakes.mu.Unlock()
+	return l.handshakes.total
 }
 
 func TestGate(t *testing.T) {
-	g := newGate()
+	g := newHandshakeLimiter()
 	ctx, cancel := context.WithCancel(context.Background())
 	from := func(ip string) net.Addr { return net.UDPAddrFromAddrPort(netip.MustParseAddrPort(ip)) }
-	for i := range maxStrangersSource {
-		if _, err := g.enter(ctx, from("[2001:db8::1]:1")); err != nil {
+	for i := range maxUnauthenticatedPerSource {
+		if _, err := g.acquire(ctx, from("[2001:db8::1]:1")); err != nil {
 			t.Fatalf("connection %d: %v", i, err)
 		}
 	}
-	if !g.crowded(nil) {
+	if !g.mustValidate(nil) {
 		t.Error("nobody has to prove an address")
 	}
-	if _, err := g.enter(ctx, from("[2001:db8::2]:1")); err == nil {
+	if _, err := g.acquire(ctx, from("[2001:db8::2]:1")); err == nil {
 		t.Error("one network took more than its places")
 	}
-	for range maxStrangers - maxStrangersSource - 1 {
-		if _, err := g.enter(ctx, from("192.0.2.1:1")); err != nil {
+	for range maxUnauthenticated - maxUnauthenticatedPerSource - 1 {
+		if _, err := g.acquire(ctx, from("192.0.2.1:1")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	last, err := g.enter(ctx, from("192.0.2.2:1"))
+	last, err := g.acquire(ctx, from("192.0.2.2:1"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := g.enter(ctx, from("192.0.2.3:1")); err == nil {
+	if _, err := g.acquire(ctx, from("192.0.2.3:1")); err == nil {
 		t.Error("more places than there are")
 	}
-	pass(last)
-	pass(last) // counts once
-	if _, err := g.enter(ctx, from("192.0.2.3:1")); err != nil {
+	releaseHandshake(last)
+	releaseHandshake(last) // counts once
+	if _, err := g.acquire(ctx, from("192.0.2.3:1")); err != nil {
 		t.Error("who has joined still takes a place")
 	}
 	cancel()
@@ -338,9 +338,9 @@ func TestSlowReader(t *testing.T) {
 	}
 	// More updates than the journal keeps.
 	for id := uint32(1000); id < 1000+3*journalLength; id++ {
-		l.roster.journal.append(appendUp(nil,
-			card{id: id, key: transport.Key{byte(id), byte(id >> 8)}}))
-		l.roster.journal.append(appendDown(nil, id))
+		l.members.journal.append(appendUp(nil,
+			memberRecord{id: id, key: transport.Key{byte(id), byte(id >> 8)}}))
+		l.members.journal.append(appendDown(nil, id))
 	}
 	// a keeps up: its own signal comes back behind them.
 	if err := a.Signal(within(t, patience), a.Self().ID, []byte("done")); err != nil {
@@ -355,12 +355,12 @@ func TestSlowReader(t *testing.T) {
 	_ = slow.stream.SetReadDeadline(time.Now().Add(patience))
 	lists := 0
 	var seq uint64
-	for seq < l.roster.journal.seq() {
+	for seq < l.members.journal.seq() {
 		m, err := readMessage(slow.stream, maxFrame)
 		if err != nil {
 			t.Fatal(err)
 		}
-		switch n := m.News; {
+		switch n := m.Updates; {
 		case n == nil:
 		case n.list:
 			lists++
