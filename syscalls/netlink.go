@@ -143,7 +143,7 @@ func (n *Node) serveNetlink() {
 // replyNetlink answers a request of the socket at a port. What does not fit into
 // the socket's buffer is lost, as it is on Linux (ENOBUFS, netlink(7)).
 func (n *Node) replyNetlink(b []byte, port uint32) {
-	answer := n.answerNetlink(b, n.netlinks.claimed(port))
+	answer := answerNetlink(n.host(), b, n.netlinks.claimed(port))
 	if len(answer) == 0 {
 		return
 	}

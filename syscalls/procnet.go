@@ -10,33 +10,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ProcNet returns what the files of /proc/net that are about interfaces, addresses and
+// procNet returns what the files of /proc/net that are about interfaces, addresses and
 // routes have for the node's programs, by name (proc_pid_net(5)). They agree with
 // rtnetlink(7) and netdevice(7), and stay true while the node lives: its interfaces
 // do not change, and nobody counts their packets.
-func (n *Node) ProcNet() map[string]string {
+func (h Host) procNet() map[string]string {
 	return map[string]string{
 		"arp":        "IP address       HW type     Flags       HW address            Mask     Device\n",
-		"dev":        n.procDev(),
+		"dev":        h.procDev(),
 		"dev_mcast":  "",
-		"fib_trie":   n.procFibTrie(),
-		"if_inet6":   n.procIfInet6(),
+		"fib_trie":   h.procFibTrie(),
+		"if_inet6":   h.procIfInet6(),
 		"igmp":       "Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n",
 		"igmp6":      "",
-		"ipv6_route": n.procIPv6Route(),
+		"ipv6_route": h.procIPv6Route(),
 		"mcfilter":   "Idx Device        MCA        SRC    INC    EXC\n",
 		"mcfilter6":  "Idx Device                Multicast Address                   Source Address    INC    EXC\n",
-		"route":      n.procRoute(),
+		"route":      h.procRoute(),
 	}
 }
 
 // procDev is /proc/net/dev (dev_seq_printf_stats of net/core/net-procfs.c).
-func (n *Node) procDev() string {
+func (h Host) procDev() string {
 	var b strings.Builder
 	b.WriteString("Inter-|   Receive                                                |  Transmit\n" +
 		" face |bytes    packets errs drop fifo frame compressed multicast" +
 		"|bytes    packets errs drop fifo colls carrier compressed\n")
-	for _, l := range n.links() {
+	for _, l := range h.links() {
 		fmt.Fprintf(&b, "%6s: %7d %7d %4d %4d %4d %5d %10d %9d %8d %7d %4d %4d %4d %5d %7d %10d\n",
 			l.name, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 	}
@@ -47,9 +47,9 @@ func (n *Node) procDev() string {
 const scopeLoopback = 0x10
 
 // procIfInet6 is /proc/net/if_inet6 (if6_seq_show of net/ipv6/addrconf.c).
-func (n *Node) procIfInet6() string {
+func (h Host) procIfInet6() string {
 	var b strings.Builder
-	for _, l := range n.links() {
+	for _, l := range h.links() {
 		for _, p := range l.addrs {
 			if !p.Addr().Is6() {
 				continue
@@ -85,7 +85,7 @@ const (
 
 // procRoute is /proc/net/route: the main table of IPv4, its addresses as the words that
 // they are in memory (fib_route_seq_show of net/ipv4/fib_trie.c).
-func (n *Node) procRoute() string {
+func (h Host) procRoute() string {
 	const width = 127
 	word := func(a netip.Addr) uint32 {
 		if !a.IsValid() {
@@ -95,7 +95,7 @@ func (n *Node) procRoute() string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-*s\n", width, "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT")
-	for _, r := range n.routes() {
+	for _, r := range h.routes() {
 		if r.table != unix.RT_TABLE_MAIN || !r.dst.Addr().Is4() {
 			continue
 		}
@@ -106,7 +106,7 @@ func (n *Node) procRoute() string {
 		if r.dst.IsSingleIP() {
 			flags |= rtfHost
 		}
-		l, _ := n.linkAt(r.index)
+		l, _ := h.linkAt(r.index)
 		line := fmt.Sprintf("%s\t%08X\t%08X\t%04X\t%d\t%d\t%d\t%08X\t%d\t%d\t%d", l.name,
 			word(r.dst.Addr()), word(r.via),
 			flags, 0, 0, 0, word(netmask(r.dst.Bits())), 0, 0, 0)
@@ -117,14 +117,14 @@ func (n *Node) procRoute() string {
 
 // procIPv6Route is /proc/net/ipv6_route (ipv6_route_native_seq_show of
 // net/ipv6/ip6_fib.c).
-func (n *Node) procIPv6Route() string {
+func (h Host) procIPv6Route() string {
 	var b strings.Builder
 	line := func(dst netip.Prefix, metric, flags uint32, name string) {
 		none := strings.Repeat("0", 32)
 		fmt.Fprintf(&b, "%s %02x %s 00 %s %08x %08x %08x %08x %8s\n", hexAddr(dst.Addr()),
 			dst.Bits(), none, none, metric, 1, 0, flags, name)
 	}
-	for _, r := range n.routes() {
+	for _, r := range h.routes() {
 		if !r.dst.Addr().Is6() {
 			continue
 		}
@@ -132,10 +132,10 @@ func (n *Node) procIPv6Route() string {
 		if r.kind == unix.RTN_LOCAL {
 			metric, flags = 0, rtfUp|rtfNonexthop|rtfLocal
 		}
-		l, _ := n.linkAt(r.index)
+		l, _ := h.linkAt(r.index)
 		line(r.dst, metric, flags, l.name)
 	}
-	if hasIPv6() {
+	if h.IPv6 {
 		line(netip.PrefixFrom(netip.IPv6Unspecified(), 0), metricNull,
 			rtfReject|rtfNonexthop, "lo")
 	}
@@ -145,11 +145,11 @@ func (n *Node) procIPv6Route() string {
 // procFibTrie is /proc/net/fib_trie: the prefixes of both IPv4 tables, which Linux also
 // shows as one where there are no other rules. Programs look for "host LOCAL" in it. The
 // inner nodes of the trie are left out.
-func (n *Node) procFibTrie() string {
+func (h Host) procFibTrie() string {
 	var b strings.Builder
 	for _, table := range []string{"Main", "Local"} {
 		fmt.Fprintf(&b, "%s:\n  +-- 0.0.0.0/0 2 0 2\n", table)
-		for _, r := range n.routes() {
+		for _, r := range h.routes() {
 			if !r.dst.Addr().Is4() {
 				continue
 			}

@@ -59,10 +59,10 @@ func dumpFamily(kind uint16, family uint8) (handler uint8, ok bool) {
 	return anyFamily, any
 }
 
-// dump answers a request for all objects of a kind. Neighbours, queues, multicast
+// answerDump answers a request for all objects of a kind. Neighbours, queues, multicast
 // groups and the like do not exist in a node: their dump is empty. done is false
 // if the dump did not begin, and errno says why.
-func (n *Node) dump(w *netlinkWriter, m netlinkRequest) (done bool, errno unix.Errno) {
+func answerDump(h Host, w *netlinkWriter, m netlinkRequest) (done bool, errno unix.Errno) {
 	family, ok := dumpFamily(m.kind, m.body[0])
 	if !ok {
 		return false, unix.EOPNOTSUPP
@@ -72,14 +72,14 @@ func (n *Node) dump(w *netlinkWriter, m netlinkRequest) (done bool, errno unix.E
 	case unix.RTM_GETLINK:
 		// no bridge, no multicast routing
 		if family == anyFamily || family == unix.AF_INET6 {
-			n.dumpLinks(w, family)
+			dumpLinks(h, w, family)
 		}
 	case unix.RTM_GETADDR:
-		n.dumpAddresses(w, family, m)
+		dumpAddresses(h, w, family, m)
 	case unix.RTM_GETROUTE:
-		n.dumpRoutes(w, family)
+		dumpRoutes(h, w, family)
 	case unix.RTM_GETRULE:
-		failed = n.dumpRules(w, m.body[0])
+		failed = dumpRules(h, w, m.body[0])
 	}
 	w.message(unix.NLMSG_DONE, unix.NLM_F_MULTI,
 		binary.NativeEndian.AppendUint32(nil, uint32(-int32(failed))))
@@ -88,8 +88,8 @@ func (n *Node) dump(w *netlinkWriter, m netlinkRequest) (done bool, errno unix.E
 
 // dumpLinks writes the interfaces, for AF_UNSPEC or AF_INET6, which the messages
 // repeat (inet6_fill_ifinfo of net/ipv6/addrconf.c).
-func (n *Node) dumpLinks(w *netlinkWriter, family uint8) {
-	for _, l := range n.links() {
+func dumpLinks(h Host, w *netlinkWriter, family uint8) {
+	for _, l := range h.links() {
 		w.link(l, unix.NLM_F_MULTI)
 		w.b[w.begin+sizeofNlmsghdr] = family
 	}
@@ -98,7 +98,7 @@ func (n *Node) dumpLinks(w *netlinkWriter, family uint8) {
 // dumpAddresses writes the addresses of a family, or of both. With
 // NETLINK_GET_STRICT_CHK (netlink(7)) a request can ask for one interface only;
 // without, the index is 0 in the requests of all libraries that are known.
-func (n *Node) dumpAddresses(w *netlinkWriter, family uint8, m netlinkRequest) {
+func dumpAddresses(h Host, w *netlinkWriter, family uint8, m netlinkRequest) {
 	var only int32
 	if len(m.body) >= sizeofIfaddrmsg {
 		only = int32(binary.NativeEndian.Uint32(m.body[4:]))
@@ -107,7 +107,7 @@ func (n *Node) dumpAddresses(w *netlinkWriter, family uint8, m netlinkRequest) {
 		if family != anyFamily && family != f {
 			continue
 		}
-		for _, l := range n.links() {
+		for _, l := range h.links() {
 			for _, a := range l.addrs {
 				if familyOf(a.Addr()) == f && (only == 0 || only == l.index) {
 					w.address(l, a)
@@ -131,10 +131,10 @@ var rules = []struct {
 
 // dumpRules writes the routing policy rules of a family, or of all. Its error is
 // the dump's result (fib_nl_dumprule of net/core/fib_rules.c).
-func (n *Node) dumpRules(w *netlinkWriter, family uint8) unix.Errno {
+func dumpRules(h Host, w *netlinkWriter, family uint8) unix.Errno {
 	known := false
 	for _, f := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		if family != anyFamily && family != f || f == unix.AF_INET6 && !hasIPv6() {
+		if family != anyFamily && family != f || f == unix.AF_INET6 && !h.IPv6 {
 			continue
 		}
 		known = true

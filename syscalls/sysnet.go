@@ -7,11 +7,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// SysClassNet returns the files of /sys/class/net for the node's programs, by name: a
+// sysClassNet returns the files of /sys/class/net for the node's programs, by name: a
 // folder for each interface (Documentation/ABI/testing/sysfs-class-net).
-func (n *Node) SysClassNet() map[string]string {
+func (h Host) sysClassNet() map[string]string {
 	files := make(map[string]string)
-	for _, l := range n.links() {
+	for _, l := range h.links() {
 		for name, value := range l.sysfs() {
 			if value != "" {
 				value += "\n"

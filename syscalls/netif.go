@@ -1,0 +1,40 @@
+package syscalls
+
+import (
+	"net/netip"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// host describes the interfaces of the node to its programs.
+func (n *Node) host() Host {
+	h := Host{Addr: netip.PrefixFrom(n.Addr, n.Prefix.Bits()), IPv6: hasIPv6()}
+	if n.Addr6.IsValid() {
+		h.Addr6 = netip.PrefixFrom(n.Addr6, n.Prefix6.Bits())
+	}
+	return h
+}
+
+// hasLink reports whether there is an interface of an index.
+func (n *Node) hasLink(index uint32) bool {
+	_, ok := n.host().linkAt(int32(index))
+	return ok
+}
+
+// ProcNet returns the contents of files of /proc/net for the node's programs, by name.
+func (n *Node) ProcNet() map[string]string { return n.host().procNet() }
+
+// SysClassNet returns the contents of the files of /sys/class/net for the node's programs,
+// by name.
+func (n *Node) SysClassNet() map[string]string { return n.host().sysClassNet() }
+
+// hasIPv6 reports whether the host has [::1].
+var hasIPv6 = sync.OnceValue(func() bool {
+	fd, err := socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer closeFD(fd)
+	return unix.Bind(fd, &unix.SockaddrInet6{Addr: netip.IPv6Loopback().As16()}) == nil
+})
