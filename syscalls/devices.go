@@ -1,6 +1,9 @@
 package syscalls
 
-import "golang.org/x/sys/unix"
+import (
+	"github.com/boxer-sandbox/boxer/syscalls/netif"
+	"golang.org/x/sys/unix"
+)
 
 // bindToDevice answers setsockopt(SOL_SOCKET, SO_BINDTODEVICE), see socket(7). The
 // kernel is not told of the node's interface: its own for the socket is loopback, and
@@ -23,8 +26,8 @@ func (n *Node) bindToDevice(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	if unix.ByteSliceToString(name) == InterfaceName {
-		n.options.set(id, unix.SO_BINDTODEVICE, InterfaceIndex)
+	if unix.ByteSliceToString(name) == netif.InterfaceName {
+		n.options.set(id, unix.SO_BINDTODEVICE, netif.InterfaceIndex)
 		return reply{}
 	}
 	n.options.set(id, unix.SO_BINDTODEVICE, 0)
@@ -42,6 +45,6 @@ func (n *Node) boundDevice(c Call) reply {
 	if id, err := cookie(fd); err != nil || n.options.get(id, unix.SO_BINDTODEVICE) == 0 {
 		return letThrough
 	}
-	name := append([]byte(InterfaceName), 0)
+	name := append([]byte(netif.InterfaceName), 0)
 	return fail(writeOption(c, name, unix.IFNAMSIZ, c.Ptr(3), c.Ptr(4)))
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
+	"github.com/boxer-sandbox/boxer/syscalls/netif"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,7 +20,7 @@ var interfaceRequests = [][]Condition{
 // ioctl answers ioctl(2) with such a request, on a socket of any kind.
 func (n *Node) ioctl(c Call) reply {
 	request := c.Uint(1)
-	if uint32(request) != unix.SIOCGIFCONF && !isIfreq(uint32(request)) {
+	if uint32(request) != unix.SIOCGIFCONF && !netif.IsIfreq(uint32(request)) {
 		return letThrough
 	}
 	fd, err := c.CopyFD(c.Int(0))
@@ -38,8 +39,8 @@ func (n *Node) ioctl(c Call) reply {
 	if err := c.ReadMemory(c.Ptr(2), b[:size]); err != nil {
 		return fail(err)
 	}
-	if err := n.host().answerIfreq(uint32(request), &b); err != nil {
-		if err == unix.ENODEV && !n.OwnMounts && describesLink(uint32(request)) {
+	if err := n.host().Ifreq(uint32(request), &b); err != nil {
+		if err == unix.ENODEV && !n.OwnMounts && netif.DescribesLink(uint32(request)) {
 			return letThrough
 		}
 		return fail(err)
@@ -61,7 +62,7 @@ func (n *Node) interfaceList(c Call, at uintptr) error {
 	if buf == 0 {
 		room = math.MaxInt
 	}
-	b := n.host().ifconf(lay, room)
+	b := n.host().Ifconf(lay, room)
 	if buf != 0 {
 		if err := c.WriteMemory(buf, b); err != nil {
 			return err

@@ -69,9 +69,9 @@ func (n *Node) dialFirst(ctx context.Context, src, dst netip.AddrPort) (conn *lo
 func (n *Node) AcceptOutside(ctx context.Context, src netip.AddrPort,
 	port uint16) (run func(Stream), abort func(), err error) {
 	src = unmapped(src)
-	other := n.host().gateway6()
+	other := n.host().Gateway6()
 	if src.Addr().Is6() {
-		other = n.host().gateway()
+		other = n.host().Gateway()
 	}
 	for _, from := range [...]netip.AddrPort{src, netip.AddrPortFrom(other, src.Port())} {
 		to := n.addrFor(from.Addr())

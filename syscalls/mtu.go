@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 
+	"github.com/boxer-sandbox/boxer/syscalls/netif"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,7 +32,7 @@ func (n *Node) mtu(c Call) reply {
 		return letThrough
 	}
 	var b [4]byte
-	binary.NativeEndian.PutUint32(b[:], linkMTU)
+	binary.NativeEndian.PutUint32(b[:], netif.MTU)
 	return fail(writeOption(c, b[:], 0, c.Ptr(3), c.Ptr(4)))
 }
 
@@ -53,10 +54,10 @@ func (n *Node) unfragmented(fd int, dst netip.Addr, p payload) payload {
 	if !n.crosses(dst) {
 		return p
 	}
-	most := linkMTU - sizeofUDP - sizeofIPv4
+	most := netif.MTU - sizeofUDP - sizeofIPv4
 	level, opt := unix.IPPROTO_IP, unix.IP_MTU_DISCOVER
 	if dst.Is6() {
-		most = linkMTU - sizeofUDP - sizeofIPv6
+		most = netif.MTU - sizeofUDP - sizeofIPv6
 		level, opt = unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER
 	}
 	return func(b []byte) (int, error) {

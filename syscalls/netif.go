@@ -4,12 +4,13 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/boxer-sandbox/boxer/syscalls/netif"
 	"golang.org/x/sys/unix"
 )
 
 // host describes the interfaces of the node to its programs.
-func (n *Node) host() Host {
-	h := Host{Addr: netip.PrefixFrom(n.Addr, n.Prefix.Bits()), IPv6: hasIPv6()}
+func (n *Node) host() netif.Host {
+	h := netif.Host{Addr: netip.PrefixFrom(n.Addr, n.Prefix.Bits()), IPv6: hasIPv6()}
 	if n.Addr6.IsValid() {
 		h.Addr6 = netip.PrefixFrom(n.Addr6, n.Prefix6.Bits())
 	}
@@ -18,16 +19,16 @@ func (n *Node) host() Host {
 
 // hasLink reports whether there is an interface of an index.
 func (n *Node) hasLink(index uint32) bool {
-	_, ok := n.host().linkAt(int32(index))
+	_, ok := n.host().LinkByIndex(int32(index))
 	return ok
 }
 
 // ProcNet returns the contents of files of /proc/net for the node's programs, by name.
-func (n *Node) ProcNet() map[string]string { return n.host().procNet() }
+func (n *Node) ProcNet() map[string]string { return n.host().ProcNet() }
 
 // SysClassNet returns the contents of the files of /sys/class/net for the node's programs,
 // by name.
-func (n *Node) SysClassNet() map[string]string { return n.host().sysClassNet() }
+func (n *Node) SysClassNet() map[string]string { return n.host().SysClassNet() }
 
 // hasIPv6 reports whether the host has [::1].
 var hasIPv6 = sync.OnceValue(func() bool {

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
+	"github.com/boxer-sandbox/boxer/syscalls/rtnetlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -143,7 +144,7 @@ func (n *Node) serveNetlink() {
 // replyNetlink answers a request of the socket at a port. What does not fit into
 // the socket's buffer is lost, as it is on Linux (ENOBUFS, netlink(7)).
 func (n *Node) replyNetlink(b []byte, port uint32) {
-	answer := answerNetlink(n.host(), b, n.netlinks.claimed(port))
+	answer := rtnetlink.Answer(n.host(), b, n.netlinks.claimed(port))
 	if len(answer) == 0 {
 		return
 	}

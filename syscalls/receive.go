@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
+	"github.com/boxer-sandbox/boxer/syscalls/netif"
 	"golang.org/x/sys/unix"
 )
 
@@ -343,7 +344,7 @@ func (n *Node) datagramTarget(from netip.AddrPort) (target abi.AddressMap, index
 	}
 	if peer, ok := n.flows.peerOf(from); ok {
 		// also from itself, as on Linux
-		own, index = n.addrFor(peer.Addr()), InterfaceIndex
+		own, index = n.addrFor(peer.Addr()), netif.InterfaceIndex
 	}
 	return func(to netip.AddrPort) netip.AddrPort {
 		a := to.Addr()

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/boxer-sandbox/boxer/syscalls/netif"
 	"golang.org/x/sys/unix"
 )
 
@@ -118,7 +119,7 @@ var table = withArch([]Entry{
 		Note: "not there, so that programs use the other calls",
 		Gap:  "io_uring"},
 	{Name: "ioctl", Nr: unix.SYS_IOCTL, When: interfaceRequests[0], do: (*Node).ioctl,
-		Note: "SIOCGIFCONF and its like: lo and " + InterfaceName,
+		Note: "SIOCGIFCONF and its like: lo and " + netif.InterfaceName,
 		Gap:  "none can be changed"},
 	{Name: "ioctl", Nr: unix.SYS_IOCTL, When: interfaceRequests[1], do: (*Node).ioctl,
 		Note: "likewise"},
@@ -138,7 +139,7 @@ var table = withArch([]Entry{
 		Note: "the kernel listens; the network learns the port"},
 	{Name: "openat", Nr: unix.SYS_OPENAT, When: plainOpen(2), Mounts: true,
 		do: (*Node).openat,
-		Note: "/proc/net has lo and " + InterfaceName +
+		Note: "/proc/net has lo and " + netif.InterfaceName +
 			" where boxer has no CAP_SYS_ADMIN to mount it; as fopen(3) opens files",
 		Gap: "without CAP_SYS_ADMIN, files that are opened with O_CLOEXEC have the host's interfaces"},
 	{Name: "prlimit64", Nr: unix.SYS_PRLIMIT64,
@@ -218,7 +219,7 @@ var table = withArch([]Entry{
 	{Name: "socket", Nr: unix.SYS_SOCKET, do: (*Node).socket,
 		When: []Condition{{Arg: 0, Equal: unix.AF_NETLINK},
 			{Arg: 2, Equal: unix.NETLINK_ROUTE}},
-		Note: "NETLINK_ROUTE: lo and " + InterfaceName + ", their addresses and routes",
+		Note: "NETLINK_ROUTE: lo and " + netif.InterfaceName + ", their addresses and routes",
 		Gap:  "interfaces, addresses and routes cannot be changed"},
 	{Name: "socket", Nr: unix.SYS_SOCKET, Fail: unix.EPROTONOSUPPORT,
 		When: []Condition{{Arg: 2, Equal: unix.IPPROTO_MPTCP}},

@@ -42,8 +42,8 @@ func ControlMessages(b []byte) iter.Seq[ControlMessage] {
 	}
 }
 
-// PutControl appends a control message to a buffer that has room bytes in all, as put_cmsg
-// of net/core/scm.c does. cut reports whether part of the message is missing.
+// PutControl appends a control message to a buffer that has room bytes in all, as
+// put_cmsg of net/core/scm.c does. cut reports whether part of the message is missing.
 func PutControl(out []byte, level, kind int32, data []byte, room int) (_ []byte,
 	cut bool) {
 	left := room - len(out)

@@ -76,8 +76,8 @@ func translateSockaddr(b []byte, to AddressMap) {
 
 // CutSource removes the control messages that choose a datagram's source address
 // (IP_PKTINFO of ip(7), IPV6_PKTINFO of ipv6(7)). It returns the other messages and the
-// source; cut reports whether there was one. Malformed messages stay among the others, for
-// the kernel to judge.
+// source; cut reports whether there was one. Malformed messages stay among the others,
+// for the kernel to judge.
 func CutSource(b []byte) (rest []byte, source netip.Addr, cut bool) {
 	rest = b[:0:0]
 	used := 0

@@ -6,7 +6,7 @@
 // likes. Where the kernel has a result for malformed input, the functions fail with the
 // same errno.
 //
-// A 64-bit kernel also runs programs of its 32-bit ABI, whose structures with pointers and
-// sizes have another layout. [Layout] says where the fields lie; [Native] and [Compat] are
-// the two layouts.
+// A 64-bit kernel also runs programs of its 32-bit ABI, whose structures with pointers
+// and sizes have another layout. [Layout] says where the fields lie; [Native] and
+// [Compat] are the two layouts.
 package abi

@@ -17,7 +17,8 @@ func TestParseMsghdr(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			l := tc.l
 			b := make([]byte, l.SizeofMsghdr)
-			want := Msghdr{Addr: 0x1000, Name: 0x2000, Namelen: 28, Iov: 0x3000, Iovlen: 2,
+			want := Msghdr{Addr: 0x1000, Name: 0x2000, Namelen: 28, Iov: 0x3000,
+				Iovlen:  2,
 				Control: 0x4000, Controllen: 24}
 			copy(b, l.EncodeWord(uint64(want.Name)))
 			b[l.MsgNamelen] = byte(want.Namelen)

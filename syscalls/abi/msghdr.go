@@ -21,14 +21,15 @@ type Msghdr struct {
 	Controllen uint64
 }
 
-// ParseMsghdr reads a struct msghdr that lies at an address of the program's memory. b has
-// at least l.SizeofMsghdr bytes.
+// ParseMsghdr reads a struct msghdr that lies at an address of the program's memory. b
+// has at least l.SizeofMsghdr bytes.
 func ParseMsghdr(l *Layout, at uintptr, b []byte) Msghdr {
 	return Msghdr{
 		Addr: at, Name: uintptr(l.WordAt(b, 0)),
 		Namelen: binary.NativeEndian.Uint32(b[l.MsgNamelen:]),
 		Iov:     uintptr(l.WordAt(b, l.MsgIov)), Iovlen: l.WordAt(b, l.MsgIovlen),
-		Control: uintptr(l.WordAt(b, l.MsgControl)), Controllen: l.WordAt(b, l.MsgControllen),
+		Control:    uintptr(l.WordAt(b, l.MsgControl)),
+		Controllen: l.WordAt(b, l.MsgControllen),
 	}
 }
 

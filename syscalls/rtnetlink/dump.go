@@ -1,13 +1,13 @@
-package syscalls
+package rtnetlink
 
 import (
 	"encoding/binary"
 
+	"github.com/boxer-sandbox/boxer/syscalls/netif"
 	"golang.org/x/sys/unix"
 )
 
-// Address families that rtnetlink has handlers for and that package unix lacks
-// (linux/rtnetlink.h).
+// Address families of rtnetlink that package unix lacks (linux/rtnetlink.h).
 const (
 	familyIPMR  = 128 // RTNL_FAMILY_IPMR: IPv4 multicast routes
 	familyIP6MR = 129 // RTNL_FAMILY_IP6MR
@@ -17,11 +17,10 @@ const (
 // registered for AF_UNSPEC.
 const anyFamily = unix.AF_UNSPEC
 
-// dumpable has the families that have a dump of their own, by the type of the
-// request. The kernel answers every other family as it answers AF_UNSPEC
-// (rtnetlink_rcv_msg of net/core/rtnetlink.c), and with EOPNOTSUPP where
-// AF_UNSPEC has no handler either. Taken from a dump of all types for all
-// families on Linux 6.18.
+// dumpable has, by the type of a request, the families for which the kernel has a dump
+// handler. For every other family the kernel uses the handler of AF_UNSPEC
+// (rtnetlink_rcv_msg of net/core/rtnetlink.c), and fails with EOPNOTSUPP if there is
+// none. The table was measured on Linux 6.18, by requests of all types for all families.
 var dumpable = map[uint16][]uint8{
 	unix.RTM_GETLINK: {anyFamily, unix.AF_BRIDGE, unix.AF_INET6, familyIPMR},
 	unix.RTM_GETADDR: {anyFamily, unix.AF_INET, unix.AF_INET6},
@@ -46,8 +45,8 @@ var dumpable = map[uint16][]uint8{
 	unix.RTM_GETNEXTHOPBUCKET: {anyFamily},
 }
 
-// dumpFamily returns the family whose handler answers a dump. ok is false if no
-// handler does.
+// dumpFamily returns the family whose handler answers a dump request. ok is false if
+// there is no handler.
 func dumpFamily(kind uint16, family uint8) (handler uint8, ok bool) {
 	any := false
 	for _, f := range dumpable[kind] {
@@ -59,10 +58,11 @@ func dumpFamily(kind uint16, family uint8) (handler uint8, ok bool) {
 	return anyFamily, any
 }
 
-// answerDump answers a request for all objects of a kind. Neighbours, queues, multicast
-// groups and the like do not exist in a node: their dump is empty. done is false
-// if the dump did not begin, and errno says why.
-func answerDump(h Host, w *netlinkWriter, m netlinkRequest) (done bool, errno unix.Errno) {
+// answerDump answers a request for all objects of a kind. A node has no neighbours,
+// queues or multicast groups, so their dumps are empty. done is false if the dump did not
+// begin; errno is the reason.
+func answerDump(h netif.Host, w *netlinkWriter, m netlinkRequest) (done bool,
+	errno unix.Errno) {
 	family, ok := dumpFamily(m.kind, m.body[0])
 	if !ok {
 		return false, unix.EOPNOTSUPP
@@ -86,19 +86,19 @@ func answerDump(h Host, w *netlinkWriter, m netlinkRequest) (done bool, errno un
 	return true, 0
 }
 
-// dumpLinks writes the interfaces, for AF_UNSPEC or AF_INET6, which the messages
-// repeat (inet6_fill_ifinfo of net/ipv6/addrconf.c).
-func dumpLinks(h Host, w *netlinkWriter, family uint8) {
-	for _, l := range h.links() {
+// dumpLinks appends the interfaces, for AF_UNSPEC or AF_INET6. The messages repeat the
+// family (inet6_fill_ifinfo of net/ipv6/addrconf.c).
+func dumpLinks(h netif.Host, w *netlinkWriter, family uint8) {
+	for _, l := range h.Links() {
 		w.link(l, unix.NLM_F_MULTI)
 		w.b[w.begin+sizeofNlmsghdr] = family
 	}
 }
 
-// dumpAddresses writes the addresses of a family, or of both. With
-// NETLINK_GET_STRICT_CHK (netlink(7)) a request can ask for one interface only;
-// without, the index is 0 in the requests of all libraries that are known.
-func dumpAddresses(h Host, w *netlinkWriter, family uint8, m netlinkRequest) {
+// dumpAddresses appends the addresses of one family or of both. With
+// NETLINK_GET_STRICT_CHK (netlink(7)) a request can name one interface. Without it, all
+// known libraries send the index 0.
+func dumpAddresses(h netif.Host, w *netlinkWriter, family uint8, m netlinkRequest) {
 	var only int32
 	if len(m.body) >= sizeofIfaddrmsg {
 		only = int32(binary.NativeEndian.Uint32(m.body[4:]))
@@ -107,9 +107,9 @@ func dumpAddresses(h Host, w *netlinkWriter, family uint8, m netlinkRequest) {
 		if family != anyFamily && family != f {
 			continue
 		}
-		for _, l := range h.links() {
-			for _, a := range l.addrs {
-				if familyOf(a.Addr()) == f && (only == 0 || only == l.index) {
+		for _, l := range h.Links() {
+			for _, a := range l.Addrs {
+				if familyOf(a.Addr()) == f && (only == 0 || only == l.Index) {
 					w.address(l, a)
 				}
 			}
@@ -117,8 +117,8 @@ func dumpAddresses(h Host, w *netlinkWriter, family uint8, m netlinkRequest) {
 	}
 }
 
-// rules are the routing policy rules that every Linux host begins with, by
-// priority (ip-rule(8)).
+// rules are the routing policy rules of a Linux host that has no others, by priority
+// (ip-rule(8)).
 var rules = []struct {
 	priority uint32
 	table    uint8
@@ -129,9 +129,9 @@ var rules = []struct {
 	{32767, unix.RT_TABLE_DEFAULT, true},
 }
 
-// dumpRules writes the routing policy rules of a family, or of all. Its error is
-// the dump's result (fib_nl_dumprule of net/core/fib_rules.c).
-func dumpRules(h Host, w *netlinkWriter, family uint8) unix.Errno {
+// dumpRules appends the routing policy rules of one family or of all. It returns the
+// result of the dump (fib_nl_dumprule of net/core/fib_rules.c).
+func dumpRules(h netif.Host, w *netlinkWriter, family uint8) unix.Errno {
 	known := false
 	for _, f := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		if family != anyFamily && family != f || f == unix.AF_INET6 && !h.IPv6 {
@@ -160,7 +160,7 @@ const (
 	noSuppressedPrefix = ^uint32(0)
 )
 
-// rule writes RTM_NEWRULE.
+// rule appends an RTM_NEWRULE message.
 func (w *netlinkWriter) rule(family uint8, priority uint32, table uint8) {
 	w.message(unix.RTM_NEWRULE, unix.NLM_F_MULTI,
 		[]byte{family, 0, 0, 0, table, 0, 0, frToTable, 0, 0, 0, 0})

@@ -1,4 +1,4 @@
-package syscalls
+package netif
 
 import (
 	"testing"
@@ -17,7 +17,7 @@ func FuzzIfreq(f *testing.F) {
 		var r [abi.SizeofIfreq]byte
 		copy(r[:], b)
 		before := r
-		if err := h.answerIfreq(request, &r); err != nil {
+		if err := h.Ifreq(request, &r); err != nil {
 			before[unix.IFNAMSIZ-1] = 0
 			if r[unix.IFNAMSIZ-1] = 0; r != before {
 				t.Errorf("%v, and something is written: %x", err, r)

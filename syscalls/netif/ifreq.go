@@ -1,4 +1,4 @@
-package syscalls
+package netif
 
 import (
 	"encoding/binary"
@@ -10,8 +10,8 @@ import (
 
 const siocgiftxqlen = 0x8942 // SIOCGIFTXQLEN of linux/sockios.h
 
-// isIfreq reports whether answerIfreq answers a request of ioctl(2).
-func isIfreq(request uint32) bool {
+// IsIfreq reports whether Ifreq knows a request of ioctl(2) (netdevice(7)).
+func IsIfreq(request uint32) bool {
 	switch request {
 	case unix.SIOCGIFNAME, unix.SIOCGIFFLAGS, unix.SIOCGIFADDR, unix.SIOCGIFDSTADDR,
 		unix.SIOCGIFBRDADDR, unix.SIOCGIFNETMASK, unix.SIOCGIFMETRIC, unix.SIOCGIFMTU,
@@ -21,11 +21,11 @@ func isIfreq(request uint32) bool {
 	return false
 }
 
-// describesLink reports whether a request is about an interface and not about its
-// addresses or its number. A program that shares the machine's mounts finds
-// the machine's interfaces in /proc/net and /sys, and asks about them: it may
-// take ENODEV for a failure of its own. They have no addresses to it.
-func describesLink(request uint32) bool {
+// DescribesLink reports whether a request is about an interface itself, and not about its
+// addresses or its index. A program that shares the machine's mounts finds the machine's
+// interfaces in /proc/net and /sys, and asks about them. It may take ENODEV for a failure
+// of its own.
+func DescribesLink(request uint32) bool {
 	switch request {
 	case unix.SIOCGIFFLAGS, unix.SIOCGIFMTU, unix.SIOCGIFHWADDR, unix.SIOCGIFMETRIC,
 		siocgiftxqlen:
@@ -34,48 +34,50 @@ func describesLink(request uint32) bool {
 	return false
 }
 
-// answerIfreq fills in a struct ifreq as the request has it.
-func (h Host) answerIfreq(request uint32, b *[abi.SizeofIfreq]byte) error {
+// Ifreq answers a request in the program's struct ifreq (netdevice(7)). It fails with
+// ENODEV if there is no such interface, with EADDRNOTAVAIL if it has no IPv4 address, and
+// with EOPNOTSUPP for SIOCETHTOOL, since there is no hardware.
+func (h Host) Ifreq(request uint32, b *[abi.SizeofIfreq]byte) error {
 	if request == unix.SIOCGIFNAME {
-		l, ok := h.linkAt(int32(binary.NativeEndian.Uint32(b[unix.IFNAMSIZ:])))
+		l, ok := h.LinkByIndex(int32(binary.NativeEndian.Uint32(b[unix.IFNAMSIZ:])))
 		if !ok {
 			return unix.ENODEV
 		}
 		clear(b[:unix.IFNAMSIZ])
-		copy(b[:], l.name)
+		copy(b[:], l.Name)
 		return nil
 	}
 	b[unix.IFNAMSIZ-1] = 0
-	l, ok := h.linkNamed(unix.ByteSliceToString(b[:unix.IFNAMSIZ]))
+	l, ok := h.LinkByName(unix.ByteSliceToString(b[:unix.IFNAMSIZ]))
 	if !ok {
 		return unix.ENODEV
 	}
 	v := b[unix.IFNAMSIZ:]
 	switch request {
 	case unix.SIOCGIFFLAGS:
-		binary.NativeEndian.PutUint16(v, uint16(l.flags))
+		binary.NativeEndian.PutUint16(v, uint16(l.Flags))
 	case unix.SIOCGIFMETRIC:
 		binary.NativeEndian.PutUint32(v, 0)
 	case unix.SIOCGIFMTU:
-		binary.NativeEndian.PutUint32(v, l.mtu)
+		binary.NativeEndian.PutUint32(v, l.MTU)
 	case unix.SIOCGIFINDEX:
-		binary.NativeEndian.PutUint32(v, uint32(l.index))
+		binary.NativeEndian.PutUint32(v, uint32(l.Index))
 	case siocgiftxqlen:
-		binary.NativeEndian.PutUint32(v, txQueueLen)
+		binary.NativeEndian.PutUint32(v, TxQueueLen)
 	case unix.SIOCGIFHWADDR:
 		clear(v[:abi.SizeofSockaddrInet4])
-		binary.NativeEndian.PutUint16(v, l.kind)
-		copy(v[2:], l.mac[:])
+		binary.NativeEndian.PutUint16(v, l.Type)
+		copy(v[2:], l.HardwareAddr[:])
 	case unix.SIOCETHTOOL:
-		return unix.EOPNOTSUPP // there is no hardware
+		return unix.EOPNOTSUPP
 	default:
 		return l.putAddress(request, v)
 	}
 	return nil
 }
 
-// putAddress stores one of the interface's addresses as a struct sockaddr.
-func (l link) putAddress(request uint32, v []byte) error {
+// putAddress stores the address that a request asks for as a struct sockaddr.
+func (l Link) putAddress(request uint32, v []byte) error {
 	p, ok := l.ip4()
 	if !ok {
 		return unix.EADDRNOTAVAIL
@@ -84,26 +86,27 @@ func (l link) putAddress(request uint32, v []byte) error {
 	switch request {
 	case unix.SIOCGIFNETMASK:
 		a = netmask(p.Bits())
-	case unix.SIOCGIFBRDADDR: // as on an interface without
+	case unix.SIOCGIFBRDADDR: // the interface has none
 		a = netip.IPv4Unspecified()
 	}
 	copy(v, abi.AppendSockaddr(nil, abi.Sockaddr{Addr: netip.AddrPortFrom(a, 0)}))
 	return nil
 }
 
+// netmask returns the IPv4 network mask of a prefix length.
 func netmask(bits int) netip.Addr {
 	var b [4]byte
 	binary.BigEndian.PutUint32(b[:], ^uint32(0)<<(32-bits))
 	return netip.AddrFrom4(b)
 }
 
-// ifconf returns the array of struct ifreq that SIOCGIFCONF fetches: the interfaces that
+// Ifconf returns the array of struct ifreq that SIOCGIFCONF fetches: the interfaces that
 // have IPv4 addresses, as many as fit into room bytes.
-func (h Host) ifconf(l *abi.Layout, room int) []byte {
+func (h Host) Ifconf(l *abi.Layout, room int) []byte {
 	var b []byte
-	for _, each := range h.links() {
+	for _, each := range h.Links() {
 		if p, ok := each.ip4(); ok && len(b)+l.SizeofIfreq <= room {
-			entry := append(make([]byte, 0, abi.SizeofIfreq), each.name...)
+			entry := append(make([]byte, 0, abi.SizeofIfreq), each.Name...)
 			entry = abi.AppendSockaddr(entry[:unix.IFNAMSIZ],
 				abi.Sockaddr{Addr: netip.AddrPortFrom(p.Addr(), 0)})
 			b = append(b, entry[:l.SizeofIfreq]...)

@@ -1,4 +1,4 @@
-package syscalls
+package rtnetlink
 
 import (
 	"encoding/binary"
@@ -15,16 +15,23 @@ const (
 	sizeofRtattr    = 4
 )
 
-// A netlinkRequest is one message of a program to NETLINK_ROUTE.
+// nlmsgAlignment is the alignment of messages and attributes in bytes, and nlaTypeMask
+// the part of an attribute's type that is no flag (linux/netlink.h).
+const (
+	nlmsgAlignment = 4
+	nlaTypeMask    = 0x3fff
+)
+
+// A netlinkRequest is one message that a program sent to NETLINK_ROUTE.
 type netlinkRequest struct {
 	kind, flags uint16
 	seq         uint32
-	header      []byte // all of struct nlmsghdr, which an error repeats
+	header      []byte // the struct nlmsghdr, which an error message repeats
 	body        []byte
 }
 
-// parseNetlink takes the first message off b, as netlink_rcv_skb of
-// net/netlink/af_netlink.c does: what is malformed ends it without a word.
+// parseNetlink splits the first message from b. ok is false if b has none, or a malformed
+// one.
 func parseNetlink(b []byte) (m netlinkRequest, rest []byte, ok bool) {
 	if len(b) < sizeofNlmsghdr {
 		return netlinkRequest{}, nil, false
@@ -42,8 +49,8 @@ func parseNetlink(b []byte) (m netlinkRequest, rest []byte, ok bool) {
 	return m, b[next:], true
 }
 
-// attribute returns the value of a request's attribute, which come after a
-// structure of so many bytes.
+// attribute returns the value of an attribute. The attributes follow a structure of after
+// bytes.
 func (m netlinkRequest) attribute(after int, kind uint16) ([]byte, bool) {
 	if len(m.body) < after {
 		return nil, false
@@ -62,16 +69,17 @@ func (m netlinkRequest) attribute(after int, kind uint16) ([]byte, bool) {
 	return nil, false
 }
 
-// A netlinkWriter builds the messages of an answer.
+// A netlinkWriter encodes the messages of an answer.
 type netlinkWriter struct {
 	b     []byte
 	seq   uint32
-	pid   uint32 // the socket's address
-	begin int    // where the message at work begins
+	port  uint32 // the port ID of the socket that receives them
+	begin int    // the offset of the last message
 }
 
+// message appends a message without attributes.
 func (w *netlinkWriter) message(kind, flags uint16, body []byte) {
-	for len(w.b)%nlmsgAlignment != 0 { // the one before may repeat an odd request
+	for len(w.b)%nlmsgAlignment != 0 { // an error message repeats a request of any size
 		w.b = append(w.b, 0)
 	}
 	w.begin = len(w.b)
@@ -79,12 +87,12 @@ func (w *netlinkWriter) message(kind, flags uint16, body []byte) {
 	w.b = binary.NativeEndian.AppendUint16(w.b, kind)
 	w.b = binary.NativeEndian.AppendUint16(w.b, flags)
 	w.b = binary.NativeEndian.AppendUint32(w.b, w.seq)
-	w.b = binary.NativeEndian.AppendUint32(w.b, w.pid)
+	w.b = binary.NativeEndian.AppendUint32(w.b, w.port)
 	w.b = append(w.b, body...)
 	w.end()
 }
 
-// attribute adds one to the message at work.
+// attribute appends an attribute to the last message.
 func (w *netlinkWriter) attribute(kind uint16, v []byte) {
 	w.b = binary.NativeEndian.AppendUint16(w.b, uint16(sizeofRtattr+len(v)))
 	w.b = binary.NativeEndian.AppendUint16(w.b, kind)
@@ -99,11 +107,12 @@ func (w *netlinkWriter) attributeUint32(kind uint16, v uint32) {
 	w.attribute(kind, binary.NativeEndian.AppendUint32(nil, v))
 }
 
+// end sets the size of the last message.
 func (w *netlinkWriter) end() {
 	binary.NativeEndian.PutUint32(w.b[w.begin:], uint32(len(w.b)-w.begin))
 }
 
-// fail answers with NLMSG_ERROR; errno 0 acknowledges.
+// fail appends an NLMSG_ERROR message. Errno 0 acknowledges the request.
 func (w *netlinkWriter) fail(m netlinkRequest, errno unix.Errno) {
 	flags := uint16(unix.NLM_F_CAPPED)
 	body := binary.NativeEndian.AppendUint32(nil, uint32(-int32(errno)))

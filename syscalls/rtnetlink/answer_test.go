@@ -1,16 +1,17 @@
-package syscalls
+package rtnetlink
 
 import (
 	"encoding/binary"
 	"net/netip"
 	"testing"
 
+	"github.com/boxer-sandbox/boxer/syscalls/netif"
 	"golang.org/x/sys/unix"
 )
 
 // testHost is a host with an IPv4 address.
-func testHost() Host {
-	return Host{Addr: netip.MustParsePrefix("10.111.0.2/16"), IPv6: true}
+func testHost() netif.Host {
+	return netif.Host{Addr: netip.MustParsePrefix("10.111.0.2/16"), IPv6: true}
 }
 
 // request encodes a message to NETLINK_ROUTE.
@@ -78,7 +79,7 @@ func TestAnswerNetlink(t *testing.T) {
 			if tc.errno != 0 {
 				tc.want = []uint16{unix.NLMSG_ERROR}
 			}
-			got := answerNetlink(testHost(), request(tc.kind, tc.flags|unix.NLM_F_REQUEST,
+			got := Answer(testHost(), request(tc.kind, tc.flags|unix.NLM_F_REQUEST,
 				5, tc.body), 9)
 			if k := kinds(t, got); len(k) != len(tc.want) || len(k) > 0 &&
 				k[len(k)-1] != tc.want[len(k)-1] {
@@ -124,7 +125,7 @@ func TestDumpFamily(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			body := make([]byte, sizeofRtmsg)
 			body[0] = tc.family
-			b := answerNetlink(h, request(tc.kind, unix.NLM_F_REQUEST|unix.NLM_F_DUMP, 1, body), 1)
+			b := Answer(h, request(tc.kind, unix.NLM_F_REQUEST|unix.NLM_F_DUMP, 1, body), 1)
 			families := make(map[uint8]bool)
 			var last netlinkRequest
 			for len(b) > 0 {
@@ -154,7 +155,7 @@ func TestDumpFamily(t *testing.T) {
 	}
 }
 
-// FuzzNetlink gives the node what a program may write into a netlink socket.
+// FuzzNetlink gives a host what a program may write into a netlink socket.
 func FuzzNetlink(f *testing.F) {
 	f.Add(request(unix.RTM_GETLINK, unix.NLM_F_REQUEST|unix.NLM_F_DUMP, 1,
 		make([]byte, sizeofIfinfomsg)))
@@ -166,6 +167,6 @@ func FuzzNetlink(f *testing.F) {
 		[]byte{2}))
 	h := testHost()
 	f.Fuzz(func(t *testing.T, b []byte) {
-		kinds(t, answerNetlink(h, b, 1))
+		kinds(t, Answer(h, b, 1))
 	})
 }

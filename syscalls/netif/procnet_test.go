@@ -1,4 +1,4 @@
-package syscalls
+package netif
 
 import (
 	"net/netip"
@@ -15,7 +15,7 @@ func dualHost() Host {
 
 // TestProcNet compares lines with those that Linux 6.18 writes for such interfaces.
 func TestProcNet(t *testing.T) {
-	files := dualHost().procNet()
+	files := dualHost().ProcNet()
 	for _, tc := range []struct{ name, line string }{
 		{"dev", "boxer0:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0\n"},
 		{"dev", " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n"},
@@ -49,7 +49,7 @@ func TestProcNet(t *testing.T) {
 
 // TestSysClassNet compares loopback's files with this machine's.
 func TestSysClassNet(t *testing.T) {
-	files := dualHost().sysClassNet()
+	files := dualHost().SysClassNet()
 	for _, name := range []string{"addr_len", "address", "broadcast", "carrier", "dev_id",
 		"dev_port", "dormant", "flags",
 		"ifalias", "ifindex", "iflink", "link_mode", "mtu", "netdev_group", "operstate",
