@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -100,11 +101,11 @@ func (n *Node) datagramError(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	if _, ok, err := isUDP(fd); err != nil || !ok {
 		return letThrough
 	}
-	v, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	v, err := linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
 		return letThrough
 	}

@@ -3,8 +3,8 @@ package syscalls
 import (
 	"context"
 	"net/netip"
-	"unsafe"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
@@ -34,7 +34,7 @@ func (n *Node) acceptSocket(c Call, s *progSocket, flags int) reply {
 		return fail(err)
 	}
 	if conn, ok := n.returned.take(id); ok {
-		setNonblock(conn.fd, flags&unix.SOCK_NONBLOCK != 0)
+		linux.SetNonblock(conn.fd, flags&unix.SOCK_NONBLOCK != 0)
 		return n.give(c, conn, flags, id)
 	}
 	nb, err := s.nonblocking()
@@ -65,12 +65,12 @@ func (n *Node) acceptWait(ctx context.Context, c Call, turn *turn, flags int) re
 			return fail(unix.EINTR)
 		}
 		if conn, ok := n.returned.take(id); ok {
-			setNonblock(conn.fd, flags&unix.SOCK_NONBLOCK != 0)
+			linux.SetNonblock(conn.fd, flags&unix.SOCK_NONBLOCK != 0)
 			return n.give(c, conn, flags, id)
 		}
 		// Another process may have been faster. Then this accept waits for the
 		// next connection, which is what the program's own accept would do.
-		if ev, err := pollNow(fd, unix.POLLIN); err == nil && ev == 0 {
+		if ev, err := linux.Poll(fd, unix.POLLIN); err == nil && ev == 0 {
 			continue
 		}
 		return n.acceptNow(c, fd, flags, id, true)
@@ -97,7 +97,7 @@ type accepted struct {
 func (n *Node) give(c Call, conn accepted, flags int, id uint64) reply {
 	local, _, err := localName(conn.fd)
 	if err != nil {
-		closeFD(conn.fd)
+		linux.Close(conn.fd)
 		return fail(err)
 	}
 	s, ok := n.remote(local, conn.peer)
@@ -115,7 +115,7 @@ func (n *Node) give(c Call, conn accepted, flags int, id uint64) reply {
 		if !c.Pending() {
 			n.giveBack(id, conn)
 		} else {
-			closeFD(conn.fd) // as Linux does
+			linux.Close(conn.fd) // as Linux does
 		}
 		return fail(err)
 	}
@@ -129,29 +129,17 @@ func (n *Node) giveFD(conn accepted, flags int, listener uint64, ends Ends) repl
 	return r
 }
 
-// rawAccept is accept4(2); package unix's allocates. blocks is whether the listener does,
-// so that the call may.
+// rawAccept is accept4(2). blocks says that the listener blocks, so that the call may.
 func rawAccept(fd, flags int, blocks bool) (conn int, peer abi.Sockaddr, err error) {
 	var buf [abi.SizeofSockaddrStorage]byte
-	size := uint32(len(buf))
-	var r uintptr
-	var errno unix.Errno
-	if blocks {
-		r, _, errno = unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd),
-			uintptr(unsafe.Pointer(&buf)),
-			uintptr(unsafe.Pointer(&size)), uintptr(flags), 0, 0)
-	} else {
-		r, _, errno = unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd),
-			uintptr(unsafe.Pointer(&buf)),
-			uintptr(unsafe.Pointer(&size)), uintptr(flags), 0, 0)
-	}
-	if errno != 0 {
-		return -1, abi.Sockaddr{}, errno
-	}
-	peer, err = abi.ParseSockaddr(buf[:min(int(size), len(buf))])
+	conn, size, err := linux.Accept(fd, buf[:], flags, blocks)
 	if err != nil {
-		closeFD(int(r))
 		return -1, abi.Sockaddr{}, err
 	}
-	return int(r), peer, nil
+	peer, err = abi.ParseSockaddr(buf[:min(size, len(buf))])
+	if err != nil {
+		linux.Close(conn)
+		return -1, abi.Sockaddr{}, err
+	}
+	return conn, peer, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -108,11 +109,11 @@ var ErrLoopbackDown = errors.New("the loopback interface is down; bring it up: i
 // loopbackUp fails with ErrLoopbackDown if that is so. Addresses can be bound all the
 // same, and connects to them wait for an answer that never comes.
 func loopbackUp() error {
-	fd, err := socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := linux.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	r, err := unix.NewIfreq("lo")
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -103,7 +104,7 @@ func (n *Node) giveAnswer(c Call, r reply) {
 func (n *Node) install(c Call, r reply) error {
 	_, err := c.InstallFD(r.fd, r.cloexec)
 	if err == nil {
-		closeFD(r.fd)
+		linux.Close(r.fd)
 		return nil
 	}
 	r.undo()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
@@ -15,7 +16,7 @@ func (n *Node) bind(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	domain, typ, err := kind(fd)
 	if err != nil {
 		return fail(err)
@@ -144,7 +145,7 @@ func (n *Node) bindTo(s binding, want abi.Sockaddr) reply {
 	}
 	err = n.bindAlias(s, netip.AddrPortFrom(n.Aliases.of(r), port))
 	if err != nil && only {
-		setsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
+		linux.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
 	}
 	return fail(err)
 }
@@ -157,7 +158,7 @@ func mayBeForeign(fd int, addr netip.Addr) bool {
 		return true
 	}
 	for _, opt := range []int{unix.IP_FREEBIND, unix.IP_TRANSPARENT} {
-		if v, err := getsockoptInt(fd, unix.IPPROTO_IP, opt); err == nil && v != 0 {
+		if v, err := linux.GetsockoptInt(fd, unix.IPPROTO_IP, opt); err == nil && v != 0 {
 			return true
 		}
 	}
@@ -304,7 +305,7 @@ func (n *Node) bindFree(s binding, alias netip.Addr) error {
 			s.ports.forget(unmapped(local.Addr))
 			return nil
 		}
-		if err := disconnect(s.fd); err != nil { // it has no port then
+		if err := linux.Disconnect(s.fd); err != nil { // it has no port then
 			return err
 		}
 	}
@@ -333,15 +334,15 @@ func (n *Node) takenByHost(typ int, port uint16) bool {
 // probe tries to bind a socket of its own to addr, of the given type, with the
 // reuse options of like, or with none if like is negative.
 func probe(typ, like int, addr netip.AddrPort) error {
-	fd, err := socket(unix.AF_INET, typ|unix.SOCK_CLOEXEC, 0)
+	fd, err := linux.Socket(unix.AF_INET, typ|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	if like >= 0 {
 		for _, opt := range []int{unix.SO_REUSEADDR, unix.SO_REUSEPORT} {
-			if v, err := getsockoptInt(like, unix.SOL_SOCKET, opt); err == nil && v != 0 {
-				setsockoptInt(fd, unix.SOL_SOCKET, opt, v)
+			if v, err := linux.GetsockoptInt(like, unix.SOL_SOCKET, opt); err == nil && v != 0 {
+				linux.SetsockoptInt(fd, unix.SOL_SOCKET, opt, v)
 			}
 		}
 	}
@@ -354,7 +355,7 @@ func (n *Node) listen(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	domain, typ, err := kind(fd)
 	if err != nil {
 		return fail(err)

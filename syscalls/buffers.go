@@ -3,6 +3,7 @@ package syscalls
 import (
 	"encoding/binary"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,7 +31,7 @@ func (n *Node) setBuffer(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	domain, typ, err := kind(fd)
 	if err != nil || !isInet(domain) || typ != unix.SOCK_STREAM {
 		return letThrough
@@ -44,7 +45,7 @@ func (n *Node) setBuffer(c Call) reply {
 		n.options.set(id, c.Int(2), 0)
 		return letThrough
 	}
-	if err := setsockoptInt(fd, unix.SOL_SOCKET, c.Int(2), leastBuffer); err != nil {
+	if err := linux.SetsockoptInt(fd, unix.SOL_SOCKET, c.Int(2), leastBuffer); err != nil {
 		return fail(err)
 	}
 	// Linux doubles what is asked for, socket(7).
@@ -65,7 +66,7 @@ func (n *Node) buffer(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	id, err := cookie(fd)
 	if err != nil {
 		return letThrough

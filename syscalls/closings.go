@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -45,8 +46,9 @@ func newListenerClosings() (*closings, error) {
 // newClosings tells of the sockets that multicast groups of sock_diag(7) are about, and
 // that a filter passes.
 func newClosings(filter []unix.SockFilter, groups ...int) (*closings, error) {
-	fd, err := socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK,
+	fd, err := linux.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK,
 		unix.NETLINK_SOCK_DIAG)
+
 	if err != nil {
 		return nil, fmt.Errorf("sock_diag: %w", err)
 	}
@@ -59,11 +61,11 @@ func newClosings(filter []unix.SockFilter, groups ...int) (*closings, error) {
 	}
 	for _, group := range groups {
 		if err == nil {
-			err = setsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group)
+			err = linux.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group)
 		}
 	}
 	if err != nil {
-		closeFD(fd)
+		linux.Close(fd)
 		return nil, fmt.Errorf("sock_diag: %w", err)
 	}
 	return &closings{file: os.NewFile(uintptr(fd), "sock_diag")}, nil

@@ -2,12 +2,12 @@ package syscalls
 
 import (
 	"context"
+	"encoding/binary"
 	"net/netip"
-	"unsafe"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
+	"golang.org/x/sys/unix"
 )
 
 // connectResolver connects to the node's resolver instead of the name server at the
@@ -165,13 +165,13 @@ func (n *Node) meetSelf(local abi.Sockaddr, source netip.Addr) {
 // looks for that before it looks at the address (net/ipv4/af_inet.c,
 // __inet_stream_connect), so an address that is cut short starts nothing else.
 func unfetched(fd, domain int) error {
-	family := uint16(domain)
-	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd),
-		uintptr(unsafe.Pointer(&family)), unsafe.Sizeof(family))
-	if errno == unix.EINVAL || errno == 0 {
+	var family [2]byte
+	binary.NativeEndian.PutUint16(family[:], uint16(domain))
+	err := linux.Connect(fd, family[:])
+	if err == unix.EINVAL {
 		return nil
 	}
-	return errno
+	return err
 }
 
 // connectLoopback starts a connect on loopback, where a refusal has arrived by
@@ -194,7 +194,7 @@ func (n *Node) finishLocal(c connectCall, begun error) reply {
 	if !c.block || begun != unix.EINPROGRESS && begun != unix.EALREADY {
 		return fail(begun)
 	}
-	if ev, err := pollNow(c.fd, unix.POLLOUT); err == nil && ev != 0 {
+	if ev, err := linux.Poll(c.fd, unix.POLLOUT); err == nil && ev != 0 {
 		return fail(settle(c.fd))
 	}
 	return later(func(ctx context.Context, _ Call) reply {
@@ -215,8 +215,5 @@ func (n *Node) finishLocal(c connectCall, begun error) reply {
 // nothing at the address, lest it start a connect where there is none to end.
 // Another thread may have begun another one meanwhile: that is not waited for.
 func settle(fd int) error {
-	return withoutWaiting(fd, func() error {
-		return rawConnect(fd,
-			&unix.RawSockaddr{Family: unix.AF_UNIX})
-	})
+	return withoutWaiting(fd, func() error { return linux.FinishConnect(fd) })
 }

@@ -3,8 +3,8 @@ package syscalls
 import (
 	"net/netip"
 	"sync"
-	"unsafe"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
@@ -23,18 +23,18 @@ func (n *Node) socket(c Call) reply {
 
 // newSocket makes a socket for a program.
 func newSocket(domain, typ, proto int) reply {
-	fd, err := socket(domain, typ|unix.SOCK_CLOEXEC, proto)
+	fd, err := linux.Socket(domain, typ|unix.SOCK_CLOEXEC, proto)
 	if err != nil {
 		return fail(err)
 	}
-	return descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { closeFD(fd) })
+	return descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { linux.Close(fd) })
 }
 
 // isUDP reports whether a copied descriptor is a UDP socket of ours to handle. The calls
 // that come here are of sockets of all kinds: the first question sorts out most others.
 // domain is right if ok is true.
 func isUDP(fd int) (domain int, ok bool, err error) {
-	proto, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	proto, err := linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
 	if err != nil || proto != unix.IPPROTO_UDP {
 		return 0, false, err
 	}
@@ -53,21 +53,19 @@ func inOwnNamespace(fd int) bool {
 
 // ownNamespace is the cookie of the supervisor's network namespace, or 0.
 var ownNamespace = sync.OnceValue(func() uint64 {
-	fd, err := socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := linux.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	c, _ := namespaceCookie(fd)
 	return c
 })
 
 // namespaceCookie is SO_NETNS_COOKIE of include/uapi/asm-generic/socket.h, since Linux
 // 5.14.
-func namespaceCookie(fd int) (c uint64, err error) {
-	size := uint32(unsafe.Sizeof(c))
-	err = getsockopt(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE, unsafe.Pointer(&c), &size)
-	return c, err
+func namespaceCookie(fd int) (uint64, error) {
+	return linux.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
 }
 
 // connectDatagram answers connect(2) on a UDP socket.
@@ -99,7 +97,7 @@ func (n *Node) connectDatagram(c Call, fd, domain int, dst netip.AddrPort) reply
 	// address of the first, and loopback's leads nowhere.
 	if local, ok, err := localName(fd); err == nil && ok &&
 		local.Addr.Addr().Unmap() == localhost4 {
-		if err := disconnect(fd); err != nil {
+		if err := linux.Disconnect(fd); err != nil {
 			return fail(err)
 		}
 	}
@@ -160,15 +158,5 @@ func (n *Node) meetLocal(fd int, met netip.Addr) error {
 		return nil
 	}
 	n.datagramPorts.addSelf(kernel, localhost4, met)
-	return nil
-}
-
-// rawConnect is connect(2) with an address that package unix cannot express.
-func rawConnect(fd int, sa *unix.RawSockaddr) error {
-	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd),
-		uintptr(unsafe.Pointer(sa)), unsafe.Sizeof(*sa))
-	if errno != 0 {
-		return errno
-	}
 	return nil
 }

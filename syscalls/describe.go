@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
@@ -29,7 +30,7 @@ func (c *tracedCall) describeArg(fd int) {
 	}
 	if got, err := c.Call.CopyFD(fd); err == nil {
 		c.describe(fd, got)
-		closeFD(got)
+		linux.Close(got)
 	}
 }
 

@@ -1,6 +1,7 @@
 package syscalls
 
 import (
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/netif"
 	"golang.org/x/sys/unix"
 )
@@ -13,7 +14,7 @@ func (n *Node) bindToDevice(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	domain, _, err := kind(fd)
 	if err != nil || !isInet(domain) || c.Int(4) < 0 {
 		return letThrough // the kernel says what is wrong
@@ -41,7 +42,7 @@ func (n *Node) boundDevice(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	if id, err := cookie(fd); err != nil || n.options.get(id, unix.SO_BINDTODEVICE) == 0 {
 		return letThrough
 	}

@@ -3,6 +3,7 @@ package syscalls
 import (
 	"net/netip"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
@@ -77,14 +78,14 @@ func (n *Node) directSource(fd, domain int, dst netip.Addr) (src netip.AddrPort,
 	}
 	// datagrams are to be joined or cut
 	for _, name := range []int{udpCork, unix.UDP_SEGMENT} {
-		if v, err := getsockoptInt(fd, unix.IPPROTO_UDP, name); err != nil || v != 0 {
+		if v, err := linux.GetsockoptInt(fd, unix.IPPROTO_UDP, name); err != nil || v != 0 {
 			return src, false, nil
 		}
 	}
 	if n.kernelSends(fd) {
 		return src, false, nil
 	}
-	switch v, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); {
+	switch v, err := linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); {
 	case err != nil:
 		return src, false, nil
 	case v != 0:
@@ -106,7 +107,7 @@ const txTimestamps = unix.SOF_TIMESTAMPING_TX_HARDWARE | unix.SOF_TIMESTAMPING_T
 // kernelSends reports whether the kernel has something to tell about what a socket sends,
 // or has the first part of it (MSG_MORE, send(2)).
 func (n *Node) kernelSends(fd int) bool {
-	if v, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING); err != nil ||
+	if v, err := linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING); err != nil ||
 		v&txTimestamps != 0 {
 		return true
 	}

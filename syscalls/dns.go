@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -139,11 +140,11 @@ func routed(addr netip.AddrPort) error {
 	if addr.Addr().Is6() {
 		domain = unix.AF_INET6
 	}
-	fd, err := socket(domain, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := linux.Socket(domain, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil // the kernel may know when it comes to that
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	return connectTo(fd, domain, addr)
 }
 

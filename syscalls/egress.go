@@ -7,10 +7,10 @@ import (
 	"net/netip"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/stream"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
+	"golang.org/x/sys/unix"
 )
 
 // Sockets that lead to the outside have an address of the host's. Programs ask for
@@ -65,7 +65,7 @@ func isErrno(err error, errno unix.Errno) bool { return errors.Is(err, errno) }
 func shareAddress(_, _ string, c syscall.RawConn) (err error) {
 	e := c.Control(func(fd uintptr) {
 		for _, opt := range []int{unix.SO_REUSEADDR, unix.SO_REUSEPORT} {
-			err = errors.Join(err, setsockoptInt(int(fd), unix.SOL_SOCKET, opt, 1))
+			err = errors.Join(err, linux.SetsockoptInt(int(fd), unix.SOL_SOCKET, opt, 1))
 		}
 	})
 	return errors.Join(e, err)

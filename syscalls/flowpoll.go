@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,8 +28,8 @@ func newFlowPoll() (*flowPoll, error) {
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create: %w", err)
 	}
-	if err := setNonblock(fd, true); err != nil { // or os.NewFile leaves the poller out
-		closeFD(fd)
+	if err := linux.SetNonblock(fd, true); err != nil { // or os.NewFile leaves the poller out
+		linux.Close(fd)
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
 	p := &flowPoll{file: os.NewFile(uintptr(fd), "epoll")}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -175,9 +176,9 @@ func (f *flows) openLocked(fl *flow, alias netip.Addr, port uint16) error {
 		tries = 1
 	}
 	const typ = unix.SOCK_DGRAM | unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
-	fd, err := socket(unix.AF_INET, typ, 0)
+	fd, err := linux.Socket(unix.AF_INET, typ, 0)
 	if err == unix.EMFILE && f.takeOneLocked(fl.peer.Addr()) {
-		fd, err = socket(unix.AF_INET, typ, 0)
+		fd, err = linux.Socket(unix.AF_INET, typ, 0)
 	}
 	if err != nil {
 		return fmt.Errorf("flow to %v: %w", fl.peer, err)
@@ -196,13 +197,13 @@ func (f *flows) openLocked(fl *flow, alias netip.Addr, port uint16) error {
 		}
 	}
 	if err == nil {
-		err = setsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
+		err = linux.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
 	}
 	if err == nil {
 		err = f.poll.add(fd, f.last+1)
 	}
 	if err != nil {
-		closeFD(fd)
+		linux.Close(fd)
 		return fmt.Errorf("flow to %v: %w", fl.peer, err)
 	}
 	f.unplaceLocked(fl)
@@ -226,7 +227,7 @@ func (f *flows) closeLocked(fl *flow) {
 	delete(f.byToken, fl.token)
 	fl.token = 0
 	fl.open.Lock()
-	closeFD(fl.fd)
+	linux.Close(fl.fd)
 	fl.fd = -1
 	fl.open.Unlock()
 	f.placeLocked(fl)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -92,7 +93,7 @@ func (g *gate) fill() error {
 	if !g.addr.IsValid() {
 		return nil // listen has failed
 	}
-	fd, err := socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := linux.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}
@@ -109,7 +110,7 @@ func (g *gate) fill() error {
 
 // reserve takes the closed port.
 func (g *gate) reserve(addr netip.Addr) error {
-	fd, err := socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := linux.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}
@@ -136,7 +137,7 @@ func (g *gate) close() error {
 	}
 	var errs []error
 	for _, fd := range g.fds {
-		errs = append(errs, closeFD(fd))
+		errs = append(errs, linux.Close(fd))
 	}
 	return errors.Join(errs...)
 }
@@ -149,11 +150,11 @@ func (g *gate) open(at, program netip.AddrPort) (*loopConn, error) {
 		return nil, err
 	}
 	if err := bindTo(fd, unix.AF_INET, at); err != nil {
-		closeFD(fd)
+		linux.Close(fd)
 		return nil, fmt.Errorf("bind to gate: %w", err)
 	}
 	if err := connectWithin(fd, program); err != nil {
-		closeFD(fd)
+		linux.Close(fd)
 		return nil, fmt.Errorf("open from gate: %w", err)
 	}
 	return newLoopConn(fd)
@@ -172,13 +173,13 @@ func (g *gate) refuse(at, program netip.AddrPort) error {
 	if err != nil {
 		return err
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	if err := bindTo(fd, unix.AF_INET, at); err != nil {
 		return fmt.Errorf("bind to gate: %w", err)
 	}
 	to := kernelSockaddr(unix.AF_INET, program)
 	for _, ttl := range []int{255, 0} {
-		if err := setsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MINTTL, ttl); err != nil {
+		if err := linux.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MINTTL, ttl); err != nil {
 			return fmt.Errorf("IP_MINTTL: %w", err)
 		}
 		if err := unix.Connect(fd, to); err != unix.EINPROGRESS &&
@@ -186,7 +187,7 @@ func (g *gate) refuse(at, program netip.AddrPort) error {
 			return fmt.Errorf("refuse from gate: %w", err)
 		}
 		if ttl > 0 {
-			if err := disconnect(fd); err != nil {
+			if err := linux.Disconnect(fd); err != nil {
 				return fmt.Errorf("disconnect: %w", err)
 			}
 		}
@@ -221,7 +222,7 @@ func connectWithin(fd int, to netip.AddrPort) error {
 
 // pendingError tells how a connect ended that poll(2) has waited for.
 func pendingError(fd int) error {
-	v, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	v, err := linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
 		return err
 	}
@@ -237,13 +238,13 @@ func pendingError(fd int) error {
 // reusableSocket makes a TCP socket that may share its address with others of
 // its kind.
 func reusableSocket() (int, error) {
-	fd, err := socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := linux.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("socket: %w", err)
 	}
 	for _, opt := range []int{unix.SO_REUSEADDR, unix.SO_REUSEPORT} {
-		if err := setsockoptInt(fd, unix.SOL_SOCKET, opt, 1); err != nil {
-			closeFD(fd)
+		if err := linux.SetsockoptInt(fd, unix.SOL_SOCKET, opt, 1); err != nil {
+			linux.Close(fd)
 			return -1, fmt.Errorf("SO_REUSEPORT: %w", err)
 		}
 	}

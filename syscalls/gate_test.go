@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,8 +24,8 @@ func TestGateRefuse(t *testing.T) {
 		t.Fatal(err)
 	}
 	const all = unix.POLLIN | unix.POLLOUT | unix.POLLPRI | unix.POLLRDHUP
-	want, _ := pollNow(refused, all)
-	if got, err := pollNow(held, all); err != nil || got != want {
+	want, _ := linux.Poll(refused, all)
+	if got, err := linux.Poll(held, all); err != nil || got != want {
 		t.Errorf("poll: %#x, %v, want %#x", got, err, want)
 	}
 	for _, fd := range []int{refused, held} {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -40,7 +41,7 @@ func (r *readiness) hold(id uint64, fd, opt int) *turn {
 		h = &hold{r: r, id: id, fd: fd}
 		r.held[id] = h
 	} else {
-		closeFD(fd)
+		linux.Close(fd)
 	}
 	t.hold = h
 	h.queue = append(h.queue, t)
@@ -60,7 +61,7 @@ func (t *turn) leave() {
 	switch {
 	case len(t.queue) == 0:
 		delete(t.r.held, t.id)
-		closeFD(t.fd)
+		linux.Close(t.fd)
 	case at == 0:
 		close(t.queue[0].first)
 	}
@@ -79,7 +80,7 @@ func (t *turn) wait(ctx context.Context, c Call, events int16) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if ev, err := pollNow(t.fd, events); err == nil && ev != 0 {
+	if ev, err := linux.Poll(t.fd, events); err == nil && ev != 0 {
 		return nil
 	}
 	ended, err := unix.PidfdOpen(c.TID(), pidfdThread)
@@ -87,7 +88,7 @@ func (t *turn) wait(ctx context.Context, c Call, events int16) error {
 		ended, err = unix.PidfdOpen(c.TID(), 0)
 	}
 	if err == nil {
-		defer closeFD(ended)
+		defer linux.Close(ended)
 	} else {
 		ended = -1
 	}

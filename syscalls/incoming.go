@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -91,20 +92,20 @@ func (n *Node) AcceptOutside(ctx context.Context, src netip.AddrPort,
 // when connect(2) returns; only a full backlog makes it wait.
 func (n *Node) dialListener(ctx context.Context, kernel,
 	src netip.AddrPort) (conn *loopConn, remove func(), err error) {
-	fd, err := socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := linux.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("socket: %w", err)
 	}
 	own, err := n.bindRelay(fd, src.Addr(), kernel.Port())
 	if err != nil {
-		closeFD(fd)
+		linux.Close(fd)
 		return nil, nil, err
 	}
 	// The program may accept before our connect returns: the peer must be known.
 	peer := n.peers.addAccepted(own, src)
 	remove = func() { n.peers.removeAccepted(own) }
 	if err := n.connectWait(ctx, fd, kernel); err != nil {
-		closeFD(fd)
+		linux.Close(fd)
 		remove()
 		return nil, nil, fmt.Errorf("connect to listener at %v: %w", kernel, err)
 	}
@@ -168,7 +169,7 @@ func (n *Node) connectWait(ctx context.Context, fd int, to netip.AddrPort) error
 	if err != unix.EINPROGRESS {
 		return err
 	}
-	if ev, err := pollNow(fd, unix.POLLOUT); err != nil || ev == 0 {
+	if ev, err := linux.Poll(fd, unix.POLLOUT); err != nil || ev == 0 {
 		if err := n.readiness.wait(ctx, fd, unix.POLLOUT, unix.SO_SNDTIMEO); err != nil {
 			return err
 		}

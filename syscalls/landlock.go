@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -91,11 +92,11 @@ func (n *Node) restrictSelf(c Call) reply {
 	flags := uintptr(c.Uint(1) & (1<<32 - 1))
 	all := flags&unix.LANDLOCK_RESTRICT_SELF_TSYNC != 0
 	if all && landlockABI() < abiTSYNC {
-		closeFD(ruleset)
+		linux.Close(ruleset)
 		return letThrough // EINVAL
 	}
 	return later(func(_ context.Context, c Call) reply {
-		defer closeFD(ruleset)
+		defer linux.Close(ruleset)
 		if !n.landlock.tasks.mayRestrict(c.TID()) {
 			return letThrough // EPERM
 		}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"unsafe"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -61,11 +62,11 @@ var errNotTried = errors.New("what a ruleset denies cannot be tried")
 // alike.
 func portsDenied(ruleset int, flags uintptr, rights landlockRight,
 	named *portSet) (*portDomain, error) {
-	fd, err := socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, err := linux.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%w: socket: %w", errNotTried, err)
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	// A socket that listens can neither be bound nor connected any more, which the kernel
 	// says after it has asked Landlock.
 	if _, err = bindAny(fd, localhost4); err == nil {

@@ -6,8 +6,8 @@ import (
 	"os"
 	"syscall"
 	"time"
-	"unsafe"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -45,12 +45,12 @@ type loopConn struct {
 // newLoopConn hands a connected socket to the runtime's poller. It owns fd, also
 // after an error.
 func newLoopConn(fd int) (*loopConn, error) {
-	err := setNonblock(fd, true) // or os.NewFile leaves the poller out
+	err := linux.SetNonblock(fd, true) // or os.NewFile leaves the poller out
 	if err == nil {
-		err = setsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+		err = linux.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}
 	if err != nil {
-		closeFD(fd)
+		linux.Close(fd)
 		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), "relay")
@@ -105,7 +105,7 @@ func (c *loopConn) tryWrite(fd uintptr) bool {
 			}
 		} else {
 			var n int
-			n, c.err = rawIO(unix.SYS_WRITE, fd, c.rest)
+			n, c.err = linux.Write(int(fd), c.rest)
 			c.rest = c.rest[n:]
 		}
 		switch {
@@ -118,29 +118,17 @@ func (c *loopConn) tryWrite(fd uintptr) bool {
 	}
 }
 
-// rawIO is read(2) or write(2) on a socket that does not block. To the runtime it is
-// no system call: each of those might block, and so wakes the runtime's monitor,
-// which then looks every 20 us what has become of it. That costs more than the call.
-func rawIO(nr, fd uintptr, b []byte) (int, error) {
-	n, _, errno := unix.RawSyscall(nr, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))),
-		uintptr(len(b)))
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(n), nil
-}
-
 // SyscallConn implements Conn.
 func (c *loopConn) SyscallConn() (syscall.RawConn, error) { return c.raw, nil }
 
 // CloseWrite sends FIN.
 func (c *loopConn) CloseWrite() error {
-	return c.control(func(fd int) error { return shutdown(fd, unix.SHUT_WR) })
+	return c.control(func(fd int) error { return linux.Shutdown(fd, unix.SHUT_WR) })
 }
 
 // CloseRead drops what still comes in.
 func (c *loopConn) CloseRead() error {
-	return c.control(func(fd int) error { return shutdown(fd, unix.SHUT_RD) })
+	return c.control(func(fd int) error { return linux.Shutdown(fd, unix.SHUT_RD) })
 }
 
 // SetLinger sets SO_LINGER (socket(7)): with 0, Close sends RST.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/netif"
 	"golang.org/x/sys/unix"
 )
@@ -18,7 +19,7 @@ func (n *Node) mtu(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	if _, ok, err := isUDP(fd); err != nil || !ok {
 		return letThrough
 	}
@@ -65,7 +66,7 @@ func (n *Node) unfragmented(fd int, dst netip.Addr, p payload) payload {
 		if err != nil || size <= most {
 			return size, err
 		}
-		switch v, err := getsockoptInt(fd, level, opt); {
+		switch v, err := linux.GetsockoptInt(fd, level, opt); {
 		case err != nil:
 			return 0, err
 		case v == unix.IP_PMTUDISC_DO, v == unix.IP_PMTUDISC_PROBE:

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
@@ -19,7 +20,7 @@ func (n *Node) isBroadcast(a netip.Addr) bool {
 
 // mayBroadcast reports whether a socket has SO_BROADCAST.
 func mayBroadcast(fd int) bool {
-	v, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST)
+	v, err := linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST)
 	return err == nil && v != 0
 }
 
@@ -31,7 +32,7 @@ func (n *Node) joinMulticast(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	if _, ok, err := isUDP(fd); err != nil || !ok {
 		return letThrough
 	}

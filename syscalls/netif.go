@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/netif"
 	"golang.org/x/sys/unix"
 )
@@ -32,10 +33,10 @@ func (n *Node) SysClassNet() map[string]string { return n.host().SysClassNet() }
 
 // hasIPv6 reports whether the host has [::1].
 var hasIPv6 = sync.OnceValue(func() bool {
-	fd, err := socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := linux.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return false
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	return unix.Bind(fd, &unix.SockaddrInet6{Addr: netip.IPv6Loopback().As16()}) == nil
 })

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"github.com/boxer-sandbox/boxer/syscalls/rtnetlink"
 	"golang.org/x/sys/unix"
@@ -62,8 +63,9 @@ func (n *Node) startNetlink() (port uint32, err error) {
 	if k.closed {
 		return 0, unix.EIO
 	}
-	fd, err := socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK,
+	fd, err := linux.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK,
 		unix.NETLINK_USERSOCK)
+
 	if err != nil {
 		return 0, err
 	}
@@ -199,7 +201,7 @@ func (n *Node) netlinkSocket(c Call) reply {
 		n.Logger.Debug("netlink", "err", err)
 		return letThrough
 	}
-	fd, err := socket(unix.AF_NETLINK, typ|unix.SOCK_CLOEXEC, unix.NETLINK_USERSOCK)
+	fd, err := linux.Socket(unix.AF_NETLINK, typ|unix.SOCK_CLOEXEC, unix.NETLINK_USERSOCK)
 	if err != nil {
 		return fail(err)
 	}
@@ -208,7 +210,7 @@ func (n *Node) netlinkSocket(c Call) reply {
 	unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: uint32(c.TID())})
 	err = unix.Connect(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: kernel})
 	if err != nil {
-		closeFD(fd)
+		linux.Close(fd)
 		n.Logger.Debug("netlink", "err", err)
 		return letThrough
 	}
@@ -216,7 +218,7 @@ func (n *Node) netlinkSocket(c Call) reply {
 		n.netlinks.claim(port, port)
 	}
 	n.netlinks.made.Add(1)
-	return descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { closeFD(fd) })
+	return descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { linux.Close(fd) })
 }
 
 // isNetlink reports whether a copied descriptor is one of those sockets.
@@ -224,11 +226,11 @@ func (n *Node) isNetlink(fd int) bool {
 	if !n.netlinks.used() {
 		return false
 	}
-	domain, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	domain, err := linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil || domain != unix.AF_NETLINK {
 		return false
 	}
-	proto, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	proto, err := linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
 	return err == nil && proto == unix.NETLINK_USERSOCK
 }
 
@@ -317,7 +319,7 @@ func (n *Node) sendNetlink(c Call, addr uintptr, size int, p payload) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	if !n.isNetlink(fd) {
 		return letThrough
 	}
@@ -343,7 +345,7 @@ func (n *Node) joinGroup(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	if !n.isNetlink(fd) {
 		return letThrough
 	}

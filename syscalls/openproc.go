@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -93,7 +94,7 @@ func openContent(name, content string) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	if _, err := unix.Write(fd, []byte(content)); err != nil {
 		return fail(err)
 	}
@@ -101,5 +102,5 @@ func openContent(name, content string) reply {
 	if err != nil {
 		return fail(err)
 	}
-	return descriptor(own, false, func() { closeFD(own) })
+	return descriptor(own, false, func() { linux.Close(own) })
 }

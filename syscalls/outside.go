@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -220,10 +221,10 @@ func openPing(id uint16, six bool) (outsideConn, error) {
 	if six {
 		domain, proto = unix.AF_INET6, unix.IPPROTO_ICMPV6
 	}
-	fd, err := socket(domain, unix.SOCK_DGRAM|typ, proto)
+	fd, err := linux.Socket(domain, unix.SOCK_DGRAM|typ, proto)
 	if err == unix.EACCES {
 		raw = true
-		fd, err = socket(domain, unix.SOCK_RAW|typ, proto)
+		fd, err = linux.Socket(domain, unix.SOCK_RAW|typ, proto)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("ping socket for the outside: %w", unix.EACCES)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
@@ -19,8 +20,8 @@ func reportErrors(c *net.UDPConn) error {
 	}
 	var set error
 	err = raw.Control(func(fd uintptr) {
-		set = setsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVERR, 1)
-		if six := setsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVERR,
+		set = linux.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVERR, 1)
+		if six := linux.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVERR,
 			1); set == nil && six != unix.ENOPROTOOPT {
 			set = six
 		}

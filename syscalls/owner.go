@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,13 +34,14 @@ type owner struct {
 // IPPROTO_UDP or IPPROTO_TCP. The error wraps errNoDiag if the kernel cannot tell, and
 // ENOENT if there is no such socket.
 func socketOwner(proto uint8, local, remote netip.AddrPort) (owner, error) {
-	fd, err := socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK,
+	fd, err := linux.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK,
 		unix.NETLINK_SOCK_DIAG)
+
 	if err != nil {
 		return owner{}, fmt.Errorf("owner of %v: %w", local,
 			errors.Join(err, noDiag(err)))
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	o, err := askOwner(fd, proto, local, remote)
 	if errors.Is(err, unix.ENOENT) && proto == unix.IPPROTO_UDP && !hasUDPDiag() {
 		err = errNoDiag
@@ -68,11 +70,11 @@ func askOwner(fd int, proto uint8, local, remote netip.AddrPort) (owner, error) 
 // for a socket that does not exist (inet_diag_lock_handler in net/ipv4/inet_diag.c), so
 // this asks for a socket that does.
 var hasUDPDiag = sync.OnceValue(func() bool {
-	fd, err := socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := linux.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return false
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: localhost4.As4()}); err != nil {
 		return false
 	}
@@ -80,12 +82,13 @@ var hasUDPDiag = sync.OnceValue(func() bool {
 	if err != nil {
 		return false
 	}
-	asking, err := socket(unix.AF_NETLINK,
+	asking, err := linux.Socket(unix.AF_NETLINK,
 		unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_SOCK_DIAG)
+
 	if err != nil {
 		return false
 	}
-	defer closeFD(asking)
+	defer linux.Close(asking)
 	_, err = askOwner(asking, unix.IPPROTO_UDP, local.Addr, local.Addr)
 	return err == nil
 })

@@ -4,9 +4,9 @@ import (
 	"encoding/binary"
 	"unsafe"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
+	"golang.org/x/sys/unix"
 )
 
 // performers do on a copy of the program's socket what a call asks of the kernel,
@@ -38,7 +38,7 @@ func onCopy(c Call, f func(fd int) reply) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	return f(fd)
 }
 
@@ -55,17 +55,17 @@ func (n *Node) performSocket(c Call) reply {
 	ours := domain == unix.AF_UNIX || isInet(domain) &&
 		(kind == unix.SOCK_STREAM && (proto == 0 || proto == unix.IPPROTO_TCP) ||
 			kind == unix.SOCK_DGRAM && (proto == 0 || proto == unix.IPPROTO_UDP))
-	fd, err := socket(domain, typ|unix.SOCK_CLOEXEC, proto)
+	fd, err := linux.Socket(domain, typ|unix.SOCK_CLOEXEC, proto)
 	switch {
 	case err == unix.EPERM || err == unix.EACCES:
 		return letThrough
 	case err != nil:
 		return fail(err)
 	case !ours:
-		closeFD(fd)
+		linux.Close(fd)
 		return letThrough
 	}
-	return descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { closeFD(fd) })
+	return descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { linux.Close(fd) })
 }
 
 // performConnect connects a TCP or UDP socket to somewhere that is not the node's.
@@ -95,22 +95,13 @@ func (n *Node) connectOutside(c Call, s *progSocket) reply {
 		return fail(err)
 	}
 	if nb || typ == unix.SOCK_DGRAM {
-		return fail(connectRaw(s.fd, buf[:size]))
+		return fail(linux.Connect(s.fd, buf[:size]))
 	}
 	if state, err := s.state(); err != nil || state == tcpSynSent {
 		return letThrough // it waits for the connect that is under way
 	}
-	err = withoutWaiting(s.fd, func() error { return connectRaw(s.fd, buf[:size]) })
+	err = withoutWaiting(s.fd, func() error { return linux.Connect(s.fd, buf[:size]) })
 	return n.finishLocal(connectCall{progSocket: s, block: true}, err)
-}
-
-func connectRaw(fd int, sa []byte) error {
-	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd),
-		uintptr(unsafe.Pointer(unsafe.SliceData(sa))), uintptr(len(sa)))
-	if errno != 0 {
-		return errno
-	}
-	return nil
 }
 
 // performName answers getsockname(2) and getpeername(2) for sockets that are not
@@ -126,14 +117,18 @@ func (n *Node) performName(c Call) reply {
 			return fail(unix.EINVAL)
 		}
 		var buf [abi.SizeofSockaddrStorage]byte
-		size := uint32(len(buf))
-		_, _, errno := unix.RawSyscall(c.Nr(), uintptr(fd), uintptr(unsafe.Pointer(&buf)),
-			uintptr(unsafe.Pointer(&size)))
-		if errno != 0 {
-			return fail(errno)
+		var size int
+		var err error
+		if c.Nr() == unix.SYS_GETPEERNAME {
+			size, err = linux.Getpeername(fd, buf[:])
+		} else {
+			size, err = linux.Getsockname(fd, buf[:])
 		}
-		binary.NativeEndian.PutUint32(room[:], size)
-		return fail(c.WriteMemory2(c.Ptr(1), buf[:min(have, int(size), len(buf))],
+		if err != nil {
+			return fail(err)
+		}
+		binary.NativeEndian.PutUint32(room[:], uint32(size))
+		return fail(c.WriteMemory2(c.Ptr(1), buf[:min(have, size, len(buf))],
 			c.Ptr(2), room[:]))
 	})
 }
@@ -155,7 +150,7 @@ func (n *Node) performListen(c Call) reply {
 
 // performShutdown is shutdown(2).
 func (n *Node) performShutdown(c Call) reply {
-	return onCopy(c, func(fd int) reply { return fail(shutdown(fd, c.Int(1))) })
+	return onCopy(c, func(fd int) reply { return fail(linux.Shutdown(fd, c.Int(1))) })
 }
 
 // A plainOption is a socket option that anybody may use, and whose value holds no
@@ -233,10 +228,7 @@ func (n *Node) performSetsockopt(c Call) reply {
 		if c.Compat() && timeOptions[o] && size >= abi.SizeofCompatTimeval {
 			size = abi.NativeTimeval(b[:])
 		}
-		_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd),
-			uintptr(c.Int(1)), uintptr(c.Int(2)),
-			uintptr(unsafe.Pointer(&b)), uintptr(size), 0)
-		return fail(errnoOrNil(errno))
+		return fail(linux.Setsockopt(fd, o.level, o.name, b[:size]))
 	})
 }
 
@@ -276,11 +268,4 @@ func (n *Node) performGetsockopt(c Call) reply {
 		binary.NativeEndian.PutUint32(room[:], size)
 		return fail(c.WriteMemory2(c.Ptr(3), b[:min(size, maxOption)], c.Ptr(4), room[:]))
 	})
-}
-
-func errnoOrNil(e unix.Errno) error {
-	if e != 0 {
-		return e
-	}
-	return nil
 }

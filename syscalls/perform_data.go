@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 	"sync"
 	"sync/atomic"
-	"unsafe"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
@@ -313,7 +313,7 @@ func (s *sending) datagram(c Call, name uintptr, nameLen int) reply {
 	if err != nil {
 		return fail(err)
 	}
-	n, err := rawSendto(s.fd, buf[:s.size], s.flags|unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, to)
+	n, err := linux.Sendto(s.fd, buf[:s.size], s.flags|unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, to)
 	if err == unix.EAGAIN && !nb && s.flags&unix.MSG_DONTWAIT == 0 {
 		return letThrough
 	}
@@ -356,7 +356,7 @@ func (s *sending) some(c Call) error {
 		if err := s.read(c, s.done, b); err != nil {
 			return err
 		}
-		n, err := rawSendto(s.fd, b, s.flags|unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
+		n, err := linux.Sendto(s.fd, b, s.flags|unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
 		if err != nil {
 			return err
 		}
@@ -445,7 +445,7 @@ func (n *Node) performReceive(c Call, flags int, size uint64,
 	domain, typ, err := kind(fd)
 	if err != nil || !isInet(domain) || typ != unix.SOCK_STREAM &&
 		typ != unix.SOCK_DGRAM {
-		closeFD(fd)
+		linux.Close(fd)
 		if err != nil {
 			return fail(err)
 		}
@@ -461,12 +461,12 @@ func (n *Node) performReceive(c Call, flags int, size uint64,
 		again = err == nil && !nb
 	}
 	if !again {
-		closeFD(fd)
+		linux.Close(fd)
 		return r
 	}
 	id, err := cookie(fd)
 	if err != nil {
-		closeFD(fd)
+		linux.Close(fd)
 		return fail(err)
 	}
 	r = later(func(ctx context.Context, c Call) reply {
@@ -519,8 +519,8 @@ func (g *receiving) now(c Call) reply {
 	buf := performBuffers.Get().(*[performBytes]byte)
 	t := &taken{buf: buf}
 	consume := g.stream && g.flags&unix.MSG_PEEK == 0
-	var from []byte
-	var flags int
+	var from [abi.SizeofSockaddrStorage]byte
+	var fromSize, flags int
 	var err error
 	if g.stream {
 		if t.cookie, err = cookie(g.fd); err == nil {
@@ -528,7 +528,8 @@ func (g *receiving) now(c Call) reply {
 		}
 	}
 	if t.n == 0 && err == nil {
-		t.n, from, flags, err = rawRecvmsg(g.fd, buf[:g.size], g.flags|unix.MSG_DONTWAIT)
+		t.n, fromSize, flags, err = linux.Recvmsg(g.fd, buf[:g.size], from[:],
+			g.flags|unix.MSG_DONTWAIT)
 	}
 	if err != nil {
 		g.n.settleTaken(t, false)
@@ -538,7 +539,7 @@ func (g *receiving) now(c Call) reply {
 	if g.stream && flags&unix.MSG_CMSG_CLOEXEC != 0 {
 		flags &^= unix.MSG_CMSG_CLOEXEC
 	}
-	if err := g.give(c, buf[:t.n], from,
+	if err := g.give(c, buf[:t.n], from[:fromSize],
 		flags|g.flags&unix.MSG_CMSG_CLOEXEC); err != nil {
 		g.n.settleTaken(t, consume)
 		return fail(err)
@@ -550,30 +551,4 @@ func (g *receiving) now(c Call) reply {
 		g.n.settleTaken(t, false)
 	}
 	return r
-}
-
-// rawSendto is sendto(2) with any address.
-func rawSendto(fd int, b []byte, flags int, to []byte) (int, error) {
-	var addr unsafe.Pointer
-	if len(to) > 0 {
-		addr = unsafe.Pointer(&to[0])
-	}
-	n, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(fd),
-		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
-		uintptr(flags), uintptr(addr), uintptr(len(to)))
-	return int(n), errnoOrNil(errno)
-}
-
-// rawRecvmsg is recvmsg(2) without control messages.
-func rawRecvmsg(fd int, b []byte, flags int) (n int, from []byte, rflags int, err error) {
-	var name [abi.SizeofSockaddrStorage]byte
-	iov := unix.Iovec{Base: unsafe.SliceData(b)}
-	iov.SetLen(len(b))
-	m := unix.Msghdr{Name: &name[0], Namelen: uint32(len(name)), Iov: &iov, Iovlen: 1}
-	r, _, errno := unix.Syscall(unix.SYS_RECVMSG, uintptr(fd),
-		uintptr(unsafe.Pointer(&m)), uintptr(flags))
-	if errno != 0 {
-		return 0, nil, 0, errno
-	}
-	return int(r), name[:m.Namelen], int(m.Flags), nil
 }

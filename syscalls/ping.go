@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -76,10 +77,10 @@ func (n *Node) pingSocket(c Call) reply {
 	}
 	id, err := cookie(r.fd)
 	if err == nil { // as Linux has it: INET_PROTOSW_REUSE in net/ipv4/af_inet.c
-		err = setsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+		err = linux.SetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	}
 	if err != nil {
-		closeFD(r.fd)
+		linux.Close(r.fd)
 		return fail(err)
 	}
 	n.pings.add(id)
@@ -95,7 +96,7 @@ func (n *Node) protocol(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	if !n.pings.has(fd) {
 		return letThrough
 	}

@@ -4,9 +4,9 @@ import (
 	"context"
 	"net/netip"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
+	"golang.org/x/sys/unix"
 )
 
 // A progSocket is the supervisor's copy of a program's socket: another descriptor of the
@@ -56,7 +56,7 @@ func onSocket(c Call, f func(*progSocket) reply) reply {
 // close closes the copy, unless somebody has taken it over.
 func (s *progSocket) close() {
 	if s.fd >= 0 {
-		closeFD(s.fd)
+		linux.Close(s.fd)
 		s.fd = -1
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,8 +32,8 @@ func newReadiness() (*readiness, error) {
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create: %w", err)
 	}
-	if err := setNonblock(fd, true); err != nil { // or os.NewFile leaves the poller out
-		closeFD(fd)
+	if err := linux.SetNonblock(fd, true); err != nil { // or os.NewFile leaves the poller out
+		linux.Close(fd)
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
 	r := &readiness{file: os.NewFile(uintptr(fd), "epoll"), done: make(chan struct{}),

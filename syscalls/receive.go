@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"github.com/boxer-sandbox/boxer/syscalls/netif"
 	"golang.org/x/sys/unix"
@@ -47,7 +48,7 @@ func (n *Node) recvmsg(c Call) reply {
 	}
 	m, err := readMsghdr(c, c.Ptr(1))
 	if err != nil || m.Name == 0 && m.Controllen == 0 {
-		closeFD(fd)
+		linux.Close(fd)
 		return letThrough
 	}
 	flags := c.Int(2)
@@ -216,7 +217,7 @@ func (n *Node) receiver(c Call) (fd int, ok bool) {
 		return -1, false // the kernel says what is wrong with it
 	}
 	if _, ok, err := isUDP(fd); err != nil || !ok && !n.isNetlink(fd) {
-		closeFD(fd)
+		linux.Close(fd)
 		return -1, false
 	}
 	return fd, true
@@ -237,16 +238,16 @@ func (n *Node) receiveOn(c Call, fd, flags int, once func(Call, int) reply) repl
 	r := once(c, fd)
 	if r.kind != replyErrno || r.errno != unix.EAGAIN ||
 		flags&(unix.MSG_DONTWAIT|unix.MSG_ERRQUEUE) != 0 {
-		closeFD(fd)
+		linux.Close(fd)
 		return r
 	}
 	if nb, err := nonblocking(fd); err != nil || nb {
-		closeFD(fd)
+		linux.Close(fd)
 		return r
 	}
 	id, err := cookie(fd)
 	if err != nil {
-		closeFD(fd)
+		linux.Close(fd)
 		return fail(err)
 	}
 	return later(func(ctx context.Context, c Call) reply {

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -73,11 +74,11 @@ func (n *Node) refuseFrom(peer, dst netip.AddrPort, quote []byte, errno unix.Err
 		if n.minds(fd, fl, dst.Port(), errno) {
 			n.absents.note(fd, errno == unix.EHOSTUNREACH)
 			err := n.refuse(fl, fd, quote)
-			closeFD(fd)
+			linux.Close(fd)
 			n.Logger.Debug("refused", "peer", peer, "port", dst.Port(), "err", err)
 			return
 		}
-		closeFD(fd)
+		linux.Close(fd)
 	}
 }
 
@@ -101,7 +102,7 @@ func (n *Node) minds(fd int, fl *flow, port uint16, errno unix.Errno) bool {
 	if domain == unix.AF_INET6 {
 		level, opt = unix.IPPROTO_IPV6, unix.IPV6_RECVERR
 	}
-	v, err := getsockoptInt(fd, level, opt)
+	v, err := linux.GetsockoptInt(fd, level, opt)
 	return err == nil && v != 0
 }
 
@@ -115,7 +116,7 @@ func (n *Node) refuse(fl *flow, fd int, quote []byte) error {
 	if err := fl.control(func(fd int) error { return unix.Connect(fd, elsewhere) }); err != nil {
 		return err
 	}
-	defer fl.control(disconnect)
+	defer fl.control(linux.Disconnect)
 	domain, _, err := kind(fd)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/stream"
 )
 
@@ -69,7 +70,7 @@ func (n *Node) giveBack(listener uint64, conn accepted) {
 func (n *Node) reoffer(conn accepted) {
 	local, _, err := localName(conn.fd)
 	if err != nil {
-		closeFD(conn.fd)
+		linux.Close(conn.fd)
 		return
 	}
 	peer, _ := n.remote(local, conn.peer)

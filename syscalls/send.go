@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
@@ -46,7 +47,7 @@ func (n *Node) sendTo(c Call, dst abi.Sockaddr, flags int, control []byte, p pay
 	if err != nil {
 		return fail(err)
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	domain, ok, err := isUDP(fd)
 	if err != nil {
 		return fail(err)
@@ -194,7 +195,7 @@ func (n *Node) sendUnnamed(c Call, m abi.Msghdr, flags int) reply {
 	if err != nil {
 		return letThrough // the kernel says what is wrong with it
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	_, udp, err := isUDP(fd)
 	switch {
 	case err != nil:

@@ -3,6 +3,7 @@ package syscalls
 import (
 	"encoding/binary"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
@@ -54,19 +55,19 @@ type mappedReceive struct {
 // receiveMapped has the kernel tell about IPv4 what a program asks for about IPv6.
 // ok is false if that is nothing.
 func receiveMapped(fd int) (r mappedReceive, ok bool) {
-	if domain, err := getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil ||
+	if domain, err := linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil ||
 		domain != unix.AF_INET6 {
 		return r, false
 	}
 	r.fd = fd
 	for i, p := range pairs {
-		v, err := getsockoptInt(fd, unix.IPPROTO_IPV6, p.receive6)
+		v, err := linux.GetsockoptInt(fd, unix.IPPROTO_IPV6, p.receive6)
 		if r.wants[i] = err == nil && v != 0; !r.wants[i] {
 			continue
 		}
 		ok = true
-		if v, err = getsockoptInt(fd, unix.IPPROTO_IP, p.receive); err == nil && v == 0 {
-			r.ours[i] = setsockoptInt(fd, unix.IPPROTO_IP, p.receive, 1) == nil
+		if v, err = linux.GetsockoptInt(fd, unix.IPPROTO_IP, p.receive); err == nil && v == 0 {
+			r.ours[i] = linux.SetsockoptInt(fd, unix.IPPROTO_IP, p.receive, 1) == nil
 		}
 	}
 	return r, ok
@@ -76,7 +77,7 @@ func receiveMapped(fd int) (r mappedReceive, ok bool) {
 func (r mappedReceive) end() {
 	for i, p := range pairs {
 		if r.ours[i] {
-			setsockoptInt(r.fd, unix.IPPROTO_IP, p.receive, 0)
+			linux.SetsockoptInt(r.fd, unix.IPPROTO_IP, p.receive, 0)
 		}
 	}
 }
@@ -116,7 +117,7 @@ func (n *Node) receiveErrors(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	domain, ok, err := isUDP(fd)
 	if err != nil || !ok || domain != unix.AF_INET6 || c.Int(4) < 4 {
 		return letThrough
@@ -126,8 +127,8 @@ func (n *Node) receiveErrors(c Call) reply {
 		return fail(err)
 	}
 	v := int(int32(binary.NativeEndian.Uint32(b[:])))
-	if err := setsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, v); err != nil {
+	if err := linux.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, v); err != nil {
 		return fail(err)
 	}
-	return fail(setsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, v))
+	return fail(linux.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, v))
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -23,7 +24,7 @@ type sockDiag struct {
 
 func newSockDiag() (*sockDiag, error) {
 	const typ = unix.SOCK_RAW | unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
-	fd, err := socket(unix.AF_NETLINK, typ, unix.NETLINK_SOCK_DIAG)
+	fd, err := linux.Socket(unix.AF_NETLINK, typ, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return nil, fmt.Errorf("sock_diag: %w", err)
 	}
@@ -37,7 +38,7 @@ func (d *sockDiag) close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.fd >= 0 {
-		closeFD(d.fd)
+		linux.Close(d.fd)
 		d.fd = -1
 	}
 }
@@ -84,11 +85,11 @@ func (d *sockDiag) lookUp(proto uint8, local, remote netip.AddrPort) (m diagMess
 	binary.NativeEndian.PutUint32(d.request[8:], d.seq)
 	binary.NativeEndian.PutUint32(d.request[60:], loopbackIndex)
 	// to the kernel, netlink(7)
-	if _, err := diagIO(unix.SYS_WRITE, d.fd, d.request[:]); err != nil {
+	if _, err := diagIO(linux.Write, d.fd, d.request[:]); err != nil {
 		return diagMessage{}, false, fmt.Errorf("sock_diag: %w", err)
 	}
 	for { // the kernel has answered within the write
-		n, err := diagIO(unix.SYS_READ, d.fd, d.buf[:])
+		n, err := diagIO(linux.Read, d.fd, d.buf[:])
 		if err != nil {
 			return diagMessage{}, false, fmt.Errorf("sock_diag: %w", err)
 		}
@@ -98,10 +99,10 @@ func (d *sockDiag) lookUp(proto uint8, local, remote netip.AddrPort) (m diagMess
 	}
 }
 
-// diagIO is rawIO, begun anew after a signal.
-func diagIO(nr uintptr, fd int, b []byte) (int, error) {
+// diagIO is linux.Read or linux.Write, begun anew after a signal.
+func diagIO(call func(fd int, b []byte) (int, error), fd int, b []byte) (int, error) {
 	for {
-		if n, err := rawIO(nr, uintptr(fd), b); err != unix.EINTR {
+		if n, err := call(fd, b); err != unix.EINTR {
 			return n, err
 		}
 	}

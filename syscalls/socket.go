@@ -3,8 +3,8 @@ package syscalls
 import (
 	"net/netip"
 	"sync"
-	"unsafe"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
@@ -21,38 +21,33 @@ const (
 
 // localName and remoteName return a socket's own and its peer's address as the
 // kernel knows them. ok is false for families other than AF_INET and AF_INET6.
-func localName(fd int) (s abi.Sockaddr, ok bool,
-	err error) {
-	return rawName(unix.SYS_GETSOCKNAME, fd)
+func localName(fd int) (s abi.Sockaddr, ok bool, err error) {
+	var buf [abi.SizeofSockaddrStorage]byte
+	size, err := linux.Getsockname(fd, buf[:])
+	return parseName(buf[:], size, err)
 }
-func remoteName(fd int) (s abi.Sockaddr, ok bool,
-	err error) {
-	return rawName(unix.SYS_GETPEERNAME, fd)
+func remoteName(fd int) (s abi.Sockaddr, ok bool, err error) {
+	var buf [abi.SizeofSockaddrStorage]byte
+	size, err := linux.Getpeername(fd, buf[:])
+	return parseName(buf[:], size, err)
 }
 
-// rawName avoids unix.Getsockname, which allocates: this is the hottest path.
-func rawName(nr uintptr, fd int) (s abi.Sockaddr, ok bool, err error) {
-	var buf [abi.SizeofSockaddrStorage]byte
-	size := uint32(len(buf))
-	_, _, errno := unix.RawSyscall(nr, uintptr(fd), uintptr(unsafe.Pointer(&buf)),
-		uintptr(unsafe.Pointer(&size)))
-	if errno != 0 {
-		return abi.Sockaddr{}, false, errno
-	}
-	s, err = abi.ParseSockaddr(buf[:min(int(size), len(buf))])
+func parseName(buf []byte, size int, err error) (abi.Sockaddr, bool, error) {
 	if err != nil {
-		return abi.Sockaddr{}, false, nil // AF_UNIX, AF_NETLINK and the like
+		return abi.Sockaddr{}, false, err
 	}
-	return s, true, nil
+	s, err := abi.ParseSockaddr(buf[:min(size, len(buf))])
+	// others are AF_UNIX, AF_NETLINK and the like
+	return s, err == nil, nil
 }
 
 // kind tells what a socket is: its domain, and its type without flags. ENOTSOCK
 // if it is none.
 func kind(fd int) (domain, typ int, err error) {
-	if domain, err = getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil {
+	if domain, err = linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil {
 		return 0, 0, err
 	}
-	typ, err = getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	typ, err = linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	return domain, typ, err
 }
 
@@ -61,8 +56,7 @@ func isInet(domain int) bool { return domain == unix.AF_INET || domain == unix.A
 // tcpState returns the socket's state, as in tcp_states.h.
 func tcpState(fd int) (int, error) {
 	var b [1]byte // tcpi_state is the first byte of struct tcp_info (tcp(7))
-	size := uint32(len(b))
-	err := getsockopt(fd, unix.IPPROTO_TCP, unix.TCP_INFO, unsafe.Pointer(&b), &size)
+	_, err := linux.Getsockopt(fd, unix.IPPROTO_TCP, unix.TCP_INFO, b[:])
 	return int(b[0]), err
 }
 
@@ -72,21 +66,18 @@ var nonblockMu sync.Mutex
 func nonblocking(fd int) (bool, error) {
 	nonblockMu.Lock()
 	defer nonblockMu.Unlock()
-	flags, err := fcntl(fd, unix.F_GETFL, 0)
+	flags, err := linux.Fcntl(fd, unix.F_GETFL, 0)
 	return flags&unix.O_NONBLOCK != 0, err
 }
 
 // cookie identifies a socket for life, whatever descriptors point to it
 // (SO_COOKIE, socket(7)).
 func cookie(fd int) (uint64, error) {
-	var v uint64
-	size := uint32(unsafe.Sizeof(v))
-	err := getsockopt(fd, unix.SOL_SOCKET, unix.SO_COOKIE, unsafe.Pointer(&v), &size)
-	return v, err
+	return linux.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
 }
 
 // clearError takes the error that is left in the socket (sk_err).
-func clearError(fd int) { getsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR) }
+func clearError(fd int) { linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR) }
 
 // kernelSockaddr is addr as a socket of the given domain takes it: IPv4 is
 // v4-mapped on AF_INET6.
@@ -102,7 +93,7 @@ func v6only(fd, domain int) (bool, error) {
 	if domain != unix.AF_INET6 {
 		return false, nil
 	}
-	only, err := getsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
+	only, err := linux.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY)
 	return only != 0, err
 }
 
@@ -112,7 +103,7 @@ func mappable(fd, domain int) error {
 	if domain != unix.AF_INET6 {
 		return nil
 	}
-	return setsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0)
+	return linux.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0)
 }
 
 // connectNow starts a connect without waiting for its end, on blocking sockets
@@ -129,30 +120,17 @@ func connectNow(fd, domain int, addr netip.AddrPort) error {
 func withoutWaiting(fd int, call func() error) error {
 	nonblockMu.Lock()
 	defer nonblockMu.Unlock()
-	flags, err := fcntl(fd, unix.F_GETFL, 0)
+	flags, err := linux.Fcntl(fd, unix.F_GETFL, 0)
 	if err != nil {
 		return err
 	}
 	if flags&unix.O_NONBLOCK == 0 {
-		if _, err := fcntl(fd, unix.F_SETFL, flags|unix.O_NONBLOCK); err != nil {
+		if _, err := linux.Fcntl(fd, unix.F_SETFL, flags|unix.O_NONBLOCK); err != nil {
 			return err
 		}
-		defer fcntl(fd, unix.F_SETFL, flags)
+		defer linux.Fcntl(fd, unix.F_SETFL, flags)
 	}
 	return call()
-}
-
-// pollNow reports which of events hold, without waiting.
-func pollNow(fd int, events int16) (int16, error) {
-	p := unix.PollFd{Fd: int32(fd), Events: events}
-	for {
-		var now unix.Timespec
-		_, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1,
-			uintptr(unsafe.Pointer(&now)), 0, 0, 0)
-		if errno != unix.EINTR { // a signal was pending, do_poll in fs/select.c
-			return p.Revents, errnoOrNil(errno)
-		}
-	}
 }
 
 // timeout reads SO_RCVTIMEO or SO_SNDTIMEO; 0 is none.
@@ -162,4 +140,18 @@ func timeout(fd, opt int) (unix.Timeval, error) {
 		return unix.Timeval{}, err
 	}
 	return *tv, nil
+}
+
+// bindTo and connectTo are bind(2) and connect(2) with an address as a socket of the
+// given domain takes it, see kernelSockaddr. The socket must not be one that waits to be
+// connected.
+func bindTo(fd, domain int, addr netip.AddrPort) error {
+	var room [abi.SizeofSockaddrInet6]byte
+	return linux.Bind(fd, abi.AppendSockaddr(room[:0],
+		abi.Sockaddr{Addr: addr, Six: domain == unix.AF_INET6}))
+}
+func connectTo(fd, domain int, addr netip.AddrPort) error {
+	var room [abi.SizeofSockaddrInet6]byte
+	return linux.Connect(fd, abi.AppendSockaddr(room[:0],
+		abi.Sockaddr{Addr: addr, Six: domain == unix.AF_INET6}))
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -40,16 +41,16 @@ func (s *progSocket) bindAddress(alias netip.Addr) error {
 	if err := s.mappable(); err != nil {
 		return err
 	}
-	own, err := getsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT)
+	own, err := linux.GetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT)
 	if err != nil {
 		return err
 	}
 	if own == 0 {
-		if err := setsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT,
+		if err := linux.SetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT,
 			1); err != nil {
 			return err
 		}
-		defer setsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 0)
+		defer linux.SetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 0)
 	}
 	return s.bindTo(netip.AddrPortFrom(alias, 0))
 }

@@ -129,12 +129,6 @@ func (fl *flow) deliver(to netip.AddrPort, b []byte) {
 	})
 }
 
-// disconnect dissolves a socket's association (connect(2), AF_UNSPEC).
-func disconnect(fd int) error {
-	unspec := unix.RawSockaddr{Family: unix.AF_UNSPEC}
-	return rawConnect(fd, &unspec)
-}
-
 // datagramRoute returns the kernel address to which datagrams for a
 // destination go; ok is false where the kernel's own way is right. They are
 // of by's socket, of which fd is a copy.

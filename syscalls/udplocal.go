@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
@@ -130,7 +131,7 @@ func (n *Node) reconnectLocal(port uint16) {
 		if err := n.moveClient(fd, &c); err != nil {
 			n.Logger.Debug("connect a program's UDP client anew", "to", c.dst, "err", err)
 		}
-		closeFD(fd)
+		linux.Close(fd)
 		u.byPort[port][id] = c
 	}
 }
@@ -170,7 +171,7 @@ func (n *Node) copyIf(id uint64, h holder) (fd int, err error) {
 		return -1, err
 	}
 	if got, err := cookie(fd); err != nil || got != id {
-		closeFD(fd)
+		linux.Close(fd)
 		return -1, os.ErrNotExist
 	}
 	return fd, nil
@@ -222,7 +223,7 @@ func (n *Node) leaveLoopback6(fd, domain int) error {
 	if err != nil || local.Addr.Addr() != netip.IPv6Loopback() {
 		return err
 	}
-	if err := disconnect(fd); err != nil {
+	if err := linux.Disconnect(fd); err != nil {
 		return err
 	}
 	any := netip.AddrPortFrom(netip.IPv6Unspecified(), local.Addr.Port())

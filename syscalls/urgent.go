@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -45,7 +46,7 @@ func (u *urgency) warn() {
 // nil.
 func (u *urgency) read(fd uintptr, b []byte) (n int, urgent bool, err error) {
 	if u == nil {
-		n, err = rawIO(unix.SYS_READ, fd, b)
+		n, err = linux.Read(int(fd), b)
 		return n, false, err
 	}
 	u.mu.Lock()
@@ -62,15 +63,16 @@ func (u *urgency) read(fd uintptr, b []byte) (n int, urgent bool, err error) {
 			b = b[:1]
 		}
 	}
-	n, err = rawIO(unix.SYS_READ, fd, b) // ends before a mark, if it does not begin there
+	n, err = linux.Read(int(fd), b) // ends before a mark, if it does not begin there
 	return n, urgent && n > 0, err
 }
 
 // setInline makes that urgent bytes are read as others, and wake the reader.
 func (c *loopConn) setInline() {
 	c.control(func(fd int) error {
-		return setsockoptInt(fd, unix.SOL_SOCKET,
+		return linux.SetsockoptInt(fd, unix.SOL_SOCKET,
 			unix.SO_OOBINLINE, 1)
+
 	})
 }
 
@@ -87,7 +89,7 @@ func (n *Node) warnUrgent(c Call) {
 	if err != nil {
 		return
 	}
-	defer closeFD(fd)
+	defer linux.Close(fd)
 	if domain, typ, err := kind(fd); err != nil || !isInet(domain) ||
 		typ != unix.SOCK_STREAM {
 		return

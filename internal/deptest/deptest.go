@@ -35,6 +35,7 @@ var table = map[string][]string{
 	"internal/jail":       nil,
 	"internal/joinbench":  {"coordinator", "transport"},
 	"internal/kernels":    nil,
+	"internal/linux":      nil,
 	"internal/natlab":     nil,
 	"internal/proctest":   nil,
 	"internal/streamtest": {"stream"},
@@ -46,7 +47,7 @@ var table = map[string][]string{
 	"sandbox":      nil,
 	"stream":       nil,
 
-	"syscalls":           {"stream", "syscalls/abi", "syscalls/netif", "syscalls/rtnetlink"},
+	"syscalls":           {"internal/linux", "stream", "syscalls/abi", "syscalls/netif", "syscalls/rtnetlink"},
 	"syscalls/abi":       nil,
 	"syscalls/netif":     {"syscalls/abi"},
 	"syscalls/rtnetlink": {"syscalls/netif"},
