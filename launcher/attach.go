@@ -162,7 +162,7 @@ func (s *attachServer) serve(c *net.UnixConn) error {
 		return s.node.tellStatus(c)
 	}
 	sink := trace.NewSink(keptOpen{c}, 0)
-	t := &taker{sink: sink, bytes: max(0, min(q.Bytes, maxAttachBytes)), fds: q.FDs,
+	t := &subscriber{sink: sink, bytes: max(0, min(q.Bytes, maxAttachBytes)), fds: q.FDs,
 		shown: q.Calls}
 	r := s.node.attach(t, trace.Header{Program: s.who.Program, Sets: []string{"attached"}})
 	if r == nil {
@@ -220,9 +220,9 @@ func sameUser(c *net.UnixConn) error {
 	return nil
 }
 
-// attach adds a taker to the node's recorder, which it begins if there is none. It
+// attach adds a subscriber to the node's recorder, which it begins if there is none. It
 // returns nil when the node ends.
-func (n *node) attach(t *taker, h trace.Header) *recorder {
+func (n *node) attach(t *subscriber, h trace.Header) *recorder {
 	n.recording.Lock()
 	defer n.recording.Unlock()
 	if n.ending {
@@ -239,7 +239,7 @@ func (n *node) attach(t *taker, h trace.Header) *recorder {
 }
 
 // detach takes it away, and ends the recorder with the last.
-func (n *node) detach(r *recorder, t *taker) {
+func (n *node) detach(r *recorder, t *subscriber) {
 	n.recording.Lock()
 	defer n.recording.Unlock()
 	if n.ending {

@@ -21,7 +21,7 @@ type child struct {
 	telling sync.Mutex // held while boxer-init is told something
 	closed  bool       // c is closed
 
-	own host // see inOwnHost
+	own namespaces // see inOwnNamespaces
 
 	// others are children that this process had before boxer-init, and that are not the
 	// program's: a coordinator that it started, or what a shell had that executed it.
@@ -42,7 +42,7 @@ type ExitError struct {
 func (e *ExitError) Error() string { return e.Err.Error() }
 func (e *ExitError) Unwrap() error { return e.Err }
 
-// prepare starts boxer-init, which waits for its order: that takes a few
+// prepare starts boxer-init, which waits for its startRequest: that takes a few
 // milliseconds, in which the node joins its network.
 func prepare() (*child, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -58,7 +58,7 @@ func prepare() (*child, error) {
 	fd := int(theirs.Fd())
 	var pid int
 	others := children(os.Getpid())
-	own, err := inOwnHost(func() (err error) {
+	own, err := inOwnNamespaces(func() (err error) {
 		pid, err = syscall.ForkExec("/proc/self/exe",
 			[]string{initName, strconv.Itoa(fd)},
 			&syscall.ProcAttr{Env: programEnviron(), Files: []uintptr{0, 1, 2}})
@@ -78,21 +78,21 @@ func (c *child) abandon() {
 }
 
 // start lets boxer-init start the program. It fails with *ExitError if the program cannot
-// be executed. pass is a descriptor that goes with the order, or -1. listen is called
-// with the filter's listener, if the order has a filter; if it is ordered to be served,
+// be executed. pass is a descriptor that goes with the request, or -1. listen is called
+// with the filter's listener, if the request has a filter; if it asks to be served,
 // that is before the program starts.
-func (c *child) start(o order, pass int, listen func(*os.File) error) error {
+func (c *child) start(o startRequest, pass int, listen func(*os.File) error) error {
 	if err := c.c.send(o, pass); err != nil {
 		return fmt.Errorf("boxer-init: %w", err)
 	}
-	var r report
+	var r childEvent
 	listening := listen == nil
 	f, err := c.c.receive(&r)
 	if err == nil && r.Listening && f != nil {
 		if err = c.listen(f, listen); err != nil {
 			return err
 		}
-		r, listening = report{}, true
+		r, listening = childEvent{}, true
 		_, err = c.c.receive(&r)
 	}
 	switch {
@@ -131,7 +131,7 @@ func (c *child) listen(f *os.File, listen func(*os.File) error) error {
 // program, watch calls noteStop and then lets boxer-init stop this process, too.
 func (c *child) watch(noteStop func()) {
 	for {
-		var r report
+		var r childEvent
 		_, err := c.c.receive(&r)
 		switch {
 		case err != nil:
@@ -144,10 +144,10 @@ func (c *child) watch(noteStop func()) {
 			return
 		case r.Stop > 0:
 			noteStop()
-			c.tell(word{Stop: r.Stop})
+			c.tell(initCommand{Stop: r.Stop})
 		case r.Exited:
 			c.status = r.Status
-			c.tell(word{Done: true})
+			c.tell(initCommand{Done: true})
 			unix.Wait4(c.init, nil, 0, nil)
 			return
 		}
@@ -155,7 +155,7 @@ func (c *child) watch(noteStop func()) {
 }
 
 // tell tells boxer-init something. An error would mean that it is gone: see watch.
-func (c *child) tell(w word) {
+func (c *child) tell(w initCommand) {
 	c.telling.Lock()
 	defer c.telling.Unlock()
 	if !c.closed {

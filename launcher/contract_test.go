@@ -52,7 +52,7 @@ func TestStreamContract(t *testing.T) {
 	}
 	traced := func(t *testing.T) (a, b stream.Stream) {
 		a = dial(t)
-		f := far.r.Load().newFlow(newConnID(), trace.RoleAccept, "tcp",
+		f := far.r.Load().newConnTrace(newConnID(), trace.RoleAccept, "tcp",
 			syscalls.Ends{Local: dst, Remote: src})
 		return a, f.traced(far.m.inbounds.follow(<-accepted))
 	}

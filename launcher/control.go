@@ -21,11 +21,11 @@ type control struct{ f *os.File }
 // arguments have to fit, and Linux bounds the latter by 2 MiB (execve(2)).
 const maxMessage = 4 << 20
 
-// An order tells boxer-init what to start.
-type order struct {
+// A startRequest tells boxer-init what to start.
+type startRequest struct {
 	Argv    []string
 	Filter  []byte // sandbox.Program.Bytes
-	Signals inherited
+	Signals signalState
 	// no filter: execute the file that comes along instead of the program
 	Loader bool `json:",omitempty"`
 	// the filter traps what starting takes: send the listener first
@@ -35,12 +35,12 @@ type order struct {
 
 	Cover *cover `json:",omitempty"` // nil: the program sees the host's files
 
-	// Will is the node's last will, until a word brings another one.
+	// Will is the node's last will, until an initCommand brings another one.
 	Will *coordinator.Will `json:",omitempty"`
 }
 
-// A report tells the supervisor what became of it.
-type report struct {
+// A childEvent tells the supervisor what has happened to the program.
+type childEvent struct {
 	// the listener comes along, before the program is started
 	Listening bool   `json:",omitempty"`
 	Started   int    `json:",omitempty"` // the program's pid; the listener comes along
@@ -54,15 +54,15 @@ type report struct {
 	Status int    `json:",omitempty"` // with Exited: as a shell has it
 }
 
-// A word is what the supervisor tells boxer-init while the program runs.
-type word struct {
-	// Stop answers a report with Stop: the supervisor has noted the stop, and
+// An initCommand is what the supervisor tells boxer-init while the program runs.
+type initCommand struct {
+	// Stop answers a childEvent with Stop: the supervisor has noted the stop, and
 	// boxer-init may stop the supervisor, too.
 	Stop uint64 `json:",omitempty"`
 
 	Will *coordinator.Will `json:",omitempty"` // the node's last will, from now on
 
-	// Done answers a report with Exited: boxer-init may end, too.
+	// Done answers a childEvent with Exited: boxer-init may end, too.
 	Done bool `json:",omitempty"`
 }
 

@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// handedOn returns the descriptors from 3 on that this process was given for the
+// inheritedFDs returns the descriptors from 3 on that this process was given for the
 // program: those without close-on-exec flag, which Go sets on all that it opens.
-func handedOn() []int {
+func inheritedFDs() []int {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		return nil // without /proc the program has them, only longer than it wants
@@ -39,4 +39,4 @@ func closeAll(fds []int) {
 // CloseInherited closes the descriptors from 3 on that this process was started with.
 // It is for processes that outlive their parent: a service's sockets must not stay open
 // in them.
-func CloseInherited() { closeAll(handedOn()) }
+func CloseInherited() { closeAll(inheritedFDs()) }

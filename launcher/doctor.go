@@ -97,7 +97,7 @@ func diagnoseAliases() Finding {
 
 func diagnoseHost() Finding {
 	f := Finding{Name: "UTS namespace", For: "shows the node's name in /proc/sys/kernel/hostname, too"}
-	h, _ := inOwnHost(func() error { return nil })
+	h, _ := inOwnNamespaces(func() error { return nil })
 	if f.OK = h.named; !f.OK {
 		f.Detail, f.Remedy = "not to be had, or not to be named",
 			"run as root, or with CAP_SYS_ADMIN; without, uname and sethostname are right all the same"
@@ -108,7 +108,7 @@ func diagnoseHost() Finding {
 func diagnoseProcNet() Finding {
 	f := Finding{Name: "mount namespace",
 		For: "shows the node's interfaces in /proc/net and /sys, too"}
-	h, err := inOwnHost(func() error { return (&cover{}).mount() })
+	h, err := inOwnNamespaces(func() error { return (&cover{}).mount() })
 	switch {
 	case !h.mounted:
 		f.Detail, f.Remedy = "not to be had",

@@ -29,8 +29,9 @@ func (n *node) drain(limit time.Duration, signals *os.File) error {
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	early := newEarly(signals, "before the peers had read all that the program wrote", cancel)
-	defer early.stop()
+	startupSignals := newStartupSignals(signals,
+		"before the peers had read all that the program wrote", cancel)
+	defer startupSignals.stop()
 	if limit > 0 {
 		over := fmt.Errorf("%v were not enough, see boxer run --drain", limit)
 		defer time.AfterFunc(limit, func() { cancel(over) }).Stop()

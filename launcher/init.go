@@ -43,14 +43,15 @@ func Init() int {
 		return ExitBoxer
 	}
 	unix.CloseOnExec(fd)
-	handedOn := handedOn()
+	inheritedFDs := inheritedFDs()
 	surviveSignals()
 	c := control{os.NewFile(uintptr(fd), "control")}
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		c.send(report{Failed: "prctl(PR_SET_CHILD_SUBREAPER): " + err.Error(), Code: ExitBoxer}, -1)
+		c.send(childEvent{Failed: "prctl(PR_SET_CHILD_SUBREAPER): " + err.Error(),
+			Code: ExitBoxer}, -1)
 		return ExitBoxer
 	}
-	var o order
+	var o startRequest
 	loader, err := c.receive(&o)
 	if err != nil {
 		return ExitBoxer // the supervisor has given up, and said why
@@ -65,15 +66,15 @@ func Init() int {
 	pid, listener, err := startProgram(o, c, loader)
 	if err != nil {
 		msg, code := explain(o.Argv[0], err)
-		c.send(report{Failed: msg, Code: code}, -1)
+		c.send(childEvent{Failed: msg, Code: code}, -1)
 		return code
 	}
-	closeAll(handedOn)
+	closeAll(inheritedFDs)
 	pass := -1 // the supervisor has it already
 	if listener != nil {
 		pass = int(listener.Fd())
 	}
-	err = c.send(report{Started: pid, Uncovered: uncovered}, pass)
+	err = c.send(childEvent{Started: pid, Uncovered: uncovered}, pass)
 	listener.Close()
 	if err != nil {
 		killTree(nil)
@@ -87,7 +88,7 @@ func Init() int {
 
 // startProgram starts the command under the filter, or under the loader. listener is nil
 // if the supervisor has been given it before, or there is none.
-func startProgram(o order, c control, loader *os.File) (pid int, listener *os.File,
+func startProgram(o startRequest, c control, loader *os.File) (pid int, listener *os.File,
 	err error) {
 	o.Signals.ignore()
 	if o.Hostname != "" { // before the filter, which may trap it
@@ -117,7 +118,7 @@ func startProgram(o order, c control, loader *os.File) (pid int, listener *os.Fi
 	if o.Served {
 		err = sandbox.StartServed(prog, func(listener *os.File) error {
 			defer listener.Close()
-			return c.send(report{Listening: true}, int(listener.Fd()))
+			return c.send(childEvent{Listening: true}, int(listener.Fd()))
 		}, start)
 		return pid, nil, err
 	}
@@ -126,7 +127,7 @@ func startProgram(o order, c control, loader *os.File) (pid int, listener *os.Fi
 }
 
 // startLoader starts the loader, which asks the supervisor for the program.
-func startLoader(o order, loader *os.File) (pid int, err error) {
+func startLoader(o startRequest, loader *os.File) (pid int, err error) {
 	defer loader.Close()
 	done := make(chan struct{})
 	go func() {
@@ -142,7 +143,7 @@ func startLoader(o order, loader *os.File) (pid int, err error) {
 
 // forkExec starts path. A script without an interpreter line goes to the shell,
 // as from execvp(3).
-func forkExec(path string, o order) (int, error) {
+func forkExec(path string, o startRequest) (int, error) {
 	env, own := programEnv(os.Environ(), os.Getppid(), o.Notify)
 	start := func(path string, argv []string) (int, error) {
 		if len(own) > 0 {
@@ -205,7 +206,7 @@ type tree struct {
 // trapped call would fail with ENOSYS.
 func (t *tree) watchSupervisor() {
 	for {
-		var w word
+		var w initCommand
 		if _, err := t.c.receive(&w); err != nil {
 			break
 		}
@@ -254,8 +255,8 @@ func (t *tree) reap() int {
 		}
 		t.continueSupervisor() // the program may have been killed while it was stopped
 		code := exitCode(ws)
-		killTree(&politely)
-		t.c.send(report{Exited: true, Status: code}, -1)
+		killTree(&terminateGrace)
+		t.c.send(childEvent{Exited: true, Status: code}, -1)
 		// A program often ends because the supervisor has been killed: then
 		// watchSupervisor has something to tell.
 		<-t.done

@@ -40,10 +40,10 @@ func ParseInterposer(s string) (InterposerKind, error) {
 
 // An interposer starts a program, gets calls out of its tree, and answers into it.
 type interposer interface {
-	// start starts the program of an order, which lacks only what the interposer itself
+	// start starts the program of a request, which lacks only what the interposer itself
 	// tells boxer-init. The program's calls go to answer. It fails with *ExitError if the
 	// program cannot be executed.
-	start(c *child, o order, answer func(syscalls.Call)) error
+	start(c *child, o startRequest, answer func(syscalls.Call)) error
 	// wait returns when no call is answered any more. The program and its tree have
 	// ended.
 	wait() error
@@ -52,10 +52,10 @@ type interposer interface {
 }
 
 // newInterposer makes what takes the calls that the rows are about. own is what the
-// program has of its host for itself, see inOwnHost; served is whether calls are taken
-// that starting a program takes.
-func newInterposer(choose func() (InterposerKind, error), rows []syscalls.Entry, own host,
-	served bool, log *slog.Logger) (interposer, error) {
+// program has of its host for itself, see inOwnNamespaces; served is whether calls are
+// taken that starting a program takes.
+func newInterposer(choose func() (InterposerKind, error), rows []syscalls.Entry,
+	own namespaces, served bool, log *slog.Logger) (interposer, error) {
 	k, why := choose()
 	if why != nil {
 		log.Info("no filters here: calls are taken inside the program", "why", why)
@@ -126,7 +126,7 @@ type filtered struct {
 	listener *sandbox.Listener
 }
 
-func (f *filtered) start(c *child, o order, answer func(syscalls.Call)) error {
+func (f *filtered) start(c *child, o startRequest, answer func(syscalls.Call)) error {
 	o.Filter, o.Served = f.program.Bytes(), f.served
 	return c.start(o, -1, func(file *os.File) (err error) {
 		if f.listener, err = sandbox.NewListener(file); err != nil {

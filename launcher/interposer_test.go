@@ -46,7 +46,7 @@ func TestRewriteRules(t *testing.T) {
 func TestTooManyRules(t *testing.T) {
 	rows := slices.Repeat(syscalls.Table(), 100)
 	rewrite := func() (InterposerKind, error) { return InterposerRewrite, nil }
-	i, err := newInterposer(rewrite, rows, host{}, false, nil)
+	i, err := newInterposer(rewrite, rows, namespaces{}, false, nil)
 	if err == nil || i != nil {
 		t.Errorf("%v, %v; want nil and an error", i, err)
 	}

@@ -108,7 +108,7 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 	})
 	ctx, m.stop = context.WithCancel(context.Background())
 	m.reported = make(chan struct{})
-	go m.report(ctx)
+	go m.reportPaths(ctx)
 	go func() { // ends with the membership, at the latest in close
 		<-m.client.Done()
 		if err := m.client.Err(); !errors.Is(err, coordinator.ErrClosed) {
@@ -130,8 +130,8 @@ func (m *member) close() error {
 	return errors.Join(m.node.Close(), m.client.Close(), m.socket.Close())
 }
 
-// report tells the coordinator about this node's paths until ctx ends.
-func (m *member) report(ctx context.Context) {
+// reportPaths tells the coordinator about this node's paths until ctx ends.
+func (m *member) reportPaths(ctx context.Context) {
 	defer close(m.reported)
 	t := time.NewTicker(reportEvery)
 	defer t.Stop()

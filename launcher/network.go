@@ -37,7 +37,7 @@ func (n network) Dial(ctx context.Context, src, dst netip.AddrPort) (syscalls.St
 		}
 		return n.m.inbounds.follow(s), nil
 	}
-	f := r.newFlow(newConnID(), trace.RoleConnect, "tcp",
+	f := r.newConnTrace(newConnID(), trace.RoleConnect, "tcp",
 		syscalls.Ends{Local: src, Remote: dst})
 	h.Trace = uint64(f.id)
 	stop := f.connecting()
@@ -68,13 +68,16 @@ func (n network) DialOptimistic(src, dst netip.AddrPort) (syscalls.Stream, bool)
 	case r == nil:
 		return n.m.inbounds.follow(s), true
 	}
-	f := r.newFlow(trace.ConnID(h.Trace), trace.RoleConnect, "tcp",
+	f := r.newConnTrace(trace.ConnID(h.Trace), trace.RoleConnect, "tcp",
 		syscalls.Ends{Local: src, Remote: dst})
 	return f.traced(n.m.inbounds.follow(s)), true
 }
 
 // Announce implements syscalls.Network.
-func (n network) Announce(dst netip.AddrPort, credit int) { n.m.node.Announce(dst, credit) }
+func (n network) Announce(dst netip.AddrPort,
+	credit int) {
+	n.m.node.Announce(dst, credit)
+}
 
 // Near implements syscalls.Network.
 func (n network) Near(addr netip.Addr) bool {
@@ -89,7 +92,7 @@ func (n network) Locate(ctx context.Context, near, src netip.Addr, dst netip.Add
 	kernel, err := n.locate(ctx, near, src, dst, socket)
 	if r := n.r.Load(); r != nil && err != nil && ctx.Err() == nil {
 		ends := syscalls.Ends{Local: netip.AddrPortFrom(src, 0), Remote: dst}
-		r.newFlow(newConnID(), trace.RoleConnect, "tcp", ends).fail(err)
+		r.newConnTrace(newConnID(), trace.RoleConnect, "tcp", ends).fail(err)
 	}
 	return kernel, err
 }
@@ -293,5 +296,5 @@ func deliver(node *syscalls.Node, n network, s *transport.Stream) {
 	if id == 0 {
 		id = derivedConnID(ends, s.ID())
 	}
-	run(r.newFlow(id, trace.RoleAccept, "tcp", ends).traced(n.m.inbounds.follow(s)))
+	run(r.newConnTrace(id, trace.RoleAccept, "tcp", ends).traced(n.m.inbounds.follow(s)))
 }

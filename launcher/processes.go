@@ -161,7 +161,7 @@ func (r *recorder) knowProcesses() {
 }
 
 // tellExec tells of an execve(2) that has succeeded.
-func (r *recorder) tellExec(takers []*taker, rec *syscalls.Record) {
+func (r *recorder) tellExec(subscribers []*subscriber, rec *syscalls.Record) {
 	r.mu.Lock()
 	try := r.execs[rec.ID]
 	delete(r.execs, rec.ID)
@@ -203,7 +203,7 @@ func (r *recorder) tellExec(takers []*taker, rec *syscalls.Record) {
 		p.thread.Comm = comm
 	}
 	r.mu.Unlock()
-	give(takers, &trace.Process{Base: trace.Base{Time: rec.Start.Sub(r.start)},
+	give(subscribers, &trace.Process{Base: trace.Base{Time: rec.Start.Sub(r.start)},
 		Thread: who, What: "exec", Exe: exe})
 }
 

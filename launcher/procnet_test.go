@@ -16,7 +16,7 @@ func TestCoverUmask(t *testing.T) {
 		t.Skip(err)
 	}
 	skipped := ""
-	_, err = inOwnHost(func() error { // unshare(CLONE_NEWNS) gives this thread its own umask
+	_, err = inOwnNamespaces(func() error { // unshare(CLONE_NEWNS) gives this thread its own umask
 		if now, err := os.Readlink(mounts); err != nil || now == before {
 			skipped = "no mount namespace to be had"
 			return nil

@@ -37,17 +37,18 @@ type recorder struct {
 	// calls in settling that have waited, and not for long; run's
 	short map[uint64]struct{}
 
-	mu      sync.Mutex
-	takers  []*taker
-	queue   []queued
-	lost    uint64 // did not find room in the queue
-	threads map[int]thread
-	flows   map[*flow]struct{}
-	udp     map[syscalls.Ends]*flow
-	ended   map[syscalls.Ends]outcome      // of flows that have ended lately
-	whose   map[syscalls.Ends]trace.Thread // whose connection it is, as calls have told
-	procs   map[int]*process
-	execs   map[uint64]*execAttempt // by the call's ID
+	mu          sync.Mutex
+	subscribers []*subscriber
+	queue       []queued
+	lost        uint64 // did not find room in the queue
+	threads     map[int]thread
+	flows       map[*connTrace]struct{}
+	udp         map[syscalls.Ends]*connTrace
+	ended       map[syscalls.Ends]outcome // of connections that have ended lately
+	// whose connection it is, as calls have told
+	whose map[syscalls.Ends]trace.Thread
+	procs map[int]*process
+	execs map[uint64]*execAttempt // by the call's ID
 	// boxer-init's process, whose calls are not the program's
 	skip  int
 	begun bool // boxer-init's child has become the program
@@ -55,8 +56,8 @@ type recorder struct {
 	clock *trace.Clock // as measured; nil: not yet
 }
 
-// A taker gets events.
-type taker struct {
+// A subscriber gets events.
+type subscriber struct {
 	sink  *trace.Sink
 	bytes int  // of payload
 	fds   bool // wants to know what descriptors are
@@ -98,9 +99,10 @@ func newRecorder(m *member, calls *syscalls.Node) *recorder {
 	r := &recorder{
 		start: now, wall: now.Round(0), member: m, calls: calls,
 		stop: make(chan struct{}), done: make(chan struct{}),
-		threads: make(map[int]thread), flows: make(map[*flow]struct{}),
+		threads: make(map[int]thread), flows: make(map[*connTrace]struct{}),
 		ended: make(map[syscalls.Ends]outcome),
-		udp:   make(map[syscalls.Ends]*flow), whose: make(map[syscalls.Ends]trace.Thread),
+		udp:   make(map[syscalls.Ends]*connTrace),
+		whose: make(map[syscalls.Ends]trace.Thread),
 		short: make(map[uint64]struct{}), procs: make(map[int]*process),
 		execs: make(map[uint64]*execAttempt),
 	}
@@ -111,7 +113,7 @@ func newRecorder(m *member, calls *syscalls.Node) *recorder {
 // close ends the recorder: what is queued is told first.
 func (r *recorder) close() {
 	r.calls.Trace(nil)
-	r.closeFlows()
+	r.closeConns()
 	close(r.stop)
 	<-r.done
 }
@@ -261,18 +263,18 @@ func (r *recorder) run() {
 			last = true
 		}
 		r.lookAtProcesses(last)
-		batch, lost, takers := r.takeQueue(last)
+		batch, lost, subscribers := r.takeQueue(last)
 		for _, q := range batch {
-			r.giveFollowing(takers, q.at(r))
+			r.giveFollowing(subscribers, q.at(r))
 			if q.event != nil {
-				give(takers, r.named(q.event))
+				give(subscribers, r.named(q.event))
 				continue
 			}
-			r.tell(takers, q, told)
+			r.tell(subscribers, q, told)
 		}
-		r.giveFollowing(takers, time.Since(r.start))
+		r.giveFollowing(subscribers, time.Since(r.start))
 		if lost > 0 {
-			give(takers, &trace.Dropped{Base: r.now(), Count: lost})
+			give(subscribers, &trace.Dropped{Base: r.now(), Count: lost})
 		}
 		if last {
 			return
@@ -303,12 +305,13 @@ func (q *queued) at(r *recorder) time.Duration {
 
 // takeQueue returns what is queued, in order; what is very new waits for the next
 // time, unless this is the last.
-func (r *recorder) takeQueue(last bool) (batch []queued, lost uint64, takers []*taker) {
+func (r *recorder) takeQueue(last bool) (batch []queued, lost uint64,
+	subscribers []*subscriber) {
 	r.mu.Lock()
 	r.over = last
 	fresh := r.queue
 	r.queue = r.spare[:0]
-	lost, r.lost, takers = r.lost, 0, r.takers
+	lost, r.lost, subscribers = r.lost, 0, r.subscribers
 	r.mu.Unlock()
 	r.spare = fresh // until then it is read below, and nothing else
 	for _, q := range fresh {
@@ -328,18 +331,19 @@ func (r *recorder) takeQueue(last bool) (batch []queued, lost uint64, takers []*
 	}
 	batch = slices.Clone(r.settling[:n])
 	r.settling = append(r.settling[:0], r.settling[n:]...)
-	return batch, lost, takers
+	return batch, lost, subscribers
 }
 
 // tell makes events of a record.
-func (r *recorder) tell(takers []*taker, q queued, told map[uint64]*syscalls.Record) {
+func (r *recorder) tell(subscribers []*subscriber, q queued,
+	told map[uint64]*syscalls.Record) {
 	rec := q.record
 	if rec.Outcome == syscalls.Waits {
 		if _, short := r.short[rec.ID]; short {
 			rec.Release() // its end is about to be told, and its beginning with it
 			return
 		}
-		r.giveCall(takers, rec, trace.Enter, coordinator.Member{})
+		r.giveCall(subscribers, rec, trace.Enter, coordinator.Member{})
 		told[rec.ID] = rec
 		return
 	}
@@ -356,19 +360,20 @@ func (r *recorder) tell(takers []*taker, q queued, told map[uint64]*syscalls.Rec
 	case syscalls.Ended:
 		phase = trace.Lost
 	}
-	r.giveCall(takers, rec, phase, q.peer)
+	r.giveCall(subscribers, rec, phase, q.peer)
 	if strings.HasPrefix(processCalls[rec.Nr], "execve") {
-		r.tellExec(takers, rec)
+		r.tellExec(subscribers, rec)
 	}
 	rec.Release()
 }
 
-func (r *recorder) giveCall(takers []*taker, rec *syscalls.Record, phase trace.Phase,
+func (r *recorder) giveCall(subscribers []*subscriber, rec *syscalls.Record,
+	phase trace.Phase,
 	peer coordinator.Member) {
 	r.mu.Lock()
 	who := r.threads[rec.TID].Thread
 	r.mu.Unlock()
-	for _, t := range takers {
+	for _, t := range subscribers {
 		if !slices.Contains(t.shown, rec.Nr) {
 			continue
 		}
@@ -392,8 +397,8 @@ func (r *recorder) giveCall(takers []*taker, rec *syscalls.Record, phase trace.P
 	}
 }
 
-func give(takers []*taker, e trace.Event) {
-	for _, t := range takers {
+func give(subscribers []*subscriber, e trace.Event) {
+	for _, t := range subscribers {
 		if d, ok := e.(*trace.Data); ok && t.bytes < len(d.Payload) {
 			short := *d
 			short.Payload = d.Payload[:t.bytes]
@@ -445,7 +450,7 @@ func (r *recorder) sameHost(e *trace.Call, rec *syscalls.Record,
 		ends, role = syscalls.Ends{Local: ends.Remote, Remote: ends.Local},
 			trace.RoleAccept
 	}
-	f := r.newFlow(derivedConnID(ends, -1), role, "tcp", rec.Ends)
+	f := r.newConnTrace(derivedConnID(ends, -1), role, "tcp", rec.Ends)
 	f.peer, f.peerID = nameOf(who), who.ID
 	f.look()
 	f.path = pathText(transport.KindLocal)
@@ -463,10 +468,10 @@ func (r *recorder) sameHost(e *trace.Call, rec *syscalls.Record,
 }
 
 // giveFollowing gives the events that a call was found to have had, up to a time.
-func (r *recorder) giveFollowing(takers []*taker, until time.Duration) {
+func (r *recorder) giveFollowing(subscribers []*subscriber, until time.Duration) {
 	n := 0
 	for n < len(r.following) && r.following[n].At().Time <= until {
-		give(takers, r.following[n])
+		give(subscribers, r.following[n])
 		n++
 	}
 	r.following = slices.Delete(r.following, 0, n)
@@ -480,7 +485,7 @@ func nameOf(m coordinator.Member) string {
 }
 
 // add gives events to one more sink, beginning with what the trace is of.
-func (r *recorder) add(t *taker, h trace.Header) {
+func (r *recorder) add(t *subscriber, h trace.Header) {
 	self := r.member.client.Self()
 	h.Base = r.now()
 	h.Start, h.NodeID, h.Node = r.wall, uint64(self.ID), self.Name
@@ -495,7 +500,7 @@ func (r *recorder) add(t *taker, h trace.Header) {
 	t.sink.Put(&h)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.takers = append(r.takers[:len(r.takers):len(r.takers)], t)
+	r.subscribers = append(r.subscribers[:len(r.subscribers):len(r.subscribers)], t)
 	for f := range r.flows {
 		t.sink.Put(f.eventLocked(trace.Progress))
 	}
@@ -510,18 +515,18 @@ func (r *recorder) skipProcess(pid int) {
 }
 
 // remove ends that, and returns how many are left.
-func (r *recorder) remove(t *taker) int {
+func (r *recorder) remove(t *subscriber) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.takers = slices.DeleteFunc(slices.Clone(r.takers),
-		func(o *taker) bool { return o == t })
+	r.subscribers = slices.DeleteFunc(slices.Clone(r.subscribers),
+		func(o *subscriber) bool { return o == t })
 	r.retraceLocked()
-	return len(r.takers)
+	return len(r.subscribers)
 }
 
-// retraceLocked keeps of calls what the takers want.
+// retraceLocked keeps of calls what the subscribers want.
 func (r *recorder) retraceLocked() {
-	if len(r.takers) == 0 {
+	if len(r.subscribers) == 0 {
 		r.calls.Trace(nil)
 		return
 	}
@@ -529,23 +534,23 @@ func (r *recorder) retraceLocked() {
 	for nr := range processCalls {
 		shown = append(shown, nr)
 	}
-	for _, o := range r.takers {
+	for _, o := range r.subscribers {
 		shown = append(shown, o.shown...)
 	}
 	t := syscalls.NewTracing(r, shown, callNumbers())
-	for _, o := range r.takers {
+	for _, o := range r.subscribers {
 		t.Bytes = max(t.Bytes, o.bytes)
 		t.FDs = t.FDs || o.fds
 	}
 	r.calls.Trace(t)
 }
 
-// bytes returns how much payload of connections the takers want.
+// bytes returns how much payload of connections the subscribers want.
 func (r *recorder) bytes() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := 0
-	for _, t := range r.takers {
+	for _, t := range r.subscribers {
 		n = max(n, t.bytes)
 	}
 	return n

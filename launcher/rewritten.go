@@ -77,7 +77,7 @@ func rewriteCondition(c syscalls.Condition) rewrite.Condition {
 		Value: uint64(c.Equal)}
 }
 
-func (r *rewritten) start(c *child, o order, answer func(syscalls.Call)) error {
+func (r *rewritten) start(c *child, o startRequest, answer func(syscalls.Call)) error {
 	argv, err := r.prepare(o.Argv)
 	if err != nil {
 		c.abandon()

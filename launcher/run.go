@@ -53,7 +53,7 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 		return ExitBoxer, err
 	}
 	shareProcessors()
-	handedOn := handedOn()
+	inheritedFDs := inheritedFDs()
 	go newIdentity()
 	choose := cfg.Interposer.choosing()
 	signals, err := catchSignals()
@@ -67,12 +67,12 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	}
 	// Until the program runs, signals are for us.
 	ctx, cancel := context.WithCancelCause(ctx)
-	early := newEarly(signals, "before the program was started", cancel)
+	startupSignals := newStartupSignals(signals, "before the program was started", cancel)
 	n, err := newNode(ctx, cfg, c.own, choose)
 	if err == nil {
 		err = n.await(ctx, cfg)
 	}
-	early.stop()
+	startupSignals.stop()
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
@@ -84,10 +84,10 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	if r := n.recorder.Load(); r != nil && byFilter {
 		r.skipProcess(c.init)
 	}
-	for _, fd := range append([]int{0, 1, 2}, handedOn...) {
+	for _, fd := range append([]int{0, 1, 2}, inheritedFDs...) {
 		n.calls.Adopt(fd)
 	}
-	o := order{Argv: cfg.Argv, Signals: startedWith()}
+	o := startRequest{Argv: cfg.Argv, Signals: startedWith()}
 	if n.notify, err = startNotifier(cfg.Logger); err != nil {
 		c.abandon()
 		return ExitBoxer, errors.Join(err, n.close())
@@ -111,7 +111,7 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 		n.interposer.wait() // no process is left
 		return exitOf(err), errors.Join(err, n.close())
 	}
-	closeAll(handedOn)
+	closeAll(inheritedFDs)
 	about := func() coordinator.About {
 		return coordinator.About{Command: filepath.Base(cfg.Argv[0]),
 			Ports: n.calls.ListeningPorts()}
@@ -119,7 +119,7 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	n.member.about.Store(&about)
 	n.attaching.begin(c.pid)
 	n.notify.setMain(c.pid)
-	n.member.client.OnWill(func(w coordinator.Will) { c.tell(word{Will: &w}) })
+	n.member.client.OnWill(func(w coordinator.Will) { c.tell(initCommand{Will: &w}) })
 	code, err := n.supervise(c, signals, cfg.Drain)
 	return code, errors.Join(err, n.close())
 }
@@ -163,7 +163,7 @@ type node struct {
 
 // newNode joins the network and makes what answers the program's calls. What
 // it returns is to be closed also after an error.
-func newNode(ctx context.Context, cfg RunConfig, own host,
+func newNode(ctx context.Context, cfg RunConfig, own namespaces,
 	choose func() (InterposerKind, error)) (_ *node, err error) {
 	n := &node{join: cfg.Join}
 	rows := slices.Concat(syscalls.Table(), syscalls.CompatTable())

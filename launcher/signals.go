@@ -18,17 +18,17 @@ import (
 
 // inherited are the dispositions that a program inherits: which signals are
 // blocked, and which are ignored (nohup(1)). Bit n-1 is signal n.
-type inherited struct{ Mask, Ignored uint64 }
+type signalState struct{ Mask, Ignored uint64 }
 
 // startedWith is what this process was started with, before Go's runtime
 // changed it.
-func startedWith() inherited {
-	return inherited{uint64(C.boxer_original_mask), uint64(C.boxer_ignored)}
+func startedWith() signalState {
+	return signalState{uint64(C.boxer_original_mask), uint64(C.boxer_ignored)}
 }
 
 // ignore ignores what is to be ignored: programs that this process starts
 // inherit that.
-func (i inherited) ignore() {
+func (i signalState) ignore() {
 	for n := unix.Signal(1); n <= 64; n++ {
 		if i.ignores(n) {
 			signal.Ignore(n)
@@ -36,11 +36,11 @@ func (i inherited) ignore() {
 	}
 }
 
-func (i inherited) ignores(sig unix.Signal) bool { return i.Ignored&(1<<(sig-1)) != 0 }
+func (i signalState) ignores(sig unix.Signal) bool { return i.Ignored&(1<<(sig-1)) != 0 }
 
 // block gives the calling thread the inherited mask; a process that it forks
 // has it, too.
-func (i inherited) block() error {
+func (i signalState) block() error {
 	var set unix.Sigset_t
 	set.Val[0] = i.Mask
 	return unix.PthreadSigmask(unix.SIG_SETMASK, &set, nil)
@@ -191,15 +191,16 @@ func leaderOnly(sig unix.Signal) bool {
 	return err == nil && sid == os.Getpid()
 }
 
-// An early handler takes signals while there is no program to pass them on to, before
+// startupSignals takes signals while there is no program to pass them on to, before
 // its start or after its end: one that would end a program ends what goes on then.
-type early struct {
+type startupSignals struct {
 	f    *os.File
 	done chan struct{}
 }
 
-func newEarly(f *os.File, when string, cancel context.CancelCauseFunc) *early {
-	e := &early{f, make(chan struct{})}
+func newStartupSignals(f *os.File, when string,
+	cancel context.CancelCauseFunc) *startupSignals {
+	e := &startupSignals{f, make(chan struct{})}
 	go func() {
 		defer close(e.done)
 		for {
@@ -221,7 +222,7 @@ func newEarly(f *os.File, when string, cancel context.CancelCauseFunc) *early {
 }
 
 // stop gives the signals up to the next reader of the file.
-func (e *early) stop() {
+func (e *startupSignals) stop() {
 	e.f.SetReadDeadline(time.Now())
 	<-e.done
 	e.f.SetReadDeadline(time.Time{})

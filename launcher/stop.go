@@ -9,8 +9,8 @@ import (
 // The supervisor is the process that a shell watches, so it stops when its program is
 // stopped, and it must run when the program runs. Only boxer-init sees both kinds of
 // event (WUNTRACED and WCONTINUED, wait(2)), and in their order. So boxer-init stops and
-// continues the supervisor. If the supervisor stopped itself after a report, a program
-// that was continued meanwhile would find nobody to answer its calls.
+// continues the supervisor. If the supervisor stopped itself after a childEvent, a
+// program that was continued meanwhile would find nobody to answer its calls.
 //
 // wait(2) reports the program's latest state, also if boxer-init was stopped itself when
 // the state changed. boxer-init sends SIGSTOP only if the latest state that it has seen
@@ -33,13 +33,13 @@ func openSupervisor() int {
 }
 
 // stopped tells the supervisor that a signal has stopped the program. The supervisor
-// answers with a word when it expects to be stopped.
+// answers with an initCommand when it expects to be stopped.
 func (t *tree) stopped() {
 	t.mu.Lock()
 	t.stops, t.runs = t.stops+1, false
 	stop := t.stops
 	t.mu.Unlock()
-	t.c.send(report{Stop: stop}, -1) // an error means that the supervisor is gone
+	t.c.send(childEvent{Stop: stop}, -1) // an error means that the supervisor is gone
 }
 
 // stopSupervisor stops the supervisor, unless the program has run again since that stop.

@@ -13,8 +13,8 @@ import (
 )
 
 // policyOf is the filter's policy: it traps what the rows are about, native and of the
-// 32-bit ABI. own is what the program has for itself, see inOwnHost.
-func policyOf(rows []syscalls.Entry, own host) sandbox.Policy {
+// 32-bit ABI. own is what the program has for itself, see inOwnNamespaces.
+func policyOf(rows []syscalls.Entry, own namespaces) sandbox.Policy {
 	var p sandbox.Policy
 	for _, e := range trapped(rows, own) {
 		p = append(p, rule(e))

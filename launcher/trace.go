@@ -47,7 +47,7 @@ func (c RunConfig) watches() bool { return c.Trace != nil }
 func (n *node) traceFrom(t *Trace) {
 	h := t.Header
 	h.Sets = []string{t.Select.Text}
-	n.attach(&taker{t.Sink, t.Bytes, t.FDs, t.Select.Calls}, h)
+	n.attach(&subscriber{t.Sink, t.Bytes, t.FDs, t.Select.Calls}, h)
 }
 
 // programEnded notes the program's status for those who trace.
@@ -77,7 +77,7 @@ func (n *node) endTrace() {
 		return
 	}
 	r.close()
-	for _, t := range r.takers {
+	for _, t := range r.subscribers {
 		t.sink.Put(&trace.End{Base: r.now(), Reason: reason})
 	}
 }

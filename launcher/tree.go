@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// politely is how long processes that outlive their program have between
+// terminateGrace is how long processes that outlive their program have between
 // SIGTERM and SIGKILL.
-var politely = 2 * time.Second
+var terminateGrace = 2 * time.Second
 
 // killTree ends every descendant of this process, which reaps them, but for the children
 // that are spared and what is below those. With a grace period they get SIGTERM first.

@@ -8,19 +8,19 @@ import (
 	"github.com/boxer-sandbox/boxer/syscalls"
 )
 
-// A host says what of its host a program has for itself.
-type host struct {
+// namespaces says which namespaces the program has of its own.
+type namespaces struct {
 	named   bool // a UTS namespace (uts_namespaces(7)), and boxer may name it
 	mounted bool // a mount namespace (mount_namespaces(7))
 }
 
-// inOwnHost calls f on a thread that is in namespaces of its own, as what f starts is
-// then, too. There the program's host has the node's name, in
+// inOwnNamespaces calls f on a thread that is in namespaces of its own, as what f starts
+// is then, too. There the program's host has the node's name, in
 // /proc/sys/kernel/hostname as from uname(2), and the machine's does not change; and
-// /proc/net shows the node's interfaces, see coverProcNet. It takes CAP_SYS_ADMIN, and
-// no filter against it, such as systemd's ProtectHostname has. Without, f is called
-// all the same.
-func inOwnHost(f func() error) (h host, err error) {
+// /proc/net shows the node's interfaces, see coverProcNet. It takes CAP_SYS_ADMIN, and no
+// filter against it, such as systemd's ProtectHostname has. Without, f is called all the
+// same.
+func inOwnNamespaces(f func() error) (h namespaces, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -29,11 +29,11 @@ func inOwnHost(f func() error) (h host, err error) {
 		// process's.
 		runtime.LockOSThread()
 		if unix.Gettid() == unix.Getpid() {
-			h, err = inOwnHost(f)
+			h, err = inOwnNamespaces(f)
 			runtime.UnlockOSThread()
 			return
 		}
-		h = host{named: canName(), mounted: unix.Unshare(unix.CLONE_NEWNS) == nil}
+		h = namespaces{named: canName(), mounted: unix.Unshare(unix.CLONE_NEWNS) == nil}
 		err = f()
 	}()
 	<-done
@@ -51,7 +51,7 @@ func canName() bool {
 
 // trapped takes out of the rows those that a program with a host of its own does not
 // need: the kernel knows its name, and has its files.
-func trapped(rows []syscalls.Entry, own host) []syscalls.Entry {
+func trapped(rows []syscalls.Entry, own namespaces) []syscalls.Entry {
 	kept := rows[:0:0]
 	for _, e := range rows {
 		if !(e.Hostname && own.named || e.Mounts && own.mounted) {

@@ -19,8 +19,8 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// A flow is one connection in a trace.
-type flow struct {
+// A connTrace is one connection in a trace.
+type connTrace struct {
 	r      *recorder
 	id     trace.ConnID
 	ends   syscalls.Ends
@@ -78,9 +78,9 @@ func derivedConnID(ends syscalls.Ends, stream int64) trace.ConnID {
 	return trace.ConnID(h.Sum64() | 1)
 }
 
-func (r *recorder) newFlow(id trace.ConnID, role, proto string,
-	ends syscalls.Ends) *flow {
-	f := &flow{r: r, id: id, ends: ends, role: role, proto: proto, began: time.Now(),
+func (r *recorder) newConnTrace(id trace.ConnID, role, proto string,
+	ends syscalls.Ends) *connTrace {
+	f := &connTrace{r: r, id: id, ends: ends, role: role, proto: proto, began: time.Now(),
 		snap: r.bytes()}
 	if who, ok := r.member.client.ByAddr(ends.Remote.Addr()); ok {
 		f.peer, f.peerID = nameOf(who), who.ID
@@ -88,8 +88,8 @@ func (r *recorder) newFlow(id trace.ConnID, role, proto string,
 	return f
 }
 
-// eventLocked is what is known of the flow now.
-func (f *flow) eventLocked(state trace.ConnState) *trace.Connection {
+// eventLocked is what is known of the connection now.
+func (f *connTrace) eventLocked(state trace.ConnState) *trace.Connection {
 	return &trace.Connection{
 		Base: f.r.now(), State: state, ID: f.id, Role: f.role, Proto: f.proto,
 		Local: f.ends.Local, Remote: f.ends.Remote, Peer: f.peer, Path: f.path,
@@ -99,9 +99,9 @@ func (f *flow) eventLocked(state trace.ConnState) *trace.Connection {
 	}
 }
 
-// look finds out how packets get to the peer. Another goroutine may tell of the flow now,
-// to a taker that is new: see recorder.add.
-func (f *flow) look() {
+// look finds out how packets get to the peer. Another goroutine may tell of it now,
+// to a subscriber that is new: see recorder.add.
+func (f *connTrace) look() {
 	for _, p := range f.r.member.node.Paths() {
 		if p.ID == f.peerID {
 			f.r.mu.Lock()
@@ -112,7 +112,7 @@ func (f *flow) look() {
 }
 
 // connecting tells that the far side is asked, and later what for so long.
-func (f *flow) connecting() (stop func() bool) {
+func (f *connTrace) connecting() (stop func() bool) {
 	f.r.mu.Lock()
 	f.r.noteLocked(f.ends, outcome{id: f.id})
 	f.r.mu.Unlock()
@@ -126,16 +126,16 @@ func (f *flow) connecting() (stop func() bool) {
 	}).Stop
 }
 
-// copyForEvent is a flow of its own with what is known of f's path now.
-func (f *flow) copyForEvent() *flow {
-	c := &flow{r: f.r, id: f.id, ends: f.ends, role: f.role, proto: f.proto,
+// copyForEvent is a connTrace of its own with what is known of f's path now.
+func (f *connTrace) copyForEvent() *connTrace {
+	c := &connTrace{r: f.r, id: f.id, ends: f.ends, role: f.role, proto: f.proto,
 		began: f.began, peer: f.peer, peerID: f.peerID}
 	c.look()
 	return c
 }
 
 // waitsFor says what a connect waits for.
-func (f *flow) waitsFor() string {
+func (f *connTrace) waitsFor() string {
 	if f.path == "" {
 		return fmt.Sprintf("waits for a path to %s: no packet comes back, neither directly nor through the coordinator", f.where())
 	}
@@ -143,7 +143,7 @@ func (f *flow) waitsFor() string {
 }
 
 // where names the far end.
-func (f *flow) where() string {
+func (f *connTrace) where() string {
 	if f.peer == "" {
 		return f.ends.Remote.String()
 	}
@@ -151,7 +151,7 @@ func (f *flow) where() string {
 }
 
 // open tells that the connection is there.
-func (f *flow) open() {
+func (f *connTrace) open() {
 	f.look()
 	f.opened = time.Now()
 	f.r.mu.Lock()
@@ -164,7 +164,7 @@ func (f *flow) open() {
 }
 
 // fail tells why there is none.
-func (f *flow) fail(err error) {
+func (f *connTrace) fail(err error) {
 	f.look()
 	reason, errno := f.failure(err)
 	f.r.mu.Lock()
@@ -176,7 +176,7 @@ func (f *flow) fail(err error) {
 }
 
 // failure says in words why a connect has failed, and where.
-func (f *flow) failure(err error) (string, unix.Errno) {
+func (f *connTrace) failure(err error) (string, unix.Errno) {
 	errno := syscalls.Errno(err)
 	var status *transport.StatusError
 	switch {
@@ -198,7 +198,7 @@ func (f *flow) failure(err error) (string, unix.Errno) {
 
 // end notes that directions have ended; with both, the connection has. The first
 // ending says why, or the first that was an error.
-func (f *flow) end(directions uint32, why *ending) {
+func (f *connTrace) end(directions uint32, why *ending) {
 	if first := f.first.Load(); first == nil || first.errno == "" && why.errno != "" {
 		f.first.CompareAndSwap(first, why)
 	}
@@ -212,7 +212,7 @@ func (f *flow) end(directions uint32, why *ending) {
 
 // closed tells of the end, once: the trace may end at the same time as the connection,
 // see closeFlows.
-func (f *flow) closed(why *ending) {
+func (f *connTrace) closed(why *ending) {
 	f.look()
 	f.r.mu.Lock()
 	_, open := f.r.flows[f]
@@ -250,11 +250,11 @@ var _ syscalls.Stream = (*tracedStream)(nil)
 // A tracedStream counts what a stream carries, and notes how it ends.
 type tracedStream struct {
 	inboundStream
-	f *flow
+	f *connTrace
 }
 
-// traced begins the flow of a stream that is there.
-func (f *flow) traced(s inboundStream) *tracedStream {
+// traced begins the trace of a stream that is there.
+func (f *connTrace) traced(s inboundStream) *tracedStream {
 	f.stream = s.ID()
 	f.open()
 	return &tracedStream{s, f}
@@ -314,7 +314,7 @@ func (s *tracedStream) Reset() {
 }
 
 // who names the peer's program.
-func (f *flow) who() string {
+func (f *connTrace) who() string {
 	if f.peer == "" {
 		return "the peer"
 	}
@@ -322,7 +322,7 @@ func (f *flow) who() string {
 }
 
 // broken says what an error of the stream means.
-func (f *flow) broken(err error) *ending {
+func (f *connTrace) broken(err error) *ending {
 	switch {
 	case errors.Is(err, transport.ErrReset):
 		return &ending{"ECONNRESET", true, "reset by " + f.where()}
@@ -334,7 +334,7 @@ func (f *flow) broken(err error) *ending {
 }
 
 // piece counts what was carried, and tells how it began if payload is wanted.
-func (f *flow) piece(b []byte, received bool) {
+func (f *connTrace) piece(b []byte, received bool) {
 	bytes, segments := &f.sent, &f.sentSegs
 	if received {
 		bytes, segments = &f.received, &f.receivedSegs

@@ -6,13 +6,13 @@ import (
 )
 
 // maxUDPFlows bounds how many pairs of UDP endpoints a trace tells apart at a time.
-const maxUDPFlows = 1 << 12
+const maxUDPTraces = 1 << 12
 
-// datagram counts a datagram between two endpoints, whose first makes the flow.
+// datagram counts a datagram between two endpoints, whose first one begins the trace.
 func (r *recorder) datagram(ends syscalls.Ends, b []byte, received bool) {
 	r.mu.Lock()
 	f := r.udp[ends]
-	full := len(r.udp) >= maxUDPFlows
+	full := len(r.udp) >= maxUDPTraces
 	r.mu.Unlock()
 	if f == nil {
 		if full {
@@ -24,7 +24,7 @@ func (r *recorder) datagram(ends syscalls.Ends, b []byte, received bool) {
 			role, client = trace.RoleAccept,
 				syscalls.Ends{Local: ends.Remote, Remote: ends.Local}
 		}
-		f = r.newFlow(derivedConnID(client, -2), role, "udp", ends)
+		f = r.newConnTrace(derivedConnID(client, -2), role, "udp", ends)
 		r.mu.Lock()
 		if other := r.udp[ends]; other != nil { // another goroutine was faster
 			f = other
@@ -38,7 +38,7 @@ func (r *recorder) datagram(ends syscalls.Ends, b []byte, received bool) {
 	f.piece(b, received)
 }
 
-// refused ends the flow to a port that is closed at the far side.
+// refused ends the trace to a port that is closed at the far side.
 func (r *recorder) refused(ends syscalls.Ends) {
 	r.mu.Lock()
 	f := r.udp[ends]
@@ -51,9 +51,9 @@ func (r *recorder) refused(ends syscalls.Ends) {
 }
 
 // closeFlows tells what those carried that are still there at the end.
-func (r *recorder) closeFlows() {
+func (r *recorder) closeConns() {
 	r.mu.Lock()
-	var left []*flow
+	var left []*connTrace
 	for f := range r.flows {
 		left = append(left, f)
 	}

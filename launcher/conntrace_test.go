@@ -10,10 +10,10 @@ import (
 // TestFlowClosesOnce ends a connection while its trace ends: the trace has one end of it.
 func TestFlowClosesOnce(t *testing.T) {
 	r := &recorder{member: &member{node: new(transport.Node)},
-		flows: make(map[*flow]struct{})}
-	f := &flow{r: r}
+		flows: make(map[*connTrace]struct{})}
+	f := &connTrace{r: r}
 	r.flows[f] = struct{}{}
-	r.closeFlows()
+	r.closeConns()
 	f.end(3, &ending{reason: "closed by the program"})
 	if len(r.queue) != 1 {
 		t.Fatalf("%d events, want 1", len(r.queue))
