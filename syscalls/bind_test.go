@@ -1,6 +1,7 @@
 package syscalls
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -185,4 +186,46 @@ func (s *script) conflict(first, second string, option, other int, listen bool) 
 	line := strings.Join(s.lines[at:], ", ")
 	s.lines = append(s.lines[:at], strings.NewReplacer(one.name, "one", two.name,
 		"two").Replace(line))
+}
+
+// ipLocalPortRange is IP_LOCAL_PORT_RANGE of linux/in.h, since Linux 6.3 (ip(7)).
+const ipLocalPortRange = 51
+
+// TestChosenPort has the kernel choose a port from a range, of which sockets at other
+// addresses have all but one: bind(2) to port 0, and listen(2), choose that one.
+func TestChosenPort(t *testing.T) {
+	const low, free = 41000, 3
+	for _, tc := range []struct{ name, taken, chosen string }{
+		{"wildcard beside own address", "A:4100%d", "0.0.0.0:0"},
+		{"wildcard beside localhost", "127.0.0.1:4100%d", "0.0.0.0:0"},
+		{"wildcard beside 127.0.0.2", "127.0.0.2:4100%d", "0.0.0.0:0"},
+		{"own address beside wildcard", "0.0.0.0:4100%d", "A:0"},
+		{"localhost beside wildcard", "0.0.0.0:4100%d", "127.0.0.1:0"},
+		{"dual stack beside own address", "A:4100%d", "[::]:0"},
+		{"dual stack beside IPv6 localhost", "[::1]:4100%d", "[::]:0"},
+		{"listen", "A:4100%d", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			compare(t, nil, func(s *script) {
+				for i := range free {
+					k := s.tcpFor(s.a, tc.taken)
+					k.bind(fmt.Sprintf(tc.taken, i))
+				}
+				for range 8 { // the kernel chooses at random
+					k := s.tcpFor(s.a, tc.chosen+"  ")
+					if unix.SetsockoptInt(k.fd, unix.IPPROTO_IP, ipLocalPortRange,
+						(low+free)<<16|low) != nil {
+						s.t.Skip("the kernel has no IP_LOCAL_PORT_RANGE")
+					}
+					if tc.chosen != "" {
+						k.bind(tc.chosen)
+					}
+					k.listen(1)
+					local, _, err := localName(k.fd)
+					k.printf("has the free port: %t, %v", local.Addr.Port() == low+free, err)
+					k.shut()
+				}
+			})
+		})
+	}
 }

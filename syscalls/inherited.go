@@ -13,7 +13,8 @@ import (
 // activation and inetd. Other descriptors, and sockets that nobody can reach, are left
 // alone.
 func (n *Node) Adopt(fd int) {
-	domain, typ, err := kind(fd)
+	s := &progSocket{fd: fd} // the caller's
+	domain, typ, err := s.kind()
 	if err != nil || !isInet(domain) {
 		return
 	}
@@ -24,7 +25,7 @@ func (n *Node) Adopt(fd int) {
 			return
 		}
 	case unix.SOCK_STREAM: // also one that is bound, since it is bound for nothing else
-		if state, err := tcpState(fd); err != nil || state != tcpListen &&
+		if state, err := s.state(); err != nil || state != tcpListen &&
 			state != tcpClose {
 			return
 		}
@@ -32,11 +33,11 @@ func (n *Node) Adopt(fd int) {
 	default:
 		return
 	}
-	local, _, err := localName(fd)
+	local, _, err := s.localName()
 	if err != nil || local.Addr.Port() == 0 {
 		return
 	}
-	if _, connected, err := remoteName(fd); err == nil && connected {
+	if _, connected, err := s.peerName(); err == nil && connected {
 		return
 	}
 	p.inherit(local.Addr.Port())
@@ -46,10 +47,10 @@ func (n *Node) Adopt(fd int) {
 	a := local.Addr.Addr().Unmap()
 	if !a.IsUnspecified() && !a.IsLoopback() && a.Is4() { // one of the host's
 		at := netip.AddrPortFrom(a, local.Addr.Port())
-		n.listenFor(p, fd, netip.AddrPortFrom(n.Addr, at.Port()), at, true)
+		n.listenFor(p, s, netip.AddrPortFrom(n.Addr, at.Port()), at, true)
 		return
 	}
-	n.register(p, fd, local)
+	n.register(p, s, local)
 }
 
 // reachedAt is where the supervisor reaches a socket that is bound to local. A socket of

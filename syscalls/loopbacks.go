@@ -4,8 +4,6 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-
-	"golang.org/x/sys/unix"
 )
 
 // loopbacks are the loopback addresses other than 127.0.0.1 that programs have
@@ -52,42 +50,34 @@ func (l *loopbacks) remove(a netip.AddrPort) {
 
 // bindLoopback lets the kernel bind to 127.0.0.2 and its like, if none of the
 // node's wildcards has the port.
-func (n *Node) bindLoopback(s binding, want netip.AddrPort) reply {
+func (n *Node) bindLoopback(b binding, want netip.AddrPort) error {
 	if want.Port() == 0 {
-		return letThrough
+		return errLeftToKernel
 	}
 	for _, r := range []role{wildcard, dual} {
-		if n.taken(s, netip.AddrPortFrom(n.Aliases.of(r), want.Port())) {
-			return s.inUse()
+		taken, err := n.taken(b, netip.AddrPortFrom(n.Aliases.of(r), want.Port()))
+		if err != nil || taken {
+			return b.inUse(err)
 		}
 	}
-	s.ports.loopbacks.add(want)
-	return letThrough
+	b.ports.loopbacks.add(want)
+	return errLeftToKernel
 }
 
 // loopbackTaken reports whether a socket at 127.0.0.2 or the like has the port
 // of a wildcard that is to be bound.
-func (n *Node) loopbackTaken(s binding, r role, port uint16) bool {
+func (n *Node) loopbackTaken(b binding, r role, port uint16) (bool, error) {
 	if r != wildcard && r != dual {
-		return false
+		return false, nil
 	}
-	for _, a := range s.ports.loopbacks.at(port) {
+	for _, a := range b.ports.loopbacks.at(port) {
 		at := netip.AddrPortFrom(a, port)
-		if n.taken(s, at) {
-			return true
+		if taken, err := n.taken(b, at); err != nil || taken {
+			return taken, err
 		}
-		if probe(s.typ, -1, at) == nil {
-			s.ports.loopbacks.remove(at)
+		if probe(b.typ, -1, at) == nil {
+			b.ports.loopbacks.remove(at)
 		}
 	}
-	return false
-}
-
-// inUse is the answer to a bind that another socket, or this one, stands in the
-// way of.
-func (s binding) inUse() reply {
-	if bound(s.fd) {
-		return fail(unix.EINVAL)
-	}
-	return fail(unix.EADDRINUSE)
+	return false, nil
 }

@@ -134,7 +134,7 @@ func (n *Node) bindPing(fd, domain int, want netip.AddrPort) error {
 
 // usePing makes a ping socket ready to send.
 func (n *Node) usePing(fd, domain int) error {
-	if bound(fd) {
+	if hasPort(fd) {
 		return nil
 	}
 	return n.bindPing(fd, domain, netip.AddrPortFrom(netip.IPv4Unspecified(), 0))

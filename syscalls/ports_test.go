@@ -165,3 +165,40 @@ func TestPortOfTheHost(t *testing.T) {
 		serve(s, "[::]:7001", "B:7001")
 	})
 }
+
+// TestBindOutOfDescriptors binds while boxer has no descriptor to try ports with: the
+// call waits for one. A port that cannot be tried is neither free nor taken.
+func TestBindOutOfDescriptors(t *testing.T) {
+	for _, tc := range []struct{ name, first, second string }{
+		{"beside a rival", "A:7000", "0.0.0.0:7000"},
+		{"free", "A:7001", "0.0.0.0:7000"},
+		{"taken", "0.0.0.0:7000", "0.0.0.0:7000"},
+		{"beside 127.0.0.2", "127.0.0.2:7000", "0.0.0.0:7000"},
+		{"at 127.0.0.2", "0.0.0.0:7000", "127.0.0.2:7000"},
+		{"any port", "A:7000", "0.0.0.0:0"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			compare(t, nil, func(s *script) {
+				s.tcp(s.a).bind(tc.first)
+				k := s.tcp(s.a)
+				if !s.boxed {
+					k.bind(tc.second)
+					return
+				}
+				sa := encode(k.domain, s.parse(tc.second))
+				_, p := s.a.mem.take(len(sa), sa)
+				c := newFakeCall(s.t, k.thread, unix.SYS_BIND, k.fdArg(), p, uintptr(len(sa)))
+				var r reply
+				outOfDescriptors(t, func() {
+					r = s.a.node.bindSocket(c, &progSocket{fd: k.fd})
+				})
+				if r.kind != replyWait {
+					t.Errorf("out of descriptors, bind was answered at once: %+v", r)
+					return
+				}
+				r = r.wait(t.Context(), c)
+				k.printf("bind %s: %s", tc.second, failed(r.errno))
+			})
+		})
+	}
+}

@@ -168,7 +168,7 @@ func (n *Node) show(fd int) error {
 // showSender is show for a socket that is about to send to a flow. It gets a port now, as
 // it would with its first datagram: the flow must know it before.
 func (n *Node) showSender(fd int) error {
-	if bound(fd) {
+	if hasPort(fd) {
 		return n.show(fd)
 	}
 	domain, _, err := kind(fd)
