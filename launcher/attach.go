@@ -53,7 +53,7 @@ type attachServer struct {
 	began, ended chan struct{} // closed when the program runs, and by close
 
 	mu    sync.Mutex
-	conns map[*net.UnixConn]struct{}
+	conns map[*net.UnixConn]struct{} // nil: close has ended them
 }
 
 // serveAttach begins to listen. Without a directory for its socket there is none: the
@@ -102,9 +102,10 @@ func (s *attachServer) accept() {
 			time.Sleep(acceptPause)
 			continue
 		}
-		s.mu.Lock()
-		s.conns[c] = struct{}{}
-		s.mu.Unlock()
+		if !s.keep(c) {
+			c.Close()
+			return
+		}
 		s.all.Go(func() {
 			defer c.Close()
 			if err := s.serve(c); err != nil {
@@ -115,6 +116,18 @@ func (s *attachServer) accept() {
 			s.mu.Unlock()
 		})
 	}
+}
+
+// keep notes a connection for close. It returns false after close has ended those that
+// it knew.
+func (s *attachServer) keep(c *net.UnixConn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conns == nil {
+		return false
+	}
+	s.conns[c] = struct{}{}
+	return true
 }
 
 // close ends the traces that are attached: they get what they have not got yet.
@@ -129,6 +142,7 @@ func (s *attachServer) close() {
 	for c := range s.conns {
 		c.CloseRead()
 	}
+	s.conns = nil
 	s.mu.Unlock()
 	s.all.Wait()
 }

@@ -70,7 +70,10 @@ func Init() int {
 		return code
 	}
 	closeAll(inheritedFDs)
-	pass := -1 // the supervisor has it already
+	// A signal to the process group that kills the supervisor and the program must not
+	// kill this process: it ends the rest of the tree and tells the coordinator.
+	unix.Setpgid(0, 0) // fails only for a session's leader, which this process is not
+	pass := -1         // the supervisor has it already
 	if listener != nil {
 		pass = int(listener.Fd())
 	}

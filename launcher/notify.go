@@ -85,6 +85,9 @@ func (n *notifier) listen(inFolder bool) (err error) {
 		err = errors.Join(os.Chmod(n.path, 0o777), os.Chmod(filepath.Dir(n.path), 0o711))
 	}
 	if err != nil {
+		if n.conn != nil {
+			n.conn.Close()
+		}
 		removeNotify(n.path)
 	}
 	return err

@@ -35,16 +35,34 @@ func newRewritten(rows []syscalls.Entry, log *slog.Logger) (*rewritten, error) {
 	return r, nil
 }
 
-// planCache is where plans are kept: in the user's cache directory, or in /tmp where the
-// user has no home directory to write to.
+// planCache returns the directory for plans: one in the user's cache directory, or one in
+// /tmp where the user has no such directory of its own. Under sudo -E, HOME is another
+// user's: files of root there would keep that user from the cache.
 func planCache() string {
 	if dir, err := os.UserCacheDir(); err == nil {
 		dir = filepath.Join(dir, "boxer", "plans")
-		if os.MkdirAll(dir, 0o700) == nil && unix.Access(dir, unix.W_OK) == nil {
+		if ownsNearest(dir) && os.MkdirAll(dir, 0o700) == nil &&
+			unix.Access(dir, unix.W_OK) == nil {
 			return dir
 		}
 	}
 	return filepath.Join(os.TempDir(), fmt.Sprintf("boxer-plans-%d", os.Geteuid()))
+}
+
+// ownsNearest reports whether this process's user owns a directory, or the nearest one
+// above it that exists.
+func ownsNearest(dir string) bool {
+	for {
+		var st unix.Stat_t
+		err := unix.Stat(dir, &st)
+		switch {
+		case err == nil:
+			return int(st.Uid) == os.Geteuid()
+		case !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir):
+			return false
+		}
+		dir = filepath.Dir(dir)
+	}
 }
 
 // rewriteRules are the rules that the rows of the table come to. Those of the 32-bit ABI

@@ -234,9 +234,10 @@ func newNode(ctx context.Context, cfg RunConfig, own namespaces,
 // supervise serves a program that runs, until its tree has ended.
 func (n *node) supervise(c *child, signals *os.File, drain time.Duration) (int, error) {
 	forwarded := make(chan struct{})
+	w := newForwarder(signals, c.pid, c.init)
 	go func() {
 		defer close(forwarded)
-		forward(signals, c.pid, c.init)
+		w.run(signals)
 	}()
 	c.watch(noteStop)
 	n.programEnded(c.pid, c.status)

@@ -10,20 +10,26 @@
 char **boxer_arguments;
 char *boxer_join;
 
-// Overwrites the token of a join URL in s. Returns a copy of the original, or NULL if
-// s has none or there is no memory for it.
+// Overwrites the tokens of all join URLs in s. A token ends at '@', or where the string
+// ends. Returns a copy of the original, or NULL if s has no token or there is no memory
+// for the copy.
 static char *hide(char *s)
 {
-	char *token = strstr(s, "boxer://"), *end, *copy;
+	static const char scheme[] = "boxer://";
+	char *token = strstr(s, scheme), *copy;
 
 	if (token == NULL)
 		return NULL;
-	token += strlen("boxer://");
-	end = strchr(token, '@');
 	copy = strdup(s);
 	if (copy == NULL)
 		return NULL;
-	memset(token, '*', end ? (size_t)(end - token) : strlen(token));
+	while (token != NULL) {
+		size_t length;
+		token += strlen(scheme);
+		length = strcspn(token, "@");
+		memset(token, '*', length);
+		token = strstr(token + length, scheme);
+	}
 	return copy;
 }
 

@@ -55,6 +55,8 @@ type caught struct {
 	sig  unix.Signal
 	code int32
 	pid  int // of the sender
+	// early is true if the signal came before the program was known to run
+	early bool
 }
 
 // catchSignals returns a pipe with the signals to forward.
@@ -92,8 +94,10 @@ func decodeSignal(b []byte) caught {
 // had it.
 const groupWithin = 20 * time.Millisecond
 
-// forward passes signals on to the program until f is closed. Those of the
-// terminal the program has had from there: it is in the same process group.
+// A forwarder passes signals on to the program. Those of the terminal the program has had
+// from there: it is in the same process group. A terminal's signal that came before the
+// program was known to run is passed on all the same. The program may have had it, too,
+// a moment after it began; but if it had not, a ^C would be lost.
 //
 // A SIGCONT after a stop is mostly a shell's fg, which continues the whole process group:
 // then the program has had it, too. And if the program was stopped again meanwhile, that
@@ -101,51 +105,87 @@ const groupWithin = 20 * time.Millisecond
 //
 // boxer-init continues this process when the program runs again: its SIGCONT is not
 // for the program.
-func forward(f *os.File, pid, init int) {
-	var ahead []caught  // read, and not dealt with yet
-	var wasStopped bool // this process was, or is about to be, since the program was
-	var ended time.Time // when boxer-init ended the last stop
+type forwarder struct {
+	pid, init int               // of the program, and of boxer-init
+	send      func(unix.Signal) // signals the program
+	stopped   func() bool       // reports whether the program is stopped
+	waiting   func() []caught   // returns the signals that have come already
+	ahead     []caught          // read, and not dealt with yet
+	was       bool              // this process was stopped since the program was, or will be
+	ended     time.Time         // when boxer-init ended the last stop
+}
+
+// newForwarder returns a forwarder for a program that runs. What f has already came before
+// that.
+func newForwarder(f *os.File, pid, init int) *forwarder {
+	w := &forwarder{
+		pid: pid, init: init,
+		send:    func(sig unix.Signal) { unix.Kill(pid, sig) },
+		stopped: func() bool { return isStopped(pid) },
+		waiting: func() []caught { return readWaiting(f) },
+		ahead:   readWaiting(f),
+	}
+	for i := range w.ahead {
+		w.ahead[i].early = true
+	}
+	return w
+}
+
+// run passes signals on until f is closed, or its deadline has come.
+func (w *forwarder) run(f *os.File) {
 	for {
-		if len(ahead) == 0 {
-			s, err := readSignal(f)
-			if err != nil {
-				return
-			}
-			ahead = append(ahead, s)
-		}
-		s := ahead[0]
-		ahead = ahead[1:]
-		switch {
-		case s.sig == unix.SIGSTOP:
-			wasStopped = true
-			continue
-		case s.sig == unix.SIGCONT && s.pid == init:
-			if wasStopped {
-				wasStopped, ended = false, time.Now()
-			}
-			continue
-		case s.pid == pid, s.code == siKernel && !leaderOnly(s.sig):
-			continue
-		case s.sig == unix.SIGCONT:
-			after := wasStopped || time.Since(ended) < groupWithin
-			wasStopped = false
-			// One look decides: a program that runs now may be stopped again a moment
-			// later, and that stop is not for this signal to end.
-			stopped := isStopped(pid)
-			if stopped {
-				time.Sleep(groupWithin)
-				ahead = append(ahead, readWaiting(f)...)
-				stopped = isStopped(pid)
-			}
-			if slices.ContainsFunc(ahead, isStop) || after && !stopped {
-				continue
+		for len(w.ahead) > 0 {
+			s := w.ahead[0]
+			w.ahead = w.ahead[1:]
+			if w.isForProgram(s) {
+				w.send(s.sig)
 			}
 		}
-		unix.Kill(pid, s.sig)
+		s, err := readSignal(f)
+		if err != nil {
+			return
+		}
+		w.ahead = append(w.ahead, s)
 	}
 }
 
-// noteStop tells forward that boxer-init will stop this process, since the program was
+// isForProgram reports whether a signal is to be passed on.
+func (w *forwarder) isForProgram(s caught) bool {
+	switch {
+	case s.sig == unix.SIGSTOP: // see noteStop
+		w.was = true
+		return false
+	case s.sig == unix.SIGCONT && s.pid == w.init:
+		if w.was {
+			w.was, w.ended = false, time.Now()
+		}
+		return false
+	case s.pid == w.pid:
+		return false
+	case s.code == siKernel && !leaderOnly(s.sig) && !s.early:
+		return false
+	case s.sig == unix.SIGCONT:
+		return w.continues()
+	}
+	return true
+}
+
+// continues reports whether a SIGCONT is to be passed on.
+func (w *forwarder) continues() bool {
+	after := w.was || time.Since(w.ended) < groupWithin
+	w.was = false
+	// One look decides: a program that runs now may be stopped again a moment later, and
+	// that stop is not for this signal to end.
+	stopped := w.stopped()
+	if stopped {
+		time.Sleep(groupWithin)
+		w.ahead = append(w.ahead, w.waiting()...)
+		stopped = w.stopped()
+	}
+	return !slices.ContainsFunc(w.ahead, isStop) && (stopped || !after)
+}
+
+// noteStop tells the forwarder that boxer-init will stop this process, since the program was
 // stopped.
 func noteStop() { C.boxer_note(C.int(unix.SIGSTOP)) }
 

@@ -12,22 +12,16 @@ import (
 	"github.com/boxer-sandbox/boxer/launcher"
 )
 
-// outsideOnly are the flags that make a node of its own.
-var outsideOnly = []string{"join", "name", "publish", "wait-for", "trace", "trace-format",
-	"congestion-control", "drain",
-	"wait-timeout", "peer-timeout"}
-
 // runInside is boxer run inside of another one, whose program and all that descends from
 // it are a node already: Linux allows one supervisor. The command becomes a part of that
-// node. Flags that ask for another node are an error.
+// node. All flags of run say how to make a node, so each is an error here, but for the
+// name that the node has.
 func runInside(cmd *cobra.Command, e *launcher.Enclosing, argv []string,
 	code *int) error {
 	var asked []string
 	cmd.Flags().Visit(func(f *pflag.Flag) {
-		for _, name := range outsideOnly {
-			if f.Name == name && !(name == "name" && f.Value.String() == e.Name) {
-				asked = append(asked, "--"+name)
-			}
+		if f.Name != "name" || f.Value.String() != e.Name {
+			asked = append(asked, "--"+f.Name)
 		}
 	})
 	if len(asked) > 0 {

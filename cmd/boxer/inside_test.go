@@ -42,6 +42,8 @@ func TestRunInside(t *testing.T) {
 		{args: []string{"run", "/etc"}, status: 126, err: "boxer: /etc"},
 		{args: []string{"run", "--name", "other", "--publish", "1:1", "true"},
 			status: 125, err: "leave out --name, --publish"},
+		{args: []string{"run", "--interposer", "rewrite", "true"}, status: 125,
+			err: "leave out --interposer to run true"},
 		{args: []string{"trace", "true"}, status: 125, err: "boxer trace --node"},
 		{args: []string{"forward", "0", "db:5432"}, status: 125,
 			err: "connect to db:5432 directly"},

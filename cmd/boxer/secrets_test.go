@@ -54,6 +54,34 @@ func TestTokenHidden(t *testing.T) {
 	}
 }
 
+// TestAllTokensHidden gives the program an argument with two join URLs. The program gets
+// it as it is, but ps(1) shows neither token as an argument of the supervisor.
+func TestAllTokensHidden(t *testing.T) {
+	t.Parallel()
+	url, err := coordinator.ParseJoinURL(joinText)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := "from boxer://other@192.0.2.1:1 to " + joinText + "!"
+	cmd := boxed("sh", "-c", `echo "$0"; read x`, text)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, cmd)
+	if got := p.line(); got != text {
+		t.Errorf("the program's argument is %q, want %q", got, text)
+	}
+	shown := read(t, cmd.Process.Pid, "cmdline")
+	for _, token := range []string{"//other@", url.Token} {
+		if strings.Contains(shown, token) {
+			t.Errorf("the supervisor's arguments show %q", token)
+		}
+	}
+	in.Close()
+	wait(t, cmd)
+}
+
 // TestArgumentsKept gives the program arguments in which the join URL occurs.
 func TestArgumentsKept(t *testing.T) {
 	t.Parallel()

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -124,10 +125,12 @@ func (p *process) pid() int {
 }
 
 // family starts a program with a child and a grandchild that has a session of its own,
-// and returns the pids of all.
+// and returns the pids of all. The supervisor leads a process group, as a shell's jobs do.
 func family(t *testing.T) (p *process, pids []int) {
 	t.Helper()
-	p = start(t, boxed("sh", "-c", `setsid sh -c 'sh -c "echo \$\$; exec sleep 1000" & echo $$; exec sleep 1000' & echo $$; exec sleep 1000`))
+	cmd := boxed("sh", "-c", `setsid sh -c 'sh -c "echo \$\$; exec sleep 1000" & echo $$; exec sleep 1000' & echo $$; exec sleep 1000`)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p = start(t, cmd)
 	for range 3 {
 		pids = append(pids, p.pid())
 	}
@@ -140,6 +143,28 @@ func TestSupervisorKilled(t *testing.T) {
 	p, pids := family(t)
 	init := initOf(t, p.cmd.Process.Pid)
 	p.signal(unix.SIGKILL)
+	for _, pid := range append(pids, init) {
+		gone(t, pid, 2*time.Second)
+	}
+	if status := wait(t, p.cmd); status != 128+int(unix.SIGKILL) {
+		t.Errorf("status %d", status)
+	}
+}
+
+// TestGroupKilled kills the supervisor's process group at once, as a shell's kill %1 and
+// many service managers do. The program is in it. boxer-init is not, and ends what the
+// signal has not reached.
+func TestGroupKilled(t *testing.T) {
+	t.Parallel()
+	p, pids := family(t)
+	init, program := initOf(t, p.cmd.Process.Pid), programOf(t, p.cmd.Process.Pid)
+	if group, err := unix.Getpgid(program); err != nil || group != p.cmd.Process.Pid {
+		t.Errorf("the program is in process group %d, %v; want the supervisor's, %d",
+			group, err, p.cmd.Process.Pid)
+	}
+	if err := unix.Kill(-p.cmd.Process.Pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
 	for _, pid := range append(pids, init) {
 		gone(t, pid, 2*time.Second)
 	}
