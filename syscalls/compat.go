@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"maps"
 	"slices"
+
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 )
 
 // Programs of the host's 32-bit ABI, i386 on amd64 and ARM on arm64, make the
@@ -13,7 +15,7 @@ import (
 type compatCall struct {
 	Call
 	nr     uintptr // noCall: it has no rows in the table
-	key    uintptr // names it in Tracing.compat
+	key    uintptr // names it in compatCalls
 	args   [6]uint64
 	time64 bool // its struct timespec is the native one
 }
@@ -23,14 +25,6 @@ const noCall = ^uintptr(0)
 
 // recvmmsgTime64 has a number that is the same on all 32-bit architectures.
 const recvmmsgTime64 = 417
-
-// A socketcall is what one of the numbers of socketcall(2) means (linux/net.h).
-type socketcall struct {
-	nr   uintptr // native
-	args int     // how many, of 32 bits each, there are in memory
-	name string  // empty: the native one's
-	only bool    // trapped for traces only
-}
 
 // CompatTable returns the rows for calls of the 32-bit ABI, with its numbers.
 // The filter cannot see the arguments of socketcall(2): these rows trap more
@@ -45,17 +39,21 @@ func CompatTable() []Entry {
 			}
 		}
 	}
-	for _, k := range slices.Sorted(maps.Keys(socketcalls)) {
-		if !socketcalls[k].only {
+	for _, k := range slices.Sorted(maps.Keys(abi.Socketcalls)) {
+		if !onlyTraced(k) {
 			rows = append(rows, socketcallRow(k))
 		}
 	}
 	return rows
 }
 
+// onlyTraced reports whether one of the calls that socketcall(2) has is trapped for traces
+// only: socketpair, recv and shutdown (linux/net.h).
+func onlyTraced(k uint32) bool { return k == 8 || k == 10 || k == 13 }
+
 // socketcallRow traps one of the calls that socketcall(2) has.
 func socketcallRow(k uint32) Entry {
-	return Entry{Name: "socketcall", Nr: sysSocketcall, Compat: true,
+	return Entry{Name: "socketcall", Nr: abi.SysSocketcall, Compat: true,
 		When: []Condition{{Arg: 0, Equal: k}}}
 }
 
@@ -65,7 +63,7 @@ func (n *Node) answerCompat(c Call) {
 	do, shown := (*Node).doTable, Call(cc)
 	if t := n.tracing.Load(); t != nil {
 		do = (*Node).doTraced
-		if s, ok := t.compat[cc.key]; ok {
+		if s, ok := t.calls.compatCall(cc.key); ok {
 			shown = n.tracedCompat(cc, t, s)
 		}
 	}
@@ -79,15 +77,15 @@ func (n *Node) answerCompat(c Call) {
 // presentCompat presents a call of the 32-bit ABI as the native one that it means.
 func presentCompat(c Call) (*compatCall, error) {
 	cc := &compatCall{Call: c, nr: noCall, key: c.Nr()}
-	if c.Nr() == sysSocketcall && len(socketcalls) > 0 {
+	if c.Nr() == abi.SysSocketcall && len(abi.Socketcalls) > 0 {
 		sub := uint32(c.Uint(0))
-		k, ok := socketcalls[sub]
+		k, ok := abi.Socketcalls[sub]
 		if !ok {
 			return cc, nil
 		}
-		cc.nr, cc.key = k.nr, socketcallKey(sub)
+		cc.nr, cc.key = k.Nr, socketcallKey(sub)
 		var b [6 * 4]byte
-		if err := c.ReadMemory(uintptr(uint32(c.Uint(1))), b[:4*k.args]); err != nil {
+		if err := c.ReadMemory(uintptr(uint32(c.Uint(1))), b[:4*k.Args]); err != nil {
 			return cc, err
 		}
 		for i := range cc.args {

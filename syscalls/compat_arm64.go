@@ -2,16 +2,7 @@ package syscalls
 
 import "golang.org/x/sys/unix"
 
-// 32-bit ARM, EABI (arch/arm/tools/syscall.tbl): it has no socketcall(2).
-const sysSocketcall = noCall
-
-// compatABI is what the 32-bit ABI is called.
-const compatABI = "arm"
-
-// wideArg is where an argument of 64 bits is that follows i others: in two registers, the
-// lower half first, of which the first has an even number.
-func wideArg(i int) int { return i + i%2 }
-
+// 32-bit ARM, EABI (arch/arm/tools/syscall.tbl).
 var compatNumbers = map[uintptr]uintptr{
 	54:             unix.SYS_IOCTL,
 	75:             unix.SYS_SETRLIMIT,
@@ -42,5 +33,3 @@ var compatNumbers = map[uintptr]uintptr{
 	445:            unix.SYS_LANDLOCK_ADD_RULE,
 	446:            unix.SYS_LANDLOCK_RESTRICT_SELF,
 }
-
-var socketcalls = map[uint32]socketcall{}

@@ -8,6 +8,10 @@ import (
 
 // Names of constants of calls outside the network.
 
+// oLargeFile is the kernel's O_LARGEFILE on x86 and on ARM, which musl and 32-bit programs
+// set. Go's constant is 0 where the kernel sets it by itself.
+const oLargeFile = 0o100000 | 0o400000
+
 // openFlags are of open(2), beside the access mode.
 var openFlags = names{"O_???", []constant{
 	{unix.O_CREAT, "O_CREAT"},
@@ -25,7 +29,7 @@ var openFlags = names{"O_???", []constant{
 	{unix.O_NOATIME, "O_NOATIME"},
 	{unix.O_CLOEXEC, "O_CLOEXEC"},
 	{unix.O_PATH, "O_PATH"},
-	{largeFile &^ unix.O_NOFOLLOW, "O_LARGEFILE"},
+	{oLargeFile &^ unix.O_NOFOLLOW, "O_LARGEFILE"},
 }}
 
 // accessModes are of open(2).

@@ -23,12 +23,12 @@ func FuzzDecode(f *testing.F) {
 	f.Add("getsockopt", uint64(3), uint64(1), uint64(13), uint64(0x1000),
 		make([]byte, 32), uint8(1))
 	f.Fuzz(func(t *testing.T, name string, a, b, c, d uint64, memory []byte, outcome uint8) {
-		s := signaturesByName()[name]
-		if s == nil {
+		sig := signaturesByName()[name]
+		if sig == nil {
 			return
 		}
-		r := &Record{Args: [6]uint64{a, b, c, d, 0x1010, 0x1020},
-			Outcome: Outcome(outcome % 5), Value: int64(c), sig: s, bytes: 16}
+		r := &Syscall{Outcome: Outcome(outcome % 5), Value: int64(c)}
+		r.begin(sig, [6]uint64{a, b, c, d, 0x1010, 0x1020}, 16)
 		r.keep(0x1000, memory, false)
 		r.keep(0x1000+uintptr(len(memory)/2), memory[:len(memory)/2], true)
 		shown := r.Decode(16)

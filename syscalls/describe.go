@@ -10,26 +10,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// describe takes down what the program's descriptor fd is, of which copy is a copy.
-func (c *tracedCall) describe(fd, copy int) {
-	for i := range c.fds {
-		if c.fds[i].fd == fd {
-			c.fds[i].text = c.node.descriptorText(copy)
-			return
-		}
-	}
-	c.fds = append(c.fds, fdNote{fd, c.node.descriptorText(copy)})
+// describeFD takes down what the program's descriptor fd is, of which copy is a copy.
+func (c *tracedCall) describeFD(fd, copy int) {
+	c.describe(fd, c.node.descriptorText(copy))
 }
 
-// describeArg is describe for a call whose handler took no copy.
+// describeArg is describeFD for a call whose handler took no copy.
 func (c *tracedCall) describeArg(fd int) {
-	for i := range c.fds {
-		if c.fds[i].fd == fd {
-			return
-		}
+	if c.isDescribed(fd) {
+		return
 	}
 	if got, err := c.Call.CopyFD(fd); err == nil {
-		c.describe(fd, got)
+		c.describeFD(fd, got)
 		linux.Close(got)
 	}
 }

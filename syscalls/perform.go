@@ -234,7 +234,7 @@ func (n *Node) performSetsockopt(c Call) reply {
 
 func (n *Node) performGetsockopt(c Call) reply {
 	o := plainOption{c.Int(1), c.Int(2)}
-	if _, known := optionsOf(uint32(o.level)).find(uint64(o.name)); !known ||
+	if !isOption(uint32(o.level), uint32(o.name)) ||
 		ownOptions[o] {
 		return letThrough
 	}

@@ -42,6 +42,14 @@ var callSets = map[string]string{
 // synonyms are other names of sets.
 var synonyms = map[string]string{"net": "network", "memory": "memory", "mem": "memory"}
 
+// networkNumbers are the numbers of the calls of strace's set %network.
+var networkNumbers = []uintptr{unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_BIND,
+	unix.SYS_CONNECT, unix.SYS_GETPEERNAME,
+	unix.SYS_GETSOCKNAME, unix.SYS_GETSOCKOPT, unix.SYS_LISTEN, unix.SYS_RECVFROM,
+	unix.SYS_RECVMMSG, unix.SYS_RECVMSG,
+	unix.SYS_SENDMMSG, unix.SYS_SENDMSG, unix.SYS_SENDTO, unix.SYS_SETSOCKOPT,
+	unix.SYS_SHUTDOWN, unix.SYS_SOCKET, unix.SYS_SOCKETPAIR}
+
 // A Selection says which calls a trace shows: -e trace= of strace(1).
 type Selection struct {
 	Text  string // as it was asked for

@@ -18,23 +18,23 @@ const (
 
 // needMessage has a struct msghdr taken down, with what it points to. payload
 // says whether the buffers are the program's: to be sent.
-func needMessage(c *tracedCall, at uintptr, payload bool) {
-	l := layoutOf(c)
-	b, ok := c.fetch(at, l.SizeofMsghdr)
+func needMessage(f fetcher, at uintptr, payload bool) {
+	l := f.layout()
+	b, ok := f.fetch(at, l.SizeofMsghdr)
 	if !ok {
 		return
 	}
 	m := abi.ParseMsghdr(l, at, b)
-	c.fetch(m.Name, min(int(m.Namelen), abi.SizeofSockaddrStorage))
-	iov, ok := c.fetch(m.Iov, int(min(m.Iovlen, shownIovecs))*l.SizeofIovec)
+	f.fetch(m.Name, min(int(m.Namelen), abi.SizeofSockaddrStorage))
+	iov, ok := f.fetch(m.Iov, int(min(m.Iovlen, shownIovecs))*l.SizeofIovec)
 	if !payload {
 		return
 	}
-	c.fetch(m.Control, int(min(m.Controllen, shownControl)))
-	room := c.bytes
+	f.fetch(m.Control, int(min(m.Controllen, shownControl)))
+	room := f.payload
 	for ; ok && room > 0 && len(iov) > 0; iov = iov[l.SizeofIovec:] {
 		n := int(min(l.WordAt(iov, l.Word), uint64(room)))
-		c.fetch(uintptr(l.WordAt(iov, 0)), n)
+		f.fetch(uintptr(l.WordAt(iov, 0)), n)
 		room -= n
 	}
 }
@@ -81,7 +81,7 @@ func (p *printer) iovecs(m abi.Msghdr, received bool, moved int) {
 		return
 	}
 	p.text("[")
-	shown := p.bytes
+	shown := p.payload
 	for i := 0; len(b) > 0; i, b = i+1, b[l.SizeofIovec:] {
 		if i > 0 {
 			p.text(", ")
@@ -93,7 +93,7 @@ func (p *printer) iovecs(m abi.Msghdr, received bool, moved int) {
 			moved -= has
 		}
 		p.text("{iov_base=")
-		p.payload(base, has, received)
+		p.payloadAt(base, has, received)
 		p.text(", iov_len=")
 		p.dec(int64(size))
 		p.text("}")
@@ -193,14 +193,14 @@ func (p *printer) ucred(b []byte) {
 
 func messageIn(name string) param {
 	return param{name: name,
-		need: func(c *tracedCall, i int) { needMessage(c, c.Ptr(i), true) },
+		need: func(f fetcher, i int) { needMessage(f, f.ptr(i), true) },
 		show: func(p *printer, i int) { p.message(p.ptr(i), false, -1) },
 	}
 }
 
 func messageOut(name string) param {
 	return param{name: name, out: true,
-		need: func(c *tracedCall, i int) { needMessage(c, c.Ptr(i), false) },
+		need: func(f fetcher, i int) { needMessage(f, f.ptr(i), false) },
 		show: func(p *printer, i int) {
 			if !p.ok() {
 				p.address(p.ptr(i))
@@ -214,14 +214,14 @@ func messageOut(name string) param {
 // messages is the array of sendmmsg(2) or recvmmsg(2); its length follows it.
 func messages(name string, received bool) param {
 	return param{name: name, out: received,
-		need: func(c *tracedCall, i int) {
-			l := layoutOf(c)
-			for k := range min(int(uint32(c.Args[i+1])), shownMessages) {
-				at := c.Ptr(i) + uintptr(k*l.SizeofMmsghdr)
-				if _, ok := c.fetch(at, l.SizeofMmsghdr); !ok {
+		need: func(f fetcher, i int) {
+			l := f.layout()
+			for k := range min(int(uint32(f.Args[i+1])), shownMessages) {
+				at := f.ptr(i) + uintptr(k*l.SizeofMmsghdr)
+				if _, ok := f.fetch(at, l.SizeofMmsghdr); !ok {
 					return
 				}
-				needMessage(c, at, !received)
+				needMessage(f, at, !received)
 			}
 		},
 		show: func(p *printer, i int) { p.messages(p.ptr(i), int(uint32(p.Args[i+1])), received) },

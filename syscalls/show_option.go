@@ -27,6 +27,12 @@ func optionsOf(level uint32) names {
 	return names{unknown: "???"}
 }
 
+// isOption reports whether an option of a level has a name here.
+func isOption(level, option uint32) bool {
+	_, ok := optionsOf(level).find(uint64(option))
+	return ok
+}
+
 // option is the option's name; its level comes before it.
 func option(name string) param {
 	return param{name: name, show: func(p *printer, i int) {
@@ -43,7 +49,7 @@ func option(name string) param {
 // length follows.
 func optionIn(name string) param {
 	return param{name: name,
-		need: func(c *tracedCall, i int) { c.fetch(c.Ptr(i), min(c.Int(i+1), maxPiece)) },
+		need: func(f fetcher, i int) { f.fetch(f.ptr(i), min(f.int(i+1), maxPiece)) },
 		show: func(p *printer, i int) {
 			p.optionValue(uint32(p.Args[i-2]), uint32(p.Args[i-1]), p.ptr(i), p.int(i+1), false)
 		},
@@ -53,7 +59,7 @@ func optionIn(name string) param {
 // optionOut is the value that getsockopt(2) fetches; a pointer to its length follows.
 func optionOut(name string) param {
 	return param{name: name, out: true,
-		need: func(c *tracedCall, i int) { c.fetch(c.Ptr(i+1), 4) },
+		need: func(f fetcher, i int) { f.fetch(f.ptr(i+1), 4) },
 		show: func(p *printer, i int) {
 			_, size, ok := p.lengths(p.ptr(i + 1))
 			if !ok || !p.ok() {

@@ -154,9 +154,9 @@ func (p *printer) sockaddrAt(addr uintptr, size int, after bool) {
 // sockaddrIn is an address that the program passes; its length follows it.
 func sockaddrIn(name string) param {
 	return param{name: name,
-		need: func(c *tracedCall, i int) {
-			c.fetch(uintptr(c.Args[i]),
-				min(c.Int(i+1), abi.SizeofSockaddrStorage))
+		need: func(f fetcher, i int) {
+			f.fetch(uintptr(f.Args[i]),
+				min(f.int(i+1), abi.SizeofSockaddrStorage))
 		},
 		show: func(p *printer, i int) { p.sockaddrAt(p.ptr(i), p.int(i+1), false) },
 	}
@@ -165,7 +165,7 @@ func sockaddrIn(name string) param {
 // sockaddrOut is an address that the kernel fills in; a pointer to its length follows.
 func sockaddrOut(name string) param {
 	return param{name: name, out: true,
-		need: func(c *tracedCall, i int) { c.fetch(uintptr(c.Args[i+1]), 4) },
+		need: func(f fetcher, i int) { f.fetch(uintptr(f.Args[i+1]), 4) },
 		show: func(p *printer, i int) {
 			room, size, ok := p.lengths(p.ptr(i + 1))
 			if !ok || !p.ok() {

@@ -4,6 +4,9 @@ import "strconv"
 
 // A signature says what a call's arguments are, so that a trace can show them.
 type signature struct {
+	nr     uintptr // of the native call that it means
+	compat bool    // it is of the 32-bit ABI
+	time64 bool    // of those: its struct timespec is the native one
 	name   string
 	params []param
 	result func(p *printer) // what follows the result; nil: nothing
@@ -15,7 +18,7 @@ type param struct {
 	fd   bool // it is a descriptor
 	out  bool // the call sets it
 	// has the memory taken down before the call; nil: none is needed
-	need func(*tracedCall, int)
+	need func(fetcher, int)
 	show func(p *printer, i int) // appends it to the printer's text
 }
 
@@ -30,22 +33,20 @@ type Decoded struct {
 
 // Decode shows the call, with so many bytes of payload, at most those that were
 // kept. It does not wait for anything.
-func (r *Record) Decode(payload int) Decoded {
-	s := r.sig
-	abi := ""
-	if r.compat {
-		abi = compatABI
+func (s *Syscall) Decode(payload int) Decoded {
+	sig := s.sig
+	if sig == nil {
+		return Decoded{Name: "syscall_" + strconv.FormatUint(uint64(s.Nr), 10), FD: -1}
 	}
-	defer func(kept int) { r.bytes = kept }(r.bytes)
-	r.bytes = min(r.bytes, payload)
-	if s == nil {
-		return Decoded{Name: "syscall_" + strconv.FormatUint(uint64(r.Nr), 10), FD: -1,
-			ABI: abi}
+	defer func(kept int) { s.payload = kept }(s.payload)
+	s.payload = min(s.payload, payload)
+	d := Decoded{Name: sig.name, FD: -1, Args: make([]string, 0, len(sig.params))}
+	if sig.compat {
+		d.ABI = compatABI
 	}
-	d := Decoded{Name: s.name, FD: -1, ABI: abi, Args: make([]string, 0, len(s.params))}
-	p := printer{Record: r}
-	for i, a := range s.params {
-		if a.out && r.Outcome == Waits { // strace shows no more of a call that waits
+	p := printer{Syscall: s}
+	for i, a := range sig.params {
+		if a.out && s.Outcome == Waits { // strace shows no more of a call that waits
 			break
 		}
 		p.b = p.b[:0]
@@ -55,12 +56,12 @@ func (r *Record) Decode(payload int) Decoded {
 		}
 		d.Args = append(d.Args, string(p.b))
 		if a.fd && d.FD < 0 {
-			d.FD = int(int32(r.Args[i]))
+			d.FD = s.int(i)
 		}
 	}
-	if s.result != nil && r.ok() {
+	if sig.result != nil && s.ok() {
 		p.b = p.b[:0]
-		s.result(&p)
+		sig.result(&p)
 		d.Result = string(p.b)
 	}
 	return d
@@ -68,15 +69,17 @@ func (r *Record) Decode(payload int) Decoded {
 
 // A printer shows one call's arguments.
 type printer struct {
-	*Record
+	*Syscall
 	b []byte
 }
 
-func (p *printer) text(s string)     { p.b = append(p.b, s...) }
-func (p *printer) dec(v int64)       { p.b = strconv.AppendInt(p.b, v, 10) }
-func (p *printer) hex(v uint64)      { p.b = appendHex(p.b, v) }
-func (p *printer) int(i int) int     { return int(int32(p.Args[i])) }
-func (p *printer) ptr(i int) uintptr { return uintptr(p.Args[i]) }
+func (p *printer) text(s string) { p.b = append(p.b, s...) }
+func (p *printer) dec(v int64)   { p.b = strconv.AppendInt(p.b, v, 10) }
+func (p *printer) hex(v uint64)  { p.b = appendHex(p.b, v) }
+
+// int and ptr return an argument as a C int and as an address.
+func (s *Syscall) int(i int) int     { return int(int32(s.Args[i])) }
+func (s *Syscall) ptr(i int) uintptr { return uintptr(s.Args[i]) }
 
 // address shows a pointer whose target is not known or of no interest.
 func (p *printer) address(a uintptr) {
@@ -100,13 +103,13 @@ func (p *printer) descriptor(fd int) {
 	}
 }
 
-// payload shows bytes that a program sends or gets: as many as are to be shown.
-func (p *printer) payload(addr uintptr, size int, after bool) {
+// payloadAt shows bytes that a program sends or gets: as many as are to be shown.
+func (p *printer) payloadAt(addr uintptr, size int, after bool) {
 	if addr == 0 {
 		p.text("NULL")
 		return
 	}
-	n := min(size, p.bytes)
+	n := min(size, p.payload)
 	b, ok := p.view(addr, n, after)
 	if !ok {
 		p.address(addr)
@@ -124,7 +127,7 @@ const shownText = 32
 // bytesAt shows memory that is no payload, such as the value of an option.
 func (p *printer) bytesAt(addr uintptr, size int, after bool,
 	quote func(b, s []byte) []byte) {
-	limit := max(shownText, p.bytes)
+	limit := max(shownText, p.payload)
 	b, ok := p.view(addr, min(size, limit), after)
 	if !ok {
 		p.address(addr)

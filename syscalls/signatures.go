@@ -50,11 +50,14 @@ var socketFlags = names{"SOCK_???", []constant{
 	{unix.SOCK_NONBLOCK, "SOCK_NONBLOCK"},
 }}
 
+// typeMask is SOCK_TYPE_MASK of include/linux/net.h.
+const typeMask = 0xf
+
 func socketType(name string) param {
 	return param{name: name, show: func(p *printer, i int) {
 		v := uint64(uint32(p.Args[i]))
-		p.b = socketTypes.value(p.b, v&sockTypeMask)
-		if v &^= sockTypeMask; v != 0 {
+		p.b = socketTypes.value(p.b, v&typeMask)
+		if v &^= typeMask; v != 0 {
 			p.text("|")
 			p.b = socketFlags.flags(p.b, v)
 		}
@@ -84,11 +87,11 @@ func protocol(name string) param {
 // bufferIn are bytes that the program sends; their number follows.
 func bufferIn(name string) param {
 	return param{name: name,
-		need: func(c *tracedCall, i int) {
-			c.fetch(c.Ptr(i),
-				int(min(c.Uint(i+1), uint64(c.bytes))))
+		need: func(f fetcher, i int) {
+			f.fetch(f.ptr(i),
+				int(min(f.Args[i+1], uint64(f.payload))))
 		},
-		show: func(p *printer, i int) { p.payload(p.ptr(i), int(min(p.Args[i+1], 1<<31)), false) },
+		show: func(p *printer, i int) { p.payloadAt(p.ptr(i), int(min(p.Args[i+1], 1<<31)), false) },
 	}
 }
 
@@ -99,7 +102,7 @@ func bufferOut(name string) param {
 			p.address(p.ptr(i))
 			return
 		}
-		p.payload(p.ptr(i), int(min(uint64(p.Value), p.Args[i+1])), true)
+		p.payloadAt(p.ptr(i), int(min(uint64(p.Value), p.Args[i+1])), true)
 	}}
 }
 
@@ -121,7 +124,7 @@ func fdPair(name string) param {
 
 func timespecIn(name string) param {
 	return param{name: name,
-		need: func(c *tracedCall, i int) { c.fetch(c.Ptr(i), c.timespecSize()) },
+		need: func(f fetcher, i int) { f.fetch(f.ptr(i), f.timespecSize()) },
 		show: func(p *printer, i int) {
 			b, ok := p.view(p.ptr(i), p.timespecSize(), false)
 			if !ok {

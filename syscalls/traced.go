@@ -3,8 +3,6 @@ package syscalls
 import (
 	"slices"
 	"sync"
-
-	"golang.org/x/sys/unix"
 )
 
 // Traced returns the rows for the filter of a node whose calls with the given
@@ -37,14 +35,6 @@ func fails(nr uintptr) bool {
 	}
 	return found
 }
-
-// networkNumbers are the numbers of the calls of strace's set %network.
-var networkNumbers = []uintptr{unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_BIND,
-	unix.SYS_CONNECT, unix.SYS_GETPEERNAME,
-	unix.SYS_GETSOCKNAME, unix.SYS_GETSOCKOPT, unix.SYS_LISTEN, unix.SYS_RECVFROM,
-	unix.SYS_RECVMMSG, unix.SYS_RECVMSG,
-	unix.SYS_SENDMMSG, unix.SYS_SENDMSG, unix.SYS_SENDTO, unix.SYS_SETSOCKOPT,
-	unix.SYS_SHUTDOWN, unix.SYS_SOCKET, unix.SYS_SOCKETPAIR}
 
 // rowsByNumber are the rows of the table, several for calls with conditions.
 var rowsByNumber = sync.OnceValue(func() *[512][]Entry {
@@ -93,38 +83,11 @@ func (e *Entry) holds(c Call) bool {
 	return true
 }
 
-// signaturesByName are all calls that traces can show.
-var signaturesByName = sync.OnceValue(func() map[string]*signature {
-	m := make(map[string]*signature)
-	for _, list := range [][]signature{networkCalls, watchedCalls} {
-		for i := range list {
-			m[list[i].name] = &list[i]
-		}
-	}
-	return m
-})
-
 // NewTracing makes a Tracing of the calls with the given native numbers, and of those
 // that mean the same in the 32-bit ABI.
 func NewTracing(t Tracer, show []uintptr, numbers Numbers) *Tracing {
-	tr := &Tracing{Tracer: t, compat: numbers.compat(show)}
-	byName := signaturesByName()
-	for name, nr := range numbers.Native {
-		if nr >= uintptr(len(tr.signatures)) || !slices.Contains(show, nr) {
-			continue
-		}
-		if tr.signatures[nr] = byName[name]; tr.signatures[nr] == nil {
-			tr.signatures[nr] = &signature{name: name, params: unknownParams}
-		}
-	}
-	return tr
+	return &Tracing{Tracer: t, calls: newCallTable(show, numbers)}
 }
 
 // shows reports whether calls of a number are told of.
-func (t *Tracing) shows(nr uintptr) bool {
-	return nr < uintptr(len(t.signatures)) && t.signatures[nr] != nil
-}
-
-// unknownParams show a call that has no row of its own.
-var unknownParams = []param{hexadecimal("0"), hexadecimal("1"), hexadecimal("2"),
-	hexadecimal("3"), hexadecimal("4"), hexadecimal("5")}
+func (t *Tracing) shows(nr uintptr) bool { return t.calls.shows(nr) }

@@ -29,20 +29,20 @@ type tracedCall struct {
 var callIDs atomic.Uint64
 
 func (n *Node) traced(c Call, t *Tracing) *tracedCall {
-	return n.beginTraced(c, t, c.Nr(), t.signatures[c.Nr()])
+	return n.beginTraced(c, t, t.calls.nativeCall(c.Nr()))
 }
 
-// beginTraced begins to take a call down, as one of the number and the signature.
-func (n *Node) beginTraced(c Call, t *Tracing, nr uintptr, sig *signature) *tracedCall {
+// beginTraced begins to take a call down, as one of the signature.
+func (n *Node) beginTraced(c Call, t *Tracing, sig *signature) *tracedCall {
 	tc := tracedCalls.Get().(*tracedCall)
 	tc.Call, tc.node, tc.t, tc.waits = c, n, t, time.Time{}
 	r := &tc.Record
-	r.ID, r.Nr, r.Start, r.bytes = callIDs.Add(1), nr, time.Now(), t.Bytes
-	r.TID = c.TID()
-	r.sig = sig
-	for i := range r.Args {
-		r.Args[i] = c.Uint(i)
+	r.ID, r.TID, r.Start = callIDs.Add(1), c.TID(), time.Now()
+	var args [6]uint64
+	for i := range args {
+		args[i] = c.Uint(i)
 	}
+	r.begin(sig, args, t.Bytes)
 	return tc
 }
 
@@ -85,7 +85,7 @@ func (c *tracedCall) WriteMemory2(addr1 uintptr, b1 []byte, addr2 uintptr,
 func (c *tracedCall) CopyFD(fd int) (int, error) {
 	got, err := c.Call.CopyFD(fd)
 	if err == nil && c.t.FDs {
-		c.describe(fd, got)
+		c.describeFD(fd, got)
 	}
 	return got, err
 }
@@ -117,7 +117,7 @@ func (c *tracedCall) InstallFD(fd int, cloexec bool) (int, error) {
 	c.complete()
 	got, err := c.Call.InstallFD(fd, cloexec)
 	if err == nil && c.t.FDs {
-		c.describe(got, fd)
+		c.describeFD(got, fd)
 	}
 	return got, c.answered(Returned, int64(got), 0, err)
 }
@@ -138,19 +138,12 @@ func (c *tracedCall) Keep() Call {
 	c.Call = c.Call.Keep()
 	c.waits = time.Now()
 	copied := tracedCalls.Get().(*tracedCall)
-	copied.copyFrom(&c.Record)
+	own, s := copied.owner, copied.Syscall
+	copied.Record = c.Record
+	copied.owner, copied.Syscall = own, s
+	copied.Syscall.copyFrom(&c.Syscall)
 	c.t.Tracer.Called(&copied.Record)
 	return c
-}
-
-// copyFrom makes r a copy of o that is released by itself.
-func (r *Record) copyFrom(o *Record) {
-	owner, buf, fds, pieces := r.owner, r.buf, r.fds, r.pieces
-	*r = *o
-	r.owner = owner
-	r.buf = append(buf[:0], o.buf...)
-	r.fds = append(fds[:0], o.fds...)
-	r.pieces = append(pieces[:0], o.pieces...)
 }
 
 // finish hands the record over. The call is answered; c is not used any more.
@@ -165,31 +158,8 @@ func (c *tracedCall) complete() {
 	if !c.waits.IsZero() {
 		c.Network = now.Sub(c.waits)
 	}
-	if sig := c.sig; sig != nil {
-		for i := range sig.params {
-			if need := sig.params[i].need; need != nil {
-				need(c, i)
-			}
-		}
-		if c.t.FDs && len(sig.params) > 0 && sig.params[0].fd {
-			c.describeArg(int(int32(c.Args[0])))
-		}
+	c.fetchArgs(c.Call)
+	if fd, ok := c.mainFD(); ok && c.t.FDs {
+		c.describeArg(fd)
 	}
-}
-
-// fetch has n bytes at addr taken down, unless they are.
-func (c *tracedCall) fetch(addr uintptr, n int) ([]byte, bool) {
-	if addr == 0 || n <= 0 {
-		return nil, false
-	}
-	n = min(n, maxKept)
-	if b, ok := c.view(addr, n, false); ok {
-		return b, true
-	}
-	b := make([]byte, n)
-	if c.Call.ReadMemory(addr, b) != nil {
-		return nil, false
-	}
-	c.keep(addr, b, false)
-	return b, true
 }

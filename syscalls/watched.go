@@ -206,7 +206,7 @@ func (p *printer) octal(v uint32) {
 func signed(name string) param {
 	return param{name: name, show: func(p *printer, i int) {
 		v := int64(p.Args[i])
-		if p.compat {
+		if p.sig.compat {
 			v = int64(int32(v))
 		}
 		p.dec(v)
@@ -233,14 +233,14 @@ const maxString = 4096
 
 // fetchString has a string taken down. It reads to the end of the page first: what
 // lies beyond may not be there.
-func (c *tracedCall) fetchString(addr uintptr) {
+func (f fetcher) fetchString(addr uintptr) {
 	if addr == 0 {
 		return
 	}
 	const page = 4096
 	for n := 0; n < maxString; {
 		step := min(256, page-int((addr+uintptr(n))%page))
-		b, ok := c.fetch(addr+uintptr(n), step)
+		b, ok := f.fetch(addr+uintptr(n), step)
 		if !ok {
 			return
 		}
@@ -296,7 +296,7 @@ func (p *printer) stringAt(addr uintptr, limit int) {
 
 func path(name string) param {
 	return param{name: name,
-		need: func(c *tracedCall, i int) { c.fetchString(c.Ptr(i)) },
+		need: func(f fetcher, i int) { f.fetchString(f.ptr(i)) },
 		show: func(p *printer, i int) { p.stringAt(p.ptr(i), 0) },
 	}
 }
@@ -307,10 +307,10 @@ const shownStrings = 32
 // stringList is an array of strings that ends with NULL: the arguments of a program.
 func stringList(name string) param {
 	return param{name: name,
-		need: func(c *tracedCall, i int) {
-			l := layoutOf(c)
+		need: func(f fetcher, i int) {
+			l := f.layout()
 			for k := range shownStrings {
-				b, ok := c.fetch(c.Ptr(i)+uintptr(l.Word*k), l.Word)
+				b, ok := f.fetch(f.ptr(i)+uintptr(l.Word*k), l.Word)
 				if !ok {
 					return
 				}
@@ -318,7 +318,7 @@ func stringList(name string) param {
 				if at == 0 {
 					return
 				}
-				c.fetchString(at)
+				f.fetchString(at)
 			}
 		},
 		show: func(p *printer, i int) {
@@ -340,7 +340,7 @@ func stringList(name string) param {
 					p.text("...")
 					break
 				}
-				p.stringAt(uintptr(l.WordAt(b, 0)), max(shownText, p.bytes))
+				p.stringAt(uintptr(l.WordAt(b, 0)), max(shownText, p.payload))
 			}
 			p.text("]")
 		},
@@ -353,14 +353,14 @@ const maxCounted = 512
 // counted is the environment: it may hold secrets, so only its size is shown.
 func counted(name string) param {
 	return param{name: name,
-		need: func(c *tracedCall, i int) {
+		need: func(f fetcher, i int) {
 			const step = 32
-			l := layoutOf(c)
+			l := f.layout()
 			for k := 0; k < maxCounted; k += step {
-				b, ok := c.fetch(c.Ptr(i)+uintptr(l.Word*k), l.Word*step)
+				b, ok := f.fetch(f.ptr(i)+uintptr(l.Word*k), l.Word*step)
 				if !ok { // the end of the stack: one by one
 					for j := range step {
-						if b, ok := c.fetch(c.Ptr(i)+uintptr(l.Word*(k+j)),
+						if b, ok := f.fetch(f.ptr(i)+uintptr(l.Word*(k+j)),
 							l.Word); !ok || l.WordAt(b, 0) == 0 {
 							return
 						}

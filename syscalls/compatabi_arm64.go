@@ -1,0 +1,8 @@
+package syscalls
+
+// compatABI is what the 32-bit ABI is called.
+const compatABI = "arm"
+
+// wideArg is where an argument of 64 bits is that follows i others: in two registers, the
+// lower half first, of which the first has an even number.
+func wideArg(i int) int { return i + i%2 }

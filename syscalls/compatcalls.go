@@ -1,0 +1,168 @@
+package syscalls
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
+)
+
+// socketcallKey is the key in compatCalls of one of the calls that socketcall(2) has.
+func socketcallKey(k uint32) uintptr { return 1<<16 | uintptr(k) }
+
+// compatNames are the native names of calls that the 32-bit ABI calls otherwise. The rule
+// in native has more of them.
+var compatNames = map[string]string{
+	"_llseek": "lseek", "_newselect": "select", "fstatat64": "newfstatat",
+	"waitpid":   "wait4",
+	"sigaction": "rt_sigaction", "sigprocmask": "rt_sigprocmask",
+	"sigreturn":  "rt_sigreturn",
+	"sigsuspend": "rt_sigsuspend", "sigpending": "rt_sigpending",
+	"signal":   "rt_sigaction",
+	"sgetmask": "rt_sigprocmask", "ssetmask": "rt_sigprocmask", "umount": "umount2",
+	"ugetrlimit": "getrlimit", "oldstat": "stat", "oldlstat": "lstat",
+	"oldfstat": "fstat",
+	"olduname": "uname", "oldolduname": "uname", "readdir": "getdents",
+	"nice":  "setpriority",
+	"stime": "clock_settime", "ipc": "semop", "send": "sendto", "recv": "recvfrom",
+	"arm_fadvise64_64": "fadvise64", "fadvise64_64": "fadvise64", "bdflush": "sync",
+	"arm_sync_file_range": "sync_file_range", "vm86": "ptrace", "vm86old": "ptrace",
+	"mmap2": "mmap",
+	// Calls that Linux has never had, with others of that kind.
+	"break": "afs_syscall", "ftime": "afs_syscall", "gtty": "afs_syscall",
+	"idle": "afs_syscall",
+	"lock": "afs_syscall", "mpx": "afs_syscall", "prof": "afs_syscall",
+	"profil": "afs_syscall",
+	"stty":   "afs_syscall", "ulimit": "afs_syscall",
+}
+
+// native returns the number of the native call that a call of the 32-bit ABI means.
+func (n Numbers) native(name string) (uintptr, bool) {
+	for _, s := range [...]string{name, compatNames[name],
+		strings.TrimSuffix(name, "_time64"),
+		strings.TrimSuffix(name, "64"), strings.TrimSuffix(name, "32")} {
+		if nr, ok := n.Native[s]; ok {
+			return nr, true
+		}
+	}
+	return 0, false
+}
+
+// compatCalls returns the calls of the 32-bit ABI that mean one of the native calls shown,
+// by their numbers; those that socketcall(2) has, by socketcallKey.
+func compatCalls(n Numbers, shown []uintptr) map[uintptr]*signature {
+	m := make(map[uintptr]*signature)
+	for name, number := range n.Compat {
+		nr, ok := n.native(name)
+		if ok && number != abi.SysSocketcall && slices.Contains(shown, nr) {
+			sig := compatSignatureOf(name, strings.TrimSuffix(name, "_time64"))
+			sig.nr, sig.compat = nr, true
+			sig.time64 = strings.HasSuffix(name, "_time64")
+			m[number] = sig
+		}
+	}
+	for k, s := range abi.Socketcalls {
+		if slices.Contains(shown, s.Nr) {
+			name := s.Name
+			for native, nr := range n.Native {
+				if name == "" && nr == s.Nr {
+					name = native
+				}
+			}
+			sig := compatSignatureOf(name, name)
+			sig.nr, sig.compat = s.Nr, true
+			m[socketcallKey(k)] = sig
+		}
+	}
+	return m
+}
+
+// compatSignatureOf returns how a call is shown that is called name, and like the native
+// call base if that has its arguments.
+func compatSignatureOf(name, base string) *signature {
+	if params, ok := compatParams[name]; ok {
+		return &signature{name: name, params: params}
+	}
+	byName := signaturesByName()
+	for _, s := range [...]string{base, compatNames[base], strings.TrimSuffix(base, "64"),
+		strings.TrimSuffix(base, "32")} {
+		if sig := byName[s]; sig != nil {
+			return &signature{name: name, params: sig.params, result: sig.result}
+		}
+	}
+	return &signature{name: name, params: unknownParams}
+}
+
+// compatParams are the arguments of calls that are not those of a native one.
+var compatParams = map[string][]param{
+	"_llseek": {fdArg("fd"), {name: "offset", show: llseekOffset}, pointer2("result"),
+		{name: "whence", show: llseekWhence}},
+	"fadvise64": unknownParams, "fadvise64_64": unknownParams,
+	"arm_fadvise64_64": unknownParams, "fallocate": unknownParams,
+	"ftruncate64": {fdArg("fd"), wide("length", 1)},
+	"ipc":         unknownParams,
+	"mmap":        {pointer("args")}, // a struct mmap_arg_struct
+	"mmap2": {pointer("addr"), size("length"), flagsOf("prot", protections),
+		flagsOf("flags", mapFlags),
+		fdSecond("fd"), {name: "offset",
+			show: func(p *printer, i int) { p.hex(p.Args[i] << 12) }}},
+	"nice":        {number("inc")},
+	"oldolduname": {pointer("buf")},
+	"pread64":     {fdArg("fd"), pointer("buf"), size("count"), wide("offset", 3)},
+	"pwrite64":    {fdArg("fd"), bufferIn("buf"), size("count"), wide("offset", 3)},
+	"readdir":     {fdArg("fd"), pointer("dirp"), size("count")},
+	"recv": {fdArg("sockfd"), bufferOut("buf"), size("len"),
+		flagsOf("flags", messageFlags)},
+	"select": {pointer("args")}, // a struct sel_arg_struct
+	"send": {fdArg("sockfd"), bufferIn("buf"), size("len"),
+		flagsOf("flags", messageFlags)},
+	"sgetmask":    nil,
+	"sigaction":   {oneOf("signum", signals), pointer("act"), pointer("oldact")},
+	"signal":      {oneOf("signum", signals), pointer("handler")},
+	"sigpending":  {pointer("set")},
+	"sigprocmask": {oneOf("how", maskHows), pointer("set"), pointer("oldset")},
+	"sigsuspend":  unknownParams,
+	"statfs64":    {path("path"), size("size"), pointer("buf")},
+	"fstatfs64":   {fdArg("fd"), size("size"), pointer("buf")},
+	"ssetmask":    {hexadecimal("newmask")},
+	"stime":       {pointer("t")},
+	"truncate64":  {path("path"), wide("length", 1)},
+	"umount":      {path("target")},
+	"waitpid":     {number("pid"), pointer("wstatus"), flagsOf("options", waitOptions)},
+}
+
+// wide is an argument of 64 bits that follows others in two registers.
+func wide(name string, others int) param {
+	return param{name: name, show: func(p *printer, _ int) {
+		i := wideArg(others)
+		p.dec(int64(p.Args[i+1]<<32 | p.Args[i]))
+	}}
+}
+
+// The arguments of _llseek(2) are the descriptor, the upper and the lower half of the
+// offset, where the result goes, and what the offset counts from.
+
+func llseekOffset(p *printer, _ int) { p.dec(int64(p.Args[1]<<32 | p.Args[2])) }
+
+func llseekWhence(p *printer, _ int) { p.b = seekWhences.value(p.b, p.Args[4]) }
+
+// pointer2 is a pointer that comes one register later than the others.
+func pointer2(name string) param {
+	return param{name: name, show: func(p *printer, i int) { p.address(p.ptr(i + 1)) }}
+}
+
+// layout is where the fields of the caller's structures lie.
+func (s *Syscall) layout() *abi.Layout {
+	if s.sig != nil && s.sig.compat {
+		return &abi.Compat
+	}
+	return &abi.Native
+}
+
+// timespecSize is the size of the caller's struct timespec in bytes.
+func (s *Syscall) timespecSize() int {
+	if s.sig != nil && s.sig.compat && !s.sig.time64 {
+		return 2 * 4
+	}
+	return 2 * 8
+}
