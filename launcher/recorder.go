@@ -15,6 +15,7 @@ import (
 
 	"github.com/boxer-sandbox/boxer/coordinator"
 	"github.com/boxer-sandbox/boxer/syscalls"
+	"github.com/boxer-sandbox/boxer/syscalls/strace"
 	"github.com/boxer-sandbox/boxer/trace"
 	"github.com/boxer-sandbox/boxer/transport"
 )
@@ -127,7 +128,7 @@ func (r *recorder) Called(rec *syscalls.Record) {
 	defer r.mu.Unlock()
 	t := r.threadLocked(rec.TID, rec.Start)
 	switch {
-	case r.skip != 0 && t.PID == r.skip, rec.Outcome != syscalls.Waits &&
+	case r.skip != 0 && t.PID == r.skip, rec.Outcome != strace.Waits &&
 		!r.noteProcessLocked(rec, t):
 		rec.Release()
 		return
@@ -296,7 +297,7 @@ func (q *queued) at(r *recorder) time.Duration {
 			e += d.Duration
 		}
 		return e
-	case q.record.Outcome != syscalls.Waits && q.record.Network > 0 &&
+	case q.record.Outcome != strace.Waits && q.record.Network > 0 &&
 		q.record.Took >= heldFor:
 		return q.record.Start.Sub(r.start) + q.record.Took
 	}
@@ -315,7 +316,7 @@ func (r *recorder) takeQueue(last bool) (batch []queued, lost uint64,
 	r.mu.Unlock()
 	r.spare = fresh // until then it is read below, and nothing else
 	for _, q := range fresh {
-		if q.record != nil && q.record.Outcome != syscalls.Waits &&
+		if q.record != nil && q.record.Outcome != strace.Waits &&
 			q.record.Network > 0 && q.record.Took < heldFor {
 			r.short[q.record.ID] = struct{}{}
 		}
@@ -338,7 +339,7 @@ func (r *recorder) takeQueue(last bool) (batch []queued, lost uint64,
 func (r *recorder) tell(subscribers []*subscriber, q queued,
 	told map[uint64]*syscalls.Record) {
 	rec := q.record
-	if rec.Outcome == syscalls.Waits {
+	if rec.Outcome == strace.Waits {
 		if _, short := r.short[rec.ID]; short {
 			rec.Release() // its end is about to be told, and its beginning with it
 			return
@@ -355,9 +356,9 @@ func (r *recorder) tell(subscribers []*subscriber, q queued,
 		phase = trace.Exit
 	}
 	switch rec.Outcome {
-	case syscalls.Continued:
+	case strace.Continued:
 		phase = trace.Watched
-	case syscalls.Ended:
+	case strace.Ended:
 		phase = trace.Lost
 	}
 	r.giveCall(subscribers, rec, phase, q.peer)
@@ -384,7 +385,7 @@ func (r *recorder) giveCall(subscribers []*subscriber, rec *syscalls.Record,
 			e.TID, e.PID = rec.TID, rec.TID
 		}
 		switch {
-		case phase.HasResult() && rec.Outcome == syscalls.FailedBy:
+		case phase.HasResult() && rec.Outcome == strace.FailedBy:
 			e.Ret, e.Errno = -1, unix.ErrnoName(rec.Errno)
 		case phase.HasResult():
 			e.Ret, e.RetNote = rec.Value, d.Result
@@ -414,7 +415,7 @@ func give(subscribers []*subscriber, e trace.Event) {
 // served says what boxer did for a call.
 func (r *recorder) served(e *trace.Call, rec *syscalls.Record, who coordinator.Member) {
 	switch {
-	case rec.Outcome == syscalls.Continued:
+	case rec.Outcome == strace.Continued:
 		if rec.OfNetwork() {
 			e.Path = "host"
 		}
@@ -433,7 +434,7 @@ func (r *recorder) served(e *trace.Call, rec *syscalls.Record, who coordinator.M
 		o = r.sameHost(e, rec, who)
 	}
 	e.Conn, e.Path = o.id, o.path
-	if rec.Outcome == syscalls.FailedBy {
+	if rec.Outcome == strace.FailedBy {
 		e.Failure = o.reason
 	}
 }
@@ -442,7 +443,7 @@ func (r *recorder) served(e *trace.Call, rec *syscalls.Record, who coordinator.M
 // its connect or accept has succeeded.
 func (r *recorder) sameHost(e *trace.Call, rec *syscalls.Record,
 	who coordinator.Member) outcome {
-	if rec.Outcome != syscalls.Returned && rec.Errno != unix.EINPROGRESS {
+	if rec.Outcome != strace.Returned && rec.Errno != unix.EINPROGRESS {
 		return outcome{}
 	}
 	ends, role := rec.Ends, trace.RoleConnect

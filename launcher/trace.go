@@ -5,6 +5,7 @@ import (
 
 	"github.com/boxer-sandbox/boxer/sandbox"
 	"github.com/boxer-sandbox/boxer/syscalls"
+	"github.com/boxer-sandbox/boxer/syscalls/strace"
 	"github.com/boxer-sandbox/boxer/trace"
 )
 
@@ -18,16 +19,16 @@ type Trace struct {
 }
 
 // A Selection says which calls a trace shows; see ParseSelection.
-type Selection = syscalls.Selection
+type Selection = strace.Selection
 
 // ParseSelection reads what -e of strace(1) takes: "network", "file,connect", "!futex".
 func ParseSelection(s string) (Selection, error) {
-	return syscalls.ParseSelection(s, callNumbers().Native)
+	return strace.ParseSelection(s, callNumbers().Native)
 }
 
 // callNumbers are the numbers of all system calls.
-var callNumbers = sync.OnceValue(func() syscalls.Numbers {
-	return syscalls.Numbers{Native: sandbox.CallNumbers(),
+var callNumbers = sync.OnceValue(func() strace.Numbers {
+	return strace.Numbers{Native: sandbox.CallNumbers(),
 		Compat: sandbox.CompatCallNumbers()}
 })
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
+	"github.com/boxer-sandbox/boxer/syscalls/strace"
 )
 
 // Programs of the host's 32-bit ABI, i386 on amd64 and ARM on arm64, make the
@@ -63,7 +64,7 @@ func (n *Node) answerCompat(c Call) {
 	do, shown := (*Node).doTable, Call(cc)
 	if t := n.tracing.Load(); t != nil {
 		do = (*Node).doTraced
-		if s, ok := t.calls.compatCall(cc.key); ok {
+		if s, ok := t.calls.Compat(cc.key); ok {
 			shown = n.tracedCompat(cc, t, s)
 		}
 	}
@@ -83,7 +84,7 @@ func presentCompat(c Call) (*compatCall, error) {
 		if !ok {
 			return cc, nil
 		}
-		cc.nr, cc.key = k.Nr, socketcallKey(sub)
+		cc.nr, cc.key = k.Nr, strace.SocketcallKey(sub)
 		var b [6 * 4]byte
 		if err := c.ReadMemory(uintptr(uint32(c.Uint(1))), b[:4*k.Args]); err != nil {
 			return cc, err

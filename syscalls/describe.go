@@ -12,12 +12,12 @@ import (
 
 // describeFD takes down what the program's descriptor fd is, of which copy is a copy.
 func (c *tracedCall) describeFD(fd, copy int) {
-	c.describe(fd, c.node.descriptorText(copy))
+	c.Describe(fd, c.node.descriptorText(copy))
 }
 
 // describeArg is describeFD for a call whose handler took no copy.
 func (c *tracedCall) describeArg(fd int) {
-	if c.isDescribed(fd) {
+	if c.IsDescribed(fd) {
 		return
 	}
 	if got, err := c.Call.CopyFD(fd); err == nil {

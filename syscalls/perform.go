@@ -6,6 +6,7 @@ import (
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
+	"github.com/boxer-sandbox/boxer/syscalls/strace"
 	"golang.org/x/sys/unix"
 )
 
@@ -234,7 +235,7 @@ func (n *Node) performSetsockopt(c Call) reply {
 
 func (n *Node) performGetsockopt(c Call) reply {
 	o := plainOption{c.Int(1), c.Int(2)}
-	if !isOption(uint32(o.level), uint32(o.name)) ||
+	if !strace.IsOption(uint32(o.level), uint32(o.name)) ||
 		ownOptions[o] {
 		return letThrough
 	}

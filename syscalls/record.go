@@ -3,6 +3,8 @@ package syscalls
 import (
 	"sync"
 	"time"
+
+	"github.com/boxer-sandbox/boxer/syscalls/strace"
 )
 
 // A Tracer is told what a node's programs call. See Node.Trace.
@@ -18,7 +20,7 @@ type Tracing struct {
 	Bytes  int  // how many bytes of payload to keep of each call
 	FDs    bool // keep what descriptors are: costs some microseconds per call
 
-	calls *callTable // those that are told of
+	calls *strace.Table // those that are told of
 }
 
 // Trace tells t.Tracer of every trapped call that begins from now on; nil ends
@@ -29,7 +31,7 @@ func (n *Node) Trace(t *Tracing) { n.tracing.Store(t) }
 // A Record is what is known of one trapped call, as it was taken down on the
 // thread that answers. What it takes to show that is done later, by Decode.
 type Record struct {
-	Syscall
+	strace.Syscall
 	ID      uint64 // the same for all Records of a call
 	TID     int
 	Start   time.Time     // when it came
@@ -43,7 +45,7 @@ type Record struct {
 // Release gives the record back, to be used for another call.
 func (r *Record) Release() {
 	c := r.owner
-	r.Syscall.reset()
+	r.Syscall.Reset()
 	*r = Record{owner: c, Syscall: r.Syscall}
 	c.Call = nil
 	tracedCalls.Put(c)

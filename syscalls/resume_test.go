@@ -7,6 +7,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/boxer-sandbox/boxer/syscalls/strace"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,7 +22,7 @@ func tracedPair(t *testing.T) (s *script, program *os.File, far net.Conn) {
 	t.Helper()
 	s = boxedScript(t)
 	s.a.node.Trace(NewTracing(nobodyAsks{}, []uintptr{unix.SYS_SENDTO, unix.SYS_RECVFROM},
-		Numbers{Native: map[string]uintptr{"sendto": unix.SYS_SENDTO,
+		strace.Numbers{Native: map[string]uintptr{"sendto": unix.SYS_SENDTO,
 			"recvfrom": unix.SYS_RECVFROM}}))
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {

@@ -3,6 +3,8 @@ package syscalls
 import (
 	"slices"
 	"sync"
+
+	"github.com/boxer-sandbox/boxer/syscalls/strace"
 )
 
 // Traced returns the rows for the filter of a node whose calls with the given
@@ -85,9 +87,9 @@ func (e *Entry) holds(c Call) bool {
 
 // NewTracing makes a Tracing of the calls with the given native numbers, and of those
 // that mean the same in the 32-bit ABI.
-func NewTracing(t Tracer, show []uintptr, numbers Numbers) *Tracing {
-	return &Tracing{Tracer: t, calls: newCallTable(show, numbers)}
+func NewTracing(t Tracer, show []uintptr, numbers strace.Numbers) *Tracing {
+	return &Tracing{Tracer: t, calls: strace.NewTable(show, numbers)}
 }
 
 // shows reports whether calls of a number are told of.
-func (t *Tracing) shows(nr uintptr) bool { return t.calls.shows(nr) }
+func (t *Tracing) shows(nr uintptr) bool { return t.calls.Shows(nr) }

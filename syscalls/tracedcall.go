@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/syscalls/strace"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,11 +30,11 @@ type tracedCall struct {
 var callIDs atomic.Uint64
 
 func (n *Node) traced(c Call, t *Tracing) *tracedCall {
-	return n.beginTraced(c, t, t.calls.nativeCall(c.Nr()))
+	return n.beginTraced(c, t, t.calls.Native(c.Nr()))
 }
 
 // beginTraced begins to take a call down, as one of the signature.
-func (n *Node) beginTraced(c Call, t *Tracing, sig *signature) *tracedCall {
+func (n *Node) beginTraced(c Call, t *Tracing, sig *strace.Signature) *tracedCall {
 	tc := tracedCalls.Get().(*tracedCall)
 	tc.Call, tc.node, tc.t, tc.waits = c, n, t, time.Time{}
 	r := &tc.Record
@@ -42,7 +43,7 @@ func (n *Node) beginTraced(c Call, t *Tracing, sig *signature) *tracedCall {
 	for i := range args {
 		args[i] = c.Uint(i)
 	}
-	r.begin(sig, args, t.Bytes)
+	r.Begin(sig, args, t.Bytes)
 	return tc
 }
 
@@ -56,7 +57,7 @@ func (c *tracedCall) Nr() uintptr { return c.Call.Nr() }
 func (c *tracedCall) ReadMemory(addr uintptr, b []byte) error {
 	err := c.Call.ReadMemory(addr, b)
 	if err == nil {
-		c.keep(addr, b, false)
+		c.NoteMemory(addr, b, false)
 	}
 	return err
 }
@@ -65,7 +66,7 @@ func (c *tracedCall) ReadMemory(addr uintptr, b []byte) error {
 func (c *tracedCall) WriteMemory(addr uintptr, b []byte) error {
 	err := c.Call.WriteMemory(addr, b)
 	if err == nil {
-		c.keep(addr, b, true)
+		c.NoteMemory(addr, b, true)
 	}
 	return err
 }
@@ -75,8 +76,8 @@ func (c *tracedCall) WriteMemory2(addr1 uintptr, b1 []byte, addr2 uintptr,
 	b2 []byte) error {
 	err := c.Call.WriteMemory2(addr1, b1, addr2, b2)
 	if err == nil {
-		c.keep(addr1, b1, true)
-		c.keep(addr2, b2, true)
+		c.NoteMemory(addr1, b1, true)
+		c.NoteMemory(addr2, b2, true)
 	}
 	return err
 }
@@ -93,21 +94,21 @@ func (c *tracedCall) CopyFD(fd int) (int, error) {
 // Return implements Call.
 func (c *tracedCall) Return(v uintptr) error {
 	c.complete()
-	return c.answered(Returned, int64(v), 0, c.Call.Return(v))
+	return c.answered(strace.Returned, int64(v), 0, c.Call.Return(v))
 }
 
 // Fail implements Call.
 func (c *tracedCall) Fail(errno unix.Errno) error {
 	c.complete()
-	return c.answered(FailedBy, -1, errno, c.Call.Fail(errno))
+	return c.answered(strace.FailedBy, -1, errno, c.Call.Fail(errno))
 }
 
 // Continue implements Call.
 func (c *tracedCall) Continue() error {
 	c.complete()
-	outcome := Continued
+	outcome := strace.Continued
 	if c.Errno != 0 { // what the kernel will say is known: see conclude
-		outcome = FailedBy
+		outcome = strace.FailedBy
 	}
 	return c.answered(outcome, -1, c.Errno, c.Call.Continue())
 }
@@ -119,15 +120,16 @@ func (c *tracedCall) InstallFD(fd int, cloexec bool) (int, error) {
 	if err == nil && c.t.FDs {
 		c.describeFD(got, fd)
 	}
-	return got, c.answered(Returned, int64(got), 0, err)
+	return got, c.answered(strace.Returned, int64(got), 0, err)
 }
 
 // answered takes down the answer. err is what giving it came to: perhaps nobody
 // has waited for it.
-func (c *tracedCall) answered(o Outcome, v int64, errno unix.Errno, err error) error {
+func (c *tracedCall) answered(o strace.Outcome, v int64, errno unix.Errno,
+	err error) error {
 	c.Outcome, c.Value, c.Errno = o, v, errno
 	if err != nil {
-		c.Outcome = Ended
+		c.Outcome = strace.Ended
 	}
 	return err
 }
@@ -141,7 +143,7 @@ func (c *tracedCall) Keep() Call {
 	own, s := copied.owner, copied.Syscall
 	copied.Record = c.Record
 	copied.owner, copied.Syscall = own, s
-	copied.Syscall.copyFrom(&c.Syscall)
+	copied.Syscall.CopyFrom(&c.Syscall)
 	c.t.Tracer.Called(&copied.Record)
 	return c
 }
@@ -158,8 +160,8 @@ func (c *tracedCall) complete() {
 	if !c.waits.IsZero() {
 		c.Network = now.Sub(c.waits)
 	}
-	c.fetchArgs(c.Call)
-	if fd, ok := c.mainFD(); ok && c.t.FDs {
+	c.FetchArgs(c.Call)
+	if fd, ok := c.MainFD(); ok && c.t.FDs {
 		c.describeArg(fd)
 	}
 }

@@ -1,4 +1,4 @@
-package syscalls
+package strace
 
 import (
 	"encoding/binary"
@@ -9,7 +9,7 @@ import (
 
 // networkCalls are the calls of strace's set %network, and uname(2), which
 // tells a node's name.
-var networkCalls = []signature{
+var networkCalls = []Signature{
 	{name: "accept", params: []param{fdArg("sockfd"), sockaddrOut("addr"),
 		lengthOut("addrlen")}, result: newFD},
 	{name: "accept4", params: []param{fdArg("sockfd"), sockaddrOut("addr"),
@@ -91,7 +91,10 @@ func bufferIn(name string) param {
 			f.fetch(f.ptr(i),
 				int(min(f.Args[i+1], uint64(f.payload))))
 		},
-		show: func(p *printer, i int) { p.payloadAt(p.ptr(i), int(min(p.Args[i+1], 1<<31)), false) },
+		show: func(p *printer, i int) {
+			p.payloadAt(p.ptr(i),
+				int(min(p.Args[i+1], 1<<31)), false)
+		},
 	}
 }
 

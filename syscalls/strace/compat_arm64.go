@@ -1,4 +1,4 @@
-package syscalls
+package strace
 
 // compatABI is what the 32-bit ABI is called.
 const compatABI = "arm"

@@ -1,4 +1,4 @@
-package syscalls
+package strace
 
 import (
 	"slices"
@@ -28,9 +28,9 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		r := &Syscall{Outcome: Outcome(outcome % 5), Value: int64(c)}
-		r.begin(sig, [6]uint64{a, b, c, d, 0x1010, 0x1020}, 16)
-		r.keep(0x1000, memory, false)
-		r.keep(0x1000+uintptr(len(memory)/2), memory[:len(memory)/2], true)
+		r.Begin(sig, [6]uint64{a, b, c, d, 0x1010, 0x1020}, 16)
+		r.NoteMemory(0x1000, memory, false)
+		r.NoteMemory(0x1000+uintptr(len(memory)/2), memory[:len(memory)/2], true)
 		shown := r.Decode(16)
 		if shown.Name != name || strings.ContainsAny(strings.Join(shown.Args, ""),
 			"\n\x1b") {

@@ -1,4 +1,4 @@
-package syscalls
+package strace
 
 import (
 	"encoding/binary"
@@ -27,8 +27,8 @@ func optionsOf(level uint32) names {
 	return names{unknown: "???"}
 }
 
-// isOption reports whether an option of a level has a name here.
-func isOption(level, option uint32) bool {
+// IsOption reports whether an option of a level has a name here.
+func IsOption(level, option uint32) bool {
 	_, ok := optionsOf(level).find(uint64(option))
 	return ok
 }

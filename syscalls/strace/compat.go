@@ -1,4 +1,4 @@
-package syscalls
+package strace
 
 import (
 	"slices"
@@ -7,8 +7,8 @@ import (
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 )
 
-// socketcallKey is the key in compatCalls of one of the calls that socketcall(2) has.
-func socketcallKey(k uint32) uintptr { return 1<<16 | uintptr(k) }
+// SocketcallKey is the key in compatCalls of one of the calls that socketcall(2) has.
+func SocketcallKey(k uint32) uintptr { return 1<<16 | uintptr(k) }
 
 // compatNames are the native names of calls that the 32-bit ABI calls otherwise. The rule
 // in native has more of them.
@@ -48,15 +48,15 @@ func (n Numbers) native(name string) (uintptr, bool) {
 	return 0, false
 }
 
-// compatCalls returns the calls of the 32-bit ABI that mean one of the native calls shown,
-// by their numbers; those that socketcall(2) has, by socketcallKey.
-func compatCalls(n Numbers, shown []uintptr) map[uintptr]*signature {
-	m := make(map[uintptr]*signature)
+// CompatCalls returns the calls of the 32-bit ABI that mean one of the native calls
+// shown, by their numbers; those that socketcall(2) has, by socketcallKey.
+func CompatCalls(n Numbers, shown []uintptr) map[uintptr]*Signature {
+	m := make(map[uintptr]*Signature)
 	for name, number := range n.Compat {
 		nr, ok := n.native(name)
 		if ok && number != abi.SysSocketcall && slices.Contains(shown, nr) {
 			sig := compatSignatureOf(name, strings.TrimSuffix(name, "_time64"))
-			sig.nr, sig.compat = nr, true
+			sig.Nr, sig.compat = nr, true
 			sig.time64 = strings.HasSuffix(name, "_time64")
 			m[number] = sig
 		}
@@ -70,8 +70,8 @@ func compatCalls(n Numbers, shown []uintptr) map[uintptr]*signature {
 				}
 			}
 			sig := compatSignatureOf(name, name)
-			sig.nr, sig.compat = s.Nr, true
-			m[socketcallKey(k)] = sig
+			sig.Nr, sig.compat = s.Nr, true
+			m[SocketcallKey(k)] = sig
 		}
 	}
 	return m
@@ -79,18 +79,18 @@ func compatCalls(n Numbers, shown []uintptr) map[uintptr]*signature {
 
 // compatSignatureOf returns how a call is shown that is called name, and like the native
 // call base if that has its arguments.
-func compatSignatureOf(name, base string) *signature {
+func compatSignatureOf(name, base string) *Signature {
 	if params, ok := compatParams[name]; ok {
-		return &signature{name: name, params: params}
+		return &Signature{name: name, params: params}
 	}
 	byName := signaturesByName()
 	for _, s := range [...]string{base, compatNames[base], strings.TrimSuffix(base, "64"),
 		strings.TrimSuffix(base, "32")} {
 		if sig := byName[s]; sig != nil {
-			return &signature{name: name, params: sig.params, result: sig.result}
+			return &Signature{name: name, params: sig.params, result: sig.result}
 		}
 	}
-	return &signature{name: name, params: unknownParams}
+	return &Signature{name: name, params: unknownParams}
 }
 
 // compatParams are the arguments of calls that are not those of a native one.

@@ -1,10 +1,10 @@
-package syscalls
+package strace
 
 import "strconv"
 
-// A signature says what a call's arguments are, so that a trace can show them.
-type signature struct {
-	nr     uintptr // of the native call that it means
+// A Signature says what a call's arguments are, so that a trace can show them.
+type Signature struct {
+	Nr     uintptr // of the native call that it means
 	compat bool    // it is of the 32-bit ABI
 	time64 bool    // of those: its struct timespec is the native one
 	name   string

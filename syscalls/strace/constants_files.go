@@ -1,4 +1,4 @@
-package syscalls
+package strace
 
 import (
 	"fmt"
@@ -8,8 +8,8 @@ import (
 
 // Names of constants of calls outside the network.
 
-// oLargeFile is the kernel's O_LARGEFILE on x86 and on ARM, which musl and 32-bit programs
-// set. Go's constant is 0 where the kernel sets it by itself.
+// oLargeFile is the kernel's O_LARGEFILE on x86 and on ARM, which musl and 32-bit
+// programs set. Go's constant is 0 where the kernel sets it by itself.
 const oLargeFile = 0o100000 | 0o400000
 
 // openFlags are of open(2), beside the access mode.

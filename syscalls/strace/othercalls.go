@@ -1,4 +1,4 @@
-package syscalls
+package strace
 
 import (
 	"strconv"
@@ -10,7 +10,7 @@ import (
 // What a pointer points to is shown as it is the moment before the call: another
 // thread may change it before the kernel looks. Calls of the sets that have no
 // row are shown with their registers.
-var watchedCalls = []signature{
+var watchedCalls = []Signature{
 	// Files by name.
 	{name: "access", params: []param{path("pathname"), flagsOf("mode", accessChecks)}},
 	{name: "chdir", params: []param{path("path")}},
