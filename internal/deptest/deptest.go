@@ -30,6 +30,7 @@ var table = map[string][]string{
 	"e2e":                 {"internal/natlab", "internal/proctest", "trace"},
 	"examples":            {"internal/natlab", "internal/proctest"},
 	"internal/check":      nil,
+	"internal/doccheck":   nil,
 	"internal/demo":       {"internal/natlab", "internal/proctest"},
 	"internal/deptest":    nil,
 	"internal/jail":       nil,
