@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
@@ -42,7 +43,7 @@ func (n *Node) admit(fd, tid int) error {
 	if err != nil {
 		return err
 	}
-	if typ != unix.SOCK_DGRAM || hasUDPDiag() {
+	if typ != unix.SOCK_DGRAM || n.diag.HasUDP() {
 		n.admitted.note(id, tid)
 		return nil
 	}
@@ -82,20 +83,20 @@ func anyAddress(domain int) abi.Sockaddr {
 // no sock_diag(7) for TCP, its connections are of anybody. tid is the thread that has
 // shown the socket last, 0 if that is not known.
 func (n *Node) Admits(network string, source, to netip.AddrPort) (tid int, ok bool) {
-	proto := uint8(unix.IPPROTO_UDP)
+	lookUp := n.diag.Datagram
 	if network == "tcp" {
-		proto = unix.IPPROTO_TCP
+		lookUp = n.diag.Connection
 	}
 	source, to = unmapped(source), unmapped(to)
-	o, err := socketOwner(proto, source, to)
-	if errors.Is(err, errNoDiag) {
+	s, found, err := lookUp(source, to)
+	if errors.Is(err, linux.ErrNoSockDiag) {
 		return 0, network == "tcp" || n.admitted.hasSource(source)
 	}
-	if err != nil {
+	if err != nil || !found {
 		return 0, false
 	}
-	tid, shown := n.admitted.shownBy(o.cookie)
-	return tid, shown || o.uid == uint32(os.Geteuid())
+	tid, shown := n.admitted.shownBy(s.Cookie)
+	return tid, shown || s.UID == uint32(os.Geteuid())
 }
 
 func (a *admitted) note(id uint64, tid int) {

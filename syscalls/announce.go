@@ -6,7 +6,7 @@ import (
 )
 
 // announcements are what the node has told the others of its listeners. Where the
-// kernel does not tell when a listener has gone (closings.go) or how full its backlog
+// kernel does not tell when a listener has gone (listeners.go) or how full its backlog
 // is, nothing is announced.
 type announcements struct {
 	to Network // nil: the kernel does not tell when listeners go
@@ -82,9 +82,9 @@ func (n *Node) Room(dst netip.AddrPort) int {
 // wait for the answer. A backlog of N holds N+1 (sk_acceptq_is_full in
 // include/net/sock.h).
 func (n *Node) backlogRoom(kernel netip.AddrPort) int {
-	l, found, err := n.diag.listener(kernel)
+	l, found, err := n.diag.Listener(kernel)
 	if err != nil || !found {
 		return 0
 	}
-	return max(0, int(l.backlog)+1-int(l.waiting))
+	return max(0, int(l.Backlog)+1-int(l.Waiting))
 }

@@ -113,11 +113,11 @@ func (n *Node) connectLocated(ctx context.Context, c connectCall) reply {
 // neighbour's listener that was made outside of its node is on all of them, too: to that
 // one the neighbour itself connects.
 func (n *Node) listensAt(kernel netip.AddrPort) bool {
-	m, found, err := n.diag.listener(kernel)
+	m, found, err := n.diag.Listener(kernel)
 	if n.diag == nil {
 		return true // the neighbour has just looked
 	}
-	return err == nil && found && m.addr == kernel
+	return err == nil && found && m.Addr == kernel
 }
 
 // connectFar connects an unconnected socket to another node, over the network.

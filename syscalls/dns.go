@@ -186,8 +186,8 @@ func (n *Node) asker(fl *flow, program netip.AddrPort) Asker {
 	if n.tracing.Load() == nil {
 		return a
 	}
-	if o, err := socketOwner(unix.IPPROTO_UDP, program, fl.local); err == nil {
-		a.TID, _ = n.admitted.shownBy(o.cookie)
+	if s, found, err := n.diag.Datagram(program, fl.local); err == nil && found {
+		a.TID, _ = n.admitted.shownBy(s.Cookie)
 	}
 	return a
 }

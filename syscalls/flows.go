@@ -349,14 +349,14 @@ func (f *flows) unpinLocked(id uint64) {
 // checkPins asks the kernel for the programs' connected sockets, since it does not tell
 // of every socket's end, and unpins the flows of those that are gone.
 func (n *Node) checkPins() {
-	if n.diag == nil || !hasUDPDiag() {
+	if !n.diag.HasUDP() {
 		return
 	}
 	f := &n.flows
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for id, p := range f.pins {
-		if _, found, err := n.diag.datagram(p.local, p.fl.local); err == nil && !found {
+		if _, found, err := n.diag.Datagram(p.local, p.fl.local); err == nil && !found {
 			f.unpinLocked(id)
 		}
 	}

@@ -159,8 +159,8 @@ func (n *Node) relayFor(peer netip.Addr, port uint16) netip.Addr {
 // listener was a moment ago: the connection that was made meanwhile may be with a
 // service of the host. A listener that has closed since, and accepted it first, is none.
 func (n *Node) takenOver(kernel netip.AddrPort) bool {
-	m, found, err := n.diag.listener(kernel)
-	return err == nil && found && !n.ports.owns(kernel, m.cookie)
+	m, found, err := n.diag.Listener(kernel)
+	return err == nil && found && !n.ports.owns(kernel, m.Cookie)
 }
 
 // connectWait connects a socket that does not block, and waits for the outcome.

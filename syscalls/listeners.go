@@ -5,15 +5,16 @@ import (
 	"net/netip"
 	"os"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
 // watchListeners makes the node forget listeners when their last reference goes.
 // Close(2) is not trapped; the kernel tells of it.
 func (n *Node) watchListeners() {
-	diag, err := newSockDiag()
+	diag, err := linux.OpenSockDiag()
 	if err == nil && !answers(diag, n.gate) {
-		diag.close()
+		diag.Close()
 		diag, err = nil, unix.EOPNOTSUPP // a kernel without CONFIG_INET_DIAG says ENOENT
 	}
 	if err != nil {
@@ -21,49 +22,67 @@ func (n *Node) watchListeners() {
 		return
 	}
 	n.diag = diag
-	if n.closings, err = newListenerClosings(); err != nil {
+	if n.closings, err = linux.WatchDestroyed(unconnected, linux.TCPDestroyed,
+		linux.TCP6Destroyed); err != nil {
 		n.Logger.Debug("the kernel does not tell when listeners close", "err", err)
 		return
 	}
 	n.announced.to = n.Network
 	n.tasks.Go(func() {
 		for {
-			cookie, err := n.closings.next()
-			if errors.Is(err, os.ErrClosed) {
+			s, err := n.closings.Next()
+			switch {
+			case errors.Is(err, os.ErrClosed):
 				return
-			}
-			if err != nil {
+			case errors.Is(err, linux.ErrMissed):
+				n.listenersMissed()
+			case err != nil:
 				n.Logger.Error("the kernel tells of closed listeners no more", "err", err)
 				return
+			default:
+				n.listenerClosed(s.Cookie)
 			}
-			n.listenerClosed(cookie)
 		}
 	})
 }
 
 // answers reports whether the kernel finds a listener that is there.
-func answers(diag *sockDiag, g *gate) bool {
-	_, found, err := diag.listener(g.addr)
+func answers(diag *linux.SockDiag, g *gate) bool {
+	_, found, err := diag.Listener(g.addr)
 	return err == nil && found
 }
 
-// listenerClosed forgets a listener by its cookie. With 0, some were missed, and the
-// kernel is asked about each.
+// unconnected is a filter that passes the messages about sockets that had a port and
+// no peer, listeners above all. Otherwise each connection of the host would wake the node.
+var unconnected = []unix.SockFilter{
+	{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: linux.DiagDport},
+	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: 0, Jf: 3},
+	{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: linux.DiagSport},
+	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: 0, Jt: 1},
+	{Code: unix.BPF_RET | unix.BPF_K, K: 0xffff},
+	{Code: unix.BPF_RET | unix.BPF_K, K: 0},
+}
+
+// listenerClosed forgets a listener by its cookie.
 func (n *Node) listenerClosed(cookie uint64) {
-	if cookie != 0 {
-		if kernel, last := n.ports.closed(cookie); last {
-			n.withdraw(kernel)
-		}
-		return
+	if kernel, last := n.ports.closed(cookie); last {
+		n.withdraw(kernel)
 	}
+}
+
+// listenersMissed asks the kernel about each listener that is known: messages about
+// closed ones were lost.
+func (n *Node) listenersMissed() {
 	for _, kernel := range n.ports.kernels() {
-		// A socket may be bound there and not listen yet, or not any more: it has the
-		// address, which the lookup of a listener does not tell.
-		if listens, err := n.listens(kernel); err != nil || listens || inUse(kernel) {
+		if listens, err := n.listens(kernel); err != nil || listens {
 			continue
 		}
-		n.ports.gone(kernel)
 		n.withdraw(kernel)
+		// A socket may be bound there and not listen yet, or not any more: it has the
+		// address, which the lookup of a listener does not tell.
+		if !inUse(kernel) {
+			n.ports.gone(kernel)
+		}
 	}
 }
 
@@ -74,8 +93,8 @@ func (n *Node) listens(kernel netip.AddrPort) (bool, error) {
 	if n.diag == nil {
 		return n.probablyListens(kernel)
 	}
-	m, found, err := n.diag.listener(kernel)
-	return found && n.ports.owns(kernel, m.cookie), err
+	m, found, err := n.diag.Listener(kernel)
+	return found && n.ports.owns(kernel, m.Cookie), err
 }
 
 // probablyListens is listens where the kernel cannot be asked for the socket. It judges
@@ -122,9 +141,9 @@ func inUse(kernel netip.AddrPort) bool {
 // isOpen reports whether the socket that connects from one address to another is the
 // one with that cookie. It returns true also if this is not known.
 func (n *Node) isOpen(cookie uint64, local, remote netip.AddrPort) bool {
-	m, found, err := n.diag.connection(local, remote)
+	m, found, err := n.diag.Connection(local, remote)
 	if err != nil {
 		return inUse(local)
 	}
-	return found && m.cookie == cookie
+	return found && m.Cookie == cookie
 }

@@ -12,7 +12,7 @@ import (
 // withoutDiag makes the nodes of a world as on a kernel without sock_diag(7).
 func withoutDiag(w *world) {
 	for _, m := range []*machine{w.a, w.b} {
-		m.node.diag.close()
+		m.node.diag.Close()
 		m.node.diag = nil
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/stream"
 )
 
@@ -117,10 +118,10 @@ type Node struct {
 	leave  context.CancelFunc
 	tasks  sync.WaitGroup // every goroutine of the node
 
-	diag     *sockDiag // nil: the kernel does not answer
-	closings *closings // nil: likewise
+	diag     *linux.SockDiag       // nil: the kernel does not answer
+	closings *linux.DestroyWatcher // nil: likewise
 
-	udpClosings, connClosings *closings // nil: likewise
+	udpClosings, connClosings *linux.DestroyWatcher // nil: likewise
 	announced                 announcements
 
 	relays   atomic.Int64 // relays that run
@@ -167,13 +168,14 @@ func (n *Node) Close() error {
 	n.cancel()
 	n.flows.close()
 	n.netlinks.close()
-	for _, c := range []*closings{n.closings, n.udpClosings, n.connClosings} {
+	for _, c := range []*linux.DestroyWatcher{n.closings, n.udpClosings,
+		n.connClosings} {
 		if c != nil {
-			c.close()
+			c.Close()
 		}
 	}
 	n.tasks.Wait()
-	n.diag.close()
+	n.diag.Close()
 	n.readiness.close()
 	return errors.Join(n.gate.close(), n.gate6.close())
 }

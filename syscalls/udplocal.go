@@ -2,9 +2,11 @@ package syscalls
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -75,6 +77,13 @@ func (u *udpClients) drop(id uint64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.dropLocked(id)
+}
+
+// known returns the cookies of the sockets.
+func (u *udpClients) known() []uint64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Collect(maps.Keys(u.ports))
 }
 
 // connectClient connects a program's UDP socket to a port of localhost: where a program

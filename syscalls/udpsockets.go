@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -191,13 +192,13 @@ const (
 // whose says whose the UDP socket is that has a kernel address and takes datagrams from
 // another one. Where the kernel does not tell, a program's that was there counts.
 func (n *Node) whose(kernel, from netip.AddrPort) attribution {
-	if n.diag != nil && hasUDPDiag() {
-		m, found, err := n.diag.datagram(kernel, from)
+	if n.diag.HasUDP() {
+		m, found, err := n.diag.Datagram(kernel, from)
 		switch {
 		case err != nil: // out of memory, say: see below
 		case !found:
 			return noSocket
-		case n.udpSockets.has(kernel, m.cookie):
+		case n.udpSockets.has(kernel, m.Cookie):
 			return programs
 		default:
 			return anothers
@@ -285,7 +286,8 @@ func (n *Node) localDatagrams(port uint16, addrs ...netip.Addr) (kernel netip.Ad
 
 // watchDatagrams makes the node forget UDP sockets when their last reference goes.
 func (n *Node) watchDatagrams() {
-	closings, err := newClosings(onLoopback, groupUDPDestroy, groupUDPDestroy6)
+	closings, err := linux.WatchDestroyed(onLoopback, linux.UDPDestroyed,
+		linux.UDP6Destroyed)
 	if err != nil {
 		n.Logger.Debug("the kernel does not tell when UDP sockets close", "err", err)
 		n.udpSockets.setDeaf()
@@ -294,18 +296,18 @@ func (n *Node) watchDatagrams() {
 	n.udpClosings = closings
 	n.tasks.Go(func() {
 		for {
-			cookie, err := closings.next()
+			s, err := closings.Next()
 			switch {
 			case errors.Is(err, os.ErrClosed):
 				return
+			case errors.Is(err, linux.ErrMissed):
+				n.datagramsMissed()
 			case err != nil:
 				n.Logger.Warn("the kernel tells no more when UDP sockets close", "err", err)
 				n.udpSockets.setDeaf()
 				return
-			case cookie == 0:
-				n.datagramsMissed()
 			default:
-				n.datagramClosed(cookie)
+				n.datagramClosed(s.Cookie)
 			}
 		}
 	})
@@ -320,39 +322,41 @@ func (n *Node) datagramClosed(cookie uint64) {
 	}
 }
 
-// datagramsMissed looks at all sockets that are known: the kernel had more to tell than
-// its queue holds (ENOBUFS, netlink(7)). An address that can be bound has no socket. A
-// socket is gone if that holds for all of its addresses: connect(2) takes it from some.
+// datagramsMissed forgets the sockets that are closed: the kernel had more to tell than
+// its queue holds. Where the kernel cannot list the sockets, an address that can be bound
+// has none. A socket is gone if that holds for all of its addresses: connect(2) takes it
+// from some.
 func (n *Node) datagramsMissed() {
 	n.checkPins()
-	for cookie, addrs := range n.udpSockets.known() {
-		taken := func(kernel netip.AddrPort) bool {
-			return probe(unix.SOCK_DGRAM, -1,
-				kernel) != nil
+	known, clients := n.udpSockets.known(), n.udpClients.known()
+	open, err := n.diag.UDPCookies() // after known: others may be new
+	taken := func(kernel netip.AddrPort) bool {
+		return probe(unix.SOCK_DGRAM, -1, kernel) != nil
+	}
+	for cookie, addrs := range known {
+		if err == nil && open[cookie] || err != nil && slices.ContainsFunc(addrs, taken) {
+			continue
 		}
-		if !slices.ContainsFunc(addrs, taken) {
-			n.datagramClosed(cookie)
+		n.datagramClosed(cookie)
+	}
+	for _, cookie := range clients {
+		if err == nil && !open[cookie] {
+			n.udpClients.drop(cookie)
 		}
 	}
 }
-
-// SKNLGRP_INET_UDP_DESTROY and SKNLGRP_INET6_UDP_DESTROY of linux/sock_diag.h.
-const (
-	groupUDPDestroy  = 2
-	groupUDPDestroy6 = 4
-)
 
 // onLoopback is a filter that passes the messages about sockets with a loopback
 // address or none: those that send to the outside are many on some hosts. Of an IPv6
 // address, the last four bytes are looked at: v4-mapped, or ::.
 var onLoopback = []unix.SockFilter{
-	{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: diagSport},
+	{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: linux.DiagSport},
 	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: 0, Jt: 8},
-	{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: diagFamily},
+	{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: linux.DiagFamily},
 	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.AF_INET6, Jt: 2},
-	{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: diagSource},
+	{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: linux.DiagSource},
 	{Code: unix.BPF_JMP | unix.BPF_JA, K: 1},
-	{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: diagSource + 12},
+	{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: linux.DiagSource + 12},
 	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: 127, Jt: 1},
 	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: 0, Jf: 1},
 	{Code: unix.BPF_RET | unix.BPF_K, K: 0xffff},

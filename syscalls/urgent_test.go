@@ -150,6 +150,12 @@ func TestUrgentInBulk(t *testing.T) {
 	b := make([]byte, 8<<10)
 	got, marks := 0, 0
 	for {
+		// A read that waits would return the urgent byte of a mark that SIOCATMARK could
+		// not see yet.
+		ready := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLIN}}
+		if _, err := unix.Poll(ready, -1); err != nil {
+			t.Fatal(err)
+		}
 		mark, err := unix.IoctlGetInt(int(f.Fd()), unix.SIOCATMARK)
 		if err != nil {
 			t.Fatal(err)

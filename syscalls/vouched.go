@@ -1,11 +1,14 @@
 package syscalls
 
 import (
+	"errors"
 	"maps"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,6 +25,9 @@ type vouched struct {
 	// and nobody had looked at their connections: these can have been reset before they
 	// are accepted, and accept(2) still tells where they came from.
 	gone map[netip.AddrPort]goneSocket
+	// missed is when the kernel had more sockets to tell of than its queue holds: until
+	// vouchedFor after that, gone is not complete.
+	missed time.Time
 }
 
 type goneSocket struct {
@@ -108,6 +114,13 @@ func (v *vouched) end(cookie uint64, at netip.AddrPort) {
 	v.gone[at] = goneSocket{known.block, now.Add(vouchedFor)}
 }
 
+// setMissed notes that messages about sockets that were destroyed have been lost.
+func (v *vouched) setMissed() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.missed = time.Now()
+}
+
 // hadAt reports whether a socket for which the node at a block has vouched was at an
 // address when the kernel destroyed it, not long ago.
 func (v *vouched) hadAt(at netip.AddrPort, block netip.Addr) bool {
@@ -115,6 +128,10 @@ func (v *vouched) hadAt(at netip.AddrPort, block netip.Addr) bool {
 	defer v.mu.Unlock()
 	g, ok := v.gone[at]
 	now := time.Now()
+	if !ok && now.Before(v.missed.Add(vouchedFor)) {
+		// In doubt: the connection has been reset, so that a stranger gains nothing.
+		return true
+	}
 	if !ok || g.block != block || now.After(g.until) {
 		return false
 	}
@@ -127,7 +144,8 @@ func (v *vouched) hadAt(at netip.AddrPort, block netip.Addr) bool {
 
 // watchVouched hears of the end of sockets that connect from the nodes' own addresses.
 func (n *Node) watchVouched() {
-	closings, err := newClosings(fromNodes, groupTCPDestroy, groupTCPDestroy6)
+	closings, err := linux.WatchDestroyed(fromNodes, linux.TCPDestroyed,
+		linux.TCP6Destroyed)
 	if err != nil {
 		n.Logger.Debug("the kernel does not tell when connections end", "err", err)
 		return
@@ -135,11 +153,18 @@ func (n *Node) watchVouched() {
 	n.connClosings = closings
 	n.tasks.Go(func() {
 		for {
-			m, err := closings.nextMessage()
-			if err != nil {
+			m, err := closings.Next()
+			switch {
+			case errors.Is(err, os.ErrClosed):
+				return
+			case errors.Is(err, linux.ErrMissed):
+				n.vouched.setMissed()
+				continue
+			case err != nil:
+				n.Logger.Warn("the kernel tells no more when connections end", "err", err)
 				return
 			}
-			n.vouched.end(m.cookie, unmapped(m.addr))
+			n.vouched.end(m.Cookie, unmapped(m.Addr))
 		}
 	})
 }
@@ -148,11 +173,11 @@ func (n *Node) watchVouched() {
 // virtual address: 127.64.0.0/10, with 1 in the last three bits. One that its program has
 // reset has no peer any more (tcp_disconnect in net/ipv4/tcp.c).
 var fromNodes = []unix.SockFilter{
-	{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: diagFamily},
+	{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: linux.DiagFamily},
 	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.AF_INET6, Jt: 2},
-	{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: diagSource},
+	{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: linux.DiagSource},
 	{Code: unix.BPF_JMP | unix.BPF_JA, K: 1},
-	{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: diagSource + 12},
+	{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: linux.DiagSource + 12},
 	{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: 0xffc00007},
 	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: 0x7f400001, Jf: 1},
 	{Code: unix.BPF_RET | unix.BPF_K, K: 0xffff},
@@ -166,17 +191,17 @@ func (n *Node) isVouched(kernel, far netip.AddrPort) bool {
 	if n.diag == nil {
 		return true // the kernel does not tell
 	}
-	if m, found, err := n.diag.connection(kernel, far); err == nil && found &&
-		n.vouched.has(m.cookie, n.Aliases.Wildcard, kernel, far) {
+	if m, found, err := n.diag.Connection(kernel, far); err == nil && found &&
+		n.vouched.has(m.Cookie, n.Aliases.Wildcard, kernel, far) {
 		return true
 	}
 	block := blockOf(far.Addr())
 	if block != n.Aliases.Wildcard && n.neighbours.isOlder(block) {
 		return true
 	}
-	m, found, err := n.diag.connection(far, kernel)
+	m, found, err := n.diag.Connection(far, kernel)
 	if err == nil && !found {
 		return n.vouched.hadAt(far, block)
 	}
-	return err != nil || n.vouched.has(m.cookie, block, far, kernel)
+	return err != nil || n.vouched.has(m.Cookie, block, far, kernel)
 }

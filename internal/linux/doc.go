@@ -9,6 +9,8 @@
 //	data.go         read(2), write(2), sendto(2), recvmsg(2)
 //	descriptor.go   close(2), fcntl(2), ioctl(2)
 //	poll.go         ppoll(2) without waiting
+//	sockdiag.go     sock_diag(7): questions about sockets; diagsocket.go has the answers
+//	destroyed.go    sock_diag(7): messages about sockets that were destroyed
 //
 // # Calls past the runtime
 //
@@ -18,6 +20,6 @@
 // returned. On a short call that costs more than the call. A function that may block says
 // so, and uses unix.Syscall.
 //
-// All functions return a bare unix.Errno as error, or nil. A caller that knows the object
-// adds its name.
+// Functions that are one system call return a bare unix.Errno as error, or nil. A caller
+// that knows the object adds its name.
 package linux
