@@ -103,11 +103,11 @@ func (n *Node) datagramError(c Call) reply {
 	}
 	defer linux.Close(fd)
 	if _, ok, err := isUDP(fd); err != nil || !ok {
-		return letThrough
+		return passthrough
 	}
 	v, err := linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
-		return letThrough
+		return passthrough
 	}
 	var b [4]byte
 	binary.NativeEndian.PutUint32(b[:], uint32(Errno(n.absents.trueError(fd, unix.Errno(v)))))

@@ -27,7 +27,7 @@ func (n *Node) acceptSocket(c Call, s *progSocket, flags int) reply {
 		return fail(err)
 	}
 	if !s.isTCP() {
-		return letThrough
+		return passthrough
 	}
 	id, err := s.cookie()
 	if err != nil {
@@ -47,7 +47,7 @@ func (n *Node) acceptSocket(c Call, s *progSocket, flags int) reply {
 	if nb {
 		return n.acceptNow(c, s.fd, flags, id, false)
 	}
-	return later(func(ctx context.Context, c Call) reply {
+	return async(func(ctx context.Context, c Call) reply {
 		turn := n.readiness.hold(id, s.takeFD(), unix.SO_RCVTIMEO)
 		defer turn.leave()
 		return n.acceptWait(ctx, c, turn, flags)

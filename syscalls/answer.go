@@ -26,17 +26,17 @@ func (n *Node) Answer(c Call) {
 		do = handlers[nr]
 	}
 	if do == nil { // watched for a tracer that has gone, see Traced
-		n.conclude(c, letThrough)
+		n.respond(c, passthrough)
 		return
 	}
-	n.answer(c, do)
+	n.dispatch(c, do)
 }
 
-// answer answers a call by a row's handler.
-func (n *Node) answer(c Call, do func(*Node, Call) reply) {
+// dispatch answers a call by a row's handler.
+func (n *Node) dispatch(c Call, do func(*Node, Call) reply) {
 	r := do(n, c)
 	if r.kind != replyWait {
-		n.conclude(c, r)
+		n.respond(c, r)
 		return
 	}
 	if t, ok := c.(*tracedCall); ok {
@@ -50,7 +50,7 @@ func (n *Node) answer(c Call, do func(*Node, Call) reply) {
 		settled := r.settled
 		r := r.wait(ctx, kept)
 		remove() // before the thread can call again
-		n.conclude(kept, r)
+		n.respond(kept, r)
 		for _, f := range [...]func(){settled, r.settled} {
 			if f != nil {
 				f()
@@ -59,21 +59,21 @@ func (n *Node) answer(c Call, do func(*Node, Call) reply) {
 	})
 }
 
-// conclude gives a call its answer, and tells the tracer if there is one.
-func (n *Node) conclude(c Call, r reply) {
+// respond gives a call its answer, and tells the tracer if there is one.
+func (n *Node) respond(c Call, r reply) {
 	t, ok := c.(*tracedCall)
 	if ok {
 		t.Ends, t.Errno = r.ends, r.errno
 	}
-	n.giveAnswer(c, r)
+	n.deliverAnswer(c, r)
 	if ok {
 		t.finish()
 	}
 }
 
-// giveAnswer gives a call its answer. Every call gets one, also after an error
+// deliverAnswer gives a call its answer. Every call gets one, also after an error
 // of boxer's own: a thread without an answer hangs.
-func (n *Node) giveAnswer(c Call, r reply) {
+func (n *Node) deliverAnswer(c Call, r reply) {
 	var err error
 	switch r.kind {
 	case replyValue:

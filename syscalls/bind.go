@@ -28,11 +28,11 @@ func (n *Node) bindSocket(c Call, s *progSocket) reply {
 	}
 	if !isInet(domain) || typ != unix.SOCK_STREAM && typ != unix.SOCK_DGRAM ||
 		!s.inOwnNamespace() {
-		return letThrough
+		return passthrough
 	}
 	if typ == unix.SOCK_DGRAM {
 		if _, ok, err := isUDP(s.fd); err != nil || !ok {
-			return letThrough
+			return passthrough
 		}
 	}
 	want, err := readBindAddr(c, c.Ptr(1), c.Int(2), domain)
@@ -40,7 +40,7 @@ func (n *Node) bindSocket(c Call, s *progSocket) reply {
 		return fail(err)
 	}
 	if err != nil || want.Six != (domain == unix.AF_INET6) {
-		return letThrough // the kernel says what is wrong
+		return passthrough // the kernel says what is wrong
 	}
 	if typ == unix.SOCK_DGRAM {
 		return n.untilKnown(func() error { return n.bindDatagram(s, want) })
@@ -61,7 +61,7 @@ func (n *Node) untilKnown(try func() error) reply {
 	if !errors.Is(err, errNoProbe) {
 		return bindReply(err)
 	}
-	return later(func(ctx context.Context, _ Call) reply {
+	return async(func(ctx context.Context, _ Call) reply {
 		for range probeTries {
 			select {
 			case <-time.After(probePause):
@@ -85,7 +85,7 @@ const (
 // bindReply answers a bind(2) that has come to err.
 func bindReply(err error) reply {
 	if errors.Is(err, errLeftToKernel) {
-		return letThrough
+		return passthrough
 	}
 	return fail(err)
 }
@@ -474,7 +474,7 @@ func (n *Node) listen(c Call) reply {
 			return fail(err)
 		}
 		if !s.isTCP() {
-			return letThrough
+			return passthrough
 		}
 		return n.untilKnown(func() error { return n.listenOn(s, c.Int(1)) })
 	})

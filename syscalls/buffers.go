@@ -25,7 +25,7 @@ const (
 func (n *Node) setBuffer(c Call) reply {
 	var b [4]byte
 	if c.Int(4) < len(b) || c.ReadMemory(c.Ptr(3), b[:]) != nil {
-		return letThrough // the kernel says what is wrong
+		return passthrough // the kernel says what is wrong
 	}
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
@@ -34,7 +34,7 @@ func (n *Node) setBuffer(c Call) reply {
 	defer linux.Close(fd)
 	domain, typ, err := kind(fd)
 	if err != nil || !isInet(domain) || typ != unix.SOCK_STREAM {
-		return letThrough
+		return passthrough
 	}
 	id, err := cookie(fd)
 	if err != nil {
@@ -43,7 +43,7 @@ func (n *Node) setBuffer(c Call) reply {
 	size := int32(binary.NativeEndian.Uint32(b[:]))
 	if size < 0 || size >= leastBuffer {
 		n.options.set(id, c.Int(2), 0)
-		return letThrough
+		return passthrough
 	}
 	if err := linux.SetsockoptInt(fd, unix.SOL_SOCKET, c.Int(2), leastBuffer); err != nil {
 		return fail(err)
@@ -60,7 +60,7 @@ func (n *Node) setBuffer(c Call) reply {
 // buffer answers getsockopt(SOL_SOCKET) for SO_RCVBUF and SO_SNDBUF.
 func (n *Node) buffer(c Call) reply {
 	if n.options.empty() {
-		return letThrough
+		return passthrough
 	}
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
@@ -69,11 +69,11 @@ func (n *Node) buffer(c Call) reply {
 	defer linux.Close(fd)
 	id, err := cookie(fd)
 	if err != nil {
-		return letThrough
+		return passthrough
 	}
 	size := n.options.get(id, c.Int(2))
 	if size == 0 {
-		return letThrough
+		return passthrough
 	}
 	var b [4]byte
 	binary.NativeEndian.PutUint32(b[:], uint32(size))

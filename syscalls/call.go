@@ -70,8 +70,8 @@ const (
 	replyWait
 )
 
-// letThrough lets the kernel do the call.
-var letThrough = reply{kind: replyContinue}
+// passthrough lets the kernel do the call.
+var passthrough = reply{kind: replyContinue}
 
 func value(v uintptr) reply { return reply{value: v} }
 
@@ -83,9 +83,9 @@ func fail(err error) reply {
 	return reply{kind: replyErrno, errno: Errno(err)}
 }
 
-// later finishes the call on a goroutine of its own. f gets a copy of the call,
+// async finishes the call on a goroutine of its own. f gets a copy of the call,
 // and a context that ends when nobody waits for the call any more.
-func later(f func(context.Context, Call) reply) reply {
+func async(f func(context.Context, Call) reply) reply {
 	return reply{kind: replyWait, wait: f}
 }
 

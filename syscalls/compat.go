@@ -69,10 +69,10 @@ func (n *Node) answerCompat(c Call) {
 		}
 	}
 	if err != nil {
-		n.conclude(shown, fail(err))
+		n.respond(shown, fail(err))
 		return
 	}
-	n.answer(shown, do)
+	n.dispatch(shown, do)
 }
 
 // presentCompat presents a call of the 32-bit ABI as the native one that it means.

@@ -30,11 +30,11 @@ func (n *Node) connectSocket(c Call, s *progSocket) reply {
 	domain, typ, err := s.kind()
 	switch {
 	case err != nil:
-		return letThrough // not a socket: Linux looks at the address first
+		return passthrough // not a socket: Linux looks at the address first
 	case domain == unix.AF_NETLINK && n.isNetlink(s.fd):
 		return n.connectNetlink(c)
 	case !isInet(domain):
-		return letThrough
+		return passthrough
 	}
 	dst, err := readSockaddr(c, c.Ptr(1), c.Int(2))
 	if errors.Is(err, unix.EFAULT) {
@@ -42,12 +42,12 @@ func (n *Node) connectSocket(c Call, s *progSocket) reply {
 	}
 	if err != nil || !s.takesFamily(dst) {
 		n.disconnects(c, s)
-		return letThrough // AF_UNSPEC disconnects; the rest is wrong
+		return passthrough // AF_UNSPEC disconnects; the rest is wrong
 	}
 	switch typ {
 	case unix.SOCK_STREAM:
 		if !s.inOwnNamespace() {
-			return letThrough
+			return passthrough
 		}
 		if err := n.permits(c, landlockConnect, dst.Addr.Port()); err != nil {
 			return fail(err)
@@ -59,14 +59,14 @@ func (n *Node) connectSocket(c Call, s *progSocket) reply {
 		return n.connectStream(connectCall{s, c.TID(), !nb, unmapped(dst.Addr)}, dst)
 	case unix.SOCK_DGRAM:
 		if _, ok, err := isUDP(s.fd); err != nil || !ok {
-			return letThrough
+			return passthrough
 		}
 		if err := n.checkFamily(s, dst); err != nil {
 			return fail(err)
 		}
 		return n.connectDatagram(c, s.fd, domain, unmapped(dst.Addr))
 	}
-	return letThrough
+	return passthrough
 }
 
 // disconnects gives up what a socket is connecting to, if connect(2) has
@@ -145,7 +145,7 @@ func (n *Node) connectStream(c connectCall, given abi.Sockaddr) reply {
 	case n.leadsNowhere(c):
 		return n.connectGate(c)
 	}
-	return letThrough
+	return passthrough
 }
 
 // isLocalhost reports whether a connect to the address stays on this host. Linux

@@ -65,7 +65,7 @@ const locateWithin = 20 * time.Millisecond
 // for the neighbour's word, on non-blocking sockets too: the socket cannot be
 // on its way to the gate and then go elsewhere.
 func (n *Node) connectNear(c connectCall) reply {
-	return later(func(ctx context.Context, call Call) reply {
+	return async(func(ctx context.Context, call Call) reply {
 		r := n.connectLocated(ctx, c)
 		if r.kind == replyWait {
 			ends := r.ends
@@ -160,7 +160,7 @@ func (n *Node) connectFar(c connectCall) reply {
 	}
 	// Nothing but the outcome ends the wait: one goroutine does both. A signal
 	// ends the call, and the attempt goes on.
-	r := later(func(context.Context, Call) reply {
+	r := async(func(context.Context, Call) reply {
 		n.dial(asking, p)
 		return n.outcome(c, p)
 	})
@@ -171,7 +171,7 @@ func (n *Node) connectFar(c connectCall) reply {
 // waitFor waits for an attempt's end on behalf of a blocking connect, as long as
 // SO_SNDTIMEO allows; then it fails with expired.
 func (n *Node) waitFor(c connectCall, p *pendingConnect, expired unix.Errno) reply {
-	r := later(func(ctx context.Context, _ Call) reply {
+	r := async(func(ctx context.Context, _ Call) reply {
 		timer, stop := socketTimer(c.fd, unix.SO_SNDTIMEO)
 		defer stop()
 		select {

@@ -15,7 +15,7 @@ import (
 func (n *Node) connectResolver(c connectCall) reply {
 	proxy, ok := n.proxy(c.dst)
 	if !ok {
-		return letThrough
+		return passthrough
 	}
 	if err := n.admit(c.fd, c.tid); err != nil {
 		return fail(err)
@@ -89,7 +89,7 @@ func (n *Node) orHost(c connectCall, host netip.AddrPort, addrs ...netip.Addr) r
 		if own, ok := n.itself(c, host); ok {
 			return n.connectLocal(c, n.Aliases.Private, nil, own)
 		}
-		return letThrough
+		return passthrough
 	}
 	return n.connectLocal(c, n.Aliases.Private, found, host)
 }
@@ -102,7 +102,7 @@ func (n *Node) connectLocalhost6(c connectCall, alias bool) reply {
 		return fail(err)
 	}
 	if len(found) == 0 && !alias {
-		return letThrough
+		return passthrough
 	}
 	return n.connectLocal(c, n.Aliases.Private6, found, n.gate.closed)
 }
@@ -197,7 +197,7 @@ func (n *Node) finishLocal(c connectCall, begun error) reply {
 	if ev, err := linux.Poll(c.fd, unix.POLLOUT); err == nil && ev != 0 {
 		return fail(settle(c.fd))
 	}
-	return later(func(ctx context.Context, _ Call) reply {
+	return async(func(ctx context.Context, _ Call) reply {
 		err := n.readiness.wait(ctx, c.fd, unix.POLLOUT, unix.SO_SNDTIMEO)
 		if err == unix.EAGAIN {
 			return fail(begun)

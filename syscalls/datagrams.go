@@ -16,7 +16,7 @@ func (n *Node) socket(c Call) reply {
 		return n.netlinkSocket(c)
 	}
 	if n.Datagrams == nil {
-		return letThrough
+		return passthrough
 	}
 	return n.pingSocket(c)
 }
@@ -101,7 +101,7 @@ func (n *Node) connectDatagram(c Call, fd, domain int, dst netip.AddrPort) reply
 			return fail(err)
 		}
 	}
-	return letThrough
+	return passthrough
 }
 
 // datagramWay is datagramRoute for a program's socket, which it prepares for the way.

@@ -17,7 +17,7 @@ func (n *Node) bindToDevice(c Call) reply {
 	defer linux.Close(fd)
 	domain, _, err := kind(fd)
 	if err != nil || !isInet(domain) || c.Int(4) < 0 {
-		return letThrough // the kernel says what is wrong
+		return passthrough // the kernel says what is wrong
 	}
 	name := make([]byte, min(c.Int(4), unix.IFNAMSIZ-1))
 	if err := c.ReadMemory(c.Ptr(3), name); err != nil {
@@ -32,7 +32,7 @@ func (n *Node) bindToDevice(c Call) reply {
 		return reply{}
 	}
 	n.options.set(id, unix.SO_BINDTODEVICE, 0)
-	return letThrough
+	return passthrough
 }
 
 // boundDevice answers getsockopt(SOL_SOCKET, SO_BINDTODEVICE), as
@@ -44,7 +44,7 @@ func (n *Node) boundDevice(c Call) reply {
 	}
 	defer linux.Close(fd)
 	if id, err := cookie(fd); err != nil || n.options.get(id, unix.SO_BINDTODEVICE) == 0 {
-		return letThrough
+		return passthrough
 	}
 	name := append([]byte(netif.InterfaceName), 0)
 	return fail(writeOption(c, name, unix.IFNAMSIZ, c.Ptr(3), c.Ptr(4)))

@@ -16,7 +16,7 @@ import (
 // gives EINPROGRESS.
 func (n *Node) fastOpen(c Call, dst abi.Sockaddr, flags int) reply {
 	if !fastOpenEnabled() {
-		return letThrough // EOPNOTSUPP
+		return passthrough // EOPNOTSUPP
 	}
 	if err := n.permits(c, landlockFastOpen, dst.Addr.Port()); err != nil {
 		return fail(err)
@@ -38,11 +38,11 @@ func fastOpenEnabled() bool {
 // fastOpenSocket is fastOpen on a copy of the program's socket.
 func (n *Node) fastOpenSocket(c Call, s *progSocket, dst abi.Sockaddr, flags int) reply {
 	if !s.isTCP() {
-		return letThrough
+		return passthrough
 	}
 	if state, err := s.state(); err != nil || state != tcpClose {
 		// the kernel knows: EISCONN, EALREADY, or a wait for the connect under way
-		return letThrough
+		return passthrough
 	}
 	nb, err := s.nonblocking()
 	if err != nil {
@@ -51,7 +51,7 @@ func (n *Node) fastOpenSocket(c Call, s *progSocket, dst abi.Sockaddr, flags int
 	// Without waiting, also where the call may wait: O_NONBLOCK of the program's socket
 	// stays as it is, and thenSend waits.
 	connected := n.connectStream(connectCall{s, c.TID(), false, unmapped(dst.Addr)}, dst)
-	return later(func(ctx context.Context, c Call) reply {
+	return async(func(ctx context.Context, c Call) reply {
 		r := connected
 		if r.kind == replyWait {
 			r = r.wait(ctx, c)
@@ -77,10 +77,10 @@ func (n *Node) thenSend(ctx context.Context, s *progSocket, r reply, block bool)
 			settle(s.fd)
 			return fail(errno)
 		}
-		return letThrough
+		return passthrough
 	}
 	if r.kind == replyErrno {
 		return r
 	}
-	return letThrough
+	return passthrough
 }

@@ -26,7 +26,7 @@ func (n *Node) ownHost(c Call) bool {
 // uname answers uname(2) with the node's name.
 func (n *Node) uname(c Call) reply {
 	if n.ownHost(c) {
-		return letThrough
+		return passthrough
 	}
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
@@ -58,7 +58,7 @@ const maxHostname = 64
 // that others know it by: as with a host in a network, that is in the name server.
 func (n *Node) sethostname(c Call) reply {
 	if n.ownHost(c) {
-		return letThrough
+		return passthrough
 	}
 	if !mayAdminister(c.TID()) {
 		return fail(unix.EPERM)

@@ -22,7 +22,7 @@ var interfaceRequests = [][]Condition{
 func (n *Node) ioctl(c Call) reply {
 	request := c.Uint(1)
 	if uint32(request) != unix.SIOCGIFCONF && !netif.IsIfreq(uint32(request)) {
-		return letThrough
+		return passthrough
 	}
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
@@ -30,7 +30,7 @@ func (n *Node) ioctl(c Call) reply {
 	}
 	defer linux.Close(fd)
 	if _, _, err := kind(fd); err != nil || !networkNamespace.has(c.TID()) {
-		return letThrough // not a socket: the kernel says so
+		return passthrough // not a socket: the kernel says so
 	}
 	if uint32(request) == unix.SIOCGIFCONF {
 		return fail(n.interfaceList(c, c.Ptr(2)))
@@ -42,7 +42,7 @@ func (n *Node) ioctl(c Call) reply {
 	}
 	if err := n.host().Ifreq(uint32(request), &b); err != nil {
 		if err == unix.ENODEV && !n.OwnMounts && netif.DescribesLink(uint32(request)) {
-			return letThrough
+			return passthrough
 		}
 		return fail(err)
 	}

@@ -51,13 +51,13 @@ const (
 func (n *Node) createRuleset(c Call) reply {
 	const netOffset, size = 8, 16 // handled_access_net in struct landlock_ruleset_attr
 	if c.Int(2) != 0 || c.Uint(1) < size {
-		return letThrough // a question for the version, or about files only
+		return passthrough // a question for the version, or about files only
 	}
 	var attr [size]byte
 	if c.ReadMemory(c.Ptr(0), attr[:]) == nil {
 		n.landlock.handled.Or(binary.NativeEndian.Uint64(attr[netOffset:]) & uint64(landlockRights))
 	}
-	return letThrough
+	return passthrough
 }
 
 // addRule answers landlock_add_rule(2) for ports: the kernel does it, and the node
@@ -72,7 +72,7 @@ func (n *Node) addRule(c Call) reply {
 			n.landlock.namedMu.Unlock()
 		}
 	}
-	return letThrough
+	return passthrough
 }
 
 // restrictSelf answers landlock_restrict_self(2): the kernel does it, and before that
@@ -80,11 +80,11 @@ func (n *Node) addRule(c Call) reply {
 func (n *Node) restrictSelf(c Call) reply {
 	rights := landlockRight(n.landlock.handled.Load())
 	if rights == 0 {
-		return letThrough
+		return passthrough
 	}
 	ruleset, err := c.CopyFD(c.Int(0))
 	if Errno(err) == unix.EBADF {
-		return letThrough // the kernel says so, or only logging is asked for
+		return passthrough // the kernel says so, or only logging is asked for
 	}
 	if err != nil {
 		return n.unrestricted(err)
@@ -93,12 +93,12 @@ func (n *Node) restrictSelf(c Call) reply {
 	all := flags&unix.LANDLOCK_RESTRICT_SELF_TSYNC != 0
 	if all && landlockABI() < abiTSYNC {
 		linux.Close(ruleset)
-		return letThrough // EINVAL
+		return passthrough // EINVAL
 	}
-	return later(func(_ context.Context, c Call) reply {
+	return async(func(_ context.Context, c Call) reply {
 		defer linux.Close(ruleset)
 		if !n.landlock.tasks.mayRestrict(c.TID()) {
-			return letThrough // EPERM
+			return passthrough // EPERM
 		}
 		n.landlock.namedMu.Lock()
 		named := n.landlock.named
@@ -109,12 +109,12 @@ func (n *Node) restrictSelf(c Call) reply {
 		}
 		if err != nil || denied == nil {
 			n.Logger.Debug("landlock_restrict_self", "denies", denied != nil, "err", err)
-			return letThrough // the kernel fails, too, or it is not about TCP
+			return passthrough // the kernel fails, too, or it is not about TCP
 		}
 		if err := n.landlock.restrict(c.TID(), denied, all); err != nil {
 			return n.unrestricted(err)
 		}
-		return letThrough
+		return passthrough
 	})
 }
 

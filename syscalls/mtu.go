@@ -21,16 +21,16 @@ func (n *Node) mtu(c Call) reply {
 	}
 	defer linux.Close(fd)
 	if _, ok, err := isUDP(fd); err != nil || !ok {
-		return letThrough
+		return passthrough
 	}
 	far, ok, err := remoteName(fd)
 	if err != nil || !ok {
-		return letThrough
+		return passthrough
 	}
 	peer, ok := n.flows.peerOf(unmapped(far.Addr))
 	if !ok || !n.crosses(peer.Addr()) ||
 		peer.Addr().Is6() != (c.Int(1) == unix.IPPROTO_IPV6) {
-		return letThrough
+		return passthrough
 	}
 	var b [4]byte
 	binary.NativeEndian.PutUint32(b[:], netif.MTU)

@@ -34,7 +34,7 @@ func (n *Node) joinMulticast(c Call) reply {
 	}
 	defer linux.Close(fd)
 	if _, ok, err := isUDP(fd); err != nil || !ok {
-		return letThrough
+		return passthrough
 	}
 	var b [abi.SizeofSockaddrStorage]byte
 	size := min(c.Uint(4), uint64(len(b)))
@@ -42,7 +42,7 @@ func (n *Node) joinMulticast(c Call) reply {
 		return fail(err)
 	}
 	if loopbackInterface(uint32(c.Int(1)), uint32(c.Int(2)), b[:size]) {
-		return letThrough
+		return passthrough
 	}
 	return fail(unix.ENODEV)
 }

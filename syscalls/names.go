@@ -19,7 +19,7 @@ func (n *Node) getsockname(c Call) reply {
 		case !ok && n.isNetlink(s.fd):
 			return n.netlinkName(c, s.fd, false)
 		case !ok:
-			return letThrough
+			return passthrough
 		}
 		return fail(writeSockaddr(c, n.programName(s, local), c.Ptr(1), c.Ptr(2)))
 	})
@@ -65,7 +65,7 @@ func (n *Node) getpeername(c Call) reply {
 		case !ok && n.isNetlink(s.fd):
 			return n.netlinkName(c, s.fd, true)
 		case !ok:
-			return letThrough
+			return passthrough
 		}
 		local, _, err := s.localName()
 		if err != nil {
@@ -87,12 +87,12 @@ func (n *Node) onlySix(c Call) reply {
 	return onSocket(c, func(s *progSocket) reply {
 		local, ok, err := s.localName()
 		if err != nil || !ok {
-			return letThrough
+			return passthrough
 		}
 		switch local.Addr.Addr().Unmap() {
 		case n.Aliases.Wildcard6, n.Aliases.Public6, n.Aliases.Private6:
 		default:
-			return letThrough
+			return passthrough
 		}
 		return fail(writeIntOption(c, 1))
 	})
@@ -107,16 +107,16 @@ func (n *Node) socketError(c Call) reply {
 		}
 	}
 	if n.attempts.empty() {
-		return letThrough
+		return passthrough
 	}
 	return onSocket(c, func(s *progSocket) reply {
 		id, err := s.cookie()
 		if err != nil {
-			return letThrough // not a socket: the kernel says so
+			return passthrough // not a socket: the kernel says so
 		}
 		errno, ok := n.attempts.takeError(id)
 		if !ok {
-			return letThrough
+			return passthrough
 		}
 		clearError(s.fd) // the ECONNRESET of the gate's refusal
 		return fail(writeIntOption(c, uint32(errno)))

@@ -194,12 +194,12 @@ func (k *netlinks) claim(port, want uint32) {
 func (n *Node) netlinkSocket(c Call) reply {
 	typ := c.Int(1)
 	if !networkNamespace.has(c.TID()) {
-		return letThrough
+		return passthrough
 	}
 	kernel, err := n.startNetlink()
 	if err != nil {
 		n.Logger.Debug("netlink", "err", err)
-		return letThrough
+		return passthrough
 	}
 	fd, err := linux.Socket(unix.AF_NETLINK, typ|unix.SOCK_CLOEXEC, unix.NETLINK_USERSOCK)
 	if err != nil {
@@ -212,7 +212,7 @@ func (n *Node) netlinkSocket(c Call) reply {
 	if err != nil {
 		linux.Close(fd)
 		n.Logger.Debug("netlink", "err", err)
-		return letThrough
+		return passthrough
 	}
 	if port, err := netlinkPort(fd); err == nil {
 		n.netlinks.claim(port, port)
@@ -305,14 +305,14 @@ func (n *Node) netlinkName(c Call, fd int, peer bool) reply {
 // of NETLINK_ROUTE. p reads the request.
 func (n *Node) sendNetlink(c Call, addr uintptr, size int, p payload) reply {
 	if !n.netlinks.used() {
-		return letThrough
+		return passthrough
 	}
 	var a abi.SockaddrNetlink
 	if addr != 0 {
 		var ok bool
 		var err error
 		if a, ok, err = readNetlinkAddr(c, addr, size); err != nil || !ok {
-			return letThrough // the kernel says what is wrong
+			return passthrough // the kernel says what is wrong
 		}
 	}
 	fd, err := c.CopyFD(c.Int(0))
@@ -321,7 +321,7 @@ func (n *Node) sendNetlink(c Call, addr uintptr, size int, p payload) reply {
 	}
 	defer linux.Close(fd)
 	if !n.isNetlink(fd) {
-		return letThrough
+		return passthrough
 	}
 	if a.Port != 0 || a.Groups != 0 {
 		return fail(unix.EPERM)
@@ -347,7 +347,7 @@ func (n *Node) joinGroup(c Call) reply {
 	}
 	defer linux.Close(fd)
 	if !n.isNetlink(fd) {
-		return letThrough
+		return passthrough
 	}
 	return reply{}
 }

@@ -40,7 +40,7 @@ func (n *Node) openPath(c Call, at uintptr) reply {
 	var b [maxProcNet]byte
 	path, ok := readPath(c, at, b[:])
 	if !ok {
-		return letThrough
+		return passthrough
 	}
 	for _, prefix := range procNetPrefixes {
 		name, ok := strings.CutPrefix(path, prefix)
@@ -51,7 +51,7 @@ func (n *Node) openPath(c Call, at uintptr) reply {
 			return openContent(name, content)
 		}
 	}
-	return letThrough
+	return passthrough
 }
 
 // atRoot reports whether a thread's root folder is the machine's: /proc is then what

@@ -49,7 +49,7 @@ func onCopy(c Call, f func(fd int) reply) reply {
 // privileges.
 func (n *Node) performSocket(c Call) reply {
 	if !networkNamespace.has(c.TID()) || !sameUser(c.TID()) {
-		return letThrough
+		return passthrough
 	}
 	domain, typ, proto := c.Int(0), c.Int(1), c.Int(2)
 	kind := typ & sockTypeMask
@@ -59,12 +59,12 @@ func (n *Node) performSocket(c Call) reply {
 	fd, err := linux.Socket(domain, typ|unix.SOCK_CLOEXEC, proto)
 	switch {
 	case err == unix.EPERM || err == unix.EACCES:
-		return letThrough
+		return passthrough
 	case err != nil:
 		return fail(err)
 	case !ours:
 		linux.Close(fd)
-		return letThrough
+		return passthrough
 	}
 	return descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { linux.Close(fd) })
 }
@@ -79,11 +79,11 @@ func (n *Node) connectOutside(c Call, s *progSocket) reply {
 	size := c.Int(2)
 	switch {
 	case n.landlock.active.Load():
-		return letThrough // the kernel asks Landlock
+		return passthrough // the kernel asks Landlock
 	case err != nil:
 		return fail(err)
 	case !isInet(domain) || typ != unix.SOCK_STREAM && typ != unix.SOCK_DGRAM:
-		return letThrough
+		return passthrough
 	case size < 0 || size > abi.SizeofSockaddrStorage:
 		return fail(unix.EINVAL) // move_addr_to_kernel in net/socket.c
 	}
@@ -99,7 +99,7 @@ func (n *Node) connectOutside(c Call, s *progSocket) reply {
 		return fail(linux.Connect(s.fd, buf[:size]))
 	}
 	if state, err := s.state(); err != nil || state == tcpSynSent {
-		return letThrough // it waits for the connect that is under way
+		return passthrough // it waits for the connect that is under way
 	}
 	err = withoutWaiting(s.fd, func() error { return linux.Connect(s.fd, buf[:size]) })
 	return n.finishLocal(connectCall{progSocket: s, block: true}, err)
@@ -143,7 +143,7 @@ func (n *Node) performListen(c Call) reply {
 			return fail(err)
 		}
 		if !isInet(domain) {
-			return letThrough
+			return passthrough
 		}
 		return fail(unix.Listen(fd, c.Int(1)))
 	})
@@ -215,7 +215,7 @@ func (n *Node) performSetsockopt(c Call) reply {
 	size := c.Int(4)
 	o := plainOption{c.Int(1), c.Int(2)}
 	if !plainOptions[o] || size < 0 || size > maxOption {
-		return letThrough
+		return passthrough
 	}
 	return onCopy(c, func(fd int) reply {
 		var b [maxOption]byte
@@ -223,7 +223,7 @@ func (n *Node) performSetsockopt(c Call) reply {
 			if size == sizeofInt {
 				return fail(err)
 			}
-			return letThrough // the kernel reads as much as the option takes
+			return passthrough // the kernel reads as much as the option takes
 		}
 		size := size
 		if c.Compat() && timeOptions[o] && size >= abi.SizeofCompatTimeval {
@@ -237,10 +237,10 @@ func (n *Node) performGetsockopt(c Call) reply {
 	o := plainOption{c.Int(1), c.Int(2)}
 	if !strace.IsOption(uint32(o.level), uint32(o.name)) ||
 		ownOptions[o] {
-		return letThrough
+		return passthrough
 	}
 	if c.Compat() && compatOptions[o] {
-		return letThrough
+		return passthrough
 	}
 	return onCopy(c, func(fd int) reply {
 		var room [4]byte
@@ -249,7 +249,7 @@ func (n *Node) performGetsockopt(c Call) reply {
 		}
 		size := binary.NativeEndian.Uint32(room[:])
 		if size > maxOption {
-			return letThrough
+			return passthrough
 		}
 		var b [maxOption]byte
 		compatTime := c.Compat() && timeOptions[o]

@@ -57,7 +57,7 @@ func (u *unfinished) wait(tid int) (answered func()) {
 	}
 }
 
-// after performs a call, but if the thread's call before has not been concluded yet,
+// after performs a call, but if the thread's call before has not been answered yet,
 // after that: it ends at once, since a signal has ended it.
 func (u *unfinished) after(c Call, perform func(Call) reply) reply {
 	if u.count.Load() == 0 {
@@ -69,7 +69,7 @@ func (u *unfinished) after(c Call, perform func(Call) reply) reply {
 	if before == nil {
 		return perform(c)
 	}
-	r := later(func(ctx context.Context, c Call) reply {
+	r := async(func(ctx context.Context, c Call) reply {
 		<-before
 		if !c.Pending() {
 			return fail(unix.EINTR)
@@ -190,7 +190,7 @@ func (n *Node) plainMessage(c Call, perform func(c Call, m *abi.Msghdr, iov []ab
 		return fail(err)
 	}
 	if m.Controllen > 0 {
-		return letThrough
+		return passthrough
 	}
 	iov, total, err := readIovecs(c, m)
 	if err != nil {
@@ -203,7 +203,7 @@ func (n *Node) plainMessage(c Call, perform func(c Call, m *abi.Msghdr, iov []ab
 func (n *Node) performSendmmsg(c Call) reply {
 	count := min(int(uint32(c.Uint(2))), abi.MaxIovecs)
 	if c.Int(3)&^plainSend != 0 || count == 0 {
-		return letThrough
+		return passthrough
 	}
 	return onCopy(c, func(fd int) reply {
 		domain, typ, err := kind(fd)
@@ -211,7 +211,7 @@ func (n *Node) performSendmmsg(c Call) reply {
 			return fail(err)
 		}
 		if !isInet(domain) || typ != unix.SOCK_DGRAM {
-			return letThrough
+			return passthrough
 		}
 		for i := range count {
 			at := c.Ptr(1) + uintptr(i*layoutOf(c).SizeofMmsghdr)
@@ -224,7 +224,7 @@ func (n *Node) performSendmmsg(c Call) reply {
 				return partial(i, fail(err))
 			}
 			if m.Controllen > 0 || total > maxDatagram || m.Namelen > abi.SizeofSockaddrStorage {
-				return partial(i, letThrough)
+				return partial(i, passthrough)
 			}
 			s := &sending{n: n, fd: fd, flags: c.Int(3), size: int(total),
 				read: func(c Call, off int,
@@ -275,7 +275,7 @@ type sending struct {
 func (n *Node) performSend(c Call, flags int, size uint64, name uintptr, nameLen int,
 	read func(Call, int, []byte) error) reply {
 	if flags&^plainSend != 0 || size > 1<<30 {
-		return letThrough
+		return passthrough
 	}
 	return onSocket(c, func(p *progSocket) reply {
 		domain, typ, err := p.kind()
@@ -291,7 +291,7 @@ func (n *Node) performSend(c Call, flags int, size uint64, name uintptr, nameLen
 			nameLen <= abi.SizeofSockaddrStorage:
 			return s.datagram(c, name, nameLen)
 		}
-		return letThrough
+		return passthrough
 	})
 }
 
@@ -315,7 +315,7 @@ func (s *sending) datagram(c Call, name uintptr, nameLen int) reply {
 	}
 	n, err := linux.Sendto(s.fd, buf[:s.size], s.flags|unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, to)
 	if err == unix.EAGAIN && !nb && s.flags&unix.MSG_DONTWAIT == 0 {
-		return letThrough
+		return passthrough
 	}
 	if err != nil {
 		return fail(err)
@@ -332,7 +332,7 @@ func (s *sending) stream(c Call) reply {
 	if nb, nerr := nonblocking(s.fd); nerr != nil || nb {
 		return s.result(c, err)
 	}
-	r := later(func(ctx context.Context, c Call) reply {
+	r := async(func(ctx context.Context, c Call) reply {
 		for {
 			if err := s.n.readiness.wait(ctx, s.fd, unix.POLLOUT,
 				unix.SO_SNDTIMEO); err != nil {
@@ -436,7 +436,7 @@ func (n *Node) performRecvmsg(c Call) reply {
 func (n *Node) performReceive(c Call, flags int, size uint64,
 	give func(c Call, b, from []byte, flags int) error) reply {
 	if flags&^plainReceive != 0 {
-		return letThrough
+		return passthrough
 	}
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
@@ -449,7 +449,7 @@ func (n *Node) performReceive(c Call, flags int, size uint64,
 		if err != nil {
 			return fail(err)
 		}
-		return letThrough
+		return passthrough
 	}
 	g := &receiving{n: n, fd: fd, flags: flags, size: int(min(size, performBytes)),
 		stream: typ == unix.SOCK_STREAM, give: give}
@@ -469,7 +469,7 @@ func (n *Node) performReceive(c Call, flags int, size uint64,
 		linux.Close(fd)
 		return fail(err)
 	}
-	r = later(func(ctx context.Context, c Call) reply {
+	r = async(func(ctx context.Context, c Call) reply {
 		turn := n.readiness.hold(id, fd, unix.SO_RCVTIMEO)
 		defer turn.leave()
 		g.fd = turn.fd

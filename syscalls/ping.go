@@ -69,7 +69,7 @@ func (p *pings) has(fd int) bool {
 // own gets the kernel's.
 func (n *Node) pingSocket(c Call) reply {
 	if !networkNamespace.has(c.TID()) {
-		return letThrough
+		return passthrough
 	}
 	r := newSocket(c.Int(0), c.Int(1), unix.IPPROTO_UDP)
 	if r.kind != replyFD {
@@ -90,7 +90,7 @@ func (n *Node) pingSocket(c Call) reply {
 // protocol answers getsockopt(2) with SO_PROTOCOL.
 func (n *Node) protocol(c Call) reply {
 	if n.pings.count.Load() == 0 {
-		return letThrough
+		return passthrough
 	}
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
@@ -98,7 +98,7 @@ func (n *Node) protocol(c Call) reply {
 	}
 	defer linux.Close(fd)
 	if !n.pings.has(fd) {
-		return letThrough
+		return passthrough
 	}
 	domain, _, err := kind(fd)
 	if err != nil {

@@ -44,12 +44,12 @@ func (n *Node) recvfrom(c Call) reply {
 func (n *Node) recvmsg(c Call) reply {
 	fd, ok := n.receiver(c)
 	if !ok {
-		return letThrough
+		return passthrough
 	}
 	m, err := readMsghdr(c, c.Ptr(1))
 	if err != nil || m.Name == 0 && m.Controllen == 0 {
 		linux.Close(fd)
-		return letThrough
+		return passthrough
 	}
 	flags := c.Int(2)
 	return n.receiveOn(c, fd, flags, func(c Call,
@@ -108,7 +108,7 @@ func controlRoom(c Call, room uint64) uint64 {
 // recvmmsg answers recvmmsg(2).
 func (n *Node) recvmmsg(c Call) reply {
 	if !n.translates() {
-		return letThrough
+		return passthrough
 	}
 	s := series{n: n, at: c.Ptr(1), count: min(int(uint32(c.Uint(2))), abi.MaxIovecs),
 		flags: c.Int(3), timeout: c.Ptr(4)}
@@ -124,7 +124,7 @@ func (n *Node) recvmmsg(c Call) reply {
 			time.Duration(nsec))
 	}
 	if s.count == 0 {
-		return letThrough
+		return passthrough
 	}
 	return s.finish(n.receive(c, s.flags, s.next))
 }
@@ -228,7 +228,7 @@ func (n *Node) receiver(c Call) (fd int, ok bool) {
 func (n *Node) receive(c Call, flags int, once func(Call, int) reply) reply {
 	fd, ok := n.receiver(c)
 	if !ok {
-		return letThrough
+		return passthrough
 	}
 	return n.receiveOn(c, fd, flags, once)
 }
@@ -250,7 +250,7 @@ func (n *Node) receiveOn(c Call, fd, flags int, once func(Call, int) reply) repl
 		linux.Close(fd)
 		return fail(err)
 	}
-	return later(func(ctx context.Context, c Call) reply {
+	return async(func(ctx context.Context, c Call) reply {
 		turn := n.readiness.hold(id, fd, unix.SO_RCVTIMEO)
 		defer turn.leave()
 		for {

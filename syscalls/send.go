@@ -34,7 +34,7 @@ func (n *Node) sendto(c Call) reply {
 	case err == unix.EAFNOSUPPORT:
 		return n.sendNetlink(c, c.Ptr(4), c.Int(5), read)
 	case err != nil:
-		return letThrough // the kernel says what is wrong
+		return passthrough // the kernel says what is wrong
 	}
 	return n.sendTo(c, dst, c.Int(3), nil, read)
 }
@@ -56,7 +56,7 @@ func (n *Node) sendTo(c Call, dst abi.Sockaddr, flags int, control []byte, p pay
 		return n.sendOther(c, fd, dst, flags)
 	}
 	if dst.Six && domain != unix.AF_INET6 {
-		return letThrough
+		return passthrough
 	}
 	if err := n.checkDestination(fd, domain, dst); err != nil {
 		return fail(err)
@@ -90,7 +90,7 @@ func (n *Node) sendHost(fd, domain, flags int, to netip.AddrPort, control []byte
 	p payload) reply {
 	rest, source, cut := abi.CutSource(control)
 	if !cut || !n.Owns(source) && !source.IsLoopback() {
-		return letThrough
+		return passthrough
 	}
 	return n.sendOn(fd, flags, rest, kernelSockaddr(domain, to), p)
 }
@@ -98,14 +98,14 @@ func (n *Node) sendHost(fd, domain, flags int, to netip.AddrPort, control []byte
 // sendOther answers a call that sends to an address from a socket that is not UDP.
 func (n *Node) sendOther(c Call, fd int, dst abi.Sockaddr, flags int) reply {
 	if flags&unix.MSG_FASTOPEN == 0 {
-		return letThrough
+		return passthrough
 	}
 	domain, _, err := kind(fd)
 	if err != nil {
 		return fail(err)
 	}
 	if !isInet(domain) || dst.Six != (domain == unix.AF_INET6) {
-		return letThrough
+		return passthrough
 	}
 	return n.fastOpen(c, dst, flags)
 }
@@ -160,7 +160,7 @@ func (n *Node) sendmsg(c Call) reply {
 	}
 	m, err := readMsghdr(c, c.Ptr(1))
 	if err != nil {
-		return letThrough
+		return passthrough
 	}
 	return n.sendHeader(c, m, c.Int(2))
 }
@@ -175,11 +175,11 @@ func (n *Node) sendHeader(c Call, m abi.Msghdr, flags int) reply {
 	case err == unix.EAFNOSUPPORT:
 		return n.sendNetlink(c, m.Name, int(m.Namelen), gather)
 	case err != nil:
-		return letThrough
+		return passthrough
 	}
 	control, err := readControl(c, m)
 	if err != nil {
-		return letThrough // the kernel says what is wrong
+		return passthrough // the kernel says what is wrong
 	}
 	return n.sendTo(c, dst, flags, control, gather)
 }
@@ -189,22 +189,22 @@ func (n *Node) sendHeader(c Call, m abi.Msghdr, flags int) reply {
 // for.
 func (n *Node) sendUnnamed(c Call, m abi.Msghdr, flags int) reply {
 	if m.Controllen == 0 && !n.netlinks.maybe(c.TID(), c.Int(0)) {
-		return letThrough
+		return passthrough
 	}
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
-		return letThrough // the kernel says what is wrong with it
+		return passthrough // the kernel says what is wrong with it
 	}
 	defer linux.Close(fd)
 	_, udp, err := isUDP(fd)
 	switch {
 	case err != nil:
-		return letThrough
+		return passthrough
 	case udp && m.Controllen > 0:
 		return n.sendConnected(c, fd, m, flags)
 	case udp || !n.isNetlink(fd):
 		n.netlinks.isOther(c.TID(), c.Int(0))
-		return letThrough
+		return passthrough
 	}
 	return n.sendNetlink(c, 0, 0, func(b []byte) (int, error) { return gather(c, m, b) })
 }
@@ -215,15 +215,15 @@ func (n *Node) sendUnnamed(c Call, m abi.Msghdr, flags int) reply {
 func (n *Node) sendConnected(c Call, fd int, m abi.Msghdr, flags int) reply {
 	control, err := readControl(c, m)
 	if err != nil {
-		return letThrough // the kernel says what is wrong
+		return passthrough // the kernel says what is wrong
 	}
 	_, _, cut := abi.CutSource(control)
 	if _, six := fourControl(control); !cut && !six {
-		return letThrough
+		return passthrough
 	}
 	peer, ok, err := remoteName(fd)
 	if err != nil || !ok || !peer.Addr.Addr().Unmap().IsLoopback() { // to the outside
-		return letThrough
+		return passthrough
 	}
 	return n.sendOn(fd, flags, n.kernelControl(control), nil,
 		func(b []byte) (int, error) { return gather(c, m, b) })
@@ -236,13 +236,13 @@ func (n *Node) sendmmsg(c Call) reply {
 	}
 	count := min(int(uint32(c.Uint(2))), abi.MaxIovecs)
 	if count == 0 {
-		return letThrough
+		return passthrough
 	}
 	for i := range count {
 		at := c.Ptr(1) + uintptr(i*layoutOf(c).SizeofMmsghdr)
 		m, err := readMsghdr(c, at)
 		if err != nil {
-			return partial(i, letThrough)
+			return partial(i, passthrough)
 		}
 		r := n.sendHeader(c, m, c.Int(3))
 		if r.kind != replyValue {

@@ -120,7 +120,7 @@ func (n *Node) receiveErrors(c Call) reply {
 	defer linux.Close(fd)
 	domain, ok, err := isUDP(fd)
 	if err != nil || !ok || domain != unix.AF_INET6 || c.Int(4) < 4 {
-		return letThrough
+		return passthrough
 	}
 	var b [4]byte
 	if err := c.ReadMemory(c.Ptr(3), b[:]); err != nil {

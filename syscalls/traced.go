@@ -62,7 +62,7 @@ func (n *Node) doTraced(c Call) reply {
 func (n *Node) doTable(c Call) reply {
 	rows, nr := rowsByNumber(), c.Nr()
 	if nr >= uintptr(len(rows)) {
-		return letThrough
+		return passthrough
 	}
 	for i := range rows[nr] {
 		if e := &rows[nr][i]; e.holds(c) {
@@ -72,7 +72,7 @@ func (n *Node) doTable(c Call) reply {
 			return e.do(n, c)
 		}
 	}
-	return letThrough
+	return passthrough
 }
 
 // holds reports whether the row is about a call.

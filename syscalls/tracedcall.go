@@ -107,7 +107,7 @@ func (c *tracedCall) Fail(errno unix.Errno) error {
 func (c *tracedCall) Continue() error {
 	c.complete()
 	outcome := strace.Continued
-	if c.Errno != 0 { // what the kernel will say is known: see conclude
+	if c.Errno != 0 { // what the kernel will say is known: see respond
 		outcome = strace.FailedBy
 	}
 	return c.answered(outcome, -1, c.Errno, c.Call.Continue())
