@@ -78,7 +78,7 @@ func (n *Node) disconnects(c Call, s *progSocket) {
 		return
 	}
 	if id, err := s.cookie(); err == nil {
-		n.attempts.giveUp(n.attempts.find(id))
+		n.pendingConnects.giveUp(n.pendingConnects.find(id))
 	}
 }
 

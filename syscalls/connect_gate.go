@@ -17,22 +17,22 @@ func (n *Node) connectGate(c connectCall) reply {
 	if err != nil {
 		return fail(err)
 	}
-	p := n.attempts.find(id) // before the state: see attempts.fail
+	p := n.pendingConnects.find(id) // before the state: see pendingConnects.fail
 	state, err := c.state()
 	if err != nil {
 		return fail(err)
 	}
 	switch {
 	case state == tcpSynSent && c.block && p != nil:
-		return n.waitFor(c, p, unix.EALREADY)
+		return n.waitForConnect(c, p, unix.EALREADY)
 	case state == tcpSynSent && c.block: // to a neighbour, whose backlog is full
 		return n.finishLocal(c, unix.EALREADY)
 	case state != tcpClose:
 		// The kernel knows: EALREADY, EISCONN, or 0 the first time.
 		return fail(c.connectNow(n.gate.addr))
 	}
-	if errno, ok := n.attempts.takeError(id); ok {
-		settle(c.fd)
+	if errno, ok := n.pendingConnects.takeError(id); ok {
+		completeConnect(c.fd)
 		return fail(errno)
 	}
 	local, _, err := c.localName()
@@ -143,10 +143,10 @@ func (n *Node) connectFar(c connectCall) reply {
 		if !c.block {
 			return p.comesTo(unix.EINPROGRESS)
 		}
-		settle(c.fd)
+		completeConnect(c.fd)
 		return p.comesTo(0)
 	}
-	asking := n.attempts.start(n.ctx, p)
+	asking := n.pendingConnects.start(n.ctx, p)
 	if !c.block {
 		n.tasks.Go(func() {
 			defer n.watchClosed(p)()
@@ -156,27 +156,27 @@ func (n *Node) connectFar(c connectCall) reply {
 	}
 	if tv, err := timeout(c.fd, unix.SO_SNDTIMEO); err != nil || tv.Nano() != 0 {
 		n.tasks.Go(func() { n.dial(asking, p) })
-		return n.waitFor(c, p, unix.EINPROGRESS)
+		return n.waitForConnect(c, p, unix.EINPROGRESS)
 	}
 	// Nothing but the outcome ends the wait: one goroutine does both. A signal
 	// ends the call, and the attempt goes on.
 	r := async(func(context.Context, Call) reply {
 		n.dial(asking, p)
-		return n.outcome(c, p)
+		return n.connectResult(c, p)
 	})
 	r.ends = p.ends()
 	return r
 }
 
-// waitFor waits for an attempt's end on behalf of a blocking connect, as long as
+// waitForConnect waits for an attempt's end on behalf of a blocking connect, as long as
 // SO_SNDTIMEO allows; then it fails with expired.
-func (n *Node) waitFor(c connectCall, p *pendingConnect, expired unix.Errno) reply {
+func (n *Node) waitForConnect(c connectCall, p *pendingConnect, expired unix.Errno) reply {
 	r := async(func(ctx context.Context, _ Call) reply {
 		timer, stop := socketTimer(c.fd, unix.SO_SNDTIMEO)
 		defer stop()
 		select {
 		case <-p.done:
-			return n.outcome(c, p)
+			return n.connectResult(c, p)
 		case <-timer:
 			n.keepUntil(p, c.progSocket)
 			return fail(expired)
@@ -189,11 +189,11 @@ func (n *Node) waitFor(c connectCall, p *pendingConnect, expired unix.Errno) rep
 	return r
 }
 
-// outcome answers a blocking connect whose attempt has ended.
-func (n *Node) outcome(c connectCall, p *pendingConnect) reply {
-	settle(c.fd)
+// connectResult answers a blocking connect whose attempt has ended.
+func (n *Node) connectResult(c connectCall, p *pendingConnect) reply {
+	completeConnect(c.fd)
 	if p.errno != 0 {
-		n.attempts.takeError(p.id)
+		n.pendingConnects.takeError(p.id)
 	}
 	return p.comesTo(p.errno)
 }

@@ -33,16 +33,16 @@ func (n *Node) connectSelf(c connectCall) reply {
 	}
 	last := n.gate.closed
 	if len(found) == 0 {
-		if own, ok := n.itself(c, c.dst); ok {
+		if own, ok := n.selfConnect(c, c.dst); ok {
 			last = own
 		}
 	}
 	return n.connectLocal(c, n.publicFor(c.dst.Addr()), found, last)
 }
 
-// itself returns the kernel address of a socket that is bound to the very address which
+// selfConnect returns the kernel address of a socket that is bound to the very address which
 // it is to connect to: a simultaneous open with itself (RFC 9293 section 3.5).
-func (n *Node) itself(c connectCall, dst netip.AddrPort) (netip.AddrPort, bool) {
+func (n *Node) selfConnect(c connectCall, dst netip.AddrPort) (netip.AddrPort, bool) {
 	local, _, err := c.localName()
 	if err != nil {
 		return netip.AddrPort{}, false
@@ -86,7 +86,7 @@ func (n *Node) orHost(c connectCall, host netip.AddrPort, addrs ...netip.Addr) r
 		return fail(err)
 	}
 	if len(found) == 0 {
-		if own, ok := n.itself(c, host); ok {
+		if own, ok := n.selfConnect(c, host); ok {
 			return n.connectLocal(c, n.Aliases.Private, nil, own)
 		}
 		return passthrough
@@ -120,7 +120,7 @@ func (n *Node) connectLocal(c connectCall, source netip.Addr, found []listener,
 		return fail(c.connectNow(n.gate.addr))
 	}
 	// or else it would pass for the listener's refusal
-	if err := unfetched(c.fd, c.domain); err != nil {
+	if err := pendingError(c.fd, c.domain); err != nil {
 		return fail(err)
 	}
 	local, _, err := c.localName()
@@ -160,11 +160,11 @@ func (n *Node) meetSelf(local abi.Sockaddr, source netip.Addr) {
 	}
 }
 
-// unfetched returns what an earlier connect of a closed socket has come to, if the
+// pendingError returns what an earlier connect of a closed socket has come to, if the
 // program has not been told: the next connect(2) tells it, whereto it may be. The kernel
 // looks for that before it looks at the address (net/ipv4/af_inet.c,
 // __inet_stream_connect), so an address that is cut short starts nothing else.
-func unfetched(fd, domain int) error {
+func pendingError(fd, domain int) error {
 	var family [2]byte
 	binary.NativeEndian.PutUint16(family[:], uint16(domain))
 	err := linux.Connect(fd, family[:])
@@ -195,7 +195,7 @@ func (n *Node) finishLocal(c connectCall, begun error) reply {
 		return fail(begun)
 	}
 	if ev, err := linux.Poll(c.fd, unix.POLLOUT); err == nil && ev != 0 {
-		return fail(settle(c.fd))
+		return fail(completeConnect(c.fd))
 	}
 	return async(func(ctx context.Context, _ Call) reply {
 		err := n.readiness.wait(ctx, c.fd, unix.POLLOUT, unix.SO_SNDTIMEO)
@@ -205,15 +205,15 @@ func (n *Node) finishLocal(c connectCall, begun error) reply {
 		if err != nil {
 			return fail(err)
 		}
-		return fail(settle(c.fd))
+		return fail(completeConnect(c.fd))
 	})
 }
 
-// settle fetches the outcome of a kernel connect that has ended. To the kernel
+// completeConnect fetches the outcome of a kernel connect that has ended. To the kernel
 // it was a non-blocking one: with a second call it is over, and the socket is as
 // after a blocking one (EISCONN, or ready for another instead of ECONNABORTED). There is
 // nothing at the address, lest it start a connect where there is none to end.
 // Another thread may have begun another one meanwhile: that is not waited for.
-func settle(fd int) error {
+func completeConnect(fd int) error {
 	return withoutWaiting(fd, func() error { return linux.FinishConnect(fd) })
 }

@@ -34,12 +34,12 @@ func (n *Node) dial(ctx context.Context, p *pendingConnect) {
 	}
 	if ctx.Err() != nil { // given up: the socket may be connecting to another
 		stream.Reset()
-		n.attempts.succeed(p)
+		n.pendingConnects.succeed(p)
 		return
 	}
 	if err := n.establish(stream, p); err == nil ||
 		Errno(err) == unix.ECONNREFUSED { // the socket is closed, or connects no more: shutdown(2)
-		n.attempts.succeed(p)
+		n.pendingConnects.succeed(p)
 	} else {
 		n.refuseConnect(p, err)
 	}
@@ -105,7 +105,7 @@ func (n *Node) refuseConnect(p *pendingConnect, why error) {
 		}
 		return n.gateFor(p.dst.Addr()).refuse(p.gate, p.program)
 	}
-	err := n.attempts.fail(p, Errno(why), refuse)
+	err := n.pendingConnects.fail(p, Errno(why), refuse)
 	// For lack of descriptors, most likely. The program waits.
 	for i := 0; err != nil && i < refuseTries && n.ctx.Err() == nil; i++ {
 		time.Sleep(refusePause)
@@ -137,7 +137,7 @@ func (n *Node) watchClosed(p *pendingConnect) (stop func()) {
 		case n.isOpen(p.id, p.program, p.gate):
 			t.Reset(closedLook)
 		default:
-			n.attempts.giveUp(p)
+			n.pendingConnects.giveUp(p)
 		}
 	})
 	return func() { t.Stop() }

@@ -73,8 +73,8 @@ func (n *Node) thenSend(ctx context.Context, s *progSocket, r reply, block bool)
 		if err != nil {
 			return fail(err)
 		}
-		if errno, ok := n.attempts.takeError(id); ok {
-			settle(s.fd)
+		if errno, ok := n.pendingConnects.takeError(id); ok {
+			completeConnect(s.fd)
 			return fail(errno)
 		}
 		return passthrough

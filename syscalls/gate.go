@@ -215,13 +215,13 @@ func connectWithin(fd int, to netip.AddrPort) error {
 		}
 	}
 	if err == nil {
-		err = pendingError(fd)
+		err = connectOutcome(fd)
 	}
 	return err
 }
 
-// pendingError tells how a connect ended that poll(2) has waited for.
-func pendingError(fd int) error {
+// connectOutcome tells how a connect ended that poll(2) has waited for.
+func connectOutcome(fd int) error {
 	v, err := linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
 		return err

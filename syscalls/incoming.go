@@ -174,5 +174,5 @@ func (n *Node) connectWait(ctx context.Context, fd int, to netip.AddrPort) error
 			return err
 		}
 	}
-	return pendingError(fd)
+	return connectOutcome(fd)
 }

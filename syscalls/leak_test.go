@@ -65,7 +65,7 @@ func TestNothingLeaks(t *testing.T) {
 	eventually(t, fmt.Sprintf("nothing is left of %s and %s", s.a.node.entries(),
 		s.b.node.entries()), settled)
 	before.compare(t)
-	if n := len(s.a.node.attempts.m); n > 2*101 {
+	if n := len(s.a.node.pendingConnects.m); n > 2*101 {
 		t.Errorf("%d errors that nobody asked for are kept", n)
 	}
 	p := &s.a.node.ports

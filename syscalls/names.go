@@ -106,7 +106,7 @@ func (n *Node) socketError(c Call) reply {
 			return r
 		}
 	}
-	if n.attempts.empty() {
+	if n.pendingConnects.empty() {
 		return passthrough
 	}
 	return onSocket(c, func(s *progSocket) reply {
@@ -114,7 +114,7 @@ func (n *Node) socketError(c Call) reply {
 		if err != nil {
 			return passthrough // not a socket: the kernel says so
 		}
-		errno, ok := n.attempts.takeError(id)
+		errno, ok := n.pendingConnects.takeError(id)
 		if !ok {
 			return passthrough
 		}

@@ -124,11 +124,11 @@ type Node struct {
 	udpClosings, connClosings *linux.DestroyWatcher // nil: likewise
 	announced                 announcements
 
-	relays   atomic.Int64 // relays that run
-	cut      atomic.Bool  // one has ended without a word of the far side, see Drain
-	attempts attempts
-	options  options
-	returned returned
+	relays          atomic.Int64 // relays that run
+	cut             atomic.Bool  // one has ended without a word of the far side, see Drain
+	pendingConnects pendingConnects
+	options         options
+	returned        returned
 
 	unfinished unfinished // only where calls are traced
 }

@@ -22,7 +22,7 @@ type pendingConnect struct {
 	done   chan struct{}      // closed when it has ended
 	errno  unix.Errno         // why it failed; 0 if it did not; read after done
 	ended  time.Time          // likewise
-	gaveUp bool               // the program has; by attempts.mu
+	gaveUp bool               // the program has; by pendingConnects.mu
 }
 
 // gated returns the connection's ends in this host's kernel.
@@ -50,9 +50,9 @@ func (p *pendingConnect) hasEnded() bool {
 	}
 }
 
-// attempts are the connects that run, and those that failed and whose error
+// pendingConnects are the connects that run, and those that failed and whose error
 // the program has not fetched yet, by socket cookie.
-type attempts struct {
+type pendingConnects struct {
 	mu     sync.Mutex
 	m      map[uint64]*pendingConnect
 	failed []*pendingConnect // in the order of their ends
@@ -68,7 +68,7 @@ const (
 // forgetLocked drops the entries that nobody has asked for, the oldest first. Each
 // failure is dropped once, and looked at no further, so it costs the same however many
 // there are.
-func (a *attempts) forgetLocked(now time.Time) {
+func (a *pendingConnects) forgetLocked(now time.Time) {
 	for len(a.failed) > 0 {
 		p := a.failed[0]
 		if a.m[p.id] == p {
@@ -83,7 +83,7 @@ func (a *attempts) forgetLocked(now time.Time) {
 }
 
 // start begins an attempt. The context ends when the program gives it up.
-func (a *attempts) start(ctx context.Context, p *pendingConnect) context.Context {
+func (a *pendingConnects) start(ctx context.Context, p *pendingConnect) context.Context {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.m == nil {
@@ -97,20 +97,20 @@ func (a *attempts) start(ctx context.Context, p *pendingConnect) context.Context
 }
 
 // find returns the attempt of a socket, or nil.
-func (a *attempts) find(cookie uint64) *pendingConnect {
+func (a *pendingConnects) find(cookie uint64) *pendingConnect {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.m[cookie]
 }
 
-func (a *attempts) empty() bool {
+func (a *pendingConnects) empty() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.m) == 0
 }
 
 // succeed ends an attempt whose socket is established.
-func (a *attempts) succeed(p *pendingConnect) {
+func (a *pendingConnects) succeed(p *pendingConnect) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.m[p.id] == p {
@@ -122,7 +122,7 @@ func (a *attempts) succeed(p *pendingConnect) {
 
 // giveUp ends an attempt whose socket the program has closed, or connects
 // elsewhere: whatever comes of it is not for that socket. p may be nil.
-func (a *attempts) giveUp(p *pendingConnect) {
+func (a *pendingConnects) giveUp(p *pendingConnect) {
 	if p == nil {
 		return
 	}
@@ -136,7 +136,7 @@ func (a *attempts) giveUp(p *pendingConnect) {
 // returns. The attempt's error stays for takeError. To the program all is one
 // event: whoever its wake-up makes ask for the error waits here, and who waits for the
 // attempt finds the socket as it will be.
-func (a *attempts) fail(p *pendingConnect, errno unix.Errno,
+func (a *pendingConnects) fail(p *pendingConnect, errno unix.Errno,
 	refuse func() error) (err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -157,7 +157,7 @@ func (a *attempts) fail(p *pendingConnect, errno unix.Errno,
 }
 
 // takeError returns the error of a failed attempt, once, as SO_ERROR does.
-func (a *attempts) takeError(cookie uint64) (unix.Errno, bool) {
+func (a *pendingConnects) takeError(cookie uint64) (unix.Errno, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	p, ok := a.m[cookie]

@@ -10,7 +10,7 @@ import (
 )
 
 // failAttempt makes an attempt that fails.
-func failAttempt(a *attempts, cookie uint64) {
+func failAttempt(a *pendingConnects, cookie uint64) {
 	p := &pendingConnect{id: cookie}
 	a.start(context.Background(), p)
 	a.fail(p, unix.ECONNREFUSED, func() error { return nil })
@@ -19,7 +19,7 @@ func failAttempt(a *attempts, cookie uint64) {
 // Errors that no program asks for are forgotten after a while, when there are many.
 func TestForgottenErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var a attempts
+		var a pendingConnects
 		const many = 3 * maxErrors
 		for c := range uint64(many) {
 			failAttempt(&a, c)
@@ -58,7 +58,7 @@ func TestForgottenErrors(t *testing.T) {
 func BenchmarkAttempts(b *testing.B) {
 	for name, before := range map[string]uint64{"errors=0": 0, "errors=50000": 50_000} {
 		b.Run(name, func(b *testing.B) {
-			var a attempts
+			var a pendingConnects
 			for c := range before {
 				failAttempt(&a, c)
 			}

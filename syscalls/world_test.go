@@ -203,14 +203,14 @@ func eventually(t testing.TB, what string, f func() bool) {
 func (n *Node) entries() string {
 	n.peers.mu.Lock()
 	defer n.peers.mu.Unlock()
-	n.attempts.mu.Lock()
-	defer n.attempts.mu.Unlock()
+	n.pendingConnects.mu.Lock()
+	defer n.pendingConnects.mu.Unlock()
 	n.waiting.mu.Lock()
 	defer n.waiting.mu.Unlock()
 	n.returned.mu.Lock()
 	defer n.returned.mu.Unlock()
 	running := 0
-	for _, at := range n.attempts.m {
+	for _, at := range n.pendingConnects.m {
 		if !at.hasEnded() {
 			running++ // failed ones stay until the program asks for the error
 		}
