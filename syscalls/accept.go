@@ -33,7 +33,7 @@ func (n *Node) acceptSocket(c Call, s *progSocket, flags int) reply {
 	if err != nil {
 		return fail(err)
 	}
-	if conn, ok := n.returned.take(id); ok {
+	if conn, ok := n.requeued.take(id); ok {
 		linux.SetNonblock(conn.fd, flags&unix.SOCK_NONBLOCK != 0)
 		return n.give(c, conn, flags, id)
 	}
@@ -64,7 +64,7 @@ func (n *Node) acceptWait(ctx context.Context, c Call, turn *turn, flags int) re
 			// nobody waits: leave the connection to the next accept
 			return fail(unix.EINTR)
 		}
-		if conn, ok := n.returned.take(id); ok {
+		if conn, ok := n.requeued.take(id); ok {
 			linux.SetNonblock(conn.fd, flags&unix.SOCK_NONBLOCK != 0)
 			return n.give(c, conn, flags, id)
 		}
@@ -113,7 +113,7 @@ func (n *Node) give(c Call, conn accepted, flags int, id uint64) reply {
 	}
 	if err := writeSockaddr(c, s, c.Ptr(1), c.Ptr(2)); err != nil {
 		if !c.Pending() {
-			n.giveBack(id, conn)
+			n.requeue(id, conn)
 		} else {
 			linux.Close(conn.fd) // as Linux does
 		}
@@ -124,7 +124,7 @@ func (n *Node) give(c Call, conn accepted, flags int, id uint64) reply {
 
 func (n *Node) giveFD(conn accepted, flags int, listener uint64, ends Ends) reply {
 	r := descriptor(conn.fd, flags&unix.SOCK_CLOEXEC != 0,
-		func() { n.giveBack(listener, conn) })
+		func() { n.requeue(listener, conn) })
 	r.ends = ends
 	return r
 }

@@ -49,7 +49,7 @@ func (n *Node) selfConnect(c connectCall, dst netip.AddrPort) (netip.AddrPort, b
 	}
 	kernel := unmapped(local.Addr)
 	r, ok := n.Aliases.role(kernel.Addr())
-	if !ok || n.ports.known(kernel) != dst.Port() {
+	if !ok || n.ports.programPort(kernel) != dst.Port() {
 		return netip.AddrPort{}, false
 	}
 	own := n.own(r)
@@ -128,11 +128,11 @@ func (n *Node) connectLocal(c connectCall, source netip.Addr, found []listener,
 		return fail(err)
 	}
 	if local.Addr.Port() != 0 {
-		n.meetSelf(local, source)
+		n.recordPeer(local, source)
 	} else { // the socket that had the port before may have met another
 		defer func() {
 			if local, _, err := c.localName(); err == nil {
-				n.meetSelf(local, source)
+				n.recordPeer(local, source)
 			}
 		}()
 	}
@@ -151,12 +151,12 @@ func (n *Node) connectLocal(c connectCall, source netip.Addr, found []listener,
 	return n.finishLocal(c, err)
 }
 
-// meetSelf notes at which address of the node a bound socket meets another of the node:
+// recordPeer notes at which address of the node a bound socket meets another of the node:
 // the one that source stands for.
-func (n *Node) meetSelf(local abi.Sockaddr, source netip.Addr) {
+func (n *Node) recordPeer(local abi.Sockaddr, source netip.Addr) {
 	if r, ok := n.Aliases.role(local.Addr.Addr().Unmap()); ok {
 		to, _ := n.Aliases.role(source)
-		n.ports.addSelf(unmapped(local.Addr), n.own(r), n.own(to))
+		n.ports.recordPeer(unmapped(local.Addr), n.own(r), n.own(to))
 	}
 }
 

@@ -71,7 +71,7 @@ func TestNothingLeaks(t *testing.T) {
 	p := &s.a.node.ports
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.moved) > 2 || len(p.wishes) > 2 {
-		t.Errorf("%d ports are moved, %d wished for", len(p.moved), len(p.wishes))
+	if len(p.moved) > 2 || len(p.requested) > 2 {
+		t.Errorf("%d ports are moved, %d wished for", len(p.moved), len(p.requested))
 	}
 }

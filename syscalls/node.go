@@ -128,7 +128,7 @@ type Node struct {
 	cut             atomic.Bool  // one has ended without a word of the far side, see Drain
 	pendingConnects pendingConnects
 	options         options
-	returned        returned
+	requeued        requeued
 
 	unfinished unfinished // only where calls are traced
 }

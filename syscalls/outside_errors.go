@@ -49,7 +49,7 @@ func (n *Node) outsideErrors(o *outside) {
 		}
 		if errno == unix.ECONNREFUSED || errno == unix.EHOSTUNREACH {
 			own := netip.AddrPortFrom(n.addrFor(to.Addr()),
-				n.datagramPorts.known(o.kernel))
+				n.datagramPorts.programPort(o.kernel))
 			n.refuseFrom(to, own, quote, errno)
 		}
 	}

@@ -21,10 +21,10 @@ type ports struct {
 	sockets map[uint64]netip.AddrPort
 	// moved and wishes map an alias with the port that the program knows, and the
 	// one with the port that the kernel knows, to each other, where these differ.
-	moved, wishes map[netip.AddrPort]netip.AddrPort
-	// self has the address of the node at which a socket of the node meets
+	moved, requested map[netip.AddrPort]netip.AddrPort
+	// recorded has the address of the node at which a socket of the node meets
 	// another, by its own kernel address, where that does not tell.
-	self map[netip.AddrPort]netip.Addr
+	recorded map[netip.AddrPort]netip.Addr
 
 	// inherited has the ports of sockets that were made outside of the node.
 	inherited map[uint16]bool
@@ -32,18 +32,18 @@ type ports struct {
 	loopbacks loopbacks
 }
 
-// wish returns the port that the program asked for at a kernel address that has
+// requestedPort returns the port that the program asked for at a kernel address that has
 // another one.
-func (p *ports) wish(kernel netip.AddrPort) (uint16, bool) {
+func (p *ports) requestedPort(kernel netip.AddrPort) (uint16, bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	a, ok := p.wishes[kernel]
+	a, ok := p.requested[kernel]
 	return a.Port(), ok
 }
 
-// known returns the port of a kernel address as the program knows it.
-func (p *ports) known(kernel netip.AddrPort) uint16 {
-	if port, ok := p.wish(kernel); ok {
+// programPort returns the port of a kernel address as the program knows it.
+func (p *ports) programPort(kernel netip.AddrPort) uint16 {
+	if port, ok := p.requestedPort(kernel); ok {
 		return port
 	}
 	return kernel.Port()
@@ -65,13 +65,13 @@ func (p *ports) move(want, kernel netip.AddrPort) {
 	defer p.mu.Unlock()
 	if p.moved == nil {
 		p.moved = make(map[netip.AddrPort]netip.AddrPort)
-		p.wishes = make(map[netip.AddrPort]netip.AddrPort)
+		p.requested = make(map[netip.AddrPort]netip.AddrPort)
 	}
 	if old, ok := p.moved[want]; ok {
-		delete(p.wishes, old)
+		delete(p.requested, old)
 	}
 	p.moved[want] = kernel
-	p.wishes[kernel] = want
+	p.requested[kernel] = want
 }
 
 // forget drops what was recorded of a kernel address that was bound anew, by
@@ -79,8 +79,8 @@ func (p *ports) move(want, kernel netip.AddrPort) {
 func (p *ports) forget(kernel netip.AddrPort) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if want, ok := p.wishes[kernel]; ok {
-		delete(p.wishes, kernel)
+	if want, ok := p.requested[kernel]; ok {
+		delete(p.requested, kernel)
 		delete(p.moved, want)
 	}
 }
@@ -235,31 +235,31 @@ func (p *ports) find(port uint16, addrs ...netip.Addr) []listener {
 	return found
 }
 
-// maxSelf bounds the sockets of which self knows. Few programs bind a socket, and
+// maxRecorded bounds the sockets that recorded knows. Few programs bind a socket, and
 // connect it to another address of their own host, or send UDP to ::1.
-const maxSelf = 1024
+const maxRecorded = 1024
 
-// addSelf notes that a socket, whose own address is own, meets another at addr.
-func (p *ports) addSelf(kernel netip.AddrPort, own, addr netip.Addr) {
+// recordPeer notes that a socket, whose own address is own, meets another at addr.
+func (p *ports) recordPeer(kernel netip.AddrPort, own, addr netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case own == addr:
-		delete(p.self, kernel)
+		delete(p.recorded, kernel)
 		return
-	case p.self == nil || len(p.self) >= maxSelf:
-		p.self = make(map[netip.AddrPort]netip.Addr)
+	case p.recorded == nil || len(p.recorded) >= maxRecorded:
+		p.recorded = make(map[netip.AddrPort]netip.Addr)
 	}
-	p.self[kernel] = addr
+	p.recorded[kernel] = addr
 }
 
-// metSelf returns the address at which two sockets of this node meet, of which
+// recordedPeer returns the address at which two sockets of this node meet, of which
 // one knows. ok is false if its own address tells.
-func (p *ports) metSelf(a, b netip.AddrPort) (addr netip.Addr, ok bool) {
+func (p *ports) recordedPeer(a, b netip.AddrPort) (addr netip.Addr, ok bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if addr, ok = p.self[a]; !ok {
-		addr, ok = p.self[b]
+	if addr, ok = p.recorded[a]; !ok {
+		addr, ok = p.recorded[b]
 	}
 	return addr, ok
 }
@@ -268,7 +268,7 @@ func (p *ports) metSelf(a, b netip.AddrPort) (addr netip.Addr, ok bool) {
 func (p *ports) empty() bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	return p.wishes == nil && p.self == nil
+	return p.requested == nil && p.recorded == nil
 }
 
 // ListeningPorts returns the TCP ports on which the node's programs listen where other

@@ -340,7 +340,7 @@ func (n *Node) appendSource(b []byte, from unix.Sockaddr, control []byte,
 // came from a kernel address, and the index of the interface.
 func (n *Node) datagramTarget(from netip.AddrPort) (target abi.AddressMap, index uint32) {
 	own, index := localhost4, uint32(1)
-	if met, ok := n.datagramPorts.metSelf(from, from); ok {
+	if met, ok := n.datagramPorts.recordedPeer(from, from); ok {
 		own = met
 	}
 	if peer, ok := n.flows.peerOf(from); ok {
@@ -355,7 +355,7 @@ func (n *Node) datagramTarget(from netip.AddrPort) (target abi.AddressMap, index
 		if to.Addr() == localhost4 || a.IsUnspecified() {
 			a = own
 		}
-		return netip.AddrPortFrom(a, n.datagramPorts.known(to))
+		return netip.AddrPortFrom(a, n.datagramPorts.programPort(to))
 	}, index
 }
 

@@ -71,7 +71,7 @@ func (n *Node) refuseFrom(peer, dst netip.AddrPort, quote []byte, errno unix.Err
 		if err != nil {
 			continue // the thread has ended, or has closed it
 		}
-		if n.minds(fd, fl, dst.Port(), errno) {
+		if n.wantsErrors(fd, fl, dst.Port(), errno) {
 			n.absents.note(fd, errno == unix.EHOSTUNREACH)
 			err := n.refuse(fl, fd, quote)
 			linux.Close(fd)
@@ -82,10 +82,10 @@ func (n *Node) refuseFrom(peer, dst netip.AddrPort, quote []byte, errno unix.Err
 	}
 }
 
-// minds reports whether a copied descriptor is the UDP socket at a port that
+// wantsErrors reports whether a copied descriptor is the UDP socket at a port that
 // Linux tells about an error of what it sent to a flow's endpoint: one that wants to
 // know (IP_RECVERR, ip(7)), and of a refusal one that is connected to it.
-func (n *Node) minds(fd int, fl *flow, port uint16, errno unix.Errno) bool {
+func (n *Node) wantsErrors(fd int, fl *flow, port uint16, errno unix.Errno) bool {
 	domain, ok, err := isUDP(fd)
 	if err != nil || !ok {
 		return false

@@ -206,16 +206,16 @@ func writeUrgent(dst sink, b []byte) error {
 }
 
 // A lender has a buffer of the pool while it has something to hand out.
-type lender struct{ buf *[relayBuffer]byte }
+type pooledBuffer struct{ buf *[relayBuffer]byte }
 
-func (l *lender) take() []byte {
+func (l *pooledBuffer) take() []byte {
 	if l.buf == nil {
 		l.buf = relayBuffers.Get().(*[relayBuffer]byte)
 	}
 	return l.buf[:]
 }
 
-func (l *lender) giveBack() {
+func (l *pooledBuffer) release() {
 	if l.buf != nil {
 		relayBuffers.Put(l.buf)
 		l.buf = nil
@@ -224,7 +224,7 @@ func (l *lender) giveBack() {
 
 // A tcpSource reads a loopback connection.
 type tcpSource struct {
-	lender
+	pooledBuffer
 	raw syscall.RawConn
 	n   int
 	err error
@@ -251,14 +251,14 @@ func newTCPSource(c Conn) (*tcpSource, error) {
 
 func (s *tcpSource) next() (b []byte, urgent bool, err error) {
 	if err := s.raw.Read(s.read); err != nil {
-		s.giveBack()
+		s.release()
 		return nil, false, err
 	}
 	if s.err == nil && s.n == 0 {
 		s.err = io.EOF
 	}
 	if s.err != nil {
-		s.giveBack()
+		s.release()
 		return nil, false, s.err
 	}
 	return s.buf[:s.n], s.urgent, nil
@@ -272,7 +272,7 @@ func (s *tcpSource) tryRead(fd uintptr) bool {
 		case unix.EINTR:
 			continue
 		case unix.EAGAIN:
-			s.giveBack()
+			s.release()
 			if s.empty != nil {
 				s.empty()
 				s.empty = nil
@@ -285,7 +285,7 @@ func (s *tcpSource) tryRead(fd uintptr) bool {
 
 // A streamSource reads a stream.
 type streamSource struct {
-	lender
+	pooledBuffer
 	stream Stream
 
 	rest []byte // read, behind an urgent byte that was handed out
@@ -295,7 +295,7 @@ type streamSource struct {
 func (s *streamSource) next() (b []byte, urgent bool, err error) {
 	if len(s.rest) == 0 {
 		if err := s.fill(); err != nil {
-			s.giveBack()
+			s.release()
 			return nil, false, err
 		}
 	}
@@ -312,7 +312,7 @@ func (s *streamSource) fill() error {
 	if s.err != nil {
 		return s.err
 	}
-	s.giveBack()
+	s.release()
 	if err := s.stream.Wait(); err != nil {
 		return err
 	}

@@ -116,15 +116,15 @@ func (n *Node) localIn(p *ports, local, peer abi.Sockaddr) abi.Sockaddr {
 	if !ok {
 		// UDP, never bound
 		if _, ok := n.Aliases.role(far.Addr()); ok && kernel.Addr() == localhost4 {
-			local.Addr = netip.AddrPortFrom(n.met(p, kernel, far), kernel.Port())
+			local.Addr = netip.AddrPortFrom(n.ownAddress(p, kernel, far), kernel.Port())
 		}
 		return local
 	}
 	addr := n.own(r)
 	if addr.IsUnspecified() && far.IsValid() {
-		addr = n.met(p, kernel, far)
+		addr = n.ownAddress(p, kernel, far)
 	}
-	local.Addr = netip.AddrPortFrom(addr, p.known(kernel))
+	local.Addr = netip.AddrPortFrom(addr, p.programPort(kernel))
 	return local
 }
 
@@ -155,11 +155,11 @@ func (n *Node) farRole(far netip.AddrPort) (r role, ok bool) {
 	return n.Aliases.role(far.Addr())
 }
 
-// met returns the node's own address in a connection from a kernel address that
+// ownAddress returns the node's own address in a connection from a kernel address that
 // does not tell, a wildcard or one that the kernel chose, by the other end's.
-func (n *Node) met(p *ports, kernel, far netip.AddrPort) netip.Addr {
+func (n *Node) ownAddress(p *ports, kernel, far netip.AddrPort) netip.Addr {
 	r, ok := n.farRole(far)
-	if addr, met := p.metSelf(kernel, far); met && r&^six != relayEnd &&
+	if addr, met := p.recordedPeer(kernel, far); met && r&^six != relayEnd &&
 		r&^six != datagramEnd {
 		return addr
 	}
@@ -195,7 +195,7 @@ func (n *Node) remoteIn(p *ports, local, peer abi.Sockaddr) (s abi.Sockaddr, ok 
 	r, ok := n.farRole(far)
 	switch {
 	case !ok && p == &n.datagramPorts && far.Addr() == localhost4: // UDP, never bound
-		if met, ok := p.metSelf(far, far); ok {
+		if met, ok := p.recordedPeer(far, far); ok {
 			peer.Addr = netip.AddrPortFrom(met, far.Port())
 		}
 		return peer, true
@@ -223,11 +223,11 @@ func (n *Node) remoteIn(p *ports, local, peer abi.Sockaddr) (s abi.Sockaddr, ok 
 	addr := n.own(r)
 	// a listener of this node's, or a client that was bound to it
 	if addr.IsUnspecified() {
-		addr = n.met(p, far, kernel)
+		addr = n.ownAddress(p, far, kernel)
 	}
 	if p == &n.ports && n.Owns(addr) && !n.isVouched(kernel, far) {
 		return peer, true // a stranger, who is at one of the node's aliases
 	}
-	peer.Addr = netip.AddrPortFrom(addr, p.known(far))
+	peer.Addr = netip.AddrPortFrom(addr, p.programPort(far))
 	return peer, true
 }

@@ -69,7 +69,7 @@ func (n *Node) datagramSender(peer netip.Addr, kernel netip.AddrPort) netip.Addr
 	if kernel.Addr() == localhost4 { // not at an alias: see flows.bound
 		n.flows.bind(wildcardOf(peer), kernel)
 	}
-	return netip.AddrPortFrom(n.addrFor(peer), n.datagramPorts.known(kernel))
+	return netip.AddrPortFrom(n.addrFor(peer), n.datagramPorts.programPort(kernel))
 }
 
 // bind remembers a socket that has a port of the host's own, and serves a family.
@@ -223,7 +223,7 @@ func (n *Node) datagramName(from abi.Sockaddr, sentTo bool) abi.Sockaddr {
 	} else if addr != localhost4 {
 		return from
 	}
-	switch met, ok := n.datagramPorts.metSelf(kernel, kernel); {
+	switch met, ok := n.datagramPorts.recordedPeer(kernel, kernel); {
 	case ok:
 		addr = met
 	case addr == netip.IPv4Unspecified(), addr == netip.IPv6Unspecified() &&
@@ -232,6 +232,6 @@ func (n *Node) datagramName(from abi.Sockaddr, sentTo bool) abi.Sockaddr {
 	case addr == netip.IPv6Unspecified():
 		addr = netip.IPv6Loopback()
 	}
-	from.Addr = netip.AddrPortFrom(addr, n.datagramPorts.known(kernel))
+	from.Addr = netip.AddrPortFrom(addr, n.datagramPorts.programPort(kernel))
 	return from
 }

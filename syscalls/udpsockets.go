@@ -318,7 +318,7 @@ func (n *Node) datagramClosed(cookie uint64) {
 	n.flows.unpin(cookie)
 	n.udpClients.drop(cookie)
 	for _, at := range n.udpSockets.end(cookie) {
-		n.reconnectLocal(n.datagramPorts.known(at))
+		n.reconnectLocal(n.datagramPorts.programPort(at))
 	}
 }
 

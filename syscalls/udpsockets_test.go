@@ -40,7 +40,7 @@ func TestOthersPort(t *testing.T) {
 			}
 			kernel := sourceOf(local)
 			src, dst := netip.AddrPortFrom(addrB, 9),
-				netip.AddrPortFrom(addrA, n.datagramPorts.known(kernel))
+				netip.AddrPortFrom(addrA, n.datagramPorts.programPort(kernel))
 			if !n.DeliverDatagram(src, dst, []byte("first")) {
 				t.Error("the program's port is closed")
 			}

@@ -207,8 +207,8 @@ func (n *Node) entries() string {
 	defer n.pendingConnects.mu.Unlock()
 	n.waiting.mu.Lock()
 	defer n.waiting.mu.Unlock()
-	n.returned.mu.Lock()
-	defer n.returned.mu.Unlock()
+	n.requeued.mu.Lock()
+	defer n.requeued.mu.Unlock()
 	running := 0
 	for _, at := range n.pendingConnects.m {
 		if !at.hasEnded() {
@@ -216,7 +216,7 @@ func (n *Node) entries() string {
 		}
 	}
 	return fmt.Sprintf("dialled %d, accepted %d, attempts %d, waiting %d, returned %d, relays %d", len(n.peers.dialled),
-		len(n.peers.accepted), running, len(n.waiting.m), len(n.returned.m), n.Relays())
+		len(n.peers.accepted), running, len(n.waiting.m), len(n.requeued.m), n.Relays())
 }
 
 const noEntries = "dialled 0, accepted 0, attempts 0, waiting 0, returned 0, relays 0"

@@ -9,19 +9,19 @@ import (
 	"github.com/boxer-sandbox/boxer/stream"
 )
 
-// returned keeps connections that were accepted for a call which a signal had
+// requeued keeps connections that were accepted for a call which a signal had
 // ended: the next accept on that listener takes them first, by its cookie.
-type returned struct {
+type requeued struct {
 	mu sync.Mutex
 	m  map[uint64][]accepted
 }
 
-// reofferAfter is how long a returned connection waits for an accept. A call
+// redeliverAfter is how long a returned connection waits for an accept. A call
 // that a signal restarts comes back at once; a program that waits in poll(2)
 // for the listener does not, and has to be woken.
-const reofferAfter = 20 * time.Millisecond
+const redeliverAfter = 20 * time.Millisecond
 
-func (r *returned) put(listener uint64, conn accepted) {
+func (r *requeued) put(listener uint64, conn accepted) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.m == nil {
@@ -31,7 +31,7 @@ func (r *returned) put(listener uint64, conn accepted) {
 }
 
 // take removes the oldest connection of a listener.
-func (r *returned) take(listener uint64) (accepted, bool) {
+func (r *requeued) take(listener uint64) (accepted, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	q := r.m[listener]
@@ -46,28 +46,28 @@ func (r *returned) take(listener uint64) (accepted, bool) {
 	return q[0], true
 }
 
-// giveBack keeps conn for the listener's next accept. If none comes, conn is
+// requeue keeps conn for the listener's next accept. If none comes, conn is
 // offered again as a connection of its own, so that the listener becomes
 // readable.
-func (n *Node) giveBack(listener uint64, conn accepted) {
-	n.returned.put(listener, conn)
+func (n *Node) requeue(listener uint64, conn accepted) {
+	n.requeued.put(listener, conn)
 	n.tasks.Go(func() {
-		t := time.NewTimer(reofferAfter)
+		t := time.NewTimer(redeliverAfter)
 		defer t.Stop()
 		select {
 		case <-t.C:
 		case <-n.ctx.Done():
 		}
-		if conn, ok := n.returned.take(listener); ok {
-			n.reoffer(conn)
+		if conn, ok := n.requeued.take(listener); ok {
+			n.redeliver(conn)
 		}
 	})
 }
 
-// reoffer connects to the listener that conn came from and relays between the
+// redeliver connects to the listener that conn came from and relays between the
 // two. Should the listener be gone, conn is closed: that resets it, as Linux
 // resets what a closed listener has not handed out.
-func (n *Node) reoffer(conn accepted) {
+func (n *Node) redeliver(conn accepted) {
 	local, _, err := localName(conn.fd)
 	if err != nil {
 		linux.Close(conn.fd)
