@@ -35,13 +35,13 @@ const (
 	ping
 	unused // nothing is ever bound there
 
-	// six is set in the roles of IPv6. A connection to the dual wildcard is of the
+	// v6 is set in the roles of IPv6. A connection to the dual wildcard is of the
 	// family that its other end's alias has.
-	six role = 8
+	v6 role = 8
 
-	wildcard6 = wildcard | six
-	public6   = public | six
-	private6  = private | six
+	wildcard6 = wildcard | v6
+	public6   = public | v6
+	private6  = private | v6
 
 	blockSize = 16
 )
@@ -91,7 +91,7 @@ func (r role) rivals() []role {
 	case dual:
 		return []role{wildcard, public, private, wildcard6, public6, private6}
 	}
-	return []role{wildcard | r&six, dual}
+	return []role{wildcard | r&v6, dual}
 }
 
 // claimPort is the UDP port whose binding, on the block's first address, says
@@ -143,9 +143,9 @@ func ClaimAliases() (*Aliases, error) {
 		a := &Aliases{Wildcard: base, claim: c}
 		a.Public, a.Public6 = a.of(public), a.of(public6)
 		a.Private, a.Private6 = a.of(private), a.of(private6)
-		a.Relay, a.Relay6 = a.of(relayEnd), a.of(relayEnd|six)
-		a.Datagram, a.Datagram6 = a.of(datagramEnd), a.of(datagramEnd|six)
-		a.Ping, a.Ping6 = a.of(ping), a.of(ping|six)
+		a.Relay, a.Relay6 = a.of(relayEnd), a.of(relayEnd|v6)
+		a.Datagram, a.Datagram6 = a.of(datagramEnd), a.of(datagramEnd|v6)
+		a.Ping, a.Ping6 = a.of(ping), a.of(ping|v6)
 		a.Wildcard6, a.Dual = a.of(wildcard6), a.of(dual)
 		return a, nil
 	}

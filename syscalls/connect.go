@@ -95,12 +95,12 @@ func (n *Node) checkFamily(s *progSocket, to abi.Sockaddr) error {
 	}
 	r, bound := n.Aliases.role(local.Addr.Addr().Unmap())
 	if !dst.Is4In6() {
-		if bound && r&six == 0 && r != dual && !dst.IsUnspecified() {
+		if bound && r&v6 == 0 && r != dual && !dst.IsUnspecified() {
 			return unix.EAFNOSUPPORT // ip6_dst_lookup_tail in net/ipv6/ip6_output.c
 		}
 		return nil
 	}
-	only := bound && r&six != 0
+	only := bound && r&v6 != 0
 	if !bound {
 		if only, err = v6only(s.fd, unix.AF_INET6); err != nil {
 			return err
@@ -164,5 +164,5 @@ func (n *Node) leadsNowhere(c connectCall) bool {
 		return false
 	}
 	r, alias := n.Aliases.role(local.Addr.Addr().Unmap())
-	return alias && r&^six != private && n.gateFor(c.dst.Addr()) != nil
+	return alias && r&^v6 != private && n.gateFor(c.dst.Addr()) != nil
 }

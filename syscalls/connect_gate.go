@@ -45,7 +45,7 @@ func (n *Node) connectGate(c connectCall) reply {
 	// To a neighbour, the alias of the dual wildcard does not tell the family.
 	ambiguous := c.dst.Addr().Is6() && local.Addr.Addr().Unmap() == n.Aliases.Dual
 	if n.Network.Near(c.dst.Addr()) && !ambiguous {
-		return n.connectNear(c)
+		return n.connectSameHost(c)
 	}
 	return n.connectFar(c)
 }
@@ -56,17 +56,17 @@ func (n *Node) sourceOf(local abi.Sockaddr, far netip.AddrPort) netip.AddrPort {
 	return unmapped(n.local(local, abi.Sockaddr{Addr: far}).Addr)
 }
 
-// locateWithin bounds how long a non-blocking connect waits for a neighbour's
+// resolveWithin bounds how long a non-blocking connect waits for a neighbour's
 // word. It takes some 100 us. A neighbour that is slower, since it is stopped
 // or this is the first time, is connected to as if it were far away.
-const locateWithin = 20 * time.Millisecond
+const resolveWithin = 20 * time.Millisecond
 
-// connectNear connects to another node on this host. The program's thread waits
+// connectSameHost connects to another node on this host. The program's thread waits
 // for the neighbour's word, on non-blocking sockets too: the socket cannot be
 // on its way to the gate and then go elsewhere.
-func (n *Node) connectNear(c connectCall) reply {
+func (n *Node) connectSameHost(c connectCall) reply {
 	return async(func(ctx context.Context, call Call) reply {
-		r := n.connectLocated(ctx, c)
+		r := n.connectResolved(ctx, c)
 		if r.kind == replyWait {
 			ends := r.ends
 			r = r.wait(ctx, call)
@@ -76,7 +76,7 @@ func (n *Node) connectNear(c connectCall) reply {
 	})
 }
 
-func (n *Node) connectLocated(ctx context.Context, c connectCall) reply {
+func (n *Node) connectResolved(ctx context.Context, c connectCall) reply {
 	id, err := c.cookie()
 	if err != nil {
 		return fail(err)
@@ -84,14 +84,14 @@ func (n *Node) connectLocated(ctx context.Context, c connectCall) reply {
 	asking := ctx
 	if !c.block {
 		var cancel context.CancelFunc
-		asking, cancel = context.WithTimeout(ctx, locateWithin)
+		asking, cancel = context.WithTimeout(ctx, resolveWithin)
 		defer cancel()
 	}
 	source, own := n.publicFor(c.dst.Addr()), n.addrFor(c.dst.Addr())
 	kernel, err := n.Network.Locate(asking, source, own, c.dst, id)
 	switch {
 	case err == nil && n.listensAt(kernel):
-		n.neighbours.addListener(kernel, c.dst)
+		n.sameHost.addListener(kernel, c.dst)
 		r := n.connectLocal(c, source, []listener{{c.dst, kernel}}, n.gate.closed)
 		if n.tracing.Load() != nil {
 			r.ends, _ = n.socketEnds(c.progSocket)
@@ -139,7 +139,7 @@ func (n *Node) connectFar(c connectCall) reply {
 	}
 	p := &pendingConnect{id: id, program: unmapped(local.Addr), gate: gate,
 		src: n.sourceOf(local, gate), dst: c.dst}
-	if n.openEarly(p) {
+	if n.openOptimistic(p) {
 		if !c.block {
 			return p.comesTo(unix.EINPROGRESS)
 		}

@@ -66,7 +66,7 @@ func (n *Node) connectLocalhost(c connectCall) reply {
 	to := c.dst.Addr()
 	if to.Is6() {
 		r, alias := n.Aliases.role(local.Addr.Addr().Unmap())
-		if !alias || r&six != 0 || r == dual {
+		if !alias || r&v6 != 0 || r == dual {
 			return n.connectLocalhost6(c, alias)
 		}
 		to = localhost4 // [::] is 127.0.0.1 to it, tcp_v6_connect in net/ipv6/tcp_ipv6.c

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openEarly lets a program's socket, which is connecting to the gate, through it at
+// openOptimistic lets a program's socket, which is connecting to the gate, through it at
 // once, if the far side has announced that it will accept. If then it does not, the
 // program sees a connection that is reset.
-func (n *Node) openEarly(p *pendingConnect) bool {
+func (n *Node) openOptimistic(p *pendingConnect) bool {
 	stream, ok := n.Network.DialOptimistic(p.src, p.dst)
 	if !ok {
 		return false

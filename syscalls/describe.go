@@ -87,7 +87,7 @@ func (n *Node) socketEnds(s *progSocket) (e Ends, ok bool) {
 // and kernel, and whose peer the program sees as peer.
 func (n *Node) endsOf(local, kernel, peer abi.Sockaddr) Ends {
 	own := n.local(local, kernel).Addr
-	_, near := n.neighbours.find(unmapped(kernel.Addr), unmapped(local.Addr).Addr())
+	_, near := n.sameHost.find(unmapped(kernel.Addr), unmapped(local.Addr).Addr())
 	return Ends{
 		Local:  netip.AddrPortFrom(own.Addr().Unmap(), own.Port()),
 		Remote: netip.AddrPortFrom(peer.Addr.Addr().Unmap(), peer.Addr.Port()),

@@ -33,7 +33,7 @@ const maxGateAddrs = 1 << 14
 
 func newGateAddrs(family role) *gateAddrs {
 	g := &gateAddrs{prefix: gatePrefix, first: uint16(rand.Uint32())}
-	if family&six != 0 {
+	if family&v6 != 0 {
 		g.prefix = gatePrefix6
 	}
 	return g
@@ -78,7 +78,7 @@ func roleOfGate(a netip.Addr) (r role, ok bool) {
 	case gatePrefix.Contains(a):
 		return relayEnd, true
 	case gatePrefix6.Contains(a):
-		return relayEnd | six, true
+		return relayEnd | v6, true
 	}
 	return 0, false
 }

@@ -80,10 +80,10 @@ func (n *Node) getpeername(c Call) reply {
 	})
 }
 
-// onlySix answers getsockopt(IPPROTO_IPV6, IPV6_V6ONLY), which is cleared on
+// v6Only answers getsockopt(IPPROTO_IPV6, IPV6_V6ONLY), which is cleared on
 // sockets at an alias. bind(2) to an IPv6 address sets it (__inet6_bind in
 // net/ipv6/af_inet6.c).
-func (n *Node) onlySix(c Call) reply {
+func (n *Node) v6Only(c Call) reply {
 	return onSocket(c, func(s *progSocket) reply {
 		local, ok, err := s.localName()
 		if err != nil || !ok {

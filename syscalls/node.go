@@ -97,8 +97,8 @@ type Node struct {
 	peers     peers // TCP
 	dns       dns
 
-	neighbours neighbours
-	vouched    vouched
+	sameHost sameHostNodes
+	vouched  vouched
 
 	datagramPorts ports // UDP
 	flows         flows // UDP
@@ -144,7 +144,7 @@ func NewNode(c Config) (*Node, error) {
 	}
 	n := &Node{Config: c, gate: g, budget: newBudget()}
 	if c.Addr6.IsValid() {
-		if n.gate6, err = newGate(c.Aliases.Relay6, six); err != nil {
+		if n.gate6, err = newGate(c.Aliases.Relay6, v6); err != nil {
 			g.close()
 			return nil, err
 		}

@@ -79,7 +79,7 @@ func (n *Node) getsockopt(c Call) reply {
 		name == unix.IPV6_MTU:
 		return n.mtu(c)
 	case level == unix.IPPROTO_IPV6:
-		return n.onlySix(c)
+		return n.v6Only(c)
 	}
 	switch c.Int(2) {
 	case unix.SO_ERROR:

@@ -367,7 +367,7 @@ func (n *Node) datagramOffender(dst abi.Sockaddr, absent bool) abi.AddressMap {
 		if !ok {
 			return from
 		}
-		if r&^six != datagramEnd { // a closed port of the node's own
+		if r&^v6 != datagramEnd { // a closed port of the node's own
 			return netip.AddrPortFrom(dst.Addr.Addr().Unmap(), 0)
 		}
 		if absent {

@@ -50,7 +50,7 @@ func relay(ctx, left context.Context, conn Conn, stream Stream) (cut bool) {
 	var out sync.WaitGroup
 	sent := make(chan struct{})
 	out.Go(func() {
-		outReset = sendOut(conn, stream)
+		outReset = fromProgram(conn, stream)
 		close(sent)
 		if !outReset {
 			watchReset(conn, stream)
@@ -62,7 +62,7 @@ func relay(ctx, left context.Context, conn Conn, stream Stream) (cut bool) {
 		<-sent
 		stream.CloseRead()
 	})
-	inReset = bringIn(conn, stream)
+	inReset = toProgram(conn, stream)
 	<-sent
 	if !drop() {
 		<-dropping
@@ -81,9 +81,9 @@ func relay(ctx, left context.Context, conn Conn, stream Stream) (cut bool) {
 	return cut
 }
 
-// sendOut carries what the program writes. It returns true if the far side
+// fromProgram carries what the program writes. It returns true if the far side
 // takes no more, which TCP says with a reset.
-func sendOut(conn Conn, stream Stream) (reset bool) {
+func fromProgram(conn Conn, stream Stream) (reset bool) {
 	defer stream.OnStopSending(func() { conn.SetReadDeadline(time.Unix(1, 0)) })()
 	src, err := newTCPSource(conn)
 	if err == nil {
@@ -134,16 +134,16 @@ func watchSent(conn Conn) {
 	})
 }
 
-// bringIn carries what the program reads. It returns true if the far side has
+// toProgram carries what the program reads. It returns true if the far side has
 // reset the connection.
-func bringIn(conn Conn, stream Stream) (reset bool) {
+func toProgram(conn Conn, stream Stream) (reset bool) {
 	switch err := copyBytes(conn, &streamSource{stream: stream}); {
 	case err == nil:
 		conn.CloseWrite()
 	case errors.Is(err, errWrite): // the program has closed its socket
 		stream.CloseRead()
 	default:
-		// Ends sendOut as well, which may wait for a program that is silent.
+		// Ends fromProgram as well, which may wait for a program that is silent.
 		conn.SetLinger(0)
 		conn.Close()
 		return true

@@ -133,13 +133,13 @@ func (n *Node) own(r role) netip.Addr {
 	switch {
 	case r == wildcard, r == ping:
 		return netip.IPv4Unspecified()
-	case r == dual, r == wildcard6, r == ping|six:
+	case r == dual, r == wildcard6, r == ping|v6:
 		return netip.IPv6Unspecified()
 	case r == private:
 		return localhost4
 	case r == private6:
 		return netip.IPv6Loopback()
-	case r&six != 0:
+	case r&v6 != 0:
 		return n.Addr6
 	}
 	return n.Addr
@@ -159,8 +159,8 @@ func (n *Node) farRole(far netip.AddrPort) (r role, ok bool) {
 // does not tell, a wildcard or one that the kernel chose, by the other end's.
 func (n *Node) ownAddress(p *ports, kernel, far netip.AddrPort) netip.Addr {
 	r, ok := n.farRole(far)
-	if addr, met := p.recordedPeer(kernel, far); met && r&^six != relayEnd &&
-		r&^six != datagramEnd {
+	if addr, met := p.recordedPeer(kernel, far); met && r&^v6 != relayEnd &&
+		r&^v6 != datagramEnd {
 		return addr
 	}
 	switch {
@@ -170,8 +170,8 @@ func (n *Node) ownAddress(p *ports, kernel, far netip.AddrPort) netip.Addr {
 		if r, ok = roleOfGate(far.Addr()); !ok {
 			r, _ = roleOf(far.Addr())
 		}
-		return n.own(public | r&six)
-	case r&^six == datagramEnd: // of a ping socket to localhost
+		return n.own(public | r&v6)
+	case r&^v6 == datagramEnd: // of a ping socket to localhost
 		if peer, ok := n.flows.peerOf(far); ok && peer.Addr().IsLoopback() {
 			return peer.Addr()
 		}
@@ -179,7 +179,7 @@ func (n *Node) ownAddress(p *ports, kernel, far netip.AddrPort) netip.Addr {
 	if addr := n.own(r); !addr.IsUnspecified() {
 		return addr
 	}
-	return n.own(private | r&six)
+	return n.own(private | r&v6)
 }
 
 // remote returns what getpeername(2) tells for a socket with these kernel
@@ -200,12 +200,12 @@ func (n *Node) remoteIn(p *ports, local, peer abi.Sockaddr) (s abi.Sockaddr, ok 
 		}
 		return peer, true
 	case !ok:
-		if addr, ok := n.neighbours.find(far, kernel.Addr()); ok &&
+		if addr, ok := n.sameHost.find(far, kernel.Addr()); ok &&
 			n.isVouched(kernel, far) {
 			peer.Addr = addr
 		}
 		return peer, true
-	case r&^six == relayEnd:
+	case r&^v6 == relayEnd:
 		if server, ok := n.dns.server(far); ok {
 			peer.Addr = server
 			return peer, true
@@ -216,7 +216,7 @@ func (n *Node) remoteIn(p *ports, local, peer abi.Sockaddr) (s abi.Sockaddr, ok 
 		}
 		peer.Addr = p.addr
 		return peer, true
-	case r&^six == datagramEnd:
+	case r&^v6 == datagramEnd:
 		peer.Addr, ok = n.flows.peerOf(far)
 		return peer, ok
 	}

@@ -28,7 +28,7 @@ const maxDatagram = 65507
 
 var datagramBuffers = sync.Pool{New: func() any { return new([maxDatagram + 1]byte) }}
 
-// sendOut carries what a program has sent to a flow's endpoint, or deals with err, which
+// fromProgram carries what a program has sent to a flow's endpoint, or deals with err, which
 // the flow's socket has in its place.
 func (n *Node) sendOut(fl *flow, from netip.AddrPort, b []byte, err error) {
 	switch {

@@ -196,7 +196,7 @@ func (n *Node) isVouched(kernel, far netip.AddrPort) bool {
 		return true
 	}
 	block := blockOf(far.Addr())
-	if block != n.Aliases.Wildcard && n.neighbours.isOlder(block) {
+	if block != n.Aliases.Wildcard && n.sameHost.isOlder(block) {
 		return true
 	}
 	m, found, err := n.diag.Connection(far, kernel)

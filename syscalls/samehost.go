@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// neighbours are nodes on the same host. Connections to and from them are the
+// sameHostNodes are nodes on the same host. Connections to and from them are the
 // kernel's own, over loopback: their ends have the aliases of both nodes.
-type neighbours struct {
+type sameHostNodes struct {
 	mu sync.RWMutex
 	// nodes has the virtual addresses of each that have been met, by the first
 	// address of its aliases.
@@ -21,7 +21,7 @@ type neighbours struct {
 	older map[netip.Addr]bool
 }
 
-func (s *neighbours) addOlder(block netip.Addr) {
+func (s *sameHostNodes) addOlder(block netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.older == nil {
@@ -30,14 +30,14 @@ func (s *neighbours) addOlder(block netip.Addr) {
 	s.older[block] = true
 }
 
-func (s *neighbours) isOlder(block netip.Addr) bool {
+func (s *sameHostNodes) isOlder(block netip.Addr) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.older[block]
 }
 
 // add notes that a node has the aliases that alias is one of.
-func (s *neighbours) add(alias, node netip.Addr) {
+func (s *sameHostNodes) add(alias, node netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.nodes == nil {
@@ -54,7 +54,7 @@ func (s *neighbours) add(alias, node netip.Addr) {
 }
 
 // addListener notes where a neighbour's listener is.
-func (s *neighbours) addListener(kernel, program netip.AddrPort) {
+func (s *sameHostNodes) addListener(kernel, program netip.AddrPort) {
 	s.add(kernel.Addr(), program.Addr())
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,7 +67,7 @@ func (s *neighbours) addListener(kernel, program netip.AddrPort) {
 
 // find returns the virtual address that a kernel address belongs to, in a
 // connection whose other end is at this node's alias own.
-func (s *neighbours) find(kernel netip.AddrPort, own netip.Addr) (netip.AddrPort, bool) {
+func (s *sameHostNodes) find(kernel netip.AddrPort, own netip.Addr) (netip.AddrPort, bool) {
 	r, ok := roleOf(kernel.Addr())
 	if !ok {
 		return netip.AddrPort{}, false
@@ -79,7 +79,7 @@ func (s *neighbours) find(kernel netip.AddrPort, own netip.Addr) (netip.AddrPort
 	defer s.mu.RUnlock()
 	known := s.nodes[blockOf(kernel.Addr())]
 	node := known.four
-	if r&six != 0 {
+	if r&v6 != 0 {
 		node = known.six
 	}
 	if !node.IsValid() {
@@ -107,13 +107,13 @@ func (n *Node) Locate(near, src netip.Addr, dst netip.AddrPort,
 		return netip.AddrPort{}, err
 	}
 	if len(found) == 0 {
-		return netip.AddrPort{}, n.nobodyNear(src, dst)
+		return netip.AddrPort{}, n.refuseSameHost(src, dst)
 	}
-	n.neighbours.add(near, src)
+	n.sameHost.add(near, src)
 	if socket != 0 {
 		n.vouched.note(socket, blockOf(near), n.isOpen)
 	} else {
-		n.neighbours.addOlder(blockOf(near))
+		n.sameHost.addOlder(blockOf(near))
 	}
 	return found[0].kernel, nil
 }
