@@ -218,7 +218,8 @@ func (n *Node) bindFree(b binding, r role, want abi.Sockaddr, only bool) error {
 		if at.Port() == 0 { // connect(2) chooses (IP_BIND_ADDRESS_NO_PORT, ip(7))
 			return nil
 		}
-		chosen := abi.Sockaddr{Addr: netip.AddrPortFrom(want.Addr.Addr(), at.Port()), Six: want.Six}
+		chosen := abi.Sockaddr{Addr: netip.AddrPortFrom(want.Addr.Addr(), at.Port()),
+			Six: want.Six}
 		taken, err := n.chosenTaken(b, r, chosen, only)
 		if err == nil && !taken {
 			b.ports.forget(at)
@@ -242,7 +243,8 @@ const bindFreeTries = 100
 func (n *Node) chosenTaken(b binding, r role, chosen abi.Sockaddr, only bool) (bool, error) {
 	port := chosen.Addr.Port()
 	if b.typ == unix.SOCK_DGRAM { // one that is connected is at 127.0.0.1
-		for _, any := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		for _, any := range []netip.Addr{netip.IPv4Unspecified(),
+			netip.IPv6Unspecified()} {
 			if kernel, ok := n.flows.boundAt(any, port); ok && n.stillThere(kernel) {
 				return true, nil
 			}
@@ -520,7 +522,8 @@ func (n *Node) register(p *ports, s *progSocket, local abi.Sockaddr) {
 
 // listenFor notes that a socket is the node's at a kernel address for what the
 // program knows as another. foreign says that it was made outside of the node.
-func (n *Node) listenFor(p *ports, s *progSocket, program, kernel netip.AddrPort, foreign bool) {
+func (n *Node) listenFor(p *ports, s *progSocket, program, kernel netip.AddrPort,
+	foreign bool) {
 	if p != &n.ports {
 		p.listen(program, kernel)
 		return

@@ -45,7 +45,8 @@ func (n *Node) setBuffer(c Call) reply {
 		n.options.set(id, c.Int(2), 0)
 		return passthrough
 	}
-	if err := linux.SetsockoptInt(fd, unix.SOL_SOCKET, c.Int(2), leastBuffer); err != nil {
+	if err := linux.SetsockoptInt(fd, unix.SOL_SOCKET, c.Int(2),
+		leastBuffer); err != nil {
 		return fail(err)
 	}
 	// Linux doubles what is asked for, socket(7).

@@ -48,8 +48,8 @@ func CompatTable() []Entry {
 	return rows
 }
 
-// onlyTraced reports whether one of the calls that socketcall(2) has is trapped for traces
-// only: socketpair, recv and shutdown (linux/net.h).
+// onlyTraced reports whether one of the calls that socketcall(2) has is trapped for
+// traces only: socketpair, recv and shutdown (linux/net.h).
 func onlyTraced(k uint32) bool { return k == 8 || k == 10 || k == 13 }
 
 // socketcallRow traps one of the calls that socketcall(2) has.

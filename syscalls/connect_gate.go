@@ -127,7 +127,8 @@ func (n *Node) connectFar(c connectCall) reply {
 		return fail(err)
 	}
 	gate := n.gateFor(c.dst.Addr()).towards(c.dst)
-	err = c.connectFrom(n.publicFor(c.dst.Addr()), func() error { return c.connectNow(gate) })
+	err = c.connectFrom(n.publicFor(c.dst.Addr()),
+		func() error { return c.connectNow(gate) })
 	if err != unix.EINPROGRESS {
 		return fail(fmt.Errorf("connect to gate: %w", err))
 	}
@@ -170,7 +171,8 @@ func (n *Node) connectFar(c connectCall) reply {
 
 // waitForConnect waits for an attempt's end on behalf of a blocking connect, as long as
 // SO_SNDTIMEO allows; then it fails with expired.
-func (n *Node) waitForConnect(c connectCall, p *pendingConnect, expired unix.Errno) reply {
+func (n *Node) waitForConnect(c connectCall, p *pendingConnect,
+	expired unix.Errno) reply {
 	r := async(func(ctx context.Context, _ Call) reply {
 		timer, stop := socketTimer(c.fd, unix.SO_SNDTIMEO)
 		defer stop()

@@ -40,8 +40,8 @@ func (n *Node) connectSelf(c connectCall) reply {
 	return n.connectLocal(c, n.publicFor(c.dst.Addr()), found, last)
 }
 
-// selfConnect returns the kernel address of a socket that is bound to the very address which
-// it is to connect to: a simultaneous open with itself (RFC 9293 section 3.5).
+// selfConnect returns the kernel address of a socket that is bound to the very address
+// which it is to connect to: a simultaneous open with itself (RFC 9293 section 3.5).
 func (n *Node) selfConnect(c connectCall, dst netip.AddrPort) (netip.AddrPort, bool) {
 	local, _, err := c.localName()
 	if err != nil {

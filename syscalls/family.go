@@ -57,8 +57,8 @@ func (n *Node) acceptors(src, dst netip.AddrPort) (found []listener, asSrc,
 	return found, src2, dst2, err
 }
 
-// refuseSameHost is the error for a neighbour that asks where a listener is. Where only one
-// over IPv4 takes the connection, the neighbour has to send it over the network: the
+// refuseSameHost is the error for a neighbour that asks where a listener is. Where only
+// one over IPv4 takes the connection, the neighbour has to send it over the network: the
 // kernel does not translate.
 func (n *Node) refuseSameHost(src netip.Addr, dst netip.AddrPort) error {
 	found, _, _, err := n.acceptors(netip.AddrPortFrom(src, 0), dst)

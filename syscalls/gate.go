@@ -93,7 +93,8 @@ func (g *gate) fill() error {
 	if !g.addr.IsValid() {
 		return nil // listen has failed
 	}
-	fd, err := linux.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := linux.Socket(unix.AF_INET,
+		unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}
@@ -179,7 +180,8 @@ func (g *gate) refuse(at, program netip.AddrPort) error {
 	}
 	to := kernelSockaddr(unix.AF_INET, program)
 	for _, ttl := range []int{255, 0} {
-		if err := linux.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MINTTL, ttl); err != nil {
+		if err := linux.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MINTTL,
+			ttl); err != nil {
 			return fmt.Errorf("IP_MINTTL: %w", err)
 		}
 		if err := unix.Connect(fd, to); err != unix.EINPROGRESS &&
@@ -238,7 +240,8 @@ func connectOutcome(fd int) error {
 // reusableSocket makes a TCP socket that may share its address with others of
 // its kind.
 func reusableSocket() (int, error) {
-	fd, err := linux.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := linux.Socket(unix.AF_INET,
+		unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("socket: %w", err)
 	}

@@ -92,7 +92,8 @@ func (n *Node) AcceptOutside(ctx context.Context, src netip.AddrPort,
 // when connect(2) returns; only a full backlog makes it wait.
 func (n *Node) dialListener(ctx context.Context, kernel,
 	src netip.AddrPort) (conn *loopConn, remove func(), err error) {
-	fd, err := linux.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := linux.Socket(unix.AF_INET,
+		unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("socket: %w", err)
 	}

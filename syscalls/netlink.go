@@ -63,7 +63,8 @@ func (n *Node) startNetlink() (port uint32, err error) {
 	if k.closed {
 		return 0, unix.EIO
 	}
-	fd, err := linux.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK,
+	fd, err := linux.Socket(unix.AF_NETLINK,
+		unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK,
 		unix.NETLINK_USERSOCK)
 
 	if err != nil {
@@ -249,7 +250,8 @@ func netlinkPort(fd int) (uint32, error) {
 
 // readNetlinkAddr reads the address argument of bind(2), connect(2) and
 // sendto(2); ok is false for AF_UNSPEC.
-func readNetlinkAddr(c Call, addr uintptr, size int) (a abi.SockaddrNetlink, ok bool, err error) {
+func readNetlinkAddr(c Call, addr uintptr, size int) (a abi.SockaddrNetlink, ok bool,
+	err error) {
 	var buf [abi.SizeofSockaddrStorage]byte
 	b, err := readName(c, addr, size, buf[:])
 	if err != nil {

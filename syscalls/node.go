@@ -124,8 +124,9 @@ type Node struct {
 	udpClosings, connClosings *linux.DestroyWatcher // nil: likewise
 	announced                 announcements
 
-	relays          atomic.Int64 // relays that run
-	cut             atomic.Bool  // one has ended without a word of the far side, see Drain
+	relays atomic.Int64 // relays that run
+	// one has ended without a word of the far side, see Drain
+	cut             atomic.Bool
 	pendingConnects pendingConnects
 	options         options
 	requeued        requeued

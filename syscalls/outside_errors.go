@@ -81,7 +81,8 @@ func (c outsideUDP) nextError() (to netip.AddrPort, quote []byte, errno unix.Err
 	for m := range abi.ControlMessages(oob[:oobn]) {
 		four := m.Level == unix.IPPROTO_IP && m.Type == unix.IP_RECVERR
 		six := m.Level == unix.IPPROTO_IPV6 && m.Type == unix.IPV6_RECVERR
-		if (four || six) && len(m.Data) >= abi.SizeofSockExtendedErr { // struct sock_extended_err
+		// struct sock_extended_err
+		if (four || six) && len(m.Data) >= abi.SizeofSockExtendedErr {
 			errno = unix.Errno(binary.NativeEndian.Uint32(m.Data))
 		}
 	}

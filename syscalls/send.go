@@ -41,7 +41,8 @@ func (n *Node) sendto(c Call) reply {
 
 // sendTo sends a datagram, if dst is for the node to serve. control are its
 // control messages.
-func (n *Node) sendTo(c Call, dst abi.Sockaddr, flags int, control []byte, p payload) reply {
+func (n *Node) sendTo(c Call, dst abi.Sockaddr, flags int, control []byte,
+	p payload) reply {
 	addr := unmapped(dst.Addr)
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {

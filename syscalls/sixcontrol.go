@@ -55,7 +55,8 @@ type mappedReceive struct {
 // receiveMapped has the kernel tell about IPv4 what a program asks for about IPv6.
 // ok is false if that is nothing.
 func receiveMapped(fd int) (r mappedReceive, ok bool) {
-	if domain, err := linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil ||
+	if domain, err := linux.GetsockoptInt(fd, unix.SOL_SOCKET,
+		unix.SO_DOMAIN); err != nil ||
 		domain != unix.AF_INET6 {
 		return r, false
 	}
@@ -127,7 +128,8 @@ func (n *Node) receiveErrors(c Call) reply {
 		return fail(err)
 	}
 	v := int(int32(binary.NativeEndian.Uint32(b[:])))
-	if err := linux.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, v); err != nil {
+	if err := linux.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR,
+		v); err != nil {
 		return fail(err)
 	}
 	return fail(linux.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, v))

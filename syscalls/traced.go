@@ -49,11 +49,11 @@ var rowsByNumber = sync.OnceValue(func() *[512][]Entry {
 
 // doTraced does what the filter and the handlers do where nothing is traced: the
 // conditions that the filter has there are looked at here. What is left to the
-// kernel is done by perform, where that is the same to the program.
+// kernel is done by emulators, where that is the same to the program.
 func (n *Node) doTraced(c Call) reply {
 	r, nr := n.doTable(c), c.Nr()
-	if r.kind == replyContinue && nr < uintptr(len(performers)) && performers[nr] != nil {
-		return performers[nr](n, c)
+	if r.kind == replyContinue && nr < uintptr(len(emulators)) && emulators[nr] != nil {
+		return emulators[nr](n, c)
 	}
 	return r
 }

@@ -107,7 +107,10 @@ func (p *peers) wasAccepted(relay netip.AddrPort) (peer netip.AddrPort, ok bool)
 
 // local returns what getsockname(2) tells for a socket with the kernel address
 // local. peer is its connected peer's, or the zero value if it has none.
-func (n *Node) local(local, peer abi.Sockaddr) abi.Sockaddr { return n.localIn(&n.ports, local, peer) }
+func (n *Node) local(local, peer abi.Sockaddr) abi.Sockaddr {
+	return n.localIn(&n.ports,
+		local, peer)
+}
 
 // localIn is local for a socket of the protocol whose ports p has.
 func (n *Node) localIn(p *ports, local, peer abi.Sockaddr) abi.Sockaddr {

@@ -28,8 +28,8 @@ const maxDatagram = 65507
 
 var datagramBuffers = sync.Pool{New: func() any { return new([maxDatagram + 1]byte) }}
 
-// fromProgram carries what a program has sent to a flow's endpoint, or deals with err, which
-// the flow's socket has in its place.
+// fromProgram carries what a program has sent to a flow's endpoint, or deals with err,
+// which the flow's socket has in its place.
 func (n *Node) sendOut(fl *flow, from netip.AddrPort, b []byte, err error) {
 	switch {
 	case err == unix.ECONNREFUSED:

@@ -17,10 +17,10 @@ const (
 	plainReceive = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL | unix.MSG_PEEK | unix.MSG_CMSG_CLOEXEC
 )
 
-// performBytes bounds what is moved at a time for a traced call, in bytes.
-const performBytes = 256 << 10
+// emulateBytes bounds what is moved at a time for a traced call, in bytes.
+const emulateBytes = 256 << 10
 
-var performBuffers = sync.Pool{New: func() any { return new([performBytes]byte) }}
+var emulateBuffers = sync.Pool{New: func() any { return new([emulateBytes]byte) }}
 
 // unfinished is what was done for calls that a signal has ended: a signal's
 // handler may let the kernel restart the call, or the program repeats it, and
@@ -162,20 +162,20 @@ func (u *unfinished) take(id uint64, b []byte, peek bool) int {
 	return n
 }
 
-// performSendto is sendto(2) on a TCP or UDP socket.
-func (n *Node) performSendto(c Call) reply {
+// emulateSendto is sendto(2) on a TCP or UDP socket.
+func (n *Node) emulateSendto(c Call) reply {
 	return n.unfinished.after(c, func(c Call) reply {
-		return n.performSend(c, c.Int(3), c.Uint(2), c.Ptr(4), c.Int(5),
+		return n.emulateSend(c, c.Int(3), c.Uint(2), c.Ptr(4), c.Int(5),
 			func(c Call, off int, b []byte) error {
 				return c.ReadMemory(c.Ptr(1)+uintptr(off), b)
 			})
 	})
 }
 
-// performSendmsg is sendmsg(2) there, without control messages.
-func (n *Node) performSendmsg(c Call) reply {
+// emulateSendmsg is sendmsg(2) there, without control messages.
+func (n *Node) emulateSendmsg(c Call) reply {
 	return n.plainMessage(c, func(c Call, m *abi.Msghdr, iov []abi.Iovec, total uint64) reply {
-		return n.performSend(c, c.Int(2), total, m.Name, int(int32(m.Namelen)),
+		return n.emulateSend(c, c.Int(2), total, m.Name, int(int32(m.Namelen)),
 			func(c Call, off int, b []byte) error {
 				return gatherAt(c, iov, off, b)
 			})
@@ -199,8 +199,8 @@ func (n *Node) plainMessage(c Call, perform func(c Call, m *abi.Msghdr, iov []ab
 	return n.unfinished.after(c, func(c Call) reply { return perform(c, &m, iov, total) })
 }
 
-// performSendmmsg is sendmmsg(2) on a UDP socket, without control messages.
-func (n *Node) performSendmmsg(c Call) reply {
+// emulateSendmmsg is sendmmsg(2) on a UDP socket, without control messages.
+func (n *Node) emulateSendmmsg(c Call) reply {
 	count := min(int(uint32(c.Uint(2))), abi.MaxIovecs)
 	if c.Int(3)&^plainSend != 0 || count == 0 {
 		return passthrough
@@ -223,7 +223,8 @@ func (n *Node) performSendmmsg(c Call) reply {
 			if err != nil {
 				return partial(i, fail(err))
 			}
-			if m.Controllen > 0 || total > maxDatagram || m.Namelen > abi.SizeofSockaddrStorage {
+			if m.Controllen > 0 || total > maxDatagram ||
+				m.Namelen > abi.SizeofSockaddrStorage {
 				return partial(i, passthrough)
 			}
 			s := &sending{n: n, fd: fd, flags: c.Int(3), size: int(total),
@@ -272,7 +273,7 @@ type sending struct {
 	read  func(c Call, off int, b []byte) error
 }
 
-func (n *Node) performSend(c Call, flags int, size uint64, name uintptr, nameLen int,
+func (n *Node) emulateSend(c Call, flags int, size uint64, name uintptr, nameLen int,
 	read func(Call, int, []byte) error) reply {
 	if flags&^plainSend != 0 || size > 1<<30 {
 		return passthrough
@@ -296,8 +297,8 @@ func (n *Node) performSend(c Call, flags int, size uint64, name uintptr, nameLen
 }
 
 func (s *sending) datagram(c Call, name uintptr, nameLen int) reply {
-	buf := performBuffers.Get().(*[performBytes]byte)
-	defer performBuffers.Put(buf)
+	buf := emulateBuffers.Get().(*[emulateBytes]byte)
+	defer emulateBuffers.Put(buf)
 	if err := s.read(c, 0, buf[:s.size]); err != nil {
 		return fail(err)
 	}
@@ -313,7 +314,8 @@ func (s *sending) datagram(c Call, name uintptr, nameLen int) reply {
 	if err != nil {
 		return fail(err)
 	}
-	n, err := linux.Sendto(s.fd, buf[:s.size], s.flags|unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, to)
+	n, err := linux.Sendto(s.fd, buf[:s.size],
+		s.flags|unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, to)
 	if err == unix.EAGAIN && !nb && s.flags&unix.MSG_DONTWAIT == 0 {
 		return passthrough
 	}
@@ -349,8 +351,8 @@ func (s *sending) stream(c Call) reply {
 
 // some sends what goes at once. It fails with EAGAIN if that is not all.
 func (s *sending) some(c Call) error {
-	buf := performBuffers.Get().(*[performBytes]byte)
-	defer performBuffers.Put(buf)
+	buf := emulateBuffers.Get().(*[emulateBytes]byte)
+	defer emulateBuffers.Put(buf)
 	for {
 		b := buf[:min(s.size-s.done, len(buf))]
 		if err := s.read(c, s.done, b); err != nil {
@@ -385,10 +387,10 @@ func (s *sending) result(c Call, err error) reply {
 	return r
 }
 
-// performRecvfrom is recvfrom(2) on a TCP or UDP socket.
-func (n *Node) performRecvfrom(c Call) reply {
+// emulateRecvfrom is recvfrom(2) on a TCP or UDP socket.
+func (n *Node) emulateRecvfrom(c Call) reply {
 	return n.unfinished.after(c, func(c Call) reply {
-		return n.performReceive(c, c.Int(3),
+		return n.emulateReceive(c, c.Int(3),
 			c.Uint(2), giveFrom)
 	})
 }
@@ -413,10 +415,10 @@ func giveFrom(c Call, b, from []byte, _ int) error {
 	return c.WriteMemory2(c.Ptr(4), from[:min(have, len(from))], c.Ptr(5), room[:])
 }
 
-// performRecvmsg is recvmsg(2) there, without room for control messages.
-func (n *Node) performRecvmsg(c Call) reply {
+// emulateRecvmsg is recvmsg(2) there, without room for control messages.
+func (n *Node) emulateRecvmsg(c Call) reply {
 	return n.plainMessage(c, func(c Call, m *abi.Msghdr, iov []abi.Iovec, total uint64) reply {
-		return n.performReceive(c, c.Int(2), total,
+		return n.emulateReceive(c, c.Int(2), total,
 			func(c Call, b []byte, from []byte, flags int) error {
 				if err := scatter(c, iov, b); err != nil {
 					return err
@@ -432,8 +434,8 @@ func (n *Node) performRecvmsg(c Call) reply {
 	})
 }
 
-// performReceive receives and has give hand over what came.
-func (n *Node) performReceive(c Call, flags int, size uint64,
+// emulateReceive receives and has give hand over what came.
+func (n *Node) emulateReceive(c Call, flags int, size uint64,
 	give func(c Call, b, from []byte, flags int) error) reply {
 	if flags&^plainReceive != 0 {
 		return passthrough
@@ -451,7 +453,7 @@ func (n *Node) performReceive(c Call, flags int, size uint64,
 		}
 		return passthrough
 	}
-	g := &receiving{n: n, fd: fd, flags: flags, size: int(min(size, performBytes)),
+	g := &receiving{n: n, fd: fd, flags: flags, size: int(min(size, emulateBytes)),
 		stream: typ == unix.SOCK_STREAM, give: give}
 	r := g.now(c)
 	again := r.kind == replyErrno && r.errno == unix.EAGAIN &&
@@ -501,7 +503,7 @@ type receiving struct {
 
 // taken is what a receive took off a TCP socket, until the program has it.
 type taken struct {
-	buf    *[performBytes]byte
+	buf    *[emulateBytes]byte
 	n      int
 	cookie uint64
 }
@@ -511,12 +513,12 @@ func (n *Node) settleTaken(t *taken, lost bool) {
 	if lost {
 		n.unfinished.keepGot(t.cookie, t.buf[:t.n])
 	}
-	performBuffers.Put(t.buf)
+	emulateBuffers.Put(t.buf)
 }
 
 // now takes what is there.
 func (g *receiving) now(c Call) reply {
-	buf := performBuffers.Get().(*[performBytes]byte)
+	buf := emulateBuffers.Get().(*[emulateBytes]byte)
 	t := &taken{buf: buf}
 	consume := g.stream && g.flags&unix.MSG_PEEK == 0
 	var from [abi.SizeofSockaddrStorage]byte

@@ -10,27 +10,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// performers do on a copy of the program's socket what a call asks of the kernel,
+// emulators do on a copy of the program's socket what a call asks of the kernel,
 // so that a trace has the result. They do it only where it is the same to the
 // program whoever does it: an option that takes privileges, a Unix socket's
 // connect (the peer is told who it was), descriptors in messages are left to the
 // kernel, and their results are not known. Only traced nodes use them.
-var performers = [512]func(*Node, Call) reply{
+var emulators = [512]func(*Node, Call) reply{
 	unix.SYS_ACCEPT:      (*Node).accept,
 	unix.SYS_ACCEPT4:     (*Node).accept4,
-	unix.SYS_CONNECT:     (*Node).performConnect,
-	unix.SYS_GETPEERNAME: (*Node).performName,
-	unix.SYS_GETSOCKNAME: (*Node).performName,
-	unix.SYS_GETSOCKOPT:  (*Node).performGetsockopt,
-	unix.SYS_LISTEN:      (*Node).performListen,
-	unix.SYS_RECVFROM:    (*Node).performRecvfrom,
-	unix.SYS_RECVMSG:     (*Node).performRecvmsg,
-	unix.SYS_SENDMMSG:    (*Node).performSendmmsg,
-	unix.SYS_SENDMSG:     (*Node).performSendmsg,
-	unix.SYS_SENDTO:      (*Node).performSendto,
-	unix.SYS_SETSOCKOPT:  (*Node).performSetsockopt,
-	unix.SYS_SHUTDOWN:    (*Node).performShutdown,
-	unix.SYS_SOCKET:      (*Node).performSocket,
+	unix.SYS_CONNECT:     (*Node).emulateConnect,
+	unix.SYS_GETPEERNAME: (*Node).emulateName,
+	unix.SYS_GETSOCKNAME: (*Node).emulateName,
+	unix.SYS_GETSOCKOPT:  (*Node).emulateGetsockopt,
+	unix.SYS_LISTEN:      (*Node).emulateListen,
+	unix.SYS_RECVFROM:    (*Node).emulateRecvfrom,
+	unix.SYS_RECVMSG:     (*Node).emulateRecvmsg,
+	unix.SYS_SENDMMSG:    (*Node).emulateSendmmsg,
+	unix.SYS_SENDMSG:     (*Node).emulateSendmsg,
+	unix.SYS_SENDTO:      (*Node).emulateSendto,
+	unix.SYS_SETSOCKOPT:  (*Node).emulateSetsockopt,
+	unix.SYS_SHUTDOWN:    (*Node).emulateShutdown,
+	unix.SYS_SOCKET:      (*Node).emulateSocket,
 }
 
 // onCopy runs f with a copy of the descriptor in the call's first argument.
@@ -43,11 +43,11 @@ func onCopy(c Call, f func(fd int) reply) reply {
 	return f(fd)
 }
 
-// performSocket makes sockets that do not depend on who has made them, as long as that is
+// emulateSocket makes sockets that do not depend on who has made them, as long as that is
 // boxer's user: those of TCP and UDP, and Unix sockets, which take their owner's identity
 // when they connect or listen. Of others only a refusal is known that is no lack of
 // privileges.
-func (n *Node) performSocket(c Call) reply {
+func (n *Node) emulateSocket(c Call) reply {
 	if !networkNamespace.has(c.TID()) || !sameUser(c.TID()) {
 		return passthrough
 	}
@@ -69,8 +69,8 @@ func (n *Node) performSocket(c Call) reply {
 	return descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { linux.Close(fd) })
 }
 
-// performConnect connects a TCP or UDP socket to somewhere that is not the node's.
-func (n *Node) performConnect(c Call) reply {
+// emulateConnect connects a TCP or UDP socket to somewhere that is not the node's.
+func (n *Node) emulateConnect(c Call) reply {
 	return onSocket(c, func(s *progSocket) reply { return n.connectOutside(c, s) })
 }
 
@@ -105,9 +105,9 @@ func (n *Node) connectOutside(c Call, s *progSocket) reply {
 	return n.finishLocal(connectCall{progSocket: s, block: true}, err)
 }
 
-// performName answers getsockname(2) and getpeername(2) for sockets that are not
+// emulateName answers getsockname(2) and getpeername(2) for sockets that are not
 // the node's to translate.
-func (n *Node) performName(c Call) reply {
+func (n *Node) emulateName(c Call) reply {
 	return onCopy(c, func(fd int) reply {
 		var room [4]byte
 		if err := c.ReadMemory(c.Ptr(2), room[:]); err != nil {
@@ -134,9 +134,9 @@ func (n *Node) performName(c Call) reply {
 	})
 }
 
-// performListen is listen(2) on a socket that is not TCP. A Unix socket takes its
+// emulateListen is listen(2) on a socket that is not TCP. A Unix socket takes its
 // owner's identity from it.
-func (n *Node) performListen(c Call) reply {
+func (n *Node) emulateListen(c Call) reply {
 	return onCopy(c, func(fd int) reply {
 		domain, _, err := kind(fd)
 		if err != nil {
@@ -149,8 +149,8 @@ func (n *Node) performListen(c Call) reply {
 	})
 }
 
-// performShutdown is shutdown(2).
-func (n *Node) performShutdown(c Call) reply {
+// emulateShutdown is shutdown(2).
+func (n *Node) emulateShutdown(c Call) reply {
 	return onCopy(c, func(fd int) reply { return fail(linux.Shutdown(fd, c.Int(1))) })
 }
 
@@ -211,7 +211,7 @@ var ownOptions = map[plainOption]bool{
 // maxOption bounds an option's value, in bytes: tcp_info is the largest.
 const maxOption = 1 << 10
 
-func (n *Node) performSetsockopt(c Call) reply {
+func (n *Node) emulateSetsockopt(c Call) reply {
 	size := c.Int(4)
 	o := plainOption{c.Int(1), c.Int(2)}
 	if !plainOptions[o] || size < 0 || size > maxOption {
@@ -233,7 +233,7 @@ func (n *Node) performSetsockopt(c Call) reply {
 	})
 }
 
-func (n *Node) performGetsockopt(c Call) reply {
+func (n *Node) emulateGetsockopt(c Call) reply {
 	o := plainOption{c.Int(1), c.Int(2)}
 	if !strace.IsOption(uint32(o.level), uint32(o.name)) ||
 		ownOptions[o] {
