@@ -26,25 +26,13 @@ import (
 //
 // Programs that use Landlock for files only, and those that do not use it, cost nothing
 // but the trap of these rare calls.
-type landlock struct {
-	landlocked
+type restrictions struct {
+	*landlocked
 	handled atomic.Uint64 // rights of all rulesets that were made, LANDLOCK_ACCESS_NET_*
 
 	namedMu sync.Mutex
 	named   portSet // ports of all rules
 }
-
-// A landlockRight is a right of struct landlock_ruleset_attr's handled_access_net.
-type landlockRight uint64
-
-const (
-	landlockBind    landlockRight = unix.LANDLOCK_ACCESS_NET_BIND_TCP
-	landlockConnect landlockRight = unix.LANDLOCK_ACCESS_NET_CONNECT_TCP
-	landlockRights                = landlockBind | landlockConnect
-
-	// landlockFastOpen is the right to connect, for a send with MSG_FASTOPEN.
-	landlockFastOpen landlockRight = 1 << 63
-)
 
 // createRuleset answers landlock_create_ruleset(2): the kernel does it, and the node
 // learns whether rulesets are about TCP.
@@ -97,7 +85,7 @@ func (n *Node) restrictSelf(c Call) reply {
 	}
 	return async(func(_ context.Context, c Call) reply {
 		defer linux.Close(ruleset)
-		if !n.landlock.tasks.mayRestrict(c.TID()) {
+		if !n.landlock.mayRestrict(c.TID()) {
 			return passthrough // EPERM
 		}
 		n.landlock.namedMu.Lock()
@@ -127,7 +115,7 @@ func (n *Node) unrestricted(err error) reply {
 
 // permits fails with EACCES if the calling thread's domain denies it a right to a port.
 func (n *Node) permits(c Call, right landlockRight, port uint16) error {
-	if !n.landlock.active.Load() {
+	if !n.landlock.isActive() {
 		return nil
 	}
 	d, err := n.landlock.of(c.TID())

@@ -3,53 +3,13 @@ package syscalls
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"runtime"
-	"sync"
-	"unsafe"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
-
-// A portSet is a set of ports, one bit each.
-type portSet [1 << 16 / 64]uint64
-
-func (s *portSet) add(port uint16)      { s[port/64] |= 1 << (port % 64) }
-func (s *portSet) has(port uint16) bool { return s[port/64]&(1<<(port%64)) != 0 }
-
-// A portDomain is what a landlock(7) domain denies.
-type portDomain struct {
-	bind, connect portSet
-	// fastOpen says that the kernel asks for the right to connect also when a send with
-	// MSG_FASTOPEN connects. Linux 6.18 does not.
-	fastOpen bool
-}
-
-func (d *portDomain) denies(right landlockRight, port uint16) bool {
-	switch right {
-	case landlockBind:
-		return d.bind.has(port)
-	case landlockFastOpen:
-		return d.fastOpen && d.connect.has(port)
-	}
-	return d.connect.has(port)
-}
-
-// and returns a domain that denies what either does. Either may be nil.
-func (d *portDomain) and(o *portDomain) *portDomain {
-	if d == nil {
-		return o
-	}
-	both := *d
-	if o != nil {
-		for i := range both.bind {
-			both.bind[i] |= o.bind[i]
-			both.connect[i] |= o.connect[i]
-		}
-		both.fastOpen = both.fastOpen || o.fastOpen
-	}
-	return &both
-}
 
 // errNotTried means that what a ruleset denies is not known, since nothing could be
 // tried.
@@ -69,7 +29,7 @@ func portsDenied(ruleset int, flags uintptr, rights landlockRight,
 	defer linux.Close(fd)
 	// A socket that listens can neither be bound nor connected any more, which the kernel
 	// says after it has asked Landlock.
-	if _, err = bindAny(fd, localhost4); err == nil {
+	if err = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err == nil {
 		err = unix.Listen(fd, 0)
 	}
 	if err != nil {
@@ -110,35 +70,19 @@ func restrictThread(ruleset int, flags uintptr) error {
 	return nil
 }
 
-// Versions of Landlock's interface that have flags of landlock_restrict_self(2).
-const (
-	abiLog   = 7 // LANDLOCK_RESTRICT_SELF_LOG_*
-	abiTSYNC = 8 // LANDLOCK_RESTRICT_SELF_TSYNC
-)
-
-// landlockABI returns the version of Landlock's interface, or 0 if there is none.
-var landlockABI = sync.OnceValue(func() int {
-	v, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0,
-		unix.LANDLOCK_CREATE_RULESET_VERSION)
-	if errno != 0 {
-		return 0
-	}
-	return int(v)
-})
-
 // try finds out what the calling thread is denied. fd listens.
 func (d *portDomain) try(fd int, rights landlockRight, named *portSet) {
 	if rights&landlockBind != 0 {
-		tryPorts(unix.SYS_BIND, fd, named, &d.bind)
+		tryPorts(linux.Bind, fd, named, &d.bind)
 	}
 	if rights&landlockConnect != 0 {
-		tryPorts(unix.SYS_CONNECT, fd, named, &d.connect)
+		tryPorts(linux.Connect, fd, named, &d.connect)
 	}
 	for port := range 1 << 16 {
 		if d.connect.has(uint16(port)) {
 			err := unix.Sendto(fd, nil, unix.MSG_FASTOPEN|unix.MSG_NOSIGNAL,
 				&unix.SockaddrInet4{Port: port, Addr: testNet})
-			d.fastOpen = err == unix.EACCES
+			d.fastOpen = errors.Is(err, unix.EACCES)
 			return
 		}
 	}
@@ -149,13 +93,11 @@ func (d *portDomain) try(fd int, rights landlockRight, named *portSet) {
 var testNet = [4]byte{192, 0, 2, 1}
 
 // tryPorts adds the ports for which bind(2) or connect(2) fails with EACCES.
-func tryPorts(nr uintptr, fd int, named, to *portSet) {
+func tryPorts(call func(fd int, sa []byte) error, fd int, named, to *portSet) {
 	denied := func(port uint16) bool {
-		sa := unix.RawSockaddrInet4{Family: unix.AF_INET, Port: port>>8 | port<<8,
-			Addr: testNet}
-		_, _, errno := unix.RawSyscall(nr, uintptr(fd), uintptr(unsafe.Pointer(&sa)),
-			unsafe.Sizeof(sa))
-		return errno == unix.EACCES
+		sa := abi.Sockaddr{Addr: netip.AddrPortFrom(netip.AddrFrom4(testNet), port)}
+		var buf [abi.SizeofSockaddrInet4]byte
+		return errors.Is(call(fd, abi.AppendSockaddr(buf[:0], sa)), unix.EACCES)
 	}
 	known, others := false, false
 	for port := range 1 << 16 {

@@ -1,12 +1,10 @@
 package syscalls
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,6 +19,16 @@ type landlocked struct {
 	marks  []marked            // by mark, from 1
 	byHash map[[32]byte]uint64 // the marks of domains
 }
+
+// newLandlocked returns one for the threads of this host.
+func newLandlocked() *landlocked { return &landlocked{tasks: procTasks{}} }
+
+// isActive reports whether any thread has restricted itself.
+func (l *landlocked) isActive() bool { return l.active.Load() }
+
+// mayRestrict reports whether landlock_restrict_self(2) lets a thread, or whether that is
+// not known.
+func (l *landlocked) mayRestrict(tid int) bool { return l.tasks.mayRestrict(tid) }
 
 // marked is what a mark stands for: a domain that all threads have, or
 type marked struct {
@@ -134,7 +142,7 @@ func (l *landlocked) restrict(tid int, denied *portDomain, all bool) error {
 
 // markLocked returns the mark of a domain.
 func (l *landlocked) markLocked(d *portDomain) (uint64, error) {
-	hash := sha256.Sum256(unsafe.Slice((*byte)(unsafe.Pointer(d)), unsafe.Sizeof(*d)))
+	hash := d.hash()
 	if mark, ok := l.byHash[hash]; ok {
 		return mark, nil
 	}

@@ -92,7 +92,7 @@ type Node struct {
 	waiting   waiting
 	readiness *readiness
 	budget    *budget
-	landlock  landlock
+	landlock  restrictions
 	ports     ports // TCP
 	peers     peers // TCP
 	dns       dns
@@ -150,7 +150,7 @@ func NewNode(c Config) (*Node, error) {
 			return nil, err
 		}
 	}
-	n.landlock.tasks = procTasks{}
+	n.landlock.landlocked = newLandlocked()
 	if n.readiness, err = newReadiness(); err != nil {
 		return nil, errors.Join(err, g.close(), n.gate6.close())
 	}
