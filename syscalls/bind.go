@@ -9,6 +9,7 @@ import (
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
+	"github.com/boxer-sandbox/boxer/syscalls/landlock"
 	"golang.org/x/sys/unix"
 )
 
@@ -45,7 +46,7 @@ func (n *Node) bindSocket(c Call, s *progSocket) reply {
 	if typ == unix.SOCK_DGRAM {
 		return n.untilKnown(func() error { return n.bindDatagram(s, want) })
 	}
-	if err := n.permits(c, landlockBind, want.Addr.Port()); err != nil {
+	if err := n.permits(c, landlock.BindTCP, want.Addr.Port()); err != nil {
 		return fail(err)
 	}
 	return n.untilKnown(func() error { return n.bindTo(binding{s, &n.ports}, want) })

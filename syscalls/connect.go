@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 
+	"github.com/boxer-sandbox/boxer/syscalls/landlock"
 	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
@@ -49,7 +50,7 @@ func (n *Node) connectSocket(c Call, s *progSocket) reply {
 		if !s.inOwnNamespace() {
 			return passthrough
 		}
-		if err := n.permits(c, landlockConnect, dst.Addr.Port()); err != nil {
+		if err := n.permits(c, landlock.ConnectTCP, dst.Addr.Port()); err != nil {
 			return fail(err)
 		}
 		nb, err := s.nonblocking()

@@ -78,7 +78,7 @@ func (n *Node) connectOutside(c Call, s *progSocket) reply {
 	domain, typ, err := s.kind()
 	size := c.Int(2)
 	switch {
-	case n.landlock.isActive():
+	case n.landlock.Active():
 		return passthrough // the kernel asks Landlock
 	case err != nil:
 		return fail(err)

@@ -8,123 +8,121 @@ import (
 	"sync/atomic"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
+	"github.com/boxer-sandbox/boxer/syscalls/landlock"
 	"golang.org/x/sys/unix"
 )
 
-// A program that restricts itself by landlock(7) stays restricted: what the supervisor
-// does for it, on a copy of its socket, the kernel does not hold against the program's
-// domain. So the supervisor asks its own picture of that domain before it binds or
-// connects a TCP socket.
+// restrictions are what programs have denied themselves by landlock(7).
 //
-// The picture is the kernel's. When a program restricts itself, a thread of the
-// supervisor does so with the same ruleset, and finds out what is denied (portsDenied).
-// Which domain a thread has, the kernel does not tell. Children inherit it, also when
-// their parent has gone; so the supervisor marks the process with something that children
-// inherit in the same way: a resource limit that Linux has not used since 2.4.25
-// (RLIMIT_LOCKS, getrlimit(2)). A thread that restricts itself alone in a process of
-// several is known by its number; see landlocked.
+// A program binds and connects by the supervisor, on a copy of its socket. The kernel
+// checks these calls against the supervisor's domain. So the supervisor itself checks
+// them against the program's domain. When a program restricts itself, the supervisor
+// tries the same ruleset (landlock.Probe), and remembers the result for the thread and
+// its children (landlock.Domains).
 //
-// Programs that use Landlock for files only, and those that do not use it, cost nothing
-// but the trap of these rare calls.
+// A program that does not use Landlock, or only for files, pays for the traps of three
+// rare calls and no more.
 type restrictions struct {
-	*landlocked
-	handled atomic.Uint64 // rights of all rulesets that were made, LANDLOCK_ACCESS_NET_*
+	*landlock.Domains
+	handled atomic.Uint64 // the rights of all rulesets so far, LANDLOCK_ACCESS_NET_*
 
 	namedMu sync.Mutex
-	named   portSet // ports of all rules
+	named   landlock.Ports // the ports of all rules so far
 }
 
-// createRuleset answers landlock_create_ruleset(2): the kernel does it, and the node
-// learns whether rulesets are about TCP.
+// createRuleset answers landlock_create_ruleset(2). The kernel does the call. The node
+// stores which rights the ruleset handles.
 func (n *Node) createRuleset(c Call) reply {
 	const netOffset, size = 8, 16 // handled_access_net in struct landlock_ruleset_attr
 	if c.Int(2) != 0 || c.Uint(1) < size {
-		return passthrough // a question for the version, or about files only
+		return passthrough // asks for the version, or handles only files
 	}
 	var attr [size]byte
 	if c.ReadMemory(c.Ptr(0), attr[:]) == nil {
-		n.landlock.handled.Or(binary.NativeEndian.Uint64(attr[netOffset:]) & uint64(landlockRights))
+		n.landlock.handled.Or(binary.NativeEndian.Uint64(attr[netOffset:]) & uint64(landlock.TCP))
 	}
 	return passthrough
 }
 
-// addRule answers landlock_add_rule(2) for ports: the kernel does it, and the node
-// learns which ports rules are about.
+// addRule answers landlock_add_rule(2) for ports. The kernel does the call. The node
+// stores which ports the rule names.
 func (n *Node) addRule(c Call) reply {
 	const portOffset, size = 8, 16 // port in struct landlock_net_port_attr
 	var rule [size]byte
 	if c.ReadMemory(c.Ptr(2), rule[:]) == nil {
 		if port := binary.NativeEndian.Uint64(rule[portOffset:]); port < 1<<16 {
 			n.landlock.namedMu.Lock()
-			n.landlock.named.add(uint16(port))
+			n.landlock.named.Add(uint16(port))
 			n.landlock.namedMu.Unlock()
 		}
 	}
 	return passthrough
 }
 
-// restrictSelf answers landlock_restrict_self(2): the kernel does it, and before that
-// the node takes down what it denies.
+// restrictSelf answers landlock_restrict_self(2). The node finds out what the ruleset
+// denies, and stores it for the thread. Then the kernel does the call.
 func (n *Node) restrictSelf(c Call) reply {
-	rights := landlockRight(n.landlock.handled.Load())
+	rights := landlock.Right(n.landlock.handled.Load())
 	if rights == 0 {
 		return passthrough
 	}
 	ruleset, err := c.CopyFD(c.Int(0))
 	if Errno(err) == unix.EBADF {
-		return passthrough // the kernel says so, or only logging is asked for
+		return passthrough // the kernel fails, or only changes its log
 	}
 	if err != nil {
 		return n.unrestricted(err)
 	}
 	flags := uintptr(c.Uint(1) & (1<<32 - 1))
 	all := flags&unix.LANDLOCK_RESTRICT_SELF_TSYNC != 0
-	if all && landlockABI() < abiTSYNC {
+	if all && landlock.Version() < landlock.VersionTSYNC {
 		linux.Close(ruleset)
 		return passthrough // EINVAL
 	}
 	return async(func(_ context.Context, c Call) reply {
 		defer linux.Close(ruleset)
-		if !n.landlock.mayRestrict(c.TID()) {
+		if !n.landlock.MayRestrict(c.TID()) {
 			return passthrough // EPERM
 		}
 		n.landlock.namedMu.Lock()
 		named := n.landlock.named
 		n.landlock.namedMu.Unlock()
-		denied, err := portsDenied(ruleset, flags, rights, &named)
-		if errors.Is(err, errNotTried) {
+		denied, err := landlock.Probe(ruleset, flags, rights, &named)
+		if errors.Is(err, landlock.ErrNotProbed) {
 			return n.unrestricted(err)
 		}
 		if err != nil || denied == nil {
 			n.Logger.Debug("landlock_restrict_self", "denies", denied != nil, "err", err)
-			return passthrough // the kernel fails, too, or it is not about TCP
+			return passthrough // the kernel fails, too, or the ruleset denies no port
 		}
-		if err := n.landlock.restrict(c.TID(), denied, all); err != nil {
+		if err := n.landlock.Restrict(c.TID(), denied, all); err != nil {
 			return n.unrestricted(err)
 		}
 		return passthrough
 	})
 }
 
-// unrestricted answers a program whose restrictions the node cannot keep, since boxer is
-// out of descriptors, say. The program must not take itself for restricted.
+// unrestricted answers a program whose restrictions the node cannot enforce, for instance
+// because boxer has no descriptor left. It fails, so that the program does not believe to
+// be restricted.
 func (n *Node) unrestricted(err error) reply {
-	n.Logger.Error("a program's landlock(7) restrictions of TCP cannot be kept: it is told EPERM", "err", err)
+	n.Logger.Error("cannot enforce a program's landlock(7) restrictions of TCP: "+
+		"landlock_restrict_self fails with EPERM", "err", err)
 	return fail(unix.EPERM)
 }
 
 // permits fails with EACCES if the calling thread's domain denies it a right to a port.
-func (n *Node) permits(c Call, right landlockRight, port uint16) error {
-	if !n.landlock.isActive() {
+func (n *Node) permits(c Call, right landlock.Right, port uint16) error {
+	if !n.landlock.Active() {
 		return nil
 	}
-	d, err := n.landlock.of(c.TID())
+	d, err := n.landlock.Of(c.TID())
 	if err != nil {
-		n.Logger.Error("a program's landlock(7) restrictions are not known", "thread",
+		n.Logger.Error("cannot find out a program's landlock(7) restrictions", "thread",
 			c.TID(), "err", err)
 		return unix.EACCES
 	}
-	if d != nil && d.denies(right, port) {
+	if d != nil && d.Denies(right, port) {
 		return unix.EACCES
 	}
 	return nil

@@ -3,11 +3,12 @@ package syscalls
 import (
 	"encoding/binary"
 
+	"github.com/boxer-sandbox/boxer/syscalls/landlock"
 	"golang.org/x/sys/unix"
 )
 
 // A program may lower its own limits, and with RLIMIT_LOCKS it would take off the mark
-// that says what it is denied (landlocked.go). So that limit stays as it is. The calls
+// that says what it is denied (package landlock). So that limit stays as it is. The calls
 // succeed: the limit is without effect since Linux 2.4.25 (getrlimit(2)).
 
 // setrlimit answers setrlimit(2) for RLIMIT_LOCKS.
@@ -27,7 +28,7 @@ func (n *Node) prlimit(c Call) reply {
 		pid = c.TID()
 	}
 	var old unix.Rlimit
-	if err := unix.Prlimit(pid, markLimit, nil, &old); err != nil {
+	if err := unix.Prlimit(pid, landlock.MarkLimit, nil, &old); err != nil {
 		return fail(err)
 	}
 	if c.Ptr(3) == 0 {

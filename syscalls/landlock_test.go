@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"testing"
 
+	"github.com/boxer-sandbox/boxer/syscalls/landlock"
 	"golang.org/x/sys/unix"
 )
 
@@ -11,8 +12,8 @@ import (
 // boxer, which is out of descriptors, cannot find out what it is denied.
 func TestRestrictionsNotKnown(t *testing.T) {
 	n := &Node{Config: Config{Logger: slog.New(slog.DiscardHandler)}}
-	n.landlock.landlocked = newLandlocked()
-	n.landlock.handled.Store(uint64(landlockRights))
+	n.landlock.Domains = landlock.NewDomains()
+	n.landlock.handled.Store(uint64(landlock.TCP))
 	outOfDescriptors(t, func() {
 		c := newFakeCall(t, 10, unix.SYS_LANDLOCK_RESTRICT_SELF, 0, 0)
 		if r := n.restrictSelf(c); r.kind != replyErrno || r.errno != unix.EPERM {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/stream"
+	"github.com/boxer-sandbox/boxer/syscalls/landlock"
 )
 
 // A Network carries connections between nodes. All methods are mandatory, so that a
@@ -150,7 +151,7 @@ func NewNode(c Config) (*Node, error) {
 			return nil, err
 		}
 	}
-	n.landlock.landlocked = newLandlocked()
+	n.landlock.Domains = landlock.NewDomains()
 	if n.readiness, err = newReadiness(); err != nil {
 		return nil, errors.Join(err, g.close(), n.gate6.close())
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/boxer-sandbox/boxer/syscalls/landlock"
 	"github.com/boxer-sandbox/boxer/syscalls/netif"
 	"golang.org/x/sys/unix"
 )
@@ -143,7 +144,7 @@ var table = withArch([]Entry{
 			" where boxer has no CAP_SYS_ADMIN to mount it; as fopen(3) opens files",
 		Gap: "without CAP_SYS_ADMIN, files that are opened with O_CLOEXEC have the host's interfaces"},
 	{Name: "prlimit64", Nr: unix.SYS_PRLIMIT64,
-		When: []Condition{{Arg: 1, Equal: markLimit}, {Arg: 2, NotNull: true}},
+		When: []Condition{{Arg: 1, Equal: landlock.MarkLimit}, {Arg: 2, NotNull: true}},
 		do:   (*Node).prlimit,
 		Note: "RLIMIT_LOCKS stays as it is, and the call succeeds: landlock_restrict_self marks processes there",
 		Gap:  "RLIMIT_LOCKS, which is without effect since Linux 2.4.25, cannot be changed"},
@@ -173,7 +174,7 @@ var table = withArch([]Entry{
 		do:   (*Node).sethostname,
 		Note: "what uname answers in this node; its name on the network stays. The kernel's where boxer has CAP_SYS_ADMIN"},
 	{Name: "setrlimit", Nr: unix.SYS_SETRLIMIT,
-		When: []Condition{{Arg: 0, Equal: markLimit}}, do: (*Node).setrlimit,
+		When: []Condition{{Arg: 0, Equal: landlock.MarkLimit}}, do: (*Node).setrlimit,
 		Note: "as prlimit64"},
 	{Name: "setsockopt", Nr: unix.SYS_SETSOCKOPT, do: (*Node).setsockopt,
 		When: []Condition{{Arg: 1, Equal: unix.SOL_NETLINK},

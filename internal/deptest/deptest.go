@@ -49,9 +49,10 @@ var table = map[string][]string{
 	"stream":       nil,
 
 	"syscalls": {"internal/linux", "stream", "syscalls/abi", "syscalls/netif", "syscalls/rtnetlink",
-		"syscalls/strace"},
+		"syscalls/landlock", "syscalls/strace"},
 	"syscalls/abi":       nil,
 	"syscalls/netif":     {"syscalls/abi"},
+	"syscalls/landlock":  {"internal/linux", "syscalls/abi"},
 	"syscalls/rtnetlink": {"syscalls/netif"},
 	"syscalls/strace":    {"syscalls/abi"},
 

@@ -1,4 +1,4 @@
-package syscalls
+package landlock
 
 import (
 	"errors"
@@ -10,7 +10,7 @@ import (
 )
 
 // tcpRuleset makes a landlock(7) ruleset that handles rights and allows those of rules.
-func tcpRuleset(t *testing.T, handled landlockRight, rules map[uint64]landlockRight) int {
+func tcpRuleset(t *testing.T, handled Right, rules map[uint64]Right) int {
 	t.Helper()
 	attr := [2]uint64{0, uint64(handled)}
 	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET,
@@ -32,22 +32,22 @@ func tcpRuleset(t *testing.T, handled landlockRight, rules map[uint64]landlockRi
 }
 
 func TestPortsDenied(t *testing.T) {
-	rules := map[uint64]landlockRight{0: landlockBind, 80: landlockRights,
-		8001: landlockConnect, 65535: landlockBind}
-	var named portSet
+	rules := map[uint64]Right{0: BindTCP, 80: TCP,
+		8001: ConnectTCP, 65535: BindTCP}
+	var named Ports
 	for port := range rules {
-		named.add(uint16(port))
+		named.Add(uint16(port))
 	}
-	named.add(81) // of another ruleset
-	ruleset := tcpRuleset(t, landlockRights, rules)
-	d, err := portsDenied(ruleset, 0, landlockRights, &named)
+	named.Add(81) // of another ruleset
+	ruleset := tcpRuleset(t, TCP, rules)
+	d, err := Probe(ruleset, 0, TCP, &named)
 	if err != nil || d == nil {
 		t.Fatal(d != nil, err)
 	}
 	for port := range 1 << 16 {
 		allowed := rules[uint64(port)]
-		for _, right := range []landlockRight{landlockBind, landlockConnect} {
-			if got := d.denies(right, uint16(port)); got == (allowed&right != 0) {
+		for _, right := range []Right{BindTCP, ConnectTCP} {
+			if got := d.Denies(right, uint16(port)); got == (allowed&right != 0) {
 				t.Errorf("port %d, right %d: denied %t", port, right, got)
 			}
 		}
@@ -61,20 +61,20 @@ func TestPortsDenied(t *testing.T) {
 	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		t.Errorf("bind in the supervisor: %v", err)
 	}
-	none := tcpRuleset(t, landlockBind, nil)
-	if d, err := portsDenied(none, 0, landlockConnect, &named); err != nil || d != nil {
+	none := tcpRuleset(t, BindTCP, nil)
+	if d, err := Probe(none, 0, ConnectTCP, &named); err != nil || d != nil {
 		t.Errorf("a ruleset about other rights denies something: %t, %v", d != nil, err)
 	}
-	if _, err := portsDenied(ruleset, 1<<20, landlockRights, &named); err == nil {
+	if _, err := Probe(ruleset, 1<<20, TCP, &named); err == nil {
 		t.Error("odd flags pass")
 	}
-	if _, err := portsDenied(0, 0, landlockRights, &named); err == nil {
+	if _, err := Probe(0, 0, TCP, &named); err == nil {
 		t.Error("standard input passes for a ruleset")
 	}
 }
 
 func BenchmarkPortsDenied(b *testing.B) {
-	attr := [2]uint64{0, uint64(landlockRights)}
+	attr := [2]uint64{0, uint64(TCP)}
 	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET,
 		uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr), 0)
 	if errno != 0 {
@@ -82,7 +82,7 @@ func BenchmarkPortsDenied(b *testing.B) {
 	}
 	defer unix.Close(int(fd))
 	for b.Loop() {
-		if _, err := portsDenied(int(fd), 0, landlockRights, &portSet{}); err != nil {
+		if _, err := Probe(int(fd), 0, TCP, &Ports{}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -140,23 +140,23 @@ func (f *fakeTasks) exec(leader int) {
 	f.execs[leader]++
 }
 
-func denying(ports ...uint16) *portDomain {
-	d := &portDomain{}
+func denying(ports ...uint16) *Domain {
+	d := &Domain{}
 	for _, p := range ports {
-		d.connect.add(p)
+		d.connect.Add(p)
 	}
 	return d
 }
 
 // denied lists which of the ports 1 to 3 a thread is denied.
-func denied(t *testing.T, l *landlocked, tid int) (ports string) {
+func denied(t *testing.T, l *Domains, tid int) (ports string) {
 	t.Helper()
-	d, err := l.of(tid)
+	d, err := l.Of(tid)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for p := uint16(1); p <= 3; p++ {
-		if d != nil && d.denies(landlockConnect, p) {
+		if d != nil && d.Denies(ConnectTCP, p) {
 			ports += string('0' + rune(p))
 		}
 	}
@@ -165,10 +165,10 @@ func denied(t *testing.T, l *landlocked, tid int) (ports string) {
 
 func TestLandlocked(t *testing.T) {
 	f := newFakeTasks()
-	l := &landlocked{tasks: f}
+	l := &Domains{tasks: f}
 	restrict := func(tid int, all bool, ports ...uint16) {
 		t.Helper()
-		if err := l.restrict(tid, denying(ports...), all); err != nil {
+		if err := l.Restrict(tid, denying(ports...), all); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -221,7 +221,7 @@ func TestLandlocked(t *testing.T) {
 	}
 	f.refuses = unix.EPERM
 	f.fork(0, 50)
-	if err := l.restrict(50, denying(1), false); err == nil {
+	if err := l.Restrict(50, denying(1), false); err == nil {
 		t.Error("no error where a process cannot be marked")
 	}
 }
@@ -258,8 +258,8 @@ func TestProcTasks(t *testing.T) {
 	}
 }
 
-// TestNotKnown holds that what cannot be found out, for want of descriptors, does not pass
-// for what the kernel refuses.
+// TestNotKnown holds that what cannot be found out, for want of descriptors, does not
+// pass for what the kernel refuses.
 func TestNotKnown(t *testing.T) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
@@ -270,8 +270,8 @@ func TestNotKnown(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := portsDenied(0, 0, landlockRights, &portSet{}); !errors.Is(err,
-		errNotTried) {
+	if _, err := Probe(0, 0, TCP, &Ports{}); !errors.Is(err,
+		ErrNotProbed) {
 		t.Errorf("no socket to try with: %v", err)
 	}
 	if !(procTasks{}).mayRestrict(unix.Getpid()) {

@@ -1,7 +1,8 @@
-package syscalls
+package landlock
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -9,6 +10,53 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+// A task is a thread: its number and its start time, since the kernel reuses numbers.
+type task struct {
+	tid     int
+	started uint64 // in clock ticks since boot (proc(5))
+}
+
+// tasks asks the kernel about threads, and marks processes.
+type tasks interface {
+	// mark returns the mark of the thread's process, or 0 if it has none.
+	mark(tid int) (uint64, error)
+	setMark(tid int, mark uint64) error
+	identify(tid int) (task, error)
+	// process returns all threads of the thread's process, and the first of them.
+	process(tid int) (leader task, threads []task, err error)
+	// program returns a number that execve(2) changes.
+	program(tid int) (uint64, error)
+	// mayRestrict is Domains.MayRestrict.
+	mayRestrict(tid int) bool
+}
+
+// procTasks are the threads of this host.
+type procTasks struct{}
+
+// MarkLimit is the resource limit that holds the marks: RLIMIT_LOCKS of
+// include/uapi/asm-generic/resource.h, which has had no effect since Linux 2.4.25
+// (getrlimit(2)). Marks are the highest values below RLIM_INFINITY.
+const MarkLimit = 10
+
+const noLimit = unix.RLIM_INFINITY
+
+func (procTasks) mark(tid int) (uint64, error) {
+	var limit unix.Rlimit
+	err := unix.Prlimit(tid, MarkLimit, nil, &limit)
+	if errors.Is(err, unix.EPERM) { // the process has become another user's
+		limit.Cur, err = readLimit(tid)
+	}
+	if mark := noLimit - limit.Cur; err == nil && mark <= maxMarks {
+		return mark, nil
+	}
+	return 0, err
+}
+
+func (procTasks) setMark(tid int, mark uint64) error {
+	limit := noLimit - mark
+	return unix.Prlimit(tid, MarkLimit, &unix.Rlimit{Cur: limit, Max: limit}, nil)
+}
 
 // readLimit returns the soft limit of file locks of a thread's process, from
 // /proc/TID/limits (proc(5)), which all users may read.
@@ -28,12 +76,14 @@ func readLimit(tid int) (uint64, error) {
 	return strconv.ParseUint(fields[0], 10, 64)
 }
 
-// Fields of /proc/TID/stat behind the name, which ends with the last parenthesis, from 0.
+// Fields of /proc/TID/stat after the name, from 0 (proc(5)).
 const (
 	statStarted = 19 // starttime
 	statStack   = 25 // startstack
 )
 
+// readStat returns the fields of a file stat after the name, which ends with the last
+// parenthesis.
 func readStat(path string) ([][]byte, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -55,7 +105,8 @@ func (procTasks) identify(tid int) (task, error) {
 	return task{tid, started}, err
 }
 
-// program is where the program's stack begins: execve(2) makes a new one, at random.
+// program returns the address of the program's stack. execve(2) makes a new stack at a
+// random address.
 func (procTasks) program(tid int) (uint64, error) {
 	stat, err := readStat(fmt.Sprintf("/proc/%d/stat", tid))
 	if err != nil {
