@@ -75,7 +75,7 @@ func completeJoin(_ *cobra.Command, _ []string, typed string) ([]cobra.Completio
 	if !ok {
 		return []cobra.Completion{"@"}, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 	}
-	found, _ := filepath.Glob(path + "*") // an error means that it is no pattern
+	found, _ := filepath.Glob(path + "*") // an error means that it is not a pattern
 	for i, f := range found {
 		if st, err := os.Stat(f); err == nil && st.IsDir() {
 			f += "/"
@@ -85,10 +85,10 @@ func completeJoin(_ *cobra.Command, _ []string, typed string) ([]cobra.Completio
 	return found, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeWithin bounds how long a shell waits for the names of nodes.
+// completeWithin limits how long a shell waits for the names of nodes.
 const completeWithin = time.Second
 
-// completeNodes completes the names of the nodes that are on the network.
+// completeNodes completes the names of the nodes of the network.
 func completeNodes(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion,
 	cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(context.Background(), completeWithin)

@@ -30,13 +30,13 @@ func coordinatorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "coordinator",
 		Short: "Admit nodes to a network and help them find each other",
-		Long: `Admit nodes to a network, hand out addresses and names, and help the nodes to
-punch paths through NATs; relay (still encrypted end to end) where that is not
-possible. It needs one UDP port that nodes can reach.
+		Long: `Admit nodes to a network, assign addresses and names, and help the nodes punch paths
+through NATs. Where punching is impossible, the coordinator relays packets, which
+remain encrypted end to end. It needs one UDP port that all nodes can reach.
 
-When it is ready it prints the join URL, which admits its holder: keep it
-secret. Started again with the same state file it has the same URL, and running
-nodes come back to it.`,
+When the coordinator is ready, it prints the join URL. Anybody who has the join URL
+can join: keep it secret. If you start the coordinator again with the same state
+file, it has the same URL, and running nodes come back to it.`,
 		Example: `  boxer coordinator --listen 203.0.113.1:4433 --join-file join.url
   boxer coordinator --host coordinator.example.com`,
 		Args: cobra.NoArgs,
@@ -49,21 +49,29 @@ nodes come back to it.`,
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.listen, "listen", defaultListen, "UDP `ADDR:PORT` to listen on")
-	fl.StringVar(&f.prefix, "prefix", "", fmt.Sprintf("`CIDR` of the virtual IPv4 addresses (default %v, or another "+
-		"one where this host has an address in it)", coordinator.DefaultPrefix))
-	fl.StringVar(&f.prefix6, "prefix6", "", fmt.Sprintf("`CIDR` of the virtual IPv6 addresses; none: nodes have no such "+
-		"(default %v, or another one where this host has an address in it)",
+	fl.StringVar(&f.prefix, "prefix", "", fmt.Sprintf("`CIDR` of the virtual IPv4 "+
+		"addresses (default %v, or another "+
+		"one if this host has an address in it)", coordinator.DefaultPrefix))
+	fl.StringVar(&f.prefix6, "prefix6", "", fmt.Sprintf("`CIDR` of the virtual IPv6 "+
+		"addresses; none: no IPv6 "+
+		"(default %v, or another one if this host has an address in it)",
 		coordinator.DefaultPrefix6))
-	fl.StringVar(&f.joinFile, "join-file", "", "write the join URL to `FILE` when ready, mode 0600")
-	fl.StringVar(&f.host, "host", "", "`HOST[:PORT]` in the join URL, as nodes reach it (default the listening address)")
-	fl.StringVar(&f.state, "state", "", "`FILE` for key and token, mode 0600 (default below $XDG_STATE_HOME/boxer, one for each port)")
-	fl.StringVar(&f.status, "status-listen", "", "TCP `ADDR:PORT` for HTTP status: /healthz, /status (default none)")
+	fl.StringVar(&f.joinFile, "join-file", "", "write the join URL to `FILE` (mode "+
+		"0600) when ready, and remove it at the end")
+	fl.StringVar(&f.host, "host", "", "`HOST[:PORT]` of the join URL, under which "+
+		"nodes reach this host (default: the listening address)")
+	fl.StringVar(&f.state, "state", "", "keep key and tokens in `FILE`, mode 0600 "+
+		"(default: $XDG_STATE_HOME/boxer/coordinator-PORT.json)")
+	fl.StringVar(&f.status, "status-listen", "", "serve HTTP status, /healthz and "+
+		"/status, at the TCP `ADDR:PORT` (default: none)")
 	fl.DurationVar(&f.lease, "lease", coordinator.DefaultLease,
-		"how long a node may be silent before it is removed")
+		"remove a node that has been silent for this `DURATION`")
 	fl.DurationVar(&f.idleExit, "idle-exit", 0,
-		"end after this long without a node (default never)")
+		"end after this `DURATION` without a node (default: never)")
 	fl.DurationVar(&f.tokenTTL, "token-ttl", 0,
-		"let the token in the printed join URL expire after this long; that in the join file does not (default never)")
+		"let the token of the printed join URL expire after this `DURATION`; the "+
+			"token in "+
+			"the join file does not expire (default: never)")
 	fl.BoolVar(&f.quiet, "quiet", false, "do not print the join URL")
 	return cmd
 }
@@ -75,7 +83,8 @@ func (f *coordinatorFlags) serve(ctx context.Context) error {
 	}
 	listen, err := netip.ParseAddrPort(f.listen)
 	if err != nil {
-		return fmt.Errorf("--listen %q: not an ADDR:PORT such as %s", f.listen,
+		return fmt.Errorf("--listen %q: not ADDR:PORT with an IP address, such as %s",
+			f.listen,
 			defaultListen)
 	}
 	if err := f.checkTimes(); err != nil {
@@ -134,13 +143,15 @@ func defaultState(port uint16) (string, error) {
 	if !filepath.IsAbs(dir) {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return "", errors.New("no place for the state file: neither XDG_STATE_HOME nor HOME is set; use --state FILE")
+			return "", errors.New("state file: neither XDG_STATE_HOME nor HOME is " +
+				"set; name a file with --state FILE")
 		}
 		dir = filepath.Join(home, ".local", "state")
 	}
 	dir = filepath.Join(dir, "boxer")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("state directory: %w; use --state FILE", err)
+		return "", fmt.Errorf("state directory: %w; name a file elsewhere with "+
+			"--state FILE", err)
 	}
 	return filepath.Join(dir, "coordinator-"+strconv.Itoa(int(port))+".json"), nil
 }

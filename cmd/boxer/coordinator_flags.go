@@ -12,8 +12,8 @@ import (
 	"github.com/boxer-sandbox/boxer/coordinator"
 )
 
-// A lease below minLease ends while a node is merely slow; one above maxLease keeps
-// nodes that are gone for longer than anybody waits.
+// A lease below minLease would end while a node is merely slow. One above maxLease would
+// keep nodes that are gone for longer than any program waits.
 const (
 	minLease = time.Second
 	maxLease = time.Hour
@@ -26,10 +26,10 @@ func (f *coordinatorFlags) checkTimes() error {
 		return fmt.Errorf("--lease %v: want %v to %v, such as %v", f.lease, minLease,
 			maxLease, coordinator.DefaultLease)
 	case f.idleExit < 0:
-		return fmt.Errorf("--idle-exit %v: not a duration from 0s, such as 10m",
+		return fmt.Errorf("--idle-exit %v: it must be 0s or more, such as 10m",
 			f.idleExit)
 	case f.tokenTTL < 0:
-		return fmt.Errorf("--token-ttl %v: not a duration from 0s, such as 1h",
+		return fmt.Errorf("--token-ttl %v: it must be 0s or more, such as 1h",
 			f.tokenTTL)
 	}
 	return nil
@@ -40,7 +40,8 @@ func (f *coordinatorFlags) prefixes() (prefix, prefix6 netip.Prefix, err error) 
 	if f.prefix == "" {
 		if prefix = coordinator.FreePrefix(); prefix != coordinator.DefaultPrefix &&
 			!f.quiet {
-			fmt.Fprintf(os.Stderr, "boxer: the network has the addresses %v, since this host has one in %v\n", prefix, coordinator.DefaultPrefix)
+			fmt.Fprintf(os.Stderr, "boxer: this network uses %v, because this host "+
+				"has an address in %v\n", prefix, coordinator.DefaultPrefix)
 		}
 	} else if prefix, err = netip.ParsePrefix(f.prefix); err != nil {
 		return prefix, prefix6, fmt.Errorf("--prefix %q: not a CIDR such as %v", f.prefix,
@@ -51,11 +52,13 @@ func (f *coordinatorFlags) prefixes() (prefix, prefix6 netip.Prefix, err error) 
 	case "":
 		if prefix6 = coordinator.FreePrefix6(); prefix6 != coordinator.DefaultPrefix6 &&
 			!f.quiet {
-			fmt.Fprintf(os.Stderr, "boxer: the network has the addresses %v, since this host has one in %v\n", prefix6, coordinator.DefaultPrefix6)
+			fmt.Fprintf(os.Stderr, "boxer: this network uses %v, because this host "+
+				"has an address in %v\n", prefix6, coordinator.DefaultPrefix6)
 		}
 	default:
 		if prefix6, err = netip.ParsePrefix(f.prefix6); err != nil {
-			return prefix, prefix6, fmt.Errorf("--prefix6 %q: neither a CIDR such as %v nor none", f.prefix6, coordinator.DefaultPrefix6)
+			return prefix, prefix6, fmt.Errorf("--prefix6 %q: not a CIDR such as %v, "+
+				"and not none", f.prefix6, coordinator.DefaultPrefix6)
 		}
 	}
 	if err := coordinator.CheckPrefixes(prefix, prefix6); err != nil {
@@ -66,14 +69,16 @@ func (f *coordinatorFlags) prefixes() (prefix, prefix6 netip.Prefix, err error) 
 		if own.Addr().Is6() {
 			covers, flag, other = prefix6, "--prefix6", coordinator.FreePrefix6()
 		}
-		return prefix, prefix6, fmt.Errorf("prefix %v: it covers this host's own network, %v, which programs on the network "+
-			"could not reach; take another one, such as %s %v", covers, own, flag, other)
+		return prefix, prefix6, fmt.Errorf("prefix %v: it covers this host's own "+
+			"network, %v, which programs could "+
+			"then not reach; choose another prefix, such as %s "+
+			"%v", covers, own, flag, other)
 	}
 	return prefix, prefix6, nil
 }
 
-// joinHost returns the HOST:PORT of the join URL for a coordinator that listens at
-// addr, and says on whom it depends whether nodes reach it there.
+// joinHost returns the HOST:PORT of the join URL for a coordinator that listens at addr.
+// It tells the user which nodes can reach that address.
 func (f *coordinatorFlags) joinHost(addr netip.AddrPort) (string, error) {
 	port := strconv.Itoa(int(addr.Port()))
 	switch {
@@ -81,7 +86,8 @@ func (f *coordinatorFlags) joinHost(addr netip.AddrPort) (string, error) {
 		return net.JoinHostPort(f.host, port), nil
 	case f.host != "":
 		if _, _, err := net.SplitHostPort(f.host); err != nil {
-			return "", fmt.Errorf("--host %q: neither HOST nor HOST:PORT, such as coordinator.example.com:%s", f.host, port)
+			return "", fmt.Errorf("--host %q: not HOST or HOST:PORT, such as "+
+				"coordinator.example.com:%s", f.host, port)
 		}
 		return f.host, nil
 	case !addr.Addr().IsUnspecified():
@@ -92,14 +98,16 @@ func (f *coordinatorFlags) joinHost(addr netip.AddrPort) (string, error) {
 	switch {
 	case f.quiet:
 	case !ok:
-		fmt.Fprintln(os.Stderr, "boxer: only nodes on this host can join, since it has no address but loopback; --host names one")
+		fmt.Fprintln(os.Stderr, "boxer: only nodes on this host can join, because "+
+			"this host has only loopback addresses; name another address with --host")
 	default:
-		fmt.Fprintf(os.Stderr, "boxer: nodes are to join at %s; if that is not how they reach this host, name it with --host\n", host)
+		fmt.Fprintf(os.Stderr, "boxer: the join URL has the address %s; if nodes "+
+			"reach this host at another address, name it with --host\n", host)
 	}
 	return host, nil
 }
 
-// ownAddress returns the IPv4 address that this host has to others: that of the default
+// ownAddress returns the IPv4 address at which others see this host: that of the default
 // route, or of any interface; loopback and false if there is none. Nothing is sent:
 // connect(2) on a UDP socket only chooses the source address.
 func ownAddress() (netip.Addr, bool) {

@@ -17,9 +17,9 @@ import (
 	"github.com/boxer-sandbox/boxer/syscalls"
 )
 
-// errUnfit is why doctor fails where boxer cannot run; what is missing has been
-// printed by then.
-var errUnfit = errors.New("something that is needed is missing here: see above")
+// errUnfit is the error of doctor where boxer cannot run. Doctor has printed what is
+// missing by then.
+var errUnfit = errors.New("this host lacks something that boxer needs: see MISSING above")
 
 func doctorCommand() *cobra.Command {
 	var named *pflag.Flag
@@ -27,13 +27,13 @@ func doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor [FILE]",
 		Short: "Show what this host offers: filters, notification, UDP, NAT",
-		Long: `Show what this host offers to boxer, and what to do about what is missing. With
---join (or BOXER_JOIN) it also looks at the way to the coordinator and at the
-NAT on it. It fails if something is missing without which boxer does not work.
+		Long: `Show what this host offers to boxer, and a remedy for each thing that is missing. With
+--join (or BOXER_JOIN), doctor also checks the way to the coordinator and the NAT on
+it. It fails if something is missing that boxer needs.
 
-With a FILE, a program or library, it shows the file's system-call instructions and
-how each would be rewritten where filters are refused (boxer run --interposer
-rewrite). It fails if one cannot be.`,
+With FILE, a program or library, doctor shows the file's system-call instructions and
+how boxer would rewrite each where filters are refused (boxer run --interposer
+rewrite). It fails if boxer cannot rewrite one of them.`,
 		Example: `  boxer doctor
   boxer doctor --join @join.url --json
   boxer doctor --syscalls
@@ -60,16 +60,17 @@ rewrite). It fails if one cannot be.`,
 			}
 			found := launcher.Diagnose(cmd.Context(), join)
 			if err := context.Cause(cmd.Context()); err != nil {
-				return err // what was not found may be there
+				return err // the findings are incomplete
 			}
 			return printFindings(out, found, asJSON)
 		},
 	}
 	named = joinFlag(cmd)
-	named.Usage = "also look at the way to the coordinator of this network: `@FILE` with its join URL, or the URL (default $BOXER_JOIN)"
+	named.Usage = "also check the way to the coordinator of the network whose join " +
+		"URL is in `@FILE` (default $BOXER_JOIN)"
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	cmd.Flags().BoolVar(&calls, "syscalls", false,
-		"print the table of system calls that boxer answers")
+		"print the system calls that boxer answers, and what is missing")
 	return cmd
 }
 

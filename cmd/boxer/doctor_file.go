@@ -9,9 +9,10 @@ import (
 	"github.com/boxer-sandbox/boxer/launcher"
 )
 
-// errEscapes is why doctor fails for a file some of whose calls cannot be taken; the list
-// has said which.
-var errEscapes = errors.New("some system calls of the file cannot be rewritten: see above")
+// errEscapes is the error of doctor for a file with calls that boxer cannot take. The
+// list names them.
+var errEscapes = errors.New("boxer cannot rewrite some system calls of the file: see " +
+	"impossible above")
 
 // printSites prints the system-call instructions of a file, and a sum.
 func printSites(w io.Writer, path string, asJSON bool) error {

@@ -21,9 +21,9 @@ func forwardCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "forward [ADDR:]PORT NAME:PORT",
 		Short: "Forward a port of this machine into the network",
-		Long: `Listen on a TCP port of this machine (of 127.0.0.1 if no address is given) and
-forward each connection to a port of a node. It fails if no node has that name, or
-waits for one with --wait.`,
+		Long: `Listen on a TCP port of this machine (on 127.0.0.1 if no address is given) and
+forward each connection to a port of a node. If no node has that name, forward
+fails; with --wait it waits for one.`,
 		Example: `  boxer forward 5432 db:5432          # then: psql -h 127.0.0.1
   boxer forward 0.0.0.0:8080 web:80`,
 		Args:              cobra.ExactArgs(2),
@@ -33,7 +33,8 @@ waits for one with --wait.`,
 			if err != nil {
 				return err
 			}
-			if err := notInside(fmt.Sprintf("connect to %s directly, or forward outside",
+			if err := notInside(fmt.Sprintf("connect to %s directly, or run boxer "+
+				"forward outside",
 				args[1])); err != nil {
 				return err
 			}
@@ -48,14 +49,16 @@ waits for one with --wait.`,
 				return err
 			}
 			cfg.Ready = func(addr net.Addr) {
-				fmt.Fprintf(cmd.ErrOrStderr(), "boxer: forwarding %v to %s\n", addr, args[1])
+				fmt.Fprintf(cmd.ErrOrStderr(), "boxer: forwarding %v to "+
+					"%s\n", addr, args[1])
 			}
 			return launcher.Forward(cmd.Context(), cfg)
 		},
 	}
 	join = joinFlag(cmd)
 	congestionFlag(cmd, &congestion)
-	cmd.Flags().BoolVar(&wait, "wait", false, "wait until a node of that name is there")
+	cmd.Flags().BoolVar(&wait, "wait", false,
+		"wait until a node with that name has joined")
 	return cmd
 }
 
@@ -70,7 +73,8 @@ func parseForward(from, to string) (launcher.ForwardConfig, error) {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		return cfg, fmt.Errorf("forward from %q: not [ADDR:]PORT, such as 8080 or 0.0.0.0:8080", from)
+		return cfg, fmt.Errorf("forward from %q: not [ADDR:]PORT, such as 8080 or "+
+			"0.0.0.0:8080", from)
 	}
 	name, port, err := net.SplitHostPort(to)
 	var n uint64
@@ -82,7 +86,8 @@ func parseForward(from, to string) (launcher.ForwardConfig, error) {
 	}
 	if _, e := netip.ParseAddr(name); e != nil {
 		if name, err = coordinator.CheckTarget(name); err != nil {
-			return cfg, fmt.Errorf("forward to %q: %w; not NAME:PORT, such as db:5432", to, err)
+			return cfg, fmt.Errorf("forward to %q: %w; use NAME:PORT, such as "+
+				"db:5432", to, err)
 		}
 	}
 	cfg.Listen, cfg.Name, cfg.Port = listen, name, uint16(n)

@@ -25,10 +25,12 @@ func runInside(cmd *cobra.Command, e *launcher.Enclosing, argv []string,
 		}
 	})
 	if len(asked) > 0 {
-		return fmt.Errorf("%v: a part of its program cannot be a node of its own; leave out %s "+
-			"to run %s in that node, or run it outside", e, strings.Join(asked, ", "), argv[0])
+		return fmt.Errorf("%v: a command in a node cannot become another node; leave "+
+			"out %s "+
+			"to run %s in this node, or run it "+
+			"outside", e, strings.Join(asked, ", "), argv[0])
 	}
-	fmt.Fprintf(os.Stderr, "boxer: %v: %s runs in that node\n", e, argv[0])
+	fmt.Fprintf(os.Stderr, "boxer: %v: %s runs in this node\n", e, argv[0])
 	err := launcher.Exec(argv)
 	var exit *launcher.ExitError
 	if errors.As(err, &exit) {
@@ -37,8 +39,8 @@ func runInside(cmd *cobra.Command, e *launcher.Enclosing, argv []string,
 	return err
 }
 
-// notInside fails inside of boxer run, for a command that has to be outside. instead says
-// what to do.
+// notInside fails inside boxer run, for a command that works only outside. instead tells
+// the user what to do.
 func notInside(instead string) error {
 	if e := launcher.FindEnclosing(); e != nil {
 		return fmt.Errorf("%v: %s", e, instead)

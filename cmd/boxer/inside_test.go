@@ -30,12 +30,12 @@ func TestRunInside(t *testing.T) {
 		err    string // a part of it
 	}{
 		{args: []string{"run", "--", "printf", "%s %s", "a b", "c"}, out: "a b c",
-			err: "printf runs in that node\n"},
+			err: "printf runs in this node\n"},
 		{args: []string{"run", "hostname"}, out: "in\n",
-			err: "hostname runs in that node\n"},
-		{args: []string{"run", "--name", "in", "true"}, err: "true runs in that node\n"},
+			err: "hostname runs in this node\n"},
+		{args: []string{"run", "--name", "in", "true"}, err: "true runs in this node\n"},
 		{args: []string{"run", "sh", "-c", "exit 7"}, status: 7,
-			err: "sh runs in that node\n"},
+			err: "sh runs in this node\n"},
 		{args: []string{"run", "sh", "-c", "kill $$"}, status: 143},
 		{args: []string{"run", "no-such-command"}, status: 127,
 			err: "no-such-command: command not found"},

@@ -18,15 +18,19 @@ import (
 
 // joinFlag adds --join to a command.
 func joinFlag(cmd *cobra.Command) *pflag.Flag {
-	cmd.Flags().String("join", "", "the network: `@FILE` with its join URL, or the URL, which ps(1) may show "+
-		"(default $BOXER_JOIN, else the network of this user on this host)")
+	cmd.Flags().String("join", "", "use the network whose join URL is in `@FILE`; a "+
+		"URL on the command line is "+
+		"visible to ps(1) (default $BOXER_JOIN, else the network of this user on "+
+		"this host)")
 	return cmd.Flags().Lookup("join")
 }
 
 // congestionFlag adds --congestion-control to a command that makes a node.
 func congestionFlag(cmd *cobra.Command, name *string) {
 	cmd.Flags().StringVar(name, "congestion-control", "host",
-		"how the node's connections find their rate: bbr, cubic or reno; host: as this host's TCP (`NAME`)")
+		"congestion control `NAME` of the node's connections: bbr, cubic, reno, or "+
+			"host: what "+
+			"TCP uses on this host")
 }
 
 func parseCongestion(name string) (transport.Congestion, error) {
@@ -37,7 +41,7 @@ func parseCongestion(name string) (transport.Congestion, error) {
 	return c, nil
 }
 
-// A network is a network to join, or to look at.
+// A network is a network to join or to observe.
 type network struct {
 	url  coordinator.JoinURL
 	from string // "--join", "BOXER_JOIN", or "" for that of this user on this host
@@ -51,10 +55,10 @@ func (n network) String() string {
 	return "network of coordinator " + n.url.Host + ", from " + n.from
 }
 
-// errNoNetwork means that nobody has named a network, and none of this user runs on
-// this host.
-var errNoNetwork = errors.New("no network of this user runs on this host; " +
-	"boxer run starts one; for another network use --join @FILE or BOXER_JOIN")
+// errNoNetwork means that no flag or variable names a network, and that this user has
+// none on this host.
+var errNoNetwork = errors.New("this user has no network on this host; " +
+	"boxer run starts one; name another network with --join @FILE or BOXER_JOIN")
 
 // joinURL returns the join URL of the network to join. It starts the coordinator of
 // this user on this host if that is needed and not there.
@@ -80,8 +84,9 @@ func findNetwork(ctx context.Context, flag *pflag.Flag,
 		n.from = "BOXER_JOIN"
 	}
 	if text == "" {
-		return n, fmt.Errorf("%s is set, and empty: use the join URL or @FILE, or leave it "+
-			"out for the network of this user on this host", n.from)
+		return n, fmt.Errorf("%s is set but empty: use the join URL or @FILE, or "+
+			"leave it "+
+			"out to use the network of this user on this host", n.from)
 	}
 	from := n.from
 	if path, ok := strings.CutPrefix(text, "@"); ok {
@@ -92,8 +97,9 @@ func findNetwork(ctx context.Context, flag *pflag.Flag,
 		n.from += " " + text
 		from += ": " + path
 		if text = strings.TrimSpace(string(b)); text == "" {
-			return n, fmt.Errorf("%s: the file is empty: the coordinator's --join-file "+
-				"has the join URL as soon as it runs", from)
+			return n, fmt.Errorf("%s: the file is empty; the coordinator writes the "+
+				"join URL "+
+				"to its --join-file when it is ready", from)
 		}
 	}
 	if n.url, err = coordinator.ParseJoinURL(text); err != nil {

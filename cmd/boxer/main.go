@@ -26,7 +26,8 @@ func main() {
 
 func run() int {
 	if err := launcher.KeepSecrets(); err != nil {
-		report(fmt.Errorf("other processes of this user may read this one's secrets: %w", err))
+		report(fmt.Errorf("secrets: other processes of this user may read the memory "+
+			"of this one: %w", err))
 	}
 	ctx := context.Background()
 	if !runsProgram(os.Args[1:]) { // which passes its signals on, see launcher
@@ -44,7 +45,7 @@ func run() int {
 		return code
 	}
 	if by, ok := errors.AsType[interrupted](err); ok {
-		return 128 + int(by) // as the shell has it; who pressed ctrl-C knows why
+		return 128 + int(by) // as a shell reports it; the user knows about ctrl-C
 	}
 	if code == 0 {
 		code = launcher.ExitBoxer
@@ -53,12 +54,12 @@ func run() int {
 	return code
 }
 
-// interrupted is why a command ends that a signal has ended before it was done.
+// interrupted is the cause of a command that a signal ended before it was done.
 type interrupted unix.Signal
 
 func (s interrupted) Error() string { return unix.Signal(s).String() }
 
-// report prints an error as boxer's own, each of several on a line.
+// report prints an error as boxer's own. Each of several joined errors gets a line.
 func report(err error) {
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		fmt.Fprintln(os.Stderr, "boxer:", line)
@@ -69,8 +70,8 @@ func root(code *int) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "boxer",
 		Short: "Run unmodified programs as hosts of a short-lived data centre",
-		Long: `Boxer makes a network out of processes that nobody can connect to, such as
-serverless functions: programs under "boxer run" find each other by name and
+		Long: `Boxer connects programs that cannot accept connections, such as serverless
+functions, to one network. Programs under "boxer run" find each other by name and
 connect as on ordinary hosts, over encrypted, hole-punched UDP paths.`,
 		Example: `  boxer run --name db -- postgres -D /var/lib/data      # in one terminal
   boxer run -- psql -h db                               # in another`,
@@ -101,7 +102,8 @@ func logger() (*slog.Logger, error) {
 	level := slog.LevelWarn
 	if s := os.Getenv("BOXER_LOG"); s != "" {
 		if err := level.UnmarshalText([]byte(s)); err != nil {
-			return nil, fmt.Errorf("BOXER_LOG %q: unknown level; use debug, info, warn or error", s)
+			return nil, fmt.Errorf("BOXER_LOG %q: unknown level; use debug, info, "+
+				"warn or error", s)
 		}
 	}
 	log := slog.New(&handler{level: level})

@@ -33,7 +33,8 @@ func manCommand() *cobra.Command {
 			if s := os.Getenv("SOURCE_DATE_EPOCH"); s != "" {
 				seconds, err := strconv.ParseInt(s, 10, 64)
 				if err != nil {
-					return errors.New("SOURCE_DATE_EPOCH is no number of seconds since 1970: " + s)
+					return errors.New("SOURCE_DATE_EPOCH is not a number of seconds " +
+						"since 1970: " + s)
 				}
 				date := time.Unix(seconds, 0).UTC()
 				header.Date = &date

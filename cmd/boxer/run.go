@@ -33,18 +33,27 @@ func (r *runFlags) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	r.join = joinFlag(cmd)
 	congestionFlag(cmd, &r.congestion)
-	f.StringVar(&r.interposer, "interposer", "", "how the program's calls are taken: `HOW` is auto, seccomp (a filter) or rewrite (inside the program) (default $BOXER_INTERPOSER, else auto)")
-	f.StringVar(&r.name, "name", "", "the node's `NAME`; nodes may share one (default $BOXER_NAME, else node-ID)")
-	f.StringVar(&r.drain, "drain", "", "after the program's end, wait at most `DURATION` until the peers have "+
-		"read what it wrote; 0s: do not wait (default for as long as they read)")
-	f.StringArrayVar(&r.publish, "publish", nil, "make PORT of the node reachable on the host: `[ADDR:]HOSTPORT:PORT`")
-	f.StringArrayVar(&r.waitFor, "wait-for", nil, "start when N nodes with that name are there: `NAME[=N]`")
-	f.DurationVar(&r.peerTimeout, "peer-timeout", 0, "take a peer for dead from which nothing was heard for `DURATION`, and reset "+
-		"its connections; a peer whose boxer is killed says so at once (default 8s)")
-	f.DurationVar(&r.waitTimeout, "wait-timeout", 0, "fail if what --wait-for names is not there after `DURATION` (default: wait for ever)")
+	f.StringVar(&r.interposer, "interposer", "",
+		"take the program's calls by `HOW`: seccomp (a filter), rewrite (inside the "+
+			"program), or auto: seccomp where the host allows it "+
+			"(default $BOXER_INTERPOSER, else auto)")
+	f.StringVar(&r.name, "name", "", "`NAME` of the node; several nodes may have the "+
+		"same (default $BOXER_NAME, else node-ID)")
+	f.StringVar(&r.drain, "drain", "", "when the program has ended, wait at most "+
+		"`DURATION` until the peers have read what it wrote; 0s: do not wait "+
+		"(default: as long as they read)")
+	f.StringArrayVar(&r.publish, "publish", nil, "forward a port of this host to a "+
+		"port of the node: `[ADDR:]HOSTPORT:PORT`")
+	f.StringArrayVar(&r.waitFor, "wait-for", nil, "start the program when N nodes "+
+		"with that name have joined: `NAME[=N]`")
+	f.DurationVar(&r.peerTimeout, "peer-timeout", 0, "treat a peer that has sent "+
+		"nothing for `DURATION` as dead, and reset its connections; boxer reports a "+
+		"killed peer at once (default 8s)")
+	f.DurationVar(&r.waitTimeout, "wait-timeout", 0, "fail if the nodes of "+
+		"--wait-for have not joined after `DURATION` (default: no limit)")
 }
 
-// config is what the flags mean for a command.
+// config returns the configuration that the flags ask for.
 func (r *runFlags) config(ctx context.Context, argv []string) (cfg launcher.RunConfig,
 	err error) {
 	cfg = launcher.RunConfig{Argv: argv, Name: r.name, Version: version}
@@ -77,7 +86,7 @@ func (r *runFlags) config(ctx context.Context, argv []string) (cfg launcher.RunC
 	}
 	cfg.PeerTimeout = r.peerTimeout
 	if r.waitTimeout < 0 {
-		return cfg, fmt.Errorf("--wait-timeout %v: not a duration above 0s, such as 30s",
+		return cfg, fmt.Errorf("--wait-timeout %v: it must be above 0s, such as 30s",
 			r.waitTimeout)
 	}
 	cfg.WaitTimeout = r.waitTimeout
@@ -98,17 +107,18 @@ func runCommand(code *int) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [flags] [--] COMMAND [ARG...]",
 		Short: "Run a program as a node of the network",
-		Long: `Run a program as a node of the network: it has an address and a name there, and
-its sockets reach the other nodes and are reached by them. The program needs no
-privileges and is not changed; it has the same files, terminal and signals as
-without boxer, and boxer ends with its exit code.
+		Long: `Run a program as a node of the network. The node has a name and an address, and its
+sockets connect to the other nodes and accept connections from them. The program
+needs no privileges and is not changed. It has the same files, terminal and signals
+as without boxer, and boxer ends with its exit code.
 
 Without CAP_SYS_ADMIN, setuid programs such as sudo keep the caller's identity
-(no_new_privs, prctl(2)). When the program ends, what it left running is ended.
+(no_new_privs, prctl(2)). When the program ends, boxer ends the processes that it
+left running.
 
-When the program has ended, boxer stays for as long as its peers still read what it
-wrote, as Linux's kernel would; --drain bounds that. If something is not delivered,
-boxer says so, and its exit code is 125 where the program's was 0.
+When the program has ended, boxer waits until its peers have read what the program
+wrote, as the Linux kernel would. --drain limits that time. If boxer could not
+deliver everything, it says so, and its exit code is 125 where the program's was 0.
 
 Exit codes: the program's; 128+N if signal N killed it; 127 if it was not found,
 126 if it is not executable, 125 if boxer itself failed.`,
@@ -139,19 +149,23 @@ Exit codes: the program's; 128+N if signal N killed it; 127 if it was not found,
 	f := cmd.Flags()
 	f.SetInterspersed(false) // what follows the command is the command's
 	run.register(cmd)
-	f.StringVar(&t.out.file, "trace", "", "write a trace of the program's connections to `FILE`; \"boxer trace\" shows more")
-	f.StringVar(&t.out.format, "trace-format", "", "`FORMAT` of the trace: "+strings.Join(trace.Formats(), ", ")+" (default: by the file's extension, else text)")
+	f.StringVar(&t.out.file, "trace", "", "write a trace of the program's "+
+		"connections to `FILE`; \"boxer trace\" shows calls, too")
+	f.StringVar(&t.out.format, "trace-format", "", "`FORMAT` of the "+
+		"trace: "+strings.Join(trace.Formats(), ", ")+" (default: by the file's "+
+		"extension, else text)")
 	return cmd
 }
 
-// parseDrain reads what launcher.RunConfig.Drain is to be.
+// parseDrain returns the value of launcher.RunConfig.Drain for --drain.
 func parseDrain(s string) (time.Duration, error) {
 	if s == "" {
 		return 0, nil
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil || d < 0 {
-		return 0, fmt.Errorf("--drain %q: not a duration from 0s, such as 500ms, 30s or 10m", s)
+		return 0, fmt.Errorf("--drain %q: not a duration; use 0s or more, such as "+
+			"500ms, 30s or 10m", s)
 	}
 	if d == 0 {
 		return -1, nil
@@ -159,7 +173,7 @@ func parseDrain(s string) (time.Duration, error) {
 	return d, nil
 }
 
-// parseInterposer is what --interposer means, or BOXER_INTERPOSER.
+// parseInterposer reads --interposer, or BOXER_INTERPOSER where the flag is not set.
 func parseInterposer(s string) (launcher.InterposerKind, error) {
 	from := "--interposer"
 	if s == "" {
@@ -178,16 +192,19 @@ func parseWaitFor(s string) (launcher.WaitFor, error) {
 	if ok {
 		n, err := strconv.Atoi(count)
 		if err != nil || n < 1 {
-			return w, fmt.Errorf("--wait-for %q: %q is not a number from 1; use NAME or NAME=N, such as worker=3", s, count)
+			return w, fmt.Errorf("--wait-for %q: %q is not a number of 1 or more; "+
+				"use NAME or NAME=N, such as worker=3", s, count)
 		}
 		w.Count = n
 	}
 	if name == "" {
-		return w, fmt.Errorf("--wait-for %q: no name; use NAME or NAME=N, such as worker=3", s)
+		return w, fmt.Errorf("--wait-for %q: the name is missing; use NAME or "+
+			"NAME=N, such as worker=3", s)
 	}
 	var err error
 	if w.Name, err = coordinator.CheckTarget(name); err != nil {
-		return w, fmt.Errorf("--wait-for %q: %w; use NAME or NAME=N, such as worker=3", s, err)
+		return w, fmt.Errorf("--wait-for %q: %w; use NAME or NAME=N, such as "+
+			"worker=3", s, err)
 	}
 	return w, nil
 }

@@ -114,8 +114,8 @@ func TestEmptyJoin(t *testing.T) {
 	for _, command := range [][]string{{"run", "true"}, {"status"}, {"doctor"},
 		{"forward", "0", "db:1"}} {
 		for _, tc := range []struct{ flag, env, says string }{
-			{env: "BOXER_JOIN=", says: "BOXER_JOIN is set, and empty"},
-			{flag: "--join=", says: "--join is set, and empty"},
+			{env: "BOXER_JOIN=", says: "BOXER_JOIN is set but empty"},
+			{flag: "--join=", says: "--join is set but empty"},
 			{flag: "--join=@" + empty, says: "the file is empty"},
 			{env: "BOXER_JOIN=@" + empty, says: "the file is empty"},
 		} {

@@ -27,7 +27,7 @@ type statusFlags struct {
 	watch  time.Duration
 }
 
-// minWatch bounds --watch: each look is a connection to the coordinator.
+// minWatch bounds --watch: each status takes a connection to the coordinator.
 const minWatch = 100 * time.Millisecond
 
 func statusCommand() *cobra.Command {
@@ -38,9 +38,10 @@ func statusCommand() *cobra.Command {
 		Long: `Show the nodes of the network, their addresses, and their paths to each other. With
 NODE, a name or an id, show only these nodes and their paths.
 
-Inside "boxer run" it shows the network of that node, which has a * before its id.
-Nodes with the same letter for a host share a machine and a network namespace.
-Kinds of paths: same host, lan, punched (through NATs), relayed (by the coordinator).`,
+Inside "boxer run", status shows the network of that node and marks the node's id
+with *. Nodes with the same letter under HOST share a machine and a network
+namespace. Kinds of paths: same host, lan, punched (through NATs), relayed (by the
+coordinator).`,
 		Example: `  boxer status
   boxer status db worker
   boxer status --watch
@@ -51,7 +52,7 @@ Kinds of paths: same host, lan, punched (through NATs), relayed (by the coordina
 				return err
 			}
 			if cmd.Flags().Changed("watch") && f.watch < minWatch {
-				return fmt.Errorf("--watch %v: want %v or more", f.watch, minWatch)
+				return fmt.Errorf("--watch %v: it must be %v or more", f.watch, minWatch)
 			}
 			if f.watch > 0 {
 				return f.follow(cmd.Context(), cmd.OutOrStdout(), args)
@@ -61,7 +62,8 @@ Kinds of paths: same host, lan, punched (through NATs), relayed (by the coordina
 	}
 	f.join = joinFlag(cmd)
 	cmd.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
-	cmd.Flags().DurationVarP(&f.watch, "watch", "w", 0, "show it again each `INTERVAL`, until ctrl-C (2s without a value)")
+	cmd.Flags().DurationVarP(&f.watch, "watch", "w", 0, "repeat every `INTERVAL` "+
+		"until ctrl-C (2s without a value)")
 	cmd.Flags().Lookup("watch").NoOptDefVal = "2s"
 	return cmd
 }
@@ -69,7 +71,7 @@ Kinds of paths: same host, lan, punched (through NATs), relayed (by the coordina
 // A view is a network at one moment, as this process sees it.
 type view struct {
 	network string // which one it is
-	self    uint32 // this process's node; 0: it is inside of none
+	self    uint32 // this process's node; 0: it is in no node
 	snap    coordinator.Snapshot
 }
 
@@ -150,7 +152,7 @@ func isTerminal(w io.Writer) bool {
 	return err == nil
 }
 
-// only returns the members that the names and ids are of; all without any.
+// only returns the members with the given names and ids; all members if there are none.
 func only(members []coordinator.Member, nodes []string) ([]coordinator.Member, error) {
 	if len(nodes) == 0 {
 		return members, nil

@@ -53,7 +53,8 @@ func printStatus(w io.Writer, v view, shown []coordinator.Member) error {
 		names[m.ID] = m.Name
 	}
 	hosts := hostLetters(v.snap.Members)
-	t := table{strings.Fields("NODE NAME ADDRESS IPV6 UP HOST BOXER PROGRAM LISTENS PATH-TO KIND REMOTE RTT SENT RECEIVED")}
+	t := table{strings.Fields("NODE NAME ADDRESS IPV6 UP HOST BOXER PROGRAM LISTENS " +
+		"PATH-TO KIND REMOTE RTT SENT RECEIVED")}
 	t[0][9] = "PATH TO"
 	for _, m := range shown {
 		row := memberCells(m, v.self, hosts)

@@ -106,7 +106,7 @@ func TestStatusOfNobody(t *testing.T) {
 	cmd := exec.CommandContext(context.Background(), boxer, "status")
 	cmd.Env = []string{"XDG_RUNTIME_DIR=" + dir, "HOME=" + dir}
 	if r := finish(t, cmd); r.status != 125 ||
-		!strings.Contains(r.err, "no network of this user runs on this host") {
+		!strings.Contains(r.err, "this user has no network on this host") {
 		t.Errorf("%+v", r)
 	}
 }

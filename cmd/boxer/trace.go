@@ -33,14 +33,19 @@ func (t *traceFlags) register(cmd *cobra.Command) {
 	t.out.register(cmd)
 	f := cmd.Flags()
 	f.Lookup("output").Usage = "write to `FILE` instead of stderr"
-	f.StringVarP(&t.sets, "trace", "e", "network", "show these calls: `SET` is a list of network, connections (network without sends and receives: cheap), file, process, desc, memory, signal, all and names of calls; !SET are all but those")
-	f.IntVarP(&t.bytes, "strings", "s", 0, "show `N` bytes of what is sent and received; they may hold secrets")
+	f.StringVarP(&t.sets, "trace", "e", "network", "show the calls of `SET`, a list "+
+		"of network, connections (network without sends and "+
+		"receives: cheap), file, process, desc, memory, signal, all, and names of "+
+		"calls; !SET shows all others")
+	f.IntVarP(&t.bytes, "strings", "s", 0, "show up to `N` bytes of each send and "+
+		"receive; they may contain secrets")
 	f.BoolVarP(&t.fds, "decode-fds", "y", false,
-		"show what descriptors are: 3<TCP:[10.111.0.2:40110->10.111.0.3:5432]>")
-	f.StringVar(&t.rotate, "rotate", "", "begin a new file when FILE.jsonl has `SIZE` bytes, such as 100M; five older ones are kept")
+		"show what each descriptor refers to: 3<TCP:[10.111.0.2:40110->10.111.0.3:5432]>")
+	f.StringVar(&t.rotate, "rotate", "", "begin a new file when FILE.jsonl has "+
+		"`SIZE` bytes, such as 100M, and keep five older files")
 }
 
-// keptFiles is how many files --rotate keeps beside the one that is written.
+// keptFiles is how many older files --rotate keeps.
 const keptFiles = 5
 
 // parseSize reads a number of bytes with K, M or G behind it; "" is 0.
@@ -54,7 +59,8 @@ func parseSize(s string) (int64, error) {
 	}
 	n, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil || n < 1 || n > 1<<50/unit {
-		return 0, fmt.Errorf("--rotate %q: not a size; use a number of bytes such as 65536, 100M or 1G", s)
+		return 0, fmt.Errorf("--rotate %q: not a size; use a number of bytes such as "+
+			"65536, 100M or 1G", s)
 	}
 	return n * unit, nil
 }
@@ -62,10 +68,10 @@ func parseSize(s string) (int64, error) {
 // maxShown bounds -s, in bytes.
 const maxShown = 1 << 20
 
-// sink makes what the flags ask for.
+// sink returns the sink that the flags ask for.
 func (t *traceFlags) sink() (*trace.Sink, error) {
 	if t.bytes < 0 || t.bytes > maxShown {
-		return nil, fmt.Errorf("-s %d: want a number of bytes from 0 to %d", t.bytes,
+		return nil, fmt.Errorf("-s %d: it must be a number of bytes from 0 to %d", t.bytes,
 			maxShown)
 	}
 	max, err := parseSize(t.rotate)
@@ -84,7 +90,8 @@ func (t *traceFlags) sink() (*trace.Sink, error) {
 	case t.out.file != "" && format == "json" && !t.out.summary && t.out.html == "":
 		w, err = trace.CreateFile(t.out.file, max, keptFiles)
 	case max > 0:
-		err = errors.New("--rotate: only a file of JSON lines can be rotated; use -o FILE.jsonl, without -c and --html")
+		err = errors.New("--rotate: boxer can rotate only a file of JSON lines; use " +
+			"-o FILE.jsonl, without -c and --html")
 	default:
 		var all trace.Writer
 		if all, err = t.out.open(os.Stderr, "text"); err == nil {
@@ -100,11 +107,12 @@ func (t *traceFlags) sink() (*trace.Sink, error) {
 // sinkPatience bounds how long the end of a trace may take to write.
 const sinkPatience = 10 * time.Second
 
-// closeSink writes what is left of a trace, and says what is missing.
+// closeSink writes the rest of a trace, and reports missing events.
 func closeSink(s *trace.Sink) error {
 	err := s.Close(sinkPatience)
 	if n := s.Dropped(); n > 0 {
-		err = errors.Join(err, fmt.Errorf("%d events are missing in the trace: they came faster than they could be written", n))
+		err = errors.Join(err, fmt.Errorf("the trace lacks %d events, which came "+
+			"faster than boxer could write them", n))
 	}
 	return err
 }
@@ -132,33 +140,34 @@ func traceCommand(code *int) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "trace [flags] [--] COMMAND [ARG...]",
 		Short: "Run a program as a node and show what it does with the network",
-		Long: `Run a program as "boxer run" does, and show its system calls, what became of its
-connections, which node and which path served them, and what they waited for. It
-needs no ptrace: it works where strace is not allowed.
+		Long: `Run a program as "boxer run" does. Show its system calls and its connections: how they
+ended, which node and which path served them, and what they waited for. boxer trace
+needs no ptrace(2) and works where strace is not allowed.
 
-Calls of the network read as strace writes them; comments, /* like this */, say
-what boxer did. Calls whose result only the kernel knows have "?" for it.
-What programs send and receive is shown only with -s N.
+Calls are written as strace writes them. Comments, /* like this */, say what boxer
+did. The result is "?" where only the kernel knows it. What programs send and
+receive is shown only with -s N.
 
 Exit codes: as "boxer run".`,
 		Example: `  boxer trace -- curl http://web/
   boxer trace -o db.jsonl --name db -- postgres -D data
   boxer trace -c -- ./job
-  boxer trace --node db                                # attach, until ctrl-C
+  boxer trace --node db                                # attach until ctrl-C
   boxer trace show db.jsonl
   boxer trace merge web.jsonl db.jsonl --html both.html`,
 		ValidArgsFunction: completeCommand,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case (t.node != "" || t.pid != 0) && len(args) > 0:
-				return errors.New("a command cannot be started while attached to another: leave out the command, or --node and --pid")
+				return errors.New("boxer cannot start a command and attach to " +
+					"another: leave out the command, or --node and --pid")
 			case t.node != "" || t.pid != 0:
 				return t.attach(cmd.Context())
 			case len(args) == 0:
 				return usage(cmd, errNoCommand)
 			}
-			if err := notInside("to trace this node run boxer trace --node " +
-				"NAME; to trace a command run it outside"); err != nil {
+			if err := notInside("to trace this node, run boxer trace --node " +
+				"NAME; to trace a command, run boxer trace outside"); err != nil {
 				return err
 			}
 			cfg, err := run.config(cmd.Context(), args)
@@ -171,15 +180,18 @@ Exit codes: as "boxer run".`,
 	cmd.Flags().SetInterspersed(false) // what follows the command is the command's
 	run.register(cmd)
 	t.register(cmd)
-	cmd.Flags().StringVar(&t.node, "node", "", "attach to the program that runs as the node `NAME`, on this host as this user, until ctrl-C")
-	cmd.Flags().IntVarP(&t.pid, "pid", "p", 0, "likewise, to the node that the process `PID` belongs to: of the program's own, or boxer's, the whole node is shown, of others that process")
+	cmd.Flags().StringVar(&t.node, "node", "", "attach to the running node `NAME` of "+
+		"this user on this host, until ctrl-C")
+	cmd.Flags().IntVarP(&t.pid, "pid", "p", 0, "attach to the node of the process "+
+		"`PID`; if that is the first process of the "+
+		"program, or boxer itself, show the whole node, otherwise that process")
 	cmd.Flags().BoolP("follow-forks", "f", true,
-		"as in strace; child processes are always shown")
+		"accepted for compatibility with strace; child processes are always shown")
 	cmd.AddCommand(traceShowCommand(code), traceMergeCommand(code))
 	return cmd
 }
 
-// attach shows what a program that runs does, until it ends or a signal says so.
+// attach shows what a running program does, until the program ends or a signal arrives.
 func (t *traceFlags) attach(ctx context.Context) (err error) {
 	ctx, stop := signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM)
 	defer stop()
@@ -188,7 +200,7 @@ func (t *traceFlags) attach(ctx context.Context) (err error) {
 		return err
 	}
 	if t.pid < 0 {
-		return fmt.Errorf("-p %d: not a process id", t.pid)
+		return fmt.Errorf("-p %d: a process id must be above 0", t.pid)
 	}
 	a, err := launcher.Attach(t.node, t.pid,
 		launcher.Trace{Bytes: t.bytes, FDs: t.fds, Select: sel})
@@ -197,7 +209,9 @@ func (t *traceFlags) attach(ctx context.Context) (err error) {
 	}
 	defer a.Close()
 	if !a.Trapped {
-		fmt.Fprintf(os.Stderr, "boxer: %s (process %d) was not started by boxer trace: shown are its connections, and the calls that boxer answers anyway\n", a.Name, a.PID)
+		fmt.Fprintf(os.Stderr, "boxer: %s (process %d) was not started by boxer "+
+			"trace; the trace has its connections and the calls that boxer answers, "+
+			"and no other calls\n", a.Name, a.PID)
 	}
 	defer context.AfterFunc(ctx, func() { a.Detach() })()
 	w, err := t.out.open(os.Stderr, "text")
@@ -234,7 +248,7 @@ func runTraced(cmd *cobra.Command, cfg launcher.RunConfig, t *traceFlags,
 	}
 	*code, err = launcher.Run(cmd.Context(), cfg)
 	if cerr := closeSink(cfg.Trace.Sink); cerr != nil {
-		report(cerr) // the program's end counts, not the trace's
+		report(cerr) // boxer's status is the program's
 	}
 	return err
 }

@@ -26,17 +26,21 @@ func (o *traceOutput) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVarP(&o.file, "output", "o", "", "write to `FILE` instead of stdout")
 	f.StringVar(&o.format, "format", "", "`FORMAT`: "+strings.Join(trace.Formats(), ", ")+
-		"; by default what the output's name says (.jsonl, .pcapng, .perfetto.json, .html, .txt)")
+		"; by default that of the output's name (.jsonl, .pcapng, .perfetto.json, "+
+		".html, .txt)")
 	f.BoolVarP(&o.summary, "summary", "c", false,
-		"print tables of calls, peers and the slowest connects; with -o, besides what is written there")
-	f.StringVar(&o.html, "html", "", "write `FILE`, a page with timeline, search and summary")
-	f.CountVarP(&o.stamps, "time", "t", "text: times of day; -tt: with microseconds; -ttt: seconds since 1970")
+		"print tables of calls, peers and the slowest connects, in addition to the "+
+			"output of -o")
+	f.StringVar(&o.html, "html", "", "write a page with timeline, search and summary "+
+		"to `FILE`")
+	f.CountVarP(&o.stamps, "time", "t", "text: show times of day; -tt: with "+
+		"microseconds; -ttt: seconds since 1970")
 	f.BoolVarP(&o.options.Relative, "relative", "r", false,
-		"text: the time since the line before")
+		"text: show the time since the line before")
 	f.BoolVarP(&o.options.Durations, "durations", "T", false,
-		"text: how long each call took")
+		"text: show how long each call took")
 	f.BoolVar(&o.options.NoComments, "no-comments", false,
-		"text: only what strace would write, for programs that read its output")
+		"text: write only what strace would write, for programs that read its output")
 }
 
 // formatOf returns the format that a file's name says, or otherwise.
@@ -63,7 +67,8 @@ func (o *traceOutput) conflict() error {
 		// as Perfetto itself names them
 	case o.format == "summary" && named == "text":
 	default:
-		return fmt.Errorf("-o %s --format %s: the name says %s; leave out --format, or write to a file with another ending", o.file, o.format, named)
+		return fmt.Errorf("-o %s --format %s: the name of the file says %s; leave "+
+			"out --format, or use a name with another ending", o.file, o.format, named)
 	}
 	return nil
 }
@@ -126,7 +131,9 @@ func (o *traceOutput) inputIsOutput(inputs []string) error {
 			a, errA := os.Stat(out)
 			b, errB := os.Stat(in)
 			if errA == nil && errB == nil && os.SameFile(a, b) && a.Mode().IsRegular() {
-				return fmt.Errorf("%s is input and output: it would be overwritten before it is read", filepath.Clean(in))
+				return fmt.Errorf("%s is both input and output: boxer would "+
+					"overwrite it before it has read it; name another "+
+					"output", filepath.Clean(in))
 			}
 		}
 	}

@@ -13,12 +13,12 @@ func traceMergeCommand(code *int) *cobra.Command {
 	var out traceOutput
 	cmd := &cobra.Command{
 		Use:   "merge [flags] FILE...",
-		Short: "Make one timeline of several nodes' traces",
-		Long: `Merge puts the traces of several nodes, or the parts of a rotated one, in order. It
-corrects the nodes' clocks by what they measured against their coordinator's, and
-then so that no connection is accepted before the other node asked for it. Both
-nodes' events have the same id for one connection. The result is JSON lines, unless
---format or the output's name say otherwise.`,
+		Short: "Merge the traces of several nodes into one timeline",
+		Long: `Merge the traces of several nodes, or the parts of a rotated trace, in the order of
+time. boxer corrects the clocks of the nodes by their measurements against the
+coordinator's clock, and then so that no connection is accepted before the other
+node asked for it. A connection has the same id on both nodes. The result is JSON
+lines, unless --format or the name of the output selects another format.`,
 		Example: `  boxer trace merge web.jsonl db.jsonl -o both.jsonl
   boxer trace merge web.jsonl db.jsonl --html both.html
   boxer trace merge web.jsonl db.jsonl -o both.perfetto.json   # for ui.perfetto.dev

@@ -18,9 +18,9 @@ func traceShowCommand(code *int) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show [flags] FILE",
 		Short: "Show a recorded trace, in any format",
-		Long: `Show reads a trace that "boxer run --trace FILE" or "boxer trace -o FILE.jsonl"
-recorded, from FILE or, for -, from stdin. Damaged lines are reported and left out;
-the exit status is 1 then.`,
+		Long: `Read a trace that "boxer run --trace FILE" or "boxer trace -o FILE.jsonl" recorded,
+and show it. If FILE is -, read stdin. boxer reports damaged lines, skips them, and
+then ends with status 1.`,
 		Example: `  boxer trace show db.jsonl                    # as strace writes it
   boxer trace show -c db.jsonl                 # tables: calls, peers, slowest connects
   boxer trace show db.jsonl -o db.pcapng       # for Wireshark
@@ -49,7 +49,7 @@ the exit status is 1 then.`,
 	}
 	out.register(cmd)
 	cmd.Flags().BoolVarP(&follow, "follow", "F", false,
-		"go on while the trace is written, until its end or ctrl-C")
+		"continue while the trace is written, until its end or ctrl-C")
 	return cmd
 }
 
@@ -101,7 +101,7 @@ func (w *endWatcher) Write(e trace.Event) error {
 	return w.Writer.Write(e)
 }
 
-// maxDamage is how many damaged lines are told one by one.
+// maxDamage is how many damaged lines are reported one by one.
 const maxDamage = 5
 
 // damageReport tells the user about damaged lines.
@@ -111,20 +111,20 @@ type damageReport struct {
 }
 
 func (d *damageReport) add(name string, err *trace.LineError) {
-	// whoever wrote it was stopped, or still writes
+	// the writer was stopped, or is still writing
 	if errors.Is(err, trace.ErrTruncated) {
-		fmt.Fprintf(d.w, "boxer: %s: %v; what came before it is good\n", name, err)
+		fmt.Fprintf(d.w, "boxer: %s: %v; everything before it is intact\n", name, err)
 		return
 	}
 	if d.damaged++; d.damaged <= maxDamage {
-		fmt.Fprintf(d.w, "boxer: %s: %v; the line is left out\n", name, err)
+		fmt.Fprintf(d.w, "boxer: %s: %v; skipped\n", name, err)
 	}
 }
 
 // end reports whether lines were damaged.
 func (d *damageReport) end() bool {
 	if d.damaged > maxDamage {
-		fmt.Fprintf(d.w, "boxer: %d more lines are damaged and left out\n",
+		fmt.Fprintf(d.w, "boxer: skipped %d more damaged lines\n",
 			d.damaged-maxDamage)
 	}
 	return d.damaged > 0

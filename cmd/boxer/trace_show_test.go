@@ -76,8 +76,8 @@ func TestTraceShowDamage(t *testing.T) {
 		code   int
 		err    string
 	}{
-		{in: header + "garbage\n", stderr: "boxer: -: line 2, byte 33: damaged: want '{'; the line is left out\n", code: 1},
-		{in: header + strings.Repeat("x\n", 9), stderr: "boxer: 4 more lines are damaged",
+		{in: header + "garbage\n", stderr: "boxer: -: line 2, byte 33: damaged: want '{'; skipped\n", code: 1},
+		{in: header + strings.Repeat("x\n", 9), stderr: "boxer: skipped 4 more damaged lines",
 			code: 1},
 		{in: header + `{"type":"call","pi`, stderr: "the last line is cut short", code: 0},
 		{in: `{"type":"header","schema":"9.1"}`, err: `-: read trace: line 1, byte 0: another version of the schema: the trace has "9.1", this boxer reads 1.x`},

@@ -10,11 +10,11 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// maxTypo is how many letters may be wrong in what is taken for a typing error.
+// maxTypo is how many letters may differ between a typing error and what was meant.
 const maxTypo = 2
 
-// helpUsers makes the usage errors of a command, and of those below it, say what is
-// meant, perhaps, and what is right.
+// helpUsers adds a suggestion and an example to the usage errors of a command and of its
+// subcommands.
 func helpUsers(root *cobra.Command) {
 	root.SuggestionsMinimumDistance = maxTypo
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -26,7 +26,8 @@ func helpUsers(root *cobra.Command) {
 		}
 		meant := ""
 		if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
-			meant = fmt.Sprintf("; did you mean %q?", "boxer "+strings.Join(like, `" or "boxer `))
+			meant = fmt.Sprintf("; did you mean "+
+				"%q?", "boxer "+strings.Join(like, `" or "boxer `))
 		}
 		return usage(cmd, fmt.Errorf("unknown command %q%s", args[0], meant))
 	}
@@ -66,7 +67,7 @@ func example(cmd *cobra.Command) string {
 	return strings.TrimSpace(first)
 }
 
-// flagMeant says which flag an unknown one might be.
+// flagMeant names the flag that an unknown flag resembles.
 func flagMeant(cmd *cobra.Command, err error) string {
 	unknown, ok := errors.AsType[*pflag.NotExistError](err)
 	if !ok {
@@ -85,8 +86,8 @@ func flagMeant(cmd *cobra.Command, err error) string {
 	return "; did you mean --" + best + "?"
 }
 
-// distance is the least number of letters to insert, remove, replace or swap with the
-// next that makes b of a (Damerau and Levenshtein).
+// distance is the smallest number of letters to insert, remove, replace or swap with the
+// next one that turns a into b (Damerau and Levenshtein).
 func distance(a, b string) int {
 	rows := make([][]int, len(a)+1)
 	for i := range rows {

@@ -9,7 +9,8 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// version is set by the linker, or is that of the module ("go install ...@VERSION").
+// version is set by the linker. Otherwise it is the version of the module ("go install
+// ...@VERSION").
 var version = "devel"
 
 func init() {
@@ -22,7 +23,7 @@ func init() {
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "version",
-		Short:   "Print the version, and that of quic-go",
+		Short:   "Print the versions of boxer and quic-go",
 		Example: "  boxer version",
 		Args:    cobra.NoArgs,
 		Run: func(cmd *cobra.Command, _ []string) {
@@ -32,4 +33,7 @@ func versionCommand() *cobra.Command {
 }
 
 // versionText is what "boxer version" prints.
-func versionText() string { return fmt.Sprintf("boxer %s\n%s\n", version, transport.QUICVersion()) }
+func versionText() string {
+	return fmt.Sprintf("boxer "+
+		"%s\n%s\n", version, transport.QUICVersion())
+}
