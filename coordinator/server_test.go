@@ -215,49 +215,50 @@ func TestSignals(t *testing.T) {
 
 // A newcomer's signal comes after the news of its arrival, always.
 func TestSignalAfterArrival(t *testing.T) {
-	noLeaks(t)
-	l := newLab(t, ServerConfig{})
-	u := l.url(t)
-	known := make(map[uint32]bool)
-	var got, early int
-	done := make(chan struct{})
-	const n = 30
-	socket, _ := transport.Listen(loopback)
-	defer socket.Close()
-	identity, _ := transport.NewIdentity()
-	old, err := Join(context.Background(),
-		ClientConfig{URL: u, Socket: socket, Identity: identity})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer old.Close()
-	// Both handlers run on one goroutine, so that they share what they know.
-	old.Deliver(func(from uint32, _ []byte) {
-		if !known[from] {
-			early++
-		}
-		if got++; got == n {
-			close(done)
-		}
-	}, func(m Member, up bool) { known[m.ID] = up })
-	for range n {
-		g := mustEnter(t, u, "")
-		if err := g.Signal(within(t, patience), old.Self().ID, []byte("x")); err != nil {
+	virtualTime(t, func(t *testing.T) {
+		l := newLab(t, ServerConfig{})
+		u := l.url(t)
+		known := make(map[uint32]bool)
+		var got, early int
+		done := make(chan struct{})
+		const n = 30
+		socket := listenSocket(t)
+		defer socket.Close()
+		identity, _ := transport.NewIdentity()
+		old, err := Join(context.Background(),
+			ClientConfig{URL: u, Socket: socket, Identity: identity})
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	<-done
-	old.Close() // no handler runs any more
-	if early > 0 {
-		t.Errorf("%d of %d signals came before their sender", early, n)
-	}
+		defer old.Close()
+		// Both handlers run on one goroutine, so that they share what they know.
+		old.Deliver(func(from uint32, _ []byte) {
+			if !known[from] {
+				early++
+			}
+			if got++; got == n {
+				close(done)
+			}
+		}, func(m Member, up bool) { known[m.ID] = up })
+		for range n {
+			g := mustEnter(t, u, "")
+			if err := g.Signal(within(t, patience), old.Self().ID, []byte("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		<-done
+		old.Close() // no handler runs any more
+		if early > 0 {
+			t.Errorf("%d of %d signals came before their sender", early, n)
+		}
+	})
 }
 
 func TestDeliverLater(t *testing.T) {
 	noLeaks(t)
 	l := newLab(t, ServerConfig{})
 	u := l.url(t)
-	socket, _ := transport.Listen(loopback)
+	socket := listenSocket(t)
 	defer socket.Close()
 	identity, _ := transport.NewIdentity()
 	early := mustEnter(t, u, "early")
@@ -299,31 +300,35 @@ func TestDeliverLater(t *testing.T) {
 }
 
 func TestLease(t *testing.T) {
-	noLeaks(t)
-	const lease = 400 * time.Millisecond
-	l := newLab(t, ServerConfig{Lease: lease})
-	u := l.url(t)
-	a, b := mustEnter(t, u, "a"), mustEnter(t, u, "b")
-	// Who lives stays, for many leases, though nothing else is said.
-	stay := time.After(5 * lease)
-	select {
-	case <-stay:
-	case <-a.Done():
-	}
-	if a.sees(t, b.Self().ID, true); len(a.history(b.Self().ID)) != 1 {
-		t.Fatalf("b's history is %v, want that it came", a.history(b.Self().ID))
-	}
-	b.vanish(t)
-	began := time.Now()
-	a.sees(t, b.Self().ID, false)
-	if d := time.Since(began); d > 3*lease {
-		t.Errorf("noticed after %v, lease %v", d, lease)
-	}
+	virtualTime(t, func(t *testing.T) {
+		const lease = 400 * time.Millisecond
+		l := newLab(t, ServerConfig{Lease: lease})
+		u := l.url(t)
+		a, b := mustEnter(t, u, "a"), mustEnter(t, u, "b")
+		// Who lives stays, for many leases, though nothing else is said.
+		stay := time.After(5 * lease)
+		select {
+		case <-stay:
+		case <-a.Done():
+		}
+		if a.sees(t, b.Self().ID, true); len(a.history(b.Self().ID)) != 1 {
+			t.Fatalf("b's history is %v, want that it came", a.history(b.Self().ID))
+		}
+		b.vanish(t)
+		began := time.Now()
+		a.sees(t, b.Self().ID, false)
+		if d := time.Since(began); d > 3*lease {
+			t.Errorf("noticed after %v, lease %v", d, lease)
+		}
+	})
 }
 
 func TestManyAtOnce(t *testing.T) {
 	noLeaks(t)
-	const n = 200
+	n := 200
+	if testing.Short() {
+		n = 40
+	}
 	// A lease for slow machines: under the race detector, joining takes all of them.
 	l := newLab(t, ServerConfig{Lease: time.Minute, Logger: quiet})
 	u := l.url(t)

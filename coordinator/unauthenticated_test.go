@@ -130,21 +130,18 @@ func TestServerChecksName(t *testing.T) {
 
 // A stranger is a connection that is made by hand.
 type stranger struct {
-	socket *transport.Socket
+	socket labSocket
 	conn   *quic.Conn
 	stream *quic.Stream
 }
 
 func newStranger(t *testing.T, l *lab) *stranger {
 	t.Helper()
-	socket, err := transport.Listen(loopback)
-	if err != nil {
-		t.Fatal(err)
-	}
+	socket := listenSocket(t)
 	t.Cleanup(func() { socket.Close() })
 	identity, _ := transport.NewIdentity()
 	var pinned error
-	d := dialer{l.url(t), socket, identity, &diagnosis{log: quiet}}
+	d := dialer{l.url(t), socket, identity, newDiagnosis(quiet)}
 	conn, err := socket.QUIC().Dial(within(t, patience),
 		net.UDPAddrFromAddrPort(l.cfg.Socket.LocalAddr()), d.tls(&pinned), &quic.Config{})
 	if err != nil {
