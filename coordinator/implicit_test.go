@@ -193,16 +193,17 @@ func TestIdleExit(t *testing.T) {
 // Who has read the join file just before it was withdrawn gets in, and brings it
 // back.
 func TestIdleExitTooLate(t *testing.T) {
-	noLeaks(t)
-	join := filepath.Join(t.TempDir(), "join")
-	l := newLab(t, ServerConfig{IdleExit: time.Millisecond, Lease: time.Second, JoinFile: join},
-		func(s *Server) { s.linger = time.Hour })
-	waitFile(t, join, false)
-	mustEnter(t, l.url(t), "late")
-	waitFile(t, join, true)
-	if got, err := readLiveJoin(join); err != nil || got != l.url(t) {
-		t.Errorf("join file: %v, %v", got, err)
-	}
+	virtualTime(t, func(t *testing.T) {
+		join := filepath.Join(t.TempDir(), "join")
+		l := newLab(t, ServerConfig{IdleExit: time.Millisecond, Lease: time.Second, JoinFile: join},
+			func(s *Server) { s.linger = time.Hour })
+		waitFile(t, join, false)
+		mustEnter(t, l.url(t), "late")
+		waitFile(t, join, true)
+		if got, err := readLiveJoin(join); err != nil || got != l.url(t) {
+			t.Errorf("join file: %v, %v", got, err)
+		}
+	})
 }
 
 func waitFile(t *testing.T, path string, there bool) {

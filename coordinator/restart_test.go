@@ -188,27 +188,28 @@ func TestEvicted(t *testing.T) {
 // A coordinator that is not there is looked for until it is, with another after
 // it, and Close ends the search.
 func TestCloseWhileAway(t *testing.T) {
-	noLeaks(t)
-	l := newLab(t, ServerConfig{})
-	a := mustEnter(t, l.url(t), "a")
-	l.stop()
-	a.offline(t)
-	result := make(chan error)
-	go func() { result <- a.Signal(context.Background(), 2, []byte("x")) }()
-	short, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-	defer cancel()
-	if err := a.Signal(short, 2, []byte("x")); !errors.Is(err,
-		context.DeadlineExceeded) && !errors.Is(err, ErrDisconnected) {
-		t.Errorf("signal while away: %v", err)
-	}
-	began := time.Now()
-	a.Close()
-	if d := time.Since(began); d > patience/2 {
-		t.Errorf("Close took %v", d)
-	}
-	if err := <-result; !errors.Is(err, ErrClosed) && !errors.Is(err, ErrDisconnected) {
-		t.Errorf("got %v, want ErrClosed", err)
-	}
+	virtualTime(t, func(t *testing.T) {
+		l := newLab(t, ServerConfig{})
+		a := mustEnter(t, l.url(t), "a")
+		l.stop()
+		a.offline(t)
+		result := make(chan error)
+		go func() { result <- a.Signal(context.Background(), 2, []byte("x")) }()
+		short, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+		defer cancel()
+		if err := a.Signal(short, 2, []byte("x")); !errors.Is(err,
+			context.DeadlineExceeded) && !errors.Is(err, ErrDisconnected) {
+			t.Errorf("signal while away: %v", err)
+		}
+		began := time.Now()
+		a.Close()
+		if d := time.Since(began); d > patience/2 {
+			t.Errorf("Close took %v", d)
+		}
+		if err := <-result; !errors.Is(err, ErrClosed) && !errors.Is(err, ErrDisconnected) {
+			t.Errorf("got %v, want ErrClosed", err)
+		}
+	})
 }
 
 // Ids go on behind those that were given, whether the coordinator was stopped or

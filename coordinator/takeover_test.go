@@ -180,27 +180,28 @@ func TestNamesSurviveRestart(t *testing.T) {
 
 // Addresses of names are given to others only when there is no other one left.
 func TestNamesInSmallPrefix(t *testing.T) {
-	noLeaks(t)
-	// 5 nodes
-	l := newLab(t, ServerConfig{Prefix: netip.MustParsePrefix("192.168.7.0/29")})
-	u := l.url(t)
-	witness := mustEnter(t, u, "")
-	for _, name := range []string{"a", "b"} {
-		g := mustEnter(t, u, name)
-		g.leave()
-		witness.sees(t, g.Self().ID, false)
-	}
-	for _, want := range []uint32{4, 5, 2} { // 2 is a's, which left first
-		if got := mustEnter(t, u, "").Self().ID; got != want {
-			t.Errorf("a newcomer got id %d, want %d", got, want)
+	virtualTime(t, func(t *testing.T) {
+		// 5 nodes
+		l := newLab(t, ServerConfig{Prefix: netip.MustParsePrefix("192.168.7.0/29")})
+		u := l.url(t)
+		witness := mustEnter(t, u, "")
+		for _, name := range []string{"a", "b"} {
+			g := mustEnter(t, u, name)
+			g.leave()
+			witness.sees(t, g.Self().ID, false)
 		}
-	}
-	if got := mustEnter(t, u, "b").Self().ID; got != 3 {
-		t.Errorf("b got id %d, want 3", got)
-	}
-	if _, err := enter(t, u, ClientConfig{Name: "a"}); !errors.Is(err, ErrFull) {
-		t.Errorf("got %v, want ErrFull", err)
-	}
+		for _, want := range []uint32{4, 5, 2} { // 2 is a's, which left first
+			if got := mustEnter(t, u, "").Self().ID; got != want {
+				t.Errorf("a newcomer got id %d, want %d", got, want)
+			}
+		}
+		if got := mustEnter(t, u, "b").Self().ID; got != 3 {
+			t.Errorf("b got id %d, want 3", got)
+		}
+		if _, err := enter(t, u, ClientConfig{Name: "a"}); !errors.Is(err, ErrFull) {
+			t.Errorf("got %v, want ErrFull", err)
+		}
+	})
 }
 
 // A node that did not get an ask, since its outbox is full, has left none unanswered.
