@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/coordinator"
@@ -150,13 +151,10 @@ func (c control) read(b []byte) (f *os.File, err error) {
 }
 
 func passedFile(oob []byte) *os.File {
-	msgs, err := unix.ParseSocketControlMessage(oob)
-	if err != nil || len(msgs) == 0 {
+	fds, _ := linux.ParseRights(oob)
+	if len(fds) == 0 {
 		return nil
 	}
-	fds, err := unix.ParseUnixRights(&msgs[0])
-	if err != nil || len(fds) == 0 {
-		return nil
-	}
+	closeAll(fds[1:])
 	return os.NewFile(uintptr(fds[0]), "passed")
 }

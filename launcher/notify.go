@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -141,7 +142,7 @@ func (n *notifier) serve() {
 			}
 			return
 		}
-		from, fds := sentWith(oob[:oobSize])
+		fds, from := linux.ParseRights(oob[:oobSize])
 		switch {
 		case from == nil || int64(from.Pid) != n.main.Load() && !maySpeak(from):
 			n.logger.Debug("notification of a stranger", "from", from)
@@ -215,22 +216,6 @@ func (n *notifier) close() {
 	n.conn.Close()
 	removeNotify(n.path)
 	n.path = ""
-}
-
-// sentWith returns who sent a message, and the descriptors in it.
-func sentWith(oob []byte) (from *unix.Ucred, fds []int) {
-	msgs, err := unix.ParseSocketControlMessage(oob)
-	if err != nil {
-		return nil, nil
-	}
-	for _, m := range msgs {
-		if got, err := unix.ParseUnixRights(&m); err == nil {
-			fds = append(fds, got...)
-		} else if cred, err := unix.ParseUnixCredentials(&m); err == nil {
-			from = cred
-		}
-	}
-	return from, fds
 }
 
 // maySpeak reports whether a sender may speak for the service: this user, root, or a

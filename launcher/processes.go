@@ -6,8 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unsafe"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/syscalls"
@@ -321,7 +321,7 @@ func (r *recorder) pollProcessesLocked(now time.Time) {
 
 // status returns how a process has ended, as trace.Process has it.
 func (p *process) status() (status string, known bool) {
-	if ws, ok := pidfdStatus(p.pidfd); ok {
+	if ws, ok := linux.PidfdExitStatus(p.pidfd); ok {
 		if ws.Signaled() {
 			return unix.SignalName(ws.Signal()), true
 		}
@@ -331,29 +331,6 @@ func (p *process) status() (status string, known bool) {
 		return strconv.Itoa(p.code), true
 	}
 	return "", false
-}
-
-// pidfdInfo is struct pidfd_info of include/uapi/linux/pidfd.h, in its first version.
-type pidfdInfo struct {
-	mask, cgroup                                                      uint64
-	pid, tgid, ppid, ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid uint32
-	exitCode                                                          int32
-}
-
-const (
-	pidfdGetInfo  = 0xc040ff0b // PIDFD_GET_INFO for 64 bytes
-	pidfdInfoExit = 1 << 3     // PIDFD_INFO_EXIT
-)
-
-// pidfdStatus asks for the status of a process that has been reaped (Linux 6.15).
-func pidfdStatus(pidfd int) (unix.WaitStatus, bool) {
-	if pidfd < 0 {
-		return 0, false
-	}
-	info := pidfdInfo{mask: pidfdInfoExit}
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(pidfd), pidfdGetInfo,
-		uintptr(unsafe.Pointer(&info)))
-	return unix.WaitStatus(info.exitCode), errno == 0 && info.mask&pidfdInfoExit != 0
 }
 
 // programEnded notes the program's own status, which its parent knows on any kernel.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -130,8 +131,7 @@ func hash(tid uint32) uint32 { return tid * 2654435761 >> 20 % starts }
 // alive reports whether there is a thread. Of one that belongs to somebody else it is
 // told EPERM.
 func alive(tid int) bool {
-	_, _, errno := unix.RawSyscall(unix.SYS_TKILL, uintptr(tid), 0, 0)
-	return errno != unix.ESRCH
+	return linux.Tkill(tid, 0) != unix.ESRCH
 }
 
 func (c *Call) state(state uint32) uint32 { return c.word&^stateMask | state }
@@ -147,7 +147,7 @@ func (c *Call) claim() error {
 
 func (c *Call) settle(state uint32) {
 	atomic.StoreUint32(&c.slot.word, c.state(state))
-	wake(&c.slot.word)
+	linux.FutexWake(&c.slot.word)
 }
 
 // Return lets the call return v.

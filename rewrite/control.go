@@ -6,8 +6,8 @@ import (
 	"errors"
 	"net"
 	"os"
-	"unsafe"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -108,7 +108,8 @@ func (v conversation) receive() (r request, more []byte, f *os.File, err error) 
 	if err != nil {
 		return r, nil, nil, err
 	}
-	for i, fd := range rights(oob[:oobn]) {
+	fds, _ := linux.ParseRights(oob[:oobn])
+	for i, fd := range fds {
 		if i > 0 {
 			unix.Close(fd)
 			continue
@@ -116,7 +117,7 @@ func (v conversation) receive() (r request, more []byte, f *os.File, err error) 
 		unix.CloseOnExec(fd)
 		f = os.NewFile(uintptr(fd), "from the program")
 	}
-	size := int(unsafe.Sizeof(r))
+	size := binary.Size(r)
 	if n < size {
 		f.Close()
 		return r, nil, nil, unix.EPROTO
@@ -127,20 +128,6 @@ func (v conversation) receive() (r request, more []byte, f *os.File, err error) 
 		return r, nil, nil, err
 	}
 	return r, b[size:n], f, nil
-}
-
-func rights(oob []byte) (fds []int) {
-	messages, err := unix.ParseSocketControlMessage(oob)
-	if err != nil {
-		return nil
-	}
-	for i := range messages {
-		got, err := unix.ParseUnixRights(&messages[i])
-		if err == nil {
-			fds = append(fds, got...)
-		}
-	}
-	return fds
 }
 
 // send sends a message with descriptors.

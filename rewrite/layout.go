@@ -1,7 +1,5 @@
 package rewrite
 
-import "unsafe"
-
 // What follows is inside/inside.h once more; TestLayout compares the two.
 
 const (
@@ -21,6 +19,8 @@ type rule struct {
 	errno, n   uint32
 	conditions [conditions]condition
 }
+
+const sizeofRule = 8 + conditions*24
 
 // What the table says of a number.
 const (
@@ -93,7 +93,7 @@ type shared struct {
 	index            [calls]index
 	_                [0x2000 - 0x1000 - calls*4]byte
 	rules            [maxRules]rule
-	_                [0x10000 - 0x2000 - maxRules*unsafe.Sizeof(rule{})]byte
+	_                [0x10000 - 0x2000 - maxRules*sizeofRule]byte
 	table            [0x10000]byte
 	slots            [slots]slot
 }

@@ -1,51 +1,24 @@
 package rewrite
 
 import (
-	"unsafe"
-
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
 // readMemory reads all of b or fails with EFAULT (process_vm_readv(2)).
 func readMemory(tid int, addr uintptr, b []byte) error {
-	local := [1]unix.Iovec{{Base: &b[0]}}
-	local[0].SetLen(len(b))
-	remote := [1]unix.RemoteIovec{{Base: addr, Len: len(b)}}
-	return processVM(unix.SYS_PROCESS_VM_READV, tid, local[:], remote[:], len(b))
+	return gone(linux.ReadMemory(tid, addr, b))
 }
 
 // writeMemory writes all of b1 and b2, of which one may be empty, or fails with EFAULT;
 // some may have been written then, as by the kernel's own copy_to_user.
 func writeMemory(tid int, addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error {
-	var local [2]unix.Iovec
-	var remote [2]unix.RemoteIovec
-	used := 0
-	for i, b := range [...][]byte{b1, b2} {
-		if len(b) == 0 {
-			continue
-		}
-		local[used].Base = &b[0]
-		local[used].SetLen(len(b))
-		remote[used] = unix.RemoteIovec{Base: [...]uintptr{addr1, addr2}[i], Len: len(b)}
-		used++
-	}
-	return processVM(unix.SYS_PROCESS_VM_WRITEV, tid, local[:used], remote[:used],
-		len(b1)+len(b2))
+	return gone(linux.WriteMemory(tid, addr1, b1, addr2, b2))
 }
 
-// processVM is process_vm_readv(2) or process_vm_writev(2) of n bytes.
-func processVM(nr uintptr, tid int, local []unix.Iovec, remote []unix.RemoteIovec,
-	n int) error {
-	got, _, errno := unix.RawSyscall6(nr, uintptr(tid),
-		uintptr(unsafe.Pointer(unsafe.SliceData(local))), uintptr(len(local)),
-		uintptr(unsafe.Pointer(unsafe.SliceData(remote))), uintptr(len(remote)), 0)
-	switch {
-	case errno == unix.ESRCH:
+func gone(err error) error {
+	if err == unix.ESRCH {
 		return ErrGone
-	case errno != 0:
-		return errno
-	case int(got) != n:
-		return unix.EFAULT
 	}
-	return nil
+	return err
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"sync/atomic"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -38,7 +39,7 @@ func (c *Call) operate(operation, address, length uint64, prepare, done func()) 
 		done()
 	}
 	atomic.StoreUint32(&c.slot.word, c.word)
-	wake(&c.slot.word) // a signal may have come meanwhile
+	linux.FutexWake(&c.slot.word) // a signal may have come meanwhile
 	if result < 0 {
 		return unix.Errno(-result)
 	}

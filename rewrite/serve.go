@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync/atomic"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,7 +32,7 @@ func (s *Server) Serve(answer func(*Call)) error {
 		}
 		atomic.StoreUint32(&s.shared.asleep, 1)
 		if some, _ := s.round(c, answer); !some && !s.closing.Load() {
-			sleep(&s.shared.doorbell, bell)
+			linux.FutexWait(&s.shared.doorbell, bell)
 		}
 		atomic.StoreUint32(&s.shared.asleep, 0)
 	}

@@ -13,8 +13,8 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"unsafe"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/rewrite/plan"
@@ -140,15 +140,14 @@ func (s *Server) makeShared() error {
 		return os.NewSyscallError("memfd_create", err)
 	}
 	s.memory = os.NewFile(uintptr(fd), "boxer")
-	size := int(unsafe.Sizeof(shared{}))
-	if err := s.memory.Truncate(int64(size)); err != nil {
+	if err := s.memory.Truncate(int64(sizeofShared)); err != nil {
 		return err
 	}
-	mapped, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	mapped, err := unix.Mmap(fd, 0, sizeofShared, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return os.NewSyscallError("mmap", err)
 	}
-	s.shared = (*shared)(unsafe.Pointer(&mapped[0]))
+	s.shared = sharedIn(mapped)
 	s.shared.pid = uint32(os.Getpid())
 	// A call that somebody keeps looks there also after Close.
 	runtime.AddCleanup(s, func(b []byte) { unix.Munmap(b) }, mapped)
@@ -250,7 +249,7 @@ func (s *Server) Prepare(path string) error {
 func (s *Server) Close() error {
 	s.closing.Store(true)
 	atomic.AddUint32(&s.shared.doorbell, 1)
-	wake(&s.shared.doorbell)
+	linux.FutexWake(&s.shared.doorbell)
 	err := s.listener.Close()
 	s.mu.Lock()
 	for c := range s.conns {

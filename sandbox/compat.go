@@ -86,4 +86,4 @@ func jump(code uint16, k uint32, yes, no uint8) unix.SockFilter {
 
 // Compat reports whether the call came by the host's 32-bit ABI, whose numbers,
 // and structures in memory, are others.
-func (n *Notif) Compat() bool { return n.raw.arch == compatArch }
+func (n *Notif) Compat() bool { return n.raw.Arch == compatArch }

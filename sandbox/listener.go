@@ -4,21 +4,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"syscall"
-	"unsafe"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
-)
-
-// Ioctl numbers of linux/seccomp.h. They are the same on amd64 and arm64;
-// golang.org/x/sys/unix has some of them for a few architectures only.
-const (
-	ioctlRecv     = 0xc0502100
-	ioctlSend     = 0xc0182101
-	ioctlIDValid  = 0x40082102
-	ioctlAddFD    = 0x40182103
-	ioctlSetFlags = 0x40082104
 )
 
 // A Listener receives the trapped calls of one process tree. One goroutine
@@ -32,7 +21,7 @@ type Listener struct {
 	// What wait has found, and ready as the poller calls it, made once: a method value is
 	// an allocation.
 	revents int16
-	errno   unix.Errno
+	pollErr error
 	look    func(fd uintptr) (done bool)
 
 	// SyncWakeUp tells whether the kernel hands the processor straight over
@@ -62,7 +51,7 @@ func NewListener(f *os.File) (*Listener, error) {
 		return nil, fmt.Errorf("listener: %w", err)
 	}
 	// Before 6.6 this fails, and answers take about three times as long.
-	err = ioctl(l.fd, ioctlSetFlags, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
+	err = linux.SetNotifFlags(l.fd, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
 	l.SyncWakeUp = err == nil
 	return l, nil
 }
@@ -98,9 +87,9 @@ func (l *Listener) recv(n *Notif) error {
 		if err := l.wait(); err != nil {
 			return err
 		}
-		n.raw, n.alive = rawNotif{}, false // the kernel wants it zeroed
+		n.raw, n.alive = linux.SeccompNotif{}, false // the kernel wants it zeroed
 		// It does not block: a call that has ended since leaves ENOENT.
-		switch err := ioctl(l.fd, ioctlRecv, uintptr(unsafe.Pointer(&n.raw))); err {
+		switch err := linux.ReceiveNotif(l.fd, &n.raw); err {
 		case nil:
 			return nil
 		case unix.ENOENT, unix.EINTR:
@@ -117,8 +106,8 @@ func (l *Listener) wait() error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("wait for trapped call: %w", err)
-	case l.errno != 0:
-		return os.NewSyscallError("poll listener", l.errno)
+	case l.pollErr != nil:
+		return os.NewSyscallError("poll listener", l.pollErr)
 	case l.revents&unix.POLLIN == 0:
 		// POLLHUP: no thread is left under the filter, since 5.9
 		return io.EOF
@@ -128,46 +117,6 @@ func (l *Listener) wait() error {
 
 // ready reports whether there is something to tell.
 func (l *Listener) ready(fd uintptr) bool {
-	l.revents, l.errno = pollNow(fd)
-	return l.errno != 0 || l.revents&(unix.POLLIN|unix.POLLHUP) != 0
-}
-
-// pollNow is poll(2) without waiting.
-func pollNow(fd uintptr) (revents int16, errno unix.Errno) {
-	p := unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
-	for {
-		var now unix.Timespec
-		_, _, errno = unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1,
-			uintptr(unsafe.Pointer(&now)), 0, 0, 0)
-		if errno != unix.EINTR {
-			return p.Revents, errno
-		}
-	}
-}
-
-// masked runs f with the calling goroutine locked to its thread and every
-// signal masked there.
-func masked(f func()) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var all, old unix.Sigset_t
-	for i := range all.Val {
-		all.Val[i] = ^all.Val[i]
-	}
-	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &old); err != nil {
-		// cannot fail with valid arguments
-		panic("sandbox: pthread_sigmask: " + err.Error())
-	}
-	defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
-	f()
-}
-
-// ioctl returns a bare errno, or nil. As all calls that do not block it goes past the
-// runtime, which takes others for ones that may, and wakes its monitor for them: that
-// then looks every 20 us what has become of them, which costs more than the calls.
-func ioctl(fd, request, arg uintptr) error {
-	if _, _, errno := unix.RawSyscall(unix.SYS_IOCTL, fd, request, arg); errno != 0 {
-		return errno
-	}
-	return nil
+	l.revents, l.pollErr = linux.Poll(int(fd), unix.POLLIN)
+	return l.pollErr != nil || l.revents&(unix.POLLIN|unix.POLLHUP) != 0
 }

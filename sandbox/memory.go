@@ -5,23 +5,17 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"unsafe"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
 // readMemory reads all of b or fails with EFAULT. process_vm_readv(2) does it
 // in one call; where a host forbids that call, /proc/PID/mem serves.
 func readMemory(tid int, addr uintptr, b []byte) error {
-	local := [1]unix.Iovec{{Base: &b[0]}}
-	local[0].SetLen(len(b))
-	remote := [1]unix.RemoteIovec{{Base: addr, Len: len(b)}}
-	n, err := processVM(unix.SYS_PROCESS_VM_READV, tid, local[:], remote[:])
-	if err == nil && n == len(b) {
-		return nil
-	}
+	err := linux.ReadMemory(tid, addr, b)
 	if err == nil || err == unix.EFAULT {
-		return unix.EFAULT
+		return err
 	}
 	return throughProc(tid, os.O_RDONLY, err, func(f *os.File) error {
 		_, err := f.ReadAt(b, int64(addr))
@@ -32,27 +26,9 @@ func readMemory(tid int, addr uintptr, b []byte) error {
 // writeMemory writes all of b1 and b2, of which one may be empty, or fails with
 // EFAULT; some may have been written then, as by the kernel's own copy_to_user.
 func writeMemory(tid int, addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error {
-	var local [2]unix.Iovec
-	var remote [2]unix.RemoteIovec
-	used := 0
-	for _, part := range [...]struct {
-		addr uintptr
-		b    []byte
-	}{{addr1, b1}, {addr2, b2}} {
-		if len(part.b) == 0 {
-			continue
-		}
-		local[used].Base = &part.b[0]
-		local[used].SetLen(len(part.b))
-		remote[used] = unix.RemoteIovec{Base: part.addr, Len: len(part.b)}
-		used++
-	}
-	n, err := processVM(unix.SYS_PROCESS_VM_WRITEV, tid, local[:used], remote[:used])
-	if err == nil && n == len(b1)+len(b2) {
-		return nil
-	}
+	err := linux.WriteMemory(tid, addr1, b1, addr2, b2)
 	if err == nil || err == unix.EFAULT {
-		return unix.EFAULT
+		return err
 	}
 	// Not the same as process_vm_writev: /proc/PID/mem also writes to pages
 	// that are read-only to the program. It is the fallback only.
@@ -63,17 +39,6 @@ func writeMemory(tid int, addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) er
 		_, err := f.WriteAt(b2, int64(addr2))
 		return err
 	})
-}
-
-// processVM is process_vm_readv(2) or process_vm_writev(2).
-func processVM(nr uintptr, tid int, local []unix.Iovec, remote []unix.RemoteIovec) (int, error) {
-	n, _, errno := unix.RawSyscall6(nr, uintptr(tid),
-		uintptr(unsafe.Pointer(unsafe.SliceData(local))), uintptr(len(local)),
-		uintptr(unsafe.Pointer(unsafe.SliceData(remote))), uintptr(len(remote)), 0)
-	if errno != 0 {
-		return -1, errno
-	}
-	return int(n), nil
 }
 
 // throughProc runs f on /proc/TID/mem. first is the error of the direct way.

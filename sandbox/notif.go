@@ -2,8 +2,8 @@ package sandbox
 
 import (
 	"errors"
-	"unsafe"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -11,39 +11,11 @@ import (
 // interrupted it, or its thread died. Nobody waits for the answer.
 var ErrGone = errors.New("the trapped call has ended")
 
-// rawNotif is struct seccomp_notif of linux/seccomp.h.
-type rawNotif struct {
-	id    uint64
-	pid   uint32
-	flags uint32
-	nr    int32
-	arch  uint32
-	ip    uint64
-	args  [6]uint64
-}
-
-// rawResp is struct seccomp_notif_resp.
-type rawResp struct {
-	id    uint64
-	val   int64
-	errno int32
-	flags uint32
-}
-
-// rawAddFD is struct seccomp_notif_addfd.
-type rawAddFD struct {
-	id         uint64
-	flags      uint32
-	srcFD      uint32
-	newFD      uint32
-	newFDFlags uint32
-}
-
 // A Notif is one trapped call. Exactly one of Return, Fail, Continue and
 // InstallFD must answer it: a thread without an answer hangs.
 type Notif struct {
 	l   *Listener
-	raw rawNotif
+	raw linux.SeccompNotif
 
 	// alive is set when the call was seen pending while the receiving goroutine
 	// has it: some microseconds later the caller's thread id cannot be another's.
@@ -59,46 +31,47 @@ func (n *Notif) Clone() *Notif {
 }
 
 // ID tells this call from every other of the same listener.
-func (n *Notif) ID() uint64 { return n.raw.id }
+func (n *Notif) ID() uint64 { return n.raw.ID }
 
 // TID is the thread that called, in the supervisor's pid namespace.
-func (n *Notif) TID() int { return int(n.raw.pid) }
+func (n *Notif) TID() int { return int(n.raw.PID) }
 
 // Nr is the system call's number.
-func (n *Notif) Nr() uintptr { return uintptr(n.raw.nr) }
+func (n *Notif) Nr() uintptr { return uintptr(n.raw.Nr) }
 
 // Int returns argument i as a C int; the register's upper half is undefined.
-func (n *Notif) Int(i int) int { return int(int32(n.raw.args[i])) }
+func (n *Notif) Int(i int) int { return int(int32(n.raw.Args[i])) }
 
 // Uint returns argument i as an unsigned long or size_t.
-func (n *Notif) Uint(i int) uint64 { return n.raw.args[i] }
+func (n *Notif) Uint(i int) uint64 { return n.raw.Args[i] }
 
 // Ptr returns argument i as an address in the caller's memory.
-func (n *Notif) Ptr(i int) uintptr { return uintptr(n.raw.args[i]) }
+func (n *Notif) Ptr(i int) uintptr { return uintptr(n.raw.Args[i]) }
 
 // Pending reports whether the call still waits for its answer.
 func (n *Notif) Pending() bool {
-	return ioctl(n.l.fd, ioctlIDValid, uintptr(unsafe.Pointer(&n.raw.id))) == nil
+	return linux.NotifValid(n.l.fd, &n.raw.ID)
 }
 
 // Return lets the call return v.
 func (n *Notif) Return(v uintptr) error {
-	return n.send(&rawResp{id: n.raw.id, val: int64(v)})
+	return n.send(&linux.SeccompResp{ID: n.raw.ID, Val: int64(v)})
 }
 
 // Fail lets the call fail with errno, which must not be 0.
 func (n *Notif) Fail(errno unix.Errno) error {
-	return n.send(&rawResp{id: n.raw.id, errno: -int32(errno)})
+	return n.send(&linux.SeccompResp{ID: n.raw.ID, Errno: -int32(errno)})
 }
 
 // Continue lets the kernel do the call as if it had not been trapped. The
 // kernel reads the caller's memory again: what was read here proves nothing.
 func (n *Notif) Continue() error {
-	return n.send(&rawResp{id: n.raw.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE})
+	return n.send(&linux.SeccompResp{ID: n.raw.ID,
+		Flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE})
 }
 
-func (n *Notif) send(r *rawResp) error {
-	return gone(ioctl(n.l.fd, ioctlSend, uintptr(unsafe.Pointer(r))))
+func (n *Notif) send(r *linux.SeccompResp) error {
+	return gone(linux.SendNotif(n.l.fd, r))
 }
 
 // InstallFD gives the caller a copy of fd and lets the call return its number, which
@@ -110,27 +83,13 @@ func (n *Notif) send(r *rawResp) error {
 // It fails with ErrGone if nobody waits any more, and with EMFILE at the caller's limit
 // (RLIMIT_NOFILE); the call is then still to be answered.
 func (n *Notif) InstallFD(fd int, cloexec bool) (int, error) {
-	a := rawAddFD{id: n.raw.id, flags: unix.SECCOMP_ADDFD_FLAG_SEND, srcFD: uint32(fd)}
+	a := linux.SeccompAddFD{ID: n.raw.ID, Flags: unix.SECCOMP_ADDFD_FLAG_SEND,
+		SrcFD: uint32(fd)}
 	if cloexec {
-		a.newFDFlags = unix.O_CLOEXEC
+		a.NewFDFlags = unix.O_CLOEXEC
 	}
-	got, err := n.addFD(&a)
+	got, err := linux.AddFDNotif(n.l.fd, &a)
 	return got, gone(err)
-}
-
-// addFD returns the descriptor's number in the caller, or a bare errno. It waits
-// until the caller's thread has taken the descriptor.
-func (n *Notif) addFD(a *rawAddFD) (int, error) {
-	var fd uintptr
-	var errno unix.Errno
-	masked(func() {
-		fd, _, errno = unix.Syscall(unix.SYS_IOCTL, n.l.fd, ioctlAddFD,
-			uintptr(unsafe.Pointer(a)))
-	})
-	if errno != 0 {
-		return -1, errno
-	}
-	return int(fd), nil
 }
 
 func gone(err error) error {

@@ -7,12 +7,9 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
-
-// pidfdThread is PIDFD_THREAD of linux/pidfd.h (6.9): the descriptor stands for
-// one thread, not for its process.
-const pidfdThread = unix.O_EXCL
 
 // maxPidfds bounds the cache, in descriptors: a sixteenth of those that the process may
 // have (RLIMIT_NOFILE), and mostPidfds at most.
@@ -53,7 +50,7 @@ func (p *FDCopier) Copy(n Caller, fd int) (int, error) {
 	defer p.mu.Unlock()
 	tid := n.TID()
 	if pidfd, ok := p.byTID[tid]; ok {
-		got, err := getfd(pidfd, fd)
+		got, err := linux.PidfdGetfd(pidfd, fd)
 		if err != unix.ESRCH {
 			return got, err
 		}
@@ -68,7 +65,7 @@ func (p *FDCopier) Copy(n Caller, fd int) (int, error) {
 		unix.Close(pidfd)
 		return -1, ErrGone
 	}
-	got, err := getfd(pidfd, fd)
+	got, err := linux.PidfdGetfd(pidfd, fd)
 	if p.noThread {
 		unix.Close(pidfd)
 		return got, err
@@ -79,7 +76,7 @@ func (p *FDCopier) Copy(n Caller, fd int) (int, error) {
 
 func (p *FDCopier) openLocked(tid int) (int, error) {
 	if !p.noThread {
-		pidfd, err := unix.PidfdOpen(tid, pidfdThread)
+		pidfd, err := unix.PidfdOpen(tid, linux.PidfdThread)
 		switch err {
 		case nil:
 			return pidfd, nil
@@ -133,7 +130,7 @@ func (p *FDCopier) Close() {
 // trapped call: by now the number may be another thread's, and the descriptor
 // another file. Who calls it has to look at what it gets.
 func CopyFD(tid, fd int) (int, error) {
-	pidfd, err := unix.PidfdOpen(tid, pidfdThread)
+	pidfd, err := unix.PidfdOpen(tid, linux.PidfdThread)
 	if err == unix.EINVAL { // before Linux 6.9
 		var pid int
 		if pid, err = processOf(tid); err == nil {
@@ -144,16 +141,7 @@ func CopyFD(tid, fd int) (int, error) {
 		return -1, fmt.Errorf("pidfd_open thread %d: %w", tid, err)
 	}
 	defer unix.Close(pidfd)
-	return getfd(pidfd, fd)
-}
-
-// getfd is pidfd_getfd(2).
-func getfd(pidfd, fd int) (int, error) {
-	got, _, errno := unix.RawSyscall(unix.SYS_PIDFD_GETFD, uintptr(pidfd), uintptr(fd), 0)
-	if errno != 0 {
-		return -1, errno
-	}
-	return int(got), nil
+	return linux.PidfdGetfd(pidfd, fd)
 }
 
 // processOf returns the process of a thread: Tgid of /proc/TID/status (proc(5)).

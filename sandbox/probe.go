@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"os"
 	"sync/atomic"
-	"unsafe"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -46,9 +46,9 @@ func Probe() []Feature {
 			Err:   after(trapped.copyFD), Remedy: "allow ptrace(2) of own children: CAP_SYS_PTRACE in containers"},
 		{Name: "process_vm_readv(2)", For: "reads addresses from the program's memory",
 			Needed: false, Since: "3.2",
-			Err: probeMemory(), Remedy: "allow it; until then boxer takes /proc/PID/mem, which is slower"},
+			Err: linux.HasProcessVM(), Remedy: "allow it; until then boxer takes /proc/PID/mem, which is slower"},
 		{Name: "PIDFD_THREAD", For: "saves a look into /proc for each copied socket",
-			Since: "6.9", Err: probeThreadPidfd()},
+			Since: "6.9", Err: linux.HasPidfdThread()},
 		{Name: "SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP",
 			For: "makes trapped calls about three times as fast", Since: "6.6",
 			Err: after(trapped.sync)},
@@ -75,10 +75,8 @@ type trial struct{ resume, install, copyFD, sync error }
 
 func (t *trial) run() error {
 	// Before libseccomp, whose errors do not tell a kernel that refuses.
-	action := uint32(unix.SECCOMP_RET_USER_NOTIF)
-	if _, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_ACTION_AVAIL, 0,
-		uintptr(unsafe.Pointer(&action))); errno != 0 {
-		return fmt.Errorf("seccomp(SECCOMP_RET_USER_NOTIF): %w", errno)
+	if err := linux.HasSeccompAction(unix.SECCOMP_RET_USER_NOTIF); err != nil {
+		return fmt.Errorf("seccomp(SECCOMP_RET_USER_NOTIF): %w", err)
 	}
 	prog, err := Policy{{Nr: unix.SYS_GETPPID}}.Compile()
 	if err != nil {
@@ -92,10 +90,10 @@ func (t *trial) run() error {
 	f, err := startOnThread(prog, func() {
 		defer close(ended)
 		<-calls
-		unix.Syscall(unix.SYS_GETPPID, 0, 0, 0)
-		unix.Syscall(unix.SYS_GETPPID, 0, 0, 0)
-		if fd, _, errno := unix.Syscall(unix.SYS_GETPPID, 0, 0, 0); errno == 0 {
-			unix.Close(int(fd))
+		linux.Getppid()
+		linux.Getppid()
+		if fd, err := linux.Getppid(); err == nil {
+			unix.Close(fd)
 		}
 	})
 	if err != nil {
@@ -154,20 +152,4 @@ func startOnThread(p Program, f func()) (*os.File, error) {
 	})
 	r := <-installed
 	return r.listener, r.err
-}
-
-func probeMemory() error {
-	var from, to [1]byte
-	local := [1]unix.Iovec{{Base: &to[0], Len: 1}}
-	remote := [1]unix.RemoteIovec{{Base: uintptr(unsafe.Pointer(&from[0])), Len: 1}}
-	_, err := unix.ProcessVMReadv(os.Getpid(), local[:], remote[:], 0)
-	return err
-}
-
-func probeThreadPidfd() error {
-	fd, err := unix.PidfdOpen(os.Getpid(), pidfdThread)
-	if err == nil {
-		unix.Close(fd)
-	}
-	return err
 }

@@ -8,8 +8,8 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
 
@@ -76,10 +76,7 @@ func StartServed(p Program, handOver func(*os.File) error, start func() error) e
 		// A signal would come as the filter is there and the listener's number not yet
 		// stored: the runtime preempts who is in the kernel for 10 ms. Its handler
 		// returns by rt_sigreturn(2), which may be trapped.
-		var before, all unix.Sigset_t
-		for i := range all.Val {
-			all.Val[i] = ^all.Val[i]
-		}
+		all, before := linux.AllSignals(), unix.Sigset_t{}
 		if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &before); err != nil {
 			return os.NewSyscallError("sigprocmask", err)
 		}
@@ -135,28 +132,26 @@ func install(p Program, to *atomic.Int64) error {
 	if len(p) == 0 {
 		return errors.New("empty filter program")
 	}
-	prog := unix.SockFprog{Len: uint16(len(p)), Filter: &p[0]}
-	listen := func() unix.Errno {
-		// Raw: after it, the runtime makes no call before the number is stored.
-		fd, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
-			unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, uintptr(unsafe.Pointer(&prog)))
-		if errno == 0 {
+	listen := func() error {
+		// After the call, the runtime makes no other before the number is stored.
+		fd, err := linux.InstallListener(p)
+		if err == nil {
 			to.Store(int64(fd))
 		}
-		return errno
+		return err
 	}
-	errno := listen()
-	if errno == unix.EACCES { // neither CAP_SYS_ADMIN nor no_new_privs
+	err := listen()
+	if errors.Is(err, unix.EACCES) { // neither CAP_SYS_ADMIN nor no_new_privs
 		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 			return fmt.Errorf("prctl(PR_SET_NO_NEW_PRIVS): %w", err)
 		}
-		errno = listen()
+		err = listen()
 	}
-	switch errno {
-	case 0:
+	switch {
+	case err == nil:
 		return nil
-	case unix.EBUSY:
-		return fmt.Errorf("seccomp(NEW_LISTENER): %w", ErrFilterBusy)
+	case errors.Is(err, unix.EBUSY):
+		err = ErrFilterBusy
 	}
-	return fmt.Errorf("seccomp(NEW_LISTENER): %w", errno)
+	return fmt.Errorf("seccomp(NEW_LISTENER): %w", err)
 }

@@ -2,7 +2,6 @@ package syscalls
 
 import (
 	"encoding/binary"
-	"unsafe"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
@@ -257,16 +256,14 @@ func (n *Node) emulateGetsockopt(c Call) reply {
 		if compatTime {
 			size = maxOption
 		}
-		_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd),
-			uintptr(c.Int(1)), uintptr(c.Int(2)),
-			uintptr(unsafe.Pointer(&b)), uintptr(unsafe.Pointer(&size)), 0)
-		if errno != 0 {
-			return fail(errno)
+		got, err := linux.Getsockopt(fd, o.level, o.name, b[:size])
+		if err != nil {
+			return fail(err)
 		}
 		if compatTime {
-			size = min(have, uint32(abi.CompatTimeval(b[:])))
+			got = min(int(have), abi.CompatTimeval(b[:]))
 		}
-		binary.NativeEndian.PutUint32(room[:], size)
-		return fail(c.WriteMemory2(c.Ptr(3), b[:min(size, maxOption)], c.Ptr(4), room[:]))
+		binary.NativeEndian.PutUint32(room[:], uint32(got))
+		return fail(c.WriteMemory2(c.Ptr(3), b[:min(got, maxOption)], c.Ptr(4), room[:]))
 	})
 }

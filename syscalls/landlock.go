@@ -75,7 +75,7 @@ func (n *Node) restrictSelf(c Call) reply {
 	}
 	flags := uintptr(c.Uint(1) & (1<<32 - 1))
 	all := flags&unix.LANDLOCK_RESTRICT_SELF_TSYNC != 0
-	if all && landlock.Version() < landlock.VersionTSYNC {
+	if all && linux.LandlockABI() < linux.LandlockABITSYNC {
 		linux.Close(ruleset)
 		return passthrough // EINVAL
 	}

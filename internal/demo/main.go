@@ -21,7 +21,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
-	"github.com/boxer-sandbox/boxer/internal/tempdir"
 )
 
 // patience bounds the whole demo.
@@ -68,11 +67,11 @@ func inLab() error {
 func inLoopback(why string) error {
 	ctx, stop := limits()
 	defer stop()
-	dir, err := tempdir.Make("boxer-demo-")
+	dir, err := os.MkdirTemp("", "boxer-demo-")
 	if err != nil {
 		return err
 	}
-	return errors.Join(run(ctx, loopbackCloud(why), dir.Path), dir.Remove())
+	return errors.Join(run(ctx, loopbackCloud(why), dir), os.RemoveAll(dir))
 }
 
 // limits returns a context that ends with the demo's time, or when the user wants it to.

@@ -19,8 +19,8 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
-	"unsafe"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
@@ -65,32 +65,11 @@ func run(uid, gid int, strict bool, argv []string) error {
 		return err
 	}
 	if root && uid != 0 {
-		if err := become(uid, gid); err != nil {
+		if err := linux.SetThreadIDs(uid, gid); err != nil {
 			return err
 		}
 	}
 	return os.NewSyscallError("execve "+path, unix.Exec(path, argv, os.Environ()))
-}
-
-// become changes the calling thread's user. Its capabilities go with root.
-func become(uid, gid int) error {
-	for _, call := range [...]struct {
-		name string
-		nr   uintptr
-		args [3]uintptr
-	}{
-		{"setgroups", unix.SYS_SETGROUPS, [3]uintptr{}},
-		{"setresgid", unix.SYS_SETRESGID,
-			[3]uintptr{uintptr(gid), uintptr(gid), uintptr(gid)}},
-		{"setresuid", unix.SYS_SETRESUID,
-			[3]uintptr{uintptr(uid), uintptr(uid), uintptr(uid)}},
-	} {
-		if _, _, errno := unix.RawSyscall(call.nr, call.args[0], call.args[1],
-			call.args[2]); errno != 0 {
-			return os.NewSyscallError(call.name, errno)
-		}
-	}
-	return nil
 }
 
 // install puts the filter on the calling thread.
@@ -103,11 +82,8 @@ func install(strict bool) error {
 	for i, r := range raw {
 		filter[i] = unix.SockFilter{Code: r.Op, Jt: r.Jt, Jf: r.Jf, K: r.K}
 	}
-	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	_, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0,
-		uintptr(unsafe.Pointer(&prog)))
-	if errno != 0 {
-		return os.NewSyscallError("seccomp", errno)
+	if err := linux.InstallFilter(filter); err != nil {
+		return os.NewSyscallError("seccomp", err)
 	}
 	return nil
 }

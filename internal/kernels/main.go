@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/boxer-sandbox/boxer/internal/tempdir"
 )
 
 type options struct {
@@ -63,12 +61,11 @@ func (o *options) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	temporary, err := tempdir.Make("boxer-kernels-")
+	work, err := os.MkdirTemp("", "boxer-kernels-")
 	if err != nil {
 		return err
 	}
-	defer temporary.Remove()
-	work := temporary.Path
+	defer os.RemoveAll(work)
 	// The guest has a /tmp of its own and sees the host's only below another name.
 	shared, err := os.MkdirTemp(filepath.Dir(cache), "kernels-")
 	if err != nil {

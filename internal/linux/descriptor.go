@@ -51,3 +51,9 @@ func errnoOrNil(e unix.Errno) error {
 	}
 	return nil
 }
+
+// ioctl is ioctl(2) with a pointer, of a request that does not block.
+func ioctl(fd, request uintptr, arg unsafe.Pointer) error {
+	_, _, errno := unix.RawSyscall(unix.SYS_IOCTL, fd, request, uintptr(arg))
+	return errnoOrNil(errno)
+}

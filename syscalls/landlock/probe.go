@@ -59,16 +59,14 @@ func Probe(ruleset int, flags uintptr, rights Right, named *Ports) (*Domain, err
 // purpose.
 func restrictThread(ruleset int, flags uintptr) error {
 	flags &^= unix.LANDLOCK_RESTRICT_SELF_TSYNC
-	if Version() >= versionLog {
+	if linux.LandlockABI() >= linux.LandlockABILog {
 		flags |= unix.LANDLOCK_RESTRICT_SELF_LOG_SAME_EXEC_OFF
 	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("PR_SET_NO_NEW_PRIVS: %w", err)
 	}
-	_, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(ruleset),
-		flags, 0)
-	if errno != 0 {
-		return fmt.Errorf("landlock_restrict_self: %w", errno)
+	if err := linux.LandlockRestrictSelf(ruleset, flags); err != nil {
+		return fmt.Errorf("landlock_restrict_self: %w", err)
 	}
 	return nil
 }

@@ -1,0 +1,5 @@
+package a
+
+import "unsafe"
+
+var word = unsafe.Sizeof(uintptr(0))

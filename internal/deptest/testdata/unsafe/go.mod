@@ -1,0 +1,3 @@
+module github.com/boxer-sandbox/boxer
+
+go 1.26.0

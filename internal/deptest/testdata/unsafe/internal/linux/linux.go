@@ -1,0 +1,5 @@
+package linux
+
+import "unsafe"
+
+var word = unsafe.Sizeof(uintptr(0))

@@ -1,0 +1,23 @@
+package linux
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	futexWait = 0
+	futexWake = 1
+)
+
+// FutexWait sleeps until somebody wakes the word p (futex(2)), a signal comes, or at once
+// if *p is not v. The word may be in memory that processes share.
+func FutexWait(p *uint32, v uint32) {
+	unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(p)), futexWait, uintptr(v), 0, 0, 0)
+}
+
+// FutexWake wakes one thread that sleeps at p.
+func FutexWake(p *uint32) {
+	unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(p)), futexWake, 1, 0, 0, 0)
+}

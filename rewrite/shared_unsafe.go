@@ -1,0 +1,12 @@
+package rewrite
+
+import "unsafe"
+
+// sizeofShared is the size of the memory that the server shares with programs, in bytes.
+const sizeofShared = int(unsafe.Sizeof(shared{}))
+
+// sharedIn returns the shared structure that a mapping of sizeofShared bytes has.
+func sharedIn(mapped []byte) *shared {
+	_ = mapped[sizeofShared-1]
+	return (*shared)(unsafe.Pointer(unsafe.SliceData(mapped)))
+}
