@@ -23,6 +23,9 @@ const (
 	// udpSize is the largest datagram in bytes that this server announces: it
 	// sits on loopback, where nothing is fragmented.
 	udpSize = 4096
+	// maxRecords bounds the records of an answer. A record takes at least 16 bytes, so
+	// that no message of 64 KiB has room for as many.
+	maxRecords = maxMessage/16 + 1
 )
 
 // Answer returns the answer to query, a DNS message, or nil where silence is the
@@ -180,7 +183,7 @@ func isBare(name string) bool { return name != "" && !strings.Contains(name, "."
 func (s *Server) addresses(q *dns.Msg, addrs []netip.Addr) *dns.Msg {
 	question := q.Question[0]
 	m := s.reply(q, dns.RcodeSuccess)
-	for _, addr := range addrs {
+	for _, addr := range addrs[:min(len(addrs), maxRecords)] {
 		addr = addr.Unmap()
 		hdr := dns.RR_Header{Name: question.Name, Class: dns.ClassINET, Ttl: ttl}
 		switch {

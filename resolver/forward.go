@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -61,7 +60,7 @@ func (s *Server) forward(ctx context.Context, addrs []netip.Addr, query []byte,
 		queue = queue[1:]
 		pending++
 		go func() { // ends with ctx; forward waits for its result
-			answer, err := exchange(ctx, server, query, stream)
+			answer, err := s.exchange(ctx, server, query, stream)
 			results <- result{server, answer, err}
 		}()
 	}
@@ -156,21 +155,20 @@ func (o *outage) recent() bool {
 
 // exchange asks one nameserver, under an ID and from a port of its own choice (RFC 5452).
 // A truncated answer is asked for again over TCP if the client can take more.
-func exchange(ctx context.Context, server netip.AddrPort, query []byte,
+func (s *Server) exchange(ctx context.Context, server netip.AddrPort, query []byte,
 	stream bool) ([]byte, error) {
 	query = withID(query, dns.Id())
-	answer, err := exchangeOver(ctx, "udp", server, query)
+	answer, err := s.exchangeOver(ctx, "udp", server, query)
 	if err == nil && stream && truncated(answer) {
-		answer, err = exchangeOver(ctx, "tcp", server, query)
+		answer, err = s.exchangeOver(ctx, "tcp", server, query)
 	}
 	return answer, err
 }
 
 // exchangeOver sends query over one network and returns the first answer that fits it.
-func exchangeOver(ctx context.Context, network string, server netip.AddrPort,
+func (s *Server) exchangeOver(ctx context.Context, network string, server netip.AddrPort,
 	query []byte) ([]byte, error) {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, network, server.String())
+	conn, err := s.dial(ctx, network, server.String())
 	if err != nil {
 		return nil, fmt.Errorf("ask nameserver: %w", err)
 	}

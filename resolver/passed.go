@@ -3,7 +3,6 @@ package resolver
 import (
 	"encoding/binary"
 	"errors"
-	"iter"
 	"net/netip"
 	"slices"
 	"sync"
@@ -25,6 +24,8 @@ const (
 	passedFor = 10 * time.Second
 	// maxPassed bounds the questions that wait. Others are not told of.
 	maxPassed = 1 << 10
+	// maxPassedQuery is the size of the largest question that is kept, in bytes.
+	maxPassedQuery = 4 << 10
 )
 
 // errNoAnswer means that a server has not answered within passedFor, or until it no
@@ -86,7 +87,8 @@ func (s *Server) giveUp(which func(passKey) bool) {
 
 // sent notes a question that passes, if it is one.
 func (s *Server) sent(k passKey, c Client, query []byte) {
-	if s.observe == nil || len(query) < headerSize || query[2]&(flagQR|maskOpcode) != 0 {
+	if s.observe == nil || len(query) < headerSize || len(query) > maxPassedQuery ||
+		query[2]&(flagQR|maskOpcode) != 0 {
 		return
 	}
 	k.id = binary.BigEndian.Uint16(query)
@@ -130,26 +132,4 @@ func (s *Server) settle(k passKey, answer []byte) {
 		q.Err = errNoAnswer
 	}
 	s.observe(q.Question)
-}
-
-// A follower puts the messages of a stream together (RFC 1035 section 4.2.2).
-type follower struct{ held []byte }
-
-// messages returns those that end in b, each valid until the next.
-func (f *follower) messages(b []byte) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		const prefix = 2
-		f.held = append(f.held, b...)
-		for len(f.held) >= prefix {
-			end := prefix + int(binary.BigEndian.Uint16(f.held))
-			if len(f.held) < end {
-				break
-			}
-			if !yield(f.held[prefix:end]) {
-				return
-			}
-			f.held = f.held[end:]
-		}
-		f.held = slices.Clone(f.held)
-	}
 }

@@ -94,6 +94,8 @@ type Server struct {
 	observe    func(Question)
 	admits     func(network string, source, to netip.AddrPort) (asker int, ok bool)
 	port       uint16 // of the upstream nameservers; tests have theirs elsewhere
+	// connects to an upstream nameserver: net.Dialer.DialContext, but in tests
+	dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	outage  outage
 	passing passing
@@ -116,7 +118,8 @@ type closer interface {
 // New returns a server that has no socket yet: see ServeUDP and ServeTCP.
 func New(cfg Config) *Server {
 	s := &Server{names: cfg.Names, resolvConf: cfg.ResolvConf, log: cfg.Logger,
-		observe: cfg.Observe, admits: cfg.Admits, port: 53}
+		observe: cfg.Observe, admits: cfg.Admits, port: 53,
+		dial: new(net.Dialer).DialContext}
 	if s.resolvConf == "" {
 		s.resolvConf = "/etc/resolv.conf"
 	}

@@ -10,66 +10,60 @@ import (
 	"net/netip"
 	"sync"
 	"time"
-
-	"github.com/miekg/dns"
 )
 
 const (
-	// maxOwnQuery bounds the questions that can be about the network's names, in bytes.
-	// Larger messages are passed on as they come.
-	maxOwnQuery = 1 << 10
-	// holdFor is how long the beginning of a message is held back until the rest is
-	// there.
-	holdFor = 100 * time.Millisecond
-	// streamQueue is how many pieces a Stream has ready for who reads.
+	// streamQueue is the number of pieces that a Stream holds ready for Read.
 	streamQueue = 4
+	// streamPiece is the size of the largest piece, in bytes.
+	streamPiece = 32 << 10
+	// maxWaitingAnswers bounds the local answers that wait for the end of a message of
+	// the server. Write blocks while there are as many.
+	maxWaitingAnswers = 64
 	// finTimeout is how long Linux waits for the peer's FIN (tcp_fin_timeout, tcp(7)).
 	finTimeout = time.Minute
-	// streamPiece is the largest piece, in bytes.
-	streamPiece = 32 << 10
 )
 
-// A Stream is a TCP connection to a nameserver of a program's own choice. What the
-// program asks about the network's names is answered here, between the server's own
-// messages; all else passes in both directions, zone transfers and updates among it, and
-// also what is no DNS at all. Read and Write may be called at once, each by one
-// goroutine.
+// A Stream is a TCP connection to a nameserver that a program has chosen itself. The
+// Stream answers the program's questions about the network's names locally, and inserts
+// these answers between the messages of the nameserver. All other bytes pass unchanged in
+// both directions: zone transfers, updates, and also protocols other than DNS.
+//
+// One goroutine may call Read and Wait while another one calls Write and CloseWrite. Any
+// goroutine may call CloseRead and Reset.
 type Stream struct {
 	server *Server
 	client Client
 	conn   *net.TCPConn
-	ctx    context.Context // ends with Close and Reset
+	ctx    context.Context // ends with Reset, and when receive returns
 	cancel context.CancelFunc
-	unread context.Context // ends with ctx, and when the program reads no more
+	unread context.Context // ends with ctx, and with CloseRead
 	closed context.CancelFunc
 
-	writing sync.Mutex
-	held    []byte      // by writing: the beginning of a message
-	rest    int         // by writing: bytes to come of a message that is passed on
-	foreign bool        // by writing: what the program sends is no DNS
-	timer   *time.Timer // by writing: passes on what is held
-	sent    bool        // by writing: the program sends no more
+	writing sync.Mutex // guards fromProgram
+	fromProgram
 
 	out   chan []byte   // for Read
-	ended chan struct{} // closed when the server sends no more, or has failed
-	err   error         // why, once ended is closed
-	left  []byte        // by Read: what it had no room for
+	ended chan struct{} // closed when receive has read the last byte
+	err   error         // why receive ended; valid after ended is closed
+	left  []byte        // the rest of the piece that Read has begun; owned by Read
 
-	answering sync.Mutex
-	frames    frames    // by answering: where the server's messages end
-	follows   *follower // by answering: what they say; nil: nobody wants to know
-	waiting   [][]byte  // by answering: answers for the next end of one
+	answering sync.Mutex // guards what follows; taken after writing
+	frames    frames     // where messages of the server end
+	follows   *follower  // the server's messages; nil: Config.Observe does not want them
+	waiting   [][]byte   // local answers that wait for the end of a server's message
+	drained   chan struct{}
 }
 
-// Dial connects to the nameserver at addr. Its error has the errno of connect(2). The
-// Stream belongs to the caller, who ends it by Reset, or by CloseWrite and reading to the
-// end.
+// Dial connects to the nameserver at addr. An error of connect(2) is in the chain of the
+// error that it returns. The caller owns the Stream, and ends it either by Reset, or by
+// CloseWrite and by reading until the end.
 func (s *Server) Dial(ctx context.Context, addr netip.AddrPort) (*Stream, error) {
 	return s.DialFor(ctx, Client{Server: addr}, false)
 }
 
-// DialFor is Dial for a client. observed says whether Config.Observe is told of what
-// passes.
+// DialFor is Dial for a client. With observed, Config.Observe gets the questions and
+// answers that pass.
 func (s *Server) DialFor(ctx context.Context, by Client, observed bool) (*Stream, error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "tcp", by.Server.String())
@@ -79,6 +73,7 @@ func (s *Server) DialFor(ctx context.Context, by Client, observed bool) (*Stream
 	st := &Stream{
 		server: s, client: by, conn: c.(*net.TCPConn),
 		out: make(chan []byte, streamQueue), ended: make(chan struct{}),
+		drained: make(chan struct{}),
 	}
 	st.ctx, st.cancel = context.WithCancel(s.ctx)
 	st.unread, st.closed = context.WithCancel(st.ctx)
@@ -95,8 +90,9 @@ func (s *Server) DialFor(ctx context.Context, by Client, observed bool) (*Stream
 	return st, nil
 }
 
-// receive reads what the server sends, until it ends or the Stream does.
+// receive reads what the nameserver sends, until the connection or the Stream ends.
 func (st *Stream) receive() {
+	defer st.stopHolding()
 	defer st.cancel()
 	defer st.conn.Close()
 	defer close(st.ended)
@@ -110,7 +106,8 @@ func (st *Stream) receive() {
 			st.pass(b[:n])
 		}
 		if n > 0 && st.unread.Err() != nil {
-			st.conn.SetLinger(0) // as the kernel answers what nobody reads any more
+			// The kernel resets a connection whose data nobody reads any more.
+			st.conn.SetLinger(0)
 			st.err = net.ErrClosed
 			return
 		}
@@ -121,8 +118,8 @@ func (st *Stream) receive() {
 	}
 }
 
-// pass hands on what the server has sent, with the answers that wait behind the last end
-// of a message.
+// pass queues bytes of the nameserver for Read. It inserts the waiting answers after the
+// last message that ends in b.
 func (st *Stream) pass(b []byte) {
 	st.answering.Lock()
 	defer st.answering.Unlock()
@@ -141,21 +138,40 @@ func (st *Stream) pass(b []byte) {
 		st.put(answer)
 	}
 	st.waiting = nil
+	close(st.drained)
+	st.drained = make(chan struct{})
 	st.put(b[end:])
 }
 
-// answer hands on a message of ours, as soon as no message of the server's has begun.
+// answer queues a local answer for Read. If the nameserver is in the middle of a message,
+// the answer waits for the end of that message. While too many answers wait, so does
+// answer: the program's further questions then fill its send buffer, as they do when a
+// nameserver does not read them.
 func (st *Stream) answer(msg []byte) {
 	b := append(binary.BigEndian.AppendUint16(nil, uint16(len(msg))), msg...)
-	st.answering.Lock()
-	defer st.answering.Unlock()
-	if !st.frames.between() {
-		st.waiting = append(st.waiting, b)
-		return
+	for {
+		st.answering.Lock()
+		if st.frames.between() {
+			st.put(b)
+			st.answering.Unlock()
+			return
+		}
+		if len(st.waiting) < maxWaitingAnswers {
+			st.waiting = append(st.waiting, b)
+			st.answering.Unlock()
+			return
+		}
+		drained := st.drained
+		st.answering.Unlock()
+		select {
+		case <-drained:
+		case <-st.unread.Done():
+			return
+		}
 	}
-	st.put(b)
 }
 
+// put queues a piece for Read, unless the program has stopped reading.
 func (st *Stream) put(b []byte) {
 	if len(b) == 0 {
 		return
@@ -166,7 +182,7 @@ func (st *Stream) put(b []byte) {
 	}
 }
 
-// Read reads what the server has sent, and the answers of ours.
+// Read reads what the nameserver sends, and the local answers between its messages.
 func (st *Stream) Read(b []byte) (int, error) {
 	if len(st.left) == 0 {
 		select {
@@ -176,7 +192,7 @@ func (st *Stream) Read(b []byte) (int, error) {
 			case st.left = <-st.out:
 			case <-st.ended:
 				select {
-				case st.left = <-st.out: // it was there before the end
+				case st.left = <-st.out: // it was queued before the end
 				default:
 					return 0, st.err
 				}
@@ -188,21 +204,17 @@ func (st *Stream) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// Wait waits until Read would not wait.
+// Wait blocks until Read would return at once.
 func (st *Stream) Wait() error {
 	for len(st.left) == 0 {
 		select {
 		case st.left = <-st.out:
 		case <-st.ended:
-			return nil // Read says why, behind what is left
+			return nil // Read returns the error, after the rest of the data
 		}
 	}
 	return nil
 }
-
-// Flush does nothing: what Write holds back has to be answered or passed on whole, and is
-// not held for longer than holdFor.
-func (st *Stream) Flush() error { return nil }
 
 // OnStopSending calls f, once and on a goroutine of its own, when the server has reset
 // the connection and the program could still write. stop cancels the call, and reports
@@ -217,151 +229,22 @@ func (st *Stream) OnStopSending(f func()) (stop func() bool) {
 			if !sent && !errors.Is(st.err, io.EOF) && !errors.Is(st.err, net.ErrClosed) {
 				f()
 			}
-		default: // by Reset
+		default: // the program has called Reset
 		}
 	})
 }
 
-// Write sends what the program says. It holds back the beginning of a message that may
-// have to be answered here, for holdFor at most.
-func (st *Stream) Write(b []byte) (int, error) {
-	st.writing.Lock()
-	defer st.writing.Unlock()
-	for size := len(b); ; {
-		if st.foreign || st.rest > 0 {
-			n := len(b)
-			if !st.foreign {
-				n = min(n, st.rest)
-				st.rest -= n
-			}
-			if _, err := st.conn.Write(b[:n]); err != nil {
-				return 0, err
-			}
-			b = b[n:]
-			if len(b) == 0 {
-				return size, nil
-			}
-			continue
-		}
-		var err error
-		if b, err = st.message(b); err != nil || len(b) == 0 {
-			return size, err
-		}
-	}
-}
-
-// message takes what b has of one message, and returns the rest of b.
-func (st *Stream) message(b []byte) (rest []byte, err error) {
-	if st.timer != nil {
-		st.timer.Stop()
-	}
-	const prefix = 2
-	want := prefix
-	if len(st.held) < prefix {
-		n := min(len(b), prefix-len(st.held))
-		st.held, b = append(st.held, b[:n]...), b[n:]
-	}
-	if len(st.held) >= prefix {
-		length := int(binary.BigEndian.Uint16(st.held))
-		want += length
-		if length < headerSize || length > maxOwnQuery {
-			st.foreign = length < headerSize
-			return b, st.release(want)
-		}
-		n := min(len(b), want-len(st.held))
-		st.held, b = append(st.held, b[:n]...), b[n:]
-	}
-	if len(st.held) < want {
-		st.timer = time.AfterFunc(holdFor, st.late)
-		return b, nil
-	}
-	query := st.held[prefix:]
-	if query[2]&flagQR != 0 || int(query[2]&maskOpcode)>>3 > dns.OpcodeUpdate {
-		st.foreign = true
-	} else if answer := st.server.own(st.client, query, true); answer != nil {
-		st.held = nil
-		st.answer(answer)
-		return b, nil
-	} else if st.follows != nil {
-		st.server.sent(passKey{stream: st}, st.client, query)
-	}
-	return b, st.release(want)
-}
-
-// release passes on what is held of a message of size bytes, and what comes of it.
-func (st *Stream) release(size int) error {
-	held := st.held
-	st.held, st.rest = nil, size-len(held)
-	_, err := st.conn.Write(held)
-	return err
-}
-
-// late passes on what is held for too long: it may be no DNS.
-func (st *Stream) late() {
-	st.writing.Lock()
-	defer st.writing.Unlock()
-	if len(st.held) > 0 {
-		st.foreign = true
-		st.conn.Write(st.held) // an error is also the next write's
-		st.held = nil
-	}
-}
-
-// CloseWrite says that the program sends no more.
-func (st *Stream) CloseWrite() error {
-	st.writing.Lock()
-	defer st.writing.Unlock()
-	st.sent = true
-	if len(st.held) > 0 {
-		st.conn.Write(st.held)
-		st.held = nil
-	}
-	return st.conn.CloseWrite()
-}
-
-// CloseRead says that the program reads no more: what the server still sends fails there.
-// A server that says nothing is left after finTimeout.
+// CloseRead says that the program reads no more. The nameserver's connection is reset if
+// it sends anything after that, and ends after finTimeout if it does not.
 func (st *Stream) CloseRead() error {
 	st.closed()
 	return st.conn.SetReadDeadline(time.Now().Add(finTimeout))
 }
 
-// Reset ends the connection in both directions.
+// Reset ends the connection in both directions, with an RST.
 func (st *Stream) Reset() {
 	st.conn.SetLinger(0)
 	st.cancel()
-}
-
-// frames knows where messages end in a stream of them (RFC 1035 section 4.2.2).
-type frames struct {
-	size []byte // the length that has begun
-	rest int    // what is to come of the message
-}
-
-// between reports whether no message has begun.
-func (f *frames) between() bool { return f.rest == 0 && len(f.size) == 0 }
-
-// next follows b, and returns where in b the last message ends, or -1.
-func (f *frames) next(b []byte) (end int) {
-	end = -1
-	for at := 0; at < len(b); {
-		if f.rest == 0 {
-			f.size = append(f.size, b[at])
-			at++
-			if len(f.size) < 2 {
-				continue
-			}
-			f.rest = int(binary.BigEndian.Uint16(f.size))
-			f.size = f.size[:0]
-		}
-		n := min(f.rest, len(b)-at)
-		f.rest -= n
-		at += n
-		if f.rest == 0 {
-			end = at
-		}
-	}
-	return end
 }
 
 var _ io.ReadWriter = (*Stream)(nil)

@@ -140,6 +140,70 @@ func TestStreamBytewise(t *testing.T) {
 	expectAnswer(t, st, "10.111.0.2")
 }
 
+// TestStreamLateTimer has the timer of a message fire when the message has been sent and
+// the next one has begun. The next one is neither sent early nor taken for another
+// protocol.
+func TestStreamLateTimer(t *testing.T) {
+	s, _ := startServer(t, "")
+	st, c := dialOwn(t, s)
+	first, own := message(t, "example.org.", dns.TypeA), message(t, "db.", dns.TypeA)
+	write(t, st, first[:5])
+	st.writing.Lock()
+	late := st.holds
+	st.writing.Unlock()
+	write(t, st, slices.Concat(first[5:], own[:5]))
+	st.expire(late)
+	write(t, st, own[5:])
+	expectAnswer(t, st, "10.111.0.2")
+	write(t, st, first)
+	expect(t, c, first)
+	expect(t, c, first) // and nothing of the question that was answered here
+}
+
+// TestStreamBoundsAnswers asks more questions than answers may wait, while the server is
+// in the middle of a message.
+func TestStreamBoundsAnswers(t *testing.T) {
+	const questions = 3 * maxWaitingAnswers
+	s, _ := startServer(t, "")
+	begin := func() (st *Stream, c *net.TCPConn, written chan error) {
+		st, c = dialOwn(t, s)
+		write(t, c, []byte{0, 3, 'a'})
+		expect(t, st, []byte{0, 3, 'a'})
+		written = make(chan error, 1)
+		own := message(t, "db.", dns.TypeA)
+		go func() {
+			_, err := st.Write(bytes.Repeat(own, questions))
+			written <- err
+		}()
+		for waiting := 0; waiting < maxWaitingAnswers; {
+			st.answering.Lock()
+			waiting = len(st.waiting)
+			st.answering.Unlock()
+			select {
+			case err := <-written:
+				t.Fatalf("Write returned %v with %d answers waiting", err, waiting)
+			case <-time.After(time.Millisecond): // nothing tells of an answer that waits
+			}
+		}
+		return st, c, written
+	}
+	st, c, written := begin()
+	write(t, c, []byte("bc"))
+	expect(t, st, []byte("bc"))
+	for range questions {
+		expectAnswer(t, st, "10.111.0.2")
+	}
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+	for _, end := range []func(*Stream){(*Stream).Reset,
+		func(st *Stream) { st.CloseRead() }} {
+		st, _, written := begin()
+		end(st)
+		<-written // it does not wait for ever
+	}
+}
+
 // TestStreamForeign carries what is no DNS: nothing is held back for long.
 func TestStreamForeign(t *testing.T) {
 	for _, text := range []string{"SSH-2.0-client\r\n", "\x00\x02hi", "\x00\x00", "x",
