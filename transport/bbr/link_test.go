@@ -1,7 +1,6 @@
 package bbr
 
 import (
-	"container/heap"
 	"math/rand/v2"
 	"time"
 )
@@ -21,7 +20,7 @@ type link struct {
 	free   Time // when the line has sent what is in the queue
 	most   int64
 	flows  []*flow
-	events events
+	acks   []arrival // ascending by time
 }
 
 func newLink(rate int64, delay time.Duration, buffer int64, loss float64) *link {
@@ -34,6 +33,7 @@ const testPacket = 1250
 // A flow sends all that its control lets it, or what limit allows.
 type flow struct {
 	link      *link
+	index     int // in link.flows
 	control   control
 	next      int64
 	inflight  int64
@@ -66,40 +66,35 @@ type control interface {
 }
 
 func (l *link) add(c control) *flow {
-	f := &flow{link: l, control: c}
+	f := &flow{link: l, index: len(l.flows), control: c}
 	l.flows = append(l.flows, f)
 	return f
 }
 
-// event is an arrival of an acknowledgement, or, with number -1, of a timer.
-type event struct {
+// An arrival is that of an acknowledgement.
+type arrival struct {
 	at     Time
-	order  int64
-	flow   *flow
+	flow   int // in link.flows
 	number int64
 }
 
-type events struct {
-	list []event
-	made int64
+// ack schedules an acknowledgement. They come in the order of their packets, unless the
+// path has become shorter.
+func (l *link) ack(at Time, flow int, number int64) {
+	l.acks = append(l.acks, arrival{at, flow, number})
+	for i := len(l.acks) - 1; i > 0 && l.acks[i-1].at > at; i-- {
+		l.acks[i-1], l.acks[i] = l.acks[i], l.acks[i-1]
+	}
 }
 
-func (e *events) Len() int { return len(e.list) }
-func (e *events) Less(i, j int) bool {
-	return e.list[i].at < e.list[j].at || e.list[i].at == e.list[j].at &&
-		e.list[i].order < e.list[j].order
-}
-func (e *events) Swap(i, j int) { e.list[i], e.list[j] = e.list[j], e.list[i] }
-func (e *events) Push(x any)    { e.list = append(e.list, x.(event)) }
-func (e *events) Pop() any {
-	last := e.list[len(e.list)-1]
-	e.list = e.list[:len(e.list)-1]
-	return last
-}
-
-func (l *link) at(t Time, f *flow, number int64) {
-	l.events.made++
-	heap.Push(&l.events, event{at: t, order: l.events.made, flow: f, number: number})
+// timer returns the flow whose timer is due next, nil if none is set.
+func (l *link) timer() (due *flow) {
+	for _, f := range l.flows {
+		if f.timer != 0 && (due == nil || f.timer < due.timer) {
+			due = f
+		}
+	}
+	return due
 }
 
 // run lets the flows send for so long.
@@ -108,17 +103,24 @@ func (l *link) run(d time.Duration) {
 	for _, f := range l.flows {
 		f.send()
 	}
-	for len(l.events.list) > 0 && l.events.list[0].at <= end {
-		e := heap.Pop(&l.events).(event)
-		l.now = e.at
-		if e.number >= 0 {
-			e.flow.acked(e.number)
-		} else if e.at == e.flow.timer {
-			e.flow.timer = 0
+	for {
+		due := l.timer()
+		switch {
+		case len(l.acks) > 0 && l.acks[0].at <= end && (due == nil || l.acks[0].at <= due.timer):
+			a := l.acks[0]
+			l.acks = l.acks[1:]
+			l.now = a.at
+			l.flows[a.flow].acked(a.number)
+			l.flows[a.flow].send()
+		case due != nil && due.timer <= end:
+			l.now = due.timer
+			due.timer = 0
+			due.send()
+		default:
+			l.now = end
+			return
 		}
-		e.flow.send()
 	}
-	l.now = end
 }
 
 // queue is how many bytes wait.
@@ -163,7 +165,7 @@ func (f *flow) send() {
 		f.control.Sent(l.now, number, testPacket, f.inflight)
 		f.unacked = append(f.unacked, flying{number, l.now})
 		if at, ok := l.send(f); ok {
-			l.at(at, f, number)
+			l.ack(at, f.index, number)
 		}
 	}
 	// A retransmission timer: whatever is lost at the end is noticed.
@@ -173,17 +175,14 @@ func (f *flow) send() {
 func (f *flow) wake(at Time) {
 	if f.timer == 0 || at < f.timer {
 		f.timer = at
-		f.link.at(at, f, -1)
 	}
 }
 
 // acked takes in an acknowledgement; packets that are three behind it are lost (RFC 9002
 // section 6.1.1).
 func (f *flow) acked(number int64) {
-	var late []flying // not yet
-	for len(f.unacked) > 0 && f.unacked[0].number <= number {
-		p := f.unacked[0]
-		f.unacked = f.unacked[1:]
+	for i := 0; i < len(f.unacked) && f.unacked[i].number <= number; i++ {
+		p := f.unacked[i]
 		switch {
 		case p.number == number:
 			f.inflight -= testPacket
@@ -195,12 +194,13 @@ func (f *flow) acked(number int64) {
 			f.inflight -= testPacket
 			f.lost += testPacket
 			f.control.Lost(p.number)
-		default:
-			late = append(late, p)
+		default: // late, not yet lost
+			continue
 		}
-	}
-	if len(late) > 0 {
-		f.unacked = append(late, f.unacked...)
+		// The packets before it, two at most, are late: they move into its place.
+		copy(f.unacked[1:i+1], f.unacked[:i])
+		f.unacked = f.unacked[1:]
+		i--
 	}
 	f.control.Processed(f.link.now, f.inflight)
 }

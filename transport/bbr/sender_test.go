@@ -12,6 +12,7 @@ func testSender(seed uint64) *Sender { return New(testPacket, rand.New(rand.NewP
 
 // TestFillsLink sends alone over links of many kinds.
 func TestFillsLink(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name   string
 		rate   int64 // Mbit/s
@@ -41,6 +42,7 @@ func TestFillsLink(t *testing.T) {
 			rtt: 17},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			rate := int64(float64(tc.rate) * mbit)
 			l := newLink(rate, tc.delay,
 				int64(tc.buffer*float64(bytesIn(rate, 2*tc.delay))), tc.loss)
@@ -65,6 +67,7 @@ func TestFillsLink(t *testing.T) {
 
 // TestBandwidthChanges lets the rate of the link drop to a quarter, and come back.
 func TestBandwidthChanges(t *testing.T) {
+	t.Parallel()
 	l := newLink(200*mbit, 10*time.Millisecond, 1000<<10, 0.005)
 	l.add(testSender(1))
 	l.run(3 * time.Second)
@@ -85,6 +88,7 @@ func TestBandwidthChanges(t *testing.T) {
 // TestPathChanges puts a longer path under the connection, as the transport does without
 // telling it.
 func TestPathChanges(t *testing.T) {
+	t.Parallel()
 	l := newLink(200*mbit, 100*time.Microsecond, 2000<<10, 0)
 	l.add(testSender(1))
 	l.run(3 * time.Second)
@@ -100,6 +104,7 @@ func TestPathChanges(t *testing.T) {
 // TestShares has two senders on one link, the second of which comes later, and then one
 // beside New Reno.
 func TestShares(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name   string
 		other  func() control
@@ -114,14 +119,19 @@ func TestShares(t *testing.T) {
 			least: 0.15},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			rate := int64(100 * mbit)
 			l := newLink(rate, 10*time.Millisecond,
 				int64(tc.buffer*float64(bytesIn(rate, 20*time.Millisecond))), 0)
 			l.add(testSender(1))
 			l.run(5 * time.Second)
 			l.add(tc.other())
-			l.run(20 * time.Second)
-			shares, rtt := l.measure(40 * time.Second)
+			settle, length := 20*time.Second, 40*time.Second
+			if testing.Short() {
+				settle, length = 10*time.Second, 10*time.Second
+			}
+			l.run(settle)
+			shares, rtt := l.measure(length)
 			t.Logf("%.3f and %.3f of the rate, mean round trip %v", shares[0], shares[1], rtt)
 			if min(shares[0], shares[1]) < tc.least || shares[0]+shares[1] < 0.93 {
 				t.Errorf("%.3f and %.3f of the rate: want %.2f at least for each, and 0.93 together", shares[0], shares[1], tc.least)
@@ -133,6 +143,7 @@ func TestShares(t *testing.T) {
 // TestAppLimited sends a little now and then, and then all it can: the pauses must not
 // have taught it a rate.
 func TestAppLimited(t *testing.T) {
+	t.Parallel()
 	l := newLink(100*mbit, 10*time.Millisecond, 500<<10, 0)
 	s := testSender(1)
 	f := l.add(s)
@@ -164,6 +175,7 @@ func TestAppLimited(t *testing.T) {
 
 // TestOutage loses everything for two seconds.
 func TestOutage(t *testing.T) {
+	t.Parallel()
 	l := newLink(100*mbit, 10*time.Millisecond, 500<<10, 0)
 	f := l.add(testSender(1))
 	l.run(3 * time.Second)
