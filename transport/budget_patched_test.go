@@ -66,8 +66,9 @@ func (n *labNode) unanswering(t *testing.T) {
 
 // What a peer sends before its streams are answered is bounded: for each stream, and for
 // the peer.
-func TestUnansweredBytes(t *testing.T) {
-	l := newLab(t)
+func TestUnansweredBytes(t *testing.T) { virtual(t, testUnansweredBytes) }
+
+func testUnansweredBytes(t *testing.T, l *lab) {
 	victim, bad := l.node(1, memory(minMemory)), l.node(2)
 	victim.unanswering(t)
 	const streams = 400
@@ -88,8 +89,9 @@ func TestUnansweredBytes(t *testing.T) {
 
 // A peer may have a number of streams that are not answered, and further ones for
 // those that are.
-func TestUnansweredStreams(t *testing.T) {
-	l := newLab(t)
+func TestUnansweredStreams(t *testing.T) { virtual(t, testUnansweredStreams) }
+
+func testUnansweredStreams(t *testing.T, l *lab) {
 	victim, bad := l.node(1), l.node(2)
 	answer := make(chan struct{})
 	victim.onAccept(func(s *Stream) {
@@ -125,9 +127,10 @@ func TestUnansweredStreams(t *testing.T) {
 
 // All peers together hold no more than they may: who holds most is reset. The others go
 // on.
-func TestMemoryOfAll(t *testing.T) {
+func TestMemoryOfAll(t *testing.T) { virtual(t, testMemoryOfAll) }
+
+func testMemoryOfAll(t *testing.T, l *lab) {
 	const limit = 8 << 20 // less than what one connection may hold
-	l := newLab(t)
 	victim := l.node(1, memory(limit))
 	good := l.node(2)
 	s := good.open(t, 1)
@@ -183,30 +186,32 @@ func TestMemoryOfAll(t *testing.T) {
 
 // What a reset or unread stream held is free again at once, whatever its peer does.
 func TestMemoryIsFreed(t *testing.T) {
-	l := newLab(t)
-	victim, bad := l.node(1), l.node(2)
-	accepted := make(chan *Stream, 1)
-	victim.onAccept(func(s *Stream) {
-		s.Answer(StatusOK)
-		accepted <- s
-	})
 	for _, tc := range []struct {
 		name string
-		end  func(*Stream)
+		end  func(victim *labNode, s *Stream)
 	}{
-		{"reset", (*Stream).Reset},
-		{"closeRead", func(s *Stream) { s.CloseRead() }},
-		// the last: it ends the connection
-		{"forgotten", func(*Stream) { victim.drop(2) }},
+		{"reset", func(_ *labNode, s *Stream) { s.Reset() }},
+		{"closeRead", func(_ *labNode, s *Stream) { s.CloseRead() }},
+		{"forgotten", func(victim *labNode, _ *Stream) { victim.drop(2) }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if _, err := bad.open(t, 1).Write(make([]byte, answeredWindow/2)); err != nil {
-				t.Fatal(err)
-			}
-			s := <-accepted
-			eventually(t, "it is held", func() bool { return victim.budget.held.Load() >= answeredWindow/2 })
-			tc.end(s)
-			eventually(t, "it is free", func() bool { return victim.budget.held.Load() == 0 })
+			virtual(t, func(t *testing.T, l *lab) {
+				victim, bad := l.node(1), l.node(2)
+				accepted := make(chan *Stream, 1)
+				victim.onAccept(func(s *Stream) {
+					s.Answer(StatusOK)
+					accepted <- s
+				})
+				_, err := bad.open(t, 1).Write(make([]byte, answeredWindow/2))
+				if err != nil {
+					t.Fatal(err)
+				}
+				s := <-accepted
+				held := func() int64 { return victim.budget.held.Load() }
+				eventually(t, "it is held", func() bool { return held() >= answeredWindow/2 })
+				tc.end(victim, s)
+				eventually(t, "it is free", func() bool { return held() == 0 })
+			})
 		})
 	}
 }

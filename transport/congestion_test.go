@@ -40,24 +40,25 @@ func TestParseCongestion(t *testing.T) {
 func TestCongestion(t *testing.T) {
 	for _, cc := range []Congestion{Reno, CUBIC, BBR} {
 		t.Run(cc.String(), func(t *testing.T) {
-			l := newLab(t)
-			set := func(c *Config) { c.Congestion = cc }
-			near, far := l.node(1, set), l.node(2, set)
-			far.onAccept(func(s *Stream) {
-				s.Answer(StatusOK)
-				io.Copy(struct{ io.Writer }{s}, struct{ io.Reader }{s})
-				s.CloseWrite()
+			virtual(t, func(t *testing.T, l *lab) {
+				set := func(c *Config) { c.Congestion = cc }
+				near, far := l.node(1, set), l.node(2, set)
+				far.onAccept(func(s *Stream) {
+					s.Answer(StatusOK)
+					io.Copy(struct{ io.Writer }{s}, struct{ io.Reader }{s})
+					s.CloseWrite()
+				})
+				s := near.open(t, 2)
+				size := scaled(16 << 20)
+				go func() {
+					s.Write(make([]byte, size))
+					s.CloseWrite()
+				}()
+				if n, err := io.Copy(io.Discard, struct{ io.Reader }{s}); n != int64(size) ||
+					err != nil {
+					t.Errorf("%d bytes of %d came back, %v", n, size, err)
+				}
 			})
-			s := near.open(t, 2)
-			const size = 16 << 20
-			go func() {
-				s.Write(make([]byte, size))
-				s.CloseWrite()
-			}()
-			if n, err := io.Copy(io.Discard, struct{ io.Reader }{s}); n != size ||
-				err != nil {
-				t.Errorf("%d bytes of %d came back, %v", n, size, err)
-			}
 		})
 	}
 }

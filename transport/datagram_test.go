@@ -86,8 +86,9 @@ func FuzzParseDatagram(f *testing.F) {
 
 // Datagrams arrive whole, whatever their size, also when they are what opens
 // the connection.
-func TestDatagrams(t *testing.T) {
-	l := newLab(t)
+func TestDatagrams(t *testing.T) { virtual(t, testDatagrams) }
+
+func testDatagrams(t *testing.T, l *lab) {
 	type received struct {
 		from uint32
 		d    Datagram

@@ -17,6 +17,7 @@ import (
 type lab struct {
 	t      testing.TB
 	server *Socket
+	wire   *testWire                        // the server's
 	listen func(id uint32) (*Socket, error) // opens a node's socket
 
 	mu      sync.Mutex
@@ -31,6 +32,7 @@ type labNode struct {
 	id       uint32
 	identity *Identity
 	socket   *Socket
+	wire     *testWire
 	accept   atomic.Pointer[func(*Stream)] // nil: echo
 }
 
@@ -45,7 +47,8 @@ func newLab(t testing.TB) *lab {
 
 func newLabOn(t testing.TB, server *Socket,
 	listen func(id uint32) (*Socket, error)) *lab {
-	l := &lab{t: t, server: server, listen: listen, nodes: map[uint32]*labNode{}}
+	l := &lab{t: t, server: server, listen: listen, nodes: map[uint32]*labNode{},
+		wire: hook(server)}
 	t.Cleanup(func() { l.server.Close() })
 	l.server.ServeSTUN()
 	l.server.HandleRelay(l.relay)
@@ -87,7 +90,7 @@ func (l *lab) node(id uint32, change ...func(*Config)) *labNode {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	n := &labNode{lab: l, id: id, identity: identity, socket: socket}
+	n := &labNode{lab: l, id: id, identity: identity, socket: socket, wire: hook(socket)}
 	config := Config{
 		Identity:  identity,
 		Socket:    socket,
@@ -213,6 +216,14 @@ func exchange(t testing.TB, s *Stream, msg string) {
 	if _, err := io.ReadFull(s, got); err != nil || string(got) != msg {
 		t.Fatalf("read %q, %v; want %q", got, err, msg)
 	}
+}
+
+// scaled returns how much of something a test does: less in a short run.
+func scaled(n int) int {
+	if testing.Short() {
+		return n / 4
+	}
+	return n
 }
 
 // eventually waits for a condition that no event announces.

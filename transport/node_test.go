@@ -33,10 +33,10 @@ func (n *labNode) block(addrs ...netip.AddrPort) {
 		}
 		return len(addrs) == 0
 	}
-	n.socket.blocked.Store(&f)
+	n.wire.lost.Store(&f)
 }
 
-func (n *labNode) unblock() { n.socket.blocked.Store(nil) }
+func (n *labNode) unblock() { n.wire.lost.Store(nil) }
 
 // current returns the connection to a peer for new streams.
 func (n *labNode) current(peer uint32) *conn {
@@ -71,60 +71,61 @@ func short(c *Config) {
 // Both sides dial at the same time, again and again: all streams work, and both
 // sides settle on the connection that the lower id has dialled.
 func TestSimultaneousDial(t *testing.T) {
-	for range 10 {
-		l := newLab(t)
-		a, b := l.node(1, short), l.node(2, short)
-		var both sync.WaitGroup
-		var ab, ba *Stream
-		begin := make(chan bool)
-		both.Go(func() { <-begin; ab = a.open(t, 2) })
-		both.Go(func() { <-begin; ba = b.open(t, 1) })
-		close(begin)
-		both.Wait()
-		if t.Failed() {
-			return
-		}
-		// Wherever the two are, they live on while the one is chosen.
-		settled := func() bool {
-			for _, n := range []*labNode{a, b} {
-				p, _ := n.peer(3 - n.id)
-				p.mu.Lock()
-				conns, current := len(p.conns), p.current
-				p.mu.Unlock()
-				if current == nil || conns > 1 && current.dialled != (n.id == 1) {
-					return false
+	for range scaled(12) {
+		virtual(t, func(t *testing.T, l *lab) {
+			a, b := l.node(1, short), l.node(2, short)
+			var both sync.WaitGroup
+			var ab, ba *Stream
+			begin := make(chan bool)
+			both.Go(func() { <-begin; ab = a.open(t, 2) })
+			both.Go(func() { <-begin; ba = b.open(t, 1) })
+			close(begin)
+			both.Wait()
+			if t.Failed() {
+				return
+			}
+			// Wherever the two are, they live on while the one is chosen.
+			settled := func() bool {
+				for _, n := range []*labNode{a, b} {
+					p, _ := n.peer(3 - n.id)
+					p.mu.Lock()
+					conns, current := len(p.conns), p.current
+					p.mu.Unlock()
+					if current == nil || conns > 1 && current.dialled != (n.id == 1) {
+						return false
+					}
+				}
+				return true
+			}
+			eventually(t, "one connection is chosen", settled)
+			exchange(t, ab, "from a")
+			exchange(t, ba, "from b")
+			for _, s := range []*Stream{ab, ba} {
+				s.CloseWrite()
+				if _, err := io.ReadAll(s); err != nil {
+					t.Errorf("old stream: %v", err)
 				}
 			}
-			return true
-		}
-		eventually(t, "one connection is chosen", settled)
-		exchange(t, ab, "from a")
-		exchange(t, ba, "from b")
-		for _, s := range []*Stream{ab, ba} {
-			s.CloseWrite()
-			if _, err := io.ReadAll(s); err != nil {
-				t.Errorf("old stream: %v", err)
-			}
-		}
-		// The loser goes when it is idle, and nobody notices.
-		eventually(t, "one connection is left", func() bool {
-			for _, s := range []*Stream{a.open(t, 2), b.open(t, 1)} {
-				exchange(t, s, "more")
-				s.Close()
-			}
-			for _, n := range []*labNode{a, b} {
-				p, _ := n.peer(3 - n.id)
-				p.mu.Lock()
-				conns := len(p.conns)
-				p.mu.Unlock()
-				if conns != 1 {
-					return false
+			// The loser goes when it is idle, and nobody notices.
+			eventually(t, "one connection is left", func() bool {
+				for _, s := range []*Stream{a.open(t, 2), b.open(t, 1)} {
+					exchange(t, s, "more")
+					s.Close()
 				}
-			}
-			return true
+				for _, n := range []*labNode{a, b} {
+					p, _ := n.peer(3 - n.id)
+					p.mu.Lock()
+					conns := len(p.conns)
+					p.mu.Unlock()
+					if conns != 1 {
+						return false
+					}
+				}
+				return true
+			})
+			a.Close()
+			b.Close()
 		})
-		a.Close()
-		b.Close()
 	}
 }
 
@@ -225,8 +226,9 @@ func TestStranger(t *testing.T) {
 	})
 }
 
-func TestNoPeer(t *testing.T) {
-	l := newLab(t)
+func TestNoPeer(t *testing.T) { virtual(t, testNoPeer) }
+
+func testNoPeer(t *testing.T, l *lab) {
 	a := l.node(1)
 	if _, err := a.Open(context.Background(), 9, header()); !errors.Is(err, ErrNoPeer) {
 		t.Errorf("got %v, want ErrNoPeer", err)
@@ -241,8 +243,9 @@ func TestNoPeer(t *testing.T) {
 	}
 }
 
-func TestNoPath(t *testing.T) {
-	l := newLab(t)
+func TestNoPath(t *testing.T) { virtual(t, testNoPath) }
+
+func testNoPath(t *testing.T, l *lab) {
 	a := l.node(1, func(c *Config) { short(c); c.Timers.Connect = 300 * time.Millisecond })
 	b := l.node(2, short)
 	b.block()
@@ -264,8 +267,9 @@ func TestNoPath(t *testing.T) {
 }
 
 // An offer that was lost is sent again.
-func TestLostOffer(t *testing.T) {
-	l := newLab(t)
+func TestLostOffer(t *testing.T) { virtual(t, testLostOffer) }
+
+func testLostOffer(t *testing.T, l *lab) {
 	a := l.node(1)
 	l.node(2)
 	l.mute.Store(true)
@@ -299,8 +303,9 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-func TestForget(t *testing.T) {
-	l := newLab(t)
+func TestForget(t *testing.T) { virtual(t, testForget) }
+
+func testForget(t *testing.T, l *lab) {
 	a, b := l.node(1, short), l.node(2, short)
 	s := a.open(t, 2)
 	exchange(t, s, "hello")
@@ -330,8 +335,9 @@ func TestForget(t *testing.T) {
 // An id that another node gets, as the replacement of one that was killed does, is
 // that node's alone: a connection to the old one ends, and an open that waits for the
 // old one reaches the new one.
-func TestReplacedPeer(t *testing.T) {
-	l := newLab(t)
+func TestReplacedPeer(t *testing.T) { virtual(t, testReplacedPeer) }
+
+func testReplacedPeer(t *testing.T, l *lab) {
 	a, old := l.node(1, short), l.node(2, short)
 	s := a.open(t, 2)
 	exchange(t, s, "hello")
@@ -379,8 +385,9 @@ func TestReplacedPeer(t *testing.T) {
 }
 
 // A peer that is killed is noticed in Idle.
-func TestKilledPeer(t *testing.T) {
-	l := newLab(t)
+func TestKilledPeer(t *testing.T) { virtual(t, testKilledPeer) }
+
+func testKilledPeer(t *testing.T, l *lab) {
 	a, b := l.node(1, short), l.node(2, short)
 	s := a.open(t, 2)
 	exchange(t, s, "hello")
@@ -400,8 +407,9 @@ func TestKilledPeer(t *testing.T) {
 
 // Many keep-alive periods of nothing do no harm, also where the mapping of a
 // NAT would have timed out.
-func TestIdle(t *testing.T) {
-	l := newLab(t)
+func TestIdle(t *testing.T) { virtual(t, testIdle) }
+
+func testIdle(t *testing.T, l *lab) {
 	quick := func(c *Config) { short(c); c.Timers.KeepAlive = 20 * time.Millisecond }
 	a, b := l.node(1, quick), l.node(2, quick)
 	s := a.open(t, 2)
@@ -416,8 +424,9 @@ func TestIdle(t *testing.T) {
 	eventually(t, "the path is local", func() bool { return b.kind(1) == KindLocal })
 }
 
-func TestRelay(t *testing.T) {
-	l := newLab(t)
+func TestRelay(t *testing.T) { virtual(t, testRelay) }
+
+func testRelay(t *testing.T, l *lab) {
 	a, b := l.node(1, short), l.node(2, short)
 	a.block(b.socket.LocalAddr())
 	s := a.open(t, 2)
@@ -469,17 +478,18 @@ func pump(t *testing.T, s *Stream, size int, half func()) {
 }
 
 // The path goes under load, to another one and back: the stream sees nothing.
-func TestPathSwitchUnderLoad(t *testing.T) {
-	l := newLab(t)
+func TestPathSwitchUnderLoad(t *testing.T) { virtual(t, testPathSwitchUnderLoad) }
+
+func testPathSwitchUnderLoad(t *testing.T, l *lab) {
 	a, b := l.node(1), l.node(2) // with the real timers
 	s := a.open(t, 2)
 	before := a.current(2)
-	pump(t, s, 8<<20, func() { a.block(b.socket.LocalAddr()) })
+	pump(t, s, scaled(16<<20), func() { a.block(b.socket.LocalAddr()) })
 	eventually(t, "both use the relay", func() bool {
 		return a.kind(2) == KindRelayed &&
 			b.kind(1) == KindRelayed
 	})
-	pump(t, s, 8<<20, func() { a.unblock() })
+	pump(t, s, scaled(16<<20), func() { a.unblock() })
 	eventually(t, "both are back", func() bool {
 		return a.kind(2) == KindLocal &&
 			b.kind(1) == KindLocal
@@ -492,8 +502,9 @@ func TestPathSwitchUnderLoad(t *testing.T) {
 
 // All paths fail. If one is back soon the streams live on, else they end, and the
 // next one finds a path again.
-func TestOutage(t *testing.T) {
-	l := newLab(t)
+func TestOutage(t *testing.T) { virtual(t, testOutage) }
+
+func testOutage(t *testing.T, l *lab) {
 	a, b := l.node(1, short), l.node(2, short)
 	s := a.open(t, 2)
 	exchange(t, s, "before")
@@ -512,21 +523,23 @@ func TestOutage(t *testing.T) {
 }
 
 // One direction only fails: the one who sends there has to notice.
-func TestOneWayOutage(t *testing.T) {
-	l := newLab(t)
+func TestOneWayOutage(t *testing.T) { virtual(t, testOneWayOutage) }
+
+func testOneWayOutage(t *testing.T, l *lab) {
 	a, b := l.node(1, short), l.node(2, short)
 	s := a.open(t, 2)
 	direct := b.socket.LocalAddr()
 	f := func(remote netip.AddrPort, out bool) bool { return out && remote == direct }
-	a.socket.blocked.Store(&f)
+	a.wire.lost.Store(&f)
 	exchange(t, s, "goes by the relay")
 	eventually(t, "the relay is used", func() bool { return a.kind(2) == KindRelayed })
 }
 
 // The peer was restarted, with the same key, at another address: the stale
 // connection must not be in the way.
-func TestStaleConnection(t *testing.T) {
-	l := newLab(t)
+func TestStaleConnection(t *testing.T) { virtual(t, testStaleConnection) }
+
+func testStaleConnection(t *testing.T, l *lab) {
 	a, b := l.node(1, short), l.node(2, short)
 	exchange(t, a.open(t, 2), "hello")
 	stale := a.current(2)
@@ -542,8 +555,9 @@ func TestStaleConnection(t *testing.T) {
 }
 
 // No byte of the payload is ever sent in the clear, directly or relayed.
-func TestNothingInTheClear(t *testing.T) {
-	l := newLab(t)
+func TestNothingInTheClear(t *testing.T) { virtual(t, testNothingInTheClear) }
+
+func testNothingInTheClear(t *testing.T, l *lab) {
 	a, b := l.node(1, short), l.node(2, short)
 	secret := []byte("PAYLOAD-THAT-NOBODY-MAY-SEE-0123456789")
 	var mu sync.Mutex
@@ -562,8 +576,8 @@ func TestNothingInTheClear(t *testing.T) {
 			t.Error("a header in the clear")
 		}
 	}
-	for _, s := range []*Socket{a.socket, b.socket, l.server} {
-		s.observed.Store(&look)
+	for _, w := range []*testWire{a.wire, b.wire, l.wire} {
+		w.observed.Store(&look)
 	}
 	for _, relayed := range []bool{true, false} {
 		if relayed {
@@ -587,8 +601,9 @@ func TestNothingInTheClear(t *testing.T) {
 }
 
 // Nodes without a coordinator's address do without STUN and relay.
-func TestWithoutServer(t *testing.T) {
-	l := newLab(t)
+func TestWithoutServer(t *testing.T) { virtual(t, testWithoutServer) }
+
+func testWithoutServer(t *testing.T, l *lab) {
 	none := func(c *Config) { c.Server = netip.AddrPort{} }
 	a := l.node(1, none)
 	l.node(2, none)

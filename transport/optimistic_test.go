@@ -55,8 +55,7 @@ func TestAllowance(t *testing.T) {
 
 // announcing makes a pair of connected nodes, of which the far one has announced the
 // destination of header().
-func announcing(t *testing.T, room int) (near, far *labNode) {
-	l := newLab(t)
+func announcing(t *testing.T, l *lab, room int) (near, far *labNode) {
 	near, far = l.node(1), l.node(2)
 	far.Announce(header().Destination, room)
 	if err := near.Connect(t.Context(), 2); err != nil {
@@ -77,8 +76,10 @@ func openEarly(t *testing.T, near *labNode) *Stream {
 	return nil
 }
 
-func TestOpenOptimistic(t *testing.T) {
-	near, far := announcing(t, 1)
+func TestOpenOptimistic(t *testing.T) { virtual(t, testOpenOptimistic) }
+
+func testOpenOptimistic(t *testing.T, l *lab) {
+	near, far := announcing(t, l, 1)
 	arrived := make(chan Header, 1)
 	answer := make(chan struct{})
 	far.onAccept(func(s *Stream) {
@@ -105,8 +106,10 @@ func TestOpenOptimistic(t *testing.T) {
 	}
 }
 
-func TestOpenOptimisticFlush(t *testing.T) {
-	near, far := announcing(t, 1)
+func TestOpenOptimisticFlush(t *testing.T) { virtual(t, testOpenOptimisticFlush) }
+
+func testOpenOptimisticFlush(t *testing.T, l *lab) {
+	near, far := announcing(t, l, 1)
 	far.onAccept(func(s *Stream) {
 		s.Answer(StatusOK)
 		s.Write([]byte("220 ready"))
@@ -122,8 +125,10 @@ func TestOpenOptimisticFlush(t *testing.T) {
 	s.CloseWrite()
 }
 
-func TestOpenOptimisticRefused(t *testing.T) {
-	near, far := announcing(t, 2)
+func TestOpenOptimisticRefused(t *testing.T) { virtual(t, testOpenOptimisticRefused) }
+
+func testOpenOptimisticRefused(t *testing.T, l *lab) {
+	near, far := announcing(t, l, 2)
 	far.onAccept(func(s *Stream) { s.Answer(StatusRefused) })
 	s := openEarly(t, near)
 	s.Flush()
@@ -136,8 +141,10 @@ func TestOpenOptimisticRefused(t *testing.T) {
 	}
 }
 
-func TestOpenOptimisticReset(t *testing.T) {
-	near, far := announcing(t, 1)
+func TestOpenOptimisticReset(t *testing.T) { virtual(t, testOpenOptimisticReset) }
+
+func testOpenOptimisticReset(t *testing.T, l *lab) {
+	near, far := announcing(t, l, 1)
 	ended := make(chan error, 1)
 	far.onAccept(func(s *Stream) {
 		s.Answer(StatusOK)
@@ -152,9 +159,11 @@ func TestOpenOptimisticReset(t *testing.T) {
 	}
 }
 
-func TestOpenOptimisticOrder(t *testing.T) {
+func TestOpenOptimisticOrder(t *testing.T) { virtual(t, testOpenOptimisticOrder) }
+
+func testOpenOptimisticOrder(t *testing.T, l *lab) {
 	const n = 32
-	near, far := announcing(t, n)
+	near, far := announcing(t, l, n)
 	got := make(chan uint16, n)
 	far.onAccept(func(s *Stream) {
 		got <- s.Header().Source.Port()

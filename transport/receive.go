@@ -18,8 +18,8 @@ func (c *packetConn) ReadBatch(ms []ipv4.Message, _ int) (int, error) {
 // belongs to the reading goroutine and allocates nothing per packet.
 type receiver struct {
 	socket *Socket
-	kernel *kernelReceiver
-	next   int // the datagram of kernel to cut after the current one
+	count  int // datagrams that the last receive brought
+	next   int // the one of them to cut after the current one
 
 	// The rest of the current datagram.
 	rest    []byte
@@ -40,7 +40,6 @@ const maxStrangers = 1024
 func newReceiver(s *Socket) *receiver {
 	return &receiver{
 		socket:    s,
-		kernel:    newKernelReceiver(s.raw),
 		oob:       make([]byte, 0, controlSize),
 		strangers: make(map[netip.AddrPort]*net.UDPAddr),
 	}
@@ -49,14 +48,14 @@ func newReceiver(s *Socket) *receiver {
 func (r *receiver) readBatch(ms []ipv4.Message) (n int, err error) {
 	for n < len(ms) {
 		if len(r.rest) == 0 {
-			if r.next == r.kernel.count {
+			if r.next == r.count {
 				if n > 0 {
 					break // what we have must not wait for more
 				}
-				if err := r.kernel.receive(); err != nil {
+				r.next, r.count = 0, 0
+				if r.count, err = r.socket.wire.receive(); err != nil {
 					return 0, err
 				}
-				r.next = 0
 			}
 			r.open(r.next)
 			r.next++
@@ -84,11 +83,8 @@ func (r *receiver) readBatch(ms []ipv4.Message) (n int, err error) {
 
 // open makes the i-th datagram the current one.
 func (r *receiver) open(i int) {
-	data, control, from, whole := r.kernel.datagram(i)
+	data, control, from, whole := r.socket.wire.datagram(i)
 	if !whole {
-		return
-	}
-	if f := r.socket.blocked.Load(); f != nil && (*f)(from, false) {
 		return
 	}
 	r.rest, r.from = data, from

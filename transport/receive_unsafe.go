@@ -59,9 +59,8 @@ func newKernelReceiver(raw syscall.RawConn) *kernelReceiver {
 	return k
 }
 
-// receive waits until something has come in. Its errors are those of a closed
-// socket or a passed deadline.
-func (k *kernelReceiver) receive() error {
+// receive implements wire.
+func (k *kernelReceiver) receive() (count int, err error) {
 	k.count = 0
 	for {
 		for i := range k.headers { // the last call has overwritten them
@@ -70,14 +69,14 @@ func (k *kernelReceiver) receive() error {
 			h.SetControllen(controlSize)
 		}
 		if err := k.raw.Read(k.try); err != nil {
-			return err
+			return 0, err
 		}
 		switch k.errno {
 		case 0:
-			return nil
+			return k.count, nil
 		case unix.EBADF, unix.ENOTSOCK, unix.EINVAL, unix.EFAULT, unix.ENOSYS:
 			// would come for ever
-			return os.NewSyscallError("recvmmsg", k.errno)
+			return 0, os.NewSyscallError("recvmmsg", k.errno)
 		}
 		// Such as ECONNREFUSED for a datagram sent earlier: about one peer, not
 		// about this socket.
@@ -103,8 +102,7 @@ func (k *kernelReceiver) tryReceive(fd uintptr) bool {
 	}
 }
 
-// datagram returns the i-th datagram of the last receive, its control messages
-// and sender. whole is false if the kernel had to cut it.
+// datagram implements wire. The kernel cuts what it has no room for.
 func (k *kernelReceiver) datagram(i int) (data, control []byte, from netip.AddrPort,
 	whole bool) {
 	h := &k.headers[i]

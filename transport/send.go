@@ -87,13 +87,7 @@ func (r *route) noteSent(n int) {
 
 // write sends to a real address.
 func (s *Socket) write(b, oob []byte, to netip.AddrPort) (n, oobn int, err error) {
-	if f := s.observed.Load(); f != nil {
-		(*f)(b, to)
-	}
-	if f := s.blocked.Load(); f != nil && (*f)(to, true) {
-		return len(b), len(oob), nil
-	}
-	if err := sendMessage(s.raw, b, oob, to); err != nil && fatal(err) {
+	if err := s.wire.send(b, oob, to); err != nil && fatal(err) {
 		return 0, 0, err
 	}
 	return len(b), len(oob), nil

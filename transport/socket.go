@@ -1,12 +1,14 @@
 package transport
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/quic-go/quic-go"
 	"golang.org/x/sys/unix"
@@ -20,6 +22,7 @@ import (
 type Socket struct {
 	conn  *net.UDPConn
 	raw   syscall.RawConn
+	wire  wire
 	quic  *quic.Transport
 	in    *receiver
 	local netip.AddrPort
@@ -35,12 +38,6 @@ type Socket struct {
 	relay      atomic.Pointer[func(frame []byte, from netip.AddrPort)]
 	indication atomic.Pointer[func(b []byte, from netip.AddrPort)]
 	node       atomic.Pointer[attachment]
-
-	// blocked, when set by a test, plays a network that loses what goes to or
-	// comes from an address.
-	blocked atomic.Pointer[func(remote netip.AddrPort, out bool) bool]
-	// observed, when set by a test, sees all that is sent.
-	observed atomic.Pointer[func(b []byte, to netip.AddrPort)]
 }
 
 // An attachment is the Node of a Socket: it gets what is not for QUIC. Both
@@ -73,15 +70,24 @@ func Listen(addr netip.AddrPort) (*Socket, error) {
 	if err != nil {
 		return nil, err // a *net.OpError: names operation and address
 	}
-	s := &Socket{conn: conn, local: conn.LocalAddr().(*net.UDPAddr).AddrPort()}
+	s, err := newSocket(conn)
+	if err != nil {
+		return nil, fmt.Errorf("listen %v: %w", addr, errors.Join(err, conn.Close()))
+	}
+	return s, nil
+}
+
+// newSocket makes a Socket of a UDP socket.
+func newSocket(conn *net.UDPConn) (s *Socket, err error) {
+	s = &Socket{conn: conn, local: conn.LocalAddr().(*net.UDPAddr).AddrPort()}
 	s.local = netip.AddrPortFrom(s.local.Addr().Unmap(), s.local.Port())
 	if s.raw, err = conn.SyscallConn(); err == nil {
 		err = s.setOptions()
 	}
 	if err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("listen %v: %w", addr, err)
+		return nil, err
 	}
+	s.wire = newKernelWire(conn, s.raw)
 	s.maxPacket = maxPacketFor(s.interfaces())
 	s.routes.Store(&routeTable{byID: map[uint32]*route{}, bySource: map[netip.AddrPort]*route{}})
 	s.in = newReceiver(s)
@@ -134,15 +140,15 @@ func (s *Socket) HandleIndication(f func(b []byte, from netip.AddrPort)) { s.ind
 // socket. Close what uses the socket first.
 func (s *Socket) Close() error {
 	s.quic.Close()
-	return s.conn.Close()
+	return s.wire.close()
 }
 
 // attach makes a the receiver of what is not QUIC, or nobody if a is nil.
 func (s *Socket) attach(a *attachment) { s.node.Store(a) }
 
 // packetConn is the Socket as quic-go wants it: see
-// quic.OOBCapablePacketConn. What it does not override, such as deadlines and
-// SyscallConn, is the real connection's.
+// quic.OOBCapablePacketConn. What it does not override, such as SyscallConn, is the real
+// connection's.
 type packetConn struct {
 	*net.UDPConn
 	socket *Socket
@@ -152,3 +158,6 @@ var _ quic.OOBCapablePacketConn = (*packetConn)(nil)
 
 // Close leaves the real connection open: it is the Socket's.
 func (c *packetConn) Close() error { return nil }
+
+// SetReadDeadline ends a ReadBatch at a time.
+func (c *packetConn) SetReadDeadline(t time.Time) error { return c.socket.wire.setReadDeadline(t) }

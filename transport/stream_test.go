@@ -14,8 +14,9 @@ import (
 	"time"
 )
 
-func TestStream(t *testing.T) {
-	l := newLab(t)
+func TestStream(t *testing.T) { virtual(t, testStream) }
+
+func testStream(t *testing.T, l *lab) {
 	a := l.node(1)
 	b := l.node(2)
 	seen := make(chan *Stream, 1)
@@ -44,8 +45,9 @@ func TestStream(t *testing.T) {
 }
 
 // Each direction ends by itself: what the other one carries still arrives.
-func TestHalfClose(t *testing.T) {
-	l := newLab(t)
+func TestHalfClose(t *testing.T) { virtual(t, testHalfClose) }
+
+func testHalfClose(t *testing.T, l *lab) {
 	a, b := l.node(1), l.node(2)
 	const request, reply = "all that I have to say", "so have I"
 	b.onAccept(func(s *Stream) {
@@ -89,26 +91,27 @@ func TestHalfClose(t *testing.T) {
 // Programs that do not read hold up only themselves, however many they are, and however
 // little memory there is.
 func TestStalledStreams(t *testing.T) {
-	const stalled = 100
+	stalled := scaled(100)
 	for _, bytes := range []int64{minMemory, maxMemory} {
 		t.Run(fmt.Sprint(bytes), func(t *testing.T) {
-			l := newLab(t)
-			a, b := l.node(1, memory(bytes)), l.node(2)
-			begun := make(chan struct{}, stalled)
-			b.onAccept(func(s *Stream) {
-				s.Answer(StatusOK)
-				s.Write(make([]byte, waitingWindow)) // as much as nobody need read
-				begun <- struct{}{}
-				untilError(s)
+			virtual(t, func(t *testing.T, l *lab) {
+				a, b := l.node(1, memory(bytes)), l.node(2)
+				begun := make(chan struct{}, stalled)
+				b.onAccept(func(s *Stream) {
+					s.Answer(StatusOK)
+					s.Write(make([]byte, waitingWindow)) // as much as nobody need read
+					begun <- struct{}{}
+					untilError(s)
+				})
+				for range stalled {
+					defer a.open(t, 2).Reset()
+				}
+				for range stalled {
+					<-begun
+				}
+				b.onAccept(echo)
+				exchange(t, a.open(t, 2), "hello")
 			})
-			for range stalled {
-				defer a.open(t, 2).Reset()
-			}
-			for range stalled {
-				<-begun
-			}
-			b.onAccept(echo)
-			exchange(t, a.open(t, 2), "hello")
 		})
 	}
 }
@@ -123,43 +126,45 @@ func untilError(s *Stream) error {
 }
 
 func TestReset(t *testing.T) {
-	l := newLab(t)
-	a, b := l.node(1), l.node(2)
-	accepted := make(chan *Stream, 1)
-	b.onAccept(func(s *Stream) {
-		s.Answer(StatusOK)
-		accepted <- s
-	})
 	for _, who := range []string{"opener", "acceptor"} {
 		t.Run(who, func(t *testing.T) {
-			s := a.open(t, 2)
-			far := <-accepted
-			if who == "acceptor" {
-				s, far = far, s
-			}
-			io.WriteString(s, "lost or not")
-			s.Reset()
-			if _, err := io.Copy(io.Discard, struct{ io.Reader }{far}); !errors.Is(err,
-				ErrReset) {
-				t.Errorf("far side read: %v, want ErrReset", err)
-			}
-			if err := untilError(far); !errors.Is(err, ErrReset) {
-				t.Errorf("far side wrote: %v, want ErrReset", err)
-			}
-			if _, err := s.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) ||
-				errors.Is(err, ErrLost) {
-				t.Errorf("near side read: %v, want net.ErrClosed", err)
-			}
-			if _, err := s.Write(make([]byte, 1)); !errors.Is(err, net.ErrClosed) ||
-				errors.Is(err, ErrLost) {
-				t.Errorf("near side wrote: %v, want net.ErrClosed", err)
-			}
+			virtual(t, func(t *testing.T, l *lab) {
+				a, b := l.node(1), l.node(2)
+				accepted := make(chan *Stream, 1)
+				b.onAccept(func(s *Stream) {
+					s.Answer(StatusOK)
+					accepted <- s
+				})
+				s := a.open(t, 2)
+				far := <-accepted
+				if who == "acceptor" {
+					s, far = far, s
+				}
+				io.WriteString(s, "lost or not")
+				s.Reset()
+				if _, err := io.Copy(io.Discard, struct{ io.Reader }{far}); !errors.Is(err,
+					ErrReset) {
+					t.Errorf("far side read: %v, want ErrReset", err)
+				}
+				if err := untilError(far); !errors.Is(err, ErrReset) {
+					t.Errorf("far side wrote: %v, want ErrReset", err)
+				}
+				if _, err := s.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) ||
+					errors.Is(err, ErrLost) {
+					t.Errorf("near side read: %v, want net.ErrClosed", err)
+				}
+				if _, err := s.Write(make([]byte, 1)); !errors.Is(err, net.ErrClosed) ||
+					errors.Is(err, ErrLost) {
+					t.Errorf("near side wrote: %v, want net.ErrClosed", err)
+				}
+			})
 		})
 	}
 }
 
-func TestCloseRead(t *testing.T) {
-	l := newLab(t)
+func TestCloseRead(t *testing.T) { virtual(t, testCloseRead) }
+
+func testCloseRead(t *testing.T, l *lab) {
 	a, b := l.node(1), l.node(2)
 	b.onAccept(func(s *Stream) {
 		s.Answer(StatusOK)
@@ -176,8 +181,9 @@ func TestCloseRead(t *testing.T) {
 	}
 }
 
-func TestStatus(t *testing.T) {
-	l := newLab(t)
+func TestStatus(t *testing.T) { virtual(t, testStatus) }
+
+func testStatus(t *testing.T, l *lab) {
 	a, b := l.node(1), l.node(2)
 	for _, status := range []Status{StatusRefused, StatusUnreachable, StatusTimeout,
 		StatusBusy, StatusForbidden, 77} {
@@ -219,8 +225,9 @@ func (n *labNode) streams(peer uint32) (total int) {
 
 // Who gives up before the answer gets the reason of the context, and the far
 // side a reset.
-func TestOpenCanceled(t *testing.T) {
-	l := newLab(t)
+func TestOpenCanceled(t *testing.T) { virtual(t, testOpenCanceled) }
+
+func testOpenCanceled(t *testing.T, l *lab) {
 	a, b := l.node(1), l.node(2)
 	accepted, ended := make(chan bool), make(chan error, 1)
 	b.onAccept(func(s *Stream) {
@@ -244,8 +251,9 @@ func TestOpenCanceled(t *testing.T) {
 }
 
 // A stream whose header makes no sense, or does not come, ends without Accept.
-func TestBadHeader(t *testing.T) {
-	l := newLab(t)
+func TestBadHeader(t *testing.T) { virtual(t, testBadHeader) }
+
+func testBadHeader(t *testing.T, l *lab) {
 	a := l.node(1)
 	b := l.node(2, func(c *Config) { c.Timers.Header = 50 * time.Millisecond })
 	b.onAccept(func(s *Stream) {
@@ -275,8 +283,9 @@ func TestBadHeader(t *testing.T) {
 
 // TestDeadlines ends a Read and a Write by their deadlines: the stream goes on when the
 // deadlines are gone.
-func TestDeadlines(t *testing.T) {
-	l := newLab(t)
+func TestDeadlines(t *testing.T) { virtual(t, testDeadlines) }
+
+func testDeadlines(t *testing.T, l *lab) {
 	a := l.node(1)
 	l.node(2)
 	s := a.open(t, 2)
@@ -294,11 +303,12 @@ func TestDeadlines(t *testing.T) {
 	s.Close()
 }
 
-func TestManyStreams(t *testing.T) {
-	l := newLab(t)
+func TestManyStreams(t *testing.T) { virtual(t, testManyStreams) }
+
+func testManyStreams(t *testing.T, l *lab) {
 	a := l.node(1)
 	b := l.node(2)
-	const many = 1000
+	many := scaled(1000)
 	streams := make([]*Stream, many)
 	var opening sync.WaitGroup
 	for i := range streams {
@@ -357,7 +367,7 @@ func TestOpenCloseLeaksNothing(t *testing.T) {
 	cycle(100)
 	eventually(t, "the first streams are over", settled)
 	before := runtime.NumGoroutine()
-	cycle(2000)
+	cycle(scaled(2000))
 	eventually(t, "all streams are over", settled)
 	eventually(t, "their goroutines are gone",
 		func() bool { return runtime.NumGoroutine() <= before+2 })
@@ -396,8 +406,9 @@ func TestCloseEndsEverything(t *testing.T) {
 
 // What was written before a reset arrives, as what a TCP receiver has got before
 // the RST: a server's last words on a connection that it closes with data unread.
-func TestResetAfterData(t *testing.T) {
-	l := newLab(t)
+func TestResetAfterData(t *testing.T) { virtual(t, testResetAfterData) }
+
+func testResetAfterData(t *testing.T, l *lab) {
 	want := bytes.Repeat([]byte("last words "), 20_000)
 	a, b := l.node(1), l.node(2)
 	b.onAccept(func(s *Stream) {
@@ -417,8 +428,9 @@ func TestResetAfterData(t *testing.T) {
 	}
 }
 
-func TestOnStopSending(t *testing.T) {
-	l := newLab(t)
+func TestOnStopSending(t *testing.T) { virtual(t, testOnStopSending) }
+
+func testOnStopSending(t *testing.T, l *lab) {
 	a, b := l.node(1), l.node(2)
 	for _, tc := range []struct {
 		name  string

@@ -10,8 +10,9 @@ import (
 
 // Both ends of a stream tell of urgent bytes, be it opened early or not, and the places
 // are known when the bytes are read.
-func TestUrgent(t *testing.T) {
-	l := newLab(t)
+func TestUrgent(t *testing.T) { virtual(t, testUrgent) }
+
+func testUrgent(t *testing.T, l *lab) {
 	a, b := l.node(1), l.node(2)
 	got := make(chan string, 1)
 	b.onAccept(func(s *Stream) {
@@ -86,8 +87,9 @@ func readMarked(t *testing.T, s *Stream) (text string) {
 }
 
 // A mark of a stream that is not there is refused, and harms nothing.
-func TestUrgentOfNoStream(t *testing.T) {
-	l := newLab(t)
+func TestUrgentOfNoStream(t *testing.T) { virtual(t, testUrgentOfNoStream) }
+
+func testUrgentOfNoStream(t *testing.T, l *lab) {
 	a, b := l.node(1), l.node(2)
 	b.onAccept(echo)
 	s := a.open(t, 2)
