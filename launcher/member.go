@@ -103,7 +103,7 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 	}
 	m.client.Deliver(m.node.HandleSignal, func(who coordinator.Member, up bool) {
 		if !up {
-			m.node.Forget(transport.Peer{ID: who.ID, Key: who.Key})
+			m.node.RemovePeer(transport.Peer{ID: who.ID, Key: who.Key})
 		}
 	})
 	ctx, m.stop = context.WithCancel(context.Background())

@@ -45,7 +45,7 @@ func overBoxer(b *testing.B, serve func(duplex)) func() duplex {
 // overQUIC has streams open like boxer's: a header goes out, a byte comes back.
 func overQUIC(b *testing.B, serve func(duplex)) func() duplex {
 	return openPlain(b, serve, func() *quic.Transport {
-		silenceQUIC()
+		suppressBufferWarning()
 		conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 		if err != nil {
 			b.Fatal(err)

@@ -4,6 +4,7 @@ package transport
 
 import (
 	"errors"
+	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -219,6 +220,99 @@ func TestMemoryIsFreed(t *testing.T) {
 // drop forgets a peer.
 func (n *labNode) drop(id uint32) {
 	if p, ok := n.lab.lookup(id); ok {
-		n.Forget(p)
+		n.RemovePeer(p)
+	}
+}
+
+// TestNewcomersShare has two peers connect from addresses that nothing has shown to be
+// theirs. What one of them sends counts for that one alone.
+func TestNewcomersShare(t *testing.T) { virtual(t, testNewcomersShare) }
+
+func testNewcomersShare(t *testing.T, l *lab) {
+	victim := l.node(1, memory(minMemory))
+	done := make(chan struct{})
+	t.Cleanup(func() { close(done) })
+	victim.onAccept(func(s *Stream) { // a program that accepts, and never reads
+		s.Answer(StatusOK)
+		<-done
+	})
+	greedy, modest := l.newcomer(t, 2, victim), l.newcomer(t, 3, victim)
+	head, _ := AppendHeader(nil, header())
+	write := func(q *quic.Conn, b []byte) {
+		t.Helper()
+		s, err := q.OpenStreamSync(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Write(append(head, b...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 10 {
+		write(greedy, make([]byte, answeredWindow/2))
+	}
+	write(modest, make([]byte, 1000))
+	held := func(id uint32) int64 {
+		p, err := victim.peer(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.account.held.Load()
+	}
+	eventually(t, "what the peers hold counts for them", func() bool {
+		return held(2) >= 10*answeredWindow/2 && held(3) >= 1000
+	})
+	if small := held(3); small > waitingWindow {
+		t.Errorf("%d bytes count for the peer that has sent 1000", small)
+	}
+	for _, q := range []*quic.Conn{greedy, modest} {
+		q.CloseWithError(codeClosing, "")
+	}
+	eventually(t, "nothing is held, and no connection is known", func() bool {
+		victim.newcomers.mu.Lock()
+		defer victim.newcomers.mu.Unlock()
+		return victim.budget.held.Load() == 0 && len(victim.newcomers.m) == 0
+	})
+}
+
+// newcomer connects to a node as an admitted peer, from a socket of which no check was
+// ever seen.
+func (l *lab) newcomer(t *testing.T, id uint32, to *labNode) *quic.Conn {
+	t.Helper()
+	n := l.node(id)
+	s, err := l.listen(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	q, err := s.QUIC().Dial(t.Context(), net.UDPAddrFromAddrPort(to.socket.LocalAddr()),
+		n.clientTLS(to.identity.Key()), n.baseConfig(n.budget))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+// TestNewcomers moves what a connection holds to the account of its peer.
+func TestNewcomers(t *testing.T) {
+	b := newBudget(minMemory)
+	var w newcomers
+	p := &account{budget: b}
+	q, other := new(quic.Conn), new(quic.Conn)
+	w.add(q, b, 100)
+	w.add(other, b, 7)
+	if held := p.held.Load(); held != 0 {
+		t.Errorf("the peer holds %d bytes before it is known", held)
+	}
+	w.identify(q, p)
+	w.add(q, b, 20)
+	if held, all := p.held.Load(), b.held.Load(); held != 120 || all != 127 {
+		t.Errorf("the peer holds %d bytes, all peers %d; want 120 and 127", held, all)
+	}
+	w.end(q) // while it holds something
+	w.add(q, b, -120)
+	w.add(other, b, -7) // ended before anybody knew who it was
+	if held, all := p.held.Load(), b.held.Load(); held != 0 || all != 0 || len(w.m) != 0 {
+		t.Errorf("held by the peer %d, by all %d, connections known %d", held, all, len(w.m))
 	}
 }

@@ -59,13 +59,14 @@ func (p *peer) add(q *quic.Conn, dialled bool) {
 		account: p.account, lost: make(chan struct{}), streams: make(map[int64]*Stream),
 	}
 	if !dialled {
-		c.account = p.node.accountAt(q.RemoteAddr())
+		p.node.newcomers.identify(q, p.account)
 	}
 	c.early.init()
 	p.mu.Lock()
 	if p.ctx.Err() != nil || !p.node.start(c.serve) {
 		p.mu.Unlock()
-		q.CloseWithError(codeForgotten, "")
+		q.CloseWithError(codeRemoved, "")
+		p.node.newcomers.end(q)
 		return
 	}
 	// close may hold the old slice
@@ -105,6 +106,7 @@ func (p *peer) remove(c *conn) {
 	}
 	p.conns = conns
 	p.node.conns.Delete(c.quic)
+	p.node.newcomers.end(c.quic)
 	p.chooseConnLocked()
 	p.mu.Unlock()
 	p.wake()
@@ -150,7 +152,7 @@ func (c *conn) serve() {
 		}
 		s := c.newStream(q)
 		turn, next := before, make(chan struct{})
-		s.turn = next
+		s.barrier = next
 		running.Go(func() { s.accept(turn) })
 		before = next
 	}

@@ -29,7 +29,7 @@ var (
 const (
 	codeClosing quic.ApplicationErrorCode = 0x00 // the node leaves
 	// the node was told that the peer is gone
-	codeForgotten quic.ApplicationErrorCode = 0x01
+	codeRemoved quic.ApplicationErrorCode = 0x01
 	// another connection of the pair was kept
 	codeSuperseded quic.ApplicationErrorCode = 0x02
 	// the key belongs to nobody, or to somebody else

@@ -97,6 +97,8 @@ func (n *Node) Neighbour(ctx context.Context, id uint32) (netip.AddrPort, error)
 		select {
 		case <-changed:
 		case <-again.C:
+		case <-p.ctx.Done(): // removed
+			return netip.AddrPort{}, context.Cause(p.ctx)
 		case <-ctx.Done():
 			err := context.Cause(ctx)
 			if errors.Is(err, ErrNotNeighbour) {
@@ -145,13 +147,14 @@ func (p *peer) askProof(own netip.AddrPort) {
 	tag := neighbourTag(p.key, p.node.config.Identity.Key())
 	b, err := newCheck(id, theirs, ours, tag)
 	if err != nil {
-		p.node.log.Error("check of a neighbour", "peer", p.id, "error", err)
+		p.node.log.Error("check of a neighbour", "peer", p.id, "err", err)
 		return
 	}
 	way := path{to: own}
-	p.node.pending.replace(forgotten, id,
-		pendingCheck{peer: p, pair: &pair{path: way}, sent: now, proof: true})
-	p.node.send(b, way, p.id)
+	if p.node.pending.replace(forgotten, id,
+		pendingCheck{peer: p, pair: &pair{path: way}, sent: now, proof: true}) {
+		p.node.send(b, way, p.id)
+	}
 }
 
 // handleProof takes in the authentic answer from the peer's own address.

@@ -82,7 +82,7 @@ type Node struct {
 	running sync.WaitGroup
 
 	budget    *budget
-	strangers *account // of connections whose dialler has not shown by STUN who it is
+	newcomers newcomers
 
 	conns sync.Map // *conn by its quicConn
 
@@ -115,7 +115,6 @@ func New(config Config) (*Node, error) {
 		byUfrag: make(map[string]*peer),
 		budget:  newBudget(config.Memory),
 	}
-	n.strangers = &account{budget: n.budget}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
@@ -222,7 +221,7 @@ func (n *Node) peer(id uint32) (*peer, error) {
 			return p, nil
 		}
 		n.mu.Unlock()
-		n.Forget(Peer{id, p.key}) // the id has been given to another node
+		n.RemovePeer(Peer{id, p.key}) // the id has been given to another node
 	}
 }
 
@@ -238,9 +237,9 @@ func (n *Node) addPeerLocked(who Peer) *peer {
 	return p
 }
 
-// Forget ends the connections to a node that is gone, at once. It does nothing if
+// RemovePeer ends the connections to a node that is gone, at once. It does nothing if
 // another node, with another key, has got the id meanwhile.
-func (n *Node) Forget(who Peer) {
+func (n *Node) RemovePeer(who Peer) {
 	id := who.ID
 	n.mu.Lock()
 	p := n.peers[id]
@@ -251,7 +250,7 @@ func (n *Node) Forget(who Peer) {
 	delete(n.peers, id)
 	delete(n.byUfrag, p.probes.ours.ufrag)
 	n.mu.Unlock()
-	p.close(codeForgotten, fmt.Errorf("node %d: %w", id, ErrNoPeer))
+	p.close(codeRemoved, fmt.Errorf("node %d: %w", id, ErrNoPeer))
 	n.pending.forget(p)
 }
 
@@ -260,12 +259,12 @@ func (n *Node) Forget(who Peer) {
 func (n *Node) HandleSignal(from uint32, msg []byte) {
 	o, err := parseOffer(msg)
 	if err != nil {
-		n.log.Debug("signal", "peer", from, "error", err)
+		n.log.Debug("signal", "peer", from, "err", err)
 		return
 	}
 	p, err := n.peer(from)
 	if err != nil {
-		n.log.Debug("signal", "peer", from, "error", err)
+		n.log.Debug("signal", "peer", from, "err", err)
 		return
 	}
 	p.handleOffer(o)
@@ -345,6 +344,7 @@ func (n *Node) acceptConns() {
 		}
 		if err != nil || p.key != who.Key {
 			q.CloseWithError(codeStranger, "")
+			n.newcomers.end(q)
 			continue
 		}
 		p.add(q, false)

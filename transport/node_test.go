@@ -303,20 +303,20 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-func TestForget(t *testing.T) { virtual(t, testForget) }
+func TestRemovePeer(t *testing.T) { virtual(t, testRemovePeer) }
 
-func testForget(t *testing.T, l *lab) {
+func testRemovePeer(t *testing.T, l *lab) {
 	a, b := l.node(1, short), l.node(2, short)
 	s := a.open(t, 2)
 	exchange(t, s, "hello")
 	b.block() // it is gone, and says nothing
 	start := time.Now()
-	a.Forget(Peer{3, b.config.Identity.Key()})
-	a.Forget(Peer{2, a.config.Identity.Key()}) // another node that had the id
+	a.RemovePeer(Peer{3, b.config.Identity.Key()})
+	a.RemovePeer(Peer{2, a.config.Identity.Key()}) // another node that had the id
 	if len(a.Paths()) != 1 {
 		t.Error("another node was forgotten")
 	}
-	a.Forget(Peer{2, b.config.Identity.Key()})
+	a.RemovePeer(Peer{2, b.config.Identity.Key()})
 	if _, err := s.Read(make([]byte, 1)); !errors.Is(err, ErrLost) {
 		t.Errorf("read: %v, want ErrLost", err)
 	}
@@ -364,7 +364,7 @@ func testReplacedPeer(t *testing.T, l *lab) {
 	if err := a.Connect(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}
-	a.Forget(Peer{2, old.identity.Key()})
+	a.RemovePeer(Peer{2, old.identity.Key()})
 	got, err := io.ReadAll(struct{ io.Reader }{<-opened})
 	if err != nil || string(got) != "the new one" {
 		t.Errorf("the open reached %q, %v", got, err)

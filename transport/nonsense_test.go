@@ -44,8 +44,8 @@ func TestNonsense(t *testing.T) {
 	exchange(t, victim.open(t, 2), "the other way")
 	bad.Close()
 	bad.socket.Close()
-	victim.Forget(Peer{3, bad.config.Identity.Key()})
-	good.Forget(Peer{3, bad.config.Identity.Key()})
+	victim.RemovePeer(Peer{3, bad.config.Identity.Key()})
+	good.RemovePeer(Peer{3, bad.config.Identity.Key()})
 	eventually(t, "what the peer began is gone",
 		func() bool { return runtime.NumGoroutine() <= before+20 })
 	t.Logf("%d rounds", rounds)

@@ -34,14 +34,14 @@ const maxAnnounced = 4096
 type early struct {
 	mu sync.Mutex
 	// theirs is what the peer has announced, ours what it has been told.
-	theirs, ours map[netip.AddrPort]*allowance
+	theirs, ours map[netip.AddrPort]*credit
 	unsent       map[netip.AddrPort]struct{} // of ours
 	poke         chan struct{}               // capacity 1: unsent has grown
 }
 
-// An allowance is how many streams to a destination a connection may have had, and has,
+// An credit is how many streams to a destination a connection may have had, and has,
 // for one more to be early.
-type allowance struct {
+type credit struct {
 	limit, used uint64
 	granted     uint64 // limit - used when limit was last set
 	announced   bool   // limit has been set
@@ -99,13 +99,13 @@ func (e *early) arrived(dst netip.AddrPort) (low bool) {
 }
 
 // entry returns what is known of a destination, nil if that is too much.
-func entry(m *map[netip.AddrPort]*allowance, dst netip.AddrPort) *allowance {
+func entry(m *map[netip.AddrPort]*credit, dst netip.AddrPort) *credit {
 	a := (*m)[dst]
 	if a == nil && len(*m) < maxAnnounced {
 		if *m == nil {
-			*m = make(map[netip.AddrPort]*allowance)
+			*m = make(map[netip.AddrPort]*credit)
 		}
-		a = &allowance{}
+		a = &credit{}
 		(*m)[dst] = a
 	}
 	return a

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestAllowance(t *testing.T) {
+func TestCredit(t *testing.T) {
 	if DatagramKind(announcements).known() {
 		t.Error("a kind of datagram has the number of announcements")
 	}

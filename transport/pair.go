@@ -13,9 +13,9 @@ type pair struct {
 	offered candidateKind // what the peer calls the address; 0: learnt from its packets
 	kind    Kind
 
-	tries   int       // checks since the search began
-	checked time.Time // when the last check was sent
-	hurry   bool      // a check is due at once
+	tries          int       // checks since the search began
+	checked        time.Time // when the last check was sent
+	triggeredCheck bool      // a check is due at once
 
 	unanswered      int       // checks since the last answer
 	unansweredSince time.Time // when the first of them was sent
@@ -79,8 +79,8 @@ const (
 	gradeNone
 )
 
-// patience is how long an answer to a packet may take.
-func (p *pair) patience() time.Duration { return max(250*time.Millisecond, 4*p.rtt) }
+// probeTimeout is how long an answer to a packet may take.
+func (p *pair) probeTimeout() time.Duration { return max(250*time.Millisecond, 4*p.rtt) }
 
 // shown reports whether the path's address has shown to be the peer's, or is the relay's.
 // That a check came from there shows little: its source may be forged.
@@ -95,7 +95,7 @@ func (p *pair) noteCheck(id transactionID, now time.Time) (forgotten transaction
 	p.unanswered++
 	p.tries++
 	p.checked = now
-	p.hurry = false
+	p.triggeredCheck = false
 	forgotten = p.pending[p.nextPending]
 	p.pending[p.nextPending] = id
 	p.nextPending = (p.nextPending + 1) % pendingChecks

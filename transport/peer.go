@@ -12,7 +12,7 @@ import (
 )
 
 // A peer is one other node: the paths to it and the connections over them. It
-// is made when either side first wants the other, and lives until Forget.
+// is made when either side first wants the other, and lives until RemovePeer.
 type peer struct {
 	datagrams datagrams
 
@@ -22,6 +22,8 @@ type peer struct {
 	route *route
 
 	account *account
+
+	unchecked bool // removed: no check is pending any more; guarded by pendingTable.mu
 
 	ctx    context.Context // ends when the peer is forgotten or the node closes
 	cancel context.CancelCauseFunc
@@ -107,11 +109,11 @@ func (p *peer) work(now time.Time) time.Time {
 	p.usePathLocked(do.use)
 	p.mu.Unlock()
 
-	if was := p.route.keeping.Swap(do.keep); was && !do.keep {
-		p.route.kept.clear()
+	if was := p.route.buffering.Swap(do.keep); was && !do.keep {
+		p.route.buffer.clear()
 	}
-	if do.replay {
-		p.node.config.Socket.replay(p.route)
+	if do.retransmit {
+		p.node.config.Socket.retransmit(p.route)
 	}
 
 	for _, id := range do.forget {
@@ -155,12 +157,13 @@ func (p *peer) usePathLocked(q *pair) {
 func (p *peer) sendCheck(c check, theirs credentials, ours string, now time.Time) {
 	b, err := newCheck(c.id, theirs, ours)
 	if err != nil {
-		p.node.log.Error("check", "peer", p.id, "error", err)
+		p.node.log.Error("check", "peer", p.id, "err", err)
 		return
 	}
-	p.node.pending.replace(c.forgotten, c.id,
-		pendingCheck{peer: p, pair: c.pair, sent: now})
-	p.node.send(b, c.pair.path, p.id)
+	if p.node.pending.replace(c.forgotten, c.id,
+		pendingCheck{peer: p, pair: c.pair, sent: now}) {
+		p.node.send(b, c.pair.path, p.id)
+	}
 }
 
 // sendOffer tells the peer where this node is. It does not wait for the
@@ -179,7 +182,7 @@ func (p *peer) sendOffer(wantsAnswer bool, ours credentials) {
 		if err := p.node.config.Signaller.Signal(ctx, p.id, msg); err != nil &&
 			p.ctx.Err() == nil {
 			// sent again while it is wanted
-			p.node.log.Debug("offer", "peer", p.id, "error", err)
+			p.node.log.Debug("offer", "peer", p.id, "err", err)
 		}
 	})
 }
@@ -201,7 +204,7 @@ func (p *peer) handleOffer(o *offer) {
 	p.mu.Unlock()
 	p.wake()
 	for _, c := range stale {
-		p.node.start(func() { c.quic.CloseWithError(codeForgotten, "") })
+		p.node.start(func() { c.quic.CloseWithError(codeRemoved, "") })
 	}
 }
 
@@ -319,7 +322,7 @@ func (p *peer) dialUntil(ctx context.Context) error {
 			return fmt.Errorf("connect to node %d: %w", p.id, err)
 		}
 		last = err
-		p.node.log.Debug("dial", "peer", p.id, "error", err)
+		p.node.log.Debug("dial", "peer", p.id, "err", err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(redialPause):

@@ -21,15 +21,20 @@ type pendingCheck struct {
 	proof bool // of being a neighbour, by an address that is no path
 }
 
-// replace adds a check and forgets another one.
-func (t *pendingTable) replace(old, id transactionID, c pendingCheck) {
+// replace adds a check and forgets another one. It returns false if the check's peer was
+// removed: then nobody would ever forget the check.
+func (t *pendingTable) replace(old, id transactionID, c pendingCheck) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	delete(t.m, old)
+	if c.peer.unchecked {
+		return false
+	}
 	if t.m == nil {
 		t.m = make(map[transactionID]pendingCheck)
 	}
-	delete(t.m, old)
 	t.m[id] = c
+	return true
 }
 
 // get returns the check of a transaction.
@@ -47,10 +52,12 @@ func (t *pendingTable) remove(id transactionID) {
 	delete(t.m, id)
 }
 
-// forget drops the checks of a peer.
+// forget drops the checks of a peer that is removed, those to come among them: a check may
+// be on its way into the table.
 func (t *pendingTable) forget(p *peer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	p.unchecked = true
 	for id, c := range t.m {
 		if c.peer == p {
 			delete(t.m, id)

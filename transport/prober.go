@@ -43,7 +43,7 @@ type prober struct {
 	sent, received uint64
 	unheardSince   time.Time // packets were sent since, and none came; zero: otherwise
 	troubled       time.Time // when answers were last overdue
-	replayed       time.Time // when packets that are likely lost were last sent again
+	retransmitted  time.Time // when packets that are likely lost were last sent again
 }
 
 // maxPairs bounds the paths of one peer: what it offers, and as much again that
@@ -107,7 +107,7 @@ func (p *prober) noteOffer(o *offer, now time.Time,
 		p.offerAnswers = true
 		p.wantedUntil = now.Add(p.timers.Connect)
 		if q := p.selected; q != nil { // what it has lost is likely lost to us
-			q.hurry, q.doubted = true, now
+			q.triggeredCheck, q.doubted = true, now
 			p.troubled = now
 		}
 	}
@@ -195,7 +195,7 @@ func (p *prober) noteHeard(way path, now time.Time) bool {
 	}
 	q.heard = now
 	if !q.works(now, p.timers.Dead) {
-		q.hurry = true // a triggered check: RFC 8445 section 7.3.1.4
+		q.triggeredCheck = true // a triggered check: RFC 8445 section 7.3.1.4
 		return true
 	}
 	return false
@@ -208,8 +208,8 @@ type check struct {
 	id, forgotten transactionID
 }
 
-// A plan is what is to be done now.
-type plan struct {
+// A probePlan is what is to be done now.
+type probePlan struct {
 	checks []check         // to be sent
 	forget []transactionID // whose answers nobody waits for any more
 	offer  bool            // send an offer
@@ -218,8 +218,8 @@ type plan struct {
 	next   time.Time       // when to plan again, if nothing happens before; zero: never
 	asleep bool            // nothing is sent on the route: tell me when that changes
 
-	keep   bool // what is sent now is likely lost: keep copies
-	replay bool // send the copies again: the path has changed, or works again
+	keep       bool // what is sent now is likely lost: keep copies
+	retransmit bool // send the copies again: the path has changed, or works again
 }
 
 // maxBurst and burstPause pace the checks of one peer (RFC 8445 section 14.2
@@ -271,7 +271,7 @@ func (b *bucket) take(now time.Time, burst int, every time.Duration) bool {
 
 // step plans. connected says that there is a connection whose path has to be
 // kept.
-func (p *prober) step(now time.Time, connected bool, t traffic) plan {
+func (p *prober) step(now time.Time, connected bool, t traffic) probePlan {
 	sending := t.sent != p.sent
 	p.noteTraffic(now, t)
 	forget := p.dropped
@@ -279,13 +279,13 @@ func (p *prober) step(now time.Time, connected bool, t traffic) plan {
 	if !connected && now.After(p.wantedUntil) {
 		p.offerDue, p.offerAnswers = time.Time{}, false
 		p.selected = nil // what works now may not when it is wanted again
-		return plan{asleep: true, forget: forget}
+		return probePlan{asleep: true, forget: forget}
 	}
 	p.searchIfLost(now)
 	before := p.selected
 	p.choose(now)
-	do := plan{use: p.selected, forget: forget}
-	do.keep, do.replay = p.planReplay(now, before)
+	do := probePlan{use: p.selected, forget: forget}
+	do.keep, do.retransmit = p.planRetransmit(now, before)
 	do.offer, do.wants = p.planOffer(now)
 	do.checks, do.next = p.planChecks(now, sending)
 	do.next = earlier(do.next, p.offerDue)
@@ -334,23 +334,23 @@ func (p *prober) noteTraffic(now time.Time, t traffic) {
 		return
 	}
 	// An answer is overdue: find out whether it is the path.
-	if p.overdue(now) && now.Sub(q.checked) >= q.patience() {
-		q.hurry = true
+	if p.overdue(now) && now.Sub(q.checked) >= q.probeTimeout() {
+		q.triggeredCheck = true
 	}
 }
 
 // overdue reports whether packets were sent that should have been answered.
 func (p *prober) overdue(now time.Time) bool {
 	return !p.unheardSince.IsZero() && p.selected != nil &&
-		now.Sub(p.unheardSince) >= p.selected.patience()
+		now.Sub(p.unheardSince) >= p.selected.probeTimeout()
 }
 
-// planReplay helps QUIC over an outage. Its own retransmissions become rarer by
+// planRetransmit helps QUIC over an outage. Its own retransmissions become rarer by
 // half with each one that is not answered (RFC 9002 section 6.2), so after a
 // few seconds it could sleep for as many more on a path that works again, or
 // until it gives up. The last packets that were sent in vain, sent again, wake
 // both sides. To QUIC that is a network that delays and duplicates packets.
-func (p *prober) planReplay(now time.Time, before *pair) (keep, replay bool) {
+func (p *prober) planRetransmit(now time.Time, before *pair) (keep, retransmit bool) {
 	overdue := p.overdue(now)
 	if overdue {
 		p.troubled = now
@@ -362,8 +362,8 @@ func (p *prober) planReplay(now time.Time, before *pair) (keep, replay bool) {
 	}
 	q := p.selected
 	if q != before || overdue && q.answered.After(p.unheardSince) &&
-		q.answered.After(p.replayed) {
-		p.replayed = now
+		q.answered.After(p.retransmitted) {
+		p.retransmitted = now
 		return true, q != nil
 	}
 	return true, false
@@ -464,7 +464,7 @@ func (p *prober) planChecks(now time.Time, sending bool) (checks []check,
 func (p *prober) due(q *pair, now time.Time, sending bool) time.Time {
 	works := q.works(now, p.timers.Dead)
 	switch {
-	case q.hurry:
+	case q.triggeredCheck:
 		return q.checked.Add(probeDelays[0] / 2)
 	case works && q.unanswered > 0:
 		return q.checked.Add(min(max(3*q.rtt, 100*time.Millisecond), p.timers.Dead/4))

@@ -24,15 +24,15 @@ type world struct {
 	now  time.Time
 	rtts map[netip.AddrPort]time.Duration // paths that work; the relay is testServer
 
-	counts    traffic
-	busy      bool // the connection sends and receives all the time
-	connected bool
-	checks    map[netip.AddrPort]int
-	offers    int
-	answers   []answerDue
-	used      *pair
-	keeps     bool
-	replays   int
+	counts      traffic
+	busy        bool // the connection sends and receives all the time
+	connected   bool
+	checks      map[netip.AddrPort]int
+	offers      int
+	answers     []answerDue
+	used        *pair
+	keeps       bool
+	retransmits int
 }
 
 type answerDue struct {
@@ -66,8 +66,8 @@ func (w *world) run(d time.Duration) {
 		}
 		do := w.p.step(w.now, w.connected, w.counts)
 		w.used, w.keeps = do.use, do.keep
-		if do.replay {
-			w.replays++
+		if do.retransmit {
+			w.retransmits++
 		}
 		if do.offer {
 			w.offers++
@@ -222,24 +222,24 @@ func TestProberBelievesThePeer(t *testing.T) {
 }
 
 // What was sent in vain is kept, and sent again when the path has changed.
-func TestProberReplays(t *testing.T) {
+func TestProberRetransmits(t *testing.T) {
 	w := newWorld(t, "elsewhere", testPublic)
 	w.connected, w.busy = true, true
 	w.rtts[testServer] = 20 * time.Millisecond
 	w.rtts[testPublic.addr] = 10 * time.Millisecond
 	w.run(time.Minute)
-	if w.keeps || w.replays > 0 {
-		t.Error("keeps or replays packets though nothing is wrong")
+	if w.keeps || w.retransmits > 0 {
+		t.Error("keeps or retransmits packets though nothing is wrong")
 	}
 	delete(w.rtts, testPublic.addr)
 	w.run(600 * time.Millisecond)
-	if !w.keeps || w.replays > 0 {
-		t.Errorf("keeps %v, replayed %d; want to keep and wait", w.keeps, w.replays)
+	if !w.keeps || w.retransmits > 0 {
+		t.Errorf("keeps %v, retransmitted %d; want to keep and wait", w.keeps, w.retransmits)
 	}
 	w.run(2 * time.Second)
 	w.wantKind(KindRelayed)
-	if w.replays == 0 {
-		t.Error("nothing was replayed on the new path")
+	if w.retransmits == 0 {
+		t.Error("nothing was retransmitted on the new path")
 	}
 	w.run(10 * time.Second)
 	if w.keeps {

@@ -23,6 +23,9 @@ func (n *Node) patchConfig(c *quic.Config, a *account) {
 		return ok && c.(*conn).mayGrow(int64(id), int64(delta))
 	}
 	c.ReceiveBuffered = func(_ *quic.Conn, delta int64) { a.add(delta) }
+	if a == nil {
+		c.ReceiveBuffered = func(q *quic.Conn, delta int64) { n.newcomers.add(q, n.budget, delta) }
+	}
 }
 
 // setReceiveWindow makes the window of a stream larger.
@@ -51,6 +54,16 @@ func (a *account) add(delta int64) {
 		default: // enforce will look
 		}
 	}
+}
+
+// add notes that a connection holds more, or less.
+func (w *newcomers) add(q quicConn, b *budget, delta int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := w.ofLocked(q, b)
+	c.held += delta
+	c.account.add(delta)
+	w.cleanLocked(q, c)
 }
 
 // mayGrow reports whether the window of a stream that is read may grow.

@@ -27,9 +27,9 @@ type route struct {
 	// in routeTable.bySource, the oldest first; guarded by Socket.mu
 	sources []netip.AddrPort
 
-	// keeping is set by the owner while what is sent is likely lost.
-	keeping atomic.Bool
-	kept    keptPackets
+	// buffering is set by the owner while what is sent is likely lost.
+	buffering atomic.Bool
+	buffer    retransmitBuffer
 }
 
 // A path is a real way for packets: an address, or the relay if relay is set.

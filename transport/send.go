@@ -40,8 +40,8 @@ func (c *packetConn) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int,
 	if size > s.maxPacket {
 		return 0, 0, unix.EMSGSIZE // a probe for larger packets
 	}
-	if r.keeping.Load() {
-		r.kept.add(b, segment)
+	if r.buffering.Load() {
+		r.buffer.add(b, segment)
 	}
 	return s.writeRoute(r, b, oob, segment)
 }
@@ -59,9 +59,9 @@ func (s *Socket) writeRoute(r *route, b, oob []byte, segment uint16) (n, oobn in
 	return s.write(b, oob, p.to)
 }
 
-// replay sends the packets that were kept again. Their loss would be as any.
-func (s *Socket) replay(r *route) {
-	for _, b := range r.kept.all() {
+// retransmit sends the packets that were kept again. Their loss would be as any.
+func (s *Socket) retransmit(r *route) {
+	for _, b := range r.buffer.all() {
 		s.writeRoute(r, b, nil, 0)
 	}
 }

@@ -58,7 +58,7 @@ type relaySource struct {
 // address means all of them and any port. The socket belongs to the network
 // namespace of the calling thread and stays in it.
 func Listen(addr netip.AddrPort) (*Socket, error) {
-	silenceQUIC()
+	suppressBufferWarning()
 	if !addr.IsValid() {
 		addr = netip.AddrPortFrom(netip.IPv4Unspecified(), addr.Port())
 	}

@@ -248,23 +248,23 @@ func TestSendTakesThePath(t *testing.T) {
 
 	// What is kept is the last packet of each call, of the last few calls.
 	r.path.Store(&path{to: peer.LocalAddr()})
-	r.keeping.Store(true)
+	r.buffering.Store(true)
 	for i := range 6 {
 		send(append(quicLike(i, 100), quicLike(10+i, 50)...), segmented(100))
 	}
 	peer.receive(t, 12)
-	s.replay(r)
+	s.retransmit(r)
 	packets, _ = peer.receive(t, 4)
 	for i, p := range packets {
 		if p != string(quicLike(12+i, 50)) {
-			t.Errorf("replayed %x as packet %d", p, i)
+			t.Errorf("retransmitted %x as packet %d", p, i)
 		}
 	}
-	r.kept.clear()
-	if n := len(r.kept.all()); n != 0 {
+	r.buffer.clear()
+	if n := len(r.buffer.all()); n != 0 {
 		t.Errorf("%d packets are kept after clear", n)
 	}
-	r.keeping.Store(false)
+	r.buffering.Store(false)
 
 	s.maxPacket = 1300
 	if _, err := send(quicLike(6, 1301), nil); !errors.Is(err, unix.EMSGSIZE) {
@@ -482,7 +482,7 @@ func TestQUICIsSilent(t *testing.T) {
 	var said bytes.Buffer
 	log.SetOutput(&said)
 	defer log.SetOutput(os.Stderr)
-	silenceQUIC()
+	suppressBufferWarning()
 	if _, set := os.LookupEnv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING"); set {
 		t.Error("the variable that silences quic-go is left for children")
 	}

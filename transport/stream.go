@@ -26,7 +26,7 @@ type Stream struct {
 	header Header
 
 	low      bool          // see LowCredit
-	turn     chan struct{} // closed by passOn
+	barrier  chan struct{} // closed by openBarrier
 	answered atomic.Bool
 	counted  atomic.Bool  // in conn.limit
 	granted  atomic.Int64 // of conn.account
@@ -78,12 +78,12 @@ func (s *Stream) end(directions uint32) {
 // accept reads the header of a stream that the peer has opened and hands it on. before is
 // closed when the stream that was opened before this one needs to be waited for no more.
 func (s *Stream) accept(before <-chan struct{}) {
-	defer s.passOn()
+	defer s.openBarrier()
 	node := s.conn.peer.node
 	s.quic.SetReadDeadline(time.Now().Add(node.timers.Header))
 	h, err := readHeader(s.quic)
 	if err != nil {
-		node.log.Debug("stream refused", "peer", s.Peer(), "error", err)
+		node.log.Debug("stream refused", "peer", s.Peer(), "err", err)
 		s.cancel(codeProtocol)
 		return
 	}
@@ -91,12 +91,12 @@ func (s *Stream) accept(before <-chan struct{}) {
 	s.header = h
 	if h.Urgent.Valid {
 		s.learnUrgent()
-		s.awaitTurn(before)
+		s.awaitBarrier(before)
 		return
 	}
-	s.awaitTurn(before)
+	s.awaitBarrier(before)
 	if !h.Early {
-		s.passOn() // its opener waits for the answer before it opens the next
+		s.openBarrier() // its opener waits for the answer before it opens the next
 	}
 	if !h.Near.IsValid() {
 		s.low = s.conn.early.arrived(h.Destination)
@@ -107,19 +107,19 @@ func (s *Stream) accept(before <-chan struct{}) {
 	}
 }
 
-// turnWithin bounds how long a stream waits for an early one before it, whose
+// barrierWithin bounds how long a stream waits for an early one before it, whose
 // listener may have a full backlog.
-const turnWithin = 50 * time.Millisecond
+const barrierWithin = 50 * time.Millisecond
 
-// awaitTurn keeps streams behind the early ones that were opened before them: a program
+// awaitBarrier keeps streams behind the early ones that were opened before them: a program
 // that connects twice, one after the other, is accepted in that order.
-func (s *Stream) awaitTurn(before <-chan struct{}) {
+func (s *Stream) awaitBarrier(before <-chan struct{}) {
 	select {
 	case <-before:
 		return
 	default:
 	}
-	t := time.NewTimer(turnWithin)
+	t := time.NewTimer(barrierWithin)
 	defer t.Stop()
 	select {
 	case <-before:
@@ -127,11 +127,11 @@ func (s *Stream) awaitTurn(before <-chan struct{}) {
 	}
 }
 
-// passOn lets the next stream have its turn. Only the accepting goroutine calls it.
-func (s *Stream) passOn() {
-	if s.turn != nil {
-		close(s.turn)
-		s.turn = nil
+// openBarrier lets the next stream have its turn. Only the accepting goroutine calls it.
+func (s *Stream) openBarrier() {
+	if s.barrier != nil {
+		close(s.barrier)
+		s.barrier = nil
 	}
 }
 
@@ -157,7 +157,7 @@ func (s *Stream) Answer(status Status) error {
 	if s.answered.Swap(true) {
 		return errors.New("stream was answered before")
 	}
-	s.passOn()
+	s.openBarrier()
 	if status == StatusOK {
 		s.count()
 		s.widen()

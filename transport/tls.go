@@ -79,9 +79,10 @@ func (n *Node) baseTLS() *tls.Config {
 	}
 }
 
-// quicConfig is that of connections to a peer, which has the account.
+// quicConfig returns the configuration of connections to a peer, who has the account a;
+// nil: see newcomers.
 func (n *Node) quicConfig(a *account) *quic.Config {
-	config := n.baseConfig(a.budget)
+	config := n.baseConfig(n.budget)
 	n.patchConfig(config, a)
 	return config
 }
@@ -110,18 +111,13 @@ func (n *Node) baseConfig(b *budget) *quic.Config {
 
 // listenConfig is quicConfig for connections that others dial.
 func (n *Node) listenConfig() *quic.Config {
-	config := n.quicConfig(n.strangers)
+	newcomer := n.quicConfig(nil)
+	config := newcomer.Clone()
 	config.GetConfigForClient = func(info *quic.ClientInfo) (*quic.Config, error) {
-		return n.quicConfig(n.accountAt(info.RemoteAddr)), nil
+		if a := n.accountAt(info.RemoteAddr); a != nil {
+			return n.quicConfig(a), nil
+		}
+		return newcomer, nil
 	}
 	return config
-}
-
-// accountAt returns the account for a connection from an address as QUIC knows it.
-func (n *Node) accountAt(addr net.Addr) *account {
-	udp, ok := addr.(*net.UDPAddr)
-	if !ok {
-		return n.strangers
-	}
-	return n.accountOf(fakeID(udp))
 }

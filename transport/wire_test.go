@@ -64,13 +64,18 @@ const (
 	// memQueue is how many sends wait for a receiver, as in a socket's buffer. More are
 	// lost.
 	memQueue = 256
+	// memLimit bounds the virtual time of a test.
+	memLimit = 5 * time.Minute
 )
 
 // virtual runs a test in virtual time, on a lab in memory. When the test ends, no
 // goroutine may be left: synctest would report a deadlock.
 func virtual(t *testing.T, test func(t *testing.T, l *lab)) {
-	silenceQUIC() // once for the process, so not inside
+	suppressBufferWarning() // once for the process, so not inside
 	synctest.Test(t, func(t *testing.T) {
+		// A test that waits in vain would go on as long as anybody has a timer.
+		watchdog := time.AfterFunc(memLimit, func() { panic(t.Name() + ": waits in vain") })
+		defer watchdog.Stop()
 		n := &memNet{wires: make(map[netip.AddrPort]*memWire)}
 		server, err := n.listen()
 		if err != nil {

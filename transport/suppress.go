@@ -10,12 +10,12 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// silenceQUIC keeps quic-go from printing on stderr, which belongs to the
+// suppressBufferWarning keeps quic-go from printing on stderr, which belongs to the
 // program that boxer runs. quic-go warns once per process about UDP buffers
 // that it could not raise, unless an environment variable tells it not to. So
 // the one warning is spent here, on a transport without a socket, with the
 // variable set for as long as that takes: children must not inherit it.
-var silenceQUIC = sync.OnceFunc(func() {
+var suppressBufferWarning = sync.OnceFunc(func() {
 	const name = "QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING"
 	if _, set := os.LookupEnv(name); !set {
 		os.Setenv(name, "true")

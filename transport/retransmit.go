@@ -2,16 +2,16 @@ package transport
 
 import "sync"
 
-// keptPackets are copies of the last packets that were sent while a path seemed
-// dead: see prober.planReplay. QUIC sends little then.
-type keptPackets struct {
+// retransmitBuffer are copies of the last packets that were sent while a path seemed
+// dead: see prober.planRetransmit. QUIC sends little then.
+type retransmitBuffer struct {
 	mu   sync.Mutex
 	ring [4][]byte
 	next int
 }
 
 // add keeps a copy of the last packet of b, which holds packets of a size (0: one).
-func (k *keptPackets) add(b []byte, segment uint16) {
+func (k *retransmitBuffer) add(b []byte, segment uint16) {
 	if n := int(segment); n > 0 && len(b) > n {
 		b = b[(len(b)-1)/n*n:]
 	}
@@ -22,7 +22,7 @@ func (k *keptPackets) add(b []byte, segment uint16) {
 }
 
 // all returns the packets, the oldest first. The caller may keep them.
-func (k *keptPackets) all() (packets [][]byte) {
+func (k *retransmitBuffer) all() (packets [][]byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for i := range k.ring {
@@ -34,7 +34,7 @@ func (k *keptPackets) all() (packets [][]byte) {
 }
 
 // clear forgets all packets.
-func (k *keptPackets) clear() {
+func (k *retransmitBuffer) clear() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.ring = [4][]byte{}
