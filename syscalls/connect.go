@@ -57,7 +57,8 @@ func (n *Node) connectSocket(c Call, s *progSocket) reply {
 		if err != nil {
 			return fail(err)
 		}
-		return n.connectStream(connectCall{s, c.TID(), !nb, unmapped(dst.Addr)}, dst)
+		return n.connectStream(connectCall{progSocket: s, tid: c.TID(), block: !nb,
+			dst: unmapped(dst.Addr)}, dst)
 	case unix.SOCK_DGRAM:
 		if _, ok, err := isUDP(s.fd); err != nil || !ok {
 			return passthrough
@@ -119,6 +120,7 @@ type connectCall struct {
 	tid   int  // the thread that calls
 	block bool // the call waits for the outcome
 	dst   netip.AddrPort
+	own   bool // to a listener of this node's, through the gate
 }
 
 // connectStream connects a TCP socket. given is the address as the program has given it.
@@ -126,24 +128,20 @@ func (n *Node) connectStream(c connectCall, given abi.Sockaddr) reply {
 	if err := n.checkFamily(c.progSocket, given); err != nil {
 		return fail(err)
 	}
-	switch n.nameServerAt(c.dst, &n.ports) {
-	case hostNameServer:
-		return n.connectResolver(c)
-	case otherNameServer:
+	server := n.nameServerAt(c.dst, &n.ports)
+	switch to := c.dst.Addr(); {
+	case server == hostNameServer, server == notNameServer &&
+		(n.Owns(to) || isLocalhost(to)):
+		return n.connectOwnHost(c, server)
+	case server == otherNameServer:
 		if err := routed(c.dst); err != nil {
 			return fail(err)
 		}
-		n.asks(c.fd, c.tid)
+		if id, err := c.cookie(); err == nil && n.tracing.Load() != nil {
+			n.admitted.note(id, c.tid) // traces tell who asks
+		}
 		return n.connectGate(c)
-	}
-	switch to := c.dst.Addr(); {
-	case n.Owns(to):
-		return n.connectSelf(c)
-	case n.inNetwork(to):
-		return n.connectGate(c)
-	case isLocalhost(to):
-		return n.connectLocalhost(c)
-	case n.leadsNowhere(c):
+	case n.inNetwork(to), n.leadsNowhere(c):
 		return n.connectGate(c)
 	}
 	return passthrough
@@ -165,5 +163,5 @@ func (n *Node) leadsNowhere(c connectCall) bool {
 		return false
 	}
 	r, alias := n.Aliases.role(local.Addr.Addr().Unmap())
-	return alias && r&^v6 != private && n.gateFor(c.dst.Addr()) != nil
+	return alias && r&^v6 != private && n.gates.to(c.dst.Addr()) != nil
 }

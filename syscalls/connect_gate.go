@@ -2,13 +2,10 @@ package syscalls
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/boxer-sandbox/boxer/syscalls/abi"
 )
 
 // connectGate connects to another node, or to what the supervisor reaches outside.
@@ -29,7 +26,7 @@ func (n *Node) connectGate(c connectCall) reply {
 		return n.finishLocal(c, unix.EALREADY)
 	case state != tcpClose:
 		// The kernel knows: EALREADY, EISCONN, or 0 the first time.
-		return fail(c.connectNow(n.gate.addr))
+		return fail(c.connectNow(n.gates.four.addr))
 	}
 	if errno, ok := n.pendingConnects.takeError(id); ok {
 		completeConnect(c.fd)
@@ -39,7 +36,8 @@ func (n *Node) connectGate(c connectCall) reply {
 	if err != nil {
 		return fail(err)
 	}
-	if local.Addr.Port() != 0 && !n.Owns(n.sourceOf(local, n.gateFor(c.dst.Addr()).addr).Addr()) {
+	if r, alias := n.Aliases.role(local.Addr.Addr().Unmap()); local.Addr.Port() != 0 &&
+		(!alias || r&^v6 == private) {
 		return fail(unix.EINVAL) // from localhost to another host
 	}
 	// To a neighbour, the alias of the dual wildcard does not tell the family.
@@ -48,12 +46,6 @@ func (n *Node) connectGate(c connectCall) reply {
 		return n.connectSameHost(c)
 	}
 	return n.connectFar(c)
-}
-
-// sourceOf returns the virtual address of a socket at the kernel address local, in a
-// connection whose other end is at far.
-func (n *Node) sourceOf(local abi.Sockaddr, far netip.AddrPort) netip.AddrPort {
-	return unmapped(n.local(local, abi.Sockaddr{Addr: far}).Addr)
 }
 
 // resolveWithin bounds how long a non-blocking connect waits for a neighbour's
@@ -92,14 +84,14 @@ func (n *Node) connectResolved(ctx context.Context, c connectCall) reply {
 	switch {
 	case err == nil && n.listensAt(kernel):
 		n.sameHost.addListener(kernel, c.dst)
-		r := n.connectLocal(c, source, []listener{{c.dst, kernel}}, n.gate.closed)
-		if n.tracing.Load() != nil {
-			r.ends, _ = n.socketEnds(c.progSocket)
-			r.ends.Near = true
+		r := n.connectLocal(c, source, []listener{{c.dst, kernel}}, n.gates.four.closed)
+		r.ends = Ends{Local: netip.AddrPortFrom(own, 0), Remote: c.dst, Near: true}
+		if local, _, err := c.localName(); err == nil {
+			r.ends.Local = n.sourceTo(local, c.dst.Addr())
 		}
 		return r
 	case err != nil && Errno(err) == unix.ECONNREFUSED:
-		r := n.connectLocal(c, source, nil, n.gate.closed)
+		r := n.connectLocal(c, source, nil, n.gates.four.closed)
 		r.ends = Ends{Local: netip.AddrPortFrom(own, 0), Remote: c.dst}
 		return r
 	case err != nil && ctx.Err() != nil:
@@ -118,108 +110,4 @@ func (n *Node) listensAt(kernel netip.AddrPort) bool {
 		return true // the neighbour has just looked
 	}
 	return err == nil && found && m.Addr == kernel
-}
-
-// connectFar connects an unconnected socket to another node, over the network.
-func (n *Node) connectFar(c connectCall) reply {
-	id, err := c.cookie()
-	if err != nil {
-		return fail(err)
-	}
-	gate := n.gateFor(c.dst.Addr()).towards(c.dst)
-	err = c.connectFrom(n.publicFor(c.dst.Addr()),
-		func() error { return c.connectNow(gate) })
-	if err != unix.EINPROGRESS {
-		return fail(fmt.Errorf("connect to gate: %w", err))
-	}
-	// Only now: after a failed connect the name of an earlier port is left, and
-	// this connect has taken another.
-	local, _, err := c.localName()
-	if err != nil {
-		return fail(err)
-	}
-	p := &pendingConnect{id: id, program: unmapped(local.Addr), gate: gate,
-		src: n.sourceOf(local, gate), dst: c.dst}
-	if n.openOptimistic(p) {
-		if !c.block {
-			return p.comesTo(unix.EINPROGRESS)
-		}
-		completeConnect(c.fd)
-		return p.comesTo(0)
-	}
-	asking := n.pendingConnects.start(n.ctx, p)
-	if !c.block {
-		n.tasks.Go(func() {
-			defer n.watchClosed(p)()
-			n.dial(asking, p)
-		})
-		return p.comesTo(unix.EINPROGRESS)
-	}
-	if tv, err := timeout(c.fd, unix.SO_SNDTIMEO); err != nil || tv.Nano() != 0 {
-		n.tasks.Go(func() { n.dial(asking, p) })
-		return n.waitForConnect(c, p, unix.EINPROGRESS)
-	}
-	// Nothing but the outcome ends the wait: one goroutine does both. A signal
-	// ends the call, and the attempt goes on.
-	r := async(func(context.Context, Call) reply {
-		n.dial(asking, p)
-		return n.connectResult(c, p)
-	})
-	r.ends = p.ends()
-	return r
-}
-
-// waitForConnect waits for an attempt's end on behalf of a blocking connect, as long as
-// SO_SNDTIMEO allows; then it fails with expired.
-func (n *Node) waitForConnect(c connectCall, p *pendingConnect,
-	expired unix.Errno) reply {
-	r := async(func(ctx context.Context, _ Call) reply {
-		timer, stop := socketTimer(c.fd, unix.SO_SNDTIMEO)
-		defer stop()
-		select {
-		case <-p.done:
-			return n.connectResult(c, p)
-		case <-timer:
-			n.keepUntil(p, c.progSocket)
-			return fail(expired)
-		case <-ctx.Done():
-			n.keepUntil(p, c.progSocket)
-			return fail(unix.EINTR) // nobody waits
-		}
-	})
-	r.ends = p.ends()
-	return r
-}
-
-// connectResult answers a blocking connect whose attempt has ended.
-func (n *Node) connectResult(c connectCall, p *pendingConnect) reply {
-	completeConnect(c.fd)
-	if p.errno != 0 {
-		n.pendingConnects.takeError(p.id)
-	}
-	return p.comesTo(p.errno)
-}
-
-// keepUntil keeps the copy of a socket that nobody waits for any more, until the
-// attempt has ended. Mostly that is now, so that the program's close(2) is the last.
-func (n *Node) keepUntil(p *pendingConnect, s *progSocket) {
-	if p.hasEnded() {
-		return
-	}
-	kept := s.take()
-	n.tasks.Go(func() {
-		<-p.done
-		kept.close()
-	})
-}
-
-// socketTimer returns a channel that fires when the given timeout of the
-// socket expires; never, if it has none.
-func socketTimer(fd, opt int) (<-chan time.Time, func()) {
-	tv, err := timeout(fd, opt)
-	if err != nil || tv.Nano() == 0 {
-		return nil, func() {}
-	}
-	t := time.NewTimer(time.Duration(tv.Nano()))
-	return t.C, func() { t.Stop() }
 }

@@ -3,12 +3,25 @@ package syscalls
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"net/netip"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
+
+// connectOwnHost connects to one of the node's own virtual addresses, to localhost, or to
+// the node's resolver.
+func (n *Node) connectOwnHost(c connectCall, server nameServer) reply {
+	switch {
+	case server == hostNameServer:
+		return n.connectResolver(c)
+	case n.Owns(c.dst.Addr()):
+		return n.connectSelf(c)
+	}
+	return n.connectLocalhost(c)
+}
 
 // connectResolver connects to the node's resolver instead of the name server at the
 // call's destination.
@@ -17,9 +30,11 @@ func (n *Node) connectResolver(c connectCall) reply {
 	if !ok {
 		return passthrough
 	}
-	if err := n.admit(c.fd, c.tid); err != nil {
+	id, err := c.cookie()
+	if err != nil {
 		return fail(err)
 	}
+	n.admitted.note(id, c.tid)
 	c.mappable() // or it is bound, and the connect tells
 	return n.finishLocal(c, c.connectNow(proxy))
 }
@@ -31,7 +46,7 @@ func (n *Node) connectSelf(c connectCall) reply {
 	if err != nil {
 		return fail(err)
 	}
-	last := n.gate.closed
+	last := n.gates.four.closed
 	if len(found) == 0 {
 		if own, ok := n.selfConnect(c, c.dst); ok {
 			last = own
@@ -104,7 +119,7 @@ func (n *Node) connectLocalhost6(c connectCall, alias bool) reply {
 	if len(found) == 0 && !alias {
 		return passthrough
 	}
-	return n.connectLocal(c, n.Aliases.Private6, found, n.gate.closed)
+	return n.connectLocal(c, n.Aliases.Private6, found, n.gates.four.closed)
 }
 
 // connectLocal tries the listeners in turn, then last. source is the alias that an
@@ -117,47 +132,85 @@ func (n *Node) connectLocal(c connectCall, source netip.Addr, found []listener,
 	case state == tcpSynSent && c.block:
 		return n.finishLocal(c, unix.EALREADY)
 	case state != tcpClose:
-		return fail(c.connectNow(n.gate.addr))
+		return fail(c.connectNow(n.gates.four.addr))
 	}
 	// or else it would pass for the listener's refusal
 	if err := pendingError(c.fd, c.domain); err != nil {
 		return fail(err)
 	}
-	local, _, err := c.localName()
-	if err != nil {
-		return fail(err)
-	}
-	if local.Addr.Port() != 0 {
-		n.recordPeer(local, source)
-	} else { // the socket that had the port before may have met another
-		defer func() {
-			if local, _, err := c.localName(); err == nil {
-				n.recordPeer(local, source)
-			}
-		}()
-	}
 	id, err := c.cookie()
 	if err != nil {
 		return fail(err)
 	}
-	n.vouched.note(id, n.Aliases.Wildcard, n.isOpen) // before the other end can see it
+	n.vouched.note(id, n.Aliases.Wildcard) // before the other end can see it
 	for _, l := range found {
-		err = c.connectFrom(source, func() error { return c.connectLoopback(l.kernel) })
-		if err != unix.ECONNREFUSED {
+		err = n.connectMeeting(c, source, l.kernel, c.connectLoopback)
+		if errors.Is(err, errMetElsewhere) {
+			if n.gates.to(c.dst.Addr()) == nil {
+				return fail(unix.EADDRNOTAVAIL)
+			}
+			c.own = n.Owns(c.dst.Addr()) || !n.inNetwork(c.dst.Addr())
+			return n.connectFar(c)
+		}
+		if !errors.Is(err, unix.ECONNREFUSED) {
 			return n.finishLocal(c, err)
 		}
 	}
-	err = c.connectFrom(source, func() error { return c.connectNow(last) })
-	return n.finishLocal(c, err)
+	return n.finishLocal(c, n.connectMeeting(c, source, last, c.connectNow))
 }
 
-// recordPeer notes at which address of the node a bound socket meets another of the node:
-// the one that source stands for.
-func (n *Node) recordPeer(local abi.Sockaddr, source netip.Addr) {
-	if r, ok := n.Aliases.role(local.Addr.Addr().Unmap()); ok {
-		to, _ := n.Aliases.role(source)
-		n.ports.recordPeer(unmapped(local.Addr), n.own(r), n.own(to))
+// errMetElsewhere says that the kernel has this very connection already, though it is
+// another one to programs: one port of the node's connects to one listener of the node's
+// at two addresses, which have one alias.
+var errMetElsewhere = errors.New("the ports are connected at another address")
+
+// connectMeeting connects to a kernel address of the node's, and notes at which address
+// of the node the two meet: the one that source stands for.
+func (n *Node) connectMeeting(c connectCall, source netip.Addr, to netip.AddrPort,
+	connect func(netip.AddrPort) error) error {
+	local, _, err := c.localName()
+	if err != nil {
+		return err
 	}
+	begin := func() error { return connect(to) }
+	if local.Addr.Port() == 0 {
+		err := c.connectFrom(source, begin)
+		// the socket that had the port before may have met another
+		if local, _, err := c.localName(); err == nil {
+			n.recordMeeting(local, to, source)
+		}
+		return err
+	}
+	before := n.recordMeeting(local, to, source)
+	err = c.connectFrom(source, begin)
+	if !errors.Is(err, unix.EADDRNOTAVAIL) || !before.IsValid() {
+		return err
+	}
+	n.recordMeeting(local, to, before)
+	if before == source {
+		return err
+	}
+	return errMetElsewhere
+}
+
+// recordMeeting notes that a socket and the one at the kernel address far meet at the
+// address of the node that an alias stands for. It returns the alias that was noted
+// before, if any.
+func (n *Node) recordMeeting(local abi.Sockaddr, far netip.AddrPort,
+	alias netip.Addr) netip.Addr {
+	own, ok := n.Aliases.role(local.Addr.Addr().Unmap())
+	if !ok {
+		return netip.Addr{}
+	}
+	at, _ := n.Aliases.role(alias)
+	before := n.ports.recordPeer(meeting{unmapped(local.Addr), far}, n.own(own),
+		n.own(at))
+	for _, r := range [...]role{public, private, public6, private6} {
+		if n.own(r) == before {
+			return n.Aliases.of(r)
+		}
+	}
+	return netip.Addr{}
 }
 
 // pendingError returns what an earlier connect of a closed socket has come to, if the

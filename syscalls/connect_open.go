@@ -2,21 +2,99 @@ package syscalls
 
 import (
 	"context"
+	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/stream"
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
+
+// connectFar connects an unconnected socket to the gate, and lets it through when its far
+// end is there.
+func (n *Node) connectFar(c connectCall) reply {
+	id, err := c.cookie()
+	if err != nil {
+		return fail(err)
+	}
+	gate := n.gates.to(c.dst.Addr()).towards(c.dst)
+	err = c.connectFrom(n.publicFor(c.dst.Addr()),
+		func() error { return c.connectNow(gate) })
+	if err != unix.EINPROGRESS {
+		return fail(fmt.Errorf("connect to gate: %w", err))
+	}
+	// Only now: after a failed connect the name of an earlier port is left, and
+	// this connect has taken another.
+	local, _, err := c.localName()
+	if err != nil {
+		return fail(err)
+	}
+	return n.openFor(c, &pendingConnect{id: id, program: unmapped(local.Addr), gate: gate,
+		src: n.sourceTo(local, c.dst.Addr()), dst: c.dst, own: c.own})
+}
+
+// sourceTo returns the virtual address that a socket at the kernel address local has in a
+// connection to an address.
+func (n *Node) sourceTo(local abi.Sockaddr, dst netip.Addr) netip.AddrPort {
+	kernel := unmapped(local.Addr)
+	r, _ := n.Aliases.role(kernel.Addr())
+	addr := n.own(r)
+	switch {
+	case !addr.IsUnspecified():
+	case isLocalhost(dst):
+		addr = localhostOf(wildcardOf(dst))
+	default:
+		addr = n.addrFor(dst)
+	}
+	return netip.AddrPortFrom(addr, n.ports.programPort(kernel))
+}
+
+// openFor opens the far end of a connection whose program's socket is connecting to the
+// gate, and lets the socket through. A blocking call waits for that.
+func (n *Node) openFor(c connectCall, p *pendingConnect) reply {
+	if n.openOptimistic(p) {
+		if !c.block {
+			return p.comesTo(unix.EINPROGRESS)
+		}
+		completeConnect(c.fd)
+		return p.comesTo(0)
+	}
+	asking := n.pendingConnects.start(n.ctx, p)
+	if !c.block {
+		n.tasks.Go(func() {
+			defer n.watchClosed(p)()
+			n.dial(asking, p)
+		})
+		return p.comesTo(unix.EINPROGRESS)
+	}
+	if tv, err := timeout(c.fd, unix.SO_SNDTIMEO); err != nil || tv.Nano() != 0 {
+		n.tasks.Go(func() { n.dial(asking, p) })
+		return n.waitForConnect(c, p, unix.EINPROGRESS)
+	}
+	// Nothing but the outcome ends the wait: one goroutine does both. A signal
+	// ends the call, and the attempt goes on.
+	r := async(func(context.Context, Call) reply {
+		n.dial(asking, p)
+		return n.connectResult(c, p)
+	})
+	r.ends = p.ends()
+	return r
+}
 
 // openOptimistic lets a program's socket, which is connecting to the gate, through it at
 // once, if the far side has announced that it will accept. If then it does not, the
 // program sees a connection that is reset.
 func (n *Node) openOptimistic(p *pendingConnect) bool {
-	stream, ok := n.Network.DialOptimistic(p.src, p.dst)
+	if p.own {
+		return false
+	}
+	far, ok := n.Network.DialOptimistic(p.src, p.dst)
 	if !ok {
 		return false
 	}
-	if err := n.establish(stream, p); err != nil {
+	if err := n.establish(far, p); err != nil {
 		n.Logger.Debug("connect early", "dst", p.dst, "err", err)
 		return false
 	}
@@ -27,17 +105,18 @@ func (n *Node) openOptimistic(p *pendingConnect) bool {
 // program's socket through the gate.
 func (n *Node) dial(ctx context.Context, p *pendingConnect) {
 	defer p.cancel()
-	stream, err := n.open(ctx, p)
+	far, err := n.open(ctx, p)
 	if err != nil {
 		n.refuseConnect(p, err)
 		return
 	}
 	if ctx.Err() != nil { // given up: the socket may be connecting to another
-		stream.Reset()
+		far.Reset()
+		p.closed()
 		n.pendingConnects.succeed(p)
 		return
 	}
-	if err := n.establish(stream, p); err == nil ||
+	if err := n.establish(far, p); err == nil ||
 		Errno(err) == unix.ECONNREFUSED { // the socket is closed, or connects no more: shutdown(2)
 		n.pendingConnects.succeed(p)
 	} else {
@@ -49,23 +128,42 @@ func (n *Node) dial(ctx context.Context, p *pendingConnect) {
 // outside for a socket that cannot get there by itself, see leadsNowhere.
 func (n *Node) open(ctx context.Context, p *pendingConnect) (Stream, error) {
 	switch {
+	case p.own:
+		return n.openOwn(ctx, p)
 	case n.inNetwork(p.dst.Addr()):
 		return n.Network.Dial(ctx, p.src, p.dst)
 	case p.dst.Port() == dnsPort && n.Resolver != nil:
-		return n.Resolver.Dial(ctx, n.askerOn(p.id, p.dst))
+		tid, _ := n.admitted.shownBy(p.id)
+		return n.Resolver.Dial(ctx, Asker{TID: tid, Server: p.dst})
 	}
 	return dialEgress(ctx, p.src.Port(), p.dst)
+}
+
+// openOwn connects to a listener of this node's, see errMetElsewhere.
+func (n *Node) openOwn(ctx context.Context, p *pendingConnect) (Stream, error) {
+	conn, remove, err := n.dialFirst(ctx, p.src, p.dst)
+	if err != nil {
+		return nil, err
+	}
+	far, err := stream.NewTCP(conn)
+	if err != nil {
+		remove()
+		return nil, err
+	}
+	p.end = remove
+	return far, nil
 }
 
 // establish lets a program's socket through the gate and relays between it and the
 // stream, which it resets after an error. It fails with ECONNREFUSED if the socket is
 // closed.
-func (n *Node) establish(stream Stream, p *pendingConnect) error {
-	peer := n.peers.addDialled(p.gated(), p.dst)
+func (n *Node) establish(far Stream, p *pendingConnect) error {
+	peer := n.peers.addDialled(p.gated(), p.src.Addr(), p.dst)
 	conn, err := n.openGate(p)
 	if err != nil {
 		n.peers.removeDialled(p.gated())
-		stream.Reset()
+		far.Reset()
+		p.closed()
 		return err
 	}
 	peer.urgency.attach(conn)
@@ -74,7 +172,8 @@ func (n *Node) establish(stream Stream, p *pendingConnect) error {
 	n.tasks.Go(func() {
 		defer n.budget.closed()
 		defer n.peers.removeDialled(p.gated())
-		n.relay(conn, stream)
+		defer p.closed()
+		n.relay(conn, far)
 	})
 	return nil
 }
@@ -87,13 +186,57 @@ func (n *Node) openGate(p *pendingConnect) (*loopConn, error) {
 	if shared && !n.isOpen(p.id, p.program, p.gate) {
 		return nil, unix.ECONNREFUSED
 	}
-	conn, err := n.gateFor(p.dst.Addr()).open(p.gate, p.program)
+	conn, err := n.gates.to(p.dst.Addr()).open(p.gate, p.program)
 	if err == nil && shared && !n.isOpen(p.id, p.program, p.gate) {
 		conn.SetLinger(0)
 		conn.Close()
 		return nil, unix.ECONNREFUSED
 	}
 	return conn, err
+}
+
+// waitForConnect waits for an attempt's end on behalf of a blocking connect, as long as
+// SO_SNDTIMEO allows; then it fails with expired.
+func (n *Node) waitForConnect(c connectCall, p *pendingConnect,
+	expired unix.Errno) reply {
+	r := async(func(ctx context.Context, _ Call) reply {
+		timer, stop := socketTimer(c.fd, unix.SO_SNDTIMEO)
+		defer stop()
+		select {
+		case <-p.done:
+			return n.connectResult(c, p)
+		case <-timer:
+			n.keepUntil(p, c.progSocket)
+			return fail(expired)
+		case <-ctx.Done():
+			n.keepUntil(p, c.progSocket)
+			return fail(unix.EINTR) // nobody waits
+		}
+	})
+	r.ends = p.ends()
+	return r
+}
+
+// connectResult answers a blocking connect whose attempt has ended.
+func (n *Node) connectResult(c connectCall, p *pendingConnect) reply {
+	completeConnect(c.fd)
+	if p.errno != 0 {
+		n.pendingConnects.takeError(p.id)
+	}
+	return p.comesTo(p.errno)
+}
+
+// keepUntil keeps the copy of a socket that nobody waits for any more, until the
+// attempt has ended. Mostly that is now, so that the program's close(2) is the last.
+func (n *Node) keepUntil(p *pendingConnect, s *progSocket) {
+	if p.hasEnded() {
+		return
+	}
+	kept := s.take()
+	n.tasks.Go(func() {
+		<-p.done
+		kept.close()
+	})
 }
 
 // refuseConnect ends an attempt that has come to nothing.
@@ -103,7 +246,7 @@ func (n *Node) refuseConnect(p *pendingConnect, why error) {
 		if n.ports.listensAt(p.program) && !n.isOpen(p.id, p.program, p.gate) {
 			return nil // it would be the listener that is connected to
 		}
-		return n.gateFor(p.dst.Addr()).refuse(p.gate, p.program)
+		return n.gates.to(p.dst.Addr()).refuse(p.gate, p.program)
 	}
 	err := n.pendingConnects.fail(p, Errno(why), refuse)
 	// For lack of descriptors, most likely. The program waits.
@@ -146,3 +289,13 @@ func (n *Node) watchClosed(p *pendingConnect) (stop func()) {
 // closedLook is how often a connect that takes its time is looked after. The
 // kernel of a listener whose backlog is full asks again after a second (tcp(7)).
 const closedLook = 200 * time.Millisecond
+
+// isOpen reports whether the socket that connects from one address to another is the
+// one with that cookie. It returns true also if this is not known.
+func (n *Node) isOpen(cookie uint64, local, remote netip.AddrPort) bool {
+	m, found, err := n.diag.Connection(local, remote)
+	if err != nil {
+		return inUse(local)
+	}
+	return found && m.Cookie == cookie
+}

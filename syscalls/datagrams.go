@@ -157,6 +157,6 @@ func (n *Node) meetLocal(fd int, met netip.Addr) error {
 	} else if !n.own(r).IsUnspecified() {
 		return nil
 	}
-	n.datagramPorts.recordPeer(kernel, localhost4, met)
+	n.datagramPorts.recordPeer(meeting{own: kernel}, localhost4, met)
 	return nil
 }

@@ -192,12 +192,6 @@ func (n *Node) asker(fl *flow, program netip.AddrPort) Asker {
 	return a
 }
 
-// askerOn tells who asks a server over the TCP socket that has a cookie.
-func (n *Node) askerOn(id uint64, server netip.AddrPort) Asker {
-	tid, _ := n.admitted.shownBy(id)
-	return Asker{TID: tid, Server: server}
-}
-
 // answered tells the resolver what a name server of a program's own choice has sent.
 func (n *Node) answered(program, server netip.AddrPort, b []byte) {
 	if server.Port() == dnsPort && n.Resolver != nil && n.tracing.Load() != nil {

@@ -51,7 +51,8 @@ func (n *Node) fastOpenSocket(c Call, s *progSocket, dst abi.Sockaddr, flags int
 	}
 	// Without waiting, also where the call may wait: O_NONBLOCK of the program's socket
 	// stays as it is, and thenSend waits.
-	connected := n.connectStream(connectCall{s, c.TID(), false, unmapped(dst.Addr)}, dst)
+	connected := n.connectStream(connectCall{progSocket: s, tid: c.TID(),
+		dst: unmapped(dst.Addr)}, dst)
 	return async(func(ctx context.Context, c Call) reply {
 		r := connected
 		if r.kind == replyWait {

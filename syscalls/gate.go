@@ -37,6 +37,20 @@ type gate struct {
 	fds []int // the gate's socket, the one in its accept queue, the closed one
 }
 
+// gates are a node's.
+type gates struct {
+	four *gate
+	six  *gate // for IPv6 peers; nil where there are none
+}
+
+// to returns the gate for connections to an address.
+func (g *gates) to(peer netip.Addr) *gate {
+	if peer.Is4() {
+		return g.four
+	}
+	return g.six
+}
+
 // newGate makes a gate. Its closed port is at a loopback address, and the whole gate if
 // the kernel does not bind sockets to a device for it (before Linux 5.7 without
 // CAP_NET_RAW).

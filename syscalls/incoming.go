@@ -57,7 +57,7 @@ func (n *Node) dialFirst(ctx context.Context, src, dst netip.AddrPort) (conn *lo
 	}
 	for _, l := range found {
 		if conn, remove, err = n.dialListener(ctx, l.kernel,
-			src); Errno(err) != unix.ECONNREFUSED {
+			src, dst.Addr()); Errno(err) != unix.ECONNREFUSED {
 			return conn, remove, err
 		}
 	}
@@ -87,11 +87,11 @@ func (n *Node) AcceptOutside(ctx context.Context, src netip.AddrPort,
 	return nil, nil, err
 }
 
-// dialListener connects to a listener at a kernel address. The program sees
-// src as the peer until remove is called. On loopback the handshake is over
-// when connect(2) returns; only a full backlog makes it wait.
-func (n *Node) dialListener(ctx context.Context, kernel,
-	src netip.AddrPort) (conn *loopConn, remove func(), err error) {
+// dialListener connects to a listener at a kernel address. Until remove is called, the
+// program sees src as the peer, and at as its own address. On loopback the handshake is
+// over when connect(2) returns; only a full backlog makes it wait.
+func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort,
+	at netip.Addr) (conn *loopConn, remove func(), err error) {
 	fd, err := linux.Socket(unix.AF_INET,
 		unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -103,7 +103,7 @@ func (n *Node) dialListener(ctx context.Context, kernel,
 		return nil, nil, err
 	}
 	// The program may accept before our connect returns: the peer must be known.
-	peer := n.peers.addAccepted(own, src)
+	peer := n.peers.addAccepted(own, src, at)
 	remove = func() { n.peers.removeAccepted(own) }
 	if err := n.connectWait(ctx, fd, kernel); err != nil {
 		linux.Close(fd)
@@ -147,7 +147,7 @@ func (n *Node) bindRelay(fd int, peer netip.Addr, port uint16) (own netip.AddrPo
 // has its own, since one has no more ports than the range of ephemeral ports has; so has
 // the peer, for each port that it connects to.
 func (n *Node) relayFor(peer netip.Addr, port uint16) netip.Addr {
-	switch g := n.gateFor(peer); {
+	switch g := n.gates.to(peer); {
 	case g != nil && g.addrs != nil:
 		return g.addrs.of(netip.AddrPortFrom(peer, port))
 	case peer.Is4():

@@ -13,7 +13,7 @@ import (
 // Close(2) is not trapped; the kernel tells of it.
 func (n *Node) watchListeners() {
 	diag, err := linux.OpenSockDiag()
-	if err == nil && !answers(diag, n.gate) {
+	if err == nil && !answers(diag, n.gates.four) {
 		diag.Close()
 		diag, err = nil, unix.EOPNOTSUPP // a kernel without CONFIG_INET_DIAG says ENOENT
 	}
@@ -52,8 +52,8 @@ func answers(diag *linux.SockDiag, g *gate) bool {
 	return err == nil && found
 }
 
-// unconnected is a filter that passes the messages about sockets that had a port and
-// no peer, listeners above all. Otherwise each connection of the host would wake the node.
+// unconnected is a filter that passes the messages about sockets that had a port and no
+// peer, listeners above all. Otherwise each connection of the host would wake the node.
 var unconnected = []unix.SockFilter{
 	{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: linux.DiagDport},
 	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: 0, Jf: 3},
@@ -136,14 +136,4 @@ func (n *Node) live(port uint16, addrs ...netip.Addr) (found []listener, err err
 // bind that succeeds says that nobody has it.
 func inUse(kernel netip.AddrPort) bool {
 	return probe(unix.SOCK_STREAM, -1, kernel) != nil
-}
-
-// isOpen reports whether the socket that connects from one address to another is the
-// one with that cookie. It returns true also if this is not known.
-func (n *Node) isOpen(cookie uint64, local, remote netip.AddrPort) bool {
-	m, found, err := n.diag.Connection(local, remote)
-	if err != nil {
-		return inUse(local)
-	}
-	return found && m.Cookie == cookie
 }

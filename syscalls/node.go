@@ -87,8 +87,7 @@ type Config struct {
 // called from any goroutine.
 type Node struct {
 	Config
-	gate      *gate
-	gate6     *gate                   // for IPv6 peers; nil where there are none
+	gates     gates
 	tracing   atomic.Pointer[Tracing] // nil: off
 	waiting   waiting
 	readiness *readiness
@@ -144,16 +143,17 @@ func NewNode(c Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{Config: c, gate: g, budget: newBudget()}
+	n := &Node{Config: c, gates: gates{four: g}, budget: newBudget()}
 	if c.Addr6.IsValid() {
-		if n.gate6, err = newGate(c.Aliases.Relay6, v6); err != nil {
+		if n.gates.six, err = newGate(c.Aliases.Relay6, v6); err != nil {
 			g.close()
 			return nil, err
 		}
 	}
 	n.landlock.Domains = landlock.NewDomains()
+	n.vouched.isOpen = n.isOpen
 	if n.readiness, err = newReadiness(); err != nil {
-		return nil, errors.Join(err, g.close(), n.gate6.close())
+		return nil, errors.Join(err, g.close(), n.gates.six.close())
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.left, n.leave = context.WithCancel(n.ctx)
@@ -179,52 +179,7 @@ func (n *Node) Close() error {
 	n.tasks.Wait()
 	n.diag.Close()
 	n.readiness.close()
-	return errors.Join(n.gate.close(), n.gate6.close())
-}
-
-// Owns reports whether an address is one of the node's virtual ones.
-func (n *Node) Owns(a netip.Addr) bool {
-	return a == n.Addr || a.IsValid() &&
-		a == n.Addr6
-}
-
-// inNetwork reports whether an address is one of the network's.
-func (n *Node) inNetwork(a netip.Addr) bool {
-	return n.Prefix.Contains(a) ||
-		n.Prefix6.Contains(a)
-}
-
-// addrFor returns the node's own address towards another of the network.
-func (n *Node) addrFor(peer netip.Addr) netip.Addr {
-	if peer.Is4() {
-		return n.Addr
-	}
-	return n.Addr6
-}
-
-// publicFor returns the alias of addrFor.
-func (n *Node) publicFor(peer netip.Addr) netip.Addr {
-	if peer.Is4() {
-		return n.Aliases.Public
-	}
-	return n.Aliases.Public6
-}
-
-// gateFor returns the gate for connections to an address of the network.
-func (n *Node) gateFor(peer netip.Addr) *gate {
-	if peer.Is4() {
-		return n.gate
-	}
-	return n.gate6
-}
-
-// relay carries a connection of one of the node's programs. The caller has
-// counted it in n.relays, before the program knew of it: Drain must not miss it.
-func (n *Node) relay(conn Conn, stream Stream) {
-	defer n.relays.Add(-1)
-	if relay(n.ctx, n.left, conn, stream) {
-		n.cut.Store(true)
-	}
+	return errors.Join(n.gates.four.close(), n.gates.six.close())
 }
 
 // Drain says that no process of the node is left. The relays end when they have sent what

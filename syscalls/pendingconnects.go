@@ -17,6 +17,9 @@ type pendingConnect struct {
 	program, gate netip.AddrPort // the kernel addresses of the socket, and of the gate
 	src, dst      netip.AddrPort // the ends of the connection, both virtual
 
+	own bool   // dst is a listener of this node's
+	end func() // if not nil: what the end of its relay ends, too
+
 	// from start on
 	cancel context.CancelFunc // ends what asks the network
 	done   chan struct{}      // closed when it has ended
@@ -39,6 +42,13 @@ func (p *pendingConnect) comesTo(errno unix.Errno) reply {
 	}
 	r.ends = p.ends()
 	return r
+}
+
+// closed ends what the connection has, besides its relay.
+func (p *pendingConnect) closed() {
+	if p.end != nil {
+		p.end()
+	}
 }
 
 func (p *pendingConnect) hasEnded() bool {

@@ -22,9 +22,9 @@ type ports struct {
 	// moved and wishes map an alias with the port that the program knows, and the
 	// one with the port that the kernel knows, to each other, where these differ.
 	moved, requested map[netip.AddrPort]netip.AddrPort
-	// recorded has the address of the node at which a socket of the node meets
-	// another, by its own kernel address, where that does not tell.
-	recorded map[netip.AddrPort]netip.Addr
+	// recorded has the address of the node at which two sockets of the node meet, where
+	// their own addresses do not tell.
+	recorded map[meeting]netip.Addr
 
 	// inherited has the ports of sockets that were made outside of the node.
 	inherited map[uint16]bool
@@ -235,33 +235,45 @@ func (p *ports) find(port uint16, addrs ...netip.Addr) []listener {
 	return found
 }
 
-// maxRecorded bounds the sockets that recorded knows. Few programs bind a socket, and
+// maxRecorded bounds the pairs that recorded has. Few programs bind a socket, and
 // connect it to another address of their own host, or send UDP to ::1.
 const maxRecorded = 1024
 
-// recordPeer notes that a socket, whose own address is own, meets another at addr.
-func (p *ports) recordPeer(kernel netip.AddrPort, own, addr netip.Addr) {
+// A meeting is a pair of kernel addresses of this node's, of one who connects and of one
+// who listens. far is zero for a UDP socket that is connected to nobody.
+type meeting struct{ own, far netip.AddrPort }
+
+// recordPeer notes that a socket, whose own address is own, meets another at addr. It
+// returns what was recorded of the two before: own, or another address.
+func (p *ports) recordPeer(at meeting, own, addr netip.Addr) (before netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	before, ok := p.recorded[at]
+	if !ok {
+		before = own
+	}
 	switch {
 	case own == addr:
-		delete(p.recorded, kernel)
-		return
+		delete(p.recorded, at)
+		return before
 	case p.recorded == nil || len(p.recorded) >= maxRecorded:
-		p.recorded = make(map[netip.AddrPort]netip.Addr)
+		p.recorded = make(map[meeting]netip.Addr)
 	}
-	p.recorded[kernel] = addr
+	p.recorded[at] = addr
+	return before
 }
 
-// recordedPeer returns the address at which two sockets of this node meet, of which
-// one knows. ok is false if its own address tells.
+// recordedPeer returns the address at which two sockets of this node meet, if one's own
+// address does not tell.
 func (p *ports) recordedPeer(a, b netip.AddrPort) (addr netip.Addr, ok bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if addr, ok = p.recorded[a]; !ok {
-		addr, ok = p.recorded[b]
+	for _, at := range [...]meeting{{a, b}, {b, a}, {own: a}, {own: b}} {
+		if addr, ok = p.recorded[at]; ok {
+			return addr, true
+		}
 	}
-	return addr, ok
+	return addr, false
 }
 
 // empty reports whether nothing was ever recorded that names are translated by.

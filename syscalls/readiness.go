@@ -32,7 +32,8 @@ func newReadiness() (*readiness, error) {
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create: %w", err)
 	}
-	if err := linux.SetNonblock(fd, true); err != nil { // or os.NewFile leaves the poller out
+	// or os.NewFile leaves the poller out
+	if err := linux.SetNonblock(fd, true); err != nil {
 		linux.Close(fd)
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
@@ -149,4 +150,15 @@ func (r *readiness) waitEither(ctx context.Context, fd int, events int16,
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// socketTimer returns a channel that fires when the given timeout of the
+// socket expires; never, if it has none.
+func socketTimer(fd, opt int) (<-chan time.Time, func()) {
+	tv, err := timeout(fd, opt)
+	if err != nil || tv.Nano() == 0 {
+		return nil, func() {}
+	}
+	t := time.NewTimer(time.Duration(tv.Nano()))
+	return t.C, func() { t.Stop() }
 }

@@ -34,6 +34,15 @@ func Relay(ctx context.Context, accepted *net.TCPConn, stream Stream) error {
 	return nil
 }
 
+// relay carries a connection of one of the node's programs. The caller has
+// counted it in n.relays, before the program knew of it: Drain must not miss it.
+func (n *Node) relay(conn Conn, stream Stream) {
+	defer n.relays.Add(-1)
+	if relay(n.ctx, n.left, conn, stream) {
+		n.cut.Store(true)
+	}
+}
+
 // relay is Relay for a program's connection. When left ends, there is no program
 // any more: what it has written is still sent, the rest is dropped, and relay
 // returns true, since nothing tells that the far side has it.

@@ -80,7 +80,8 @@ func (n *Node) redeliver(conn accepted) {
 	}
 	kernel := netip.AddrPortFrom(local.Addr.Addr().Unmap(), local.Addr.Port())
 	src := netip.AddrPortFrom(peer.Addr.Addr().Unmap(), peer.Addr.Port())
-	fresh, remove, err := n.dialListener(n.ctx, kernel, src)
+	at := unmapped(n.local(local, conn.peer).Addr).Addr()
+	fresh, remove, err := n.dialListener(n.ctx, kernel, src, at)
 	if err != nil {
 		old.SetLinger(0)
 		old.Close()

@@ -111,7 +111,7 @@ func (n *Node) Locate(near, src netip.Addr, dst netip.AddrPort,
 	}
 	n.sameHost.add(near, src)
 	if socket != 0 {
-		n.vouched.note(socket, blockOf(near), n.isOpen)
+		n.vouched.note(socket, blockOf(near))
 	} else {
 		n.sameHost.addOlder(blockOf(near))
 	}

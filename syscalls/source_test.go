@@ -25,6 +25,26 @@ func TestOneSourcePort(t *testing.T) {
 				"127.0.0.1:7003")
 			own.close()
 		}},
+		{"to one listener at two addresses", func(s *script) {
+			toOneListener(s, "0.0.0.0:7010", "0.0.0.0:7003", "127.0.0.1:7003", "A:7003",
+				"127.0.0.1:7003", "A:7003")
+		}},
+		{"to one listener at two addresses, the own one first", func(s *script) {
+			toOneListener(s, "0.0.0.0:7010", "0.0.0.0:7003", "A:7003", "127.0.0.1:7003",
+				"A:7003")
+		}},
+		{"to one listener from the own address", func(s *script) {
+			toOneListener(s, "A:7010", "0.0.0.0:7003", "A:7003", "127.0.0.1:7003",
+				"A:7003")
+		}},
+		{"to one IPv6 listener at two addresses", func(s *script) {
+			toOneListener(s, "[::]:7010", "[::]:7003", "[::1]:7003", "A6:7003",
+				"[::1]:7003")
+		}},
+		{"to two listeners at two addresses", func(s *script) {
+			s.listener(s.a, "0.0.0.0:7004")
+			toOneListener(s, "0.0.0.0:7010", "0.0.0.0:7003", "A:7003", "127.0.0.1:7004")
+		}},
 		{"the port listened on", func(s *script) {
 			own := s.tcp(s.a)
 			own.set(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
@@ -79,6 +99,30 @@ func fromOnePort(s *script, from string, to ...string) {
 	for i, k := range clients {
 		k.sockname()
 		k.peername()
+		servers[i].peername()
+		talk(k, servers[i])
+	}
+}
+
+// toOneListener connects from one port to a listener at several addresses, and uses the
+// connections when all are there.
+func toOneListener(s *script, from, listen string, to ...string) {
+	l := s.listener(s.a, listen)
+	var clients, servers []*sock
+	for _, at := range to {
+		k := s.tcpFor(s.a, from)
+		k.set(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+		k.set(unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		k.bind(from)
+		k.connect(at)
+		if connected(k) && s.parse(at).Port() == s.parse(listen).Port() {
+			clients, servers = append(clients, k), append(servers, l.accept(0))
+		}
+	}
+	for i, k := range clients {
+		k.sockname()
+		k.peername()
+		servers[i].sockname()
 		servers[i].peername()
 		talk(k, servers[i])
 	}
@@ -165,7 +209,7 @@ func TestDialFromListeningPortGivenUp(t *testing.T) {
 func TestRelayAddresses(t *testing.T) {
 	s := boxedScript(t)
 	n := s.a.node
-	if n.gate.addrs == nil {
+	if n.gates.four.addrs == nil {
 		t.Skip("the gate has one address: the kernel does not bind to a device")
 	}
 	a, b, c := n.relayFor(addrA, 80), n.relayFor(addrB, 80), n.relayFor(addrA, 81)

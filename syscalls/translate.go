@@ -31,6 +31,7 @@ type gated struct{ program, gate netip.AddrPort }
 // A peer is one of a relayed connection.
 type peer struct {
 	addr    netip.AddrPort // virtual
+	own     netip.Addr     // the node's end, virtual
 	urgency urgency
 }
 
@@ -38,13 +39,13 @@ type peer struct {
 // listener's queue holds (somaxconn is 4096, few programs ask for more than 511).
 const maxEnded = 1024
 
-func (p *peers) addDialled(ends gated, addr netip.AddrPort) *peer {
+func (p *peers) addDialled(ends gated, own netip.Addr, addr netip.AddrPort) *peer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.dialled == nil {
 		p.dialled = make(map[gated]*peer)
 	}
-	added := &peer{addr: addr}
+	added := &peer{addr: addr, own: own}
 	p.dialled[ends] = added
 	return added
 }
@@ -55,13 +56,13 @@ func (p *peers) removeDialled(ends gated) {
 	delete(p.dialled, ends)
 }
 
-func (p *peers) addAccepted(relay, addr netip.AddrPort) *peer {
+func (p *peers) addAccepted(relay, addr netip.AddrPort, own netip.Addr) *peer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.accepted == nil {
 		p.accepted = make(map[netip.AddrPort]*peer)
 	}
-	added := &peer{addr: addr}
+	added := &peer{addr: addr, own: own}
 	p.accepted[relay] = added
 	return added
 }
@@ -131,28 +132,11 @@ func (n *Node) localIn(p *ports, local, peer abi.Sockaddr) abi.Sockaddr {
 	return local
 }
 
-// own returns the program's address that an alias of this node stands for.
-func (n *Node) own(r role) netip.Addr {
-	switch {
-	case r == wildcard, r == ping:
-		return netip.IPv4Unspecified()
-	case r == dual, r == wildcard6, r == ping|v6:
-		return netip.IPv6Unspecified()
-	case r == private:
-		return localhost4
-	case r == private6:
-		return netip.IPv6Loopback()
-	case r&v6 != 0:
-		return n.Addr6
-	}
-	return n.Addr
-}
-
 // farRole returns the role of the other end's address in a connection of this node's.
 // ok is false if the other end is not the node's.
 func (n *Node) farRole(far netip.AddrPort) (r role, ok bool) {
 	if r, ok = roleOfGate(far.Addr()); ok {
-		return r, n.gate.has(far) || n.gate6 != nil && n.gate6.has(far) ||
+		return r, n.gates.four.has(far) || n.gates.six != nil && n.gates.six.has(far) ||
 			n.peers.accepts(far)
 	}
 	return n.Aliases.role(far.Addr())
@@ -174,6 +158,10 @@ func (n *Node) ownAddress(p *ports, kernel, far netip.AddrPort) netip.Addr {
 			r, _ = roleOf(far.Addr())
 		}
 		return n.own(public | r&v6)
+	case r&^v6 == relayEnd:
+		if peer := n.relayed(kernel, far); peer != nil {
+			return peer.own
+		}
 	case r&^v6 == datagramEnd: // of a ping socket to localhost
 		if peer, ok := n.flows.peerOf(far); ok && peer.Addr().IsLoopback() {
 			return peer.Addr()

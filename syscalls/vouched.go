@@ -18,6 +18,9 @@ import (
 // bind a socket to a node's alias; only what is vouched for appears at the other end as
 // that node. Sockets are known by their cookies (SO_COOKIE, socket(7)).
 type vouched struct {
+	// isOpen tells of one of the sockets known whether it is there.
+	isOpen func(cookie uint64, local, remote netip.AddrPort) bool
+
 	mu    sync.Mutex
 	m     map[uint64]voucher
 	limit int // the number of entries at which those of closed sockets are sought
@@ -52,26 +55,24 @@ const (
 	goneFor = time.Second
 )
 
-// note has the node at a block of aliases vouch for a socket. isOpen tells of one of the
-// sockets known whether it is there.
-func (v *vouched) note(cookie uint64, block netip.Addr,
-	isOpen func(cookie uint64, local, remote netip.AddrPort) bool) {
+// note has the node at a block of aliases vouch for a socket.
+func (v *vouched) note(cookie uint64, block netip.Addr) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.m == nil {
 		v.m, v.limit = make(map[uint64]voucher), minVouched
 	}
 	if len(v.m) >= v.limit {
-		v.pruneLocked(isOpen)
+		v.pruneLocked()
 		v.limit = max(minVouched, 2*len(v.m))
 	}
 	v.m[cookie] = voucher{block: block, since: time.Now()}
 }
 
-func (v *vouched) pruneLocked(isOpen func(cookie uint64, local, remote netip.AddrPort) bool) {
+func (v *vouched) pruneLocked() {
 	for cookie, known := range v.m {
 		switch {
-		case known.local.IsValid() && !isOpen(cookie, known.local, known.remote),
+		case known.local.IsValid() && !v.isOpen(cookie, known.local, known.remote),
 			!known.local.IsValid() && time.Since(known.since) > vouchedFor:
 			delete(v.m, cookie)
 		}

@@ -81,22 +81,21 @@ func TestOthersConnect(t *testing.T) {
 
 // TestVouched holds what is remembered of the sockets that a node vouches for.
 func TestVouched(t *testing.T) {
-	var v vouched
+	open := map[uint64]bool{}
+	v := vouched{isOpen: func(cookie uint64, _, _ netip.AddrPort) bool { return open[cookie] }}
 	mine, other := netip.MustParseAddr("127.64.0.16"), netip.MustParseAddr("127.64.0.32")
 	local, remote := netip.MustParseAddrPort("127.64.0.17:40000"),
 		netip.MustParseAddrPort("127.64.0.33:80")
-	open := map[uint64]bool{}
-	isOpen := func(cookie uint64, _, _ netip.AddrPort) bool { return open[cookie] }
 	for cookie := range uint64(minVouched - 1) {
-		v.note(cookie, mine, isOpen)
+		v.note(cookie, mine)
 		open[cookie] = cookie%2 == 0
 		if !v.has(cookie, mine, local, remote) || v.has(cookie, other, local, remote) {
 			t.Fatalf("socket %d is not the node's alone", cookie)
 		}
 	}
 	const waits = 1 << 20 // nobody has looked at its connection
-	v.note(waits, mine, isOpen)
-	v.note(waits+1, mine, isOpen)
+	v.note(waits, mine)
+	v.note(waits+1, mine)
 	for cookie := range uint64(minVouched - 1) {
 		if got := v.has(cookie, mine, local, remote); got != open[cookie] {
 			t.Fatalf("socket %d is known: %v, open: %v", cookie, got, open[cookie])
