@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
@@ -44,6 +45,16 @@ func (n *Node) bindSocket(c Call, s *progSocket) reply {
 		return passthrough // the kernel says what is wrong
 	}
 	if typ == unix.SOCK_DGRAM {
+		if lost := n.lostClients(want.Addr.Port()); len(lost) > 0 {
+			return async(func(ctx context.Context, c Call) reply {
+				n.findClients(lost)
+				r := n.bind(c)
+				for r.kind == replyWait {
+					r = r.wait(ctx, c)
+				}
+				return r
+			})
+		}
 		return n.untilKnown(func() error { return n.bindDatagram(s, want) })
 	}
 	if err := n.permits(c, landlock.BindTCP, want.Addr.Port()); err != nil {
@@ -108,8 +119,8 @@ func (n *Node) bindDatagram(s *progSocket, want abi.Sockaddr) error {
 	if err != nil {
 		return err
 	}
-	n.register(&n.datagramPorts, s, local)
 	err = n.show(s.fd)
+	n.register(&n.datagramPorts, s, local)
 	n.reconnectLocal(want.Addr.Port())
 	return err
 }
@@ -459,7 +470,6 @@ func probe(typ, like int, addr netip.AddrPort) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNoProbe, err)
 	}
-	defer linux.Close(fd)
 	if like >= 0 {
 		for _, opt := range []int{unix.SO_REUSEADDR, unix.SO_REUSEPORT} {
 			if v, err := linux.GetsockoptInt(like, unix.SOL_SOCKET, opt); err == nil && v != 0 {
@@ -467,8 +477,17 @@ func probe(typ, like int, addr netip.AddrPort) error {
 			}
 		}
 	}
-	return bindTo(fd, unix.AF_INET, addr)
+	probes.Lock()
+	defer probes.Unlock()
+	defer linux.Close(fd) // at once: nobody else is to see the address taken
+	return bindUnlocked(fd, unix.AF_INET, addr)
 }
+
+// probes is held while a probe has an address, and for reading by who binds a program's
+// socket or asks the kernel whose an address is. Calls are answered on one goroutine, and
+// the kernel tells of closed sockets on another one. A probe of the one would otherwise
+// be a socket of somebody else's to the other, or one that is still there.
+var probes sync.RWMutex
 
 // listen answers listen(2): the kernel listens, and the node remembers where.
 func (n *Node) listen(c Call) reply {
@@ -525,7 +544,7 @@ func (n *Node) register(p *ports, s *progSocket, local abi.Sockaddr) {
 // program knows as another. foreign says that it was made outside of the node.
 func (n *Node) listenFor(p *ports, s *progSocket, program, kernel netip.AddrPort,
 	foreign bool) {
-	if p != &n.ports {
+	if p != &n.ports && n.udpSockets.isDeaf() { // nobody would tell of its end
 		p.listen(program, kernel)
 		return
 	}

@@ -79,17 +79,30 @@ func (n *Node) connectDatagram(c Call, fd, domain int, dst netip.AddrPort) reply
 	if id, err := cookie(fd); err == nil {
 		n.udpClients.drop(id)
 	}
-	kernel, ok, err := n.datagramWay(fd, domain, dst, holderOf(c))
-	if err != nil {
-		return fail(err)
-	}
-	if ok {
-		err := connectTo(fd, domain, kernel)
-		if err == nil {
-			n.pin(fd, kernel)
+	for range pinTries {
+		kernel, ok, err := n.datagramWay(fd, domain, dst, holderOf(c))
+		if err != nil {
+			return fail(err)
 		}
-		return fail(err)
+		if !ok {
+			return n.connectHost(fd)
+		}
+		if err := connectTo(fd, domain, kernel); err != nil {
+			return fail(err)
+		}
+		if n.pin(fd, kernel) {
+			return reply{}
+		}
 	}
+	return fail(unix.ENOBUFS)
+}
+
+// pinTries bounds how often connect(2) looks for a flow that is still there when the
+// socket is connected to it. Others take the sockets of flows where these are too many.
+const pinTries = 8
+
+// connectHost is connect(2) on a UDP socket, to where the kernel's own way leads.
+func (n *Node) connectHost(fd int) reply {
 	if id, err := cookie(fd); err == nil {
 		n.flows.unpin(id)
 	}

@@ -158,7 +158,7 @@ func (n *Node) answerOwn(fl *flow, from netip.AddrPort, query []byte) bool {
 	if answer == nil {
 		return false
 	}
-	n.deliver(fl, from, answer)
+	n.deliverTo(fl, from, answer)
 	return true
 }
 

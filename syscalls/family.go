@@ -71,13 +71,17 @@ func (n *Node) refuseSameHost(src netip.Addr, dst netip.AddrPort) error {
 	return unix.ECONNREFUSED
 }
 
-// datagramReceiver returns the program's socket that a datagram for dst goes to.
-func (n *Node) datagramReceiver(dst netip.AddrPort) (kernel netip.AddrPort, ok bool) {
+// datagramReceivers appends where the programs' sockets are, or were, that a datagram for
+// dst may go to. The first one that is there, and takes it, is the right one.
+func (n *Node) datagramReceivers(at []netip.AddrPort, dst netip.AddrPort) []netip.AddrPort {
 	any := wildcardOf(dst.Addr())
-	if found := n.datagramPorts.find(dst.Port(), dst.Addr(), any); len(found) > 0 {
-		return found[0].kernel, true
+	for _, l := range n.datagramPorts.find(dst.Port(), dst.Addr(), any) {
+		at = append(at, l.kernel)
 	}
-	return n.flows.boundAt(any, dst.Port())
+	if kernel, ok := n.flows.boundAt(any, dst.Port()); ok {
+		at = append(at, kernel)
+	}
+	return at
 }
 
 // onTheWire returns the ends of a datagram that a program sends to a flow's endpoint, as

@@ -307,25 +307,32 @@ func (f *flows) takeOneLocked(host netip.Addr) (took bool) {
 }
 
 // pin notes that a program's socket, of which fd is a copy, is connected to the flow at
-// a loopback address, if there is one.
-func (n *Node) pin(fd int, kernel netip.AddrPort) {
+// a loopback address, if that is a flow's. It returns false if the flow has lost its
+// socket meanwhile.
+func (n *Node) pin(fd int, kernel netip.AddrPort) bool {
 	id, err := cookie(fd)
 	if err != nil {
-		return
+		return true
 	}
 	local, _, err := localName(fd)
 	if err != nil {
-		return
+		return true
 	}
 	f := &n.flows
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.unpinLocked(id)
-	if fl, ok := f.byLocal[kernel]; ok && fl.token != 0 {
-		f.unplaceLocked(fl)
-		fl.pins++
-		f.pins[id] = pin{fl, unmapped(local.Addr)}
+	if a := kernel.Addr(); a != n.Aliases.Datagram && a != n.Aliases.Datagram6 {
+		return true // the resolver's, say
 	}
+	fl, ok := f.byLocal[kernel]
+	if !ok || fl.token == 0 {
+		return false
+	}
+	f.unplaceLocked(fl)
+	fl.pins++
+	f.pins[id] = pin{fl, unmapped(local.Addr)}
+	return true
 }
 
 // unpin notes that a program's socket is closed, or connected to somebody else.

@@ -171,7 +171,7 @@ func (n *Node) deliverOutside(o *outside, from netip.AddrPort, b []byte) {
 	o.used = time.Now()
 	n.flows.mu.Unlock()
 	n.answered(o.kernel, from, b)
-	n.deliver(fl, o.kernel, b)
+	n.deliverTo(fl, o.kernel, b)
 }
 
 // outsideUDP is an outsideConn for UDP.

@@ -242,7 +242,7 @@ func (n *Node) DeliverEcho(peer netip.Addr, dst netip.AddrPort, msg []byte) {
 	if peer.Is6() {
 		kind, alias = echoReply6, n.Aliases.Ping6
 	}
-	n.deliver(fl, netip.AddrPortFrom(alias, dst.Port()), echoAs(msg, kind, dst.Port()))
+	n.deliverTo(fl, netip.AddrPortFrom(alias, dst.Port()), echoAs(msg, kind, dst.Port()))
 }
 
 // isPingAlias reports whether ping sockets are at an alias.

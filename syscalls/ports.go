@@ -16,7 +16,8 @@ type ports struct {
 	// 127.0.0.1 or ::1, with the port it knows) to the kernel address.
 	listeners map[netip.AddrPort]netip.AddrPort
 	// places has, by the kernel address, what is known of the sockets there, and
-	// sockets has the kernel address of each by its cookie (SO_COOKIE). TCP only.
+	// sockets has the kernel address of each by its cookie (SO_COOKIE). Of UDP, only
+	// where the kernel tells when sockets close.
 	places  map[netip.AddrPort]*place
 	sockets map[uint64]netip.AddrPort
 	// moved and wishes map an alias with the port that the program knows, and the
@@ -103,7 +104,7 @@ type place struct {
 	foreign bool
 }
 
-// listenOn is listen for a TCP socket, which has a cookie.
+// listenOn is listen for a socket whose end the kernel tells, by its cookie.
 func (p *ports) listenOn(program, kernel netip.AddrPort, cookie uint64, foreign bool) {
 	p.listen(program, kernel)
 	p.mu.Lock()
@@ -203,7 +204,7 @@ func (p *ports) gone(kernel netip.AddrPort) {
 	}
 }
 
-// kernels returns the kernel addresses of all listeners of TCP.
+// kernels returns the kernel addresses of all listeners.
 func (p *ports) kernels() []netip.AddrPort {
 	p.mu.RLock()
 	defer p.mu.RUnlock()

@@ -146,6 +146,13 @@ func timeout(fd, opt int) (unix.Timeval, error) {
 // given domain takes it, see kernelSockaddr. The socket must not be one that waits to be
 // connected.
 func bindTo(fd, domain int, addr netip.AddrPort) error {
+	probes.RLock()
+	defer probes.RUnlock()
+	return bindUnlocked(fd, domain, addr)
+}
+
+// bindUnlocked is bindTo for who holds probes.
+func bindUnlocked(fd, domain int, addr netip.AddrPort) error {
 	var room [abi.SizeofSockaddrInet6]byte
 	return linux.Bind(fd, abi.AppendSockaddr(room[:0],
 		abi.Sockaddr{Addr: addr, Six: domain == unix.AF_INET6}))

@@ -102,14 +102,19 @@ func (n *Node) DeliverDatagram(src, dst netip.AddrPort, b []byte) bool {
 	if !n.Owns(dst.Addr()) {
 		return false
 	}
-	to, ok := n.datagramReceiver(dst)
-	translated := false
-	if !ok {
-		if src, dst, translated = n.toIPv4(src, dst); translated {
-			to, ok = n.datagramReceiver(dst)
-		}
+	if n.deliver(src, dst, b, false) {
+		return true
 	}
-	if !ok {
+	src, dst, ok := n.toIPv4(src, dst)
+	return ok && n.deliver(src, dst, b, true)
+}
+
+// deliver is DeliverDatagram for one family. translated says that the datagram came over
+// IPv6.
+func (n *Node) deliver(src, dst netip.AddrPort, b []byte, translated bool) bool {
+	var room [3]netip.AddrPort
+	at := n.datagramReceivers(room[:0], dst)
+	if len(at) == 0 {
 		return false
 	}
 	fl, err := n.flowTo(src, holder{})
@@ -117,16 +122,26 @@ func (n *Node) DeliverDatagram(src, dst netip.AddrPort, b []byte) bool {
 		n.Logger.Debug("deliver datagram", "src", src, "dst", dst, "err", err)
 		return true // dropped, as UDP may
 	}
-	fl.translated.Store(translated)
-	return n.deliver(fl, to, b)
+	for _, kernel := range at {
+		if n.takes(fl, kernel) {
+			fl.translated.Store(translated)
+			n.hand(fl, kernel, b)
+			return true
+		}
+	}
+	return false
 }
 
-// deliver gives a program's socket a datagram of the flow's endpoint. If its
-// buffer is full, that is lost. See Node.deliver, which looks whose the socket is.
-func (fl *flow) deliver(to netip.AddrPort, b []byte) {
-	fl.control(func(fd int) error {
+// hand gives a program's socket a datagram of the flow's endpoint. If its buffer is full,
+// that is lost. See takes, which looks whose the socket is.
+func (n *Node) hand(fl *flow, to netip.AddrPort, b []byte) {
+	send := func(fd int) error {
 		return unix.Sendto(fd, b, unix.MSG_DONTWAIT, kernelSockaddr(unix.AF_INET, to))
-	})
+	}
+	if fl.control(send) == unix.ECONNREFUSED { // it tells of an earlier one, and sends nothing
+		n.programGone(fl)
+		fl.control(send)
+	}
 }
 
 // datagramRoute returns the kernel address to which datagrams for a

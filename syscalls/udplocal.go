@@ -1,7 +1,7 @@
 package syscalls
 
 import (
-	"fmt"
+	"errors"
 	"maps"
 	"net/netip"
 	"os"
@@ -126,51 +126,133 @@ func (n *Node) connectClient(c Call, fd, domain int, dst netip.AddrPort) error {
 // reconnectLocal connects the clients of a port of localhost anew, since its server is
 // another one now.
 func (n *Node) reconnectLocal(port uint16) {
-	u := &n.udpClients
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for id, c := range u.byPort[port] {
-		fd, err := n.clientSocket(id, c)
-		if err != nil {
-			n.Logger.Debug("a program's UDP client is not to be found", "of", c.dst,
-				"err", err)
-			u.dropLocked(id)
-			continue
+	lost := make(map[uint64]udpClient)
+	for id, c := range n.udpClients.of(port) {
+		if !n.reconnect(id, c.by) {
+			lost[id] = c
 		}
-		if err := n.moveClient(fd, &c); err != nil {
-			n.Logger.Debug("connect a program's UDP client anew", "to", c.dst, "err", err)
-		}
-		linux.Close(fd)
-		u.byPort[port][id] = c
+	}
+	if len(lost) == 0 {
+		return
+	}
+	for id, by := range n.findClients(lost) {
+		n.reconnect(id, by)
 	}
 }
 
-// clientSocket returns a copy of a client's socket: of the descriptor that has connected
-// it, or of another one.
-func (n *Node) clientSocket(id uint64, c udpClient) (fd int, err error) {
-	if fd, err := n.copyIf(id, c.by); err == nil {
-		return fd, nil
+// of returns the clients of a port.
+func (u *udpClients) of(port uint16) map[uint64]udpClient {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return maps.Clone(u.byPort[port])
+}
+
+// reconnect connects one client anew, whose socket by has. It returns false if by has it
+// no more.
+func (n *Node) reconnect(id uint64, by holder) bool {
+	u := &n.udpClients
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	c, ok := u.byPort[u.ports[id]][id]
+	if !ok {
+		return true // it is closed, or connected elsewhere
 	}
-	found, err := filepath.Glob("/proc/[0-9]*/fd/*") // proc(5)
+	fd, err := n.copyIf(id, by)
 	if err != nil {
-		return -1, err
+		return false
 	}
-	link := fmt.Sprintf("socket:[%d]", c.inode)
-	for _, path := range found {
-		if to, err := os.Readlink(path); err != nil || to != link {
+	defer linux.Close(fd)
+	c.by = by
+	if err := n.moveClient(fd, &c); err != nil {
+		n.Logger.Debug("connect a program's UDP client anew", "to", c.dst, "err", err)
+	}
+	u.byPort[c.dst.Port()][id] = c
+	return true
+}
+
+// lostClients returns the clients of a port whose sockets are not to be had by what
+// connected them: it has ended, or has moved the socket to another descriptor.
+func (n *Node) lostClients(port uint16) map[uint64]udpClient {
+	var lost map[uint64]udpClient
+	for id, c := range n.udpClients.of(port) {
+		fd, err := n.copyIf(id, c.by)
+		if err == nil {
+			linux.Close(fd)
 			continue
 		}
-		part := strings.Split(path, "/")
-		pid, err1 := strconv.Atoi(part[2])
-		fd, err2 := strconv.Atoi(part[4])
-		if err1 != nil || err2 != nil || pid == os.Getpid() {
-			continue
+		if lost == nil {
+			lost = make(map[uint64]udpClient)
 		}
-		if fd, err := n.copyIf(id, holder{pid, fd}); err == nil {
-			return fd, nil
+		lost[id] = c
+	}
+	return lost
+}
+
+// findClients looks for lost clients' sockets among the descriptors of all processes,
+// which takes milliseconds: it is not for the receiving goroutine. It returns who has
+// them, which the table also knows then, and drops the clients that nobody has.
+func (n *Node) findClients(lost map[uint64]udpClient) map[uint64]holder {
+	inodes := make(map[uint64]uint64, len(lost)) // the cookies
+	for id, c := range lost {
+		inodes[c.inode] = id
+	}
+	found := make(map[uint64]holder)
+	eachSocket(func(inode uint64, h holder) (more bool) {
+		id, ok := inodes[inode]
+		if !ok || found[id] != (holder{}) {
+			return true
+		}
+		if fd, err := n.copyIf(id, h); err == nil {
+			linux.Close(fd)
+			found[id] = h
+		}
+		return len(found) < len(lost)
+	})
+	u := &n.udpClients
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for id, c := range lost {
+		c, ok := u.byPort[c.dst.Port()][id]
+		h, there := found[id]
+		switch {
+		case ok && there:
+			c.by = h
+			u.byPort[c.dst.Port()][id] = c
+		case ok:
+			n.Logger.Debug("a program's UDP client is not to be found", "of", c.dst)
+			u.dropLocked(id)
 		}
 	}
-	return -1, os.ErrNotExist
+	return found
+}
+
+// eachSocket gives f the sockets of all other processes, as proc(5) shows them, until f
+// returns false.
+func eachSocket(f func(inode uint64, h holder) (more bool)) {
+	processes, err := os.ReadDir("/proc")
+	if err != nil {
+		return
+	}
+	for _, p := range processes {
+		pid, err := strconv.Atoi(p.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		dir := filepath.Join("/proc", p.Name(), "fd")
+		descriptors, err := os.ReadDir(dir)
+		if err != nil {
+			continue // it has ended, or is another user's
+		}
+		for _, d := range descriptors {
+			fd, err1 := strconv.Atoi(d.Name())
+			to, err2 := os.Readlink(filepath.Join(dir, d.Name()))
+			number, isSocket := strings.CutPrefix(to, "socket:[")
+			inode, err3 := strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 64)
+			if errors.Join(err1, err2, err3) == nil && isSocket && !f(inode, holder{pid, fd}) {
+				return
+			}
+		}
+	}
 }
 
 // copyIf copies a descriptor if it is of the socket with a cookie.

@@ -45,6 +45,8 @@ func (u *udpSockets) note(kernel netip.AddrPort, cookie uint64) {
 		u.at = make(map[netip.AddrPort][]uint64)
 		u.open = make(map[uint64][]netip.AddrPort)
 	}
+	// Its end may have been guessed wrongly: see datagramsMissed.
+	u.closed = slices.DeleteFunc(u.closed, func(c closedUDP) bool { return c.cookie == cookie })
 	list := u.at[kernel]
 	if slices.Contains(list, cookie) {
 		return
@@ -193,7 +195,9 @@ const (
 // another one. Where the kernel does not tell, a program's that was there counts.
 func (n *Node) whose(kernel, from netip.AddrPort) attribution {
 	if n.diag.HasUDP() {
+		probes.RLock()
 		m, found, err := n.diag.Datagram(kernel, from)
+		probes.RUnlock()
 		switch {
 		case err != nil: // out of memory, say: see below
 		case !found:
@@ -210,16 +214,30 @@ func (n *Node) whose(kernel, from netip.AddrPort) attribution {
 	return anothers
 }
 
-// deliver gives a program's socket at a kernel address a datagram of a flow's endpoint.
-// It returns false if that address is somebody else's by now, and forgets it.
-func (n *Node) deliver(fl *flow, to netip.AddrPort, b []byte) bool {
-	if n.whose(to, fl.local) == anothers {
-		n.Logger.Debug("a program's UDP port is another process's now", "at", to)
-		n.forgetDatagrams(to)
-		return false
+// takes reports whether a program's socket at a kernel address takes datagrams of a
+// flow's endpoint. It forgets an address that is somebody else's by now. A socket that is
+// closed, or connected to another endpoint, takes none.
+func (n *Node) takes(fl *flow, kernel netip.AddrPort) bool {
+	switch n.whose(kernel, fl.local) {
+	case programs:
+		return true
+	case anothers:
+		n.Logger.Debug("a program's UDP port is another process's now", "at", kernel)
+		n.forgetDatagrams(kernel)
+	case noSocket:
+		if !n.udpSockets.had(kernel) {
+			n.forgetDatagrams(kernel)
+		}
 	}
-	fl.deliver(to, b) // also to nobody: the kernel then says that the port is closed
-	return true
+	return false
+}
+
+// deliverTo gives a program's socket at a kernel address a datagram of a flow's endpoint,
+// if it takes it.
+func (n *Node) deliverTo(fl *flow, kernel netip.AddrPort, b []byte) {
+	if n.takes(fl, kernel) {
+		n.hand(fl, kernel, b)
+	}
 }
 
 // forgetDatagrams drops what is known of a program's UDP socket that is closed.
@@ -317,6 +335,7 @@ func (n *Node) watchDatagrams() {
 func (n *Node) datagramClosed(cookie uint64) {
 	n.flows.unpin(cookie)
 	n.udpClients.drop(cookie)
+	n.datagramPorts.closed(cookie)
 	for _, at := range n.udpSockets.end(cookie) {
 		n.reconnectLocal(n.datagramPorts.programPort(at))
 	}
