@@ -477,11 +477,20 @@ func probe(typ, like int, addr netip.AddrPort) error {
 			}
 		}
 	}
+	if typ == unix.SOCK_DGRAM {
+		// A kernel that does not let us do so, before Linux 5.7, loses what comes now.
+		linux.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, noInterface)
+	}
 	probes.Lock()
 	defer probes.Unlock()
 	defer linux.Close(fd) // at once: nobody else is to see the address taken
 	return bindUnlocked(fd, unix.AF_INET, addr)
 }
+
+// noInterface is the index of no interface. A socket that is bound to it has its port and
+// gets no datagram: what a program sends to a port that is closed is refused also while
+// the port is probed.
+const noInterface = 1<<31 - 1
 
 // probes is held while a probe has an address, and for reading by who binds a program's
 // socket or asks the kernel whose an address is. Calls are answered on one goroutine, and

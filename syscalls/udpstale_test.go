@@ -80,22 +80,7 @@ func TestServerAgain(t *testing.T) {
 // while it probes elsewhere: neither takes the probe's socket for somebody's.
 func TestProbesApart(t *testing.T) {
 	kernel := netip.AddrPortFrom(boxedScript(t).a.node.Aliases.Private, 7000)
-	var looks sync.WaitGroup
-	defer looks.Wait()
-	done := make(chan struct{})
-	defer close(done)
-	for range 2 {
-		looks.Go(func() {
-			for {
-				select {
-				case <-done:
-					return
-				default:
-					probe(unix.SOCK_DGRAM, -1, kernel)
-				}
-			}
-		})
-	}
+	probesUntilTheEnd(t, kernel)
 	for i := range 1000 {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
@@ -172,5 +157,48 @@ func TestFlowTellsOfEarlierOne(t *testing.T) {
 		if got, err := received(server.fd); got != "hello" {
 			t.Fatalf("datagram %d: the server got %q, %v", i, got, err)
 		}
+	}
+}
+
+// TestProbeTakesNothing has a program send to a closed port while the node probes it: each
+// datagram is refused.
+func TestProbeTakesNothing(t *testing.T) {
+	kernel := netip.AddrPortFrom(boxedScript(t).a.node.Aliases.Private, 7000)
+	client, _ := udpAt(t, unix.AF_INET, netip.AddrPortFrom(localhost4, 0))
+	defer unix.Close(client)
+	if err := connectTo(client, unix.AF_INET, kernel); err != nil {
+		t.Fatal(err)
+	}
+	probesUntilTheEnd(t, kernel)
+	for i := range 2000 {
+		if _, err := unix.Write(client, []byte("to nobody")); err != nil {
+			t.Fatal(err)
+		}
+		if e, err := unix.GetsockoptInt(client, unix.SOL_SOCKET, unix.SO_ERROR); err != nil ||
+			unix.Errno(e) != unix.ECONNREFUSED {
+			t.Fatalf("datagram %d: SO_ERROR is %v, %v", i, unix.Errno(e), err)
+		}
+	}
+}
+
+// probesUntilTheEnd has a goroutine probe an address until the test ends.
+func probesUntilTheEnd(t *testing.T, kernel netip.AddrPort) {
+	var probing sync.WaitGroup
+	done := make(chan struct{})
+	t.Cleanup(func() {
+		close(done)
+		probing.Wait()
+	})
+	for range 2 {
+		probing.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+					probe(unix.SOCK_DGRAM, -1, kernel)
+				}
+			}
+		})
 	}
 }
