@@ -20,7 +20,7 @@ type ClientConfig struct {
 
 	// Socket is the node's own: the coordinator sees the address of the very
 	// socket that peers are to reach. It belongs to the caller.
-	Socket   *transport.Socket
+	Socket   ClientSocket
 	Identity *transport.Identity
 
 	// HostID is the same for nodes that share machine and network namespace, and
@@ -43,6 +43,8 @@ type ClientConfig struct {
 	// Client but Close. If both are nil, they can be given later by Deliver.
 	OnSignal func(from uint32, msg []byte)
 	OnMember func(m Member, up bool)
+
+	probe prober // nil: probeSTUN; tests in virtual time have no socket of the kernel
 }
 
 // A Client is one node's membership. It stays joined: when the coordinator is
@@ -105,7 +107,10 @@ func join(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	d := dialer{cfg.URL, cfg.Socket, cfg.Identity, &diagnosis{log: cfg.Logger}}
+	d := dialer{cfg.URL, cfg.Socket, cfg.Identity, newDiagnosis(cfg.Logger)}
+	if cfg.probe != nil {
+		d.diagnosis.probe = cfg.probe
+	}
 	conn, err := d.dialWithin(ctx, &hello{Token: cfg.URL.Token, Name: cfg.Name, Host: cfg.HostID,
 		Program: cfg.Program}, cfg.Timeout)
 	if err != nil {

@@ -31,13 +31,21 @@ const (
 // alone only says that nobody answers: the socket is not connected, so that the kernel
 // reports no ICMP errors on it.
 type diagnosis struct {
-	log *slog.Logger
+	log   *slog.Logger
+	probe prober
 
 	mu     sync.Mutex
 	cause  error // nil: not known
 	since  time.Time
 	local  bool // it lies in this host: nobody else mends it
 	logged map[string]bool
+}
+
+// A prober asks whether anybody answers at a UDP address; see probeSTUN.
+type prober func(ctx context.Context, addr netip.AddrPort) (answered bool, err error)
+
+func newDiagnosis(log *slog.Logger) *diagnosis {
+	return &diagnosis{log: log, probe: probeSTUN}
 }
 
 // note takes down a cause, and tells the log about each once.
@@ -85,7 +93,7 @@ func (d *diagnosis) probeLoop(ctx context.Context, addr netip.AddrPort,
 		case <-ctx.Done():
 			return
 		}
-		answered, err := probe(ctx, addr)
+		answered, err := d.probe(ctx, addr)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -141,9 +149,9 @@ func (d *diagnosis) setLookup(host string, err error) error {
 // ownSocket matches the sending end in errors of package net, ADDR:PORT->ADDR:PORT.
 var ownSocket = regexp.MustCompile(`\S+->`)
 
-// probe sends a STUN request (RFC 8489 section 3) from a connected socket, on which
+// probeSTUN sends a STUN request (RFC 8489 section 3) from a connected socket, on which
 // the kernel reports what ICMP says (ip(7), IP_RECVERR), and waits for the answer.
-func probe(ctx context.Context, addr netip.AddrPort) (answered bool, err error) {
+func probeSTUN(ctx context.Context, addr netip.AddrPort) (answered bool, err error) {
 	c, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(addr))
 	if err != nil {
 		return false, err

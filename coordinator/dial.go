@@ -51,7 +51,7 @@ const (
 // A dialer opens connections to the coordinator of a join URL.
 type dialer struct {
 	url       JoinURL
-	socket    *transport.Socket
+	socket    ClientSocket
 	identity  *transport.Identity
 	diagnosis *diagnosis
 }

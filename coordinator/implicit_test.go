@@ -156,52 +156,54 @@ func TestImplicitFails(t *testing.T) {
 // An idle coordinator ends by itself, and leaves nothing that a next one would
 // have to get around.
 func TestIdleExit(t *testing.T) {
-	noLeaks(t)
-	path, join := restartable(t), filepath.Join(t.TempDir(), "join")
-	const idle = 2 * time.Second // long enough to join in, also on a busy machine
-	l := newLab(t, ServerConfig{State: load(t, path), IdleExit: idle, Lease: time.Second,
-		JoinFile: join},
-		func(s *Server) { s.linger = 0 })
-	u := l.url(t)
-	g := mustEnter(t, u, "a")
-	select {
-	case <-l.served:
-		t.Fatal("it ended with a node there")
-	case <-time.After(idle + idle/2):
-	}
-	if got, err := readLiveJoin(join); err != nil || got != u {
-		t.Errorf("join file: %v, %v; want %v", got, err, u)
-	}
-	g.leave()
-	select {
-	case <-l.served:
-	case <-time.After(patience):
-		t.Fatal("it did not end")
-	}
-	if l.err != nil {
-		t.Error(l.err)
-	}
-	if _, err := os.Stat(join); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the join file is left: %v", err)
-	}
-	if n := load(t, path).serial(); n != 0 {
-		t.Errorf("the next network begins at %d", n)
-	}
+	virtualTime(t, func(t *testing.T) {
+		path, join := restartable(t), filepath.Join(t.TempDir(), "join")
+		const idle = 2 * time.Second // long enough to join in, also on a busy machine
+		l := newLab(t, ServerConfig{State: load(t, path), IdleExit: idle, Lease: time.Second,
+			JoinFile: join},
+			func(s *Server) { s.linger = 0 })
+		u := l.url(t)
+		g := mustEnter(t, u, "a")
+		select {
+		case <-l.served:
+			t.Fatal("it ended with a node there")
+		case <-time.After(idle + idle/2):
+		}
+		if got, err := readLiveJoin(join); err != nil || got != u {
+			t.Errorf("join file: %v, %v; want %v", got, err, u)
+		}
+		g.leave()
+		select {
+		case <-l.served:
+		case <-time.After(patience):
+			t.Fatal("it did not end")
+		}
+		if l.err != nil {
+			t.Error(l.err)
+		}
+		if _, err := os.Stat(join); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the join file is left: %v", err)
+		}
+		if n := load(t, path).serial(); n != 0 {
+			t.Errorf("the next network begins at %d", n)
+		}
+	})
 }
 
 // Who has read the join file just before it was withdrawn gets in, and brings it
 // back.
 func TestIdleExitTooLate(t *testing.T) {
-	noLeaks(t)
-	join := filepath.Join(t.TempDir(), "join")
-	l := newLab(t, ServerConfig{IdleExit: time.Millisecond, Lease: time.Second, JoinFile: join},
-		func(s *Server) { s.linger = time.Hour })
-	waitFile(t, join, false)
-	mustEnter(t, l.url(t), "late")
-	waitFile(t, join, true)
-	if got, err := readLiveJoin(join); err != nil || got != l.url(t) {
-		t.Errorf("join file: %v, %v", got, err)
-	}
+	virtualTime(t, func(t *testing.T) {
+		join := filepath.Join(t.TempDir(), "join")
+		l := newLab(t, ServerConfig{IdleExit: time.Millisecond, Lease: time.Second, JoinFile: join},
+			func(s *Server) { s.linger = time.Hour })
+		waitFile(t, join, false)
+		mustEnter(t, l.url(t), "late")
+		waitFile(t, join, true)
+		if got, err := readLiveJoin(join); err != nil || got != l.url(t) {
+			t.Errorf("join file: %v, %v", got, err)
+		}
+	})
 }
 
 func waitFile(t *testing.T, path string, there bool) {

@@ -53,6 +53,7 @@ func within(t testing.TB, d time.Duration) context.Context {
 type lab struct {
 	*Server
 	cfg    ServerConfig
+	socket labSocket
 	cancel context.CancelFunc
 	served chan struct{} // closed when Serve has returned err
 	err    error
@@ -68,13 +69,12 @@ func newLab(t testing.TB, cfg ServerConfig, tweaks ...func(*Server)) *lab {
 			t.Fatal(err)
 		}
 	}
-	if cfg.Socket, err = cfg.State.Listen(loopback); err != nil {
-		t.Fatal(err)
-	}
+	socket := listenState(t, cfg.State)
+	cfg.Socket = socket
 	if testing.Verbose() && cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
-	l := &lab{cfg: cfg, served: make(chan struct{})}
+	l := &lab{cfg: cfg, socket: socket, served: make(chan struct{})}
 	if l.Server, err = NewServer(cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -100,16 +100,20 @@ func (l *lab) run(t testing.TB) {
 func (l *lab) stop() {
 	l.cancel()
 	<-l.served
-	l.cfg.Socket.Close()
+	l.socket.Close()
 }
 
 // kill ends the coordinator as SIGKILL does: nobody is told.
-func (l *lab) kill(t testing.TB) { mute(t, l.cfg.Socket); l.stop() }
+func (l *lab) kill(t testing.TB) { mute(t, l.socket); l.stop() }
 
 // mute takes the UDP socket away from under s: nothing goes out any more, and the
 // port is free.
-func mute(t testing.TB, s *transport.Socket) {
+func mute(t testing.TB, s labSocket) {
 	t.Helper()
+	if s, ok := s.(*memSocket); ok {
+		s.conn.mute()
+		return
+	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +148,7 @@ type told struct {
 // A guest is a client with what it needs.
 type guest struct {
 	*Client
-	socket  *transport.Socket
+	socket  labSocket
 	signals chan signal
 
 	mu      sync.Mutex
@@ -155,6 +159,13 @@ type guest struct {
 // enter joins as cfg says; what cfg leaves out is made.
 func enter(t testing.TB, u JoinURL, cfg ClientConfig) (*guest, error) {
 	t.Helper()
+	return enterContext(context.Background(), t, u, cfg)
+}
+
+// enterContext is enter with a context for Join.
+func enterContext(ctx context.Context, t testing.TB, u JoinURL,
+	cfg ClientConfig) (*guest, error) {
+	t.Helper()
 	var err error
 	g := &guest{signals: make(chan signal, 1000), changed: make(chan struct{}, 1)}
 	cfg.URL = u
@@ -163,13 +174,13 @@ func enter(t testing.TB, u JoinURL, cfg ClientConfig) (*guest, error) {
 			t.Fatal(err)
 		}
 	}
-	if g.socket, err = transport.Listen(loopback); err != nil {
-		t.Fatal(err)
-	}
+	g.socket = listenSocket(t)
 	cfg.Socket = g.socket
+	if memNet.used {
+		cfg.probe = func(context.Context, netip.AddrPort) (bool, error) { return false, nil }
+	}
 	if cfg.OnSignal == nil {
-		cfg.OnSignal = func(from uint32,
-			msg []byte) {
+		cfg.OnSignal = func(from uint32, msg []byte) {
 			g.signals <- signal{Node: from, Data: slices.Clone(msg)}
 		}
 	}
@@ -182,7 +193,7 @@ func enter(t testing.TB, u JoinURL, cfg ClientConfig) (*guest, error) {
 	if testing.Verbose() && cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
-	if g.Client, err = Join(context.Background(), cfg); err != nil {
+	if g.Client, err = Join(ctx, cfg); err != nil {
 		g.socket.Close()
 		return nil, err
 	}

@@ -93,60 +93,61 @@ func TestLimitOfPair(t *testing.T) {
 
 // One member that floods another one does not keep others from reaching it.
 func TestSignalFlood(t *testing.T) {
-	noLeaks(t)
-	l := newLab(t, ServerConfig{Lease: time.Minute, Logger: quiet})
-	u := l.url(t)
-	victim, friend := mustEnter(t, u, "victim"), mustEnter(t, u, "friend")
-	to := victim.Self().ID
-	// It does not wait for receipts, as Client.Signal does.
-	evil := newStranger(t, l)
-	evil.send(frame(&message{Hello: &hello{Version: protocolVersion, Token: u.Token,
-		Name: "evil"}}))
-	const flood = 2000
-	var frames []byte
-	for seq := range uint64(flood) {
-		frames = append(frames, frame(&message{Signal: &signal{Seq: seq + 1, Node: to,
-			Data: []byte("flood")}})...)
-	}
-	began := time.Now()
-	sent := make(chan struct{})
-	go func() {
-		defer close(sent)
-		evil.send(frames)
-	}()
-	for i := range 20 {
-		if err := friend.Signal(within(t, patience), to, []byte("friend")); err != nil {
-			t.Errorf("signal %d: %v", i, err)
+	virtualTime(t, func(t *testing.T) {
+		l := newLab(t, ServerConfig{Lease: time.Minute, Logger: quiet})
+		u := l.url(t)
+		victim, friend := mustEnter(t, u, "victim"), mustEnter(t, u, "friend")
+		to := victim.Self().ID
+		// It does not wait for receipts, as Client.Signal does.
+		evil := newStranger(t, l)
+		evil.send(frame(&message{Hello: &hello{Version: protocolVersion, Token: u.Token,
+			Name: "evil"}}))
+		const flood = 2000
+		var frames []byte
+		for seq := range uint64(flood) {
+			frames = append(frames, frame(&message{Signal: &signal{Seq: seq + 1, Node: to,
+				Data: []byte("flood")}})...)
 		}
-	}
-	for got := 0; got < 20; {
-		select {
-		case s := <-victim.signals:
-			if string(s.Data) == "friend" {
-				got++
-			}
-		case <-time.After(patience):
-			t.Fatalf("%d of 20 came", got)
-		}
-	}
-	_ = evil.stream.SetReadDeadline(time.Now().Add(2 * patience))
-	passed := 0
-	for receipts := 0; receipts < flood; {
-		m, err := readMessage(evil.stream, maxFrame)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if m.Ack != nil {
-			if receipts++; m.Ack.Code == "" {
-				passed++
+		began := time.Now()
+		sent := make(chan struct{})
+		go func() {
+			defer close(sent)
+			evil.send(frames)
+		}()
+		for i := range 20 {
+			if err := friend.Signal(within(t, patience), to, []byte("friend")); err != nil {
+				t.Errorf("signal %d: %v", i, err)
 			}
 		}
-	}
-	<-sent
-	if most := signalBurst + int(time.Since(began).Seconds()*signalRate) +
-		1; passed > most {
-		t.Errorf("%d of %d were passed on, want at most %d", passed, flood, most)
-	}
+		for got := 0; got < 20; {
+			select {
+			case s := <-victim.signals:
+				if string(s.Data) == "friend" {
+					got++
+				}
+			case <-time.After(patience):
+				t.Fatalf("%d of 20 came", got)
+			}
+		}
+		_ = evil.stream.SetReadDeadline(time.Now().Add(2 * patience))
+		passed := 0
+		for receipts := 0; receipts < flood; {
+			m, err := readMessage(evil.stream, maxFrame)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.Ack != nil {
+				if receipts++; m.Ack.Code == "" {
+					passed++
+				}
+			}
+		}
+		<-sent
+		if most := signalBurst + int(time.Since(began).Seconds()*signalRate) +
+			1; passed > most {
+			t.Errorf("%d of %d were passed on, want at most %d", passed, flood, most)
+		}
+	})
 }
 
 // Signals of a node that has left are not passed on: its id may be another's by now.

@@ -11,37 +11,38 @@ import (
 // that it does not wait for: that one stays a member, and is left out of the name
 // until it is heard.
 func TestSilentNamesake(t *testing.T) {
-	noLeaks(t)
-	l := newLab(t, ServerConfig{}, func(s *Server) { s.maxHold = 0 })
-	mute := newStranger(t, l)
-	mute.send(frame(&message{Hello: &hello{Version: protocolVersion,
-		Token: l.url(t).Token, Name: "db"}}))
-	onlooker := guestNamed(t, l, "onlooker")
-	if err := onlooker.Wait(within(t, patience), "db", 1); err != nil {
-		t.Fatal(err)
-	}
-	old := onlooker.LookupName("db")[0]
-	if time.Sleep(2 * basePingTimeout); len(onlooker.LookupName("db")) != 1 {
-		t.Fatal("who is not asked is not missed")
-	}
-
-	guestNamed(t, l, "db")
-	guestNamed(t, l, "db")
-	eventually(t, "the one that does not answer is left out", func() bool {
-		for _, m := range onlooker.LookupName("db") {
-			if m.ID == old.ID {
-				return false
-			}
+	virtualTime(t, func(t *testing.T) {
+		l := newLab(t, ServerConfig{}, func(s *Server) { s.maxHold = 0 })
+		mute := newStranger(t, l)
+		mute.send(frame(&message{Hello: &hello{Version: protocolVersion,
+			Token: l.url(t).Token, Name: "db"}}))
+		onlooker := guestNamed(t, l, "onlooker")
+		if err := onlooker.Wait(within(t, patience), "db", 1); err != nil {
+			t.Fatal(err)
 		}
-		m, here := onlooker.ByID(old.ID)
-		return len(onlooker.LookupName("db")) == 2 && here && m.Unresponsive
-	})
-	if late := guestNamed(t, l, "late"); len(late.LookupName("db")) != 2 {
-		t.Errorf("who comes later is told of %+v", late.LookupName("db"))
-	}
+		old := onlooker.LookupName("db")[0]
+		if time.Sleep(2 * basePingTimeout); len(onlooker.LookupName("db")) != 1 {
+			t.Fatal("who is not asked is not missed")
+		}
 
-	mute.send(frame(&message{Heartbeat: heartbeatPad}))
-	eventually(t, "it is back", func() bool { return len(onlooker.LookupName("db")) == 3 })
+		guestNamed(t, l, "db")
+		guestNamed(t, l, "db")
+		eventually(t, "the one that does not answer is left out", func() bool {
+			for _, m := range onlooker.LookupName("db") {
+				if m.ID == old.ID {
+					return false
+				}
+			}
+			m, here := onlooker.ByID(old.ID)
+			return len(onlooker.LookupName("db")) == 2 && here && m.Unresponsive
+		})
+		if late := guestNamed(t, l, "late"); len(late.LookupName("db")) != 2 {
+			t.Errorf("who comes later is told of %+v", late.LookupName("db"))
+		}
+
+		mute.send(frame(&message{Heartbeat: heartbeatPad}))
+		eventually(t, "it is back", func() bool { return len(onlooker.LookupName("db")) == 3 })
+	})
 }
 
 // TestDoubt leaves out who could not be reached from here, where there are others.

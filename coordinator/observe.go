@@ -30,7 +30,7 @@ func observe(ctx context.Context, url JoinURL) (s Snapshot, err error) {
 	if err != nil {
 		return s, err
 	}
-	d := dialer{url, socket, identity, &diagnosis{log: slog.Default()}}
+	d := dialer{url, socket, identity, newDiagnosis(slog.Default())}
 	l, err := d.dialWithin(ctx, &hello{Token: url.Token, Observe: true}, 0)
 	if err != nil {
 		return s, err

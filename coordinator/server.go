@@ -29,7 +29,7 @@ type ServerConfig struct {
 	// Socket is where the coordinator answers: QUIC, STUN and relay. It belongs
 	// to the caller, who closes it after Serve has returned. No QUIC connection
 	// may have been made on it before NewServer.
-	Socket *transport.Socket
+	Socket ServerSocket
 	State  *State // key, tokens and serial
 
 	Prefix  netip.Prefix  // of the virtual IPv4 addresses; zero means DefaultPrefix

@@ -117,34 +117,32 @@ func quicServer(t *testing.T) string {
 
 // The server checks names itself: a client need not.
 func TestServerChecksName(t *testing.T) {
-	noLeaks(t)
-	l := newLab(t, ServerConfig{})
-	s := newStranger(t, l)
-	s.send(frame(&message{Hello: &hello{Version: protocolVersion, Token: l.url(t).Token,
-		Name: "node-7"}}))
-	s.refused(t, codeName)
-	s = newStranger(t, l)
-	s.send(frame(&message{Hello: &hello{Version: protocolVersion + 1, Token: l.url(t).Token}}))
-	s.refused(t, codeProtocol)
+	virtualTime(t, func(t *testing.T) {
+		l := newLab(t, ServerConfig{})
+		s := newStranger(t, l)
+		s.send(frame(&message{Hello: &hello{Version: protocolVersion, Token: l.url(t).Token,
+			Name: "node-7"}}))
+		s.refused(t, codeName)
+		s = newStranger(t, l)
+		s.send(frame(&message{Hello: &hello{Version: protocolVersion + 1, Token: l.url(t).Token}}))
+		s.refused(t, codeProtocol)
+	})
 }
 
 // A stranger is a connection that is made by hand.
 type stranger struct {
-	socket *transport.Socket
+	socket labSocket
 	conn   *quic.Conn
 	stream *quic.Stream
 }
 
 func newStranger(t *testing.T, l *lab) *stranger {
 	t.Helper()
-	socket, err := transport.Listen(loopback)
-	if err != nil {
-		t.Fatal(err)
-	}
+	socket := listenSocket(t)
 	t.Cleanup(func() { socket.Close() })
 	identity, _ := transport.NewIdentity()
 	var pinned error
-	d := dialer{l.url(t), socket, identity, &diagnosis{log: quiet}}
+	d := dialer{l.url(t), socket, identity, newDiagnosis(quiet)}
 	conn, err := socket.QUIC().Dial(within(t, patience),
 		net.UDPAddrFromAddrPort(l.cfg.Socket.LocalAddr()), d.tls(&pinned), &quic.Config{})
 	if err != nil {
@@ -238,23 +236,24 @@ func TestNonsense(t *testing.T) {
 
 // Who says nothing is shown the door.
 func TestSilence(t *testing.T) {
-	noLeaks(t)
-	l := newLab(t, ServerConfig{}, func(s *Server) { s.helloTimeout = 50 * time.Millisecond })
-	s := newStranger(t, l) // opens no stream as far as the server sees
-	s.refused(t, codeProtocol)
-	s = newStranger(t, l)
-	s.send([]byte{0, 0}) // half of a length
-	select {
-	case <-s.conn.Context().Done():
-	case <-time.After(patience):
-		t.Error("still connected")
-	}
-	for deadline := time.Now().Add(patience); l.strangers() > 0; {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d places are still taken", l.strangers())
+	virtualTime(t, func(t *testing.T) {
+		l := newLab(t, ServerConfig{}, func(s *Server) { s.helloTimeout = 50 * time.Millisecond })
+		s := newStranger(t, l) // opens no stream as far as the server sees
+		s.refused(t, codeProtocol)
+		s = newStranger(t, l)
+		s.send([]byte{0, 0}) // half of a length
+		select {
+		case <-s.conn.Context().Done():
+		case <-time.After(patience):
+			t.Error("still connected")
 		}
-		time.Sleep(time.Millisecond)
-	}
+		for deadline := time.Now().Add(patience); l.strangers() > 0; {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d places are still taken", l.strangers())
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
 }
 
 func (l *lab) strangers() int {
@@ -312,68 +311,69 @@ func TestGate(t *testing.T) {
 // A client that reads nothing gets the news when it reads again, and holds up
 // nobody meanwhile.
 func TestSlowReader(t *testing.T) {
-	noLeaks(t)
-	l := newLab(t, ServerConfig{Lease: time.Minute, Logger: quiet})
-	u := l.url(t)
-	a := mustEnter(t, u, "a")
-	slow := newStranger(t, l)
-	slow.send(frame(&message{Hello: &hello{Version: protocolVersion, Token: u.Token,
-		Name: "slow"}}))
-	if err := a.Wait(within(t, patience), "slow", 1); err != nil {
-		t.Fatal(err)
-	}
-	to := a.LookupName("slow")[0].ID
-	// More than the windows and the outbox hold: the rest is refused, at once.
-	busy := 0
-	for i := 0; i < 2000 && busy == 0; i++ {
-		switch err := a.Signal(within(t, patience), to, make([]byte, MaxSignal)); {
-		case errors.Is(err, ErrBusy):
-			busy++
-		case err != nil:
+	virtualTime(t, func(t *testing.T) {
+		l := newLab(t, ServerConfig{Lease: time.Minute, Logger: quiet})
+		u := l.url(t)
+		a := mustEnter(t, u, "a")
+		slow := newStranger(t, l)
+		slow.send(frame(&message{Hello: &hello{Version: protocolVersion, Token: u.Token,
+			Name: "slow"}}))
+		if err := a.Wait(within(t, patience), "slow", 1); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if busy == 0 {
-		t.Error("everything was taken for one who does not read")
-	}
-	// More updates than the journal keeps.
-	for id := uint32(1000); id < 1000+3*journalLength; id++ {
-		l.members.journal.append(appendUp(nil,
-			memberRecord{id: id, key: transport.Key{byte(id), byte(id >> 8)}}))
-		l.members.journal.append(appendDown(nil, id))
-	}
-	// a keeps up: its own signal comes back behind them.
-	if err := a.Signal(within(t, patience), a.Self().ID, []byte("done")); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-a.signals:
-	case <-time.After(patience):
-		t.Fatal("a is held up")
-	}
-	// The slow one reads at last: it gets a list again, and updates behind it.
-	_ = slow.stream.SetReadDeadline(time.Now().Add(patience))
-	lists := 0
-	var seq uint64
-	for seq < l.members.journal.seq() {
-		m, err := readMessage(slow.stream, maxFrame)
-		if err != nil {
+		to := a.LookupName("slow")[0].ID
+		// More than the windows and the outbox hold: the rest is refused, at once.
+		busy := 0
+		for i := 0; i < 2000 && busy == 0; i++ {
+			switch err := a.Signal(within(t, patience), to, make([]byte, MaxSignal)); {
+			case errors.Is(err, ErrBusy):
+				busy++
+			case err != nil:
+				t.Fatal(err)
+			}
+		}
+		if busy == 0 {
+			t.Error("everything was taken for one who does not read")
+		}
+		// More updates than the journal keeps.
+		for id := uint32(1000); id < 1000+3*journalLength; id++ {
+			l.members.journal.append(appendUp(nil,
+				memberRecord{id: id, key: transport.Key{byte(id), byte(id >> 8)}}))
+			l.members.journal.append(appendDown(nil, id))
+		}
+		// a keeps up: its own signal comes back behind them.
+		if err := a.Signal(within(t, patience), a.Self().ID, []byte("done")); err != nil {
 			t.Fatal(err)
 		}
-		switch n := m.Updates; {
-		case n == nil:
-		case n.list:
-			lists++
-			seq = n.seq
-		case n.seq != seq+uint64(len(n.updates)):
-			t.Fatalf("%d updates up to %d after %d", len(n.updates), n.seq, seq)
-		default:
-			seq = n.seq
+		select {
+		case <-a.signals:
+		case <-time.After(patience):
+			t.Fatal("a is held up")
 		}
-	}
-	if lists != 2 {
-		t.Errorf("%d lists, want the first and one more", lists)
-	}
+		// The slow one reads at last: it gets a list again, and updates behind it.
+		_ = slow.stream.SetReadDeadline(time.Now().Add(patience))
+		lists := 0
+		var seq uint64
+		for seq < l.members.journal.seq() {
+			m, err := readMessage(slow.stream, maxFrame)
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch n := m.Updates; {
+			case n == nil:
+			case n.list:
+				lists++
+				seq = n.seq
+			case n.seq != seq+uint64(len(n.updates)):
+				t.Fatalf("%d updates up to %d after %d", len(n.updates), n.seq, seq)
+			default:
+				seq = n.seq
+			}
+		}
+		if lists != 2 {
+			t.Errorf("%d lists, want the first and one more", lists)
+		}
+	})
 }
 
 func TestStatusPort(t *testing.T) {

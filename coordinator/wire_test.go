@@ -13,19 +13,19 @@ import (
 type wire struct {
 	addr   netip.AddrPort // where the node sends to
 	server netip.AddrPort
-	inner  *net.UDPConn
+	inner  net.PacketConn
 
 	mu    sync.Mutex
-	outer *net.UDPConn
-	node  netip.AddrPort
+	outer net.PacketConn
+	node  net.Addr
 	cut   bool
 	all   sync.WaitGroup
 }
 
 func newWire(t *testing.T, server netip.AddrPort) *wire {
 	t.Helper()
-	w := &wire{server: server, inner: listenUDP(t)}
-	w.addr = w.inner.LocalAddr().(*net.UDPAddr).AddrPort()
+	w := &wire{server: server, inner: listenPacket(t)}
+	w.addr = addrPortOf(w.inner.LocalAddr())
 	w.rebind(t)
 	w.all.Go(w.out)
 	t.Cleanup(func() {
@@ -50,7 +50,7 @@ func listenUDP(t *testing.T) *net.UDPConn {
 // rebind gives the node another address, and returns it.
 func (w *wire) rebind(t *testing.T) netip.AddrPort {
 	t.Helper()
-	c := listenUDP(t)
+	c := listenPacket(t)
 	w.mu.Lock()
 	if w.outer != nil {
 		w.outer.Close()
@@ -58,7 +58,7 @@ func (w *wire) rebind(t *testing.T) netip.AddrPort {
 	w.outer = c
 	w.mu.Unlock()
 	w.all.Go(func() { w.in(c) })
-	return c.LocalAddr().(*net.UDPAddr).AddrPort()
+	return addrPortOf(c.LocalAddr())
 }
 
 // sever cuts the wire, or joins it again.
@@ -71,29 +71,29 @@ func (w *wire) sever(cut bool) {
 func (w *wire) out() {
 	b := make([]byte, 1<<16)
 	for {
-		n, from, err := w.inner.ReadFromUDPAddrPort(b)
+		n, from, err := w.inner.ReadFrom(b)
 		if err != nil {
 			return
 		}
 		w.mu.Lock()
 		w.node = from
 		if !w.cut {
-			_, _ = w.outer.WriteToUDPAddrPort(b[:n], w.server)
+			_, _ = w.outer.WriteTo(b[:n], net.UDPAddrFromAddrPort(w.server))
 		}
 		w.mu.Unlock()
 	}
 }
 
-func (w *wire) in(c *net.UDPConn) {
+func (w *wire) in(c net.PacketConn) {
 	b := make([]byte, 1<<16)
 	for {
-		n, _, err := c.ReadFromUDPAddrPort(b)
+		n, _, err := c.ReadFrom(b)
 		if err != nil {
 			return
 		}
 		w.mu.Lock()
 		if !w.cut {
-			_, _ = w.inner.WriteToUDPAddrPort(b[:n], w.node)
+			_, _ = w.inner.WriteTo(b[:n], w.node)
 		}
 		w.mu.Unlock()
 	}

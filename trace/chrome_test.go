@@ -32,6 +32,9 @@ type browser struct {
 // startBrowser starts Chromium with a profile of its own; it ends with the test.
 func startBrowser(t *testing.T) *browser {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starts Chromium, which takes seconds")
+	}
 	natlab.NeedCommands(t, "chromium")
 	cmd := exec.Command("chromium", "--headless", "--no-sandbox", "--disable-gpu",
 		"--no-first-run", "--disable-background-networking", "--disable-component-update",

@@ -28,6 +28,9 @@ type capture struct {
 // captured writes events as pcapng for tshark.
 func captured(t *testing.T, events ...Event) capture {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starts tshark, which takes seconds")
+	}
 	natlab.NeedCommands(t, "tshark")
 	file := filepath.Join(t.TempDir(), "x.pcapng")
 	if err := os.WriteFile(file, []byte(write(t, "pcapng", Options{}, events...)),

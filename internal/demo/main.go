@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
+	"github.com/boxer-sandbox/boxer/internal/tempdir"
 )
 
 // patience bounds the whole demo.
@@ -67,11 +68,11 @@ func inLab() error {
 func inLoopback(why string) error {
 	ctx, stop := limits()
 	defer stop()
-	dir, err := os.MkdirTemp("", "boxer-demo-")
+	dir, err := tempdir.Make("boxer-demo-")
 	if err != nil {
 		return err
 	}
-	return errors.Join(run(ctx, loopbackCloud(why), dir), os.RemoveAll(dir))
+	return errors.Join(run(ctx, loopbackCloud(why), dir.Path), dir.Remove())
 }
 
 // limits returns a context that ends with the demo's time, or when the user wants it to.

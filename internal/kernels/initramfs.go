@@ -48,7 +48,7 @@ exec switch_root /root /bin/bash %s
 // makeInitramfs writes the guest's first file system to path. The guest then runs script
 // with the shell.
 func makeInitramfs(ctx context.Context, k *kernel, script, path string) error {
-	dir, err := os.MkdirTemp("", "boxer-kernels-")
+	dir, err := os.MkdirTemp(filepath.Dir(path), "initramfs-")
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/internal/tempdir"
 )
 
 type options struct {
@@ -61,11 +63,12 @@ func (o *options) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	work, err := os.MkdirTemp("", "boxer-kernels-")
+	temporary, err := tempdir.Make("boxer-kernels-")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
+	defer temporary.Remove()
+	work := temporary.Path
 	// The guest has a /tmp of its own and sees the host's only below another name.
 	shared, err := os.MkdirTemp(filepath.Dir(cache), "kernels-")
 	if err != nil {

@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/internal/tempdir"
 )
 
 // The stages of the process are told apart by argv[0].
@@ -103,7 +105,7 @@ func outside() (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer os.RemoveAll(tmp)
+	defer tmp.Remove()
 	ready, report, err := os.Pipe() // init writes here why it cannot start
 	if err != nil {
 		return 0, fmt.Errorf("natlab: %w", err)
@@ -111,7 +113,7 @@ func outside() (status int, err error) {
 	defer ready.Close()
 	cmd := &exec.Cmd{
 		Path: "/proc/self/exe", Args: append([]string{argInit}, os.Args...),
-		Env:   append(os.Environ(), "TMPDIR="+tmp),
+		Env:   append(os.Environ(), "TMPDIR="+tmp.Path),
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		ExtraFiles: []*os.File{report},
 		SysProcAttr: &syscall.SysProcAttr{
@@ -150,14 +152,15 @@ func outside() (status int, err error) {
 }
 
 // temporary makes a directory for what the program and what it starts leave behind. Its
-// name is short, as names of Unix sockets in it have to be.
-func temporary() (string, error) {
-	dir, err := os.MkdirTemp("", "nl")
+// name is short, as names of Unix sockets in it have to be. If this process is killed, the
+// next one removes it.
+func temporary() (*tempdir.Dir, error) {
+	dir, err := tempdir.Make("nl")
 	if err != nil {
-		return "", fmt.Errorf("natlab: %w", err)
+		return nil, fmt.Errorf("natlab: %w", err)
 	}
-	if err := os.Chmod(dir, 0o777|os.ModeSticky); err != nil { // as /tmp
-		return "", fmt.Errorf("natlab: %w", errors.Join(err, os.Remove(dir)))
+	if err := os.Chmod(dir.Path, 0o777|os.ModeSticky); err != nil { // as /tmp
+		return nil, fmt.Errorf("natlab: %w", errors.Join(err, dir.Remove()))
 	}
 	return dir, nil
 }
