@@ -14,7 +14,10 @@ ARGS ?=
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # One static binary: libseccomp and the C library are in it, names are resolved and users found by Go.
 BUILDFLAGS = -trimpath -buildvcs=false -tags netgo,osusergo \
-	-ldflags '-X main.version=$(VERSION) -linkmode external -extldflags -static'
+	-ldflags '-w -X main.version=$(VERSION) -linkmode external -extldflags -static'
+# The same with AWS's clients: cmd/boxer/noaws.go says why that is another program.
+comma := ,
+AWSFLAGS = $(subst netgo$(comma),aws$(comma)netgo$(comma),$(BUILDFLAGS))
 
 .PHONY: help
 help: ## list the targets
@@ -23,6 +26,7 @@ help: ## list the targets
 .PHONY: build
 build: deps-build ## build bin/boxer, one static binary
 	@CGO_ENABLED=1 scripts/tell "build bin/boxer" $(GO) build $(BUILDFLAGS) -o bin/boxer ./cmd/boxer
+	@CGO_ENABLED=1 scripts/tell "build bin/boxer-aws" $(GO) build $(AWSFLAGS) -o bin/boxer-aws ./cmd/boxer
 	@scripts/is-static bin/boxer
 	@scripts/own bin .tools
 
@@ -30,6 +34,8 @@ build: deps-build ## build bin/boxer, one static binary
 build-arm64: deps-arm64 ## build bin/boxer-arm64, the same for arm64
 	@CGO_ENABLED=1 GOARCH=arm64 CC=aarch64-linux-gnu-gcc PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig \
 		$(GO) build $(BUILDFLAGS) -o bin/boxer-arm64 ./cmd/boxer
+	@CGO_ENABLED=1 GOARCH=arm64 CC=aarch64-linux-gnu-gcc PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig \
+		$(GO) build $(AWSFLAGS) -o bin/boxer-aws-arm64 ./cmd/boxer
 	@scripts/is-static bin/boxer-arm64
 	@scripts/own bin .tools
 

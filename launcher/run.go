@@ -42,6 +42,9 @@ type RunConfig struct {
 	// Drain bounds how long the supervisor outlives its program until the peers have
 	// read what the program wrote. 0: for as long as they read; negative: not at all.
 	Drain time.Duration
+
+	Link *Link // nil: none
+	Hold Hold  // holds the program back
 }
 
 // Run runs a program as a node and returns its exit code. With an error and the code 0,
@@ -70,7 +73,11 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	startupSignals := newStartupSignals(signals, "before the program was started", cancel)
 	n, err := newNode(ctx, cfg, c.own, choose)
 	if err == nil {
+		n.startLink(cfg.Link)
 		err = n.await(ctx, cfg)
+	}
+	if err == nil {
+		err = cfg.Hold.wait(ctx)
 	}
 	startupSignals.stop()
 	if cause := context.Cause(ctx); cause != nil {
@@ -159,13 +166,15 @@ type node struct {
 	ending    bool       // by recording: no trace begins any more
 	reason    string     // by recording: why the trace ends
 	attaching *attachServer
+
+	endLink func()
 }
 
 // newNode joins the network and makes what answers the program's calls. What
 // it returns is to be closed also after an error.
 func newNode(ctx context.Context, cfg RunConfig, own namespaces,
 	choose func() (InterposerKind, error)) (_ *node, err error) {
-	n := &node{join: cfg.Join}
+	n := &node{join: cfg.Join, endLink: func() {}}
 	rows := slices.Concat(syscalls.Table(), syscalls.CompatTable())
 	if cfg.Trace != nil {
 		rows = tracedRows(cfg.Trace.Select.Calls)
@@ -255,6 +264,7 @@ func (n *node) supervise(c *child, signals *os.File, drain time.Duration) (int, 
 // close ends what newNode began, in reverse.
 func (n *node) close() error {
 	var errs []error
+	n.endLink()
 	n.notify.close()
 	if n.interposer != nil {
 		errs = append(errs, n.interposer.close())

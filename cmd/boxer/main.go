@@ -40,6 +40,9 @@ func run() int {
 	}
 	code := 0
 	cmd := root(&code)
+	if isBootstrap() {
+		cmd.SetArgs([]string{"lambda", "serve"})
+	}
 	err := cmd.ExecuteContext(ctx)
 	if err == nil {
 		return code
@@ -83,7 +86,7 @@ connect as on ordinary hosts, over encrypted, hole-punched UDP paths.`,
 	cmd.SetVersionTemplate(versionText())
 	cmd.AddCommand(runCommand(code), coordinatorCommand(), statusCommand(),
 		forwardCommand(),
-		doctorCommand(), traceCommand(code), versionCommand())
+		doctorCommand(), traceCommand(code), lambdaCommand(), versionCommand())
 	for _, extra := range extraCommands {
 		cmd.AddCommand(extra())
 	}

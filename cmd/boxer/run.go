@@ -104,6 +104,8 @@ func (r *runFlags) config(ctx context.Context, argv []string) (cfg launcher.RunC
 func runCommand(code *int) *cobra.Command {
 	var run runFlags
 	var t traceFlags
+	var link linkFlags
+	var on onFlags
 	cmd := &cobra.Command{
 		Use:   "run [flags] [--] COMMAND [ARG...]",
 		Short: "Run a program as a node of the network",
@@ -135,8 +137,20 @@ Exit codes: the program's; 128+N if signal N killed it; 127 if it was not found,
 			if e := launcher.FindEnclosing(); e != nil {
 				return runInside(cmd, e, args, code)
 			}
+			if on.asked(cmd) {
+				if err := needsAWS(); err != nil {
+					return err
+				}
+			}
 			cfg, err := run.config(cmd.Context(), args)
 			if err != nil {
+				return err
+			}
+			if err := link.config(&cfg); err != nil {
+				return err
+			}
+			if on.asked(cmd) {
+				*code, err = on.run(cmd, &run, cfg)
 				return err
 			}
 			if t.out.file != "" {
@@ -149,6 +163,8 @@ Exit codes: the program's; 128+N if signal N killed it; 127 if it was not found,
 	f := cmd.Flags()
 	f.SetInterspersed(false) // what follows the command is the command's
 	run.register(cmd)
+	link.register(cmd)
+	on.register(cmd)
 	f.StringVar(&t.out.file, "trace", "", "write a trace of the program's "+
 		"connections to `FILE`; \"boxer trace\" shows calls, too")
 	f.StringVar(&t.out.format, "trace-format", "", "`FORMAT` of the "+

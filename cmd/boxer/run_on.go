@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/signal"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/host"
+	"github.com/boxer-sandbox/boxer/launcher"
+)
+
+// onFlags are the flags about where a program runs.
+type onFlags struct {
+	on              string
+	count, extra    int
+	env             []string
+	chdir           string
+	join            string
+	region, profile string
+}
+
+// onlyOn are those that mean nothing to a program that runs here.
+var onlyOn = []string{"count", "extra", "env", "chdir", "join-there", "region", "profile"}
+
+func (o *onFlags) register(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.on, "on", "", "run it there: `HOST` is lambda:FUNCTION, a function that boxer lambda deploy has made (default: here)")
+	f.IntVar(&o.count, "count", 1, "with --on: run it `N` times")
+	f.IntVar(&o.extra, "extra", 0, "with --on: ask for `N` more; the first --count that arrive run, and the others are released")
+	f.StringArrayVar(&o.env, "env", nil, "with --on: set a variable of the program, or pass on this one's: `NAME[=VALUE]`")
+	f.StringVar(&o.chdir, "chdir", "", "with --on: the program's working directory, a `DIR` there")
+	f.StringVar(&o.join, "join-there", "", "with --on: how the program's node joins: ssm:NAME or secretsmanager:ID, where the function finds the `URL` (default: this command's, in the order)")
+	awsFlags(cmd, &o.region, &o.profile)
+}
+
+// awsFlags are those of all commands that ask AWS.
+func awsFlags(cmd *cobra.Command, region, profile *string) {
+	cmd.Flags().StringVar(region, "region", "", "the AWS `REGION` (default as of AWS's tools)")
+	cmd.Flags().StringVar(profile, "profile", "", "the `PROFILE` of AWS's configuration (default as of AWS's tools)")
+}
+
+// asked reports whether the program is to run elsewhere.
+func (o *onFlags) asked(cmd *cobra.Command) bool {
+	for _, name := range onlyOn {
+		if cmd.Flags().Changed(name) {
+			return true
+		}
+	}
+	return cmd.Flags().Changed("on")
+}
+
+// run runs the program there and returns its exit code.
+func (o *onFlags) run(cmd *cobra.Command, node *runFlags, cfg launcher.RunConfig) (int,
+	error) {
+	order, err := o.order(cmd, node, cfg)
+	if err != nil {
+		return launcher.ExitBoxer, err
+	}
+	h, err := o.host(cmd.Context())
+	if err != nil {
+		return launcher.ExitBoxer, err
+	}
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT,
+		unix.SIGUSR1, unix.SIGUSR2)
+	defer signal.Stop(signals)
+	meeting, err := launcher.Meet(cmd.Context(), launcher.MeetConfig{Join: cfg.Join,
+		Version: version, Logger: cfg.Logger, Congestion: cfg.Congestion})
+	if err != nil {
+		return launcher.ExitBoxer, err
+	}
+	code, err := host.Run(cmd.Context(), h, meeting, host.RunConfig{Order: order,
+		Count: o.count, Extra: o.extra, Stdin: os.Stdin, Stdout: os.Stdout,
+		Stderr: os.Stderr, Signals: signals,
+		Progress: func(s string) { fmt.Fprintln(os.Stderr, "boxer:", s) }})
+	return code, errors.Join(err, meeting.Close())
+}
+
+// order returns what the flags ask for.
+func (o *onFlags) order(cmd *cobra.Command, node *runFlags,
+	cfg launcher.RunConfig) (host.Order, error) {
+	order := host.Order{Version: host.OrderVersion, Argv: cfg.Argv, Dir: o.chdir,
+		Join: o.join, Node: host.Node{Name: cfg.Name, WaitFor: node.waitFor,
+			Drain: node.drain, Log: os.Getenv("BOXER_LOG")}}
+	for _, name := range []string{"publish", "trace", "trace-format"} {
+		if cmd.Flags().Changed(name) {
+			return order, fmt.Errorf("--%s: not with --on yet: use boxer forward for a port of the node", name)
+		}
+	}
+	if o.on == "" {
+		return order, errors.New("--count, --extra, --env, --chdir, --join-there, --region and --profile are for --on HOST, such as --on lambda:worker")
+	}
+	if o.count < 1 || o.extra < 0 {
+		return order, fmt.Errorf("--count %d --extra %d: want at least 1 and 0", o.count, o.extra)
+	}
+	setText := func(name string, to *string) {
+		if f := cmd.Flags().Lookup(name); f != nil && f.Changed {
+			*to = f.Value.String()
+		}
+	}
+	setText("wait-timeout", &order.Node.WaitTimeout)
+	setText("peer-timeout", &order.Node.PeerTimeout)
+	setText("congestion-control", &order.Node.Congestion)
+	setText("interposer", &order.Node.Interposer)
+	for _, e := range o.env {
+		name, _, ok := strings.Cut(e, "=")
+		if !ok {
+			v, set := os.LookupEnv(name)
+			if !set {
+				return order, fmt.Errorf("--env %s: there is no such variable here; use --env %s=VALUE", name, name)
+			}
+			e = name + "=" + v
+		}
+		if name == "" {
+			return order, fmt.Errorf("--env %q: no name; use NAME=VALUE or NAME", e)
+		}
+		order.Env = append(order.Env, e)
+	}
+	if order.Join == "" {
+		order.Join = cfg.Join.String()
+		if a, err := netip.ParseAddrPort(cfg.Join.Host); err == nil &&
+			a.Addr().IsLoopback() {
+			return order, fmt.Errorf("the coordinator listens at %s, which no function reaches: start one with a public address "+
+				"(boxer coordinator --listen 0.0.0.0:4433 --host NAME) and give its URL by --join @FILE", cfg.Join.Host)
+		}
+	}
+	return order, nil
+}
+
+// host returns the host that --on names.
+func (o *onFlags) host(ctx context.Context) (host.Host, error) {
+	function, ok := strings.CutPrefix(o.on, "lambda:")
+	if !ok || function == "" {
+		return nil, fmt.Errorf("--on %q: no host is called that; use lambda:FUNCTION, such as lambda:worker", o.on)
+	}
+	return lambdaHost(ctx, function, o.region, o.profile)
+}

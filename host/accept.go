@@ -1,0 +1,144 @@
+package host
+
+import (
+	"crypto/subtle"
+	"errors"
+	"io"
+	"time"
+)
+
+// keyTimeout bounds how long a control connection may take to say whose it is.
+const keyTimeout = 10 * time.Second
+
+// accept takes control connections until there are none any more.
+func (r *run) accept() {
+	for {
+		conn, err := r.controls.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer conn.Close()
+			if j := r.identify(conn); j != nil {
+				r.control(j, conn)
+			}
+		}()
+	}
+}
+
+// identify returns whose a connection is, nil if it is a stranger's.
+func (r *run) identify(conn io.ReadWriteCloser) *job {
+	defer time.AfterFunc(keyTimeout, func() { conn.Close() }).Stop()
+	kind, key, err := NewReader(conn).Read()
+	if err != nil || kind != Key {
+		return nil
+	}
+	for _, j := range r.jobs {
+		if subtle.ConstantTimeCompare([]byte(j.key), key) == 1 {
+			return j
+		}
+	}
+	return nil
+}
+
+// control serves a process's control connection until it ends.
+func (r *run) control(j *job, conn io.ReadWriteCloser) {
+	w := NewWriter(conn)
+	if !r.attach(j, conn, w) {
+		return
+	}
+	credit := make(chan struct{}, 1<<10)
+	for range StdinCredit {
+		credit <- struct{}{}
+	}
+	ended := make(chan struct{})
+	defer close(ended)
+	if r.cfg.Stdin != nil && r.cfg.Count == 1 {
+		go r.sendInput(w, credit, ended) // a read of a terminal cannot be ended
+	} else {
+		_ = w.Write(Stdin, nil)
+	}
+	for in := NewReader(conn); ; {
+		kind, _, err := in.Read()
+		if err != nil {
+			return
+		}
+		if kind == Credit {
+			select {
+			case credit <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// attach makes a connection the process's, and lets the process start if it may. It
+// reports false for one that is not needed.
+func (r *run) attach(j *job, conn io.Closer, w *Writer) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended || j.spare {
+		return false
+	}
+	if !j.chosen {
+		if r.chosen == r.cfg.Count {
+			r.release(j)
+			return false
+		}
+		r.chosen++
+		j.chosen = true
+	}
+	j.control, j.w = conn, w
+	pending := j.pending
+	j.pending = nil
+	go func() { // a write may wait for the network
+		if r.cfg.Extra > 0 {
+			_ = w.Write(Start, nil)
+		}
+		for _, s := range pending {
+			_ = w.Write(Signal, []byte{byte(s)})
+		}
+	}()
+	if r.chosen == r.cfg.Count && r.cfg.Extra > 0 {
+		r.releaseOthers()
+	}
+	return true
+}
+
+// releaseOthers releases all that have not arrived. It is called with r.mu held.
+func (r *run) releaseOthers() {
+	for _, j := range r.jobs {
+		if !j.chosen && !j.spare {
+			r.release(j)
+		}
+	}
+}
+
+// release does without a process. It is called with r.mu held. Its program has not been
+// started, and is not, since its control connection ends, or finds nobody.
+func (r *run) release(j *job) {
+	j.spare = true
+	j.process.Release()
+}
+
+// sendInput sends standard input as the process takes it.
+func (r *run) sendInput(w *Writer, credit, ended <-chan struct{}) {
+	buf := make([]byte, MaxFrame)
+	for {
+		n, err := r.cfg.Stdin.Read(buf)
+		if n > 0 {
+			select {
+			case <-credit:
+			case <-ended:
+				return
+			}
+			if w.Write(Stdin, buf[:n]) != nil {
+				return
+			}
+		}
+		if errors.Is(err, io.EOF) || err != nil {
+			_ = w.Write(Stdin, nil)
+			return
+		}
+	}
+}

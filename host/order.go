@@ -1,0 +1,173 @@
+package host
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// OrderVersion is the version of the format of orders that this package writes, and the
+// only one that it reads.
+const OrderVersion = 1
+
+// An Order says what to run, and as which node. Its JSON form is the event of a function
+// (see docs/lambda.md). It is secret where Join has a join URL or Env has secrets.
+type Order struct {
+	Version int `json:"version"` // OrderVersion
+
+	Argv []string `json:"argv"`          // the program and its arguments
+	Env  []string `json:"env,omitempty"` // NAME=value: added to the host's environment
+	Dir  string   `json:"dir,omitempty"` // working directory; empty: the host's choice
+
+	// Join is how to join the network: a join URL, or where the host finds it, see
+	// ParseSecret. Empty: $BOXER_JOIN of the host.
+	Join string `json:"join,omitempty"`
+	Node Node   `json:"node,omitzero"`
+
+	// Control says where the host's end of the control connection is to connect to.
+	// Nil: nobody controls the program.
+	Control *Control `json:"control,omitempty"`
+
+	// Output is OutputFrames or OutputJSON; empty: OutputJSON.
+	Output string `json:"output,omitempty"`
+
+	// Grace is how long the program may take to end by SIGTERM before the host's time
+	// limit. Zero: DefaultGrace.
+	Grace Duration `json:"grace,omitzero"`
+}
+
+// Node has the flags of boxer run that an order may set, in their text form. Empty fields
+// leave the defaults.
+type Node struct {
+	Name        string   `json:"name,omitempty"`
+	WaitFor     []string `json:"waitFor,omitempty"`
+	WaitTimeout string   `json:"waitTimeout,omitempty"`
+	PeerTimeout string   `json:"peerTimeout,omitempty"`
+	Drain       string   `json:"drain,omitempty"`
+	Congestion  string   `json:"congestionControl,omitempty"`
+	Interposer  string   `json:"interposer,omitempty"`
+	Log         string   `json:"log,omitempty"` // BOXER_LOG
+}
+
+// Flags returns the flags of boxer run that set the fields.
+func (n Node) Flags() []string {
+	var flags []string
+	add := func(name, value string) {
+		if value != "" {
+			flags = append(flags, "--"+name+"="+value)
+		}
+	}
+	add("name", n.Name)
+	for _, w := range n.WaitFor {
+		add("wait-for", w)
+	}
+	add("wait-timeout", n.WaitTimeout)
+	add("peer-timeout", n.PeerTimeout)
+	add("drain", n.Drain)
+	add("congestion-control", n.Congestion)
+	add("interposer", n.Interposer)
+	return flags
+}
+
+// A Control names the launcher's end of the control connection.
+type Control struct {
+	Address string `json:"address"` // of the launcher's node: ADDR:PORT
+	Key     string `json:"key"`     // what proves the host's end to the launcher; secret
+
+	// Hold says that the program is started only when the launcher says so.
+	Hold bool `json:"hold,omitempty"`
+
+	// Orphan says that the program goes on when the launcher is gone. Otherwise it
+	// then gets SIGTERM.
+	Orphan bool `json:"orphan,omitempty"`
+}
+
+// The forms of the output of an order.
+const (
+	OutputFrames = "frames" // a stream of frames, see Writer
+	OutputJSON   = "json"   // one Report when the program has ended
+)
+
+// DefaultGrace is the grace of an order that names none.
+const DefaultGrace = 2 * time.Second
+
+// A Duration is a time.Duration whose JSON form is text, such as "1m30s".
+type Duration time.Duration
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte,
+	error) {
+	return []byte(time.Duration(d).String()), nil
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err != nil {
+		return fmt.Errorf("duration %q: use a number and a unit, such as 2s or 1m30s", b)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// errEmptyOrder is the error of an event that has no order.
+var errEmptyOrder = errors.New(`order: no program: the event needs "version": 1 and "argv": ["PROGRAM", "ARG"...]`)
+
+// ParseOrder reads an order from JSON. Unknown fields are errors, so that a misspelt one
+// is not ignored. Errors quote no values, which may be secret.
+func ParseOrder(b []byte) (Order, error) {
+	// Who invokes a function without a payload sends an empty object, or nothing.
+	if b = bytes.TrimSpace(b); len(b) == 0 || string(b) == "{}" || string(b) == "null" {
+		return Order{}, errEmptyOrder
+	}
+	var version struct {
+		Version int `json:"version"`
+	}
+	if err := json.Unmarshal(b, &version); err != nil {
+		return Order{}, fmt.Errorf("order: not JSON of an object: %w", err)
+	}
+	if version.Version != OrderVersion {
+		return Order{}, fmt.Errorf(`order: "version" is %d, and this boxer takes %d: use the same release of boxer on both sides`,
+			version.Version, OrderVersion)
+	}
+	var o Order
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&o); err != nil {
+		return Order{}, fmt.Errorf("order: %w", err)
+	}
+	return o, o.check()
+}
+
+// check returns an error for what no host can do.
+func (o *Order) check() error {
+	if len(o.Argv) == 0 || o.Argv[0] == "" {
+		return errEmptyOrder
+	}
+	if slices.ContainsFunc(o.Argv, hasNUL) || slices.ContainsFunc(o.Env, hasNUL) {
+		return errors.New("order: an argument or a variable has a NUL byte")
+	}
+	for _, e := range o.Env {
+		if name, _, ok := strings.Cut(e, "="); !ok || name == "" {
+			return errors.New(`order: "env" has an entry without NAME=`)
+		}
+	}
+	switch o.Output {
+	case "", OutputFrames, OutputJSON:
+	default:
+		return fmt.Errorf(`order: "output" is %q: use %q or %q`, o.Output, OutputFrames, OutputJSON)
+	}
+	if o.Grace < 0 {
+		return fmt.Errorf(`order: "grace" is %v: use a duration from 0s`, time.Duration(o.Grace))
+	}
+	if o.Control != nil && (o.Control.Address == "" || o.Control.Key == "") {
+		return errors.New(`order: "control" needs "address" and "key"`)
+	}
+	return nil
+}
+
+func hasNUL(s string) bool { return strings.Contains(s, "\x00") }

@@ -1,0 +1,43 @@
+package host
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// maxLine bounds a line that is held back until it is whole, in bytes.
+const maxLine = 8 << 10
+
+// A prefixer writes the lines of one of several processes, each with its label. Lines of
+// different processes are not mixed.
+type prefixer struct {
+	mu    *sync.Mutex // of all that write to w
+	w     io.Writer
+	label string
+	line  []byte
+}
+
+func newPrefixer(mu *sync.Mutex, w io.Writer, label string) *prefixer {
+	return &prefixer{mu: mu, w: w, label: label}
+}
+
+// Write implements io.Writer.
+func (p *prefixer) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(b)
+	for len(b) > 0 {
+		part, rest, whole := bytes.Cut(b, []byte("\n"))
+		p.line, b = append(p.line, part...), rest
+		if !whole && len(p.line) < maxLine {
+			break
+		}
+		if _, err := fmt.Fprintf(p.w, "%s | %s\n", p.label, p.line); err != nil {
+			return 0, err
+		}
+		p.line = p.line[:0]
+	}
+	return n, nil
+}

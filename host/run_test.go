@@ -1,0 +1,229 @@
+package host
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+)
+
+// A fakeHost runs orders as a function does, in goroutines: program is what each runs.
+type fakeHost struct {
+	conns   chan io.ReadWriteCloser
+	closed  chan struct{}
+	program func(p *fakeProcess) Result
+
+	mu       sync.Mutex
+	started  int
+	released int
+}
+
+func newFakeHost(program func(p *fakeProcess) Result) *fakeHost {
+	return &fakeHost{conns: make(chan io.ReadWriteCloser), closed: make(chan struct{}),
+		program: program}
+}
+
+// Addr, Accept: Controls.
+func (h *fakeHost) Addr() netip.AddrPort { return netip.MustParseAddrPort("10.0.0.1:7") }
+
+func (h *fakeHost) Accept() (io.ReadWriteCloser, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// String, Start: Host.
+func (h *fakeHost) String() string { return "fake:host" }
+
+func (h *fakeHost) Start(_ context.Context, o Order, out Streams) (Process, error) {
+	p := &fakeProcess{host: h, order: o, out: out, here: make(chan struct{}),
+		released: make(chan struct{}), done: make(chan struct{})}
+	go p.run()
+	return p, nil
+}
+
+// A fakeProcess is a process of a fakeHost.
+type fakeProcess struct {
+	host     *fakeHost
+	order    Order
+	out      Streams
+	here     chan struct{}
+	released chan struct{}
+	done     chan struct{}
+	result   Result
+
+	r *Reader
+	w *Writer
+}
+
+func (p *fakeProcess) Here() <-chan struct{} { return p.here }
+func (p *fakeProcess) Instance() string      { return "fake" }
+func (p *fakeProcess) Wait() (Result, error) { <-p.done; return p.result, nil }
+func (p *fakeProcess) Release() {
+	p.host.mu.Lock()
+	defer p.host.mu.Unlock()
+	p.host.released++
+	close(p.released)
+}
+
+// run connects, waits until it may start, and runs the program.
+func (p *fakeProcess) run() {
+	defer close(p.done)
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	p.r, p.w = NewReader(ours), NewWriter(ours)
+	select {
+	case p.host.conns <- theirs:
+	case <-p.released:
+		return
+	}
+	if p.w.Write(Key, []byte(p.order.Control.Key)) != nil {
+		return
+	}
+	if p.order.Control.Hold && p.next(Start) == nil {
+		return // released: it reads the end of the connection
+	}
+	p.host.mu.Lock()
+	p.host.started++
+	p.host.mu.Unlock()
+	p.result = p.host.program(p)
+}
+
+// next reads frames until one of a kind; nil: the connection has ended.
+func (p *fakeProcess) next(kind Kind) []byte {
+	for {
+		k, b, err := p.r.Read()
+		if err != nil {
+			return nil
+		}
+		if k == kind {
+			return append([]byte{}, b...)
+		}
+	}
+}
+
+func TestRunInput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		text := strings.Repeat("0123456789", 200_000) // more than the first credit
+		h := newFakeHost(func(p *fakeProcess) Result {
+			for {
+				b := p.next(Stdin)
+				if len(b) == 0 {
+					return Result{Code: 3}
+				}
+				p.out.Stdout.Write(b)
+				p.w.Write(Credit, nil)
+			}
+		})
+		defer close(h.closed)
+		code, err := Run(t.Context(), h, h,
+			RunConfig{Order: Order{Argv: []string{"cat"}}, Count: 1,
+				Stdin: strings.NewReader(text), Stdout: &out, Stderr: io.Discard})
+		if code != 3 || err != nil || out.String() != text {
+			t.Errorf("code %d, %v, %d bytes", code, err, out.Len())
+		}
+	})
+}
+
+func TestRunSignals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFakeHost(func(p *fakeProcess) Result {
+			return Result{Code: 128 + int(p.next(Signal)[0])}
+		})
+		defer close(h.closed)
+		signals := make(chan os.Signal, 1)
+		signals <- syscall.SIGTERM // before anything is there
+		code, err := Run(t.Context(), h, h,
+			RunConfig{Order: Order{Argv: []string{"sleep"}}, Count: 1,
+				Stdout: io.Discard, Stderr: io.Discard, Signals: signals})
+		if code != 143 || err != nil {
+			t.Errorf("code %d, %v", code, err)
+		}
+	})
+}
+
+func TestRunExtra(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		h := newFakeHost(func(p *fakeProcess) Result {
+			io.WriteString(p.out.Stdout, "half a ")
+			io.WriteString(p.out.Stdout, "line\n")
+			return Result{}
+		})
+		defer close(h.closed)
+		code, err := Run(t.Context(), h, h, RunConfig{Order: Order{Argv: []string{"work"},
+			Node: Node{Name: "w"}}, Count: 3, Extra: 4, Stdout: &out, Stderr: io.Discard})
+		if code != 0 || err != nil || strings.Count(out.String(),
+			" | half a line\n") != 3 {
+			t.Errorf("code %d, %v, %q", code, err, &out)
+		}
+		if h.started != 3 || h.released != 4 {
+			t.Errorf("%d have started, %d are released", h.started, h.released)
+		}
+	})
+}
+
+func TestRunFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		code := 0
+		h := newFakeHost(func(*fakeProcess) Result {
+			mu.Lock()
+			defer mu.Unlock()
+			code++
+			return Result{Code: code, Error: "it broke"}
+		})
+		defer close(h.closed)
+		got, err := Run(t.Context(), h, h,
+			RunConfig{Order: Order{Argv: []string{"work"}}, Count: 2,
+				Stdout: io.Discard, Stderr: io.Discard})
+		if got == 0 || err == nil || strings.Count(err.Error(), "it broke") != 2 ||
+			!strings.Contains(err.Error(), "node/1: fake:host: it broke") {
+			t.Errorf("%d, %v", got, err)
+		}
+	})
+}
+
+// TestStrangers connects without a key, and with a wrong one.
+func TestStrangers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stop := make(chan struct{})
+		h := newFakeHost(func(*fakeProcess) Result { <-stop; return Result{} })
+		defer close(h.closed)
+		ended := make(chan error, 1)
+		go func() {
+			_, err := Run(t.Context(), h, h,
+				RunConfig{Order: Order{Argv: []string{"work"}}, Count: 1,
+					Stdout: io.Discard, Stderr: io.Discard})
+			ended <- err
+		}()
+		for _, first := range []func(*Writer){
+			func(w *Writer) { w.Write(Key, []byte("guess")) },
+			func(w *Writer) { w.Write(Stdin, []byte("hello")) },
+			func(*Writer) {}, // says nothing until its time is over
+		} {
+			ours, theirs := net.Pipe()
+			h.conns <- theirs
+			first(NewWriter(ours))
+			if _, err := ours.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+				t.Errorf("a stranger reads %v", err)
+			}
+		}
+		close(stop)
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,210 @@
+package lambda
+
+import (
+	"archive/zip"
+	"bytes"
+	"compress/flate"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// The bounds of a function's archive, in bytes ("Lambda quotas", AWS Lambda Developer
+// Guide): what can be uploaded with a request, and what may be in it.
+const (
+	MaxArchive  = 50 << 20
+	MaxUnpacked = 250 << 20
+)
+
+// A PackageConfig says what the archive of a function has.
+type PackageConfig struct {
+	Boxer string // path of boxer's program; it becomes the function's bootstrap
+	Dir   string // whose files the function gets; empty: none
+}
+
+// A PackageInfo says what an archive is.
+type PackageInfo struct {
+	Arch     string // x86_64 or arm64, as the service names them
+	Files    int
+	Packed   int64 // bytes of the archive
+	Unpacked int64 // bytes of the files in it
+}
+
+// bootstrap is the file that the service starts in a function with a runtime of its own.
+const bootstrap = "bootstrap"
+
+// packedTime is the time of the files in an archive: the same files give the same
+// archive, so that a deployment without a change is seen as one.
+var packedTime = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// Package writes the archive of a function for the runtimes provided.al2023 and
+// provided.al2: boxer as bootstrap, and the files below a directory. Symbolic links stay
+// links, and files keep their permissions; everybody may read them, as the function's
+// user must.
+func Package(w io.Writer, c PackageConfig) (info PackageInfo, err error) {
+	if info.Arch, err = archOf(c.Boxer); err != nil {
+		return info, err
+	}
+	counted := &counter{w: w}
+	p := packer{zip: zip.NewWriter(counted), info: &info}
+	p.zip.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) {
+		return flate.NewWriter(w, flate.DefaultCompression)
+	})
+	if err := p.add(c.Boxer, bootstrap, 0o755); err != nil {
+		return info, err
+	}
+	if c.Dir != "" {
+		if err := p.addAll(c.Dir); err != nil {
+			return info, err
+		}
+	}
+	err = p.zip.Close()
+	info.Packed = counted.n
+	if info.Unpacked > MaxUnpacked {
+		return info, errors.Join(err, fmt.Errorf("the files have %d MB, and a function's at most %d MB: leave some out",
+			info.Unpacked>>20, MaxUnpacked>>20))
+	}
+	return info, err
+}
+
+// archOf returns the architecture of a program as the service names it.
+func archOf(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	arch, err := archOfProgram(f)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", path, err)
+	}
+	return arch, err
+}
+
+// archOfProgram reads the architecture of an ELF file.
+func archOfProgram(r io.ReaderAt) (string, error) {
+	f, err := elf.NewFile(r)
+	if err != nil {
+		return "", fmt.Errorf("not a program: %w", err)
+	}
+	switch f.Machine {
+	case elf.EM_X86_64:
+		return "x86_64", nil
+	case elf.EM_AARCH64:
+		return "arm64", nil
+	}
+	return "", fmt.Errorf("it is for %v: functions have x86_64 and arm64", f.Machine)
+}
+
+// ArchOfArchive returns the architecture of the bootstrap in an archive of Package.
+func ArchOfArchive(b []byte) (string, error) {
+	z, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		return "", err
+	}
+	f, err := z.Open(bootstrap)
+	if err != nil {
+		return "", fmt.Errorf("no archive of boxer lambda package: %w", err)
+	}
+	defer f.Close()
+	head := make([]byte, 64) // of ELF; program and section headers are not needed
+	if _, err := io.ReadFull(f, head); err != nil {
+		return "", err
+	}
+	// Without sections and segments the header alone is a whole file.
+	copy(head[32:48], make([]byte, 16))
+	copy(head[56:64], make([]byte, 8))
+	return archOfProgram(bytes.NewReader(head))
+}
+
+// A counter counts the bytes that are written through it.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+// Write implements io.Writer.
+func (c *counter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += int64(n)
+	return n, err
+}
+
+// A packer writes an archive.
+type packer struct {
+	zip  *zip.Writer
+	info *PackageInfo
+}
+
+// addAll adds what is below a directory, in the order of names.
+func (p *packer) addAll(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || path == dir || d.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		if name == bootstrap {
+			return fmt.Errorf("%s: the bootstrap of the function is boxer: give this file another name", path)
+		}
+		switch kind := d.Type(); {
+		case kind.IsRegular():
+			info, err := d.Info()
+			if err != nil {
+				return err
+			}
+			return p.add(path, name, info.Mode().Perm()|0o444)
+		case kind&fs.ModeSymlink != 0:
+			return p.addLink(path, name)
+		default:
+			return fmt.Errorf("%s: neither a file, a directory nor a symbolic link", path)
+		}
+	})
+}
+
+// add adds a file.
+func (p *packer) add(path, name string, mode fs.FileMode) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	w, err := p.create(name, mode)
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(w, f)
+	p.info.Files++
+	p.info.Unpacked += n
+	return err
+}
+
+// addLink adds a symbolic link. Those that lead out of the directory are taken as they
+// are: they may mean something in the function.
+func (p *packer) addLink(path, name string) error {
+	to, err := os.Readlink(path)
+	if err != nil {
+		return err
+	}
+	w, err := p.create(name, fs.ModeSymlink|0o777)
+	if err != nil {
+		return err
+	}
+	p.info.Files++
+	_, err = io.WriteString(w, to)
+	return err
+}
+
+func (p *packer) create(name string, mode fs.FileMode) (io.Writer, error) {
+	h := &zip.FileHeader{Name: filepath.ToSlash(name), Method: zip.Deflate,
+		Modified: packedTime}
+	h.SetMode(mode)
+	return p.zip.CreateHeader(h)
+}

@@ -1,0 +1,244 @@
+package runtime
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/host"
+)
+
+// aliveEvery is how often an output says that it is still there: NAT gateways drop
+// connections that are idle for 350 s.
+const aliveEvery = 30 * time.Second
+
+// spare is what is left of an invocation's time when its program must be gone: the rest
+// of its output is sent then.
+const spare = 500 * time.Millisecond
+
+// A job is one order of one invocation.
+type job struct {
+	*server
+	order    host.Order
+	join     string // secret
+	deadline time.Time
+}
+
+// streamed runs the program and sends its output as frames.
+func (j *job) streamed(ctx, sending context.Context, id string) error {
+	r, w := io.Pipe()
+	sent := make(chan error, 1)
+	go func() {
+		err := j.api.respond(sending, id, "application/vnd.boxer.frames", r)
+		// The program runs on when nobody takes its output any more.
+		_, _ = io.Copy(io.Discard, r)
+		sent <- err
+	}()
+	frames := host.NewWriter(w)
+	stop := every(aliveEvery, func() { _ = frames.Write(host.Alive, nil) })
+	tell := func(event string) {
+		_ = frames.WriteJSON(host.Event, host.EventMessage{Event: event,
+			Instance: j.Instance, Cold: !j.warm.Load()})
+	}
+	tell(host.EventHere)
+	result := j.run(ctx, output{stdout: frames.Stream(host.Stdout),
+		stderr:  frames.Stream(host.Stderr),
+		started: func() { tell(host.EventStarted) }})
+	stop()
+	err := errors.Join(frames.WriteJSON(host.Exit, result), w.Close())
+	return errors.Join(err, <-sent)
+}
+
+// buffered runs the program and sends one report.
+func (j *job) buffered(ctx, sending context.Context, id string) error {
+	var stdout, stderr tail
+	report := host.Report{Result: j.run(ctx, output{stdout: &stdout, stderr: &stderr,
+		started: func() {}})}
+	report.Stdout, report.Stderr = stdout.String(), stderr.String()
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(json.NewEncoder(w).Encode(report)) }()
+	return j.api.respond(sending, id, "application/json", r)
+}
+
+// every calls f at an interval until stop is called, which waits for it.
+func every(interval time.Duration, f func()) (stop func()) {
+	ended, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		t := time.NewTicker(interval)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				f()
+			case <-ended:
+				return
+			}
+		}
+	}()
+	return func() { close(ended); <-done }
+}
+
+// An output is where a program's output goes. Each writer is used by one goroutine.
+type output struct {
+	stdout, stderr io.Writer
+	started        func()
+}
+
+// run runs the program as a node, until it ends or must end.
+func (j *job) run(ctx context.Context, out output) host.Result {
+	cmd, ends, err := j.command()
+	if err != nil {
+		return host.Result{Code: exitBoxer, Error: err.Error()}
+	}
+	defer ends.close()
+	if err := ends.start(cmd, out); err != nil {
+		return host.Result{Code: exitBoxer, Error: err.Error()}
+	}
+	out.started()
+	end := newEnding(cmd.Process, time.Duration(j.order.Grace))
+	defer end.cancel()
+	defer end.at(j.deadline.Add(-spare-end.grace),
+		"the function's time limit is reached")()
+	defer context.AfterFunc(ctx, func() { end.begin("the platform ends the environment") })()
+	if ends.control != nil {
+		controlled := make(chan struct{})
+		go func() {
+			defer close(controlled)
+			ends.serve(cmd.Process, j.order.Control, end)
+		}()
+		defer func() { ends.control.Close(); <-controlled }()
+	}
+	err = ends.wait(cmd)
+	result := resultOf(err)
+	if why := end.reason(); why != "" {
+		result.Error = why
+	}
+	return result
+}
+
+// exitBoxer is the exit code of boxer's own failures, as of boxer run.
+const exitBoxer = 125
+
+// resultOf returns the result of boxer run.
+func resultOf(err error) host.Result {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return host.Result{}
+	case !errors.As(err, &exit):
+		return host.Result{Code: exitBoxer, Error: err.Error()}
+	}
+	if status, ok := exit.Sys().(unix.WaitStatus); ok && status.Signaled() {
+		return host.Result{Code: 128 + int(status.Signal()),
+			Error: fmt.Sprintf("boxer run was killed: %v", status.Signal())}
+	}
+	return host.Result{Code: exit.ExitCode()}
+}
+
+// command returns boxer run for the order, and this side's ends of its descriptors.
+func (j *job) command() (*exec.Cmd, *ends, error) {
+	args := append([]string{"run"}, j.order.Node.Flags()...)
+	e := &ends{}
+	cmd := exec.Command(j.Boxer)
+	cmd.Env = setVariable(with(j.Environ, j.order.Env), joinVariable, j.join)
+	if l := j.order.Node.Log; l != "" {
+		cmd.Env = setVariable(cmd.Env, "BOXER_LOG", l)
+	}
+	cmd.Dir = j.order.Dir
+	if err := e.open(cmd, j.order.Control); err != nil {
+		return nil, nil, errors.Join(err, e.close())
+	}
+	if c := j.order.Control; c != nil {
+		args = append(args, fmt.Sprintf("--link=%d=%s", linkFD, c.Address))
+		if c.Hold {
+			args = append(args, fmt.Sprintf("--hold=%d", holdFD))
+		}
+	}
+	cmd.Args = append(append([]string{"boxer"}, args...), "--")
+	cmd.Args = append(cmd.Args, j.order.Argv...)
+	return cmd, e, nil
+}
+
+// A tail keeps the last host.MaxReport bytes that are written to it.
+type tail struct{ b []byte }
+
+// Write implements io.Writer.
+func (t *tail) Write(b []byte) (int, error) {
+	t.b = append(t.b, b...)
+	if over := len(t.b) - 2*host.MaxReport; over > 0 {
+		t.b = append(t.b[:0], t.b[len(t.b)-host.MaxReport:]...)
+	}
+	return len(b), nil
+}
+
+// String returns the bytes.
+func (t *tail) String() string { return string(t.b[max(0, len(t.b)-host.MaxReport):]) }
+
+// An ending ends a process: by SIGTERM, and after the grace by SIGKILL.
+type ending struct {
+	process *os.Process
+	grace   time.Duration
+
+	mu    sync.Mutex
+	why   string
+	timer *time.Timer
+	over  bool
+}
+
+func newEnding(p *os.Process, grace time.Duration) *ending {
+	if grace == 0 {
+		grace = host.DefaultGrace
+	}
+	return &ending{process: p, grace: grace}
+}
+
+// begin sends SIGTERM, and SIGKILL after the grace. Only the first call counts.
+func (e *ending) begin(why string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.why != "" || e.over {
+		return
+	}
+	e.why = why
+	_ = e.process.Signal(unix.SIGTERM)
+	e.timer = time.AfterFunc(e.grace, func() { _ = e.process.Kill() })
+}
+
+// at calls begin at a time, unless the returned function is called before.
+func (e *ending) at(t time.Time, why string) (stop func() bool) {
+	return time.AfterFunc(time.Until(t), func() { e.begin(why) }).Stop
+}
+
+// soon calls begin when the process has had the time to end by itself.
+func (e *ending) soon(why string) {
+	time.AfterFunc(linkEnds, func() { e.begin(why) })
+}
+
+// linkEnds is how long boxer run may take to end after it has ended its link.
+const linkEnds = 500 * time.Millisecond
+
+// reason returns why the process was ended, empty if it was not.
+func (e *ending) reason() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.why
+}
+
+// cancel says that the process has ended.
+func (e *ending) cancel() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.over = true
+	if e.timer != nil {
+		e.timer.Stop()
+	}
+}
