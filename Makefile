@@ -56,8 +56,8 @@ test: deps-test modules build ## check the code and run every test; ARGS=-e2e.lo
 
 .PHONY: test-short
 test-short: deps-build ## run the tests of the packages, without real programs
-	$(GO) test -race $$($(GO) list ./... | grep -vE "/(e2e|examples|conformance)$$")
-	QUIC_GO=published $(GO) test -race ./transport/...
+	$(GO) test -race -short $$($(GO) list ./... | grep -vE "/(e2e|examples|conformance)$$")
+	QUIC_GO=published $(GO) test -race -short ./transport/...
 
 .PHONY: conformance
 conformance: deps-test modules build ## compare programs, and test suites of others, bare and under boxer

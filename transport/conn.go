@@ -11,14 +11,14 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// A conn is one QUIC connection to a peer. There is one for each peer, except
-// for a while after both have dialled at the same time.
+// A conn is one QUIC connection to a peer. A peer has one, or two for a while after both
+// sides have dialled at the same time.
 type conn struct {
 	peer    *peer
 	quic    quicConn
 	dialled bool // by this side
 	since   time.Time
-	stale   bool // the peer has started anew and knows nothing of it; guarded by peer.mu
+	stale   bool // the peer has started anew and does not know it; guarded by peer.mu
 
 	account *account
 	limit   streamLimit
@@ -29,21 +29,21 @@ type conn struct {
 
 	mu      sync.Mutex
 	streams map[int64]*Stream // not yet ended, by their ID
-	idle    time.Time         // when the last one ended
+	idle    time.Time         // when the last stream ended
 }
 
-// glare is how far apart, at most, the handshakes of two connections end that
-// were begun without knowing of each other: no handshake takes longer. Beyond
-// it a second connection means that its dialler has lost the first. It is below
-// Timers.Idle, so the first cannot have been lost in silence.
+// glare bounds the time between two connections of which neither dialler knew the other's:
+// no handshake takes longer. After that time, a second connection means that its dialler
+// has lost the first one. glare is below Timers.Idle, so the first connection cannot have
+// been lost without a sign.
 func glare(t Timers) time.Duration { return min(handshakeTimeout, t.Idle/2) }
 
-// handshakeTimeout is how long a handshake waits for an answer.
+// handshakeTimeout bounds how long a handshake waits for an answer.
 const handshakeTimeout = 5 * time.Second
 
-// prefer reports whether c is to be used rather than other. Both sides come to
-// the same result: of two that were dialled at the same time, the one dialled by
-// the lower id stays; otherwise the newer one.
+// prefer reports whether c is to be used rather than other. Both sides come to the same
+// result: of two connections that were dialled at the same time, the one that the lower
+// id has dialled; otherwise the newer one.
 func (c *conn) prefer(other *conn) bool {
 	if c.dialled != other.dialled && c.since.Sub(other.since).Abs() < glare(c.peer.node.timers) {
 		return c.dialled == (c.peer.node.config.Self < c.peer.id)
@@ -51,7 +51,7 @@ func (c *conn) prefer(other *conn) bool {
 	return c.since.After(other.since)
 }
 
-// add takes in a connection whose handshake is done.
+// add adds a connection whose handshake is done.
 func (p *peer) add(q *quic.Conn, dialled bool) {
 	now := time.Now()
 	c := &conn{
@@ -69,7 +69,7 @@ func (p *peer) add(q *quic.Conn, dialled bool) {
 		p.node.newcomers.end(q)
 		return
 	}
-	// close may hold the old slice
+	// A new slice: close may hold the old one.
 	p.conns = append(p.conns[:len(p.conns):len(p.conns)], c)
 	p.node.conns.Store(c.quic, c)
 	p.chooseConnLocked()
@@ -82,7 +82,8 @@ func (p *peer) add(q *quic.Conn, dialled bool) {
 	p.node.log.Debug("connected", "peer", p.id, "dialled", dialled)
 }
 
-// surplusLocked returns the oldest connection that is not in use, if there are too many.
+// surplusLocked returns the oldest connection that is not in use if there are more than
+// maxConns, and nil otherwise.
 func (p *peer) surplusLocked() *conn {
 	if len(p.conns) <= maxConns {
 		return nil
@@ -95,7 +96,7 @@ func (p *peer) surplusLocked() *conn {
 	return nil
 }
 
-// remove takes out a connection that has ended.
+// remove removes a connection that has ended.
 func (p *peer) remove(c *conn) {
 	p.mu.Lock()
 	conns := make([]*conn, 0, len(p.conns))
@@ -114,6 +115,8 @@ func (p *peer) remove(c *conn) {
 		context.Cause(c.quic.Context()))
 }
 
+// chooseConnLocked chooses the connection for new streams, and tells the other ones that
+// they have lost.
 func (p *peer) chooseConnLocked() {
 	var best *conn
 	for _, c := range p.conns {
@@ -132,8 +135,8 @@ func (p *peer) chooseConnLocked() {
 	p.changedLocked()
 }
 
-// serve accepts the peer's streams until the connection ends. It owns all
-// goroutines of the connection.
+// serve accepts the peer's streams until the connection ends. It waits for all goroutines
+// of the connection.
 func (c *conn) serve() {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -158,10 +161,9 @@ func (c *conn) serve() {
 	}
 }
 
-// retire closes a connection that has lost against another one, once it has
-// been without streams for long enough: the peer may still open one while it
-// does not know, and the last bytes may still be on their way. Only the side that
-// dialled does it.
+// retire closes a connection that has lost against another one, when it has had no streams
+// for Timers.Linger: until then the peer may open a stream because it does not know yet, and
+// the last bytes may be under way. Only the side that dialled closes it.
 func (c *conn) retire(ctx context.Context) {
 	select {
 	case <-ctx.Done():
@@ -194,8 +196,8 @@ func (c *conn) retire(ctx context.Context) {
 	}
 }
 
-// errUnanswered says that the connection ended before the peer had answered a
-// stream's header: nothing has happened there that cannot be tried again.
+// errUnanswered says that the connection ended before the peer had answered a stream's
+// header. The caller may open the stream on another connection.
 var errUnanswered = errors.New("connection ended before the answer")
 
 // open opens a stream and waits for the peer's answer.
@@ -210,7 +212,7 @@ func (c *conn) open(ctx context.Context, h Header) (*Stream, error) {
 	}
 	s := c.newStream(q)
 	s.header = h
-	s.answered.Store(true) // not for this side to do
+	s.answered.Store(true) // the peer answers
 	stop := context.AfterFunc(ctx, func() { s.cancel(codeCanceled) })
 	var status [1]byte
 	if !h.Near.IsValid() && !h.Urgent.Valid {
@@ -234,15 +236,15 @@ func (c *conn) open(ctx context.Context, h Header) (*Stream, error) {
 	return s, nil
 }
 
-// openError says why a stream was not opened.
+// openError returns why a stream was not opened.
 func (c *conn) openError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	lost := c.quic.Context().Err() != nil
 	if errors.Is(streamError(err), ErrLost) {
-		// QUIC fails the streams of a connection before it cancels its context. Until
-		// then the connection looks as if it could be used.
+		// QUIC fails the streams of a connection before it cancels the connection's
+		// context. Until then the connection looks usable.
 		select {
 		case <-c.quic.Context().Done():
 			lost = true

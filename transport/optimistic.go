@@ -11,36 +11,37 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// Nodes announce to each other where streams may be opened early, that is without
-// waiting for the far side's answer, and how many. So a connect to a listener that the
-// far side has announced takes no round trip. The announcements of a connection go over a
-// unidirectional stream in each direction, opened when there is something to say:
+// Nodes announce to each other their listeners, and for each one a credit: how many
+// streams the peer may open there without waiting for the answer. Such a stream is called
+// optimistic. So a connect to an announced listener takes no round trip. The announcements
+// of a connection travel on a unidirectional stream in each direction, which is opened with
+// the first one:
 //
 //	kind        1 byte: 128, beside those of datagrams that travel on such streams
-//	and, again and again, all numbers big endian:
+//	then, repeated, all numbers big endian:
 //	destination as in headers
-//	limit       8 bytes: a stream to the destination may be early if it is among so many
-//	            from the beginning of the connection
+//	limit       8 bytes: of the streams to the destination, counted from the beginning of
+//	            the connection, so many may be optimistic
 //
-// An early stream has the option 3, without a value, in its header. Its acceptor
-// sends its status together with the first bytes or with FIN, since nobody waits
-// for it; any status but StatusOK goes out at once.
+// An optimistic stream has the option 3, without a value, in its header. Its acceptor sends
+// StatusOK together with the first bytes or with FIN, since the opener does not wait for
+// it. It sends any other status at once.
 const announcements = 128
 
-// maxAnnounced bounds how many destinations are remembered in each direction.
+// maxAnnounced bounds how many destinations a connection remembers in each direction.
 const maxAnnounced = 4096
 
-// early is a connection's share of the announcements.
+// early has the announcements of a connection.
 type early struct {
 	mu sync.Mutex
 	// theirs is what the peer has announced, ours what it has been told.
 	theirs, ours map[netip.AddrPort]*credit
 	unsent       map[netip.AddrPort]struct{} // of ours
-	poke         chan struct{}               // capacity 1: unsent has grown
+	poke         chan struct{}               // capacity 1: there is more to send
 }
 
-// An credit is how many streams to a destination a connection may have had, and has,
-// for one more to be early.
+// A credit says how many streams to a destination a connection may have had for one more
+// to be optimistic, and how many it has had.
 type credit struct {
 	limit, used uint64
 	granted     uint64 // limit - used when limit was last set
@@ -49,9 +50,9 @@ type credit struct {
 
 func (e *early) init() { e.poke = make(chan struct{}, 1) }
 
-// opening counts a stream that this side opens, early if the peer allows that and
-// mayBeEarly; both sides count all streams to a destination, since those that are not
-// early take room as well.
+// opening counts a stream that this side opens. The stream is to be optimistic if
+// mayBeEarly is set and there is credit. Both sides count all streams to a destination:
+// those that are not optimistic take room in the backlog as well.
 func (e *early) opening(dst netip.AddrPort, mayBeEarly bool) (early bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -63,7 +64,7 @@ func (e *early) opening(dst netip.AddrPort, mayBeEarly bool) (early bool) {
 	return early
 }
 
-// notOpened undoes opening.
+// notOpened takes back what opening has counted.
 func (e *early) notOpened(dst netip.AddrPort) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -72,10 +73,10 @@ func (e *early) notOpened(dst netip.AddrPort) {
 	}
 }
 
-// withdraw notes that the peer has refused an early stream.
+// withdraw notes that the peer has refused an optimistic stream: there is no credit.
 func (e *early) withdraw(dst netip.AddrPort) { e.learn(dst, 0) }
 
-// learn takes in an announcement.
+// learn notes an announcement of the peer.
 func (e *early) learn(dst netip.AddrPort, limit uint64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -84,9 +85,8 @@ func (e *early) learn(dst netip.AddrPort, limit uint64) {
 	}
 }
 
-// arrived counts a stream that the peer has opened. It returns true if the destination
-// was announced and the peer has used half of what it was granted, or more, and may be
-// granted anew.
+// arrived counts a stream that the peer has opened. low is true if the destination was
+// announced and the peer has used half of its credit or more.
 func (e *early) arrived(dst netip.AddrPort) (low bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -98,7 +98,7 @@ func (e *early) arrived(dst netip.AddrPort) (low bool) {
 	return a.announced && (a.limit < a.used || a.limit-a.used <= a.granted/2)
 }
 
-// entry returns what is known of a destination, nil if that is too much.
+// entry returns the credit of a destination, which may be new; nil if the table is full.
 func entry(m *map[netip.AddrPort]*credit, dst netip.AddrPort) *credit {
 	a := (*m)[dst]
 	if a == nil && len(*m) < maxAnnounced {
@@ -111,7 +111,7 @@ func entry(m *map[netip.AddrPort]*credit, dst netip.AddrPort) *credit {
 	return a
 }
 
-// grant allows so many more early streams to dst, from now on.
+// grant gives the peer credit for so many more streams to dst.
 func (e *early) grant(dst netip.AddrPort, more int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -138,7 +138,7 @@ func (e *early) grant(dst netip.AddrPort, more int) {
 	}
 }
 
-// appendUnsent appends the wire form of what the peer has not been told yet.
+// appendUnsent appends the wire form of the announcements that were not sent yet.
 func (e *early) appendUnsent(b []byte) []byte {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -149,8 +149,8 @@ func (e *early) appendUnsent(b []byte) []byte {
 	return b
 }
 
-// Announce tells all peers, those of the future included, that so many of each one's
-// streams to dst may be opened early; 0 takes it back.
+// Announce gives each peer, also peers to come, credit for so many optimistic streams to
+// dst; 0 takes all credit back.
 func (n *Node) Announce(dst netip.AddrPort, room int) {
 	n.mu.Lock()
 	if n.announced == nil {
@@ -176,7 +176,7 @@ func (n *Node) Announce(dst netip.AddrPort, room int) {
 func (c *conn) announce(ctx context.Context) {
 	n := c.peer.node
 	n.mu.Lock()
-	// with the lock: Announce may be about to change it
+	// The lock is held meanwhile: Announce may be about to change the credit.
 	for dst, room := range n.announced {
 		c.early.grant(dst, room)
 	}
@@ -203,7 +203,7 @@ func (c *conn) announce(ctx context.Context) {
 	}
 }
 
-// learn takes in the peer's announcements until they end.
+// learn reads the peer's announcements until they end.
 func (c *conn) learn(from io.Reader) error {
 	var buf [3 + 16 + 8]byte
 	for {
@@ -225,10 +225,10 @@ func (c *conn) learn(from io.Reader) error {
 	}
 }
 
-// OpenOptimistic opens a stream to a node without waiting for anything, if it has announced
-// the header's destination and there is a connection to it; ok is false otherwise. The
-// header goes out with the first bytes, or by Flush. The far side's answer, if it is not
-// StatusOK, comes as ErrReset of a Read.
+// OpenOptimistic opens a stream to a node without waiting for anything, if the node has
+// announced the header's destination, there is credit left, and there is a connection; ok
+// is false otherwise. The header is sent with the first bytes, or by Flush. If the far side
+// refuses the stream, Read returns ErrReset.
 func (n *Node) OpenOptimistic(id uint32, h Header) (s *Stream, ok bool) {
 	n.mu.Lock()
 	p := n.peers[id]
@@ -249,7 +249,7 @@ func (n *Node) OpenOptimistic(id uint32, h Header) (s *Stream, ok bool) {
 		return nil, false
 	}
 	q, err := c.quic.OpenStream()
-	if err != nil { // as many as the peer allows are open
+	if err != nil { // the peer allows no more open streams
 		c.early.notOpened(h.Destination)
 		return nil, false
 	}
@@ -265,5 +265,6 @@ func (n *Node) OpenOptimistic(id uint32, h Header) (s *Stream, ok bool) {
 // optimistic streams to its destination: then GrantCredit should give more.
 func (s *Stream) LowCredit() bool { return s.low }
 
-// GrantCredit allows the peer so many more optimistic streams to the stream's destination.
+// GrantCredit gives the peer credit for so many more optimistic streams to the stream's
+// destination.
 func (s *Stream) GrantCredit(more int) { s.conn.early.grant(s.header.Destination, more) }

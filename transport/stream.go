@@ -14,33 +14,34 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// Stream carries the bytes of one TCP connection, in both directions. One
-// goroutine may read while another writes. Read and Write go straight to QUIC:
-// no buffer lies between.
+// Stream carries the bytes of one TCP connection in both directions. It implements
+// stream.Stream: one goroutine may read while another one writes. Read and Write go
+// straight to QUIC; no buffer lies between.
 //
-// Every stream has to be ended in both directions: reading by Read's io.EOF or
-// another error, CloseRead or Reset, writing by CloseWrite or Reset.
+// The owner has to end a Stream in both directions: reading by io.EOF or another error of
+// Read, by CloseRead or Reset; writing by CloseWrite or Reset.
 type Stream struct {
 	quic   *quic.Stream
 	conn   *conn
 	header Header
 
 	low      bool          // see LowCredit
-	barrier  chan struct{} // closed by openBarrier
+	barrier  chan struct{} // the next stream waits for it; closed by openBarrier
 	answered atomic.Bool
 	counted  atomic.Bool  // in conn.limit
 	granted  atomic.Int64 // of conn.account
 
-	written, read uint64 // bytes; only the writer's, and the reader's
-	urgent        marks  // among the bytes that are to be read
+	written uint64 // bytes; only the writer uses it
+	read    uint64 // bytes; only the reader uses it
+	urgent  marks  // among the bytes that are to be read
 
-	// Of an early stream: what goes out before what is written, the opener's header or
-	// the acceptor's status.
+	// before is what an optimistic stream sends before the first bytes that are written:
+	// the opener's header, or the acceptor's status.
 	beforeMu sync.Mutex
 	before   []byte
-	// before is, or was, a header: the far side cannot begin without it
+	// flushable: before is, or was, a header. The far side cannot begin without it.
 	flushable bool
-	// the opener has not seen the status; only the reader uses it
+	// unconfirmed: the opener has not read the status. Only the reader uses it.
 	unconfirmed bool
 	ended       atomic.Uint32 // readEnded, writeEnded
 }
@@ -50,7 +51,7 @@ const (
 	writeEnded = 2
 )
 
-// newStream makes one of the connection's streams.
+// newStream makes the Stream of a QUIC stream and adds it to the connection's.
 func (c *conn) newStream(q *quic.Stream) *Stream {
 	s := &Stream{quic: q, conn: c}
 	c.mu.Lock()
@@ -59,7 +60,7 @@ func (c *conn) newStream(q *quic.Stream) *Stream {
 	return s
 }
 
-// end notes the end of a direction.
+// end notes that directions have ended. With both, the connection forgets the stream.
 func (s *Stream) end(directions uint32) {
 	old := s.ended.Or(directions)
 	if directions&readEnded != 0 {
@@ -75,8 +76,8 @@ func (s *Stream) end(directions uint32) {
 	s.uncount()
 }
 
-// accept reads the header of a stream that the peer has opened and hands it on. before is
-// closed when the stream that was opened before this one needs to be waited for no more.
+// accept reads the header of a stream that the peer has opened and calls Config.Accept.
+// before is the barrier of the stream that the peer opened before this one.
 func (s *Stream) accept(before <-chan struct{}) {
 	defer s.openBarrier()
 	node := s.conn.peer.node
@@ -96,23 +97,24 @@ func (s *Stream) accept(before <-chan struct{}) {
 	}
 	s.awaitBarrier(before)
 	if !h.Early {
-		s.openBarrier() // its opener waits for the answer before it opens the next
+		s.openBarrier() // the opener itself orders streams whose answers it waits for
 	}
 	if !h.Near.IsValid() {
 		s.low = s.conn.early.arrived(h.Destination)
 	}
 	node.config.Accept(s)
-	if !s.answered.Load() { // Accept's duty, but the peer must not wait for ever
+	if !s.answered.Load() { // Accept has not done it, and the peer must not wait for ever
 		s.Reset()
 	}
 }
 
-// barrierWithin bounds how long a stream waits for an early one before it, whose
+// barrierWithin bounds how long a stream waits for the optimistic one before it, whose
 // listener may have a full backlog.
 const barrierWithin = 50 * time.Millisecond
 
-// awaitBarrier keeps streams behind the early ones that were opened before them: a program
-// that connects twice, one after the other, is accepted in that order.
+// awaitBarrier waits until the stream before this one was answered, at most for
+// barrierWithin. So two connections that a program opens one after the other are accepted
+// in that order, also when both are optimistic.
 func (s *Stream) awaitBarrier(before <-chan struct{}) {
 	select {
 	case <-before:
@@ -127,7 +129,7 @@ func (s *Stream) awaitBarrier(before <-chan struct{}) {
 	}
 }
 
-// openBarrier lets the next stream have its turn. Only the accepting goroutine calls it.
+// openBarrier lets the next stream go on. Only the accepting goroutine calls it.
 func (s *Stream) openBarrier() {
 	if s.barrier != nil {
 		close(s.barrier)
@@ -150,12 +152,11 @@ func (s *Stream) Kind() Kind {
 	return info.Kind
 }
 
-// Answer tells the opener how its wish was met; it is called once on an accepted stream,
-// by the goroutine that Accept was called on. With anything but StatusOK the stream is
-// over.
+// Answer sends the status of an accepted stream to its opener. The goroutine that Accept
+// was called on calls it once. Any status but StatusOK ends the stream.
 func (s *Stream) Answer(status Status) error {
 	if s.answered.Swap(true) {
-		return errors.New("stream was answered before")
+		return errors.New("the stream has an answer already")
 	}
 	s.openBarrier()
 	if status == StatusOK {
@@ -175,31 +176,29 @@ func (s *Stream) Answer(status Status) error {
 	return err
 }
 
-// Read reads like io.Reader. After the peer's FIN it returns io.EOF, after the
-// peer's Reset ErrReset, after this side's Reset or CloseRead net.ErrClosed, and
-// an error that matches ErrLost after the end of the whole connection.
+// Read implements io.Reader. It returns io.EOF after the peer's FIN, ErrReset after the
+// peer's Reset, net.ErrClosed after this side's Reset or CloseRead, and an error that
+// matches ErrLost after the end of the whole connection.
 func (s *Stream) Read(b []byte) (int, error) {
 	if err := s.confirm(); err != nil {
 		return 0, err
 	}
 	n, err := s.quic.Read(b)
 	s.read += uint64(n)
-	if err == nil || err == io.EOF {
-		if err != nil {
-			s.end(readEnded)
-		}
+	switch {
+	case err == nil, errors.Is(err, os.ErrDeadlineExceeded):
 		return n, err
-	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return n, err
+	case errors.Is(err, io.EOF):
+		s.end(readEnded)
+		return n, io.EOF
 	}
 	s.end(readEnded)
 	return n, streamError(err)
 }
 
-// confirm reads the answer to a stream that was opened early. What a program was told
-// is a connection ends with a reset if the far side refuses it, as a connection to a
-// server does that ends at once.
+// confirm reads the answer to an optimistic stream before the first bytes. If the far side
+// has refused the stream, the program, which was told that it is connected, sees a reset,
+// as from a server that ends at once.
 func (s *Stream) confirm() error {
 	if !s.unconfirmed {
 		return nil
@@ -210,8 +209,8 @@ func (s *Stream) confirm() error {
 			return err
 		}
 		s.end(readEnded)
-		if err == io.EOF {
-			return ErrReset // ended before its answer
+		if errors.Is(err, io.EOF) {
+			return ErrReset // the peer has ended it without an answer
 		}
 		return streamError(err)
 	}
@@ -224,16 +223,15 @@ func (s *Stream) confirm() error {
 	return nil
 }
 
-// Flush sends the header of a stream that was opened early, if nothing was written
-// yet.
+// Flush sends the header of an optimistic stream if nothing was written yet.
 func (s *Stream) Flush() error {
 	if !s.flushable {
-		return nil // a status, which nobody waits for
+		return nil // a status: the opener does not wait for it
 	}
 	return s.writeBefore()
 }
 
-// writeBefore writes what goes before the first bytes.
+// writeBefore writes what has to be sent before the first bytes, once.
 func (s *Stream) writeBefore() error {
 	s.beforeMu.Lock()
 	defer s.beforeMu.Unlock()
@@ -246,37 +244,36 @@ func (s *Stream) writeBefore() error {
 		s.end(writeEnded)
 		return streamError(err)
 	}
-	if s.flushable { // now the peer knows of it
+	if s.flushable { // now the peer knows the stream
 		s.widen()
 	}
 	return nil
 }
 
-// Wait waits until there is something to read: bytes, or the end. So a reader
-// needs no buffer while it waits. Its errors are those of Read; io.EOF is left to
-// Read.
+// Wait waits until there is something to read: bytes, or the end. So a reader needs no
+// buffer while it waits. Wait has the errors of Read, but leaves io.EOF to Read.
 func (s *Stream) Wait() error {
 	if err := s.confirm(); err != nil {
 		return err
 	}
 	var b [1]byte
-	if _, err := s.quic.Peek(b[:]); err != nil && err != io.EOF &&
-		!errors.Is(err, os.ErrDeadlineExceeded) {
-		s.end(readEnded)
-		return streamError(err)
+	_, err := s.quic.Peek(b[:])
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil
 	}
-	return nil
+	s.end(readEnded)
+	return streamError(err)
 }
 
-// Write writes like io.Writer. It returns when all but the last packet has been
-// sent. Its errors are those of Read; ErrReset too if the peer reads no more.
+// Write implements io.Writer. It returns when QUIC has sent all but the last packet. It has
+// the errors of Read. It also returns ErrReset after the peer's CloseRead.
 func (s *Stream) Write(b []byte) (int, error) {
 	n, err := s.write(b)
 	s.written += uint64(n)
 	return n, err
 }
 
-// write is Write of what is no program's.
+// write is Write without counting the bytes: they are not a program's.
 func (s *Stream) write(b []byte) (int, error) {
 	if err := s.writeBefore(); err != nil {
 		return 0, err
@@ -297,17 +294,16 @@ func (s *Stream) write(b []byte) (int, error) {
 func (s *Stream) OnStopSending(f func()) (stop func() bool) {
 	ctx := s.quic.Context() // ends with the direction, whichever side ends it
 	return context.AfterFunc(ctx, func() {
-		switch streamError(context.Cause(ctx)) {
-		case net.ErrClosed: // by CloseWrite or Reset
-		default:
+		// Both ErrClosed itself, by CloseWrite or Reset, and ErrLost match ErrClosed.
+		err := streamError(context.Cause(ctx))
+		if !errors.Is(err, net.ErrClosed) || errors.Is(err, ErrLost) {
 			f()
 		}
 	})
 }
 
-// CloseWrite ends this side's bytes, as shutdown(SHUT_WR) does with FIN: the
-// peer reads all that was written, then io.EOF. It must not be called at the
-// same time as Write.
+// CloseWrite ends this side's bytes, as shutdown(SHUT_WR) does with FIN: the peer reads all
+// that was written, then io.EOF. It must not be called at the same time as Write.
 func (s *Stream) CloseWrite() error {
 	if err := s.writeBefore(); err != nil {
 		return err
@@ -316,17 +312,17 @@ func (s *Stream) CloseWrite() error {
 	return streamError(s.quic.Close())
 }
 
-// CloseRead says that what the peer sends is not read any more; its writes will
-// fail with ErrReset.
+// CloseRead tells the peer that this side reads no more. The peer's writes then fail with
+// ErrReset.
 func (s *Stream) CloseRead() error {
 	s.quic.CancelRead(codeNoRead)
 	s.end(readEnded)
 	return nil
 }
 
-// Reset ends both directions, as RST does: the peer's reads fail with ErrReset
-// behind what was written, and so do its writes. It does nothing for directions
-// that have ended.
+// Reset ends both directions, as RST does. The peer reads what was written before, then
+// its reads and writes fail with ErrReset. Reset does nothing for directions that have
+// ended.
 func (s *Stream) Reset() {
 	s.Flush() // the far side sees a connection that begins, then ends
 	s.quic.SetReliableBoundary()
@@ -342,8 +338,8 @@ func (s *Stream) cancel(code quic.StreamErrorCode) {
 	s.end(readEnded | writeEnded)
 }
 
-// SetReadDeadline ends a Read at a time with os.ErrDeadlineExceeded; the zero
-// time means never.
+// SetReadDeadline makes Read fail with os.ErrDeadlineExceeded from a time on; the zero time
+// means never.
 func (s *Stream) SetReadDeadline(t time.Time) error { return s.quic.SetReadDeadline(t) }
 
 // SetWriteDeadline is SetReadDeadline for Write.

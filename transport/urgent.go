@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// QUIC's streams have no urgent data (RFC 9293 section 3.8.5), which programs send with
-// MSG_OOB. Of an urgent byte a stream of its own tells in advance: its header says which
-// byte of which stream it will be. The byte is written when that has been answered, so
-// whoever reads it knows what it is. It costs a round trip and nothing where there is
-// none.
+// TCP has urgent data (RFC 9293 section 3.8.5), which programs send with MSG_OOB; QUIC
+// streams have none. So this side announces an urgent byte in advance, on a stream of its
+// own whose header says which byte of which stream it will be. It writes the byte when the
+// peer has answered. So whoever reads the byte knows that it is urgent. That costs a round
+// trip for each urgent byte, and nothing for other bytes.
 
-// UrgentByte is the place of an urgent byte.
+// UrgentByte says where in a stream an urgent byte is.
 type UrgentByte struct {
 	Stream uint64 // QUIC's number of the stream
 	Offset uint64 // how many bytes its sender writes before it
@@ -37,22 +37,22 @@ func parseUrgent(b []byte) (UrgentByte, error) {
 	return UrgentByte{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:]), true}, nil
 }
 
-// urgentWithin bounds how long a byte waits until the peer knows that it is urgent.
-// Beyond that it is sent as any other.
+// urgentWithin bounds how long a byte waits until the peer knows that it is urgent. After
+// that time the byte is sent like any other.
 const urgentWithin = 5 * time.Second
 
-// maxMarks bounds how many urgent bytes of a stream are remembered that nobody has read
-// yet. TCP remembers one, the last.
+// maxMarks bounds how many unread urgent bytes of a stream are remembered. TCP remembers
+// one, the last.
 const maxMarks = 64
 
-// marks are the places of urgent bytes that are to be read.
+// marks are the places of urgent bytes that were not read yet.
 type marks struct {
-	some atomic.Bool // there may be some: looked at for each Read
+	some atomic.Bool // there may be one: each Read looks at it
 	mu   sync.Mutex
 	at   []uint64 // ascending
 }
 
-// add notes one. What comes twice, or is behind a later one, is not noted.
+// add notes a mark, unless one at the same place or a later one is known.
 func (m *marks) add(offset uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -66,7 +66,7 @@ func (m *marks) add(offset uint64) {
 	m.some.Store(true)
 }
 
-// take removes the marks before end. It returns the first that is not below start.
+// take removes the first mark between start and end, and those before it, and returns it.
 func (m *marks) take(start, end uint64) (offset uint64, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -78,30 +78,31 @@ func (m *marks) take(start, end uint64) (offset uint64, ok bool) {
 	return offset, ok
 }
 
-// MarkUrgent makes the next byte that is written an urgent one; it waits until the peer
-// knows. Its error means that the byte will be as any other. It must not be called at the
-// same time as Write.
+// MarkUrgent makes the next byte that is written urgent. It waits until the peer knows
+// that. After an error the byte is like any other. It must not be called at the same time
+// as Write.
 func (s *Stream) MarkUrgent() error {
-	if err := s.writeBefore(); err != nil { // the peer shall know the stream
+	if err := s.writeBefore(); err != nil { // the peer has to know the stream
 		return err
 	}
 	ctx, cancel := context.WithTimeout(s.quic.Context(), urgentWithin)
 	defer cancel()
 	h := s.header
 	m, err := s.conn.open(ctx, Header{
-		// Port 0 is nobody's: who does not know of urgent bytes refuses.
+		// Nobody listens on port 0: a peer that does not know urgent bytes refuses.
 		Source: withoutPort(h.Source), Destination: withoutPort(h.Destination),
 		Urgent: UrgentByte{uint64(s.quic.StreamID()), s.written, true},
 	})
 	if err != nil {
 		return err
 	}
-	m.cancel(codeNoRead) // the answer was all
+	m.cancel(codeNoRead) // the stream has nothing but the answer
 	return nil
 }
 
 // UrgentIn returns the index of the first urgent byte among the last n bytes that were
-// read, which it forgets, or -1. It must not be called at the same time as Read.
+// read, and forgets the mark; -1 if there is none. It must not be called at the same time
+// as Read.
 func (s *Stream) UrgentIn(n int) int {
 	if !s.urgent.some.Load() {
 		return -1
@@ -114,11 +115,11 @@ func (s *Stream) UrgentIn(n int) int {
 	return int(offset - start)
 }
 
-// learnUrgent answers a stream that tells of an urgent byte.
+// learnUrgent notes the urgent byte that a stream's header announces, and answers.
 func (s *Stream) learnUrgent() {
 	c, status := s.conn, StatusRefused
 	c.mu.Lock()
-	// opened before this one, so it is known, or was
+	// The peer has opened it before this one, so it is known unless it has ended.
 	about := c.streams[int64(s.header.Urgent.Stream)]
 	c.mu.Unlock()
 	if about != nil {
