@@ -21,54 +21,52 @@ type Peer struct {
 	Key Key
 }
 
-// Signaller carries one node's small messages to another through the
-// coordinator, without a promise that they arrive.
+// Signaller carries one node's small messages to another one through the coordinator. It
+// does not promise that they arrive.
 type Signaller interface {
 	Signal(ctx context.Context, to uint32, msg []byte) error
 }
 
-// Config is what a Node is made of. All functions may be called from any
-// goroutine, also from several at a time, and should not wait.
+// Config configures a Node. The Node calls the functions from any goroutine, also from
+// several at a time. They should not wait.
 type Config struct {
 	Identity *Identity
 	Socket   *Socket
 	Self     uint32 // this node's id
-	// names machine and network namespace; nodes with the same one reach each other's
-	// loopback
+	// Host names the machine and the network namespace: nodes with the same Host reach
+	// each other's loopback addresses.
 	Host      string
 	Server    netip.AddrPort // the coordinator's STUN service and relay; zero: none
 	Signaller Signaller
 
-	// Own, if not nil, is bound to a loopback address that is this node's alone on its
-	// host, and is used for nothing else: neighbours find out by it that this node is on
-	// their host, and which address is its own. It stays the caller's to close, after the
-	// node.
+	// Own, if not nil, is bound to a loopback address that this node alone has on its
+	// host, and is used for nothing else. By it neighbours find out that this node is on
+	// their host, and which address is its own. The caller closes it, after the node.
 	Own *net.UDPConn
 
 	Lookup    func(id uint32) (Peer, bool) // the admitted nodes, by id
-	LookupKey func(Key) (Peer, bool)       // and by key: others get no connection
+	LookupKey func(Key) (Peer, bool)       // the same, by key: other keys get no connection
 
-	// Accept is called, in a goroutine of its own, for each stream that a peer
-	// opens. It has to call Stream.Answer, and may go on using the stream after
-	// it returns.
+	// Accept is called for each stream that a peer opens, on a goroutine of its own. It
+	// has to call Stream.Answer, and the stream may be used after Accept has returned.
 	Accept func(*Stream)
-	// Datagram is called for each datagram from a peer, nil: they are dropped.
-	// The payload is the callee's.
+	// Datagram is called for each datagram from a peer and owns its payload. nil: datagrams
+	// are dropped.
 	Datagram func(from uint32, d Datagram)
 
 	Congestion Congestion   // of the connections that this node sends on; zero: Reno
 	Logger     *slog.Logger // nil: nothing is logged
 
-	// Memory bounds what peers have sent and nobody has read yet, in bytes; one peer may
-	// have an eighth of it, and 16 MiB. Zero: a sixteenth of the machine's, or of the
-	// control group's.
+	// Memory bounds the received data that no program has read, in bytes. One peer may have
+	// an eighth of it, but 16 MiB at least. Zero: a sixteenth of the memory of the machine,
+	// or of the control group.
 	Memory int64
 
 	Timers Timers
 }
 
-// Node is one end of the network: it keeps paths and connections to the other
-// nodes. It may be used from any goroutine.
+// Node is this process's end of the network. It keeps paths and connections to the other
+// nodes. Its methods may be called from any goroutine.
 type Node struct {
 	config   Config
 	timers   Timers
@@ -91,15 +89,14 @@ type Node struct {
 	peers   map[uint32]*peer
 	byUfrag map[string]*peer // by this side's username fragment
 
-	datagramsQueued atomic.Int64 // that wait, for all peers
+	datagramsQueued atomic.Int64 // datagrams that wait, for all peers
 	lastDatagram    atomic.Int64 // when one was queued, in Unix nanoseconds
 
-	// announced has how many early streams each peer may open, by destination.
+	// announced has how many optimistic streams each peer may open, by destination.
 	announced map[netip.AddrPort]int
 }
 
-// New starts a node on a socket, which stays the caller's to close, after the
-// node.
+// New starts a node on a socket. The caller closes the socket, after the node.
 func New(config Config) (*Node, error) {
 	switch {
 	case config.Identity == nil, config.Socket == nil, config.Signaller == nil,
@@ -122,8 +119,8 @@ func New(config Config) (*Node, error) {
 		config.Server.Port())
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	transport := config.Socket.QUIC()
-	// Peers have shown with STUN that they are where they say. Anybody else has
-	// to, before state is kept for them (RFC 9000 section 8.1.2).
+	// A peer with a route has shown by STUN that it is where it says. Any other sender has
+	// to do so before this side keeps state for it (RFC 9000 section 8.1.2).
 	transport.VerifySourceAddress = func(addr net.Addr) bool {
 		udp, ok := addr.(*net.UDPAddr)
 		if !ok {
@@ -151,8 +148,7 @@ func New(config Config) (*Node, error) {
 	return n, nil
 }
 
-// start runs f in a goroutine that Close waits for. It returns false if the node
-// is closed.
+// start runs f on a goroutine that Close waits for. It returns false if the node is closed.
 func (n *Node) start(f func()) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -163,8 +159,8 @@ func (n *Node) start(f func()) bool {
 	return true
 }
 
-// Close ends all connections with a word to the peers, and waits for all of
-// the node's goroutines, Accept's among them. It may be called more than once.
+// Close closes all connections, tells the peers, and waits for all goroutines of the node,
+// those that run Accept among them. It may be called more than once.
 func (n *Node) Close() error {
 	n.mu.Lock()
 	again := n.closed
@@ -200,7 +196,7 @@ func (n *Node) peersSnapshot() []*peer {
 	return list
 }
 
-// peer returns the state for an admitted node, which may be new.
+// peer returns the peer of an admitted node, which may be new.
 func (n *Node) peer(id uint32) (*peer, error) {
 	who, ok := n.config.Lookup(id)
 	if !ok || id == n.config.Self {
@@ -221,7 +217,7 @@ func (n *Node) peer(id uint32) (*peer, error) {
 			return p, nil
 		}
 		n.mu.Unlock()
-		n.RemovePeer(Peer{id, p.key}) // the id has been given to another node
+		n.RemovePeer(Peer{id, p.key}) // another node has the id now
 	}
 }
 
@@ -237,8 +233,8 @@ func (n *Node) addPeerLocked(who Peer) *peer {
 	return p
 }
 
-// RemovePeer ends the connections to a node that is gone, at once. It does nothing if
-// another node, with another key, has got the id meanwhile.
+// RemovePeer closes the connections to a node that is gone, at once. It does nothing if
+// another node, with another key, has the id by now.
 func (n *Node) RemovePeer(who Peer) {
 	id := who.ID
 	n.mu.Lock()
@@ -254,8 +250,8 @@ func (n *Node) RemovePeer(who Peer) {
 	n.pending.forget(p)
 }
 
-// HandleSignal takes in a message that the node from has sent by its Signaller.
-// It does not wait.
+// HandleSignal handles a message that the node from has sent by its Signaller. It does not
+// wait.
 func (n *Node) HandleSignal(from uint32, msg []byte) {
 	o, err := parseOffer(msg)
 	if err != nil {
@@ -270,7 +266,7 @@ func (n *Node) HandleSignal(from uint32, msg []byte) {
 	p.handleOffer(o)
 }
 
-// Connect makes a connection to a node if there is none.
+// Connect makes a connection to a node if there is none. Its errors are those of Open.
 func (n *Node) Connect(ctx context.Context, id uint32) error {
 	p, err := n.peer(id)
 	if err != nil {
@@ -280,16 +276,17 @@ func (n *Node) Connect(ctx context.Context, id uint32) error {
 	return err
 }
 
-// openAttempts bounds how often Open tries a new connection when the one at hand
-// ends under it: it may have been stale, and the next may lose against another one.
+// openAttempts bounds how often Open tries another connection when the current one ends
+// before the answer: the first may have been stale, and the next one may lose against
+// another one.
 const openAttempts = 3
 
-// Open opens a stream to a node and waits for the far side's answer, which may
-// be a *StatusError. It makes a connection if there is none, and fails with
-// ErrNoPath if that cannot be done within Timers.Connect, with ErrNoPeer if no
-// such node is admitted, and with the cause of ctx when that ends. If another node
-// gets the id meanwhile, as the replacement of a node that was killed does, it opens
-// the stream to that one, as TCP's next SYN would reach it.
+// Open opens a stream to a node and waits for the far side's answer. It makes a connection
+// if there is none. It fails with a *StatusError if the far side refuses, with ErrNoPath
+// if there is no connection within Timers.Connect, with ErrNoPeer if no such node is
+// admitted, and with the cause of ctx when ctx ends. If another node gets the id
+// meanwhile, as the replacement of a killed node does, Open opens the stream to that node,
+// as TCP's next SYN would reach it.
 func (n *Node) Open(ctx context.Context, id uint32, h Header) (*Stream, error) {
 	p, err := n.peer(id)
 	if err != nil {
@@ -319,7 +316,7 @@ func (n *Node) Open(ctx context.Context, id uint32, h Header) (*Stream, error) {
 	}
 }
 
-// Paths describes the path to each peer that there is one to.
+// Paths returns the path in use to each peer that has one.
 func (n *Node) Paths() []PathInfo {
 	var list []PathInfo
 	for _, p := range n.peersSnapshot() {
@@ -330,7 +327,7 @@ func (n *Node) Paths() []PathInfo {
 	return list
 }
 
-// acceptConns takes the connections that peers have dialled.
+// acceptConns accepts the connections that peers dial until the node closes.
 func (n *Node) acceptConns() {
 	for {
 		q, err := n.listener.Accept(n.ctx)
@@ -351,16 +348,16 @@ func (n *Node) acceptConns() {
 	}
 }
 
-// send sends a STUN message by a path to the node id.
+// send sends a STUN message on a path to the node id.
 func (n *Node) send(b []byte, way path, id uint32) {
 	if way.relay {
 		b = append(AppendRelayHeader(make([]byte, 0, relayHeaderSize+len(b)), id), b...)
 	}
-	// An error is a lost packet: all of them are sent again until answered.
+	// An error counts as a lost packet: the sender repeats the message until it is answered.
 	_ = n.config.Socket.WriteTo(b, way.to)
 }
 
-// handleSTUN takes in a STUN message. It is called on the reading goroutine.
+// handleSTUN handles a STUN message. The reading goroutine calls it.
 func (n *Node) handleSTUN(b []byte, from netip.AddrPort, relayed relaySource) {
 	m, err := parseSTUN(b)
 	if err != nil {
@@ -378,11 +375,11 @@ func (n *Node) handleSTUN(b []byte, from netip.AddrPort, relayed relaySource) {
 	}
 }
 
-// handleCheck answers an authentic check. Others get no answer, not even an
-// error: the sender's address may be forged.
+// handleCheck answers an authentic check. Any other one gets no answer, not even an error:
+// the sender's address may be forged.
 func (n *Node) handleCheck(m *stun.Message, way path, relayID uint32) {
 	receiver, _, err := checkUsername(m)
-	if err != nil || m.Contains(attrNeighbour) { // for Config.Own, not for this socket
+	if err != nil || m.Contains(attrNeighbour) { // that is for Config.Own
 		return
 	}
 	n.mu.Lock()
@@ -399,8 +396,8 @@ func (n *Node) handleCheck(m *stun.Message, way path, relayID uint32) {
 	p.handleCheck(way)
 }
 
-// handleCheckAnswer takes in the answer to a check, if it is authentic and came
-// by the way of the check (RFC 8445 section 7.2.5.2.1).
+// handleCheckAnswer handles the answer to a check if it is authentic and has taken the path
+// of the check (RFC 8445 section 7.2.5.2.1).
 func (n *Node) handleCheckAnswer(m *stun.Message, way path, relayID uint32) {
 	c, ok := n.pending.get(m.TransactionID)
 	if !ok || c.pair.path != way || way.relay && relayID != c.peer.id {

@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// A pair is one possible path to a peer with what probing it has shown. (ICE
-// pairs a local with a remote candidate; with one socket, and the local address
-// left to the kernel's routing, the remote one is enough.)
+// A pair is one possible path to a peer, with what checks have shown about it. (ICE pairs a
+// local with a remote candidate. Here there is one socket, the kernel's routing chooses
+// the local address, and the remote candidate is enough.)
 type pair struct {
 	path    path
-	offered candidateKind // what the peer calls the address; 0: learnt from its packets
+	offered candidateKind // the kind that the peer's offer says; 0: learnt from its packets
 	kind    Kind
 
 	tries          int       // checks since the search began
@@ -20,8 +20,8 @@ type pair struct {
 	unanswered      int       // checks since the last answer
 	unansweredSince time.Time // when the first of them was sent
 	answered        time.Time // when the last answer came
-	heard           time.Time // when the peer's last check came in this way
-	doubted         time.Time // when the peer said that it has lost its path
+	heard           time.Time // when the peer's last check arrived on this path
+	doubted         time.Time // when the peer's offer said that it has lost its path
 	rtt             time.Duration
 	mapped          netip.AddrPort // this socket as the peer sees it on this path
 
@@ -29,29 +29,29 @@ type pair struct {
 	nextPending int
 }
 
-// pendingChecks is how many checks of a pair may wait for an answer. At the
-// pace of probeDelays, answers may come after 1.5 s and still count.
+// pendingChecks is how many checks of a pair may wait for an answer. At the pace of
+// probeDelays, an answer counts if it arrives within 1.5 s.
 const pendingChecks = 6
 
 const (
-	// A path gives way after this many unanswered checks, spread over a quarter of
-	// Timers.Dead (a twelfth if the peer has lost it already), and is dead one check
-	// later and Timers.Dead after the first.
+	// A path is suspect after suspectChecks unanswered checks over a quarter of Timers.Dead
+	// (a twelfth if the peer has lost its path already). It is dead after deadChecks
+	// unanswered checks over Timers.Dead.
 	suspectChecks = 3
 	deadChecks    = 4
 )
 
-// failing reports whether as many checks as given went unanswered for so long.
+// failing reports whether so many checks have had no answer for so long.
 func (p *pair) failing(now time.Time, checks int, during time.Duration) bool {
 	return p.unanswered >= checks && now.Sub(p.unansweredSince) >= during
 }
 
-// works reports whether checks are answered on this path.
+// works reports whether the peer answers checks on this path.
 func (p *pair) works(now time.Time, dead time.Duration) bool {
 	return !p.answered.IsZero() && !p.failing(now, deadChecks, dead)
 }
 
-// grade says how far the pair can be relied on.
+// grade returns how reliable the path is.
 func (p *pair) grade(now time.Time, dead time.Duration) grade {
 	works := p.works(now, dead)
 	suspectAfter := dead / 4
@@ -69,25 +69,25 @@ func (p *pair) grade(now time.Time, dead time.Duration) grade {
 	return gradeNone
 }
 
+// A grade is how reliable a path is; the lowest is the best.
 type grade uint8
 
 const (
-	gradeGood grade = iota // answers
-	// the peer's packets come in; ours, by the same way, should reach it
-	gradeHeard
-	gradeSuspect // has answered until a moment ago
+	gradeGood    grade = iota // the peer answers
+	gradeHeard                // the peer's checks arrive, so ours should arrive, too
+	gradeSuspect              // the peer has answered until a moment ago
 	gradeNone
 )
 
-// probeTimeout is how long an answer to a packet may take.
+// probeTimeout returns how long an answer to a packet may take.
 func (p *pair) probeTimeout() time.Duration { return max(250*time.Millisecond, 4*p.rtt) }
 
-// shown reports whether the path's address has shown to be the peer's, or is the relay's.
-// That a check came from there shows little: its source may be forged.
+// shown reports whether the path's address is proven to be the peer's, or is the relay's.
+// A check from that address proves little: its source may be forged.
 func (p *pair) shown() bool { return p.path.relay || !p.answered.IsZero() }
 
-// noteCheck notes that a check is being sent. It returns the transaction that
-// is forgotten for it, zero if none.
+// noteCheck notes that a check is being sent. It returns the transaction that is no longer
+// waited for in its place, zero if none.
 func (p *pair) noteCheck(id transactionID, now time.Time) (forgotten transactionID) {
 	if p.unanswered == 0 {
 		p.unansweredSince = now
@@ -102,7 +102,7 @@ func (p *pair) noteCheck(id transactionID, now time.Time) (forgotten transaction
 	return forgotten
 }
 
-// noteAnswer notes the answer to a check that was sent at a time.
+// noteAnswer notes an answer that has arrived now, to a check that was sent at a time.
 func (p *pair) noteAnswer(sent, now time.Time, mapped netip.AddrPort) {
 	rtt := now.Sub(sent)
 	if p.rtt == 0 || p.answered.IsZero() {

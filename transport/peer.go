@@ -11,8 +11,8 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// A peer is one other node: the paths to it and the connections over them. It
-// is made when either side first wants the other, and lives until RemovePeer.
+// A peer is one other node, with the paths to it and the connections over them. It exists
+// from the first time that either side wants a connection until RemovePeer.
 type peer struct {
 	datagrams datagrams
 
@@ -23,23 +23,23 @@ type peer struct {
 
 	account *account
 
-	unchecked bool // removed: no check is pending any more; guarded by pendingTable.mu
+	unchecked bool // the peer was removed: no check may be pending; guarded by pendingTable.mu
 
 	ctx    context.Context // ends when the peer is forgotten or the node closes
 	cancel context.CancelCauseFunc
-	poke   chan struct{} // capacity 1: something has happened that run should look at
+	poke   chan struct{} // capacity 1: run has something to do
 
 	mu      sync.Mutex
 	probes  prober
 	near    neighbourhood
-	proofID transactionID // of the last check of near
+	proofID transactionID // of the last check that asked for a proof
 	conns   []*conn
 	current *conn         // of conns: for new streams; nil: none
 	dial    *dial         // the attempt under way, or nil
-	changed chan struct{} // closed, and made anew, when a path or connection has come up
+	changed chan struct{} // closed and replaced when there is a new path or connection
 }
 
-// A dial is an attempt to get a connection, shared by all who wait for one.
+// A dial is an attempt to get a connection. All callers that wait for one share it.
 type dial struct {
 	done chan struct{}
 	err  error // set before done is closed
@@ -66,21 +66,21 @@ func newPeer(n *Node, who Peer, ours credentials) *peer {
 	return p
 }
 
-// wake makes run look at the peer soon.
+// wake makes run call work soon.
 func (p *peer) wake() {
 	select {
 	case p.poke <- struct{}{}:
-	default: // it will
+	default: // run was woken already
 	}
 }
 
-// changedLocked wakes those who wait for a path or a connection.
+// changedLocked wakes the goroutines that wait for a path or a connection.
 func (p *peer) changedLocked() {
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
 
-// run keeps the paths until the peer is forgotten.
+// run keeps the paths to the peer until the peer is removed.
 func (p *peer) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -99,7 +99,7 @@ func (p *peer) run() {
 	}
 }
 
-// work does what is due and returns when to look again.
+// work does what is due and returns when it has to be called again; zero: when woken.
 func (p *peer) work(now time.Time) time.Time {
 	p.route.asleep.Store(false)
 	counts := traffic{sent: p.route.sent.Load(), received: p.route.received.Load()}
@@ -124,8 +124,8 @@ func (p *peer) work(now time.Time) time.Time {
 	}
 	if do.offer {
 		p.sendOffer(do.wants, ours)
-		// One of the two sides has lost its path, or has none yet: it may be
-		// this side's NAT that has changed its mind.
+		// One of the two sides has lost its path, or has none yet. The cause may be that
+		// this side's NAT has a new mapping.
 		p.node.askMapping()
 	}
 	if do.asleep {
@@ -138,7 +138,7 @@ func (p *peer) work(now time.Time) time.Time {
 	return do.next
 }
 
-// usePathLocked makes packets take the path of q.
+// usePathLocked makes packets take the path of q; nil: none, they are dropped.
 func (p *peer) usePathLocked(q *pair) {
 	if q == nil {
 		p.route.path.Store(nil)
@@ -153,7 +153,7 @@ func (p *peer) usePathLocked(q *pair) {
 	p.node.log.Debug("path", "peer", p.id, "kind", q.kind, "remote", q.path.to, "rtt", q.rtt)
 }
 
-// sendCheck sends a check. That it did not go out is like its loss.
+// sendCheck sends a check. An error of the socket counts as the loss of the check.
 func (p *peer) sendCheck(c check, theirs credentials, ours string, now time.Time) {
 	b, err := newCheck(c.id, theirs, ours)
 	if err != nil {
@@ -166,8 +166,8 @@ func (p *peer) sendCheck(c check, theirs credentials, ours string, now time.Time
 	}
 }
 
-// sendOffer tells the peer where this node is. It does not wait for the
-// signaller: that may take a round trip or more.
+// sendOffer sends an offer with the addresses of this node. It does not wait for the
+// signaller, which may take a round trip or more.
 func (p *peer) sendOffer(wantsAnswer bool, ours credentials) {
 	o := offer{
 		wantsAnswer: wantsAnswer,
@@ -181,13 +181,13 @@ func (p *peer) sendOffer(wantsAnswer bool, ours credentials) {
 		defer cancel()
 		if err := p.node.config.Signaller.Signal(ctx, p.id, msg); err != nil &&
 			p.ctx.Err() == nil {
-			// sent again while it is wanted
+			// The prober sends another one while a connection is wanted.
 			p.node.log.Debug("offer", "peer", p.id, "err", err)
 		}
 	})
 }
 
-// handleOffer takes in an offer from the peer.
+// handleOffer handles an offer from the peer.
 func (p *peer) handleOffer(o *offer) {
 	ifaces := p.node.config.Socket.interfaces()
 	p.mu.Lock()
@@ -208,7 +208,7 @@ func (p *peer) handleOffer(o *offer) {
 	}
 }
 
-// handleCheck takes in an authentic check that came by a path.
+// handleCheck handles an authentic check that has arrived on a path.
 func (p *peer) handleCheck(way path) {
 	if !way.relay {
 		p.node.config.Socket.addSource(way.to, p.route)
@@ -221,7 +221,7 @@ func (p *peer) handleCheck(way path) {
 	}
 }
 
-// handleAnswer takes in an authentic answer to a check.
+// handleAnswer handles an authentic answer to a check.
 func (p *peer) handleAnswer(c pendingCheck, mapped netip.AddrPort) {
 	if !c.pair.path.relay {
 		p.node.config.Socket.addSource(c.pair.path.to, p.route)
@@ -232,8 +232,8 @@ func (p *peer) handleAnswer(c pendingCheck, mapped netip.AddrPort) {
 	p.wake()
 }
 
-// offerAgain tells the peer about a change of this node's addresses, if it is
-// in touch with it.
+// offerAgain makes run send the peer this node's new addresses, if there is a connection
+// or one is being made.
 func (p *peer) offerAgain() {
 	p.mu.Lock()
 	now := time.Now()
@@ -244,8 +244,8 @@ func (p *peer) offerAgain() {
 	p.wake()
 }
 
-// connection returns the connection for new streams, and makes one if there is
-// none. fresh says that it did not exist before the call.
+// connection returns the connection for new streams, and makes one if there is none. fresh
+// reports that it did not exist before the call.
 func (p *peer) connection(ctx context.Context) (c *conn, fresh bool, err error) {
 	for {
 		p.mu.Lock()
@@ -279,7 +279,7 @@ func (p *peer) connection(ctx context.Context) (c *conn, fresh bool, err error) 
 	}
 }
 
-// runDial gets a connection and tells those who wait for it.
+// runDial makes a connection and wakes the callers that wait for it.
 func (p *peer) runDial(d *dial) {
 	ctx, cancel := context.WithTimeoutCause(p.ctx, p.node.timers.Connect, ErrNoPath)
 	defer cancel()
@@ -290,11 +290,10 @@ func (p *peer) runDial(d *dial) {
 	close(d.done)
 }
 
-// redialPause keeps a peer that refuses every handshake from being asked
-// without a pause.
+// redialPause is the pause after a failed handshake: a peer may refuse every one at once.
 const redialPause = 100 * time.Millisecond
 
-// dialUntil dials until there is a connection, whoever made it, or ctx ends.
+// dialUntil dials until there is a connection, from either side, or ctx ends.
 func (p *peer) dialUntil(ctx context.Context) error {
 	p.mu.Lock()
 	p.probes.want(time.Now(), p.node.relayDelay())
@@ -330,7 +329,8 @@ func (p *peer) dialUntil(ctx context.Context) error {
 	}
 }
 
-// awaitPath waits until packets can be sent to the peer, or a connection is there.
+// awaitPath waits until there is a path to the peer or a connection. connected reports the
+// latter.
 func (p *peer) awaitPath(ctx context.Context) (connected bool, err error) {
 	for {
 		if ctx.Err() != nil {
@@ -351,13 +351,13 @@ func (p *peer) awaitPath(ctx context.Context) (connected bool, err error) {
 	}
 }
 
-// close ends all connections with a word to the peer, and the peer.
+// close closes all connections with a code that the peer sees, and ends the peer.
 func (p *peer) close(code quic.ApplicationErrorCode, cause error) {
 	p.mu.Lock()
 	conns := p.conns
 	p.current = nil
 	p.mu.Unlock()
-	p.cancel(cause) // first, so that no connection is added any more
+	p.cancel(cause) // from now on add refuses connections
 	var closing sync.WaitGroup
 	for _, c := range conns {
 		closing.Go(func() { c.quic.CloseWithError(code, "") })
@@ -366,7 +366,7 @@ func (p *peer) close(code quic.ApplicationErrorCode, cause error) {
 	p.node.config.Socket.removeRoute(p.route)
 }
 
-// path returns what Node.Paths says about the peer.
+// path returns the path to the peer as Node.Paths has it.
 func (p *peer) path() (PathInfo, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -391,17 +391,17 @@ func (p *peer) path() (PathInfo, bool) {
 	return info, true
 }
 
-// PathInfo is what Node.Paths says about one peer.
+// PathInfo describes the path to one peer.
 type PathInfo struct {
 	ID     uint32 // the peer's
 	Kind   Kind
-	Local  netip.AddrPort // this socket, as the peer sees it where that is known
+	Local  netip.AddrPort // this socket, as the peer sees it if that is known
 	Remote netip.AddrPort // the peer, or the relay
 	RTT    time.Duration  // of probes on this path; zero if not yet known
 
-	// Bytes of QUIC packets since the peer was first met, over all paths.
+	// Bytes of QUIC packets since the peer exists, over all paths.
 	BytesSent, BytesReceived uint64
 
 	Since     time.Time // when the path was chosen
-	Connected bool      // there is a connection, and not just a path for one
+	Connected bool      // there is a connection, not only a path
 }

@@ -2,15 +2,16 @@ package transport
 
 import "sync"
 
-// retransmitBuffer are copies of the last packets that were sent while a path seemed
-// dead: see prober.planRetransmit. QUIC sends little then.
+// A retransmitBuffer has copies of the last packets that were sent while a path seemed dead:
+// see prober.planRetransmit. QUIC sends few packets then.
 type retransmitBuffer struct {
 	mu   sync.Mutex
 	ring [4][]byte
 	next int
 }
 
-// add keeps a copy of the last packet of b, which holds packets of a size (0: one).
+// add keeps a copy of the last packet in b, which has packets of segment bytes (0: one
+// packet).
 func (k *retransmitBuffer) add(b []byte, segment uint16) {
 	if n := int(segment); n > 0 && len(b) > n {
 		b = b[(len(b)-1)/n*n:]
@@ -21,7 +22,7 @@ func (k *retransmitBuffer) add(b []byte, segment uint16) {
 	k.next = (k.next + 1) % len(k.ring)
 }
 
-// all returns the packets, the oldest first. The caller may keep them.
+// all returns copies of the packets, the oldest first.
 func (k *retransmitBuffer) all() (packets [][]byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -33,7 +34,7 @@ func (k *retransmitBuffer) all() (packets [][]byte) {
 	return packets
 }
 
-// clear forgets all packets.
+// clear removes all packets.
 func (k *retransmitBuffer) clear() {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -10,11 +10,11 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// suppressBufferWarning keeps quic-go from printing on stderr, which belongs to the
-// program that boxer runs. quic-go warns once per process about UDP buffers
-// that it could not raise, unless an environment variable tells it not to. So
-// the one warning is spent here, on a transport without a socket, with the
-// variable set for as long as that takes: children must not inherit it.
+// suppressBufferWarning keeps quic-go from printing on stderr, which belongs to the program
+// that boxer runs. quic-go warns once in a process if it cannot enlarge a UDP buffer,
+// unless an environment variable says no. This function uses up that warning on a
+// transport without a socket. It sets the variable only meanwhile: child processes must
+// not inherit it.
 var suppressBufferWarning = sync.OnceFunc(func() {
 	const name = "QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING"
 	if _, set := os.LookupEnv(name); !set {
@@ -24,12 +24,12 @@ var suppressBufferWarning = sync.OnceFunc(func() {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	t := &quic.Transport{Conn: closedConn{}}
-	// initialises the transport; its error says that ctx is done or t closed
+	// This initialises the transport. It fails because ctx is done.
 	t.ReadNonQUICPacket(ctx, nil)
 	t.Close()
 })
 
-// closedConn is a net.PacketConn that was closed before it was opened.
+// closedConn is a net.PacketConn that is closed.
 type closedConn struct{}
 
 func (closedConn) ReadFrom([]byte) (int, net.Addr, error) { return 0, nil, net.ErrClosed }
