@@ -12,52 +12,51 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// What peers have sent and no program has read yet lies in this process's memory. Linux
-// bounds the same by tcp_mem and by the SYN queue (tcp(7)), and so does this package:
+// This process holds in its memory what peers have sent and no program has read. Linux
+// limits the same data by tcp_mem and by the SYN queue (tcp(7)). This package does so:
 //
-//   - A peer may send little on a stream before the stream is answered, or, if this node
-//     has opened it, before its header was sent: waitingWindow. It may have few such
-//     streams open: waitingStreams.
-//   - Then the window of the stream becomes answeredWindow, and grows as the stream is
-//     read. The windows of a peer's streams fit into the window of its connection, so
-//     that streams which nobody reads hold up no others: where there are too many, they
-//     stay at waitingWindow, and grow only as they are read.
-//   - The window of the connection bounds what one peer can make this node hold.
-//   - If all peers together hold too much, the streams that hold most of it are reset.
+//   - A peer may send waitingWindow bytes on a stream before the stream is answered, or, if
+//     this node has opened it, before this node has sent its header. It may have
+//     waitingStreams such streams open.
+//   - Then the window of the stream becomes answeredWindow, and grows as a program reads the
+//     stream. The windows of a peer's streams together fit into the window of its
+//     connection, so that unread streams do not hold up others. If there are too many
+//     streams, their windows stay at waitingWindow and grow only as programs read them.
+//   - The window of the connection limits what this node holds for one peer.
+//   - If all peers together make this node hold too much, it resets the streams that hold
+//     most.
 const (
-	// waitingWindow is about what TCP sends before its first acknowledgement, in bytes:
-	// ten segments (RFC 6928).
+	// waitingWindow is about what TCP sends before its first acknowledgement: ten segments
+	// (RFC 6928), in bytes.
 	waitingWindow = 16 << 10
-	// answeredWindow is the window of a stream that a program has, in bytes, before it
-	// has grown. 1 Gbit/s at 20 ms has 2.5 MB under way; a stream gets there from this
-	// window in a few round trips.
+	// answeredWindow is the first window of a stream that was answered, in bytes. 1 Gbit/s
+	// at 20 ms needs 2.5 MB; the window grows to that in a few round trips.
 	answeredWindow = 512 << 10
-	// maxStreamWindow is how far it grows, in bytes: room for 50 ms of 1 Gbit/s.
+	// maxStreamWindow is the largest window of a stream, in bytes: 50 ms of 1 Gbit/s.
 	maxStreamWindow = 6 << 20
-	// minPeerMemory lets a peer have a few streams at the full rate, in bytes.
+	// minPeerMemory is enough for a few streams at the full rate, in bytes.
 	minPeerMemory = 16 << 20
-	// waitingStreams is how many streams that were not answered a peer may have open.
+	// waitingStreams is how many unanswered streams a peer may have open.
 	waitingStreams = 2048
-	// maxStreams bounds the streams that one peer may have open at a time.
+	// maxStreams bounds the open streams of one peer.
 	maxStreams = 1 << 15
-	// streamsStep is by how many the limit of streams changes at a time.
+	// streamsStep is the step in which the limit of open streams changes.
 	streamsStep = 256
 
-	// maxConns bounds the connections of one peer. Two exist after a glare, and an
-	// old one may linger.
+	// maxConns bounds the connections of one peer. After a glare there are two, and an old
+	// one may linger.
 	maxConns = 4
 )
 
-// A budget bounds the memory of received data that nobody has read.
+// A budget limits the memory for received data that no program has read.
 type budget struct {
-	all, peer int64         // bytes: of all peers together, and of one
-	held      atomic.Int64  // bytes, with what they need besides
-	exceeded  chan struct{} // capacity 1: somebody holds too much
+	all, peer int64         // limits of all peers together and of one, in bytes
+	held      atomic.Int64  // bytes of all peers, quic-go's own overhead included
+	exceeded  chan struct{} // capacity 1: a limit is exceeded
 }
 
-// tooMuch is what a peer may hold with what data needs besides, in bytes: see
-// frameSorterEntry in quic-go. It also has several connections at times, each with a
-// window.
+// tooMuch is the limit of one peer with quic-go's overhead, in bytes: see frameSorterEntry
+// there. A peer also has several connections at times, each with a window of its own.
 func (b *budget) tooMuch() int64 { return b.peer + b.peer/2 }
 
 func newBudget(memory int64) *budget {
@@ -68,15 +67,15 @@ func newBudget(memory int64) *budget {
 		exceeded: make(chan struct{}, 1)}
 }
 
-// An account is what one peer has of the budget, in all its connections.
+// An account counts what one peer uses of the budget, over all its connections.
 type account struct {
 	budget  *budget
 	held    atomic.Int64 // bytes that were received and not read
-	granted atomic.Int64 // bytes by which the windows of its streams exceed waitingWindow
+	granted atomic.Int64 // bytes by which the windows of the streams exceed waitingWindow
 }
 
-// grant reports whether the window of a stream may become so much larger, of those whose
-// windows are no more than share of what the peer may hold.
+// grant reports whether the window of a stream may become delta bytes larger, and counts
+// that. It may not if all windows then exceed share of what the peer may hold.
 func (a *account) grant(delta int64, share float64) bool {
 	if a.budget.held.Load() > a.budget.all/2 {
 		return false
@@ -88,8 +87,8 @@ func (a *account) grant(delta int64, share float64) bool {
 	return false
 }
 
-// The shares for streams that are new, and for those that are read. The rest is for
-// windows that do not grow.
+// The shares of grant for streams that were just answered, and for streams that a program
+// reads. The rest is for windows that do not grow.
 const (
 	answeredShare = 0.5
 	growthShare   = 0.75
@@ -114,7 +113,7 @@ func (n *Node) accountAt(addr net.Addr) *account {
 	return nil
 }
 
-// enforceBudget resets streams when peers hold too much, until the node closes.
+// enforceBudget resets streams when a limit is exceeded, until the node closes.
 func (n *Node) enforceBudget() {
 	for {
 		select {
@@ -127,8 +126,8 @@ func (n *Node) enforceBudget() {
 	}
 }
 
-// relieve takes memory from the peer that holds most, if that or all is too much. It
-// returns false if there was nothing to do.
+// relieve resets streams of the peer that holds most, if its limit or that of all peers is
+// exceeded. It returns false if there was nothing to do.
 func (n *Node) relieve() bool {
 	held := make(map[*account][]*conn)
 	for _, p := range n.peersSnapshot() {
@@ -161,22 +160,21 @@ func (n *Node) relieve() bool {
 		resets++
 	}
 	if resets > 0 {
-		n.log.Warn("out of memory for data that no program reads: connections reset",
+		n.log.Warn("reset connections: their programs do not read, and the memory limit is reached",
 			"peer", held[worst][0].peer.id, "connections", resets)
 	}
 	if enough() || worst.held.Load() == 0 {
 		return resets > 0
 	}
-	for _, c := range held[worst] { // it is in streams that were not even accepted
-		n.log.Warn("out of memory for received data: peer disconnected", "peer",
+	for _, c := range held[worst] { // the data is in streams that were not accepted yet
+		n.log.Warn("disconnected a peer: the memory limit of received data is reached", "peer",
 			c.peer.id)
 		c.quic.CloseWithError(codeBudget, "")
 	}
 	return false
 }
 
-// largest returns the streams of connections that hold memory, those first that hold
-// most.
+// largest returns the streams that hold memory, those first that hold most.
 func largest(conns []*conn) []*Stream {
 	type holder struct {
 		*Stream
@@ -201,7 +199,7 @@ func largest(conns []*conn) []*Stream {
 	return list
 }
 
-// widen gives a stream the window of one that a program has, if there is room.
+// widen gives a stream answeredWindow if the account allows it.
 func (s *Stream) widen() {
 	const delta = answeredWindow - waitingWindow
 	if s.conn.account.grant(delta, answeredShare) {
@@ -210,22 +208,22 @@ func (s *Stream) widen() {
 	}
 }
 
-// noteGrant notes that the window has grown, until the stream ends.
+// noteGrant notes that the window has grown; giveBack takes that back at the stream's end.
 func (s *Stream) noteGrant(delta int64) {
 	s.granted.Add(delta)
 	if s.ended.Load()&readEnded != 0 {
-		s.giveBack() // end may have come before
+		s.giveBack() // end may have been called before
 	}
 }
 
 func (s *Stream) giveBack() { s.conn.account.granted.Add(-s.granted.Swap(0)) }
 
-// count lets the peer open another stream besides this one, which was answered.
+// count raises the limit of the peer's open streams by this one, which was answered.
 func (s *Stream) count() {
 	s.conn.limit.change(s.conn.quic, 1)
 	s.counted.Store(true)
 	if s.ended.Load() == readEnded|writeEnded {
-		s.uncount() // end may have come before
+		s.uncount() // end may have been called before
 	}
 }
 
@@ -235,15 +233,15 @@ func (s *Stream) uncount() {
 	}
 }
 
-// A streamLimit is how many streams a peer may have open: those that wait, and those that
+// A streamLimit is how many streams a peer may have open: waitingStreams, and those that
 // were answered.
 type streamLimit struct {
 	mu       sync.Mutex
 	answered int64
-	limit    int64 // as QUIC was told
+	limit    int64 // that QUIC enforces; 0: the first one
 }
 
-// change notes that there are more streams that were answered, or fewer.
+// change adds to the number of streams that were answered.
 func (l *streamLimit) change(q quicConn, by int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -256,7 +254,7 @@ func (l *streamLimit) change(q quicConn, by int64) {
 	}
 }
 
-// A quicConn is what this package uses of a quic.Conn.
+// A quicConn is the part of quic.Conn that this package uses.
 type quicConn interface {
 	Context() context.Context
 	CloseWithError(quic.ApplicationErrorCode, string) error

@@ -11,53 +11,53 @@ import (
 	"github.com/pion/stun/v3"
 )
 
-// Nodes on one host use the host's loopback between them, so a node must not believe a
-// peer that says that it is on this host: it would let the peer choose where on the own
-// loopback its programs connect to. A peer proves it. Its offer names a loopback address
-// that is the peer's alone (Config.Own), this node sends a connectivity check there, and
-// whoever has bound that address answers with the peer's password. Packets to loopback
-// addresses never leave the host, so the answer shows that the peer, or somebody who is
-// in league with it, has that address here.
+// Nodes on one host connect over the host's loopback. So a node must not simply believe a
+// peer that claims to be on this host: the peer could choose where on this host's loopback
+// the node's programs connect to. The peer has to prove it. Its offer names a loopback
+// address that the peer alone has (Config.Own). This node sends a connectivity check there,
+// and the owner of that address answers with the peer's password. Packets to loopback
+// addresses never leave the host, so an answer proves that the peer, or an accomplice, has
+// that address on this host.
 //
-// Such a check names both nodes by their keys (attrNeighbour). Without that, a peer could
-// pass off another neighbour's address as its own, with the credentials that it has from
-// that one.
+// Such a check names both nodes by their keys (attrNeighbour). Otherwise a peer could claim
+// the address of another neighbour, with the credentials that this neighbour has sent it.
 
-// attrNeighbour is the attribute of a check that asks for the proof. It may be ignored by
-// who does not know it (RFC 8489 section 14).
+// attrNeighbour is the attribute of a check that asks for the proof. A receiver that does
+// not know it may ignore it (RFC 8489 section 14).
 const attrNeighbour stun.AttrType = 0xc0b0
 
 const (
-	// provenFor is how long a proof is good.
+	// provenFor is how long a proof is valid.
 	provenFor = time.Second
-	// proveWithin bounds the wait for the answer, which takes some 50 us.
+	// proveWithin bounds the wait for the answer, which takes about 50 us.
 	proveWithin = 100 * time.Millisecond
-	// proveAgain is after how long the check is sent once more.
+	// proveAgain is when an unanswered check is repeated.
 	proveAgain = 10 * time.Millisecond
-	// strangerFor is how long a peer that has not proven to be on this host is not asked
-	// again.
+	// strangerFor is how long MayBeNeighbour says no after a peer has failed to prove that
+	// it is on this host.
 	strangerFor = 30 * time.Second
 )
 
-// ErrNotNeighbour says that a peer is not on this host, or has not proven it.
+// ErrNotNeighbour says that a peer is not on this host, or has not proven that it is.
 var ErrNotNeighbour = errors.New("peer is not on this host")
 
-// A neighbourhood is what a peer has shown of being on this host. The peer's lock guards
-// it.
+// A neighbourhood is what is known about whether a peer is on this host. The peer's lock
+// guards it.
 type neighbourhood struct {
-	own     netip.AddrPort // which the peer says is its own; zero: none
-	asked   time.Time      // when it was asked for the proof
-	proven  time.Time      // when it has proven it; zero: not yet
-	refuted time.Time      // when it has not
+	own     netip.AddrPort // the address that the peer claims; zero: none
+	asked   time.Time      // when this node last asked for the proof
+	proven  time.Time      // when the last proof arrived; zero: never
+	refuted time.Time      // when the peer last failed to prove it; zero: never
 }
 
-// neighbourTag names two nodes: the one that is asked, and the one that asks.
+// neighbourTag returns the attribute that names two nodes: the one that is asked and the
+// one that asks.
 func neighbourTag(asked, asking Key) stun.RawAttribute {
 	sum := sha256.Sum256(append(append([]byte("boxer neighbour"), asked[:]...), asking[:]...))
 	return stun.RawAttribute{Type: attrNeighbour, Length: uint16(len(sum)), Value: sum[:]}
 }
 
-// noteOwn takes in what an offer says about the peer's own address.
+// noteOwn notes the own address that an offer claims.
 func (h *neighbourhood) noteOwn(o *offer, host string) {
 	var own netip.AddrPort
 	for _, c := range o.candidates {
@@ -71,9 +71,10 @@ func (h *neighbourhood) noteOwn(o *offer, host string) {
 	}
 }
 
-// Neighbour returns the address that a peer on this host has proven to be its own there
-// (its Config.Own). It fails with ErrNotNeighbour for a peer that is not on this host,
-// and does not make a connection.
+// Neighbour returns the address of this host that a peer has proven to be its own (its
+// Config.Own). It fails with ErrNotNeighbour if the peer is not on this host, with
+// ErrNoPeer if the peer is removed, and with the cause of ctx. It does not make a
+// connection.
 func (n *Node) Neighbour(ctx context.Context, id uint32) (netip.AddrPort, error) {
 	p, err := n.peer(id)
 	if err != nil {
@@ -109,7 +110,7 @@ func (n *Node) Neighbour(ctx context.Context, id uint32) (netip.AddrPort, error)
 	}
 }
 
-// refute notes that the peer has not proven to be on this host.
+// refute notes that the peer has failed to prove that it is on this host.
 func (p *peer) refute() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -117,25 +118,25 @@ func (p *peer) refute() error {
 	return ErrNotNeighbour
 }
 
-// MayBeNeighbour reports whether it makes sense to ask Neighbour: the peer has not
-// failed to prove that it is on this host a moment ago.
+// MayBeNeighbour reports whether it makes sense to call Neighbour: the peer has not failed
+// to prove that it is on this host within the last 30 s.
 func (n *Node) MayBeNeighbour(id uint32) bool {
 	n.mu.Lock()
 	p := n.peers[id]
 	n.mu.Unlock()
 	if p == nil {
-		return true // not met yet
+		return true // nothing is known about it
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.near.refuted.IsZero() || time.Since(p.near.refuted) > strangerFor
 }
 
-// askProof sends a check to what the peer says is its own address.
+// askProof sends a check to the address that the peer claims.
 func (p *peer) askProof(own netip.AddrPort) {
 	p.mu.Lock()
 	now := time.Now()
-	if now.Sub(p.near.asked) < proveAgain-time.Millisecond { // somebody else waits, too
+	if now.Sub(p.near.asked) < proveAgain-time.Millisecond { // another goroutine has just asked
 		p.mu.Unlock()
 		return
 	}
@@ -157,19 +158,18 @@ func (p *peer) askProof(own netip.AddrPort) {
 	}
 }
 
-// handleProof takes in the authentic answer from the peer's own address.
+// handleProof handles the authentic answer from an address that the peer has claimed.
 func (p *peer) handleProof(from netip.AddrPort) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if from != p.near.own {
-		return // it has another one by now
+		return // it claims another one by now
 	}
 	p.near.proven, p.near.refuted = time.Now(), time.Time{}
 	p.changedLocked()
 }
 
-// serveOwn proves to neighbours that this node has its own address, until the node
-// closes.
+// serveOwn answers the checks of neighbours at Config.Own until the node closes.
 func (n *Node) serveOwn() {
 	b := make([]byte, 1500)
 	for {
@@ -178,16 +178,16 @@ func (n *Node) serveOwn() {
 			return
 		}
 		if err != nil {
-			continue // an ICMP error of an earlier answer, say
+			continue // such as an ICMP error for an earlier answer
 		}
 		if answer := n.prove(b[:size], from); answer != nil {
-			// a lost answer is asked for again
+			// If the answer is lost, the neighbour asks again.
 			_, _ = n.config.Own.WriteToUDPAddrPort(answer, from)
 		}
 	}
 }
 
-// prove answers a check of a neighbour; others get no answer.
+// prove returns the answer to a check of a neighbour, nil for anything else.
 func (n *Node) prove(b []byte, from netip.AddrPort) []byte {
 	m, err := parseSTUN(b)
 	if err != nil || m.Type != stun.BindingRequest {

@@ -4,13 +4,13 @@ package transport
 
 import "github.com/quic-go/quic-go"
 
-// What this package uses of boxer's patches of quic-go: third_party/quic-go.
+// This file uses boxer's patches of quic-go (third_party/quic-go).
 
 // quicPatched says that quic-go has boxer's patches.
 const quicPatched = true
 
-// patchConfig makes a connection to a peer keep to what the peer may hold, and use the
-// node's congestion control.
+// patchConfig makes a connection use the node's congestion control, and charge received data
+// to the account a; nil: see newcomers.
 func (n *Node) patchConfig(c *quic.Config, a *account) {
 	c.CongestionControl = n.config.Congestion.controller
 	c.InitialStreamReceiveWindow = waitingWindow
@@ -28,14 +28,13 @@ func (n *Node) patchConfig(c *quic.Config, a *account) {
 	}
 }
 
-// setReceiveWindow makes the window of a stream larger.
+// setReceiveWindow enlarges the receive window of a stream to size bytes.
 func setReceiveWindow(s *quic.Stream, size uint64) { s.SetReceiveWindow(size) }
 
-// buffered is how much memory data occupies that was received on a stream and not read,
-// in bytes.
+// buffered returns the memory of data that was received on a stream and not read, in bytes.
 func buffered(s *quic.Stream) int64 { return s.Buffered() }
 
-// setMaxIncomingStreams changes how many streams the peer may have open at a time.
+// setMaxIncomingStreams sets how many streams the peer may have open.
 func setMaxIncomingStreams(q quicConn, n int64) {
 	if c, ok := q.(*quic.Conn); ok {
 		c.SetMaxIncomingStreams(n)
@@ -45,18 +44,18 @@ func setMaxIncomingStreams(q quicConn, n int64) {
 // datagramWindow has room for the largest datagram on a stream of its own, in bytes.
 const datagramWindow = maxDatagramHeader + MaxDatagram + 1
 
-// add notes that the peer holds more, or less. It is called for each STREAM frame.
+// add adds to what is held. QUIC calls it for each STREAM frame.
 func (a *account) add(delta int64) {
 	held, all := a.held.Add(delta), a.budget.held.Add(delta)
 	if delta > 0 && (all > a.budget.all || held > a.budget.tooMuch()) {
 		select {
 		case a.budget.exceeded <- struct{}{}:
-		default: // enforce will look
+		default: // enforceBudget was woken already
 		}
 	}
 }
 
-// add notes that a connection holds more, or less.
+// add adds to what a connection holds.
 func (w *newcomers) add(q quicConn, b *budget, delta int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -66,7 +65,7 @@ func (w *newcomers) add(q quicConn, b *budget, delta int64) {
 	w.cleanLocked(q, c)
 }
 
-// mayGrow reports whether the window of a stream that is read may grow.
+// mayGrow reports whether the window of a stream may grow by delta bytes, and counts that.
 func (c *conn) mayGrow(id int64, delta int64) bool {
 	c.mu.Lock()
 	s := c.streams[id]

@@ -4,15 +4,14 @@ package transport
 
 import "github.com/quic-go/quic-go"
 
-// Published quic-go has one congestion control, New Reno, and bounds received data by the
-// windows of streams and connections alone: a peer may hold what its connection's window
-// allows, and peers together have no other bound than that of each.
+// Published quic-go has one congestion control, New Reno, and limits received data by the
+// windows of streams and connections alone: there is a limit for each peer, and none for
+// all peers together.
 
 // quicPatched says that quic-go has boxer's patches.
 const quicPatched = false
 
-// publishedWindow is the window of a stream at first, in bytes: it is there whether or
-// not the stream is answered.
+// publishedWindow is the first receive window of a stream, answered or not, in bytes.
 const publishedWindow = 64 << 10
 
 func (n *Node) patchConfig(c *quic.Config, _ *account) {

@@ -7,18 +7,18 @@ import (
 	"golang.org/x/net/ipv4"
 )
 
-// ReadBatch gives quic-go its next packets, at least one. Everything else that
-// comes in is dealt with on the way. Only quic-go's reading goroutine calls it.
+// ReadBatch returns the next packets for quic-go, at least one. It handles everything else
+// that arrives. Only quic-go's reading goroutine calls it.
 func (c *packetConn) ReadBatch(ms []ipv4.Message, _ int) (int, error) {
 	return c.socket.in.readBatch(ms)
 }
 
-// A receiver cuts what recvmmsg(2) brings into packets and sorts them. With
-// UDP_GRO one datagram of up to 64 KiB holds many packets of one sender. It
-// belongs to the reading goroutine and allocates nothing per packet.
+// A receiver cuts received datagrams into packets and sorts them. With UDP_GRO one datagram
+// of up to 64 KiB has many packets of one sender. Only the reading goroutine uses a
+// receiver. It allocates nothing for a packet.
 type receiver struct {
 	socket *Socket
-	count  int // datagrams that the last receive brought
+	count  int // datagrams of the last receive
 	next   int // the one of them to cut after the current one
 
 	// The rest of the current datagram.
@@ -27,14 +27,14 @@ type receiver struct {
 	from    netip.AddrPort
 	route   *route   // of the peer that sent it, or nil
 	addr    net.Addr // of the sender, as QUIC knows it
-	oob     []byte   // what QUIC gets of the control messages
+	oob     []byte   // the control messages for QUIC
 
-	// strangers are the addresses of senders without a route, as QUIC wants
-	// them: the coordinator's for a node, the nodes' for the coordinator.
+	// strangers has the addresses of senders without a route as QUIC needs them: for a node
+	// the coordinator's, for the coordinator the nodes'.
 	strangers map[netip.AddrPort]*net.UDPAddr
 }
 
-// maxStrangers bounds the cache of addresses; when it is full it starts anew.
+// maxStrangers bounds the cache of addresses. A full cache is cleared.
 const maxStrangers = 1024
 
 func newReceiver(s *Socket) *receiver {
@@ -50,7 +50,7 @@ func (r *receiver) readBatch(ms []ipv4.Message) (n int, err error) {
 		if len(r.rest) == 0 {
 			if r.next == r.count {
 				if n > 0 {
-					break // what we have must not wait for more
+					break // these packets must not wait for more
 				}
 				r.next, r.count = 0, 0
 				if r.count, err = r.socket.wire.receive(); err != nil {
@@ -81,7 +81,7 @@ func (r *receiver) readBatch(ms []ipv4.Message) (n int, err error) {
 	return n, nil
 }
 
-// open makes the i-th datagram the current one.
+// open makes the i-th datagram of the last receive the current one.
 func (r *receiver) open(i int) {
 	data, control, from, whole := r.socket.wire.datagram(i)
 	if !whole {
@@ -112,8 +112,8 @@ func (r *receiver) stranger(from netip.AddrPort) *net.UDPAddr {
 	return addr
 }
 
-// sort deals with a packet by its first byte, as in RFC 9443 section 3, or
-// returns the QUIC packet in it, if there is one, and its sender.
+// sort handles a packet by its first byte (RFC 9443 section 3), or returns the QUIC packet
+// in it, if there is one, and its sender.
 func (r *receiver) sort(b []byte) (packet []byte, route *route, addr net.Addr) {
 	switch {
 	case len(b) == 0:
@@ -127,7 +127,7 @@ func (r *receiver) sort(b []byte) (packet []byte, route *route, addr net.Addr) {
 	return nil, nil, nil
 }
 
-// sortRelayed is sort for what is inside a relay frame.
+// sortRelayed is sort for the packet inside a relay frame.
 func (r *receiver) sortRelayed(frame []byte) (packet []byte, route *route,
 	addr net.Addr) {
 	id, packet, err := ParseRelayFrame(frame)
@@ -139,7 +139,7 @@ func (r *receiver) sortRelayed(frame []byte) (packet []byte, route *route,
 		return nil, nil, nil
 	}
 	if node := r.socket.node.Load(); node == nil || r.from != node.server {
-		return nil, nil, nil // anybody could claim to be the relay
+		return nil, nil, nil // only the coordinator is the relay
 	}
 	if isSTUN(packet) {
 		r.socket.handleSTUN(packet, r.from, relaySource{id: id, ok: true})
@@ -166,7 +166,7 @@ func isSTUN(b []byte) bool {
 // (RFC 8489 section 5) are 0 and 1.
 func isIndication(b []byte) bool { return b[0]&0x01 == 0 && b[1]&0x10 != 0 }
 
-// handleSTUN answers for a coordinator or hands over to the node.
+// handleSTUN passes a STUN message to the node, or handles it for a coordinator.
 func (s *Socket) handleSTUN(b []byte, from netip.AddrPort, relayed relaySource) {
 	if node := s.node.Load(); node != nil {
 		node.stun(b, from, relayed)
@@ -178,7 +178,7 @@ func (s *Socket) handleSTUN(b []byte, from netip.AddrPort, relayed relaySource) 
 	}
 	if s.stunServer.Load() && !relayed.ok {
 		if answer, err := answerBinding(b, from); err == nil {
-			s.WriteTo(answer, from) // lost answers are the asker's to notice
+			s.WriteTo(answer, from) // the sender asks again if the answer is lost
 		}
 	}
 }

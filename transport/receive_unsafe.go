@@ -9,14 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A kernelReceiver receives datagrams into buffers of its own with recvmmsg(2),
-// waiting by way of Go's poller. golang.org/x/net could do it, but allocates an
-// address for each.
+// A kernelReceiver receives datagrams into buffers of its own with recvmmsg(2), and waits by
+// Go's poller. golang.org/x/net would allocate an address for each datagram.
 type kernelReceiver struct {
 	raw   syscall.RawConn
 	count int // datagrams that the last receive brought
 
-	// tryReceive, made once: a method value allocates
+	// try is tryReceive; a method value would allocate each time.
 	try     func(fd uintptr) (done bool)
 	errno   syscall.Errno
 	headers [receiveBatch]mmsghdr
@@ -27,11 +26,11 @@ type kernelReceiver struct {
 }
 
 const (
-	// receiveBatch is how many datagrams one call may bring; each may hold many
-	// packets, so more would only spread over more memory.
+	// receiveBatch is how many datagrams one call may return. Each may have many packets, so
+	// more datagrams would only use more memory.
 	receiveBatch = 8
-	// maxDatagram is the largest datagram in bytes, also after the kernel has
-	// put several together (UDP_GRO, net/ipv4/udp_offload.c).
+	// maxDatagram is the largest datagram in bytes, also after the kernel has coalesced
+	// several (UDP_GRO, net/ipv4/udp_offload.c).
 	maxDatagram = 1 << 16
 )
 
@@ -45,8 +44,8 @@ func newKernelReceiver(raw syscall.RawConn) *kernelReceiver {
 	k := &kernelReceiver{raw: raw}
 	k.try = k.tryReceive
 	for i := range k.headers {
-		// The kernel hands out zeroed pages when they are first written, so
-		// buffers that only ever see small packets cost one page each.
+		// The kernel allocates a page when it is first written, so a buffer that gets only
+		// small packets costs one page.
 		k.data[i] = make([]byte, maxDatagram)
 		k.vectors[i].Base = &k.data[i][0]
 		k.vectors[i].SetLen(maxDatagram)
@@ -75,15 +74,15 @@ func (k *kernelReceiver) receive() (count int, err error) {
 		case 0:
 			return k.count, nil
 		case unix.EBADF, unix.ENOTSOCK, unix.EINVAL, unix.EFAULT, unix.ENOSYS:
-			// would come for ever
+			// These would repeat for ever.
 			return 0, os.NewSyscallError("recvmmsg", k.errno)
 		}
-		// Such as ECONNREFUSED for a datagram sent earlier: about one peer, not
-		// about this socket.
+		// Others, such as ECONNREFUSED for a datagram sent earlier, are about one peer and
+		// not about this socket.
 	}
 }
 
-// tryReceive returns false when there is nothing yet.
+// tryReceive returns false if there is no datagram yet.
 func (k *kernelReceiver) tryReceive(fd uintptr) bool {
 	for {
 		// Raw: it does not block, see kernelSender.

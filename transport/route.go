@@ -7,40 +7,41 @@ import (
 	"sync/atomic"
 )
 
-// A route is what the Socket knows of one peer. QUIC knows the peer by an
-// address that is not real and never changes; each packet takes the path of
-// the moment. All of it can be used without a lock.
+// A route is what the Socket knows about one peer. QUIC knows the peer by an address that
+// is not real and never changes; each packet takes the path that is in use when it is
+// sent. No lock is needed to use a route.
 type route struct {
 	id   uint32
-	addr *net.UDPAddr // fakeAddr(id), made once: QUIC gets this pointer with each packet
+	addr *net.UDPAddr // fakeAddr(id), allocated once: QUIC gets it with each packet
 
 	path atomic.Pointer[path] // where packets go; nil: they are dropped
 
 	sent, received           atomic.Uint64 // QUIC packets
 	bytesSent, bytesReceived atomic.Uint64 // their bytes, without relay headers
 
-	// asleep is set by the owner when nothing was sent for a while; the first
-	// packet after that calls wake, once. So an idle peer needs no ticking.
+	// The peer sets asleep when nothing was sent for a while. The first packet after that
+	// calls wake once. So an idle peer needs no timer.
 	asleep atomic.Bool
 	wake   func()
 
-	// in routeTable.bySource, the oldest first; guarded by Socket.mu
+	// sources are its addresses in routeTable.bySource, the oldest first; guarded by
+	// Socket.mu.
 	sources []netip.AddrPort
 
-	// buffering is set by the owner while what is sent is likely lost.
+	// The peer sets buffering while packets are likely lost.
 	buffering atomic.Bool
 	buffer    retransmitBuffer
 }
 
-// A path is a real way for packets: an address, or the relay if relay is set.
+// A path is where packets are sent: an address of the peer, or the relay if relay is set.
 type path struct {
 	to    netip.AddrPort
 	relay bool
 }
 
-// fakeAddr makes the address by which QUIC knows the peer id: 0.x.y.z, of which
-// RFC 1122 section 3.2.1.3 (and the kernel, as a martian) allows no packet to
-// come. The id's top byte is in the port.
+// fakeAddr makes the address by which QUIC knows the peer id: 0.x.y.z. RFC 1122 section
+// 3.2.1.3 forbids packets from such an address, and the kernel drops them as martians.
+// The id's top byte is in the port.
 func fakeAddr(id uint32) *net.UDPAddr {
 	return &net.UDPAddr{
 		IP:   net.IP{0, byte(id >> 16), byte(id >> 8), byte(id)},
@@ -57,14 +58,14 @@ func fakeID(addr *net.UDPAddr) (id uint32, ok bool) {
 	return uint32(addr.Port-1)<<24 | uint32(ip[1])<<16 | uint32(ip[2])<<8 | uint32(ip[3]), true
 }
 
-// A routeTable finds routes from both sides. It does not change: a new one
-// takes its place, which happens when a peer or one of its addresses is new.
+// A routeTable finds routes by peer and by address. It never changes: when a peer or one of
+// its addresses is new, a new table replaces it.
 type routeTable struct {
 	byID     map[uint32]*route
 	bySource map[netip.AddrPort]*route // real addresses that have proven to be the peer's
 }
 
-// addRoute makes the route to the peer id. It must not have one.
+// addRoute makes the route to the peer id, which must not have one.
 func (s *Socket) addRoute(id uint32, wake func()) *route {
 	r := &route{id: id, addr: fakeAddr(id), wake: wake}
 	s.mu.Lock()
@@ -76,7 +77,7 @@ func (s *Socket) addRoute(id uint32, wake func()) *route {
 	return r
 }
 
-// removeRoute forgets r and its addresses.
+// removeRoute removes r and its addresses.
 func (s *Socket) removeRoute(r *route) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,11 +90,11 @@ func (s *Socket) removeRoute(r *route) {
 	s.routes.Store(&routeTable{byID: byID, bySource: bySource})
 }
 
-// maxSources bounds the addresses of one peer, which could send from ever new ones.
+// maxSources bounds the addresses of one peer, which could send from new ones all the time.
 const maxSources = 2 * maxPairs
 
-// addSource makes packets from a real address count as the peer's: somebody
-// there has shown to know the peer's secret.
+// addSource makes packets from a real address count as the peer's: a sender there has proven
+// that it knows the peer's password.
 func (s *Socket) addSource(from netip.AddrPort, r *route) {
 	if s.routes.Load().bySource[from] == r {
 		return
@@ -102,7 +103,7 @@ func (s *Socket) addSource(from netip.AddrPort, r *route) {
 	defer s.mu.Unlock()
 	old := s.routes.Load()
 	if old.byID[r.id] != r {
-		return // removed meanwhile
+		return // it was removed meanwhile
 	}
 	bySource := maps.Clone(old.bySource)
 	if len(r.sources) >= maxSources {

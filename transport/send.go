@@ -10,15 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WriteTo sends one datagram that is not QUIC's to a real address. As with any
-// datagram, no error does not mean that it arrives.
+// WriteTo sends one datagram that is not QUIC's to a real address. That it returns no error
+// does not mean that the datagram arrives.
 func (s *Socket) WriteTo(b []byte, to netip.AddrPort) error {
 	_, _, err := s.write(b, nil, to)
 	return err
 }
 
-// WriteMsgUDP sends a packet, or several of one size with UDP_SEGMENT among
-// the control messages (udp(7)), to a peer's fake address or to a real one.
+// WriteMsgUDP sends a packet, or several of one size with UDP_SEGMENT among the control
+// messages (udp(7)), to a peer's fake address or to a real one.
 func (c *packetConn) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int,
 	err error) {
 	s := c.socket
@@ -29,7 +29,7 @@ func (c *packetConn) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int,
 	}
 	r := s.routes.Load().byID[id]
 	if r == nil {
-		return len(b), len(oob), nil // forgotten: as good as lost
+		return len(b), len(oob), nil // the peer was removed: the packet is lost
 	}
 	r.noteSent(len(b))
 	size := len(b)
@@ -38,7 +38,7 @@ func (c *packetConn) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int,
 		size = min(size, int(segment))
 	}
 	if size > s.maxPacket {
-		return 0, 0, unix.EMSGSIZE // a probe for larger packets
+		return 0, 0, unix.EMSGSIZE // QUIC probes for larger packets
 	}
 	if r.buffering.Load() {
 		r.buffer.add(b, segment)
@@ -46,7 +46,7 @@ func (c *packetConn) WriteMsgUDP(b, oob []byte, addr *net.UDPAddr) (n, oobn int,
 	return s.writeRoute(r, b, oob, segment)
 }
 
-// writeRoute sends packets along the path of the moment.
+// writeRoute sends packets on the path in use.
 func (s *Socket) writeRoute(r *route, b, oob []byte, segment uint16) (n, oobn int,
 	err error) {
 	p := r.path.Load()
@@ -59,14 +59,14 @@ func (s *Socket) writeRoute(r *route, b, oob []byte, segment uint16) (n, oobn in
 	return s.write(b, oob, p.to)
 }
 
-// retransmit sends the packets that were kept again. Their loss would be as any.
+// retransmit sends the packets of the retransmit buffer. An error counts as their loss.
 func (s *Socket) retransmit(r *route) {
 	for _, b := range r.buffer.all() {
 		s.writeRoute(r, b, nil, 0)
 	}
 }
 
-// WriteTo sends one packet: quic-go has it in its interface and does not call it.
+// WriteTo sends one packet. quic-go requires it and does not call it.
 func (c *packetConn) WriteTo(b []byte, addr net.Addr) (int, error) {
 	udp, ok := addr.(*net.UDPAddr)
 	if !ok {
@@ -76,7 +76,7 @@ func (c *packetConn) WriteTo(b []byte, addr net.Addr) (int, error) {
 	return n, err
 }
 
-// noteSent counts a packet, and wakes the peer's owner if it sleeps.
+// noteSent counts a packet, and wakes the peer if it is asleep.
 func (r *route) noteSent(n int) {
 	r.sent.Add(1)
 	r.bytesSent.Add(uint64(n))
@@ -93,18 +93,17 @@ func (s *Socket) write(b, oob []byte, to netip.AddrPort) (n, oobn int, err error
 	return len(b), len(oob), nil
 }
 
-// fatal tells the errors of sendmsg(2) that QUIC has to know from those that
-// mean a lost packet. QUIC gives a connection up on any error, but a route that
-// is gone, a full queue or a firewall's no (EPERM) may be over in a moment, or
-// on the next path.
+// fatal reports whether QUIC has to know an error of sendmsg(2). All others count as a lost
+// packet: QUIC closes a connection on any error, but a missing route, a full queue or a
+// firewall that refuses (EPERM) may last for a moment only, or for one path only.
 func fatal(err error) bool {
 	return errors.Is(err, net.ErrClosed) ||
 		errors.Is(err, unix.EMSGSIZE) || // QUIC's search for the packet size
 		errors.Is(err, unix.EIO) // no segmentation on this device: QUIC does without
 }
 
-// relayBuffer holds what goes to the relay in one call: at most 63 KiB of quic-go's, in
-// packets of 1200 bytes or more, and a header for each.
+// A relayBuffer has what one call sends to the relay: at most 63 KiB from quic-go, in
+// packets of 1200 bytes or more, and a header for each packet.
 type relayBuffer struct {
 	data []byte
 	oob  []byte
@@ -114,8 +113,8 @@ var relayBuffers = sync.Pool{New: func() any {
 	return &relayBuffer{data: make([]byte, 0, 64<<10), oob: make([]byte, 0, controlSize)}
 }}
 
-// writeRelayed sends packets to the peer id by way of the relay at to: each gets
-// a header of its own, and the kernel still segments them.
+// writeRelayed sends packets to the peer id through the relay at to. Each packet gets a
+// relay header, and the kernel still segments the send.
 func (s *Socket) writeRelayed(b, oob []byte, segment uint16, id uint32,
 	to netip.AddrPort) (n, oobn int, err error) {
 	buf := relayBuffers.Get().(*relayBuffer)

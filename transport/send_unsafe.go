@@ -10,13 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A kernelSender is one call of sendmsg(2), waiting by way of Go's poller. It goes
-// past net.UDPConn, as kernelReceiver does: the runtime takes each system call
-// of package syscall for one that may block, and so wakes its monitor, which then
-// looks every 20 us what has become of it. On a socket that does not block, that costs
-// more than the call.
+// A kernelSender is one call of sendmsg(2) that waits by Go's poller. It does not use
+// net.UDPConn, as kernelReceiver does not: the runtime assumes that each system call of
+// package syscall may block, and wakes its monitor, which then looks at the call every
+// 20 us. On a socket that does not block, that costs more than the call.
 type kernelSender struct {
-	try    func(fd uintptr) (done bool) // trySend, made once: a method value allocates
+	try    func(fd uintptr) (done bool) // trySend; a method value would allocate each time
 	errno  syscall.Errno
 	header unix.Msghdr
 	vector unix.Iovec
@@ -33,8 +32,7 @@ var kernelSenders = sync.Pool{New: func() any {
 	return k
 }}
 
-// sendMessage sends a datagram, or several of one size, to an IPv4 address. Its
-// errors are those of a closed socket or a passed deadline, and *os.SyscallError.
+// sendMessage implements wire.send on a UDP socket.
 func sendMessage(raw syscall.RawConn, b, oob []byte, to netip.AddrPort) error {
 	k := kernelSenders.Get().(*kernelSender)
 	defer kernelSenders.Put(k)

@@ -14,11 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Socket is the one UDP socket of a node or a coordinator: it sits under one
-// quic.Transport, tells QUIC, STUN and relay packets apart by the first byte
-// (RFC 9443), and sends QUIC's packets to a peer along the path of the moment.
-// It keeps the kernel's offloads: large sends are segmented by the kernel, and
-// large receives are cut here.
+// Socket is the one UDP socket of a node or a coordinator. It sits under one quic.Transport,
+// tells QUIC, STUN and relay packets apart by their first byte (RFC 9443), and sends QUIC's
+// packets for a peer on the path in use. It keeps the kernel's offloads: the kernel
+// segments large sends, and the Socket cuts large receives.
 type Socket struct {
 	conn  *net.UDPConn
 	raw   syscall.RawConn
@@ -26,9 +25,9 @@ type Socket struct {
 	quic  *quic.Transport
 	in    *receiver
 	local netip.AddrPort
-	// maxPacket is the largest QUIC packet for a peer, in bytes, such that it
-	// fits the first link with a relay header before it: paths can then be
-	// exchanged under a connection that has found its packet size.
+	// maxPacket is the largest QUIC packet for a peer that fits the first link with a relay
+	// header before it, in bytes. So the path of a connection can change after QUIC has
+	// found the packet size.
 	maxPacket int
 
 	mu     sync.Mutex // orders writers of routes
@@ -40,12 +39,12 @@ type Socket struct {
 	node       atomic.Pointer[attachment]
 }
 
-// An attachment is the Node of a Socket: it gets what is not for QUIC. Both
-// functions are called on the reading goroutine; b is valid during the call.
+// An attachment is the Node of a Socket. It gets what is not for QUIC. The reading goroutine
+// calls its functions; b is valid during the call.
 type attachment struct {
-	server netip.AddrPort // the only address from which relay frames are taken
-	// stun gets a STUN message, which came through the relay from the node
-	// relayed.id if relayed.ok.
+	server netip.AddrPort // relay frames from other addresses are dropped
+	// stun handles a STUN message. If relayed.ok, it has come through the relay from the
+	// node relayed.id.
 	stun func(b []byte, from netip.AddrPort, relayed relaySource)
 }
 
@@ -54,9 +53,8 @@ type relaySource struct {
 	ok bool
 }
 
-// Listen opens a UDP socket at addr, which has to be IPv4; an invalid (zero)
-// address means all of them and any port. The socket belongs to the network
-// namespace of the calling thread and stays in it.
+// Listen opens a UDP socket at addr, which has to be IPv4; the zero AddrPort means all
+// addresses and any port. The socket stays in the network namespace of the calling thread.
 func Listen(addr netip.AddrPort) (*Socket, error) {
 	suppressBufferWarning()
 	if !addr.IsValid() {
@@ -95,13 +93,13 @@ func newSocket(conn *net.UDPConn) (s *Socket, err error) {
 	return s, nil
 }
 
-// socketBuffer is the size asked of the kernel for either direction, in bytes.
-// quic-go wants 7 MiB: some 50 ms of 1 Gbit/s, the longest that the reading
+// socketBuffer is the size of the kernel's buffer to ask for in each direction, in bytes.
+// quic-go recommends 7 MiB: about 50 ms of 1 Gbit/s, the longest time that the reading
 // goroutine might wait for a core.
 const socketBuffer = 7 << 20
 
-// setOptions raises the buffers as far as allowed and asks for coalesced
-// receives where the kernel has them (UDP_GRO, Linux 5.0, udp(7)).
+// setOptions enlarges the buffers as far as the kernel allows, and asks for coalesced
+// receives (UDP_GRO, since Linux 5.0, udp(7)).
 func (s *Socket) setOptions() error {
 	return s.raw.Control(func(fd uintptr) {
 		for force, plain := range map[int]int{unix.SO_RCVBUFFORCE: unix.SO_RCVBUF,
@@ -126,29 +124,27 @@ func (s *Socket) LocalAddr() netip.AddrPort { return s.local }
 // address that it came from (RFC 8489 section 12).
 func (s *Socket) ServeSTUN() { s.stunServer.Store(true) }
 
-// HandleRelay makes f see each relay frame that comes in. It is called on the
-// reading goroutine and must not wait; the frame is valid, and may be changed,
-// during the call.
+// HandleRelay makes the reading goroutine call f for each relay frame that arrives. f must
+// not wait. The frame is valid, and may be changed, during the call.
 func (s *Socket) HandleRelay(f func(frame []byte, from netip.AddrPort)) { s.relay.Store(&f) }
 
-// HandleIndication makes f see each STUN indication that comes to a socket with
-// ServeSTUN (RFC 8489 section 3). It is called on the reading goroutine and must not
-// wait; b is valid during the call.
+// HandleIndication makes the reading goroutine of a socket with ServeSTUN call f for each
+// STUN indication that arrives (RFC 8489 section 3). f must not wait; b is valid during
+// the call.
 func (s *Socket) HandleIndication(f func(b []byte, from netip.AddrPort)) { s.indication.Store(&f) }
 
-// Close ends the QUIC transport without a word to the peers, then closes the
-// socket. Close what uses the socket first.
+// Close closes the QUIC transport, without telling the peers, then the socket. The caller
+// first closes the Node that uses it.
 func (s *Socket) Close() error {
 	s.quic.Close()
 	return s.wire.close()
 }
 
-// attach makes a the receiver of what is not QUIC, or nobody if a is nil.
+// attach makes a handle what is not QUIC; nil: it is dropped.
 func (s *Socket) attach(a *attachment) { s.node.Store(a) }
 
-// packetConn is the Socket as quic-go wants it: see
-// quic.OOBCapablePacketConn. What it does not override, such as SyscallConn, is the real
-// connection's.
+// packetConn is the Socket as quic-go needs it: see quic.OOBCapablePacketConn. The methods
+// that it does not override, such as SyscallConn, are those of the UDP socket.
 type packetConn struct {
 	*net.UDPConn
 	socket *Socket
@@ -156,7 +152,7 @@ type packetConn struct {
 
 var _ quic.OOBCapablePacketConn = (*packetConn)(nil)
 
-// Close leaves the real connection open: it is the Socket's.
+// Close leaves the UDP socket open: the Socket closes it.
 func (c *packetConn) Close() error { return nil }
 
 // SetReadDeadline ends a ReadBatch at a time.
