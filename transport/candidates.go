@@ -5,15 +5,15 @@ import (
 	"slices"
 )
 
-// udpOverhead is what IPv4 and UDP add to a packet, in bytes.
+// udpOverhead is the size of the IPv4 and UDP headers in bytes.
 const udpOverhead = 20 + 8
 
-// maxQUICPacket is the largest packet that quic-go sends or takes, in bytes
+// maxQUICPacket is the largest packet that quic-go sends or accepts, in bytes
 // (its protocol.MaxPacketBufferSize).
 const maxQUICPacket = 1452
 
-// maxPacketFor returns the largest QUIC packet that fits every interface
-// behind a relay header, but never less than QUIC needs (RFC 9000 section 14).
+// maxPacketFor returns the size of the largest QUIC packet that fits every interface with a
+// relay header before it, but never less than QUIC needs (RFC 9000 section 14), in bytes.
 func maxPacketFor(list []iface) int {
 	size := maxQUICPacket
 	for _, i := range list {
@@ -24,8 +24,8 @@ func maxPacketFor(list []iface) int {
 	return max(size, 1200)
 }
 
-// hostCandidates returns the addresses at which this host's other nodes, and
-// the neighbours on its networks, can reach the socket.
+// hostCandidates returns the addresses at which other nodes on this host and on its networks
+// can reach the socket.
 func (s *Socket) hostCandidates(list []iface) []candidate {
 	port := s.local.Port()
 	if bound := s.local.Addr(); !bound.IsUnspecified() {
@@ -50,7 +50,7 @@ func (s *Socket) hostCandidates(list []iface) []candidate {
 	return candidates
 }
 
-// carrierNAT is shared by the customers of a provider (RFC 6598).
+// carrierNAT is the prefix between a provider's NAT and its customers (RFC 6598).
 var carrierNAT = netip.MustParsePrefix("100.64.0.0/10")
 
 // isPrivate reports whether an address is one of a host or of a local network.
@@ -59,8 +59,8 @@ func isPrivate(a netip.Addr) bool {
 		carrierNAT.Contains(a)
 }
 
-// kindOf says what a direct path to remote is. offered is what the peer says
-// the address is, or 0 if it was learnt from a packet.
+// kindOf returns the kind of a direct path to remote. offered is the kind that the peer's
+// offer says, 0 if the address was learnt from a packet.
 func kindOf(remote netip.Addr, offered candidateKind, mine []iface) Kind {
 	if remote.IsLoopback() {
 		return KindLocal

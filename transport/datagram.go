@@ -14,8 +14,8 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// A Datagram is one UDP datagram between nodes, word that one could not be
-// delivered, or an ICMP echo. It may be lost, duplicated or overtaken, as UDP's are.
+// A Datagram is one UDP datagram between nodes, a report that one could not be delivered,
+// or an ICMP echo. The network may lose, duplicate and reorder it, as with UDP.
 //
 // It travels in a DATAGRAM frame (RFC 9221), or, where it does not fit into a
 // packet, alone on a unidirectional stream:
@@ -37,20 +37,20 @@ type DatagramKind byte
 const (
 	// DatagramUDP is a UDP datagram.
 	DatagramUDP DatagramKind = 1
-	// DatagramUnreachable says that nobody has the port Source, to which a datagram
-	// from Destination was sent: ICMP port unreachable (RFC 792). Its payload is
-	// how that datagram began, at most MaxQuote bytes.
+	// DatagramUnreachable says that no program has the port Source, to which Destination
+	// has sent a datagram: ICMP port unreachable (RFC 792). Its payload is the beginning
+	// of that datagram, at most MaxQuote bytes.
 	DatagramUnreachable DatagramKind = 2
-	// DatagramEcho is an ICMP echo request (RFC 792, RFC 4443), payload and all;
-	// the port of Source is its identifier, that of Destination is 0.
+	// DatagramEcho is an ICMP echo request (RFC 792, RFC 4443) with its payload. The port of
+	// Source is its identifier; that of Destination is 0.
 	DatagramEcho DatagramKind = 3
-	// DatagramEchoReply has the payload of the request that it answers, with
-	// Source and Destination the other way round.
+	// DatagramEchoReply has the payload of the request that it answers, and its Source and
+	// Destination exchanged.
 	DatagramEchoReply DatagramKind = 4
 )
 
-// MaxQuote is how much of a datagram the word that it could not be delivered
-// has, in bytes: what ICMP has room for beside both headers (RFC 1812 section 4.3.2.3).
+// MaxQuote bounds the payload of a DatagramUnreachable in bytes: what ICMP has room for
+// beside both headers (RFC 1812 section 4.3.2.3).
 const MaxQuote = 576 - 2*(20+8)
 
 // MaxDatagram is the largest payload of a UDP datagram over IPv4 in bytes.
@@ -61,7 +61,8 @@ const maxDatagramHeader = 2 + 2*(16+2)
 
 var errDatagram = errors.New("malformed datagram")
 
-// AppendDatagram appends the wire form of d.
+// AppendDatagram appends the wire form of d. It fails if the addresses are not of one family
+// or the payload is too large.
 func AppendDatagram(b []byte, d Datagram) ([]byte, error) {
 	src, dst := d.Source.Addr(), d.Destination.Addr()
 	if !src.IsValid() || src.BitLen() != dst.BitLen() || src.Zone()+dst.Zone() != "" {
@@ -129,12 +130,13 @@ func ParseDatagram(b []byte) (Datagram, error) {
 	return d, nil
 }
 
-// datagramQueue is how many datagrams to one peer may wait, for the connection
-// or for the congestion window. More are dropped, as from a full socket buffer.
+// datagramQueue is how many datagrams to one peer may wait for the connection or for the
+// congestion window. Further ones are dropped, as with a full socket buffer.
 const datagramQueue = 256
 
-// SendDatagram sends d to a node, copying the payload. It does not wait, and no
-// error does not mean that it arrives.
+// SendDatagram sends d to a node. It copies the payload and does not wait. It fails with
+// ErrNoPeer or ErrClosed, or if the queue is full. That it returns no error does not mean
+// that the datagram arrives.
 func (n *Node) SendDatagram(id uint32, d Datagram) error {
 	p, err := n.peer(id)
 	if err != nil {
@@ -160,13 +162,12 @@ func (n *Node) SendDatagram(id uint32, d Datagram) error {
 	}
 }
 
-// datagramLately is how long a datagram may be on its way, within this process
-// and behind the congestion window, after it has left the queue.
+// datagramLately bounds how long a datagram waits within this process for the congestion
+// window after it has left the queue.
 const datagramLately = time.Second
 
-// DrainDatagrams waits, at most until ctx ends, until all datagrams have been
-// handed to their connections. It returns whether some are so recent that they
-// may not be sent yet.
+// DrainDatagrams waits until all datagrams have left their queues, or until ctx ends. recent
+// reports that QUIC may not have sent some of them yet.
 func (n *Node) DrainDatagrams(ctx context.Context) (recent bool) {
 	t := time.NewTicker(time.Millisecond)
 	defer t.Stop()
@@ -180,17 +181,17 @@ func (n *Node) DrainDatagrams(ctx context.Context) (recent bool) {
 	return time.Now().UnixNano()-n.lastDatagram.Load() < int64(datagramLately)
 }
 
-// datagrams is a peer's queue of datagrams, made with the first.
+// datagrams is a peer's queue of datagrams. The first datagram makes it.
 type datagrams struct {
 	once  sync.Once
 	queue chan *[]byte
 }
 
-// wireForms are buffers for datagrams that wait; QUIC copies what it is given.
+// wireForms has buffers for datagrams that wait. QUIC copies them.
 var wireForms = sync.Pool{New: func() any { return new([]byte) }}
 
-// maxWireForm bounds the buffers that are kept, in bytes: most datagrams fit into
-// a packet, and large ones would fill the pool.
+// maxWireForm bounds the buffers in the pool, in bytes. Most datagrams fit into a packet;
+// the buffers of large ones would occupy too much.
 const maxWireForm = 2048
 
 func keepWireForm(b *[]byte) {
@@ -199,7 +200,7 @@ func keepWireForm(b *[]byte) {
 	}
 }
 
-// sendDatagrams sends what is in the queue until the peer is gone. It makes a
+// sendDatagrams sends the datagrams of the queue until the peer is removed. It makes a
 // connection if there is none.
 func (p *peer) sendDatagrams() {
 	for {
@@ -236,8 +237,7 @@ func (c *conn) sendDatagram(ctx context.Context, b []byte) error {
 	return s.Close()
 }
 
-// receiveDatagrams hands on what comes in DATAGRAM frames until the connection
-// ends.
+// receiveDatagrams handles the DATAGRAM frames until the connection ends.
 func (c *conn) receiveDatagrams(ctx context.Context) {
 	for {
 		b, err := c.quic.ReceiveDatagram(ctx)
@@ -248,15 +248,15 @@ func (c *conn) receiveDatagrams(ctx context.Context) {
 	}
 }
 
-// maxDatagramStreams bounds the datagrams on streams of their own that one peer
-// may have under way.
+// maxDatagramStreams bounds how many datagrams one peer may send at a time on streams.
 const maxDatagramStreams = 256
 
-// datagramWithin bounds how long one of them may take: what UDP delivers later
-// is of no use.
+// datagramWithin bounds how long such a datagram may take. A program has no use for a later
+// one.
 const datagramWithin = 10 * time.Second
 
-// acceptDatagrams does the same for those that come on streams.
+// acceptDatagrams handles the datagrams and announcements on unidirectional streams until
+// the connection ends.
 func (c *conn) acceptDatagrams(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -288,7 +288,7 @@ func (c *conn) acceptDatagrams(ctx context.Context) {
 	}
 }
 
-// appendAll appends all of r, as io.ReadAll reads it.
+// appendAll reads r to its end and appends that to b.
 func appendAll(b []byte, r io.Reader) ([]byte, error) {
 	buf := bytes.NewBuffer(b)
 	_, err := buf.ReadFrom(r)

@@ -9,8 +9,8 @@ import (
 )
 
 var (
-	// ErrNoPath says that no packets could be exchanged with the peer, directly
-	// or through the relay, within Timers.Connect.
+	// ErrNoPath says that within Timers.Connect no packets could be exchanged with the
+	// peer, neither directly nor through the relay.
 	ErrNoPath = errors.New("no path to peer")
 	// ErrNoPeer says that no admitted node has this id.
 	ErrNoPeer = errors.New("no such peer")
@@ -18,9 +18,9 @@ var (
 	ErrClosed = fmt.Errorf("transport closed: %w", net.ErrClosed)
 	// ErrReset says that the peer has reset the stream, as RST does in TCP.
 	ErrReset = errors.New("stream reset by peer")
-	// ErrLost says that the whole connection to the peer has ended under a
-	// stream: the peer died, left or became unreachable. Errors that match it
-	// match net.ErrClosed too.
+	// ErrLost says that the whole connection to the peer has ended while the stream was
+	// open: the peer died, left or became unreachable. Errors that match ErrLost match
+	// net.ErrClosed, too.
 	ErrLost = fmt.Errorf("connection to peer lost: %w", net.ErrClosed)
 )
 
@@ -28,23 +28,23 @@ var (
 // of connections and those of streams are separate spaces (RFC 9000 section 20.2).
 const (
 	codeClosing quic.ApplicationErrorCode = 0x00 // the node leaves
-	// the node was told that the peer is gone
+	// the coordinator has said that the peer is gone
 	codeRemoved quic.ApplicationErrorCode = 0x01
-	// another connection of the pair was kept
+	// the two nodes use another connection
 	codeSuperseded quic.ApplicationErrorCode = 0x02
-	// the key belongs to nobody, or to somebody else
+	// the key belongs to no admitted node, or to another one
 	codeStranger quic.ApplicationErrorCode = 0x03
 
-	// the peer has sent more than may wait to be read
+	// the peer has sent too much that no program has read
 	codeBudget quic.ApplicationErrorCode = 0x04
 
 	codeReset    quic.StreamErrorCode = 0x00 // RST
 	codeCanceled quic.StreamErrorCode = 0x01 // the opener stopped waiting for the answer
 	codeProtocol quic.StreamErrorCode = 0x02 // the header could not be understood
-	codeNoRead   quic.StreamErrorCode = 0x03 // what is sent is no longer read
+	codeNoRead   quic.StreamErrorCode = 0x03 // the sender of this code reads no more
 )
 
-// lostError is ErrLost with the reason that QUIC gave.
+// A lostError is ErrLost with QUIC's reason.
 type lostError struct{ cause error }
 
 func (e *lostError) Error() string   { return "connection to peer lost: " + e.cause.Error() }
@@ -56,8 +56,8 @@ func superseded(err error) bool {
 	return errors.As(err, &app) && app.ErrorCode == codeSuperseded
 }
 
-// streamError turns what a QUIC stream reports into this package's errors.
-// io.EOF stays as it is.
+// streamError turns an error of a QUIC stream into one of this package. It returns io.EOF
+// as it is.
 func streamError(err error) error {
 	if err == nil {
 		return nil

@@ -8,29 +8,29 @@ import (
 	"net/netip"
 )
 
-// Header opens a stream: it is what one TCP connection is about. The addresses
-// are virtual ones.
+// Header is what the opener of a stream sends first: it describes the TCP connection. The
+// addresses are virtual ones.
 type Header struct {
 	Source      netip.AddrPort // the opener's end
 	Destination netip.AddrPort // the end that is dialled
 
-	// Near, if valid, is an address of the opener's on the host that both are on.
-	// The opener does not want a connection, but to know where on that host the
+	// Near, if valid, is an address of the opener on the host that both nodes are on. The
+	// opener does not want a connection. It asks at which address of the host the
 	// destination is, and the stream carries the answer.
 	Near netip.Addr
 
-	// Socket, if not 0, is the cookie (SO_COOKIE, socket(7)) of the opener's socket that
-	// will connect to a Near destination by itself.
+	// Socket, if not 0, is the cookie (SO_COOKIE, socket(7)) of the opener's socket, which
+	// will itself connect to a Near destination.
 	Socket uint64
 
-	// Trace, if not 0, names the connection in traces, of both sides.
+	// Trace, if not 0, is the connection's id in the traces of both sides.
 	Trace uint64
 
-	// Early says that the opener does not wait for the answer, see OpenOptimistic.
+	// Early says that the opener does not wait for the answer: see OpenOptimistic.
 	Early bool
 
-	// Urgent, if valid, is all that the opener wants to tell: no connection is
-	// wanted. See Stream.MarkUrgent.
+	// Urgent, if valid, announces an urgent byte of another stream. The opener does not want
+	// a connection. See Stream.MarkUrgent.
 	Urgent UrgentByte
 }
 
@@ -53,8 +53,8 @@ const (
 
 	headerVersion  = 1
 	headerPreamble = 4
-	// maxHeaderRest bounds what a receiver reads before it knows the opener's
-	// wish, in bytes: two IPv6 addresses take 38, the rest is for options.
+	// maxHeaderRest bounds the length of the rest in bytes: two IPv6 addresses take 38,
+	// and options take the rest.
 	maxHeaderRest = 512
 )
 
@@ -68,8 +68,8 @@ var (
 	errHeaderUrgent  = errors.New("header: malformed urgent byte")
 )
 
-// AppendHeader appends the wire form of h. Both addresses have to be valid and
-// without a zone.
+// AppendHeader appends the wire form of h. Both addresses have to be valid and to have no
+// zone.
 func AppendHeader(dst []byte, h Header) ([]byte, error) {
 	for _, a := range []netip.AddrPort{h.Destination, h.Source} {
 		if !a.IsValid() || a.Addr().Zone() != "" {
@@ -121,7 +121,7 @@ func ParseHeader(b []byte) (Header, error) {
 	return parseHeaderRest(b)
 }
 
-// readHeader reads a header from a stream and not a byte more.
+// readHeader reads a header from a stream, and no byte after it.
 func readHeader(r io.Reader) (Header, error) {
 	var buf [maxHeaderRest]byte
 	if _, err := io.ReadFull(r, buf[:headerPreamble]); err != nil {
@@ -137,7 +137,7 @@ func readHeader(r io.Reader) (Header, error) {
 	return parseHeaderRest(buf[:n])
 }
 
-// parseHeaderPreamble returns how many bytes follow the preamble.
+// parseHeaderPreamble returns the number of bytes after the preamble.
 func parseHeaderPreamble(b []byte) (int, error) {
 	if len(b) < headerPreamble {
 		return 0, errHeaderShort
@@ -208,7 +208,7 @@ func appendAddrPort(dst []byte, a netip.AddrPort) []byte {
 	return append(dst, addr.AsSlice()...)
 }
 
-// cutAddrPort reads what appendAddrPort wrote and returns what follows it.
+// cutAddrPort reads what appendAddrPort has appended, and returns what follows.
 func cutAddrPort(b []byte) (netip.AddrPort, []byte, error) {
 	if len(b) < 3 {
 		return netip.AddrPort{}, nil, errHeaderShort

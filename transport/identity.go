@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// Key is a node's identity: its Ed25519 public key (RFC 8032). Its text form is
-// lower-case base32 (RFC 4648 section 6) without padding: 52 characters.
+// Key is a node's identity: its Ed25519 public key (RFC 8032). The text form is 52 characters
+// of lower-case base32 (RFC 4648 section 6) without padding.
 type Key [ed25519.PublicKeySize]byte
 
 var keyText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// ParseKey reads the text form that String writes, and no other spelling of it.
+// ParseKey parses the text form that String returns, and no other spelling of it.
 func ParseKey(s string) (Key, error) {
 	b, err := keyText.DecodeString(s)
 	if err != nil {
@@ -52,22 +52,22 @@ func (k *Key) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Identity is the private half of a Key, with the certificate that carries it
-// through a TLS handshake. It does not change and never shows its secret.
+// Identity is the private half of a Key, with the certificate for TLS handshakes. It does
+// not change and never prints its secret.
 type Identity struct {
 	key  Key
 	cert tls.Certificate
 }
 
-// NewIdentity makes an identity from the system's random source.
+// NewIdentity makes a random identity.
 func NewIdentity() (*Identity, error) {
 	seed := make([]byte, ed25519.SeedSize)
 	rand.Read(seed) // never fails: crypto/rand
 	return IdentityFromSeed(seed)
 }
 
-// IdentityFromSeed makes the identity that belongs to a secret seed of
-// ed25519.SeedSize bytes (RFC 8032 section 5.1.5): the same seed, the same key.
+// IdentityFromSeed makes the identity of a secret seed of ed25519.SeedSize bytes (RFC 8032
+// section 5.1.5). The same seed gives the same key.
 func IdentityFromSeed(seed []byte) (*Identity, error) {
 	if len(seed) != ed25519.SeedSize {
 		return nil, fmt.Errorf("identity: seed of %d bytes, want %d", len(seed),
@@ -75,8 +75,8 @@ func IdentityFromSeed(seed []byte) (*Identity, error) {
 	}
 	private := ed25519.NewKeyFromSeed(seed)
 	public := private.Public().(ed25519.PublicKey)
-	// Peers look at the key and at nothing else, so the certificate says
-	// nothing: a name would tell observers, and dates would depend on clocks.
+	// Peers check the key and nothing else, so the certificate has nothing else: observers
+	// could read a name, and dates would depend on clocks.
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
 		NotBefore:    time.Unix(0, 0),
@@ -100,10 +100,10 @@ func (i *Identity) Key() Key { return i.key }
 // tls.Config.
 func (i *Identity) Certificate() tls.Certificate { return i.cert }
 
-// String returns the public key: an identity may be printed by mistake.
+// String returns the public key, so that printing an identity shows no secret.
 func (i *Identity) String() string { return i.key.String() }
 
-// GoString is String: %#v shows no secret either.
+// GoString implements fmt.GoStringer, so that %#v shows no secret either.
 func (i *Identity) GoString() string { return "transport.Identity(" + i.key.String() + ")" }
 
 var (
@@ -111,7 +111,7 @@ var (
 	errNotEd25519    = errors.New("peer's certificate has no Ed25519 key")
 )
 
-// PeerKey returns the key that the far side of a handshake has proven to hold.
+// PeerKey returns the key that the far side of a handshake has proven to have.
 func PeerKey(state tls.ConnectionState) (Key, error) {
 	if len(state.PeerCertificates) == 0 {
 		return Key{}, errNoCertificate

@@ -15,10 +15,9 @@ type iface struct {
 	mtu      int // bytes
 }
 
-// interfaces lists the IPv4 addresses of interfaces that are up. It asks by
-// ioctl(2) on the socket (netdevice(7)) and not by netlink as package net does,
-// because the socket knows its network namespace whatever thread this runs on,
-// and because sandboxes that refuse netlink exist.
+// interfaces returns the IPv4 addresses of the interfaces that are up. It uses ioctl(2) on
+// the socket (netdevice(7)), not netlink as package net does: the socket has its network
+// namespace on every thread, and some sandboxes refuse netlink.
 func (s *Socket) interfaces() (list []iface) {
 	s.raw.Control(func(fd uintptr) {
 		for _, req := range interfaceAddrs(fd) {
@@ -30,7 +29,7 @@ func (s *Socket) interfaces() (list []iface) {
 	return list
 }
 
-// readInterface completes what is known of the interface that has addr.
+// readInterface reads the other properties of the interface that has addr.
 func readInterface(fd int, name string, addr netip.Addr) (iface, bool) {
 	req, err := unix.NewIfreq(name)
 	if err != nil || unix.IoctlIfreq(fd, unix.SIOCGIFFLAGS, req) != nil {

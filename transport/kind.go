@@ -1,15 +1,15 @@
 package transport
 
-// Kind says what way packets take to a peer. Lower is better.
+// Kind is the kind of the path that packets take to a peer. Lower is better.
 type Kind uint8
 
 // The kinds, best first.
 const (
 	KindNone  Kind = iota // no path
 	KindLocal             // the same host: loopback or one of its own addresses
-	// an address of the peer's interface that is private or on a common link
+	// KindLAN: an address of the peer's interface that is private or on a common link.
 	KindLAN
-	// across the Internet, through the NATs of both sides where there are any
+	// KindPunched: across the Internet, through the NATs of both sides if there are any.
 	KindPunched
 	KindRelayed // through the coordinator
 )

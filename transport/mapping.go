@@ -9,11 +9,11 @@ import (
 	"github.com/pion/stun/v3"
 )
 
-// A mapping is the address that the coordinator sees this socket at, kept up
-// to date by asking it (RFC 8489 section 7).
+// A mapping is the address of this socket as the coordinator sees it. The node asks the
+// coordinator again and again (RFC 8489 section 7).
 type mapping struct {
-	answer chan struct{} // capacity 1: an answer has come
-	ask    chan struct{} // capacity 1: somebody wants to know
+	answer chan struct{} // capacity 1: an answer has arrived
+	ask    chan struct{} // capacity 1: a goroutine wants the coordinator to be asked
 
 	mu      sync.Mutex
 	id      transactionID // of the last request
@@ -23,8 +23,8 @@ type mapping struct {
 	rtt     time.Duration  // to the coordinator
 }
 
-// keepMapping asks the coordinator until the node closes: often until there is
-// an answer, then every Timers.Refresh, and when somebody wants to know.
+// keepMapping asks the coordinator until the node closes: often until there is an answer,
+// then every Timers.Refresh and after askMapping.
 func (n *Node) keepMapping() {
 	m := &n.mapping
 	timer := time.NewTimer(0)
@@ -52,10 +52,10 @@ func (n *Node) keepMapping() {
 	}
 }
 
-// mappingFresh is how long an answer of the coordinator is not doubted.
+// mappingFresh is how long an answer of the coordinator is valid.
 const mappingFresh = time.Second
 
-// askMapping makes the coordinator be asked now.
+// askMapping makes keepMapping ask the coordinator now, unless it has just done so.
 func (n *Node) askMapping() {
 	m := &n.mapping
 	m.mu.Lock()
@@ -66,12 +66,12 @@ func (n *Node) askMapping() {
 	}
 	select {
 	case m.ask <- struct{}{}:
-	default: // it will be
+	default: // keepMapping was woken already
 	}
 }
 
-// handleMapping takes in the coordinator's answer. It returns false if that was
-// not asked for.
+// handleMapping handles an answer of the coordinator. It returns false if the message is
+// none to the last request.
 func (n *Node) handleMapping(answer *stun.Message, from netip.AddrPort) bool {
 	if from != n.config.Server {
 		return false
@@ -111,10 +111,10 @@ func (n *Node) reflexive() netip.AddrPort {
 	return n.mapping.addr
 }
 
-// relayDelay is how long direct paths are waited for before the relay is used:
-// the offer, its answer and a check through NATs opened from both sides take
-// some three round trips between node and coordinator, and a little work. Too
-// short does no harm: the direct path is taken when it works.
+// relayDelay returns how long to wait for a direct path before the relay is used. The offer,
+// its answer, and a check through NATs that are open from both sides take about three
+// round trips between node and coordinator, and a little work. A delay that is too short
+// does no harm: the node changes to the direct path when that works.
 func (n *Node) relayDelay() time.Duration {
 	n.mapping.mu.Lock()
 	defer n.mapping.mu.Unlock()
@@ -124,7 +124,7 @@ func (n *Node) relayDelay() time.Duration {
 	return min(25*time.Millisecond+4*n.mapping.rtt, n.timers.Relay)
 }
 
-// candidates returns where this node may be reached, as of now.
+// candidates returns the addresses at which this node may be reached now.
 func (n *Node) candidates() []candidate {
 	s := n.config.Socket
 	list := s.hostCandidates(s.interfaces())

@@ -14,9 +14,8 @@ const (
 	maxMemory = 512 << 20
 )
 
-// defaultMemory is how much received data may wait for programs, in bytes: a sixteenth of
-// what this process may use of the machine's memory. Linux's own tcp_mem is about a
-// twelfth.
+// defaultMemory returns the default of Config.Memory in bytes: a sixteenth of the memory
+// that this process may use. Linux's own tcp_mem is about a twelfth.
 func defaultMemory() int64 {
 	limit := machineMemory("/proc/meminfo")
 	for _, dir := range cgroupDirs("/proc/self/cgroup", "/sys/fs/cgroup") {
@@ -45,8 +44,8 @@ func machineMemory(path string) int64 {
 	return math.MaxInt64
 }
 
-// cgroupDirs returns the folders of the groups that bound this process (cgroups(7)): its
-// own, and those above it.
+// cgroupDirs returns the directories of the control groups that limit this process
+// (cgroups(7)): its own group and those above it.
 func cgroupDirs(self, root string) (dirs []string) {
 	b, err := os.ReadFile(self)
 	if err != nil {
@@ -61,7 +60,7 @@ func cgroupDirs(self, root string) (dirs []string) {
 			continue
 		case controllers == "memory": // version 1
 			base = filepath.Join(root, "memory")
-		case controllers != "": // another one of version 1
+		case controllers != "": // another controller of version 1
 			continue
 		}
 		for p := filepath.Clean("/" + path); ; p = filepath.Dir(p) {
@@ -74,7 +73,7 @@ func cgroupDirs(self, root string) (dirs []string) {
 	return dirs
 }
 
-// cgroupMemory returns the limit of one group in bytes, of version 2 or 1.
+// cgroupMemory returns the memory limit of a control group of version 2 or 1, in bytes.
 func cgroupMemory(dir string) int64 {
 	for _, name := range []string{"memory.max", "memory.limit_in_bytes"} {
 		b, err := os.ReadFile(filepath.Join(dir, name))

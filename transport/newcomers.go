@@ -2,16 +2,16 @@ package transport
 
 import "sync"
 
-// newcomers are the connections that were accepted from addresses which say nothing about
-// who is there. QUIC is told how to account for received data when a handshake begins,
-// and the handshake tells who the peer is. Until then each connection has an account of
-// its own; then the data counts for the peer. Nobody shares an account with others.
+// newcomers has the accepted connections whose address does not tell which peer it is. QUIC
+// has to know the account of a connection when the handshake begins, but only the
+// handshake tells who the peer is. So each connection has an account of its own at first,
+// and from identify on it uses its peer's. No two peers share an account.
 type newcomers struct {
 	mu sync.Mutex
 	m  map[quicConn]*newcomer
 }
 
-// A newcomer is one such connection.
+// A newcomer is one of these connections.
 type newcomer struct {
 	account    *account
 	held       int64 // bytes in account that are this connection's
@@ -32,7 +32,7 @@ func (w *newcomers) ofLocked(q quicConn, b *budget) *newcomer {
 	return c
 }
 
-// identify makes the data of a connection count for a peer, who has a.
+// identify charges the data of a connection to the account a of its peer.
 func (w *newcomers) identify(q quicConn, a *account) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -42,7 +42,7 @@ func (w *newcomers) identify(q quicConn, a *account) {
 	c.account, c.identified = a, true
 }
 
-// end forgets a connection that has ended, as soon as it holds nothing.
+// end removes a connection that has ended, as soon as it holds nothing.
 func (w *newcomers) end(q quicConn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -52,6 +52,7 @@ func (w *newcomers) end(q quicConn) {
 	}
 }
 
+// cleanLocked removes a connection that holds nothing and will not be asked for.
 func (w *newcomers) cleanLocked(q quicConn, c *newcomer) {
 	if c.held == 0 && (c.ended || !c.identified) {
 		delete(w.m, q)

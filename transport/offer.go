@@ -7,14 +7,14 @@ import (
 	"net/netip"
 )
 
-// An offer is the one kind of message that nodes exchange through the
-// coordinator: where the sender can be reached, and the secret that lets the
-// receiver probe it. A newer offer replaces an older one.
+// An offer is the one kind of message that nodes exchange through the coordinator. It says
+// where the sender can be reached, and has the secret that a check needs. A newer offer
+// replaces an older one.
 //
 // The wire form, all numbers big endian:
 //
 //	0       version, 1
-//	1       flags: 1 the sender wants an offer in return; the rest is 0 and ignored
+//	1       flags: 1 the sender wants an offer in return; others are 0 and ignored
 //	2..3    length of the rest
 //	4..     ufrag, password, host: length (1 byte), bytes
 //	..      number of candidates (1 byte), each: type (1 byte), family, port, address
@@ -22,13 +22,13 @@ import (
 type offer struct {
 	wantsAnswer bool
 	credentials credentials
-	host        string // names the sender's machine and network namespace; empty: unknown
+	host        string // the sender's Config.Host; empty: unknown
 	candidates  []candidate
 }
 
-// credentials are the sender's, as in ICE (RFC 8445 section 5.3): the username
-// fragment tells whom a check is for, the password proves that the checker got
-// the offer.
+// credentials are those of the sender of an offer, as in ICE (RFC 8445 section 5.3). The
+// username fragment says which node a check is for. The password proves that the sender
+// of a check has the offer.
 type credentials struct{ ufrag, password string }
 
 // A candidate is an address at which the sender of an offer might be reached.
@@ -37,25 +37,25 @@ type candidate struct {
 	addr netip.AddrPort
 }
 
+// A candidateKind says what an address in an offer is.
 type candidateKind uint8
 
-// On the wire. The relay is no candidate: it is there for everybody.
+// The numbers are on the wire. The relay is no candidate: every node has it.
 const (
-	// loopback: means something to nodes with the same host only
-	candidateLocal     candidateKind = 1
+	candidateLocal     candidateKind = 1 // loopback: for nodes with the same host only
 	candidateHost      candidateKind = 2 // an address of an interface
-	candidateReflexive candidateKind = 3 // what the coordinator saw
-	candidateOwn       candidateKind = 4 // no path: see Config.Own
+	candidateReflexive candidateKind = 3 // the address that the coordinator sees
+	candidateOwn       candidateKind = 4 // not a path: see Config.Own
 )
 
 const (
 	offerVersion  = 1
 	offerPreamble = 4
-	// maxOffer bounds an offer in bytes, so that it is small for every signaller.
+	// maxOffer bounds the size of an offer in bytes: every signaller can carry it.
 	maxOffer = 2048
-	// maxCandidates bounds the probes that one offer can cause. RFC 8445
-	// section 6.1.2.5 says 100 pairs; hosts with more than a few addresses have
-	// bridges of containers, which lead nowhere.
+	// maxCandidates bounds the checks that one offer can cause. RFC 8445 section 6.1.2.5
+	// says 100 pairs. A host with more than a few addresses has bridges of containers,
+	// which are no paths.
 	maxCandidates = 24
 
 	flagWantsAnswer = 1
@@ -135,7 +135,7 @@ func parseOffer(b []byte) (*offer, error) {
 	return o, nil
 }
 
-// cutString reads a string that has its length before it.
+// cutString reads a string with its length before it, and returns what follows.
 func cutString(b []byte) (string, []byte, bool) {
 	if len(b) == 0 || len(b) < 1+int(b[0]) {
 		return "", nil, false

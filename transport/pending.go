@@ -5,24 +5,24 @@ import (
 	"time"
 )
 
-// pendingChecks of all peers, by transaction. Each pair has but a few, and
-// forgets its oldest for a new one, so the table needs no expiry.
+// A pendingTable has the checks of all peers that wait for an answer, by transaction. A pair
+// has a few of them, and a new one replaces the oldest, so the table needs no expiry.
 type pendingTable struct {
 	mu sync.Mutex
 	m  map[transactionID]pendingCheck
 }
 
-// A pendingCheck is a check whose answer is waited for.
+// A pendingCheck is a check that waits for its answer.
 type pendingCheck struct {
 	peer *peer
 	pair *pair
 	sent time.Time
 
-	proof bool // of being a neighbour, by an address that is no path
+	proof bool // the check asks for the proof of a neighbour: see askProof
 }
 
-// replace adds a check and forgets another one. It returns false if the check's peer was
-// removed: then nobody would ever forget the check.
+// replace adds a check and removes another one. It returns false if the check's peer was
+// removed: nothing would remove the check later.
 func (t *pendingTable) replace(old, id transactionID, c pendingCheck) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -45,15 +45,15 @@ func (t *pendingTable) get(id transactionID) (pendingCheck, bool) {
 	return c, ok
 }
 
-// remove forgets one check.
+// remove removes one check.
 func (t *pendingTable) remove(id transactionID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.m, id)
 }
 
-// forget drops the checks of a peer that is removed, those to come among them: a check may
-// be on its way into the table.
+// forget removes the checks of a peer that was removed, and makes replace refuse later ones:
+// a goroutine may be about to add one.
 func (t *pendingTable) forget(p *peer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -8,13 +8,14 @@ type Status uint8
 // The answers. Their numbers are on the wire.
 const (
 	StatusOK      Status = 0 // connected
-	StatusRefused Status = 1 // nobody listens on the port: ECONNREFUSED
-	// the address is not the peer's, or cannot be reached from there: EHOSTUNREACH
+	StatusRefused Status = 1 // no program listens on the port: ECONNREFUSED
+	// StatusUnreachable: the address is not the peer's, or cannot be reached from there:
+	// EHOSTUNREACH.
 	StatusUnreachable Status = 2
-	StatusTimeout     Status = 3 // the far side waited in vain: ETIMEDOUT
-	// the far side is out of a resource, such as file descriptors
+	StatusTimeout     Status = 3 // the listener did not take the connection: ETIMEDOUT
+	// StatusBusy: the far side lacks a resource, such as file descriptors.
 	StatusBusy      Status = 4
-	StatusForbidden Status = 5 // a policy of the far side says no: EACCES
+	StatusForbidden Status = 5 // a policy of the far side forbids it: EACCES
 )
 
 // String returns the answer in words.
@@ -36,7 +37,7 @@ func (s Status) String() string {
 	return fmt.Sprintf("status %d", uint8(s))
 }
 
-// StatusError is what Open returns when the far side has answered, and not with
+// StatusError is the error of Open when the far side has answered with another status than
 // StatusOK.
 type StatusError struct{ Status Status }
 

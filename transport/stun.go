@@ -11,10 +11,9 @@ import (
 	"github.com/pion/stun/v3"
 )
 
-// STUN messages (RFC 8489) serve two ends: a plain binding request to the
-// coordinator tells a node its address as seen from outside, and requests
-// between nodes, which carry the receiver's credentials, show that a path works
-// (RFC 8445 section 7).
+// STUN messages (RFC 8489) serve two purposes. A plain binding request to the coordinator
+// tells a node its address as seen from outside. Requests between nodes carry the
+// receiver's credentials and show that a path works (RFC 8445 section 7).
 
 // RFC 8445 section 5.3 asks for 24 and 128 random bits, in at least 4 and 22
 // characters; base32 carries 5 bits in each.
@@ -23,8 +22,8 @@ const (
 	minPassword = 22
 )
 
-// newCredentials makes a random username fragment of 40 bits, which has to be
-// unique on one node, and a password of 160.
+// newCredentials makes a random username fragment of 40 bits and a password of 160 bits. The
+// caller makes sure that the fragment is unique on its node.
 func newCredentials() credentials {
 	var b [25]byte
 	rand.Read(b[:]) // never fails
@@ -40,7 +39,7 @@ var (
 	errSTUNType     = errors.New("stun: not a binding request")
 )
 
-// parseSTUN decodes a message that is exactly b. The message has a copy.
+// parseSTUN decodes a message that is exactly b, and copies it.
 func parseSTUN(b []byte) (*stun.Message, error) {
 	m := new(stun.Message)
 	if err := m.UnmarshalBinary(b); err != nil {
@@ -58,7 +57,7 @@ func newBinding(id transactionID) []byte {
 		stun.Fingerprint).Raw
 }
 
-// answerBinding answers a plain binding request from an address.
+// answerBinding returns the answer to a plain binding request from an address.
 func answerBinding(b []byte, from netip.AddrPort) ([]byte, error) {
 	m, err := parseSTUN(b)
 	if err != nil {
@@ -70,9 +69,9 @@ func answerBinding(b []byte, from netip.AddrPort) ([]byte, error) {
 	return build(m, stun.BindingSuccess, xorMapped(from), stun.Fingerprint)
 }
 
-// newCheck makes a connectivity check for the owner of theirs (RFC 8445
-// section 7.2.2). There are no roles and priorities: each side chooses the path
-// it sends on.
+// newCheck makes a connectivity check for the node with the credentials theirs (RFC 8445
+// section 7.2.2). There are no roles and priorities: each side chooses the path for what
+// it sends.
 func newCheck(id transactionID, theirs credentials, ours string,
 	more ...stun.Setter) ([]byte, error) {
 	setters := append([]stun.Setter{
@@ -96,20 +95,19 @@ func checkUsername(m *stun.Message) (receiver, sender string, err error) {
 	return receiver, sender, nil
 }
 
-// authentic reports whether m was made by somebody who knows the password, and
-// is complete.
+// authentic reports whether the sender of m knows the password and m is complete.
 func authentic(m *stun.Message, password string) bool {
 	return stun.NewShortTermIntegrity(password).Check(m) == nil &&
 		stun.Fingerprint.Check(m) == nil
 }
 
-// answerCheck answers an authentic check (RFC 8445 section 7.3).
+// answerCheck returns the answer to an authentic check (RFC 8445 section 7.3).
 func answerCheck(m *stun.Message, from netip.AddrPort, password string) ([]byte, error) {
 	return build(m, stun.BindingSuccess, xorMapped(from),
 		stun.NewShortTermIntegrity(password), stun.Fingerprint)
 }
 
-// mappedAddress returns the address that the other side saw.
+// mappedAddress returns the address that the other side has seen.
 func mappedAddress(m *stun.Message) (netip.AddrPort, error) {
 	var x stun.XORMappedAddress
 	if err := x.GetFrom(m); err != nil {
@@ -134,5 +132,5 @@ func build(setters ...stun.Setter) ([]byte, error) {
 	return m.Raw, nil
 }
 
-// newTransactionID makes an id that nobody off the path can guess.
+// newTransactionID makes an id that an attacker off the path cannot guess.
 func newTransactionID() transactionID { return stun.NewTransactionID() }

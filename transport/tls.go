@@ -9,7 +9,7 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// ALPN is the application protocol of connections between nodes (RFC 7301).
+// ALPN is the name of the protocol between nodes (RFC 7301).
 const ALPN = "boxer/1"
 
 var (
@@ -17,8 +17,8 @@ var (
 	errStranger = errors.New("the key belongs to no admitted node")
 )
 
-// serverTLS accepts nodes whose key is admitted, and nobody else. There are no
-// session tickets: each handshake looks the key up.
+// serverTLS accepts only nodes whose key is admitted. There are no session tickets: each
+// handshake looks the key up.
 func (n *Node) serverTLS() *tls.Config {
 	config := n.baseTLS()
 	config.ClientAuth = tls.RequireAnyClientCert
@@ -36,8 +36,8 @@ func (n *Node) serverTLS() *tls.Config {
 	return config
 }
 
-// identify returns the admitted node at the far side of a connection. Packets
-// that come along the path of a peer have to be that peer's.
+// identify returns the admitted node at the far end of a connection. If the remote address
+// is a peer's fake address, the node has to be that peer.
 func (n *Node) identify(state tls.ConnectionState, remote net.Addr) (Peer, error) {
 	key, err := PeerKey(state)
 	if err != nil {
@@ -56,11 +56,11 @@ func (n *Node) identify(state tls.ConnectionState, remote net.Addr) (Peer, error
 	return who, nil
 }
 
-// clientTLS accepts exactly one key.
+// clientTLS accepts one key only.
 func (n *Node) clientTLS(want Key) *tls.Config {
 	config := n.baseTLS()
-	config.ServerName = "boxer"      // not looked at by anybody
-	config.InsecureSkipVerify = true // chains and names: the key is verified instead
+	config.ServerName = "boxer"      // crypto/tls requires one; the server ignores it
+	config.InsecureSkipVerify = true // of chains and names: VerifyConnection checks the key
 	config.VerifyConnection = func(state tls.ConnectionState) error {
 		key, err := PeerKey(state)
 		if err == nil && key != want {
@@ -87,7 +87,7 @@ func (n *Node) quicConfig(a *account) *quic.Config {
 	return config
 }
 
-// baseConfig is quicConfig as far as published quic-go knows it.
+// baseConfig returns the part of quicConfig that published quic-go knows.
 func (n *Node) baseConfig(b *budget) *quic.Config {
 	return &quic.Config{
 		Versions:             []quic.Version{quic.Version1},
@@ -103,13 +103,13 @@ func (n *Node) baseConfig(b *budget) *quic.Config {
 		MaxIncomingUniStreams:          maxDatagramStreams,
 
 		EnableDatagrams: true,
-		// So that Reset can deliver first what was written, as TCP's RST comes
-		// behind it (RESET_STREAM_AT, draft-ietf-quic-reliable-stream-reset).
+		// Reset delivers what was written before it, as RST follows the data in TCP
+		// (RESET_STREAM_AT, draft-ietf-quic-reliable-stream-reset).
 		EnableStreamResetPartialDelivery: true,
 	}
 }
 
-// listenConfig is quicConfig for connections that others dial.
+// listenConfig returns the configuration of connections that peers dial.
 func (n *Node) listenConfig() *quic.Config {
 	newcomer := n.quicConfig(nil)
 	config := newcomer.Clone()
