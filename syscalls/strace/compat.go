@@ -7,11 +7,12 @@ import (
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 )
 
-// SocketcallKey is the key in compatCalls of one of the calls that socketcall(2) has.
+// SocketcallKey is the key in CompatCalls of the call that socketcall(2) makes for its
+// first argument k.
 func SocketcallKey(k uint32) uintptr { return 1<<16 | uintptr(k) }
 
-// compatNames are the native names of calls that the 32-bit ABI calls otherwise. The rule
-// in native has more of them.
+// compatNames are the native names of calls that have other names in the 32-bit ABI,
+// beside those that Numbers.native derives.
 var compatNames = map[string]string{
 	"_llseek": "lseek", "_newselect": "select", "fstatat64": "newfstatat",
 	"waitpid":   "wait4",
@@ -28,7 +29,7 @@ var compatNames = map[string]string{
 	"arm_fadvise64_64": "fadvise64", "fadvise64_64": "fadvise64", "bdflush": "sync",
 	"arm_sync_file_range": "sync_file_range", "vm86": "ptrace", "vm86old": "ptrace",
 	"mmap2": "mmap",
-	// Calls that Linux has never had, with others of that kind.
+	// Linux has these numbers reserved and no call, as afs_syscall in the native ABI.
 	"break": "afs_syscall", "ftime": "afs_syscall", "gtty": "afs_syscall",
 	"idle": "afs_syscall",
 	"lock": "afs_syscall", "mpx": "afs_syscall", "prof": "afs_syscall",
@@ -36,7 +37,7 @@ var compatNames = map[string]string{
 	"stty":   "afs_syscall", "ulimit": "afs_syscall",
 }
 
-// native returns the number of the native call that a call of the 32-bit ABI means.
+// native returns the number of the native call with the meaning of a 32-bit one.
 func (n Numbers) native(name string) (uintptr, bool) {
 	for _, s := range [...]string{name, compatNames[name],
 		strings.TrimSuffix(name, "_time64"),
@@ -48,8 +49,9 @@ func (n Numbers) native(name string) (uintptr, bool) {
 	return 0, false
 }
 
-// CompatCalls returns the calls of the 32-bit ABI that mean one of the native calls
-// shown, by their numbers; those that socketcall(2) has, by socketcallKey.
+// CompatCalls returns the signatures of the calls of the 32-bit ABI that have the meaning
+// of one of the native calls shown. The keys are their numbers, or SocketcallKey for the
+// calls that socketcall(2) makes.
 func CompatCalls(n Numbers, shown []uintptr) map[uintptr]*Signature {
 	m := make(map[uintptr]*Signature)
 	for name, number := range n.Compat {
@@ -77,8 +79,8 @@ func CompatCalls(n Numbers, shown []uintptr) map[uintptr]*Signature {
 	return m
 }
 
-// compatSignatureOf returns how a call is shown that is called name, and like the native
-// call base if that has its arguments.
+// compatSignatureOf returns the signature of the call that has a name. Unless
+// compatParams has it, its parameters are those of the native call base.
 func compatSignatureOf(name, base string) *Signature {
 	if params, ok := compatParams[name]; ok {
 		return &Signature{name: name, params: params}
@@ -93,7 +95,7 @@ func compatSignatureOf(name, base string) *Signature {
 	return &Signature{name: name, params: unknownParams}
 }
 
-// compatParams are the arguments of calls that are not those of a native one.
+// compatParams are the parameters of calls that differ from those of the native call.
 var compatParams = map[string][]param{
 	"_llseek": {fdArg("fd"), {name: "offset", show: llseekOffset}, pointer2("result"),
 		{name: "whence", show: llseekWhence}},
@@ -131,7 +133,8 @@ var compatParams = map[string][]param{
 	"waitpid":     {number("pid"), pointer("wstatus"), flagsOf("options", waitOptions)},
 }
 
-// wide is an argument of 64 bits that follows others in two registers.
+// wide is an argument of 64 bits, in two registers. others is the number of arguments
+// before it.
 func wide(name string, others int) param {
 	return param{name: name, show: func(p *printer, _ int) {
 		i := wideArg(others)
@@ -140,18 +143,18 @@ func wide(name string, others int) param {
 }
 
 // The arguments of _llseek(2) are the descriptor, the upper and the lower half of the
-// offset, where the result goes, and what the offset counts from.
+// offset, a pointer to the result, and whence.
 
 func llseekOffset(p *printer, _ int) { p.dec(int64(p.Args[1]<<32 | p.Args[2])) }
 
 func llseekWhence(p *printer, _ int) { p.b = seekWhences.value(p.b, p.Args[4]) }
 
-// pointer2 is a pointer that comes one register later than the others.
+// pointer2 is a pointer one register later, since the argument before it takes two.
 func pointer2(name string) param {
 	return param{name: name, show: func(p *printer, i int) { p.address(p.ptr(i + 1)) }}
 }
 
-// layout is where the fields of the caller's structures lie.
+// layout returns the layout of the caller's structures.
 func (s *Syscall) layout() *abi.Layout {
 	if s.sig != nil && s.sig.compat {
 		return &abi.Compat
@@ -159,7 +162,7 @@ func (s *Syscall) layout() *abi.Layout {
 	return &abi.Native
 }
 
-// timespecSize is the size of the caller's struct timespec in bytes.
+// timespecSize returns the size of the caller's struct timespec in bytes.
 func (s *Syscall) timespecSize() int {
 	if s.sig != nil && s.sig.compat && !s.sig.time64 {
 		return 2 * 4

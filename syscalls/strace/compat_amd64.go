@@ -1,8 +1,8 @@
 package strace
 
-// compatABI is what the 32-bit ABI is called.
+// compatABI is the name of the 32-bit ABI.
 const compatABI = "i386"
 
-// wideArg is where an argument of 64 bits is that follows i others: in two registers, the
-// lower half first.
+// wideArg returns the first of the two registers of a 64-bit argument that follows i
+// registers. It has the lower half.
 func wideArg(i int) int { return i }

@@ -1,8 +1,8 @@
 package strace
 
-// compatABI is what the 32-bit ABI is called.
+// compatABI is the name of the 32-bit ABI.
 const compatABI = "arm"
 
-// wideArg is where an argument of 64 bits is that follows i others: in two registers, the
-// lower half first, of which the first has an even number.
+// wideArg returns the first of the two registers of a 64-bit argument that follows i
+// registers. It has the lower half, and an even number.
 func wideArg(i int) int { return i + i%2 }

@@ -2,23 +2,22 @@ package strace
 
 import (
 	"encoding/binary"
-	"net/netip"
 	"strconv"
 
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
-	"golang.org/x/sys/unix"
 )
 
-// Limits of what is taken down of a message.
+// Bounds of what is stored and shown of messages: buffers, bytes of control messages, and
+// messages of one call.
 const (
 	shownIovecs   = 32
 	shownControl  = 512
 	shownMessages = 16
 )
 
-// needMessage has a struct msghdr taken down, with what it points to. payload
-// says whether the buffers are the program's: to be sent.
-func needMessage(f fetcher, at uintptr, payload bool) {
+// needMessage stores a struct msghdr and what it points to. sent says whether the program
+// sends the message: then buffers and control messages are stored, too.
+func needMessage(f fetcher, at uintptr, sent bool) {
 	l := f.layout()
 	b, ok := f.fetch(at, l.SizeofMsghdr)
 	if !ok {
@@ -27,7 +26,7 @@ func needMessage(f fetcher, at uintptr, payload bool) {
 	m := abi.ParseMsghdr(l, at, b)
 	f.fetch(m.Name, min(int(m.Namelen), abi.SizeofSockaddrStorage))
 	iov, ok := f.fetch(m.Iov, int(min(m.Iovlen, shownIovecs))*l.SizeofIovec)
-	if !payload {
+	if !sent {
 		return
 	}
 	f.fetch(m.Control, int(min(m.Controllen, shownControl)))
@@ -39,8 +38,8 @@ func needMessage(f fetcher, at uintptr, payload bool) {
 	}
 }
 
-// message shows a struct msghdr. moved is how many bytes the call has moved, or
-// -1 if all that the buffers hold counts.
+// message shows a struct msghdr. moved is how many bytes the call has transferred, or -1
+// for the size of the buffers.
 func (p *printer) message(at uintptr, received bool, moved int) {
 	l := p.layout()
 	before, ok := p.view(at, l.SizeofMsghdr, false)
@@ -73,6 +72,7 @@ func (p *printer) message(at uintptr, received bool, moved int) {
 	p.text("}")
 }
 
+// iovecs shows an array of struct iovec.
 func (p *printer) iovecs(m abi.Msghdr, received bool, moved int) {
 	l := p.layout()
 	b, ok := p.view(m.Iov, int(min(m.Iovlen, shownIovecs))*l.SizeofIovec, false)
@@ -105,92 +105,7 @@ func (p *printer) iovecs(m abi.Msghdr, received bool, moved int) {
 	p.text("]")
 }
 
-// control shows control messages: cmsg(3).
-func (p *printer) control(m abi.Msghdr, received bool) {
-	l := p.layout()
-	header := l.Word + 8 // cmsg_len is a size_t
-	b, ok := p.view(m.Control, int(min(m.Controllen, shownControl)), received)
-	if !ok || len(b) < header {
-		p.address(m.Control)
-		return
-	}
-	p.text("[")
-	for first := true; len(b) >= header; first = false {
-		if !first {
-			p.text(", ")
-		}
-		size := l.WordAt(b, 0)
-		level, typ := binary.NativeEndian.Uint32(b[l.Word:]),
-			binary.NativeEndian.Uint32(b[l.Word+4:])
-		p.text("{cmsg_len=")
-		p.b = strconv.AppendUint(p.b, size, 10)
-		p.text(", cmsg_level=")
-		p.b = levels.value(p.b, uint64(level))
-		p.text(", cmsg_type=")
-		if level == unix.SOL_SOCKET {
-			p.b = socketMessages.value(p.b, uint64(typ))
-		} else {
-			p.b = optionsOf(level).value(p.b, uint64(typ))
-		}
-		if size > uint64(header) {
-			p.text(", cmsg_data=")
-			p.controlData(level, typ, b[header:min(int(min(size, shownControl)), len(b))])
-		}
-		p.text("}")
-		if size < uint64(header) || size > uint64(len(b)) {
-			break
-		}
-		b = b[min((int(size)+l.Word-1)&^(l.Word-1), len(b)):]
-	}
-	p.text("]")
-}
-
-func (p *printer) controlData(level, typ uint32, b []byte) {
-	switch {
-	case level == unix.SOL_SOCKET && typ == unix.SCM_RIGHTS:
-		p.text("[")
-		for i := 0; len(b) >= 4; i, b = i+1, b[4:] {
-			if i > 0 {
-				p.text(", ")
-			}
-			p.descriptor(int(int32(binary.NativeEndian.Uint32(b))))
-		}
-		p.text("]")
-	case level == unix.SOL_SOCKET && typ == unix.SCM_CREDENTIALS && len(b) >= 12:
-		p.ucred(b)
-	case level == unix.SOL_IP && typ == unix.IP_PKTINFO && len(b) >= 12:
-		p.text("{ipi_ifindex=")
-		p.ifindex(binary.NativeEndian.Uint32(b))
-		p.text(`, ipi_spec_dst=inet_addr("`)
-		p.b = netip.AddrFrom4([4]byte(b[4:8])).AppendTo(p.b)
-		p.text(`"), ipi_addr=inet_addr("`)
-		p.b = netip.AddrFrom4([4]byte(b[8:12])).AppendTo(p.b)
-		p.text(`")}`)
-	case level == unix.SOL_IP && typ == unix.IP_TTL && len(b) >= 4:
-		p.text("[" + strconv.Itoa(int(int32(binary.NativeEndian.Uint32(b)))) + "]")
-	case level == unix.SOL_IP && typ == unix.IP_TOS && len(b) >= 1:
-		p.text("[" + strconv.Itoa(int(b[0])) + "]")
-	default:
-		p.b = appendQuotedHex(p.b, b)
-	}
-}
-
-// ucred shows a struct ucred: unix(7).
-func (p *printer) ucred(b []byte) {
-	for i, name := range [...]string{"{pid=", ", uid=", ", gid="} {
-		p.text(name)
-		v := binary.NativeEndian.Uint32(b[4*i:])
-		if i == 0 {
-			p.dec(int64(int32(v)))
-		} else if v == ^uint32(0) {
-			p.text("-1")
-		} else {
-			p.dec(int64(v))
-		}
-	}
-	p.text("}")
-}
-
+// messageIn is the message of sendmsg(2).
 func messageIn(name string) param {
 	return param{name: name,
 		need: func(f fetcher, i int) { needMessage(f, f.ptr(i), true) },
@@ -198,6 +113,7 @@ func messageIn(name string) param {
 	}
 }
 
+// messageOut is the message of recvmsg(2).
 func messageOut(name string) param {
 	return param{name: name, out: true,
 		need: func(f fetcher, i int) { needMessage(f, f.ptr(i), false) },
@@ -211,7 +127,7 @@ func messageOut(name string) param {
 	}
 }
 
-// messages is the array of sendmmsg(2) or recvmmsg(2); its length follows it.
+// messages is the array of sendmmsg(2) or recvmmsg(2). Its length is the next argument.
 func messages(name string, received bool) param {
 	return param{name: name, out: received,
 		need: func(f fetcher, i int) {
@@ -228,6 +144,7 @@ func messages(name string, received bool) param {
 	}
 }
 
+// messages shows an array of struct mmsghdr.
 func (p *printer) messages(at uintptr, count int, received bool) {
 	done := 0
 	if p.ok() {

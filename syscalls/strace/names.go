@@ -8,14 +8,14 @@ type constant struct {
 	name  string
 }
 
-// names are the constants of one kind, in the order in which flags are shown.
+// names are the constants of one kind. Flags are shown in the order of the list.
 type names struct {
-	unknown string // what stands in for others, such as "AF_???"
+	unknown string // the comment after other values, such as "AF_???"
 	list    []constant
 }
 
-// find returns the name of a number, if it has one.
-func (n names) find(v uint64) (string, bool) {
+// find returns the name of a number. ok is false if it has none.
+func (n names) find(v uint64) (name string, ok bool) {
 	for _, c := range n.list {
 		if c.value == v {
 			return c.name, true
@@ -24,7 +24,7 @@ func (n names) find(v uint64) (string, bool) {
 	return "", false
 }
 
-// value appends a number's name, or the number.
+// value appends the name of a number, or the number if it has none.
 func (n names) value(b []byte, v uint64) []byte {
 	if name, ok := n.find(v); ok {
 		return append(b, name...)
@@ -32,6 +32,7 @@ func (n names) value(b []byte, v uint64) []byte {
 	return n.strange(b, v)
 }
 
+// strange appends a number that has no name.
 func (n names) strange(b []byte, v uint64) []byte {
 	b = appendHex(b, v)
 	b = append(b, " /* "...)
@@ -39,7 +40,7 @@ func (n names) strange(b []byte, v uint64) []byte {
 	return append(b, " */"...)
 }
 
-// flags appends the names of the bits that are set; "0" if there is none.
+// flags appends the names of the bits that are set, or "0" if there is none.
 func (n names) flags(b []byte, v uint64) []byte {
 	if v == 0 {
 		if name, ok := n.find(0); ok {
@@ -75,8 +76,8 @@ func appendHex(b []byte, v uint64) []byte {
 	return strconv.AppendUint(b, v, 16)
 }
 
-// appendQuoted appends bytes as strace quotes them: printable ones as they are,
-// others as in C, with the shortest octal escapes.
+// appendQuoted appends bytes as strace quotes them: printable ASCII as it is, other bytes
+// as escapes of C, with the shortest octal numbers.
 func appendQuoted(b, s []byte) []byte {
 	b = append(b, '"')
 	for i, c := range s {
@@ -109,7 +110,7 @@ func appendQuoted(b, s []byte) []byte {
 	return append(b, '"')
 }
 
-// appendQuotedHex appends bytes as strace quotes them where they are no text.
+// appendQuotedHex appends bytes as strace quotes binary data.
 func appendQuotedHex(b, s []byte) []byte {
 	const digits = "0123456789abcdef"
 	b = append(b, '"')

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// optionsOf are the names of a level's options.
+// optionsOf returns the names of a level's options.
 func optionsOf(level uint32) names {
 	switch level {
 	case unix.SOL_SOCKET:
@@ -27,13 +27,13 @@ func optionsOf(level uint32) names {
 	return names{unknown: "???"}
 }
 
-// IsOption reports whether an option of a level has a name here.
+// IsOption reports whether this package knows an option of a level (setsockopt(2)).
 func IsOption(level, option uint32) bool {
 	_, ok := optionsOf(level).find(uint64(option))
 	return ok
 }
 
-// option is the option's name; its level comes before it.
+// option is the name of a socket option. Its level is the argument before.
 func option(name string) param {
 	return param{name: name, show: func(p *printer, i int) {
 		level, v := uint32(p.Args[i-1]), uint64(uint32(p.Args[i]))
@@ -45,8 +45,8 @@ func option(name string) param {
 	}}
 }
 
-// optionIn is the value for setsockopt(2): level and name come before it, its
-// length follows.
+// optionIn is the value of setsockopt(2). Level and name are the arguments before, its
+// size is the next one.
 func optionIn(name string) param {
 	return param{name: name,
 		need: func(f fetcher, i int) { f.fetch(f.ptr(i), min(f.int(i+1), maxPiece)) },
@@ -56,7 +56,7 @@ func optionIn(name string) param {
 	}
 }
 
-// optionOut is the value that getsockopt(2) fetches; a pointer to its length follows.
+// optionOut is the value of getsockopt(2). The next argument points to its size.
 func optionOut(name string) param {
 	return param{name: name, out: true,
 		need: func(f fetcher, i int) { f.fetch(f.ptr(i+1), 4) },
@@ -71,7 +71,8 @@ func optionOut(name string) param {
 	}
 }
 
-// optionValue shows an option's value as strace does: numbers as such, the rest as text.
+// optionValue shows an option's value as strace does: a C int as a number, other values
+// as text.
 func (p *printer) optionValue(level, name uint32, addr uintptr, size int, after bool) {
 	if level == unix.SOL_SOCKET {
 		switch {

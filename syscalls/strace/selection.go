@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// callSets are sets of calls as strace has them: strace(1), -e trace. What an
-// architecture lacks is left out.
+// callSets are the sets of calls of strace(1), option -e trace. Calls that the
+// architecture lacks have no effect.
 var callSets = map[string]string{
 	"file": `access acct chdir chmod chown chroot creat execve execveat faccessat faccessat2 fanotify_mark fchmodat fchownat
 		fspick fstatat64 futimesat getcwd getxattr inotify_add_watch lchown lgetxattr link linkat listxattr llistxattr
@@ -50,19 +50,19 @@ var networkNumbers = []uintptr{unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_BIND,
 	unix.SYS_SENDMMSG, unix.SYS_SENDMSG, unix.SYS_SENDTO, unix.SYS_SETSOCKOPT,
 	unix.SYS_SHUTDOWN, unix.SYS_SOCKET, unix.SYS_SOCKETPAIR}
 
-// A Selection says which calls a trace shows: -e trace= of strace(1).
+// A Selection is the set of calls that a trace shows: -e trace= of strace(1).
 type Selection struct {
-	Text  string // as it was asked for
-	Calls []uintptr
+	Text  string    // what ParseSelection parsed
+	Calls []uintptr // native numbers
 }
 
-// Watches reports whether calls outside the network are among them.
+// Watches reports whether the selection has calls outside of the set %network.
 func (s Selection) Watches() bool {
 	return slices.ContainsFunc(s.Calls, func(nr uintptr) bool { return !slices.Contains(networkNumbers, nr) })
 }
 
-// ParseSelection reads a list of calls and sets, such as "network,openat" or
-// "!futex" or "trace=%file". all has the numbers of this architecture's calls.
+// ParseSelection parses a list of calls and sets, such as "network,openat", "!futex" or
+// "trace=%file". all has the numbers of this architecture's calls by their names.
 func ParseSelection(s string, all map[string]uintptr) (Selection, error) {
 	sel := Selection{Text: s}
 	list := strings.TrimPrefix(strings.TrimPrefix(s, "trace="), "t=")
@@ -90,9 +90,9 @@ func ParseSelection(s string, all map[string]uintptr) (Selection, error) {
 	return sel, nil
 }
 
-// connectionNumbers are the network's calls without those that send and receive: what
-// connections carry is told by their own events. It costs a busy program next to
-// nothing, where each send and receive that is trapped costs some 10 us.
+// connectionNumbers returns the network's calls without those that send and receive. A
+// trapped send or receive costs some 10 us, and the events of connections tell what they
+// carry anyway.
 func connectionNumbers() []uintptr {
 	return slices.DeleteFunc(slices.Clone(networkNumbers), func(nr uintptr) bool {
 		switch nr {
@@ -104,7 +104,7 @@ func connectionNumbers() []uintptr {
 	})
 }
 
-// callsOf are the numbers of a set or of one call.
+// callsOf returns the numbers of a set or of one call.
 func callsOf(item string, all map[string]uintptr) ([]uintptr, error) {
 	set := strings.TrimPrefix(item, "%")
 	if other, ok := synonyms[set]; ok {

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sockaddr shows an address as strace does, b being all that there is of it.
+// sockaddr shows a socket address of at least two bytes.
 func (p *printer) sockaddr(b []byte) {
 	family := binary.NativeEndian.Uint16(b)
 	p.text("{sa_family=")
@@ -40,7 +40,7 @@ func (p *printer) sockaddr(b []byte) {
 	p.text("}")
 }
 
-// paddedHex is C's %#08x.
+// paddedHex shows v as C's %#08x does.
 func (p *printer) paddedHex(v uint32) {
 	if v != 0 {
 		p.text("0x")
@@ -56,7 +56,7 @@ func (p *printer) paddedHex(v uint32) {
 	p.text(digits)
 }
 
-// unixPath shows sun_path: of abstract addresses the first byte is NUL.
+// unixPath shows sun_path. The first byte of an abstract address is NUL.
 func (p *printer) unixPath(path []byte) {
 	if len(path) == 0 {
 		return
@@ -70,6 +70,7 @@ func (p *printer) unixPath(path []byte) {
 	p.b = appendQuoted(p.b, untilNUL(path))
 }
 
+// inet6 shows the fields of struct sockaddr_in6.
 func (p *printer) inet6(b []byte) {
 	addr := netip.AddrFrom16([16]byte(b[8:24]))
 	p.text(", sin6_port=htons(")
@@ -91,6 +92,7 @@ func (p *printer) inet6(b []byte) {
 	p.b = strconv.AppendUint(p.b, uint64(scope), 10)
 }
 
+// linkLayer shows the fields of struct sockaddr_ll.
 func (p *printer) linkLayer(b []byte) {
 	p.text(", sll_protocol=htons(")
 	p.b = etherTypes.value(p.b, uint64(binary.BigEndian.Uint16(b[2:])))
@@ -118,7 +120,7 @@ func (p *printer) linkLayer(b []byte) {
 	}
 }
 
-// ifindex shows an interface by its name.
+// ifindex shows the name of the machine's interface that has an index, or the index.
 func (p *printer) ifindex(i uint32) {
 	if i != 0 {
 		if ifi, err := net.InterfaceByIndex(int(i)); err == nil {
@@ -131,16 +133,7 @@ func (p *printer) ifindex(i uint32) {
 	p.b = strconv.AppendUint(p.b, uint64(i), 10)
 }
 
-func untilNUL(b []byte) []byte {
-	for i, c := range b {
-		if c == 0 {
-			return b[:i]
-		}
-	}
-	return b
-}
-
-// sockaddrAt shows an address of a length at a place in memory.
+// sockaddrAt shows a socket address of size bytes in memory.
 func (p *printer) sockaddrAt(addr uintptr, size int, after bool) {
 	if addr != 0 && size >= 2 {
 		if b, ok := p.view(addr, min(size, abi.SizeofSockaddrStorage), after); ok {
@@ -151,21 +144,21 @@ func (p *printer) sockaddrAt(addr uintptr, size int, after bool) {
 	p.address(addr)
 }
 
-// sockaddrIn is an address that the program passes; its length follows it.
+// sockaddrIn is a socket address that the program passes. Its size is the next argument.
 func sockaddrIn(name string) param {
 	return param{name: name,
 		need: func(f fetcher, i int) {
-			f.fetch(uintptr(f.Args[i]),
-				min(f.int(i+1), abi.SizeofSockaddrStorage))
+			f.fetch(f.ptr(i), min(f.int(i+1), abi.SizeofSockaddrStorage))
 		},
 		show: func(p *printer, i int) { p.sockaddrAt(p.ptr(i), p.int(i+1), false) },
 	}
 }
 
-// sockaddrOut is an address that the kernel fills in; a pointer to its length follows.
+// sockaddrOut is a socket address that the kernel stores. The next argument points to its
+// size.
 func sockaddrOut(name string) param {
 	return param{name: name, out: true,
-		need: func(f fetcher, i int) { f.fetch(uintptr(f.Args[i+1]), 4) },
+		need: func(f fetcher, i int) { f.fetch(f.ptr(i+1), 4) },
 		show: func(p *printer, i int) {
 			room, size, ok := p.lengths(p.ptr(i + 1))
 			if !ok || !p.ok() {
@@ -177,7 +170,7 @@ func sockaddrOut(name string) param {
 	}
 }
 
-// lengths returns what a length at an address was before the call and is after it.
+// lengths returns the C int at an address before the call and after it.
 func (p *printer) lengths(addr uintptr) (before, after int, ok bool) {
 	b, ok := p.view(addr, 4, false)
 	if !ok {
@@ -188,7 +181,7 @@ func (p *printer) lengths(addr uintptr) (before, after int, ok bool) {
 		int(int32(binary.NativeEndian.Uint32(a))), true
 }
 
-// lengthOut is a pointer to a length that the kernel changes.
+// lengthOut is a pointer to a size that the kernel changes.
 func lengthOut(name string) param {
 	return param{name: name, show: func(p *printer, i int) {
 		before, after, ok := p.lengths(p.ptr(i))

@@ -52,7 +52,7 @@ func (t *Table) Shows(nr uintptr) bool {
 // signaturesByName returns the signatures of all calls that this package knows.
 var signaturesByName = sync.OnceValue(func() map[string]*Signature {
 	m := make(map[string]*Signature)
-	for _, list := range [][]Signature{networkCalls, watchedCalls} {
+	for _, list := range [][]Signature{networkCalls, otherCalls} {
 		for i := range list {
 			m[list[i].name] = &list[i]
 		}
