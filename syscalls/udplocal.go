@@ -125,9 +125,26 @@ func (n *Node) connectClient(c Call, fd, domain int, dst netip.AddrPort) error {
 
 // reconnectLocal connects the clients of a port of localhost anew, since its server is
 // another one now.
-func (n *Node) reconnectLocal(port uint16) {
+func (n *Node) reconnectLocal(port uint16) { n.reconnectThose(port, nil) }
+
+// leaveClosed is reconnectLocal after the kernel has told of the end of a server's
+// socket. It leaves the clients whose server's end it has not told: a client that sends
+// to a socket that has just been closed is to learn of it, and does not if it is connected
+// elsewhere in that instant. Its turn comes when the kernel tells of that socket, some
+// milliseconds later.
+func (n *Node) leaveClosed(port uint16) {
+	n.reconnectThose(port, func(c udpClient) bool {
+		return !n.datagramPorts.listensAt(c.kernel)
+	})
+}
+
+// reconnectThose connects the clients of a port of localhost anew that are wanted, or all.
+func (n *Node) reconnectThose(port uint16, want func(udpClient) bool) {
 	lost := make(map[uint64]udpClient)
 	for id, c := range n.udpClients.of(port) {
+		if want != nil && !want(c) {
+			continue
+		}
 		if !n.reconnect(id, c.by) {
 			lost[id] = c
 		}

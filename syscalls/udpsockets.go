@@ -337,7 +337,7 @@ func (n *Node) datagramClosed(cookie uint64) {
 	n.udpClients.drop(cookie)
 	n.datagramPorts.closed(cookie)
 	for _, at := range n.udpSockets.end(cookie) {
-		n.reconnectLocal(n.datagramPorts.programPort(at))
+		n.leaveClosed(n.datagramPorts.programPort(at))
 	}
 }
 
