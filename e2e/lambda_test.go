@@ -320,3 +320,40 @@ func TestLambdaNetwork(t *testing.T) {
 		t.Errorf("redis-server ends with %d: %s", status, server.Err.Tail())
 	}
 }
+
+// inFunction is a script that makes a database in /tmp and starts PostgreSQL on it.
+const inFunction = `set -e
+bin=$(ls -d /usr/lib/postgresql/*/bin | tail -1)
+$bin/initdb -D /tmp/data -U demo --auth=trust --locale=C --no-sync >/dev/null
+echo "host all all 0.0.0.0/0 trust" >>/tmp/data/pg_hba.conf
+exec $bin/postgres -D /tmp/data -k /tmp -c listen_addresses='*' -c fsync=off`
+
+// TestLambdaPostgreSQL runs PostgreSQL in one function and pgbench in another.
+func TestLambdaPostgreSQL(t *testing.T) {
+	natlab.NeedCommands(t, "pgbench", "psql")
+	r := newRegion(t)
+	r.deploy("fn", "--memory", "2048")
+	server := r.start("run", "--on", "lambda:fn", "--name", "db", "--", "sh", "-c", inFunction)
+	server.ExpectLog("database system is ready to accept connections")
+	client := func(args ...string) string {
+		t.Helper()
+		status, stdout, stderr := r.boxer(append([]string{"run", "--on", "lambda:fn", "--env",
+			"PGHOST=db", "--env", "PGUSER=demo", "--env", "PGDATABASE=postgres", "--"}, args...)...)
+		if status != 0 {
+			t.Fatalf("%q: status %d: %s", args, status, stderr)
+		}
+		return stdout
+	}
+	client("pgbench", "-i", "-q", "-s", "1")
+	out := client("pgbench", "-n", "-c", "4", "-j", "2", "-t", "100")
+	if !strings.Contains(out, "number of transactions actually processed: 400/400") {
+		t.Errorf("pgbench says\n%s", out)
+	}
+	if out := client("psql", "-Atc", "select count(*) from pgbench_history"); out != "400\n" {
+		t.Errorf("%q transactions are in the history", out)
+	}
+	server.Signal(unix.SIGINT) // a fast shutdown
+	if status := server.Wait(proctest.Patience); status != 0 {
+		t.Errorf("PostgreSQL ends with %d: %s", status, server.Err.Tail())
+	}
+}

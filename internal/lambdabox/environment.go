@@ -61,6 +61,7 @@ type environment struct {
 const prepare = `set -e
 mount --make-rprivate /
 mount --bind "$1" /mnt
+mount --bind "$1/passwd" /etc/passwd
 mount -t tmpfs -o mode=1777,size=512m tmpfs /tmp
 mount -t proc proc /proc
 mount -o remount,bind,ro /mnt
@@ -79,7 +80,7 @@ func (e *environment) start() error {
 	}
 	// PID 1 of a namespace of its own: nothing of an environment outlives it.
 	e.cmd = e.machine.Command(e.box.ctx, "unshare", "--mount", "--pid", "--fork",
-		"sh", "-c", prepare, "sh", e.dir, strconv.Itoa(firstUser+e.number-1),
+		"sh", "-c", prepare, "sh", e.dir, strconv.Itoa(e.user()),
 		strconv.Itoa(group))
 	e.cmd.Env = e.environ()
 	e.cmd.Stdout, e.cmd.Stderr = e.box.cfg.Log, e.box.cfg.Log
@@ -105,8 +106,21 @@ func (e *environment) unpack() error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(e.dir, "jail"), jail, 0o755)
+	if err := os.WriteFile(filepath.Join(e.dir, "jail"), jail, 0o755); err != nil {
+		return err
+	}
+	// The user has a name, as in the service, and no home directory.
+	passwd, err := os.ReadFile("/etc/passwd")
+	if err != nil {
+		return err
+	}
+	passwd = fmt.Appendf(passwd, "sbx_user%d:x:%d:%d::/home/sbx_user%[1]d:/sbin/nologin\n",
+		1050+e.number, e.user(), group)
+	return os.WriteFile(filepath.Join(e.dir, "passwd"), passwd, 0o644)
 }
+
+// user returns the number of the user that the environment's programs run as.
+func (e *environment) user() int { return firstUser + e.number - 1 }
 
 // environ returns the variables that the service gives a function, and the function's.
 func (e *environment) environ() []string {
