@@ -74,6 +74,12 @@ demo: deps-demo build ## show it: PostgreSQL behind one NAT, pgbench behind anot
 	@CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o bin/demo ./internal/demo
 	@bin/demo bin/boxer
 
+.PHONY: demo-lambda
+demo-lambda: deps-demo build ## show it in functions: a small AWS Lambda, PostgreSQL in one, pgbench in another
+	@CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o bin/ ./internal/demolambda ./internal/jail
+	@scripts/own bin
+	@bin/demolambda bin/boxer bin/jail
+
 .PHONY: bench
 bench: ## measure boxer beside native TCP and others, see docs/performance.md; ARGS=-help
 	@$(if $(filter -h -help --help,$(ARGS)),$(MAKE) deps-build,$(MAKE) deps-bench build bench-tunnels)

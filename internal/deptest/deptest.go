@@ -35,6 +35,7 @@ var table = map[string][]string{
 	"internal/check":      nil,
 	"internal/doccheck":   nil,
 	"internal/demo":       {"internal/natlab", "internal/proctest", "internal/tempdir"},
+	"internal/demolambda": {"internal/lambdabox", "internal/natlab", "internal/proctest"},
 	"internal/deptest":    nil,
 	"internal/jail":       {"internal/linux"},
 	"internal/joinbench":  {"coordinator", "transport"},
