@@ -55,9 +55,10 @@ test: deps-test modules build ## check the code and run every test; ARGS=-e2e.lo
 	@bin/check $(ARGS)
 
 .PHONY: test-short
-test-short: deps-build ## run the tests of the packages, without real programs
-	$(GO) test -race -short $$($(GO) list ./... | grep -vE "/(e2e|examples|conformance)$$")
-	QUIC_GO=published $(GO) test -race -short ./transport/...
+test-short: deps-build ## run the short tests of the packages, without real programs
+	@# The race detector sleeps for a second at the end of each process, which the tests start many of.
+	GORACE=atexit_sleep_ms=0 $(GO) test -short -race $$($(GO) list ./... | grep -vE "/(e2e|examples|conformance)$$")
+	GORACE=atexit_sleep_ms=0 QUIC_GO=published $(GO) test -short -race ./transport/...
 
 .PHONY: conformance
 conformance: deps-test modules build ## compare programs, and test suites of others, bare and under boxer
