@@ -44,7 +44,7 @@ func (s *Server) answerAt(ctx context.Context, query []byte, stream bool, own ne
 	}
 	q := Question{Began: time.Now(), Query: query, Asker: asker}
 	if own != nil {
-		q.Server = s.standsIn(own)
+		q.Server = s.serverFor(own)
 	}
 	q.Answer = s.answer(ctx, query, stream, &q)
 	q.Took = time.Since(q.Began)
@@ -54,19 +54,19 @@ func (s *Server) answerAt(ctx context.Context, query []byte, stream bool, own ne
 
 // answer is Answer; it notes in told who has answered.
 func (s *Server) answer(ctx context.Context, query []byte, stream bool,
-	told *Question) []byte {
+	question *Question) []byte {
 	if len(query) < headerSize || query[2]&flagQR != 0 {
 		return nil // answering an answer would make loops
 	}
 	var q dns.Msg
 	if err := q.Unpack(query); err != nil || len(q.Question) > 1 {
-		return bare(query, dns.RcodeFormatError)
+		return headerOnly(query, dns.RcodeFormatError)
 	}
 	if q.Opcode != dns.OpcodeQuery {
-		return bare(query, dns.RcodeNotImplemented)
+		return headerOnly(query, dns.RcodeNotImplemented)
 	}
 	if len(q.Question) == 0 {
-		return bare(query, dns.RcodeFormatError)
+		return headerOnly(query, dns.RcodeFormatError)
 	}
 	limit := maxMessage
 	if !stream {
@@ -77,58 +77,58 @@ func (s *Server) answer(ctx context.Context, query []byte, stream bool,
 			limit = max(dns.MinMsgSize, int(opt.UDPSize()))
 		}
 		if opt.Version() != 0 {
-			return s.pack(&q, s.reply(&q, dns.RcodeBadVers), limit)
+			return s.packReply(&q, s.reply(&q, dns.RcodeBadVers), limit)
 		}
 	}
 	switch q.Question[0].Qtype {
 	case dns.TypeAXFR, dns.TypeIXFR: // many messages each, and no business of a stub's
-		return s.pack(&q, s.reply(&q, dns.RcodeRefused), limit)
+		return s.packReply(&q, s.reply(&q, dns.RcodeRefused), limit)
 	}
 
 	conf := readResolvConf(s.resolvConf)
-	answer, bareName := s.local(&q)
+	answer, bareName := s.networkAnswer(&q)
 	if answer != nil {
-		told.Local = true
-		return s.pack(&q, answer, limit)
+		question.Local = true
+		return s.packReply(&q, answer, limit)
 	}
-	node, cutName := s.searched(&q, conf.search)
+	node, cutName := s.searchDomain(&q, conf.search)
 	bareName = bareName || cutName
 	if len(node) > 0 && s.outage.recent() {
-		return s.pack(&q, s.negative(&q, dns.RcodeNameError, "."), limit)
+		return s.packReply(&q, s.negative(&q, dns.RcodeNameError, "."), limit)
 	}
 	raw, err := s.forward(ctx, conf.servers, query, stream)
-	s.outage.note(err)
-	told.Err = err
+	s.outage.record(err)
+	question.Err = err
 	switch {
 	case len(node) > 0 && (errors.Is(err, errNoServer) || err == nil && noSuchName(raw)):
-		told.Local, told.Err = true, nil
-		return s.pack(&q, s.addresses(&q, node), limit)
+		question.Local, question.Err = true, nil
+		return s.packReply(&q, s.addresses(&q, node), limit)
 	case err == nil && !(bareName && failed(raw)):
 		return raw
 	case bareName:
 		// Without a working upstream the network is all there is, and it has no such
 		// name: NXDOMAIN lets getaddrinfo(3) say so, where SERVFAIL means "try again".
-		return s.pack(&q, s.negative(&q, dns.RcodeNameError, "."), limit)
+		return s.packReply(&q, s.negative(&q, dns.RcodeNameError, "."), limit)
 	}
 	if ctx.Err() == nil {
 		s.log.Debug("resolver: no upstream answers", "name", q.Question[0].Name, "err", err)
 	}
-	return s.pack(&q, s.reply(&q, dns.RcodeServerFailure), limit)
+	return s.packReply(&q, s.reply(&q, dns.RcodeServerFailure), limit)
 }
 
 // local returns the answer if the question is the network's to answer, whatever others
 // say. If it is not, bareName tells whether it is about a single label, as names of nodes
 // are.
-func (s *Server) local(q *dns.Msg) (answer *dns.Msg, bareName bool) {
+func (s *Server) networkAnswer(q *dns.Msg) (answer *dns.Msg, bareName bool) {
 	question := q.Question[0]
 	if question.Qclass != dns.ClassINET && question.Qclass != dns.ClassANY {
 		return nil, false
 	}
 	name := strings.ToLower(strings.TrimSuffix(question.Name, "."))
-	if r, ok := parseReverse(name); ok && s.within(r) {
+	if r, ok := parseReverse(name); ok && s.inNetwork(r) {
 		return s.reverse(q, r), false
 	}
-	for _, form := range forms(name) {
+	for _, form := range nodeNames(name) {
 		if addrs := s.names.LookupName(form); len(addrs) > 0 {
 			return s.addresses(q, addrs), false
 		}
@@ -145,7 +145,7 @@ func (s *Server) local(q *dns.Msg) (answer *dns.Msg, bareName bool) {
 // and the node's only where the outside has no such name: or else a node called metadata
 // would take metadata.google.internal from every program. bareName tells whether a single
 // label is left.
-func (s *Server) searched(q *dns.Msg, search []string) (addrs []netip.Addr,
+func (s *Server) searchDomain(q *dns.Msg, search []string) (addrs []netip.Addr,
 	bareName bool) {
 	question := q.Question[0]
 	if question.Qclass != dns.ClassINET && question.Qclass != dns.ClassANY {
@@ -158,7 +158,7 @@ func (s *Server) searched(q *dns.Msg, search []string) (addrs []netip.Addr,
 			continue
 		}
 		bareName = bareName || isBare(rest)
-		for _, form := range forms(rest) {
+		for _, form := range nodeNames(rest) {
 			if addrs := s.names.LookupName(form); len(addrs) > 0 {
 				return addrs, true
 			}
@@ -169,7 +169,7 @@ func (s *Server) searched(q *dns.Msg, search []string) (addrs []netip.Addr,
 
 // forms returns what name may mean as the name of a node: without the network's own
 // domain, and as it is.
-func forms(name string) []string {
+func nodeNames(name string) []string {
 	if node, ok := strings.CutSuffix(name, "."+domain); ok {
 		return []string{node, name}
 	}
@@ -255,7 +255,7 @@ func (s *Server) reply(q *dns.Msg, rcode int) *dns.Msg {
 
 // pack returns the bytes of m, an answer to q, cut to limit bytes and marked as
 // truncated if it has more. An extended error code needs the EDNS record of m.
-func (s *Server) pack(q *dns.Msg, m *dns.Msg, limit int) []byte {
+func (s *Server) packReply(q *dns.Msg, m *dns.Msg, limit int) []byte {
 	m.Compress = true
 	m.Truncate(limit)
 	b, err := m.Pack()

@@ -103,7 +103,7 @@ func (s *Server) upstreams(addrs []netip.Addr) []netip.AddrPort {
 	var servers []netip.AddrPort
 	for _, addr := range addrs {
 		server := netip.AddrPortFrom(addr, s.port)
-		if !s.serves(server) && !slices.Contains(servers, server) {
+		if !s.isSelf(server) && !slices.Contains(servers, server) {
 			servers = append(servers, server)
 		}
 	}
@@ -138,7 +138,7 @@ type outage struct {
 const outageFor = 10 * time.Second
 
 // note notes what asking the nameservers has come to.
-func (o *outage) note(err error) {
+func (o *outage) record(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.until = time.Time{}

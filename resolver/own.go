@@ -27,11 +27,11 @@ func (s *Server) Serves(addr netip.Addr) bool {
 // questions that want recursion are answered: iterative resolvers, which want none,
 // follow the public tree of names, where a top-level domain may be called as a node is.
 func (s *Server) Own(query []byte, stream bool) []byte {
-	return s.own(Client{}, query, stream)
+	return s.ownAnswer(Client{}, query, stream)
 }
 
 // own is Own for a client.
-func (s *Server) own(c Client, query []byte, stream bool) []byte {
+func (s *Server) ownAnswer(c Client, query []byte, stream bool) []byte {
 	if len(query) < headerSize || query[2]&(flagQR|maskOpcode) != 0 ||
 		query[2]&flagRD == 0 {
 		return nil
@@ -58,11 +58,11 @@ func (s *Server) own(c Client, query []byte, stream bool) []byte {
 			limit = max(limit, int(opt.UDPSize()))
 		}
 	}
-	m, _ := s.local(&q)
+	m, _ := s.networkAnswer(&q)
 	if m == nil {
 		return nil
 	}
-	answer := s.pack(&q, m, limit)
+	answer := s.packReply(&q, m, limit)
 	if s.observe != nil {
 		s.observe(Question{Began: began, Took: time.Since(began), Query: query, Answer: answer,
 			Server: c.Server, Asker: c.Asker, Local: true})

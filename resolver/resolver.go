@@ -98,16 +98,16 @@ type Server struct {
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	outage  outage
-	passing passing
+	pending pendingQuestions
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 	running sync.WaitGroup // the serving goroutines and all that they start
 
-	mu     sync.Mutex
-	asked  map[string]netip.AddrPort // by the address of the socket that stands in for it
-	closed bool
-	socks  []closer // to be closed by Close
+	mu       sync.Mutex
+	standIns map[string]netip.AddrPort // by the address of the socket that stands in for it
+	closed   bool
+	socks    []closer // to be closed by Close
 }
 
 // A closer is a socket of the server: a net.PacketConn or a net.Listener.
@@ -135,17 +135,17 @@ func New(cfg Config) *Server {
 func (s *Server) StandIn(own net.Addr, server netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.asked == nil {
-		s.asked = make(map[string]netip.AddrPort)
+	if s.standIns == nil {
+		s.standIns = make(map[string]netip.AddrPort)
 	}
-	s.asked[own.Network()+own.String()] = server
+	s.standIns[own.Network()+own.String()] = server
 }
 
 // standsIn returns the nameserver that was meant by what came to a socket.
-func (s *Server) standsIn(own net.Addr) netip.AddrPort {
+func (s *Server) serverFor(own net.Addr) netip.AddrPort {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.asked[own.Network()+own.String()]
+	return s.standIns[own.Network()+own.String()]
 }
 
 // ServeUDP starts to answer the datagrams of conn and returns at once. The server owns
@@ -191,7 +191,7 @@ func (s *Server) Close() error {
 }
 
 // admitted reports whether a client is one that the server is for, and which thread asks.
-func (s *Server) admitted(client, own net.Addr) (asker int, ok bool) {
+func (s *Server) admit(client, own net.Addr) (asker int, ok bool) {
 	if s.admits == nil {
 		return 0, true
 	}
@@ -204,7 +204,7 @@ func (s *Server) admitted(client, own net.Addr) (asker int, ok bool) {
 }
 
 // serves reports whether a question sent to addr would come back to this server.
-func (s *Server) serves(addr netip.AddrPort) bool {
+func (s *Server) isSelf(addr netip.AddrPort) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, sock := range s.socks {

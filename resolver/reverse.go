@@ -45,7 +45,7 @@ func reverseLabels(rest string, base, width, limit int,
 }
 
 // within reports whether all of r lies in the network.
-func (s *Server) within(r netip.Prefix) bool {
+func (s *Server) inNetwork(r netip.Prefix) bool {
 	for _, prefix := range s.names.Prefixes() {
 		if prefix.IsValid() && r.Bits() >= prefix.Bits() && prefix.Contains(r.Addr()) {
 			return true

@@ -96,7 +96,7 @@ func (st *Stream) receive() {
 	defer st.cancel()
 	defer st.conn.Close()
 	defer close(st.ended)
-	defer st.server.leave(st)
+	defer st.server.giveUpStream(st)
 	stop := context.AfterFunc(st.ctx, func() { st.conn.Close() })
 	defer stop()
 	for {
@@ -126,7 +126,7 @@ func (st *Stream) pass(b []byte) {
 	end := st.frames.next(b)
 	if st.follows != nil {
 		for msg := range st.follows.messages(b) {
-			st.server.came(passKey{stream: st}, msg)
+			st.server.noteAnswer(pendingKey{stream: st}, msg)
 		}
 	}
 	if end < 0 || len(st.waiting) == 0 {

@@ -86,12 +86,12 @@ func (st *Stream) message(b []byte) (rest []byte, err error) {
 	query := st.held[lengthSize:]
 	if query[2]&flagQR != 0 || int(query[2]&maskOpcode)>>3 > dns.OpcodeUpdate {
 		st.foreign = true
-	} else if answer := st.server.own(st.client, query, true); answer != nil {
+	} else if answer := st.server.ownAnswer(st.client, query, true); answer != nil {
 		st.held = nil
 		st.answer(answer)
 		return b, nil
 	} else if st.follows != nil {
-		st.server.sent(passKey{stream: st}, st.client, query)
+		st.server.noteQuestion(pendingKey{stream: st}, st.client, query)
 	}
 	return b, st.release(want)
 }

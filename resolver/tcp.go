@@ -43,7 +43,7 @@ func (s *Server) serveTCP(l net.Listener) {
 				return
 			}
 		}
-		asker, ok := s.admitted(conn.RemoteAddr(), conn.LocalAddr())
+		asker, ok := s.admit(conn.RemoteAddr(), conn.LocalAddr())
 		if !ok {
 			<-slots
 			conn.Close()

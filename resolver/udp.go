@@ -26,7 +26,7 @@ func (s *Server) serveUDP(conn net.PacketConn) {
 			}
 			return
 		}
-		asker, ok := s.admitted(from, conn.LocalAddr())
+		asker, ok := s.admit(from, conn.LocalAddr())
 		if !ok {
 			continue
 		}

@@ -17,7 +17,7 @@ const (
 
 // bare returns an answer to query that is a header alone, for messages whose
 // questions cannot be repeated.
-func bare(query []byte, rcode byte) []byte {
+func headerOnly(query []byte, rcode byte) []byte {
 	b := make([]byte, headerSize)
 	copy(b, query[:2])
 	b[2] = flagQR | query[2]&(maskOpcode|flagRD)

@@ -136,7 +136,7 @@ func (f *function) change(c change, code []byte) error {
 	defer f.mu.Unlock()
 	if len(code) > 0 {
 		if _, err := zip.NewReader(bytes.NewReader(code), int64(len(code))); err != nil {
-			return fmt.Errorf("Could not unzip uploaded file: %w", err)
+			return fmt.Errorf("uploaded file: cannot be unzipped: %w", err)
 		}
 		sum := sha256.Sum256(code)
 		f.zip, f.config.CodeSize = code, len(code)

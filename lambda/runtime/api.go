@@ -101,11 +101,6 @@ func (a *api) fail(ctx context.Context, id, kind string, cause error) error {
 	return a.report(ctx, "invocation/"+id+"/error", kind, cause)
 }
 
-// failInit reports that the environment cannot be used.
-func (a *api) failInit(ctx context.Context, kind string, cause error) error {
-	return a.report(ctx, "init/error", kind, cause)
-}
-
 // report posts an error in the form of the Runtime API.
 func (a *api) report(ctx context.Context, path, kind string, cause error) error {
 	body, err := json.Marshal(map[string]any{

@@ -75,8 +75,8 @@ func TestPassed(t *testing.T) {
 	if q := <-told; q.Asker != 1 || q.Server != a.Server || !q.Local || q.Passed {
 		t.Errorf("got %+v", q)
 	}
-	if len(told) != 0 || len(s.passing.waiting) != 0 {
-		t.Errorf("%d more are told, %d wait", len(told), len(s.passing.waiting))
+	if len(told) != 0 || len(s.pending.byKey) != 0 {
+		t.Errorf("%d more are told, %d wait", len(told), len(s.pending.byKey))
 	}
 }
 
