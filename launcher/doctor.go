@@ -30,14 +30,14 @@ type Finding struct {
 // Diagnose finds out what this host offers to boxer. With a join URL it also
 // looks at the way to the coordinator.
 func Diagnose(ctx context.Context, url *coordinator.JoinURL) []Finding {
-	kernel := Finding{Name: "kernel", For: "has what is below", Needed: true, OK: true,
-		Detail: sandbox.Kernel()}
+	how := diagnoseInterposer()
+	kernel := Finding{Name: "kernel", For: "has what is below", OK: true,
+		Needed: how.Detail != string(InterposerRewrite), Detail: sandbox.Kernel()}
 	if err := sandbox.CheckKernel(); err != nil {
 		kernel.OK, kernel.Detail, kernel.Remedy = false, err.Error(),
 			"run on a newer kernel"
 	}
 	found := []Finding{kernel}
-	how := diagnoseInterposer()
 	if e := FindEnclosing(); e != nil {
 		// Of what boxer needs, a second supervisor gets nothing (seccomp(2), EBUSY).
 		found = append(found, Finding{Name: "boxer run", OK: true, Detail: e.String() +

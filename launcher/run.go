@@ -52,8 +52,10 @@ type RunConfig struct {
 // error, either that, or it has not run, or not to its end; *ExitError has an exit code
 // then.
 func Run(ctx context.Context, cfg RunConfig) (int, error) {
-	if err := sandbox.CheckKernel(); err != nil {
-		return ExitBoxer, err
+	if cfg.Interposer == InterposerSeccomp {
+		if err := sandbox.CheckKernel(); err != nil {
+			return ExitBoxer, err
+		}
 	}
 	shareProcessors()
 	inheritedFDs := inheritedFDs()

@@ -10,12 +10,15 @@ import (
 var oldest = linux.Version{5, 14}
 
 // CheckKernel fails if the kernel is too old for a program to run under its filter.
-// There, the program would hang in its first call that is answered with a descriptor.
+// Between Linux 5.9 and 5.13 a descriptor takes two steps: SECCOMP_IOCTL_NOTIF_ADDFD, then
+// the answer. A signal between the two leaves the program with a descriptor that it does
+// not know of (Linux commit 0ae71c7720e3).
 func CheckKernel() error { return checkKernel(Kernel()) }
 
 func checkKernel(release string) error {
 	if v, ok := linux.ParseVersion(release); ok && v.Before(oldest) {
-		return fmt.Errorf("this kernel, Linux %s, is too old: boxer needs Linux %v or newer (SECCOMP_ADDFD_FLAG_SEND)",
+		return fmt.Errorf("this kernel, Linux %s, is too old: filters need Linux %v or newer "+
+			"(SECCOMP_ADDFD_FLAG_SEND); without a filter, --interposer rewrite may do",
 			release, oldest)
 	}
 	return nil // also if the release says nothing

@@ -58,6 +58,9 @@ func Probe() []Feature {
 // Usable returns nil if filters work here as the package needs them, else the first
 // reason why not. It tries on a thread of this process, which ends with it.
 func Usable() error {
+	if err := CheckKernel(); err != nil {
+		return err
+	}
 	var t trial
 	if err := t.run(); err != nil {
 		return err
