@@ -61,6 +61,7 @@ func newInterposer(choose func() (InterposerKind, error), rows []syscalls.Entry,
 		log.Info("no filters here: calls are taken inside the program", "why", why)
 	}
 	if k == InterposerRewrite {
+		own.mounted = false // paths are looked at: that costs no more than the mounts do
 		r, err := newRewritten(trapped(native(rows), own), log)
 		if err != nil {
 			return nil, err // not r: an interface that holds nil is not nil

@@ -73,7 +73,11 @@ func rewriteRules(rows []syscalls.Entry) (rules []rewrite.Rule) {
 			continue
 		}
 		r := rewrite.Rule{Nr: e.Nr, Errno: e.Fail}
-		for _, c := range e.When {
+		when := e.When
+		if len(e.Inside) > 0 {
+			when = e.Inside
+		}
+		for _, c := range when {
 			r.If = append(r.If, rewriteCondition(c))
 		}
 		rules = append(rules, r)
@@ -83,6 +87,8 @@ func rewriteRules(rows []syscalls.Entry) (rules []rewrite.Rule) {
 
 func rewriteCondition(c syscalls.Condition) rewrite.Condition {
 	switch {
+	case c.ProcNet:
+		return rewrite.Condition{Arg: c.Arg, Op: rewrite.ProcNet}
 	case c.NotNull:
 		return rewrite.Condition{Arg: c.Arg, Op: rewrite.NotEqual}
 	case c.AtLeast > 0:

@@ -38,6 +38,10 @@ const (
 	AtLeast
 	// MaskedEqual compares the bits of Mask.
 	MaskedEqual
+	// ProcNet takes the argument for the address of a path, and holds if the path begins
+	// with /proc and may name a file of a folder "net" there. Memory that cannot be read
+	// has no path.
+	ProcNet
 )
 
 // A Rule says which calls of one number are taken: those for which all conditions hold.

@@ -11,10 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A program that shares the machine's mounts sees the machine's /proc/net. There,
-// the calls by which fopen(3) opens a file for reading are trapped: O_RDONLY and
-// no other flag, as the JVM, ifconfig, netstat and shells have it. Most other opens have
-// a flag more, and go on untouched.
+// A program that shares the machine's mounts sees the machine's /proc/net. There, a filter
+// traps the calls by which fopen(3) opens a file for reading: O_RDONLY and no other flag,
+// as the JVM, ifconfig, netstat and shells open it. A filter cannot see the path. Most
+// other opens have a flag more, and are not trapped.
+//
+// A program that is rewritten looks at the path itself, so that all opens of these files
+// are taken, whatever their flags, also where /proc/net is mounted: that does not cover
+// /proc/self/net and /proc/PID/net.
 
 // largeFile is O_LARGEFILE of the kernel, which musl and 32-bit programs set. Go's
 // constant is 0 where the kernel sets it by itself.
@@ -25,33 +29,78 @@ func plainOpen(flags uint) []Condition {
 	return []Condition{{Arg: flags, Mask: ^uint32(largeFile), Equal: unix.O_RDONLY}}
 }
 
-// openat answers openat(2), and open2 open(2).
-func (n *Node) openat(c Call) reply { return n.openPath(c, c.Ptr(1)) }
-func (n *Node) open2(c Call) reply  { return n.openPath(c, c.Ptr(0)) }
+// procNetOpen holds for opens for reading of what the path may name.
+func procNetOpen(path, flags uint) []Condition {
+	return []Condition{{Arg: flags, Mask: unix.O_ACCMODE | unix.O_PATH, Equal: unix.O_RDONLY},
+		{Arg: path, ProcNet: true}}
+}
 
-// procNetPrefixes are the names of the folder that programs use. They are
-// absolute: what a relative one means is the kernel's to tell.
-var procNetPrefixes = []string{"/proc/net/", "/proc/self/net/", "/proc/thread-self/net/"}
+// openat answers openat(2), and open2 open(2).
+func (n *Node) openat(c Call) reply { return n.openPath(c, c.Ptr(1), c.Int(2)) }
+func (n *Node) open2(c Call) reply  { return n.openPath(c, c.Ptr(0), c.Int(1)) }
 
 // maxProcNet is more than the longest path of ProcNet's files has, in bytes.
 const maxProcNet = 64
 
-func (n *Node) openPath(c Call, at uintptr) reply {
+// openPath opens a file of ProcNet. Other paths, flags that these files refuse, and
+// relative paths are the kernel's.
+func (n *Node) openPath(c Call, at uintptr, flags int) reply {
+	const understood = unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_NOFOLLOW |
+		largeFile
+	if flags&^understood != unix.O_RDONLY {
+		return passthrough
+	}
 	var b [maxProcNet]byte
 	path, ok := readPath(c, at, b[:])
 	if !ok {
 		return passthrough
 	}
-	for _, prefix := range procNetPrefixes {
-		name, ok := strings.CutPrefix(path, prefix)
-		if !ok || !networkNamespace.has(c.TID()) || !atRoot(c.TID()) {
-			continue
-		}
-		if content, ok := n.ProcNet()[name]; ok {
-			return openContent(name, content)
-		}
+	pid, name, ok := procNetName(path)
+	if !ok || !networkNamespace.has(c.TID()) || !atRoot(c.TID()) ||
+		pid != 0 && !(exists(pid) && networkNamespace.has(pid)) {
+		return passthrough
+	}
+	if content, ok := n.ProcNet()[name]; ok {
+		return openContent(name, content, flags)
 	}
 	return passthrough
+}
+
+// procNetName splits an absolute path of a file in a folder "net" of /proc: that of all,
+// of the thread or process that calls, or of the process or thread pid; 0 is who calls.
+func procNetName(path string) (pid int, name string, ok bool) {
+	rest, ok := strings.CutPrefix(path, "/proc/")
+	if !ok {
+		return 0, "", false
+	}
+	if name, ok := strings.CutPrefix(rest, "net/"); ok {
+		return 0, name, true
+	}
+	of, name, ok := strings.Cut(rest, "/net/")
+	if !ok {
+		return 0, "", false
+	}
+	process, thread, isThread := strings.Cut(of, "/task/")
+	if process != "self" && (process != "thread-self" || isThread) {
+		if pid, ok = parsePID(process); !ok {
+			return 0, "", false
+		}
+	}
+	if isThread {
+		pid, ok = parsePID(thread)
+	}
+	return pid, name, ok
+}
+
+// exists reports whether there is a process or thread.
+func exists(pid int) bool {
+	return unix.Access(fmt.Sprintf("/proc/%d", pid), unix.F_OK) == nil
+}
+
+// parsePID reads the name of a process's folder in /proc.
+func parsePID(s string) (int, bool) {
+	pid, err := strconv.Atoi(s)
+	return pid, err == nil && pid > 0 && strconv.Itoa(pid) == s
 }
 
 // atRoot reports whether a thread's root folder is the machine's: /proc is then what
@@ -89,7 +138,7 @@ func readPath(c Call, at uintptr, b []byte) (string, bool) {
 const pageSize = 4096
 
 // openContent gives the program a file in memory, open for reading.
-func openContent(name, content string) reply {
+func openContent(name, content string, flags int) reply {
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
 	if err != nil {
 		return fail(err)
@@ -98,9 +147,9 @@ func openContent(name, content string) reply {
 	if _, err := unix.Write(fd, []byte(content)); err != nil {
 		return fail(err)
 	}
-	own, err := unix.Open("/proc/self/fd/"+strconv.Itoa(fd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	own, err := unix.Open("/proc/self/fd/"+strconv.Itoa(fd), unix.O_RDONLY|unix.O_CLOEXEC|flags&unix.O_NONBLOCK, 0)
 	if err != nil {
 		return fail(err)
 	}
-	return descriptor(own, false, func() { linux.Close(own) })
+	return descriptor(own, flags&unix.O_CLOEXEC != 0, func() { linux.Close(own) })
 }

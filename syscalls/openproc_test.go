@@ -1,8 +1,10 @@
 package syscalls
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"unsafe"
@@ -48,7 +50,14 @@ func TestOpenProcNet(t *testing.T) {
 		{"/proc/net/tcp", false},
 		{"/proc/net/", false},
 		{"/proc/", false},
-		{"/proc/1/net/dev", false},
+		{fmt.Sprintf("/proc/%d/net/dev", os.Getpid()), true},
+		{fmt.Sprintf("/proc/%d/task/%d/net/igmp", os.Getpid(), unix.Gettid()), true},
+		{fmt.Sprintf("/proc/self/task/%d/net/arp", unix.Gettid()), true},
+		{"/proc/4194305/net/dev", false}, // more than a pid may be
+		{"/proc/0/net/dev", false},
+		{"/proc/thread-self/task/1/net/dev", false},
+		{"/proc/self/../net/dev", false},
+		{"/proc/sys/net/dev", false},
 		{"/etc/hosts", false},
 		{"x", false},
 		{"", false},
@@ -78,4 +87,40 @@ func TestOpenProcNet(t *testing.T) {
 		}
 		f.Close()
 	}
+}
+
+// TestOpenProcNetFlags opens a file with flags that it takes, and leaves others to the
+// kernel.
+func TestOpenProcNetFlags(t *testing.T) {
+	n := sixNode()
+	path := []byte("/proc/self/net/dev\x00")
+	at := uintptr(unsafe.Pointer(&path[0]))
+	for _, tc := range []struct {
+		flags   int
+		opened  bool
+		cloexec bool
+	}{
+		{unix.O_RDONLY, true, false},
+		{unix.O_RDONLY | unix.O_CLOEXEC, true, true},
+		{unix.O_RDONLY | unix.O_NONBLOCK | largeFile, true, false},
+		{unix.O_WRONLY, false, false},
+		{unix.O_RDWR | unix.O_CLOEXEC, false, false},
+		{unix.O_RDONLY | unix.O_DIRECTORY, false, false},
+		{unix.O_PATH, false, false},
+		{unix.O_RDONLY | unix.O_TRUNC, false, false},
+	} {
+		r := n.openat(newFakeCall(t, os.Getpid(), unix.SYS_OPENAT, 0, at, uintptr(tc.flags)))
+		if (r.kind == replyFD) != tc.opened || r.cloexec != tc.cloexec {
+			t.Errorf("flags %#o: %+v", tc.flags, r)
+		}
+		if r.kind != replyFD {
+			continue
+		}
+		got, err := unix.FcntlInt(uintptr(r.fd), unix.F_GETFL, 0)
+		if want := tc.flags & unix.O_NONBLOCK; err != nil || got&unix.O_NONBLOCK != want {
+			t.Errorf("flags %#o: the file has %#o, %v", tc.flags, got, err)
+		}
+		unix.Close(r.fd)
+	}
+	runtime.KeepAlive(path)
 }

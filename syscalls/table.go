@@ -15,10 +15,13 @@ type Entry struct {
 	Name string      // as in section 2 of the manual
 	Nr   uintptr     // the number on this architecture
 	When []Condition // all must hold, or the kernel does the call untrapped; none: always
-	Fail unix.Errno  // if not 0, the call fails with it, untrapped
-	Note string      // what boxer does with it
-	Gap  string      // what Linux does and boxer does not; empty if nothing is missing
-	do   func(*Node, Call) reply
+	// Inside has the conditions that take the place of When, and of Mounts, where calls
+	// are taken inside the program, which can look at memory; none: When.
+	Inside []Condition
+	Fail   unix.Errno // if not 0, the call fails with it, untrapped
+	Note   string     // what boxer does with it
+	Gap    string     // what Linux does and boxer does not; empty if nothing is missing
+	do     func(*Node, Call) reply
 
 	Hostname bool // only where the program's tree shares the machine's UTS namespace
 	Mounts   bool // only where it shares the machine's mount namespace
@@ -32,6 +35,9 @@ type Condition struct {
 	AtLeast uint64 // if not 0, the register is not less; otherwise
 	Mask    uint32 // the bits of the int that count; 0 means all
 	Equal   uint32 // the int has this value
+	// ProcNet holds if the argument is a path that may name a file of a folder "net" of
+	// /proc. Only Inside has it.
+	ProcNet bool
 }
 
 // Holds reports whether the condition is true of the argument's value.
@@ -138,11 +144,13 @@ var table = withArch([]Entry{
 		Gap:  "a process that is denied TCP ports has a limit of file locks (RLIMIT_LOCKS, without effect since Linux 2.4.25); where one thread of several has restricted itself, threads and children that the process makes afterwards are denied what any of its threads is"},
 	{Name: "listen", Nr: unix.SYS_LISTEN, do: (*Node).listen,
 		Note: "the kernel listens; the network learns the port"},
-	{Name: "openat", Nr: unix.SYS_OPENAT, When: plainOpen(2), Mounts: true,
-		do: (*Node).openat,
-		Note: "/proc/net has lo and " + netif.InterfaceName +
-			" where boxer has no CAP_SYS_ADMIN to mount it; as fopen(3) opens files",
-		Gap: "without CAP_SYS_ADMIN, files that are opened with O_CLOEXEC have the host's interfaces"},
+	{Name: "openat", Nr: unix.SYS_OPENAT, When: plainOpen(2), Inside: procNetOpen(1, 2),
+		Mounts: true, do: (*Node).openat,
+		Note: "/proc/net, /proc/self/net and /proc/PID/net have lo and " +
+			netif.InterfaceName + "; with a filter, where boxer has no CAP_SYS_ADMIN to " +
+			"mount /proc/net, as fopen(3) opens files",
+		Gap: "with a filter: without CAP_SYS_ADMIN, files that are opened with O_CLOEXEC have " +
+			"the host's interfaces; with it, those of /proc/self/net and /proc/PID/net"},
 	{Name: "prlimit64", Nr: unix.SYS_PRLIMIT64,
 		When: []Condition{{Arg: 1, Equal: landlock.MarkLimit}, {Arg: 2, NotNull: true}},
 		do:   (*Node).prlimit,

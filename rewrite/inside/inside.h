@@ -22,7 +22,7 @@ struct condition {
 	u32 arg, op;
 	u64 mask, value;
 };
-enum { NOT_EQUAL, AT_LEAST, MASKED_EQUAL };
+enum { NOT_EQUAL, AT_LEAST, MASKED_EQUAL, PROC_NET };
 
 // A rule tells which calls are the supervisor's: all conditions hold. With an errno the call
 // fails at once.
