@@ -272,7 +272,7 @@ func (c *Client) Wait(ctx context.Context, name string, n int) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("wait for %s: %d of %d nodes are there: %w", name, have, n,
+			return fmt.Errorf("wait for %s: %d of %d nodes have joined: %w", name, have, n,
 				context.Cause(ctx))
 		case <-c.done:
 			return fmt.Errorf("wait for %s: %w", name, c.Err())

@@ -53,7 +53,7 @@ func TestWaitFor(t *testing.T) {
 	cmd.Args = insertAfter(cmd.Args, "run", "--wait-for", "db=2")
 	waiting := proctest.ForTest(t, "waiting", cmd)
 	db.echo()
-	said := regexp.MustCompile(`^boxer: waiting for db: [01] of 2 nodes are there`)
+	said := regexp.MustCompile(`^boxer: waiting for db: [01] of 2 nodes have joined`)
 	if _, err := waiting.Err.Within(proctest.Patience, said); err != nil {
 		t.Errorf("it does not say what it waits for: %v", err)
 	}
@@ -77,12 +77,12 @@ func TestNobodyThere(t *testing.T) {
 		want string
 	}{
 		{"run --wait-for db --wait-timeout 300ms -- true",
-			"wait for db: 0 of 1 nodes are there: not in 300ms"},
+			"wait for db: 0 of 1 nodes have joined: --wait-timeout 300ms is over"},
 		{"run --wait-for d_b -- true", "use letters, digits and hyphens"},
 		{"run --wait-for db --wait-timeout -1s -- true", "--wait-timeout -1s"},
-		{"forward 8000 db:80", "forward to db: no node is called that"},
+		{"forward 8000 db:80", "forward to db: no node has that name"},
 		{"forward 8000 d_b:80", "use letters, digits and hyphens"},
-		{"forward 8000 192.0.2.1:80", "no address of the network"},
+		{"forward 8000 192.0.2.1:80", "the address is not in the network"},
 	} {
 		cmd := host.Command(context.Background(), boxer, strings.Fields(tc.args)...)
 		cmd.Env = append(os.Environ(), "BOXER_JOIN="+c.url)

@@ -105,7 +105,7 @@ func TestDrainBound(t *testing.T) {
 		status int
 		says   string
 	}{
-		{"1s", 125, "boxer: the program has ended, but not all that it wrote is delivered (1 connections): 1s were not enough"},
+		{"1s", 125, "boxer: the program has ended, but boxer could not deliver all that it wrote (1 connections): --drain 1s was too short"},
 		{"0s", 0, ""},
 	} {
 		server := hub.start("/usr/bin/python3", "-c", lateReader)

@@ -266,7 +266,7 @@ func (n *node) detach(r *recorder, t *subscriber) {
 }
 
 // ErrNotRunning means that no program under boxer is what a trace wants to attach to.
-var ErrNotRunning = errors.New("no such program runs under boxer as this user")
+var ErrNotRunning = errors.New("this user runs no such node on this host")
 
 // An Attached is a connection to a program that runs.
 type Attached struct {
@@ -332,7 +332,7 @@ func Attach(name string, pid int, t Trace) (*Attached, error) {
 		pids = append(pids, strconv.Itoa(a.PID))
 		a.Close()
 	}
-	return nil, fmt.Errorf("attach to %s: several programs have that name: use --pid with one of %s", what, strings.Join(pids, ", "))
+	return nil, fmt.Errorf("attach to %s: several nodes have that name; use --pid with one of %s", what, strings.Join(pids, ", "))
 }
 
 // ancestorsOf returns the parent of a process, that one's parent, and so on.

@@ -31,7 +31,7 @@ type Finding struct {
 // looks at the way to the coordinator.
 func Diagnose(ctx context.Context, url *coordinator.JoinURL) []Finding {
 	how := diagnoseInterposer()
-	kernel := Finding{Name: "kernel", For: "has what is below", OK: true,
+	kernel := Finding{Name: "kernel", For: "has all of the following", OK: true,
 		Needed: how.Detail != string(InterposerRewrite), Detail: sandbox.Kernel()}
 	if err := sandbox.CheckKernel(); err != nil {
 		kernel.OK, kernel.Detail, kernel.Remedy = false, err.Error(),
@@ -41,7 +41,7 @@ func Diagnose(ctx context.Context, url *coordinator.JoinURL) []Finding {
 	if e := FindEnclosing(); e != nil {
 		// Of what boxer needs, a second supervisor gets nothing (seccomp(2), EBUSY).
 		found = append(found, Finding{Name: "boxer run", OK: true, Detail: e.String() +
-			": this host has what boxer needs; for the whole list run boxer doctor outside"})
+			": this host has what boxer needs; run boxer doctor outside for the whole list"})
 		if url != nil {
 			found = append(found, diagnoseNetwork(ctx, *url)...)
 		}
@@ -73,7 +73,7 @@ func diagnoseInterposer() Finding {
 	if kind != InterposerRewrite {
 		return f
 	}
-	f.Remedy = fmt.Sprintf("none needed; filters would be used, but: %v", why)
+	f.Remedy = fmt.Sprintf("none needed: boxer would use a filter, but: %v", why)
 	if err := rewrite.Probe("/proc/self/exe", "boxer", "version"); err != nil {
 		f.OK, f.Detail, f.Remedy = false, err.Error(),
 			"run where seccomp(2) is allowed, or where programs may be rewritten"
@@ -96,23 +96,23 @@ func diagnoseAliases() Finding {
 }
 
 func diagnoseHost() Finding {
-	f := Finding{Name: "UTS namespace", For: "shows the node's name in /proc/sys/kernel/hostname, too"}
+	f := Finding{Name: "UTS namespace", For: "also shows the node's name in /proc/sys/kernel/hostname"}
 	h, _ := inOwnNamespaces(func() error { return nil })
 	if f.OK = h.named; !f.OK {
-		f.Detail, f.Remedy = "not to be had, or not to be named",
-			"run as root, or with CAP_SYS_ADMIN; without, uname and sethostname are right all the same"
+		f.Detail, f.Remedy = "not permitted, or its hostname cannot be set",
+			"run as root, or with CAP_SYS_ADMIN; without it, uname and sethostname are still right"
 	}
 	return f
 }
 
 func diagnoseProcNet() Finding {
 	f := Finding{Name: "mount namespace",
-		For: "shows the node's interfaces in /proc/net and /sys, too"}
+		For: "also shows the node's interfaces in /proc/net and /sys"}
 	h, err := inOwnNamespaces(func() error { return (&cover{}).mount() })
 	switch {
 	case !h.mounted:
-		f.Detail, f.Remedy = "not to be had",
-			"run as root, or with CAP_SYS_ADMIN; without, rtnetlink and ioctl are right all the same"
+		f.Detail, f.Remedy = "not permitted",
+			"run as root, or with CAP_SYS_ADMIN; without it, rtnetlink and ioctl are still right"
 	case err != nil:
 		f.Detail, f.Remedy = err.Error(),
 			"a kernel with move_mount(2), mount_setattr(2) and CONFIG_TTY"
@@ -124,7 +124,7 @@ func diagnoseProcNet() Finding {
 
 func diagnoseProc() Finding {
 	f := Finding{Name: "/proc/PID/task/TID/children",
-		For: "ends what a program leaves behind", Needed: false}
+		For: "ends processes that a program leaves behind", Needed: false}
 	if _, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid())); err != nil {
 		f.Detail, f.Remedy = err.Error(), "a kernel with CONFIG_PROC_CHILDREN"
 		return f

@@ -33,13 +33,13 @@ func (n *node) drain(limit time.Duration, signals *os.File) error {
 		"before the peers had read all that the program wrote", cancel)
 	defer startupSignals.stop()
 	if limit > 0 {
-		over := fmt.Errorf("%v were not enough, see boxer run --drain", limit)
+		over := fmt.Errorf("--drain %v was too short", limit)
 		defer time.AfterFunc(limit, func() { cancel(over) }).Stop()
 	} else {
 		n.watchDrain(ctx, cancel)
 	}
 	defer time.AfterFunc(drainTell, func() {
-		n.member.log.Warn("the program has ended; boxer stays until its peers have read what it wrote", "connections", n.calls.Relays())
+		n.member.log.Warn("the program has ended; boxer waits until the peers have read what it wrote", "connections", n.calls.Relays())
 	}).Stop()
 	unconfirmed, err := n.calls.Drain(ctx)
 	left := n.calls.Relays()
@@ -55,7 +55,7 @@ func (n *node) drain(limit time.Duration, signals *os.File) error {
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
-	return fmt.Errorf("the program has ended, but not all that it wrote is delivered (%d connections): %w", left, err)
+	return fmt.Errorf("the program has ended, but boxer could not deliver all that it wrote (%d connections): %w", left, err)
 }
 
 // watchDrain cancels a drain when a peer's program has read nothing for drainStall.

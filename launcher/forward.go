@@ -62,7 +62,7 @@ func Forward(ctx context.Context, cfg ForwardConfig) (err error) {
 			return nil
 		}
 		if err != nil {
-			cfg.Logger.Warn("forward", "err", err)
+			cfg.Logger.Warn("forward: accept failed; trying again", "err", err)
 			time.Sleep(acceptPause)
 			continue
 		}
@@ -78,14 +78,14 @@ func (m *member) find(ctx context.Context, cfg ForwardConfig) error {
 		prefix, prefix6 := m.client.Prefix(), m.client.Prefix6()
 		if a = a.Unmap(); !prefix.Contains(a) &&
 			!(prefix6.IsValid() && prefix6.Contains(a)) {
-			return fmt.Errorf("forward to %s: no address of the network, which has %v",
+			return fmt.Errorf("forward to %s: the address is not in the network %v",
 				cfg.Name, prefix)
 		}
 		return nil
 	case m.client.Count(cfg.Name) > 0:
 		return nil
 	case !cfg.Wait:
-		return fmt.Errorf("forward to %s: no node is called that; boxer status shows the nodes, and --wait waits for one", cfg.Name)
+		return fmt.Errorf("forward to %s: no node has that name; boxer status lists the nodes, and --wait waits for one", cfg.Name)
 	}
 	err = waitFor(ctx, m.client, WaitFor{Name: cfg.Name, Count: 1}, cfg.Logger)
 	if ctx.Err() != nil {
@@ -97,17 +97,17 @@ func (m *member) find(ctx context.Context, cfg ForwardConfig) error {
 // forward carries one connection.
 func (m *member) forward(ctx context.Context, c *net.TCPConn, cfg ForwardConfig) {
 	port := c.RemoteAddr().(*net.TCPAddr).AddrPort().Port()
-	err := fmt.Errorf("no node is called %s", cfg.Name)
+	err := fmt.Errorf("no node has the name %s", cfg.Name)
 	for _, h := range m.headers(cfg, port) {
 		var s *transport.Stream
 		if s, err = m.open(ctx, h); err == nil {
 			if err := syscalls.Relay(ctx, c, m.inbounds.follow(s)); err != nil {
-				m.log.Warn("forward", "to", cfg.Name, "port", cfg.Port, "err", err)
+				m.log.Warn("forward: connection failed", "to", cfg.Name, "port", cfg.Port, "err", err)
 			}
 			return
 		}
 	}
-	m.log.Warn("forward", "to", cfg.Name, "port", cfg.Port, "err", err)
+	m.log.Warn("forward: connection failed", "to", cfg.Name, "port", cfg.Port, "err", err)
 	c.SetLinger(0) // the client's connect is done: a reset is the nearest to a refusal
 	c.Close()
 }

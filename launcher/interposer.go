@@ -35,7 +35,7 @@ func ParseInterposer(s string) (InterposerKind, error) {
 	case InterposerAuto, InterposerSeccomp, InterposerRewrite:
 		return k, nil
 	}
-	return "", fmt.Errorf("%q: no such interposer; use auto, seccomp or rewrite", s)
+	return "", fmt.Errorf("%q: unknown interposer; use auto, seccomp or rewrite", s)
 }
 
 // An interposer starts a program, gets calls out of its tree, and answers into it.

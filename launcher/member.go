@@ -81,7 +81,7 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 		return nil, errors.Join(err, m.socket.Close())
 	}
 	if own, ok := coordinator.Clash(m.client.Prefix(), m.client.Prefix6()); ok {
-		log.Warn("the network covers this host's own one, which programs cannot reach; see boxer doctor",
+		log.Warn("the network's addresses cover this host's own network, which programs cannot reach; see boxer doctor",
 			"network", m.client.Prefix(), "host", own)
 	}
 	m.node, err = transport.New(transport.Config{
@@ -112,7 +112,7 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 	go func() { // ends with the membership, at the latest in close
 		<-m.client.Done()
 		if err := m.client.Err(); !errors.Is(err, coordinator.ErrClosed) {
-			log.Error("this node is no longer on the network; run it again to come back",
+			log.Error("this node has left the network for good; run it again to join",
 				"err", err)
 		}
 	}()

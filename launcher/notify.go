@@ -138,7 +138,7 @@ func (n *notifier) serve() {
 		size, oobSize, _, _, err := n.conn.ReadMsgUnix(b, oob)
 		if err != nil {
 			if !errors.Is(err, net.ErrClosed) {
-				n.logger.Warn("notifications", "err", err)
+				n.logger.Warn("notifications of the program no longer reach the service manager", "err", err)
 			}
 			return
 		}
@@ -170,7 +170,7 @@ func (n *notifier) send(msg string, fds []int) {
 		return
 	}
 	if err := sendUnix(n.to, msg, fds); err != nil {
-		n.logger.Warn("notify the service manager", "socket", n.to, "err", err)
+		n.logger.Warn("a notification did not reach the service manager", "socket", n.to, "err", err)
 	}
 }
 

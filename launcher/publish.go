@@ -79,7 +79,7 @@ func publish(p Publish, node *syscalls.Node, log *slog.Logger) (*publisher, erro
 				return
 			}
 			if err != nil {
-				log.Warn("publish", "port", p.Port, "err", err)
+				log.Warn("publish: accept failed; trying again", "port", p.Port, "err", err)
 				time.Sleep(acceptPause)
 				continue
 			}

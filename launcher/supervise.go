@@ -62,7 +62,7 @@ func (c call) CopyFD(fd int) (int, error) {
 	got, err := c.Notif.CopyFD(fd)
 	if errors.Is(err, unix.EPERM) {
 		inaccessible.Do(func() {
-			slog.Warn("cannot copy a program's sockets: its network calls fail with EPERM; give boxer CAP_SYS_PTRACE, or run the program as boxer's user",
+			slog.Warn("boxer may not copy a program's sockets, so its network calls fail with EPERM; give boxer CAP_SYS_PTRACE, or run the program as boxer's user",
 				"thread", c.TID())
 		})
 	}

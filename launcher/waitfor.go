@@ -26,7 +26,7 @@ func (n *node) await(ctx context.Context, cfg RunConfig) error {
 	if cfg.WaitTimeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, cfg.WaitTimeout,
-			fmt.Errorf("not in %v", cfg.WaitTimeout))
+			fmt.Errorf("--wait-timeout %v is over", cfg.WaitTimeout))
 		defer cancel()
 	}
 	for _, w := range cfg.WaitFor {
@@ -49,11 +49,11 @@ func waitFor(ctx context.Context, c *coordinator.Client, w WaitFor,
 		select {
 		case err := <-waited:
 			if told && err == nil {
-				log.Warn(fmt.Sprintf("%s is there", w.Name))
+				log.Warn(fmt.Sprintf("%s has joined", w.Name))
 			}
 			return err
 		case <-timer.C:
-			log.Warn(fmt.Sprintf("waiting for %s: %d of %d nodes are there", w.Name,
+			log.Warn(fmt.Sprintf("waiting for %s: %d of %d nodes have joined", w.Name,
 				c.Count(w.Name), w.Count))
 			told = true
 			timer.Reset(waitToldAgain)

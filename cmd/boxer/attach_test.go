@@ -73,7 +73,7 @@ func TestAttach(t *testing.T) {
 func TestAttachToNobody(t *testing.T) {
 	began := time.Now()
 	r := finish(t, exec.Command(boxer, "trace", "--node", "nobody-has-this-name"))
-	if r.status != 125 || !strings.Contains(r.err, `attach to node "nobody-has-this-name": no such program runs under boxer as this user`) {
+	if r.status != 125 || !strings.Contains(r.err, `attach to node "nobody-has-this-name": this user runs no such node on this host`) {
 		t.Errorf("status %d after %v: %s", r.status, time.Since(began), r.err)
 	}
 }
@@ -134,7 +134,7 @@ os.close(w)`)
 	}
 	outside := finish(t, exec.Command(boxer, "trace", "-p", strconv.Itoa(os.Getpid())))
 	if outside.status != 125 || !strings.Contains(outside.err,
-		"no such program runs under boxer") {
+		"this user runs no such node") {
 		t.Errorf("a process that is not under boxer: status %d, %s", outside.status,
 			outside.err)
 	}
