@@ -9,27 +9,27 @@ import (
 	"github.com/boxer-sandbox/boxer/syscalls/strace"
 )
 
-// Programs of the host's 32-bit ABI, i386 on amd64 and ARM on arm64, make the
-// same calls by other numbers, with 32-bit structures. A compatCall presents
-// one as the native call that it means; handlers that read structures with
-// pointers or lengths in them ask Call.Compat.
+// A compatCall presents a call of the host's 32-bit ABI (i386 on amd64, ARM on arm64) as
+// the native call with the same meaning. The 32-bit ABI has other numbers, and other
+// layouts of structures that hold pointers or sizes. Handlers that read such structures
+// ask Call.Compat.
 type compatCall struct {
 	Call
-	nr     uintptr // noCall: it has no rows in the table
-	key    uintptr // names it in compatCalls
+	nr     uintptr // noCall: the table has no row for it
+	key    uintptr // its key in strace.CompatCalls
 	args   [6]uint64
-	time64 bool // its struct timespec is the native one
+	time64 bool // struct timespec is the native one
 }
 
 // noCall is the number of no call.
 const noCall = ^uintptr(0)
 
-// recvmmsgTime64 has a number that is the same on all 32-bit architectures.
+// recvmmsgTime64 is the number of recvmmsg_time64 in all 32-bit ABIs.
 const recvmmsgTime64 = 417
 
-// CompatTable returns the rows for calls of the 32-bit ABI, with its numbers.
-// The filter cannot see the arguments of socketcall(2): these rows trap more
-// than the native ones.
+// CompatTable returns the rows for calls of the 32-bit ABI, with its numbers. The filter
+// cannot see the arguments of socketcall(2), which lie in memory. So these rows trap more
+// calls than the native rows do.
 func CompatTable() []Entry {
 	var rows []Entry
 	for _, nr := range slices.Sorted(maps.Keys(compatNumbers)) {
@@ -48,11 +48,11 @@ func CompatTable() []Entry {
 	return rows
 }
 
-// onlyTraced reports whether one of the calls that socketcall(2) has is trapped for
-// traces only: socketpair, recv and shutdown (linux/net.h).
+// onlyTraced reports whether the call that socketcall(2) makes for its first argument k
+// is trapped for traces only: socketpair, recv and shutdown (linux/net.h).
 func onlyTraced(k uint32) bool { return k == 8 || k == 10 || k == 13 }
 
-// socketcallRow traps one of the calls that socketcall(2) has.
+// socketcallRow returns the row that traps the call that socketcall(2) makes for k.
 func socketcallRow(k uint32) Entry {
 	return Entry{Name: "socketcall", Nr: abi.SysSocketcall, Compat: true,
 		When: []Condition{{Arg: 0, Equal: k}}}
@@ -75,7 +75,8 @@ func (n *Node) answerCompat(c Call) {
 	n.dispatch(shown, do)
 }
 
-// presentCompat presents a call of the 32-bit ABI as the native one that it means.
+// presentCompat returns the compatCall of a call of the 32-bit ABI. It fails if it cannot
+// read the arguments of socketcall(2).
 func presentCompat(c Call) (*compatCall, error) {
 	cc := &compatCall{Call: c, nr: noCall, key: c.Nr()}
 	if c.Nr() == abi.SysSocketcall && len(abi.Socketcalls) > 0 {

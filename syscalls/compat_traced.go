@@ -8,12 +8,10 @@ import (
 	"github.com/boxer-sandbox/boxer/syscalls/strace"
 )
 
-// Calls of the 32-bit ABI in traces. A call is shown under its own name, such as mmap2,
-// where the native call that it means is shown.
-
-// CompatTraced returns the rows of the 32-bit ABI for the filter of a node whose calls
-// with the given native numbers are traced from its start: those of CompatTable, with
-// these calls in full.
+// CompatTraced returns the rows of the 32-bit ABI for the filter of a node that is traced
+// from its start. They are the rows of CompatTable, but they trap without conditions the
+// calls that mean one of the given native calls. A trace shows such a call under its own
+// name, such as mmap2.
 func CompatTraced(shown []uintptr, n strace.Numbers) []Entry {
 	calls := strace.CompatCalls(n, shown)
 	var rows []Entry
@@ -35,7 +33,7 @@ func CompatTraced(shown []uintptr, n strace.Numbers) []Entry {
 	return rows
 }
 
-// tracedCompat takes down a call of the 32-bit ABI.
+// tracedCompat returns a tracedCall of a call of the 32-bit ABI.
 func (n *Node) tracedCompat(c *compatCall, t *Tracing, s *strace.Signature) *tracedCall {
 	return n.beginTraced(c, t, s)
 }

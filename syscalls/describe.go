@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// describeFD takes down what the program's descriptor fd is, of which copy is a copy.
+// describeFD stores what the program's descriptor fd is. copy is a copy of it.
 func (c *tracedCall) describeFD(fd, copy int) {
 	c.Describe(fd, c.node.descriptorText(copy))
 }
 
-// describeArg is describeFD for a call whose handler took no copy.
+// describeArg is describeFD for a descriptor that the handler may not have copied.
 func (c *tracedCall) describeArg(fd int) {
 	if c.IsDescribed(fd) {
 		return
@@ -26,8 +26,8 @@ func (c *tracedCall) describeArg(fd int) {
 	}
 }
 
-// descriptorText says what a descriptor is, as strace -yy does: of sockets the
-// protocol and the addresses, as the program sees them.
+// descriptorText describes a descriptor as strace -yy does. For a socket it returns the
+// protocol and the addresses as the program sees them.
 func (n *Node) descriptorText(fd int) string {
 	s := &progSocket{fd: fd}
 	domain, typ, err := s.kind()
@@ -83,8 +83,8 @@ func (n *Node) socketEnds(s *progSocket) (e Ends, ok bool) {
 	return e, true
 }
 
-// endsOf are the ends of an accepted connection with the kernel addresses local
-// and kernel, and whose peer the program sees as peer.
+// endsOf returns the ends of an accepted connection. Its kernel addresses are local and
+// kernel, and the program sees its peer as peer.
 func (n *Node) endsOf(local, kernel, peer abi.Sockaddr) Ends {
 	own := n.local(local, kernel).Addr
 	_, near := n.sameHost.find(unmapped(kernel.Addr), unmapped(local.Addr).Addr())

@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bindToDevice answers setsockopt(SOL_SOCKET, SO_BINDTODEVICE), see socket(7). The
-// kernel is not told of the node's interface: its own for the socket is loopback, and
-// what it sends to the outside leaves through the host's.
+// bindToDevice answers setsockopt(2) with SO_BINDTODEVICE (socket(7)). The kernel does
+// not learn of the node's interface. For the kernel the socket uses loopback, and what it
+// sends to the outside leaves through an interface of the host.
 func (n *Node) bindToDevice(c Call) reply {
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
@@ -35,8 +35,8 @@ func (n *Node) bindToDevice(c Call) reply {
 	return passthrough
 }
 
-// boundDevice answers getsockopt(SOL_SOCKET, SO_BINDTODEVICE), as
-// sock_getbindtodevice in net/core/sock.c does.
+// boundDevice answers getsockopt(2) with SO_BINDTODEVICE, as sock_getbindtodevice of
+// net/core/sock.c does.
 func (n *Node) boundDevice(c Call) reply {
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {

@@ -10,15 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// interfaceRequests holds for the requests of ioctl(2) that are about network
-// interfaces (netdevice(7), linux/sockios.h), and for few others.
+// interfaceRequests are the conditions of the requests of ioctl(2) about network
+// interfaces (netdevice(7), linux/sockios.h). A few other requests meet them, too.
 var interfaceRequests = [][]Condition{
 	{{Arg: 1, Mask: 0xfffffff0, Equal: 0x8910}},
 	{{Arg: 1, Mask: 0xffffffe0, Equal: 0x8920}},
 	{{Arg: 1, Mask: 0xfffffff0, Equal: 0x8940}},
 }
 
-// ioctl answers ioctl(2) with such a request, on a socket of any kind.
+// ioctl answers ioctl(2) with such a request, on a socket of any type.
 func (n *Node) ioctl(c Call) reply {
 	request := c.Uint(1)
 	if uint32(request) != unix.SIOCGIFCONF && !netif.IsIfreq(uint32(request)) {
@@ -49,8 +49,8 @@ func (n *Node) ioctl(c Call) reply {
 	return fail(c.WriteMemory(c.Ptr(2), b[:size]))
 }
 
-// interfaceList answers SIOCGIFCONF: the interfaces that have IPv4 addresses, as many
-// as fit, or with a NULL buffer the length of them all.
+// interfaceList answers SIOCGIFCONF. It stores the interfaces that have IPv4 addresses,
+// as many as fit, or only their size if the buffer is NULL.
 func (n *Node) interfaceList(c Call, at uintptr) error {
 	lay := layoutOf(c)
 	var struc [16]byte

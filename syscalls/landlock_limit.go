@@ -7,9 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A program may lower its own limits, and with RLIMIT_LOCKS it would take off the mark
-// that says what it is denied (package landlock). So that limit stays as it is. The calls
-// succeed: the limit is without effect since Linux 2.4.25 (getrlimit(2)).
+// A program may lower its own limits. By lowering RLIMIT_LOCKS it would remove the mark
+// that package landlock finds its restrictions by. So the node does not change that
+// limit. The calls succeed, since the limit has had no effect since Linux 2.4.25
+// (getrlimit(2)).
 
 // setrlimit answers setrlimit(2) for RLIMIT_LOCKS.
 func (n *Node) setrlimit(c Call) reply {
@@ -17,7 +18,7 @@ func (n *Node) setrlimit(c Call) reply {
 	return fail(c.ReadMemory(c.Ptr(1), b[:]))
 }
 
-// prlimit answers prlimit(2) with a new RLIMIT_LOCKS, and tells the old one.
+// prlimit answers prlimit(2) with a new RLIMIT_LOCKS. It returns the limit in force.
 func (n *Node) prlimit(c Call) reply {
 	var b [16]byte // struct rlimit64
 	if err := c.ReadMemory(c.Ptr(2), b[:]); err != nil {

@@ -7,8 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Values that calls pass by address, in the program's memory.
-
 // readSockaddr reads the address argument of bind(2), connect(2) and sendto(2).
 func readSockaddr(c Call, addr uintptr, size int) (abi.Sockaddr, error) {
 	var buf [abi.SizeofSockaddrStorage]byte
@@ -20,8 +18,8 @@ func readSockaddr(c Call, addr uintptr, size int) (abi.Sockaddr, error) {
 }
 
 // readBindAddr is readSockaddr for bind(2) on a socket of a domain. An AF_INET socket
-// takes the wildcard also with the family AF_UNSPEC (__inet_bind of
-// net/ipv4/af_inet.c), as OpenMPI writes it.
+// accepts the wildcard with the family AF_UNSPEC, too (__inet_bind of
+// net/ipv4/af_inet.c). OpenMPI passes it so.
 func readBindAddr(c Call, addr uintptr, size, domain int) (abi.Sockaddr, error) {
 	var buf [abi.SizeofSockaddrStorage]byte
 	b, err := readName(c, addr, size, buf[:])
@@ -36,7 +34,7 @@ func readBindAddr(c Call, addr uintptr, size, domain int) (abi.Sockaddr, error) 
 	return abi.ParseSockaddr(b)
 }
 
-// readName reads an address as it lies in memory, as move_addr_to_kernel of
+// readName reads the bytes of a socket address into buf, as move_addr_to_kernel of
 // net/socket.c does.
 func readName(c Call, addr uintptr, size int, buf []byte) ([]byte, error) {
 	if size < 0 || size > abi.SizeofSockaddrStorage {
@@ -45,14 +43,14 @@ func readName(c Call, addr uintptr, size int, buf []byte) ([]byte, error) {
 	return buf[:size], c.ReadMemory(addr, buf[:size])
 }
 
-// writeSockaddr stores s where getsockname(2), accept(2) and recvfrom(2) want
-// it: at most *size bytes at addr, and its full length in *size.
+// writeSockaddr stores a socket address as getsockname(2), accept(2) and recvfrom(2) do:
+// at most *size bytes of it at addr, and its full length in *size.
 func writeSockaddr(c Call, s abi.Sockaddr, addr, size uintptr) error {
 	var buf [abi.SizeofSockaddrInet6]byte
 	return writeName(c, abi.AppendSockaddr(buf[:0], s), addr, size)
 }
 
-// writeName is writeSockaddr for an address as it lies in memory.
+// writeName is writeSockaddr for the bytes of an address.
 func writeName(c Call, b []byte, addr, size uintptr) error {
 	var room [4]byte
 	if err := c.ReadMemory(size, room[:]); err != nil {
@@ -66,7 +64,7 @@ func writeName(c Call, b []byte, addr, size uintptr) error {
 	return c.WriteMemory2(addr, b[:min(n, len(b))], size, room[:])
 }
 
-// timespecWord is the size of each half of the struct timespec that a call has.
+// timespecWord returns the size in bytes of each field of a call's struct timespec.
 func timespecWord(c Call) int {
 	if t, ok := c.(*tracedCall); ok {
 		c = t.Call
@@ -77,6 +75,7 @@ func timespecWord(c Call) int {
 	return 8
 }
 
+// readTimespec reads the struct timespec at an address.
 func readTimespec(c Call, at uintptr) (sec, nsec int64, err error) {
 	var buf [16]byte
 	b := buf[:2*timespecWord(c)]
@@ -87,6 +86,7 @@ func readTimespec(c Call, at uintptr) (sec, nsec int64, err error) {
 	return sec, nsec, nil
 }
 
+// writeTimespec stores a struct timespec at an address.
 func writeTimespec(c Call, at uintptr, sec, nsec int64) error {
 	return c.WriteMemory(at, abi.AppendTimespec(nil, timespecWord(c), sec, nsec))
 }

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// layoutOf returns the layout of structures that a call passes.
 func layoutOf(c Call) *abi.Layout {
 	if c.Compat() {
 		return &abi.Compat
@@ -39,8 +40,8 @@ func readIovecs(c Call, m abi.Msghdr) (iov []abi.Iovec, total uint64, err error)
 	return abi.ParseIovecs(l, b)
 }
 
-// gather reads what the buffers hold into b, and returns how much that is. It
-// fails with EMSGSIZE if that is more than b.
+// gather reads the contents of a message's buffers into b, and returns their size. It
+// fails with EMSGSIZE if b is too small.
 func gather(c Call, m abi.Msghdr, b []byte) (int, error) {
 	iov, total, err := readIovecs(c, m)
 	if err != nil {
@@ -58,11 +59,12 @@ func gather(c Call, m abi.Msghdr, b []byte) (int, error) {
 	return int(total), nil
 }
 
-// maxSentControl bounds the control data of a message that is sent, in bytes:
-// it is more than a UDP socket has use for.
+// maxSentControl bounds the control data of a message that a program sends, in bytes. A
+// UDP socket has no use for more.
 const maxSentControl = 16384
 
-// readControl reads the control data that a program sends.
+// readControl reads the control messages that a program sends, in the native layout. It
+// fails with ENOBUFS beyond maxSentControl.
 func readControl(c Call, m abi.Msghdr) ([]byte, error) {
 	if m.Controllen > maxSentControl {
 		return nil, unix.ENOBUFS // sendmsg(2) beyond optmem_max
@@ -89,7 +91,7 @@ func controlFor(c Call, b []byte, room uint64) (out []byte, cut bool) {
 	return abi.CompatControl(b, room)
 }
 
-// scatter fills the buffers with b.
+// scatter writes b to the buffers, as much as fits.
 func scatter(c Call, iov []abi.Iovec, b []byte) error {
 	for _, v := range iov {
 		n := min(uint64(len(b)), v.Len)
@@ -101,7 +103,7 @@ func scatter(c Call, iov []abi.Iovec, b []byte) error {
 	return nil
 }
 
-// finishMessage writes what recvmsg(2) changes in the header: the lengths of name and
+// finishMessage stores what recvmsg(2) changes in the header: the sizes of name and
 // control data, and the flags.
 func finishMessage(c Call, m abi.Msghdr, nameLen uint32, controlLen uint64, flags int32,
 ) error {

@@ -14,12 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// netlinks answer the programs' NETLINK_ROUTE sockets. Such a socket is in truth
-// one of NETLINK_USERSOCK, which is connected to one of the supervisor's: so the
-// kernel queues what the supervisor answers, and read, poll, MSG_PEEK, buffer
-// sizes and the options of SOL_NETLINK are its own. Requests are trapped and
-// answered before the call returns, as by Linux. Only those by write(2), and by send(2)
-// of other sizes than musl's, come to the supervisor's socket.
+// netlinks answer the programs' NETLINK_ROUTE sockets.
+//
+// Such a socket is implemented as a NETLINK_USERSOCK socket that is connected to a socket
+// of the supervisor. So the kernel queues the supervisor's answers, and read, poll,
+// MSG_PEEK, buffer sizes and the options of SOL_NETLINK are the kernel's. The filter
+// traps requests, and the supervisor answers before the call returns, as Linux does. It
+// does not trap write(2), and of send(2) only musl's: other requests come to the
+// supervisor's socket.
 type netlinks struct {
 	mu     sync.Mutex
 	conn   *os.File // nil until the first program asks
@@ -28,31 +30,31 @@ type netlinks struct {
 
 	port atomic.Uint32 // of the supervisor's socket; 0: there is none
 
-	// others are descriptors that calls have shown to be of other sockets, each at the
-	// place that its hash gives it, since the last such socket was made. See maybe.
+	// others is a hash table of descriptors that are known to be other sockets, since the
+	// last netlink socket was made. See maybe.
 	others [256]atomic.Uint64
-	made   atomic.Uint32 // how many such sockets there have been
+	made   atomic.Uint32 // how many netlink sockets were made so far
 
-	// claims are the ports that programs bound their sockets to, by the kernel's
-	// own, which such a socket has from its beginning.
+	// claims are the ports that programs bound their sockets to, by the ports that the
+	// kernel gave these sockets when they were made.
 	claims map[uint32]uint32
 }
 
-// muslRequest holds for send(2) as musl makes it for getifaddrs(3) and its like
-// (src/network/netlink.c): struct nlmsghdr and struct rtgenmsg, 20 bytes with their
-// padding, and no flags. It looks for the answer with MSG_DONTWAIT. A filter cannot see
-// that a descriptor is such a socket, and to trap each send(2) would cost TCP too much.
-// Whoever sends in another way, without an address and with send(2) or write(2), waits
-// for the answer, which the supervisor's socket gives soon.
+// muslRequest is the condition of the send(2) that musl makes for getifaddrs(3) and
+// others (src/network/netlink.c): struct nlmsghdr and struct rtgenmsg, 20 bytes with
+// padding, and no flags. musl then reads the answer with MSG_DONTWAIT, so it must be
+// there. A filter cannot see that a descriptor is a netlink socket, and a trap of every
+// send(2) would cost TCP too much. Other programs that use send(2) or write(2) without an
+// address wait for the answer.
 var muslRequest = []Condition{{Arg: 2, Equal: 20}, {Arg: 3, Equal: 0}}
 
-// maxClaims bounds the table of claims, which knows nothing of closed sockets.
+// maxClaims bounds the table of claims, whose entries outlive their sockets.
 const maxClaims = 256
 
-// maxNetlink bounds a request, in bytes; real ones are less than 100.
+// maxNetlink bounds a request in bytes. Requests of known programs have fewer than 100.
 const maxNetlink = 16 << 10
 
-// start opens the supervisor's socket, once.
+// startNetlink opens the supervisor's socket if it is not open, and returns its port.
 func (n *Node) startNetlink() (port uint32, err error) {
 	k := &n.netlinks
 	k.mu.Lock()
@@ -87,28 +89,29 @@ func (n *Node) startNetlink() (port uint32, err error) {
 	return port, nil
 }
 
-// used reports whether a program has, or had, such a socket.
+// used reports whether any program has made a netlink socket.
 func (k *netlinks) used() bool { return k.port.Load() != 0 }
 
-// maybe reports whether a thread's descriptor may be one of those sockets, by what other
-// calls have shown, so that sendmsg(2) of TCP and Unix sockets costs no copy of the
-// descriptor each time. It may be wrong where a program moves an older one of those
-// sockets to a number that another socket had (dup2(2), SCM_RIGHTS): then the
-// supervisor's socket gets the request, and the answer comes a moment after the call.
+// maybe reports whether a thread's descriptor may be a netlink socket, by what earlier
+// calls have shown. So a sendmsg(2) of a TCP or Unix socket costs no copy of the
+// descriptor each time. maybe is wrong where a program moves a netlink socket to a number
+// that another socket had (dup2(2), SCM_RIGHTS). Then the request comes to the
+// supervisor's socket, and the answer a moment after the call.
 func (k *netlinks) maybe(tid, fd int) bool {
 	made := k.made.Load()
 	return made != 0 && k.others[otherPlace(tid, fd)].Load() != otherKey(tid, fd, made)
 }
 
-// isOther notes that a thread's descriptor is of another socket.
+// isOther stores that a thread's descriptor is another socket.
 func (k *netlinks) isOther(tid, fd int) {
 	k.others[otherPlace(tid, fd)].Store(otherKey(tid, fd, k.made.Load()))
 }
 
 func otherPlace(tid, fd int) uint8 { return uint8(tid*31 + fd) }
 
-// otherKey has the lower bits of each: 24 of a thread, as many as there are
-// (PID_MAX_LIMIT of include/linux/threads.h needs 22), and 20 of the others.
+// otherKey returns an entry of others: the lower 24 bits of the thread, which are all
+// that it has (PID_MAX_LIMIT of include/linux/threads.h needs 22), and 20 bits of fd and
+// made.
 func otherKey(tid, fd int, made uint32) uint64 {
 	const low = 1<<20 - 1
 	return uint64(tid)<<40 | uint64(fd&low)<<20 | uint64(made&low)
@@ -123,8 +126,8 @@ func (k *netlinks) close() {
 	}
 }
 
-// serveNetlink answers requests that were written, until the supervisor's socket
-// is closed.
+// serveNetlink answers the requests that come to the supervisor's socket, until it is
+// closed.
 func (n *Node) serveNetlink() {
 	var b [maxNetlink]byte
 	for {
@@ -144,8 +147,8 @@ func (n *Node) serveNetlink() {
 	}
 }
 
-// replyNetlink answers a request of the socket at a port. What does not fit into
-// the socket's buffer is lost, as it is on Linux (ENOBUFS, netlink(7)).
+// replyNetlink answers a request of the socket that has a port. An answer that does not
+// fit into the socket's buffer is lost, as on Linux (ENOBUFS, netlink(7)).
 func (n *Node) replyNetlink(b []byte, port uint32) {
 	answer := rtnetlink.Answer(n.host(), b, n.netlinks.claimed(port))
 	if len(answer) == 0 {
@@ -185,13 +188,13 @@ func (k *netlinks) claim(port, want uint32) {
 		if len(k.claims) < maxClaims {
 			break
 		}
-		delete(k.claims, old) // any: it is closed, most likely
+		delete(k.claims, old) // any one; most are of closed sockets
 	}
 	k.claims[port] = want
 }
 
-// netlinkSocket answers socket(2) for NETLINK_ROUTE. A program in a network
-// namespace of its own gets the kernel's.
+// netlinkSocket answers socket(2) for NETLINK_ROUTE. A program in a network namespace of
+// its own gets a socket of the kernel's.
 func (n *Node) netlinkSocket(c Call) reply {
 	typ := c.Int(1)
 	if !networkNamespace.has(c.TID()) {
@@ -206,8 +209,8 @@ func (n *Node) netlinkSocket(c Call) reply {
 	if err != nil {
 		return fail(err)
 	}
-	// As the kernel, which takes the process's number; if another socket has
-	// that, connect chooses.
+	// The kernel prefers the process ID as port. If another socket has it, connect(2)
+	// makes the kernel choose.
 	unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: uint32(c.TID())})
 	err = unix.Connect(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: kernel})
 	if err != nil {
@@ -222,7 +225,7 @@ func (n *Node) netlinkSocket(c Call) reply {
 	return descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { linux.Close(fd) })
 }
 
-// isNetlink reports whether a copied descriptor is one of those sockets.
+// isNetlink reports whether a copied descriptor is such a socket.
 func (n *Node) isNetlink(fd int) bool {
 	if !n.netlinks.used() {
 		return false
@@ -235,7 +238,7 @@ func (n *Node) isNetlink(fd int) bool {
 	return err == nil && proto == unix.NETLINK_USERSOCK
 }
 
-// netlinkPort is a socket's own address.
+// netlinkPort returns a socket's own port.
 func netlinkPort(fd int) (uint32, error) {
 	sa, err := unix.Getsockname(fd)
 	if err != nil {
@@ -260,8 +263,8 @@ func readNetlinkAddr(c Call, addr uintptr, size int) (a abi.SockaddrNetlink, ok 
 	return abi.ParseSockaddrNetlink(b)
 }
 
-// bindNetlink answers bind(2) on such a socket. It may join groups, in which
-// nothing happens: the node's interfaces stay as they are.
+// bindNetlink answers bind(2) on such a socket. It ignores multicast groups, which
+// receive nothing, because the node's interfaces do not change.
 func (n *Node) bindNetlink(c Call, fd int) reply {
 	a, ok, err := readNetlinkAddr(c, c.Ptr(1), c.Int(2))
 	if err == nil && !ok {
@@ -280,7 +283,7 @@ func (n *Node) bindNetlink(c Call, fd int) reply {
 	return reply{}
 }
 
-// connectNetlink answers connect(2): only the kernel can be the peer.
+// connectNetlink answers connect(2), which fails with EPERM for any peer but the kernel.
 func (n *Node) connectNetlink(c Call) reply {
 	a, _, err := readNetlinkAddr(c, c.Ptr(1), c.Int(2))
 	if err == nil && (a.Port != 0 || a.Groups != 0) {
@@ -303,8 +306,8 @@ func (n *Node) netlinkName(c Call, fd int, peer bool) reply {
 	return fail(writeName(c, b[:], c.Ptr(1), c.Ptr(2)))
 }
 
-// sendNetlink sends a request, if the destination and the descriptor are those
-// of NETLINK_ROUTE. p reads the request.
+// sendNetlink answers a send of a request, if the destination and the descriptor are
+// those of NETLINK_ROUTE. p reads the request.
 func (n *Node) sendNetlink(c Call, addr uintptr, size int, p payload) reply {
 	if !n.netlinks.used() {
 		return passthrough
@@ -314,7 +317,7 @@ func (n *Node) sendNetlink(c Call, addr uintptr, size int, p payload) reply {
 		var ok bool
 		var err error
 		if a, ok, err = readNetlinkAddr(c, addr, size); err != nil || !ok {
-			return passthrough // the kernel says what is wrong
+			return passthrough // the kernel reports the error
 		}
 	}
 	fd, err := c.CopyFD(c.Int(0))

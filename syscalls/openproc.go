@@ -20,11 +20,11 @@ import (
 // are taken, whatever their flags, also where /proc/net is mounted: that does not cover
 // /proc/self/net and /proc/PID/net.
 
-// largeFile is O_LARGEFILE of the kernel, which musl and 32-bit programs set. Go's
-// constant is 0 where the kernel sets it by itself.
+// largeFile is the kernel's O_LARGEFILE, which musl and 32-bit programs set. Go's
+// constant is 0 where the kernel sets the flag by itself.
 const largeFile = 0o100000 | 0o400000 // on x86, and on ARM
 
-// plainOpen holds for flags without any of their own.
+// plainOpen returns the condition that an argument has no other flags.
 func plainOpen(flags uint) []Condition {
 	return []Condition{{Arg: flags, Mask: ^uint32(largeFile), Equal: unix.O_RDONLY}}
 }

@@ -7,42 +7,43 @@ import (
 	"github.com/boxer-sandbox/boxer/syscalls/strace"
 )
 
-// A Tracer is told what a node's programs call. See Node.Trace.
+// A Tracer receives the calls of a node's programs. See Node.Trace.
 type Tracer interface {
-	// Called takes over what is known of a call, when it begins to wait and when it
-	// has been answered. It is called on the threads that answer, and must not wait.
+	// Called receives a call when the call begins to wait, and when the node has answered
+	// it. The Tracer owns the Record until it calls Release. Called runs on the
+	// goroutines that answer calls, and must not block.
 	Called(*Record)
 }
 
-// Tracing says whom to tell of trapped calls, and what to keep of them. See NewTracing.
+// Tracing says who receives trapped calls, and what is stored of them. See NewTracing.
 type Tracing struct {
 	Tracer Tracer
-	Bytes  int  // how many bytes of payload to keep of each call
-	FDs    bool // keep what descriptors are: costs some microseconds per call
+	Bytes  int  // how many bytes of payload are stored of each call
+	FDs    bool // store what descriptors are, which costs some microseconds a call
 
-	calls *strace.Table // those that are told of
+	calls *strace.Table // the calls that the Tracer receives
 }
 
-// Trace tells t.Tracer of every trapped call that begins from now on; nil ends
-// that. While it is on, the node also does what it otherwise leaves to the
-// kernel, where that is the same to the program: so the result is known.
+// Trace gives t.Tracer every trapped call that begins from now on; nil stops that.
+// Meanwhile the node also does calls that it otherwise leaves to the kernel, so that it
+// knows their results. It does so only where the program sees no difference.
 func (n *Node) Trace(t *Tracing) { n.tracing.Store(t) }
 
-// A Record is what is known of one trapped call, as it was taken down on the
-// thread that answers. What it takes to show that is done later, by Decode.
+// A Record has one trapped call, as the goroutine that answered it stored it. Decode
+// shows the call later.
 type Record struct {
 	strace.Syscall
 	ID      uint64 // the same for all Records of a call
 	TID     int
-	Start   time.Time     // when it came
+	Start   time.Time     // when the call was trapped
 	Took    time.Duration // until its answer
-	Network time.Duration // of it: waiting for somebody else
-	Ends    Ends          // which connection it was about, as far as known
+	Network time.Duration // the part of Took that the call waited for a peer
+	Ends    Ends          // of the connection that the call was about, as far as known
 
 	owner *tracedCall
 }
 
-// Release gives the record back, to be used for another call.
+// Release makes the Record free for another call. The caller must not use it any more.
 func (r *Record) Release() {
 	c := r.owner
 	r.Syscall.Reset()

@@ -7,8 +7,9 @@ import (
 	"github.com/boxer-sandbox/boxer/syscalls/strace"
 )
 
-// Traced returns the rows for the filter of a node whose calls with the given
-// numbers are traced from its start: those of Table, with these calls in full.
+// Traced returns the rows for the filter of a node that is traced from its start. They
+// are the rows of Table, but they trap the calls with the given numbers without
+// conditions.
 func Traced(shown []uintptr) []Entry {
 	var rows []Entry
 	for _, e := range table {
@@ -17,7 +18,7 @@ func Traced(shown []uintptr) []Entry {
 		}
 	}
 	for _, nr := range shown {
-		if !fails(nr) { // as in the table: nothing reaches the kernel
+		if !fails(nr) { // the filter fails these calls, traced or not
 			rows = append(rows, Entry{Nr: nr, Note: "traced"})
 		}
 	}
@@ -38,7 +39,8 @@ func fails(nr uintptr) bool {
 	return found
 }
 
-// rowsByNumber are the rows of the table, several for calls with conditions.
+// rowsByNumber returns the rows of the table by the number of the call. Calls with
+// conditions have several rows.
 var rowsByNumber = sync.OnceValue(func() *[512][]Entry {
 	var rows [512][]Entry
 	for _, e := range table {
@@ -47,9 +49,9 @@ var rowsByNumber = sync.OnceValue(func() *[512][]Entry {
 	return &rows
 })
 
-// doTraced does what the filter and the handlers do where nothing is traced: the
-// conditions that the filter has there are looked at here. What is left to the
-// kernel is done by emulators, where that is the same to the program.
+// doTraced answers a call that a filter traps without conditions. It checks the
+// conditions of the table's rows, as the filter does where nothing is traced. An emulator
+// does what the table leaves to the kernel, where the program sees no difference.
 func (n *Node) doTraced(c Call) reply {
 	r, nr := n.doTable(c), c.Nr()
 	if r.kind == replyContinue && nr < uintptr(len(emulators)) && emulators[nr] != nil {
@@ -58,7 +60,7 @@ func (n *Node) doTraced(c Call) reply {
 	return r
 }
 
-// doTable does what the call's row says whose conditions hold.
+// doTable answers a call by the first row of the table whose conditions hold.
 func (n *Node) doTable(c Call) reply {
 	rows, nr := rowsByNumber(), c.Nr()
 	if nr >= uintptr(len(rows)) {
@@ -75,7 +77,7 @@ func (n *Node) doTable(c Call) reply {
 	return passthrough
 }
 
-// holds reports whether the row is about a call.
+// holds reports whether the row's conditions hold for a call.
 func (e *Entry) holds(c Call) bool {
 	for _, w := range e.When {
 		if !w.Holds(c.Uint(int(w.Arg))) {
@@ -85,11 +87,11 @@ func (e *Entry) holds(c Call) bool {
 	return true
 }
 
-// NewTracing makes a Tracing of the calls with the given native numbers, and of those
-// that mean the same in the 32-bit ABI.
+// NewTracing returns a Tracing of the calls with the given native numbers, and of the
+// calls of the 32-bit ABI with the same meaning.
 func NewTracing(t Tracer, show []uintptr, numbers strace.Numbers) *Tracing {
 	return &Tracing{Tracer: t, calls: strace.NewTable(show, numbers)}
 }
 
-// shows reports whether calls of a number are told of.
+// shows reports whether the Tracer receives calls of a number.
 func (t *Tracing) shows(nr uintptr) bool { return t.calls.Shows(nr) }

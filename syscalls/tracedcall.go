@@ -9,31 +9,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Ends are the two ends of a connection as the program sees them. They are what
-// ties a call to its connection in a trace.
+// Ends are the two ends of a connection as the program sees them. A trace finds the
+// connection of a call by them.
 type Ends struct {
 	Local, Remote netip.AddrPort
-	Near          bool // the kernel carries it from node to node, without boxer
+	Near          bool // the kernel carries the connection to a node on this host
 }
 
-// A tracedCall takes down what passes between a call and its handler, which knows
-// nothing of that.
+// A tracedCall stands between a call and its handler, and stores what passes in a Record.
+// The handler does not know of it.
 type tracedCall struct {
 	Call
 	Record
 	node  *Node
 	t     *Tracing
-	waits time.Time // since when, if it has been kept
+	waits time.Time // when Keep was called; zero: not yet
 }
 
-// callIDs numbers traced calls.
+// callIDs is the ID of the last traced call.
 var callIDs atomic.Uint64
 
 func (n *Node) traced(c Call, t *Tracing) *tracedCall {
 	return n.beginTraced(c, t, t.calls.Native(c.Nr()))
 }
 
-// beginTraced begins to take a call down, as one of the signature.
+// beginTraced returns a tracedCall of a call that has a signature.
 func (n *Node) beginTraced(c Call, t *Tracing, sig *strace.Signature) *tracedCall {
 	tc := tracedCalls.Get().(*tracedCall)
 	tc.Call, tc.node, tc.t, tc.waits = c, n, t, time.Time{}
@@ -107,13 +107,13 @@ func (c *tracedCall) Fail(errno unix.Errno) error {
 func (c *tracedCall) Continue() error {
 	c.complete()
 	outcome := strace.Continued
-	if c.Errno != 0 { // what the kernel will say is known: see respond
+	if c.Errno != 0 { // respond knows how the kernel will fail it
 		outcome = strace.FailedBy
 	}
 	return c.answered(outcome, -1, c.Errno, c.Call.Continue())
 }
 
-// InstallFD implements Call. After an error the call is still to be answered.
+// InstallFD implements Call. After an error the call still needs an answer.
 func (c *tracedCall) InstallFD(fd int, cloexec bool) (int, error) {
 	c.complete()
 	got, err := c.Call.InstallFD(fd, cloexec)
@@ -123,8 +123,7 @@ func (c *tracedCall) InstallFD(fd int, cloexec bool) (int, error) {
 	return got, c.answered(strace.Returned, int64(got), 0, err)
 }
 
-// answered takes down the answer. err is what giving it came to: perhaps nobody
-// has waited for it.
+// answered stores the answer. err is the result of giving it: the call may have ended.
 func (c *tracedCall) answered(o strace.Outcome, v int64, errno unix.Errno,
 	err error) error {
 	c.Outcome, c.Value, c.Errno = o, v, errno
@@ -134,7 +133,7 @@ func (c *tracedCall) answered(o strace.Outcome, v int64, errno unix.Errno,
 	return err
 }
 
-// Keep implements Call: the call begins to wait.
+// Keep implements Call. The call begins to wait.
 func (c *tracedCall) Keep() Call {
 	c.complete()
 	c.Call = c.Call.Keep()
@@ -148,12 +147,13 @@ func (c *tracedCall) Keep() Call {
 	return c
 }
 
-// finish hands the record over. The call is answered; c is not used any more.
+// finish gives the Record to the Tracer. The call is answered, and c must not be used any
+// more.
 func (c *tracedCall) finish() { c.t.Tracer.Called(&c.Record) }
 
-// complete reads what a trace shows of the call and the handler did not read. The
-// program's thread stands still, until the answer that follows: what it calls
-// next must not seem to be earlier.
+// complete stores the memory that a trace shows and the handler did not read. It runs
+// before the answer, while the program's thread stands still: later the memory may have
+// changed, and the thread's next call may have begun.
 func (c *tracedCall) complete() {
 	now := time.Now()
 	c.Took = now.Sub(c.Start)
