@@ -131,7 +131,7 @@ func hash(tid uint32) uint32 { return tid * 2654435761 >> 20 % starts }
 // alive reports whether there is a thread. Of one that belongs to somebody else it is
 // told EPERM.
 func alive(tid int) bool {
-	return linux.Tkill(tid, 0) != unix.ESRCH
+	return !errors.Is(linux.Tkill(tid, 0), unix.ESRCH)
 }
 
 func (c *Call) state(state uint32) uint32 { return c.word&^stateMask | state }

@@ -129,7 +129,7 @@ func memory(name string, b []byte, executable bool) (*os.File, error) {
 	if executable {
 		fd, err = unix.MemfdCreate(name, flags|mfdExec)
 	}
-	if err == unix.EINVAL {
+	if errors.Is(err, unix.EINVAL) {
 		fd, err = unix.MemfdCreate(name, flags)
 	}
 	if err != nil {

@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"sync"
@@ -13,7 +14,7 @@ import (
 // copyFD copies a descriptor of a thread's.
 func copyFD(c *Call, fd int) (int, error) {
 	pidfd, err := unix.PidfdOpen(c.TID(), unix.O_EXCL) // PIDFD_THREAD
-	if err == unix.EINVAL {
+	if errors.Is(err, unix.EINVAL) {
 		pidfd, err = unix.PidfdOpen(c.TID(), 0)
 	}
 	if err != nil {

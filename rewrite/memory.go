@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"errors"
 	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
 )
@@ -17,7 +18,7 @@ func writeMemory(tid int, addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) er
 }
 
 func gone(err error) error {
-	if err == unix.ESRCH {
+	if errors.Is(err, unix.ESRCH) {
 		return ErrGone
 	}
 	return err

@@ -2,6 +2,7 @@ package syscalls
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -77,7 +78,7 @@ func (a *absents) note(fd int, is bool) {
 // trueError is what the program is to see of an error that the kernel has
 // returned for its UDP socket.
 func (a *absents) trueError(fd int, err error) error {
-	if err != unix.ECONNREFUSED || a.count.Load() == 0 {
+	if !errors.Is(err, unix.ECONNREFUSED) || a.count.Load() == 0 {
 		return err
 	}
 	id, cerr := cookie(fd)

@@ -221,7 +221,7 @@ func pendingError(fd, domain int) error {
 	var family [2]byte
 	binary.NativeEndian.PutUint16(family[:], uint16(domain))
 	err := linux.Connect(fd, family[:])
-	if err == unix.EINVAL {
+	if errors.Is(err, unix.EINVAL) {
 		return nil
 	}
 	return err
@@ -231,7 +231,7 @@ func pendingError(fd, domain int) error {
 // the time that the call returns; another may follow it.
 func (s *progSocket) connectLoopback(addr netip.AddrPort) error {
 	err := s.connectNow(addr)
-	if err != unix.EINPROGRESS {
+	if !errors.Is(err, unix.EINPROGRESS) {
 		return err
 	}
 	if state, serr := s.state(); serr != nil || state != tcpClose {
@@ -244,7 +244,7 @@ func (s *progSocket) connectLoopback(addr netip.AddrPort) error {
 // come to its end by now; a blocking one waits here if the backlog is full, be it
 // the first (begun is EINPROGRESS) or one more on the same socket (EALREADY).
 func (n *Node) finishLocal(c connectCall, begun error) reply {
-	if !c.block || begun != unix.EINPROGRESS && begun != unix.EALREADY {
+	if !c.block || !errors.Is(begun, unix.EINPROGRESS) && !errors.Is(begun, unix.EALREADY) {
 		return fail(begun)
 	}
 	if ev, err := linux.Poll(c.fd, unix.POLLOUT); err == nil && ev != 0 {
@@ -252,7 +252,7 @@ func (n *Node) finishLocal(c connectCall, begun error) reply {
 	}
 	return async(func(ctx context.Context, _ Call) reply {
 		err := n.readiness.wait(ctx, c.fd, unix.POLLOUT, unix.SO_SNDTIMEO)
-		if err == unix.EAGAIN {
+		if errors.Is(err, unix.EAGAIN) {
 			return fail(begun)
 		}
 		if err != nil {

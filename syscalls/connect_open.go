@@ -2,6 +2,7 @@ package syscalls
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -22,7 +23,7 @@ func (n *Node) connectFar(c connectCall) reply {
 	gate := n.gates.to(c.dst.Addr()).towards(c.dst)
 	err = c.connectFrom(n.publicFor(c.dst.Addr()),
 		func() error { return c.connectNow(gate) })
-	if err != unix.EINPROGRESS {
+	if !errors.Is(err, unix.EINPROGRESS) {
 		return fail(fmt.Errorf("connect to gate: %w", err))
 	}
 	// Only now: after a failed connect the name of an earlier port is left, and

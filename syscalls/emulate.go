@@ -2,6 +2,7 @@ package syscalls
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
@@ -57,7 +58,7 @@ func (n *Node) emulateSocket(c Call) reply {
 			kind == unix.SOCK_DGRAM && (proto == 0 || proto == unix.IPPROTO_UDP))
 	fd, err := linux.Socket(domain, typ|unix.SOCK_CLOEXEC, proto)
 	switch {
-	case err == unix.EPERM || err == unix.EACCES:
+	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
 		return passthrough
 	case err != nil:
 		return fail(err)

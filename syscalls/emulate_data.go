@@ -3,6 +3,7 @@ package syscalls
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -316,7 +317,7 @@ func (s *sending) datagram(c Call, name uintptr, nameLen int) reply {
 	}
 	n, err := linux.Sendto(s.fd, buf[:s.size],
 		s.flags|unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, to)
-	if err == unix.EAGAIN && !nb && s.flags&unix.MSG_DONTWAIT == 0 {
+	if errors.Is(err, unix.EAGAIN) && !nb && s.flags&unix.MSG_DONTWAIT == 0 {
 		return passthrough
 	}
 	if err != nil {
@@ -328,7 +329,7 @@ func (s *sending) datagram(c Call, name uintptr, nameLen int) reply {
 // stream sends on a TCP socket. A blocking one sends all, and waits elsewhere.
 func (s *sending) stream(c Call) reply {
 	err := s.some(c)
-	if err != unix.EAGAIN || s.flags&unix.MSG_DONTWAIT != 0 {
+	if !errors.Is(err, unix.EAGAIN) || s.flags&unix.MSG_DONTWAIT != 0 {
 		return s.result(c, err)
 	}
 	if nb, nerr := nonblocking(s.fd); nerr != nil || nb {
@@ -340,7 +341,7 @@ func (s *sending) stream(c Call) reply {
 				unix.SO_SNDTIMEO); err != nil {
 				return s.result(c, err)
 			}
-			if err := s.some(c); err != unix.EAGAIN {
+			if err := s.some(c); !errors.Is(err, unix.EAGAIN) {
 				return s.result(c, err)
 			}
 		}
@@ -374,7 +375,7 @@ func (s *sending) some(c Call) error {
 // result answers a send: with what has gone, if anything has.
 func (s *sending) result(c Call, err error) reply {
 	if s.done == 0 && err != nil {
-		if err == unix.EPIPE && s.flags&unix.MSG_NOSIGNAL == 0 {
+		if errors.Is(err, unix.EPIPE) && s.flags&unix.MSG_NOSIGNAL == 0 {
 			// The socket stays as it is, so the kernel says the same, and sends
 			// the thread its SIGPIPE.
 			return reply{kind: replyContinue, errno: unix.EPIPE}

@@ -2,6 +2,7 @@ package syscalls
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"github.com/boxer-sandbox/boxer/syscalls/landlock"
@@ -66,7 +67,7 @@ func (n *Node) fastOpenSocket(c Call, s *progSocket, dst abi.Sockaddr, flags int
 func (n *Node) thenSend(ctx context.Context, s *progSocket, r reply, block bool) reply {
 	if r.kind == replyErrno && r.errno == unix.EINPROGRESS && block {
 		switch err := n.readiness.wait(ctx, s.fd, unix.POLLOUT, unix.SO_SNDTIMEO); {
-		case err == unix.EAGAIN:
+		case errors.Is(err, unix.EAGAIN):
 			return r
 		case err != nil:
 			return fail(err)

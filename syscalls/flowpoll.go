@@ -57,9 +57,9 @@ func (p *flowPoll) add(fd int, token uint64) error {
 func (p *flowPoll) wait(events []unix.EpollEvent, may bool) (got int, err error) {
 	e := p.raw.Read(func(epoll uintptr) bool {
 		got, err = unix.EpollWait(int(epoll), events, 0)
-		return err != nil && err != unix.EINTR || got > 0 || !may
+		return err != nil && !errors.Is(err, unix.EINTR) || got > 0 || !may
 	})
-	if e != nil || err != nil && err != unix.EINTR {
+	if e != nil || err != nil && !errors.Is(err, unix.EINTR) {
 		return 0, net.ErrClosed
 	}
 	return max(got, 0), nil
@@ -107,7 +107,7 @@ func (n *Node) serveFlow(p *flowPoll, fl *flow) (more bool) {
 	defer fl.busy.Store(false)
 	for range flowTurn {
 		size, from, err := fl.receive(buf[:])
-		if err == unix.EAGAIN || err == net.ErrClosed {
+		if errors.Is(err, unix.EAGAIN) || err == net.ErrClosed {
 			return false
 		}
 		n.sendOut(fl, from, buf[:size], err)

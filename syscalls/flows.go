@@ -177,7 +177,7 @@ func (f *flows) openLocked(fl *flow, alias netip.Addr, port uint16) error {
 	}
 	const typ = unix.SOCK_DGRAM | unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
 	fd, err := linux.Socket(unix.AF_INET, typ, 0)
-	if err == unix.EMFILE && f.takeOneLocked(fl.peer.Addr()) {
+	if errors.Is(err, unix.EMFILE) && f.takeOneLocked(fl.peer.Addr()) {
 		fd, err = linux.Socket(unix.AF_INET, typ, 0)
 	}
 	if err != nil {
@@ -192,7 +192,7 @@ func (f *flows) openLocked(fl *flow, alias netip.Addr, port uint16) error {
 				continue
 			}
 		}
-		if err = bindTo(fd, unix.AF_INET, local); err != unix.EADDRINUSE {
+		if err = bindTo(fd, unix.AF_INET, local); !errors.Is(err, unix.EADDRINUSE) {
 			break
 		}
 	}

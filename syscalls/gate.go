@@ -114,7 +114,7 @@ func (g *gate) fill() error {
 	}
 	g.fds = append(g.fds, fd)
 	err = connectWithin(fd, g.addr)
-	if err == unix.ETIMEDOUT {
+	if errors.Is(err, unix.ETIMEDOUT) {
 		return fmt.Errorf("no connection over the loopback interface, which a firewall may filter: %w", err)
 	}
 	if err != nil {
@@ -198,8 +198,8 @@ func (g *gate) refuse(at, program netip.AddrPort) error {
 			ttl); err != nil {
 			return fmt.Errorf("IP_MINTTL: %w", err)
 		}
-		if err := unix.Connect(fd, to); err != unix.EINPROGRESS &&
-			err != unix.ECONNREFUSED {
+		if err := unix.Connect(fd, to); !errors.Is(err, unix.EINPROGRESS) &&
+			!errors.Is(err, unix.ECONNREFUSED) {
 			return fmt.Errorf("refuse from gate: %w", err)
 		}
 		if ttl > 0 {
@@ -221,12 +221,12 @@ const gateTimeout = 1000
 func connectWithin(fd int, to netip.AddrPort) error {
 	// On loopback the handshake is done within connect(2), whatever it returns.
 	err := connectTo(fd, unix.AF_INET, to)
-	if err != unix.EINPROGRESS {
+	if !errors.Is(err, unix.EINPROGRESS) {
 		return err
 	}
 	p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 	for {
-		if _, err = unix.Poll(p[:], gateTimeout); err != unix.EINTR {
+		if _, err = unix.Poll(p[:], gateTimeout); !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}

@@ -1,6 +1,7 @@
 package syscalls
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
 
@@ -30,10 +31,10 @@ func TestGateRefuse(t *testing.T) {
 	}
 	for _, fd := range []int{refused, held} {
 		clearError(fd)
-		if err := unix.Connect(fd, kernelSockaddr(unix.AF_INET, g.addr)); err != unix.ECONNABORTED {
+		if err := unix.Connect(fd, kernelSockaddr(unix.AF_INET, g.addr)); !errors.Is(err, unix.ECONNABORTED) {
 			t.Errorf("connect: %v, want ECONNABORTED once", err)
 		}
-		if err := unix.Connect(fd, kernelSockaddr(unix.AF_INET, g.addr)); err != unix.EINPROGRESS {
+		if err := unix.Connect(fd, kernelSockaddr(unix.AF_INET, g.addr)); !errors.Is(err, unix.EINPROGRESS) {
 			t.Errorf("connect: %v, want EINPROGRESS", err)
 		}
 	}
@@ -55,7 +56,7 @@ func connecting(t *testing.T, to netip.AddrPort) (int, netip.AddrPort) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Connect(fd, kernelSockaddr(unix.AF_INET, to)); err != unix.EINPROGRESS {
+	if err := unix.Connect(fd, kernelSockaddr(unix.AF_INET, to)); !errors.Is(err, unix.EINPROGRESS) {
 		t.Fatalf("connect: %v", err)
 	}
 	return fd, own

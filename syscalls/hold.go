@@ -2,6 +2,7 @@ package syscalls
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -84,7 +85,7 @@ func (t *turn) wait(ctx context.Context, c Call, events int16) error {
 		return nil
 	}
 	ended, err := unix.PidfdOpen(c.TID(), pidfdThread)
-	if err == unix.EINVAL { // before Linux 6.9: good for a process's first thread
+	if errors.Is(err, unix.EINVAL) { // before Linux 6.9: good for a process's first thread
 		ended, err = unix.PidfdOpen(c.TID(), 0)
 	}
 	if err == nil {

@@ -2,6 +2,7 @@ package syscalls
 
 import (
 	"encoding/binary"
+	"errors"
 	"math"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
@@ -41,7 +42,7 @@ func (n *Node) ioctl(c Call) reply {
 		return fail(err)
 	}
 	if err := n.host().Ifreq(uint32(request), &b); err != nil {
-		if err == unix.ENODEV && !n.OwnMounts && netif.DescribesLink(uint32(request)) {
+		if errors.Is(err, unix.ENODEV) && !n.OwnMounts && netif.DescribesLink(uint32(request)) {
 			return passthrough
 		}
 		return fail(err)

@@ -167,7 +167,7 @@ func (n *Node) takenOver(kernel netip.AddrPort) bool {
 // connectWait connects a socket that does not block, and waits for the outcome.
 func (n *Node) connectWait(ctx context.Context, fd int, to netip.AddrPort) error {
 	err := connectTo(fd, unix.AF_INET, to)
-	if err != unix.EINPROGRESS {
+	if !errors.Is(err, unix.EINPROGRESS) {
 		return err
 	}
 	if ev, err := linux.Poll(fd, unix.POLLOUT); err != nil || ev == 0 {

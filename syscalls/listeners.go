@@ -104,13 +104,13 @@ func (n *Node) probablyListens(kernel netip.AddrPort) (bool, error) {
 	switch err := probe(unix.SOCK_STREAM, -1, kernel); {
 	case err == nil:
 		return false, nil
-	case err != unix.EADDRINUSE:
+	case !errors.Is(err, unix.EADDRINUSE):
 		return false, err
 	case n.ports.foreign(kernel):
 		return true, nil
 	}
 	err := probe(unix.SOCK_STREAM, -1, netip.AddrPortFrom(n.Aliases.of(unused), kernel.Port()))
-	if err == unix.EADDRINUSE {
+	if errors.Is(err, unix.EADDRINUSE) {
 		return false, nil
 	}
 	return err == nil, err

@@ -109,9 +109,9 @@ func (c *loopConn) tryWrite(fd uintptr) bool {
 			c.rest = c.rest[n:]
 		}
 		switch {
-		case c.err == unix.EAGAIN:
+		case errors.Is(c.err, unix.EAGAIN):
 			return false
-		case c.err == unix.EINTR, c.err == nil && len(c.rest) > 0:
+		case errors.Is(c.err, unix.EINTR), c.err == nil && len(c.rest) > 0:
 			continue
 		}
 		return true

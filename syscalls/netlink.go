@@ -136,7 +136,7 @@ func (n *Node) serveNetlink() {
 		var err error
 		closed := n.netlinks.raw.Read(func(fd uintptr) bool {
 			size, from, err = unix.Recvfrom(int(fd), b[:], unix.MSG_DONTWAIT)
-			return err != unix.EAGAIN
+			return !errors.Is(err, unix.EAGAIN)
 		})
 		if closed != nil {
 			return

@@ -222,7 +222,7 @@ func openPing(id uint16, six bool) (outsideConn, error) {
 		domain, proto = unix.AF_INET6, unix.IPPROTO_ICMPV6
 	}
 	fd, err := linux.Socket(domain, unix.SOCK_DGRAM|typ, proto)
-	if err == unix.EACCES {
+	if errors.Is(err, unix.EACCES) {
 		raw = true
 		fd, err = linux.Socket(domain, unix.SOCK_RAW|typ, proto)
 	}
@@ -261,7 +261,7 @@ func (c *outsidePing) ReadFrom(b []byte) (int, netip.AddrPort, error) {
 		var failed error
 		err := raw.Read(func(fd uintptr) bool {
 			size, from, failed = unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT)
-			return failed != unix.EAGAIN
+			return !errors.Is(failed, unix.EAGAIN)
 		})
 		switch {
 		case err == nil:

@@ -22,7 +22,7 @@ func reportErrors(c *net.UDPConn) error {
 	err = raw.Control(func(fd uintptr) {
 		set = linux.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVERR, 1)
 		if six := linux.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVERR,
-			1); set == nil && six != unix.ENOPROTOOPT {
+			1); set == nil && !errors.Is(six, unix.ENOPROTOOPT) {
 			set = six
 		}
 	})

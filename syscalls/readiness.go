@@ -60,7 +60,7 @@ func (r *readiness) serve() {
 	r.raw.Read(func(epoll uintptr) bool {
 		for { // until there is none: the poller tells of changes only
 			n, err := unix.EpollWait(int(epoll), events[:], 0)
-			if err != nil && err != unix.EINTR {
+			if err != nil && !errors.Is(err, unix.EINTR) {
 				return true // cannot be, with a descriptor of epoll's
 			}
 			if n == 0 {

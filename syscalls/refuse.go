@@ -1,6 +1,7 @@
 package syscalls
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 
@@ -124,7 +125,7 @@ func (n *Node) refuse(fl *flow, fd int, quote []byte) error {
 	to := kernelSockaddr(domain, fl.local)
 	err = unix.Sendto(fd, quote, unix.MSG_DONTWAIT, to)
 	// of an earlier one, which the program has not taken: now we have
-	if err == unix.ECONNREFUSED {
+	if errors.Is(err, unix.ECONNREFUSED) {
 		err = unix.Sendto(fd, quote, unix.MSG_DONTWAIT, to)
 	}
 	return err

@@ -3,6 +3,7 @@ package syscalls
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -268,7 +269,7 @@ func TestRelayBackPressure(t *testing.T) {
 	for full := 0; full < 20; {
 		n, err := unix.SendmsgN(client.fd, chunk, nil, nil,
 			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		if err == unix.EAGAIN {
+		if errors.Is(err, unix.EAGAIN) {
 			p := []unix.PollFd{{Fd: int32(client.fd), Events: unix.POLLOUT}}
 			if n, _ := unix.Poll(p, 10); n == 0 {
 				full++

@@ -402,7 +402,7 @@ func (k *sock) pollFor(wanted int16, ms int) int16 {
 	for {
 		n, err := unix.Poll(p, ms)
 		switch {
-		case err == unix.EINTR:
+		case errors.Is(err, unix.EINTR):
 			continue
 		case err != nil:
 			k.s.t.Fatalf("%s: poll: %v", k.name, err)

@@ -2,6 +2,7 @@ package syscalls
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
@@ -31,7 +32,7 @@ func (n *Node) sendto(c Call) reply {
 	}
 	dst, err := readSockaddr(c, c.Ptr(4), c.Int(5))
 	switch {
-	case err == unix.EAFNOSUPPORT:
+	case errors.Is(err, unix.EAFNOSUPPORT):
 		return n.sendNetlink(c, c.Ptr(4), c.Int(5), read)
 	case err != nil:
 		return passthrough // the kernel says what is wrong
@@ -173,7 +174,7 @@ func (n *Node) sendHeader(c Call, m abi.Msghdr, flags int) reply {
 	gather := func(b []byte) (int, error) { return gather(c, m, b) }
 	dst, err := readSockaddr(c, m.Name, int(m.Namelen))
 	switch {
-	case err == unix.EAFNOSUPPORT:
+	case errors.Is(err, unix.EAFNOSUPPORT):
 		return n.sendNetlink(c, m.Name, int(m.Namelen), gather)
 	case err != nil:
 		return passthrough

@@ -1,6 +1,7 @@
 package syscalls
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -23,7 +24,7 @@ func (s *progSocket) connectFrom(alias netip.Addr, connect func() error) error {
 	if err := s.bindAddress(alias); err != nil {
 		return fmt.Errorf("bind to %v: %w", alias, err)
 	}
-	if err = connect(); err != unix.EADDRNOTAVAIL {
+	if err = connect(); !errors.Is(err, unix.EADDRNOTAVAIL) {
 		return err
 	}
 	// The kernel then leaves out all ports that a socket of the host was bound to, at

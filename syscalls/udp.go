@@ -1,6 +1,7 @@
 package syscalls
 
 import (
+	"errors"
 	"net/netip"
 	"sync"
 
@@ -32,7 +33,7 @@ var datagramBuffers = sync.Pool{New: func() any { return new([maxDatagram + 1]by
 // which the flow's socket has in its place.
 func (n *Node) sendOut(fl *flow, from netip.AddrPort, b []byte, err error) {
 	switch {
-	case err == unix.ECONNREFUSED:
+	case errors.Is(err, unix.ECONNREFUSED):
 		n.programGone(fl)
 	case err != nil:
 		n.Logger.Debug("flow", "peer", fl.peer, "err", err)
@@ -138,7 +139,7 @@ func (n *Node) hand(fl *flow, to netip.AddrPort, b []byte) {
 	send := func(fd int) error {
 		return unix.Sendto(fd, b, unix.MSG_DONTWAIT, kernelSockaddr(unix.AF_INET, to))
 	}
-	if fl.control(send) == unix.ECONNREFUSED { // it tells of an earlier one, and sends nothing
+	if errors.Is(fl.control(send), unix.ECONNREFUSED) { // it tells of an earlier one, and sends nothing
 		n.programGone(fl)
 		fl.control(send)
 	}

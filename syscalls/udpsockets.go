@@ -279,7 +279,7 @@ func (n *Node) stillThere(kernel netip.AddrPort) bool {
 	case programs:
 		return true
 	case noSocket: // or it is connected to somebody, and refuses others
-		if probe(unix.SOCK_DGRAM, -1, kernel) == unix.EADDRINUSE {
+		if errors.Is(probe(unix.SOCK_DGRAM, -1, kernel), unix.EADDRINUSE) {
 			return true
 		}
 	}

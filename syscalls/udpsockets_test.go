@@ -1,6 +1,7 @@
 package syscalls
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
 
@@ -54,7 +55,7 @@ func TestOthersPort(t *testing.T) {
 			if n.DeliverDatagram(src, dst, []byte("second")) {
 				t.Error("the node has taken a datagram for another process's port")
 			}
-			if got, err := received(other); err != unix.EAGAIN {
+			if got, err := received(other); !errors.Is(err, unix.EAGAIN) {
 				t.Errorf("another process got %q, %v", got, err)
 			}
 		})
@@ -91,7 +92,7 @@ func TestOthersDatagrams(t *testing.T) {
 	if got, err := received(server.fd); got != "a program's" {
 		t.Errorf("the server got %q, %v", got, err)
 	}
-	if got, err := received(server.fd); err != unix.EAGAIN {
+	if got, err := received(server.fd); !errors.Is(err, unix.EAGAIN) {
 		t.Errorf("the server got %q, too, %v", got, err)
 	}
 }

@@ -243,7 +243,7 @@ func (p *process) signal(s unix.Signal) {
 func gone(t *testing.T, pid int, limit time.Duration) {
 	t.Helper()
 	fd, err := unix.PidfdOpen(pid, 0)
-	if err == unix.ESRCH {
+	if errors.Is(err, unix.ESRCH) {
 		return
 	}
 	if err != nil {
@@ -256,7 +256,7 @@ func gone(t *testing.T, pid int, limit time.Duration) {
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}},
 			max(0, int(left.Milliseconds())))
 		switch {
-		case err == unix.EINTR:
+		case errors.Is(err, unix.EINTR):
 		case err != nil:
 			t.Fatal(err)
 		case n > 0:

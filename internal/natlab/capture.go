@@ -118,10 +118,10 @@ func (c *Capture) read(f func(packet []byte)) error {
 		for {
 			n, from, err := unix.Recvfrom(int(fd), buf, 0)
 			switch {
-			case err == unix.EAGAIN:
+			case errors.Is(err, unix.EAGAIN):
 				return false
-			case err == unix.EINTR:
-			case err == unix.ENETDOWN: // the link has gone
+			case errors.Is(err, unix.EINTR):
+			case errors.Is(err, unix.ENETDOWN): // the link has gone
 			case err != nil:
 				recvErr = os.NewSyscallError("recvfrom", err)
 				return true

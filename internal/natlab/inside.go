@@ -218,7 +218,7 @@ func initMain() int {
 		var ws unix.WaitStatus
 		pid, err := unix.Wait4(-1, &ws, 0, nil)
 		switch {
-		case err == unix.EINTR:
+		case errors.Is(err, unix.EINTR):
 		case err != nil:
 			fmt.Fprintln(os.Stderr, "natlab: wait:", err)
 			return 1

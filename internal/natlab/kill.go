@@ -71,7 +71,7 @@ func members(inodes map[uint64]bool) (pidfds []int, err error) {
 func killOne(pidfd int) error {
 	defer unix.Close(pidfd)
 	if err := unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0); err != nil &&
-		err != unix.ESRCH {
+		!errors.Is(err, unix.ESRCH) {
 		return os.NewSyscallError("pidfd_send_signal", err)
 	}
 	deadline := time.Now().Add(killTimeout)
@@ -80,7 +80,7 @@ func killOne(pidfd int) error {
 		fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 		n, err := unix.Poll(fds, max(0, int(time.Until(deadline).Milliseconds())))
 		switch {
-		case err == unix.EINTR:
+		case errors.Is(err, unix.EINTR):
 		case err != nil:
 			return os.NewSyscallError("poll", err)
 		case n == 0:
