@@ -225,51 +225,6 @@ func (m *member) askDelivered(ctx context.Context, peer uint32) error {
 	return nil
 }
 
-// withErrno gives an error of the transport the errno that programs get for it.
-func withErrno(err error) error {
-	var status *transport.StatusError
-	errno := unix.Errno(0)
-	switch {
-	case errors.As(err, &status):
-		errno = errnoOf(status.Status)
-	case errors.Is(err, transport.ErrNoPath), errors.Is(err, transport.ErrNoPeer),
-		errors.Is(err, transport.ErrLost):
-		errno = unix.EHOSTUNREACH
-	default:
-		return err
-	}
-	return fmt.Errorf("%w: %w", err, errno)
-}
-
-func errnoOf(s transport.Status) unix.Errno {
-	switch s {
-	case transport.StatusRefused:
-		return unix.ECONNREFUSED
-	case transport.StatusTimeout:
-		return unix.ETIMEDOUT
-	case transport.StatusForbidden:
-		return unix.EACCES
-	case transport.StatusBusy:
-		return unix.ECONNRESET
-	}
-	return unix.EHOSTUNREACH
-}
-
-// statusOf is the inverse: what the opener is told.
-func statusOf(errno unix.Errno) transport.Status {
-	switch errno {
-	case 0:
-		return transport.StatusOK
-	case unix.ECONNREFUSED:
-		return transport.StatusRefused
-	case unix.ETIMEDOUT, unix.EINTR:
-		return transport.StatusTimeout
-	case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EADDRNOTAVAIL:
-		return transport.StatusBusy
-	}
-	return transport.StatusUnreachable
-}
-
 // hostID is the same for nodes that share a machine and a network namespace:
 // those reach each other by loopback. Every node is told it of every other, so it is
 // short, and a hash, since it is nobody's business which machine that is.

@@ -277,10 +277,10 @@ func (s *tcpSource) next() (b []byte, urgent bool, err error) {
 func (s *tcpSource) tryRead(fd uintptr) bool {
 	for {
 		s.n, s.urgent, s.err = s.urgency.read(fd, s.take())
-		switch s.err {
-		case unix.EINTR:
+		switch {
+		case errors.Is(s.err, unix.EINTR):
 			continue
-		case unix.EAGAIN:
+		case errors.Is(s.err, unix.EAGAIN):
 			s.release()
 			if s.empty != nil {
 				s.empty()
