@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -137,7 +138,7 @@ func resultOf(err error) host.Result {
 	case !errors.As(err, &exit):
 		return host.Result{Code: exitBoxer, Error: err.Error()}
 	}
-	if status, ok := exit.Sys().(unix.WaitStatus); ok && status.Signaled() {
+	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		return host.Result{Code: 128 + int(status.Signal()),
 			Error: fmt.Sprintf("boxer run was killed: %v", status.Signal())}
 	}
