@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// TestProcNetRewritten holds that a rewritten program finds the node's interfaces in every
-// folder "net" of /proc that is its own, with whatever flags it opens the files, and also
-// without privileges: Python opens files with O_CLOEXEC.
+// TestProcNetRewritten holds that a rewritten program finds the node's interfaces in
+// every folder "net" of /proc that is its own, with whatever flags it opens the files,
+// and also without privileges: Python opens files with O_CLOEXEC.
 func TestProcNetRewritten(t *testing.T) {
 	const python = "/usr/bin/python3" // not a script that looks for one
 	if _, err := exec.LookPath(python); err != nil {

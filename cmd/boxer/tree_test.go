@@ -125,7 +125,8 @@ func (p *process) pid() int {
 }
 
 // family starts a program with a child and a grandchild that has a session of its own,
-// and returns the pids of all. The supervisor leads a process group, as a shell's jobs do.
+// and returns the pids of all. The supervisor leads a process group, as a shell's jobs
+// do.
 func family(t *testing.T) (p *process, pids []int) {
 	t.Helper()
 	cmd := boxed("sh", "-c", `setsid sh -c 'sh -c "echo \$\$; exec sleep 1000" & echo $$; exec sleep 1000' & echo $$; exec sleep 1000`)

@@ -152,8 +152,8 @@ func outside() (status int, err error) {
 }
 
 // temporary makes a directory for what the program and what it starts leave behind. Its
-// name is short, as names of Unix sockets in it have to be. If this process is killed, the
-// next one removes it.
+// name is short, as names of Unix sockets in it have to be. If this process is killed,
+// the next one removes it.
 func temporary() (*tempdir.Dir, error) {
 	dir, err := tempdir.Make("nl")
 	if err != nil {

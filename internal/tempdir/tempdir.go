@@ -2,8 +2,8 @@
 // long: the next program that makes one removes those whose owners have died.
 //
 // A directory has a marker file that its owner keeps locked (flock(2)). The kernel drops
-// the lock when the owner ends, however it ends. A directory without that file was made by
-// others, and stays.
+// the lock when the owner ends, however it ends. A directory without that file was made
+// by others, and stays.
 package tempdir
 
 import (
@@ -25,8 +25,8 @@ type Dir struct {
 }
 
 // Make makes a directory of mode 0700 in the default directory for temporary files
-// (os.TempDir). Its name is prefix and a number. Before that, Make removes the directories
-// of this user with that prefix whose owners have died.
+// (os.TempDir). Its name is prefix and a number. Before that, Make removes the
+// directories of this user with that prefix whose owners have died.
 func Make(prefix string) (*Dir, error) {
 	sweep(os.TempDir(), prefix)
 	path, err := os.MkdirTemp("", prefix)
