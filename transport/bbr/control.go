@@ -31,11 +31,11 @@ func (s *Sender) setPacingRate(gain float64) {
 	}
 }
 
-// unpaced says whether the path is so short that its round trip is less than a timer can
-// tell: the window alone bounds what leaves at once.
+// unpaced reports whether the round trip is shorter than a timer can measure. Then only the
+// window limits how much is sent at once.
 func (s *Sender) unpaced() bool { return s.minRTT < timerGranularity }
 
-// quantum is what leaves at once: section "Send Quantum".
+// quantum is how many bytes may be sent at once: section "Send Quantum".
 func (s *Sender) quantum() int64 {
 	return min(max(bytesIn(s.pacingRate, timerGranularity), 2*s.packet), maxQuantum)
 }

@@ -8,7 +8,7 @@ const (
 	beta          = 0.7 // no bound falls to less at once: BBR.Beta
 )
 
-// losses are those of the round trip.
+// losses counts what was lost in the current round trip.
 type losses struct {
 	lossRoundStart     bool
 	lossRoundDelivered int64
@@ -18,12 +18,12 @@ type losses struct {
 	lastLost           int64 // the number of a packet
 }
 
-// tooHigh says whether so many losses, of what was sent, are those of a queue that is
-// full: BBRIsInflightTooHigh. A drop can take a whole burst, and what is under way may be
-// few packets. So there have to be more drops than a rate at the threshold leads to by
-// chance, by a standard deviation and one, or more losses than any bound falls by. With 1
-// % of loss at random and 200 packets under way, one round trip in twenty has more than 2
-// %, and one in a thousand is beyond this.
+// tooHigh reports whether the losses of a round trip show that a queue is full:
+// BBRIsInflightTooHigh. One drop can take a whole burst, and few packets may be in flight.
+// So tooHigh asks for more drops than a loss rate at the threshold has by chance, by a
+// standard deviation and one more, or for more losses than any bound falls by. With 1 % of
+// random loss and 200 packets in flight, one round trip in twenty loses more than 2 %, but
+// for one in a thousand tooHigh is true.
 func tooHigh(lost, of int64, runs int) bool {
 	share := float64(lost) / float64(max(of, 1))
 	if share <= lossThreshold {
@@ -33,8 +33,7 @@ func tooHigh(lost, of int64, runs int) bool {
 	return float64(runs) > expected+math.Sqrt(expected)+1 || share > 1-beta
 }
 
-// highLoss says whether the round that ends had losses beyond the threshold, and from so
-// many drops.
+// highLoss reports whether the round trip that ends has lost too much: see tooHigh.
 func (s *Sender) highLoss(runs int) bool {
 	lost := s.delivery.lost - s.lossRoundLost
 	of := lost + s.delivery.total - s.lossRoundTotal
@@ -63,8 +62,8 @@ func (s *Sender) noteLoss(p sent) {
 	}
 }
 
-// inflightAtLoss is how much was under way when the losses went beyond the threshold,
-// within packet p.
+// inflightAtLoss returns how many bytes were in flight when the losses exceeded the
+// threshold, somewhere within packet p.
 func inflightAtLoss(p sent, lost int64) int64 {
 	before := float64(p.inflight - p.size)
 	prefix := (lossThreshold*before - float64(lost-p.size)) / (1 - lossThreshold)
@@ -83,7 +82,8 @@ func (s *Sender) beginLossRound() {
 
 func (s *Sender) resetShortTerm() { s.bwShort, s.inflightShort = unlimited, unlimited }
 
-// updateLatest notes what the round trip has shown; before the model is updated.
+// updateLatest notes the sample's bandwidth and delivery. It is called before the model is
+// updated.
 func (s *Sender) updateLatest(rs *sample) {
 	s.lossRoundStart = false
 	s.bwLatest = max(s.bwLatest, rs.rate)
@@ -94,7 +94,7 @@ func (s *Sender) updateLatest(rs *sample) {
 	}
 }
 
-// advanceLatest begins the next round trip; after the model is updated.
+// advanceLatest begins the next round trip. It is called after the model is updated.
 func (s *Sender) advanceLatest(rs *sample) {
 	if s.lossRoundStart {
 		s.beginLossRound()
@@ -102,8 +102,8 @@ func (s *Sender) advanceLatest(rs *sample) {
 	}
 }
 
-// updateCongestionSignals is that of section "When not Probing for Bandwidth", for losses
-// beyond the threshold.
+// updateCongestionSignals lowers the short-term bounds after losses above the threshold:
+// section "When not Probing for Bandwidth".
 func (s *Sender) updateCongestionSignals(rs *sample) {
 	if rs.rate >= s.maxBW.get() || !rs.newest.appLimited {
 		s.maxBW.note(rs.rate)

@@ -27,26 +27,28 @@ func (s *Sender) updateRound(rs *sample) {
 
 func (s *Sender) isCwndLimited() bool { return s.cwndLimited || s.cwndLimitedBefore }
 
-// A model is what is known of the path.
+// A model has the estimates of the path.
 type model struct {
 	maxBW    cycleMax
-	bw       int64         // what is used of it: BBR.bw
+	bw       int64         // the bandwidth to use: BBR.bw
 	minRTT   time.Duration // of the last ten seconds
 	rttStamp Time
 
 	// Bounds by loss: of this cycle (BBR.bw_shortterm, BBR.inflight_shortterm), and
 	// lasting (BBR.inflight_longterm).
 	bwShort, inflightShort, inflightLong int64
-	// What the last round trip has shown at most.
+	// The maxima of the last round trip.
 	bwLatest, inflightLatest int64
 }
 
-// bdpRTT is the least round trip that the window is sized for: see the package comment.
-// With 1 ms, and paced, boxer's nodes sent 0.9 Gbit/s over a path without delay between
-// two busy processors, where Reno's sent 3.6; docs/performance.md has the figures of now.
+// bdpRTT is the shortest round trip for which the window is computed: see the package
+// comment. With 1 ms and pacing, boxer's nodes sent 0.9 Gbit/s over a path without delay
+// between two busy processors, and 3.6 Gbit/s with Reno. docs/performance.md has the
+// current figures.
 const bdpRTT = 4 * timerGranularity
 
-// inflightFor is how much fits the path at a bandwidth, times gain: BBRBDPMultiple.
+// inflightFor returns gain times the product of a bandwidth and the round trip, in bytes:
+// BBRBDPMultiple.
 func (s *Sender) inflightFor(bw int64, gain float64) int64 {
 	if !s.measured || bw == 0 {
 		return int64(gain * float64(initialWindow*s.packet))
@@ -54,11 +56,12 @@ func (s *Sender) inflightFor(bw int64, gain float64) int64 {
 	return int64(gain * float64(bytesIn(bw, max(s.minRTT, bdpRTT))))
 }
 
-// targetInflight is the estimated product of bandwidth and delay, unless the window is
-// less.
+// targetInflight returns the estimated product of bandwidth and round trip, at most the
+// window, in bytes.
 func (s *Sender) targetInflight() int64 { return min(s.inflightFor(s.bw, 1), s.cwnd) }
 
-// aggregation estimates how much arrives acknowledged at once: section "BBR.extra_acked".
+// aggregation estimates how many bytes are acknowledged at once: section
+// "BBR.extra_acked".
 type aggregation struct {
 	extraAcked     int64
 	extraFilter    roundMax

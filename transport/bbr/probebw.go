@@ -13,7 +13,8 @@ const (
 	renoRounds = 63
 )
 
-// ackPhase is which packets the acknowledgements are for, seen from the probe.
+// An ackPhase says which packets are being acknowledged: those sent before, during or after
+// the probe.
 type ackPhase uint8
 
 const (
@@ -40,7 +41,7 @@ type cycle struct {
 
 func (s *Sender) inProbeBW() bool { return s.state >= probeDown && s.state <= probeUp }
 
-// probing says whether more is sent than what the path is known to take.
+// probing reports whether the Sender sends more than the path's known bandwidth.
 func (s *Sender) probing() bool {
 	return s.state == startup || s.state == probeRefill || s.state == probeUp
 }
@@ -105,7 +106,7 @@ func (s *Sender) updateCycle(rs *sample, inflight int64) {
 	}
 }
 
-// timeToProbe begins a probe if it is time.
+// timeToProbe begins a probe if one is due, and reports that.
 func (s *Sender) timeToProbe() bool {
 	reno := min(s.targetInflight()/s.packet, renoRounds)
 	if time.Duration(s.now-s.cycleStamp) <= s.probeWait && s.sinceProbe < reno {
@@ -132,7 +133,7 @@ func (s *Sender) timeToGoDown(rs *sample, inflight int64) bool {
 	return s.fullBWNow
 }
 
-// withHeadroom is the lasting bound with room for others below it.
+// withHeadroom returns the long-term bound minus the headroom for other flows.
 func (s *Sender) withHeadroom() int64 {
 	if s.inflightLong == unlimited {
 		return unlimited
@@ -141,7 +142,7 @@ func (s *Sender) withHeadroom() int64 {
 	return max(s.inflightLong-free, minWindow*s.packet)
 }
 
-// raiseSlope lets the lasting bound grow by twice as many packets in this round as in the
+// raiseSlope makes the long-term bound grow by twice as many packets in this round as in the
 // last one.
 func (s *Sender) raiseSlope() {
 	growth := int64(1) << s.upRounds
@@ -164,8 +165,8 @@ func (s *Sender) probeInflightUpward(rs *sample) {
 	}
 }
 
-// adaptLongTerm raises the lasting bound, and ends cycles. It returns whether the state
-// has changed.
+// adaptLongTerm raises the long-term bound and ends cycles. It reports whether the state has
+// changed.
 func (s *Sender) adaptLongTerm(rs *sample) bool {
 	if s.phase == acksStarting && s.roundStart {
 		s.phase = acksFeedback

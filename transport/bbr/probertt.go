@@ -3,18 +3,19 @@ package bbr
 import "time"
 
 const (
-	// how long a minimum holds; then ProbeRTT finds it again
+	// how long a minimum is valid; then ProbeRTT measures it again
 	minRTTFilter     = 10 * time.Second
 	probeRTTDuration = 200 * time.Millisecond
 	probeRTTCwndGain = 0.5
-	// After longerRounds round trips in a row of more than longerPath times the minimum,
-	// the path may be another one; it is looked at once in so long.
+	// After longerRounds round trips in a row of more than longerPath times the minimum, the
+	// path may be another one. ProbeRTT finds out, at most once in longerEvery.
 	longerPath   = 4
 	longerRounds = 3
 	longerEvery  = 5 * time.Second // more than from one probe for bandwidth to the next
 )
 
-// rttProbe is ProbeRTT, which empties the queue to see how long the path is without.
+// An rttProbe is the state of ProbeRTT, which empties the queue to measure the round trip
+// without it.
 type rttProbe struct {
 	rttExpired  bool
 	idleRestart bool
@@ -30,10 +31,10 @@ type rttProbe struct {
 	beforeBW  int64         // what arrived before; 0: ProbeRTT has another reason
 }
 
-// seemsLonger says whether there may be a longer path under the connection. What a sender
-// has in a queue makes a round trip two or three times as long as the minimum at most, as
-// the window is a multiple of that; unless the bandwidth has dropped, and that only
-// ProbeRTT tells apart.
+// seemsLonger reports whether a longer path may be under the connection. The sender's own
+// queue makes a round trip two or three times as long as the minimum at most, because the
+// window is a multiple of that. If the bandwidth has dropped, the queue is longer; only
+// ProbeRTT can tell the two cases apart.
 func (s *Sender) seemsLonger(rs *sample) bool {
 	if s.roundStart {
 		if s.roundRTT > longerPath*max(s.minRTT, bdpRTT) {

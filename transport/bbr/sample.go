@@ -2,8 +2,8 @@ package bbr
 
 import "time"
 
-// A sent packet has what was known when it left: sections "Per-packet (P) State" and
-// "Delivery Rate Sampling Algorithm" of the draft.
+// A sent is a sent packet with the state at the time of sending: sections "Per-packet (P)
+// State" and "Delivery Rate Sampling Algorithm" of the draft.
 type sent struct {
 	number        int64 // -1: the place is free
 	size          int64
@@ -16,9 +16,8 @@ type sent struct {
 	appLimited    bool
 }
 
-// A history keeps sent packets until they are acknowledged or lost, by number. Numbers
-// rise with few gaps, so a ring serves; it is as large as the span of those under way has
-// been.
+// A history has the sent packets until they are acknowledged or lost, by number. Numbers rise
+// with few gaps, so it is a ring, as large as the span of the packets in flight has been.
 type history struct {
 	ring []sent // its length is a power of two
 	held int64  // bytes of the packets in it
@@ -37,9 +36,9 @@ func newHistory() history {
 // maxHistory bounds the ring: quic-go has at most 25,000 packets under way.
 const maxHistory = 1 << 15
 
-// add keeps a packet. Of some packets nothing is heard any more, such as those of a
-// handshake or lost ones that probed for a larger size: they give way, as more is kept
-// than is under way then.
+// add adds a packet. Some packets are neither acknowledged nor lost, such as those of a
+// handshake and probes for a larger packet size. add overwrites them when the ring has
+// more bytes than are in flight.
 func (h *history) add(p sent) {
 	h.held += p.size
 	for {
@@ -70,7 +69,7 @@ func (h *history) grow() {
 	}
 }
 
-// take returns a packet and forgets it.
+// take removes a packet and returns it.
 func (h *history) take(number int64) (sent, bool) {
 	place := &h.ring[number&int64(len(h.ring)-1)]
 	if place.number != number || number < 0 {
@@ -82,8 +81,8 @@ func (h *history) take(number int64) (sent, bool) {
 	return p, true
 }
 
-// A sample is what the acknowledgements that came at once say of the path: the draft's
-// RS.
+// A sample is what the acknowledgements of one received packet say about the path: the
+// draft's RS.
 type sample struct {
 	ok         bool  // there is a packet that was newly acknowledged
 	newlyAcked int64 // bytes
@@ -95,18 +94,18 @@ type sample struct {
 	lost       int64 // between when newest left and now
 }
 
-// A delivery counts what has arrived: the draft's C.
+// A delivery counts the delivered bytes: the draft's C.
 type delivery struct {
 	total     int64 // bytes delivered
 	time      Time  // of the last delivery
 	firstSent Time
 	lost      int64
-	// appLimited, if not 0, is what will have been delivered when the last packet
-	// arrives that left while there was too little to send.
+	// appLimited, if not 0, is the value of total when the last packet arrives that was
+	// sent while there was too little to send.
 	appLimited int64
 }
 
-// send returns what has to be kept of a packet.
+// send returns the state of a packet that is sent now.
 func (d *delivery) send(now Time, number, size, inflight int64) sent {
 	if inflight <= size { // nothing else is under way
 		d.firstSent, d.time = now, now
@@ -130,9 +129,9 @@ func (d *delivery) ack(now Time, p sent, s *sample) {
 	d.firstSent = p.at
 }
 
-// finish completes a sample (GenerateRateSample). shortest is the least interval that
-// tells a rate: the minimal round trip, as acknowledgements that are compressed would
-// seem to arrive at any rate.
+// finish completes a sample (GenerateRateSample). shortest is the shortest interval from
+// which to compute a rate, the minimal round trip: acknowledgements that arrive at once
+// would show any rate.
 func (d *delivery) finish(now Time, s *sample, shortest time.Duration) {
 	if d.appLimited != 0 && d.total > d.appLimited {
 		d.appLimited = 0
@@ -150,12 +149,12 @@ func (d *delivery) finish(now Time, s *sample, shortest time.Duration) {
 	}
 }
 
-// limited notes that there is too little to send; inflight is what is under way.
+// limited notes that there is too little to send, with inflight bytes in flight.
 func (d *delivery) limited(inflight int64) { d.appLimited = max(d.total+inflight, 1) }
 
 func perSecond(bytes int64, in time.Duration) int64 {
 	return int64(float64(bytes) * float64(time.Second) / float64(in))
 }
 
-// bytesIn is how much a rate, in bytes per second, carries in d.
+// bytesIn returns how many bytes a rate in bytes per second carries in d.
 func bytesIn(rate int64, d time.Duration) int64 { return int64(float64(rate) * d.Seconds()) }

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A Time is an instant: nanoseconds since any moment before the connection, on a clock
-// that does not jump.
+// A Time is an instant of a monotonic clock: nanoseconds since any instant before the
+// connection began.
 type Time int64
 
 type state uint8
@@ -22,7 +22,7 @@ const (
 	probeRTT
 )
 
-// String names a state as the draft does.
+// String returns the draft's name of a state.
 func (s state) String() string {
 	return [...]string{"Startup", "Drain", "ProbeBW_DOWN", "ProbeBW_CRUISE",
 		"ProbeBW_REFILL", "ProbeBW_UP", "ProbeRTT"}[s]
@@ -31,9 +31,8 @@ func (s state) String() string {
 // unlimited is the draft's Infinity.
 const unlimited = math.MaxInt64
 
-// A Sender is the congestion control of one connection on one path. All sizes are in
-// bytes, as they count for what is under way, and rates in bytes per second. It is used
-// from one goroutine.
+// A Sender is the congestion control of one connection. Sizes are in bytes, rates in bytes
+// per second. One goroutine at a time may call its methods.
 type Sender struct {
 	packet int64 // the size of a full one: the draft's SMSS
 	rand   *rand.Rand
@@ -60,8 +59,8 @@ type Sender struct {
 	aggregation
 }
 
-// New returns a Sender for packets of the given size. random serves to spread the probes
-// of several connections.
+// New returns a Sender for packets of the given size. random spreads the probes of several
+// connections over time.
 func New(packet int64, random *rand.Rand) *Sender {
 	s := &Sender{packet: packet, rand: random, history: newHistory()}
 	s.lastLost = -2 // no neighbour of packet 0
@@ -74,8 +73,8 @@ func New(packet int64, random *rand.Rand) *Sender {
 	return s
 }
 
-// Sent tells that a packet has left, with what is under way including it. Packets have
-// rising numbers. Those that ask for no acknowledgement are not told.
+// Sent reports that a packet was sent; inflight includes it. The numbers of packets rise.
+// The caller does not report packets that are not acknowledged.
 func (s *Sender) Sent(now Time, number, size, inflight int64) {
 	s.now = now
 	if inflight <= size && s.delivery.appLimited != 0 {
@@ -85,7 +84,7 @@ func (s *Sender) Sent(now Time, number, size, inflight int64) {
 	s.history.add(s.delivery.send(now, number, size, inflight))
 }
 
-// Acked tells that a packet has been acknowledged. Processed has to follow.
+// Acked reports that a packet was acknowledged. Processed has to follow.
 func (s *Sender) Acked(now Time, number int64) {
 	s.now = now
 	if p, ok := s.history.take(number); ok {
@@ -93,7 +92,7 @@ func (s *Sender) Acked(now Time, number int64) {
 	}
 }
 
-// Lost tells that a packet is deemed lost. Processed has to follow.
+// Lost reports that a packet counts as lost. Processed has to follow.
 func (s *Sender) Lost(number int64) {
 	p, ok := s.history.take(number)
 	if !ok {
@@ -103,25 +102,25 @@ func (s *Sender) Lost(number int64) {
 	s.noteLoss(p)
 }
 
-// CongestionExperienced tells that the path has marked packets (RFC 3168).
+// CongestionExperienced reports that the path has marked packets (RFC 3168).
 func (s *Sender) CongestionExperienced() { s.roundRuns++ }
 
-// SpuriousLoss tells that a packet that was deemed lost has arrived after all.
+// SpuriousLoss reports that a packet that counted as lost has arrived.
 func (s *Sender) SpuriousLoss() { s.resetShortTerm() }
 
-// AppLimited tells that there is nothing to send although sending is allowed. While more
-// than the path holds is under way that does not matter: such is a stream that waits for
-// the receiver's window.
+// AppLimited reports that there is nothing to send although sending is allowed. It has no
+// effect while more than the path holds is in flight, as with a stream that waits for the
+// receiver's window.
 func (s *Sender) AppLimited(inflight int64) {
 	if inflight < s.inflightFor(s.bw, max(fullEnough, min(s.pacingGain, fullInStartup))) {
 		s.delivery.limited(inflight)
 	}
 }
 
-// SetPacketSize tells how large a full packet is from now on.
+// SetPacketSize sets the size of a full packet.
 func (s *Sender) SetPacketSize(size int64) { s.packet = size }
 
-// CanSend says whether the window has room for more than what is under way.
+// CanSend reports whether the window is larger than what is in flight.
 func (s *Sender) CanSend(inflight int64) bool {
 	if inflight < s.cwnd {
 		return true
@@ -130,27 +129,27 @@ func (s *Sender) CanSend(inflight int64) bool {
 	return false
 }
 
-// HasBudget says whether a packet may leave now without being ahead of the rate.
+// HasBudget reports whether pacing allows a packet now.
 func (s *Sender) HasBudget(now Time) bool {
 	return s.unpaced() || s.pacer.budget(now, s.pacingRate, s.packet) >= float64(s.packet)
 }
 
-// NextSend is the time from which HasBudget holds.
+// NextSend returns the time from which HasBudget is true.
 func (s *Sender) NextSend() Time { return s.pacer.next(s.pacingRate, s.packet) }
 
-// Window is how much may be under way.
+// Window returns how many bytes may be in flight.
 func (s *Sender) Window() int64 { return s.cwnd }
 
-// Rate is how fast packets leave, in bytes per second.
+// Rate returns the pacing rate in bytes per second.
 func (s *Sender) Rate() int64 { return s.pacingRate }
 
-// Startup says whether the capacity of the path is still being searched for the first
-// time.
+// Startup reports whether the Sender is in Startup: it has not found the bandwidth of the
+// path yet.
 func (s *Sender) Startup() bool { return s.state == startup }
 
-// Processed ends what one acknowledgement, or a timer of loss detection, had to report;
-// inflight is what is still under way. Section "Per-ACK Steps": update the model and the
-// state, then the control parameters.
+// Processed ends the reports of one acknowledgement or of one loss-detection timer; inflight
+// is what is still in flight. It updates the model and the state, then the control
+// parameters: section "Per-ACK Steps".
 func (s *Sender) Processed(now Time, inflight int64) {
 	s.now = now
 	rs := &s.current

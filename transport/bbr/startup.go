@@ -4,16 +4,17 @@ const (
 	startupPacingGain = 2.77 // 4 ln 2: section "Startup"
 	startupCwndGain   = 2.0
 	drainPacingGain   = 0.5
-	// a path is full if in fullBWRounds rounds the bandwidth has not grown so much
+	// The path is full if the bandwidth has not grown by this factor in fullBWRounds
+	// rounds.
 	fullBWGrowth = 1.25
 	fullBWRounds = 3
-	// startupLossRuns is how many drops in a round end Startup, if they are beyond the
+	// startupLossRuns is how many drops in a round end Startup, if the losses exceed the
 	// threshold, too: BBRStartupFullLossCnt.
 	startupLossRuns = 6
 )
 
-// fullPipe tells when sending more brings no more: section "Exiting Acceleration Based on
-// Bandwidth Plateau".
+// A fullPipe finds out when a higher rate does not deliver more: section "Exiting
+// Acceleration Based on Bandwidth Plateau".
 type fullPipe struct {
 	fullBW        int64
 	fullBWCount   int
