@@ -267,7 +267,7 @@ func (s *tracedStream) Read(b []byte) (int, error) {
 	}
 	switch {
 	case err == nil:
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		s.f.end(1, &ending{byPeer: true, reason: "closed by " + s.f.who()})
 	default:
 		s.f.end(1, s.f.broken(err))

@@ -251,7 +251,8 @@ func BenchmarkDatagrams(b *testing.B) {
 	}
 }
 
-// BenchmarkOpenOptimistic is BenchmarkOpen of a destination that the far side has announced.
+// BenchmarkOpenOptimistic is BenchmarkOpen of a destination that the far side has
+// announced.
 func BenchmarkOpenOptimistic(b *testing.B) {
 	l := newLab(b)
 	near, far := l.node(1), l.node(2)

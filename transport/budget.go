@@ -15,22 +15,22 @@ import (
 // This process holds in its memory what peers have sent and no program has read. Linux
 // limits the same data by tcp_mem and by the SYN queue (tcp(7)). This package does so:
 //
-//   - A peer may send waitingWindow bytes on a stream before the stream is answered, or, if
-//     this node has opened it, before this node has sent its header. It may have
+//   - A peer may send waitingWindow bytes on a stream before the stream is answered, or,
+//     if this node has opened it, before this node has sent its header. It may have
 //     waitingStreams such streams open.
-//   - Then the window of the stream becomes answeredWindow, and grows as a program reads the
-//     stream. The windows of a peer's streams together fit into the window of its
+//   - Then the window of the stream becomes answeredWindow, and grows as a program reads
+//     the stream. The windows of a peer's streams together fit into the window of its
 //     connection, so that unread streams do not hold up others. If there are too many
 //     streams, their windows stay at waitingWindow and grow only as programs read them.
 //   - The window of the connection limits what this node holds for one peer.
 //   - If all peers together make this node hold too much, it resets the streams that hold
 //     most.
 const (
-	// waitingWindow is about what TCP sends before its first acknowledgement: ten segments
-	// (RFC 6928), in bytes.
+	// waitingWindow is about what TCP sends before its first acknowledgement: ten
+	// segments (RFC 6928), in bytes.
 	waitingWindow = 16 << 10
-	// answeredWindow is the first window of a stream that was answered, in bytes. 1 Gbit/s
-	// at 20 ms needs 2.5 MB; the window grows to that in a few round trips.
+	// answeredWindow is the first window of a stream that was answered, in bytes. 1
+	// Gbit/s at 20 ms needs 2.5 MB; the window grows to that in a few round trips.
 	answeredWindow = 512 << 10
 	// maxStreamWindow is the largest window of a stream, in bytes: 50 ms of 1 Gbit/s.
 	maxStreamWindow = 6 << 20
@@ -43,8 +43,8 @@ const (
 	// streamsStep is the step in which the limit of open streams changes.
 	streamsStep = 256
 
-	// maxConns bounds the connections of one peer. After a glare there are two, and an old
-	// one may linger.
+	// maxConns bounds the connections of one peer. After a glare there are two, and an
+	// old one may linger.
 	maxConns = 4
 )
 
@@ -55,8 +55,9 @@ type budget struct {
 	exceeded  chan struct{} // capacity 1: a limit is exceeded
 }
 
-// tooMuch is the limit of one peer with quic-go's overhead, in bytes: see frameSorterEntry
-// there. A peer also has several connections at times, each with a window of its own.
+// tooMuch is the limit of one peer with quic-go's overhead, in bytes: see
+// frameSorterEntry there. A peer also has several connections at times, each with a
+// window of its own.
 func (b *budget) tooMuch() int64 { return b.peer + b.peer/2 }
 
 func newBudget(memory int64) *budget {
@@ -126,8 +127,8 @@ func (n *Node) enforceBudget() {
 	}
 }
 
-// relieve resets streams of the peer that holds most, if its limit or that of all peers is
-// exceeded. It returns false if there was nothing to do.
+// relieve resets streams of the peer that holds most, if its limit or that of all peers
+// is exceeded. It returns false if there was nothing to do.
 func (n *Node) relieve() bool {
 	held := make(map[*account][]*conn)
 	for _, p := range n.peersSnapshot() {
@@ -208,7 +209,8 @@ func (s *Stream) widen() {
 	}
 }
 
-// noteGrant notes that the window has grown; giveBack takes that back at the stream's end.
+// noteGrant notes that the window has grown; giveBack takes that back at the stream's
+// end.
 func (s *Stream) noteGrant(delta int64) {
 	s.granted.Add(delta)
 	if s.ended.Load()&readEnded != 0 {

@@ -209,7 +209,8 @@ func TestMemoryIsFreed(t *testing.T) {
 				}
 				s := <-accepted
 				held := func() int64 { return victim.budget.held.Load() }
-				eventually(t, "it is held", func() bool { return held() >= answeredWindow/2 })
+				eventually(t, "it is held",
+					func() bool { return held() >= answeredWindow/2 })
 				tc.end(victim, s)
 				eventually(t, "it is free", func() bool { return held() == 0 })
 			})
@@ -313,6 +314,7 @@ func TestNewcomers(t *testing.T) {
 	w.add(q, b, -120)
 	w.add(other, b, -7) // ended before anybody knew who it was
 	if held, all := p.held.Load(), b.held.Load(); held != 0 || all != 0 || len(w.m) != 0 {
-		t.Errorf("held by the peer %d, by all %d, connections known %d", held, all, len(w.m))
+		t.Errorf("held by the peer %d, by all %d, connections known %d", held, all,
+			len(w.m))
 	}
 }

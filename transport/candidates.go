@@ -12,8 +12,9 @@ const udpOverhead = 20 + 8
 // (its protocol.MaxPacketBufferSize).
 const maxQUICPacket = 1452
 
-// maxPacketFor returns the size of the largest QUIC packet that fits every interface with a
-// relay header before it, but never less than QUIC needs (RFC 9000 section 14), in bytes.
+// maxPacketFor returns the size of the largest QUIC packet that fits every interface with
+// a relay header before it, but never less than QUIC needs (RFC 9000 section 14), in
+// bytes.
 func maxPacketFor(list []iface) int {
 	size := maxQUICPacket
 	for _, i := range list {
@@ -24,8 +25,8 @@ func maxPacketFor(list []iface) int {
 	return max(size, 1200)
 }
 
-// hostCandidates returns the addresses at which other nodes on this host and on its networks
-// can reach the socket.
+// hostCandidates returns the addresses at which other nodes on this host and on its
+// networks can reach the socket.
 func (s *Socket) hostCandidates(list []iface) []candidate {
 	port := s.local.Port()
 	if bound := s.local.Addr(); !bound.IsUnspecified() {

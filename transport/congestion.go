@@ -25,8 +25,8 @@ var congestionNames = map[string]Congestion{"bbr": BBR, "cubic": CUBIC, "reno": 
 // (tcp(7)).
 const hostCongestion = "/proc/sys/net/ipv4/tcp_congestion_control"
 
-// ParseCongestion parses bbr, cubic, reno or host; host means HostCongestion. With published
-// quic-go, which has reno alone, it refuses bbr and cubic.
+// ParseCongestion parses bbr, cubic, reno or host; host means HostCongestion. With
+// published quic-go, which has reno alone, it refuses bbr and cubic.
 func ParseCongestion(name string) (Congestion, error) {
 	if name == "host" {
 		return HostCongestion(), nil
@@ -42,9 +42,9 @@ func ParseCongestion(name string) (Congestion, error) {
 }
 
 // HostCongestion returns the algorithm that the kernel's TCP uses by default: the
-// administrator's choice holds under boxer, too. For an algorithm that boxer does not have,
-// such as htcp, it returns CUBIC, Linux's own default. With published quic-go it returns
-// Reno.
+// administrator's choice holds under boxer, too. For an algorithm that boxer does not
+// have, such as htcp, it returns CUBIC, Linux's own default. With published quic-go it
+// returns Reno.
 func HostCongestion() Congestion {
 	if !quicPatched {
 		return Reno

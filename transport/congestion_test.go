@@ -54,7 +54,8 @@ func TestCongestion(t *testing.T) {
 					s.Write(make([]byte, size))
 					s.CloseWrite()
 				}()
-				if n, err := io.Copy(io.Discard, struct{ io.Reader }{s}); n != int64(size) ||
+				if n, err := io.Copy(io.Discard,
+					struct{ io.Reader }{s}); n != int64(size) ||
 					err != nil {
 					t.Errorf("%d bytes of %d came back, %v", n, size, err)
 				}

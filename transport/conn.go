@@ -32,10 +32,10 @@ type conn struct {
 	idle    time.Time         // when the last stream ended
 }
 
-// glare bounds the time between two connections of which neither dialler knew the other's:
-// no handshake takes longer. After that time, a second connection means that its dialler
-// has lost the first one. glare is below Timers.Idle, so the first connection cannot have
-// been lost without a sign.
+// glare bounds the time between two connections of which neither dialler knew the
+// other's: no handshake takes longer. After that time, a second connection means that its
+// dialler has lost the first one. glare is below Timers.Idle, so the first connection
+// cannot have been lost without a sign.
 func glare(t Timers) time.Duration { return min(handshakeTimeout, t.Idle/2) }
 
 // handshakeTimeout bounds how long a handshake waits for an answer.
@@ -161,9 +161,9 @@ func (c *conn) serve() {
 	}
 }
 
-// retire closes a connection that has lost against another one, when it has had no streams
-// for Timers.Linger: until then the peer may open a stream because it does not know yet, and
-// the last bytes may be under way. Only the side that dialled closes it.
+// retire closes a connection that has lost against another one, when it has had no
+// streams for Timers.Linger: until then the peer may open a stream because it does not
+// know yet, and the last bytes may be under way. Only the side that dialled closes it.
 func (c *conn) retire(ctx context.Context) {
 	select {
 	case <-ctx.Done():

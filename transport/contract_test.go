@@ -21,7 +21,10 @@ func TestContract(t *testing.T) {
 		}
 		accepted <- s
 	})
-	open := func(t *testing.T) (near, far stream.Stream) { return a.open(t, 2), <-accepted }
+	open := func(t *testing.T) (near, far stream.Stream) {
+		return a.open(t, 2),
+			<-accepted
+	}
 	optimistic := func(t *testing.T) (near, far stream.Stream) {
 		s := openEarly(t, a)
 		if err := s.Flush(); err != nil {

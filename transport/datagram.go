@@ -41,11 +41,11 @@ const (
 	// has sent a datagram: ICMP port unreachable (RFC 792). Its payload is the beginning
 	// of that datagram, at most MaxQuote bytes.
 	DatagramUnreachable DatagramKind = 2
-	// DatagramEcho is an ICMP echo request (RFC 792, RFC 4443) with its payload. The port of
-	// Source is its identifier; that of Destination is 0.
+	// DatagramEcho is an ICMP echo request (RFC 792, RFC 4443) with its payload. The port
+	// of Source is its identifier; that of Destination is 0.
 	DatagramEcho DatagramKind = 3
-	// DatagramEchoReply has the payload of the request that it answers, and its Source and
-	// Destination exchanged.
+	// DatagramEchoReply has the payload of the request that it answers, and its Source
+	// and Destination exchanged.
 	DatagramEchoReply DatagramKind = 4
 )
 
@@ -61,8 +61,8 @@ const maxDatagramHeader = 2 + 2*(16+2)
 
 var errDatagram = errors.New("malformed datagram")
 
-// AppendDatagram appends the wire form of d. It fails if the addresses are not of one family
-// or the payload is too large.
+// AppendDatagram appends the wire form of d. It fails if the addresses are not of one
+// family or the payload is too large.
 func AppendDatagram(b []byte, d Datagram) ([]byte, error) {
 	src, dst := d.Source.Addr(), d.Destination.Addr()
 	if !src.IsValid() || src.BitLen() != dst.BitLen() || src.Zone()+dst.Zone() != "" {
@@ -166,8 +166,8 @@ func (n *Node) SendDatagram(id uint32, d Datagram) error {
 // window after it has left the queue.
 const datagramLately = time.Second
 
-// DrainDatagrams waits until all datagrams have left their queues, or until ctx ends. recent
-// reports that QUIC may not have sent some of them yet.
+// DrainDatagrams waits until all datagrams have left their queues, or until ctx ends.
+// recent reports that QUIC may not have sent some of them yet.
 func (n *Node) DrainDatagrams(ctx context.Context) (recent bool) {
 	t := time.NewTicker(time.Millisecond)
 	defer t.Stop()
@@ -251,8 +251,8 @@ func (c *conn) receiveDatagrams(ctx context.Context) {
 // maxDatagramStreams bounds how many datagrams one peer may send at a time on streams.
 const maxDatagramStreams = 256
 
-// datagramWithin bounds how long such a datagram may take. A program has no use for a later
-// one.
+// datagramWithin bounds how long such a datagram may take. A program has no use for a
+// later one.
 const datagramWithin = 10 * time.Second
 
 // acceptDatagrams handles the datagrams and announcements on unidirectional streams until

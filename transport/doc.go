@@ -17,12 +17,12 @@
 // # Paths under a connection
 //
 // QUIC can move a connection from one path to another, but only the client may do so, one
-// path at a time, and QUIC does not know relays. So QUIC is not told about paths. It knows
-// each peer by an address that is not real (fakeAddr). The Socket replaces that address by
-// the path in use, packet by packet, in both directions. Offloads still work: the kernel
-// gets a send of many packets whole, also with a relay header before each packet, and a
-// receive is cut after the kernel has coalesced it. Other addresses, such as the
-// coordinator's, pass unchanged.
+// path at a time, and QUIC does not know relays. So QUIC is not told about paths. It
+// knows each peer by an address that is not real (fakeAddr). The Socket replaces that
+// address by the path in use, packet by packet, in both directions. Offloads still work:
+// the kernel gets a send of many packets whole, also with a relay header before each
+// packet, and a receive is cut after the kernel has coalesced it. Other addresses, such
+// as the coordinator's, pass unchanged.
 //
 // The path of a packet takes no lock and allocates nothing. Routes are in a table that is
 // replaced and never changed, and the path of a route is an atomic pointer.
@@ -39,9 +39,9 @@
 // frame, 64 and above QUIC. Everything else is dropped.
 //
 //   - QUIC version 1, ALPN "boxer/1", TLS 1.3 with an Ed25519 certificate on both sides.
-//     Only the key counts: the dialler accepts the one key that it looked up, the acceptor
-//     those that Config.LookupKey knows. There is no 0-RTT and no resumption. A peer that
-//     has not shown by STUN where it is has to answer a Retry.
+//     Only the key counts: the dialler accepts the one key that it looked up, the
+//     acceptor those that Config.LookupKey knows. There is no 0-RTT and no resumption. A
+//     peer that has not shown by STUN where it is has to answer a Retry.
 //   - On a connection, one bidirectional stream is one TCP connection: a header
 //     (header.go) from the opener, one byte Status from the acceptor, then bytes. FIN is
 //     FIN; RST is RESET_STREAM and STOP_SENDING together. The codes are in errors.go.
@@ -68,16 +68,16 @@
 // direction. The address from which an authentic check arrives is one more address to
 // check, and good enough to answer on, so the connection can begin before the last answer
 // arrives. Both sides may dial. If both do so at the same time, both keep the connection
-// that the lower id dialled (conn.prefer); the other connection ends when its streams have
-// ended.
+// that the lower id dialled (conn.prefer); the other connection ends when its streams
+// have ended.
 //
 // The prober compares paths by what it knows of them (they answer; the peer is heard on
 // them; they have just stopped to answer), then by Kind, then by round trip, with some
 // reluctance to change. The relay is used only after a moment (Timers.Relay). Each side
 // chooses the path for what it sends.
 //
-// The prober checks the path in use every Timers.KeepAlive, each second under traffic, and
-// at once when packets are sent and none come back. It repeats an unanswered check
+// The prober checks the path in use every Timers.KeepAlive, each second under traffic,
+// and at once when packets are sent and none come back. It repeats an unanswered check
 // quickly. After a quarter of Timers.Dead without an answer it prefers any path that
 // answers, the relay at the latest, and both sides search again with new offers. QUIC's
 // own retransmissions have become rare by then, so the Socket sends the last packets that
@@ -103,8 +103,8 @@
 // # Locks
 //
 // peer.mu before Node.mu before Socket.mu. conn.mu, mapping.mu, pendingTable.mu and
-// newcomers.mu are taken last, and no call is made that could wait while they are held. No
-// lock is held while packets or signals are sent. The reading goroutine (quic-go's, in
+// newcomers.mu are taken last, and no call is made that could wait while they are held.
+// No lock is held while packets or signals are sent. The reading goroutine (quic-go's, in
 // packetConn.ReadBatch) takes peer.mu for STUN messages only.
 //
 // # Goroutines

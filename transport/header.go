@@ -19,8 +19,8 @@ type Header struct {
 	// destination is, and the stream carries the answer.
 	Near netip.Addr
 
-	// Socket, if not 0, is the cookie (SO_COOKIE, socket(7)) of the opener's socket, which
-	// will itself connect to a Near destination.
+	// Socket, if not 0, is the cookie (SO_COOKIE, socket(7)) of the opener's socket,
+	// which will itself connect to a Near destination.
 	Socket uint64
 
 	// Trace, if not 0, is the connection's id in the traces of both sides.
@@ -29,8 +29,8 @@ type Header struct {
 	// Early says that the opener does not wait for the answer: see OpenOptimistic.
 	Early bool
 
-	// Urgent, if valid, announces an urgent byte of another stream. The opener does not want
-	// a connection. See Stream.MarkUrgent.
+	// Urgent, if valid, announces an urgent byte of another stream. The opener does not
+	// want a connection. See Stream.MarkUrgent.
 	Urgent UrgentByte
 }
 

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Key is a node's identity: its Ed25519 public key (RFC 8032). The text form is 52 characters
-// of lower-case base32 (RFC 4648 section 6) without padding.
+// Key is a node's identity: its Ed25519 public key (RFC 8032). The text form is 52
+// characters of lower-case base32 (RFC 4648 section 6) without padding.
 type Key [ed25519.PublicKeySize]byte
 
 var keyText = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
@@ -66,8 +66,8 @@ func NewIdentity() (*Identity, error) {
 	return IdentityFromSeed(seed)
 }
 
-// IdentityFromSeed makes the identity of a secret seed of ed25519.SeedSize bytes (RFC 8032
-// section 5.1.5). The same seed gives the same key.
+// IdentityFromSeed makes the identity of a secret seed of ed25519.SeedSize bytes (RFC
+// 8032 section 5.1.5). The same seed gives the same key.
 func IdentityFromSeed(seed []byte) (*Identity, error) {
 	if len(seed) != ed25519.SeedSize {
 		return nil, fmt.Errorf("identity: seed of %d bytes, want %d", len(seed),
@@ -75,8 +75,8 @@ func IdentityFromSeed(seed []byte) (*Identity, error) {
 	}
 	private := ed25519.NewKeyFromSeed(seed)
 	public := private.Public().(ed25519.PublicKey)
-	// Peers check the key and nothing else, so the certificate has nothing else: observers
-	// could read a name, and dates would depend on clocks.
+	// Peers check the key and nothing else, so the certificate has nothing else:
+	// observers could read a name, and dates would depend on clocks.
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
 		NotBefore:    time.Unix(0, 0),

@@ -15,9 +15,9 @@ type iface struct {
 	mtu      int // bytes
 }
 
-// interfaces returns the IPv4 addresses of the interfaces that are up. It uses ioctl(2) on
-// the socket (netdevice(7)), not netlink as package net does: the socket has its network
-// namespace on every thread, and some sandboxes refuse netlink.
+// interfaces returns the IPv4 addresses of the interfaces that are up. It uses ioctl(2)
+// on the socket (netdevice(7)), not netlink as package net does: the socket has its
+// network namespace on every thread, and some sandboxes refuse netlink.
 func (s *Socket) interfaces() (list []iface) {
 	s.raw.Control(func(fd uintptr) {
 		for _, req := range interfaceAddrs(fd) {

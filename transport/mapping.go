@@ -111,10 +111,10 @@ func (n *Node) reflexive() netip.AddrPort {
 	return n.mapping.addr
 }
 
-// relayDelay returns how long to wait for a direct path before the relay is used. The offer,
-// its answer, and a check through NATs that are open from both sides take about three
-// round trips between node and coordinator, and a little work. A delay that is too short
-// does no harm: the node changes to the direct path when that works.
+// relayDelay returns how long to wait for a direct path before the relay is used. The
+// offer, its answer, and a check through NATs that are open from both sides take about
+// three round trips between node and coordinator, and a little work. A delay that is too
+// short does no harm: the node changes to the direct path when that works.
 func (n *Node) relayDelay() time.Duration {
 	n.mapping.mu.Lock()
 	defer n.mapping.mu.Unlock()

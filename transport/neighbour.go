@@ -12,15 +12,16 @@ import (
 )
 
 // Nodes on one host connect over the host's loopback. So a node must not simply believe a
-// peer that claims to be on this host: the peer could choose where on this host's loopback
-// the node's programs connect to. The peer has to prove it. Its offer names a loopback
-// address that the peer alone has (Config.Own). This node sends a connectivity check there,
-// and the owner of that address answers with the peer's password. Packets to loopback
-// addresses never leave the host, so an answer proves that the peer, or an accomplice, has
-// that address on this host.
+// peer that claims to be on this host: the peer could choose where on this host's
+// loopback the node's programs connect to. The peer has to prove it. Its offer names a
+// loopback address that the peer alone has (Config.Own). This node sends a connectivity
+// check there, and the owner of that address answers with the peer's password. Packets to
+// loopback addresses never leave the host, so an answer proves that the peer, or an
+// accomplice, has that address on this host.
 //
-// Such a check names both nodes by their keys (attrNeighbour). Otherwise a peer could claim
-// the address of another neighbour, with the credentials that this neighbour has sent it.
+// Such a check names both nodes by their keys (attrNeighbour). Otherwise a peer could
+// claim the address of another neighbour, with the credentials that this neighbour has
+// sent it.
 
 // attrNeighbour is the attribute of a check that asks for the proof. A receiver that does
 // not know it may ignore it (RFC 8489 section 14).
@@ -33,8 +34,8 @@ const (
 	proveWithin = 100 * time.Millisecond
 	// proveAgain is when an unanswered check is repeated.
 	proveAgain = 10 * time.Millisecond
-	// strangerFor is how long MayBeNeighbour says no after a peer has failed to prove that
-	// it is on this host.
+	// strangerFor is how long MayBeNeighbour says no after a peer has failed to prove
+	// that it is on this host.
 	strangerFor = 30 * time.Second
 )
 
@@ -118,8 +119,8 @@ func (p *peer) refute() error {
 	return ErrNotNeighbour
 }
 
-// MayBeNeighbour reports whether it makes sense to call Neighbour: the peer has not failed
-// to prove that it is on this host within the last 30 s.
+// MayBeNeighbour reports whether it makes sense to call Neighbour: the peer has not
+// failed to prove that it is on this host within the last 30 s.
 func (n *Node) MayBeNeighbour(id uint32) bool {
 	n.mu.Lock()
 	p := n.peers[id]
@@ -136,7 +137,8 @@ func (n *Node) MayBeNeighbour(id uint32) bool {
 func (p *peer) askProof(own netip.AddrPort) {
 	p.mu.Lock()
 	now := time.Now()
-	if now.Sub(p.near.asked) < proveAgain-time.Millisecond { // another goroutine has just asked
+	// another goroutine has just asked
+	if now.Sub(p.near.asked) < proveAgain-time.Millisecond {
 		p.mu.Unlock()
 		return
 	}

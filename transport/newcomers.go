@@ -2,8 +2,8 @@ package transport
 
 import "sync"
 
-// newcomers has the accepted connections whose address does not tell which peer it is. QUIC
-// has to know the account of a connection when the handshake begins, but only the
+// newcomers has the accepted connections whose address does not tell which peer it is.
+// QUIC has to know the account of a connection when the handshake begins, but only the
 // handshake tells who the peer is. So each connection has an account of its own at first,
 // and from identify on it uses its peer's. No two peers share an account.
 type newcomers struct {

@@ -44,22 +44,23 @@ type Config struct {
 	// their host, and which address is its own. The caller closes it, after the node.
 	Own *net.UDPConn
 
-	Lookup    func(id uint32) (Peer, bool) // the admitted nodes, by id
-	LookupKey func(Key) (Peer, bool)       // the same, by key: other keys get no connection
+	Lookup func(id uint32) (Peer, bool) // the admitted nodes, by id
+	// the same, by key: other keys get no connection
+	LookupKey func(Key) (Peer, bool)
 
 	// Accept is called for each stream that a peer opens, on a goroutine of its own. It
 	// has to call Stream.Answer, and the stream may be used after Accept has returned.
 	Accept func(*Stream)
-	// Datagram is called for each datagram from a peer and owns its payload. nil: datagrams
-	// are dropped.
+	// Datagram is called for each datagram from a peer and owns its payload. nil:
+	// datagrams are dropped.
 	Datagram func(from uint32, d Datagram)
 
 	Congestion Congestion   // of the connections that this node sends on; zero: Reno
 	Logger     *slog.Logger // nil: nothing is logged
 
-	// Memory bounds the received data that no program has read, in bytes. One peer may have
-	// an eighth of it, but 16 MiB at least. Zero: a sixteenth of the memory of the machine,
-	// or of the control group.
+	// Memory bounds the received data that no program has read, in bytes. One peer may
+	// have an eighth of it, but 16 MiB at least. Zero: a sixteenth of the memory of the
+	// machine, or of the control group.
 	Memory int64
 
 	Timers Timers
@@ -119,8 +120,8 @@ func New(config Config) (*Node, error) {
 		config.Server.Port())
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	transport := config.Socket.QUIC()
-	// A peer with a route has shown by STUN that it is where it says. Any other sender has
-	// to do so before this side keeps state for it (RFC 9000 section 8.1.2).
+	// A peer with a route has shown by STUN that it is where it says. Any other sender
+	// has to do so before this side keeps state for it (RFC 9000 section 8.1.2).
 	transport.VerifySourceAddress = func(addr net.Addr) bool {
 		udp, ok := addr.(*net.UDPAddr)
 		if !ok {
@@ -148,7 +149,8 @@ func New(config Config) (*Node, error) {
 	return n, nil
 }
 
-// start runs f on a goroutine that Close waits for. It returns false if the node is closed.
+// start runs f on a goroutine that Close waits for. It returns false if the node is
+// closed.
 func (n *Node) start(f func()) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -159,8 +161,8 @@ func (n *Node) start(f func()) bool {
 	return true
 }
 
-// Close closes all connections, tells the peers, and waits for all goroutines of the node,
-// those that run Accept among them. It may be called more than once.
+// Close closes all connections, tells the peers, and waits for all goroutines of the
+// node, those that run Accept among them. It may be called more than once.
 func (n *Node) Close() error {
 	n.mu.Lock()
 	again := n.closed
@@ -250,8 +252,8 @@ func (n *Node) RemovePeer(who Peer) {
 	n.pending.forget(p)
 }
 
-// HandleSignal handles a message that the node from has sent by its Signaller. It does not
-// wait.
+// HandleSignal handles a message that the node from has sent by its Signaller. It does
+// not wait.
 func (n *Node) HandleSignal(from uint32, msg []byte) {
 	o, err := parseOffer(msg)
 	if err != nil {
@@ -281,12 +283,12 @@ func (n *Node) Connect(ctx context.Context, id uint32) error {
 // another one.
 const openAttempts = 3
 
-// Open opens a stream to a node and waits for the far side's answer. It makes a connection
-// if there is none. It fails with a *StatusError if the far side refuses, with ErrNoPath
-// if there is no connection within Timers.Connect, with ErrNoPeer if no such node is
-// admitted, and with the cause of ctx when ctx ends. If another node gets the id
-// meanwhile, as the replacement of a killed node does, Open opens the stream to that node,
-// as TCP's next SYN would reach it.
+// Open opens a stream to a node and waits for the far side's answer. It makes a
+// connection if there is none. It fails with a *StatusError if the far side refuses, with
+// ErrNoPath if there is no connection within Timers.Connect, with ErrNoPeer if no such
+// node is admitted, and with the cause of ctx when ctx ends. If another node gets the id
+// meanwhile, as the replacement of a killed node does, Open opens the stream to that
+// node, as TCP's next SYN would reach it.
 func (n *Node) Open(ctx context.Context, id uint32, h Header) (*Stream, error) {
 	p, err := n.peer(id)
 	if err != nil {
@@ -353,7 +355,8 @@ func (n *Node) send(b []byte, way path, id uint32) {
 	if way.relay {
 		b = append(AppendRelayHeader(make([]byte, 0, relayHeaderSize+len(b)), id), b...)
 	}
-	// An error counts as a lost packet: the sender repeats the message until it is answered.
+	// An error counts as a lost packet: the sender repeats the message until it is
+	// answered.
 	_ = n.config.Socket.WriteTo(b, way.to)
 }
 
@@ -375,8 +378,8 @@ func (n *Node) handleSTUN(b []byte, from netip.AddrPort, relayed relaySource) {
 	}
 }
 
-// handleCheck answers an authentic check. Any other one gets no answer, not even an error:
-// the sender's address may be forged.
+// handleCheck answers an authentic check. Any other one gets no answer, not even an
+// error: the sender's address may be forged.
 func (n *Node) handleCheck(m *stun.Message, way path, relayID uint32) {
 	receiver, _, err := checkUsername(m)
 	if err != nil || m.Contains(attrNeighbour) { // that is for Config.Own
@@ -396,8 +399,8 @@ func (n *Node) handleCheck(m *stun.Message, way path, relayID uint32) {
 	p.handleCheck(way)
 }
 
-// handleCheckAnswer handles the answer to a check if it is authentic and has taken the path
-// of the check (RFC 8445 section 7.2.5.2.1).
+// handleCheckAnswer handles the answer to a check if it is authentic and has taken the
+// path of the check (RFC 8445 section 7.2.5.2.1).
 func (n *Node) handleCheckAnswer(m *stun.Message, way path, relayID uint32) {
 	c, ok := n.pending.get(m.TransactionID)
 	if !ok || c.pair.path != way || way.relay && relayID != c.peer.id {

@@ -7,9 +7,9 @@ import (
 	"net/netip"
 )
 
-// An offer is the one kind of message that nodes exchange through the coordinator. It says
-// where the sender can be reached, and has the secret that a check needs. A newer offer
-// replaces an older one.
+// An offer is the one kind of message that nodes exchange through the coordinator. It
+// says where the sender can be reached, and has the secret that a check needs. A newer
+// offer replaces an older one.
 //
 // The wire form, all numbers big endian:
 //

@@ -13,9 +13,9 @@ import (
 
 // Nodes announce to each other their listeners, and for each one a credit: how many
 // streams the peer may open there without waiting for the answer. Such a stream is called
-// optimistic. So a connect to an announced listener takes no round trip. The announcements
-// of a connection travel on a unidirectional stream in each direction, which is opened with
-// the first one:
+// optimistic. So a connect to an announced listener takes no round trip. The
+// announcements of a connection travel on a unidirectional stream in each direction,
+// which is opened with the first one:
 //
 //	kind        1 byte: 128, beside those of datagrams that travel on such streams
 //	then, repeated, all numbers big endian:
@@ -23,9 +23,9 @@ import (
 //	limit       8 bytes: of the streams to the destination, counted from the beginning of
 //	            the connection, so many may be optimistic
 //
-// An optimistic stream has the option 3, without a value, in its header. Its acceptor sends
-// StatusOK together with the first bytes or with FIN, since the opener does not wait for
-// it. It sends any other status at once.
+// An optimistic stream has the option 3, without a value, in its header. Its acceptor
+// sends StatusOK together with the first bytes or with FIN, since the opener does not
+// wait for it. It sends any other status at once.
 const announcements = 128
 
 // maxAnnounced bounds how many destinations a connection remembers in each direction.
@@ -227,8 +227,8 @@ func (c *conn) learn(from io.Reader) error {
 
 // OpenOptimistic opens a stream to a node without waiting for anything, if the node has
 // announced the header's destination, there is credit left, and there is a connection; ok
-// is false otherwise. The header is sent with the first bytes, or by Flush. If the far side
-// refuses the stream, Read returns ErrReset.
+// is false otherwise. The header is sent with the first bytes, or by Flush. If the far
+// side refuses the stream, Read returns ErrReset.
 func (n *Node) OpenOptimistic(id uint32, h Header) (s *Stream, ok bool) {
 	n.mu.Lock()
 	p := n.peers[id]

@@ -19,7 +19,7 @@ func TestCredit(t *testing.T) {
 	dst := header().Destination
 	tell := func() { // far's announcements to near
 		t.Helper()
-		if err := near.learn(bytes.NewReader(far.early.appendUnsent(nil))); err != io.EOF {
+		if err := near.learn(bytes.NewReader(far.early.appendUnsent(nil))); !errors.Is(err, io.EOF) {
 			t.Fatal(err)
 		}
 	}

@@ -5,12 +5,13 @@ import (
 	"time"
 )
 
-// A pair is one possible path to a peer, with what checks have shown about it. (ICE pairs a
-// local with a remote candidate. Here there is one socket, the kernel's routing chooses
+// A pair is one possible path to a peer, with what checks have shown about it. (ICE pairs
+// a local with a remote candidate. Here there is one socket, the kernel's routing chooses
 // the local address, and the remote candidate is enough.)
 type pair struct {
-	path    path
-	offered candidateKind // the kind that the peer's offer says; 0: learnt from its packets
+	path path
+	// the kind that the peer's offer says; 0: learnt from its packets
+	offered candidateKind
 	kind    Kind
 
 	tries          int       // checks since the search began
@@ -34,9 +35,9 @@ type pair struct {
 const pendingChecks = 6
 
 const (
-	// A path is suspect after suspectChecks unanswered checks over a quarter of Timers.Dead
-	// (a twelfth if the peer has lost its path already). It is dead after deadChecks
-	// unanswered checks over Timers.Dead.
+	// A path is suspect after suspectChecks unanswered checks over a quarter of
+	// Timers.Dead (a twelfth if the peer has lost its path already). It is dead after
+	// deadChecks unanswered checks over Timers.Dead.
 	suspectChecks = 3
 	deadChecks    = 4
 )
@@ -86,8 +87,8 @@ func (p *pair) probeTimeout() time.Duration { return max(250*time.Millisecond, 4
 // A check from that address proves little: its source may be forged.
 func (p *pair) shown() bool { return p.path.relay || !p.answered.IsZero() }
 
-// noteCheck notes that a check is being sent. It returns the transaction that is no longer
-// waited for in its place, zero if none.
+// noteCheck notes that a check is being sent. It returns the transaction that is no
+// longer waited for in its place, zero if none.
 func (p *pair) noteCheck(id transactionID, now time.Time) (forgotten transactionID) {
 	if p.unanswered == 0 {
 		p.unansweredSince = now

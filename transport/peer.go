@@ -23,7 +23,8 @@ type peer struct {
 
 	account *account
 
-	unchecked bool // the peer was removed: no check may be pending; guarded by pendingTable.mu
+	// the peer was removed: no check may be pending; guarded by pendingTable.mu
+	unchecked bool
 
 	ctx    context.Context // ends when the peer is forgotten or the node closes
 	cancel context.CancelCauseFunc
@@ -244,8 +245,8 @@ func (p *peer) offerAgain() {
 	p.wake()
 }
 
-// connection returns the connection for new streams, and makes one if there is none. fresh
-// reports that it did not exist before the call.
+// connection returns the connection for new streams, and makes one if there is none.
+// fresh reports that it did not exist before the call.
 func (p *peer) connection(ctx context.Context) (c *conn, fresh bool, err error) {
 	for {
 		p.mu.Lock()
@@ -329,8 +330,8 @@ func (p *peer) dialUntil(ctx context.Context) error {
 	}
 }
 
-// awaitPath waits until there is a path to the peer or a connection. connected reports the
-// latter.
+// awaitPath waits until there is a path to the peer or a connection. connected reports
+// the latter.
 func (p *peer) awaitPath(ctx context.Context) (connected bool, err error) {
 	for {
 		if ctx.Err() != nil {

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// A pendingTable has the checks of all peers that wait for an answer, by transaction. A pair
-// has a few of them, and a new one replaces the oldest, so the table needs no expiry.
+// A pendingTable has the checks of all peers that wait for an answer, by transaction. A
+// pair has a few of them, and a new one replaces the oldest, so the table needs no
+// expiry.
 type pendingTable struct {
 	mu sync.Mutex
 	m  map[transactionID]pendingCheck
@@ -52,8 +53,8 @@ func (t *pendingTable) remove(id transactionID) {
 	delete(t.m, id)
 }
 
-// forget removes the checks of a peer that was removed, and makes replace refuse later ones:
-// a goroutine may be about to add one.
+// forget removes the checks of a peer that was removed, and makes replace refuse later
+// ones: a goroutine may be about to add one.
 func (t *pendingTable) forget(p *peer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A check is one STUN request to send on a pair. The transaction forgotten (zero: none) is no
-// longer waited for.
+// A check is one STUN request to send on a pair. The transaction forgotten (zero: none)
+// is no longer waited for.
 type check struct {
 	pair          *pair
 	id, forgotten transactionID
@@ -19,26 +19,28 @@ type probePlan struct {
 	offer  bool            // send an offer
 	wants  bool            // the offer asks for one in return
 	use    *pair           // the path to use; nil: none
-	next   time.Time       // when to call step again, if nothing happens before; zero: never
-	asleep bool            // nothing is sent: call step when that changes
+	// when to call step again, if nothing happens before; zero: never
+	next   time.Time
+	asleep bool // nothing is sent: call step when that changes
 
 	keep       bool // packets sent now are likely lost: keep copies
 	retransmit bool // send the copies again: the path has changed, or works again
 }
 
-// maxBurst and burstPause pace the checks of one peer. RFC 8445 section 14.2 asks for 5 ms
-// between checks; a few at once overload no link.
+// maxBurst and burstPause pace the checks of one peer. RFC 8445 section 14.2 asks for 5
+// ms between checks; a few at once overload no link.
 const (
 	maxBurst   = 8
 	burstPause = 5 * time.Millisecond
 )
 
-// A peer may name any address as its own, and this node sends checks there: an offer of 300
-// bytes could make it send many times as much to a third party. So the checks to addresses
-// from which no authentic answer has arrived are limited for each peer, whatever it offers
-// and how often: a burst, which is enough to punch to the addresses of an honest peer, and
-// then a few each second (RFC 8445 section 19.5.1). An honest peer has one or two public
-// addresses, but its host may have many private ones, such as those of containers.
+// A peer may name any address as its own, and this node sends checks there: an offer of
+// 300 bytes could make it send many times as much to a third party. So the checks to
+// addresses from which no authentic answer has arrived are limited for each peer,
+// whatever it offers and how often: a burst, which is enough to punch to the addresses of
+// an honest peer, and then a few each second (RFC 8445 section 19.5.1). An honest peer
+// has one or two public addresses, but its host may have many private ones, such as those
+// of containers.
 const (
 	publicBurst, publicEvery   = 32, 250 * time.Millisecond
 	privateBurst, privateEvery = 4 * maxCandidates, 125 * time.Millisecond
@@ -73,8 +75,8 @@ func (b *bucket) take(now time.Time, burst int, every time.Duration) bool {
 	return true
 }
 
-// step returns what to do at the time now. connected says that there is a connection, whose
-// path has to be kept.
+// step returns what to do at the time now. connected says that there is a connection,
+// whose path has to be kept.
 func (p *prober) step(now time.Time, connected bool, t traffic) probePlan {
 	sending := t.sent != p.sent
 	p.noteTraffic(now, t)
@@ -149,11 +151,11 @@ func (p *prober) overdue(now time.Time) bool {
 		now.Sub(p.unheardSince) >= p.selected.probeTimeout()
 }
 
-// planRetransmit helps QUIC over an outage. QUIC doubles the time to its next retransmission
-// with each one that is not answered (RFC 9002 section 6.2). So after an outage of a few
-// seconds it would wait for as many more although a path works again, or until it gives
-// up. Sending the last packets that were likely lost again wakes both sides. QUIC sees a
-// network that delays and duplicates packets.
+// planRetransmit helps QUIC over an outage. QUIC doubles the time to its next
+// retransmission with each one that is not answered (RFC 9002 section 6.2). So after an
+// outage of a few seconds it would wait for as many more although a path works again, or
+// until it gives up. Sending the last packets that were likely lost again wakes both
+// sides. QUIC sees a network that delays and duplicates packets.
 func (p *prober) planRetransmit(now time.Time, before *pair) (keep, retransmit bool) {
 	overdue := p.overdue(now)
 	if overdue {

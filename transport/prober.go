@@ -8,8 +8,8 @@ import (
 )
 
 // A prober decides when to check which paths to a peer, and which path to use. It does
-// nothing by itself: its owner tells it events with their times, and step returns what the
-// owner has to do. So it can be tested without a network. The owner's lock guards it.
+// nothing by itself: its owner tells it events with their times, and step returns what
+// the owner has to do. So it can be tested without a network. The owner's lock guards it.
 type prober struct {
 	timers Timers
 	host   string // names this machine; empty: unknown
@@ -38,14 +38,15 @@ type prober struct {
 
 	dropped []transactionID // of removed pairs: no answers are waited for
 
-	sent, received uint64    // the route's counters at the last step
-	unheardSince   time.Time // since then packets were sent and none arrived; zero: not so
-	troubled       time.Time // when answers were last overdue
-	retransmitted  time.Time // when packets that are likely lost were last sent again
+	sent, received uint64 // the route's counters at the last step
+	// since then packets were sent and none arrived; zero: not so
+	unheardSince  time.Time
+	troubled      time.Time // when answers were last overdue
+	retransmitted time.Time // when packets that are likely lost were last sent again
 }
 
-// maxPairs bounds the paths of one peer: those that it offers, and as many that are learnt
-// from its packets.
+// maxPairs bounds the paths of one peer: those that it offers, and as many that are
+// learnt from its packets.
 const maxPairs = 2 * maxCandidates
 
 // activeTick is the interval between steps while there is traffic.
@@ -54,8 +55,8 @@ const activeTick = 250 * time.Millisecond
 // A traffic counts the packets of a route.
 type traffic struct{ sent, received uint64 }
 
-// want makes the prober search for a path while a connection attempt may take. It does not
-// use the relay before relayDelay has passed.
+// want makes the prober search for a path while a connection attempt may take. It does
+// not use the relay before relayDelay has passed.
 func (p *prober) want(now time.Time, relayDelay time.Duration) {
 	p.wantedUntil = now.Add(p.timers.Connect)
 	if p.selected == nil {
@@ -75,8 +76,8 @@ func (p *prober) search(now time.Time) {
 	p.offerDue, p.offerTries, p.offerWants = now, 0, true
 }
 
-// noteOffer handles an offer of the peer. anew reports that the peer has started again since
-// its last offer: it does not know this side's connections.
+// noteOffer handles an offer of the peer. anew reports that the peer has started again
+// since its last offer: it does not know this side's connections.
 func (p *prober) noteOffer(o *offer, now time.Time,
 	relayDelay time.Duration) (anew bool) {
 	if p.theirs != o.credentials {
@@ -117,7 +118,8 @@ func (p *prober) noteOffer(o *offer, now time.Time,
 	return anew
 }
 
-// offerAgain makes the next step send an offer, because this node's addresses have changed.
+// offerAgain makes the next step send an offer, because this node's addresses have
+// changed.
 func (p *prober) offerAgain(now time.Time) {
 	if p.offerDue.IsZero() { // an offer that is due anyway may ask for an answer
 		p.offerWants = false
@@ -186,8 +188,8 @@ func (p *prober) hasDirect() bool {
 	return slices.ContainsFunc(p.pairs, func(q *pair) bool { return !q.path.relay })
 }
 
-// noteHeard notes an authentic check from the peer on a path. It returns true if step has to
-// be called.
+// noteHeard notes an authentic check from the peer on a path. It returns true if step has
+// to be called.
 func (p *prober) noteHeard(way path, now time.Time) bool {
 	q := p.add(way, 0) // a new one is peer-reflexive: RFC 8445 section 7.3.1.3
 	if q == nil {
@@ -219,8 +221,8 @@ func (p *prober) choose(now time.Time) {
 	p.selected, p.since = best, now
 }
 
-// compare orders pairs, the better one first. The pair in use wins unless the other one is
-// clearly better: if the path changed with each jitter of the round trip, QUIC's own
+// compare orders pairs, the better one first. The pair in use wins unless the other one
+// is clearly better: if the path changed with each jitter of the round trip, QUIC's own
 // estimates would be wrong.
 func (p *prober) compare(a, b *pair, now time.Time) int {
 	if c := cmp.Compare(a.grade(now, p.timers.Dead),

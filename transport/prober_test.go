@@ -234,7 +234,8 @@ func TestProberRetransmits(t *testing.T) {
 	delete(w.rtts, testPublic.addr)
 	w.run(600 * time.Millisecond)
 	if !w.keeps || w.retransmits > 0 {
-		t.Errorf("keeps %v, retransmitted %d; want to keep and wait", w.keeps, w.retransmits)
+		t.Errorf("keeps %v, retransmitted %d; want to keep and wait", w.keeps,
+			w.retransmits)
 	}
 	w.run(2 * time.Second)
 	w.wantKind(KindRelayed)

@@ -9,8 +9,8 @@ import "github.com/quic-go/quic-go"
 // quicPatched says that quic-go has boxer's patches.
 const quicPatched = true
 
-// patchConfig makes a connection use the node's congestion control, and charge received data
-// to the account a; nil: see newcomers.
+// patchConfig makes a connection use the node's congestion control, and charge received
+// data to the account a; nil: see newcomers.
 func (n *Node) patchConfig(c *quic.Config, a *account) {
 	c.CongestionControl = n.config.Congestion.controller
 	c.InitialStreamReceiveWindow = waitingWindow
@@ -24,14 +24,18 @@ func (n *Node) patchConfig(c *quic.Config, a *account) {
 	}
 	c.ReceiveBuffered = func(_ *quic.Conn, delta int64) { a.add(delta) }
 	if a == nil {
-		c.ReceiveBuffered = func(q *quic.Conn, delta int64) { n.newcomers.add(q, n.budget, delta) }
+		c.ReceiveBuffered = func(q *quic.Conn,
+			delta int64) {
+			n.newcomers.add(q, n.budget, delta)
+		}
 	}
 }
 
 // setReceiveWindow enlarges the receive window of a stream to size bytes.
 func setReceiveWindow(s *quic.Stream, size uint64) { s.SetReceiveWindow(size) }
 
-// buffered returns the memory of data that was received on a stream and not read, in bytes.
+// buffered returns the memory of data that was received on a stream and not read, in
+// bytes.
 func buffered(s *quic.Stream) int64 { return s.Buffered() }
 
 // setMaxIncomingStreams sets how many streams the peer may have open.
@@ -65,7 +69,8 @@ func (w *newcomers) add(q quicConn, b *budget, delta int64) {
 	w.cleanLocked(q, c)
 }
 
-// mayGrow reports whether the window of a stream may grow by delta bytes, and counts that.
+// mayGrow reports whether the window of a stream may grow by delta bytes, and counts
+// that.
 func (c *conn) mayGrow(id int64, delta int64) bool {
 	c.mu.Lock()
 	s := c.streams[id]

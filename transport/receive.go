@@ -7,15 +7,15 @@ import (
 	"golang.org/x/net/ipv4"
 )
 
-// ReadBatch returns the next packets for quic-go, at least one. It handles everything else
-// that arrives. Only quic-go's reading goroutine calls it.
+// ReadBatch returns the next packets for quic-go, at least one. It handles everything
+// else that arrives. Only quic-go's reading goroutine calls it.
 func (c *packetConn) ReadBatch(ms []ipv4.Message, _ int) (int, error) {
 	return c.socket.in.readBatch(ms)
 }
 
-// A receiver cuts received datagrams into packets and sorts them. With UDP_GRO one datagram
-// of up to 64 KiB has many packets of one sender. Only the reading goroutine uses a
-// receiver. It allocates nothing for a packet.
+// A receiver cuts received datagrams into packets and sorts them. With UDP_GRO one
+// datagram of up to 64 KiB has many packets of one sender. Only the reading goroutine
+// uses a receiver. It allocates nothing for a packet.
 type receiver struct {
 	socket *Socket
 	count  int // datagrams of the last receive
@@ -29,8 +29,8 @@ type receiver struct {
 	addr    net.Addr // of the sender, as QUIC knows it
 	oob     []byte   // the control messages for QUIC
 
-	// strangers has the addresses of senders without a route as QUIC needs them: for a node
-	// the coordinator's, for the coordinator the nodes'.
+	// strangers has the addresses of senders without a route as QUIC needs them: for a
+	// node the coordinator's, for the coordinator the nodes'.
 	strangers map[netip.AddrPort]*net.UDPAddr
 }
 
@@ -112,8 +112,8 @@ func (r *receiver) stranger(from netip.AddrPort) *net.UDPAddr {
 	return addr
 }
 
-// sort handles a packet by its first byte (RFC 9443 section 3), or returns the QUIC packet
-// in it, if there is one, and its sender.
+// sort handles a packet by its first byte (RFC 9443 section 3), or returns the QUIC
+// packet in it, if there is one, and its sender.
 func (r *receiver) sort(b []byte) (packet []byte, route *route, addr net.Addr) {
 	switch {
 	case len(b) == 0:

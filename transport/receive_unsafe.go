@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A kernelReceiver receives datagrams into buffers of its own with recvmmsg(2), and waits by
-// Go's poller. golang.org/x/net would allocate an address for each datagram.
+// A kernelReceiver receives datagrams into buffers of its own with recvmmsg(2), and waits
+// by Go's poller. golang.org/x/net would allocate an address for each datagram.
 type kernelReceiver struct {
 	raw   syscall.RawConn
 	count int // datagrams that the last receive brought
@@ -26,8 +26,8 @@ type kernelReceiver struct {
 }
 
 const (
-	// receiveBatch is how many datagrams one call may return. Each may have many packets, so
-	// more datagrams would only use more memory.
+	// receiveBatch is how many datagrams one call may return. Each may have many packets,
+	// so more datagrams would only use more memory.
 	receiveBatch = 8
 	// maxDatagram is the largest datagram in bytes, also after the kernel has coalesced
 	// several (UDP_GRO, net/ipv4/udp_offload.c).
@@ -44,8 +44,8 @@ func newKernelReceiver(raw syscall.RawConn) *kernelReceiver {
 	k := &kernelReceiver{raw: raw}
 	k.try = k.tryReceive
 	for i := range k.headers {
-		// The kernel allocates a page when it is first written, so a buffer that gets only
-		// small packets costs one page.
+		// The kernel allocates a page when it is first written, so a buffer that gets
+		// only small packets costs one page.
 		k.data[i] = make([]byte, maxDatagram)
 		k.vectors[i].Base = &k.data[i][0]
 		k.vectors[i].SetLen(maxDatagram)
@@ -77,8 +77,8 @@ func (k *kernelReceiver) receive() (count int, err error) {
 			// These would repeat for ever.
 			return 0, os.NewSyscallError("recvmmsg", k.errno)
 		}
-		// Others, such as ECONNREFUSED for a datagram sent earlier, are about one peer and
-		// not about this socket.
+		// Others, such as ECONNREFUSED for a datagram sent earlier, are about one peer
+		// and not about this socket.
 	}
 }
 

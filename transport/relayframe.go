@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// A relay frame carries a packet through the coordinator: six bytes, then the packet, which
-// is encrypted from end to end.
+// A relay frame carries a packet through the coordinator: six bytes, then the packet,
+// which is encrypted from end to end.
 //
 //	0       magic, 0x2b
 //	1       version, 1
@@ -15,9 +15,9 @@ import (
 //	        coordinator, the sender's on the way from it
 //	6..     a QUIC packet or a STUN message
 const (
-	// relayMagic is not the first byte of a QUIC packet, whose two top bits are not both 0,
-	// nor of a STUN message, which is 3 at most (RFC 9443 section 3). 20 to 63 are DTLS,
-	// which this socket does not use.
+	// relayMagic is not the first byte of a QUIC packet, whose two top bits are not both
+	// 0, nor of a STUN message, which is 3 at most (RFC 9443 section 3). 20 to 63 are
+	// DTLS, which this socket does not use.
 	relayMagic   = 0x2b
 	relayVersion = 1
 
@@ -38,13 +38,13 @@ func ParseRelayFrame(b []byte) (id uint32, packet []byte, err error) {
 	return binary.BigEndian.Uint32(b[2:]), b[relayHeaderSize:], nil
 }
 
-// AppendRelayHeader appends the header of a frame to or from the node id. The caller appends
-// the packet.
+// AppendRelayHeader appends the header of a frame to or from the node id. The caller
+// appends the packet.
 func AppendRelayHeader(dst []byte, id uint32) []byte {
 	dst = append(dst, relayMagic, relayVersion)
 	return binary.BigEndian.AppendUint32(dst, id)
 }
 
-// SetRelayID writes a node id into a frame that ParseRelayFrame has accepted. The coordinator
-// replaces the receiver's id by the sender's.
+// SetRelayID writes a node id into a frame that ParseRelayFrame has accepted. The
+// coordinator replaces the receiver's id by the sender's.
 func SetRelayID(frame []byte, id uint32) { binary.BigEndian.PutUint32(frame[2:6], id) }

@@ -2,8 +2,8 @@ package transport
 
 import "sync"
 
-// A retransmitBuffer has copies of the last packets that were sent while a path seemed dead:
-// see prober.planRetransmit. QUIC sends few packets then.
+// A retransmitBuffer has copies of the last packets that were sent while a path seemed
+// dead: see prober.planRetransmit. QUIC sends few packets then.
 type retransmitBuffer struct {
 	mu   sync.Mutex
 	ring [4][]byte

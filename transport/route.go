@@ -58,8 +58,8 @@ func fakeID(addr *net.UDPAddr) (id uint32, ok bool) {
 	return uint32(addr.Port-1)<<24 | uint32(ip[1])<<16 | uint32(ip[2])<<8 | uint32(ip[3]), true
 }
 
-// A routeTable finds routes by peer and by address. It never changes: when a peer or one of
-// its addresses is new, a new table replaces it.
+// A routeTable finds routes by peer and by address. It never changes: when a peer or one
+// of its addresses is new, a new table replaces it.
 type routeTable struct {
 	byID     map[uint32]*route
 	bySource map[netip.AddrPort]*route // real addresses that have proven to be the peer's
@@ -90,11 +90,12 @@ func (s *Socket) removeRoute(r *route) {
 	s.routes.Store(&routeTable{byID: byID, bySource: bySource})
 }
 
-// maxSources bounds the addresses of one peer, which could send from new ones all the time.
+// maxSources bounds the addresses of one peer, which could send from new ones all the
+// time.
 const maxSources = 2 * maxPairs
 
-// addSource makes packets from a real address count as the peer's: a sender there has proven
-// that it knows the peer's password.
+// addSource makes packets from a real address count as the peer's: a sender there has
+// proven that it knows the peer's password.
 func (s *Socket) addSource(from netip.AddrPort, r *route) {
 	if s.routes.Load().bySource[from] == r {
 		return

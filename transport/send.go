@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WriteTo sends one datagram that is not QUIC's to a real address. That it returns no error
-// does not mean that the datagram arrives.
+// WriteTo sends one datagram that is not QUIC's to a real address. That it returns no
+// error does not mean that the datagram arrives.
 func (s *Socket) WriteTo(b []byte, to netip.AddrPort) error {
 	_, _, err := s.write(b, nil, to)
 	return err
@@ -93,9 +93,9 @@ func (s *Socket) write(b, oob []byte, to netip.AddrPort) (n, oobn int, err error
 	return len(b), len(oob), nil
 }
 
-// fatal reports whether QUIC has to know an error of sendmsg(2). All others count as a lost
-// packet: QUIC closes a connection on any error, but a missing route, a full queue or a
-// firewall that refuses (EPERM) may last for a moment only, or for one path only.
+// fatal reports whether QUIC has to know an error of sendmsg(2). All others count as a
+// lost packet: QUIC closes a connection on any error, but a missing route, a full queue
+// or a firewall that refuses (EPERM) may last for a moment only, or for one path only.
 func fatal(err error) bool {
 	return errors.Is(err, net.ErrClosed) ||
 		errors.Is(err, unix.EMSGSIZE) || // QUIC's search for the packet size

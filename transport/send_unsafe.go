@@ -15,7 +15,8 @@ import (
 // package syscall may block, and wakes its monitor, which then looks at the call every
 // 20 us. On a socket that does not block, that costs more than the call.
 type kernelSender struct {
-	try    func(fd uintptr) (done bool) // trySend; a method value would allocate each time
+	// trySend; a method value would allocate each time
+	try    func(fd uintptr) (done bool)
 	errno  syscall.Errno
 	header unix.Msghdr
 	vector unix.Iovec

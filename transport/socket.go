@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Socket is the one UDP socket of a node or a coordinator. It sits under one quic.Transport,
-// tells QUIC, STUN and relay packets apart by their first byte (RFC 9443), and sends QUIC's
-// packets for a peer on the path in use. It keeps the kernel's offloads: the kernel
-// segments large sends, and the Socket cuts large receives.
+// Socket is the one UDP socket of a node or a coordinator. It sits under one
+// quic.Transport, tells QUIC, STUN and relay packets apart by their first byte (RFC
+// 9443), and sends QUIC's packets for a peer on the path in use. It keeps the kernel's
+// offloads: the kernel segments large sends, and the Socket cuts large receives.
 type Socket struct {
 	conn  *net.UDPConn
 	raw   syscall.RawConn
@@ -25,9 +25,9 @@ type Socket struct {
 	quic  *quic.Transport
 	in    *receiver
 	local netip.AddrPort
-	// maxPacket is the largest QUIC packet for a peer that fits the first link with a relay
-	// header before it, in bytes. So the path of a connection can change after QUIC has
-	// found the packet size.
+	// maxPacket is the largest QUIC packet for a peer that fits the first link with a
+	// relay header before it, in bytes. So the path of a connection can change after QUIC
+	// has found the packet size.
 	maxPacket int
 
 	mu     sync.Mutex // orders writers of routes
@@ -39,8 +39,8 @@ type Socket struct {
 	node       atomic.Pointer[attachment]
 }
 
-// An attachment is the Node of a Socket. It gets what is not for QUIC. The reading goroutine
-// calls its functions; b is valid during the call.
+// An attachment is the Node of a Socket. It gets what is not for QUIC. The reading
+// goroutine calls its functions; b is valid during the call.
 type attachment struct {
 	server netip.AddrPort // relay frames from other addresses are dropped
 	// stun handles a STUN message. If relayed.ok, it has come through the relay from the
@@ -54,7 +54,8 @@ type relaySource struct {
 }
 
 // Listen opens a UDP socket at addr, which has to be IPv4; the zero AddrPort means all
-// addresses and any port. The socket stays in the network namespace of the calling thread.
+// addresses and any port. The socket stays in the network namespace of the calling
+// thread.
 func Listen(addr netip.AddrPort) (*Socket, error) {
 	suppressBufferWarning()
 	if !addr.IsValid() {
@@ -124,8 +125,8 @@ func (s *Socket) LocalAddr() netip.AddrPort { return s.local }
 // address that it came from (RFC 8489 section 12).
 func (s *Socket) ServeSTUN() { s.stunServer.Store(true) }
 
-// HandleRelay makes the reading goroutine call f for each relay frame that arrives. f must
-// not wait. The frame is valid, and may be changed, during the call.
+// HandleRelay makes the reading goroutine call f for each relay frame that arrives. f
+// must not wait. The frame is valid, and may be changed, during the call.
 func (s *Socket) HandleRelay(f func(frame []byte, from netip.AddrPort)) { s.relay.Store(&f) }
 
 // HandleIndication makes the reading goroutine of a socket with ServeSTUN call f for each
@@ -143,8 +144,8 @@ func (s *Socket) Close() error {
 // attach makes a handle what is not QUIC; nil: it is dropped.
 func (s *Socket) attach(a *attachment) { s.node.Store(a) }
 
-// packetConn is the Socket as quic-go needs it: see quic.OOBCapablePacketConn. The methods
-// that it does not override, such as SyscallConn, are those of the UDP socket.
+// packetConn is the Socket as quic-go needs it: see quic.OOBCapablePacketConn. The
+// methods that it does not override, such as SyscallConn, are those of the UDP socket.
 type packetConn struct {
 	*net.UDPConn
 	socket *Socket

@@ -37,8 +37,8 @@ func (s Status) String() string {
 	return fmt.Sprintf("status %d", uint8(s))
 }
 
-// StatusError is the error of Open when the far side has answered with another status than
-// StatusOK.
+// StatusError is the error of Open when the far side has answered with another status
+// than StatusOK.
 type StatusError struct{ Status Status }
 
 // Error returns the status in words.

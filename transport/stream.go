@@ -196,9 +196,9 @@ func (s *Stream) Read(b []byte) (int, error) {
 	return n, streamError(err)
 }
 
-// confirm reads the answer to an optimistic stream before the first bytes. If the far side
-// has refused the stream, the program, which was told that it is connected, sees a reset,
-// as from a server that ends at once.
+// confirm reads the answer to an optimistic stream before the first bytes. If the far
+// side has refused the stream, the program, which was told that it is connected, sees a
+// reset, as from a server that ends at once.
 func (s *Stream) confirm() error {
 	if !s.unconfirmed {
 		return nil
@@ -265,8 +265,8 @@ func (s *Stream) Wait() error {
 	return streamError(err)
 }
 
-// Write implements io.Writer. It returns when QUIC has sent all but the last packet. It has
-// the errors of Read. It also returns ErrReset after the peer's CloseRead.
+// Write implements io.Writer. It returns when QUIC has sent all but the last packet. It
+// has the errors of Read. It also returns ErrReset after the peer's CloseRead.
 func (s *Stream) Write(b []byte) (int, error) {
 	n, err := s.write(b)
 	s.written += uint64(n)
@@ -302,8 +302,8 @@ func (s *Stream) OnStopSending(f func()) (stop func() bool) {
 	})
 }
 
-// CloseWrite ends this side's bytes, as shutdown(SHUT_WR) does with FIN: the peer reads all
-// that was written, then io.EOF. It must not be called at the same time as Write.
+// CloseWrite ends this side's bytes, as shutdown(SHUT_WR) does with FIN: the peer reads
+// all that was written, then io.EOF. It must not be called at the same time as Write.
 func (s *Stream) CloseWrite() error {
 	if err := s.writeBefore(); err != nil {
 		return err
@@ -338,8 +338,8 @@ func (s *Stream) cancel(code quic.StreamErrorCode) {
 	s.end(readEnded | writeEnded)
 }
 
-// SetReadDeadline makes Read fail with os.ErrDeadlineExceeded from a time on; the zero time
-// means never.
+// SetReadDeadline makes Read fail with os.ErrDeadlineExceeded from a time on; the zero
+// time means never.
 func (s *Stream) SetReadDeadline(t time.Time) error { return s.quic.SetReadDeadline(t) }
 
 // SetWriteDeadline is SetReadDeadline for Write.

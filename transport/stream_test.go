@@ -142,7 +142,8 @@ func TestReset(t *testing.T) {
 				}
 				io.WriteString(s, "lost or not")
 				s.Reset()
-				if _, err := io.Copy(io.Discard, struct{ io.Reader }{far}); !errors.Is(err,
+				if _, err := io.Copy(io.Discard,
+					struct{ io.Reader }{far}); !errors.Is(err,
 					ErrReset) {
 					t.Errorf("far side read: %v, want ErrReset", err)
 				}

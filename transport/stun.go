@@ -22,8 +22,8 @@ const (
 	minPassword = 22
 )
 
-// newCredentials makes a random username fragment of 40 bits and a password of 160 bits. The
-// caller makes sure that the fragment is unique on its node.
+// newCredentials makes a random username fragment of 40 bits and a password of 160 bits.
+// The caller makes sure that the fragment is unique on its node.
 func newCredentials() credentials {
 	var b [25]byte
 	rand.Read(b[:]) // never fails

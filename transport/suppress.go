@@ -10,9 +10,9 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// suppressBufferWarning keeps quic-go from printing on stderr, which belongs to the program
-// that boxer runs. quic-go warns once in a process if it cannot enlarge a UDP buffer,
-// unless an environment variable says no. This function uses up that warning on a
+// suppressBufferWarning keeps quic-go from printing on stderr, which belongs to the
+// program that boxer runs. quic-go warns once in a process if it cannot enlarge a UDP
+// buffer, unless an environment variable says no. This function uses up that warning on a
 // transport without a socket. It sets the variable only meanwhile: child processes must
 // not inherit it.
 var suppressBufferWarning = sync.OnceFunc(func() {

@@ -36,8 +36,8 @@ func (n *Node) serverTLS() *tls.Config {
 	return config
 }
 
-// identify returns the admitted node at the far end of a connection. If the remote address
-// is a peer's fake address, the node has to be that peer.
+// identify returns the admitted node at the far end of a connection. If the remote
+// address is a peer's fake address, the node has to be that peer.
 func (n *Node) identify(state tls.ConnectionState, remote net.Addr) (Peer, error) {
 	key, err := PeerKey(state)
 	if err != nil {
@@ -59,8 +59,9 @@ func (n *Node) identify(state tls.ConnectionState, remote net.Addr) (Peer, error
 // clientTLS accepts one key only.
 func (n *Node) clientTLS(want Key) *tls.Config {
 	config := n.baseTLS()
-	config.ServerName = "boxer"      // crypto/tls requires one; the server ignores it
-	config.InsecureSkipVerify = true // of chains and names: VerifyConnection checks the key
+	config.ServerName = "boxer" // crypto/tls requires one; the server ignores it
+	// of chains and names: VerifyConnection checks the key
+	config.InsecureSkipVerify = true
 	config.VerifyConnection = func(state tls.ConnectionState) error {
 		key, err := PeerKey(state)
 		if err == nil && key != want {

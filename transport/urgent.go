@@ -11,9 +11,9 @@ import (
 
 // TCP has urgent data (RFC 9293 section 3.8.5), which programs send with MSG_OOB; QUIC
 // streams have none. So this side announces an urgent byte in advance, on a stream of its
-// own whose header says which byte of which stream it will be. It writes the byte when the
-// peer has answered. So whoever reads the byte knows that it is urgent. That costs a round
-// trip for each urgent byte, and nothing for other bytes.
+// own whose header says which byte of which stream it will be. It writes the byte when
+// the peer has answered. So whoever reads the byte knows that it is urgent. That costs a
+// round trip for each urgent byte, and nothing for other bytes.
 
 // UrgentByte says where in a stream an urgent byte is.
 type UrgentByte struct {

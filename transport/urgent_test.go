@@ -78,7 +78,7 @@ func readMarked(t *testing.T, s *Stream) (text string) {
 		}
 		text += string(b[:n])
 		if err != nil {
-			if err != io.EOF {
+			if !errors.Is(err, io.EOF) {
 				t.Error(err)
 			}
 			return text

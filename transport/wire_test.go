@@ -46,7 +46,8 @@ func (w *testWire) send(b, oob []byte, to netip.AddrPort) error {
 	return w.wire.send(b, oob, to)
 }
 
-func (w *testWire) datagram(i int) (data, control []byte, from netip.AddrPort, whole bool) {
+func (w *testWire) datagram(i int) (data, control []byte, from netip.AddrPort,
+	whole bool) {
 	data, control, from, whole = w.wire.datagram(i)
 	return data, control, from, whole && !w.loses(from, false)
 }
@@ -74,7 +75,8 @@ func virtual(t *testing.T, test func(t *testing.T, l *lab)) {
 	suppressBufferWarning() // once for the process, so not inside
 	synctest.Test(t, func(t *testing.T) {
 		// A test that waits in vain would go on as long as anybody has a timer.
-		watchdog := time.AfterFunc(memLimit, func() { panic(t.Name() + ": waits in vain") })
+		watchdog := time.AfterFunc(memLimit,
+			func() { panic(t.Name() + ": waits in vain") })
 		defer watchdog.Stop()
 		n := &memNet{wires: make(map[netip.AddrPort]*memWire)}
 		server, err := n.listen()
@@ -85,8 +87,8 @@ func virtual(t *testing.T, test func(t *testing.T, l *lab)) {
 	})
 }
 
-// listen makes a Socket in the network. A UDP socket lends it its address and its options,
-// and never carries a packet.
+// listen makes a Socket in the network. A UDP socket lends it its address and its
+// options, and never carries a packet.
 func (n *memNet) listen() (*Socket, error) {
 	s, err := Listen(loopback())
 	if err != nil {
@@ -153,7 +155,8 @@ func (w *memWire) receive() (int, error) {
 	return len(w.batch), nil
 }
 
-func (w *memWire) datagram(i int) (data, control []byte, from netip.AddrPort, whole bool) {
+func (w *memWire) datagram(i int) (data, control []byte, from netip.AddrPort,
+	whole bool) {
 	d := w.batch[i]
 	return d.data, d.control, d.from, true
 }

@@ -31,8 +31,8 @@ func (s *Sender) setPacingRate(gain float64) {
 	}
 }
 
-// unpaced reports whether the round trip is shorter than a timer can measure. Then only the
-// window limits how much is sent at once.
+// unpaced reports whether the round trip is shorter than a timer can measure. Then only
+// the window limits how much is sent at once.
 func (s *Sender) unpaced() bool { return s.minRTT < timerGranularity }
 
 // quantum is how many bytes may be sent at once: section "Send Quantum".

@@ -106,7 +106,8 @@ func (l *link) run(d time.Duration) {
 	for {
 		due := l.timer()
 		switch {
-		case len(l.acks) > 0 && l.acks[0].at <= end && (due == nil || l.acks[0].at <= due.timer):
+		case len(l.acks) > 0 && l.acks[0].at <= end &&
+			(due == nil || l.acks[0].at <= due.timer):
 			a := l.acks[0]
 			l.acks = l.acks[1:]
 			l.now = a.at

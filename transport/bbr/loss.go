@@ -19,11 +19,11 @@ type losses struct {
 }
 
 // tooHigh reports whether the losses of a round trip show that a queue is full:
-// BBRIsInflightTooHigh. One drop can take a whole burst, and few packets may be in flight.
-// So tooHigh asks for more drops than a loss rate at the threshold has by chance, by a
-// standard deviation and one more, or for more losses than any bound falls by. With 1 % of
-// random loss and 200 packets in flight, one round trip in twenty loses more than 2 %, but
-// for one in a thousand tooHigh is true.
+// BBRIsInflightTooHigh. One drop can take a whole burst, and few packets may be in
+// flight. So tooHigh asks for more drops than a loss rate at the threshold has by chance,
+// by a standard deviation and one more, or for more losses than any bound falls by. With
+// 1 % of random loss and 200 packets in flight, one round trip in twenty loses more than
+// 2 %, but for one in a thousand tooHigh is true.
 func tooHigh(lost, of int64, runs int) bool {
 	share := float64(lost) / float64(max(of, 1))
 	if share <= lossThreshold {
@@ -82,8 +82,8 @@ func (s *Sender) beginLossRound() {
 
 func (s *Sender) resetShortTerm() { s.bwShort, s.inflightShort = unlimited, unlimited }
 
-// updateLatest notes the sample's bandwidth and delivery. It is called before the model is
-// updated.
+// updateLatest notes the sample's bandwidth and delivery. It is called before the model
+// is updated.
 func (s *Sender) updateLatest(rs *sample) {
 	s.lossRoundStart = false
 	s.bwLatest = max(s.bwLatest, rs.rate)

@@ -12,8 +12,8 @@ const (
 	minBurst = 10
 )
 
-// A pacer spreads packets over time. It is a token bucket, whose tokens are bytes: section
-// "Pacing Rate".
+// A pacer spreads packets over time. It is a token bucket, whose tokens are bytes:
+// section "Pacing Rate".
 type pacer struct {
 	tokens float64
 	at     Time // when the bucket had them
@@ -35,8 +35,8 @@ func (p *pacer) sent(now Time, rate, packet, size int64) {
 	p.at, p.begun = now, true
 }
 
-// next returns when a packet may be sent. It is not later than the last one if a packet may
-// be sent at once.
+// next returns when a packet may be sent. It is not later than the last one if a packet
+// may be sent at once.
 func (p *pacer) next(rate, packet int64) Time {
 	if missing := float64(packet) - p.tokens; p.begun && missing > 0 {
 		wait := time.Duration(missing / float64(rate) * float64(time.Second))

@@ -13,8 +13,8 @@ const (
 	renoRounds = 63
 )
 
-// An ackPhase says which packets are being acknowledged: those sent before, during or after
-// the probe.
+// An ackPhase says which packets are being acknowledged: those sent before, during or
+// after the probe.
 type ackPhase uint8
 
 const (
@@ -142,8 +142,8 @@ func (s *Sender) withHeadroom() int64 {
 	return max(s.inflightLong-free, minWindow*s.packet)
 }
 
-// raiseSlope makes the long-term bound grow by twice as many packets in this round as in the
-// last one.
+// raiseSlope makes the long-term bound grow by twice as many packets in this round as in
+// the last one.
 func (s *Sender) raiseSlope() {
 	growth := int64(1) << s.upRounds
 	s.upRounds = min(s.upRounds+1, 30)
@@ -165,8 +165,8 @@ func (s *Sender) probeInflightUpward(rs *sample) {
 	}
 }
 
-// adaptLongTerm raises the long-term bound and ends cycles. It reports whether the state has
-// changed.
+// adaptLongTerm raises the long-term bound and ends cycles. It reports whether the state
+// has changed.
 func (s *Sender) adaptLongTerm(rs *sample) bool {
 	if s.phase == acksStarting && s.roundStart {
 		s.phase = acksFeedback

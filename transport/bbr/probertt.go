@@ -7,8 +7,8 @@ const (
 	minRTTFilter     = 10 * time.Second
 	probeRTTDuration = 200 * time.Millisecond
 	probeRTTCwndGain = 0.5
-	// After longerRounds round trips in a row of more than longerPath times the minimum, the
-	// path may be another one. ProbeRTT finds out, at most once in longerEvery.
+	// After longerRounds round trips in a row of more than longerPath times the minimum,
+	// the path may be another one. ProbeRTT finds out, at most once in longerEvery.
 	longerPath   = 4
 	longerRounds = 3
 	longerEvery  = 5 * time.Second // more than from one probe for bandwidth to the next

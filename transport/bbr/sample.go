@@ -16,8 +16,9 @@ type sent struct {
 	appLimited    bool
 }
 
-// A history has the sent packets until they are acknowledged or lost, by number. Numbers rise
-// with few gaps, so it is a ring, as large as the span of the packets in flight has been.
+// A history has the sent packets until they are acknowledged or lost, by number. Numbers
+// rise with few gaps, so it is a ring, as large as the span of the packets in flight has
+// been.
 type history struct {
 	ring []sent // its length is a power of two
 	held int64  // bytes of the packets in it

@@ -31,8 +31,8 @@ func (s state) String() string {
 // unlimited is the draft's Infinity.
 const unlimited = math.MaxInt64
 
-// A Sender is the congestion control of one connection. Sizes are in bytes, rates in bytes
-// per second. One goroutine at a time may call its methods.
+// A Sender is the congestion control of one connection. Sizes are in bytes, rates in
+// bytes per second. One goroutine at a time may call its methods.
 type Sender struct {
 	packet int64 // the size of a full one: the draft's SMSS
 	rand   *rand.Rand
@@ -59,8 +59,8 @@ type Sender struct {
 	aggregation
 }
 
-// New returns a Sender for packets of the given size. random spreads the probes of several
-// connections over time.
+// New returns a Sender for packets of the given size. random spreads the probes of
+// several connections over time.
 func New(packet int64, random *rand.Rand) *Sender {
 	s := &Sender{packet: packet, rand: random, history: newHistory()}
 	s.lastLost = -2 // no neighbour of packet 0
@@ -147,9 +147,9 @@ func (s *Sender) Rate() int64 { return s.pacingRate }
 // path yet.
 func (s *Sender) Startup() bool { return s.state == startup }
 
-// Processed ends the reports of one acknowledgement or of one loss-detection timer; inflight
-// is what is still in flight. It updates the model and the state, then the control
-// parameters: section "Per-ACK Steps".
+// Processed ends the reports of one acknowledgement or of one loss-detection timer;
+// inflight is what is still in flight. It updates the model and the state, then the
+// control parameters: section "Per-ACK Steps".
 func (s *Sender) Processed(now Time, inflight int64) {
 	s.now = now
 	rs := &s.current
