@@ -5,34 +5,33 @@ import (
 	"slices"
 )
 
-// maxBindings bounds the free ids that are remembered for their names. A binding
-// takes at most some 200 bytes, so all of them take about 3 MB.
+// maxBindings limits the free ids that stay bound to names. A binding takes at most about
+// 200 bytes, so that all of them take about 3 MB.
 const maxBindings = 16384
 
-// A binding says that the id was held last under the name.
+// A binding records that the id was last held under the name.
 type binding struct {
 	Name string `json:"name"`
 	ID   uint32 `json:"id"`
 
-	// Held is set where a member had the id when the binding was saved: it may
-	// come back with its ticket.
+	// Reclaimable is set if a member had the id when the binding was saved. That member
+	// may come back with its ticket.
 	Reclaimable bool `json:"held,omitempty"`
 }
 
-// bindings remember free ids by the name that held them last, so that a node that
-// is started again under its name gets its address back, as a host does from a
-// DHCP server (RFC 2131 section 1.6). Ordinal names are not remembered. The caller
-// holds roster.mu.
+// bindings maps free ids to the names that held them last. So a node that restarts under
+// its name gets its address back, as a host does from a DHCP server (RFC 2131 section
+// 1.6). Ordinal names have no bindings. The caller holds membership.mu.
 //
-// An id is here or a member's, never both.
+// An id is either here or held by a member, never both.
 type bindings struct {
 	byID   map[uint32]*list.Element
-	byName map[string][]*list.Element // the id that was freed last is the last one
-	// of *binding; the one that was freed first is the first one
+	byName map[string][]*list.Element // ids of the name; the one that was freed last is last
+	// of *binding; the one that was freed first is first
 	order *list.List
 
-	// held counts, by name, the bindings with Held: their holders may come back
-	// to a coordinator that was started anew.
+	// by name: number of reclaimable bindings, whose holders may come back to a
+	// coordinator that has restarted
 	reclaimable map[string]int
 	dirty       bool // changed since the last save
 }
@@ -44,8 +43,8 @@ func newBindings() *bindings {
 	}
 }
 
-// release remembers an id that the name has just left. Beyond maxBindings the
-// oldest binding is forgotten.
+// release binds an id to the name that has just freed it. Beyond maxBindings it removes
+// the oldest binding.
 func (b *bindings) release(v binding) {
 	b.forget(v.ID)
 	for b.order.Len() >= maxBindings {
@@ -60,8 +59,8 @@ func (b *bindings) release(v binding) {
 	b.dirty = true
 }
 
-// take returns the id that was the name's last, and forgets it, since it gets a
-// holder again. Ids whose holders may come back are left for them.
+// take returns the last id of the name, and removes its binding, since the id gets a
+// holder again. It leaves reclaimable ids to their former holders.
 func (b *bindings) take(name string) (id uint32, ok bool) {
 	all := b.byName[name]
 	for i := len(all) - 1; i >= 0; i-- {
@@ -73,8 +72,7 @@ func (b *bindings) take(name string) (id uint32, ok bool) {
 	return 0, false
 }
 
-// oldest returns the id that was freed first, whatever name it is remembered for,
-// and forgets it.
+// oldest returns the id that was freed first, whatever its name, and removes its binding.
 func (b *bindings) oldest() (id uint32, ok bool) {
 	for e := b.order.Front(); e != nil; e = e.Next() {
 		if v := e.Value.(*binding); !v.Reclaimable {
@@ -85,7 +83,7 @@ func (b *bindings) oldest() (id uint32, ok bool) {
 	return 0, false
 }
 
-// forget makes an id nobody's.
+// forget removes the binding of an id.
 func (b *bindings) forget(id uint32) {
 	e := b.byID[id]
 	if e == nil {
@@ -113,14 +111,14 @@ func (b *bindings) dropClaim(v *binding) {
 	}
 }
 
-// settle ends the time in which holders may come back.
+// endGrace ends the time in which former holders may come back.
 func (b *bindings) endGrace() {
 	for e := b.order.Front(); e != nil && len(b.reclaimable) > 0; e = e.Next() {
 		b.dropClaim(e.Value.(*binding))
 	}
 }
 
-// list returns all bindings, oldest first.
+// list returns all bindings, the oldest first.
 func (b *bindings) list() []binding {
 	all := make([]binding, 0, b.order.Len())
 	for e := b.order.Front(); e != nil; e = e.Next() {

@@ -13,24 +13,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxBindingsFile bounds what is read from a bindings file, in bytes. A binding
-// takes about 110 bytes at most.
+// maxBindingsFile limits what is read from a bindings file, in bytes. A binding takes at
+// most about 110 bytes.
 const maxBindingsFile = 4 << 20
 
-// bindingsFile is the JSON text of the file beside the state file that keeps the
-// addresses of names. It is a file of its own for two reasons: it holds no secret
-// and is written often, and a coordinator of an older version, which does not know
-// it, still reads the state file.
+// A bindingsFile is the JSON text of the file that stores the bindings, beside the state
+// file. It is a file of its own for two reasons. It is written often and holds no secret.
+// And a coordinator of an older version, which does not know it, still reads the state
+// file.
 type bindingsFile struct {
 	Version int `json:"version"` // 1
 
-	// Clean says that the coordinator wrote the file when it stopped. Otherwise
-	// a change of the last second may be missing in it.
+	// Clean says that the coordinator wrote the file when it stopped. Otherwise a change
+	// of the last second may be missing.
 	Clean bool      `json:"clean"`
-	Names []binding `json:"names"` // the one that was freed first is the first one
+	Names []binding `json:"names"` // the one that was freed first is first
 }
 
-// bindingsPath returns the name of the bindings file; empty: there is none.
+// bindingsPath returns the name of the bindings file, or "" if there is none.
 func (s *State) bindingsPath() string {
 	if s.path == "" {
 		return ""
@@ -38,8 +38,8 @@ func (s *State) bindingsPath() string {
 	return s.path + ".names"
 }
 
-// loadBindings reads the bindings of the coordinator's last run. After a crash all
-// of them may be held.
+// loadBindings reads the bindings of the last run. After a crash all of them may be
+// reclaimable.
 func (s *State) loadBindings() ([]binding, error) {
 	path := s.bindingsPath()
 	if path == "" {
@@ -67,7 +67,7 @@ func (s *State) loadBindings() ([]binding, error) {
 	return all, nil
 }
 
-// parseBindings reads the text of a bindings file.
+// parseBindings parses the text of a bindings file.
 func parseBindings(text []byte) ([]binding, error) {
 	var file bindingsFile
 	d := json.NewDecoder(bytes.NewReader(text))
@@ -86,8 +86,8 @@ func parseBindings(text []byte) ([]binding, error) {
 	return file.Names, nil
 }
 
-// saveBindings replaces the bindings file. It is not flushed to disk: after a
-// power failure addresses may be forgotten, and joining waits for no disk.
+// saveBindings replaces the bindings file. It does not flush the file to the disk, so
+// that a join never waits for one. A power failure may lose bindings.
 func (s *State) saveBindings(all []binding, clean bool) error {
 	path := s.bindingsPath()
 	if path == "" {

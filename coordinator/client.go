@@ -13,21 +13,21 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// A ClientConfig says who joins which network.
+// A ClientConfig describes the node that joins, and the network.
 type ClientConfig struct {
 	URL  JoinURL
 	Name string // see CheckName; empty means node-ID
 
-	// Socket is the node's own: the coordinator sees the address of the very
-	// socket that peers are to reach. It belongs to the caller.
+	// Socket is the node's own UDP socket, since the coordinator reports the address of
+	// this socket to the peers. It belongs to the caller.
 	Socket   ClientSocket
 	Identity *transport.Identity
 
-	// HostID is the same for nodes that share machine and network namespace, and
-	// says nothing else: at most 128 printable ASCII characters.
+	// HostID is equal for nodes that share a machine and a network namespace. It has no
+	// other meaning. It has at most 128 printable ASCII characters.
 	HostID string
 
-	// Program is the version of the node's program, for Snapshot: at most 128
+	// Program is the version of the node's program, for Snapshot. It has at most 128
 	// printable ASCII characters.
 	Program string
 
@@ -36,21 +36,20 @@ type ClientConfig struct {
 
 	Logger *slog.Logger // nil: none
 
-	// OnSignal gets the signals to this node, in the order of each sender.
-	// OnMember gets the other nodes as they come and go, beginning with those
-	// that are there. Both are called one after the other on one goroutine, so a
-	// node is up before its signals come; they may call every method of the
-	// Client but Close. If both are nil, they can be given later by Deliver.
+	// OnSignal receives the signals to this node, in the order in which each sender sent
+	// them. OnMember is called when another node comes or goes, and first for each node
+	// that is there. One goroutine calls both, so that a node is up before its signals
+	// arrive. They may call every method of the Client except Close. If both are nil,
+	// Deliver can set them later.
 	OnSignal func(from uint32, msg []byte)
 	OnMember func(m Member, up bool)
 
-	probe prober // nil: probeSTUN; tests in virtual time have no socket of the kernel
+	probe prober // nil: probeSTUN. Tests in virtual time replace it
 }
 
-// A Client is one node's membership. It stays joined: when the coordinator is
-// gone or was started anew, the client goes on with the members that it knows,
-// and joins again with its id, name and address. Its methods may be called from
-// any goroutine.
+// A Client is the membership of one node. If the coordinator is unreachable or restarts,
+// the client keeps the members that it knows, and joins again with its id, name and
+// address. Any goroutine may call its methods.
 type Client struct {
 	cfg             ClientConfig
 	dialer          dialer
@@ -60,28 +59,28 @@ type Client struct {
 	dir             *directory
 	dispatcher      *dispatcher
 
-	ctx    context.Context // ends with Close or a final error
+	ctx    context.Context // ends with Close or with a permanent error
 	cancel context.CancelCauseFunc
-	all    sync.WaitGroup // the goroutines
+	all    sync.WaitGroup // all goroutines of the client
 	done   chan struct{}  // closed when ctx has ended and run has returned
 
-	wills  sync.Mutex // held while onWill is called; before mu
+	wills  sync.Mutex // held while onWill is called; taken before mu
 	onWill func(Will)
 
 	mu             sync.Mutex
 	session        *clientSession // nil while there is no connection
-	sessionChanged chan struct{}  // closed and replaced when line changes
+	sessionChanged chan struct{}  // closed and replaced when session changes
 	ticket         string
 	server         netip.AddrPort
 	reflexive      netip.AddrPort
-	paths          []PathReport // as last reported
-	about          *About       // likewise
+	paths          []PathReport // the last report
+	about          *About       // the last report
 	reported       bool
 }
 
-// Join joins the network of the URL. It waits for at most cfg.Timeout, and fails
-// with an error that wraps ErrUnreachable, ErrPin, ErrToken, ErrExpired, ErrName,
-// ErrFull, ErrProtocol or what ended ctx. Only the joining is bound to ctx.
+// Join joins the network of the URL. It waits for at most cfg.Timeout. Its error wraps
+// ErrUnreachable, ErrPin, ErrToken, ErrExpired, ErrName, ErrFull or ErrProtocol, or the
+// cause of ctx's end. ctx limits the join only, and not the membership.
 func Join(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	c, err := join(ctx, cfg)
 	if err != nil {
@@ -128,7 +127,7 @@ func join(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	if cfg.OnSignal != nil || cfg.OnMember != nil {
 		c.Deliver(cfg.OnSignal, cfg.OnMember)
 	}
-	// Set up before Join returns, so that the members are known then.
+	// This call precedes the return of Join, so that the members are known then.
 	session := c.startSession(conn)
 	c.all.Go(func() { c.run(session) })
 	return c, nil
@@ -144,26 +143,26 @@ func (c *Client) run(session *clientSession) {
 			return
 		}
 		if errors.Is(err, ErrReplaced) || errors.Is(err, ErrEvicted) {
-			c.log.Error("off the network", "cause", err)
+			c.log.Error("off the network", "err", err)
 			c.cancel(err)
 			return
 		}
-		c.log.Warn("coordinator lost, joining again", "coordinator", c.cfg.URL, "cause", err)
+		c.log.Warn("coordinator lost, joining again", "coordinator", c.cfg.URL, "err", err)
 		l, err := c.rejoin()
 		if err != nil {
-			c.cancel(err) // keeps the first cause
+			c.cancel(err) // the first cause counts
 			return
 		}
 		session = c.startSession(l)
-		c.log.Warn("joined again", "coordinator", c.cfg.URL) // seen where the loss was
+		c.log.Warn("joined again", "coordinator", c.cfg.URL) // at the level of the message about the loss
 	}
 }
 
 // refusedEvery is how often the log repeats why the coordinator refuses the node.
 const refusedEvery = 10 * time.Minute
 
-// rejoin makes attempts until the node is back, for ever: it fails only when ctx
-// has ended or when the node cannot come back as who it was.
+// rejoin makes attempts until one succeeds. It fails only when ctx ends, or when the
+// coordinator has given the node's address away.
 func (c *Client) rejoin() (*clientConn, error) {
 	c.mu.Lock()
 	h := &hello{Ticket: c.ticket, Host: c.cfg.HostID, Program: c.cfg.Program}
@@ -171,21 +170,21 @@ func (c *Client) rejoin() (*clientConn, error) {
 	var loggedAt time.Time
 	var cause string
 	conn, err := c.dialer.dialUntil(c.ctx, h, 1, func(err error) bool {
-		// A coordinator that refuses the node for good, for its version above all, is
-		// worth a word. That there is none has been said.
+		// The log has already said that the coordinator is lost. It also says if the
+		// coordinator refuses the node permanently, above all for its version.
 		if now := err.Error(); retryable(err) {
-			c.log.Debug("joining again", "coordinator", c.cfg.URL, "cause", err)
+			c.log.Debug("joining again", "coordinator", c.cfg.URL, "err", err)
 		} else if !errors.Is(err, ErrEvicted) &&
 			(now != cause || time.Since(loggedAt) >= refusedEvery) {
 			cause, loggedAt = now, time.Now()
-			c.log.Warn("the coordinator refuses this node, which goes on trying",
-				"coordinator", c.cfg.URL, "cause", err)
+			c.log.Warn("the coordinator refuses this node; the node tries again",
+				"coordinator", c.cfg.URL, "err", err)
 		}
 		return errors.Is(err, ErrEvicted)
 	})
 	if err != nil {
 		if c.ctx.Err() == nil {
-			c.log.Error("off the network", "cause", err)
+			c.log.Error("off the network", "err", err)
 		}
 		return nil, err
 	}
@@ -203,25 +202,25 @@ func (c *Client) Self() Member { return c.self }
 // Prefix returns the network's IPv4 prefix.
 func (c *Client) Prefix() netip.Prefix { return c.prefix }
 
-// Prefix6 returns the network's IPv6 prefix; the zero Prefix if it has none.
+// Prefix6 returns the network's IPv6 prefix, or the zero Prefix if it has none.
 func (c *Client) Prefix6() netip.Prefix { return c.prefix6 }
 
-// Server returns the coordinator's UDP address, for STUN and relay too.
+// Server returns the coordinator's UDP address. It also answers STUN and relays.
 func (c *Client) Server() netip.AddrPort {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.server
 }
 
-// Reflexive returns the node's own UDP address as the coordinator saw it last.
+// Reflexive returns the node's own UDP address as the coordinator last saw it.
 func (c *Client) Reflexive() netip.AddrPort {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.reflexive
 }
 
-// Members returns the nodes on the network, this one included, in the order of
-// their ids. While the coordinator is away these are the ones known last.
+// Members returns the nodes on the network in the order of their ids, this node included.
+// While the coordinator is unreachable, it returns the last known ones.
 func (c *Client) Members() []Member {
 	cards := c.dir.list()
 	members := make([]Member, len(cards))
@@ -231,17 +230,16 @@ func (c *Client) Members() []Member {
 	return members
 }
 
-// LookupName returns the nodes that a name means, in either case: all that share
-// it, in an order that begins with any of them, or the one whose ordinal name it is.
-// It returns nil for a name that nobody has.
+// LookupName returns the nodes with a name, in a random rotation, or the one node with
+// that ordinal name. Letter case does not matter. It returns nil if no node has the name.
 func (c *Client) LookupName(name string) []Member { return c.dir.lookup(name) }
 
-// HadName reports whether a node of that name, in either case, has left less than a
-// minute ago, the last one.
+// HadName reports whether the last node with that name has left within the last minute.
+// Letter case does not matter.
 func (c *Client) HadName(name string) bool { return c.dir.hadName(name) }
 
-// Doubt says that a node could not be reached from here, or that it could: for ten
-// seconds LookupName leaves out such nodes where there are others.
+// Suspect records that this node could not reach another one, or that it could. For ten
+// seconds LookupName omits a suspect while another node has the name.
 func (c *Client) Suspect(id uint32, suspect bool) { c.dir.suspect(id, suspect) }
 
 // ByID returns the node with that id.
@@ -250,18 +248,18 @@ func (c *Client) ByID(id uint32) (Member, bool) { return c.dir.id(id) }
 // ByKey returns the node with that identity.
 func (c *Client) ByKey(key transport.Key) (Member, bool) { return c.dir.key(key) }
 
-// ByAddr returns the node with that virtual address, of either family; it may be
+// ByAddr returns the node with that virtual address, which may be IPv4, IPv6 or
 // IPv4-mapped.
 func (c *Client) ByAddr(addr netip.Addr) (Member, bool) { return c.dir.addr(addr) }
 
-// Count returns how many nodes the name, in either case, means.
+// Count returns the number of nodes with that name. Letter case does not matter.
 func (c *Client) Count(name string) int {
 	n, _ := c.dir.count(strings.ToLower(name))
 	return n
 }
 
-// Wait waits until there are at least n nodes with that name, this one included.
-// It fails when ctx ends, and says then how many there are, or when the client does.
+// Wait waits until at least n nodes have that name, this node included. It fails when ctx
+// or the client ends. The error for ctx says how many nodes there are.
 func (c *Client) Wait(ctx context.Context, name string, n int) error {
 	name = strings.ToLower(name)
 	for {
@@ -280,22 +278,22 @@ func (c *Client) Wait(ctx context.Context, name string, n int) error {
 	}
 }
 
-// Deliver gives the client its handlers, where the configuration has none: for
-// callers whose handlers need the Client itself. What came before is not lost:
-// onMember gets every other node that is there, and up to signalsHeld signals
-// have been kept. It may be called once.
+// Deliver sets the handlers, for callers whose handlers need the Client itself. The
+// configuration must have none then. No event is lost: onMember is called for every node
+// that is there, and the client has kept up to maxQueuedSignals signals. Deliver may be
+// called once.
 func (c *Client) Deliver(onSignal func(from uint32, msg []byte),
 	onMember func(m Member, up bool)) {
 	c.dispatcher.enable()
 	c.all.Go(func() { c.dispatcher.run(c.ctx, onSignal, onMember) })
 }
 
-// Done returns a channel that is closed when the client has left the network for
-// good: by Close, or for the reason that Err gives.
+// Done returns a channel that is closed when the client has left the network permanently:
+// by Close, or for the reason that Err returns.
 func (c *Client) Done() <-chan struct{} { return c.done }
 
-// Err returns why the client has left the network: ErrClosed, or an error that
-// wraps ErrEvicted or ErrReplaced. It returns nil before Done is closed.
+// Err returns why the client has left the network: ErrClosed, or an error that wraps
+// ErrEvicted or ErrReplaced. It returns nil before Done is closed.
 func (c *Client) Err() error {
 	select {
 	case <-c.done:
@@ -305,15 +303,16 @@ func (c *Client) Err() error {
 	}
 }
 
-// Close leaves the network: the others are told at once. When it returns, no
-// goroutine of the client is left and no handler runs. Later calls do nothing.
+// Close leaves the network, and the coordinator tells the other nodes at once. When Close
+// returns, all goroutines of the client have ended and no handler runs. Later calls do
+// nothing.
 func (c *Client) Close() error {
 	c.cancel(ErrClosed)
 	c.all.Wait()
 	return nil
 }
 
-// leaseOf returns the lease that the coordinator grants, within reason.
+// leaseOf returns the lease that the coordinator grants, or the default if it is absurd.
 func leaseOf(w *welcome) time.Duration {
 	if w.Lease <= 0 || w.Lease > time.Hour {
 		return DefaultLease

@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// A line is a client's connection to the coordinator while it is in use.
+// A clientSession is the client's connection to the coordinator while it is in use.
 type clientSession struct {
 	*clientConn
-	// frames for the writer; unbuffered: what was taken goes out next
+	// frames for writeLoop; unbuffered, so that a frame that was taken is sent next
 	send      chan []byte
 	reportDue chan struct{} // has a token if there is a new report
-	pinged    chan struct{} // likewise, if a sign of life is asked for
+	pinged    chan struct{} // has a token if the coordinator has sent a ping
 
 	mu          sync.Mutex
-	lastSeq     uint64                // number of the last signal
-	pendingAcks map[uint64]chan error // who waits for the receipt of which signal
+	lastSeq     uint64                // sequence number of the last signal
+	pendingAcks map[uint64]chan error // by sequence number: callers that wait for an ack
 }
 
-// connect makes the link the client's connection.
+// startSession puts the connection into use.
 func (c *Client) startSession(conn *clientConn) *clientSession {
 	session := &clientSession{clientConn: conn, send: make(chan []byte),
 		reportDue: make(chan struct{}, 1),
@@ -33,7 +33,7 @@ func (c *Client) startSession(conn *clientConn) *clientSession {
 	return session
 }
 
-// use makes n the connection.
+// setSession sets the current session, and what its welcome said.
 func (c *Client) setSession(session *clientSession) {
 	conn := session.clientConn
 	c.mu.Lock()
@@ -46,13 +46,14 @@ func (c *Client) setSession(session *clientSession) {
 	c.setSessionLocked(session)
 }
 
-// replace makes the list that has come over the link the members.
+// replaceMembers replaces the directory's members by the list that the connection
+// received.
 func (c *Client) replaceMembers(conn *clientConn) {
 	c.dispatcher.applyChanges(func() []change { return c.dir.replace(conn.list, conn.inGrace) })
 	conn.list = nil
 }
 
-// disconnect says that there is no connection.
+// dropSession records that there is no connection.
 func (c *Client) dropSession() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -65,7 +66,7 @@ func (c *Client) setSessionLocked(session *clientSession) {
 	c.sessionChanged = make(chan struct{})
 }
 
-// serve runs the connection until it or ctx ends, and returns why.
+// serve runs the session until it or ctx ends, and returns why it ended.
 func (c *Client) serve(session *clientSession) error {
 	stop := context.AfterFunc(c.ctx, session.close)
 	var writer sync.WaitGroup
@@ -77,13 +78,13 @@ func (c *Client) serve(session *clientSession) error {
 	session.close()
 	writer.Wait()
 	if !stop() {
-		// The AfterFunc has begun: CloseWithError above has waited for its end too.
+		// The AfterFunc has begun. session.close above has also waited for its end.
 		<-session.conn.Context().Done()
 	}
 	return err
 }
 
-// write sends frames, reports and, when there was nothing else, signs of life.
+// writeLoop sends frames and reports, and a heartbeat at each interval.
 func (c *Client) writeLoop(session *clientSession) {
 	every := max(min(leaseOf(session.welcome)/3, heartbeatInterval), time.Millisecond)
 	beat := time.NewTicker(every)
@@ -114,7 +115,7 @@ func (c *Client) writeLoop(session *clientSession) {
 	}
 }
 
-// read takes the coordinator's messages until the connection ends.
+// readLoop handles the coordinator's messages until the connection ends.
 func (c *Client) readLoop(session *clientSession) error {
 	for {
 		m, err := readMessage(session.in, maxFrame)
@@ -128,7 +129,7 @@ func (c *Client) readLoop(session *clientSession) error {
 			}
 		case m.Signal != nil:
 			if !c.dispatcher.enqueueSignal(m.Signal.Node, m.Signal.Data) {
-				c.log.Warn("signal dropped: too many wait for the handler", "from",
+				c.log.Warn("signal dropped: too many signals wait for the handler", "from",
 					m.Signal.Node)
 			}
 		case m.Ack != nil:
@@ -139,7 +140,7 @@ func (c *Client) readLoop(session *clientSession) error {
 			c.mu.Lock()
 			c.reflexive = m.ObservedAddr.Reflexive
 			c.mu.Unlock()
-			c.log.Info("the node is seen at another address", "addr",
+			c.log.Info("the coordinator sees this node at another address", "addr",
 				m.ObservedAddr.Reflexive)
 		default:
 			kind, _ := m.kind()
@@ -148,7 +149,7 @@ func (c *Client) readLoop(session *clientSession) error {
 	}
 }
 
-// learn takes over news.
+// applyBatch applies a batch of updates, or a part of the member list, to the directory.
 func (c *Client) applyBatch(session *clientSession, batch *updateBatch) error {
 	if batch.list {
 		last, err := session.add(batch)
@@ -169,12 +170,12 @@ func (c *Client) applyBatch(session *clientSession, batch *updateBatch) error {
 	return nil
 }
 
-// Signal has the coordinator pass msg, at most MaxSignal bytes, to a node. It
-// returns when the coordinator has it in the queue of that node, which is no
-// promise that it arrives. It fails with an error that wraps ErrNoNode if the
-// node is not there, ErrBusy if it does not keep up, ErrDisconnected if the
-// connection was lost before the answer; while there is no connection, it waits
-// for one until ctx ends. Signals of one caller after the other arrive in order.
+// Signal asks the coordinator to forward msg, at most MaxSignal bytes, to a node. It
+// returns when the coordinator has queued msg for that node; msg may still get lost after
+// that. The error wraps ErrNoNode if the node is not on the network, ErrBusy if the
+// node's queue is full, and ErrDisconnected if the connection was lost before the ack.
+// While there is no connection, Signal waits for one until ctx ends. Signals that one
+// goroutine sends arrive in order.
 func (c *Client) Signal(ctx context.Context, to uint32, msg []byte) error {
 	if err := c.signal(ctx, to, msg); err != nil {
 		return fmt.Errorf("signal node %d: %w", to, err)
@@ -198,8 +199,7 @@ func (c *Client) signal(ctx context.Context, to uint32, msg []byte) error {
 	}
 }
 
-// connected returns the connection if it is another than lost, and waits for that
-// otherwise.
+// awaitSession waits for a session other than lost, and returns it.
 func (c *Client) awaitSession(ctx context.Context, lost *clientSession) (*clientSession, error) {
 	for {
 		c.mu.Lock()
@@ -220,8 +220,8 @@ func (c *Client) awaitSession(ctx context.Context, lost *clientSession) (*client
 	}
 }
 
-// signal sends a signal and waits for the receipt. Without an error, sent false
-// says that the connection was lost before any of it went out.
+// signal sends a signal and waits for its ack. If sent is false and err is nil, the
+// connection was lost before any byte of the signal was sent.
 func (s *clientSession) signal(ctx context.Context, to uint32, msg []byte) (sent bool,
 	err error) {
 	seq, answer := s.expectAck()
@@ -244,7 +244,7 @@ func (s *clientSession) signal(ctx context.Context, to uint32, msg []byte) (sent
 	}
 }
 
-// expect numbers a signal, and returns where the answer to it will come.
+// expectAck returns a sequence number for a signal, and the channel for its ack.
 func (s *clientSession) expectAck() (uint64, <-chan error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -260,13 +260,13 @@ func (s *clientSession) dropAck(seq uint64) {
 	delete(s.pendingAcks, seq)
 }
 
-// receive gives a receipt to who waits for it.
+// handleAck passes an ack to the caller that waits for it.
 func (s *clientSession) handleAck(r *ack) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	answer, ok := s.pendingAcks[r.Seq]
 	if !ok {
-		return // its caller has stopped waiting
+		return // the caller no longer waits
 	}
 	delete(s.pendingAcks, r.Seq)
 	switch r.Code {
@@ -279,16 +279,15 @@ func (s *clientSession) handleAck(r *ack) {
 	}
 }
 
-// Report tells the coordinator about this node's paths, for those who ask for
-// its status; it replaces the report before and never waits. Reports beyond the
-// first 2,000 paths are cut.
+// Report tells the coordinator about this node's paths and program, for boxer status. It
+// replaces the last report, and never waits. It drops the paths after the first 2,000.
 func (c *Client) Report(paths []PathReport, about About) {
 	kept := make([]PathReport, 0, min(len(paths), maxPaths))
 	for _, p := range paths[:min(len(paths), maxPaths)] {
 		if !isLabel(p.Kind) {
 			p.Kind = "unknown"
 		}
-		// A zone means something on this host only.
+		// A zone has a meaning on this host only.
 		if p.Remote.Addr().Zone() != "" {
 			p.Remote = withoutZone(p.Remote)
 		}

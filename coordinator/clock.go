@@ -6,23 +6,22 @@ import (
 	"time"
 )
 
-// noNodeError is ErrNoNode, with the coordinator's clock when it said so.
+// A noNodeError is ErrNoNode with the coordinator's time of the answer.
 type noNodeError struct{ at time.Time }
 
 func (e *noNodeError) Error() string { return ErrNoNode.Error() }
 func (e *noNodeError) Unwrap() error { return ErrNoNode }
 
-// clockTries is how often Clock asks: the fastest answer counts.
+// clockTries is how often Clock asks. The fastest answer counts.
 const clockTries = 4
 
-// Clock measures how the coordinator's wall clock differs from this host's:
-// offset is to be added to the latter, and is true within bound, since the
-// coordinator looked at its clock at some time between question and answer (as
-// in NTP, RFC 5905 section 8). It takes a few round trips to the coordinator.
+// Clock measures the offset of the coordinator's wall clock from this host's. The offset
+// is correct within bound, since the coordinator read its clock at some time between
+// question and answer (as in NTP, RFC 5905 section 8). Clock takes a few round trips.
 func (c *Client) Clock(ctx context.Context) (offset, bound time.Duration, err error) {
 	for range clockTries {
 		asked := time.Now()
-		err := c.signal(ctx, 0, nil) // nobody has the id 0: the answer says when that was
+		err := c.signal(ctx, 0, nil) // no node has the id 0; the answer has the coordinator's time
 		took := time.Since(asked)
 		var told *noNodeError
 		if !errors.As(err, &told) {

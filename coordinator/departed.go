@@ -2,29 +2,29 @@ package coordinator
 
 import "time"
 
-// leftFor is how long a name is remembered that nobody has any more.
+// departedTTL is how long the directory remembers a name after its last member has left.
 const departedTTL = time.Minute
 
-// maxDeparted bounds the names that are remembered, at some 150 bytes each. Beyond it
-// the oldest ones are forgotten early.
+// maxDeparted limits the names that are remembered, at about 150 bytes each. Beyond it
+// the directory forgets the oldest ones early.
 const maxDeparted = 1 << 16
 
-// departed are the names that nobody has any more, and since when. The caller holds
-// directory.mu.
+// departed holds the names that no member has any more, and when the last one left. The
+// caller holds directory.mu.
 type departed struct {
 	since map[string]time.Time
-	queue []departure // in the order of time; those before first are done with
+	queue []departure // in the order of time; the entries before first are finished
 	first int
 }
 
-// A departure is outdated when the name has another time in since.
+// A departure is outdated if since has another time for its name.
 type departure struct {
 	name string
 	at   time.Time
 }
 
-// add notes that the name has left now. Each departure is looked at twice in its life,
-// however many there are.
+// add records that the last member with the name has left. It looks at each departure at
+// most twice, however many there are.
 func (d *departed) add(name string, now time.Time) {
 	if d.since == nil {
 		d.since = make(map[string]time.Time)
@@ -49,7 +49,7 @@ func (d *departed) add(name string, now time.Time) {
 	}
 }
 
-// has tells whether the name has left within leftFor.
+// has reports whether the name is in departed and not older than departedTTL.
 func (d *departed) has(name string, now time.Time) bool {
 	at, ok := d.since[name]
 	return ok && now.Sub(at) <= departedTTL

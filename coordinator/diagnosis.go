@@ -16,39 +16,39 @@ import (
 )
 
 const (
-	// A coordinator that has not answered in lookAfter is looked for with a probe,
-	// and again every lookAgain.
+	// If the coordinator has not answered within diagnosisDelay, the client probes it,
+	// and again every diagnosisInterval.
 	diagnosisDelay    = 250 * time.Millisecond
 	diagnosisInterval = time.Second
 
-	// hopelessAfter is for how long a cause that lies in this host, such as a route
-	// that is missing, has to last until Join gives up: networks of machines that
-	// have just started come up late.
+	// giveUpAfter is how long a cause in this host, such as a missing route, has to
+	// persist before Join gives up. The network of a machine that has just started comes
+	// up late.
 	giveUpAfter = 3 * time.Second
 )
 
-// A trouble is why the coordinator is not reached, as far as this host can tell. QUIC
-// alone only says that nobody answers: the socket is not connected, so that the kernel
-// reports no ICMP errors on it.
+// A diagnosis is why the coordinator does not answer, as far as this host can tell. QUIC
+// alone reports a timeout: its socket is not connected, so that the kernel reports no
+// ICMP errors on it.
 type diagnosis struct {
 	log   *slog.Logger
 	probe prober
 
 	mu     sync.Mutex
-	cause  error // nil: not known
+	cause  error // nil: unknown
 	since  time.Time
-	local  bool // it lies in this host: nobody else mends it
+	local  bool // the cause is in this host, so that waiting does not help
 	logged map[string]bool
 }
 
-// A prober asks whether anybody answers at a UDP address; see probeSTUN.
+// A prober asks whether a server answers at a UDP address; see probeSTUN.
 type prober func(ctx context.Context, addr netip.AddrPort) (answered bool, err error)
 
 func newDiagnosis(log *slog.Logger) *diagnosis {
 	return &diagnosis{log: log, probe: probeSTUN}
 }
 
-// note takes down a cause, and tells the log about each once.
+// set records a cause, and logs each cause once.
 func (d *diagnosis) set(cause error, local bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -64,25 +64,25 @@ func (d *diagnosis) set(cause error, local bool) {
 		d.logged = make(map[string]bool)
 	}
 	d.logged[text] = true
-	d.log.Warn("the coordinator is not reached yet", "cause", text)
+	d.log.Warn("the coordinator does not answer yet", "err", text)
 }
 
-// clear says that packets get there.
+// clear records that the coordinator has answered.
 func (d *diagnosis) clear() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.cause = nil
 }
 
-// get returns the cause, nil if there is none, and whether waiting is in vain.
+// current returns the cause, or nil, and whether waiting is hopeless.
 func (d *diagnosis) current() (cause error, hopeless bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.cause, d.cause != nil && d.local && time.Since(d.since) >= giveUpAfter
 }
 
-// watch probes the way to the coordinator until ctx ends, and ends the attempt by
-// cancel where waiting is in vain.
+// probeLoop probes the coordinator until ctx ends. If waiting is hopeless, it ends the
+// attempt by cancel.
 func (d *diagnosis) probeLoop(ctx context.Context, addr netip.AddrPort,
 	cancel func(error)) {
 	timer := time.NewTimer(diagnosisDelay)
@@ -110,8 +110,8 @@ func (d *diagnosis) probeLoop(ctx context.Context, addr netip.AddrPort,
 	}
 }
 
-// noteErrno notes what the kernel says about packets to the coordinator. Other errors
-// are none that tell a cause.
+// setErrno records the kernel's error for packets to the coordinator. It ignores errors
+// that tell no cause.
 func (d *diagnosis) setErrno(addr netip.AddrPort, err error) {
 	errno, ok := errors.AsType[unix.Errno](err)
 	if !ok {
@@ -124,7 +124,7 @@ func (d *diagnosis) setErrno(addr netip.AddrPort, err error) {
 		d.set(fmt.Errorf("this host has no route to %v; check its network (%w)",
 			addr.Addr(), errno), true)
 	case unix.EHOSTUNREACH:
-		d.set(fmt.Errorf("%v is not there, or a router on the way lets nothing through (%w)", addr.Addr(), errno), false)
+		d.set(fmt.Errorf("%v is not there, or a router on the path drops the packets (%w)", addr.Addr(), errno), false)
 	case unix.EINVAL: // RTN_BLACKHOLE, see rtnetlink(7)
 		d.set(fmt.Errorf("this host drops packets to %v, by a blackhole route; see ip route (%w)", addr.Addr(), errno), true)
 	case unix.EPERM, unix.EACCES:
@@ -132,13 +132,14 @@ func (d *diagnosis) setErrno(addr netip.AddrPort, err error) {
 	}
 }
 
-// noteLookup notes why the coordinator's name has no address.
+// setLookup records why the lookup of the coordinator's name failed.
 func (d *diagnosis) setLookup(host string, err error) error {
 	if e, ok := errors.AsType[*net.DNSError](err); ok && e.IsNotFound {
-		err = fmt.Errorf("no host is called %s; check the join URL (%w)", host, err)
+		err = fmt.Errorf("no host has the name %s; check the join URL (%w)", host, err)
 		d.set(err, true)
 	} else {
-		// Without the address of this host's socket, which is another one each time.
+		// The port of this host's socket differs each time, and each cause is logged
+		// once.
 		why := ownSocket.ReplaceAllString(err.Error(), "")
 		err = fmt.Errorf("the name servers do not answer for %s; check this host's /etc/resolv.conf (%s)", host, why)
 		d.set(err, false)
@@ -146,11 +147,11 @@ func (d *diagnosis) setLookup(host string, err error) error {
 	return err
 }
 
-// ownSocket matches the sending end in errors of package net, ADDR:PORT->ADDR:PORT.
+// ownSocket matches the local end in errors of package net, ADDR:PORT->ADDR:PORT.
 var ownSocket = regexp.MustCompile(`\S+->`)
 
-// probeSTUN sends a STUN request (RFC 8489 section 3) from a connected socket, on which
-// the kernel reports what ICMP says (ip(7), IP_RECVERR), and waits for the answer.
+// probeSTUN sends a STUN request (RFC 8489 section 3) and waits for the answer. It uses a
+// connected socket, on which the kernel reports ICMP errors (ip(7), IP_RECVERR).
 func probeSTUN(ctx context.Context, addr netip.AddrPort) (answered bool, err error) {
 	c, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(addr))
 	if err != nil {

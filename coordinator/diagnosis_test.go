@@ -112,7 +112,7 @@ func TestDiagnosis(t *testing.T) {
 				hopeless {
 				t.Errorf("%v: %v, hopeless %v", tc.errno, cause, hopeless)
 			}
-			if n := strings.Count(log.String(), "not reached yet"); n != 1 {
+			if n := strings.Count(log.String(), "does not answer yet"); n != 1 {
 				t.Errorf("%v: told %d times", tc.errno, n)
 			}
 			time.Sleep(giveUpAfter)
@@ -139,7 +139,7 @@ func TestDiagnosisOfNames(t *testing.T) {
 			Server: "192.0.2.53:53",
 		})
 	}
-	if n := strings.Count(log.String(), "not reached yet"); n != 1 {
+	if n := strings.Count(log.String(), "does not answer yet"); n != 1 {
 		t.Errorf("told %d times:\n%s", n, log.String())
 	}
 	if cause, _ := tr.current(); !strings.Contains(cause.Error(),

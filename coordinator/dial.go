@@ -20,31 +20,31 @@ import (
 )
 
 const (
-	// DefaultTimeout bounds how long Join and Observe wait for a coordinator.
+	// DefaultTimeout limits how long Join and Observe wait for a coordinator.
 	DefaultTimeout = 10 * time.Second
 
-	// Attempts begin at least backoffMin, doubling up to backoffMax, apart.
+	// Attempts begin at least backoffMin apart. This interval doubles up to backoffMax.
 	backoffMin = 50 * time.Millisecond
 	backoffMax = 2 * time.Second
 
-	// attemptTimeout bounds an attempt up to the welcome. quic-go sends the first
-	// packets again after 0.2, 0.6, 1.4 and 3 s, so a coordinator that starts
-	// during an attempt is found within 2 s. It is long on purpose: to give up
-	// attempts that a busy coordinator was about to answer makes it busier.
+	// attemptTimeout limits an attempt until the welcome. quic-go repeats the first
+	// packets after 0.2, 0.6, 1.4 and 3 s, so that an attempt finds a coordinator that
+	// starts meanwhile within 2 s. The limit is long, because a busy coordinator gets
+	// busier if clients abandon attempts that it was about to answer.
 	attemptTimeout = 5 * time.Second
 
-	// aliveEvery is how often a client says that it lives, or a third of the lease
-	// if that is less.
+	// heartbeatInterval is how often a client sends a heartbeat. A third of the lease
+	// replaces it if that is less.
 	heartbeatInterval = 2500 * time.Millisecond
 
-	// silentFor is QUIC's idle timeout (RFC 9000 section 10.1), on either side. The
-	// server's lease is shorter, and a coordinator that is back after a crash
-	// resets what it does not know: this is for one whose host is gone. It is
-	// long, because nodes that all give up a coordinator that is merely slow, and
-	// join again, keep it slow.
+	// idleTimeout is QUIC's idle timeout (RFC 9000 section 10.1) on both sides. It
+	// detects a peer whose host is gone. The server's lease is shorter, and a coordinator
+	// that restarts after a crash resets connections that it does not know. The timeout
+	// is long, because a slow coordinator stays slow if all its nodes abandon it and join
+	// again.
 	idleTimeout = 30 * time.Second
 
-	// listTimeout bounds the member list that follows the welcome.
+	// listTimeout limits the member list that follows the welcome.
 	listTimeout = 30 * time.Second
 )
 
@@ -56,28 +56,26 @@ type dialer struct {
 	diagnosis *diagnosis
 }
 
-// A link is one connection to the coordinator, from its welcome on.
+// A clientConn is one connection to the coordinator, from its welcome on.
 type clientConn struct {
 	conn     *quic.Conn
 	stream   *quic.Stream
 	in       *bufio.Reader
 	server   netip.AddrPort
 	welcome  *welcome
-	version  int            // of the messages
-	plan     addressPlan    // the network's, of the welcome
-	list     []memberRecord // the members that it began with
-	observed []Member       // to an observer
-	seq      uint64         // number of the last update
-	inGrace  bool           // others may be about to come back
+	version  int            // of the message protocol
+	plan     addressPlan    // of the network, from the welcome
+	list     []memberRecord // the members at the start of the connection
+	observed []Member       // the members that an observer receives
+	seq      uint64         // sequence number of the last update
+	inGrace  bool           // the coordinator is in its grace period: other nodes may come back
 }
 
-// close ends the connection as who leaves.
+// close closes the connection with codeDone: a deliberate leave.
 func (c *clientConn) close() { _ = c.conn.CloseWithError(codeDone, "") }
 
-// dialUntil makes attempts until one succeeds or fails for a reason that time
-// does not mend, or until ctx ends; failed gets the error of each attempt and
-// tells whether to stop.
-// Each attempt may take grow times as long as the one before.
+// dialUntil makes attempts until one succeeds, until failed returns true for the error of
+// one, or until ctx ends. Each attempt may take grow times as long as the one before.
 func (d *dialer) dialUntil(ctx context.Context, h *hello, grow time.Duration,
 	failed func(error) bool) (*clientConn, error) {
 	pause, timeout := backoffMin, attemptTimeout
@@ -91,8 +89,8 @@ func (d *dialer) dialUntil(ctx context.Context, h *hello, grow time.Duration,
 		if ctx.Err() != nil || failed(err) {
 			return nil, err
 		}
-		// Half of the pause is by chance, so that the nodes of a network do not
-		// all come at the same moment.
+		// Half of the pause is random, so that the nodes of a network do not all retry at
+		// the same time.
 		wait := time.NewTimer(pause/2 + rand.N(pause/2) - time.Since(began))
 		select {
 		case <-wait.C:
@@ -104,7 +102,7 @@ func (d *dialer) dialUntil(ctx context.Context, h *hello, grow time.Duration,
 	}
 }
 
-// dial makes one attempt, in the newest version that the coordinator speaks.
+// dial makes one attempt, with the newest protocol version that the coordinator supports.
 func (d *dialer) dial(ctx context.Context, h *hello, try int,
 	timeout time.Duration) (*clientConn, error) {
 	var watching sync.WaitGroup
@@ -132,8 +130,9 @@ func (d *dialer) dial(ctx context.Context, h *hello, try int,
 			first = err
 		}
 		d.diagnosis.setErrno(server, err)
-		// A coordinator that does not speak the version, or not the fields of its
-		// hello, says codeProtocol. What it says to the newest version tells most.
+		// A coordinator that does not support the version, or a field of its hello,
+		// closes the connection with codeProtocol. Its answer to the newest version is
+		// the most informative.
 		if r, ok := errors.AsType[*refusal](err); !ok || r.code != codeProtocol {
 			return nil, err
 		}
@@ -143,7 +142,7 @@ func (d *dialer) dial(ctx context.Context, h *hello, try int,
 	}
 }
 
-// connect connects the link: handshake, hello, welcome, member list.
+// connect opens the connection: handshake, hello, welcome, member list.
 func (d *dialer) connect(ctx context.Context, l *clientConn, h *hello,
 	timeout time.Duration,
 	welcomed func()) (err error) {
@@ -161,36 +160,36 @@ func (d *dialer) connect(ctx context.Context, l *clientConn, h *hello,
 		}
 		return dialError(ctx, err)
 	}
-	// The rest ends with ctx, too.
+	// The end of ctx also ends what follows.
 	stop := context.AfterFunc(ctx, l.close)
 	defer stop()
 	if err := l.join(h, welcomed); err != nil {
 		l.close()
 		return dialError(ctx, err)
 	}
-	if !stop() { // ctx ended just now, and the connection with it
+	if !stop() { // ctx has just ended, and closed the connection
 		l.close()
 		return context.Cause(ctx)
 	}
 	return nil
 }
 
-// tls proves the node's key and checks the coordinator's against the pin. A
-// coordinator that does not have it never sees the token.
+// tls returns a configuration that proves the node's key and compares the coordinator's
+// key with the pin. A coordinator with another key never receives the token.
 func (d *dialer) tls(pinned *error) *tls.Config {
 	return &tls.Config{
 		Certificates: []tls.Certificate{d.identity.Certificate()},
 		MinVersion:   tls.VersionTLS13,
 		NextProtos:   []string{protocolName},
 		ServerName:   "boxer-coordinator",
-		// VerifyConnection checks the key itself, there is no authority to ask
+		// VerifyConnection checks the key itself; there is no certificate authority
 		InsecureSkipVerify: true,
 		VerifyConnection: func(state tls.ConnectionState) error {
 			key, err := transport.PeerKey(state)
 			if err != nil {
-				err = fmt.Errorf("%w: the far side shows no Ed25519 key", ErrPin)
+				err = fmt.Errorf("%w: the peer has no Ed25519 key", ErrPin)
 			} else if got := PinOf(key); got != d.url.Pin {
-				err = fmt.Errorf("%w: the coordinator there has %v, the join URL wants %v; take the join URL of the coordinator that runs there now", ErrPin, got, d.url.Pin)
+				err = fmt.Errorf("%w: the coordinator at this address has the pin %v, the join URL has %v; use the current join URL of that coordinator", ErrPin, got, d.url.Pin)
 			}
 			*pinned = err
 			return err
@@ -198,7 +197,7 @@ func (d *dialer) tls(pinned *error) *tls.Config {
 	}
 }
 
-// join says hello and reads what a connection begins with.
+// join sends the hello, and reads the welcome and the member list.
 func (c *clientConn) join(h *hello, welcomed func()) (err error) {
 	if c.stream, err = c.conn.OpenStream(); err != nil {
 		return err
@@ -212,7 +211,7 @@ func (c *clientConn) join(h *hello, welcomed func()) (err error) {
 		return err
 	}
 	if m.Welcome == nil {
-		return fmt.Errorf("%w: the answer to hello is not a welcome", ErrProtocol)
+		return fmt.Errorf("%w: the coordinator answered the hello with another message than a welcome", ErrProtocol)
 	}
 	welcomed()
 	c.welcome, c.version = m.Welcome, h.Version
@@ -238,7 +237,7 @@ func (c *clientConn) join(h *hello, welcomed func()) (err error) {
 	}
 }
 
-// add takes over a part of the member list, and tells whether it was the last.
+// add appends a part of the member list, and reports whether it was the last part.
 func (c *clientConn) add(n *updateBatch) (last bool, err error) {
 	if err := c.check(n); err != nil {
 		return false, err
@@ -253,7 +252,7 @@ func (c *clientConn) add(n *updateBatch) (last bool, err error) {
 	return n.last, nil
 }
 
-// check refuses news of nodes that have no address.
+// check returns an error if an update is about an id without an address.
 func (c *clientConn) check(n *updateBatch) error {
 	for i := range n.updates {
 		if id := n.updates[i].record.id; id > c.plan.max {
@@ -264,19 +263,19 @@ func (c *clientConn) check(n *updateBatch) error {
 	return nil
 }
 
-// noApplicationProtocol is how a QUIC server that is no coordinator answers: the
-// TLS alert (RFC 7301 section 3.2) as a transport error (RFC 9001 section 4.8).
+// noApplicationProtocol is the error of a QUIC server that is not a coordinator: the TLS
+// alert (RFC 7301 section 3.2) as a transport error (RFC 9001 section 4.8).
 const noApplicationProtocol = quic.TransportErrorCode(0x100 + 120)
 
-// dialError says what an attempt failed from: what the coordinator said, why
-// ctx ended, or what QUIC says.
+// dialError returns why an attempt failed: the coordinator's refusal, the cause of ctx's
+// end, or the error of QUIC.
 func dialError(ctx context.Context, err error) error {
 	if r := refusalOf(err); r != nil {
 		return r
 	}
 	if t, ok := errors.AsType[*quic.TransportError](err); ok &&
 		t.ErrorCode == noApplicationProtocol {
-		return fmt.Errorf("%w: what answers there is not a boxer coordinator of this version", ErrProtocol)
+		return fmt.Errorf("%w: the server at this address is not a boxer coordinator of this version", ErrProtocol)
 	}
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
@@ -284,7 +283,7 @@ func dialError(ctx context.Context, err error) error {
 	return err
 }
 
-// mends tells whether an attempt that failed with err may succeed later.
+// retryable reports whether an attempt that failed with err may succeed later.
 func retryable(err error) bool {
 	for _, permanent := range []error{ErrPin, ErrToken, ErrExpired, ErrName, ErrFull,
 		ErrProtocol, ErrEvicted, ErrReplaced} {
@@ -295,10 +294,10 @@ func retryable(err error) bool {
 	return true
 }
 
-// slowLookup is after what time the log says that name servers do not answer.
+// slowLookup is the time after which the log says that the name servers do not answer.
 const slowLookup = time.Second
 
-// resolve returns the coordinator's addresses, and notes why there are none.
+// resolve returns the coordinator's addresses. It records a failure in the diagnosis.
 func (d *dialer) resolve(ctx context.Context) ([]netip.AddrPort, error) {
 	host := d.url.Host
 	if name, _, err := net.SplitHostPort(host); err == nil {
@@ -318,7 +317,7 @@ func (d *dialer) resolve(ctx context.Context) ([]netip.AddrPort, error) {
 	return addrs, err
 }
 
-// resolve returns the IPv4 addresses of HOST:PORT: transport.Socket has no others.
+// resolve returns the IPv4 addresses of HOST:PORT. transport.Socket supports no others.
 func resolve(ctx context.Context, hostport string) ([]netip.AddrPort, error) {
 	host, portText, err := net.SplitHostPort(hostport)
 	if err != nil {
@@ -347,8 +346,8 @@ func resolve(ctx context.Context, hostport string) ([]netip.AddrPort, error) {
 	return addrs, nil
 }
 
-// await makes attempts for at most timeout, and words the error for who started
-// the program.
+// dialWithin makes attempts for at most timeout. It words the error for the user who
+// started the program.
 func (d *dialer) dialWithin(ctx context.Context, h *hello,
 	timeout time.Duration) (*clientConn, error) {
 	began := time.Now()
@@ -357,7 +356,7 @@ func (d *dialer) dialWithin(ctx context.Context, h *hello,
 	}
 	soon, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	var last error // what the last attempt but the one that ctx ended failed from
+	var last error // error of the last attempt, except for the one that the end of ctx interrupted
 	l, err := d.dialUntil(soon, h, 2, func(err error) bool {
 		last = err
 		_, hopeless := d.diagnosis.current()

@@ -15,18 +15,18 @@ import (
 
 // A directory is a client's copy of the member list.
 type directory struct {
-	plan addressPlan // by which the members have their addresses
+	plan addressPlan // maps ids to addresses
 
 	mu     sync.Mutex
 	byID   map[uint32]memberRecord
 	byKey  map[transport.Key]uint32
-	byName map[string][]uint32 // ids in ascending order; without ordinal names
-	// known from before, and not yet back with a coordinator that started anew
+	byName map[string][]uint32 // ids in ascending order; ordinal names are not in it
+	// members that have not come back to a coordinator that has restarted
 	stale map[uint32]bool
-	// could not be reached from here; until when that counts
+	// nodes that this node could not reach, until the time given
 	suspects map[uint32]time.Time
-	departed departed      // names that nobody has any more
-	changed  chan struct{} // closed and replaced at every change
+	departed departed      // names that no member has any more
+	changed  chan struct{} // closed and replaced at each change
 }
 
 // A change is a member that came or went.
@@ -45,8 +45,8 @@ func newDirectory(p addressPlan) *directory {
 	}
 }
 
-// replace makes list the member list. While the coordinator is settling, who is
-// missing in it stays in the directory until an update says otherwise.
+// replace replaces the member list. While the coordinator is in its grace period, the
+// members that are missing in list stay until an update removes them.
 func (d *directory) replace(list []memberRecord, inGrace bool) []change {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -71,7 +71,7 @@ func (d *directory) replace(list []memberRecord, inGrace bool) []change {
 	return changes
 }
 
-// settleLocked removes who has not come back.
+// endGraceLocked removes the members that have not come back.
 func (d *directory) endGraceLocked(changes []change) []change {
 	for _, id := range slices.Sorted(maps.Keys(d.stale)) {
 		changes = d.removeLocked(changes, id)
@@ -79,7 +79,7 @@ func (d *directory) endGraceLocked(changes []change) []change {
 	return changes
 }
 
-// apply takes over updates.
+// apply applies updates.
 func (d *directory) apply(updates []update) []change {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -102,12 +102,12 @@ func (d *directory) addLocked(changes []change, c *memberRecord) []change {
 	delete(d.stale, c.id)
 	if old, ok := d.byID[c.id]; ok {
 		if old.same(c) {
-			d.byID[c.id] = *c // it may have fallen silent, or is back
+			d.byID[c.id] = *c // only Unresponsive may differ
 			return changes
 		}
 		changes = d.removeLocked(changes, c.id)
 	}
-	// A stale member may still have the key that is another's by now.
+	// Another member may have the key of a stale one.
 	if id, ok := d.byKey[c.key]; ok {
 		changes = d.removeLocked(changes, id)
 	}
@@ -144,7 +144,7 @@ func (d *directory) removeLocked(changes []change, id uint32) []change {
 	return append(changes, change{c, false})
 }
 
-// had reports whether a member with that name, the last one, has left within leftFor.
+// hadName reports whether the last member with that name has left within departedTTL.
 func (d *directory) hadName(name string) bool {
 	name = strings.ToLower(name)
 	d.mu.Lock()
@@ -178,7 +178,7 @@ func (d *directory) addr(addr netip.Addr) (Member, bool) {
 }
 
 func (d *directory) memberLocked(id uint32) (Member, bool) {
-	c, ok := d.byID[id] // nobody has the id 0
+	c, ok := d.byID[id] // no member has the id 0
 	if !ok {
 		return Member{}, false
 	}
@@ -194,10 +194,10 @@ func (d *directory) list() []memberRecord {
 	return all
 }
 
-// lookup returns the members that the name means. Of several, any may be the
-// first: most clients live too short to take turns, and a resolver asks twice,
-// for IPv4 and for IPv6, where turns would skip every other member. Those that
-// nobody hears are left out if there are others.
+// lookup returns the members with a name, starting at a random one. A round robin would
+// not distribute the load: most clients make one connection, and a resolver asks twice,
+// for IPv4 and for IPv6, so that it would skip every other member. Members that are
+// unresponsive or suspect are omitted while another member has the name.
 func (d *directory) lookup(name string) []Member {
 	name = strings.ToLower(name)
 	d.mu.Lock()
@@ -218,10 +218,10 @@ func (d *directory) lookup(name string) []Member {
 	return members
 }
 
-// doubtFor is how long a node that could not be reached from here is left out.
+// suspectFor is how long lookup omits a member that this node could not reach.
 const suspectFor = 10 * time.Second
 
-// doubt says that a node could, or could not, be reached from here.
+// suspect records that this node could not, or could, reach a member.
 func (d *directory) suspect(id uint32, suspect bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -236,8 +236,8 @@ func (d *directory) suspectLocked(id uint32) bool {
 	return d.byID[id].unresponsive || time.Now().Before(d.suspects[id])
 }
 
-// count returns how many members the name, in lower case, means, and a channel
-// that is closed when that may have changed.
+// count returns how many members have the name, which is in lower case, and a channel
+// that is closed when this number may have changed.
 func (d *directory) count(name string) (int, <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

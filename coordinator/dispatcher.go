@@ -5,12 +5,12 @@ import (
 	"sync"
 )
 
-// signalsHeld bounds the signals that wait for the handler.
+// maxQueuedSignals limits the signals that wait for the handler.
 const maxQueuedSignals = 1024
 
-// A delivery brings changes and signals to the handlers, in order, without the
-// reader of the connection having to wait for them: a handler may itself wait
-// for an answer that this reader brings.
+// A dispatcher calls the handlers for changes and signals, in order. The goroutine that
+// reads the connection does not wait for a handler: the handler itself may wait for an
+// answer that this goroutine reads.
 type dispatcher struct {
 	self uint32
 	dir  *directory
@@ -18,11 +18,11 @@ type dispatcher struct {
 	mu          sync.Mutex
 	enabled     bool // changes are queued
 	events      []dispatchEvent
-	signalCount int           // among items
-	ready       chan struct{} // has a token if there may be items
+	signalCount int           // number of signals in events
+	ready       chan struct{} // has a token if there may be events
 }
 
-// An item is a signal, or a change if data is nil.
+// A dispatchEvent is a signal, or a change if data is nil.
 type dispatchEvent struct {
 	change
 	from uint32
@@ -33,7 +33,7 @@ func newDispatcher(self uint32, dir *directory) *dispatcher {
 	return &dispatcher{self: self, dir: dir, ready: make(chan struct{}, 1)}
 }
 
-// open begins to queue changes, with those who are there as the first of them.
+// enable starts to queue changes, beginning with the members that are there.
 func (d *dispatcher) enable() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -51,7 +51,8 @@ func (d *dispatcher) enable() {
 	notify(d.ready)
 }
 
-// change has make change the directory, and queues what it returns.
+// applyChanges calls make, which changes the directory, and queues the changes that it
+// returns.
 func (d *dispatcher) applyChanges(make func() []change) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -67,7 +68,7 @@ func (d *dispatcher) applyChanges(make func() []change) {
 	notify(d.ready)
 }
 
-// signal queues a signal unless too many wait.
+// enqueueSignal queues a signal. It returns false if too many wait.
 func (d *dispatcher) enqueueSignal(from uint32, data []byte) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

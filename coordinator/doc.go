@@ -1,22 +1,23 @@
-// Package coordinator admits nodes to a network and tells each of them who else
-// is there: names, virtual addresses, identities, and small signals between two
-// nodes that want to open a path. It is in the data path only as the relay of
-// packets that it cannot read.
+// Package coordinator admits nodes to a network and tells each node about the others:
+// their names, virtual addresses and identities. It forwards small signals between two
+// nodes that want to open a path. It also relays packets that it cannot read; other data
+// does not pass through it.
 //
-// A Server owns the members; a Client is one member's view of them and stays joined, also
-// across restarts of the server. Both speak framed messages, JSON (message.go) but for
-// the news of members (news.go), over one bidirectional QUIC stream (RFC 9000, ALPN
-// protocolName) whose ends prove their Ed25519 keys by TLS 1.3 (RFC 8446).
+// A Server keeps the membership. A Client is one node's view of it, and stays joined
+// across restarts of the server. Client and server exchange framed messages over one
+// bidirectional QUIC stream (RFC 9000, ALPN protocolName). Both ends prove their Ed25519
+// keys by TLS 1.3 (RFC 8446). Messages are JSON (message.go), except for updates of the
+// membership, which have a compact encoding (updates.go).
 //
 //	client                                server
 //	  |---- QUIC handshake, both keys ----->|
 //	  |-- hello: token or ticket, name ---->|  admit: id, address
 //	  |<-- welcome, list of members --------|
-//	  |<-- news: up, down, settled ---------|  the journal, for all alike
-//	  |--- signal -->|  receipt, and signal to the other node
-//	  |--- alive, report ------------------>|  the lease runs anew
+//	  |<-- updates: up, down, grace over ---|  from one journal, the same for all
+//	  |--- signal -->|  ack, and the signal to the other node
+//	  |--- heartbeat, report -------------->|  renews the lease
 //
-// Lock order: roster.mu, then State.mu, journal.mu or routes.mu, which are never
-// held together. On the client's side delivery.mu, then directory.mu; neither is
-// held together with Client.mu.
+// Lock order in the server: membership.mu, then one of State.mu, journal.mu and
+// relayTable.mu. Lock order in the client: dispatcher.mu, then directory.mu. No goroutine
+// holds Client.mu together with either of them.
 package coordinator

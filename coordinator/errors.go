@@ -9,8 +9,8 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// The ways in which joining, signalling and staying joined fail. Errors of this
-// package wrap one of them; none of their texts ever quotes a token.
+// Errors of joining, of signals and of a membership. Every error of this package wraps
+// one of them. No error text contains a token.
 var (
 	// ErrJoinURL says that a join URL is malformed.
 	ErrJoinURL = errors.New("malformed join URL")
@@ -20,28 +20,29 @@ var (
 	ErrPin = errors.New("pin mismatch")
 	// ErrToken says that the coordinator does not know the token.
 	ErrToken = errors.New("token not accepted")
-	// ErrExpired says that the token was good once, and is no longer.
+	// ErrExpired says that the token has expired.
 	ErrExpired = errors.New("token expired")
-	// ErrName says that a node's name is not one label as RFC 1123 section 2.1
-	// has them, or is reserved.
+	// ErrName says that a node's name is not a label of RFC 1123 section 2.1, or is
+	// reserved.
 	ErrName = errors.New("invalid node name")
-	// ErrFull says that the network's prefix has no address left.
+	// ErrFull says that the network's prefix has no free address.
 	ErrFull = errors.New("network full")
-	// ErrBusy says that the coordinator, or the receiver of a signal, has too
-	// much to do at the moment: try again later.
+	// ErrBusy says that the coordinator, or the receiver of a signal, is overloaded. Try
+	// again later.
 	ErrBusy = errors.New("too busy")
-	// ErrProtocol says that the far side sent what this version does not understand.
+	// ErrProtocol says that the peer sent a message that this version does not
+	// understand.
 	ErrProtocol = errors.New("protocol violation")
-	// ErrNoNode says that the node that a signal is for is not on the network.
+	// ErrNoNode says that the target of a signal is not on the network.
 	ErrNoNode = errors.New("no such node")
-	// ErrEvicted says that the node was away for so long that the coordinator
-	// gave its id and address to another, or that they are outside the network's
-	// prefix by now. The node cannot come back as the one that it was.
+	// ErrEvicted says that the node cannot rejoin under its old identity: it was away for
+	// so long that the coordinator assigned its id and address to another node, or the
+	// address is no longer in the network's prefix.
 	ErrEvicted = errors.New("address given away")
 	// ErrReplaced says that another connection joined with this node's key.
 	ErrReplaced = errors.New("another connection joined with the same key")
-	// ErrDisconnected says that the connection to the coordinator was lost before
-	// the answer came; the client is joining again.
+	// ErrDisconnected says that the connection to the coordinator was lost before the
+	// answer came. The client is rejoining.
 	ErrDisconnected = errors.New("connection to the coordinator lost")
 	// ErrClosed says that the client was closed. It wraps net.ErrClosed.
 	ErrClosed = fmt.Errorf("coordinator client: %w", net.ErrClosed)
@@ -51,14 +52,14 @@ var (
 	ErrRunning = errors.New("another coordinator is running")
 )
 
-// Close codes tell the far side of a QUIC connection why it ended
-// (CONNECTION_CLOSE with an application error, RFC 9000 section 19.19). A
-// refusal travels as code and reason phrase, not as a message on the stream:
-// closing the connection drops stream data that is still queued.
+// Close codes tell the peer of a QUIC connection why it ended (CONNECTION_CLOSE with an
+// application error, RFC 9000 section 19.19). A refusal is sent as code and reason
+// phrase, and not as a message on the stream, since closing the connection drops queued
+// stream data.
 const (
-	// a node leaves, an observer has seen enough
+	// a node leaves deliberately, or an observer is finished
 	codeDone quic.ApplicationErrorCode = iota
-	// the coordinator stops, perhaps to start again
+	// the coordinator is stopping, perhaps to restart
 	codeShutdown
 	codeToken    // ErrToken
 	codeExpired  // ErrExpired
@@ -68,12 +69,12 @@ const (
 	codeProtocol // ErrProtocol
 	codeEvicted  // ErrEvicted
 	codeReplaced // ErrReplaced
-	codeLease    // the lease ran out
+	codeLease    // the lease has expired
 )
 
-// refusals says which sentinel stands for which code.
+// refusals maps codes to errors.
 var refusals = map[quic.ApplicationErrorCode]error{
-	codeShutdown: ErrBusy, // a coordinator that stops may be starting again in a moment
+	codeShutdown: ErrBusy, // a coordinator that stops may be restarting
 	codeToken:    ErrToken,
 	codeExpired:  ErrExpired,
 	codeName:     ErrName,
@@ -85,11 +86,11 @@ var refusals = map[quic.ApplicationErrorCode]error{
 	codeLease:    ErrDisconnected,
 }
 
-// A refusal is an error that the server tells the client: its code and a text
-// without secrets.
+// A refusal is an error that the server sends to the client: a code, and a text without
+// secrets.
 type refusal struct {
 	code quic.ApplicationErrorCode
-	text string // cause and remedy; without the words of the sentinel
+	text string // cause and remedy; without the text of the error for code
 }
 
 func refuse(code quic.ApplicationErrorCode, format string, args ...any) *refusal {
@@ -105,13 +106,13 @@ func (r *refusal) Unwrap() error {
 	return ErrProtocol
 }
 
-// maxReason bounds the reason phrase of a CONNECTION_CLOSE frame, in bytes: it
-// has to fit into one packet of 1,200 bytes (RFC 9000 section 14.1).
+// maxReason limits the reason phrase of a CONNECTION_CLOSE frame, in bytes. It has to fit
+// into one packet of 1,200 bytes (RFC 9000 section 14.1).
 const maxReason = 512
 
-// refusalOf makes an error of the code and reason with which the far side
-// closed the connection; nil if it did not close it that way. The text is not
-// trusted: it is cut, and control characters are taken out.
+// refusalOf converts the code and reason with which the peer closed the connection into
+// an error. It returns nil if the peer did not close it that way. The text is not
+// trusted: refusalOf limits its length and removes control characters.
 func refusalOf(err error) error {
 	app, ok := errors.AsType[*quic.ApplicationError](err)
 	if !ok || !app.Remote || app.ErrorCode == codeDone {
@@ -126,7 +127,7 @@ func refusalOf(err error) error {
 	return &refusal{app.ErrorCode, clip(text, maxReason)}
 }
 
-// clip cuts s to at most n bytes without leaving half a character.
+// clip cuts s to at most n bytes, and not within a character.
 func clip(s string, n int) string {
 	if len(s) > n {
 		s = s[:n]

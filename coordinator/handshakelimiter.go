@@ -9,36 +9,36 @@ import (
 )
 
 const (
-	// maxStrangers bounds the connections that have not joined yet; each holds a
-	// few ten KiB for at most helloTimeout after its handshake.
+	// maxUnauthenticated limits the connections that have not joined yet. Each one holds
+	// a few tens of KiB, for at most helloTimeout after its handshake.
 	maxUnauthenticated = 1024
-	// maxStrangersSource bounds those from one IPv4 address or IPv6 /64: a whole
-	// fleet may sit behind one NAT, but it leaves room for others.
+	// maxUnauthenticatedPerSource limits those from one IPv4 address or IPv6 /64 prefix.
+	// A whole fleet may be behind one NAT, but other sources keep some room.
 	maxUnauthenticatedPerSource = 768
-	// validateAbove is the number of strangers above which a source address has
-	// to prove itself by a Retry (RFC 9000 section 8.1.2), which costs a round trip:
-	// above it, forged addresses cannot take up the places.
+	// validateAbove is the number of unauthenticated connections from which on the server
+	// validates source addresses by a Retry (RFC 9000 section 8.1.2). A Retry costs a
+	// round trip, and keeps forged addresses from occupying the places.
 	validateAbove = 256
 )
 
 var errTooManyHandshakes = errors.New("too many connections that have not joined")
 
-// A gate counts the connections from their first packet until they have joined.
+// A handshakeLimiter counts connections from their first packet until they have joined.
 type handshakeLimiter struct {
 	mu       sync.Mutex
 	total    int
 	bySource map[netip.Addr]int
 }
 
-// passKey is the context key of a connection's way out of the gate.
+// releaseKey is the context key of the function that releases a connection's place.
 type releaseKey struct{}
 
 func newHandshakeLimiter() *handshakeLimiter {
 	return &handshakeLimiter{bySource: make(map[netip.Addr]int)}
 }
 
-// enter counts a connection from addr until it ends (ctx does) or joins. It
-// meets quic.Transport.ConnContext.
+// acquire counts a connection from addr until it has joined or ctx, its context, ends. It
+// implements quic.Transport.ConnContext.
 func (l *handshakeLimiter) acquire(ctx context.Context, addr net.Addr) (context.Context, error) {
 	source := sourceOf(addr)
 	l.mu.Lock()
@@ -60,14 +60,14 @@ func (l *handshakeLimiter) acquire(ctx context.Context, addr net.Addr) (context.
 	return context.WithValue(ctx, releaseKey{}, release), nil
 }
 
-// pass says that the connection with that context has joined.
+// releaseHandshake releases the place of the connection with that context: it has joined.
 func releaseHandshake(ctx context.Context) {
 	if release, ok := ctx.Value(releaseKey{}).(func()); ok {
 		release()
 	}
 }
 
-// crowded tells whether source addresses have to be validated.
+// mustValidate reports whether the server has to validate source addresses.
 func (l *handshakeLimiter) mustValidate(net.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -85,8 +85,8 @@ func sourceOf(addr net.Addr) netip.Addr {
 	return ip
 }
 
-// addrPortOf returns a UDP address of package net as a value; the zero AddrPort
-// if it is no UDP address.
+// addrPortOf converts a UDP address of package net. It returns the zero AddrPort for
+// other addresses.
 func addrPortOf(addr net.Addr) netip.AddrPort {
 	if u, ok := addr.(*net.UDPAddr); ok {
 		return unmap(u.AddrPort())

@@ -14,36 +14,36 @@ import (
 )
 
 const (
-	// implicitTimeout bounds the start of the implicit coordinator.
+	// implicitTimeout limits the start of the implicit coordinator.
 	implicitTimeout = 10 * time.Second
-	// implicitLook is how often Implicit looks for the join file, and for the lock
-	// of who starts a coordinator: neither a rename nor a lock can be waited for
-	// together with a context. A look costs some 10 us.
+	// implicitPoll is how often Implicit looks for the join file, and for the lock of the
+	// process that starts a coordinator. A goroutine cannot wait for a rename or a lock
+	// and for a context together. One look costs about 10 us.
 	implicitPoll = 2 * time.Millisecond
 
 	// ImplicitIdleExit is the IdleExit of an implicit coordinator.
 	ImplicitIdleExit = 30 * time.Second
 )
 
-// An ImplicitConfig says how to come by the implicit coordinator.
+// An ImplicitConfig configures Implicit.
 type ImplicitConfig struct {
 	Dir string // empty: RuntimeDir
 
-	// Spawn starts a coordinator of its own session (setsid(2)), that uses the
-	// state file, writes the join file when it is ready, and has the IdleExit
-	// ImplicitIdleExit. It does not wait for it. A log goes into the same
-	// directory, see ImplicitLog. Without Spawn, Implicit fails with ErrNotRunning.
+	// Spawn starts a coordinator in its own session (setsid(2)), with the IdleExit
+	// ImplicitIdleExit. The coordinator uses the state file, and writes the join file
+	// when it is ready. Spawn does not wait for it. The log goes into the same directory,
+	// see ImplicitLog. Without Spawn, Implicit fails with ErrNotRunning.
 	Spawn func(stateFile, joinFile string) error
 }
 
-// Implicit returns the join URL of the coordinator for this user on this host and
-// in this network namespace, and has it started if it is not there. Of several
-// callers at once, one starts it. What a coordinator that is dead has left behind
-// does no harm. Implicit waits for at most 10 s, or until ctx ends.
+// Implicit returns the join URL of the coordinator for this user, this host and this
+// network namespace. It starts the coordinator if there is none. If several processes
+// call it at the same time, one of them starts the coordinator. Files of a dead
+// coordinator do no harm. Implicit waits for at most 10 s, or until ctx ends.
 func Implicit(ctx context.Context, cfg ImplicitConfig) (JoinURL, error) {
 	u, err := implicit(ctx, cfg)
 	if errors.Is(err, fs.ErrNotExist) {
-		// A supervisor has removed the empty directory at its end, just now.
+		// A supervisor has just removed the empty directory at its end.
 		u, err = implicit(ctx, cfg)
 	}
 	if err != nil {
@@ -67,7 +67,7 @@ func implicit(ctx context.Context, cfg ImplicitConfig) (JoinURL, error) {
 	if err != nil {
 		return JoinURL{}, err
 	}
-	// The common case needs no lock: it is there.
+	// In the common case the coordinator is running, and no lock is needed.
 	joinFile := base + ".join"
 	if u, err := readLiveJoin(joinFile); !errors.Is(err, fs.ErrNotExist) {
 		return u, err
@@ -85,7 +85,7 @@ func implicit(ctx context.Context, cfg ImplicitConfig) (JoinURL, error) {
 	}
 	defer lock.Close()
 	if u, err := readLiveJoin(joinFile); !errors.Is(err, fs.ErrNotExist) {
-		return u, err // another caller has started it meanwhile
+		return u, err // another process has started it meanwhile
 	}
 	if err := cfg.Spawn(base+".state", joinFile); err != nil {
 		return JoinURL{}, fmt.Errorf("start: %w", err)
@@ -106,8 +106,8 @@ func ImplicitLog(joinFile string) string {
 	return joinFile[:len(joinFile)-len(filepath.Ext(joinFile))] + ".log"
 }
 
-// implicitBase returns the path that the names of all files of the coordinator
-// begin with: one for each network namespace, as 127.0.0.1 is another in each.
+// implicitBase returns the prefix of all file names of the coordinator. It differs for
+// each network namespace, since each one has its own 127.0.0.1.
 func implicitBase(dir string) (string, error) {
 	var st unix.Stat_t
 	if err := unix.Stat("/proc/thread-self/ns/net", &st); err != nil {
@@ -116,7 +116,7 @@ func implicitBase(dir string) (string, error) {
 	return filepath.Join(dir, "coordinator-"+strconv.FormatUint(st.Ino, 10)), nil
 }
 
-// lockStart takes the lock that whoever starts the coordinator holds meanwhile.
+// lockStart takes the lock of the process that starts the coordinator.
 func lockStart(ctx context.Context, path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
@@ -136,7 +136,7 @@ func lockStart(ctx context.Context, path string) (*os.File, error) {
 	return f, nil
 }
 
-// poll calls f until it says that it is done, or ctx ends.
+// poll calls f until it returns true, or until ctx ends.
 func poll(ctx context.Context, f func() (done bool, err error)) error {
 	tick := time.NewTicker(implicitPoll)
 	defer tick.Stop()

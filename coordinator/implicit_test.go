@@ -136,7 +136,7 @@ func TestImplicitFails(t *testing.T) {
 	for name, make := range map[string]func(string) error{
 		"symbolic link":   func(p string) error { return os.Symlink(elsewhere, p) },
 		"not a directory": func(p string) error { return os.WriteFile(p, nil, 0o600) },
-		"so that others get in": func(p string) error {
+		"so that other users have access": func(p string) error {
 			return errors.Join(os.Mkdir(p,
 				0o700), os.Chmod(p, 0o755))
 		},

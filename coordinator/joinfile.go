@@ -12,19 +12,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A JoinFile is a file of mode 0600 that holds a join URL and a newline. The
-// coordinator that wrote it holds a write lock on it for as long as it lives (an
-// open file description lock, fcntl(2)): a file without the lock was left behind,
-// however its coordinator ended, and whatever process has its id by now.
+// A JoinFile is a file of mode 0600 with a join URL and a newline. The coordinator holds
+// a write lock on it (an open file description lock, fcntl(2)) while it lives. A file
+// without the lock is stale, no matter how its coordinator ended and which process has
+// its pid now.
 type JoinFile struct {
 	path string
 	url  JoinURL
-	held *os.File // has the lock; nil while withdrawn
+	held *os.File // holds the lock; nil while withdrawn
 }
 
-// PublishJoin writes the URL to path, replacing a file that was left behind: it
-// appears whole, with the lock held. It fails with an error that wraps ErrRunning
-// if a coordinator that lives has a file there.
+// PublishJoin writes the URL to path, and replaces a stale file. The file appears
+// complete and locked. If a running coordinator has a file there, the error wraps
+// ErrRunning.
 func PublishJoin(path string, url JoinURL) (*JoinFile, error) {
 	j := &JoinFile{path: path, url: url}
 	if err := j.Restore(); err != nil {
@@ -33,7 +33,7 @@ func PublishJoin(path string, url JoinURL) (*JoinFile, error) {
 	return j, nil
 }
 
-// Restore puts a file that was withdrawn in its place again.
+// Restore publishes a withdrawn file again.
 func (j *JoinFile) Restore() error {
 	if j == nil || j.held != nil {
 		return nil
@@ -59,13 +59,13 @@ func (j *JoinFile) publish(f *os.File) error {
 		return fmt.Errorf("write join file: %w", err)
 	}
 	for {
-		// renameat2(2), Linux 3.15: of two coordinators at once, one is first.
+		// renameat2(2), Linux 3.15: if two coordinators publish at once, one wins.
 		err := unix.Renameat2(unix.AT_FDCWD, f.Name(), unix.AT_FDCWD, j.path,
 			unix.RENAME_NOREPLACE)
 		switch {
 		case err == nil:
 			return nil
-		case errors.Is(err, unix.EINVAL): // a file system that has only the plain kind
+		case errors.Is(err, unix.EINVAL): // the file system has only plain renames
 			if err := os.Rename(f.Name(), j.path); err != nil {
 				return fmt.Errorf("write join file: %w", err)
 			}
@@ -79,7 +79,7 @@ func (j *JoinFile) publish(f *os.File) error {
 	}
 }
 
-// removeStale removes the join file at path if nobody holds its lock.
+// removeStale removes the join file at path if no process holds its lock.
 func removeStale(path string) error {
 	f, err := openJoin(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -96,13 +96,13 @@ func removeStale(path string) error {
 	}
 	begin := make([]byte, len(joinScheme))
 	if n, err := io.ReadFull(f, begin); n > 0 && string(begin[:n]) != joinScheme[:n] {
-		return fmt.Errorf("join file %s: the file there is something else; move it away or name another", path)
+		return fmt.Errorf("join file %s: it is not a join file; move it away, or use another path", path)
 	} else if err != nil && !errors.Is(err, io.EOF) &&
 		!errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("read join file: %w", err)
 	}
-	// With the lock held, the file is nobody's; but it may not be the one at path
-	// any more, and that one may be somebody's.
+	// The lock is held, so that the file is stale. But path may name another file now,
+	// which may be in use.
 	if isAt(f, path) {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove join file: %w", err)
@@ -116,7 +116,7 @@ func lockFile(f *os.File) error {
 	return unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
 }
 
-// isAt tells whether f is the file at path.
+// isAt reports whether f is the file at path.
 func isAt(f *os.File, path string) bool {
 	mine, err := f.Stat()
 	if err != nil {
@@ -126,7 +126,7 @@ func isAt(f *os.File, path string) bool {
 	return err == nil && os.SameFile(mine, there)
 }
 
-// openJoin opens a join file of this user.
+// openJoin opens a join file that belongs to this user.
 func openJoin(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -139,22 +139,21 @@ func openJoin(path string) (*os.File, error) {
 	return f, nil
 }
 
-// readLiveJoin returns the URL of the coordinator that holds the join file at
-// path. It fails with an error that wraps fs.ErrNotExist if there is no file, or
-// one that was left behind.
+// readLiveJoin returns the URL of the running coordinator that holds the join file at
+// path. If there is no file, or a stale one, the error wraps fs.ErrNotExist.
 func readLiveJoin(path string) (JoinURL, error) {
 	f, err := openJoin(path)
 	if err != nil {
 		return JoinURL{}, err
 	}
 	defer f.Close()
-	// Asked, not taken: a lock taken for a look would be in the way of others.
+	// F_OFD_GETLK queries the lock. Taking it would get in the way of others.
 	lock := unix.Flock_t{Type: unix.F_WRLCK}
 	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lock); err != nil {
 		return JoinURL{}, fmt.Errorf("look for the lock of join file %s: %w", path, err)
 	}
 	if lock.Type == unix.F_UNLCK {
-		return JoinURL{}, fmt.Errorf("join file %s was left behind: %w", path,
+		return JoinURL{}, fmt.Errorf("join file %s is stale: %w", path,
 			fs.ErrNotExist)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, 4<<10))
@@ -164,7 +163,7 @@ func readLiveJoin(path string) (JoinURL, error) {
 	return ParseJoinURL(strings.TrimSuffix(string(text), "\n"))
 }
 
-// Withdraw removes the file and gives up the lock; Restore undoes it.
+// Withdraw removes the file and releases the lock. Restore undoes it.
 func (j *JoinFile) Withdraw() {
 	if j == nil || j.held == nil {
 		return
@@ -176,7 +175,7 @@ func (j *JoinFile) Withdraw() {
 	j.held = nil
 }
 
-// Close withdraws the file for good.
+// Close withdraws the file permanently.
 func (j *JoinFile) Close() error {
 	j.Withdraw()
 	return nil

@@ -18,11 +18,11 @@ import (
 // joinScheme begins every join URL.
 const joinScheme = "boxer://"
 
-// maxToken bounds a token, in bytes.
+// maxToken limits a token, in bytes.
 const maxToken = 256
 
-// A Pin is the SHA-256 hash of a coordinator's Ed25519 public key. Its text is
-// lower-case base32 (RFC 4648 section 6) without padding, as that of a key.
+// A Pin is the SHA-256 hash of a coordinator's Ed25519 public key. Its text is lower-case
+// base32 (RFC 4648 section 6) without padding, like the text of a key.
 type Pin [sha256.Size]byte
 
 var pinEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
@@ -30,7 +30,7 @@ var pinEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPad
 // PinOf returns the pin of a coordinator with that key.
 func PinOf(key transport.Key) Pin { return sha256.Sum256(key[:]) }
 
-// String returns the pin as it stands in a join URL.
+// String returns the text of the pin in a join URL.
 func (p Pin) String() string { return pinEncoding.EncodeToString(p[:]) }
 
 // ParsePin is the inverse of Pin.String.
@@ -42,30 +42,30 @@ func ParsePin(s string) (Pin, error) {
 			pinEncoding.EncodedLen(len(p)), len(s))
 	}
 	copy(p[:], b)
-	if p.String() != s { // the last character has bits to spare: one pin, one text
+	if p.String() != s { // the last character has spare bits; each pin has only one text
 		return p, fmt.Errorf("pin: the last character is damaged")
 	}
 	return p, nil
 }
 
-// A JoinURL carries everything that a node needs to join a network:
+// A JoinURL has all that a node needs to join a network:
 //
 //	boxer://TOKEN@HOST:PORT?pin=HASH
 //
-// Only String, called by name, reveals the token. Package fmt's verbs, log/slog
-// and encoding/json print it redacted.
+// Only an explicit call of String reveals the token. The verbs of package fmt, log/slog
+// and encoding/json print the URL redacted.
 type JoinURL struct {
-	Token string // admits the holder
+	Token string // admits its bearer
 	Host  string // host:port; the host is a name or an IP address
-	Pin   Pin    // who the coordinator has to be
+	Pin   Pin    // hash of the coordinator's key
 }
 
-// ParseJoinURL reads a join URL. Its errors wrap ErrJoinURL, and name the part
-// that is wrong and the remedy, but never quote the URL: it may hold a token.
+// ParseJoinURL parses a join URL. Its errors wrap ErrJoinURL, and name the wrong part and
+// the remedy. They never quote the URL, which may contain a token.
 func ParseJoinURL(s string) (JoinURL, error) {
 	u, err := parseJoinURL(s)
 	if err != nil {
-		return JoinURL{}, fmt.Errorf("%w: %w; copy it whole from the coordinator's output, it looks like boxer://TOKEN@HOST:PORT?pin=HASH", ErrJoinURL, err)
+		return JoinURL{}, fmt.Errorf("%w: %w; copy all of it from the coordinator's output; it looks like boxer://TOKEN@HOST:PORT?pin=HASH", ErrJoinURL, err)
 	}
 	return u, nil
 }
@@ -75,7 +75,7 @@ func parseJoinURL(s string) (u JoinURL, err error) {
 	if !ok {
 		return u, fmt.Errorf("scheme: it does not begin with %s", joinScheme)
 	}
-	// Not url.Parse: its errors quote the input.
+	// url.Parse is not used, since its errors quote the input.
 	var query string
 	if u.Token, rest, ok = strings.Cut(rest, "@"); !ok {
 		return u, fmt.Errorf("token: there is none before an @")
@@ -92,14 +92,14 @@ func parseJoinURL(s string) (u JoinURL, err error) {
 	}
 	hash, ok := strings.CutPrefix(query, "pin=")
 	if !ok || strings.ContainsAny(hash, "&#?") {
-		return u, fmt.Errorf("pin: want ?pin=HASH and nothing else behind the address")
+		return u, fmt.Errorf("pin: want ?pin=HASH and nothing else after the address")
 	}
 	u.Pin, err = ParsePin(hash)
 	return u, err
 }
 
-// checkToken holds a token to the unreserved characters of RFC 3986 section 2.3,
-// so that it stands in a URL, a header and a shell's command line as it is.
+// checkToken allows only the unreserved characters of RFC 3986 section 2.3. So a token
+// needs no quoting in a URL, a header or a shell command.
 func checkToken(token string) error {
 	if token == "" {
 		return fmt.Errorf("token: it is empty")
@@ -136,8 +136,8 @@ func checkHostPort(hostport string) error {
 	return nil
 }
 
-// isHostName tells whether s is a host name as RFC 1123 section 2.1 has them.
-// Underscores pass: DNS has them, and container platforms use them.
+// isHostName reports whether s is a host name of RFC 1123 section 2.1. It also allows
+// underscores, which DNS allows and container platforms use.
 func isHostName(s string) bool {
 	if s = strings.TrimSuffix(s, "."); s == "" || len(s) > 253 {
 		return false
@@ -150,8 +150,8 @@ func isHostName(s string) bool {
 	return true
 }
 
-// String returns the URL with its token: for the join file and for the terminal
-// of who started the coordinator, never for logs.
+// String returns the URL with its token. It is for the join file, and for the terminal of
+// the user who started the coordinator, never for logs.
 func (u JoinURL) String() string {
 	return joinScheme + u.Token + "@" + u.Host + "?pin=" + u.Pin.String()
 }
@@ -162,8 +162,8 @@ func (u JoinURL) Redacted() string {
 	return u.String()
 }
 
-// Format implements fmt.Formatter: every verb prints the redacted URL, so that
-// the token does not leave through an error text or a printed configuration.
+// Format implements fmt.Formatter. Every verb prints the redacted URL, so that an error
+// text or a printed configuration does not reveal the token.
 func (u JoinURL) Format(f fmt.State, verb rune) {
 	if verb == 'q' {
 		_, _ = io.WriteString(f, strconv.Quote(u.Redacted()))

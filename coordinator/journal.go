@@ -2,18 +2,18 @@ package coordinator
 
 import "sync"
 
-// journalLength is how many updates the journal keeps. A client that is further
-// behind gets the member list anew. An update has 43 to 250 bytes.
+// journalLength is the number of updates that the journal keeps. A client that is further
+// behind gets the whole member list. An update has 43 to 250 bytes.
 const journalLength = 4096
 
-// A journal is the sequence of changes, already encoded, that every
-// session sends to its client. Sessions read it at their own pace: appending
-// never waits for a reader, and memory does not grow with the slow ones.
+// A journal is the sequence of encoded updates that every session sends to its client.
+// Each session reads it at its own pace: append never waits for a reader, and slow
+// readers do not make it grow.
 type journal struct {
 	mu       sync.Mutex
 	last     uint64        // number of the last update
-	log      []byte        // the last len(ends) updates; what is written stays as it is
-	ends     []int         // where each of them ends in log
+	log      []byte        // the last len(ends) updates; written bytes never change
+	ends     []int         // end of each update in log
 	appended chan struct{} // closed and replaced when an update is appended
 }
 
@@ -26,7 +26,7 @@ func (j *journal) append(update []byte) {
 	j.last++
 	if len(j.ends) == 2*journalLength {
 		cut := j.ends[journalLength-1]
-		j.log = append([]byte(nil), j.log[cut:]...) // readers may be at the old one
+		j.log = append([]byte(nil), j.log[cut:]...) // a copy, since readers may still use the old array
 		j.ends = append(j.ends[:0], j.ends[journalLength:]...)
 		for i := range j.ends {
 			j.ends[i] -= cut
@@ -45,9 +45,9 @@ func (j *journal) seq() uint64 {
 	return j.last
 }
 
-// after returns the n updates behind seq, at most maxUpdates, and a channel that is
-// closed once there are others than now. It returns ok false if the journal does not
-// reach back so far. The bytes are shared: they are only read.
+// after returns the n updates after seq, at most maxUpdates, and a channel that is closed
+// when there are more. ok is false if the journal no longer has these updates. The caller
+// must not change the bytes, which are shared.
 func (j *journal) after(seq uint64) (updates []byte, n int, appended <-chan struct{},
 	ok bool) {
 	j.mu.Lock()

@@ -7,32 +7,32 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Limits keep one member from taking the coordinator, or another member, from the
-// others. A message costs one unit, and one for each KiB. A node that sends its
-// offers, some 400 bytes each, to all of a thousand others at once stays below.
+// Limits keep one member from monopolising the coordinator or another member. A message
+// costs one unit, and one more for each KiB. A node that sends its offers, about 400
+// bytes each, to 1,000 other nodes at once stays below the limits.
 const (
-	messageRate  = 1024 // units a second, of one member
+	messageRate  = 1024 // units per second, per member
 	messageBurst = 4096
 
-	// Signals of one member to another one: two nodes that look for a path send
-	// some ten in the first seconds.
-	signalRate  = 32 // a second
+	// Signals of one member to another: two nodes that look for a path send about ten of
+	// them in the first seconds.
+	signalRate  = 32 // per second
 	signalBurst = 256
 
-	// maxPairs bounds the receivers that are remembered for one sender, at some 100
-	// bytes each. As messageRate bounds the signals, and a limiter is full again
-	// after signalBurst/signalRate seconds, no more than twice as many are in use.
+	// maxPairs limits the receivers that the limits of one sender remember, at about 100
+	// bytes each. messageRate limits the signals, and a limiter is full again after
+	// signalBurst/signalRate seconds. So at most twice as many are in use.
 	maxPairs = messageBurst + messageRate*signalBurst/signalRate
 
-	// overrunEvery is how often the log says that a member sends too much.
+	// warnInterval is how often the log repeats a warning about one member.
 	warnInterval = time.Minute
 )
 
-// limits are those of one member. The goroutine that reads its messages has them.
+// limits are the limits of one member. Its readLoop owns them.
 type limits struct {
 	messages *rate.Limiter
 	signals  map[uint32]*rate.Limiter // by receiver
-	warnedAt time.Time                // when the log said last that it sends too much
+	warnedAt time.Time                // time of the last warning
 }
 
 func newLimits() *limits {
@@ -40,9 +40,9 @@ func newLimits() *limits {
 		signals: make(map[uint32]*rate.Limiter)}
 }
 
-// await waits until the member may send a message of that many bytes. Meanwhile
-// nothing is read from it, and the windows of its connection fill: it is slower
-// than it wants to be, and loses nothing. slowed tells whether it had to wait.
+// wait waits until the member may send a message of that many bytes. Meanwhile the server
+// reads nothing from the member, and the windows of its connection fill: the member slows
+// down, but loses nothing. slowed reports whether wait had to wait.
 func (l *limits) wait(ctx context.Context, size int) (slowed bool, err error) {
 	r := l.messages.ReserveN(time.Now(), min(1+size>>10, messageBurst))
 	d := r.Delay()
@@ -59,7 +59,7 @@ func (l *limits) wait(ctx context.Context, size int) (slowed bool, err error) {
 	}
 }
 
-// signal tells whether the member may send another signal to a node now.
+// signal reports whether the member may send another signal to a node now.
 func (l *limits) signal(to uint32) bool {
 	now := time.Now()
 	pair := l.signals[to]
@@ -80,7 +80,7 @@ func (l *limits) signal(to uint32) bool {
 	return pair.AllowN(now, 1)
 }
 
-// overrun tells whether the log is to say now that the member sends too much.
+// mayWarn reports whether the log may now warn that the member sends too much.
 func (l *limits) mayWarn() bool {
 	now := time.Now()
 	if !l.warnedAt.IsZero() && now.Sub(l.warnedAt) < warnInterval {

@@ -7,37 +7,39 @@ import (
 	"time"
 )
 
-// A node that joins under a name that others have may replace one of them that
-// was killed, which nobody would notice before its lease ends. So these are asked for
-// a sign of life. Who does not give it within silentAfter and two round trips remains
-// a member, but the others leave it out where they have the choice.
+// A node that joins under a name may replace a node of that name that was killed, which
+// the server would otherwise notice only when the lease ends. So the server pings the
+// holders of the name. A node that does not reply within basePingTimeout plus two round
+// trips is unresponsive: it stays a member, but the other nodes avoid it while another
+// node has the name.
 const (
 	basePingTimeout = 250 * time.Millisecond
 	checkInterval   = 50 * time.Millisecond
 
-	// Hundreds may join under one name at once, on hosts that hardly keep up: they are
-	// not to be kept from it. So a name is asked about now and then, those first that
-	// were not heard for the longest. The last round comes when everybody has given a
-	// sign of life of its own (aliveEvery) who can.
+	// Hundreds of nodes may join under one name at once, on busy hosts. Pings must not
+	// keep them from joining. So the server pings a name only every probeInterval, and at
+	// most probeFanout holders, beginning with those that it has not heard for the
+	// longest time. The last round comes after every live holder has sent a heartbeat
+	// (heartbeatInterval).
 	probeRounds   = 4
 	probeInterval = time.Second
 	probeFanout   = 16
 )
 
-// inquiries are the names that somebody has joined under lately.
+// livenessProbes holds the names under which nodes have joined recently.
 type livenessProbes struct {
 	mu     sync.Mutex
 	byName map[string]*livenessProbe
-	// closed and replaced when a node that was asked is heard or gone
+	// closed and replaced when a node that was pinged has answered or left
 	responses chan struct{}
 }
 
 type livenessProbe struct {
-	roundsLeft int           // to come
-	nextAt     time.Duration // when, as of Server.uptime
+	roundsLeft int           // rounds of pings that are left
+	nextAt     time.Duration // time of the next round, by Server.uptime
 }
 
-// about begins to ask about a name.
+// start starts the rounds of pings for a name.
 func (p *livenessProbes) start(name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -51,8 +53,8 @@ func (p *livenessProbes) start(name string) {
 	p.byName[name] = &livenessProbe{roundsLeft: probeRounds}
 }
 
-// heard returns a channel that is closed when a node that was asked has answered, or
-// is gone.
+// responded returns a channel that is closed when a node that was pinged has answered or
+// left.
 func (p *livenessProbes) responded() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -62,7 +64,7 @@ func (p *livenessProbes) responded() <-chan struct{} {
 	return p.responses
 }
 
-// answered wakes those who wait for an answer.
+// notifyResponse wakes the goroutines that wait for an answer.
 func (p *livenessProbes) notifyResponse() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -72,7 +74,7 @@ func (p *livenessProbes) notifyResponse() {
 	}
 }
 
-// tend calls ask for the names whose turn has come.
+// runDue calls ping for the names whose next round is due.
 func (p *livenessProbes) runDue(up time.Duration, ping func(name string)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -89,13 +91,13 @@ func (p *livenessProbes) runDue(up time.Duration, ping func(name string)) {
 	}
 }
 
-// patience is how long a node may leave an ask unanswered before it counts as silent. To
-// a node that is further away the ask takes longer, and it may get lost on the way.
+// pingTimeout is how long a node may leave a ping unanswered before it is unresponsive.
+// The ping takes longer to a distant node, and may get lost.
 func (c *session) pingTimeout() time.Duration {
 	return basePingTimeout + 2*c.conn.ConnectionStats().SmoothedRTT
 }
 
-// ask asks nodes of a name for a sign of life, if there are several.
+// pingHolders pings nodes of a name if there are several.
 func (s *Server) pingHolders(name string) {
 	all := s.members.sessionsNamed(name)
 	if len(all) < 2 {
@@ -106,7 +108,7 @@ func (s *Server) pingHolders(name string) {
 			b.lastHeard.Load())
 	})
 	for _, c := range all[:min(len(all), probeFanout)] {
-		if !c.unresponsive { // else the last question stands
+		if !c.unresponsive { // otherwise the last ping is still unanswered
 			s.ping(c, s.uptime())
 		}
 	}

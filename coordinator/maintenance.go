@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// farewell is how long an idle coordinator still answers after it has withdrawn
-// its join file: a node that read the file just before gets in.
+// idleLinger is how long an idle coordinator still answers after it has withdrawn its
+// join file, so that a node that has just read the file can join.
 const idleLinger = time.Second
 
-// saveEvery is how often the addresses of names are saved while they change: after a
-// crash the changes of that time are missing, and joining does not wait for a file.
+// saveEvery is how often changed bindings are saved. A crash loses the changes of that
+// time. In return, a join does not wait for a file.
 const saveEvery = time.Second
 
-// tend does what time brings: it ends sessions whose lease has run out, follows
-// nodes whose address changes, and ends the server when it is idle. It returns
-// when ctx ends, or, with true, when the server is to end for idleness.
+// maintain is the maintenance loop: it ends sessions whose lease has expired, records
+// nodes whose address changes, saves bindings, and ends an idle server. It returns when
+// ctx ends, or returns true when the server has to end because it is idle.
 func (s *Server) maintain(ctx context.Context, join *JoinFile) (idle bool) {
 	tick := time.NewTicker(max(min(s.cfg.Lease/16, checkInterval), time.Millisecond))
 	defer tick.Stop()
@@ -33,7 +33,8 @@ func (s *Server) maintain(ctx context.Context, join *JoinFile) (idle bool) {
 		}
 		now, up := time.Now(), s.uptime()
 		if up-last > s.cfg.Lease/2 {
-			// The server itself did not run: nobody is to blame for not being heard.
+			// The server itself did not run, so that the silence of the members proves
+			// nothing.
 			lenient = up + s.cfg.Lease
 		}
 		last = up
@@ -54,11 +55,11 @@ func (s *Server) maintain(ctx context.Context, join *JoinFile) (idle bool) {
 			join.Withdraw()
 			withdrawn = now
 		case empty && now.Sub(withdrawn) >= s.linger:
-			s.log.Info("coordinator ends: no node was there", "for", s.cfg.IdleExit)
+			s.log.Info("coordinator ends: the network had no node", "for", s.cfg.IdleExit)
 			return true
 		case !empty && !withdrawn.IsZero():
-			// A newer coordinator may have taken the place meanwhile: then this
-			// one stays for those who are here.
+			// A newer coordinator may have published its own file meanwhile. This one
+			// then keeps running for the nodes that are here.
 			if err := join.Restore(); err != nil && !errors.Is(err, ErrRunning) {
 				s.log.Error("join file", "err", err)
 			}
@@ -67,10 +68,10 @@ func (s *Server) maintain(ctx context.Context, join *JoinFile) (idle bool) {
 	}
 }
 
-// look checks on one member.
+// checkSession checks the lease, the liveness and the address of one member.
 func (s *Server) checkSession(c *session, up time.Duration, lenient bool) {
 	if !lenient && up-time.Duration(c.lastHeard.Load()) > s.cfg.Lease {
-		_ = c.conn.CloseWithError(codeLease, "not heard for the time of a lease")
+		_ = c.conn.CloseWithError(codeLease, "the lease has expired: the coordinator has received nothing from the node")
 		return
 	}
 	asked := time.Duration(c.lastPing.Load())
@@ -79,8 +80,8 @@ func (s *Server) checkSession(c *session, up time.Duration, lenient bool) {
 		c.unresponsive = silent
 		s.members.setUnresponsive(c, silent)
 	}
-	// quic-go follows a client whose NAT gives it another address, once the new
-	// path is validated (RFC 9000 section 9), but does not say so.
+	// quic-go follows a client whose NAT gives it another address, after validating the
+	// new path (RFC 9000 section 9). It reports no event for this.
 	if remote := addrPortOf(c.conn.RemoteAddr()); remote != c.remote {
 		c.remote = remote
 		s.members.setAddr(c, remote)

@@ -9,36 +9,37 @@ import (
 
 // A Member is one node on the network, as the coordinator announces it.
 type Member struct {
-	// from 1; not given to another node while this one may come back
+	// from 1; no other node gets it while this one may come back
 	ID   uint32 `json:"id"`
 	Name string `json:"name"` // lower case; several nodes may share it
-	// virtual IPv4 address, within the network's prefix
+	// virtual IPv4 address, in the network's prefix
 	Addr netip.Addr `json:"addr"`
-	// virtual IPv6 address; zero where the network has none
+	// virtual IPv6 address; zero if the network has no IPv6 prefix
 	Addr6 netip.Addr    `json:"addr6,omitzero"`
-	Key   transport.Key `json:"key"` // identity, proven to the coordinator
-	// opaque: equal for nodes that share machine and network namespace
+	Key   transport.Key `json:"key"` // identity, which the node has proven to the coordinator
+	// opaque: equal for nodes that share a machine and a network namespace
 	Host string `json:"host,omitempty"`
-	// when the node first joined, by the coordinator's clock
+	// when the node joined for the first time, by the coordinator's clock
 	Since time.Time `json:"since"`
 
-	// Silent says that the coordinator has asked the node whether it is there, and
-	// has not heard from it since.
+	// Unresponsive says that the node has not answered the coordinator's last ping. Its
+	// name in JSON is of protocol version 3.
 	Unresponsive bool `json:"silent,omitempty"`
 
-	// Program is the version of the node's program, where the node has said it. Only
-	// a Snapshot has it.
+	// Program is the version of the node's program, if the node has sent it. Only a
+	// Snapshot has it.
 	Program string `json:"program,omitempty"`
 
-	// About is what the node says about itself, where it does. Only a Snapshot has it.
+	// About is the node's description of itself, if it has sent one. Only a Snapshot has
+	// it.
 	About *About `json:"about,omitempty"`
 
-	// Paths is what the node reported last. Only a Snapshot has it: reports are
-	// not pushed to the other nodes.
+	// Paths is the node's last report. Only a Snapshot has it: the coordinator does not
+	// send reports to the other nodes.
 	Paths []PathReport `json:"paths,omitempty"`
 }
 
-// in returns the member as that version of the messages has it.
+// in returns the member with the fields that the protocol version has.
 func (m Member) in(version int) Member {
 	if version < 4 {
 		m.Program, m.About = "", nil
@@ -46,25 +47,25 @@ func (m Member) in(version int) Member {
 	return m
 }
 
-// same tells whether m and o are the same admission of the same node: whoever
-// holds a connection to m may go on holding it.
+// same reports whether m and o are the same admission of the same node. If so,
+// connections to m stay valid.
 func (m Member) same(o Member) bool {
 	return m.ID == o.ID && m.Name == o.Name && m.Addr == o.Addr && m.Addr6 == o.Addr6 &&
 		m.Key == o.Key && m.Host == o.Host
 }
 
-// About is what a node tells of itself to who looks at the network.
+// About is a node's description of itself, for boxer status.
 type About struct {
-	// name of the program that it runs, without arguments
+	// name of the program that the node runs, without arguments
 	Command string `json:"command,omitempty"`
 	// TCP ports that the program listens on, ascending; at most MaxPorts
 	Ports []uint16 `json:"ports,omitempty"`
 }
 
-// MaxPorts bounds About.Ports.
+// MaxPorts limits About.Ports.
 const MaxPorts = 64
 
-// clean returns what of a may be sent.
+// clean returns a without what must not be sent.
 func (a About) clean() About {
 	if !isHostID(a.Command) {
 		a.Command = ""
@@ -84,7 +85,7 @@ type PathReport struct {
 	BytesReceived uint64         `json:"bytes_received"`
 }
 
-// A Snapshot is the whole network at one moment, for `boxer status`.
+// A Snapshot is the whole network at one moment, for boxer status.
 type Snapshot struct {
 	Version string       `json:"version"` // of the coordinator's program
 	Prefix  netip.Prefix `json:"prefix"`

@@ -13,21 +13,21 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// A roster holds the members of the network, hands out ids, and writes every
-// change into the journal, in the same order for all.
+// A membership holds the members of the network and assigns ids. It appends each change
+// to the journal, so that all nodes learn of the changes in the same order.
 //
-// A newcomer under a name gets the id that was the name's last, if that is free
-// (bindings). Other ids come from a serial that only grows: serial s is id s mod
-// max + 1, skipping ids that are held or remembered for a name. So an id is new
-// until the prefix has been used up once, and after that the one that was given
-// away the longest ago comes first. Where all others are taken, the id that was
-// freed the longest ago is taken from its name. A ticket
-// for an id that is free is honoured, one for an id that another key holds is
-// refused: no address ever has two holders. That an id is given away while its
-// holder is merely out of touch needs as many admissions in between as the
-// prefix has addresses; after a restart, when nobody is in touch, the serial
-// goes on where it was (State), and once the prefix has been used up newcomers
-// wait until those who were there have had a lease's time to come back.
+// A node that joins under a name gets the last id of that name if it is free (bindings).
+// Otherwise ids come from a serial number that only grows: serial s yields id s mod max +
+// 1. Ids that are held or bound to a name are skipped. So an id is new until the prefix
+// has been used up once. After that, the id that was assigned the longest ago comes
+// first. If all others are taken, the name whose id was freed the longest ago loses it.
+//
+// A ticket for a free id is honoured. A ticket for an id that another key holds is
+// refused, so that no address ever has two holders. An id can be assigned to another node
+// while its holder is merely unreachable, but only after as many admissions as the prefix
+// has addresses. After a restart, when no node is connected, the serial continues where
+// it was (State). Once the prefix has been used up, newcomers then wait until the grace
+// period is over, in which the former members can reclaim their ids.
 type membership struct {
 	plan    addressPlan
 	state   *State
@@ -38,21 +38,21 @@ type membership struct {
 
 	mu         sync.Mutex
 	byID       map[uint32]*entry
-	bindings   *bindings // of free ids to the names that had them
-	saveFailed bool      // the log says so; the goroutine of Server.tend has it
+	bindings   *bindings // from free ids to the names that had them
+	saveFailed bool      // the log says so; owned by the goroutine of Server.maintain
 	byKey      map[transport.Key]*entry
 	serial     uint64
-	reserved   uint64    // what State.Serial says
-	graceEnds  time.Time // zero once settled
+	reserved   uint64    // the value in State.Serial
+	graceEnds  time.Time // zero after the grace period
 	emptySince time.Time // zero while there are members
-	frozen     bool      // the server stops
+	frozen     bool      // the server is stopping
 }
 
-// An entry is a member and the connection that it is here by.
+// An entry is a member and its current session.
 type entry struct {
 	Member
 	session *session
-	encoded []byte // the update that tells of the member
+	encoded []byte // the update that announces the member
 }
 
 func newMembership(p addressPlan, state *State, lease time.Duration,
@@ -76,9 +76,9 @@ func newMembership(p addressPlan, state *State, lease time.Duration,
 	return r, nil
 }
 
-// admit makes an applicant, who is the holder of the session's key, a member, or has
-// it come back. An earlier session of the same key is displaced: the caller closes it.
-// Holders of its name that are dead lose their ids, all at the same moment.
+// admit makes the holder of the session's key a member, or reconnects it. It returns the
+// earlier session of the same key, if there is one, for the caller to close. Holders of
+// the member's name that are dead lose their ids in the same step.
 func (r *membership) admit(m Member, s *session, dead ...*session) (_ Member,
 	displaced *session, err error) {
 	r.mu.Lock()
@@ -86,8 +86,8 @@ func (r *membership) admit(m Member, s *session, dead ...*session) (_ Member,
 	old := r.byKey[s.key]
 	switch {
 	case r.frozen:
-		return m, nil, refuse(codeShutdown, "the coordinator stops")
-	case m.ID == 0: // a newcomer; whoever it was before is somebody else
+		return m, nil, refuse(codeShutdown, "the coordinator is stopping")
+	case m.ID == 0: // a new node, whatever node had the key before
 		if old != nil {
 			r.removeLocked(old)
 			displaced, old = old.session, nil
@@ -109,11 +109,11 @@ func (r *membership) admit(m Member, s *session, dead ...*session) (_ Member,
 		}
 	case m.ID > r.plan.max || m.Addr != r.plan.addr(m.ID):
 		return m, nil, refuse(codeEvicted,
-			"%v is outside the network %v by now; start the node anew", m.Addr,
+			"%v is no longer in the network %v; restart the node", m.Addr,
 			r.plan.prefix)
 	case r.byID[m.ID] != nil && r.byID[m.ID] != old:
 		return m, nil, refuse(codeEvicted,
-			"%v belongs to another node by now; start the node anew", m.Addr)
+			"%v now belongs to another node; restart the node", m.Addr)
 	case old != nil:
 		displaced = old.session
 	}
@@ -135,8 +135,8 @@ func (r *membership) admit(m Member, s *session, dead ...*session) (_ Member,
 	return m, displaced, nil
 }
 
-// applicant checks what a hello claims, and returns the member that it asks to
-// be; the id is zero if it is to get a new one.
+// authorize checks the claims of a hello and returns the member that it describes. The id
+// is zero if the node needs a new one.
 func (r *membership) authorize(h *hello, key transport.Key) (Member, error) {
 	m := Member{Key: key, Host: h.Host, Program: h.Program,
 		Since: time.Now().UTC().Truncate(time.Millisecond)}
@@ -161,7 +161,7 @@ func (r *membership) authorize(h *hello, key transport.Key) (Member, error) {
 	return m, nil
 }
 
-// nextLocked returns an id that nobody holds.
+// nextIDLocked returns a free id.
 func (r *membership) nextIDLocked() (uint32, error) {
 	size := uint64(r.plan.max)
 	if uint64(len(r.byID)) >= size {
@@ -169,14 +169,14 @@ func (r *membership) nextIDLocked() (uint32, error) {
 	}
 	for {
 		if r.serial >= size && !r.graceEnds.IsZero() {
-			return 0, refuse(codeFull, "the coordinator has just started, and keeps the %d addresses of %v for the nodes that were there; try again in %v",
+			return 0, refuse(codeFull, "the coordinator has just started, and reserves the %d addresses of %v for its former nodes; try again in %v",
 				size, r.plan.prefix, time.Until(r.graceEnds).Round(time.Second))
 		}
 		if uint64(len(r.byID)+r.bindings.order.Len()) >= size {
 			id, ok := r.bindings.oldest()
 			if !ok {
 				return 0, refuse(codeFull,
-					"the coordinator has just started, and keeps the addresses of %v for the nodes that were there; try again in %v",
+					"the coordinator has just started, and reserves the addresses of %v for its former nodes; try again in %v",
 					r.plan.prefix, time.Until(r.graceEnds).Round(time.Second))
 			}
 			return id, nil
@@ -190,9 +190,9 @@ func (r *membership) nextIDLocked() (uint32, error) {
 	}
 }
 
-// reserveLocked keeps the state file ahead of the serials in use. Where it
-// cannot be written the network goes on: what is lost is the protection against
-// giving an id away after a crash, and admit still refuses a second holder.
+// reserveSerialsLocked keeps the serial in the state file ahead of those in use. If the
+// file cannot be written, the network continues. It then loses its protection against
+// assigning an id twice after a crash, but admit still refuses a second holder.
 func (r *membership) reserveSerialsLocked() {
 	if r.serial <= r.reserved {
 		return
@@ -203,8 +203,8 @@ func (r *membership) reserveSerialsLocked() {
 	}
 }
 
-// remove ends the membership that came with the session, unless the node is
-// back by another one.
+// remove ends the membership of a session, unless the node has reconnected by another
+// one.
 func (r *membership) remove(id uint32, s *session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -227,8 +227,8 @@ func (r *membership) removeLocked(e *entry) {
 	}
 }
 
-// list appends what a session begins with: the members, as frames of news, as of
-// the update with the number that it returns.
+// appendList appends the frames of the member list, with which a session begins. It
+// returns the number of the last update that the list includes.
 func (r *membership) appendList(dst []byte) ([]byte, uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -264,7 +264,8 @@ func (r *membership) snapshot() []Member {
 	return members
 }
 
-// report keeps what the node says about its paths and itself. The slice is kept as it is.
+// setReport stores what a node reports about its paths and its program. It does not copy
+// paths.
 func (r *membership) setReport(id uint32, s *session, paths []PathReport, about *About) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -273,7 +274,7 @@ func (r *membership) setReport(id uint32, s *session, paths []PathReport, about 
 	}
 }
 
-// moved says that the node is reached at another address from now on.
+// setAddr records that the node has another UDP address.
 func (r *membership) setAddr(s *session, addr netip.AddrPort) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -282,7 +283,7 @@ func (r *membership) setAddr(s *session, addr netip.AddrPort) {
 	}
 }
 
-// named returns the connections of the nodes of a name.
+// sessionsNamed returns the sessions of the nodes with a name.
 func (r *membership) sessionsNamed(name string) []*session {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -295,7 +296,7 @@ func (r *membership) sessionsNamed(name string) []*session {
 	return all
 }
 
-// setSilent tells everybody that the node does not answer, or that it does again.
+// setUnresponsive announces that the node does not answer, or that it answers again.
 func (r *membership) setUnresponsive(s *session, unresponsive bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -308,7 +309,7 @@ func (r *membership) setUnresponsive(s *session, unresponsive bool) {
 	r.journal.append(e.encoded)
 }
 
-// session returns the connection of the node with that id; nil if there is none.
+// session returns the session of the node with that id, or nil.
 func (r *membership) session(id uint32) *session {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -325,7 +326,7 @@ func (r *membership) size() int {
 	return len(r.byID)
 }
 
-// sessions returns the connections of all members.
+// sessions returns the sessions of all members.
 func (r *membership) sessions() []*session {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -336,8 +337,7 @@ func (r *membership) sessions() []*session {
 	return all
 }
 
-// settle ends the time in which nodes of the coordinator's previous run may come
-// back, if it is over, and tells everybody.
+// endGrace ends the grace period if its time is over, and announces that.
 func (r *membership) endGrace(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -348,7 +348,7 @@ func (r *membership) endGrace(now time.Time) {
 	}
 }
 
-// idle returns for how long there has been no member.
+// idleFor returns for how long there has been no member.
 func (r *membership) idleFor(now time.Time) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -358,8 +358,8 @@ func (r *membership) idleFor(now time.Time) time.Duration {
 	return now.Sub(r.emptySince)
 }
 
-// freeze has the roster tell nobody anything more: the server stops, and its
-// members are not gone, they are to look for the next one.
+// freeze stops all announcements, since the server is stopping. Its members are not gone:
+// they reconnect to the next coordinator.
 func (r *membership) freeze() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -372,9 +372,9 @@ func (r *membership) freeze() {
 	}
 }
 
-// close keeps the serial for the next run: exactly, since no more ids are handed
-// out. forget has the next run begin from the first id, for a network that
-// everybody has left.
+// close saves the serial for the next run: the exact one, since no more ids are assigned.
+// With forget, the next run begins with the first id. That is for a network that all
+// nodes have left.
 func (r *membership) close(forget bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

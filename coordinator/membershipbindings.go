@@ -2,8 +2,8 @@ package coordinator
 
 import "time"
 
-// load takes over the bindings of the coordinator's last run. Without them the
-// network works, and nodes that are started anew may get other addresses.
+// loadBindings reads the bindings of the last run. Without them the network works, but
+// nodes that restart may get other addresses.
 func (r *membership) loadBindings() {
 	all, err := r.state.loadBindings()
 	if err != nil {
@@ -17,15 +17,15 @@ func (r *membership) loadBindings() {
 	r.bindings.dirty = false
 }
 
-// bindLocked remembers the id of a member for its name.
+// bindLocked binds the id of a member to its name.
 func (r *membership) bindLocked(m Member, reclaimable bool) {
 	if m.Name != OrdinalName(m.ID) {
 		r.bindings.release(binding{Name: m.Name, ID: m.ID, Reclaimable: reclaimable})
 	}
 }
 
-// returning tells whether a holder of the name may come back to this run of the
-// coordinator, and for how long it will be waited for.
+// mayReclaim reports whether a holder of the name may still reclaim its id in this run of
+// the coordinator, and how much of the grace period is left.
 func (r *membership) mayReclaim(name string) (left time.Duration, may bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -35,7 +35,7 @@ func (r *membership) mayReclaim(name string) (left time.Duration, may bool) {
 	return max(0, time.Until(r.graceEnds)), true
 }
 
-// save keeps the bindings for the next run, if they have changed.
+// saveBindings writes the bindings for the next run if they have changed.
 func (r *membership) saveBindings() {
 	r.mu.Lock()
 	dirty := r.bindings.dirty
@@ -50,7 +50,7 @@ func (r *membership) saveBindings() {
 	err := r.state.saveBindings(all, false)
 	if err != nil {
 		r.mu.Lock()
-		r.bindings.dirty = true // the next time may go better
+		r.bindings.dirty = true // the next attempt may succeed
 		r.mu.Unlock()
 		if !r.saveFailed {
 			r.log.Error("names not saved; after a crash nodes may get other addresses",
@@ -60,8 +60,8 @@ func (r *membership) saveBindings() {
 	r.saveFailed = err != nil
 }
 
-// bindingsLocked returns the bindings to be saved: those of free ids, and those of
-// the members, which may come back.
+// bindingsLocked returns the bindings to save: those of free ids, and those of the
+// members, which may come back.
 func (r *membership) bindingsLocked() []binding {
 	all := r.bindings.list()
 	for _, e := range r.byID {

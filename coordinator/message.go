@@ -15,38 +15,40 @@ const (
 	// protocolName is the ALPN protocol (RFC 7301) of the coordinator's QUIC port.
 	protocolName = "boxer-coordinator/1"
 
-	// protocolVersion is the version of the messages, and oldestVersion the oldest
-	// one that is still spoken. The hello names the version of a connection; the
-	// server refuses versions that it does not speak with codeProtocol, and the
-	// client then tries the next older one. So the hello stays JSON in all versions.
+	// protocolVersion is the newest version of the messages, and oldestVersion the oldest
+	// supported one. The hello names the version of a connection. The server refuses an
+	// unsupported version with codeProtocol, and the client then tries the next older
+	// one. So the hello is JSON in all versions.
 	//
-	// Version 3 refuses fields that it does not know. From version 4 on they are
-	// ignored, so that a field more is no version more; whoever sends to version 3
-	// leaves them out (see hello.in and Member.in).
+	// Version 3 rejects unknown fields. From version 4 on they are ignored, so that a new
+	// field needs no new version. A sender omits fields that version 3 does not have (see
+	// hello.in and Member.in).
+	//
+	// Names in JSON and in the code differ where version 3 uses another word.
 	protocolVersion = 4
 	oldestVersion   = 3
 )
 
-// What one message may hold, in bytes and elements. Whatever exceeds a limit
-// costs its sender the connection, and nobody else anything.
+// Limits of one message, in bytes and elements. A message that exceeds a limit costs its
+// sender the connection, and affects no other node.
 const (
 	maxFrame  = 1 << 20 // body of one message
-	maxHello  = 8 << 10 // of the first message, whose sender is still a stranger
+	maxHello  = 8 << 10 // of the first message, whose sender is not authenticated yet
 	maxHost   = 128     // Member.Host
 	maxTicket = 1 << 10
-	maxText   = 256  // of a receipt's error
-	maxPaths  = 2000 // paths of one report
+	maxText   = 256  // of an ack's code
+	maxPaths  = 2000 // paths in one report
 
 	// MaxSignal is the size of the largest signal, in bytes.
 	MaxSignal = 8 << 10
 
-	// pageMembers and pagePaths bound a page of members: at no more than 1200
-	// bytes a member and 300 a path it stays below maxFrame.
+	// pageMembers and pagePaths limit a page of members. At no more than 1,200 bytes per
+	// member and 300 per path it fits maxFrame.
 	pageMembers = 250
 	pagePaths   = maxPaths
 )
 
-// A message is what goes over the control stream: exactly one field is set.
+// A message is one frame on the control stream. Exactly one field is set.
 type message struct {
 	// From the client.
 	Hello     *hello        `json:"hello,omitempty"`
@@ -55,31 +57,31 @@ type message struct {
 
 	// From the server.
 	Welcome      *welcome      `json:"welcome,omitempty"`
-	Updates      *updateBatch  `json:"-"` // has an encoding of its own
+	Updates      *updateBatch  `json:"-"` // has its own encoding
 	Page         *page         `json:"page,omitempty"`
 	Ack          *ack          `json:"receipt,omitempty"`
 	ObservedAddr *observedAddr `json:"mirror,omitempty"`
 	Ping         *ping         `json:"ask,omitempty"`
 
-	// From either: the other node's id is the target's or the sender's.
+	// From either end. Its node is the target, or for the receiver the sender.
 	Signal *signal `json:"signal,omitempty"`
 }
 
-// hello is the first message: it asks for admission, or for a look.
+// A hello is the first message. It asks for admission, or to observe.
 type hello struct {
 	Version int    `json:"version"`
 	Token   string `json:"token,omitempty"`
-	Ticket  string `json:"ticket,omitempty"` // comes back as who it was: see ticket.go
+	Ticket  string `json:"ticket,omitempty"` // of a node that rejoins; see ticket.go
 	Name    string `json:"name,omitempty"`   // empty: node-ID
 	Host    string `json:"host,omitempty"`
-	// wants pages with paths and the end, no admission
+	// asks for pages with paths, and then the end of the connection
 	Observe bool `json:"observe,omitempty"`
 
 	// version of the node's program; since version 4
 	Program string `json:"program,omitempty"`
 }
 
-// in returns the hello as the version has it.
+// in returns the hello with the fields that the version has.
 func (h hello) in(version int) *hello {
 	h.Version = version
 	if version < 4 {
@@ -88,24 +90,24 @@ func (h hello) in(version int) *hello {
 	return &h
 }
 
-// alive renews the lease. It is a message rather than a QUIC PING for two
-// reasons: its arrival tells that the node's client runs, and, padded, it is
-// large enough to be answered with a stateless reset when the coordinator was
-// killed and started anew; quic-go answers no packet of 42 bytes or fewer.
+// A heartbeat renews the lease. It is a message, and not a QUIC PING, for two reasons.
+// Its arrival shows that the node's client runs. And it is padded, so that a coordinator
+// that was killed and restarted answers it with a stateless reset: quic-go does not
+// answer packets of 42 bytes or fewer.
 type heartbeat struct {
 	Pad string `json:"pad"`
 }
 
 var heartbeatPad = &heartbeat{Pad: "................"}
 
-// report replaces what is known of the sender's paths.
+// A statusReport replaces what the coordinator knows about the sender's paths.
 type statusReport struct {
 	Paths []PathReport `json:"paths"`
-	About *About       `json:"about,omitempty"` // from version 4 on
+	About *About       `json:"about,omitempty"` // since version 4
 }
 
-// welcome answers hello; the list of the members follows, as news, or as pages to
-// observers.
+// A welcome answers a hello. The member list follows: as updates, or for observers as
+// pages.
 type welcome struct {
 	Self      Member         `json:"self"` // zero for observers
 	Prefix    netip.Prefix   `json:"prefix"`
@@ -120,33 +122,33 @@ type welcome struct {
 	Version int `json:"version,omitempty"`
 }
 
-// page is a part of what an observer sees: members with their paths.
+// A page is a part of what an observer receives: members with their paths.
 type page struct {
 	Members []Member `json:"members"`
 	Last    bool     `json:"last,omitempty"`
 }
 
-// signal carries Data to, or from, the node with the id Node.
+// A signal carries Data to, or from, the node with the id Node.
 type signal struct {
-	Seq  uint64 `json:"seq,omitempty"` // the sender's number of it; the receipt has it
+	Seq  uint64 `json:"seq,omitempty"` // the sender's sequence number, for the ack
 	Node uint32 `json:"node"`
 	Data []byte `json:"data"`
 }
 
-// receipt answers signal Seq.
+// An ack answers the signal with number Seq.
 type ack struct {
 	Seq  uint64 `json:"seq"`
-	Code string `json:"code,omitempty"` // empty, "no-node" or "busy"
-	// with "no-node": the coordinator's clock, in nanoseconds since 1970
+	Code string `json:"code,omitempty"` // "", "no-node" or "busy"
+	// with "no-node": the coordinator's time, in nanoseconds since 1970
 	At int64 `json:"at,omitempty"`
 }
 
-// mirror tells the client its own address as the server sees it by now.
+// An observedAddr tells the client its own address as the server sees it now.
 type observedAddr struct {
 	Reflexive netip.AddrPort `json:"reflexive"`
 }
 
-// ask wants an alive at once.
+// A ping asks for a heartbeat at once.
 type ping struct{}
 
 // kind returns the name of the one field that is set.
@@ -156,13 +158,13 @@ func (m *message) kind() (string, error) {
 		set  bool
 		name string
 	}{
-		{m.Hello != nil, "hello"}, {m.Heartbeat != nil, "alive"},
+		{m.Hello != nil, "hello"}, {m.Heartbeat != nil, "heartbeat"},
 		{m.Report != nil, "report"},
 		{m.Welcome != nil, "welcome"}, {m.Page != nil, "page"},
-		{m.Updates != nil, "news"},
-		{m.Ack != nil, "receipt"}, {m.ObservedAddr != nil, "mirror"},
+		{m.Updates != nil, "updates"},
+		{m.Ack != nil, "ack"}, {m.ObservedAddr != nil, "observed address"},
 		{m.Signal != nil, "signal"},
-		{m.Ping != nil, "ask"},
+		{m.Ping != nil, "ping"},
 	} {
 		if f.set {
 			kind, n = f.name, n+1
@@ -174,7 +176,7 @@ func (m *message) kind() (string, error) {
 	return kind, nil
 }
 
-// check holds the message to the limits that the JSON syntax does not have.
+// check applies the limits that the JSON syntax does not have.
 func (m *message) check() error {
 	kind, err := m.kind()
 	if err != nil {
@@ -205,8 +207,8 @@ func (m *message) check() error {
 	return nil
 }
 
-// isHostID tells whether s may be a Member.Host: up to maxHost printable ASCII
-// characters that stand in JSON as they are.
+// isHostID reports whether s can be a Member.Host: up to maxHost printable ASCII
+// characters that JSON does not escape.
 func isHostID(s string) bool {
 	for _, c := range []byte(s) {
 		if c <= ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' ||
@@ -217,7 +219,7 @@ func isHostID(s string) bool {
 	return len(s) <= maxHost
 }
 
-// decodeMessage reads one message from the body of its frame.
+// decodeMessage decodes one message from the body of its frame.
 func decodeMessage(b []byte) (*message, error) {
 	if len(b) > 0 && b[0] == batchMark {
 		n, err := decodeBatch(b)
@@ -229,11 +231,11 @@ func decodeMessage(b []byte) (*message, error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	m := new(message)
 	if err := d.Decode(m); err != nil {
-		// Not the decoder's error: it quotes what the far side wrote.
+		// The decoder's error is omitted, since it quotes what the peer wrote.
 		return nil, fmt.Errorf("%w: message is not the expected JSON", ErrProtocol)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w: message with something behind it", ErrProtocol)
+		return nil, fmt.Errorf("%w: message with trailing data", ErrProtocol)
 	}
 	if err := m.check(); err != nil {
 		return nil, err
@@ -241,8 +243,8 @@ func decodeMessage(b []byte) (*message, error) {
 	return m, nil
 }
 
-// appendFrame appends the message as a frame: its length (uint32, big endian),
-// then its body, which is a JSON text but for news.
+// appendFrame appends the message as a frame: its length (uint32, big endian), then its
+// body. The body is JSON, except for updates.
 func appendFrame(dst []byte, m *message) ([]byte, error) {
 	if m.Updates != nil {
 		return m.Updates.appendTo(dst), nil
@@ -259,8 +261,8 @@ func appendFrame(dst []byte, m *message) ([]byte, error) {
 	return append(dst, text...), nil
 }
 
-// frame encodes a message that this program made and that is within the limits
-// by construction: an error is a broken invariant.
+// frame encodes a message that this program has made within the limits. An error is a
+// broken invariant.
 func frame(m *message) []byte {
 	b, err := appendFrame(nil, m)
 	if err != nil {
@@ -278,8 +280,8 @@ func readMessage(r io.Reader, limit int) (*message, error) {
 	return decodeMessage(b)
 }
 
-// readFrame reads the body of one frame, of at most limit bytes. It takes memory as
-// the bytes arrive, not as the length announces them.
+// readFrame reads the body of one frame, of at most limit bytes. It allocates memory as
+// the bytes arrive, and not for the announced length.
 func readFrame(r io.Reader, limit int) ([]byte, error) {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {

@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// maxLabel bounds a label, in bytes (RFC 1035 section 2.3.4).
+// maxLabel limits a label, in bytes (RFC 1035 section 2.3.4).
 const maxLabel = 63
 
-// ordinalPrefix begins the name that always means one node: node-ID.
+// ordinalPrefix begins the name that always denotes one node: node-ID.
 const ordinalPrefix = "node-"
 
-// OrdinalName returns the name that means the node with that id and no other.
+// OrdinalName returns the name of the node with that id and of no other.
 func OrdinalName(id uint32) string { return ordinalPrefix + strconv.FormatUint(uint64(id), 10) }
 
-// ParseOrdinalName is the inverse of OrdinalName. It knows one spelling for each
-// id, in either case: no leading zero, no sign.
+// ParseOrdinalName is the inverse of OrdinalName. It accepts one spelling for each id, in
+// upper or lower case: no leading zero, no sign.
 func ParseOrdinalName(name string) (id uint32, ok bool) {
 	digits, ok := strings.CutPrefix(strings.ToLower(name), ordinalPrefix)
 	if !ok {
@@ -29,10 +29,10 @@ func ParseOrdinalName(name string) (id uint32, ok bool) {
 	return uint32(n), true
 }
 
-// CheckName returns the name in lower case, as it is kept and compared (RFC 1035
-// section 2.3.3), or an error that wraps ErrName and says what is wrong. Letters,
-// digits and hyphens make a label (RFC 1123 section 2.1); what a resolver would
-// take for an address, for this host, or for one certain node is reserved.
+// CheckName returns the name in lower case, in which it is stored and compared (RFC 1035
+// section 2.3.3). An error wraps ErrName and says what is wrong. A name is a label of
+// letters, digits and hyphens (RFC 1123 section 2.1). Names are reserved if a resolver
+// would take them for an address, for this host, or for a certain node.
 func CheckName(name string) (string, error) {
 	lower := strings.ToLower(name)
 	switch {
@@ -41,20 +41,20 @@ func CheckName(name string) (string, error) {
 	case len(name) > maxLabel:
 		return "", fmt.Errorf("%w: it has %d characters, the most is %d", ErrName,
 			len(name), maxLabel)
-	case !isLabel(name): // not lower: KELVIN SIGN has an ASCII lower case
+	case !isLabel(name): // name, not lower: KELVIN SIGN has an ASCII lower case
 		return "", fmt.Errorf("%w %q: use letters, digits and hyphens, with no hyphen at either end", ErrName, name)
 	case isNumber(lower):
 		return "", fmt.Errorf("%w %q: programs would take it for an IP address; add a letter", ErrName, name)
 	case lower == "localhost":
-		return "", fmt.Errorf("%w %q: it means each node's own loopback address", ErrName, name)
+		return "", fmt.Errorf("%w %q: it is the name of each node's loopback address", ErrName, name)
 	case isOrdinalLike(lower):
-		return "", fmt.Errorf("%w %q: %sN is what the coordinator calls the node with the id N", ErrName, name, ordinalPrefix)
+		return "", fmt.Errorf("%w %q: %sN is the ordinal name of the node with the id N", ErrName, name, ordinalPrefix)
 	}
 	return lower, nil
 }
 
-// CheckTarget returns a name by which nodes are looked up, in lower case: one that
-// CheckName accepts, or the ordinal name of a node.
+// CheckTarget returns a name for lookups, in lower case: one that CheckName accepts, or
+// an ordinal name.
 func CheckTarget(name string) (string, error) {
 	if _, ok := ParseOrdinalName(name); ok {
 		return strings.ToLower(name), nil
@@ -78,8 +78,8 @@ func isLabel(s string) bool {
 	return true
 }
 
-// isNumber tells whether inet_aton(3) would read the label as an IPv4 address:
-// decimal and octal digits, or hexadecimal ones behind 0x.
+// isNumber reports whether inet_aton(3) would read the label as an IPv4 address: decimal
+// or octal digits, or hexadecimal digits after 0x.
 func isNumber(s string) bool {
 	if hex, ok := strings.CutPrefix(s, "0x"); ok {
 		return strings.Trim(hex, "0123456789abcdef") == ""

@@ -9,9 +9,8 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// Observe asks the coordinator who is on the network, and by which paths, without
-// becoming a member. It fails as Join does. What keeps it from an answer it tells
-// slog.Default meanwhile.
+// Observe asks the coordinator for the members of the network and their paths, without
+// joining. It fails as Join does. While it waits, it logs the reason to slog.Default.
 func Observe(ctx context.Context, url JoinURL) (Snapshot, error) {
 	s, err := observe(ctx, url)
 	if err != nil {

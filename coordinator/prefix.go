@@ -6,12 +6,12 @@ import (
 	"net/netip"
 )
 
-// MinNodes is the number of nodes that a network has to have room for: a prefix of
-// /29 has five addresses for nodes.
+// MinNodes is the number of nodes for which a network needs room: a prefix of /29 has
+// five addresses for nodes.
 const MinNodes = 5
 
-// special are IPv4 networks that programs and kernels treat in ways of their own
-// (RFC 6890), so that no node can have an address in them.
+// special lists IPv4 networks that programs and kernels treat specially (RFC 6890), so
+// that no node can have an address in them.
 var special = []struct {
 	prefix netip.Prefix
 	why    string
@@ -27,8 +27,8 @@ var special = []struct {
 		"reserved and broadcast addresses (RFC 1112 section 4)"},
 }
 
-// CheckPrefixes says what is wrong with the prefixes for the virtual addresses of a
-// network; the zero Prefix is no IPv6. It does not look at this host: see Clash.
+// CheckPrefixes reports what is wrong with the prefixes of a network. The zero Prefix
+// stands for no IPv6. It does not look at this host: see Clash.
 func CheckPrefixes(prefix, prefix6 netip.Prefix) error {
 	p, err := newAddressPlan(prefix, prefix6)
 	if err != nil {
@@ -41,17 +41,17 @@ func CheckPrefixes(prefix, prefix6 netip.Prefix) error {
 		}
 	}
 	if p.max < MinNodes {
-		return fmt.Errorf("prefix %v: room for %d nodes only; take a shorter one, at most /29", prefix, p.max)
+		return fmt.Errorf("prefix %v: it has room for only %d nodes; use a prefix of at most /29", prefix, p.max)
 	}
 	return nil
 }
 
-// Clash returns the address of this host that lies in one of the prefixes, if there is
-// one: a program on the network reaches a node under that address, and nothing else.
+// Clash returns an address of this host that lies in one of the prefixes, if there is
+// one. Programs on the network would reach a node under that address, and not this host.
 func Clash(prefixes ...netip.Prefix) (netip.Prefix, bool) {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {
-		return netip.Prefix{}, false // what cannot be seen is not held against anybody
+		return netip.Prefix{}, false // addresses that cannot be listed are ignored
 	}
 	return clash(addrs, prefixes...)
 }
@@ -71,11 +71,11 @@ func clash(addrs []net.Addr, prefixes ...netip.Prefix) (netip.Prefix, bool) {
 	return netip.Prefix{}, false
 }
 
-// FreePrefix returns DefaultPrefix, or where this host has an address in it the first of
-// some others in which it has none.
+// FreePrefix returns DefaultPrefix, or if this host has an address in it, the first of
+// some alternatives in which the host has none.
 func FreePrefix() netip.Prefix { return free(DefaultPrefix, others) }
 
-// FreePrefix6 is likewise DefaultPrefix6 or another one.
+// FreePrefix6 is the same for DefaultPrefix6.
 func FreePrefix6() netip.Prefix { return free(DefaultPrefix6, others6) }
 
 var (

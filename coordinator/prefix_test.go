@@ -19,7 +19,7 @@ func TestCheckPrefixes(t *testing.T) {
 		"0.0.0.0/0": "this host itself",
 		"0.0.0.0/8": "this host itself", "169.254.0.0/16": "link-local",
 		"169.254.169.0/24": "link-local", "224.0.0.0/8": "multicast",
-		"240.0.0.0/8": "reserved", "192.168.7.0/30": "room for 1",
+		"240.0.0.0/8": "reserved", "192.168.7.0/30": "room for only 1",
 		"192.168.7.0/31": "no room", "10.1.2.3/16": "no bit set", "fd00::/64": "IPv4",
 	} {
 		if err := CheckPrefixes(netip.MustParsePrefix(bad), netip.Prefix{}); err == nil ||

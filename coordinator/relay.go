@@ -7,8 +7,8 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// routes says for the relay which node sits behind which UDP address: the
-// remote address of its authenticated QUIC connection.
+// A relayTable maps nodes to their UDP addresses for the relay: the remote addresses of
+// their authenticated QUIC connections.
 type relayTable struct {
 	mu     sync.RWMutex
 	byID   map[uint32]netip.AddrPort
@@ -20,20 +20,21 @@ func newRelayTable() *relayTable {
 		byAddr: make(map[netip.AddrPort]uint32)}
 }
 
-// set says that the node is at addr from now on.
+// set records the address of a node.
 func (t *relayTable) set(id uint32, addr netip.AddrPort) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.dropLocked(id)
-	// Who is authenticated at an address now, has it: the node that was there
-	// before, behind a NAT that has forgotten it, can no longer be reached there.
+	// The node that has just authenticated from the address has it. A node that had it
+	// before is behind a NAT that has dropped the mapping, and is no longer reachable
+	// there.
 	if other, ok := t.byAddr[addr]; ok {
 		delete(t.byID, other)
 	}
 	t.byID[id], t.byAddr[addr] = addr, id
 }
 
-// drop forgets the node.
+// drop removes a node.
 func (t *relayTable) drop(id uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -47,7 +48,7 @@ func (t *relayTable) dropLocked(id uint32) {
 	}
 }
 
-// clear forgets all nodes.
+// clear removes all nodes.
 func (t *relayTable) clear() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -55,7 +56,7 @@ func (t *relayTable) clear() {
 	clear(t.byAddr)
 }
 
-// pair returns the id of the node at from and the address of node to.
+// lookup returns the id of the node at from, and the address of node to.
 func (t *relayTable) lookup(from netip.AddrPort, to uint32) (source uint32,
 	addr netip.AddrPort,
 	ok bool) {
@@ -66,10 +67,10 @@ func (t *relayTable) lookup(from netip.AddrPort, to uint32) (source uint32,
 	return source, addr, known && ok
 }
 
-// relay forwards one frame, on the socket's reading goroutine: two lookups, no
-// allocation. It sends nothing that an admitted node did not send to another
-// admitted node, and the receiver learns the source from the coordinator, not
-// from the sender. What cannot be forwarded is dropped, as UDP drops.
+// relay forwards one frame on the goroutine that reads the socket. It takes two lookups
+// and no allocation. It forwards only from an admitted node to an admitted node. The
+// coordinator writes the sender's id into the frame, so that a sender cannot forge it. As
+// in UDP, a frame that cannot be forwarded is dropped.
 func (s *Server) relay(frame []byte, from netip.AddrPort) {
 	to, _, err := transport.ParseRelayFrame(frame)
 	if err != nil {
@@ -83,7 +84,7 @@ func (s *Server) relay(frame []byte, from netip.AddrPort) {
 	_ = s.cfg.Socket.WriteTo(frame, addr)
 }
 
-// unmap returns the address with an IPv4 address for an IPv4-mapped one.
+// unmap converts an IPv4-mapped address into an IPv4 address.
 func unmap(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }

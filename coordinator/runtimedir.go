@@ -13,19 +13,19 @@ import (
 )
 
 // RuntimeDir returns the directory for the files of this user's coordinators and
-// supervisors on this host, mode 0700, and makes it. It is the first of these that can be
-// this user's alone:
+// supervisors on this host, and creates it with mode 0700. It is the first of these that
+// only this user can access:
 //
-//	$XDG_RUNTIME_DIR/boxer  if the directory that the variable names is this user's
+//	$XDG_RUNTIME_DIR/boxer  if that directory belongs to this user
 //	/run/user/UID/boxer     likewise, for processes without the variable
 //	/tmp/boxer-UID
 //	~/.local/state/boxer/run
 //
-// A name that another user has taken is passed over: in /tmp anybody can take one, and
-// root with a user's XDG_RUNTIME_DIR (sudo -E) may have.
+// RuntimeDir skips a path that another user has taken: any user can take one in /tmp, and
+// root may have taken one under a user's XDG_RUNTIME_DIR (sudo -E).
 func RuntimeDir() (string, error) { return firstPrivate(RuntimeDirs()) }
 
-// firstPrivate makes the first of the directories that can be this user's alone.
+// firstPrivate creates the first of the directories that only this user can access.
 func firstPrivate(dirs []string) (string, error) {
 	var errs []error
 	for _, dir := range dirs {
@@ -57,19 +57,19 @@ func RuntimeDirs() (dirs []string) {
 	return dirs
 }
 
-// ownsDir reports whether path is absolute, and a directory of this user's.
+// ownsDir reports whether path is absolute and a directory of this user.
 func ownsDir(path string) bool {
 	var st unix.Stat_t
 	return filepath.IsAbs(path) && unix.Stat(path, &st) == nil &&
 		st.Mode&unix.S_IFMT == unix.S_IFDIR && int(st.Uid) == os.Geteuid()
 }
 
-// errForeign means that another user has made what has a directory's name.
-var errForeign = errors.New("it is another user's")
+// errForeign says that another user owns the file at a path.
+var errForeign = errors.New("it belongs to another user")
 
-// makePrivateDir makes the directory, or checks that it is this user's alone: in /tmp
-// anybody may have made one of that name, or a symbolic link. The error wraps errForeign
-// if somebody has.
+// makePrivateDir creates the directory, or checks that only this user can access it: in
+// /tmp any user may have created it, or a symbolic link. If another user owns it, the
+// error wraps errForeign.
 func makePrivateDir(dir string) error {
 	err := os.Mkdir(dir, 0o700)
 	if errors.Is(err, fs.ErrNotExist) { // below a home directory
@@ -94,7 +94,7 @@ func makePrivateDir(dir string) error {
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 		fault = "is not a directory"
 	case st.Mode&0o077 != 0:
-		fault = fmt.Sprintf("has mode %#o, so that others get in", st.Mode&0o777)
+		fault = fmt.Sprintf("has mode %#o, so that other users have access", st.Mode&0o777)
 	default:
 		return nil
 	}

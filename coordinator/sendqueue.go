@@ -5,23 +5,24 @@ import (
 	"sync"
 )
 
-// outboxLength bounds the frames that wait for one client, besides news, and
-// outboxShare those of them that are signals of one node: the others have room, too.
+// sendQueueLength limits the frames that wait for one client, besides updates.
+// sendQueueShare limits the signals of one sender among them, so that other senders have
+// room, too.
 const (
 	sendQueueLength = 256
 	sendQueueShare  = 64
 )
 
-// An outbox holds the frames for one client that are no news: signals to it,
-// receipts, mirrors.
+// A sendQueue holds the frames for one client that are not updates of the membership:
+// signals to it, acks, pings, and its observed address.
 type sendQueue struct {
 	mu     sync.Mutex
 	frames []queuedFrame
-	space  chan struct{} // has a token if a sleeper of put should look again
-	ready  chan struct{} // has a token if take has something to take
+	space  chan struct{} // has a token if a waiting add should try again
+	ready  chan struct{} // has a token if drain has something to return
 }
 
-// An outgoing frame is a signal if from is set.
+// A queuedFrame is a signal if from is set.
 type queuedFrame struct {
 	frame []byte
 	from  *session
@@ -31,14 +32,14 @@ func newSendQueue() *sendQueue {
 	return &sendQueue{space: make(chan struct{}, 1), ready: make(chan struct{}, 1)}
 }
 
-// offer adds a frame unless the outbox is full.
+// tryAdd adds a frame unless the queue is full.
 func (q *sendQueue) tryAdd(frame []byte) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.addLocked(queuedFrame{frame: frame})
 }
 
-// signal adds a signal of a node unless the outbox, or the node's share of it, is full.
+// addSignal adds a signal of a node unless the queue, or the node's share of it, is full.
 func (q *sendQueue) addSignal(from *session, frame []byte) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -60,8 +61,8 @@ func (q *sendQueue) addLocked(f queuedFrame) bool {
 	return true
 }
 
-// put adds a frame, and waits for room until ctx ends. Only the client's own
-// reader waits here: a client that does not read its receipts is not read.
+// add adds a frame, and waits for room until ctx ends. Only the client's own readLoop
+// waits here: the server does not read from a client that does not read its acks.
 func (q *sendQueue) add(ctx context.Context, frame []byte) error {
 	for !q.tryAdd(frame) {
 		select {
@@ -73,8 +74,8 @@ func (q *sendQueue) add(ctx context.Context, frame []byte) error {
 	return nil
 }
 
-// take returns all frames in their order, and empties the outbox. Signals of nodes
-// that have left are dropped: their ids may be those of others by now.
+// drain returns all frames in their order, and empties the queue. It drops signals of
+// nodes that have left, since their ids may belong to other nodes now.
 func (q *sendQueue) drain() [][]byte {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -89,7 +90,7 @@ func (q *sendQueue) drain() [][]byte {
 	return frames
 }
 
-// poke leaves a token in a channel with room for one.
+// notify puts a token into a channel that has room for one.
 func notify(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:

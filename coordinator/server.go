@@ -20,15 +20,15 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// DefaultLease is how long a node that has fallen silent stays a member. Clients
-// are heard at least every third of it.
+// DefaultLease is how long a node that is no longer heard stays a member. A client sends
+// a heartbeat at least every third of it.
 const DefaultLease = 8 * time.Second
 
-// A ServerConfig says what a coordinator is to be.
+// A ServerConfig configures a coordinator.
 type ServerConfig struct {
-	// Socket is where the coordinator answers: QUIC, STUN and relay. It belongs
-	// to the caller, who closes it after Serve has returned. No QUIC connection
-	// may have been made on it before NewServer.
+	// Socket is where the coordinator serves QUIC, STUN and the relay. It belongs to the
+	// caller, who closes it after Serve has returned. No QUIC connection may have been
+	// opened on it before NewServer.
 	Socket ServerSocket
 	State  *State // key, tokens and serial
 
@@ -36,13 +36,14 @@ type ServerConfig struct {
 	Prefix6 netip.Prefix  // of the virtual IPv6 addresses; zero means that there are none
 	Lease   time.Duration // zero means DefaultLease
 
-	// IdleExit ends Serve when there has been no member for that long, also at
-	// the beginning. Zero: never.
+	// IdleExit ends Serve when the network has had no member for that long, also after
+	// the start. Zero means never.
 	IdleExit time.Duration
 
-	// JoinFile, if not empty, is where the join URL is written when the server is
-	// ready, see PublishJoin; Host is the HOST:PORT in it. An empty Host means the
-	// socket's own address, or loopback if it has none.
+	// JoinFile, if not empty, is the file into which the server writes the join URL when
+	// it is ready; see PublishJoin. Host is the HOST:PORT in that URL. If Host is empty,
+	// the socket's own address is used, or loopback if the socket has no address of its
+	// own.
 	JoinFile string
 	Host     string
 
@@ -53,12 +54,12 @@ type ServerConfig struct {
 	Logger  *slog.Logger // nil: none
 }
 
-// A Server is a coordinator: it admits nodes, and tells them of each other.
+// A Server is a coordinator: it admits nodes, and tells them about each other.
 type Server struct {
 	cfg        ServerConfig
 	log        *slog.Logger
-	startMono  time.Time // with the monotonic clock's reading
-	started    time.Time // the same for others to see
+	startMono  time.Time // with a monotonic clock reading
+	started    time.Time // the same time, without one, for Snapshot
 	members    *membership
 	probes     livenessProbes
 	relays     *relayTable
@@ -66,18 +67,17 @@ type Server struct {
 	listener   *quic.Listener
 	status     net.Listener // nil: none
 
-	deadSessions chan *session // whose wills have come
+	deadSessions chan *session // sessions of nodes whose last will has arrived
 
-	// uptime when the log said last that a version is refused
+	// uptime of the last warning about a refused version
 	versionLoggedAt atomic.Int64
 
-	// The constants, but in tests.
+	// Constants, except in tests.
 	helloTimeout, linger, deadAfter, maxHold time.Duration
 }
 
-// NewServer makes a coordinator that listens: what arrives from now on is
-// answered once Serve runs. Serve has to be called, also to release what
-// NewServer took.
+// NewServer returns a coordinator that already listens. It answers once Serve runs. The
+// caller has to call Serve, which also releases what NewServer has taken.
 func NewServer(cfg ServerConfig) (*Server, error) {
 	if cfg.Prefix == (netip.Prefix{}) {
 		cfg.Prefix = DefaultPrefix
@@ -129,8 +129,8 @@ func (s *Server) listen() error {
 		}
 	}
 	q := s.cfg.Socket.QUIC()
-	// The same key in every run: nodes that still speak to the connection of a
-	// run before are told at once that it is gone (RFC 9000 section 10.3).
+	// The key is the same in every run. So nodes that still use a connection of an
+	// earlier run get a stateless reset at once (RFC 9000 section 10.3).
 	q.StatelessResetKey = (*quic.StatelessResetKey)(reset)
 	q.VerifySourceAddress = s.handshakes.mustValidate
 	q.ConnContext = func(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
@@ -146,8 +146,8 @@ func (s *Server) listen() error {
 	return nil
 }
 
-// serverTLS asks every client for a key, and takes any: what a key may do, the
-// hello decides.
+// serverTLS requires a key of every client, and accepts any key. The hello decides what
+// the key may do.
 func serverTLS(id *transport.Identity) *tls.Config {
 	return &tls.Config{
 		Certificates:           []tls.Certificate{id.Certificate()},
@@ -162,12 +162,12 @@ func serverTLS(id *transport.Identity) *tls.Config {
 	}
 }
 
-// uptime is the server's clock for leases. Unlike the time of day it does not
-// jump, and stands still while the machine is suspended.
+// uptime is the server's clock for leases. It does not jump as the time of day can, and
+// it stands still while the machine is suspended.
 func (s *Server) uptime() time.Duration { return time.Since(s.startMono) }
 
-// quicConfig allows one stream with small windows: a control stream carries
-// little, and a stranger may hold memory only within reason.
+// quicConfig allows one stream with small windows. A control stream carries little data,
+// and an unauthenticated client must not occupy much memory.
 func (s *Server) quicConfig() *quic.Config {
 	return &quic.Config{
 		HandshakeIdleTimeout:           helloTimeout,
@@ -181,9 +181,9 @@ func (s *Server) quicConfig() *quic.Config {
 	}
 }
 
-// Serve serves until ctx ends, or until IdleExit has passed without a member; it
-// then returns nil. When it returns, every connection is closed and no
-// goroutine of the server is left.
+// Serve serves until ctx ends, or until IdleExit has passed without a member. It returns
+// nil in both cases. When it returns, every connection is closed and all goroutines of
+// the server have ended.
 func (s *Server) Serve(ctx context.Context) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -216,7 +216,7 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 		all.Go(func() { s.serveStatus(ctx) })
 	}
 	all.Go(func() {
-		defer join.Close() // here, since tend withdraws and restores the file
+		defer join.Close() // on this goroutine, since maintain withdraws and restores the file
 		forget = s.maintain(ctx, join)
 		cancel()
 	})
@@ -226,16 +226,16 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 			ended <- s.accept(ctx, func(conn *quic.Conn) { all.Go(func() { s.serveConn(serving, conn) }) })
 		})
 	}
-	return <-ended // the others end with the listener
+	return <-ended // the other goroutines end with the listener
 }
 
-// acceptors is how many goroutines wait for connections. quic-go refuses a connection
-// when 32 wait to be accepted, which has its node begin anew with all the work of a
-// handshake: where hundreds join at once on a busy machine, a single goroutine gets its
-// turn too seldom.
+// acceptors is the number of goroutines that accept connections. quic-go refuses a
+// connection if 32 wait to be accepted, and the node then repeats the whole handshake.
+// When hundreds of nodes join at once on a busy machine, one goroutine does not run often
+// enough.
 const acceptors = 128
 
-// accept gives connections to serve until ctx ends.
+// accept calls serve for each connection until ctx ends.
 func (s *Server) accept(ctx context.Context, serve func(*quic.Conn)) error {
 	for {
 		conn, err := s.listener.Accept(ctx)
@@ -250,7 +250,8 @@ func (s *Server) accept(ctx context.Context, serve func(*quic.Conn)) error {
 	}
 }
 
-// JoinURL returns the URL with which nodes join, for HOST:PORT as they reach it.
+// JoinURL returns the URL with which nodes join. hostport is the coordinator's address as
+// the nodes reach it.
 func (s *Server) JoinURL(hostport string) (JoinURL, error) {
 	if err := checkHostPort(hostport); err != nil {
 		return JoinURL{}, fmt.Errorf("join URL for %q: %w", hostport, err)
@@ -262,7 +263,7 @@ func (s *Server) JoinURL(hostport string) (JoinURL, error) {
 	return JoinURL{Token: t.Secret, Host: hostport, Pin: s.cfg.State.Pin()}, nil
 }
 
-// StatusAddr returns the address of the HTTP status port; nil if there is none.
+// StatusAddr returns the address of the HTTP status port, or nil if there is none.
 func (s *Server) StatusAddr() net.Addr {
 	if s.status == nil {
 		return nil
@@ -270,7 +271,7 @@ func (s *Server) StatusAddr() net.Addr {
 	return s.status.Addr()
 }
 
-// Snapshot returns the network as it is now.
+// Snapshot returns the current state of the network.
 func (s *Server) Snapshot() Snapshot {
 	return Snapshot{Version: s.cfg.Version, Prefix: s.members.plan.prefix,
 		Prefix6: s.members.plan.prefix6,
@@ -288,7 +289,7 @@ func (s *Server) serveStatus(ctx context.Context) {
 	}
 }
 
-// ownHost returns HOST:PORT under which a process of this host reaches addr.
+// ownHost returns the HOST:PORT under which a process of this host reaches addr.
 func ownHost(addr netip.AddrPort) string {
 	if addr = unmap(addr); addr.Addr().IsUnspecified() {
 		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}),

@@ -15,44 +15,43 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// helloTimeout bounds how long a connection may take to say hello, from the end
-// of its handshake.
+// helloTimeout limits the time from the end of a connection's handshake to its hello.
 const helloTimeout = 5 * time.Second
 
-// A session is the server's side of one connection of one member.
+// A session is the server's side of the connection of one member.
 type session struct {
 	conn      *quic.Conn
 	stream    *quic.Stream
 	in        *bufio.Reader
 	key       transport.Key
-	version   int // of the messages
+	version   int // of the message protocol
 	queue     *sendQueue
-	lastHeard atomic.Int64 // Server.uptime when the last message came, in nanoseconds
+	lastHeard atomic.Int64 // Server.uptime of the last message, in nanoseconds
 
 	joinedAt time.Duration // Server.uptime when the node was admitted
-	// likewise, when the node was asked for one last; 0: never
+	// Server.uptime of the last ping, in nanoseconds; 0: never
 	lastPing      atomic.Int64
-	awaitingReply atomic.Bool // somebody may wait for the answer
-	left          atomic.Bool // the node is no member any more
-	// it is known for that; the goroutine of Server.tend has it
+	awaitingReply atomic.Bool // a goroutine may wait for the answer to a ping
+	left          atomic.Bool // the node is no longer a member
+	// what the members know; owned by the goroutine of Server.maintain
 	unresponsive bool
 
-	// remote is the UDP address behind which the node was last seen. Once the
-	// session is in the roster it belongs to the goroutine of Server.tend.
+	// remote is the node's UDP address. Once the session is in the membership, the
+	// goroutine of Server.maintain owns it.
 	remote netip.AddrPort
 
-	willKey string  // key of its last will; empty: it makes none
-	limits  *limits // only the reader has them
+	willKey string  // key of the node's last will; empty: it has none
+	limits  *limits // owned by readLoop
 
-	id      uint32 // of the member; set by roster.admit
-	sentSeq uint64 // number of the last update that went out; only the writer has it
+	id      uint32 // of the member; set by membership.admit
+	sentSeq uint64 // sequence number of the last update that was sent; owned by writeLoop
 }
 
-// serveConn serves one connection to its end.
+// serveConn serves one connection until it ends.
 func (s *Server) serveConn(ctx context.Context, conn *quic.Conn) {
 	stop := context.AfterFunc(ctx, func() {
 		_ = conn.CloseWithError(codeShutdown,
-			"the coordinator stops")
+			"the coordinator is stopping")
 	})
 	defer stop()
 	err := s.handleHello(ctx, conn)
@@ -64,11 +63,11 @@ func (s *Server) serveConn(ctx context.Context, conn *quic.Conn) {
 	}
 	_ = conn.CloseWithError(code, text)
 	if err != nil && code != codeDone {
-		s.log.Info("connection ended", "remote", conn.RemoteAddr(), "cause", err)
+		s.log.Info("connection ended", "remote", conn.RemoteAddr(), "err", err)
 	}
 }
 
-// greet reads the hello and does what it asks for.
+// handleHello reads the hello, and serves a member or an observer.
 func (s *Server) handleHello(ctx context.Context, conn *quic.Conn) error {
 	key, err := transport.PeerKey(conn.ConnectionState().TLS)
 	if err != nil {
@@ -109,8 +108,8 @@ func (s *Server) handleHello(ctx context.Context, conn *quic.Conn) error {
 	return s.serveMember(ctx, c, m.Hello)
 }
 
-// refusedVersion has the log say, now and then, that nodes are refused for their
-// version: their own log may be out of sight.
+// warnVersion logs, at most once per warnInterval, that the coordinator refuses nodes for
+// their protocol version. The nodes' own logs may be out of sight.
 func (s *Server) warnVersion(conn *quic.Conn, version int) {
 	now := int64(s.uptime())
 	last := s.versionLoggedAt.Load()
@@ -121,7 +120,8 @@ func (s *Server) warnVersion(conn *quic.Conn, version int) {
 	}
 }
 
-// show answers an observer, and waits until it has seen everything and goes.
+// serveObserver sends the members and their paths, and waits until the observer closes
+// the connection.
 func (s *Server) serveObserver(ctx context.Context, c *session, h *hello) error {
 	if err := s.members.state.admits(h.Token, time.Now()); err != nil {
 		return err
@@ -145,7 +145,7 @@ func (s *Server) serveObserver(ctx context.Context, c *session, h *hello) error 
 	return nil
 }
 
-// serveMember admits the node and serves it until it leaves or is lost.
+// serveMember admits the node, and serves it until it leaves or is lost.
 func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 	remote := c.remote
 	m, err := s.members.authorize(h, c.key)
@@ -174,7 +174,7 @@ func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 	defer func() {
 		s.members.remove(m.ID, c)
 		s.probes.notifyResponse()
-		s.log.Info("node left", "id", m.ID, "name", m.Name, "cause",
+		s.log.Info("node left", "id", m.ID, "name", m.Name, "err",
 			context.Cause(c.conn.Context()))
 	}()
 	s.log.Info("node joined", "id", m.ID, "name", m.Name, "addr", m.Addr, "remote",
@@ -191,7 +191,7 @@ func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 
 	var writer sync.WaitGroup
 	defer writer.Wait()
-	// The connection's own context: it ends with the connection, and so does the writer.
+	// This is the connection's own context, so that writeLoop ends with the connection.
 	writer.Go(func() { s.writeLoop(c, first) })
 	err = s.readLoop(c)
 	code := quic.ApplicationErrorCode(codeDone)
@@ -202,7 +202,7 @@ func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 	return err
 }
 
-// read takes the node's messages until the connection ends.
+// readLoop handles the node's messages until the connection ends.
 func (s *Server) readLoop(c *session) error {
 	for {
 		b, err := readFrame(c.in, maxFrame)
@@ -239,21 +239,21 @@ func (s *Server) readLoop(c *session) error {
 	}
 }
 
-// What a receipt says when a signal was not passed on.
+// The codes of an ack for a signal that was not forwarded.
 const (
 	ackNoNode = "no-node"
 	ackBusy   = "busy"
 )
 
-// overrun has the log say, now and then, that a member sends more than it may.
+// warnRate logs, at most once per warnInterval, that a member sends more than it may.
 func (s *Server) warnRate(c *session) {
 	if c.limits.mayWarn() {
-		s.log.Warn("node sends too many messages, and is slowed down", "id", c.id,
+		s.log.Warn("node sends too many messages; the coordinator slows it down", "id", c.id,
 			"remote", c.conn.RemoteAddr())
 	}
 }
 
-// forward passes a signal on and gives its sender a receipt.
+// forwardSignal forwards a signal, and sends an ack to its sender.
 func (s *Server) forwardSignal(c *session, sig *signal) error {
 	r := &ack{Seq: sig.Seq}
 	switch to := s.members.session(sig.Node); {
@@ -268,21 +268,22 @@ func (s *Server) forwardSignal(c *session, sig *signal) error {
 	return c.queue.add(c.conn.Context(), frame(&message{Ack: r}))
 }
 
-// write sends first, and then what the journal and the outbox have, until the
-// connection ends. It waits for nobody but this one client.
+// writeLoop sends first, and then what the journal and the send queue have, until the
+// connection ends. It waits for no other client.
 func (s *Server) writeLoop(c *session, first []byte) {
 	buf := first
 	done := c.conn.Context().Done()
-	var news time.Time           // when it was sent last
-	var appended <-chan struct{} // closed when there is more of it
+	var news time.Time           // when updates were last sent
+	var appended <-chan struct{} // closed when the journal has more updates
 	for {
 		if len(buf) > 0 {
 			if _, err := c.stream.Write(buf); err != nil {
 				return
 			}
 		}
-		// The outbox is emptied first and sent last: what is in it may come from
-		// a node whose arrival is in the journal, and has to follow it.
+		// The queue is drained before the journal is read, and sent after it. A signal in
+		// the queue may come from a node whose arrival is in the journal, and has to
+		// follow that.
 		buf = buf[:0:0]
 		frames := c.queue.drain()
 		buf, appended = s.appendUpdates(c, buf)
@@ -307,13 +308,13 @@ func (s *Server) writeLoop(c *session, first []byte) {
 	}
 }
 
-// catchUp appends what the journal has for the client by now, and returns a channel that
-// is closed once there is more.
+// appendUpdates appends the updates that the client does not have yet. The channel that
+// it returns is closed when there are more.
 func (s *Server) appendUpdates(c *session, buf []byte) ([]byte, <-chan struct{}) {
 	for {
 		updates, count, appended, ok := s.members.journal.after(c.sentSeq)
 		switch {
-		case !ok: // too far behind: the whole list again
+		case !ok: // too far behind: send the whole list again
 			buf, c.sentSeq = s.members.appendList(buf)
 		case count == 0:
 			return buf, appended
@@ -324,21 +325,22 @@ func (s *Server) appendUpdates(c *session, buf []byte) ([]byte, <-chan struct{})
 	}
 }
 
-// News goes out at least newsEvery apart, and newsEach for each member: a thousand
-// nodes that join are a million updates, and the coordinator sends a packet in 20
-// to 50 us. Who is signalled by a newcomer knows it at once all the same.
+// Batches of updates go out at least minUpdateInterval apart, plus
+// updateIntervalPerMember for each member. When 1,000 nodes join, the coordinator sends a
+// million updates, and a packet takes 20 to 50 us. The target of a newcomer's signal
+// still learns about the newcomer at once.
 const (
 	minUpdateInterval       = 10 * time.Millisecond
 	updateIntervalPerMember = 100 * time.Microsecond
 )
 
-// newsInterval is how far apart news goes out when much comes, to so many members.
+// updateInterval returns the minimum interval between batches for that many members.
 func updateInterval(members int) time.Duration {
 	return max(minUpdateInterval, time.Duration(members)*updateIntervalPerMember)
 }
 
-// gather lets news gather for d, less if there is something else to send. It
-// returns false when the connection has ended.
+// coalesce waits for d, so that more updates go into one batch. It returns early if there
+// is another frame to send, and returns false if the connection has ended.
 func (c *session) coalesce(d time.Duration) bool {
 	if d <= 0 {
 		return true
@@ -354,7 +356,7 @@ func (c *session) coalesce(d time.Duration) bool {
 	return true
 }
 
-// welcome returns the frame of the welcome, completed.
+// welcome completes the welcome and returns its frame.
 func (s *Server) welcome(c *session, w *welcome) []byte {
 	if c.version >= 4 {
 		w.Version = c.version
@@ -364,7 +366,7 @@ func (s *Server) welcome(c *session, w *welcome) []byte {
 	return frame(&message{Welcome: w})
 }
 
-// appendPages appends the members as page frames.
+// appendPages appends the members as frames of pages.
 func appendPages(dst []byte, rest []Member) []byte {
 	for {
 		n, paths := 0, 0

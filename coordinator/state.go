@@ -23,29 +23,28 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// maxStateFile bounds what is read from a state file, in bytes.
+// maxStateFile limits what is read from a state file, in bytes.
 const maxStateFile = 1 << 20
 
-// serialBlock is how many serials a coordinator reserves with one write of the
-// state file: joining costs a write and a flush to disk once per block.
+// serialBlock is the number of serials that a coordinator reserves with one write of the
+// state file. So joins cost one write and one flush to the disk per block.
 const serialBlock = 64
 
-// A Token admits whoever presents it.
+// A Token admits its bearer.
 type Token struct {
 	Secret  string    `json:"secret"`
 	Expires time.Time `json:"expires,omitzero"` // zero: never
 }
 
-// String returns "[token]": a token is shown only on purpose, by its field.
+// String returns "[token]". Only the field Secret reveals the token.
 func (t Token) String() string { return "[token]" }
 
 // GoString is String.
 func (t Token) GoString() string { return t.String() }
 
-// State is what a coordinator remembers when it is started anew: its key, its
-// tokens, and how far it has handed out ids. Members are not in it: they come
-// back by themselves, with tickets. It may be used by one Server at a time, and
-// its methods from any goroutine.
+// A State is what a coordinator remembers across restarts: its key, its tokens, and the
+// ids that it has assigned. Members are not in it: they rejoin with tickets. One Server
+// at a time may use it. Any goroutine may call its methods.
 type State struct {
 	path     string // empty: in memory only
 	identity *transport.Identity
@@ -54,23 +53,23 @@ type State struct {
 	file stateFile
 }
 
-// stateFile is the JSON text of a state file.
+// A stateFile is the JSON text of a state file.
 type stateFile struct {
 	Version int     `json:"version"` // 1
 	Seed    []byte  `json:"seed"`    // of the Ed25519 key (RFC 8032 section 5.1.5)
 	Tokens  []Token `json:"tokens"`
 
-	// Serial is the first serial that a coordinator started anew may hand out.
-	// Serials count admissions and become ids (roster.go). A running coordinator
-	// keeps it ahead of the serials that it uses, so that after a crash no id is
-	// handed out again while its first holder may be about to come back.
+	// Serial is the first serial that a restarted coordinator may use. Serials count
+	// admissions and determine ids (membership.go). A running coordinator keeps Serial
+	// ahead of those in use. So after a crash no id is assigned again while its first
+	// holder may come back.
 	Serial uint64 `json:"serial"`
 
-	// Listen is where the coordinator was listening last.
+	// Listen is the last address on which the coordinator listened.
 	Listen netip.AddrPort `json:"listen,omitzero"`
 }
 
-// NewState makes a key and a token that does not expire, kept in memory only.
+// NewState creates a key and a token that does not expire, in memory only.
 func NewState() (*State, error) {
 	s := &State{file: stateFile{Version: 1, Seed: make([]byte, ed25519.SeedSize)}}
 	if _, err := rand.Read(s.file.Seed); err != nil {
@@ -80,9 +79,9 @@ func NewState() (*State, error) {
 	return s, s.init()
 }
 
-// LoadOrCreateState reads the state file at path, or writes a new one. The file
-// holds secrets: its mode is 0600, and a file that others can read or write, or
-// that belongs to another user, is refused. Of two processes that create it at
+// LoadOrCreateState reads the state file at path, or creates a new one. The file holds
+// secrets. Its mode is 0600, and LoadOrCreateState refuses a file that other users can
+// read or write, or that belongs to another user. If two processes create the file at
 // once, one wins and both use its file.
 func LoadOrCreateState(path string) (*State, error) {
 	s, err := loadState(path)
@@ -98,7 +97,8 @@ func LoadOrCreateState(path string) (*State, error) {
 		return nil, err
 	}
 	defer os.Remove(tmp)
-	// link(2), unlike rename(2), does not replace a file that came meanwhile.
+	// link(2), unlike rename(2), does not replace a file that another process has
+	// created.
 	if err := os.Link(tmp, path); errors.Is(err, fs.ErrExist) {
 		return loadState(path)
 	} else if err != nil {
@@ -123,10 +123,10 @@ func loadState(path string) (*State, error) {
 	s := &State{path: path}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
-	// The decoder's error may quote what is in the file: it is left out.
+	// The decoder's error is omitted, since it may quote the file.
 	if d.Decode(&s.file) != nil || s.file.Version != 1 ||
 		len(s.file.Seed) != ed25519.SeedSize || len(s.file.Tokens) == 0 {
-		return nil, fmt.Errorf("state file %s: it is damaged or of another version; move it away, and a new coordinator (with a new join URL) is made", path)
+		return nil, fmt.Errorf("state file %s: it is damaged or of another version; move it away, and boxer creates a new coordinator with a new join URL", path)
 	}
 	for _, t := range s.file.Tokens {
 		if err := checkToken(t.Secret); err != nil {
@@ -136,7 +136,7 @@ func loadState(path string) (*State, error) {
 	return s, s.init()
 }
 
-// checkPrivate refuses a file that another user may have written or can read.
+// checkPrivate refuses a file that other users can read or may have written.
 func checkPrivate(f *os.File) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
@@ -149,7 +149,7 @@ func checkPrivate(f *os.File) error {
 		return fmt.Errorf("%s: belongs to user %d, not to this user (%d)", f.Name(),
 			st.Uid, os.Geteuid())
 	case st.Mode&0o077 != 0:
-		return fmt.Errorf("%s: mode %#o lets other users at it; chmod 600 it if they have not been", f.Name(), st.Mode&0o777)
+		return fmt.Errorf("%s: mode %#o gives other users access; if none has used it, run chmod 600", f.Name(), st.Mode&0o777)
 	}
 	return nil
 }
@@ -166,21 +166,20 @@ func (s *State) init() error {
 // Identity returns the coordinator's key.
 func (s *State) Identity() *transport.Identity { return s.identity }
 
-// Pin returns what join URLs pin.
+// Pin returns the pin in this coordinator's join URLs.
 func (s *State) Pin() Pin { return PinOf(s.identity.Key()) }
 
-// LastListen returns the UDP address where the coordinator with this state was
-// listening last; the zero AddrPort if it never was. To listen there again lets
-// its nodes find it again.
+// LastListen returns the UDP address on which the coordinator with this state last
+// listened, or the zero AddrPort. A coordinator that listens there again is found by its
+// nodes.
 func (s *State) LastListen() netip.AddrPort {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.file.Listen
 }
 
-// Listen opens the coordinator's socket at addr. If addr leaves the port open,
-// it takes the one of last time where that is still free, so that nodes that a
-// coordinator has left behind find the next one.
+// Listen opens the coordinator's socket at addr. If addr has no port, it tries the last
+// port first, so that nodes of the last run find the coordinator.
 func (s *State) Listen(addr netip.AddrPort) (*transport.Socket, error) {
 	if last := s.LastListen(); addr.Port() == 0 && last.Port() != 0 {
 		if socket, err := transport.Listen(netip.AddrPortFrom(addr.Addr(),
@@ -191,7 +190,7 @@ func (s *State) Listen(addr netip.AddrPort) (*transport.Socket, error) {
 	return transport.Listen(addr)
 }
 
-// Token returns the token that admits for the longest time from now.
+// Token returns the token that is valid for the longest time.
 func (s *State) Token() (Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -203,7 +202,7 @@ func (s *State) Token() (Token, error) {
 		}
 	}
 	if best.Secret == "" {
-		return best, fmt.Errorf("%w: the coordinator has no token that is still good",
+		return best, fmt.Errorf("%w: the coordinator has no valid token",
 			ErrExpired)
 	}
 	return best, nil
@@ -214,7 +213,7 @@ func (t Token) valid(now time.Time) bool {
 		now.Before(t.Expires)
 }
 
-// AddToken makes one more token, good for ttl; for ever if ttl is zero.
+// AddToken creates another token, which is valid for ttl, or without end if ttl is zero.
 func (s *State) AddToken(ttl time.Duration) (Token, error) {
 	t := Token{Secret: rand.Text()}
 	if ttl != 0 {
@@ -226,8 +225,8 @@ func (s *State) AddToken(ttl time.Duration) (Token, error) {
 	return t, s.saveLocked()
 }
 
-// admits checks a token against all that there are, in a time that depends
-// neither on which one it is nor on where it begins to differ.
+// admits compares a token with all known ones. Its duration depends neither on which one
+// matches nor on where they differ.
 func (s *State) admits(secret string, now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -247,17 +246,17 @@ func (s *State) admits(secret string, now time.Time) error {
 	case known == 1:
 		return refuse(codeExpired, "ask for a new join URL")
 	}
-	return refuse(codeToken, "take the join URL of this coordinator as it is now")
+	return refuse(codeToken, "use the current join URL of this coordinator")
 }
 
-// serial returns the first serial that may be handed out.
+// serial returns the first serial that may be used.
 func (s *State) serial() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.file.Serial
 }
 
-// setSerial keeps the first serial that a coordinator started anew may hand out.
+// setSerial saves the first serial that a restarted coordinator may use.
 func (s *State) setSerial(n uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -278,8 +277,8 @@ func (s *State) setListen(addr netip.AddrPort) error {
 	return s.saveLocked()
 }
 
-// saveLocked replaces the file: whoever reads it, and whatever crash comes in
-// between, finds the old one or the new one, whole.
+// saveLocked replaces the file. A reader, and a start after a crash, finds either the old
+// file or the new one, complete.
 func (s *State) saveLocked() error {
 	if s.path == "" {
 		return nil
@@ -295,8 +294,8 @@ func (s *State) saveLocked() error {
 	return syncDir(s.path)
 }
 
-// writeTemp writes the state into a new file of mode 0600 beside the state file,
-// flushes it to disk and returns its name.
+// writeTemp writes the state into a new file of mode 0600 beside the state file, flushes
+// it to the disk, and returns its name.
 func (s *State) writeTemp() (name string, err error) {
 	text, err := json.MarshalIndent(&s.file, "", "\t")
 	if err != nil {

@@ -9,9 +9,9 @@ import (
 
 // Handler returns the handler of the HTTP status port:
 //
-//	GET /healthz   "ok", for load balancers; open to all
-//	GET /status    the Snapshot as JSON; wants Authorization: Bearer TOKEN (RFC 6750)
-//	               with a token that would admit a node. It holds no secret.
+//	GET /healthz   "ok", for load balancers; needs no token
+//	GET /status    the Snapshot as JSON, without secrets; needs the header
+//	               Authorization: Bearer TOKEN (RFC 6750) with a valid token
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -21,14 +21,14 @@ func (s *Server) Handler() http.Handler {
 		secret, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 		if !ok || s.cfg.State.admits(secret, time.Now()) != nil {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="boxer"`)
-			http.Error(w, "send the token of a join URL that is still good as Authorization: Bearer TOKEN", http.StatusUnauthorized)
+			http.Error(w, "send the token of a valid join URL in the header Authorization: Bearer TOKEN", http.StatusUnauthorized)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
-		_ = e.Encode(s.Snapshot()) // an error is the reader's going away
+		_ = e.Encode(s.Snapshot()) // an error means that the reader has gone
 	})
 	return mux
 }

@@ -5,47 +5,45 @@ import (
 	"time"
 )
 
-// A node that is killed remains a member until its lease ends. Where another one is
-// started under its name meanwhile, that one is to get its address. So a newcomer
-// under a name that somebody has waits until the holders have answered an ask. A
-// holder that leaves it unanswered for deadAfter is taken for dead and loses its
-// id; it cannot come back as who it was (ErrEvicted).
+// A node that is killed stays a member until its lease ends. A node that is started under
+// its name meanwhile has to get its address. So a newcomer under a name that other nodes
+// hold waits until the holders have answered a ping. A holder that does not answer within
+// deadAfter is dead and loses its id. It cannot reconnect under its old identity
+// (ErrEvicted).
 const (
-	// deadAfter is a quarter of the default lease. A longer lease has the
-	// coordinator wait longer, up to maxDeadAfter.
+	// deadAfter is a quarter of the default lease. With a longer lease the coordinator
+	// waits longer, up to maxDeadAfter.
 	deadAfter    = 2 * time.Second
 	maxDeadAfter = 4 * time.Second
 
-	// holdAtMost bounds how long a newcomer waits. It is below attemptTimeout,
-	// after which the newcomer's client would begin anew.
+	// maxHold limits how long a newcomer waits. It is shorter than attemptTimeout, after
+	// which the newcomer's client would start again.
 	maxHold = 4500 * time.Millisecond
 
-	// holdLook is how often a newcomer that waits looks at the clock. If it comes
-	// late by holdLate, the coordinator itself did not run, and nobody is to blame
-	// for not being heard.
+	// holdPoll is how often the wait for the holders checks the clock. If a check is late
+	// by maxPollDelay, the coordinator itself did not run, and silence proves nothing.
 	holdPoll     = 100 * time.Millisecond
 	maxPollDelay = 400 * time.Millisecond
 
-	// Names that many nodes share are those of workers: who is which of them does
-	// not matter, and hundreds of them may start at once, on hosts that hardly
-	// keep up. So nobody waits for one of more than holdersAsked holders, or for
-	// one that has joined only just now.
+	// Names that many nodes share are names of workers: it does not matter which worker
+	// has which address, and hundreds of them may start at once on busy hosts. So a
+	// newcomer does not wait if a name has more than maxProbedHolders holders, nor for a
+	// holder that joined less than recentJoin ago.
 	maxProbedHolders = probeFanout
 	recentJoin       = time.Second
 )
 
-// deadAfterOf returns how long a holder may leave an ask unanswered.
+// deadAfterFor returns how long a holder may leave a ping unanswered.
 func deadAfterFor(lease time.Duration) time.Duration {
 	return min(max(deadAfter, lease/4), maxDeadAfter)
 }
 
-// awaitHolders has a newcomer wait until it is known which holders of its name are
-// there, and returns those that are dead. It fails if the newcomer is to come again,
-// or when ctx ends.
+// awaitHolders waits until it is known which holders of a name are alive, and returns the
+// dead ones. It fails if the newcomer has to try again later, or when ctx ends.
 func (s *Server) awaitHolders(ctx context.Context, name string) (dead []*session,
 	err error) {
 	began := s.uptime()
-	// since when holders are heard, and the clock at the last look
+	// the start of the silence that counts, and the time of the last check
 	since, last := began, began
 	look := time.NewTicker(holdPoll)
 	defer look.Stop()
@@ -64,7 +62,7 @@ func (s *Server) awaitHolders(ctx context.Context, name string) (dead []*session
 			return dead, nil
 		case over && returning && left < maxHold:
 			return nil, refuse(codeBusy,
-				"the coordinator has just started, and keeps the address of %s for the node that had it", name)
+				"the coordinator has just started, and reserves the address of %s for the node that had it", name)
 		case over:
 			return dead, nil
 		}
@@ -77,8 +75,8 @@ func (s *Server) awaitHolders(ctx context.Context, name string) (dead []*session
 	}
 }
 
-// holders asks the holders of a name, and returns those that are dead. pending tells
-// whether others may still answer. since is when the newcomer began to listen.
+// holders pings the holders of a name, and returns the dead ones. pending reports whether
+// others may still answer. Silence counts from since.
 func (s *Server) holders(name string, up, since time.Duration) (dead []*session,
 	pending bool) {
 	all := s.members.sessionsNamed(name)
@@ -102,20 +100,20 @@ func (s *Server) holders(name string, up, since time.Duration) (dead []*session,
 	return dead, pending
 }
 
-// askOne asks a node for a sign of life. A node whose outbox is full does not get the
-// ask, and is not to blame for leaving it unanswered.
+// ping sends a ping to a node. If the node's send queue is full, it does not get the
+// ping, and its silence proves nothing.
 func (s *Server) ping(c *session, up time.Duration) {
 	c.awaitingReply.Store(true)
-	before := c.lastPing.Swap(int64(up)) // first: the answer may come at once
+	before := c.lastPing.Swap(int64(up)) // stored first, since the answer may come at once
 	if !c.queue.tryAdd(frame(&message{Ping: &ping{}})) {
 		c.lastPing.Store(before)
 	}
 }
 
-// evict ends the connection of a node that has lost its id to a newcomer.
+// evict ends the connection of a node whose id a newcomer has got.
 func (s *Server) evict(c *session, name string) {
-	s.log.Info("node did not answer, and another one has joined under its name", "id",
+	s.log.Info("node did not answer; another node has joined under its name", "id",
 		c.id, "name", name)
 	_ = c.conn.CloseWithError(codeEvicted,
-		"the node did not answer, and another one has joined under its name; start the node anew")
+		"the node did not answer, and another node has joined under its name; restart the node")
 }

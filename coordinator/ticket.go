@@ -13,11 +13,11 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// A ticket is the server's own memory of a member, kept by the member: with it a
-// node comes back with id, name and address after a loss of the connection,
-// even to a coordinator that was started anew and remembers nobody. It is worth
-// something only together with the private key that belongs to Key, and admits
-// also after the token has expired: a token's end stops newcomers.
+// A ticket is the server's memory of a member, which the member stores. With it a node
+// rejoins with its id, name and address after a lost connection, even at a coordinator
+// that has restarted and knows no members. It is valid only together with the private key
+// for Key. It also admits after the token has expired: an expired token stops only
+// newcomers.
 type ticket struct {
 	ID    uint32        `json:"id"`
 	Name  string        `json:"name"`
@@ -26,11 +26,11 @@ type ticket struct {
 	Since time.Time     `json:"since"`
 }
 
-// ticketKey authenticates tickets (HMAC-SHA-256, RFC 2104).
+// A ticketKey authenticates tickets (HMAC-SHA-256, RFC 2104).
 type ticketKey [sha256.Size]byte
 
-// newTicketKey derives the key from the coordinator's secret (HKDF, RFC 5869),
-// so that tickets are good for as long as the coordinator's identity is.
+// newTicketKey derives the key from the coordinator's secret (HKDF, RFC 5869), so that
+// tickets are valid as long as the coordinator's identity is.
 func newTicketKey(seed []byte) (ticketKey, error) {
 	b, err := hkdf.Key(sha256.New, seed, nil, "boxer coordinator ticket 1", sha256.Size)
 	if err != nil {
@@ -54,8 +54,8 @@ func (k *ticketKey) seal(m Member) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(append(k.mac(body), body...)), nil
 }
 
-// open checks that the ticket is the coordinator's own, and held by the node
-// with that key.
+// open checks that this coordinator has issued the ticket, and that its holder has that
+// key.
 func (k *ticketKey) open(text string, holder transport.Key) (ticket, error) {
 	var t ticket
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)

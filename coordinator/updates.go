@@ -8,46 +8,46 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// News is what everybody is told of everybody: the list of the members, then each
-// change. Where a thousand nodes join, that is a million cards to make, encrypt and
-// take in. So it is compact, not JSON, and the coordinator encodes each change once, for
-// all. A member takes 43 bytes, its name and its host; in JSON it was 220 and these.
+// An updateBatch carries changes of the membership: first the list of the members, then
+// each change. When 1,000 nodes join, the coordinator sends a million updates. So the
+// encoding is compact and not JSON, and the coordinator encodes each change once, for all
+// nodes. A member takes 43 bytes plus its name and host; in JSON it took 220 plus these.
 //
 // The body of its frame:
 //
-//	newsMark  1 byte, which begins no JSON text
+//	mark      1 byte, batchMark, with which no JSON text begins
 //	flags     1 byte
-//	seq       uvarint; the number of the last change, which is one of these or in the list
-//	updates   up to maxUpdates, to the end of the body
+//	seq       uvarint; number of the last change, in this batch or in the list
+//	updates   up to maxUpdates, until the end of the body
 //
-// An update is a byte, its kind, and then
+// An update is one byte, its kind, and then
 //
-//	up, silent: id uvarint, key 32 bytes, since uvarint (ms since 1970), name, host
-//	down:       id uvarint
-//	settled:    nothing
+//	up, unresponsive: id uvarint, key 32 bytes, since uvarint (ms since 1970), name, host
+//	down:             id uvarint
+//	grace ended:      nothing
 //
-// Name and host are a length (uvarint) and the bytes; an empty name means node-ID. A
-// member's addresses are not sent: they follow from its id, see plan.
+// Name and host are a length (uvarint) and the bytes. An empty name stands for node-ID.
+// The addresses of a member are not sent, since its id determines them; see addressPlan.
 type updateBatch struct {
-	// list says that the updates, all of them up or silent, are a part of the member
-	// list. It is complete with last, and replaces what the receiver knew. Settling goes
-	// with last: the coordinator started less than a lease ago, and nodes that are not in
-	// the list may be about to come back, and are gone only when they are not there
-	// with the settled update.
+	// list means that the updates, all of kind up or unresponsive, are a part of the
+	// member list. The part with last completes the list, which then replaces what the
+	// receiver knew. inGrace goes with last: the coordinator is in its grace period. A
+	// node that is missing in the list may still come back, until the update for the end
+	// of this period.
 	list, last, inGrace bool
 
 	seq     uint64
 	updates []update
 }
 
-// An update is one change of the members. Those of a list have no numbers; the changes
-// after it are counted without a gap.
+// An update is one change of the membership. Updates of a list have no numbers. Later
+// updates are numbered without a gap.
 type update struct {
 	kind   updateKind
-	record memberRecord // of down the id only, of settled nothing
+	record memberRecord // only the id for kindDown, empty for kindGraceEnded
 }
 
-// A card is what every node knows of a member.
+// A memberRecord is what every node knows about a member.
 type memberRecord struct {
 	id           uint32
 	unresponsive bool
@@ -57,12 +57,12 @@ type memberRecord struct {
 	since        int64 // ms since 1970
 }
 
-// same is Member.same for cards.
+// same is Member.same for records.
 func (c *memberRecord) same(o *memberRecord) bool {
 	return c.id == o.id && c.key == o.key && c.name == o.name && c.host == o.host
 }
 
-// cardOf returns what the others are told of a member.
+// recordOf returns what the other nodes learn about a member.
 func recordOf(m Member) memberRecord {
 	c := memberRecord{m.ID, m.Unresponsive, m.Key, m.Name, m.Host, m.Since.UnixMilli()}
 	if m.Name == OrdinalName(m.ID) {
@@ -71,7 +71,7 @@ func recordOf(m Member) memberRecord {
 	return c
 }
 
-// member is the inverse of cardOf.
+// member is the inverse of recordOf.
 func (p addressPlan) member(c memberRecord) Member {
 	m := Member{ID: c.id, Name: c.name, Addr: p.addr(c.id), Addr6: p.addr6(c.id),
 		Key: c.key, Host: c.host,
@@ -85,15 +85,15 @@ func (p addressPlan) member(c memberRecord) Member {
 type updateKind byte
 
 const (
-	kindUp           updateKind = iota + 1 // it came, or is heard again
-	kindUnresponsive                       // as up, with Member.Silent
+	kindUp           updateKind = iota + 1 // the member has come, or answers again
+	kindUnresponsive                       // like kindUp, with Member.Unresponsive
 	kindDown
 	kindGraceEnded
 )
 
 const (
 	batchMark = 0x01
-	// of one frame: at no more than 250 bytes each they stay below maxFrame
+	// in one frame: at no more than 250 bytes each they fit maxFrame
 	maxUpdates = 2048
 )
 
@@ -104,7 +104,7 @@ const (
 	knownFlags = flagList | flagLast | flagGrace
 )
 
-// appendUp appends the update that tells of a member.
+// appendUp appends the update that announces a member.
 func appendUp(dst []byte, c memberRecord) []byte {
 	kind := kindUp
 	if c.unresponsive {
@@ -119,19 +119,19 @@ func appendUp(dst []byte, c memberRecord) []byte {
 	return dst
 }
 
-// appendDown appends the update that tells of a member's end.
+// appendDown appends the update that announces the end of a membership.
 func appendDown(dst []byte, id uint32) []byte {
 	return binary.AppendUvarint(append(dst, byte(kindDown)), uint64(id))
 }
 
-// appendNews appends a frame with updates that are encoded already.
+// appendBatch appends a frame with encoded updates.
 func appendBatch(dst []byte, flags byte, seq uint64, updates []byte) []byte {
 	head := binary.AppendUvarint([]byte{batchMark, flags}, seq)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(head)+len(updates)))
 	return append(append(dst, head...), updates...)
 }
 
-// appendTo appends the frame.
+// appendTo appends the frame of the batch.
 func (n *updateBatch) appendTo(dst []byte) []byte {
 	var flags byte
 	if n.list {
@@ -157,23 +157,23 @@ func (n *updateBatch) appendTo(dst []byte) []byte {
 	return appendBatch(dst, flags, n.seq, updates)
 }
 
-// decodeNews reads the body of a frame, which begins with newsMark. It keeps nothing of
-// b.
+// decodeBatch decodes the body of a frame that begins with batchMark. The result does not
+// refer to b.
 func decodeBatch(b []byte) (*updateBatch, error) {
 	p := parser{rest: b[1:]}
 	flags := p.byte()
 	n := &updateBatch{list: flags&flagList != 0, last: flags&flagLast != 0,
 		inGrace: flags&flagGrace != 0, seq: p.uvarint(1<<64 - 1)}
 	if flags&^knownFlags != 0 || flags&(flagLast|flagGrace) != 0 && !n.list {
-		return nil, fmt.Errorf("%w: news with flags %#x", ErrProtocol, flags)
+		return nil, fmt.Errorf("%w: batch of updates with flags %#x", ErrProtocol, flags)
 	}
 	if len(p.rest) > 0 {
-		// What a member takes at the least is 40; what is shorter makes the slice grow.
+		// A member takes at least 40 bytes. For shorter updates the slice grows.
 		n.updates = make([]update, 0, min(len(p.rest)/40+1, maxUpdates))
 	}
 	for len(p.rest) > 0 && !p.bad {
 		if len(n.updates) == maxUpdates {
-			return nil, fmt.Errorf("%w: news with more than %d updates", ErrProtocol,
+			return nil, fmt.Errorf("%w: batch with more than %d updates", ErrProtocol,
 				maxUpdates)
 		}
 		u := p.update()
@@ -183,14 +183,14 @@ func decodeBatch(b []byte) (*updateBatch, error) {
 		n.updates = append(n.updates, u)
 	}
 	if p.bad {
-		return nil, fmt.Errorf("%w: news with an update that is cut or out of bounds",
+		return nil, fmt.Errorf("%w: batch with an update that is cut short or out of bounds",
 			ErrProtocol)
 	}
 	return n, nil
 }
 
-// A parser reads what is left of a body. Behind its end, and once a value was out of
-// bounds, bad is set and what it returns means nothing.
+// A parser reads values from the rest of a body. When a value is cut short or out of
+// bounds, it sets bad. Its results then have no meaning.
 type parser struct {
 	rest []byte
 	bad  bool
@@ -203,7 +203,7 @@ func (p *parser) byte() byte {
 	return 0
 }
 
-// bytes returns the next n bytes, nil if there are fewer.
+// bytes returns the next n bytes, or nil if there are fewer.
 func (p *parser) bytes(n int) []byte {
 	if n > len(p.rest) {
 		p.bad, p.rest = true, nil
@@ -214,7 +214,7 @@ func (p *parser) bytes(n int) []byte {
 	return b
 }
 
-// uvarint reads a number of at most most.
+// uvarint reads a number, which may be at most most.
 func (p *parser) uvarint(most uint64) uint64 {
 	v, n := binary.Uvarint(p.rest)
 	if n <= 0 || v > most {

@@ -11,29 +11,29 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// A Will is a node's last will: a datagram that tells the coordinator that the process
-// of the node is dead. Another process, which outlives the node's, keeps it and sends
-// it. The others then hear of it at once, as they hear of a killed process from its
-// kernel, and not when the lease ends.
+// A Will is a node's last will: a datagram that tells the coordinator that the node's
+// process is dead. Another process, which outlives the node's, stores it and sends it. So
+// the other nodes learn of the death at once, as they would from the kernel of a killed
+// process, and not when the lease expires.
 //
 // The datagram is a STUN binding indication (RFC 8489 section 3) with MESSAGE-INTEGRITY.
-// Its key is exported from the TLS session of the node with the coordinator (RFC 8446
-// section 7.5), so that nobody else can make one, and it says nothing about a later
-// session of the node.
+// Its key is exported from the node's TLS session with the coordinator (RFC 8446 section
+// 7.5). So no one else can forge it, and it does not apply to a later session of the
+// node.
 type Will struct {
-	Server  netip.AddrPort // where it is to be sent
-	Message []byte         // a secret until then
+	Server  netip.AddrPort // where to send it
+	Message []byte         // secret until it is sent
 }
 
-// willName begins the USERNAME, which the node's id ends.
+// willName begins the USERNAME. The node's id follows.
 const willName = "boxer-will:"
 
-// willLabel is the exporter's (RFC 8446 section 7.5).
+// willLabel is the label of the TLS exporter (RFC 8446 section 7.5).
 const willLabel = "EXPORTER-boxer-will"
 
 var bindingIndication = stun.NewType(stun.MethodBinding, stun.ClassIndication)
 
-// willKey returns the key for wills of the connection.
+// exportWillKey returns the key for the last will of the connection.
 func exportWillKey(conn *quic.Conn) (string, error) {
 	state := conn.ConnectionState().TLS
 	b, err := state.ExportKeyingMaterial(willLabel, nil, 32)
@@ -43,7 +43,7 @@ func exportWillKey(conn *quic.Conn) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(b), nil
 }
 
-// newWill makes the datagram.
+// newWill returns the datagram.
 func newWill(id uint32, key string) ([]byte, error) {
 	m, err := stun.Build(stun.TransactionID, bindingIndication,
 		stun.NewUsername(willName+strconv.FormatUint(uint64(id), 10)),
@@ -54,7 +54,7 @@ func newWill(id uint32, key string) ([]byte, error) {
 	return m.Raw, nil
 }
 
-// parseWill returns whose will the datagram says it is.
+// parseWill returns the id of the node that the datagram claims to be from.
 func parseWill(b []byte) (m *stun.Message, id uint32, ok bool) {
 	m = new(stun.Message)
 	var name stun.Username
@@ -67,8 +67,8 @@ func parseWill(b []byte) (m *stun.Message, id uint32, ok bool) {
 	return m, uint32(n), ok && err == nil
 }
 
-// handleWill takes in an indication, on the socket's reading goroutine. Anybody may
-// send one: what is not authentic is dropped.
+// handleWill handles a STUN indication on the goroutine that reads the socket. Any host
+// can send one. handleWill drops indications that are not authentic.
 func (s *Server) handleWill(b []byte, _ netip.AddrPort) {
 	m, id, ok := parseWill(b)
 	if !ok {
@@ -85,15 +85,15 @@ func (s *Server) handleWill(b []byte, _ netip.AddrPort) {
 	}
 }
 
-// bury removes a node whose process is dead.
+// removeDead removes a node whose process is dead.
 func (s *Server) removeDead(c *session) {
-	s.log.Info("node is dead, says its host", "id", c.id)
+	s.log.Info("the node's host reports that it is dead", "id", c.id)
 	s.members.remove(c.id, c)
 	s.probes.notifyResponse()
-	_ = c.conn.CloseWithError(codeLease, "the node's process is dead, said its host")
+	_ = c.conn.CloseWithError(codeLease, "the node's host reported that its process is dead")
 }
 
-// Will returns the node's last will as it is now, if there is one.
+// Will returns the node's current last will, if there is one.
 func (c *Client) Will() (Will, bool) {
 	c.mu.Lock()
 	session := c.session
@@ -101,9 +101,9 @@ func (c *Client) Will() (Will, bool) {
 	return c.willOf(session)
 }
 
-// OnWill has f called with the node's last will, at once and whenever it changes, by
-// one goroutine at a time; nil ends that. A coordinator of an older version takes no
-// wills: then f is not called.
+// OnWill makes the client call f with the node's last will, now and whenever it changes.
+// One goroutine at a time calls f. nil ends that. A coordinator of an older version
+// accepts no wills, and f is not called.
 func (c *Client) OnWill(f func(Will)) {
 	c.wills.Lock()
 	defer c.wills.Unlock()
@@ -114,7 +114,7 @@ func (c *Client) OnWill(f func(Will)) {
 	c.announceWillLocked(session)
 }
 
-// bequeathLocked gives the will of a connection to whoever keeps it.
+// announceWillLocked calls onWill for a session.
 func (c *Client) announceWillLocked(session *clientSession) {
 	if c.onWill == nil {
 		return
@@ -124,7 +124,7 @@ func (c *Client) announceWillLocked(session *clientSession) {
 	}
 }
 
-// willOf makes the will of a connection.
+// willOf returns the last will of a session.
 func (c *Client) willOf(session *clientSession) (w Will, ok bool) {
 	if session == nil || session.version < 4 {
 		return w, false
