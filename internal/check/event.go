@@ -22,7 +22,8 @@ type event struct {
 // maxLine bounds one line of a test's output, in bytes.
 const maxLine = 16 << 20
 
-// read takes the events of one "go test" up to its end. Lines that are none go through.
+// read reads the events of one "go test" until its end. It prints lines that are not
+// events.
 func (r *report) read(in io.Reader) error {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, maxLine)
@@ -37,7 +38,7 @@ func (r *report) read(in io.Reader) error {
 	return lines.Err()
 }
 
-// take notes an event, and prints what is complete by it.
+// take records an event, and prints the test or package that it completes.
 func (r *report) take(e event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -69,13 +70,13 @@ func (r *report) take(e event) {
 	}
 }
 
-// takePackage takes an event of a package as a whole.
+// takePackage records an event of a package as a whole.
 func (r *report) takePackage(p *pkg, e event) {
 	switch e.Action {
 	case "output":
 		p.output.WriteString(e.Output)
 	case "pass", "fail", "skip":
-		// A test that has not ended took the package with it: a panic, a time limit.
+		// A test that has not ended ended the package: by a panic or a time limit.
 		for name, t := range p.running {
 			r.write(t.output.String())
 			if e.Action == "fail" {
@@ -93,7 +94,7 @@ func (r *report) takePackage(p *pkg, e event) {
 	}
 }
 
-// count notes how a test ended.
+// count records how a test ended.
 func (r *report) count(p *pkg, e event, isSub bool) {
 	switch {
 	case e.Action == "fail" && !isSub:
@@ -106,7 +107,7 @@ func (r *report) count(p *pkg, e event, isSub bool) {
 	}
 }
 
-// isNoise reports whether a line only says that a test goes on, which is of use where
+// isNoise reports whether a line only says that a test continues, which helps only where
 // lines of several tests are mixed.
 func isNoise(line string) bool {
 	for _, word := range []string{"=== RUN ", "=== PAUSE ", "=== CONT ", "=== NAME "} {
@@ -117,7 +118,7 @@ func isNoise(line string) bool {
 	return false
 }
 
-// reason is why a test was skipped: its output's last line before the verdict.
+// reason returns why a test was skipped: the last line of its output before the verdict.
 func reason(output string) (why string) {
 	for line := range strings.Lines(output) {
 		if text := strings.TrimSpace(line); !strings.HasPrefix(text, "--- ") {

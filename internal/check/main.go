@@ -1,7 +1,7 @@
 // Command check runs every check and every test of this checkout, for "make test". It
-// goes on after a failure, shows what is under way, and says at the end what failed and
-// how to run that alone. Each top-level test's lines are printed together when it has
-// ended, as "go test -v" prints them.
+// continues after a failure, shows its progress, and says at the end what failed and how
+// to run that alone. It prints the lines of a top-level test together when the test has
+// ended, as "go test -v" does.
 //
 //	check [-only NAME,...] [flag of the tests in e2e]...
 package main
@@ -26,7 +26,7 @@ func run() int {
 		fmt.Fprintln(os.Stderr, "usage: check [-only STEPS] [FLAG OF e2e]...")
 		flag.PrintDefaults()
 	}
-	// Flags such as -e2e.long are the tests', so this program's come first and are few.
+	// Flags such as -e2e.long belong to the tests. Those of this program come first.
 	own, rest := os.Args[1:], []string(nil)
 	if i := slices.IndexFunc(own, func(a string) bool {
 		return strings.HasPrefix(a,
@@ -71,7 +71,7 @@ func names(all []step) (names []string) {
 	return names
 }
 
-// choose returns the steps with the names, all for none.
+// choose returns the steps with the given names, or all steps if there are none.
 func choose(all []step, only string) (chosen []step, err error) {
 	if only == "" {
 		return all, nil

@@ -17,7 +17,7 @@ const quiet = 30 * time.Second
 // module is the path of boxer's module.
 const module = "github.com/boxer-sandbox/boxer"
 
-// A report collects what came of the steps.
+// A report collects the results of the steps.
 type report struct {
 	out io.Writer
 
@@ -49,7 +49,7 @@ type test struct {
 
 type skip struct{ pkg, test, why string }
 
-// A result is what came of a step.
+// A result is the outcome of a step.
 type result struct {
 	step  step
 	err   error
@@ -57,7 +57,7 @@ type result struct {
 	tests []failure
 }
 
-// A failure is a test that failed; without a name a package that failed as a whole.
+// A failure is a test that failed, or, without a name, a package that failed as a whole.
 type failure struct{ pkg, test string }
 
 func (r *report) begin(step) {
@@ -101,7 +101,7 @@ func (r *report) write(s string) {
 	}
 }
 
-// progressEvery says what is under way when nothing was printed for that long, until
+// progressEvery prints the progress whenever nothing was printed for that long, until
 // stop.
 func (r *report) progressEvery(every time.Duration) (stop func()) {
 	t := time.NewTicker(every / 3)
@@ -128,7 +128,7 @@ func (r *report) progressEvery(every time.Duration) (stop func()) {
 	}
 }
 
-// progressLocked says what is done and what is under way.
+// progressLocked describes what is done and what is running.
 func (r *report) progressLocked() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%v: ", time.Since(r.began).Round(time.Second))
@@ -199,7 +199,7 @@ func (f failure) alone(s step) string {
 	return cmd + " " + dir
 }
 
-// summary prints what came of everything.
+// summary prints the results of all steps.
 func (r *report) summary() {
 	var failures int
 	fmt.Fprintln(r.out)

@@ -26,7 +26,7 @@ type step struct {
 	without string   // packages with that ending are left out of ./...
 }
 
-// steps returns all, the tests of real programs with those flags.
+// steps returns all steps. The tests of real programs get those flags.
 func steps(e2eFlags []string) []step {
 	return []step{
 		{name: "lint", about: "format, vet, staticcheck, shellcheck", alone: "make lint",
@@ -70,7 +70,7 @@ func (s step) run(ctx context.Context, r *report) error {
 	return runTests(ctx, s, args, r)
 }
 
-// goCommand is scripts/go, seen from the step's directory.
+// goCommand is the path of scripts/go from the step's directory.
 func goCommand(dir string) string {
 	up, err := filepath.Rel("/"+dir, "/scripts/go")
 	if err != nil {
@@ -79,7 +79,7 @@ func goCommand(dir string) string {
 	return up
 }
 
-// list returns the packages in dir, but for those with the ending.
+// list returns the packages in dir, without those with the ending.
 func list(ctx context.Context, dir, without string) (packages []string, err error) {
 	cmd := exec.CommandContext(ctx, goCommand(dir), "list", "./...")
 	cmd.Dir, cmd.Stderr = dir, os.Stderr
@@ -103,7 +103,7 @@ func runCommand(ctx context.Context, dir string, argv []string) error {
 	return cmd.Run()
 }
 
-// politely lets a command clean up when its context ends.
+// politely gives a command time to clean up when its context ends.
 func politely(cmd *exec.Cmd) {
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	cmd.WaitDelay = 30 * time.Second

@@ -53,12 +53,12 @@ func (c *cloud) bench(ctx context.Context, db *database) error {
 	}
 	line("pgbench -h db", "%d clients, %d s: %s", benchClients, benchSeconds, f)
 	if path == nil {
-		return fmt.Errorf("boxer status told of no path between client and db")
+		return fmt.Errorf("boxer status shows no path between client and db")
 	}
 	return nil
 }
 
-// figures are what pgbench found.
+// figures are the results of pgbench.
 type figures struct {
 	transactions, failed string
 	latency              string // mean, in ms

@@ -15,7 +15,7 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
-// A cloud is where the demo plays: three machines, or one that stands for all.
+// A cloud is where the demo runs: three machines, or one that takes the part of all.
 type cloud struct {
 	scene              string // what there is, for the reader
 	public, db, client machine
@@ -50,13 +50,13 @@ func (m machine) command(ctx context.Context, name string, args ...string) *exec
 		cmd = exec.CommandContext(ctx, name, args...)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: m.cred}
 	}
-	// The end of ctx is like Ctrl-C at first, and kills only what is not impressed.
+	// When ctx ends, the command gets what Ctrl-C sends. It is killed if it stays.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = proctest.StopPatience
 	return cmd
 }
 
-// as returns the machine as a user has it.
+// as returns the machine whose commands run as a user.
 func (m machine) as(u identity) (machine, error) {
 	if m.host == nil {
 		m.cred = &syscall.Credential{Uid: uint32(u.uid), Gid: uint32(u.gid)}
@@ -66,7 +66,7 @@ func (m machine) as(u identity) (machine, error) {
 	return machine{host: host}, err
 }
 
-// do calls f so that what it starts runs on the machine.
+// do calls f so that the processes that f starts run on the machine.
 func (m machine) do(f func() error) error {
 	if m.host == nil {
 		return f()
@@ -107,7 +107,7 @@ func labCloud(ctx context.Context, lab *natlab.Lab) (*cloud, error) {
 	}, nil
 }
 
-// loopbackCloud stands everything on this machine.
+// loopbackCloud runs everything on this machine.
 func loopbackCloud(why string) *cloud {
 	return &cloud{
 		scene: fmt.Sprintf("All on this machine's loopback, each node a process of its own: %s.", why),
@@ -117,7 +117,7 @@ func loopbackCloud(why string) *cloud {
 }
 
 // boxer returns the command that runs boxer on a machine, with the join URL in its
-// environment: arguments every user of the machine could read.
+// environment: every user of the machine could read arguments.
 func (c *cloud) boxer(ctx context.Context, m machine, args ...string) *exec.Cmd {
 	cmd := m.command(ctx, c.binary(), args...)
 	cmd.Env = c.environ()
@@ -135,10 +135,10 @@ func (c *cloud) environ() []string {
 	return env
 }
 
-// joinURL is what the coordinator prints when nodes can join.
+// joinURL matches the line that the coordinator prints when nodes can join.
 var joinURL = regexp.MustCompile(`(?m)^boxer://\S+$`)
 
-// startCoordinator starts the coordinator and learns how to join.
+// startCoordinator starts the coordinator and reads its join URL.
 func (c *cloud) startCoordinator(ctx context.Context) error {
 	p, err := c.start("coordinator", c.boxer(ctx, c.public, "coordinator", "--listen", c.listen))
 	if err != nil {
@@ -160,7 +160,7 @@ func (c *cloud) start(name string, cmd *exec.Cmd) (*proctest.Process, error) {
 // stop ends all processes.
 func (c *cloud) stop() {
 	for i := len(c.processes) - 1; i >= 0; i-- {
-		// the report is out: how they end is no part of it
+		// the report is complete: how they end is not part of it
 		_ = c.processes[i].Stop(syscall.SIGINT)
 	}
 }

@@ -28,7 +28,7 @@ const (
 	postgresPort = 5432
 )
 
-// measure plays the client's part and prints what it finds.
+// measure takes the part of the client and prints its measurements.
 func (c *cloud) measure(ctx context.Context, db *database) error {
 	if err := c.tryWithoutBoxer(ctx); err != nil {
 		return err
@@ -61,7 +61,7 @@ func line(what, format string, args ...any) {
 	fmt.Printf("  %-17s%s\n", what, fmt.Sprintf(format, args...))
 }
 
-// round leaves three digits or so, as the rest says nothing.
+// round keeps about three digits: the others are noise.
 func round(d time.Duration) time.Duration {
 	switch {
 	case d >= time.Second:
@@ -75,8 +75,8 @@ func round(d time.Duration) time.Duration {
 // unreachable is how long the demo waits for a connection that cannot come.
 const unreachable = time.Second
 
-// tryWithoutBoxer shows that the lab is what it says: the client cannot connect to the
-// database's host.
+// tryWithoutBoxer shows that without boxer the client cannot connect to the database's
+// host.
 func (c *cloud) tryWithoutBoxer(ctx context.Context) error {
 	host := c.db.host
 	if host == nil {
@@ -91,7 +91,7 @@ func (c *cloud) tryWithoutBoxer(ctx context.Context) error {
 		switch {
 		case err == nil:
 			conn.Close()
-			return fmt.Errorf("the client can connect to %s without boxer: that shows nothing", to)
+			return fmt.Errorf("the client can connect to %s without boxer, so the demo would show nothing", to)
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case !errors.As(err, &timeout) || !timeout.Timeout():
@@ -103,7 +103,7 @@ func (c *cloud) tryWithoutBoxer(ctx context.Context) error {
 	return nil
 }
 
-// timeToJoin returns how long a node takes from its start to its program's.
+// timeToJoin returns the time from the start of a node to the start of its program.
 func (c *cloud) timeToJoin(ctx context.Context) (time.Duration, error) {
 	times := make([]time.Duration, joins)
 	for i := range times {
@@ -116,7 +116,7 @@ func (c *cloud) timeToJoin(ctx context.Context) (time.Duration, error) {
 }
 
 func (c *cloud) joinOnce(ctx context.Context) (time.Duration, error) {
-	// Not by Host.Command, whose own start would count.
+	// Host.Command is not used: its own start would be measured, too.
 	cmd := exec.CommandContext(ctx, c.binary(), "run", "--", "echo", "started")
 	cmd.Env = c.environ()
 	out, err := cmd.StdoutPipe()
@@ -147,8 +147,8 @@ const connectScript = `for ((i = 0; i < $1; i++)); do
 	exec 3>&-
 done`
 
-// timeToConnect returns how long a new node takes to connect to the database at first,
-// and after that.
+// timeToConnect returns how long the first connection of a new node to the database
+// takes, and how long further ones take.
 func (c *cloud) timeToConnect(ctx context.Context) (first, later time.Duration,
 	err error) {
 	cmd := c.boxer(ctx, c.client, "run", "--", "bash", "-c", connectScript, "bash",

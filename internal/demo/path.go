@@ -34,7 +34,7 @@ type path struct {
 	rtt            time.Duration
 }
 
-// String describes the path; the round trip is left out if nobody has measured it.
+// String describes the path. It omits a round trip that was not measured.
 func (p *path) String() string {
 	text := fmt.Sprintf("%s, %s <-> %s", p.kind, p.clientAt, p.dbAt)
 	if p.rtt > 0 {
@@ -43,11 +43,11 @@ func (p *path) String() string {
 	return text
 }
 
-// askEvery is how often boxer status is asked: nodes report now and then.
+// askEvery is how often the demo runs boxer status: nodes report from time to time.
 const askEvery = 250 * time.Millisecond
 
-// findPath asks boxer for the path between client and db until both have told of it. Nil:
-// they have not, and the client's program has ended.
+// findPath runs boxer status until both client and db have reported the path between
+// them. It returns nil if the client's program ends before that.
 func (c *cloud) findPath(ctx context.Context, ended <-chan struct{}) (*path, error) {
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
@@ -74,7 +74,7 @@ func (c *cloud) findPath(ctx context.Context, ended <-chan struct{}) (*path, err
 	}
 }
 
-// path returns the path between two nodes, nil unless both tell of it, and of the same
+// path returns the path between two nodes, or nil unless both report it with the same
 // kind.
 func (s *status) path(client, db string) *path {
 	for _, m := range s.Members {

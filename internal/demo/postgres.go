@@ -26,22 +26,23 @@ func (db *database) environ() []string {
 		"PGDATABASE=postgres"}
 }
 
-// settings follow those that initdb made. Every address: also the one on boxer's network.
+// settings are appended to those of initdb. PostgreSQL listens at every address, also at
+// the one on boxer's network.
 const settings = `
 listen_addresses = '*'
 max_wal_size = 256MB
 `
 
-// access lets in whoever has the password, from any address of the demo's networks.
+// access admits clients that have the password, from any address of the demo's networks.
 const access = `
 host all all 0.0.0.0/0 scram-sha-256
 `
 
-// postgresReady is what PostgreSQL logs when clients may come.
+// postgresReady matches what PostgreSQL logs when it accepts connections.
 var postgresReady = regexp.MustCompile("database system is ready to accept connections")
 
 // startPostgres makes a database and starts PostgreSQL on it as node db, as the user it
-// has on Debian, or as whoever runs the demo.
+// has on Debian, or as the user who runs the demo.
 func (c *cloud) startPostgres(ctx context.Context) (*database, error) {
 	bin, err := postgresDir()
 	if err != nil {

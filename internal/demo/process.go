@@ -10,8 +10,8 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
-// await waits until p has written to o what pattern matches, and returns the match.
-// Errors have what it wrote last.
+// await waits until p has written text to o that pattern matches, and returns the match.
+// Errors contain the last output of p.
 func await(ctx context.Context, p *proctest.Process, o *proctest.Output,
 	pattern *regexp.Regexp) (string, error) {
 	match, err := o.Next(ctx, pattern)

@@ -26,8 +26,7 @@ const captureBuffer = 32 << 20
 
 // Capture calls f with each packet that the host sends or receives on eth0, from the IP
 // header on. Calls come from one goroutine; packet is valid only during the call. Packets
-// may be larger than the link's, and their checksums missing, as network cards are given
-// them.
+// may be larger than the link allows and lack their checksums, as for a network card.
 func (h *Host) Capture(f func(packet []byte)) (*Capture, error) {
 	return h.ns.capture(uplink, f)
 }
@@ -68,7 +67,7 @@ func (ns *namespace) capture(dev string, f func(packet []byte)) (*Capture, error
 }
 
 // Close ends the capture when all packets so far have been given to the function. It
-// fails if some were lost: then nothing can be said of them.
+// fails if packets were lost.
 func (c *Capture) Close() error { return c.stop() }
 
 // packetSocket opens a socket that sees the packets of an interface of the calling
@@ -91,7 +90,7 @@ func packetSocket(dev string) (*os.File, error) {
 	file := os.NewFile(uintptr(fd), "packets")
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE,
 		captureBuffer) != nil {
-		// Close tells if it was too little
+		// Close reports whether it was too small
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, captureBuffer)
 	}
 	if err := unix.Bind(fd, addr); err != nil {

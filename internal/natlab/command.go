@@ -40,8 +40,8 @@ func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.C
 	return cmd
 }
 
-// As returns the host as one of the system's users has it: its commands run as that user,
-// with that user's groups, HOME, USER and LOGNAME. That needs root: see NeedUsers.
+// As returns the host with commands that run as a user of the system, with that user's
+// groups, HOME, USER and LOGNAME. It needs root: see NeedUsers.
 func (h *Host) As(name string) (*Host, error) {
 	if err := Users(); err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func lookUp(name string) (*user, error) {
 	return u, nil
 }
 
-// An entry tells a new process which namespaces to enter, and what to become then.
+// An entry tells a new process which namespaces to enter, and which program to execute.
 type entry struct {
 	Pid           int     // holds the namespaces
 	Net, Mnt, UTS uintptr // as these file descriptors

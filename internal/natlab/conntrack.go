@@ -44,7 +44,7 @@ func flushConntrack() error {
 		return os.NewSyscallError("recvfrom", err)
 	}
 	if n < unix.NLMSG_HDRLEN+4 || binary.NativeEndian.Uint16(answer[4:]) != unix.NLMSG_ERROR {
-		return fmt.Errorf("flush connections: the kernel's answer of %d bytes is no acknowledgement", n)
+		return fmt.Errorf("flush connections: the kernel's answer of %d bytes is not an acknowledgement", n)
 	}
 	if errno := -int32(binary.NativeEndian.Uint32(answer[unix.NLMSG_HDRLEN:])); errno != 0 {
 		return fmt.Errorf("flush connections: %w", unix.Errno(errno))

@@ -9,7 +9,7 @@ import (
 )
 
 // A Host is a machine of the lab: a network namespace with one link, eth0, its own
-// hostname and its own /etc/resolv.conf. Processes and files it shares with the other
+// hostname and its own /etc/resolv.conf. It shares processes and files with the other
 // hosts.
 type Host struct {
 	lab    *Lab
@@ -74,7 +74,7 @@ func (h *Host) Listen(ctx context.Context, network, address string) (l net.Liste
 	return l, err
 }
 
-// Dial connects from the host; address is an IP address and port, as names would be
+// Dial connects from the host; address is an IP address and port, because names would be
 // looked up elsewhere.
 func (h *Host) Dial(ctx context.Context, network, address string) (conn net.Conn,
 	err error) {
@@ -88,7 +88,7 @@ func (h *Host) Dial(ctx context.Context, network, address string) (conn net.Conn
 	return conn, err
 }
 
-// Block drops whatever goes to or from the host, silently, until Unblock.
+// Block silently drops all packets to and from the host, until Unblock.
 func (h *Host) Block(ctx context.Context) error { return h.setBlocked(ctx, true) }
 
 // Unblock ends Block.
@@ -98,8 +98,8 @@ func (h *Host) setBlocked(ctx context.Context, on bool) error {
 	return h.up.change(ctx, func(r *rules) { set(&r.blocked, h.Name(), on) })
 }
 
-// Cut drops whatever goes between h and other, silently, in both directions, until Mend.
-// For hosts behind different NATs that is whatever goes between those NATs.
+// Cut silently drops all packets between h and other, until Mend. For hosts behind
+// different NATs these are all packets between the NATs.
 func (h *Host) Cut(ctx context.Context, other *Host) error { return h.setCut(ctx, other, true) }
 
 // Mend ends Cut.

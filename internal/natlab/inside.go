@@ -18,7 +18,7 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/tempdir"
 )
 
-// The stages of the process are told apart by argv[0].
+// argv[0] says in which stage the process is.
 const (
 	// process 1 of the new namespaces: sets them up, reaps, ends
 	argInit  = "natlab-init"
@@ -52,7 +52,7 @@ func Main(m interface{ Run() int }) {
 // and directory; so call it first, and only once.
 //
 // Inside, /run and /dev/shm are empty and private, TMPDIR is a directory that is removed
-// at the end, lo is up and nothing else, and processes whose parent is gone are reaped.
+// at the end, lo is the only interface, and processes whose parent is gone are reaped.
 // When main returns, panics or is killed, or when the process that called Inside is, the
 // kernel kills whatever is left in there. SIGINT, SIGTERM, SIGHUP and SIGQUIT are passed
 // on.
@@ -151,9 +151,9 @@ func outside() (status int, err error) {
 	return 0, fmt.Errorf("natlab: %w", waitErr)
 }
 
-// temporary makes a directory for what the program and what it starts leave behind. Its
-// name is short, as names of Unix sockets in it have to be. If this process is killed,
-// the next one removes it.
+// temporary makes a directory for the files of the program and of those that it starts.
+// Its name is short, as names of Unix sockets in it have to be. If this process is
+// killed, the next one removes it.
 func temporary() (*tempdir.Dir, error) {
 	dir, err := tempdir.Make("nl")
 	if err != nil {
