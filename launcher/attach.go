@@ -1,6 +1,7 @@
 package launcher
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -166,20 +167,32 @@ func (s *attachServer) serve(c *net.UnixConn) error {
 	case <-s.ended:
 		return errors.New("the program was not started")
 	}
+	c.SetWriteDeadline(time.Now().Add(attachPatience)) // or close would wait for the peer
 	if err := json.NewEncoder(c).Encode(s.who); err != nil {
 		return fmt.Errorf("answer: %w", err)
 	}
+	c.SetWriteDeadline(time.Time{})
 	switch {
 	case q.About:
 		return nil
 	case q.Status:
-		return s.node.tellStatus(c)
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		s.all.Go(func() {
+			select {
+			case <-s.ended:
+				cancel()
+			case <-ctx.Done():
+			}
+		})
+		return s.node.tellStatus(ctx, c)
 	}
 	sink := trace.NewSink(keptOpen{c}, 0)
 	t := &subscriber{sink: sink, bytes: max(0, min(q.Bytes, maxAttachBytes)), fds: q.FDs,
 		shown: q.Calls}
 	r := s.node.attach(t, trace.Header{Program: s.who.Program, Sets: []string{"attached"}})
 	if r == nil {
+		sink.Close(attachPatience)
 		return errors.New("the program has ended")
 	}
 	ended := make(chan struct{})
@@ -302,8 +315,11 @@ func Attach(name string, pid int, t Trace) (*Attached, error) {
 	for _, path := range sockets {
 		supervisor, _ := strconv.Atoi(strings.TrimSuffix(filepath.Base(path), ".trace"))
 		a, err := attachTo(path, t)
-		if errors.Is(err, unix.ECONNREFUSED) { // it was killed
-			os.Remove(path)
+		if errors.Is(err, unix.ECONNREFUSED) {
+			// It was killed, or has bound the socket just now and does not listen yet.
+			if unix.Kill(supervisor, 0) == unix.ESRCH {
+				os.Remove(path)
+			}
 			continue
 		}
 		if err != nil {

@@ -159,8 +159,8 @@ func request(c *net.UnixConn, q attachRequest) (who attachAnswer, err error) {
 func controlName(pid int) string { return strconv.Itoa(pid) + ".trace" }
 
 // tellStatus answers a request about the network.
-func (n *node) tellStatus(c *net.UnixConn) error {
-	ctx, cancel := context.WithTimeout(context.Background(), enclosingPatience)
+func (n *node) tellStatus(ctx context.Context, c *net.UnixConn) error {
+	ctx, cancel := context.WithTimeout(ctx, enclosingPatience)
 	defer cancel()
 	a := statusAnswer{NetworkStatus: NetworkStatus{Self: n.member.client.Self().ID,
 		Coordinator: n.join.Host}}
