@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
@@ -127,14 +128,26 @@ func (n *Node) connectClient(c Call, fd, domain int, dst netip.AddrPort) error {
 // another one now.
 func (n *Node) reconnectLocal(port uint16) { n.reconnectThose(port, nil) }
 
-// leaveClosed is reconnectLocal after the kernel has told of the end of a server's
-// socket. It leaves the clients whose server's end it has not told: a client that sends
-// to a socket that has just been closed is to learn of it, and does not if it is connected
-// elsewhere in that instant. Its turn comes when the kernel tells of that socket, some
-// milliseconds later.
+// refusedFor is how long clients of localhost stay connected to a server's socket that is
+// closed. The kernel tells of its end at once, and a client that sends in that instant is
+// to learn of it: the kernel cannot tell a socket that is connected elsewhere meanwhile.
+const refusedFor = 50 * time.Millisecond
+
+// leaveClosed connects the clients of a port of localhost anew, a while after the kernel
+// has told of the end of a server's socket. It leaves those at another server's, of whose
+// end the kernel has not told.
 func (n *Node) leaveClosed(port uint16) {
-	n.reconnectThose(port, func(c udpClient) bool {
-		return !n.datagramPorts.listensAt(c.kernel)
+	if len(n.udpClients.of(port)) == 0 {
+		return
+	}
+	n.tasks.Go(func() {
+		select {
+		case <-time.After(refusedFor):
+			n.reconnectThose(port, func(c udpClient) bool {
+				return !n.datagramPorts.listensAt(c.kernel)
+			})
+		case <-n.ctx.Done():
+		}
 	})
 }
 
