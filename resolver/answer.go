@@ -12,31 +12,32 @@ import (
 )
 
 const (
-	// domain is below what every node name is found too, so that a name can be
-	// written that no search list changes.
+	// domain is a domain that contains every node name. A name below it does not depend
+	// on a search list.
 	domain = "boxer"
-	// ttl of names, in seconds: nodes come and go.
+	// ttl of names, in seconds. It is short, since nodes come and go.
 	ttl = 2
-	// negativeTTL in seconds (RFC 2308 section 5): a name that is missing now is
-	// likely one that is about to join.
+	// negativeTTL in seconds (RFC 2308 section 5). It is short, since a node with a
+	// missing name is likely to join soon.
 	negativeTTL = 1
-	// udpSize is the largest datagram in bytes that this server announces: it
-	// sits on loopback, where nothing is fragmented.
+	// udpSize is the largest datagram that this server accepts, in bytes. The server is
+	// on loopback, which does not fragment.
 	udpSize = 4096
-	// maxRecords bounds the records of an answer. A record takes at least 16 bytes, so
-	// that no message of 64 KiB has room for as many.
+	// maxRecords limits the records of an answer. A record takes at least 16 bytes, so
+	// that a message of 64 KiB cannot hold more.
 	maxRecords = maxMessage/16 + 1
 )
 
-// Answer returns the answer to query, a DNS message, or nil where silence is the
-// right one: for what is too short for a message, and for answers. Over a stream
-// (TCP) an answer may have 64 KiB, over datagrams what the query says, and is
-// marked as truncated where it has more. Answer ends soon after ctx.
+// Answer returns the answer to query, a DNS message. It returns nil for messages that get
+// no answer: those that are too short, and answers. Over a stream (TCP) an answer may
+// have 64 KiB. Over datagrams the query limits its size, and a longer answer is marked as
+// truncated. Answer returns soon after ctx ends.
 func (s *Server) Answer(ctx context.Context, query []byte, stream bool) []byte {
 	return s.answerAt(ctx, query, stream, nil, 0)
 }
 
-// answerAt is Answer for what a thread has sent to the socket own, if that is not nil.
+// answerAt is Answer for a query that the thread asker has sent to the socket own, which
+// may be nil.
 func (s *Server) answerAt(ctx context.Context, query []byte, stream bool, own net.Addr,
 	asker int) []byte {
 	if s.observe == nil {
@@ -52,11 +53,11 @@ func (s *Server) answerAt(ctx context.Context, query []byte, stream bool, own ne
 	return q.Answer
 }
 
-// answer is Answer; it notes in told who has answered.
+// answer is Answer. It sets in question whose answer it is.
 func (s *Server) answer(ctx context.Context, query []byte, stream bool,
 	question *Question) []byte {
 	if len(query) < headerSize || query[2]&flagQR != 0 {
-		return nil // answering an answer would make loops
+		return nil // two servers that answer answers would do so for ever
 	}
 	var q dns.Msg
 	if err := q.Unpack(query); err != nil || len(q.Question) > 1 {
@@ -81,7 +82,7 @@ func (s *Server) answer(ctx context.Context, query []byte, stream bool,
 		}
 	}
 	switch q.Question[0].Qtype {
-	case dns.TypeAXFR, dns.TypeIXFR: // many messages each, and no business of a stub's
+	case dns.TypeAXFR, dns.TypeIXFR: // many messages each, and not for a stub resolver
 		return s.packReply(&q, s.reply(&q, dns.RcodeRefused), limit)
 	}
 
@@ -106,19 +107,19 @@ func (s *Server) answer(ctx context.Context, query []byte, stream bool,
 	case err == nil && !(bareName && failed(raw)):
 		return raw
 	case bareName:
-		// Without a working upstream the network is all there is, and it has no such
-		// name: NXDOMAIN lets getaddrinfo(3) say so, where SERVFAIL means "try again".
+		// Without a working nameserver the network is all there is, and it does not have
+		// the name. For NXDOMAIN getaddrinfo(3) reports that; for SERVFAIL it reports a
+		// temporary failure.
 		return s.packReply(&q, s.negative(&q, dns.RcodeNameError, "."), limit)
 	}
 	if ctx.Err() == nil {
-		s.log.Debug("resolver: no upstream answers", "name", q.Question[0].Name, "err", err)
+		s.log.Debug("resolver: no nameserver answers", "name", q.Question[0].Name, "err", err)
 	}
 	return s.packReply(&q, s.reply(&q, dns.RcodeServerFailure), limit)
 }
 
-// local returns the answer if the question is the network's to answer, whatever others
-// say. If it is not, bareName tells whether it is about a single label, as names of nodes
-// are.
+// networkAnswer returns the answer if only the network may answer the question, and nil
+// otherwise. bareName then reports whether the name is a single label, as node names are.
 func (s *Server) networkAnswer(q *dns.Msg) (answer *dns.Msg, bareName bool) {
 	question := q.Question[0]
 	if question.Qclass != dns.ClassINET && question.Qclass != dns.ClassANY {
@@ -140,11 +141,11 @@ func (s *Server) networkAnswer(q *dns.Msg) (answer *dns.Msg, bareName bool) {
 	return nil, isBare(name)
 }
 
-// searched returns the addresses of the node whose name is left when one of the search
-// domains is cut off: libc asks for such names first. They are the outside's to answer,
-// and the node's only where the outside has no such name: or else a node called metadata
-// would take metadata.google.internal from every program. bareName tells whether a single
-// label is left.
+// searchDomain returns the addresses of the node whose name is the question's without one
+// of the search domains: libc asks for such names first. The host's nameservers answer
+// these questions, and the node's addresses count only if they have no such name.
+// Otherwise a node called metadata would hide metadata.google.internal from every
+// program. bareName reports whether the name without the search domain is a single label.
 func (s *Server) searchDomain(q *dns.Msg, search []string) (addrs []netip.Addr,
 	bareName bool) {
 	question := q.Question[0]
@@ -167,8 +168,8 @@ func (s *Server) searchDomain(q *dns.Msg, search []string) (addrs []netip.Addr,
 	return nil, bareName
 }
 
-// forms returns what name may mean as the name of a node: without the network's own
-// domain, and as it is.
+// nodeNames returns the node names that name may stand for: without the network's domain,
+// and as it is.
 func nodeNames(name string) []string {
 	if node, ok := strings.CutSuffix(name, "."+domain); ok {
 		return []string{node, name}
@@ -178,8 +179,9 @@ func nodeNames(name string) []string {
 
 func isBare(name string) bool { return name != "" && !strings.Contains(name, ".") }
 
-// addresses answers a question about a node that has addrs: those of the type in
-// question, or, for other types, that the name exists and has no such data.
+// addresses answers a question about a node with these addresses. The answer has the
+// addresses of the type in the question. For other types it says that the name exists and
+// has no such data.
 func (s *Server) addresses(q *dns.Msg, addrs []netip.Addr) *dns.Msg {
 	question := q.Question[0]
 	m := s.reply(q, dns.RcodeSuccess)
@@ -202,10 +204,10 @@ func (s *Server) addresses(q *dns.Msg, addrs []netip.Addr) *dns.Msg {
 	return m
 }
 
-// reverse answers a question about a reverse name inside the network's prefix.
+// reverse answers a question about a reverse name in the network's prefix.
 func (s *Server) reverse(q *dns.Msg, r netip.Prefix) *dns.Msg {
 	question := q.Question[0]
-	if !r.IsSingleIP() { // fewer labels than an address: exists, and has no data
+	if !r.IsSingleIP() { // fewer labels than an address: the name exists, and has no data
 		return s.negative(q, dns.RcodeSuccess, question.Name)
 	}
 	name, ok := s.names.LookupAddr(r.Addr())
@@ -224,8 +226,8 @@ func (s *Server) reverse(q *dns.Msg, r netip.Prefix) *dns.Msg {
 	return m
 }
 
-// negative says that there is no such name, or no such data, and by the SOA of zone
-// for how long that may be believed (RFC 2308 section 3).
+// negative answers that the name, or its data, does not exist. The SOA record of zone
+// says how long resolvers may cache that (RFC 2308 section 3).
 func (s *Server) negative(q *dns.Msg, rcode int, zone string) *dns.Msg {
 	m := s.reply(q, rcode)
 	m.Ns = []dns.RR{&dns.SOA{
@@ -234,7 +236,7 @@ func (s *Server) negative(q *dns.Msg, rcode int, zone string) *dns.Msg {
 		Ns:      domain + ".",
 		Mbox:    "nobody." + domain + ".",
 		Serial:  1,
-		Refresh: 60, Retry: 60, Expire: 60, // for secondaries, of which there are none
+		Refresh: 60, Retry: 60, Expire: 60, // for secondary servers, which do not exist
 		Minttl: negativeTTL,
 	}}
 	return m
@@ -253,14 +255,14 @@ func (s *Server) reply(q *dns.Msg, rcode int) *dns.Msg {
 	return m
 }
 
-// pack returns the bytes of m, an answer to q, cut to limit bytes and marked as
-// truncated if it has more. An extended error code needs the EDNS record of m.
+// packReply encodes m, an answer to q. It cuts the answer to limit bytes, and then marks
+// it as truncated. An extended response code needs the EDNS record of m.
 func (s *Server) packReply(q *dns.Msg, m *dns.Msg, limit int) []byte {
 	m.Compress = true
 	m.Truncate(limit)
 	b, err := m.Pack()
-	if err != nil { // a name from Names that DNS cannot say
-		s.log.Error("resolver: unusable answer", "name", q.Question[0].Name, "err", err)
+	if err != nil { // Names has returned a name that DNS cannot express
+		s.log.Error("resolver: the answer cannot be encoded", "name", q.Question[0].Name, "err", err)
 		m = s.reply(q, dns.RcodeServerFailure)
 		if b, err = m.Pack(); err != nil {
 			return nil

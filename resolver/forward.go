@@ -13,29 +13,29 @@ import (
 )
 
 const (
-	// forwardTimeout bounds a question's way upstream. It is shorter than the 5 s that
-	// libc's resolvers wait (resolv.conf(5), timeout), so that they hear of the failure
-	// from us instead of asking again.
+	// forwardTimeout limits the forwarding of a question. It is shorter than the 5 s that
+	// libc's resolvers wait (resolv.conf(5), timeout), so that they receive an error
+	// instead of asking again.
 	forwardTimeout = 2 * time.Second
-	// rounds is how often each nameserver is asked: a datagram may get lost.
+	// rounds is how often each nameserver is asked, since datagrams may get lost.
 	rounds = 2
 )
 
-// errNoServer means that resolv.conf names no nameserver other than ourselves.
+// errNoServer says that resolv.conf has no nameserver other than this server.
 var errNoServer = errors.New("no nameserver configured")
 
-// A result is what became of one question to one nameserver.
+// A result is the outcome of one question to one nameserver.
 type result struct {
 	server netip.AddrPort
 	answer []byte
 	err    error
 }
 
-// forward asks the nameservers at addrs and returns an answer with the ID of query,
-// otherwise unchanged. It asks them one after the other, without giving up those asked
-// before, until one answers; one that fails makes room for the next at once. An
-// answer that reports a failure of the nameserver counts if there is no better
-// one. It fails after forwardTimeout, or as soon as every nameserver has failed.
+// forward asks the nameservers at addrs. It returns an answer with the ID of query,
+// otherwise unchanged. It asks one nameserver after the other until one answers, and
+// keeps waiting for the earlier ones. When one fails, it asks the next one at once. An
+// answer that reports a failure counts only if there is no better one. forward fails
+// after forwardTimeout, or when every nameserver has failed.
 func (s *Server) forward(ctx context.Context, addrs []netip.Addr, query []byte,
 	stream bool) ([]byte, error) {
 	queue := s.upstreams(addrs)
@@ -43,7 +43,7 @@ func (s *Server) forward(ctx context.Context, addrs []netip.Addr, query []byte,
 		return nil, errNoServer
 	}
 	ctx, cancel := context.WithTimeout(ctx, forwardTimeout)
-	// holds all, so that no question waits for a reader
+	// has room for all results, so that no goroutine waits to send one
 	results := make(chan result, len(queue))
 	pending := 0
 	defer func() {
@@ -97,8 +97,8 @@ func (s *Server) forward(ctx context.Context, addrs []netip.Addr, query []byte,
 	return nil, errors.Join(errs...)
 }
 
-// upstreams returns the nameservers to ask, in order, each as often as rounds says.
-// Our own address is left out: a question would come back for ever.
+// upstreams returns the nameservers to ask, in order and rounds times each. It omits this
+// server's own address, since a question to it would return for ever.
 func (s *Server) upstreams(addrs []netip.Addr) []netip.AddrPort {
 	var servers []netip.AddrPort
 	for _, addr := range addrs {
@@ -110,8 +110,8 @@ func (s *Server) upstreams(addrs []netip.Addr) []netip.AddrPort {
 	return slices.Repeat(servers, rounds)
 }
 
-// failed reports whether an answer is about the nameserver's own trouble, so that
-// another one may know more. The C libraries see it the same way.
+// failed reports whether an answer reports a failure of the nameserver, so that another
+// one may have a better answer. libc's resolvers decide in the same way.
 func failed(answer []byte) bool {
 	switch int(responseCode(answer)) {
 	case dns.RcodeServerFailure, dns.RcodeNotImplemented, dns.RcodeRefused:
@@ -120,24 +120,24 @@ func failed(answer []byte) bool {
 	return false
 }
 
-// noSuchName reports whether an answer says that a name does not exist. One that has
-// records, such as an alias whose target is missing (RFC 2308 section 2.1), is of a name
-// that does.
+// noSuchName reports whether an answer says that the name does not exist. A name exists
+// if the answer has records, such as an alias whose target is missing (RFC 2308 section
+// 2.1).
 func noSuchName(answer []byte) bool {
 	return responseCode(answer) == dns.RcodeNameError && answerCount(answer) == 0
 }
 
-// An outage remembers that no nameserver has answered the last question, so that what
-// need not wait for them does not.
+// An outage remembers that no nameserver has answered the last question. Questions that
+// need not wait for the nameservers then do not.
 type outage struct {
 	mu    sync.Mutex
 	until time.Time
 }
 
-// outageFor is how long an outage is believed in, if no other question ends it.
+// outageFor is how long an outage lasts unless an answer ends it.
 const outageFor = 10 * time.Second
 
-// note notes what asking the nameservers has come to.
+// record takes the outcome of asking the nameservers.
 func (o *outage) record(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -153,8 +153,8 @@ func (o *outage) recent() bool {
 	return time.Now().Before(o.until)
 }
 
-// exchange asks one nameserver, under an ID and from a port of its own choice (RFC 5452).
-// A truncated answer is asked for again over TCP if the client can take more.
+// exchange asks one nameserver, with its own ID and from its own port (RFC 5452). If the
+// answer is truncated and the client uses a stream, it asks again over TCP.
 func (s *Server) exchange(ctx context.Context, server netip.AddrPort, query []byte,
 	stream bool) ([]byte, error) {
 	query = withID(query, dns.Id())
@@ -165,7 +165,7 @@ func (s *Server) exchange(ctx context.Context, server netip.AddrPort, query []by
 	return answer, err
 }
 
-// exchangeOver sends query over one network and returns the first answer that fits it.
+// exchangeOver sends query over one network and returns the first answer that matches it.
 func (s *Server) exchangeOver(ctx context.Context, network string, server netip.AddrPort,
 	query []byte) ([]byte, error) {
 	conn, err := s.dial(ctx, network, server.String())
@@ -173,7 +173,7 @@ func (s *Server) exchangeOver(ctx context.Context, network string, server netip.
 		return nil, fmt.Errorf("ask nameserver: %w", err)
 	}
 	defer conn.Close()
-	// long past: ends reads and writes
+	// a deadline in the past ends reads and writes
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 

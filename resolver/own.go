@@ -7,9 +7,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Serves reports whether the server at addr is one that this resolver stands in for: a
-// nameserver of resolv.conf(5), or this host where that names none. What programs ask of
-// others is theirs to answer, see Own.
+// Serves reports whether this resolver stands in for the nameserver at addr: a nameserver
+// of resolv.conf(5), or this host if the file names none. Other nameservers answer their
+// own questions, see Own.
 func (s *Server) Serves(addr netip.Addr) bool {
 	addr = addr.Unmap().WithZone("")
 	servers := readResolvConf(s.resolvConf).servers
@@ -22,15 +22,15 @@ func (s *Server) Serves(addr netip.Addr) bool {
 		addr == netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 }
 
-// Own answers query, which a program has sent to a nameserver of its own choice, if it is
-// about the network's own names, and returns nil otherwise. It does not wait. Only
-// questions that want recursion are answered: iterative resolvers, which want none,
-// follow the public tree of names, where a top-level domain may be called as a node is.
+// Own answers a query that a program has sent to a nameserver of its own choice, if it is
+// about the network's names. It returns nil otherwise. It does not wait. It answers only
+// queries with recursion desired: iterative resolvers, which do not set it, follow the
+// public tree of names, in which a top-level domain may have the name of a node.
 func (s *Server) Own(query []byte, stream bool) []byte {
 	return s.ownAnswer(Client{}, query, stream)
 }
 
-// own is Own for a client.
+// ownAnswer is Own for a client.
 func (s *Server) ownAnswer(c Client, query []byte, stream bool) []byte {
 	if len(query) < headerSize || query[2]&(flagQR|maskOpcode) != 0 ||
 		query[2]&flagRD == 0 {
@@ -40,7 +40,7 @@ func (s *Server) ownAnswer(c Client, query []byte, stream bool) []byte {
 	var q dns.Msg
 	if err := q.Unpack(query); err != nil || len(q.Question) != 1 ||
 		len(q.Answer)+len(q.Ns)+len(q.Extra) != records(query) {
-		return nil // it may be cut short
+		return nil // the query may be cut short
 	}
 	switch q.Question[0].Qtype {
 	case dns.TypeAXFR, dns.TypeIXFR:

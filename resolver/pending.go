@@ -9,39 +9,40 @@ import (
 	"time"
 )
 
-// What programs ask nameservers of their own choice passes by. Config.Observe is told of
-// it, with the answer that has the question's ID.
+// The questions that a program sends to a nameserver of its own choice pass unchanged.
+// Config.Observe receives them, each with the answer that has the same ID.
 
-// A Client is who asks a nameserver of its own choice.
+// A Client is a program that asks a nameserver of its own choice.
 type Client struct {
-	Asker   int            // the thread; 0: not known
-	Program netip.AddrPort // its socket, over UDP
-	Server  netip.AddrPort // whom it asks
+	Asker   int            // the thread that asks; 0: unknown
+	Program netip.AddrPort // the program's socket, over UDP
+	Server  netip.AddrPort // the nameserver
 }
 
 const (
-	// passedFor is how long an answer is waited for: dig waits 5 s, libc 5 s as well.
+	// pendingTimeout is how long a question waits for its answer. dig and libc wait 5 s.
 	pendingTimeout = 10 * time.Second
-	// maxPassed bounds the questions that wait. Others are not told of.
+	// maxPending limits the questions that wait. Config.Observe does not receive further
+	// ones.
 	maxPending = 1 << 10
-	// maxPassedQuery is the size of the largest question that is kept, in bytes.
+	// maxPendingQuery is the size of the largest question that waits, in bytes.
 	maxPendingQuery = 4 << 10
 )
 
-// errNoAnswer means that a server has not answered within passedFor, or until it no
-// longer mattered.
-var errNoAnswer = errors.New("it has not answered")
+// errNoAnswer says that the nameserver has not answered within pendingTimeout, or before
+// the program stopped waiting.
+var errNoAnswer = errors.New("the nameserver has not answered")
 
-// passing are the questions that have passed and are not answered.
+// pendingQuestions holds the questions that have passed and have no answer yet.
 type pendingQuestions struct {
 	mu    sync.Mutex
 	byKey map[pendingKey]*pendingQuestion
 }
 
-// A passKey tells whose answer is whose.
+// A pendingKey identifies the question that an answer is for.
 type pendingKey struct {
-	program, server netip.AddrPort // over UDP
-	stream          *Stream        // over TCP
+	program, server netip.AddrPort // for UDP
+	stream          *Stream        // for TCP
 	id              uint16
 }
 
@@ -50,7 +51,8 @@ type pendingQuestion struct {
 	expire *time.Timer
 }
 
-// Pass is Own for a client's datagram. If it is not answered here, it waits for Passed.
+// Pass is Own for a client's datagram. If it returns nil, the caller passes the datagram
+// on, and Passed completes the question.
 func (s *Server) Pass(c Client, query []byte) []byte {
 	answer := s.ownAnswer(c, query, false)
 	if answer == nil {
@@ -59,15 +61,15 @@ func (s *Server) Pass(c Client, query []byte) []byte {
 	return answer
 }
 
-// Passed tells of a datagram that a nameserver has sent to a client.
+// Passed takes a datagram that a nameserver has sent to a client.
 func (s *Server) Passed(c Client, answer []byte) {
 	s.noteAnswer(pendingKey{program: c.Program, server: c.Server}, answer)
 }
 
-// Unanswered gives up waiting for answers to what has passed.
+// Unanswered completes all questions that still wait, without answers.
 func (s *Server) Unanswered() { s.giveUp(func(pendingKey) bool { return true }) }
 
-// leave does so for a stream that has ended.
+// giveUpStream does the same for the questions of a Stream that has ended.
 func (s *Server) giveUpStream(st *Stream) {
 	s.giveUp(func(k pendingKey) bool { return k.stream == st })
 }
@@ -87,14 +89,14 @@ func (s *Server) giveUp(which func(pendingKey) bool) {
 	}
 }
 
-// sent notes a question that passes, if it is one.
+// noteQuestion records a message that passes, if it is a question.
 func (s *Server) noteQuestion(k pendingKey, c Client, query []byte) {
 	if s.observe == nil || len(query) < headerSize || len(query) > maxPendingQuery ||
 		query[2]&(flagQR|maskOpcode) != 0 {
 		return
 	}
 	k.id = binary.BigEndian.Uint16(query)
-	s.complete(k, nil) // it is asked again
+	s.complete(k, nil) // a repetition
 	p := &s.pending
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -109,7 +111,7 @@ func (s *Server) noteQuestion(k pendingKey, c Client, query []byte) {
 	p.byKey[k] = &pendingQuestion{q, time.AfterFunc(pendingTimeout, func() { s.complete(k, nil) })}
 }
 
-// came finds the question of an answer.
+// noteAnswer completes the question that has this answer.
 func (s *Server) noteAnswer(k pendingKey, answer []byte) {
 	if len(answer) < headerSize || answer[2]&flagQR == 0 {
 		return
@@ -118,7 +120,7 @@ func (s *Server) noteAnswer(k pendingKey, answer []byte) {
 	s.complete(k, slices.Clone(answer))
 }
 
-// settle tells of a question that waits, which has been answered or will not be.
+// complete reports a question with its answer, or with errNoAnswer if answer is nil.
 func (s *Server) complete(k pendingKey, answer []byte) {
 	p := &s.pending
 	p.mu.Lock()

@@ -9,21 +9,21 @@ import (
 )
 
 const (
-	// maxServers is how many nameservers are asked: MAXNS of resolv.conf(5).
+	// maxServers is the number of nameservers that are used: MAXNS of resolv.conf(5).
 	maxServers = 3
-	// maxResolvConf bounds what is read of the file, in bytes.
+	// maxResolvConf limits what is read of the file, in bytes.
 	maxResolvConf = 64 << 10
 )
 
-// A resolvConf is what resolv.conf(5) says that matters here.
+// A resolvConf has the settings of resolv.conf(5) that matter here.
 type resolvConf struct {
 	servers []netip.Addr
 	search  []string // in lower case, without trailing dots
 }
 
-// readResolvConf reads the file at path. One that is missing or unreadable has no
-// nameservers. There is no cache to go stale: reading costs some 10 us, and only
-// questions that are about to cost a network round trip depend on it.
+// readResolvConf reads the file at path. A missing or unreadable file has no nameservers.
+// The result is not cached: a read takes about 10 us, and only questions that are about
+// to cost a network round trip need one.
 func readResolvConf(path string) resolvConf {
 	f, err := os.Open(path)
 	if err != nil {
@@ -33,7 +33,7 @@ func readResolvConf(path string) resolvConf {
 	return parseResolvConf(io.LimitReader(f, maxResolvConf))
 }
 
-// parseResolvConf skips what it does not understand, as the resolvers of libc do.
+// parseResolvConf ignores lines that it does not understand, as libc's resolvers do.
 func parseResolvConf(r io.Reader) resolvConf {
 	var conf resolvConf
 	lines := bufio.NewScanner(r)
@@ -50,7 +50,7 @@ func parseResolvConf(r io.Reader) resolvConf {
 			}
 		case "domain":
 			conf.search = searchList(fields[1:2])
-		case "search": // the last one of domain and search counts
+		case "search": // the last "domain" or "search" line counts
 			conf.search = searchList(fields[1:])
 		}
 	}

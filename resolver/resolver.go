@@ -1,19 +1,19 @@
-// Package resolver answers DNS for the names of a network and forwards the rest
-// to the host's resolver.
+// Package resolver answers DNS queries for the names of a network, and forwards other
+// queries to the host's nameservers.
 //
-// A node's program asks whatever nameserver its resolv.conf names; the caller
-// brings those questions here. What belongs to the network is answered from
-// Names and never leaves the host: node names (bare, and below "boxer."), and the
-// reverse names of the network's prefix. Every other question goes to the
-// nameservers of resolv.conf byte for byte, and so does the answer on its way
-// back. The name of a node below a search domain of resolv.conf(5), which glibc asks
-// for first, is the node's if those nameservers say that they have no such name.
+// A program asks the nameserver that its resolv.conf names. The caller passes these
+// queries to a Server. The Server answers queries for the network from Names, and they
+// never leave the host: node names (bare, and below "boxer."), and reverse names in the
+// network's prefix. It forwards every other query to the nameservers of resolv.conf
+// unchanged, and returns their answers unchanged. glibc first asks for names below the
+// search domains of resolv.conf(5). If the nameservers have no such name, and it is a
+// node name below a search domain, the Server answers with the node's addresses.
 //
-// A program may also name a nameserver of its own choice. What it asks there is that
-// server's to answer, but for the names of the network: see Own and Dial.
+// A program may also use a nameserver of its own choice. That nameserver answers the
+// queries that it gets, except for names of the network: see Own and Dial.
 //
-// The formats are those of RFC 1035, with RFC 6891 (EDNS), RFC 2308
-// (negative answers) and RFC 7766 (TCP).
+// The formats are those of RFC 1035, RFC 6891 (EDNS), RFC 2308 (negative answers) and RFC
+// 7766 (TCP).
 package resolver
 
 import (
@@ -26,67 +26,67 @@ import (
 	"time"
 )
 
-// Names is what the resolver knows of the network. Its methods are called from
-// many goroutines at once and must not block.
+// Names is what the resolver knows about the network. Many goroutines call its methods at
+// once. They must not block.
 type Names interface {
-	// LookupName returns the addresses, of either family, of the nodes called
-	// name, in the order in which the answer shall have them; none if no node
-	// has that name. The name is in lower case, without a trailing dot.
+	// LookupName returns the addresses, of both families, of the nodes with that name, in
+	// the order for the answer. It returns none if no node has the name. The name is in
+	// lower case, without a trailing dot.
 	LookupName(name string) []netip.Addr
-	// HadName reports whether a node of that name, the last one, has left a short
-	// while ago: nobody else is asked for it, which would take a program that
-	// waits for the next one long, or elsewhere.
+	// HadName reports whether the last node with that name has left a short while ago.
+	// The resolver then asks no nameserver: a program that waits for the next such node
+	// would wait longer, or reach another host.
 	HadName(name string) bool
 	// LookupAddr returns the name of the node with that address.
 	LookupAddr(addr netip.Addr) (name string, ok bool)
-	// Prefixes are the network's address ranges: names for addresses inside them
-	// are asked of nobody else. The zero Prefix contains no address.
+	// Prefixes returns the network's prefixes. The resolver asks no nameserver for
+	// reverse names in them. The zero Prefix contains no address.
 	Prefixes() [2]netip.Prefix
 }
 
-// Config is what New needs.
+// Config configures a Server.
 type Config struct {
 	Names Names
-	// ResolvConf is the path of the host's resolv.conf(5), from which the
-	// upstream nameservers and the search domains are read anew for each question that
-	// needs them. Empty means /etc/resolv.conf.
+	// ResolvConf is the path of the host's resolv.conf(5). The Server reads the
+	// nameservers and search domains from it for each query that needs them. Empty means
+	// /etc/resolv.conf.
 	ResolvConf string
-	// Admits, if not nil, says whether what came from the address source to the
-	// server's socket at the address to, over "udp" or "tcp", is of a client that the
-	// server is for, and which thread asks, 0 if that is not known. Others get no answer.
-	// It must not block.
+	// Admits, if not nil, reports whether the Server serves a client: the packet came
+	// from the address source to the server's socket at the address to, over "udp" or
+	// "tcp". It also returns the thread that asks, or 0 if that is unknown. Other clients
+	// get no answer. Admits must not block.
 	Admits func(network string, source, to netip.AddrPort) (asker int, ok bool)
-	// Logger receives what nobody else hears of; nil means slog.Default.
+	// Logger receives messages that no caller receives. nil means slog.Default.
 	Logger *slog.Logger
-	// Observe, if not nil, is told of each question when it is answered. It must not
-	// wait.
+	// Observe, if not nil, receives each question when it has been answered. It must not
+	// block.
 	Observe func(Question)
 }
 
-// A Question is one that was answered.
+// A Question is a query and its answer.
 type Question struct {
 	Began  time.Time
 	Took   time.Duration
-	Query  []byte         // as it came
-	Answer []byte         // as it goes; nil: there is none
-	Server netip.AddrPort // that the program has asked, if known
-	Asker  int            // the thread that has asked; 0: not known
-	// it was the network's to answer; others are for the host's nameservers
+	Query  []byte         // as the program sent it
+	Answer []byte         // as the program receives it; nil: none
+	Server netip.AddrPort // the nameserver that the program has asked, if known
+	Asker  int            // the thread that has asked; 0: unknown
+	// the network answered it; otherwise the host's nameservers did
 	Local  bool
-	Passed bool  // or for Server, which the program has chosen
-	Err    error // what kept those from answering
+	Passed bool  // Server answered it, which the program has chosen itself
+	Err    error // why there is no answer
 }
 
 const (
-	// maxQueries bounds the UDP questions worked on at once. Further ones wait in the
-	// socket's buffer, and the kernel drops what does not fit there, as UDP may.
+	// maxQueries limits the UDP queries in progress. Further ones wait in the socket's
+	// buffer, and the kernel drops what does not fit, as UDP allows.
 	maxQueries = 256
-	// maxConns bounds the TCP connections served at once. Further ones wait in
-	// the listen queue.
+	// maxConns limits the TCP connections in progress. Further ones wait in the listen
+	// queue.
 	maxConns = 64
 )
 
-// A Server answers the questions that arrive on the sockets it was given.
+// A Server answers the queries that arrive on its sockets.
 type Server struct {
 	names      Names
 	resolvConf string
@@ -94,7 +94,7 @@ type Server struct {
 	observe    func(Question)
 	admits     func(network string, source, to netip.AddrPort) (asker int, ok bool)
 	port       uint16 // of the upstream nameservers; tests have theirs elsewhere
-	// connects to an upstream nameserver: net.Dialer.DialContext, but in tests
+	// connects to a nameserver: net.Dialer.DialContext, except in tests
 	dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	outage  outage
@@ -102,12 +102,12 @@ type Server struct {
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
-	running sync.WaitGroup // the serving goroutines and all that they start
+	running sync.WaitGroup // the serving goroutines, and all goroutines that they start
 
 	mu       sync.Mutex
-	standIns map[string]netip.AddrPort // by the address of the socket that stands in for it
+	standIns map[string]netip.AddrPort // by the address of the socket that stands in for the nameserver
 	closed   bool
-	socks    []closer // to be closed by Close
+	socks    []closer // sockets for Close
 }
 
 // A closer is a socket of the server: a net.PacketConn or a net.Listener.
@@ -115,7 +115,7 @@ type closer interface {
 	Close() error
 }
 
-// New returns a server that has no socket yet: see ServeUDP and ServeTCP.
+// New returns a server without sockets: see ServeUDP and ServeTCP.
 func New(cfg Config) *Server {
 	s := &Server{names: cfg.Names, resolvConf: cfg.ResolvConf, log: cfg.Logger,
 		observe: cfg.Observe, admits: cfg.Admits, port: 53,
@@ -130,8 +130,8 @@ func New(cfg Config) *Server {
 	return s
 }
 
-// StandIn notes that what comes to one of the server's sockets was sent to a nameserver,
-// for Config.Observe.
+// StandIn records that queries to one of the server's sockets were sent to the nameserver
+// server. Config.Observe receives this address.
 func (s *Server) StandIn(own net.Addr, server netip.AddrPort) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -141,22 +141,22 @@ func (s *Server) StandIn(own net.Addr, server netip.AddrPort) {
 	s.standIns[own.Network()+own.String()] = server
 }
 
-// standsIn returns the nameserver that was meant by what came to a socket.
+// serverFor returns the nameserver for which a socket stands in.
 func (s *Server) serverFor(own net.Addr) netip.AddrPort {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.standIns[own.Network()+own.String()]
 }
 
-// ServeUDP starts to answer the datagrams of conn and returns at once. The server owns
-// conn from now on. It should be bound to one address: answers to questions that
-// came to a wildcard socket may leave from another address than they asked.
+// ServeUDP starts to answer the datagrams of conn, and returns at once. The server owns
+// conn from now on. conn should be bound to one address: an answer from a wildcard socket
+// may leave from another address than the query was sent to.
 func (s *Server) ServeUDP(conn net.PacketConn) {
 	s.start(conn, func() { s.serveUDP(conn) })
 }
 
-// ServeTCP starts to answer the connections of l and returns at once. The server owns
-// l from now on.
+// ServeTCP starts to answer the connections of l, and returns at once. The server owns l
+// from now on.
 func (s *Server) ServeTCP(l net.Listener) {
 	s.start(l, func() { s.serveTCP(l) })
 }
@@ -173,8 +173,8 @@ func (s *Server) start(sock closer, serve func()) {
 	s.running.Go(serve)
 }
 
-// Close closes the server's sockets, drops the questions in progress and waits for
-// every goroutine. The second call does nothing.
+// Close closes the server's sockets, cancels the queries in progress, and waits for every
+// goroutine. A second call does nothing.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	var errs []error
@@ -190,7 +190,7 @@ func (s *Server) Close() error {
 	return errors.Join(errs...)
 }
 
-// admitted reports whether a client is one that the server is for, and which thread asks.
+// admit reports whether the server serves a client, and which thread asks.
 func (s *Server) admit(client, own net.Addr) (asker int, ok bool) {
 	if s.admits == nil {
 		return 0, true
@@ -203,7 +203,7 @@ func (s *Server) admit(client, own net.Addr) (asker int, ok bool) {
 	return s.admits(client.Network(), source, to)
 }
 
-// serves reports whether a question sent to addr would come back to this server.
+// isSelf reports whether a query to addr would come back to this server.
 func (s *Server) isSelf(addr netip.AddrPort) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -227,7 +227,7 @@ func (s *Server) isSelf(addr netip.AddrPort) bool {
 	return false
 }
 
-// isLocal reports whether addr is one of this host's addresses.
+// isLocal reports whether addr is an address of this host.
 func isLocal(addr netip.Addr) bool {
 	if addr.IsLoopback() || addr.IsUnspecified() {
 		return true

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// parseReverse returns what a reverse name (RFC 1035 section 3.5, RFC 3596 section 2.5)
-// stands for: an address, as a prefix of full length, or fewer leading bits if it
-// has fewer labels. The name is in lower case, without a trailing dot.
+// parseReverse parses a reverse name (RFC 1035 section 3.5, RFC 3596 section 2.5). It
+// returns an address as a prefix of full length, or fewer leading bits if the name has
+// fewer labels. The name is in lower case, without a trailing dot.
 func parseReverse(name string) (netip.Prefix, bool) {
 	if rest, ok := strings.CutSuffix(name, ".in-addr.arpa"); ok {
 		var a [4]byte
@@ -24,8 +24,8 @@ func parseReverse(name string) (netip.Prefix, bool) {
 	return netip.Prefix{}, false
 }
 
-// reverseLabels hands the labels of rest, numbers of width bits each, at most limit of
-// them, to set, the last one first, and returns how many bits they make.
+// reverseLabels parses the labels of rest, at most limit numbers of width bits each. It
+// calls set for each, beginning with the last label, and returns how many bits they make.
 func reverseLabels(rest string, base, width, limit int,
 	set func(i int, v byte)) (bits int, ok bool) {
 	labels := strings.Split(rest, ".")
@@ -44,7 +44,7 @@ func reverseLabels(rest string, base, width, limit int,
 	return len(labels) * width, true
 }
 
-// within reports whether all of r lies in the network.
+// inNetwork reports whether all of r lies in the network.
 func (s *Server) inNetwork(r netip.Prefix) bool {
 	for _, prefix := range s.names.Prefixes() {
 		if prefix.IsValid() && r.Bits() >= prefix.Bits() && prefix.Contains(r.Addr()) {

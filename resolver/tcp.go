@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	// idleTimeout closes a TCP connection without questions: "on the order of a few
-	// seconds", says RFC 7766 section 6.2.3.
+	// idleTimeout closes a TCP connection without queries: "on the order of a few
+	// seconds" (RFC 7766 section 6.2.3).
 	idleTimeout = 10 * time.Second
 	// writeTimeout ends a TCP connection whose client does not read.
 	writeTimeout = 5 * time.Second
-	// acceptPause is the wait after a failed accept(2), such as one for want of
-	// file descriptors, which otherwise fails again at once.
+	// acceptPause is the pause after a failed accept(2). A failure such as EMFILE would
+	// otherwise repeat at once.
 	acceptPause = 50 * time.Millisecond
 )
 
@@ -56,8 +56,8 @@ func (s *Server) serveTCP(l net.Listener) {
 	}
 }
 
-// serveConn answers the questions of one connection in their order, until its
-// client closes it, falls silent or sends what is no DNS message.
+// serveConn answers the queries of one connection in order, until its client closes it,
+// is idle, or sends a message that is not DNS.
 func (s *Server) serveConn(conn net.Conn, asker int) {
 	defer conn.Close()
 	stop := context.AfterFunc(s.ctx, func() { conn.Close() })
@@ -79,7 +79,7 @@ func (s *Server) serveConn(conn net.Conn, asker int) {
 	}
 }
 
-// readMessage reads one message with its length before it (RFC 1035 section 4.2.2).
+// readMessage reads one message, which its length precedes (RFC 1035 section 4.2.2).
 func readMessage(r io.Reader) ([]byte, error) {
 	var length [2]byte
 	if _, err := io.ReadFull(r, length[:]); err != nil {
@@ -92,14 +92,14 @@ func readMessage(r io.Reader) ([]byte, error) {
 	return msg, nil
 }
 
-// writeMessage writes msg, of at most maxMessage bytes, with its length before it, in
-// one segment where that fits.
+// writeMessage writes the length of msg, at most maxMessage, and then msg, in one segment
+// if they fit.
 func writeMessage(w io.Writer, msg []byte) error {
 	_, err := w.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(msg))), msg...))
 	return err
 }
 
-// readDatagram and writeDatagram are the same for a connected UDP socket.
+// readDatagram and writeDatagram do the same on a connected UDP socket.
 func readDatagram(r io.Reader) ([]byte, error) {
 	msg := make([]byte, maxMessage)
 	n, err := r.Read(msg)

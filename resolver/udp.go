@@ -6,7 +6,8 @@ import (
 	"syscall"
 )
 
-// maxMessage is the largest DNS message in bytes: TCP carries its length in 16 bits.
+// maxMessage is the size of the largest DNS message, in bytes: its length on TCP has 16
+// bits.
 const maxMessage = 1<<16 - 1
 
 // serveUDP answers the datagrams of conn until conn is closed.
@@ -16,7 +17,7 @@ func (s *Server) serveUDP(conn net.PacketConn) {
 	for {
 		n, from, err := conn.ReadFrom(buf)
 		if errors.Is(err, syscall.ECONNREFUSED) {
-			// ICMP for an earlier answer on a connected socket: that client is gone
+			// ICMP error for an earlier answer on a connected socket: that client is gone
 			continue
 		}
 		if err != nil {

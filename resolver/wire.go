@@ -15,8 +15,8 @@ const (
 	maskRcode  = 0x0f // in byte 3
 )
 
-// bare returns an answer to query that is a header alone, for messages whose
-// questions cannot be repeated.
+// headerOnly returns an answer to query that is only a header, for messages whose
+// question cannot be repeated.
 func headerOnly(query []byte, rcode byte) []byte {
 	b := make([]byte, headerSize)
 	copy(b, query[:2])
@@ -36,7 +36,8 @@ func msgID(msg []byte) uint16       { return binary.BigEndian.Uint16(msg) }
 func questions(msg []byte) uint16   { return binary.BigEndian.Uint16(msg[4:]) }
 func answerCount(msg []byte) uint16 { return binary.BigEndian.Uint16(msg[6:]) }
 
-// records returns how many records the header of msg announces behind the question.
+// records returns the number of records after the question, according to the header of
+// msg.
 func records(msg []byte) int {
 	return int(binary.BigEndian.Uint16(msg[6:])) + int(binary.BigEndian.Uint16(msg[8:])) +
 		int(binary.BigEndian.Uint16(msg[10:]))
@@ -46,7 +47,8 @@ func truncated(msg []byte) bool    { return msg[2]&flagTC != 0 }
 func responseCode(msg []byte) byte { return msg[3] & maskRcode }
 
 // answers reports whether msg is an answer to query, a valid message with one question:
-// same ID, same question. An answer that reports an error may come without question.
+// it has the same ID and the same question. An answer that reports an error may omit the
+// question.
 func answers(msg, query []byte) bool {
 	if len(msg) < headerSize || msg[2]&flagQR == 0 || msgID(msg) != msgID(query) {
 		return false
@@ -63,8 +65,8 @@ func answers(msg, query []byte) bool {
 		bytes.Equal(asked[name:], repeated[name:])
 }
 
-// equalFold compares names of the same length as RFC 4343 asks: the case of ASCII letters
-// does not count, all else does. The bytes that hold lengths are no letters.
+// equalFold compares names of equal length as RFC 4343 requires: it ignores the case of
+// ASCII letters only. The bytes that hold lengths are no letters.
 func equalFold(a, b []byte) bool {
 	for i := range a {
 		if lower(a[i]) != lower(b[i]) {
@@ -81,8 +83,8 @@ func lower(c byte) byte {
 	return c
 }
 
-// question returns the bytes of the first question of msg, or nil. Names are compressed
-// by pointing backwards, so that the first name of a message is never compressed.
+// question returns the bytes of the first question of msg, or nil. The first name of a
+// message is never compressed, since compression points backwards.
 func question(msg []byte) []byte {
 	for i := headerSize; i < len(msg); i += 1 + int(msg[i]) {
 		if msg[i] > 63 {
