@@ -29,6 +29,9 @@ func sixNode() *Node {
 // TestOpenProcNet opens files by their names in a program's memory, some at the end
 // of what is mapped.
 func TestOpenProcNet(t *testing.T) {
+	// A path names this thread, which has to be there until the end.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	page := os.Getpagesize()
 	mem, err := unix.Mmap(-1, 0, 2*page, unix.PROT_READ|unix.PROT_WRITE,
 		unix.MAP_PRIVATE|unix.MAP_ANON)
