@@ -98,7 +98,7 @@ func (c control) send(msg any, fd int) error {
 	}
 	for len(b) > 0 {
 		n, err := unix.SendmsgN(int(c.f.Fd()), b, oob, nil, unix.MSG_NOSIGNAL)
-		if err == unix.EINTR {
+		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if err != nil {
@@ -133,10 +133,10 @@ func (c control) read(b []byte) (f *os.File, err error) {
 	oob := make([]byte, unix.CmsgSpace(4))
 	for len(b) > 0 {
 		n, oobn, _, _, err := unix.Recvmsg(int(c.f.Fd()), b, oob, unix.MSG_CMSG_CLOEXEC)
-		if err == unix.EINTR {
+		if errors.Is(err, unix.EINTR) {
 			continue
 		}
-		if err == unix.ECONNRESET || err == nil && n == 0 {
+		if errors.Is(err, unix.ECONNRESET) || err == nil && n == 0 {
 			return f, io.EOF
 		}
 		if err != nil {

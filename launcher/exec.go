@@ -14,7 +14,7 @@ func Exec(argv []string) error {
 	path, err := exec.LookPath(argv[0])
 	if err == nil || errors.Is(err, exec.ErrDot) {
 		err = syscall.Exec(path, argv, env)
-		if err == syscall.ENOEXEC {
+		if errors.Is(err, syscall.ENOEXEC) {
 			// A script without an interpreter line goes to the shell, as from execvp(3).
 			err = syscall.Exec("/bin/sh", append([]string{"/bin/sh", path}, argv[1:]...), env)
 		}

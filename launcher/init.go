@@ -156,7 +156,7 @@ func forkExec(path string, o startRequest) (int, error) {
 			&syscall.ProcAttr{Env: env, Files: []uintptr{0, 1, 2}})
 	}
 	pid, err := start(path, o.Argv)
-	if err == syscall.ENOEXEC {
+	if errors.Is(err, syscall.ENOEXEC) {
 		pid, err = start("/bin/sh", append([]string{"/bin/sh", path}, o.Argv[1:]...))
 	}
 	if err != nil {
@@ -243,7 +243,7 @@ func (t *tree) reap() int {
 		var ws unix.WaitStatus
 		pid, err := unix.Wait4(-1, &ws, unix.WUNTRACED|unix.WCONTINUED, nil)
 		switch {
-		case err == unix.EINTR:
+		case errors.Is(err, unix.EINTR):
 			continue
 		case err != nil: // ECHILD cannot be before the program's own end
 			return ExitBoxer

@@ -198,7 +198,7 @@ func sendUnix(to, msg string, fds []int) error {
 	for {
 		err = unix.Sendmsg(s, []byte(msg), rights, &unix.SockaddrUnix{Name: to},
 			unix.MSG_NOSIGNAL)
-		if err != unix.EINTR {
+		if !errors.Is(err, unix.EINTR) {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package launcher
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -280,10 +281,10 @@ func (r *recorder) newChildren() (born []thread) {
 // open gets a pidfd. The process may have ended, and been reaped.
 func (p *process) open(now time.Time) {
 	fd, err := unix.PidfdOpen(p.thread.PID, 0)
-	switch err {
-	case nil:
+	switch {
+	case err == nil:
 		p.pidfd = fd
-	case unix.ESRCH:
+	case errors.Is(err, unix.ESRCH):
 		p.ended = now
 	}
 }

@@ -154,7 +154,7 @@ func writeAt(folder int, name, content string) error {
 			continue
 		}
 		if err := unix.Mkdirat(folder, name[:at], 0o755); err != nil &&
-			err != unix.EEXIST {
+			!errors.Is(err, unix.EEXIST) {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -208,7 +209,7 @@ func readWaiting(f *os.File) (waiting []caught) {
 		for {
 			var b [C.sizeof_struct_boxer_signal]byte
 			n, err := unix.Read(int(fd), b[:])
-			if err == unix.EINTR {
+			if errors.Is(err, unix.EINTR) {
 				continue
 			}
 			if n != len(b) {

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -69,10 +70,10 @@ func (l *Listener) Close() error {
 func (l *Listener) Serve(answer func(*Notif)) error {
 	n := &Notif{l: l}
 	for {
-		switch err := l.recv(n); err {
-		case nil:
+		switch err := l.recv(n); {
+		case err == nil:
 			answer(n)
-		case io.EOF:
+		case errors.Is(err, io.EOF):
 			return nil
 		default:
 			return err
@@ -89,10 +90,10 @@ func (l *Listener) recv(n *Notif) error {
 		}
 		n.raw, n.alive = linux.SeccompNotif{}, false // the kernel wants it zeroed
 		// It does not block: a call that has ended since leaves ENOENT.
-		switch err := linux.ReceiveNotif(l.fd, &n.raw); err {
-		case nil:
+		switch err := linux.ReceiveNotif(l.fd, &n.raw); {
+		case err == nil:
 			return nil
-		case unix.ENOENT, unix.EINTR:
+		case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EINTR):
 		default:
 			return fmt.Errorf("receive trapped call: %w", err)
 		}

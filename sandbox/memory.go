@@ -14,7 +14,7 @@ import (
 // in one call; where a host forbids that call, /proc/PID/mem serves.
 func readMemory(tid int, addr uintptr, b []byte) error {
 	err := linux.ReadMemory(tid, addr, b)
-	if err == nil || err == unix.EFAULT {
+	if err == nil || errors.Is(err, unix.EFAULT) {
 		return err
 	}
 	return throughProc(tid, os.O_RDONLY, err, func(f *os.File) error {
@@ -27,7 +27,7 @@ func readMemory(tid int, addr uintptr, b []byte) error {
 // EFAULT; some may have been written then, as by the kernel's own copy_to_user.
 func writeMemory(tid int, addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error {
 	err := linux.WriteMemory(tid, addr1, b1, addr2, b2)
-	if err == nil || err == unix.EFAULT {
+	if err == nil || errors.Is(err, unix.EFAULT) {
 		return err
 	}
 	// Not the same as process_vm_writev: /proc/PID/mem also writes to pages
@@ -43,7 +43,7 @@ func writeMemory(tid int, addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) er
 
 // throughProc runs f on /proc/TID/mem. first is the error of the direct way.
 func throughProc(tid, flag int, first error, f func(*os.File) error) error {
-	if first == unix.ESRCH {
+	if errors.Is(first, unix.ESRCH) {
 		return ErrGone
 	}
 	mem, err := os.OpenFile(fmt.Sprintf("/proc/%d/mem", tid), flag, 0)

@@ -93,9 +93,10 @@ func (n *Notif) InstallFD(fd int, cloexec bool) (int, error) {
 }
 
 func gone(err error) error {
-	switch err {
-	case unix.ENOENT, unix.EINPROGRESS, unix.ESRCH:
-		return ErrGone
+	for _, errno := range [...]unix.Errno{unix.ENOENT, unix.EINPROGRESS, unix.ESRCH} {
+		if errors.Is(err, errno) {
+			return ErrGone
+		}
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -51,7 +52,7 @@ func (p *FDCopier) Copy(n Caller, fd int) (int, error) {
 	tid := n.TID()
 	if pidfd, ok := p.byTID[tid]; ok {
 		got, err := linux.PidfdGetfd(pidfd, fd)
-		if err != unix.ESRCH {
+		if !errors.Is(err, unix.ESRCH) {
 			return got, err
 		}
 		unix.Close(pidfd)
@@ -77,12 +78,12 @@ func (p *FDCopier) Copy(n Caller, fd int) (int, error) {
 func (p *FDCopier) openLocked(tid int) (int, error) {
 	if !p.noThread {
 		pidfd, err := unix.PidfdOpen(tid, linux.PidfdThread)
-		switch err {
-		case nil:
+		switch {
+		case err == nil:
 			return pidfd, nil
-		case unix.ESRCH:
+		case errors.Is(err, unix.ESRCH):
 			return -1, ErrGone
-		case unix.EINVAL:
+		case errors.Is(err, unix.EINVAL):
 			p.noThread = true
 		default:
 			return -1, fmt.Errorf("pidfd_open thread %d: %w", tid, err)
@@ -93,7 +94,7 @@ func (p *FDCopier) openLocked(tid int) (int, error) {
 		return -1, err
 	}
 	pidfd, err := unix.PidfdOpen(pid, 0)
-	if err == unix.ESRCH {
+	if errors.Is(err, unix.ESRCH) {
 		return -1, ErrGone
 	}
 	if err != nil {
@@ -131,7 +132,7 @@ func (p *FDCopier) Close() {
 // another file. Who calls it has to look at what it gets.
 func CopyFD(tid, fd int) (int, error) {
 	pidfd, err := unix.PidfdOpen(tid, linux.PidfdThread)
-	if err == unix.EINVAL { // before Linux 6.9
+	if errors.Is(err, unix.EINVAL) { // before Linux 6.9
 		var pid int
 		if pid, err = processOf(tid); err == nil {
 			pidfd, err = unix.PidfdOpen(pid, 0)

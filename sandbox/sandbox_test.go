@@ -27,7 +27,7 @@ var children = map[string]func() error{
 		return nil
 	},
 	"fail": func() error {
-		if err := unix.Sethostname([]byte("x")); err != unix.EDOM {
+		if err := unix.Sethostname([]byte("x")); !errors.Is(err, unix.EDOM) {
 			return fmt.Errorf("sethostname = %v, want EDOM", err)
 		}
 		return nil
@@ -218,10 +218,10 @@ func TestMemory(t *testing.T) {
 func TestFault(t *testing.T) {
 	run(t, "fault", func(n *Notif) {
 		err := n.ReadMemory(n.Ptr(0), make([]byte, n.Uint(1)))
-		if err != unix.EFAULT {
+		if !errors.Is(err, unix.EFAULT) {
 			t.Errorf("read at 16: %v, want EFAULT", err)
 		}
-		if err := n.WriteMemory(n.Ptr(0), make([]byte, 4)); err != unix.EFAULT {
+		if err := n.WriteMemory(n.Ptr(0), make([]byte, 4)); !errors.Is(err, unix.EFAULT) {
 			t.Errorf("write at 16: %v, want EFAULT", err)
 		}
 		n.Fail(unix.EFAULT)
@@ -230,7 +230,7 @@ func TestFault(t *testing.T) {
 
 func TestDescriptor(t *testing.T) {
 	run(t, "descriptor", func(n *Notif) {
-		if _, err := n.CopyFD(999); err != unix.EBADF {
+		if _, err := n.CopyFD(999); !errors.Is(err, unix.EBADF) {
 			t.Errorf("copy of descriptor 999: %v, want EBADF", err)
 		}
 		fd, err := n.CopyFD(n.Int(0))
@@ -263,7 +263,7 @@ func TestMemoryThroughProc(t *testing.T) {
 		_, err := f.ReadAt(got, 16)
 		return err
 	})
-	if err != unix.EFAULT {
+	if !errors.Is(err, unix.EFAULT) {
 		t.Errorf("read at 16: %v, want EFAULT", err)
 	}
 }

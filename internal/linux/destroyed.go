@@ -89,14 +89,14 @@ func (w *DestroyWatcher) Next() (DiagSocket, error) {
 		if err := w.raw.Read(w.try); err != nil { // it has no deadline
 			return DiagSocket{}, errors.Join(os.ErrClosed, err)
 		}
-		switch w.err {
-		case nil:
+		switch {
+		case w.err == nil:
 			if s, ok := parseDiag(w.buf[:w.n]); ok {
 				return s, nil
 			}
-		case unix.ENOBUFS, unix.ENOMEM: // netlink(7)
+		case errors.Is(w.err, unix.ENOBUFS), errors.Is(w.err, unix.ENOMEM): // netlink(7)
 			w.missed = true
-		case unix.EAGAIN:
+		case errors.Is(w.err, unix.EAGAIN):
 			w.missed = false
 			return DiagSocket{}, ErrMissed
 		default:
@@ -108,7 +108,7 @@ func (w *DestroyWatcher) Next() (DiagSocket, error) {
 // tryRead returns false if there is nothing to tell yet.
 func (w *DestroyWatcher) tryRead(fd uintptr) bool {
 	w.n, w.err = untilDone(Read, int(fd), w.buf[:])
-	return w.err != unix.EAGAIN || w.missed
+	return !errors.Is(w.err, unix.EAGAIN) || w.missed
 }
 
 // Close ends a Next that waits.

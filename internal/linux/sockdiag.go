@@ -161,7 +161,7 @@ func (d *SockDiag) readLocked() ([]byte, error) {
 // untilDone calls Read or Write again after a signal.
 func untilDone(call func(fd int, b []byte) (int, error), fd int, b []byte) (int, error) {
 	for {
-		if n, err := call(fd, b); err != unix.EINTR {
+		if n, err := call(fd, b); !errors.Is(err, unix.EINTR) {
 			return n, err
 		}
 	}
@@ -193,10 +193,11 @@ func netlinkErrno(b []byte) (errno unix.Errno, is bool) {
 // refused adds ErrNoSockDiag to an errno that says that the kernel lacks sock_diag(7), or
 // that the host refuses it.
 func refused(err error) error {
-	switch err {
-	case unix.EPROTONOSUPPORT, unix.EAFNOSUPPORT, unix.EOPNOTSUPP, unix.EPERM,
-		unix.EACCES, unix.EINVAL:
-		return errors.Join(err, ErrNoSockDiag)
+	for _, errno := range [...]unix.Errno{unix.EPROTONOSUPPORT, unix.EAFNOSUPPORT,
+		unix.EOPNOTSUPP, unix.EPERM, unix.EACCES, unix.EINVAL} {
+		if errors.Is(err, errno) {
+			return errors.Join(err, ErrNoSockDiag)
+		}
 	}
 	return err
 }

@@ -206,7 +206,7 @@ func TestSockDiagWithoutDescriptors(t *testing.T) {
 	_, found, err := d.Listener(at)
 	_, opened := Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	unix.Setrlimit(unix.RLIMIT_NOFILE, &old)
-	if opened != unix.EMFILE {
+	if !errors.Is(opened, unix.EMFILE) {
 		t.Errorf("socket: %v, want EMFILE", opened)
 	}
 	if err != nil || !found {
