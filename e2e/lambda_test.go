@@ -333,12 +333,14 @@ func TestLambdaPostgreSQL(t *testing.T) {
 	natlab.NeedCommands(t, "pgbench", "psql")
 	r := newRegion(t)
 	r.deploy("fn", "--memory", "2048")
-	server := r.start("run", "--on", "lambda:fn", "--name", "db", "--", "sh", "-c", inFunction)
+	server := r.start("run", "--on", "lambda:fn", "--name", "db", "--", "sh", "-c",
+		inFunction)
 	server.ExpectLog("database system is ready to accept connections")
 	client := func(args ...string) string {
 		t.Helper()
 		status, stdout, stderr := r.boxer(append([]string{"run", "--on", "lambda:fn", "--env",
-			"PGHOST=db", "--env", "PGUSER=demo", "--env", "PGDATABASE=postgres", "--"}, args...)...)
+			"PGHOST=db", "--env", "PGUSER=demo", "--env", "PGDATABASE=postgres", "--"},
+			args...)...)
 		if status != 0 {
 			t.Fatalf("%q: status %d: %s", args, status, stderr)
 		}
@@ -355,5 +357,46 @@ func TestLambdaPostgreSQL(t *testing.T) {
 	server.Signal(unix.SIGINT) // a fast shutdown
 	if status := server.Wait(proctest.Patience); status != 0 {
 		t.Errorf("PostgreSQL ends with %d: %s", status, server.Err.Tail())
+	}
+}
+
+// TestLambdaReplaced replaces a server whose function nears its limit. A client that
+// tries again for a second always gets through.
+func TestLambdaReplaced(t *testing.T) {
+	natlab.NeedCommands(t, "redis-server", "redis-cli")
+	r := newRegion(t)
+	r.deploy("fn")
+	server := r.start("run", "--on", "lambda:fn", "--name", "kv", "--max-life", "5s",
+		"--on-limit", "replace", "--ready-when", "6379", "--", "redis-server", "--bind",
+		"0.0.0.0",
+		"--protected-mode", "no", "--save", "", "--dir", "/tmp")
+	server.Expect("Ready to accept connections")
+	client := r.function("client", punchable)
+	out := client.runFor(2*proctest.Patience, "sh", "-c", `
+for i in $(seq 100); do
+	n=0
+	until id=$(redis-cli -h kv info server 2>/dev/null | grep run_id); do
+		[ $((n += 1)) -lt 10 ] || { echo "gap at $i"; break; }
+		sleep 0.1
+	done
+	echo $id
+	sleep 0.1
+done`)
+	ids := make(map[string]bool)
+	for line := range strings.Lines(out) {
+		if strings.HasPrefix(line, "gap") {
+			t.Error(line)
+		}
+		ids[line] = true
+	}
+	if len(ids) < 2 {
+		t.Errorf("%d servers have answered, want two at least", len(ids))
+	}
+	if !strings.Contains(server.Err.String(), "kv/0: its successor is ready") {
+		t.Errorf("boxer says %q", server.Err.String())
+	}
+	server.Signal(unix.SIGTERM)
+	if status := server.Wait(2 * proctest.Patience); status != 0 {
+		t.Errorf("redis-server ends with %d: %s", status, server.Err.Tail())
 	}
 }

@@ -27,12 +27,14 @@ func (r *run) accept() {
 }
 
 // identify returns whose a connection is, nil if it is a stranger's.
-func (r *run) identify(conn io.ReadWriteCloser) *job {
+func (r *run) identify(conn Conn) *job {
 	defer time.AfterFunc(keyTimeout, func() { conn.Close() }).Stop()
 	kind, key, err := NewReader(conn).Read()
 	if err != nil || kind != Key {
 		return nil
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, j := range r.jobs {
 		if subtle.ConstantTimeCompare([]byte(j.key), key) == 1 {
 			return j
@@ -42,7 +44,7 @@ func (r *run) identify(conn io.ReadWriteCloser) *job {
 }
 
 // control serves a process's control connection until it ends.
-func (r *run) control(j *job, conn io.ReadWriteCloser) {
+func (r *run) control(j *job, conn Conn) {
 	w := NewWriter(conn)
 	if !r.attach(j, conn, w) {
 		return
@@ -74,10 +76,10 @@ func (r *run) control(j *job, conn io.ReadWriteCloser) {
 
 // attach makes a connection the process's, and lets the process start if it may. It
 // reports false for one that is not needed.
-func (r *run) attach(j *job, conn io.Closer, w *Writer) bool {
+func (r *run) attach(j *job, conn Conn, w *Writer) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.ended || j.spare {
+	if r.ended || j.spare || j.control != nil {
 		return false
 	}
 	if !j.chosen {
@@ -88,7 +90,8 @@ func (r *run) attach(j *job, conn io.Closer, w *Writer) bool {
 		r.chosen++
 		j.chosen = true
 	}
-	j.control, j.w = conn, w
+	j.control, j.w, j.peer = conn, w, conn.Peer()
+	close(j.attached)
 	pending := j.pending
 	j.pending = nil
 	go func() { // a write may wait for the network

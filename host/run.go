@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 )
@@ -18,7 +19,13 @@ type Controls interface {
 	Addr() netip.AddrPort // for Control.Address
 
 	// Accept waits for a connection. Its error ends the acceptance of connections.
-	Accept() (io.ReadWriteCloser, error)
+	Accept() (Conn, error)
+}
+
+// A Conn is a control connection.
+type Conn interface {
+	io.ReadWriteCloser
+	Peer() uint32 // the id of the node at the other end
 }
 
 // A RunConfig says how Run runs an order.
@@ -36,6 +43,8 @@ type RunConfig struct {
 	// up.
 	Signals <-chan os.Signal
 
+	Life Life // how long the processes live
+
 	// Progress is told what happens; nil: nobody is.
 	Progress func(string)
 }
@@ -49,8 +58,8 @@ const exitBoxer = 125
 func Run(ctx context.Context, h Host, c Controls, cfg RunConfig) (int, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := &run{cfg: cfg, host: h, controls: c, cancel: cancel}
-	if err := r.start(ctx); err != nil {
+	r := &run{cfg: cfg, host: h, controls: c, ctx: ctx, cancel: cancel}
+	if err := r.start(); err != nil {
 		return exitBoxer, err
 	}
 	go r.accept()
@@ -64,13 +73,14 @@ type run struct {
 	cfg      RunConfig
 	host     Host
 	controls Controls
+	ctx      context.Context // ends with Run, and when the processes are given up
 	cancel   context.CancelFunc
-	jobs     []*job
 
 	out sync.Mutex // held while a line of one of several processes is written
 
 	mu      sync.Mutex
-	chosen  int // processes that may run
+	jobs    []*job // with those that have been replaced
+	chosen  int    // processes that may run
 	ended   bool
 	stopped int // SIGINT and SIGTERM so far
 }
@@ -86,35 +96,47 @@ type job struct {
 	w       *Writer
 	pending []syscall.Signal // until there is a control connection
 	chosen  bool
-	spare   bool // enough others have arrived
+	spare   bool // enough others have arrived, or another has taken its place
+
+	attached chan struct{} // closed when there is a control connection
+	peer     uint32        // its node, set before attached is closed
 }
 
 // start gives the host the orders.
-func (r *run) start(ctx context.Context) error {
-	n := r.cfg.Count + r.cfg.Extra
-	for i := range n {
-		key := make([]byte, 16)
-		if _, err := rand.Read(key); err != nil {
+func (r *run) start() error {
+	for i := range r.cfg.Count + r.cfg.Extra {
+		if _, err := r.order(i, r.cfg.Extra > 0); err != nil {
 			return err
 		}
-		j := &job{index: i, key: hex.EncodeToString(key)}
-		o := r.cfg.Order
-		o.Output = OutputFrames
-		o.Control = &Control{Address: r.controls.Addr().String(), Key: j.key,
-			Hold: r.cfg.Extra > 0}
-		r.jobs = append(r.jobs, j)
-		out := Streams{Stdout: r.cfg.Stdout, Stderr: r.cfg.Stderr}
-		if n > 1 {
-			out.Stdout = newPrefixer(&r.out, r.cfg.Stdout, r.label(j))
-			out.Stderr = newPrefixer(&r.out, r.cfg.Stderr, r.label(j))
-		}
-		p, err := r.host.Start(ctx, o, out)
-		if err != nil {
-			return err
-		}
-		j.process = p
 	}
 	return nil
+}
+
+// order gives the host one order, for the process of that index.
+func (r *run) order(index int, hold bool) (*job, error) {
+	key := make([]byte, 16)
+	if _, err := rand.Read(key); err != nil {
+		return nil, err
+	}
+	j := &job{index: index, key: hex.EncodeToString(key), attached: make(chan struct{}),
+		chosen: !hold}
+	o := r.cfg.Order
+	o.Output = OutputFrames
+	o.Control = &Control{Address: r.controls.Addr().String(), Key: j.key, Hold: hold}
+	out := Streams{Stdout: r.cfg.Stdout, Stderr: r.cfg.Stderr}
+	if r.cfg.Count+r.cfg.Extra > 1 {
+		out.Stdout = newPrefixer(&r.out, r.cfg.Stdout, r.label(j))
+		out.Stderr = newPrefixer(&r.out, r.cfg.Stderr, r.label(j))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p, err := r.host.Start(r.ctx, o, out) // returns at once
+	if err != nil {
+		return nil, err
+	}
+	j.process = p
+	r.jobs = append(r.jobs, j)
+	return j, nil
 }
 
 // label names a process among several.
@@ -134,24 +156,28 @@ func (r *run) say(format string, args ...any) {
 
 // wait waits for the processes.
 func (r *run) wait() (code int, err error) {
+	type outcome struct {
+		result Result
+		err    error
+	}
+	first := slices.Clone(r.jobs)
+	outcomes := make([]outcome, len(first))
+	var all sync.WaitGroup
+	for i, j := range first {
+		all.Go(func() { outcomes[i].result, outcomes[i].err = r.live(j) })
+	}
+	all.Wait()
 	var errs []error
-	for _, j := range r.jobs {
-		result, err := j.process.Wait()
-		r.mu.Lock()
-		spare := j.spare
-		r.mu.Unlock()
-		if spare {
-			continue // how it ends means nothing
+	for i, o := range outcomes {
+		if o.err == nil && o.result.Error != "" {
+			o.err = fmt.Errorf("%v: %s", r.host, o.result.Error)
 		}
-		if err == nil && result.Error != "" {
-			err = fmt.Errorf("%v: %s", r.host, result.Error)
+		if o.err != nil && len(first) > 1 {
+			o.err = fmt.Errorf("%s: %w", r.label(first[i]), o.err)
 		}
-		if err != nil && len(r.jobs) > 1 {
-			err = fmt.Errorf("%s: %w", r.label(j), err)
-		}
-		errs = append(errs, err)
+		errs = append(errs, o.err)
 		if code == 0 {
-			code = result.Code
+			code = o.result.Code
 		}
 	}
 	return code, errors.Join(errs...)

@@ -4,37 +4,41 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // A fakeHost runs orders as a function does, in goroutines: program is what each runs.
 type fakeHost struct {
-	conns   chan io.ReadWriteCloser
+	conns   chan Conn
 	closed  chan struct{}
 	program func(p *fakeProcess) Result
 
 	mu       sync.Mutex
+	ordered  int
 	started  int
 	released int
 }
 
 func newFakeHost(program func(p *fakeProcess) Result) *fakeHost {
-	return &fakeHost{conns: make(chan io.ReadWriteCloser), closed: make(chan struct{}),
+	return &fakeHost{conns: make(chan Conn), closed: make(chan struct{}),
 		program: program}
 }
 
 // Addr, Accept: Controls.
 func (h *fakeHost) Addr() netip.AddrPort { return netip.MustParseAddrPort("10.0.0.1:7") }
 
-func (h *fakeHost) Accept() (io.ReadWriteCloser, error) {
+func (h *fakeHost) Accept() (Conn, error) {
 	select {
 	case c := <-h.conns:
 		return c, nil
@@ -47,11 +51,24 @@ func (h *fakeHost) Accept() (io.ReadWriteCloser, error) {
 func (h *fakeHost) String() string { return "fake:host" }
 
 func (h *fakeHost) Start(_ context.Context, o Order, out Streams) (Process, error) {
-	p := &fakeProcess{host: h, order: o, out: out, here: make(chan struct{}),
+	h.mu.Lock()
+	h.ordered++
+	p := &fakeProcess{host: h, number: h.ordered, order: o, out: out,
+		here:     make(chan struct{}),
 		released: make(chan struct{}), done: make(chan struct{})}
+	h.mu.Unlock()
 	go p.run()
 	return p, nil
 }
+
+// A fakeConn is a control connection of a node.
+type fakeConn struct {
+	net.Conn
+	peer uint32
+}
+
+// Peer implements Conn.
+func (c fakeConn) Peer() uint32 { return c.peer }
 
 // A fakeProcess is a process of a fakeHost.
 type fakeProcess struct {
@@ -61,6 +78,7 @@ type fakeProcess struct {
 	here     chan struct{}
 	released chan struct{}
 	done     chan struct{}
+	number   int // from 1
 	result   Result
 
 	r *Reader
@@ -84,7 +102,7 @@ func (p *fakeProcess) run() {
 	defer ours.Close()
 	p.r, p.w = NewReader(ours), NewWriter(ours)
 	select {
-	case p.host.conns <- theirs:
+	case p.host.conns <- fakeConn{theirs, uint32(p.number)}:
 	case <-p.released:
 		return
 	}
@@ -215,7 +233,7 @@ func TestStrangers(t *testing.T) {
 			func(*Writer) {}, // says nothing until its time is over
 		} {
 			ours, theirs := net.Pipe()
-			h.conns <- theirs
+			h.conns <- fakeConn{theirs, 0}
 			first(NewWriter(ours))
 			if _, err := ours.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 				t.Errorf("a stranger reads %v", err)
@@ -224,6 +242,95 @@ func TestStrangers(t *testing.T) {
 		close(stop)
 		if err := <-ended; err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestReplace replaces a process twice, and then ends it.
+func TestReplace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var events []string
+		var mu sync.Mutex
+		note := func(format string, args ...any) {
+			mu.Lock()
+			defer mu.Unlock()
+			events = append(events, fmt.Sprintf("%v ",
+				time.Since(began))+fmt.Sprintf(format, args...))
+		}
+		h := newFakeHost(func(p *fakeProcess) Result {
+			note("%d starts as %s", p.number, p.order.Node.Name)
+			if p.number == 3 {
+				time.Sleep(time.Minute)
+				return Result{Code: 4}
+			}
+			if b := p.next(Signal); len(b) != 1 ||
+				syscall.Signal(b[0]) != syscall.SIGTERM {
+				t.Errorf("%d got the signal %v", p.number, b)
+			}
+			note("%d ends", p.number)
+			return Result{Code: 143}
+		})
+		defer close(h.closed)
+		code, err := Run(t.Context(), h, h, RunConfig{Order: Order{Argv: []string{"db"},
+			Node: Node{Name: "db"}}, Count: 1, Stdout: io.Discard, Stderr: io.Discard,
+			Life: Life{Max: 10 * time.Minute, AtLimit: Replace,
+				Ready: func(_ context.Context, node uint32) error {
+					time.Sleep(3 * time.Second)
+					note("%d is ready", node)
+					return nil
+				}}})
+		want := []string{"0s 1 starts as db", "10m0s 2 starts as db", "10m3s 2 is ready",
+			"10m3s 1 ends", "20m3s 3 starts as db", "20m6s 3 is ready", "20m6s 2 ends"}
+		if code != 4 || err != nil || !slices.Equal(events, want) {
+			t.Errorf("code %d, %v, %q", code, err, events)
+		}
+	})
+}
+
+// TestSuccessorFails keeps a process until its end where no successor gets ready.
+func TestSuccessorFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFakeHost(func(p *fakeProcess) Result {
+			if p.number > 1 {
+				return Result{Code: 1} // fails at once
+			}
+			time.Sleep(2 * time.Minute)
+			return Result{Code: 5}
+		})
+		defer close(h.closed)
+		var said []string
+		code, err := Run(t.Context(), h, h,
+			RunConfig{Order: Order{Argv: []string{"db"}}, Count: 1,
+				Stdout: io.Discard, Stderr: io.Discard,
+				Progress: func(s string) { said = append(said, s) },
+				Life: Life{Max: time.Minute, AtLimit: Replace,
+					Ready: func(ctx context.Context,
+						_ uint32) error {
+						<-ctx.Done()
+						return ctx.Err()
+					}}})
+		if code != 5 || err != nil || !strings.Contains(strings.Join(said, "\n"),
+			"its program has ended") {
+			t.Errorf("code %d, %v, %q", code, err, said)
+		}
+	})
+}
+
+// TestLifeStop ends a process at its limit.
+func TestLifeStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFakeHost(func(p *fakeProcess) Result {
+			return Result{Code: 128 + int(p.next(Signal)[0])}
+		})
+		defer close(h.closed)
+		began := time.Now()
+		code, err := Run(t.Context(), h, h,
+			RunConfig{Order: Order{Argv: []string{"db"}}, Count: 1,
+				Stdout: io.Discard, Stderr: io.Discard,
+				Life: Life{Max: time.Minute, AtLimit: Stop}})
+		if took := time.Since(began); code != 143 || err != nil || took != time.Minute {
+			t.Errorf("code %d, %v after %v", code, err, took)
 		}
 	})
 }

@@ -3,7 +3,6 @@ package launcher
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -79,10 +78,10 @@ func (m *Meeting) Addr() netip.AddrPort { return m.at }
 func (m *Meeting) Count(name string) int { return m.m.client.Count(name) }
 
 // Accept waits for a connection. It fails with net.ErrClosed after Close.
-func (m *Meeting) Accept() (io.ReadWriteCloser, error) {
+func (m *Meeting) Accept() (*MeetingConn, error) {
 	select {
 	case s := <-m.conns:
-		return meetingConn{s}, nil
+		return &MeetingConn{s}, nil
 	case <-m.ended:
 		return nil, net.ErrClosed
 	}
@@ -94,8 +93,17 @@ func (m *Meeting) Close() error {
 	return m.m.close()
 }
 
-// A meetingConn is a connection of a meeting.
-type meetingConn struct{ *transport.Stream }
+// A MeetingConn is a connection of a meeting.
+type MeetingConn struct{ s *transport.Stream }
+
+// Peer returns the id of the node at the other end.
+func (c *MeetingConn) Peer() uint32 { return c.s.Peer() }
+
+// Read implements io.Reader.
+func (c *MeetingConn) Read(b []byte) (int, error) { return c.s.Read(b) }
+
+// Write implements io.Writer.
+func (c *MeetingConn) Write(b []byte) (int, error) { return c.s.Write(b) }
 
 // Close sends what is written, and ends both directions.
-func (c meetingConn) Close() error { return errors.Join(c.CloseWrite(), c.CloseRead()) }
+func (c *MeetingConn) Close() error { return errors.Join(c.s.CloseWrite(), c.s.CloseRead()) }

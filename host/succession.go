@@ -1,0 +1,155 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+)
+
+// A Life says how long a process lives, and what happens then.
+type Life struct {
+	Max     time.Duration // zero: until the program ends
+	AtLimit AtLimit
+
+	// Ready waits until a successor is ready, whose node has the given id. Nil: it is
+	// ready when its program was started.
+	Ready func(ctx context.Context, node uint32) error
+
+	// Patience bounds how long a successor may take to be ready. Zero: as long as the
+	// one before it lives.
+	Patience time.Duration
+}
+
+// AtLimit says what happens to a process at the end of its life.
+type AtLimit string
+
+// What happens at the limit.
+const (
+	// Stop sends SIGTERM.
+	Stop AtLimit = "stop"
+	// Replace starts a successor with the same order, and so the same name. When that is
+	// ready, the one before it gets SIGTERM.
+	Replace AtLimit = "replace"
+)
+
+// live waits for the end of a process and of its successors, and returns the result of
+// the last of them.
+func (r *run) live(j *job) (Result, error) {
+	for {
+		next := r.liveOnce(j)
+		if next == nil {
+			break
+		}
+		j = next
+	}
+	result, err := j.process.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if j.spare {
+		return Result{}, nil // how it ends means nothing
+	}
+	return result, err
+}
+
+// liveOnce waits for the end of a process, or until a successor has taken its place.
+func (r *run) liveOnce(j *job) (next *job) {
+	ended := make(chan struct{})
+	go func() {
+		_, _ = j.process.Wait() // live asks again
+		close(ended)
+	}()
+	if r.cfg.Life.Max == 0 {
+		<-ended
+		return nil
+	}
+	limit := time.NewTimer(r.cfg.Life.Max)
+	defer limit.Stop()
+	select {
+	case <-ended:
+		return nil
+	case <-limit.C:
+	}
+	if r.cfg.Life.AtLimit == Replace {
+		next = r.succeed(j)
+	} else {
+		r.end(j)
+	}
+	if next == nil { // without a successor it lives for as long as its host lets it
+		<-ended
+	}
+	return next
+}
+
+// succeed starts a successor of a process and lets it take its place. It returns nil if
+// there is none.
+func (r *run) succeed(j *job) *job {
+	next, err := r.order(j.index, false)
+	if err != nil {
+		r.say("%s: no successor: %v", r.label(j), err)
+		return nil
+	}
+	r.say("%s: its successor starts", r.label(j))
+	if err := r.awaitReady(next); err != nil {
+		r.say("%s: its successor is not ready: %v", r.label(j), err)
+		r.mu.Lock()
+		next.spare = true
+		r.mu.Unlock()
+		next.process.Release()
+		r.end(next)
+		return nil
+	}
+	r.say("%s: its successor is ready", r.label(j))
+	r.mu.Lock()
+	j.spare = true
+	r.mu.Unlock()
+	r.end(j)
+	return next
+}
+
+// awaitReady waits until a successor is ready. The end of the one before it is no reason
+// to give it up.
+func (r *run) awaitReady(next *job) error {
+	ctx := r.ctx
+	if p := r.cfg.Life.Patience; p > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, p, fmt.Errorf("not after %v", p))
+		defer cancel()
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		if _, err := next.process.Wait(); err != nil {
+			cancel(err)
+			return
+		}
+		cancel(errors.New("its program has ended"))
+	}()
+	select {
+	case <-next.attached:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if r.cfg.Life.Ready == nil {
+		return nil
+	}
+	if err := r.cfg.Life.Ready(ctx, next.peer); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		return err
+	}
+	return nil
+}
+
+// end sends SIGTERM to a process.
+func (r *run) end(j *job) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if j.w == nil {
+		j.pending = append(j.pending, syscall.SIGTERM)
+		return
+	}
+	go j.w.Write(Signal, []byte{byte(syscall.SIGTERM)})
+}
