@@ -22,7 +22,7 @@ import (
 //
 // An update is one byte, its kind, and then
 //
-//	up, unresponsive: id uvarint, key 32 bytes, since uvarint (ms since 1970), name, host
+//	up, unresponsive: id uvarint, key 32 bytes, since uvarint (Unix ms), name, host
 //	down:             id uvarint
 //	grace ended:      nothing
 //

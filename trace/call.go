@@ -2,40 +2,40 @@ package trace
 
 import "time"
 
-// NoFD stands for "not about a descriptor" in Call.FD.
+// NoFD in Call.FD says that the call has no descriptor.
 const NoFD = -1
 
-// A Phase says which part of a call an event tells.
+// A Phase says which part of a call an event describes.
 type Phase string
 
 // The phases of a call.
 const (
-	Whole Phase = "" // begun and ended
-	// begun; another event with Exit or Lost of the same thread follows
+	Whole Phase = "" // the whole call
+	// the call has begun; an event with Exit or Lost of the same thread follows
 	Enter Phase = "enter"
-	Exit  Phase = "exit" // ended, as Whole; an event with Enter came before
-	// begun; boxer left it to the kernel and does not see its end
+	Exit  Phase = "exit" // the call has ended; an event with Enter came before
+	// the call has begun; boxer has left it to the kernel and does not see its end
 	Watched Phase = "watched"
-	// begun, without an end: its process or the trace ended first
+	// the call has begun, and has no end: its process or the trace ended first
 	Lost Phase = "lost"
 )
 
-// HasResult reports whether Ret and Errno mean something.
+// HasResult reports whether Ret and Errno are valid.
 func (p Phase) HasResult() bool { return p == Whole || p == Exit }
 
 // A Call is a system call.
 type Call struct {
 	Base
-	Duration time.Duration // with HasResult and Lost: until it ended
+	Duration time.Duration // with HasResult and Lost: time until the call ended
 	Thread
 	Name    string
-	Args    []string // as strace writes them
-	FD      int      // the descriptor that it is about, or NoFD
+	Args    []string // in the notation of strace
+	FD      int      // the descriptor of the call, or NoFD
 	Phase   Phase
 	Ret     int64  // -1 on error
-	Errno   string // its name, such as "ECONNREFUSED"; "" if there was none
-	RetNote string // what strace has after the result, such as what the new descriptor is
-	ABI     string // of a call of the 32-bit ABI: "i386" or "arm"
+	Errno   string // name of the error, such as "ECONNREFUSED"; "" if there was none
+	RetNote string // what strace writes after the result, such as what the new descriptor is
+	ABI     string // for a call of the 32-bit ABI: "i386" or "arm"
 	Served
 }
 
@@ -61,14 +61,14 @@ func (e *Call) fields(c *codec) {
 
 // Served is what boxer did for a call.
 type Served struct {
-	Peer string // the node at the far end
-	// "same host", "LAN", "punched" or "relayed"; "host" if the kernel did it alone
+	Peer string // the node at the other end
+	// "same host", "LAN", "punched" or "relayed"; "host" if only the kernel was involved
 	Path    string
-	Conn    ConnID        // the connection that it was about, 0 if none
-	Network time.Duration // how long it waited for the network
-	Inside  time.Duration // how long boxer itself took
-	Failure string        // what went wrong, and where: "refused by db (10.111.0.3:5432)"
-	Note    string        // anything else worth knowing
+	Conn    ConnID        // the connection of the call, 0 if none
+	Network time.Duration // how long the call waited for the network
+	Inside  time.Duration // how long boxer itself worked
+	Failure string        // what failed, and where: "refused by db (10.111.0.3:5432)"
+	Note    string        // other information
 }
 
 func (s *Served) fields(c *codec) {
@@ -81,14 +81,14 @@ func (s *Served) fields(c *codec) {
 	c.text("note", &s.Note, "anything else worth knowing")
 }
 
-// A Process is the start, exec or end of one.
+// A Process is the start, the exec or the end of a process.
 type Process struct {
 	Base
 	Thread
 	What   string // "start", "exec" or "exit"
-	Parent int    // of a start: the process that it came from
-	Exe    string // of an exec: argv[0] or the file
-	Status string // of an exit, if it is known: "0", "1", "SIGKILL"
+	Parent int    // for a start: the parent process
+	Exe    string // for an exec: argv[0] or the file
+	Status string // for an exit, if known: "0", "1", "SIGKILL"
 }
 
 // Type is "process".

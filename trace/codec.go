@@ -9,9 +9,9 @@ import (
 	"unicode/utf8"
 )
 
-// A codec goes through an event's fields, by its fields method: writes them to a line,
-// sets them from a line, or takes down what they are. Fields that are zero are not
-// written.
+// A codec visits an event's fields, through the event's fields method. It writes them to
+// a line, sets them from a line, or records their descriptions. It does not write fields
+// that are zero.
 type codec struct {
 	mode mode
 
@@ -21,7 +21,7 @@ type codec struct {
 	next int     // where in line the next field is expected
 	err  error   // of the first bad value
 
-	docs []FieldDoc // describing
+	docs []FieldDoc // describing: the descriptions
 }
 
 type mode int
@@ -32,13 +32,13 @@ const (
 	describing
 )
 
-// A FieldDoc is what docs/trace.md says about a field.
+// A FieldDoc is the description of a field in docs/trace.md.
 type FieldDoc struct {
 	Name, Kind, About string
 }
 
-// field says whether the caller has something to do for a field: to write it, as it is
-// set, with its name written; or to read value.
+// field reports whether the caller has to handle a field: to write it, if it is set,
+// after field has written its name; or to read it from value.
 func (c *codec) field(name, kind, about string, set bool) (value *field, ok bool) {
 	switch c.mode {
 	case writing:
@@ -54,15 +54,15 @@ func (c *codec) field(name, kind, about string, set bool) (value *field, ok bool
 	return nil, false
 }
 
-// name writes a field's name; names need no escapes.
+// name writes a field's name. Names need no escapes.
 func (c *codec) name(name string) {
 	c.buf = append(c.buf, ',', '"')
 	c.buf = append(c.buf, name...)
 	c.buf = append(c.buf, '"', ':')
 }
 
-// find returns the line's field of a name. Fields mostly come in the order in which they
-// are asked for.
+// find returns the field of the line with that name. Callers mostly ask for the fields in
+// the order of the line.
 func (c *codec) find(name string) *field {
 	for i := range c.line {
 		at := c.next + i
@@ -77,7 +77,7 @@ func (c *codec) find(name string) *field {
 	return nil
 }
 
-// bad keeps the first error.
+// bad records the first error.
 func (c *codec) bad(f *field, want string) {
 	if c.err == nil {
 		shown := f.value
@@ -88,7 +88,7 @@ func (c *codec) bad(f *field, want string) {
 	}
 }
 
-// A valueError is what is wrong in a line, and where.
+// A valueError says what is wrong in a line, and where.
 type valueError struct {
 	offset int
 	text   string
@@ -143,12 +143,12 @@ func (c *codec) flag(name string, p *bool, about string) {
 	}
 }
 
-// integer is a number that is written unless it is 0.
+// integer handles a number that is written unless it is 0.
 func integer[T ~int | ~int64 | ~uint64](c *codec, name string, p *T, about string) {
 	number(c, name, p, *p != 0, about)
 }
 
-// number is an integer that is written if set.
+// number handles an integer that is written if set.
 func number[T ~int | ~int64 | ~uint64](c *codec, name string, p *T, set bool,
 	about string) {
 	kind := "integer"
@@ -214,7 +214,7 @@ func (c *codec) addrPort(name string, p *netip.AddrPort, about string) {
 	f, ok := c.field(name, "string, ADDRESS:PORT", about, p.IsValid())
 	switch {
 	case !ok:
-	case f == nil && p.Addr().Zone() != "": // which can be any text
+	case f == nil && p.Addr().Zone() != "": // a zone could be any text
 		c.buf = appendString(c.buf, p.String())
 	case f == nil:
 		c.buf = append(c.buf, '"')
@@ -246,7 +246,7 @@ func (c *codec) bytes(name string, p *[]byte, about string) {
 	}
 }
 
-// list is an array of addresses or prefixes.
+// list handles an array of addresses or prefixes.
 func list[T fmt.Stringer, P interface {
 	*T
 	UnmarshalText([]byte) error
@@ -281,9 +281,9 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// appendEscaped appends the inside of a string. Controls are escaped, those of ISO 8859-1
-// too, so that a trace shown on a terminal cannot steer it; what is not UTF-8 becomes
-// U+FFFD.
+// appendEscaped appends the inside of a string. It escapes control characters, also those
+// of ISO 8859-1, so that a trace on a terminal cannot control the terminal. Bytes that
+// are not UTF-8 become U+FFFD.
 func appendEscaped(b []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	done := 0

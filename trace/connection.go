@@ -6,35 +6,36 @@ import (
 	"time"
 )
 
-// A ConnID names a connection; both of its nodes use the same. 0 is none. Lines have it
-// as a hexadecimal string, since readers in JavaScript have no integers of 64 bits.
+// A ConnID identifies a connection. Both of its nodes use the same one. 0 means none.
+// Lines contain it as a hexadecimal string, since JavaScript has no 64-bit integers.
 type ConnID uint64
 
-// String returns the id as lines have it.
+// String returns the id as it is written in lines.
 func (id ConnID) String() string { return strconv.FormatUint(uint64(id), 16) }
 
-// A ConnState is what happened to a connection.
+// A ConnState is an event in the life of a connection.
 type ConnState string
 
-// The states of a connection. Connecting comes from the connecting side alone, and not if
-// the answer is there at once.
+// The states of a connection. Only the connecting side writes Connecting, and only if the
+// answer does not come at once.
 const (
-	// the far side has been asked; again, with Setup and Reason, if it takes long
+	// the connecting side waits for an answer; repeated with Setup and Reason if that
+	// takes long
 	Connecting ConnState = "connecting"
 	Opened     ConnState = "opened"   // established
-	Progress   ConnState = "progress" // still there; so much was carried until now
-	Failed     ConnState = "failed"   // it could not be established
-	Closed     ConnState = "closed"   // over, in whatever way
+	Progress   ConnState = "progress" // still open; with the bytes carried so far
+	Failed     ConnState = "failed"   // not established
+	Closed     ConnState = "closed"   // ended, for any reason
 )
 
 // Roles of a connection's sides.
 const (
-	RoleConnect = "connect" // the side that asked for it, or sent the first datagram
+	RoleConnect = "connect" // the side that connected, or sent the first datagram
 	RoleAccept  = "accept"
 )
 
-// A Connection is what happened to a TCP connection or to the datagrams between two UDP
-// endpoints, as one of its sides saw it.
+// A Connection is an event of a TCP connection, or of the datagrams between two UDP
+// endpoints, as one side saw it.
 type Connection struct {
 	Base
 	State ConnState
@@ -43,23 +44,23 @@ type Connection struct {
 	Proto string // "tcp" or "udp"
 	Thread
 	Local, Remote netip.AddrPort // as the program sees them
-	Peer          string         // the node at the far end
+	Peer          string         // the node at the other end
 	Path          string         // as in Served
-	Stream        int64          // of the QUIC connection, if there is one
-	// how long it took to establish, or to fail; of RoleAccept: how long it was waited
-	// for
+	Stream        int64          // number of the QUIC stream, if there is one
+	// time until the connection was established or failed; for RoleAccept: how long the
+	// connecting side waited
 	Setup    time.Duration
-	Duration time.Duration // of Closed: since it was opened
+	Duration time.Duration // for Closed: time since it was opened
 	Sent,
 	Received uint64 // bytes
 	SegmentsSent,
 	SegmentsReceived uint64 // reads and writes of boxer, or datagrams
-	RTT   time.Duration // of the path, 0 if not known
-	Errno string        // of Failed, and of Closed after a reset
-	// of Closed: the far side ended it first; of a reset: it came from there
+	RTT   time.Duration // of the path; 0: unknown
+	Errno string        // for Failed, and for Closed after a reset
+	// for Closed: the peer ended the connection first, or reset it
 	ByPeer bool
-	// of Failed and Closed: "refused by db (10.111.0.3:5432)", "reset by peer", "closed";
-	// of others: what is worth knowing
+	// for Failed and Closed: "refused by db (10.111.0.3:5432)", "reset by peer",
+	// "closed"; for others: other information
 	Reason string
 }
 
@@ -91,14 +92,14 @@ func (e *Connection) fields(c *codec) {
 	c.text("reason", &e.Reason, "of `failed` and `closed`: why, and where; of others: what is worth knowing, such as what `connecting` waits for")
 }
 
-// Data is a piece of what a connection carried.
+// Data is a piece of the payload of a connection.
 type Data struct {
 	Base
 	Conn     ConnID
-	Received bool   // by the side that recorded it; otherwise sent
-	Offset   uint64 // bytes of this direction before it
+	Received bool   // received by the recording side; otherwise sent
+	Offset   uint64 // bytes of this direction before the piece
 	Length   int    // of the piece; Payload may have less
-	Payload  []byte // its first bytes: Header.Snap of them at most
+	Payload  []byte // its first bytes, at most Header.Snap
 }
 
 // Type is "data".
@@ -113,19 +114,19 @@ func (e *Data) fields(c *codec) {
 	c.bytes("payload", &e.Payload, "its first bytes, at most `snap`, in base64")
 }
 
-// DNS is a name that the node's resolver was asked for.
+// DNS is a lookup through the node's resolver.
 type DNS struct {
 	Base
-	Duration time.Duration // until it was answered
+	Duration time.Duration // time until the answer
 	Thread
 	Query   string   // the name
 	QType   string   // "A", "AAAA", "PTR", ...
-	Answers []string // addresses, names and texts, as zone files have them
-	// "NOERROR", "NXDOMAIN", "SERVFAIL", ...; "" if nothing was answered
+	Answers []string // addresses, names and texts, as in zone files
+	// "NOERROR", "NXDOMAIN", "SERVFAIL", ...; "" if there was no answer
 	RCode   string
-	Server  string         // who answered: "boxer", or the forwarder's address
-	Asked   netip.AddrPort // the name server that the program has asked
-	Failure string         // what went wrong, and where
+	Server  string         // which server answered: "boxer", or a nameserver's address
+	Asked   netip.AddrPort // the nameserver that the program asked
+	Failure string         // what failed, and where
 }
 
 // Type is "dns".

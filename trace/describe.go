@@ -7,12 +7,13 @@ import (
 	"time"
 )
 
-// heads keeps the headers of a trace that a format needs later.
+// heads stores the headers of a trace, for formats that need them later.
 type heads struct {
 	headers map[int]*Header // by source
 }
 
-// add takes a header; of one source, the last counts, but time begins with the first.
+// add stores a header. The last header of a source counts, but its time starts at the
+// first.
 func (h *heads) add(e *Header) {
 	if h.headers == nil {
 		h.headers = make(map[int]*Header)
@@ -26,7 +27,7 @@ func (h *heads) add(e *Header) {
 	}
 }
 
-// maxSources bounds how many nodes a merged trace is of.
+// maxSources limits the nodes of a merged trace.
 const maxSources = 1 << 12
 
 // start returns the wall clock at time 0.
@@ -37,8 +38,8 @@ func (h *heads) start() time.Time {
 	return time.Unix(0, 0)
 }
 
-// covers reports whether a merged trace has the other side of a connection, as far as
-// headers tell: its node was recorded at the time.
+// covers reports whether a merged trace also has the other side of a connection:
+// according to the headers, its node was recorded at that time.
 func (h *heads) covers(e *Connection) bool {
 	for source, other := range h.headers {
 		if source != e.Source && other.Node == e.Peer && e.Peer != "" && !other.Merged &&
@@ -49,7 +50,7 @@ func (h *heads) covers(e *Connection) bool {
 	return false
 }
 
-// name returns the name of a source's node, its number if there is none.
+// name returns the name of a source's node, or its number if it has no name.
 func (h *heads) name(source int) string {
 	if e := h.headers[source]; e != nil && e.Node != "" {
 		return e.Node
@@ -57,7 +58,7 @@ func (h *heads) name(source int) string {
 	return "#" + strconv.Itoa(source)
 }
 
-// short is a duration with three digits, enough for people.
+// short formats a duration with three digits.
 func short(d time.Duration) string {
 	switch {
 	case d < 0:
@@ -74,7 +75,7 @@ func short(d time.Duration) string {
 	return d.Round(100 * time.Nanosecond).String()
 }
 
-// words joins those that are not empty.
+// words joins the parts that are not empty.
 func words(parts ...string) string {
 	var b strings.Builder
 	for _, p := range parts {
@@ -86,7 +87,7 @@ func words(parts ...string) string {
 	return b.String()
 }
 
-// If returns text if it holds.
+// iff returns text if holds is true.
 func iff(holds bool, text string) string {
 	if holds {
 		return text
@@ -108,14 +109,15 @@ func describeHeader(e *Header) string {
 		iff(e.ClockError > 0, "clock "+short(e.ClockOffset)+" ± "+short(e.ClockError)))
 }
 
-// describeCall says what boxer did for a call, and that it is one of the 32-bit ABI.
+// describeCall says what boxer did for a call, and whether it is a call of the 32-bit
+// ABI.
 func describeCall(e *Call) string { return describeABI(e.ABI, &e.Served) }
 
 func describeABI(abi string, s *Served) string {
 	return words(iff(abi != "", abi+" call"), describeServed(s))
 }
 
-// describeServed says what boxer did, "" if nothing.
+// describeServed says what boxer did, or returns "" for nothing.
 func describeServed(s *Served) string {
 	return words(s.Peer, s.Path, iff(s.Conn != 0, "conn "+s.Conn.String()),
 		iff(s.Network > 0, "waited "+short(s.Network)),

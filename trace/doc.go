@@ -1,14 +1,14 @@
 // Package trace writes, reads, merges and shows traces of what a program did with the
 // network.
 //
-// A trace is a sequence of events: a [Header] first, then calls, connections, payload,
-// name look-ups and processes, in the order in which they ended. In files and on sockets
-// it is JSON lines, one event a line; docs/trace.md has the fields, and is generated from
-// the methods here that write and read them. A [Reader] needs memory for one line,
-// whatever the length of the trace.
+// A trace is a sequence of events: first a [Header], then calls, connections, payload,
+// name lookups and processes, in the order in which they ended. In files and on sockets
+// it is JSON lines, one event per line. docs/trace.md lists the fields. It is generated
+// from the methods here that write and read them. A [Reader] needs memory for one line,
+// however long the trace is.
 //
-// The package imports nothing of boxer, so that other programs can import it to read
-// traces:
+// The package imports no other package of boxer, so that other programs can import it to
+// read traces:
 //
 //	r := trace.NewReader(file)
 //	for {

@@ -1,7 +1,7 @@
 package trace
 
-// errnoTexts has what strerror(3) says about errors of Linux, as strace writes it. The
-// ERESTART ones, which no program sees, are those of strace.
+// errnoTexts has the texts of strerror(3) for the errors of Linux, as strace writes them.
+// The texts of the ERESTART errors, which no program sees, are those of strace.
 var errnoTexts = map[string]string{
 	"E2BIG":                 "Argument list too long",
 	"EACCES":                "Permission denied",

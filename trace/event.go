@@ -5,22 +5,22 @@ import "time"
 // An Event is one line of a trace: *Header, *Clock, *Call, *Connection, *Data, *DNS,
 // *Process, *Dropped or *End.
 type Event interface {
-	// Type is the event's type as the line has it, such as "call".
+	// Type returns the event's type as it is written in lines, such as "call".
 	Type() string
-	// At returns what every event has.
+	// At returns the fields that every event has.
 	At() *Base
-	// fields shows c each field with its name: the one place for writing, reading and
-	// docs/trace.md.
+	// fields passes each field with its name to c. It is the only place for writing,
+	// reading and docs/trace.md.
 	fields(c *codec)
 }
 
-// Base is what every event has.
+// Base has the fields that every event has.
 type Base struct {
-	// Time is when it happened, or began: since Start of the trace's first header, by a
-	// clock that does not jump.
+	// Time is when the event happened or began, relative to Start of the trace's first
+	// header, by a monotonic clock.
 	Time time.Duration
-	// Source is 0, or in a merged trace the header's Source of the node that recorded the
-	// event.
+	// Source is 0. In a merged trace it is the header's Source of the node that recorded
+	// the event.
 	Source int
 }
 
@@ -32,10 +32,10 @@ func (b *Base) fields(c *codec) {
 	integer(c, "src", &b.Source, "in merged traces: the `src` of the header of the node that recorded it")
 }
 
-// A Thread is who did something.
+// A Thread is the thread that caused an event.
 type Thread struct {
 	PID, TID int
-	Comm     string // the thread's name, comm of proc(5)
+	Comm     string // name of the thread: comm in proc(5)
 }
 
 func (t *Thread) fields(c *codec) {
@@ -44,7 +44,8 @@ func (t *Thread) fields(c *codec) {
 	c.text("comm", &t.Comm, "the thread's name, as proc(5) has it in comm")
 }
 
-// newEvent returns an empty event of a type, nil if this version does not know it.
+// newEvent returns an empty event of a type, or nil if this version does not know the
+// type.
 func newEvent(kind []byte) Event {
 	switch string(kind) {
 	case "call":

@@ -10,21 +10,21 @@ import (
 	"strconv"
 )
 
-// A File is a trace's file that is rotated by size: when it would get longer than Max,
-// FILE becomes FILE.1, FILE.1 becomes FILE.2, and so on up to Keep. Each begins with the
-// trace's headers, so that it can be read alone.
+// A File is the file of a trace that is rotated by size. Before it would get longer than
+// max, FILE is renamed to FILE.1, FILE.1 to FILE.2, and so on up to keep. Each file
+// begins with the trace's headers, so that it can be read alone.
 type File struct {
 	path          string
 	max           int64 // bytes; 0: no limit
 	keep          int
 	f             *os.File // nil if rotate could not open it
 	size          int64
-	partial       bool   // the last line in f is not complete
-	missing       []byte // lines that f has to begin with, and does not have yet
+	partial       bool   // the last line in f is incomplete
+	missing       []byte // lines with which f has to begin, and which it does not have yet
 	header, clock []byte // the last lines of these types
 }
 
-// CreateFile creates a file that only its user may read, or empties one that exists. A
+// CreateFile creates a file that only its user can read, or empties an existing one. A
 // max of 0 means no limit.
 func CreateFile(path string, max int64, keep int) (*File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
@@ -33,7 +33,7 @@ func CreateFile(path string, max int64, keep int) (*File, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && info.Mode().IsRegular() {
-		err = f.Chmod(0o600) // it may have been there
+		err = f.Chmod(0o600) // it may have existed
 	} else {
 		max = 0 // a pipe or terminal
 	}
@@ -43,7 +43,7 @@ func CreateFile(path string, max int64, keep int) (*File, error) {
 	return &File{path: path, max: max, keep: keep, f: f}, nil
 }
 
-// Write writes lines: whole ones, or the rest of those that an earlier Write could not
+// Write writes whole lines, or the rest of lines that an earlier Write could not
 // complete.
 func (f *File) Write(lines []byte) (written int, err error) {
 	for written < len(lines) {
@@ -68,19 +68,19 @@ func (f *File) Write(lines []byte) (written int, err error) {
 	return written, nil
 }
 
-// write writes to the file as it is.
+// write writes to the file, without rotation.
 func (f *File) write(lines []byte) (int, error) {
 	n, err := f.f.Write(lines)
 	f.size += int64(n)
 	if n > 0 {
 		f.partial = lines[n-1] != '\n'
 	}
-	return n, err // os has put the file's name to it
+	return n, err // the error of package os has the name of the file
 }
 
-// fitting returns as many whole lines as the file takes before it is rotated, and takes
-// down headers among them. It returns at least one line if the file has nothing but its
-// beginning, and nothing if it is time to rotate.
+// fitting returns as many whole lines as the file has room for before its rotation. It
+// stores headers among them. It returns at least one line if the file has only its
+// beginning, and none if the file has to be rotated.
 func (f *File) fitting(lines []byte) []byte {
 	if f.max == 0 {
 		return lines
@@ -102,7 +102,7 @@ func (f *File) fitting(lines []byte) []byte {
 	return lines[:end]
 }
 
-// note keeps what the next file has to begin with.
+// note stores lines with which the next file has to begin.
 func (f *File) note(line []byte) {
 	switch {
 	case bytes.HasPrefix(line, []byte(`{"type":"header"`)):
@@ -112,8 +112,7 @@ func (f *File) note(line []byte) {
 	}
 }
 
-// rotate gives the file its new name, and those before it theirs, and begins the next
-// one.
+// rotate renames the files, and begins the next one.
 func (f *File) rotate() error {
 	if err := f.f.Close(); err != nil {
 		return fmt.Errorf("rotate trace: %w", err)
@@ -133,7 +132,7 @@ func (f *File) rotate() error {
 	return f.begin()
 }
 
-// begin opens the file, unless it is open, and writes what it has to begin with.
+// begin opens the file, unless it is open, and writes its first lines.
 func (f *File) begin() error {
 	if f.f == nil {
 		next, err := os.OpenFile(f.path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)

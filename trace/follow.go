@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// followEvery is how often Follow looks whether a file has grown.
+// followEvery is how often Follow checks whether a file has grown.
 const followEvery = 100 * time.Millisecond
 
-// Follow opens a trace's file that is being written. At its end, Read calls idle, which
-// may be nil, and waits until there is more, or another file has taken its place, which
-// it goes on with; until ctx ends, which is the end of the trace.
+// Follow opens the file of a trace that is being written. At its end, Read calls idle,
+// which may be nil, and waits until the file grows, or until another file replaces it,
+// with which it continues. The trace ends when ctx ends.
 func Follow(ctx context.Context, path string, idle func() error) (io.ReadCloser, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -30,7 +30,7 @@ type follower struct {
 	idle func() error
 	f    *os.File
 
-	misses int // how often in a row the file had no name
+	misses int // number of consecutive checks that found no file with this name
 }
 
 func (f *follower) Read(b []byte) (int, error) {
@@ -41,7 +41,7 @@ func (f *follower) Read(b []byte) (int, error) {
 		}
 		next, lost := f.next()
 		if next != nil {
-			// What was written before the file was rotated is there by now.
+			// What was written before the rotation is in the file by now.
 			if n, err := f.f.Read(b); n > 0 {
 				next.Close()
 				return n, err
@@ -66,13 +66,14 @@ func (f *follower) Read(b []byte) (int, error) {
 	}
 }
 
-// lostLine is told where files were removed before they were read: nobody knows how many
-// events they had.
+// lostLine stands for files that were removed before they were read. The number of their
+// events is unknown.
 const lostLine = `{"type":"dropped"}` + "\n"
 
-// next opens the file that was written after the one that is read, nil if there is none
-// yet. Rotation renames FILE to FILE.1, FILE.1 to FILE.2 and so on, perhaps several times
-// between two looks, and removes the oldest. lost says that files in between are gone.
+// next opens the file that was written after the current one, or returns nil if there is
+// none yet. A rotation renames FILE to FILE.1, FILE.1 to FILE.2 and so on, perhaps
+// several times between two checks, and removes the oldest. lost reports that files in
+// between are gone.
 func (f *follower) next() (next *os.File, lost bool) {
 	was, err := f.f.Stat()
 	if err != nil || f.isAt(was, 0) {
@@ -85,7 +86,7 @@ func (f *follower) next() (next *os.File, lost bool) {
 			if next, err = os.Open(f.name(k - 1)); err != nil {
 				return nil, false // it is being rotated
 			}
-			if !f.isAt(was, k) { // rotated again meanwhile: the next look knows more
+			if !f.isAt(was, k) { // rotated again meanwhile: the next check will find it
 				next.Close()
 				return nil, false
 			}
@@ -95,7 +96,7 @@ func (f *follower) next() (next *os.File, lost bool) {
 			oldest = k
 		}
 	}
-	// Names are missing for a moment while they change.
+	// A name is missing for a moment during a rotation.
 	if f.misses++; f.misses < 3 {
 		return nil, false
 	}
@@ -106,10 +107,10 @@ func (f *follower) next() (next *os.File, lost bool) {
 	return next, true
 }
 
-// maxRotated bounds the names that are looked at.
+// maxRotated limits the names that are checked.
 const maxRotated = 100
 
-// name returns the name that a file has after being rotated k times.
+// name returns the name of a file after k rotations.
 func (f *follower) name(k int) string {
 	if k == 0 {
 		return f.path

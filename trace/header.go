@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// Schema is the version of what this package writes. It reads every version with the same
-// number before the dot: the other number grows with each field or type that is added,
-// and readers skip what they do not know.
+// Schema is the version of the format that this package writes. The package reads every
+// version with the same major number. The minor number grows with each new field or type,
+// and readers skip fields and types that they do not know.
 const Schema = "1.0"
 
-// A Header says what the trace is of. It comes first; it comes again where a file was
-// rotated, and when more is known. In a merged trace the first has Merged, and one for
+// A Header describes the trace. It comes first. It is repeated where a file was rotated,
+// and when more is known. In a merged trace the first header has Merged, and a header for
 // each node follows.
 type Header struct {
 	Base
@@ -23,9 +23,9 @@ type Header struct {
 	Node     string         // the node's name
 	Addrs    []netip.Addr   // the node's virtual addresses
 	Networks []netip.Prefix // the prefixes of the network
-	Program  string         // argv[0]; not the other arguments, which may hold secrets
-	Sets     []string       // what is traced, as -e trace= has it
-	Snap     int            // how many bytes of payload are kept of each segment
+	Program  string         // argv[0], without the other arguments, which may hold secrets
+	Sets     []string       // the traced sets, as in -e trace=
+	Snap     int            // how many bytes of each piece of payload are kept
 	ClockOffset,
 	ClockError time.Duration // as in Clock; in a merged trace they have been applied
 }
@@ -49,12 +49,12 @@ func (e *Header) fields(c *codec) {
 	clockFields(c, &e.ClockOffset, &e.ClockError)
 }
 
-// A Clock says how the node's wall clock and that of the network's coordinator differ.
-// The last one counts.
+// A Clock is the offset of the node's wall clock from the coordinator's. The last one
+// counts.
 type Clock struct {
 	Base
-	// ClockOffset is to be added to the node's clock; the true one is within ClockError
-	// of it. A ClockError of 0 means that it was not measured.
+	// ClockOffset has to be added to the node's clock. The error of the result is at most
+	// ClockError. A ClockError of 0 means that the offset was not measured.
 	ClockOffset, ClockError time.Duration
 }
 
@@ -71,7 +71,7 @@ func clockFields(c *codec, offset, bound *time.Duration) {
 	integer(c, "clock_error", bound, "the offset is true within this; 0: not measured")
 }
 
-// Dropped says that events are missing here: the reader was slow or the disk full.
+// Dropped says that events are missing here, since the reader was slow or the disk full.
 type Dropped struct {
 	Base
 	Count uint64 // events since the last one that was written
@@ -85,7 +85,7 @@ func (e *Dropped) fields(c *codec) {
 	integer(c, "count", &e.Count, "how many events are missing here; absent if nobody knows: a file of theirs was removed before it was read")
 }
 
-// End is the last event. Without it, the trace was cut off.
+// End is the last event. A trace without it was cut off.
 type End struct {
 	Base
 	Reason string // such as "the program exited" or "detached"

@@ -6,12 +6,12 @@ import (
 	"unicode/utf8"
 )
 
-// codecs are those of Append: a codec that an interface's method is given would be
-// allocated each time.
+// codecs are the codecs of Append. A codec that is passed to a method of an interface
+// would otherwise be allocated each time.
 var codecs = sync.Pool{New: func() any { return new(codec) }}
 
 // Append appends an event's line to b, with the newline, and returns the extended slice.
-// It keeps nothing of the event, and allocates nothing if b has room.
+// It does not retain the event, and allocates nothing if b has room.
 func Append(b []byte, e Event) []byte {
 	c := codecs.Get().(*codec)
 	defer codecs.Put(c)
@@ -28,15 +28,15 @@ func Append(b []byte, e Event) []byte {
 	return b
 }
 
-// A field is a name and its value in a line, as the line has them: without the name's
-// quotes, with the value's.
+// A field is a name and its value as they are written in a line: the name without quotes,
+// the value with them.
 type field struct {
 	name, value []byte
 	offset      int // of the value in the line, bytes
 	escapes     bool
 }
 
-// text returns the value as a string; false if it is none.
+// text returns the value as a string, or false if it is not one.
 func (f *field) text() (string, bool) {
 	v := f.value
 	if len(v) < 2 || v[0] != '"' {
@@ -50,7 +50,7 @@ func (f *field) text() (string, bool) {
 	return s, err == nil
 }
 
-// texts returns the value as strings; false if it is no array of strings.
+// texts returns the value as strings, or false if it is not an array of strings.
 func (f *field) texts() ([]string, bool) {
 	if f.value[0] != '[' {
 		return nil, false
@@ -132,7 +132,7 @@ func (s *scanner) member() (field, error) {
 	return f, s.value(&f)
 }
 
-// space skips white space and returns what follows, 0 at the end.
+// space skips white space and returns the next byte, or 0 at the end.
 func (s *scanner) space() byte {
 	for ; s.at < len(s.line); s.at++ {
 		if c := s.line[s.at]; c != ' ' && c != '\t' && c != '\r' && c != '\n' {
@@ -149,8 +149,8 @@ func (s *scanner) wrong(text string) error {
 	return &valueError{min(s.at, len(s.line)), text}
 }
 
-// value reads one value of any kind. Arrays and objects go to encoding/json for their
-// syntax.
+// value reads one value of any kind. encoding/json checks the syntax of arrays and
+// objects.
 func (s *scanner) value(f *field) error {
 	start := s.at
 	f.offset = start
@@ -178,13 +178,13 @@ func (s *scanner) value(f *field) error {
 	return nil
 }
 
-// plain is true of what numbers, true, false and null are made of.
+// plain reports whether c can be in a number, or in true, false and null.
 func plain(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '+' ||
 		c == '.' || c == 'E'
 }
 
-// quoted reads a string; which escapes it has is looked at when it is asked for.
+// quoted reads a string. text later decodes its escapes.
 func (s *scanner) quoted(f *field) error {
 	for s.at++; s.at < len(s.line); s.at++ {
 		switch c := s.line[s.at]; {
@@ -201,8 +201,8 @@ func (s *scanner) quoted(f *field) error {
 	return s.wrong("want '\"'")
 }
 
-// nested reads an array or object, to its matching bracket, and lets encoding/json say
-// whether it is one.
+// nested reads an array or object up to its matching bracket. encoding/json checks its
+// syntax.
 func (s *scanner) nested() error {
 	start, depth := s.at, 0
 	for s.at < len(s.line) {

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 )
 
-// Protocol numbers, as IANA has them.
+// IANA's protocol numbers.
 const (
 	protoICMP   = 1
 	protoTCP    = 6
@@ -22,21 +22,21 @@ const (
 	flagACK
 )
 
-// windowScale is the largest that RFC 7323 allows: what a trace shows was never held up
-// by these windows.
+// windowScale is the largest one that RFC 7323 allows. These windows never limited what a
+// trace shows.
 const windowScale = 14
 
-// A segment is one IP packet to be made: TCP, UDP, or an ICMP error about one.
+// A segment is one IP packet to write: TCP, UDP, or an ICMP error about one.
 type segment struct {
 	from, to netip.AddrPort
 	proto    byte
 	seq, ack uint32
 	flags    byte
 	payload  []byte // captured
-	length   int    // of the payload in full
+	length   int    // of the whole payload
 }
 
-// ends returns the addresses as one family, IPv4 if both can be.
+// ends returns the addresses in one family, which is IPv4 if both addresses can be.
 func (s *segment) ends() (from, to netip.Addr) {
 	from, to = s.from.Addr().Unmap(), s.to.Addr().Unmap()
 	if from.Is4() != to.Is4() || !from.IsValid() {
@@ -45,8 +45,9 @@ func (s *segment) ends() (from, to netip.Addr) {
 	return from, to
 }
 
-// packet appends the packet to b and returns its length in full. What is not captured has
-// no checksum that could be computed: UDP's is 0 then, which means none, and TCP's too.
+// packet appends the packet to b, and returns its full length. If a part of the payload
+// was not captured, its checksum is unknown. UDP's is then 0, which means none, and so is
+// TCP's.
 func (s *segment) packet(b []byte, id uint16) (packet []byte, full int) {
 	from, to := s.ends()
 	var head []byte
@@ -72,8 +73,8 @@ func (s *segment) packet(b []byte, id uint16) (packet []byte, full int) {
 	return b, full
 }
 
-// appendIP appends an IP header (RFC 791, RFC 8200) for so many bytes, and returns the
-// packet's length.
+// appendIP appends an IP header (RFC 791, RFC 8200) for a payload of that length, and
+// returns the packet's length.
 func appendIP(b []byte, from, to netip.Addr, proto byte, id uint16, length int) ([]byte, int) {
 	start := len(b)
 	if from.Is4() {
@@ -123,7 +124,7 @@ func (s *segment) udpHeader() []byte {
 	return append(h, 0, 0)
 }
 
-// unreachable is the ICMP error with which s.to answers s: no such host, or no such port
+// unreachable returns the ICMP error with which s.to answers s: host or port unreachable
 // (RFC 792, RFC 4443).
 func (s *segment) unreachable(port bool) *segment {
 	quoted, _ := s.packet(nil, 0)
@@ -146,8 +147,8 @@ func (s *segment) unreachable(port bool) *segment {
 	return answer
 }
 
-// checksum is that of TCP, UDP and ICMP. All but ICMP of IPv4 begin with a pseudo-header
-// (RFC 9293, section 3.1; RFC 8200, section 8.1).
+// checksum returns the checksum of TCP, UDP or ICMP. All except ICMP over IPv4 include a
+// pseudo-header (RFC 9293, section 3.1; RFC 8200, section 8.1).
 func checksum(from, to netip.Addr, proto byte, b []byte) uint16 {
 	sum := uint32(0)
 	if proto != protoICMP {
@@ -157,7 +158,7 @@ func checksum(from, to netip.Addr, proto byte, b []byte) uint16 {
 	return fold(add(sum, b))
 }
 
-// add adds up words of 16 bits (RFC 1071).
+// add adds 16-bit words (RFC 1071).
 func add(sum uint32, b []byte) uint32 {
 	for ; len(b) > 1; b = b[2:] {
 		sum += uint32(binary.BigEndian.Uint16(b))

@@ -1,8 +1,8 @@
 package trace
 
-// OfProcess returns a writer that gives w the events of one process: its calls, its start
-// and end, the names that it has looked up, and its connections with what they carried.
-// What is known of no process, such as headers and gaps, goes through as well.
+// OfProcess returns a writer that passes the events of one process to w: its calls, its
+// start and end, its name lookups, and its connections with their payload. It also passes
+// events of no process, such as headers and gaps.
 func OfProcess(w Writer, pid int) Writer {
 	return &processWriter{Writer: w, pid: pid, conns: make(map[ConnID]bool)}
 }
@@ -10,7 +10,7 @@ func OfProcess(w Writer, pid int) Writer {
 type processWriter struct {
 	Writer
 	pid   int
-	conns map[ConnID]bool // the process's
+	conns map[ConnID]bool // the connections of the process
 }
 
 func (w *processWriter) Write(e Event) error {

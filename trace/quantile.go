@@ -5,11 +5,12 @@ import (
 	"time"
 )
 
-// subBuckets is how many buckets a power of two has: quantiles are at most 1/32 too high.
+// subBuckets is the number of buckets per power of two: quantiles are at most 1/32 too
+// high.
 const subBuckets = 32
 
-// durations counts durations in buckets that grow with them, as HDR histograms do: memory
-// for 60 powers of two at most.
+// durations counts durations in buckets that grow with them, as HDR histograms do. It
+// needs memory for at most 60 powers of two.
 type durations struct {
 	counts []uint32
 	n      uint64
@@ -17,7 +18,7 @@ type durations struct {
 	max    time.Duration
 }
 
-// add counts one.
+// add counts a duration.
 func (d *durations) add(v time.Duration) {
 	v = max(v, 0)
 	at := bucket(uint64(v))
@@ -30,8 +31,8 @@ func (d *durations) add(v time.Duration) {
 	d.max = max(d.max, v)
 }
 
-// bucket returns the place of a value: exact below subBuckets, then subBuckets to each
-// power of two.
+// bucket returns the index of a value's bucket: one per value below subBuckets, then
+// subBuckets for each power of two.
 func bucket(v uint64) int {
 	if v < subBuckets {
 		return int(v)
@@ -49,7 +50,7 @@ func highest(at int) uint64 {
 	return uint64(at%subBuckets+subBuckets+1)<<shift - 1
 }
 
-// average returns the mean, 0 of nothing.
+// average returns the mean, or 0 if there are no durations.
 func (d *durations) average() time.Duration {
 	if d.n == 0 {
 		return 0
@@ -57,7 +58,7 @@ func (d *durations) average() time.Duration {
 	return d.total / time.Duration(d.n)
 }
 
-// quantile returns the duration that the share q of all does not exceed.
+// quantile returns the duration that a share q of all durations does not exceed.
 func (d *durations) quantile(q float64) time.Duration {
 	left := max(1, uint64(q*float64(d.n)+0.5))
 	for at, n := range d.counts {

@@ -9,28 +9,28 @@ import (
 	"strings"
 )
 
-// maxLine bounds a line, in bytes: a piece of payload is 64 KiB at most, 88 KiB in
+// maxLine limits a line, in bytes. A piece of payload has at most 64 KiB, or 88 KiB in
 // base64.
 const maxLine = 1 << 20
 
-// Errors of a Reader; a *LineError has them with the place.
+// Errors of a Reader. A *LineError wraps them and adds the place.
 var (
 	// ErrVersion means that the trace's schema has another major version than this
 	// package.
 	ErrVersion = errors.New("another version of the schema")
 	// ErrNotTrace means that the first line is not the header of a trace.
 	ErrNotTrace = errors.New("not a trace of boxer")
-	// ErrTruncated means that the last line is not complete: whoever wrote it was
-	// stopped. What came before is good.
+	// ErrTruncated means that the last line is incomplete, since its writer was stopped.
+	// The lines before are valid.
 	ErrTruncated = errors.New("the last line is cut short")
-	// ErrDamaged means that a line is no event.
+	// ErrDamaged means that a line is not an event.
 	ErrDamaged = errors.New("damaged")
 )
 
 // A LineError says which line could not be read.
 type LineError struct {
 	Line   int64 // from 1
-	Offset int64 // in bytes, from the beginning of the trace, of what is wrong
+	Offset int64 // bytes from the start of the trace to the error
 	Err    error // wraps one of the errors above
 }
 
@@ -41,7 +41,7 @@ func (e *LineError) Error() string {
 // Unwrap returns Err.
 func (e *LineError) Unwrap() error { return e.Err }
 
-// A Reader reads a trace. It needs memory for the longest line, 1 MiB at most.
+// A Reader reads a trace. It needs memory for the longest line, at most 1 MiB.
 type Reader struct {
 	in     *bufio.Reader
 	long   []byte // a line longer than in's buffer
@@ -49,7 +49,7 @@ type Reader struct {
 	offset int64  // of the next line
 	began  bool   // the header has been read
 	codec  codec
-	fatal  error // what every Next returns from now on
+	fatal  error // what every further Next returns
 }
 
 // NewReader returns a Reader of the JSON lines in r.
@@ -57,10 +57,10 @@ func NewReader(r io.Reader) *Reader {
 	return &Reader{in: bufio.NewReaderSize(r, 64<<10), codec: codec{mode: reading}}
 }
 
-// Next returns the next event. At the end of the trace it returns io.EOF. A *LineError
-// with ErrDamaged is about one line: the next call goes on after it. One with ErrNotTrace
-// or ErrVersion ends the trace, as do errors of the underlying reader. Types of event
-// that this version does not know are skipped.
+// Next returns the next event. At the end of the trace it returns io.EOF. After a
+// *LineError with ErrDamaged, the next call continues with the next line. One with
+// ErrNotTrace or ErrVersion ends the trace, and so do errors of the underlying reader.
+// Next skips events of types that this version does not know.
 func (r *Reader) Next() (Event, error) {
 	for r.fatal == nil {
 		line, start, err := r.line()
@@ -101,8 +101,8 @@ func (r *Reader) line() (line []byte, start int64, err error) {
 	return line, start, err
 }
 
-// longLine returns a line of which the beginning is given. One that is too long is read
-// and forgotten.
+// longLine returns a line that starts with begin. It reads and discards a line that is
+// too long.
 func (r *Reader) longLine(begin []byte) ([]byte, error) {
 	r.long = append(r.long[:0], begin...)
 	length := len(begin)
@@ -175,7 +175,8 @@ func checkVersion(schema string) error {
 	return nil
 }
 
-// located says where in the trace an error of a line is, and what it means for the trace.
+// located adds the place in the trace to an error of a line, and decides whether the
+// error ends the trace.
 func (r *Reader) located(err error, start int64, line []byte) error {
 	at := &LineError{Line: r.lines, Offset: start}
 	var bad *valueError

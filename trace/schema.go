@@ -1,6 +1,6 @@
 package trace
 
-// A TypeDoc is what docs/trace.md says about a type of event.
+// A TypeDoc is the description of a type of event in docs/trace.md.
 type TypeDoc struct {
 	Type, About string
 	Fields      []FieldDoc

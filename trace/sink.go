@@ -10,44 +10,43 @@ import (
 )
 
 const (
-	// sinkBuffer bounds what a Sink holds, in bytes, unless its user says otherwise: some
-	// 10,000 calls.
+	// sinkBuffer limits what a Sink holds, in bytes, unless its user chooses another
+	// limit. It has room for about 10,000 calls.
 	sinkBuffer = 4 << 20
 
-	// gatherFor is how long a Sink waits for more before it writes: it bounds how often
-	// the thread that answers calls has to wake the writing goroutine, and is too short
-	// to be seen.
+	// gatherFor is how long a Sink gathers lines before it writes them. It limits how
+	// often the thread that answers calls has to wake the writing goroutine. It is too
+	// short to be noticed.
 	gatherFor = 20 * time.Millisecond
 
-	// retryEvery is how often a Sink tries again when the disk is full.
+	// retryEvery is how often a Sink retries when the disk is full.
 	retryEvery = 200 * time.Millisecond
 )
 
-// A Sink takes events and has a goroutine write their lines. Put never waits for it:
-// while the reader is slow or the disk full, events that find no room are dropped and
-// counted, and an event Dropped tells readers at that place.
+// A Sink takes events, and writes their lines on its own goroutine. Put never waits for
+// it: while the reader is slow or the disk full, the Sink drops and counts events for
+// which it has no room. An event Dropped at that place tells readers.
 type Sink struct {
 	out    io.WriteCloser
 	bound  int
-	filled chan struct{} // capacity 1: there is something to write
-	closed chan struct{} // no more is to come
-	ended  chan struct{} // the goroutine has ended
+	filled chan struct{} // has a token if there is something to write
+	closed chan struct{} // closed when no more events come
+	ended  chan struct{} // closed when the goroutine has ended
 
 	mu   sync.Mutex
-	fill []byte // lines to be written
-	// events dropped since the last one in fill: the goroutine adds the event that says
-	// so
+	fill []byte // lines to write
+	// events dropped since the last line in fill; the goroutine adds the event Dropped
 	lost    uint64
-	dropped uint64 // in all
-	lastAt  Base   // of the last that was dropped
-	over    bool   // Close was called, or out is broken
-	err     error  // what broke out
+	dropped uint64 // number of all dropped events
+	lastAt  Base   // of the last dropped event
+	over    bool   // Close was called, or out has failed
+	err     error  // why out failed
 }
 
-// NewSink returns a Sink that writes lines to out, whole ones only, with one Write at a
-// time. It holds up to buffer bytes, twice that while it writes; 0 means 4 MiB. If out's
-// Write fails because the disk is full, the rest is tried again later; any other error
-// ends it. Close closes out.
+// NewSink returns a Sink that writes lines to out, only whole ones, with one Write at a
+// time. It holds up to buffer bytes, and twice that while it writes; 0 means 4 MiB. If
+// out's Write fails because the disk is full, the Sink retries the rest later. Any other
+// error ends the Sink. Close closes out.
 func NewSink(out io.WriteCloser, buffer int) *Sink {
 	if buffer <= 0 {
 		buffer = sinkBuffer
@@ -61,8 +60,8 @@ func NewSink(out io.WriteCloser, buffer int) *Sink {
 	return s
 }
 
-// Put takes an event. It keeps nothing of it, does not wait, and allocates nothing in the
-// long run.
+// Put takes an event. It does not retain the event and does not wait. Once its buffers
+// have grown, it allocates nothing.
 func (s *Sink) Put(e Event) {
 	s.mu.Lock()
 	if s.over {
@@ -73,7 +72,7 @@ func (s *Sink) Put(e Event) {
 	if s.lost == 0 {
 		s.fill = Append(s.fill, e)
 	}
-	// once there is no room, nothing overtakes what was dropped
+	// without room, no event may overtake the dropped ones
 	if s.lost > 0 || len(s.fill) > s.bound {
 		s.fill = s.fill[:before]
 		s.lost++
@@ -90,27 +89,27 @@ func (s *Sink) Put(e Event) {
 	}
 }
 
-// Dropped returns how many events were dropped until now.
+// Dropped returns the number of events that were dropped so far.
 func (s *Sink) Dropped() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.dropped
 }
 
-// Done is closed when nothing is written any more: after Close, or when the reader has
-// gone.
+// Done returns a channel that is closed when the Sink writes no more: after Close, or
+// when the reader has gone.
 func (s *Sink) Done() <-chan struct{} { return s.ended }
 
-// Err returns what ended the Sink before Close, nil if nothing did.
+// Err returns what ended the Sink before Close, or nil.
 func (s *Sink) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
 }
 
-// Close writes what is left, for as long as patience at most, and closes the writer. It
-// returns what could not be written. A Write that hangs although its writer is closed is
-// left behind.
+// Close writes what is left, for at most patience, and closes the writer. It returns an
+// error if it could not write everything. It does not wait for a Write that hangs
+// although its writer is closed.
 func (s *Sink) Close(patience time.Duration) error {
 	s.mu.Lock()
 	if !s.over {
@@ -135,7 +134,7 @@ func (s *Sink) Close(patience time.Duration) error {
 	return nil
 }
 
-// fail keeps the first error, and ends the Sink.
+// fail records the first error, and ends the Sink.
 func (s *Sink) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,7 +144,7 @@ func (s *Sink) fail(err error) {
 	}
 }
 
-// run writes what was filled until the Sink is closed or broken.
+// run writes lines until the Sink is closed or has failed.
 func (s *Sink) run() {
 	defer close(s.ended)
 	var drain []byte
@@ -168,8 +167,8 @@ func (s *Sink) run() {
 	}
 }
 
-// wait returns when there is something to write, after some time for more to come; and at
-// the end, with true.
+// wait returns when there is something to write, after some time for more to come. At the
+// end it returns true.
 func (s *Sink) wait() (last bool) {
 	select {
 	case <-s.closed:
@@ -187,7 +186,7 @@ func (s *Sink) wait() (last bool) {
 	return false
 }
 
-// write writes lines, and goes on where it stopped while the disk is full.
+// write writes lines. While the disk is full, it retries from where it stopped.
 func (s *Sink) write(lines []byte) error {
 	for len(lines) > 0 {
 		n, err := s.out.Write(lines)
@@ -202,7 +201,7 @@ func (s *Sink) write(lines []byte) error {
 			retry := time.NewTimer(retryEvery)
 			select {
 			case <-retry.C:
-			case <-s.closed: // one more try
+			case <-s.closed: // one more attempt
 			}
 			retry.Stop()
 		}
@@ -216,7 +215,7 @@ func (s *Sink) isOver() bool {
 	return s.over
 }
 
-// full is true of errors that pass when others make room.
+// full reports whether err passes when other programs free disk space.
 func full(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }

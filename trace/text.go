@@ -9,26 +9,26 @@ import (
 )
 
 const (
-	// resultColumn is where strace aligns results (its option -a).
+	// resultColumn is the column at which strace aligns results (its option -a).
 	resultColumn = 40
 
-	// maxThreads bounds how many threads a text writer keeps in mind.
+	// maxThreads limits the threads that a text writer remembers.
 	maxThreads = 1 << 16
 )
 
-// textWriter writes what strace -f writes, and comments about what boxer did.
+// A textWriter writes what strace -f writes, with comments about what boxer did.
 type textWriter struct {
 	out  io.Writer
 	o    Options
 	buf  []byte
 	head heads
 
-	// those that live; how many arguments of their call have been written
+	// live threads, with the number of arguments of their call that have been written
 	threads map[threadKey]int
-	prefix  bool          // there has been more than one
-	held    *Call         // begun: if it ends next, it is one line
+	prefix  bool          // there has been more than one thread
+	held    *Call         // a call that has begun; if it ends next, it takes one line
 	last    time.Duration // when the last line began
-	first   bool          // there was a line
+	first   bool          // a line has been written
 }
 
 type threadKey struct{ source, tid int }
@@ -89,7 +89,7 @@ func (w *textWriter) full() error {
 	return w.write()
 }
 
-// Flush also writes a call that has begun and waits.
+// Flush also writes a call that has begun and is held back.
 func (w *textWriter) Flush() error {
 	if w.held != nil {
 		held := w.held
@@ -107,7 +107,7 @@ func (w *textWriter) write() error {
 
 func (w *textWriter) Close() error { return w.Flush() }
 
-// begin begins a line, as printleader of strace does: who, and when.
+// begin begins a line with thread and time, as printleader of strace does.
 func (w *textWriter) begin(at *Base, who *Thread) {
 	if who != nil && who.TID != 0 {
 		key := threadKey{at.Source, who.TID}
@@ -131,7 +131,7 @@ func (w *textWriter) begin(at *Base, who *Thread) {
 	w.stamp(at.Time)
 }
 
-// stamp writes the time as the options want it.
+// stamp writes the time in the chosen style.
 func (w *textWriter) stamp(at time.Duration) {
 	if w.o.Relative {
 		since := max(0, at-w.last)
@@ -198,14 +198,15 @@ func (w *textWriter) call(e *Call) {
 	w.end(describeCall(e))
 }
 
-// remember keeps how much of a thread's call has been written; 0 if it has ended.
+// remember records how much of a thread's call has been written, or 0 if the call has
+// ended.
 func (w *textWriter) remember(key threadKey, args int) {
 	if _, known := w.threads[key]; known {
 		w.threads[key] = args
 	}
 }
 
-// result writes "= 3" and its like.
+// result writes the result, such as "= 3".
 func (w *textWriter) result(e *Call) {
 	w.buf = append(w.buf, "= "...)
 	switch {
@@ -214,7 +215,7 @@ func (w *textWriter) result(e *Call) {
 	case e.Errno == "":
 		w.buf = strconv.AppendInt(w.buf, e.Ret, 10)
 	case strings.HasPrefix(e.Errno, "ERESTART"):
-		// the kernel begins the call again, or has it fail with EINTR
+		// the kernel restarts the call, or makes it fail with EINTR
 		w.buf = append(append(w.buf, "? "...), e.Errno...)
 	default:
 		w.buf = append(append(w.buf, "-1 "...), e.Errno...)
@@ -237,7 +238,7 @@ func (w *textWriter) process(e *Process) {
 	delete(w.threads, threadKey{e.Source, e.TID})
 }
 
-// comment writes a line that has a comment only.
+// comment writes a line with only a comment.
 func (w *textWriter) comment(at *Base, who *Thread, text string) {
 	if w.o.NoComments {
 		return
@@ -248,7 +249,7 @@ func (w *textWriter) comment(at *Base, who *Thread, text string) {
 	w.buf = append(w.buf, " */\n"...)
 }
 
-// end ends a line, with a comment if there is something to say.
+// end ends a line, with a comment if it is not empty.
 func (w *textWriter) end(comment string) {
 	if comment != "" && !w.o.NoComments {
 		w.buf = append(w.buf, " /* "...)
@@ -258,7 +259,8 @@ func (w *textWriter) end(comment string) {
 	w.buf = append(w.buf, '\n')
 }
 
-// appendComment appends text that can neither end the comment nor steer a terminal.
+// appendComment appends text. The text can neither end the comment nor control a
+// terminal.
 func appendComment(b []byte, text string) []byte {
 	for _, r := range strings.ReplaceAll(text, "*/", "* /") {
 		if !unicode.IsPrint(r) {

@@ -11,32 +11,33 @@ import (
 	"time"
 )
 
-// A Writer turns events into a format. Live traces, recorded and merged ones go through
-// the same.
+// A Writer converts events to a format. Live, recorded and merged traces use the same
+// Writers.
 type Writer interface {
-	// Write takes the next event. It keeps nothing of it that the caller may change.
+	// Write takes the next event. It retains nothing that the caller may change.
 	Write(Event) error
-	// Flush writes all that can be written now.
+	// Flush writes everything that can be written now.
 	Flush() error
-	// Close writes the rest. It does not close the writer below.
+	// Close writes the rest. It does not close the underlying writer.
 	Close() error
 }
 
-// Options are about formats; each uses those that it has a use for.
+// Options configure formats. Each format uses the options that apply to it.
 type Options struct {
-	Clock ClockStyle // text: which times lines begin with
-	// text: lines begin with the time since the line before (-r)
+	Clock ClockStyle // text: the style of the time at the start of lines
+	// text: lines begin with the time since the previous line (-r)
 	Relative  bool
-	Durations bool // text: lines of calls end with how long they took (-T)
+	Durations bool // text: lines of calls end with their duration (-T)
 	// text: only what strace would write, for programs that parse it
 	NoComments bool
-	Location   *time.Location // text: the time zone; nil is that of this process
-	Slowest    int            // summary: how many slow connects it lists; 0 is 10
-	// html: how many calls, connections and look-ups each the page may hold; 0 is 20,000
+	Location   *time.Location // text: the time zone; nil: that of this process
+	Slowest    int            // summary: the number of slow connects that it lists; 0: 10
+	// html: the largest number of calls, of connections and of lookups in the page; 0:
+	// 20,000
 	MaxEvents int
 }
 
-// A ClockStyle says which time text begins a line with.
+// A ClockStyle is the style of the time at the start of text lines.
 type ClockStyle int
 
 // The styles of strace's -t, -tt and -ttt.
@@ -44,10 +45,10 @@ const (
 	NoClock     ClockStyle = iota
 	Seconds                // 15:04:05
 	Microsecond            // 15:04:05.000000
-	Epoch                  // seconds since 1970, and microseconds
+	Epoch                  // seconds since 1970, with microseconds
 )
 
-// formats are the makers of writers, by name.
+// formats are the constructors of writers, by name.
 var formats = map[string]func(io.Writer, Options) Writer{
 	"html":     newHTML,
 	"json":     func(w io.Writer, _ Options) Writer { return &jsonWriter{out: w} },
@@ -57,7 +58,7 @@ var formats = map[string]func(io.Writer, Options) Writer{
 	"text":     newText,
 }
 
-// Formats returns the names that NewWriter takes, sorted.
+// Formats returns the names that NewWriter accepts, sorted.
 func Formats() []string { return slices.Sorted(maps.Keys(formats)) }
 
 // NewWriter returns a Writer of a format, which is one of Formats.
@@ -70,8 +71,8 @@ func NewWriter(format string, w io.Writer, o Options) (Writer, error) {
 	return make(w, o), nil
 }
 
-// Copy gives a Writer all events of a trace, and closes it. Damaged lines are given to
-// damaged, which may be nil, and left out.
+// Copy passes all events of a trace to a Writer, and closes it. It omits damaged lines,
+// and passes them to damaged, which may be nil.
 func Copy(w Writer, r *Reader, damaged func(*LineError)) error {
 	for {
 		e, err := r.Next()
@@ -93,12 +94,12 @@ func Copy(w Writer, r *Reader, damaged func(*LineError)) error {
 	}
 }
 
-// passing is true of what is wrong with one line only.
+// passing reports whether the error is about one line only.
 func (e *LineError) passing() bool {
 	return errors.Is(e.Err, ErrDamaged) || errors.Is(e.Err, ErrTruncated)
 }
 
-// flushAt is how much a writer gathers before it writes, in bytes.
+// flushAt is how many bytes a writer gathers before it writes.
 const flushAt = 64 << 10
 
 // jsonWriter writes JSON lines.
@@ -122,8 +123,8 @@ func (w *jsonWriter) Flush() error {
 
 func (w *jsonWriter) Close() error { return w.Flush() }
 
-// Convert returns a writer of JSON lines, as a Sink has them, that gives their events to
-// w and flushes it after each Write. Its Close closes w, then what is below if it is not
+// Convert returns a writer of JSON lines, as a Sink writes them. It passes their events
+// to w, and flushes w after each Write. Its Close closes w, and then below if it is not
 // nil.
 func Convert(w Writer, below io.Closer) io.WriteCloser {
 	c := &converter{w: w, below: below}
@@ -144,7 +145,7 @@ func (c *converter) Write(lines []byte) (int, error) {
 		e, err := c.reader.Next()
 		switch {
 		case errors.Is(err, io.EOF):
-			c.reader.fatal = nil // there will be more
+			c.reader.fatal = nil // more lines will come
 			return len(lines), c.w.Flush()
 		case err != nil:
 			return len(lines), err
