@@ -288,6 +288,16 @@ func (c *Client) Deliver(onSignal func(from uint32, msg []byte),
 	c.all.Go(func() { c.dispatcher.run(c.ctx, onSignal, onMember) })
 }
 
+// Heartbeat tells the coordinator at once that this node is alive, as it does regularly.
+func (c *Client) Heartbeat() {
+	c.mu.Lock()
+	session := c.session
+	c.mu.Unlock()
+	if session != nil {
+		notify(session.pinged)
+	}
+}
+
 // Done returns a channel that is closed when the client has left the network permanently:
 // by Close, or for the reason that Err returns.
 func (c *Client) Done() <-chan struct{} { return c.done }

@@ -87,6 +87,9 @@ func (r *route) noteSent(n int) {
 
 // write sends to a real address.
 func (s *Socket) write(b, oob []byte, to netip.AddrPort) (n, oobn int, err error) {
+	if s.suspended.Load() {
+		return len(b), len(oob), nil
+	}
 	if err := s.wire.send(b, oob, to); err != nil && fatal(err) {
 		return 0, 0, err
 	}

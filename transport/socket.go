@@ -33,6 +33,7 @@ type Socket struct {
 	mu     sync.Mutex // orders writers of routes
 	routes atomic.Pointer[routeTable]
 
+	suspended  atomic.Bool
 	stunServer atomic.Bool
 	relay      atomic.Pointer[func(frame []byte, from netip.AddrPort)]
 	indication atomic.Pointer[func(b []byte, from netip.AddrPort)]
