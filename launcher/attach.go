@@ -59,13 +59,13 @@ type attachServer struct {
 
 // serveAttach begins to listen. Without a directory for its socket there is none: the
 // program runs all the same.
-func (n *node) serveAttach(who attachAnswer) *attachServer {
+func (n *node) serveAttach(init int, who attachAnswer) *attachServer {
 	dir, err := coordinator.RuntimeDir()
 	if err != nil {
 		n.member.log.Debug("no trace can attach", "err", err)
 		return nil
 	}
-	path := filepath.Join(dir, controlName(os.Getpid()))
+	path := filepath.Join(dir, controlName(init))
 	os.Remove(path) // of a process that had our number
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if errors.Is(err, unix.ENOENT) {
@@ -291,6 +291,8 @@ type Attached struct {
 	// Trapped says that calls which boxer does not need are trapped: the filter was
 	// made for a trace. Otherwise only those that boxer answers are seen.
 	Trapped bool
+
+	supervisor int // the process at the other end
 }
 
 // Attach asks for a trace of a program that runs under boxer as this user: of the node
@@ -301,7 +303,7 @@ func Attach(name string, pid int, t Trace) (*Attached, error) {
 	if err != nil {
 		return nil, err
 	}
-	sockets, err := filepath.Glob(filepath.Join(dir, "*.trace"))
+	sockets, err := filepath.Glob(filepath.Join(dir, "*"+controlSuffix))
 	if err != nil {
 		return nil, err
 	}
@@ -313,11 +315,11 @@ func Attach(name string, pid int, t Trace) (*Attached, error) {
 	}
 	var found []*Attached
 	for _, path := range sockets {
-		supervisor, _ := strconv.Atoi(strings.TrimSuffix(filepath.Base(path), ".trace"))
+		init, _ := strconv.Atoi(strings.TrimSuffix(filepath.Base(path), controlSuffix))
 		a, err := attachTo(path, t)
 		if errors.Is(err, unix.ECONNREFUSED) {
 			// It was killed, or has bound the socket just now and does not listen yet.
-			if unix.Kill(supervisor, 0) == unix.ESRCH {
+			if errors.Is(unix.Kill(init, 0), unix.ESRCH) {
 				os.Remove(path)
 			}
 			continue
@@ -327,10 +329,10 @@ func Attach(name string, pid int, t Trace) (*Attached, error) {
 		}
 		switch {
 		case name != "" && a.Name == name, name == "" &&
-			(pid == a.PID || pid == supervisor):
+			(pid == a.PID || pid == a.supervisor || pid == init):
 			found = append(found, a)
 			continue
-		case name == "" && slices.Contains(ancestors, supervisor):
+		case name == "" && slices.Contains(ancestors, init):
 			a.Process = pid
 			found = append(found, a)
 			continue
@@ -374,7 +376,11 @@ func attachTo(path string, t Trace) (*Attached, error) {
 		c.Close()
 		return nil, err
 	}
-	return &Attached{c: c, Name: who.Name, PID: who.PID, Trapped: who.Trapped}, nil
+	a := &Attached{c: c, Name: who.Name, PID: who.PID, Trapped: who.Trapped}
+	if peer, err := peerOf(c); err == nil {
+		a.supervisor = int(peer.Pid)
+	}
+	return a, nil
 }
 
 // readLine reads one line of JSON and not a byte more.

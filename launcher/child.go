@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strconv"
 	"sync"
@@ -23,9 +24,8 @@ type child struct {
 
 	own namespaces // see inOwnNamespaces
 
-	// others are children that this process had before boxer-init, and that are not the
-	// program's: a coordinator that it started, or what a shell had that executed it.
-	others []int
+	effects *processEffects
+	log     *slog.Logger
 
 	uncovered string // why /proc/net is the host's, when the program has been started
 
@@ -44,37 +44,49 @@ func (e *ExitError) Unwrap() error { return e.Err }
 
 // prepare starts boxer-init, which waits for its startRequest: that takes a few
 // milliseconds, in which the node joins its network.
-func prepare() (*child, error) {
-	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return nil, fmt.Errorf("prctl(PR_SET_CHILD_SUBREAPER): %w", err)
-	}
+func prepare(cfg *RunConfig, effects *processEffects) (*child, error) {
 	ours, theirs, err := controlPair()
 	if err != nil {
 		return nil, err
 	}
 	defer theirs.Close()
-	// Descriptors that boxer was given go on to the program under their own
-	// numbers; so the control socket keeps the number that it has.
+	executable := cfg.Executable
+	if executable == "" {
+		executable = "/proc/self/exe"
+	}
+	// Descriptors that boxer was given go on to the program under their own numbers; so
+	// the control socket keeps the number that it has, where nobody else starts
+	// processes: only then may it lack the close-on-exec flag for a while.
+	streams := cfg.streams()
+	files := []uintptr{uintptr(streams[0]), uintptr(streams[1]), uintptr(streams[2])}
 	fd := int(theirs.Fd())
+	if effects.Descriptors {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
+	} else {
+		files = append(files, uintptr(fd))
+		fd = 3
+	}
 	var pid int
-	others := children(os.Getpid())
-	own, err := inOwnNamespaces(func() (err error) {
-		pid, err = syscall.ForkExec("/proc/self/exe",
-			[]string{initName, strconv.Itoa(fd)},
-			&syscall.ProcAttr{Env: programEnviron(), Files: []uintptr{0, 1, 2}})
-		return err
-	})
+	var own namespaces
+	if err == nil {
+		own, err = inOwnNamespaces(func() (err error) {
+			pid, err = syscall.ForkExec(executable, []string{initName, strconv.Itoa(fd)},
+				&syscall.ProcAttr{Env: cfg.environ(), Files: files})
+			return err
+		})
+	}
 	if err != nil {
 		ours.f.Close()
 		return nil, fmt.Errorf("start boxer-init: %w", err)
 	}
-	return &child{init: pid, c: ours, own: own, others: others}, nil
+	return &child{init: pid, c: ours, own: own, effects: effects,
+		log: cfg.Logger}, nil
 }
 
 // abandon ends a child that has not been started.
 func (c *child) abandon() {
-	c.c.f.Close()
-	unix.Wait4(c.init, nil, 0, nil)
+	c.close()
+	wait(c.init)
 }
 
 // start lets boxer-init start the program. It fails with *ExitError if the program cannot
@@ -83,7 +95,7 @@ func (c *child) abandon() {
 // that is before the program starts.
 func (c *child) start(o startRequest, pass int, listen func(*os.File) error) error {
 	if err := c.c.send(o, pass); err != nil {
-		return fmt.Errorf("boxer-init: %w", err)
+		return c.failed(err)
 	}
 	var r childEvent
 	listening := listen == nil
@@ -97,18 +109,17 @@ func (c *child) start(o startRequest, pass int, listen func(*os.File) error) err
 	}
 	switch {
 	case errors.Is(err, io.EOF):
-		// It was killed, and may have started the program just before: the tree
-		// is ours now.
-		killTree(nil, c.others...)
+		// It was killed, and may have started the program just before.
+		c.orphaned()
 		return &ExitError{Code: exitSignal + int(unix.SIGKILL),
 			Err: errors.New("boxer-init was killed while it started the program")}
 	case err != nil:
-		return fmt.Errorf("boxer-init: %w", err)
+		return c.failed(err)
 	case r.Failed != "":
-		unix.Wait4(c.init, nil, 0, nil)
+		wait(c.init)
 		return &ExitError{Code: r.Code, Err: errors.New(r.Failed)}
 	case !listening && f == nil:
-		return errors.New("boxer-init sent no listener")
+		return c.failed(errors.New("it sent no listener"))
 	}
 	c.pid, c.uncovered = r.Started, r.Uncovered
 	if !listening {
@@ -117,56 +128,96 @@ func (c *child) start(o startRequest, pass int, listen func(*os.File) error) err
 	return nil
 }
 
+// failed ends a tree after an error of the talk with boxer-init.
+func (c *child) failed(err error) error {
+	c.abort()
+	c.orphaned()
+	return fmt.Errorf("boxer-init: %w", err)
+}
+
 // listen hands the listener over. After an error nothing of the child is left.
 func (c *child) listen(f *os.File, listen func(*os.File) error) error {
 	err := listen(f)
 	if err != nil {
-		unix.Kill(c.init, unix.SIGKILL)
-		killTree(nil, c.others...)
+		c.abort()
+		c.orphaned()
 	}
 	return err
 }
 
-// watch follows the program until it has ended. Each time a signal stops the
-// program, watch calls noteStop and then lets boxer-init stop this process, too.
-func (c *child) watch(noteStop func()) {
+// abort has boxer-init kill the tree and end, as if the supervisor were gone.
+func (c *child) abort() {
+	c.telling.Lock()
+	defer c.telling.Unlock()
+	if !c.closed {
+		unix.Shutdown(int(c.c.f.Fd()), unix.SHUT_RDWR)
+	}
+}
+
+// orphaned ends the tree when boxer-init has ended, or is about to: by SIGKILL, or after
+// abort.
+func (c *child) orphaned() {
+	if c.effects.Reaper { // the tree falls to this process
+		killTree(nil, c.effects.others...)
+		return
+	}
+	if c.pid > 0 {
+		unix.Kill(c.pid, unix.SIGKILL)
+	}
+	wait(c.init)
+}
+
+// wait waits for a child of this process.
+func wait(pid int) {
 	for {
-		var r childEvent
-		_, err := c.c.receive(&r)
-		switch {
-		case err != nil:
-			// boxer-init is gone, by SIGKILL: the tree is ours now.
-			if !errors.Is(err, io.EOF) {
-				fmt.Fprintln(os.Stderr, "boxer:", err)
-			}
-			killTree(nil, c.others...)
-			c.status = exitSignal + int(unix.SIGKILL)
-			return
-		case r.Stop > 0:
-			noteStop()
-			c.tell(initCommand{Stop: r.Stop})
-		case r.Exited:
-			c.status = r.Status
-			c.tell(initCommand{Done: true})
-			unix.Wait4(c.init, nil, 0, nil)
+		if _, err := unix.Wait4(pid, nil, 0, nil); !errors.Is(err, unix.EINTR) {
 			return
 		}
 	}
 }
 
-// tell tells boxer-init something. An error would mean that it is gone: see watch.
-func (c *child) tell(w initCommand) {
+// watch follows the program until it has ended. Each time a signal stops the program,
+// boxer-init stops this process, too, if that is one of the effects.
+func (c *child) watch() {
+	for {
+		var r childEvent
+		_, err := c.c.receive(&r)
+		switch {
+		case err != nil:
+			if !errors.Is(err, io.EOF) {
+				c.log.Error("boxer-init", "error", err)
+			}
+			c.orphaned()
+			c.status = exitSignal + int(unix.SIGKILL)
+			return
+		case r.Stop > 0:
+			if c.effects.Signals {
+				noteStop()
+			}
+			c.tell(initCommand{Stop: r.Stop})
+		case r.Exited:
+			c.status = r.Status
+			c.tell(initCommand{Done: true})
+			wait(c.init)
+			return
+		}
+	}
+}
+
+// tell tells boxer-init something. It returns false if boxer-init is gone: see watch.
+func (c *child) tell(w initCommand) bool {
 	c.telling.Lock()
 	defer c.telling.Unlock()
-	if !c.closed {
-		c.c.send(w, -1)
-	}
+	return !c.closed && c.c.send(w, -1) == nil
 }
 
 // close releases what start took. No process of the tree is left.
 func (c *child) close() error {
 	c.telling.Lock()
 	defer c.telling.Unlock()
+	if c.closed {
+		return nil
+	}
 	c.closed = true
 	return c.c.f.Close()
 }

@@ -30,9 +30,11 @@ type startRequest struct {
 	// no filter: execute the file that comes along instead of the program
 	Loader bool `json:",omitempty"`
 	// the filter traps what starting takes: send the listener first
-	Served   bool   `json:",omitempty"`
-	Hostname string `json:",omitempty"` // name the host, which is this tree's alone
-	Notify   string `json:",omitempty"` // the program's NOTIFY_SOCKET, see notifier
+	Served bool `json:",omitempty"`
+	// stop and continue the supervisor with the program
+	JobControl bool   `json:",omitempty"`
+	Hostname   string `json:",omitempty"` // name the host, which is this tree's alone
+	Notify     string `json:",omitempty"` // the program's NOTIFY_SOCKET, see notifier
 
 	Cover *cover `json:",omitempty"` // nil: the program sees the host's files
 
@@ -63,19 +65,17 @@ type initCommand struct {
 
 	Will *coordinator.Will `json:",omitempty"` // the node's last will, from now on
 
+	Signal int  `json:",omitempty"` // send this signal to the program
+	Kill   bool `json:",omitempty"` // kill the program's tree; a childEvent follows
+
 	// Done answers a childEvent with Exited: boxer-init may end, too.
 	Done bool `json:",omitempty"`
 }
 
-// controlPair makes the two ends. The second has no close-on-exec flag.
+// controlPair makes the two ends.
 func controlPair() (ours control, theirs *os.File, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return control{}, nil, fmt.Errorf("socketpair: %w", err)
-	}
-	if _, err := unix.FcntlInt(uintptr(fds[1]), unix.F_SETFD, 0); err != nil {
-		unix.Close(fds[0])
-		unix.Close(fds[1])
 		return control{}, nil, fmt.Errorf("socketpair: %w", err)
 	}
 	return control{os.NewFile(uintptr(fds[0]), "control")},

@@ -56,7 +56,9 @@ func Diagnose(ctx context.Context, url *coordinator.JoinURL) []Finding {
 		d.Needed = d.Needed && how.Detail != string(InterposerRewrite)
 		found = append(found, d)
 	}
-	found = append(found, how, diagnoseAliases(), diagnoseHost(), diagnoseProcNet(),
+	found = append(found, how)
+	found = append(found, diagnoseAbilities(InterposerKind(how.Detail))...)
+	found = append(found, diagnoseAliases(), diagnoseHost(), diagnoseProcNet(),
 		diagnoseProc())
 	if url != nil {
 		found = append(found, diagnoseNetwork(ctx, *url)...)
@@ -79,6 +81,20 @@ func diagnoseInterposer() Finding {
 			"run where seccomp(2) is allowed, or where programs may be rewritten"
 	}
 	return f
+}
+
+// diagnoseAbilities tells what programs lack that the other way to take calls would give
+// them.
+func diagnoseAbilities(kind InterposerKind) (found []Finding) {
+	other, remedy := InterposerRewrite, "boxer run --interposer rewrite"
+	if kind == InterposerRewrite {
+		other, remedy = InterposerSeccomp, "run where seccomp(2) is allowed"
+	}
+	for _, l := range kind.abilities().Lacks(other.abilities()) {
+		found = append(found, Finding{Name: l.Name, For: "not with " + string(kind),
+			Detail: l.What, Remedy: remedy})
+	}
+	return found
 }
 
 func diagnoseAliases() Finding {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -23,11 +24,11 @@ const (
 // on its way, and Linux's kernel would deliver it, too. A limit bounds that; with limit 0
 // it goes on for as long as the peers read. A negative limit means not to wait, which is
 // no error. A signal that would end a program ends it.
-func (n *node) drain(limit time.Duration, signals *os.File) error {
+func (n *node) drain(ctx context.Context, limit time.Duration, signals *os.File) error {
 	if limit < 0 {
 		return nil
 	}
-	ctx, cancel := context.WithCancelCause(context.Background())
+	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	startupSignals := newStartupSignals(signals,
 		"before the peers had read all that the program wrote", cancel)
@@ -36,7 +37,10 @@ func (n *node) drain(limit time.Duration, signals *os.File) error {
 		over := fmt.Errorf("--drain %v was too short", limit)
 		defer time.AfterFunc(limit, func() { cancel(over) }).Stop()
 	} else {
-		n.watchDrain(ctx, cancel)
+		var watching sync.WaitGroup
+		n.watchDrain(ctx, cancel, &watching)
+		defer watching.Wait() // after cancel
+		defer cancel(nil)
 	}
 	defer time.AfterFunc(drainTell, func() {
 		n.member.log.Warn("the program has ended; boxer waits until the peers have read what it wrote", "connections", n.calls.Relays())
@@ -59,12 +63,14 @@ func (n *node) drain(limit time.Duration, signals *os.File) error {
 }
 
 // watchDrain cancels a drain when a peer's program has read nothing for drainStall.
-func (n *node) watchDrain(ctx context.Context, cancel context.CancelCauseFunc) {
+// Its goroutines, which end with ctx, are in wg.
+func (n *node) watchDrain(ctx context.Context, cancel context.CancelCauseFunc,
+	wg *sync.WaitGroup) {
 	for _, p := range n.member.node.Paths() {
 		if !p.Connected {
 			continue
 		}
-		go func() { // ends with ctx
+		wg.Go(func() {
 			for ctx.Err() == nil {
 				if err := n.member.askDelivered(ctx, p.ID); err != nil {
 					cancel(err)
@@ -74,6 +80,6 @@ func (n *node) watchDrain(ctx context.Context, cancel context.CancelCauseFunc) {
 				case <-ctx.Done():
 				}
 			}
-		}()
+		})
 	}
 }

@@ -23,6 +23,8 @@ import (
 type Enclosing struct {
 	PID  int    // of the supervisor
 	Name string // the node's; empty if the supervisor does not answer this user
+
+	init int // boxer-init's pid
 }
 
 // FindEnclosing returns the supervisor of this process's program, or nil if this process
@@ -33,7 +35,7 @@ func FindEnclosing() *Enclosing {
 		parent := parentOf(pid)
 		cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		if err == nil && bytes.HasPrefix(cmdline, []byte(initName+"\x00")) && parent > 1 {
-			e := &Enclosing{PID: parent}
+			e := &Enclosing{PID: parent, init: pid}
 			if c, err := e.dial(attachRequest{About: true}); err == nil {
 				e.Name = c.who.Name
 				c.Close()
@@ -124,7 +126,7 @@ type asked struct {
 func (e *Enclosing) dial(q attachRequest) (*asked, error) {
 	err := error(unix.ENOENT)
 	for _, dir := range coordinator.RuntimeDirs() {
-		path := filepath.Join(dir, controlName(e.PID))
+		path := filepath.Join(dir, controlName(e.init))
 		var c *net.UnixConn
 		if c, err = net.DialUnix("unix", nil,
 			&net.UnixAddr{Name: path, Net: "unix"}); err != nil {
@@ -155,8 +157,12 @@ func request(c *net.UnixConn, q attachRequest) (who attachAnswer, err error) {
 	return who, err
 }
 
-// controlName is the name of the control socket of a supervisor.
-func controlName(pid int) string { return strconv.Itoa(pid) + ".trace" }
+// controlSuffix ends the names of control sockets.
+const controlSuffix = ".trace"
+
+// controlName is the name of the control socket of a node. Only the pid of its boxer-init
+// tells a node from others: a supervisor may have several.
+func controlName(init int) string { return strconv.Itoa(init) + controlSuffix }
 
 // tellStatus answers a request about the network.
 func (n *node) tellStatus(ctx context.Context, c *net.UnixConn) error {

@@ -38,3 +38,16 @@ func programEnv(environ []string, supervisor int, notify string) (env, own []str
 	}
 	return env, own
 }
+
+// joinVariable is the environment variable with the join URL, or @FILE.
+const joinVariable = "BOXER_JOIN"
+
+// withoutSecrets returns an environment for a program, without a join URL. The program is
+// on the network already, and what it starts or shows must not hold the token. @FILE
+// stays: it is no secret.
+func withoutSecrets(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(s string) bool {
+		value, ok := strings.CutPrefix(s, joinVariable+"=")
+		return ok && value != "" && !strings.HasPrefix(value, "@")
+	})
+}

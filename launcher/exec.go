@@ -3,6 +3,7 @@ package launcher
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"os/exec"
 	"syscall"
 )
@@ -10,7 +11,7 @@ import (
 // Exec replaces this process by a command, as env(1) does. It returns only if the command
 // cannot be executed: an *ExitError. As from Run, the command gets no join URL.
 func Exec(argv []string) error {
-	env := programEnviron()
+	env := withoutSecrets(os.Environ())
 	path, err := exec.LookPath(argv[0])
 	if err == nil || errors.Is(err, exec.ErrDot) {
 		err = syscall.Exec(path, argv, env)

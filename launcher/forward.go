@@ -34,7 +34,6 @@ type ForwardConfig struct {
 // Forward accepts connections on this machine and forwards each to a node,
 // until ctx ends. For that it is a node itself, on which nothing listens.
 func Forward(ctx context.Context, cfg ForwardConfig) (err error) {
-	shareProcessors()
 	l, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("forward: %w", err)

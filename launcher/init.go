@@ -83,8 +83,14 @@ func Init() int {
 		killTree(nil)
 		return ExitBoxer
 	}
-	t := &tree{pid: pid, c: c, supervisor: openSupervisor(), notify: o.Notify,
-		will: o.Will, done: make(chan struct{})}
+	t := &tree{pid: pid, c: c, supervisor: -1, notify: o.Notify,
+		will: o.Will, grace: &terminateGrace, done: make(chan struct{})}
+	if o.JobControl {
+		t.supervisor = openSupervisor()
+	}
+	if t.pidfd, err = unix.PidfdOpen(pid, 0); err != nil {
+		t.pidfd = -1
+	}
 	go t.watchSupervisor()
 	return t.reap()
 }
@@ -193,8 +199,9 @@ func isFile(err error) bool {
 // A tree is the program and all that descends from it.
 type tree struct {
 	pid        int
+	pidfd      int // of pid, -1 if there is none
 	c          control
-	supervisor int    // a pidfd, -1 if there is none
+	supervisor int    // a pidfd, -1 if this process does not stop or continue it
 	notify     string // of the notifier: removed here if the supervisor cannot
 
 	done chan struct{}     // closed when the supervisor knows that the program has ended
@@ -203,6 +210,8 @@ type tree struct {
 	mu    sync.Mutex // held also while the supervisor is signalled
 	stops uint64     // how often a signal has stopped the program
 	runs  bool       // the program has run again since the last stop
+	// grace is what those have from SIGTERM to SIGKILL that outlive the program; nil: none
+	grace *time.Duration
 }
 
 // watchSupervisor kills the tree when the supervisor is gone: without it, every
@@ -218,6 +227,15 @@ func (t *tree) watchSupervisor() {
 		}
 		if w.Stop > 0 {
 			t.stopSupervisor(w.Stop)
+		}
+		if w.Signal > 0 {
+			t.signal(unix.Signal(w.Signal))
+		}
+		if w.Kill {
+			t.mu.Lock()
+			t.grace = nil
+			t.mu.Unlock()
+			t.signal(unix.SIGKILL)
 		}
 		if w.Done {
 			close(t.done)
@@ -258,13 +276,25 @@ func (t *tree) reap() int {
 		}
 		t.continueSupervisor() // the program may have been killed while it was stopped
 		code := exitCode(ws)
-		killTree(&terminateGrace)
+		t.mu.Lock()
+		grace := t.grace
+		t.mu.Unlock()
+		killTree(grace)
 		t.c.send(childEvent{Exited: true, Status: code}, -1)
 		// A program often ends because the supervisor has been killed: then
 		// watchSupervisor has something to tell.
 		<-t.done
 		return code
 	}
+}
+
+// signal sends a signal to the program.
+func (t *tree) signal(sig unix.Signal) {
+	if t.pidfd >= 0 {
+		unix.PidfdSendSignal(t.pidfd, sig, nil, 0)
+		return
+	}
+	unix.Kill(t.pid, sig) // the host refuses pidfd_open(2)
 }
 
 func exitCode(ws unix.WaitStatus) int {

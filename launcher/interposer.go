@@ -4,11 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"slices"
 	"sync"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/sandbox"
 	"github.com/boxer-sandbox/boxer/syscalls"
@@ -38,48 +34,58 @@ func ParseInterposer(s string) (InterposerKind, error) {
 	return "", fmt.Errorf("%q: unknown interposer; use auto, seccomp or rewrite", s)
 }
 
-// An interposer starts a program, gets calls out of its tree, and answers into it.
-type interposer interface {
-	// start starts the program of a request, which lacks only what the interposer itself
-	// tells boxer-init. The program's calls go to answer. It fails with *ExitError if the
-	// program cannot be executed.
-	start(c *child, o startRequest, answer func(syscalls.Call)) error
-	// wait returns when no call is answered any more. The program and its tree have
-	// ended.
-	wait() error
-	// close releases what start took.
-	close() error
+// An Interposer starts a program, gets the calls of its process tree, and answers them.
+type Interposer interface {
+	// Abilities says what this way to take calls can do.
+	Abilities() syscalls.Abilities
+	// Start has boxer-init start the program of a request, which lacks only what the
+	// Interposer itself tells boxer-init. Serve runs already: the first calls may come
+	// before Start returns. Start fails with *ExitError if the program cannot be
+	// executed. No process of the tree is left after an error.
+	Start(c *child, req startRequest) error
+	// Serve hands each call to answer, until the tree has ended or Close is called. After
+	// an error, nobody answers the tree's calls.
+	Serve(answer func(syscalls.Call)) error
+	// Close ends Serve, waits for it, and releases everything. The tree has ended, or was
+	// not started. It may be called more than once.
+	Close() error
 }
+
+var (
+	_ Interposer = (*filtered)(nil)
+	_ Interposer = (*rewritten)(nil)
+)
 
 // newInterposer makes what takes the calls that the rows are about. own is what the
 // program has of its host for itself, see inOwnNamespaces; served is whether calls are
-// taken that starting a program takes.
+// taken that starting a program takes; processors is whether GOMAXPROCS may change.
 func newInterposer(choose func() (InterposerKind, error), rows []syscalls.Entry,
-	own namespaces, served bool, log *slog.Logger) (interposer, error) {
+	own namespaces, served, processors bool, log *slog.Logger) (Interposer, error) {
 	k, why := choose()
 	if why != nil {
 		log.Info("no filters here: calls are taken inside the program", "why", why)
 	}
+	rows = trapped(k.abilities().Takes(rows), own)
 	if k == InterposerRewrite {
-		own.mounted = false // paths are looked at: that costs no more than the mounts do
-		r, err := newRewritten(trapped(native(rows), own), log)
+		r, err := newRewritten(rows, processors, log)
 		if err != nil {
 			return nil, err // not r: an interface that holds nil is not nil
 		}
 		return r, nil
 	}
-	program, err := policyOf(rows, own).Compile()
+	f, err := newFiltered(rows, served, log)
 	if err != nil {
-		return nil, fmt.Errorf("seccomp filter: %w", err)
+		return nil, err
 	}
-	return &filtered{program: program, served: served}, nil
+	return f, nil
 }
 
-// native returns the rows that are not of the 32-bit ABI, whose programs are not
-// rewritten.
-func native(rows []syscalls.Entry) []syscalls.Entry {
-	return slices.DeleteFunc(slices.Clone(rows),
-		func(e syscalls.Entry) bool { return e.Compat })
+// abilities returns what programs get of a kind on this host.
+func (k InterposerKind) abilities() syscalls.Abilities {
+	if k == InterposerRewrite {
+		return rewriteAbilities()
+	}
+	return filterAbilities
 }
 
 // choose returns the kind to use, and if filters do not work here, why. That is tried on
@@ -96,56 +102,35 @@ func (k InterposerKind) choose() (InterposerKind, error) {
 	return InterposerRewrite, err
 }
 
-// choosing begins to choose, and returns what waits for the result.
-func (k InterposerKind) choosing() func() (InterposerKind, error) {
-	choose := sync.OnceValues(k.choose)
-	go choose()
-	return choose
+// A serving is an Interposer's Serve, which Close waits for.
+type serving struct {
+	mu      sync.Mutex
+	wg      sync.WaitGroup // Serve; added to with mu
+	closing chan struct{}  // closed by close
+	closed  bool
 }
 
-// A server is the goroutine that answers a program's calls.
-type server struct {
-	wg  sync.WaitGroup
-	err error // when wg is done
-}
+func newServing() serving { return serving{closing: make(chan struct{})} }
 
-// run runs f, and ends the program's tree if it fails: nobody answers any more, so every
-// call would hang or fail.
-func (s *server) run(init int, f func() error) {
-	s.wg.Go(func() {
-		if s.err = f(); s.err != nil {
-			unix.Kill(init, unix.SIGKILL)
-		}
-	})
-}
-
-// A filtered program's calls are trapped by a seccomp filter.
-type filtered struct {
-	server
-	program  sandbox.Program
-	served   bool
-	listener *sandbox.Listener
-}
-
-func (f *filtered) start(c *child, o startRequest, answer func(syscalls.Call)) error {
-	o.Filter, o.Served = f.program.Bytes(), f.served
-	return c.start(o, -1, func(file *os.File) (err error) {
-		if f.listener, err = sandbox.NewListener(file); err != nil {
-			return fmt.Errorf("seccomp listener: %w", err)
-		}
-		f.run(c.init, func() error { return serve(f.listener, answer) })
-		return nil
-	})
-}
-
-func (f *filtered) wait() error {
-	f.wg.Wait() // no thread is left under the filter
-	return f.err
-}
-
-func (f *filtered) close() error {
-	if f.listener == nil {
-		return nil
+// begin reports whether Serve may go on; it calls s.wg.Done at its end then.
+func (s *serving) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
 	}
-	return f.listener.Close()
+	s.wg.Add(1)
+	return true
+}
+
+// close keeps Serve from beginning. It reports whether it was called for the first time.
+func (s *serving) close() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.closed = true
+	close(s.closing)
+	return true
 }

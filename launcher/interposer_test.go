@@ -26,17 +26,15 @@ func TestParseInterposer(t *testing.T) {
 // TestRewriteRules checks that the rules are the native rows, and that the hook has room
 // for them.
 func TestRewriteRules(t *testing.T) {
-	native := rewriteRules(syscalls.Table())
-	all := rewriteRules(slices.Concat(syscalls.Table(), syscalls.CompatTable()))
-	if len(all) != len(native) || len(native) != len(syscalls.Table()) {
-		t.Errorf("%d rules with the 32-bit rows, %d without, for %d rows", len(all),
-			len(native), len(syscalls.Table()))
+	rows := rewriteAbilities().Takes(slices.Concat(syscalls.Table(), syscalls.CompatTable()))
+	if rules := rewriteRules(rows); len(rules) != len(syscalls.Table()) {
+		t.Errorf("%d rules for %d native rows", len(rules), len(syscalls.Table()))
 	}
-	r, err := newRewritten(syscalls.Table(), nil)
+	r, err := newRewritten(syscalls.Table(), false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.close(); err != nil {
+	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
 }
@@ -46,7 +44,7 @@ func TestRewriteRules(t *testing.T) {
 func TestTooManyRules(t *testing.T) {
 	rows := slices.Repeat(syscalls.Table(), 100)
 	rewrite := func() (InterposerKind, error) { return InterposerRewrite, nil }
-	i, err := newInterposer(rewrite, rows, namespaces{}, false, nil)
+	i, err := newInterposer(rewrite, rows, namespaces{}, false, false, nil)
 	if err == nil || i != nil {
 		t.Errorf("%v, %v; want nil and an error", i, err)
 	}

@@ -37,8 +37,8 @@ type member struct {
 
 	inbounds *inbounds // of the streams from other nodes
 
-	stop     context.CancelFunc
-	reported chan struct{} // closed when the reporting goroutine has ended
+	stop    context.CancelFunc
+	running sync.WaitGroup // this member's goroutines
 }
 
 // handlers get what other nodes send.
@@ -47,11 +47,6 @@ type handlers struct {
 	datagram func(from uint32, d transport.Datagram) // nil: dropped
 }
 
-// newIdentity makes this process's identity, at the first call. The first key of a
-// process takes a millisecond or two, since crypto/ed25519 makes its tables then:
-// Run has it made while it starts the rest.
-var newIdentity = sync.OnceValues(transport.NewIdentity)
-
 // self is what a node says of itself.
 type self struct {
 	name    string       // empty: node-ID
@@ -59,12 +54,18 @@ type self struct {
 	own     *net.UDPConn // see transport.Config; nil: none
 
 	timers transport.Timers // of its paths
+
+	// makes its identity; nil: transport.NewIdentity
+	identity func() (*transport.Identity, error)
 }
 
 // join makes this process a member of the network.
 func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.Congestion,
 	h handlers, log *slog.Logger) (*member, error) {
-	id, err := newIdentity()
+	if who.identity == nil {
+		who.identity = transport.NewIdentity
+	}
+	id, err := who.identity()
 	if err != nil {
 		return nil, err
 	}
@@ -107,15 +108,14 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 		}
 	})
 	ctx, m.stop = context.WithCancel(context.Background())
-	m.reported = make(chan struct{})
-	go m.reportPaths(ctx)
-	go func() { // ends with the membership, at the latest in close
+	m.running.Go(func() { m.reportPaths(ctx) })
+	m.running.Go(func() { // ends with the membership, at the latest in close
 		<-m.client.Done()
 		if err := m.client.Err(); !errors.Is(err, coordinator.ErrClosed) {
 			log.Error("this node has left the network for good; run it again to join",
 				"err", err)
 		}
-	}()
+	})
 	return m, nil
 }
 
@@ -126,13 +126,13 @@ func peer(m coordinator.Member, ok bool) (transport.Peer, bool) {
 // close leaves the network.
 func (m *member) close() error {
 	m.stop()
-	<-m.reported
-	return errors.Join(m.node.Close(), m.client.Close(), m.socket.Close())
+	err := errors.Join(m.node.Close(), m.client.Close())
+	m.running.Wait()
+	return errors.Join(err, m.socket.Close())
 }
 
 // reportPaths tells the coordinator about this node's paths until ctx ends.
 func (m *member) reportPaths(ctx context.Context) {
-	defer close(m.reported)
 	t := time.NewTicker(reportEvery)
 	defer t.Stop()
 	var last string
@@ -236,4 +236,14 @@ func hostID() string {
 	}
 	sum := sha256.Sum256(fmt.Appendf(boot, "-%d", st.Ino))
 	return base64.RawURLEncoding.EncodeToString(sum[:12])
+}
+
+// suspend makes the member silent; see Program.Suspend.
+func (m *member) suspend() { m.socket.Suspend() }
+
+// resume ends suspend.
+func (m *member) resume() {
+	m.socket.Resume()
+	m.node.CheckPaths()
+	m.client.Heartbeat()
 }

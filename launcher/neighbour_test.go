@@ -54,10 +54,6 @@ func joinAs(t *testing.T, url coordinator.JoinURL, name string, aliases *syscall
 	if aliases != nil {
 		who.own = aliases.Claim()
 	}
-	// Members share this process's identity, which a node must not.
-	identity := newIdentity
-	newIdentity = transport.NewIdentity
-	defer func() { newIdentity = identity }()
 	m, err := join(t.Context(), url, who, 0, handlers{accept: accept},
 		slog.New(slog.DiscardHandler))
 	if err != nil {

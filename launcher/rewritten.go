@@ -16,24 +16,40 @@ import (
 	"github.com/boxer-sandbox/boxer/syscalls"
 )
 
-// A rewritten program's calls are taken inside it.
-type rewritten struct {
-	server
-	r      *rewrite.Server
-	fds    sandbox.FDCopier
-	closed bool
+// rewriteAbilities are those of package rewrite: it finds the instructions of a file when
+// the file is mapped, and of 64-bit programs only. Whether it can copy a descriptor while
+// no call waits is up to the host, which may refuse pidfd_getfd(2).
+func rewriteAbilities() syscalls.Abilities {
+	a := syscalls.Abilities{Memory: true}
+	if fd, err := sandbox.CopyFD(os.Getpid(), int(os.Stderr.Fd())); err == nil {
+		unix.Close(fd)
+		a.CopyFD = sandbox.CopyFD
+	} else if errors.Is(err, unix.EBADF) { // the host would allow it
+		a.CopyFD = sandbox.CopyFD
+	}
+	return a
 }
 
-func newRewritten(rows []syscalls.Entry, log *slog.Logger) (*rewritten, error) {
-	r := &rewritten{}
+// A rewritten program's calls are taken inside it.
+type rewritten struct {
+	serving
+	r   *rewrite.Server
+	fds sandbox.FDCopier
+}
+
+func newRewritten(rows []syscalls.Entry, processors bool, log *slog.Logger) (*rewritten, error) {
+	r := &rewritten{serving: newServing()}
 	var err error
 	r.r, err = rewrite.New(rewrite.Config{Rules: rewriteRules(rows), CopyFD: r.copyFD,
-		Logger: log, Cache: planCache()})
+		Logger: log, Cache: planCache(), Processor: processors})
 	if err != nil {
 		return nil, err
 	}
 	return r, nil
 }
+
+// Abilities implements Interposer.
+func (r *rewritten) Abilities() syscalls.Abilities { return rewriteAbilities() }
 
 // planCache returns the directory for plans: one in the user's cache directory, or one in
 // /tmp where the user has no such directory of its own. Under sudo -E, HOME is another
@@ -65,19 +81,11 @@ func ownsNearest(dir string) bool {
 	}
 }
 
-// rewriteRules are the rules that the rows of the table come to. Those of the 32-bit ABI
-// have numbers that mean other calls, and no program of that ABI is followed.
+// rewriteRules are the rules that rows of the table, none of the 32-bit ABI, come to.
 func rewriteRules(rows []syscalls.Entry) (rules []rewrite.Rule) {
 	for _, e := range rows {
-		if e.Compat {
-			continue
-		}
 		r := rewrite.Rule{Nr: e.Nr, Errno: e.Fail}
-		when := e.When
-		if len(e.Inside) > 0 {
-			when = e.Inside
-		}
-		for _, c := range when {
+		for _, c := range e.When {
 			r.If = append(r.If, rewriteCondition(c))
 		}
 		rules = append(rules, r)
@@ -101,18 +109,36 @@ func rewriteCondition(c syscalls.Condition) rewrite.Condition {
 		Value: uint64(c.Equal)}
 }
 
-func (r *rewritten) start(c *child, o startRequest, answer func(syscalls.Call)) error {
-	argv, err := r.prepare(o.Argv)
+// Start implements Interposer.
+func (r *rewritten) Start(c *child, req startRequest) error {
+	argv, err := r.prepare(req.Argv)
 	if err != nil {
 		c.abandon()
-		msg, code := explain(o.Argv[0], err)
+		msg, code := explain(req.Argv[0], err)
 		return &ExitError{Code: code, Err: errors.New(msg)}
 	}
-	o.Argv, o.Loader = argv, true
-	r.run(c.init, func() error {
-		return r.r.Serve(func(call *rewrite.Call) { answer(rewrittenCall{call}) })
-	})
-	return c.start(o, int(r.r.Loader().Fd()), nil)
+	req.Argv, req.Loader = argv, true
+	return c.start(req, int(r.r.Loader().Fd()), nil)
+}
+
+// Serve implements Interposer.
+func (r *rewritten) Serve(answer func(syscalls.Call)) error {
+	if !r.begin() {
+		return nil
+	}
+	defer r.wg.Done()
+	return r.r.Serve(func(call *rewrite.Call) { answer(rewrittenCall{call}) })
+}
+
+// Close implements Interposer.
+func (r *rewritten) Close() error {
+	if !r.close() {
+		return nil
+	}
+	err := r.r.Close()
+	r.wg.Wait()
+	r.fds.Close()
+	return err
 }
 
 // prepare finds the program and returns its arguments. As from execvp(3), a script
@@ -134,25 +160,6 @@ func (r *rewritten) prepare(argv []string) ([]string, error) {
 	return argv, nil
 }
 
-func (r *rewritten) wait() error {
-	err := r.stop()
-	r.wg.Wait()
-	return errors.Join(r.err, err)
-}
-
-func (r *rewritten) stop() error {
-	if r.closed {
-		return nil
-	}
-	r.closed = true
-	return r.r.Close()
-}
-
-func (r *rewritten) close() error {
-	r.fds.Close()
-	return r.stop()
-}
-
 // copyFD copies a descriptor of a program's, if that is in the supervisor's reach; the
 // program sends it otherwise.
 func (r *rewritten) copyFD(c *rewrite.Call, fd int) (int, error) {
@@ -165,6 +172,8 @@ func (r *rewritten) copyFD(c *rewrite.Call, fd int) (int, error) {
 
 // A rewrittenCall is a call as package syscalls sees it.
 type rewrittenCall struct{ *rewrite.Call }
+
+var _ syscalls.Call = rewrittenCall{}
 
 // Keep implements syscalls.Call.
 func (c rewrittenCall) Keep() syscalls.Call { return rewrittenCall{c.Call.Keep()} }

@@ -132,6 +132,29 @@ func newForwarder(f *os.File, pid, init int) *forwarder {
 	return w
 }
 
+// startForwarding passes signals on to a program that runs, until stop is called. f is nil
+// without Effects.Signals.
+func startForwarding(f *os.File, c *child) (stop func()) {
+	if f == nil {
+		return func() {}
+	}
+	w := newForwarder(f, c.pid, c.init)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		w.run(f)
+	}()
+	return func() {
+		f.SetReadDeadline(time.Now()) // from here on, they are not for the program
+		<-ended
+		f.SetReadDeadline(time.Time{})
+		// What came before the program's end was for the program: an old SIGTSTP would
+		// stop this process while it waits for the peers, and the shell would see another
+		// stop.
+		readWaiting(f)
+	}
+}
+
 // run passes signals on until f is closed, or its deadline has come.
 func (w *forwarder) run(f *os.File) {
 	for {
@@ -239,10 +262,15 @@ type startupSignals struct {
 	done chan struct{}
 }
 
+// newStartupSignals takes the signals of a file, which is nil without Effects.Signals.
 func newStartupSignals(f *os.File, when string,
 	cancel context.CancelCauseFunc) *startupSignals {
 	e := &startupSignals{f, make(chan struct{})}
-	go func() {
+	if f == nil {
+		close(e.done)
+		return e
+	}
+	go func() { // ends in stop
 		defer close(e.done)
 		for {
 			s, err := readSignal(f)
@@ -264,6 +292,9 @@ func newStartupSignals(f *os.File, when string,
 
 // stop gives the signals up to the next reader of the file.
 func (e *startupSignals) stop() {
+	if e.f == nil {
+		return
+	}
 	e.f.SetReadDeadline(time.Now())
 	<-e.done
 	e.f.SetReadDeadline(time.Time{})

@@ -22,7 +22,7 @@ type Site struct {
 
 // Sites lists the system-call instructions of a program or library.
 func Sites(path string) ([]Site, error) {
-	p, err := rewrite.PlanFile(path, rewriteRules(syscalls.Table()))
+	p, err := rewrite.PlanFile(path, rewriteRules(rewriteAbilities().Takes(syscalls.Table())))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

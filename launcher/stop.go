@@ -35,6 +35,9 @@ func openSupervisor() int {
 // stopped tells the supervisor that a signal has stopped the program. The supervisor
 // answers with an initCommand when it expects to be stopped.
 func (t *tree) stopped() {
+	if t.supervisor < 0 {
+		return
+	}
 	t.mu.Lock()
 	t.stops, t.runs = t.stops+1, false
 	stop := t.stops
@@ -53,6 +56,9 @@ func (t *tree) stopSupervisor(stop uint64) {
 
 // continueSupervisor continues the supervisor: the program runs again, or has ended.
 func (t *tree) continueSupervisor() {
+	if t.supervisor < 0 {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.runs = true

@@ -13,12 +13,18 @@ import (
 // come to a descriptor are handed over on goroutines of their own, since the program
 // takes part in that. The Call is reused: answer keeps it by its Keep.
 func (s *Server) Serve(answer func(*Call)) error {
+	s.mu.Lock()
+	if s.closing.Load() {
+		s.mu.Unlock()
+		return nil
+	}
 	s.tasks.Add(1)
+	s.mu.Unlock()
 	defer s.tasks.Done()
-	// A thread that sleeps by itself holds a processor of the runtime's until the monitor
-	// takes it away, which takes up to 10 ms: so there is one more.
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
-	defer func() { runtime.GOMAXPROCS(max(1, runtime.GOMAXPROCS(0)-1)) }()
+	if s.cfg.Processor {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+		defer func() { runtime.GOMAXPROCS(max(1, runtime.GOMAXPROCS(0)-1)) }()
+	}
 	c := &Call{}
 	for !s.closing.Load() {
 		bell := atomic.LoadUint32(&s.shared.doorbell)

@@ -61,6 +61,10 @@ type Config struct {
 	// Cache is a directory where plans are kept for the next Server, the user's alone;
 	// empty: they are not.
 	Cache string
+	// Processor adds one to GOMAXPROCS during Serve. Serve's thread sleeps by itself, and
+	// holds a processor of the runtime's until the monitor takes it away, up to 10 ms
+	// later.
+	Processor bool
 }
 
 // A Server is the supervisor's side: it starts programs under the loader and answers
@@ -251,7 +255,9 @@ func (s *Server) Prepare(path string) error {
 // Close ends Serve and releases everything. Calls that wait are never answered: the
 // processes of the tree have to be gone.
 func (s *Server) Close() error {
+	s.mu.Lock()
 	s.closing.Store(true)
+	s.mu.Unlock()
 	atomic.AddUint32(&s.shared.doorbell, 1)
 	linux.FutexWake(&s.shared.doorbell)
 	err := s.listener.Close()

@@ -75,12 +75,10 @@ type Config struct {
 	Prefix6   netip.Prefix // the network's IPv6 addresses; zero: none
 	Aliases   *Aliases     // released by their owner, after Close
 	Network   Network
-	Datagrams Datagrams // nil: no UDP to the network
-	// CopyFD copies a descriptor of a thread of the program, at any time: who
-	// calls it makes sure that it is what it was. nil: none is to be had.
-	CopyFD   func(tid, fd int) (int, error)
-	Resolver Resolver     // nil: names are left to the host
-	Logger   *slog.Logger // nil: none
+	Datagrams Datagrams    // nil: no UDP to the network
+	Abilities              // of the way in which calls are taken
+	Resolver  Resolver     // nil: names are left to the host
+	Logger    *slog.Logger // nil: none
 }
 
 // A Node answers the calls of one supervised process tree. Its methods may be

@@ -52,6 +52,7 @@ fails; with --wait it waits for one.`,
 				fmt.Fprintf(cmd.ErrOrStderr(), "boxer: forwarding %v to "+
 					"%s\n", addr, args[1])
 			}
+			launcher.ShareProcessors()
 			return launcher.Forward(cmd.Context(), cfg)
 		},
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/boxer-sandbox/boxer/internal/secrets"
 	"github.com/boxer-sandbox/boxer/launcher"
 )
 
@@ -25,7 +26,7 @@ func main() {
 }
 
 func run() int {
-	if err := launcher.KeepSecrets(); err != nil {
+	if err := secrets.Keep(); err != nil {
 		report(fmt.Errorf("secrets: other processes of this user may read the memory "+
 			"of this one: %w", err))
 	}

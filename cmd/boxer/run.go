@@ -156,7 +156,7 @@ Exit codes: the program's; 128+N if signal N killed it; 127 if it was not found,
 			if t.out.file != "" {
 				return runTraced(cmd, cfg, &t, code)
 			}
-			*code, err = launcher.Run(cmd.Context(), cfg)
+			*code, err = runNode(cmd.Context(), cfg)
 			return err
 		},
 	}
@@ -171,6 +171,13 @@ Exit codes: the program's; 128+N if signal N killed it; 127 if it was not found,
 		"trace: "+strings.Join(trace.Formats(), ", ")+" (default: by the file's "+
 		"extension, else text)")
 	return cmd
+}
+
+// runNode runs a program as a node, for which alone this process is there.
+func runNode(ctx context.Context, cfg launcher.RunConfig) (int, error) {
+	cfg.Effects = launcher.Effects{Signals: true, JobControl: true, Reaper: true,
+		Processors: true, Descriptors: true, ServiceManager: true}
+	return launcher.Run(ctx, cfg)
 }
 
 // parseDrain returns the value of launcher.RunConfig.Drain for --drain.

@@ -246,7 +246,7 @@ func runTraced(cmd *cobra.Command, cfg launcher.RunConfig, t *traceFlags,
 	if cfg.Trace, err = t.config(cfg.Argv); err != nil {
 		return err
 	}
-	*code, err = launcher.Run(cmd.Context(), cfg)
+	*code, err = runNode(cmd.Context(), cfg)
 	if cerr := closeSink(cfg.Trace.Sink); cerr != nil {
 		report(cerr) // boxer's status is the program's
 	}

@@ -24,7 +24,8 @@ const module = "github.com/boxer-sandbox/boxer"
 // table says what each package may import of boxer.
 var table = map[string][]string{
 	// syscalls: doctor prints its table
-	"cmd/boxer": {"coordinator", "host", "lambda", "lambda/runtime", "launcher",
+	"cmd/boxer": {"coordinator", "host", "internal/secrets", "lambda", "lambda/runtime",
+		"launcher",
 		"syscalls",
 		"trace", "transport"},
 	"coordinator": {"transport"},
@@ -45,6 +46,7 @@ var table = map[string][]string{
 	"internal/natlab":     {"internal/tempdir"},
 	"internal/proctest":   nil,
 	"internal/streamtest": {"stream"},
+	"internal/secrets":    nil,
 	"internal/tempdir":    nil,
 	"host":                nil,
 	"lambda":              {"host"},

@@ -1,4 +1,9 @@
-package launcher
+// Package secrets hides join URLs from other processes.
+//
+// A join URL admits its holder. The package overwrites the tokens in this process's
+// arguments and environment, which /proc shows, before Go's runtime starts. So it is only
+// for programs that are boxer's own: whoever imports it has os.Args replaced.
+package secrets
 
 // #include "secrets.h"
 import "C"
@@ -33,20 +38,10 @@ func init() {
 	}
 }
 
-// KeepSecrets keeps other processes of this user from reading this process's memory
+// Keep keeps other processes of this user from reading this process's memory
 // and environment, which hold tokens and keys (PR_SET_DUMPABLE, prctl(2)): no ptrace(2),
 // no /proc/PID/mem, no core file. Root may all the same.
-func KeepSecrets() error {
+func Keep() error {
 	return os.NewSyscallError("prctl(PR_SET_DUMPABLE)",
 		unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0))
-}
-
-// programEnviron is the environment for the program: this process's, without a join URL.
-// The program is on the network already, and what it starts or shows must not hold the
-// token. @FILE stays: it is no secret.
-func programEnviron() []string {
-	return slices.DeleteFunc(os.Environ(), func(s string) bool {
-		value, ok := strings.CutPrefix(s, joinVariable+"=")
-		return ok && value != "" && !strings.HasPrefix(value, "@")
-	})
 }

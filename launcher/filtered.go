@@ -1,0 +1,144 @@
+package launcher
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/sandbox"
+	"github.com/boxer-sandbox/boxer/syscalls"
+)
+
+// filterAbilities are those of a seccomp filter: it takes a call wherever its instruction
+// is, of both ABIs, also those of the thread that it was put on.
+var filterAbilities = syscalls.Abilities{Compat: true, Generated: true, Starting: true,
+	CopyFD: sandbox.CopyFD}
+
+// A filtered program's calls are trapped by a seccomp filter.
+type filtered struct {
+	serving
+	program sandbox.Program
+	served  bool // the filter traps what starting a program takes
+	log     *slog.Logger
+
+	listening chan struct{} // closed when listener is set
+	listener  *sandbox.Listener
+}
+
+func newFiltered(rows []syscalls.Entry, served bool, log *slog.Logger) (*filtered, error) {
+	program, err := policyOf(rows).Compile()
+	if err != nil {
+		return nil, fmt.Errorf("seccomp filter: %w", err)
+	}
+	return &filtered{serving: newServing(), program: program, served: served, log: log,
+		listening: make(chan struct{})}, nil
+}
+
+// Abilities implements Interposer.
+func (f *filtered) Abilities() syscalls.Abilities { return filterAbilities }
+
+// Start implements Interposer.
+func (f *filtered) Start(c *child, req startRequest) error {
+	req.Filter, req.Served = f.program.Bytes(), f.served
+	return c.start(req, -1, func(file *os.File) error {
+		l, err := sandbox.NewListener(file)
+		if err != nil {
+			return fmt.Errorf("seccomp listener: %w", err)
+		}
+		f.listener = l
+		close(f.listening)
+		return nil
+	})
+}
+
+// Serve implements Interposer. It returns when no thread is left under the filter.
+func (f *filtered) Serve(answer func(syscalls.Call)) error {
+	if !f.begin() {
+		return nil
+	}
+	defer f.wg.Done()
+	select {
+	case <-f.listening:
+	case <-f.closing:
+		return nil
+	}
+	var told sync.Once
+	err := f.listener.Serve(func(n *sandbox.Notif) {
+		answer(call{n, &told, f.log})
+	})
+	if err != nil {
+		return fmt.Errorf("supervise: %w", err)
+	}
+	return nil
+}
+
+// Close implements Interposer.
+func (f *filtered) Close() error {
+	if !f.close() {
+		return nil
+	}
+	f.wg.Wait()
+	if f.listener == nil {
+		return nil
+	}
+	return f.listener.Close()
+}
+
+// policyOf is the filter's policy: it traps what the rows are about.
+func policyOf(rows []syscalls.Entry) sandbox.Policy {
+	var p sandbox.Policy
+	for _, e := range rows {
+		p = append(p, rule(e))
+	}
+	return p
+}
+
+func rule(e syscalls.Entry) sandbox.Rule {
+	r := sandbox.Rule{Nr: e.Nr, Compat: e.Compat, Errno: e.Fail}
+	for _, c := range e.When {
+		r.If = append(r.If, condition(c))
+	}
+	return r
+}
+
+func condition(c syscalls.Condition) sandbox.Condition {
+	switch {
+	case c.NotNull:
+		return sandbox.NotNull(c.Arg)
+	case c.AtLeast > 0:
+		return sandbox.Condition{Arg: c.Arg, Op: sandbox.AtLeast, Value: c.AtLeast}
+	case c.Mask != 0:
+		return sandbox.BitsEqual(c.Arg, c.Mask, c.Equal)
+	}
+	return sandbox.IntEqual(c.Arg, c.Equal)
+}
+
+// A call is a trapped call as package syscalls sees it.
+type call struct {
+	*sandbox.Notif
+	told *sync.Once // that descriptors cannot be copied
+	log  *slog.Logger
+}
+
+var _ syscalls.Call = call{}
+
+// CopyFD implements syscalls.Call. A program may be out of the supervisor's reach: it has
+// become another user, or set itself non-dumpable (prctl(2)). That is said once: it
+// explains why the program's calls fail.
+func (c call) CopyFD(fd int) (int, error) {
+	got, err := c.Notif.CopyFD(fd)
+	if errors.Is(err, unix.EPERM) {
+		c.told.Do(func() {
+			c.log.Warn("boxer may not copy a program's sockets, so its network calls fail with EPERM; give boxer CAP_SYS_PTRACE, or run the program as boxer's user",
+				"thread", c.TID())
+		})
+	}
+	return got, err
+}
+
+// Keep implements syscalls.Call.
+func (c call) Keep() syscalls.Call { return call{c.Clone(), c.told, c.log} }

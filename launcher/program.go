@@ -1,0 +1,169 @@
+package launcher
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/transport"
+)
+
+// A Program is a program that runs as a node. Its methods may be called from any
+// goroutine.
+type Program struct {
+	n     *node
+	c     *child
+	drain time.Duration
+
+	ctx    context.Context // of the wait for the peers; Close ends it
+	cancel context.CancelCauseFunc
+
+	done chan struct{} // closed when code and err are there
+	code int
+	err  error
+
+	mu        sync.Mutex
+	ended     bool // the program has
+	suspended bool
+}
+
+// errClosing ends the wait for the peers in Close.
+var errClosing = errors.New("the program was closed")
+
+func newProgram(n *node, c *child, cfg RunConfig) *Program {
+	p := &Program{n: n, c: c, drain: cfg.Drain, done: make(chan struct{})}
+	p.ctx, p.cancel = context.WithCancelCause(context.Background())
+	return p
+}
+
+// run follows the program to its end and releases everything.
+func (p *Program) run() {
+	p.code, p.err = p.supervise()
+	p.err = errors.Join(p.err, p.n.close())
+	p.c.effects.release()
+	p.cancel(nil)
+	close(p.done)
+}
+
+// supervise follows the program until its tree has ended, and the peers have what it
+// wrote.
+func (p *Program) supervise() (int, error) {
+	signals := p.c.effects.signals
+	stop := startForwarding(signals, p.c)
+	p.c.watch()
+	p.mu.Lock()
+	p.ended = true
+	p.resumeLocked() // what is left has to go out
+	p.mu.Unlock()
+	p.n.programEnded(p.c.pid, p.c.status)
+	stop()
+	// A tree that has ended makes no calls.
+	err := p.n.endInterposer()
+	if p.ctx.Err() == nil {
+		err = errors.Join(p.n.drain(p.ctx, p.drain, signals), err)
+	}
+	return p.c.status, errors.Join(err, p.c.close())
+}
+
+// Wait waits until the program has ended, and all that it started; and until its peers
+// have read what it wrote, as far as RunConfig.Drain says. It returns the program's exit
+// code, 128+N if signal N has ended it. The error says what has not been delivered, or
+// what went wrong otherwise. By then everything is released.
+func (p *Program) Wait() (int, error) {
+	<-p.done
+	return p.code, p.err
+}
+
+// Done returns a channel that is closed when Wait does not wait any more.
+func (p *Program) Done() <-chan struct{} { return p.done }
+
+// Close kills the program, and all that it started, if they run. It does not wait for
+// peers. It leaves the network, waits until everything is released, and returns the error
+// of Wait. It may be called more than once.
+func (p *Program) Close() error {
+	p.cancel(errClosing)
+	p.c.tell(initCommand{Kill: true})
+	<-p.done
+	return p.err
+}
+
+// Signal sends a signal to the program. It fails with [os.ErrProcessDone] if the program
+// has ended.
+func (p *Program) Signal(sig os.Signal) error {
+	s, ok := sig.(unix.Signal)
+	if !ok {
+		return errors.New("signal the program: not a signal of this system")
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended || !p.c.tell(initCommand{Signal: int(s)}) {
+		return os.ErrProcessDone
+	}
+	return nil
+}
+
+// Suspend makes the node silent until Resume: it sends no packet, and so no sign of life.
+// It is for a process that is about to be frozen, such as a function between two
+// invocations. What the program sends meanwhile waits. Peers keep their connections to the
+// node for their own peer timeout, 8 s by default, and the coordinator keeps its place for
+// as long as its lease. It fails with [os.ErrProcessDone] if the program has ended.
+func (p *Program) Suspend() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return os.ErrProcessDone
+	}
+	p.suspended = true
+	p.n.member.suspend()
+	return nil
+}
+
+// Resume ends Suspend: the node checks its paths and tells the coordinator that it is
+// alive at once, so that both work again within a round trip. Connections that the peers
+// have ended meanwhile are reset.
+func (p *Program) Resume() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return os.ErrProcessDone
+	}
+	p.resumeLocked()
+	return nil
+}
+
+func (p *Program) resumeLocked() {
+	if p.suspended {
+		p.suspended = false
+		p.n.member.resume()
+	}
+}
+
+// A Status says how a program is, and which node it is.
+type Status struct {
+	ID          uint32     // of the node in its network
+	Name        string     // of the node
+	Addr, Addr6 netip.Addr // of the node; Addr6 is zero in a network without IPv6
+	PID         int        // of the program
+	Ended       bool       // the program has
+	Suspended   bool
+	Ports       []uint16             // where the program listens
+	Paths       []transport.PathInfo // to the peers
+}
+
+// Status says how the program is.
+func (p *Program) Status() Status {
+	self := p.n.member.client.Self()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := Status{ID: self.ID, Name: self.Name, Addr: self.Addr, Addr6: self.Addr6,
+		PID: p.c.pid, Ended: p.ended, Suspended: p.suspended}
+	if !p.ended {
+		s.Ports, s.Paths = p.n.calls.ListeningPorts(), p.n.member.node.Paths()
+	}
+	return s
+}
