@@ -187,6 +187,7 @@ func TestLambda(t *testing.T) {
 	t.Run("warm", func(t *testing.T) {
 		r := r.with(t)
 		for range 20 {
+			r.idle("fn") // it is a moment later than the response
 			status, _, stderr := r.boxer("run", "--on", "lambda:fn", "--", "true")
 			if status != 0 || stderr != "" {
 				t.Errorf("status %d: %s", status, stderr)

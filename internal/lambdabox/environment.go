@@ -82,6 +82,9 @@ func (e *environment) start() error {
 	e.cmd = e.machine.Command(e.box.ctx, "unshare", "--mount", "--pid", "--fork",
 		"sh", "-c", prepare, "sh", e.dir, strconv.Itoa(e.user()),
 		strconv.Itoa(group))
+	// And in a session of its own: the kernel sends SIGHUP to a process group that has
+	// stopped members when one of its parents ends (setpgid(2)).
+	e.cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
 	e.cmd.Env = e.environ()
 	e.cmd.Stdout, e.cmd.Stderr = e.box.cfg.Log, e.box.cfg.Log
 	if err := e.cmd.Start(); err != nil {
