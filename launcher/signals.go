@@ -112,12 +112,13 @@ type forwarder struct {
 	stopped   func() bool       // reports whether the program is stopped
 	waiting   func() []caught   // returns the signals that have come already
 	ahead     []caught          // read, and not dealt with yet
-	was       bool              // this process was stopped since the program was, or will be
-	ended     time.Time         // when boxer-init ended the last stop
+	// this process was stopped since the program was, or will be
+	was   bool
+	ended time.Time // when boxer-init ended the last stop
 }
 
-// newForwarder returns a forwarder for a program that runs. What f has already came before
-// that.
+// newForwarder returns a forwarder for a program that runs. What f has already came
+// before that.
 func newForwarder(f *os.File, pid, init int) *forwarder {
 	w := &forwarder{
 		pid: pid, init: init,
@@ -209,8 +210,8 @@ func (w *forwarder) continues() bool {
 	return !slices.ContainsFunc(w.ahead, isStop) && (stopped || !after)
 }
 
-// noteStop tells the forwarder that boxer-init will stop this process, since the program was
-// stopped.
+// noteStop tells the forwarder that boxer-init will stop this process, since the program
+// was stopped.
 func noteStop() { C.boxer_note(C.int(unix.SIGSTOP)) }
 
 func isStop(s caught) bool { return s.sig == unix.SIGTSTP || s.sig == unix.SIGSTOP }

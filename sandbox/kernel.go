@@ -10,9 +10,9 @@ import (
 var oldest = linux.Version{5, 14}
 
 // CheckKernel fails if the kernel is too old for a program to run under its filter.
-// Between Linux 5.9 and 5.13 a descriptor takes two steps: SECCOMP_IOCTL_NOTIF_ADDFD, then
-// the answer. A signal between the two leaves the program with a descriptor that it does
-// not know of (Linux commit 0ae71c7720e3).
+// Between Linux 5.9 and 5.13 a descriptor takes two steps: SECCOMP_IOCTL_NOTIF_ADDFD,
+// then the answer. A signal between the two leaves the program with a descriptor that it
+// does not know of (Linux commit 0ae71c7720e3).
 func CheckKernel() error { return checkKernel(Kernel()) }
 
 func checkKernel(release string) error {

@@ -27,8 +27,8 @@ func (n *Node) hasLink(index uint32) bool {
 // ProcNet returns the contents of files of /proc/net for the node's programs, by name.
 func (n *Node) ProcNet() map[string]string { return n.host().ProcNet() }
 
-// SysClassNet returns the contents of the files of /sys/class/net for the node's programs,
-// by name.
+// SysClassNet returns the contents of the files of /sys/class/net for the node's
+// programs, by name.
 func (n *Node) SysClassNet() map[string]string { return n.host().SysClassNet() }
 
 // hasIPv6 reports whether the host has [::1].

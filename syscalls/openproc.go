@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A program that shares the machine's mounts sees the machine's /proc/net. There, a filter
-// traps the calls by which fopen(3) opens a file for reading: O_RDONLY and no other flag,
-// as the JVM, ifconfig, netstat and shells open it. A filter cannot see the path. Most
-// other opens have a flag more, and are not trapped.
+// A program that shares the machine's mounts sees the machine's /proc/net. There, a
+// filter traps the calls by which fopen(3) opens a file for reading: O_RDONLY and no
+// other flag, as the JVM, ifconfig, netstat and shells open it. A filter cannot see the
+// path. Most other opens have a flag more, and are not trapped.
 //
 // A program that is rewritten looks at the path itself, so that all opens of these files
 // are taken, whatever their flags, also where /proc/net is mounted: that does not cover
@@ -147,7 +147,8 @@ func openContent(name, content string, flags int) reply {
 	if _, err := unix.Write(fd, []byte(content)); err != nil {
 		return fail(err)
 	}
-	own, err := unix.Open("/proc/self/fd/"+strconv.Itoa(fd), unix.O_RDONLY|unix.O_CLOEXEC|flags&unix.O_NONBLOCK, 0)
+	own, err := unix.Open("/proc/self/fd/"+strconv.Itoa(fd),
+		unix.O_RDONLY|unix.O_CLOEXEC|flags&unix.O_NONBLOCK, 0)
 	if err != nil {
 		return fail(err)
 	}

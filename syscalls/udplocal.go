@@ -151,7 +151,8 @@ func (n *Node) leaveClosed(port uint16) {
 	})
 }
 
-// reconnectThose connects the clients of a port of localhost anew that are wanted, or all.
+// reconnectThose connects the clients of a port of localhost anew that are wanted, or
+// all.
 func (n *Node) reconnectThose(port uint16, want func(udpClient) bool) {
 	lost := make(map[uint64]udpClient)
 	for id, c := range n.udpClients.of(port) {
@@ -278,7 +279,8 @@ func eachSocket(f func(inode uint64, h holder) (more bool)) {
 			to, err2 := os.Readlink(filepath.Join(dir, d.Name()))
 			number, isSocket := strings.CutPrefix(to, "socket:[")
 			inode, err3 := strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 64)
-			if errors.Join(err1, err2, err3) == nil && isSocket && !f(inode, holder{pid, fd}) {
+			if errors.Join(err1, err2, err3) == nil && isSocket &&
+				!f(inode, holder{pid, fd}) {
 				return
 			}
 		}

@@ -25,7 +25,8 @@ func TestPortOfClosedServer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		src, dst := netip.AddrPortFrom(addrB, 9), netip.AddrPortFrom(addrA, local.Addr.Port())
+		src, dst := netip.AddrPortFrom(addrB, 9),
+			netip.AddrPortFrom(addrA, local.Addr.Port())
 		if !n.DeliverDatagram(src, dst, []byte("first")) {
 			t.Fatal("the server's port is closed")
 		}
@@ -160,8 +161,8 @@ func TestFlowTellsOfEarlierOne(t *testing.T) {
 	}
 }
 
-// TestProbeTakesNothing has a program send to a closed port while the node probes it: each
-// datagram is refused.
+// TestProbeTakesNothing has a program send to a closed port while the node probes it:
+// each datagram is refused.
 func TestProbeTakesNothing(t *testing.T) {
 	kernel := netip.AddrPortFrom(boxedScript(t).a.node.Aliases.Private, 7000)
 	client, _ := udpAt(t, unix.AF_INET, netip.AddrPortFrom(localhost4, 0))
@@ -174,7 +175,8 @@ func TestProbeTakesNothing(t *testing.T) {
 		if _, err := unix.Write(client, []byte("to nobody")); err != nil {
 			t.Fatal(err)
 		}
-		if e, err := unix.GetsockoptInt(client, unix.SOL_SOCKET, unix.SO_ERROR); err != nil ||
+		if e, err := unix.GetsockoptInt(client, unix.SOL_SOCKET,
+			unix.SO_ERROR); err != nil ||
 			unix.Errno(e) != unix.ECONNREFUSED {
 			t.Fatalf("datagram %d: SO_ERROR is %v, %v", i, unix.Errno(e), err)
 		}
@@ -203,8 +205,8 @@ func probesUntilTheEnd(t *testing.T, kernel netip.AddrPort) {
 	}
 }
 
-// TestClientOfClosedServer has clients send to a server of localhost at the moment when it
-// is closed: each is refused. A while later they are connected to where the host's own
+// TestClientOfClosedServer has clients send to a server of localhost at the moment when
+// it is closed: each is refused. A while later they are connected to where the host's own
 // server would be.
 func TestClientOfClosedServer(t *testing.T) {
 	s := boxedScript(t)
@@ -225,7 +227,8 @@ func TestClientOfClosedServer(t *testing.T) {
 		if _, err := unix.Write(client.fd, []byte("to nobody")); err != nil {
 			t.Fatal(err)
 		}
-		if e, err := unix.GetsockoptInt(client.fd, unix.SOL_SOCKET, unix.SO_ERROR); err != nil ||
+		if e, err := unix.GetsockoptInt(client.fd, unix.SOL_SOCKET,
+			unix.SO_ERROR); err != nil ||
 			unix.Errno(e) != unix.ECONNREFUSED {
 			t.Fatalf("client %d: SO_ERROR is %v, %v", i, unix.Errno(e), err)
 		}

@@ -17,8 +17,8 @@ func ReadMemory(tid int, addr uintptr, b []byte) error {
 }
 
 // WriteMemory writes all of b1 and b2 to a thread's memory, at addr1 and addr2
-// (process_vm_writev(2)). One of b1 and b2 may be empty. It fails as ReadMemory does; some
-// may have been written then, as by the kernel's own copy_to_user.
+// (process_vm_writev(2)). One of b1 and b2 may be empty. It fails as ReadMemory does;
+// some may have been written then, as by the kernel's own copy_to_user.
 func WriteMemory(tid int, addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error {
 	var local [2]unix.Iovec
 	var remote [2]unix.RemoteIovec

@@ -14,9 +14,9 @@ func InstallFilter(filter []unix.SockFilter) error {
 	return err
 }
 
-// InstallListener is [InstallFilter] with SECCOMP_FILTER_FLAG_NEW_LISTENER. It returns the
-// listener. The filter may trap calls that the Go runtime makes on this thread from then
-// on: there is none between the system call and the return of this function.
+// InstallListener is [InstallFilter] with SECCOMP_FILTER_FLAG_NEW_LISTENER. It returns
+// the listener. The filter may trap calls that the Go runtime makes on this thread from
+// then on: there is none between the system call and the return of this function.
 func InstallListener(filter []unix.SockFilter) (fd int, err error) {
 	return installFilter(filter, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER)
 }
@@ -83,8 +83,8 @@ func ReceiveNotif(listener uintptr, n *SeccompNotif) error {
 	return ioctl(listener, notifRecv, unsafe.Pointer(n))
 }
 
-// SendNotif answers a trapped call (SECCOMP_IOCTL_NOTIF_SEND). It fails with ENOENT if the
-// call has ended.
+// SendNotif answers a trapped call (SECCOMP_IOCTL_NOTIF_SEND). It fails with ENOENT if
+// the call has ended.
 func SendNotif(listener uintptr, r *SeccompResp) error {
 	return ioctl(listener, notifSend, unsafe.Pointer(r))
 }

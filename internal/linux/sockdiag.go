@@ -64,8 +64,8 @@ func (d *SockDiag) Close() {
 // asked.
 func (d *SockDiag) HasUDP() bool { return d != nil && d.udp }
 
-// findsUDP looks up a UDP socket that exists. A kernel without udp_diag answers ENOENT, as
-// for a socket that does not exist (inet_diag_lock_handler in net/ipv4/inet_diag.c).
+// findsUDP looks up a UDP socket that exists. A kernel without udp_diag answers ENOENT,
+// as for a socket that does not exist (inet_diag_lock_handler in net/ipv4/inet_diag.c).
 func (d *SockDiag) findsUDP() bool {
 	fd, err := Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

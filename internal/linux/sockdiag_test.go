@@ -112,7 +112,8 @@ func TestSockDiagTCP(t *testing.T) {
 	}
 }
 
-// TestSockDiagUDP asks for sockets in the states in which programs send to the supervisor.
+// TestSockDiagUDP asks for sockets in the states in which programs send to the
+// supervisor.
 func TestSockDiagUDP(t *testing.T) {
 	d := testDiag(t)
 	if !d.HasUDP() {
@@ -176,7 +177,8 @@ func TestSockDiagLists(t *testing.T) {
 	want := make(map[uint64]bool)
 	for i := range 3 * dumpSize / diagMsgSize {
 		domain := []int{unix.AF_INET, unix.AF_INET6}[i%2]
-		fd := socketAt(t, domain, unix.SOCK_DGRAM, netip.MustParseAddrPort("127.99.0.1:0"))
+		fd := socketAt(t, domain, unix.SOCK_DGRAM,
+			netip.MustParseAddrPort("127.99.0.1:0"))
 		defer unix.Close(fd)
 		want[cookieOf(t, fd)] = true
 	}
@@ -277,13 +279,15 @@ func TestDiagAnswer(t *testing.T) {
 		{"no such socket", refusal(unix.ENOENT), DiagSocket{}, nil},
 		{"not offered", refusal(unix.EOPNOTSUPP), DiagSocket{}, ErrNoSockDiag},
 		{"out of memory", refusal(unix.ENOMEM), DiagSocket{}, unix.ENOMEM},
-		{"other family", diagMessage(unix.AF_UNIX, nil, 0, 0, 0, 0), DiagSocket{}, unix.EPROTO},
+		{"other family", diagMessage(unix.AF_UNIX, nil, 0, 0, 0, 0), DiagSocket{},
+			unix.EPROTO},
 		{"cut short", good[:diagMsgSize-1], DiagSocket{}, unix.EPROTO},
 		{"header only", good[:unix.NLMSG_HDRLEN], DiagSocket{}, unix.EPROTO},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got, found, err := diagAnswer(tc.in)
-			if got != tc.want || !errors.Is(err, tc.err) || found != (tc.want != DiagSocket{}) {
+			if got != tc.want || !errors.Is(err, tc.err) ||
+				found != (tc.want != DiagSocket{}) {
 				t.Errorf("got %+v, %t, %v; want %+v, %v", got, found, err, tc.want, tc.err)
 			}
 		})

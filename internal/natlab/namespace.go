@@ -165,8 +165,8 @@ func join(net, mnt, uts int) error {
 }
 
 // The runtime does not end a process's first thread: it stays in whatever namespaces it
-// has joined, and /proc/self shows these as the process's. So that onThread never has that
-// thread, the main goroutine keeps it.
+// has joined, and /proc/self shows these as the process's. So that onThread never has
+// that thread, the main goroutine keeps it.
 func init() { runtime.LockOSThread() }
 
 // errExited is what onThread returns if f ended its goroutine, as testing's FailNow does.

@@ -6,7 +6,8 @@ import "golang.org/x/sys/unix"
 // (arch/x86/entry/syscalls/syscall_32.tbl).
 const SysSocketcall = 102
 
-// Socketcalls has the calls that socketcall(2) makes, by its first argument (linux/net.h).
+// Socketcalls has the calls that socketcall(2) makes, by its first argument
+// (linux/net.h).
 var Socketcalls = map[uint32]Socketcall{
 	1:  {Nr: unix.SYS_SOCKET, Args: 3},
 	2:  {Nr: unix.SYS_BIND, Args: 3},
