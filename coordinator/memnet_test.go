@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -248,7 +249,7 @@ func TestMemNet(t *testing.T) {
 			t.Errorf("it took %v, want %v", d, memLatency)
 		}
 		_ = b.SetReadDeadline(time.Now().Add(time.Hour))
-		if _, _, err := b.ReadFrom(buf); err != os.ErrDeadlineExceeded ||
+		if _, _, err := b.ReadFrom(buf); !errors.Is(err, os.ErrDeadlineExceeded) ||
 			time.Since(began) != time.Hour+memLatency {
 			t.Errorf("got %v after %v", err, time.Since(began))
 		}

@@ -8,22 +8,22 @@ import (
 	"time"
 )
 
-// maxPairs bounds how many connections Merge compares the nodes' clocks by.
+// maxPairs limits the connections by which Merge compares the nodes' clocks.
 const maxPairs = 1 << 18
 
-// An Input is a trace to be merged. It is read twice: first for what it says about its
-// clock.
+// An Input is a trace to merge. Merge reads it twice, first for what it says about
+// clocks.
 type Input struct {
 	Name string // for errors
 	Open func() (io.ReadCloser, error)
 }
 
-// Merge gives w the events of several nodes' traces as one, in the order in which they
-// ended, and closes w. The clocks are corrected by what each node measured, and then so
-// that no connection is accepted before the other side asked for it. Traces of the same
-// start and node, such as a rotated file's parts, count as one. Besides w, it needs
-// memory for a line of each input and for up to 262,144 connections. Lines that are
-// damaged are given to damaged, which may be nil.
+// Merge passes the events of several nodes' traces to w as one trace, in the order in
+// which they ended, and closes w. It corrects the clocks by what each node has measured.
+// It then moves clocks so that no connection is accepted before the other side asked for
+// it. Traces of the same node and start, such as parts of a rotated file, count as one.
+// Besides w, it needs memory for one line of each input and for up to 262,144
+// connections. It passes damaged lines to damaged, which may be nil.
 func Merge(w Writer, inputs []Input, damaged func(name string, err *LineError)) error {
 	if damaged == nil {
 		damaged = func(string, *LineError) {}
@@ -58,17 +58,17 @@ type merger struct {
 	lanes   []*lane
 }
 
-// surveyed is what the first reading found of one node.
+// A surveyed is what the first reading found out about one node.
 type surveyed struct {
 	header Header
-	source int // in the result
-	// by which connections say that its clock is still late
+	source int // in the merged trace
+	// how far connections show that its clock is still late
 	shift time.Duration
-	// by how much this one has to be later than that one
+	// by node: how far this node's clock has to be ahead of that one
 	limits map[*surveyed]time.Duration
 }
 
-// A sighting is when a node had to do with a connection.
+// A sighting is the time at which a node asked for or accepted a connection.
 type sighting struct {
 	by *surveyed
 	at time.Time
@@ -112,8 +112,8 @@ func (m *merger) survey(in Input) error {
 	}
 }
 
-// node takes a header. In a merged trace all times are by one clock, which begins with
-// the first header.
+// node takes a header. All times of a merged trace are by one clock, which begins with
+// its first header.
 func (m *merger) node(sources map[int]*surveyed, e, first *Header) {
 	if e.Merged || len(sources) >= maxSources {
 		return
@@ -126,7 +126,7 @@ func (m *merger) node(sources map[int]*surveyed, e, first *Header) {
 	if first.Merged {
 		header.Start, header.ClockOffset = first.Start, 0
 	}
-	for _, n := range m.nodes { // a rotated file's parts
+	for _, n := range m.nodes { // a part of a rotated file
 		if n.header.Node == e.Node && n.header.NodeID == e.NodeID &&
 			n.header.Start.Equal(header.Start) && !first.Merged {
 			sources[e.Source] = n
@@ -140,7 +140,7 @@ func (m *merger) node(sources map[int]*surveyed, e, first *Header) {
 	sources[e.Source] = n
 }
 
-// measure keeps the best of a node's measurements of its clock.
+// measure keeps the most precise measurement of a node's clock.
 func (n *surveyed) measure(offset, bound time.Duration) {
 	if n != nil && bound > 0 && (n.header.ClockError == 0 ||
 		bound < n.header.ClockError) {
@@ -148,7 +148,7 @@ func (n *surveyed) measure(offset, bound time.Duration) {
 	}
 }
 
-// sight takes down when a connection was asked for, or accepted.
+// sight records when a connection was asked for or accepted.
 func (m *merger) sight(n *surveyed, e *Connection) {
 	if n == nil || e.State != Opened || e.ID == 0 {
 		return
@@ -178,8 +178,8 @@ func (m *merger) sight(n *surveyed, e *Connection) {
 	}
 }
 
-// limit keeps how much later than the asking node's clock the accepting one's has to be,
-// by this connection. The measured offsets are added when all are known.
+// limit records how far the accepting node's clock has to be ahead of the asking node's
+// because of this connection. The measured offsets are added when all are known.
 func limit(asked, taken sighting) {
 	if asked.by == taken.by {
 		return
@@ -190,8 +190,8 @@ func limit(asked, taken sighting) {
 	}
 }
 
-// align moves clocks forward until no connection is accepted before it was asked for. Of
-// clocks that contradict each other, because they drifted, it leaves some.
+// align moves clocks forward until no connection is accepted before it was asked for. If
+// clocks contradict each other because they drifted, it leaves some of them.
 func (m *merger) align() {
 	for range m.nodes {
 		for _, n := range m.nodes {
@@ -208,7 +208,7 @@ func (m *merger) align() {
 	}
 }
 
-// run merges.
+// run merges the inputs.
 func (m *merger) run() error {
 	if err := m.w.Write(&Header{Merged: true, Start: m.start}); err != nil {
 		return err
@@ -255,12 +255,12 @@ type lane struct {
 	r       *Reader
 	number  int
 	damaged func(string, *LineError)
-	event   Event         // the next one; nil at the end
-	ends    time.Duration // when it ended, or the one before it if that was later
+	event   Event         // the next event; nil at the end
+	ends    time.Duration // when the event ended, or the latest end before it
 }
 
-// next reads a lane's next event and gives it its place in the merged trace. Headers are
-// left out: they have been written.
+// next reads the next event of a lane and sets its place in the merged trace. It omits
+// headers, which have been written.
 func (m *merger) next(l *lane) error {
 	for {
 		e, err := l.r.Next()
@@ -287,7 +287,7 @@ func (m *merger) next(l *lane) error {
 	}
 }
 
-// endOf returns when what an event tells had ended.
+// endOf returns when the event ended.
 func endOf(e Event) time.Duration {
 	switch e := e.(type) {
 	case *Call:
@@ -304,7 +304,7 @@ func (m *merger) close() {
 	}
 }
 
-// laneHeap has first the lane whose next event ended first.
+// A laneHeap has the lane whose next event ended first as its first element.
 type laneHeap []*lane
 
 func (h laneHeap) Len() int      { return len(h) }
@@ -316,10 +316,10 @@ func (h laneHeap) Less(i, j int) bool {
 	return h[i].number < h[j].number
 }
 
-// Push is for container/heap; lanes are never added.
+// Push implements heap.Interface. No lanes are added.
 func (h *laneHeap) Push(x any) { *h = append(*h, x.(*lane)) }
 
-// Pop is for container/heap.
+// Pop implements heap.Interface.
 func (h *laneHeap) Pop() any {
 	last := len(*h) - 1
 	l := (*h)[last]

@@ -8,47 +8,47 @@ import (
 )
 
 const (
-	// pidSpace is above every pid (pid_max of proc(5) is 2^22 at most): in merged traces
-	// each node's begin at a multiple of it.
+	// pidSpace is greater than every pid (pid_max of proc(5) is at most 2^22). In merged
+	// traces the pids of each node begin at a multiple of it.
 	pidSpace = 1 << 22
 
-	// pidConnections and pidNames are the processes that a node's connections and
-	// look-ups are shown as.
+	// pidConnections and pidNames are the processes that show a node's connections and
+	// lookups.
 	pidConnections = pidSpace - 1
 	pidNames       = pidSpace - 2
 
-	// maxTracks bounds how many tracks are kept in mind by name, and arrows by their one
-	// end.
+	// maxTracks limits the tracks whose names are remembered, and the arrows of which
+	// only one end is known.
 	maxTracks = 1 << 17
 )
 
-// perfettoWriter writes the Trace Event Format, JSON, which Perfetto and chrome://tracing
-// read: a track for each thread, one for each connection, look-ups for each node; and
-// arrows from what connects to what accepts.
+// A perfettoWriter writes the Trace Event Format, JSON that Perfetto and chrome://tracing
+// read: a track for each thread and each connection, lookups for each node, and arrows
+// from connects to accepts.
 type perfettoWriter struct {
 	out  io.Writer
 	json eventArray
 	head heads
 
-	named  map[spot]string   // of tracks that have their name; spots without a time
-	open   map[sideKey]*side // connections
-	tracks int               // of connections, until now
-	arrows [2]map[ConnID]end // between calls, and between connections
+	named  map[spot]string   // tracks whose name has been written; their spots have no time
+	open   map[sideKey]*side // open connections
+	tracks int               // number of connections' tracks so far
+	arrows [2]map[ConnID]end // by connection: between calls, and between connections
 	looks  int
 	now    time.Duration
 }
 
-// sideKey names a connection as one node saw it.
+// A sideKey is a connection as one node sees it.
 type sideKey struct {
 	source int
 	id     ConnID
 }
 
-// A side is such a connection.
+// A side is one side of a connection.
 type side struct {
 	conn  Connection
 	tid   int
-	since time.Duration // when it was asked for or opened
+	since time.Duration // when the connection was asked for or opened
 }
 
 // A spot is a place on a track.
@@ -57,7 +57,7 @@ type spot struct {
 	at       time.Duration
 }
 
-// An end of an arrow waits for the other.
+// An end of an arrow waits for the other end.
 type end struct {
 	spot
 	asks bool
@@ -105,15 +105,15 @@ func (w *perfettoWriter) Write(e Event) error {
 	return nil
 }
 
-// Flush writes what there is; the array is complete after Close only, and readers take it
-// without its end.
+// Flush writes the events so far. The array is complete only after Close, but readers
+// accept it without its end.
 func (w *perfettoWriter) Flush() error {
 	_, err := w.out.Write(w.json.buf)
 	w.json.buf = w.json.buf[:0]
 	return err
 }
 
-// Close shows what is not over as it is at the end.
+// Close also shows what is still open at the end of the trace.
 func (w *perfettoWriter) Close() error {
 	for key, s := range w.open {
 		e := s.conn
@@ -128,10 +128,10 @@ func (w *perfettoWriter) Close() error {
 	return w.Flush()
 }
 
-// pid is a process's number in the output.
+// pid returns a process's number in the output.
 func pid(source, pid int) int { return source*pidSpace + pid%pidSpace }
 
-// process names a process.
+// process writes the name of a process.
 func (w *perfettoWriter) process(source, number int, name string) {
 	key := spot{pid: pid(source, number), tid: -1}
 	if source != 0 || number >= pidNames {
@@ -140,7 +140,7 @@ func (w *perfettoWriter) process(source, number int, name string) {
 	w.label(key, "process_name", name)
 }
 
-// label writes the name of a process or thread, unless it has it.
+// label writes the name of a process or thread once.
 func (w *perfettoWriter) label(key spot, kind, name string) {
 	if w.named[key] == name || len(w.named) >= maxTracks {
 		return
@@ -150,7 +150,7 @@ func (w *perfettoWriter) label(key spot, kind, name string) {
 	w.json.args("name", name)
 }
 
-// thread names a thread's track, and returns the place on it where an event is.
+// thread writes the name of a thread's track, and returns the place of an event on it.
 func (w *perfettoWriter) thread(at *Base, t *Thread) spot {
 	where := spot{pid(at.Source, t.PID), t.TID, at.Time}
 	if t.Comm != "" {
@@ -168,13 +168,13 @@ func (w *perfettoWriter) instant(at spot, name, category string, args ...string)
 	w.json.args(args...)
 }
 
-// call shows a call as a slice; one without an end as an instant.
+// call shows a call as a slice, or as an instant if it has no end.
 func (w *perfettoWriter) call(e *Call) {
 	at := w.thread(&e.Base, &e.Thread)
 	args := []string{"call", e.Name + "(" + strings.Join(e.Args, ", ") + ")", "error",
 		words(e.Errno, errnoTexts[e.Errno]), "boxer", describeCall(e)}
 	switch e.Phase {
-	case Enter: // the whole call follows
+	case Enter: // an event for the whole call follows
 		return
 	case Watched:
 		w.instant(at, e.Name, "watched", args...)
@@ -226,8 +226,8 @@ func (w *perfettoWriter) arrow(kind int, id ConnID, e end) {
 	w.json.args()
 }
 
-// connection shows a connection's track: a slice until it is established, and one until
-// it ends.
+// connection shows a connection as slices: one until it is established, and one until it
+// ends.
 func (w *perfettoWriter) connection(e *Connection) {
 	key := sideKey{e.Source, e.ID}
 	s := w.open[key]
@@ -263,9 +263,9 @@ func (w *perfettoWriter) connection(e *Connection) {
 	}
 }
 
-// begin makes a connection's track.
+// begin creates the track of a connection.
 func (w *perfettoWriter) begin(key sideKey, e *Connection) *side {
-	for old := range w.open { // room for another
+	for old := range w.open { // make room for another one
 		if len(w.open) < maxOpen {
 			break
 		}
@@ -275,7 +275,7 @@ func (w *perfettoWriter) begin(key sideKey, e *Connection) *side {
 	s := &side{conn: *e, tid: w.tracks, since: e.Time - e.Setup}
 	switch {
 	case e.Role == RoleAccept && e.State == Opened:
-		// whose Setup is how long a program waited for it
+		// its Setup is how long a program waited for the connection
 		s.since = e.Time
 	case e.State == Closed || e.State == Progress:
 		s.since = e.Time - e.Duration
@@ -293,7 +293,7 @@ func (w *perfettoWriter) begin(key sideKey, e *Connection) *side {
 	return s
 }
 
-// slice shows what a connection was from since until its event.
+// slice shows the state of a connection from since until the event.
 func (w *perfettoWriter) slice(s *side, e *Connection, since time.Duration, what string) {
 	name := words(what, e.Errno, iff(e.State != Opened, e.Reason))
 	w.json.begin("X", spot{pid(e.Source, pidConnections), s.tid, since}, name,
@@ -306,7 +306,7 @@ func (w *perfettoWriter) slice(s *side, e *Connection, since time.Duration, what
 		words(e.Comm, iff(e.PID != 0, strconv.Itoa(e.PID))))
 }
 
-// data shows a piece as an instant on its connection's track.
+// data shows a piece of payload as an instant on the connection's track.
 func (w *perfettoWriter) data(e *Data) {
 	s := w.open[sideKey{e.Source, e.Conn}]
 	if s == nil {
@@ -320,7 +320,7 @@ func (w *perfettoWriter) data(e *Data) {
 		way+strconv.Itoa(e.Length)+" bytes", "data", "what", describeData(e))
 }
 
-// dns shows a look-up, as an async slice: many can be under way at once.
+// dns shows a lookup as an asynchronous slice, since lookups may overlap.
 func (w *perfettoWriter) dns(e *DNS) {
 	w.process(e.Source, pidNames, "names")
 	w.looks++
@@ -351,7 +351,7 @@ func (a *eventArray) open() {
 	a.buf = append(a.buf, "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n"...)
 }
 
-// begin begins an event; args ends it.
+// begin begins an event, which args ends.
 func (a *eventArray) begin(ph string, at spot, name, category string) {
 	a.open()
 	a.buf = append(a.buf, `{"ph":"`...)
@@ -368,7 +368,7 @@ func (a *eventArray) text(key, value string) {
 	a.buf = appendString(a.buf, value)
 }
 
-// micros writes a time: in microseconds, with decimals.
+// micros writes a time in microseconds, with decimals.
 func (a *eventArray) micros(key string, d time.Duration) {
 	a.buf = append(append(append(a.buf, `,"`...), key...), `":`...)
 	if d < 0 {
@@ -380,8 +380,8 @@ func (a *eventArray) micros(key string, d time.Duration) {
 	a.buf = append(append(append(a.buf, '.'), "000"[len(nanos):]...), nanos...)
 }
 
-// args writes an event's arguments, by turns their names and values, those that are not
-// empty; and its end.
+// args writes the arguments of an event, given as names and values by turns, and ends the
+// event. It omits empty ones.
 func (a *eventArray) args(pairs ...string) {
 	a.buf = append(a.buf, `,"args":{`...)
 	comma := ""

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Bounds of a summary's tables; what is beyond is counted together, as "others".
+// Limits of a summary's tables. Further entries are counted together, as "others".
 const (
 	maxCallNames = 1 << 10
 	maxPeers     = 1 << 12
@@ -19,9 +19,9 @@ const (
 	others       = "others"
 )
 
-// summary adds up a trace. Its memory does not grow with the trace.
+// A summary aggregates a trace. Its memory does not grow with the trace.
 type summary struct {
-	slowest int // how many slow connects are kept
+	slowest int // the number of slow connects that it keeps
 
 	calls   map[string]*callTotal
 	peers   map[peerKey]*peerTotal
@@ -41,7 +41,7 @@ type callTotal struct {
 	seen   uint64 // without a result: watched
 }
 
-// peerKey names a peer as one node sees it.
+// A peerKey is a peer as one node sees it.
 type peerKey struct {
 	source int
 	peer   string
@@ -49,7 +49,7 @@ type peerKey struct {
 
 type peerTotal struct {
 	key                                       peerKey
-	path                                      string // the last
+	path                                      string // the last path
 	connects, accepts, refused, failed, reset uint64
 	sent, received                            uint64
 	rtt                                       durations
@@ -61,7 +61,7 @@ type nameTotal struct {
 	took   durations
 }
 
-// A failure is what went wrong, where, and for which program.
+// A failure is an error of a program, and where it occurred.
 type failure struct{ comm, errno, text string }
 
 type failureTotal struct {
@@ -80,7 +80,8 @@ func newSummary(slowest int) *summary {
 		waiting: make(map[ConnID]Connection)}
 }
 
-// entry returns the entry of a key; when there are too many, that of a key for the rest.
+// entry returns the entry for key. If there are too many entries, it returns the one for
+// rest.
 func entry[K comparable, V any](m map[K]*V, key, rest K, bound int) (*V, K) {
 	if m[key] == nil && len(m) >= bound {
 		key = rest
@@ -160,7 +161,7 @@ func (s *summary) addConnection(e *Connection) {
 	case Connecting:
 		if _, again := s.waiting[e.ID]; again || len(s.waiting) < maxPairs {
 			kept := *e
-			kept.Time -= e.Setup // since when it waits
+			kept.Time -= e.Setup // when the wait began
 			s.waiting[e.ID] = kept
 		}
 	case Opened:
@@ -170,7 +171,7 @@ func (s *summary) addConnection(e *Connection) {
 			return
 		}
 		total.connects++
-		if e.Proto != "udp" { // which has nothing to wait for
+		if e.Proto != "udp" { // UDP does not wait for a connection
 			s.connect(e)
 		}
 	case Failed:
@@ -215,8 +216,7 @@ func (s *summary) finish() {
 	}
 }
 
-// A table is a part of a summary: what it is of, the columns' names, and rows. Cells of
-// numbers are aligned right.
+// A table is a part of a summary: its title, columns and rows. Numbers are right-aligned.
 type table struct {
 	Title   string
 	Columns []column
@@ -228,7 +228,7 @@ type column struct {
 	Right bool // numbers
 }
 
-// tables returns the summary, the empty parts left out.
+// tables returns the tables that are not empty.
 func (s *summary) tables() []table {
 	var tables []table
 	for _, t := range []table{s.callTable(), s.peerTable(), s.failureTable(),
@@ -240,7 +240,7 @@ func (s *summary) tables() []table {
 	return tables
 }
 
-// numbers makes columns of numbers, with some of text before and after them.
+// numbers returns columns for numbers, between columns for text.
 func numbers(before []string, names []string, after ...string) []column {
 	var cs []column
 	for _, n := range before {
@@ -262,7 +262,7 @@ func count(n uint64) string {
 	return strconv.FormatUint(n, 10)
 }
 
-// callTable is what strace -c -w prints, with p99 and max.
+// callTable returns the table of strace -c -w, with p99 and max.
 func (s *summary) callTable() table {
 	t := table{Title: "System calls", Columns: numbers(nil,
 		[]string{"% time", "seconds", "avg", "p99", "max", "calls", "errors"}, "syscall")}
@@ -351,7 +351,7 @@ func (s *summary) nameTable() table {
 	return t
 }
 
-// size is a number of bytes for people.
+// size formats a number of bytes.
 func size(n uint64) string {
 	if n == 0 {
 		return ""
@@ -366,7 +366,7 @@ func size(n uint64) string {
 	return fmt.Sprintf("%.1f %ciB", v, "KMGTP"[unit-1])
 }
 
-// summaryWriter writes a summary's tables as text when it is closed.
+// A summaryWriter writes the tables of a summary as text when it is closed.
 type summaryWriter struct {
 	out io.Writer
 	s   *summary
@@ -382,7 +382,7 @@ func (w *summaryWriter) Write(e Event) error {
 	return nil
 }
 
-// Flush does nothing: a summary is complete at the end.
+// Flush does nothing, since a summary is complete only at the end.
 func (w *summaryWriter) Flush() error { return nil }
 
 func (w *summaryWriter) Close() error {
@@ -401,7 +401,7 @@ func (w *summaryWriter) Close() error {
 	return err
 }
 
-// appendText appends a table with columns as wide as they have to be.
+// appendText appends a table. Its columns are as wide as their longest cell.
 func (t *table) appendText(b []byte) []byte {
 	widths := make([]int, len(t.Columns))
 	for i, c := range t.Columns {
@@ -419,7 +419,7 @@ func (t *table) appendText(b []byte) []byte {
 			switch {
 			case c.Right:
 				b = append(append(b, string(pad)...), text...)
-			case i == last && fill == ' ': // nothing follows
+			case i == last && fill == ' ': // no padding at the end of a line
 				b = append(b, text...)
 			default:
 				b = append(append(b, text...), string(pad)...)
