@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
@@ -104,4 +106,30 @@ func TestVouched(t *testing.T) {
 	if !v.has(waits, mine, local, remote) || !v.has(waits+1, mine, local, remote) {
 		t.Error("a socket that waits to be accepted is forgotten")
 	}
+}
+
+// TestVouchedMissed holds that after messages about destroyed sockets were lost, a
+// connection that was reset is taken for the node's at whose address it was, for a while.
+func TestVouchedMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var v vouched
+		mine, other := netip.MustParseAddr("127.64.0.16"), netip.MustParseAddr("127.64.0.32")
+		at := netip.MustParseAddrPort("127.64.0.17:40000")
+		if v.hadAt(at, mine) {
+			t.Error("a socket that nobody has told of is the node's")
+		}
+		v.setMissed()
+		if !v.hadAt(at, mine) {
+			t.Error("a socket whose end was missed is a stranger's")
+		}
+		v.note(7, mine)
+		v.end(7, at)
+		if v.hadAt(at, other) || !v.hadAt(at, mine) {
+			t.Error("a socket whose end was told is another node's")
+		}
+		time.Sleep(vouchedFor + time.Second)
+		if v.hadAt(at, mine) {
+			t.Error("a socket is the node's long after messages were missed")
+		}
+	})
 }

@@ -106,12 +106,30 @@ static s64 negotiate(struct slot *s, s64 dir, const char *path, s64 flags)
 	return r < 0 ? r : loader;
 }
 
+// decimal writes a number and a zero, and returns where the zero is.
+static char *decimal(char *to, u64 v)
+{
+	char digits[20];
+	int k = 0;
+	do
+		digits[k++] = '0' + v % 10;
+	while (v /= 10);
+	while (k)
+		*to++ = digits[--k];
+	*to = 0;
+	return to;
+}
+
 static s64 execute(struct slot *s, s64 dir, const char *path, u64 argv, u64 envp, s64 flags)
 {
 	s64 loader = negotiate(s, dir, path, flags);
 	if (loader >= 0) {
+		char by_name[40] = "/proc/self/fd/";
+		decimal(by_name + 14, loader);
 		unblocked(s); // the new program has the mask of the old one
 		s64 r = sys5(SYS_execveat, loader, "", argv, envp, AT_EMPTY_PATH);
+		if (r == -ENOENT) // of any descriptor, by Debian's Linux 5.10.0-32
+			r = sys3(SYS_execve, by_name, argv, envp);
 		sys1(SYS_close, loader);
 		blocked(s);
 		loader = r; // an errno
@@ -186,15 +204,9 @@ static int is_exe(u64 path)
 	name[n] = 0;
 	if (equal(name, "/proc/self/exe") || equal(name, "/proc/thread-self/exe"))
 		return 1;
-	char own[32] = "/proc/", digits[12];
-	int at = 6, k = 0;
-	for (u64 v = pid; v; v /= 10)
-		digits[k++] = '0' + v % 10;
-	while (k)
-		own[at++] = digits[--k];
-	for (const char *e = "/exe"; *e; e++)
-		own[at++] = *e;
-	own[at] = 0;
+	char own[32] = "/proc/", *at = decimal(own + 6, pid);
+	for (const char *e = "/exe"; (*at = *e); e++)
+		at++;
 	return equal(name, own);
 }
 
