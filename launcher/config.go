@@ -57,8 +57,8 @@ type RunConfig struct {
 
 // Effects are what a node does to the process that it is in, beyond what belongs to the
 // node. A command that exists only for its program, as boxer run does, wants all of them.
-// A program that uses this package as a library wants none. Only one node of a process can
-// have effects at a time.
+// A program that uses this package as a library wants none. Only one node of a process
+// can have effects at a time.
 type Effects struct {
 	// Signals: SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGTERM, SIGCONT,
 	// SIGTSTP and SIGWINCH go to the program. One that would end a program ends Start
@@ -70,8 +70,8 @@ type Effects struct {
 	JobControl bool
 	// Reaper: this process becomes a subreaper (PR_SET_CHILD_SUBREAPER, prctl(2)). If
 	// boxer-init is killed, all its descendants fall to this process, which kills them;
-	// children that it had before Start are spared. Without Reaper only the program itself
-	// is killed then.
+	// children that it had before Start are spared. Without Reaper only the program
+	// itself is killed then.
 	Reaper bool
 	// Processors: the node changes GOMAXPROCS, see [ShareProcessors].
 	Processors bool

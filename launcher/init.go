@@ -210,7 +210,8 @@ type tree struct {
 	mu    sync.Mutex // held also while the supervisor is signalled
 	stops uint64     // how often a signal has stopped the program
 	runs  bool       // the program has run again since the last stop
-	// grace is what those have from SIGTERM to SIGKILL that outlive the program; nil: none
+	// grace is what those have from SIGTERM to SIGKILL that outlive the program; nil:
+	// none
 	grace *time.Duration
 }
 

@@ -109,9 +109,10 @@ func (p *Program) Signal(sig os.Signal) error {
 
 // Suspend makes the node silent until Resume: it sends no packet, and so no sign of life.
 // It is for a process that is about to be frozen, such as a function between two
-// invocations. What the program sends meanwhile waits. Peers keep their connections to the
-// node for their own peer timeout, 8 s by default, and the coordinator keeps its place for
-// as long as its lease. It fails with [os.ErrProcessDone] if the program has ended.
+// invocations. What the program sends meanwhile waits. Peers keep their connections to
+// the node for their own peer timeout, 8 s by default, and the coordinator keeps its
+// place for as long as its lease. It fails with [os.ErrProcessDone] if the program has
+// ended.
 func (p *Program) Suspend() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -133,8 +133,8 @@ func newForwarder(f *os.File, pid, init int) *forwarder {
 	return w
 }
 
-// startForwarding passes signals on to a program that runs, until stop is called. f is nil
-// without Effects.Signals.
+// startForwarding passes signals on to a program that runs, until stop is called. f is
+// nil without Effects.Signals.
 func startForwarding(f *os.File, c *child) (stop func()) {
 	if f == nil {
 		return func() {}

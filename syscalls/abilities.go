@@ -1,7 +1,8 @@
 package syscalls
 
-// Abilities says what a way to take a program's calls can do beyond [Call]. The way states
-// them; the table, the handlers and boxer doctor ask for an ability, never for the way.
+// Abilities says what a way to take a program's calls can do beyond [Call]. The way
+// states them; the table, the handlers and boxer doctor ask for an ability, never for the
+// way.
 type Abilities struct {
 	// Compat: calls of the host's 32-bit ABI are taken. Without it, programs of that ABI
 	// do not start.

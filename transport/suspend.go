@@ -8,8 +8,8 @@ func (s *Socket) Suspend() { s.suspended.Store(true) }
 func (s *Socket) Resume() { s.suspended.Store(false) }
 
 // CheckPaths checks the paths in use to all peers, and how the socket looks from outside,
-// at once: nothing may be as it was after a time without packets. Where a path works, what
-// was lost meanwhile is sent again after a round trip.
+// at once: nothing may be as it was after a time without packets. Where a path works,
+// what was lost meanwhile is sent again after a round trip.
 func (n *Node) CheckPaths() {
 	for _, p := range n.peersSnapshot() {
 		p.mu.Lock()
