@@ -136,7 +136,41 @@ static void many(void) {
 	meet();
 }
 
+/* Pairs at the node's own address, made and closed several times: clients get the ports that
+ * servers had before. */
+static void again(void) {
+	enum { pairs = 150, rounds = 6 };
+	if (server)
+		return meet();
+	static int servers[pairs], clients[pairs];
+	struct timeval tv = {2, 0};
+	int good = 0;
+	for (int round = 0; round < rounds; round++) {
+		for (int i = 0; i < pairs; i++) {
+			in4 a = self(0);
+			socklen_t len = sizeof a;
+			servers[i] = udp(), clients[i] = udp();
+			must("bind", bind(servers[i], SA(a)));
+			getsockname(servers[i], (void *)&a, &len);
+			must("connect", connect(clients[i], SA(a)));
+			setsockopt(clients[i], SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+		}
+		for (int i = 0; i < pairs; i++) {
+			in4 from;
+			socklen_t len = sizeof from;
+			char buf[8];
+			if (send(clients[i], "q", 1, 0) == 1 && recvfrom(servers[i], buf, 8, 0, (void *)&from, &len) == 1 &&
+			    sendto(servers[i], "a", 1, 0, (void *)&from, len) == 1 && recv(clients[i], buf, 8, 0) == 1)
+				good++;
+		}
+		for (int i = 0; i < pairs; i++)
+			close(servers[i]), close(clients[i]);
+	}
+	say("%d of %d", good, pairs * rounds);
+	meet();
+}
+
 int main(int argc, char **argv) {
-	static const struct test tests[] = {CASE(late), CASE(late6), CASE(late_child), CASE(many)};
+	static const struct test tests[] = {CASE(late), CASE(late6), CASE(late_child), CASE(many), CASE(again)};
 	return RUN(tests);
 }
