@@ -211,10 +211,12 @@ func (m *member) flush(ctx context.Context) error {
 }
 
 // askDelivered waits until a peer's program has what this node has sent. It fails with
-// errStalled if that reads nothing for drainStall.
+// errStalled if that reads nothing for drainStall. A peer that is not connected any more
+// has all that it will ever get: to ask it would mean to look for a new path, and the end
+// of a node would wait for that.
 func (m *member) askDelivered(ctx context.Context, peer uint32) error {
 	self := netip.AddrPortFrom(m.client.Self().Addr, 0)
-	s, err := m.node.Open(ctx, peer, transport.Header{Source: self, Destination: self})
+	s, err := m.node.OpenExisting(ctx, peer, transport.Header{Source: self, Destination: self})
 	if err == nil {
 		s.Reset()
 	}

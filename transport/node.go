@@ -318,6 +318,28 @@ func (n *Node) Open(ctx context.Context, id uint32, h Header) (*Stream, error) {
 	}
 }
 
+// OpenExisting is Open over the connection that there is to the peer: it makes none. It
+// fails with an error that matches ErrLost if there is no connection, or if that ends
+// before the peer has answered.
+func (n *Node) OpenExisting(ctx context.Context, id uint32, h Header) (*Stream, error) {
+	p, err := n.peer(id)
+	if err != nil {
+		return nil, err
+	}
+	for attempt := 1; ; attempt++ {
+		p.mu.Lock()
+		c := p.current
+		p.mu.Unlock()
+		if c == nil || c.quic.Context().Err() != nil {
+			return nil, fmt.Errorf("open %v on node %d: %w", h.Destination, id, ErrLost)
+		}
+		s, err := c.open(ctx, h)
+		if err == nil || attempt == openAttempts || !superseded(err) {
+			return s, err
+		}
+	}
+}
+
 // Paths returns the path in use to each peer that has one.
 func (n *Node) Paths() []PathInfo {
 	var list []PathInfo

@@ -226,6 +226,27 @@ func TestStranger(t *testing.T) {
 	})
 }
 
+func TestOpenExisting(t *testing.T) { virtual(t, testOpenExisting) }
+
+func testOpenExisting(t *testing.T, l *lab) {
+	a, b := l.node(1), l.node(2)
+	b.onAccept(func(s *Stream) { s.Answer(StatusUnreachable) })
+	if _, err := a.OpenExisting(t.Context(), 2, header()); !errors.Is(err, ErrLost) {
+		t.Errorf("without a connection: got %v, want ErrLost", err)
+	}
+	if len(a.Paths()) != 0 {
+		t.Errorf("there are paths: %v", a.Paths())
+	}
+	if err := a.Connect(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	var status *StatusError
+	if _, err := a.OpenExisting(t.Context(), 2, header()); !errors.As(err, &status) ||
+		status.Status != StatusUnreachable {
+		t.Errorf("with one: got %v, want the peer's answer", err)
+	}
+}
+
 func TestNoPeer(t *testing.T) { virtual(t, testNoPeer) }
 
 func testNoPeer(t *testing.T, l *lab) {
