@@ -272,6 +272,7 @@ func (n *node) detach(r *recorder, t *subscriber) {
 	if n.ending {
 		return // endTrace has told all
 	}
+	r.flush()
 	if r.remove(t) == 0 {
 		n.recorder.Store(nil)
 		r.close()

@@ -29,8 +29,9 @@ type recorder struct {
 	member *member
 	calls  *syscalls.Node
 
-	stop chan struct{} // closed to end run
-	done chan struct{} // closed when run has ended
+	stop    chan struct{}      // closed to end run
+	flushes chan chan struct{} // see flush
+	done    chan struct{}      // closed when run has ended
 
 	spare     []queued      // the queue before, to be used again; run's
 	settling  []queued      // what has left the queue and is very new; run's
@@ -100,6 +101,7 @@ func newRecorder(m *member, calls *syscalls.Node) *recorder {
 	r := &recorder{
 		start: now, wall: now.Round(0), member: m, calls: calls,
 		stop: make(chan struct{}), done: make(chan struct{}),
+		flushes: make(chan chan struct{}),
 		threads: make(map[int]thread), flows: make(map[*connTrace]struct{}),
 		ended: make(map[syscalls.Ends]outcome),
 		udp:   make(map[syscalls.Ends]*connTrace),
@@ -258,13 +260,15 @@ func (r *recorder) run() {
 	told := make(map[uint64]*syscalls.Record)
 	for {
 		last := false
+		var flushed chan struct{}
 		select {
 		case <-tick.C:
+		case flushed = <-r.flushes:
 		case <-r.stop:
 			last = true
 		}
 		r.lookAtProcesses(last)
-		batch, lost, subscribers := r.takeQueue(last)
+		batch, lost, subscribers := r.takeQueue(last, last || flushed != nil)
 		for _, q := range batch {
 			r.giveFollowing(subscribers, q.at(r))
 			if q.event != nil {
@@ -277,10 +281,20 @@ func (r *recorder) run() {
 		if lost > 0 {
 			give(subscribers, &trace.Dropped{Base: r.now(), Count: lost})
 		}
+		if flushed != nil {
+			close(flushed)
+		}
 		if last {
 			return
 		}
 	}
+}
+
+// flush waits until the subscribers have what has come so far.
+func (r *recorder) flush() {
+	flushed := make(chan struct{})
+	r.flushes <- flushed
+	<-flushed
 }
 
 // settleFor is how long what is queued waits for what began earlier, and is told when it
@@ -306,7 +320,7 @@ func (q *queued) at(r *recorder) time.Duration {
 
 // takeQueue returns what is queued, in order; what is very new waits for the next
 // time, unless this is the last.
-func (r *recorder) takeQueue(last bool) (batch []queued, lost uint64,
+func (r *recorder) takeQueue(last, all bool) (batch []queued, lost uint64,
 	subscribers []*subscriber) {
 	r.mu.Lock()
 	r.over = last
@@ -327,7 +341,7 @@ func (r *recorder) takeQueue(last bool) (batch []queued, lost uint64,
 		return cmp.Compare(a.at(r), b.at(r))
 	})
 	until, n := time.Since(r.start)-settleFor, len(r.settling)
-	for !last && n > 0 && n <= 2*maxQueued && r.settling[n-1].at(r) > until {
+	for !all && n > 0 && n <= 2*maxQueued && r.settling[n-1].at(r) > until {
 		n--
 	}
 	batch = slices.Clone(r.settling[:n])
