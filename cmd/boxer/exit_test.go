@@ -202,7 +202,8 @@ func TestLoopbackDown(t *testing.T) {
 }
 
 // TestOldKernel runs boxer where the kernel says that it is Linux 2.6 (UNAME26,
-// personality(2)): it rewrites the program, refuses a filter at once, and doctor says why.
+// personality(2)): it rewrites the program, refuses a filter at once, and doctor says
+// why.
 func TestOldKernel(t *testing.T) {
 	t.Parallel()
 	old := func(args ...string) *exec.Cmd {
@@ -213,7 +214,8 @@ func TestOldKernel(t *testing.T) {
 		t.Errorf("boxer run: %+v", r)
 	}
 	if r := finish(t, old("run", "--interposer", "seccomp", "true")); r.status != 125 ||
-		!strings.Contains(r.err, "this kernel, Linux 2.6.") || !strings.Contains(r.err, says) {
+		!strings.Contains(r.err, "this kernel, Linux 2.6.") ||
+		!strings.Contains(r.err, says) {
 		t.Errorf("boxer run --interposer seccomp: %+v", r)
 	}
 	if r := finish(t, old("doctor")); r.status != 0 ||
