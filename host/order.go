@@ -19,7 +19,9 @@ const OrderVersion = 1
 type Order struct {
 	Version int `json:"version"` // OrderVersion
 
-	Argv []string `json:"argv"`          // the program and its arguments
+	// Argv is the program and its arguments. Empty: what the host runs by itself, such as
+	// the entry point of its image, see CommandVariable.
+	Argv []string `json:"argv,omitempty"`
 	Env  []string `json:"env,omitempty"` // NAME=value: added to the host's environment
 	Dir  string   `json:"dir,omitempty"` // working directory; empty: the host's choice
 
@@ -86,6 +88,10 @@ type Control struct {
 	Orphan bool `json:"orphan,omitempty"`
 }
 
+// CommandVariable is the variable that has a host's own command, as a JSON array: what is
+// run for an order without Argv.
+const CommandVariable = "BOXER_COMMAND"
+
 // The forms of the output of an order.
 const (
 	OutputFrames = "frames" // a stream of frames, see Writer
@@ -117,12 +123,16 @@ func (d *Duration) UnmarshalText(b []byte) error {
 // errEmptyOrder is the error of an event that has no order.
 var errEmptyOrder = errors.New(`order: no program: the event needs "version": 1 and "argv": ["PROGRAM", "ARG"...]`)
 
-// ParseOrder reads an order from JSON. Unknown fields are errors, so that a misspelt one
+// ParseOrder reads an order from JSON. command is the host's own, a JSON array, or empty.
+// Unknown fields are errors, so that a misspelt one
 // is not ignored. Errors quote no values, which may be secret.
-func ParseOrder(b []byte) (Order, error) {
+func ParseOrder(b []byte, command string) (Order, error) {
 	// Who invokes a function without a payload sends an empty object, or nothing.
 	if b = bytes.TrimSpace(b); len(b) == 0 || string(b) == "{}" || string(b) == "null" {
-		return Order{}, errEmptyOrder
+		if command == "" {
+			return Order{}, errEmptyOrder
+		}
+		b = []byte(`{"version": 1}`)
 	}
 	var version struct {
 		Version int `json:"version"`
@@ -139,6 +149,11 @@ func ParseOrder(b []byte) (Order, error) {
 	d.DisallowUnknownFields()
 	if err := d.Decode(&o); err != nil {
 		return Order{}, fmt.Errorf("order: %w", err)
+	}
+	if len(o.Argv) == 0 && command != "" {
+		if err := json.Unmarshal([]byte(command), &o.Argv); err != nil {
+			return Order{}, fmt.Errorf("%s: not a JSON array of texts: %w", CommandVariable, err)
+		}
 	}
 	return o, o.check()
 }

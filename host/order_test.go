@@ -29,7 +29,7 @@ func TestParseOrder(t *testing.T) {
 		{`{"version":1,"argv":["true"],"grace":"soon"}`, "number and a unit"},
 		{`{"version":1,"argv":["true"],"control":{"address":"a"}}`, `"control" needs`},
 	} {
-		_, err := ParseOrder([]byte(tc.in))
+		_, err := ParseOrder([]byte(tc.in), "")
 		switch {
 		case tc.want == "" && err != nil:
 			t.Errorf("%s: %v", tc.in, err)
@@ -51,13 +51,29 @@ func TestOrderRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := ParseOrder(b); err != nil || !reflect.DeepEqual(got, want) {
+	if got, err := ParseOrder(b, ""); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%s: %+v, %v", b, got, err)
 	}
 	if got, want := want.Node.Flags(), []string{"--name=n", "--wait-for=db",
 		"--wait-for=w=3",
 		"--drain=0s"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("flags %q, want %q", got, want)
+	}
+}
+
+func TestHostsCommand(t *testing.T) {
+	for in, want := range map[string][]string{
+		``:                              {"serve", "x"},
+		`{}`:                            {"serve", "x"},
+		`{"version":1}`:                 {"serve", "x"},
+		`{"version":1,"argv":["true"]}`: {"true"},
+	} {
+		if o, err := ParseOrder([]byte(in), `["serve","x"]`); err != nil || !reflect.DeepEqual(o.Argv, want) {
+			t.Errorf("%s: %q, %v, want %q", in, o.Argv, err, want)
+		}
+	}
+	if _, err := ParseOrder(nil, "serve x"); err == nil || !strings.Contains(err.Error(), CommandVariable) {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -74,7 +90,7 @@ func TestParseSecret(t *testing.T) {
 func FuzzParseOrder(f *testing.F) {
 	f.Add([]byte(`{"version":1,"argv":["true"],"env":["A=1"],"grace":"2s"}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		o, err := ParseOrder(b)
+		o, err := ParseOrder(b, "")
 		if err != nil {
 			return
 		}
@@ -82,7 +98,7 @@ func FuzzParseOrder(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p, err := ParseOrder(again); err != nil || len(p.Argv) != len(o.Argv) {
+		if p, err := ParseOrder(again, ""); err != nil || len(p.Argv) != len(o.Argv) {
 			t.Errorf("%s: %v", again, err)
 		}
 	})

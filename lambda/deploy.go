@@ -28,6 +28,7 @@ type Deployer struct {
 type Deployment struct {
 	Name    string
 	Archive []byte // of Package
+	Image   string // URI in Amazon ECR, instead of Archive
 	Arch    string // x86_64 or arm64
 	Role    string // ARN; may be empty for a function that exists
 	Memory  int32  // in MB; 0: as it is, for a new one DefaultMemory
@@ -95,25 +96,37 @@ func (d *Deployer) create(ctx context.Context, want Deployment) error {
 		return errors.New("a new function needs --role: the ARN of the role that it runs as; docs/lambda.md says which rights it needs")
 	}
 	in := &lambda.CreateFunctionInput{
-		FunctionName: &want.Name, Role: &want.Role, PackageType: types.PackageTypeZip,
-		Runtime: types.RuntimeProvidedal2023, Handler: aws.String(bootstrap),
+		FunctionName: &want.Name, Role: &want.Role,
 		Architectures: []types.Architecture{types.Architecture(want.Arch)},
 		MemorySize:    aws.Int32(cmpOr(want.Memory, DefaultMemory)),
 		Timeout:       aws.Int32(cmpOr(want.Timeout, MaxTimeout)),
-		Code:          &types.FunctionCode{ZipFile: want.Archive},
 		Description:   aws.String("runs programs as nodes of a boxer network"),
+	}
+	if want.Image != "" {
+		in.PackageType, in.Code = types.PackageTypeImage, &types.FunctionCode{ImageUri: &want.Image}
+	} else {
+		in.PackageType, in.Code = types.PackageTypeZip, &types.FunctionCode{ZipFile: want.Archive}
+		in.Runtime, in.Handler = types.RuntimeProvidedal2023, aws.String(bootstrap)
 	}
 	if len(want.Env) > 0 {
 		in.Environment = &types.Environment{Variables: want.Env}
 	}
-	d.say("create %s: %s, %d MB, %d s, archive of %.1f MB", want.Name, want.Arch,
-		*in.MemorySize, *in.Timeout, float64(len(want.Archive))/(1<<20))
+	d.say("create %s: %s, %d MB, %d s, %s", want.Name, want.Arch, *in.MemorySize, *in.Timeout,
+		want.code())
 	if _, err := d.Client.CreateFunction(ctx, in); err != nil {
 		return err
 	}
 	d.say("wait until %s is active", want.Name)
 	return lambda.NewFunctionActiveV2Waiter(d.Client, quickly).Wait(ctx,
 		&lambda.GetFunctionInput{FunctionName: &want.Name}, settled)
+}
+
+// code says what the function's code is.
+func (d *Deployment) code() string {
+	if d.Image != "" {
+		return "image " + d.Image
+	}
+	return fmt.Sprintf("archive of %.1f MB", float64(len(d.Archive))/(1<<20))
 }
 
 // quickly makes a waiter look more often than it does by itself.
@@ -144,16 +157,22 @@ func (d *Deployer) update(ctx context.Context, want Deployment,
 			return true, err
 		}
 	}
+	if isImage := have.PackageType == types.PackageTypeImage; isImage != (want.Image != "") {
+		return len(differs) > 0, errors.New("a function has either an archive or an image for good: delete it first")
+	}
 	sum := sha256.Sum256(want.Archive)
-	if base64.StdEncoding.EncodeToString(sum[:]) == aws.ToString(have.CodeSha256) {
+	if want.Image == "" && base64.StdEncoding.EncodeToString(sum[:]) == aws.ToString(have.CodeSha256) {
 		if len(differs) == 0 {
 			d.say("%s is as it should be", want.Name)
 		}
 		return len(differs) > 0, nil
 	}
-	d.say("change %s: archive of %.1f MB", want.Name, float64(len(want.Archive))/(1<<20))
-	_, err = d.Client.UpdateFunctionCode(ctx, &lambda.UpdateFunctionCodeInput{
-		FunctionName: &want.Name, ZipFile: want.Archive})
+	d.say("change %s: %s", want.Name, want.code())
+	code := &lambda.UpdateFunctionCodeInput{FunctionName: &want.Name, ZipFile: want.Archive}
+	if want.Image != "" { // what a tag means may have changed
+		code.ImageUri, code.ZipFile = &want.Image, nil
+	}
+	_, err = d.Client.UpdateFunctionCode(ctx, code)
 	if err != nil {
 		return len(differs) > 0, err
 	}

@@ -47,7 +47,7 @@ var packedTime = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
 // links, and files keep their permissions; everybody may read them, as the function's
 // user must.
 func Package(w io.Writer, c PackageConfig) (info PackageInfo, err error) {
-	if info.Arch, err = archOf(c.Boxer); err != nil {
+	if info.Arch, err = ArchOf(c.Boxer); err != nil {
 		return info, err
 	}
 	counted := &counter{w: w}
@@ -72,8 +72,8 @@ func Package(w io.Writer, c PackageConfig) (info PackageInfo, err error) {
 	return info, err
 }
 
-// archOf returns the architecture of a program as the service names it.
-func archOf(path string) (string, error) {
+// ArchOf returns the architecture of a program as the service names it: x86_64 or arm64.
+func ArchOf(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err

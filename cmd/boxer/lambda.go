@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/boxer-sandbox/boxer/lambda"
+	"github.com/boxer-sandbox/boxer/lambda/image"
 )
 
 func lambdaCommand() *cobra.Command {
@@ -28,7 +29,7 @@ docs/lambda.md goes from nothing to two functions that talk.`,
   boxer run --join @join.url --on lambda:pg --name db -- postgres -D /tmp/data`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(lambdaPackageCommand(), lambdaDeployCommand(), lambdaDeleteCommand(),
+	cmd.AddCommand(lambdaPackageCommand(), lambdaImageCommand(), lambdaDeployCommand(), lambdaDeleteCommand(),
 		lambdaServeCommand())
 	return cmd
 }
@@ -44,19 +45,33 @@ func (p *packFlags) register(cmd *cobra.Command) {
 
 // write writes the archive.
 func (p *packFlags) write(w io.Writer) (lambda.PackageInfo, error) {
-	program := p.boxer
-	if program == "" {
-		var err error
-		if program, err = smallBoxer(); err != nil {
-			return lambda.PackageInfo{}, err
-		}
+	program, err := p.program()
+	if err == nil {
+		err = p.checkDir()
 	}
-	if p.add != "" {
-		if st, err := os.Stat(p.add); err != nil || !st.IsDir() {
-			return lambda.PackageInfo{}, fmt.Errorf("--add %s: no such directory", p.add)
-		}
+	if err != nil {
+		return lambda.PackageInfo{}, err
 	}
 	return lambda.Package(w, lambda.PackageConfig{Boxer: program, Dir: p.add})
+}
+
+// program returns the boxer that the function gets.
+func (p *packFlags) program() (string, error) {
+	if p.boxer != "" {
+		return p.boxer, nil
+	}
+	return smallBoxer()
+}
+
+// checkDir fails if --add names no directory.
+func (p *packFlags) checkDir() error {
+	if p.add == "" {
+		return nil
+	}
+	if st, err := os.Stat(p.add); err != nil || !st.IsDir() {
+		return fmt.Errorf("--add %s: no such directory", p.add)
+	}
+	return nil
 }
 
 // smallBoxer returns the boxer that functions get: that without AWS's clients, which
@@ -109,6 +124,55 @@ archive.`,
 	return cmd
 }
 
+func lambdaImageCommand() *cobra.Command {
+	var pack packFlags
+	c := image.Config{}
+	cmd := &cobra.Command{
+		Use:   "image --from IMAGE --out layout:DIR|REFERENCE",
+		Short: "Make a container image for functions, without a container engine",
+		Long: `Put boxer, and the files of --add, on a base image, and make boxer its entry point:
+the runtime of a function. What the base image's entry point was is run when an event
+names no program. Registries are spoken to with the credentials of docker login.`,
+		Example: `  boxer lambda image --from debian:12 --add ./app --out layout:./img
+  boxer lambda image --from postgres:16 --out 123456789012.dkr.ecr.eu-central-1.amazonaws.com/pg:1`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if c.To == "" || c.From == "" {
+				return usage(cmd, errors.New("use --from IMAGE and --out layout:DIR or --out REFERENCE"))
+			}
+			if c.Boxer, err = pack.program(); err != nil {
+				return err
+			}
+			if err := pack.checkDir(); err != nil {
+				return err
+			}
+			arch, err := lambda.ArchOf(c.Boxer)
+			if err != nil {
+				return err
+			}
+			c.Arch, c.Dir = goArch(arch), pack.add
+			digest, err := image.Build(cmd.Context(), c)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s\n", digest)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&c.From, "from", "", "the base `IMAGE`: a reference, layout:DIR, or scratch")
+	cmd.Flags().StringVar(&c.To, "out", "", "`WHERE` the image goes: layout:DIR, or a reference to push it to")
+	pack.register(cmd)
+	return cmd
+}
+
+// goArch returns an architecture of the service as Go and images name it.
+func goArch(arch string) string {
+	if arch == "x86_64" {
+		return "amd64"
+	}
+	return arch
+}
+
 func mb(n int64) float64 { return float64(n) / (1 << 20) }
 
 // writeArchive writes the archive to a file, whole or not at all.
@@ -142,7 +206,12 @@ is ready. It says what it changes, and changes nothing that is as it should be.`
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			want.Name = args[0]
-			if want.Archive, want.Arch, err = readArchive(archive, &pack); err != nil {
+			if want.Image != "" {
+				want.Arch, err = imageArch(&pack)
+			} else {
+				want.Archive, want.Arch, err = readArchive(archive, &pack)
+			}
+			if err != nil {
 				return err
 			}
 			if want.Env, err = variables(env); err != nil {
@@ -158,15 +227,25 @@ is ready. It says what it changes, and changes nothing that is as it should be.`
 	}
 	f := cmd.Flags()
 	f.StringVar(&archive, "zip", "", "the archive that boxer lambda package has written to `FILE` (default: one is made)")
+	f.StringVar(&want.Image, "image", "", "`URI` of an image in Amazon ECR that boxer lambda image has made, instead of an archive")
 	f.StringVar(&want.Role, "role", "", "`ARN` of the role that the function runs as; a new function needs it")
 	f.Int32Var(&want.Memory, "memory", 0, fmt.Sprintf("`MB` of memory, 128 to 10240 (default for a new function %d: one processor)", lambda.DefaultMemory))
 	f.Int32Var(&want.Timeout, "timeout", 0, fmt.Sprintf("`SECONDS` that a program may run, 1 to %d (default for a new function %[1]d)", lambda.MaxTimeout))
 	f.StringArrayVar(&env, "env", nil, "set a variable of the function: `NAME=VALUE`; who may read the function's configuration can read it")
 	pack.register(cmd)
 	awsFlags(cmd, &region, &profile)
-	cmd.MarkFlagsMutuallyExclusive("zip", "add")
+	cmd.MarkFlagsMutuallyExclusive("zip", "add", "image")
 	cmd.MarkFlagsMutuallyExclusive("zip", "boxer")
 	return cmd
+}
+
+// imageArch returns the architecture of an image: that of the boxer in it.
+func imageArch(pack *packFlags) (string, error) {
+	program, err := pack.program()
+	if err != nil {
+		return "", err
+	}
+	return lambda.ArchOf(program)
 }
 
 // readArchive returns an archive and its architecture: a file's, or a new one's.

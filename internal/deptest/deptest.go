@@ -50,6 +50,7 @@ var table = map[string][]string{
 	"internal/tempdir":    nil,
 	"host":                nil,
 	"lambda":              {"host"},
+	"lambda/image":        {"host"},
 	"lambda/runtime":      {"host"},
 	"launcher": {"coordinator", "internal/linux", "resolver", "rewrite", "sandbox",
 		"stream",

@@ -31,6 +31,8 @@ type configuration struct {
 	CodeSha256    string
 	CodeSize      int
 
+	PackageType string
+
 	State            string
 	LastUpdateStatus string
 }
@@ -109,7 +111,7 @@ func (b *Box) create(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f := &function{name: *c.FunctionName}
-	f.config = configuration{FunctionName: f.name, FunctionArn: f.arn(), MemorySize: 128,
+	f.config = configuration{FunctionName: f.name, FunctionArn: f.arn(), MemorySize: 128, PackageType: "Zip",
 		Timeout: 3, Architectures: []string{"x86_64"}}
 	b.mu.Lock()
 	if b.functions[f.name] != nil {

@@ -26,6 +26,10 @@ type Config struct {
 	// Secret reads a secret that an order names but does not have.
 	Secret func(context.Context, host.Secret) (string, error)
 
+	// Command is what is run for an order without a program, from $BOXER_COMMAND; empty:
+	// such an order is an error.
+	Command string
+
 	// Environ is the environment that programs get, before an order's.
 	Environ []string
 
@@ -39,6 +43,7 @@ func FromEnvironment() (Config, error) {
 		API:      os.Getenv("AWS_LAMBDA_RUNTIME_API"),
 		Instance: os.Getenv("AWS_LAMBDA_LOG_STREAM_NAME"),
 		Environ:  programEnviron(os.Environ()),
+		Command:  os.Getenv(host.CommandVariable),
 	}
 	if c.API == "" {
 		return c, errors.New("AWS_LAMBDA_RUNTIME_API is not set: this is no function of AWS Lambda; " +
@@ -113,7 +118,7 @@ func (s *server) loop(ctx context.Context) error {
 func (s *server) invoke(ctx context.Context, inv invocation) error {
 	// The response is sent also when the environment ends.
 	sending := context.WithoutCancel(ctx)
-	o, err := host.ParseOrder(inv.event)
+	o, err := host.ParseOrder(inv.event, s.Command)
 	if err != nil {
 		return errors.Join(err, s.api.fail(sending, inv.id, "Boxer.BadOrder", err))
 	}

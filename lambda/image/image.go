@@ -1,0 +1,266 @@
+// Package image makes container images for functions of AWS Lambda, and for other places
+// that run images, without a container engine.
+//
+// Build puts one layer on a base image: boxer, and the files of a directory. Boxer becomes
+// the entry point, as the runtime of the function (boxer lambda serve). The entry point
+// and the command that the base image had stay what is run when an order names no
+// program.
+//
+// Images are read and written by github.com/google/go-containerregistry (Apache-2.0,
+// maintained): from and to registries, and as OCI image layouts in directories.
+package image
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/boxer-sandbox/boxer/host"
+)
+
+// Config says what an image is made of.
+type Config struct {
+	// From is the base image: a reference, such as debian:12, "layout:DIR", or
+	// "scratch" for none.
+	From string
+	// To is where the image goes: a reference, or "layout:DIR" for a directory.
+	To string
+
+	Boxer string // path of boxer's program, a static binary
+	Arch  string // as Go names it: amd64 or arm64
+	Dir   string // whose files the image gets, below TaskRoot; empty: none
+}
+
+// TaskRoot is where functions have their files.
+const TaskRoot = "/var/task"
+
+// program is where boxer is in an image.
+const program = "/usr/bin/boxer"
+
+// layoutPrefix begins the name of a directory.
+const layoutPrefix = "layout:"
+
+// Build makes an image and returns its digest, such as sha256:....
+func Build(ctx context.Context, c Config) (digest string, err error) {
+	base, err := c.base(ctx)
+	if err != nil {
+		return "", err
+	}
+	image, err := c.extend(base)
+	if err != nil {
+		return "", err
+	}
+	hash, err := image.Digest()
+	if err != nil {
+		return "", err
+	}
+	return hash.String(), c.write(ctx, image)
+}
+
+// base returns the base image.
+func (c *Config) base(ctx context.Context) (v1.Image, error) {
+	platform := v1.Platform{OS: "linux", Architecture: c.Arch}
+	if c.From == "scratch" {
+		file, err := empty.Image.ConfigFile()
+		if err != nil {
+			return nil, err
+		}
+		file = file.DeepCopy()
+		file.OS, file.Architecture = platform.OS, platform.Architecture
+		return mutate.ConfigFile(empty.Image, file)
+	}
+	if dir, ok := strings.CutPrefix(c.From, layoutPrefix); ok {
+		return fromLayout(dir, platform)
+	}
+	ref, err := name.ParseReference(c.From)
+	if err != nil {
+		return nil, fmt.Errorf("base image %q: neither scratch, layout:DIR nor a reference such as debian:12: %w", c.From, err)
+	}
+	image, err := remote.Image(ref, remote.WithContext(ctx), remote.WithPlatform(platform),
+		remote.WithAuthFromKeychain(authn.DefaultKeychain))
+	if err != nil {
+		return nil, fmt.Errorf("base image %s: %w", c.From, err)
+	}
+	file, err := image.ConfigFile()
+	if err != nil {
+		return nil, fmt.Errorf("base image %s: %w", c.From, err)
+	}
+	if file.Architecture != c.Arch {
+		return nil, fmt.Errorf("base image %s is for %s, and boxer for %s: take another of the two", c.From, file.Architecture, c.Arch)
+	}
+	return image, nil
+}
+
+// fromLayout returns the image for the platform in a directory.
+func fromLayout(dir string, platform v1.Platform) (v1.Image, error) {
+	index, err := layout.ImageIndexFromPath(dir)
+	if err != nil {
+		return nil, fmt.Errorf("base image in %s: %w", dir, err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return nil, fmt.Errorf("base image in %s: %w", dir, err)
+	}
+	for _, m := range manifest.Manifests {
+		image, err := index.Image(m.Digest)
+		if err != nil {
+			continue // an index of its own, or an attestation
+		}
+		if file, err := image.ConfigFile(); err == nil && file.Architecture == platform.Architecture {
+			return image, nil
+		}
+	}
+	return nil, fmt.Errorf("base image in %s: none is for %s", dir, platform.Architecture)
+}
+
+// extend puts the layer and the configuration on a base image.
+func (c *Config) extend(base v1.Image) (v1.Image, error) {
+	files, err := c.files()
+	if err != nil {
+		return nil, err
+	}
+	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(files)), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	image, err := mutate.Append(base, mutate.Addendum{Layer: layer,
+		History: v1.History{CreatedBy: "boxer lambda image", Created: v1.Time{Time: packed}}})
+	if err != nil {
+		return nil, err
+	}
+	file, err := image.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	config := file.Config.DeepCopy()
+	command := slices.Concat(config.Entrypoint, config.Cmd)
+	if len(command) > 0 {
+		text, err := json.Marshal(command)
+		if err != nil {
+			return nil, err
+		}
+		config.Env = append(config.Env, host.CommandVariable+"="+string(text))
+	}
+	config.Entrypoint, config.Cmd = []string{program, "lambda", "serve"}, nil
+	if config.WorkingDir == "" {
+		config.WorkingDir = TaskRoot
+	}
+	return mutate.Config(image, *config)
+}
+
+// packed is the time of the files: the same files give the same image.
+var packed = time.Unix(0, 0).UTC()
+
+// files returns the layer: a tar archive with boxer and the files of the directory.
+func (c *Config) files() ([]byte, error) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, dir := range []string{"usr/", "usr/bin/", "var/", "var/task/"} {
+		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir, Mode: 0o755,
+			ModTime: packed}); err != nil {
+			return nil, err
+		}
+	}
+	if err := addFile(w, c.Boxer, program[1:], 0o755); err != nil {
+		return nil, err
+	}
+	if c.Dir != "" {
+		if err := addTree(w, c.Dir); err != nil {
+			return nil, err
+		}
+	}
+	return b.Bytes(), w.Close()
+}
+
+// addTree adds what is below a directory, in the order of names. Everybody may read it,
+// as the function's user must.
+func addTree(w *tar.Writer, dir string) error {
+	return filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || p == dir {
+			return err
+		}
+		rel, err := filepath.Rel(dir, p)
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		in := path.Join(TaskRoot[1:], filepath.ToSlash(rel))
+		switch kind := d.Type(); {
+		case d.IsDir():
+			return w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: in + "/",
+				Mode: int64(info.Mode().Perm() | 0o555), ModTime: packed})
+		case kind.IsRegular():
+			return addFile(w, p, in, info.Mode().Perm()|0o444)
+		case kind&fs.ModeSymlink != 0:
+			to, err := os.Readlink(p)
+			if err != nil {
+				return err
+			}
+			return w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: in, Linkname: to,
+				Mode: 0o777, ModTime: packed})
+		}
+		return fmt.Errorf("%s: neither a file, a directory nor a symbolic link", p)
+	})
+}
+
+// addFile adds a file.
+func addFile(w *tar.Writer, from, to string, mode fs.FileMode) error {
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: to, Mode: int64(mode),
+		Size: int64(len(b)), ModTime: packed}); err != nil {
+		return err
+	}
+	_, err = w.Write(b)
+	return err
+}
+
+// write writes the image to where it goes.
+func (c *Config) write(ctx context.Context, image v1.Image) error {
+	if dir, ok := strings.CutPrefix(c.To, layoutPrefix); ok {
+		index := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: image,
+			Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: c.Arch}}})
+		_, err := layout.Write(dir, index)
+		if err != nil {
+			return fmt.Errorf("write the image to %s: %w", dir, err)
+		}
+		return nil
+	}
+	ref, err := name.ParseReference(c.To)
+	if err != nil {
+		return fmt.Errorf("image %q: neither layout:DIR nor a reference such as registry/name:tag: %w", c.To, err)
+	}
+	err = remote.Write(ref, image, remote.WithContext(ctx),
+		remote.WithAuthFromKeychain(authn.DefaultKeychain))
+	if err != nil {
+		return errors.Join(fmt.Errorf("push %s: %w", c.To, err))
+	}
+	return nil
+}
