@@ -88,14 +88,18 @@ func (n *Node) Neighbour(ctx context.Context, id uint32) (netip.AddrPort, error)
 	for {
 		p.mu.Lock()
 		h, changed := p.near, p.changed
+		offered := p.probes.theirs != (credentials{})
 		p.mu.Unlock()
 		switch {
-		case !h.own.IsValid():
-			return netip.AddrPort{}, p.refute()
-		case time.Since(h.proven) < provenFor:
+		case h.own.IsValid() && time.Since(h.proven) < provenFor:
 			return h.own, nil
+		case h.own.IsValid():
+			p.askProof(h.own)
+		case offered:
+			return netip.AddrPort{}, p.refute()
+		default:
+			// The peer's connection can be here before its offer, which names its address.
 		}
-		p.askProof(h.own)
 		select {
 		case <-changed:
 		case <-again.C:

@@ -168,3 +168,19 @@ func TestNeighbourCanceled(t *testing.T) {
 		t.Error("the peer counts as refuted, though nobody waited")
 	}
 }
+
+// TestNeighbourBeforeOffer asks before the peer's offer has come, as its connection can
+// be there first: that is waited for.
+func TestNeighbourBeforeOffer(t *testing.T) { virtual(t, testNeighbourBeforeOffer) }
+
+func testNeighbourBeforeOffer(t *testing.T, l *lab) {
+	a := l.node(1)
+	l.node(2)
+	began := time.Now()
+	if _, err := a.Neighbour(t.Context(), 2); !errors.Is(err, ErrNotNeighbour) {
+		t.Errorf("got %v, want %v", err, ErrNotNeighbour)
+	}
+	if took := time.Since(began); took != proveWithin {
+		t.Errorf("given up after %v, want %v", took, proveWithin)
+	}
+}
