@@ -213,11 +213,11 @@ func (c *Call) ReadMemory(addr uintptr, b []byte) error {
 
 // WriteMemory copies b into the caller's memory at addr. It fails as ReadMemory does.
 func (c *Call) WriteMemory(addr uintptr, b []byte) error {
-	return c.WriteMemory2(addr, b, 0, nil)
+	return c.WriteMemoryv(addr, b, 0, nil)
 }
 
-// WriteMemory2 is WriteMemory to two places, at the price of one.
-func (c *Call) WriteMemory2(addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error {
+// WriteMemoryv is WriteMemory to two places, at the price of one.
+func (c *Call) WriteMemoryv(addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error {
 	if len(b1)+len(b2) == 0 {
 		return nil
 	}

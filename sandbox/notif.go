@@ -128,12 +128,12 @@ func (n *Notif) ReadMemory(addr uintptr, b []byte) error {
 // WriteMemory copies b into the caller's memory at addr. It fails as
 // ReadMemory does.
 func (n *Notif) WriteMemory(addr uintptr, b []byte) error {
-	return n.WriteMemory2(addr, b, 0, nil)
+	return n.WriteMemoryv(addr, b, 0, nil)
 }
 
-// WriteMemory2 is WriteMemory to two places, at the price of one: a system call
+// WriteMemoryv is WriteMemory to two places, at the price of one: a system call
 // into another process costs about 2 us.
-func (n *Notif) WriteMemory2(addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error {
+func (n *Notif) WriteMemoryv(addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error {
 	if len(b1)+len(b2) == 0 {
 		return nil
 	}

@@ -28,7 +28,7 @@ type Call interface {
 	ReadMemory(addr uintptr, b []byte) error
 	WriteMemory(addr uintptr, b []byte) error // likewise
 	// both, at the price of one
-	WriteMemory2(addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error
+	WriteMemoryv(addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error
 	// whether somebody waits for the answer
 	Pending() bool
 	// the call returns v

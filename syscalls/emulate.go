@@ -129,7 +129,7 @@ func (n *Node) emulateName(c Call) reply {
 			return fail(err)
 		}
 		binary.NativeEndian.PutUint32(room[:], uint32(size))
-		return fail(c.WriteMemory2(c.Ptr(1), buf[:min(have, size, len(buf))],
+		return fail(c.WriteMemoryv(c.Ptr(1), buf[:min(have, size, len(buf))],
 			c.Ptr(2), room[:]))
 	})
 }
@@ -265,6 +265,6 @@ func (n *Node) emulateGetsockopt(c Call) reply {
 			got = min(int(have), abi.CompatTimeval(b[:]))
 		}
 		binary.NativeEndian.PutUint32(room[:], uint32(got))
-		return fail(c.WriteMemory2(c.Ptr(3), b[:min(got, maxOption)], c.Ptr(4), room[:]))
+		return fail(c.WriteMemoryv(c.Ptr(3), b[:min(got, maxOption)], c.Ptr(4), room[:]))
 	})
 }

@@ -413,7 +413,7 @@ func giveFrom(c Call, b, from []byte, _ int) error {
 		return err
 	}
 	binary.NativeEndian.PutUint32(room[:], uint32(len(from)))
-	return c.WriteMemory2(c.Ptr(4), from[:min(have, len(from))], c.Ptr(5), room[:])
+	return c.WriteMemoryv(c.Ptr(4), from[:min(have, len(from))], c.Ptr(5), room[:])
 }
 
 // emulateRecvmsg is recvmsg(2) there, without room for control messages.

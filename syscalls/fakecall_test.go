@@ -136,7 +136,7 @@ func (c *fakeCall) WriteMemory(addr uintptr, b []byte) error {
 	return c.memory(unix.SYS_PROCESS_VM_WRITEV, addr, b)
 }
 
-func (c *fakeCall) WriteMemory2(addr1 uintptr, b1 []byte, addr2 uintptr,
+func (c *fakeCall) WriteMemoryv(addr1 uintptr, b1 []byte, addr2 uintptr,
 	b2 []byte) error {
 	if err := c.WriteMemory(addr1, b1); err != nil {
 		return err

@@ -61,7 +61,7 @@ func writeName(c Call, b []byte, addr, size uintptr) error {
 		return unix.EINVAL
 	}
 	binary.NativeEndian.PutUint32(room[:], uint32(len(b)))
-	return c.WriteMemory2(addr, b[:min(n, len(b))], size, room[:])
+	return c.WriteMemoryv(addr, b[:min(n, len(b))], size, room[:])
 }
 
 // timespecWord returns the size in bytes of each field of a call's struct timespec.

@@ -46,7 +46,7 @@ func (c *memCall) WriteMemory(addr uintptr, b []byte) error {
 	return err
 }
 
-func (c *memCall) WriteMemory2(addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error {
+func (c *memCall) WriteMemoryv(addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error {
 	if err := c.WriteMemory(addr1, b1); err != nil {
 		return err
 	}

@@ -71,10 +71,10 @@ func (c *tracedCall) WriteMemory(addr uintptr, b []byte) error {
 	return err
 }
 
-// WriteMemory2 implements Call.
-func (c *tracedCall) WriteMemory2(addr1 uintptr, b1 []byte, addr2 uintptr,
+// WriteMemoryv implements Call.
+func (c *tracedCall) WriteMemoryv(addr1 uintptr, b1 []byte, addr2 uintptr,
 	b2 []byte) error {
-	err := c.Call.WriteMemory2(addr1, b1, addr2, b2)
+	err := c.Call.WriteMemoryv(addr1, b1, addr2, b2)
 	if err == nil {
 		c.NoteMemory(addr1, b1, true)
 		c.NoteMemory(addr2, b2, true)
