@@ -230,7 +230,7 @@ func (f *connTrace) closed(why *ending) {
 }
 
 func (r *recorder) noteLocked(ends syscalls.Ends, o outcome) {
-	ends.Near = false
+	ends.SameHost = false
 	if len(r.ended) >= maxOutcomes {
 		clear(r.ended)
 	}
@@ -241,7 +241,7 @@ func (r *recorder) noteLocked(ends syscalls.Ends, o outcome) {
 func (r *recorder) outcomeOf(ends syscalls.Ends) outcome {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	ends.Near = false
+	ends.SameHost = false
 	return r.ended[ends]
 }
 

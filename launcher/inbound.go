@@ -147,7 +147,7 @@ func (s inboundStream) Wait() error {
 // isDeliveryQuery reports whether a stream asks whether all is delivered: it is for port
 // 0 of the peer itself, where nobody can listen.
 func isDeliveryQuery(h transport.Header) bool {
-	return h.Destination == h.Source && h.Destination.Port() == 0 && !h.Near.IsValid()
+	return h.Destination == h.Source && h.Destination.Port() == 0 && !h.HostAddr.IsValid()
 }
 
 // answerDelivered answers such a stream when the programs have what the peer has sent:

@@ -52,7 +52,7 @@ func Meet(ctx context.Context, cfg MeetConfig) (*Meeting, error) {
 
 // take queues a connection.
 func (m *Meeting) take(s *transport.Stream, port uint16) {
-	if s.Header().Destination.Port() != port || s.Header().Near.IsValid() {
+	if s.Header().Destination.Port() != port || s.Header().HostAddr.IsValid() {
 		_ = s.Answer(transport.StatusRefused)
 		return
 	}

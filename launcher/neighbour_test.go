@@ -103,10 +103,11 @@ func TestLocateOfLiars(t *testing.T) {
 			})
 			self := victim.m.client.Self().Addr
 			at := liar.m.client.Self().Addr
-			await(t, func() bool { return victim.Near(at) })
+			await(t, func() bool { return victim.SameHost(at) })
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
-			got, err := victim.Locate(ctx, ours.Public, self, netip.AddrPortFrom(at, 80), 1)
+			got, err := victim.ResolveLocal(ctx, ours.Public, self,
+				netip.AddrPortFrom(at, 80), 1)
 			switch {
 			case tc.ok && (err != nil || got != kernel):
 				t.Errorf("located at %v, %v; want %v", got, err, kernel)

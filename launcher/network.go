@@ -79,17 +79,18 @@ func (n network) Announce(dst netip.AddrPort,
 	n.m.node.Announce(dst, credit)
 }
 
-// Near implements syscalls.Network.
-func (n network) Near(addr netip.Addr) bool {
+// SameHost implements syscalls.Network.
+func (n network) SameHost(addr netip.Addr) bool {
 	who, ok := n.m.client.ByAddr(addr)
 	return ok && who.Host != "" && who.Host == n.m.client.Self().Host &&
 		n.m.node.MayBeNeighbour(who.ID)
 }
 
-// Locate implements syscalls.Network: the stream's bytes are the address.
-func (n network) Locate(ctx context.Context, near, src netip.Addr, dst netip.AddrPort,
+// ResolveLocal implements syscalls.Network: the stream's bytes are the address.
+func (n network) ResolveLocal(ctx context.Context, near, src netip.Addr,
+	dst netip.AddrPort,
 	socket uint64) (netip.AddrPort, error) {
-	kernel, err := n.locate(ctx, near, src, dst, socket)
+	kernel, err := n.resolveLocal(ctx, near, src, dst, socket)
 	if r := n.r.Load(); r != nil && err != nil && ctx.Err() == nil {
 		ends := syscalls.Ends{Local: netip.AddrPortFrom(src, 0), Remote: dst}
 		r.newConnTrace(newConnID(), trace.RoleConnect, "tcp", ends).fail(err)
@@ -97,10 +98,11 @@ func (n network) Locate(ctx context.Context, near, src netip.Addr, dst netip.Add
 	return kernel, err
 }
 
-func (n network) locate(ctx context.Context, near, src netip.Addr, dst netip.AddrPort,
+func (n network) resolveLocal(ctx context.Context, near, src netip.Addr,
+	dst netip.AddrPort,
 	socket uint64) (netip.AddrPort, error) {
 	s, err := n.m.open(ctx, transport.Header{Source: netip.AddrPortFrom(src, 0),
-		Destination: dst, Near: near, Socket: socket})
+		Destination: dst, HostAddr: near, Socket: socket})
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
@@ -142,15 +144,15 @@ func (m *member) isAt(ctx context.Context, peer uint32, addr netip.Addr) error {
 // maxLocation is more than a netip.AddrPort takes in its binary form, in bytes.
 const maxLocation = 64
 
-// locate answers a neighbour that wants to connect by itself.
-func locate(node *syscalls.Node, n network, s *transport.Stream) {
+// resolveLocal answers a neighbour that wants to connect by itself.
+func resolveLocal(node *syscalls.Node, n network, s *transport.Stream) {
 	h := s.Header()
-	if err := n.m.isAt(context.Background(), s.Peer(), h.Near); err != nil {
+	if err := n.m.isAt(context.Background(), s.Peer(), h.HostAddr); err != nil {
 		node.Logger.Debug("locate", "peer", s.Peer(), "err", err)
 		s.Answer(transport.StatusForbidden)
 		return
 	}
-	kernel, err := node.Locate(h.Near, h.Source.Addr(), h.Destination, h.Socket)
+	kernel, err := node.ResolveLocal(h.HostAddr, h.Source.Addr(), h.Destination, h.Socket)
 	if err != nil {
 		s.Answer(statusOf(syscalls.Errno(err)))
 		return
@@ -265,9 +267,9 @@ func deliver(node *syscalls.Node, n network, s *transport.Stream) {
 		s.Answer(transport.StatusUnreachable)
 		return
 	}
-	if h.Near.IsValid() {
-		if n.Near(h.Source.Addr()) {
-			locate(node, n, s)
+	if h.HostAddr.IsValid() {
+		if n.SameHost(h.Source.Addr()) {
+			resolveLocal(node, n, s)
 		} else {
 			s.Answer(transport.StatusForbidden)
 		}

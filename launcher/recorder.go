@@ -183,7 +183,7 @@ func (r *recorder) threadLocked(tid int, now time.Time) thread {
 
 // ownedLocked notes whose connection it is: its events tell of that thread.
 func (r *recorder) ownedLocked(ends syscalls.Ends, t trace.Thread) {
-	ends.Near = false
+	ends.SameHost = false
 	if len(r.whose) >= maxOutcomes {
 		clear(r.whose)
 	}
@@ -444,7 +444,7 @@ func (r *recorder) served(e *trace.Call, rec *syscalls.Record, who coordinator.M
 	}
 	e.Peer = nameOf(who)
 	o := r.outcomeOf(rec.Ends)
-	if rec.Ends.Near && o.id == 0 {
+	if rec.Ends.SameHost && o.id == 0 {
 		o = r.sameHost(e, rec, who)
 	}
 	e.Conn, e.Path = o.id, o.path

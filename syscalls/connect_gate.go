@@ -42,7 +42,7 @@ func (n *Node) connectGate(c connectCall) reply {
 	}
 	// To a neighbour, the alias of the dual wildcard does not tell the family.
 	ambiguous := c.dst.Addr().Is6() && local.Addr.Addr().Unmap() == n.Aliases.Dual
-	if n.Network.Near(c.dst.Addr()) && !ambiguous {
+	if n.Network.SameHost(c.dst.Addr()) && !ambiguous {
 		return n.connectSameHost(c)
 	}
 	return n.connectFar(c)
@@ -80,12 +80,12 @@ func (n *Node) connectResolved(ctx context.Context, c connectCall) reply {
 		defer cancel()
 	}
 	source, own := n.publicFor(c.dst.Addr()), n.addrFor(c.dst.Addr())
-	kernel, err := n.Network.Locate(asking, source, own, c.dst, id)
+	kernel, err := n.Network.ResolveLocal(asking, source, own, c.dst, id)
 	switch {
 	case err == nil && n.listensAt(kernel):
 		n.sameHost.addListener(kernel, c.dst)
 		r := n.connectLocal(c, source, []listener{{c.dst, kernel}}, n.gates.four.closed)
-		r.ends = Ends{Local: netip.AddrPortFrom(own, 0), Remote: c.dst, Near: true}
+		r.ends = Ends{Local: netip.AddrPortFrom(own, 0), Remote: c.dst, SameHost: true}
 		if local, _, err := c.localName(); err == nil {
 			r.ends.Local = n.sourceTo(local, c.dst.Addr())
 		}

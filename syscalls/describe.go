@@ -89,8 +89,8 @@ func (n *Node) endsOf(local, kernel, peer abi.Sockaddr) Ends {
 	own := n.local(local, kernel).Addr
 	_, near := n.sameHost.find(unmapped(kernel.Addr), unmapped(local.Addr).Addr())
 	return Ends{
-		Local:  netip.AddrPortFrom(own.Addr().Unmap(), own.Port()),
-		Remote: netip.AddrPortFrom(peer.Addr.Addr().Unmap(), peer.Addr.Port()),
-		Near:   near,
+		Local:    netip.AddrPortFrom(own.Addr().Unmap(), own.Port()),
+		Remote:   netip.AddrPortFrom(peer.Addr.Addr().Unmap(), peer.Addr.Port()),
+		SameHost: near,
 	}
 }

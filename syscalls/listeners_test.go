@@ -49,7 +49,7 @@ func TestListenerOutlivesLackOfDescriptors(t *testing.T) {
 		near, from, at := s.a.node.Aliases.Public, netip.AddrPortFrom(addrA, 4000),
 			s.parse("B:7000")
 		outOfDescriptors(t, func() {
-			if _, err := s.b.node.Locate(near, from.Addr(), at,
+			if _, err := s.b.node.ResolveLocal(near, from.Addr(), at,
 				1); Errno(err) == unix.ECONNREFUSED {
 				t.Errorf("a neighbour is told, out of descriptors: %v", err)
 			}
@@ -59,7 +59,7 @@ func TestListenerOutlivesLackOfDescriptors(t *testing.T) {
 			}
 			s.b.node.listenerClosed(0)
 		})
-		if _, err := s.b.node.Locate(near, from.Addr(), at, 1); err != nil {
+		if _, err := s.b.node.ResolveLocal(near, from.Addr(), at, 1); err != nil {
 			t.Errorf("a neighbour is told afterwards: %v", err)
 		}
 		k := s.tcp(s.a)
@@ -127,7 +127,7 @@ func TestPortOfAClosedListener(t *testing.T) {
 					s.tcp(s.a).connect("B:7000")
 					s.tcp(s.b).connect("B:7000")
 					if s.boxed {
-						_, err := s.b.node.Locate(s.a.node.Aliases.Public, addrA,
+						_, err := s.b.node.ResolveLocal(s.a.node.Aliases.Public, addrA,
 							s.parse("B:7000"), 1)
 						if Errno(err) != unix.ECONNREFUSED {
 							s.t.Errorf("a neighbour is told: %v", err)

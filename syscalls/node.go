@@ -30,14 +30,14 @@ type Network interface {
 	// node, each may open by DialOptimistic before it hears more; 0 means none.
 	Announce(dst netip.AddrPort, credit int)
 
-	// Near reports whether the node with a virtual address is on this host, in
+	// SameHost reports whether the node with a virtual address is on this host, in
 	// reach of its loopback.
-	Near(addr netip.Addr) bool
-	// Locate asks such a node where on this host the listener at dst is. near is
+	SameHost(addr netip.Addr) bool
+	// ResolveLocal asks such a node where on this host the listener at dst is. near is
 	// this node's loopback address there, src its virtual one, and socket the cookie
 	// (SO_COOKIE) of the socket that will connect. Its errors are
 	// those of Dial; ECONNREFUSED is the node's own word.
-	Locate(ctx context.Context, near, src netip.Addr, dst netip.AddrPort,
+	ResolveLocal(ctx context.Context, near, src netip.Addr, dst netip.AddrPort,
 		socket uint64) (netip.AddrPort, error)
 }
 

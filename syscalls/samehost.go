@@ -91,13 +91,13 @@ func (s *sameHostNodes) find(kernel netip.AddrPort, own netip.Addr) (netip.AddrP
 	return netip.AddrPortFrom(node, kernel.Port()), true
 }
 
-// Locate tells a neighbour where the listener at dst, an address of this node's,
+// ResolveLocal tells a neighbour where the listener at dst, an address of this node's,
 // is. near is one of the neighbour's aliases, src its virtual address, and socket the
 // cookie of the socket that will connect, or 0 if the neighbour is of an older version
 // that does not tell. It fails
 // with ECONNREFUSED if there is none, and with EHOSTUNREACH if the connection has to
 // come over the network.
-func (n *Node) Locate(near, src netip.Addr, dst netip.AddrPort,
+func (n *Node) ResolveLocal(near, src netip.Addr, dst netip.AddrPort,
 	socket uint64) (netip.AddrPort, error) {
 	if !aliasRange.Contains(near) || blockOf(near) == n.Aliases.Wildcard {
 		return netip.AddrPort{}, unix.EINVAL

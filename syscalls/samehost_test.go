@@ -7,16 +7,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Near implements Network: the nodes of a fakeNet are on one host only if it says so.
-func (f *fakeNet) Near(netip.Addr) bool {
+// SameHost implements Network: the nodes of a fakeNet are on one host only if it says so.
+func (f *fakeNet) SameHost(netip.Addr) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.near
 }
 
-// Locate implements Network as launcher does: the far side's node says where its listener
-// is.
-func (f *fakeNet) Locate(_ context.Context, near, src netip.Addr, dst netip.AddrPort,
+// ResolveLocal implements Network as launcher does: the far side's node says where its
+// listener is.
+func (f *fakeNet) ResolveLocal(_ context.Context, near, src netip.Addr,
+	dst netip.AddrPort,
 	socket uint64) (netip.AddrPort, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -24,5 +25,5 @@ func (f *fakeNet) Locate(_ context.Context, near, src netip.Addr, dst netip.Addr
 	if node == nil {
 		return netip.AddrPort{}, unix.EHOSTUNREACH
 	}
-	return node.Locate(near, src, dst, socket)
+	return node.ResolveLocal(near, src, dst, socket)
 }

@@ -13,7 +13,7 @@ import (
 // connection of a call by them.
 type Ends struct {
 	Local, Remote netip.AddrPort
-	Near          bool // the kernel carries the connection to a node on this host
+	SameHost      bool // the kernel carries the connection to a node on this host
 }
 
 // A tracedCall stands between a call and its handler, and stores what passes in a Record.

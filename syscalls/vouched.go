@@ -14,9 +14,9 @@ import (
 
 // vouched has the TCP sockets that connect from an alias with the word of a supervisor:
 // this node's programs' own, which trapped calls have connected, and those of which a
-// neighbour has told when it asked for a listener (Locate). Every process of the host can
-// bind a socket to a node's alias; only what is vouched for appears at the other end as
-// that node. Sockets are known by their cookies (SO_COOKIE, socket(7)).
+// neighbour has told when it asked for a listener (ResolveLocal). Every process of the
+// host can bind a socket to a node's alias; only what is vouched for appears at the other
+// end as that node. Sockets are known by their cookies (SO_COOKIE, socket(7)).
 type vouched struct {
 	// isOpen tells of one of the sockets known whether it is there.
 	isOpen func(cookie uint64, local, remote netip.AddrPort) bool

@@ -47,7 +47,7 @@ func TestParseHeader(t *testing.T) {
 			in: "01000014 04 1538 0a6f0003 04 9c40 0a6f0002 01 04 7f400008",
 			want: Header{
 				Destination: header().Destination, Source: header().Source,
-				Near: netip.MustParseAddr("127.64.0.8"),
+				HostAddr: netip.MustParseAddr("127.64.0.8"),
 			},
 		},
 		{
@@ -55,8 +55,8 @@ func TestParseHeader(t *testing.T) {
 			in: "0100001e 04 1538 0a6f0003 04 9c40 0a6f0002 01 04 7f400008 05 08 00000000000012ab",
 			want: Header{
 				Destination: header().Destination, Source: header().Source,
-				Near:   netip.MustParseAddr("127.64.0.8"),
-				Socket: 0x12ab,
+				HostAddr: netip.MustParseAddr("127.64.0.8"),
+				Socket:   0x12ab,
 			},
 		},
 		{name: "near, with a socket, cut short",

@@ -14,13 +14,13 @@ type Header struct {
 	Source      netip.AddrPort // the opener's end
 	Destination netip.AddrPort // the end that is dialled
 
-	// Near, if valid, is an address of the opener on the host that both nodes are on. The
-	// opener does not want a connection. It asks at which address of the host the
+	// HostAddr, if valid, is an address of the opener on the host that both nodes are on.
+	// The opener does not want a connection. It asks at which address of the host the
 	// destination is, and the stream carries the answer.
-	Near netip.Addr
+	HostAddr netip.Addr
 
 	// Socket, if not 0, is the cookie (SO_COOKIE, socket(7)) of the opener's socket,
-	// which will itself connect to a Near destination.
+	// which will itself connect to that destination.
 	Socket uint64
 
 	// Trace, if not 0, is the connection's id in the traces of both sides.
@@ -41,7 +41,7 @@ type Header struct {
 //	2..3    length of the rest
 //	4..     destination, then source: family (4 or 6), port (2 bytes), address (4 or 16 bytes)
 //	..      options: type, length of the value (1 byte each), value. Unknown types are skipped;
-//	        1 is Near, an IPv4 address of 4 bytes; 2 is Trace, a number of 8 bytes;
+//	        1 is HostAddr, an IPv4 address of 4 bytes; 2 is Trace, a number of 8 bytes;
 //	        3 is Early, without a value; 4 is Urgent: stream and offset, 8 bytes each;
 //	        5 is Socket, a number of 8 bytes
 const (
@@ -80,12 +80,12 @@ func AppendHeader(dst []byte, h Header) ([]byte, error) {
 	dst = append(dst, headerVersion, 0, 0, 0)
 	dst = appendAddrPort(dst, h.Destination)
 	dst = appendAddrPort(dst, h.Source)
-	if h.Near.IsValid() {
-		if !h.Near.Is4() {
-			return nil, fmt.Errorf("header: address %v: %w", h.Near, errHeaderAddress)
+	if h.HostAddr.IsValid() {
+		if !h.HostAddr.Is4() {
+			return nil, fmt.Errorf("header: address %v: %w", h.HostAddr, errHeaderAddress)
 		}
 		dst = append(dst, optionNear, 4)
-		dst = append(dst, h.Near.AsSlice()...)
+		dst = append(dst, h.HostAddr.AsSlice()...)
 	}
 	if h.Socket != 0 {
 		dst = append(dst, optionSocket, 8)
@@ -171,7 +171,7 @@ func parseHeaderRest(b []byte) (h Header, err error) {
 			if b[1] != 4 {
 				return Header{}, errHeaderAddress
 			}
-			h.Near = netip.AddrFrom4([4]byte(b[2:6]))
+			h.HostAddr = netip.AddrFrom4([4]byte(b[2:6]))
 		case optionEarly:
 			h.Early = true
 		case optionTrace:

@@ -99,7 +99,7 @@ func (s *Stream) accept(before <-chan struct{}) {
 	if !h.Early {
 		s.openBarrier() // the opener itself orders streams whose answers it waits for
 	}
-	if !h.Near.IsValid() {
+	if !h.HostAddr.IsValid() {
 		s.low = s.conn.early.arrived(h.Destination)
 	}
 	node.config.Accept(s)
