@@ -286,7 +286,7 @@ func deliver(node *syscalls.Node, n network, s *transport.Stream) {
 		return
 	}
 	if s.LowCredit() {
-		s.GrantCredit(node.Room(h.Destination))
+		s.GrantCredit(node.Credit(h.Destination))
 	}
 	r := n.r.Load()
 	if r == nil {

@@ -45,13 +45,13 @@ func (n *Node) reachedFrom(program, kernel netip.AddrPort) (at []netip.AddrPort)
 	return at
 }
 
-// leastRoom is the room that a listener needs to be announced. Where there is little, a
+// leastCredit is the credit that a listener needs to be announced. Where there is little, a
 // connect that finds the backlog full shall wait, as on Linux, and not be told that it is
 // connected. Servers ask for 100 and more.
-const leastRoom = 16
+const leastCredit = 16
 
 func enough(room int) int {
-	if room < leastRoom {
+	if room < leastCredit {
 		return 0
 	}
 	return room
@@ -68,9 +68,9 @@ func (n *Node) withdraw(kernel netip.AddrPort) {
 	delete(n.announced.at, kernel)
 }
 
-// Room returns how many more connections the node's listener at dst has room for, after
+// Credit returns how many more connections the node's listener at dst has room for, after
 // one of them has just been made: it may not have been queued yet.
-func (n *Node) Room(dst netip.AddrPort) int {
+func (n *Node) Credit(dst netip.AddrPort) int {
 	for _, l := range n.ports.find(dst.Port(), dst.Addr(), wildcardOf(dst.Addr())) {
 		return enough(min(n.backlogRoom(l.kernel)-1, n.budget.room()))
 	}
