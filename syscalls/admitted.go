@@ -72,7 +72,7 @@ func sourceOf(local abi.Sockaddr) netip.AddrPort {
 // anyAddress is the wildcard and any port, for a socket of that domain.
 func anyAddress(domain int) abi.Sockaddr {
 	if domain == unix.AF_INET6 {
-		return abi.Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0), Six: true}
+		return abi.Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0), V6: true}
 	}
 	return abi.Sockaddr{Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), 0)}
 }

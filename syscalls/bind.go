@@ -41,7 +41,7 @@ func (n *Node) bindSocket(c Call, s *progSocket) reply {
 	if errors.Is(err, unix.EFAULT) {
 		return fail(err)
 	}
-	if err != nil || want.Six != (domain == unix.AF_INET6) {
+	if err != nil || want.V6 != (domain == unix.AF_INET6) {
 		return passthrough // the kernel says what is wrong
 	}
 	if typ == unix.SOCK_DGRAM {
@@ -147,7 +147,7 @@ func (n *Node) bindHost(fd, domain int, want abi.Sockaddr) error {
 	if !only {
 		n.flows.bind(netip.IPv4Unspecified(), kernel)
 	}
-	if want.Six && !want.Addr.Addr().Is4In6() {
+	if want.V6 && !want.Addr.Addr().Is4In6() {
 		n.flows.bind(netip.IPv6Unspecified(), kernel)
 	}
 	return n.show(fd)
@@ -166,7 +166,7 @@ func (n *Node) bindTo(b binding, want abi.Sockaddr) error {
 		return err
 	}
 	if a := unmapped(want.Addr); a.Addr().Is4() && a.Addr().IsLoopback() &&
-		a.Addr() != localhost4 && !(want.Six && only) {
+		a.Addr() != localhost4 && !(want.V6 && only) {
 		if taken, err := n.takenByOwn(b, want, only); err != nil || taken {
 			return b.inUse(err)
 		}
@@ -231,7 +231,7 @@ func (n *Node) bindFree(b binding, r role, want abi.Sockaddr, only bool) error {
 			return nil
 		}
 		chosen := abi.Sockaddr{Addr: netip.AddrPortFrom(want.Addr.Addr(), at.Port()),
-			Six: want.Six}
+			V6: want.V6}
 		taken, err := n.chosenTaken(b, r, chosen, only)
 		if err == nil && !taken {
 			b.ports.forget(at)

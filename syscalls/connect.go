@@ -87,7 +87,7 @@ func (n *Node) disconnects(c Call, s *progSocket) {
 // checkFamily fails if an AF_INET6 socket can send nothing to an address, since it
 // is an IPv6 one and the address is v4-mapped, or the reverse.
 func (n *Node) checkFamily(s *progSocket, to abi.Sockaddr) error {
-	if !to.Six {
+	if !to.V6 {
 		return nil
 	}
 	dst := to.Addr.Addr()

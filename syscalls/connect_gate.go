@@ -26,7 +26,7 @@ func (n *Node) connectGate(c connectCall) reply {
 		return n.finishLocal(c, unix.EALREADY)
 	case state != tcpClose:
 		// The kernel knows: EALREADY, EISCONN, or 0 the first time.
-		return fail(c.connectNow(n.gates.four.addr))
+		return fail(c.connectNow(n.gates.v4.addr))
 	}
 	if errno, ok := n.pendingConnects.takeError(id); ok {
 		completeConnect(c.fd)
@@ -84,14 +84,14 @@ func (n *Node) connectResolved(ctx context.Context, c connectCall) reply {
 	switch {
 	case err == nil && n.listensAt(kernel):
 		n.sameHost.addListener(kernel, c.dst)
-		r := n.connectLocal(c, source, []listener{{c.dst, kernel}}, n.gates.four.closed)
+		r := n.connectLocal(c, source, []listener{{c.dst, kernel}}, n.gates.v4.closed)
 		r.ends = Ends{Local: netip.AddrPortFrom(own, 0), Remote: c.dst, SameHost: true}
 		if local, _, err := c.localName(); err == nil {
 			r.ends.Local = n.sourceTo(local, c.dst.Addr())
 		}
 		return r
 	case err != nil && Errno(err) == unix.ECONNREFUSED:
-		r := n.connectLocal(c, source, nil, n.gates.four.closed)
+		r := n.connectLocal(c, source, nil, n.gates.v4.closed)
 		r.ends = Ends{Local: netip.AddrPortFrom(own, 0), Remote: c.dst}
 		return r
 	case err != nil && ctx.Err() != nil:

@@ -46,7 +46,7 @@ func (n *Node) connectSelf(c connectCall) reply {
 	if err != nil {
 		return fail(err)
 	}
-	last := n.gates.four.closed
+	last := n.gates.v4.closed
 	if len(found) == 0 {
 		if own, ok := n.selfConnect(c, c.dst); ok {
 			last = own
@@ -119,7 +119,7 @@ func (n *Node) connectLocalhost6(c connectCall, alias bool) reply {
 	if len(found) == 0 && !alias {
 		return passthrough
 	}
-	return n.connectLocal(c, n.Aliases.Private6, found, n.gates.four.closed)
+	return n.connectLocal(c, n.Aliases.Private6, found, n.gates.v4.closed)
 }
 
 // connectLocal tries the listeners in turn, then last. source is the alias that an
@@ -132,7 +132,7 @@ func (n *Node) connectLocal(c connectCall, source netip.Addr, found []listener,
 	case state == tcpSynSent && c.block:
 		return n.finishLocal(c, unix.EALREADY)
 	case state != tcpClose:
-		return fail(c.connectNow(n.gates.four.addr))
+		return fail(c.connectNow(n.gates.v4.addr))
 	}
 	// or else it would pass for the listener's refusal
 	if err := pendingError(c.fd, c.domain); err != nil {

@@ -143,7 +143,7 @@ func (n *Node) datagramWay(fd, domain int, dst netip.AddrPort,
 	if local.Addr.Port() == 0 {
 		if err := n.bindHost(fd, domain,
 			abi.Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0),
-				Six: true}); err != nil {
+				V6: true}); err != nil {
 			return kernel, false, err
 		}
 	}

@@ -55,7 +55,7 @@ func (n *Node) directSource(fd, domain int, dst netip.Addr) (src netip.AddrPort,
 		any := abi.Sockaddr{Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), 0)}
 		if domain == unix.AF_INET6 {
 			any = abi.Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0),
-				Six: true}
+				V6: true}
 		}
 		if err = n.bindHost(fd, domain, any); err == nil {
 			local, _, err = localName(fd)

@@ -39,16 +39,16 @@ type gate struct {
 
 // gates are a node's.
 type gates struct {
-	four *gate
-	six  *gate // for IPv6 peers; nil where there are none
+	v4 *gate
+	v6 *gate // for IPv6 peers; nil where there are none
 }
 
 // to returns the gate for connections to an address.
 func (g *gates) to(peer netip.Addr) *gate {
 	if peer.Is4() {
-		return g.four
+		return g.v4
 	}
-	return g.six
+	return g.v6
 }
 
 // newGate makes a gate. Its closed port is at a loopback address, and the whole gate if

@@ -362,7 +362,7 @@ func TestCloseNode(t *testing.T) {
 	if closed != nil {
 		t.Error(closed)
 	}
-	s.a.node.gates.four.fds, s.a.node.gates.six.fds = nil, nil // for the test's own Close
+	s.a.node.gates.v4.fds, s.a.node.gates.v6.fds = nil, nil // for the test's own Close
 	for _, r := range []*running{accept, connect} {
 		if _, errno := r.wait(t); errno != unix.EINTR {
 			t.Errorf("a call that waited: %v, want EINTR", errno)

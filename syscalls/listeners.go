@@ -13,7 +13,7 @@ import (
 // Close(2) is not trapped; the kernel tells of it.
 func (n *Node) watchListeners() {
 	diag, err := linux.OpenSockDiag()
-	if err == nil && !answers(diag, n.gates.four) {
+	if err == nil && !answers(diag, n.gates.v4) {
 		diag.Close()
 		diag, err = nil, unix.EOPNOTSUPP // a kernel without CONFIG_INET_DIAG says ENOENT
 	}

@@ -86,7 +86,7 @@ func TestConnectOutlivesLackOfDescriptors(t *testing.T) {
 		}
 		outOfDescriptors(t, func() {
 			if !s.a.node.isOpen(id, unmapped(local.Addr),
-				s.a.node.gates.four.towards(netip.AddrPortFrom(silent, s.parse("B:7000").Port()))) {
+				s.a.node.gates.v4.towards(netip.AddrPortFrom(silent, s.parse("B:7000").Port()))) {
 				t.Error("the socket passes for closed")
 			}
 		})

@@ -141,9 +141,9 @@ func NewNode(c Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{Config: c, gates: gates{four: g}, budget: newBudget()}
+	n := &Node{Config: c, gates: gates{v4: g}, budget: newBudget()}
 	if c.Addr6.IsValid() {
-		if n.gates.six, err = newGate(c.Aliases.Relay6, v6); err != nil {
+		if n.gates.v6, err = newGate(c.Aliases.Relay6, v6); err != nil {
 			g.close()
 			return nil, err
 		}
@@ -151,7 +151,7 @@ func NewNode(c Config) (*Node, error) {
 	n.landlock.Domains = landlock.NewDomains()
 	n.vouched.isOpen = n.isOpen
 	if n.readiness, err = newReadiness(); err != nil {
-		return nil, errors.Join(err, g.close(), n.gates.six.close())
+		return nil, errors.Join(err, g.close(), n.gates.v6.close())
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.left, n.leave = context.WithCancel(n.ctx)
@@ -177,7 +177,7 @@ func (n *Node) Close() error {
 	n.tasks.Wait()
 	n.diag.Close()
 	n.readiness.close()
-	return errors.Join(n.gates.four.close(), n.gates.six.close())
+	return errors.Join(n.gates.v4.close(), n.gates.v6.close())
 }
 
 // Drain says that no process of the node is left. The relays end when they have sent what

@@ -56,9 +56,9 @@ func (n *Node) sendOutside(from, to netip.AddrPort, b []byte) {
 	}
 }
 
-// outsideOf returns what a program's socket has outside, made if need be. six
+// outsideOf returns what a program's socket has outside, made if need be. isV6
 // says which family an echo is of.
-func (n *Node) outsideOf(kernel netip.AddrPort, six bool) (*outside, error) {
+func (n *Node) outsideOf(kernel netip.AddrPort, isV6 bool) (*outside, error) {
 	f := &n.flows
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -72,7 +72,7 @@ func (n *Node) outsideOf(kernel netip.AddrPort, six bool) (*outside, error) {
 	if len(f.outsides) >= maxOutsides {
 		f.dropOutsideLocked()
 	}
-	conn, err := n.openOutside(kernel, six)
+	conn, err := n.openOutside(kernel, isV6)
 	if err != nil {
 		return nil, err
 	}
@@ -85,9 +85,9 @@ func (n *Node) outsideOf(kernel netip.AddrPort, six bool) (*outside, error) {
 	return o, nil
 }
 
-func (n *Node) openOutside(kernel netip.AddrPort, six bool) (outsideConn, error) {
+func (n *Node) openOutside(kernel netip.AddrPort, isV6 bool) (outsideConn, error) {
 	if n.isPingAlias(kernel.Addr()) {
-		return openPing(kernel.Port(), six)
+		return openPing(kernel.Port(), isV6)
 	}
 	c, err := net.ListenUDP("udp", nil)
 	if err != nil {
@@ -209,16 +209,16 @@ func (c outsideUDP) ReadFrom(b []byte) (int, netip.AddrPort, error) {
 // raw one.
 type outsidePing struct {
 	*os.File
-	six, raw bool
-	id       uint16 // the program's
+	isV6, raw bool
+	id        uint16 // the program's
 }
 
 // openPing opens one. It fails with EACCES where the host gives boxer neither
 // (ping_group_range, icmp(7); CAP_NET_RAW).
-func openPing(id uint16, six bool) (outsideConn, error) {
+func openPing(id uint16, isV6 bool) (outsideConn, error) {
 	const typ = unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
 	domain, proto, raw := unix.AF_INET, unix.IPPROTO_ICMP, false
-	if six {
+	if isV6 {
 		domain, proto = unix.AF_INET6, unix.IPPROTO_ICMPV6
 	}
 	fd, err := linux.Socket(domain, unix.SOCK_DGRAM|typ, proto)
@@ -229,12 +229,12 @@ func openPing(id uint16, six bool) (outsideConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ping socket for the outside: %w", unix.EACCES)
 	}
-	return &outsidePing{os.NewFile(uintptr(fd), "ping"), six, raw, id}, nil
+	return &outsidePing{os.NewFile(uintptr(fd), "ping"), isV6, raw, id}, nil
 }
 
 func (c *outsidePing) WriteTo(b []byte, to netip.AddrPort) error {
 	domain, kind := unix.AF_INET, byte(echoRequest)
-	if c.six {
+	if c.isV6 {
 		domain, kind = unix.AF_INET6, echoRequest6
 	}
 	raw, err := c.SyscallConn()
@@ -284,10 +284,10 @@ func (c *outsidePing) ReadFrom(b []byte) (int, netip.AddrPort, error) {
 // false if it is none of the program's.
 func (c *outsidePing) answer(b []byte) (msg []byte, mine bool) {
 	reply := byte(echoReply)
-	if c.six {
+	if c.isV6 {
 		reply = echoReply6
 	}
-	if c.raw && !c.six { // the program sees the header, raw(7)
+	if c.raw && !c.isV6 { // the program sees the header, raw(7)
 		if len(b) == 0 || int(b[0]&0xf)*4 > len(b) { // the length of the header, RFC 791
 			return nil, false
 		}

@@ -166,8 +166,8 @@ func (s *progSocket) connectNow(addr netip.AddrPort) error {
 // A datagram socket for IPv6 takes IPv4 addresses, too (__ip6_datagram_connect in
 // net/ipv6/datagram.c); glibc sorts addresses by such connects.
 func (s *progSocket) takesFamily(dst abi.Sockaddr) bool {
-	if s.domain != unix.AF_INET6 || dst.Six {
-		return dst.Six == (s.domain == unix.AF_INET6)
+	if s.domain != unix.AF_INET6 || dst.V6 {
+		return dst.V6 == (s.domain == unix.AF_INET6)
 	}
 	only, err := s.v6only()
 	return s.typ == unix.SOCK_DGRAM && err == nil && !only

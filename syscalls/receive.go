@@ -297,9 +297,9 @@ func (n *Node) take(fd, flags int, room, control uint64,
 	d.from = n.appendSource(name[:0], from, d.control, flags&unix.MSG_ERRQUEUE != 0)
 	if isMapped {
 		s, err := abi.ParseSockaddr(d.from)
-		six := err == nil && s.Six && !s.Addr.Addr().Is4In6()
+		isV6 := err == nil && s.V6 && !s.Addr.Addr().Is4In6()
 		var cut bool
-		if d.control, cut = mapped.control(d.control, six, int(control)); cut {
+		if d.control, cut = mapped.control(d.control, isV6, int(control)); cut {
 			d.flags |= unix.MSG_CTRUNC
 		}
 	}
@@ -318,16 +318,16 @@ func (n *Node) appendSource(b []byte, from unix.Sockaddr, control []byte,
 		name := abi.SockaddrNetlink{Port: a.Pid, Groups: a.Groups}.Encode()
 		return append(b, name[:]...)
 	}
-	addr, six, ok := sockaddrAddrPort(from)
+	addr, isV6, ok := sockaddrAddrPort(from)
 	if !ok {
 		return b
 	}
-	source := n.datagramName(abi.Sockaddr{Addr: addr, Six: six}, isError)
+	source := n.datagramName(abi.Sockaddr{Addr: addr, V6: isV6}, isError)
 	kernel := netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 	target, index := n.datagramTarget(kernel)
 	absent := len(control) > 0 && n.flows.isAbsent(kernel)
 	abi.TranslateControl(control, target, n.datagramOffender(source, absent), index)
-	if isError && source.Six && source.Addr.Addr().Is6() && !source.Addr.Addr().Is4In6() {
+	if isError && source.V6 && source.Addr.Addr().Is6() && !source.Addr.Addr().Is4In6() {
 		abi.ICMPv6Errors(control)
 	}
 	if absent {
@@ -377,7 +377,7 @@ func (n *Node) datagramOffender(dst abi.Sockaddr, absent bool) abi.AddressMap {
 	}
 }
 
-func sockaddrAddrPort(sa unix.Sockaddr) (a netip.AddrPort, six, ok bool) {
+func sockaddrAddrPort(sa unix.Sockaddr) (a netip.AddrPort, isV6, ok bool) {
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)), false, true

@@ -113,7 +113,7 @@ func (n *Node) refuse(fl *flow, fd int, quote []byte) error {
 	defer fl.refusing.Unlock()
 	// A socket that is connected elsewhere takes no datagrams of others, and the
 	// kernel answers those with ICMP port unreachable.
-	elsewhere := kernelSockaddr(unix.AF_INET, n.gates.four.closed)
+	elsewhere := kernelSockaddr(unix.AF_INET, n.gates.v4.closed)
 	if err := fl.control(func(fd int) error { return unix.Connect(fd, elsewhere) }); err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ type sameHostNodes struct {
 	mu sync.RWMutex
 	// nodes has the virtual addresses of each that have been met, by the first
 	// address of its aliases.
-	nodes map[netip.Addr]struct{ four, six netip.Addr }
+	nodes map[netip.Addr]struct{ v4, v6 netip.Addr }
 	// ports has the port that a neighbour's program knows, by the kernel address
 	// of its listener, where the two differ.
 	ports map[netip.AddrPort]uint16
@@ -41,14 +41,14 @@ func (s *sameHostNodes) add(alias, node netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.nodes == nil {
-		s.nodes = make(map[netip.Addr]struct{ four, six netip.Addr })
+		s.nodes = make(map[netip.Addr]struct{ v4, v6 netip.Addr })
 		s.ports = make(map[netip.AddrPort]uint16)
 	}
 	known := s.nodes[blockOf(alias)]
 	if node.Is4() {
-		known.four = node
+		known.v4 = node
 	} else {
-		known.six = node
+		known.v6 = node
 	}
 	s.nodes[blockOf(alias)] = known
 }
@@ -78,9 +78,9 @@ func (s *sameHostNodes) find(kernel netip.AddrPort, own netip.Addr) (netip.AddrP
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	known := s.nodes[blockOf(kernel.Addr())]
-	node := known.four
+	node := known.v4
 	if r&v6 != 0 {
-		node = known.six
+		node = known.v6
 	}
 	if !node.IsValid() {
 		return netip.AddrPort{}, false

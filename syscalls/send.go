@@ -57,7 +57,7 @@ func (n *Node) sendTo(c Call, dst abi.Sockaddr, flags int, control []byte,
 	if !ok {
 		return n.sendOther(c, fd, dst, flags)
 	}
-	if dst.Six && domain != unix.AF_INET6 {
+	if dst.V6 && domain != unix.AF_INET6 {
 		return passthrough
 	}
 	if err := n.checkDestination(fd, domain, dst); err != nil {
@@ -106,7 +106,7 @@ func (n *Node) sendOther(c Call, fd int, dst abi.Sockaddr, flags int) reply {
 	if err != nil {
 		return fail(err)
 	}
-	if !isInet(domain) || dst.Six != (domain == unix.AF_INET6) {
+	if !isInet(domain) || dst.V6 != (domain == unix.AF_INET6) {
 		return passthrough
 	}
 	return n.fastOpen(c, dst, flags)
@@ -117,9 +117,9 @@ func (n *Node) checkDestination(fd, domain int, dst abi.Sockaddr) error {
 	if domain != unix.AF_INET6 {
 		return nil
 	}
-	if !dst.Six { // allowed, and as if mapped: udpv6_sendmsg in net/ipv6/udp.c
+	if !dst.V6 { // allowed, and as if mapped: udpv6_sendmsg in net/ipv6/udp.c
 		dst = abi.Sockaddr{Addr: netip.AddrPortFrom(netip.AddrFrom16(dst.Addr.Addr().As16()),
-			dst.Addr.Port()), Six: true}
+			dst.Addr.Port()), V6: true}
 	}
 	return n.checkFamily(&progSocket{fd: fd}, dst)
 }
@@ -132,8 +132,8 @@ func (n *Node) kernelControl(control []byte) []byte {
 	if cut && (source.IsUnspecified() || n.Owns(source) || source.IsLoopback()) {
 		control = rest
 	}
-	if four, ok := fourControl(control); ok {
-		return four
+	if mapped, ok := v4Control(control); ok {
+		return mapped
 	}
 	return control
 }
@@ -220,7 +220,7 @@ func (n *Node) sendConnected(c Call, fd int, m abi.Msghdr, flags int) reply {
 		return passthrough // the kernel says what is wrong
 	}
 	_, _, cut := abi.CutSource(control)
-	if _, six := fourControl(control); !cut && !six {
+	if _, mapped := v4Control(control); !cut && !mapped {
 		return passthrough
 	}
 	peer, ok, err := remoteName(fd)

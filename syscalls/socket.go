@@ -155,10 +155,10 @@ func bindTo(fd, domain int, addr netip.AddrPort) error {
 func bindUnlocked(fd, domain int, addr netip.AddrPort) error {
 	var room [abi.SizeofSockaddrInet6]byte
 	return linux.Bind(fd, abi.AppendSockaddr(room[:0],
-		abi.Sockaddr{Addr: addr, Six: domain == unix.AF_INET6}))
+		abi.Sockaddr{Addr: addr, V6: domain == unix.AF_INET6}))
 }
 func connectTo(fd, domain int, addr netip.AddrPort) error {
 	var room [abi.SizeofSockaddrInet6]byte
 	return linux.Connect(fd, abi.AppendSockaddr(room[:0],
-		abi.Sockaddr{Addr: addr, Six: domain == unix.AF_INET6}))
+		abi.Sockaddr{Addr: addr, V6: domain == unix.AF_INET6}))
 }

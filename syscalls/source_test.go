@@ -209,7 +209,7 @@ func TestDialFromListeningPortGivenUp(t *testing.T) {
 func TestRelayAddresses(t *testing.T) {
 	s := boxedScript(t)
 	n := s.a.node
-	if n.gates.four.addrs == nil {
+	if n.gates.v4.addrs == nil {
 		t.Skip("the gate has one address: the kernel does not bind to a device")
 	}
 	a, b, c := n.relayFor(addrA, 80), n.relayFor(addrB, 80), n.relayFor(addrA, 81)

@@ -136,7 +136,7 @@ func (n *Node) localIn(p *ports, local, peer abi.Sockaddr) abi.Sockaddr {
 // ok is false if the other end is not the node's.
 func (n *Node) farRole(far netip.AddrPort) (r role, ok bool) {
 	if r, ok = roleOfGate(far.Addr()); ok {
-		return r, n.gates.four.has(far) || n.gates.six != nil && n.gates.six.has(far) ||
+		return r, n.gates.v4.has(far) || n.gates.v6 != nil && n.gates.v6.has(far) ||
 			n.peers.accepts(far)
 	}
 	return n.Aliases.role(far.Addr())
@@ -203,7 +203,7 @@ func (n *Node) remoteIn(p *ports, local, peer abi.Sockaddr) (s abi.Sockaddr, ok 
 		}
 		p := n.relayed(kernel, far)
 		if p == nil {
-			return abi.Sockaddr{Six: peer.Six}, false
+			return abi.Sockaddr{V6: peer.V6}, false
 		}
 		peer.Addr = p.addr
 		return peer, true

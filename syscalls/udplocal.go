@@ -350,5 +350,5 @@ func (n *Node) leaveLoopback6(fd, domain int) error {
 		return err
 	}
 	any := netip.AddrPortFrom(netip.IPv6Unspecified(), local.Addr.Port())
-	return n.bindHost(fd, domain, abi.Sockaddr{Addr: any, Six: true})
+	return n.bindHost(fd, domain, abi.Sockaddr{Addr: any, V6: true})
 }

@@ -66,7 +66,7 @@ func translateSockaddr(b []byte, to AddressMap) {
 		return
 	}
 	a := to(netip.AddrPortFrom(s.Addr.Addr().Unmap(), s.Addr.Port()))
-	if !s.Six && !a.Addr().Is4() {
+	if !s.V6 && !a.Addr().Is4() {
 		return
 	}
 	s.Addr = a

@@ -21,8 +21,8 @@ func appendControl(b []byte, level, kind int, data []byte) []byte {
 	return b
 }
 
-func sockaddrBytes(addr string, six bool) []byte {
-	return AppendSockaddr(nil, Sockaddr{Addr: netip.MustParseAddrPort(addr), Six: six})
+func sockaddrBytes(addr string, isV6 bool) []byte {
+	return AppendSockaddr(nil, Sockaddr{Addr: netip.MustParseAddrPort(addr), V6: isV6})
 }
 
 func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }

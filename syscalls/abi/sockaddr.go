@@ -19,7 +19,7 @@ const (
 // A Sockaddr is a struct sockaddr_in (ip(7)) or sockaddr_in6 (ipv6(7)).
 type Sockaddr struct {
 	Addr  netip.AddrPort // Is4In6 if an AF_INET6 address is v4-mapped
-	Six   bool           // AF_INET6
+	V6    bool           // AF_INET6
 	Flow  uint32         // sin6_flowinfo as it lies in memory
 	Scope uint32         // sin6_scope_id: an interface index
 }
@@ -41,7 +41,7 @@ func ParseSockaddr(b []byte) (Sockaddr, error) {
 		if len(b) < MinSockaddrInet6 {
 			return Sockaddr{}, unix.EINVAL
 		}
-		s := Sockaddr{Six: true, Flow: binary.NativeEndian.Uint32(b[4:])}
+		s := Sockaddr{V6: true, Flow: binary.NativeEndian.Uint32(b[4:])}
 		s.Addr = netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[8:24])),
 			binary.BigEndian.Uint16(b[2:]))
 		if len(b) >= SizeofSockaddrInet6 {
@@ -70,7 +70,7 @@ func as16(a netip.Addr) [16]byte {
 // AppendSockaddr appends the structure of s. Where s is an AF_INET6 address, an IPv4
 // address becomes v4-mapped.
 func AppendSockaddr(b []byte, s Sockaddr) []byte {
-	if !s.Six {
+	if !s.V6 {
 		a := as4(s.Addr.Addr())
 		b = binary.NativeEndian.AppendUint16(b, unix.AF_INET)
 		b = binary.BigEndian.AppendUint16(b, s.Addr.Port())

@@ -31,7 +31,7 @@ func TestParseSockaddr(t *testing.T) {
 	for _, tc := range []struct {
 		name, in string
 		want     string
-		six      bool
+		isV6     bool
 		least    int // bytes that are needed
 	}{
 		{name: "inet", in: family(unix.AF_INET) + "1f90 7f000001 0000000000000000",
@@ -40,12 +40,12 @@ func TestParseSockaddr(t *testing.T) {
 			"0050 0a6f0002 1122334455667788", want: "10.111.0.2:80", least: 16},
 		{name: "inet6", in: family(unix.AF_INET6) +
 			"1f90 00000000 00000000000000000000000000000001 00000000",
-			want: "[::1]:8080", six: true, least: 24},
+			want: "[::1]:8080", isV6: true, least: 24},
 		{name: "inet6 without scope", in: family(unix.AF_INET6) +
 			"1f90 00000000 00000000000000000000000000000001",
-			want: "[::1]:8080", six: true, least: 24},
+			want: "[::1]:8080", isV6: true, least: 24},
 		{name: "mapped", in: family(unix.AF_INET6) + "1f90 00000000" + mapped + "00000000",
-			want: "[::ffff:10.111.0.2]:8080", six: true, least: 24},
+			want: "[::ffff:10.111.0.2]:8080", isV6: true, least: 24},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			in := unhex(t, tc.in)
@@ -56,7 +56,7 @@ func TestParseSockaddr(t *testing.T) {
 				}
 			}
 			got, err := ParseSockaddr(in)
-			if err != nil || got.Addr.String() != tc.want || got.Six != tc.six {
+			if err != nil || got.Addr.String() != tc.want || got.V6 != tc.isV6 {
 				t.Errorf("got %+v, %v; want %s", got, err, tc.want)
 			}
 		})
@@ -80,7 +80,7 @@ func TestSockaddrFields(t *testing.T) {
 		t.Errorf("%x came back as %x", in, got)
 	}
 	// An IPv4 address becomes v4-mapped where the socket is AF_INET6.
-	s = Sockaddr{Addr: netip.MustParseAddrPort("10.111.0.2:80"), Six: true}
+	s = Sockaddr{Addr: netip.MustParseAddrPort("10.111.0.2:80"), V6: true}
 	want := unhex(t, family(unix.AF_INET6)+
 		"0050 00000000 00000000 00000000 0000ffff 0a6f0002 00000000")
 	if got := AppendSockaddr(nil, s); !bytes.Equal(got, want) {
@@ -92,9 +92,9 @@ func TestSockaddrFields(t *testing.T) {
 func TestSockaddrOfOtherFamily(t *testing.T) {
 	for _, s := range []Sockaddr{{Addr: netip.MustParseAddrPort("[2001:db8::1]:80")},
 		{Addr: netip.AddrPortFrom(netip.Addr{}, 80)},
-		{Addr: netip.AddrPortFrom(netip.Addr{}, 80), Six: true}} {
+		{Addr: netip.AddrPortFrom(netip.Addr{}, 80), V6: true}} {
 		got, err := ParseSockaddr(AppendSockaddr(nil, s))
-		if err != nil || got.Six != s.Six || got.Addr.Port() != 80 ||
+		if err != nil || got.V6 != s.V6 || got.Addr.Port() != 80 ||
 			!got.Addr.Addr().IsUnspecified() {
 			t.Errorf("%+v is written as %+v, %v", s, got, err)
 		}
@@ -124,9 +124,9 @@ func FuzzParseSockaddr(f *testing.F) {
 		// cut short.
 		n := 8
 		switch {
-		case s.Six && len(b) < SizeofSockaddrInet6:
+		case s.V6 && len(b) < SizeofSockaddrInet6:
 			n = MinSockaddrInet6
-		case s.Six:
+		case s.V6:
 			n = SizeofSockaddrInet6
 		}
 		if !bytes.Equal(out[:n], b[:n]) {

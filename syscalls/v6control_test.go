@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestSixControl sends control messages of IPv6, and takes those of IPv4 that come of
+// TestV6Control sends control messages of IPv6, and takes those of IPv4 that come of
 // them.
-func TestSixControl(t *testing.T) {
+func TestV6Control(t *testing.T) {
 	number := func(v int32) []byte { return binary.NativeEndian.AppendUint32(nil, uint32(v)) }
 	put := func(level, kind int32, data []byte) []byte {
 		b, _ := abi.PutControl(nil, level, kind, data, maxControl)
@@ -23,14 +23,14 @@ func TestSixControl(t *testing.T) {
 		put(unix.IPPROTO_IP, unix.IP_TOS, []byte{32})
 	other := put(unix.SOL_SOCKET, unix.SO_TIMESTAMP, make([]byte, 16))
 
-	sent, ok := fourControl(bytes.Join([][]byte{hops, other, class,
+	sent, ok := v4Control(bytes.Join([][]byte{hops, other, class,
 		put(unix.IPPROTO_IPV6, unix.IPV6_HOPLIMIT, number(-1))}, nil))
 	if want := bytes.Join([][]byte{ttl, other,
 		put(unix.IPPROTO_IP, unix.IP_TOS, number(32))}, nil); !ok ||
 		!bytes.Equal(sent, want) {
 		t.Errorf("sent %x, %v; want %x", sent, ok, want)
 	}
-	if sent, ok := fourControl(other); ok {
+	if sent, ok := v4Control(other); ok {
 		t.Errorf("%x became %x", other, sent)
 	}
 
@@ -39,7 +39,7 @@ func TestSixControl(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		r    mappedReceive
-		six  bool
+		isV6 bool
 		room int
 		want []byte
 		cut  bool
@@ -53,20 +53,20 @@ func TestSixControl(t *testing.T) {
 			append(bytes.Clone(hops), append([]byte{18, 0, 0, 0, 0, 0, 0, 0},
 				class[8:18]...)...), true},
 	} {
-		if got, cut := tc.r.control(came, tc.six, tc.room); !bytes.Equal(got, tc.want) ||
+		if got, cut := tc.r.control(came, tc.isV6, tc.room); !bytes.Equal(got, tc.want) ||
 			cut != tc.cut {
 			t.Errorf("%s: %x, %v; want %x, %v", tc.name, got, cut, tc.want, tc.cut)
 		}
 	}
 }
 
-// FuzzSixControl holds the messages to their room, whatever a program sends.
-func FuzzSixControl(f *testing.F) {
+// FuzzV6Control holds the messages to their room, whatever a program sends.
+func FuzzV6Control(f *testing.F) {
 	f.Add([]byte("\x14\x00\x00\x00\x00\x00\x00\x00\x29\x00\x00\x00\x34\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00\x00"), uint16(40), true)
-	f.Fuzz(func(t *testing.T, b []byte, room uint16, six bool) {
-		fourControl(b)
+	f.Fuzz(func(t *testing.T, b []byte, room uint16, isV6 bool) {
+		v4Control(b)
 		out, _ := mappedReceive{wants: [2]bool{true, true},
-			ours: [2]bool{true, false}}.control(b, six, int(room))
+			ours: [2]bool{true, false}}.control(b, isV6, int(room))
 		if len(out) > int(room) {
 			t.Fatalf("%d bytes in a room of %d", len(out), room)
 		}

@@ -14,22 +14,22 @@ import (
 
 // pairs are the control messages that stand for each other.
 var pairs = []struct {
-	six, four         int32 // the types
+	v6, v4            int32 // the types
 	receive6, receive int   // the options that ask for them
 }{
 	{unix.IPV6_HOPLIMIT, unix.IP_TTL, unix.IPV6_RECVHOPLIMIT, unix.IP_RECVTTL},
 	{unix.IPV6_TCLASS, unix.IP_TOS, unix.IPV6_RECVTCLASS, unix.IP_RECVTOS},
 }
 
-// fourControl is what the kernel gets of the control messages that a program
+// v4Control is what the kernel gets of the control messages that a program
 // sends with an IPv6 datagram. ok is false if none is another to it. -1 asks for
 // the default.
-func fourControl(b []byte) (out []byte, ok bool) {
+func v4Control(b []byte) (out []byte, ok bool) {
 	for m := range abi.ControlMessages(b) {
 		kind := int32(-1)
 		for _, p := range pairs {
-			if m.Level == unix.IPPROTO_IPV6 && m.Type == p.six && len(m.Data) == 4 {
-				kind = p.four
+			if m.Level == unix.IPPROTO_IPV6 && m.Type == p.v6 && len(m.Data) == 4 {
+				kind = p.v4
 			}
 		}
 		if kind < 0 {
@@ -84,22 +84,22 @@ func (r mappedReceive) end() {
 }
 
 // control is what the program gets of the control messages that came, in room
-// bytes; cut is true if that is not all. six says that an IPv6 datagram came.
-func (r mappedReceive) control(b []byte, six bool, room int) (out []byte, cut bool) {
+// bytes; cut is true if that is not all. isV6 says that an IPv6 datagram came.
+func (r mappedReceive) control(b []byte, isV6 bool, room int) (out []byte, cut bool) {
 	for m := range abi.ControlMessages(b) {
 		level, kind, data, keep := m.Level, m.Type, m.Data, true
 		for i, p := range pairs {
-			if m.Level != unix.IPPROTO_IP || m.Type != p.four || len(m.Data) == 0 {
+			if m.Level != unix.IPPROTO_IP || m.Type != p.v4 || len(m.Data) == 0 {
 				continue
 			}
-			if keep = !r.ours[i]; six && r.wants[i] {
+			if keep = !r.ours[i]; isV6 && r.wants[i] {
 				var v [4]byte
 				// a byte, or an int up to 255
 				binary.NativeEndian.PutUint32(v[:], uint32(m.Data[0]))
 				if len(m.Data) == len(v) {
 					copy(v[:], m.Data)
 				}
-				level, kind, data, keep = unix.IPPROTO_IPV6, p.six, v[:], true
+				level, kind, data, keep = unix.IPPROTO_IPV6, p.v6, v[:], true
 			}
 		}
 		if keep {
