@@ -89,7 +89,7 @@ func (n *Node) directSource(fd, domain int, dst netip.Addr) (src netip.AddrPort,
 	case err != nil:
 		return src, false, nil
 	case v != 0:
-		return src, false, n.absents.trueError(fd, unix.Errno(v)) // read and gone
+		return src, false, n.unreachables.trueError(fd, unix.Errno(v)) // read and gone
 	}
 	if err := n.show(fd); err != nil {
 		return src, false, nil

@@ -59,12 +59,12 @@ type flow struct {
 	busy atomic.Bool // a datagram of the flow is being carried
 
 	// By flows.mu:
-	token   uint64
-	used    time.Time
-	pins    int           // programs' sockets that are connected to it
-	place   *list.Element // in flows.loose or flows.dormant; nil if it has pins
-	holders []holder      // who sent there lately, the last one last
-	absent  bool          // the last refusal was for want of such a host
+	token       uint64
+	used        time.Time
+	pins        int           // programs' sockets that are connected to it
+	place       *list.Element // in flows.loose or flows.dormant; nil if it has pins
+	holders     []holder      // who sent there lately, the last one last
+	unreachable bool          // the last refusal was for want of such a host
 
 	translated atomic.Bool // the endpoint's last datagram came over IPv6, see family.go
 	refusing   sync.Mutex  // held while the flow refuses
@@ -429,13 +429,13 @@ func (f *flows) used() bool {
 	return f.byPeer != nil
 }
 
-// isAbsent reports whether the endpoint that a loopback address stands for was
+// isUnreachableHost reports whether the endpoint that a loopback address stands for was
 // refused for want of such a host.
-func (f *flows) isAbsent(local netip.AddrPort) bool {
+func (f *flows) isUnreachableHost(local netip.AddrPort) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	fl, ok := f.byLocal[local]
-	return ok && fl.absent
+	return ok && fl.unreachable
 }
 
 // idle reports whether all that programs have sent has been carried on.

@@ -101,7 +101,7 @@ func (n *Node) v6Only(c Call) reply {
 // socketError answers getsockopt(SOL_SOCKET, SO_ERROR), which reads and clears
 // the error of a redirected connect.
 func (n *Node) socketError(c Call) reply {
-	if n.absents.count.Load() > 0 {
+	if n.unreachables.count.Load() > 0 {
 		if r := n.datagramError(c); r.kind != replyContinue {
 			return r
 		}

@@ -103,8 +103,8 @@ type Node struct {
 	udpClients    udpClients
 	partial       atomic.Bool // a program has sent a part of a datagram (MSG_MORE)
 	pings         pings
-	absents       absents  // UDP
-	admitted      admitted // UDP
+	unreachables  unreachableErrors // UDP
+	admitted      admitted          // UDP
 	udpSockets    udpSockets
 
 	netlinks netlinks

@@ -216,7 +216,7 @@ func (n *Node) sendEcho(from, peer netip.AddrPort, msg []byte) {
 	case n.inNetwork(a) && n.Datagrams != nil:
 		src := netip.AddrPortFrom(n.addrFor(a), from.Port())
 		if !n.Datagrams.SendEcho(src, peer, msg) {
-			n.absent(src, peer, msg)
+			n.sendUnreachable(src, peer, msg)
 		}
 	default:
 		n.sendOutside(from, peer, msg)

@@ -290,7 +290,7 @@ func (n *Node) take(fd, flags int, room, control uint64,
 	size, oobn, rflags, from, err := unix.Recvmsg(fd, d.b, oob,
 		flags&^unix.MSG_WAITALL|unix.MSG_DONTWAIT)
 	if err != nil {
-		return fail(n.absents.trueError(fd, err))
+		return fail(n.unreachables.trueError(fd, err))
 	}
 	d.size, d.control, d.flags = size, oob[:oobn], rflags
 	var name [abi.SizeofSockaddrInet6]byte
@@ -325,12 +325,12 @@ func (n *Node) appendSource(b []byte, from unix.Sockaddr, control []byte,
 	source := n.datagramName(abi.Sockaddr{Addr: addr, V6: isV6}, isError)
 	kernel := netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 	target, index := n.datagramTarget(kernel)
-	absent := len(control) > 0 && n.flows.isAbsent(kernel)
-	abi.TranslateControl(control, target, n.datagramOffender(source, absent), index)
+	unreachable := len(control) > 0 && n.flows.isUnreachableHost(kernel)
+	abi.TranslateControl(control, target, n.datagramOffender(source, unreachable), index)
 	if isError && source.V6 && source.Addr.Addr().Is6() && !source.Addr.Addr().Is4In6() {
 		abi.ICMPv6Errors(control)
 	}
-	if absent {
+	if unreachable {
 		abi.HostUnreachableErrors(control)
 	}
 	return abi.AppendSockaddr(b, source)
@@ -361,7 +361,7 @@ func (n *Node) datagramTarget(from netip.AddrPort) (target abi.AddressMap, index
 
 // datagramOffender says who reported an error about a datagram for dst: the
 // destination itself, or, where nobody is, this node.
-func (n *Node) datagramOffender(dst abi.Sockaddr, absent bool) abi.AddressMap {
+func (n *Node) datagramOffender(dst abi.Sockaddr, unreachable bool) abi.AddressMap {
 	return func(from netip.AddrPort) netip.AddrPort {
 		r, ok := n.Aliases.role(from.Addr())
 		if !ok {
@@ -370,7 +370,7 @@ func (n *Node) datagramOffender(dst abi.Sockaddr, absent bool) abi.AddressMap {
 		if r&^v6 != datagramEnd { // a closed port of the node's own
 			return netip.AddrPortFrom(dst.Addr.Addr().Unmap(), 0)
 		}
-		if absent {
+		if unreachable {
 			return netip.AddrPortFrom(n.addrFor(dst.Addr.Addr().Unmap()), 0)
 		}
 		return netip.AddrPortFrom(dst.Addr.Addr(), 0)

@@ -60,7 +60,7 @@ func (n *Node) refuseFrom(peer, dst netip.AddrPort, quote []byte, errno unix.Err
 	fl, ok := f.byPeer[peer]
 	var holders []holder
 	if ok && n.CopyFD != nil {
-		fl.absent = errno == unix.EHOSTUNREACH
+		fl.unreachable = errno == unix.EHOSTUNREACH
 		holders = slices.Clone(fl.holders)
 	}
 	f.mu.Unlock()
@@ -73,7 +73,7 @@ func (n *Node) refuseFrom(peer, dst netip.AddrPort, quote []byte, errno unix.Err
 			continue // the thread has ended, or has closed it
 		}
 		if n.wantsErrors(fd, fl, dst.Port(), errno) {
-			n.absents.note(fd, errno == unix.EHOSTUNREACH)
+			n.unreachables.note(fd, errno == unix.EHOSTUNREACH)
 			err := n.refuse(fl, fd, quote)
 			linux.Close(fd)
 			n.Logger.Debug("refused", "peer", peer, "port", dst.Port(), "err", err)

@@ -149,7 +149,7 @@ func (n *Node) sendOn(fd, flags int, control []byte, to unix.Sockaddr, p payload
 	// Loopback takes a datagram at once or not at all.
 	sent, err := unix.SendmsgN(fd, buf[:size], control, to, flags|unix.MSG_DONTWAIT)
 	if err != nil {
-		return fail(n.absents.trueError(fd, err))
+		return fail(n.unreachables.trueError(fd, err))
 	}
 	return value(uintptr(sent))
 }

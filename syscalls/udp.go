@@ -60,7 +60,7 @@ func (n *Node) carry(src, dst netip.AddrPort, b []byte) {
 		return
 	}
 	if !n.Datagrams.SendDatagram(src, dst, b) {
-		n.absent(src, dst, b)
+		n.sendUnreachable(src, dst, b)
 	}
 }
 

@@ -21,14 +21,14 @@ import (
 // The addresses of a world. Bare hosts get theirs from the lab, so that nothing that
 // programs print has to be translated.
 var (
-	addrA   = netip.MustParseAddr("203.0.113.10")
-	addrB   = netip.MustParseAddr("203.0.113.11")
-	addrA6  = netip.MustParseAddr("2001:db8:5::cb00:710a")
-	addrB6  = netip.MustParseAddr("2001:db8:5::cb00:710b")
-	silent  = netip.MustParseAddr("203.0.113.200") // nobody answers
-	absent  = netip.MustParseAddr("203.0.113.201") // unreachable
-	prefix  = netip.MustParsePrefix("203.0.113.0/24")
-	prefix6 = netip.MustParsePrefix("2001:db8:5::/64")
+	addrA       = netip.MustParseAddr("203.0.113.10")
+	addrB       = netip.MustParseAddr("203.0.113.11")
+	addrA6      = netip.MustParseAddr("2001:db8:5::cb00:710a")
+	addrB6      = netip.MustParseAddr("2001:db8:5::cb00:710b")
+	silent      = netip.MustParseAddr("203.0.113.200") // nobody answers
+	unreachable = netip.MustParseAddr("203.0.113.201") // by a route of that type
+	prefix      = netip.MustParsePrefix("203.0.113.0/24")
+	prefix6     = netip.MustParsePrefix("2001:db8:5::/64")
 )
 
 // patience bounds what should happen at once, on a machine that is busy with other
@@ -98,7 +98,7 @@ func makeBareHosts(t testing.TB) (a, b *natlab.Host) {
 			t.Fatalf("%s is %v, %v; not %v", name, six, err, addr6)
 		}
 		out, err := h.Command(context.Background(), "ip", "route", "add", "unreachable",
-			absent.String()).CombinedOutput()
+			unreachable.String()).CombinedOutput()
 		if err != nil {
 			t.Fatalf("ip route: %v: %s", err, out)
 		}

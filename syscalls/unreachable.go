@@ -17,7 +17,7 @@ import (
 // (IP_RECVERR, ip(7)): EHOSTUNREACH, reported by the host itself. The kernel makes
 // the error here as it makes that of a closed port, so what it says of it
 // is put right when the program reads it.
-type absents struct {
+type unreachableErrors struct {
 	waiting atomic.Int64 // datagrams whose time is not over
 	count   atomic.Int64
 	mu      sync.Mutex
@@ -25,33 +25,33 @@ type absents struct {
 }
 
 const (
-	// absentAfter is how long Linux asks for a neighbour: mcast_solicit times
+	// unreachableAfter is how long Linux asks for a neighbour: mcast_solicit times
 	// retrans_time, arp(7).
-	absentAfter = 3 * time.Second
-	// maxAbsent bounds the datagrams that wait for that, and the table. Linux
+	unreachableAfter = 3 * time.Second
+	// maxUnreachable bounds the datagrams that wait for that, and the table. Linux
 	// keeps few per neighbour (unres_qlen).
-	maxAbsent = 64
+	maxUnreachable = 64
 )
 
-// absent handles a datagram to an address that nobody has.
-func (n *Node) absent(src, dst netip.AddrPort, b []byte) {
-	if n.absents.waiting.Add(1) > maxAbsent {
-		n.absents.waiting.Add(-1)
+// sendUnreachable handles a datagram to an address that nobody has.
+func (n *Node) sendUnreachable(src, dst netip.AddrPort, b []byte) {
+	if n.unreachables.waiting.Add(1) > maxUnreachable {
+		n.unreachables.waiting.Add(-1)
 		return
 	}
 	quote := append([]byte(nil), b[:min(len(b), maxQuote)]...)
 	n.tasks.Go(func() {
-		defer n.absents.waiting.Add(-1)
+		defer n.unreachables.waiting.Add(-1)
 		select {
-		case <-time.After(absentAfter):
+		case <-time.After(unreachableAfter):
 			n.refuseFrom(dst, src, quote, unix.EHOSTUNREACH)
 		case <-n.ctx.Done():
 		}
 	})
 }
 
-// note notes whether a socket's next error is of an absent host.
-func (a *absents) note(fd int, is bool) {
+// note notes whether a socket's next error is of an unreachable host.
+func (a *unreachableErrors) note(fd int, is bool) {
 	id, err := cookie(fd)
 	if err != nil || !is && a.count.Load() == 0 {
 		return
@@ -67,7 +67,7 @@ func (a *absents) note(fd int, is bool) {
 		a.sockets = make(map[uint64]bool)
 	}
 	for old := range a.sockets {
-		if len(a.sockets) < maxAbsent {
+		if len(a.sockets) < maxUnreachable {
 			break
 		}
 		delete(a.sockets, old) // any: it is closed, most likely
@@ -77,7 +77,7 @@ func (a *absents) note(fd int, is bool) {
 
 // trueError is what the program is to see of an error that the kernel has
 // returned for its UDP socket.
-func (a *absents) trueError(fd int, err error) error {
+func (a *unreachableErrors) trueError(fd int, err error) error {
 	if !errors.Is(err, unix.ECONNREFUSED) || a.count.Load() == 0 {
 		return err
 	}
@@ -111,6 +111,7 @@ func (n *Node) datagramError(c Call) reply {
 		return passthrough
 	}
 	var b [4]byte
-	binary.NativeEndian.PutUint32(b[:], uint32(Errno(n.absents.trueError(fd, unix.Errno(v)))))
+	err = n.unreachables.trueError(fd, unix.Errno(v))
+	binary.NativeEndian.PutUint32(b[:], uint32(Errno(err)))
 	return fail(writeOption(c, b[:], 0, c.Ptr(3), c.Ptr(4)))
 }
