@@ -183,7 +183,7 @@ func TestEndOfDatagramMissed(t *testing.T) {
 	client.connect("B:7000")
 	stays.connect("B:7000")
 	n := s.a.node
-	n.udpClosings.Close() // nobody tells it of the end
+	n.udpWatcher.Close() // nobody tells it of the end
 	client.close()
 	known := len(n.udpSockets.known())
 	n.datagramsMissed()

@@ -22,7 +22,7 @@ func (n *Node) watchListeners() {
 		return
 	}
 	n.diag = diag
-	if n.closings, err = linux.WatchDestroyed(unconnected, linux.TCPDestroyed,
+	if n.listenerWatcher, err = linux.WatchDestroyed(unconnected, linux.TCPDestroyed,
 		linux.TCP6Destroyed); err != nil {
 		n.Logger.Debug("the kernel does not tell when listeners close", "err", err)
 		return
@@ -30,7 +30,7 @@ func (n *Node) watchListeners() {
 	n.announced.to = n.Network
 	n.tasks.Go(func() {
 		for {
-			s, err := n.closings.Next()
+			s, err := n.listenerWatcher.Next()
 			switch {
 			case errors.Is(err, os.ErrClosed):
 				return

@@ -148,7 +148,7 @@ func portOf(s *script, addr string) string {
 // however small its backlog is, and wherever it listens.
 func TestClosedListenersAreForgotten(t *testing.T) {
 	s := boxedScript(t)
-	if s.b.node.closings == nil {
+	if s.b.node.listenerWatcher == nil {
 		t.Skip("the kernel does not tell when listeners close")
 	}
 	var socks []*sock

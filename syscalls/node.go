@@ -116,11 +116,11 @@ type Node struct {
 	leave  context.CancelFunc
 	tasks  sync.WaitGroup // every goroutine of the node
 
-	diag     *linux.SockDiag       // nil: the kernel does not answer
-	closings *linux.DestroyWatcher // nil: likewise
+	diag            *linux.SockDiag       // nil: the kernel does not answer
+	listenerWatcher *linux.DestroyWatcher // nil: likewise
 
-	udpClosings, connClosings *linux.DestroyWatcher // nil: likewise
-	announced                 announcements
+	udpWatcher, connWatcher *linux.DestroyWatcher // nil: likewise
+	announced               announcements
 
 	relays atomic.Int64 // relays that run
 	// one has ended without a word of the far side, see Drain
@@ -168,8 +168,8 @@ func (n *Node) Close() error {
 	n.cancel()
 	n.flows.close()
 	n.netlinks.close()
-	for _, c := range []*linux.DestroyWatcher{n.closings, n.udpClosings,
-		n.connClosings} {
+	for _, c := range []*linux.DestroyWatcher{n.listenerWatcher, n.udpWatcher,
+		n.connWatcher} {
 		if c != nil {
 			c.Close()
 		}

@@ -304,17 +304,17 @@ func (n *Node) localDatagrams(port uint16, addrs ...netip.Addr) (kernel netip.Ad
 
 // watchDatagrams makes the node forget UDP sockets when their last reference goes.
 func (n *Node) watchDatagrams() {
-	closings, err := linux.WatchDestroyed(onLoopback, linux.UDPDestroyed,
+	watcher, err := linux.WatchDestroyed(onLoopback, linux.UDPDestroyed,
 		linux.UDP6Destroyed)
 	if err != nil {
 		n.Logger.Debug("the kernel does not tell when UDP sockets close", "err", err)
 		n.udpSockets.setDeaf()
 		return
 	}
-	n.udpClosings = closings
+	n.udpWatcher = watcher
 	n.tasks.Go(func() {
 		for {
-			s, err := closings.Next()
+			s, err := watcher.Next()
 			switch {
 			case errors.Is(err, os.ErrClosed):
 				return

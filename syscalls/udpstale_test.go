@@ -17,7 +17,7 @@ func TestPortOfClosedServer(t *testing.T) {
 		n := s.a.node
 		n.Datagrams = datagramNet{s.net}
 		if !told {
-			n.udpClosings.Close()
+			n.udpWatcher.Close()
 		}
 		server := s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM)
 		server.bind("A:0")
@@ -57,7 +57,7 @@ func TestServerAgain(t *testing.T) {
 	s := boxedScript(t)
 	n := s.a.node
 	n.Datagrams = datagramNet{s.net}
-	n.udpClosings.Close()
+	n.udpWatcher.Close()
 	first := s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM)
 	first.bind("A:7000")
 	id, err := cookie(first.fd)

@@ -145,16 +145,16 @@ func (v *vouched) hadAt(at netip.AddrPort, block netip.Addr) bool {
 
 // watchVouched hears of the end of sockets that connect from the nodes' own addresses.
 func (n *Node) watchVouched() {
-	closings, err := linux.WatchDestroyed(fromNodes, linux.TCPDestroyed,
+	watcher, err := linux.WatchDestroyed(fromNodes, linux.TCPDestroyed,
 		linux.TCP6Destroyed)
 	if err != nil {
 		n.Logger.Debug("the kernel does not tell when connections end", "err", err)
 		return
 	}
-	n.connClosings = closings
+	n.connWatcher = watcher
 	n.tasks.Go(func() {
 		for {
-			m, err := closings.Next()
+			m, err := watcher.Next()
 			switch {
 			case errors.Is(err, os.ErrClosed):
 				return
