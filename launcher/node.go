@@ -82,9 +82,9 @@ func newNode(ctx context.Context, cfg RunConfig, own namespaces,
 		Admits: n.admits,
 	})
 	n.calls, err = syscalls.NewNode(syscalls.Config{
-		Hostname: self.Name, OwnHost: own.named, OwnMounts: own.mounted, Addr: self.Addr,
-		Prefix: n.member.client.Prefix(),
-		Addr6:  self.Addr6, Prefix6: n.member.client.Prefix6(),
+		Hostname: self.Name, OwnUTSNamespace: own.named, OwnMounts: own.mounted,
+		Addr: self.Addr, Prefix: n.member.client.Prefix(),
+		Addr6: self.Addr6, Prefix6: n.member.client.Prefix6(),
 		Aliases: n.aliases, Network: network{n.member, &n.recorder},
 		Datagrams: network{n.member, &n.recorder}, Logger: cfg.Logger,
 		Resolver:  proxies{n.aliases.Relay, n.names, n.observes},

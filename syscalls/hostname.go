@@ -17,15 +17,15 @@ type hostname struct {
 	set  bool
 }
 
-// ownHost reports whether the caller's name is the kernel's to tell: it is in a UTS
-// namespace of the tree's, or of its own making (unshare(1), containers).
-func (n *Node) ownHost(c Call) bool {
-	return n.OwnHost || !utsNamespace.has(c.TID())
+// ownUTSNamespace reports whether the caller's name is the kernel's to tell: it is in a
+// UTS namespace of the tree's, or of its own making (unshare(1), containers).
+func (n *Node) ownUTSNamespace(c Call) bool {
+	return n.OwnUTSNamespace || !utsNamespace.has(c.TID())
 }
 
 // uname answers uname(2) with the node's name.
 func (n *Node) uname(c Call) reply {
-	if n.ownHost(c) {
+	if n.ownUTSNamespace(c) {
 		return passthrough
 	}
 	var u unix.Utsname
@@ -57,7 +57,7 @@ const maxHostname = 64
 // sethostname answers sethostname(2). The machine keeps its name, and the node the one
 // that others know it by: as with a host in a network, that is in the name server.
 func (n *Node) sethostname(c Call) reply {
-	if n.ownHost(c) {
+	if n.ownUTSNamespace(c) {
 		return passthrough
 	}
 	if !mayAdminister(c.TID()) {

@@ -65,8 +65,8 @@ type Resolver interface {
 
 // Config says what a Node is.
 type Config struct {
-	Hostname string // what uname(2) tells, at most 64 bytes
-	OwnHost  bool   // the tree has a UTS namespace of its own, which has that name
+	Hostname        string // what uname(2) tells, at most 64 bytes
+	OwnUTSNamespace bool   // the tree has a UTS namespace of its own, which has that name
 	// the tree has a mount namespace of its own, where /proc/net is the node's
 	OwnMounts bool
 	Addr      netip.Addr   // the virtual IPv4 address
