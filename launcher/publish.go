@@ -93,7 +93,7 @@ func publish(p Publish, node *syscalls.Node, log *slog.Logger) (*publisher, erro
 // address where it comes from, if that is of a family that it takes.
 func (p *publisher) serve(c *net.TCPConn, port uint16, node *syscalls.Node) {
 	from := c.RemoteAddr().(*net.TCPAddr).AddrPort()
-	run, abort, err := node.AcceptOutside(context.Background(), from, port)
+	run, abort, err := node.AcceptIngress(context.Background(), from, port)
 	if err != nil {
 		c.SetLinger(0) // a refusal comes too late: reset
 		c.Close()

@@ -71,10 +71,10 @@ func (n *Node) emulateSocket(c Call) reply {
 
 // emulateConnect connects a TCP or UDP socket to somewhere that is not the node's.
 func (n *Node) emulateConnect(c Call) reply {
-	return onSocket(c, func(s *progSocket) reply { return n.connectOutside(c, s) })
+	return onSocket(c, func(s *progSocket) reply { return n.connectEgress(c, s) })
 }
 
-func (n *Node) connectOutside(c Call, s *progSocket) reply {
+func (n *Node) connectEgress(c Call, s *progSocket) reply {
 	domain, typ, err := s.kind()
 	size := c.Int(2)
 	switch {

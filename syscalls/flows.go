@@ -46,7 +46,8 @@ type flows struct {
 	// those that were bound to port 0, or never, have a port of the host's own.
 	bound map[netip.AddrPort]netip.AddrPort
 
-	outsides map[netip.AddrPort]*outside // by the program's socket, which is at an alias
+	// egressSockets is by the program's socket, which is at an alias.
+	egressSockets map[netip.AddrPort]*egressSocket
 }
 
 type flow struct {
@@ -462,7 +463,7 @@ func (f *flows) close() {
 		f.sweeper.Stop()
 		f.poll.file.Close()
 	}
-	for _, o := range f.outsides {
+	for _, o := range f.egressSockets {
 		o.conn.Close()
 	}
 }

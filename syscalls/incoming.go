@@ -64,10 +64,10 @@ func (n *Node) dialFirst(ctx context.Context, src, dst netip.AddrPort) (conn *lo
 	return nil, nil, unix.ECONNREFUSED
 }
 
-// AcceptOutside is Accept for a client from outside of the network, at either
+// AcceptIngress is Accept for a client from outside of the network, at either
 // address of the node's. Where the program takes only the other family than src's,
 // it sees the network's gateway as the peer, as from a proxy there.
-func (n *Node) AcceptOutside(ctx context.Context, src netip.AddrPort,
+func (n *Node) AcceptIngress(ctx context.Context, src netip.AddrPort,
 	port uint16) (run func(Stream), abort func(), err error) {
 	src = unmapped(src)
 	other := n.host().Gateway6()

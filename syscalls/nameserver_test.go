@@ -161,13 +161,13 @@ func TestNoRouteToNameServer(t *testing.T) {
 			t.Errorf("%s: %v, want %v", tc.addr, err, tc.want)
 		}
 	}
-	if _, _, errno := (outsideUDPOf(t)).refusal(); errno != unix.ECONNREFUSED {
+	if _, _, errno := (egressUDPOf(t)).refusal(); errno != unix.ECONNREFUSED {
 		t.Errorf("errno %v", errno)
 	}
 }
 
-// outsideUDPOf returns a socket for the outside that has sent to a closed port.
-func outsideUDPOf(t *testing.T) refused {
+// egressUDPOf returns a socket for the outside that has sent to a closed port.
+func egressUDPOf(t *testing.T) refused {
 	t.Helper()
 	closed, at := udpAt(t, unix.AF_INET, netip.MustParseAddrPort("127.0.0.1:0"))
 	unix.Close(closed)
@@ -179,15 +179,15 @@ func outsideUDPOf(t *testing.T) refused {
 	if err := reportErrors(c); err != nil {
 		t.Fatal(err)
 	}
-	if err := newOutsideUDP(c).WriteTo([]byte("lost"), at); err != nil {
+	if err := newEgressUDP(c).WriteTo([]byte("lost"), at); err != nil {
 		t.Fatal(err)
 	}
-	return refused{newOutsideUDP(c), at, t}
+	return refused{newEgressUDP(c), at, t}
 }
 
 // refused is a socket whose datagram to an address was refused.
 type refused struct {
-	outsideUDP
+	egressUDP
 	at netip.AddrPort
 	t  *testing.T
 }

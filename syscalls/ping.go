@@ -171,7 +171,7 @@ func (n *Node) pingFlow(c Call, fd int, dst netip.Addr) (*flow, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, err := n.outsideOf(unmapped(local.Addr), dst.Is6()); err != nil {
+		if _, err := n.egressOf(unmapped(local.Addr), dst.Is6()); err != nil {
 			return nil, err
 		}
 	}
@@ -219,7 +219,7 @@ func (n *Node) sendEcho(from, peer netip.AddrPort, msg []byte) {
 			n.sendUnreachable(src, peer, msg)
 		}
 	default:
-		n.sendOutside(from, peer, msg)
+		n.sendEgress(from, peer, msg)
 	}
 }
 

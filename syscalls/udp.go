@@ -43,7 +43,7 @@ func (n *Node) sendOut(fl *flow, from netip.AddrPort, b []byte, err error) {
 		n.sendEcho(from, fl.peer, b)
 	case !n.inNetwork(fl.peer.Addr()):
 		if !n.answerOwn(fl, from, b) {
-			n.sendOutside(from, fl.peer, b)
+			n.sendEgress(from, fl.peer, b)
 		}
 	default:
 		src, dst := n.onTheWire(fl, n.datagramSender(fl.peer.Addr(), from))

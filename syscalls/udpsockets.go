@@ -243,7 +243,7 @@ func (n *Node) deliverTo(fl *flow, kernel netip.AddrPort, b []byte) {
 // forgetDatagrams drops what is known of a program's UDP socket that is closed.
 func (n *Node) forgetDatagrams(kernel netip.AddrPort) {
 	n.flows.unbind(kernel)
-	n.flows.forgetOutside(kernel)
+	n.flows.forgetEgress(kernel)
 	n.datagramPorts.gone(kernel)
 	n.udpSockets.forget(kernel)
 }

@@ -35,10 +35,10 @@ func isUnreachable(err error) bool {
 		errors.Is(err, unix.ENETUNREACH)
 }
 
-// outsideErrors tells a program's socket what ICMP has said about what it has sent to the
+// egressErrors tells a program's socket what ICMP has said about what it has sent to the
 // outside, as Linux tells it: see refuseFrom.
-func (n *Node) outsideErrors(o *outside) {
-	c, ok := o.conn.(outsideUDP)
+func (n *Node) egressErrors(o *egressSocket) {
+	c, ok := o.conn.(egressUDP)
 	if !ok {
 		return
 	}
@@ -57,7 +57,7 @@ func (n *Node) outsideErrors(o *outside) {
 
 // nextError takes an entry off the socket's error queue: where the datagram was sent to,
 // how it began, and what became of it.
-func (c outsideUDP) nextError() (to netip.AddrPort, quote []byte, errno unix.Errno,
+func (c egressUDP) nextError() (to netip.AddrPort, quote []byte, errno unix.Errno,
 	err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {

@@ -17,14 +17,14 @@ import (
 // of its own there, as a NAT has a mapping (RFC 4787): what the program
 // sends goes out from it, and what an endpoint that was sent to answers comes back
 // through that endpoint's flow.
-type outside struct {
+type egressSocket struct {
 	kernel netip.AddrPort // the program's socket
-	conn   outsideConn
+	conn   egressConn
 	used   time.Time // by flows.mu
 }
 
-// An outsideConn is a socket that sends to the outside.
-type outsideConn interface {
+// An egressConn is a socket that sends to the outside.
+type egressConn interface {
 	// WriteTo sends a datagram, or an ICMP message, to an endpoint.
 	WriteTo(b []byte, to netip.AddrPort) error
 	// ReadFrom waits for one.
@@ -34,21 +34,21 @@ type outsideConn interface {
 }
 
 const (
-	// maxOutsides bounds them, in descriptors; the one that was silent longest
+	// maxEgressSockets bounds them, in descriptors; the one that was silent longest
 	// makes room.
-	maxOutsides = 64
-	// outsideFor is how long a silent one is kept: RFC 4787 section 4.3 recommends
+	maxEgressSockets = 64
+	// egressTimeout is how long a silent one is kept: RFC 4787 section 4.3 recommends
 	// 5 minutes for a mapping.
-	outsideFor = 5 * time.Minute
+	egressTimeout = 5 * time.Minute
 )
 
-// sendOutside carries what a program's socket sends to the outside.
-func (n *Node) sendOutside(from, to netip.AddrPort, b []byte) {
-	o, err := n.outsideOf(from, to.Addr().Is6())
+// sendEgress carries what a program's socket sends to the outside.
+func (n *Node) sendEgress(from, to netip.AddrPort, b []byte) {
+	o, err := n.egressOf(from, to.Addr().Is6())
 	if err == nil {
 		err = o.conn.WriteTo(b, to)
 	}
-	if isUnreachable(err) { // ICMP's word about an earlier one, see outsideErrors
+	if isUnreachable(err) { // ICMP's word about an earlier one, see egressErrors
 		err = o.conn.WriteTo(b, to)
 	}
 	if err != nil {
@@ -56,36 +56,36 @@ func (n *Node) sendOutside(from, to netip.AddrPort, b []byte) {
 	}
 }
 
-// outsideOf returns what a program's socket has outside, made if need be. isV6
+// egressOf returns what a program's socket has outside, made if need be. isV6
 // says which family an echo is of.
-func (n *Node) outsideOf(kernel netip.AddrPort, isV6 bool) (*outside, error) {
+func (n *Node) egressOf(kernel netip.AddrPort, isV6 bool) (*egressSocket, error) {
 	f := &n.flows
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if o, ok := f.outsides[kernel]; ok {
+	if o, ok := f.egressSockets[kernel]; ok {
 		o.used = time.Now()
 		return o, nil
 	}
 	if f.closed {
 		return nil, net.ErrClosed
 	}
-	if len(f.outsides) >= maxOutsides {
-		f.dropOutsideLocked()
+	if len(f.egressSockets) >= maxEgressSockets {
+		f.dropEgressLocked()
 	}
-	conn, err := n.openOutside(kernel, isV6)
+	conn, err := n.openEgress(kernel, isV6)
 	if err != nil {
 		return nil, err
 	}
-	o := &outside{kernel, conn, time.Now()}
-	if f.outsides == nil {
-		f.outsides = make(map[netip.AddrPort]*outside)
+	o := &egressSocket{kernel, conn, time.Now()}
+	if f.egressSockets == nil {
+		f.egressSockets = make(map[netip.AddrPort]*egressSocket)
 	}
-	f.outsides[kernel] = o
-	n.tasks.Go(func() { n.receiveOutside(o) })
+	f.egressSockets[kernel] = o
+	n.tasks.Go(func() { n.receiveEgress(o) })
 	return o, nil
 }
 
-func (n *Node) openOutside(kernel netip.AddrPort, isV6 bool) (outsideConn, error) {
+func (n *Node) openEgress(kernel netip.AddrPort, isV6 bool) (egressConn, error) {
 	if n.isPingAlias(kernel.Addr()) {
 		return openPing(kernel.Port(), isV6)
 	}
@@ -96,54 +96,54 @@ func (n *Node) openOutside(kernel netip.AddrPort, isV6 bool) (outsideConn, error
 	if err := reportErrors(c); err != nil {
 		n.Logger.Debug("socket for the outside", "err", err) // refusals stay unknown
 	}
-	return newOutsideUDP(c), nil
+	return newEgressUDP(c), nil
 }
 
-func (f *flows) dropOutsideLocked() {
-	var oldest *outside
-	for _, o := range f.outsides {
+func (f *flows) dropEgressLocked() {
+	var oldest *egressSocket
+	for _, o := range f.egressSockets {
 		if oldest == nil || o.used.Before(oldest.used) {
 			oldest = o
 		}
 	}
-	delete(f.outsides, oldest.kernel)
+	delete(f.egressSockets, oldest.kernel)
 	oldest.conn.Close()
 }
 
-// forgetOutside ends what a closed socket of a program had outside.
-func (f *flows) forgetOutside(kernel netip.AddrPort) {
+// forgetEgress ends what a closed socket of a program had outside.
+func (f *flows) forgetEgress(kernel netip.AddrPort) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if o, ok := f.outsides[kernel]; ok {
-		delete(f.outsides, kernel)
+	if o, ok := f.egressSockets[kernel]; ok {
+		delete(f.egressSockets, kernel)
 		o.conn.Close()
 	}
 }
 
 // expired removes a socket for the outside that was silent for too long.
-func (f *flows) expired(o *outside) bool {
+func (f *flows) expired(o *egressSocket) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if time.Since(o.used) < outsideFor {
+	if time.Since(o.used) < egressTimeout {
 		return false
 	}
-	if f.outsides[o.kernel] == o {
-		delete(f.outsides, o.kernel)
+	if f.egressSockets[o.kernel] == o {
+		delete(f.egressSockets, o.kernel)
 	}
 	return true
 }
 
-// receiveOutside hands what comes from the outside to the program, until the
+// receiveEgress hands what comes from the outside to the program, until the
 // socket is closed or silent for long.
-func (n *Node) receiveOutside(o *outside) {
+func (n *Node) receiveEgress(o *egressSocket) {
 	defer o.conn.Close()
 	var b [maxDatagram + 1]byte
 	for {
-		o.conn.SetReadDeadline(time.Now().Add(outsideFor))
+		o.conn.SetReadDeadline(time.Now().Add(egressTimeout))
 		size, from, err := o.conn.ReadFrom(b[:])
 		switch {
 		case err == nil:
-			n.deliverOutside(o, from, b[:size])
+			n.deliverEgress(o, from, b[:size])
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if n.flows.expired(o) {
 				return
@@ -151,14 +151,14 @@ func (n *Node) receiveOutside(o *outside) {
 		case errors.Is(err, net.ErrClosed):
 			return
 		case isUnreachable(err):
-			n.outsideErrors(o)
+			n.egressErrors(o)
 		default:
 			n.Logger.Debug("receive from the outside", "err", err)
 		}
 	}
 }
 
-func (n *Node) deliverOutside(o *outside, from netip.AddrPort, b []byte) {
+func (n *Node) deliverEgress(o *egressSocket, from netip.AddrPort, b []byte) {
 	if !n.flows.has(from) { // no program has sent there
 		return
 	}
@@ -174,21 +174,21 @@ func (n *Node) deliverOutside(o *outside, from netip.AddrPort, b []byte) {
 	n.deliverTo(fl, o.kernel, b)
 }
 
-// outsideUDP is an outsideConn for UDP.
-type outsideUDP struct {
+// egressUDP is an egressConn for UDP.
+type egressUDP struct {
 	*net.UDPConn
 	domain int
 }
 
-func newOutsideUDP(c *net.UDPConn) outsideUDP {
+func newEgressUDP(c *net.UDPConn) egressUDP {
 	if local, ok := c.LocalAddr().(*net.UDPAddr); ok && local.IP.To4() == nil {
-		return outsideUDP{c, unix.AF_INET6}
+		return egressUDP{c, unix.AF_INET6}
 	}
-	return outsideUDP{c, unix.AF_INET}
+	return egressUDP{c, unix.AF_INET}
 }
 
 // WriteTo fails with EAGAIN rather than to wait for room: others are waiting as well.
-func (c outsideUDP) WriteTo(b []byte, to netip.AddrPort) error {
+func (c egressUDP) WriteTo(b []byte, to netip.AddrPort) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return err
@@ -200,14 +200,14 @@ func (c outsideUDP) WriteTo(b []byte, to netip.AddrPort) error {
 	return errors.Join(err, sent)
 }
 
-func (c outsideUDP) ReadFrom(b []byte) (int, netip.AddrPort, error) {
+func (c egressUDP) ReadFrom(b []byte) (int, netip.AddrPort, error) {
 	size, from, err := c.ReadFromUDPAddrPort(b)
 	return size, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), err
 }
 
-// outsidePing is an outsideConn for echoes: a ping socket of the host's, or a
+// egressPing is an egressConn for echoes: a ping socket of the host's, or a
 // raw one.
-type outsidePing struct {
+type egressPing struct {
 	*os.File
 	isV6, raw bool
 	id        uint16 // the program's
@@ -215,7 +215,7 @@ type outsidePing struct {
 
 // openPing opens one. It fails with EACCES where the host gives boxer neither
 // (ping_group_range, icmp(7); CAP_NET_RAW).
-func openPing(id uint16, isV6 bool) (outsideConn, error) {
+func openPing(id uint16, isV6 bool) (egressConn, error) {
 	const typ = unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
 	domain, proto, raw := unix.AF_INET, unix.IPPROTO_ICMP, false
 	if isV6 {
@@ -229,10 +229,10 @@ func openPing(id uint16, isV6 bool) (outsideConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ping socket for the outside: %w", unix.EACCES)
 	}
-	return &outsidePing{os.NewFile(uintptr(fd), "ping"), isV6, raw, id}, nil
+	return &egressPing{os.NewFile(uintptr(fd), "ping"), isV6, raw, id}, nil
 }
 
-func (c *outsidePing) WriteTo(b []byte, to netip.AddrPort) error {
+func (c *egressPing) WriteTo(b []byte, to netip.AddrPort) error {
 	domain, kind := unix.AF_INET, byte(echoRequest)
 	if c.isV6 {
 		domain, kind = unix.AF_INET6, echoRequest6
@@ -250,7 +250,7 @@ func (c *outsidePing) WriteTo(b []byte, to netip.AddrPort) error {
 }
 
 // ReadFrom returns the next answer to what was sent, with the program's identifier.
-func (c *outsidePing) ReadFrom(b []byte) (int, netip.AddrPort, error) {
+func (c *egressPing) ReadFrom(b []byte) (int, netip.AddrPort, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return 0, netip.AddrPort{}, net.ErrClosed
@@ -282,7 +282,7 @@ func (c *outsidePing) ReadFrom(b []byte) (int, netip.AddrPort, error) {
 
 // answer takes the ICMP message out of what the socket has received; mine is
 // false if it is none of the program's.
-func (c *outsidePing) answer(b []byte) (msg []byte, mine bool) {
+func (c *egressPing) answer(b []byte) (msg []byte, mine bool) {
 	reply := byte(echoReply)
 	if c.isV6 {
 		reply = echoReply6
