@@ -214,7 +214,7 @@ func writeUrgent(dst sink, b []byte) error {
 	return err
 }
 
-// A lender has a buffer of the pool while it has something to hand out.
+// A pooledBuffer has a buffer of the pool while it has something to hand out.
 type pooledBuffer struct{ buf *[relayBuffer]byte }
 
 func (l *pooledBuffer) take() []byte {
