@@ -206,7 +206,7 @@ func (n network) send(to netip.Addr, d transport.Datagram) bool {
 // deliverDatagram gives a datagram from another node to its program, or tells
 // the sender that there is none.
 func deliverDatagram(node *syscalls.Node, n network, from uint32, d transport.Datagram) {
-	if !n.speaksFor(from, d.Source.Addr()) {
+	if !n.ownsAddr(from, d.Source.Addr()) {
 		return
 	}
 	r := n.r.Load()
@@ -237,8 +237,8 @@ func deliverDatagram(node *syscalls.Node, n network, from uint32, d transport.Da
 	}
 }
 
-// speaksFor reports whether an address is that node's own: nobody speaks for another.
-func (n network) speaksFor(id uint32, addr netip.Addr) bool {
+// ownsAddr reports whether an address is that node's own: nobody speaks for another.
+func (n network) ownsAddr(id uint32, addr netip.Addr) bool {
 	who, ok := n.m.client.ByAddr(addr)
 	return ok && who.ID == id
 }
@@ -262,7 +262,7 @@ func accept(node *syscalls.Node, s *transport.Stream) (run func(syscalls.Stream)
 // listens, and relays until it ends.
 func deliver(node *syscalls.Node, n network, s *transport.Stream) {
 	h := s.Header()
-	if !n.speaksFor(s.Peer(), h.Source.Addr()) || !node.Owns(h.Destination.Addr()) ||
+	if !n.ownsAddr(s.Peer(), h.Source.Addr()) || !node.Owns(h.Destination.Addr()) ||
 		h.Source.Addr().Is4() != h.Destination.Addr().Is4() {
 		s.Answer(transport.StatusUnreachable)
 		return
