@@ -99,12 +99,12 @@ func list(ctx context.Context, dir, without string) (packages []string, err erro
 func runCommand(ctx context.Context, dir string, argv []string) error {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, os.Stdout, os.Stderr
-	politely(cmd)
+	terminateGracefully(cmd)
 	return cmd.Run()
 }
 
-// politely gives a command time to clean up when its context ends.
-func politely(cmd *exec.Cmd) {
+// terminateGracefully gives a command time to clean up when its context ends.
+func terminateGracefully(cmd *exec.Cmd) {
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
 	cmd.WaitDelay = 30 * time.Second
 }
@@ -114,7 +114,7 @@ func runTests(ctx context.Context, s step, args []string, r *report) error {
 	cmd := exec.CommandContext(ctx, goCommand(s.dir), args...)
 	cmd.Dir, cmd.Stderr = s.dir, os.Stderr
 	cmd.Env = append(os.Environ(), s.env...)
-	politely(cmd)
+	terminateGracefully(cmd)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
