@@ -3,12 +3,13 @@ package coordinator
 import (
 	"fmt"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/boxer-sandbox/boxer/internal/virtualtime"
 )
 
 func TestDeparted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
 		var d departed
 		has := func(name string, want bool) {
 			t.Helper()

@@ -10,10 +10,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/internal/virtualtime"
 )
 
 // What keeps a node from its coordinator is told at once, and in the error at the end.
@@ -95,7 +96,7 @@ func TestDiagnosis(t *testing.T) {
 		{unix.EINVAL, "blackhole", true},
 		{unix.ENOBUFS, "", false},
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		virtualtime.Test(t, func(t *testing.T) {
 			var log syncBuffer
 			tr := newDiagnosis(slog.New(slog.NewTextHandler(&log, nil)))
 			for range 3 {

@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/boxer-sandbox/boxer/internal/virtualtime"
 )
 
 func TestLimits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
 		l := newLimits()
 		// A node that wants a thousand others at once is not held up.
 		began := time.Now()
@@ -50,7 +51,7 @@ func TestLimits(t *testing.T) {
 }
 
 func TestLimitOfPair(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
 		l := newLimits()
 		passed := func(to uint32, n int) (passed int) {
 			for range n {

@@ -8,11 +8,11 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/quic-go/quic-go"
 
+	"github.com/boxer-sandbox/boxer/internal/virtualtime"
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
@@ -37,7 +37,7 @@ func virtualTime(t *testing.T, f func(t *testing.T)) {
 	t.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
 	memNet.used, memNet.conns = true, make(map[netip.AddrPort]*memConn)
 	defer func() { memNet.used = false }()
-	synctest.Test(t, f)
+	virtualtime.Test(t, f)
 }
 
 // A memConn is a net.PacketConn of memNet.

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/internal/virtualtime"
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
@@ -106,7 +106,7 @@ func TestStateRefusesFiles(t *testing.T) {
 }
 
 func TestTokens(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
 		s, err := NewState()
 		if err != nil {
 			t.Fatal(err)

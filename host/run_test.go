@@ -14,8 +14,9 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/boxer-sandbox/boxer/internal/virtualtime"
 )
 
 // A fakeHost runs orders as a function does, in goroutines: program is what each runs.
@@ -132,7 +133,7 @@ func (p *fakeProcess) next(kind Kind) []byte {
 }
 
 func TestRunInput(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		text := strings.Repeat("0123456789", 200_000) // more than the first credit
 		h := newFakeHost(func(p *fakeProcess) Result {
@@ -156,7 +157,7 @@ func TestRunInput(t *testing.T) {
 }
 
 func TestRunSignals(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
 		h := newFakeHost(func(p *fakeProcess) Result {
 			return Result{Code: 128 + int(p.next(Signal)[0])}
 		})
@@ -173,7 +174,7 @@ func TestRunSignals(t *testing.T) {
 }
 
 func TestRunExtra(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		h := newFakeHost(func(p *fakeProcess) Result {
 			io.WriteString(p.out.Stdout, "half a ")
@@ -194,7 +195,7 @@ func TestRunExtra(t *testing.T) {
 }
 
 func TestRunFailures(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		code := 0
 		h := newFakeHost(func(*fakeProcess) Result {
@@ -216,7 +217,7 @@ func TestRunFailures(t *testing.T) {
 
 // TestStrangers connects without a key, and with a wrong one.
 func TestStrangers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
 		stop := make(chan struct{})
 		h := newFakeHost(func(*fakeProcess) Result { <-stop; return Result{} })
 		defer close(h.closed)
@@ -248,7 +249,7 @@ func TestStrangers(t *testing.T) {
 
 // TestReplace replaces a process twice, and then ends it.
 func TestReplace(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
 		began := time.Now()
 		var events []string
 		var mu sync.Mutex
@@ -290,7 +291,7 @@ func TestReplace(t *testing.T) {
 
 // TestSuccessorFails keeps a process until its end where no successor gets ready.
 func TestSuccessorFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
 		h := newFakeHost(func(p *fakeProcess) Result {
 			if p.number > 1 {
 				return Result{Code: 1} // fails at once
@@ -319,7 +320,7 @@ func TestSuccessorFails(t *testing.T) {
 
 // TestLifeStop ends a process at its limit.
 func TestLifeStop(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
 		h := newFakeHost(func(p *fakeProcess) Result {
 			return Result{Code: 128 + int(p.next(Signal)[0])}
 		})

@@ -4,10 +4,11 @@ import (
 	"os"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/internal/virtualtime"
 )
 
 // TestForward gives a forwarder signals and looks which of them the program gets.
@@ -38,7 +39,7 @@ func TestForward(t *testing.T) {
 			later: []caught{user(unix.SIGTSTP)}, want: []unix.Signal{unix.SIGTSTP}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			virtualtime.Test(t, func(t *testing.T) {
 				var got []unix.Signal
 				w := &forwarder{pid: program, init: init, ahead: tc.come,
 					send: func(s unix.Signal) { got = append(got, s) },
@@ -63,7 +64,7 @@ func TestForward(t *testing.T) {
 // TestForwardLongAfterStop passes on a SIGCONT that comes long after boxer-init has ended
 // a stop: it is no shell's fg.
 func TestForwardLongAfterStop(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
 		w := &forwarder{init: 11, stopped: func() bool { return false }}
 		for _, s := range []caught{{sig: unix.SIGSTOP}, {sig: unix.SIGCONT, pid: 11}} {
 			if w.isForProgram(s) {

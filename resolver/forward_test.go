@@ -13,10 +13,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/boxer-sandbox/boxer/internal/virtualtime"
 )
 
 // startUpstreams starts a nameserver for each handler, on 127.0.0.1, 127.0.0.2 and so
@@ -180,7 +181,7 @@ func TestForward(t *testing.T) {
 		{name: "address outside", question: "2.0.112.10.in-addr.arpa.", upstreams: []dns.HandlerFunc{say("one")}, want: `"one"`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			virtualtime.Test(t, func(t *testing.T) {
 				s := memUpstreams(t, tc.upstreams...)
 				m, took := answerOf(t, s, tc.question, dns.TypeTXT)
 				if m.Rcode != tc.rcode || data(m) != tc.want {
@@ -216,7 +217,7 @@ func TestForwardDead(t *testing.T) {
 
 // TestForwardRetries loses the first datagram.
 func TestForwardRetries(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
 		s := memUpstreams(t, func(w dns.ResponseWriter, q *dns.Msg) {
 			if asked.Add(1) > 1 {

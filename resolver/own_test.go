@@ -6,10 +6,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/boxer-sandbox/boxer/internal/virtualtime"
 )
 
 // TestSearchDomain asks for names below a search domain, of which some are a node's when
@@ -64,7 +65,7 @@ func TestSearchDomain(t *testing.T) {
 // TestSearchDomainOutage has nameservers that do not answer: who looks for a node waits
 // for them once.
 func TestSearchDomainOutage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
 		s := memUpstreams(t, func(w dns.ResponseWriter, q *dns.Msg) {
 			if asked.Add(1) > rounds {

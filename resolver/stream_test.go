@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/boxer-sandbox/boxer/internal/virtualtime"
 )
 
 // dialOwn returns a Stream to a listener of the test's own, and the listener's end.
@@ -175,7 +177,7 @@ func TestStreamBoundsAnswers(t *testing.T) {
 		"Reset":        func(st *Stream) { st.cancel() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { boundAnswers(t, end, name == "message ends") })
+			virtualtime.Test(t, func(t *testing.T) { boundAnswers(t, end, name == "message ends") })
 		})
 	}
 }

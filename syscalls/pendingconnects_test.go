@@ -3,10 +3,11 @@ package syscalls
 import (
 	"context"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/internal/virtualtime"
 )
 
 // failAttempt makes an attempt that fails.
@@ -18,7 +19,7 @@ func failAttempt(a *pendingConnects, cookie uint64) {
 
 // Errors that no program asks for are forgotten after a while, when there are many.
 func TestForgottenErrors(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
 		var a pendingConnects
 		const many = 3 * maxErrors
 		for c := range uint64(many) {

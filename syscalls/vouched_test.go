@@ -4,9 +4,9 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/internal/virtualtime"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
@@ -111,7 +111,7 @@ func TestVouched(t *testing.T) {
 // TestVouchedMissed holds that after messages about destroyed sockets were lost, a
 // connection that was reset is taken for the node's at whose address it was, for a while.
 func TestVouchedMissed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
 		var v vouched
 		mine, other := netip.MustParseAddr("127.64.0.16"), netip.MustParseAddr("127.64.0.32")
 		at := netip.MustParseAddrPort("127.64.0.17:40000")

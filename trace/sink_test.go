@@ -11,8 +11,9 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/boxer-sandbox/boxer/internal/virtualtime"
 )
 
 // gatedWriter keeps what it is given; while it is shut, Write waits, or fails if it has
@@ -92,7 +93,7 @@ func TestSinkSlowReader(t *testing.T) {
 
 // TestSinkFullDisk has a disk that is full in the middle of a line, for 2 s.
 func TestSinkFullDisk(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
 		out := &gatedWriter{open: make(chan struct{}),
 			err: &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}, room: 1000}
 		close(out.open)
@@ -122,7 +123,7 @@ func TestSinkFullDisk(t *testing.T) {
 }
 
 func TestSinkReaderGone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
 		out := &gatedWriter{open: make(chan struct{}), err: syscall.EPIPE}
 		close(out.open)
 		s := NewSink(out, 0)
@@ -150,7 +151,7 @@ func TestSinkCloseIsBounded(t *testing.T) {
 
 // TestSinkGathers has no Write for each event, and none waits for long.
 func TestSinkGathers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
 		r, w := io.Pipe()
 		s := NewSink(w, 0)
 		begin := time.Now()

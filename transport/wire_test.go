@@ -9,10 +9,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/internal/virtualtime"
 )
 
 // A testWire lets a test see what a Socket sends, and lose what it sends and receives.
@@ -73,7 +74,7 @@ const (
 // goroutine may be left: synctest would report a deadlock.
 func virtual(t *testing.T, test func(t *testing.T, l *lab)) {
 	suppressBufferWarning() // once for the process, so not inside
-	synctest.Test(t, func(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
 		// A test that waits in vain would go on as long as anybody has a timer.
 		watchdog := time.AfterFunc(memLimit,
 			func() { panic(t.Name() + ": waits in vain") })

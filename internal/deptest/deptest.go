@@ -48,10 +48,13 @@ var table = map[string][]string{
 	"internal/streamtest": {"stream"},
 	"internal/secrets":    nil,
 	"internal/tempdir":    nil,
-	"host":                nil,
-	"lambda":              {"host"},
-	"lambda/image":        {"host"},
-	"lambda/runtime":      {"host"},
+
+	"internal/virtualtime": nil,
+
+	"host":           nil,
+	"lambda":         {"host"},
+	"lambda/image":   {"host"},
+	"lambda/runtime": {"host"},
 	"launcher": {"coordinator", "internal/linux", "resolver", "rewrite", "sandbox",
 		"stream",
 		"syscalls", "syscalls/strace", "trace", "transport"},
@@ -76,7 +79,8 @@ var table = map[string][]string{
 }
 
 // forTests is what the tests of every package may import besides.
-var forTests = []string{"internal/natlab", "internal/streamtest", "stream"}
+var forTests = []string{"internal/natlab", "internal/streamtest",
+	"internal/virtualtime", "stream"}
 
 // A Package is what "go list -json" says of one; see "go help list".
 type Package struct {
