@@ -60,7 +60,18 @@ func (n *Node) bindSocket(c Call, s *progSocket) reply {
 	if err := n.permits(c, landlock.BindTCP, want.Addr.Port()); err != nil {
 		return fail(err)
 	}
-	return n.untilKnown(func() error { return n.bindTo(binding{s, &n.ports}, want) })
+	return n.untilKnown(func() error { return n.bindStream(s, want) })
+}
+
+// bindStream binds a TCP socket. From now on its address is the program's choice.
+func (n *Node) bindStream(s *progSocket, want abi.Sockaddr) error {
+	if err := n.bindTo(binding{s, &n.ports}, want); err != nil {
+		return err
+	}
+	if id, err := s.cookie(); err == nil {
+		n.chosen.remove(id)
+	}
+	return nil
 }
 
 // errLeftToKernel says that the kernel does the call as it is.
@@ -516,15 +527,18 @@ func (n *Node) listenOn(s *progSocket, backlog int) error {
 	if err != nil {
 		return err
 	}
-	if local.Addr.Port() == 0 { // listen(2) on an unbound socket picks a port
+	// listen(2) picks a port for a socket that has none; one that is not bound is for all
+	// addresses then
+	if local.Addr.Port() == 0 && local.Addr.Addr().Unmap().IsUnspecified() {
 		if err := n.bindTo(binding{s, &n.ports}, anyAddress(s.domain)); err != nil {
-			return err
-		}
-		if local, _, err = s.localName(); err != nil {
 			return err
 		}
 	}
 	if err := unix.Listen(s.fd, backlog); err != nil {
+		return err
+	}
+	s.renamed() // it has a port now (IP_BIND_ADDRESS_NO_PORT, ip(7))
+	if local, _, err = s.localName(); err != nil {
 		return err
 	}
 	n.register(&n.ports, s, local)

@@ -96,6 +96,7 @@ func (n *Node) checkFamily(s *progSocket, to abi.Sockaddr) error {
 		return err
 	}
 	r, bound := n.Aliases.role(local.Addr.Addr().Unmap())
+	bound = bound && !n.hasChosen(s)
 	if !dst.Is4In6() {
 		if bound && r&v6 == 0 && r != dual && !dst.IsUnspecified() {
 			return unix.EAFNOSUPPORT // ip6_dst_lookup_tail in net/ipv6/ip6_output.c
@@ -163,5 +164,6 @@ func (n *Node) leadsNowhere(c connectCall) bool {
 		return false
 	}
 	r, alias := n.Aliases.role(local.Addr.Addr().Unmap())
-	return alias && r&^v6 != private && n.gates.to(c.dst.Addr()) != nil
+	return alias && (r&^v6 != private || n.hasChosen(c.progSocket)) &&
+		n.gates.to(c.dst.Addr()) != nil
 }

@@ -36,8 +36,8 @@ func (n *Node) connectGate(c connectCall) reply {
 	if err != nil {
 		return fail(err)
 	}
-	if r, alias := n.Aliases.role(local.Addr.Addr().Unmap()); local.Addr.Port() != 0 &&
-		(!alias || r&^v6 == private) {
+	r, alias := n.Aliases.role(local.Addr.Addr().Unmap())
+	if !n.choosesSource(c.progSocket, local) && (!alias || r&^v6 == private) {
 		return fail(unix.EINVAL) // from localhost to another host
 	}
 	// To a neighbour, the alias of the dual wildcard does not tell the family.

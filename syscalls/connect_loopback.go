@@ -59,7 +59,7 @@ func (n *Node) connectSelf(c connectCall) reply {
 // which it is to connect to: a simultaneous open with itself (RFC 9293 section 3.5).
 func (n *Node) selfConnect(c connectCall, dst netip.AddrPort) (netip.AddrPort, bool) {
 	local, _, err := c.localName()
-	if err != nil {
+	if err != nil || n.choosesSource(c.progSocket, local) {
 		return netip.AddrPort{}, false
 	}
 	kernel := unmapped(local.Addr)
@@ -81,7 +81,7 @@ func (n *Node) connectLocalhost(c connectCall) reply {
 	to := c.dst.Addr()
 	if to.Is6() {
 		r, alias := n.Aliases.role(local.Addr.Addr().Unmap())
-		if !alias || r&v6 != 0 || r == dual {
+		if !alias || r&v6 != 0 || r == dual || n.hasChosen(c.progSocket) {
 			return n.connectLocalhost6(c, alias)
 		}
 		to = localhost4 // [::] is 127.0.0.1 to it, tcp_v6_connect in net/ipv6/tcp_ipv6.c
@@ -103,6 +103,9 @@ func (n *Node) orHost(c connectCall, host netip.AddrPort, addrs ...netip.Addr) r
 	if len(found) == 0 {
 		if own, ok := n.selfConnect(c, host); ok {
 			return n.connectLocal(c, n.Aliases.Private, nil, own)
+		}
+		if err := n.forgetSource(c.progSocket); err != nil {
+			return fail(err)
 		}
 		return passthrough
 	}
@@ -173,8 +176,8 @@ func (n *Node) connectMeeting(c connectCall, source netip.Addr, to netip.AddrPor
 		return err
 	}
 	begin := func() error { return connect(to) }
-	if local.Addr.Port() == 0 {
-		err := c.connectFrom(source, begin)
+	if n.choosesSource(c.progSocket, local) {
+		err := n.connectFrom(c.progSocket, source, begin)
 		// the socket that had the port before may have met another
 		if local, _, err := c.localName(); err == nil {
 			n.recordMeeting(local, to, source)
@@ -182,7 +185,12 @@ func (n *Node) connectMeeting(c connectCall, source netip.Addr, to netip.AddrPor
 		return err
 	}
 	before := n.recordMeeting(local, to, source)
-	err = c.connectFrom(source, begin)
+	err = n.connectFrom(c.progSocket, source, begin)
+	// After a failed connect the address is left, and this connect has taken a port.
+	if now, _, e := c.localName(); e == nil && now.Addr.Port() != local.Addr.Port() {
+		n.recordMeeting(now, to, source)
+		return err
+	}
 	if !errors.Is(err, unix.EADDRNOTAVAIL) || !before.IsValid() {
 		return err
 	}

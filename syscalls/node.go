@@ -105,6 +105,7 @@ type Node struct {
 	pings         pings
 	unreachables  unreachableErrors // UDP
 	admitted      admitted          // UDP
+	chosen        chosenSources     // TCP
 	udpSockets    udpSockets
 
 	netlinks netlinks

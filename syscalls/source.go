@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -13,16 +15,23 @@ import (
 // source of a socket that has none. As for a program's own connect, the kernel chooses
 // the port when it knows the destination: so one port serves several destinations, and
 // a node has as many connections to each as the range of ports has ports.
-func (s *progSocket) connectFrom(alias netip.Addr, connect func() error) error {
+func (n *Node) connectFrom(s *progSocket, alias netip.Addr, connect func() error) error {
 	local, _, err := s.localName()
 	if err != nil {
 		return err
 	}
-	if local.Addr.Port() != 0 {
+	if !n.choosesSource(s, local) {
 		return connect()
 	}
-	if err := s.bindAddress(alias); err != nil {
+	err = s.bindAddress(alias)
+	switch {
+	case local.Addr.Port() != 0 && errors.Is(err, unix.EINVAL): // it is bound after all
+		return connect()
+	case err != nil:
 		return fmt.Errorf("bind to %v: %w", alias, err)
+	}
+	if id, err := s.cookie(); err == nil {
+		n.chosen.add(id)
 	}
 	if err = connect(); !errors.Is(err, unix.EADDRNOTAVAIL) {
 		return err
@@ -34,6 +43,73 @@ func (s *progSocket) connectFrom(alias netip.Addr, connect func() error) error {
 		return err
 	}
 	return connect()
+}
+
+// choosesSource reports whether the source of a socket's connect is not the program's
+// choice. local is the socket's name. After a failed connect the name has the port of
+// that connect, which the socket has no more; the address is the alias that the node had
+// chosen, or the wildcard if the kernel had made the connect.
+func (n *Node) choosesSource(s *progSocket, local abi.Sockaddr) bool {
+	return local.Addr.Port() == 0 || local.Addr.Addr().Unmap().IsUnspecified() ||
+		n.hasChosen(s)
+}
+
+// hasChosen reports whether the node, and not the program, has chosen the address that a
+// TCP socket is bound to.
+func (n *Node) hasChosen(s *progSocket) bool {
+	if s.typ != unix.SOCK_STREAM {
+		return false
+	}
+	id, err := s.cookie()
+	return err == nil && n.chosen.has(id)
+}
+
+// chosenSources has the sockets, by their cookies, to which the node has given the source
+// of a connect. There are two generations: what is added to a full one starts the next.
+// A socket that is forgotten keeps its source after a failed connect.
+type chosenSources struct {
+	mu           sync.Mutex
+	young, older map[uint64]struct{}
+}
+
+// maxChosen bounds each generation. An entry costs some 20 bytes.
+const maxChosen = 1 << 14
+
+func (c *chosenSources) add(id uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.young == nil || len(c.young) >= maxChosen {
+		c.young, c.older = make(map[uint64]struct{}), c.young
+	}
+	c.young[id] = struct{}{}
+}
+
+func (c *chosenSources) has(id uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, young := c.young[id]
+	_, older := c.older[id]
+	return young || older
+}
+
+// remove notes that the program has bound a socket itself.
+func (c *chosenSources) remove(id uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.young, id)
+	delete(c.older, id)
+}
+
+// forgetSource leaves the source of a socket to the kernel, if the node had chosen it.
+func (n *Node) forgetSource(s *progSocket) error {
+	local, _, err := s.localName()
+	if err != nil || local.Addr.Addr().Unmap().IsUnspecified() || !n.hasChosen(s) {
+		return err
+	}
+	if state, err := s.state(); err != nil || state != tcpClose {
+		return err
+	}
+	return s.bindAddress(anyAddress(s.domain).Addr.Addr())
 }
 
 // bindAddress binds a socket to an alias and leaves the port to connect(2)

@@ -302,6 +302,87 @@ static void later_own_listener(void) {
 	meet();
 }
 
+/* a connect that fails, and what is left of it fetched */
+static void be_refused(int fd, void *a, socklen_t len) {
+	int r = connect(fd, a, len);
+	if (r == 0 || errno != EINPROGRESS) {
+		result("connect", r);
+		return;
+	}
+	quietly(fd, POLLOUT);
+	so_error(fd);
+	connect(fd, a, 2); /* starts nothing; the socket is as new */
+}
+
+/* A socket is refused once or twice, and then connects: to localhost, to the own host by its name, or to the peer.
+ * There is a server at port on the peer, and at port + 2 on the own host. */
+static void after_refusals(int family, int as_mapped, const in4 *bound) {
+	int l = must("socket", socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+	in6 every = any6(server ? port : port + 2);
+	must("bind", bind(l, SA(every)));
+	must("listen", listen(l, 64));
+	meet();
+	if (server)
+		return meet();
+	const char *hosts[] = {"localhost", "self", "peer"};
+	in4 none4[] = {local(port + 1), self(port + 1), peer(port + 1)}, some4[] = {local(port + 2), self(port + 2), peer(port)};
+	in6 none6[] = {local6(port + 1), self6(port + 1), peer6(port + 1)}, some6[] = {local6(port + 2), self6(port + 2), peer6(port)};
+	for (int i = 0; i < 3 && as_mapped; i++) {
+		none6[i] = mapped(none4[i].sin_addr.s_addr, port + 1);
+		some6[i] = mapped(some4[i].sin_addr.s_addr, i == 2 ? port : port + 2);
+	}
+	socklen_t len = family == AF_INET ? sizeof(in4) : sizeof(in6);
+	for (int i = 0; i < 36; i++) {
+		int from = i % 3, to = i / 3 % 3, also = (from + 1) % 3, twice = i >= 18;
+		int fd = must("socket", socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+		say("%s, %s then %s", hosts[from], twice ? hosts[also] : "", hosts[to]);
+		if (bound)
+			result("bind", bind(fd, (struct sockaddr *)bound, sizeof *bound));
+		nonblock(fd, i / 9 % 2);
+		be_refused(fd, family == AF_INET ? (void *)&none4[from] : &none6[from], len);
+		if (twice)
+			be_refused(fd, family == AF_INET ? (void *)&none4[also] : &none6[also], len);
+		int error = connect(fd, family == AF_INET ? (void *)&some4[to] : &some6[to], len) < 0 ? errno : 0;
+		if (error == EINPROGRESS) {
+			quietly(fd, POLLOUT);
+			so_error(fd);
+		} else
+			say("connect: %s", error ? strerrorname_np(error) : "0");
+		names(fd);
+		close(fd);
+	}
+	meet();
+}
+static void after_refusals4(void) { after_refusals(AF_INET, 0, NULL); }
+static void after_refusals6(void) { after_refusals(AF_INET6, 0, NULL); }
+static void after_refusals_mapped(void) { after_refusals(AF_INET6, 1, NULL); }
+static void after_refusals_any(void) { in4 a = any(0); after_refusals(AF_INET, 0, &a); }
+static void after_refusals_self(void) { in4 a = self(0); after_refusals(AF_INET, 0, &a); }
+static void after_refusals_local(void) { in4 a = local(0); after_refusals(AF_INET, 0, &a); }
+
+/* a listener that has its port only from listen(2) */
+static void listen_chooses(void) {
+	if (server)
+		return meet();
+	in4 places[] = {any(0), self(0), local(0)};
+	for (int i = 0; i < 3; i++) {
+		int l = tcp(), fd = tcp();
+		set(l, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+		result("bind", bind(l, SA(places[i])));
+		sockname(l);
+		result("listen", listen(l, 4));
+		sockname(l);
+		in4 a;
+		socklen_t len = sizeof a;
+		getsockname(l, (void *)&a, &len);
+		if (i == 0)
+			a.sin_addr.s_addr = self_ip;
+		result("connect", connect(fd, SA(a)));
+		names(fd);
+	}
+	meet();
+}
+
 static void after_bind(void) {
 	if (server) {
 		int l = listener(port, 8);
@@ -576,6 +657,8 @@ int main(int argc, char **argv) {
 		CASE(later_own_listener), CASE(after_bind),
 		CASE(listening), CASE(interrupted), CASE(restarted), CASE(send_timeout), CASE(closed_meanwhile),
 		CASE(closed_pending), CASE(wrong), CASE(dual_stack), CASE(to_self), CASE(to_other_localhost), CASE(to_itself),
+		CASE(after_refusals4), CASE(after_refusals6), CASE(after_refusals_mapped),
+		CASE(after_refusals_any), CASE(after_refusals_self), CASE(after_refusals_local), CASE(listen_chooses),
 	};
 	return RUN(tests);
 }
