@@ -266,11 +266,11 @@ func BenchmarkOpenOptimistic(b *testing.B) {
 	far.Announce(header().Destination, 1<<10)
 	near.open(b, 2).Reset()
 	b.ReportAllocs()
-	early := 0
+	optimistic := 0
 	for b.Loop() {
 		s, ok := near.OpenOptimistic(2, header())
 		if ok {
-			early++
+			optimistic++
 		} else {
 			s = near.open(b, 2)
 		}
@@ -280,7 +280,7 @@ func BenchmarkOpenOptimistic(b *testing.B) {
 			b.Fatal(n, err)
 		}
 	}
-	b.ReportMetric(float64(early)/float64(b.N), "early/op")
+	b.ReportMetric(float64(optimistic)/float64(b.N), "optimistic/op")
 }
 
 // BenchmarkHeader is the work on a stream's header at both ends.

@@ -22,7 +22,7 @@ type conn struct {
 
 	account *account
 	limit   streamLimit
-	early   early
+	credits credits
 
 	lost     chan struct{} // closed when another connection is used for new streams
 	loseOnce sync.Once
@@ -61,7 +61,7 @@ func (p *peer) add(q *quic.Conn, dialled bool) {
 	if !dialled {
 		p.node.newcomers.identify(q, p.account)
 	}
-	c.early.init()
+	c.credits.init()
 	p.mu.Lock()
 	if p.ctx.Err() != nil || !p.node.start(c.serve) {
 		p.mu.Unlock()
@@ -216,7 +216,7 @@ func (c *conn) open(ctx context.Context, h Header) (*Stream, error) {
 	stop := context.AfterFunc(ctx, func() { s.cancel(codeCanceled) })
 	var status [1]byte
 	if !h.HostAddr.IsValid() && !h.Urgent.Valid {
-		c.early.opening(h.Destination, false)
+		c.credits.opening(h.Destination, false)
 	}
 	if _, err = q.Write(header); err == nil {
 		s.widen()

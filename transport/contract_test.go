@@ -26,7 +26,7 @@ func TestContract(t *testing.T) {
 			<-accepted
 	}
 	optimistic := func(t *testing.T) (near, far stream.Stream) {
-		s := openEarly(t, a)
+		s := openOptimistic(t, a)
 		if err := s.Flush(); err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +43,7 @@ func TestContract(t *testing.T) {
 			return near, far
 		}},
 		{"opened without waiting", optimistic},
-		{"accepted early", func(t *testing.T) (near, far stream.Stream) {
+		{"accepted, optimistic", func(t *testing.T) (near, far stream.Stream) {
 			far, near = optimistic(t)
 			return near, far
 		}},

@@ -26,8 +26,8 @@ type Header struct {
 	// Trace, if not 0, is the connection's id in the traces of both sides.
 	Trace uint64
 
-	// Early says that the opener does not wait for the answer: see OpenOptimistic.
-	Early bool
+	// Optimistic says that the opener does not wait for the answer: see OpenOptimistic.
+	Optimistic bool
 
 	// Urgent, if valid, announces an urgent byte of another stream. The opener does not
 	// want a connection. See Stream.MarkUrgent.
@@ -42,14 +42,14 @@ type Header struct {
 //	4..     destination, then source: family (4 or 6), port (2 bytes), address (4 or 16 bytes)
 //	..      options: type, length of the value (1 byte each), value. Unknown types are skipped;
 //	        1 is HostAddr, an IPv4 address of 4 bytes; 2 is Trace, a number of 8 bytes;
-//	        3 is Early, without a value; 4 is Urgent: stream and offset, 8 bytes each;
+//	        3 is Optimistic, without a value; 4 is Urgent: stream and offset, 8 bytes each;
 //	        5 is Socket, a number of 8 bytes
 const (
-	optionNear   = 1
-	optionTrace  = 2
-	optionEarly  = 3
-	optionUrgent = 4
-	optionSocket = 5
+	optionHostAddr   = 1
+	optionTrace      = 2
+	optionOptimistic = 3
+	optionUrgent     = 4
+	optionSocket     = 5
 
 	headerVersion  = 1
 	headerPreamble = 4
@@ -84,7 +84,7 @@ func AppendHeader(dst []byte, h Header) ([]byte, error) {
 		if !h.HostAddr.Is4() {
 			return nil, fmt.Errorf("header: address %v: %w", h.HostAddr, errHeaderAddress)
 		}
-		dst = append(dst, optionNear, 4)
+		dst = append(dst, optionHostAddr, 4)
 		dst = append(dst, h.HostAddr.AsSlice()...)
 	}
 	if h.Socket != 0 {
@@ -95,8 +95,8 @@ func AppendHeader(dst []byte, h Header) ([]byte, error) {
 		dst = append(dst, optionTrace, 8)
 		dst = binary.BigEndian.AppendUint64(dst, h.Trace)
 	}
-	if h.Early {
-		dst = append(dst, optionEarly, 0)
+	if h.Optimistic {
+		dst = append(dst, optionOptimistic, 0)
 	}
 	if h.Urgent.Valid {
 		dst = h.Urgent.append(append(dst, optionUrgent, sizeofUrgent))
@@ -167,13 +167,13 @@ func parseHeaderRest(b []byte) (h Header, err error) {
 			return Header{}, errHeaderShort
 		}
 		switch b[0] {
-		case optionNear:
+		case optionHostAddr:
 			if b[1] != 4 {
 				return Header{}, errHeaderAddress
 			}
 			h.HostAddr = netip.AddrFrom4([4]byte(b[2:6]))
-		case optionEarly:
-			h.Early = true
+		case optionOptimistic:
+			h.Optimistic = true
 		case optionTrace:
 			if b[1] != 8 {
 				return Header{}, errHeaderTrace

@@ -31,8 +31,8 @@ const announcements = 128
 // maxAnnounced bounds how many destinations a connection remembers in each direction.
 const maxAnnounced = 4096
 
-// early has the announcements of a connection.
-type early struct {
+// credits has the announcements of a connection.
+type credits struct {
 	mu sync.Mutex
 	// theirs is what the peer has announced, ours what it has been told.
 	theirs, ours map[netip.AddrPort]*credit
@@ -48,24 +48,24 @@ type credit struct {
 	announced   bool   // limit has been set
 }
 
-func (e *early) init() { e.poke = make(chan struct{}, 1) }
+func (e *credits) init() { e.poke = make(chan struct{}, 1) }
 
 // opening counts a stream that this side opens. The stream is to be optimistic if
-// mayBeEarly is set and there is credit. Both sides count all streams to a destination:
-// those that are not optimistic take room in the backlog as well.
-func (e *early) opening(dst netip.AddrPort, mayBeEarly bool) (early bool) {
+// mayBeOptimistic is set and there is credit. Both sides count all streams to a
+// destination: those that are not optimistic take room in the backlog as well.
+func (e *credits) opening(dst netip.AddrPort, mayBeOptimistic bool) (optimistic bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	a := entry(&e.theirs, dst)
-	early = a != nil && mayBeEarly && a.used < a.limit
-	if a != nil && early == mayBeEarly {
+	optimistic = a != nil && mayBeOptimistic && a.used < a.limit
+	if a != nil && optimistic == mayBeOptimistic {
 		a.used++
 	}
-	return early
+	return optimistic
 }
 
 // notOpened takes back what opening has counted.
-func (e *early) notOpened(dst netip.AddrPort) {
+func (e *credits) notOpened(dst netip.AddrPort) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if a := e.theirs[dst]; a != nil {
@@ -74,10 +74,10 @@ func (e *early) notOpened(dst netip.AddrPort) {
 }
 
 // withdraw notes that the peer has refused an optimistic stream: there is no credit.
-func (e *early) withdraw(dst netip.AddrPort) { e.learn(dst, 0) }
+func (e *credits) withdraw(dst netip.AddrPort) { e.learn(dst, 0) }
 
 // learn notes an announcement of the peer.
-func (e *early) learn(dst netip.AddrPort, limit uint64) {
+func (e *credits) learn(dst netip.AddrPort, limit uint64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if a := entry(&e.theirs, dst); a != nil {
@@ -87,7 +87,7 @@ func (e *early) learn(dst netip.AddrPort, limit uint64) {
 
 // arrived counts a stream that the peer has opened. low is true if the destination was
 // announced and the peer has used half of its credit or more.
-func (e *early) arrived(dst netip.AddrPort) (low bool) {
+func (e *credits) arrived(dst netip.AddrPort) (low bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	a := entry(&e.ours, dst)
@@ -112,7 +112,7 @@ func entry(m *map[netip.AddrPort]*credit, dst netip.AddrPort) *credit {
 }
 
 // grant gives the peer credit for so many more streams to dst.
-func (e *early) grant(dst netip.AddrPort, more int) {
+func (e *credits) grant(dst netip.AddrPort, more int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	a := entry(&e.ours, dst)
@@ -139,7 +139,7 @@ func (e *early) grant(dst netip.AddrPort, more int) {
 }
 
 // appendUnsent appends the wire form of the announcements that were not sent yet.
-func (e *early) appendUnsent(b []byte) []byte {
+func (e *credits) appendUnsent(b []byte) []byte {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for dst := range e.unsent {
@@ -151,15 +151,15 @@ func (e *early) appendUnsent(b []byte) []byte {
 
 // Announce gives each peer, also peers to come, credit for so many optimistic streams to
 // dst; 0 takes all credit back.
-func (n *Node) Announce(dst netip.AddrPort, room int) {
+func (n *Node) Announce(dst netip.AddrPort, credit int) {
 	n.mu.Lock()
 	if n.announced == nil {
 		n.announced = make(map[netip.AddrPort]int)
 	}
-	if room == 0 {
+	if credit == 0 {
 		delete(n.announced, dst)
 	} else {
-		n.announced[dst] = room
+		n.announced[dst] = credit
 	}
 	n.mu.Unlock()
 	for _, p := range n.peersSnapshot() {
@@ -167,7 +167,7 @@ func (n *Node) Announce(dst netip.AddrPort, room int) {
 		conns := p.conns
 		p.mu.Unlock()
 		for _, c := range conns {
-			c.early.grant(dst, room)
+			c.credits.grant(dst, credit)
 		}
 	}
 }
@@ -177,8 +177,8 @@ func (c *conn) announce(ctx context.Context) {
 	n := c.peer.node
 	n.mu.Lock()
 	// The lock is held meanwhile: Announce may be about to change the credit.
-	for dst, room := range n.announced {
-		c.early.grant(dst, room)
+	for dst, credit := range n.announced {
+		c.credits.grant(dst, credit)
 	}
 	n.mu.Unlock()
 	var to *quic.SendStream
@@ -186,7 +186,7 @@ func (c *conn) announce(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-c.early.poke:
+		case <-c.credits.poke:
 		}
 		var b []byte
 		if to == nil {
@@ -196,7 +196,7 @@ func (c *conn) announce(ctx context.Context) {
 			}
 			b = append(b, announcements)
 		}
-		if _, err := to.Write(c.early.appendUnsent(b)); err != nil {
+		if _, err := to.Write(c.credits.appendUnsent(b)); err != nil {
 			n.log.Debug("announce", "peer", c.peer.id, "err", err)
 			return
 		}
@@ -221,7 +221,7 @@ func (c *conn) learn(from io.Reader) error {
 		if err != nil {
 			return fmt.Errorf("announcement: %w", err)
 		}
-		c.early.learn(dst, binary.BigEndian.Uint64(limit))
+		c.credits.learn(dst, binary.BigEndian.Uint64(limit))
 	}
 }
 
@@ -240,17 +240,17 @@ func (n *Node) OpenOptimistic(id uint32, h Header) (s *Stream, ok bool) {
 	c := p.current
 	p.mu.Unlock()
 	if c == nil || c.quic.Context().Err() != nil ||
-		!c.early.opening(h.Destination, true) {
+		!c.credits.opening(h.Destination, true) {
 		return nil, false
 	}
-	h.Early = true
+	h.Optimistic = true
 	header, err := AppendHeader(nil, h)
 	if err != nil {
 		return nil, false
 	}
 	q, err := c.quic.OpenStream()
 	if err != nil { // the peer allows no more open streams
-		c.early.notOpened(h.Destination)
+		c.credits.notOpened(h.Destination)
 		return nil, false
 	}
 	s = c.newStream(q)
@@ -267,4 +267,4 @@ func (s *Stream) LowCredit() bool { return s.low }
 
 // GrantCredit gives the peer credit for so many more optimistic streams to the stream's
 // destination.
-func (s *Stream) GrantCredit(more int) { s.conn.early.grant(s.header.Destination, more) }
+func (s *Stream) GrantCredit(more int) { s.conn.credits.grant(s.header.Destination, more) }

@@ -14,65 +14,65 @@ func TestCredit(t *testing.T) {
 		t.Error("a kind of datagram has the number of announcements")
 	}
 	var near, far conn
-	near.early.init()
-	far.early.init()
+	near.credits.init()
+	far.credits.init()
 	dst := header().Destination
 	tell := func() { // far's announcements to near
 		t.Helper()
-		if err := near.learn(bytes.NewReader(far.early.appendUnsent(nil))); !errors.Is(err, io.EOF) {
+		if err := near.learn(bytes.NewReader(far.credits.appendUnsent(nil))); !errors.Is(err, io.EOF) {
 			t.Fatal(err)
 		}
 	}
 	open := func(want bool) {
 		t.Helper()
-		if got := near.early.opening(dst, true); got != want {
-			t.Fatalf("early: %v, want %v", got, want)
+		if got := near.credits.opening(dst, true); got != want {
+			t.Fatalf("optimistic: %v, want %v", got, want)
 		}
 	}
 	open(false) // nothing announced
-	near.early.opening(dst, false)
-	far.early.grant(dst, 2) // before that stream has arrived: it takes room, too
+	near.credits.opening(dst, false)
+	far.credits.grant(dst, 2) // before that stream has arrived: it takes room, too
 	tell()
 	open(true)
 	open(false)
-	far.early.arrived(dst)
-	if far.early.arrived(dst) != true {
+	far.credits.arrived(dst)
+	if far.credits.arrived(dst) != true {
 		t.Error("no new grant is wanted when the old one is used")
 	}
-	far.early.grant(dst, 4)
+	far.credits.grant(dst, 4)
 	tell()
 	for range 4 {
 		open(true)
 	}
 	open(false)
-	far.early.grant(dst, 0)
+	far.credits.grant(dst, 0)
 	tell()
 	open(false)
-	if b := far.early.appendUnsent(nil); len(b) != 0 {
+	if b := far.credits.appendUnsent(nil); len(b) != 0 {
 		t.Errorf("told twice: %x", b)
 	}
 }
 
 // announcing makes a pair of connected nodes, of which the far one has announced the
 // destination of header().
-func announcing(t *testing.T, l *lab, room int) (near, far *labNode) {
+func announcing(t *testing.T, l *lab, credit int) (near, far *labNode) {
 	near, far = l.node(1), l.node(2)
-	far.Announce(header().Destination, room)
+	far.Announce(header().Destination, credit)
 	if err := near.Connect(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}
 	return near, far
 }
 
-// openEarly waits until the announcement has come.
-func openEarly(t *testing.T, near *labNode) *Stream {
+// openOptimistic waits until the announcement has come.
+func openOptimistic(t *testing.T, near *labNode) *Stream {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if s, ok := near.OpenOptimistic(2, header()); ok {
 			return s
 		}
 	}
-	t.Fatal("never early")
+	t.Fatal("never optimistic")
 	return nil
 }
 
@@ -88,14 +88,14 @@ func testOpenOptimistic(t *testing.T, l *lab) {
 		s.Answer(StatusOK)
 		echoDuplex(s)
 	})
-	s := openEarly(t, near)
+	s := openOptimistic(t, near)
 	if _, ok := near.OpenOptimistic(2, header()); ok {
-		t.Error("a second early stream, though one was allowed")
+		t.Error("a second optimistic stream, though one was allowed")
 	}
 	if _, err := s.Write([]byte("question")); err != nil { // nobody has answered yet
 		t.Fatal(err)
 	}
-	if h := <-arrived; !h.Early || h.Destination != header().Destination {
+	if h := <-arrived; !h.Optimistic || h.Destination != header().Destination {
 		t.Errorf("arrived: %+v", h)
 	}
 	close(answer)
@@ -116,7 +116,7 @@ func testOpenOptimisticFlush(t *testing.T, l *lab) {
 		s.CloseWrite()
 		s.CloseRead()
 	})
-	s := openEarly(t, near)
+	s := openOptimistic(t, near)
 	s.Flush() // this side says nothing before the far side does
 	if b, err := io.ReadAll(struct{ io.Reader }{s}); string(b) != "220 ready" ||
 		err != nil {
@@ -130,14 +130,14 @@ func TestOpenOptimisticRefused(t *testing.T) { virtual(t, testOpenOptimisticRefu
 func testOpenOptimisticRefused(t *testing.T, l *lab) {
 	near, far := announcing(t, l, 2)
 	far.onAccept(func(s *Stream) { s.Answer(StatusRefused) })
-	s := openEarly(t, near)
+	s := openOptimistic(t, near)
 	s.Flush()
 	if _, err := s.Read(make([]byte, 1)); !errors.Is(err, ErrReset) {
 		t.Errorf("got %v, want %v", err, ErrReset)
 	}
 	s.Reset()
 	if _, ok := near.OpenOptimistic(2, header()); ok {
-		t.Error("early again after a refusal")
+		t.Error("optimistic again after a refusal")
 	}
 }
 
@@ -153,7 +153,7 @@ func testOpenOptimisticReset(t *testing.T, l *lab) {
 		s.Reset()
 	})
 	// before anything was sent: the far side sees it all the same
-	openEarly(t, near).Reset()
+	openOptimistic(t, near).Reset()
 	if err := <-ended; !errors.Is(err, ErrReset) {
 		t.Errorf("the far side got %v, want %v", err, ErrReset)
 	}
@@ -170,14 +170,14 @@ func testOpenOptimisticOrder(t *testing.T, l *lab) {
 		s.Answer(StatusOK)
 		s.Reset()
 	})
-	openEarly(t, near).Reset()
+	openOptimistic(t, near).Reset()
 	<-got
 	for i := range uint16(n - 1) {
 		h := header()
 		h.Source = netip.AddrPortFrom(h.Source.Addr(), 1000+i)
 		s, ok := near.OpenOptimistic(2, h)
 		if !ok {
-			t.Fatal("not early")
+			t.Fatal("not optimistic")
 		}
 		s.Flush()
 		defer s.Reset()
@@ -193,11 +193,11 @@ func FuzzAnnouncements(f *testing.F) {
 	f.Add([]byte("\x04\x1f\x90\x0a\x6f\x00\x02\x00\x00\x00\x00\x00\x00\x00\x01"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var c conn
-		c.early.init()
+		c.credits.init()
 		if err := c.learn(bytes.NewReader(b)); err == nil {
 			t.Fatal("no error at the end")
 		}
-		if len(c.early.theirs) > maxAnnounced {
+		if len(c.credits.theirs) > maxAnnounced {
 			t.Fatal("too much is remembered")
 		}
 	})

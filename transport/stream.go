@@ -96,11 +96,11 @@ func (s *Stream) accept(before <-chan struct{}) {
 		return
 	}
 	s.awaitBarrier(before)
-	if !h.Early {
+	if !h.Optimistic {
 		s.openBarrier() // the opener itself orders streams whose answers it waits for
 	}
 	if !h.HostAddr.IsValid() {
-		s.low = s.conn.early.arrived(h.Destination)
+		s.low = s.conn.credits.arrived(h.Destination)
 	}
 	node.config.Accept(s)
 	if !s.answered.Load() { // Accept has not done it, and the peer must not wait for ever
@@ -163,7 +163,7 @@ func (s *Stream) Answer(status Status) error {
 		s.count()
 		s.widen()
 	}
-	if status == StatusOK && s.header.Early {
+	if status == StatusOK && s.header.Optimistic {
 		s.beforeMu.Lock()
 		s.before = []byte{byte(status)}
 		s.beforeMu.Unlock()
@@ -216,7 +216,7 @@ func (s *Stream) confirm() error {
 	}
 	s.unconfirmed = false
 	if Status(status[0]) != StatusOK {
-		s.conn.early.withdraw(s.header.Destination)
+		s.conn.credits.withdraw(s.header.Destination)
 		s.CloseRead()
 		return fmt.Errorf("%w: %w", ErrReset, &StatusError{Status(status[0])})
 	}

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Both ends of a stream tell of urgent bytes, be it opened early or not, and the places
+// Both ends of a stream tell of urgent bytes, be it optimistic or not, and the places
 // are known when the bytes are read.
 func TestUrgent(t *testing.T) { virtual(t, testUrgent) }
 
@@ -36,12 +36,12 @@ func testUrgent(t *testing.T, l *lab) {
 	}
 	check(a.open(t, 2))
 	b.Announce(header().Destination, 10)
-	var early *Stream
+	var optimistic *Stream
 	eventually(t, "the announcement is there", func() (ok bool) {
-		early, ok = a.OpenOptimistic(2, header())
+		optimistic, ok = a.OpenOptimistic(2, header())
 		return ok
 	})
-	check(early)
+	check(optimistic)
 	eventually(t, "all streams are over",
 		func() bool { return a.streams(2) == 0 && b.streams(1) == 0 })
 }
