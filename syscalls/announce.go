@@ -28,9 +28,9 @@ func (n *Node) announce(program, kernel netip.AddrPort) {
 		n.announced.at = make(map[netip.AddrPort][]netip.AddrPort)
 	}
 	n.announced.at[kernel] = n.reachedFrom(program, kernel)
-	room := enough(min(n.backlogRoom(kernel), n.budget.room()))
+	credit := announceable(min(n.backlogRoom(kernel), n.budget.credit()))
 	for _, dst := range n.announced.at[kernel] {
-		n.announced.to.Announce(dst, room)
+		n.announced.to.Announce(dst, credit)
 	}
 }
 
@@ -45,16 +45,16 @@ func (n *Node) reachedFrom(program, kernel netip.AddrPort) (at []netip.AddrPort)
 	return at
 }
 
-// leastCredit is the credit that a listener needs to be announced. Where there is little, a
-// connect that finds the backlog full shall wait, as on Linux, and not be told that it is
-// connected. Servers ask for 100 and more.
+// leastCredit is the credit that a listener needs to be announced. Where there is little,
+// a connect that finds the backlog full shall wait, as on Linux, and not be told that it
+// is connected. Servers ask for 100 and more.
 const leastCredit = 16
 
-func enough(room int) int {
-	if room < leastCredit {
+func announceable(credit int) int {
+	if credit < leastCredit {
 		return 0
 	}
-	return room
+	return credit
 }
 
 // withdraw takes an announcement back: the last listener at a kernel address has gone.
@@ -72,7 +72,7 @@ func (n *Node) withdraw(kernel netip.AddrPort) {
 // one of them has just been made: it may not have been queued yet.
 func (n *Node) Credit(dst netip.AddrPort) int {
 	for _, l := range n.ports.find(dst.Port(), dst.Addr(), wildcardOf(dst.Addr())) {
-		return enough(min(n.backlogRoom(l.kernel)-1, n.budget.room()))
+		return announceable(min(n.backlogRoom(l.kernel)-1, n.budget.credit()))
 	}
 	return 0
 }

@@ -173,8 +173,8 @@ func (b *budget) short(s spot) bool {
 	return true
 }
 
-// room returns how many more connections the peers may be told that there is room for.
-func (b *budget) room() int {
+// credit returns how many more connections the peers may be told that there is room for.
+func (b *budget) credit() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return max(0, b.limit-b.used) / perPeer

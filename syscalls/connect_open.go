@@ -96,7 +96,7 @@ func (n *Node) openOptimistic(p *pendingConnect) bool {
 		return false
 	}
 	if err := n.establish(far, p); err != nil {
-		n.Logger.Debug("connect early", "dst", p.dst, "err", err)
+		n.Logger.Debug("optimistic connect", "dst", p.dst, "err", err)
 		return false
 	}
 	return true

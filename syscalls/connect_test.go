@@ -391,7 +391,7 @@ var connectCases = []connectCase{
 // The same between two nodes on one host, where the connections are the
 // kernel's own: also the differences vanish that come of the gate.
 func TestConnectNear(t *testing.T) {
-	near := func(w *world) { w.net.near = true }
+	sameHost := func(w *world) { w.net.sameHost = true }
 	for _, tc := range connectCases {
 		t.Run(tc.name, func(t *testing.T) {
 			known := make(differences)
@@ -401,17 +401,17 @@ func TestConnectNear(t *testing.T) {
 					known[line] = other
 				}
 			}
-			compareWith(t, known, near, tc.run)
+			compareWith(t, known, sameHost, tc.run)
 		})
 	}
 }
 
-// TestConnectEarly has every connect to a listener with room succeed without the far
+// TestConnectOptimistic has every connect to a listener with room succeed without the far
 // side's answer.
-func TestConnectEarly(t *testing.T) {
-	early := func(w *world) { w.net.early = true }
+func TestConnectOptimistic(t *testing.T) {
+	optimistic := func(w *world) { w.net.optimistic = true }
 	for _, tc := range connectCases {
-		t.Run(tc.name, func(t *testing.T) { compareWith(t, tc.known, early, tc.run) })
+		t.Run(tc.name, func(t *testing.T) { compareWith(t, tc.known, optimistic, tc.run) })
 	}
 }
 
@@ -423,12 +423,12 @@ func TestAnnounce(t *testing.T) {
 	until := func(want int) {
 		t.Helper()
 		for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-			got, ok := w.net.room(at)
+			got, ok := w.net.credit(at)
 			if ok && got == want {
 				return
 			}
 			if time.Now().After(end) {
-				t.Fatalf("room %d (announced: %v), want %d", got, ok, want)
+				t.Fatalf("credit %d (announced: %v), want %d", got, ok, want)
 			}
 		}
 	}
@@ -447,7 +447,7 @@ func TestAnnounce(t *testing.T) {
 	k = s.tcp(s.b) // not to be reached by others
 	k.bind("127.0.0.1:7001")
 	k.listen(100)
-	if _, ok := w.net.room(s.parse("B:7001")); ok {
+	if _, ok := w.net.credit(s.parse("B:7001")); ok {
 		t.Error("a listener at localhost is announced")
 	}
 }

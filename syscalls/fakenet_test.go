@@ -17,16 +17,16 @@ import (
 // A fakeNet is a network in memory: it joins nodes of this process. It implements
 // Network.
 type fakeNet struct {
-	mu      sync.Mutex
-	nodes   map[netip.Addr]*Node
-	errnos  map[netip.Addr]unix.Errno    // what connects to an address fail with
-	silent  map[netip.Addr]chan struct{} // connects to it wait until it is closed
-	near    bool                         // the nodes are on one host
-	early   bool                         // connects to listeners with room do not wait
-	rooms   map[netip.AddrPort]int       // what was announced last
-	dialled chan netip.AddrPort          // if not nil, gets the destination of each Dial
-	streams []*fakeStream                // all that were opened, both ends
-	tasks   sync.WaitGroup               // the accepting ends
+	mu         sync.Mutex
+	nodes      map[netip.Addr]*Node
+	errnos     map[netip.Addr]unix.Errno    // what connects to an address fail with
+	silent     map[netip.Addr]chan struct{} // connects to it wait until it is closed
+	sameHost   bool                         // the nodes are on one host
+	optimistic bool                         // connects to listeners with room do not wait
+	credits    map[netip.AddrPort]int       // what was announced last
+	dialled    chan netip.AddrPort          // if not nil, gets the destination of each Dial
+	streams    []*fakeStream                // all that were opened, both ends
+	tasks      sync.WaitGroup               // the accepting ends
 }
 
 func newFakeNet() *fakeNet {
@@ -71,31 +71,31 @@ func (f *fakeNet) Dial(ctx context.Context, src, dst netip.AddrPort) (Stream, er
 }
 
 // Announce implements Network.
-func (f *fakeNet) Announce(dst netip.AddrPort, room int) {
+func (f *fakeNet) Announce(dst netip.AddrPort, credit int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.rooms == nil {
-		f.rooms = make(map[netip.AddrPort]int)
+	if f.credits == nil {
+		f.credits = make(map[netip.AddrPort]int)
 	}
-	f.rooms[dst] = room
+	f.credits[dst] = credit
 }
 
-// room returns what was announced last of a listener.
-func (f *fakeNet) room(dst netip.AddrPort) (room int, ok bool) {
+// credit returns what was announced last of a listener.
+func (f *fakeNet) credit(dst netip.AddrPort) (credit int, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	room, ok = f.rooms[dst]
-	return room, ok
+	credit, ok = f.credits[dst]
+	return credit, ok
 }
 
-// DialOptimistic implements Network. It goes by the room itself, not by what was
+// DialOptimistic implements Network. It goes by the credit itself, not by what was
 // announced: listeners of tests are small.
 func (f *fakeNet) DialOptimistic(src, dst netip.AddrPort) (Stream, bool) {
 	f.mu.Lock()
 	node := f.nodes[dst.Addr()]
-	early := f.early
+	optimistic := f.optimistic
 	f.mu.Unlock()
-	if !early || node == nil {
+	if !optimistic || node == nil {
 		return nil, false
 	}
 	for _, l := range node.ports.find(dst.Port(), dst.Addr(), wildcardOf(dst.Addr())) {

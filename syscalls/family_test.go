@@ -19,14 +19,14 @@ func TestOtherFamily(t *testing.T) {
 		{"all addresses", "0.0.0.0:7000", "B6:7000"},
 		{"one address", "B:7000", "B6:7000"},
 	} {
-		for _, near := range []bool{false, true} {
+		for _, sameHost := range []bool{false, true} {
 			name := tc.name
-			if near {
+			if sameHost {
 				name += ", on one host"
 			}
 			t.Run(name, func(t *testing.T) {
 				s := boxedScript(t)
-				s.net.near = near
+				s.net.sameHost = sameHost
 				l := s.tcpFor(s.b, tc.listen)
 				l.bind(tc.listen)
 				l.listen(1)

@@ -11,7 +11,7 @@ import (
 func (f *fakeNet) SameHost(netip.Addr) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.near
+	return f.sameHost
 }
 
 // ResolveLocal implements Network as launcher does: the far side's node says where its

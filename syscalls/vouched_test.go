@@ -15,7 +15,7 @@ import (
 // of its own node and of a neighbour: they appear as neither.
 func TestOthersConnect(t *testing.T) {
 	s := boxedScript(t)
-	s.net.near = true
+	s.net.sameHost = true
 	l := s.listener(s.b, "0.0.0.0:7000")
 	at := s.b.node.ports.kernels()
 	if len(at) != 1 {
