@@ -89,6 +89,43 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// TestOthersStay leaves directories that look abandoned, but may not be: of another boot
+// or kernel, of an unknown one, and of other names. TMPDIR has a name that is a pattern
+// of filepath.Match.
+func TestOthersStay(t *testing.T) {
+	tmp := filepath.Join(t.TempDir(), "[a]")
+	if err := os.Mkdir(tmp, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", tmp)
+	marked := func(name, boot string) string {
+		dir := filepath.Join(tmp, name)
+		if err := errors.Join(os.Mkdir(dir, 0o700),
+			os.WriteFile(filepath.Join(dir, marker), []byte(boot), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	boot := bootID()
+	dead := marked("owned-1", boot)
+	others := []string{marked("owned-2", "6fd7b0d3-0a2f-4c6e-9d6a-1f0a2b3c4d5e"),
+		marked("owned-3", ""), marked("owned-4", boot+"x"), marked("owned-", boot),
+		marked("owned-5.old", boot), marked("mine-6", boot)}
+	d, err := Make("owned-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Remove()
+	for _, dir := range others {
+		if _, err := os.Stat(dir); err != nil {
+			t.Errorf("removed: %v", err)
+		}
+	}
+	if _, err := os.Stat(dead); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is there: %v", dead, err)
+	}
+}
+
 // owner starts a process that makes a directory. kill kills it and waits for its end.
 func owner(t *testing.T) (dir string, kill func()) {
 	t.Helper()
