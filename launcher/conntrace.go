@@ -19,7 +19,7 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// A connTrace is one connection in a trace.
+// A connTrace records the events of one connection.
 type connTrace struct {
 	r      *recorder
 	id     trace.ConnID
@@ -33,41 +33,41 @@ type connTrace struct {
 	path   string
 	rtt    time.Duration
 	stream int64
-	snap   int // how many bytes of each piece are kept
+	snap   int // how many bytes of each piece the trace keeps
 
 	sent, received         atomic.Uint64
 	sentSegs, receivedSegs atomic.Uint64
-	// directions that have ended: 1 is reading, 2 writing
+	// directions that have ended: bit 1 is reading, bit 2 is writing
 	over  atomic.Uint32
 	first atomic.Pointer[ending]
 }
 
-// An ending is what ended a connection, or a direction of it first.
+// An ending is the reason why a connection ended, or its first direction did.
 type ending struct {
 	errno  string
 	byPeer bool
 	reason string
 }
 
-// An outcome is what a call is told about its connection.
+// An outcome is what the event of a call says about its connection.
 type outcome struct {
 	id     trace.ConnID
 	path   string
 	reason string
 }
 
-// maxOutcomes bounds how many connections that have ended are remembered for
-// calls that are told later.
+// maxOutcomes bounds the ended connections that the recorder remembers, for events of
+// calls that are emitted later.
 const maxOutcomes = 1 << 12
 
-// slowConnect is how long a connect may take before the trace says what it waits for.
+// slowConnect is how long a connect may take before the trace reports what it waits for.
 const slowConnect = time.Second
 
-// newConnID names a connection. The far side gets it with the connection.
+// newConnID returns an ID for a connection. The far side receives it with the connection.
 func newConnID() trace.ConnID { return trace.ConnID(rand.Uint64() | 1) }
 
-// derivedConnID names a connection that has no id with it, by what both sides
-// know of it.
+// derivedConnID returns an ID for a connection that carries none. It derives the ID from
+// what both sides know about the connection.
 func derivedConnID(ends syscalls.Ends, stream int64) trace.ConnID {
 	h := fnv.New64a()
 	for _, a := range []netip.AddrPort{ends.Local, ends.Remote} {
@@ -88,7 +88,7 @@ func (r *recorder) newConnTrace(id trace.ConnID, role, proto string,
 	return f
 }
 
-// eventLocked is what is known of the connection now.
+// eventLocked returns an event with what is known about the connection now.
 func (f *connTrace) eventLocked(state trace.ConnState) *trace.Connection {
 	return &trace.Connection{
 		Base: f.r.now(), State: state, ID: f.id, Role: f.role, Proto: f.proto,
@@ -99,8 +99,8 @@ func (f *connTrace) eventLocked(state trace.ConnState) *trace.Connection {
 	}
 }
 
-// look finds out how packets get to the peer. Another goroutine may tell of it now,
-// to a subscriber that is new: see recorder.add.
+// look updates the path to the peer. It locks, because another goroutine may read it now
+// for a new subscriber: see recorder.add.
 func (f *connTrace) look() {
 	for _, p := range f.r.member.node.Paths() {
 		if p.ID == f.peerID {
@@ -111,7 +111,8 @@ func (f *connTrace) look() {
 	}
 }
 
-// connecting tells that the far side is asked, and later what for so long.
+// connecting emits the start of a connect. If the connect is slow, it later emits what
+// the connect waits for.
 func (f *connTrace) connecting() (stop func() bool) {
 	f.r.mu.Lock()
 	f.r.noteLocked(f.ends, outcome{id: f.id})
@@ -126,7 +127,7 @@ func (f *connTrace) connecting() (stop func() bool) {
 	}).Stop
 }
 
-// copyForEvent is a connTrace of its own with what is known of f's path now.
+// copyForEvent returns a copy of f with f's current path.
 func (f *connTrace) copyForEvent() *connTrace {
 	c := &connTrace{r: f.r, id: f.id, ends: f.ends, role: f.role, proto: f.proto,
 		began: f.began, peer: f.peer, peerID: f.peerID}
@@ -134,7 +135,7 @@ func (f *connTrace) copyForEvent() *connTrace {
 	return c
 }
 
-// waitsFor says what a connect waits for.
+// waitsFor describes what a connect waits for.
 func (f *connTrace) waitsFor() string {
 	if f.path == "" {
 		return fmt.Sprintf("waits for a path to %s: no packet comes back, neither directly nor through the coordinator", f.where())
@@ -142,7 +143,7 @@ func (f *connTrace) waitsFor() string {
 	return fmt.Sprintf("waits for the answer of %s: the queue of its listener is full, or it is stopped", f.where())
 }
 
-// where names the far end.
+// where returns the name and address of the far end.
 func (f *connTrace) where() string {
 	if f.peer == "" {
 		return f.ends.Remote.String()
@@ -150,7 +151,7 @@ func (f *connTrace) where() string {
 	return fmt.Sprintf("%s (%v)", f.peer, f.ends.Remote)
 }
 
-// open tells that the connection is there.
+// open emits that the connection is established.
 func (f *connTrace) open() {
 	f.look()
 	f.opened = time.Now()
@@ -163,7 +164,7 @@ func (f *connTrace) open() {
 	f.r.put(e)
 }
 
-// fail tells why there is none.
+// fail emits why the connection could not be established.
 func (f *connTrace) fail(err error) {
 	f.look()
 	reason, errno := f.failure(err)
@@ -175,7 +176,7 @@ func (f *connTrace) fail(err error) {
 	f.r.put(e)
 }
 
-// failure says in words why a connect has failed, and where.
+// failure describes why a connect failed, and returns the errno.
 func (f *connTrace) failure(err error) (string, unix.Errno) {
 	errno := syscalls.Errno(err)
 	var status *transport.StatusError
@@ -196,8 +197,8 @@ func (f *connTrace) failure(err error) (string, unix.Errno) {
 	return fmt.Sprintf("%s: %v", f.where(), err), errno
 }
 
-// end notes that directions have ended; with both, the connection has. The first
-// ending says why, or the first that was an error.
+// end records that directions have ended. The connection ends with the second of them.
+// Its reason is that of the first ending, or of the first one that was an error.
 func (f *connTrace) end(directions uint32, why *ending) {
 	if first := f.first.Load(); first == nil || first.errno == "" && why.errno != "" {
 		f.first.CompareAndSwap(first, why)
@@ -210,8 +211,8 @@ func (f *connTrace) end(directions uint32, why *ending) {
 	f.closed(f.first.Load())
 }
 
-// closed tells of the end, once: the trace may end at the same time as the connection,
-// see closeFlows.
+// closed emits the end once. The trace may end at the same time as the connection: see
+// closeFlows.
 func (f *connTrace) closed(why *ending) {
 	f.look()
 	f.r.mu.Lock()
@@ -237,7 +238,7 @@ func (r *recorder) noteLocked(ends syscalls.Ends, o outcome) {
 	r.ended[ends] = o
 }
 
-// outcomeOf returns what is known of a connection by its ends.
+// outcomeOf returns the outcome of the connection with these ends.
 func (r *recorder) outcomeOf(ends syscalls.Ends) outcome {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -247,13 +248,13 @@ func (r *recorder) outcomeOf(ends syscalls.Ends) outcome {
 
 var _ syscalls.Stream = (*tracedStream)(nil)
 
-// A tracedStream counts what a stream carries, and notes how it ends.
+// A tracedStream counts the bytes that a stream carries and records how it ends.
 type tracedStream struct {
 	inboundStream
 	f *connTrace
 }
 
-// traced begins the trace of a stream that is there.
+// traced begins the trace of an established stream.
 func (f *connTrace) traced(s inboundStream) *tracedStream {
 	f.stream = s.ID()
 	f.open()
@@ -275,7 +276,7 @@ func (s *tracedStream) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Wait is transport.Stream's; an error ends the direction.
+// Wait implements transport.Stream. An error ends the direction.
 func (s *tracedStream) Wait() error {
 	err := s.inboundStream.Wait()
 	if err != nil {
@@ -313,7 +314,7 @@ func (s *tracedStream) Reset() {
 		reason: "reset by the program: it was killed, or closed the socket with data unread"})
 }
 
-// who names the peer's program.
+// who returns a description of the peer's program.
 func (f *connTrace) who() string {
 	if f.peer == "" {
 		return "the peer"
@@ -321,7 +322,7 @@ func (f *connTrace) who() string {
 	return f.peer
 }
 
-// broken says what an error of the stream means.
+// broken describes what an error of the stream means.
 func (f *connTrace) broken(err error) *ending {
 	switch {
 	case errors.Is(err, transport.ErrReset):
@@ -333,7 +334,8 @@ func (f *connTrace) broken(err error) *ending {
 	return &ending{"", false, "ended here"}
 }
 
-// piece counts what was carried, and tells how it began if payload is wanted.
+// piece counts the carried bytes, and emits the first of them if a subscriber wants
+// payload.
 func (f *connTrace) piece(b []byte, received bool) {
 	bytes, segments := &f.sent, &f.sentSegs
 	if received {

@@ -15,12 +15,12 @@ import (
 	"github.com/boxer-sandbox/boxer/trace"
 )
 
-// The processes of a traced node are known by what they call: calls that make a process,
-// replace its program and end it are trapped for that, and a pidfd tells when a process
-// has ended in another way. Processes of a node whose filter was not made for a trace are
-// seen with their first call of the network.
+// The recorder learns of a traced node's processes from their calls. For a trace, the
+// filter traps the calls that create a process, replace its program and end it. A pidfd
+// reports a process that ended in another way. If the filter was not made for a trace,
+// the recorder first sees a process when it makes a network call.
 
-// processCalls are the calls that tell of processes, by number.
+// processCalls are the calls that create, replace or end a process, by number.
 var processCalls = func() map[uintptr]string {
 	calls := make(map[uintptr]string)
 	for _, name := range processCallNames {
@@ -34,8 +34,8 @@ var processCalls = func() map[uintptr]string {
 var processCallNames = []string{"fork", "vfork", "clone", "clone3", "execve", "execveat",
 	"exit_group"}
 
-// processRows are the rows of the filter for processCalls in an ABI that has these
-// numbers, but for those that the trace shows in full; shown has their native numbers.
+// processRows returns the filter's rows for processCalls in an ABI that has these
+// numbers, except for calls that the trace shows in full. shown has their native numbers.
 func processRows(shown []uintptr, numbers map[string]uintptr,
 	compat bool) []syscalls.Entry {
 	var rows []syscalls.Entry
@@ -45,7 +45,8 @@ func processRows(shown []uintptr, numbers map[string]uintptr,
 			continue
 		}
 		row := syscalls.Entry{Nr: of, Compat: compat, Note: "traced"}
-		if name == "clone" { // the flags of clone3 are in memory
+		// clone3 has its flags in memory, where a filter cannot read them
+		if name == "clone" {
 			row.When = []syscalls.Condition{{Arg: 0, Mask: unix.CLONE_THREAD, Equal: 0}}
 		}
 		rows = append(rows, row)
@@ -62,35 +63,36 @@ func containsNumber(list []uintptr, nr uintptr) bool {
 	return false
 }
 
-// A process is one of the node's.
+// A process is a process of the node.
 type process struct {
 	thread trace.Thread
 	parent int
-	pidfd  int // -1: not opened
+	pidfd  int // -1 if it is not open
 	forks  bool
-	code   int // of exit_group(2), with called
+	code   int // argument of exit_group(2), if called
 	called bool
-	leaves time.Time // when it has called that
-	ended  time.Time // when its pidfd has said so; zero: not yet
+	leaves time.Time // when it called exit_group(2)
+	ended  time.Time // when its pidfd reported the end; zero before that
 	last   *execAttempt
 }
 
-// An execAttempt is a call of execve(2): whether it has succeeded shows later.
+// An execAttempt is a call of execve(2) whose success is not known yet.
 type execAttempt struct {
-	known bool   // comm says what became of it
-	comm  string // of the process, at its next attempt
+	known bool   // comm shows whether it succeeded
+	comm  string // the process's comm at its next attempt
 }
 
 const (
-	// maxProcesses bounds the processes that are watched, each by a descriptor.
+	// maxProcesses bounds the processes that the recorder watches. Each takes a
+	// descriptor.
 	maxProcesses = 256
-	// reapFor is how long the status of a process is waited for, which the kernel tells
-	// when its parent has taken it.
+	// reapFor is how long the recorder waits for the status of a process. The kernel
+	// reports the status when the parent has reaped the process.
 	reapFor = time.Second
 )
 
-// noteProcessLocked takes down what a call tells of its process. It returns false for
-// what boxer-init does before it is the program.
+// noteProcessLocked records what a call shows about its process. It returns false for
+// calls that boxer-init makes before it executes the program.
 func (r *recorder) noteProcessLocked(rec *syscalls.Record, t thread) bool {
 	name := processCalls[rec.Nr]
 	exec := strings.HasPrefix(name, "execve")
@@ -103,7 +105,7 @@ func (r *recorder) noteProcessLocked(rec *syscalls.Record, t thread) bool {
 	p := r.procs[t.PID]
 	if p == nil {
 		if t.parent == r.skip && r.skip != 0 {
-			t.Comm = initName // until it has become the program
+			t.Comm = initName // until it has executed the program
 		}
 		p = r.seenLocked(t, rec.Start)
 	} else if t.TID == t.PID {
@@ -117,7 +119,7 @@ func (r *recorder) noteProcessLocked(rec *syscalls.Record, t thread) bool {
 		}
 		p.last = &execAttempt{}
 		r.execs[rec.ID] = p.last
-		delete(r.threads, rec.TID) // it will have another name
+		delete(r.threads, rec.TID) // execve changes its name
 	case name == "exit_group":
 		p.called, p.code, p.leaves = true, int(rec.Args[0]&0xff), rec.Start
 	case name != "":
@@ -126,7 +128,7 @@ func (r *recorder) noteProcessLocked(rec *syscalls.Record, t thread) bool {
 	return true
 }
 
-// seenLocked tells of a process that is new.
+// seenLocked emits the start of a process that was not known.
 func (r *recorder) seenLocked(t thread, now time.Time) *process {
 	if len(r.procs) >= maxProcesses || t.PID == 0 {
 		return nil
@@ -141,8 +143,8 @@ func (r *recorder) seenLocked(t thread, now time.Time) *process {
 	return p
 }
 
-// knowProcesses takes down the processes that a node has when its trace begins: their
-// start is no event of it.
+// knowProcesses records the processes that exist when the trace begins. The trace has no
+// event for their start.
 func (r *recorder) knowProcesses() {
 	var there []thread
 	for _, init := range children(os.Getpid()) {
@@ -161,7 +163,7 @@ func (r *recorder) knowProcesses() {
 	}
 }
 
-// tellExec tells of an execve(2) that has succeeded.
+// tellExec emits the event of a successful execve(2).
 func (r *recorder) tellExec(subscribers []*subscriber, rec *syscalls.Record) {
 	r.mu.Lock()
 	try := r.execs[rec.ID]
@@ -189,7 +191,7 @@ func (r *recorder) tellExec(subscribers []*subscriber, rec *syscalls.Record) {
 		if err == nil {
 			who, comm = now.Thread, now.Comm
 		} else {
-			comm = commOf(exe) // it has ended since
+			comm = commOf(exe) // it has ended meanwhile
 		}
 	}
 	if comm != commOf(exe) {
@@ -208,15 +210,16 @@ func (r *recorder) tellExec(subscribers []*subscriber, rec *syscalls.Record) {
 		Thread: who, What: "exec", Exe: exe})
 }
 
-// commOf is the name that a process has after an execve(2) of a file (proc(5), comm).
+// commOf returns the name of a process after an execve(2) of a file (proc(5), comm).
 func commOf(exe string) string {
 	const size = 15 // TASK_COMM_LEN, less the NUL
 	name := filepath.Base(exe)
 	return name[:min(len(name), size)]
 }
 
-// lookAtProcesses finds children that have called nothing yet, and processes that have
-// ended. last says that the trace ends: the other processes are not watched any more.
+// lookAtProcesses finds children that have not made a trapped call yet, and processes
+// that have ended. If last is true the trace ends, and it stops watching the remaining
+// processes.
 func (r *recorder) lookAtProcesses(last bool) {
 	born := r.newChildren()
 	now := time.Now()
@@ -257,7 +260,7 @@ func (r *recorder) lookAtProcesses(last bool) {
 	}
 }
 
-// newChildren looks for the children of processes that have just made some.
+// newChildren looks for the children of processes that have just created some.
 func (r *recorder) newChildren() (born []thread) {
 	r.mu.Lock()
 	var parents []int
@@ -278,7 +281,7 @@ func (r *recorder) newChildren() (born []thread) {
 	return born
 }
 
-// open gets a pidfd. The process may have ended, and been reaped.
+// open opens a pidfd. This fails if the process has ended and its parent has reaped it.
 func (p *process) open(now time.Time) {
 	fd, err := unix.PidfdOpen(p.thread.PID, 0)
 	switch {
@@ -289,7 +292,7 @@ func (p *process) open(now time.Time) {
 	}
 }
 
-// close closes the pidfd, if there is one.
+// close closes the pidfd if it is open.
 func (p *process) close() {
 	if p.pidfd >= 0 {
 		unix.Close(p.pidfd)
@@ -297,7 +300,7 @@ func (p *process) close() {
 	}
 }
 
-// pollProcessesLocked finds out which processes have ended.
+// pollProcessesLocked polls the pidfds for processes that have ended.
 func (r *recorder) pollProcessesLocked(now time.Time) {
 	var fds []unix.PollFd
 	var whose []*process
@@ -320,7 +323,7 @@ func (r *recorder) pollProcessesLocked(now time.Time) {
 	}
 }
 
-// status returns how a process has ended, as trace.Process has it.
+// status returns how a process ended, in the form of trace.Process.
 func (p *process) status() (status string, known bool) {
 	if ws, ok := linux.PidfdExitStatus(p.pidfd); ok {
 		if ws.Signaled() {
@@ -334,7 +337,8 @@ func (p *process) status() (status string, known bool) {
 	return "", false
 }
 
-// programEnded notes the program's own status, which its parent knows on any kernel.
+// programEnded records the exit status of the program itself. boxer-init, its parent,
+// knows it on every kernel.
 func (r *recorder) programEnded(pid, code int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -343,7 +347,7 @@ func (r *recorder) programEnded(pid, code int) {
 	}
 }
 
-// endOf says with which status a program has ended.
+// endOf returns the status with which a program ended.
 func endOf(code int) string {
 	text := "the program has ended with status " + strconv.Itoa(code)
 	if sig := unix.SignalName(unix.Signal(code - exitSignal)); code > exitSignal &&

@@ -20,12 +20,12 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// A recorder takes down what a node's programs call and what becomes of their
-// connections, and gives it to those who want to know. What the answering threads
-// do for it is to put records in a queue; a goroutine makes events of them.
+// A recorder collects a node's system calls and the events of its connections, and passes
+// them to subscribers as trace events. The threads that answer calls only append records
+// to a queue. A goroutine turns the records into events.
 type recorder struct {
-	start  time.Time // the events' time 0
-	wall   time.Time // the same instant, by the wall clock
+	start  time.Time // time 0 of the events
+	wall   time.Time // the same instant on the wall clock
 	member *member
 	calls  *syscalls.Node
 
@@ -33,66 +33,65 @@ type recorder struct {
 	flushes chan chan struct{} // see flush
 	done    chan struct{}      // closed when run has ended
 
-	spare     []queued      // the queue before, to be used again; run's
-	settling  []queued      // what has left the queue and is very new; run's
-	following []trace.Event // of calls that were told; run's
-	// calls in settling that have waited, and not for long; run's
+	spare     []queued      // the previous queue, for reuse; owned by run
+	settling  []queued      // recent records, taken from the queue; owned by run
+	following []trace.Event // events of reported calls; owned by run
+	// calls in settling that waited for a short time; owned by run
 	short map[uint64]struct{}
 
 	mu          sync.Mutex
 	subscribers []*subscriber
 	queue       []queued
-	lost        uint64 // did not find room in the queue
+	lost        uint64 // records dropped because the queue was full
 	threads     map[int]thread
 	flows       map[*connTrace]struct{}
 	udp         map[syscalls.Ends]*connTrace
-	ended       map[syscalls.Ends]outcome // of connections that have ended lately
-	// whose connection it is, as calls have told
+	ended       map[syscalls.Ends]outcome // of connections that ended recently
+	// the thread that owns each connection, as its calls showed
 	whose map[syscalls.Ends]trace.Thread
 	procs map[int]*process
-	execs map[uint64]*execAttempt // by the call's ID
-	// boxer-init's process, whose calls are not the program's
+	execs map[uint64]*execAttempt // by call ID
+	// the process of boxer-init, whose calls are not part of the trace
 	skip  int
-	begun bool // boxer-init's child has become the program
+	begun bool // the child of boxer-init has executed the program
 	over  bool
-	clock *trace.Clock // as measured; nil: not yet
+	clock *trace.Clock // nil until it has been measured
 }
 
-// A subscriber gets events.
+// A subscriber receives events.
 type subscriber struct {
 	sink  *trace.Sink
 	bytes int  // of payload
-	fds   bool // wants to know what descriptors are
+	fds   bool // whether to describe file descriptors
 	shown []uintptr
 }
 
-// A queued is one of the two.
+// A queued is an entry of the queue: either a record or an event.
 type queued struct {
 	record *syscalls.Record
 	event  trace.Event
 
-	peer coordinator.Member // of record: the node at the far end, as far as known
+	peer coordinator.Member // of record: the node at the far end, if known
 }
 
-// A thread is what is known of one that calls.
+// A thread describes a thread that makes calls.
 type thread struct {
 	trace.Thread
-	parent int // of the process
+	parent int // parent process
 	looked time.Time
 }
 
 const (
-	// maxQueued bounds what waits to be made into events: of each call a record of 1 KiB
-	// or so.
+	// maxQueued bounds the queue, in entries. A call's record takes about 1 KiB.
 	maxQueued = 1 << 14
-	// recordEvery is how often the queue is looked at. Nobody is woken for it: a
-	// wake-up costs the answering thread as much as a call.
+	// recordEvery is the interval at which run reads the queue. The answering thread does
+	// not wake run, because a wake-up costs that thread as much as a call.
 	recordEvery = 20 * time.Millisecond
-	// maxThreads bounds what is known of threads.
+	// maxThreads bounds the threads that the recorder remembers.
 	maxThreads = 1 << 12
-	// threadFor is how long a thread keeps its process and its name, for us.
+	// threadFor is how long the recorder caches a thread's process and name.
 	threadFor = time.Second
-	// heldFor is how long a call waits before its beginning is told.
+	// heldFor is how long a call waits before the recorder emits an event for its start.
 	heldFor = 100 * time.Millisecond
 )
 
@@ -113,7 +112,7 @@ func newRecorder(m *member, calls *syscalls.Node) *recorder {
 	return r
 }
 
-// close ends the recorder: what is queued is told first.
+// close stops the recorder after it has emitted what is queued.
 func (r *recorder) close() {
 	r.calls.Trace(nil)
 	r.closeConns()
@@ -121,7 +120,7 @@ func (r *recorder) close() {
 	<-r.done
 }
 
-// now is the time, as events have it.
+// now returns the current time as an event's time.
 func (r *recorder) now() trace.Base { return trace.Base{Time: time.Since(r.start)} }
 
 // Called implements syscalls.Tracer.
@@ -143,14 +142,14 @@ func (r *recorder) Called(rec *syscalls.Record) {
 		return
 	}
 	q := queued{record: rec}
-	if rec.Ends.Remote.IsValid() { // it may have left when the event is made
+	if rec.Ends.Remote.IsValid() { // the peer may have left by the time of the event
 		q.peer, _ = r.member.client.ByAddr(rec.Ends.Remote.Addr())
 		r.ownedLocked(rec.Ends, t.Thread)
 	}
 	r.queue = append(r.queue, q)
 }
 
-// put queues an event, in its place among the calls.
+// put appends an event to the queue, so that it is ordered among the calls.
 func (r *recorder) put(e trace.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -161,8 +160,8 @@ func (r *recorder) put(e trace.Event) {
 	r.queue = append(r.queue, queued{event: e})
 }
 
-// threadLocked says whose a thread is. It looks when the thread is there: it has
-// just called.
+// threadLocked returns a thread's process and name. It reads /proc now, while the thread
+// certainly exists: the thread has just made a call.
 func (r *recorder) threadLocked(tid int, now time.Time) thread {
 	t, ok := r.threads[tid]
 	if ok && now.Sub(t.looked) < threadFor {
@@ -181,7 +180,8 @@ func (r *recorder) threadLocked(tid int, now time.Time) thread {
 	return t
 }
 
-// ownedLocked notes whose connection it is: its events tell of that thread.
+// ownedLocked records the thread that owns a connection. The connection's events name
+// that thread.
 func (r *recorder) ownedLocked(ends syscalls.Ends, t trace.Thread) {
 	ends.SameHost = false
 	if len(r.whose) >= maxOutcomes {
@@ -190,7 +190,7 @@ func (r *recorder) ownedLocked(ends syscalls.Ends, t trace.Thread) {
 	r.whose[ends] = t
 }
 
-// named fills in whose connection an event is about, if a call has told.
+// named fills in the thread that owns an event's connection, if a call has shown it.
 func (r *recorder) named(e trace.Event) trace.Event {
 	c, ok := e.(*trace.Connection)
 	if !ok || c.TID != 0 {
@@ -231,7 +231,8 @@ func lookThread(tid int) (t thread, err error) {
 	return t, os.ErrInvalid
 }
 
-// measureClock tells how the clock differs from the coordinator's, once.
+// measureClock measures the clock's offset from the coordinator's clock and emits it
+// once.
 func (r *recorder) measureClock(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, clockWithin)
 	defer cancel()
@@ -243,10 +244,10 @@ func (r *recorder) measureClock(ctx context.Context) {
 	}
 }
 
-// clockWithin bounds how long the clock is measured.
+// clockWithin bounds how long measureClock takes.
 const clockWithin = 5 * time.Second
 
-// run makes events of what is queued until the recorder is closed.
+// run turns queue entries into events until the recorder is closed.
 func (r *recorder) run() {
 	defer close(r.done)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -256,7 +257,7 @@ func (r *recorder) run() {
 	defer cancel()
 	tick := time.NewTicker(recordEvery)
 	defer tick.Stop()
-	// calls that wait, and whose beginning is told
+	// waiting calls whose start has been emitted
 	told := make(map[uint64]*syscalls.Record)
 	for {
 		last := false
@@ -290,19 +291,19 @@ func (r *recorder) run() {
 	}
 }
 
-// flush waits until the subscribers have what has come so far.
+// flush waits until the subscribers have received everything that was recorded so far.
 func (r *recorder) flush() {
 	flushed := make(chan struct{})
 	r.flushes <- flushed
 	<-flushed
 }
 
-// settleFor is how long what is queued waits for what began earlier, and is told when it
-// has ended: calls that take longer have a beginning of their own.
+// settleFor is how long an entry waits for calls that began earlier, which are recorded
+// only when they end. A call that takes longer gets an event of its own for its start.
 const settleFor = heldFor + 20*time.Millisecond
 
-// at is its place: when a call has begun, and when others have happened. The end of a
-// call whose beginning is told has a place of its own.
+// at returns the time that orders the entry: the start of a call, or the time of another
+// event. If a call's start has been emitted, its end is ordered by the time of the end.
 func (q *queued) at(r *recorder) time.Duration {
 	switch {
 	case q.event != nil:
@@ -318,8 +319,8 @@ func (q *queued) at(r *recorder) time.Duration {
 	return q.record.Start.Sub(r.start)
 }
 
-// takeQueue returns what is queued, in order; what is very new waits for the next
-// time, unless this is the last.
+// takeQueue returns the queued entries in order. It leaves very recent ones for the next
+// time, unless this is the last time.
 func (r *recorder) takeQueue(last, all bool) (batch []queued, lost uint64,
 	subscribers []*subscriber) {
 	r.mu.Lock()
@@ -328,7 +329,7 @@ func (r *recorder) takeQueue(last, all bool) (batch []queued, lost uint64,
 	r.queue = r.spare[:0]
 	lost, r.lost, subscribers = r.lost, 0, r.subscribers
 	r.mu.Unlock()
-	r.spare = fresh // until then it is read below, and nothing else
+	r.spare = fresh // the code below still reads it, and nothing writes it before then
 	for _, q := range fresh {
 		if q.record != nil && q.record.Outcome != strace.Waits &&
 			q.record.Network > 0 && q.record.Took < heldFor {
@@ -349,13 +350,13 @@ func (r *recorder) takeQueue(last, all bool) (batch []queued, lost uint64,
 	return batch, lost, subscribers
 }
 
-// tell makes events of a record.
+// tell turns a record into events.
 func (r *recorder) tell(subscribers []*subscriber, q queued,
 	told map[uint64]*syscalls.Record) {
 	rec := q.record
 	if rec.Outcome == strace.Waits {
 		if _, short := r.short[rec.ID]; short {
-			rec.Release() // its end is about to be told, and its beginning with it
+			rec.Release() // the event of its end follows and contains its start
 			return
 		}
 		r.giveCall(subscribers, rec, trace.Enter, coordinator.Member{})
@@ -426,7 +427,7 @@ func give(subscribers []*subscriber, e trace.Event) {
 	}
 }
 
-// served says what boxer did for a call.
+// served returns what boxer did for a call.
 func (r *recorder) served(e *trace.Call, rec *syscalls.Record, who coordinator.Member) {
 	switch {
 	case rec.Outcome == strace.Continued:
@@ -453,8 +454,8 @@ func (r *recorder) served(e *trace.Call, rec *syscalls.Record, who coordinator.M
 	}
 }
 
-// sameHost tells of a connection to a neighbour, which the kernel carries, when
-// its connect or accept has succeeded.
+// sameHost emits the event of a connection to a node on the same host when its connect or
+// accept has succeeded. The kernel carries such connections.
 func (r *recorder) sameHost(e *trace.Call, rec *syscalls.Record,
 	who coordinator.Member) outcome {
 	if rec.Outcome != strace.Returned && rec.Errno != unix.EINPROGRESS {
@@ -482,7 +483,7 @@ func (r *recorder) sameHost(e *trace.Call, rec *syscalls.Record,
 	return o
 }
 
-// giveFollowing gives the events that a call was found to have had, up to a time.
+// giveFollowing passes on the events that followed from a call, up to a time.
 func (r *recorder) giveFollowing(subscribers []*subscriber, until time.Duration) {
 	n := 0
 	for n < len(r.following) && r.following[n].At().Time <= until {
@@ -499,7 +500,7 @@ func nameOf(m coordinator.Member) string {
 	return fmt.Sprintf("node-%d", m.ID)
 }
 
-// add gives events to one more sink, beginning with what the trace is of.
+// add subscribes one more sink. The sink first receives the header of the trace.
 func (r *recorder) add(t *subscriber, h trace.Header) {
 	self := r.member.client.Self()
 	h.Base = r.now()
@@ -522,14 +523,14 @@ func (r *recorder) add(t *subscriber, h trace.Header) {
 	r.retraceLocked()
 }
 
-// skipProcess leaves a process's calls out: boxer-init's own.
+// skipProcess omits the calls of a process, boxer-init, from the trace.
 func (r *recorder) skipProcess(pid int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.skip = pid
 }
 
-// remove ends that, and returns how many are left.
+// remove unsubscribes a sink and returns how many remain.
 func (r *recorder) remove(t *subscriber) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -539,7 +540,7 @@ func (r *recorder) remove(t *subscriber) int {
 	return len(r.subscribers)
 }
 
-// retraceLocked keeps of calls what the subscribers want.
+// retraceLocked sets what is recorded of calls to what the subscribers want.
 func (r *recorder) retraceLocked() {
 	if len(r.subscribers) == 0 {
 		r.calls.Trace(nil)
@@ -560,7 +561,7 @@ func (r *recorder) retraceLocked() {
 	r.calls.Trace(t)
 }
 
-// bytes returns how much payload of connections the subscribers want.
+// bytes returns how many bytes of connections' payload the subscribers want.
 func (r *recorder) bytes() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -571,7 +572,7 @@ func (r *recorder) bytes() int {
 	return n
 }
 
-// pathText says how packets get to a peer.
+// pathText describes the path to a peer.
 func pathText(k transport.Kind) string {
 	switch k {
 	case transport.KindLocal:

@@ -46,16 +46,16 @@ func (e *Call) fields(c *codec) {
 	e.Base.fields(c)
 	integer(c, "dur", &e.Duration, "until it ended")
 	e.Thread.fields(c)
-	c.text("call", &e.Name, "its name, as in section 2 of the manual")
-	c.texts("args", &e.Args, "its arguments, each as strace writes it")
-	number(c, "fd", &e.FD, e.FD != NoFD, "the descriptor that it is about")
-	c.text("phase", (*string)(&e.Phase), "absent: the whole call; `enter`: it waits, an `exit` or `lost` follows; `exit`; "+
-		"`watched`: left to the kernel, which does not tell the result; `lost`: its process or the trace ended first")
+	c.text("call", &e.Name, "name of the call, as in section 2 of the manual")
+	c.texts("args", &e.Args, "the arguments, each as strace writes it")
+	number(c, "fd", &e.FD, e.FD != NoFD, "the file descriptor that the call uses")
+	c.text("phase", (*string)(&e.Phase), "absent for a complete call; `enter`: the call waits, and an `exit` or `lost` follows; `exit`: the call returned; "+
+		"`watched`: the kernel executes the call, and boxer does not learn the result; `lost`: the process or the trace ended before the call did")
 	number(c, "ret", &e.Ret, e.Phase.HasResult(),
-		"its result, -1 on error; absent if there is none")
-	c.text("errno", &e.Errno, "the name of its error")
-	c.text("ret_note", &e.RetNote, "what strace has after the result")
-	c.text("abi", &e.ABI, "`i386` or `arm`: a 32-bit program has called; absent: the node's own ABI")
+		"the result, -1 on error; absent if there is none")
+	c.text("errno", &e.Errno, "name of the error")
+	c.text("ret_note", &e.RetNote, "the text that strace writes after the result")
+	c.text("abi", &e.ABI, "`i386` or `arm` if a 32-bit program made the call; absent for the node's native ABI")
 	e.Served.fields(c)
 }
 
@@ -73,12 +73,12 @@ type Served struct {
 
 func (s *Served) fields(c *codec) {
 	c.text("peer", &s.Peer, "the node at the far end")
-	c.text("path", &s.Path, "how packets get there: `same host`, `LAN`, `punched`, `relayed`; `host`: not through boxer")
-	c.connID("conn", &s.Conn, "the connection that it is about")
+	c.text("path", &s.Path, "the path of the packets: `same host`, `LAN`, `punched`, `relayed`; `host` if they do not go through boxer")
+	c.connID("conn", &s.Conn, "id of the connection that the call uses")
 	integer(c, "network", &s.Network, "how long it waited for the network")
 	integer(c, "inside", &s.Inside, "how long boxer itself took")
 	c.text("failure", &s.Failure, "what went wrong, and where")
-	c.text("note", &s.Note, "anything else worth knowing")
+	c.text("note", &s.Note, "further information")
 }
 
 // A Process is the start, the exec or the end of a process.
@@ -97,8 +97,8 @@ func (*Process) Type() string { return "process" }
 func (e *Process) fields(c *codec) {
 	e.Base.fields(c)
 	e.Thread.fields(c)
-	c.text("what", &e.What, "`start`, `exec` or `exit`")
+	c.text("what", &e.What, "kind of event: `start`, `exec` or `exit`")
 	integer(c, "parent", &e.Parent, "the process that it came from")
-	c.text("exe", &e.Exe, "argv[0] or the file of an exec")
-	c.text("status", &e.Status, "of an exit, if it is known: a number, or the name of a signal")
+	c.text("exe", &e.Exe, "argv[0] or the executed file")
+	c.text("status", &e.Status, "of an exit: exit status or the name of a signal; absent if it is not known")
 }

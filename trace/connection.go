@@ -70,26 +70,26 @@ func (*Connection) Type() string { return "connection" }
 func (e *Connection) fields(c *codec) {
 	e.Base.fields(c)
 	c.text("state", (*string)(&e.State), "`connecting`, `opened`, `progress`, `failed` or `closed`")
-	c.connID("conn", &e.ID, "its id, which both nodes use")
+	c.connID("conn", &e.ID, "id of the connection, the same on both nodes")
 	c.text("role", &e.Role, "`connect` or `accept`")
 	c.text("proto", &e.Proto, "`tcp` or `udp`")
 	e.Thread.fields(c)
-	c.addrPort("local", &e.Local, "the near end, as the program sees it")
-	c.addrPort("remote", &e.Remote, "the far end, as the program sees it")
+	c.addrPort("local", &e.Local, "local address, as the program sees it")
+	c.addrPort("remote", &e.Remote, "remote address, as the program sees it")
 	c.text("peer", &e.Peer, "the node at the far end")
-	c.text("path", &e.Path, "as in calls")
+	c.text("path", &e.Path, "the path of the packets, as in `call`")
 	integer(c, "stream", &e.Stream, "the QUIC stream's number")
 	integer(c, "setup", &e.Setup, "how long it took to establish, or to fail; of `accept`: how long it was waited for")
-	integer(c, "dur", &e.Duration, "of `closed`: since it was opened")
+	integer(c, "dur", &e.Duration, "of `closed`: time since the connection was opened")
 	integer(c, "sent", &e.Sent, "bytes sent until now")
 	integer(c, "received", &e.Received, "bytes received until now")
 	integer(c, "segments_sent", &e.SegmentsSent, "in how many pieces, or datagrams")
 	integer(c, "segments_received", &e.SegmentsReceived,
 		"in how many pieces, or datagrams")
 	integer(c, "rtt", &e.RTT, "round-trip time of the path")
-	c.text("errno", &e.Errno, "of `failed`, and of `closed` after a reset")
-	c.flag("by_peer", &e.ByPeer, "the far side closed or reset it first")
-	c.text("reason", &e.Reason, "of `failed` and `closed`: why, and where; of others: what is worth knowing, such as what `connecting` waits for")
+	c.text("errno", &e.Errno, "name of the error, of `failed` and of `closed` after a reset")
+	c.flag("by_peer", &e.ByPeer, "true if the far side closed or reset the connection first")
+	c.text("reason", &e.Reason, "of `failed` and `closed`: the cause and where it occurred; of others: further information, such as what `connecting` waits for")
 }
 
 // Data is a piece of the payload of a connection.
@@ -107,11 +107,11 @@ func (*Data) Type() string { return "data" }
 
 func (e *Data) fields(c *codec) {
 	e.Base.fields(c)
-	c.connID("conn", &e.Conn, "the connection")
+	c.connID("conn", &e.Conn, "id of the connection")
 	c.flag("received", &e.Received, "true if the recording side received it, absent if it sent it")
 	integer(c, "offset", &e.Offset, "how many bytes of this direction came before it")
 	integer(c, "len", &e.Length, "how long it was")
-	c.bytes("payload", &e.Payload, "its first bytes, at most `snap`, in base64")
+	c.bytes("payload", &e.Payload, "the first bytes of the piece, at most `snap`, in base64")
 }
 
 // DNS is a lookup through the node's resolver.
@@ -134,13 +134,13 @@ func (*DNS) Type() string { return "dns" }
 
 func (e *DNS) fields(c *codec) {
 	e.Base.fields(c)
-	integer(c, "dur", &e.Duration, "until it was answered")
+	integer(c, "dur", &e.Duration, "time until the answer")
 	e.Thread.fields(c)
-	c.text("query", &e.Query, "the name that was asked for")
-	c.text("qtype", &e.QType, "the type of record: `A`, `AAAA`, ...")
-	c.texts("answers", &e.Answers, "the records' data")
+	c.text("query", &e.Query, "the queried name")
+	c.text("qtype", &e.QType, "the queried record type: `A`, `AAAA`, ...")
+	c.texts("answers", &e.Answers, "data of the records in the answer")
 	c.text("rcode", &e.RCode, "`NOERROR`, `NXDOMAIN`, ...; absent if there was no answer")
-	c.text("server", &e.Server, "who answered: `boxer` itself, or a name server's address")
-	c.addrPort("asked", &e.Asked, "the name server that the program has asked")
+	c.text("server", &e.Server, "the server that answered: `boxer` itself, or the address of a name server")
+	c.addrPort("asked", &e.Asked, "the name server that the program queried")
 	c.text("failure", &e.Failure, "what went wrong, and where")
 }

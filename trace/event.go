@@ -41,7 +41,7 @@ type Thread struct {
 func (t *Thread) fields(c *codec) {
 	integer(c, "pid", &t.PID, "process")
 	integer(c, "tid", &t.TID, "thread")
-	c.text("comm", &t.Comm, "the thread's name, as proc(5) has it in comm")
+	c.text("comm", &t.Comm, "name of the thread (comm in proc(5))")
 }
 
 // newEvent returns an empty event of a type, or nil if this version does not know the

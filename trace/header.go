@@ -37,14 +37,14 @@ func (e *Header) fields(c *codec) {
 	c.text("schema", &e.Schema, "version of this schema, MAJOR.MINOR")
 	e.Base.fields(c)
 	c.text("boxer", &e.Boxer, "version of boxer")
-	c.time("start", &e.Start, "the node's wall clock at `t` 0 (RFC 3339)")
-	c.flag("merged", &e.Merged, "the trace is of several nodes: one header for each follows")
+	c.time("start", &e.Start, "the time of the node's wall clock at `t` 0 (RFC 3339)")
+	c.flag("merged", &e.Merged, "the trace was merged from several nodes; one header for each node follows")
 	integer(c, "node_id", &e.NodeID, "the node's number in its network")
 	c.text("node", &e.Node, "the node's name")
 	list(c, "addrs", &e.Addrs, "the node's virtual addresses")
 	list(c, "networks", &e.Networks, "the prefixes of the network")
-	c.text("program", &e.Program, "argv[0] of the program; its arguments are left out, as they may hold secrets")
-	c.texts("sets", &e.Sets, "what is traced, as in `-e trace=`")
+	c.text("program", &e.Program, "argv[0] of the program; the arguments are omitted, because they may contain secrets")
+	c.texts("sets", &e.Sets, "the traced sets of calls, as in `-e trace=`")
 	integer(c, "snap", &e.Snap, "how many bytes of payload are kept of each segment")
 	clockFields(c, &e.ClockOffset, &e.ClockError)
 }
@@ -82,7 +82,7 @@ func (*Dropped) Type() string { return "dropped" }
 
 func (e *Dropped) fields(c *codec) {
 	e.Base.fields(c)
-	integer(c, "count", &e.Count, "how many events are missing here; absent if nobody knows: a file of theirs was removed before it was read")
+	integer(c, "count", &e.Count, "how many events are missing here; absent if the number is not known, because a file with them was removed before boxer read it")
 }
 
 // End is the last event. A trace without it was cut off.
@@ -96,5 +96,5 @@ func (*End) Type() string { return "end" }
 
 func (e *End) fields(c *codec) {
 	e.Base.fields(c)
-	c.text("reason", &e.Reason, "why it ends")
+	c.text("reason", &e.Reason, "why the trace ends")
 }

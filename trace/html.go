@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"container/heap"
 	"crypto/sha256"
-	_ "embed" // the page's parts
+	_ "embed" // for the parts of the page
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -15,8 +15,9 @@ import (
 	"time"
 )
 
-// The page's parts. Its script makes text of what the trace says, never markup; and a
-// content security policy allows this script alone, by its hash, and no network.
+// The parts of the page. The script inserts strings from the trace as text, never as
+// markup. A content security policy allows only this script, by its hash, and no network
+// access.
 var (
 	//go:embed page/page.html
 	pageHTML string
@@ -27,20 +28,20 @@ var (
 )
 
 const (
-	// pageEvents bounds what a page holds of calls, of connections and of look-ups each,
-	// unless Options say otherwise. 20,000 of each make about 10 MB, which browsers show
-	// without delay.
+	// pageEvents bounds the calls, the connections and the look-ups on a page, each on
+	// its own, unless Options sets another bound. 20,000 of each make about 10 MB, which
+	// browsers show without delay.
 	pageEvents = 20_000
 
-	// pageText bounds a text, such as a call's arguments, in bytes.
+	// pageText bounds a string, such as a call's arguments, in bytes.
 	pageText = 2000
 
-	// pageDrops bounds how many places with missing events are marked.
+	// pageDrops bounds how many places with missing events the page marks.
 	pageDrops = 1000
 )
 
-// htmlWriter writes one page that needs nothing else: a timeline, a list with search, and
-// the summary.
+// htmlWriter writes one self-contained page: a timeline, a list with search, and the
+// summary.
 type htmlWriter struct {
 	out     io.Writer
 	summary *summary
@@ -50,11 +51,12 @@ type htmlWriter struct {
 	calls   keeper
 	names   keeper
 	drops   [][2]int64
-	number  uint64 // of events
+	number  uint64 // number of events so far
 	counts  struct{ connections, failed, reset, calls, errors, looks uint64 }
 }
 
-// told is what figures count of a connection, whose sides may both be in the trace.
+// told records what the figures have counted of a connection. Both of its sides may be in
+// the trace.
 type told uint8
 
 const (
@@ -62,8 +64,8 @@ const (
 	toldBad
 )
 
-// first reports whether a connection is to be counted for what, and takes down that it
-// is.
+// first reports whether what of a connection is to be counted now, and records that it
+// has been counted.
 func (w *htmlWriter) first(id ConnID, what told) bool {
 	if len(w.ids) >= maxOpen {
 		clear(w.ids)
@@ -73,10 +75,10 @@ func (w *htmlWriter) first(id ConnID, what told) bool {
 	return before&what == 0
 }
 
-// pageConn is a connection until it is over.
+// pageConn is a connection that has not ended yet.
 type pageConn struct {
 	conn          Connection
-	began, opened time.Duration // opened: -1 if it was not
+	began, opened time.Duration // opened is -1 if it was not established
 }
 
 func newHTML(w io.Writer, o Options) Writer {
@@ -110,7 +112,7 @@ func (w *htmlWriter) Write(e Event) error {
 	return nil
 }
 
-// Flush does nothing: a page is complete at the end.
+// Flush does nothing, because the page is written at the end.
 func (w *htmlWriter) Flush() error { return nil }
 
 func (w *htmlWriter) call(e *Call) {
@@ -135,14 +137,14 @@ func (w *htmlWriter) connection(e *Connection) {
 	key := sideKey{e.Source, e.ID}
 	c := w.open[key]
 	if c == nil {
-		for old := range w.open { // room for another
+		for old := range w.open { // make room for another
 			if len(w.open) < maxOpen {
 				break
 			}
 			delete(w.open, old)
 		}
 		c = &pageConn{began: max(0, e.Time-e.Setup), opened: -1}
-		if e.Role == RoleAccept { // whose Setup is how long a program waited for it
+		if e.Role == RoleAccept { // Setup is then how long a program waited in accept
 			c.began = e.Time
 		}
 		if e.State == Closed || e.State == Progress {
@@ -168,7 +170,7 @@ func (w *htmlWriter) connection(e *Connection) {
 	}
 }
 
-// over keeps a connection that has ended, or at the end of the trace any.
+// over adds a connection to the page when it has ended, or when the trace has.
 func (w *htmlWriter) over(c *pageConn) {
 	bad := c.conn.State == Failed || c.conn.State == Connecting || c.conn.Errno != ""
 	switch {
@@ -189,7 +191,7 @@ func (w *htmlWriter) Close() error {
 		w.over(c)
 	}
 	w.summary.finish()
-	// which escapes <, > and &, so that no text ends the script element
+	// the encoder escapes <, > and &, so no string can end the script element
 	data, err := json.Marshal(w.data())
 	if err != nil {
 		return fmt.Errorf("trace page: %w", err)
@@ -197,7 +199,7 @@ func (w *htmlWriter) Close() error {
 	return w.page(data)
 }
 
-// page writes the page around its data.
+// page writes the page with its data in the middle.
 func (w *htmlWriter) page(data []byte) error {
 	hash := func(s string) string {
 		sum := sha256.Sum256([]byte(s))
@@ -215,7 +217,8 @@ func (w *htmlWriter) page(data []byte) error {
 	return nil
 }
 
-// pageData is what page.js reads. Rows hold numbers, texts as their place in Texts.
+// pageData is what page.js reads. Rows hold numbers; a string is stored as its index in
+// Texts.
 type pageData struct {
 	Start   string      `json:"start"`
 	End     int64       `json:"end"`
@@ -250,7 +253,7 @@ type pageColumn struct {
 	Right bool   `json:"right"`
 }
 
-// data makes the page's data of what was kept.
+// data returns the data of the page, made from the items that were kept.
 func (w *htmlWriter) data() *pageData {
 	d := &pageData{
 		Start: w.summary.head.start().UTC().Format(time.RFC3339Nano),
@@ -287,7 +290,7 @@ func (w *htmlWriter) data() *pageData {
 	return d
 }
 
-// notes says what is not on the page.
+// notes adds sentences about what the page omits.
 func (w *htmlWriter) notes(d *pageData) {
 	for _, k := range []struct {
 		name string
@@ -303,7 +306,7 @@ func (w *htmlWriter) notes(d *pageData) {
 	}
 }
 
-// text returns the place of a text.
+// text returns the index of a string in Texts.
 func (d *pageData) text(s string) int64 {
 	if len(s) > pageText {
 		s = strings.ToValidUTF8(s[:pageText], "") + "…"
@@ -317,7 +320,7 @@ func (d *pageData) text(s string) int64 {
 	return at
 }
 
-// nodeOf returns the place of a source's node.
+// nodeOf returns the index of a source's node.
 func (d *pageData) nodeOf(w *htmlWriter, source int) int64 {
 	at, ok := d.node[source]
 	if !ok {
@@ -384,7 +387,8 @@ func (d *pageData) addName(w *htmlWriter, e *DNS) {
 		d.text(e.Failure)})
 }
 
-// A keeper keeps so many items: those that failed, and those that took longest.
+// A keeper keeps a limited number of items. It prefers those that failed, then those that
+// took longest.
 type keeper struct {
 	bound int
 	seen  uint64
@@ -409,7 +413,7 @@ func (k *keeper) keep(item any, bad bool, took time.Duration, number uint64) {
 	}
 }
 
-// sorted returns what was kept in the order in which it came.
+// sorted returns the kept items in the order in which they were added.
 func (k *keeper) sorted() []any {
 	order := slices.Clone(k.items)
 	slices.SortFunc(order, func(a, b kept) int { return cmp.Compare(a.number, b.number) })
@@ -420,7 +424,8 @@ func (k *keeper) sorted() []any {
 	return items
 }
 
-// less is true of what goes before other: it did not fail, was shorter, or came later.
+// less reports whether the keeper drops this item before other: it did not fail, was
+// shorter, or was added later.
 func (a *kept) less(b *kept) bool {
 	if a.bad != b.bad {
 		return b.bad
@@ -431,17 +436,17 @@ func (a *kept) less(b *kept) bool {
 	return a.number > b.number
 }
 
-// keptHeap has first what goes first.
+// keptHeap is a heap with the item on top that the keeper drops first.
 type keptHeap []kept
 
 func (h keptHeap) Len() int           { return len(h) }
 func (h keptHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 func (h keptHeap) Less(i, j int) bool { return h[i].less(&h[j]) }
 
-// Push is for container/heap.
+// Push implements heap.Interface.
 func (h *keptHeap) Push(x any) { *h = append(*h, x.(kept)) }
 
-// Pop is for container/heap.
+// Pop implements heap.Interface.
 func (h *keptHeap) Pop() any {
 	last := len(*h) - 1
 	n := (*h)[last]

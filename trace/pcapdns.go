@@ -7,16 +7,16 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// Where look-ups are shown to go if the trace does not say which server was asked.
+// The server that look-ups are sent to if the trace does not name one.
 var (
 	askerAddr    = netip.MustParseAddr("127.0.0.1")
 	resolverAddr = netip.MustParseAddrPort("127.0.0.53:53")
 )
 
-// dnsRetry is when a C library asks again, resolv.conf(5): 5 s.
+// dnsRetry is how long a C library waits before it asks again: 5 s (resolv.conf(5)).
 const dnsRetry = 5 * time.Second
 
-// dns shows a look-up: its query, and the answer if there was one.
+// dns writes a look-up: the query, and the answer if there was one.
 func (w *pcapWriter) dns(e *DNS) {
 	id := uint16(w.count)
 	server := resolverAddr
@@ -60,7 +60,7 @@ func (w *pcapWriter) dns(e *DNS) {
 	}
 }
 
-// dnsTypes are those with names of their own here; others are shown as TXT.
+// dnsTypes are the record types that are written as such. Others are written as TXT.
 var dnsTypes = map[string]dnsmessage.Type{
 	"A": dnsmessage.TypeA, "AAAA": dnsmessage.TypeAAAA, "ANY": dnsmessage.TypeALL,
 	"CNAME": dnsmessage.TypeCNAME, "HINFO": dnsmessage.TypeHINFO,
@@ -75,7 +75,8 @@ var dnsCodes = map[string]dnsmessage.RCode{
 	"REFUSED":  dnsmessage.RCodeRefused, "SERVFAIL": dnsmessage.RCodeServerFailure,
 }
 
-// dnsMessage makes the query, or the answer; false if the name cannot be in one.
+// dnsMessage returns the query or the answer. It returns false if a DNS message cannot
+// hold the name.
 func dnsMessage(e *DNS, id uint16, answer bool) ([]byte, bool) {
 	name, err := dnsmessage.NewName(dotted(e.Query))
 	if err != nil {
@@ -104,7 +105,8 @@ func dnsMessage(e *DNS, id uint16, answer bool) ([]byte, bool) {
 	return b, err == nil
 }
 
-// dnsRecord makes a record of its text, nil if it cannot be one.
+// dnsRecord returns the record for its text form, or nil if the text is not valid for the
+// type.
 func dnsRecord(kind dnsmessage.Type, text string) dnsmessage.ResourceBody {
 	if a, err := netip.ParseAddr(text); err == nil {
 		if a = a.Unmap(); a.Is4() {
@@ -127,7 +129,7 @@ func dnsRecord(kind dnsmessage.Type, text string) dnsmessage.ResourceBody {
 	return nil
 }
 
-// dotted is a name that ends with a dot.
+// dotted returns the name with a dot at the end.
 func dotted(name string) string {
 	if name == "" || name[len(name)-1] != '.' {
 		name += "."

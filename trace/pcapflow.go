@@ -8,66 +8,66 @@ import (
 )
 
 const (
-	// maxSegment is how much of a piece goes into one packet: with its headers it fits
-	// IP's 65,535.
+	// maxSegment bounds the payload of one packet, in bytes: with its headers the packet
+	// fits the 65,535 bytes of IP.
 	maxSegment = 60_000
 
-	// maxPiece bounds the pieces that are shown, in bytes: boxer's reads and writes are
-	// far smaller.
+	// maxPiece bounds the size of a piece, in bytes. Boxer's reads and writes are far
+	// smaller.
 	maxPiece = 16 << 20
 
-	// maxMissing bounds the packets that stand for what was carried and not recorded, for
-	// each direction and event. What is beyond is a gap in the sequence numbers, which
-	// Wireshark tells.
+	// maxMissing bounds the packets that stand for bytes that were carried but not
+	// recorded, for each direction and event. Bytes beyond that leave a gap in the
+	// sequence numbers, which Wireshark reports.
 	maxMissing = 16
 
-	// ackEvery is after how much one-way data an acknowledgement is shown, far below the
-	// window of 1 GiB.
+	// ackEvery is how much one-way data, in bytes, goes between two acknowledgements. It
+	// is far below the window of 1 GiB.
 	ackEvery = 1 << 28
 
-	// maxOver bounds how many ended connections are kept in mind, so that the other
-	// node's view of them is not shown too.
+	// maxOver bounds how many ended connections the writer remembers, so that it does not
+	// also write the other node's view of them.
 	maxOver = 1 << 16
 
-	// maxOpen bounds how many connections can be open at once. Of a trace that lost the
-	// ends of more, some are forgotten.
+	// maxOpen bounds how many connections can be open at once. If a trace lost the ends
+	// of more than that, the writer forgets some of them.
 	maxOpen = 1 << 17
 
-	// firstRetry is when Linux sends a SYN again: after 1 s (RFC 6298, section 2), then
-	// twice as long each time.
+	// firstRetry is how long Linux waits before it retransmits a SYN: 1 s (RFC 6298,
+	// section 2). The time then doubles with each retransmission.
 	firstRetry = time.Second
 
-	// maxRetries is how often it does, tcp_syn_retries of tcp(7).
+	// maxRetries is how many times Linux retransmits a SYN, tcp_syn_retries of tcp(7).
 	maxRetries = 6
 )
 
-// flows makes packets of connections' events.
+// flows turns the events of connections into packets.
 type flows struct {
 	w       *pcapWriter
 	open    map[ConnID]*flow
-	over    map[ConnID]int   // which source showed a connection that has ended
-	waiting map[ConnID]*flow // for an answer to SYN
-	nextSYN time.Duration    // the earliest of theirs
+	over    map[ConnID]int   // the source whose view of an ended connection was written
+	waiting map[ConnID]*flow // flows that wait for an answer to their SYN
+	nextSYN time.Duration    // the earliest retransmission among waiting
 }
 
-// A flow is a connection that is shown as its first source saw it.
+// A flow is a connection as its first source saw it.
 type flow struct {
 	source    int
 	conn      Connection
 	near, far flowEnd
-	shaken    bool          // hands, that is
-	begun     time.Duration // first SYN; 0 if it was not seen
+	shaken    bool          // the handshake is complete
+	begun     time.Duration // time of the first SYN; 0 if the trace does not have it
 	synSent   bool
 	retryAt   time.Duration
 	retries   int
 }
 
-// A flowEnd is what one side has sent.
+// A flowEnd is the state of what one side has sent.
 type flowEnd struct {
 	addr  netip.AddrPort
 	isn   uint32
-	sent  uint64 // bytes of payload, the highest offset so far
-	acked uint64 // how much of it the other side was shown to have
+	sent  uint64 // bytes of payload: the highest offset so far
+	acked uint64 // how much of it the other side has acknowledged
 }
 
 func (f *flows) init(w *pcapWriter) {
@@ -77,14 +77,16 @@ func (f *flows) init(w *pcapWriter) {
 	f.nextSYN = math.MaxInt64
 }
 
-// flow returns the flow of a connection, nil if another node's view of it is shown.
+// flow returns the flow of a connection. It returns nil if the writer shows another
+// node's view of the connection.
 func (f *flows) flow(e *Connection) *flow {
 	fl := f.open[e.ID]
 	if fl == nil {
 		if _, ended := f.over[e.ID]; ended {
 			return nil
 		}
-		isn := uint32(e.ID * 0x9e3779b97f4a7c15 >> 32) // any, but the same each time
+		// arbitrary, but the same each time
+		isn := uint32(e.ID * 0x9e3779b97f4a7c15 >> 32)
 		f.evict()
 		fl = &flow{source: e.Source, near: flowEnd{isn: isn}, far: flowEnd{isn: ^isn}}
 		f.open[e.ID] = fl
@@ -100,7 +102,7 @@ func (f *flows) flow(e *Connection) *flow {
 	return fl
 }
 
-// evict makes room for another flow.
+// evict removes a flow to make room for another.
 func (f *flows) evict() {
 	for id := range f.open {
 		if len(f.open) < maxOpen {
@@ -111,19 +113,19 @@ func (f *flows) evict() {
 	}
 }
 
-// connection shows what happened to one.
+// connection writes the packets for an event of a connection.
 func (f *flows) connection(e *Connection) {
 	known := f.open[e.ID] != nil
 	copied := *e
 	if e.Role == RoleAccept && !known && f.w.head.covers(e) {
-		return // it is shown as the connecting side saw it
+		return // the connecting side's view is written instead
 	}
 	fl := f.flow(&copied)
 	if fl == nil {
 		return
 	}
 	tcp := e.Proto != "udp"
-	// the trace began later than the connection
+	// the connection began before the trace
 	if !known && (e.State == Progress || e.State == Closed) {
 		fl.shaken, fl.near.sent, fl.far.sent = true, e.Sent, e.Received
 	}
@@ -153,7 +155,7 @@ func (f *flows) connection(e *Connection) {
 	}
 }
 
-// forget ends a flow.
+// forget removes a flow.
 func (f *flows) forget(e *Connection) {
 	if len(f.over) >= maxOver {
 		clear(f.over)
@@ -163,13 +165,13 @@ func (f *flows) forget(e *Connection) {
 	delete(f.waiting, e.ID)
 }
 
-// still says of a connection that waits how long it does, and for what.
+// still adds a comment to a connection that waits: for how long, and for what.
 func (fl *flow) still(now time.Duration) string {
 	return words("no answer for", short(now-fl.begun)+",",
 		iff(fl.conn.Reason != "", fl.conn.Reason+","), fl.about())
 }
 
-// about says who has the connection.
+// about returns a comment that names the owner of the connection.
 func (fl *flow) about() string {
 	e := &fl.conn
 	who := e.Comm
@@ -180,8 +182,8 @@ func (fl *flow) about() string {
 		"conn "+e.ID.String())
 }
 
-// segment returns a segment from the near side or the far one, at the place that its
-// stream has reached.
+// segment returns a segment from the near or the far side, with the current sequence
+// number of that side's stream.
 func (fl *flow) segment(outbound bool, flags byte) *segment {
 	from, to := &fl.near, &fl.far
 	if !outbound {
@@ -202,10 +204,11 @@ func (fl *flow) segment(outbound bool, flags byte) *segment {
 	return s
 }
 
-// connects reports whether the recording side is the one that connects.
+// connects reports whether the recording side is the connecting side.
 func (fl *flow) connects() bool { return fl.conn.Role != RoleAccept }
 
-// syn shows a SYN, and others after it as Linux sends them, until there is an answer.
+// syn writes a SYN. retransmit then writes more of them, as Linux sends them, until there
+// is an answer.
 func (f *flows) syn(fl *flow, at time.Duration, comment string) {
 	if !fl.synSent {
 		fl.synSent, fl.begun, fl.retryAt = true, at, at+firstRetry
@@ -215,7 +218,7 @@ func (f *flows) syn(fl *flow, at time.Duration, comment string) {
 	f.w.send(fl.source, at, fl.connects(), fl.segment(fl.connects(), flagSYN), comment)
 }
 
-// retransmit shows the SYNs that were due until now.
+// retransmit writes the SYNs that were due until now.
 func (f *flows) retransmit(now time.Duration) {
 	if now < f.nextSYN {
 		return
@@ -232,7 +235,7 @@ func (f *flows) retransmit(now time.Duration) {
 	}
 }
 
-// handshake shows what is left of it when a connection is established.
+// handshake writes the rest of the handshake when a connection is established.
 func (f *flows) handshake(fl *flow, at time.Duration) {
 	if fl.shaken {
 		return
@@ -242,7 +245,7 @@ func (f *flows) handshake(fl *flow, at time.Duration) {
 	if !fl.synSent {
 		if out {
 			f.syn(fl, at-fl.conn.Setup, fl.about())
-		} else { // whose Setup is how long a program waited for it
+		} else { // Setup is then how long a program waited in accept
 			f.syn(fl, at, fl.about())
 		}
 	}
@@ -251,7 +254,7 @@ func (f *flows) handshake(fl *flow, at time.Duration) {
 	f.w.send(fl.source, at, out, fl.segment(out, flagACK), "")
 }
 
-// failed shows why a connection was not established.
+// failed writes the packets that show why a connection was not established.
 func (f *flows) failed(fl *flow, e *Connection) {
 	if e.Proto == "udp" {
 		f.w.send(fl.source, e.Time, false,
@@ -272,12 +275,12 @@ func (f *flows) failed(fl *flow, e *Connection) {
 		f.w.send(fl.source, e.Time, !out, s, comment)
 	case "EHOSTUNREACH", "ENETUNREACH":
 		f.w.send(fl.source, e.Time, !out, fl.segment(out, flagSYN).unreachable(false), comment)
-	default: // nobody says anything; a last SYN carries the comment
+	default: // there was no answer; a last SYN carries the comment
 		f.syn(fl, e.Time, comment)
 	}
 }
 
-// call has the call that gave up on a connection, while that waits.
+// call handles the call that gave up on a connection that was still waiting.
 func (f *flows) call(e *Call) {
 	fl := f.waiting[e.Conn]
 	if fl != nil && e.Phase == Lost && fl.source == e.Source {
@@ -286,14 +289,14 @@ func (f *flows) call(e *Call) {
 	}
 }
 
-// end says of the connections that still wait that they do.
+// end adds a comment to the connections that still wait at the end of the trace.
 func (f *flows) end(now time.Duration) {
 	for _, fl := range f.waiting {
 		f.syn(fl, now, "the trace ended, "+fl.still(now))
 	}
 }
 
-// data shows a piece of a stream, or a datagram.
+// data writes a piece of a stream, or a datagram.
 func (f *flows) data(e *Data) {
 	fl := f.open[e.Conn]
 	if fl == nil || fl.source != e.Source || e.Length < len(e.Payload) ||
@@ -319,7 +322,7 @@ func (f *flows) data(e *Data) {
 	f.stream(fl, e.Time, !e.Received, e.Offset, e.Length, e.Payload, comment)
 }
 
-// end returns what the near side sent, or the far one.
+// end returns the state of the near side, or of the far side.
 func (fl *flow) end(outbound bool) *flowEnd {
 	if outbound {
 		return &fl.near
@@ -327,7 +330,7 @@ func (fl *flow) end(outbound bool) *flowEnd {
 	return &fl.far
 }
 
-// stream shows a piece of a TCP stream in packets that are not too large.
+// stream writes a piece of a TCP stream in packets of at most maxSegment bytes.
 func (f *flows) stream(fl *flow, at time.Duration, outbound bool, offset uint64,
 	length int, payload []byte, comment string) {
 	end := fl.end(outbound)
@@ -350,8 +353,8 @@ func (f *flows) stream(fl *flow, at time.Duration, outbound bool, offset uint64,
 	}
 }
 
-// missing shows what was carried until now and not recorded: packets whose payload was
-// not captured.
+// missing writes packets without captured payload for the bytes that were carried until
+// now but not recorded.
 func (f *flows) missing(fl *flow, e *Connection) {
 	if fl.conn.Proto == "udp" {
 		return
@@ -377,7 +380,7 @@ func (f *flows) missing(fl *flow, e *Connection) {
 	}
 }
 
-// closed shows how a connection ended.
+// closed writes the packets that show how a connection ended.
 func (f *flows) closed(fl *flow, e *Connection) {
 	first := !e.ByPeer
 	comment := words(e.Errno, e.Reason+",", fl.about())
@@ -386,7 +389,7 @@ func (f *flows) closed(fl *flow, e *Connection) {
 		return
 	}
 	f.w.send(fl.source, e.Time, first, fl.segment(first, flagFIN|flagACK), comment)
-	fl.end(first).sent++ // FIN takes a number
+	fl.end(first).sent++ // FIN takes one sequence number
 	f.w.send(fl.source, e.Time, !first, fl.segment(!first, flagFIN|flagACK), "")
 	fl.end(!first).sent++
 	f.w.send(fl.source, e.Time, first, fl.segment(first, flagACK), "")

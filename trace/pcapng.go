@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Blocks and options of pcapng (draft-ietf-opsawg-pcapng).
+// Block types and option codes of pcapng (draft-ietf-opsawg-pcapng).
 const (
 	blockSection   = 0x0a0d0d0a
 	blockInterface = 1
@@ -20,22 +20,22 @@ const (
 	optionUserAppl  = 4 // of a section
 	optionName      = 2 // of an interface
 	optionAbout     = 3 // of an interface
-	optionResolving = 9 // of an interface: the unit of times
+	optionResolving = 9 // of an interface: if_tsresol, the unit of timestamps
 	optionFlags     = 2 // of a packet
 
-	// linkRaw is LINKTYPE_RAW: packets begin with their IP header.
+	// linkRaw is LINKTYPE_RAW: a packet begins with its IP header.
 	linkRaw = 101
 
-	// maxHeld bounds the packets that wait to be put in order, in bytes.
+	// maxHeld bounds the packets that the writer holds to put them in order, in bytes.
 	maxHeld = 4 << 20
 
-	// maxNames bounds how many addresses get names.
+	// maxNames bounds how many addresses get a name.
 	maxNames = 1 << 16
 )
 
 // pcapWriter writes packets as the network between the programs would have carried them.
-// The blocks are written here, since gopacket's pcapgo (v1.7.7) writes comments, but no
-// name resolution block.
+// It writes the blocks itself, because gopacket's pcapgo (v1.7.7) supports comments but
+// no name resolution blocks.
 type pcapWriter struct {
 	out   io.Writer
 	buf   []byte
@@ -46,19 +46,19 @@ type pcapWriter struct {
 	names      map[netip.Addr]string
 	flows      flows
 
-	held      packetHeap // packets that earlier ones may come before
+	held      packetHeap // packets that may still be preceded by earlier ones
 	heldBytes int
 	count     uint64
-	now       time.Duration // of the last event
+	now       time.Duration // time of the last event
 }
 
-// A packet waits for its turn.
+// A packet is a packet that waits to be written in order.
 type packet struct {
 	at        time.Duration
-	order     uint64 // among those of one time
+	order     uint64 // among packets of the same time
 	source    int
 	data      []byte
-	full      int // length on the wire
+	full      int // original length on the wire
 	comment   string
 	direction uint32 // 1: inbound, 2: outbound
 }
@@ -80,7 +80,7 @@ func (w *pcapWriter) Write(e Event) error {
 		if h := w.head.headers[e.Source]; h != nil {
 			w.name(e.Local.Addr(), h.Node)
 		}
-		if e.Local.Port() == 0 { // it was refused before it had one
+		if e.Local.Port() == 0 { // boxer refused the call before the socket had a port
 			known := *e
 			known.Local = netip.AddrPortFrom(e.Local.Addr(), 49152+uint16(e.ID%16384))
 			e = &known
@@ -104,8 +104,8 @@ func (w *pcapWriter) Write(e Event) error {
 	return nil
 }
 
-// Flush writes all packets that there are; those that come later and are older will be
-// out of order.
+// Flush writes all packets that are held. Older packets that are added later are then out
+// of order.
 func (w *pcapWriter) Flush() error {
 	for len(w.held) > 0 {
 		w.release()
@@ -127,7 +127,8 @@ func (w *pcapWriter) Close() error {
 	return w.Flush()
 }
 
-// header begins the section with the first header; each node is an interface.
+// header writes the section header block when it sees the first header. Each node is an
+// interface.
 func (w *pcapWriter) header(e *Header) {
 	if !w.began {
 		w.section(e.Boxer)
@@ -144,15 +145,15 @@ func (w *pcapWriter) section(version string) {
 	w.block(blockSection, func() {
 		w.u32(0x1a2b3c4d)
 		w.u32(1)          // version 1.0
-		w.u32(0xffffffff) // length: not known
+		w.u32(0xffffffff) // section length: not specified
 		w.u32(0xffffffff)
 		w.option(optionUserAppl, words("boxer", version))
 		w.u32(optionEnd)
 	})
 }
 
-// interfaceOf returns the number of a node's interface, which it describes the first
-// time.
+// interfaceOf returns the ID of a node's interface. It writes the interface description
+// block the first time.
 func (w *pcapWriter) interfaceOf(source int) uint32 {
 	if n, ok := w.interfaces[source]; ok {
 		return n
@@ -165,7 +166,7 @@ func (w *pcapWriter) interfaceOf(source int) uint32 {
 	h := w.head.headers[source]
 	w.block(blockInterface, func() {
 		w.u32(linkRaw)
-		w.u32(0) // no limit
+		w.u32(0) // snapshot length: no limit
 		w.option(optionName, w.head.name(source))
 		if h != nil {
 			w.option(optionAbout, words("boxer node", h.Node,
@@ -177,7 +178,7 @@ func (w *pcapWriter) interfaceOf(source int) uint32 {
 	return n
 }
 
-// name writes what an address is called, unless that is known.
+// name writes a name resolution block for an address, unless it has done so before.
 func (w *pcapWriter) name(a netip.Addr, name string) {
 	a = a.Unmap().WithZone("")
 	if name == "" || !a.IsValid() || a.IsLoopback() || w.names[a] == name ||
@@ -198,11 +199,11 @@ func (w *pcapWriter) name(a netip.Addr, name string) {
 			uint16(len(a.AsSlice())+len(name)+1))
 		w.buf = append(append(append(w.buf, a.AsSlice()...), name...), 0)
 		w.pad()
-		w.u32(0) // no more names
+		w.u32(0) // nrb_record_end
 	})
 }
 
-// send takes a packet; it is written when older ones are no longer expected.
+// send queues a packet. The packet is written when no older ones are expected any more.
 func (w *pcapWriter) send(source int, at time.Duration, outbound bool, s *segment,
 	comment string) {
 	p := &packet{at: at, order: w.count, source: source, comment: comment, direction: 1}
@@ -215,7 +216,7 @@ func (w *pcapWriter) send(source int, at time.Duration, outbound bool, s *segmen
 	heap.Push(&w.held, p)
 }
 
-// size is how much memory a packet takes, nearly.
+// size returns about how much memory a packet takes, in bytes.
 func (p *packet) size() int { return len(p.data) + len(p.comment) + 128 }
 
 // release writes the oldest packet.
@@ -240,7 +241,7 @@ func (w *pcapWriter) release() {
 	})
 }
 
-// block writes a block whose inside is written by inside.
+// block writes a block. inside writes the block's body.
 func (w *pcapWriter) block(kind uint32, inside func()) {
 	start := len(w.buf)
 	w.u32(kind)
@@ -253,7 +254,7 @@ func (w *pcapWriter) block(kind uint32, inside func()) {
 
 func (w *pcapWriter) u32(v uint32) { w.buf = binary.LittleEndian.AppendUint32(w.buf, v) }
 
-// option writes an option, cut to what its length can say.
+// option writes an option, whose value it truncates to what the 16-bit length allows.
 func (w *pcapWriter) option(code uint16, value string) {
 	value = value[:min(len(value), 0xffff)]
 	w.buf = binary.LittleEndian.AppendUint16(w.buf, code)
@@ -264,14 +265,14 @@ func (w *pcapWriter) option(code uint16, value string) {
 	}
 }
 
-// pad fills up to 4 bytes; every block begins at a multiple of 4 in buf.
+// pad pads to a multiple of 4 bytes. Every block begins at a multiple of 4 in buf.
 func (w *pcapWriter) pad() {
 	for len(w.buf)%4 != 0 {
 		w.buf = append(w.buf, 0)
 	}
 }
 
-// packetHeap has the oldest packet first.
+// packetHeap is a heap with the oldest packet on top.
 type packetHeap []*packet
 
 func (h packetHeap) Len() int      { return len(h) }
@@ -283,10 +284,10 @@ func (h packetHeap) Less(i, j int) bool {
 	return h[i].order < h[j].order
 }
 
-// Push is for container/heap.
+// Push implements heap.Interface.
 func (h *packetHeap) Push(x any) { *h = append(*h, x.(*packet)) }
 
-// Pop is for container/heap.
+// Pop implements heap.Interface.
 func (h *packetHeap) Pop() any {
 	last := len(*h) - 1
 	p := (*h)[last]

@@ -11,15 +11,15 @@ var types = []struct {
 	event Event
 	about string
 }{
-	{&Header{}, "What the trace is of. The first event."},
+	{&Header{}, "What the trace describes: node, program and settings. It is the first event."},
 	{&Call{}, "A system call, and what boxer did for it."},
-	{&Connection{}, "What happened to a TCP connection, or to datagrams between two UDP endpoints, as one side saw it. " +
-		"`connecting`, `opened` or `failed`, `progress` from time to time, `closed`."},
-	{&Data{}, "A piece of what a connection carried. Only with `-s N`."},
-	{&DNS{}, "A name that the node's resolver was asked for."},
+	{&Connection{}, "A change of a TCP connection, or of the exchange of datagrams between two UDP endpoints, as one side saw it. " +
+		"The states are `connecting`, then `opened` or `failed`, `progress` from time to time, and `closed`."},
+	{&Data{}, "A piece of the data that a connection carried. Recorded only with `-s N`."},
+	{&DNS{}, "A DNS query by a program, and its answer."},
 	{&Process{}, "The start, exec or end of a process."},
-	{&Clock{}, "How the node's wall clock differs from the coordinator's. The last one counts."},
-	{&Dropped{}, "Events are missing here: the reader was slow or the disk full."},
+	{&Clock{}, "The offset of the node's wall clock from the coordinator's. The last such event is the valid one."},
+	{&Dropped{}, "Events are missing here, because the reader was too slow or the disk was full."},
 	{&End{}, "The last event."},
 }
 
