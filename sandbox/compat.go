@@ -20,9 +20,9 @@ const (
 	offsetArgs = 16
 )
 
-// withCompat puts the rules for calls of the host's 32-bit ABI before a program
-// for native calls. Such calls are few: the rules are tried one after the other.
-// libseccomp has no part in it, as it knows i386's socketcall(2) only without
+// withCompat puts the rules for calls of the host's 32-bit ABI before a program for
+// native calls. There are few such rules, so the filter tries them one after the other.
+// libseccomp cannot compile them, because it supports i386's socketcall(2) only without
 // conditions.
 func withCompat(native Program, rules []Rule) Program {
 	var compat Program
@@ -44,19 +44,20 @@ func withCompat(native Program, rules []Rule) Program {
 	return append(p, native...)
 }
 
-// assemble compiles one rule: what it does not hold for goes past its end.
+// assemble compiles one rule. Calls that the rule does not match jump past its end.
 func (r Rule) assemble() Program {
 	action := uint32(unix.SECCOMP_RET_USER_NOTIF)
 	if r.Errno != 0 {
 		action = unix.SECCOMP_RET_ERRNO | uint32(r.Errno)
 	}
 	p := Program{stmt(opLoad, offsetNr), jump(opEqual, uint32(r.Nr), 0, 0)}
-	tests := []int{1} // and where to go on if one is false
+	tests := []int{1} // the tests, each a jump to past if it is false
 	for _, c := range r.If {
 		p = append(p, stmt(opLoad, offsetArgs+8*uint32(c.Arg)))
 		switch c.Op {
 		case NotEqual:
-			// True is the next instruction, false the end: turned around by a jump.
+			// If true, go on to the next instruction; if false, jump to the end. A jump
+			// instruction inverts the test.
 			p = append(p, jump(opEqual, uint32(c.Value), 0, 1), stmt(opJump, 0))
 		case AtLeast:
 			p = append(p, jump(opAtLeast, uint32(c.Value), 0, 0))
@@ -84,6 +85,6 @@ func jump(code uint16, k uint32, yes, no uint8) unix.SockFilter {
 	return unix.SockFilter{Code: code, K: k, Jt: yes, Jf: no}
 }
 
-// Compat reports whether the call came by the host's 32-bit ABI, whose numbers,
-// and structures in memory, are others.
+// Compat reports whether the call came through the host's 32-bit ABI, which has other
+// numbers and other structures in memory.
 func (n *Notif) Compat() bool { return n.raw.Arch == compatArch }

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Condition compares one argument of a call, as the registers hold it. The
-// filter cannot follow pointers; it can tell whether one is NULL.
+// A Condition compares one argument of a call with a value, as the register holds it. The
+// filter cannot follow pointers, but it can compare one with NULL.
 type Condition struct {
 	Arg   uint   // 0 to 5
 	Op    Op     // how Value is compared
@@ -24,7 +24,7 @@ type Condition struct {
 type Op uint8
 
 const (
-	// NotEqual compares all 64 bits, as pointers need it.
+	// NotEqual compares all 64 bits, as is needed for pointers.
 	NotEqual Op = iota
 	// AtLeast compares all 64 bits, unsigned: -1 is the largest number.
 	AtLeast
@@ -46,23 +46,23 @@ func BitsEqual(arg uint, mask, v uint32) Condition {
 // NotNull is true if the argument, a pointer, is not NULL.
 func NotNull(arg uint) Condition { return Condition{Arg: arg, Op: NotEqual} }
 
-// A Rule says what happens to calls of one number. With several rules for a
-// number, one that holds is enough; all conditions of a rule must hold.
+// A Rule says what happens to calls of one number. It matches a call if all its
+// conditions hold. If a number has several rules, one match is enough.
 type Rule struct {
 	Nr     uintptr     // the system call's number
-	Compat bool        // it is one of the host's 32-bit ABI: i386 on amd64
+	Compat bool        // Nr is of the host's 32-bit ABI: i386 on amd64
 	If     []Condition // none: always
 	Errno  unix.Errno  // if not 0, the call fails with it and is not trapped
 }
 
-// A Policy lists the calls that do not simply go to the kernel.
+// A Policy lists the calls that the filter does not simply pass to the kernel.
 type Policy []Rule
 
 // A Program is a compiled Policy: classic BPF for seccomp(2).
 type Program []unix.SockFilter
 
 // Compile translates the policy for the native architecture and its 32-bit ABI.
-// The third one, x32 on amd64, is not there: ENOSYS.
+// Calls of the third ABI, x32 on amd64, fail with ENOSYS.
 func (p Policy) Compile() (Program, error) {
 	filter, err := seccomp.NewFilter(seccomp.ActAllow)
 	if err != nil {
@@ -120,9 +120,9 @@ func (r Rule) add(filter *seccomp.ScmpFilter) error {
 	return filter.AddRuleConditionalExact(nr, action, conds)
 }
 
-// export fetches the BPF program from libseccomp, which can only write it to a
-// file (up to 2.5, Debian 12). Its own Load is of no use here: it would put
-// the filter on every thread of this process.
+// export fetches the BPF program from libseccomp, which can only write it to a file (up
+// to version 2.5, Debian 12). libseccomp's Load cannot be used here, because it would
+// install the filter on every thread of this process.
 func export(filter *seccomp.ScmpFilter) (Program, error) {
 	fd, err := unix.MemfdCreate("boxer-filter", unix.MFD_CLOEXEC)
 	if err != nil {
@@ -170,7 +170,7 @@ func ParseProgram(b []byte) (Program, error) {
 	return p, nil
 }
 
-// Bytes encodes the program as ParseProgram reads it.
+// Bytes encodes the program in the format that ParseProgram reads.
 func (p Program) Bytes() []byte {
 	b := make([]byte, 0, len(p)*sockFilterSize)
 	for _, i := range p {

@@ -6,13 +6,13 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/linux"
 )
 
-// oldest is the first version of Linux that has all that is needed, see [Probe].
+// oldest is the first version of Linux with all needed features: see [Probe].
 var oldest = linux.Version{5, 14}
 
-// CheckKernel fails if the kernel is too old for a program to run under its filter.
-// Between Linux 5.9 and 5.13 a descriptor takes two steps: SECCOMP_IOCTL_NOTIF_ADDFD,
-// then the answer. A signal between the two leaves the program with a descriptor that it
-// does not know of (Linux commit 0ae71c7720e3).
+// CheckKernel fails if the kernel is too old for a program to run under its filter. From
+// Linux 5.9 to 5.13, the supervisor installs a descriptor in two steps:
+// SECCOMP_IOCTL_NOTIF_ADDFD, then the answer. A signal between the two leaves the program
+// with a descriptor that it does not know of (Linux commit 0ae71c7720e3).
 func CheckKernel() error { return checkKernel(Kernel()) }
 
 func checkKernel(release string) error {
@@ -21,7 +21,7 @@ func checkKernel(release string) error {
 			"(SECCOMP_ADDFD_FLAG_SEND); without a filter, --interposer rewrite may do",
 			release, oldest)
 	}
-	return nil // also if the release says nothing
+	return nil // also if the release cannot be parsed
 }
 
 // Kernel returns the kernel's release, such as "6.1.0-18-amd64".

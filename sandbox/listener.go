@@ -11,36 +11,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Listener receives the trapped calls of one process tree. One goroutine
-// receives; any goroutine may answer.
+// A Listener receives the trapped calls of one process tree. One goroutine receives them.
+// Any goroutine may answer.
 type Listener struct {
-	file   *os.File // with the runtime's poller
+	file   *os.File // registered with the runtime's poller
 	raw    syscall.RawConn
 	fd     uintptr
 	pidfds FDCopier
 
-	// What wait has found, and ready as the poller calls it, made once: a method value is
-	// an allocation.
+	// The result of wait, and the function ready for the poller. ready is stored once,
+	// because a method value costs an allocation.
 	revents int16
 	pollErr error
 	look    func(fd uintptr) (done bool)
 
-	// SyncWakeUp tells whether the kernel hands the processor straight over
-	// between program and supervisor (SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP).
+	// SyncWakeUp reports whether the kernel hands the processor directly from the program
+	// to the supervisor and back (SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP).
 	SyncWakeUp bool
 }
 
-// NewListener takes over a listener that [StartFiltered] returned, also if it fails.
+// NewListener takes ownership of a listener that [StartFiltered] returned, also if
+// NewListener fails.
 func NewListener(f *os.File) (*Listener, error) {
 	defer f.Close()
-	// Waiting is the poller's: a thread that waited by itself would hold one of the
-	// runtime's processors, and there may be one only, until the monitor takes it
-	// away, some 20 us after somebody else wanted it.
+	// The runtime's poller waits for calls. A thread that waited in the kernel would hold
+	// one of the runtime's processors, perhaps the only one. The runtime's monitor takes
+	// the processor away only some 20 us after another goroutine needs it.
 	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("dup listener", err)
 	}
-	// or os.NewFile leaves the poller out
+	// os.NewFile registers only non-blocking files with the poller
 	if err := unix.SetNonblock(fd, true); err != nil {
 		unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl listener", err)
@@ -51,22 +52,22 @@ func NewListener(f *os.File) (*Listener, error) {
 		l.file.Close()
 		return nil, fmt.Errorf("listener: %w", err)
 	}
-	// Before 6.6 this fails, and answers take about three times as long.
+	// Before Linux 6.6 this fails, and an answer takes about three times as long.
 	err = linux.SetNotifFlags(l.fd, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
 	l.SyncWakeUp = err == nil
 	return l, nil
 }
 
-// Close releases the listener. From then on every trapped call of the tree
-// fails with ENOSYS. It must not be called during Serve.
+// Close releases the listener. Afterwards every trapped call of the tree fails with
+// ENOSYS. Close must not be called during Serve.
 func (l *Listener) Close() error {
 	l.pidfds.Close()
 	return l.file.Close()
 }
 
-// Serve receives calls and hands each to answer, on the calling goroutine, until no
-// thread is left under the filter; then it returns nil. The Notif is reused: answer keeps
-// a call by its Clone.
+// Serve receives calls and passes each to answer on the calling goroutine. It returns nil
+// when no thread is left under the filter. Serve reuses the Notif: to keep a call, answer
+// uses Clone.
 func (l *Listener) Serve(answer func(*Notif)) error {
 	n := &Notif{l: l}
 	for {
@@ -88,8 +89,9 @@ func (l *Listener) recv(n *Notif) error {
 		if err := l.wait(); err != nil {
 			return err
 		}
-		n.raw, n.alive = linux.SeccompNotif{}, false // the kernel wants it zeroed
-		// It does not block: a call that has ended since leaves ENOENT.
+		n.raw, n.alive = linux.SeccompNotif{}, false // the kernel requires zeroes
+		// This does not block: if the call has ended meanwhile, the kernel returns
+		// ENOENT.
 		switch err := linux.ReceiveNotif(l.fd, &n.raw); {
 		case err == nil:
 			return nil
@@ -100,8 +102,9 @@ func (l *Listener) recv(n *Notif) error {
 	}
 }
 
-// wait waits until there is a call, or io.EOF. The poller tells of changes only, and
-// late ones of calls that have been received, so each time the kernel is asked.
+// wait waits until there is a call, or returns io.EOF. The poller reports only changes,
+// and may report late changes of calls that were already received. So wait asks the
+// kernel each time.
 func (l *Listener) wait() error {
 	err := l.raw.Read(l.look)
 	switch {
@@ -116,7 +119,7 @@ func (l *Listener) wait() error {
 	return nil
 }
 
-// ready reports whether there is something to tell.
+// ready reports whether wait has a result.
 func (l *Listener) ready(fd uintptr) bool {
 	l.revents, l.pollErr = linux.Poll(int(fd), unix.POLLIN)
 	return l.pollErr != nil || l.revents&(unix.POLLIN|unix.POLLHUP) != 0

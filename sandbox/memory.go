@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readMemory reads all of b or fails with EFAULT. process_vm_readv(2) does it
-// in one call; where a host forbids that call, /proc/PID/mem serves.
+// readMemory fills all of b or fails with EFAULT. process_vm_readv(2) does this in one
+// call. If the host forbids that call, readMemory reads /proc/PID/mem.
 func readMemory(tid int, addr uintptr, b []byte) error {
 	err := linux.ReadMemory(tid, addr, b)
 	if err == nil || errors.Is(err, unix.EFAULT) {
@@ -23,15 +23,15 @@ func readMemory(tid int, addr uintptr, b []byte) error {
 	})
 }
 
-// writeMemory writes all of b1 and b2, of which one may be empty, or fails with
-// EFAULT; some may have been written then, as by the kernel's own copy_to_user.
+// writeMemory writes all of b1 and b2, of which one may be empty, or fails with EFAULT.
+// On failure it may have written a part, as the kernel's copy_to_user may.
 func writeMemory(tid int, addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error {
 	err := linux.WriteMemory(tid, addr1, b1, addr2, b2)
 	if err == nil || errors.Is(err, unix.EFAULT) {
 		return err
 	}
-	// Not the same as process_vm_writev: /proc/PID/mem also writes to pages
-	// that are read-only to the program. It is the fallback only.
+	// This differs from process_vm_writev: /proc/PID/mem also writes to pages that are
+	// read-only for the program. So it is only the fallback.
 	return throughProc(tid, os.O_RDWR, err, func(f *os.File) error {
 		if _, err := f.WriteAt(b1, int64(addr1)); err != nil {
 			return err
@@ -41,7 +41,7 @@ func writeMemory(tid int, addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) er
 	})
 }
 
-// throughProc runs f on /proc/TID/mem. first is the error of the direct way.
+// throughProc calls f on /proc/TID/mem. first is the error of the direct system call.
 func throughProc(tid, flag int, first error, f func(*os.File) error) error {
 	if errors.Is(first, unix.ESRCH) {
 		return ErrGone

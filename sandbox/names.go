@@ -12,10 +12,11 @@ func CallName(nr uintptr) string {
 	return name
 }
 
-// CallNumbers returns the numbers of this architecture's system calls by their names.
+// CallNumbers returns the numbers of this architecture's system calls by name.
 func CallNumbers() map[string]uintptr { return numbersOf(CallName) }
 
-// CompatCallNumbers returns those of the host's 32-bit ABI: i386 on amd64, ARM on arm64.
+// CompatCallNumbers returns the numbers of the host's 32-bit ABI by name: i386 on amd64,
+// ARM on arm64.
 func CompatCallNumbers() map[string]uintptr {
 	return numbersOf(func(nr uintptr) string {
 		name, err := seccomp.ScmpSyscall(nr).GetNameByArch(compatScmpArch)
@@ -27,7 +28,7 @@ func CompatCallNumbers() map[string]uintptr {
 }
 
 func numbersOf(name func(nr uintptr) string) map[string]uintptr {
-	const above = 512 // all numbers; x32 has its own beyond
+	const above = 512 // above all native numbers; those of x32 are higher
 	m := make(map[string]uintptr)
 	for nr := range uintptr(above) {
 		if s := name(nr); s != "" {

@@ -7,39 +7,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrGone means that the trapped call is not pending any more: a signal
-// interrupted it, or its thread died. Nobody waits for the answer.
+// ErrGone means that the trapped call is no longer pending: a signal interrupted it, or
+// its thread died. No thread waits for the answer.
 var ErrGone = errors.New("the trapped call has ended")
 
-// A Notif is one trapped call. Exactly one of Return, Fail, Continue and
-// InstallFD must answer it: a thread without an answer hangs.
+// A Notif is one trapped call. Exactly one of Return, Fail, Continue and InstallFD must
+// answer it. A thread whose call gets no answer hangs.
 type Notif struct {
 	l   *Listener
 	raw linux.SeccompNotif
 
-	// alive is set when the call was seen pending while the receiving goroutine
-	// has it: some microseconds later the caller's thread id cannot be another's.
+	// alive is set when the receiving goroutine has seen the call pending. The goroutine
+	// uses this for some microseconds only, in which the caller's thread ID cannot have
+	// been given to another thread.
 	alive bool
-	kept  bool // answered later: alive means nothing
+	kept  bool // answered later, so alive is not valid
 }
 
-// Clone returns a copy that outlives the receive loop's next turn.
+// Clone returns a copy that stays valid after the next iteration of the receive loop.
 func (n *Notif) Clone() *Notif {
 	c := *n
 	c.kept = true
 	return &c
 }
 
-// ID tells this call from every other of the same listener.
+// ID identifies this call among all calls of the same listener.
 func (n *Notif) ID() uint64 { return n.raw.ID }
 
-// TID is the thread that called, in the supervisor's pid namespace.
+// TID returns the ID of the calling thread in the supervisor's PID namespace.
 func (n *Notif) TID() int { return int(n.raw.PID) }
 
-// Nr is the system call's number.
+// Nr returns the number of the system call.
 func (n *Notif) Nr() uintptr { return uintptr(n.raw.Nr) }
 
-// Int returns argument i as a C int; the register's upper half is undefined.
+// Int returns argument i as a C int. The upper half of the register is undefined.
 func (n *Notif) Int(i int) int { return int(int32(n.raw.Args[i])) }
 
 // Uint returns argument i as an unsigned long or size_t.
@@ -48,7 +49,7 @@ func (n *Notif) Uint(i int) uint64 { return n.raw.Args[i] }
 // Ptr returns argument i as an address in the caller's memory.
 func (n *Notif) Ptr(i int) uintptr { return uintptr(n.raw.Args[i]) }
 
-// Pending reports whether the call still waits for its answer.
+// Pending reports whether the call still waits for an answer.
 func (n *Notif) Pending() bool {
 	return linux.NotifValid(n.l.fd, &n.raw.ID)
 }
@@ -63,8 +64,8 @@ func (n *Notif) Fail(errno unix.Errno) error {
 	return n.send(&linux.SeccompResp{ID: n.raw.ID, Errno: -int32(errno)})
 }
 
-// Continue lets the kernel do the call as if it had not been trapped. The
-// kernel reads the caller's memory again: what was read here proves nothing.
+// Continue lets the kernel execute the call as if it had not been trapped. The kernel
+// reads the caller's memory again, which may have changed since the supervisor read it.
 func (n *Notif) Continue() error {
 	return n.send(&linux.SeccompResp{ID: n.raw.ID,
 		Flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE})
@@ -74,14 +75,13 @@ func (n *Notif) send(r *linux.SeccompResp) error {
 	return gone(linux.SendNotif(n.l.fd, r))
 }
 
-// InstallFD gives the caller a copy of fd and lets the call return its number, which
-// InstallFD returns too, in one step (SECCOMP_ADDFD_FLAG_SEND, Linux 5.14). fd stays open
-// here. The caller's kernel chooses the number as for open(2): the lowest that is free.
-// A number that is chosen here could be taken by another thread of the caller meanwhile,
-// and SECCOMP_ADDFD_FLAG_SETFD would replace that descriptor, as dup2(2) does.
-//
-// It fails with ErrGone if nobody waits any more, and with EMFILE at the caller's limit
-// (RLIMIT_NOFILE); the call is then still to be answered.
+// InstallFD installs a copy of fd in the caller and lets the call return the copy's
+// number, in one step (SECCOMP_ADDFD_FLAG_SEND, Linux 5.14). It also returns that number.
+// fd stays open in the supervisor. The kernel chooses the lowest free number, as for
+// open(2). If the supervisor chose it, another thread of the caller could take the number
+// meanwhile, and SECCOMP_ADDFD_FLAG_SETFD would replace that thread's descriptor, as
+// dup2(2) does. It fails with ErrGone if the call has ended, and with EMFILE at the
+// caller's limit (RLIMIT_NOFILE). After EMFILE the call still needs an answer.
 func (n *Notif) InstallFD(fd int, cloexec bool) (int, error) {
 	a := linux.SeccompAddFD{ID: n.raw.ID, Flags: unix.SECCOMP_ADDFD_FLAG_SEND,
 		SrcFD: uint32(fd)}
@@ -108,9 +108,9 @@ func (n *Notif) CopyFD(fd int) (int, error) {
 	return n.l.pidfds.Copy(n, fd)
 }
 
-// ReadMemory fills b from the caller's memory at addr. It fails with EFAULT if
-// any of it cannot be read, and with ErrGone if the call has ended: the thread
-// id may belong to somebody else by then.
+// ReadMemory fills b from the caller's memory at addr. It fails with EFAULT if it cannot
+// read all of it, and with ErrGone if the call has ended. The thread ID may belong to
+// another thread by then.
 func (n *Notif) ReadMemory(addr uintptr, b []byte) error {
 	if len(b) == 0 {
 		return nil
@@ -118,7 +118,7 @@ func (n *Notif) ReadMemory(addr uintptr, b []byte) error {
 	if err := readMemory(n.TID(), addr, b); err != nil {
 		return err
 	}
-	if !n.Pending() { // before the read, this would prove nothing
+	if !n.Pending() { // the check must follow the read; before it, it proves nothing
 		return ErrGone
 	}
 	n.alive = !n.kept

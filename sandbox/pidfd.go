@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxPidfds bounds the cache, in descriptors: a sixteenth of those that the process may
-// have (RLIMIT_NOFILE), and mostPidfds at most.
+// maxPidfds bounds the cache, in descriptors: a sixteenth of the process's limit
+// (RLIMIT_NOFILE), but at most mostPidfds.
 var maxPidfds = sync.OnceValue(func() int {
 	const mostPidfds = 64
 	var limit unix.Rlimit
@@ -25,18 +25,17 @@ var maxPidfds = sync.OnceValue(func() int {
 
 // A Caller is a thread in a trapped call.
 type Caller interface {
-	TID() int // in this process's pid namespace
-	// whether the call still waits, so that the thread's number is nobody else's
+	TID() int // in this process's PID namespace
+	// whether the call still waits, so that no other thread can have the TID
 	Pending() bool
 }
 
-// An FDCopier copies descriptors of calling threads; the zero value is ready for use.
-//
-// It keeps pidfds of threads that called before. A pidfd never changes its
-// thread: when the kernel gives the same number to a new thread, the old pidfd
-// answers ESRCH, and is replaced. That holds for PIDFD_THREAD only. A pidfd of
-// a whole process stays good while another thread of it lives, so where the
-// kernel is older, nothing is kept.
+// An FDCopier copies descriptors of calling threads. The zero value is ready for use. It
+// caches the pidfds of threads that have called before. A pidfd always refers to the same
+// thread. When the kernel gives the same TID to a new thread, pidfd_getfd(2) on the old
+// pidfd fails with ESRCH, and the copier replaces the pidfd. This holds only for
+// PIDFD_THREAD: a pidfd of a whole process stays valid while any of its threads lives. So
+// the copier caches nothing on kernels without PIDFD_THREAD.
 type FDCopier struct {
 	mu       sync.Mutex
 	byTID    map[int]int
@@ -62,7 +61,7 @@ func (p *FDCopier) Copy(n Caller, fd int) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	if !n.Pending() { // the number may have been given to another thread
+	if !n.Pending() { // the kernel may have given the TID to another thread
 		unix.Close(pidfd)
 		return -1, ErrGone
 	}
@@ -108,7 +107,7 @@ func (p *FDCopier) keepLocked(tid, pidfd int) {
 		p.byTID = make(map[int]int, maxPidfds())
 	}
 	if len(p.byTID) >= maxPidfds() {
-		for old, fd := range p.byTID { // any: the map's order is random
+		for old, fd := range p.byTID { // an arbitrary one: the map's order is random
 			unix.Close(fd)
 			delete(p.byTID, old)
 			break
@@ -117,7 +116,7 @@ func (p *FDCopier) keepLocked(tid, pidfd int) {
 	p.byTID[tid] = pidfd
 }
 
-// Close releases what the copier keeps.
+// Close closes the cached pidfds.
 func (p *FDCopier) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,9 +126,9 @@ func (p *FDCopier) Close() {
 	clear(p.byTID)
 }
 
-// CopyFD returns a copy of descriptor fd of a thread, which need not be in a
-// trapped call: by now the number may be another thread's, and the descriptor
-// another file. Who calls it has to look at what it gets.
+// CopyFD returns a copy of descriptor fd of a thread that need not be in a trapped call.
+// The TID may belong to another thread by now, and the descriptor may refer to another
+// file. So the caller of CopyFD must check which file it received.
 func CopyFD(tid, fd int) (int, error) {
 	pidfd, err := unix.PidfdOpen(tid, linux.PidfdThread)
 	if errors.Is(err, unix.EINVAL) { // before Linux 6.9
@@ -145,7 +144,7 @@ func CopyFD(tid, fd int) (int, error) {
 	return linux.PidfdGetfd(pidfd, fd)
 }
 
-// processOf returns the process of a thread: Tgid of /proc/TID/status (proc(5)).
+// processOf returns the process ID of a thread: Tgid in /proc/TID/status (proc(5)).
 func processOf(tid int) (int, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
 	if os.IsNotExist(err) {

@@ -9,22 +9,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Feature is something that the kernel has or lacks, or that the host allows
-// or forbids.
+// A Feature is a function of the kernel, which may lack it or which the host may forbid.
 type Feature struct {
 	Name   string // the system call or flag
-	For    string // what boxer does with it
-	Needed bool   // without it boxer does not work
+	For    string // what boxer uses it for
+	Needed bool   // boxer does not work without it
 	Since  string // the first version of Linux that has it
 	Err    error  // why it cannot be used; nil if it can
-	Remedy string // what to do about that
+	Remedy string // what the user can do about Err
 }
 
-// Probe tries everything that the package uses, on a thread of this process.
+// Probe tries every feature that the package uses, on a thread of this process.
 func Probe() []Feature {
 	var trapped trial
 	err := trapped.run()
-	after := func(e error) error { // nothing can be said about what comes after a failure
+	after := func(e error) error { // the later features cannot be tried after a failure
 		if err != nil {
 			return fmt.Errorf("not tried, since seccomp failed")
 		}
@@ -42,8 +41,9 @@ func Probe() []Feature {
 			For: "gives accepted connections to the program", Needed: true, Since: "5.14",
 			Err: after(trapped.install), Remedy: remedy},
 		{Name: "pidfd_getfd(2)", For: "copies the program's sockets", Needed: true,
-			Since: "5.6",
-			Err:   after(trapped.copyFD), Remedy: "allow ptrace(2) of own children: CAP_SYS_PTRACE in containers"},
+			Since:  "5.6",
+			Err:    after(trapped.copyFD),
+			Remedy: "allow ptrace(2) of own children: CAP_SYS_PTRACE in containers"},
 		{Name: "process_vm_readv(2)", For: "reads addresses from the program's memory",
 			Needed: false, Since: "3.2",
 			Err: linux.HasProcessVM(), Remedy: "allow it; until then boxer takes /proc/PID/mem, which is slower"},
@@ -55,8 +55,9 @@ func Probe() []Feature {
 	}
 }
 
-// Usable returns nil if filters work here as the package needs them, else the first
-// reason why not. It tries on a thread of this process, which ends with it.
+// Usable returns nil if filters work on this host as the package needs them. Otherwise it
+// returns the first reason why they do not. It tries them on a thread of this process,
+// which ends before Usable returns.
 func Usable() error {
 	if err := CheckKernel(); err != nil {
 		return err
@@ -73,11 +74,11 @@ func Usable() error {
 	return nil
 }
 
-// A trial traps three calls of a thread, each answered by another mechanism.
+// A trial traps three calls of a thread and answers each by a different mechanism.
 type trial struct{ resume, install, copyFD, sync error }
 
 func (t *trial) run() error {
-	// Before libseccomp, whose errors do not tell a kernel that refuses.
+	// Try this before libseccomp, whose errors do not show that the kernel refuses.
 	if err := linux.HasSeccompAction(unix.SECCOMP_RET_USER_NOTIF); err != nil {
 		return fmt.Errorf("seccomp(SECCOMP_RET_USER_NOTIF): %w", err)
 	}
@@ -85,9 +86,9 @@ func (t *trial) run() error {
 	if err != nil {
 		return err
 	}
-	// The thread under the filter goes on when its calls are answered; that
-	// takes the listener, which StartFiltered returns at the end. So the thread
-	// hands its calls to a goroutine, and start does not wait for it.
+	// The filtered thread continues when its calls are answered. To answer them, the
+	// trial needs the listener, which StartFiltered returns at its end. So the thread's
+	// calls run on a goroutine, and start does not wait for them.
 	calls := make(chan struct{})
 	ended := make(chan struct{})
 	f, err := startOnThread(prog, func() {
@@ -105,7 +106,7 @@ func (t *trial) run() error {
 	l, err := NewListener(f)
 	if err != nil {
 		close(calls)
-		<-ended // its calls fail with ENOSYS
+		<-ended // the thread's calls fail with ENOSYS
 		return err
 	}
 	if !l.SyncWakeUp {
@@ -136,7 +137,7 @@ func (t *trial) run() error {
 	return err
 }
 
-// startOnThread puts the filter on a thread that runs f and ends with it.
+// startOnThread installs the filter on a thread that runs f and ends with f.
 func startOnThread(p Program, f func()) (*os.File, error) {
 	type result struct {
 		listener *os.File

@@ -13,11 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// StartFiltered calls start on a thread of its own that is under the filter,
-// so that the process which start forks is under it too, and this process is
-// not: a seccomp filter belongs to a thread and passes to what that thread
-// creates. The thread ends before StartFiltered returns. The listener is for
-// [NewListener], here or in the process that it is sent to.
+// StartFiltered calls start on a new thread that is under the filter. A seccomp filter
+// belongs to a thread, and processes that the thread creates inherit it. So the process
+// that start forks is under the filter, and this process is not. The thread ends before
+// StartFiltered returns. Pass the listener to [NewListener], in this process or in
+// another one that receives it.
 //
 // Without CAP_SYS_ADMIN the child gets no_new_privs (seccomp(2)), with which
 // setuid programs keep the caller's identity.
@@ -45,13 +45,13 @@ func newListenerFile(fd *atomic.Int64) *os.File {
 	return os.NewFile(uintptr(fd.Load()), "seccomp-listener")
 }
 
-// StartServed is StartFiltered for filters that trap calls which start makes, or
-// the runtime around it. handOver gets the listener as soon as there is one, on
-// another thread, and sees to it that it is served: the filtered thread
-// may sleep in a trapped call until then.
+// StartServed is StartFiltered for filters that trap calls which start or the Go runtime
+// makes. It calls handOver with the listener on another thread, as soon as there is a
+// listener. handOver must make sure that the listener is served, because the filtered
+// thread may sleep in a trapped call until then.
 func StartServed(p Program, handOver func(*os.File) error, start func() error) error {
-	// Processors for the thread that may sleep, for handOver, and to spare; and no
-	// collection of garbage that would wait for the first.
+	// Provide processors for the thread that may sleep, for handOver, and some to spare.
+	// Switch the garbage collector off, because it would wait for the sleeping thread.
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(4, runtime.GOMAXPROCS(0))))
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	var fd atomic.Int64
@@ -60,7 +60,8 @@ func StartServed(p Program, handOver func(*os.File) error, start func() error) e
 	fd.Store(-1)
 	ended := make(chan struct{})
 	go func() {
-		// The other thread is not asked for anything, and does not wake us.
+		// This thread polls: it asks the other thread for nothing, and the other thread
+		// does not wake it.
 		for fd.Load() < 0 {
 			select {
 			case <-ended:
@@ -73,9 +74,10 @@ func StartServed(p Program, handOver func(*os.File) error, start func() error) e
 	}()
 	defer close(ended)
 	return onOwnThread(func() error {
-		// A signal would come as the filter is there and the listener's number not yet
-		// stored: the runtime preempts who is in the kernel for 10 ms. Its handler
-		// returns by rt_sigreturn(2), which may be trapped.
+		// Block signals. The runtime sends one to preempt a thread that has been in the
+		// kernel for 10 ms. It could arrive after the filter was installed and before the
+		// listener's number was stored. The handler returns by rt_sigreturn(2), which may
+		// be trapped.
 		all, before := linux.AllSignals(), unix.Sigset_t{}
 		if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &before); err != nil {
 			return os.NewSyscallError("sigprocmask", err)
@@ -84,10 +86,10 @@ func StartServed(p Program, handOver func(*os.File) error, start func() error) e
 			unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
 			return err
 		}
-		// Not by a channel: to wait there, this thread gives its processor to another and
-		// wakes that by futex(2), which may be trapped, while nobody serves the listener
-		// yet. The processor would be nobody's, and what handOver needs may be queued
-		// there.
+		// Do not wait on a channel. This thread would then give its processor to another
+		// thread and wake it by futex(2). That call may be trapped while the listener is
+		// not served yet. The processor would then run nothing, although goroutines that
+		// handOver needs may be queued on it.
 		for !handed.Load() {
 		}
 		if err := unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil); err != nil {
@@ -100,40 +102,41 @@ func StartServed(p Program, handOver func(*os.File) error, start func() error) e
 	})
 }
 
-// installLook is how often one thread looks whether another has its filter.
+// installLook is the interval at which a thread checks whether the other thread has
+// installed its filter.
 const installLook = 20 * time.Microsecond
 
-// onOwnThread runs f on a thread that ends with it. The process's first thread
-// will not do: the runtime parks it instead of ending it, and the filter would
-// never be without a thread.
+// onOwnThread runs f on a thread that ends with f. It does not use the process's first
+// thread: the runtime parks that thread instead of ending it, so the filter would always
+// have a thread.
 func onOwnThread(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
 		if unix.Gettid() == unix.Getpid() {
-			done <- onOwnThread(f) // while this goroutine occupies the first thread
+			done <- onOwnThread(f) // this goroutine occupies the first thread meanwhile
 			runtime.UnlockOSThread()
 			return
 		}
-		// Never unlocked: the runtime ends the thread with the goroutine, and
-		// makes no new thread from one that is locked.
+		// The thread is never unlocked. So the runtime ends it with the goroutine, and
+		// does not create a new thread from it.
 		done <- f()
 	}()
 	return <-done
 }
 
-// ErrFilterBusy means that this process tree has a supervisor already: Linux
-// allows one listener for each (seccomp(2), EBUSY).
+// ErrFilterBusy means that this process tree already has a supervisor. Linux allows one
+// listener per tree (seccomp(2), EBUSY).
 var ErrFilterBusy = errors.New("a supervisor has this process tree already")
 
-// install puts the filter on the calling thread and stores its listener in to.
-// From then on the thread may sleep in a call of the runtime's.
+// install installs the filter on the calling thread and stores its listener in to.
+// Afterwards the thread may sleep in any call that the runtime makes.
 func install(p Program, to *atomic.Int64) error {
 	if len(p) == 0 {
 		return errors.New("empty filter program")
 	}
 	listen := func() error {
-		// After the call, the runtime makes no other before the number is stored.
+		// The runtime makes no other call between this one and the store of the number.
 		fd, err := linux.InstallListener(p)
 		if err == nil {
 			to.Store(int64(fd))

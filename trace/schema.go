@@ -13,7 +13,7 @@ var types = []struct {
 }{
 	{&Header{}, "What the trace describes: node, program and settings. It is the first event."},
 	{&Call{}, "A system call, and what boxer did for it."},
-	{&Connection{}, "A change of a TCP connection, or of the exchange of datagrams between two UDP endpoints, as one side saw it. " +
+	{&Connection{}, "A change of a TCP connection, or of a UDP flow between two endpoints, as one side saw it. " +
 		"The states are `connecting`, then `opened` or `failed`, `progress` from time to time, and `closed`."},
 	{&Data{}, "A piece of the data that a connection carried. Recorded only with `-s N`."},
 	{&DNS{}, "A DNS query by a program, and its answer."},
