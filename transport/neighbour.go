@@ -98,7 +98,8 @@ func (n *Node) Neighbour(ctx context.Context, id uint32) (netip.AddrPort, error)
 		case offered:
 			return netip.AddrPort{}, p.refute()
 		default:
-			// The peer's connection can be here before its offer, which names its address.
+			// The peer's connection can be here before its offer, which names its
+			// address.
 		}
 		select {
 		case <-changed:

@@ -1,9 +1,9 @@
 // Package image makes container images for functions of AWS Lambda, and for other places
 // that run images, without a container engine.
 //
-// Build puts one layer on a base image: boxer, and the files of a directory. Boxer becomes
-// the entry point, as the runtime of the function (boxer lambda serve). The entry point
-// and the command that the base image had stay what is run when an order names no
+// Build puts one layer on a base image: boxer, and the files of a directory. Boxer
+// becomes the entry point, as the runtime of the function (boxer lambda serve). The entry
+// point and the command that the base image had stay what is run when an order names no
 // program.
 //
 // Images are read and written by github.com/google/go-containerregistry (Apache-2.0,
