@@ -180,38 +180,38 @@ func (n *Node) connectMeeting(c connectCall, source netip.Addr, to netip.AddrPor
 		err := n.connectFrom(c.progSocket, source, begin)
 		// the socket that had the port before may have met another
 		if local, _, err := c.localName(); err == nil {
-			n.recordMeeting(local, to, source)
+			n.recordAddrPair(local, to, source)
 		}
 		return err
 	}
-	before := n.recordMeeting(local, to, source)
+	before := n.recordAddrPair(local, to, source)
 	err = n.connectFrom(c.progSocket, source, begin)
 	// After a failed connect the address is left, and this connect has taken a port.
 	if now, _, e := c.localName(); e == nil && now.Addr.Port() != local.Addr.Port() {
-		n.recordMeeting(now, to, source)
+		n.recordAddrPair(now, to, source)
 		return err
 	}
 	if !errors.Is(err, unix.EADDRNOTAVAIL) || !before.IsValid() {
 		return err
 	}
-	n.recordMeeting(local, to, before)
+	n.recordAddrPair(local, to, before)
 	if before == source {
 		return err
 	}
 	return errMetElsewhere
 }
 
-// recordMeeting notes that a socket and the one at the kernel address far meet at the
+// recordAddrPair notes that a socket and the one at the kernel address far meet at the
 // address of the node that an alias stands for. It returns the alias that was noted
 // before, if any.
-func (n *Node) recordMeeting(local abi.Sockaddr, far netip.AddrPort,
+func (n *Node) recordAddrPair(local abi.Sockaddr, far netip.AddrPort,
 	alias netip.Addr) netip.Addr {
 	own, ok := n.Aliases.role(local.Addr.Addr().Unmap())
 	if !ok {
 		return netip.Addr{}
 	}
 	at, _ := n.Aliases.role(alias)
-	before := n.ports.recordPeer(meeting{unmapped(local.Addr), far}, n.own(own),
+	before := n.ports.recordPeer(addrPair{unmapped(local.Addr), far}, n.own(own),
 		n.own(at))
 	for _, r := range [...]role{public, private, public6, private6} {
 		if n.own(r) == before {

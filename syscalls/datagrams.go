@@ -123,7 +123,7 @@ func (n *Node) datagramWay(fd, domain int, dst netip.AddrPort,
 	kernel, ok, err = n.datagramRoute(fd, by, dst)
 	if err != nil || domain != unix.AF_INET6 {
 		if ok && isLocalhost(dst.Addr()) && !n.datagramPorts.empty() {
-			err = n.meetLocal(fd, localhost4) // the port may have been another's
+			err = n.recordLocalPeer(fd, localhost4) // the port may have been another's
 		}
 		return kernel, ok, err
 	}
@@ -148,18 +148,18 @@ func (n *Node) datagramWay(fd, domain int, dst netip.AddrPort,
 		}
 	}
 	if isLocalhost(dst.Addr()) {
-		met := localhost4
+		localhost := localhost4
 		if dst.Addr().Is6() {
-			met = netip.IPv6Loopback()
+			localhost = netip.IPv6Loopback()
 		}
-		err = n.meetLocal(fd, met)
+		err = n.recordLocalPeer(fd, localhost)
 	}
 	return kernel, ok, err
 }
 
-// meetLocal notes that a UDP socket sends to a localhost address: its alias, or
+// recordLocalPeer notes that a UDP socket sends to a localhost address: its alias, or
 // 127.0.0.1 where it has none, may not tell to which.
-func (n *Node) meetLocal(fd int, met netip.Addr) error {
+func (n *Node) recordLocalPeer(fd int, localhost netip.Addr) error {
 	local, _, err := localName(fd)
 	if err != nil {
 		return err
@@ -170,6 +170,6 @@ func (n *Node) meetLocal(fd int, met netip.Addr) error {
 	} else if !n.own(r).IsUnspecified() {
 		return nil
 	}
-	n.datagramPorts.recordPeer(meeting{own: kernel}, localhost4, met)
+	n.datagramPorts.recordPeer(addrPair{own: kernel}, localhost4, localhost)
 	return nil
 }

@@ -20,12 +20,12 @@ type ports struct {
 	// where the kernel tells when sockets close.
 	places  map[netip.AddrPort]*place
 	sockets map[uint64]netip.AddrPort
-	// moved and wishes map an alias with the port that the program knows, and the
+	// moved and requested map an alias with the port that the program knows, and the
 	// one with the port that the kernel knows, to each other, where these differ.
 	moved, requested map[netip.AddrPort]netip.AddrPort
 	// recorded has the address of the node at which two sockets of the node meet, where
 	// their own addresses do not tell.
-	recorded map[meeting]netip.Addr
+	recorded map[addrPair]netip.Addr
 
 	// inherited has the ports of sockets that were made outside of the node.
 	inherited map[uint16]bool
@@ -240,13 +240,13 @@ func (p *ports) find(port uint16, addrs ...netip.Addr) []listener {
 // connect it to another address of their own host, or send UDP to ::1.
 const maxRecorded = 1024
 
-// A meeting is a pair of kernel addresses of this node's, of one who connects and of one
-// who listens. far is zero for a UDP socket that is connected to nobody.
-type meeting struct{ own, far netip.AddrPort }
+// An addrPair is a pair of kernel addresses of this node's: of the socket that connects
+// and of the one that listens. far is zero for a UDP socket that is connected to nobody.
+type addrPair struct{ own, far netip.AddrPort }
 
 // recordPeer notes that a socket, whose own address is own, meets another at addr. It
 // returns what was recorded of the two before: own, or another address.
-func (p *ports) recordPeer(at meeting, own, addr netip.Addr) (before netip.Addr) {
+func (p *ports) recordPeer(at addrPair, own, addr netip.Addr) (before netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	before, ok := p.recorded[at]
@@ -258,7 +258,7 @@ func (p *ports) recordPeer(at meeting, own, addr netip.Addr) (before netip.Addr)
 		delete(p.recorded, at)
 		return before
 	case p.recorded == nil || len(p.recorded) >= maxRecorded:
-		p.recorded = make(map[meeting]netip.Addr)
+		p.recorded = make(map[addrPair]netip.Addr)
 	}
 	p.recorded[at] = addr
 	return before
@@ -269,7 +269,7 @@ func (p *ports) recordPeer(at meeting, own, addr netip.Addr) (before netip.Addr)
 func (p *ports) recordedPeer(a, b netip.AddrPort) (addr netip.Addr, ok bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	for _, at := range [...]meeting{{a, b}, {b, a}, {own: a}, {own: b}} {
+	for _, at := range [...]addrPair{{a, b}, {b, a}, {own: a}, {own: b}} {
 		if addr, ok = p.recorded[at]; ok {
 			return addr, true
 		}

@@ -340,8 +340,8 @@ func (n *Node) appendSource(b []byte, from unix.Sockaddr, control []byte,
 // came from a kernel address, and the index of the interface.
 func (n *Node) datagramTarget(from netip.AddrPort) (target abi.AddressMap, index uint32) {
 	own, index := localhost4, uint32(1)
-	if met, ok := n.datagramPorts.recordedPeer(from, from); ok {
-		own = met
+	if recorded, ok := n.datagramPorts.recordedPeer(from, from); ok {
+		own = recorded
 	}
 	if peer, ok := n.flows.peerOf(from); ok {
 		// also from itself, as on Linux

@@ -146,7 +146,7 @@ func (n *Node) farRole(far netip.AddrPort) (r role, ok bool) {
 // does not tell, a wildcard or one that the kernel chose, by the other end's.
 func (n *Node) ownAddress(p *ports, kernel, far netip.AddrPort) netip.Addr {
 	r, ok := n.farRole(far)
-	if addr, met := p.recordedPeer(kernel, far); met && r&^v6 != relayEnd &&
+	if addr, recorded := p.recordedPeer(kernel, far); recorded && r&^v6 != relayEnd &&
 		r&^v6 != datagramEnd {
 		return addr
 	}
@@ -186,8 +186,8 @@ func (n *Node) remoteIn(p *ports, local, peer abi.Sockaddr) (s abi.Sockaddr, ok 
 	r, ok := n.farRole(far)
 	switch {
 	case !ok && p == &n.datagramPorts && far.Addr() == localhost4: // UDP, never bound
-		if met, ok := p.recordedPeer(far, far); ok {
-			peer.Addr = netip.AddrPortFrom(met, far.Port())
+		if recorded, ok := p.recordedPeer(far, far); ok {
+			peer.Addr = netip.AddrPortFrom(recorded, far.Port())
 		}
 		return peer, true
 	case !ok:

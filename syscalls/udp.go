@@ -239,9 +239,9 @@ func (n *Node) datagramName(from abi.Sockaddr, sentTo bool) abi.Sockaddr {
 	} else if addr != localhost4 {
 		return from
 	}
-	switch met, ok := n.datagramPorts.recordedPeer(kernel, kernel); {
+	switch recorded, ok := n.datagramPorts.recordedPeer(kernel, kernel); {
 	case ok:
-		addr = met
+		addr = recorded
 	case addr == netip.IPv4Unspecified(), addr == netip.IPv6Unspecified() &&
 		kernel.Addr() == n.Aliases.Dual:
 		addr = localhost4
