@@ -104,10 +104,15 @@ func (n *Node) checkFamily(s *progSocket, to abi.Sockaddr) error {
 		return nil
 	}
 	only := bound && r&v6 != 0
-	if !bound {
-		if only, err = v6only(s.fd, unix.AF_INET6); err != nil {
-			return err
-		}
+	switch {
+	case bound:
+	case s.typ == unix.SOCK_STREAM:
+		only, err = n.onlyV6(s)
+	default:
+		only, err = v6only(s.fd, unix.AF_INET6)
+	}
+	if err != nil {
+		return err
 	}
 	if only {
 		return unix.ENETUNREACH // tcp_v6_connect in net/ipv6/tcp_ipv6.c

@@ -94,6 +94,11 @@ func (n *Node) v6Only(c Call) reply {
 		default:
 			return passthrough
 		}
+		if _, _, err := s.kind(); err == nil && n.hasChosen(s) {
+			if only, err := n.onlyV6(s); err == nil && !only {
+				return passthrough // it was cleared before
+			}
+		}
 		return fail(writeIntOption(c, 1))
 	})
 }

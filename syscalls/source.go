@@ -23,6 +23,10 @@ func (n *Node) connectFrom(s *progSocket, alias netip.Addr, connect func() error
 	if !n.choosesSource(s, local) {
 		return connect()
 	}
+	only, err := n.onlyV6(s)
+	if err != nil {
+		return err
+	}
 	err = s.bindAddress(alias)
 	switch {
 	case local.Addr.Port() != 0 && errors.Is(err, unix.EINVAL): // it is bound after all
@@ -31,7 +35,7 @@ func (n *Node) connectFrom(s *progSocket, alias netip.Addr, connect func() error
 		return fmt.Errorf("bind to %v: %w", alias, err)
 	}
 	if id, err := s.cookie(); err == nil {
-		n.chosen.add(id)
+		n.chosen.add(id, only)
 	}
 	if err = connect(); !errors.Is(err, unix.EADDRNOTAVAIL) {
 		return err
@@ -61,35 +65,57 @@ func (n *Node) hasChosen(s *progSocket) bool {
 		return false
 	}
 	id, err := s.cookie()
-	return err == nil && n.chosen.has(id)
+	if err != nil {
+		return false
+	}
+	_, ok := n.chosen.find(id)
+	return ok
+}
+
+// onlyV6 reports whether a TCP socket has IPV6_V6ONLY as the program knows it, if its
+// source is not the program's choice.
+func (n *Node) onlyV6(s *progSocket) (bool, error) {
+	if s.domain != unix.AF_INET6 {
+		return false, nil
+	}
+	id, err := s.cookie()
+	if err != nil {
+		return false, err
+	}
+	if only, ok := n.chosen.find(id); ok && only {
+		return true, nil
+	}
+	return s.v6only()
 }
 
 // chosenSources has the sockets, by their cookies, to which the node has given the source
 // of a connect. There are two generations: what is added to a full one starts the next.
 // A socket that is forgotten keeps its source after a failed connect.
 type chosenSources struct {
-	mu           sync.Mutex
-	young, older map[uint64]struct{}
+	mu sync.Mutex
+	// whether the program has set IPV6_V6ONLY, which an alias does not let a socket have
+	young, older map[uint64]bool
 }
 
 // maxChosen bounds each generation. An entry costs some 20 bytes.
 const maxChosen = 1 << 14
 
-func (c *chosenSources) add(id uint64) {
+func (c *chosenSources) add(id uint64, only bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.young == nil || len(c.young) >= maxChosen {
-		c.young, c.older = make(map[uint64]struct{}), c.young
+		c.young, c.older = make(map[uint64]bool), c.young
 	}
-	c.young[id] = struct{}{}
+	c.young[id] = only
 }
 
-func (c *chosenSources) has(id uint64) bool {
+func (c *chosenSources) find(id uint64) (only, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, young := c.young[id]
-	_, older := c.older[id]
-	return young || older
+	if only, ok = c.young[id]; !ok {
+		only, ok = c.older[id]
+	}
+	return only, ok
 }
 
 // remove notes that the program has bound a socket itself.

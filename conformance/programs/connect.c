@@ -356,6 +356,31 @@ static void after_refusals(int family, int as_mapped, const in4 *bound) {
 static void after_refusals4(void) { after_refusals(AF_INET, 0, NULL); }
 static void after_refusals6(void) { after_refusals(AF_INET6, 0, NULL); }
 static void after_refusals_mapped(void) { after_refusals(AF_INET6, 1, NULL); }
+/* IPV6_V6ONLY stays as the program has set it, through connects of both families */
+static void only_v6(void) {
+	int l = must("socket", socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0));
+	in6 every = any6(port);
+	must("bind", bind(l, SA(every)));
+	must("listen", listen(l, 64));
+	meet();
+	if (server)
+		return meet();
+	for (int only = 0; only < 2; only++) {
+		in6 to[] = {peer6(port), self6(port), mapped(peer_ip, port)};
+		for (int i = 0; i < 3; i++) {
+			int fd = must("socket", socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0)), value;
+			socklen_t len = sizeof value;
+			set(fd, IPPROTO_IPV6, IPV6_V6ONLY, only);
+			in6 none = peer6(port + 1);
+			result("connect", connect(fd, SA(none)));
+			result("connect", connect(fd, SA(to[i])));
+			must("getsockopt", getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &value, &len));
+			say("IPV6_V6ONLY: %d", value);
+			close(fd);
+		}
+	}
+	meet();
+}
 static void after_refusals_any(void) { in4 a = any(0); after_refusals(AF_INET, 0, &a); }
 static void after_refusals_self(void) { in4 a = self(0); after_refusals(AF_INET, 0, &a); }
 static void after_refusals_local(void) { in4 a = local(0); after_refusals(AF_INET, 0, &a); }
@@ -658,7 +683,7 @@ int main(int argc, char **argv) {
 		CASE(listening), CASE(interrupted), CASE(restarted), CASE(send_timeout), CASE(closed_meanwhile),
 		CASE(closed_pending), CASE(wrong), CASE(dual_stack), CASE(to_self), CASE(to_other_localhost), CASE(to_itself),
 		CASE(after_refusals4), CASE(after_refusals6), CASE(after_refusals_mapped),
-		CASE(after_refusals_any), CASE(after_refusals_self), CASE(after_refusals_local), CASE(listen_chooses),
+		CASE(after_refusals_any), CASE(after_refusals_self), CASE(after_refusals_local), CASE(listen_chooses), CASE(only_v6),
 	};
 	return RUN(tests);
 }
