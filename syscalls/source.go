@@ -50,12 +50,12 @@ func (n *Node) connectFrom(s *progSocket, alias netip.Addr, connect func() error
 }
 
 // choosesSource reports whether the source of a socket's connect is not the program's
-// choice. local is the socket's name. After a failed connect the name has the port of
-// that connect, which the socket has no more; the address is the alias that the node had
-// chosen, or the wildcard if the kernel had made the connect.
+// choice: it is bound to nothing, or only for an earlier connect. local is the socket's
+// name. After a failed connect the name has the port of that connect, which the socket
+// has no more; the address is the alias that the node had chosen, or the wildcard if the
+// kernel had made the connect.
 func (n *Node) choosesSource(s *progSocket, local abi.Sockaddr) bool {
-	return local.Addr.Port() == 0 || local.Addr.Addr().Unmap().IsUnspecified() ||
-		n.hasChosen(s)
+	return local.Addr.Addr().Unmap().IsUnspecified() || n.hasChosen(s)
 }
 
 // hasChosen reports whether the node, and not the program, has chosen the address that a

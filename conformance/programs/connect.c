@@ -314,6 +314,8 @@ static void be_refused(int fd, void *a, socklen_t len) {
 	connect(fd, a, 2); /* starts nothing; the socket is as new */
 }
 
+static int no_port; /* bind(2) leaves the port to connect(2) */
+
 /* A socket is refused once or twice, and then connects: to localhost, to the own host by its name, or to the peer.
  * There is a server at port on the peer, and at port + 2 on the own host. */
 static void after_refusals(int family, int as_mapped, const in4 *bound) {
@@ -336,6 +338,8 @@ static void after_refusals(int family, int as_mapped, const in4 *bound) {
 		int from = i % 3, to = i / 3 % 3, also = (from + 1) % 3, twice = i >= 18;
 		int fd = must("socket", socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
 		say("%s, %s then %s", hosts[from], twice ? hosts[also] : "", hosts[to]);
+		if (no_port)
+			set(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
 		if (bound)
 			result("bind", bind(fd, (struct sockaddr *)bound, sizeof *bound));
 		nonblock(fd, i / 9 % 2);
@@ -383,6 +387,11 @@ static void only_v6(void) {
 }
 static void after_refusals_any(void) { in4 a = any(0); after_refusals(AF_INET, 0, &a); }
 static void after_refusals_self(void) { in4 a = self(0); after_refusals(AF_INET, 0, &a); }
+static void after_refusals_no_port(void) {
+	in4 a = self(0);
+	no_port = 1;
+	after_refusals(AF_INET, 0, &a);
+}
 static void after_refusals_local(void) { in4 a = local(0); after_refusals(AF_INET, 0, &a); }
 
 /* a listener that has its port only from listen(2) */
@@ -683,7 +692,7 @@ int main(int argc, char **argv) {
 		CASE(listening), CASE(interrupted), CASE(restarted), CASE(send_timeout), CASE(closed_meanwhile),
 		CASE(closed_pending), CASE(wrong), CASE(dual_stack), CASE(to_self), CASE(to_other_localhost), CASE(to_itself),
 		CASE(after_refusals4), CASE(after_refusals6), CASE(after_refusals_mapped),
-		CASE(after_refusals_any), CASE(after_refusals_self), CASE(after_refusals_local), CASE(listen_chooses), CASE(only_v6),
+		CASE(after_refusals_any), CASE(after_refusals_self), CASE(after_refusals_local), CASE(listen_chooses), CASE(after_refusals_no_port), CASE(only_v6),
 	};
 	return RUN(tests);
 }
