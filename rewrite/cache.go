@@ -13,21 +13,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A planCache keeps encoded plans in a directory, for the next run. It is a help only:
-// whatever goes wrong there costs time.
+// A planCache stores encoded plans in a directory, for later runs. It only saves time: an
+// error there is not fatal, because the plan is then made again.
 type planCache struct {
 	dir    string
-	wanted [sha256.Size]byte // of what the plans depend on besides the file
+	wanted [sha256.Size]byte // hash of what plans depend on besides the file
 }
 
-// planVersion changes with what makes plans, package plan, and with what a plan is.
+// planVersion changes when package plan makes other plans, and when the format of a plan
+// changes.
 const planVersion = 2
 
-// maxCached bounds the directory, in plans.
+// maxCached bounds the number of plans in the directory.
 const maxCached = 512
 
-// newPlanCache returns a cache in a directory, which is made if need be and has to be the
-// user's alone; nil if that cannot be.
+// newPlanCache returns a cache in a directory, which it creates if it is missing. The
+// directory must be accessible to the user alone. Otherwise newPlanCache returns nil.
 func newPlanCache(dir string, table []byte) *planCache {
 	if dir == "" || os.MkdirAll(dir, 0o700) != nil {
 		return nil
@@ -40,8 +41,8 @@ func newPlanCache(dir string, table []byte) *planCache {
 	return &planCache{dir, sha256.Sum256(append([]byte{planVersion}, table...))}
 }
 
-// path returns where the plan of a file is. A file that is changed has another time of
-// change.
+// path returns the path of a file's plan. The path depends on the file's ctime, so a
+// changed file has another path.
 func (c *planCache) path(id fileID) string {
 	b := c.wanted[:]
 	for _, n := range []uint64{id.dev, id.ino, uint64(id.size), uint64(id.changed.Sec),
@@ -84,7 +85,7 @@ func (c *planCache) put(id fileID, b []byte) {
 	c.prune()
 }
 
-// prune removes the oldest half if there are too many.
+// prune removes the oldest half of the plans if there are too many.
 func (c *planCache) prune() {
 	entries, err := os.ReadDir(c.dir)
 	if err != nil || len(entries) <= maxCached {

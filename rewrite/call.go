@@ -9,28 +9,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrGone means that a call is not there any more: a signal interrupted it, or its thread
-// died. Nobody waits for the answer.
+// ErrGone means that a call is no longer pending: a signal interrupted it, or its thread
+// died. No thread waits for the answer.
 var ErrGone = errors.New("the call has ended")
 
-// A Call is one call of a program. One of Return, Fail, Continue and InstallFD answers
-// it.
+// A Call is one system call of a program. One of Return, Fail, Continue and InstallFD
+// answers it.
 type Call struct {
 	s    *Server
 	slot *slot
-	word uint32 // the slot's, while the call waits
+	word uint32 // the slot's word while the call waits
 	tid  int
 	nr   uint64
 	args [6]uint64
 
 	epoch uint32 // of the slot
 
-	// foreign means that the thread's number is another thread's here: the caller is in a
-	// PID namespace (pid_namespaces(7)). The supervisor must not touch that one.
+	// foreign means that the caller is in another PID namespace (pid_namespaces(7)). In
+	// the supervisor's namespace its TID belongs to another thread, which the supervisor
+	// must not touch.
 	foreign bool
 }
 
-// take reads the call of a slot. It returns false if there is none.
+// take reads the call of a slot. It returns false if the slot has no call.
 func (c *Call) take(s *Server, i int) bool {
 	p := &s.shared.slots[i]
 	w := atomic.LoadUint32(&p.word)
@@ -49,15 +50,15 @@ func (c *Call) take(s *Server, i int) bool {
 	return atomic.LoadUint32(&p.word) == w
 }
 
-// seen is a thread that has a slot at an address.
+// A seen is a thread with the address of its slot.
 type seen struct {
 	tid  int
 	self uint64
 }
 
 // sharesSlot reports whether the process of a thread has that thread's slot at an
-// address. A process into which the supervisor may not look is taken for the right one:
-// what is to be done there, it does itself.
+// address. It returns true if the supervisor may not read the process's memory: that
+// process does all memory accesses itself.
 func sharesSlot(tid int, self uint64) bool {
 	var head [8]byte // word and tid
 	err := readMemory(tid, uintptr(self), head[:])
@@ -72,20 +73,19 @@ func (c *Call) copy() *Call {
 	return &k
 }
 
-// Keep returns a copy that may be used after the function that Serve has called has
-// returned.
+// Keep returns a copy that stays valid after the function that Serve called has returned.
 func (c *Call) Keep() *Call { return c.copy() }
 
-// TID is the thread that called.
+// TID returns the ID of the calling thread.
 func (c *Call) TID() int { return c.tid }
 
-// Compat is false: programs of the 32-bit ABI are not followed.
+// Compat returns false: the loader does not follow programs of the 32-bit ABI.
 func (c *Call) Compat() bool { return false }
 
-// Nr is the system call's number.
+// Nr returns the number of the system call.
 func (c *Call) Nr() uintptr { return uintptr(c.nr) }
 
-// Int returns argument i as a C int; the register's upper half is undefined.
+// Int returns argument i as a C int. The upper half of the register is undefined.
 func (c *Call) Int(i int) int { return int(int32(c.args[i])) }
 
 // Uint returns argument i as an unsigned long or size_t.
@@ -94,20 +94,21 @@ func (c *Call) Uint(i int) uint64 { return c.args[i] }
 // Ptr returns argument i as an address in the caller's memory.
 func (c *Call) Ptr(i int) uintptr { return uintptr(c.args[i]) }
 
-// Pending reports whether the call still waits for its answer.
+// Pending reports whether the call still waits for an answer.
 func (c *Call) Pending() bool {
 	return atomic.LoadUint32(&c.slot.word) == c.word && c.alive()
 }
 
-// alive reports whether the caller's thread is there. Of one in another PID namespace
-// nobody knows.
+// alive reports whether the caller's thread exists. For a thread in another PID namespace
+// this is not known, and alive returns true.
 func (c *Call) alive() bool { return c.foreign || alive(c.tid) }
 
-// epoch counts the programs that the slot's thread has executed.
+// epoch returns how many programs the slot's thread has executed.
 func (p *slot) epoch() uint32 { return atomic.LoadUint32(&p.execs) }
 
-// executed says that a process runs another program. A call of its first thread may have
-// waited, if another thread has executed the program: nobody waits for its answer.
+// executed records that a process has executed another program. If another thread of the
+// process did so, a call of the first thread may have been waiting. No thread waits for
+// that call's answer any more.
 func (s *Server) executed(pid int) {
 	for i := range s.shared.slots {
 		p := &s.shared.slots[(hash(uint32(pid))+uint32(i))%slots]
@@ -125,19 +126,20 @@ func (s *Server) executed(pid int) {
 	}
 }
 
-// hash is where the search for a thread's slot begins: slot_of in inside/hook.c.
+// hash returns the index at which the search for a thread's slot begins, as slot_of in
+// inside/hook.c does.
 func hash(tid uint32) uint32 { return tid * 2654435761 >> 20 % starts }
 
-// alive reports whether there is a thread. Of one that belongs to somebody else it is
-// told EPERM.
+// alive reports whether a thread exists. tkill(2) fails with EPERM if the thread exists
+// and belongs to another user.
 func alive(tid int) bool {
 	return !errors.Is(linux.Tkill(tid, 0), unix.ESRCH)
 }
 
 func (c *Call) state(state uint32) uint32 { return c.word&^stateMask | state }
 
-// claim makes sure that nobody else answers, and that the program does not give the call
-// up meanwhile.
+// claim makes sure that no other goroutine answers the call, and that the program does
+// not abandon it meanwhile.
 func (c *Call) claim() error {
 	if !atomic.CompareAndSwapUint32(&c.slot.word, c.word, c.state(stateAnswering)) {
 		return ErrGone
@@ -163,7 +165,7 @@ func (c *Call) Return(v uintptr) error {
 // Fail lets the call fail with errno, which must not be 0.
 func (c *Call) Fail(errno unix.Errno) error { return c.Return(uintptr(-int64(errno))) }
 
-// Continue lets the kernel do the call as if it had not been taken.
+// Continue lets the kernel execute the call as if the hook had not taken it.
 func (c *Call) Continue() error {
 	if err := c.claim(); err != nil {
 		return err
@@ -189,8 +191,8 @@ func (c *Call) CopyFD(fd int) (int, error) {
 	return got, err
 }
 
-// ReadMemory fills b from the caller's memory at addr. It fails with EFAULT if any of it
-// cannot be read, and with ErrGone if the call has ended.
+// ReadMemory fills b from the caller's memory at addr. It fails with EFAULT if it cannot
+// read all of it, and with ErrGone if the call has ended.
 func (c *Call) ReadMemory(addr uintptr, b []byte) error {
 	if len(b) == 0 {
 		return nil
@@ -216,7 +218,7 @@ func (c *Call) WriteMemory(addr uintptr, b []byte) error {
 	return c.WriteMemoryv(addr, b, 0, nil)
 }
 
-// WriteMemoryv is WriteMemory to two places, at the price of one.
+// WriteMemoryv is WriteMemory to two places at the cost of one system call.
 func (c *Call) WriteMemoryv(addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error {
 	if len(b1)+len(b2) == 0 {
 		return nil

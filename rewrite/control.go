@@ -41,7 +41,7 @@ type conversation struct {
 	pid int // the process at the other end
 }
 
-// control answers one connection.
+// control serves one connection.
 func (s *Server) control(c *net.UnixConn) {
 	v := conversation{c: c}
 	var err error
@@ -77,8 +77,8 @@ func (s *Server) control(c *net.UnixConn) {
 
 var errStranger = errors.New("a process of another user asked")
 
-// peer returns the process at the other end, if it may ask. Others of the same user could
-// do to the supervisor whatever they like.
+// peer returns the process at the other end if it may send requests. Processes of the
+// same user may: they could control the supervisor by other means anyway.
 func (s *Server) peer(c *net.UnixConn) (pid int, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -100,7 +100,8 @@ func (s *Server) peer(c *net.UnixConn) (pid int, err error) {
 	return int(cred.Pid), nil
 }
 
-// receive receives a request, what follows it, and a descriptor, nil if there is none.
+// receive receives a request, the data that follows it, and a descriptor, or nil if there
+// is none.
 func (v conversation) receive() (r request, more []byte, f *os.File, err error) {
 	b := make([]byte, 8192)
 	oob := make([]byte, unix.CmsgSpace(4*4))
@@ -152,7 +153,8 @@ func (v conversation) sendRequest(r request, files ...*os.File) error {
 	return v.send(b.Bytes(), files...)
 }
 
-// hello tells a process that the kernel has executed the loader in what it is to run.
+// hello tells a process, in which the kernel has executed the loader, what program to
+// run.
 func (s *Server) hello(v conversation) error {
 	s.mu.Lock()
 	p, ok := s.prepared[v.pid]
@@ -169,8 +171,8 @@ func (s *Server) hello(v conversation) error {
 	return v.send(p.message, append([]*os.File{s.memory}, p.files...)...)
 }
 
-// sendPlan answers how a file that the process has mapped is rewritten. A file without
-// sites has no plan.
+// sendPlan sends the plan for rewriting a file that the process has mapped. A file
+// without sites has no plan.
 func (s *Server) sendPlan(v conversation, f *os.File) error {
 	if f == nil {
 		return v.sendRequest(request{Kind: requestPlan})
@@ -191,7 +193,7 @@ func (s *Server) sendPlan(v conversation, f *os.File) error {
 	return v.sendRequest(request{Kind: requestPlan, A: int64(len(known.plan))}, plan)
 }
 
-// execute answers whether a process may execute a file.
+// execute replies whether a process may execute a file.
 func (s *Server) execute(v conversation, r request, more []byte, f *os.File) error {
 	if f == nil {
 		return s.verdict(v, unix.EMFILE, "", nil)
@@ -234,11 +236,11 @@ func (s *Server) execute(v conversation, r request, more []byte, f *os.File) err
 	return s.verdict(v, 0, "", s.loader)
 }
 
-// maxPrepared is how many programs may be prepared before those are looked for whose
-// processes have ended instead of executing them.
+// maxPrepared is how many programs may be prepared before keep drops those whose
+// processes have ended without executing them.
 const maxPrepared = 32
 
-// keep keeps what a process is about to execute.
+// keep stores the program that a process is about to execute.
 func (s *Server) keep(pid int, p *prepared) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -257,7 +259,7 @@ func (s *Server) keep(pid int, p *prepared) {
 	}
 }
 
-// reopened returns a file that can be read, also if the descriptor is of O_PATH.
+// reopened returns a readable file, also if the descriptor was opened with O_PATH.
 func reopened(f *os.File) (*os.File, error) {
 	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
 	if err != nil || flags&unix.O_PATH == 0 {
@@ -267,8 +269,8 @@ func reopened(f *os.File) (*os.File, error) {
 	return os.Open("/proc/self/fd/" + itoa(int64(f.Fd())))
 }
 
-// verdict sends struct verdict: an errno, a path to open if there is no file, or what to
-// execute.
+// verdict sends struct verdict: an errno, a path for the process to open if there is no
+// file, or the program to execute.
 func (s *Server) verdict(v conversation, errno unix.Errno, path string,
 	f *os.File) error {
 	b := make([]byte, 8, 8+len(path)+1)
@@ -285,7 +287,7 @@ func (s *Server) verdict(v conversation, errno unix.Errno, path string,
 	return v.send(b)
 }
 
-// forget drops what was prepared for an execve that has failed.
+// forget drops the program that was prepared for an execve that has failed.
 func (s *Server) forget(pid int) {
 	s.mu.Lock()
 	p := s.prepared[pid]

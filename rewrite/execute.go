@@ -12,17 +12,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxScripts is how many interpreters of interpreters Linux follows (execve(2)).
+// maxScripts is how many nested interpreters Linux follows (execve(2)).
 const maxScripts = 5
 
 // scriptHead is how much of a script's first line Linux reads (BINPRM_BUF_SIZE).
 const scriptHead = 256
 
-// A prepared program is one that the loader can start.
+// A prepared is a program that is ready for the loader to start.
 type prepared struct {
 	message []byte     // struct load
-	files   []*os.File // to go with it, apart from the shared memory
-	own     []*os.File // what close closes
+	files   []*os.File // sent with the message, in addition to the shared memory
+	own     []*os.File // the files that close closes
 }
 
 func (p *prepared) close() {
@@ -31,12 +31,12 @@ func (p *prepared) close() {
 	}
 }
 
-// An opener opens a file to be executed, as the process that executes it would. "" is the
+// An opener opens a file for execution, as the executing process would. "" stands for the
 // process's own program.
 type opener func(path string) (*os.File, error)
 
-// prepare finds out what an execve of f comes to. f is prepare's to close. path is what
-// the caller named it. Errors hold the errno.
+// prepare determines what an execve of f runs. It takes ownership of f. path is the name
+// that the caller of execve used. Errors wrap the errno of execve(2).
 func (s *Server) prepare(f *os.File, path string, open opener) (_ *prepared, err error) {
 	p := &prepared{own: []*os.File{f}}
 	defer func() {
@@ -44,7 +44,7 @@ func (s *Server) prepare(f *os.File, path string, open opener) (_ *prepared, err
 			p.close()
 		}
 	}()
-	var args []string // in place of the first argument
+	var args []string // replace the first argument
 	name := path
 	for depth := 0; ; depth++ {
 		if s.isLoader(f) {
@@ -62,8 +62,8 @@ func (s *Server) prepare(f *os.File, path string, open opener) (_ *prepared, err
 		if depth == maxScripts {
 			return nil, unix.ELOOP
 		}
-		// The script's name comes in place of its first argument; an interpreter's
-		// interpreter goes before.
+		// The script's name replaces its first argument. The interpreter of an
+		// interpreter is put before it.
 		before := []string{interpreter}
 		if arg != "" {
 			before = append(before, arg)
@@ -90,7 +90,8 @@ func (p *prepared) open(open opener, path string) (*os.File, error) {
 	return f, err
 }
 
-// scriptOf returns a script's interpreter and its argument, or nothing if f is no script.
+// scriptOf returns a script's interpreter and the interpreter's argument. It returns
+// nothing if f is not a script.
 func scriptOf(f *os.File) (interpreter, arg string, err error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
@@ -120,7 +121,7 @@ func parseScript(head []byte) (interpreter, arg string, err error) {
 	line = bytes.TrimLeft(line, " \t")
 	at := bytes.IndexAny(line, " \t\x00")
 	if end < 0 && at < 0 && len(head) == scriptHead {
-		return "", "", unix.ENOEXEC // the name may go on
+		return "", "", unix.ENOEXEC // the interpreter's name may be cut off
 	}
 	if at < 0 {
 		at = len(line)
@@ -133,7 +134,7 @@ func parseScript(head []byte) (interpreter, arg string, err error) {
 	return interpreter, arg, nil
 }
 
-// add appends a file and its plan to what goes to the loader.
+// add appends a file and its plan to the files for the loader.
 func (p *prepared) add(f *os.File, known *file) error {
 	plan, err := known.memory()
 	if err != nil {
@@ -144,7 +145,8 @@ func (p *prepared) add(f *os.File, known *file) error {
 	return nil
 }
 
-// describe writes the message for the loader. path is what the program was executed as.
+// describe writes the message for the loader. path is the name under which the program
+// was executed.
 func (s *Server) describe(p *prepared, f *os.File, path string, args []string,
 	open opener) error {
 	var h loadHead

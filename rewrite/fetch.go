@@ -8,18 +8,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A waitKey names a call that waits for something from its program, or for its program.
+// A waitKey identifies a call that waits for something from its program, or for its
+// program.
 type waitKey struct {
-	tid, word uint32 // the thread, and its slot's word meanwhile
+	tid, word uint32 // the thread, and its slot's word while it waits
 }
 
-// stepLook is how often is looked whether a program that has to do something still lives.
+// stepLook is the interval at which await checks whether the program still lives.
 const stepLook = 5 * time.Millisecond
 
-// InstallFD gives the caller a copy of fd and lets the call return its number, the lowest
-// that is free, which InstallFD returns too. fd stays open here. It fails with ErrGone if
-// nobody waits any more, and with EMFILE at the caller's limit (RLIMIT_NOFILE); the call
-// is then still to be answered.
+// InstallFD installs a copy of fd in the caller under the lowest free number, and lets
+// the call return that number. It also returns the number. fd stays open in the
+// supervisor. It fails with ErrGone if the call has ended, and with EMFILE at the
+// caller's limit (RLIMIT_NOFILE). After EMFILE the call still needs an answer.
 func (c *Call) InstallFD(fd int, cloexec bool) (int, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -49,8 +50,9 @@ func (c *Call) InstallFD(fd int, cloexec bool) (int, error) {
 	return int(cell.value), nil
 }
 
-// await puts the call in a state in which its program does something, and waits until
-// that is done. The program rings then, and Serve tells.
+// await sets the call to a state in which its program does something for the supervisor,
+// and waits until the program has done it. The program then rings, and Serve wakes await
+// through tell.
 func (c *Call) await(state uint32, done func() bool) error {
 	told := make(chan struct{}, 1)
 	c.s.setWaiter(c.slot, told)
@@ -65,7 +67,7 @@ func (c *Call) await(state uint32, done func() bool) error {
 		case <-t.C:
 			gone = !c.follows()
 		}
-		// In this order: a program may end right after it has done it.
+		// Check in this order: the program may end right after it has finished.
 		if done() {
 			return nil
 		}
@@ -86,8 +88,8 @@ func (s *Server) setWaiter(p *slot, told chan struct{}) {
 	s.waiting.Store(int64(len(s.waiters)))
 }
 
-// tell tells who waits for a slot's thread that it has rung. It returns false if nobody
-// does.
+// tell wakes the goroutine that waits for a slot's thread, because the thread has rung.
+// It returns false if no goroutine waits.
 func (s *Server) tell(p *slot) bool {
 	if s.waiting.Load() == 0 {
 		return false
@@ -95,19 +97,19 @@ func (s *Server) tell(p *slot) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
-	case s.waiters[p] <- struct{}{}: // to a nil channel never
+	case s.waiters[p] <- struct{}{}: // never ready for a nil channel
 		return true
 	default:
 		return false
 	}
 }
 
-// follows reports whether the program may still do what it is to do.
+// follows reports whether the program may still do what the supervisor asked for.
 func (c *Call) follows() bool {
 	return c.alive() && !c.s.closing.Load() && c.slot.epoch() == c.epoch
 }
 
-// takeCell returns a cell that nobody uses.
+// takeCell returns a free cell.
 func (s *Server) takeCell() int {
 	n := <-s.cells
 	atomic.StoreUint32(&s.shared.cells[n].done, 0)
@@ -116,7 +118,7 @@ func (s *Server) takeCell() int {
 
 func (s *Server) freeCell(n int) { s.cells <- n }
 
-// setFetch says which descriptor a call gets; -1: none any more.
+// setFetch sets the descriptor that a call receives. -1 removes it.
 func (s *Server) setFetch(k waitKey, fd int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,12 +129,12 @@ func (s *Server) setFetch(k waitKey, fd int) {
 	s.fetches[k] = fd
 }
 
-// serveFetch hands a descriptor over.
+// serveFetch sends a descriptor to the program.
 func (s *Server) serveFetch(v conversation, r request) error {
 	s.mu.Lock()
 	fd, ok := s.fetches[waitKey{r.TID, uint32(r.A)}]
 	copied := -1
-	if ok { // before the call closes it
+	if ok { // send it before the call closes it
 		copied, _ = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	}
 	s.mu.Unlock()

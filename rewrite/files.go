@@ -13,27 +13,27 @@ import (
 	"github.com/boxer-sandbox/boxer/rewrite/plan"
 )
 
-// A file is what the supervisor knows of a file that was executed or mapped.
+// A file describes a file that a program has executed or mapped.
 type file struct {
 	once sync.Once
 
 	plan  []byte // encoded
-	sites int    // that are rewritten
+	sites int    // number of rewritten sites
 	err   error
 }
 
-// memory returns a file in memory that holds the plan, for a process. There may be
-// hundreds of files, and few descriptors: so it is made each time.
+// memory returns a memfd that holds the plan, for a process. It creates one for each
+// request, because there may be hundreds of files and few descriptors.
 func (f *file) memory() (*os.File, error) { return memory("boxer-plan", f.plan, false) }
 
-// fileID tells a file from others, and from what it was before it was changed.
+// fileID identifies a file and the version of its contents.
 type fileID struct {
 	dev, ino uint64
 	size     int64
 	changed  unix.Timespec
 }
 
-// files keeps plans.
+// files holds the plans of files.
 type files struct {
 	wanted func(number int) bool
 	cache  *planCache
@@ -43,7 +43,7 @@ type files struct {
 	m  map[fileID]*file
 }
 
-// get returns the file's plan, made once.
+// get returns the file's plan, which it makes once.
 func (c *files) get(f *os.File) (*file, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
@@ -98,7 +98,7 @@ func (c *files) plan(f *os.File, id fileID) ([]byte, error) {
 	encoded := p.Encode()
 	if len(impossible) == 0 {
 		c.cache.put(id, encoded)
-	} else { // which is told each time
+	} else { // an error is returned each time
 		c.warn(nameOf(f), impossible)
 	}
 	return encoded, nil
@@ -112,7 +112,7 @@ func sitesOf(encoded []byte) int {
 	return int(binary.LittleEndian.Uint32(encoded[len(plan.Magic)+4:]))
 }
 
-// whole reports whether b is an encoded plan of the length that its head tells.
+// whole reports whether b is an encoded plan of the length that its head states.
 func whole(b []byte) bool {
 	if len(b) < planHead || string(b[:len(plan.Magic)]) != plan.Magic {
 		return false
@@ -121,9 +121,10 @@ func whole(b []byte) bool {
 	return len(b) == planHead+24*n(0)+16*n(1)+24*n(2)+n(3)
 }
 
-// memory returns a file in memory with what b holds, which nobody can change any more.
+// memory returns a memfd with the contents of b, sealed against changes.
 func memory(name string, b []byte, executable bool) (*os.File, error) {
-	const mfdExec = 0x10 // since Linux 6.3, where a setting may forbid to execute others
+	// since Linux 6.3, where vm.memfd_noexec may forbid executing memfds without it
+	const mfdExec = 0x10
 	flags := unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
 	fd, err := -1, error(unix.EINVAL)
 	if executable {
@@ -157,7 +158,7 @@ func nameOf(f *os.File) string {
 	return name
 }
 
-// isForeign reports whether a file has no sites because it is no ELF file of this
+// isForeign reports whether a file has no sites because it is not an ELF file for this
 // machine.
 func isForeign(err error) bool {
 	var format *elf.FormatError

@@ -11,12 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrOtherABI means that a program is for another machine or a 32-bit one: the loader
-// cannot follow it.
-var ErrOtherABI = errors.New("the program is not a 64-bit one for this machine")
+// ErrOtherABI means that a program is for another machine, or a 32-bit program. The
+// loader cannot start it.
+var ErrOtherABI = errors.New("the program is not a 64-bit program for this machine")
 
 // imageOf reads how a program or dynamic linker is mapped, and the path of the dynamic
-// linker that it wants. Its errors hold what execve(2) would say: ENOEXEC.
+// linker that it requests. Its errors wrap the errno that execve(2) would return:
+// ENOEXEC.
 func imageOf(f io.ReaderAt, machine elf.Machine) (m image, interpreter string,
 	err error) {
 	e, err := elf.NewFile(f)
@@ -59,7 +60,7 @@ func imageOf(f io.ReaderAt, machine elf.Machine) (m image, interpreter string,
 	return m, interpreter, nil
 }
 
-// add takes a PT_LOAD. headers is where the program headers are in the file.
+// add adds a PT_LOAD segment. headers is the offset of the program headers in the file.
 func (m *image) add(p *elf.Prog, headers uint64) error {
 	page := uint64(os.Getpagesize())
 	switch {

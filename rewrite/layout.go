@@ -1,6 +1,6 @@
 package rewrite
 
-// What follows is inside/inside.h once more; TestLayout compares the two.
+// The declarations below repeat inside/inside.h. TestLayout compares the two.
 
 const (
 	slots      = 4096
@@ -22,7 +22,7 @@ type rule struct {
 
 const sizeofRule = 8 + conditions*24
 
-// What the table says of a number.
+// Values of the table for a system-call number.
 const (
 	hasRules  = 1
 	mechanism = 2
@@ -133,7 +133,8 @@ type imageSegment struct {
 	Prot, _                     uint32
 }
 
-// An image says how a file is mapped. Addresses are the file's.
+// An image describes how a file is mapped. Its addresses are those in the file, before
+// relocation.
 type image struct {
 	Entry, Headers, Low, High, Align uint64
 	NHeaders, Dynamic, N, _          uint32

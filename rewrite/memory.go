@@ -11,8 +11,8 @@ func readMemory(tid int, addr uintptr, b []byte) error {
 	return gone(linux.ReadMemory(tid, addr, b))
 }
 
-// writeMemory writes all of b1 and b2, of which one may be empty, or fails with EFAULT;
-// some may have been written then, as by the kernel's own copy_to_user.
+// writeMemory writes all of b1 and b2, of which one may be empty, or fails with EFAULT.
+// On failure it may have written a part, as the kernel's copy_to_user may.
 func writeMemory(tid int, addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error {
 	return gone(linux.WriteMemory(tid, addr1, b1, addr2, b2))
 }

@@ -9,17 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// refusedHere reports whether an error means that the supervisor may not look into a
-// program: hosts forbid it, and programs do (PR_SET_DUMPABLE of prctl(2)).
+// refusedHere reports whether an error means that the supervisor may not access a
+// program's memory. Hosts can forbid it, and programs can (PR_SET_DUMPABLE of prctl(2)).
 func refusedHere(err error) bool {
 	return errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) ||
 		errors.Is(err, unix.ENOSYS)
 }
 
-// operate lets the program do something for the supervisor, and returns what came of it.
-// prepare is called before, done after that, while nobody else uses the slot. Serve's
-// goroutine should not wait for programs: from the first time on, it hands all calls to
-// goroutines.
+// operate lets the program do something for the supervisor, and returns the result. It
+// calls prepare before and done after that, while no other goroutine uses the slot.
+// Serve's goroutine should not wait for programs, so after the first use of operate,
+// Serve starts a goroutine for each call.
 func (c *Call) operate(operation, address, length uint64, prepare, done func()) error {
 	c.s.indirect.Store(true)
 	if err := c.claim(); err != nil {
@@ -39,14 +39,14 @@ func (c *Call) operate(operation, address, length uint64, prepare, done func()) 
 		done()
 	}
 	atomic.StoreUint32(&c.slot.word, c.word)
-	linux.FutexWake(&c.slot.word) // a signal may have come meanwhile
+	linux.FutexWake(&c.slot.word) // a signal may have arrived meanwhile
 	if result < 0 {
 		return unix.Errno(-result)
 	}
 	return nil
 }
 
-// readThrough is ReadMemory by the program itself.
+// readThrough is ReadMemory, done by the program itself.
 func (c *Call) readThrough(addr uintptr, b []byte) error {
 	for len(b) > 0 {
 		n := min(len(b), operationSize)
@@ -59,7 +59,7 @@ func (c *Call) readThrough(addr uintptr, b []byte) error {
 	return nil
 }
 
-// writeThrough is WriteMemory by the program itself.
+// writeThrough is WriteMemory, done by the program itself.
 func (c *Call) writeThrough(addr uintptr, b []byte) error {
 	for len(b) > 0 {
 		n := min(len(b), operationSize)
@@ -72,7 +72,7 @@ func (c *Call) writeThrough(addr uintptr, b []byte) error {
 	return nil
 }
 
-// copyThrough is CopyFD by the program itself.
+// copyThrough is CopyFD, done by the program itself.
 func (c *Call) copyThrough(fd int) (int, error) {
 	got := make(chan *os.File, 1)
 	key := waitKey{uint32(c.tid), c.state(stateOperate)}
@@ -98,7 +98,7 @@ func (c *Call) copyThrough(fd int) (int, error) {
 	return -1, err
 }
 
-// serveCopy takes a descriptor that a call has asked for.
+// serveCopy receives a descriptor that the supervisor requested from a program.
 func (s *Server) serveCopy(v conversation, r request, f *os.File) error {
 	s.mu.Lock()
 	to := s.copies[waitKey{r.TID, uint32(r.A)}]
@@ -107,7 +107,7 @@ func (s *Server) serveCopy(v conversation, r request, f *os.File) error {
 		return unix.EBADF
 	}
 	select {
-	case to <- f: // of a nil channel never
+	case to <- f: // never ready for a nil channel
 	default:
 		f.Close()
 		return unix.ENOENT

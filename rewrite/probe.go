@@ -12,8 +12,8 @@ import (
 	"github.com/boxer-sandbox/boxer/rewrite/plan"
 )
 
-// Probe runs a program under the loader; all its calls go to the kernel. It fails if that
-// cannot be done here.
+// Probe runs a program under the loader and passes all its calls to the kernel. It
+// returns an error if this does not work on this host.
 func Probe(path string, argv ...string) error {
 	s, err := New(Config{})
 	if err != nil {
@@ -26,7 +26,7 @@ func Probe(path string, argv ...string) error {
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		if err = cmd.Run(); err != nil {
-			err = fmt.Errorf("a program that was rewritten did not run: %w: %s", err,
+			err = fmt.Errorf("a rewritten program did not run: %w: %s", err,
 				bytes.TrimSpace(stderr.Bytes()))
 		}
 	}

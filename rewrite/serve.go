@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Serve hands each call to answer, on the calling goroutine, until Close. Calls that may
-// come to a descriptor are handed over on goroutines of their own, since the program
-// takes part in that. The Call is reused: answer keeps it by its Keep.
+// Serve passes each call to answer on the calling goroutine, until Close. For a call that
+// may return a descriptor it starts a goroutine, because the program takes part in
+// passing the descriptor. Serve reuses the Call: to keep it, answer uses Keep.
 func (s *Server) Serve(answer func(*Call)) error {
 	s.mu.Lock()
 	if s.closing.Load() {
@@ -30,7 +30,8 @@ func (s *Server) Serve(answer func(*Call)) error {
 		bell := atomic.LoadUint32(&s.shared.doorbell)
 		some, others := s.round(c, answer)
 		if others {
-			// They run here and now: another thread would have to be woken for them.
+			// Let them run on this thread now. Otherwise the runtime would have to wake
+			// another thread for them.
 			runtime.Gosched()
 		}
 		if some {
@@ -45,8 +46,8 @@ func (s *Server) Serve(answer func(*Call)) error {
 	return nil
 }
 
-// round answers the calls that are there. It returns whether there were some, and whether
-// other goroutines have to do something about them.
+// round answers the pending calls. It returns whether there were any, and whether other
+// goroutines have to act on them.
 func (s *Server) round(c *Call, answer func(*Call)) (some, others bool) {
 	for i := range s.shared.pending {
 		if atomic.LoadUint64(&s.shared.pending[i]) == 0 {
@@ -56,8 +57,8 @@ func (s *Server) round(c *Call, answer func(*Call)) (some, others bool) {
 			some = true
 			n := i*64 + bits.TrailingZeros64(set)
 			others = s.tell(&s.shared.slots[n]) || others
-			// A thread also rings when it has done something for a call that was taken
-			// already.
+			// A thread also rings when it has done something for a call that round took
+			// before.
 			if !c.take(s, n) || c.word == s.taken[n] {
 				continue
 			}

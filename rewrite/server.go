@@ -38,32 +38,32 @@ const (
 	AtLeast
 	// MaskedEqual compares the bits of Mask.
 	MaskedEqual
-	// ProcNet takes the argument for the address of a path, and holds if the path begins
-	// with /proc and may name a file of a folder "net" there. Memory that cannot be read
-	// has no path.
+	// ProcNet treats the argument as the address of a path. It holds if the path begins
+	// with /proc and may name a file in a directory "net" there. It does not hold if the
+	// memory cannot be read.
 	ProcNet
 )
 
-// A Rule says which calls of one number are taken: those for which all conditions hold.
-// Of several rules for a number the first that holds decides.
+// A Rule says which calls of one number the hook takes: those for which all conditions
+// hold. If a number has several rules, the first that holds decides.
 type Rule struct {
 	Nr    uintptr
 	If    []Condition
 	Errno unix.Errno // if not 0, the call fails with it, without the supervisor
 }
 
-// Config says what a Server takes, and what it needs for that.
+// Config configures a Server.
 type Config struct {
 	Rules []Rule
 	// CopyFD copies a descriptor of the thread that calls; see pidfd_getfd(2).
 	CopyFD func(c *Call, fd int) (int, error)
 	Logger *slog.Logger // nil: none
-	// Cache is a directory where plans are kept for the next Server, the user's alone;
-	// empty: they are not.
+	// Cache is a directory in which plans are stored for later Servers. It must be
+	// accessible to the user alone. If empty, plans are not stored.
 	Cache string
-	// Processor adds one to GOMAXPROCS during Serve. Serve's thread sleeps by itself, and
-	// holds a processor of the runtime's until the monitor takes it away, up to 10 ms
-	// later.
+	// Processor adds one to GOMAXPROCS during Serve. Serve's thread sleeps in the kernel
+	// and then holds one of the runtime's processors until the runtime's monitor takes it
+	// away, up to 10 ms later.
 	Processor bool
 }
 
@@ -78,10 +78,10 @@ type Server struct {
 	shared   *shared
 	listener *net.UnixListener
 	closing  atomic.Bool
-	seen     [slots]seen   // by Serve: threads that have been looked at
-	taken    [slots]uint32 // by Serve: the words of the calls that were taken last
-	indirect atomic.Bool   // programs have to do things for the supervisor: see operate
-	cells    chan int      // of shared, that are free
+	seen     [slots]seen   // used by Serve: threads that it has checked
+	taken    [slots]uint32 // used by Serve: words of the calls taken last
+	indirect atomic.Bool   // programs act for the supervisor: see operate
+	cells    chan int      // free cells of shared
 	waiting  atomic.Int64  // the length of waiters
 	tasks    sync.WaitGroup
 
@@ -94,14 +94,14 @@ type Server struct {
 	conns    map[*net.UnixConn]struct{}
 }
 
-// A target is the machine that programs are for.
+// A target is a machine that programs are built for.
 type target struct {
 	machine    elf.Machine
 	loader     []byte    // inside/inside_*.bin
-	mechanisms []uintptr // the calls that the interposer itself has to see
+	mechanisms []uintptr // the calls that the interposer itself needs
 }
 
-// New makes a Server; Close ends it.
+// New makes a Server. Close releases it.
 func New(cfg Config) (*Server, error) { return newServer(cfg, native) }
 
 func newServer(cfg Config, target target) (_ *Server, err error) {
@@ -141,7 +141,7 @@ func newServer(cfg Config, target target) (_ *Server, err error) {
 	return s, nil
 }
 
-// makeShared makes the memory that all share.
+// makeShared makes the memory that programs and the supervisor share.
 func (s *Server) makeShared() error {
 	fd, err := unix.MemfdCreate("boxer", unix.MFD_CLOEXEC)
 	if err != nil {
@@ -151,18 +151,19 @@ func (s *Server) makeShared() error {
 	if err := s.memory.Truncate(int64(sizeofShared)); err != nil {
 		return err
 	}
-	mapped, err := unix.Mmap(fd, 0, sizeofShared, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	mapped, err := unix.Mmap(fd, 0, sizeofShared, unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_SHARED)
 	if err != nil {
 		return os.NewSyscallError("mmap", err)
 	}
 	s.shared = sharedIn(mapped)
 	s.shared.pid = uint32(os.Getpid())
-	// A call that somebody keeps looks there also after Close.
+	// A call that was kept still reads the memory after Close.
 	runtime.AddCleanup(s, func(b []byte) { unix.Munmap(b) }, mapped)
 	return nil
 }
 
-// setRules writes the rules where programs find them, ordered by number.
+// setRules writes the rules into the shared memory, ordered by number.
 func (s *Server) setRules() error {
 	n := 0
 	for nr := range uintptr(calls) {
@@ -201,8 +202,8 @@ func (s *Server) setRules() error {
 	return nil
 }
 
-// makeLoader makes the file that processes execute: the loader, with the name of the
-// socket.
+// makeLoader makes the file that processes execute: the loader with the name of the
+// control socket.
 func (s *Server) makeLoader(name string) error {
 	b := bytes.Clone(s.target.loader)
 	at := bytes.Index(b, []byte(configMagic))
@@ -225,12 +226,12 @@ func (s *Server) warn(name string, sites []plan.Site) {
 	}
 }
 
-// Loader is the file to execute in place of the program that Prepare was called for.
-// Close closes it.
+// Loader returns the file to execute instead of the program that was passed to Prepare.
+// Close closes the file.
 func (s *Server) Loader() *os.File { return s.loader }
 
-// Prepare says what the first process under the loader runs: the program at a path. It
-// fails as execve(2) would.
+// Prepare sets the program that the first process under the loader runs. It fails as
+// execve(2) would.
 func (s *Server) Prepare(path string) error {
 	open := func(path string) (*os.File, error) {
 		if err := unix.Access(path, unix.X_OK); err != nil {
@@ -252,8 +253,8 @@ func (s *Server) Prepare(path string) error {
 	return nil
 }
 
-// Close ends Serve and releases everything. Calls that wait are never answered: the
-// processes of the tree have to be gone.
+// Close ends Serve and releases everything. Pending calls are never answered, so the
+// processes of the tree must have ended before.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closing.Store(true)

@@ -5,7 +5,7 @@ import "unsafe"
 // sizeofShared is the size of the memory that the server shares with programs, in bytes.
 const sizeofShared = int(unsafe.Sizeof(shared{}))
 
-// sharedIn returns the shared structure that a mapping of sizeofShared bytes has.
+// sharedIn returns the shared structure at the start of a mapping of sizeofShared bytes.
 func sharedIn(mapped []byte) *shared {
 	_ = mapped[sizeofShared-1]
 	return (*shared)(unsafe.Pointer(unsafe.SliceData(mapped)))

@@ -13,8 +13,8 @@ func cString(b []byte) string {
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 
-// descends reports whether a process is below another: /proc/PID/stat has the parent
-// behind the name, which is in parentheses (proc(5)).
+// descends reports whether a process is a descendant of another. /proc/PID/stat has the
+// parent after the name, which is in parentheses (proc(5)).
 func descends(pid, from int) bool {
 	for range 1000 {
 		if pid == from {

@@ -28,7 +28,7 @@ func (p *Plan) planAMD64(im *image, wanted func(int) bool) {
 	}
 	t := newTargets(sites)
 	t.find(im, sites)
-	end := uint64(0) // of the window before
+	end := uint64(0) // of the previous window
 	for _, st := range sites {
 		site := p.siteAMD64(st, t, wanted, end)
 		if site.Rewritten() {
@@ -38,7 +38,8 @@ func (p *Plan) planAMD64(im *image, wanted func(int) bool) {
 	}
 }
 
-// siteAMD64 decides about one site. Bytes below free belong to the window before it.
+// siteAMD64 decides how one site is rewritten. Bytes below free belong to the previous
+// window.
 func (p *Plan) siteAMD64(st stretch, t *targets, wanted func(int) bool,
 	free uint64) Site {
 	x := st.code[st.site]
@@ -74,7 +75,7 @@ func window(st stretch, t *targets, free uint64) (first, last int, ok bool) {
 				st.whole(first, last) {
 				return first, last, true
 			}
-			// Whatever leads to the first instruction of a window is welcome.
+			// A branch to the first instruction of a window does no harm.
 			if first == 0 || t.has(st.code[first].addr) || !st.code[first-1].movable() ||
 				st.code[first-1].addr < free ||
 				st.code[first-1].end() != st.code[first].addr || st.site-first > 6 {
@@ -85,7 +86,7 @@ func window(st stretch, t *targets, free uint64) (first, last int, ok bool) {
 	return 0, 0, false
 }
 
-// whole reports whether the instructions from first to last follow each other.
+// whole reports whether the instructions from first to last are adjacent.
 func (s stretch) whole(first, last int) bool {
 	for i := first; i < last; i++ {
 		if s.code[i].end() != s.code[i+1].addr {
@@ -98,12 +99,12 @@ func (s stretch) whole(first, last int) bool {
 // movesNumber reports whether an instruction is mov $number,%eax.
 func movesNumber(i ins) bool { return len(i.raw) == 5 && i.raw[0] == 0xb8 }
 
-// number returns the number of the call at a site, if it is a constant whichever way the
-// program comes there.
+// number returns the number of the call at a site if it is the same constant on every
+// path to the site.
 func number(st stretch, t *targets) int {
 	for k := st.site; k > st.first(); k-- {
 		if t.has(st.code[k].addr) || st.code[k-1].end() != st.code[k].addr {
-			return Unknown // something leads here, with another number perhaps
+			return Unknown // a branch leads here, perhaps with another number
 		}
 		i := st.code[k-1]
 		switch nr, what := ofNumber(i); what {
@@ -119,13 +120,13 @@ func number(st stretch, t *targets) int {
 type effect uint8
 
 const (
-	leaves  effect = iota // %rax is what it was
+	leaves  effect = iota // %rax keeps its value
 	sets                  // to a constant
 	changes               // to something else
 )
 
-// ofNumber tells what an instruction does to %rax. Of instructions that it does not know
-// it says that they change it.
+// ofNumber returns what an instruction does to %rax. It assumes that an unknown
+// instruction changes %rax.
 func ofNumber(i ins) (int, effect) {
 	to, isReg := i.Args[0].(x86asm.Reg)
 	toNumber := isReg && (to == x86asm.RAX || to == x86asm.EAX || to == x86asm.AX ||
@@ -159,8 +160,8 @@ func ofNumber(i ins) (int, effect) {
 	return 0, leaves
 }
 
-// stubAMD64 appends a stub and returns its offset. The kernel keeps all registers but
-// rax, rcx and r11, and all flags; until the hook so does the stub.
+// stubAMD64 appends a stub and returns its offset. The kernel preserves all flags and all
+// registers except rax, rcx and r11. The stub does the same up to the hook.
 func (p *Plan) stubAMD64(st stretch, first, last int, constant bool) int {
 	at := len(p.Code)
 	for _, i := range st.code[first:st.site] {
@@ -186,7 +187,7 @@ func (p *Plan) stubAMD64(st stretch, first, last int, constant bool) int {
 	return at
 }
 
-// moveAMD64 appends an instruction of the file.
+// moveAMD64 appends an instruction of the file, with its relative operand corrected.
 func (p *Plan) moveAMD64(i ins) {
 	at := len(p.Code)
 	p.emit(i.raw...)
@@ -201,7 +202,8 @@ func (p *Plan) emit(b ...byte) *Plan {
 	return p
 }
 
-// emitRel appends the distance to an offset in Code, from behind the distance.
+// emitRel appends the distance to an offset in Code, counted from the end of the distance
+// field.
 func (p *Plan) emitRel(to int) {
 	p.Code = binary.LittleEndian.AppendUint32(p.Code, uint32(to-len(p.Code)-4))
 }

@@ -14,8 +14,9 @@ const (
 	branchOp       = 0x14000000 // b
 )
 
-// planARM64 takes each svc #0. The text is aligned words; data among it that equals one
-// is not to be feared, as literals are 64-bit addresses or small numbers.
+// planARM64 takes each svc #0. The text consists of aligned words. Data in the text is
+// unlikely to equal the instruction, because literals are 64-bit addresses or small
+// numbers.
 func (p *Plan) planARM64(im *image, wanted func(int) bool) {
 	for _, s := range im.text {
 		skip := int(-s.addr & 3)
@@ -39,9 +40,9 @@ func (p *Plan) siteARM64(s segment, at int, wanted func(int) bool) Site {
 	return site
 }
 
-// numberARM64 returns the constant that the instruction right before a site gives to x8.
-// Farther back it is not looked for: a branch may lead in between, and a check costs 2
-// ns.
+// numberARM64 returns the constant that the instruction directly before a site loads into
+// x8. It does not search farther back: a branch may lead in between, and the stub's check
+// costs only 2 ns.
 func numberARM64(code []byte) int {
 	if len(code) < 4 {
 		return Unknown
@@ -56,9 +57,9 @@ func numberARM64(code []byte) int {
 	return int(w >> 5 & 0xffff)
 }
 
-// stubARM64 appends a stub for a site that goes on at back. The kernel keeps all
-// registers but x0. The stub keeps x16 and x17 32 bytes below the stack pointer: Go has a
-// word of its own just below that. There is no red zone (AAPCS64).
+// stubARM64 appends a stub for a site that continues at back. The kernel preserves all
+// registers except x0. The stub saves x16 and x17 32 bytes below the stack pointer,
+// because Go uses the word just below it. There is no red zone (AAPCS64).
 func (p *Plan) stubARM64(back uint64) int {
 	at := len(p.Code)
 	p.words(
@@ -75,13 +76,13 @@ func (p *Plan) stubARM64(back uint64) int {
 	p.literal(0x58000010, HookOffset) // ldr x16, hook
 	p.words(
 		0xd61f0200, // br x16
-		// pass: the hook comes back here to let the kernel do the call.
+		// pass: the hook returns here to let the kernel execute the call.
 		0xa94047f0, // ldp x16, x17, [sp]
 		0x910083ff, // add sp, sp, #32
 		svc0,
 	)
 	p.branchARM64(back)
-	p.words( // And here, 16 bytes behind it, with a result.
+	p.words( // The hook returns here, 16 bytes after pass, with a result.
 		0xa94047f0, // ldp x16, x17, [sp]
 		0x910083ff, // add sp, sp, #32
 	)

@@ -20,28 +20,30 @@ func (i ins) end() uint64 { return i.addr + uint64(len(i.raw)) }
 type stretch struct {
 	code  []ins
 	site  int    // index of the candidate
-	start uint64 // of the function; 0 if it is not known
-	limit uint64 // the function's end, or of what was decoded
+	start uint64 // start of the function; 0 if it is not known
+	limit uint64 // end of the function, or of the decoded bytes
 }
 
 const (
 	// maxFunction bounds how far the package decodes from the start of a function to a
-	// candidate, in bytes. Beyond it a nearer beginning is looked for.
+	// candidate, in bytes. If the distance is larger, the package looks for a nearer
+	// start.
 	maxFunction = 16 << 10
 	// behind is how far the package decodes after a candidate.
 	behind = 512
-	// before is how far ahead of a candidate the package begins where it knows no start.
+	// before is how far before a candidate the package begins to decode if it knows no
+	// start.
 	before = 160
-	// nearby is how many instructions before a candidate are compared, and short is how
-	// far back these may reach.
+	// nearby is how many instructions before a candidate the package compares. short is
+	// how far back these may reach.
 	nearby, short = 6, 72
-	// beginnings is from how many places it begins then, and agreement how many of these
-	// have to come to the candidate.
+	// beginnings is the number of places from which the package then decodes. agreement
+	// is how many of these must reach the candidate.
 	beginnings, agreement = 16, 11
 )
 
-// decode decodes from start until an address that is at least end. It fails where bytes
-// are no instruction and the candidate has not been reached.
+// decode decodes from start until an address that is at least end. It fails if it meets
+// bytes that are no instruction before it has reached the candidate.
 func decode(s segment, start, end uint64) []ins {
 	code := make([]ins, 0, (end-start)/3)
 	for a := start; a < end && s.contains(a); {
@@ -57,7 +59,7 @@ func decode(s segment, start, end uint64) []ins {
 }
 
 // around decodes around a candidate. ok is false if the bytes are part of another
-// instruction. A site that will stay as it is need not be looked at twice.
+// instruction. A site that stays unchanged needs no second check.
 func (im *image) around(s segment, candidate uint64, wanted func(int) bool) (st stretch,
 	ok bool) {
 	start, end, known := im.function(s, candidate)
@@ -79,9 +81,9 @@ func (im *image) around(s segment, candidate uint64, wanted func(int) bool) (st 
 	return st, true
 }
 
-// confirmed reports whether decoding from elsewhere comes to the same instructions before
-// a candidate. A start may be none: .eh_frame of C libraries has one a byte before the
-// code that returns from signal handlers.
+// confirmed reports whether decoding from another place yields the same instructions
+// before a candidate. A listed start may be wrong: .eh_frame of C libraries has one that
+// lies a byte before the code that returns from signal handlers.
 func confirmed(s segment, code []ins, candidate uint64) bool {
 	const from = 5
 	want, agree := boundaries(code), 0
@@ -140,8 +142,8 @@ func vote(s segment, candidate uint64) (stretch, bool) {
 	return stretch{code: code, site: indexOf(code, candidate), limit: candidate + behind}, true
 }
 
-// decodePast decodes to a candidate and over what is no instruction, as padding and data
-// are not.
+// decodePast decodes to a candidate and skips bytes that are no instructions, such as
+// padding and data.
 func decodePast(s segment, from, candidate uint64) []ins {
 	var code []ins
 	for from <= candidate {
@@ -180,7 +182,7 @@ func indexOf(code []ins, addr uint64) int {
 	return i
 }
 
-// rel returns where a branch leads.
+// rel returns the target of a branch.
 func (i ins) rel() (uint64, bool) {
 	for _, a := range i.Args {
 		if r, ok := a.(x86asm.Rel); ok {
@@ -190,8 +192,8 @@ func (i ins) rel() (uint64, bool) {
 	return 0, false
 }
 
-// ripTarget returns the address that an operand relative to the instruction pointer
-// names.
+// ripTarget returns the address of an operand that is relative to the instruction
+// pointer.
 func (i ins) ripTarget() (uint64, bool) {
 	for _, a := range i.Args {
 		if m, ok := a.(x86asm.Mem); ok && m.Base == x86asm.RIP {
@@ -201,11 +203,11 @@ func (i ins) ripTarget() (uint64, bool) {
 	return 0, false
 }
 
-// endbr64 marks a place that indirect branches may lead to.
+// endbr64 marks a possible target of indirect branches.
 var endbr64 = []byte{0xf3, 0x0f, 0x1e, 0xfa}
 
-// movable reports whether an instruction does the same at another address, once its
-// operand that is relative to the instruction pointer is corrected.
+// movable reports whether an instruction has the same effect at another address after the
+// operand relative to the instruction pointer has been corrected.
 func (i ins) movable() bool {
 	if bytes.Equal(i.raw, endbr64) {
 		return false

@@ -9,23 +9,23 @@ import (
 	"sort"
 )
 
-// A segment is one PT_LOAD: what the file has of it.
+// A segment is the part of a PT_LOAD segment that is in the file.
 type segment struct {
 	addr, offset uint64
 	data         []byte
 }
 
-// contains reports whether the segment has the byte at an address.
+// contains reports whether the segment contains the byte at an address.
 func (s segment) contains(addr uint64) bool {
 	return addr >= s.addr && addr-s.addr < uint64(len(s.data))
 }
 
-// An image is what the package needs to know of a file.
+// An image holds what the package needs to know about a file.
 type image struct {
 	machine elf.Machine
 	text    []segment // executable
 	rest    []segment
-	starts  []uint64 // of functions, sorted; not all of them
+	starts  []uint64 // known starts of functions, sorted; some may be missing
 }
 
 func parse(file []byte) (*image, error) {
@@ -57,7 +57,7 @@ func parse(file []byte) (*image, error) {
 		}
 	}
 	for _, read := range []func() ([]elf.Symbol, error){f.Symbols, f.DynamicSymbols} {
-		symbols, _ := read() // a file need not have any
+		symbols, _ := read() // a file may have none
 		for _, s := range symbols {
 			if elf.ST_TYPE(s.Info) == elf.STT_FUNC && s.Value != 0 {
 				im.starts = append(im.starts, s.Value)
@@ -69,8 +69,8 @@ func parse(file []byte) (*image, error) {
 	return im, nil
 }
 
-// unwindStarts returns the starts of functions that .eh_frame_hdr lists: the Linux
-// Standard Base, "Exception Frames". The usual encoding is read, a table of 32-bit
+// unwindStarts returns the starts of functions that .eh_frame_hdr lists (Linux Standard
+// Base, "Exception Frames"). It reads only the usual encoding, a table of 32-bit
 // distances.
 func unwindStarts(hdr segment) []uint64 {
 	const (
@@ -91,8 +91,8 @@ func unwindStarts(hdr segment) []uint64 {
 	return starts
 }
 
-// function returns the bounds of what is known to be one function or several: the
-// last start at or before an address, and the first after it.
+// function returns bounds that contain one function or several: the last known start at
+// or before an address, and the first one after it.
 func (im *image) function(s segment, addr uint64) (start, end uint64, ok bool) {
 	i := sort.Search(len(im.starts), func(i int) bool { return im.starts[i] > addr })
 	end = s.addr + uint64(len(s.data))
@@ -105,7 +105,7 @@ func (im *image) function(s segment, addr uint64) (start, end uint64, ok bool) {
 	return im.starts[i-1], end, true
 }
 
-// word returns the 32-bit number at an address of the file that is not text.
+// word returns the 32-bit number at an address outside the text.
 func (im *image) word(addr uint64) (int32, bool) {
 	for _, s := range im.rest {
 		if s.contains(addr) && addr-s.addr+4 <= uint64(len(s.data)) {

@@ -6,19 +6,19 @@ import (
 	"fmt"
 )
 
-// Way is how a site is rewritten.
+// Way is the method by which a site is rewritten.
 type Way uint8
 
 const (
-	// Untouched sites have a constant number that nobody wants.
+	// Untouched sites have a constant number that is not wanted.
 	Untouched Way = iota
 	// Seven is the usual case of amd64: mov $number,%eax and syscall, seven bytes.
 	Seven
 	// Window is another window of whole instructions around the site.
 	Window
-	// Branch is arm64's: one branch in place of the instruction.
+	// Branch is used on arm64: one branch replaces the instruction.
 	Branch
-	// Impossible sites cannot be rewritten: their calls escape.
+	// Impossible sites cannot be rewritten. Their calls go to the kernel unseen.
 	Impossible
 )
 
@@ -31,13 +31,13 @@ const Unknown = -1
 
 // A Site is one system-call instruction.
 type Site struct {
-	Addr   uint64 // of the instruction, as the file has it: before it is relocated
+	Addr   uint64 // of the instruction in the file, before relocation
 	Number int    // of the system call, or Unknown
 	Way    Way
 	Start  uint64 // the first byte that is replaced
 	Len    int    // how many bytes are replaced
 	Stub   int    // offset of its stub in Code
-	Why    string // of Impossible: what is in the way
+	Why    string // of Impossible: the reason
 }
 
 // Rewritten reports whether the site jumps to a stub.
@@ -46,7 +46,7 @@ func (s Site) Rewritten() bool {
 		s.Way == Branch
 }
 
-// A Segment is a part of the file that is mapped executable.
+// A Segment is an executable part of the file.
 type Segment struct {
 	Offset, Size uint64 // in the file
 	Addr         uint64 // where it is mapped, before relocation
@@ -57,10 +57,10 @@ type Reloc struct {
 	Kind   RelocKind
 	Offset int    // in Code, of the field
 	End    int    // in Code: the distance counts from here
-	Target uint64 // as the file has it
+	Target uint64 // in the file
 }
 
-// RelocKind says how a distance is encoded.
+// RelocKind is the encoding of a distance.
 type RelocKind uint32
 
 const (
@@ -70,16 +70,17 @@ const (
 	Branch26
 )
 
-// The head of Code: two addresses that whoever applies the plan fills in.
+// The head of Code: two addresses that the code which applies the plan fills in.
 const (
-	// the table: a byte for each of the 65,536 lowest numbers, not 0 if the call is
+	// the table: one byte for each of the numbers below 65,536, not 0 if the call is
 	// wanted
 	TableOffset = 0
 	HookOffset  = 8  // the hook
 	headSize    = 16 // then the stubs
 )
 
-// A Plan says how the sites of one file are rewritten. It can be applied at any address.
+// A Plan describes how the sites of one file are rewritten. It can be applied at any
+// address.
 type Plan struct {
 	Machine  elf.Machine // EM_X86_64 or EM_AARCH64
 	Segments []Segment
@@ -88,10 +89,11 @@ type Plan struct {
 	Relocs   []Reloc
 }
 
-// ErrForeign means that a file is no ELF file of a machine that the package knows.
-var ErrForeign = errors.New("no 64-bit ELF file for amd64 or arm64")
+// ErrForeign means that a file is not an ELF file for a supported machine.
+var ErrForeign = errors.New("not a 64-bit ELF file for amd64 or arm64")
 
-// New makes the plan of a file. wanted tells which constant numbers are to be taken.
+// New makes the plan of a file. wanted reports whether calls with a constant number are
+// to be taken.
 func New(file []byte, wanted func(number int) bool) (*Plan, error) {
 	im, err := parse(file)
 	if err != nil {
@@ -117,7 +119,7 @@ func New(file []byte, wanted func(number int) bool) (*Plan, error) {
 // maxCode bounds Code: arm64's branches reach 128 MiB.
 const maxCode = 16 << 20
 
-// Count returns how many sites go each way.
+// Count returns the number of sites for each way.
 func (p *Plan) Count() map[Way]int {
 	n := make(map[Way]int)
 	for _, s := range p.Sites {

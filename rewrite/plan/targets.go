@@ -6,9 +6,10 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 )
 
-// targets are the addresses near sites that something may jump to. Too many do no harm.
+// targets are the addresses near sites that may be targets of branches. Surplus ones do
+// no harm.
 type targets struct {
-	wanted map[uint64]bool // false: near a site; true: something leads there
+	wanted map[uint64]bool // false: near a site; true: a possible branch target
 	low    uint64          // of all
 	high   uint64
 }
@@ -24,7 +25,7 @@ func newTargets(sites []stretch) *targets {
 	return t
 }
 
-// reach is how many instructions before a site matter: for its window and its number.
+// reach is how many instructions before a site matter for its window and its number.
 const reach = 16
 
 func (s stretch) first() int { return max(0, s.site-reach) }
@@ -41,7 +42,7 @@ func (t *targets) add(addr uint64) {
 
 func (t *targets) has(addr uint64) bool { return t.wanted[addr] }
 
-// find looks everywhere for what may lead to a site.
+// find searches the whole file for possible branches to a site.
 func (t *targets) find(im *image, sites []stretch) {
 	if len(sites) == 0 {
 		return
@@ -60,7 +61,7 @@ func (t *targets) find(im *image, sites []stretch) {
 	}
 }
 
-// inStretch takes the branches of decoded instructions, and jump tables.
+// inStretch adds the targets of decoded branches and of jump tables.
 func (t *targets) inStretch(im *image, s stretch) {
 	indirect := s.indirect()
 	for _, i := range s.code {
@@ -91,8 +92,8 @@ func (s stretch) indirect() bool {
 // maxTable bounds a jump table, in entries.
 const maxTable = 2048
 
-// inTable takes the entries of a table of 32-bit distances from the table, as compilers
-// write for switch statements.
+// inTable adds the entries of a table of 32-bit distances relative to the table, as
+// compilers emit for switch statements.
 func (t *targets) inTable(im *image, s stretch, table uint64) {
 	from := s.start
 	if from == 0 {
@@ -108,8 +109,9 @@ func (t *targets) inTable(im *image, s stretch, table uint64) {
 	}
 }
 
-// inText takes whatever would be a branch or an address with a 32-bit displacement,
-// wherever it is: parts of a function may be far from each other.
+// inText adds the target of every 32-bit displacement in the text that could be a branch
+// or an address. It reads the whole text, because parts of a function may be far from
+// each other.
 func (t *targets) inText(s segment) {
 	d := s.data
 	for p := 0; p+6 <= len(d); p++ {
@@ -126,7 +128,8 @@ func (t *targets) inText(s segment) {
 	}
 }
 
-// inData takes whatever would be an address: of absolute jump tables and of relocations.
+// inData adds every value in the data that could be an address, of an absolute jump table
+// or a relocation.
 func (t *targets) inData(s segment) {
 	skip := int(-s.addr & 7)
 	for p := skip; p+8 <= len(s.data); p += 8 {

@@ -4,12 +4,12 @@ import (
 	"encoding/binary"
 )
 
-// Magic begins an encoded plan.
+// Magic is the start of an encoded plan.
 const Magic = "BXPLAN\x00\x01"
 
-// Encode returns the plan as the part of boxer inside the program reads it (struct plan
-// in rewrite/inside/inside.h): little-endian, a header, then segments, sites, relocations
-// and code. Sites that are not rewritten are left out.
+// Encode returns the plan in the format that the loader inside the program reads (struct
+// plan in rewrite/inside/inside.h). The format is little-endian: a header, then segments,
+// sites, relocations and code. Encode omits sites that are not rewritten.
 func (p *Plan) Encode() []byte {
 	le := binary.LittleEndian
 	sites := 0
