@@ -331,7 +331,7 @@ func TestLease(t *testing.T) {
 func TestManyAtOnce(t *testing.T) {
 	virtualTime(t, func(t *testing.T) {
 		n := 200
-		if raceEnabled || testing.Short() {
+		if testing.Short() {
 			n = 40 // every node is told of every other: 200 are 25 times the work
 		}
 		l := newLab(t, ServerConfig{Lease: time.Minute, Logger: quiet})

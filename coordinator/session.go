@@ -273,7 +273,7 @@ func (s *Server) forwardSignal(c *session, sig *signal) error {
 func (s *Server) writeLoop(c *session, first []byte) {
 	buf := first
 	done := c.conn.Context().Done()
-	var news time.Time           // when updates were last sent
+	var sentAt time.Time         // when updates were last sent
 	var appended <-chan struct{} // closed when the journal has more updates
 	for {
 		if len(buf) > 0 {
@@ -288,7 +288,7 @@ func (s *Server) writeLoop(c *session, first []byte) {
 		frames := c.queue.drain()
 		buf, appended = s.appendUpdates(c, buf)
 		if len(buf) > 0 {
-			news = time.Now()
+			sentAt = time.Now()
 		}
 		for _, f := range frames {
 			buf = append(buf, f...)
@@ -298,7 +298,7 @@ func (s *Server) writeLoop(c *session, first []byte) {
 		}
 		select {
 		case <-appended:
-			if !c.coalesce(updateInterval(s.members.size()) - time.Since(news)) {
+			if !c.coalesce(updateInterval(s.members.size()) - time.Since(sentAt)) {
 				return
 			}
 		case <-c.queue.ready:

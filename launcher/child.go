@@ -185,7 +185,7 @@ func (c *child) watch() {
 		switch {
 		case err != nil:
 			if !errors.Is(err, io.EOF) {
-				c.log.Error("boxer-init", "error", err)
+				c.log.Error("boxer-init", "err", err)
 			}
 			c.orphaned()
 			c.status = exitSignal + int(unix.SIGKILL)
