@@ -1,15 +1,16 @@
-// Command jail runs a command where the kernel refuses what AWS Lambda functions are
-// reported to refuse, so that tests can run there.
+// Command jail runs a command under a filter that refuses what AWS Lambda functions are
+// reported to refuse. Tests run in it.
 //
 //	jail [-uid UID] [-gid GID] [-strict] [--] COMMAND [ARG...]
 //
 // seccomp(2), PR_SET_NO_NEW_PRIVS and PR_SET_SECCOMP of prctl(2), ptrace(2), new
 // namespaces, mounts, chroot(2), bpf(2), perf_event_open(2), userfaultfd(2), and io_uring
-// fail with EPERM. Calls that are newer than Linux 5.10 fail with ENOSYS. There are 1,024
-// descriptors and 1,024 processes. Started by root, the command has the given user and
-// group, 993 and 990 as reported, and no capabilities; -uid 0 keeps root. With -strict,
-// process_vm_readv(2), process_vm_writev(2), pidfd_open(2) and pidfd_getfd(2) fail with
-// EPERM, too: nobody has reported whether they are allowed.
+// fail with EPERM. Calls that are newer than Linux 5.10 fail with ENOSYS. The limits are
+// 1,024 descriptors and 1,024 processes. If root starts jail, the command runs without
+// capabilities as the given user and group. The defaults are the reported ones, 993 and
+// 990; -uid 0 keeps root. With -strict, process_vm_readv(2), process_vm_writev(2),
+// pidfd_open(2) and pidfd_getfd(2) also fail with EPERM, because there is no report on
+// whether they are allowed.
 package main
 
 import (
@@ -25,13 +26,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limit is of descriptors and of processes.
+// limit is the limit of descriptors, and of processes.
 const limit = 1024
 
 func main() {
 	uid := flag.Int("uid", 993, "user of the command, if root starts it")
 	gid := flag.Int("gid", 990, "group of the command, if root starts it")
-	strict := flag.Bool("strict", false, "also refuse what nobody has reported about")
+	strict := flag.Bool("strict", false,
+		"also refuse calls without a report on whether they are allowed")
 	flag.Parse()
 	if flag.NArg() == 0 {
 		fmt.Fprintln(os.Stderr, "usage: jail [-uid UID] [-gid GID] [-strict] [--] COMMAND [ARG...]")
@@ -56,7 +58,7 @@ func run(uid, gid int, strict bool, argv []string) error {
 		}
 	}
 	root := os.Geteuid() == 0
-	if !root { // a filter takes that, without CAP_SYS_ADMIN
+	if !root { // without CAP_SYS_ADMIN, a filter needs no_new_privs
 		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 			return os.NewSyscallError("prctl", err)
 		}
@@ -72,7 +74,7 @@ func run(uid, gid int, strict bool, argv []string) error {
 	return os.NewSyscallError("execve "+path, unix.Exec(path, argv, os.Environ()))
 }
 
-// install puts the filter on the calling thread.
+// install installs the filter on the calling thread.
 func install(strict bool) error {
 	raw, err := bpf.Assemble(program(strict))
 	if err != nil {
@@ -88,11 +90,11 @@ func install(strict bool) error {
 	return nil
 }
 
-// newest is the number of the last call that Linux 5.10 has, process_madvise: the same on
-// all machines.
+// newest is the number of the last call that Linux 5.10 has, process_madvise. It is the
+// same on all architectures.
 const newest = 440
 
-// forbidden fail with EPERM.
+// forbidden are the calls that fail with EPERM.
 var forbidden = []uint32{
 	unix.SYS_SECCOMP, unix.SYS_PTRACE, unix.SYS_UNSHARE, unix.SYS_SETNS, unix.SYS_CHROOT,
 	unix.SYS_MOUNT,
@@ -100,13 +102,12 @@ var forbidden = []uint32{
 	unix.SYS_USERFAULTFD, unix.SYS_IO_URING_SETUP,
 }
 
-// unconfirmed fail with EPERM in a strict jail.
+// unconfirmed are the calls that also fail with EPERM with -strict.
 var unconfirmed = []uint32{unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV,
 	unix.SYS_PIDFD_OPEN, unix.SYS_PIDFD_GETFD}
 
 // namespaces are the flags of clone(2) that fail with EPERM. clone3 fails with ENOSYS
-// instead, as under filters that cannot look at its arguments: C libraries then take
-// clone.
+// instead, because filters cannot read its arguments. C libraries then use clone.
 const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC
 
 // Offsets in struct seccomp_data (seccomp(2)).

@@ -1,9 +1,10 @@
-// Command joinbench lets nodes join boxer's network, all in one process, for make bench.
+// Command joinbench makes nodes join boxer's network, all in one process, for make bench.
 //
 //	joinbench COUNT    the join URL is in $BOXER_JOIN
 //
-// It writes how long it took until the last one had joined, as bench's package meter has
-// it. It is no part of the module bench, which has quic-go without boxer's patches.
+// It writes how long it took until the last node had joined, in the format of bench's
+// package meter. It is not part of the module bench, because that module uses quic-go
+// without boxer's patches.
 package main
 
 import (
@@ -21,8 +22,8 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// joinAtOnce bounds the nodes that are joining: this one process does the work of all of
-// them.
+// joinAtOnce bounds the nodes that join at the same time, because this one process does
+// the work of all of them.
 const joinAtOnce = 50
 
 func main() {
@@ -32,7 +33,7 @@ func main() {
 	}
 }
 
-// join lets nodes join, with their number as the argument.
+// join makes nodes join. The argument is their number.
 func join(args []string) error {
 	if len(args) != 1 {
 		return fmt.Errorf("arguments %q: want COUNT", args)

@@ -12,18 +12,18 @@ import (
 	"strings"
 )
 
-// suites are the releases of Debian whose kernels are used, oldest first: 5.10, 6.1,
+// suites are the releases of Debian that provide the kernels, oldest first: 5.10, 6.1,
 // 6.12, and the newest.
 var suites = []string{"bullseye", "bookworm", "trixie", "sid"}
 
 // errNoKernel means that Debian's archive has no kernel of the wanted version.
 var errNoKernel = errors.New("no such kernel in Debian's archive")
 
-// An archive is a private view of Debian's package archive: the machine's own sources and
-// package lists stay as they are.
+// An archive is a private view of Debian's package archive. It does not change the
+// machine's own sources and package lists.
 type archive struct{ dir string }
 
-// openArchive reads the package lists, which are kept in dir.
+// openArchive reads the package lists and stores them in dir.
 func openArchive(ctx context.Context, dir, mirror string) (*archive, error) {
 	a := &archive{dir: dir}
 	for _, d := range []string{"lists/partial", "cache/archives/partial"} {
@@ -45,7 +45,7 @@ func openArchive(ctx context.Context, dir, mirror string) (*archive, error) {
 	return a, nil
 }
 
-// run runs apt-get or apt-cache on the private view, in its folder.
+// run runs apt-get or apt-cache on the private view, in its directory.
 func (a *archive) run(ctx context.Context, name string, args ...string) (string, error) {
 	options := []string{
 		"-o", "Dir::Etc::SourceList=" + filepath.Join(a.dir, "sources.list"),
@@ -61,8 +61,7 @@ func (a *archive) run(ctx context.Context, name string, args ...string) (string,
 	return output(cmd)
 }
 
-// find returns the package that holds the newest kernel whose version begins with
-// version.
+// find returns the package with the newest kernel whose version begins with version.
 func (a *archive) find(ctx context.Context, version string) (string, error) {
 	said, err := a.run(ctx, "apt-cache", "madison", "linux-image-amd64")
 	if err != nil {
@@ -88,8 +87,9 @@ func (a *archive) find(ctx context.Context, version string) (string, error) {
 	return "", fmt.Errorf("linux %s: %w", version, errNoKernel)
 }
 
-// imageOf returns the package with the kernel itself, of what apt-cache show prints about
-// linux-image-amd64, which only depends on it. It returns "" if there is none.
+// imageOf returns the package with the kernel itself. It takes it from the output of
+// apt-cache show for linux-image-amd64, which only depends on that package. It returns ""
+// if there is none.
 func imageOf(shown string) string {
 	for line := range strings.Lines(shown) {
 		depends, ok := strings.CutPrefix(line, "Depends: ")
@@ -108,12 +108,12 @@ func imageOf(shown string) string {
 
 // A kernel is an unpacked package.
 type kernel struct {
-	release string // as uname -r has it
+	release string // as uname -r prints it
 	root    string // the folder with boot/ and the modules
 }
 
-// unpack gets the package and unpacks it into a folder of the archive, unless it is
-// there.
+// unpack downloads the package and unpacks it into a directory of the archive, unless it
+// is there already.
 func (a *archive) unpack(ctx context.Context, name string) (*kernel, error) {
 	k := &kernel{release: strings.TrimPrefix(name, "linux-image-"),
 		root: filepath.Join(a.dir, name)}
@@ -141,7 +141,7 @@ func (a *archive) unpack(ctx context.Context, name string) (*kernel, error) {
 	return k, nil
 }
 
-// base is the folder that holds lib/modules. Newer packages have it below usr.
+// base is the directory that holds lib/modules. In newer packages it is usr.
 func (k *kernel) base() string {
 	if _, err := os.Stat(filepath.Join(k.root, "usr/lib/modules", k.release)); err == nil {
 		return filepath.Join(k.root, "usr")
@@ -149,11 +149,12 @@ func (k *kernel) base() string {
 	return k.root
 }
 
-// image is the compressed kernel.
+// image returns the path of the compressed kernel.
 func (k *kernel) image() string { return filepath.Join(k.root, "boot", "vmlinuz-"+k.release) }
 
-// modules returns the files of the named modules and of those that they need, in the
-// order in which they have to be loaded. What is built into the kernel is left out.
+// modules returns the files of the named modules and of the modules that they depend on,
+// in the order in which they must be loaded. It omits modules that are built into the
+// kernel.
 func (k *kernel) modules(ctx context.Context, names ...string) ([]string, error) {
 	base := k.base()
 	if _, err := output(exec.CommandContext(ctx, "depmod", "--basedir", base,
@@ -180,7 +181,8 @@ func (k *kernel) modules(ctx context.Context, names ...string) ([]string, error)
 	return files, nil
 }
 
-// output runs a command and returns what it prints; an error has what it says on stderr.
+// output runs a command and returns its standard output. An error contains its standard
+// error.
 func output(cmd *exec.Cmd) (string, error) {
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said

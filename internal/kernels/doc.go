@@ -9,7 +9,7 @@
 //	                                         with a tmpfs above it (overlayfs)
 //	test binaries of this checkout ─────►    run as root; their output is the console's
 //
-// So the guest has the programs that the host has, and cannot change the host's files.
+// So the guest has the host's programs, and cannot change the host's files.
 // The guest has no network but its own loopback and the namespaces that tests make.
 //
 // QEMU interprets the guest's code, which makes it 10 to 30 times slower than the host:

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// boot runs the kernel with the initramfs until the guest switches itself off, shows its
-// console, and returns the exit status of the guest's script.
+// boot runs the kernel with the initramfs until the guest powers off. It prints the
+// guest's console and returns the exit status of the guest's script.
 func boot(ctx context.Context, k *kernel, initramfs string, show io.Writer) (status int,
 	err error) {
 	qemu := exec.CommandContext(ctx, "qemu-system-x86_64",

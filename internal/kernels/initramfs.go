@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// guestModules are what the guest needs before it sees the host's files.
+// guestModules are the modules that the guest needs to mount the host's files.
 var guestModules = []string{"virtio_pci", "9pnet_virtio", "9p", "overlay"}
 
-// initScript is the guest's first process. It puts a writable layer above the host's root
-// folder and becomes the guest's script there. It does not use chroot(2): a process that
-// enters another mount namespace leaves such a root. %s are the modules in their order,
-// the folder of the kernel's modules, and that of the script.
+// initScript is the guest's first process. It mounts a writable layer above the host's
+// root directory and executes the guest's script there. It does not use chroot(2): a
+// process that enters another mount namespace leaves such a root. %s are the modules in
+// their order, the folder of the kernel's modules, and that of the script.
 const initScript = `#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t devtmpfs dev /dev
@@ -89,8 +89,8 @@ func makeInitramfs(ctx context.Context, k *kernel, script, path string) error {
 	return err
 }
 
-// unpackModule copies a module to dir and returns its name there. Newer packages have
-// compressed modules, which busybox does not load.
+// unpackModule copies a module to dir and returns its name there. It decompresses the
+// module: newer packages have compressed modules, which busybox cannot load.
 func unpackModule(ctx context.Context, file, dir string) (string, error) {
 	name := filepath.Base(file)
 	var content []byte

@@ -28,7 +28,7 @@ func main() {
 	flag.StringVar(&o.kernels, "kernels", "5.10,6.1,6.12,7.2",
 		"versions of Linux, separated by commas")
 	flag.StringVar(&o.cache, "cache", ".tools/kernels",
-		"folder for kernel packages, some 300 MB each")
+		"folder for kernel packages, about 300 MB each")
 	flag.StringVar(&o.mirror, "mirror", "http://deb.debian.org/debian",
 		"Debian archive to get kernels from")
 	flag.StringVar(&o.shell, "run", "", "shell command to run in the guest instead of the tests")
@@ -69,7 +69,7 @@ func (o *options) run(ctx context.Context) error {
 	}
 	defer temporary.Remove()
 	work := temporary.Path
-	// The guest has a /tmp of its own and sees the host's only below another name.
+	// The guest has its own /tmp and sees the host's /tmp only under another path.
 	shared, err := os.MkdirTemp(filepath.Dir(cache), "kernels-")
 	if err != nil {
 		return err

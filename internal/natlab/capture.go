@@ -12,16 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Capture gives every IP packet that passes a point of the lab to a function
-// (packet(7)).
+// A Capture passes every IP packet at a point of the lab to a function (packet(7)).
 type Capture struct {
 	file *os.File
 	done chan struct{} // closed when the reading goroutine has ended
 	stop func() error
 }
 
-// captureBuffer is what the kernel may hold unread, in bytes. The kernel doubles it, and
-// without root bounds it.
+// captureBuffer is the size of the socket's receive buffer, in bytes. The kernel doubles
+// it, and limits it if the process is not root.
 const captureBuffer = 32 << 20
 
 // Capture calls f with each packet that the host sends or receives on eth0, from the IP
@@ -31,13 +30,14 @@ func (h *Host) Capture(f func(packet []byte)) (*Capture, error) {
 	return h.ns.capture(uplink, f)
 }
 
-// Capture calls f with each packet on the internet's links, as Host.Capture does: what is
-// routed comes twice, on its way in and on its way out.
+// Capture calls f with each packet on the internet's links, as Host.Capture does. A
+// routed packet appears twice, once on the way in and once on the way out.
 func (l *Lab) Capture(f func(packet []byte)) (*Capture, error) {
 	return l.internet.ns.capture("", f)
 }
 
-// capture captures on one interface of the namespace, or on all if its name is empty.
+// capture captures on one interface of the namespace, or on all interfaces if the name is
+// empty.
 func (ns *namespace) capture(dev string, f func(packet []byte)) (*Capture, error) {
 	var file *os.File
 	err := ns.do(func() (err error) {
@@ -54,7 +54,8 @@ func (ns *namespace) capture(dev string, f func(packet []byte)) (*Capture, error
 		readErr = c.read(f)
 	}()
 	c.stop = sync.OnceValue(func() error {
-		// From now on reads that would wait fail; those that find a packet do not.
+		// From now on a read fails if it would have to wait, and succeeds if there is a
+		// packet.
 		err := file.SetReadDeadline(time.Now())
 		<-c.done
 		err = errors.Join(err, readErr, c.losses(), file.Close())
@@ -66,14 +67,14 @@ func (ns *namespace) capture(dev string, f func(packet []byte)) (*Capture, error
 	return c, nil
 }
 
-// Close ends the capture when all packets so far have been given to the function. It
-// fails if packets were lost.
+// Close ends the capture after the function has received all packets so far. It fails if
+// packets were lost.
 func (c *Capture) Close() error { return c.stop() }
 
-// packetSocket opens a socket that sees the packets of an interface of the calling
-// thread's network namespace, of all if dev is empty.
+// packetSocket opens a socket that receives the packets of an interface in the calling
+// thread's network namespace, or of all interfaces if dev is empty.
 func packetSocket(dev string) (*os.File, error) {
-	// All protocols: a socket for IP alone sees no packets on their way out.
+	// Use all protocols, because a socket for IP alone does not see outgoing packets.
 	addr := &unix.SockaddrLinklayer{Protocol: bigEndian(unix.ETH_P_ALL)}
 	if dev != "" {
 		link, err := net.InterfaceByName(dev)
@@ -90,7 +91,7 @@ func packetSocket(dev string) (*os.File, error) {
 	file := os.NewFile(uintptr(fd), "packets")
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE,
 		captureBuffer) != nil {
-		// Close reports whether it was too small
+		// Close reports packets lost because the buffer was too small
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, captureBuffer)
 	}
 	if err := unix.Bind(fd, addr); err != nil {
@@ -105,13 +106,13 @@ func bigEndian(n uint16) uint16 {
 	return binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, n))
 }
 
-// read gives packets to f until the file's deadline has passed and none is left.
+// read passes packets to f until the file's deadline has passed and no packet is left.
 func (c *Capture) read(f func(packet []byte)) error {
 	conn, err := c.file.SyscallConn()
 	if err != nil {
 		return err
 	}
-	buf := make([]byte, 1<<18) // more than any packet has
+	buf := make([]byte, 1<<18) // larger than any packet
 	var recvErr error
 	readable := func(fd uintptr) bool {
 		for {
@@ -145,7 +146,7 @@ func (c *Capture) read(f func(packet []byte)) error {
 	return recvErr
 }
 
-// losses returns an error if the kernel had no room for a packet.
+// losses returns an error if the kernel dropped a packet because the buffer was full.
 func (c *Capture) losses() error {
 	conn, err := c.file.SyscallConn()
 	if err != nil {

@@ -16,13 +16,11 @@ import (
 )
 
 // Command returns the command that runs a program on the host, as exec.CommandContext
-// does: the program is looked for in this process's PATH, and killed when ctx ends. All
-// fields of the result may be set but Path, Args and SysProcAttr.Credential; for that
-// one, see As.
-//
-// Until it has entered the host's namespaces the process runs this program, see Inside.
-// That takes some milliseconds: to measure a program's start, call Start or Run of an
-// ordinary exec.Cmd from within Do.
+// does. It searches this process's PATH for the program, and kills the program when ctx
+// ends. The caller may set all fields of the result except Path, Args and
+// SysProcAttr.Credential. For the credential, see As. The process first runs this
+// program, which enters the host's namespaces: see Inside. That takes some milliseconds.
+// To measure a program's start, call Start or Run of an ordinary exec.Cmd from within Do.
 func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	path, err := exec.LookPath(name)
 	e, jsonErr := json.Marshal(entry{
@@ -40,8 +38,8 @@ func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.C
 	return cmd
 }
 
-// As returns the host with commands that run as a user of the system, with that user's
-// groups, HOME, USER and LOGNAME. It needs root: see NeedUsers.
+// As returns a Host whose commands run as a user of the system, with that user's groups,
+// HOME, USER and LOGNAME. It needs root: see NeedUsers.
 func (h *Host) As(name string) (*Host, error) {
 	if err := Users(); err != nil {
 		return nil, err
@@ -92,12 +90,12 @@ func lookUp(name string) (*user, error) {
 type entry struct {
 	Pid           int     // holds the namespaces
 	Net, Mnt, UTS uintptr // as these file descriptors
-	User          *user   // nil: stay who you are
+	User          *user   // nil: keep the current user
 	Path          string  // of the program
 }
 
-// enter makes this process a program on a host; args are what Command gave it. It returns
-// only if that fails.
+// enter makes this process a program on a host. args are the arguments that Command set.
+// enter returns only if it fails.
 func enter(args []string) error {
 	if len(args) < 2 {
 		return fmt.Errorf("enter a host: %d arguments: %w", len(args), os.ErrInvalid)
@@ -106,7 +104,7 @@ func enter(args []string) error {
 	if err := json.Unmarshal([]byte(args[0]), &e); err != nil {
 		return fmt.Errorf("enter a host: %w", err)
 	}
-	// execve(2) makes the calling thread the process, with the thread's namespaces
+	// After execve(2) the process has the namespaces of the calling thread.
 	runtime.LockOSThread()
 	var fds [3]int
 	for i, fd := range []uintptr{e.Net, e.Mnt, e.UTS} {
@@ -141,7 +139,7 @@ func (u *user) become() error {
 	return os.NewSyscallError("setuid", syscall.Setuid(u.UID))
 }
 
-// environ returns env with the user's variables in place of another's.
+// environ returns env with the user's variables instead of the current user's.
 func (u *user) environ(env []string) []string {
 	own := []string{"HOME=" + u.Home, "USER=" + u.Name, "LOGNAME=" + u.Name}
 	for _, v := range env {

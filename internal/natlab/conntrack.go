@@ -8,16 +8,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Parts of a request to forget connections: linux/netfilter/nfnetlink.h and
+// Fields of a request to delete connections: linux/netfilter/nfnetlink.h and
 // nfnetlink_conntrack.h.
 const (
 	subsysCtnetlink = 1
 	ctDelete        = 2
 )
 
-// flushConntrack forgets every connection of the calling thread's network namespace: what
-// conntrack(8) does for --flush, which is not everywhere. It is one netlink message
-// (netlink(7)), and its acknowledgement.
+// flushConntrack deletes every tracked connection of the calling thread's network
+// namespace, as conntrack(8) --flush does. That command is not installed everywhere.
+// flushConntrack sends one netlink message (netlink(7)) and reads its acknowledgement.
 func flushConntrack() error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC,
 		unix.NETLINK_NETFILTER)
@@ -26,8 +26,8 @@ func flushConntrack() error {
 	}
 	defer unix.Close(fd)
 
-	// struct nfgenmsg: any family, version 0, no resource; and no attribute: all
-	// connections
+	// struct nfgenmsg: any family, version 0, no resource. Without attributes, the
+	// request applies to all connections.
 	const bodyLen = 4
 	request := make([]byte, unix.NLMSG_HDRLEN+bodyLen)
 	binary.NativeEndian.PutUint32(request[0:], uint32(len(request)))

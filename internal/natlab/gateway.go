@@ -14,26 +14,26 @@ import (
 // uplink is the link towards the internet, in a host and in a router.
 const uplink = "eth0"
 
-// A gateway's address is the same on all links; being link-local, it may repeat (RFC
-// 3927). A router's differs from that of its own next hop, or it would take its ARP
-// requests for forged.
+// A gateway has the same address on all links, which link-local addresses allow (RFC
+// 3927). A router's address differs from that of its own next hop. Otherwise the router
+// would treat the next hop's ARP requests as forged.
 const (
 	internetHop = "169.254.0.1"
 	routerHop   = "169.254.0.2"
 )
 
 // A gateway is a namespace that routes between its links: the internet, or a router. Each
-// link has the name of what is at its other end.
+// link has the name of the namespace at its other end.
 type gateway struct {
 	ns  *namespace
 	hop string // its address on each link
 
-	mu    sync.Mutex // guards rules, and what the kernel has of them, and wires
+	mu    sync.Mutex // guards rules, their copy in the kernel, and wires
 	rules rules
 	wires []*wire // of the links with a delay; nil while one is being made
 }
 
-// newGateway makes ns route, and a NAT of it if nat is not nil.
+// newGateway makes ns a router, and a NAT if nat is not nil.
 func newGateway(ctx context.Context, ns *namespace, nat *natRules) (*gateway, error) {
 	g := &gateway{ns: ns, hop: internetHop}
 	if nat != nil {
@@ -46,7 +46,7 @@ func newGateway(ctx context.Context, ns *namespace, nat *natRules) (*gateway, er
 }
 
 // connect links ns, which has no link yet, to the gateway, and gives it the address.
-// Packets take that long, each way.
+// delay is how long a packet takes, each way.
 func (g *gateway) connect(ctx context.Context, ns *namespace, addr netip.Addr,
 	delay time.Duration) error {
 	err := g.link(ctx, ns, delay)
@@ -80,7 +80,7 @@ func (g *gateway) link(ctx context.Context, ns *namespace, delay time.Duration) 
 		ns.name, uplink, ns.path()))
 }
 
-// change changes the rules and gives them to the kernel, all at once.
+// change changes the rules and loads all of them into the kernel in one transaction.
 func (g *gateway) change(ctx context.Context, f func(*rules)) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -92,25 +92,26 @@ func (g *gateway) change(ctx context.Context, f func(*rules)) error {
 	return nil
 }
 
-// rules are what a gateway does with packets besides routing them.
+// rules describe what a gateway does with packets besides routing.
 type rules struct {
-	blocked map[string]bool        // links that are silent
-	cut     map[[2]netip.Addr]bool // source and destination that do not meet
-	loss    map[string]float64     // by link: the share that is lost each way
-	nat     *natRules              // nil: no NAT
+	blocked map[string]bool // links that carry nothing
+	// pairs of source and destination whose packets are dropped
+	cut  map[[2]netip.Addr]bool
+	loss map[string]float64 // by link: the share of packets that is lost, each way
+	nat  *natRules          // nil: no NAT
 }
 
-// natRules are what a router does more.
+// natRules are the additional rules of a router with a NAT.
 type natRules struct {
 	masquerade string                // the statement, see nft(8)
-	forward    map[uint16]netip.Addr // ports that are led inside
+	forward    map[uint16]netip.Addr // ports that are forwarded to hosts behind the NAT
 }
 
-// lossScale is how finely loss is dealt out.
+// lossScale is the resolution of the loss rate.
 const lossScale = 10000
 
-// String returns the rules in the language of nft(8), as a replacement for those before.
-// They are sorted, so that equal rules give equal text.
+// String returns the rules in the language of nft(8). They replace the previous rules.
+// String sorts them, so that equal rules give equal text.
 func (r *rules) String() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -137,12 +138,12 @@ func (r *rules) String() string {
 	return b.String()
 }
 
-// write goes on where the rules of the forward chain end.
+// write completes the forward chain, and writes the other chains of a NAT.
 func (n *natRules) write(line func(format string, args ...any)) {
 	line("iifname != %q accept\nct state established,related accept\nct status dnat accept\ndrop\n}", uplink)
-	// Dropped, not refused: were the kernel to answer, it would also remember the packet
-	// as a connection of its own, and a host's packet the other way would get another
-	// port.
+	// Drop the packet, and do not reject it. If the kernel answered, it would also track
+	// the packet as a connection of its own, and a host's packet in the other direction
+	// would get another port.
 	line("chain input {\ntype filter hook input priority filter; policy drop;\n}")
 	line("chain prerouting {\ntype nat hook prerouting priority dstnat;")
 	for _, port := range slices.Sorted(maps.Keys(n.forward)) {
@@ -154,7 +155,7 @@ func (n *natRules) write(line func(format string, args ...any)) {
 		n.masquerade, uplink)
 }
 
-// set puts key into the set, or takes it out.
+// set adds key to the set, or removes it.
 func set[K comparable](m *map[K]bool, key K, on bool) {
 	if *m == nil {
 		*m = make(map[K]bool)

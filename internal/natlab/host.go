@@ -9,8 +9,8 @@ import (
 )
 
 // A Host is a machine of the lab: a network namespace with one link, eth0, its own
-// hostname and its own /etc/resolv.conf. It shares processes and files with the other
-// hosts.
+// hostname and its own /etc/resolv.conf. It shares the process table and the other files
+// with the other hosts.
 type Host struct {
 	lab    *Lab
 	ns     *namespace
@@ -26,8 +26,7 @@ func (h *Host) Name() string { return h.ns.name }
 // Addr returns the address of eth0.
 func (h *Host) Addr() netip.Addr { return h.addr }
 
-// External returns the address from which the internet sees the host: its own, or its
-// NAT's.
+// External returns the host's address as seen from the internet: its own, or its NAT's.
 func (h *Host) External() netip.Addr {
 	if h.router != nil {
 		return h.router.addr
@@ -35,13 +34,13 @@ func (h *Host) External() netip.Addr {
 	return h.addr
 }
 
-// Router returns the NAT in front of the host, nil if it has none.
+// Router returns the NAT in front of the host, or nil if there is none.
 func (h *Host) Router() *Router { return h.router }
 
 // SetResolvConf replaces the text of the host's /etc/resolv.conf. At first it names a
 // server that never answers.
 func (h *Host) SetResolvConf(text string) error {
-	// In place: the file is bound by its inode.
+	// Write the file in place, because the bind mount refers to its inode.
 	if err := os.WriteFile(h.ns.resolvConf, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("natlab: resolv.conf of %s: %w", h.Name(), err)
 	}
@@ -49,12 +48,12 @@ func (h *Host) SetResolvConf(text string) error {
 }
 
 // Do calls f on a thread in the host's namespaces, in the process's working directory,
-// and returns its result. Sockets that f opens stay on that host; so do processes that it
-// starts, which must not ask for a parent death signal, as the thread ends with f.
-// Goroutines that f starts are elsewhere.
+// and returns f's result. Sockets that f opens and processes that f starts stay on that
+// host. The processes must not ask for a parent death signal, because the thread ends
+// with f. Goroutines that f starts do not run on that host.
 func (h *Host) Do(f func() error) error { return h.ns.do(f) }
 
-// ListenPacket opens a packet socket on the host; address is an IP address and port.
+// ListenPacket opens a packet socket on the host. address is an IP address and port.
 func (h *Host) ListenPacket(ctx context.Context, network,
 	address string) (conn net.PacketConn, err error) {
 	err = h.Do(func() (err error) {
@@ -64,7 +63,7 @@ func (h *Host) ListenPacket(ctx context.Context, network,
 	return conn, err
 }
 
-// Listen listens on the host; address is an IP address and port.
+// Listen listens on the host. address is an IP address and port.
 func (h *Host) Listen(ctx context.Context, network, address string) (l net.Listener,
 	err error) {
 	err = h.Do(func() (err error) {
@@ -74,8 +73,8 @@ func (h *Host) Listen(ctx context.Context, network, address string) (l net.Liste
 	return l, err
 }
 
-// Dial connects from the host; address is an IP address and port, because names would be
-// looked up elsewhere.
+// Dial connects from the host. address is an IP address and port, because Go would look
+// names up outside the host's namespaces.
 func (h *Host) Dial(ctx context.Context, network, address string) (conn net.Conn,
 	err error) {
 	if _, err := netip.ParseAddrPort(address); err != nil {
@@ -119,8 +118,8 @@ func (h *Host) setCut(ctx context.Context, other *Host, on bool) error {
 	})
 }
 
-// SetLoss drops that share of the packets, 0 to 1, each way of the host's link, at
-// random.
+// SetLoss drops a share of the packets, 0 to 1, at random, in each direction of the
+// host's link.
 func (h *Host) SetLoss(ctx context.Context, share float64) error {
 	if share < 0 || share > 1 {
 		return fmt.Errorf("natlab: loss of %s: %v is not between 0 and 1", h.Name(), share)
@@ -133,8 +132,8 @@ func (h *Host) SetLoss(ctx context.Context, share float64) error {
 	})
 }
 
-// SetRate limits each way of the host's link to that many bits per second, by tc-tbf(8);
-// 0 lifts the limit.
+// SetRate limits each direction of the host's link to a number of bits per second, by
+// tc-tbf(8). 0 removes the limit.
 func (h *Host) SetRate(ctx context.Context, bits int64) error {
 	for _, end := range []struct {
 		ns  *namespace
@@ -142,8 +141,8 @@ func (h *Host) SetRate(ctx context.Context, bits int64) error {
 	}{{h.ns, uplink}, {h.up.ns, h.Name()}} {
 		args := []string{"qdisc", "replace", "dev", end.dev, "root", "noqueue"}
 		if bits > 0 {
-			// The bucket holds 10 ms, and no less than one packet of the largest size
-			// that offloading makes.
+			// The bucket holds 10 ms of data, but at least one packet of the largest size
+			// that offloading produces.
 			burst := max(bits/8/100, 64<<10)
 			args = []string{"qdisc", "replace", "dev", end.dev, "root", "tbf",
 				"rate", fmt.Sprintf("%dbit", bits), "burst", fmt.Sprint(burst), "latency", "50ms"}

@@ -18,24 +18,26 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/tempdir"
 )
 
-// argv[0] says in which stage the process is.
+// Values of argv[0], which tell the process its stage.
 const (
-	// process 1 of the new namespaces: sets them up, reaps, ends
-	argInit  = "natlab-init"
-	argEnter = "natlab-enter" // on the way into a host's namespaces: see Host.Command
+	// process 1 of the new namespaces: see initMain
+	argInit = "natlab-init"
+	// a process that enters a host's namespaces: see Host.Command
+	argEnter = "natlab-enter"
 )
 
-// insideEnv holds the pid namespace that Inside made. A process is inside if it is still
-// in that one: so a test binary that a test starts again, such as the fuzzer's workers,
-// stays where it is.
+// insideEnv holds the PID namespace that Inside made. A process is inside if it is still
+// in that namespace. So a test binary that a test starts again, such as a worker of the
+// fuzzer, makes no new namespaces.
 const insideEnv = "BOXER_NATLAB"
 
-// unavailable is why this process could not get namespaces of its own, for ForTest.
+// unavailable is the reason why this process could not make its namespaces. ForTest
+// reports it.
 var unavailable error
 
-// Main runs a package's tests in namespaces of their own and exits with their status.
-// Where the kernel refuses them, the tests run all the same, and ForTest skips those that
-// want a lab.
+// Main runs a package's tests in namespaces of their own and exits with their status. If
+// the kernel refuses the namespaces, the tests still run, and ForTest skips those that
+// need a lab.
 //
 //	func TestMain(m *testing.M) { natlab.Main(m) }
 func Main(m interface{ Run() int }) {
@@ -49,18 +51,14 @@ func Main(m interface{ Run() int }) {
 
 // Inside runs main in new mount, network, pid, UTS and IPC namespaces, and returns what
 // main returned. It starts the program again, with the same arguments, environment, files
-// and directory; so call it first, and only once.
-//
-// Inside, /run and /dev/shm are empty and private, TMPDIR is a directory that is removed
-// at the end, lo is the only interface, and processes whose parent is gone are reaped.
-// When main returns, panics or is killed, or when the process that called Inside is, the
-// kernel kills whatever is left in there. SIGINT, SIGTERM, SIGHUP and SIGQUIT are passed
-// on.
-//
-// Root keeps every user; anyone else is root in a user namespace of one user: see
-// NeedUsers.
-//
-// The error says why the namespaces could not be made; main has not run then.
+// and directory. So call it first, and only once. In the namespaces, /run and /dev/shm
+// are empty and private, TMPDIR is a directory that Inside removes at the end, and lo is
+// the only interface. Process 1 reaps processes whose parent has ended. When main
+// returns, panics or is killed, or when the process that called Inside is killed, the
+// kernel kills all remaining processes in the namespaces. Inside passes SIGINT, SIGTERM,
+// SIGHUP and SIGQUIT on. If the caller is root, all users stay available. Any other user
+// becomes root in a user namespace with one user: see NeedUsers. The error says why the
+// namespaces could not be made. main has not run in that case.
 func Inside(main func() int) (status int, err error) {
 	switch {
 	case os.Args[0] == argEnter:
@@ -76,8 +74,8 @@ func Inside(main func() int) (status int, err error) {
 	return outside()
 }
 
-// findTools adds the directories of system administration to PATH: the lab's tools are
-// there, and Debian gives them to root alone.
+// findTools adds the directories of system administration to PATH. The lab's tools are
+// there, and Debian has these directories only in root's PATH.
 func findTools() {
 	path := filepath.SplitList(os.Getenv("PATH"))
 	for _, dir := range []string{"/usr/local/sbin", "/usr/sbin", "/sbin"} {
@@ -88,7 +86,7 @@ func findTools() {
 	os.Setenv("PATH", strings.Join(path, string(filepath.ListSeparator)))
 }
 
-// inside says whether this process is in namespaces that Inside made.
+// inside reports whether this process is in namespaces that Inside made.
 func inside() bool {
 	id, err := os.Readlink("/proc/self/ns/pid")
 	return err == nil && os.Getenv(insideEnv) == id
@@ -96,8 +94,8 @@ func inside() bool {
 
 // outside starts the program again as process 1 of new namespaces, and waits for its end.
 func outside() (status int, err error) {
-	// The death signal below is sent when the thread that forked ends, which must not be
-	// before the process does.
+	// The kernel sends the death signal below when the thread that forked ends. So that
+	// thread must not end before this process.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
@@ -152,8 +150,8 @@ func outside() (status int, err error) {
 }
 
 // temporary makes a directory for the files of the program and of those that it starts.
-// Its name is short, as names of Unix sockets in it have to be. If this process is
-// killed, the next one removes it.
+// Its name is short, because the paths of Unix sockets in it must be short. If this
+// process is killed, the next one removes the directory.
 func temporary() (*tempdir.Dir, error) {
 	dir, err := tempdir.Make("nl")
 	if err != nil {
@@ -165,8 +163,8 @@ func temporary() (*tempdir.Dir, error) {
 	return dir, nil
 }
 
-// runtimeDir makes the directory that a login would have made for a user's sockets and
-// the like. /run is private, so it ends with the namespaces.
+// runtimeDir makes the runtime directory that a login creates for a user's sockets. It
+// ends with the namespaces, because /run is private.
 func runtimeDir(uid, gid int) error {
 	if err := os.Mkdir("/run/user", 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
@@ -200,9 +198,9 @@ func forwardSignals(p *os.Process) (stop func()) {
 	}
 }
 
-// initMain is process 1: it sets the namespaces up, starts the program in them, reaps
-// every process, and ends with the program's status, upon which the kernel kills the
-// rest.
+// initMain is process 1. It sets the namespaces up, starts the program in them, reaps
+// every process, and ends with the program's status. The kernel then kills the remaining
+// processes.
 func initMain() int {
 	report := os.NewFile(3, "report")
 	unix.CloseOnExec(3)
@@ -239,7 +237,7 @@ func start() (*os.Process, error) {
 		flags                  uintptr
 		data                   string
 	}{
-		// no mount from here on is seen outside
+		// mounts from here on are not visible outside
 		{"none", "/", "", unix.MS_REC | unix.MS_PRIVATE, ""},
 		{"proc", "/proc", "proc", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC, ""},
 		{"tmpfs", "/run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=0755"},
@@ -264,7 +262,7 @@ func start() (*os.Process, error) {
 	})
 }
 
-// exitStatus is the status that a shell would give for ws.
+// exitStatus returns the status that a shell would report for ws.
 func exitStatus(ws syscall.WaitStatus) int {
 	if ws.Signaled() {
 		return 128 + int(ws.Signal())

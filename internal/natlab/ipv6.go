@@ -10,12 +10,13 @@ import (
 // has its IPv4 address in the last 32 bits of its own.
 var publicHosts6 = netip.MustParseAddr("2001:db8:5::")
 
-// internetHop6 is the gateway's address on each link; being link-local, it may repeat.
+// internetHop6 is the gateway's address on each link. It is link-local, so several links
+// may have it.
 const internetHop6 = "fe80::1"
 
-// AddIPv6 gives a public host an IPv6 address beside its other one, and returns it. Such
-// hosts are routed to each other. Addresses hold at once, as nobody else has them: there
-// is no duplicate address detection (RFC 4862).
+// AddIPv6 gives a public host an IPv6 address in addition to its IPv4 address, and
+// returns it. The internet routes between such hosts. The address is valid at once:
+// duplicate address detection (RFC 4862) is off, because no other host has the address.
 func (h *Host) AddIPv6(ctx context.Context) (netip.Addr, error) {
 	if h.router != nil {
 		return netip.Addr{}, fmt.Errorf("natlab: host %s: IPv6 behind a router: there is none", h.Name())
@@ -38,7 +39,7 @@ func (h *Host) AddIPv6(ctx context.Context) (netip.Addr, error) {
 	return addr, nil
 }
 
-// routeIPv6 routes to the address behind a link.
+// routeIPv6 adds a route to the address behind a link.
 func (g *gateway) routeIPv6(ctx context.Context, link string, addr netip.Addr) error {
 	if err := g.ns.sysctl("net/ipv6/conf/all/forwarding", "1"); err != nil {
 		return err
@@ -51,7 +52,7 @@ func (g *gateway) routeIPv6(ctx context.Context, link string, addr netip.Addr) e
 		fmt.Sprintf("route add %s dev %s", addr, link))
 }
 
-// enableIPv6 lets a link carry IPv6, which links do not do at first.
+// enableIPv6 enables IPv6 on a link. New links have it disabled.
 func (ns *namespace) enableIPv6(link string) error {
 	for _, set := range [][2]string{{"accept_dad", "0"}, {"accept_ra", "0"},
 		{"disable_ipv6", "0"}} {

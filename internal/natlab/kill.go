@@ -26,7 +26,7 @@ func killAll(namespaces []*namespace) error {
 		ours[st.Ino] = true
 	}
 	for {
-		// Again, until none is found: one may have forked meanwhile.
+		// Repeat until no process is found, because one may have forked meanwhile.
 		found, err := members(ours)
 		if err != nil || len(found) == 0 {
 			return err
@@ -55,8 +55,8 @@ func members(inodes map[uint64]bool) (pidfds []int, err error) {
 		if err != nil {
 			continue // it has ended
 		}
-		// After the pidfd is open, so that the number is still that process's. A zombie
-		// has no namespace.
+		// Check the namespace after the pidfd is open, so that the PID still belongs to
+		// that process. A zombie has no namespace.
 		var st unix.Stat_t
 		if unix.Stat(dir+"/ns/net", &st) == nil && inodes[st.Ino] {
 			pidfds = append(pidfds, pidfd)
@@ -76,7 +76,7 @@ func killOne(pidfd int) error {
 	}
 	deadline := time.Now().Add(killTimeout)
 	for {
-		// readable: ended (pidfd_open(2))
+		// a readable pidfd means that the process has ended (pidfd_open(2))
 		fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 		n, err := unix.Poll(fds, max(0, int(time.Until(deadline).Milliseconds())))
 		switch {

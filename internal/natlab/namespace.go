@@ -21,8 +21,8 @@ type namespace struct {
 	resolvConf    string // bound over /etc/resolv.conf in mnt
 }
 
-// newNamespace makes a namespace with the hostname name, lo up, and a nameserver that
-// never answers.
+// newNamespace makes a namespace with the hostname name, with lo up, and with a
+// nameserver that never answers.
 func newNamespace(ctx context.Context, name string) (*namespace, error) {
 	ns := &namespace{name: name}
 	err := onThread(func() error {
@@ -42,7 +42,7 @@ func newNamespace(ctx context.Context, name string) (*namespace, error) {
 		if err := ns.bindResolvConf(); err != nil {
 			return err
 		}
-		// Links made from now on carry IPv4 alone; lo keeps ::1.
+		// Links made from now on carry only IPv4. lo keeps ::1.
 		if err := os.WriteFile("/proc/sys/net/ipv6/conf/default/disable_ipv6",
 			[]byte("1"), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
@@ -68,14 +68,15 @@ func (ns *namespace) bindResolvConf() error {
 	}
 	defer f.Close()
 	ns.resolvConf = f.Name()
-	if err := f.Chmod(0o644); err != nil { // programs of any user read it
+	if err := f.Chmod(0o644); err != nil { // programs of every user read it
 		return err
 	}
 	if _, err := f.WriteString(defaultResolvConf); err != nil {
 		return err
 	}
 	const target = "/etc/resolv.conf"
-	// It may be a symbolic link into /run (systemd-resolved), which is empty in here.
+	// It may be a symbolic link into /run (systemd-resolved), which is empty in these
+	// namespaces.
 	if to, err := os.Readlink(target); err == nil {
 		if to = absolute(to, filepath.Dir(target)); strings.HasPrefix(to, "/run/") {
 			if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
@@ -92,7 +93,7 @@ func (ns *namespace) bindResolvConf() error {
 	return nil
 }
 
-// absolute returns path as seen from directory dir.
+// absolute returns path relative to directory dir as an absolute path.
 func absolute(path, dir string) string {
 	if filepath.IsAbs(path) {
 		return filepath.Clean(path)
@@ -100,7 +101,7 @@ func absolute(path, dir string) string {
 	return filepath.Join(dir, path)
 }
 
-// close lets go of the namespace.
+// close releases the namespace.
 func (ns *namespace) close() {
 	for _, f := range []*os.File{ns.net, ns.mnt, ns.uts} {
 		if f != nil {
@@ -112,7 +113,7 @@ func (ns *namespace) close() {
 	}
 }
 
-// path names the network namespace for the ip command.
+// path returns the path of the network namespace for the ip command.
 func (ns *namespace) path() string {
 	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(),
 		ns.net.Fd())
@@ -128,7 +129,7 @@ func (ns *namespace) do(f func() error) error {
 	})
 }
 
-// ip runs ip(8) in the namespace, once for all the lines.
+// ip runs ip(8) in the namespace, once for all lines.
 func (ns *namespace) ip(ctx context.Context, lines ...string) error {
 	return ns.do(func() error {
 		return run(ctx, strings.Join(lines, "\n")+"\n", "ip",
@@ -151,7 +152,8 @@ func join(net, mnt, uts int) error {
 	if err != nil {
 		return err
 	}
-	// setns(2) wants a thread that shares its root and working directory with no other.
+	// setns(2) requires a thread that does not share its root and working directory with
+	// another thread.
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return os.NewSyscallError("unshare", err)
 	}
@@ -164,20 +166,20 @@ func join(net, mnt, uts int) error {
 	return os.NewSyscallError("chdir", unix.Chdir(wd))
 }
 
-// The runtime does not end a process's first thread: it stays in whatever namespaces it
-// has joined, and /proc/self shows these as the process's. So that onThread never has
-// that thread, the main goroutine keeps it.
+// The runtime does not end a process's first thread. That thread would stay in the
+// namespaces that it has joined, and /proc/self would show these as the process's. So the
+// main goroutine stays locked to the first thread, and onThread never gets it.
 func init() { runtime.LockOSThread() }
 
-// errExited is what onThread returns if f ended its goroutine, as testing's FailNow does.
+// errExited is the error of onThread if f ended its goroutine, as testing's FailNow does.
 var errExited = errors.New("natlab: the function ended its goroutine")
 
-// onThread calls f on a thread of its own, which ends with it, so that whatever
-// namespaces it joined nobody else meets.
+// onThread calls f on a new thread, which ends with f. So no other goroutine runs in the
+// namespaces that f joined.
 func onThread(f func() error) error {
 	result := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // and never unlock: the runtime then ends the thread
+		runtime.LockOSThread() // never unlocked, so the runtime ends the thread
 		err := errExited
 		defer func() { result <- err }()
 		err = f()

@@ -1,17 +1,15 @@
 // Package natlab builds hosts and NATs from network namespaces, for tests and for the
-// demo.
-//
-// A Lab is a small internet: one namespace that routes, and around it hosts with public
-// addresses and routers with hosts behind them. All links are IPv4 and point to point, so
-// what one host sends to another passes through every router in between, as it would
-// outside.
+// demo. A Lab is a small internet. One namespace routes. Hosts with public addresses are
+// connected to it, and routers with hosts behind them. All links are IPv4 and point to
+// point, so a packet between two hosts passes every router in between, as on the real
+// internet.
 //
 //	Public ── internet ──┬── Router ── Host
 //	                     └── Router ── Host
 //
-// A program uses it from Inside, a test package from Main, which put the whole process
-// into namespaces of its own: nothing that a lab makes outlives the process, however it
-// ends.
+// A program uses it from Inside, a test package from Main. Both put the whole process
+// into new namespaces, so nothing that a lab makes outlives the process, however the
+// process ends.
 //
 //	func TestMain(m *testing.M) { natlab.Main(m) }
 //
@@ -22,7 +20,7 @@
 //		out, err := client.Command(t.Context(), "ping", "-c1", server.Addr().String()).CombinedOutput()
 //	}
 //
-// The words for NATs are those of RFC 4787. The lab needs the commands ip and tc
+// The terms for NATs are those of RFC 4787. The lab needs the commands ip and tc
 // (iproute2) and nft (nftables).
 package natlab
 
@@ -39,14 +37,15 @@ import (
 )
 
 // The lab's addresses come from the blocks for documentation (RFC 5737), which no real
-// network uses, and private ones (RFC 1918).
+// network uses, and from private blocks (RFC 1918).
 var (
 	publicHosts = netip.MustParseAddr("203.0.113.10") // the first Public host
 	// the outside of the first Router
 	publicRouters = netip.MustParseAddr("198.51.100.10")
 )
 
-// perBlock bounds the hosts, and the routers, of a lab: what is left of a /24 behind .10.
+// perBlock bounds the hosts of a lab, and its routers: the addresses of a /24 from .10
+// on.
 const perBlock = 240
 
 // A Lab is a small internet. Its methods may be called from any goroutine.
@@ -64,11 +63,11 @@ type Lab struct {
 // tools are the commands that a lab runs.
 var tools = []string{"ip", "tc", "nft"}
 
-// New makes an internet with nothing on it. It fails where Inside has not put the process
-// into namespaces of its own, and where a command is missing. Close ends it.
+// New makes an internet without hosts. It fails if Inside has not put the process into
+// its own namespaces, or if a command is missing. Close ends the lab.
 func New(ctx context.Context) (*Lab, error) {
 	if !inside() {
-		return nil, errors.New("natlab: the process is in no namespaces of its own: call Main from TestMain, or Inside")
+		return nil, errors.New("natlab: the process has no namespaces of its own: call Main from TestMain, or Inside")
 	}
 	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -82,8 +81,8 @@ func New(ctx context.Context) (*Lab, error) {
 	}
 	l.internet, err = newGateway(ctx, ns, nil)
 	if err == nil {
-		// What nobody owns is lost without an answer, as most of it is on the real
-		// internet.
+		// Packets to an unused address are dropped without an answer, as most are on the
+		// real internet.
 		err = ns.ip(ctx, "route add blackhole default")
 	}
 	if err != nil {
@@ -92,8 +91,8 @@ func New(ctx context.Context) (*Lab, error) {
 	return l, nil
 }
 
-// Close kills every process that still lives in the lab and removes its namespaces. It
-// may be called more than once.
+// Close kills every remaining process in the lab and removes the lab's namespaces. It may
+// be called more than once.
 func (l *Lab) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -111,8 +110,8 @@ func (l *Lab) Close() error {
 	return err
 }
 
-// Public adds a host with a public address. Two of them are routed to each other, without
-// a NAT.
+// Public adds a host with a public address. The internet routes between such hosts
+// without a NAT.
 func (l *Lab) Public(ctx context.Context, name string) (*Host, error) {
 	l.mu.Lock()
 	n := l.hosts
@@ -124,7 +123,7 @@ func (l *Lab) Public(ctx context.Context, name string) (*Host, error) {
 	return l.attach(ctx, l.internet, name, nth(publicHosts, n), nil)
 }
 
-// NATed adds a host behind a NAT of its own: Router, and then its Host.
+// NATed adds a host behind its own NAT: it calls Router, and then Host on the router.
 func (l *Lab) NATed(ctx context.Context, name string, nat NAT) (*Host, error) {
 	r, err := l.Router(ctx, "nat-"+name, nat)
 	if err != nil {
@@ -146,15 +145,15 @@ func (l *Lab) attach(ctx context.Context, g *gateway, name string, addr netip.Ad
 	return &Host{lab: l, ns: ns, up: g, addr: addr, router: behind}, nil
 }
 
-// validName matches what is good as a host's name and as an interface's: the kernel takes
-// 15 bytes (netdevice(7)).
+// validName matches names that are valid for a host and for an interface. The kernel
+// allows interface names of up to 15 bytes (netdevice(7)).
 var validName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,14}$`)
 
-// namespace makes a namespace that the lab owns. Its name is the hostname, and the name
-// of the link to it.
+// namespace makes a namespace that the lab owns. Its name is also the hostname and the
+// name of the link to it.
 func (l *Lab) namespace(ctx context.Context, name string) (*namespace, error) {
 	if !validName.MatchString(name) {
-		return nil, fmt.Errorf("natlab: name %q: want 1 to 15 of a-z, 0-9 and -, a letter first", name)
+		return nil, fmt.Errorf("natlab: name %q: want 1 to 15 characters of a-z, 0-9 and -, the first a letter", name)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -182,7 +181,7 @@ func nth(first netip.Addr, n int) netip.Addr {
 }
 
 // run runs a command in the namespace of the calling thread, with stdin as its input. The
-// error names the command, its input and what it said.
+// error contains the command, its input and its output.
 func run(ctx context.Context, stdin, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdin = strings.NewReader(stdin)

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// TB is the part of testing.TB that the helpers for tests use; so programs other than
-// tests do not link that package.
+// TB is the part of testing.TB that the helpers for tests use. It keeps programs that are
+// not tests from linking package testing.
 type TB interface {
 	Helper()
 	Cleanup(func())
@@ -19,8 +19,8 @@ type TB interface {
 	Skipf(format string, args ...any)
 }
 
-// ForTest returns a lab that is closed when the test ends. Where there can be none, the
-// test is skipped with the reason; if CI=true is in the environment, it fails.
+// ForTest returns a lab and closes it when the test ends. If a lab cannot be made,
+// ForTest skips the test with the reason, or fails it if CI=true is in the environment.
 func ForTest(t TB) *Lab {
 	t.Helper()
 	if unavailable != nil {
@@ -51,7 +51,7 @@ func NeedCommands(t TB, names ...string) {
 }
 
 // NeedUsers skips the test, or with CI=true fails it, if processes cannot take another
-// user's identity: without root, the lab's user namespace has one user only
+// user's identity: without root, the lab's user namespace has only one user
 // (user_namespaces(7)).
 func NeedUsers(t TB) {
 	t.Helper()
@@ -60,7 +60,7 @@ func NeedUsers(t TB) {
 	}
 }
 
-// Users returns an error if there is but one user in this user namespace.
+// Users returns an error if this user namespace has only one user.
 func Users() error {
 	uids, err := os.ReadFile("/proc/self/uid_map")
 	if err != nil {
@@ -68,16 +68,17 @@ func Users() error {
 	}
 	fields := strings.Fields(string(uids))
 	if len(fields) == 3 && fields[2] == "1" {
-		return fmt.Errorf("natlab: there is one user only in here: other users need root")
+		return fmt.Errorf("natlab: this user namespace has only one user: other users need root")
 	}
 	return nil
 }
 
-// Skip skips the test, or with CI=true fails it: something that it needs is not there.
+// Skip skips the test, or with CI=true fails it, because something that the test needs is
+// missing.
 func Skip(t TB, reason string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s (CI=true: nothing may be skipped)", reason)
+		t.Fatalf("%s (CI=true: no test may be skipped)", reason)
 	}
 	t.Skipf("%s", reason)
 }

@@ -10,19 +10,20 @@ import (
 	"time"
 )
 
-// Mapping says which packets of a socket leave a NAT with the same port (RFC 4787 section
-// 4.1).
+// Mapping is a NAT's mapping behaviour: which packets of a socket leave the NAT from the
+// same port (RFC 4787 section 4.1).
 type Mapping int
 
 const (
-	// EndpointIndependent: all of them, so that what one far side learns of the port is
-	// of use to another.
+	// EndpointIndependent means all packets of a socket. So the port that one remote
+	// endpoint observes is useful to another.
 	EndpointIndependent Mapping = iota
-	// Symmetric: those to one address and port; RFC 4787 says address and port-dependent.
+	// Symmetric means the packets to one address and port. RFC 4787 calls this address
+	// and port-dependent.
 	Symmetric
 )
 
-// String returns the RFC's word.
+// String returns the RFC's term.
 func (m Mapping) String() string {
 	switch m {
 	case EndpointIndependent:
@@ -33,15 +34,16 @@ func (m Mapping) String() string {
 	return "mapping " + strconv.Itoa(int(m))
 }
 
-// A NAT says how a router translates. Its filtering is always address and port-dependent
-// (RFC 4787 section 5): a packet gets in only from where one went out to. It drops all
-// others and does not hairpin.
+// A NAT configures how a router translates. Its filtering is always address and
+// port-dependent (RFC 4787 section 5): an inbound packet passes only if an outbound
+// packet went to its source address and port before. The NAT drops all others, and does
+// not support hairpinning.
 type NAT struct {
 	Mapping Mapping
 
-	// Timeout ends a UDP mapping that has been idle that long; the kernel counts whole
-	// seconds. Zero leaves the kernel's: 30 s, and 120 s once there were answers
-	// (nf_conntrack-sysctl).
+	// Timeout is how long a UDP mapping may be idle before it ends. The kernel counts
+	// whole seconds. Zero keeps the kernel's default: 30 s, and 120 s after packets in
+	// both directions (nf_conntrack-sysctl).
 	Timeout time.Duration
 
 	// Delay is how long a packet takes between the router and the internet, each way.
@@ -84,12 +86,12 @@ func (l *Lab) Router(ctx context.Context, name string, nat NAT) (*Router, error)
 	return r, r.setTimeout()
 }
 
-// masquerade returns the statement of nft(8) that translates. Without an option it keeps
-// the port where it can.
+// masquerade returns the nft(8) statement that translates. Without an option it keeps the
+// port if it can.
 func (r *Router) masquerade() string {
 	s := "masquerade"
 	if r.rebinds > 0 {
-		// Another range each time; find_appropriate_src in the kernel's
+		// Use another range each time. find_appropriate_src in the kernel's
 		// net/netfilter/nf_nat_core.c still gives all packets of a socket the same port.
 		first := 20000 + r.rebinds%4*10000
 		s += fmt.Sprintf(" to :%d-%d", first, first+9999)
@@ -100,8 +102,8 @@ func (r *Router) masquerade() string {
 	return s
 }
 
-// setTimeout gives the kernel the NAT's timeout. The rules are there already: the
-// parameters come with them.
+// setTimeout sets the NAT's timeout in the kernel. The rules must have been loaded
+// before, because the kernel parameters appear with them.
 func (r *Router) setTimeout() error {
 	if r.nat.Timeout == 0 {
 		return nil
@@ -132,7 +134,7 @@ func (r *Router) Host(ctx context.Context, name string) (*Host, error) {
 	return r.lab.attach(ctx, r.g, name, addr, r)
 }
 
-// Forward leads the router's public TCP and UDP port to the same port of a host behind
+// Forward forwards the router's public TCP and UDP port to the same port of a host behind
 // it.
 func (r *Router) Forward(ctx context.Context, port uint16, to *Host) error {
 	if to.router != r {
@@ -147,7 +149,7 @@ func (r *Router) Forward(ctx context.Context, port uint16, to *Host) error {
 	})
 }
 
-// Rebind forgets every mapping, as a NAT does that starts again, and gives new ones from
+// Rebind deletes every mapping, as a restarted NAT does, and allocates new ones from
 // another range of ports.
 func (r *Router) Rebind(ctx context.Context) error {
 	r.mu.Lock()

@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A wire makes a link long: it holds every frame up for the same time, each way. Kernels
-// without netem have nothing of the kind, so the two halves of the link end in packet
-// sockets (packet(7)), and goroutines carry the frames between them.
+// A wire adds delay to a link: it delays every frame by the same time, each way. It also
+// works on kernels without netem: the two halves of the link end in packet sockets
+// (packet(7)), and goroutines carry the frames between them.
 //
 //	host eth0 ── W0a ─(wire)─ W0b ── gateway's link
 type wire struct {
@@ -24,11 +24,11 @@ type wire struct {
 	errs  [4]error // by goroutine
 }
 
-// wireQueue bounds the frames under way in one direction: more than 1 Gbit/s of full ones
-// in half a second.
+// wireQueue bounds the frames in flight in one direction. It suffices for more than 1
+// Gbit/s of full frames with a delay of half a second.
 const wireQueue = 1 << 16
 
-// A frame is on its way until due.
+// A frame is in flight until due.
 type frame struct {
 	due   time.Time
 	bytes []byte // with a struct virtio_net_hdr before it
@@ -39,8 +39,8 @@ func newWire(ns *namespace, a, b string, delay time.Duration) (*wire, error) {
 	w := &wire{delay: delay}
 	err := ns.do(func() error {
 		for i, dev := range []string{a, b} {
-			// What arrives for the wire is not for this host, which must not answer ARP
-			// there.
+			// Frames that arrive at the wire are not for this host, so the host must not
+			// answer ARP there.
 			if err := os.WriteFile("/proc/sys/net/ipv4/conf/"+dev+"/arp_ignore",
 				[]byte("8"), 0); err != nil {
 				return err
@@ -67,7 +67,7 @@ func newWire(ns *namespace, a, b string, delay time.Duration) (*wire, error) {
 	return w, nil
 }
 
-// close drops what is under way.
+// close drops the frames in flight.
 func (w *wire) close() error {
 	var errs []error
 	for _, f := range w.ends {
@@ -84,8 +84,8 @@ func (w *wire) close() error {
 	return errors.Join(append(errs, w.errs[:]...)...)
 }
 
-// wireSocket opens a socket for the frames that arrive at an interface. A virtio_net_hdr
-// comes with each, since it says which checksums are still to be filled in.
+// wireSocket opens a socket for the frames that arrive at an interface. Each frame has a
+// virtio_net_hdr, which says which checksums must still be filled in.
 func wireSocket(dev string) (*os.File, error) {
 	link, err := net.InterfaceByName(dev)
 	if err != nil {
@@ -117,9 +117,9 @@ func wireSocket(dev string) (*os.File, error) {
 	return file, nil
 }
 
-// receive puts frames on the way until the file's deadline.
+// receive queues arriving frames until the file's deadline.
 func (w *wire) receive(from *os.File, frames chan<- frame) error {
-	buf := make([]byte, 1<<17) // more than any frame has
+	buf := make([]byte, 1<<17) // larger than any frame
 	for {
 		n, err := from.Read(buf)
 		switch {
@@ -132,12 +132,12 @@ func (w *wire) receive(from *os.File, frames chan<- frame) error {
 		}
 		select {
 		case frames <- frame{time.Now().Add(w.delay), append([]byte(nil), buf[:n]...)}:
-		default: // a full queue loses, as everywhere
+		default: // a full queue drops the frame, as a router does
 		}
 	}
 }
 
-// send hands frames over when they are due.
+// send delivers frames when they are due.
 func (w *wire) send(to *os.File, frames <-chan frame) error {
 	var failed error
 	for f := range frames {
@@ -160,8 +160,8 @@ func (w *wire) send(to *os.File, frames <-chan frame) error {
 	return failed
 }
 
-// connectLong is what connect does first where the link has a delay: it makes the two
-// halves. Their inner ends have names that no host has.
+// connectLong makes the two halves of a link with a delay, before the rest of connect.
+// The inner ends have names that no host can have.
 func (g *gateway) connectLong(ctx context.Context, ns *namespace,
 	delay time.Duration) error {
 	g.mu.Lock()
@@ -169,8 +169,8 @@ func (g *gateway) connectLong(ctx context.Context, ns *namespace,
 	g.wires = append(g.wires, nil)
 	g.mu.Unlock()
 	a, b := fmt.Sprintf("W%da", n), fmt.Sprintf("W%db", n)
-	// Packets are as a real wire has them, not as offloading leaves them: whoever loses
-	// one loses no more than that.
+	// Switch segmentation offload off, so that packets have the size of those on a real
+	// wire. Then the loss of one packet loses no more than that packet.
 	err := g.ns.ip(ctx,
 		fmt.Sprintf("link add name %s type veth peer name %s netns %s", a, uplink,
 			ns.path()),

@@ -11,22 +11,22 @@ import (
 )
 
 const (
-	// shownLines is how much of a program's output is shown when something goes wrong.
+	// shownLines bounds the lines of a program's output in an error report.
 	shownLines = 60
-	// shownWidth is how much of a line, in bytes: etcd, for one, writes long ones.
+	// shownWidth bounds a line, in bytes. Some programs, such as etcd, write long lines.
 	shownWidth = 300
 )
 
-// An Output collects what a program writes, for those who wait for a line of it.
+// An Output collects what a program writes, for goroutines that wait for a line.
 type Output struct {
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	text    []byte
-	read    int           // where Next goes on
+	read    int           // offset at which Next continues
 	closed  bool          // the program has ended
 	changed chan struct{} // closed, and replaced, at each change
 }
 
-// NewOutput returns an empty one.
+// NewOutput returns an empty Output.
 func NewOutput() *Output { return &Output{changed: make(chan struct{})} }
 
 // Write implements io.Writer.
@@ -38,7 +38,7 @@ func (o *Output) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// End says that nothing more will come.
+// End marks the end of the output.
 func (o *Output) End() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -51,10 +51,10 @@ func (o *Output) changeLocked() {
 	o.changed = make(chan struct{})
 }
 
-// Next waits for a match in what was written after the last one, and returns the
-// pattern's groups, the whole match first. Patterns should begin with (?m), or ^ and $
-// are the ends of all that is there. It fails when ctx ends, with its cause, or when the
-// program has ended.
+// Next waits for a match in the output after the previous match, and returns the
+// pattern's groups, the whole match first. Patterns should begin with (?m). Otherwise ^
+// and $ match only the start and the end of the whole output. Next fails with the cause
+// of ctx when ctx ends, and when the program has ended.
 func (o *Output) Next(ctx context.Context, pattern *regexp.Regexp) ([]string, error) {
 	for {
 		match, changed, err := o.look(pattern)
@@ -69,7 +69,7 @@ func (o *Output) Next(ctx context.Context, pattern *regexp.Regexp) ([]string, er
 	}
 }
 
-// Within is Next with a limit of time.
+// Within is Next with a time limit.
 func (o *Output) Within(limit time.Duration, pattern *regexp.Regexp) ([]string, error) {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), limit,
 		fmt.Errorf("none in %v", limit))
@@ -77,7 +77,8 @@ func (o *Output) Within(limit time.Duration, pattern *regexp.Regexp) ([]string, 
 	return o.Next(ctx, pattern)
 }
 
-// look returns a match if there is one, or what is closed at the next change.
+// look returns a match if there is one. Otherwise it returns a channel that is closed at
+// the next change.
 func (o *Output) look(pattern *regexp.Regexp) ([]string, <-chan struct{}, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -92,24 +93,24 @@ func (o *Output) look(pattern *regexp.Regexp) ([]string, <-chan struct{}, error)
 	return nil, o.changed, nil
 }
 
-// PassOver makes Next look at nothing that was written so far.
+// PassOver makes Next ignore everything that was written so far.
 func (o *Output) PassOver() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.read = len(o.text)
 }
 
-// String returns all that was written so far.
+// String returns everything that was written so far.
 func (o *Output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return string(o.text)
 }
 
-// Tail returns the last lines, see the function of that name.
+// Tail returns the last lines: see the function Tail.
 func (o *Output) Tail() string { return Tail(o.String()) }
 
-// Tail returns the last lines of a text, cut to a readable width, without those that have
+// Tail returns the last lines of a text, cut to a readable width. It replaces lines with
 // a join URL, which is secret.
 func Tail(text string) string {
 	lines := strings.SplitAfter(text, "\n")

@@ -1,5 +1,5 @@
 // Package proctest runs other programs in the background and waits for what they write.
-// Tests have [Test], which fails them where an error is returned otherwise.
+// Tests use [Test], which fails the test instead of returning an error.
 package proctest
 
 import (
@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// StopPatience bounds the wait for the end of a program that was asked to end.
+// StopPatience bounds how long Stop waits for the end of a program before it kills it.
 const StopPatience = 20 * time.Second
 
-// A Process is a program that was started. Whoever starts it stops it.
+// A Process is a started program. The code that starts it must stop it.
 type Process struct {
-	Label string // stands for it in messages
+	Label string // names it in messages
 	Cmd   *exec.Cmd
 	// standard output and standard error, unless the command had its own
 	Out, Err *Output
@@ -29,7 +29,8 @@ type Process struct {
 	result error         // of Cmd.Wait; valid after Ended
 }
 
-// Start starts cmd. What cmd has not set of Stdin, Stdout and Stderr, the process has.
+// Start starts cmd. If cmd does not set Stdin, Stdout or Stderr, the Process provides
+// them.
 func Start(label string, cmd *exec.Cmd) (*Process, error) {
 	p := &Process{Label: label, Cmd: cmd, Out: NewOutput(), Err: NewOutput(),
 		Ended: make(chan struct{}), began: time.Now()}
@@ -43,8 +44,7 @@ func Start(label string, cmd *exec.Cmd) (*Process, error) {
 	if cmd.Stdin == nil {
 		p.Stdin, err = cmd.StdinPipe()
 	}
-	// The end of the program does not end its children, which may hold the other end of a
-	// pipe.
+	// The program's children may outlive it and hold the other end of a pipe.
 	if cmd.WaitDelay == 0 {
 		cmd.WaitDelay = StopPatience
 	}
@@ -54,7 +54,7 @@ func Start(label string, cmd *exec.Cmd) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", label, err)
 	}
-	go func() { // until the program ends, which Stop sees to
+	go func() { // ends with the program, which Stop ends
 		p.result = cmd.Wait()
 		p.took = time.Since(p.began)
 		p.Out.End()
@@ -73,23 +73,23 @@ func (p *Process) Signal(signal syscall.Signal) error {
 	return nil
 }
 
-// Stop sends the program a signal and waits until it has ended. One that has not after
-// StopPatience is killed, and an error returned.
+// Stop sends the program a signal and waits until it has ended. If it has not ended after
+// StopPatience, Stop kills it and returns an error.
 func (p *Process) Stop(signal syscall.Signal) error {
 	err := p.Signal(signal)
 	select {
 	case <-p.Ended:
 		return err
 	case <-time.After(StopPatience):
-		err = errors.Join(err, fmt.Errorf("%s: still there %v after signal %v", p.Label,
+		err = errors.Join(err, fmt.Errorf("%s: still running %v after signal %v", p.Label,
 			StopPatience, signal), p.Signal(syscall.SIGKILL))
 	}
 	<-p.Ended
 	return err
 }
 
-// Status returns how the program has ended, as a shell has it: 128+N for signal N. It
-// waits for the end. An error is of the start or the pipes, not of the program.
+// Status waits for the end of the program and returns its status as a shell reports it:
+// 128+N for signal N. An error concerns the start or the pipes, not the program.
 func (p *Process) Status() (int, error) {
 	<-p.Ended
 	var exit *exec.ExitError
@@ -103,7 +103,7 @@ func (p *Process) Status() (int, error) {
 	return ws.ExitStatus(), nil
 }
 
-// Report says how the program fares, and what it wrote last.
+// Report describes the program's state and the last lines that it wrote.
 func (p *Process) Report() string {
 	state := "runs"
 	select {

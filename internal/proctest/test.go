@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// Patience bounds the wait of a test for an event that should come soon. It is generous,
-// as machines that run tests are busy; tests of how soon something happens have bounds of
-// their own.
+// Patience bounds how long a test waits for an event that should occur soon. It is
+// generous, because machines that run tests are busy. Tests that check how soon something
+// happens have their own bounds.
 const Patience = 60 * time.Second
 
-// TB is the part of testing.TB that is used here; so programs other than tests do not
-// link that package.
+// TB is the part of testing.TB that this package uses. It keeps programs that are not
+// tests from linking package testing.
 type TB interface {
 	Helper()
 	Cleanup(func())
@@ -24,14 +24,15 @@ type TB interface {
 	Fatalf(format string, args ...any)
 }
 
-// A Test is a program that a test has started. It ends with the test at the latest, and
-// what is wrong with it fails the test.
+// A Test is a program that a test has started. It ends with the test at the latest. Its
+// errors fail the test.
 type Test struct {
 	*Process
 	t TB
 }
 
-// ForTest starts cmd for a test. If the test fails, it shows what the program wrote last.
+// ForTest starts cmd for a test. If the test fails, it logs the last lines that the
+// program wrote.
 func ForTest(t TB, label string, cmd *exec.Cmd) *Test {
 	t.Helper()
 	process, err := Start(label, cmd)
@@ -68,20 +69,20 @@ func (p *Test) Stop(signal syscall.Signal) {
 	}
 }
 
-// Kill ends the program at once, as a function's host does that takes the function away:
-// started under boxer, the program and its supervisor go without a word to anybody.
+// Kill ends the program at once, as a host does when it removes a function. If boxer runs
+// the program, the program and its supervisor end without telling the other nodes.
 func (p *Test) Kill() {
 	p.t.Helper()
 	p.Stop(syscall.SIGKILL)
 }
 
-// Wait waits for the end of the program and returns its status as a shell has it.
+// Wait waits for the end of the program and returns its status as a shell reports it.
 func (p *Test) Wait(limit time.Duration) int {
 	p.t.Helper()
 	select {
 	case <-p.Ended:
 	case <-time.After(limit):
-		p.t.Fatalf("%s: still there after %v", p.Label, limit)
+		p.t.Fatalf("%s: still running after %v", p.Label, limit)
 	}
 	status, err := p.Status()
 	if err != nil {
@@ -99,8 +100,8 @@ func (p *Test) Say(line string) {
 }
 
 // Expect waits for a line on standard output that matches the pattern and returns the
-// pattern's groups, the whole match first. The line may have been there before, but is
-// not found twice.
+// pattern's groups, the whole match first. The line may have been written before the
+// call, but each line matches only once.
 func (p *Test) Expect(pattern string) []string {
 	p.t.Helper()
 	return p.expect(p.Out, pattern)
