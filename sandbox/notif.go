@@ -80,7 +80,9 @@ func (n *Notif) send(r *linux.SeccompResp) error {
 // fd stays open in the supervisor. The kernel chooses the lowest free number, as for
 // open(2). If the supervisor chose it, another thread of the caller could take the number
 // meanwhile, and SECCOMP_ADDFD_FLAG_SETFD would replace that thread's descriptor, as
-// dup2(2) does. It fails with ErrGone if the call has ended, and with EMFILE at the
+// dup2(2) does.
+//
+// It fails with ErrGone if the call has ended, and with EMFILE at the
 // caller's limit (RLIMIT_NOFILE). After EMFILE the call still needs an answer.
 func (n *Notif) InstallFD(fd int, cloexec bool) (int, error) {
 	a := linux.SeccompAddFD{ID: n.raw.ID, Flags: unix.SECCOMP_ADDFD_FLAG_SEND,

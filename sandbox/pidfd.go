@@ -30,7 +30,9 @@ type Caller interface {
 	Pending() bool
 }
 
-// An FDCopier copies descriptors of calling threads. The zero value is ready for use. It
+// An FDCopier copies descriptors of calling threads. The zero value is ready for use.
+//
+// It
 // caches the pidfds of threads that have called before. A pidfd always refers to the same
 // thread. When the kernel gives the same TID to a new thread, pidfd_getfd(2) on the old
 // pidfd fails with ESRCH, and the copier replaces the pidfd. This holds only for

@@ -18,7 +18,9 @@ import (
 // Command returns the command that runs a program on the host, as exec.CommandContext
 // does. It searches this process's PATH for the program, and kills the program when ctx
 // ends. The caller may set all fields of the result except Path, Args and
-// SysProcAttr.Credential. For the credential, see As. The process first runs this
+// SysProcAttr.Credential. For the credential, see As.
+//
+// The process first runs this
 // program, which enters the host's namespaces: see Inside. That takes some milliseconds.
 // To measure a program's start, call Start or Run of an ordinary exec.Cmd from within Do.
 func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.Cmd {

@@ -51,13 +51,19 @@ func Main(m interface{ Run() int }) {
 
 // Inside runs main in new mount, network, pid, UTS and IPC namespaces, and returns what
 // main returned. It starts the program again, with the same arguments, environment, files
-// and directory. So call it first, and only once. In the namespaces, /run and /dev/shm
+// and directory. So call it first, and only once.
+//
+// In the namespaces, /run and /dev/shm
 // are empty and private, TMPDIR is a directory that Inside removes at the end, and lo is
 // the only interface. Process 1 reaps processes whose parent has ended. When main
 // returns, panics or is killed, or when the process that called Inside is killed, the
 // kernel kills all remaining processes in the namespaces. Inside passes SIGINT, SIGTERM,
-// SIGHUP and SIGQUIT on. If the caller is root, all users stay available. Any other user
-// becomes root in a user namespace with one user: see NeedUsers. The error says why the
+// SIGHUP and SIGQUIT on.
+//
+// If the caller is root, all users stay available. Any other user
+// becomes root in a user namespace with one user: see NeedUsers.
+//
+// The error says why the
 // namespaces could not be made. main has not run in that case.
 func Inside(main func() int) (status int, err error) {
 	switch {

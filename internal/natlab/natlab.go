@@ -1,5 +1,7 @@
 // Package natlab builds hosts and NATs from network namespaces, for tests and for the
-// demo. A Lab is a small internet. One namespace routes. Hosts with public addresses are
+// demo.
+//
+// A Lab is a small internet. One namespace routes. Hosts with public addresses are
 // connected to it, and routers with hosts behind them. All links are IPv4 and point to
 // point, so a packet between two hosts passes every router in between, as on the real
 // internet.

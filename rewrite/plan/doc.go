@@ -24,5 +24,6 @@
 // middle of a window. The package looks for branches in the function, for 32-bit
 // displacements in all of the text, for addresses in the data, and for the function's
 // jump tables. On arm64 instruction and branch have the same four bytes.
+//
 // The package leaves a site unchanged if its number is a constant that is not wanted.
 package plan
