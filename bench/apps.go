@@ -14,25 +14,25 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/natlab"
 )
 
-// An app is a server that is measured with a program of its own.
+// An app is a server that is measured with its own benchmark program.
 type app struct {
 	name  string
 	port  int
-	user  string // whom the server runs as; empty: whoever runs the benchmark
+	user  string // the server's user; empty: the user who runs the benchmark
 	build func(ctx context.Context, s *scene, on *natlab.Host, r *road) (server []string,
 		err error)
-	check func(r *road) []string // succeeds when the server is there
+	check func(r *road) []string // succeeds when the server is ready
 	tests []appTest
 }
 
-// An appTest is one run of the client. result finds the figure's value in its output.
+// An appTest is one run of the client. result matches the figure's value in the output.
 type appTest struct {
 	figure figure
 	client func(r *road) []string
 	result *regexp.Regexp
 }
 
-// pgbenchTime is how long each run of pgbench or wrk takes, in seconds.
+// pgbenchTime is the duration of each run of pgbench or wrk, in seconds.
 const pgbenchTime = "2"
 
 var (
@@ -147,8 +147,8 @@ func measureApp(ctx context.Context, s *scene, a app, o options, r *labReport) e
 	return nil
 }
 
-// open starts the application's server at the end of a way, and waits until a client gets
-// through.
+// open starts the application's server at the end of a way, and waits until a client can
+// connect.
 func (s *scene) open(ctx context.Context, a app, w way) (*road, error) {
 	r, err := w.enter(ctx, s, a)
 	if r == nil || err != nil {
@@ -178,7 +178,7 @@ func (s *scene) open(ctx context.Context, a app, w way) (*road, error) {
 		if time.Now().After(deadline) || ctx.Err() != nil {
 			return nil, fmt.Errorf("%v: %w: %s", argv, err, out)
 		}
-		// a server says in a way of its own when it is ready
+		// each server has its own way to show that it is ready
 		time.Sleep(100 * time.Millisecond)
 	}
 }
@@ -203,11 +203,12 @@ func (s *scene) home(r *road, kind string) (string, error) {
 	if err := os.Mkdir(dir, 0o777); err != nil {
 		return "", err
 	}
-	return dir, os.Chmod(dir, 0o777) // whoever the server runs as
+	// accessible to every user that the server may run as
+	return dir, os.Chmod(dir, 0o777)
 }
 
-// buildPostgres makes a database. It trusts everybody and does not wait for the disk:
-// what is measured is the way to it.
+// buildPostgres makes a database. The database trusts every client and does not wait for
+// the disk, because the benchmark measures the way to the database.
 func buildPostgres(ctx context.Context, s *scene, on *natlab.Host, r *road) ([]string, error) {
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin")
 	if err != nil || len(found) == 0 {
@@ -237,7 +238,7 @@ func buildPostgres(ctx context.Context, s *scene, on *natlab.Host, r *road) ([]s
 	}, errors.Join(err, hba.Close())
 }
 
-// nginxConfig has one small page.
+// nginxConfig configures a server with one small page.
 const nginxConfig = `daemon off; pid %[1]s/pid; error_log stderr; worker_processes 1;
 events { worker_connections 1024; }
 http { access_log off; server { listen %[2]s:%[3]d; location / { return 200 "%[4]s"; } } }

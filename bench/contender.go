@@ -19,32 +19,32 @@ type contender struct {
 	name  string
 	what  string // for the reader
 	lossy bool   // only where packets are lost
-	bulk  bool   // takes part in what is sent; otherwise only in the trapped calls
-	other bool   // somebody could pick it instead of boxer, and it encrypts, too
+	bulk  bool   // measured for transfers; otherwise only for trapped calls
+	// an alternative to boxer that users could choose, and that also encrypts
+	other bool
 	enter func(ctx context.Context, s *scene, port int) (*field, error)
 }
 
-// A field is a contender that is ready: two ends, and the processes whose CPU time
-// counts.
+// A field is a contender that is ready: its two ends, and the processes whose CPU time is
+// measured.
 type field struct {
 	contender
 	client *process
 	ends   []*process // with all their descendants
-	// the client's connection is a socket of the kernel, and stands for others of its
-	// kind
+	// the client's connection is a socket of the kernel, and represents such sockets
 	syscall bool
 	note    string // such as the path
 }
 
-// The contender that the others are measured against, the one that this is about, and one
-// of which not all is measured.
+// The contender that the others are compared with, boxer, and a contender that is not
+// measured completely.
 const (
 	nativeName  = "native"
 	boxerName   = "boxer"
 	proxiesName = "proxies"
 )
 
-// contenders, in the order of the report.
+// contenders are the contenders in the order of the report.
 var contenders = []contender{
 	{name: nativeName, what: "kernel TCP", bulk: true, enter: enterNative},
 	{name: "native cubic", what: "kernel TCP with CUBIC, where the host has another default", lossy: true, bulk: true, enter: enterCubic},
@@ -61,7 +61,7 @@ var contenders = []contender{
 	{name: "strace", what: "strace -f --seccomp-bpf of the calls that are measured, kernel TCP", enter: enterStrace},
 }
 
-// firstPort is the first contender's; each has one of its own.
+// firstPort is the port of the first contender. Each contender has its own port.
 const firstPort = 7000
 
 // enter starts the contenders.
@@ -89,8 +89,8 @@ func (o options) wants(name string) bool {
 	return o.only == "" || slices.Contains(strings.Split(o.only, ","), name)
 }
 
-// forwarded leads a port of the server's NAT to the server, and returns where to connect
-// to.
+// forwarded forwards a port of the server's NAT to the server, and returns the address to
+// connect to.
 func (s *scene) forwarded(ctx context.Context, port int) (string, error) {
 	if err := s.server.Router().Forward(ctx, uint16(port), s.server); err != nil {
 		return "", err
@@ -142,8 +142,8 @@ func enterBoxer(ctx context.Context, s *scene, port int) (*field, error) {
 	return f, nil
 }
 
-// enterProxies is what people build by hand: a proxy beside the client, which connects to
-// one beside the server.
+// enterProxies starts what people set up by hand: a proxy beside the client, which
+// connects to a proxy beside the server.
 func enterProxies(ctx context.Context, s *scene, port int) (*field, error) {
 	behind := localhost(port + behindProxies)
 	ends, err := s.proxies(ctx, port, behind)
@@ -200,7 +200,8 @@ func enterWireGuard(ctx context.Context, s *scene, port int) (*field, error) {
 		s.command(ctx, s.client, s.tunnels, "client", "wireguard", to))
 }
 
-// enterSupervisor is native, with the client under package trap's supervisor.
+// enterSupervisor starts the native contender with the client under package trap's
+// supervisor.
 func enterSupervisor(ctx context.Context, s *scene, port int) (*field, error) {
 	if s.trap == "" {
 		return nil, nil
@@ -212,7 +213,7 @@ func enterSupervisor(ctx context.Context, s *scene, port int) (*field, error) {
 	return s.kernelPair(ctx, port, to, s.trap)
 }
 
-// enterStrace is native, with the client under strace.
+// enterStrace starts the native contender with the client under strace.
 func enterStrace(ctx context.Context, s *scene, port int) (*field, error) {
 	strace, err := exec.LookPath("strace")
 	if err != nil {
@@ -227,7 +228,8 @@ func enterStrace(ctx context.Context, s *scene, port int) (*field, error) {
 		"trace=getsockname,accept4,connect", "-o", os.DevNull)
 }
 
-// kernelPair is a pair over kernel TCP, with the client below another program.
+// kernelPair starts a pair over kernel TCP, with the client as a child of another
+// program.
 func (s *scene) kernelPair(ctx context.Context, port int, to string,
 	below ...string) (*field, error) {
 	argv := append(slices.Clip(below), s.self, "client", "tcp", to)
@@ -260,7 +262,7 @@ func (s *scene) pair(server, client *exec.Cmd) (*field, error) {
 	return &field{client: ask, ends: []*process{serve, ask}}, nil
 }
 
-// boxerPath says which kind of path boxer has found, as boxer status has it.
+// boxerPath returns the kind of path that boxer has found, from boxer status.
 func (s *scene) boxerPath(ctx context.Context) (string, error) {
 	out, err := s.command(ctx, s.public, s.boxer, "status", "--json").Output()
 	if err != nil {

@@ -1,6 +1,6 @@
 package main
 
-// A figure is something that was measured of contenders.
+// A figure is a quantity that is measured for contenders.
 type figure struct {
 	name string
 	unit string
@@ -65,7 +65,7 @@ func newLoad(streams int, both bool, text string) load {
 		figure{name: "CPU of both ends, " + text, unit: "s/GB"}}
 }
 
-// figures returns all, in the order of the report.
+// figures returns all figures in the order of the report.
 func figures() []figure {
 	all := []figure{dialP50, connectP50, connectP99, churnRate}
 	for _, t := range trips {
@@ -79,14 +79,14 @@ func figures() []figure {
 		trapName, trapAccept, trapHere, runTrue, coldStart, join1, join100, join1000)
 }
 
-// A goal is what boxer's figure should be in one lab: a multiple of a contender's, or,
-// without one, a value.
+// A goal is a bound for boxer's figure in one lab: a multiple of a contender's figure, or
+// a value if no contender is named.
 type goal struct {
 	lab     string
 	figure  figure
 	against string
-	bound   float64 // the most, or the least where more is better
-	extra   bool    // how much more than the contender's, rather than what multiple
+	bound   float64 // the maximum, or the minimum if more is better
+	extra   bool    // bound is the difference to the contender's figure, not a multiple
 }
 
 var (

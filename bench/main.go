@@ -1,5 +1,5 @@
-// Command bench measures boxer against what else could carry the same bytes, in one run
-// over one lab.
+// Command bench compares boxer with alternatives that can carry the same bytes, in one
+// run over one lab.
 //
 //	bench [flags]                      as root, or where users may make namespaces
 //	bench serve NETWORK ADDR           the measuring program, see package meter
@@ -7,11 +7,11 @@
 //	bench proxy LISTEN-ADDR TO-ADDR
 //
 // The lab (package natlab) has a public host with the coordinator, and two functions,
-// each behind a NAT of its own. All contenders are there at once, with server and client
-// on the two functions; they are measured one after the other, in turns, so that a noisy
-// machine is equally noisy to all. Contenders that cannot punch get the server's port
-// forwarded by its NAT: so all packets take the same way, through the same namespaces and
-// both NATs.
+// each behind a NAT of its own. All contenders run at the same time, with server and
+// client on the two functions. Bench measures them one after the other, in turns, so that
+// the machine's noise affects all of them equally. For contenders that cannot punch, the
+// server's NAT forwards the server's port. So all packets take the same path, through the
+// same namespaces and both NATs.
 package main
 
 import (
@@ -131,7 +131,7 @@ func bench(args []string) (err error) {
 			return fmt.Errorf("lab %s: %w", lab.name, err)
 		}
 		all.Labs = append(all.Labs, r)
-		// What is there is shown, even if a later lab fails.
+		// Print the results so far, in case a later lab fails.
 		r.print(os.Stdout, all)
 		if err := errors.Join(all.writeJSON(o.json), all.writePlot(o.plot)); err != nil {
 			return err
@@ -141,16 +141,16 @@ func bench(args []string) (err error) {
 	return nil
 }
 
-// manyFiles is RLIMIT_NOFILE for everything that is measured: a proxy takes six
-// descriptors for each idle connection.
+// manyFiles is RLIMIT_NOFILE for all measured processes. A proxy needs six descriptors
+// for each idle connection.
 const manyFiles = 1 << 17
 
-// raiseFiles raises the limit as far as it may be.
+// raiseFiles raises the limit as far as the system allows.
 func raiseFiles() {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) == nil && limit.Max < manyFiles {
-		// By package syscall, which then lets children inherit it. Without root it fails,
-		// and idle connections tell.
+		// Use package syscall, which then lets children inherit the limit. Without root
+		// this fails, and the measurement of idle connections reports it.
 		_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE,
 			&syscall.Rlimit{Cur: manyFiles, Max: manyFiles})
 	}

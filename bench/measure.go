@@ -11,7 +11,7 @@ import (
 	"github.com/boxer-sandbox/boxer/bench/meter"
 )
 
-// How often things are done in a round.
+// Counts of operations in a round.
 const (
 	trapCount    = 5000
 	churnWorkers = 16
@@ -22,14 +22,14 @@ const (
 
 const kib = 1 << 10
 
-// measureAll measures every contender once a round, one after the other. Of those who are
-// others' work, one that fails is measured no more.
+// measureAll measures every contender once a round, one after the other. If a third-party
+// contender fails, measureAll skips it from then on.
 func measureAll(ctx context.Context, s *scene, fields []*field, o options,
 	r *labReport) error {
 	failed := make(map[*field]bool)
 	for round := range o.rounds {
 		for i := range fields {
-			f := fields[(i+round)%len(fields)] // nobody always follows the same one
+			f := fields[(i+round)%len(fields)] // no contender always follows the same one
 			if failed[f] {
 				continue
 			}
@@ -41,7 +41,7 @@ func measureAll(ctx context.Context, s *scene, fields []*field, o options,
 				return fmt.Errorf("%s: %w", f.name, err)
 			default:
 				failed[f] = true
-				fmt.Fprintf(os.Stderr, "bench: lab %s: %s is measured no more: %.300s\n",
+				fmt.Fprintf(os.Stderr, "bench: lab %s: %s failed and is skipped from now on: %.300s\n",
 					s.name, f.name, err)
 			}
 		}
@@ -73,7 +73,7 @@ func measureRound(ctx context.Context, s *scene, f *field, o options, r *labRepo
 	return measureOnce(ctx, s, f, o, r)
 }
 
-// progress shows on a terminal what is going on, in the place of what it showed before.
+// progress shows the current step on a terminal, in place of the previous one.
 func progress(format string, args ...any) {
 	if _, err := unix.IoctlGetTermios(int(os.Stderr.Fd()), unix.TCGETS); err == nil {
 		fmt.Fprintf(os.Stderr, "\r\x1b[K"+format, args...)
@@ -111,7 +111,7 @@ func measureField(ctx context.Context, s *scene, f *field, o options,
 	return measureCold(ctx, s, f, r)
 }
 
-// measureOnce measures what takes too long for every round.
+// measureOnce measures figures that take too long to measure in every round.
 func measureOnce(ctx context.Context, s *scene, f *field, o options, r *labReport) error {
 	if f.bulk {
 		progress("lab %s: %s, small writes", s.name, f.name)
@@ -198,8 +198,8 @@ func measureSmall(f *field, r *labReport) error {
 	return nil
 }
 
-// measureTraps measures calls that boxer traps, where the client's sockets are the
-// kernel's.
+// measureTraps measures calls that boxer traps, for contenders whose client uses kernel
+// sockets.
 func measureTraps(f *field, r *labReport) error {
 	if !f.syscall {
 		return nil
@@ -218,15 +218,15 @@ func measureTraps(f *field, r *labReport) error {
 	return nil
 }
 
-// idleFor is how long idle connections are watched.
+// idleFor is how long the CPU use of idle connections is measured.
 const idleFor = 3 * time.Second
 
-// proxyFiles is how many descriptors an idle connection takes of a proxy: two sockets,
-// and two pipes to splice through.
+// proxyFiles is how many descriptors a proxy needs for an idle connection: two sockets,
+// and two pipes for splice(2).
 const proxyFiles = 6
 
-// idleOver returns how many idle connections a contender can have of those that are
-// wanted: a proxy that lacks descriptors waits for some, for ever.
+// idleOver returns how many of the wanted idle connections a contender can have. A proxy
+// without free descriptors would wait for some forever.
 func idleOver(contender string, wanted int) int {
 	var limit unix.Rlimit
 	if contender != proxiesName || unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
@@ -235,7 +235,7 @@ func idleOver(contender string, wanted int) int {
 	return min(wanted, int(min(limit.Max, manyFiles)-128)/proxyFiles)
 }
 
-// measureIdle measures what connections cost on which nothing happens.
+// measureIdle measures the cost of idle connections.
 func measureIdle(ctx context.Context, f *field, count int, r *labReport) error {
 	before, err := usageOf(f.ends)
 	if err != nil {
@@ -252,7 +252,7 @@ func measureIdle(ctx context.Context, f *field, count int, r *labReport) error {
 			return ctx.Err()
 		}
 	}
-	if err := settle(time.Second); err != nil { // what opening them has left behind
+	if err := settle(time.Second); err != nil { // let the work of opening them finish
 		return err
 	}
 	opened, err := usageOf(f.ends)

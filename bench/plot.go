@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// The plot has a group of bars for each of these figures. A bar is how much worse than
-// native a contender is: the shorter the better, whatever the figure's unit.
+// The plot has a group of bars for each of these figures. A bar shows how many times
+// worse than native a contender is. A shorter bar is better, whatever the figure's unit.
 var plotted = []figure{connectP50, tripKiB, oneway.rate, oneway.cpu, pgbench1, redisGet, wrkRate}
 
 // Sizes in pixels.
@@ -22,7 +22,7 @@ const (
 	plotTop    = 58
 )
 
-// colours are the contenders' in the plot.
+// colours are the colours of the contenders in the plot.
 var colours = map[string]string{
 	boxerName: "#c2410c", "quic-go": "#64748b", proxiesName: "#a8a29e",
 	"tailscale": "#4f6bd8", "wireguard-go": "#7b9c3f",
@@ -36,7 +36,7 @@ func (r *report) writePlot(file string) error {
 	return os.WriteFile(file, []byte(plot(r.Labs[0], r.Machine)), 0o644)
 }
 
-// A bar is one contender's.
+// A bar is the bar of one contender.
 type bar struct {
 	name  string
 	worse float64 // how many times worse than native
@@ -72,7 +72,7 @@ func plot(r *labReport, machine string) string {
 `, plotWidth, y+10, escape(machine), escape(r.What), b.String())
 }
 
-// drawGroups draws the bars below each other, and returns where they end.
+// drawGroups draws the bars below each other, and returns the position of their end.
 func drawGroups(b *strings.Builder, groups map[string][]bar,
 	at func(worse float64) float64, most float64) int {
 	y := plotTop
@@ -110,6 +110,6 @@ func drawGroups(b *strings.Builder, groups map[string][]bar,
 
 func escape(text string) string {
 	var b strings.Builder
-	_ = xml.EscapeText(&b, []byte(text)) // a strings.Builder takes everything
+	_ = xml.EscapeText(&b, []byte(text)) // writing to a strings.Builder cannot fail
 	return b.String()
 }

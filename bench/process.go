@@ -20,7 +20,7 @@ type process struct {
 	cmd    *exec.Cmd
 	in     io.WriteCloser
 	out    *bufio.Reader
-	said   bytes.Buffer // on stderr; valid after done
+	said   bytes.Buffer // standard error; valid after done
 	done   chan struct{}
 	ending error
 }
@@ -31,7 +31,7 @@ func startProcess(name string, cmd *exec.Cmd) (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	// Not by StdoutPipe, which Wait closes.
+	// Do not use StdoutPipe, because Wait closes it.
 	out, outEnd, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -65,7 +65,7 @@ func (p *process) await(prefix string) (string, error) {
 	}
 }
 
-// first reads the result that a client gives when it has had a connection.
+// first reads the result that a client writes after its first connection.
 func (p *process) first() error {
 	late := time.AfterFunc(startTimeout, func() { _ = p.cmd.Process.Kill() })
 	defer late.Stop()
@@ -89,13 +89,13 @@ func (p *process) answer() (meter.Result, error) {
 	return r, nil
 }
 
-// orderWithin bounds how long an order may take. The longest are a million small writes,
-// and round trips over a path that loses packets; wireguard-go's connections can stall on
-// one for good.
+// orderWithin bounds how long an order may take. The longest orders are a million small
+// writes, and round trips over a path that loses packets. On such a path, wireguard-go's
+// connections can stall permanently.
 var orderWithin = 5 * time.Minute
 
-// order gives a client an order and waits for the result. A client that is late is
-// killed.
+// order gives a client an order and waits for the result. It kills a client that does not
+// answer in time.
 func (p *process) order(o meter.Order) (meter.Result, error) {
 	if err := json.NewEncoder(p.in).Encode(o); err != nil {
 		return meter.Result{}, fmt.Errorf("%s: %w", p.name, err)
@@ -109,7 +109,7 @@ func (p *process) order(o meter.Order) (meter.Result, error) {
 	return r, err
 }
 
-// ended says how the process came to its end.
+// ended describes how the process ended.
 func (p *process) ended() error {
 	<-p.done
 	return fmt.Errorf("%s has ended: %v: %s", p.name, p.ending,
@@ -119,7 +119,7 @@ func (p *process) ended() error {
 // stopTimeout bounds how long a process may take to end when asked.
 const stopTimeout = 5 * time.Second
 
-// stop interrupts the process and waits for its end.
+// stop sends the process an interrupt and waits for its end.
 func (p *process) stop() {
 	p.in.Close()
 	_ = p.cmd.Process.Signal(os.Interrupt) // it may have ended

@@ -12,14 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A report has what was measured.
+// A report contains all measurements.
 type report struct {
 	Machine string
 	Rounds  int
 	Labs    []*labReport
 }
 
-// A labReport has a value for each figure, contender and round.
+// A labReport contains a value for each figure, contender and round.
 type labReport struct {
 	Name, What string
 	Contenders []entrant
@@ -30,7 +30,7 @@ type labReport struct {
 type entrant struct {
 	Name, What string
 	Note       string `json:",omitempty"`
-	// somebody could pick it instead of boxer, and it encrypts, too
+	// an alternative to boxer that users could choose, and that also encrypts
 	Other bool `json:",omitempty"`
 	field *field
 }
@@ -45,7 +45,7 @@ func newLabReport(lab setting, fields []*field) *labReport {
 	return r
 }
 
-// machine describes it for the reader.
+// machine describes the machine for the reader.
 func machine() string {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
@@ -56,7 +56,7 @@ func machine() string {
 		runtime.Version())
 }
 
-// add notes a value of this round.
+// add adds a value of this round.
 func (r *labReport) add(f figure, contender string, value float64) {
 	if r.Values[f.name] == nil {
 		r.Values[f.name] = make(map[string][]float64)
@@ -64,14 +64,14 @@ func (r *labReport) add(f figure, contender string, value float64) {
 	r.Values[f.name][contender] = append(r.Values[f.name][contender], value)
 }
 
-// print writes the tables: the figures, and how boxer compares. They are Markdown, so
-// that they can go into a document.
+// print writes the tables: the figures, and boxer's comparison with the others. They are
+// in Markdown, so that a document can contain them.
 func (r *labReport) print(w io.Writer, all *report) {
 	fmt.Fprintf(w, "## Lab %s\n\n%s; %s.\n%d rounds; medians, and in brackets the least and the most of a round.\n\n", r.Name, all.Machine, r.What, all.Rounds)
 	for i := range r.Contenders {
 		c := &r.Contenders[i]
 		if c.field != nil {
-			c.Note = c.field.note // what was found out meanwhile
+			c.Note = c.field.note // found during the measurement
 		}
 		fmt.Fprintf(w, "- %s: %s", c.Name, c.What)
 		if c.Note != "" {
@@ -121,7 +121,7 @@ func (r *labReport) table(w io.Writer, title string,
 
 func writeRow(w io.Writer, cells []string) { fmt.Fprintln(w, "| "+strings.Join(cells, " | ")+" |") }
 
-// printBest writes how boxer compares to the best of what somebody could pick instead.
+// printBest writes how boxer compares with the best alternative.
 func (r *labReport) printBest(w io.Writer) {
 	fmt.Fprintf(w, "\nBoxer against the best alternative that encrypts:\n\n")
 	writeRow(w, []string{"", "boxer", "best alternative", "", "boxer / it"})
@@ -158,7 +158,7 @@ func (r *labReport) best(f figure) (name string) {
 	return name
 }
 
-// printGoals writes how far boxer is from where it should be.
+// printGoals writes how far boxer is from its goals.
 func (r *report) printGoals(w io.Writer) {
 	fmt.Fprintf(w, "## Goals\n\n")
 	writeRow(w, []string{"lab", "figure", "goal", "is", ""})
@@ -180,7 +180,7 @@ func (r *report) printGoals(w io.Writer) {
 	}
 }
 
-// is returns the median of boxer's figure as the goal has it. ok is false if it was not
+// is returns the median of boxer's figure in the goal's terms. ok is false if it was not
 // measured.
 func (g goal) is(r *labReport) (is float64, ok bool) {
 	values := r.Values[g.figure.name][boxerName]
@@ -214,7 +214,7 @@ func (g goal) wanted() string {
 	return text + digits(bound) + " times " + g.against
 }
 
-// digits leaves three digits or so, as the rest says nothing.
+// digits rounds to about three digits, because the others are not significant.
 func digits(v float64) string {
 	switch size := max(v, -v); {
 	case size >= 100:
@@ -225,7 +225,7 @@ func digits(v float64) string {
 	return fmt.Sprintf("%.2f", v)
 }
 
-// writeJSON writes the report to a file, if it has a name.
+// writeJSON writes the report to the file name, if name is not empty.
 func (r *report) writeJSON(file string) error {
 	if file == "" {
 		return nil

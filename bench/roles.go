@@ -10,14 +10,14 @@ import (
 var networks = over.Networks{"tcp": over.TCP{},
 	"tcp-cubic": over.TCP{Congestion: "cubic"}, "quic": over.QUIC{}}
 
-// roles are what the program does inside the lab.
+// roles are the functions of the program inside the lab.
 var roles = map[string]func(args []string) error{
 	"serve":  networks.Serve,
 	"client": networks.Client,
 	"proxy":  proxy,
 }
 
-// proxy passes TCP connections on, as people do by hand.
+// proxy forwards TCP connections, as proxies that people set up by hand do.
 func proxy(args []string) error {
 	if len(args) != 2 {
 		return fmt.Errorf("arguments %q: want LISTEN-ADDR and TO-ADDR", args)

@@ -13,16 +13,16 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/natlab"
 )
 
-// A scene is the lab with what all contenders share.
+// A scene is the lab with everything that all contenders share.
 type scene struct {
 	setting
 	lab                    *natlab.Lab
 	public, server, client *natlab.Host
 
-	dir       string // of all files: in the private /run, which ends with the process
+	dir       string // for all files: in the private /run, which ends with the process
 	self      string // this program
-	boxer     string // a copy: a build meanwhile does no harm
-	trap      string // package trap's supervisor; empty where there is no compiler
+	boxer     string // a copy, so that a build meanwhile does no harm
+	trap      string // package trap's supervisor; empty if there is no compiler
 	tunnels   string // the command of that name; empty: without those contenders
 	joins     string // boxer's internal/joinbench; empty: without that figure
 	join      string // boxer's join URL: secret
@@ -31,7 +31,7 @@ type scene struct {
 
 const sceneDir = "/run/boxer-bench"
 
-// startTimeout bounds how long one thing of the scene may take to be ready.
+// startTimeout bounds how long one part of the scene may take to be ready.
 const startTimeout = 40 * time.Second
 
 // newScene builds the lab and starts boxer's coordinator on its public host.
@@ -91,7 +91,7 @@ func (s *scene) copy(from, name string) (string, error) {
 	return to, os.WriteFile(to, b, 0o755)
 }
 
-// startCoordinator starts the coordinator and learns how to join.
+// startCoordinator starts the coordinator and reads its join URL.
 func (s *scene) startCoordinator(ctx context.Context) error {
 	p, err := s.start("coordinator", s.command(ctx, s.public, s.boxer, "coordinator",
 		"--listen", s.public.Addr().String()+":4433"))
@@ -102,8 +102,8 @@ func (s *scene) startCoordinator(ctx context.Context) error {
 	return err
 }
 
-// limit gives the server's link its rate and loss. Only when everybody has started: that
-// is no part of what is measured.
+// limit sets the rate and loss of the server's link. Call it after all contenders have
+// started, because their start is not measured.
 func (s *scene) limit(ctx context.Context) error {
 	if s.rate > 0 {
 		if err := s.server.SetRate(ctx, s.rate); err != nil {
@@ -116,7 +116,8 @@ func (s *scene) limit(ctx context.Context) error {
 	return nil
 }
 
-// command returns the command that runs a program on a host. It may join boxer's network.
+// command returns the command that runs a program on a host. The program may join boxer's
+// network.
 func (s *scene) command(ctx context.Context, on *natlab.Host, name string,
 	args ...string) *exec.Cmd {
 	cmd := on.Command(ctx, name, args...)
@@ -128,13 +129,13 @@ func (s *scene) environ() []string {
 	env := append(os.Environ(), "XDG_RUNTIME_DIR="+s.dir, "XDG_STATE_HOME="+s.dir,
 		"TMPDIR="+s.dir)
 	if s.join != "" {
-		// not as an argument: every user of the machine could read it
+		// not as an argument, which every user of the machine could read
 		env = append(env, "BOXER_JOIN="+s.join)
 	}
 	return env
 }
 
-// start starts a process that is stopped by close, in reverse order.
+// start starts a process. close stops the processes in reverse order.
 func (s *scene) start(name string, cmd *exec.Cmd) (*process, error) {
 	p, err := startProcess(name, cmd)
 	if err != nil {

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// A setting is what the network of a lab is like.
+// A setting describes the network of a lab.
 type setting struct {
 	name  string
 	rate  int64         // of the server's link in bits per second, 0: not limited
 	loss  float64       // on the server's link, each way, 0 to 1
 	delay time.Duration // on the server's link, each way: a round trip takes twice that
-	// everything is measured there, also what does not depend on the network
+	// measure everything in this lab, also what does not depend on the network
 	whole bool
 }
 
@@ -26,7 +26,7 @@ var settings = []setting{
 	{name: "far", rate: 600e6, loss: 0.01, delay: 10 * time.Millisecond},
 }
 
-// String describes it for the reader.
+// String describes the setting for the reader.
 func (s setting) String() string {
 	text := "two functions, each behind a NAT of its own"
 	if s.rate > 0 {
@@ -49,7 +49,7 @@ func settingNames() string {
 	return strings.Join(names, ",")
 }
 
-// settingsNamed finds labs by their names.
+// settingsNamed returns the labs with these names.
 func settingsNamed(names string) ([]setting, error) {
 	var found []setting
 	for name := range strings.SplitSeq(names, ",") {

@@ -19,7 +19,7 @@ const (
 	coldPort  = 7900
 )
 
-// measureTrue measures what it takes to run the shortest program, from fork to wait.
+// measureTrue measures how long it takes to run the shortest program, from fork to wait.
 func measureTrue(ctx context.Context, s *scene, f *field, r *labReport) error {
 	var argv []string
 	switch f.name {
@@ -32,7 +32,7 @@ func measureTrue(ctx context.Context, s *scene, f *field, r *labReport) error {
 	}
 	samples := make([]time.Duration, trueCount)
 	for i := range samples {
-		// Not by Host.Command, whose own start would count.
+		// Do not use Host.Command, because its own start would be measured too.
 		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 		cmd.Env = s.environ()
 		err := s.client.Do(func() error {
@@ -50,7 +50,7 @@ func measureTrue(ctx context.Context, s *scene, f *field, r *labReport) error {
 }
 
 // measureCold measures the time from the start of boxer run on one host to the first byte
-// from a node that is new, too.
+// from a node that is also new.
 func measureCold(ctx context.Context, s *scene, f *field, r *labReport) error {
 	if f.name != boxerName {
 		return nil
@@ -89,7 +89,8 @@ func (s *scene) cold(ctx context.Context) (time.Duration, error) {
 	return time.Since(start), err
 }
 
-// measureJoins measures how long it takes until nodes that come all at once have joined.
+// measureJoins measures how long it takes until nodes that start at the same time have
+// joined.
 func measureJoins(ctx context.Context, s *scene, f *field, r *labReport) error {
 	if f.name != boxerName || s.joins == "" {
 		return nil
@@ -105,7 +106,8 @@ func measureJoins(ctx context.Context, s *scene, f *field, r *labReport) error {
 		var got meter.Result
 		got, err = p.answer()
 		p.stop()
-		// a busy machine may not carry so many in one process; the rest still counts
+		// a busy machine may not support so many nodes in one process; the other results
+		// remain valid
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "bench: %d nodes join: %.300s\n", m.count, err)
 			continue

@@ -13,8 +13,8 @@ func quantile[T cmp.Ordered](samples []T, q float64) T {
 
 func median(values []float64) float64 { return quantile(values, 0.5) }
 
-// ratios divides round by round: what the machine did otherwise at the time, it did to
-// both. Nothing is a multiple of 0.
+// ratios divides round by round, because the machine's other load in a round affected
+// both values. It skips rounds in which the divisor is 0.
 func ratios(values, by []float64) []float64 {
 	out := make([]float64, 0, len(values))
 	for i := range min(len(values), len(by)) {
@@ -25,7 +25,7 @@ func ratios(values, by []float64) []float64 {
 	return out
 }
 
-// differences subtracts round by round.
+// differences subtracts the values round by round.
 func differences(values, by []float64) []float64 {
 	out := make([]float64, 0, len(values))
 	for i := range min(len(values), len(by)) {

@@ -17,13 +17,13 @@ import (
 // (proc_pid_stat(5)).
 const clockTick = 10 * time.Millisecond
 
-// A usage is what processes have taken.
+// A usage is the CPU time and memory that processes have used.
 type usage struct {
-	cpu    time.Duration // user and system, also of what has ended since
+	cpu    time.Duration // user and system time, including that of ended children
 	memory int64         // resident, in bytes
 }
 
-// usageOf returns what the processes have taken and all that descends from them.
+// usageOf returns the usage of the processes and all their descendants.
 func usageOf(roots []*process) (usage, error) {
 	files, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
@@ -60,7 +60,7 @@ func usageOf(roots []*process) (usage, error) {
 	return total, nil
 }
 
-// A stat is what /proc/PID/stat says (proc_pid_stat(5)).
+// A stat holds fields of /proc/PID/stat (proc_pid_stat(5)).
 type stat struct {
 	pid, parent int
 	ticks       int // of the process and of the children that it has waited for
@@ -69,7 +69,7 @@ type stat struct {
 
 // parseStat reads /proc/PID/stat.
 func parseStat(b []byte) (st stat, err error) {
-	// the name may have anything in it
+	// the name may contain any character
 	open, end := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
 	if open < 1 || end < open {
 		return stat{}, errors.New("no name in it")

@@ -13,18 +13,18 @@ import (
 
 // A way carries an application's connections between the two functions.
 type way struct {
-	name  string // a contender's
+	name  string // the contender's name
 	enter func(ctx context.Context, s *scene, a app) (*road, error)
 }
 
 // A road leads to one application.
 type road struct {
 	bind    string   // the address at which its server listens
-	through []string // what its server is started by
+	through []string // command that starts its server
 	at      int      // and the port
 	host    string   // where its clients connect to
 	port    int
-	client  []string // what they are started by
+	client  []string // command that starts the clients
 }
 
 var ways = []way{
@@ -56,15 +56,15 @@ func roadProxies(ctx context.Context, s *scene, a app) (*road, error) {
 		port: port + behindProxies}, nil
 }
 
-// Ports of an application's ways, so that they do not meet.
+// Ports of an application's ways, which must differ.
 const (
 	proxyPorts    = 1000
 	behindProxies = 100
 	tailscaleWay  = 2000
 )
 
-// proxies leads connections to a port of localhost on the client, behindProxies above
-// port, to an address on the server.
+// proxies forwards connections from a port of localhost on the client, behindProxies
+// above port, to an address on the server.
 func (s *scene) proxies(ctx context.Context, port int, target string) ([]*process, error) {
 	to, err := s.forwarded(ctx, port)
 	if err != nil {
@@ -106,7 +106,7 @@ func roadTailscale(ctx context.Context, s *scene, a app) (*road, error) {
 		port: a.port + tailscaleWay}, nil
 }
 
-// ready starts a process and waits until it says that it is.
+// ready starts a process and waits until it reports that it is ready.
 func (s *scene) ready(name string, cmd *exec.Cmd) (*process, error) {
 	p, err := s.start(name, cmd)
 	if err == nil {

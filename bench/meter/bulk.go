@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// bulk sends for a while and waits until all has arrived.
+// bulk sends for a time and waits until everything has arrived.
 func bulk(ctx context.Context, dial Dialer, o Order) (Result, error) {
 	mode, transfer := byte(modeSink), pour
 	if o.Both {
@@ -42,7 +42,7 @@ func bulk(ctx context.Context, dial Dialer, o Order) (Result, error) {
 	return r, errors.Join(errs...)
 }
 
-// small sends many writes of a few bytes each, and waits until all has arrived.
+// small sends many writes of a few bytes each, and waits until everything has arrived.
 func small(ctx context.Context, dial Dialer, count, size int) (Result, error) {
 	c, err := open(ctx, dial, modeSink)
 	if err != nil {
@@ -60,7 +60,8 @@ func small(ctx context.Context, dial Dialer, count, size int) (Result, error) {
 	return Result{Bytes: n, Elapsed: time.Since(start)}, err
 }
 
-// pour sends until a deadline, and returns how many bytes have arrived, which are all.
+// pour sends until a deadline, and returns how many bytes have arrived. All bytes must
+// have arrived.
 func pour(c Conn, until time.Time) (arrived uint64, err error) {
 	sent, err := send(c, func() bool { return time.Now().Before(until) })
 	if err != nil {
@@ -69,7 +70,7 @@ func pour(c Conn, until time.Time) (arrived uint64, err error) {
 	return finish(c, sent)
 }
 
-// finish ends what is sent, and asks how much of it has arrived.
+// finish closes the sending side, and reads from the server how many bytes have arrived.
 func finish(c Conn, sent uint64) (arrived uint64, err error) {
 	if err := c.CloseWrite(); err != nil {
 		return 0, err
@@ -104,7 +105,7 @@ func exchange(c Conn, until time.Time) (arrived uint64, err error) {
 		err = c.CloseWrite()
 	}
 	if err != nil {
-		c.Close() // or the other half would wait for ever
+		c.Close() // otherwise the other direction would wait forever
 	}
 	reading.Wait()
 	if err := errors.Join(err, readErr); err != nil {
@@ -114,7 +115,7 @@ func exchange(c Conn, until time.Time) (arrived uint64, err error) {
 	return out + in - uint64(len(total)), err
 }
 
-// send writes as long as more says so.
+// send writes as long as more returns true.
 func send(c Conn, more func() bool) (sent uint64, err error) {
 	buf := make([]byte, bulkBuffer)
 	for more() {
@@ -127,7 +128,7 @@ func send(c Conn, more func() bool) (sent uint64, err error) {
 	return sent, nil
 }
 
-// receive reads to the end. It returns the number of bytes, and the last eight of them.
+// receive reads until the end. It returns the number of bytes, and the last eight bytes.
 func receive(c Conn) (n uint64, last [8]byte, err error) {
 	buf := make([]byte, bulkBuffer)
 	for {

@@ -8,9 +8,9 @@ import (
 	"io"
 )
 
-// Obey carries out the orders that it reads until there are no more. It writes an empty
-// Result when it has a first connection, so that nothing is measured before the path is
-// warm.
+// Obey executes the orders that it reads, until the end of the input. It writes an empty
+// Result when it has its first connection, so that no measurement begins before the path
+// is warm.
 func Obey(ctx context.Context, dial Dialer, orders io.Reader, results io.Writer) error {
 	out := json.NewEncoder(results)
 	c, err := open(ctx, dial, modeEcho)
@@ -40,7 +40,7 @@ func Obey(ctx context.Context, dial Dialer, orders io.Reader, results io.Writer)
 	}
 }
 
-// A client is asked again and again.
+// A client executes orders.
 type client struct {
 	dial Dialer
 	idle []Conn

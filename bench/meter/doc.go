@@ -1,11 +1,11 @@
 // Package meter is the program that measures: a server and a client over any kind of
 // connection.
 //
-// Both ends of each contender run it. Natively and under boxer it is the very same binary
-// over the kernel's sockets; a contender with an API of its own puts that below it, in
-// the same process. The client gets its orders from stdin and writes results to stdout, a
-// line of JSON each, so that one client may be asked again and again, in turns with the
-// clients of other contenders.
+// Both ends of each contender run it. The native contender and boxer use the same binary
+// over the kernel's sockets. A contender with its own API is linked into the same
+// process. The client reads orders from stdin and writes results to stdout, one line of
+// JSON each. So bench can give one client many orders, in turns with the clients of other
+// contenders.
 //
 // A connection begins with one byte from the client, the mode. The server answers one
 // byte: the first byte of "connect + first byte". What follows depends on the mode.
@@ -16,7 +16,7 @@ import (
 	"io"
 )
 
-// A Conn is a connection whose sending side can be closed alone.
+// A Conn is a connection whose sending side can be closed on its own.
 type Conn interface {
 	io.ReadWriteCloser
 	CloseWrite() error
@@ -25,7 +25,7 @@ type Conn interface {
 // A Dialer connects to the server.
 type Dialer func(ctx context.Context) (Conn, error)
 
-// A Listener takes the clients' connections.
+// A Listener accepts the clients' connections.
 type Listener interface {
 	Accept() (Conn, error)
 }

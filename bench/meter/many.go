@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// churn connects, gets a byte and closes for a while, so many at once.
+// churn repeatedly connects, receives a byte and closes, with a number of connections at
+// a time.
 func churn(ctx context.Context, dial Dialer, workers int, while time.Duration) (Result, error) {
 	var (
 		wg    sync.WaitGroup
@@ -37,7 +38,7 @@ func churn(ctx context.Context, dial Dialer, workers int, while time.Duration) (
 // openersAtOnce bounds how many connections rest opens at a time.
 const openersAtOnce = 16
 
-// rest has so many connections on which nothing happens, and closes those that it had.
+// rest opens a number of idle connections, and closes the previous ones.
 func (c *client) rest(ctx context.Context, count int) (Result, error) {
 	for _, conn := range c.idle {
 		conn.Close()

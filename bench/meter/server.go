@@ -18,7 +18,7 @@ func Serve(l Listener) error {
 	}
 }
 
-// handle serves one connection. Its errors are the client's to notice.
+// handle serves one connection. It ignores errors, because the client notices them.
 func handle(c Conn) {
 	defer c.Close()
 	var mode [1]byte

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// getsocknames measures a call that boxer traps. Signals are masked meanwhile: the
-// runtime's SIGURG would end some calls and have the kernel make them again.
+// getsocknames measures a call that boxer traps. It blocks signals, because the runtime's
+// SIGURG would interrupt some calls and make the kernel restart them.
 func getsocknames(ctx context.Context, dial Dialer, count int) (Result, error) {
 	c, err := open(ctx, dial, modeEcho)
 	if err != nil {
@@ -39,7 +39,7 @@ func timeGetsockname(fd uintptr, samples []time.Duration) error {
 	for i := range samples {
 		size := uint32(unix.SizeofSockaddrAny)
 		start := time.Now()
-		// Raw: the runtime must not take it for a call that waits.
+		// Use a raw call, so that the runtime does not treat it as a blocking call.
 		_, _, errno := unix.RawSyscall(unix.SYS_GETSOCKNAME, fd,
 			uintptr(unsafe.Pointer(&name)), uintptr(unsafe.Pointer(&size)))
 		samples[i] = time.Since(start)
@@ -50,8 +50,8 @@ func timeGetsockname(fd uintptr, samples []time.Duration) error {
 	return nil
 }
 
-// accepts measures accept4(2) where nobody connects. The address is asked for: without,
-// boxer does not trap the call.
+// accepts measures accept4(2) on a listener without connections. It requests the address,
+// because boxer does not trap the call otherwise.
 func accepts(count int) (Result, error) {
 	l, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -79,8 +79,8 @@ func accepts(count int) (Result, error) {
 	return Result{Samples: samples}, err
 }
 
-// connectsHere measures connect(2) to a listener of this process. Both ends are closed
-// before the next.
+// connectsHere measures connect(2) to a listener of this process. It closes both ends
+// before the next connect.
 func connectsHere(count int) (Result, error) {
 	l, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -136,7 +136,7 @@ func listenHere(fd int) error {
 	return nil
 }
 
-// masked calls f on a thread that gets no signals.
+// masked calls f on a thread that blocks all signals.
 func masked(f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

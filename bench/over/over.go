@@ -1,4 +1,4 @@
-// Package over has the contenders' kinds of connection, for package meter.
+// Package over implements the contenders' kinds of connection for package meter.
 package over
 
 import (
@@ -18,7 +18,7 @@ type Network interface {
 	Dialer(ctx context.Context, addr string) (meter.Dialer, error)
 }
 
-// TCP is the kernel's, or what boxer makes of it.
+// TCP is the kernel's TCP, or boxer's replacement for it.
 type TCP struct {
 	Congestion string // TCP_CONGESTION of tcp(7); empty: the host's default
 }
@@ -43,7 +43,8 @@ func (t TCP) control(_, _ string, c syscall.RawConn) error {
 
 // Listen implements Network.
 func (t TCP) Listen(ctx context.Context, addr string) (meter.Listener, error) {
-	config := net.ListenConfig{Control: t.control} // what is accepted has it, too
+	// accepted connections inherit the options
+	config := net.ListenConfig{Control: t.control}
 	l, err := config.Listen(ctx, "tcp4", addr)
 	if err != nil {
 		return nil, err
@@ -51,7 +52,7 @@ func (t TCP) Listen(ctx context.Context, addr string) (meter.Listener, error) {
 	return tcpListener{l}, nil
 }
 
-// Dialer implements Network. The name is looked up now, not for each connection.
+// Dialer implements Network. It resolves the name once, not for each connection.
 func (t TCP) Dialer(_ context.Context, addr string) (meter.Dialer, error) {
 	to, err := net.ResolveTCPAddr("tcp4", addr)
 	if err != nil {

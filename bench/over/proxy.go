@@ -12,12 +12,12 @@ import (
 	"github.com/boxer-sandbox/boxer/bench/meter"
 )
 
-// Proxy passes connections on until the listener ends. Between TCP connections io.Copy
-// splices: the bytes stay in the kernel.
+// Proxy forwards connections until the listener ends. Between TCP connections io.Copy
+// uses splice(2), so the bytes stay in the kernel.
 func Proxy(ctx context.Context, l meter.Listener, dial meter.Dialer) error {
 	for {
 		in, err := l.Accept()
-		if errors.Is(err, unix.EMFILE) { // idle connections take six descriptors each
+		if errors.Is(err, unix.EMFILE) { // each idle connection needs six descriptors
 			time.Sleep(10 * time.Millisecond)
 			continue
 		}

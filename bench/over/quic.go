@@ -16,8 +16,9 @@ import (
 	"github.com/boxer-sandbox/boxer/bench/meter"
 )
 
-// QUIC is plain quic-go: one UDP socket under a quic.Transport, one connection, a stream
-// for each of the meter's. Windows and TLS are as boxer's package transport has them.
+// QUIC is plain quic-go: one UDP socket under a quic.Transport, one QUIC connection, and
+// one stream for each of the meter's connections. It has the windows and TLS settings of
+// boxer's package transport.
 type QUIC struct{}
 
 const quicALPN = "bench"
@@ -27,7 +28,7 @@ var quicConfig = &quic.Config{
 	KeepAlivePeriod:            2500 * time.Millisecond,
 	InitialStreamReceiveWindow: 512 << 10,
 	MaxStreamReceiveWindow:     6 << 20,
-	// none, or streams that nobody reads yet hold up the others
+	// no limit, or unread streams would block the others
 	InitialConnectionReceiveWindow: 1 << 50,
 	MaxConnectionReceiveWindow:     1 << 50,
 	MaxIncomingStreams:             1 << 15,
@@ -55,7 +56,8 @@ func (QUIC) Listen(_ context.Context, addr string) (meter.Listener, error) {
 	return q, nil
 }
 
-// Dialer implements Network. It makes the connection: a dial opens a stream only.
+// Dialer implements Network. It makes the QUIC connection. A dial then only opens a
+// stream.
 func (QUIC) Dialer(ctx context.Context, addr string) (meter.Dialer, error) {
 	to, err := net.ResolveUDPAddr("udp4", addr)
 	if err != nil {
@@ -67,7 +69,7 @@ func (QUIC) Dialer(ctx context.Context, addr string) (meter.Dialer, error) {
 	}
 	conn, err := t.Dial(ctx, to, &tls.Config{
 		MinVersion: tls.VersionTLS13, NextProtos: []string{quicALPN}, ServerName: "bench",
-		InsecureSkipVerify: true, // nobody else is in the lab
+		InsecureSkipVerify: true, // the lab has no other hosts
 	}, quicConfig)
 	if err != nil {
 		return nil, fmt.Errorf("dial %v: %w", to, err)
@@ -94,7 +96,7 @@ func quicTransport(addr string) (*quic.Transport, error) {
 	return &quic.Transport{Conn: conn}, nil
 }
 
-// quicListener has the streams of all connections.
+// quicListener accepts the streams of all connections.
 type quicListener struct {
 	streams chan *quic.Stream
 	err     error // why there are no more; valid when streams is closed
@@ -130,7 +132,7 @@ func (q *quicListener) Accept() (meter.Conn, error) {
 	return quicStream{s}, nil
 }
 
-// quicStream is a stream with a Close like TCP's.
+// quicStream is a stream whose Close behaves like that of TCP.
 type quicStream struct{ *quic.Stream }
 
 // CloseWrite implements meter.Conn.
@@ -142,7 +144,7 @@ func (s quicStream) Close() error {
 	return s.Stream.Close()
 }
 
-// certificate makes a key and a certificate for it.
+// certificate makes a key and a self-signed certificate.
 func certificate() (tls.Certificate, error) {
 	pub, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

@@ -8,13 +8,13 @@ import (
 	"github.com/boxer-sandbox/boxer/bench/meter"
 )
 
-// Ready is what servers write when clients may come.
+// Ready is the line that servers write when they accept clients.
 const Ready = "ready"
 
-// Networks are kinds of connection by name.
+// Networks are the kinds of connection by name.
 type Networks map[string]Network
 
-// Serve is the meter's server, with the arguments NETWORK and ADDR. It writes a line when
+// Serve runs the meter's server with the arguments NETWORK and ADDR. It writes Ready when
 // it listens.
 func (n Networks) Serve(args []string) error {
 	network, addr, err := n.find(args)
@@ -29,8 +29,8 @@ func (n Networks) Serve(args []string) error {
 	return meter.Serve(l)
 }
 
-// Client is the meter's client, with the arguments NETWORK and ADDR. It obeys orders on
-// stdin.
+// Client runs the meter's client with the arguments NETWORK and ADDR. It executes orders
+// from stdin.
 func (n Networks) Client(args []string) error {
 	network, addr, err := n.find(args)
 	if err != nil {

@@ -1,10 +1,10 @@
-// Package trap has the least program that can answer a trapped call truly, in C, to
-// measure boxer's answer against.
+// Package trap contains a minimal C program that answers a trapped call correctly, for
+// comparison with boxer.
 package trap
 
 import (
 	"context"
-	_ "embed" // the program's source
+	_ "embed" // for the program's source
 	"fmt"
 	"os/exec"
 	"strings"
@@ -13,7 +13,7 @@ import (
 //go:embed c/supervisor.c
 var source string
 
-// Build compiles the supervisor to the file path. It fails where there is no C compiler.
+// Build compiles the supervisor to the file path. It fails if there is no C compiler.
 func Build(ctx context.Context, path string) error {
 	cmd := exec.CommandContext(ctx, "cc", "-O2", "-static", "-x", "c", "-o", path, "-")
 	cmd.Stdin = strings.NewReader(source)

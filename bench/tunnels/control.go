@@ -59,7 +59,7 @@ func control(args []string) error {
 	return http.Serve(l, server)
 }
 
-// serveDERP starts the relay, which nodes also meet by.
+// serveDERP starts the relay, through which nodes also make their first contact.
 func serveDERP(at netip.AddrPort) error {
 	l, err := net.Listen("tcp", at.String())
 	if err != nil {
@@ -82,7 +82,7 @@ func serveSTUN(addr netip.Addr) (port int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	go func() { // until the process ends
+	go func() { // runs until the process ends
 		buf := make([]byte, 1500)
 		for {
 			n, from, err := conn.ReadFromUDPAddrPort(buf)

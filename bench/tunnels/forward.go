@@ -7,7 +7,7 @@ import (
 	"github.com/boxer-sandbox/boxer/bench/over"
 )
 
-// expose leads what comes through a tunnel to a TCP address, with the arguments NETWORK,
+// expose forwards connections from a tunnel to a TCP address. Its arguments are NETWORK,
 // ADDR and TO.
 func expose(args []string) error {
 	if len(args) != 3 || networks[args[0]] == nil {
@@ -16,7 +16,7 @@ func expose(args []string) error {
 	return forward(networks[args[0]], args[1], over.TCP{}, args[2])
 }
 
-// reach leads what comes in at a TCP address through a tunnel, with the arguments
+// reach forwards connections to a TCP address through a tunnel. Its arguments are
 // NETWORK, ADDR and FROM.
 func reach(args []string) error {
 	if len(args) != 3 || networks[args[0]] == nil {

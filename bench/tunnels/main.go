@@ -1,6 +1,6 @@
 // Command tunnels is the measuring program over tunnels in user space: wireguard-go with
-// netstack, and Tailscale's tsnet. It is a program of its own, so that what those link
-// does not weigh on the other contenders.
+// netstack, and Tailscale's tsnet. It is a separate program, so that their dependencies
+// do not burden the other contenders.
 //
 //	tunnels serve wireguard|tailscale ADDR
 //	tunnels client wireguard|tailscale ADDR

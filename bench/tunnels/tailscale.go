@@ -18,13 +18,13 @@ import (
 )
 
 // tailscale is Tailscale in user space: package tsnet. It joins the control server and
-// punches its own path. An address is NAME@HOST:PORT: that of the control server, and
-// what the two nodes have in common.
+// punches its own path. An address is NAME@HOST:PORT: HOST:PORT is the control server,
+// and NAME is a name that the two nodes share.
 type tailscale struct{}
 
 const tsPort = 80
 
-// tsAddr takes an address apart.
+// tsAddr splits an address.
 func tsAddr(addr string) (name, control string, err error) {
 	name, control, ok := strings.Cut(addr, "@")
 	if !ok {
@@ -91,7 +91,7 @@ func tsUp(ctx context.Context, name, control string) (*tsnet.Server, error) {
 	return s, err
 }
 
-// tsDirect returns the server's address, when the path to it is direct.
+// tsDirect returns the server's address when the path to it is direct.
 func tsDirect(ctx context.Context, s *tsnet.Server, server string) (netip.Addr, error) {
 	client, err := s.LocalClient()
 	if err != nil {

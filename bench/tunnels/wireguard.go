@@ -15,8 +15,8 @@ import (
 	"github.com/boxer-sandbox/boxer/bench/meter"
 )
 
-// wireguard is wireguard-go with the TCP of gVisor's netstack on top, as its example
-// programs have it.
+// wireguard is wireguard-go with the TCP of gVisor's netstack on top, as in its example
+// programs.
 type wireguard struct{}
 
 var (
@@ -24,7 +24,7 @@ var (
 	wgClient = netip.MustParseAddr("10.9.0.2")
 )
 
-// wgMTU is WireGuard's usual one, in bytes: 1500 less 80 for IPv6, UDP and its own
+// wgMTU is WireGuard's usual MTU, in bytes: 1500 less 80 for IPv6, UDP and WireGuard's
 // header.
 const wgMTU = 1420
 
@@ -65,7 +65,7 @@ func (wireguard) Dialer(_ context.Context, addr string) (meter.Dialer, error) {
 	}, nil
 }
 
-// wgUp starts a device; own and peer name their keys.
+// wgUp starts a device. own and peer are the names of the keys.
 func wgUp(addr netip.Addr, own, peer, device1, peer1 string) (*netstack.Net, error) {
 	tun, stack, err := netstack.CreateNetTUN([]netip.Addr{addr}, nil, wgMTU)
 	if err != nil {
@@ -89,13 +89,14 @@ func wgUp(addr netip.Addr, own, peer, device1, peer1 string) (*netstack.Net, err
 	return stack, dev.Up()
 }
 
-// wgKey makes the key of that name. Anybody can: the lab has nobody to hide from.
+// wgKey derives a key from a name. The key is not secret, because the lab has no
+// attacker.
 func wgKey(name string) (*ecdh.PrivateKey, error) {
 	seed := sha256.Sum256([]byte(name))
 	return ecdh.X25519().NewPrivateKey(seed[:])
 }
 
-// listener makes a net.Listener the meter's.
+// listener adapts a net.Listener to meter.Listener.
 type listener struct{ net.Listener }
 
 // Accept implements meter.Listener.
@@ -107,7 +108,7 @@ func (l listener) Accept() (meter.Conn, error) {
 	return halfCloser(c)
 }
 
-// halfCloser returns c, if its sending side can be closed alone.
+// halfCloser returns c if its sending side can be closed on its own.
 func halfCloser(c net.Conn) (meter.Conn, error) {
 	half, ok := c.(meter.Conn)
 	if !ok {
