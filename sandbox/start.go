@@ -143,17 +143,24 @@ func install(p Program, to *atomic.Int64) error {
 		}
 		return err
 	}
+	// On success, return without a call of any function. The beginning of a function is
+	// where the runtime preempts a goroutine. It then wakes another thread by futex(2), and
+	// this thread sleeps in that call, if it is trapped, until the listener is served. That
+	// may never be, as the goroutine that hands it over may be queued on this thread's
+	// processor.
 	err := listen()
+	if err == nil {
+		return nil
+	}
 	if errors.Is(err, unix.EACCES) { // neither CAP_SYS_ADMIN nor no_new_privs
 		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 			return fmt.Errorf("prctl(PR_SET_NO_NEW_PRIVS): %w", err)
 		}
-		err = listen()
+		if err = listen(); err == nil {
+			return nil
+		}
 	}
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, unix.EBUSY):
+	if errors.Is(err, unix.EBUSY) {
 		err = ErrFilterBusy
 	}
 	return fmt.Errorf("seccomp(NEW_LISTENER): %w", err)
