@@ -144,10 +144,10 @@ func install(p Program, to *atomic.Int64) error {
 		return err
 	}
 	// On success, return without a call of any function. The beginning of a function is
-	// where the runtime preempts a goroutine. It then wakes another thread by futex(2), and
-	// this thread sleeps in that call, if it is trapped, until the listener is served. That
-	// may never be, as the goroutine that hands it over may be queued on this thread's
-	// processor.
+	// where the runtime preempts a goroutine. It then wakes another thread by futex(2),
+	// and this thread sleeps in that call, if it is trapped, until the listener is
+	// served. That may never be, as the goroutine that hands it over may be queued on
+	// this thread's processor.
 	err := listen()
 	if err == nil {
 		return nil

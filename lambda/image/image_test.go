@@ -73,18 +73,18 @@ func TestRegistry(t *testing.T) {
 	defer server.Close()
 	at := strings.TrimPrefix(server.URL, "http://")
 	base, err := random.Image(100, 2)
-	if err == nil {
-		base, err = mutate.Config(base, v1.Config{Entrypoint: []string{"/entry"}, Cmd: []string{"serve", "a b"},
-			Env: []string{"A=1"}, WorkingDir: "/srv"})
-	}
-	if err == nil {
-		var file *v1.ConfigFile
-		file, err = base.ConfigFile()
-		file = file.DeepCopy()
-		file.OS, file.Architecture = "linux", runtime.GOARCH
-		base, err = mutate.ConfigFile(base, file)
-	}
 	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := base.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = file.DeepCopy()
+	file.OS, file.Architecture = "linux", runtime.GOARCH
+	file.Config = v1.Config{Entrypoint: []string{"/entry"}, Cmd: []string{"serve", "a b"},
+		Env: []string{"A=1"}, WorkingDir: "/srv"}
+	if base, err = mutate.ConfigFile(base, file); err != nil {
 		t.Fatal(err)
 	}
 	from, err := name.ParseReference(at + "/base:1")
@@ -107,8 +107,7 @@ func TestRegistry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := image.ConfigFile()
-	if err != nil {
+	if file, err = image.ConfigFile(); err != nil {
 		t.Fatal(err)
 	}
 	want := v1.Config{Entrypoint: []string{"/usr/bin/boxer", "lambda", "serve"}, WorkingDir: "/srv",
