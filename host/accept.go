@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"io"
+	"syscall"
 	"time"
 )
 
@@ -55,7 +56,7 @@ func (r *run) control(j *job, conn Conn) {
 	}
 	ended := make(chan struct{})
 	defer close(ended)
-	if r.cfg.Stdin != nil && r.cfg.Count == 1 {
+	if r.cfg.Stdin != nil && r.cfg.Count == 1 && r.cfg.Life.AtLimit != Replace {
 		go r.sendInput(w, credit, ended) // a read of a terminal cannot be ended
 	} else {
 		_ = w.Write(Stdin, nil)
@@ -94,18 +95,34 @@ func (r *run) attach(j *job, conn Conn, w *Writer) bool {
 	close(j.attached)
 	pending := j.pending
 	j.pending = nil
-	go func() { // a write may wait for the network
-		if r.cfg.Extra > 0 {
-			_ = w.Write(Start, nil)
-		}
-		for _, s := range pending {
-			_ = w.Write(Signal, []byte{byte(s)})
-		}
-	}()
+	go r.sendSignals(j, w, pending) // a write may wait for the network
 	if r.chosen == r.cfg.Count && r.cfg.Extra > 0 {
 		r.releaseOthers()
 	}
 	return true
+}
+
+// sendSignals lets a process start, if it is held, and sends it its signals, in their
+// order, until Run ends or the connection does.
+func (r *run) sendSignals(j *job, w *Writer, pending []syscall.Signal) {
+	if r.cfg.Extra > 0 && w.Write(Start, nil) != nil {
+		return
+	}
+	for _, s := range pending {
+		if w.Write(Signal, []byte{byte(s)}) != nil {
+			return
+		}
+	}
+	for {
+		select {
+		case s := <-j.signals:
+			if w.Write(Signal, []byte{byte(s)}) != nil {
+				return
+			}
+		case <-r.ctx.Done():
+			return
+		}
+	}
 }
 
 // releaseOthers releases all that have not arrived. It is called with r.mu held.

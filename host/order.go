@@ -152,7 +152,8 @@ func ParseOrder(b []byte, command string) (Order, error) {
 	}
 	if len(o.Argv) == 0 && command != "" {
 		if err := json.Unmarshal([]byte(command), &o.Argv); err != nil {
-			return Order{}, fmt.Errorf("%s: not a JSON array of texts: %w", CommandVariable, err)
+			return Order{}, fmt.Errorf("%s: not a JSON array of texts: %w",
+				CommandVariable, err)
 		}
 	}
 	return o, o.check()

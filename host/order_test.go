@@ -72,7 +72,8 @@ func TestHostsCommand(t *testing.T) {
 			t.Errorf("%s: %q, %v, want %q", in, o.Argv, err, want)
 		}
 	}
-	if _, err := ParseOrder(nil, "serve x"); err == nil || !strings.Contains(err.Error(), CommandVariable) {
+	if _, err := ParseOrder(nil, "serve x"); err == nil ||
+		!strings.Contains(err.Error(), CommandVariable) {
 		t.Errorf("got %v", err)
 	}
 }

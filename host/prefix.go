@@ -41,3 +41,13 @@ func (p *prefixer) Write(b []byte) (int, error) {
 	}
 	return n, nil
 }
+
+// flush writes a line that has no end.
+func (p *prefixer) flush() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.line) > 0 {
+		_, _ = fmt.Fprintf(p.w, "%s | %s\n", p.label, p.line)
+		p.line = nil
+	}
+}

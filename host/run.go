@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // Controls is where the hosts' ends of control connections arrive.
@@ -68,6 +69,9 @@ func Run(ctx context.Context, h Host, c Controls, cfg RunConfig) (int, error) {
 	return r.wait()
 }
 
+// signalBacklog is how many signals may wait for a control connection that is slow.
+const signalBacklog = 64
+
 // A run is one call of Run.
 type run struct {
 	cfg      RunConfig
@@ -94,9 +98,14 @@ type job struct {
 	// Guarded by run.mu.
 	control io.Closer // nil: none yet
 	w       *Writer
-	pending []syscall.Signal // until there is a control connection
-	chosen  bool
-	spare   bool // enough others have arrived, or another has taken its place
+	pending []syscall.Signal    // until there is a control connection
+	signals chan syscall.Signal // for the control connection, once there is one
+
+	chosen   bool
+	spare    bool // enough others have arrived
+	replaced bool // a successor has taken its place
+
+	flush func() // writes what is left of its output
 
 	attached chan struct{} // closed when there is a control connection
 	peer     uint32        // its node, set before attached is closed
@@ -119,14 +128,18 @@ func (r *run) order(index int, hold bool) (*job, error) {
 		return nil, err
 	}
 	j := &job{index: index, key: hex.EncodeToString(key), attached: make(chan struct{}),
-		chosen: !hold}
+		signals: make(chan syscall.Signal, signalBacklog),
+		chosen:  !hold}
 	o := r.cfg.Order
 	o.Output = OutputFrames
 	o.Control = &Control{Address: r.controls.Addr().String(), Key: j.key, Hold: hold}
 	out := Streams{Stdout: r.cfg.Stdout, Stderr: r.cfg.Stderr}
+	j.flush = func() {}
 	if r.cfg.Count+r.cfg.Extra > 1 {
-		out.Stdout = newPrefixer(&r.out, r.cfg.Stdout, r.label(j))
-		out.Stderr = newPrefixer(&r.out, r.cfg.Stderr, r.label(j))
+		stdout := newPrefixer(&r.out, r.cfg.Stdout, r.label(j))
+		stderr := newPrefixer(&r.out, r.cfg.Stderr, r.label(j))
+		out = Streams{Stdout: stdout, Stderr: stderr}
+		j.flush = func() { stdout.flush(); stderr.flush() }
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -166,9 +179,24 @@ func (r *run) wait() (code int, err error) {
 	for i, j := range first {
 		all.Go(func() { outcomes[i].result, outcomes[i].err = r.live(j) })
 	}
-	all.Wait()
+	ended := make(chan struct{})
+	go func() { all.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-r.ctx.Done():
+		select {
+		case <-ended:
+		case <-time.After(givenUpWithin): // such as one whose output nobody reads
+			return exitInterrupted, errors.New("the processes were given up")
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	var errs []error
 	for i, o := range outcomes {
+		if first[i].spare {
+			continue // how it has ended means nothing
+		}
 		if o.err == nil && o.result.Error != "" {
 			o.err = fmt.Errorf("%v: %s", r.host, o.result.Error)
 		}
@@ -197,6 +225,13 @@ func (r *run) passSignals(ctx context.Context) {
 	}
 }
 
+// givenUpWithin is how long processes that are given up may take to end, and
+// exitInterrupted the exit code if one does not: that of a program that SIGINT has ended.
+const (
+	givenUpWithin   = 2 * time.Second
+	exitInterrupted = 128 + int(syscall.SIGINT)
+)
+
 // givenUp is how many SIGINT and SIGTERM give the processes up.
 const givenUp = 3
 
@@ -213,20 +248,31 @@ func (r *run) signal(s syscall.Signal) {
 	}
 	waiting := 0
 	for _, j := range r.jobs {
-		if j.spare {
+		if j.spare || j.replaced {
 			continue
 		}
-		if j.w == nil {
-			j.pending = append(j.pending, s)
+		if !j.send(s) {
 			waiting++
-		} else {
-			go j.w.Write(Signal, []byte{byte(s)}) // a peer that is gone takes none
 		}
 	}
 	if waiting > 0 && r.stopped > 0 {
 		r.say("%d of %d have not arrived yet and get the signal then; %d more give them up",
 			waiting, len(r.jobs), givenUp-r.stopped)
 	}
+}
+
+// send sends a signal, or keeps it until there is a control connection, and then returns
+// false. It is called with run.mu held.
+func (j *job) send(s syscall.Signal) bool {
+	if j.w == nil {
+		j.pending = append(j.pending, s)
+		return false
+	}
+	select {
+	case j.signals <- s:
+	default: // nobody takes them
+	}
+	return true
 }
 
 // closeControls ends the control connections.

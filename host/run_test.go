@@ -26,6 +26,7 @@ type fakeHost struct {
 	program func(p *fakeProcess) Result
 
 	mu       sync.Mutex
+	fails    int // the number of the process that fails at once
 	ordered  int
 	started  int
 	released int
@@ -57,7 +58,13 @@ func (h *fakeHost) Start(_ context.Context, o Order, out Streams) (Process, erro
 	p := &fakeProcess{host: h, number: h.ordered, order: o, out: out,
 		here:     make(chan struct{}),
 		released: make(chan struct{}), done: make(chan struct{})}
+	failing := p.number == h.fails
 	h.mu.Unlock()
+	if failing {
+		p.result = Result{Code: 125, Error: "throttled"}
+		close(p.done)
+		return p, nil
+	}
 	go p.run()
 	return p, nil
 }
@@ -332,6 +339,63 @@ func TestLifeStop(t *testing.T) {
 				Life: Life{Max: time.Minute, AtLimit: Stop}})
 		if took := time.Since(began); code != 143 || err != nil || took != time.Minute {
 			t.Errorf("code %d, %v after %v", code, err, took)
+		}
+	})
+}
+
+// TestLastLine runs processes whose output does not end with a line's end.
+func TestLastLine(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		h := newFakeHost(func(p *fakeProcess) Result {
+			io.WriteString(p.out.Stdout, "whole\nno end")
+			return Result{}
+		})
+		defer close(h.closed)
+		code, err := Run(t.Context(), h, h,
+			RunConfig{Order: Order{Argv: []string{"x"}}, Count: 2,
+				Stdout: &out, Stderr: io.Discard})
+		if code != 0 || err != nil || strings.Count(out.String(), " | no end\n") != 2 {
+			t.Errorf("code %d, %v, %q", code, err, &out)
+		}
+	})
+}
+
+// TestGivenUp gives up a process whose output nobody reads. Not in virtual time: what
+// waits for a mutex there keeps the time from going on.
+func TestGivenUp(t *testing.T) {
+	r, w := io.Pipe()
+	h := newFakeHost(func(p *fakeProcess) Result {
+		io.WriteString(p.out.Stdout, "blocks")
+		return Result{}
+	})
+	defer close(h.closed)
+	defer r.Close()
+	signals := make(chan os.Signal, 3)
+	for range 3 {
+		signals <- syscall.SIGINT
+	}
+	code, err := Run(t.Context(), h, h, RunConfig{Order: Order{Argv: []string{"x"}}, Count: 1,
+		Stdout: w, Stderr: io.Discard, Signals: signals})
+	if code != 130 || err == nil {
+		t.Errorf("code %d, %v", code, err)
+	}
+}
+
+// TestExtraFailsEarly has an order fail before the one arrives that was asked for.
+func TestExtraFailsEarly(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
+		h := newFakeHost(func(*fakeProcess) Result {
+			time.Sleep(time.Second)
+			return Result{}
+		})
+		h.fails = 1
+		defer close(h.closed)
+		code, err := Run(t.Context(), h, h,
+			RunConfig{Order: Order{Argv: []string{"x"}}, Count: 1,
+				Extra: 1, Stdout: io.Discard, Stderr: io.Discard})
+		if code != 0 || err != nil {
+			t.Errorf("code %d, %v", code, err)
 		}
 	})
 }

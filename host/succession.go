@@ -45,13 +45,15 @@ func (r *run) live(j *job) (Result, error) {
 		j = next
 	}
 	result, err := j.process.Wait()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if j.spare {
-		return Result{}, nil // how it ends means nothing
+	j.flush()
+	if result.Code < 0 || result.Code > maxCode {
+		result.Code = exitBoxer // no program's
 	}
 	return result, err
 }
+
+// maxCode is the largest exit code.
+const maxCode = 255
 
 // liveOnce waits for the end of a process, or until a successor has taken its place.
 func (r *run) liveOnce(j *job) (next *job) {
@@ -94,7 +96,7 @@ func (r *run) succeed(j *job) *job {
 	if err := r.awaitReady(next); err != nil {
 		r.say("%s: its successor is not ready: %v", r.label(j), err)
 		r.mu.Lock()
-		next.spare = true
+		next.replaced = true
 		r.mu.Unlock()
 		next.process.Release()
 		r.end(next)
@@ -102,9 +104,13 @@ func (r *run) succeed(j *job) *job {
 	}
 	r.say("%s: its successor is ready", r.label(j))
 	r.mu.Lock()
-	j.spare = true
+	j.replaced = true
 	r.mu.Unlock()
 	r.end(j)
+	go func() {
+		_, _ = j.process.Wait()
+		j.flush()
+	}()
 	return next
 }
 
@@ -147,9 +153,5 @@ func (r *run) awaitReady(next *job) error {
 func (r *run) end(j *job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if j.w == nil {
-		j.pending = append(j.pending, syscall.SIGTERM)
-		return
-	}
-	go j.w.Write(Signal, []byte{byte(syscall.SIGTERM)})
+	j.send(syscall.SIGTERM)
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -51,10 +52,11 @@ func Configuration(ctx context.Context, region, profile string) (aws.Config, err
 		WithDialerOptions(func(d *net.Dialer) { d.KeepAliveConfig = keepAlive }).
 		WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = 64 })
 	options := []func(*config.LoadOptions) error{
-		config.WithHTTPClient(ownBody{client}),
+		config.WithHTTPClient(client),
 		config.WithRetryer(func() aws.Retryer {
 			return retry.NewStandard(func(o *retry.StandardOptions) {
 				o.MaxAttempts, o.MaxBackoff = maxAttempts, maxBackoff
+				o.Retryables = retryables
 			})
 		}),
 	}
@@ -71,7 +73,21 @@ func Configuration(ctx context.Context, region, profile string) (aws.Config, err
 	if cfg.Region == "" {
 		return cfg, errors.New("no AWS region is set: use --region, AWS_REGION, or aws configure")
 	}
+	cfg.HTTPClient = ownBody{cfg.HTTPClient}
 	return cfg, nil
+}
+
+// retryables are the errors after which a request is sent again: the service has refused
+// it, or it has not left this host. Other errors of connections are not among them: the
+// function may have begun.
+var retryables = []retry.IsErrorRetryable{
+	retry.NoRetryCanceledError{},
+	retry.RetryableHTTPStatusCode{Codes: map[int]struct{}{500: {}, 503: {}}},
+	retry.RetryableErrorCode{Codes: retry.DefaultThrottleErrorCodes},
+	retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
+		var op *net.OpError
+		return aws.BoolTernary(errors.As(err, &op) && op.Op == "dial")
+	}),
 }
 
 // ownBody sends requests from a body that nobody else closes. The SDK closes its own as
@@ -116,8 +132,11 @@ func explain(what fmt.Stringer, err error) error {
 		api.ErrorCode() == "ExpiredTokenException"):
 		advice = "; the credentials are not valid: aws sts get-caller-identity shows whose they are"
 	}
-	if api != nil {
-		return fmt.Errorf("%v: %s: %s%s", what, api.ErrorCode(), api.ErrorMessage(), advice)
+	if api == nil && strings.Contains(err.Error(), "credentials") {
+		advice = "; no credentials of AWS were found: use aws configure, --profile, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 	}
-	return fmt.Errorf("%v: %w", what, err)
+	if api == nil {
+		return fmt.Errorf("%v: %w%s", what, err, advice)
+	}
+	return fmt.Errorf("%v: %s: %s%s", what, api.ErrorCode(), api.ErrorMessage(), advice)
 }

@@ -103,15 +103,18 @@ func (d *Deployer) create(ctx context.Context, want Deployment) error {
 		Description:   aws.String("runs programs as nodes of a boxer network"),
 	}
 	if want.Image != "" {
-		in.PackageType, in.Code = types.PackageTypeImage, &types.FunctionCode{ImageUri: &want.Image}
+		in.PackageType, in.Code = types.PackageTypeImage,
+			&types.FunctionCode{ImageUri: &want.Image}
 	} else {
-		in.PackageType, in.Code = types.PackageTypeZip, &types.FunctionCode{ZipFile: want.Archive}
+		in.PackageType, in.Code = types.PackageTypeZip,
+			&types.FunctionCode{ZipFile: want.Archive}
 		in.Runtime, in.Handler = types.RuntimeProvidedal2023, aws.String(bootstrap)
 	}
 	if len(want.Env) > 0 {
 		in.Environment = &types.Environment{Variables: want.Env}
 	}
-	d.say("create %s: %s, %d MB, %d s, %s", want.Name, want.Arch, *in.MemorySize, *in.Timeout,
+	d.say("create %s: %s, %d MB, %d s, %s", want.Name, want.Arch, *in.MemorySize,
+		*in.Timeout,
 		want.code())
 	if _, err := d.Client.CreateFunction(ctx, in); err != nil {
 		return err
@@ -168,7 +171,8 @@ func (d *Deployer) update(ctx context.Context, want Deployment,
 		return len(differs) > 0, nil
 	}
 	d.say("change %s: %s", want.Name, want.code())
-	code := &lambda.UpdateFunctionCodeInput{FunctionName: &want.Name, ZipFile: want.Archive}
+	code := &lambda.UpdateFunctionCodeInput{FunctionName: &want.Name,
+		ZipFile: want.Archive}
 	if want.Image != "" { // what a tag means may have changed
 		code.ImageUri, code.ZipFile = &want.Image, nil
 	}

@@ -27,9 +27,11 @@ AWS's credentials, region and profile are found as AWS's own tools find them.
 docs/lambda.md goes from nothing to two functions that talk.`,
 		Example: `  boxer lambda deploy pg --add ./app --role arn:aws:iam::123456789012:role/boxer
   boxer run --join @join.url --on lambda:pg --name db -- postgres -D /tmp/data`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(lambdaPackageCommand(), lambdaImageCommand(), lambdaDeployCommand(), lambdaDeleteCommand(),
+	cmd.AddCommand(lambdaPackageCommand(), lambdaImageCommand(), lambdaDeployCommand(),
+		lambdaDeleteCommand(),
 		lambdaServeCommand())
 	return cmd
 }
@@ -68,9 +70,14 @@ func (p *packFlags) checkDir() error {
 	if p.add == "" {
 		return nil
 	}
-	if st, err := os.Stat(p.add); err != nil || !st.IsDir() {
-		return fmt.Errorf("--add %s: no such directory", p.add)
+	dir, err := filepath.EvalSymlinks(p.add) // a link to a directory is walked as that
+	if err != nil {
+		return fmt.Errorf("--add: %w", err)
 	}
+	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
+		return fmt.Errorf("--add %s: not a directory", p.add)
+	}
+	p.add = dir
 	return nil
 }
 
@@ -272,7 +279,7 @@ func variables(env []string) (map[string]string, error) {
 	for _, e := range env {
 		name, value, ok := strings.Cut(e, "=")
 		if !ok || name == "" {
-			return nil, fmt.Errorf("--env %q: use NAME=VALUE", name)
+			return nil, fmt.Errorf("--env: an entry without a name or a value: use NAME=VALUE")
 		}
 		all[name] = value
 	}

@@ -148,6 +148,9 @@ func (o *onFlags) run(cmd *cobra.Command, node *runFlags, cfg launcher.RunConfig
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT,
 		unix.SIGUSR1, unix.SIGUSR2)
 	defer signal.Stop(signals)
+	// Who reads the output may be gone: that is an error of a write, so that the network
+	// is left in order.
+	signal.Ignore(unix.SIGPIPE)
 	meeting, err := launcher.Meet(cmd.Context(), launcher.MeetConfig{Join: cfg.Join,
 		Version: version, Logger: cfg.Logger, Congestion: cfg.Congestion})
 	if err != nil {
@@ -173,7 +176,8 @@ func (o *onFlags) order(cmd *cobra.Command, node *runFlags,
 		}
 	}
 	if o.on == "" {
-		return order, errors.New("--count, --extra, --env, --chdir, --join-there, --region and --profile are for --on HOST, such as --on lambda:worker")
+		return order, fmt.Errorf("--%s are for --on HOST, such as --on lambda:worker",
+			strings.Join(onlyOn, ", --"))
 	}
 	if o.count < 1 || o.extra < 0 {
 		return order, fmt.Errorf("--count %d --extra %d: want at least 1 and 0", o.count, o.extra)
@@ -197,9 +201,12 @@ func (o *onFlags) order(cmd *cobra.Command, node *runFlags,
 			e = name + "=" + v
 		}
 		if name == "" {
-			return order, fmt.Errorf("--env %q: no name; use NAME=VALUE or NAME", e)
+			return order, errors.New("--env: an entry without a name; use NAME=VALUE or NAME")
 		}
 		order.Env = append(order.Env, e)
+	}
+	if o.join != "" && host.ParseSecret(o.join).Store == host.StoreValue {
+		return order, errors.New("--join-there: use ssm:NAME or secretsmanager:ID; the join URL itself is for --join @FILE")
 	}
 	if order.Join == "" {
 		order.Join = cfg.Join.String()

@@ -96,7 +96,8 @@ func (c *Config) base(ctx context.Context) (v1.Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("base image %q: neither scratch, layout:DIR nor a reference such as debian:12: %w", c.From, err)
 	}
-	image, err := remote.Image(ref, remote.WithContext(ctx), remote.WithPlatform(platform),
+	image, err := remote.Image(ref, remote.WithContext(ctx),
+		remote.WithPlatform(platform),
 		remote.WithAuthFromKeychain(authn.DefaultKeychain))
 	if err != nil {
 		return nil, fmt.Errorf("base image %s: %w", c.From, err)
@@ -126,7 +127,8 @@ func fromLayout(dir string, platform v1.Platform) (v1.Image, error) {
 		if err != nil {
 			continue // an index of its own, or an attestation
 		}
-		if file, err := image.ConfigFile(); err == nil && file.Architecture == platform.Architecture {
+		if file, err := image.ConfigFile(); err == nil &&
+			file.Architecture == platform.Architecture {
 			return image, nil
 		}
 	}
@@ -146,7 +148,8 @@ func (c *Config) extend(base v1.Image) (v1.Image, error) {
 		return nil, err
 	}
 	image, err := mutate.Append(base, mutate.Addendum{Layer: layer,
-		History: v1.History{CreatedBy: "boxer lambda image", Created: v1.Time{Time: packed}}})
+		History: v1.History{CreatedBy: "boxer lambda image",
+			Created: v1.Time{Time: packed}}})
 	if err != nil {
 		return nil, err
 	}

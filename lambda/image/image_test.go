@@ -94,7 +94,8 @@ func TestRegistry(t *testing.T) {
 	if err := remote.Write(from, base); err != nil {
 		t.Fatal(err)
 	}
-	c := Config{From: from.String(), To: at + "/made:1", Boxer: self(t), Arch: runtime.GOARCH, Dir: app(t)}
+	c := Config{From: from.String(), To: at + "/made:1", Boxer: self(t),
+		Arch: runtime.GOARCH, Dir: app(t)}
 	digest, err := Build(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
@@ -110,8 +111,9 @@ func TestRegistry(t *testing.T) {
 	if file, err = image.ConfigFile(); err != nil {
 		t.Fatal(err)
 	}
-	want := v1.Config{Entrypoint: []string{"/usr/bin/boxer", "lambda", "serve"}, WorkingDir: "/srv",
-		Env: []string{"A=1", `BOXER_COMMAND=["/entry","serve","a b"]`}}
+	want := v1.Config{Entrypoint: []string{"/usr/bin/boxer", "lambda", "serve"},
+		WorkingDir: "/srv",
+		Env:        []string{"A=1", `BOXER_COMMAND=["/entry","serve","a b"]`}}
 	if !reflect.DeepEqual(file.Config, want) {
 		t.Errorf("the image's configuration is %+v, want %+v", file.Config, want)
 	}
@@ -171,7 +173,9 @@ func TestErrors(t *testing.T) {
 		{"scratch", "layout:x", "/dev/null/none", "/dev/null/none"},
 		{"127.0.0.1:1/none:1", "layout:x", self(t), "127.0.0.1:1/none:1"},
 	} {
-		_, err := Build(t.Context(), Config{From: tc.from, To: strings.Replace(tc.to, "layout:x", "layout:"+t.TempDir(), 1), Boxer: tc.boxer, Arch: "amd64"})
+		_, err := Build(t.Context(), Config{From: tc.from,
+			To:    strings.Replace(tc.to, "layout:x", "layout:"+t.TempDir(), 1),
+			Boxer: tc.boxer, Arch: "amd64"})
 		if err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%+v: %v", tc, err)
 		}

@@ -107,6 +107,7 @@ func (j *job) run(ctx context.Context, out output) host.Result {
 	out.started()
 	end := newEnding(cmd.Process, time.Duration(j.order.Grace))
 	defer end.cancel()
+	end.within(time.Until(j.deadline) - spare)
 	defer end.at(j.deadline.Add(-spare-end.grace),
 		"the function's time limit is reached")()
 	defer context.AfterFunc(ctx, func() { end.begin("the platform ends the environment") })()
@@ -201,6 +202,10 @@ func newEnding(p *os.Process, grace time.Duration) *ending {
 	}
 	return &ending{process: p, grace: grace}
 }
+
+// within bounds the grace by half of the time that there is: a program is not ended as it
+// begins.
+func (e *ending) within(left time.Duration) { e.grace = max(0, min(e.grace, left/2)) }
 
 // begin sends SIGTERM, and SIGKILL after the grace. Only the first call counts.
 func (e *ending) begin(why string) {

@@ -36,7 +36,8 @@ func fakeRun(args []string) int {
 	}
 	switch args[1] {
 	case "environment":
-		fmt.Println(os.Getenv("BOXER_JOIN"), os.Getenv("A"), os.Getenv("AWS_LAMBDA_RUNTIME_API"))
+		fmt.Println(os.Getenv("BOXER_JOIN"), os.Getenv("A"),
+			os.Getenv("AWS_LAMBDA_RUNTIME_API"))
 	case "status":
 		return 7
 	case "killed":
@@ -133,7 +134,8 @@ func TestServe(t *testing.T) {
 		deadline    time.Duration
 		want        host.Report
 	}{
-		{"status", order("status"), time.Minute, host.Report{Result: host.Result{Code: 7}}},
+		{"status", order("status"), time.Minute,
+			host.Report{Result: host.Result{Code: 7}}},
 		{"environment", order("environment", `,"env":["A=b"],"node":{"name":"n"}`), time.Minute,
 			host.Report{Stdout: "boxer://x b \n", Stderr: "flag --name=n\n"}},
 		{"killed", order("killed"), time.Minute,
@@ -142,13 +144,15 @@ func TestServe(t *testing.T) {
 			host.Report{Result: host.Result{Code: 3, Error: "the function's time limit is reached"},
 				Stdout: "ready\nterminated\n"}},
 		{"grace", order("stubborn", `,"grace":"1ms"`), time.Second,
-			host.Report{Result: host.Result{Code: 137, Error: "the function's time limit is reached"},
+			host.Report{Result: host.Result{Code: 137,
+				Error: "the function's time limit is reached"},
 				Stdout: "ready\n"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			api := serve(t, tc.event, tc.deadline, Config{})
 			var got host.Report
-			if err := json.Unmarshal(api.response.Bytes(), &got); err != nil || got != tc.want {
+			if err := json.Unmarshal(api.response.Bytes(), &got); err != nil ||
+				got != tc.want {
 				t.Errorf("got %s, %v, %s, want %+v", &api.response, err, api.failure, tc.want)
 			}
 		})
@@ -183,7 +187,8 @@ func TestReadSecret(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
 		switch {
-		case !strings.HasPrefix(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256 Credential=id/"):
+		case !strings.HasPrefix(r.Header.Get("Authorization"),
+			"AWS4-HMAC-SHA256 Credential=id/"):
 			w.WriteHeader(http.StatusForbidden)
 		case r.Header.Get("X-Amz-Target") == "AmazonSSM.GetParameter" && strings.Contains(string(b), `"/join"`):
 			io.WriteString(w, `{"Parameter":{"Value":"boxer://ssm\n"}}`)
@@ -206,7 +211,8 @@ func TestReadSecret(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "secret")
 	for from, want := range map[string]string{"ssm:/join": "boxer://ssm",
 		"secretsmanager:x": "boxer://manager", "boxer://itself": "boxer://itself"} {
-		if got, err := ReadSecret(t.Context(), host.ParseSecret(from)); got != want || err != nil {
+		if got, err := ReadSecret(t.Context(), host.ParseSecret(from)); got != want ||
+			err != nil {
 			t.Errorf("%s: %q, %v", from, got, err)
 		}
 	}
