@@ -85,8 +85,8 @@ func TestFunction(t *testing.T) {
 			server := httptest.NewServer(tc.script)
 			defer server.Close()
 			f := &Function{Name: "fn", Client: lambda.New(lambda.Options{Region: "us-east-1",
-				BaseEndpoint: aws.String(server.URL),
-				Credentials:  credentials.NewStaticCredentialsProvider("id", "secret", "")})}
+				BaseEndpoint: aws.String(server.URL), HTTPClient: ownBody{http.DefaultClient},
+				Credentials: credentials.NewStaticCredentialsProvider("id", "secret", "")})}
 			var stdout, stderr bytes.Buffer
 			p, err := f.Start(t.Context(), host.Order{Argv: []string{"true"}},
 				host.Streams{Stdout: &stdout, Stderr: &stderr})
