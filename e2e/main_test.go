@@ -113,8 +113,8 @@ var recipes = map[string]recipe{
 	"threads":          {"gcc", "-O2 -pthread -o {out} ../testdata/c/threads.c"},
 	"hammer":           {"gcc", "-O2 -pthread -o {out} ../testdata/c/hammer.c"},
 	"interfaces":       {"musl-gcc", "-static -O2 -o {out} ../testdata/c/interfaces.c"},
-	"Selector.class":   {"javac", "-d {dir} ../testdata/java/Selector.java"},
-	"Interfaces.class": {"javac", "-d {dir} ../testdata/java/Interfaces.java"},
+	"Selector.class":   {"javac", "-J-XX:-UsePerfData -d {dir} ../testdata/java/Selector.java"},
+	"Interfaces.class": {"javac", "-J-XX:-UsePerfData -d {dir} ../testdata/java/Interfaces.java"},
 }
 
 var (

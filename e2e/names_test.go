@@ -278,7 +278,7 @@ print(socket.gethostbyname(socket.gethostname()) == socket.gethostbyname("app"))
 	t.Run("Java", func(t *testing.T) {
 		natlab.NeedCommands(t, "java")
 		app := app.with(t)
-		out := app.run("java", "-XX:TieredStopAtLevel=1", "-cp",
+		out := app.run("java", "-XX:-UsePerfData", "-XX:TieredStopAtLevel=1", "-cp",
 			filepath.Dir(program(t, "Interfaces.class")), "Interfaces")
 		own := strings.TrimSpace(app.python("import socket; print(socket.gethostbyname(socket.gethostname()))"))
 		if prefix, _, _ := strings.Cut(own, "."); !strings.Contains(out,

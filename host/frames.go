@@ -38,18 +38,15 @@ const frameHeader = 5
 
 // An EventMessage is what happens on the way.
 type EventMessage struct {
-	Event string `json:"event"` // EventHere, EventStarted
+	Event string `json:"event"` // EventHere
 
 	// Instance names the host's environment, such as a function's log stream.
 	Instance string `json:"instance,omitempty"`
 	Cold     bool   `json:"cold,omitempty"` // the environment is new
 }
 
-// The events, in the order in which they come.
-const (
-	EventHere    = "here"    // the host has the order
-	EventStarted = "started" // the program was started
-)
+// EventHere is the first frame of an output: the host has the order.
+const EventHere = "here"
 
 // A Result is how a program has ended.
 type Result struct {

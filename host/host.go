@@ -23,12 +23,6 @@ type Streams struct {
 
 // A Process is a program that runs on a host.
 type Process interface {
-	// Here is closed when the host has taken the order, and when Wait returns.
-	Here() <-chan struct{}
-
-	// Instance returns the name of the host's environment, empty until Here is closed.
-	Instance() string
-
 	// Wait waits for the program's end. The error says why the host did not run it, or
 	// not to its end, or why its result is not known.
 	Wait() (Result, error)

@@ -82,10 +82,6 @@ type Control struct {
 
 	// Hold says that the program is started only when the launcher says so.
 	Hold bool `json:"hold,omitempty"`
-
-	// Orphan says that the program goes on when the launcher is gone. Otherwise it
-	// then gets SIGTERM.
-	Orphan bool `json:"orphan,omitempty"`
 }
 
 // CommandVariable is the variable that has a host's own command, as a JSON array: what is

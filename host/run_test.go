@@ -56,7 +56,6 @@ func (h *fakeHost) Start(_ context.Context, o Order, out Streams) (Process, erro
 	h.mu.Lock()
 	h.ordered++
 	p := &fakeProcess{host: h, number: h.ordered, order: o, out: out,
-		here:     make(chan struct{}),
 		released: make(chan struct{}), done: make(chan struct{})}
 	failing := p.number == h.fails
 	h.mu.Unlock()
@@ -83,7 +82,6 @@ type fakeProcess struct {
 	host     *fakeHost
 	order    Order
 	out      Streams
-	here     chan struct{}
 	released chan struct{}
 	done     chan struct{}
 	number   int // from 1
@@ -93,8 +91,6 @@ type fakeProcess struct {
 	w *Writer
 }
 
-func (p *fakeProcess) Here() <-chan struct{} { return p.here }
-func (p *fakeProcess) Instance() string      { return "fake" }
 func (p *fakeProcess) Wait() (Result, error) { <-p.done; return p.result, nil }
 func (p *fakeProcess) Release() {
 	p.host.mu.Lock()

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -53,8 +52,7 @@ func (f *Function) Start(ctx context.Context, o host.Order,
 			f, len(event), MaxEvent)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	p := &process{f: f, out: out, cancel: cancel, here: make(chan struct{}),
-		done: make(chan struct{})}
+	p := &process{f: f, out: out, cancel: cancel, done: make(chan struct{})}
 	go p.run(ctx, event)
 	return p, nil
 }
@@ -65,26 +63,11 @@ type process struct {
 	out    host.Streams
 	cancel context.CancelFunc
 
-	hereOnce sync.Once
-	here     chan struct{}
-	instance string // set before here is closed
+	instance string // the function's log stream, once it has the order; run's
 
 	done   chan struct{} // closed when result and err are set
 	result host.Result
 	err    error
-}
-
-// Here implements host.Process.
-func (p *process) Here() <-chan struct{} { return p.here }
-
-// Instance implements host.Process.
-func (p *process) Instance() string {
-	select {
-	case <-p.here:
-		return p.instance
-	default:
-		return ""
-	}
 }
 
 // Wait implements host.Process.
@@ -97,18 +80,9 @@ func (p *process) Wait() (host.Result, error) {
 // gone: the function's end of the control connection does that.
 func (p *process) Release() { p.cancel() }
 
-// isHere says that the order has arrived.
-func (p *process) isHere(instance string) {
-	p.hereOnce.Do(func() {
-		p.instance = instance
-		close(p.here)
-	})
-}
-
 // run invokes the function and reads its response.
 func (p *process) run(ctx context.Context, event []byte) {
 	defer close(p.done)
-	defer p.isHere("")
 	defer p.cancel()
 	out, err := p.f.Client.InvokeWithResponseStream(ctx,
 		&lambda.InvokeWithResponseStreamInput{
@@ -135,6 +109,9 @@ func (p *process) read(stream *lambda.InvokeWithResponseStreamEventStream) (host
 	result, err := p.frames(host.NewReader(r))
 	if err != nil {
 		result.Code = exitBoxer
+		if p.instance != "" {
+			err = fmt.Errorf("%w (log stream %s)", err, p.instance)
+		}
 		return result, fmt.Errorf("%v: %w", p.f, err)
 	}
 	// The function has ended when the stream has.
@@ -160,7 +137,7 @@ func (p *process) frames(r *host.Reader) (host.Result, error) {
 		case host.Event:
 			var e host.EventMessage
 			if json.Unmarshal(b, &e) == nil && e.Event == host.EventHere {
-				p.isHere(e.Instance)
+				p.instance = e.Instance
 			}
 		case host.Exit:
 			var result host.Result

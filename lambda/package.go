@@ -10,8 +10,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
+
+	"github.com/boxer-sandbox/boxer/lambda/files"
 )
 
 // The bounds of a function's archive, in bytes ("Lambda quotas", AWS Lambda Developer
@@ -43,9 +44,7 @@ const bootstrap = "bootstrap"
 var packedTime = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Package writes the archive of a function for the runtimes provided.al2023 and
-// provided.al2: boxer as bootstrap, and the files below a directory. Symbolic links stay
-// links, and files keep their permissions; everybody may read them, as the function's
-// user must.
+// provided.al2: boxer as bootstrap, and the files below a directory (package files).
 func Package(w io.Writer, c PackageConfig) (info PackageInfo, err error) {
 	if info.Arch, err = ArchOf(c.Boxer); err != nil {
 		return info, err
@@ -141,31 +140,25 @@ type packer struct {
 	info *PackageInfo
 }
 
-// addAll adds what is below a directory, in the order of names.
+// addAll adds what is below a directory.
 func (p *packer) addAll(dir string) error {
-	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || path == dir || d.IsDir() {
+	return files.Walk(dir, func(e files.Entry) error {
+		switch {
+		case e.Name == bootstrap:
+			return fmt.Errorf("%s: the bootstrap of the function is boxer: give this file another name", e.Path)
+		case e.Mode.IsDir():
+			_, err := p.create(e.Name+"/", e.Mode)
 			return err
+		case e.Mode.IsRegular():
+			return p.add(e.Path, e.Name, e.Mode)
 		}
-		name, err := filepath.Rel(dir, path)
+		w, err := p.create(e.Name, e.Mode)
 		if err != nil {
 			return err
 		}
-		if name == bootstrap {
-			return fmt.Errorf("%s: the bootstrap of the function is boxer: give this file another name", path)
-		}
-		switch kind := d.Type(); {
-		case kind.IsRegular():
-			info, err := d.Info()
-			if err != nil {
-				return err
-			}
-			return p.add(path, name, info.Mode().Perm()|0o444)
-		case kind&fs.ModeSymlink != 0:
-			return p.addLink(path, name)
-		default:
-			return fmt.Errorf("%s: neither a file, a directory nor a symbolic link", path)
-		}
+		p.info.Files++
+		_, err = io.WriteString(w, e.Link)
+		return err
 	})
 }
 
@@ -186,24 +179,8 @@ func (p *packer) add(path, name string, mode fs.FileMode) error {
 	return err
 }
 
-// addLink adds a symbolic link. Those that lead out of the directory are taken as they
-// are: they may mean something in the function.
-func (p *packer) addLink(path, name string) error {
-	to, err := os.Readlink(path)
-	if err != nil {
-		return err
-	}
-	w, err := p.create(name, fs.ModeSymlink|0o777)
-	if err != nil {
-		return err
-	}
-	p.info.Files++
-	_, err = io.WriteString(w, to)
-	return err
-}
-
 func (p *packer) create(name string, mode fs.FileMode) (io.Writer, error) {
-	h := &zip.FileHeader{Name: filepath.ToSlash(name), Method: zip.Deflate,
+	h := &zip.FileHeader{Name: name, Method: zip.Deflate,
 		Modified: packedTime}
 	h.SetMode(mode)
 	return p.zip.CreateHeader(h)

@@ -74,9 +74,6 @@ func (m *Meeting) take(s *transport.Stream, port uint16) {
 // Addr returns the address for links.
 func (m *Meeting) Addr() netip.AddrPort { return m.at }
 
-// Count returns how many nodes of the network have a name.
-func (m *Meeting) Count(name string) int { return m.m.client.Count(name) }
-
 // Accept waits for a connection. It fails with net.ErrClosed after Close.
 func (m *Meeting) Accept() (*MeetingConn, error) {
 	select {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -36,10 +37,19 @@ func startBrowser(t *testing.T) *browser {
 		t.Skip("starts Chromium, which takes seconds")
 	}
 	natlab.NeedCommands(t, "chromium")
+	// Not t.TempDir, whose path has the test's name: Chromium puts a socket there, and the
+	// path of a socket is short (unix(7)).
+	home, err := os.MkdirTemp("", "chromium-")
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.Command("chromium", "--headless", "--no-sandbox", "--disable-gpu",
 		"--no-first-run", "--disable-background-networking", "--disable-component-update",
 		"--disable-sync", "--user-data-dir="+t.TempDir(), "--remote-debugging-port=0",
 		"--remote-allow-origins=*", "--window-size=1440,1500", "about:blank")
+	// Otherwise it leaves folders in /tmp and in the user's home.
+	cmd.Env = append(os.Environ(), "TMPDIR="+home, "HOME="+home, "XDG_CONFIG_HOME="+home,
+		"XDG_CACHE_HOME="+home)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -51,6 +61,7 @@ func startBrowser(t *testing.T) *browser {
 	t.Cleanup(func() {
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // its own group, which it leads
 		cmd.Wait()
+		os.RemoveAll(home)
 	})
 	listening := regexp.MustCompile(`DevTools listening on ws://([^/]+)/`)
 	host := ""

@@ -52,8 +52,9 @@ var table = map[string][]string{
 	"internal/virtualtime": nil,
 
 	"host":           nil,
-	"lambda":         {"host"},
-	"lambda/image":   {"host"},
+	"lambda":         {"host", "lambda/files"},
+	"lambda/files":   nil,
+	"lambda/image":   {"host", "lambda/files"},
 	"lambda/runtime": {"host"},
 	"launcher": {"coordinator", "internal/linux", "resolver", "rewrite", "sandbox",
 		"stream",

@@ -15,13 +15,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -36,6 +34,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/boxer-sandbox/boxer/host"
+	"github.com/boxer-sandbox/boxer/lambda/files"
 )
 
 // Config says what an image is made of.
@@ -137,12 +136,12 @@ func fromLayout(dir string, platform v1.Platform) (v1.Image, error) {
 
 // extend puts the layer and the configuration on a base image.
 func (c *Config) extend(base v1.Image) (v1.Image, error) {
-	files, err := c.files()
+	layerFiles, err := c.files()
 	if err != nil {
 		return nil, err
 	}
 	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
-		return io.NopCloser(bytes.NewReader(files)), nil
+		return io.NopCloser(bytes.NewReader(layerFiles)), nil
 	})
 	if err != nil {
 		return nil, err
@@ -197,37 +196,20 @@ func (c *Config) files() ([]byte, error) {
 	return b.Bytes(), w.Close()
 }
 
-// addTree adds what is below a directory, in the order of names. Everybody may read it,
-// as the function's user must.
+// addTree adds what is below a directory.
 func addTree(w *tar.Writer, dir string) error {
-	return filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		if err != nil || p == dir {
-			return err
+	return files.Walk(dir, func(e files.Entry) error {
+		h := &tar.Header{Name: path.Join(TaskRoot[1:], e.Name), Mode: int64(e.Mode.Perm()),
+			ModTime: packed}
+		switch {
+		case e.Mode.IsRegular():
+			return addFile(w, e.Path, h.Name, e.Mode)
+		case e.Mode.IsDir():
+			h.Typeflag, h.Name = tar.TypeDir, h.Name+"/"
+		default:
+			h.Typeflag, h.Linkname = tar.TypeSymlink, e.Link
 		}
-		rel, err := filepath.Rel(dir, p)
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		in := path.Join(TaskRoot[1:], filepath.ToSlash(rel))
-		switch kind := d.Type(); {
-		case d.IsDir():
-			return w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: in + "/",
-				Mode: int64(info.Mode().Perm() | 0o555), ModTime: packed})
-		case kind.IsRegular():
-			return addFile(w, p, in, info.Mode().Perm()|0o444)
-		case kind&fs.ModeSymlink != 0:
-			to, err := os.Readlink(p)
-			if err != nil {
-				return err
-			}
-			return w.WriteHeader(&tar.Header{Typeflag: tar.TypeSymlink, Name: in, Linkname: to,
-				Mode: 0o777, ModTime: packed})
-		}
-		return fmt.Errorf("%s: neither a file, a directory nor a symbolic link", p)
+		return w.WriteHeader(h)
 	})
 }
 
@@ -237,7 +219,7 @@ func addFile(w *tar.Writer, from, to string, mode fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: to, Mode: int64(mode),
+	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: to, Mode: int64(mode.Perm()),
 		Size: int64(len(b)), ModTime: packed}); err != nil {
 		return err
 	}
@@ -263,7 +245,7 @@ func (c *Config) write(ctx context.Context, image v1.Image) error {
 	err = remote.Write(ref, image, remote.WithContext(ctx),
 		remote.WithAuthFromKeychain(authn.DefaultKeychain))
 	if err != nil {
-		return errors.Join(fmt.Errorf("push %s: %w", c.To, err))
+		return fmt.Errorf("push %s: %w", c.To, err)
 	}
 	return nil
 }

@@ -33,11 +33,11 @@ func app(t *testing.T) string {
 	return dir
 }
 
-// program of the tests: this one.
-func self(t *testing.T) string {
+// someBoxer returns a file that stands for boxer's program.
+func someBoxer(t *testing.T) string {
 	t.Helper()
-	path, err := os.Executable()
-	if err != nil {
+	path := filepath.Join(t.TempDir(), "boxer")
+	if err := os.WriteFile(path, []byte("ELF"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -94,7 +94,7 @@ func TestRegistry(t *testing.T) {
 	if err := remote.Write(from, base); err != nil {
 		t.Fatal(err)
 	}
-	c := Config{From: from.String(), To: at + "/made:1", Boxer: self(t),
+	c := Config{From: from.String(), To: at + "/made:1", Boxer: someBoxer(t),
 		Arch: runtime.GOARCH, Dir: app(t)}
 	digest, err := Build(t.Context(), c)
 	if err != nil {
@@ -143,14 +143,14 @@ func TestRegistry(t *testing.T) {
 
 func TestLayout(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "img")
-	if _, err := Build(t.Context(), Config{From: "scratch", To: "layout:" + dir, Boxer: self(t),
+	if _, err := Build(t.Context(), Config{From: "scratch", To: "layout:" + dir, Boxer: someBoxer(t),
 		Arch: runtime.GOARCH}); err != nil {
 		t.Fatal(err)
 	}
 	// An image that boxer has made can be the base of another.
 	second := filepath.Join(t.TempDir(), "img")
 	if _, err := Build(t.Context(), Config{From: "layout:" + dir, To: "layout:" + second,
-		Boxer: self(t), Arch: runtime.GOARCH, Dir: app(t)}); err != nil {
+		Boxer: someBoxer(t), Arch: runtime.GOARCH, Dir: app(t)}); err != nil {
 		t.Fatal(err)
 	}
 	image, err := fromLayout(second, v1.Platform{OS: "linux", Architecture: runtime.GOARCH})
@@ -167,11 +167,11 @@ func TestLayout(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	for _, tc := range []struct{ from, to, boxer, want string }{
-		{"UPPER CASE", "layout:x", self(t), "base image"},
-		{"layout:/dev/null/none", "layout:x", self(t), "/dev/null/none"},
-		{"scratch", "UPPER CASE", self(t), "neither layout:DIR nor a reference"},
+		{"UPPER CASE", "layout:x", someBoxer(t), "base image"},
+		{"layout:/dev/null/none", "layout:x", someBoxer(t), "/dev/null/none"},
+		{"scratch", "UPPER CASE", someBoxer(t), "neither layout:DIR nor a reference"},
 		{"scratch", "layout:x", "/dev/null/none", "/dev/null/none"},
-		{"127.0.0.1:1/none:1", "layout:x", self(t), "127.0.0.1:1/none:1"},
+		{"127.0.0.1:1/none:1", "layout:x", someBoxer(t), "127.0.0.1:1/none:1"},
 	} {
 		_, err := Build(t.Context(), Config{From: tc.from,
 			To:    strings.Replace(tc.to, "layout:x", "layout:"+t.TempDir(), 1),

@@ -8,8 +8,8 @@ import (
 	"github.com/boxer-sandbox/boxer/host"
 )
 
-// serve does what comes over the control connection until it ends. Where the launcher
-// wants to be outlived, its end means nothing.
+// serve does what comes over the control connection until it ends, and then ends the
+// program: its launcher is gone.
 func (e *ends) serve(p *os.Process, c *host.Control, end *ending) {
 	w := host.NewWriter(e.control)
 	if w.Write(host.Key, []byte(c.Key)) == nil {
@@ -20,9 +20,7 @@ func (e *ends) serve(p *os.Process, c *host.Control, end *ending) {
 	if c.Hold && e.hold != nil {
 		e.hold.Close() // nobody will say that it may start
 	}
-	if !c.Orphan {
-		end.soon("the launcher is gone")
-	}
+	end.soon("the launcher is gone")
 }
 
 // obey does what the frames of the control connection say.

@@ -45,14 +45,10 @@ func (j *job) streamed(ctx, sending context.Context, id string) error {
 	}()
 	frames := host.NewWriter(w)
 	stop := every(aliveEvery, func() { _ = frames.Write(host.Alive, nil) })
-	tell := func(event string) {
-		_ = frames.WriteJSON(host.Event, host.EventMessage{Event: event,
-			Instance: j.Instance, Cold: !j.warm.Load()})
-	}
-	tell(host.EventHere)
-	result := j.run(ctx, output{stdout: frames.Stream(host.Stdout),
-		stderr:  frames.Stream(host.Stderr),
-		started: func() { tell(host.EventStarted) }})
+	// An error means that nobody takes the output, and then the others do not matter.
+	_ = frames.WriteJSON(host.Event, host.EventMessage{Event: host.EventHere,
+		Instance: j.Instance, Cold: !j.warm.Load()})
+	result := j.run(ctx, output{frames.Stream(host.Stdout), frames.Stream(host.Stderr)})
 	stop()
 	err := errors.Join(frames.WriteJSON(host.Exit, result), w.Close())
 	return errors.Join(err, <-sent)
@@ -61,8 +57,7 @@ func (j *job) streamed(ctx, sending context.Context, id string) error {
 // buffered runs the program and sends one report.
 func (j *job) buffered(ctx, sending context.Context, id string) error {
 	var stdout, stderr tail
-	report := host.Report{Result: j.run(ctx, output{stdout: &stdout, stderr: &stderr,
-		started: func() {}})}
+	report := host.Report{Result: j.run(ctx, output{&stdout, &stderr})}
 	report.Stdout, report.Stderr = stdout.String(), stderr.String()
 	r, w := io.Pipe()
 	go func() { w.CloseWithError(json.NewEncoder(w).Encode(report)) }()
@@ -89,10 +84,7 @@ func every(interval time.Duration, f func()) (stop func()) {
 }
 
 // An output is where a program's output goes. Each writer is used by one goroutine.
-type output struct {
-	stdout, stderr io.Writer
-	started        func()
-}
+type output struct{ stdout, stderr io.Writer }
 
 // run runs the program as a node, until it ends or must end.
 func (j *job) run(ctx context.Context, out output) host.Result {
@@ -104,7 +96,6 @@ func (j *job) run(ctx context.Context, out output) host.Result {
 	if err := ends.start(cmd, out); err != nil {
 		return host.Result{Code: exitBoxer, Error: err.Error()}
 	}
-	out.started()
 	end := newEnding(cmd.Process, time.Duration(j.order.Grace))
 	defer end.cancel()
 	end.within(time.Until(j.deadline) - spare)
