@@ -37,8 +37,8 @@ func startBrowser(t *testing.T) *browser {
 		t.Skip("starts Chromium, which takes seconds")
 	}
 	natlab.NeedCommands(t, "chromium")
-	// Not t.TempDir, whose path has the test's name: Chromium puts a socket there, and the
-	// path of a socket is short (unix(7)).
+	// Not t.TempDir, whose path has the test's name: Chromium puts a socket there, and
+	// the path of a socket is short (unix(7)).
 	home, err := os.MkdirTemp("", "chromium-")
 	if err != nil {
 		t.Fatal(err)
