@@ -36,22 +36,6 @@ var known = []Difference{
 		},
 	},
 	{
-		Call:  "`getpeername` after `connect` to 127.0.0.5",
-		Linux: "127.0.0.5",
-		Boxer: "127.0.0.1",
-		Why:   "a node has one localhost address",
-		Places: []Place{
-			{"connect/to_other_localhost/server", "getpeername: 127.0.0.5:P0\n",
-				"getpeername: LOCAL:P0\n"},
-			{"connect/to_other_localhost/server", "getsockname: 127.0.0.5:P0\n",
-				"getsockname: LOCAL:P0\n"},
-			{"connect/to_other_localhost/client", "getpeername: 127.0.0.5:P0\n",
-				"getpeername: LOCAL:P0\n"},
-			{"connect/to_other_localhost/client", "getsockname: 127.0.0.5:P0\n",
-				"getsockname: LOCAL:P0\n"},
-		},
-	},
-	{
 		Call:  "`read` after a refused non-blocking `connect`",
 		Linux: "ECONNREFUSED",
 		Boxer: "ECONNRESET",

@@ -84,14 +84,14 @@ func (n *Node) connectResolved(ctx context.Context, c connectCall) reply {
 	switch {
 	case err == nil && n.listensAt(kernel):
 		n.sameHost.addListener(kernel, c.dst)
-		r := n.connectLocal(c, source, []listener{{c.dst, kernel}}, n.gates.v4.closed)
+		r := n.connectLocal(c, n.meetingAt(source), []listener{{c.dst, kernel}}, n.gates.v4.closed)
 		r.ends = Ends{Local: netip.AddrPortFrom(own, 0), Remote: c.dst, SameHost: true}
 		if local, _, err := c.localName(); err == nil {
 			r.ends.Local = n.sourceTo(local, c.dst.Addr())
 		}
 		return r
 	case err != nil && Errno(err) == unix.ECONNREFUSED:
-		r := n.connectLocal(c, source, nil, n.gates.v4.closed)
+		r := n.connectLocal(c, n.meetingAt(source), nil, n.gates.v4.closed)
 		r.ends = Ends{Local: netip.AddrPortFrom(own, 0), Remote: c.dst}
 		return r
 	case err != nil && ctx.Err() != nil:

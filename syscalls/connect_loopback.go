@@ -52,7 +52,7 @@ func (n *Node) connectSelf(c connectCall) reply {
 			last = own
 		}
 	}
-	return n.connectLocal(c, n.publicFor(c.dst.Addr()), found, last)
+	return n.connectLocal(c, n.meetingAt(n.publicFor(c.dst.Addr())), found, last)
 }
 
 // selfConnect returns the kernel address of a socket that is bound to the very address
@@ -102,14 +102,18 @@ func (n *Node) orHost(c connectCall, host netip.AddrPort, addrs ...netip.Addr) r
 	}
 	if len(found) == 0 {
 		if own, ok := n.selfConnect(c, host); ok {
-			return n.connectLocal(c, n.Aliases.Private, nil, own)
+			return n.connectLocal(c, n.meetingAt(n.Aliases.Private), nil, own)
 		}
 		if err := n.forgetSource(c.progSocket); err != nil {
 			return fail(err)
 		}
 		return passthrough
 	}
-	return n.connectLocal(c, n.Aliases.Private, found, host)
+	at := n.meetingAt(n.Aliases.Private)
+	if to := host.Addr(); to != localhost4 { // 127.0.0.2
+		at.addr = to
+	}
+	return n.connectLocal(c, at, found, host)
 }
 
 // connectLocalhost6 connects to ::1. What is at an alias cannot reach the host's
@@ -122,12 +126,23 @@ func (n *Node) connectLocalhost6(c connectCall, alias bool) reply {
 	if len(found) == 0 && !alias {
 		return passthrough
 	}
-	return n.connectLocal(c, n.Aliases.Private6, found, n.gates.v4.closed)
+	return n.connectLocal(c, n.meetingAt(n.Aliases.Private6), found, n.gates.v4.closed)
 }
 
-// connectLocal tries the listeners in turn, then last. source is the alias that an
-// unbound socket connects from.
-func (n *Node) connectLocal(c connectCall, source netip.Addr, found []listener,
+// A meeting is the place at which two sockets of the node meet.
+type meeting struct {
+	addr   netip.Addr // as programs know it: the destination of the connect
+	source netip.Addr // the alias that an unbound socket connects from
+}
+
+// meetingAt returns the meeting at the address of the node that an alias stands for.
+func (n *Node) meetingAt(alias netip.Addr) meeting {
+	r, _ := n.Aliases.role(alias)
+	return meeting{addr: n.own(r), source: alias}
+}
+
+// connectLocal tries the listeners in turn, then last.
+func (n *Node) connectLocal(c connectCall, at meeting, found []listener,
 	last netip.AddrPort) reply {
 	switch state, err := c.state(); {
 	case err != nil:
@@ -147,7 +162,7 @@ func (n *Node) connectLocal(c connectCall, source netip.Addr, found []listener,
 	}
 	n.vouched.note(id, n.Aliases.Wildcard) // before the other end can see it
 	for _, l := range found {
-		err = n.connectMeeting(c, source, l.kernel, c.connectLoopback)
+		err = n.connectMeeting(c, at, l.kernel, c.connectLoopback)
 		if errors.Is(err, errMetElsewhere) {
 			if n.gates.to(c.dst.Addr()) == nil {
 				return fail(unix.EADDRNOTAVAIL)
@@ -159,7 +174,7 @@ func (n *Node) connectLocal(c connectCall, source netip.Addr, found []listener,
 			return n.finishLocal(c, err)
 		}
 	}
-	return n.finishLocal(c, n.connectMeeting(c, source, last, c.connectNow))
+	return n.finishLocal(c, n.connectMeeting(c, at, last, c.connectNow))
 }
 
 // errMetElsewhere says that the kernel has this very connection already, though it is
@@ -168,8 +183,8 @@ func (n *Node) connectLocal(c connectCall, source netip.Addr, found []listener,
 var errMetElsewhere = errors.New("the ports are connected at another address")
 
 // connectMeeting connects to a kernel address of the node's, and notes at which address
-// of the node the two meet: the one that source stands for.
-func (n *Node) connectMeeting(c connectCall, source netip.Addr, to netip.AddrPort,
+// of the node the two sockets meet.
+func (n *Node) connectMeeting(c connectCall, at meeting, to netip.AddrPort,
 	connect func(netip.AddrPort) error) error {
 	local, _, err := c.localName()
 	if err != nil {
@@ -177,48 +192,43 @@ func (n *Node) connectMeeting(c connectCall, source netip.Addr, to netip.AddrPor
 	}
 	begin := func() error { return connect(to) }
 	if n.choosesSource(c.progSocket, local) {
-		err := n.connectFrom(c.progSocket, source, begin)
+		err := n.connectFrom(c.progSocket, at.source, begin)
 		// the socket that had the port before may have met another
 		if local, _, err := c.localName(); err == nil {
-			n.recordAddrPair(local, to, source)
+			n.recordMeeting(local, to, at.addr)
 		}
 		return err
 	}
-	before := n.recordAddrPair(local, to, source)
-	err = n.connectFrom(c.progSocket, source, begin)
+	before := n.recordMeeting(local, to, at.addr)
+	err = n.connectFrom(c.progSocket, at.source, begin)
 	// After a failed connect the address is left, and this connect has taken a port.
 	if now, _, e := c.localName(); e == nil && now.Addr.Port() != local.Addr.Port() {
-		n.recordAddrPair(now, to, source)
+		n.recordMeeting(now, to, at.addr)
 		return err
 	}
 	if !errors.Is(err, unix.EADDRNOTAVAIL) || !before.IsValid() {
 		return err
 	}
-	n.recordAddrPair(local, to, before)
-	if before == source {
+	n.recordMeeting(local, to, before)
+	if before == at.addr {
 		return err
 	}
 	return errMetElsewhere
 }
 
-// recordAddrPair notes that a socket and the one at the kernel address far meet at the
-// address of the node that an alias stands for. It returns the alias that was noted
-// before, if any.
-func (n *Node) recordAddrPair(local abi.Sockaddr, far netip.AddrPort,
-	alias netip.Addr) netip.Addr {
+// recordMeeting notes that a socket and the one at the kernel address far meet at an
+// address of the node. It returns the address that was noted before, if any.
+func (n *Node) recordMeeting(local abi.Sockaddr, far netip.AddrPort,
+	at netip.Addr) (before netip.Addr) {
 	own, ok := n.Aliases.role(local.Addr.Addr().Unmap())
 	if !ok {
 		return netip.Addr{}
 	}
-	at, _ := n.Aliases.role(alias)
-	before := n.ports.recordPeer(addrPair{unmapped(local.Addr), far}, n.own(own),
-		n.own(at))
-	for _, r := range [...]role{public, private, public6, private6} {
-		if n.own(r) == before {
-			return n.Aliases.of(r)
-		}
+	before = n.ports.recordPeer(addrPair{unmapped(local.Addr), far}, n.own(own), at)
+	if before.IsUnspecified() { // a wildcard's, which tells no address
+		return netip.Addr{}
 	}
-	return netip.Addr{}
+	return before
 }
 
 // pendingError returns what an earlier connect of a closed socket has come to, if the

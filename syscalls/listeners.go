@@ -22,6 +22,10 @@ func (n *Node) watchListeners() {
 		return
 	}
 	n.diag = diag
+	n.ports.exists = n.streamsExist
+	if diag.HasUDP() {
+		n.datagramPorts.exists = n.datagramExists
+	}
 	if n.listenerWatcher, err = linux.WatchDestroyed(unconnected, linux.TCPDestroyed,
 		linux.TCP6Destroyed); err != nil {
 		n.Logger.Debug("the kernel does not tell when listeners close", "err", err)
@@ -44,6 +48,24 @@ func (n *Node) watchListeners() {
 			}
 		}
 	})
+}
+
+// streamsExist reports whether one of the two TCP sockets of a connection exists, or may
+// exist.
+func (n *Node) streamsExist(at addrPair) bool {
+	for _, ends := range [...]addrPair{at, {own: at.far, far: at.own}} {
+		s, found, err := n.diag.Connection(ends.own, ends.far)
+		if err != nil || found && !s.Listens() {
+			return true
+		}
+	}
+	return false
+}
+
+// datagramExists reports whether a UDP socket exists, or may exist, at an address.
+func (n *Node) datagramExists(at addrPair) bool {
+	_, found, err := n.diag.Datagram(at.own, at.far)
+	return err != nil || found
 }
 
 // answers reports whether the kernel finds a listener that is there.

@@ -26,6 +26,12 @@ type ports struct {
 	// recorded has the address of the node at which two sockets of the node meet, where
 	// their own addresses do not tell.
 	recorded map[addrPair]netip.Addr
+	// exists reports whether one of a pair's sockets exists. Where it is nil, nobody
+	// knows.
+	exists func(addrPair) bool
+	// recordedLimit is how many pairs are recorded before those whose sockets are
+	// closed are dropped. 0 stands for minRecorded.
+	recordedLimit int
 
 	// inherited has the ports of sockets that were made outside of the node.
 	inherited map[uint16]bool
@@ -236,9 +242,8 @@ func (p *ports) find(port uint16, addrs ...netip.Addr) []listener {
 	return found
 }
 
-// maxRecorded bounds the pairs that recorded has. Few programs bind a socket, and
-// connect it to another address of their own host, or send UDP to ::1.
-const maxRecorded = 1024
+// minRecorded is the least recordedLimit.
+const minRecorded = 1024
 
 // An addrPair is a pair of kernel addresses of this node's: of the socket that connects
 // and of the one that listens. far is zero for a UDP socket that is connected to nobody.
@@ -253,15 +258,31 @@ func (p *ports) recordPeer(at addrPair, own, addr netip.Addr) (before netip.Addr
 	if !ok {
 		before = own
 	}
-	switch {
-	case own == addr:
+	if own == addr {
 		delete(p.recorded, at)
 		return before
-	case p.recorded == nil || len(p.recorded) >= maxRecorded:
+	}
+	p.dropClosedLocked()
+	if p.recorded == nil {
 		p.recorded = make(map[addrPair]netip.Addr)
 	}
 	p.recorded[at] = addr
 	return before
+}
+
+// dropClosedLocked drops the pairs whose sockets are closed, once there are many pairs.
+// Many may be in use: the limit is then twice their number, so that the search costs a
+// connect as much as two look-ups on average. Where nobody knows which are in use, all
+// are dropped.
+func (p *ports) dropClosedLocked() {
+	p.recordedLimit = max(p.recordedLimit, minRecorded)
+	if len(p.recorded) < p.recordedLimit {
+		return
+	}
+	maps.DeleteFunc(p.recorded, func(at addrPair, _ netip.Addr) bool {
+		return p.exists == nil || !p.exists(at)
+	})
+	p.recordedLimit = max(2*len(p.recorded), minRecorded)
 }
 
 // recordedPeer returns the address at which two sockets of this node meet, if one's own

@@ -2,6 +2,7 @@ package syscalls
 
 import (
 	"net"
+	"net/netip"
 	"runtime"
 	"testing"
 
@@ -199,6 +200,42 @@ func TestBindOutOfDescriptors(t *testing.T) {
 				r = r.wait(t.Context(), c)
 				k.printf("bind %s: %s", tc.second, failed(r.errno))
 			})
+		})
+	}
+}
+
+// TestRecordedPairs is about the addresses at which pairs of sockets meet: those of open
+// sockets are kept, however many there are.
+func TestRecordedPairs(t *testing.T) {
+	at := netip.MustParseAddr("127.0.0.5")
+	pair := func(i int) addrPair {
+		return addrPair{own: netip.AddrPortFrom(localhost4, uint16(i))}
+	}
+	for _, tc := range []struct {
+		name string
+		open func(port int) bool // nil: nobody knows
+		kept func(port int) bool
+	}{
+		{"all are open", func(int) bool { return true }, func(int) bool { return true }},
+		{"the odd ones are open", func(p int) bool { return p%2 == 1 },
+			func(p int) bool { return p%2 == 1 || p >= minRecorded }},
+		{"nobody knows", nil, func(p int) bool { return p >= minRecorded }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var p ports
+			if tc.open != nil {
+				p.exists = func(a addrPair) bool { return tc.open(int(a.own.Port())) }
+			}
+			for i := range minRecorded + 1 {
+				p.recordPeer(pair(i), localhost4, at)
+			}
+			for i := range minRecorded + 1 {
+				a := pair(i)
+				_, ok := p.recordedPeer(a.own, a.far)
+				if want := tc.kept(i); ok != want {
+					t.Fatalf("pair %d: recorded is %t, want %t", i, ok, want)
+				}
+			}
 		})
 	}
 }

@@ -40,6 +40,9 @@ type DiagSocket struct {
 	Waiting, Backlog uint32
 }
 
+// Listens reports whether it is a TCP socket that listens.
+func (s DiagSocket) Listens() bool { return s.State == tcpListen }
+
 // parseDiag reads a message of sock_diag(7) about a socket.
 func parseDiag(b []byte) (s DiagSocket, ok bool) {
 	if len(b) < diagMsgSize || binary.NativeEndian.Uint16(b[4:]) != sockDiagByFamily {

@@ -92,7 +92,7 @@ func (d *SockDiag) findsUDP() bool {
 func (d *SockDiag) Listener(at netip.AddrPort) (s DiagSocket, found bool, err error) {
 	any := netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
 	s, found, err = d.Connection(at, any)
-	return s, found && s.State == tcpListen, err
+	return s, found && s.Listens(), err
 }
 
 // Connection looks up the socket at local whose peer is at remote, both IPv4. Where
