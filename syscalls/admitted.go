@@ -34,7 +34,7 @@ const maxAdmitted = 1 << 14
 // one of the supervisor's, and the thread that is. Where the kernel has no sock_diag(7),
 // a UDP socket is bound now, as the kernel binds it with its first datagram, so that its
 // address is known.
-func (n *Node) admit(fd, tid int) error {
+func (u *udp) admit(fd, tid int) error {
 	id, err := cookie(fd)
 	if err != nil {
 		return err
@@ -43,20 +43,20 @@ func (n *Node) admit(fd, tid int) error {
 	if err != nil {
 		return err
 	}
-	if typ != unix.SOCK_DGRAM || n.diag.HasUDP() {
-		n.admitted.note(id, tid)
+	if typ != unix.SOCK_DGRAM || u.diag.HasUDP() {
+		u.admitted.note(id, tid)
 		return nil
 	}
 	local, _, err := localName(fd)
 	if err == nil && local.Addr.Port() == 0 {
-		if err = n.bindHost(fd, domain, anyAddress(domain)); err == nil {
+		if err = u.bindHost(fd, domain, anyAddress(domain)); err == nil {
 			local, _, err = localName(fd)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	n.admitted.noteSource(sourceOf(local))
+	u.admitted.noteSource(sourceOf(local))
 	return nil
 }
 
@@ -82,20 +82,20 @@ func anyAddress(domain int) abi.Sockaddr {
 // call has shown the socket, or the user who runs boxer has made it. Where the kernel has
 // no sock_diag(7) for TCP, its connections are of anybody. tid is the thread that has
 // shown the socket last, 0 if that is not known.
-func (n *Node) Admits(network string, source, to netip.AddrPort) (tid int, ok bool) {
-	lookUp := n.diag.Datagram
+func (c *core) Admits(network string, source, to netip.AddrPort) (tid int, ok bool) {
+	lookUp := c.diag.Datagram
 	if network == "tcp" {
-		lookUp = n.diag.Connection
+		lookUp = c.diag.Connection
 	}
 	source, to = unmapped(source), unmapped(to)
 	s, found, err := lookUp(source, to)
 	if errors.Is(err, linux.ErrNoSockDiag) {
-		return 0, network == "tcp" || n.admitted.hasSource(source)
+		return 0, network == "tcp" || c.admitted.hasSource(source)
 	}
 	if err != nil || !found {
 		return 0, false
 	}
-	tid, shown := n.admitted.shownBy(s.Cookie)
+	tid, shown := c.admitted.shownBy(s.Cookie)
 	return tid, shown || s.UID == uint32(os.Geteuid())
 }
 

@@ -37,7 +37,7 @@ func listenAt(t *testing.T, backlog int) (fd int, at netip.AddrPort) {
 }
 
 func TestBacklogRoom(t *testing.T) {
-	n := &Node{diag: testDiag(t)}
+	n := &Node{core: core{diag: testDiag(t)}}
 	fd, at := listenAt(t, 4)
 	for want := 5; want >= 0; want-- {
 		if got := n.backlogRoom(at); got != want {

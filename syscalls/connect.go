@@ -63,10 +63,10 @@ func (n *Node) connectSocket(c Call, s *progSocket) reply {
 		if _, ok, err := isUDP(s.fd); err != nil || !ok {
 			return passthrough
 		}
-		if err := n.checkFamily(s, dst); err != nil {
+		if err := n.udp.checkFamily(s, dst); err != nil {
 			return fail(err)
 		}
-		return n.connectDatagram(c, s.fd, domain, unmapped(dst.Addr))
+		return n.udp.connectDatagram(c, s.fd, domain, unmapped(dst.Addr))
 	}
 	return passthrough
 }
@@ -84,40 +84,60 @@ func (n *Node) disconnects(c Call, s *progSocket) {
 	}
 }
 
-// checkFamily fails if an AF_INET6 socket can send nothing to an address, since it
+// checkFamily fails if an AF_INET6 socket of TCP cannot connect to an address, since it
 // is an IPv6 one and the address is v4-mapped, or the reverse.
 func (n *Node) checkFamily(s *progSocket, to abi.Sockaddr) error {
 	if !to.V6 {
 		return nil
 	}
-	dst := to.Addr.Addr()
 	local, _, err := s.localName()
 	if err != nil {
 		return err
 	}
 	r, bound := n.Aliases.role(local.Addr.Addr().Unmap())
-	bound = bound && !n.hasChosen(s)
-	if !dst.Is4In6() {
-		if bound && r&v6 == 0 && r != dual && !dst.IsUnspecified() {
-			return unix.EAFNOSUPPORT // ip6_dst_lookup_tail in net/ipv6/ip6_output.c
-		}
+	if bound && !n.hasChosen(s) {
+		return r.checkFamily(to.Addr.Addr())
+	}
+	return checkUnbound(to.Addr.Addr(), func() (bool, error) { return n.onlyV6(s) })
+}
+
+// checkFamily is Node.checkFamily for a UDP socket that connects or sends to an address.
+func (u *udp) checkFamily(s *progSocket, to abi.Sockaddr) error {
+	if !to.V6 {
 		return nil
 	}
-	only := bound && r&v6 != 0
-	switch {
-	case bound:
-	case s.typ == unix.SOCK_STREAM:
-		only, err = n.onlyV6(s)
-	default:
-		only, err = v6only(s.fd, unix.AF_INET6)
-	}
+	local, _, err := s.localName()
 	if err != nil {
 		return err
 	}
-	if only {
+	if r, bound := u.Aliases.role(local.Addr.Addr().Unmap()); bound {
+		return r.checkFamily(to.Addr.Addr())
+	}
+	return checkUnbound(to.Addr.Addr(), s.v6only)
+}
+
+// checkFamily fails if an AF_INET6 socket that is bound to the alias of a role has no way
+// to an address.
+func (r role) checkFamily(dst netip.Addr) error {
+	switch four := dst.Is4In6(); {
+	case four && r&v6 != 0:
 		return unix.ENETUNREACH // tcp_v6_connect in net/ipv6/tcp_ipv6.c
+	case !four && r&v6 == 0 && r != dual && !dst.IsUnspecified():
+		return unix.EAFNOSUPPORT // ip6_dst_lookup_tail in net/ipv6/ip6_output.c
 	}
 	return nil
+}
+
+// checkUnbound is checkFamily for a socket that is not bound, of which only reports
+// whether it has IPV6_V6ONLY.
+func checkUnbound(dst netip.Addr, only func() (bool, error)) error {
+	if !dst.Is4In6() {
+		return nil
+	}
+	if is, err := only(); err != nil || !is {
+		return err
+	}
+	return unix.ENETUNREACH // tcp_v6_connect in net/ipv6/tcp_ipv6.c
 }
 
 // A connectCall is a connect(2) of a TCP socket.
@@ -134,7 +154,7 @@ func (n *Node) connectStream(c connectCall, given abi.Sockaddr) reply {
 	if err := n.checkFamily(c.progSocket, given); err != nil {
 		return fail(err)
 	}
-	server := n.nameServerAt(c.dst, &n.ports)
+	server := n.nameServerAt(c.dst, n.hasNameServer)
 	switch to := c.dst.Addr(); {
 	case server == hostNameServer, server == notNameServer &&
 		(n.Owns(to) || isLocalhost(to)):

@@ -18,7 +18,7 @@ func (n *Node) socket(c Call) reply {
 	if n.Datagrams == nil {
 		return passthrough
 	}
-	return n.pingSocket(c)
+	return n.udp.pingSocket(c)
 }
 
 // newSocket makes a socket for a program.
@@ -69,28 +69,28 @@ func namespaceCookie(fd int) (uint64, error) {
 }
 
 // connectDatagram answers connect(2) on a UDP socket.
-func (n *Node) connectDatagram(c Call, fd, domain int, dst netip.AddrPort) reply {
-	if n.pings.has(fd) {
-		return fail(n.connectPing(c, fd, domain, dst.Addr()))
+func (u *udp) connectDatagram(c Call, fd, domain int, dst netip.AddrPort) reply {
+	if u.pings.has(fd) {
+		return fail(u.connectPing(c, fd, domain, dst.Addr()))
 	}
-	if isLocalhost(dst.Addr()) && n.nameServerAt(dst, &n.datagramPorts) == notNameServer {
-		return fail(n.connectClient(c, fd, domain, dst))
+	if isLocalhost(dst.Addr()) && u.nameServerAt(dst, u.hasNameServer) == notNameServer {
+		return fail(u.connectClient(c, fd, domain, dst))
 	}
 	if id, err := cookie(fd); err == nil {
-		n.udpClients.drop(id)
+		u.clients.drop(id)
 	}
 	for range pinTries {
-		kernel, ok, err := n.datagramWay(fd, domain, dst, holderOf(c))
+		kernel, ok, err := u.datagramWay(fd, domain, dst, holderOf(c))
 		if err != nil {
 			return fail(err)
 		}
 		if !ok {
-			return n.connectHost(fd)
+			return u.connectHost(fd)
 		}
 		if err := connectTo(fd, domain, kernel); err != nil {
 			return fail(err)
 		}
-		if n.pin(fd, kernel) {
+		if u.pin(fd, kernel) {
 			return reply{}
 		}
 	}
@@ -102,9 +102,9 @@ func (n *Node) connectDatagram(c Call, fd, domain int, dst netip.AddrPort) reply
 const pinTries = 8
 
 // connectHost is connect(2) on a UDP socket, to where the kernel's own way leads.
-func (n *Node) connectHost(fd int) reply {
+func (u *udp) connectHost(fd int) reply {
 	if id, err := cookie(fd); err == nil {
-		n.flows.unpin(id)
+		u.flows.unpin(id)
 	}
 	// To the outside after a connect to the network: the kernel keeps the source
 	// address of the first, and loopback's leads nowhere.
@@ -118,12 +118,12 @@ func (n *Node) connectHost(fd int) reply {
 }
 
 // datagramWay is datagramRoute for a program's socket, which it prepares for the way.
-func (n *Node) datagramWay(fd, domain int, dst netip.AddrPort,
+func (u *udp) datagramWay(fd, domain int, dst netip.AddrPort,
 	by holder) (kernel netip.AddrPort, ok bool, err error) {
-	kernel, ok, err = n.datagramRoute(fd, by, dst)
+	kernel, ok, err = u.datagramRoute(fd, by, dst)
 	if err != nil || domain != unix.AF_INET6 {
-		if ok && isLocalhost(dst.Addr()) && !n.datagramPorts.empty() {
-			err = n.recordLocalPeer(fd, localhost4) // the port may have been another's
+		if ok && isLocalhost(dst.Addr()) && !u.ports.empty() {
+			err = u.recordLocalPeer(fd, localhost4) // the port may have been another's
 		}
 		return kernel, ok, err
 	}
@@ -131,17 +131,17 @@ func (n *Node) datagramWay(fd, domain int, dst netip.AddrPort,
 	if err != nil {
 		return kernel, ok, err
 	}
-	_, alias := n.Aliases.role(local.Addr.Addr().Unmap())
+	_, alias := u.Aliases.role(local.Addr.Addr().Unmap())
 	switch {
 	case ok:
 	case alias && isLocalhost(dst.Addr()) && dst.Addr().Is6():
 		// It cannot reach the host's own ::1, and nobody of the node is there.
-		kernel, ok = netip.AddrPortFrom(n.Aliases.Private6, dst.Port()), true
+		kernel, ok = netip.AddrPortFrom(u.Aliases.Private6, dst.Port()), true
 	default:
 		return kernel, false, nil
 	}
 	if local.Addr.Port() == 0 {
-		if err := n.bindHost(fd, domain,
+		if err := u.bindHost(fd, domain,
 			abi.Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0),
 				V6: true}); err != nil {
 			return kernel, false, err
@@ -152,24 +152,24 @@ func (n *Node) datagramWay(fd, domain int, dst netip.AddrPort,
 		if dst.Addr().Is6() {
 			localhost = netip.IPv6Loopback()
 		}
-		err = n.recordLocalPeer(fd, localhost)
+		err = u.recordLocalPeer(fd, localhost)
 	}
 	return kernel, ok, err
 }
 
 // recordLocalPeer notes that a UDP socket sends to a localhost address: its alias, or
 // 127.0.0.1 where it has none, may not tell to which.
-func (n *Node) recordLocalPeer(fd int, localhost netip.Addr) error {
+func (u *udp) recordLocalPeer(fd int, localhost netip.Addr) error {
 	local, _, err := localName(fd)
 	if err != nil {
 		return err
 	}
 	kernel := unmapped(local.Addr)
-	if r, ok := n.Aliases.role(kernel.Addr()); !ok {
+	if r, ok := u.Aliases.role(kernel.Addr()); !ok {
 		kernel = netip.AddrPortFrom(localhost4, kernel.Port())
-	} else if !n.own(r).IsUnspecified() {
+	} else if !u.own(r).IsUnspecified() {
 		return nil
 	}
-	n.datagramPorts.recordPeer(addrPair{own: kernel}, localhost4, localhost)
+	u.ports.recordPeer(addrPair{own: kernel}, localhost4, localhost)
 	return nil
 }

@@ -69,17 +69,17 @@ func (n *Node) socketEnds(s *progSocket) (e Ends, ok bool) {
 	if err != nil || !ok {
 		return e, false
 	}
-	ports := n.portsOf(s)
+	of := n.protocolOf(s)
 	peer, connected, err := s.peerName()
 	if connected = connected && err == nil; connected {
-		if p, ok := n.remoteIn(ports, local, peer); ok {
+		if p, ok := of.remote(local, peer); ok {
 			e.Remote = p.Addr
 		}
 	}
 	if !connected {
 		peer = abi.Sockaddr{}
 	}
-	e.Local = n.localIn(ports, local, peer).Addr
+	e.Local = of.local(local, peer).Addr
 	return e, true
 }
 

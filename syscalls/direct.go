@@ -14,20 +14,20 @@ const directFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL | unix.MSG_CONFIRM
 // sendDirect sends a datagram to a node without the way over the flow, if the
 // socket has nothing about it that only the kernel knows how to honour: it
 // spares a hop over loopback and a goroutine's turn.
-func (n *Node) sendDirect(c Call, fd, domain, flags int, dst netip.AddrPort,
+func (u *udp) sendDirect(c Call, fd, domain, flags int, dst netip.AddrPort,
 	control []byte, p payload) (r reply, ok bool) {
 	if flags&unix.MSG_MORE != 0 {
-		n.partial.Store(true)
+		u.partial.Store(true)
 	}
-	if len(control) > 0 || flags&^directFlags != 0 || n.Datagrams == nil ||
-		!n.inNetwork(dst.Addr()) || n.isBroadcast(dst.Addr()) {
+	if len(control) > 0 || flags&^directFlags != 0 || u.Datagrams == nil ||
+		!u.inNetwork(dst.Addr()) || u.isBroadcast(dst.Addr()) {
 		return r, false
 	}
-	src, ok, err := n.directSource(fd, domain, dst.Addr())
+	src, ok, err := u.directSource(fd, domain, dst.Addr())
 	if err != nil || !ok {
 		return fail(err), err != nil
 	}
-	fl, err := n.flowTo(dst, holderOf(c)) // answers will come from there
+	fl, err := u.flowTo(dst, holderOf(c)) // answers will come from there
 	if err != nil {
 		return fail(err), true
 	}
@@ -40,15 +40,15 @@ func (n *Node) sendDirect(c Call, fd, domain, flags int, dst netip.AddrPort,
 	if err != nil {
 		return fail(err), true
 	}
-	src, dst = n.onTheWire(fl, src)
-	n.carry(src, dst, buf[:size])
+	src, dst = u.onTheWire(fl, src)
+	u.carry(src, dst, buf[:size])
 	return value(uintptr(size)), true
 }
 
 // directSource returns what the network sees as the source of a socket's
 // datagrams to dst; ok is false if the kernel has to send them. An error is one that has
 // waited for the socket's next call.
-func (n *Node) directSource(fd, domain int, dst netip.Addr) (src netip.AddrPort, ok bool,
+func (u *udp) directSource(fd, domain int, dst netip.Addr) (src netip.AddrPort, ok bool,
 	err error) {
 	local, _, err := localName(fd)
 	if err == nil && local.Addr.Port() == 0 { // as the kernel with the first datagram
@@ -57,7 +57,7 @@ func (n *Node) directSource(fd, domain int, dst netip.Addr) (src netip.AddrPort,
 			any = abi.Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0),
 				V6: true}
 		}
-		if err = n.bindHost(fd, domain, any); err == nil {
+		if err = u.bindHost(fd, domain, any); err == nil {
 			local, _, err = localName(fd)
 		}
 	}
@@ -66,8 +66,8 @@ func (n *Node) directSource(fd, domain int, dst netip.Addr) (src netip.AddrPort,
 	}
 	kernel := unmapped(local.Addr)
 	switch a := kernel.Addr(); {
-	case a == n.Aliases.Wildcard, a == n.Aliases.Public, a == n.Aliases.Dual,
-		a == n.Aliases.Wildcard6, a == n.Aliases.Public6:
+	case a == u.Aliases.Wildcard, a == u.Aliases.Public, a == u.Aliases.Dual,
+		a == u.Aliases.Wildcard6, a == u.Aliases.Public6:
 	case a.IsUnspecified():
 		kernel = netip.AddrPortFrom(localhost4, kernel.Port())
 	default:
@@ -82,19 +82,19 @@ func (n *Node) directSource(fd, domain int, dst netip.Addr) (src netip.AddrPort,
 			return src, false, nil
 		}
 	}
-	if n.kernelSends(fd) {
+	if u.kernelSends(fd) {
 		return src, false, nil
 	}
 	switch v, err := linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); {
 	case err != nil:
 		return src, false, nil
 	case v != 0:
-		return src, false, n.unreachables.trueError(fd, unix.Errno(v)) // read and gone
+		return src, false, u.unreachables.trueError(fd, unix.Errno(v)) // read and gone
 	}
-	if err := n.show(fd); err != nil {
+	if err := u.show(fd); err != nil {
 		return src, false, nil
 	}
-	return n.datagramSender(dst, kernel), true, nil
+	return u.datagramSender(dst, kernel), true, nil
 }
 
 // udpCork is UDP_CORK of include/uapi/linux/udp.h.
@@ -106,12 +106,12 @@ const txTimestamps = unix.SOF_TIMESTAMPING_TX_HARDWARE | unix.SOF_TIMESTAMPING_T
 
 // kernelSends reports whether the kernel has something to tell about what a socket sends,
 // or has the first part of it (MSG_MORE, send(2)).
-func (n *Node) kernelSends(fd int) bool {
+func (u *udp) kernelSends(fd int) bool {
 	if v, err := linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING); err != nil ||
 		v&txTimestamps != 0 {
 		return true
 	}
-	if !n.partial.Load() {
+	if !u.partial.Load() {
 		return false
 	}
 	queued, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)

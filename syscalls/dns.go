@@ -47,27 +47,29 @@ const (
 	otherNameServer // that server, but for the names of the network
 )
 
-// nameServerAt tells who answers what is sent to addr, of the protocol whose ports p has.
+// nameServerAt tells who answers what is sent to addr over the protocol of has, which
+// reports whether a program of the node has port 53 of one of some addresses.
 // The network has no name servers, and a program that listens on port 53 of localhost
 // gets what is sent there.
-func (n *Node) nameServerAt(addr netip.AddrPort, p *ports) nameServer {
+func (c *core) nameServerAt(addr netip.AddrPort,
+	has func(...netip.Addr) bool) nameServer {
 	a := addr.Addr()
-	if addr.Port() != dnsPort || n.Resolver == nil || n.inNetwork(a) {
+	if addr.Port() != dnsPort || c.Resolver == nil || c.inNetwork(a) {
 		return notNameServer
 	}
 	local := localhostOf(a)
 	switch {
 	case (local == localhost4 || local == netip.IPv6Loopback()) &&
-		n.hasServer(p, local, wildcardOf(a)):
+		has(local, wildcardOf(a)):
 		return notNameServer
-	case n.Resolver.Serves(local): // 127.0.0.53, too, which the host's own server has
+	case c.Resolver.Serves(local): // 127.0.0.53, too, which the host's own server has
 		return hostNameServer
 	case a.IsUnspecified(), a.IsMulticast(), a == broadcast4:
 		return notNameServer
-	case a.IsLoopback() && a.Is4() && n.hasServer(p, netip.IPv4Unspecified()):
+	case a.IsLoopback() && a.Is4() && has(netip.IPv4Unspecified()):
 		// 127.0.0.2
 		return notNameServer
-	case a.Is6() && !n.Addr6.IsValid(): // nothing stands for IPv6 endpoints
+	case a.Is6() && !c.Addr6.IsValid(): // nothing stands for IPv6 endpoints
 		return notNameServer
 	}
 	return otherNameServer
@@ -85,26 +87,28 @@ func localhostOf(a netip.Addr) netip.Addr {
 	return a
 }
 
-// hasServer reports whether a program of the node has port 53 of one of these addresses,
-// or whether that is not known. One that has closed its socket has told nobody, so the
-// kernel is asked.
-func (n *Node) hasServer(p *ports, addrs ...netip.Addr) bool {
-	if p == &n.ports {
-		found, err := n.live(dnsPort, addrs...)
-		return err != nil || len(found) > 0
-	}
-	for _, l := range p.find(dnsPort, addrs...) {
+// hasNameServer reports whether a program of the node listens on port 53 of one of these
+// addresses, or whether that is not known.
+func (n *Node) hasNameServer(addrs ...netip.Addr) bool {
+	found, err := n.live(dnsPort, addrs...)
+	return err != nil || len(found) > 0
+}
+
+// hasNameServer reports whether a program of the node has port 53 of one of these
+// addresses. One that has closed its socket has told nobody, so the kernel is asked.
+func (u *udp) hasNameServer(addrs ...netip.Addr) bool {
+	for _, l := range u.ports.find(dnsPort, addrs...) {
 		if probe(unix.SOCK_DGRAM, -1, l.kernel) != nil {
 			return true
 		}
-		p.gone(l.kernel)
+		u.ports.gone(l.kernel)
 	}
 	return false
 }
 
 // proxy returns the address that answers in place of the server.
-func (n *Node) proxy(server netip.AddrPort) (netip.AddrPort, bool) {
-	d := &n.dns
+func (c *core) proxy(server netip.AddrPort) (netip.AddrPort, bool) {
+	d := &c.dns
 	d.mu.RLock()
 	p, ok := d.proxies[server]
 	d.mu.RUnlock()
@@ -119,9 +123,9 @@ func (n *Node) proxy(server netip.AddrPort) (netip.AddrPort, bool) {
 	if len(d.proxies) >= maxNameServers {
 		return netip.AddrPort{}, false
 	}
-	p, err := n.Resolver.Proxy(server)
+	p, err := c.Resolver.Proxy(server)
 	if err != nil {
-		n.Logger.Warn("name server", "server", server, "err", err)
+		c.Logger.Warn("name server", "server", server, "err", err)
 		return netip.AddrPort{}, false
 	}
 	if d.proxies == nil {
@@ -150,15 +154,15 @@ func routed(addr netip.AddrPort) error {
 
 // answerOwn answers what a program has sent through a flow to a name server of its own
 // choice, if it is about the names of the network.
-func (n *Node) answerOwn(fl *flow, from netip.AddrPort, query []byte) bool {
-	if fl.peer.Port() != dnsPort || n.Resolver == nil {
+func (u *udp) answerOwn(fl *flow, from netip.AddrPort, query []byte) bool {
+	if fl.peer.Port() != dnsPort || u.Resolver == nil {
 		return false
 	}
-	answer := n.Resolver.Own(n.asker(fl, from), query)
+	answer := u.Resolver.Own(u.asker(fl, from), query)
 	if answer == nil {
 		return false
 	}
-	n.deliverTo(fl, from, answer)
+	u.deliverTo(fl, from, answer)
 	return true
 }
 
@@ -171,30 +175,30 @@ type Asker struct {
 
 // asks notes that a thread is about to ask a name server of its own choice through the
 // socket of which fd is a copy. Only traces want to know.
-func (n *Node) asks(fd, tid int) {
-	if n.tracing.Load() == nil {
+func (u *udp) asks(fd, tid int) {
+	if u.tracing.Load() == nil {
 		return
 	}
 	if id, err := cookie(fd); err == nil {
-		n.admitted.note(id, tid)
+		u.admitted.note(id, tid)
 	}
 }
 
 // asker tells who has sent a flow's server a datagram.
-func (n *Node) asker(fl *flow, program netip.AddrPort) Asker {
+func (u *udp) asker(fl *flow, program netip.AddrPort) Asker {
 	a := Asker{Program: program, Server: fl.peer}
-	if n.tracing.Load() == nil {
+	if u.tracing.Load() == nil {
 		return a
 	}
-	if s, found, err := n.diag.Datagram(program, fl.local); err == nil && found {
-		a.TID, _ = n.admitted.shownBy(s.Cookie)
+	if s, found, err := u.diag.Datagram(program, fl.local); err == nil && found {
+		a.TID, _ = u.admitted.shownBy(s.Cookie)
 	}
 	return a
 }
 
 // answered tells the resolver what a name server of a program's own choice has sent.
-func (n *Node) answered(program, server netip.AddrPort, b []byte) {
-	if server.Port() == dnsPort && n.Resolver != nil && n.tracing.Load() != nil {
-		n.Resolver.Answered(Asker{Program: program, Server: server}, b)
+func (u *udp) answered(program, server netip.AddrPort, b []byte) {
+	if server.Port() == dnsPort && u.Resolver != nil && u.tracing.Load() != nil {
+		u.Resolver.Answered(Asker{Program: program, Server: server}, b)
 	}
 }

@@ -21,8 +21,9 @@ import (
 // behind a NAT.
 
 // egressName returns what getsockname(2) tells for a socket at a kernel address that
-// is no alias: the node's address instead of the host's. A socket that others made,
-// and what such a listener has accepted, is reached at the host's address and keeps it.
+// is no alias: the node's address instead of the host's. It is not for a socket that
+// others made, or what such a listener has accepted: that is reached at the host's
+// address and keeps it.
 func (n *Node) egressName(s *progSocket, local abi.Sockaddr) abi.Sockaddr {
 	kernel := unmapped(local.Addr)
 	a := kernel.Addr()
@@ -31,7 +32,6 @@ func (n *Node) egressName(s *progSocket, local abi.Sockaddr) abi.Sockaddr {
 	case !own.IsValid() || n.inNetwork(a):
 	case !a.IsGlobalUnicast() && !(a.Is4() && a.IsLinkLocalUnicast()):
 		// AWS Lambda's functions have 169.254.0.0/16
-	case n.portsOf(s).isInherited(kernel):
 	case mayBeForeign(s.fd, a): // chosen by the program
 	default:
 		local.Addr = netip.AddrPortFrom(own, kernel.Port())

@@ -37,7 +37,7 @@ func isUnreachable(err error) bool {
 
 // egressErrors tells a program's socket what ICMP has said about what it has sent to the
 // outside, as Linux tells it: see refuseFrom.
-func (n *Node) egressErrors(o *egressSocket) {
+func (u *udp) egressErrors(o *egressSocket) {
 	c, ok := o.conn.(egressUDP)
 	if !ok {
 		return
@@ -48,9 +48,9 @@ func (n *Node) egressErrors(o *egressSocket) {
 			return
 		}
 		if errno == unix.ECONNREFUSED || errno == unix.EHOSTUNREACH {
-			own := netip.AddrPortFrom(n.addrFor(to.Addr()),
-				n.datagramPorts.programPort(o.kernel))
-			n.refuseFrom(to, own, quote, errno)
+			own := netip.AddrPortFrom(u.addrFor(to.Addr()),
+				u.ports.programPort(o.kernel))
+			u.refuseFrom(to, own, quote, errno)
 		}
 	}
 }

@@ -43,8 +43,8 @@ const (
 )
 
 // sendEgress carries what a program's socket sends to the outside.
-func (n *Node) sendEgress(from, to netip.AddrPort, b []byte) {
-	o, err := n.egressOf(from, to.Addr().Is6())
+func (u *udp) sendEgress(from, to netip.AddrPort, b []byte) {
+	o, err := u.egressOf(from, to.Addr().Is6())
 	if err == nil {
 		err = o.conn.WriteTo(b, to)
 	}
@@ -52,14 +52,14 @@ func (n *Node) sendEgress(from, to netip.AddrPort, b []byte) {
 		err = o.conn.WriteTo(b, to)
 	}
 	if err != nil {
-		n.Logger.Debug("send to the outside", "to", to, "err", err)
+		u.Logger.Debug("send to the outside", "to", to, "err", err)
 	}
 }
 
 // egressOf returns what a program's socket has outside, made if need be. isV6
 // says which family an echo is of.
-func (n *Node) egressOf(kernel netip.AddrPort, isV6 bool) (*egressSocket, error) {
-	f := &n.flows
+func (u *udp) egressOf(kernel netip.AddrPort, isV6 bool) (*egressSocket, error) {
+	f := &u.flows
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if o, ok := f.egressSockets[kernel]; ok {
@@ -72,7 +72,7 @@ func (n *Node) egressOf(kernel netip.AddrPort, isV6 bool) (*egressSocket, error)
 	if len(f.egressSockets) >= maxEgressSockets {
 		f.dropEgressLocked()
 	}
-	conn, err := n.openEgress(kernel, isV6)
+	conn, err := u.openEgress(kernel, isV6)
 	if err != nil {
 		return nil, err
 	}
@@ -81,12 +81,12 @@ func (n *Node) egressOf(kernel netip.AddrPort, isV6 bool) (*egressSocket, error)
 		f.egressSockets = make(map[netip.AddrPort]*egressSocket)
 	}
 	f.egressSockets[kernel] = o
-	n.tasks.Go(func() { n.receiveEgress(o) })
+	u.tasks.Go(func() { u.receiveEgress(o) })
 	return o, nil
 }
 
-func (n *Node) openEgress(kernel netip.AddrPort, isV6 bool) (egressConn, error) {
-	if n.isPingAlias(kernel.Addr()) {
+func (u *udp) openEgress(kernel netip.AddrPort, isV6 bool) (egressConn, error) {
+	if u.isPingAlias(kernel.Addr()) {
 		return openPing(kernel.Port(), isV6)
 	}
 	c, err := net.ListenUDP("udp", nil)
@@ -94,7 +94,7 @@ func (n *Node) openEgress(kernel netip.AddrPort, isV6 bool) (egressConn, error) 
 		return nil, fmt.Errorf("socket for the outside: %w", err)
 	}
 	if err := reportErrors(c); err != nil {
-		n.Logger.Debug("socket for the outside", "err", err) // refusals stay unknown
+		u.Logger.Debug("socket for the outside", "err", err) // refusals stay unknown
 	}
 	return newEgressUDP(c), nil
 }
@@ -135,7 +135,7 @@ func (f *flows) expired(o *egressSocket) bool {
 
 // receiveEgress hands what comes from the outside to the program, until the
 // socket is closed or silent for long.
-func (n *Node) receiveEgress(o *egressSocket) {
+func (u *udp) receiveEgress(o *egressSocket) {
 	defer o.conn.Close()
 	var b [maxDatagram + 1]byte
 	for {
@@ -143,35 +143,35 @@ func (n *Node) receiveEgress(o *egressSocket) {
 		size, from, err := o.conn.ReadFrom(b[:])
 		switch {
 		case err == nil:
-			n.deliverEgress(o, from, b[:size])
+			u.deliverEgress(o, from, b[:size])
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			if n.flows.expired(o) {
+			if u.flows.expired(o) {
 				return
 			}
 		case errors.Is(err, net.ErrClosed):
 			return
 		case isUnreachable(err):
-			n.egressErrors(o)
+			u.egressErrors(o)
 		default:
-			n.Logger.Debug("receive from the outside", "err", err)
+			u.Logger.Debug("receive from the outside", "err", err)
 		}
 	}
 }
 
-func (n *Node) deliverEgress(o *egressSocket, from netip.AddrPort, b []byte) {
-	if !n.flows.has(from) { // no program has sent there
+func (u *udp) deliverEgress(o *egressSocket, from netip.AddrPort, b []byte) {
+	if !u.flows.has(from) { // no program has sent there
 		return
 	}
-	fl, err := n.flowTo(from, holder{})
+	fl, err := u.flowTo(from, holder{})
 	if err != nil {
-		n.Logger.Debug("deliver from the outside", "src", from, "err", err)
+		u.Logger.Debug("deliver from the outside", "src", from, "err", err)
 		return
 	}
-	n.flows.mu.Lock()
+	u.flows.mu.Lock()
 	o.used = time.Now()
-	n.flows.mu.Unlock()
-	n.answered(o.kernel, from, b)
-	n.deliverTo(fl, o.kernel, b)
+	u.flows.mu.Unlock()
+	u.answered(o.kernel, from, b)
+	u.deliverTo(fl, o.kernel, b)
 }
 
 // egressUDP is an egressConn for UDP.

@@ -20,13 +20,13 @@ import (
 // toIPv4 returns the IPv4 ends of what one node sends another over IPv6: an IPv6 address
 // of the network has the node's IPv4 address in its last 32 bits. ok is false for all
 // else.
-func (n *Node) toIPv4(src, dst netip.AddrPort) (src4, dst4 netip.AddrPort, ok bool) {
-	if !n.Prefix6.Contains(src.Addr()) || !n.Prefix6.Contains(dst.Addr()) ||
-		n.Owns(src.Addr()) {
+func (c *Config) toIPv4(src, dst netip.AddrPort) (src4, dst4 netip.AddrPort, ok bool) {
+	if !c.Prefix6.Contains(src.Addr()) || !c.Prefix6.Contains(dst.Addr()) ||
+		c.Owns(src.Addr()) {
 		return src4, dst4, false
 	}
 	src4, dst4 = lastFour(src), lastFour(dst)
-	return src4, dst4, n.Prefix.Contains(src4.Addr()) && n.Prefix.Contains(dst4.Addr())
+	return src4, dst4, c.Prefix.Contains(src4.Addr()) && c.Prefix.Contains(dst4.Addr())
 }
 
 func lastFour(a netip.AddrPort) netip.AddrPort {
@@ -35,8 +35,8 @@ func lastFour(a netip.AddrPort) netip.AddrPort {
 }
 
 // toIPv6 is the inverse of toIPv4, for one address.
-func (n *Node) toIPv6(a netip.AddrPort) netip.AddrPort {
-	six, four := n.Prefix6.Addr().As16(), a.Addr().As4()
+func (c *Config) toIPv6(a netip.AddrPort) netip.AddrPort {
+	six, four := c.Prefix6.Addr().As16(), a.Addr().As4()
 	copy(six[12:], four[:])
 	return netip.AddrPortFrom(netip.AddrFrom16(six), a.Port())
 }
@@ -73,12 +73,12 @@ func (n *Node) refuseSameHost(src netip.Addr, dst netip.AddrPort) error {
 
 // datagramReceivers appends where the programs' sockets are, or were, that a datagram for
 // dst may go to. The first one that is there, and takes it, is the right one.
-func (n *Node) datagramReceivers(at []netip.AddrPort, dst netip.AddrPort) []netip.AddrPort {
+func (u *udp) datagramReceivers(at []netip.AddrPort, dst netip.AddrPort) []netip.AddrPort {
 	any := wildcardOf(dst.Addr())
-	for _, l := range n.datagramPorts.find(dst.Port(), dst.Addr(), any) {
+	for _, l := range u.ports.find(dst.Port(), dst.Addr(), any) {
 		at = append(at, l.kernel)
 	}
-	if kernel, ok := n.flows.boundAt(any, dst.Port()); ok {
+	if kernel, ok := u.flows.boundAt(any, dst.Port()); ok {
 		at = append(at, kernel)
 	}
 	return at
@@ -86,9 +86,9 @@ func (n *Node) datagramReceivers(at []netip.AddrPort, dst netip.AddrPort) []neti
 
 // onTheWire returns the ends of a datagram that a program sends to a flow's endpoint, as
 // that endpoint knows them: what was translated goes back the same way.
-func (n *Node) onTheWire(fl *flow, src netip.AddrPort) (from, to netip.AddrPort) {
+func (u *udp) onTheWire(fl *flow, src netip.AddrPort) (from, to netip.AddrPort) {
 	if fl.translated.Load() {
-		return n.toIPv6(src), n.toIPv6(fl.peer)
+		return u.toIPv6(src), u.toIPv6(fl.peer)
 	}
 	return src, fl.peer
 }

@@ -88,12 +88,12 @@ func TestIPv6Only(t *testing.T) {
 }
 
 func TestToIPv4(t *testing.T) {
-	n := &Node{Config: Config{
+	n := &Config{
 		Addr:    netip.MustParseAddr("10.111.0.1"),
 		Prefix:  netip.MustParsePrefix("10.111.0.0/16"),
 		Addr6:   netip.MustParseAddr("fd6f:7865:72::a6f:1"),
 		Prefix6: netip.MustParsePrefix("fd6f:7865:72::/64"),
-	}}
+	}
 	for _, tc := range []struct{ src, dst, want string }{
 		{"[fd6f:7865:72::a6f:2]:7", "[fd6f:7865:72::a6f:1]:8",
 			"10.111.0.2:7 10.111.0.1:8"},

@@ -70,7 +70,7 @@ const flowTurn = 32
 
 // serveFlows carries what programs send to the flows' endpoints, until the poll is
 // closed.
-func (n *Node) serveFlows(p *flowPoll) {
+func (u *udp) serveFlows(p *flowPoll) {
 	var events [64]unix.EpollEvent
 	var more []*flow // those that may have more to carry
 	for {
@@ -80,17 +80,17 @@ func (n *Node) serveFlows(p *flowPoll) {
 		}
 		turn := more
 		more = nil
-		n.flows.mu.Lock()
+		u.flows.mu.Lock()
 		for _, e := range events[:got] {
 			token := uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32
-			if fl, ok := n.flows.byToken[token]; ok {
-				n.flows.usedLocked(fl)
+			if fl, ok := u.flows.byToken[token]; ok {
+				u.flows.usedLocked(fl)
 				turn = append(turn, fl)
 			}
 		}
-		n.flows.mu.Unlock()
+		u.flows.mu.Unlock()
 		for _, fl := range turn {
-			if n.serveFlow(p, fl) {
+			if u.serveFlow(p, fl) {
 				more = append(more, fl)
 			}
 		}
@@ -98,7 +98,7 @@ func (n *Node) serveFlows(p *flowPoll) {
 }
 
 // serveFlow carries what is there for a flow. It returns true if there may be more.
-func (n *Node) serveFlow(p *flowPoll, fl *flow) (more bool) {
+func (u *udp) serveFlow(p *flowPoll, fl *flow) (more bool) {
 	buf := datagramBuffers.Get().(*[maxDatagram + 1]byte)
 	defer datagramBuffers.Put(buf)
 	p.busy.Store(true)
@@ -110,7 +110,7 @@ func (n *Node) serveFlow(p *flowPoll, fl *flow) (more bool) {
 		if errors.Is(err, unix.EAGAIN) || err == net.ErrClosed {
 			return false
 		}
-		n.sendOut(fl, from, buf[:size], err)
+		u.sendOut(fl, from, buf[:size], err)
 	}
 	return true
 }

@@ -96,8 +96,8 @@ var mostLoose = sync.OnceValue(func() int {
 
 // flowTo returns the flow of a far endpoint, with a socket, made if need be. by is the
 // program that will send there, if it is one.
-func (n *Node) flowTo(peer netip.AddrPort, by holder) (*flow, error) {
-	f := &n.flows
+func (u *udp) flowTo(peer netip.AddrPort, by holder) (*flow, error) {
+	f := &u.flows
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
@@ -109,16 +109,16 @@ func (n *Node) flowTo(peer netip.AddrPort, by holder) (*flow, error) {
 		fl.heldLocked(by)
 		return fl, nil
 	}
-	if err := f.startLocked(n); err != nil {
+	if err := f.startLocked(u); err != nil {
 		return nil, err
 	}
 	if ok { // lest it be the one that is dropped for the one that loses its socket
 		f.dormant.MoveToBack(fl.place)
 	}
 	f.makeRoomLocked(peer.Addr())
-	alias := n.Aliases.Datagram
+	alias := u.Aliases.Datagram
 	if peer.Addr().Is6() {
-		alias = n.Aliases.Datagram6
+		alias = u.Aliases.Datagram6
 	}
 	if ok && errors.Is(f.openLocked(fl, alias, fl.local.Port()), unix.EADDRINUSE) {
 		f.forgetLocked(fl) // its port is another's now
@@ -140,7 +140,7 @@ func (n *Node) flowTo(peer netip.AddrPort, by holder) (*flow, error) {
 }
 
 // startLocked makes what flows have in common, when the first one comes.
-func (f *flows) startLocked(n *Node) error {
+func (f *flows) startLocked(u *udp) error {
 	if f.poll != nil {
 		return nil
 	}
@@ -154,8 +154,8 @@ func (f *flows) startLocked(n *Node) error {
 	f.byToken = make(map[uint64]*flow)
 	f.pins = make(map[uint64]pin)
 	f.loose = make(map[netip.Addr]*list.List)
-	f.sweeper = time.AfterFunc(flowSweep, n.sweepFlows)
-	n.tasks.Go(func() { n.serveFlows(p) })
+	f.sweeper = time.AfterFunc(flowSweep, u.sweepFlows)
+	u.tasks.Go(func() { u.serveFlows(p) })
 	return nil
 }
 
@@ -310,7 +310,7 @@ func (f *flows) takeOneLocked(host netip.Addr) (took bool) {
 // pin notes that a program's socket, of which fd is a copy, is connected to the flow at
 // a loopback address, if that is a flow's. It returns false if the flow has lost its
 // socket meanwhile.
-func (n *Node) pin(fd int, kernel netip.AddrPort) bool {
+func (u *udp) pin(fd int, kernel netip.AddrPort) bool {
 	id, err := cookie(fd)
 	if err != nil {
 		return true
@@ -319,11 +319,11 @@ func (n *Node) pin(fd int, kernel netip.AddrPort) bool {
 	if err != nil {
 		return true
 	}
-	f := &n.flows
+	f := &u.flows
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.unpinLocked(id)
-	if a := kernel.Addr(); a != n.Aliases.Datagram && a != n.Aliases.Datagram6 {
+	if a := kernel.Addr(); a != u.Aliases.Datagram && a != u.Aliases.Datagram6 {
 		return true // the resolver's, say
 	}
 	fl, ok := f.byLocal[kernel]
@@ -356,24 +356,24 @@ func (f *flows) unpinLocked(id uint64) {
 
 // checkPins asks the kernel for the programs' connected sockets, since it does not tell
 // of every socket's end, and unpins the flows of those that are gone.
-func (n *Node) checkPins() {
-	if !n.diag.HasUDP() {
+func (u *udp) checkPins() {
+	if !u.diag.HasUDP() {
 		return
 	}
-	f := &n.flows
+	f := &u.flows
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for id, p := range f.pins {
-		if _, found, err := n.diag.Datagram(p.local, p.fl.local); err == nil && !found {
+		if _, found, err := u.diag.Datagram(p.local, p.fl.local); err == nil && !found {
 			f.unpinLocked(id)
 		}
 	}
 }
 
 // sweepFlows takes the sockets of flows that are idle.
-func (n *Node) sweepFlows() {
-	n.checkPins()
-	f := &n.flows
+func (u *udp) sweepFlows() {
+	u.checkPins()
+	f := &u.flows
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {

@@ -27,7 +27,7 @@ func TestConnectedFlowStays(t *testing.T) {
 		s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM)
 	client.connect("B:7000")
 	open.bind("0.0.0.0:9")
-	f := &s.a.node.flows
+	f := &s.a.node.udp.flows
 	for i := range 200 {
 		src := netip.AddrPortFrom(addrB, uint16(20000+i))
 		if !s.a.node.DeliverDatagram(src, netip.AddrPortFrom(addrA, 9), []byte("x")) {
@@ -68,10 +68,10 @@ func TestDormantFlow(t *testing.T) {
 	}
 	server.readable()
 	n := s.b.node
-	n.flows.mu.Lock()
-	n.flows.expireLocked(time.Now())
-	left := len(n.flows.byToken)
-	n.flows.mu.Unlock()
+	n.udp.flows.mu.Lock()
+	n.udp.flows.expireLocked(time.Now())
+	left := len(n.udp.flows.byToken)
+	n.udp.flows.mu.Unlock()
 	if left != 0 {
 		t.Fatalf("%d flows have a socket", left)
 	}
@@ -81,11 +81,11 @@ func TestDormantFlow(t *testing.T) {
 		t.Fatal(err)
 	}
 	kernel, _, _ := sockaddrAddrPort(sa)
-	peer := n.datagramSource(abi.Sockaddr{Addr: kernel}).Addr
+	peer := n.udp.datagramSource(abi.Sockaddr{Addr: kernel}).Addr
 	if peer.Addr() != addrA {
 		t.Fatalf("the question is from %v", peer)
 	}
-	fl, err := n.flowTo(peer, holder{})
+	fl, err := n.udp.flowTo(peer, holder{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestFlowsMakeRoom(t *testing.T) {
 		t.Helper()
 		peer := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 111, 9, host}),
 			uint16(port))
-		fl, err := n.flowTo(peer, holder{})
+		fl, err := n.udp.flowTo(peer, holder{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,14 +121,14 @@ func TestFlowsMakeRoom(t *testing.T) {
 		many = append(many, to(3, port+1))
 	}
 	to(3, 1) // is used again
-	n.flows.mu.Lock()
-	n.flows.takeOneLocked(few[0].peer.Addr())
-	n.flows.takeOneLocked(few[0].peer.Addr())
+	n.udp.flows.mu.Lock()
+	n.udp.flows.takeOneLocked(few[0].peer.Addr())
+	n.udp.flows.takeOneLocked(few[0].peer.Addr())
 	var got string
 	for _, fl := range append(few, many...) {
 		got += fmt.Sprint(" ", fl.token != 0)
 	}
-	n.flows.mu.Unlock()
+	n.udp.flows.mu.Unlock()
 	if want := " true true true false false true true"; got != want {
 		t.Errorf("with a socket:%s, want%s", got, want)
 	}
@@ -139,16 +139,16 @@ func TestFlowsMakeRoom(t *testing.T) {
 func TestDormantFlowKept(t *testing.T) {
 	s, _ := datagramPair(t)
 	n := s.a.node
-	f := &n.flows
+	f := &n.udp.flows
 	peer, other := netip.AddrPortFrom(addrB, 20000), netip.AddrPortFrom(addrB, 20001)
-	fl, err := n.flowTo(peer, holder{})
+	fl, err := n.udp.flowTo(peer, holder{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.mu.Lock()
 	f.expireLocked(time.Now())
 	f.mu.Unlock()
-	if _, err := n.flowTo(other, holder{}); err != nil {
+	if _, err := n.udp.flowTo(other, holder{}); err != nil {
 		t.Fatal(err)
 	}
 	f.mu.Lock()
@@ -158,7 +158,7 @@ func TestDormantFlowKept(t *testing.T) {
 	}
 	f.looses += mostLoose()
 	f.mu.Unlock()
-	again, err := n.flowTo(peer, holder{})
+	again, err := n.udp.flowTo(peer, holder{})
 	if err != nil || again != fl {
 		t.Fatalf("another flow: %v", err)
 	}
@@ -183,16 +183,16 @@ func TestEndOfDatagramMissed(t *testing.T) {
 	client.connect("B:7000")
 	stays.connect("B:7000")
 	n := s.a.node
-	n.udpWatcher.Close() // nobody tells it of the end
+	n.udp.watcher.Close() // nobody tells it of the end
 	client.close()
-	known := len(n.udpSockets.known())
-	n.datagramsMissed()
-	n.flows.mu.Lock()
-	pins := len(n.flows.pins)
-	n.flows.mu.Unlock()
-	n.udpSockets.mu.Lock()
-	ended := len(n.udpSockets.closed)
-	n.udpSockets.mu.Unlock()
+	known := len(n.udp.sockets.known())
+	n.udp.datagramsMissed()
+	n.udp.flows.mu.Lock()
+	pins := len(n.udp.flows.pins)
+	n.udp.flows.mu.Unlock()
+	n.udp.sockets.mu.Lock()
+	ended := len(n.udp.sockets.closed)
+	n.udp.sockets.mu.Unlock()
 	if pins != 1 || ended != 1 || known < 2 {
 		t.Errorf("%d sockets are connected to the flow, %d of %d sockets ended; want 1, 1, 2 or more", pins, ended, known)
 	}

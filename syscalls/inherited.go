@@ -18,7 +18,6 @@ func (n *Node) Adopt(fd int) {
 	if err != nil || !isInet(domain) {
 		return
 	}
-	p := &n.datagramPorts
 	switch typ {
 	case unix.SOCK_DGRAM:
 		if _, ok, err := isUDP(fd); err != nil || !ok {
@@ -29,7 +28,6 @@ func (n *Node) Adopt(fd int) {
 			state != tcpClose {
 			return
 		}
-		p = &n.ports
 	default:
 		return
 	}
@@ -40,35 +38,54 @@ func (n *Node) Adopt(fd int) {
 	if _, connected, err := s.peerName(); err == nil && connected {
 		return
 	}
-	p.inherit(local.Addr.Port())
-	if typ == unix.SOCK_DGRAM && n.show(fd) != nil {
+	if typ == unix.SOCK_DGRAM {
+		n.udp.adopt(s, local)
 		return
 	}
-	a := local.Addr.Addr().Unmap()
-	if !a.IsUnspecified() && !a.IsLoopback() && a.Is4() { // one of the host's
-		at := netip.AddrPortFrom(a, local.Addr.Port())
-		n.listenFor(p, s, netip.AddrPortFrom(n.Addr, at.Port()), at, true)
+	n.ports.inherit(local.Addr.Port())
+	if at, ok := ofHost(local); ok {
+		n.listenFor(s, netip.AddrPortFrom(n.Addr, at.Port()), at, true)
 		return
 	}
-	n.register(p, s, local)
+	n.register(s, local)
+}
+
+// adopt is Adopt for a UDP socket that is bound to a kernel address.
+func (u *udp) adopt(s *progSocket, local abi.Sockaddr) {
+	u.ports.inherit(local.Addr.Port())
+	if u.show(s.fd) != nil {
+		return
+	}
+	if at, ok := ofHost(local); ok {
+		u.listenFor(s, netip.AddrPortFrom(u.Addr, at.Port()), at, true)
+		return
+	}
+	u.register(s, local)
+}
+
+// ofHost returns a kernel address if it is one of the host's IPv4 addresses.
+func ofHost(local abi.Sockaddr) (at netip.AddrPort, ok bool) {
+	at = unmapped(local.Addr)
+	a := at.Addr()
+	return at, !a.IsUnspecified() && !a.IsLoopback() && a.Is4()
 }
 
 // reachedAt is where the supervisor reaches a socket that is bound to local. A socket of
 // the node's own is there; one that was made outside and is on all addresses of the host
 // is on the alias, too, that stands for the node's wildcard. ok is false for one that
 // takes IPv6 alone: it is on no alias.
-func (n *Node) reachedAt(fd int, local abi.Sockaddr) (kernel netip.AddrPort, ok bool) {
+func (c *core) reachedAt(fd int, local abi.Sockaddr) (kernel netip.AddrPort, ok bool) {
 	a := unmapped(local.Addr)
 	switch {
 	case a.Addr().Is4() && a.Addr().IsUnspecified():
-		return netip.AddrPortFrom(n.Aliases.Wildcard, a.Port()), true
+		return netip.AddrPortFrom(c.Aliases.Wildcard, a.Port()), true
 	case a.Addr().Is4():
 		return a, true
 	case !a.Addr().IsUnspecified():
 		return a, false
 	}
 	only, err := v6only(fd, unix.AF_INET6)
-	return netip.AddrPortFrom(n.Aliases.Dual, a.Port()), err == nil && !only
+	return netip.AddrPortFrom(c.Aliases.Dual, a.Port()), err == nil && !only
 }
 
 // isInherited reports whether a kernel address, one of the host's, has the port of a

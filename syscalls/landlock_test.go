@@ -11,7 +11,7 @@ import (
 // TestRestrictionsNotKnown holds that a program is not told that it is restricted where
 // boxer, which is out of descriptors, cannot find out what it is denied.
 func TestRestrictionsNotKnown(t *testing.T) {
-	n := &Node{Config: Config{Logger: slog.New(slog.DiscardHandler)}}
+	n := &Node{core: core{Config: Config{Logger: slog.New(slog.DiscardHandler)}}}
 	n.landlock.Domains = landlock.NewDomains()
 	n.landlock.handled.Store(uint64(landlock.TCP))
 	outOfDescriptors(t, func() {

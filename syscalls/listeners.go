@@ -23,9 +23,6 @@ func (n *Node) watchListeners() {
 	}
 	n.diag = diag
 	n.ports.exists = n.streamsExist
-	if diag.HasUDP() {
-		n.datagramPorts.exists = n.datagramExists
-	}
 	if n.listenerWatcher, err = linux.WatchDestroyed(unconnected, linux.TCPDestroyed,
 		linux.TCP6Destroyed); err != nil {
 		n.Logger.Debug("the kernel does not tell when listeners close", "err", err)
@@ -60,12 +57,6 @@ func (n *Node) streamsExist(at addrPair) bool {
 		}
 	}
 	return false
-}
-
-// datagramExists reports whether a UDP socket exists, or may exist, at an address.
-func (n *Node) datagramExists(at addrPair) bool {
-	_, found, err := n.diag.Datagram(at.own, at.far)
-	return err != nil || found
 }
 
 // answers reports whether the kernel finds a listener that is there.

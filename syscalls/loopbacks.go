@@ -50,12 +50,12 @@ func (l *loopbacks) remove(a netip.AddrPort) {
 
 // bindLoopback lets the kernel bind to 127.0.0.2 and its like, if none of the
 // node's wildcards has the port.
-func (n *Node) bindLoopback(b binding, want netip.AddrPort) error {
+func (b binding) bindLoopback(want netip.AddrPort) error {
 	if want.Port() == 0 {
 		return errLeftToKernel
 	}
 	for _, r := range []role{wildcard, dual} {
-		taken, err := n.taken(b, netip.AddrPortFrom(n.Aliases.of(r), want.Port()))
+		taken, err := b.taken(netip.AddrPortFrom(b.Aliases.of(r), want.Port()))
 		if err != nil || taken {
 			return b.inUse(err)
 		}
@@ -66,13 +66,13 @@ func (n *Node) bindLoopback(b binding, want netip.AddrPort) error {
 
 // loopbackTaken reports whether a socket at 127.0.0.2 or the like has the port
 // of a wildcard that is to be bound.
-func (n *Node) loopbackTaken(b binding, r role, port uint16) (bool, error) {
+func (b binding) loopbackTaken(r role, port uint16) (bool, error) {
 	if r != wildcard && r != dual {
 		return false, nil
 	}
 	for _, a := range b.ports.loopbacks.at(port) {
 		at := netip.AddrPortFrom(a, port)
-		if taken, err := n.taken(b, at); err != nil || taken {
+		if taken, err := b.taken(at); err != nil || taken {
 			return taken, err
 		}
 		if probe(b.typ, -1, at) == nil {

@@ -14,7 +14,7 @@ import (
 
 // mtu answers getsockopt(2) with IP_MTU (ip(7)) and IPV6_MTU (ipv6(7)) for a UDP socket
 // that is connected to another node.
-func (n *Node) mtu(c Call) reply {
+func (u *udp) mtu(c Call) reply {
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
 		return fail(err)
@@ -27,8 +27,8 @@ func (n *Node) mtu(c Call) reply {
 	if err != nil || !ok {
 		return passthrough
 	}
-	peer, ok := n.flows.peerOf(unmapped(far.Addr))
-	if !ok || !n.crosses(peer.Addr()) ||
+	peer, ok := u.flows.peerOf(unmapped(far.Addr))
+	if !ok || !u.crosses(peer.Addr()) ||
 		peer.Addr().Is6() != (c.Int(1) == unix.IPPROTO_IPV6) {
 		return passthrough
 	}
@@ -38,7 +38,7 @@ func (n *Node) mtu(c Call) reply {
 }
 
 // crosses reports whether what is sent to an address leaves the node, by its interface.
-func (n *Node) crosses(a netip.Addr) bool { return n.inNetwork(a) && !n.Owns(a) }
+func (c *Config) crosses(a netip.Addr) bool { return c.inNetwork(a) && !c.Owns(a) }
 
 // Sizes of headers in bytes: IPv4 without options, IPv6, UDP (RFC 791, RFC 8200, RFC
 // 768).
@@ -51,8 +51,8 @@ const (
 // unfragmented is p for a socket, of which fd is a copy, that sends to dst. It fails with
 // EMSGSIZE where the datagram is larger than a packet and must not be cut
 // (IP_MTU_DISCOVER, ip(7)).
-func (n *Node) unfragmented(fd int, dst netip.Addr, p payload) payload {
-	if !n.crosses(dst) {
+func (u *udp) unfragmented(fd int, dst netip.Addr, p payload) payload {
+	if !u.crosses(dst) {
 		return p
 	}
 	most := netif.MTU - sizeofUDP - sizeofIPv4

@@ -14,8 +14,8 @@ var broadcast4 = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
 // isBroadcast reports whether an address is that of all hosts of the network:
 // nobody hears what is sent there, as the node's interface has no broadcasts.
-func (n *Node) isBroadcast(a netip.Addr) bool {
-	return a.Is4() && n.Prefix.Contains(a) && !n.Prefix.Contains(a.Next())
+func (c *Config) isBroadcast(a netip.Addr) bool {
+	return a.Is4() && c.Prefix.Contains(a) && !c.Prefix.Contains(a.Next())
 }
 
 // mayBroadcast reports whether a socket has SO_BROADCAST.
@@ -27,7 +27,7 @@ func mayBroadcast(fd int) bool {
 // joinMulticast answers setsockopt(2) with an option that joins a group (ip(7), ipv6(7)):
 // the network has no multicast, and the host's networks are none of the program's. On
 // loopback it may do as it likes.
-func (n *Node) joinMulticast(c Call) reply {
+func (u *udp) joinMulticast(c Call) reply {
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
 		return fail(err)

@@ -2,6 +2,7 @@ package syscalls
 
 import (
 	"encoding/binary"
+	"net/netip"
 
 	"golang.org/x/sys/unix"
 
@@ -37,23 +38,37 @@ func (n *Node) programName(s *progSocket, local abi.Sockaddr) abi.Sockaddr {
 			peer = p
 		}
 	}
-	name := n.localIn(n.portsOf(s), local, peer)
-	if name == local {
+	of := n.protocolOf(s)
+	name := of.local(local, peer)
+	if name == local && !of.isInherited(unmapped(local.Addr)) {
 		name = n.egressName(s, local)
 	}
 	return name
 }
 
-// portsOf returns the table that knows a socket's ports.
-func (n *Node) portsOf(s *progSocket) *ports {
-	if n.datagramPorts.empty() {
-		return &n.ports
-	}
-	if _, typ, err := s.kind(); err == nil && typ == unix.SOCK_DGRAM {
-		return &n.datagramPorts
-	}
-	return &n.ports
+// A protocol knows what the kernel's names of its sockets are to the programs.
+type protocol interface {
+	// local returns what getsockname(2) tells for a socket with the kernel address local.
+	// peer is its peer's, or the zero value if it has none.
+	local(local, peer abi.Sockaddr) abi.Sockaddr
+	// remote returns what getpeername(2) tells. ok is false if the socket has no peer
+	// any more, even if the kernel has not noticed yet.
+	remote(local, peer abi.Sockaddr) (s abi.Sockaddr, ok bool)
+	// isInherited reports whether a kernel address, one of the host's, has the port of a
+	// socket that was made outside of the node.
+	isInherited(kernel netip.AddrPort) bool
 }
+
+// protocolOf returns the protocol of a socket.
+func (n *Node) protocolOf(s *progSocket) protocol {
+	if _, typ, err := s.kind(); err == nil && typ == unix.SOCK_DGRAM {
+		return n.udp
+	}
+	return n
+}
+
+func (n *Node) isInherited(kernel netip.AddrPort) bool { return n.ports.isInherited(kernel) }
+func (u *udp) isInherited(kernel netip.AddrPort) bool  { return u.ports.isInherited(kernel) }
 
 // getpeername answers getpeername(2).
 func (n *Node) getpeername(c Call) reply {
@@ -72,7 +87,7 @@ func (n *Node) getpeername(c Call) reply {
 			return fail(err)
 		}
 		// a ping socket's has no port
-		peer, ok = n.remoteIn(n.portsOf(s), local, peer)
+		peer, ok = n.protocolOf(s).remote(local, peer)
 		if !ok || peer.Addr.Port() == 0 {
 			return fail(unix.ENOTCONN)
 		}
@@ -106,8 +121,8 @@ func (n *Node) v6Only(c Call) reply {
 // socketError answers getsockopt(SOL_SOCKET, SO_ERROR), which reads and clears
 // the error of a redirected connect.
 func (n *Node) socketError(c Call) reply {
-	if n.unreachables.count.Load() > 0 {
-		if r := n.datagramError(c); r.kind != replyContinue {
+	if n.udp.unreachables.count.Load() > 0 {
+		if r := n.udp.socketError(c); r.kind != replyContinue {
 			return r
 		}
 	}

@@ -10,17 +10,17 @@ import (
 )
 
 // host describes the interfaces of the node to its programs.
-func (n *Node) host() netif.Host {
-	h := netif.Host{Addr: netip.PrefixFrom(n.Addr, n.Prefix.Bits()), IPv6: hasIPv6()}
-	if n.Addr6.IsValid() {
-		h.Addr6 = netip.PrefixFrom(n.Addr6, n.Prefix6.Bits())
+func (c *core) host() netif.Host {
+	h := netif.Host{Addr: netip.PrefixFrom(c.Addr, c.Prefix.Bits()), IPv6: hasIPv6()}
+	if c.Addr6.IsValid() {
+		h.Addr6 = netip.PrefixFrom(c.Addr6, c.Prefix6.Bits())
 	}
 	return h
 }
 
 // hasLink reports whether there is an interface of an index.
-func (n *Node) hasLink(index uint32) bool {
-	_, ok := n.host().LinkByIndex(int32(index))
+func (c *core) hasLink(index uint32) bool {
+	_, ok := c.host().LinkByIndex(int32(index))
 	return ok
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -84,44 +83,29 @@ type Config struct {
 // A Node answers the calls of one supervised process tree. Its methods may be
 // called from any goroutine.
 type Node struct {
-	Config
+	core
+	udp       *udp
 	gates     gates
-	tracing   atomic.Pointer[Tracing] // nil: off
 	waiting   waiting
 	readiness *readiness
 	budget    *budget
 	landlock  restrictions
 	ports     ports // TCP
 	peers     peers // TCP
-	dns       dns
 
 	sameHost sameHostNodes
 	vouched  vouched
-
-	datagramPorts ports // UDP
-	flows         flows // UDP
-	udpClients    udpClients
-	partial       atomic.Bool // a program has sent a part of a datagram (MSG_MORE)
-	pings         pings
-	unreachables  unreachableErrors // UDP
-	admitted      admitted          // UDP
-	chosen        chosenSources     // TCP
-	udpSockets    udpSockets
+	chosen   chosenSources // TCP
 
 	netlinks netlinks
 	hostname hostname
 
-	ctx    context.Context // ends with Close
-	cancel context.CancelFunc
-	left   context.Context // ends with Drain
-	leave  context.CancelFunc
-	tasks  sync.WaitGroup // every goroutine of the node
+	left  context.Context // ends with Drain
+	leave context.CancelFunc
 
-	diag            *linux.SockDiag       // nil: the kernel does not answer
-	listenerWatcher *linux.DestroyWatcher // nil: likewise
-
-	udpWatcher, connWatcher *linux.DestroyWatcher // nil: likewise
-	announced               announcements
+	listenerWatcher *linux.DestroyWatcher // nil: the kernel does not tell
+	connWatcher     *linux.DestroyWatcher // nil: likewise
+	announced       announcements
 
 	relays atomic.Int64 // relays that run
 	// one has ended without a word of the far side, see Drain
@@ -142,7 +126,9 @@ func NewNode(c Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{Config: c, gates: gates{v4: g}, budget: newBudget()}
+	n := &Node{core: core{Config: c, closed: g.closed}, gates: gates{v4: g},
+		budget: newBudget()}
+	n.udp = &udp{core: &n.core}
 	if c.Addr6.IsValid() {
 		if n.gates.v6, err = newGate(c.Aliases.Relay6, v6); err != nil {
 			g.close()
@@ -158,7 +144,7 @@ func NewNode(c Config) (*Node, error) {
 	n.left, n.leave = context.WithCancel(n.ctx)
 	n.tasks.Go(func() { n.waiting.sweep(n.ctx) })
 	n.watchListeners()
-	n.watchDatagrams()
+	n.udp.watchDatagrams()
 	n.watchVouched()
 	return n, nil
 }
@@ -167,9 +153,9 @@ func NewNode(c Config) (*Node, error) {
 // is done, except for what callers of Accept's function run.
 func (n *Node) Close() error {
 	n.cancel()
-	n.flows.close()
+	n.udp.flows.close()
 	n.netlinks.close()
-	for _, c := range []*linux.DestroyWatcher{n.listenerWatcher, n.udpWatcher,
+	for _, c := range []*linux.DestroyWatcher{n.listenerWatcher, n.udp.watcher,
 		n.connWatcher} {
 		if c != nil {
 			c.Close()
@@ -181,6 +167,24 @@ func (n *Node) Close() error {
 	return errors.Join(n.gates.v4.close(), n.gates.v6.close())
 }
 
+// DeliverDatagram gives a datagram from another node to the program that has
+// dst's port. It returns false if nobody has: the sender is to be told.
+func (n *Node) DeliverDatagram(src, dst netip.AddrPort, b []byte) bool {
+	return n.udp.deliver(src, dst, b)
+}
+
+// Unreachable handles the word of a far endpoint that its port is closed, to
+// which the socket at the node's port dst has sent. quote is how that datagram began.
+func (n *Node) Unreachable(peer, dst netip.AddrPort, quote []byte) {
+	n.udp.unreachable(peer, dst, quote)
+}
+
+// DeliverEcho gives the answer of a peer to the ping socket that has the
+// identifier of dst. msg is the request, or what came of it.
+func (n *Node) DeliverEcho(peer netip.Addr, dst netip.AddrPort, msg []byte) {
+	n.udp.deliverEcho(peer, dst, msg)
+}
+
 // Drain says that no process of the node is left. The relays end when they have sent what
 // the programs wrote, and datagrams go out; Drain waits for that, or until ctx ends. It
 // returns true if the far side has not confirmed all of it by its own end.
@@ -188,7 +192,7 @@ func (n *Node) Drain(ctx context.Context) (unconfirmed bool, err error) {
 	defer time.AfterFunc(drainGrace, n.leave).Stop()
 	t := time.NewTicker(drainLook)
 	defer t.Stop()
-	for n.Relays() > 0 || !n.flows.idle() {
+	for n.Relays() > 0 || !n.udp.flows.idle() {
 		select {
 		case <-t.C:
 		case <-ctx.Done():

@@ -14,8 +14,8 @@ import (
 
 // linkNode is a node of which only the interfaces are asked.
 func linkNode() *Node {
-	return &Node{Config: Config{Addr: netip.MustParseAddr("10.111.0.2"),
-		Prefix: netip.MustParsePrefix("10.111.0.0/16")}}
+	return &Node{core: core{Config: Config{Addr: netip.MustParseAddr("10.111.0.2"),
+		Prefix: netip.MustParsePrefix("10.111.0.0/16")}}}
 }
 
 // sixNode is linkNode with an IPv6 address.

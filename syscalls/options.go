@@ -66,10 +66,10 @@ func (n *Node) setsockopt(c Call) reply {
 		return n.joinGroup(c)
 	case unix.IPPROTO_IPV6:
 		if c.Int(2) == unix.IPV6_RECVERR {
-			return n.receiveErrors(c)
+			return n.udp.receiveErrors(c)
 		}
 	}
-	return n.joinMulticast(c)
+	return n.udp.joinMulticast(c)
 }
 
 // getsockopt answers getsockopt(2) for them.
@@ -77,7 +77,7 @@ func (n *Node) getsockopt(c Call) reply {
 	switch level, name := c.Int(1), c.Int(2); {
 	case level == unix.IPPROTO_IP && name == unix.IP_MTU, level == unix.IPPROTO_IPV6 &&
 		name == unix.IPV6_MTU:
-		return n.mtu(c)
+		return n.udp.mtu(c)
 	case level == unix.IPPROTO_IPV6:
 		return n.v6Only(c)
 	}
@@ -87,7 +87,7 @@ func (n *Node) getsockopt(c Call) reply {
 	case unix.SO_BINDTODEVICE:
 		return n.boundDevice(c)
 	case unix.SO_PROTOCOL:
-		return n.protocol(c)
+		return n.udp.protocol(c)
 	}
 	return n.buffer(c)
 }

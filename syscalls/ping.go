@@ -67,7 +67,7 @@ func (p *pings) has(fd int) bool {
 
 // pingSocket answers socket(2) for a ping socket. A program in a network namespace of its
 // own gets the kernel's.
-func (n *Node) pingSocket(c Call) reply {
+func (u *udp) pingSocket(c Call) reply {
 	if !networkNamespace.has(c.TID()) {
 		return passthrough
 	}
@@ -83,13 +83,13 @@ func (n *Node) pingSocket(c Call) reply {
 		linux.Close(r.fd)
 		return fail(err)
 	}
-	n.pings.add(id)
+	u.pings.add(id)
 	return r
 }
 
 // protocol answers getsockopt(2) with SO_PROTOCOL.
-func (n *Node) protocol(c Call) reply {
-	if n.pings.count.Load() == 0 {
+func (u *udp) protocol(c Call) reply {
+	if u.pings.count.Load() == 0 {
 		return passthrough
 	}
 	fd, err := c.CopyFD(c.Int(0))
@@ -97,7 +97,7 @@ func (n *Node) protocol(c Call) reply {
 		return fail(err)
 	}
 	defer linux.Close(fd)
-	if !n.pings.has(fd) {
+	if !u.pings.has(fd) {
 		return passthrough
 	}
 	domain, _, err := kind(fd)
@@ -114,12 +114,12 @@ func (n *Node) protocol(c Call) reply {
 }
 
 // bindPing gives a ping socket its identifier; 0 is any.
-func (n *Node) bindPing(fd, domain int, want netip.AddrPort) error {
+func (u *udp) bindPing(fd, domain int, want netip.AddrPort) error {
 	switch a := want.Addr().Unmap(); {
-	case a.IsUnspecified(), a.IsLoopback(), n.Owns(a):
-		alias := n.Aliases.Ping
+	case a.IsUnspecified(), a.IsLoopback(), u.Owns(a):
+		alias := u.Aliases.Ping
 		if domain == unix.AF_INET6 {
-			alias = n.Aliases.Ping6
+			alias = u.Aliases.Ping6
 		}
 		if err := mappable(fd, domain); err != nil {
 			return err
@@ -127,37 +127,37 @@ func (n *Node) bindPing(fd, domain int, want netip.AddrPort) error {
 		if err := bindTo(fd, domain, netip.AddrPortFrom(alias, want.Port())); err != nil {
 			return err
 		}
-		return n.show(fd)
+		return u.show(fd)
 	}
 	return unix.EADDRNOTAVAIL
 }
 
 // usePing makes a ping socket ready to send.
-func (n *Node) usePing(fd, domain int) error {
+func (u *udp) usePing(fd, domain int) error {
 	if hasPort(fd) {
 		return nil
 	}
-	return n.bindPing(fd, domain, netip.AddrPortFrom(netip.IPv4Unspecified(), 0))
+	return u.bindPing(fd, domain, netip.AddrPortFrom(netip.IPv4Unspecified(), 0))
 }
 
 // connectPing answers connect(2).
-func (n *Node) connectPing(c Call, fd, domain int, dst netip.Addr) error {
-	if err := n.usePing(fd, domain); err != nil {
+func (u *udp) connectPing(c Call, fd, domain int, dst netip.Addr) error {
+	if err := u.usePing(fd, domain); err != nil {
 		return err
 	}
-	fl, err := n.pingFlow(c, fd, dst)
+	fl, err := u.pingFlow(c, fd, dst)
 	if err != nil {
 		return err
 	}
 	if err := connectTo(fd, domain, fl.local); err != nil {
 		return err
 	}
-	n.pin(fd, fl.local)
+	u.pin(fd, fl.local)
 	return nil
 }
 
 // pingFlow is the flow to a host's echoes.
-func (n *Node) pingFlow(c Call, fd int, dst netip.Addr) (*flow, error) {
+func (u *udp) pingFlow(c Call, fd int, dst netip.Addr) (*flow, error) {
 	if dst == netip.IPv6Unspecified() { // this host
 		dst = netip.IPv6Loopback()
 	} else if dst.IsUnspecified() {
@@ -166,29 +166,29 @@ func (n *Node) pingFlow(c Call, fd int, dst netip.Addr) (*flow, error) {
 	if dst.IsMulticast() || dst == broadcast4 {
 		return nil, unix.ENETUNREACH
 	}
-	if !n.inNetwork(dst) && !dst.IsLoopback() { // now, while somebody listens
+	if !u.inNetwork(dst) && !dst.IsLoopback() { // now, while somebody listens
 		local, _, err := localName(fd)
 		if err != nil {
 			return nil, err
 		}
-		if _, err := n.egressOf(unmapped(local.Addr), dst.Is6()); err != nil {
+		if _, err := u.egressOf(unmapped(local.Addr), dst.Is6()); err != nil {
 			return nil, err
 		}
 	}
-	return n.flowTo(netip.AddrPortFrom(dst, 0), holderOf(c))
+	return u.flowTo(netip.AddrPortFrom(dst, 0), holderOf(c))
 }
 
 // sendPing answers a call that sends from a ping socket.
-func (n *Node) sendPing(c Call, fd, domain, flags int, control []byte, dst netip.Addr,
+func (u *udp) sendPing(c Call, fd, domain, flags int, control []byte, dst netip.Addr,
 	p payload) reply {
-	if err := n.usePing(fd, domain); err != nil {
+	if err := u.usePing(fd, domain); err != nil {
 		return fail(err)
 	}
-	fl, err := n.pingFlow(c, fd, dst)
+	fl, err := u.pingFlow(c, fd, dst)
 	if err != nil {
 		return fail(err)
 	}
-	return n.sendOn(fd, flags, n.kernelControl(control), kernelSockaddr(domain, fl.local),
+	return u.sendOn(fd, flags, u.kernelControl(control), kernelSockaddr(domain, fl.local),
 		echoOnly(p))
 }
 
@@ -206,49 +206,48 @@ func echoOnly(p payload) payload {
 }
 
 // sendEcho carries an echo request that a ping socket has sent to a flow.
-func (n *Node) sendEcho(from, peer netip.AddrPort, msg []byte) {
-	if !n.isPingAlias(from.Addr()) || len(msg) < sizeofEcho {
+func (u *udp) sendEcho(from, peer netip.AddrPort, msg []byte) {
+	if !u.isPingAlias(from.Addr()) || len(msg) < sizeofEcho {
 		return
 	}
 	switch a := peer.Addr(); {
-	case n.Owns(a), a.IsLoopback(), a.IsUnspecified():
-		n.DeliverEcho(a, from, msg)
-	case n.inNetwork(a) && n.Datagrams != nil:
-		src := netip.AddrPortFrom(n.addrFor(a), from.Port())
-		if !n.Datagrams.SendEcho(src, peer, msg) {
-			n.sendUnreachable(src, peer, msg)
+	case u.Owns(a), a.IsLoopback(), a.IsUnspecified():
+		u.deliverEcho(a, from, msg)
+	case u.inNetwork(a) && u.Datagrams != nil:
+		src := netip.AddrPortFrom(u.addrFor(a), from.Port())
+		if !u.Datagrams.SendEcho(src, peer, msg) {
+			u.sendUnreachable(src, peer, msg)
 		}
 	default:
-		n.sendEgress(from, peer, msg)
+		u.sendEgress(from, peer, msg)
 	}
 }
 
-// DeliverEcho gives the answer of a peer to the ping socket that has the
-// identifier of dst. msg is the request, or what came of it.
-func (n *Node) DeliverEcho(peer netip.Addr, dst netip.AddrPort, msg []byte) {
+// deliverEcho is Node.DeliverEcho.
+func (u *udp) deliverEcho(peer netip.Addr, dst netip.AddrPort, msg []byte) {
 	if len(msg) < sizeofEcho {
 		return
 	}
 	asked := netip.AddrPortFrom(peer, 0)
-	if !n.flows.has(asked) {
+	if !u.flows.has(asked) {
 		return
 	}
-	fl, err := n.flowTo(asked, holder{})
+	fl, err := u.flowTo(asked, holder{})
 	if err != nil {
-		n.Logger.Debug("deliver echo", "src", peer, "err", err)
+		u.Logger.Debug("deliver echo", "src", peer, "err", err)
 		return
 	}
-	kind, alias := byte(echoReply), n.Aliases.Ping
+	kind, alias := byte(echoReply), u.Aliases.Ping
 	if peer.Is6() {
-		kind, alias = echoReply6, n.Aliases.Ping6
+		kind, alias = echoReply6, u.Aliases.Ping6
 	}
-	n.deliverTo(fl, netip.AddrPortFrom(alias, dst.Port()), echoAs(msg, kind, dst.Port()))
+	u.deliverTo(fl, netip.AddrPortFrom(alias, dst.Port()), echoAs(msg, kind, dst.Port()))
 }
 
 // isPingAlias reports whether ping sockets are at an alias.
-func (n *Node) isPingAlias(a netip.Addr) bool {
-	return a == n.Aliases.Ping ||
-		a == n.Aliases.Ping6
+func (u *udp) isPingAlias(a netip.Addr) bool {
+	return a == u.Aliases.Ping ||
+		a == u.Aliases.Ping6
 }
 
 // echoAs is an echo with another type and identifier.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
-	"github.com/boxer-sandbox/boxer/syscalls/netif"
 	"golang.org/x/sys/unix"
 )
 
@@ -203,7 +202,7 @@ func (s *series) finish(r reply) reply {
 // translates reports whether any program has done what makes addresses that a receive
 // would have to translate.
 func (n *Node) translates() bool {
-	return n.dns.used() || n.netlinks.used() || n.flows.used() || n.datagramPorts.used()
+	return n.dns.used() || n.netlinks.used() || n.udp.flows.used() || n.udp.ports.used()
 }
 
 // receiver returns a copy of the socket that a call receives from. ok is false if the
@@ -290,7 +289,7 @@ func (n *Node) take(fd, flags int, room, control uint64,
 	size, oobn, rflags, from, err := unix.Recvmsg(fd, d.b, oob,
 		flags&^unix.MSG_WAITALL|unix.MSG_DONTWAIT)
 	if err != nil {
-		return fail(n.unreachables.trueError(fd, err))
+		return fail(n.udp.unreachables.trueError(fd, err))
 	}
 	d.size, d.control, d.flags = size, oob[:oobn], rflags
 	var name [abi.SizeofSockaddrInet6]byte
@@ -322,11 +321,11 @@ func (n *Node) appendSource(b []byte, from unix.Sockaddr, control []byte,
 	if !ok {
 		return b
 	}
-	source := n.datagramName(abi.Sockaddr{Addr: addr, V6: isV6}, isError)
+	source := n.udp.datagramName(abi.Sockaddr{Addr: addr, V6: isV6}, isError)
 	kernel := netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
-	target, index := n.datagramTarget(kernel)
-	unreachable := len(control) > 0 && n.flows.isUnreachableHost(kernel)
-	abi.TranslateControl(control, target, n.datagramOffender(source, unreachable), index)
+	target, index := n.udp.datagramTarget(kernel)
+	unreachable := len(control) > 0 && n.udp.flows.isUnreachableHost(kernel)
+	abi.TranslateControl(control, target, n.udp.datagramOffender(source, unreachable), index)
 	if isError && source.V6 && source.Addr.Addr().Is6() && !source.Addr.Addr().Is4In6() {
 		abi.ICMPv6Errors(control)
 	}
@@ -334,47 +333,6 @@ func (n *Node) appendSource(b []byte, from unix.Sockaddr, control []byte,
 		abi.HostUnreachableErrors(control)
 	}
 	return abi.AppendSockaddr(b, source)
-}
-
-// datagramTarget says which address of the node's own a datagram came to that
-// came from a kernel address, and the index of the interface.
-func (n *Node) datagramTarget(from netip.AddrPort) (target abi.AddressMap, index uint32) {
-	own, index := localhost4, uint32(1)
-	if recorded, ok := n.datagramPorts.recordedPeer(from, from); ok {
-		own = recorded
-	}
-	if peer, ok := n.flows.peerOf(from); ok {
-		// also from itself, as on Linux
-		own, index = n.addrFor(peer.Addr()), netif.InterfaceIndex
-	}
-	return func(to netip.AddrPort) netip.AddrPort {
-		a := to.Addr()
-		if r, ok := n.Aliases.role(a); ok {
-			a = n.own(r)
-		}
-		if to.Addr() == localhost4 || a.IsUnspecified() {
-			a = own
-		}
-		return netip.AddrPortFrom(a, n.datagramPorts.programPort(to))
-	}, index
-}
-
-// datagramOffender says who reported an error about a datagram for dst: the
-// destination itself, or, where nobody is, this node.
-func (n *Node) datagramOffender(dst abi.Sockaddr, unreachable bool) abi.AddressMap {
-	return func(from netip.AddrPort) netip.AddrPort {
-		r, ok := n.Aliases.role(from.Addr())
-		if !ok {
-			return from
-		}
-		if r&^v6 != datagramEnd { // a closed port of the node's own
-			return netip.AddrPortFrom(dst.Addr.Addr().Unmap(), 0)
-		}
-		if unreachable {
-			return netip.AddrPortFrom(n.addrFor(dst.Addr.Addr().Unmap()), 0)
-		}
-		return netip.AddrPortFrom(dst.Addr.Addr(), 0)
-	}
 }
 
 func sockaddrAddrPort(sa unix.Sockaddr) (a netip.AddrPort, isV6, ok bool) {

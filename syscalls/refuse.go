@@ -46,20 +46,19 @@ func (fl *flow) heldLocked(by holder) {
 // what ICMP has room for in 576 bytes, beside both headers (RFC 1812 section 4.3.2.3).
 const maxQuote = 576 - 2*(20+8)
 
-// Unreachable handles the word of a far endpoint that its port is closed, to
-// which the socket at the node's port dst has sent. quote is how that datagram began.
-func (n *Node) Unreachable(peer, dst netip.AddrPort, quote []byte) {
-	n.refuseFrom(peer, dst, quote, unix.ECONNREFUSED)
+// unreachable is Node.Unreachable.
+func (u *udp) unreachable(peer, dst netip.AddrPort, quote []byte) {
+	u.refuseFrom(peer, dst, quote, unix.ECONNREFUSED)
 }
 
 // refuseFrom tells the socket at the node's port dst that what it has sent to a peer
 // was refused: with ECONNREFUSED by the peer, with EHOSTUNREACH since nobody is there.
-func (n *Node) refuseFrom(peer, dst netip.AddrPort, quote []byte, errno unix.Errno) {
-	f := &n.flows
+func (u *udp) refuseFrom(peer, dst netip.AddrPort, quote []byte, errno unix.Errno) {
+	f := &u.flows
 	f.mu.Lock()
 	fl, ok := f.byPeer[peer]
 	var holders []holder
-	if ok && n.CopyFD != nil {
+	if ok && u.CopyFD != nil {
 		fl.unreachable = errno == unix.EHOSTUNREACH
 		holders = slices.Clone(fl.holders)
 	}
@@ -68,15 +67,15 @@ func (n *Node) refuseFrom(peer, dst netip.AddrPort, quote []byte, errno unix.Err
 		quote = quote[:maxQuote]
 	}
 	for _, h := range slices.Backward(holders) {
-		fd, err := n.CopyFD(h.tid, h.fd)
+		fd, err := u.CopyFD(h.tid, h.fd)
 		if err != nil {
 			continue // the thread has ended, or has closed it
 		}
-		if n.wantsErrors(fd, fl, dst.Port(), errno) {
-			n.unreachables.note(fd, errno == unix.EHOSTUNREACH)
-			err := n.refuse(fl, fd, quote)
+		if u.wantsErrors(fd, fl, dst.Port(), errno) {
+			u.unreachables.note(fd, errno == unix.EHOSTUNREACH)
+			err := u.refuse(fl, fd, quote)
 			linux.Close(fd)
-			n.Logger.Debug("refused", "peer", peer, "port", dst.Port(), "err", err)
+			u.Logger.Debug("refused", "peer", peer, "port", dst.Port(), "err", err)
 			return
 		}
 		linux.Close(fd)
@@ -86,13 +85,13 @@ func (n *Node) refuseFrom(peer, dst netip.AddrPort, quote []byte, errno unix.Err
 // wantsErrors reports whether a copied descriptor is the UDP socket at a port that
 // Linux tells about an error of what it sent to a flow's endpoint: one that wants to
 // know (IP_RECVERR, ip(7)), and of a refusal one that is connected to it.
-func (n *Node) wantsErrors(fd int, fl *flow, port uint16, errno unix.Errno) bool {
+func (u *udp) wantsErrors(fd int, fl *flow, port uint16, errno unix.Errno) bool {
 	domain, ok, err := isUDP(fd)
 	if err != nil || !ok {
 		return false
 	}
 	local, _, err := localName(fd)
-	if err != nil || n.datagramSource(local).Addr.Port() != port {
+	if err != nil || u.datagramSource(local).Addr.Port() != port {
 		return false
 	}
 	if peer, ok, err := remoteName(fd); err == nil && errno == unix.ECONNREFUSED {
@@ -108,12 +107,12 @@ func (n *Node) wantsErrors(fd int, fl *flow, port uint16, errno unix.Errno) bool
 }
 
 // refuse has the kernel refuse what a program's socket sends to a flow.
-func (n *Node) refuse(fl *flow, fd int, quote []byte) error {
+func (u *udp) refuse(fl *flow, fd int, quote []byte) error {
 	fl.refusing.Lock()
 	defer fl.refusing.Unlock()
 	// A socket that is connected elsewhere takes no datagrams of others, and the
 	// kernel answers those with ICMP port unreachable.
-	elsewhere := kernelSockaddr(unix.AF_INET, n.gates.v4.closed)
+	elsewhere := kernelSockaddr(unix.AF_INET, u.closed)
 	if err := fl.control(func(fd int) error { return unix.Connect(fd, elsewhere) }); err != nil {
 		return err
 	}
@@ -133,7 +132,7 @@ func (n *Node) refuse(fl *flow, fd int, quote []byte) error {
 
 // programGone handles an ICMP port unreachable for what the flow has delivered:
 // the program has closed its socket, or has connected it to somebody else.
-func (n *Node) programGone(fl *flow) {
+func (u *udp) programGone(fl *flow) {
 	var quote [maxQuote]byte
 	var size int
 	var to unix.Sockaddr
@@ -149,16 +148,16 @@ func (n *Node) programGone(fl *flow) {
 		return
 	}
 	kernel := netip.AddrPortFrom(netip.AddrFrom4(in4.Addr), uint16(in4.Port))
-	dst := n.datagramSender(fl.peer.Addr(), kernel)
+	dst := u.datagramSender(fl.peer.Addr(), kernel)
 	// A socket that is connected to another endpoint refuses this one, and stays.
 	// Only a bind that succeeds says that the socket is closed.
 	if probe(unix.SOCK_DGRAM, -1, kernel) == nil {
-		n.forgetDatagrams(kernel)
+		u.forgetDatagrams(kernel)
 	}
-	if n.Owns(fl.peer.Addr()) {
-		n.Unreachable(dst, fl.peer, quote[:size])
+	if u.Owns(fl.peer.Addr()) {
+		u.unreachable(dst, fl.peer, quote[:size])
 		return
 	}
-	dst, peer := n.onTheWire(fl, dst)
-	n.Datagrams.SendUnreachable(peer, dst, quote[:size])
+	dst, peer := u.onTheWire(fl, dst)
+	u.Datagrams.SendUnreachable(peer, dst, quote[:size])
 }

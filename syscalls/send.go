@@ -40,11 +40,10 @@ func (n *Node) sendto(c Call) reply {
 	return n.sendTo(c, dst, c.Int(3), nil, read)
 }
 
-// sendTo sends a datagram, if dst is for the node to serve. control are its
-// control messages.
+// sendTo answers a call that sends to an address. control are the control messages of the
+// datagram, if it is one.
 func (n *Node) sendTo(c Call, dst abi.Sockaddr, flags int, control []byte,
 	p payload) reply {
-	addr := unmapped(dst.Addr)
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
 		return fail(err)
@@ -57,44 +56,52 @@ func (n *Node) sendTo(c Call, dst abi.Sockaddr, flags int, control []byte,
 	if !ok {
 		return n.sendOther(c, fd, dst, flags)
 	}
+	return n.udp.sendTo(c, fd, domain, dst, flags, control, p)
+}
+
+// sendTo sends a datagram from the program's socket of which fd is a copy, if dst is for
+// the node to serve. control are its control messages.
+func (u *udp) sendTo(c Call, fd, domain int, dst abi.Sockaddr, flags int, control []byte,
+	p payload) reply {
+	addr := unmapped(dst.Addr)
 	if dst.V6 && domain != unix.AF_INET6 {
 		return passthrough
 	}
-	if err := n.checkDestination(fd, domain, dst); err != nil {
+	if err := u.checkDestination(fd, domain, dst); err != nil {
 		return fail(err)
 	}
-	if n.pings.has(fd) {
-		return n.sendPing(c, fd, domain, flags, control, addr.Addr(), p)
+	if u.pings.has(fd) {
+		return u.sendPing(c, fd, domain, flags, control, addr.Addr(), p)
 	}
 	if addr.Port() == 0 {
 		return fail(unix.EINVAL) // udp_sendmsg in net/ipv4/udp.c
 	}
-	p = n.unfragmented(fd, addr.Addr(), p)
+	p = u.unfragmented(fd, addr.Addr(), p)
 	given := control
-	control = n.kernelControl(control)
-	if r, ok := n.sendDirect(c, fd, domain, flags, addr, control, p); ok {
+	control = u.kernelControl(control)
+	if r, ok := u.sendDirect(c, fd, domain, flags, addr, control, p); ok {
 		return r
 	}
-	kernel, ok, err := n.datagramWay(fd, domain, addr, holderOf(c))
+	kernel, ok, err := u.datagramWay(fd, domain, addr, holderOf(c))
 	if err != nil {
 		return fail(err)
 	}
 	if !ok {
-		return n.sendHost(fd, domain, flags, addr, given, p)
+		return u.sendHost(fd, domain, flags, addr, given, p)
 	}
-	return n.sendOn(fd, flags, control, kernelSockaddr(domain, kernel), p)
+	return u.sendOn(fd, flags, control, kernelSockaddr(domain, kernel), p)
 }
 
 // sendHost sends a datagram the kernel's own way: to a socket that has a port of the
 // host's own, or to the outside. A source that is the node's own is not the kernel's to
 // know.
-func (n *Node) sendHost(fd, domain, flags int, to netip.AddrPort, control []byte,
+func (u *udp) sendHost(fd, domain, flags int, to netip.AddrPort, control []byte,
 	p payload) reply {
 	rest, source, cut := abi.CutSource(control)
-	if !cut || !n.Owns(source) && !source.IsLoopback() {
+	if !cut || !u.Owns(source) && !source.IsLoopback() {
 		return passthrough
 	}
-	return n.sendOn(fd, flags, rest, kernelSockaddr(domain, to), p)
+	return u.sendOn(fd, flags, rest, kernelSockaddr(domain, to), p)
 }
 
 // sendOther answers a call that sends to an address from a socket that is not UDP.
@@ -113,7 +120,7 @@ func (n *Node) sendOther(c Call, fd int, dst abi.Sockaddr, flags int) reply {
 }
 
 // checkDestination fails where an IPv6 socket cannot send to an address.
-func (n *Node) checkDestination(fd, domain int, dst abi.Sockaddr) error {
+func (u *udp) checkDestination(fd, domain int, dst abi.Sockaddr) error {
 	if domain != unix.AF_INET6 {
 		return nil
 	}
@@ -121,15 +128,15 @@ func (n *Node) checkDestination(fd, domain int, dst abi.Sockaddr) error {
 		dst = abi.Sockaddr{Addr: netip.AddrPortFrom(netip.AddrFrom16(dst.Addr.Addr().As16()),
 			dst.Addr.Port()), V6: true}
 	}
-	return n.checkFamily(&progSocket{fd: fd}, dst)
+	return u.checkFamily(&progSocket{fd: fd, domain: domain, typ: unix.SOCK_DGRAM}, dst)
 }
 
 // kernelControl is what the kernel gets of a datagram's control messages. Where
 // it comes from follows from where it goes: a request for an address of the
 // node's own is met. Others the kernel refuses.
-func (n *Node) kernelControl(control []byte) []byte {
+func (u *udp) kernelControl(control []byte) []byte {
 	rest, source, cut := abi.CutSource(control)
-	if cut && (source.IsUnspecified() || n.Owns(source) || source.IsLoopback()) {
+	if cut && (source.IsUnspecified() || u.Owns(source) || source.IsLoopback()) {
 		control = rest
 	}
 	if mapped, ok := v4Control(control); ok {
@@ -139,7 +146,7 @@ func (n *Node) kernelControl(control []byte) []byte {
 }
 
 // sendOn sends from a program's socket. to is nil if that is connected.
-func (n *Node) sendOn(fd, flags int, control []byte, to unix.Sockaddr, p payload) reply {
+func (u *udp) sendOn(fd, flags int, control []byte, to unix.Sockaddr, p payload) reply {
 	buf := datagramBuffers.Get().(*[maxDatagram + 1]byte)
 	defer datagramBuffers.Put(buf)
 	size, err := p(buf[:maxDatagram])
@@ -149,7 +156,7 @@ func (n *Node) sendOn(fd, flags int, control []byte, to unix.Sockaddr, p payload
 	// Loopback takes a datagram at once or not at all.
 	sent, err := unix.SendmsgN(fd, buf[:size], control, to, flags|unix.MSG_DONTWAIT)
 	if err != nil {
-		return fail(n.unreachables.trueError(fd, err))
+		return fail(u.unreachables.trueError(fd, err))
 	}
 	return value(uintptr(sent))
 }
@@ -203,7 +210,7 @@ func (n *Node) sendUnnamed(c Call, m abi.Msghdr, flags int) reply {
 	case err != nil:
 		return passthrough
 	case udp && m.Controllen > 0:
-		return n.sendConnected(c, fd, m, flags)
+		return n.udp.sendConnected(c, fd, m, flags)
 	case udp || !n.isNetlink(fd):
 		n.netlinks.isOther(c.TID(), c.Int(0))
 		return passthrough
@@ -214,7 +221,7 @@ func (n *Node) sendUnnamed(c Call, m abi.Msghdr, flags int) reply {
 // sendConnected sends from a UDP socket with control messages, and without an address.
 // One that chooses the source is answered here: the kernel does not know the node's
 // address.
-func (n *Node) sendConnected(c Call, fd int, m abi.Msghdr, flags int) reply {
+func (u *udp) sendConnected(c Call, fd int, m abi.Msghdr, flags int) reply {
 	control, err := readControl(c, m)
 	if err != nil {
 		return passthrough // the kernel says what is wrong
@@ -227,7 +234,7 @@ func (n *Node) sendConnected(c Call, fd int, m abi.Msghdr, flags int) reply {
 	if err != nil || !ok || !peer.Addr.Addr().Unmap().IsLoopback() { // to the outside
 		return passthrough
 	}
-	return n.sendOn(fd, flags, n.kernelControl(control), nil,
+	return u.sendOn(fd, flags, u.kernelControl(control), nil,
 		func(b []byte) (int, error) { return gather(c, m, b) })
 }
 

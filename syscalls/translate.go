@@ -106,29 +106,18 @@ func (p *peers) wasAccepted(relay netip.AddrPort) (peer netip.AddrPort, ok bool)
 	return peer, ok
 }
 
-// local returns what getsockname(2) tells for a socket with the kernel address
-// local. peer is its connected peer's, or the zero value if it has none.
+// local returns what getsockname(2) tells for a TCP socket, see protocol.
 func (n *Node) local(local, peer abi.Sockaddr) abi.Sockaddr {
-	return n.localIn(&n.ports,
-		local, peer)
-}
-
-// localIn is local for a socket of the protocol whose ports p has.
-func (n *Node) localIn(p *ports, local, peer abi.Sockaddr) abi.Sockaddr {
 	kernel, far := unmapped(local.Addr), unmapped(peer.Addr)
 	r, ok := n.Aliases.role(kernel.Addr())
 	if !ok {
-		// UDP, never bound
-		if _, ok := n.Aliases.role(far.Addr()); ok && kernel.Addr() == localhost4 {
-			local.Addr = netip.AddrPortFrom(n.ownAddress(p, kernel, far), kernel.Port())
-		}
 		return local
 	}
 	addr := n.own(r)
 	if addr.IsUnspecified() && far.IsValid() {
-		addr = n.ownAddress(p, kernel, far)
+		addr = n.ownAddress(kernel, far)
 	}
-	local.Addr = netip.AddrPortFrom(addr, p.programPort(kernel))
+	local.Addr = netip.AddrPortFrom(addr, n.ports.programPort(kernel))
 	return local
 }
 
@@ -144,15 +133,12 @@ func (n *Node) farRole(far netip.AddrPort) (r role, ok bool) {
 
 // ownAddress returns the node's own address in a connection from a kernel address that
 // does not tell, a wildcard or one that the kernel chose, by the other end's.
-func (n *Node) ownAddress(p *ports, kernel, far netip.AddrPort) netip.Addr {
+func (n *Node) ownAddress(kernel, far netip.AddrPort) netip.Addr {
 	r, ok := n.farRole(far)
-	if addr, recorded := p.recordedPeer(kernel, far); recorded && r&^v6 != relayEnd &&
-		r&^v6 != datagramEnd {
+	if addr, ok := n.ports.recordedPeer(kernel, far); ok && r&^v6 != relayEnd {
 		return addr
 	}
 	switch {
-	case far.Addr() == localhost4: // UDP, never bound: the kernel chose the source
-		return localhost4
 	case !ok: // a neighbour's
 		if r, ok = roleOfGate(far.Addr()); !ok {
 			r, _ = roleOf(far.Addr())
@@ -162,10 +148,6 @@ func (n *Node) ownAddress(p *ports, kernel, far netip.AddrPort) netip.Addr {
 		if peer := n.relayed(kernel, far); peer != nil {
 			return peer.own
 		}
-	case r&^v6 == datagramEnd: // of a ping socket to localhost
-		if peer, ok := n.flows.peerOf(far); ok && peer.Addr().IsLoopback() {
-			return peer.Addr()
-		}
 	}
 	if addr := n.own(r); !addr.IsUnspecified() {
 		return addr
@@ -173,23 +155,12 @@ func (n *Node) ownAddress(p *ports, kernel, far netip.AddrPort) netip.Addr {
 	return n.own(private | r&v6)
 }
 
-// remote returns what getpeername(2) tells for a socket with these kernel
-// addresses. ok is false when its relay has ended: the socket is not connected
-// any more, even if the kernel has not noticed yet.
+// remote returns what getpeername(2) tells for a TCP socket, see protocol. ok is false
+// when its relay has ended.
 func (n *Node) remote(local, peer abi.Sockaddr) (s abi.Sockaddr, ok bool) {
-	return n.remoteIn(&n.ports, local, peer)
-}
-
-// remoteIn is remote for a socket of the protocol whose ports p has.
-func (n *Node) remoteIn(p *ports, local, peer abi.Sockaddr) (s abi.Sockaddr, ok bool) {
 	kernel, far := unmapped(local.Addr), unmapped(peer.Addr)
 	r, ok := n.farRole(far)
 	switch {
-	case !ok && p == &n.datagramPorts && far.Addr() == localhost4: // UDP, never bound
-		if recorded, ok := p.recordedPeer(far, far); ok {
-			peer.Addr = netip.AddrPortFrom(recorded, far.Port())
-		}
-		return peer, true
 	case !ok:
 		if addr, ok := n.sameHost.find(far, kernel.Addr()); ok &&
 			n.isVouched(kernel, far) {
@@ -207,18 +178,15 @@ func (n *Node) remoteIn(p *ports, local, peer abi.Sockaddr) (s abi.Sockaddr, ok 
 		}
 		peer.Addr = p.addr
 		return peer, true
-	case r&^v6 == datagramEnd:
-		peer.Addr, ok = n.flows.peerOf(far)
-		return peer, ok
 	}
 	addr := n.own(r)
 	// a listener of this node's, or a client that was bound to it
 	if addr.IsUnspecified() {
-		addr = n.ownAddress(p, far, kernel)
+		addr = n.ownAddress(far, kernel)
 	}
-	if p == &n.ports && n.Owns(addr) && !n.isVouched(kernel, far) {
+	if n.Owns(addr) && !n.isVouched(kernel, far) {
 		return peer, true // a stranger, who is at one of the node's aliases
 	}
-	peer.Addr = netip.AddrPortFrom(addr, p.programPort(far))
+	peer.Addr = netip.AddrPortFrom(addr, n.ports.programPort(far))
 	return peer, true
 }

@@ -89,12 +89,12 @@ func (u *udpClients) known() []uint64 {
 
 // connectClient connects a program's UDP socket to a port of localhost: where a program
 // of the node has it, else where the host may have it.
-func (n *Node) connectClient(c Call, fd, domain int, dst netip.AddrPort) error {
-	u := &n.udpClients
-	u.mu.Lock()
-	defer u.mu.Unlock()
+func (u *udp) connectClient(c Call, fd, domain int, dst netip.AddrPort) error {
+	clients := &u.clients
+	clients.mu.Lock()
+	defer clients.mu.Unlock()
 	by := holderOf(c)
-	kernel, ok, err := n.datagramWay(fd, domain, dst, by)
+	kernel, ok, err := u.datagramWay(fd, domain, dst, by)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (n *Node) connectClient(c Call, fd, domain int, dst netip.AddrPort) error {
 		kernel = dst
 	}
 	if domain == unix.AF_INET { // its port is nobody else's in the node
-		if err := n.showSender(fd); err != nil {
+		if err := u.showSender(fd); err != nil {
 			return err
 		}
 	}
@@ -112,21 +112,21 @@ func (n *Node) connectClient(c Call, fd, domain int, dst netip.AddrPort) error {
 	var st unix.Stat_t
 	id, err := cookie(fd)
 	peer, ok, err2 := remoteName(fd)
-	if err != nil || err2 != nil || !ok || n.CopyFD == nil || unix.Fstat(fd, &st) != nil {
+	if err != nil || err2 != nil || !ok || u.CopyFD == nil || unix.Fstat(fd, &st) != nil {
 		return nil // it stays where it is
 	}
-	n.flows.unpin(id)
+	u.flows.unpin(id)
 	limit := 0
-	if n.udpSockets.isDeaf() {
+	if u.sockets.isDeaf() {
 		limit = maxUDPClients
 	}
-	u.noteLocked(id, udpClient{by: by, inode: st.Ino, dst: dst, kernel: unmapped(peer.Addr)}, limit)
+	clients.noteLocked(id, udpClient{by: by, inode: st.Ino, dst: dst, kernel: unmapped(peer.Addr)}, limit)
 	return nil
 }
 
 // reconnectLocal connects the clients of a port of localhost anew, since its server is
 // another one now.
-func (n *Node) reconnectLocal(port uint16) { n.reconnectThose(port, nil) }
+func (u *udp) reconnectLocal(port uint16) { u.reconnectThose(port, nil) }
 
 // refusedFor is how long clients of localhost stay connected to a server's socket that is
 // closed. The kernel tells of its end at once, and a client that sends in that instant is
@@ -136,38 +136,38 @@ const refusedFor = 50 * time.Millisecond
 // leaveClosed connects the clients of a port of localhost anew, a while after the kernel
 // has told of the end of a server's socket. It leaves those at another server's, of whose
 // end the kernel has not told.
-func (n *Node) leaveClosed(port uint16) {
-	if len(n.udpClients.of(port)) == 0 {
+func (u *udp) leaveClosed(port uint16) {
+	if len(u.clients.of(port)) == 0 {
 		return
 	}
-	n.tasks.Go(func() {
+	u.tasks.Go(func() {
 		select {
 		case <-time.After(refusedFor):
-			n.reconnectThose(port, func(c udpClient) bool {
-				return !n.datagramPorts.listensAt(c.kernel)
+			u.reconnectThose(port, func(c udpClient) bool {
+				return !u.ports.listensAt(c.kernel)
 			})
-		case <-n.ctx.Done():
+		case <-u.ctx.Done():
 		}
 	})
 }
 
 // reconnectThose connects the clients of a port of localhost anew that are wanted, or
 // all.
-func (n *Node) reconnectThose(port uint16, want func(udpClient) bool) {
+func (u *udp) reconnectThose(port uint16, want func(udpClient) bool) {
 	lost := make(map[uint64]udpClient)
-	for id, c := range n.udpClients.of(port) {
+	for id, c := range u.clients.of(port) {
 		if want != nil && !want(c) {
 			continue
 		}
-		if !n.reconnect(id, c.by) {
+		if !u.reconnect(id, c.by) {
 			lost[id] = c
 		}
 	}
 	if len(lost) == 0 {
 		return
 	}
-	for id, by := range n.findClients(lost) {
-		n.reconnect(id, by)
+	for id, by := range u.findClients(lost) {
+		u.reconnect(id, by)
 	}
 }
 
@@ -180,33 +180,33 @@ func (u *udpClients) of(port uint16) map[uint64]udpClient {
 
 // reconnect connects one client anew, whose socket by has. It returns false if by has it
 // no more.
-func (n *Node) reconnect(id uint64, by holder) bool {
-	u := &n.udpClients
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	c, ok := u.byPort[u.ports[id]][id]
+func (u *udp) reconnect(id uint64, by holder) bool {
+	clients := &u.clients
+	clients.mu.Lock()
+	defer clients.mu.Unlock()
+	c, ok := clients.byPort[clients.ports[id]][id]
 	if !ok {
 		return true // it is closed, or connected elsewhere
 	}
-	fd, err := n.copyIf(id, by)
+	fd, err := u.copyIf(id, by)
 	if err != nil {
 		return false
 	}
 	defer linux.Close(fd)
 	c.by = by
-	if err := n.moveClient(fd, &c); err != nil {
-		n.Logger.Debug("connect a program's UDP client anew", "to", c.dst, "err", err)
+	if err := u.moveClient(fd, &c); err != nil {
+		u.Logger.Debug("connect a program's UDP client anew", "to", c.dst, "err", err)
 	}
-	u.byPort[c.dst.Port()][id] = c
+	clients.byPort[c.dst.Port()][id] = c
 	return true
 }
 
 // lostClients returns the clients of a port whose sockets are not to be had by what
 // connected them: it has ended, or has moved the socket to another descriptor.
-func (n *Node) lostClients(port uint16) map[uint64]udpClient {
+func (u *udp) lostClients(port uint16) map[uint64]udpClient {
 	var lost map[uint64]udpClient
-	for id, c := range n.udpClients.of(port) {
-		fd, err := n.copyIf(id, c.by)
+	for id, c := range u.clients.of(port) {
+		fd, err := u.copyIf(id, c.by)
 		if err == nil {
 			linux.Close(fd)
 			continue
@@ -222,7 +222,7 @@ func (n *Node) lostClients(port uint16) map[uint64]udpClient {
 // findClients looks for lost clients' sockets among the descriptors of all processes,
 // which takes milliseconds: it is not for the receiving goroutine. It returns who has
 // them, which the table also knows then, and drops the clients that nobody has.
-func (n *Node) findClients(lost map[uint64]udpClient) map[uint64]holder {
+func (u *udp) findClients(lost map[uint64]udpClient) map[uint64]holder {
 	inodes := make(map[uint64]uint64, len(lost)) // the cookies
 	for id, c := range lost {
 		inodes[c.inode] = id
@@ -233,25 +233,25 @@ func (n *Node) findClients(lost map[uint64]udpClient) map[uint64]holder {
 		if !ok || found[id] != (holder{}) {
 			return true
 		}
-		if fd, err := n.copyIf(id, h); err == nil {
+		if fd, err := u.copyIf(id, h); err == nil {
 			linux.Close(fd)
 			found[id] = h
 		}
 		return len(found) < len(lost)
 	})
-	u := &n.udpClients
-	u.mu.Lock()
-	defer u.mu.Unlock()
+	clients := &u.clients
+	clients.mu.Lock()
+	defer clients.mu.Unlock()
 	for id, c := range lost {
-		c, ok := u.byPort[c.dst.Port()][id]
+		c, ok := clients.byPort[c.dst.Port()][id]
 		h, there := found[id]
 		switch {
 		case ok && there:
 			c.by = h
-			u.byPort[c.dst.Port()][id] = c
+			clients.byPort[c.dst.Port()][id] = c
 		case ok:
-			n.Logger.Debug("a program's UDP client is not to be found", "of", c.dst)
-			u.dropLocked(id)
+			u.Logger.Debug("a program's UDP client is not to be found", "of", c.dst)
+			clients.dropLocked(id)
 		}
 	}
 	return found
@@ -288,8 +288,8 @@ func eachSocket(f func(inode uint64, h holder) (more bool)) {
 }
 
 // copyIf copies a descriptor if it is of the socket with a cookie.
-func (n *Node) copyIf(id uint64, h holder) (fd int, err error) {
-	fd, err = n.CopyFD(h.tid, h.fd)
+func (u *udp) copyIf(id uint64, h holder) (fd int, err error) {
+	fd, err = u.CopyFD(h.tid, h.fd)
 	if err != nil {
 		return -1, err
 	}
@@ -302,7 +302,7 @@ func (n *Node) copyIf(id uint64, h holder) (fd int, err error) {
 
 // moveClient connects a client's socket, of which fd is a copy, to where its destination
 // is served now.
-func (n *Node) moveClient(fd int, c *udpClient) error {
+func (u *udp) moveClient(fd int, c *udpClient) error {
 	peer, ok, err := remoteName(fd)
 	if err != nil || !ok || unmapped(peer.Addr) != c.kernel {
 		return err // the program has dissolved the association
@@ -311,7 +311,7 @@ func (n *Node) moveClient(fd int, c *udpClient) error {
 	if err != nil {
 		return err
 	}
-	kernel, ok, err := n.datagramRoute(fd, c.by, c.dst)
+	kernel, ok, err := u.datagramRoute(fd, c.by, c.dst)
 	if err != nil {
 		return err
 	}
@@ -325,10 +325,10 @@ func (n *Node) moveClient(fd int, c *udpClient) error {
 	if kernel == c.kernel {
 		return nil
 	}
-	if err := n.leaveLoopback6(fd, domain); err != nil {
+	if err := u.leaveLoopback6(fd, domain); err != nil {
 		return err
 	}
-	if _, _, err := n.datagramWay(fd, domain, c.dst, c.by); err != nil {
+	if _, _, err := u.datagramWay(fd, domain, c.dst, c.by); err != nil {
 		return err
 	}
 	if err := connectTo(fd, domain, kernel); err != nil {
@@ -341,7 +341,7 @@ func (n *Node) moveClient(fd int, c *udpClient) error {
 
 // leaveLoopback6 gives a socket that the kernel has bound to ::1 its port on all
 // addresses: from ::1 there is no way to the aliases, which are IPv4.
-func (n *Node) leaveLoopback6(fd, domain int) error {
+func (u *udp) leaveLoopback6(fd, domain int) error {
 	local, _, err := localName(fd)
 	if err != nil || local.Addr.Addr() != netip.IPv6Loopback() {
 		return err
@@ -350,5 +350,5 @@ func (n *Node) leaveLoopback6(fd, domain int) error {
 		return err
 	}
 	any := netip.AddrPortFrom(netip.IPv6Unspecified(), local.Addr.Port())
-	return n.bindHost(fd, domain, abi.Sockaddr{Addr: any, V6: true})
+	return u.bindHost(fd, domain, abi.Sockaddr{Addr: any, V6: true})
 }

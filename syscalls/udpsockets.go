@@ -152,7 +152,7 @@ func (u *udpSockets) forget(kernel netip.AddrPort) {
 
 // show notes that a copied descriptor is a UDP socket of a program. One that has no port
 // yet can neither send nor receive.
-func (n *Node) show(fd int) error {
+func (u *udp) show(fd int) error {
 	local, _, err := localName(fd)
 	if err != nil || local.Addr.Port() == 0 {
 		return err
@@ -161,24 +161,24 @@ func (n *Node) show(fd int) error {
 	if err != nil {
 		return err
 	}
-	n.udpSockets.note(sourceOf(local), id)
-	if kernel, ok := n.reachedAt(fd, local); ok {
-		n.udpSockets.note(kernel, id)
+	u.sockets.note(sourceOf(local), id)
+	if kernel, ok := u.reachedAt(fd, local); ok {
+		u.sockets.note(kernel, id)
 	}
 	return nil
 }
 
 // showSender is show for a socket that is about to send to a flow. It gets a port now, as
 // it would with its first datagram: the flow must know it before.
-func (n *Node) showSender(fd int) error {
+func (u *udp) showSender(fd int) error {
 	if hasPort(fd) {
-		return n.show(fd)
+		return u.show(fd)
 	}
 	domain, _, err := kind(fd)
 	if err != nil {
 		return err
 	}
-	return n.bindHost(fd, domain, anyAddress(domain))
+	return u.bindHost(fd, domain, anyAddress(domain))
 }
 
 // An attribution says whose a UDP socket is.
@@ -193,22 +193,22 @@ const (
 
 // whose says whose the UDP socket is that has a kernel address and takes datagrams from
 // another one. Where the kernel does not tell, a program's that was there counts.
-func (n *Node) whose(kernel, from netip.AddrPort) attribution {
-	if n.diag.HasUDP() {
+func (u *udp) whose(kernel, from netip.AddrPort) attribution {
+	if u.diag.HasUDP() {
 		probes.RLock()
-		m, found, err := n.diag.Datagram(kernel, from)
+		m, found, err := u.diag.Datagram(kernel, from)
 		probes.RUnlock()
 		switch {
 		case err != nil: // out of memory, say: see below
 		case !found:
 			return noSocket
-		case n.udpSockets.has(kernel, m.Cookie):
+		case u.sockets.has(kernel, m.Cookie):
 			return programs
 		default:
 			return anothers
 		}
 	}
-	if n.udpSockets.had(kernel) {
+	if u.sockets.had(kernel) {
 		return programs
 	}
 	return anothers
@@ -217,16 +217,16 @@ func (n *Node) whose(kernel, from netip.AddrPort) attribution {
 // takes reports whether a program's socket at a kernel address takes datagrams of a
 // flow's endpoint. It forgets an address that is somebody else's by now. A socket that is
 // closed, or connected to another endpoint, takes none.
-func (n *Node) takes(fl *flow, kernel netip.AddrPort) bool {
-	switch n.whose(kernel, fl.local) {
+func (u *udp) takes(fl *flow, kernel netip.AddrPort) bool {
+	switch u.whose(kernel, fl.local) {
 	case programs:
 		return true
 	case anothers:
-		n.Logger.Debug("a program's UDP port is another process's now", "at", kernel)
-		n.forgetDatagrams(kernel)
+		u.Logger.Debug("a program's UDP port is another process's now", "at", kernel)
+		u.forgetDatagrams(kernel)
 	case noSocket:
-		if !n.udpSockets.had(kernel) {
-			n.forgetDatagrams(kernel)
+		if !u.sockets.had(kernel) {
+			u.forgetDatagrams(kernel)
 		}
 	}
 	return false
@@ -234,48 +234,48 @@ func (n *Node) takes(fl *flow, kernel netip.AddrPort) bool {
 
 // deliverTo gives a program's socket at a kernel address a datagram of a flow's endpoint,
 // if it takes it.
-func (n *Node) deliverTo(fl *flow, kernel netip.AddrPort, b []byte) {
-	if n.takes(fl, kernel) {
-		n.hand(fl, kernel, b)
+func (u *udp) deliverTo(fl *flow, kernel netip.AddrPort, b []byte) {
+	if u.takes(fl, kernel) {
+		u.hand(fl, kernel, b)
 	}
 }
 
 // forgetDatagrams drops what is known of a program's UDP socket that is closed.
-func (n *Node) forgetDatagrams(kernel netip.AddrPort) {
-	n.flows.unbind(kernel)
-	n.flows.forgetEgress(kernel)
-	n.datagramPorts.gone(kernel)
-	n.udpSockets.forget(kernel)
+func (u *udp) forgetDatagrams(kernel netip.AddrPort) {
+	u.flows.unbind(kernel)
+	u.flows.forgetEgress(kernel)
+	u.ports.gone(kernel)
+	u.sockets.forget(kernel)
 }
 
 // sentBy reports whether a datagram that came to a flow is of a program of this node. One
 // that has closed its socket since is still the sender.
-func (n *Node) sentBy(from netip.AddrPort, fl *flow) bool {
-	switch n.whose(from, fl.local) {
+func (u *udp) sentBy(from netip.AddrPort, fl *flow) bool {
+	switch u.whose(from, fl.local) {
 	case programs:
 		return true
 	case noSocket:
-		return n.udpSockets.had(from)
+		return u.sockets.had(from)
 	}
 	return false
 }
 
 // isPrograms reports whether a program's socket is, or just was, at an address, whomever
 // it may be connected to.
-func (n *Node) isPrograms(kernel netip.AddrPort) bool {
-	switch n.whose(kernel, n.nowhere()) {
+func (u *udp) isPrograms(kernel netip.AddrPort) bool {
+	switch u.whose(kernel, u.nowhere()) {
 	case programs:
 		return true
 	case noSocket:
-		return n.udpSockets.had(kernel)
+		return u.sockets.had(kernel)
 	}
 	return false
 }
 
 // stillThere reports whether a program's UDP socket is at an address, and forgets the
 // address if not.
-func (n *Node) stillThere(kernel netip.AddrPort) bool {
-	switch n.whose(kernel, n.nowhere()) {
+func (u *udp) stillThere(kernel netip.AddrPort) bool {
+	switch u.whose(kernel, u.nowhere()) {
 	case programs:
 		return true
 	case noSocket: // or it is connected to somebody, and refuses others
@@ -283,61 +283,70 @@ func (n *Node) stillThere(kernel netip.AddrPort) bool {
 			return true
 		}
 	}
-	n.forgetDatagrams(kernel)
+	u.forgetDatagrams(kernel)
 	return false
 }
 
 // nowhere is an address to which no socket is connected.
-func (n *Node) nowhere() netip.AddrPort { return netip.AddrPortFrom(n.Aliases.of(unused), 1) }
+func (u *udp) nowhere() netip.AddrPort { return netip.AddrPortFrom(u.Aliases.of(unused), 1) }
 
 // localDatagrams returns where the node's programs have a UDP socket at a port on one of
 // some localhost and wildcard addresses. ok is false if the host's own sockets count.
-func (n *Node) localDatagrams(port uint16, addrs ...netip.Addr) (kernel netip.AddrPort,
+func (u *udp) localDatagrams(port uint16, addrs ...netip.Addr) (kernel netip.AddrPort,
 	ok bool) {
-	for _, l := range n.datagramPorts.find(port, addrs...) {
-		if n.stillThere(l.kernel) {
+	for _, l := range u.ports.find(port, addrs...) {
+		if u.stillThere(l.kernel) {
 			return l.kernel, true
 		}
 	}
 	return netip.AddrPort{}, false
 }
 
+// exists reports whether a UDP socket exists, or may exist, at an address.
+func (u *udp) exists(at addrPair) bool {
+	_, found, err := u.diag.Datagram(at.own, at.far)
+	return err != nil || found
+}
+
 // watchDatagrams makes the node forget UDP sockets when their last reference goes.
-func (n *Node) watchDatagrams() {
+func (u *udp) watchDatagrams() {
+	if u.diag.HasUDP() {
+		u.ports.exists = u.exists
+	}
 	watcher, err := linux.WatchDestroyed(onLoopback, linux.UDPDestroyed,
 		linux.UDP6Destroyed)
 	if err != nil {
-		n.Logger.Debug("the kernel does not tell when UDP sockets close", "err", err)
-		n.udpSockets.setDeaf()
+		u.Logger.Debug("the kernel does not tell when UDP sockets close", "err", err)
+		u.sockets.setDeaf()
 		return
 	}
-	n.udpWatcher = watcher
-	n.tasks.Go(func() {
+	u.watcher = watcher
+	u.tasks.Go(func() {
 		for {
 			s, err := watcher.Next()
 			switch {
 			case errors.Is(err, os.ErrClosed):
 				return
 			case errors.Is(err, linux.ErrMissed):
-				n.datagramsMissed()
+				u.datagramsMissed()
 			case err != nil:
-				n.Logger.Warn("the kernel tells no more when UDP sockets close", "err", err)
-				n.udpSockets.setDeaf()
+				u.Logger.Warn("the kernel tells no more when UDP sockets close", "err", err)
+				u.sockets.setDeaf()
 				return
 			default:
-				n.datagramClosed(s.Cookie)
+				u.datagramClosed(s.Cookie)
 			}
 		}
 	})
 }
 
 // datagramClosed forgets a UDP socket that the kernel has destroyed.
-func (n *Node) datagramClosed(cookie uint64) {
-	n.flows.unpin(cookie)
-	n.udpClients.drop(cookie)
-	n.datagramPorts.closed(cookie)
-	for _, at := range n.udpSockets.end(cookie) {
-		n.leaveClosed(n.datagramPorts.programPort(at))
+func (u *udp) datagramClosed(cookie uint64) {
+	u.flows.unpin(cookie)
+	u.clients.drop(cookie)
+	u.ports.closed(cookie)
+	for _, at := range u.sockets.end(cookie) {
+		u.leaveClosed(u.ports.programPort(at))
 	}
 }
 
@@ -345,10 +354,10 @@ func (n *Node) datagramClosed(cookie uint64) {
 // its queue holds. Where the kernel cannot list the sockets, an address that can be bound
 // has none. A socket is gone if that holds for all of its addresses: connect(2) takes it
 // from some.
-func (n *Node) datagramsMissed() {
-	n.checkPins()
-	known, clients := n.udpSockets.known(), n.udpClients.known()
-	open, err := n.diag.UDPCookies() // after known: others may be new
+func (u *udp) datagramsMissed() {
+	u.checkPins()
+	known, clients := u.sockets.known(), u.clients.known()
+	open, err := u.diag.UDPCookies() // after known: others may be new
 	taken := func(kernel netip.AddrPort) bool {
 		return probe(unix.SOCK_DGRAM, -1, kernel) != nil
 	}
@@ -356,11 +365,11 @@ func (n *Node) datagramsMissed() {
 		if err == nil && open[cookie] || err != nil && slices.ContainsFunc(addrs, taken) {
 			continue
 		}
-		n.datagramClosed(cookie)
+		u.datagramClosed(cookie)
 	}
 	for _, cookie := range clients {
 		if err == nil && !open[cookie] {
-			n.udpClients.drop(cookie)
+			u.clients.drop(cookie)
 		}
 	}
 }

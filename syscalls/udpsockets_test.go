@@ -41,7 +41,7 @@ func TestOthersPort(t *testing.T) {
 			}
 			kernel := sourceOf(local)
 			src, dst := netip.AddrPortFrom(addrB, 9),
-				netip.AddrPortFrom(addrA, n.datagramPorts.programPort(kernel))
+				netip.AddrPortFrom(addrA, n.udp.ports.programPort(kernel))
 			if !n.DeliverDatagram(src, dst, []byte("first")) {
 				t.Error("the program's port is closed")
 			}
@@ -117,7 +117,7 @@ func TestClosedSender(t *testing.T) {
 		}
 	}
 	eventually(t, "the node to forget closed sockets", func() bool {
-		u := &s.a.node.udpSockets
+		u := &s.a.node.udp.sockets
 		u.had(netip.AddrPort{})
 		u.mu.Lock()
 		defer u.mu.Unlock()
@@ -164,14 +164,14 @@ func TestOthersSource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := n.datagramSource(local).Addr, s.parse("A:7000"); got != want {
+	if got, want := n.udp.datagramSource(local).Addr, s.parse("A:7000"); got != want {
 		t.Errorf("the program's own address is %v, want %v", got, want)
 	}
 	for _, at := range []netip.Addr{n.Aliases.Public, n.Aliases.Wildcard,
 		n.Aliases.Datagram} {
 		other, kernel := udpAt(t, unix.AF_INET, netip.AddrPortFrom(at, 0))
 		defer unix.Close(other)
-		if got := n.datagramSource(abi.Sockaddr{Addr: kernel}).Addr; got != kernel {
+		if got := n.udp.datagramSource(abi.Sockaddr{Addr: kernel}).Addr; got != kernel {
 			t.Errorf("a process at %v appears as %v", kernel, got)
 		}
 	}
@@ -233,7 +233,7 @@ func BenchmarkWhose(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer unix.Close(fd)
-	if err := n.bindHost(fd, unix.AF_INET, anyAddress(unix.AF_INET)); err != nil {
+	if err := n.udp.bindHost(fd, unix.AF_INET, anyAddress(unix.AF_INET)); err != nil {
 		b.Fatal(err)
 	}
 	local, _, err := localName(fd)
@@ -242,7 +242,7 @@ func BenchmarkWhose(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if n.whose(sourceOf(local), n.nowhere()) != programs {
+		if n.udp.whose(sourceOf(local), n.udp.nowhere()) != programs {
 			b.Fatal("the program's socket is not known")
 		}
 	}

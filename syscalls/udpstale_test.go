@@ -17,7 +17,7 @@ func TestPortOfClosedServer(t *testing.T) {
 		n := s.a.node
 		n.Datagrams = datagramNet{s.net}
 		if !told {
-			n.udpWatcher.Close()
+			n.udp.watcher.Close()
 		}
 		server := s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM)
 		server.bind("A:0")
@@ -33,13 +33,13 @@ func TestPortOfClosedServer(t *testing.T) {
 		server.close()
 		if told {
 			eventually(t, "the node to forget the server", func() bool {
-				return len(n.datagramPorts.find(dst.Port(), addrA)) == 0
+				return len(n.udp.ports.find(dst.Port(), addrA)) == 0
 			})
 		}
 		client := s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM)
 		any := anyAddress(unix.AF_INET)
 		any.Addr = netip.AddrPortFrom(any.Addr.Addr(), dst.Port())
-		if err := n.bindHost(client.fd, unix.AF_INET, any); err != nil {
+		if err := n.udp.bindHost(client.fd, unix.AF_INET, any); err != nil {
 			t.Fatal(err)
 		}
 		if !n.DeliverDatagram(src, dst, []byte("second")) {
@@ -57,7 +57,7 @@ func TestServerAgain(t *testing.T) {
 	s := boxedScript(t)
 	n := s.a.node
 	n.Datagrams = datagramNet{s.net}
-	n.udpWatcher.Close()
+	n.udp.watcher.Close()
 	first := s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM)
 	first.bind("A:7000")
 	id, err := cookie(first.fd)
@@ -67,7 +67,7 @@ func TestServerAgain(t *testing.T) {
 	first.close()
 	second := s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM)
 	second.bind("A:7000")
-	n.datagramClosed(id) // the first one's
+	n.udp.datagramClosed(id) // the first one's
 	src, dst := netip.AddrPortFrom(addrB, 9), s.parse("A:7000")
 	if !n.DeliverDatagram(src, dst, []byte("hello")) {
 		t.Error("the second server's port is closed")
@@ -117,22 +117,22 @@ func TestConnectToTakenFlow(t *testing.T) {
 	s, _ := datagramPair(t)
 	client := s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM)
 	n := s.a.node
-	fl, err := n.flowTo(s.parse("B:7000"), holder{})
+	fl, err := n.udp.flowTo(s.parse("B:7000"), holder{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := connectTo(client.fd, unix.AF_INET, fl.local); err != nil {
 		t.Fatal(err)
 	}
-	n.flows.mu.Lock()
-	n.flows.closeLocked(fl)
-	n.flows.mu.Unlock()
-	if n.pin(client.fd, fl.local) {
+	n.udp.flows.mu.Lock()
+	n.udp.flows.closeLocked(fl)
+	n.udp.flows.mu.Unlock()
+	if n.udp.pin(client.fd, fl.local) {
 		t.Error("the socket is connected to a flow that has none")
 	}
 	client.connect("B:7000")
-	n.flows.mu.Lock()
-	defer n.flows.mu.Unlock()
+	n.udp.flows.mu.Lock()
+	defer n.udp.flows.mu.Unlock()
 	if fl.token == 0 || fl.pins != 1 {
 		t.Errorf("the flow has token %d and %d connected sockets", fl.token, fl.pins)
 	}
@@ -146,15 +146,15 @@ func TestFlowTellsOfEarlierOne(t *testing.T) {
 	n.Datagrams = datagramNet{s.net}
 	server := s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM)
 	server.bind("A:7000")
-	fl, err := n.flowTo(netip.AddrPortFrom(addrB, 9), holder{})
+	fl, err := n.udp.flowTo(netip.AddrPortFrom(addrB, 9), holder{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	closed := netip.AddrPortFrom(n.Aliases.Public, 7001)
 	at := netip.AddrPortFrom(n.Aliases.Public, 7000)
 	for i := range 100 {
-		n.hand(fl, closed, []byte("to nobody"))
-		n.hand(fl, at, []byte("hello"))
+		n.udp.hand(fl, closed, []byte("to nobody"))
+		n.udp.hand(fl, at, []byte("hello"))
 		if got, err := received(server.fd); got != "hello" {
 			t.Fatalf("datagram %d: the server got %q, %v", i, got, err)
 		}

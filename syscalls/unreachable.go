@@ -34,18 +34,18 @@ const (
 )
 
 // sendUnreachable handles a datagram to an address that nobody has.
-func (n *Node) sendUnreachable(src, dst netip.AddrPort, b []byte) {
-	if n.unreachables.waiting.Add(1) > maxUnreachable {
-		n.unreachables.waiting.Add(-1)
+func (u *udp) sendUnreachable(src, dst netip.AddrPort, b []byte) {
+	if u.unreachables.waiting.Add(1) > maxUnreachable {
+		u.unreachables.waiting.Add(-1)
 		return
 	}
 	quote := append([]byte(nil), b[:min(len(b), maxQuote)]...)
-	n.tasks.Go(func() {
-		defer n.unreachables.waiting.Add(-1)
+	u.tasks.Go(func() {
+		defer u.unreachables.waiting.Add(-1)
 		select {
 		case <-time.After(unreachableAfter):
-			n.refuseFrom(dst, src, quote, unix.EHOSTUNREACH)
-		case <-n.ctx.Done():
+			u.refuseFrom(dst, src, quote, unix.EHOSTUNREACH)
+		case <-u.ctx.Done():
 		}
 	})
 }
@@ -95,9 +95,9 @@ func (a *unreachableErrors) trueError(fd int, err error) error {
 	return unix.EHOSTUNREACH
 }
 
-// datagramError answers getsockopt(2) with SO_ERROR for a UDP socket that has
+// socketError answers getsockopt(2) with SO_ERROR for a UDP socket that has
 // such an error.
-func (n *Node) datagramError(c Call) reply {
+func (u *udp) socketError(c Call) reply {
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
 		return fail(err)
@@ -111,7 +111,7 @@ func (n *Node) datagramError(c Call) reply {
 		return passthrough
 	}
 	var b [4]byte
-	err = n.unreachables.trueError(fd, unix.Errno(v))
+	err = u.unreachables.trueError(fd, unix.Errno(v))
 	binary.NativeEndian.PutUint32(b[:], uint32(Errno(err)))
 	return fail(writeOption(c, b[:], 0, c.Ptr(3), c.Ptr(4)))
 }

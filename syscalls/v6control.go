@@ -113,7 +113,7 @@ func (r mappedReceive) control(b []byte, isV6 bool, room int) (out []byte, cut b
 
 // receiveErrors answers setsockopt(2) with IPV6_RECVERR (ipv6(7)): to the kernel, what
 // the socket sends to aliases is IPv4, and of that it tells with IP_RECVERR (ip(7)).
-func (n *Node) receiveErrors(c Call) reply {
+func (u *udp) receiveErrors(c Call) reply {
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
 		return fail(err)
