@@ -54,6 +54,8 @@ type machine struct {
 	bare *natlab.Host // or
 	node *Node
 
+	// rows are those of the filter; nil: those of the table.
+	rows map[uintptr][]Entry
 	// installing is given to each fakeCall.
 	installing func(*fakeCall) error
 	// do calls f where the machine's system calls are to be made.
@@ -101,6 +103,13 @@ func makeBareHosts(t testing.TB) (a, b *natlab.Host) {
 			unreachable.String()).CombinedOutput()
 		if err != nil {
 			t.Fatalf("ip route: %v: %s", err, out)
+		}
+		// Linux limits the rate of ICMP messages to each host (icmp(7)).
+		err = h.Do(func() error {
+			return os.WriteFile("/proc/sys/net/ipv4/icmp_ratelimit", []byte("0"), 0)
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
 		return h
 	}
@@ -287,17 +296,23 @@ func (s stock) compare(t testing.TB) {
 // thread returns a new thread's number.
 func (w *world) thread() int { return int(w.threads.Add(1)) }
 
-// rows are the rows of the table, by number.
-var rows = func() map[uintptr][]Entry {
+// tableRows are the rows of the table, by number.
+var tableRows = byNumber(table)
+
+func byNumber(rows []Entry) map[uintptr][]Entry {
 	m := make(map[uintptr][]Entry)
-	for _, e := range table {
+	for _, e := range rows {
 		m[e.Nr] = append(m[e.Nr], e)
 	}
 	return m
-}()
+}
 
 // rowOf returns the row that traps a call with these arguments.
-func rowOf(nr uintptr, args []uintptr) (Entry, bool) {
+func (m *machine) rowOf(nr uintptr, args []uintptr) (Entry, bool) {
+	rows := m.rows
+	if rows == nil {
+		rows = tableRows
+	}
 	for _, e := range rows[nr] {
 		if e.traps(args) {
 			return e, true
@@ -350,7 +365,7 @@ func (m *machine) start(tid int, nr uintptr, args ...uintptr) *running {
 		}
 		r.r, r.e = v, errno
 	}
-	row, ok := rowOf(nr, args)
+	row, ok := m.rowOf(nr, args)
 	switch {
 	case m.node == nil || !ok:
 		go func() {
