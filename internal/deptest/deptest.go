@@ -59,7 +59,7 @@ var table = map[string][]string{
 	"launcher": {"coordinator", "internal/linux", "policy", "resolver", "rewrite",
 		"sandbox",
 		"stream",
-		"syscalls", "syscalls/strace", "trace", "transport"},
+		"syscalls", "syscalls/strace", "trace", "transport", "transport/direct"},
 	"policy":       nil,
 	"resolver":     nil,
 	"rewrite":      {"internal/linux", "rewrite/plan"},
@@ -76,9 +76,10 @@ var table = map[string][]string{
 	"syscalls/rtnetlink": {"syscalls/netif"},
 	"syscalls/strace":    {"syscalls/abi"},
 
-	"trace":         nil,
-	"transport":     {"transport/bbr"},
-	"transport/bbr": nil,
+	"trace":            nil,
+	"transport":        {"transport/bbr"},
+	"transport/bbr":    nil,
+	"transport/direct": {"internal/linux"},
 }
 
 // forTests is what the tests of every package may import besides.

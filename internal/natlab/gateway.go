@@ -105,6 +105,8 @@ type rules struct {
 type natRules struct {
 	masquerade string                // the statement, see nft(8)
 	forward    map[uint16]netip.Addr // ports that are forwarded to hosts behind the NAT
+	reset      bool                  // see NAT.Reset
+	blackHole  int                   // see NAT.BlackHole
 }
 
 // lossScale is the resolution of the loss rate.
@@ -140,11 +142,18 @@ func (r *rules) String() string {
 
 // write completes the forward chain, and writes the other chains of a NAT.
 func (n *natRules) write(line func(format string, args ...any)) {
+	if n.blackHole > 0 {
+		line("ip length > %d drop", n.blackHole)
+	}
 	line("iifname != %q accept\nct state established,related accept\nct status dnat accept\ndrop\n}", uplink)
 	// Drop the packet, and do not reject it. If the kernel answered, it would also track
 	// the packet as a connection of its own, and a host's packet in the other direction
 	// would get another port.
-	line("chain input {\ntype filter hook input priority filter; policy drop;\n}")
+	line("chain input {\ntype filter hook input priority filter; policy drop;")
+	if n.reset {
+		line("meta l4proto tcp reject with tcp reset")
+	}
+	line("}")
 	line("chain prerouting {\ntype nat hook prerouting priority dstnat;")
 	for _, port := range slices.Sorted(maps.Keys(n.forward)) {
 		line("iifname %q meta l4proto { tcp, udp } th dport %d dnat to %s", uplink, port,

@@ -132,6 +132,12 @@ func (h *Host) SetLoss(ctx context.Context, share float64) error {
 	})
 }
 
+// SendSingly makes the host send each TCP segment in a packet of its own. Otherwise the
+// links carry packets of up to 64 KiB, which no real network does (TSO, GSO).
+func (h *Host) SendSingly(ctx context.Context) error {
+	return h.ns.ip(ctx, "link set dev "+uplink+" gso_max_segs 1")
+}
+
 // SetRate limits each direction of the host's link to a number of bits per second, by
 // tc-tbf(8). 0 removes the limit.
 func (h *Host) SetRate(ctx context.Context, bits int64) error {

@@ -36,8 +36,8 @@ func (m Mapping) String() string {
 
 // A NAT configures how a router translates. Its filtering is always address and
 // port-dependent (RFC 4787 section 5): an inbound packet passes only if an outbound
-// packet went to its source address and port before. The NAT drops all others, and does
-// not support hairpinning.
+// packet went to its source address and port before. The NAT drops all others, unless
+// Reset is set, and does not support hairpinning.
 type NAT struct {
 	Mapping Mapping
 
@@ -48,6 +48,15 @@ type NAT struct {
 
 	// Delay is how long a packet takes between the router and the internet, each way.
 	Delay time.Duration
+
+	// Reset makes the router answer an unsolicited TCP segment with RST, against RFC 5382
+	// section 4.3. Otherwise it drops the segment.
+	Reset bool
+
+	// BlackHole is the size in bytes of the largest packet that the router forwards. It
+	// drops larger ones and tells nobody (RFC 2923 section 2.1). Zero: it forwards all.
+	// The hosts have to send packets one by one for that, see Host.SendSingly.
+	BlackHole int
 }
 
 // A Router is a NAT and the private network behind it.
@@ -80,7 +89,8 @@ func (l *Lab) Router(ctx context.Context, name string, nat NAT) (*Router, error)
 	if err := l.internet.connect(ctx, ns, r.addr, nat.Delay); err != nil {
 		return nil, err
 	}
-	if r.g, err = newGateway(ctx, ns, &natRules{masquerade: r.masquerade()}); err != nil {
+	if r.g, err = newGateway(ctx, ns, &natRules{masquerade: r.masquerade(),
+		reset: nat.Reset, blackHole: nat.BlackHole}); err != nil {
 		return nil, err
 	}
 	return r, r.setTimeout()
