@@ -142,7 +142,7 @@ func strangersTLS(t *testing.T) *tls.Config {
 	return &tls.Config{
 		Certificates:       []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: private}},
 		InsecureSkipVerify: true,
-		NextProtos:         []string{"boxer/1", "boxer-coordinator/1"},
+		NextProtos:         []string{"boxer/2", "boxer/1", "boxer-coordinator/1"},
 	}
 }
 

@@ -35,7 +35,7 @@ func TestStreamContract(t *testing.T) {
 		}
 		return s
 	}
-	can := streamtest.Abilities{Urgent: true, StopSending: true}
+	can := streamtest.Abilities{Urgent: true, StopSending: true, IPFields: true}
 	t.Run("plain", func(t *testing.T) {
 		streamtest.Test(t, can, func(t *testing.T) (a, b stream.Stream) {
 			a = dial(t)

@@ -81,6 +81,7 @@ func (p proxies) Dial(ctx context.Context, by syscalls.Asker) (syscalls.Stream, 
 type nameStream struct {
 	*resolver.Stream
 	stream.NoUrgent
+	stream.NoIPFields
 }
 
 var _ syscalls.Stream = nameStream{}

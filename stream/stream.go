@@ -4,7 +4,8 @@
 // Package syscalls relays bytes between a program's socket and a Stream. It does not know
 // what carries the Stream: QUIC (package transport), plain TCP (TCP), or anything that a
 // later version adds. All methods of Stream are mandatory, so that a carrier which lacks
-// one does not compile. A carrier without urgent data says so by embedding NoUrgent.
+// one does not compile. A carrier without urgent data says so by embedding NoUrgent, one
+// without fields of IP headers by embedding NoIPFields.
 //
 // Package internal/streamtest has the tests that every implementation must pass.
 package stream
@@ -70,6 +71,16 @@ type Stream interface {
 	// UrgentIn returns the index of the first urgent byte among the last n bytes that
 	// Read has returned, and forgets the mark; -1 if there is none.
 	UrgentIn(n int) int
+
+	// SetIPFields tells the peer which IPFields this side's packets have from now on. It
+	// does not wait. The peer may learn of them after bytes that are written later; of
+	// several, it may learn the last ones only.
+	SetIPFields(IPFields)
+
+	// OnIPFields returns the IPFields that the peer's packets have, as far as the peer
+	// has told. From then on it calls f, one call at a time, whenever the peer tells of
+	// others. It is called once.
+	OnIPFields(f func(IPFields)) IPFields
 }
 
 // NoUrgent is embedded by a Stream whose carrier has no urgent data: the urgent byte

@@ -219,6 +219,22 @@ func (t *TCP) MarkUrgent() error {
 // UrgentIn implements Stream.
 func (t *TCP) UrgentIn(int) int { return -1 }
 
+// SetIPFields implements Stream: the socket's packets have the fields.
+func (t *TCP) SetIPFields(f IPFields) {
+	t.raw.Control(func(fd uintptr) {
+		unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TTL, f.HopLimit())
+		unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TOS, int(f.TOS))
+		// These fail on sockets of IPv4.
+		unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS,
+			f.HopLimit())
+		unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_TCLASS, int(f.TOS))
+	})
+}
+
+// OnIPFields implements Stream. The kernel does not tell which TTL the peer's packets
+// have: the highest stands for it, with which no program refuses them.
+func (t *TCP) OnIPFields(func(IPFields)) IPFields { return IPFields{TTL: 255} }
+
 // Flush implements Stream: the kernel has all that was written.
 func (t *TCP) Flush() error { return nil }
 

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/internal/streamtest"
+	"github.com/boxer-sandbox/boxer/stream"
 )
 
 // A fakeNet is a network in memory: it joins nodes of this process. It implements
@@ -130,6 +131,22 @@ func (s *fakeStream) Reset()                      { s.in.reset(); s.out.abandon(
 func (s *fakeStream) Wait() error                 { return s.in.wait() }
 func (s *fakeStream) Flush() error                { return nil }
 
+// SetIPFields implements Stream.
+func (s *fakeStream) SetIPFields(f stream.IPFields) {
+	s.out.set(func() {
+		s.out.ip = f
+		if s.out.onIP != nil {
+			s.out.onIP(f)
+		}
+	})
+}
+
+// OnIPFields implements Stream.
+func (s *fakeStream) OnIPFields(f func(stream.IPFields)) (now stream.IPFields) {
+	s.in.set(func() { now, s.in.onIP = s.in.ip, f })
+	return now
+}
+
 // OnStopSending implements Stream.
 func (s *fakeStream) OnStopSending(f func()) (stop func() bool) {
 	return context.AfterFunc(s.out.refused, func() {
@@ -155,6 +172,9 @@ type direction struct {
 	finished bool // after buf comes EOF
 	stopped  bool // nobody reads
 	dead     bool // reset
+
+	ip   stream.IPFields // of the writer
+	onIP func(stream.IPFields)
 
 	taken int   // bytes that were read
 	marks []int // which bytes are urgent
@@ -283,6 +303,6 @@ func (d *direction) abandon() {
 // TestFakeStream holds the fake to what Stream promises: the tests of the relay rest on
 // it.
 func TestFakeStream(t *testing.T) {
-	streamtest.Test(t, streamtest.Abilities{Urgent: true, StopSending: true},
+	streamtest.Test(t, streamtest.Abilities{Urgent: true, StopSending: true, IPFields: true},
 		func(*testing.T) (a, b Stream) { return newFakeStreams() })
 }

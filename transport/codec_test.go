@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/boxer-sandbox/boxer/stream"
+
 	"github.com/pion/stun/v3"
 )
 
@@ -39,7 +41,7 @@ func TestParseHeader(t *testing.T) {
 			},
 		}, {
 			name: "unknown options", ok: true,
-			in:   "01000013 04 1538 0a6f0003 04 9c40 0a6f0002 ff 01 aa 07 00",
+			in:   "01000013 04 1538 0a6f0003 04 9c40 0a6f0002 ff 01 aa 80 00",
 			want: header(),
 		},
 		{
@@ -72,6 +74,28 @@ func TestParseHeader(t *testing.T) {
 		},
 		{name: "urgent byte, cut short",
 			in: "0100001f 04 0000 0a6f0003 04 0000 0a6f0002 04 0f 0000000000000005 00000000000100"},
+		{
+			name: "fields of IP headers", ok: true,
+			in: "01000012 04 1538 0a6f0003 04 9c40 0a6f0002 06 02 ff b8",
+			want: Header{
+				Destination: header().Destination, Source: header().Source,
+				IP: stream.IPFields{TTL: 255, TOS: 0xb8},
+			},
+		},
+		{name: "fields of IP headers, cut short",
+			in: "01000011 04 1538 0a6f0003 04 9c40 0a6f0002 06 01 ff"},
+		{
+			name: "other fields of IP headers", ok: true,
+			in: "0100001a 04 0000 0a6f0003 04 0000 0a6f0002 07 0a 0000000000000005 ff 00",
+			want: Header{
+				Destination: netip.MustParseAddrPort("10.111.0.3:0"),
+				Source:      netip.MustParseAddrPort("10.111.0.2:0"),
+				Update: IPUpdate{Stream: 5, IPFields: stream.IPFields{TTL: 255},
+					Valid: true},
+			},
+		},
+		{name: "other fields of IP headers, cut short",
+			in: "01000018 04 0000 0a6f0003 04 0000 0a6f0002 07 08 0000000000000005"},
 		{name: "near, not an address", in: "01000013 04 1538 0a6f0003 04 9c40 0a6f0002 01 03 7f4000"},
 		{name: "empty", in: ""},
 		{name: "later version", in: "0200000e 04 1538 0a6f0003 04 9c40 0a6f0002"},

@@ -20,6 +20,9 @@ type conn struct {
 	since   time.Time
 	stale   bool // the peer has started anew and does not know it; guarded by peer.mu
 
+	// ipFields says that the peer knows IPFields.
+	ipFields bool
+
 	account *account
 	limit   streamLimit
 	credits credits
@@ -57,6 +60,7 @@ func (p *peer) add(q *quic.Conn, dialled bool) {
 	c := &conn{
 		peer: p, quic: q, dialled: dialled, since: now, idle: now,
 		account: p.account, lost: make(chan struct{}), streams: make(map[int64]*Stream),
+		ipFields: q.ConnectionState().TLS.NegotiatedProtocol == ALPN,
 	}
 	if !dialled {
 		p.node.newcomers.identify(q, p.account)
@@ -211,16 +215,20 @@ func (c *conn) open(ctx context.Context, h Header) (*Stream, error) {
 		return nil, c.openError(ctx, err)
 	}
 	s := c.newStream(q)
-	s.header = h
+	s.header, s.ip.own = h, h.IP
 	s.answered.Store(true) // the peer answers
 	stop := context.AfterFunc(ctx, func() { s.cancel(codeCanceled) })
 	var status [1]byte
-	if !h.HostAddr.IsValid() && !h.Urgent.Valid {
+	if !h.HostAddr.IsValid() && !h.Urgent.Valid && !h.Update.Valid {
 		c.credits.opening(h.Destination, false)
 	}
 	if _, err = q.Write(header); err == nil {
 		s.widen()
 		_, err = io.ReadFull(q, status[:]) // not Read: the peer's FIN may come with it
+	}
+	if err == nil && status[0] == statusIPFields {
+		err = s.readIPFields()
+		status[0] = byte(StatusOK)
 	}
 	canceled := !stop()
 	switch {

@@ -49,7 +49,8 @@ func TestContract(t *testing.T) {
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			streamtest.Test(t, streamtest.Abilities{Urgent: true, StopSending: true}, tc.pair)
+			streamtest.Test(t, streamtest.Abilities{Urgent: true, StopSending: true,
+				IPFields: true}, tc.pair)
 		})
 	}
 }

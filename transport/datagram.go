@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
+
+	"github.com/boxer-sandbox/boxer/stream"
 )
 
 // A Datagram is one UDP datagram between nodes, a report that one could not be delivered,
@@ -21,14 +23,18 @@ import (
 // packet, alone on a unidirectional stream:
 //
 //	kind        1 byte: see DatagramKind
-//	family      1 byte: 4 or 6
+//	family      1 byte: 4 or 6, and 128 added if the next two bytes are there
+//	IP          TTL and TOS, 1 byte each, unless both are the default: see stream.IPFields
 //	source      4 or 16 bytes, and 2 for the port
 //	destination likewise
 //	payload     the rest
+//
+// Peers that speak the first version of the protocol get datagrams without IP.
 type Datagram struct {
 	Source, Destination netip.AddrPort // virtual addresses, of one family
 	Kind                DatagramKind
-	Payload             []byte // at most MaxDatagram bytes
+	IP                  stream.IPFields // of the sender's packet
+	Payload             []byte          // at most MaxDatagram bytes
 }
 
 // A DatagramKind says what a Datagram is.
@@ -57,7 +63,13 @@ const MaxQuote = 576 - 2*(20+8)
 const MaxDatagram = 65507
 
 // maxDatagramHeader is the size of the wire form without payload, in bytes.
-const maxDatagramHeader = 2 + 2*(16+2)
+const maxDatagramHeader = 2 + sizeofIPFields + 2*(16+2)
+
+// sizeofIPFields is the size of IPFields on the wire, in bytes.
+const sizeofIPFields = 2
+
+// hasIPFields is the bit of a datagram's family that says that IPFields follow.
+const hasIPFields = 0x80
 
 var errDatagram = errors.New("malformed datagram")
 
@@ -80,7 +92,11 @@ func AppendDatagram(b []byte, d Datagram) ([]byte, error) {
 	if src.Is6() {
 		family = 6
 	}
-	b = append(b, byte(d.Kind), family)
+	if d.IP != (stream.IPFields{}) {
+		b = append(b, byte(d.Kind), family|hasIPFields, d.IP.TTL, d.IP.TOS)
+	} else {
+		b = append(b, byte(d.Kind), family)
+	}
 	for _, a := range []netip.AddrPort{d.Source, d.Destination} {
 		b = append(b, a.Addr().AsSlice()...)
 		b = binary.BigEndian.AppendUint16(b, a.Port())
@@ -107,12 +123,21 @@ func ParseDatagram(b []byte) (Datagram, error) {
 		return Datagram{}, errDatagram
 	}
 	size := 4
-	switch b[1] {
+	switch b[1] &^ hasIPFields {
 	case 4:
 	case 6:
 		size = 16
 	default:
 		return Datagram{}, errDatagram
+	}
+	if b[1]&hasIPFields != 0 {
+		if b = b[2:]; len(b) < sizeofIPFields {
+			return Datagram{}, errDatagram
+		}
+		d.IP = stream.IPFields{TTL: b[0], TOS: b[1]}
+		if d.IP == (stream.IPFields{}) {
+			return Datagram{}, errDatagram // has another form
+		}
 	}
 	b = b[2:]
 	for _, to := range []*netip.AddrPort{&d.Source, &d.Destination} {
@@ -128,6 +153,18 @@ func ParseDatagram(b []byte) (Datagram, error) {
 	}
 	d.Payload = b
 	return d, nil
+}
+
+// withoutIPFields returns a wire form as the first version of the protocol has it. It
+// changes b.
+func withoutIPFields(b []byte) []byte {
+	if b[1]&hasIPFields == 0 {
+		return b
+	}
+	kind, family := b[0], b[1]
+	b = b[sizeofIPFields:]
+	b[0], b[1] = kind, family&^hasIPFields
+	return b
 }
 
 // datagramQueue is how many datagrams to one peer may wait for the connection or for the
@@ -222,6 +259,9 @@ func (p *peer) sendDatagrams() {
 }
 
 func (c *conn) sendDatagram(ctx context.Context, b []byte) error {
+	if !c.ipFields {
+		b = withoutIPFields(b)
+	}
 	err := c.quic.SendDatagram(b)
 	var large *quic.DatagramTooLargeError
 	if !errors.As(err, &large) {

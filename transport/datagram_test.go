@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/boxer-sandbox/boxer/stream"
 )
 
 func testDatagram(size int) Datagram {
@@ -27,15 +29,19 @@ func TestParseDatagram(t *testing.T) {
 	unreachable.Kind = DatagramUnreachable
 	echo := testDatagram(64)
 	echo.Kind = DatagramEcho
+	chosen := six
+	chosen.IP = stream.IPFields{TTL: 255, TOS: 0xb8}
+	marked := testDatagram(5)
+	marked.IP.TOS = 2
 	for _, d := range []Datagram{testDatagram(0), testDatagram(MaxDatagram), six,
-		unreachable, echo} {
+		unreachable, echo, chosen, marked} {
 		b, err := AppendDatagram(nil, d)
 		if err != nil {
 			t.Fatal(err)
 		}
 		got, err := ParseDatagram(b)
 		if err != nil || got.Source != d.Source || got.Destination != d.Destination ||
-			got.Kind != d.Kind || !bytes.Equal(got.Payload, d.Payload) {
+			got.Kind != d.Kind || got.IP != d.IP || !bytes.Equal(got.Payload, d.Payload) {
 			t.Errorf("%v -> %v (%d bytes) came back as %v, %v", d.Source, d.Destination,
 				len(d.Payload), got, err)
 		}
@@ -47,7 +53,8 @@ func TestParseDatagram(t *testing.T) {
 		}
 	}
 	for _, in := range []string{"0504 0a6f0002 0001 0a6f0003 0002",
-		"0105 0a6f0002 0001 0a6f0003 0002"} {
+		"0105 0a6f0002 0001 0a6f0003 0002", "0184 0000 0a6f0002 0001 0a6f0003 0002",
+		"0184 40"} {
 		if d, err := ParseDatagram(unhex(t, in)); err == nil {
 			t.Errorf("%s was accepted as %v", in, d)
 		}
@@ -70,7 +77,11 @@ func TestParseDatagram(t *testing.T) {
 }
 
 func FuzzParseDatagram(f *testing.F) {
-	b, _ := AppendDatagram(nil, testDatagram(5))
+	d := testDatagram(5)
+	b, _ := AppendDatagram(nil, d)
+	f.Add(b)
+	d.IP = stream.IPFields{TTL: 255, TOS: 0xb8}
+	b, _ = AppendDatagram(nil, d)
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d, err := ParseDatagram(b)
@@ -82,6 +93,22 @@ func FuzzParseDatagram(f *testing.F) {
 			t.Fatalf("%x came back as %x, %v", b, again, err)
 		}
 	})
+}
+
+// A datagram without IPFields is as the first version of the protocol has it.
+func TestWithoutIPFields(t *testing.T) {
+	d := testDatagram(5)
+	want, err := AppendDatagram(nil, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ip := range []stream.IPFields{{}, {TTL: 255}, {TTL: 1, TOS: 0xff}} {
+		d.IP = ip
+		b, err := AppendDatagram(nil, d)
+		if got := withoutIPFields(b); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%v: %x, %v, want %x", ip, got, err, want)
+		}
+	}
 }
 
 // Datagrams arrive whole, whatever their size, also when they are what opens

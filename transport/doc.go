@@ -38,10 +38,10 @@
 // The first byte of a datagram says what it is (RFC 9443): 0 to 3 STUN, 0x2b a relay
 // frame, 64 and above QUIC. Everything else is dropped.
 //
-//   - QUIC version 1, ALPN "boxer/1", TLS 1.3 with an Ed25519 certificate on both sides.
-//     Only the key counts: the dialler accepts the one key that it looked up, the
-//     acceptor those that Config.LookupKey knows. There is no 0-RTT and no resumption. A
-//     peer that has not shown by STUN where it is has to answer a Retry.
+//   - QUIC version 1, ALPN "boxer/2" or "boxer/1", TLS 1.3 with an Ed25519 certificate on
+//     both sides. Only the key counts: the dialler accepts the one key that it looked up,
+//     the acceptor those that Config.LookupKey knows. There is no 0-RTT and no
+//     resumption. A peer that has not shown by STUN where it is has to answer a Retry.
 //   - On a connection, one bidirectional stream is one TCP connection: a header
 //     (header.go) from the opener, one byte Status from the acceptor, then bytes. FIN is
 //     FIN; RST is RESET_STREAM and STOP_SENDING together. The codes are in errors.go.

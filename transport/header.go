@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+
+	"github.com/boxer-sandbox/boxer/stream"
 )
 
 // Header is what the opener of a stream sends first: it describes the TCP connection. The
@@ -32,6 +34,13 @@ type Header struct {
 	// Urgent, if valid, announces an urgent byte of another stream. The opener does not
 	// want a connection. See Stream.MarkUrgent.
 	Urgent UrgentByte
+
+	// IP has the fields of the opener's packets.
+	IP stream.IPFields
+
+	// Update, if valid, has other fields of the sender's packets of a stream. The opener
+	// does not want a connection. See Stream.SetIPFields.
+	Update IPUpdate
 }
 
 // The wire form of a header, all numbers big endian:
@@ -43,13 +52,16 @@ type Header struct {
 //	..      options: type, length of the value (1 byte each), value. Unknown types are skipped;
 //	        1 is HostAddr, an IPv4 address of 4 bytes; 2 is Trace, a number of 8 bytes;
 //	        3 is Optimistic, without a value; 4 is Urgent: stream and offset, 8 bytes each;
-//	        5 is Socket, a number of 8 bytes
+//	        5 is Socket, a number of 8 bytes; 6 is IP: TTL and TOS, 1 byte each; 7 is
+//	        Update: stream, 8 bytes, then as IP
 const (
 	optionHostAddr   = 1
 	optionTrace      = 2
 	optionOptimistic = 3
 	optionUrgent     = 4
 	optionSocket     = 5
+	optionIPFields   = 6
+	optionIPUpdate   = 7
 
 	headerVersion  = 1
 	headerPreamble = 4
@@ -66,6 +78,7 @@ var (
 	errHeaderTrace   = errors.New("header: malformed name of the connection")
 	errHeaderSocket  = errors.New("header: malformed cookie of the socket")
 	errHeaderUrgent  = errors.New("header: malformed urgent byte")
+	errHeaderIP      = errors.New("header: malformed fields of IP headers")
 )
 
 // AppendHeader appends the wire form of h. Both addresses have to be valid and to have no
@@ -100,6 +113,12 @@ func AppendHeader(dst []byte, h Header) ([]byte, error) {
 	}
 	if h.Urgent.Valid {
 		dst = h.Urgent.append(append(dst, optionUrgent, sizeofUrgent))
+	}
+	if h.IP != (stream.IPFields{}) {
+		dst = append(dst, optionIPFields, sizeofIPFields, h.IP.TTL, h.IP.TOS)
+	}
+	if h.Update.Valid {
+		dst = h.Update.append(append(dst, optionIPUpdate, sizeofIPUpdate))
 	}
 	binary.BigEndian.PutUint16(dst[start+2:], uint16(len(dst)-start-headerPreamble))
 	return dst, nil
@@ -184,6 +203,15 @@ func parseHeaderRest(b []byte) (h Header, err error) {
 				return Header{}, errHeaderSocket
 			}
 			h.Socket = binary.BigEndian.Uint64(b[2:])
+		case optionIPFields:
+			if b[1] != sizeofIPFields {
+				return Header{}, errHeaderIP
+			}
+			h.IP = stream.IPFields{TTL: b[2], TOS: b[3]}
+		case optionIPUpdate:
+			if h.Update, err = parseIPUpdate(b[2 : 2+int(b[1])]); err != nil {
+				return Header{}, err
+			}
 		case optionUrgent:
 			if h.Urgent, err = parseUrgent(b[2 : 2+int(b[1])]); err != nil {
 				return Header{}, err

@@ -55,6 +55,9 @@ type Config struct {
 	// datagrams are dropped.
 	Datagram func(from uint32, d Datagram)
 
+	// firstVersion has the node speak the first version of the protocol only, for tests.
+	firstVersion bool
+
 	Congestion Congestion   // of the connections that this node sends on; zero: Reno
 	Logger     *slog.Logger // nil: nothing is logged
 

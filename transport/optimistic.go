@@ -254,7 +254,7 @@ func (n *Node) OpenOptimistic(id uint32, h Header) (s *Stream, ok bool) {
 		return nil, false
 	}
 	s = c.newStream(q)
-	s.header = h
+	s.header, s.ip.own = h, h.IP
 	s.answered.Store(true) // not for this side to do
 	s.before, s.flushable = header, true
 	s.unconfirmed = true

@@ -31,6 +31,8 @@ type Stream struct {
 	counted  atomic.Bool  // in conn.limit
 	granted  atomic.Int64 // of conn.account
 
+	ip ipFields
+
 	written uint64 // bytes; only the writer uses it
 	read    uint64 // bytes; only the reader uses it
 	urgent  marks  // among the bytes that are to be read
@@ -90,11 +92,16 @@ func (s *Stream) accept(before <-chan struct{}) {
 	}
 	s.quic.SetReadDeadline(time.Time{})
 	s.header = h
-	if h.Urgent.Valid {
-		s.learnUrgent()
+	if h.Urgent.Valid || h.Update.Valid {
+		if h.Urgent.Valid {
+			s.learnUrgent()
+		} else {
+			s.learnUpdate()
+		}
 		s.awaitBarrier(before)
 		return
 	}
+	s.ip.first(h.IP)
 	s.awaitBarrier(before)
 	if !h.Optimistic {
 		s.openBarrier() // the opener itself orders streams whose answers it waits for
@@ -163,13 +170,17 @@ func (s *Stream) Answer(status Status) error {
 		s.count()
 		s.widen()
 	}
+	b := []byte{byte(status)}
+	if status == StatusOK {
+		b = s.appendOK(b[:0])
+	}
 	if status == StatusOK && s.header.Optimistic {
 		s.beforeMu.Lock()
-		s.before = []byte{byte(status)}
+		s.before = b
 		s.beforeMu.Unlock()
 		return nil
 	}
-	_, err := s.write([]byte{byte(status)})
+	_, err := s.write(b)
 	if status != StatusOK {
 		err = errors.Join(err, s.CloseWrite(), s.CloseRead())
 	}
@@ -204,7 +215,12 @@ func (s *Stream) confirm() error {
 		return nil
 	}
 	var status [1]byte
-	if _, err := io.ReadFull(s.quic, status[:]); err != nil {
+	_, err := io.ReadFull(s.quic, status[:])
+	if err == nil && status[0] == statusIPFields {
+		err = s.readIPFields()
+		status[0] = byte(StatusOK)
+	}
+	if err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}

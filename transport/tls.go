@@ -9,8 +9,20 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// ALPN is the name of the protocol between nodes (RFC 7301).
-const ALPN = "boxer/1"
+// The names of the protocol between nodes (RFC 7301). Peers of the first version know no
+// IPFields but those in the header of a stream, which they skip.
+const (
+	ALPN      = "boxer/2"
+	firstALPN = "boxer/1"
+)
+
+// protocols are the versions that a node speaks, the one that it prefers first.
+func (n *Node) protocols() []string {
+	if n.config.firstVersion {
+		return []string{firstALPN}
+	}
+	return []string{ALPN, firstALPN}
+}
 
 var (
 	errWrongKey = errors.New("the peer's key is not the one admitted")
@@ -75,7 +87,7 @@ func (n *Node) clientTLS(want Key) *tls.Config {
 func (n *Node) baseTLS() *tls.Config {
 	return &tls.Config{
 		MinVersion:   tls.VersionTLS13,
-		NextProtos:   []string{ALPN},
+		NextProtos:   n.protocols(),
 		Certificates: []tls.Certificate{n.config.Identity.Certificate()},
 	}
 }

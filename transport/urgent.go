@@ -117,18 +117,26 @@ func (s *Stream) UrgentIn(n int) int {
 
 // learnUrgent notes the urgent byte that a stream's header announces, and answers.
 func (s *Stream) learnUrgent() {
+	s.learnOf(s.header.Urgent.Stream, func(about *Stream) {
+		about.urgent.add(s.header.Urgent.Offset)
+	})
+}
+
+// learnOf calls learn with the stream of a number, if it is known, and answers this one,
+// whose header is about that stream.
+func (s *Stream) learnOf(id uint64, learn func(about *Stream)) {
 	c, status := s.conn, StatusRefused
 	c.mu.Lock()
 	// The peer has opened it before this one, so it is known unless it has ended.
-	about := c.streams[int64(s.header.Urgent.Stream)]
+	about := c.streams[int64(id)]
 	c.mu.Unlock()
 	if about != nil {
-		about.urgent.add(s.header.Urgent.Offset)
+		learn(about)
 		status = StatusOK
 	}
 	s.answered.Store(true)
 	_, err := s.write([]byte{byte(status)})
 	if err = errors.Join(err, s.Close()); err != nil {
-		c.peer.node.log.Debug("urgent byte", "peer", s.Peer(), "err", err)
+		c.peer.node.log.Debug("about a stream", "peer", s.Peer(), "err", err)
 	}
 }

@@ -77,7 +77,7 @@ var table = map[string][]string{
 	"syscalls/strace":    {"syscalls/abi"},
 
 	"trace":            nil,
-	"transport":        {"transport/bbr"},
+	"transport":        {"stream", "transport/bbr"},
 	"transport/bbr":    nil,
 	"transport/direct": {"internal/linux"},
 }

@@ -21,6 +21,7 @@ type Pair func(t *testing.T) (a, b stream.Stream)
 type Abilities struct {
 	Urgent      bool // UrgentIn finds the peer's urgent bytes
 	StopSending bool // the peer's CloseRead is told to the writer
+	IPFields    bool // OnIPFields tells of the peer's
 }
 
 // within bounds what a test waits for: a Stream that hangs shall fail its test, and not
@@ -47,6 +48,7 @@ func Test(t *testing.T, can Abilities, pair Pair) {
 		{"StopSendingByCloseRead", !can.StopSending, stopSendingByCloseRead},
 		{"StopSendingNotCalled", false, stopSendingNotCalled},
 		{"Urgent", false, func(t *testing.T, a, b stream.Stream) { urgent(t, can, a, b) }},
+		{"IPFields", !can.IPFields, ipFields},
 		{"Concurrent", false, concurrent},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -378,4 +380,26 @@ func random(size int) []byte {
 		b[i] = byte(r.Uint32())
 	}
 	return b
+}
+
+// ipFields tells the peer of several IPFields: it learns the last ones at least.
+func ipFields(t *testing.T, a, b stream.Stream) {
+	write(t, a, "hello") // the peer knows the stream
+	want(t, b, "hello")
+	for _, end := range []struct{ from, to stream.Stream }{{a, b}, {b, a}} {
+		got := make(chan stream.IPFields, 8)
+		if f := end.to.OnIPFields(func(f stream.IPFields) { got <- f }); f !=
+			(stream.IPFields{}) {
+			t.Errorf("fields that nobody has set: %v", f)
+		}
+		last := stream.IPFields{TTL: 255, TOS: 0xb8}
+		for _, f := range []stream.IPFields{{TTL: 1}, {TTL: 2, TOS: 2}, last} {
+			end.from.SetIPFields(f)
+		}
+		for f := range got {
+			if f == last {
+				break
+			}
+		}
+	}
 }
