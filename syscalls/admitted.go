@@ -30,16 +30,16 @@ type admitted struct {
 // maxAdmitted bounds each generation. An entry costs some 20 bytes.
 const maxAdmitted = 1 << 14
 
-// admit notes that a copied descriptor is a socket of a program that is about to send to
+// admit notes that a socket is one of a program that is about to send to
 // one of the supervisor's, and the thread that is. Where the kernel has no sock_diag(7),
 // a UDP socket is bound now, as the kernel binds it with its first datagram, so that its
 // address is known.
-func (u *udp) admit(fd, tid int) error {
-	id, err := cookie(fd)
+func (u *udp) admit(s *progSocket, tid int) error {
+	id, err := s.cookie()
 	if err != nil {
 		return err
 	}
-	domain, typ, err := kind(fd)
+	domain, typ, err := s.kind()
 	if err != nil {
 		return err
 	}
@@ -47,10 +47,10 @@ func (u *udp) admit(fd, tid int) error {
 		u.admitted.note(id, tid)
 		return nil
 	}
-	local, _, err := localName(fd)
+	local, _, err := s.localName()
 	if err == nil && local.Addr.Port() == 0 {
-		if err = u.bindHost(fd, domain, anyAddress(domain)); err == nil {
-			local, _, err = localName(fd)
+		if err = u.bindHost(s, anyAddress(domain)); err == nil {
+			local, _, err = s.localName()
 		}
 	}
 	if err != nil {
@@ -72,7 +72,8 @@ func sourceOf(local abi.Sockaddr) netip.AddrPort {
 // anyAddress is the wildcard and any port, for a socket of that domain.
 func anyAddress(domain int) abi.Sockaddr {
 	if domain == unix.AF_INET6 {
-		return abi.Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0), V6: true}
+		return abi.Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0),
+			V6: true}
 	}
 	return abi.Sockaddr{Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), 0)}
 }

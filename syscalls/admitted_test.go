@@ -77,7 +77,7 @@ func TestAdmits(t *testing.T) {
 			}
 			defer unix.Close(fd)
 			if tc.shown {
-				if err := n.udp.admit(fd, 77); err != nil {
+				if err := n.udp.admit(&progSocket{fd: fd}, 77); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -123,7 +123,7 @@ func TestAdmitsWithoutDescriptors(t *testing.T) {
 	defer unix.Close(own)
 	fd, source := udpAt(t, unix.AF_INET, netip.MustParseAddrPort("127.0.0.1:0"))
 	defer unix.Close(fd)
-	if err := n.udp.admit(fd, 77); err != nil {
+	if err := n.udp.admit(&progSocket{fd: fd}, 77); err != nil {
 		t.Fatal(err)
 	}
 	outOfDescriptors(t, func() {

@@ -30,7 +30,7 @@ func (n *Node) bindSocket(c Call, s *progSocket) reply {
 		return passthrough
 	}
 	if typ == unix.SOCK_DGRAM {
-		if _, ok, err := isUDP(s.fd); err != nil || !ok {
+		if ok, err := s.isUDP(); err != nil || !ok {
 			return passthrough
 		}
 	}
@@ -52,7 +52,7 @@ func (n *Node) bindSocket(c Call, s *progSocket) reply {
 				return r
 			})
 		}
-		return n.untilKnown(func() error { return n.udp.bindDatagram(s, want) })
+		return n.untilKnown(func() error { return n.udp.bind(s, want) })
 	}
 	if err := n.permits(c, landlock.BindTCP, want.Addr.Port()); err != nil {
 		return fail(err)
@@ -154,7 +154,7 @@ func (n *Node) listenOn(s *progSocket, backlog int) error {
 // register remembers where the program's listener with the kernel address local is to be
 // found.
 func (n *Node) register(s *progSocket, local abi.Sockaddr) {
-	kernel, ok := n.reachedAt(s.fd, local)
+	kernel, ok := n.reachedAt(s, local)
 	if !ok {
 		return
 	}

@@ -117,7 +117,8 @@ func (b binding) chosenTaken(r role, chosen abi.Sockaddr, only bool) (bool, erro
 	if b.udp != nil { // one that is connected is at 127.0.0.1
 		for _, any := range []netip.Addr{netip.IPv4Unspecified(),
 			netip.IPv6Unspecified()} {
-			if kernel, ok := b.udp.flows.boundAt(any, port); ok && b.udp.stillThere(kernel) {
+			if kernel, ok := b.udp.flows.boundAt(any, port); ok &&
+				b.udp.stillThere(kernel) {
 				return true, nil
 			}
 		}
@@ -139,7 +140,7 @@ func (s *progSocket) unbind() error {
 			return err
 		}
 	}
-	return linux.Disconnect(s.fd)
+	return s.disconnect()
 }
 
 // mayBeForeign reports whether Linux binds a socket to an address that no
@@ -268,9 +269,9 @@ func (b binding) takenByOwn(want abi.Sockaddr, only bool) (bool, error) {
 		return false, nil
 	}
 	a := unmapped(want.Addr)
-	taken, err := b.udp.heldByOwn(b.fd, wildcardOf(a.Addr()), a)
+	taken, err := b.udp.heldByOwn(b.progSocket, wildcardOf(a.Addr()), a)
 	if err == nil && !taken && a.Addr() == netip.IPv6Unspecified() && !only {
-		return b.udp.heldByOwn(b.fd, netip.IPv4Unspecified(), a)
+		return b.udp.heldByOwn(b.progSocket, netip.IPv4Unspecified(), a)
 	}
 	return taken, err
 }

@@ -60,13 +60,13 @@ func (n *Node) connectSocket(c Call, s *progSocket) reply {
 		return n.connectStream(connectCall{progSocket: s, tid: c.TID(), block: !nb,
 			dst: unmapped(dst.Addr)}, dst)
 	case unix.SOCK_DGRAM:
-		if _, ok, err := isUDP(s.fd); err != nil || !ok {
+		if ok, err := s.isUDP(); err != nil || !ok {
 			return passthrough
 		}
 		if err := n.udp.checkFamily(s, dst); err != nil {
 			return fail(err)
 		}
-		return n.udp.connectDatagram(c, s.fd, domain, unmapped(dst.Addr))
+		return n.udp.connect(c, s, unmapped(dst.Addr))
 	}
 	return passthrough
 }

@@ -30,16 +30,15 @@ func newSocket(domain, typ, proto int) reply {
 	return descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { linux.Close(fd) })
 }
 
-// isUDP reports whether a copied descriptor is a UDP socket of ours to handle. The calls
-// that come here are of sockets of all kinds: the first question sorts out most others.
-// domain is right if ok is true.
-func isUDP(fd int) (domain int, ok bool, err error) {
-	proto, err := linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+// isUDP reports whether the socket is one of UDP that the node translates. The calls that
+// ask are of sockets of all kinds: the first question sorts out most others.
+func (s *progSocket) isUDP() (bool, error) {
+	proto, err := linux.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
 	if err != nil || proto != unix.IPPROTO_UDP {
-		return 0, false, err
+		return false, err
 	}
-	domain, typ, err := kind(fd) // SOCK_RAW may have that protocol as well
-	return domain, isInet(domain) && typ == unix.SOCK_DGRAM && inOwnNamespace(fd), err
+	domain, typ, err := s.kind() // SOCK_RAW may have that protocol as well
+	return isInet(domain) && typ == unix.SOCK_DGRAM && s.inOwnNamespace(), err
 }
 
 // inOwnNamespace reports whether a socket is in the supervisor's network namespace. In
@@ -68,29 +67,29 @@ func namespaceCookie(fd int) (uint64, error) {
 	return linux.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
 }
 
-// connectDatagram answers connect(2) on a UDP socket.
-func (u *udp) connectDatagram(c Call, fd, domain int, dst netip.AddrPort) reply {
-	if u.pings.has(fd) {
-		return fail(u.connectPing(c, fd, domain, dst.Addr()))
+// connect answers connect(2) on a UDP socket.
+func (u *udp) connect(c Call, s *progSocket, dst netip.AddrPort) reply {
+	if u.pings.has(s) {
+		return fail(u.connectPing(c, s, dst.Addr()))
 	}
 	if isLocalhost(dst.Addr()) && u.nameServerAt(dst, u.hasNameServer) == notNameServer {
-		return fail(u.connectClient(c, fd, domain, dst))
+		return fail(u.connectClient(c, s, dst))
 	}
-	if id, err := cookie(fd); err == nil {
+	if id, err := s.cookie(); err == nil {
 		u.clients.drop(id)
 	}
 	for range pinTries {
-		kernel, ok, err := u.datagramWay(fd, domain, dst, holderOf(c))
+		kernel, ok, err := u.datagramWay(s, dst, holderOf(c))
 		if err != nil {
 			return fail(err)
 		}
 		if !ok {
-			return u.connectHost(fd)
+			return u.connectHost(s)
 		}
-		if err := connectTo(fd, domain, kernel); err != nil {
+		if err := s.connectTo(kernel); err != nil {
 			return fail(err)
 		}
-		if u.pin(fd, kernel) {
+		if u.pin(s, kernel) {
 			return reply{}
 		}
 	}
@@ -102,15 +101,15 @@ func (u *udp) connectDatagram(c Call, fd, domain int, dst netip.AddrPort) reply 
 const pinTries = 8
 
 // connectHost is connect(2) on a UDP socket, to where the kernel's own way leads.
-func (u *udp) connectHost(fd int) reply {
-	if id, err := cookie(fd); err == nil {
+func (u *udp) connectHost(s *progSocket) reply {
+	if id, err := s.cookie(); err == nil {
 		u.flows.unpin(id)
 	}
 	// To the outside after a connect to the network: the kernel keeps the source
 	// address of the first, and loopback's leads nowhere.
-	if local, ok, err := localName(fd); err == nil && ok &&
+	if local, ok, err := s.localName(); err == nil && ok &&
 		local.Addr.Addr().Unmap() == localhost4 {
-		if err := linux.Disconnect(fd); err != nil {
+		if err := s.disconnect(); err != nil {
 			return fail(err)
 		}
 	}
@@ -118,16 +117,16 @@ func (u *udp) connectHost(fd int) reply {
 }
 
 // datagramWay is datagramRoute for a program's socket, which it prepares for the way.
-func (u *udp) datagramWay(fd, domain int, dst netip.AddrPort,
+func (u *udp) datagramWay(s *progSocket, dst netip.AddrPort,
 	by holder) (kernel netip.AddrPort, ok bool, err error) {
-	kernel, ok, err = u.datagramRoute(fd, by, dst)
-	if err != nil || domain != unix.AF_INET6 {
+	kernel, ok, err = u.datagramRoute(s, by, dst)
+	if err != nil || s.domain != unix.AF_INET6 {
 		if ok && isLocalhost(dst.Addr()) && !u.ports.empty() {
-			err = u.recordLocalPeer(fd, localhost4) // the port may have been another's
+			err = u.recordLocalPeer(s, localhost4) // the port may have been another's
 		}
 		return kernel, ok, err
 	}
-	local, _, err := localName(fd)
+	local, _, err := s.localName()
 	if err != nil {
 		return kernel, ok, err
 	}
@@ -141,7 +140,7 @@ func (u *udp) datagramWay(fd, domain int, dst netip.AddrPort,
 		return kernel, false, nil
 	}
 	if local.Addr.Port() == 0 {
-		if err := u.bindHost(fd, domain,
+		if err := u.bindHost(s,
 			abi.Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0),
 				V6: true}); err != nil {
 			return kernel, false, err
@@ -152,15 +151,15 @@ func (u *udp) datagramWay(fd, domain int, dst netip.AddrPort,
 		if dst.Addr().Is6() {
 			localhost = netip.IPv6Loopback()
 		}
-		err = u.recordLocalPeer(fd, localhost)
+		err = u.recordLocalPeer(s, localhost)
 	}
 	return kernel, ok, err
 }
 
 // recordLocalPeer notes that a UDP socket sends to a localhost address: its alias, or
 // 127.0.0.1 where it has none, may not tell to which.
-func (u *udp) recordLocalPeer(fd int, localhost netip.Addr) error {
-	local, _, err := localName(fd)
+func (u *udp) recordLocalPeer(s *progSocket, localhost netip.Addr) error {
+	local, _, err := s.localName()
 	if err != nil {
 		return err
 	}

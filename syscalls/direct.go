@@ -4,7 +4,6 @@ import (
 	"net/netip"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
-	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
 
@@ -14,7 +13,7 @@ const directFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL | unix.MSG_CONFIRM
 // sendDirect sends a datagram to a node without the way over the flow, if the
 // socket has nothing about it that only the kernel knows how to honour: it
 // spares a hop over loopback and a goroutine's turn.
-func (u *udp) sendDirect(c Call, fd, domain, flags int, dst netip.AddrPort,
+func (u *udp) sendDirect(c Call, s *progSocket, flags int, dst netip.AddrPort,
 	control []byte, p payload) (r reply, ok bool) {
 	if flags&unix.MSG_MORE != 0 {
 		u.partial.Store(true)
@@ -23,7 +22,7 @@ func (u *udp) sendDirect(c Call, fd, domain, flags int, dst netip.AddrPort,
 		!u.inNetwork(dst.Addr()) || u.isBroadcast(dst.Addr()) {
 		return r, false
 	}
-	src, ok, err := u.directSource(fd, domain, dst.Addr())
+	src, ok, err := u.directSource(s, dst.Addr())
 	if err != nil || !ok {
 		return fail(err), err != nil
 	}
@@ -48,17 +47,12 @@ func (u *udp) sendDirect(c Call, fd, domain, flags int, dst netip.AddrPort,
 // directSource returns what the network sees as the source of a socket's
 // datagrams to dst; ok is false if the kernel has to send them. An error is one that has
 // waited for the socket's next call.
-func (u *udp) directSource(fd, domain int, dst netip.Addr) (src netip.AddrPort, ok bool,
+func (u *udp) directSource(s *progSocket, dst netip.Addr) (src netip.AddrPort, ok bool,
 	err error) {
-	local, _, err := localName(fd)
+	local, _, err := s.localName()
 	if err == nil && local.Addr.Port() == 0 { // as the kernel with the first datagram
-		any := abi.Sockaddr{Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), 0)}
-		if domain == unix.AF_INET6 {
-			any = abi.Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0),
-				V6: true}
-		}
-		if err = u.bindHost(fd, domain, any); err == nil {
-			local, _, err = localName(fd)
+		if err = u.bindHost(s, anyAddress(s.domain)); err == nil {
+			local, _, err = s.localName()
 		}
 	}
 	if err != nil {
@@ -73,25 +67,25 @@ func (u *udp) directSource(fd, domain int, dst netip.Addr) (src netip.AddrPort, 
 	default:
 		return src, false, nil
 	}
-	if _, ok, err := remoteName(fd); err == nil && ok {
+	if _, ok, err := s.peerName(); err == nil && ok {
 		return src, false, nil // connected: it may be shut down
 	}
 	// datagrams are to be joined or cut
 	for _, name := range []int{udpCork, unix.UDP_SEGMENT} {
-		if v, err := linux.GetsockoptInt(fd, unix.IPPROTO_UDP, name); err != nil || v != 0 {
+		if v, err := linux.GetsockoptInt(s.fd, unix.IPPROTO_UDP, name); err != nil || v != 0 {
 			return src, false, nil
 		}
 	}
-	if u.kernelSends(fd) {
+	if u.kernelSends(s) {
 		return src, false, nil
 	}
-	switch v, err := linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); {
+	switch v, err := linux.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_ERROR); {
 	case err != nil:
 		return src, false, nil
 	case v != 0:
-		return src, false, u.unreachables.trueError(fd, unix.Errno(v)) // read and gone
+		return src, false, u.unreachables.trueError(s, unix.Errno(v)) // read and gone
 	}
-	if err := u.show(fd); err != nil {
+	if err := u.show(s); err != nil {
 		return src, false, nil
 	}
 	return u.datagramSender(dst, kernel), true, nil
@@ -106,14 +100,15 @@ const txTimestamps = unix.SOF_TIMESTAMPING_TX_HARDWARE | unix.SOF_TIMESTAMPING_T
 
 // kernelSends reports whether the kernel has something to tell about what a socket sends,
 // or has the first part of it (MSG_MORE, send(2)).
-func (u *udp) kernelSends(fd int) bool {
-	if v, err := linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING); err != nil ||
+func (u *udp) kernelSends(s *progSocket) bool {
+	if v, err := linux.GetsockoptInt(s.fd, unix.SOL_SOCKET,
+		unix.SO_TIMESTAMPING); err != nil ||
 		v&txTimestamps != 0 {
 		return true
 	}
 	if !u.partial.Load() {
 		return false
 	}
-	queued, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+	queued, err := unix.IoctlGetInt(s.fd, unix.SIOCOUTQ)
 	return err != nil || queued > 0
 }

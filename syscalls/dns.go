@@ -174,12 +174,12 @@ type Asker struct {
 }
 
 // asks notes that a thread is about to ask a name server of its own choice through the
-// socket of which fd is a copy. Only traces want to know.
-func (u *udp) asks(fd, tid int) {
+// socket. Only traces want to know.
+func (u *udp) asks(s *progSocket, tid int) {
 	if u.tracing.Load() == nil {
 		return
 	}
-	if id, err := cookie(fd); err == nil {
+	if id, err := s.cookie(); err == nil {
 		u.admitted.note(id, tid)
 	}
 }

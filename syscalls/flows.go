@@ -307,15 +307,15 @@ func (f *flows) takeOneLocked(host netip.Addr) (took bool) {
 	return true
 }
 
-// pin notes that a program's socket, of which fd is a copy, is connected to the flow at
-// a loopback address, if that is a flow's. It returns false if the flow has lost its
+// pin notes that a program's socket is connected to the flow at a loopback address, if
+// that is a flow's. It returns false if the flow has lost its
 // socket meanwhile.
-func (u *udp) pin(fd int, kernel netip.AddrPort) bool {
-	id, err := cookie(fd)
+func (u *udp) pin(s *progSocket, kernel netip.AddrPort) bool {
+	id, err := s.cookie()
 	if err != nil {
 		return true
 	}
-	local, _, err := localName(fd)
+	local, _, err := s.localName()
 	if err != nil {
 		return true
 	}

@@ -20,7 +20,7 @@ func (n *Node) Adopt(fd int) {
 	}
 	switch typ {
 	case unix.SOCK_DGRAM:
-		if _, ok, err := isUDP(fd); err != nil || !ok {
+		if ok, err := s.isUDP(); err != nil || !ok {
 			return
 		}
 	case unix.SOCK_STREAM: // also one that is bound, since it is bound for nothing else
@@ -53,7 +53,7 @@ func (n *Node) Adopt(fd int) {
 // adopt is Adopt for a UDP socket that is bound to a kernel address.
 func (u *udp) adopt(s *progSocket, local abi.Sockaddr) {
 	u.ports.inherit(local.Addr.Port())
-	if u.show(s.fd) != nil {
+	if u.show(s) != nil {
 		return
 	}
 	if at, ok := ofHost(local); ok {
@@ -74,7 +74,8 @@ func ofHost(local abi.Sockaddr) (at netip.AddrPort, ok bool) {
 // the node's own is there; one that was made outside and is on all addresses of the host
 // is on the alias, too, that stands for the node's wildcard. ok is false for one that
 // takes IPv6 alone: it is on no alias.
-func (c *core) reachedAt(fd int, local abi.Sockaddr) (kernel netip.AddrPort, ok bool) {
+func (c *core) reachedAt(s *progSocket, local abi.Sockaddr) (kernel netip.AddrPort,
+	ok bool) {
 	a := unmapped(local.Addr)
 	switch {
 	case a.Addr().Is4() && a.Addr().IsUnspecified():
@@ -84,7 +85,7 @@ func (c *core) reachedAt(fd int, local abi.Sockaddr) (kernel netip.AddrPort, ok 
 	case !a.Addr().IsUnspecified():
 		return a, false
 	}
-	only, err := v6only(fd, unix.AF_INET6)
+	only, err := s.v6only()
 	return netip.AddrPortFrom(c.Aliases.Dual, a.Port()), err == nil && !only
 }
 

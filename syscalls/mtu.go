@@ -1,7 +1,6 @@
 package syscalls
 
 import (
-	"encoding/binary"
 	"net/netip"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
@@ -15,15 +14,14 @@ import (
 // mtu answers getsockopt(2) with IP_MTU (ip(7)) and IPV6_MTU (ipv6(7)) for a UDP socket
 // that is connected to another node.
 func (u *udp) mtu(c Call) reply {
-	fd, err := c.CopyFD(c.Int(0))
-	if err != nil {
-		return fail(err)
-	}
-	defer linux.Close(fd)
-	if _, ok, err := isUDP(fd); err != nil || !ok {
+	return onSocket(c, func(s *progSocket) reply { return u.mtuOf(c, s) })
+}
+
+func (u *udp) mtuOf(c Call, s *progSocket) reply {
+	if ok, err := s.isUDP(); err != nil || !ok {
 		return passthrough
 	}
-	far, ok, err := remoteName(fd)
+	far, ok, err := s.peerName()
 	if err != nil || !ok {
 		return passthrough
 	}
@@ -32,9 +30,7 @@ func (u *udp) mtu(c Call) reply {
 		peer.Addr().Is6() != (c.Int(1) == unix.IPPROTO_IPV6) {
 		return passthrough
 	}
-	var b [4]byte
-	binary.NativeEndian.PutUint32(b[:], netif.MTU)
-	return fail(writeOption(c, b[:], 0, c.Ptr(3), c.Ptr(4)))
+	return fail(writeIntOption(c, netif.MTU))
 }
 
 // crosses reports whether what is sent to an address leaves the node, by its interface.
@@ -48,10 +44,10 @@ const (
 	sizeofUDP  = 8
 )
 
-// unfragmented is p for a socket, of which fd is a copy, that sends to dst. It fails with
+// unfragmented is p for a socket that sends to dst. It fails with
 // EMSGSIZE where the datagram is larger than a packet and must not be cut
 // (IP_MTU_DISCOVER, ip(7)).
-func (u *udp) unfragmented(fd int, dst netip.Addr, p payload) payload {
+func (u *udp) unfragmented(s *progSocket, dst netip.Addr, p payload) payload {
 	if !u.crosses(dst) {
 		return p
 	}
@@ -66,7 +62,7 @@ func (u *udp) unfragmented(fd int, dst netip.Addr, p payload) payload {
 		if err != nil || size <= most {
 			return size, err
 		}
-		switch v, err := linux.GetsockoptInt(fd, level, opt); {
+		switch v, err := linux.GetsockoptInt(s.fd, level, opt); {
 		case err != nil:
 			return 0, err
 		case v == unix.IP_PMTUDISC_DO, v == unix.IP_PMTUDISC_PROBE:

@@ -19,8 +19,8 @@ func (c *Config) isBroadcast(a netip.Addr) bool {
 }
 
 // mayBroadcast reports whether a socket has SO_BROADCAST.
-func mayBroadcast(fd int) bool {
-	v, err := linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST)
+func mayBroadcast(s *progSocket) bool {
+	v, err := linux.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_BROADCAST)
 	return err == nil && v != 0
 }
 
@@ -28,12 +28,11 @@ func mayBroadcast(fd int) bool {
 // the network has no multicast, and the host's networks are none of the program's. On
 // loopback it may do as it likes.
 func (u *udp) joinMulticast(c Call) reply {
-	fd, err := c.CopyFD(c.Int(0))
-	if err != nil {
-		return fail(err)
-	}
-	defer linux.Close(fd)
-	if _, ok, err := isUDP(fd); err != nil || !ok {
+	return onSocket(c, func(s *progSocket) reply { return u.joinGroup(c, s) })
+}
+
+func (u *udp) joinGroup(c Call, s *progSocket) reply {
+	if ok, err := s.isUDP(); err != nil || !ok {
 		return passthrough
 	}
 	var b [abi.SizeofSockaddrStorage]byte

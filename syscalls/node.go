@@ -144,7 +144,7 @@ func NewNode(c Config) (*Node, error) {
 	n.left, n.leave = context.WithCancel(n.ctx)
 	n.tasks.Go(func() { n.waiting.sweep(n.ctx) })
 	n.watchListeners()
-	n.udp.watchDatagrams()
+	n.udp.watch()
 	n.watchVouched()
 	return n, nil
 }

@@ -52,11 +52,11 @@ func (p *pings) add(id uint64) {
 }
 
 // has reports whether a UDP socket stands for a ping socket.
-func (p *pings) has(fd int) bool {
+func (p *pings) has(s *progSocket) bool {
 	if p.count.Load() == 0 {
 		return false
 	}
-	id, err := cookie(fd)
+	id, err := s.cookie()
 	if err != nil {
 		return false
 	}
@@ -92,72 +92,67 @@ func (u *udp) protocol(c Call) reply {
 	if u.pings.count.Load() == 0 {
 		return passthrough
 	}
-	fd, err := c.CopyFD(c.Int(0))
-	if err != nil {
-		return fail(err)
-	}
-	defer linux.Close(fd)
-	if !u.pings.has(fd) {
-		return passthrough
-	}
-	domain, _, err := kind(fd)
-	if err != nil {
-		return fail(err)
-	}
-	proto := uint32(unix.IPPROTO_ICMP)
-	if domain == unix.AF_INET6 {
-		proto = unix.IPPROTO_ICMPV6
-	}
-	var b [4]byte
-	binary.NativeEndian.PutUint32(b[:], proto)
-	return fail(writeOption(c, b[:], 0, c.Ptr(3), c.Ptr(4)))
+	return onSocket(c, func(s *progSocket) reply {
+		if !u.pings.has(s) {
+			return passthrough
+		}
+		domain, _, err := s.kind()
+		if err != nil {
+			return fail(err)
+		}
+		proto := uint32(unix.IPPROTO_ICMP)
+		if domain == unix.AF_INET6 {
+			proto = unix.IPPROTO_ICMPV6
+		}
+		return fail(writeIntOption(c, proto))
+	})
 }
 
 // bindPing gives a ping socket its identifier; 0 is any.
-func (u *udp) bindPing(fd, domain int, want netip.AddrPort) error {
+func (u *udp) bindPing(s *progSocket, want netip.AddrPort) error {
 	switch a := want.Addr().Unmap(); {
 	case a.IsUnspecified(), a.IsLoopback(), u.Owns(a):
 		alias := u.Aliases.Ping
-		if domain == unix.AF_INET6 {
+		if s.domain == unix.AF_INET6 {
 			alias = u.Aliases.Ping6
 		}
-		if err := mappable(fd, domain); err != nil {
+		if err := s.mappable(); err != nil {
 			return err
 		}
-		if err := bindTo(fd, domain, netip.AddrPortFrom(alias, want.Port())); err != nil {
+		if err := s.bindTo(netip.AddrPortFrom(alias, want.Port())); err != nil {
 			return err
 		}
-		return u.show(fd)
+		return u.show(s)
 	}
 	return unix.EADDRNOTAVAIL
 }
 
 // usePing makes a ping socket ready to send.
-func (u *udp) usePing(fd, domain int) error {
-	if hasPort(fd) {
+func (u *udp) usePing(s *progSocket) error {
+	if s.hasPort() {
 		return nil
 	}
-	return u.bindPing(fd, domain, netip.AddrPortFrom(netip.IPv4Unspecified(), 0))
+	return u.bindPing(s, netip.AddrPortFrom(netip.IPv4Unspecified(), 0))
 }
 
 // connectPing answers connect(2).
-func (u *udp) connectPing(c Call, fd, domain int, dst netip.Addr) error {
-	if err := u.usePing(fd, domain); err != nil {
+func (u *udp) connectPing(c Call, s *progSocket, dst netip.Addr) error {
+	if err := u.usePing(s); err != nil {
 		return err
 	}
-	fl, err := u.pingFlow(c, fd, dst)
+	fl, err := u.pingFlow(c, s, dst)
 	if err != nil {
 		return err
 	}
-	if err := connectTo(fd, domain, fl.local); err != nil {
+	if err := s.connectTo(fl.local); err != nil {
 		return err
 	}
-	u.pin(fd, fl.local)
+	u.pin(s, fl.local)
 	return nil
 }
 
 // pingFlow is the flow to a host's echoes.
-func (u *udp) pingFlow(c Call, fd int, dst netip.Addr) (*flow, error) {
+func (u *udp) pingFlow(c Call, s *progSocket, dst netip.Addr) (*flow, error) {
 	if dst == netip.IPv6Unspecified() { // this host
 		dst = netip.IPv6Loopback()
 	} else if dst.IsUnspecified() {
@@ -167,7 +162,7 @@ func (u *udp) pingFlow(c Call, fd int, dst netip.Addr) (*flow, error) {
 		return nil, unix.ENETUNREACH
 	}
 	if !u.inNetwork(dst) && !dst.IsLoopback() { // now, while somebody listens
-		local, _, err := localName(fd)
+		local, _, err := s.localName()
 		if err != nil {
 			return nil, err
 		}
@@ -179,16 +174,17 @@ func (u *udp) pingFlow(c Call, fd int, dst netip.Addr) (*flow, error) {
 }
 
 // sendPing answers a call that sends from a ping socket.
-func (u *udp) sendPing(c Call, fd, domain, flags int, control []byte, dst netip.Addr,
+func (u *udp) sendPing(c Call, s *progSocket, flags int, control []byte, dst netip.Addr,
 	p payload) reply {
-	if err := u.usePing(fd, domain); err != nil {
+	if err := u.usePing(s); err != nil {
 		return fail(err)
 	}
-	fl, err := u.pingFlow(c, fd, dst)
+	fl, err := u.pingFlow(c, s, dst)
 	if err != nil {
 		return fail(err)
 	}
-	return u.sendOn(fd, flags, u.kernelControl(control), kernelSockaddr(domain, fl.local),
+	return u.sendOn(s, flags, u.kernelControl(control),
+		kernelSockaddr(s.domain, fl.local),
 		echoOnly(p))
 }
 

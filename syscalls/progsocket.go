@@ -156,6 +156,18 @@ func (s *progSocket) bindTo(addr netip.AddrPort) error {
 	return bindTo(s.fd, s.domain, addr)
 }
 
+// connectTo is connect(2).
+func (s *progSocket) connectTo(addr netip.AddrPort) error {
+	s.renamed()
+	return connectTo(s.fd, s.domain, addr)
+}
+
+// disconnect is connect(2) to AF_UNSPEC.
+func (s *progSocket) disconnect() error {
+	s.renamed()
+	return linux.Disconnect(s.fd)
+}
+
 // connectNow starts a connect without waiting for its end, also on a blocking socket.
 func (s *progSocket) connectNow(addr netip.AddrPort) error {
 	s.renamed()

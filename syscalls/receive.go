@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
@@ -23,8 +22,8 @@ type datagram struct {
 // datagram. With a NULL address the filter does not trap it.
 func (n *Node) recvfrom(c Call) reply {
 	size, flags := min(c.Uint(2), maxDatagram), c.Int(3)
-	return n.receive(c, flags, func(c Call, fd int) reply {
-		return n.take(fd, flags, size, 0, func(d datagram) reply {
+	return n.receive(c, flags, func(c Call, s *progSocket) reply {
+		return n.take(s, flags, size, 0, func(d datagram) reply {
 			if err := c.WriteMemory(c.Ptr(1), d.b[:min(d.size, len(d.b))]); err != nil {
 				return fail(err)
 			}
@@ -41,24 +40,23 @@ func (n *Node) recvfrom(c Call) reply {
 // The socket is looked at first: most calls are of Unix and TCP sockets, with room for
 // control messages (D-Bus, X11, gRPC), and this spares a look into the program's memory.
 func (n *Node) recvmsg(c Call) reply {
-	fd, ok := n.receiver(c)
+	s, ok := n.receiver(c)
 	if !ok {
 		return passthrough
 	}
 	m, err := readMsghdr(c, c.Ptr(1))
 	if err != nil || m.Name == 0 && m.Controllen == 0 {
-		linux.Close(fd)
+		s.close()
 		return passthrough
 	}
 	flags := c.Int(2)
-	return n.receiveOn(c, fd, flags, func(c Call,
-		fd int) reply {
-		return n.takeHeader(c, fd, m, flags)
+	return n.receiveOn(c, s, flags, func(c Call, s *progSocket) reply {
+		return n.takeHeader(c, s, m, flags)
 	})
 }
 
 // takeHeader receives a datagram into the buffers of a message header.
-func (n *Node) takeHeader(c Call, fd int, m abi.Msghdr, flags int) reply {
+func (n *Node) takeHeader(c Call, s *progSocket, m abi.Msghdr, flags int) reply {
 	if m.Name != 0 && int32(m.Namelen) < 0 {
 		return fail(unix.EINVAL)
 	}
@@ -66,7 +64,7 @@ func (n *Node) takeHeader(c Call, fd int, m abi.Msghdr, flags int) reply {
 	if err != nil {
 		return fail(err)
 	}
-	return n.take(fd, flags, min(total, maxDatagram), controlRoom(c, m.Controllen),
+	return n.take(s, flags, min(total, maxDatagram), controlRoom(c, m.Controllen),
 		func(d datagram) reply {
 			control, cut := controlFor(c, d.control, m.Controllen)
 			if cut {
@@ -146,13 +144,13 @@ const msgWaitForOne = 0x10000
 
 // next receives as many datagrams as are there. It fails with EAGAIN if more
 // are to be waited for.
-func (s *series) next(c Call, fd int) reply {
+func (s *series) next(c Call, from *progSocket) reply {
 	for s.done < s.count {
 		m, err := readMsghdr(c, s.at)
 		if err != nil {
 			return fail(err)
 		}
-		r := s.n.takeHeader(c, fd, m, s.flags&^msgWaitForOne)
+		r := s.n.takeHeader(c, from, m, s.flags&^msgWaitForOne)
 		if r.kind == replyErrno && r.errno == unix.EAGAIN && s.done > 0 &&
 			s.flags&msgWaitForOne != 0 {
 			break
@@ -207,48 +205,49 @@ func (n *Node) translates() bool {
 
 // receiver returns a copy of the socket that a call receives from. ok is false if the
 // kernel is to do the call: there is nothing to translate, or the socket is not UDP.
-func (n *Node) receiver(c Call) (fd int, ok bool) {
+func (n *Node) receiver(c Call) (s *progSocket, ok bool) {
 	if !n.translates() {
-		return -1, false
+		return nil, false
 	}
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
-		return -1, false // the kernel says what is wrong with it
+		return nil, false // the kernel says what is wrong with it
 	}
-	if _, ok, err := isUDP(fd); err != nil || !ok && !n.isNetlink(fd) {
-		linux.Close(fd)
-		return -1, false
+	s = &progSocket{fd: fd}
+	if ok, err := s.isUDP(); err != nil || !ok && !n.isNetlink(fd) {
+		s.close()
+		return nil, false
 	}
-	return fd, true
+	return s, true
 }
 
 // receive receives from a UDP socket by once, which gets a copy of the
 // descriptor and does not wait: it fails with EAGAIN. A blocking socket waits elsewhere.
-func (n *Node) receive(c Call, flags int, once func(Call, int) reply) reply {
-	fd, ok := n.receiver(c)
+func (n *Node) receive(c Call, flags int, once func(Call, *progSocket) reply) reply {
+	s, ok := n.receiver(c)
 	if !ok {
 		return passthrough
 	}
-	return n.receiveOn(c, fd, flags, once)
+	return n.receiveOn(c, s, flags, once)
 }
 
 // receiveOn is receive on a copy of the socket, which it owns.
-func (n *Node) receiveOn(c Call, fd, flags int, once func(Call, int) reply) reply {
-	r := once(c, fd)
+func (n *Node) receiveOn(c Call, s *progSocket, flags int,
+	once func(Call, *progSocket) reply) reply {
+	defer s.close() // unless a call that waits has taken it over
+	r := once(c, s)
 	if r.kind != replyErrno || r.errno != unix.EAGAIN ||
 		flags&(unix.MSG_DONTWAIT|unix.MSG_ERRQUEUE) != 0 {
-		linux.Close(fd)
 		return r
 	}
-	if nb, err := nonblocking(fd); err != nil || nb {
-		linux.Close(fd)
+	if nb, err := s.nonblocking(); err != nil || nb {
 		return r
 	}
-	id, err := cookie(fd)
+	id, err := s.cookie()
 	if err != nil {
-		linux.Close(fd)
 		return fail(err)
 	}
+	fd := s.takeFD()
 	return async(func(ctx context.Context, c Call) reply {
 		turn := n.readiness.hold(id, fd, unix.SO_RCVTIMEO)
 		defer turn.leave()
@@ -259,7 +258,8 @@ func (n *Node) receiveOn(c Call, fd, flags int, once func(Call, int) reply) repl
 			if !c.Pending() {
 				return fail(unix.EINTR)
 			}
-			if r := once(c, turn.fd); r.kind != replyErrno || r.errno != unix.EAGAIN {
+			if r := once(c, &progSocket{fd: turn.fd}); r.kind != replyErrno ||
+				r.errno != unix.EAGAIN {
 				return r // else another thread was faster
 			}
 		}
@@ -268,7 +268,7 @@ func (n *Node) receiveOn(c Call, fd, flags int, once func(Call, int) reply) repl
 
 // take takes a datagram off a socket and has give hand it over: what it gets is
 // good until it returns.
-func (n *Node) take(fd, flags int, room, control uint64,
+func (n *Node) take(s *progSocket, flags int, room, control uint64,
 	give func(datagram) reply) reply {
 	buf := datagramBuffers.Get().(*[maxDatagram + 1]byte)
 	defer datagramBuffers.Put(buf)
@@ -277,7 +277,7 @@ func (n *Node) take(fd, flags int, room, control uint64,
 	var mapped mappedReceive
 	var isMapped bool
 	if control > 0 {
-		if mapped, isMapped = receiveMapped(fd); isMapped {
+		if mapped, isMapped = receiveMapped(s.fd); isMapped {
 			defer mapped.end()
 		}
 		size := control
@@ -286,17 +286,17 @@ func (n *Node) take(fd, flags int, room, control uint64,
 		}
 		oob = make([]byte, size)
 	}
-	size, oobn, rflags, from, err := unix.Recvmsg(fd, d.b, oob,
+	size, oobn, rflags, from, err := unix.Recvmsg(s.fd, d.b, oob,
 		flags&^unix.MSG_WAITALL|unix.MSG_DONTWAIT)
 	if err != nil {
-		return fail(n.udp.unreachables.trueError(fd, err))
+		return fail(n.udp.unreachables.trueError(s, err))
 	}
 	d.size, d.control, d.flags = size, oob[:oobn], rflags
 	var name [abi.SizeofSockaddrInet6]byte
 	d.from = n.appendSource(name[:0], from, d.control, flags&unix.MSG_ERRQUEUE != 0)
 	if isMapped {
-		s, err := abi.ParseSockaddr(d.from)
-		isV6 := err == nil && s.V6 && !s.Addr.Addr().Is4In6()
+		a, err := abi.ParseSockaddr(d.from)
+		isV6 := err == nil && a.V6 && !a.Addr.Addr().Is4In6()
 		var cut bool
 		if d.control, cut = mapped.control(d.control, isV6, int(control)); cut {
 			d.flags |= unix.MSG_CTRUNC

@@ -71,43 +71,46 @@ func (u *udp) refuseFrom(peer, dst netip.AddrPort, quote []byte, errno unix.Errn
 		if err != nil {
 			continue // the thread has ended, or has closed it
 		}
-		if u.wantsErrors(fd, fl, dst.Port(), errno) {
-			u.unreachables.note(fd, errno == unix.EHOSTUNREACH)
-			err := u.refuse(fl, fd, quote)
-			linux.Close(fd)
+		s := &progSocket{fd: fd}
+		wanted := u.wantsErrors(s, fl, dst.Port(), errno)
+		if wanted {
+			u.unreachables.note(s, errno == unix.EHOSTUNREACH)
+			err := u.refuse(fl, s, quote)
 			u.Logger.Debug("refused", "peer", peer, "port", dst.Port(), "err", err)
+		}
+		s.close()
+		if wanted {
 			return
 		}
-		linux.Close(fd)
 	}
 }
 
-// wantsErrors reports whether a copied descriptor is the UDP socket at a port that
+// wantsErrors reports whether a socket is the UDP socket at a port that
 // Linux tells about an error of what it sent to a flow's endpoint: one that wants to
 // know (IP_RECVERR, ip(7)), and of a refusal one that is connected to it.
-func (u *udp) wantsErrors(fd int, fl *flow, port uint16, errno unix.Errno) bool {
-	domain, ok, err := isUDP(fd)
+func (u *udp) wantsErrors(s *progSocket, fl *flow, port uint16, errno unix.Errno) bool {
+	ok, err := s.isUDP()
 	if err != nil || !ok {
 		return false
 	}
-	local, _, err := localName(fd)
+	local, _, err := s.localName()
 	if err != nil || u.datagramSource(local).Addr.Port() != port {
 		return false
 	}
-	if peer, ok, err := remoteName(fd); err == nil && errno == unix.ECONNREFUSED {
+	if peer, ok, err := s.peerName(); err == nil && errno == unix.ECONNREFUSED {
 		return ok && netip.AddrPortFrom(peer.Addr.Addr().Unmap(),
 			peer.Addr.Port()) == fl.local
 	}
 	level, opt := unix.IPPROTO_IP, unix.IP_RECVERR
-	if domain == unix.AF_INET6 {
+	if s.domain == unix.AF_INET6 {
 		level, opt = unix.IPPROTO_IPV6, unix.IPV6_RECVERR
 	}
-	v, err := linux.GetsockoptInt(fd, level, opt)
+	v, err := linux.GetsockoptInt(s.fd, level, opt)
 	return err == nil && v != 0
 }
 
 // refuse has the kernel refuse what a program's socket sends to a flow.
-func (u *udp) refuse(fl *flow, fd int, quote []byte) error {
+func (u *udp) refuse(fl *flow, s *progSocket, quote []byte) error {
 	fl.refusing.Lock()
 	defer fl.refusing.Unlock()
 	// A socket that is connected elsewhere takes no datagrams of others, and the
@@ -117,15 +120,15 @@ func (u *udp) refuse(fl *flow, fd int, quote []byte) error {
 		return err
 	}
 	defer fl.control(linux.Disconnect)
-	domain, _, err := kind(fd)
+	domain, _, err := s.kind()
 	if err != nil {
 		return err
 	}
 	to := kernelSockaddr(domain, fl.local)
-	err = unix.Sendto(fd, quote, unix.MSG_DONTWAIT, to)
+	err = unix.Sendto(s.fd, quote, unix.MSG_DONTWAIT, to)
 	// of an earlier one, which the program has not taken: now we have
 	if errors.Is(err, unix.ECONNREFUSED) {
-		err = unix.Sendto(fd, quote, unix.MSG_DONTWAIT, to)
+		err = unix.Sendto(s.fd, quote, unix.MSG_DONTWAIT, to)
 	}
 	return err
 }

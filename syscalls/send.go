@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/netip"
 
-	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
@@ -44,72 +43,69 @@ func (n *Node) sendto(c Call) reply {
 // datagram, if it is one.
 func (n *Node) sendTo(c Call, dst abi.Sockaddr, flags int, control []byte,
 	p payload) reply {
-	fd, err := c.CopyFD(c.Int(0))
-	if err != nil {
-		return fail(err)
-	}
-	defer linux.Close(fd)
-	domain, ok, err := isUDP(fd)
-	if err != nil {
-		return fail(err)
-	}
-	if !ok {
-		return n.sendOther(c, fd, dst, flags)
-	}
-	return n.udp.sendTo(c, fd, domain, dst, flags, control, p)
+	return onSocket(c, func(s *progSocket) reply {
+		ok, err := s.isUDP()
+		switch {
+		case err != nil:
+			return fail(err)
+		case ok:
+			return n.udp.sendTo(c, s, dst, flags, control, p)
+		}
+		return n.sendOther(c, s, dst, flags)
+	})
 }
 
-// sendTo sends a datagram from the program's socket of which fd is a copy, if dst is for
-// the node to serve. control are its control messages.
-func (u *udp) sendTo(c Call, fd, domain int, dst abi.Sockaddr, flags int, control []byte,
+// sendTo sends a datagram from a program's socket, if dst is for the node to serve.
+// control are its control messages.
+func (u *udp) sendTo(c Call, s *progSocket, dst abi.Sockaddr, flags int, control []byte,
 	p payload) reply {
 	addr := unmapped(dst.Addr)
-	if dst.V6 && domain != unix.AF_INET6 {
+	if dst.V6 && s.domain != unix.AF_INET6 {
 		return passthrough
 	}
-	if err := u.checkDestination(fd, domain, dst); err != nil {
+	if err := u.checkDestination(s, dst); err != nil {
 		return fail(err)
 	}
-	if u.pings.has(fd) {
-		return u.sendPing(c, fd, domain, flags, control, addr.Addr(), p)
+	if u.pings.has(s) {
+		return u.sendPing(c, s, flags, control, addr.Addr(), p)
 	}
 	if addr.Port() == 0 {
 		return fail(unix.EINVAL) // udp_sendmsg in net/ipv4/udp.c
 	}
-	p = u.unfragmented(fd, addr.Addr(), p)
+	p = u.unfragmented(s, addr.Addr(), p)
 	given := control
 	control = u.kernelControl(control)
-	if r, ok := u.sendDirect(c, fd, domain, flags, addr, control, p); ok {
+	if r, ok := u.sendDirect(c, s, flags, addr, control, p); ok {
 		return r
 	}
-	kernel, ok, err := u.datagramWay(fd, domain, addr, holderOf(c))
+	kernel, ok, err := u.datagramWay(s, addr, holderOf(c))
 	if err != nil {
 		return fail(err)
 	}
 	if !ok {
-		return u.sendHost(fd, domain, flags, addr, given, p)
+		return u.sendHost(s, flags, addr, given, p)
 	}
-	return u.sendOn(fd, flags, control, kernelSockaddr(domain, kernel), p)
+	return u.sendOn(s, flags, control, kernelSockaddr(s.domain, kernel), p)
 }
 
 // sendHost sends a datagram the kernel's own way: to a socket that has a port of the
 // host's own, or to the outside. A source that is the node's own is not the kernel's to
 // know.
-func (u *udp) sendHost(fd, domain, flags int, to netip.AddrPort, control []byte,
+func (u *udp) sendHost(s *progSocket, flags int, to netip.AddrPort, control []byte,
 	p payload) reply {
 	rest, source, cut := abi.CutSource(control)
 	if !cut || !u.Owns(source) && !source.IsLoopback() {
 		return passthrough
 	}
-	return u.sendOn(fd, flags, rest, kernelSockaddr(domain, to), p)
+	return u.sendOn(s, flags, rest, kernelSockaddr(s.domain, to), p)
 }
 
 // sendOther answers a call that sends to an address from a socket that is not UDP.
-func (n *Node) sendOther(c Call, fd int, dst abi.Sockaddr, flags int) reply {
+func (n *Node) sendOther(c Call, s *progSocket, dst abi.Sockaddr, flags int) reply {
 	if flags&unix.MSG_FASTOPEN == 0 {
 		return passthrough
 	}
-	domain, _, err := kind(fd)
+	domain, _, err := s.kind()
 	if err != nil {
 		return fail(err)
 	}
@@ -120,15 +116,15 @@ func (n *Node) sendOther(c Call, fd int, dst abi.Sockaddr, flags int) reply {
 }
 
 // checkDestination fails where an IPv6 socket cannot send to an address.
-func (u *udp) checkDestination(fd, domain int, dst abi.Sockaddr) error {
-	if domain != unix.AF_INET6 {
+func (u *udp) checkDestination(s *progSocket, dst abi.Sockaddr) error {
+	if s.domain != unix.AF_INET6 {
 		return nil
 	}
 	if !dst.V6 { // allowed, and as if mapped: udpv6_sendmsg in net/ipv6/udp.c
 		dst = abi.Sockaddr{Addr: netip.AddrPortFrom(netip.AddrFrom16(dst.Addr.Addr().As16()),
 			dst.Addr.Port()), V6: true}
 	}
-	return u.checkFamily(&progSocket{fd: fd, domain: domain, typ: unix.SOCK_DGRAM}, dst)
+	return u.checkFamily(s, dst)
 }
 
 // kernelControl is what the kernel gets of a datagram's control messages. Where
@@ -146,7 +142,8 @@ func (u *udp) kernelControl(control []byte) []byte {
 }
 
 // sendOn sends from a program's socket. to is nil if that is connected.
-func (u *udp) sendOn(fd, flags int, control []byte, to unix.Sockaddr, p payload) reply {
+func (u *udp) sendOn(s *progSocket, flags int, control []byte, to unix.Sockaddr,
+	p payload) reply {
 	buf := datagramBuffers.Get().(*[maxDatagram + 1]byte)
 	defer datagramBuffers.Put(buf)
 	size, err := p(buf[:maxDatagram])
@@ -154,9 +151,10 @@ func (u *udp) sendOn(fd, flags int, control []byte, to unix.Sockaddr, p payload)
 		return fail(err)
 	}
 	// Loopback takes a datagram at once or not at all.
-	sent, err := unix.SendmsgN(fd, buf[:size], control, to, flags|unix.MSG_DONTWAIT)
+	s.renamed() // the kernel binds it with the first datagram
+	sent, err := unix.SendmsgN(s.fd, buf[:size], control, to, flags|unix.MSG_DONTWAIT)
 	if err != nil {
-		return fail(u.unreachables.trueError(fd, err))
+		return fail(u.unreachables.trueError(s, err))
 	}
 	return value(uintptr(sent))
 }
@@ -204,13 +202,14 @@ func (n *Node) sendUnnamed(c Call, m abi.Msghdr, flags int) reply {
 	if err != nil {
 		return passthrough // the kernel says what is wrong with it
 	}
-	defer linux.Close(fd)
-	_, udp, err := isUDP(fd)
+	s := &progSocket{fd: fd}
+	defer s.close()
+	udp, err := s.isUDP()
 	switch {
 	case err != nil:
 		return passthrough
 	case udp && m.Controllen > 0:
-		return n.udp.sendConnected(c, fd, m, flags)
+		return n.udp.sendConnected(c, s, m, flags)
 	case udp || !n.isNetlink(fd):
 		n.netlinks.isOther(c.TID(), c.Int(0))
 		return passthrough
@@ -221,7 +220,7 @@ func (n *Node) sendUnnamed(c Call, m abi.Msghdr, flags int) reply {
 // sendConnected sends from a UDP socket with control messages, and without an address.
 // One that chooses the source is answered here: the kernel does not know the node's
 // address.
-func (u *udp) sendConnected(c Call, fd int, m abi.Msghdr, flags int) reply {
+func (u *udp) sendConnected(c Call, s *progSocket, m abi.Msghdr, flags int) reply {
 	control, err := readControl(c, m)
 	if err != nil {
 		return passthrough // the kernel says what is wrong
@@ -230,11 +229,11 @@ func (u *udp) sendConnected(c Call, fd int, m abi.Msghdr, flags int) reply {
 	if _, mapped := v4Control(control); !cut && !mapped {
 		return passthrough
 	}
-	peer, ok, err := remoteName(fd)
+	peer, ok, err := s.peerName()
 	if err != nil || !ok || !peer.Addr.Addr().Unmap().IsLoopback() { // to the outside
 		return passthrough
 	}
-	return u.sendOn(fd, flags, u.kernelControl(control), nil,
+	return u.sendOn(s, flags, u.kernelControl(control), nil,
 		func(b []byte) (int, error) { return gather(c, m, b) })
 }
 

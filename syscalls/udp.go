@@ -154,7 +154,8 @@ func (u *udp) hand(fl *flow, to netip.AddrPort, b []byte) {
 	send := func(fd int) error {
 		return unix.Sendto(fd, b, unix.MSG_DONTWAIT, kernelSockaddr(unix.AF_INET, to))
 	}
-	if errors.Is(fl.control(send), unix.ECONNREFUSED) { // it tells of an earlier one, and sends nothing
+	// it tells of an earlier one, and sends nothing
+	if errors.Is(fl.control(send), unix.ECONNREFUSED) {
 		u.programGone(fl)
 		fl.control(send)
 	}
@@ -162,31 +163,31 @@ func (u *udp) hand(fl *flow, to netip.AddrPort, b []byte) {
 
 // datagramRoute returns the kernel address to which datagrams for a
 // destination go; ok is false where the kernel's own way is right. They are
-// of by's socket, of which fd is a copy.
-func (u *udp) datagramRoute(fd int, by holder,
+// of by's socket.
+func (u *udp) datagramRoute(s *progSocket, by holder,
 	dst netip.AddrPort) (kernel netip.AddrPort, ok bool, err error) {
 	switch u.nameServerAt(dst, u.hasNameServer) {
 	case hostNameServer:
 		if kernel, ok = u.proxy(dst); ok {
-			err = u.admit(fd, by.tid)
+			err = u.admit(s, by.tid)
 		}
 		return kernel, ok, err
 	case otherNameServer:
 		if err := routed(dst); err != nil {
 			return netip.AddrPort{}, false, err
 		}
-		u.asks(fd, by.tid)
-		return u.throughFlow(fd, dst, by)
+		u.asks(s, by.tid)
+		return u.throughFlow(s, dst, by)
 	}
 	switch a := dst.Addr(); {
 	case u.inNetwork(a):
 		if u.Datagrams == nil {
 			return netip.AddrPort{}, false, unix.ENETUNREACH
 		}
-		if u.isBroadcast(a) && !mayBroadcast(fd) {
+		if u.isBroadcast(a) && !mayBroadcast(s) {
 			return netip.AddrPort{}, false, unix.EACCES
 		}
-		return u.throughFlow(fd, dst, by)
+		return u.throughFlow(s, dst, by)
 	case a.IsMulticast(), a == broadcast4:
 		// the network has neither, and no route to them
 		return netip.AddrPort{}, false, unix.ENETUNREACH
@@ -202,24 +203,25 @@ func (u *udp) datagramRoute(fd int, by holder,
 		}
 		return kernel, ok, nil
 	default:
-		local, _, err := localName(fd)
+		local, _, err := s.localName()
 		if err != nil {
 			return netip.AddrPort{}, false, err
 		}
 		switch local.Addr.Addr().Unmap() {
 		case u.Aliases.Wildcard, u.Aliases.Public, u.Aliases.Dual, u.Aliases.Wildcard6,
 			u.Aliases.Public6:
-			return u.throughFlow(fd, dst, by)
+			return u.throughFlow(s, dst, by)
 		}
 	}
 	return netip.AddrPort{}, false, nil
 }
 
-// throughFlow is the flow for what a program's socket, of which fd is a copy, sends to
+// throughFlow is the flow for what a program's socket sends to
 // dst.
-func (u *udp) throughFlow(fd int, dst netip.AddrPort, by holder) (kernel netip.AddrPort,
+func (u *udp) throughFlow(s *progSocket, dst netip.AddrPort,
+	by holder) (kernel netip.AddrPort,
 	ok bool, err error) {
-	if err := u.showSender(fd); err != nil {
+	if err := u.showSender(s); err != nil {
 		return netip.AddrPort{}, false, err
 	}
 	fl, err := u.flowTo(dst, by)

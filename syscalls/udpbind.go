@@ -8,15 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bindDatagram binds a UDP socket. Bound to any port, it keeps a port of the
+// bind binds a UDP socket. Bound to any port, it keeps a port of the
 // host's own on all addresses: it is a client's, most likely, and may send to
 // the outside as well.
-func (u *udp) bindDatagram(s *progSocket, want abi.Sockaddr) error {
-	if u.pings.has(s.fd) {
-		return u.bindPing(s.fd, s.domain, want.Addr)
+func (u *udp) bind(s *progSocket, want abi.Sockaddr) error {
+	if u.pings.has(s) {
+		return u.bindPing(s, want.Addr)
 	}
 	if want.Addr.Addr().Unmap().IsUnspecified() && want.Addr.Port() == 0 {
-		return u.bindHost(s.fd, s.domain, want)
+		return u.bindHost(s, want)
 	}
 	if err := u.binding(s).bind(want); err != nil {
 		return err
@@ -25,27 +25,27 @@ func (u *udp) bindDatagram(s *progSocket, want abi.Sockaddr) error {
 	if err != nil {
 		return err
 	}
-	err = u.show(s.fd)
+	err = u.show(s)
 	u.register(s, local)
 	u.reconnectLocal(want.Addr.Port())
 	return err
 }
 
 // bindHost binds a UDP socket to a port of the host's own.
-func (u *udp) bindHost(fd, domain int, want abi.Sockaddr) error {
-	only, err := v6only(fd, domain)
+func (u *udp) bindHost(s *progSocket, want abi.Sockaddr) error {
+	only, err := s.v6only()
 	if err != nil {
 		return err
 	}
 	if only && want.Addr.Addr().Is6() && !want.Addr.Addr().Is4In6() {
-		if err := mappable(fd, domain); err != nil {
+		if err := s.mappable(); err != nil {
 			return err
 		}
 	}
-	if err := bindTo(fd, domain, want.Addr); err != nil {
+	if err := s.bindTo(want.Addr); err != nil {
 		return err
 	}
-	local, _, err := localName(fd)
+	local, _, err := s.localName()
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (u *udp) bindHost(fd, domain int, want abi.Sockaddr) error {
 	if want.V6 && !want.Addr.Addr().Is4In6() {
 		u.flows.bind(netip.IPv6Unspecified(), kernel)
 	}
-	return u.show(fd)
+	return u.show(s)
 }
 
 // binding returns the binding of a UDP socket.
@@ -65,18 +65,18 @@ func (u *udp) binding(s *progSocket) binding {
 }
 
 // heldByOwn is takenByOwn for a socket that serves the family of a wildcard.
-func (u *udp) heldByOwn(fd int, any netip.Addr, want netip.AddrPort) (bool, error) {
+func (u *udp) heldByOwn(s *progSocket, any netip.Addr, want netip.AddrPort) (bool, error) {
 	kernel, ok := u.flows.boundAt(any, want.Port())
 	if !ok || !u.stillThere(kernel) {
 		return false, nil
 	}
 	// where only a wildcard can be
 	everywhere := netip.AddrPortFrom(u.Aliases.of(unused), want.Port())
-	err := probe(unix.SOCK_DGRAM, fd, everywhere)
+	err := probe(unix.SOCK_DGRAM, s.fd, everywhere)
 	if errors.Is(err, unix.EADDRINUSE) || errors.Is(err, errNoProbe) {
 		return true, ignoreOthers(err)
 	}
-	if err = probe(unix.SOCK_DGRAM, fd, kernel); !errors.Is(err, unix.EADDRINUSE) {
+	if err = probe(unix.SOCK_DGRAM, s.fd, kernel); !errors.Is(err, unix.EADDRINUSE) {
 		return false, ignoreOthers(err)
 	}
 	// It is connected, and has one address.
@@ -87,15 +87,15 @@ func (u *udp) heldByOwn(fd int, any netip.Addr, want netip.AddrPort) (bool, erro
 }
 
 // hasPort reports whether the socket has a port.
-func hasPort(fd int) bool {
-	local, _, err := localName(fd)
+func (s *progSocket) hasPort() bool {
+	local, _, err := s.localName()
 	return err == nil && local.Addr.Port() != 0
 }
 
 // register remembers where the program's socket with the kernel address local is to be
 // found.
 func (u *udp) register(s *progSocket, local abi.Sockaddr) {
-	kernel, ok := u.reachedAt(s.fd, local)
+	kernel, ok := u.reachedAt(s, local)
 	if !ok {
 		return
 	}

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
@@ -89,30 +88,31 @@ func (u *udpClients) known() []uint64 {
 
 // connectClient connects a program's UDP socket to a port of localhost: where a program
 // of the node has it, else where the host may have it.
-func (u *udp) connectClient(c Call, fd, domain int, dst netip.AddrPort) error {
+func (u *udp) connectClient(c Call, s *progSocket, dst netip.AddrPort) error {
 	clients := &u.clients
 	clients.mu.Lock()
 	defer clients.mu.Unlock()
 	by := holderOf(c)
-	kernel, ok, err := u.datagramWay(fd, domain, dst, by)
+	kernel, ok, err := u.datagramWay(s, dst, by)
 	if err != nil {
 		return err
 	}
 	if !ok {
 		kernel = dst
 	}
-	if domain == unix.AF_INET { // its port is nobody else's in the node
-		if err := u.showSender(fd); err != nil {
+	if s.domain == unix.AF_INET { // its port is nobody else's in the node
+		if err := u.showSender(s); err != nil {
 			return err
 		}
 	}
-	if err := connectTo(fd, domain, kernel); err != nil {
+	if err := s.connectTo(kernel); err != nil {
 		return err
 	}
 	var st unix.Stat_t
-	id, err := cookie(fd)
-	peer, ok, err2 := remoteName(fd)
-	if err != nil || err2 != nil || !ok || u.CopyFD == nil || unix.Fstat(fd, &st) != nil {
+	id, err := s.cookie()
+	peer, ok, err2 := s.peerName()
+	if err != nil || err2 != nil || !ok || u.CopyFD == nil ||
+		unix.Fstat(s.fd, &st) != nil {
 		return nil // it stays where it is
 	}
 	u.flows.unpin(id)
@@ -120,7 +120,8 @@ func (u *udp) connectClient(c Call, fd, domain int, dst netip.AddrPort) error {
 	if u.sockets.isDeaf() {
 		limit = maxUDPClients
 	}
-	clients.noteLocked(id, udpClient{by: by, inode: st.Ino, dst: dst, kernel: unmapped(peer.Addr)}, limit)
+	clients.noteLocked(id, udpClient{by: by, inode: st.Ino, dst: dst,
+		kernel: unmapped(peer.Addr)}, limit)
 	return nil
 }
 
@@ -188,13 +189,13 @@ func (u *udp) reconnect(id uint64, by holder) bool {
 	if !ok {
 		return true // it is closed, or connected elsewhere
 	}
-	fd, err := u.copyIf(id, by)
+	s, err := u.copyIf(id, by)
 	if err != nil {
 		return false
 	}
-	defer linux.Close(fd)
+	defer s.close()
 	c.by = by
-	if err := u.moveClient(fd, &c); err != nil {
+	if err := u.moveClient(s, &c); err != nil {
 		u.Logger.Debug("connect a program's UDP client anew", "to", c.dst, "err", err)
 	}
 	clients.byPort[c.dst.Port()][id] = c
@@ -206,9 +207,9 @@ func (u *udp) reconnect(id uint64, by holder) bool {
 func (u *udp) lostClients(port uint16) map[uint64]udpClient {
 	var lost map[uint64]udpClient
 	for id, c := range u.clients.of(port) {
-		fd, err := u.copyIf(id, c.by)
+		s, err := u.copyIf(id, c.by)
 		if err == nil {
-			linux.Close(fd)
+			s.close()
 			continue
 		}
 		if lost == nil {
@@ -233,8 +234,8 @@ func (u *udp) findClients(lost map[uint64]udpClient) map[uint64]holder {
 		if !ok || found[id] != (holder{}) {
 			return true
 		}
-		if fd, err := u.copyIf(id, h); err == nil {
-			linux.Close(fd)
+		if s, err := u.copyIf(id, h); err == nil {
+			s.close()
 			found[id] = h
 		}
 		return len(found) < len(lost)
@@ -288,30 +289,31 @@ func eachSocket(f func(inode uint64, h holder) (more bool)) {
 }
 
 // copyIf copies a descriptor if it is of the socket with a cookie.
-func (u *udp) copyIf(id uint64, h holder) (fd int, err error) {
-	fd, err = u.CopyFD(h.tid, h.fd)
+func (u *udp) copyIf(id uint64, h holder) (*progSocket, error) {
+	fd, err := u.CopyFD(h.tid, h.fd)
 	if err != nil {
-		return -1, err
+		return nil, err
 	}
-	if got, err := cookie(fd); err != nil || got != id {
-		linux.Close(fd)
-		return -1, os.ErrNotExist
+	s := &progSocket{fd: fd}
+	if got, err := s.cookie(); err != nil || got != id {
+		s.close()
+		return nil, os.ErrNotExist
 	}
-	return fd, nil
+	return s, nil
 }
 
-// moveClient connects a client's socket, of which fd is a copy, to where its destination
+// moveClient connects a client's socket to where its destination
 // is served now.
-func (u *udp) moveClient(fd int, c *udpClient) error {
-	peer, ok, err := remoteName(fd)
+func (u *udp) moveClient(s *progSocket, c *udpClient) error {
+	peer, ok, err := s.peerName()
 	if err != nil || !ok || unmapped(peer.Addr) != c.kernel {
 		return err // the program has dissolved the association
 	}
-	domain, _, err := kind(fd)
+	domain, _, err := s.kind()
 	if err != nil {
 		return err
 	}
-	kernel, ok, err := u.datagramRoute(fd, c.by, c.dst)
+	kernel, ok, err := u.datagramRoute(s, c.by, c.dst)
 	if err != nil {
 		return err
 	}
@@ -325,30 +327,30 @@ func (u *udp) moveClient(fd int, c *udpClient) error {
 	if kernel == c.kernel {
 		return nil
 	}
-	if err := u.leaveLoopback6(fd, domain); err != nil {
+	if err := u.leaveLoopback6(s); err != nil {
 		return err
 	}
-	if _, _, err := u.datagramWay(fd, domain, c.dst, c.by); err != nil {
+	if _, _, err := u.datagramWay(s, c.dst, c.by); err != nil {
 		return err
 	}
-	if err := connectTo(fd, domain, kernel); err != nil {
+	if err := s.connectTo(kernel); err != nil {
 		return err
 	}
-	peer, _, err = remoteName(fd)
+	peer, _, err = s.peerName()
 	c.kernel = unmapped(peer.Addr)
 	return err
 }
 
 // leaveLoopback6 gives a socket that the kernel has bound to ::1 its port on all
 // addresses: from ::1 there is no way to the aliases, which are IPv4.
-func (u *udp) leaveLoopback6(fd, domain int) error {
-	local, _, err := localName(fd)
+func (u *udp) leaveLoopback6(s *progSocket) error {
+	local, _, err := s.localName()
 	if err != nil || local.Addr.Addr() != netip.IPv6Loopback() {
 		return err
 	}
-	if err := linux.Disconnect(fd); err != nil {
+	if err := s.disconnect(); err != nil {
 		return err
 	}
 	any := netip.AddrPortFrom(netip.IPv6Unspecified(), local.Addr.Port())
-	return u.bindHost(fd, domain, abi.Sockaddr{Addr: any, V6: true})
+	return u.bindHost(s, abi.Sockaddr{Addr: any, V6: true})
 }

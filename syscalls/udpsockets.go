@@ -46,7 +46,8 @@ func (u *udpSockets) note(kernel netip.AddrPort, cookie uint64) {
 		u.open = make(map[uint64][]netip.AddrPort)
 	}
 	// Its end may have been guessed wrongly: see datagramsMissed.
-	u.closed = slices.DeleteFunc(u.closed, func(c closedUDP) bool { return c.cookie == cookie })
+	u.closed = slices.DeleteFunc(u.closed,
+		func(c closedUDP) bool { return c.cookie == cookie })
 	list := u.at[kernel]
 	if slices.Contains(list, cookie) {
 		return
@@ -150,19 +151,19 @@ func (u *udpSockets) forget(kernel netip.AddrPort) {
 	}
 }
 
-// show notes that a copied descriptor is a UDP socket of a program. One that has no port
+// show notes that a UDP socket is one of a program. One that has no port
 // yet can neither send nor receive.
-func (u *udp) show(fd int) error {
-	local, _, err := localName(fd)
+func (u *udp) show(s *progSocket) error {
+	local, _, err := s.localName()
 	if err != nil || local.Addr.Port() == 0 {
 		return err
 	}
-	id, err := cookie(fd)
+	id, err := s.cookie()
 	if err != nil {
 		return err
 	}
 	u.sockets.note(sourceOf(local), id)
-	if kernel, ok := u.reachedAt(fd, local); ok {
+	if kernel, ok := u.reachedAt(s, local); ok {
 		u.sockets.note(kernel, id)
 	}
 	return nil
@@ -170,15 +171,15 @@ func (u *udp) show(fd int) error {
 
 // showSender is show for a socket that is about to send to a flow. It gets a port now, as
 // it would with its first datagram: the flow must know it before.
-func (u *udp) showSender(fd int) error {
-	if hasPort(fd) {
-		return u.show(fd)
+func (u *udp) showSender(s *progSocket) error {
+	if s.hasPort() {
+		return u.show(s)
 	}
-	domain, _, err := kind(fd)
+	domain, _, err := s.kind()
 	if err != nil {
 		return err
 	}
-	return u.bindHost(fd, domain, anyAddress(domain))
+	return u.bindHost(s, anyAddress(domain))
 }
 
 // An attribution says whose a UDP socket is.
@@ -308,8 +309,8 @@ func (u *udp) exists(at addrPair) bool {
 	return err != nil || found
 }
 
-// watchDatagrams makes the node forget UDP sockets when their last reference goes.
-func (u *udp) watchDatagrams() {
+// watch makes the node forget UDP sockets when their last reference goes.
+func (u *udp) watch() {
 	if u.diag.HasUDP() {
 		u.ports.exists = u.exists
 	}

@@ -233,7 +233,8 @@ func BenchmarkWhose(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer unix.Close(fd)
-	if err := n.udp.bindHost(fd, unix.AF_INET, anyAddress(unix.AF_INET)); err != nil {
+	if err := n.udp.bindHost(&progSocket{fd: fd, domain: unix.AF_INET,
+		typ: unix.SOCK_DGRAM}, anyAddress(unix.AF_INET)); err != nil {
 		b.Fatal(err)
 	}
 	local, _, err := localName(fd)

@@ -39,7 +39,8 @@ func TestPortOfClosedServer(t *testing.T) {
 		client := s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM)
 		any := anyAddress(unix.AF_INET)
 		any.Addr = netip.AddrPortFrom(any.Addr.Addr(), dst.Port())
-		if err := n.udp.bindHost(client.fd, unix.AF_INET, any); err != nil {
+		if err := n.udp.bindHost(&progSocket{fd: client.fd, domain: unix.AF_INET,
+			typ: unix.SOCK_DGRAM}, any); err != nil {
 			t.Fatal(err)
 		}
 		if !n.DeliverDatagram(src, dst, []byte("second")) {
@@ -127,7 +128,7 @@ func TestConnectToTakenFlow(t *testing.T) {
 	n.udp.flows.mu.Lock()
 	n.udp.flows.closeLocked(fl)
 	n.udp.flows.mu.Unlock()
-	if n.udp.pin(client.fd, fl.local) {
+	if n.udp.pin(&progSocket{fd: client.fd}, fl.local) {
 		t.Error("the socket is connected to a flow that has none")
 	}
 	client.connect("B:7000")

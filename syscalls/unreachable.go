@@ -1,7 +1,6 @@
 package syscalls
 
 import (
-	"encoding/binary"
 	"errors"
 	"net/netip"
 	"sync"
@@ -51,8 +50,8 @@ func (u *udp) sendUnreachable(src, dst netip.AddrPort, b []byte) {
 }
 
 // note notes whether a socket's next error is of an unreachable host.
-func (a *unreachableErrors) note(fd int, is bool) {
-	id, err := cookie(fd)
+func (a *unreachableErrors) note(s *progSocket, is bool) {
+	id, err := s.cookie()
 	if err != nil || !is && a.count.Load() == 0 {
 		return
 	}
@@ -77,11 +76,11 @@ func (a *unreachableErrors) note(fd int, is bool) {
 
 // trueError is what the program is to see of an error that the kernel has
 // returned for its UDP socket.
-func (a *unreachableErrors) trueError(fd int, err error) error {
+func (a *unreachableErrors) trueError(s *progSocket, err error) error {
 	if !errors.Is(err, unix.ECONNREFUSED) || a.count.Load() == 0 {
 		return err
 	}
-	id, cerr := cookie(fd)
+	id, cerr := s.cookie()
 	if cerr != nil {
 		return err
 	}
@@ -98,20 +97,15 @@ func (a *unreachableErrors) trueError(fd int, err error) error {
 // socketError answers getsockopt(2) with SO_ERROR for a UDP socket that has
 // such an error.
 func (u *udp) socketError(c Call) reply {
-	fd, err := c.CopyFD(c.Int(0))
-	if err != nil {
-		return fail(err)
-	}
-	defer linux.Close(fd)
-	if _, ok, err := isUDP(fd); err != nil || !ok {
-		return passthrough
-	}
-	v, err := linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
-	if err != nil {
-		return passthrough
-	}
-	var b [4]byte
-	err = u.unreachables.trueError(fd, unix.Errno(v))
-	binary.NativeEndian.PutUint32(b[:], uint32(Errno(err)))
-	return fail(writeOption(c, b[:], 0, c.Ptr(3), c.Ptr(4)))
+	return onSocket(c, func(s *progSocket) reply {
+		if ok, err := s.isUDP(); err != nil || !ok {
+			return passthrough
+		}
+		v, err := linux.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		if err != nil {
+			return passthrough
+		}
+		err = u.unreachables.trueError(s, unix.Errno(v))
+		return fail(writeIntOption(c, uint32(Errno(err))))
+	})
 }

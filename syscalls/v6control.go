@@ -114,23 +114,20 @@ func (r mappedReceive) control(b []byte, isV6 bool, room int) (out []byte, cut b
 // receiveErrors answers setsockopt(2) with IPV6_RECVERR (ipv6(7)): to the kernel, what
 // the socket sends to aliases is IPv4, and of that it tells with IP_RECVERR (ip(7)).
 func (u *udp) receiveErrors(c Call) reply {
-	fd, err := c.CopyFD(c.Int(0))
-	if err != nil {
-		return fail(err)
-	}
-	defer linux.Close(fd)
-	domain, ok, err := isUDP(fd)
-	if err != nil || !ok || domain != unix.AF_INET6 || c.Int(4) < 4 {
-		return passthrough
-	}
-	var b [4]byte
-	if err := c.ReadMemory(c.Ptr(3), b[:]); err != nil {
-		return fail(err)
-	}
-	v := int(int32(binary.NativeEndian.Uint32(b[:])))
-	if err := linux.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR,
-		v); err != nil {
-		return fail(err)
-	}
-	return fail(linux.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, v))
+	return onSocket(c, func(s *progSocket) reply {
+		ok, err := s.isUDP()
+		if err != nil || !ok || s.domain != unix.AF_INET6 || c.Int(4) < 4 {
+			return passthrough
+		}
+		var b [4]byte
+		if err := c.ReadMemory(c.Ptr(3), b[:]); err != nil {
+			return fail(err)
+		}
+		v := int(int32(binary.NativeEndian.Uint32(b[:])))
+		if err := linux.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR,
+			v); err != nil {
+			return fail(err)
+		}
+		return fail(linux.SetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_RECVERR, v))
+	})
 }
