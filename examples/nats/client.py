@@ -1,10 +1,21 @@
 #!/usr/bin/python3
-"""Makes a stream of three replicas, publishes to it, and reads how many messages it has, by NATS's own protocol:
-client.py SERVER COUNT"""
+"""Makes a stream of three replicas if there is none, publishes to it, and reads how many messages it has and
+which server leads it, by NATS's own protocol: client.py SERVER[,SERVER...] COUNT"""
 import json, socket, sys
 
-server, count = sys.argv[1], int(sys.argv[2])
-connection = socket.create_connection((server, 4222), timeout=20)
+servers, count = sys.argv[1].split(","), int(sys.argv[2])
+
+
+def connect():
+    for server in servers:
+        try:
+            return socket.create_connection((server, 4222), timeout=2)
+        except OSError as error:
+            reason = "%s: %s" % (server, error)
+    sys.exit(reason)
+
+
+connection = connect()
 lines = connection.makefile("rwb")
 lines.readline()  # INFO
 lines.write(b'CONNECT {"verbose":false}\r\nSUB _INBOX.> 1\r\n')
@@ -16,6 +27,8 @@ def request(subject, body):
     lines.flush()
     while True:
         line = lines.readline()
+        if not line:
+            sys.exit("%s: the server has closed the connection" % subject)
         if line.startswith(b"PING"):
             lines.write(b"PONG\r\n")
             lines.flush()
@@ -30,4 +43,5 @@ request("$JS.API.STREAM.CREATE.orders", json.dumps({"name": "orders", "subjects"
 for i in range(count):
     request("orders.new", "order %d" % i)
 info = request("$JS.API.STREAM.INFO.orders", "")
-print("%d messages, %d replicas beside the leader" % (info["state"]["messages"], len(info["cluster"]["replicas"])))
+cluster = info["cluster"]
+print("%d messages, %d replicas beside the leader %s" % (info["state"]["messages"], len(cluster["replicas"]), cluster["leader"]))
