@@ -100,8 +100,8 @@ func masterIsLost(t *testing.T, app *function, master *proctest.Test) {
 		t.Fatal("kv1 has none of the keys")
 	}
 	master.Kill()
-	// A client that is sent to kv1 meanwhile asks for its name outside of the network, too.
-	// The lab has no name server there, and the client waits for one.
+	// A client that is sent to kv1 meanwhile asks for its name outside of the network,
+	// too. The lab has no name server there, and the client waits for one.
 	took := eventually(t, "a replica in the place of kv1", func() error {
 		if err := redisSays(app, "kv2", []string{"cluster", "slots"}, "kv2"); err != nil {
 			return err
