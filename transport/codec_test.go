@@ -45,6 +45,22 @@ func TestParseHeader(t *testing.T) {
 			want: header(),
 		},
 		{
+			name: "direct", ok: true,
+			in: "01000012 04 1538 0a6f0003 04 9c40 0a6f0002 08 02 9c41",
+			want: Header{Source: header().Source, Destination: header().Destination,
+				DirectPort: 40001},
+		},
+		{
+			name: "port of a direct connection cut short",
+			in:   "01000011 04 1538 0a6f0003 04 9c40 0a6f0002 08 01 9c",
+		},
+		{
+			name: "trial", ok: true,
+			in: "01000010 04 1538 0a6f0003 04 9c40 0a6f0002 09 00",
+			want: Header{Source: header().Source, Destination: header().Destination,
+				DirectTrial: true},
+		},
+		{
 			name: "near", ok: true,
 			in: "01000014 04 1538 0a6f0003 04 9c40 0a6f0002 01 04 7f400008",
 			want: Header{

@@ -219,7 +219,7 @@ func (c *conn) open(ctx context.Context, h Header) (*Stream, error) {
 	s.answered.Store(true) // the peer answers
 	stop := context.AfterFunc(ctx, func() { s.cancel(codeCanceled) })
 	var status [1]byte
-	if !h.HostAddr.IsValid() && !h.Urgent.Valid && !h.Update.Valid {
+	if !h.HostAddr.IsValid() && !h.Urgent.Valid && !h.DirectTrial && !h.Update.Valid {
 		c.credits.opening(h.Destination, false)
 	}
 	if _, err = q.Write(header); err == nil {

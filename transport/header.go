@@ -31,6 +31,15 @@ type Header struct {
 	// Optimistic says that the opener does not wait for the answer: see OpenOptimistic.
 	Optimistic bool
 
+	// DirectPort, if not 0, says that the kernel's TCP is to carry the connection: the
+	// opener's socket connects from that port to the acceptor's. See
+	// [Stream.SettleDirect].
+	DirectPort uint16
+
+	// DirectTrial says that the opener does not want a connection: it tries whether TCP
+	// reaches the acceptor, and the stream carries what the two agree on.
+	DirectTrial bool
+
 	// Urgent, if valid, announces an urgent byte of another stream. The opener does not
 	// want a connection. See Stream.MarkUrgent.
 	Urgent UrgentByte
@@ -53,7 +62,8 @@ type Header struct {
 //	        1 is HostAddr, an IPv4 address of 4 bytes; 2 is Trace, a number of 8 bytes;
 //	        3 is Optimistic, without a value; 4 is Urgent: stream and offset, 8 bytes each;
 //	        5 is Socket, a number of 8 bytes; 6 is IP: TTL and TOS, 1 byte each; 7 is
-//	        Update: stream, 8 bytes, then as IP
+//	        Update: stream, 8 bytes, then as IP; 8 is DirectPort, a number of 2 bytes;
+//	        9 is DirectTrial, without a value
 const (
 	optionHostAddr   = 1
 	optionTrace      = 2
@@ -62,6 +72,8 @@ const (
 	optionSocket     = 5
 	optionIPFields   = 6
 	optionIPUpdate   = 7
+	optionDirect     = 8
+	optionTrial      = 9
 
 	headerVersion  = 1
 	headerPreamble = 4
@@ -77,6 +89,7 @@ var (
 	errHeaderAddress = errors.New("header: malformed address")
 	errHeaderTrace   = errors.New("header: malformed name of the connection")
 	errHeaderSocket  = errors.New("header: malformed cookie of the socket")
+	errHeaderDirect  = errors.New("header: malformed port of a direct connection")
 	errHeaderUrgent  = errors.New("header: malformed urgent byte")
 	errHeaderIP      = errors.New("header: malformed fields of IP headers")
 )
@@ -110,6 +123,13 @@ func AppendHeader(dst []byte, h Header) ([]byte, error) {
 	}
 	if h.Optimistic {
 		dst = append(dst, optionOptimistic, 0)
+	}
+	if h.DirectPort != 0 {
+		dst = append(dst, optionDirect, 2)
+		dst = binary.BigEndian.AppendUint16(dst, h.DirectPort)
+	}
+	if h.DirectTrial {
+		dst = append(dst, optionTrial, 0)
 	}
 	if h.Urgent.Valid {
 		dst = h.Urgent.append(append(dst, optionUrgent, sizeofUrgent))
@@ -212,6 +232,13 @@ func parseHeaderRest(b []byte) (h Header, err error) {
 			if h.Update, err = parseIPUpdate(b[2 : 2+int(b[1])]); err != nil {
 				return Header{}, err
 			}
+		case optionDirect:
+			if b[1] != 2 {
+				return Header{}, errHeaderDirect
+			}
+			h.DirectPort = binary.BigEndian.Uint16(b[2:])
+		case optionTrial:
+			h.DirectTrial = true
 		case optionUrgent:
 			if h.Urgent, err = parseUrgent(b[2 : 2+int(b[1])]); err != nil {
 				return Header{}, err

@@ -230,6 +230,19 @@ func (c *conn) learn(from io.Reader) error {
 // is false otherwise. The header is sent with the first bytes, or by Flush. If the far
 // side refuses the stream, Read returns ErrReset.
 func (n *Node) OpenOptimistic(id uint32, h Header) (s *Stream, ok bool) {
+	if s, ok = n.ReserveOptimistic(id, h.Destination); !ok {
+		return nil, false
+	}
+	if s.Begin(h) != nil {
+		s.Cancel()
+		return nil, false
+	}
+	return s, true
+}
+
+// ReserveOptimistic is OpenOptimistic for a stream whose header is not known yet. The
+// caller calls Begin, or else Cancel, on the stream.
+func (n *Node) ReserveOptimistic(id uint32, dst netip.AddrPort) (s *Stream, ok bool) {
 	n.mu.Lock()
 	p := n.peers[id]
 	n.mu.Unlock()
@@ -239,26 +252,37 @@ func (n *Node) OpenOptimistic(id uint32, h Header) (s *Stream, ok bool) {
 	p.mu.Lock()
 	c := p.current
 	p.mu.Unlock()
-	if c == nil || c.quic.Context().Err() != nil ||
-		!c.credits.opening(h.Destination, true) {
-		return nil, false
-	}
-	h.Optimistic = true
-	header, err := AppendHeader(nil, h)
-	if err != nil {
+	if c == nil || c.quic.Context().Err() != nil || !c.credits.opening(dst, true) {
 		return nil, false
 	}
 	q, err := c.quic.OpenStream()
 	if err != nil { // the peer allows no more open streams
-		c.credits.notOpened(h.Destination)
+		c.credits.notOpened(dst)
 		return nil, false
 	}
 	s = c.newStream(q)
-	s.header, s.ip.own = h, h.IP
+	s.header.Destination = dst
 	s.answered.Store(true) // not for this side to do
-	s.before, s.flushable = header, true
-	s.unconfirmed = true
+	s.flushable, s.unconfirmed = true, true
 	return s, true
+}
+
+// Begin gives a reserved stream its header. It has the destination for which the stream
+// was reserved.
+func (s *Stream) Begin(h Header) error {
+	h.Optimistic = true
+	header, err := AppendHeader(nil, h)
+	if err != nil {
+		return err
+	}
+	s.header, s.ip.own, s.before = h, h.IP, header
+	return nil
+}
+
+// Cancel ends a reserved stream instead of Begin.
+func (s *Stream) Cancel() {
+	s.conn.credits.notOpened(s.header.Destination)
+	s.cancel(codeCanceled)
 }
 
 // LowCredit reports, of an accepted stream, whether the peer has little credit left for

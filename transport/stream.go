@@ -106,7 +106,7 @@ func (s *Stream) accept(before <-chan struct{}) {
 	if !h.Optimistic {
 		s.openBarrier() // the opener itself orders streams whose answers it waits for
 	}
-	if !h.HostAddr.IsValid() {
+	if !h.HostAddr.IsValid() && !h.DirectTrial {
 		s.low = s.conn.credits.arrived(h.Destination)
 	}
 	node.config.Accept(s)
