@@ -21,14 +21,15 @@ import (
 	"github.com/boxer-sandbox/boxer/trace"
 )
 
-// A supervisor listens on a Unix socket for its user, who may want to see what its
-// program does: boxer trace --pid. The connection is a request in a line of JSON, then an
-// answer in a line of JSON, then the events of the trace until one side closes it.
+// A supervisor listens on a Unix socket (a control socket) for its user, who may want to
+// see what the program does: boxer trace --pid. A client sends a request as one line of
+// JSON. The supervisor answers with one line of JSON, then with the events of the trace
+// until one side closes the connection.
 
 // An attachRequest asks for a trace.
 type attachRequest struct {
 	Header trace.Header `json:"-"`
-	Bytes  int          // of payload
+	Bytes  int          // of payload that the trace keeps
 	FDs    bool
 	Calls  []uintptr // by number
 
@@ -36,29 +37,29 @@ type attachRequest struct {
 	Status bool `json:",omitempty"` // no trace: the answer, then a statusAnswer
 }
 
-// An attachAnswer says what is traced.
+// An attachAnswer describes the node that is traced.
 type attachAnswer struct {
 	Name, Program string
 	PID           int
-	Trapped       bool // network calls are trapped in full: it was started by boxer trace
+	Trapped       bool // all network calls are trapped: boxer trace started the node
 }
 
 // An attachServer lets traces attach to a node.
 type attachServer struct {
 	l    *net.UnixListener
-	dir  string // of its socket
+	dir  string // directory of the socket
 	node *node
 	who  attachAnswer // complete when began is closed
 	all  sync.WaitGroup
 
-	began, ended chan struct{} // closed when the program runs, and by close
+	began, ended chan struct{} // closed when the program runs; closed by close
 
 	mu    sync.Mutex
-	conns map[*net.UnixConn]struct{} // nil: close has ended them
+	conns map[*net.UnixConn]struct{} // open connections; nil after close
 }
 
-// serveAttach begins to listen. Without a directory for its socket there is none: the
-// program runs all the same.
+// serveAttach listens on the control socket. If it cannot make the socket, the program
+// runs without one.
 func (n *node) serveAttach(init int, who attachAnswer) *attachServer {
 	dir, err := coordinator.RuntimeDir()
 	if err != nil {
@@ -66,10 +67,10 @@ func (n *node) serveAttach(init int, who attachAnswer) *attachServer {
 		return nil
 	}
 	path := filepath.Join(dir, controlName(init))
-	os.Remove(path) // of a process that had our number
+	os.Remove(path) // of an earlier process with the same pid
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if errors.Is(err, unix.ENOENT) {
-		// Another supervisor has removed the empty directory at its end, just now.
+		// Another supervisor may have removed the empty directory just now, at its end.
 		if _, err = coordinator.RuntimeDir(); err == nil {
 			l, err = net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 		}
@@ -85,7 +86,7 @@ func (n *node) serveAttach(init int, who attachAnswer) *attachServer {
 	return s
 }
 
-// begin says that the program runs, as the process pid.
+// begin stores that the program runs, and its pid.
 func (s *attachServer) begin(pid int) {
 	if s != nil {
 		s.who.PID = pid
@@ -119,8 +120,7 @@ func (s *attachServer) accept() {
 	}
 }
 
-// keep notes a connection for close. It returns false after close has ended those that
-// it knew.
+// keep records a connection, so that close ends it. It returns false after close.
 func (s *attachServer) keep(c *net.UnixConn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,14 +131,14 @@ func (s *attachServer) keep(c *net.UnixConn) bool {
 	return true
 }
 
-// close ends the traces that are attached: they get what they have not got yet.
+// close ends the attached traces. They receive what was recorded so far.
 func (s *attachServer) close() {
 	if s == nil {
 		return
 	}
 	close(s.ended)
 	s.l.Close()       // removes the socket
-	unix.Rmdir(s.dir) // if nothing else of this user's is there
+	unix.Rmdir(s.dir) // fails if the user has other control sockets there
 	s.mu.Lock()
 	for c := range s.conns {
 		c.CloseRead()
@@ -148,7 +148,8 @@ func (s *attachServer) close() {
 	s.all.Wait()
 }
 
-// attachPatience bounds how long a request may take, and the rest of a trace.
+// attachPatience bounds how long a client may take to send its request, and to read the
+// rest of a trace.
 const attachPatience = 5 * time.Second
 
 func (s *attachServer) serve(c *net.UnixConn) error {
@@ -167,7 +168,7 @@ func (s *attachServer) serve(c *net.UnixConn) error {
 	case <-s.ended:
 		return errors.New("the program was not started")
 	}
-	c.SetWriteDeadline(time.Now().Add(attachPatience)) // or close would wait for the peer
+	c.SetWriteDeadline(time.Now().Add(attachPatience)) // close waits for this goroutine
 	if err := json.NewEncoder(c).Encode(s.who); err != nil {
 		return fmt.Errorf("answer: %w", err)
 	}
@@ -197,7 +198,7 @@ func (s *attachServer) serve(c *net.UnixConn) error {
 	}
 	ended := make(chan struct{})
 	go func() {
-		io.Copy(io.Discard, c) // until the other side goes, or close
+		io.Copy(io.Discard, c) // until the client or close ends the connection
 		close(ended)
 	}()
 	select {
@@ -220,7 +221,7 @@ type keptOpen struct{ io.Writer }
 
 func (keptOpen) Close() error { return nil }
 
-// peerOf returns the process on the other side (SO_PEERCRED, unix(7)).
+// peerOf returns the credentials of the process at the other end (SO_PEERCRED, unix(7)).
 func peerOf(c *net.UnixConn) (cred *unix.Ucred, err error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -234,7 +235,8 @@ func peerOf(c *net.UnixConn) (cred *unix.Ucred, err error) {
 	return cred, err
 }
 
-// sameUser fails unless the other side is this process's user, or root.
+// sameUser fails unless the process at the other end runs as this process's user or as
+// root.
 func sameUser(c *net.UnixConn) error {
 	cred, err := peerOf(c)
 	if err != nil {
@@ -247,8 +249,8 @@ func sameUser(c *net.UnixConn) error {
 	return nil
 }
 
-// attach adds a subscriber to the node's recorder, which it begins if there is none. It
-// returns nil when the node ends.
+// attach adds a subscriber to the node's recorder, and starts the recorder if there is
+// none. It returns nil when the node ends.
 func (n *node) attach(t *subscriber, h trace.Header) *recorder {
 	n.recording.Lock()
 	defer n.recording.Unlock()
@@ -265,12 +267,12 @@ func (n *node) attach(t *subscriber, h trace.Header) *recorder {
 	return r
 }
 
-// detach takes it away, and ends the recorder with the last.
+// detach removes a subscriber. With the last one it ends the recorder.
 func (n *node) detach(r *recorder, t *subscriber) {
 	n.recording.Lock()
 	defer n.recording.Unlock()
 	if n.ending {
-		return // endTrace has told all
+		return // endTrace has ended all traces
 	}
 	r.flush()
 	if r.remove(t) == 0 {
@@ -279,26 +281,26 @@ func (n *node) detach(r *recorder, t *subscriber) {
 	}
 }
 
-// ErrNotRunning means that no program under boxer is what a trace wants to attach to.
+// ErrNotRunning means that this user runs no node that matches the request.
 var ErrNotRunning = errors.New("this user runs no such node on this host")
 
-// An Attached is a connection to a program that runs.
+// An Attached is a connection to the supervisor of a program that runs.
 type Attached struct {
 	c    *net.UnixConn
 	Name string // the node's
 	PID  int    // of the program
-	// Process is the process that was asked for, 0 if that is the whole node.
+	// Process is the process that was asked for; 0 means the whole node.
 	Process int
-	// Trapped says that calls which boxer does not need are trapped: the filter was
-	// made for a trace. Otherwise only those that boxer answers are seen.
+	// Trapped says that the filter was made for a trace, so all calls can be shown.
+	// Otherwise only the calls that boxer answers can be.
 	Trapped bool
 
-	supervisor int // the process at the other end
+	supervisor int // pid of the process at the other end
 }
 
-// Attach asks for a trace of a program that runs under boxer as this user: of the node
-// with a name, or of the process pid: the program's own or its supervisor's, which stand
-// for the whole node, or another one of the node.
+// Attach asks for a trace of a program that this user runs under boxer. name selects a
+// node. pid selects a process: that of the program itself or of its supervisor selects
+// the whole node, another one selects only that process.
 func Attach(name string, pid int, t Trace) (*Attached, error) {
 	dir, err := coordinator.RuntimeDir()
 	if err != nil {
@@ -319,7 +321,8 @@ func Attach(name string, pid int, t Trace) (*Attached, error) {
 		init, _ := strconv.Atoi(strings.TrimSuffix(filepath.Base(path), controlSuffix))
 		a, err := attachTo(path, t)
 		if errors.Is(err, unix.ECONNREFUSED) {
-			// It was killed, or has bound the socket just now and does not listen yet.
+			// The supervisor was killed, or it has just bound the socket and does not
+			// listen yet.
 			if errors.Is(unix.Kill(init, 0), unix.ESRCH) {
 				os.Remove(path)
 			}
@@ -400,10 +403,10 @@ func readLine(r io.Reader, v any) error {
 	return errors.New("control: message too large")
 }
 
-// Read reads the trace, in JSON lines, until the program ends or Close.
+// Read reads the trace, in JSON lines, until the program ends or Close is called.
 func (a *Attached) Read(b []byte) (int, error) { return a.c.Read(b) }
 
-// Detach asks for the end of the trace: Read has the rest of it, then io.EOF.
+// Detach asks the supervisor to end the trace. Read returns the rest of it, then io.EOF.
 func (a *Attached) Detach() error { return a.c.CloseWrite() }
 
 // Close ends the connection.

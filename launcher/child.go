@@ -13,13 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A child is a program under supervision, as its supervisor sees it.
+// A child is a program and its boxer-init, as the supervisor sees them.
 type child struct {
 	init int // boxer-init's pid
 	pid  int // the program's
 	c    control
 
-	telling sync.Mutex // held while boxer-init is told something
+	telling sync.Mutex // held while an initCommand is sent
 	closed  bool       // c is closed
 
 	own namespaces // see inOwnNamespaces
@@ -27,13 +27,13 @@ type child struct {
 	effects *processEffects
 	log     *slog.Logger
 
-	uncovered string // why /proc/net is the host's, when the program has been started
+	uncovered string // why /proc/net has the host's files; set by start
 
-	status int // the exit code, when watch has returned
+	status int // the exit code; set by watch
 }
 
-// An ExitError says that the command could not be started, and the exit code
-// for that.
+// An ExitError means that the command could not be started. It has the exit code to end
+// with.
 type ExitError struct {
 	Code int
 	Err  error
@@ -42,8 +42,8 @@ type ExitError struct {
 func (e *ExitError) Error() string { return e.Err.Error() }
 func (e *ExitError) Unwrap() error { return e.Err }
 
-// prepare starts boxer-init, which waits for its startRequest: that takes a few
-// milliseconds, in which the node joins its network.
+// prepare starts boxer-init, which then waits for its startRequest. Starting it takes a
+// few milliseconds, during which the node joins its network.
 func prepare(cfg *RunConfig, effects *processEffects) (*child, error) {
 	ours, theirs, err := controlPair()
 	if err != nil {
@@ -54,9 +54,9 @@ func prepare(cfg *RunConfig, effects *processEffects) (*child, error) {
 	if executable == "" {
 		executable = "/proc/self/exe"
 	}
-	// Descriptors that boxer was given go on to the program under their own numbers; so
-	// the control socket keeps the number that it has, where nobody else starts
-	// processes: only then may it lack the close-on-exec flag for a while.
+	// The program inherits boxer's descriptors under their own numbers, so the control
+	// socket keeps its number. It therefore lacks the close-on-exec flag for a moment,
+	// which is safe only where no other goroutine starts processes.
 	streams := cfg.streams()
 	files := []uintptr{uintptr(streams[0]), uintptr(streams[1]), uintptr(streams[2])}
 	fd := int(theirs.Fd())
@@ -83,16 +83,16 @@ func prepare(cfg *RunConfig, effects *processEffects) (*child, error) {
 		log: cfg.Logger}, nil
 }
 
-// abandon ends a child that has not been started.
+// abandon ends a child whose program has not been started.
 func (c *child) abandon() {
 	c.close()
 	wait(c.init)
 }
 
-// start lets boxer-init start the program. It fails with *ExitError if the program cannot
-// be executed. pass is a descriptor that goes with the request, or -1. listen is called
-// with the filter's listener, if the request has a filter; if it asks to be served,
-// that is before the program starts.
+// start has boxer-init start the program. It fails with *ExitError if the program cannot
+// be executed. pass is a descriptor that goes with the request, or -1. start calls listen
+// with the filter's listener if the request has a filter; if the request is Served, it
+// calls listen before the program starts.
 func (c *child) start(o startRequest, pass int, listen func(*os.File) error) error {
 	if err := c.c.send(o, pass); err != nil {
 		return c.failed(err)
@@ -109,7 +109,7 @@ func (c *child) start(o startRequest, pass int, listen func(*os.File) error) err
 	}
 	switch {
 	case errors.Is(err, io.EOF):
-		// It was killed, and may have started the program just before.
+		// boxer-init was killed, and may have started the program just before.
 		c.orphaned()
 		return &ExitError{Code: exitSignal + int(unix.SIGKILL),
 			Err: errors.New("boxer-init was killed while it started the program")}
@@ -128,14 +128,14 @@ func (c *child) start(o startRequest, pass int, listen func(*os.File) error) err
 	return nil
 }
 
-// failed ends a tree after an error of the talk with boxer-init.
+// failed ends the tree after an error of the control socket.
 func (c *child) failed(err error) error {
 	c.abort()
 	c.orphaned()
 	return fmt.Errorf("boxer-init: %w", err)
 }
 
-// listen hands the listener over. After an error nothing of the child is left.
+// listen passes the listener on. After an error, no process of the tree is left.
 func (c *child) listen(f *os.File, listen func(*os.File) error) error {
 	err := listen(f)
 	if err != nil {
@@ -145,7 +145,7 @@ func (c *child) listen(f *os.File, listen func(*os.File) error) error {
 	return err
 }
 
-// abort has boxer-init kill the tree and end, as if the supervisor were gone.
+// abort has boxer-init kill the tree and end, as it does when the supervisor dies.
 func (c *child) abort() {
 	c.telling.Lock()
 	defer c.telling.Unlock()
@@ -154,10 +154,10 @@ func (c *child) abort() {
 	}
 }
 
-// orphaned ends the tree when boxer-init has ended, or is about to: by SIGKILL, or after
+// orphaned kills the tree after boxer-init has ended by SIGKILL, or is about to end after
 // abort.
 func (c *child) orphaned() {
-	if c.effects.Reaper { // the tree falls to this process
+	if c.effects.Reaper { // the tree's processes are this process's children now
 		killTree(nil, c.effects.others...)
 		return
 	}
@@ -176,8 +176,8 @@ func wait(pid int) {
 	}
 }
 
-// watch follows the program until it has ended. Each time a signal stops the program,
-// boxer-init stops this process, too, if that is one of the effects.
+// watch waits until the program has ended. When a signal stops the program, boxer-init
+// also stops this process, if Effects.JobControl is set.
 func (c *child) watch() {
 	for {
 		var r childEvent
@@ -204,14 +204,15 @@ func (c *child) watch() {
 	}
 }
 
-// tell tells boxer-init something. It returns false if boxer-init is gone: see watch.
+// tell sends an initCommand to boxer-init. It returns false if boxer-init has ended;
+// watch notices that, too.
 func (c *child) tell(w initCommand) bool {
 	c.telling.Lock()
 	defer c.telling.Unlock()
 	return !c.closed && c.c.send(w, -1) == nil
 }
 
-// close releases what start took. No process of the tree is left.
+// close releases the child's resources. No process of the tree is left.
 func (c *child) close() error {
 	c.telling.Lock()
 	defer c.telling.Unlock()

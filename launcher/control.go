@@ -13,13 +13,13 @@ import (
 	"github.com/boxer-sandbox/boxer/coordinator"
 )
 
-// A control is one end of the socket between supervisor and boxer-init: a
-// sequence of JSON messages, of which one carries a descriptor. Its end is the
-// sign that the other process is gone.
+// A control is one end of the socket between supervisor and boxer-init. It carries JSON
+// messages, one of them with a descriptor. End of file means that the other process has
+// ended.
 type control struct{ f *os.File }
 
-// maxMessage bounds a message in bytes: the filter program and the command's
-// arguments have to fit, and Linux bounds the latter by 2 MiB (execve(2)).
+// maxMessage bounds a message in bytes. The filter program and the command's arguments
+// must fit; Linux limits the arguments to 2 MiB (execve(2)).
 const maxMessage = 4 << 20
 
 // A startRequest tells boxer-init what to start.
@@ -27,14 +27,14 @@ type startRequest struct {
 	Argv    []string
 	Filter  []byte // sandbox.Program.Bytes
 	Signals signalState
-	// no filter: execute the file that comes along instead of the program
+	// there is no filter: execute the file that comes with the request
 	Loader bool `json:",omitempty"`
-	// the filter traps what starting takes: send the listener first
+	// the filter traps calls that start a program: send the listener first
 	Served bool `json:",omitempty"`
 	// stop and continue the supervisor with the program
 	JobControl bool   `json:",omitempty"`
-	Hostname   string `json:",omitempty"` // name the host, which is this tree's alone
-	Notify     string `json:",omitempty"` // the program's NOTIFY_SOCKET, see notifier
+	Hostname   string `json:",omitempty"` // set it in the tree's own UTS namespace
+	Notify     string `json:",omitempty"` // the program's NOTIFY_SOCKET; see notifier
 
 	Cover *cover `json:",omitempty"` // nil: the program sees the host's files
 
@@ -44,26 +44,26 @@ type startRequest struct {
 
 // A childEvent tells the supervisor what has happened to the program.
 type childEvent struct {
-	// the listener comes along, before the program is started
+	// the listener comes with this event, before the program is started
 	Listening bool   `json:",omitempty"`
-	Started   int    `json:",omitempty"` // the program's pid; the listener comes along
-	Failed    string `json:",omitempty"` // it did not start, and why
-	// the program sees the host's files of its network, and why
+	Started   int    `json:",omitempty"` // the program's pid; the listener comes with this event
+	Failed    string `json:",omitempty"` // why the program did not start
+	// why the program sees the host's /proc/net
 	Uncovered string `json:",omitempty"`
 	Code      int    `json:",omitempty"` // with Failed: the exit code
 	// a signal stopped the program; counts such stops from 1
 	Stop   uint64 `json:",omitempty"`
-	Exited bool   `json:",omitempty"` // and its tree is gone
-	Status int    `json:",omitempty"` // with Exited: as a shell has it
+	Exited bool   `json:",omitempty"` // all processes of the tree have ended
+	Status int    `json:",omitempty"` // with Exited: the exit status as shells show it
 }
 
-// An initCommand is what the supervisor tells boxer-init while the program runs.
+// An initCommand is a message of the supervisor to boxer-init while the program runs.
 type initCommand struct {
-	// Stop answers a childEvent with Stop: the supervisor has noted the stop, and
+	// Stop answers a childEvent with Stop. The supervisor is prepared for the stop, and
 	// boxer-init may stop the supervisor, too.
 	Stop uint64 `json:",omitempty"`
 
-	Will *coordinator.Will `json:",omitempty"` // the node's last will, from now on
+	Will *coordinator.Will `json:",omitempty"` // replaces the node's last will
 
 	Signal int  `json:",omitempty"` // send this signal to the program
 	Kill   bool `json:",omitempty"` // kill the program's tree; a childEvent follows
@@ -128,7 +128,7 @@ func (c control) receive(msg any) (*os.File, error) {
 	return fd, json.Unmarshal(body, msg)
 }
 
-// read fills b. A descriptor comes with its first byte or not at all.
+// read fills b. A descriptor, if there is one, comes with the first byte.
 func (c control) read(b []byte) (f *os.File, err error) {
 	oob := make([]byte, unix.CmsgSpace(4))
 	for len(b) > 0 {

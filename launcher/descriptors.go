@@ -7,12 +7,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inheritedFDs returns the descriptors from 3 on that this process was given for the
-// program: those without close-on-exec flag, which Go sets on all that it opens.
+// inheritedFDs returns the descriptors from 3 on that this process inherited for the
+// program: those without the close-on-exec flag, which Go sets on every descriptor that
+// it opens.
 func inheritedFDs() []int {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		return nil // without /proc the program has them, only longer than it wants
+		return nil // without /proc, this process keeps them open until it ends
 	}
 	var fds []int
 	for _, e := range entries {
@@ -28,8 +29,8 @@ func inheritedFDs() []int {
 	return fds
 }
 
-// closeAll closes descriptors that the program has by now: what it closes, a pipe or
-// a listener, is to be closed then.
+// closeAll closes descriptors that the program has inherited. When the program closes a
+// pipe or a listener, no other process may keep it open.
 func closeAll(fds []int) {
 	for _, fd := range fds {
 		unix.Close(fd)

@@ -17,7 +17,7 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// A Finding is one thing that Diagnose looked at.
+// A Finding is the result of one check of Diagnose.
 type Finding struct {
 	Name   string `json:"name"`
 	For    string `json:"for,omitempty"`
@@ -27,8 +27,8 @@ type Finding struct {
 	Remedy string `json:"remedy,omitempty"` // if not OK
 }
 
-// Diagnose finds out what this host offers to boxer. With a join URL it also
-// looks at the way to the coordinator.
+// Diagnose checks what this host offers to boxer. With a join URL, it also checks whether
+// the coordinator can be reached.
 func Diagnose(ctx context.Context, url *coordinator.JoinURL) []Finding {
 	how := diagnoseInterposer()
 	kernel := Finding{Name: "kernel", For: "has all of the following", OK: true,
@@ -39,7 +39,8 @@ func Diagnose(ctx context.Context, url *coordinator.JoinURL) []Finding {
 	}
 	found := []Finding{kernel}
 	if e := FindEnclosing(); e != nil {
-		// Of what boxer needs, a second supervisor gets nothing (seccomp(2), EBUSY).
+		// The kernel allows no second supervisor (seccomp(2), EBUSY), so the other checks
+		// would fail.
 		found = append(found, Finding{Name: "boxer run", OK: true, Detail: e.String() +
 			": this host has what boxer needs; run boxer doctor outside for the whole list"})
 		if url != nil {
@@ -66,8 +67,8 @@ func Diagnose(ctx context.Context, url *coordinator.JoinURL) []Finding {
 	return found
 }
 
-// diagnoseInterposer tells how calls would be taken. Where there are no filters it runs
-// this program, as "boxer version", under the loader of package rewrite.
+// diagnoseInterposer finds out how boxer would take calls. If the host refuses filters,
+// it runs this program as "boxer version" under the loader of package rewrite.
 func diagnoseInterposer() Finding {
 	f := Finding{Name: "interposer", For: "takes the calls of programs", Needed: true}
 	kind, why := InterposerAuto.choose()
@@ -83,8 +84,8 @@ func diagnoseInterposer() Finding {
 	return f
 }
 
-// diagnoseAbilities tells what programs lack that the other way to take calls would give
-// them.
+// diagnoseAbilities lists what programs lack that they would have with the other
+// interposer.
 func diagnoseAbilities(kind InterposerKind) (found []Finding) {
 	other, remedy := InterposerRewrite, "boxer run --interposer rewrite"
 	if kind == InterposerRewrite {
@@ -149,7 +150,8 @@ func diagnoseProc() Finding {
 	return f
 }
 
-// diagnoseNetwork joins for a moment to see how this host looks from outside.
+// diagnoseNetwork joins the network for a moment, to see this host as the coordinator
+// sees it.
 func diagnoseNetwork(ctx context.Context, url coordinator.JoinURL) []Finding {
 	reach := Finding{Name: "UDP to the coordinator", For: "joins networks", Needed: true}
 	id, err := transport.NewIdentity()
@@ -175,7 +177,7 @@ func diagnoseNetwork(ctx context.Context, url coordinator.JoinURL) []Finding {
 		diagnoseAddresses(c.Prefix(), c.Prefix6())}
 }
 
-// diagnoseAddresses looks for addresses of this host among those of the network.
+// diagnoseAddresses checks whether the network's prefixes cover addresses of this host.
 func diagnoseAddresses(prefix, prefix6 netip.Prefix) Finding {
 	f := Finding{Name: "addresses of the network",
 		For: "lets programs reach nodes and this host's own network", OK: true,
@@ -189,7 +191,7 @@ func diagnoseAddresses(prefix, prefix6 netip.Prefix) Finding {
 	return f
 }
 
-// remedyOf says what to do about a coordinator that was not joined.
+// remedyOf returns what to do after a failed join.
 func remedyOf(err error, host string) string {
 	_, dns := errors.AsType[*net.DNSError](err)
 	switch {
@@ -206,10 +208,10 @@ func remedyOf(err error, host string) string {
 	return "allow outgoing UDP to " + host
 }
 
-// diagnoseNAT tells what one server can: whether the address is translated,
-// and whether the port is kept. Whether the mapping is the same for every
-// destination (RFC 4787 section 4.1) takes two, and shows in `boxer status`:
-// pairs that cannot punch are relayed.
+// diagnoseNAT reports what one server can find out: whether a NAT translates the address,
+// and whether it keeps the port. Whether the mapping is the same for every destination
+// (RFC 4787 section 4.1) takes two servers. `boxer status` shows the effect: pairs that
+// cannot punch a path are relayed.
 func diagnoseNAT(reflexive, local netip.AddrPort) Finding {
 	f := Finding{Name: "NAT", For: "decides whether paths can be punched", OK: true}
 	switch {

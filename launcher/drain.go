@@ -9,21 +9,21 @@ import (
 )
 
 const (
-	// drainStall is how long the supervisor outlives its program while the peers read
-	// nothing of what the program wrote. Linux keeps an orphaned connection for about
-	// as long when the peer's window stays closed (tcp_orphan_retries, tcp(7)).
+	// drainStall is how long the supervisor waits while the peers read nothing of what
+	// the program wrote. Linux keeps an orphaned connection for about as long when the
+	// peer's window stays closed (tcp_orphan_retries, tcp(7)).
 	drainStall = 30 * time.Second
-	// drainAsk is how often the supervisor asks its peers meanwhile. They answer when
-	// all is delivered, or does not move.
+	// drainAsk is how often the supervisor asks its peers meanwhile. A peer answers when
+	// everything is delivered, or when its program has stopped reading.
 	drainAsk = time.Second
-	// drainTell is when the supervisor says what it waits for.
+	// drainTell is the time after which the supervisor logs what it waits for.
 	drainTell = 5 * time.Second
 )
 
-// drain lets connections end that the program has left: what it wrote before its end is
-// on its way, and Linux's kernel would deliver it, too. A limit bounds that; with limit 0
-// it goes on for as long as the peers read. A negative limit means not to wait, which is
-// no error. A signal that would end a program ends it.
+// drain waits for connections that the program has left open. What the program wrote
+// before its end is still in transit, and Linux would deliver it, too. limit bounds the
+// wait; with limit 0, it lasts as long as the peers read. With a negative limit, drain
+// does not wait, and returns no error. A signal that would end a program ends the wait.
 func (n *node) drain(ctx context.Context, limit time.Duration, signals *os.File) error {
 	if limit < 0 {
 		return nil
@@ -62,8 +62,8 @@ func (n *node) drain(ctx context.Context, limit time.Duration, signals *os.File)
 	return fmt.Errorf("the program has ended, but boxer could not deliver all that it wrote (%d connections): %w", left, err)
 }
 
-// watchDrain cancels a drain when a peer's program has read nothing for drainStall.
-// Its goroutines, which end with ctx, are in wg.
+// watchDrain cancels a drain when a peer's program has read nothing for drainStall. Its
+// goroutines end with ctx, and the caller waits for them by wg.
 func (n *node) watchDrain(ctx context.Context, cancel context.CancelCauseFunc,
 	wg *sync.WaitGroup) {
 	for _, p := range n.member.node.Paths() {

@@ -10,22 +10,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errEffects means that a second node of a process wants effects on it.
+// errEffects means that a second node of the process asked for effects.
 var errEffects = errors.New("another node has effects on this process already; leave RunConfig.Effects empty")
 
 // affected is true while a node of this process has effects on it.
 var affected atomic.Bool
 
-// A process is what a node's Effects have come to.
+// processEffects are the effects of a node that are in force.
 type processEffects struct {
 	Effects
-	signals   *os.File // of Signals; nil without
-	inherited []int    // of Descriptors
-	others    []int    // of Reaper: children that this process had before
+	signals   *os.File // for Signals; nil without it
+	inherited []int    // for Descriptors
+	others    []int    // for Reaper: children that this process had before
 	undo      []func()
 }
 
-// apply does to this process what is wanted. release undoes what can be undone.
+// apply applies the effects to this process. release undoes those that can be undone.
 func (e Effects) apply() (_ *processEffects, err error) {
 	p := &processEffects{Effects: e}
 	if e == (Effects{}) {

@@ -19,7 +19,7 @@ import (
 	"github.com/boxer-sandbox/boxer/coordinator"
 )
 
-// Enclosing is the supervisor of a program that this process belongs to.
+// Enclosing is the supervisor of the program to which this process belongs.
 type Enclosing struct {
 	PID  int    // of the supervisor
 	Name string // the node's; empty if the supervisor does not answer this user
@@ -28,8 +28,8 @@ type Enclosing struct {
 }
 
 // FindEnclosing returns the supervisor of this process's program, or nil if this process
-// is not inside boxer run. Every process of a program descends from its boxer-init, which
-// adopts those whose parents have ended.
+// does not run under boxer run. Every process of a program descends from the program's
+// boxer-init, which adopts orphans.
 func FindEnclosing() *Enclosing {
 	for pid := os.Getppid(); pid > 1; {
 		parent := parentOf(pid)
@@ -47,13 +47,13 @@ func FindEnclosing() *Enclosing {
 	return nil
 }
 
-// parentOf returns the parent of a process, 0 if that is not known.
+// parentOf returns the parent of a process, or 0 if it is not known.
 func parentOf(pid int) int {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
 	}
-	// The second field is a name in parentheses, and may have anything in it.
+	// The second field is a name in parentheses, which may contain any character.
 	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
 	if len(fields) < 2 {
 		return 0
@@ -65,7 +65,7 @@ func parentOf(pid int) int {
 	return parent
 }
 
-// String says where this process is.
+// String describes the supervisor, for messages.
 func (e *Enclosing) String() string {
 	if e.Name == "" {
 		return fmt.Sprintf("already inside boxer run (process %d, which does not answer this user)", e.PID)
@@ -73,7 +73,7 @@ func (e *Enclosing) String() string {
 	return fmt.Sprintf("already inside boxer run (node %s)", e.Name)
 }
 
-// A NetworkStatus is a network as a node of it sees it.
+// A NetworkStatus describes a network from the view of one node.
 type NetworkStatus struct {
 	Self        uint32 // the node's id
 	Coordinator string // host and port
@@ -86,11 +86,12 @@ type statusAnswer struct {
 	Failed string `json:",omitempty"` // why there is no status
 }
 
-// enclosingPatience bounds how long the supervisor may take to ask its coordinator.
+// enclosingPatience bounds how long the supervisor may take. It asks its coordinator
+// meanwhile.
 const enclosingPatience = 15 * time.Second
 
-// Status asks the supervisor who is on its network. The supervisor asks the coordinator:
-// this process needs no join URL.
+// Status asks the supervisor for the members of its network. The supervisor asks the
+// coordinator, so this process needs no join URL.
 func (e *Enclosing) Status(ctx context.Context) (NetworkStatus, error) {
 	c, err := e.dial(attachRequest{Status: true})
 	if err != nil {
@@ -113,10 +114,10 @@ func (e *Enclosing) Status(ctx context.Context) (NetworkStatus, error) {
 	return a.NetworkStatus, nil
 }
 
-// maxStatus bounds a statusAnswer in bytes: 65,536 nodes and some paths of each.
+// maxStatus bounds a statusAnswer in bytes: 65,536 nodes with some paths each.
 const maxStatus = 256 << 20
 
-// asked is a connection to a supervisor, which has answered.
+// asked is a connection to a supervisor that has answered a request.
 type asked struct {
 	*net.UnixConn
 	who attachAnswer
@@ -135,7 +136,7 @@ func (e *Enclosing) dial(q attachRequest) (*asked, error) {
 		a := &asked{UnixConn: c}
 		var peer *unix.Ucred
 		if peer, err = peerOf(c); err == nil && int(peer.Pid) != e.PID {
-			err = unix.ESRCH // it was left behind, or is of another pid namespace
+			err = unix.ESRCH // a stale socket, or one of another PID namespace
 		}
 		if err == nil {
 			if a.who, err = request(c, q); err == nil {
@@ -147,7 +148,7 @@ func (e *Enclosing) dial(q attachRequest) (*asked, error) {
 	return nil, err
 }
 
-// request sends a request, and returns the answer's first line.
+// request sends a request and reads the first line of the answer.
 func request(c *net.UnixConn, q attachRequest) (who attachAnswer, err error) {
 	c.SetDeadline(time.Now().Add(attachPatience))
 	if err = json.NewEncoder(c).Encode(q); err == nil {
@@ -157,14 +158,14 @@ func request(c *net.UnixConn, q attachRequest) (who attachAnswer, err error) {
 	return who, err
 }
 
-// controlSuffix ends the names of control sockets.
+// controlSuffix is the suffix of the names of control sockets.
 const controlSuffix = ".trace"
 
-// controlName is the name of the control socket of a node. Only the pid of its boxer-init
-// tells a node from others: a supervisor may have several.
+// controlName returns the name of a node's control socket. It contains the pid of the
+// node's boxer-init, because one supervisor may have several nodes.
 func controlName(init int) string { return strconv.Itoa(init) + controlSuffix }
 
-// tellStatus answers a request about the network.
+// tellStatus answers a request for the network's status.
 func (n *node) tellStatus(ctx context.Context, c *net.UnixConn) error {
 	ctx, cancel := context.WithTimeout(ctx, enclosingPatience)
 	defer cancel()

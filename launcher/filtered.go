@@ -13,16 +13,16 @@ import (
 	"github.com/boxer-sandbox/boxer/syscalls"
 )
 
-// filterAbilities are those of a seccomp filter: it takes a call wherever its instruction
-// is, of both ABIs, also those of the thread that it was put on.
+// filterAbilities are the abilities of a seccomp filter. It traps calls wherever the
+// instruction is, of both ABIs, and also those of the thread that installed the filter.
 var filterAbilities = syscalls.Abilities{Compat: true, Generated: true, Starting: true,
 	CopyFD: sandbox.CopyFD}
 
-// A filtered program's calls are trapped by a seccomp filter.
+// filtered implements Interposer by a seccomp filter.
 type filtered struct {
 	serving
 	program sandbox.Program
-	served  bool // the filter traps what starting a program takes
+	served  bool // the filter traps calls that start a program
 	log     *slog.Logger
 
 	listening chan struct{} // closed when listener is set
@@ -55,7 +55,7 @@ func (f *filtered) Start(c *child, req startRequest) error {
 	})
 }
 
-// Serve implements Interposer. It returns when no thread is left under the filter.
+// Serve implements Interposer. It returns when no thread has the filter any more.
 func (f *filtered) Serve(answer func(syscalls.Call)) error {
 	if !f.begin() {
 		return nil
@@ -88,7 +88,7 @@ func (f *filtered) Close() error {
 	return f.listener.Close()
 }
 
-// policyOf is the filter's policy: it traps what the rows are about.
+// policyOf returns the filter's policy: which calls it traps, by the rows.
 func policyOf(rows []syscalls.Entry) sandbox.Policy {
 	var p sandbox.Policy
 	for _, e := range rows {
@@ -117,18 +117,18 @@ func condition(c syscalls.Condition) sandbox.Condition {
 	return sandbox.IntEqual(c.Arg, c.Equal)
 }
 
-// A call is a trapped call as package syscalls sees it.
+// A call is a trapped call as a syscalls.Call.
 type call struct {
 	*sandbox.Notif
-	told *sync.Once // that descriptors cannot be copied
+	told *sync.Once // logs once that descriptors cannot be copied
 	log  *slog.Logger
 }
 
 var _ syscalls.Call = call{}
 
-// CopyFD implements syscalls.Call. A program may be out of the supervisor's reach: it has
-// become another user, or set itself non-dumpable (prctl(2)). That is said once: it
-// explains why the program's calls fail.
+// CopyFD implements syscalls.Call. It fails if the program has become another user, or
+// has made itself non-dumpable (prctl(2)). Then CopyFD logs that once, because the
+// program's calls fail for that reason.
 func (c call) CopyFD(fd int) (int, error) {
 	got, err := c.Notif.CopyFD(fd)
 	if errors.Is(err, unix.EPERM) {

@@ -15,24 +15,24 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// ForwardConfig says what to forward where.
+// ForwardConfig has the parameters of Forward.
 type ForwardConfig struct {
 	Listen string // ADDR:PORT of this machine
 	Name   string // of the node
 	Port   uint16 // of the node
 	Join   coordinator.JoinURL
 
-	Wait    bool   // for a node of that name; otherwise it is an error that there is none
-	Version string // of boxer, for who asks about the network
+	Wait    bool   // for a node of that name; without Wait, a missing node is an error
+	Version string // of boxer; boxer status shows it
 
-	Ready  func(net.Addr) // called when connections are accepted
+	Ready  func(net.Addr) // called when Forward accepts connections
 	Logger *slog.Logger
 
 	Congestion transport.Congestion // of the connections to the node
 }
 
-// Forward accepts connections on this machine and forwards each to a node,
-// until ctx ends. For that it is a node itself, on which nothing listens.
+// Forward accepts connections on this machine and forwards each to a node, until ctx
+// ends. It joins the network as a node without listeners.
 func Forward(ctx context.Context, cfg ForwardConfig) (err error) {
 	l, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
@@ -69,7 +69,7 @@ func Forward(ctx context.Context, cfg ForwardConfig) (err error) {
 	}
 }
 
-// find looks for the node to forward to, and waits for it if it is to.
+// find checks that the network has the node, and waits for the node if cfg.Wait is set.
 func (m *member) find(ctx context.Context, cfg ForwardConfig) error {
 	a, err := netip.ParseAddr(cfg.Name)
 	switch {
@@ -88,7 +88,7 @@ func (m *member) find(ctx context.Context, cfg ForwardConfig) error {
 	}
 	err = waitFor(ctx, m.client, WaitFor{Name: cfg.Name, Count: 1}, cfg.Logger)
 	if ctx.Err() != nil {
-		return nil // it was told to end
+		return nil // the caller has ended Forward
 	}
 	return err
 }
@@ -107,13 +107,13 @@ func (m *member) forward(ctx context.Context, c *net.TCPConn, cfg ForwardConfig)
 		}
 	}
 	m.log.Warn("forward: connection failed", "to", cfg.Name, "port", cfg.Port, "err", err)
-	c.SetLinger(0) // the client's connect is done: a reset is the nearest to a refusal
+	c.SetLinger(0) // too late to refuse the client's connect: reset the connection
 	c.Close()
 }
 
-// headers returns what to try, in order: each node that the name means, at its
-// IPv4 and at its IPv6 address, as programs listen at one or at both; or, for an
-// address, that alone.
+// headers returns the destinations to try, in order. A name gives each of its nodes at
+// its IPv4 and its IPv6 address, because programs may listen at only one of them. An
+// address gives itself.
 func (m *member) headers(cfg ForwardConfig, port uint16) (hs []transport.Header) {
 	self := m.client.Self()
 	add := func(src, dst netip.Addr) {

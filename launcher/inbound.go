@@ -11,27 +11,28 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// inbounds are the streams from each peer whose bytes are not all with this node's
-// programs yet. A peer whose program has ended asks for that before it leaves: what this
-// side's transport holds is lost with the connection, and Linux would deliver it.
+// inbounds are the streams of each peer from which this node's programs have not read
+// everything yet. A peer asks for that before it leaves: its program has ended, and data
+// that only this side's transport holds would be lost with the connection. Linux would
+// deliver that data.
 type inbounds struct {
 	mu      sync.Mutex
 	of      map[uint32]*inbound
-	changed chan struct{} // closed, and replaced, when a peer has no such stream any more
+	changed chan struct{} // closed and replaced when the last stream of a peer has ended
 }
 
-// inbound is what comes from one peer.
+// inbound counts the streams of one peer, and what programs have read from them.
 type inbound struct {
-	open int           // streams; guarded by inbounds.mu
-	read atomic.Uint64 // bytes that went on to programs
+	open int           // number of streams; guarded by inbounds.mu
+	read atomic.Uint64 // bytes that programs have read
 }
 
 func newInbounds() *inbounds {
 	return &inbounds{of: make(map[uint32]*inbound), changed: make(chan struct{})}
 }
 
-// follow returns the stream such that its incoming direction is known until all of it has
-// been read, or nobody reads it any more.
+// follow counts a stream until its incoming direction has ended: everything was read, or
+// the reader has stopped. It returns the stream to use.
 func (i *inbounds) follow(s *transport.Stream) inboundStream {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -44,7 +45,7 @@ func (i *inbounds) follow(s *transport.Stream) inboundStream {
 	return inboundStream{s, &following{all: i, in: in}}
 }
 
-// ended says that a stream has nothing more for a program.
+// ended removes a stream that has no more data for a program.
 func (i *inbounds) ended(peer uint32, in *inbound) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -55,19 +56,19 @@ func (i *inbounds) ended(peer uint32, in *inbound) {
 	}
 }
 
-// look returns the peer's inbound, nil if it has none, and a channel that is closed when
-// that may have changed.
+// look returns the peer's inbound, or nil if it has no streams, and a channel that is
+// closed when a peer's last stream ends.
 func (i *inbounds) look(peer uint32) (*inbound, <-chan struct{}) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.of[peer], i.changed
 }
 
-// errStalled means that programs have not read what a peer sent for drainStall.
+// errStalled means that programs have read nothing of a peer's data for drainStall.
 var errStalled = errors.New("the peer's program reads nothing")
 
-// delivered waits until the programs have all that the peer has sent so far and later. It
-// fails with errStalled when they stop reading.
+// delivered waits until the programs have read everything that the peer has sent, and
+// will send. It fails with errStalled if they stop reading.
 func (i *inbounds) delivered(ctx context.Context, peer uint32) error {
 	stall := time.NewTimer(drainStall)
 	defer stall.Stop()
@@ -94,8 +95,8 @@ func (i *inbounds) delivered(ctx context.Context, peer uint32) error {
 
 var _ syscalls.Stream = inboundStream{}
 
-// An inboundStream is a stream whose incoming direction inbounds follows. A Read that
-// fails or ends tells that all bytes before are where they belong.
+// An inboundStream is a stream that inbounds counts. When Read returns an error or
+// io.EOF, the program's socket has all bytes of the Reads before.
 type inboundStream struct {
 	*transport.Stream
 	f *following
@@ -113,7 +114,7 @@ func (s inboundStream) end() {
 	}
 }
 
-// Read is transport.Stream's.
+// Read implements io.Reader.
 func (s inboundStream) Read(b []byte) (int, error) {
 	n, err := s.Stream.Read(b)
 	s.f.in.read.Add(uint64(n))
@@ -123,19 +124,19 @@ func (s inboundStream) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// CloseRead is transport.Stream's.
+// CloseRead implements syscalls.Stream.
 func (s inboundStream) CloseRead() error {
 	s.end()
 	return s.Stream.CloseRead()
 }
 
-// Reset is transport.Stream's.
+// Reset implements syscalls.Stream.
 func (s inboundStream) Reset() {
 	s.end()
 	s.Stream.Reset()
 }
 
-// Wait is transport.Stream's.
+// Wait implements syscalls.Stream.
 func (s inboundStream) Wait() error {
 	err := s.Stream.Wait()
 	if err != nil {
@@ -144,18 +145,18 @@ func (s inboundStream) Wait() error {
 	return err
 }
 
-// isDeliveryQuery reports whether a stream asks whether all is delivered: it is for port
-// 0 of the peer itself, where nobody can listen.
+// isDeliveryQuery reports whether the peer asks by this stream whether its data was
+// delivered. Such a stream is for port 0 of the peer itself, where no program can listen.
 func isDeliveryQuery(h transport.Header) bool {
 	return h.Destination == h.Source && h.Destination.Port() == 0 && !h.HostAddr.IsValid()
 }
 
-// answerDelivered answers such a stream when the programs have what the peer has sent:
-// unreachable, as nobody listens there; or timeout when they stop reading.
+// answerDelivered answers a delivery query: StatusUnreachable when the programs have read
+// the peer's data, StatusTimeout when they have stopped reading.
 func (i *inbounds) answerDelivered(s *transport.Stream) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	defer s.OnStopSending(cancel)() // the peer has given up
+	defer s.OnStopSending(cancel)() // the peer does not wait any more
 	if errors.Is(i.delivered(ctx, s.Peer()), errStalled) {
 		s.Answer(transport.StatusTimeout)
 		return

@@ -19,10 +19,10 @@ import (
 	"github.com/boxer-sandbox/boxer/sandbox"
 )
 
-// initName is boxer-init's argv[0]: the same executable is both.
+// initName is boxer-init's argv[0]. Supervisor and boxer-init are the same executable.
 const initName = "boxer-init"
 
-// Exit codes as env(1) and the shells have them, and boxer's own.
+// Exit codes of env(1) and the shells, and boxer's own.
 const (
 	ExitBoxer         = 125 // boxer itself failed
 	ExitNotExecutable = 126
@@ -30,13 +30,13 @@ const (
 	exitSignal        = 128 // plus the signal's number
 )
 
-// IsInit reports whether this process is to be boxer-init; main then calls
-// Init and nothing else.
+// IsInit reports whether this process was started as boxer-init. Then main must call Init
+// and nothing else.
 func IsInit() bool { return len(os.Args) == 2 && os.Args[0] == initName }
 
-// Init is boxer-init: it starts the program that the supervisor names, looks
-// after its tree, and ends with it, or with the supervisor. It returns the
-// process's exit code, which nobody reads.
+// Init is the main function of boxer-init. It starts the program that the supervisor
+// names, reaps the tree, and ends when the tree or the supervisor has ended. It returns
+// the process's exit code, which no process reads.
 func Init() int {
 	fd, err := strconv.Atoi(os.Args[1])
 	if err != nil {
@@ -54,9 +54,9 @@ func Init() int {
 	var o startRequest
 	loader, err := c.receive(&o)
 	if err != nil {
-		return ExitBoxer // the supervisor has given up, and said why
+		return ExitBoxer // the supervisor has failed and has reported why
 	}
-	// Only then: a wait for children must find the program's.
+	// Only now: a wait for children must find the program's.
 	uncovered := ""
 	if o.Cover != nil {
 		if err := o.Cover.mount(); err != nil {
@@ -70,10 +70,10 @@ func Init() int {
 		return code
 	}
 	closeAll(inheritedFDs)
-	// A signal to the process group that kills the supervisor and the program must not
-	// kill this process: it ends the rest of the tree and tells the coordinator.
-	unix.Setpgid(0, 0) // fails only for a session's leader, which this process is not
-	pass := -1         // the supervisor has it already
+	// A signal to the process group may kill the supervisor and the program. It must not
+	// kill this process, which then ends the rest of the tree and tells the coordinator.
+	unix.Setpgid(0, 0) // fails only for a session leader, which this process is not
+	pass := -1         // the supervisor has the listener already
 	if listener != nil {
 		pass = int(listener.Fd())
 	}
@@ -96,11 +96,11 @@ func Init() int {
 }
 
 // startProgram starts the command under the filter, or under the loader. listener is nil
-// if the supervisor has been given it before, or there is none.
+// if the supervisor already has it, or if there is no filter.
 func startProgram(o startRequest, c control, loader *os.File) (pid int, listener *os.File,
 	err error) {
 	o.Signals.ignore()
-	if o.Hostname != "" { // before the filter, which may trap it
+	if o.Hostname != "" { // before the filter, which may trap sethostname(2)
 		if err := unix.Sethostname([]byte(o.Hostname)); err != nil {
 			return 0, nil, os.NewSyscallError("sethostname", err)
 		}
@@ -135,7 +135,7 @@ func startProgram(o startRequest, c control, loader *os.File) (pid int, listener
 	return pid, listener, err
 }
 
-// startLoader starts the loader, which asks the supervisor for the program.
+// startLoader starts the loader, which asks the supervisor for the program to run.
 func startLoader(o startRequest, loader *os.File) (pid int, err error) {
 	defer loader.Close()
 	done := make(chan struct{})
@@ -150,8 +150,8 @@ func startLoader(o startRequest, loader *os.File) (pid int, err error) {
 	return pid, err
 }
 
-// forkExec starts path. A script without an interpreter line goes to the shell,
-// as from execvp(3).
+// forkExec starts path. As with execvp(3), the shell runs a script without an interpreter
+// line.
 func forkExec(path string, o startRequest) (int, error) {
 	env, own := programEnv(os.Environ(), os.Getppid(), o.Notify)
 	start := func(path string, argv []string) (int, error) {
@@ -171,7 +171,7 @@ func forkExec(path string, o startRequest) (int, error) {
 	return pid, nil
 }
 
-// explain says why a command did not start, and with which exit code.
+// explain returns why a command did not start, and the exit code for that.
 func explain(name string, err error) (string, int) {
 	var start *fs.PathError
 	switch {
@@ -189,7 +189,8 @@ func explain(name string, err error) (string, int) {
 	return fmt.Sprintf("start %s: %v", name, err), ExitBoxer
 }
 
-// isFile tells a program's EACCES from one of seccomp(2).
+// isFile reports whether an error is about the program's file. seccomp(2) may also fail
+// with EACCES.
 func isFile(err error) bool {
 	var start *fs.PathError
 	var look *exec.Error
@@ -202,21 +203,21 @@ type tree struct {
 	pidfd      int // of pid, -1 if there is none
 	c          control
 	supervisor int    // a pidfd, -1 if this process does not stop or continue it
-	notify     string // of the notifier: removed here if the supervisor cannot
+	notify     string // the notifier's socket: removed here if the supervisor dies
 
 	done chan struct{}     // closed when the supervisor knows that the program has ended
 	will *coordinator.Will // nil: none; watchSupervisor has it
 
-	mu    sync.Mutex // held also while the supervisor is signalled
+	mu    sync.Mutex // also held while the supervisor is signalled
 	stops uint64     // how often a signal has stopped the program
 	runs  bool       // the program has run again since the last stop
-	// grace is what those have from SIGTERM to SIGKILL that outlive the program; nil:
-	// none
+	// grace is the time between SIGTERM and SIGKILL for processes that outlive the
+	// program; nil: they get SIGKILL at once.
 	grace *time.Duration
 }
 
-// watchSupervisor kills the tree when the supervisor is gone: without it, every
-// trapped call would fail with ENOSYS.
+// watchSupervisor kills the tree when the supervisor has ended: without a supervisor,
+// every trapped call would fail with ENOSYS.
 func (t *tree) watchSupervisor() {
 	for {
 		var w initCommand
@@ -246,17 +247,17 @@ func (t *tree) watchSupervisor() {
 	sendWill(t.will)
 	killTree(nil)
 	removeNotify(t.notify)
-	for range willRepeats { // datagrams may get lost
+	for range willRepeats { // datagrams get lost
 		time.Sleep(willPause)
 		sendWill(t.will)
 	}
 	os.Exit(ExitBoxer)
 }
 
-// reap waits for every process of the tree and reports what the program does.
-// When the program has ended, what is left of its tree is ended, too.
+// reap reaps every process of the tree, and reports the program's state changes. When the
+// program has ended, it ends the rest of the tree.
 func (t *tree) reap() int {
-	signal.Ignore(unix.SIGPIPE) // a supervisor that is gone is watchSupervisor's
+	signal.Ignore(unix.SIGPIPE) // watchSupervisor handles the supervisor's end
 	runtime.LockOSThread()
 	for {
 		var ws unix.WaitStatus
@@ -264,7 +265,7 @@ func (t *tree) reap() int {
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
-		case err != nil: // ECHILD cannot be before the program's own end
+		case err != nil: // ECHILD: impossible before the program's own end
 			return ExitBoxer
 		case pid != t.pid:
 			continue
@@ -282,8 +283,8 @@ func (t *tree) reap() int {
 		t.mu.Unlock()
 		killTree(grace)
 		t.c.send(childEvent{Exited: true, Status: code}, -1)
-		// A program often ends because the supervisor has been killed: then
-		// watchSupervisor has something to tell.
+		// A program often ends because its supervisor was killed. Then watchSupervisor
+		// still has to tell the coordinator.
 		<-t.done
 		return code
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/boxer-sandbox/boxer/syscalls"
 )
 
-// InterposerKind is a way to get at a program's calls.
+// InterposerKind is a way to take a program's system calls.
 type InterposerKind string
 
 const (
@@ -38,16 +38,16 @@ func ParseInterposer(s string) (InterposerKind, error) {
 type Interposer interface {
 	// Abilities says what this way to take calls can do.
 	Abilities() syscalls.Abilities
-	// Start has boxer-init start the program of a request, which lacks only what the
-	// Interposer itself tells boxer-init. Serve runs already: the first calls may come
-	// before Start returns. Start fails with *ExitError if the program cannot be
-	// executed. No process of the tree is left after an error.
+	// Start has boxer-init start the program of a request, to which the Interposer adds
+	// its own parts. Serve runs already, because the first calls may arrive before Start
+	// returns. Start fails with *ExitError if the program cannot be executed. After an
+	// error, no process of the tree is left.
 	Start(c *child, req startRequest) error
-	// Serve hands each call to answer, until the tree has ended or Close is called. After
-	// an error, nobody answers the tree's calls.
+	// Serve passes each call to answer, until the tree has ended or Close is called.
+	// After an error of Serve, no call of the tree is answered.
 	Serve(answer func(syscalls.Call)) error
-	// Close ends Serve, waits for it, and releases everything. The tree has ended, or was
-	// not started. It may be called more than once.
+	// Close ends Serve, waits for it, and releases all resources. The caller has ended
+	// the tree or never started it. Close may be called more than once.
 	Close() error
 }
 
@@ -56,9 +56,9 @@ var (
 	_ Interposer = (*rewritten)(nil)
 )
 
-// newInterposer makes what takes the calls that the rows are about. own is what the
-// program has of its host for itself, see inOwnNamespaces; served is whether calls are
-// taken that starting a program takes; processors is whether GOMAXPROCS may change.
+// newInterposer makes the Interposer that takes the calls of the rows. own are the
+// program's own namespaces, see inOwnNamespaces. served says whether it also takes the
+// calls that start a program. processors says whether GOMAXPROCS may change.
 func newInterposer(choose func() (InterposerKind, error), rows []syscalls.Entry,
 	own namespaces, served, processors bool, log *slog.Logger) (Interposer, error) {
 	k, why := choose()
@@ -69,7 +69,7 @@ func newInterposer(choose func() (InterposerKind, error), rows []syscalls.Entry,
 	if k == InterposerRewrite {
 		r, err := newRewritten(rows, processors, log)
 		if err != nil {
-			return nil, err // not r: an interface that holds nil is not nil
+			return nil, err // not r: an interface with a nil pointer is not nil
 		}
 		return r, nil
 	}
@@ -80,7 +80,7 @@ func newInterposer(choose func() (InterposerKind, error), rows []syscalls.Entry,
 	return f, nil
 }
 
-// abilities returns what programs get of a kind on this host.
+// abilities returns the abilities of a kind on this host.
 func (k InterposerKind) abilities() syscalls.Abilities {
 	if k == InterposerRewrite {
 		return rewriteAbilities()
@@ -88,31 +88,31 @@ func (k InterposerKind) abilities() syscalls.Abilities {
 	return filterAbilities
 }
 
-// choose returns the kind to use, and if filters do not work here, why. That is tried on
-// a thread that ends with the trial.
+// choose returns the kind to use, and, if filters do not work on this host, why. It tries
+// to install a filter on a thread that ends afterwards.
 func (k InterposerKind) choose() (InterposerKind, error) {
 	if k != InterposerAuto && k != "" {
 		return k, nil
 	}
 	err := sandbox.Usable()
-	// a supervisor above this one, which will be told
+	// this process has a supervisor already; the caller reports that
 	if err == nil || errors.Is(err, sandbox.ErrFilterBusy) {
 		return InterposerSeccomp, nil
 	}
 	return InterposerRewrite, err
 }
 
-// A serving is an Interposer's Serve, which Close waits for.
+// A serving lets an Interposer's Close wait for its Serve.
 type serving struct {
 	mu      sync.Mutex
-	wg      sync.WaitGroup // Serve; added to with mu
+	wg      sync.WaitGroup // counts Serve; added to while mu is held
 	closing chan struct{}  // closed by close
 	closed  bool
 }
 
 func newServing() serving { return serving{closing: make(chan struct{})} }
 
-// begin reports whether Serve may go on; it calls s.wg.Done at its end then.
+// begin reports whether Serve may run. If so, Serve must call s.wg.Done at its end.
 func (s *serving) begin() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,7 +123,7 @@ func (s *serving) begin() bool {
 	return true
 }
 
-// close keeps Serve from beginning. It reports whether it was called for the first time.
+// close prevents further calls of Serve. It returns true the first time it is called.
 func (s *serving) close() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,22 +11,23 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// A Link is a connection of the supervisor's own, over the network: between a file that
-// it was given and a Meeting. The program knows nothing of it. It is there before the
-// program starts, and ends when the meeting ends it, or with the node.
+// A Link is a connection of the supervisor's own over the network. It connects a file
+// that the supervisor was given with a Meeting. The program does not see it. The
+// supervisor connects it before the program starts. It ends when the Meeting ends it, or
+// with the node.
 type Link struct {
 	To   netip.AddrPort // the meeting's address
-	File *os.File       // a stream socket; Run closes it
+	File *os.File       // a stream socket, which Run closes
 }
 
-// Hold keeps a program from starting until a byte can be read from the file. The end of
-// the file means that the program is not to start. Run closes it.
+// Hold delays a program's start until a byte can be read from File. At end of file, the
+// program does not start. Run closes File.
 type Hold struct{ File *os.File }
 
-// errNotStarted means that the end of Hold has come.
+// errNotStarted means that Hold has reached end of file.
 var errNotStarted = fmt.Errorf("the program was not started: who ordered it does without it")
 
-// startLink connects a link, if there is one. endLink ends it.
+// startLink connects a Link, if l is not nil. endLink ends it.
 func (n *node) startLink(l *Link) {
 	if l == nil {
 		return
@@ -40,7 +41,8 @@ func (n *node) startLink(l *Link) {
 	n.endLink = func() { cancel(); <-ended }
 }
 
-// link connects a link. If the meeting cannot be reached, the file's peer reads its end.
+// link connects a Link and copies data until it ends. If the Meeting cannot be reached,
+// it closes the file, and its peer reads end of file.
 func (n *node) link(ctx context.Context, l Link) {
 	defer l.File.Close()
 	self := n.member.client.Self()
@@ -74,12 +76,12 @@ func carry(ctx context.Context, f io.ReadWriteCloser, s *transport.Stream) {
 	})
 	both.Go(func() {
 		_, _ = io.Copy(f, s)
-		end() // who controls the program is gone
+		end() // the controlling process has closed its end
 	})
 	both.Wait()
 }
 
-// wait waits until the program may start.
+// wait waits until the program may start. It fails with errNotStarted if it must not.
 func (h Hold) wait(ctx context.Context) error {
 	if h.File == nil {
 		return nil

@@ -12,18 +12,19 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// MeetConfig says where a meeting is.
+// MeetConfig has the parameters of Meet.
 type MeetConfig struct {
 	Join    coordinator.JoinURL
-	Version string // of boxer, for who asks about the network
+	Version string // of boxer; boxer status shows it
 	Logger  *slog.Logger
 
 	Congestion transport.Congestion // of the connections
 }
 
-// A Meeting is a member of the network to which supervisors connect, see Link. It is how
-// a launcher controls programs on machines that nobody can connect to. Whoever is in the
-// network can connect to it: the first bytes must prove who it is.
+// A Meeting is a member of the network that accepts connections of supervisors (see
+// Link). With it, a launcher controls programs on machines that accept no connections.
+// Every node of the network can connect to a Meeting, so the first bytes of a connection
+// must prove who the peer is.
 type Meeting struct {
 	m     *member
 	at    netip.AddrPort
@@ -38,7 +39,7 @@ const meetingBacklog = 128
 func Meet(ctx context.Context, cfg MeetConfig) (*Meeting, error) {
 	meeting := &Meeting{conns: make(chan *transport.Stream, meetingBacklog),
 		ended: make(chan struct{})}
-	// A port above those that programs use makes a mistaken connect improbable.
+	// Programs rarely use ports this high, so a connection by mistake is improbable.
 	port := uint16(61000 + rand.IntN(4000))
 	m, err := join(ctx, cfg.Join, self{program: cfg.Version}, cfg.Congestion, handlers{
 		accept: func(s *transport.Stream) { meeting.take(s, port) },
@@ -50,7 +51,7 @@ func Meet(ctx context.Context, cfg MeetConfig) (*Meeting, error) {
 	return meeting, nil
 }
 
-// take queues a connection.
+// take queues an incoming connection for Accept, or refuses it.
 func (m *Meeting) take(s *transport.Stream, port uint16) {
 	if s.Header().Destination.Port() != port || s.Header().HostAddr.IsValid() {
 		_ = s.Answer(transport.StatusRefused)
@@ -66,12 +67,12 @@ func (m *Meeting) take(s *transport.Stream, port uint16) {
 	}
 	select {
 	case m.conns <- s:
-	default: // another took the last place
+	default: // another goroutine has filled the queue
 		s.Reset()
 	}
 }
 
-// Addr returns the address for links.
+// Addr returns the address to which supervisors connect (Link.To).
 func (m *Meeting) Addr() netip.AddrPort { return m.at }
 
 // Accept waits for a connection. It fails with net.ErrClosed after Close.
@@ -84,16 +85,16 @@ func (m *Meeting) Accept() (*MeetingConn, error) {
 	}
 }
 
-// Close leaves the network; connections end. It is called once.
+// Close leaves the network and ends all connections. It must be called only once.
 func (m *Meeting) Close() error {
 	close(m.ended)
 	return m.m.close()
 }
 
-// A MeetingConn is a connection of a meeting.
+// A MeetingConn is a connection that a Meeting has accepted.
 type MeetingConn struct{ s *transport.Stream }
 
-// Peer returns the id of the node at the other end.
+// Peer returns the node-ID of the other end.
 func (c *MeetingConn) Peer() uint32 { return c.s.Peer() }
 
 // Read implements io.Reader.
@@ -102,5 +103,5 @@ func (c *MeetingConn) Read(b []byte) (int, error) { return c.s.Read(b) }
 // Write implements io.Writer.
 func (c *MeetingConn) Write(b []byte) (int, error) { return c.s.Write(b) }
 
-// Close sends what is written, and ends both directions.
+// Close sends everything that was written, and ends both directions.
 func (c *MeetingConn) Close() error { return errors.Join(c.s.CloseWrite(), c.s.CloseRead()) }

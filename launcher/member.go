@@ -20,19 +20,19 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// reportEvery is how often the paths of a node are looked at for its
-// coordinator, which is told when they have changed.
+// reportEvery is how often a member compares its paths with those that it has reported to
+// the coordinator. It reports changes.
 const reportEvery = time.Second
 
-// A member is a place on a network: the node's socket, its membership and its
-// paths to the others.
+// A member is one membership in a network: the node's socket, its session with the
+// coordinator, and its paths to other nodes.
 type member struct {
 	socket *transport.Socket
 	client *coordinator.Client
 	node   *transport.Node
 	log    *slog.Logger
 
-	// what the node says of itself; holds nil at first
+	// what the node reports about itself; holds nil at first
 	about atomic.Pointer[func() coordinator.About]
 
 	inbounds *inbounds // of the streams from other nodes
@@ -41,13 +41,13 @@ type member struct {
 	running sync.WaitGroup // this member's goroutines
 }
 
-// handlers get what other nodes send.
+// handlers are called with what other nodes send.
 type handlers struct {
 	accept   func(*transport.Stream)
 	datagram func(from uint32, d transport.Datagram) // nil: dropped
 }
 
-// self is what a node says of itself.
+// self is what a node reports about itself.
 type self struct {
 	name    string       // empty: node-ID
 	program string       // version of boxer
@@ -55,7 +55,7 @@ type self struct {
 
 	timers transport.Timers // of its paths
 
-	// makes its identity; nil: transport.NewIdentity
+	// makes the node's identity; nil: transport.NewIdentity
 	identity func() (*transport.Identity, error)
 }
 
@@ -109,7 +109,7 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 	})
 	ctx, m.stop = context.WithCancel(context.Background())
 	m.running.Go(func() { m.reportPaths(ctx) })
-	m.running.Go(func() { // ends with the membership, at the latest in close
+	m.running.Go(func() { // ends with the session, at the latest in close
 		<-m.client.Done()
 		if err := m.client.Err(); !errors.Is(err, coordinator.ErrClosed) {
 			log.Error("this node has left the network for good; run it again to join",
@@ -161,19 +161,19 @@ func (m *member) reportPaths(ctx context.Context) {
 	}
 }
 
-// drainDatagramsWithin bounds how long datagrams hold up the end of a program:
-// about what the first path to a peer takes, several times.
+// drainDatagramsWithin bounds how long unsent datagrams delay the end of a program:
+// several times what the first path to a peer usually takes.
 const drainDatagramsWithin = 2 * time.Second
 
-// drainDatagrams waits until the datagrams that the program has sent are on their way, as
-// Linux sends what a process has left. It returns whether flush is needed for some.
+// drainDatagrams waits until the program's datagrams are sent, as Linux sends what an
+// ended process has queued. It returns whether some of them need flush.
 func (m *member) drainDatagrams(ctx context.Context) (recent bool) {
 	ctx, cancel := context.WithTimeout(ctx, drainDatagramsWithin)
 	defer cancel()
 	return m.node.DrainDatagrams(ctx)
 }
 
-// accept returns what takes the streams that other nodes open.
+// accept returns the handler of streams that other nodes open.
 func (m *member) accept(h func(*transport.Stream)) func(*transport.Stream) {
 	return func(s *transport.Stream) {
 		if isDeliveryQuery(s.Header()) {
@@ -184,10 +184,10 @@ func (m *member) accept(h func(*transport.Stream)) func(*transport.Stream) {
 	}
 }
 
-// flush waits until the peers' programs have what was sent to them. QUIC does not tell
-// what is acknowledged, so it asks each for an answer, twice: the first answer comes
-// after what arrived, and has shown what was lost; the second comes after that was
-// sent again.
+// flush waits until the peers' programs have received what was sent to them. QUIC does
+// not report acknowledgements to applications. flush therefore asks each peer twice for
+// an answer. The first answer comes after what arrived, and makes QUIC notice what was
+// lost; the second comes after the retransmission.
 func (m *member) flush(ctx context.Context) error {
 	var asked sync.WaitGroup
 	var stalled atomic.Bool
@@ -210,10 +210,10 @@ func (m *member) flush(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// askDelivered waits until a peer's program has what this node has sent. It fails with
-// errStalled if that reads nothing for drainStall. A peer that is not connected any more
-// has all that it will ever get: to ask it would mean to look for a new path, and the end
-// of a node would wait for that.
+// askDelivered waits until a peer's program has read what this node has sent. It fails
+// with errStalled if the program reads nothing for drainStall. It does not ask a peer
+// that is no longer connected: such a peer receives nothing more, and asking would search
+// for a new path, which delays the node's end.
 func (m *member) askDelivered(ctx context.Context, peer uint32) error {
 	self := netip.AddrPortFrom(m.client.Self().Addr, 0)
 	s, err := m.node.OpenExisting(ctx, peer, transport.Header{Source: self, Destination: self})
@@ -227,20 +227,20 @@ func (m *member) askDelivered(ctx context.Context, peer uint32) error {
 	return nil
 }
 
-// hostID is the same for nodes that share a machine and a network namespace:
-// those reach each other by loopback. Every node is told it of every other, so it is
-// short, and a hash, since it is nobody's business which machine that is.
+// hostID returns an ID that is equal for nodes on one machine and in one network
+// namespace. Such nodes reach each other over loopback. The ID is a short hash: every
+// node learns the IDs of all others, and which machine it is should stay private.
 func hostID() string {
 	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	var st unix.Stat_t
 	if err := unix.Stat("/proc/self/ns/net", &st); err != nil || len(boot) == 0 {
-		return "" // unknown: equal to no other
+		return "" // unknown: nodes without an ID never count as on one host
 	}
 	sum := sha256.Sum256(fmt.Appendf(boot, "-%d", st.Ino))
 	return base64.RawURLEncoding.EncodeToString(sum[:12])
 }
 
-// suspend makes the member silent; see Program.Suspend.
+// suspend stops all packets of the member; see Program.Suspend.
 func (m *member) suspend() { m.socket.Suspend() }
 
 // resume ends suspend.

@@ -12,7 +12,7 @@ import (
 	"github.com/boxer-sandbox/boxer/syscalls"
 )
 
-// directory tells the resolver the names of a network.
+// directory implements resolver.Names by a network's members.
 type directory struct{ client *coordinator.Client }
 
 func (d directory) LookupName(name string) []netip.Addr {
@@ -37,13 +37,13 @@ func (d directory) Prefixes() [2]netip.Prefix {
 	return [...]netip.Prefix{d.client.Prefix(), d.client.Prefix6()}
 }
 
-// proxies stands in for name servers: for each that a program asks there is an
-// address of its own, so that its answers can be told from those of another.
+// proxies represents the name servers that programs ask. Each server has its own address
+// here, so the programs can tell the servers' answers apart.
 type proxies struct {
-	at     netip.Addr // the node's loopback address for this
+	at     netip.Addr // the node's loopback address for name servers
 	server *resolver.Server
-	// observes is told which thread asks a server of its own choice, and reports whether
-	// somebody wants to know what.
+	// observes records the thread that asks a server of its own choice. It reports
+	// whether the question is traced.
 	observes func(tid int) bool
 }
 
@@ -77,7 +77,7 @@ func (p proxies) Dial(ctx context.Context, by syscalls.Asker) (syscalls.Stream, 
 	return nameStream{Stream: s}, nil
 }
 
-// A nameStream is a connection to a nameserver as a syscalls.Stream.
+// A nameStream is a TCP connection to a name server as a syscalls.Stream.
 type nameStream struct {
 	*resolver.Stream
 	stream.NoUrgent
@@ -86,7 +86,8 @@ type nameStream struct {
 
 var _ syscalls.Stream = nameStream{}
 
-// proxyTries bounds the search for a port that is free for UDP and for TCP.
+// proxyTries bounds how many ports Proxy tries. The port must be free for both UDP and
+// TCP.
 const proxyTries = 16
 
 // Proxy implements syscalls.Resolver.

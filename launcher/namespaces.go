@@ -8,25 +8,25 @@ import (
 	"github.com/boxer-sandbox/boxer/syscalls"
 )
 
-// namespaces says which namespaces the program has of its own.
+// namespaces says which namespaces the program has to itself.
 type namespaces struct {
 	named   bool // a UTS namespace (uts_namespaces(7)), and boxer may name it
 	mounted bool // a mount namespace (mount_namespaces(7))
 }
 
-// inOwnNamespaces calls f on a thread that is in namespaces of its own, as what f starts
-// is then, too. There the program's host has the node's name, in
-// /proc/sys/kernel/hostname as from uname(2), and the machine's does not change; and
-// /proc/net shows the node's interfaces, see coverProcNet. It takes CAP_SYS_ADMIN, and no
-// filter against it, such as systemd's ProtectHostname has. Without, f is called all the
-// same.
+// inOwnNamespaces calls f on a thread with its own UTS and mount namespace. Processes
+// that f starts inherit them. There, the hostname is the node's name, in
+// /proc/sys/kernel/hostname as in uname(2), while the machine keeps its own; and
+// /proc/net shows the node's interfaces, see coverProcNet. This takes CAP_SYS_ADMIN, and
+// no filter that forbids it, such as systemd's ProtectHostname. Without them,
+// inOwnNamespaces calls f all the same.
 func inOwnNamespaces(f func() error) (h namespaces, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		// Never unlocked: the runtime ends the thread with the goroutine. The first
-		// thread it would park, and /proc/PID/ns would show its namespace as the
-		// process's.
+		// The thread is never unlocked, so the runtime ends it with the goroutine. The
+		// runtime would not end the process's first thread, and /proc/PID/ns would then
+		// show that thread's namespaces as the process's.
 		runtime.LockOSThread()
 		if unix.Gettid() == unix.Getpid() {
 			h, err = inOwnNamespaces(f)
@@ -40,7 +40,8 @@ func inOwnNamespaces(f func() error) (h namespaces, err error) {
 	return h, err
 }
 
-// canName gives the calling thread a host of its own, and tries to name it.
+// canName gives the calling thread its own UTS namespace and tries to set the hostname
+// there.
 func canName() bool {
 	var u unix.Utsname
 	if unix.Uname(&u) != nil || unix.Unshare(unix.CLONE_NEWUTS) != nil {
@@ -49,8 +50,8 @@ func canName() bool {
 	return unix.Sethostname([]byte(unix.ByteSliceToString(u.Nodename[:]))) == nil
 }
 
-// trapped takes out of the rows those that a program with a host of its own does not
-// need: the kernel knows its name, and has its files.
+// trapped removes the rows that the program's own namespaces make unnecessary: there the
+// kernel itself has the node's name and files.
 func trapped(rows []syscalls.Entry, own namespaces) []syscalls.Entry {
 	kept := rows[:0:0]
 	for _, e := range rows {

@@ -20,10 +20,10 @@ var (
 	_ syscalls.Datagrams = network{}
 )
 
-// network is a member as package syscalls sees it.
+// network implements syscalls.Network and syscalls.Datagrams by a member.
 type network struct {
 	m *member
-	r *atomic.Pointer[recorder] // of what is carried; holds nil: it is not traced
+	r *atomic.Pointer[recorder] // holds nil while the node is not traced
 }
 
 // Dial implements syscalls.Network.
@@ -81,12 +81,13 @@ func (n network) Announce(dst netip.AddrPort,
 
 // SameHost implements syscalls.Network.
 func (n network) SameHost(addr netip.Addr) bool {
-	who, ok := n.m.client.ByAddr(addr)
-	return ok && who.Host != "" && who.Host == n.m.client.Self().Host &&
-		n.m.node.MayBeNeighbour(who.ID)
+	peer, ok := n.m.client.ByAddr(addr)
+	return ok && peer.Host != "" && peer.Host == n.m.client.Self().Host &&
+		n.m.node.MayBeNeighbour(peer.ID)
 }
 
-// ResolveLocal implements syscalls.Network: the stream's bytes are the address.
+// ResolveLocal implements syscalls.Network. The peer answers with the address as the
+// stream's data.
 func (n network) ResolveLocal(ctx context.Context, near, src netip.Addr,
 	dst netip.AddrPort,
 	socket uint64) (netip.AddrPort, error) {
@@ -125,8 +126,8 @@ func (n network) resolveLocal(ctx context.Context, near, src netip.Addr,
 	return kernel, nil
 }
 
-// isAt returns an error unless a loopback address of this host is one of a peer's own: it
-// would lead programs to what others have there.
+// isAt fails unless a loopback address of this host belongs to the peer's node. Another
+// process may listen at any other address, and programs would connect to it.
 func (m *member) isAt(ctx context.Context, peer uint32, addr netip.Addr) error {
 	claim, err := m.node.Neighbour(ctx, peer)
 	if err != nil {
@@ -141,10 +142,11 @@ func (m *member) isAt(ctx context.Context, peer uint32, addr netip.Addr) error {
 	return nil
 }
 
-// maxLocation is more than a netip.AddrPort takes in its binary form, in bytes.
+// maxLocation bounds the binary form of a netip.AddrPort, in bytes.
 const maxLocation = 64
 
-// resolveLocal answers a neighbour that wants to connect by itself.
+// resolveLocal tells a node on the same host at which kernel address a listener is, so
+// that its program can connect there by itself.
 func resolveLocal(node *syscalls.Node, n network, s *transport.Stream) {
 	h := s.Header()
 	if err := n.m.isAt(context.Background(), s.Peer(), h.HostAddr); err != nil {
@@ -190,21 +192,21 @@ func (n network) SendEcho(src, dst netip.AddrPort, msg []byte) bool {
 		Kind: transport.DatagramEcho, Payload: msg})
 }
 
-// send drops what cannot be sent, as a network does. It returns false if nobody
-// has the address.
+// send sends a datagram. It drops a datagram that it cannot send, as a network does. It
+// returns false if no node has the address.
 func (n network) send(to netip.Addr, d transport.Datagram) bool {
-	who, ok := n.m.client.ByAddr(to)
+	peer, ok := n.m.client.ByAddr(to)
 	if !ok {
 		return false
 	}
-	if err := n.m.node.SendDatagram(who.ID, d); err != nil {
+	if err := n.m.node.SendDatagram(peer.ID, d); err != nil {
 		n.m.log.Debug("datagram dropped", "to", to, "err", err)
 	}
 	return true
 }
 
-// deliverDatagram gives a datagram from another node to its program, or tells
-// the sender that there is none.
+// deliverDatagram delivers a datagram from another node to the program's socket. If no
+// socket takes it, deliverDatagram tells the sender.
 func deliverDatagram(node *syscalls.Node, n network, from uint32, d transport.Datagram) {
 	if !n.ownsAddr(from, d.Source.Addr()) {
 		return
@@ -237,29 +239,29 @@ func deliverDatagram(node *syscalls.Node, n network, from uint32, d transport.Da
 	}
 }
 
-// ownsAddr reports whether an address is that node's own: nobody speaks for another.
+// ownsAddr reports whether an address belongs to a node. Packets of one node must not
+// have another node's source address.
 func (n network) ownsAddr(id uint32, addr netip.Addr) bool {
-	who, ok := n.m.client.ByAddr(addr)
-	return ok && who.ID == id
+	peer, ok := n.m.client.ByAddr(addr)
+	return ok && peer.ID == id
 }
 
-// acceptWithin bounds how long a listener's full backlog holds up a connection
-// that comes in: Linux's clients give up after about that time (tcp(7),
-// tcp_syn_retries).
+// acceptWithin bounds how long an incoming connection waits for room in a listener's
+// backlog. Linux's clients give up after about that time (tcp(7), tcp_syn_retries).
 const acceptWithin = 127 * time.Second
 
-// accept connects to the listener that a stream is for. The timer is gone when it
-// returns: a connection may rest for long after, and must wake nobody.
+// accept connects to the listener that a stream is for. The timer ends when accept
+// returns, so an idle connection wakes no thread.
 func accept(node *syscalls.Node, s *transport.Stream) (run func(syscalls.Stream),
 	abort func(), err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), acceptWithin)
 	defer cancel()
-	defer s.OnStopSending(cancel)() // the program over there has given up
+	defer s.OnStopSending(cancel)() // the far program has ended its connect
 	return node.Accept(ctx, s.Header().Source, s.Header().Destination)
 }
 
-// deliver connects a stream that another node has opened with the program that
-// listens, and relays until it ends.
+// deliver connects an incoming stream to the program that listens, and relays data until
+// the connection ends.
 func deliver(node *syscalls.Node, n network, s *transport.Stream) {
 	h := s.Header()
 	if !n.ownsAddr(s.Peer(), h.Source.Addr()) || !node.Owns(h.Destination.Addr()) ||

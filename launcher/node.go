@@ -13,7 +13,7 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// A node is all that a supervisor holds.
+// A node has everything that a supervisor holds for one program.
 type node struct {
 	member     *member
 	join       coordinator.JoinURL
@@ -23,22 +23,22 @@ type node struct {
 	ports      []*publisher
 	interposer Interposer
 	serving    sync.WaitGroup // interposer.Serve
-	served     error          // its result, when serving is done
+	served     error          // the result of Serve, once serving is done
 
-	notify *notifier // nil: no service manager
+	notify *notifier // nil: there is no service manager
 
-	recorder atomic.Pointer[recorder] // holds nil: nothing is traced
+	recorder atomic.Pointer[recorder] // holds nil while nothing is traced
 
 	recording sync.Mutex // held while recorder changes
-	ending    bool       // by recording: no trace begins any more
-	reason    string     // by recording: why the trace ends
+	ending    bool       // guarded by recording: no trace can begin any more
+	reason    string     // guarded by recording: why the trace ends
 	attaching *attachServer
 
 	endLink func()
 }
 
-// newNode joins the network and makes what answers the program's calls. What
-// it returns is to be closed also after an error.
+// newNode joins the network and makes the parts that answer the program's calls. The
+// caller must close the result also after an error.
 func newNode(ctx context.Context, cfg RunConfig, own namespaces,
 	identity func() (*transport.Identity, error),
 	choose func() (InterposerKind, error)) (_ *node, err error) {
@@ -49,8 +49,8 @@ func newNode(ctx context.Context, cfg RunConfig, own namespaces,
 	if n.aliases, err = syscalls.ClaimAliases(); err != nil {
 		return n, err
 	}
-	// Streams can come in as soon as we have joined, before there is a node to
-	// deliver them to.
+	// Streams can arrive as soon as this node has joined, before there is a syscalls.Node
+	// to deliver them to.
 	ready := make(chan struct{})
 	defer close(ready)
 	who := cfg.self(n.aliases.Claim())
@@ -78,7 +78,7 @@ func newNode(ctx context.Context, cfg RunConfig, own namespaces,
 	self := n.member.client.Self()
 	n.names = resolver.New(resolver.Config{
 		Names: directory{n.member.client}, Logger: cfg.Logger, Observe: n.question,
-		// Only what the program sends comes there, so that n.calls is set by then.
+		// Only packets of the program arrive there, so n.calls is set by then.
 		Admits: n.admits,
 	})
 	n.calls, err = syscalls.NewNode(syscalls.Config{
@@ -106,7 +106,7 @@ func newNode(ctx context.Context, cfg RunConfig, own namespaces,
 	return n, nil
 }
 
-// makeInterposer makes what takes the program's calls.
+// makeInterposer makes the Interposer for the program's calls.
 func (c *RunConfig) makeInterposer(own namespaces,
 	choose func() (InterposerKind, error)) (Interposer, error) {
 	rows := slices.Concat(syscalls.Table(), syscalls.CompatTable())
@@ -119,7 +119,7 @@ func (c *RunConfig) makeInterposer(own namespaces,
 	return newInterposer(choose, rows, own, c.watches(), c.Effects.Processors, c.Logger)
 }
 
-// endInterposer ends the answers to calls: the tree has ended, or was not started.
+// endInterposer closes the Interposer. The tree has ended, or was not started.
 func (n *node) endInterposer() error {
 	if n.interposer == nil {
 		return nil
@@ -130,7 +130,7 @@ func (n *node) endInterposer() error {
 	return err
 }
 
-// close ends what newNode and start began, in reverse.
+// close undoes newNode and start, in reverse order.
 func (n *node) close() error {
 	var errs []error
 	n.endLink()

@@ -17,41 +17,42 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A notifier stands between the program and the service manager that started the
-// supervisor. The manager takes messages (sd_notify(3)) from its service's main
-// process only (NotifyAccess=main in systemd.service(5)), which it tells by the
-// sender's pid: that is the supervisor. So the program gets a socket of the
-// supervisor's, which sends on what comes there.
+// A notifier forwards the program's messages to the service manager that started the
+// supervisor (sd_notify(3)). The manager accepts messages only from the service's main
+// process, which is the supervisor (NotifyAccess=main in systemd.service(5)); it knows
+// the sender by its pid. The program therefore gets a socket of the supervisor's as
+// NOTIFY_SOCKET, and the supervisor forwards what arrives there.
 type notifier struct {
 	conn   *net.UnixConn
-	to     string // the manager's
-	path   string // what the program has as NOTIFY_SOCKET
+	to     string // the manager's socket
+	path   string // the program's NOTIFY_SOCKET
 	logger *slog.Logger
 	ended  chan struct{} // closed when serve returns
-	main   atomic.Int64  // the program's pid, when it is known
+	main   atomic.Int64  // the program's pid; 0 until it is known
 }
 
-// setMain tells the notifier which process is the program itself. Nobody else gets its
-// pid before the node ends, so it may speak also when it has ended already, and its
-// parents cannot be looked up any more.
+// setMain tells the notifier the program's pid. The kernel does not reuse that pid before
+// the node ends. So the notifier accepts a message of the program even if the program has
+// ended already, when /proc shows its parents no more.
 func (n *notifier) setMain(pid int) {
 	if n != nil {
 		n.main.Store(int64(pid))
 	}
 }
 
-// maxNotice bounds a message in bytes: systemd reads PIPE_BUF of it.
+// maxNotice bounds a message in bytes: systemd reads at most PIPE_BUF bytes.
 const maxNotice = 4096
 
-// maxPassed is SCM_MAX_FD of linux/socket.h: how many descriptors a message has.
+// maxPassed is the largest number of descriptors in a message: SCM_MAX_FD of
+// linux/socket.h.
 const maxPassed = 253
 
-// startNotifier makes a notifier if this process was started with NOTIFY_SOCKET; or
-// else it returns nil, which has all methods.
+// startNotifier returns a notifier if this process has NOTIFY_SOCKET in its environment.
+// Otherwise it returns nil, on which all methods may be called.
 func startNotifier(logger *slog.Logger) (*notifier, error) {
 	to := os.Getenv(notifySocket)
 	if !strings.HasPrefix(to, "/") && !strings.HasPrefix(to, "@") {
-		return nil, nil // none, or a virtual machine's: vsock
+		return nil, nil // no socket, or that of a virtual machine (vsock)
 	}
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
@@ -64,9 +65,9 @@ func startNotifier(logger *slog.Logger) (*notifier, error) {
 	return n, nil
 }
 
-// listen opens the socket: in a folder of its own, as old libraries know no abstract
-// addresses, and abstract where none can be made. Programs may change their user
-// before they send, so everybody can; serve looks who it was.
+// listen opens the socket. In a directory: old libraries do not know abstract addresses.
+// Otherwise at an abstract address. A program may change its user before it sends, so
+// every user may send; serve checks the sender.
 func (n *notifier) listen(inFolder bool) (err error) {
 	n.path = "@boxer-notify-" + rand.Text()
 	if dir := os.TempDir(); inFolder && fitsNotify(dir) {
@@ -96,15 +97,15 @@ func (n *notifier) listen(inFolder bool) (err error) {
 
 const notifyFolder = "boxer-notify-"
 
-// fitsNotify reports whether the socket can be below a directory: sd_notify(3) takes
-// absolute paths only, and unix(7) short ones only.
+// fitsNotify reports whether a directory's path leaves room for the socket's name.
+// sd_notify(3) accepts only absolute paths, and unix(7) only short ones.
 func fitsNotify(dir string) bool {
-	const random = "/socket" + "4294967295"      // of os.MkdirTemp: a number of 32 bits
+	const random = "/socket" + "4294967295"      // os.MkdirTemp appends a number of 32 bits
 	room := len(unix.RawSockaddrUnix{}.Path) - 1 // the final zero
 	return filepath.IsAbs(dir) && len(filepath.Join(dir, notifyFolder))+len(random) <= room
 }
 
-// removeNotify removes the folder of a notifier's socket.
+// removeNotify removes the directory of a notifier's socket.
 func removeNotify(path string) {
 	if dir := filepath.Dir(path); strings.HasPrefix(filepath.Base(dir), notifyFolder) {
 		os.Remove(path)
@@ -121,7 +122,8 @@ func controlFD(c *net.UnixConn, f func(fd int) error) error {
 	return errors.Join(raw.Control(func(fd uintptr) { inner = f(int(fd)) }), inner)
 }
 
-// socket returns what the program is to have as NOTIFY_SOCKET; empty: what it has.
+// socket returns the program's NOTIFY_SOCKET. An empty string leaves the variable as it
+// is.
 func (n *notifier) socket() string {
 	if n == nil {
 		return ""
@@ -129,7 +131,7 @@ func (n *notifier) socket() string {
 	return n.path
 }
 
-// serve sends on what comes, until this process itself sends something, see close.
+// serve forwards messages until this process itself sends one, see close.
 func (n *notifier) serve() {
 	defer close(n.ended)
 	b, oob := make([]byte, maxNotice+1),
@@ -155,8 +157,8 @@ func (n *notifier) serve() {
 	}
 }
 
-// send gives the manager a message. The service's main process stays the supervisor,
-// whatever the program says: it is the manager's child, and ends as the program does.
+// send sends a message to the manager. It drops MAINPID=: the supervisor stays the
+// service's main process. It is the manager's child, and ends with the program's status.
 func (n *notifier) send(msg string, fds []int) {
 	lines := strings.Split(msg, "\n")
 	kept := lines[:0]
@@ -174,12 +176,12 @@ func (n *notifier) send(msg string, fds []int) {
 	}
 }
 
-// notifyWithin bounds how long a manager that does not read holds up the program's
-// next message, and boxer's end.
+// notifyWithin bounds how long a manager that does not read delays the program's next
+// message, and boxer's end.
 const notifyWithin = 5 * time.Second
 
-// sendUnix sends a message with descriptors to a datagram socket. Package net lets
-// only sockets with a name of their own do that.
+// sendUnix sends a message with descriptors to a datagram socket. Package net can do that
+// only from a socket that is bound to a name.
 func sendUnix(to, msg string, fds []int) error {
 	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -204,7 +206,7 @@ func sendUnix(to, msg string, fds []int) error {
 	}
 }
 
-// close sends on what has come so far, and ends the notifier.
+// close forwards the messages that have arrived, and ends the notifier.
 func (n *notifier) close() {
 	if n == nil || n.path == "" {
 		return
@@ -219,7 +221,7 @@ func (n *notifier) close() {
 }
 
 // maySpeak reports whether a sender may speak for the service: this user, root, or a
-// process of the program's tree, which may have become another user.
+// process of the program's tree, which may run as another user by now.
 func maySpeak(from *unix.Ucred) bool {
 	return from.Uid == 0 || int(from.Uid) == os.Getuid() ||
 		descends(int(from.Pid), os.Getpid())

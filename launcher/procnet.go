@@ -9,22 +9,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// procNetAt is where coverProcNet puts its files: an empty folder that every procfs
-// has (proc_tty_init of fs/proc/proc_tty.c).
+// procNetAt is where coverProcNet mounts its files: an empty directory of every procfs
+// (proc_tty_init of fs/proc/proc_tty.c).
 const procNetAt = "/proc/tty/ldisc"
 
-// procNetLink is the name of the link there that lies over /proc/net.
+// procNetLink is the name of a symbolic link in procNetAt that covers /proc/net.
 const procNetLink = ".net"
 
-// A cover has the files that a program sees of its host's network: in /proc/net, beside
-// the kernel's own, and in /sys/class/net. They are by name.
+// A cover has the files that a program sees in place of the host's, by name: in
+// /proc/net, where the kernel's other files stay, and in /sys/class/net.
 type cover struct{ ProcNet, SysClassNet map[string]string }
 
-// mount puts the files in their places, for this process and its children, which have
-// a mount namespace of their own (mount_namespaces(7)).
+// mount mounts the files for this process and its children, which have their own mount
+// namespace (mount_namespaces(7)).
 func (c *cover) mount() error {
-	// The kernel's own files can be read by every user, whatever this process's umask(2)
-	// is.
+	// Every user can read the kernel's own files, whatever this process's umask(2) is.
 	defer unix.Umask(unix.Umask(0))
 	return errors.Join(coverProcNet(c.ProcNet), coverSysClassNet(c.SysClassNet))
 }
@@ -32,7 +31,8 @@ func (c *cover) mount() error {
 // sysClassNet is where sysfs(5) lists the network interfaces.
 const sysClassNet = "/sys/class/net"
 
-// coverSysClassNet covers the folder. A machine without sysfs needs none.
+// coverSysClassNet mounts files over /sys/class/net. It does nothing on a machine without
+// sysfs.
 func coverSysClassNet(files map[string]string) error {
 	if _, err := os.Stat(sysClassNet); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -59,15 +59,15 @@ func coverSysClassNet(files map[string]string) error {
 	return nil
 }
 
-// coverProcNet puts files in the place of those in /proc/net. The rest of it stays the
-// kernel's.
+// coverProcNet mounts files over those of /proc/net. The kernel's other files there stay
+// visible.
 //
-// /proc/net is a symbolic link to self/net, which is another folder for each process.
-// So the link is what is covered: by another one, to a folder of ours. A link can be
-// mounted over a link by move_mount(2), not by mount(2), and only if it is in a file
-// system that is mounted already.
+// /proc/net is a symbolic link to self/net, which is another directory in each process.
+// coverProcNet therefore covers the link itself by a link to a directory in memory.
+// move_mount(2) can mount a link over a link, which mount(2) cannot, and only if the link
+// is in a mounted file system.
 func coverProcNet(files map[string]string) error {
-	// Or else the mounts would appear in the host's /proc, too.
+	// Otherwise the mounts would also appear in the host's /proc.
 	if err := unix.Mount("", "/proc", "", unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make the mount of /proc private: %w", err)
 	}
@@ -93,8 +93,8 @@ func coverProcNet(files map[string]string) error {
 	return nil
 }
 
-// memoryFolder makes a file system in memory that is mounted nowhere yet, and read-only
-// once fill has filled it.
+// memoryFolder makes a file system in memory, which is not mounted. fill makes its files;
+// then it becomes read-only.
 func memoryFolder(fill func(folder int) error) (int, error) {
 	config, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
@@ -147,7 +147,7 @@ func fillProcNet(folder int, files map[string]string) error {
 	return nil
 }
 
-// writeAt makes a file below a folder, and the folders on the way to it.
+// writeAt makes a file below a directory, and the directories on its path.
 func writeAt(folder int, name, content string) error {
 	for at, c := range name {
 		if c != '/' {

@@ -20,15 +20,15 @@ type Program struct {
 	c     *child
 	drain time.Duration
 
-	ctx    context.Context // of the wait for the peers; Close ends it
+	ctx    context.Context // for the wait for the peers; Close cancels it
 	cancel context.CancelCauseFunc
 
-	done chan struct{} // closed when code and err are there
+	done chan struct{} // closed when code and err are set
 	code int
 	err  error
 
 	mu        sync.Mutex
-	ended     bool // the program has
+	ended     bool // the program has ended
 	suspended bool
 }
 
@@ -58,7 +58,7 @@ func (p *Program) supervise() (int, error) {
 	p.c.watch()
 	p.mu.Lock()
 	p.ended = true
-	p.resumeLocked() // what is left has to go out
+	p.resumeLocked() // unsent data still has to be sent
 	p.mu.Unlock()
 	p.n.programEnded(p.c.pid, p.c.status)
 	stop()
@@ -70,21 +70,21 @@ func (p *Program) supervise() (int, error) {
 	return p.c.status, errors.Join(err, p.c.close())
 }
 
-// Wait waits until the program has ended, and all that it started; and until its peers
-// have read what it wrote, as far as RunConfig.Drain says. It returns the program's exit
-// code, 128+N if signal N has ended it. The error says what has not been delivered, or
-// what went wrong otherwise. By then everything is released.
+// Wait waits until the program and everything that it started have ended, and until the
+// peers have read what it wrote, as far as RunConfig.Drain allows. It returns the
+// program's exit code, 128+N if signal N ended it. The error says what was not delivered,
+// or what else failed. When Wait returns, all resources are released.
 func (p *Program) Wait() (int, error) {
 	<-p.done
 	return p.code, p.err
 }
 
-// Done returns a channel that is closed when Wait does not wait any more.
+// Done returns a channel that is closed when Wait would return at once.
 func (p *Program) Done() <-chan struct{} { return p.done }
 
-// Close kills the program, and all that it started, if they run. It does not wait for
-// peers. It leaves the network, waits until everything is released, and returns the error
-// of Wait. It may be called more than once.
+// Close kills the program and everything that it started, if they run. It does not wait
+// for peers. It leaves the network, waits until all resources are released, and returns
+// the error of Wait. It may be called more than once.
 func (p *Program) Close() error {
 	p.cancel(errClosing)
 	p.c.tell(initCommand{Kill: true})
@@ -107,12 +107,11 @@ func (p *Program) Signal(sig os.Signal) error {
 	return nil
 }
 
-// Suspend makes the node silent until Resume: it sends no packet, and so no sign of life.
-// It is for a process that is about to be frozen, such as a function between two
-// invocations. What the program sends meanwhile waits. Peers keep their connections to
-// the node for their own peer timeout, 8 s by default, and the coordinator keeps its
-// place for as long as its lease. It fails with [os.ErrProcessDone] if the program has
-// ended.
+// Suspend stops all packets of the node until Resume, heartbeats included. It is for a
+// process that is about to be frozen, such as a function between two invocations. Data
+// that the program sends meanwhile waits. Peers keep their connections to the node for
+// their own peer timeout, 8 s by default. The coordinator keeps the node until its lease
+// ends. Suspend fails with [os.ErrProcessDone] if the program has ended.
 func (p *Program) Suspend() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -124,9 +123,9 @@ func (p *Program) Suspend() error {
 	return nil
 }
 
-// Resume ends Suspend: the node checks its paths and tells the coordinator that it is
-// alive at once, so that both work again within a round trip. Connections that the peers
-// have ended meanwhile are reset.
+// Resume ends Suspend. The node checks its paths and sends the coordinator a heartbeat at
+// once, so both work again within a round trip. Connections that peers have ended
+// meanwhile are reset.
 func (p *Program) Resume() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -144,19 +143,19 @@ func (p *Program) resumeLocked() {
 	}
 }
 
-// A Status says how a program is, and which node it is.
+// A Status describes a program and its node.
 type Status struct {
 	ID          uint32     // of the node in its network
 	Name        string     // of the node
 	Addr, Addr6 netip.Addr // of the node; Addr6 is zero in a network without IPv6
 	PID         int        // of the program
-	Ended       bool       // the program has
+	Ended       bool       // the program has ended
 	Suspended   bool
 	Ports       []uint16             // where the program listens
 	Paths       []transport.PathInfo // to the peers
 }
 
-// Status says how the program is.
+// Status returns the program's current state.
 func (p *Program) Status() Status {
 	self := p.n.member.client.Self()
 	p.mu.Lock()

@@ -15,14 +15,14 @@ import (
 	"github.com/boxer-sandbox/boxer/syscalls"
 )
 
-// A Publish makes a port of the node reachable from outside of the network.
+// A Publish forwards a port of the host to a port of the node.
 type Publish struct {
 	Listen string // [ADDR]:PORT on the host
 	Port   uint16 // of the node
 }
 
-// ParsePublish reads [ADDR:]HOSTPORT:PORT; without ADDR it is every address of
-// the host.
+// ParsePublish parses [ADDR:]HOSTPORT:PORT. Without ADDR, the port is open on all
+// addresses of the host.
 func ParsePublish(s string) (Publish, error) {
 	wrong := func(why string) (Publish, error) {
 		return Publish{}, fmt.Errorf("--publish %q: %s; use [ADDR:]HOSTPORT:PORT, such as 8080:80", s, why)
@@ -56,11 +56,11 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 	return s[:i], s[i+len(sep):], true
 }
 
-// acceptPause follows an accept that failed, for lack of descriptors most
-// likely: until some are closed, it would fail again at once.
+// acceptPause is the pause after an accept that failed, mostly for lack of descriptors:
+// without a pause, it would fail again at once.
 const acceptPause = 50 * time.Millisecond
 
-// A publisher accepts on the host and connects to the node's programs.
+// A publisher accepts connections on the host and forwards them to the node's programs.
 type publisher struct {
 	l     net.Listener
 	conns sync.WaitGroup
@@ -89,13 +89,13 @@ func publish(p Publish, node *syscalls.Node, log *slog.Logger) (*publisher, erro
 	return pub, nil
 }
 
-// serve gives one connection to the program that listens; the program sees the
-// address where it comes from, if that is of a family that it takes.
+// serve forwards one connection to the program that listens. The program sees the
+// client's address, unless its socket is of another family.
 func (p *publisher) serve(c *net.TCPConn, port uint16, node *syscalls.Node) {
 	from := c.RemoteAddr().(*net.TCPAddr).AddrPort()
 	run, abort, err := node.AcceptIngress(context.Background(), from, port)
 	if err != nil {
-		c.SetLinger(0) // a refusal comes too late: reset
+		c.SetLinger(0) // too late to refuse the client's connect: reset the connection
 		c.Close()
 		return
 	}

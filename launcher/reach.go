@@ -11,30 +11,30 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// Linux gives up a host that does not answer ARP after three seconds
-// (mcast_solicit and retrans_time_ms, arp(7)), with EHOSTUNREACH. Likewise an open
-// ends whose node has been silent that long, to the coordinator as well as to us;
-// QUIC alone would wait for its idle timeout.
+// Linux reports EHOSTUNREACH for a host that has not answered ARP for three seconds
+// (mcast_solicit and retrans_time_ms, arp(7)). An open likewise fails when both this node
+// and the coordinator have heard nothing of the peer for that long. QUIC alone would wait
+// for its idle timeout.
 const (
 	silenceLook = 500 * time.Millisecond
-	silentLooks = 5 // in a row
+	silentLooks = 5 // checks in a row without a sign of the peer
 )
 
-// A watch ends an open that waits for a node which nobody hears.
+// A watch cancels an open to an unresponsive node.
 type watch struct {
 	ctx    context.Context // of the open
 	m      *member
 	id     uint32
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
-	silent int // looks
+	silent int // checks in a row without a sign of the peer
 }
 
 // open opens a stream to the node with the header's destination.
 func (m *member) open(ctx context.Context, h transport.Header) (*transport.Stream, error) {
 	to, ok := m.client.ByAddr(h.Destination.Addr())
 	if !ok {
-		// What an ordinary network answers for an address that nobody has.
+		// An ordinary network answers the same for an address that no host has.
 		return nil, fmt.Errorf("connect %v: no such node: %w", h.Destination,
 			unix.EHOSTUNREACH)
 	}
@@ -42,7 +42,7 @@ func (m *member) open(ctx context.Context, h transport.Header) (*transport.Strea
 	defer cancel(nil)
 	w := &watch{ctx: ctx, m: m, id: to.ID, cancel: cancel}
 	w.timer = time.AfterFunc(time.Hour, w.look)
-	w.timer.Reset(silenceLook) // look has the timer by now
+	w.timer.Reset(silenceLook) // w.timer is set, so look may run
 	defer w.timer.Stop()
 	s, err := m.node.Open(ctx, to.ID, h)
 	if err != nil {

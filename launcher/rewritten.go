@@ -16,21 +16,21 @@ import (
 	"github.com/boxer-sandbox/boxer/syscalls"
 )
 
-// rewriteAbilities are those of package rewrite: it finds the instructions of a file when
-// the file is mapped, and of 64-bit programs only. Whether it can copy a descriptor while
-// no call waits is up to the host, which may refuse pidfd_getfd(2).
+// rewriteAbilities are the abilities of package rewrite. It rewrites the instructions of
+// 64-bit programs when a file is mapped. The host decides whether boxer can copy
+// descriptors while no call waits: it may refuse pidfd_getfd(2).
 func rewriteAbilities() syscalls.Abilities {
 	a := syscalls.Abilities{Memory: true}
 	if fd, err := sandbox.CopyFD(os.Getpid(), int(os.Stderr.Fd())); err == nil {
 		unix.Close(fd)
 		a.CopyFD = sandbox.CopyFD
-	} else if errors.Is(err, unix.EBADF) { // the host would allow it
+	} else if errors.Is(err, unix.EBADF) { // the host allows pidfd_getfd(2)
 		a.CopyFD = sandbox.CopyFD
 	}
 	return a
 }
 
-// A rewritten program's calls are taken inside it.
+// rewritten implements Interposer by package rewrite: calls are taken inside the program.
 type rewritten struct {
 	serving
 	r   *rewrite.Server
@@ -52,8 +52,8 @@ func newRewritten(rows []syscalls.Entry, processors bool, log *slog.Logger) (*re
 func (r *rewritten) Abilities() syscalls.Abilities { return rewriteAbilities() }
 
 // planCache returns the directory for plans: one in the user's cache directory, or one in
-// /tmp where the user has no such directory of its own. Under sudo -E, HOME is another
-// user's: files of root there would keep that user from the cache.
+// /tmp if the user does not own a cache directory. With sudo -E, HOME is another user's,
+// and root's files there would keep that user from the cache.
 func planCache() string {
 	if dir, err := os.UserCacheDir(); err == nil {
 		dir = filepath.Join(dir, "boxer", "plans")
@@ -65,8 +65,8 @@ func planCache() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("boxer-plans-%d", os.Geteuid()))
 }
 
-// ownsNearest reports whether this process's user owns a directory, or the nearest one
-// above it that exists.
+// ownsNearest reports whether this process's user owns a directory, or, if it does not
+// exist, its nearest existing parent.
 func ownsNearest(dir string) bool {
 	for {
 		var st unix.Stat_t
@@ -81,7 +81,8 @@ func ownsNearest(dir string) bool {
 	}
 }
 
-// rewriteRules are the rules that rows of the table, none of the 32-bit ABI, come to.
+// rewriteRules returns the rules for the rows of the table. None of the rows is of the
+// 32-bit ABI.
 func rewriteRules(rows []syscalls.Entry) (rules []rewrite.Rule) {
 	for _, e := range rows {
 		r := rewrite.Rule{Nr: e.Nr, Errno: e.Fail}
@@ -141,8 +142,8 @@ func (r *rewritten) Close() error {
 	return err
 }
 
-// prepare finds the program and returns its arguments. As from execvp(3), a script
-// without an interpreter line goes to the shell.
+// prepare finds the program and returns its arguments. As with execvp(3), the shell runs
+// a script without an interpreter line.
 func (r *rewritten) prepare(argv []string) ([]string, error) {
 	path, err := exec.LookPath(argv[0])
 	if err != nil && !errors.Is(err, exec.ErrDot) {
@@ -160,8 +161,8 @@ func (r *rewritten) prepare(argv []string) ([]string, error) {
 	return argv, nil
 }
 
-// copyFD copies a descriptor of a program's, if that is in the supervisor's reach; the
-// program sends it otherwise.
+// copyFD copies a descriptor of the program. If the host refuses that, the program sends
+// the descriptor itself.
 func (r *rewritten) copyFD(c *rewrite.Call, fd int) (int, error) {
 	got, err := r.fds.Copy(c, fd)
 	if errors.Is(err, sandbox.ErrGone) {
@@ -170,7 +171,7 @@ func (r *rewritten) copyFD(c *rewrite.Call, fd int) (int, error) {
 	return got, err
 }
 
-// A rewrittenCall is a call as package syscalls sees it.
+// A rewrittenCall is a taken call as a syscalls.Call.
 type rewrittenCall struct{ *rewrite.Call }
 
 var _ syscalls.Call = rewrittenCall{}

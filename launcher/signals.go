@@ -17,17 +17,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inherited are the dispositions that a program inherits: which signals are
-// blocked, and which are ignored (nohup(1)). Bit n-1 is signal n.
+// A signalState has the signals that a process inherits as blocked and as ignored
+// (nohup(1)). Bit n-1 is signal n.
 type signalState struct{ Mask, Ignored uint64 }
 
-// startedWith is what this process was started with, before Go's runtime
+// startedWith returns the state with which this process was started, before Go's runtime
 // changed it.
 func startedWith() signalState {
 	return signalState{uint64(C.boxer_original_mask), uint64(C.boxer_ignored)}
 }
 
-// ignore ignores what is to be ignored: programs that this process starts
+// ignore ignores the signals that were ignored, so that programs that this process starts
 // inherit that.
 func (i signalState) ignore() {
 	for n := unix.Signal(1); n <= 64; n++ {
@@ -39,24 +39,24 @@ func (i signalState) ignore() {
 
 func (i signalState) ignores(sig unix.Signal) bool { return i.Ignored&(1<<(sig-1)) != 0 }
 
-// block gives the calling thread the inherited mask; a process that it forks
-// has it, too.
+// block sets the calling thread's mask to the inherited one. A process that this thread
+// forks inherits it.
 func (i signalState) block() error {
 	var set unix.Sigset_t
 	set.Val[0] = i.Mask
 	return unix.PthreadSigmask(unix.SIG_SETMASK, &set, nil)
 }
 
-// siKernel is SI_KERNEL of sigaction(2): the terminal sent the signal, to its
-// whole foreground process group.
+// siKernel is SI_KERNEL of sigaction(2): the terminal sent the signal to its whole
+// foreground process group.
 const siKernel = 0x80
 
-// A caught signal; see struct boxer_signal.
+// A caught is a caught signal, see struct boxer_signal.
 type caught struct {
 	sig  unix.Signal
 	code int32
 	pid  int // of the sender
-	// early is true if the signal came before the program was known to run
+	// the signal arrived before it was known that the program runs
 	early bool
 }
 
@@ -70,8 +70,8 @@ func catchSignals() (*os.File, error) {
 	return os.NewFile(uintptr(p[0]), "signals"), nil
 }
 
-// surviveSignals makes the signals that others forward harmless here; what this
-// process starts does not inherit that.
+// surviveSignals catches and drops the signals that catchSignals would forward. Programs
+// that this process starts do not inherit that.
 func surviveSignals() { C.boxer_catch(-1) }
 
 func readSignal(f *os.File) (caught, error) {
@@ -91,34 +91,36 @@ func decodeSignal(b []byte) caught {
 	}
 }
 
-// groupWithin is how long a signal to a process group takes at most until all of it has
-// had it.
+// groupWithin bounds the time until every process of a group has received a signal that
+// was sent to the group.
 const groupWithin = 20 * time.Millisecond
 
-// A forwarder passes signals on to the program. Those of the terminal the program has had
-// from there: it is in the same process group. A terminal's signal that came before the
-// program was known to run is passed on all the same. The program may have had it, too,
-// a moment after it began; but if it had not, a ^C would be lost.
+// A forwarder forwards signals to the program.
 //
-// A SIGCONT after a stop is mostly a shell's fg, which continues the whole process group:
-// then the program has had it, too. And if the program was stopped again meanwhile, that
-// must stay: the kernel drops a SIGCONT that waits when a stop comes, signal(7).
+// The terminal sends its signals to the whole process group, so the program has received
+// those already. The forwarder still forwards a terminal's signal that arrived before it
+// was known that the program runs: otherwise a ^C could be lost. The program may then
+// receive it twice.
 //
-// boxer-init continues this process when the program runs again: its SIGCONT is not
-// for the program.
+// A SIGCONT after a stop mostly comes from a shell's fg, which continues the whole
+// process group, so the program has received it, too. If the program was stopped again
+// meanwhile, it must stay stopped: a stop removes a pending SIGCONT (signal(7)).
+//
+// boxer-init continues this process when the program runs again. Its SIGCONT is not
+// forwarded.
 type forwarder struct {
 	pid, init int               // of the program, and of boxer-init
 	send      func(unix.Signal) // signals the program
 	stopped   func() bool       // reports whether the program is stopped
-	waiting   func() []caught   // returns the signals that have come already
-	ahead     []caught          // read, and not dealt with yet
-	// this process was stopped since the program was, or will be
+	waiting   func() []caught   // returns the signals that have arrived
+	ahead     []caught          // signals that were read and not handled yet
+	// this process was stopped because the program was, or will be
 	was   bool
-	ended time.Time // when boxer-init ended the last stop
+	ended time.Time // when boxer-init continued this process last
 }
 
-// newForwarder returns a forwarder for a program that runs. What f has already came
-// before that.
+// newForwarder returns a forwarder for a program that runs. The signals that f has
+// already arrived before that.
 func newForwarder(f *os.File, pid, init int) *forwarder {
 	w := &forwarder{
 		pid: pid, init: init,
@@ -133,8 +135,8 @@ func newForwarder(f *os.File, pid, init int) *forwarder {
 	return w
 }
 
-// startForwarding passes signals on to a program that runs, until stop is called. f is
-// nil without Effects.Signals.
+// startForwarding forwards signals to a program that runs, until stop is called. f is nil
+// without Effects.Signals.
 func startForwarding(f *os.File, c *child) (stop func()) {
 	if f == nil {
 		return func() {}
@@ -146,17 +148,17 @@ func startForwarding(f *os.File, c *child) (stop func()) {
 		w.run(f)
 	}()
 	return func() {
-		f.SetReadDeadline(time.Now()) // from here on, they are not for the program
+		f.SetReadDeadline(time.Now()) // later signals are not for the program
 		<-ended
 		f.SetReadDeadline(time.Time{})
-		// What came before the program's end was for the program: an old SIGTSTP would
-		// stop this process while it waits for the peers, and the shell would see another
-		// stop.
+		// Signals from before the program's end were for the program. An old SIGTSTP
+		// would stop this process while it waits for the peers, and the shell would see a
+		// second stop.
 		readWaiting(f)
 	}
 }
 
-// run passes signals on until f is closed, or its deadline has come.
+// run forwards signals until f is closed or its read deadline has passed.
 func (w *forwarder) run(f *os.File) {
 	for {
 		for len(w.ahead) > 0 {
@@ -174,7 +176,7 @@ func (w *forwarder) run(f *os.File) {
 	}
 }
 
-// isForProgram reports whether a signal is to be passed on.
+// isForProgram reports whether to forward a signal.
 func (w *forwarder) isForProgram(s caught) bool {
 	switch {
 	case s.sig == unix.SIGSTOP: // see noteStop
@@ -195,12 +197,12 @@ func (w *forwarder) isForProgram(s caught) bool {
 	return true
 }
 
-// continues reports whether a SIGCONT is to be passed on.
+// continues reports whether to forward a SIGCONT.
 func (w *forwarder) continues() bool {
 	after := w.was || time.Since(w.ended) < groupWithin
 	w.was = false
-	// One look decides: a program that runs now may be stopped again a moment later, and
-	// that stop is not for this signal to end.
+	// Look only once: a program that runs now may be stopped again a moment later, and
+	// this signal must not end that stop.
 	stopped := w.stopped()
 	if stopped {
 		time.Sleep(groupWithin)
@@ -210,8 +212,8 @@ func (w *forwarder) continues() bool {
 	return !slices.ContainsFunc(w.ahead, isStop) && (stopped || !after)
 }
 
-// noteStop tells the forwarder that boxer-init will stop this process, since the program
-// was stopped.
+// noteStop tells the forwarder that boxer-init will stop this process, because the
+// program was stopped.
 func noteStop() { C.boxer_note(C.int(unix.SIGSTOP)) }
 
 func isStop(s caught) bool { return s.sig == unix.SIGTSTP || s.sig == unix.SIGSTOP }
@@ -219,11 +221,11 @@ func isStop(s caught) bool { return s.sig == unix.SIGTSTP || s.sig == unix.SIGST
 // isStopped reports whether a process is stopped by a signal, see proc_pid_stat(5).
 func isStopped(pid int) bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	i := bytes.LastIndexByte(b, ')') // the name before may have anything in it
+	i := bytes.LastIndexByte(b, ')') // the name before may contain any character
 	return err == nil && i >= 0 && bytes.HasPrefix(b[i:], []byte(") T"))
 }
 
-// readWaiting returns the signals that have come already.
+// readWaiting returns the signals that have arrived.
 func readWaiting(f *os.File) (waiting []caught) {
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -237,7 +239,7 @@ func readWaiting(f *os.File) (waiting []caught) {
 				continue
 			}
 			if n != len(b) {
-				return true // nothing more
+				return true // no more signals
 			}
 			waiting = append(waiting, decodeSignal(b[:]))
 		}
@@ -245,9 +247,8 @@ func readWaiting(f *os.File) (waiting []caught) {
 	return waiting
 }
 
-// leaderOnly reports whether a signal of the terminal went to this process only
-// and not to its whole process group: the hang-up, which is the session
-// leader's (setsid(2)).
+// leaderOnly reports whether the terminal sent a signal to this process only, and not to
+// its process group: SIGHUP, which the session leader gets (setsid(2)).
 func leaderOnly(sig unix.Signal) bool {
 	if sig != unix.SIGHUP {
 		return false
@@ -256,14 +257,16 @@ func leaderOnly(sig unix.Signal) bool {
 	return err == nil && sid == os.Getpid()
 }
 
-// startupSignals takes signals while there is no program to pass them on to, before
-// its start or after its end: one that would end a program ends what goes on then.
+// startupSignals handles signals while no program runs that could receive them: before
+// its start and after its end. A signal that would end a program ends what this process
+// does meanwhile.
 type startupSignals struct {
 	f    *os.File
 	done chan struct{}
 }
 
-// newStartupSignals takes the signals of a file, which is nil without Effects.Signals.
+// newStartupSignals begins to read signals from a file, which is nil without
+// Effects.Signals.
 func newStartupSignals(f *os.File, when string,
 	cancel context.CancelCauseFunc) *startupSignals {
 	e := &startupSignals{f, make(chan struct{})}
@@ -291,7 +294,7 @@ func newStartupSignals(f *os.File, when string,
 	return e
 }
 
-// stop gives the signals up to the next reader of the file.
+// stop ends the reading, so that another reader gets the next signals.
 func (e *startupSignals) stop() {
 	if e.f == nil {
 		return
@@ -301,6 +304,6 @@ func (e *startupSignals) stop() {
 	e.f.SetReadDeadline(time.Time{})
 }
 
-// stopSelf stops this process as the terminal would have stopped the program: the
-// shell watches this process.
+// stopSelf stops this process, as the terminal would have stopped the program. The shell
+// watches this process.
 func stopSelf() { unix.Kill(os.Getpid(), unix.SIGSTOP) }

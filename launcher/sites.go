@@ -8,16 +8,15 @@ import (
 	"github.com/boxer-sandbox/boxer/syscalls"
 )
 
-// A Site is a system-call instruction of a file, as the interposer that rewrites programs
-// sees it.
+// A Site is a system-call instruction in a file, and how package rewrite handles it.
 type Site struct {
-	Addr  uint64 `json:"address"`         // of the instruction, as the file has it
+	Addr  uint64 `json:"address"`         // the instruction's address in the file
 	Call  string `json:"call"`            // its name; empty: the number is not a constant
 	Way   string `json:"way"`             // how it is rewritten, see package rewrite/plan
 	Start uint64 `json:"start,omitempty"` // the first byte that is replaced
 	Len   int    `json:"length,omitempty"`
 	Why   string `json:"why,omitempty"` // it cannot be rewritten
-	OK    bool   `json:"ok"`            // no call escapes here
+	OK    bool   `json:"ok"`            // boxer takes every call that this instruction makes
 }
 
 // Sites lists the system-call instructions of a program or library.

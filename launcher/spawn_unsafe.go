@@ -10,9 +10,10 @@ import (
 	"unsafe"
 )
 
-// spawn is syscall.ForkExec for a program that finds its own pid in its environment,
-// in the variables that own names; env has none of them. The program has the descriptors
-// of this process, and mask of signals. spawn fails with a syscall.Errno.
+// spawn works as syscall.ForkExec for a program that needs its own pid in its
+// environment, in the variables named by own; env has none of them. The program inherits
+// this process's descriptors and has mask as its signal mask. spawn fails with a
+// syscall.Errno.
 func spawn(path string, argv, env, own []string, mask uint64) (int, error) {
 	var memory cMemory
 	defer memory.free()
@@ -43,7 +44,7 @@ func spawn(path string, argv, env, own []string, mask uint64) (int, error) {
 	return int(pid), nil
 }
 
-// A cMemory is what C code is given, until it is freed.
+// A cMemory is memory for arguments of C code. The caller frees it.
 type cMemory []unsafe.Pointer
 
 func (m *cMemory) string(s string) *C.char {

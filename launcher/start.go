@@ -12,10 +12,10 @@ import (
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// Run runs a program as a node and returns its exit code. With an error and the code 0,
-// the program has ended, and not all that it wrote is delivered. With another code and an
-// error, either that, or it has not run, or not to its end; *ExitError has an exit code
-// then. The end of ctx ends Run only while the program has not been started.
+// Run runs a program as a node and returns its exit code. An error with code 0 means that
+// the program has ended, but not all of its data was delivered. An error with another
+// code means the same, or that the program did not run to its end; *ExitError has an exit
+// code then. The end of ctx ends Run only while the program has not been started.
 func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	p, err := Start(ctx, cfg)
 	if err != nil {
@@ -24,11 +24,11 @@ func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	return p.Wait()
 }
 
-// Start joins the network and starts a program there as a node. Once ctx ends, Start
-// fails; a program that has been started goes on. *ExitError has the exit code for a
-// program that cannot be executed, or for a signal that has ended Start.
+// Start joins the network and starts a program there as a node. If ctx ends before the
+// program has started, Start fails; a program that runs is not affected. *ExitError has
+// the exit code for a program that cannot be executed, or for a signal that ended Start.
 //
-// Several nodes may be in one process, if at most one has Effects on it.
+// One process may have several nodes, if at most one of them has Effects.
 func Start(ctx context.Context, cfg RunConfig) (*Program, error) {
 	if cfg.Interposer == InterposerSeccomp {
 		if err := sandbox.CheckKernel(); err != nil {
@@ -51,7 +51,7 @@ func Start(ctx context.Context, cfg RunConfig) (*Program, error) {
 }
 
 func start(ctx context.Context, cfg RunConfig, effects *processEffects) (*Program, error) {
-	// These three take milliseconds each, and run at once.
+	// These three take milliseconds each, so they run concurrently.
 	identity := sync.OnceValues(transport.NewIdentity)
 	choose := sync.OnceValues(cfg.Interposer.choose)
 	var ahead sync.WaitGroup
@@ -62,7 +62,7 @@ func start(ctx context.Context, cfg RunConfig, effects *processEffects) (*Progra
 	if err != nil {
 		return nil, err
 	}
-	// Until the program runs, signals are for us.
+	// Until the program runs, this process handles signals itself.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	signals := newStartupSignals(effects.signals, "before the program was started", cancel)
@@ -91,7 +91,7 @@ func start(ctx context.Context, cfg RunConfig, effects *processEffects) (*Progra
 	return p, nil
 }
 
-// start starts the program. No process of it is left after an error.
+// start starts the program. After an error, no process of it is left.
 func (n *node) start(c *child, cfg RunConfig) error {
 	if r := n.recorder.Load(); r != nil && n.interposer.Abilities().Starting {
 		r.skipProcess(c.init)
@@ -105,13 +105,13 @@ func (n *node) start(c *child, cfg RunConfig) error {
 		c.abandon()
 		return err
 	}
-	// It is there before the program: a boxer inside of it asks at once.
+	// The control socket exists before the program: a boxer inside of it may ask at once.
 	n.attaching = n.serveAttach(c.init, attachAnswer{
 		Name: n.member.client.Self().Name, Program: cfg.Argv[0],
 		Trapped: cfg.Trace != nil,
 	})
 	n.serving.Go(func() {
-		// Without an answer, every call would hang or fail.
+		// Without answers, every call would hang or fail.
 		if n.served = n.interposer.Serve(n.calls.Answer); n.served != nil {
 			c.abort()
 		}
@@ -131,7 +131,7 @@ func (n *node) start(c *child, cfg RunConfig) error {
 	return nil
 }
 
-// startRequest says what boxer-init is to start.
+// startRequest returns the request for boxer-init.
 func (n *node) startRequest(c *child, cfg RunConfig) (req startRequest, err error) {
 	req = startRequest{Argv: cfg.Argv, Signals: startedWith(),
 		JobControl: c.effects.JobControl}

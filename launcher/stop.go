@@ -6,26 +6,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The supervisor is the process that a shell watches, so it stops when its program is
-// stopped, and it must run when the program runs. Only boxer-init sees both kinds of
-// event (WUNTRACED and WCONTINUED, wait(2)), and in their order. So boxer-init stops and
+// The shell watches the supervisor. The supervisor must therefore stop when its program
+// is stopped, and it must run when the program runs. Only boxer-init sees both kinds of
+// event (WUNTRACED and WCONTINUED, wait(2)), in their order. So boxer-init stops and
 // continues the supervisor. If the supervisor stopped itself after a childEvent, a
-// program that was continued meanwhile would find nobody to answer its calls.
+// program that was continued meanwhile would get no answers to its calls.
 //
-// wait(2) reports the program's latest state, also if boxer-init was stopped itself when
+// wait(2) reports the program's latest state, even if boxer-init itself was stopped when
 // the state changed. boxer-init sends SIGSTOP only if the latest state that it has seen
-// is stopped, and SIGCONT after each continuation. So the last signal to the supervisor
-// always fits the program's last state.
+// is stopped, and it sends SIGCONT after each continuation. So the last signal to the
+// supervisor always matches the program's last state.
 
-// openSupervisor returns a pidfd of the supervisor, this process's parent. It returns -1
-// if that is gone already.
+// openSupervisor returns a pidfd of the supervisor, which is this process's parent. It
+// returns -1 if the supervisor has ended.
 func openSupervisor() int {
 	parent := os.Getppid()
 	fd, err := unix.PidfdOpen(parent, 0)
 	if err != nil {
 		return -1
 	}
-	if os.Getppid() != parent { // then the number may be another process's by now
+	if os.Getppid() != parent { // the pid may belong to another process by now
 		unix.Close(fd)
 		return -1
 	}
@@ -33,7 +33,7 @@ func openSupervisor() int {
 }
 
 // stopped tells the supervisor that a signal has stopped the program. The supervisor
-// answers with an initCommand when it expects to be stopped.
+// answers with an initCommand when it is prepared to be stopped.
 func (t *tree) stopped() {
 	if t.supervisor < 0 {
 		return

@@ -9,31 +9,31 @@ import (
 	"github.com/boxer-sandbox/boxer/trace"
 )
 
-// Trace says what to take down of a program from its start.
+// Trace says what to record of a program from its start.
 type Trace struct {
-	Sink   *trace.Sink  // gets the events; the caller closes it when Run has returned
-	Header trace.Header // what the caller knows of it; the rest is filled in
-	Bytes  int          // how many bytes of payload to keep of each piece
+	Sink   *trace.Sink  // gets the events; the caller closes it after Run
+	Header trace.Header // the fields that the caller knows; Run sets the others
+	Bytes  int          // how many bytes of payload to keep of each read or write
 	FDs    bool         // show what descriptors are
-	Select Selection    // which calls
+	Select Selection    // which calls to record
 }
 
-// A Selection says which calls a trace shows; see ParseSelection.
+// A Selection says which calls a trace records; see ParseSelection.
 type Selection = strace.Selection
 
-// ParseSelection reads what -e of strace(1) takes: "network", "file,connect", "!futex".
+// ParseSelection parses the argument of strace's -e: "network", "file,connect", "!futex".
 func ParseSelection(s string) (Selection, error) {
 	return strace.ParseSelection(s, callNumbers().Native)
 }
 
-// callNumbers are the numbers of all system calls.
+// callNumbers returns the numbers of all system calls.
 var callNumbers = sync.OnceValue(func() strace.Numbers {
 	return strace.Numbers{Native: sandbox.CallNumbers(),
 		Compat: sandbox.CompatCallNumbers()}
 })
 
-// tracedRows are the rows of the filter for a program whose calls with the given numbers
-// are traced from its start.
+// tracedRows returns the filter's rows for a program that is traced from its start. shown
+// are the numbers of the calls to record.
 func tracedRows(shown []uintptr) []syscalls.Entry {
 	rows := append(syscalls.Traced(shown),
 		processRows(shown, callNumbers().Native, false)...)
@@ -41,7 +41,7 @@ func tracedRows(shown []uintptr) []syscalls.Entry {
 	return append(rows, processRows(shown, callNumbers().Compat, true)...)
 }
 
-// watches reports whether calls are trapped that starting a program takes.
+// watches reports whether the filter traps calls that start a program.
 func (c RunConfig) watches() bool { return c.Trace != nil }
 
 // traceFrom begins to trace the node for a sink.
@@ -51,7 +51,7 @@ func (n *node) traceFrom(t *Trace) {
 	n.attach(&subscriber{t.Sink, t.Bytes, t.FDs, t.Select.Calls}, h)
 }
 
-// programEnded notes the program's status for those who trace.
+// programEnded records the program's exit status for traces.
 func (n *node) programEnded(pid, code int) {
 	n.recording.Lock()
 	defer n.recording.Unlock()
@@ -61,7 +61,7 @@ func (n *node) programEnded(pid, code int) {
 	}
 }
 
-// endTrace tells those who trace why that ends.
+// endTrace ends all traces and gives the reason.
 func (n *node) endTrace() {
 	if n.names != nil {
 		n.names.Unanswered()

@@ -11,15 +11,17 @@ import (
 	"github.com/boxer-sandbox/boxer/trace"
 )
 
-// admits reports whether what came to the resolver is of a program of the node, and which
-// thread asks. That waits for an answer, so its process is known now.
+// admits reports whether a packet to the resolver came from a program of the node, and
+// from which thread. The thread waits for the answer, so its process can still be looked
+// up.
 func (n *node) admits(network string, source, to netip.AddrPort) (asker int, ok bool) {
 	asker, ok = n.calls.Admits(network, source, to)
 	n.observes(asker)
 	return asker, ok
 }
 
-// observes looks whose a thread is that asks, and reports whether the node is traced.
+// observes records the process of a thread that asks a name server. It reports whether
+// the node is traced.
 func (n *node) observes(tid int) bool {
 	r := n.recorder.Load()
 	if r != nil && tid != 0 {
@@ -28,7 +30,7 @@ func (n *node) observes(tid int) bool {
 	return r != nil
 }
 
-// question tells of a name that the node's resolver was asked for.
+// question emits the event of a question to the node's resolver.
 func (n *node) question(q resolver.Question) {
 	r := n.recorder.Load()
 	if r == nil {
@@ -71,7 +73,7 @@ func (n *node) question(q resolver.Question) {
 	r.put(e)
 }
 
-// threadOf says whose a thread is that asks a name server.
+// threadOf returns the process and name of a thread that asks a name server.
 func (r *recorder) threadOf(tid int) trace.Thread {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminateGrace is how long processes that outlive their program have between
-// SIGTERM and SIGKILL.
+// terminateGrace is the time between SIGTERM and SIGKILL for processes that outlive their
+// program.
 var terminateGrace = 2 * time.Second
 
-// killTree ends every descendant of this process, which reaps them, but for the children
-// that are spared and what is below those. With a grace period they get SIGTERM first.
+// killTree kills all descendants of this process and reaps them. It spares the given
+// children and their descendants. With a grace period, processes first get SIGTERM.
 func killTree(grace *time.Duration, spared ...int) {
 	sig := unix.SIGKILL
 	var until time.Time
@@ -25,7 +25,7 @@ func killTree(grace *time.Duration, spared ...int) {
 		sig, until = unix.SIGTERM, time.Now().Add(*grace)
 	}
 	signalled := make(map[int]bool)
-	none := 0 // how often in a row nobody was left but the spared
+	none := 0 // how often in a row only spared processes were left
 	for {
 		if !reapAll() || none == 2 {
 			return
@@ -41,7 +41,7 @@ func killTree(grace *time.Duration, spared ...int) {
 		for _, pid := range rest {
 			if !signalled[pid] {
 				unix.Kill(pid, sig)
-				unix.Kill(pid, unix.SIGCONT) // a stopped process would sleep on
+				unix.Kill(pid, unix.SIGCONT) // a stopped process does not handle SIGTERM
 				signalled[pid] = true
 			}
 		}
@@ -49,8 +49,7 @@ func killTree(grace *time.Duration, spared ...int) {
 	}
 }
 
-// reapAll collects the children that have ended. It returns false if there are
-// no children any more.
+// reapAll reaps the children that have ended. It returns false if no children are left.
 func reapAll() bool {
 	for {
 		switch pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); {
@@ -63,8 +62,8 @@ func reapAll() bool {
 	}
 }
 
-// descendants returns the processes below pid, itself not among them, nor the children
-// that are left out and what is below those.
+// descendants returns all descendants of a process, except for the given children and
+// what descends from those.
 func descendants(pid int, without ...int) []int {
 	all := slices.DeleteFunc(children(pid),
 		func(child int) bool { return slices.Contains(without, child) })
@@ -74,9 +73,9 @@ func descendants(pid int, without ...int) []int {
 	return all
 }
 
-// children returns the children of all threads of a process (proc(5), children). A thread
-// that ends hands its children to the first thread of its process that goes on, which is
-// asked last: so no child is missed while the main thread lives.
+// children returns the children of all threads of a process (proc(5), children). When a
+// thread ends, its children become those of the first thread of its process that still
+// runs. That thread is read last, so that no child is missed while the main thread runs.
 func children(pid int) []int {
 	dir, err := os.Open(fmt.Sprintf("/proc/%d/task", pid))
 	if err != nil {

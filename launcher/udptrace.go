@@ -5,10 +5,10 @@ import (
 	"github.com/boxer-sandbox/boxer/trace"
 )
 
-// maxUDPFlows bounds how many pairs of UDP endpoints a trace tells apart at a time.
+// maxUDPTraces bounds how many pairs of UDP endpoints a trace tells apart at a time.
 const maxUDPTraces = 1 << 12
 
-// datagram counts a datagram between two endpoints, whose first one begins the trace.
+// datagram counts a datagram between two endpoints. The first one begins their trace.
 func (r *recorder) datagram(ends syscalls.Ends, b []byte, received bool) {
 	r.mu.Lock()
 	f := r.udp[ends]
@@ -26,7 +26,7 @@ func (r *recorder) datagram(ends syscalls.Ends, b []byte, received bool) {
 		}
 		f = r.newConnTrace(derivedConnID(client, -2), role, "udp", ends)
 		r.mu.Lock()
-		if other := r.udp[ends]; other != nil { // another goroutine was faster
+		if other := r.udp[ends]; other != nil { // another goroutine has begun it meanwhile
 			f = other
 			r.mu.Unlock()
 		} else {
@@ -38,7 +38,7 @@ func (r *recorder) datagram(ends syscalls.Ends, b []byte, received bool) {
 	f.piece(b, received)
 }
 
-// refused ends the trace to a port that is closed at the far side.
+// refused ends the trace to a far port that is closed.
 func (r *recorder) refused(ends syscalls.Ends) {
 	r.mu.Lock()
 	f := r.udp[ends]
@@ -50,7 +50,8 @@ func (r *recorder) refused(ends syscalls.Ends) {
 	}
 }
 
-// closeFlows tells what those carried that are still there at the end.
+// closeConns emits the end of the connections and UDP traces that are left when the trace
+// ends.
 func (r *recorder) closeConns() {
 	r.mu.Lock()
 	var left []*connTrace

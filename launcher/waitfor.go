@@ -15,13 +15,13 @@ type WaitFor struct {
 	Count int
 }
 
-// A wait that takes longer than waitTold is told about, and again every waitToldAgain.
+// A wait that takes longer than waitTold is logged, and again every waitToldAgain.
 const (
 	waitTold      = time.Second
 	waitToldAgain = 30 * time.Second
 )
 
-// await waits until the nodes are there that the configuration names.
+// await waits until the nodes that the configuration names have joined.
 func (n *node) await(ctx context.Context, cfg RunConfig) error {
 	if cfg.WaitTimeout > 0 {
 		var cancel context.CancelFunc
@@ -37,7 +37,7 @@ func (n *node) await(ctx context.Context, cfg RunConfig) error {
 	return nil
 }
 
-// waitFor waits for the nodes of a name, and tells the log what it waits for.
+// waitFor waits for nodes with a name, and logs what it waits for.
 func waitFor(ctx context.Context, c *coordinator.Client, w WaitFor,
 	log *slog.Logger) error {
 	waited := make(chan error, 1)

@@ -7,15 +7,15 @@ import (
 	"github.com/boxer-sandbox/boxer/coordinator"
 )
 
-// boxer-init sends the node's last will when the supervisor is gone, and again after
-// each of some pauses.
+// When the supervisor has died, boxer-init sends the node's last will, and sends it again
+// after pauses, because datagrams get lost.
 const (
 	willRepeats = 2
 	willPause   = 100 * time.Millisecond
 )
 
-// sendWill tells the coordinator that the supervisor is dead, if there is a will. What
-// goes wrong cannot be mended: then the lease ends.
+// sendWill tells the coordinator that the supervisor has died. A nil will does nothing.
+// Errors are ignored: then the node's lease ends later.
 func sendWill(w *coordinator.Will) {
 	if w == nil {
 		return

@@ -9,12 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// outcomes is the one table between errnos and what a node answers to a connect of
-// another: errnoOf and statusOf read it. The first row with a status or an errno counts.
+// outcomes maps between errnos and the status that a node answers to another node's
+// connect. errnoOf and statusOf read it; the first row with the status or the errno
+// counts.
 var outcomes = []struct {
 	status transport.Status
-	errno  unix.Errno   // what connect(2) comes to at the node that has asked
-	from   []unix.Errno // what it has come to at the node that answers
+	errno  unix.Errno   // connect(2) fails with it at the connecting node
+	from   []unix.Errno // the connect at the listening node failed with one of these
 }{
 	{transport.StatusOK, 0, []unix.Errno{0}},
 	{transport.StatusRefused, unix.ECONNREFUSED, []unix.Errno{unix.ECONNREFUSED}},
@@ -25,8 +26,8 @@ var outcomes = []struct {
 	{transport.StatusUnreachable, unix.EHOSTUNREACH, []unix.Errno{unix.EHOSTUNREACH}},
 }
 
-// errnoOf returns what connect(2) comes to after a peer's answer. An answer of a later
-// version, which the table does not have, is EHOSTUNREACH.
+// errnoOf returns the errno of connect(2) for a peer's status. A status of a later
+// version, which the table does not have, becomes EHOSTUNREACH.
 func errnoOf(s transport.Status) unix.Errno {
 	for _, o := range outcomes {
 		if o.status == s {
@@ -36,8 +37,8 @@ func errnoOf(s transport.Status) unix.Errno {
 	return unix.EHOSTUNREACH
 }
 
-// statusOf returns what a peer is told of an errno: StatusUnreachable if the table does
-// not have it.
+// statusOf returns the status for an errno: StatusUnreachable if the table does not have
+// it.
 func statusOf(errno unix.Errno) transport.Status {
 	for _, o := range outcomes {
 		if slices.Contains(o.from, errno) {
@@ -47,7 +48,7 @@ func statusOf(errno unix.Errno) transport.Status {
 	return transport.StatusUnreachable
 }
 
-// withErrno gives an error of the transport the errno that programs get for it.
+// withErrno wraps an error of the transport so that programs get the right errno.
 func withErrno(err error) error {
 	var status *transport.StatusError
 	errno := unix.EHOSTUNREACH
