@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// keyTimeout bounds how long a control connection may take to say whose it is.
+// keyTimeout bounds how long a control connection may take to send its Key frame.
 const keyTimeout = 10 * time.Second
 
-// accept takes control connections until there are none any more.
+// accept accepts control connections until Controls fails.
 func (r *run) accept() {
 	for {
 		conn, err := r.controls.Accept()
@@ -27,7 +27,7 @@ func (r *run) accept() {
 	}
 }
 
-// identify returns whose a connection is, nil if it is a stranger's.
+// identify returns the job whose key a connection sends, or nil if no job has that key.
 func (r *run) identify(conn Conn) *job {
 	defer time.AfterFunc(keyTimeout, func() { conn.Close() }).Stop()
 	kind, key, err := NewReader(conn).Read()
@@ -57,7 +57,7 @@ func (r *run) control(j *job, conn Conn) {
 	ended := make(chan struct{})
 	defer close(ended)
 	if r.cfg.Stdin != nil && r.cfg.Count == 1 && r.cfg.Life.AtLimit != Replace {
-		go r.sendInput(w, credit, ended) // a read of a terminal cannot be ended
+		go r.sendInput(w, credit, ended) // not waited for: a read of a terminal cannot be cancelled
 	} else {
 		_ = w.Write(Stdin, nil)
 	}
@@ -75,8 +75,8 @@ func (r *run) control(j *job, conn Conn) {
 	}
 }
 
-// attach makes a connection the process's, and lets the process start if it may. It
-// reports false for one that is not needed.
+// attach makes a connection the job's control connection, and lets the process start if
+// it is among the first. It returns false if the process is not needed.
 func (r *run) attach(j *job, conn Conn, w *Writer) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -95,15 +95,15 @@ func (r *run) attach(j *job, conn Conn, w *Writer) bool {
 	close(j.attached)
 	pending := j.pending
 	j.pending = nil
-	go r.sendSignals(j, w, pending) // a write may wait for the network
+	go r.sendSignals(j, w, pending) // ends with the connection: a write may wait for the network
 	if r.chosen == r.cfg.Count && r.cfg.Extra > 0 {
 		r.releaseOthers()
 	}
 	return true
 }
 
-// sendSignals lets a process start, if it is held, and sends it its signals, in their
-// order, until Run ends or the connection does.
+// sendSignals lets a held process start and sends it its signals, in order, until Run or
+// the connection ends.
 func (r *run) sendSignals(j *job, w *Writer, pending []syscall.Signal) {
 	if r.cfg.Extra > 0 && w.Write(Start, nil) != nil {
 		return
@@ -125,7 +125,7 @@ func (r *run) sendSignals(j *job, w *Writer, pending []syscall.Signal) {
 	}
 }
 
-// releaseOthers releases all that have not arrived. It is called with r.mu held.
+// releaseOthers releases all jobs that have not connected. The caller holds r.mu.
 func (r *run) releaseOthers() {
 	for _, j := range r.jobs {
 		if !j.chosen && !j.spare {
@@ -134,14 +134,14 @@ func (r *run) releaseOthers() {
 	}
 }
 
-// release does without a process. It is called with r.mu held. Its program has not been
-// started, and is not, since its control connection ends, or finds nobody.
+// release gives up a process. The caller holds r.mu. The process's program has not been
+// started and never starts: its control connection ends, or cannot be made.
 func (r *run) release(j *job) {
 	j.spare = true
 	j.process.Release()
 }
 
-// sendInput sends standard input as the process takes it.
+// sendInput sends standard input as fast as the process gives credit.
 func (r *run) sendInput(w *Writer, credit, ended <-chan struct{}) {
 	buf := make([]byte, MaxFrame)
 	for {

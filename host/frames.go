@@ -9,25 +9,25 @@ import (
 	"sync"
 )
 
-// A Kind says what a frame has.
+// A Kind says what a frame contains.
 type Kind byte
 
-// The kinds of frames, of the output of an order and of a control connection.
+// The kinds of frames, in outputs of orders and on control connections.
 const (
 	Stdout Kind = 'o' // bytes of the program's standard output
 	Stderr Kind = 'e' // bytes of its standard error, and of boxer's messages
 	Event  Kind = 'v' // JSON of an EventMessage
 	Exit   Kind = 'x' // JSON of a Result; the last frame of an output
-	Alive  Kind = 'a' // nothing: the connection is to stay
+	Alive  Kind = 'a' // no payload: keeps an idle connection open
 	Stdin  Kind = 'i' // bytes for the program's standard input; empty: its end
 	Signal Kind = 's' // one byte: the number of a signal for the program
-	Start  Kind = 'g' // nothing: a program that is held may start
-	Credit Kind = 'c' // nothing: one more frame of Stdin may be sent
+	Start  Kind = 'g' // no payload: a held program may start
+	Credit Kind = 'c' // no payload: one more frame of Stdin may be sent
 	Key    Kind = 'k' // Control.Key: the first frame of a control connection
 )
 
-// StdinCredit is how many frames of Stdin may be sent before the first Credit. Without
-// credit, standard input waits and leaves the connection to signals.
+// StdinCredit is how many frames of Stdin the launcher may send before the first Credit.
+// Standard input without credit waits, so that signals can pass.
 const StdinCredit = 4
 
 // MaxFrame bounds the payload of a frame, in bytes.
@@ -36,7 +36,7 @@ const MaxFrame = 64 << 10
 // frameHeader is the kind and the length of the payload, big endian.
 const frameHeader = 5
 
-// An EventMessage is what happens on the way.
+// An EventMessage reports an event before the program's end.
 type EventMessage struct {
 	Event string `json:"event"` // EventHere
 
@@ -45,13 +45,13 @@ type EventMessage struct {
 	Cold     bool   `json:"cold,omitempty"` // the environment is new
 }
 
-// EventHere is the first frame of an output: the host has the order.
+// EventHere is the event of an output's first frame: the host has received the order.
 const EventHere = "here"
 
 // A Result is how a program has ended.
 type Result struct {
 	Code  int    `json:"code"`            // exit code as of boxer run
-	Error string `json:"error,omitempty"` // why it was not run, or not to its end
+	Error string `json:"error,omitempty"` // why the program did not run to its end
 }
 
 // A Report is the output of an order in the form OutputJSON.
@@ -130,7 +130,7 @@ type Reader struct {
 // NewReader returns a Reader of what a Writer has written to r.
 func NewReader(r io.Reader) *Reader { return &Reader{r: r} }
 
-// errFrame means that the bytes are no frames.
+// errFrame means that the bytes are not a frame.
 var errFrame = errors.New("not a frame of boxer's")
 
 // Read returns the next frame. The payload is valid until the next call. It fails with

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// OrderVersion is the version of the format of orders that this package writes, and the
-// only one that it reads.
+// OrderVersion is the version of the format of orders. This package reads and writes no
+// other one.
 const OrderVersion = 1
 
 // An Order says what to run, and as which node. Its JSON form is the event of a function
@@ -19,26 +19,24 @@ const OrderVersion = 1
 type Order struct {
 	Version int `json:"version"` // OrderVersion
 
-	// Argv is the program and its arguments. Empty: what the host runs by itself, such as
-	// the entry point of its image, see CommandVariable.
+	// Argv is the program and its arguments. Empty: the host's own command, such as the
+	// entry point of its image; see CommandVariable.
 	Argv []string `json:"argv,omitempty"`
 	Env  []string `json:"env,omitempty"` // NAME=value: added to the host's environment
 	Dir  string   `json:"dir,omitempty"` // working directory; empty: the host's choice
 
-	// Join is how to join the network: a join URL, or where the host finds it, see
-	// ParseSecret. Empty: $BOXER_JOIN of the host.
+	// Join is the join URL, or the place where the host finds it, see ParseSecret. Empty:
+	// the host's $BOXER_JOIN.
 	Join string `json:"join,omitempty"`
 	Node Node   `json:"node,omitzero"`
 
-	// Control says where the host's end of the control connection is to connect to.
-	// Nil: nobody controls the program.
+	// Control says where the host's control connection goes. Nil: the program has none.
 	Control *Control `json:"control,omitempty"`
 
 	// Output is OutputFrames or OutputJSON; empty: OutputJSON.
 	Output string `json:"output,omitempty"`
 
-	// Grace is how long the program may take to end by SIGTERM before the host's time
-	// limit. Zero: DefaultGrace.
+	// Grace is the time between SIGTERM and the host's time limit. Zero: DefaultGrace.
 	Grace Duration `json:"grace,omitzero"`
 }
 
@@ -75,17 +73,17 @@ func (n Node) Flags() []string {
 	return flags
 }
 
-// A Control names the launcher's end of the control connection.
+// A Control says where the host's end of the control connection connects to.
 type Control struct {
 	Address string `json:"address"` // of the launcher's node: ADDR:PORT
-	Key     string `json:"key"`     // what proves the host's end to the launcher; secret
+	Key     string `json:"key"`     // authenticates the host's end to the launcher; secret
 
-	// Hold says that the program is started only when the launcher says so.
+	// Hold delays the program's start until the launcher sends a Start frame.
 	Hold bool `json:"hold,omitempty"`
 }
 
-// CommandVariable is the variable that has a host's own command, as a JSON array: what is
-// run for an order without Argv.
+// CommandVariable is the environment variable with the host's own command, a JSON array.
+// It runs for an order without Argv.
 const CommandVariable = "BOXER_COMMAND"
 
 // The forms of the output of an order.
@@ -116,14 +114,14 @@ func (d *Duration) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// errEmptyOrder is the error of an event that has no order.
+// errEmptyOrder means that an event contains no order.
 var errEmptyOrder = errors.New(`order: no program: the event needs "version": 1 and "argv": ["PROGRAM", "ARG"...]`)
 
-// ParseOrder reads an order from JSON. command is the host's own, a JSON array, or empty.
-// Unknown fields are errors, so that a misspelt one
-// is not ignored. Errors quote no values, which may be secret.
+// ParseOrder parses an order from JSON. command is the host's own command, a JSON array,
+// or empty. Unknown fields are errors, so that a misspelt one is not ignored. Errors
+// quote no values, because they may be secret.
 func ParseOrder(b []byte, command string) (Order, error) {
-	// Who invokes a function without a payload sends an empty object, or nothing.
+	// An invocation without a payload has an empty object, or nothing.
 	if b = bytes.TrimSpace(b); len(b) == 0 || string(b) == "{}" || string(b) == "null" {
 		if command == "" {
 			return Order{}, errEmptyOrder
@@ -155,7 +153,7 @@ func ParseOrder(b []byte, command string) (Order, error) {
 	return o, o.check()
 }
 
-// check returns an error for what no host can do.
+// check returns an error for an order that no host can execute.
 func (o *Order) check() error {
 	if len(o.Argv) == 0 || o.Argv[0] == "" {
 		return errEmptyOrder

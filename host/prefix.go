@@ -7,13 +7,13 @@ import (
 	"sync"
 )
 
-// maxLine bounds a line that is held back until it is whole, in bytes.
+// maxLine bounds how many bytes of an unfinished line are held back.
 const maxLine = 8 << 10
 
-// A prefixer writes the lines of one of several processes, each with its label. Lines of
-// different processes are not mixed.
+// A prefixer writes the lines of one of several processes, each with the process's label.
+// It does not mix lines of different processes.
 type prefixer struct {
-	mu    *sync.Mutex // of all that write to w
+	mu    *sync.Mutex // shared by all writers to w
 	w     io.Writer
 	label string
 	line  []byte
@@ -42,7 +42,7 @@ func (p *prefixer) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// flush writes a line that has no end.
+// flush writes the last line if it is unfinished.
 func (p *prefixer) flush() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

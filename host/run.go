@@ -15,47 +15,47 @@ import (
 	"time"
 )
 
-// Controls is where the hosts' ends of control connections arrive.
+// Controls accepts the hosts' control connections.
 type Controls interface {
 	Addr() netip.AddrPort // for Control.Address
 
-	// Accept waits for a connection. Its error ends the acceptance of connections.
+	// Accept waits for a connection. After an error, it is not called again.
 	Accept() (Conn, error)
 }
 
 // A Conn is a control connection.
 type Conn interface {
 	io.ReadWriteCloser
-	Peer() uint32 // the id of the node at the other end
+	Peer() uint32 // node-ID of the other end
 }
 
 // A RunConfig says how Run runs an order.
 type RunConfig struct {
-	Order Order // without Control and Output, which are Run's
+	Order Order // Run sets Control and Output
 
-	// Count is how many processes are to run, and Extra how many more are asked for:
-	// the first Count that arrive run, and the others are released.
+	// Count processes run. Extra is how many more orders are sent: the first Count
+	// processes that connect run, and Run releases the others.
 	Count, Extra int
 
 	Stdin          io.Reader // of the process, if Count is 1; nil: empty
 	Stdout, Stderr io.Writer
 
-	// Signals are passed on to the processes. The third SIGINT or SIGTERM gives them
-	// up.
+	// Signals are forwarded to the processes. After the third SIGINT or SIGTERM, Run does
+	// not wait for them any more.
 	Signals <-chan os.Signal
 
 	Life Life // how long the processes live
 
-	// Progress is told what happens; nil: nobody is.
+	// Progress is called with messages for the user; nil: there are none.
 	Progress func(string)
 }
 
 // exitBoxer is the exit code of boxer's own failures, as of boxer run.
 const exitBoxer = 125
 
-// Run runs an order on a host and returns the exit code of the program; of several, the
-// first that is not 0. The error says what went wrong besides. Whatever way Run returns,
-// the processes have ended, or get SIGTERM, since their control connections end.
+// Run runs an order on a host and returns the exit code of the program, or the first that
+// is not 0 of several. The error says what else went wrong. When Run returns, the
+// processes have ended or get SIGTERM, because their control connections end.
 func Run(ctx context.Context, h Host, c Controls, cfg RunConfig) (int, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -69,7 +69,7 @@ func Run(ctx context.Context, h Host, c Controls, cfg RunConfig) (int, error) {
 	return r.wait()
 }
 
-// signalBacklog is how many signals may wait for a control connection that is slow.
+// signalBacklog bounds the signals that wait for a slow control connection.
 const signalBacklog = 64
 
 // A run is one call of Run.
@@ -77,13 +77,13 @@ type run struct {
 	cfg      RunConfig
 	host     Host
 	controls Controls
-	ctx      context.Context // ends with Run, and when the processes are given up
+	ctx      context.Context // ends with Run, or when Run stops to wait for the processes
 	cancel   context.CancelFunc
 
 	out sync.Mutex // held while a line of one of several processes is written
 
 	mu      sync.Mutex
-	jobs    []*job // with those that have been replaced
+	jobs    []*job // including replaced ones
 	chosen  int    // processes that may run
 	ended   bool
 	stopped int // SIGINT and SIGTERM so far
@@ -102,16 +102,16 @@ type job struct {
 	signals chan syscall.Signal // for the control connection, once there is one
 
 	chosen   bool
-	spare    bool // enough others have arrived
+	spare    bool // not needed: enough others have connected
 	replaced bool // a successor has taken its place
 
-	flush func() // writes what is left of its output
+	flush func() // writes the rest of its output
 
 	attached chan struct{} // closed when there is a control connection
 	peer     uint32        // its node, set before attached is closed
 }
 
-// start gives the host the orders.
+// start sends the host the orders.
 func (r *run) start() error {
 	for i := range r.cfg.Count + r.cfg.Extra {
 		if _, err := r.order(i, r.cfg.Extra > 0); err != nil {
@@ -121,7 +121,7 @@ func (r *run) start() error {
 	return nil
 }
 
-// order gives the host one order, for the process of that index.
+// order sends the host the order for the process of that index.
 func (r *run) order(index int, hold bool) (*job, error) {
 	key := make([]byte, 16)
 	if _, err := rand.Read(key); err != nil {
@@ -186,7 +186,7 @@ func (r *run) wait() (code int, err error) {
 	case <-r.ctx.Done():
 		select {
 		case <-ended:
-		case <-time.After(givenUpWithin): // such as one whose output nobody reads
+		case <-time.After(givenUpWithin): // a process may wait for the reader of its output
 			return exitInterrupted, errors.New("the processes were given up")
 		}
 	}
@@ -195,7 +195,7 @@ func (r *run) wait() (code int, err error) {
 	var errs []error
 	for i, o := range outcomes {
 		if first[i].spare {
-			continue // how it has ended means nothing
+			continue // the result of a process that was not needed does not count
 		}
 		if o.err == nil && o.result.Error != "" {
 			o.err = fmt.Errorf("%v: %s", r.host, o.result.Error)
@@ -211,7 +211,7 @@ func (r *run) wait() (code int, err error) {
 	return code, errors.Join(errs...)
 }
 
-// passSignals passes signals on until ctx ends.
+// passSignals forwards signals until ctx ends.
 func (r *run) passSignals(ctx context.Context) {
 	for {
 		select {
@@ -225,17 +225,18 @@ func (r *run) passSignals(ctx context.Context) {
 	}
 }
 
-// givenUpWithin is how long processes that are given up may take to end, and
-// exitInterrupted the exit code if one does not: that of a program that SIGINT has ended.
+// givenUpWithin is how long Run waits for processes after the third SIGINT or SIGTERM.
+// exitInterrupted is its exit code if one of them has not ended: that of a program that
+// SIGINT ended.
 const (
 	givenUpWithin   = 2 * time.Second
 	exitInterrupted = 128 + int(syscall.SIGINT)
 )
 
-// givenUp is how many SIGINT and SIGTERM give the processes up.
+// givenUp is the number of SIGINT and SIGTERM after which Run does not wait any more.
 const givenUp = 3
 
-// signal passes a signal on to all processes.
+// signal forwards a signal to all processes.
 func (r *run) signal(s syscall.Signal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -261,8 +262,8 @@ func (r *run) signal(s syscall.Signal) {
 	}
 }
 
-// send sends a signal, or keeps it until there is a control connection, and then returns
-// false. It is called with run.mu held.
+// send sends a signal. Without a control connection it keeps the signal for later and
+// returns false. The caller holds run.mu.
 func (j *job) send(s syscall.Signal) bool {
 	if j.w == nil {
 		j.pending = append(j.pending, s)
@@ -270,7 +271,7 @@ func (j *job) send(s syscall.Signal) bool {
 	}
 	select {
 	case j.signals <- s:
-	default: // nobody takes them
+	default: // the connection is too slow: drop the signal
 	}
 	return true
 }

@@ -13,12 +13,12 @@ type Life struct {
 	Max     time.Duration // zero: until the program ends
 	AtLimit AtLimit
 
-	// Ready waits until a successor is ready, whose node has the given id. Nil: it is
-	// ready when its program was started.
+	// Ready waits until the successor with the given node-ID is ready. Nil: a successor
+	// is ready when its program has been started.
 	Ready func(ctx context.Context, node uint32) error
 
-	// Patience bounds how long a successor may take to be ready. Zero: as long as the
-	// one before it lives.
+	// Patience bounds how long a successor may take to become ready. Zero: as long as its
+	// predecessor lives.
 	Patience time.Duration
 }
 
@@ -29,13 +29,13 @@ type AtLimit string
 const (
 	// Stop sends SIGTERM.
 	Stop AtLimit = "stop"
-	// Replace starts a successor with the same order, and so the same name. When that is
-	// ready, the one before it gets SIGTERM.
+	// Replace starts a successor with the same order, and so with the same name. When the
+	// successor is ready, its predecessor gets SIGTERM.
 	Replace AtLimit = "replace"
 )
 
-// live waits for the end of a process and of its successors, and returns the result of
-// the last of them.
+// live waits for the end of a process and of its successors, and returns the last one's
+// result.
 func (r *run) live(j *job) (Result, error) {
 	for {
 		next := r.liveOnce(j)
@@ -47,7 +47,7 @@ func (r *run) live(j *job) (Result, error) {
 	result, err := j.process.Wait()
 	j.flush()
 	if result.Code < 0 || result.Code > maxCode {
-		result.Code = exitBoxer // no program's
+		result.Code = exitBoxer // no exit code of a program
 	}
 	return result, err
 }
@@ -78,14 +78,14 @@ func (r *run) liveOnce(j *job) (next *job) {
 	} else {
 		r.end(j)
 	}
-	if next == nil { // without a successor it lives for as long as its host lets it
+	if next == nil { // without a successor, the process lives until its host ends it
 		<-ended
 	}
 	return next
 }
 
-// succeed starts a successor of a process and lets it take its place. It returns nil if
-// there is none.
+// succeed starts a successor of a process and waits until it can take over. It returns
+// nil if there is none.
 func (r *run) succeed(j *job) *job {
 	next, err := r.order(j.index, false)
 	if err != nil {
@@ -114,8 +114,7 @@ func (r *run) succeed(j *job) *job {
 	return next
 }
 
-// awaitReady waits until a successor is ready. The end of the one before it is no reason
-// to give it up.
+// awaitReady waits until a successor is ready, even if its predecessor ends meanwhile.
 func (r *run) awaitReady(next *job) error {
 	ctx := r.ctx
 	if p := r.cfg.Life.Patience; p > 0 {

@@ -20,8 +20,8 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// Requests that the service throttles are tried again: environments are added at a rate
-// that a spike of orders exceeds.
+// Requests that the service throttles are repeated: the service adds environments at a
+// limited rate, which many orders at once exceed.
 const (
 	maxAttempts = 12
 	maxBackoff  = 20 * time.Second
@@ -32,11 +32,11 @@ const (
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second,
 	Interval: 15 * time.Second, Count: 4}
 
-// silence is how long a response may say nothing.
+// silence bounds how long a response may send nothing.
 const silence = 3 * time.Minute
 
-// NewClient returns a client with the configuration of AWS's tools: environment, shared
-// files, and roles. Empty region and profile leave the defaults.
+// NewClient returns a client that is configured as AWS's tools are: by environment,
+// shared files, and roles. Empty region and profile leave the defaults.
 func NewClient(ctx context.Context, region, profile string) (*lambda.Client, error) {
 	cfg, err := Configuration(ctx, region, profile)
 	if err != nil {
@@ -47,7 +47,7 @@ func NewClient(ctx context.Context, region, profile string) (*lambda.Client, err
 
 // Configuration returns the configuration of AWS's tools.
 func Configuration(ctx context.Context, region, profile string) (aws.Config, error) {
-	// An invocation takes up to 15 minutes, and says every 30 s that it goes on.
+	// An invocation takes up to 15 minutes. Its function sends a frame every 30 s.
 	client := awshttp.NewBuildableClient().WithReadTimeout(silence).
 		WithDialerOptions(func(d *net.Dialer) { d.KeepAliveConfig = keepAlive }).
 		WithTransportOptions(func(t *http.Transport) { t.MaxIdleConnsPerHost = 64 })
@@ -90,10 +90,10 @@ var retryables = []retry.IsErrorRetryable{
 	}),
 }
 
-// ownBody sends requests from a body that nobody else closes. The SDK closes its own as
-// soon as it has the header of the response. Where that comes at once, net/http may not
-// have seen the end of the body yet: it then takes the request for failed, and closes the
-// connection under the response that is being streamed.
+// ownBody gives each request a body that only net/http closes. The SDK closes its own
+// body as soon as it has the header of the response. If the header arrives at once,
+// net/http may not have read the end of the body yet. It then considers the request
+// failed and closes the connection, although the response is still being read.
 type ownBody struct{ client aws.HTTPClient }
 
 // Do implements aws.HTTPClient.
@@ -113,7 +113,7 @@ func (o ownBody) Do(req *http.Request) (*http.Response, error) {
 	return o.client.Do(req)
 }
 
-// explain adds what to do to an error of the service.
+// explain adds the remedy to an error of the service.
 func explain(what fmt.Stringer, err error) error {
 	var api smithy.APIError
 	var missing *types.ResourceNotFoundException

@@ -20,26 +20,25 @@ import (
 type Deployer struct {
 	Client *lambda.Client
 
-	// Progress is told what happens, a line at a time; nil: nobody is.
+	// Progress is called with a message for the user at each step; nil: there are none.
 	Progress func(string)
 }
 
-// A Deployment is how a function is to be.
+// A Deployment describes a function as it is to be.
 type Deployment struct {
 	Name    string
 	Archive []byte // of Package
 	Image   string // URI in Amazon ECR, instead of Archive
 	Arch    string // x86_64 or arm64
 	Role    string // ARN; may be empty for a function that exists
-	Memory  int32  // in MB; 0: as it is, for a new one DefaultMemory
-	Timeout int32  // in seconds; 0: as it is, for a new one MaxTimeout
+	Memory  int32  // in MB; 0: unchanged, or DefaultMemory for a new function
+	Timeout int32  // in seconds; 0: unchanged, or MaxTimeout for a new function
 
-	// Env has the function's variables, as NAME=value. Variables that the function has
-	// besides are kept.
+	// Env has environment variables of the function. Its other variables stay.
 	Env map[string]string
 }
 
-// What a new function gets that the deployment does not say.
+// Defaults of a new function.
 const (
 	DefaultMemory = 1769 // MB: one whole processor
 	MaxTimeout    = 900  // seconds: the service's maximum
@@ -48,13 +47,13 @@ const (
 // settled bounds how long a change of a function may take.
 const settled = 5 * time.Minute
 
-// name is for errors.
+// A name is a function's name in errors.
 type name string
 
 // String implements fmt.Stringer.
 func (n name) String() string { return "function " + string(n) }
 
-// Deploy creates the function, or changes what differs, and waits until it can be
+// Deploy creates the function, or updates what differs, and waits until it can be
 // invoked. It reports whether anything has changed.
 func (d *Deployer) Deploy(ctx context.Context, want Deployment) (changed bool,
 	err error) {
@@ -74,7 +73,8 @@ func (d *Deployer) Deploy(ctx context.Context, want Deployment) (changed bool,
 	if err != nil {
 		return changed, explain(name(want.Name), err)
 	}
-	// An asynchronous invocation that fails is not to start the program again.
+	// The service must not repeat an asynchronous invocation that fails: that would start
+	// the program again.
 	_, err = d.Client.PutFunctionEventInvokeConfig(ctx,
 		&lambda.PutFunctionEventInvokeConfigInput{
 			FunctionName: &want.Name, MaximumRetryAttempts: aws.Int32(0)})
@@ -124,7 +124,7 @@ func (d *Deployer) create(ctx context.Context, want Deployment) error {
 		&lambda.GetFunctionInput{FunctionName: &want.Name}, settled)
 }
 
-// code says what the function's code is.
+// code describes the function's code.
 func (d *Deployment) code() string {
 	if d.Image != "" {
 		return "image " + d.Image
@@ -132,7 +132,7 @@ func (d *Deployment) code() string {
 	return fmt.Sprintf("archive of %.1f MB", float64(len(d.Archive))/(1<<20))
 }
 
-// quickly makes a waiter look more often than it does by itself.
+// quickly shortens the intervals at which a waiter asks the service.
 func quickly(o *lambda.FunctionActiveV2WaiterOptions) { o.MinDelay = 500 * time.Millisecond }
 
 func cmpOr(v, otherwise int32) int32 {
@@ -142,7 +142,7 @@ func cmpOr(v, otherwise int32) int32 {
 	return otherwise
 }
 
-// update changes what differs, the configuration first.
+// update changes what differs, first the configuration, then the code.
 func (d *Deployer) update(ctx context.Context, want Deployment,
 	have *types.FunctionConfiguration) (changed bool, err error) {
 	if !slices.Contains(have.Architectures, types.Architecture(want.Arch)) &&
@@ -173,7 +173,7 @@ func (d *Deployer) update(ctx context.Context, want Deployment,
 	d.say("change %s: %s", want.Name, want.code())
 	code := &lambda.UpdateFunctionCodeInput{FunctionName: &want.Name,
 		ZipFile: want.Archive}
-	if want.Image != "" { // what a tag means may have changed
+	if want.Image != "" { // a tag may name another image now
 		code.ImageUri, code.ZipFile = &want.Image, nil
 	}
 	_, err = d.Client.UpdateFunctionCode(ctx, code)
@@ -183,8 +183,8 @@ func (d *Deployer) update(ctx context.Context, want Deployment,
 	return true, d.wait(ctx, want.Name)
 }
 
-// configuration returns the request that makes the configuration as it is wanted, and
-// what differs.
+// configuration returns the request that changes the configuration to the wanted one, and
+// a list of what differs.
 func (d *Deployer) configuration(want Deployment, have *types.FunctionConfiguration) (
 	in *lambda.UpdateFunctionConfigurationInput, differs []string) {
 	in = &lambda.UpdateFunctionConfigurationInput{FunctionName: &want.Name}

@@ -15,7 +15,7 @@ import (
 )
 
 // A Function is a function of AWS Lambda whose runtime is boxer. It is a host.Host: each
-// order is one invocation, and the node lives as long.
+// order is one invocation, and the node lives as long as the invocation.
 type Function struct {
 	Client InvokeClient
 	Name   string // name or ARN, with :QUALIFIER if not $LATEST
@@ -36,9 +36,9 @@ const MaxEvent = 6 << 20
 // String returns the function as --on names it.
 func (f *Function) String() string { return "lambda:" + f.Name }
 
-// Start invokes the function. Throttled invocations, and those that the service fails
-// before the function has begun, are tried again with increasing pauses. One that has
-// begun is never tried again.
+// Start invokes the function. It repeats throttled invocations, and those that the
+// service fails before the function has begun, with increasing pauses. It never repeats
+// an invocation that has begun.
 func (f *Function) Start(ctx context.Context, o host.Order,
 	out host.Streams) (host.Process,
 	error) {
@@ -63,7 +63,7 @@ type process struct {
 	out    host.Streams
 	cancel context.CancelFunc
 
-	instance string // the function's log stream, once it has the order; run's
+	instance string // the function's log stream, once it is known; owned by run
 
 	done   chan struct{} // closed when result and err are set
 	result host.Result
@@ -76,8 +76,8 @@ func (p *process) Wait() (host.Result, error) {
 	return p.result, p.err
 }
 
-// Release implements host.Process. The service does not end a function whose invoker is
-// gone: the function's end of the control connection does that.
+// Release implements host.Process. The service does not end a function whose invoker has
+// left. The function ends its program when the control connection ends.
 func (p *process) Release() { p.cancel() }
 
 // run invokes the function and reads its response.
@@ -119,7 +119,7 @@ func (p *process) read(stream *lambda.InvokeWithResponseStreamEventStream) (host
 	return result, nil
 }
 
-// frames does what the frames say, until the result.
+// frames handles frames until the one with the result.
 func (p *process) frames(r *host.Reader) (host.Result, error) {
 	for {
 		kind, b, err := r.Read()
@@ -173,7 +173,7 @@ func copyChunks(w io.Writer, stream *lambda.InvokeWithResponseStreamEventStream)
 	return stream.Err()
 }
 
-// A FunctionError is what the service says of a function that failed.
+// A FunctionError is the service's report about a function that failed.
 type FunctionError struct {
 	Code    string // such as Runtime.ExitError
 	Details string // JSON, or text

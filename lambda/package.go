@@ -15,20 +15,20 @@ import (
 	"github.com/boxer-sandbox/boxer/lambda/files"
 )
 
-// The bounds of a function's archive, in bytes ("Lambda quotas", AWS Lambda Developer
-// Guide): what can be uploaded with a request, and what may be in it.
+// Limits of a function's archive, in bytes ("Lambda quotas", AWS Lambda Developer Guide):
+// of the upload, and of the files in it.
 const (
 	MaxArchive  = 50 << 20
 	MaxUnpacked = 250 << 20
 )
 
-// A PackageConfig says what the archive of a function has.
+// A PackageConfig says what to put into the archive of a function.
 type PackageConfig struct {
 	Boxer string // path of boxer's program; it becomes the function's bootstrap
-	Dir   string // whose files the function gets; empty: none
+	Dir   string // a directory whose files the function gets; empty: none
 }
 
-// A PackageInfo says what an archive is.
+// A PackageInfo describes an archive.
 type PackageInfo struct {
 	Arch     string // x86_64 or arm64, as the service names them
 	Files    int
@@ -36,11 +36,11 @@ type PackageInfo struct {
 	Unpacked int64 // bytes of the files in it
 }
 
-// bootstrap is the file that the service starts in a function with a runtime of its own.
+// bootstrap is the file that the service executes in a function with a custom runtime.
 const bootstrap = "bootstrap"
 
-// packedTime is the time of the files in an archive: the same files give the same
-// archive, so that a deployment without a change is seen as one.
+// packedTime is the modification time of the files in an archive. The same files make the
+// same archive, so a deployment without a change is recognised.
 var packedTime = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Package writes the archive of a function for the runtimes provided.al2023 and
@@ -111,11 +111,11 @@ func ArchOfArchive(b []byte) (string, error) {
 		return "", fmt.Errorf("no archive of boxer lambda package: %w", err)
 	}
 	defer f.Close()
-	head := make([]byte, 64) // of ELF; program and section headers are not needed
+	head := make([]byte, 64) // the ELF header; program and section headers are not needed
 	if _, err := io.ReadFull(f, head); err != nil {
 		return "", err
 	}
-	// Without sections and segments the header alone is a whole file.
+	// A header that announces no sections and segments is a complete file.
 	copy(head[32:48], make([]byte, 16))
 	copy(head[56:64], make([]byte, 8))
 	return archOfProgram(bytes.NewReader(head))
@@ -140,7 +140,7 @@ type packer struct {
 	info *PackageInfo
 }
 
-// addAll adds what is below a directory.
+// addAll adds everything below a directory.
 func (p *packer) addAll(dir string) error {
 	return files.Walk(dir, func(e files.Entry) error {
 		switch {

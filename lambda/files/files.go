@@ -11,16 +11,16 @@ import (
 
 // An Entry is a file, a directory or a symbolic link.
 type Entry struct {
-	Path string      // of the file here
-	Name string      // below the directory, with slashes
-	Mode fs.FileMode // type and permissions: everybody may read it
-	Link string      // where a symbolic link leads; it may lead out of the directory
+	Path string      // of the file on this host
+	Name string      // relative to the directory, with slashes
+	Mode fs.FileMode // type and permissions; every user may read the file
+	Link string      // target of a symbolic link; it may be outside of the directory
 }
 
-// Walk calls add for all that is below a directory, in the order of names, each directory
-// before what is in it. It fails for what is neither a file, a directory nor a symbolic
-// link. Functions run as a user of their own, so all that somebody may read, everybody
-// may; set-user-ID bits are left out.
+// Walk calls add for every entry below a directory, in the order of names, and for each
+// directory before its entries. It fails for anything but files, directories and symbolic
+// links. Functions run as another user, so what one user may read, every user may;
+// set-user-ID bits are removed.
 func Walk(dir string, add func(Entry) error) error {
 	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || path == dir {

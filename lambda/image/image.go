@@ -1,13 +1,12 @@
 // Package image makes container images for functions of AWS Lambda, and for other places
 // that run images, without a container engine.
 //
-// Build puts one layer on a base image: boxer, and the files of a directory. Boxer
-// becomes the entry point, as the runtime of the function (boxer lambda serve). The entry
-// point and the command that the base image had stay what is run when an order names no
-// program.
+// Build adds one layer to a base image: boxer and the files of a directory. Boxer becomes
+// the entry point, as the function's runtime (boxer lambda serve). An order without a
+// program runs the base image's own entry point and command.
 //
-// Images are read and written by github.com/google/go-containerregistry (Apache-2.0,
-// maintained): from and to registries, and as OCI image layouts in directories.
+// github.com/google/go-containerregistry (Apache-2.0, maintained) reads and writes
+// images: from and to registries, and as OCI image layouts in directories.
 package image
 
 import (
@@ -37,26 +36,26 @@ import (
 	"github.com/boxer-sandbox/boxer/lambda/files"
 )
 
-// Config says what an image is made of.
+// Config describes the image to make.
 type Config struct {
 	// From is the base image: a reference, such as debian:12, "layout:DIR", or
 	// "scratch" for none.
 	From string
-	// To is where the image goes: a reference, or "layout:DIR" for a directory.
+	// To is the destination of the image: a reference, or "layout:DIR" for a directory.
 	To string
 
 	Boxer string // path of boxer's program, a static binary
 	Arch  string // as Go names it: amd64 or arm64
-	Dir   string // whose files the image gets, below TaskRoot; empty: none
+	Dir   string // a directory whose files are put below TaskRoot; empty: none
 }
 
 // TaskRoot is where functions have their files.
 const TaskRoot = "/var/task"
 
-// program is where boxer is in an image.
+// program is boxer's path in an image.
 const program = "/usr/bin/boxer"
 
-// layoutPrefix begins the name of a directory.
+// layoutPrefix begins references that name a directory.
 const layoutPrefix = "layout:"
 
 // Build makes an image and returns its digest, such as sha256:....
@@ -172,7 +171,7 @@ func (c *Config) extend(base v1.Image) (v1.Image, error) {
 	return mutate.Config(image, *config)
 }
 
-// packed is the time of the files: the same files give the same image.
+// packed is the modification time of the files: the same files make the same image.
 var packed = time.Unix(0, 0).UTC()
 
 // files returns the layer: a tar archive with boxer and the files of the directory.
@@ -196,7 +195,7 @@ func (c *Config) files() ([]byte, error) {
 	return b.Bytes(), w.Close()
 }
 
-// addTree adds what is below a directory.
+// addTree adds everything below a directory.
 func addTree(w *tar.Writer, dir string) error {
 	return files.Walk(dir, func(e files.Entry) error {
 		h := &tar.Header{Name: path.Join(TaskRoot[1:], e.Name), Mode: int64(e.Mode.Perm()),
@@ -227,7 +226,7 @@ func addFile(w *tar.Writer, from, to string, mode fs.FileMode) error {
 	return err
 }
 
-// write writes the image to where it goes.
+// write writes the image to its destination.
 func (c *Config) write(ctx context.Context, image v1.Image) error {
 	if dir, ok := strings.CutPrefix(c.To, layoutPrefix); ok {
 		index := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: image,

@@ -18,11 +18,12 @@ type api struct {
 	http *http.Client
 }
 
-// newAPI returns a client. It has no time limit: an environment waits for its next
-// invocation for as long as it is frozen.
+// newAPI returns a client. It has no timeout: a frozen environment may wait for its next
+// invocation for any time.
 func newAPI(host string) *api {
 	return &api{host: host, http: &http.Client{Transport: &http.Transport{
-		// Each concurrent invocation has a request for the next, and its response.
+		// Each concurrent invocation has two requests: for the next invocation, and with
+		// its response.
 		MaxIdleConnsPerHost: 64,
 	}}}
 }
@@ -48,7 +49,7 @@ const maxEvent = 8 << 20
 // An invocation is one event.
 type invocation struct {
 	id       string
-	deadline time.Time // when the environment is killed
+	deadline time.Time // when the service kills the environment
 	event    []byte
 }
 
@@ -82,8 +83,8 @@ func (a *api) next(ctx context.Context) (inv invocation, err error) {
 	return inv, nil
 }
 
-// respond sends the response of an invocation: all that body has until its end. The
-// service passes it on as it comes where the function was invoked so.
+// respond sends body as the response of an invocation, until body's end. If the invoker
+// asked for streaming, the service forwards the response as it arrives.
 func (a *api) respond(ctx context.Context, id, contentType string, body io.Reader) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost,
 		"http://"+a.host+runtimePath+"invocation/"+id+"/response", body)
@@ -119,7 +120,7 @@ func (a *api) report(ctx context.Context, path, kind string, cause error) error 
 	return a.accepted(req, path)
 }
 
-// accepted does a request that the API answers with 202.
+// accepted sends a request that the API answers with 202.
 func (a *api) accepted(req *http.Request, what string) error {
 	resp, err := a.http.Do(req)
 	if err != nil {
@@ -133,9 +134,9 @@ func (a *api) accepted(req *http.Request, what string) error {
 	return err
 }
 
-// extend registers this process as an internal extension, and keeps it one until ctx
-// ends. An environment without extensions is killed by SIGKILL; with one, the runtime
-// gets SIGTERM first.
+// extend registers this process as an internal extension until ctx ends. The service
+// kills an environment without extensions by SIGKILL. With one, the runtime gets SIGTERM
+// first.
 func (a *api) extend(ctx context.Context) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost,
 		"http://"+a.host+extensionPath+"register", bytes.NewReader([]byte(`{"events":[]}`)))
@@ -156,7 +157,7 @@ func (a *api) extend(ctx context.Context) error {
 	return nil
 }
 
-// idle is the extension's request for its next event: none comes.
+// idle waits for the extension's next event. The extension subscribes to none.
 func (a *api) idle(ctx context.Context, id string) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet,
 		"http://"+a.host+extensionPath+"event/next", nil)
@@ -169,7 +170,7 @@ func (a *api) idle(ctx context.Context, id string) {
 	}
 }
 
-// statusError is the error of a response that was not expected.
+// statusError returns the error for an unexpected response.
 func statusError(resp *http.Response) error {
 	b, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
 	return fmt.Errorf("the service says %s: %s", resp.Status, bytes.TrimSpace(b))

@@ -8,8 +8,8 @@ import (
 	"github.com/boxer-sandbox/boxer/host"
 )
 
-// serve does what comes over the control connection until it ends, and then ends the
-// program: its launcher is gone.
+// serve handles the frames of the control connection until it ends. Then it ends the
+// program, whose launcher has left.
 func (e *ends) serve(p *os.Process, c *host.Control, end *ending) {
 	w := host.NewWriter(e.control)
 	if w.Write(host.Key, []byte(c.Key)) == nil {
@@ -18,12 +18,12 @@ func (e *ends) serve(p *os.Process, c *host.Control, end *ending) {
 		input.close()
 	}
 	if c.Hold && e.hold != nil {
-		e.hold.Close() // nobody will say that it may start
+		e.hold.Close() // a program that is still held must not start
 	}
 	end.soon("the launcher is gone")
 }
 
-// obey does what the frames of the control connection say.
+// obey handles the frames of the control connection.
 func (e *ends) obey(p *os.Process, in *input) {
 	r := host.NewReader(e.control)
 	for {
@@ -34,7 +34,7 @@ func (e *ends) obey(p *os.Process, in *input) {
 		switch kind {
 		case host.Signal:
 			if len(payload) == 1 {
-				_ = p.Signal(unix.Signal(payload[0])) // which passes it on
+				_ = p.Signal(unix.Signal(payload[0])) // boxer run forwards it
 			}
 		case host.Start:
 			if e.hold != nil {
@@ -46,24 +46,25 @@ func (e *ends) obey(p *os.Process, in *input) {
 	}
 }
 
-// An input writes the program's standard input from a goroutine of its own, so that a
-// program that does not read holds up no signals.
+// An input writes the program's standard input from its own goroutine, so that a program
+// that does not read delays no signals.
 type input struct {
 	chunks chan []byte
 	done   chan struct{}
 }
 
-// newInput returns an input that calls credit for each chunk that the program's pipe has
-// taken.
+// newInput returns an input that calls credit after each chunk that it has written to the
+// program's pipe.
 func newInput(f *os.File, credit func()) *input {
-	// The launcher keeps to StdinCredit, and the end takes a place.
+	// The launcher sends at most StdinCredit chunks without credit; the end takes one
+	// more place.
 	in := &input{chunks: make(chan []byte, host.StdinCredit+1), done: make(chan struct{})}
 	go func() {
 		defer close(in.done)
 		defer f.Close()
 		for b := range in.chunks {
 			if len(b) == 0 {
-				f.Close() // the end
+				f.Close() // end of standard input
 				continue
 			}
 			_, _ = f.Write(b) // EPIPE: the program does not read any more
@@ -73,8 +74,8 @@ func newInput(f *os.File, credit func()) *input {
 	return in
 }
 
-// add takes a chunk, or, if it is empty, the end. A launcher that sends more than it may
-// loses it.
+// add queues a chunk; an empty one is the end of standard input. It drops a chunk that
+// the launcher sends without credit.
 func (in *input) add(b []byte) {
 	select {
 	case in.chunks <- append([]byte(nil), b...):
@@ -82,5 +83,5 @@ func (in *input) add(b []byte) {
 	}
 }
 
-// close ends the input; what the program has not taken is dropped with its pipe.
+// close ends the input. Chunks that are not written yet are dropped.
 func (in *input) close() { close(in.chunks) }

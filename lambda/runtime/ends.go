@@ -15,11 +15,11 @@ import (
 
 // The descriptors of boxer run beside the standard ones: exec.Cmd.ExtraFiles.
 const (
-	linkFD = 3 + iota // a socket, which boxer run connects with the launcher
-	holdFD            // a pipe: the program starts when a byte comes
+	linkFD = 3 + iota // a socket that boxer run connects with the launcher
+	holdFD            // a pipe: the program starts when a byte arrives
 )
 
-// ends are this side's ends of the descriptors of a boxer run.
+// ends are this process's ends of the descriptors of a boxer run.
 type ends struct {
 	theirs  []*os.File // closed once the process has them
 	stdout  *os.File
@@ -30,7 +30,7 @@ type ends struct {
 	copied  sync.WaitGroup
 }
 
-// open makes the descriptors and gives them to cmd.
+// open makes the descriptors and adds the other ends to cmd.
 func (e *ends) open(cmd *exec.Cmd, c *host.Control) (err error) {
 	if e.stdout, cmd.Stdout, err = e.pipe(true); err != nil {
 		return err
@@ -61,7 +61,7 @@ func (e *ends) open(cmd *exec.Cmd, c *host.Control) (err error) {
 	return nil
 }
 
-// pipe makes a pipe; this side reads or writes.
+// pipe makes a pipe. This process gets the reading end, or the writing end.
 func (e *ends) pipe(reads bool) (ours, theirs *os.File, err error) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -83,7 +83,7 @@ func (e *ends) socketpair() (*os.File, error) {
 	ours := os.NewFile(uintptr(fds[0]), "control")
 	theirs := os.NewFile(uintptr(fds[1]), "link")
 	e.theirs = append(e.theirs, theirs)
-	e.control, err = net.FileConn(ours) // has a copy
+	e.control, err = net.FileConn(ours) // copies the descriptor
 	return theirs, errors.Join(err, ours.Close())
 }
 
@@ -101,15 +101,16 @@ func (e *ends) start(cmd *exec.Cmd, out output) error {
 	return nil
 }
 
-// drain copies until the end of src, also when dst fails: the process must not block.
+// drain copies until the end of src. It goes on reading if dst fails, so that the process
+// does not block.
 func drain(dst io.Writer, src io.Reader) {
 	if _, err := io.Copy(dst, src); err != nil {
 		_, _ = io.Copy(io.Discard, src)
 	}
 }
 
-// wait waits for the process and for the rest of its output. Boxer run ends all
-// processes of its program, so that nobody else holds the pipes.
+// wait waits for the process and for the rest of its output. boxer run ends all processes
+// of its program, so no process keeps the pipes open.
 func (e *ends) wait(cmd *exec.Cmd) error {
 	err := cmd.Wait()
 	e.copied.Wait()

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// joinVariable has the join URL, see boxer run.
+// joinVariable is the environment variable with the join URL, see boxer run.
 const joinVariable = "BOXER_JOIN"
 
-// programEnviron returns what a program gets of the environment of the runtime: not what
-// is about the runtime itself. Functions have no home directory, and programs expect
-// one: it is /tmp, which is all that a function can write to.
+// programEnviron returns the runtime's environment without the variables about the
+// runtime itself. It sets HOME to /tmp, the only place where a function can write:
+// functions have no home directory, and programs expect one.
 func programEnviron(env []string) []string {
 	env = slices.DeleteFunc(slices.Clone(env), func(e string) bool {
 		_, api := cutVariable(e, "AWS_LAMBDA_RUNTIME_API")
@@ -25,7 +25,7 @@ func programEnviron(env []string) []string {
 	return env
 }
 
-// cutVariable returns the value of NAME=value if that is its name.
+// cutVariable returns the value of a NAME=value, if it has that name.
 func cutVariable(e, name string) (string, bool) { return strings.CutPrefix(e, name+"=") }
 
 // setVariable returns the environment with a variable replaced or added.
@@ -37,7 +37,7 @@ func setVariable(env []string, name, value string) []string {
 	return append(env, name+"="+value)
 }
 
-// with returns the environment with the entries NAME=value of more in it.
+// with returns the environment with the variables of more, as NAME=value.
 func with(env, more []string) []string {
 	env = slices.Clone(env)
 	for _, e := range more {

@@ -17,12 +17,12 @@ import (
 	"github.com/boxer-sandbox/boxer/host"
 )
 
-// aliveEvery is how often an output says that it is still there: NAT gateways drop
-// connections that are idle for 350 s.
+// aliveEvery is the interval of Alive frames: NAT gateways drop connections that are idle
+// for 350 s.
 const aliveEvery = 30 * time.Second
 
-// spare is what is left of an invocation's time when its program must be gone: the rest
-// of its output is sent then.
+// spare is how long before the end of an invocation its program must have ended, so that
+// the rest of its output can be sent.
 const spare = 500 * time.Millisecond
 
 // A job is one order of one invocation.
@@ -39,13 +39,13 @@ func (j *job) streamed(ctx, sending context.Context, id string) error {
 	sent := make(chan error, 1)
 	go func() {
 		err := j.api.respond(sending, id, "application/vnd.boxer.frames", r)
-		// The program runs on when nobody takes its output any more.
+		// The program goes on if its output cannot be sent any more.
 		_, _ = io.Copy(io.Discard, r)
 		sent <- err
 	}()
 	frames := host.NewWriter(w)
 	stop := every(aliveEvery, func() { _ = frames.Write(host.Alive, nil) })
-	// An error means that nobody takes the output, and then the others do not matter.
+	// An error means that the response has ended; later errors say nothing new.
 	_ = frames.WriteJSON(host.Event, host.EventMessage{Event: host.EventHere,
 		Instance: j.Instance, Cold: !j.warm.Load()})
 	result := j.run(ctx, output{frames.Stream(host.Stdout), frames.Stream(host.Stderr)})
@@ -83,10 +83,10 @@ func every(interval time.Duration, f func()) (stop func()) {
 	return func() { close(ended); <-done }
 }
 
-// An output is where a program's output goes. Each writer is used by one goroutine.
+// An output has the writers of a program's output. One goroutine uses each.
 type output struct{ stdout, stderr io.Writer }
 
-// run runs the program as a node, until it ends or must end.
+// run runs the program as a node until the program ends, or is ended.
 func (j *job) run(ctx context.Context, out output) host.Result {
 	cmd, ends, err := j.command()
 	if err != nil {
@@ -121,7 +121,7 @@ func (j *job) run(ctx context.Context, out output) host.Result {
 // exitBoxer is the exit code of boxer's own failures, as of boxer run.
 const exitBoxer = 125
 
-// resultOf returns the result of boxer run.
+// resultOf returns the result of a boxer run that ended with err.
 func resultOf(err error) host.Result {
 	var exit *exec.ExitError
 	switch {
@@ -137,7 +137,7 @@ func resultOf(err error) host.Result {
 	return host.Result{Code: exit.ExitCode()}
 }
 
-// command returns boxer run for the order, and this side's ends of its descriptors.
+// command returns a boxer run of the order, and this process's ends of its descriptors.
 func (j *job) command() (*exec.Cmd, *ends, error) {
 	args := append([]string{"run"}, j.order.Node.Flags()...)
 	e := &ends{}
@@ -194,8 +194,8 @@ func newEnding(p *os.Process, grace time.Duration) *ending {
 	return &ending{process: p, grace: grace}
 }
 
-// within bounds the grace by half of the time that there is: a program is not ended as it
-// begins.
+// within limits the grace to half of the time that is left, so that a program is not
+// ended when it has just begun.
 func (e *ending) within(left time.Duration) { e.grace = max(0, min(e.grace, left/2)) }
 
 // begin sends SIGTERM, and SIGKILL after the grace. Only the first call counts.
@@ -215,12 +215,12 @@ func (e *ending) at(t time.Time, why string) (stop func() bool) {
 	return time.AfterFunc(time.Until(t), func() { e.begin(why) }).Stop
 }
 
-// soon calls begin when the process has had the time to end by itself.
+// soon calls begin after a time in which the process should have ended by itself.
 func (e *ending) soon(why string) {
 	time.AfterFunc(linkEnds, func() { e.begin(why) })
 }
 
-// linkEnds is how long boxer run may take to end after it has ended its link.
+// linkEnds is how long boxer run may take to end after its link has ended.
 const linkEnds = 500 * time.Millisecond
 
 // reason returns why the process was ended, empty if it was not.
@@ -230,7 +230,7 @@ func (e *ending) reason() string {
 	return e.why
 }
 
-// cancel says that the process has ended.
+// cancel stops the timers: the process has ended.
 func (e *ending) cancel() {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -15,7 +15,7 @@ import (
 	"github.com/boxer-sandbox/boxer/host"
 )
 
-// The two calls below are written by hand: see sign.
+// This file makes two calls of AWS without the SDK: see sign.
 
 // ReadSecret reads a secret with the rights of the calling function: a parameter of
 // Systems Manager, decrypted (GetParameter), or the text of a secret of Secrets Manager
@@ -81,7 +81,8 @@ func call(ctx context.Context, service, target string, in, out any) error {
 	return json.Unmarshal(answer, out)
 }
 
-// endpoint returns where a service listens: as AWS's tools find it, the variable first.
+// endpoint returns the URL of a service, as AWS's tools find it: an environment variable
+// first.
 func endpoint(service, region string) string {
 	for _, name := range []string{"AWS_ENDPOINT_URL_" + strings.ToUpper(service),
 		"AWS_ENDPOINT_URL"} {
@@ -96,7 +97,7 @@ func endpoint(service, region string) string {
 	return fmt.Sprintf("https://%s.%s.%s/", service, region, domain)
 }
 
-// callError is the error of an answer. The text of a secret is in none.
+// callError returns the error for an answer. It never contains a secret's text.
 func callError(resp *http.Response, answer []byte) error {
 	var e struct {
 		Type    string `json:"__type"`

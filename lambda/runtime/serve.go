@@ -23,21 +23,21 @@ type Config struct {
 	// $AWS_LAMBDA_MAX_CONCURRENCY; below 1: one.
 	Concurrency int
 
-	// Secret reads a secret that an order names but does not have.
+	// Secret reads a secret to which an order refers.
 	Secret func(context.Context, host.Secret) (string, error)
 
-	// Command is what is run for an order without a program, from $BOXER_COMMAND; empty:
-	// such an order is an error.
+	// Command runs for an order without a program. It is from $BOXER_COMMAND; empty: such
+	// an order is an error.
 	Command string
 
-	// Environ is the environment that programs get, before an order's.
+	// Environ is the environment of programs, to which an order's is added.
 	Environ []string
 
 	Logger *slog.Logger
 }
 
-// FromEnvironment returns the configuration that the platform gives a runtime in its
-// environment. Secret, Boxer and Logger are left to the caller.
+// FromEnvironment returns the configuration that the service gives a runtime in its
+// environment. The caller sets Secret, Boxer and Logger.
 func FromEnvironment() (Config, error) {
 	c := Config{
 		API:      os.Getenv("AWS_LAMBDA_RUNTIME_API"),
@@ -66,15 +66,16 @@ type server struct {
 	warm atomic.Bool // an invocation was served
 }
 
-// Serve serves invocations until ctx ends, which is what SIGTERM is to do: the platform
-// ends the environment. It then waits for the programs, which get SIGTERM.
+// Serve serves invocations until ctx ends. The caller ends ctx at SIGTERM, by which the
+// service announces the environment's end. Serve then ends the programs by SIGTERM and
+// waits for them.
 func Serve(ctx context.Context, c Config) error {
 	s := &server{Config: c, api: newAPI(c.API)}
 	if s.Instance == "" {
 		s.Instance = fmt.Sprintf("process-%d", os.Getpid())
 	}
 	if err := s.api.extend(ctx); err != nil && ctx.Err() == nil {
-		// Programs then end by SIGKILL when the environment does.
+		// The service will then kill programs by SIGKILL, together with the environment.
 		s.Logger.Warn("programs will not get SIGTERM at the end of the environment",
 			"err", err)
 	}
@@ -114,9 +115,9 @@ func (s *server) loop(ctx context.Context) error {
 	return nil
 }
 
-// invoke serves one invocation: by a response, or by an error if the order is none.
+// invoke serves one invocation. It reports an error if the event is not an order.
 func (s *server) invoke(ctx context.Context, inv invocation) error {
-	// The response is sent also when the environment ends.
+	// The response is sent even if the environment ends.
 	sending := context.WithoutCancel(ctx)
 	o, err := host.ParseOrder(inv.event, s.Command)
 	if err != nil {

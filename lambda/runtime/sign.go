@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// credentials are those of a function.
+// credentials are a function's credentials of AWS.
 type credentials struct{ id, secret, token string }
 
 // sign signs a POST request to the path "/" without a query, by AWS Signature Version 4
 // ("Create a signed AWS API request", AWS IAM User Guide). The SDK's signer does the
-// same; it brings so much of the SDK with it that boxer, which every function and every
-// program under boxer starts with, would be a third larger. A test compares the two.
+// same, but it would make boxer a third larger, and every function and every program
+// under boxer starts with it. A test compares the two.
 func sign(req *http.Request, body []byte, c credentials, service, region string,
 	now time.Time) {
 	date := now.UTC().Format("20060102T150405Z")
