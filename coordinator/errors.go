@@ -35,10 +35,10 @@ var (
 	ErrProtocol = errors.New("protocol violation")
 	// ErrNoNode says that the target of a signal is not on the network.
 	ErrNoNode = errors.New("no such node")
-	// ErrEvicted says that the node cannot rejoin under its old identity: it was away for
-	// so long that the coordinator assigned its id and address to another node, or the
-	// address is no longer in the network's prefix.
-	ErrEvicted = errors.New("address given away")
+	// ErrEvicted says that the node cannot rejoin under its old identity: an operator has
+	// evicted it, it was away for so long that the coordinator assigned its id and
+	// address to another node, or the address is no longer in the network's prefix.
+	ErrEvicted = errors.New("no longer a member")
 	// ErrReplaced says that another connection joined with this node's key.
 	ErrReplaced = errors.New("another connection joined with the same key")
 	// ErrDisconnected says that the connection to the coordinator was lost before the

@@ -30,6 +30,11 @@ type Member struct {
 	// Snapshot has it.
 	Program string `json:"program,omitempty"`
 
+	// Token is the name of the token with which the node joined, and Tags are that
+	// token's. Only a Snapshot has them.
+	Token string   `json:"token,omitempty"`
+	Tags  []string `json:"tags,omitempty"`
+
 	// About is the node's description of itself, if it has sent one. Only a Snapshot has
 	// it.
 	About *About `json:"about,omitempty"`
@@ -42,7 +47,7 @@ type Member struct {
 // in returns the member with the fields that the protocol version has.
 func (m Member) in(version int) Member {
 	if version < 4 {
-		m.Program, m.About = "", nil
+		m.Program, m.About, m.Token, m.Tags = "", nil, "", nil
 	}
 	return m
 }

@@ -51,6 +51,7 @@ type membership struct {
 // An entry is a member and its current session.
 type entry struct {
 	Member
+	token   string // namedToken.ID; empty: a default token
 	session *session
 	encoded []byte // the update that announces the member
 }
@@ -79,14 +80,18 @@ func newMembership(p addressPlan, state *State, lease time.Duration,
 // admit makes the holder of the session's key a member, or reconnects it. It returns the
 // earlier session of the same key, if there is one, for the caller to close. Holders of
 // the member's name that are dead lose their ids in the same step.
-func (r *membership) admit(m Member, s *session, dead ...*session) (_ Member,
+func (r *membership) admit(m Member, g grant, s *session, dead ...*session) (_ Member,
 	displaced *session, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.frozen {
+		return m, nil, refuse(codeShutdown, "the coordinator is stopping")
+	}
+	if err := r.confirm(g, m, s.key); err != nil {
+		return m, nil, err
+	}
 	old := r.byKey[s.key]
 	switch {
-	case r.frozen:
-		return m, nil, refuse(codeShutdown, "the coordinator is stopping")
 	case m.ID == 0: // a new node, whatever node had the key before
 		if old != nil {
 			r.removeLocked(old)
@@ -119,7 +124,8 @@ func (r *membership) admit(m Member, s *session, dead ...*session) (_ Member,
 	}
 	m.Addr6 = r.plan.addr6(m.ID)
 	s.id = m.ID
-	e := &entry{m, s, appendUp(nil, recordOf(m))}
+	m.Token, m.Tags = g.name, g.tags
+	e := &entry{Member: m, token: g.id, session: s, encoded: appendUp(nil, recordOf(m))}
 	if old != nil && !old.same(m) {
 		r.removeLocked(old)
 		old = nil
@@ -137,28 +143,49 @@ func (r *membership) admit(m Member, s *session, dead ...*session) (_ Member,
 
 // authorize checks the claims of a hello and returns the member that it describes. The id
 // is zero if the node needs a new one.
-func (r *membership) authorize(h *hello, key transport.Key) (Member, error) {
+func (r *membership) authorize(h *hello, key transport.Key) (Member, grant, error) {
 	m := Member{Key: key, Host: h.Host, Program: h.Program,
 		Since: time.Now().UTC().Truncate(time.Millisecond)}
 	if h.Ticket != "" {
 		t, err := r.tickets.open(h.Ticket, key)
 		if err != nil {
-			return m, refuse(codeToken, "%v", err)
+			return m, grant{}, refuse(codeToken, "%v", err)
 		}
 		m.ID, m.Name, m.Addr, m.Since = t.ID, t.Name, t.Addr, t.Since
-		return m, nil
-	}
-	if err := r.state.admits(h.Token, time.Now()); err != nil {
-		return m, err
-	}
-	if h.Name != "" {
-		name, err := CheckName(h.Name)
-		if err != nil {
-			return m, refuse(codeName, "%v", err)
+		g, err := r.state.grantOf(t.Token, key)
+		if err == nil {
+			err = r.state.mayName(g, m.Name)
 		}
-		m.Name = name
+		return m, g, err
 	}
-	return m, nil
+	g, err := r.state.admits(h.Token, time.Now())
+	switch {
+	case err != nil:
+		return m, g, err
+	case g.status:
+		return m, g, refuse(codeToken, "the token %s shows the status of the network, and admits no node; join with another one",
+			g.name)
+	case h.Name != "":
+		if m.Name, err = CheckName(h.Name); err != nil {
+			return m, g, refuse(codeName, "%v", err)
+		}
+	case len(g.binds) == 1:
+		m.Name = g.binds[0]
+	}
+	return m, g, r.state.mayName(g, m.Name)
+}
+
+// confirm checks a node again at the moment of its admission, since its token may have
+// been revoked after authorize. It counts the use of the token by a new node.
+func (r *membership) confirm(g grant, m Member, key transport.Key) error {
+	if err := r.state.mayName(g, m.Name); err != nil {
+		return err
+	}
+	if m.ID == 0 {
+		return r.state.use(g, key, time.Now())
+	}
+	_, err := r.state.grantOf(g.id, key)
+	return err
 }
 
 // nextIDLocked returns a free id.
@@ -251,6 +278,9 @@ func (r *membership) appendList(dst []byte) ([]byte, uint64) {
 		return appendBatch(dst, flags, seq, updates), seq
 	}
 }
+
+// snapshotFor returns the members that the bearer of a token may see.
+func (r *membership) snapshotFor(grant) []Member { return r.snapshot() }
 
 // snapshot returns the members with their paths, in the order of their ids.
 func (r *membership) snapshot() []Member {

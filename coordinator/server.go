@@ -47,6 +47,9 @@ type ServerConfig struct {
 	JoinFile string
 	Host     string
 
+	// AdminSocket is the path of the Unix socket for Admin; empty: none.
+	AdminSocket string
+
 	// StatusListen is the TCP address of the HTTP status port; empty: none.
 	StatusListen string
 
@@ -202,11 +205,16 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 	var join *JoinFile
 	if s.cfg.JoinFile != "" {
 		u, err := s.JoinURL(s.cfg.Host)
-		if err != nil {
+		switch {
+		case errors.Is(err, ErrExpired):
+			s.log.Warn("the join file is not written, because the default token was revoked or has expired; create tokens with boxer coordinator token create",
+				"file", s.cfg.JoinFile)
+		case err != nil:
 			return err
-		}
-		if join, err = PublishJoin(s.cfg.JoinFile, u); err != nil {
-			return err
+		default:
+			if join, err = PublishJoin(s.cfg.JoinFile, u); err != nil {
+				return err
+			}
 		}
 	}
 	s.cfg.Socket.ServeSTUN()
@@ -214,6 +222,9 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 	s.cfg.Socket.HandleIndication(s.handleWill)
 	if s.status != nil {
 		all.Go(func() { s.serveStatus(ctx) })
+	}
+	if s.cfg.AdminSocket != "" {
+		all.Go(func() { s.serveAdmin(ctx) })
 	}
 	all.Go(func() {
 		defer join.Close() // on this goroutine, since maintain withdraws and restores the file

@@ -123,13 +123,14 @@ func (s *Server) warnVersion(conn *quic.Conn, version int) {
 // serveObserver sends the members and their paths, and waits until the observer closes
 // the connection.
 func (s *Server) serveObserver(ctx context.Context, c *session, h *hello) error {
-	if err := s.members.state.admits(h.Token, time.Now()); err != nil {
+	g, err := s.members.state.admits(h.Token, time.Now())
+	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.helloTimeout)
 	defer cancel()
 	_ = c.stream.SetDeadline(time.Now().Add(s.helloTimeout))
-	members := s.members.snapshot()
+	members := s.members.snapshotFor(g)
 	for i := range members {
 		members[i] = members[i].in(c.version)
 	}
@@ -148,7 +149,7 @@ func (s *Server) serveObserver(ctx context.Context, c *session, h *hello) error 
 // serveMember admits the node, and serves it until it leaves or is lost.
 func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 	remote := c.remote
-	m, err := s.members.authorize(h, c.key)
+	m, g, err := s.members.authorize(h, c.key)
 	if err != nil {
 		return err
 	}
@@ -160,7 +161,7 @@ func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 	}
 	c.joinedAt = s.uptime()
 	c.lastHeard.Store(int64(c.joinedAt))
-	m, displaced, err := s.members.admit(m, c, dead...)
+	m, displaced, err := s.members.admit(m, g, c, dead...)
 	for _, d := range dead {
 		s.evict(d, m.Name)
 	}
@@ -182,7 +183,7 @@ func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 	if h.Ticket == "" {
 		s.probes.start(m.Name)
 	}
-	ticket, err := s.members.tickets.seal(m)
+	ticket, err := s.members.tickets.seal(m, g.id)
 	if err != nil {
 		return err
 	}

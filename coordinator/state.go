@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,9 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -24,23 +20,11 @@ import (
 )
 
 // maxStateFile limits what is read from a state file, in bytes.
-const maxStateFile = 1 << 20
+const maxStateFile = 16 << 20
 
 // serialBlock is the number of serials that a coordinator reserves with one write of the
 // state file. So joins cost one write and one flush to the disk per block.
 const serialBlock = 64
-
-// A Token admits its bearer.
-type Token struct {
-	Secret  string    `json:"secret"`
-	Expires time.Time `json:"expires,omitzero"` // zero: never
-}
-
-// String returns "[token]". Only the field Secret reveals the token.
-func (t Token) String() string { return "[token]" }
-
-// GoString is String.
-func (t Token) GoString() string { return t.String() }
 
 // A State is what a coordinator remembers across restarts: its key, its tokens, and the
 // ids that it has assigned. Members are not in it: they rejoin with tickets. One Server
@@ -67,6 +51,16 @@ type stateFile struct {
 
 	// Listen is the last address on which the coordinator listened.
 	Listen netip.AddrPort `json:"listen,omitzero"`
+
+	// Older versions of boxer refuse a file with any of the following.
+
+	// Named are the tokens that AddNamedToken has created.
+	Named []namedToken `json:"named,omitempty"`
+	// DefaultEvicted is set if the tickets of nodes that joined with one of Tokens are
+	// not accepted any more.
+	DefaultEvicted bool `json:"default_evicted,omitempty"`
+	// Evicted are the keys of nodes that an operator has removed, the last one last.
+	Evicted []transport.Key `json:"evicted,omitempty"`
 }
 
 // NewState creates a key and a token that does not expire, in memory only.
@@ -125,7 +119,7 @@ func loadState(path string) (*State, error) {
 	d.DisallowUnknownFields()
 	// The decoder's error is omitted, since it may quote the file.
 	if d.Decode(&s.file) != nil || s.file.Version != 1 ||
-		len(s.file.Seed) != ed25519.SeedSize || len(s.file.Tokens) == 0 {
+		len(s.file.Seed) != ed25519.SeedSize || s.file.Tokens == nil {
 		return nil, fmt.Errorf("state file %s: it is damaged or of another version; move it away, and boxer creates a new coordinator with a new join URL", path)
 	}
 	for _, t := range s.file.Tokens {
@@ -188,65 +182,6 @@ func (s *State) Listen(addr netip.AddrPort) (*transport.Socket, error) {
 		}
 	}
 	return transport.Listen(addr)
-}
-
-// Token returns the token that is valid for the longest time.
-func (s *State) Token() (Token, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var best Token
-	for _, t := range s.file.Tokens {
-		if t.valid(time.Now()) && (best.Secret == "" || !best.Expires.IsZero() &&
-			(t.Expires.IsZero() || t.Expires.After(best.Expires))) {
-			best = t
-		}
-	}
-	if best.Secret == "" {
-		return best, fmt.Errorf("%w: the coordinator has no valid token",
-			ErrExpired)
-	}
-	return best, nil
-}
-
-func (t Token) valid(now time.Time) bool {
-	return t.Expires.IsZero() ||
-		now.Before(t.Expires)
-}
-
-// AddToken creates another token, which is valid for ttl, or without end if ttl is zero.
-func (s *State) AddToken(ttl time.Duration) (Token, error) {
-	t := Token{Secret: rand.Text()}
-	if ttl != 0 {
-		t.Expires = time.Now().Add(ttl)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.file.Tokens = append(slices.Clone(s.file.Tokens), t)
-	return t, s.saveLocked()
-}
-
-// admits compares a token with all known ones. Its duration depends neither on which one
-// matches nor on where they differ.
-func (s *State) admits(secret string, now time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	given := sha256.Sum256([]byte(secret))
-	known, good := 0, 0
-	for _, t := range s.file.Tokens {
-		want := sha256.Sum256([]byte(t.Secret))
-		match := subtle.ConstantTimeCompare(given[:], want[:])
-		known |= match
-		if t.valid(now) {
-			good |= match
-		}
-	}
-	switch {
-	case good == 1:
-		return nil
-	case known == 1:
-		return refuse(codeExpired, "ask for a new join URL")
-	}
-	return refuse(codeToken, "use the current join URL of this coordinator")
 }
 
 // serial returns the first serial that may be used.

@@ -128,7 +128,7 @@ func TestTokens(t *testing.T) {
 		}
 		check := func(secret string, want error) {
 			t.Helper()
-			if err := s.admits(secret, time.Now()); !errors.Is(err, want) ||
+			if _, err := s.admits(secret, time.Now()); !errors.Is(err, want) ||
 				(err == nil) != (want == nil) {
 				t.Errorf("got %v, want %v", err, want)
 			} else if err != nil && secret != "" &&
@@ -164,12 +164,12 @@ func TestTicket(t *testing.T) {
 	}
 	m := Member{ID: 7, Name: "db", Addr: DefaultPrefix.Addr(), Key: transport.Key{1},
 		Since: time.Unix(1700000000, 0).UTC()}
-	text, err := key.seal(m)
+	text, err := key.seal(m, "a-token")
 	if err != nil || len(text) > maxTicket {
 		t.Fatalf("%d characters, %v", len(text), err)
 	}
 	if got, err := key.open(text, m.Key); err != nil ||
-		got != (ticket{7, "db", m.Addr, m.Key, m.Since}) {
+		got != (ticket{7, "db", m.Addr, m.Key, m.Since, "a-token"}) {
 		t.Errorf("came back as %+v, %v", got, err)
 	}
 	if _, err := key.open(text, transport.Key{2}); !errors.Is(err, ErrToken) {

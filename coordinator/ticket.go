@@ -24,6 +24,7 @@ type ticket struct {
 	Addr  netip.Addr    `json:"addr"`
 	Key   transport.Key `json:"key"`
 	Since time.Time     `json:"since"`
+	Token string        `json:"token,omitempty"` // namedToken.ID; empty: a default token
 }
 
 // A ticketKey authenticates tickets (HMAC-SHA-256, RFC 2104).
@@ -46,8 +47,8 @@ func (k *ticketKey) mac(body []byte) []byte {
 }
 
 // seal returns the ticket of a member: MAC and body in base64.
-func (k *ticketKey) seal(m Member) (string, error) {
-	body, err := json.Marshal(ticket{m.ID, m.Name, m.Addr, m.Key, m.Since})
+func (k *ticketKey) seal(m Member, token string) (string, error) {
+	body, err := json.Marshal(ticket{m.ID, m.Name, m.Addr, m.Key, m.Since, token})
 	if err != nil {
 		return "", fmt.Errorf("seal ticket: %w", err)
 	}

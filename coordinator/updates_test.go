@@ -114,7 +114,7 @@ func TestLargestNewsFits(t *testing.T) {
 	for i := range uint32(count) {
 		m := Member{ID: i + 1, Name: name, Host: host, Addr: r.plan.addr(i + 1),
 			Key: transport.Key{byte(i), byte(i >> 8)}}
-		r.byID[m.ID] = &entry{m, nil, appendUp(nil, recordOf(m))}
+		r.byID[m.ID] = &entry{Member: m, encoded: appendUp(nil, recordOf(m))}
 		r.journal.append(r.byID[m.ID].encoded)
 	}
 

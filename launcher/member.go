@@ -37,6 +37,8 @@ type member struct {
 
 	inbounds *inbounds // of the streams from other nodes
 
+	left atomic.Bool // the node is no longer a member
+
 	stop    context.CancelFunc
 	running sync.WaitGroup // this member's goroutines
 }
@@ -88,13 +90,11 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 	m.node, err = transport.New(transport.Config{
 		Identity: id, Socket: m.socket, Self: m.client.Self().ID, Host: host,
 		Server: m.client.Server(), Signaller: m.client, Own: who.own,
-		Lookup: func(id uint32) (transport.Peer,
-			bool) {
-			return peer(m.client.ByID(id))
+		Lookup: func(id uint32) (transport.Peer, bool) {
+			return m.peer(m.client.ByID(id))
 		},
-		LookupKey: func(k transport.Key) (transport.Peer,
-			bool) {
-			return peer(m.client.ByKey(k))
+		LookupKey: func(k transport.Key) (transport.Peer, bool) {
+			return m.peer(m.client.ByKey(k))
 		},
 		Accept: m.accept(h.accept), Datagram: h.datagram, Congestion: cc, Logger: log,
 		Timers: who.timers,
@@ -112,6 +112,7 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 	m.running.Go(func() { // ends with the session, at the latest in close
 		<-m.client.Done()
 		if err := m.client.Err(); !errors.Is(err, coordinator.ErrClosed) {
+			m.disconnect()
 			log.Error("this node has left the network for good; run it again to join",
 				"err", err)
 		}
@@ -119,8 +120,18 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 	return m, nil
 }
 
-func peer(m coordinator.Member, ok bool) (transport.Peer, bool) {
-	return transport.Peer{ID: m.ID, Key: m.Key}, ok
+// peer returns another member as package transport sees it: none once this node has left.
+func (m *member) peer(who coordinator.Member, ok bool) (transport.Peer, bool) {
+	return transport.Peer{ID: who.ID, Key: who.Key}, ok && !m.left.Load()
+}
+
+// disconnect ends the connections to all other nodes. The node is no longer a member:
+// nodes that cannot reach the coordinator now would keep theirs.
+func (m *member) disconnect() {
+	m.left.Store(true)
+	for _, who := range m.client.Members() {
+		m.node.RemovePeer(transport.Peer{ID: who.ID, Key: who.Key})
+	}
 }
 
 // close leaves the network.

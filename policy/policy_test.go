@@ -197,7 +197,8 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		var back Ports
-		if err := back.UnmarshalText([]byte(ports.String())); err != nil || !back.Equal(ports) {
+		if err := back.UnmarshalText([]byte(ports.String())); err != nil ||
+			!back.Equal(ports) {
 			t.Fatalf("%v is read again as %v, %v", ports, back, err)
 		}
 		if p.Class(a) == p.Class(b) && !p.Ports(a, a).Equal(p.Ports(b, b)) {

@@ -16,8 +16,11 @@ import (
 	"github.com/boxer-sandbox/boxer/launcher"
 )
 
-// defaultListen is where a coordinator listens if it is not told.
-const defaultListen = "0.0.0.0:4433"
+// Where a coordinator listens if it is not told.
+const (
+	defaultListen = "0.0.0.0:4433"
+	defaultPort   = 4433
+)
 
 type coordinatorFlags struct {
 	listen, prefix, prefix6, joinFile, host, state, status string
@@ -73,6 +76,7 @@ file, it has the same URL, and running nodes come back to it.`,
 			"token in "+
 			"the join file does not expire (default: never)")
 	fl.BoolVar(&f.quiet, "quiet", false, "do not print the join URL")
+	cmd.AddCommand(tokenCommand(), evictCommand())
 	return cmd
 }
 
@@ -117,24 +121,37 @@ func (f *coordinatorFlags) serve(ctx context.Context) error {
 		Socket: socket, State: state, Prefix: prefix, Prefix6: prefix6, Lease: f.lease,
 		IdleExit: f.idleExit,
 		JoinFile: f.joinFile, Host: host, StatusListen: f.status, Version: version,
-		Logger: log,
+		AdminSocket: coordinator.AdminSocket(path), Logger: log,
 	})
 	if err != nil {
 		return err
 	}
 	if !f.quiet {
-		url, err := server.JoinURL(host)
-		if err == nil && f.tokenTTL > 0 {
-			var t coordinator.Token
-			t, err = state.AddToken(f.tokenTTL)
-			url.Token = t.Secret
-		}
-		if err != nil {
+		if err := f.printURL(server, state, host); err != nil {
 			return err
 		}
-		fmt.Println(url.String())
 	}
 	return server.Serve(ctx)
+}
+
+// printURL prints the join URL.
+func (f *coordinatorFlags) printURL(server *coordinator.Server, state *coordinator.State,
+	host string) error {
+	url, err := server.JoinURL(host)
+	if f.tokenTTL > 0 && (err == nil || errors.Is(err, coordinator.ErrExpired)) {
+		var t coordinator.Token
+		t, err = state.AddToken(f.tokenTTL)
+		url = coordinator.JoinURL{Token: t.Secret, Host: host, Pin: state.Pin()}
+	}
+	if errors.Is(err, coordinator.ErrExpired) {
+		noDefaultToken()
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Println(url.String())
+	return err
 }
 
 // defaultState is the state file of a coordinator on this port.

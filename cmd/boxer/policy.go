@@ -98,7 +98,8 @@ func readPolicy(path string) (*policy.Policy, error) {
 }
 
 // printVerdict says whether the policy allows a connection.
-func printVerdict(w io.Writer, p *policy.Policy, from, to string) (allowed bool, err error) {
+func printVerdict(w io.Writer, p *policy.Policy, from, to string) (allowed bool,
+	err error) {
 	if from == "" || to == "" {
 		return false, errors.New("--from and --to belong together, such as --from web --to db:5432")
 	}
