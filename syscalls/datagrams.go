@@ -121,8 +121,10 @@ func (u *udp) datagramWay(s *progSocket, dst netip.AddrPort,
 	by holder) (kernel netip.AddrPort, ok bool, err error) {
 	kernel, ok, err = u.datagramRoute(s, by, dst)
 	if err != nil || s.domain != unix.AF_INET6 {
-		if ok && isLocalhost(dst.Addr()) && !u.ports.empty() {
-			err = u.recordLocalPeer(s, localhost4) // the port may have been another's
+		at := localhostOf(dst.Addr())
+		// The port may have been another's, of which there is a record.
+		if ok && at.IsLoopback() && (at != localhost4 || !u.ports.empty()) {
+			err = u.recordLocalPeer(s, at)
 		}
 		return kernel, ok, err
 	}
@@ -147,11 +149,7 @@ func (u *udp) datagramWay(s *progSocket, dst netip.AddrPort,
 		}
 	}
 	if isLocalhost(dst.Addr()) {
-		localhost := localhost4
-		if dst.Addr().Is6() {
-			localhost = netip.IPv6Loopback()
-		}
-		err = u.recordLocalPeer(s, localhost)
+		err = u.recordLocalPeer(s, localhostOf(dst.Addr()))
 	}
 	return kernel, ok, err
 }

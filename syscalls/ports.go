@@ -285,12 +285,21 @@ func (p *ports) dropClosedLocked() {
 	p.recordedLimit = max(2*len(p.recorded), minRecorded)
 }
 
-// recordedPeer returns the address at which two sockets of this node meet, if one's own
-// address does not tell.
-func (p *ports) recordedPeer(a, b netip.AddrPort) (addr netip.Addr, ok bool) {
+// recordedPeer returns the address of one of two sockets of this node that meet, if its
+// own kernel address does not tell. Both have the address at which they meet, but for a
+// socket that sends or connects to 127.0.0.5: its source is 127.0.0.1, as in Linux.
+func (p *ports) recordedPeer(of, other netip.AddrPort) (addr netip.Addr, ok bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	for _, at := range [...]addrPair{{a, b}, {b, a}, {own: a}, {own: b}} {
+	for _, at := range [...]addrPair{{of, other}, {own: of}} {
+		if addr, ok = p.recorded[at]; ok {
+			if addr.Is4() && addr.IsLoopback() {
+				addr = localhost4
+			}
+			return addr, true
+		}
+	}
+	for _, at := range [...]addrPair{{other, of}, {own: other}} {
 		if addr, ok = p.recorded[at]; ok {
 			return addr, true
 		}

@@ -191,8 +191,11 @@ func (u *udp) datagramRoute(s *progSocket, by holder,
 	case a.IsMulticast(), a == broadcast4:
 		// the network has neither, and no route to them
 		return netip.AddrPort{}, false, unix.ENETUNREACH
-	case a.Is4() && (a.IsLoopback() || a.IsUnspecified()):
+	case a == localhost4, a == netip.IPv4Unspecified():
 		kernel, ok = u.localDatagrams(dst.Port(), localhost4, netip.IPv4Unspecified())
+		return kernel, ok, nil
+	case a.Is4() && a.IsLoopback(): // 127.0.0.2, where the kernel has what is bound there
+		kernel, ok = u.localDatagrams(dst.Port(), netip.IPv4Unspecified())
 		return kernel, ok, nil
 	case a == netip.IPv6Loopback() || a == netip.IPv6Unspecified():
 		kernel, ok = u.localDatagrams(dst.Port(), netip.IPv6Loopback(),

@@ -116,7 +116,7 @@ func (u *udp) datagramName(from abi.Sockaddr, sentTo bool) abi.Sockaddr {
 // came from a kernel address, and the index of the interface.
 func (u *udp) datagramTarget(from netip.AddrPort) (target abi.AddressMap, index uint32) {
 	own, index := localhost4, uint32(1)
-	if recorded, ok := u.ports.recordedPeer(from, from); ok {
+	if recorded, ok := u.ports.recordedPeer(netip.AddrPort{}, from); ok {
 		own = recorded
 	}
 	if peer, ok := u.flows.peerOf(from); ok {

@@ -155,9 +155,53 @@ static void names6(void) {
 	meet();
 }
 
+/* Servers at 127.0.0.1 and at 127.0.0.2 are two, and a wildcard's is at all of them. */
+static void other_localhost(void) {
+	if (server)
+		return meet();
+	in4 one = local(port), two = addr4(htonl(0x7f000002), port), nobody = addr4(htonl(0x7f000003), port);
+	in4 all = any(port + 1), five = addr4(htonl(0x7f000005), port + 1);
+	int a = udp(), b = udp(), w = udp(), loose = udp(), client = udp();
+	result("bind 127.0.0.1", bind(a, SA(one)));
+	result("bind 127.0.0.2", bind(b, SA(two)));
+	result("sendto 127.0.0.2", sendto(loose, "two", 3, 0, SA(two)));
+	result("sendto 127.0.0.1", sendto(loose, "one", 3, 0, SA(one)));
+	receive(a, 0);
+	receive(b, 0);
+	result("connect 127.0.0.2", connect(client, SA(two)));
+	names(client);
+	give(client, "two");
+	receive(b, 0);
+	result("connect 127.0.0.3", connect(client, SA(nobody)));
+	give(client, "nobody");
+	await(client, POLLERR, wait_ms);
+	result("send", send(client, "nobody", 6, 0));
+	set(w, IPPROTO_IP, IP_PKTINFO, 1);
+	result("bind the wildcard", bind(w, SA(all)));
+	result("connect 127.0.0.5", connect(client, SA(five)));
+	names(client);
+	give(client, "five");
+	result("sendto 127.0.0.5", sendto(loose, "five", 4, 0, SA(five)));
+	for (int i = 0; i < 2; i++) {
+		char buf[16];
+		union { char bytes[64]; struct cmsghdr align; } anc;
+		in4 from;
+		struct iovec v = {buf, sizeof buf};
+		struct msghdr m = {.msg_name = &from, .msg_namelen = sizeof from, .msg_iov = &v, .msg_iovlen = 1,
+			.msg_control = anc.bytes, .msg_controllen = sizeof anc};
+		if (result("recvmsg", recvmsg(w, &m, 0)) < 0)
+			break;
+		struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+		in4 asked = addr4(((struct in_pktinfo *)CMSG_DATA(c))->ipi_addr.s_addr, 0);
+		say("at %s", text(&asked, sizeof asked));
+		say("from %s", text(&from, m.msg_namelen));
+	}
+	meet();
+}
+
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
-		CASE(in_order), CASE(chosen_port), CASE(connected_port), CASE(answer_from), CASE(errors6), CASE(names6),
+		CASE(in_order), CASE(chosen_port), CASE(connected_port), CASE(answer_from), CASE(errors6), CASE(names6), CASE(other_localhost),
 	};
 	return RUN(tests);
 }
