@@ -44,6 +44,9 @@ type ClientConfig struct {
 	OnSignal func(from uint32, msg []byte)
 	OnMember func(m Member, up bool)
 
+	// Unlisted joins the network unlisted, until SetPresence says otherwise.
+	Unlisted bool
+
 	probe prober // nil: probeSTUN. Tests in virtual time replace it
 }
 
@@ -67,7 +70,10 @@ type Client struct {
 	wills  sync.Mutex // held while onWill is called; taken before mu
 	onWill func(Will)
 
+	presences sync.Mutex // held in SetPresence; taken before mu
+
 	mu             sync.Mutex
+	presence       Presence
 	session        *clientSession // nil while there is no connection
 	sessionChanged chan struct{}  // closed and replaced when session changes
 	ticket         string
@@ -110,8 +116,9 @@ func join(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	if cfg.probe != nil {
 		d.diagnosis.probe = cfg.probe
 	}
+	presence := Presence{Unlisted: cfg.Unlisted}
 	conn, err := d.dialWithin(ctx, &hello{Token: cfg.URL.Token, Name: cfg.Name, Host: cfg.HostID,
-		Program: cfg.Program}, cfg.Timeout)
+		Program: cfg.Program, Presence: &presence}, cfg.Timeout)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +127,7 @@ func join(ctx context.Context, cfg ClientConfig) (*Client, error) {
 		self: conn.welcome.Self, prefix: conn.welcome.Prefix,
 		prefix6: conn.welcome.Prefix6,
 		dir:     newDirectory(conn.plan), done: make(chan struct{}),
-		sessionChanged: make(chan struct{}),
+		sessionChanged: make(chan struct{}), presence: presence,
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.dispatcher = newDispatcher(c.self.ID, c.dir)
@@ -154,7 +161,8 @@ func (c *Client) run(session *clientSession) {
 			return
 		}
 		session = c.startSession(l)
-		c.log.Warn("joined again", "coordinator", c.cfg.URL) // at the level of the message about the loss
+		// at the level of the message about the loss
+		c.log.Warn("joined again", "coordinator", c.cfg.URL)
 	}
 }
 
@@ -165,7 +173,9 @@ const refusedEvery = 10 * time.Minute
 // coordinator has given the node's address away.
 func (c *Client) rejoin() (*clientConn, error) {
 	c.mu.Lock()
-	h := &hello{Ticket: c.ticket, Host: c.cfg.HostID, Program: c.cfg.Program}
+	presence := c.presence
+	h := &hello{Ticket: c.ticket, Host: c.cfg.HostID, Program: c.cfg.Program,
+		Presence: &presence}
 	c.mu.Unlock()
 	var loggedAt time.Time
 	var cause string
@@ -231,7 +241,8 @@ func (c *Client) Members() []Member {
 }
 
 // LookupName returns the nodes with a name, in a random rotation, or the one node with
-// that ordinal name. Letter case does not matter. It returns nil if no node has the name.
+// that ordinal name. Letter case does not matter. It returns nil if no listed node has
+// the name.
 func (c *Client) LookupName(name string) []Member { return c.dir.lookup(name) }
 
 // HadName reports whether the last node with that name has left within the last minute.
@@ -252,14 +263,14 @@ func (c *Client) ByKey(key transport.Key) (Member, bool) { return c.dir.key(key)
 // IPv4-mapped.
 func (c *Client) ByAddr(addr netip.Addr) (Member, bool) { return c.dir.addr(addr) }
 
-// Count returns the number of nodes with that name. Letter case does not matter.
+// Count returns the number of listed nodes with that name. Letter case does not matter.
 func (c *Client) Count(name string) int {
 	n, _ := c.dir.count(strings.ToLower(name))
 	return n
 }
 
-// Wait waits until at least n nodes have that name, this node included. It fails when ctx
-// or the client ends. The error for ctx says how many nodes there are.
+// Wait waits until at least n listed nodes have that name, this node included. It fails
+// when ctx or the client ends. The error for ctx says how many nodes there are.
 func (c *Client) Wait(ctx context.Context, name string, n int) error {
 	name = strings.ToLower(name)
 	for {

@@ -15,14 +15,19 @@ type clientSession struct {
 	reportDue chan struct{} // has a token if there is a new report
 	pinged    chan struct{} // has a token if the coordinator has sent a ping
 
+	// the state that the coordinator knows; after the start of the session SetPresence
+	// has it
+	told Presence
+
 	mu          sync.Mutex
-	lastSeq     uint64                // sequence number of the last signal
+	lastSeq     uint64                // sequence number of the last request
 	pendingAcks map[uint64]chan error // by sequence number: callers that wait for an ack
 }
 
 // startSession puts the connection into use.
 func (c *Client) startSession(conn *clientConn) *clientSession {
 	session := &clientSession{clientConn: conn, send: make(chan []byte),
+		told:      conn.joinedAs,
 		reportDue: make(chan struct{}, 1),
 		pinged:    make(chan struct{}, 1), pendingAcks: make(map[uint64]chan error)}
 	c.replaceMembers(conn)
@@ -193,7 +198,10 @@ func (c *Client) signal(ctx context.Context, to uint32, msg []byte) error {
 		if session, err = c.awaitSession(ctx, session); err != nil {
 			return err
 		}
-		if sent, err := session.signal(ctx, to, msg); sent || err != nil {
+		sent, err := session.request(ctx, func(seq uint64) *message {
+			return &message{Signal: &signal{Seq: seq, Node: to, Data: msg}}
+		})
+		if sent || err != nil {
 			return err
 		}
 	}
@@ -220,15 +228,15 @@ func (c *Client) awaitSession(ctx context.Context, lost *clientSession) (*client
 	}
 }
 
-// signal sends a signal and waits for its ack. If sent is false and err is nil, the
-// connection was lost before any byte of the signal was sent.
-func (s *clientSession) signal(ctx context.Context, to uint32, msg []byte) (sent bool,
-	err error) {
+// request sends the message that newMessage makes, and waits for its ack. If sent is
+// false and err is nil, the connection was lost before any byte of the message was sent.
+func (s *clientSession) request(ctx context.Context,
+	newMessage func(seq uint64) *message) (sent bool, err error) {
 	seq, answer := s.expectAck()
 	defer s.dropAck(seq)
 	lost := s.conn.Context().Done()
 	select {
-	case s.send <- frame(&message{Signal: &signal{Seq: seq, Node: to, Data: msg}}):
+	case s.send <- frame(newMessage(seq)):
 	case <-lost:
 		return false, nil
 	case <-ctx.Done():
@@ -244,7 +252,7 @@ func (s *clientSession) signal(ctx context.Context, to uint32, msg []byte) (sent
 	}
 }
 
-// expectAck returns a sequence number for a signal, and the channel for its ack.
+// expectAck returns a sequence number for a message, and the channel for its ack.
 func (s *clientSession) expectAck() (uint64, <-chan error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -64,6 +64,7 @@ type clientConn struct {
 	server   netip.AddrPort
 	welcome  *welcome
 	version  int            // of the message protocol
+	joinedAs Presence       // as in the hello
 	plan     addressPlan    // of the network, from the welcome
 	list     []memberRecord // the members at the start of the connection
 	observed []Member       // the members that an observer receives
@@ -215,6 +216,9 @@ func (c *clientConn) join(h *hello, welcomed func()) (err error) {
 	}
 	welcomed()
 	c.welcome, c.version = m.Welcome, h.Version
+	if h.Presence != nil {
+		c.joinedAs = *h.Presence
+	}
 	if c.plan, err = newAddressPlan(c.welcome.Prefix, c.welcome.Prefix6); err != nil {
 		return fmt.Errorf("%w: %w", ErrProtocol, err)
 	}

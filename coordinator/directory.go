@@ -102,7 +102,10 @@ func (d *directory) addLocked(changes []change, c *memberRecord) []change {
 	delete(d.stale, c.id)
 	if old, ok := d.byID[c.id]; ok {
 		if old.same(c) {
-			d.byID[c.id] = *c // only Unresponsive may differ
+			d.byID[c.id] = *c // only Unresponsive and the presence may differ
+			if old.presence != c.presence {
+				d.wakeLocked()
+			}
 			return changes
 		}
 		changes = d.removeLocked(changes, c.id)
@@ -154,9 +157,14 @@ func (d *directory) hadName(name string) bool {
 
 func (d *directory) notifyLocked(changes []change) {
 	if len(changes) > 0 {
-		close(d.changed)
-		d.changed = make(chan struct{})
+		d.wakeLocked()
 	}
+}
+
+// wakeLocked wakes all that wait for a change.
+func (d *directory) wakeLocked() {
+	close(d.changed)
+	d.changed = make(chan struct{})
 }
 
 func (d *directory) id(id uint32) (Member, bool) {
@@ -197,7 +205,7 @@ func (d *directory) list() []memberRecord {
 // lookup returns the members with a name, starting at a random one. A round robin would
 // not distribute the load: most clients make one connection, and a resolver asks twice,
 // for IPv4 and for IPv6, so that it would skip every other member. Members that are
-// unresponsive or suspect are omitted while another member has the name.
+// unresponsive, asleep or suspect are omitted while another member has the name.
 func (d *directory) lookup(name string) []Member {
 	name = strings.ToLower(name)
 	d.mu.Lock()
@@ -233,17 +241,19 @@ func (d *directory) suspect(id uint32, suspect bool) {
 }
 
 func (d *directory) suspectLocked(id uint32) bool {
-	return d.byID[id].unresponsive || time.Now().Before(d.suspects[id])
+	c := d.byID[id]
+	return c.unresponsive || c.presence.Asleep || time.Now().Before(d.suspects[id])
 }
 
-// count returns how many members have the name, which is in lower case, and a channel
-// that is closed when this number may have changed.
+// count returns how many listed members have the name, which is in lower case, and a
+// channel that is closed when this number may have changed.
 func (d *directory) count(name string) (int, <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return len(d.idsLocked(name)), d.changed
 }
 
+// idsLocked returns the members that a name leads to. The caller must not change them.
 func (d *directory) idsLocked(name string) []uint32 {
 	if id, ok := ParseOrdinalName(name); ok {
 		if _, here := d.byID[id]; here {
@@ -251,5 +261,10 @@ func (d *directory) idsLocked(name string) []uint32 {
 		}
 		return nil
 	}
-	return d.byName[name]
+	ids := d.byName[name]
+	unlisted := func(id uint32) bool { return d.byID[id].presence.Unlisted }
+	if !slices.ContainsFunc(ids, unlisted) {
+		return ids
+	}
+	return slices.DeleteFunc(slices.Clone(ids), unlisted)
 }

@@ -108,7 +108,7 @@ func (s *Server) pingHolders(name string) {
 			b.lastHeard.Load())
 	})
 	for _, c := range all[:min(len(all), probeFanout)] {
-		if !c.unresponsive { // otherwise the last ping is still unanswered
+		if !c.unresponsive && !c.asleep.Load() { // otherwise the last ping is still unanswered
 			s.ping(c, s.uptime())
 		}
 	}

@@ -70,6 +70,10 @@ func (s *Server) maintain(ctx context.Context, join *JoinFile) (idle bool) {
 
 // checkSession checks the lease, the liveness and the address of one member.
 func (s *Server) checkSession(c *session, up time.Duration, lenient bool) {
+	if c.asleep.Load() {
+		s.checkSleeper(c, up)
+		return
+	}
 	if !lenient && up-time.Duration(c.lastHeard.Load()) > s.cfg.Lease {
 		_ = c.conn.CloseWithError(codeLease, "the lease has expired: the coordinator has received nothing from the node")
 		return

@@ -26,6 +26,14 @@ type Member struct {
 	// name in JSON is of protocol version 3.
 	Unresponsive bool `json:"silent,omitempty"`
 
+	// Unlisted says that the node's name does not lead to it yet, or not any more. Its
+	// addresses and its ordinal name do.
+	Unlisted bool `json:"unlisted,omitempty"`
+
+	// Asleep says that the node's process is frozen, such as a function between two
+	// invocations. The node answers nothing until it is awake again.
+	Asleep bool `json:"asleep,omitempty"`
+
 	// Program is the version of the node's program, if the node has sent it. Only a
 	// Snapshot has it.
 	Program string `json:"program,omitempty"`
@@ -48,6 +56,7 @@ type Member struct {
 func (m Member) in(version int) Member {
 	if version < 4 {
 		m.Program, m.About, m.Token, m.Tags = "", nil, "", nil
+		m.Unlisted, m.Asleep = false, false
 	}
 	return m
 }

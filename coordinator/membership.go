@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"log/slog"
@@ -134,8 +135,10 @@ func (r *membership) admit(m Member, g grant, s *session, dead ...*session) (_ M
 	r.byID[m.ID], r.byKey[m.Key] = e, e
 	r.emptySince = time.Time{}
 	r.relays.set(m.ID, s.remote)
-	if old == nil {
+	if old == nil || !bytes.Equal(old.encoded, e.encoded) {
 		r.journal.append(e.encoded)
+	}
+	if old == nil {
 		r.bindings.dirty = true
 	}
 	return m, displaced, nil
@@ -146,6 +149,9 @@ func (r *membership) admit(m Member, g grant, s *session, dead ...*session) (_ M
 func (r *membership) authorize(h *hello, key transport.Key) (Member, grant, error) {
 	m := Member{Key: key, Host: h.Host, Program: h.Program,
 		Since: time.Now().UTC().Truncate(time.Millisecond)}
+	if h.Presence != nil {
+		m.Unlisted, m.Asleep = h.Presence.Unlisted, h.Presence.Asleep
+	}
 	if h.Ticket != "" {
 		t, err := r.tickets.open(h.Ticket, key)
 		if err != nil {
@@ -254,9 +260,9 @@ func (r *membership) removeLocked(e *entry) {
 	}
 }
 
-// appendList appends the frames of the member list, with which a session begins. It
-// returns the number of the last update that the list includes.
-func (r *membership) appendList(dst []byte) ([]byte, uint64) {
+// appendList appends the frames of the member list, with which a session begins, with
+// presences or without. It returns the number of the last update that the list includes.
+func (r *membership) appendList(dst []byte, presences bool) ([]byte, uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	seq := r.journal.seq()
@@ -267,6 +273,9 @@ func (r *membership) appendList(dst []byte) ([]byte, uint64) {
 		updates = updates[:0]
 		for _, id := range rest[:n] {
 			updates = append(updates, r.byID[id].encoded...)
+		}
+		if !presences {
+			updates = withoutPresence(updates)
 		}
 		if rest = rest[n:]; len(rest) > 0 {
 			dst = appendBatch(dst, flags, seq, updates)

@@ -126,6 +126,20 @@ func (c *memConn) mute() {
 	c.muted = true
 }
 
+// freeze loses what is written, and what comes in, until it is called with false.
+func (c *memConn) freeze(frozen bool) {
+	if frozen {
+		c.mute()
+		return
+	}
+	memNet.Lock()
+	memNet.conns[c.addr] = c
+	memNet.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.muted = false
+}
+
 func (c *memConn) unlisten() {
 	memNet.Lock()
 	defer memNet.Unlock()

@@ -54,6 +54,8 @@ type message struct {
 	Hello     *hello        `json:"hello,omitempty"`
 	Heartbeat *heartbeat    `json:"alive,omitempty"`
 	Report    *statusReport `json:"report,omitempty"`
+	// only to a coordinator whose welcome has Presences
+	Presence *presenceChange `json:"presence,omitempty"`
 
 	// From the server.
 	Welcome      *welcome      `json:"welcome,omitempty"`
@@ -79,13 +81,17 @@ type hello struct {
 
 	// version of the node's program; since version 4
 	Program string `json:"program,omitempty"`
+
+	// Presence is that with which the node joins. A node that sends it takes updates of
+	// kindPresence. Since version 4; older coordinators of that version ignore it.
+	Presence *Presence `json:"presence,omitempty"`
 }
 
 // in returns the hello with the fields that the version has.
 func (h hello) in(version int) *hello {
 	h.Version = version
 	if version < 4 {
-		h.Program = ""
+		h.Program, h.Presence = "", nil
 	}
 	return &h
 }
@@ -120,6 +126,8 @@ type welcome struct {
 	Program string `json:"program,omitempty"`
 	// of the messages; since version 4
 	Version int `json:"version,omitempty"`
+	// the coordinator takes a presenceChange; since version 4
+	Presences bool `json:"presences,omitempty"`
 }
 
 // A page is a part of what an observer receives: members with their paths.
@@ -135,7 +143,13 @@ type signal struct {
 	Data []byte `json:"data"`
 }
 
-// An ack answers the signal with number Seq.
+// A presenceChange sets the presence of its sender.
+type presenceChange struct {
+	Seq uint64 `json:"seq"` // as of a signal
+	Presence
+}
+
+// An ack answers the signal or the presenceChange with number Seq.
 type ack struct {
 	Seq  uint64 `json:"seq"`
 	Code string `json:"code,omitempty"` // "", "no-node" or "busy"
@@ -159,7 +173,7 @@ func (m *message) kind() (string, error) {
 		name string
 	}{
 		{m.Hello != nil, "hello"}, {m.Heartbeat != nil, "heartbeat"},
-		{m.Report != nil, "report"},
+		{m.Report != nil, "report"}, {m.Presence != nil, "presence"},
 		{m.Welcome != nil, "welcome"}, {m.Page != nil, "page"},
 		{m.Updates != nil, "updates"},
 		{m.Ack != nil, "ack"}, {m.ObservedAddr != nil, "observed address"},

@@ -36,6 +36,10 @@ type ServerConfig struct {
 	Prefix6 netip.Prefix  // of the virtual IPv6 addresses; zero means that there are none
 	Lease   time.Duration // zero means DefaultLease
 
+	// SleepLease is how long a node that is asleep stays a member; zero means
+	// DefaultSleepLease.
+	SleepLease time.Duration
+
 	// IdleExit ends Serve when the network has had no member for that long, also after
 	// the start. Zero means never.
 	IdleExit time.Duration
@@ -87,6 +91,9 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	}
 	if cfg.Lease == 0 {
 		cfg.Lease = DefaultLease
+	}
+	if cfg.SleepLease == 0 {
+		cfg.SleepLease = DefaultSleepLease
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

@@ -33,6 +33,8 @@ type session struct {
 	lastPing      atomic.Int64
 	awaitingReply atomic.Bool // a goroutine may wait for the answer to a ping
 	left          atomic.Bool // the node is no longer a member
+	asleep        atomic.Bool // the node has said that it is
+	presences     bool        // the node takes updates of kindPresence
 	// what the members know; owned by the goroutine of Server.maintain
 	unresponsive bool
 
@@ -95,7 +97,7 @@ func (s *Server) handleHello(ctx context.Context, conn *quic.Conn) error {
 			m.Hello.Version, oldestVersion, protocolVersion)
 	}
 	c := &session{conn: conn, stream: stream, in: in, key: key, queue: newSendQueue(),
-		limits: newLimits(), version: m.Hello.Version,
+		limits: newLimits(), version: m.Hello.Version, presences: m.Hello.Presence != nil,
 		remote: addrPortOf(conn.RemoteAddr())}
 	if c.version >= 4 {
 		if c.willKey, err = exportWillKey(conn); err != nil {
@@ -161,6 +163,7 @@ func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 	}
 	c.joinedAt = s.uptime()
 	c.lastHeard.Store(int64(c.joinedAt))
+	c.asleep.Store(m.Asleep)
 	m, displaced, err := s.members.admit(m, g, c, dead...)
 	for _, d := range dead {
 		s.evict(d, m.Name)
@@ -173,6 +176,9 @@ func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 	}
 	releaseHandshake(c.conn.Context())
 	defer func() {
+		if s.sleepsOn(c) {
+			return
+		}
 		s.members.remove(m.ID, c)
 		s.probes.notifyResponse()
 		s.log.Info("node left", "id", m.ID, "name", m.Name, "err",
@@ -188,7 +194,7 @@ func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 		return err
 	}
 	first := s.welcome(c, &welcome{Self: m.in(c.version), Ticket: ticket, Reflexive: remote})
-	first, c.sentSeq = s.members.appendList(first)
+	first, c.sentSeq = s.members.appendList(first, c.presences)
 
 	var writer sync.WaitGroup
 	defer writer.Wait()
@@ -229,6 +235,10 @@ func (s *Server) readLoop(c *session) error {
 		case m.Heartbeat != nil:
 		case m.Report != nil:
 			s.members.setReport(c.id, c, m.Report.Paths, m.Report.About)
+		case m.Presence != nil:
+			if err := s.changePresence(c, m.Presence); err != nil {
+				return err
+			}
 		case m.Signal != nil:
 			if err := s.forwardSignal(c, m.Signal); err != nil {
 				return err
@@ -316,11 +326,14 @@ func (s *Server) appendUpdates(c *session, buf []byte) ([]byte, <-chan struct{})
 		updates, count, appended, ok := s.members.journal.after(c.sentSeq)
 		switch {
 		case !ok: // too far behind: send the whole list again
-			buf, c.sentSeq = s.members.appendList(buf)
+			buf, c.sentSeq = s.members.appendList(buf, c.presences)
 		case count == 0:
 			return buf, appended
 		default:
 			c.sentSeq += uint64(count)
+			if !c.presences {
+				updates = withoutPresence(updates)
+			}
 			buf = appendBatch(buf, 0, c.sentSeq, updates)
 		}
 	}
@@ -360,7 +373,7 @@ func (c *session) coalesce(d time.Duration) bool {
 // welcome completes the welcome and returns its frame.
 func (s *Server) welcome(c *session, w *welcome) []byte {
 	if c.version >= 4 {
-		w.Version = c.version
+		w.Version, w.Presences = c.version, true
 	}
 	w.Prefix, w.Prefix6 = s.members.plan.prefix, s.members.plan.prefix6
 	w.Lease, w.Started, w.Program = s.cfg.Lease, s.started, s.cfg.Version

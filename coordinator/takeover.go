@@ -87,7 +87,7 @@ func (s *Server) holders(name string, up, since time.Duration) (dead []*session,
 		heard, asked := time.Duration(c.lastHeard.Load()),
 			time.Duration(c.lastPing.Load())
 		switch {
-		case heard >= since || up-c.joinedAt < recentJoin:
+		case heard >= since || up-c.joinedAt < recentJoin || c.asleep.Load():
 		case asked <= heard:
 			s.ping(c, up)
 			pending = true

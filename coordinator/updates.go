@@ -23,6 +23,7 @@ import (
 // An update is one byte, its kind, and then
 //
 //	up, unresponsive: id uvarint, key 32 bytes, since uvarint (Unix ms), name, host
+//	presence:         flags 1 byte, then the same
 //	down:             id uvarint
 //	grace ended:      nothing
 //
@@ -51,6 +52,7 @@ type update struct {
 type memberRecord struct {
 	id           uint32
 	unresponsive bool
+	presence     Presence
 	key          transport.Key
 	name         string // empty: node-ID
 	host         string
@@ -64,7 +66,8 @@ func (c *memberRecord) same(o *memberRecord) bool {
 
 // recordOf returns what the other nodes learn about a member.
 func recordOf(m Member) memberRecord {
-	c := memberRecord{m.ID, m.Unresponsive, m.Key, m.Name, m.Host, m.Since.UnixMilli()}
+	c := memberRecord{m.ID, m.Unresponsive, m.presence(), m.Key, m.Name, m.Host,
+		m.Since.UnixMilli()}
 	if m.Name == OrdinalName(m.ID) {
 		c.name = ""
 	}
@@ -75,7 +78,8 @@ func recordOf(m Member) memberRecord {
 func (p addressPlan) member(c memberRecord) Member {
 	m := Member{ID: c.id, Name: c.name, Addr: p.addr(c.id), Addr6: p.addr6(c.id),
 		Key: c.key, Host: c.host,
-		Since: time.UnixMilli(c.since).UTC(), Unresponsive: c.unresponsive}
+		Since: time.UnixMilli(c.since).UTC(), Unresponsive: c.unresponsive,
+		Unlisted: c.presence.Unlisted, Asleep: c.presence.Asleep}
 	if m.Name == "" {
 		m.Name = OrdinalName(c.id)
 	}
@@ -89,6 +93,9 @@ const (
 	kindUnresponsive                       // like kindUp, with Member.Unresponsive
 	kindDown
 	kindGraceEnded
+	// like kindUp, with Member.Unresponsive, Unlisted and Asleep as flags; only for nodes
+	// that have sent hello.Presence
+	kindPresence
 )
 
 const (
@@ -106,11 +113,15 @@ const (
 
 // appendUp appends the update that announces a member.
 func appendUp(dst []byte, c memberRecord) []byte {
-	kind := kindUp
-	if c.unresponsive {
-		kind = kindUnresponsive
+	switch {
+	case c.presence != (Presence{}):
+		dst = append(dst, byte(kindPresence), presenceFlags(c))
+	case c.unresponsive:
+		dst = append(dst, byte(kindUnresponsive))
+	default:
+		dst = append(dst, byte(kindUp))
 	}
-	dst = binary.AppendUvarint(append(dst, byte(kind)), uint64(c.id))
+	dst = binary.AppendUvarint(dst, uint64(c.id))
 	dst = append(dst, c.key[:]...)
 	dst = binary.AppendUvarint(dst, uint64(c.since))
 	for _, s := range [...]string{c.name, c.host} {
@@ -177,7 +188,7 @@ func decodeBatch(b []byte) (*updateBatch, error) {
 				maxUpdates)
 		}
 		u := p.update()
-		if n.list && u.kind != kindUp && u.kind != kindUnresponsive {
+		if n.list && !u.kind.isUp() {
 			p.bad = true
 		}
 		n.updates = append(n.updates, u)
@@ -236,8 +247,11 @@ func (p *parser) update() (u update) {
 		c.id = uint32(p.uvarint(maxNodes))
 	case kindGraceEnded:
 		return u
-	case kindUp, kindUnresponsive:
+	case kindUp, kindUnresponsive, kindPresence:
 		c.unresponsive = u.kind == kindUnresponsive
+		if u.kind == kindPresence {
+			p.presenceFlags(c)
+		}
 		c.id = uint32(p.uvarint(maxNodes))
 		copy(c.key[:], p.bytes(len(c.key)))
 		c.since = int64(p.uvarint(1<<64 - 1))

@@ -20,6 +20,8 @@ func someNews() []*updateBatch {
 		since: 1700000000123}
 	mute := memberRecord{id: 300, key: transport.Key{2}, since: 1700000000123,
 		unresponsive: true}
+	away := mute
+	away.presence = Presence{Unlisted: true, Asleep: true}
 	early := memberRecord{id: 8, name: "web", key: transport.Key{3},
 		since: time.Time{}.UnixMilli()}
 	return []*updateBatch{
@@ -27,6 +29,7 @@ func someNews() []*updateBatch {
 			{kind: kindDown, record: memberRecord{id: 7}}, {kind: kindGraceEnded}}},
 		{seq: math.MaxUint64, updates: []update{{kindUp, early}}},
 		{list: true, seq: 9, updates: []update{{kindUp, db}}},
+		{seq: 5, updates: []update{{kindPresence, away}}},
 		{list: true, last: true, inGrace: true, seq: 9,
 			updates: []update{{kindUnresponsive, mute}}},
 		{list: true, last: true},
@@ -118,7 +121,7 @@ func TestLargestNewsFits(t *testing.T) {
 		r.journal.append(r.byID[m.ID].encoded)
 	}
 
-	frames, seq := r.appendList(nil)
+	frames, seq := r.appendList(nil, true)
 	changes, _ := (&Server{members: r}).appendUpdates(&session{}, nil)
 	if seq != count {
 		t.Errorf("the list is as of update %d, want %d", seq, count)

@@ -29,6 +29,8 @@ type child struct {
 
 	uncovered string // why /proc/net has the host's files; set by start
 
+	executions executions
+
 	status int // the exit code; set by watch
 }
 
@@ -179,9 +181,14 @@ func wait(pid int) {
 // watch waits until the program has ended. When a signal stops the program, boxer-init
 // also stops this process, if Effects.JobControl is set.
 func (c *child) watch() {
+	defer c.executions.end()
 	for {
 		var r childEvent
-		_, err := c.c.receive(&r)
+		f, err := c.c.receive(&r)
+		if err == nil && r.Exec != nil {
+			c.executions.event(r.Exec, f)
+			continue
+		}
 		switch {
 		case err != nil:
 			if !errors.Is(err, io.EOF) {
@@ -204,12 +211,12 @@ func (c *child) watch() {
 	}
 }
 
-// tell sends an initCommand to boxer-init. It returns false if boxer-init has ended;
-// watch notices that, too.
-func (c *child) tell(w initCommand) bool {
+// tell sends an initCommand to boxer-init, with descriptors. It returns false if
+// boxer-init has ended; watch notices that, too.
+func (c *child) tell(w initCommand, fds ...int) bool {
 	c.telling.Lock()
 	defer c.telling.Unlock()
-	return !c.closed && c.c.send(w, -1) == nil
+	return !c.closed && c.c.sendAll(w, fds...) == nil
 }
 
 // close releases the child's resources. No process of the tree is left.

@@ -41,6 +41,9 @@ type RunConfig struct {
 	// can read what the program wrote. 0: as long as they read; negative: not at all.
 	Drain time.Duration
 
+	// Ready says when the node is listed under its name; nil: as soon as it joins.
+	Ready *ReadyWhen
+
 	Link *Link // nil: none
 	Hold Hold  // delays the program's start
 
@@ -86,7 +89,7 @@ type Effects struct {
 
 // self returns what the node tells the coordinator about itself.
 func (c *RunConfig) self(own *net.UDPConn) self {
-	s := self{name: c.Name, program: c.Version, own: own}
+	s := self{name: c.Name, program: c.Version, own: own, unlisted: c.Ready != nil}
 	if c.PeerTimeout > 0 {
 		s.timers = transport.PeerTimeout(c.PeerTimeout)
 	}

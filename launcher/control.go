@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
 	"golang.org/x/sys/unix"
@@ -14,9 +15,16 @@ import (
 )
 
 // A control is one end of the socket between supervisor and boxer-init. It carries JSON
-// messages, one of them with a descriptor. End of file means that the other process has
+// messages, some of them with descriptors. End of file means that the other process has
 // ended.
-type control struct{ f *os.File }
+type control struct {
+	f       *os.File
+	sending *sync.Mutex // held while a message is written
+}
+
+func newControl(fd int) control {
+	return control{os.NewFile(uintptr(fd), "control"), new(sync.Mutex)}
+}
 
 // maxMessage bounds a message in bytes. The filter program and the command's arguments
 // must fit; Linux limits the arguments to 2 MiB (execve(2)).
@@ -55,6 +63,9 @@ type childEvent struct {
 	Stop   uint64 `json:",omitempty"`
 	Exited bool   `json:",omitempty"` // all processes of the tree have ended
 	Status int    `json:",omitempty"` // with Exited: the exit status as shells show it
+
+	// Exec is about a command that runs beside the program; nothing else is set then.
+	Exec *execEvent `json:",omitempty"`
 }
 
 // An initCommand is a message of the supervisor to boxer-init while the program runs.
@@ -68,6 +79,10 @@ type initCommand struct {
 	Signal int  `json:",omitempty"` // send this signal to the program
 	Kill   bool `json:",omitempty"` // kill the program's tree; a childEvent follows
 
+	// Exec runs or signals a command beside the program. Its streams come along, and the
+	// file to execute instead of it, if there is one.
+	Exec *execRequest `json:",omitempty"`
+
 	// Done answers a childEvent with Exited: boxer-init may end, too.
 	Done bool `json:",omitempty"`
 }
@@ -78,12 +93,19 @@ func controlPair() (ours control, theirs *os.File, err error) {
 	if err != nil {
 		return control{}, nil, fmt.Errorf("socketpair: %w", err)
 	}
-	return control{os.NewFile(uintptr(fds[0]), "control")},
-		os.NewFile(uintptr(fds[1]), "control"), nil
+	return newControl(fds[0]), os.NewFile(uintptr(fds[1]), "control"), nil
 }
 
 // send writes one message, with a descriptor if fd is not negative.
 func (c control) send(msg any, fd int) error {
+	if fd < 0 {
+		return c.sendAll(msg)
+	}
+	return c.sendAll(msg, fd)
+}
+
+// sendAll writes one message with descriptors.
+func (c control) sendAll(msg any, fds ...int) error {
 	body, err := json.Marshal(msg)
 	if err != nil {
 		return err
@@ -93,9 +115,11 @@ func (c control) send(msg any, fd int) error {
 		byte(len(body))
 	b = append(b, body...)
 	var oob []byte
-	if fd >= 0 {
-		oob = unix.UnixRights(fd)
+	if len(fds) > 0 {
+		oob = unix.UnixRights(fds...)
 	}
+	c.sending.Lock()
+	defer c.sending.Unlock()
 	for len(b) > 0 {
 		n, err := unix.SendmsgN(int(c.f.Fd()), b, oob, nil, unix.MSG_NOSIGNAL)
 		if errors.Is(err, unix.EINTR) {
@@ -112,49 +136,67 @@ func (c control) send(msg any, fd int) error {
 // receive reads one message and its descriptor, nil if it has none. It returns
 // io.EOF when the other process is gone.
 func (c control) receive(msg any) (*os.File, error) {
+	files, err := c.receiveAll(msg)
+	if len(files) == 0 {
+		return nil, err
+	}
+	closeFiles(files[1:])
+	return files[0], err
+}
+
+// receiveAll is receive for a message that may have several descriptors.
+func (c control) receiveAll(msg any) ([]*os.File, error) {
 	var head [4]byte
-	fd, err := c.read(head[:])
+	files, err := c.read(head[:])
 	if err != nil {
 		return nil, err
 	}
 	size := int(head[0])<<24 | int(head[1])<<16 | int(head[2])<<8 | int(head[3])
 	if size > maxMessage {
-		return fd, errors.New("control: message too large")
+		return files, errors.New("control: message too large")
 	}
 	body := make([]byte, size)
 	if _, err := c.read(body); err != nil {
-		return fd, err
+		return files, err
 	}
-	return fd, json.Unmarshal(body, msg)
+	return files, json.Unmarshal(body, msg)
 }
 
-// read fills b. A descriptor, if there is one, comes with the first byte.
-func (c control) read(b []byte) (f *os.File, err error) {
-	oob := make([]byte, unix.CmsgSpace(4))
+// maxFiles is the most descriptors that come with a message.
+const maxFiles = 4
+
+// read fills b. Descriptors, if there are any, come with the first byte.
+func (c control) read(b []byte) (files []*os.File, err error) {
+	oob := make([]byte, unix.CmsgSpace(4*maxFiles))
 	for len(b) > 0 {
 		n, oobn, _, _, err := unix.Recvmsg(int(c.f.Fd()), b, oob, unix.MSG_CMSG_CLOEXEC)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if errors.Is(err, unix.ECONNRESET) || err == nil && n == 0 {
-			return f, io.EOF
+			return files, io.EOF
 		}
 		if err != nil {
-			return f, fmt.Errorf("control: %w", err)
+			return files, fmt.Errorf("control: %w", err)
 		}
 		if oobn > 0 {
-			f = passedFile(oob[:oobn])
+			files = append(files, passedFiles(oob[:oobn])...)
 		}
 		b = b[n:]
 	}
-	return f, nil
+	return files, nil
 }
 
-func passedFile(oob []byte) *os.File {
+func passedFiles(oob []byte) (files []*os.File) {
 	fds, _ := linux.ParseRights(oob)
-	if len(fds) == 0 {
-		return nil
+	for _, fd := range fds {
+		files = append(files, os.NewFile(uintptr(fd), "passed"))
 	}
-	closeAll(fds[1:])
-	return os.NewFile(uintptr(fds[0]), "passed")
+	return files
+}
+
+func closeFiles(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
 }

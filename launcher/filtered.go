@@ -27,6 +27,11 @@ type filtered struct {
 
 	listening chan struct{} // closed when listener is set
 	listener  *sandbox.Listener
+
+	answer func(syscalls.Call) // set by Serve, before listener is
+
+	more      sync.Mutex
+	listeners []*sandbox.Listener // those of Exec
 }
 
 func newFiltered(rows []syscalls.Entry, served bool, log *slog.Logger) (*filtered, error) {
@@ -61,13 +66,20 @@ func (f *filtered) Serve(answer func(syscalls.Call)) error {
 		return nil
 	}
 	defer f.wg.Done()
+	f.more.Lock()
+	f.answer = answer
+	f.more.Unlock()
 	select {
 	case <-f.listening:
 	case <-f.closing:
 		return nil
 	}
+	return f.serve(f.listener, answer)
+}
+
+func (f *filtered) serve(l *sandbox.Listener, answer func(syscalls.Call)) error {
 	var told sync.Once
-	err := f.listener.Serve(func(n *sandbox.Notif) {
+	err := l.Serve(func(n *sandbox.Notif) {
 		answer(call{n, &told, f.log})
 	})
 	if err != nil {
@@ -76,16 +88,47 @@ func (f *filtered) Serve(answer func(syscalls.Call)) error {
 	return nil
 }
 
+// Exec implements Interposer. The command gets a filter of its own: a thread of
+// boxer-init that is under the first one does not exist any more.
+func (f *filtered) Exec(c *child, s *starting) error {
+	s.listen = func(file *os.File) error {
+		l, err := sandbox.NewListener(file)
+		if err != nil {
+			return fmt.Errorf("seccomp listener: %w", err)
+		}
+		f.more.Lock()
+		defer f.more.Unlock()
+		if !f.begin() { // no thread is left
+			return errors.Join(os.ErrProcessDone, l.Close())
+		}
+		f.listeners = append(f.listeners, l)
+		answer := f.answer
+		go func() { // ends with the command's tree, which Close waits for
+			defer f.wg.Done()
+			if err := f.serve(l, answer); err != nil {
+				f.log.Error("the calls of a command are not answered any more",
+					"command", s.request.Argv[0], "err", err)
+			}
+		}()
+		return nil
+	}
+	return c.exec(s)
+}
+
 // Close implements Interposer.
 func (f *filtered) Close() error {
 	if !f.close() {
 		return nil
 	}
 	f.wg.Wait()
-	if f.listener == nil {
-		return nil
+	var err error
+	for _, l := range f.listeners {
+		err = errors.Join(err, l.Close())
 	}
-	return f.listener.Close()
+	if f.listener == nil {
+		return err
+	}
+	return errors.Join(err, f.listener.Close())
 }
 
 // policyOf returns the filter's policy: which calls it traps, by the rows.

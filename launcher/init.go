@@ -45,7 +45,7 @@ func Init() int {
 	unix.CloseOnExec(fd)
 	inheritedFDs := inheritedFDs()
 	surviveSignals()
-	c := control{os.NewFile(uintptr(fd), "control")}
+	c := newControl(fd)
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		c.send(childEvent{Failed: "prctl(PR_SET_CHILD_SUBREAPER): " + err.Error(),
 			Code: ExitBoxer}, -1)
@@ -83,7 +83,7 @@ func Init() int {
 		killTree(nil)
 		return ExitBoxer
 	}
-	t := &tree{pid: pid, c: c, supervisor: -1, notify: o.Notify,
+	t := &tree{pid: pid, c: c, supervisor: -1, notify: o.Notify, started: o,
 		will: o.Will, grace: &terminateGrace, done: make(chan struct{})}
 	if o.JobControl {
 		t.supervisor = openSupervisor()
@@ -205,6 +205,9 @@ type tree struct {
 	supervisor int    // a pidfd, -1 if this process does not stop or continue it
 	notify     string // the notifier's socket: removed here if the supervisor dies
 
+	started  startRequest
+	commands commands // that run beside the program
+
 	done chan struct{}     // closed when the supervisor knows that the program has ended
 	will *coordinator.Will // nil: none; watchSupervisor has it
 
@@ -221,8 +224,12 @@ type tree struct {
 func (t *tree) watchSupervisor() {
 	for {
 		var w initCommand
-		if _, err := t.c.receive(&w); err != nil {
+		files, err := t.c.receiveAll(&w)
+		if err != nil {
 			break
+		}
+		if w.Exec != nil {
+			t.exec(*w.Exec, files)
 		}
 		if w.Will != nil {
 			t.will = w.Will
@@ -268,6 +275,7 @@ func (t *tree) reap() int {
 		case err != nil: // ECHILD: impossible before the program's own end
 			return ExitBoxer
 		case pid != t.pid:
+			t.commandEnded(pid, ws)
 			continue
 		case ws.Stopped():
 			t.stopped()

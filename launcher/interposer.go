@@ -43,6 +43,9 @@ type Interposer interface {
 	// returns. Start fails with *ExitError if the program cannot be executed. After an
 	// error, no process of the tree is left.
 	Start(c *child, req startRequest) error
+	// Exec has boxer-init run a command beside the program, after Start has returned. It
+	// fails with *ExitError if the command cannot be executed.
+	Exec(c *child, s *starting) error
 	// Serve passes each call to answer, until the tree has ended or Close is called.
 	// After an error of Serve, no call of the tree is answered.
 	Serve(answer func(syscalls.Call)) error

@@ -72,6 +72,13 @@ func (m *Meeting) take(s *transport.Stream, port uint16) {
 	}
 }
 
+// AwaitListed waits until a node is listed under its name.
+func (m *Meeting) AwaitListed(ctx context.Context, node uint32) error {
+	return m.m.client.AwaitPresence(ctx, node, func(p coordinator.Presence) bool {
+		return !p.Unlisted
+	})
+}
+
 // Addr returns the address to which supervisors connect (Link.To).
 func (m *Meeting) Addr() netip.AddrPort { return m.at }
 

@@ -37,7 +37,9 @@ type member struct {
 
 	inbounds *inbounds // of the streams from other nodes
 
-	left atomic.Bool // the node is no longer a member
+	left       atomic.Bool // the node is no longer a member
+	presenting sync.Mutex  // held while the presence changes
+	presence   coordinator.Presence
 
 	stop    context.CancelFunc
 	running sync.WaitGroup // this member's goroutines
@@ -57,6 +59,8 @@ type self struct {
 
 	timers transport.Timers // of its paths
 
+	unlisted bool // at first
+
 	// makes the node's identity; nil: transport.NewIdentity
 	identity func() (*transport.Identity, error)
 }
@@ -71,14 +75,15 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 	if err != nil {
 		return nil, err
 	}
-	m := &member{log: log, inbounds: newInbounds()}
+	m := &member{log: log, inbounds: newInbounds(),
+		presence: coordinator.Presence{Unlisted: who.unlisted}}
 	if m.socket, err = transport.Listen(netip.AddrPort{}); err != nil {
 		return nil, err
 	}
 	host := hostID()
 	m.client, err = coordinator.Join(ctx, coordinator.ClientConfig{
 		URL: url, Name: who.name, Program: who.program, Socket: m.socket, Identity: id,
-		HostID: host, Logger: log,
+		HostID: host, Logger: log, Unlisted: who.unlisted,
 	})
 	if err != nil {
 		return nil, errors.Join(err, m.socket.Close())

@@ -23,6 +23,9 @@ type Program struct {
 	ctx    context.Context // for the wait for the peers; Close cancels it
 	cancel context.CancelCauseFunc
 
+	ready    sync.WaitGroup // announceReady
+	endReady context.CancelFunc
+
 	done chan struct{} // closed when code and err are set
 	code int
 	err  error
@@ -36,7 +39,8 @@ type Program struct {
 var errClosing = errors.New("the program was closed")
 
 func newProgram(n *node, c *child, cfg RunConfig) *Program {
-	p := &Program{n: n, c: c, drain: cfg.Drain, done: make(chan struct{})}
+	p := &Program{n: n, c: c, drain: cfg.Drain, done: make(chan struct{}),
+		endReady: func() {}}
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	return p
 }
@@ -60,6 +64,8 @@ func (p *Program) supervise() (int, error) {
 	p.ended = true
 	p.resumeLocked() // unsent data still has to be sent
 	p.mu.Unlock()
+	p.endReady()
+	p.ready.Wait()
 	p.n.programEnded(p.c.pid, p.c.status)
 	stop()
 	// A tree that has ended makes no calls.

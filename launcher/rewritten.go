@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -35,6 +36,8 @@ type rewritten struct {
 	serving
 	r   *rewrite.Server
 	fds sandbox.FDCopier
+
+	executing sync.Mutex // held while a command is prepared and not taken yet
 }
 
 func newRewritten(rows []syscalls.Entry, processors bool, log *slog.Logger) (*rewritten, error) {
@@ -120,6 +123,27 @@ func (r *rewritten) Start(c *child, req startRequest) error {
 	}
 	req.Argv, req.Loader = argv, true
 	return c.start(req, int(r.r.Loader().Fd()), nil)
+}
+
+// Exec implements Interposer.
+func (r *rewritten) Exec(c *child, s *starting) error {
+	r.executing.Lock()
+	defer r.executing.Unlock()
+	argv, err := r.prepare(s.request.Argv)
+	if err != nil {
+		msg, code := explain(s.request.Argv[0], err)
+		return &ExitError{Code: code, Err: errors.New(msg)}
+	}
+	s.request.Argv = argv
+	s.files = append(s.files, r.r.Loader())
+	if err := c.exec(s); err != nil {
+		return err
+	}
+	select { // the next program that is prepared is for another process
+	case <-r.r.Taken():
+	case <-s.done:
+	}
+	return nil
 }
 
 // Serve implements Interposer.

@@ -87,6 +87,7 @@ func start(ctx context.Context, cfg RunConfig, effects *processEffects) (*Progra
 		return nil, errors.Join(err, n.close())
 	}
 	p := newProgram(n, c, cfg)
+	p.announceReady(cfg.Ready)
 	go p.run() // ends with the program's tree, at the latest in Close
 	return p, nil
 }

@@ -321,6 +321,8 @@ func (f *fakeInterposer) Start(c *child, req startRequest) error {
 	return c.start(req, int(program.Fd()), nil)
 }
 
+func (f *fakeInterposer) Exec(*child, *starting) error { return errors.ErrUnsupported }
+
 func (f *fakeInterposer) Serve(func(syscalls.Call)) error { return f.serve() }
 func (f *fakeInterposer) Close() error                    { return nil }
 

@@ -160,7 +160,9 @@ func (s *Server) hello(v conversation) error {
 	p, ok := s.prepared[v.pid]
 	delete(s.prepared, v.pid)
 	if !ok {
-		p, s.first = s.first, nil
+		if p, s.first = s.first, nil; p != nil {
+			close(s.firstTaken)
+		}
 	}
 	s.mu.Unlock()
 	if p == nil {

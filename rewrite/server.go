@@ -85,13 +85,14 @@ type Server struct {
 	waiting  atomic.Int64  // the length of waiters
 	tasks    sync.WaitGroup
 
-	mu       sync.Mutex
-	first    *prepared                 // for the first process that asks
-	prepared map[int]*prepared         // by process
-	fetches  map[waitKey]int           // descriptors for programs
-	copies   map[waitKey]chan *os.File // descriptors from programs
-	waiters  map[*slot]chan struct{}   // that something is done
-	conns    map[*net.UnixConn]struct{}
+	mu         sync.Mutex
+	first      *prepared                 // for the first process that asks
+	firstTaken chan struct{}             // closed when first has been taken
+	prepared   map[int]*prepared         // by process
+	fetches    map[waitKey]int           // descriptors for programs
+	copies     map[waitKey]chan *os.File // descriptors from programs
+	waiters    map[*slot]chan struct{}   // that something is done
+	conns      map[*net.UnixConn]struct{}
 }
 
 // A target is a machine that programs are built for.
@@ -230,8 +231,8 @@ func (s *Server) warn(name string, sites []plan.Site) {
 // Close closes the file.
 func (s *Server) Loader() *os.File { return s.loader }
 
-// Prepare sets the program that the first process under the loader runs. It fails as
-// execve(2) would.
+// Prepare sets the program that the next process runs in which the loader is executed by
+// somebody else than a program under it. It fails as execve(2) would.
 func (s *Server) Prepare(path string) error {
 	open := func(path string) (*os.File, error) {
 		if err := unix.Access(path, unix.X_OK); err != nil {
@@ -249,8 +250,19 @@ func (s *Server) Prepare(path string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.first = p
+	if s.first != nil {
+		s.first.close() // its process never asked
+	}
+	s.first, s.firstTaken = p, make(chan struct{})
 	return nil
+}
+
+// Taken returns a channel that is closed when a process has taken the program that was
+// passed to Prepare last.
+func (s *Server) Taken() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.firstTaken
 }
 
 // Close ends Serve and releases everything. Pending calls are never answered, so the

@@ -27,6 +27,7 @@ type runFlags struct {
 	waitTimeout      time.Duration
 	peerTimeout      time.Duration
 	drain            string
+	readyWhen        string
 }
 
 func (r *runFlags) register(cmd *cobra.Command) {
@@ -42,10 +43,13 @@ func (r *runFlags) register(cmd *cobra.Command) {
 	f.StringVar(&r.drain, "drain", "", "when the program has ended, wait at most "+
 		"`DURATION` until the peers have read what it wrote; 0s: do not wait "+
 		"(default: as long as they read)")
+	f.StringVar(&r.readyWhen, "ready-when", "", "the node's name leads to it when `THIS` "+
+		"holds: a port of the program such as 5432, file:PATH, or command:COMMAND of "+
+		"sh(1), run in the node, ends with 0 (default: at once)")
 	f.StringArrayVar(&r.publish, "publish", nil, "forward a port of this host to a "+
 		"port of the node: `[ADDR:]HOSTPORT:PORT`")
 	f.StringArrayVar(&r.waitFor, "wait-for", nil, "start the program when N nodes "+
-		"with that name have joined: `NAME[=N]`")
+		"with that name have joined and are ready: `NAME[=N]`")
 	f.DurationVar(&r.peerTimeout, "peer-timeout", 0, "treat a peer that has sent "+
 		"nothing for `DURATION` as dead, and reset its connections; boxer reports a "+
 		"killed peer at once (default 8s)")
@@ -78,6 +82,11 @@ func (r *runFlags) config(ctx context.Context, argv []string) (cfg launcher.RunC
 			return cfg, err
 		}
 		cfg.Publish = append(cfg.Publish, p)
+	}
+	if r.readyWhen != "" {
+		if cfg.Ready, err = launcher.ParseReadyWhen(r.readyWhen); err != nil {
+			return cfg, fmt.Errorf("--ready-when %w", err)
+		}
 	}
 	if d := r.peerTimeout; d != 0 && (d < transport.MinPeerTimeout ||
 		d > transport.MaxPeerTimeout) {

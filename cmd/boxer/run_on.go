@@ -7,15 +7,12 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/boxer-sandbox/boxer/coordinator"
 	"github.com/boxer-sandbox/boxer/host"
 	"github.com/boxer-sandbox/boxer/launcher"
 )
@@ -30,12 +27,12 @@ type onFlags struct {
 	region, profile string
 
 	maxLife, readyWithin time.Duration
-	onLimit, readyWhen   string
+	onLimit              string
 }
 
 // onlyOn are those that mean nothing to a program that runs here.
 var onlyOn = []string{"count", "extra", "env", "chdir", "join-there", "region", "profile",
-	"max-life", "on-limit", "ready-when", "ready-within"}
+	"max-life", "on-limit", "ready-within"}
 
 func (o *onFlags) register(cmd *cobra.Command) {
 	f := cmd.Flags()
@@ -47,13 +44,12 @@ func (o *onFlags) register(cmd *cobra.Command) {
 	f.StringVar(&o.join, "join-there", "", "with --on: how the program's node joins: ssm:NAME or secretsmanager:ID, where the function finds the `URL` (default: this command's, in the order)")
 	f.DurationVar(&o.maxLife, "max-life", 0, "with --on: after `DURATION` do what --on-limit says, such as 14m where a function ends after 15")
 	f.StringVar(&o.onLimit, "on-limit", "stop", "with --max-life: `stop` the program by SIGTERM, or replace it: a successor starts under the same name, and when it is ready the program gets SIGTERM")
-	f.StringVar(&o.readyWhen, "ready-when", "", "with --on-limit replace: a successor is ready when its node listens on `PORT` (default: when its program was started)")
 	f.DurationVar(&o.readyWithin, "ready-within", time.Minute, "with --on-limit replace: give a successor up that is not ready after `DURATION`")
 	awsFlags(cmd, &o.region, &o.profile)
 }
 
 // life returns what the flags say of how long a program lives.
-func (o *onFlags) life(cmd *cobra.Command, join coordinator.JoinURL) (host.Life, error) {
+func (o *onFlags) life(cmd *cobra.Command) (host.Life, error) {
 	l := host.Life{Max: o.maxLife, AtLimit: host.AtLimit(o.onLimit),
 		Patience: o.readyWithin}
 	if o.maxLife < 0 || cmd.Flags().Changed("max-life") && o.maxLife == 0 {
@@ -67,38 +63,7 @@ func (o *onFlags) life(cmd *cobra.Command, join coordinator.JoinURL) (host.Life,
 		return l, fmt.Errorf("--ready-within %v: not a duration above 0s, such as 1m",
 			o.readyWithin)
 	}
-	if o.readyWhen != "" {
-		port, err := strconv.ParseUint(o.readyWhen, 10, 16)
-		if err != nil || port == 0 {
-			return l, fmt.Errorf("--ready-when %q: not a port, such as 5432", o.readyWhen)
-		}
-		l.Ready = func(ctx context.Context, node uint32) error {
-			return awaitPort(ctx, join, node, uint16(port))
-		}
-	}
 	return l, nil
-}
-
-// lookEvery is how often the coordinator is asked whether a node listens: nodes tell it
-// once a second.
-const lookEvery = 250 * time.Millisecond
-
-// awaitPort waits until a node listens on a port.
-func awaitPort(ctx context.Context, join coordinator.JoinURL, node uint32,
-	port uint16) error {
-	for {
-		s, err := coordinator.Observe(ctx, join)
-		if err == nil && slices.ContainsFunc(s.Members, func(m coordinator.Member) bool {
-			return m.ID == node && m.About != nil && slices.Contains(m.About.Ports, port)
-		}) {
-			return nil
-		}
-		select {
-		case <-time.After(lookEvery):
-		case <-ctx.Done():
-			return errors.Join(context.Cause(ctx), err)
-		}
-	}
 }
 
 // controls is a meeting as package host has it.
@@ -136,7 +101,7 @@ func (o *onFlags) run(cmd *cobra.Command, node *runFlags, cfg launcher.RunConfig
 	if err != nil {
 		return launcher.ExitBoxer, err
 	}
-	life, err := o.life(cmd, cfg.Join)
+	life, err := o.life(cmd)
 	if err != nil {
 		return launcher.ExitBoxer, err
 	}
@@ -155,6 +120,9 @@ func (o *onFlags) run(cmd *cobra.Command, node *runFlags, cfg launcher.RunConfig
 		Version: version, Logger: cfg.Logger, Congestion: cfg.Congestion})
 	if err != nil {
 		return launcher.ExitBoxer, err
+	}
+	if cfg.Ready != nil {
+		life.Ready = meeting.AwaitListed
 	}
 	code, err := host.Run(cmd.Context(), h, controls{meeting},
 		host.RunConfig{Order: order, Life: life,
@@ -191,6 +159,7 @@ func (o *onFlags) order(cmd *cobra.Command, node *runFlags,
 	setText("peer-timeout", &order.Node.PeerTimeout)
 	setText("congestion-control", &order.Node.Congestion)
 	setText("interposer", &order.Node.Interposer)
+	setText("ready-when", &order.Node.ReadyWhen)
 	for _, e := range o.env {
 		name, _, ok := strings.Cut(e, "=")
 		if !ok {

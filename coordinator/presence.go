@@ -1,0 +1,187 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/quic-go/quic-go"
+)
+
+// A Presence is what a node says about itself to all others. The zero Presence is that of
+// a node that is there.
+type Presence struct {
+	Unlisted bool `json:"unlisted,omitempty"` // see Member.Unlisted
+	Asleep   bool `json:"asleep,omitempty"`   // see Member.Asleep
+}
+
+// presence returns the presence of the member.
+func (m Member) presence() Presence { return Presence{m.Unlisted, m.Asleep} }
+
+// The flags of an update of kindPresence.
+const (
+	flagUnresponsive byte = 1 << iota
+	flagUnlisted
+	flagAsleep
+	knownPresence = flagUnresponsive | flagUnlisted | flagAsleep
+)
+
+// isUp reports whether the update announces a member.
+func (k updateKind) isUp() bool {
+	return k == kindUp || k == kindUnresponsive || k == kindPresence
+}
+
+// presenceFlags returns the flags of an update of kindPresence.
+func presenceFlags(c memberRecord) (flags byte) {
+	if c.unresponsive {
+		flags |= flagUnresponsive
+	}
+	if c.presence.Unlisted {
+		flags |= flagUnlisted
+	}
+	if c.presence.Asleep {
+		flags |= flagAsleep
+	}
+	return flags
+}
+
+// presenceFlags reads the flags of an update of kindPresence.
+func (p *parser) presenceFlags(c *memberRecord) {
+	flags := p.byte()
+	p.bad = p.bad || flags&^knownPresence != 0
+	c.unresponsive = flags&flagUnresponsive != 0
+	c.presence = Presence{flags&flagUnlisted != 0, flags&flagAsleep != 0}
+}
+
+// withoutPresence returns encoded updates for a node that does not know kindPresence. For
+// such a node a member with a presence is unresponsive: the node then avoids the member
+// where another one has the name, and tries to reach it where none has.
+func withoutPresence(updates []byte) []byte {
+	p := parser{rest: updates}
+	var out []byte
+	for len(p.rest) > 0 {
+		rest := p.rest
+		u := p.update()
+		if p.bad {
+			panic("coordinator: the journal has an update that cannot be parsed")
+		}
+		if u.kind != kindPresence {
+			out = append(out, rest[:len(rest)-len(p.rest)]...)
+			continue
+		}
+		u.record.presence, u.record.unresponsive = Presence{}, true
+		out = appendUp(out, u.record)
+	}
+	return out
+}
+
+// setPresence announces that the presence of a node has changed.
+func (r *membership) setPresence(s *session, p Presence) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.asleep.Store(p.Asleep)
+	e := r.byID[s.id]
+	if e == nil || e.session != s || e.presence() == p || r.frozen {
+		return
+	}
+	e.Unlisted, e.Asleep = p.Unlisted, p.Asleep
+	e.encoded = appendUp(nil, recordOf(e.Member))
+	r.journal.append(e.encoded)
+}
+
+// changePresence handles a presenceChange, and sends an ack.
+func (s *Server) changePresence(c *session, change *presenceChange) error {
+	s.members.setPresence(c, change.Presence)
+	return c.queue.add(c.conn.Context(), frame(&message{Ack: &ack{Seq: change.Seq}}))
+}
+
+// DefaultSleepLease is how long a node that is asleep stays a member.
+const DefaultSleepLease = time.Hour
+
+// sleepsOn reports whether the member of an ended connection stays a member: the node is
+// asleep, and nobody has closed the connection.
+func (s *Server) sleepsOn(c *session) bool {
+	cause := context.Cause(c.conn.Context())
+	_, idle := errors.AsType[*quic.IdleTimeoutError](cause)
+	return c.asleep.Load() && idle
+}
+
+// checkSleeper ends the membership of a node that has slept for too long.
+func (s *Server) checkSleeper(c *session, up time.Duration) {
+	if up-time.Duration(c.lastHeard.Load()) <= s.cfg.SleepLease {
+		return
+	}
+	_ = c.conn.CloseWithError(codeLease,
+		"the lease has expired: the node has been asleep for too long")
+	s.members.remove(c.id, c)
+}
+
+// SetPresence tells the other nodes the presence of this one. It returns when the
+// coordinator has it, and fails when ctx ends before. Whenever the node joins again, it
+// does so in this way. A coordinator of an older version knows no presences, and
+// SetPresence does nothing.
+func (c *Client) SetPresence(ctx context.Context, p Presence) error {
+	c.presences.Lock()
+	defer c.presences.Unlock()
+	c.mu.Lock()
+	c.presence = p
+	c.mu.Unlock()
+	if err := c.tellPresence(ctx, p); err != nil {
+		return fmt.Errorf("tell the presence of the node: %w", err)
+	}
+	return nil
+}
+
+func (c *Client) tellPresence(ctx context.Context, p Presence) error {
+	var session *clientSession
+	for {
+		var err error
+		if session, err = c.awaitSession(ctx, session); err != nil {
+			return err
+		}
+		if !session.welcome.Presences || session.told == p {
+			return nil
+		}
+		sent, err := session.request(ctx, func(seq uint64) *message {
+			return &message{Presence: &presenceChange{Seq: seq, Presence: p}}
+		})
+		switch {
+		case sent && err == nil:
+			session.told = p
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// AwaitPresence waits until ok accepts the presence of a node. It fails when the node has
+// left, and when ctx or the client ends.
+func (c *Client) AwaitPresence(ctx context.Context, id uint32,
+	ok func(Presence) bool) error {
+	for {
+		m, here, changed := c.dir.watch(id)
+		switch {
+		case !here:
+			return fmt.Errorf("node %d has left: %w", id, ErrNoNode)
+		case ok(m.presence()):
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-c.done:
+			return c.Err()
+		}
+	}
+}
+
+// watch returns a member, and a channel that is closed when it may have changed.
+func (d *directory) watch(id uint32) (m Member, here bool, changed <-chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m, here = d.memberLocked(id)
+	return m, here, d.changed
+}
