@@ -1,37 +1,37 @@
 package syscalls
 
-// Abilities says what a way to take a program's calls can do beyond [Call]. The way
-// states them; the table, the handlers and boxer doctor ask for an ability, never for the
-// way.
+// Abilities says what an interposer can do beyond [Call]. The interposer states them. The
+// table, the handlers and boxer doctor ask for an ability, never for the kind of
+// interposer.
 type Abilities struct {
-	// Compat: calls of the host's 32-bit ABI are taken. Without it, programs of that ABI
-	// do not start.
+	// Compat: the interposer takes calls of the host's 32-bit ABI. Without it, programs
+	// of that ABI do not start.
 	Compat bool
-	// Generated: calls are taken wherever their instruction is. Without it, calls from
-	// code that a program makes at run time go to the kernel.
+	// Generated: the interposer takes calls wherever their instruction is. Without it,
+	// calls from code that a program generates at run time go to the kernel.
 	Generated bool
-	// Starting: the calls are taken that boxer-init makes to become the program. Traces
-	// have to leave them out.
+	// Starting: the interposer takes the calls of boxer-init that start the program.
+	// Traces have to omit them.
 	Starting bool
-	// Memory: conditions can look at the program's memory, where registers have an
-	// address. Rows with conditions for that, Entry.Inside, are taken by those.
+	// Memory: conditions can read the program's memory at an argument's address. Rows
+	// with such conditions use Entry.Inside.
 	Memory bool
-	// CopyFD copies a descriptor of a thread of the program at any time, also when no
-	// call waits. By then the number may be another thread's, and the descriptor another
-	// file: the caller looks at what it gets. nil: only a call's own [Call.CopyFD] copies
-	// descriptors.
+	// CopyFD copies a descriptor of a thread of the program at any time, even while no
+	// call waits. By then the thread's number may belong to another thread, and the
+	// descriptor to another file, so the caller checks what it gets. nil: only a call's
+	// own [Call.CopyFD] copies descriptors.
 	CopyFD func(tid, fd int) (int, error)
 }
 
-// Takes returns the rows whose calls can be taken with these abilities, with the
-// conditions by which they are.
+// Takes returns the rows whose calls an interposer with these abilities can take, with
+// the conditions that it uses.
 func (a Abilities) Takes(rows []Entry) (taken []Entry) {
 	for _, e := range rows {
 		if e.Compat && !a.Compat {
 			continue
 		}
 		if a.Memory {
-			// To look at paths costs no more than mounts do.
+			// Reading paths in the program costs as little as mounts do.
 			e.Mounts = false
 			if len(e.Inside) > 0 {
 				e.When = e.Inside
@@ -43,13 +43,13 @@ func (a Abilities) Takes(rows []Entry) (taken []Entry) {
 	return taken
 }
 
-// A Loss is something that programs or their traces lack.
+// A Loss is an ability that an interposer lacks, and the consequence.
 type Loss struct {
-	Name string // of what is lacking
+	Name string // name of the ability
 	What string // the consequence
 }
 
-// Lacks returns what is lost with these abilities where better ones are to be had.
+// Lacks returns what these abilities lack compared with better ones.
 func (a Abilities) Lacks(better Abilities) (lost []Loss) {
 	for _, l := range []struct {
 		lost bool

@@ -61,15 +61,15 @@ func (n *Node) acceptWait(ctx context.Context, c Call, turn *turn, flags int) re
 			return fail(err)
 		}
 		if !c.Pending() {
-			// nobody waits: leave the connection to the next accept
+			// the call has ended: leave the connection to the next accept
 			return fail(unix.EINTR)
 		}
 		if conn, ok := n.requeued.take(id); ok {
 			linux.SetNonblock(conn.fd, flags&unix.SOCK_NONBLOCK != 0)
 			return n.give(c, conn, flags, id)
 		}
-		// Another process may have been faster. Then this accept waits for the
-		// next connection, which is what the program's own accept would do.
+		// Another process may have accepted the connection. Then this accept waits for
+		// the next one, as the program's own accept would.
 		if ev, err := linux.Poll(fd, unix.POLLIN); err == nil && ev == 0 {
 			continue
 		}
@@ -77,7 +77,7 @@ func (n *Node) acceptWait(ctx context.Context, c Call, turn *turn, flags int) re
 	}
 }
 
-// acceptNow takes a connection off the listener.
+// acceptNow accepts a connection from the listener.
 func (n *Node) acceptNow(c Call, fd, flags int, id uint64, blocks bool) reply {
 	conn, peer, err := rawAccept(fd, flags&unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, blocks)
 	if err != nil {
@@ -86,14 +86,14 @@ func (n *Node) acceptNow(c Call, fd, flags int, id uint64, blocks bool) reply {
 	return n.give(c, accepted{conn, peer}, flags, id)
 }
 
-// An accepted connection on its way to the program.
+// An accepted connection that the program does not have yet.
 type accepted struct {
 	fd   int
-	peer abi.Sockaddr // its kernel address, which also a connection has that was reset
+	peer abi.Sockaddr // its kernel address, known even after a reset
 }
 
-// give hands an accepted connection to the program, with its peer's address.
-// If the call has ended meanwhile, the connection waits for the next accept.
+// give installs an accepted connection in the program, with its peer's address. If the
+// call has ended meanwhile, the connection waits for the next accept.
 func (n *Node) give(c Call, conn accepted, flags int, id uint64) reply {
 	local, _, err := localName(conn.fd)
 	if err != nil {
@@ -108,7 +108,7 @@ func (n *Node) give(c Call, conn accepted, flags int, id uint64) reply {
 			s.Addr = peer
 		}
 	}
-	if c.Ptr(1) == 0 { // which only traced calls have
+	if c.Ptr(1) == 0 { // possible only in traced calls
 		return n.giveFD(conn, flags, id, n.endsOf(local, conn.peer, s))
 	}
 	if err := writeSockaddr(c, s, c.Ptr(1), c.Ptr(2)); err != nil {
@@ -129,7 +129,8 @@ func (n *Node) giveFD(conn accepted, flags int, listener uint64, ends Ends) repl
 	return r
 }
 
-// rawAccept is accept4(2). blocks says that the listener blocks, so that the call may.
+// rawAccept calls accept4(2). blocks says that the listener is blocking, so the call may
+// wait.
 func rawAccept(fd, flags int, blocks bool) (conn int, peer abi.Sockaddr, err error) {
 	var buf [abi.SizeofSockaddrStorage]byte
 	conn, size, err := linux.Accept(fd, buf[:], flags, blocks)

@@ -12,7 +12,7 @@ func (c *Config) inNetwork(a netip.Addr) bool {
 	return c.Prefix.Contains(a) || c.Prefix6.Contains(a)
 }
 
-// addrFor returns the node's own address towards another of the network.
+// addrFor returns the node's own address of the same family as a peer's.
 func (c *Config) addrFor(peer netip.Addr) netip.Addr {
 	if peer.Is4() {
 		return c.Addr
@@ -28,7 +28,7 @@ func (c *Config) publicFor(peer netip.Addr) netip.Addr {
 	return c.Aliases.Public6
 }
 
-// own returns the program's address that an alias of this node stands for.
+// own returns the virtual address that an alias of this node represents.
 func (c *Config) own(r role) netip.Addr {
 	switch {
 	case r == wildcard, r == ping:

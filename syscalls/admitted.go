@@ -12,28 +12,27 @@ import (
 )
 
 // admitted has the sockets of the node's programs that may use the supervisor's own
-// loopback sockets. Loopback is open to every user of the host, so what comes
-// there from another process is nobody's on the network. A trapped call shows each socket
-// before it sends; the kernel says which socket it came from (sock_diag(7)).
+// loopback sockets. Every user of the host can send there, and the supervisor ignores
+// other processes. A trapped call of the program shows each socket before the socket
+// sends. The kernel says which socket a packet came from (sock_diag(7)).
 //
-// There are two generations: what was not used while the younger one filled up is
-// forgotten, and costs its owner no more than a question to the kernel if it has the
+// There are two generations. When the younger one is full, the older one is dropped. A
+// socket that was dropped costs another question to the kernel, if its owner is the
 // supervisor's user.
 type admitted struct {
 	mu sync.Mutex
-	// by cookie: the thread that has shown it last, 0 if unknown
+	// by cookie: the thread that showed it last, 0 if unknown
 	young, older map[uint64]int32
-	// by kernel address, where there is no sock_diag
+	// by kernel address, on kernels without sock_diag
 	sources map[netip.AddrPort]struct{}
 }
 
 // maxAdmitted bounds each generation. An entry costs some 20 bytes.
 const maxAdmitted = 1 << 14
 
-// admit notes that a socket is one of a program that is about to send to
-// one of the supervisor's, and the thread that is. Where the kernel has no sock_diag(7),
-// a UDP socket is bound now, as the kernel binds it with its first datagram, so that its
-// address is known.
+// admit records that a program's thread is about to send from a socket to one of the
+// supervisor's. On kernels without sock_diag(7), it binds a UDP socket now, as the kernel
+// would with the first datagram, so that the socket's address is known.
 func (u *udp) admit(s *progSocket, tid int) error {
 	id, err := s.cookie()
 	if err != nil {
@@ -60,7 +59,7 @@ func (u *udp) admit(s *progSocket, tid int) error {
 	return nil
 }
 
-// sourceOf returns the address that loopback sees of a socket's own.
+// sourceOf returns the source address of a socket's packets on loopback.
 func sourceOf(local abi.Sockaddr) netip.AddrPort {
 	kernel := unmapped(local.Addr)
 	if kernel.Addr().IsUnspecified() {
@@ -69,7 +68,7 @@ func sourceOf(local abi.Sockaddr) netip.AddrPort {
 	return kernel
 }
 
-// anyAddress is the wildcard and any port, for a socket of that domain.
+// anyAddress returns the wildcard address with port 0, for a domain.
 func anyAddress(domain int) abi.Sockaddr {
 	if domain == unix.AF_INET6 {
 		return abi.Sockaddr{Addr: netip.AddrPortFrom(netip.IPv6Unspecified(), 0),
@@ -78,11 +77,11 @@ func anyAddress(domain int) abi.Sockaddr {
 	return abi.Sockaddr{Addr: netip.AddrPortFrom(netip.IPv4Unspecified(), 0)}
 }
 
-// Admits reports whether what came from the kernel address source to the supervisor's
-// socket at the address to, over "udp" or "tcp", is of a program of this node: a trapped
-// call has shown the socket, or the user who runs boxer has made it. Where the kernel has
-// no sock_diag(7) for TCP, its connections are of anybody. tid is the thread that has
-// shown the socket last, 0 if that is not known.
+// Admits reports whether a packet or connection from the kernel address source to the
+// supervisor's socket at to, over "udp" or "tcp", is of a program of this node: a trapped
+// call has shown the socket, or the socket's owner is the user who runs boxer. Kernels
+// without sock_diag(7) for TCP do not tell, so all connections are admitted there. tid is
+// the thread that showed the socket last, 0 if it is not known.
 func (c *core) Admits(network string, source, to netip.AddrPort) (tid int, ok bool) {
 	lookUp := c.diag.Datagram
 	if network == "tcp" {
@@ -113,7 +112,7 @@ func (a *admitted) noteLocked(id uint64, tid int32) {
 	a.young[id] = tid
 }
 
-// shownBy reports whether a trapped call has shown a socket, and which thread's.
+// shownBy reports whether a trapped call has shown a socket, and the thread of that call.
 func (a *admitted) shownBy(id uint64) (tid int, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -11,9 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Aliases is a node's block of loopback addresses: 127.0.0.0/8 is bindable as a
-// whole without configuration or privilege. What each is for stands in the
-// package comment.
+// Aliases is a node's block of loopback addresses. Every address of 127.0.0.0/8 can be
+// bound without configuration or privilege. The package comment lists the aliases.
 type Aliases struct {
 	Wildcard, Public, Private, Relay, Datagram, Ping       netip.Addr
 	Wildcard6, Public6, Private6, Relay6, Datagram6, Ping6 netip.Addr
@@ -22,7 +21,7 @@ type Aliases struct {
 	claim *net.UDPConn
 }
 
-// A role is what an alias is for: its place in the block.
+// A role is the meaning of an alias: its offset in the block.
 type role byte
 
 const (
@@ -33,10 +32,10 @@ const (
 	datagramEnd
 	dual
 	ping
-	unused // nothing is ever bound there
+	unused // no socket is ever bound there
 
-	// v6 is set in the roles of IPv6. A connection to the dual wildcard is of the
-	// family that its other end's alias has.
+	// v6 is set in the roles of IPv6. The alias at the other end of a connection to the
+	// dual wildcard says which family the connection has.
 	v6 role = 8
 
 	wildcard6 = wildcard | v6
@@ -46,7 +45,8 @@ const (
 	blockSize = 16
 )
 
-// aliasRange has all blocks: clear of 127.0.0.1, 127.0.0.53 and 127.0.1.1.
+// aliasRange contains all blocks. It does not overlap 127.0.0.1, 127.0.0.53 and
+// 127.0.1.1.
 var aliasRange = netip.MustParsePrefix("127.64.0.0/10")
 
 // blockOf returns the first address of the block that an alias is in.
@@ -56,8 +56,7 @@ func blockOf(alias netip.Addr) netip.Addr {
 	return netip.AddrFrom4(a)
 }
 
-// roleOf returns the role that an address has in its node's block; ok is false
-// if it is in none.
+// roleOf returns the role of an address in its node's block; ok is false if it has none.
 func roleOf(a netip.Addr) (r role, ok bool) {
 	if !aliasRange.Contains(a) {
 		return 0, false
@@ -65,7 +64,7 @@ func roleOf(a netip.Addr) (r role, ok bool) {
 	return role(a.As4()[3] & (blockSize - 1)), true
 }
 
-// role returns the role that an address has in this node's block.
+// role returns the role of an address in this node's block.
 func (a *Aliases) role(addr netip.Addr) (r role, ok bool) {
 	if r, ok = roleOf(addr); !ok || blockOf(addr) != a.Wildcard {
 		return 0, false
@@ -80,8 +79,8 @@ func (a *Aliases) of(r role) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-// rivals returns the roles which Linux does not let share a port with one of r,
-// besides r itself: the wildcards take it from every address of their family.
+// rivals returns the roles that cannot share a port with role r, besides r itself: a
+// wildcard conflicts with every address of its family.
 func (r role) rivals() []role {
 	switch r {
 	case wildcard:
@@ -94,20 +93,20 @@ func (r role) rivals() []role {
 	return []role{wildcard | r&v6, dual}
 }
 
-// claimPort is the UDP port whose binding, on the block's first address, says
-// that the block is taken. The kernel releases it with its owner, however that
-// ends. It is not a port that programs of the node would use.
+// claimPort is the UDP port that a node binds on the first address of its block to claim
+// the block. The kernel releases the port when the process ends. Programs of the node are
+// unlikely to use it.
 const claimPort = 49151
 
 // claimTries bounds the search for a free block. There are 262,144.
 const claimTries = 64
 
-// ErrLoopbackDown means that this host's loopback interface, over which all connections
-// of programs go, is down.
+// ErrLoopbackDown means that this host's loopback interface is down. All connections of
+// programs use it.
 var ErrLoopbackDown = errors.New("the loopback interface is down; bring it up: ip link set lo up")
 
-// loopbackUp fails with ErrLoopbackDown if that is so. Addresses can be bound all the
-// same, and connects to them wait for an answer that never comes.
+// loopbackUp fails with ErrLoopbackDown if the interface is down. Addresses could be
+// bound nevertheless, and connects to them would hang.
 func loopbackUp() error {
 	fd, err := linux.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -124,8 +123,8 @@ func loopbackUp() error {
 	return nil // it may have another name
 }
 
-// ClaimAliases takes a free block of this host (of this network namespace). It fails with
-// ErrLoopbackDown where that would be of no use.
+// ClaimAliases claims a free block of this network namespace. It fails with
+// ErrLoopbackDown if the interface is down.
 func ClaimAliases() (*Aliases, error) {
 	if err := loopbackUp(); err != nil {
 		return nil, err
@@ -153,15 +152,16 @@ func ClaimAliases() (*Aliases, error) {
 		errors.Join(errors.New("none was free"), errs))
 }
 
-// Release gives the block back.
+// Release releases the block.
 func (a *Aliases) Release() error { return a.claim.Close() }
 
-// Claim returns the socket that holds the block, bound to the block's first address. The
-// node can prove by it to its neighbours that the block is its own. Release closes it.
+// Claim returns the socket that claims the block, bound to the block's first address. The
+// node proves with it to nodes on the same host that the block is its own. Release closes
+// it.
 func (a *Aliases) Claim() *net.UDPConn { return a.claim }
 
-// InBlock reports whether an address is in the block of loopback addresses that is
-// claimed at the address claim, see Aliases.Claim.
+// InBlock reports whether an address is in the block that is claimed at the address
+// claim, see Aliases.Claim.
 func InBlock(claim netip.AddrPort, addr netip.Addr) bool {
 	return claim.Port() == claimPort && aliasRange.Contains(claim.Addr()) &&
 		claim.Addr() == blockOf(claim.Addr()) &&

@@ -5,19 +5,19 @@ import (
 	"sync"
 )
 
-// announcements are what the node has told the others of its listeners. Where the
-// kernel does not tell when a listener has gone (listeners.go) or how full its backlog
-// is, nothing is announced.
+// announcements are the listeners that the node has announced to other nodes. Where the
+// kernel does not report the end of a listener (listeners.go) or the length of its accept
+// queue, the node announces nothing.
 type announcements struct {
-	to Network // nil: the kernel does not tell when listeners go
+	to Network // nil: the kernel does not report the end of listeners
 
 	mu sync.Mutex
-	// at has what was announced, by the listener's kernel address.
+	// at has the announced addresses, by the listener's kernel address.
 	at map[netip.AddrPort][]netip.AddrPort
 }
 
-// announce tells the others about a listener at a kernel address, which the program
-// knows as another.
+// announce announces a listener at a kernel address, which the program knows by its
+// virtual address.
 func (n *Node) announce(program, kernel netip.AddrPort) {
 	if n.announced.to == nil || !kernel.Addr().Is4() {
 		return
@@ -34,7 +34,7 @@ func (n *Node) announce(program, kernel netip.AddrPort) {
 	}
 }
 
-// reachedFrom returns the addresses of the node's at which others reach a listener.
+// reachedFrom returns the node's addresses at which other nodes reach a listener.
 func (n *Node) reachedFrom(program, kernel netip.AddrPort) (at []netip.AddrPort) {
 	for _, a := range [...]netip.Addr{n.Addr, n.Addr6} {
 		if a.IsValid() && (program.Addr() == a || program.Addr() == wildcardOf(a) ||
@@ -45,9 +45,9 @@ func (n *Node) reachedFrom(program, kernel netip.AddrPort) (at []netip.AddrPort)
 	return at
 }
 
-// leastCredit is the credit that a listener needs to be announced. Where there is little,
-// a connect that finds the backlog full shall wait, as on Linux, and not be told that it
-// is connected. Servers ask for 100 and more.
+// leastCredit is the smallest credit with which a listener is announced. A connect that
+// finds a small backlog full must wait, as on Linux, instead of being told that it is
+// connected. Servers ask for backlogs of 100 and more.
 const leastCredit = 16
 
 func announceable(credit int) int {
@@ -57,8 +57,8 @@ func announceable(credit int) int {
 	return credit
 }
 
-// withdraw takes an announcement back: the last listener at a kernel address has gone.
-// A new one may be there by now, and has been announced or is about to be.
+// withdraw withdraws an announcement: the last listener at a kernel address has closed. A
+// new listener may exist there already; it is announced separately.
 func (n *Node) withdraw(kernel netip.AddrPort) {
 	n.announced.mu.Lock()
 	defer n.announced.mu.Unlock()
@@ -68,8 +68,8 @@ func (n *Node) withdraw(kernel netip.AddrPort) {
 	delete(n.announced.at, kernel)
 }
 
-// Credit returns how many more connections the node's listener at dst has room for, after
-// one of them has just been made: it may not have been queued yet.
+// Credit returns how many more connections the node's listener at dst has room for. It
+// subtracts one for a connection that was just made and may not be queued yet.
 func (n *Node) Credit(dst netip.AddrPort) int {
 	for _, l := range n.ports.find(dst.Port(), dst.Addr(), wildcardOf(dst.Addr())) {
 		return announceable(min(n.backlogRoom(l.kernel)-1, n.budget.credit()))
@@ -77,10 +77,10 @@ func (n *Node) Credit(dst netip.AddrPort) int {
 	return 0
 }
 
-// backlogRoom returns how many more connections a listener takes before its backlog
-// is full; 0 also if there is none, or if the kernel cannot be asked: then connects
-// wait for the answer. A backlog of N holds N+1 (sk_acceptq_is_full in
-// include/net/sock.h).
+// backlogRoom returns how many more connections a listener takes before its backlog is
+// full. It returns 0 if there is no listener, or if the kernel does not answer; then
+// connects wait for the far side's answer. A backlog of N holds N+1 connections
+// (sk_acceptq_is_full in include/net/sock.h).
 func (n *Node) backlogRoom(kernel netip.AddrPort) int {
 	l, found, err := n.diag.Listener(kernel)
 	if err != nil || !found {

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Answer answers one call. It does not wait: what has to, goes on after it has
-// returned.
+// Answer answers one call. It does not block: calls that have to wait continue on a
+// goroutine of their own.
 func (n *Node) Answer(c Call) {
 	n.waiting.arrived(c.TID())
 	if c.Compat() {
@@ -25,7 +25,7 @@ func (n *Node) Answer(c Call) {
 	} else if nr := c.Nr(); nr < uintptr(len(handlers)) {
 		do = handlers[nr]
 	}
-	if do == nil { // watched for a tracer that has gone, see Traced
+	if do == nil { // trapped for a tracer that has ended, see Traced
 		n.respond(c, passthrough)
 		return
 	}
@@ -49,7 +49,7 @@ func (n *Node) dispatch(c Call, do func(*Node, Call) reply) {
 		defer cancel()
 		settled := r.settled
 		r := r.wait(ctx, kept)
-		remove() // before the thread can call again
+		remove() // before the thread can make its next call
 		n.respond(kept, r)
 		for _, f := range [...]func(){settled, r.settled} {
 			if f != nil {
@@ -59,7 +59,7 @@ func (n *Node) dispatch(c Call, do func(*Node, Call) reply) {
 	})
 }
 
-// respond gives a call its answer, and tells the tracer if there is one.
+// respond answers a call, and reports it to the tracer if there is one.
 func (n *Node) respond(c Call, r reply) {
 	t, ok := c.(*tracedCall)
 	if ok {
@@ -71,8 +71,8 @@ func (n *Node) respond(c Call, r reply) {
 	}
 }
 
-// deliverAnswer gives a call its answer. Every call gets one, also after an error
-// of boxer's own: a thread without an answer hangs.
+// deliverAnswer answers a call. Every call gets an answer, even after an internal error:
+// a thread without an answer hangs.
 func (n *Node) deliverAnswer(c Call, r reply) {
 	var err error
 	switch r.kind {
@@ -99,8 +99,8 @@ func (n *Node) deliverAnswer(c Call, r reply) {
 	}
 }
 
-// install gives the program a descriptor. At the program's limit the
-// connection stays for the next accept, as on Linux.
+// install installs a descriptor in the program. If the program is at its limit of
+// descriptors, the connection stays for the next accept, as on Linux.
 func (n *Node) install(c Call, r reply) error {
 	_, err := c.InstallFD(r.fd, r.cloexec)
 	if err == nil {

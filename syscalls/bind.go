@@ -11,8 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bind answers bind(2) for TCP and UDP: the program's address becomes the alias
-// that stands for it.
+// bind answers bind(2) for TCP and UDP: it binds the socket to the alias of the address.
 func (n *Node) bind(c Call) reply {
 	return onSocket(c, func(s *progSocket) reply { return n.bindSocket(c, s) })
 }
@@ -39,7 +38,7 @@ func (n *Node) bindSocket(c Call, s *progSocket) reply {
 		return fail(err)
 	}
 	if err != nil || want.V6 != (domain == unix.AF_INET6) {
-		return passthrough // the kernel says what is wrong
+		return passthrough // the kernel reports the error
 	}
 	if typ == unix.SOCK_DGRAM {
 		if lost := n.udp.lostClients(want.Addr.Port()); len(lost) > 0 {
@@ -60,7 +59,7 @@ func (n *Node) bindSocket(c Call, s *progSocket) reply {
 	return n.untilKnown(func() error { return n.bindStream(s, want) })
 }
 
-// bindStream binds a TCP socket. From now on its address is the program's choice.
+// bindStream binds a TCP socket. The program has then chosen the socket's address.
 func (n *Node) bindStream(s *progSocket, want abi.Sockaddr) error {
 	if err := n.binding(s).bind(want); err != nil {
 		return err
@@ -71,11 +70,12 @@ func (n *Node) bindStream(s *progSocket, want abi.Sockaddr) error {
 	return nil
 }
 
-// errLeftToKernel says that the kernel does the call as it is.
+// errLeftToKernel means that the kernel performs the call unchanged.
 var errLeftToKernel = errors.New("left to the kernel")
 
-// untilKnown answers a call with what try returns. Where it cannot be known who has a
-// port, for lack of descriptors, the call waits: to the kernel, bind(2) takes none.
+// untilKnown answers a call with the result of try. If boxer cannot find out which socket
+// has a port, because it has no descriptors left, the call waits. The kernel's bind(2)
+// needs no descriptor, so it must not fail.
 func (n *Node) untilKnown(try func() error) reply {
 	err := try()
 	if !errors.Is(err, errNoProbe) {
@@ -102,7 +102,7 @@ const (
 	probePause = 50 * time.Millisecond
 )
 
-// bindReply answers a bind(2) that has come to err.
+// bindReply returns the reply to a bind(2) with the result err.
 func bindReply(err error) reply {
 	if errors.Is(err, errLeftToKernel) {
 		return passthrough
@@ -115,7 +115,7 @@ func (n *Node) binding(s *progSocket) binding {
 	return binding{progSocket: s, core: &n.core, ports: &n.ports}
 }
 
-// listen answers listen(2): the kernel listens, and the node remembers where.
+// listen answers listen(2). The kernel listens, and the node records the address.
 func (n *Node) listen(c Call) reply {
 	return onSocket(c, func(s *progSocket) reply {
 		if _, _, err := s.kind(); err != nil {
@@ -133,8 +133,8 @@ func (n *Node) listenOn(s *progSocket, backlog int) error {
 	if err != nil {
 		return err
 	}
-	// listen(2) picks a port for a socket that has none; one that is not bound is for all
-	// addresses then
+	// listen(2) chooses a port for a socket without one. A socket that is not bound then
+	// listens on all addresses.
 	if local.Addr.Port() == 0 && local.Addr.Addr().Unmap().IsUnspecified() {
 		if err := n.binding(s).bind(anyAddress(s.domain)); err != nil {
 			return err
@@ -143,7 +143,7 @@ func (n *Node) listenOn(s *progSocket, backlog int) error {
 	if err := unix.Listen(s.fd, backlog); err != nil {
 		return err
 	}
-	s.renamed() // it has a port now (IP_BIND_ADDRESS_NO_PORT, ip(7))
+	s.renamed() // the socket has a port now (IP_BIND_ADDRESS_NO_PORT, ip(7))
 	if local, _, err = s.localName(); err != nil {
 		return err
 	}
@@ -151,8 +151,7 @@ func (n *Node) listenOn(s *progSocket, backlog int) error {
 	return nil
 }
 
-// register remembers where the program's listener with the kernel address local is to be
-// found.
+// register records the kernel address of a program's listener.
 func (n *Node) register(s *progSocket, local abi.Sockaddr) {
 	kernel, ok := n.reachedAt(s, local)
 	if !ok {
@@ -165,8 +164,8 @@ func (n *Node) register(s *progSocket, local abi.Sockaddr) {
 	n.announce(program, kernel)
 }
 
-// servedAt returns the addresses of programs that a socket serves which is at a kernel
-// address, and which the program has bound to another.
+// servedAt returns the program addresses that a socket serves. The program has bound it
+// to the address program; the kernel has it at the address kernel.
 func (c *core) servedAt(program, kernel netip.AddrPort) []netip.AddrPort {
 	if kernel.Addr() != c.Aliases.Dual {
 		return []netip.AddrPort{program}
@@ -175,8 +174,8 @@ func (c *core) servedAt(program, kernel netip.AddrPort) []netip.AddrPort {
 		netip.AddrPortFrom(netip.IPv4Unspecified(), program.Port())}
 }
 
-// listenFor notes that a listener is the node's at a kernel address for what the program
-// knows as another. foreign says that it was made outside of the node.
+// listenFor records a listener at a kernel address for a program address. foreign says
+// that the socket was made outside of the node.
 func (n *Node) listenFor(s *progSocket, program, kernel netip.AddrPort, foreign bool) {
 	if id, err := s.cookie(); err == nil {
 		n.ports.listenOn(program, kernel, id, foreign)

@@ -10,8 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A binding is a socket that is being bound, and what knows who else of the node has an
-// address of its protocol.
+// A binding is a bind(2) of a socket, with the ports of the socket's protocol.
 type binding struct {
 	*progSocket
 	*core
@@ -19,7 +18,7 @@ type binding struct {
 	udp   *udp // nil: TCP
 }
 
-// bind binds a socket to what a program wants.
+// bind binds a socket to the address that a program wants.
 func (b binding) bind(want abi.Sockaddr) error {
 	only, err := b.v6only()
 	if err != nil {
@@ -43,7 +42,7 @@ func (b binding) bind(want abi.Sockaddr) error {
 	}
 	if only {
 		if err := b.mappable(); err != nil {
-			return err // EINVAL: it is bound
+			return err // EINVAL: the socket is bound already
 		}
 	}
 	if want.Addr.Port() == 0 {
@@ -57,9 +56,9 @@ func (b binding) bind(want abi.Sockaddr) error {
 	return err
 }
 
-// takenByRival reports whether a socket at another address than that of role r keeps b
-// from a port that it would have at both. The kernel does not know that the aliases of
-// the wildcards stand for all addresses.
+// takenByRival reports whether a socket at a rival address of role r already has the
+// wanted port. The kernel does not know that the aliases of wildcards represent all
+// addresses.
 func (b binding) takenByRival(r role, want abi.Sockaddr, only bool) (bool, error) {
 	if taken, err := b.takenByOwn(want, only); err != nil || taken {
 		return taken, err
@@ -73,10 +72,10 @@ func (b binding) takenByRival(r role, want abi.Sockaddr, only bool) (bool, error
 	return b.loopbackTaken(r, want.Addr.Port())
 }
 
-// bindFree binds to a port of the kernel's choice. The kernel chooses one that is free at
-// the alias of role r; where a rival has it, which bind(2) to that port would find, it
-// chooses again. Binding to a port by its number would keep the port for the socket also
-// after a failed connect (SOCK_BINDPORT_LOCK in net/ipv4/inet_connection_sock.c).
+// bindFree binds to a port that the kernel chooses at the alias of role r. If a rival has
+// that port, it lets the kernel choose again. Binding to a port by its number would keep
+// the port for the socket even after a failed connect (SOCK_BINDPORT_LOCK in
+// net/ipv4/inet_connection_sock.c).
 func (b binding) bindFree(r role, want abi.Sockaddr, only bool) error {
 	for range bindFreeTries {
 		if err := b.bindTo(netip.AddrPortFrom(b.Aliases.of(r), 0)); err != nil {
@@ -107,14 +106,14 @@ func (b binding) bindFree(r role, want abi.Sockaddr, only bool) error {
 	return unix.EADDRINUSE
 }
 
-// bindFreeTries bounds how often a port is chosen. Each choice is at random.
+// bindFreeTries bounds how often the kernel chooses a port. Each choice is random.
 const bindFreeTries = 100
 
-// chosenTaken reports whether somebody else in the node has the port that the kernel has
+// chosenTaken reports whether another socket of the node has the port that the kernel has
 // chosen.
 func (b binding) chosenTaken(r role, chosen abi.Sockaddr, only bool) (bool, error) {
 	port := chosen.Addr.Port()
-	if b.udp != nil { // one that is connected is at 127.0.0.1
+	if b.udp != nil { // a connected socket is at 127.0.0.1
 		for _, any := range []netip.Addr{netip.IPv4Unspecified(),
 			netip.IPv6Unspecified()} {
 			if kernel, ok := b.udp.flows.boundAt(any, port); ok &&
@@ -131,8 +130,8 @@ func (b binding) chosenTaken(r role, chosen abi.Sockaddr, only bool) (bool, erro
 	return b.takenByRival(r, chosen, only)
 }
 
-// unbind gives up a port that the kernel has chosen. It keeps the ports of TCP sockets
-// that are bound, but not of one that has listened (tcp_set_state in net/ipv4/tcp.c).
+// unbind releases a port that the kernel has chosen. The kernel keeps the port of a bound
+// TCP socket, but not after the socket has listened (tcp_set_state in net/ipv4/tcp.c).
 func (s *progSocket) unbind() error {
 	s.renamed()
 	if s.typ == unix.SOCK_STREAM {
@@ -143,9 +142,9 @@ func (s *progSocket) unbind() error {
 	return s.disconnect()
 }
 
-// mayBeForeign reports whether Linux binds a socket to an address that no
-// interface has: broadcast and multicast ones, and any with IP_FREEBIND or
-// IP_TRANSPARENT (ip(7), inet_addr_valid_or_nonlocal of include/net/inet_sock.h).
+// mayBeForeign reports whether Linux binds a socket to an address that no interface has:
+// broadcast and multicast addresses, and any address with IP_FREEBIND or IP_TRANSPARENT
+// (ip(7), inet_addr_valid_or_nonlocal of include/net/inet_sock.h).
 func mayBeForeign(fd int, addr netip.Addr) bool {
 	if addr.IsMulticast() || addr == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
 		return true
@@ -158,8 +157,8 @@ func mayBeForeign(fd int, addr netip.Addr) bool {
 	return false
 }
 
-// roleFor returns the role of the alias that stands for an address which a
-// program wants. only tells of IPV6_V6ONLY.
+// roleFor returns the role of the alias for an address that a program wants. only is the
+// socket's IPV6_V6ONLY.
 func (b binding) roleFor(want abi.Sockaddr, only bool) (role, error) {
 	switch a := want.Addr.Addr(); {
 	case a.Is4In6() && only:
@@ -185,13 +184,13 @@ func (b binding) roleFor(want abi.Sockaddr, only bool) (role, error) {
 	case a == localhost4:
 		return private, nil
 	case mayBeForeign(b.fd, a):
-		return 0, errLeftToKernel // nobody is there
+		return 0, errLeftToKernel // no interface has the address
 	}
 	return 0, unix.EADDRNOTAVAIL
 }
 
-// bindAlias binds to an alias, or to another port of it if the host refuses the
-// one that the program wants.
+// bindAlias binds to an alias. If the host refuses the wanted port, it binds to another
+// port of the alias.
 func (b binding) bindAlias(want netip.AddrPort) error {
 	if _, ok := b.ports.movedTo(want); ok {
 		return b.bindMoved(want)
@@ -215,8 +214,8 @@ func (b binding) bindAlias(want netip.AddrPort) error {
 	return b.bindMoved(want)
 }
 
-// bindMoved binds to an ephemeral port of the alias that serves as the one that
-// the program wants. Sockets with SO_REUSEPORT share it.
+// bindMoved binds to an ephemeral port of the alias that stands for the wanted port.
+// Sockets with SO_REUSEPORT share it.
 func (b binding) bindMoved(want netip.AddrPort) error {
 	if kernel, ok := b.ports.movedTo(want); ok {
 		err := b.bindTo(kernel)
@@ -235,8 +234,8 @@ func (b binding) bindMoved(want netip.AddrPort) error {
 	return nil
 }
 
-// taken reports whether a socket with b's SO_REUSEADDR and SO_REUSEPORT could
-// not be bound to an alias and port. The kernel judges by trying.
+// taken reports whether the kernel would refuse to bind a socket with b's SO_REUSEADDR
+// and SO_REUSEPORT to an alias and port. It tries to bind one.
 func (b binding) taken(want netip.AddrPort) (bool, error) {
 	if kernel, ok := b.ports.movedTo(want); ok {
 		want = kernel
@@ -249,8 +248,8 @@ func (b binding) taken(want netip.AddrPort) (bool, error) {
 	return !host, err
 }
 
-// inUse is the errno of a bind that another socket, or this one, stands in the way of. An
-// error says that this is not known, and stays.
+// inUse returns the errno for a bind with a conflict: EADDRINUSE, or EINVAL if the socket
+// is bound already. It returns err if the cause is not known.
 func (b binding) inUse(err error) error {
 	if err != nil {
 		return err
@@ -261,9 +260,9 @@ func (b binding) inUse(err error) error {
 	return unix.EADDRINUSE
 }
 
-// takenByOwn reports whether a program's UDP socket that has a port of the host's own, on
-// all addresses, keeps b from an address (bindHost). That port is not the host's for the
-// node.
+// takenByOwn reports whether a UDP socket of a program has the wanted port as a port of
+// the host, on all addresses (bindHost). For the node, that port is the program's, not
+// the host's.
 func (b binding) takenByOwn(want abi.Sockaddr, only bool) (bool, error) {
 	if b.udp == nil {
 		return false, nil

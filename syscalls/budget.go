@@ -8,44 +8,46 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A budget shares out the descriptors that connections of the node take: one each. A
-// connection that comes in and finds none waits, as on Linux for a full backlog, so that
-// nobody is told of an error. What is free bounds how many a peer, and a peer's
-// connections to one listener, may have (a dynamic threshold, as switches share out
-// their buffers): whoever takes all they can get leaves a part for all others.
+// A budget distributes descriptors among the node's connections, which take one each. An
+// incoming connection waits until one is free, as it waits for a full backlog on Linux,
+// so no program sees an error. The number of free descriptors bounds how many connections
+// a peer may have, and how many of them to one listener. This is a dynamic threshold, as
+// in switches with shared buffers: a peer that takes all it can get still leaves a part
+// to the others.
 type budget struct {
 	mu    sync.Mutex
 	files int // descriptors that the process may have
-	most  int // connections that may be open
-	limit int // most, or less while the process was found to be out of descriptors
+	most  int // bound of open connections
+	limit int // most, or less after the process has run out of descriptors
 	used  int
 	peers map[netip.Addr]int
 	spots map[spot]int
 	queue map[spot][]chan struct{} // closed when the connection may be opened
 }
 
-// A spot is one listener as one peer's connections use it.
+// A spot is the pair of a peer and a listener that it connects to.
 type spot struct {
 	peer     netip.Addr
 	listener netip.AddrPort
 }
 
 const (
-	// perPeer and perSpot are how many times what is free a peer, and a spot, may have.
-	// So the first peer gets 4/5 of all, and one listener of its 2/3.
+	// perPeer and perSpot are how many times the number of free descriptors a peer, and a
+	// spot, may have. A single peer can thus get 4/5 of all descriptors, and one listener
+	// 2/3 of the peer's.
 	perPeer = 4
 	perSpot = 2
 
-	// leastReserve and mostReserve bound, in descriptors, what connections leave for all
-	// else: sockets of UDP, copies of descriptors, the transport. It is an eighth of what
-	// the process may have.
+	// leastReserve and mostReserve bound the descriptors that are reserved for everything
+	// else: UDP sockets, copies of descriptors, the transport. The reserve is one eighth
+	// of the process's limit.
 	leastReserve = 96
 	mostReserve  = 1024
 )
 
 // newBudget returns a budget for the process's limit of descriptors (RLIMIT_NOFILE).
 func newBudget() *budget {
-	files := uint64(1024) // as Linux has it by default
+	files := uint64(1024) // Linux's default
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil {
 		files = min(limit.Cur, 1<<30)
@@ -53,7 +55,7 @@ func newBudget() *budget {
 	return budgetOf(int(files))
 }
 
-// budgetOf returns a budget for a process that may have so many descriptors.
+// budgetOf returns a budget for a limit of descriptors.
 func budgetOf(files int) *budget {
 	reserve := min(max(files/8, leastReserve), mostReserve, files/2)
 	return &budget{files: files, most: files - reserve, limit: files - reserve,
@@ -61,8 +63,8 @@ func budgetOf(files int) *budget {
 		spots: make(map[spot]int), queue: make(map[spot][]chan struct{})}
 }
 
-// take waits until a connection of a spot may be opened. give has to be called when it
-// has ended. It fails with ctx's error.
+// take waits until a connection of a spot may be opened. The caller must call give when
+// the connection has ended. take fails with ctx's error.
 func (b *budget) take(ctx context.Context, s spot) (give func(), err error) {
 	b.mu.Lock()
 	if len(b.queue[s]) == 0 && b.allowsLocked(s) {
@@ -84,7 +86,7 @@ func (b *budget) take(ctx context.Context, s spot) (give func(), err error) {
 	return nil, ctx.Err()
 }
 
-// leave takes a waiting connection out of its queue; ok is false if it is not there.
+// leave removes a waiting connection from its queue; ok is false if it is not there.
 func (b *budget) leave(s spot, ready chan struct{}) (ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -121,7 +123,7 @@ func (b *budget) addLocked(s spot, n int) {
 	}
 }
 
-// give ends a connection of a spot.
+// give records the end of a connection of a spot.
 func (b *budget) give(s spot) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -129,8 +131,7 @@ func (b *budget) give(s spot) {
 	b.freedLocked()
 }
 
-// opened and closed count a connection that a program of the node has opened: it waits
-// for none.
+// opened and closed count a connection that a program of the node opens. It never waits.
 func (b *budget) opened() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -144,11 +145,11 @@ func (b *budget) closed() {
 	b.freedLocked()
 }
 
-// freedLocked lets connections go on that wait: in the order in which they came at each
-// spot, and at any of the spots first.
+// freedLocked lets waiting connections continue: in order of arrival at each spot, and at
+// the spots in any order.
 func (b *budget) freedLocked() {
 	b.limit = min(b.limit+1, b.most)
-	for s, q := range b.queue { // the map's order is random
+	for s, q := range b.queue { // in random order
 		for len(q) > 0 && b.allowsLocked(s) {
 			b.addLocked(s, 1)
 			close(q[0])
@@ -158,10 +159,10 @@ func (b *budget) freedLocked() {
 	}
 }
 
-// short says that a connection of a spot has found the process out of descriptors. It
-// ends that connection as give does, but lets no other begin in its place, nor the same
-// one again: that one would meet with the same. It returns false, and ends nothing, if
-// the node's connections are not the cause, so that there is nothing to wait for.
+// short records that a connection of a spot found no free descriptor in the process. It
+// ends the connection as give does, but lets no waiting one take its place, because that
+// one would fail as well. It returns false and does nothing if the node's connections are
+// not the cause: then waiting would not help.
 func (b *budget) short(s spot) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -173,7 +174,7 @@ func (b *budget) short(s spot) bool {
 	return true
 }
 
-// credit returns how many more connections the peers may be told that there is room for.
+// credit returns for how many more connections the node may announce room.
 func (b *budget) credit() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -7,15 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// leastBuffer is the smallest SO_RCVBUF and SO_SNDBUF of a TCP socket in bytes.
-// Loopback's segments have up to 64 KiB, and a window of less than two of them is filled
-// by the persist timer: with SO_RCVBUF of 16 KiB, 0.16 MB/s get through, of 64 KiB 1,700
-// (measured). On a network, where segments have 1,460 bytes, small buffers work, and what
-// a program has bounded by them is bounded by the relay's and QUIC's windows.
+// leastBuffer is the smallest SO_RCVBUF and SO_SNDBUF of a TCP socket, in bytes. Segments
+// on loopback have up to 64 KiB. If the window is smaller than two segments, the persist
+// timer paces the connection: an SO_RCVBUF of 16 KiB lets 0.16 MB/s through, one of 64
+// KiB 1,700 MB/s (measured). On a network, segments have 1,460 bytes and small buffers
+// work. Between nodes, the windows of relay and QUIC bound what the program wanted to
+// bound.
 const leastBuffer = 64 << 10
 
-// Kernel's least, SOCK_MIN_RCVBUF and SOCK_MIN_SNDBUF of include/net/sock.h as
-// programs see them on 64-bit Linux.
+// The kernel's smallest buffers, SOCK_MIN_RCVBUF and SOCK_MIN_SNDBUF of
+// include/net/sock.h, as programs see them on 64-bit Linux.
 const (
 	kernelLeastRcvbuf = 2304
 	kernelLeastSndbuf = 4608
@@ -25,7 +26,7 @@ const (
 func (n *Node) setBuffer(c Call) reply {
 	var b [4]byte
 	if c.Int(4) < len(b) || c.ReadMemory(c.Ptr(3), b[:]) != nil {
-		return passthrough // the kernel says what is wrong
+		return passthrough // the kernel reports the error
 	}
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
@@ -49,7 +50,7 @@ func (n *Node) setBuffer(c Call) reply {
 		leastBuffer); err != nil {
 		return fail(err)
 	}
-	// Linux doubles what is asked for, socket(7).
+	// Linux doubles the value that a program sets, socket(7).
 	size = max(2*size, kernelLeastRcvbuf)
 	if c.Int(2) == unix.SO_SNDBUF {
 		size = max(size, kernelLeastSndbuf)

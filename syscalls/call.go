@@ -6,11 +6,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Call is one trapped call, and how it is answered. *sandbox.Notif meets most
-// of it. One of Return, Fail, Continue and InstallFD answers it, once; each
-// fails if the call has ended, for instance by a signal.
+// A Call is one trapped call, with the ways to answer it. *sandbox.Notif implements most
+// of it. Exactly one of Return, Fail, Continue and InstallFD answers the call. Each fails
+// if the call has ended, for instance by a signal.
 type Call interface {
-	// the thread that called
+	// the calling thread
 	TID() int
 	// whether it is of the 32-bit ABI
 	Compat() bool
@@ -22,14 +22,14 @@ type Call interface {
 	Uint(i int) uint64
 	// argument i, an address
 	Ptr(i int) uintptr
-	// shares the open file description; the receiver closes it
+	// copies a descriptor of the program; the caller closes the copy
 	CopyFD(fd int) (int, error)
-	// EFAULT, or that the call has ended
+	// fails with EFAULT, or if the call has ended
 	ReadMemory(addr uintptr, b []byte) error
 	WriteMemory(addr uintptr, b []byte) error // likewise
-	// both, at the price of one
+	// writes both at the cost of one system call
 	WriteMemoryv(addr1 uintptr, b1 []byte, addr2 uintptr, b2 []byte) error
-	// whether somebody waits for the answer
+	// whether the thread still waits for the answer
 	Pending() bool
 	// the call returns v
 	Return(v uintptr) error
@@ -39,24 +39,24 @@ type Call interface {
 	Continue() error
 	// the call returns the number of a copy of fd; fd stays open
 	InstallFD(fd int, cloexec bool) (int, error)
-	// a copy that may be used after Answer has returned
+	// returns a copy that may be used after Answer has returned
 	Keep() Call
 }
 
-// A reply is what a handler wants its call to come to. The zero value returns 0.
+// A reply is a handler's answer to a call. The zero value returns 0.
 type reply struct {
 	kind  replyKind
 	value uintptr
-	// replyErrno; with replyContinue: what the kernel is known to answer
+	// for replyErrno; with replyContinue: the errno that the kernel is known to return
 	errno   unix.Errno
-	ends    Ends // what the call was about, for traces
+	ends    Ends // the connection that the call was about, for traces
 	fd      int  // replyFD: owned by the reply
 	cloexec bool // replyFD
-	// nobody took the answer; of replyFD: undo owns fd then
+	// called if the call has ended before its answer; for replyFD, undo then owns fd
 	undo func()
-	// if not nil: called when the answer was given, or nobody has taken it
+	// if not nil, called after the answer, whether or not the call was still waiting
 	settled func()
-	taken   *taken                            // replyValue: what was received for it
+	taken   *taken                            // replyValue: received data
 	wait    func(context.Context, Call) reply // replyWait
 }
 
@@ -70,12 +70,12 @@ const (
 	replyWait
 )
 
-// passthrough lets the kernel do the call.
+// passthrough lets the kernel perform the call.
 var passthrough = reply{kind: replyContinue}
 
 func value(v uintptr) reply { return reply{value: v} }
 
-// fail answers with err's errno, or with 0 if there is no error.
+// fail returns err's errno to the program, or 0 if err is nil.
 func fail(err error) reply {
 	if err == nil {
 		return reply{}
@@ -83,13 +83,13 @@ func fail(err error) reply {
 	return reply{kind: replyErrno, errno: Errno(err)}
 }
 
-// async finishes the call on a goroutine of its own. f gets a copy of the call,
-// and a context that ends when nobody waits for the call any more.
+// async finishes the call on its own goroutine. f gets a copy of the call, and a context
+// that ends when the call has ended.
 func async(f func(context.Context, Call) reply) reply {
 	return reply{kind: replyWait, wait: f}
 }
 
-// descriptor hands fd to the program. undo gets fd back if nobody takes it.
+// descriptor installs fd in the program. undo gets fd if the call has ended before.
 func descriptor(fd int, cloexec bool, undo func()) reply {
 	return reply{kind: replyFD, fd: fd, cloexec: cloexec, undo: undo}
 }

@@ -2,8 +2,9 @@ package syscalls
 
 import "golang.org/x/sys/unix"
 
-// i386 (arch/x86/entry/syscalls/syscall_32.tbl). newuname is what is called
-// uname elsewhere; the older unames are of before 1996.
+// compatNumbers maps the numbers of i386 (arch/x86/entry/syscalls/syscall_32.tbl) to
+// native ones. newuname there is what is called uname elsewhere; the older unames are
+// from before 1996.
 var compatNumbers = map[uintptr]uintptr{
 	5:              unix.SYS_OPEN,
 	54:             unix.SYS_IOCTL,

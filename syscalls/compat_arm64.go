@@ -2,7 +2,8 @@ package syscalls
 
 import "golang.org/x/sys/unix"
 
-// 32-bit ARM, EABI (arch/arm/tools/syscall.tbl).
+// compatNumbers maps the numbers of 32-bit ARM, EABI (arch/arm/tools/syscall.tbl), to
+// native ones.
 var compatNumbers = map[uintptr]uintptr{
 	54:             unix.SYS_IOCTL,
 	75:             unix.SYS_SETRLIMIT,

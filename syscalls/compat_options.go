@@ -2,8 +2,8 @@ package syscalls
 
 import "golang.org/x/sys/unix"
 
-// compatOptions are those whose values getsockopt(2) lays out in another way for the
-// 32-bit ABI, and which nothing here converts.
+// compatOptions are options whose values have another layout in the 32-bit ABI, and which
+// this package does not convert.
 var compatOptions = map[plainOption]bool{
 	{unix.SOL_IP, unix.IP_PKTOPTIONS}:         true,
 	{unix.SOL_IP, unix.MCAST_MSFILTER}:        true,

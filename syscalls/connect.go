@@ -21,8 +21,8 @@ import (
 //	  its far end, and the gate: connect_open.go
 //	the kernel, which does the call itself          all else
 
-// connect answers connect(2). What it does not redirect, the kernel does, and
-// it says what is wrong with odd arguments, too.
+// connect answers connect(2). The kernel performs the connects that are not redirected,
+// and reports errors in arguments.
 func (n *Node) connect(c Call) reply {
 	return onSocket(c, func(s *progSocket) reply { return n.connectSocket(c, s) })
 }
@@ -31,7 +31,7 @@ func (n *Node) connectSocket(c Call, s *progSocket) reply {
 	domain, typ, err := s.kind()
 	switch {
 	case err != nil:
-		return passthrough // not a socket: Linux looks at the address first
+		return passthrough // not a socket: Linux checks the address first
 	case domain == unix.AF_NETLINK && n.isNetlink(s.fd):
 		return n.connectNetlink(c)
 	case !isInet(domain):
@@ -43,7 +43,7 @@ func (n *Node) connectSocket(c Call, s *progSocket) reply {
 	}
 	if err != nil || !s.takesFamily(dst) {
 		n.disconnects(c, s)
-		return passthrough // AF_UNSPEC disconnects; the rest is wrong
+		return passthrough // AF_UNSPEC disconnects; other families are errors
 	}
 	switch typ {
 	case unix.SOCK_STREAM:
@@ -71,8 +71,7 @@ func (n *Node) connectSocket(c Call, s *progSocket) reply {
 	return passthrough
 }
 
-// disconnects gives up what a socket is connecting to, if connect(2) has
-// AF_UNSPEC for it.
+// disconnects ends a socket's pending connect if connect(2) has AF_UNSPEC.
 func (n *Node) disconnects(c Call, s *progSocket) {
 	var family [2]byte
 	if c.Int(2) < len(family) || c.ReadMemory(c.Ptr(1), family[:]) != nil ||
@@ -84,8 +83,8 @@ func (n *Node) disconnects(c Call, s *progSocket) {
 	}
 }
 
-// checkFamily fails if an AF_INET6 socket of TCP cannot connect to an address, since it
-// is an IPv6 one and the address is v4-mapped, or the reverse.
+// checkFamily fails if an AF_INET6 TCP socket cannot connect to an address: it is bound
+// to an IPv6 address and the destination is v4-mapped, or the reverse.
 func (n *Node) checkFamily(s *progSocket, to abi.Sockaddr) error {
 	if !to.V6 {
 		return nil
@@ -116,8 +115,8 @@ func (u *udp) checkFamily(s *progSocket, to abi.Sockaddr) error {
 	return checkUnbound(to.Addr.Addr(), s.v6only)
 }
 
-// checkFamily fails if an AF_INET6 socket that is bound to the alias of a role has no way
-// to an address.
+// checkFamily fails if an AF_INET6 socket that is bound to the alias of a role cannot
+// reach an address.
 func (r role) checkFamily(dst netip.Addr) error {
 	switch four := dst.Is4In6(); {
 	case four && r&v6 != 0:
@@ -128,8 +127,8 @@ func (r role) checkFamily(dst netip.Addr) error {
 	return nil
 }
 
-// checkUnbound is checkFamily for a socket that is not bound, of which only reports
-// whether it has IPV6_V6ONLY.
+// checkUnbound is checkFamily for an unbound socket. only reports whether the socket has
+// IPV6_V6ONLY.
 func checkUnbound(dst netip.Addr, only func() (bool, error)) error {
 	if !dst.Is4In6() {
 		return nil
@@ -143,13 +142,14 @@ func checkUnbound(dst netip.Addr, only func() (bool, error)) error {
 // A connectCall is a connect(2) of a TCP socket.
 type connectCall struct {
 	*progSocket
-	tid   int  // the thread that calls
+	tid   int  // the calling thread
 	block bool // the call waits for the outcome
 	dst   netip.AddrPort
-	own   bool // to a listener of this node's, through the gate
+	own   bool // to a listener of this node, through the gate
 }
 
-// connectStream connects a TCP socket. given is the address as the program has given it.
+// connectStream connects a TCP socket. given is the destination as the program has passed
+// it.
 func (n *Node) connectStream(c connectCall, given abi.Sockaddr) reply {
 	if err := n.checkFamily(c.progSocket, given); err != nil {
 		return fail(err)
@@ -164,7 +164,7 @@ func (n *Node) connectStream(c connectCall, given abi.Sockaddr) reply {
 			return fail(err)
 		}
 		if id, err := c.cookie(); err == nil && n.tracing.Load() != nil {
-			n.admitted.note(id, c.tid) // traces tell who asks
+			n.admitted.note(id, c.tid) // traces show the thread that asks
 		}
 		return n.connectGate(c)
 	case n.inNetwork(to), n.leadsNowhere(c):
@@ -173,16 +173,17 @@ func (n *Node) connectStream(c connectCall, given abi.Sockaddr) reply {
 	return passthrough
 }
 
-// isLocalhost reports whether a connect to the address stays on this host. Linux
-// takes the wildcard for 127.0.0.1 and ::1.
+// isLocalhost reports whether a connect to the address stays on this host. As a
+// destination, Linux replaces the wildcard by 127.0.0.1 or ::1.
 func isLocalhost(a netip.Addr) bool {
 	return a.IsLoopback() || a.IsUnspecified()
 }
 
 // leadsNowhere reports whether a socket that connects to the outside is bound to the
-// wildcard or to the node's address: then it is at an alias of loopback, from where the
-// kernel sends nothing out. It connects to the gate, as if to a node, and the supervisor
-// has the connection outside. From localhost the kernel fails with EINVAL, as on Linux.
+// wildcard or to the node's address. It is then at a loopback alias, from which the
+// kernel cannot reach the outside. The socket connects to the gate, as for another node,
+// and the supervisor makes the connection to the outside. From localhost the kernel fails
+// with EINVAL, as on Linux.
 func (n *Node) leadsNowhere(c connectCall) bool {
 	local, _, err := c.localName()
 	if err != nil {

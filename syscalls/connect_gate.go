@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// connectGate connects to another node, or to what the supervisor reaches outside.
+// connectGate connects through the gate: to another node, or to the outside by a socket
+// of the supervisor's.
 func (n *Node) connectGate(c connectCall) reply {
 	id, err := c.cookie()
 	if err != nil {
@@ -22,10 +23,10 @@ func (n *Node) connectGate(c connectCall) reply {
 	switch {
 	case state == tcpSynSent && c.block && p != nil:
 		return n.waitForConnect(c, p, unix.EALREADY)
-	case state == tcpSynSent && c.block: // to a neighbour, whose backlog is full
+	case state == tcpSynSent && c.block: // to a node on this host, with a full backlog
 		return n.finishLocal(c, unix.EALREADY)
 	case state != tcpClose:
-		// The kernel knows: EALREADY, EISCONN, or 0 the first time.
+		// The kernel returns EALREADY, EISCONN, or 0 the first time.
 		return fail(c.connectNow(n.gates.v4.addr))
 	}
 	if errno, ok := n.pendingConnects.takeError(id); ok {
@@ -40,7 +41,7 @@ func (n *Node) connectGate(c connectCall) reply {
 	if !n.choosesSource(c.progSocket, local) && (!alias || r&^v6 == private) {
 		return fail(unix.EINVAL) // from localhost to another host
 	}
-	// To a neighbour, the alias of the dual wildcard does not tell the family.
+	// A node on this host cannot derive the family from the alias of the dual wildcard.
 	ambiguous := c.dst.Addr().Is6() && local.Addr.Addr().Unmap() == n.Aliases.Dual
 	if n.Network.SameHost(c.dst.Addr()) && !ambiguous {
 		return n.connectSameHost(c)
@@ -48,14 +49,14 @@ func (n *Node) connectGate(c connectCall) reply {
 	return n.connectFar(c)
 }
 
-// resolveWithin bounds how long a non-blocking connect waits for a neighbour's
-// word. It takes some 100 us. A neighbour that is slower, since it is stopped
-// or this is the first time, is connected to as if it were far away.
+// resolveWithin bounds how long a non-blocking connect waits for the answer of a node on
+// this host, which takes some 100 us. If that node is slower, because it is stopped or
+// asked for the first time, the connect goes through the gate, as for a far node.
 const resolveWithin = 20 * time.Millisecond
 
-// connectSameHost connects to another node on this host. The program's thread waits
-// for the neighbour's word, on non-blocking sockets too: the socket cannot be
-// on its way to the gate and then go elsewhere.
+// connectSameHost connects to another node on this host. The program's thread waits for
+// that node's answer, even if the socket is non-blocking: a socket that connects to the
+// gate cannot be redirected afterwards.
 func (n *Node) connectSameHost(c connectCall) reply {
 	return async(func(ctx context.Context, call Call) reply {
 		r := n.connectResolved(ctx, c)
@@ -100,14 +101,14 @@ func (n *Node) connectResolved(ctx context.Context, c connectCall) reply {
 	return n.connectFar(c)
 }
 
-// listensAt reports whether a socket listens at exactly that address. At another one it
-// may have closed meanwhile, and the host may have a service on all addresses. A
-// neighbour's listener that was made outside of its node is on all of them, too: to that
-// one the neighbour itself connects.
+// listensAt reports whether a socket listens at exactly that address. The listener may
+// have closed meanwhile, and a service of the host may listen on all addresses. If a
+// listener was made outside of its node, it listens on all addresses too; that node then
+// makes the connection itself.
 func (n *Node) listensAt(kernel netip.AddrPort) bool {
 	m, found, err := n.diag.Listener(kernel)
 	if n.diag == nil {
-		return true // the neighbour has just looked
+		return true // the other node has just checked
 	}
 	return err == nil && found && m.Addr == kernel
 }
