@@ -35,12 +35,12 @@ func (n *Node) connectResolver(c connectCall) reply {
 		return fail(err)
 	}
 	n.admitted.note(id, c.tid)
-	c.mappable() // or it is bound, and the connect tells
+	c.mappable() // fails if the socket is bound; then the connect reports the error
 	return n.finishLocal(c, c.connectNow(proxy))
 }
 
-// connectSelf connects to one of the node's own virtual addresses: the kernel's own
-// loopback connection.
+// connectSelf connects to one of the node's own virtual addresses, by a loopback
+// connection of the kernel.
 func (n *Node) connectSelf(c connectCall) reply {
 	found, err := n.live(c.dst.Port(), c.dst.Addr(), wildcardOf(c.dst.Addr()))
 	if err != nil {
@@ -55,8 +55,8 @@ func (n *Node) connectSelf(c connectCall) reply {
 	return n.connectLocal(c, n.meetingAt(n.publicFor(c.dst.Addr())), found, last)
 }
 
-// selfConnect returns the kernel address of a socket that is bound to the very address
-// which it is to connect to: a simultaneous open with itself (RFC 9293 section 3.5).
+// selfConnect returns the kernel address of a socket that connects to the very address to
+// which it is bound: a simultaneous open with itself (RFC 9293 section 3.5).
 func (n *Node) selfConnect(c connectCall, dst netip.AddrPort) (netip.AddrPort, bool) {
 	local, _, err := c.localName()
 	if err != nil || n.choosesSource(c.progSocket, local) {
@@ -71,8 +71,8 @@ func (n *Node) selfConnect(c connectCall, dst netip.AddrPort) (netip.AddrPort, b
 	return kernel, own == dst.Addr() || own == wildcardOf(dst.Addr())
 }
 
-// connectLocalhost connects to 127.0.0.1 or ::1: the node's own, or the host's
-// where the node has no listener.
+// connectLocalhost connects to 127.0.0.1 or ::1: to a listener of the node, or to the
+// host's if the node has none.
 func (n *Node) connectLocalhost(c connectCall) reply {
 	local, _, err := c.localName()
 	if err != nil {
@@ -84,7 +84,7 @@ func (n *Node) connectLocalhost(c connectCall) reply {
 		if !alias || r&v6 != 0 || r == dual || n.hasChosen(c.progSocket) {
 			return n.connectLocalhost6(c, alias)
 		}
-		to = localhost4 // [::] is 127.0.0.1 to it, tcp_v6_connect in net/ipv6/tcp_ipv6.c
+		to = localhost4 // Linux replaces [::] here, tcp_v6_connect in net/ipv6/tcp_ipv6.c
 	}
 	if to.IsLoopback() && to != localhost4 { // 127.0.0.2
 		return n.orHost(c, c.dst, netip.IPv4Unspecified())
@@ -93,8 +93,7 @@ func (n *Node) connectLocalhost(c connectCall) reply {
 		localhost4, netip.IPv4Unspecified())
 }
 
-// orHost connects to one of the listeners that the node has at the port on addrs, or to
-// the host.
+// orHost connects to one of the node's listeners at the port on addrs, or to the host.
 func (n *Node) orHost(c connectCall, host netip.AddrPort, addrs ...netip.Addr) reply {
 	found, err := n.live(host.Port(), addrs...)
 	if err != nil {
@@ -116,8 +115,8 @@ func (n *Node) orHost(c connectCall, host netip.AddrPort, addrs ...netip.Addr) r
 	return n.connectLocal(c, at, found, host)
 }
 
-// connectLocalhost6 connects to ::1. What is at an alias cannot reach the host's
-// own ::1 any more, so the listeners have to be there.
+// connectLocalhost6 connects to ::1. A socket at an alias cannot reach the host's own ::1
+// any more, so only the node's listeners count.
 func (n *Node) connectLocalhost6(c connectCall, alias bool) reply {
 	found, err := n.live(c.dst.Port(), netip.IPv6Loopback(), netip.IPv6Unspecified())
 	if err != nil {
@@ -129,19 +128,19 @@ func (n *Node) connectLocalhost6(c connectCall, alias bool) reply {
 	return n.connectLocal(c, n.meetingAt(n.Aliases.Private6), found, n.gates.v4.closed)
 }
 
-// A meeting is the place at which two sockets of the node meet.
+// A meeting is the address at which two sockets of the node connect to each other.
 type meeting struct {
-	addr   netip.Addr // as programs know it: the destination of the connect
-	source netip.Addr // the alias that an unbound socket connects from
+	addr   netip.Addr // the virtual address: the destination of the connect
+	source netip.Addr // the alias from which an unbound socket connects
 }
 
-// meetingAt returns the meeting at the address of the node that an alias stands for.
+// meetingAt returns the meeting at the virtual address of an alias.
 func (n *Node) meetingAt(alias netip.Addr) meeting {
 	r, _ := n.Aliases.role(alias)
 	return meeting{addr: n.own(r), source: alias}
 }
 
-// connectLocal tries the listeners in turn, then last.
+// connectLocal tries the listeners in turn, and at the end the address last.
 func (n *Node) connectLocal(c connectCall, at meeting, found []listener,
 	last netip.AddrPort) reply {
 	switch state, err := c.state(); {
@@ -152,7 +151,7 @@ func (n *Node) connectLocal(c connectCall, at meeting, found []listener,
 	case state != tcpClose:
 		return fail(c.connectNow(n.gates.v4.addr))
 	}
-	// or else it would pass for the listener's refusal
+	// otherwise an old error would be taken for the listener's refusal
 	if err := pendingError(c.fd, c.domain); err != nil {
 		return fail(err)
 	}
@@ -160,7 +159,7 @@ func (n *Node) connectLocal(c connectCall, at meeting, found []listener,
 	if err != nil {
 		return fail(err)
 	}
-	n.vouched.note(id, n.Aliases.Wildcard) // before the other end can see it
+	n.vouched.note(id, n.Aliases.Wildcard) // before the other end sees the connection
 	for _, l := range found {
 		err = n.connectMeeting(c, at, l.kernel, c.connectLoopback)
 		if errors.Is(err, errMetElsewhere) {
@@ -177,13 +176,13 @@ func (n *Node) connectLocal(c connectCall, at meeting, found []listener,
 	return n.finishLocal(c, n.connectMeeting(c, at, last, c.connectNow))
 }
 
-// errMetElsewhere says that the kernel has this very connection already, though it is
-// another one to programs: one port of the node's connects to one listener of the node's
-// at two addresses, which have one alias.
+// errMetElsewhere means that the kernel already has a connection with the same
+// four-tuple, which is another one to the programs: one port of the node connects to one
+// listener of the node at two virtual addresses with the same alias.
 var errMetElsewhere = errors.New("the ports are connected at another address")
 
-// connectMeeting connects to a kernel address of the node's, and notes at which address
-// of the node the two sockets meet.
+// connectMeeting connects to a kernel address of the node, and records at which virtual
+// address the two sockets meet.
 func (n *Node) connectMeeting(c connectCall, at meeting, to netip.AddrPort,
 	connect func(netip.AddrPort) error) error {
 	local, _, err := c.localName()
@@ -193,7 +192,7 @@ func (n *Node) connectMeeting(c connectCall, at meeting, to netip.AddrPort,
 	begin := func() error { return connect(to) }
 	if n.choosesSource(c.progSocket, local) {
 		err := n.connectFrom(c.progSocket, at.source, begin)
-		// the socket that had the port before may have met another
+		// an earlier socket with this port may have met another one
 		if local, _, err := c.localName(); err == nil {
 			n.recordMeeting(local, to, at.addr)
 		}
@@ -201,7 +200,8 @@ func (n *Node) connectMeeting(c connectCall, at meeting, to netip.AddrPort,
 	}
 	before := n.recordMeeting(local, to, at.addr)
 	err = n.connectFrom(c.progSocket, at.source, begin)
-	// After a failed connect the address is left, and this connect has taken a port.
+	// After a failed connect the socket keeps its address, and this connect has chosen a
+	// new port.
 	if now, _, e := c.localName(); e == nil && now.Addr.Port() != local.Addr.Port() {
 		n.recordMeeting(now, to, at.addr)
 		return err
@@ -216,8 +216,8 @@ func (n *Node) connectMeeting(c connectCall, at meeting, to netip.AddrPort,
 	return errMetElsewhere
 }
 
-// recordMeeting notes that a socket and the one at the kernel address far meet at an
-// address of the node. It returns the address that was noted before, if any.
+// recordMeeting records the virtual address at which a socket and the one at the kernel
+// address far meet. It returns the address that was recorded before, if any.
 func (n *Node) recordMeeting(local abi.Sockaddr, far netip.AddrPort,
 	at netip.Addr) (before netip.Addr) {
 	own, ok := n.Aliases.role(local.Addr.Addr().Unmap())
@@ -225,16 +225,16 @@ func (n *Node) recordMeeting(local abi.Sockaddr, far netip.AddrPort,
 		return netip.Addr{}
 	}
 	before = n.ports.recordPeer(addrPair{unmapped(local.Addr), far}, n.own(own), at)
-	if before.IsUnspecified() { // a wildcard's, which tells no address
+	if before.IsUnspecified() { // a wildcard is not a specific address
 		return netip.Addr{}
 	}
 	return before
 }
 
-// pendingError returns what an earlier connect of a closed socket has come to, if the
-// program has not been told: the next connect(2) tells it, whereto it may be. The kernel
-// looks for that before it looks at the address (net/ipv4/af_inet.c,
-// __inet_stream_connect), so an address that is cut short starts nothing else.
+// pendingError returns the error of an earlier connect of a closed socket that the
+// program has not been told. The next connect(2) returns it, whatever its destination.
+// The kernel checks for it before it checks the address (net/ipv4/af_inet.c,
+// __inet_stream_connect), so a truncated address fetches the error and does nothing else.
 func pendingError(fd, domain int) error {
 	var family [2]byte
 	binary.NativeEndian.PutUint16(family[:], uint16(domain))
@@ -245,8 +245,8 @@ func pendingError(fd, domain int) error {
 	return err
 }
 
-// connectLoopback starts a connect on loopback, where a refusal has arrived by
-// the time that the call returns; another may follow it.
+// connectLoopback starts a connect on loopback. A refusal has arrived when the call
+// returns, and the socket can then connect again.
 func (s *progSocket) connectLoopback(addr netip.AddrPort) error {
 	err := s.connectNow(addr)
 	if !errors.Is(err, unix.EINPROGRESS) {
@@ -255,12 +255,12 @@ func (s *progSocket) connectLoopback(addr netip.AddrPort) error {
 	if state, serr := s.state(); serr != nil || state != tcpClose {
 		return err
 	}
-	return s.connectNow(addr) // fetches the error: it starts nothing
+	return s.connectNow(addr) // fetches the error and starts no connect
 }
 
-// finishLocal ends a connect that the kernel does. On loopback it has mostly
-// come to its end by now; a blocking one waits here if the backlog is full, be it
-// the first (begun is EINPROGRESS) or one more on the same socket (EALREADY).
+// finishLocal answers a connect that the kernel performs. On loopback it has usually
+// ended by now. If the backlog is full, a blocking connect waits here, for its own
+// attempt (begun is EINPROGRESS) or for an earlier one of the same socket (EALREADY).
 func (n *Node) finishLocal(c connectCall, begun error) reply {
 	if !c.block || !errors.Is(begun, unix.EINPROGRESS) && !errors.Is(begun, unix.EALREADY) {
 		return fail(begun)
@@ -280,11 +280,12 @@ func (n *Node) finishLocal(c connectCall, begun error) reply {
 	})
 }
 
-// completeConnect fetches the outcome of a kernel connect that has ended. To the kernel
-// it was a non-blocking one: with a second call it is over, and the socket is as
-// after a blocking one (EISCONN, or ready for another instead of ECONNABORTED). There is
-// nothing at the address, lest it start a connect where there is none to end.
-// Another thread may have begun another one meanwhile: that is not waited for.
+// completeConnect fetches the outcome of a kernel connect that has ended. The kernel has
+// seen a non-blocking connect. A second call completes it, after which the socket is as
+// after a blocking connect (EISCONN, or ready for another connect instead of
+// ECONNABORTED). The second call passes an empty address, so that it cannot start a
+// connect if there is none to complete. It does not wait for a connect that another
+// thread has started meanwhile.
 func completeConnect(fd int) error {
 	return withoutWaiting(fd, func() error { return linux.FinishConnect(fd) })
 }

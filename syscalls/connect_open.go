@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// connectFar connects an unconnected socket to the gate, and lets it through when its far
-// end is there.
+// connectFar connects an unconnected socket to the gate, and establishes it when the far
+// end is connected.
 func (n *Node) connectFar(c connectCall) reply {
 	id, err := c.cookie()
 	if err != nil {
@@ -26,8 +26,8 @@ func (n *Node) connectFar(c connectCall) reply {
 	if !errors.Is(err, unix.EINPROGRESS) {
 		return fail(fmt.Errorf("connect to gate: %w", err))
 	}
-	// Only now: after a failed connect the name of an earlier port is left, and
-	// this connect has taken another.
+	// Only now: after a failed connect the name still has the old port, and this connect
+	// has chosen another.
 	local, _, err := c.localName()
 	if err != nil {
 		return fail(err)
@@ -36,8 +36,8 @@ func (n *Node) connectFar(c connectCall) reply {
 		src: n.sourceTo(local, c.dst.Addr()), dst: c.dst, own: c.own})
 }
 
-// sourceTo returns the virtual address that a socket at the kernel address local has in a
-// connection to an address.
+// sourceTo returns the virtual source address of a connection from a socket at the kernel
+// address local.
 func (n *Node) sourceTo(local abi.Sockaddr, dst netip.Addr) netip.AddrPort {
 	kernel := unmapped(local.Addr)
 	r, _ := n.Aliases.role(kernel.Addr())
@@ -52,8 +52,8 @@ func (n *Node) sourceTo(local abi.Sockaddr, dst netip.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(addr, n.ports.programPort(kernel))
 }
 
-// openFor opens the far end of a connection whose program's socket is connecting to the
-// gate, and lets the socket through. A blocking call waits for that.
+// openFor opens the far end of a connection whose socket is connecting to the gate, and
+// then establishes the socket. A blocking call waits for that.
 func (n *Node) openFor(c connectCall, p *pendingConnect) reply {
 	if n.openOptimistic(p) {
 		if !c.block {
@@ -74,8 +74,8 @@ func (n *Node) openFor(c connectCall, p *pendingConnect) reply {
 		n.tasks.Go(func() { n.dial(asking, p) })
 		return n.waitForConnect(c, p, unix.EINPROGRESS)
 	}
-	// Nothing but the outcome ends the wait: one goroutine does both. A signal
-	// ends the call, and the attempt goes on.
+	// Only the outcome ends the wait, so one goroutine does both. A signal ends the call,
+	// but not the attempt.
 	r := async(func(context.Context, Call) reply {
 		n.dial(asking, p)
 		return n.connectResult(c, p)
@@ -84,9 +84,9 @@ func (n *Node) openFor(c connectCall, p *pendingConnect) reply {
 	return r
 }
 
-// openOptimistic lets a program's socket, which is connecting to the gate, through it at
-// once, if the far side has announced that it will accept. If then it does not, the
-// program sees a connection that is reset.
+// openOptimistic establishes a socket that is connecting to the gate at once, if the far
+// side has announced that it will accept. If the far side refuses nevertheless, the
+// program's connection is reset.
 func (n *Node) openOptimistic(p *pendingConnect) bool {
 	if p.own {
 		return false
@@ -102,8 +102,8 @@ func (n *Node) openOptimistic(p *pendingConnect) bool {
 	return true
 }
 
-// dial runs an attempt: it asks the network for the connection, then lets the
-// program's socket through the gate.
+// dial runs an attempt: it opens the connection over the network, then establishes the
+// program's socket.
 func (n *Node) dial(ctx context.Context, p *pendingConnect) {
 	defer p.cancel()
 	far, err := n.open(ctx, p)
@@ -111,22 +111,22 @@ func (n *Node) dial(ctx context.Context, p *pendingConnect) {
 		n.refuseConnect(p, err)
 		return
 	}
-	if ctx.Err() != nil { // given up: the socket may be connecting to another
+	if ctx.Err() != nil { // given up: the socket may be connecting elsewhere
 		far.Reset()
 		p.closed()
 		n.pendingConnects.succeed(p)
 		return
 	}
 	if err := n.establish(far, p); err == nil ||
-		Errno(err) == unix.ECONNREFUSED { // the socket is closed, or connects no more: shutdown(2)
+		Errno(err) == unix.ECONNREFUSED { // the socket is closed, or was shut down
 		n.pendingConnects.succeed(p)
 	} else {
 		n.refuseConnect(p, err)
 	}
 }
 
-// open opens a connection of one of the node's programs: to another node, or to the
-// outside for a socket that cannot get there by itself, see leadsNowhere.
+// open opens the far end of a program's connection: to another node, or to the outside
+// for a socket that cannot reach it by itself, see leadsNowhere.
 func (n *Node) open(ctx context.Context, p *pendingConnect) (Stream, error) {
 	switch {
 	case p.own:
@@ -140,7 +140,7 @@ func (n *Node) open(ctx context.Context, p *pendingConnect) (Stream, error) {
 	return dialEgress(ctx, p.src.Port(), p.dst)
 }
 
-// openOwn connects to a listener of this node's, see errMetElsewhere.
+// openOwn connects to a listener of this node, see errMetElsewhere.
 func (n *Node) openOwn(ctx context.Context, p *pendingConnect) (Stream, error) {
 	conn, remove, err := n.dialFirst(ctx, p.src, p.dst)
 	if err != nil {
@@ -155,9 +155,9 @@ func (n *Node) openOwn(ctx context.Context, p *pendingConnect) (Stream, error) {
 	return far, nil
 }
 
-// establish lets a program's socket through the gate and relays between it and the
-// stream, which it resets after an error. It fails with ECONNREFUSED if the socket is
-// closed.
+// establish establishes a program's socket, which is connecting to the gate, and relays
+// between it and the stream. After an error it resets the stream. It fails with
+// ECONNREFUSED if the socket is closed.
 func (n *Node) establish(far Stream, p *pendingConnect) error {
 	peer := n.peers.addDialled(p.gated(), p.src.Addr(), p.dst)
 	conn, err := n.openGate(p)
@@ -179,9 +179,9 @@ func (n *Node) establish(far Stream, p *pendingConnect) error {
 	return nil
 }
 
-// openGate opens the gate for a program's socket. Where that has the port of a listener,
-// as with programs that dial from the port that they listen on, and is closed meanwhile,
-// the listener must not get the connection.
+// openGate connects from the gate to a program's socket. The socket may have the port of
+// a listener (programs that dial from the port that they listen on), and may have closed
+// meanwhile. The listener must not get the connection then.
 func (n *Node) openGate(p *pendingConnect) (*loopConn, error) {
 	shared := n.ports.listensAt(p.program)
 	if shared && !n.isOpen(p.id, p.program, p.gate) {
@@ -196,8 +196,8 @@ func (n *Node) openGate(p *pendingConnect) (*loopConn, error) {
 	return conn, err
 }
 
-// waitForConnect waits for an attempt's end on behalf of a blocking connect, as long as
-// SO_SNDTIMEO allows; then it fails with expired.
+// waitForConnect waits for the end of a blocking connect's attempt, at most for
+// SO_SNDTIMEO; then it fails with expired.
 func (n *Node) waitForConnect(c connectCall, p *pendingConnect,
 	expired unix.Errno) reply {
 	r := async(func(ctx context.Context, _ Call) reply {
@@ -211,14 +211,14 @@ func (n *Node) waitForConnect(c connectCall, p *pendingConnect,
 			return fail(expired)
 		case <-ctx.Done():
 			n.keepUntil(p, c.progSocket)
-			return fail(unix.EINTR) // nobody waits
+			return fail(unix.EINTR) // the call has ended
 		}
 	})
 	r.ends = p.ends()
 	return r
 }
 
-// connectResult answers a blocking connect whose attempt has ended.
+// connectResult returns the reply to a blocking connect whose attempt has ended.
 func (n *Node) connectResult(c connectCall, p *pendingConnect) reply {
 	completeConnect(c.fd)
 	if p.errno != 0 {
@@ -227,8 +227,9 @@ func (n *Node) connectResult(c connectCall, p *pendingConnect) reply {
 	return p.comesTo(p.errno)
 }
 
-// keepUntil keeps the copy of a socket that nobody waits for any more, until the
-// attempt has ended. Mostly that is now, so that the program's close(2) is the last.
+// keepUntil keeps the copy of a socket until the attempt has ended, although the call
+// does not wait any more. Usually that is at once, so that the program's close(2) closes
+// the last reference.
 func (n *Node) keepUntil(p *pendingConnect, s *progSocket) {
 	if p.hasEnded() {
 		return
@@ -240,17 +241,17 @@ func (n *Node) keepUntil(p *pendingConnect, s *progSocket) {
 	})
 }
 
-// refuseConnect ends an attempt that has come to nothing.
+// refuseConnect ends an attempt that has failed.
 func (n *Node) refuseConnect(p *pendingConnect, why error) {
 	n.Logger.Debug("connect", "dst", p.dst, "err", why)
 	refuse := func() error {
 		if n.ports.listensAt(p.program) && !n.isOpen(p.id, p.program, p.gate) {
-			return nil // it would be the listener that is connected to
+			return nil // the packets would reach the listener
 		}
 		return n.gates.to(p.dst.Addr()).refuse(p.gate, p.program)
 	}
 	err := n.pendingConnects.fail(p, Errno(why), refuse)
-	// For lack of descriptors, most likely. The program waits.
+	// Mostly for lack of descriptors. The program waits.
 	for i := 0; err != nil && i < refuseTries && n.ctx.Err() == nil; i++ {
 		time.Sleep(refusePause)
 		err = refuse()
@@ -265,12 +266,12 @@ const (
 	refusePause = 50 * time.Millisecond
 )
 
-// watchClosed gives an attempt up when the program has closed its socket, of
-// which we keep no copy: as on Linux, the far side then never accepts it. It works
-// until the returned function is called.
+// watchClosed gives up an attempt when the program has closed its socket: as on Linux,
+// the far side then never accepts the connection. Boxer keeps no copy of the socket. The
+// watch ends when the returned function is called.
 func (n *Node) watchClosed(p *pendingConnect) (stop func()) {
 	var t *time.Timer
-	var mu sync.Mutex // t is there
+	var mu sync.Mutex // held until t is set
 	mu.Lock()
 	defer mu.Unlock()
 	t = time.AfterFunc(closedLook, func() {
@@ -287,12 +288,12 @@ func (n *Node) watchClosed(p *pendingConnect) (stop func()) {
 	return func() { t.Stop() }
 }
 
-// closedLook is how often a connect that takes its time is looked after. The
-// kernel of a listener whose backlog is full asks again after a second (tcp(7)).
+// closedLook is how often watchClosed checks. With a full backlog, the kernel repeats a
+// SYN after one second (tcp(7)).
 const closedLook = 200 * time.Millisecond
 
-// isOpen reports whether the socket that connects from one address to another is the
-// one with that cookie. It returns true also if this is not known.
+// isOpen reports whether the socket between two addresses has that cookie. It returns
+// true if that is not known.
 func (n *Node) isOpen(cookie uint64, local, remote netip.AddrPort) bool {
 	m, found, err := n.diag.Connection(local, remote)
 	if err != nil {

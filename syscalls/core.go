@@ -9,16 +9,16 @@ import (
 	"github.com/boxer-sandbox/boxer/internal/linux"
 )
 
-// A core is what the protocols of a node share. TCP's part of the node is in [Node],
-// UDP's is in udp: both have the core, UDP knows nothing of TCP, and Node asks UDP where
-// a call may be of a socket of either.
+// A core has what the protocols of a node share. [Node] has TCP's part of the node, and
+// udp has UDP's. Both embed the core. UDP does not know TCP. Node asks UDP about calls on
+// sockets of either protocol.
 type core struct {
 	Config
 	tracing  atomic.Pointer[Tracing] // nil: off
 	dns      dns
 	admitted admitted
-	diag     *linux.SockDiag // nil: the kernel does not answer
-	// closed is a port of loopback that refuses connections and datagrams, see gate
+	diag     *linux.SockDiag // nil: the kernel has no sock_diag(7)
+	// closed is a loopback port that refuses connections and datagrams, see gate
 	closed netip.AddrPort
 
 	ctx    context.Context // ends with Close

@@ -11,8 +11,8 @@ import (
 // dnsPort is where name servers listen (RFC 1035 section 4.2).
 const dnsPort = 53
 
-// dns knows which loopback address stands in for which name server. There are
-// as many as the programs ask: those of resolv.conf(5), most of the time.
+// dns maps name servers to the loopback addresses that represent them. Programs mostly
+// ask those of resolv.conf(5).
 type dns struct {
 	mu      sync.RWMutex
 	proxies map[netip.AddrPort]netip.AddrPort // by server
@@ -22,7 +22,7 @@ type dns struct {
 // maxNameServers bounds the table; servers beyond it are left to the host.
 const maxNameServers = 64
 
-// server returns the name server that the proxy stands for.
+// server returns the name server that a proxy represents.
 func (d *dns) server(proxy netip.AddrPort) (netip.AddrPort, bool) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -37,20 +37,20 @@ func (d *dns) used() bool {
 	return len(d.servers) > 0
 }
 
-// Who answers what a program sends to a port 53.
+// A nameServer says who answers what a program sends to port 53 of an address.
 type nameServer int
 
 const (
-	notNameServer nameServer = iota // whoever has that port: it is an ordinary one
-	// the node's resolver, in place of one of resolv.conf(5)
+	notNameServer nameServer = iota // the socket with that port, as for any other port
+	// the node's resolver, for a server of resolv.conf(5)
 	hostNameServer
-	otherNameServer // that server, but for the names of the network
+	otherNameServer // that server, except for questions about the network's names
 )
 
-// nameServerAt tells who answers what is sent to addr over the protocol of has, which
-// reports whether a program of the node has port 53 of one of some addresses.
-// The network has no name servers, and a program that listens on port 53 of localhost
-// gets what is sent there.
+// nameServerAt returns who answers what is sent to addr over one protocol. has reports
+// whether a program of the node has port 53 of any of the given addresses, over that
+// protocol. The network has no name servers. A program that listens on port 53 of
+// localhost receives what is sent there.
 func (c *core) nameServerAt(addr netip.AddrPort,
 	has func(...netip.Addr) bool) nameServer {
 	a := addr.Addr()
@@ -62,21 +62,21 @@ func (c *core) nameServerAt(addr netip.AddrPort,
 	case (local == localhost4 || local == netip.IPv6Loopback()) &&
 		has(local, wildcardOf(a)):
 		return notNameServer
-	case c.Resolver.Serves(local): // 127.0.0.53, too, which the host's own server has
+	case c.Resolver.Serves(local): // also 127.0.0.53, where the host's own server is
 		return hostNameServer
 	case a.IsUnspecified(), a.IsMulticast(), a == broadcast4:
 		return notNameServer
 	case a.IsLoopback() && a.Is4() && has(netip.IPv4Unspecified()):
 		// 127.0.0.2
 		return notNameServer
-	case a.Is6() && !c.Addr6.IsValid(): // nothing stands for IPv6 endpoints
+	case a.Is6() && !c.Addr6.IsValid(): // no flow or gate can represent IPv6 endpoints
 		return notNameServer
 	}
 	return otherNameServer
 }
 
-// localhostOf returns the address that Linux takes for the wildcard as a destination, and
-// other addresses as they are.
+// localhostOf returns the address to which Linux sends if the destination is a wildcard,
+// and other addresses unchanged.
 func localhostOf(a netip.Addr) netip.Addr {
 	switch a {
 	case netip.IPv4Unspecified():
@@ -88,14 +88,14 @@ func localhostOf(a netip.Addr) netip.Addr {
 }
 
 // hasNameServer reports whether a program of the node listens on port 53 of one of these
-// addresses, or whether that is not known.
+// addresses. It returns true if that is not known.
 func (n *Node) hasNameServer(addrs ...netip.Addr) bool {
 	found, err := n.live(dnsPort, addrs...)
 	return err != nil || len(found) > 0
 }
 
 // hasNameServer reports whether a program of the node has port 53 of one of these
-// addresses. One that has closed its socket has told nobody, so the kernel is asked.
+// addresses. It asks the kernel, because closing a socket is not trapped.
 func (u *udp) hasNameServer(addrs ...netip.Addr) bool {
 	for _, l := range u.ports.find(dnsPort, addrs...) {
 		if probe(unix.SOCK_DGRAM, -1, l.kernel) != nil {
@@ -106,7 +106,7 @@ func (u *udp) hasNameServer(addrs ...netip.Addr) bool {
 	return false
 }
 
-// proxy returns the address that answers in place of the server.
+// proxy returns the loopback address that represents a name server.
 func (c *core) proxy(server netip.AddrPort) (netip.AddrPort, bool) {
 	d := &c.dns
 	d.mu.RLock()
@@ -137,8 +137,8 @@ func (c *core) proxy(server netip.AddrPort) (netip.AddrPort, bool) {
 	return p, true
 }
 
-// routed returns the error that the kernel has for sending to an address of the outside,
-// such as ENETUNREACH. Nothing is sent.
+// routed returns the kernel's error for sending to an outside address, such as
+// ENETUNREACH. It sends nothing.
 func routed(addr netip.AddrPort) error {
 	domain := unix.AF_INET
 	if addr.Addr().Is6() {
@@ -146,14 +146,14 @@ func routed(addr netip.AddrPort) error {
 	}
 	fd, err := linux.Socket(domain, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil // the kernel may know when it comes to that
+		return nil // the kernel reports the error when the program sends
 	}
 	defer linux.Close(fd)
 	return connectTo(fd, domain, addr)
 }
 
-// answerOwn answers what a program has sent through a flow to a name server of its own
-// choice, if it is about the names of the network.
+// answerOwn answers a datagram from a program to a name server of its own choice, if the
+// datagram asks for names of the network.
 func (u *udp) answerOwn(fl *flow, from netip.AddrPort, query []byte) bool {
 	if fl.peer.Port() != dnsPort || u.Resolver == nil {
 		return false
@@ -166,15 +166,15 @@ func (u *udp) answerOwn(fl *flow, from netip.AddrPort, query []byte) bool {
 	return true
 }
 
-// An Asker is what is known of who asks a name server of a program's own choice.
+// An Asker describes a program that asks a name server of its own choice.
 type Asker struct {
-	TID     int            // the thread that asks; 0: not known, or nobody traces
-	Program netip.AddrPort // the kernel address of its socket; of TCP: not set
-	Server  netip.AddrPort // whom it asks
+	TID     int            // the asking thread; 0: not known, or no trace
+	Program netip.AddrPort // kernel address of its UDP socket; zero for TCP
+	Server  netip.AddrPort // the name server
 }
 
-// asks notes that a thread is about to ask a name server of its own choice through the
-// socket. Only traces want to know.
+// asks records that a thread is about to ask a name server of its own choice through a
+// socket, for traces.
 func (u *udp) asks(s *progSocket, tid int) {
 	if u.tracing.Load() == nil {
 		return
@@ -184,7 +184,7 @@ func (u *udp) asks(s *progSocket, tid int) {
 	}
 }
 
-// asker tells who has sent a flow's server a datagram.
+// asker returns who has sent a flow's server a datagram.
 func (u *udp) asker(fl *flow, program netip.AddrPort) Asker {
 	a := Asker{Program: program, Server: fl.peer}
 	if u.tracing.Load() == nil {
@@ -196,7 +196,7 @@ func (u *udp) asker(fl *flow, program netip.AddrPort) Asker {
 	return a
 }
 
-// answered tells the resolver what a name server of a program's own choice has sent.
+// answered passes the resolver a datagram of a name server that a program has chosen.
 func (u *udp) answered(program, server netip.AddrPort, b []byte) {
 	if server.Port() == dnsPort && u.Resolver != nil && u.tracing.Load() != nil {
 		u.Resolver.Answered(Asker{Program: program, Server: server}, b)

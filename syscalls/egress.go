@@ -13,17 +13,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sockets that lead to the outside have an address of the host's. Programs ask for
-// it to learn their own, and tell it others: they connect a UDP socket to a far
-// address and call getsockname(2). Nobody reaches a node there, it is on no
-// interface that the program sees, and bind(2) refuses it. So the program is told
-// the node's address, which is right on the network, and outside as good as any
-// behind a NAT.
+// Sockets that are connected to the outside have an address of the host. Programs read it
+// to learn their own address, and tell it to others: they connect a UDP socket to a far
+// address and call getsockname(2). No peer reaches a node at the host's address. It is on
+// no interface that the program sees, and bind(2) refuses it. getsockname therefore
+// returns the node's address. That address is right on the network, and outside it is as
+// good as any address behind a NAT.
 
-// egressName returns what getsockname(2) tells for a socket at a kernel address that
-// is no alias: the node's address instead of the host's. It is not for a socket that
-// others made, or what such a listener has accepted: that is reached at the host's
-// address and keeps it.
+// egressName returns the result of getsockname(2) for a socket at a kernel address that
+// is not an alias: the node's address instead of the host's. Sockets that were made
+// outside of the node, and connections that such listeners have accepted, keep the host's
+// address, at which clients reach them.
 func (n *Node) egressName(s *progSocket, local abi.Sockaddr) abi.Sockaddr {
 	kernel := unmapped(local.Addr)
 	a := kernel.Addr()
@@ -32,15 +32,15 @@ func (n *Node) egressName(s *progSocket, local abi.Sockaddr) abi.Sockaddr {
 	case !own.IsValid() || n.inNetwork(a):
 	case !a.IsGlobalUnicast() && !(a.Is4() && a.IsLinkLocalUnicast()):
 		// AWS Lambda's functions have 169.254.0.0/16
-	case mayBeForeign(s.fd, a): // chosen by the program
+	case mayBeForeign(s.fd, a): // the program has chosen it
 	default:
 		local.Addr = netip.AddrPortFrom(own, kernel.Port())
 	}
 	return local
 }
 
-// dialEgress connects to the outside from the port that the program has, if the host
-// lets boxer have it, and else from another.
+// dialEgress connects to the outside from the program's port if the host allows that, and
+// otherwise from another port.
 func dialEgress(ctx context.Context, port uint16, dst netip.AddrPort) (Stream, error) {
 	d := net.Dialer{Control: shareAddress}
 	if source, ok := sourceTo(dst); ok {
@@ -60,8 +60,8 @@ func dialEgress(ctx context.Context, port uint16, dst netip.AddrPort) (Stream, e
 
 func isErrno(err error, errno unix.Errno) bool { return errors.Is(err, errno) }
 
-// shareAddress lets a socket have a port that others of its kind have, as programs
-// may have several connections from one.
+// shareAddress lets a socket share its port with others: programs may have several
+// connections from one port.
 func shareAddress(_, _ string, c syscall.RawConn) (err error) {
 	e := c.Control(func(fd uintptr) {
 		for _, opt := range []int{unix.SO_REUSEADDR, unix.SO_REUSEPORT} {
@@ -71,7 +71,7 @@ func shareAddress(_, _ string, c syscall.RawConn) (err error) {
 	return errors.Join(e, err)
 }
 
-// sourceTo returns the address of the host's from which it reaches another.
+// sourceTo returns the host's source address for a destination.
 func sourceTo(dst netip.AddrPort) (netip.Addr, bool) {
 	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(dst)) // sends nothing
 	if err != nil {

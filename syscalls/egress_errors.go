@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reportErrors has the kernel keep what ICMP says about each datagram (IP_RECVERR,
-// ip(7)). The socket serves both families.
+// reportErrors makes the kernel queue ICMP errors for each datagram (IP_RECVERR, ip(7)).
+// The socket serves both families.
 func reportErrors(c *net.UDPConn) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -29,14 +29,14 @@ func reportErrors(c *net.UDPConn) error {
 	return errors.Join(err, set)
 }
 
-// isUnreachable reports whether an error is one that ICMP tells about a datagram.
+// isUnreachable reports whether an error comes from an ICMP message about a datagram.
 func isUnreachable(err error) bool {
 	return errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.EHOSTUNREACH) ||
 		errors.Is(err, unix.ENETUNREACH)
 }
 
-// egressErrors tells a program's socket what ICMP has said about what it has sent to the
-// outside, as Linux tells it: see refuseFrom.
+// egressErrors reports the ICMP errors for datagrams to the outside to the program's
+// socket, as Linux does: see refuseFrom.
 func (u *udp) egressErrors(o *egressSocket) {
 	c, ok := o.conn.(egressUDP)
 	if !ok {
@@ -55,8 +55,8 @@ func (u *udp) egressErrors(o *egressSocket) {
 	}
 }
 
-// nextError takes an entry off the socket's error queue: where the datagram was sent to,
-// how it began, and what became of it.
+// nextError removes an entry from the socket's error queue: the datagram's destination,
+// its first bytes, and the error.
 func (c egressUDP) nextError() (to netip.AddrPort, quote []byte, errno unix.Errno,
 	err error) {
 	raw, err := c.SyscallConn()

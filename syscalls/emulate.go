@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// emulators do on a copy of the program's socket what a call asks of the kernel,
-// so that a trace has the result. They do it only where it is the same to the
-// program whoever does it: an option that takes privileges, a Unix socket's
-// connect (the peer is told who it was), descriptors in messages are left to the
-// kernel, and their results are not known. Only traced nodes use them.
+// emulators perform, on a copy of the program's socket, calls that otherwise the kernel
+// performs, so that a trace has their results. They do so only where the program sees no
+// difference. They leave to the kernel: options that take privileges, a Unix socket's
+// connect (its peer sees the caller's credentials), and descriptors in messages. The
+// results of such calls are not known. Only traced nodes use emulators.
 var emulators = [512]func(*Node, Call) reply{
 	unix.SYS_ACCEPT:      (*Node).accept,
 	unix.SYS_ACCEPT4:     (*Node).accept4,
@@ -43,10 +43,9 @@ func onCopy(c Call, f func(fd int) reply) reply {
 	return f(fd)
 }
 
-// emulateSocket makes sockets that do not depend on who has made them, as long as that is
-// boxer's user: those of TCP and UDP, and Unix sockets, which take their owner's identity
-// when they connect or listen. Of others only a refusal is known that is no lack of
-// privileges.
+// emulateSocket makes sockets for a program that runs as boxer's user: TCP and UDP
+// sockets, and Unix sockets, which get the caller's credentials when they connect or
+// listen. For other sockets it returns only errors that do not depend on privileges.
 func (n *Node) emulateSocket(c Call) reply {
 	if !networkNamespace.has(c.TID()) || !sameUser(c.TID()) {
 		return passthrough
@@ -69,7 +68,7 @@ func (n *Node) emulateSocket(c Call) reply {
 	return descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { linux.Close(fd) })
 }
 
-// emulateConnect connects a TCP or UDP socket to somewhere that is not the node's.
+// emulateConnect connects a TCP or UDP socket to the outside, or to the host.
 func (n *Node) emulateConnect(c Call) reply {
 	return onSocket(c, func(s *progSocket) reply { return n.connectEgress(c, s) })
 }
@@ -99,14 +98,14 @@ func (n *Node) connectEgress(c Call, s *progSocket) reply {
 		return fail(linux.Connect(s.fd, buf[:size]))
 	}
 	if state, err := s.state(); err != nil || state == tcpSynSent {
-		return passthrough // it waits for the connect that is under way
+		return passthrough // waits for the connect that is in progress
 	}
 	err = withoutWaiting(s.fd, func() error { return linux.Connect(s.fd, buf[:size]) })
 	return n.finishLocal(connectCall{progSocket: s, block: true}, err)
 }
 
-// emulateName answers getsockname(2) and getpeername(2) for sockets that are not
-// the node's to translate.
+// emulateName answers getsockname(2) and getpeername(2) for sockets whose names need no
+// translation.
 func (n *Node) emulateName(c Call) reply {
 	return onCopy(c, func(fd int) reply {
 		var room [4]byte
@@ -134,8 +133,8 @@ func (n *Node) emulateName(c Call) reply {
 	})
 }
 
-// emulateListen is listen(2) on a socket that is not TCP. A Unix socket takes its
-// owner's identity from it.
+// emulateListen answers listen(2) on a socket other than TCP. The kernel performs it for
+// a Unix socket, which gets the caller's credentials.
 func (n *Node) emulateListen(c Call) reply {
 	return onCopy(c, func(fd int) reply {
 		domain, _, err := kind(fd)
@@ -154,8 +153,8 @@ func (n *Node) emulateShutdown(c Call) reply {
 	return onCopy(c, func(fd int) reply { return fail(linux.Shutdown(fd, c.Int(1))) })
 }
 
-// A plainOption is a socket option that anybody may use, and whose value holds no
-// pointers and no descriptors.
+// A plainOption is a socket option without privileges, whose value has no pointers and no
+// descriptors.
 type plainOption struct{ level, name int }
 
 var plainOptions = func() map[plainOption]bool {
@@ -195,8 +194,8 @@ var plainOptions = func() map[plainOption]bool {
 // sizeofInt is the size of most options, in bytes.
 const sizeofInt = 4
 
-// ownOptions are those whose values getsockopt(2) makes for who asks, or that
-// hold pointers: a descriptor, memory to map.
+// ownOptions are options whose value depends on the calling process, or has pointers: a
+// descriptor, memory to map.
 var ownOptions = map[plainOption]bool{
 	{unix.SOL_SOCKET, unix.SO_PEERPIDFD}:            true,
 	{unix.SOL_SOCKET, unix.SO_PEERCRED}:             true,
@@ -223,7 +222,7 @@ func (n *Node) emulateSetsockopt(c Call) reply {
 			if size == sizeofInt {
 				return fail(err)
 			}
-			return passthrough // the kernel reads as much as the option takes
+			return passthrough // the kernel reads only as much as the option needs
 		}
 		size := size
 		if c.Compat() && timeOptions[o] && size >= abi.SizeofCompatTimeval {

@@ -12,32 +12,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Flags with which sending and receiving is the same whoever does it.
+// Flags of sends and receives that boxer can perform for the program.
 const (
 	plainSend    = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL | unix.MSG_MORE | unix.MSG_DONTROUTE | unix.MSG_CONFIRM
 	plainReceive = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL | unix.MSG_PEEK | unix.MSG_CMSG_CLOEXEC
 )
 
-// emulateBytes bounds what is moved at a time for a traced call, in bytes.
+// emulateBytes bounds how many bytes a traced call moves at a time.
 const emulateBytes = 256 << 10
 
 var emulateBuffers = sync.Pool{New: func() any { return new([emulateBytes]byte) }}
 
-// unfinished is what was done for calls that a signal has ended: a signal's
-// handler may let the kernel restart the call, or the program repeats it, and
-// then what was done already is not done again.
+// unfinished has the partial results of calls that a signal has ended. The kernel may
+// restart such a call after the signal's handler, or the program repeats it. What was
+// done already is then not done again.
 type unfinished struct {
 	count atomic.Int64 // of entries in the maps
 	mu    sync.Mutex
 	sent  map[int]partlySent // by thread
-	got   map[uint64][]byte  // what TCP sockets brought, by their cookies
-	// under has the calls that wait, by thread; each channel is closed when the call's
-	// answer was given, or found nobody. The thread's next call may arrive before that,
-	// and must not pass it.
+	got   map[uint64][]byte  // data that was read from TCP sockets, by cookie
+	// under has a channel for each waiting call, by thread. It is closed when the call
+	// was answered, or found to have ended. The thread's next call may arrive before
+	// that, and must not overtake it.
 	under map[int]chan struct{}
 }
 
-// wait notes that a call waits. The returned function notes that it has been answered.
+// wait records that a call waits. The caller calls answered once it is answered.
 func (u *unfinished) wait(tid int) (answered func()) {
 	done := make(chan struct{})
 	u.mu.Lock()
@@ -58,8 +58,9 @@ func (u *unfinished) wait(tid int) (answered func()) {
 	}
 }
 
-// after performs a call, but if the thread's call before has not been answered yet,
-// after that: it ends at once, since a signal has ended it.
+// after performs a call. If the thread's previous call is not answered yet, it performs
+// the call after that. The previous call has been ended by a signal, so its answer comes
+// at once.
 func (u *unfinished) after(c Call, perform func(Call) reply) reply {
 	if u.count.Load() == 0 {
 		return perform(c)
@@ -88,7 +89,7 @@ func (u *unfinished) after(c Call, perform func(Call) reply) reply {
 	return r
 }
 
-// partlySent is a send's beginning: the bytes up to done have gone.
+// partlySent describes a send whose first done bytes were sent.
 type partlySent struct {
 	args [4]uint64
 	nr   uintptr
@@ -99,7 +100,7 @@ func sendKey(c Call, done int) partlySent {
 	return partlySent{[4]uint64{c.Uint(0), c.Uint(1), c.Uint(2), c.Uint(3)}, c.Nr(), done}
 }
 
-// begun returns how much of a send is done, and forgets it.
+// begun returns how many bytes of a send were sent already, and removes the record.
 func (u *unfinished) begun(c Call) int {
 	if u.count.Load() == 0 {
 		return 0
@@ -145,7 +146,7 @@ func (u *unfinished) keepGot(id uint64, b []byte) {
 	u.got[id] = append(append([]byte(nil), b...), u.got[id]...)
 }
 
-// take fills b with what was kept for a socket.
+// take fills b with data that was kept for a socket.
 func (u *unfinished) take(id uint64, b []byte, peek bool) int {
 	if u.count.Load() == 0 {
 		return 0
@@ -163,7 +164,7 @@ func (u *unfinished) take(id uint64, b []byte, peek bool) int {
 	return n
 }
 
-// emulateSendto is sendto(2) on a TCP or UDP socket.
+// emulateSendto performs sendto(2) on a TCP or UDP socket.
 func (n *Node) emulateSendto(c Call) reply {
 	return n.unfinished.after(c, func(c Call) reply {
 		return n.emulateSend(c, c.Int(3), c.Uint(2), c.Ptr(4), c.Int(5),
@@ -173,7 +174,7 @@ func (n *Node) emulateSendto(c Call) reply {
 	})
 }
 
-// emulateSendmsg is sendmsg(2) there, without control messages.
+// emulateSendmsg performs sendmsg(2) on a TCP or UDP socket, without control messages.
 func (n *Node) emulateSendmsg(c Call) reply {
 	return n.plainMessage(c, func(c Call, m *abi.Msghdr, iov []abi.Iovec, total uint64) reply {
 		return n.emulateSend(c, c.Int(2), total, m.Name, int(int32(m.Namelen)),
@@ -200,7 +201,7 @@ func (n *Node) plainMessage(c Call, perform func(c Call, m *abi.Msghdr, iov []ab
 	return n.unfinished.after(c, func(c Call) reply { return perform(c, &m, iov, total) })
 }
 
-// emulateSendmmsg is sendmmsg(2) on a UDP socket, without control messages.
+// emulateSendmmsg performs sendmmsg(2) on a UDP socket, without control messages.
 func (n *Node) emulateSendmmsg(c Call) reply {
 	count := min(int(uint32(c.Uint(2))), abi.MaxIovecs)
 	if c.Int(3)&^plainSend != 0 || count == 0 {
@@ -264,7 +265,7 @@ func gatherAt(c Call, iov []abi.Iovec, off int, b []byte) error {
 	return nil
 }
 
-// A sending is a send that is under way.
+// A sending is a send in progress.
 type sending struct {
 	n     *Node
 	fd    int
@@ -310,7 +311,8 @@ func (s *sending) datagram(c Call, name uintptr, nameLen int) reply {
 			return fail(err)
 		}
 	}
-	// A full queue makes a send wait: for a moment, since it leads to the network.
+	// A send waits while the queue is full: only for a moment, because the queue leads to
+	// the network.
 	nb, err := nonblocking(s.fd)
 	if err != nil {
 		return fail(err)
@@ -326,7 +328,8 @@ func (s *sending) datagram(c Call, name uintptr, nameLen int) reply {
 	return value(uintptr(n))
 }
 
-// stream sends on a TCP socket. A blocking one sends all, and waits elsewhere.
+// stream sends on a TCP socket. On a blocking socket it sends everything, and waits on
+// another goroutine.
 func (s *sending) stream(c Call) reply {
 	err := s.some(c)
 	if !errors.Is(err, unix.EAGAIN) || s.flags&unix.MSG_DONTWAIT != 0 {
@@ -350,7 +353,8 @@ func (s *sending) stream(c Call) reply {
 	return r
 }
 
-// some sends what goes at once. It fails with EAGAIN if that is not all.
+// some sends as much as it can without blocking. It fails with EAGAIN if that is not
+// everything.
 func (s *sending) some(c Call) error {
 	buf := emulateBuffers.Get().(*[emulateBytes]byte)
 	defer emulateBuffers.Put(buf)
@@ -372,12 +376,13 @@ func (s *sending) some(c Call) error {
 	}
 }
 
-// result answers a send: with what has gone, if anything has.
+// result returns the reply to a send: the number of bytes sent, if it is not 0, otherwise
+// the error.
 func (s *sending) result(c Call, err error) reply {
 	if s.done == 0 && err != nil {
 		if errors.Is(err, unix.EPIPE) && s.flags&unix.MSG_NOSIGNAL == 0 {
-			// The socket stays as it is, so the kernel says the same, and sends
-			// the thread its SIGPIPE.
+			// The kernel performs the call, returns the same error, and sends the thread
+			// SIGPIPE.
 			return reply{kind: replyContinue, errno: unix.EPIPE}
 		}
 		return fail(err)
@@ -388,7 +393,7 @@ func (s *sending) result(c Call, err error) reply {
 	return r
 }
 
-// emulateRecvfrom is recvfrom(2) on a TCP or UDP socket.
+// emulateRecvfrom performs recvfrom(2) on a TCP or UDP socket.
 func (n *Node) emulateRecvfrom(c Call) reply {
 	return n.unfinished.after(c, func(c Call) reply {
 		return n.emulateReceive(c, c.Int(3),
@@ -396,7 +401,7 @@ func (n *Node) emulateRecvfrom(c Call) reply {
 	})
 }
 
-// giveFrom hands over what recvfrom(2) has brought.
+// giveFrom stores received data and its source as recvfrom(2) does.
 func giveFrom(c Call, b, from []byte, _ int) error {
 	if c.Ptr(4) == 0 {
 		return c.WriteMemory(c.Ptr(1), b)
@@ -416,7 +421,8 @@ func giveFrom(c Call, b, from []byte, _ int) error {
 	return c.WriteMemoryv(c.Ptr(4), from[:min(have, len(from))], c.Ptr(5), room[:])
 }
 
-// emulateRecvmsg is recvmsg(2) there, without room for control messages.
+// emulateRecvmsg performs recvmsg(2) on a TCP or UDP socket, without room for control
+// messages.
 func (n *Node) emulateRecvmsg(c Call) reply {
 	return n.plainMessage(c, func(c Call, m *abi.Msghdr, iov []abi.Iovec, total uint64) reply {
 		return n.emulateReceive(c, c.Int(2), total,
@@ -435,7 +441,7 @@ func (n *Node) emulateRecvmsg(c Call) reply {
 	})
 }
 
-// emulateReceive receives and has give hand over what came.
+// emulateReceive receives data and stores it in the program by give.
 func (n *Node) emulateReceive(c Call, flags int, size uint64,
 	give func(c Call, b, from []byte, flags int) error) reply {
 	if flags&^plainReceive != 0 {
@@ -481,7 +487,7 @@ func (n *Node) emulateReceive(c Call, flags int, size uint64,
 				return fail(err)
 			}
 			if !c.Pending() {
-				return fail(unix.EINTR) // nobody waits: leave it to the next
+				return fail(unix.EINTR) // the call has ended: leave the data to the next
 			}
 			if r := g.now(c); r.kind != replyErrno || r.errno != unix.EAGAIN {
 				return r
@@ -492,7 +498,7 @@ func (n *Node) emulateReceive(c Call, flags int, size uint64,
 	return r
 }
 
-// A receiving is a receive that is under way.
+// A receiving is a receive in progress.
 type receiving struct {
 	n      *Node
 	fd     int
@@ -502,14 +508,15 @@ type receiving struct {
 	give   func(c Call, b, from []byte, flags int) error
 }
 
-// taken is what a receive took off a TCP socket, until the program has it.
+// taken is data that was read from a TCP socket and that the program does not have yet.
 type taken struct {
 	buf    *[emulateBytes]byte
 	n      int
 	cookie uint64
 }
 
-// settleTaken ends a receive: what nobody waited for comes again.
+// settleTaken ends a receive. If the call had ended before, the next receive gets the
+// data.
 func (n *Node) settleTaken(t *taken, lost bool) {
 	if lost {
 		n.unfinished.keepGot(t.cookie, t.buf[:t.n])
@@ -517,7 +524,7 @@ func (n *Node) settleTaken(t *taken, lost bool) {
 	emulateBuffers.Put(t.buf)
 }
 
-// now takes what is there.
+// now receives without waiting.
 func (g *receiving) now(c Call) reply {
 	buf := emulateBuffers.Get().(*[emulateBytes]byte)
 	t := &taken{buf: buf}
@@ -538,7 +545,7 @@ func (g *receiving) now(c Call) reply {
 		g.n.settleTaken(t, false)
 		return fail(err)
 	}
-	// recvmsg shows it, the program's call has its own
+	// recvmsg(2) returns this flag only for the program's own call
 	if g.stream && flags&unix.MSG_CMSG_CLOEXEC != 0 {
 		flags &^= unix.MSG_CMSG_CLOEXEC
 	}

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Errno is the only place where a Go error becomes the program's errno. An
-// error that no case knows is boxer's own failure: EIO.
+// Errno maps a Go error to the program's errno; no other code does that. An error that it
+// does not know is an internal failure of boxer: EIO.
 func Errno(err error) unix.Errno {
 	var errno unix.Errno
 	switch {

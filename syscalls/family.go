@@ -6,20 +6,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Every node has an address of each family, and its name has both, whatever its programs
-// listen on. On an ordinary network whoever enters an AAAA record knows that the server
-// takes IPv6; here nobody can know it, since a name has no port. Many servers listen on
-// 0.0.0.0 only, and some clients take no other address than the IPv6 one that they have
-// asked for first. So between two nodes the network does what a stateless translator does
-// (RFC 7915): where nobody has a port over IPv6, the socket that has it over IPv4 gets
-// the connection or the datagram, from the sender's IPv4 address. The sender sees the
-// address that it has asked for. On Linux it would be refused. A node's own addresses are
-// as on Linux, since what a program sends there crosses no network; and so is a server
-// that takes IPv6 only, since clients try IPv4 first.
+// Every node has an IPv4 and an IPv6 address, and its name has both, wherever its
+// programs listen. On an ordinary network, an AAAA record says that the server accepts
+// IPv6. Boxer cannot know that, because a name has no port. Many servers listen on
+// 0.0.0.0 only, and some clients try only the IPv6 address for which they have asked
+// first. Between two nodes, the network therefore translates as a stateless translator
+// does (RFC 7915): if no socket has a port over IPv6, the socket that has it over IPv4
+// gets the connection or datagram, from the sender's IPv4 address. The sender sees the
+// IPv6 address that it used. Linux would refuse. A node's own addresses behave as on
+// Linux, because the traffic does not cross the network. A server that accepts only IPv6
+// is not reached over IPv4, because clients try IPv4 first.
 
-// toIPv4 returns the IPv4 ends of what one node sends another over IPv6: an IPv6 address
-// of the network has the node's IPv4 address in its last 32 bits. ok is false for all
-// else.
+// toIPv4 returns the IPv4 addresses of a connection or datagram between two nodes over
+// IPv6. An IPv6 address of the network has the node's IPv4 address in its last 32 bits.
+// ok is false for other addresses.
 func (c *Config) toIPv4(src, dst netip.AddrPort) (src4, dst4 netip.AddrPort, ok bool) {
 	if !c.Prefix6.Contains(src.Addr()) || !c.Prefix6.Contains(dst.Addr()) ||
 		c.Owns(src.Addr()) {
@@ -41,8 +41,8 @@ func (c *Config) toIPv6(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16(six), a.Port())
 }
 
-// acceptors returns the listeners that take a connection between two nodes, and its ends
-// as their programs see them.
+// acceptors returns the listeners that accept a connection between two nodes, and the
+// connection's ends as their programs see them.
 func (n *Node) acceptors(src, dst netip.AddrPort) (found []listener, asSrc,
 	asDst netip.AddrPort, err error) {
 	found, err = n.live(dst.Port(), dst.Addr(), wildcardOf(dst.Addr()))
@@ -57,9 +57,9 @@ func (n *Node) acceptors(src, dst netip.AddrPort) (found []listener, asSrc,
 	return found, src2, dst2, err
 }
 
-// refuseSameHost is the error for a neighbour that asks where a listener is. Where only
-// one over IPv4 takes the connection, the neighbour has to send it over the network: the
-// kernel does not translate.
+// refuseSameHost returns the error for a node on this host that asks where a listener is.
+// If only an IPv4 listener accepts the connection, the other node must send it over the
+// network, because the kernel does not translate.
 func (n *Node) refuseSameHost(src netip.Addr, dst netip.AddrPort) error {
 	found, _, _, err := n.acceptors(netip.AddrPortFrom(src, 0), dst)
 	switch {
@@ -71,8 +71,9 @@ func (n *Node) refuseSameHost(src netip.Addr, dst netip.AddrPort) error {
 	return unix.ECONNREFUSED
 }
 
-// datagramReceivers appends where the programs' sockets are, or were, that a datagram for
-// dst may go to. The first one that is there, and takes it, is the right one.
+// datagramReceivers appends the kernel addresses of the sockets that may receive a
+// datagram for dst. Some may be closed. The first one that exists and accepts the
+// datagram is the receiver.
 func (u *udp) datagramReceivers(at []netip.AddrPort, dst netip.AddrPort) []netip.AddrPort {
 	any := wildcardOf(dst.Addr())
 	for _, l := range u.ports.find(dst.Port(), dst.Addr(), any) {
@@ -84,8 +85,8 @@ func (u *udp) datagramReceivers(at []netip.AddrPort, dst netip.AddrPort) []netip
 	return at
 }
 
-// onTheWire returns the ends of a datagram that a program sends to a flow's endpoint, as
-// that endpoint knows them: what was translated goes back the same way.
+// onTheWire returns the ends of a datagram to a flow's endpoint as that endpoint knows
+// them. An answer to a translated datagram is translated back.
 func (u *udp) onTheWire(fl *flow, src netip.AddrPort) (from, to netip.AddrPort) {
 	if fl.translated.Load() {
 		return u.toIPv6(src), u.toIPv6(fl.peer)

@@ -11,11 +11,10 @@ import (
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 )
 
-// fastOpen answers a call that sends with MSG_FASTOPEN on a TCP socket (tcp(7)): it
-// connects the socket to dst as connect(2) does. Then the kernel goes on with the call;
-// it finds a connect that has ended, and sends. Nothing is sent earlier, as on Linux to a
-// server of which it has no cookie (RFC 7413 section 3), and a call that must not wait
-// gives EINPROGRESS.
+// fastOpen answers a send with MSG_FASTOPEN on a TCP socket (tcp(7)). It connects the
+// socket to dst as connect(2) does. Then the kernel performs the call, finds the socket
+// connected, and sends. Data is not sent earlier, as on Linux to a server whose cookie it
+// does not have (RFC 7413 section 3). A non-blocking call gets EINPROGRESS.
 func (n *Node) fastOpen(c Call, dst abi.Sockaddr, flags int) reply {
 	if !fastOpenEnabled() {
 		return passthrough // EOPNOTSUPP
@@ -26,14 +25,15 @@ func (n *Node) fastOpen(c Call, dst abi.Sockaddr, flags int) reply {
 	return onSocket(c, func(s *progSocket) reply { return n.fastOpenSocket(c, s, dst, flags) })
 }
 
-// fastOpenEnabled reports what the host says of clients (tcp_fastopen, ip-sysctl).
+// fastOpenEnabled reports whether the host enables TCP Fast Open for clients
+// (tcp_fastopen, ip-sysctl).
 func fastOpenEnabled() bool {
 	const client = 1
 	b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_fastopen")
 	if err != nil || len(b) == 0 {
 		return false
 	}
-	// the low bit of a decimal digit is the number's, if there is one digit
+	// the low bit of a decimal digit is that of the number, if it has one digit
 	return b[0]&client != 0
 }
 
@@ -43,14 +43,14 @@ func (n *Node) fastOpenSocket(c Call, s *progSocket, dst abi.Sockaddr, flags int
 		return passthrough
 	}
 	if state, err := s.state(); err != nil || state != tcpClose {
-		// the kernel knows: EISCONN, EALREADY, or a wait for the connect under way
+		// the kernel returns EISCONN or EALREADY, or waits for the connect in progress
 		return passthrough
 	}
 	nb, err := s.nonblocking()
 	if err != nil {
 		return fail(err)
 	}
-	// Without waiting, also where the call may wait: O_NONBLOCK of the program's socket
+	// Without waiting, even if the call may wait: O_NONBLOCK of the program's socket
 	// stays as it is, and thenSend waits.
 	connected := n.connectStream(connectCall{progSocket: s, tid: c.TID(),
 		dst: unmapped(dst.Addr)}, dst)
@@ -63,7 +63,7 @@ func (n *Node) fastOpenSocket(c Call, s *progSocket, dst abi.Sockaddr, flags int
 	})
 }
 
-// thenSend lets the kernel send on a socket for which connect has come to r.
+// thenSend lets the kernel perform the send after connect has returned r.
 func (n *Node) thenSend(ctx context.Context, s *progSocket, r reply, block bool) reply {
 	if r.kind == replyErrno && r.errno == unix.EINPROGRESS && block {
 		switch err := n.readiness.wait(ctx, s.fd, unix.POLLOUT, unix.SO_SNDTIMEO); {

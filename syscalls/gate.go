@@ -9,38 +9,36 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A gate holds sockets in SYN_SENT for as long as wanted. Linux polls an
-// unconnected TCP socket as writable and hung up, and a connect to any
-// listener of the host completes at once; a program that waits in poll(2) for
-// its non-blocking connect would be told lies by both.
+// A gate keeps sockets in SYN_SENT as long as needed. poll(2) reports an unconnected TCP
+// socket as writable and hung up, and a connect to an ordinary listener of the host
+// completes at once. Either would mislead a program that waits in poll(2) for its
+// non-blocking connect.
 //
-// The gate is a listener whose accept queue is full: the kernel drops every SYN
-// to it (tcp_conn_request in net/ipv4/tcp_input.c), so a connect to it stays
-// pending. A packet filter that drops everything would do the same, but
-// attaching one to a TCP socket takes CAP_NET_ADMIN on new kernels (seen on
-// 6.18). open then connects from the gate's own address to the waiting socket:
-// a simultaneous open (RFC 9293 section 3.5), after which that socket is
-// established, at its program's poll and all, with open's socket as its peer.
+// The gate is a listener whose accept queue is full. The kernel drops every SYN to it
+// (tcp_conn_request in net/ipv4/tcp_input.c), so a connect to it stays pending. A socket
+// filter that drops everything would do the same, but attaching one to a TCP socket takes
+// CAP_NET_ADMIN on new kernels (seen on 6.18). open connects from the gate's own address
+// to the waiting socket. This is a simultaneous open (RFC 9293 section 3.5). It
+// establishes the program's socket, with open's socket as its peer.
 //
-// The listener is on all loopback addresses, and each destination has its own
-// (gateAddrs): the kernel, which tells connections apart by their four-tuple, then
-// allows and refuses a port that connects to several destinations as it does without
-// boxer.
+// The listener is on all loopback addresses, and each destination has its own one
+// (gateAddrs). The kernel tells connections apart by their four-tuples, so it allows and
+// refuses several connections from one port as it does without boxer.
 type gate struct {
-	addr  netip.AddrPort // an address of the gate that no destination has
-	addrs *gateAddrs     // nil: the gate has no other
+	addr  netip.AddrPort // the gate's own address, which represents no destination
+	addrs *gateAddrs     // nil: the gate has only addr
 
-	// closed is a port that is taken and not listened on: the kernel refuses
-	// connections to it, with all that programs see of that.
+	// closed is a port that is bound and not listening. The kernel refuses connections to
+	// it, and programs see an ordinary refusal.
 	closed netip.AddrPort
 
-	fds []int // the gate's socket, the one in its accept queue, the closed one
+	fds []int // the listener, the socket in its accept queue, the closed socket
 }
 
-// gates are a node's.
+// gates are the gates of a node.
 type gates struct {
 	v4 *gate
-	v6 *gate // for IPv6 peers; nil where there are none
+	v6 *gate // for IPv6 peers; nil: the network has no IPv6
 }
 
 // to returns the gate for connections to an address.
@@ -51,9 +49,9 @@ func (g *gates) to(peer netip.Addr) *gate {
 	return g.v6
 }
 
-// newGate makes a gate. Its closed port is at a loopback address, and the whole gate if
-// the kernel does not bind sockets to a device for it (before Linux 5.7 without
-// CAP_NET_RAW).
+// newGate makes a gate. addr is the loopback address of its closed port. If the kernel
+// cannot bind sockets to a device without CAP_NET_RAW (before Linux 5.7), the whole gate
+// is at addr.
 func newGate(addr netip.Addr, family role) (*gate, error) {
 	g := &gate{}
 	if err := errors.Join(g.listen(addr, family), g.fill(), g.reserve(addr)); err != nil {
@@ -96,13 +94,13 @@ func (g *gate) towards(dst netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(g.addrs.of(dst), g.addr.Port())
 }
 
-// has reports whether an address is one of the gate's.
+// has reports whether an address belongs to the gate.
 func (g *gate) has(a netip.AddrPort) bool {
 	return a == g.addr || g.addrs != nil && a.Port() == g.addr.Port() &&
 		g.addrs.prefix.Contains(a.Addr())
 }
 
-// fill puts the one connection into the queue.
+// fill makes the connection that fills the accept queue.
 func (g *gate) fill() error {
 	if !g.addr.IsValid() {
 		return nil // listen has failed
@@ -123,7 +121,7 @@ func (g *gate) fill() error {
 	return nil
 }
 
-// reserve takes the closed port.
+// reserve binds the closed port.
 func (g *gate) reserve(addr netip.Addr) error {
 	fd, err := linux.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -158,7 +156,8 @@ func (g *gate) close() error {
 }
 
 // open establishes the socket at program, which is connecting to the gate's address at,
-// and returns the other end. It fails with ECONNREFUSED if that socket is gone.
+// and returns the other end. It fails with ECONNREFUSED if that socket does not exist any
+// more.
 func (g *gate) open(at, program netip.AddrPort) (*loopConn, error) {
 	fd, err := reusableSocket()
 	if err != nil {
@@ -175,14 +174,14 @@ func (g *gate) open(at, program netip.AddrPort) (*loopConn, error) {
 	return newLoopConn(fd)
 }
 
-// refuse resets the socket at program, which is connecting to the gate's address at, as a
-// refusal by the kernel does: its pollers see every event of that, and the socket is
-// ready for what a program does next. Two attempts to open do it, of one socket. The
-// first one's answer is dropped, by its TTL (IP_MINTTL, ip(7)): the program's socket is
-// in SYN_RECV, which no program can see, and the other end knows nothing of it. The
-// second has another sequence number, which the program's socket challenges (RFC 5961
-// section 4.2), and the other end takes the challenge for a stranger's and sends RST. All
-// of it happens within these calls.
+// refuse resets the socket at program, which is connecting to the gate's address at. The
+// program sees the same as after a refusal by the kernel: all events of poll(2), and a
+// socket that can connect again. Two attempts to open the same socket achieve that. The
+// answer to the first is dropped because of its TTL (IP_MINTTL, ip(7)). The program's
+// socket is then in SYN_RECV, which the program cannot see, and the other end does not
+// know of the connection. The second attempt has another sequence number, so the
+// program's socket sends a challenge ACK (RFC 5961 section 4.2). The other end does not
+// expect that and sends RST. All of this happens within these calls.
 func (g *gate) refuse(at, program netip.AddrPort) error {
 	fd, err := reusableSocket()
 	if err != nil {
@@ -211,15 +210,15 @@ func (g *gate) refuse(at, program netip.AddrPort) error {
 	return nil
 }
 
-// gateTimeout bounds the wait for a connection over loopback in milliseconds. It
+// gateTimeout bounds the wait for a connection over loopback, in milliseconds. It usually
 // takes about 20 us.
 const gateTimeout = 1000
 
-// connectWithin connects a socket, which must not block, to an address on loopback. It
-// waits for gateTimeout at most: nobody answers where the interface is down, or a
-// firewall drops what is sent.
+// connectWithin connects a non-blocking socket to an address on loopback. It waits at
+// most gateTimeout: there is no answer if the interface is down, or if a firewall drops
+// packets.
 func connectWithin(fd int, to netip.AddrPort) error {
-	// On loopback the handshake is done within connect(2), whatever it returns.
+	// On loopback the handshake ends within connect(2), whatever connect returns.
 	err := connectTo(fd, unix.AF_INET, to)
 	if !errors.Is(err, unix.EINPROGRESS) {
 		return err
@@ -236,7 +235,7 @@ func connectWithin(fd int, to netip.AddrPort) error {
 	return err
 }
 
-// connectOutcome tells how a connect ended that poll(2) has waited for.
+// connectOutcome returns the result of a connect after poll(2) has reported its end.
 func connectOutcome(fd int) error {
 	v, err := linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
@@ -251,8 +250,7 @@ func connectOutcome(fd int) error {
 	return nil
 }
 
-// reusableSocket makes a TCP socket that may share its address with others of
-// its kind.
+// reusableSocket makes a TCP socket that may share its address with other such sockets.
 func reusableSocket() (int, error) {
 	fd, err := linux.Socket(unix.AF_INET,
 		unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)

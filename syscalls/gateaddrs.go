@@ -6,16 +6,16 @@ import (
 	"sync"
 )
 
-// gateAddrs are loopback addresses of the supervisor's ends of connections: one for each
-// address at the far side. They are outside of all nodes' aliases, and all nodes of a
-// host may use the same ones, on ports of their own.
+// gateAddrs are the loopback addresses of the supervisor's ends of connections, one for
+// each far address. They do not overlap the aliases of nodes. All nodes of a host may use
+// the same ones, on ports of their own.
 type gateAddrs struct {
 	prefix netip.Prefix // of 16 bits
 
 	mu   sync.Mutex
-	by   map[netip.AddrPort]uint16 // number of the address, by what it is for
-	ring []netip.AddrPort          // what each number is for, from first on
-	next int                       // in ring
+	by   map[netip.AddrPort]uint16 // number of the address, by far address
+	ring []netip.AddrPort          // far address of each number, from first on
+	next int                       // index in ring
 	// first is where this node's numbers begin, so that nodes of one host do not begin
 	// with the same addresses.
 	first uint16
@@ -27,8 +27,8 @@ var (
 	gatePrefix6 = netip.MustParsePrefix("127.224.0.0/16")
 )
 
-// maxGateAddrs bounds how many addresses are in use at a time. Beyond that, the one
-// that was given out first is given out again; connections that use it stay.
+// maxGateAddrs bounds how many addresses are in use at a time. Beyond that, the oldest
+// one is assigned anew; connections that use it continue.
 const maxGateAddrs = 1 << 14
 
 func newGateAddrs(family role) *gateAddrs {
@@ -39,7 +39,7 @@ func newGateAddrs(family role) *gateAddrs {
 	return g
 }
 
-// of returns the address for what is at dst, the same each time.
+// of returns the address for the far address dst, the same each time.
 func (g *gateAddrs) of(dst netip.AddrPort) netip.Addr {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -65,14 +65,14 @@ func (g *gateAddrs) of(dst netip.AddrPort) netip.Addr {
 	return g.at(number)
 }
 
-// at returns the address with a number.
+// at returns the address with the given number.
 func (g *gateAddrs) at(number uint16) netip.Addr {
 	b := g.prefix.Addr().As4()
 	b[2], b[3] = byte(number>>8), byte(number)
 	return netip.AddrFrom4(b)
 }
 
-// roleOfGate returns the role that an address of gateAddrs has, of any node's.
+// roleOfGate returns the role of an address of any node's gateAddrs.
 func roleOfGate(a netip.Addr) (r role, ok bool) {
 	switch {
 	case gatePrefix.Contains(a):

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A hold is the copy of a socket for which calls of programs wait. There is one copy for
-// all of them, however many processes wait in accept(2) on one listener. They take turns
-// in the order in which they came, as the kernel wakes exclusive waiters: the first one
-// waits for the socket, the others for the first to leave.
+// A hold is the copy of a socket that calls of programs wait for. All waiting calls share
+// one copy, however many processes wait in accept(2) on one listener. They take turns in
+// order of arrival, as the kernel wakes exclusive waiters: the first waits for the
+// socket, the others wait for the first.
 type hold struct {
 	r     *readiness
 	id    uint64
@@ -21,17 +21,17 @@ type hold struct {
 	queue []*turn // by readiness.mu
 }
 
-// A turn is one call's place in the queue of a hold.
+// A turn is one call's position in the queue of a hold.
 type turn struct {
 	*hold
-	first   chan struct{} // closed when it is the first
+	first   chan struct{} // closed when the turn is the first of the queue
 	expired <-chan time.Time
 	stop    func()
 }
 
-// hold has a call wait for the socket with cookie id. fd is a copy of it, which hold
-// owns; the call uses the turn's fd until leave. opt is the timeout that bounds the wait
-// (SO_RCVTIMEO).
+// hold queues a call for the socket with cookie id. fd is a copy of the socket, which
+// hold owns. The call uses the turn's fd until leave. opt is the socket's timeout that
+// bounds the wait (SO_RCVTIMEO).
 func (r *readiness) hold(id uint64, fd, opt int) *turn {
 	t := &turn{first: make(chan struct{})}
 	t.expired, t.stop = socketTimer(fd, opt)
@@ -52,7 +52,7 @@ func (r *readiness) hold(id uint64, fd, opt int) *turn {
 	return t
 }
 
-// leave ends the call's wait. The last one closes the copy.
+// leave removes the call from the queue. The last one closes the copy.
 func (t *turn) leave() {
 	t.stop()
 	t.r.mu.Lock()
@@ -68,11 +68,11 @@ func (t *turn) leave() {
 	}
 }
 
-// wait waits until one of events holds at the socket and it is the call's turn. It fails
-// with ctx's error, with EAGAIN when the socket's timeout is over, and with EINTR when
-// the calling thread has ended: the copy would keep the port of a killed server from the
-// one that replaces it until the next sweep. Of the threads that wait for one socket the
-// first is looked at: as long as it lives, the program has the socket open, too.
+// wait waits until it is the call's turn and one of the events is ready. It fails with
+// ctx's error, with EAGAIN when the socket's timeout expires, and with EINTR when the
+// calling thread has ended: otherwise the copy would keep a killed server's port from its
+// successor until the next sweep. Only the first waiting thread is checked: while it
+// lives, the program has the socket open, too.
 func (t *turn) wait(ctx context.Context, c Call, events int16) error {
 	select {
 	case <-t.first:
@@ -85,7 +85,7 @@ func (t *turn) wait(ctx context.Context, c Call, events int16) error {
 		return nil
 	}
 	ended, err := unix.PidfdOpen(c.TID(), pidfdThread)
-	if errors.Is(err, unix.EINVAL) { // before Linux 6.9: good for a process's first thread
+	if errors.Is(err, unix.EINVAL) { // before Linux 6.9: only for a process's first thread
 		ended, err = unix.PidfdOpen(c.TID(), 0)
 	}
 	if err == nil {
@@ -93,12 +93,12 @@ func (t *turn) wait(ctx context.Context, c Call, events int16) error {
 	} else {
 		ended = -1
 	}
-	if !c.Pending() { // it has ended already, and the number may be another thread's
+	if !c.Pending() { // the thread has ended; another one may have its number
 		return unix.EINTR
 	}
 	return t.r.waitEither(ctx, t.fd, events, t.expired, ended)
 }
 
-// pidfdThread is PIDFD_THREAD of linux/pidfd.h (6.9): the descriptor stands for
-// one thread, not for its process.
+// pidfdThread is PIDFD_THREAD of linux/pidfd.h (Linux 6.9): the descriptor refers to one
+// thread, not to its process.
 const pidfdThread = unix.O_EXCL

@@ -10,15 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hostname is the name that the program has given its host, if it has.
+// hostname is the hostname that the program has set, if it has.
 type hostname struct {
 	mu   sync.Mutex
 	name string
 	set  bool
 }
 
-// ownUTSNamespace reports whether the caller's name is the kernel's to tell: it is in a
-// UTS namespace of the tree's, or of its own making (unshare(1), containers).
+// ownUTSNamespace reports whether the kernel has the right hostname for the caller: its
+// UTS namespace is the tree's, or one of its own making (unshare(1), containers).
 func (n *Node) ownUTSNamespace(c Call) bool {
 	return n.OwnUTSNamespace || !utsNamespace.has(c.TID())
 }
@@ -54,8 +54,8 @@ func (n *Node) hostName() string {
 // maxHostname is __NEW_UTS_LEN of the kernel, in bytes.
 const maxHostname = 64
 
-// sethostname answers sethostname(2). The machine keeps its name, and the node the one
-// that others know it by: as with a host in a network, that is in the name server.
+// sethostname answers sethostname(2). Neither the machine's hostname nor the node's name
+// on the network changes: on a real network, that name is in the name server.
 func (n *Node) sethostname(c Call) reply {
 	if n.ownUTSNamespace(c) {
 		return passthrough

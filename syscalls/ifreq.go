@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// interfaceRequests are the conditions of the requests of ioctl(2) about network
-// interfaces (netdevice(7), linux/sockios.h). A few other requests meet them, too.
+// interfaceRequests are the conditions for requests of ioctl(2) about network interfaces
+// (netdevice(7), linux/sockios.h). They also match a few other requests.
 var interfaceRequests = [][]Condition{
 	{{Arg: 1, Mask: 0xfffffff0, Equal: 0x8910}},
 	{{Arg: 1, Mask: 0xffffffe0, Equal: 0x8920}},
@@ -31,7 +31,7 @@ func (n *Node) ioctl(c Call) reply {
 	}
 	defer linux.Close(fd)
 	if _, _, err := kind(fd); err != nil || !networkNamespace.has(c.TID()) {
-		return passthrough // not a socket: the kernel says so
+		return passthrough // not a socket: the kernel reports that
 	}
 	if uint32(request) == unix.SIOCGIFCONF {
 		return fail(n.interfaceList(c, c.Ptr(2)))

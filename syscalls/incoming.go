@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Accept connects to the listener that the node's programs have at dst, an address of the
-// node's, on behalf of src, which is of the same family and which they see as the peer.
-// Where they listen over IPv4 only, an IPv6 connection becomes one of IPv4, see
-// family.go. It fails with ECONNREFUSED if there is none. It waits where the backlog is
-// full, or the peer has its share of descriptors. The caller relays with the returned
-// function, which owns the connection, or calls abort.
+// Accept connects to the node's listener at dst, an address of the node, on behalf of
+// src, which has the same family. Programs see src as the peer. If they listen only over
+// IPv4, an IPv6 connection is translated, see family.go. Accept fails with ECONNREFUSED
+// if there is no listener. It waits while the backlog is full, or while the peer uses its
+// share of descriptors. The caller relays with the returned function, which owns the
+// connection, or calls abort.
 func (n *Node) Accept(ctx context.Context, src, dst netip.AddrPort) (run func(Stream),
 	abort func(), err error) {
 	for {
@@ -48,7 +48,7 @@ func (n *Node) Accept(ctx context.Context, src, dst netip.AddrPort) (run func(St
 	}
 }
 
-// dialFirst connects to the first listener at dst that takes the connection.
+// dialFirst connects to the first listener at dst that accepts the connection.
 func (n *Node) dialFirst(ctx context.Context, src, dst netip.AddrPort) (conn *loopConn,
 	remove func(), err error) {
 	found, src, dst, err := n.acceptors(src, dst)
@@ -64,9 +64,9 @@ func (n *Node) dialFirst(ctx context.Context, src, dst netip.AddrPort) (conn *lo
 	return nil, nil, unix.ECONNREFUSED
 }
 
-// AcceptIngress is Accept for a client from outside of the network, at either
-// address of the node's. Where the program takes only the other family than src's,
-// it sees the network's gateway as the peer, as from a proxy there.
+// AcceptIngress is Accept for a client outside of the network. It tries both addresses of
+// the node. If the program accepts only the other family than src's, it sees the
+// network's gateway as the peer, as from a proxy there.
 func (n *Node) AcceptIngress(ctx context.Context, src netip.AddrPort,
 	port uint16) (run func(Stream), abort func(), err error) {
 	src = unmapped(src)
@@ -88,8 +88,8 @@ func (n *Node) AcceptIngress(ctx context.Context, src netip.AddrPort,
 }
 
 // dialListener connects to a listener at a kernel address. Until remove is called, the
-// program sees src as the peer, and at as its own address. On loopback the handshake is
-// over when connect(2) returns; only a full backlog makes it wait.
+// program sees src as the peer, and at as its own address. On loopback the handshake ends
+// within connect(2); only a full backlog delays it.
 func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort,
 	at netip.Addr) (conn *loopConn, remove func(), err error) {
 	fd, err := linux.Socket(unix.AF_INET,
@@ -102,7 +102,7 @@ func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort,
 		linux.Close(fd)
 		return nil, nil, err
 	}
-	// The program may accept before our connect returns: the peer must be known.
+	// The program may accept before connect returns, so the peer must be recorded first.
 	peer := n.peers.addAccepted(own, src, at)
 	remove = func() { n.peers.removeAccepted(own) }
 	if err := n.connectWait(ctx, fd, kernel); err != nil {
@@ -125,9 +125,9 @@ func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort,
 	return conn, remove, nil
 }
 
-// bindRelay binds the supervisor's end of a connection from a peer to a listener's port.
-// Where all ports of the peer's address are taken, since the host has a smaller range of
-// them than the peer, others serve.
+// bindRelay binds the supervisor's end of a peer's connection to a listener's port. If
+// all ports of the peer's address are in use, because the host's range of ephemeral ports
+// is smaller than the peer's, it uses other addresses.
 func (n *Node) bindRelay(fd int, peer netip.Addr, port uint16) (own netip.AddrPort,
 	err error) {
 	last := n.Aliases.Relay
@@ -143,9 +143,9 @@ func (n *Node) bindRelay(fd int, peer netip.Addr, port uint16) (own netip.AddrPo
 	return own, err
 }
 
-// relayFor returns the loopback address that stands for a peer at a listener's port. Each
-// has its own, since one has no more ports than the range of ephemeral ports has; so has
-// the peer, for each port that it connects to.
+// relayFor returns the loopback address that represents a peer at a listener's port. Each
+// pair has its own address, because an address has no more ports than the range of
+// ephemeral ports.
 func (n *Node) relayFor(peer netip.Addr, port uint16) netip.Addr {
 	switch g := n.gates.to(peer); {
 	case g != nil && g.addrs != nil:
@@ -156,15 +156,16 @@ func (n *Node) relayFor(peer netip.Addr, port uint16) netip.Addr {
 	return n.Aliases.Relay6
 }
 
-// takenOver reports whether somebody else listens at a kernel address, where the node's
-// listener was a moment ago: the connection that was made meanwhile may be with a
-// service of the host. A listener that has closed since, and accepted it first, is none.
+// takenOver reports whether a socket outside of the node listens at a kernel address
+// where the node's listener was a moment ago. The connection may then be with a service
+// of the host. It returns false if the node's listener has closed after it accepted the
+// connection.
 func (n *Node) takenOver(kernel netip.AddrPort) bool {
 	m, found, err := n.diag.Listener(kernel)
 	return err == nil && found && !n.ports.owns(kernel, m.Cookie)
 }
 
-// connectWait connects a socket that does not block, and waits for the outcome.
+// connectWait connects a non-blocking socket, and waits for the outcome.
 func (n *Node) connectWait(ctx context.Context, fd int, to netip.AddrPort) error {
 	err := connectTo(fd, unix.AF_INET, to)
 	if !errors.Is(err, unix.EINPROGRESS) {

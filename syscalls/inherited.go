@@ -7,13 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Adopt makes a socket that the program inherits, and that was made outside of the node,
-// what it would be as one of the node's: nodes reach a listener, or a UDP socket, at the
-// node's address and the port that it has. So a program works behind systemd's socket
-// activation and inetd. Other descriptors, and sockets that nobody can reach, are left
-// alone.
+// Adopt makes an inherited socket, which was made outside of the node, a socket of the
+// node: other nodes reach a listener or a UDP socket at the node's address and the
+// socket's port. Programs thus work behind systemd's socket activation and inetd. Adopt
+// ignores other descriptors, and sockets that no node can reach.
 func (n *Node) Adopt(fd int) {
-	s := &progSocket{fd: fd} // the caller's
+	s := &progSocket{fd: fd} // the caller closes fd
 	domain, typ, err := s.kind()
 	if err != nil || !isInet(domain) {
 		return
@@ -23,7 +22,7 @@ func (n *Node) Adopt(fd int) {
 		if ok, err := s.isUDP(); err != nil || !ok {
 			return
 		}
-	case unix.SOCK_STREAM: // also one that is bound, since it is bound for nothing else
+	case unix.SOCK_STREAM: // also a socket that is only bound: it is going to listen
 		if state, err := s.state(); err != nil || state != tcpListen &&
 			state != tcpClose {
 			return
@@ -63,17 +62,17 @@ func (u *udp) adopt(s *progSocket, local abi.Sockaddr) {
 	u.register(s, local)
 }
 
-// ofHost returns a kernel address if it is one of the host's IPv4 addresses.
+// ofHost returns a socket's kernel address if it is one of the host's IPv4 addresses.
 func ofHost(local abi.Sockaddr) (at netip.AddrPort, ok bool) {
 	at = unmapped(local.Addr)
 	a := at.Addr()
 	return at, !a.IsUnspecified() && !a.IsLoopback() && a.Is4()
 }
 
-// reachedAt is where the supervisor reaches a socket that is bound to local. A socket of
-// the node's own is there; one that was made outside and is on all addresses of the host
-// is on the alias, too, that stands for the node's wildcard. ok is false for one that
-// takes IPv6 alone: it is on no alias.
+// reachedAt returns the kernel address at which the supervisor reaches a socket that is
+// bound to local. For a socket of the node, it is the same address. For a socket that was
+// made outside and is bound to all addresses of the host, it is the alias of the node's
+// wildcard. ok is false for a socket that accepts only IPv6, which no alias reaches.
 func (c *core) reachedAt(s *progSocket, local abi.Sockaddr) (kernel netip.AddrPort,
 	ok bool) {
 	a := unmapped(local.Addr)
@@ -89,15 +88,15 @@ func (c *core) reachedAt(s *progSocket, local abi.Sockaddr) (kernel netip.AddrPo
 	return netip.AddrPortFrom(c.Aliases.Dual, a.Port()), err == nil && !only
 }
 
-// isInherited reports whether a kernel address, one of the host's, has the port of a
-// socket that was made outside of the node.
+// isInherited reports whether a kernel address of the host has the port of a socket that
+// was made outside of the node.
 func (p *ports) isInherited(kernel netip.AddrPort) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	return p.inherited[kernel.Port()]
 }
 
-// inherit notes the port of such a socket.
+// inherit records the port of such a socket.
 func (p *ports) inherit(port uint16) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
