@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/boxer-sandbox/boxer/internal/natlab"
 	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
@@ -30,14 +28,7 @@ func TestHammer(t *testing.T) {
 	p.Expect(`^ready$`)
 	supervisor := supervisorOf(t, p)
 	// A quarter of the descriptors that it may have is for flows to UDP peers.
-	var limit unix.Rlimit
-	if err := unix.Prlimit(supervisor, unix.RLIMIT_NOFILE, nil, &limit); err != nil {
-		t.Fatal(err)
-	}
-	limit.Cur = min(hammeredFiles, limit.Max)
-	if err := unix.Prlimit(supervisor, unix.RLIMIT_NOFILE, &limit, nil); err != nil {
-		t.Fatal(err)
-	}
+	limitFiles(t, supervisor, hammeredFiles)
 	before := held(t, supervisor)
 	p.Say("")
 	m := p.Expect(`^hammered (\d+) calls, (\d+) rounds(.*)$`)

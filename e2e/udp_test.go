@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
 	"github.com/boxer-sandbox/boxer/internal/proctest"
@@ -150,4 +153,82 @@ func TestQUIC(t *testing.T) {
 	}
 	app.inPrefix("the server's address", m[1])
 	app.inPrefix("the client's address", s.Expect(`^accepted (\S+):\d+ on `)[1])
+}
+
+// TestUDPOneWay has a node send one way to a collector, as statsd and syslog do, while the
+// collector's host sends to it from more ports than there can be flows with a socket: what
+// the node sends afterwards arrives. It sends from a connected socket, and from one that
+// is not.
+func TestUDPOneWay(t *testing.T) {
+	needBoxer(t)
+	natlab.NeedCommands(t, "/usr/bin/python3")
+	collector, app := pair(t, "collector", "app")
+	// A quarter of the descriptors that a supervisor may have is for such flows.
+	const files, ports = 4096, 4096/4 + 200
+	collected := collector.start("/usr/bin/python3", "-u", "-c", `
+import select, socket, sys, time
+sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+for i, s in enumerate(sockets):
+    s.bind(("0.0.0.0", 8125 + i))
+print("collecting")
+sys.stdin.readline()
+to = (socket.gethostbyname("app"), 5353)
+missing, i = {"last connected", "last unconnected"}, 0
+while missing: # in rounds, as UDP loses some
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("0.0.0.0", 20000 + i % int(sys.argv[1])))
+    s.sendto(b"x", to)
+    s.close()
+    i += 1
+    if i % 20 == 0:
+        for s in select.select(sockets, [], [], 0.005)[0]:
+            missing.discard(s.recv(99).decode())
+print("both arrived")
+sys.stdin.readline()
+`, strconv.Itoa(ports))
+	collected.Expect(`^collecting$`)
+	sender := app.start("/usr/bin/python3", "-u", "-c", `
+import socket, sys, time
+inlet = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+inlet.bind(("0.0.0.0", 5353))
+inlet.setblocking(False)
+print("bound")
+sys.stdin.readline()
+to, other = [(socket.gethostbyname("collector"), port) for port in (8125, 8126)]
+connected, unconnected = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+connected.connect(to)
+print("connected")
+seen, when = set(), b""
+while True:
+    try:
+        line, peer = inlet.recvfrom(99)
+    except BlockingIOError:
+        time.sleep(0.002)
+        continue
+    seen.add(peer[1])
+    if len(seen) == int(sys.argv[1]):
+        when = b"last "
+    connected.send(when + b"connected")
+    unconnected.sendto(when + b"unconnected", other)
+`, strconv.Itoa(ports))
+	sender.Expect(`^bound$`)
+	limitFiles(t, supervisorOf(t, sender), files)
+	sender.Say("")
+	sender.Expect(`^connected$`)
+	collected.Say("")
+	collected.Expect(`^both arrived$`)
+}
+
+// limitFiles lets a process have no more descriptors than that.
+func limitFiles(t *testing.T, pid int, files uint64) {
+	t.Helper()
+	var limit unix.Rlimit
+	err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &limit)
+	if err == nil {
+		limit.Cur = min(files, limit.Max)
+		err = unix.Prlimit(pid, unix.RLIMIT_NOFILE, &limit, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -3,6 +3,8 @@ package syscalls
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -19,8 +21,9 @@ func datagramPair(t *testing.T) (s *script, server *sock) {
 	return s, server
 }
 
-// TestConnectedFlowStays has another host send from many ports, and time go by: a
-// program's socket that is connected to a peer still reaches it.
+// TestConnectedFlowStays has another host send from more ports than there are flows with
+// a socket, and time go by: a program's socket that is connected to a peer, and of which
+// the peer never answers, still reaches it.
 func TestConnectedFlowStays(t *testing.T) {
 	s, server := datagramPair(t)
 	client, open := s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM),
@@ -28,7 +31,8 @@ func TestConnectedFlowStays(t *testing.T) {
 	client.connect("B:7000")
 	open.bind("0.0.0.0:9")
 	f := &s.a.node.udp.flows
-	for i := range 200 {
+	most := mostLoose()
+	for i := range most + 100 {
 		src := netip.AddrPortFrom(addrB, uint16(20000+i))
 		if !s.a.node.DeliverDatagram(src, netip.AddrPortFrom(addrA, 9), []byte("x")) {
 			t.Fatal("the program's port is closed")
@@ -39,8 +43,9 @@ func TestConnectedFlowStays(t *testing.T) {
 	f.expireLocked(time.Now())
 	left := len(f.byToken)
 	f.mu.Unlock()
-	if sockets != 201 || loose != 200 || left != 1 {
-		t.Errorf("%d flows had a socket, %d of them not connected; %d were left after a while", sockets, loose, left)
+	if sockets != most+1 || loose != most || left != 1 {
+		t.Errorf("%d flows had a socket, %d of them not connected; %d were left after a "+
+			"while; want %d, %d, 1", sockets, loose, left, most+1, most)
 	}
 	if _, err := unix.Write(client.fd, []byte("still here")); err != nil {
 		t.Fatal(err)
@@ -55,6 +60,99 @@ func TestConnectedFlowStays(t *testing.T) {
 		defer f.mu.Unlock()
 		return f.looses == 1 && len(f.pins) == 0
 	})
+}
+
+// TestIdleFlowExpires has three flows of which nothing was heard for long: one to which a
+// program's socket is connected, one that is used again before the sweep, and one that
+// then loses its socket.
+func TestIdleFlowExpires(t *testing.T) {
+	s, _ := datagramPair(t)
+	client := s.open(s.a, unix.AF_INET, unix.SOCK_DGRAM)
+	client.connect("B:7000")
+	u := s.a.node.udp
+	flowOf := func(port uint16) *flow {
+		t.Helper()
+		fl, err := u.flowTo(netip.AddrPortFrom(addrB, port), holder{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fl
+	}
+	connected, used, idle := flowOf(7000), flowOf(7001), flowOf(7002)
+	u.flows.mu.Lock()
+	for _, fl := range []*flow{connected, used, idle} {
+		fl.used = time.Now().Add(-flowIdle - time.Second)
+	}
+	u.flows.mu.Unlock()
+	flowOf(7001)
+	u.sweepFlows()
+	u.flows.mu.Lock()
+	defer u.flows.mu.Unlock()
+	for _, tc := range []struct {
+		name string
+		fl   *flow
+		open bool
+	}{{"connected", connected, true}, {"used", used, true}, {"idle", idle, false}} {
+		if open := tc.fl.token != 0; open != tc.open {
+			t.Errorf("the %s flow has a socket: %t, want %t", tc.name, open, tc.open)
+		}
+	}
+	if len(u.flows.byToken) != 2 || u.flows.dormant.Len() != 1 {
+		t.Errorf("%d flows have a socket and %d have none, want 2 and 1",
+			len(u.flows.byToken), u.flows.dormant.Len())
+	}
+}
+
+// maxFlowMemory is what a flow may take of the supervisor's memory, in bytes.
+const maxFlowMemory = 4096
+
+// TestFlowMemory measures what an idle flow takes: its share of the heap and of stacks,
+// one descriptor, and no goroutine.
+func TestFlowMemory(t *testing.T) {
+	s, _ := datagramPair(t)
+	u := s.a.node.udp
+	make1 := func(port int) {
+		t.Helper()
+		src := netip.AddrPortFrom(addrB, uint16(port))
+		if _, err := u.flowTo(src, holder{tid: port, fd: port}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	make1(1) // starts what all flows share
+	flows := min(2000, mostLoose()/2)
+	before, routines, files := memoryInUse(), runtime.NumGoroutine(), openFiles(t)
+	for i := range flows {
+		make1(1000 + i)
+	}
+	each := (memoryInUse() - before) / flows
+	t.Logf("%d bytes a flow", each)
+	if each > maxFlowMemory {
+		t.Errorf("a flow takes %d bytes, want %d at most", each, maxFlowMemory)
+	}
+	if n := runtime.NumGoroutine() - routines; n > flows/100 {
+		t.Errorf("%d flows have %d goroutines", flows, n)
+	}
+	if n := openFiles(t) - files; n != flows {
+		t.Errorf("%d flows have %d descriptors", flows, n)
+	}
+}
+
+// memoryInUse returns the bytes of the heap's live objects and of stacks.
+func memoryInUse() int {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc + m.StackInuse)
+}
+
+// openFiles returns the number of the process's descriptors.
+func openFiles(t *testing.T) int {
+	t.Helper()
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
 }
 
 // TestDormantFlow has a datagram in a program's queue whose flow has lost its socket: its
