@@ -1,15 +1,14 @@
 // Package syscalls answers trapped socket calls the way Linux would.
 //
-// A [Node] is one supervised process tree with a virtual address. Its programs
-// keep real kernel TCP sockets; only the calls that name addresses or wait for
-// peers come here, as a [Call] each, and [Node.Answer] dispatches them by one
-// [Table]. The package sees the child only through [Call] and the network only
-// through [Network].
+// A [Node] is one supervised process tree with a virtual address. Its programs use real
+// sockets of the kernel. Only calls that name addresses or wait for peers come here. Each
+// is a [Call], and [Node.Answer] dispatches it by one [Table]. The package accesses the
+// program only through [Call], and the network only through [Network].
 //
 // # Addresses
 //
-// Each node has a block of loopback addresses of its own ([Aliases]), and which
-// of them a socket is bound to says what the program asked for:
+// Each node has its own block of loopback addresses ([Aliases]). The address of the block
+// to which a socket is bound says what the program asked for:
 //
 //	program                     kernel            alias
 //	0.0.0.0:p                   127.a.b.c:p       Wildcard
@@ -28,25 +27,24 @@
 //	-                           127.192.x.y:p     the supervisor's ends, TCP: see gateaddrs.go
 //	-                           127.224.x.y:p     likewise, for IPv6 peers
 //
-// IPv6 has only one loopback address, so AF_INET6 sockets are at IPv4 ones, too,
-// v4-mapped; bit 3 of the alias says which family the program uses. A socket
-// with IPV6_V6ONLY would take no v4-mapped address: boxer clears the option, and
-// getsockopt(2) tells it by the alias.
+// IPv6 has only one loopback address. AF_INET6 sockets are therefore bound to IPv4
+// aliases, too, as v4-mapped addresses; bit 3 of the alias says which family the program
+// uses. A socket with IPV6_V6ONLY accepts no v4-mapped address, so boxer clears the
+// option and answers getsockopt(2) from the alias.
 //
-// So the kernel's own names of a socket translate back without a table of
-// sockets, and nothing goes stale when descriptors are duplicated, passed on
-// or closed. Two small tables remain: ports that the host refused and that
-// became others (ports.go), and the virtual peers of the relays that run
-// (translate.go), each removed by the relay that added it.
+// The kernel's own names of a socket thus translate back without a table of sockets, and
+// nothing gets stale when descriptors are duplicated, passed on or closed. Two small
+// tables remain: ports that the host refused and that other ports replace (ports.go), and
+// the virtual peers of the running relays (translate.go), which the relays add and
+// remove.
 //
 // # One connect(2)
 //
-// The program's socket connects to the node's gate, a listener that drops
-// every SYN, and so stays in SYN_SENT while the network is asked; then the
-// supervisor opens from the gate's address towards it (a simultaneous open,
-// RFC 9293 section 3.5), and it is established, with the supervisor's socket
-// at its other end. See gate.go.
+// The program's socket connects to the node's gate, a listener that drops every SYN. It
+// stays in SYN_SENT while boxer opens the connection over the network. Then the
+// supervisor connects from the gate's address to the program's socket (a simultaneous
+// open, RFC 9293 section 3.5). That establishes the socket, with the supervisor's socket
+// as its peer. See gate.go.
 //
-// Lock order: waiting.mu, then Node.mu; no lock is held over a system call
-// that may block.
+// Each table has its own mutex. No lock is held over a system call that may block.
 package syscalls

@@ -12,16 +12,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// restrictions are what programs have denied themselves by landlock(7).
+// restrictions are the restrictions that programs have imposed on themselves by
+// landlock(7).
 //
-// A program binds and connects by the supervisor, on a copy of its socket. The kernel
-// checks these calls against the supervisor's domain. So the supervisor itself checks
-// them against the program's domain. When a program restricts itself, the supervisor
-// tries the same ruleset (landlock.Probe), and remembers the result for the thread and
-// its children (landlock.Domains).
+// The supervisor performs a program's bind and connect on a copy of its socket, so the
+// kernel checks these calls against the supervisor's domain. The supervisor therefore
+// checks them against the program's domain itself. When a program restricts itself, the
+// supervisor tries the same ruleset (landlock.Probe), and stores the result for the
+// thread and its children (landlock.Domains).
 //
-// A program that does not use Landlock, or only for files, pays for the traps of three
-// rare calls and no more.
+// A program that does not use Landlock, or uses it only for files, pays for the traps of
+// three rare calls and no more.
 type restrictions struct {
 	*landlock.Domains
 	handled atomic.Uint64 // the rights of all rulesets so far, LANDLOCK_ACCESS_NET_*
@@ -102,9 +103,9 @@ func (n *Node) restrictSelf(c Call) reply {
 	})
 }
 
-// unrestricted answers a program whose restrictions the node cannot enforce, for instance
-// because boxer has no descriptor left. It fails, so that the program does not believe to
-// be restricted.
+// unrestricted fails the call of a program whose restrictions the node cannot enforce,
+// for instance because boxer has no descriptor left. The program must not believe that it
+// is restricted.
 func (n *Node) unrestricted(err error) reply {
 	n.Logger.Error("cannot enforce a program's landlock(7) restrictions of TCP: "+
 		"landlock_restrict_self fails with EPERM", "err", err)

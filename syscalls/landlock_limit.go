@@ -7,14 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A program may lower its own limits. By lowering RLIMIT_LOCKS it would remove the mark
-// that package landlock finds its restrictions by. So the node does not change that
-// limit. The calls succeed, since the limit has had no effect since Linux 2.4.25
+// A program may lower its own limits. Lowering RLIMIT_LOCKS would remove the mark by
+// which package landlock finds a process's restrictions. So the node does not change that
+// limit. The calls succeed: the limit has had no effect since Linux 2.4.25
 // (getrlimit(2)).
 
 // setrlimit answers setrlimit(2) for RLIMIT_LOCKS.
 func (n *Node) setrlimit(c Call) reply {
-	var b [8]byte // of a 32-bit program's structure all, of others the half
+	var b [8]byte // all of a 32-bit program's structure, half of a native one
 	return fail(c.ReadMemory(c.Ptr(1), b[:]))
 }
 

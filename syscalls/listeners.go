@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watchListeners makes the node forget listeners when their last reference goes.
-// Close(2) is not trapped; the kernel tells of it.
+// watchListeners removes listeners when their last reference has closed. close(2) is not
+// trapped; the kernel reports the end of the socket.
 func (n *Node) watchListeners() {
 	diag, err := linux.OpenSockDiag()
 	if err == nil && !answers(diag, n.gates.v4) {
@@ -59,14 +59,15 @@ func (n *Node) streamsExist(at addrPair) bool {
 	return false
 }
 
-// answers reports whether the kernel finds a listener that is there.
+// answers reports whether the kernel finds a listener that exists.
 func answers(diag *linux.SockDiag, g *gate) bool {
 	_, found, err := diag.Listener(g.addr)
 	return err == nil && found
 }
 
-// unconnected is a filter that passes the messages about sockets that had a port and no
-// peer, listeners above all. Otherwise each connection of the host would wake the node.
+// unconnected is a socket filter that passes messages about sockets with a port and
+// without a peer: mostly listeners. Without it, each connection of the host would wake
+// the node.
 var unconnected = []unix.SockFilter{
 	{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: linux.DiagDport},
 	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: 0, Jf: 3},
@@ -76,32 +77,32 @@ var unconnected = []unix.SockFilter{
 	{Code: unix.BPF_RET | unix.BPF_K, K: 0},
 }
 
-// listenerClosed forgets a listener by its cookie.
+// listenerClosed removes a listener by its cookie.
 func (n *Node) listenerClosed(cookie uint64) {
 	if kernel, last := n.ports.closed(cookie); last {
 		n.withdraw(kernel)
 	}
 }
 
-// listenersMissed asks the kernel about each listener that is known: messages about
-// closed ones were lost.
+// listenersMissed asks the kernel about each known listener, after messages about closed
+// sockets were lost.
 func (n *Node) listenersMissed() {
 	for _, kernel := range n.ports.kernels() {
 		if listens, err := n.listens(kernel); err != nil || listens {
 			continue
 		}
 		n.withdraw(kernel)
-		// A socket may be bound there and not listen yet, or not any more: it has the
-		// address, which the lookup of a listener does not tell.
+		// A bound socket that does not listen, or not any more, still has the address.
+		// Looking up a listener does not find it.
 		if !inUse(kernel) {
 			n.ports.gone(kernel)
 		}
 	}
 }
 
-// listens reports whether a socket of the node's programs takes the connections to a
-// kernel address: once it is closed, a service of the host may have the port. An error
-// says that this is not known.
+// listens reports whether a socket of the node's programs accepts the connections to a
+// kernel address. After it has closed, a service of the host may get the port. An error
+// means that this is not known.
 func (n *Node) listens(kernel netip.AddrPort) (bool, error) {
 	if n.diag == nil {
 		return n.probablyListens(kernel)
@@ -110,9 +111,9 @@ func (n *Node) listens(kernel netip.AddrPort) (bool, error) {
 	return found && n.ports.owns(kernel, m.Cookie), err
 }
 
-// probablyListens is listens where the kernel cannot be asked for the socket. It judges
-// by trying to bind: if also an address that the node never uses is taken, then somebody
-// has the port on all addresses of the host, which excludes a socket of the node.
+// probablyListens is listens for kernels without sock_diag(7). It tries to bind. If an
+// address that the node never uses is taken as well, a socket of the host has the port on
+// all addresses, which excludes a socket of the node.
 func (n *Node) probablyListens(kernel netip.AddrPort) (bool, error) {
 	switch err := probe(unix.SOCK_STREAM, -1, kernel); {
 	case err == nil:
@@ -129,9 +130,9 @@ func (n *Node) probablyListens(kernel netip.AddrPort) (bool, error) {
 	return err == nil, err
 }
 
-// live returns the listeners that find does and that take connections now. An error
-// says that this is not known of one of them, since boxer is out of descriptors, say:
-// it does not mean that nobody listens.
+// live returns the listeners of find that accept connections now. An error means that
+// this is not known for one of them, for example because boxer has no descriptors left.
+// It does not mean that no program listens.
 func (n *Node) live(port uint16, addrs ...netip.Addr) (found []listener, err error) {
 	for _, l := range n.ports.find(port, addrs...) {
 		listens, err := n.listens(l.kernel)
@@ -145,8 +146,8 @@ func (n *Node) live(port uint16, addrs ...netip.Addr) (found []listener, err err
 	return found, nil
 }
 
-// inUse reports whether a socket has the address, or whether that is not known: only a
-// bind that succeeds says that nobody has it.
+// inUse reports whether a socket has the address. It returns true if that is not known:
+// only a bind that succeeds shows that the address is free.
 func inUse(kernel netip.AddrPort) bool {
 	return probe(unix.SOCK_STREAM, -1, kernel) != nil
 }

@@ -6,15 +6,15 @@ import (
 	"sync"
 )
 
-// loopbacks are the loopback addresses other than 127.0.0.1 that programs have
-// bound sockets to: the kernel has them there, and does not know that the node's
-// wildcards exclude them.
+// loopbacks are the loopback addresses other than 127.0.0.1 to which programs have bound
+// sockets. The kernel has the sockets there, and does not know that the node's wildcards
+// conflict with them.
 type loopbacks struct {
 	mu sync.Mutex
 	m  map[uint16][]netip.Addr // by port
 }
 
-// maxLoopbacks bounds the ports in the table: programs that use such addresses
+// maxLoopbacks bounds the number of ports in the table. Programs that use such addresses
 // have a handful.
 const maxLoopbacks = 256
 
@@ -29,7 +29,7 @@ func (l *loopbacks) add(a netip.AddrPort) {
 	}
 }
 
-// at returns the addresses at which a port is, or was, bound.
+// at returns the addresses to which a port is, or was, bound.
 func (l *loopbacks) at(port uint16) []netip.Addr {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -48,8 +48,8 @@ func (l *loopbacks) remove(a netip.AddrPort) {
 	}
 }
 
-// bindLoopback lets the kernel bind to 127.0.0.2 and its like, if none of the
-// node's wildcards has the port.
+// bindLoopback binds to an address such as 127.0.0.2 in the kernel, if no wildcard of the
+// node has the port.
 func (b binding) bindLoopback(want netip.AddrPort) error {
 	if want.Port() == 0 {
 		return errLeftToKernel
@@ -64,8 +64,8 @@ func (b binding) bindLoopback(want netip.AddrPort) error {
 	return errLeftToKernel
 }
 
-// loopbackTaken reports whether a socket at 127.0.0.2 or the like has the port
-// of a wildcard that is to be bound.
+// loopbackTaken reports whether a socket at an address such as 127.0.0.2 has the port
+// that a wildcard wants.
 func (b binding) loopbackTaken(r role, port uint16) (bool, error) {
 	if r != wildcard && r != dual {
 		return false, nil

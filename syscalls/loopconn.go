@@ -14,7 +14,7 @@ import (
 // A Conn is a relay's end of a loopback connection.
 type Conn interface {
 	Write(b []byte) (int, error)
-	// MarkUrgent makes the next byte that is written urgent (MSG_OOB, send(2)).
+	// MarkUrgent makes the next written byte urgent (MSG_OOB, send(2)).
 	MarkUrgent() error
 	CloseWrite() error
 	SetLinger(seconds int) error
@@ -25,27 +25,27 @@ type Conn interface {
 
 var _ Conn = (*loopConn)(nil)
 
-// A loopConn is a TCP socket of the supervisor's own. net.FileConn would do, for
-// fifteen system calls more: it duplicates the descriptor, asks for names, and
-// sets options, of which only TCP_NODELAY matters on loopback.
+// A loopConn is a TCP socket of the supervisor. It replaces net.FileConn, which makes
+// fifteen more system calls: it duplicates the descriptor, asks for names, and sets
+// options, of which only TCP_NODELAY matters on loopback.
 type loopConn struct {
 	*os.File
 	raw     syscall.RawConn
 	urgency *urgency // nil: none
 
-	// The write under way, of which there is one at a time.
+	// The write in progress. There is one at a time.
 	rest []byte
 	err  error
-	// the first byte of the next one is: see MarkUrgent
+	// the first byte of rest is urgent: see MarkUrgent
 	urgent bool
-	// tryWrite, made once: a method value is an allocation
+	// tryWrite, stored because each method value is an allocation
 	write func(fd uintptr) (done bool)
 }
 
-// newLoopConn hands a connected socket to the runtime's poller. It owns fd, also
-// after an error.
+// newLoopConn adds a connected socket to the runtime's poller. It owns fd, also after an
+// error.
 func newLoopConn(fd int) (*loopConn, error) {
-	err := linux.SetNonblock(fd, true) // or os.NewFile leaves the poller out
+	err := linux.SetNonblock(fd, true) // os.NewFile adds only non-blocking files to the poller
 	if err == nil {
 		err = linux.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}
@@ -64,8 +64,8 @@ func newLoopConn(fd int) (*loopConn, error) {
 	return c, nil
 }
 
-// loopConnOf makes a loopConn of a connection of package net, which it owns. After an
-// error the connection is reset.
+// loopConnOf makes a loopConn from a connection of package net, which it owns. After an
+// error it resets the connection.
 func loopConnOf(c *net.TCPConn) (*loopConn, error) {
 	fd, err := -1, error(nil)
 	raw, e := c.SyscallConn()
@@ -79,7 +79,7 @@ func loopConnOf(c *net.TCPConn) (*loopConn, error) {
 		c.Close()
 		return nil, err
 	}
-	c.Close() // the copy keeps the connection
+	c.Close() // the copy keeps the connection open
 	return newLoopConn(fd)
 }
 
@@ -95,7 +95,7 @@ func (c *loopConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// tryWrite returns false if the kernel takes no more at the moment.
+// tryWrite returns false if the send buffer is full.
 func (c *loopConn) tryWrite(fd uintptr) bool {
 	for {
 		if c.urgent {
@@ -126,7 +126,7 @@ func (c *loopConn) CloseWrite() error {
 	return c.control(func(fd int) error { return linux.Shutdown(fd, unix.SHUT_WR) })
 }
 
-// CloseRead drops what still comes in.
+// CloseRead drops data that still arrives.
 func (c *loopConn) CloseRead() error {
 	return c.control(func(fd int) error { return linux.Shutdown(fd, unix.SHUT_RD) })
 }

@@ -18,8 +18,8 @@ func readSockaddr(c Call, addr uintptr, size int) (abi.Sockaddr, error) {
 }
 
 // readBindAddr is readSockaddr for bind(2) on a socket of a domain. An AF_INET socket
-// accepts the wildcard with the family AF_UNSPEC, too (__inet_bind of
-// net/ipv4/af_inet.c). OpenMPI passes it so.
+// also accepts the wildcard with the family AF_UNSPEC (__inet_bind of
+// net/ipv4/af_inet.c). OpenMPI binds that way.
 func readBindAddr(c Call, addr uintptr, size, domain int) (abi.Sockaddr, error) {
 	var buf [abi.SizeofSockaddrStorage]byte
 	b, err := readName(c, addr, size, buf[:])

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// layoutOf returns the layout of structures that a call passes.
+// layoutOf returns the layout of the structures that a call passes.
 func layoutOf(c Call) *abi.Layout {
 	if c.Compat() {
 		return &abi.Compat
@@ -59,8 +59,8 @@ func gather(c Call, m abi.Msghdr, b []byte) (int, error) {
 	return int(total), nil
 }
 
-// maxSentControl bounds the control data of a message that a program sends, in bytes. A
-// UDP socket has no use for more.
+// maxSentControl bounds the control data of a sent message, in bytes. UDP sockets need
+// less.
 const maxSentControl = 16384
 
 // readControl reads the control messages that a program sends, in the native layout. It
@@ -82,8 +82,8 @@ func readControl(c Call, m abi.Msghdr) ([]byte, error) {
 	return b, nil
 }
 
-// controlFor returns control messages, as recvmsg(2) brought them, in the layout of the
-// program's ABI, in at most room bytes. cut reports whether a message is missing.
+// controlFor converts received control messages to the layout of the program's ABI, in at
+// most room bytes. cut reports whether a message is missing.
 func controlFor(c Call, b []byte, room uint64) (out []byte, cut bool) {
 	if !c.Compat() {
 		return b, false

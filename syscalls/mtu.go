@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The path to another node has the MTU that the node's interface tells. To the kernel it
-// is loopback's, which is larger.
+// The path to another node has the MTU of the node's interface. For the kernel it is
+// loopback's MTU, which is larger.
 
 // mtu answers getsockopt(2) with IP_MTU (ip(7)) and IPV6_MTU (ipv6(7)) for a UDP socket
 // that is connected to another node.
@@ -33,7 +33,7 @@ func (u *udp) mtuOf(c Call, s *progSocket) reply {
 	return fail(writeIntOption(c, netif.MTU))
 }
 
-// crosses reports whether what is sent to an address leaves the node, by its interface.
+// crosses reports whether traffic to an address leaves the node through its interface.
 func (c *Config) crosses(a netip.Addr) bool { return c.inNetwork(a) && !c.Owns(a) }
 
 // Sizes of headers in bytes: IPv4 without options, IPv6, UDP (RFC 791, RFC 8200, RFC
@@ -44,9 +44,9 @@ const (
 	sizeofUDP  = 8
 )
 
-// unfragmented is p for a socket that sends to dst. It fails with
-// EMSGSIZE where the datagram is larger than a packet and must not be cut
-// (IP_MTU_DISCOVER, ip(7)).
+// unfragmented wraps the payload of a datagram to dst. It fails with EMSGSIZE if the
+// datagram is larger than a packet and the socket forbids fragments (IP_MTU_DISCOVER,
+// ip(7)).
 func (u *udp) unfragmented(s *progSocket, dst netip.Addr, p payload) payload {
 	if !u.crosses(dst) {
 		return p

@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// broadcast4 is every host of the local network (RFC 919).
+// broadcast4 is the limited broadcast address (RFC 919).
 var broadcast4 = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
-// isBroadcast reports whether an address is that of all hosts of the network:
-// nobody hears what is sent there, as the node's interface has no broadcasts.
+// isBroadcast reports whether an address is a broadcast address of the network. No node
+// receives broadcasts.
 func (c *Config) isBroadcast(a netip.Addr) bool {
 	return a.Is4() && c.Prefix.Contains(a) && !c.Prefix.Contains(a.Next())
 }
@@ -24,9 +24,9 @@ func mayBroadcast(s *progSocket) bool {
 	return err == nil && v != 0
 }
 
-// joinMulticast answers setsockopt(2) with an option that joins a group (ip(7), ipv6(7)):
-// the network has no multicast, and the host's networks are none of the program's. On
-// loopback it may do as it likes.
+// joinMulticast answers setsockopt(2) with an option that joins a group (ip(7), ipv6(7)).
+// The network has no multicast, and the program has no part in the host's networks. The
+// kernel performs joins on loopback.
 func (u *udp) joinMulticast(c Call) reply {
 	return onSocket(c, func(s *progSocket) reply { return u.joinGroup(c, s) })
 }
@@ -46,9 +46,9 @@ func (u *udp) joinGroup(c Call, s *progSocket) reply {
 	return fail(unix.ENODEV)
 }
 
-// loopbackInterface reports whether an option's value names lo, or is too short
-// to name anything: struct ip_mreq, ip_mreqn, ip_mreq_source, ipv6_mreq,
-// group_req and group_source_req, the last two with the index first.
+// loopbackInterface reports whether an option's value names lo, or is too short to name
+// an interface: struct ip_mreq, ip_mreqn, ip_mreq_source, ipv6_mreq, group_req or
+// group_source_req. The last two begin with the index.
 func loopbackInterface(level, name uint32, b []byte) bool {
 	const lo = 1
 	index := func(at int) bool {

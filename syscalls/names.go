@@ -9,8 +9,7 @@ import (
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 )
 
-// getsockname answers getsockname(2) with the address that the program thinks
-// it has.
+// getsockname answers getsockname(2) with the socket's virtual address.
 func (n *Node) getsockname(c Call) reply {
 	return onSocket(c, func(s *progSocket) reply {
 		local, ok, err := s.localName()
@@ -26,14 +25,13 @@ func (n *Node) getsockname(c Call) reply {
 	})
 }
 
-// programName returns what a program is told of its socket, which is at the kernel
-// address local.
+// programName returns the virtual address of a socket at the kernel address local.
 func (n *Node) programName(s *progSocket, local abi.Sockaddr) abi.Sockaddr {
 	var peer abi.Sockaddr
 	switch local.Addr.Addr().Unmap() {
 	case n.Aliases.Wildcard, n.Aliases.Wildcard6, n.Aliases.Dual, n.Aliases.Ping,
 		n.Aliases.Ping6, localhost4:
-		// only there it makes a difference
+		// only then the peer matters
 		if p, ok, err := s.peerName(); err == nil && ok {
 			peer = p
 		}
@@ -46,16 +44,16 @@ func (n *Node) programName(s *progSocket, local abi.Sockaddr) abi.Sockaddr {
 	return name
 }
 
-// A protocol knows what the kernel's names of its sockets are to the programs.
+// A protocol translates the kernel's names of its sockets into virtual addresses.
 type protocol interface {
-	// local returns what getsockname(2) tells for a socket with the kernel address local.
-	// peer is its peer's, or the zero value if it has none.
+	// local returns the result of getsockname(2) for a socket with the kernel address
+	// local. peer is the kernel address of its peer, or the zero value if it has none.
 	local(local, peer abi.Sockaddr) abi.Sockaddr
-	// remote returns what getpeername(2) tells. ok is false if the socket has no peer
-	// any more, even if the kernel has not noticed yet.
+	// remote returns the result of getpeername(2). ok is false if the peer has ended,
+	// even if the kernel does not know that yet.
 	remote(local, peer abi.Sockaddr) (s abi.Sockaddr, ok bool)
-	// isInherited reports whether a kernel address, one of the host's, has the port of a
-	// socket that was made outside of the node.
+	// isInherited reports whether a kernel address of the host has the port of a socket
+	// that was made outside of the node.
 	isInherited(kernel netip.AddrPort) bool
 }
 
@@ -86,7 +84,7 @@ func (n *Node) getpeername(c Call) reply {
 		if err != nil {
 			return fail(err)
 		}
-		// a ping socket's has no port
+		// the peer of a ping socket has no port
 		peer, ok = n.protocolOf(s).remote(local, peer)
 		if !ok || peer.Addr.Port() == 0 {
 			return fail(unix.ENOTCONN)
@@ -95,8 +93,8 @@ func (n *Node) getpeername(c Call) reply {
 	})
 }
 
-// v6Only answers getsockopt(IPPROTO_IPV6, IPV6_V6ONLY), which is cleared on
-// sockets at an alias. bind(2) to an IPv6 address sets it (__inet6_bind in
+// v6Only answers getsockopt(IPPROTO_IPV6, IPV6_V6ONLY). The kernel's value is 0 for
+// sockets at an alias. bind(2) to an IPv6 address sets the option (__inet6_bind in
 // net/ipv6/af_inet6.c).
 func (n *Node) v6Only(c Call) reply {
 	return onSocket(c, func(s *progSocket) reply {
@@ -111,7 +109,7 @@ func (n *Node) v6Only(c Call) reply {
 		}
 		if _, _, err := s.kind(); err == nil && n.hasChosen(s) {
 			if only, err := n.onlyV6(s); err == nil && !only {
-				return passthrough // it was cleared before
+				return passthrough // the program had cleared it
 			}
 		}
 		return fail(writeIntOption(c, 1))
@@ -132,13 +130,13 @@ func (n *Node) socketError(c Call) reply {
 	return onSocket(c, func(s *progSocket) reply {
 		id, err := s.cookie()
 		if err != nil {
-			return passthrough // not a socket: the kernel says so
+			return passthrough // not a socket: the kernel reports that
 		}
 		errno, ok := n.pendingConnects.takeError(id)
 		if !ok {
 			return passthrough
 		}
-		clearError(s.fd) // the ECONNRESET of the gate's refusal
+		clearError(s.fd) // ECONNRESET, by which the gate has refused
 		return fail(writeIntOption(c, uint32(errno)))
 	})
 }
@@ -150,9 +148,9 @@ func writeIntOption(c Call, v uint32) error {
 	return writeOption(c, b[:], 0, c.Ptr(3), c.Ptr(4))
 }
 
-// writeOption stores the value of a socket option as getsockopt(2) does: at most
-// *size bytes at addr, and how many they were in *size. It fails with EINVAL if *size is
-// less than least.
+// writeOption stores the value of a socket option as getsockopt(2) does: at most *size
+// bytes of it at addr, and their number in *size. It fails with EINVAL if *size is less
+// than least.
 func writeOption(c Call, v []byte, least int, addr, size uintptr) error {
 	var room [4]byte
 	if err := c.ReadMemory(size, room[:]); err != nil {

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A namespace is one of those that the supervisor is in (namespaces(7)).
+// A namespace is one of the supervisor's namespaces (namespaces(7)).
 type namespace struct {
 	name string // in /proc/PID/ns
 	own  func() unix.Stat_t
@@ -25,8 +25,8 @@ func newNamespace(name string) *namespace {
 	})}
 }
 
-// has reports whether a thread is in it, too, as far as can be seen: of a program
-// of another user that may not be known.
+// has reports whether a thread is in the namespace, too. It returns true if that is not
+// known, because the thread's program runs as another user.
 func (n *namespace) has(tid int) bool {
 	var st unix.Stat_t
 	if err := unix.Stat(fmt.Sprintf("/proc/%d/ns/%s", tid, n.name), &st); err != nil {
@@ -36,9 +36,9 @@ func (n *namespace) has(tid int) bool {
 	return st.Dev == own.Dev && st.Ino == own.Ino
 }
 
-// sameUser reports whether a thread is of the supervisor's effective user and group: the
-// kernel notes who has made a socket (sk_uid), and lets only sockets of one user share a
-// port (SO_REUSEPORT, socket(7)).
+// sameUser reports whether a thread runs as the supervisor's effective user and group.
+// The kernel stores a socket's creator (sk_uid), and lets only sockets of one user share
+// a port (SO_REUSEPORT, socket(7)).
 func sameUser(tid int) bool {
 	var st unix.Stat_t
 	err := unix.Stat(fmt.Sprintf("/proc/%d", tid), &st)

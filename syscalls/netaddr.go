@@ -2,7 +2,7 @@ package syscalls
 
 import "net/netip"
 
-// unmapped returns an address as the tables have it: IPv4 where it is v4-mapped.
+// unmapped returns an address in the form of the tables: IPv4 instead of v4-mapped IPv6.
 func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
 
 // wildcardOf returns the wildcard of an address's family.

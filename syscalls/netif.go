@@ -18,7 +18,7 @@ func (c *core) host() netif.Host {
 	return h
 }
 
-// hasLink reports whether there is an interface of an index.
+// hasLink reports whether an interface has an index.
 func (c *core) hasLink(index uint32) bool {
 	_, ok := c.host().LinkByIndex(int32(index))
 	return ok

@@ -17,25 +17,25 @@ import (
 // A Network carries connections between nodes. All methods are mandatory, so that a
 // second data path which lacks one does not compile.
 type Network interface {
-	// Dial opens a connection from src to dst, both virtual and of one family, and
-	// returns when the far side has accepted it. Its error holds the errno for the
-	// program (see Errno): ECONNREFUSED if nobody listens there.
+	// Dial opens a connection from src to dst, both virtual addresses of one family, and
+	// returns when the far side has accepted it. Its error contains the errno for the
+	// program (see Errno): ECONNREFUSED if no program listens there.
 	Dial(ctx context.Context, src, dst netip.AddrPort) (Stream, error)
 	// DialOptimistic opens a connection from src to dst without waiting for the far
-	// side's answer, if that has announced a listener there and credit for one more
-	// connection; ok is false if Dial has to be used.
+	// side's answer, if the far side has announced a listener there and credit for one
+	// more connection. ok is false if the caller has to use Dial.
 	DialOptimistic(src, dst netip.AddrPort) (s Stream, ok bool)
-	// Announce tells the other nodes how many connections to dst, an address of this
-	// node, each may open by DialOptimistic before it hears more; 0 means none.
+	// Announce tells each other node how many connections to dst, an address of this
+	// node, it may open by DialOptimistic before the next announcement; 0 means none.
 	Announce(dst netip.AddrPort, credit int)
 
-	// SameHost reports whether the node with a virtual address is on this host, in
-	// reach of its loopback.
+	// SameHost reports whether the node with a virtual address is on this host and can be
+	// reached over loopback.
 	SameHost(addr netip.Addr) bool
-	// ResolveLocal asks such a node where on this host the listener at dst is. near is
-	// this node's loopback address there, src its virtual one, and socket the cookie
-	// (SO_COOKIE) of the socket that will connect. Its errors are
-	// those of Dial; ECONNREFUSED is the node's own word.
+	// ResolveLocal asks such a node for the kernel address of its listener at dst. near
+	// is this node's loopback address there, src its virtual address, and socket the
+	// cookie (SO_COOKIE) of the socket that will connect. Its errors are those of Dial;
+	// ECONNREFUSED comes from the other node.
 	ResolveLocal(ctx context.Context, near, src netip.Addr, dst netip.AddrPort,
 		socket uint64) (netip.AddrPort, error)
 }
@@ -43,41 +43,43 @@ type Network interface {
 // A Stream is the far end of one connection.
 type Stream = stream.Stream
 
-// A Resolver stands in for the name servers that programs ask.
+// A Resolver represents the name servers that programs ask.
 type Resolver interface {
-	// Serves reports whether it stands in for the server at an address. Others get
-	// what programs ask them, but for the names of the network.
+	// Serves reports whether the resolver represents the server at an address. Other
+	// servers receive the programs' questions, except for questions about the network's
+	// names.
 	Serves(server netip.Addr) bool
-	// Proxy returns a loopback address that answers in place of such a name
-	// server, over UDP and TCP.
+	// Proxy returns a loopback address that represents such a name server, over UDP and
+	// TCP.
 	Proxy(server netip.AddrPort) (netip.AddrPort, error)
-	// Own returns the answer to a datagram for another server, if it asks for a name
-	// of the network, and nil otherwise: then it is sent there. It does not wait.
+	// Own returns the answer to a datagram for another server if it asks for a name of
+	// the network, and otherwise nil: then the datagram goes to the server. It does not
+	// block.
 	Own(by Asker, query []byte) []byte
-	// Answered tells of a datagram that such a server has sent to a program. It does
-	// not wait, and is called only while the node is traced.
+	// Answered is called with a datagram that such a server has sent to a program, while
+	// the node is traced. It does not block.
 	Answered(to Asker, answer []byte)
-	// Dial connects to another server, over TCP. What the stream carries is answered
-	// as by Own. The error has the errno of connect(2).
+	// Dial connects to another server over TCP. The resolver answers questions in the
+	// stream as Own does. The error contains the errno of connect(2).
 	Dial(ctx context.Context, by Asker) (Stream, error)
 }
 
-// Config says what a Node is.
+// Config has the parameters of a Node.
 type Config struct {
-	Hostname        string // what uname(2) tells, at most 64 bytes
-	OwnUTSNamespace bool   // the tree has a UTS namespace of its own, which has that name
-	// the tree has a mount namespace of its own, where /proc/net is the node's
+	Hostname        string // the result of uname(2), at most 64 bytes
+	OwnUTSNamespace bool   // the tree has its own UTS namespace with that hostname
+	// the tree has its own mount namespace, where /proc/net is the node's
 	OwnMounts bool
 	Addr      netip.Addr   // the virtual IPv4 address
 	Prefix    netip.Prefix // the network's IPv4 addresses
 	Addr6     netip.Addr   // the virtual IPv6 address; zero: none
 	Prefix6   netip.Prefix // the network's IPv6 addresses; zero: none
-	Aliases   *Aliases     // released by their owner, after Close
+	Aliases   *Aliases     // the caller releases them after Close
 	Network   Network
-	Datagrams Datagrams    // nil: no UDP to the network
-	Abilities              // of the way in which calls are taken
-	Resolver  Resolver     // nil: names are left to the host
-	Logger    *slog.Logger // nil: none
+	Datagrams Datagrams    // nil: no UDP between nodes
+	Abilities              // of the interposer
+	Resolver  Resolver     // nil: the host resolves names
+	Logger    *slog.Logger // nil: nothing is logged
 }
 
 // A Node answers the calls of one supervised process tree. Its methods may be
@@ -103,12 +105,12 @@ type Node struct {
 	left  context.Context // ends with Drain
 	leave context.CancelFunc
 
-	listenerWatcher *linux.DestroyWatcher // nil: the kernel does not tell
+	listenerWatcher *linux.DestroyWatcher // nil: the kernel does not report ends of sockets
 	connWatcher     *linux.DestroyWatcher // nil: likewise
 	announced       announcements
 
 	relays atomic.Int64 // relays that run
-	// one has ended without a word of the far side, see Drain
+	// a relay has ended before the far side had confirmed its data, see Drain
 	cut             atomic.Bool
 	pendingConnects pendingConnects
 	options         options
@@ -149,8 +151,8 @@ func NewNode(c Config) (*Node, error) {
 	return n, nil
 }
 
-// Close ends every call that waits and every connection, and waits until that
-// is done, except for what callers of Accept's function run.
+// Close ends every waiting call and every connection, and waits for them, except for what
+// callers of Accept's function run.
 func (n *Node) Close() error {
 	n.cancel()
 	n.udp.flows.close()
@@ -167,27 +169,27 @@ func (n *Node) Close() error {
 	return errors.Join(n.gates.v4.close(), n.gates.v6.close())
 }
 
-// DeliverDatagram gives a datagram from another node to the program that has
-// dst's port. It returns false if nobody has: the sender is to be told.
+// DeliverDatagram delivers a datagram from another node to the program's socket with
+// dst's port. It returns false if there is none; the caller then tells the sender.
 func (n *Node) DeliverDatagram(src, dst netip.AddrPort, b []byte) bool {
 	return n.udp.deliver(src, dst, b)
 }
 
-// Unreachable handles the word of a far endpoint that its port is closed, to
-// which the socket at the node's port dst has sent. quote is how that datagram began.
+// Unreachable handles the report of a far endpoint that its port is closed. The socket at
+// the node's port dst had sent there. quote has the first bytes of that datagram.
 func (n *Node) Unreachable(peer, dst netip.AddrPort, quote []byte) {
 	n.udp.unreachable(peer, dst, quote)
 }
 
-// DeliverEcho gives the answer of a peer to the ping socket that has the
-// identifier of dst. msg is the request, or what came of it.
+// DeliverEcho delivers a peer's echo reply to the ping socket with the identifier of dst.
+// msg is the request or the reply.
 func (n *Node) DeliverEcho(peer netip.Addr, dst netip.AddrPort, msg []byte) {
 	n.udp.deliverEcho(peer, dst, msg)
 }
 
-// Drain says that no process of the node is left. The relays end when they have sent what
-// the programs wrote, and datagrams go out; Drain waits for that, or until ctx ends. It
-// returns true if the far side has not confirmed all of it by its own end.
+// Drain waits, after the node's last process has ended, until the relays have sent what
+// the programs wrote, and until queued datagrams are sent; or until ctx ends. It returns
+// true if the far side has not confirmed all of it by ending its own direction.
 func (n *Node) Drain(ctx context.Context) (unconfirmed bool, err error) {
 	defer time.AfterFunc(drainGrace, n.leave).Stop()
 	t := time.NewTicker(drainLook)
@@ -203,10 +205,10 @@ func (n *Node) Drain(ctx context.Context) (unconfirmed bool, err error) {
 }
 
 const (
-	// drainGrace is how long the far sides have to end their directions, too, as
-	// most do at once when they read the end of ours.
+	// drainGrace is how long the far sides have to end their directions. Most do so at
+	// once when they read the end of ours.
 	drainGrace = 250 * time.Millisecond
-	// drainLook is how often Drain looks, which happens once in a node's life.
+	// drainLook is how often Drain checks. It runs once in a node's life.
 	drainLook = time.Millisecond
 )
 

@@ -11,39 +11,41 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A program that shares the machine's mounts sees the machine's /proc/net. There, a
-// filter traps the calls by which fopen(3) opens a file for reading: O_RDONLY and no
-// other flag, as the JVM, ifconfig, netstat and shells open it. A filter cannot see the
-// path. Most other opens have a flag more, and are not trapped.
+// A program that shares the machine's mounts sees the machine's /proc/net. For such
+// programs, a filter traps the opens that fopen(3) makes for reading: O_RDONLY and no
+// other flag, as the JVM, ifconfig, netstat and shells use it. A filter cannot see the
+// path. Most other opens have another flag and are not trapped.
 //
-// A program that is rewritten looks at the path itself, so that all opens of these files
-// are taken, whatever their flags, also where /proc/net is mounted: that does not cover
-// /proc/self/net and /proc/PID/net.
+// A rewritten program checks the path itself, so boxer takes all opens of these files,
+// whatever their flags. It takes them even if /proc/net is mounted, because that mount
+// does not cover /proc/self/net and /proc/PID/net.
 
 // largeFile is the kernel's O_LARGEFILE, which musl and 32-bit programs set. Go's
 // constant is 0 where the kernel sets the flag by itself.
 const largeFile = 0o100000 | 0o400000 // on x86, and on ARM
 
-// plainOpen returns the condition that an argument has no other flags.
+// plainOpen returns the condition that an argument has no flags besides O_RDONLY and
+// O_LARGEFILE.
 func plainOpen(flags uint) []Condition {
 	return []Condition{{Arg: flags, Mask: ^uint32(largeFile), Equal: unix.O_RDONLY}}
 }
 
-// procNetOpen holds for opens for reading of what the path may name.
+// procNetOpen returns the conditions for opening a path that may be in /proc/net for
+// reading.
 func procNetOpen(path, flags uint) []Condition {
 	return []Condition{{Arg: flags, Mask: unix.O_ACCMODE | unix.O_PATH, Equal: unix.O_RDONLY},
 		{Arg: path, ProcNet: true}}
 }
 
-// openat answers openat(2), and open2 open(2).
+// openat answers openat(2); open2 answers open(2).
 func (n *Node) openat(c Call) reply { return n.openPath(c, c.Ptr(1), c.Int(2)) }
 func (n *Node) open2(c Call) reply  { return n.openPath(c, c.Ptr(0), c.Int(1)) }
 
-// maxProcNet is more than the longest path of ProcNet's files has, in bytes.
+// maxProcNet bounds the paths of ProcNet's files, in bytes.
 const maxProcNet = 64
 
-// openPath opens a file of ProcNet. Other paths, flags that these files refuse, and
-// relative paths are the kernel's.
+// openPath opens a file of ProcNet. The kernel handles other paths, relative paths, and
+// flags that these files refuse.
 func (n *Node) openPath(c Call, at uintptr, flags int) reply {
 	const understood = unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_NOFOLLOW |
 		largeFile
@@ -66,8 +68,8 @@ func (n *Node) openPath(c Call, at uintptr, flags int) reply {
 	return passthrough
 }
 
-// procNetName splits an absolute path of a file in a folder "net" of /proc: that of all,
-// of the thread or process that calls, or of the process or thread pid; 0 is who calls.
+// procNetName splits the absolute path of a file in a directory "net" of /proc. pid is
+// the process or thread in the path, or 0 for the caller.
 func procNetName(path string) (pid int, name string, ok bool) {
 	rest, ok := strings.CutPrefix(path, "/proc/")
 	if !ok {
@@ -92,19 +94,19 @@ func procNetName(path string) (pid int, name string, ok bool) {
 	return pid, name, ok
 }
 
-// exists reports whether there is a process or thread.
+// exists reports whether a process or thread exists.
 func exists(pid int) bool {
 	return unix.Access(fmt.Sprintf("/proc/%d", pid), unix.F_OK) == nil
 }
 
-// parsePID reads the name of a process's folder in /proc.
+// parsePID parses the name of a process's directory in /proc.
 func parsePID(s string) (int, bool) {
 	pid, err := strconv.Atoi(s)
 	return pid, err == nil && pid > 0 && strconv.Itoa(pid) == s
 }
 
-// atRoot reports whether a thread's root folder is the machine's: /proc is then what
-// it seems. In another (chroot(2)) it may be anything.
+// atRoot reports whether a thread's root directory is the machine's. In another one
+// (chroot(2)), /proc may be anything.
 func atRoot(tid int) bool {
 	root, err := os.Readlink(fmt.Sprintf("/proc/%d/root", tid))
 	return err == nil && root == "/"
@@ -116,7 +118,7 @@ func readPath(c Call, at uintptr, b []byte) (string, bool) {
 	if c.ReadMemory(at, b[:len(proc)]) != nil || string(b[:len(proc)]) != proc {
 		return "", false
 	}
-	// Not beyond the page: the next may not be there.
+	// Read only up to the end of the page: the next page may not be mapped.
 	size := len(b)
 	if left := int(pageSize - at%pageSize); left < size && left > len(proc) {
 		size = left
@@ -134,10 +136,10 @@ func readPath(c Call, at uintptr, b []byte) (string, bool) {
 	return string(b[:end]), true
 }
 
-// pageSize is the least that Linux has on the architectures of boxer, in bytes.
+// pageSize is the smallest page size of Linux on boxer's architectures, in bytes.
 const pageSize = 4096
 
-// openContent gives the program a file in memory, open for reading.
+// openContent installs a descriptor of a file in memory, open for reading.
 func openContent(name, content string, flags int) reply {
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
 	if err != nil {

@@ -6,8 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// options are socket options that programs have set and the kernel does not
-// have, of SOL_SOCKET, by the socket's cookie and the option's number. 0 is none.
+// options are values of SOL_SOCKET options that programs have set and that the kernel
+// does not have, by the socket's cookie and the option's number. 0 means that there is
+// none.
 type options struct {
 	mu sync.Mutex
 	m  map[optionKey]int32
@@ -18,8 +19,8 @@ type optionKey struct {
 	option int
 }
 
-// maxOptions bounds the table, from which nothing takes a closed socket. Of what
-// is dropped, programs see what the kernel has.
+// maxOptions bounds the table, whose entries outlive their sockets. After an entry is
+// dropped, programs see the kernel's value.
 const maxOptions = 4096
 
 func (o *options) set(cookie uint64, option int, value int32) {
@@ -33,7 +34,7 @@ func (o *options) set(cookie uint64, option int, value int32) {
 	if o.m == nil {
 		o.m = make(map[optionKey]int32)
 	}
-	for old := range o.m { // any: the map's order is random
+	for old := range o.m { // in random order
 		if len(o.m) < maxOptions {
 			break
 		}
@@ -54,7 +55,7 @@ func (o *options) empty() bool {
 	return len(o.m) == 0
 }
 
-// setsockopt answers setsockopt(2) for the options of the table of calls.
+// setsockopt answers setsockopt(2) for the options in the table of calls.
 func (n *Node) setsockopt(c Call) reply {
 	switch c.Int(1) {
 	case unix.SOL_SOCKET:
@@ -72,7 +73,7 @@ func (n *Node) setsockopt(c Call) reply {
 	return n.udp.joinMulticast(c)
 }
 
-// getsockopt answers getsockopt(2) for them.
+// getsockopt answers getsockopt(2) for the options in the table of calls.
 func (n *Node) getsockopt(c Call) reply {
 	switch level, name := c.Int(1), c.Int(2); {
 	case level == unix.IPPROTO_IP && name == unix.IP_MTU, level == unix.IPPROTO_IPV6 &&

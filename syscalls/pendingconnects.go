@@ -9,23 +9,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A pendingConnect is one connect(2) over the network, from SYN_SENT to its end: the
-// program's socket is connecting to the gate. It goes on when the program stops waiting,
-// as Linux's does.
+// A pendingConnect is one connect(2) over the network, from SYN_SENT to its end. The
+// program's socket is connecting to the gate. The attempt continues when the program
+// stops waiting, as on Linux.
 type pendingConnect struct {
 	id            uint64         // the cookie of the program's socket
 	program, gate netip.AddrPort // the kernel addresses of the socket, and of the gate
 	src, dst      netip.AddrPort // the ends of the connection, both virtual
 
-	own bool   // dst is a listener of this node's
-	end func() // if not nil: what the end of its relay ends, too
+	own bool   // dst is a listener of this node
+	end func() // if not nil, called at the end of the connection's relay
 
-	// from start on
-	cancel context.CancelFunc // ends what asks the network
+	// set by start
+	cancel context.CancelFunc // ends the dial over the network
 	done   chan struct{}      // closed when it has ended
-	errno  unix.Errno         // why it failed; 0 if it did not; read after done
-	ended  time.Time          // likewise
-	gaveUp bool               // the program has; by pendingConnects.mu
+	errno  unix.Errno         // why it failed, or 0; valid after done
+	ended  time.Time          // valid after done
+	gaveUp bool               // the program has given up; guarded by pendingConnects.mu
 }
 
 // gated returns the connection's ends in this host's kernel.
@@ -34,7 +34,7 @@ func (p *pendingConnect) gated() gated { return gated{p.program, p.gate} }
 // ends returns the connection's ends for traces.
 func (p *pendingConnect) ends() Ends { return Ends{Local: p.src, Remote: p.dst} }
 
-// comesTo answers the call with an errno, 0 for success.
+// comesTo returns the reply with an errno, 0 for success.
 func (p *pendingConnect) comesTo(errno unix.Errno) reply {
 	r := reply{}
 	if errno != 0 {
@@ -44,7 +44,7 @@ func (p *pendingConnect) comesTo(errno unix.Errno) reply {
 	return r
 }
 
-// closed ends what the connection has, besides its relay.
+// closed ends the resources that the connection has besides its relay.
 func (p *pendingConnect) closed() {
 	if p.end != nil {
 		p.end()
@@ -60,8 +60,8 @@ func (p *pendingConnect) hasEnded() bool {
 	}
 }
 
-// pendingConnects are the connects that run, and those that failed and whose error
-// the program has not fetched yet, by socket cookie.
+// pendingConnects are the attempts in progress, and the failed ones whose error the
+// program has not fetched yet, by socket cookie.
 type pendingConnects struct {
 	mu     sync.Mutex
 	m      map[uint64]*pendingConnect
@@ -75,9 +75,8 @@ const (
 	maxErrors = 1024
 )
 
-// forgetLocked drops the entries that nobody has asked for, the oldest first. Each
-// failure is dropped once, and looked at no further, so it costs the same however many
-// there are.
+// forgetLocked drops old failures, the oldest first. Each failure is visited once, so the
+// cost does not depend on their number.
 func (a *pendingConnects) forgetLocked(now time.Time) {
 	for len(a.failed) > 0 {
 		p := a.failed[0]
@@ -92,7 +91,8 @@ func (a *pendingConnects) forgetLocked(now time.Time) {
 	}
 }
 
-// start begins an attempt. The context ends when the program gives it up.
+// start begins an attempt. The returned context ends when the program gives up the
+// attempt.
 func (a *pendingConnects) start(ctx context.Context, p *pendingConnect) context.Context {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -130,8 +130,8 @@ func (a *pendingConnects) succeed(p *pendingConnect) {
 	close(p.done)
 }
 
-// giveUp ends an attempt whose socket the program has closed, or connects
-// elsewhere: whatever comes of it is not for that socket. p may be nil.
+// giveUp ends an attempt whose socket the program has closed or connects elsewhere: its
+// outcome is not for that socket. p may be nil.
 func (a *pendingConnects) giveUp(p *pendingConnect) {
 	if p == nil {
 		return
@@ -142,10 +142,11 @@ func (a *pendingConnects) giveUp(p *pendingConnect) {
 	p.cancel()
 }
 
-// fail ends an attempt, and its socket's connecting by refuse, whose error it
-// returns. The attempt's error stays for takeError. To the program all is one
-// event: whoever its wake-up makes ask for the error waits here, and who waits for the
-// attempt finds the socket as it will be.
+// fail ends an attempt with an error, and calls refuse, which resets the socket; it
+// returns refuse's error. takeError returns the attempt's error later. To the program
+// this is one event: a thread that the reset wakes and that asks for the error waits for
+// fail's lock, and a thread that waits for the attempt finds the socket in its final
+// state.
 func (a *pendingConnects) fail(p *pendingConnect, errno unix.Errno,
 	refuse func() error) (err error) {
 	a.mu.Lock()

@@ -7,30 +7,29 @@ import (
 	"sync"
 )
 
-// ports knows where the node's listeners are, and the ports that became others
-// because the host refused them: below 1024 without privilege, or taken by a
-// wildcard listener of the host.
+// ports has the node's listeners of one protocol, and the ports that differ from what
+// programs asked for, because the host refused those: below 1024 without privilege, or
+// taken by a wildcard listener of the host.
 type ports struct {
 	mu sync.RWMutex
-	// listeners maps what the program listens on (0.0.0.0, [::], a virtual address,
-	// 127.0.0.1 or ::1, with the port it knows) to the kernel address.
+	// listeners maps the address on which a program listens (0.0.0.0, [::], a virtual
+	// address, 127.0.0.1 or ::1, with the port that it knows) to the kernel address.
 	listeners map[netip.AddrPort]netip.AddrPort
-	// places has, by the kernel address, what is known of the sockets there, and
-	// sockets has the kernel address of each by its cookie (SO_COOKIE). Of UDP, only
-	// where the kernel tells when sockets close.
+	// places has the sockets at each kernel address. sockets has each socket's kernel
+	// address by its cookie (SO_COOKIE). UDP uses them only if the kernel reports the end
+	// of sockets.
 	places  map[netip.AddrPort]*place
 	sockets map[uint64]netip.AddrPort
-	// moved and requested map an alias with the port that the program knows, and the
-	// one with the port that the kernel knows, to each other, where these differ.
+	// moved maps an alias with the port that the program knows to the kernel address,
+	// where the ports differ; requested is the reverse.
 	moved, requested map[netip.AddrPort]netip.AddrPort
-	// recorded has the address of the node at which two sockets of the node meet, where
-	// their own addresses do not tell.
+	// recorded has the virtual address at which two sockets of the node are connected, if
+	// the sockets' own addresses do not show it.
 	recorded map[addrPair]netip.Addr
-	// exists reports whether one of a pair's sockets exists. Where it is nil, nobody
-	// knows.
+	// exists reports whether one of a pair's sockets exists. nil: that is not known.
 	exists func(addrPair) bool
-	// recordedLimit is how many pairs are recorded before those whose sockets are
-	// closed are dropped. 0 stands for minRecorded.
+	// recordedLimit is the number of pairs at which those of closed sockets are dropped.
+	// 0 means minRecorded.
 	recordedLimit int
 
 	// inherited has the ports of sockets that were made outside of the node.
@@ -39,8 +38,8 @@ type ports struct {
 	loopbacks loopbacks
 }
 
-// requestedPort returns the port that the program asked for at a kernel address that has
-// another one.
+// requestedPort returns the port that the program asked for at a kernel address with
+// another port.
 func (p *ports) requestedPort(kernel netip.AddrPort) (uint16, bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -48,7 +47,7 @@ func (p *ports) requestedPort(kernel netip.AddrPort) (uint16, bool) {
 	return a.Port(), ok
 }
 
-// programPort returns the port of a kernel address as the program knows it.
+// programPort returns the port of a kernel address that the program knows.
 func (p *ports) programPort(kernel netip.AddrPort) uint16 {
 	if port, ok := p.requestedPort(kernel); ok {
 		return port
@@ -56,8 +55,8 @@ func (p *ports) programPort(kernel netip.AddrPort) uint16 {
 	return kernel.Port()
 }
 
-// movedTo returns where an alias and port that a program wants went; ok is false
-// if the kernel has the same port.
+// movedTo returns the kernel address that serves an alias and port; ok is false if the
+// kernel has the same port.
 func (p *ports) movedTo(want netip.AddrPort) (netip.AddrPort, bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -65,7 +64,7 @@ func (p *ports) movedTo(want netip.AddrPort) (netip.AddrPort, bool) {
 	return a, ok
 }
 
-// move records that another port serves what a program wants. A new owner of the
+// move records the kernel address that serves an alias and port. A new owner of the
 // address replaces an old one.
 func (p *ports) move(want, kernel netip.AddrPort) {
 	p.mu.Lock()
@@ -81,8 +80,8 @@ func (p *ports) move(want, kernel netip.AddrPort) {
 	p.requested[kernel] = want
 }
 
-// forget drops what was recorded of a kernel address that was bound anew, by
-// somebody who asked for that port.
+// forget drops the records of a kernel address: another socket was bound to it by its
+// port.
 func (p *ports) forget(kernel netip.AddrPort) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -101,16 +100,17 @@ func (p *ports) listen(program, kernel netip.AddrPort) {
 	p.listeners[program] = kernel
 }
 
-// A place is a kernel address at which sockets of the node listen: several with
-// SO_REUSEPORT.
+// A place is a kernel address at which sockets of the node listen; with SO_REUSEPORT
+// there may be several.
 type place struct {
 	programs []netip.AddrPort // the keys of listeners that lead here
 	sockets  int              // how many are open
-	// made outside of the node, which may be on all addresses of the host
+	// made outside of the node; it may be on all addresses of the host
 	foreign bool
 }
 
-// listenOn is listen for a socket whose end the kernel tells, by its cookie.
+// listenOn records a listener with its cookie, by which the kernel reports the socket's
+// end.
 func (p *ports) listenOn(program, kernel netip.AddrPort, cookie uint64, foreign bool) {
 	p.listen(program, kernel)
 	p.mu.Lock()
@@ -137,8 +137,8 @@ func (p *ports) listenOn(program, kernel netip.AddrPort, cookie uint64, foreign 
 	at.sockets++
 }
 
-// owns reports whether the socket with that cookie is one that listens, or has
-// listened, for the node at a kernel address.
+// owns reports whether the socket with that cookie listens, or has listened, for the node
+// at a kernel address.
 func (p *ports) owns(kernel netip.AddrPort, cookie uint64) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -146,8 +146,8 @@ func (p *ports) owns(kernel netip.AddrPort, cookie uint64) bool {
 	return ok && at == kernel
 }
 
-// listensAt reports whether a socket of the node listens, or has listened lately, at a
-// kernel address.
+// listensAt reports whether a socket of the node listens at a kernel address, or has
+// listened there until lately.
 func (p *ports) listensAt(kernel netip.AddrPort) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -162,8 +162,8 @@ func (p *ports) foreign(kernel netip.AddrPort) bool {
 	return at != nil && at.foreign
 }
 
-// closed drops a socket that the kernel has destroyed. last is true if no other one is
-// at its address, which has been dropped, too.
+// closed drops a socket that the kernel has destroyed. last is true if it was the last
+// one at its address; the address is then dropped, too.
 func (p *ports) closed(cookie uint64) (kernel netip.AddrPort, last bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -175,7 +175,7 @@ func (p *ports) closed(cookie uint64) (kernel netip.AddrPort, last bool) {
 	return kernel, p.leaveLocked(kernel)
 }
 
-// leaveLocked notes that one socket less is at a place.
+// leaveLocked removes one socket from a place.
 func (p *ports) leaveLocked(kernel netip.AddrPort) (last bool) {
 	at := p.places[kernel]
 	if at == nil {
@@ -193,7 +193,7 @@ func (p *ports) leaveLocked(kernel netip.AddrPort) (last bool) {
 	return true
 }
 
-// gone drops what was recorded of a kernel address whose sockets are closed.
+// gone drops the records of a kernel address whose sockets have closed.
 func (p *ports) gone(kernel netip.AddrPort) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -217,14 +217,14 @@ func (p *ports) kernels() []netip.AddrPort {
 	return slices.Collect(maps.Keys(p.places))
 }
 
-// used reports whether there is, or was, any listener.
+// used reports whether any listener was ever recorded.
 func (p *ports) used() bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	return p.listeners != nil
 }
 
-// A listener is one place where a connection to a port may be accepted.
+// A listener is one address at which a connection to a port may be accepted.
 type listener struct{ program, kernel netip.AddrPort }
 
 // find returns the listeners of a port on the given program addresses, in that
@@ -245,12 +245,13 @@ func (p *ports) find(port uint16, addrs ...netip.Addr) []listener {
 // minRecorded is the least recordedLimit.
 const minRecorded = 1024
 
-// An addrPair is a pair of kernel addresses of this node's: of the socket that connects
-// and of the one that listens. far is zero for a UDP socket that is connected to nobody.
+// An addrPair is a pair of kernel addresses of this node: of the connecting socket and of
+// the listening one. far is zero for a UDP socket that is not connected.
 type addrPair struct{ own, far netip.AddrPort }
 
-// recordPeer notes that a socket, whose own address is own, meets another at addr. It
-// returns what was recorded of the two before: own, or another address.
+// recordPeer records that a socket, whose own address is own, is connected to another one
+// of the node at the virtual address addr. It returns what was recorded of the two
+// before: own, or another address.
 func (p *ports) recordPeer(at addrPair, own, addr netip.Addr) (before netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -270,10 +271,9 @@ func (p *ports) recordPeer(at addrPair, own, addr netip.Addr) (before netip.Addr
 	return before
 }
 
-// dropClosedLocked drops the pairs whose sockets are closed, once there are many pairs.
-// Many may be in use: the limit is then twice their number, so that the search costs a
-// connect as much as two look-ups on average. Where nobody knows which are in use, all
-// are dropped.
+// dropClosedLocked drops the pairs of closed sockets once there are many. If many are in
+// use, the limit becomes twice their number, so that the search costs each connect about
+// two look-ups on average. If it is not known which are in use, it drops all.
 func (p *ports) dropClosedLocked() {
 	p.recordedLimit = max(p.recordedLimit, minRecorded)
 	if len(p.recorded) < p.recordedLimit {
@@ -307,15 +307,15 @@ func (p *ports) recordedPeer(of, other netip.AddrPort) (addr netip.Addr, ok bool
 	return addr, false
 }
 
-// empty reports whether nothing was ever recorded that names are translated by.
+// empty reports whether no record exists that affects translated names.
 func (p *ports) empty() bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	return p.requested == nil && p.recorded == nil
 }
 
-// ListeningPorts returns the TCP ports on which the node's programs listen where other
-// nodes reach them, as the programs know them, in ascending order.
+// ListeningPorts returns the TCP ports at which other nodes reach the node's programs, in
+// ascending order.
 func (n *Node) ListeningPorts() []uint16 {
 	n.ports.mu.RLock()
 	defer n.ports.mu.RUnlock()

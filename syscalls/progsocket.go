@@ -10,12 +10,12 @@ import (
 )
 
 // A progSocket is the supervisor's copy of a program's socket: another descriptor of the
-// same open file description. It asks the kernel for each of the socket's properties when
-// that is first wanted, and keeps the answer. bind and connect change the names: the
-// methods that make these calls forget the names that are known.
+// same open file description. It asks the kernel for each property of the socket once,
+// when it is first needed, and keeps the answer. bind and connect change the names, so
+// the methods that make these calls drop the known names.
 //
-// A progSocket has one owner, who closes it: onSocket, or whoever has taken the socket or
-// its descriptor over. One goroutine uses it at a time.
+// A progSocket has one owner, which closes it: onSocket, or the code that has taken over
+// the socket or its descriptor. One goroutine uses it at a time.
 type progSocket struct {
 	fd          int // -1: closed, or taken over
 	domain, typ int // set by kind
@@ -25,15 +25,15 @@ type progSocket struct {
 
 // A sockName is what getsockname(2) or getpeername(2) has answered about a socket.
 type sockName struct {
-	known bool // it was asked for since the last change
+	known bool // the kernel was asked since the last change
 	addr  abi.Sockaddr
 	ok    bool // the family is AF_INET or AF_INET6
 	err   error
 }
 
-// onSocket runs f on a copy of the socket in the call's first argument. The copy is
-// closed before the call is answered, so that a close(2) that the program makes
-// afterwards is the last one. If f's reply waits, the copy is there until it has waited.
+// onSocket runs f on a copy of the socket in the call's first argument. It closes the
+// copy before the call is answered, so that a later close(2) of the program closes the
+// last reference. If f's reply waits, it closes the copy after that.
 func onSocket(c Call, f func(*progSocket) reply) reply {
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
@@ -53,7 +53,7 @@ func onSocket(c Call, f func(*progSocket) reply) reply {
 	return r
 }
 
-// close closes the copy, unless somebody has taken it over.
+// close closes the copy, unless it was taken over.
 func (s *progSocket) close() {
 	if s.fd >= 0 {
 		linux.Close(s.fd)
@@ -96,9 +96,10 @@ func (s *progSocket) isTCP() bool {
 
 func (s *progSocket) inOwnNamespace() bool { return inOwnNamespace(s.fd) }
 
-// cookie identifies the socket for life (SO_COOKIE, socket(7)).
+// cookie returns the socket's cookie, which identifies it as long as it exists
+// (SO_COOKIE, socket(7)).
 func (s *progSocket) cookie() (uint64, error) {
-	if s.id == 0 { // the kernel begins with 1, __sock_gen_cookie in net/core/sock_diag.c
+	if s.id == 0 { // no cookie is 0, __sock_gen_cookie in net/core/sock_diag.c
 		id, err := cookie(s.fd)
 		if err != nil {
 			return 0, err
@@ -128,7 +129,7 @@ func (s *progSocket) peerName() (a abi.Sockaddr, ok bool, err error) {
 	return s.far.addr, s.far.ok, s.far.err
 }
 
-// renamed forgets the socket's names: a call may have changed them.
+// renamed drops the known names, which a call may have changed.
 func (s *progSocket) renamed() { s.own.known, s.far.known = false, false }
 
 // state returns the TCP state, as in tcp_states.h. It may change at any time.
@@ -137,7 +138,7 @@ func (s *progSocket) state() (int, error) { return tcpState(s.fd) }
 // nonblocking reports whether O_NONBLOCK is set.
 func (s *progSocket) nonblocking() (bool, error) { return nonblocking(s.fd) }
 
-// v6only reports whether IPV6_V6ONLY is set, as the kernel has it.
+// v6only reports whether IPV6_V6ONLY is set in the kernel.
 func (s *progSocket) v6only() (bool, error) {
 	domain, _, err := s.kind()
 	if err != nil {
@@ -146,23 +147,23 @@ func (s *progSocket) v6only() (bool, error) {
 	return v6only(s.fd, domain)
 }
 
-// mappable lets the socket have v4-mapped addresses, as all aliases are on AF_INET6. It
-// fails with EINVAL if the socket is bound.
+// mappable lets the socket use v4-mapped addresses, which are the aliases of AF_INET6
+// sockets. It fails with EINVAL if the socket is bound.
 func (s *progSocket) mappable() error { return mappable(s.fd, s.domain) }
 
-// bindTo is bind(2).
+// bindTo calls bind(2).
 func (s *progSocket) bindTo(addr netip.AddrPort) error {
 	s.renamed()
 	return bindTo(s.fd, s.domain, addr)
 }
 
-// connectTo is connect(2).
+// connectTo calls connect(2).
 func (s *progSocket) connectTo(addr netip.AddrPort) error {
 	s.renamed()
 	return connectTo(s.fd, s.domain, addr)
 }
 
-// disconnect is connect(2) to AF_UNSPEC.
+// disconnect calls connect(2) with AF_UNSPEC.
 func (s *progSocket) disconnect() error {
 	s.renamed()
 	return linux.Disconnect(s.fd)
@@ -175,7 +176,7 @@ func (s *progSocket) connectNow(addr netip.AddrPort) error {
 }
 
 // takesFamily reports whether the socket can be connected to an address of that family.
-// A datagram socket for IPv6 takes IPv4 addresses, too (__ip6_datagram_connect in
+// An AF_INET6 datagram socket also accepts AF_INET addresses (__ip6_datagram_connect in
 // net/ipv6/datagram.c); glibc sorts addresses by such connects.
 func (s *progSocket) takesFamily(dst abi.Sockaddr) bool {
 	if s.domain != unix.AF_INET6 || dst.V6 {

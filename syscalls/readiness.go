@@ -13,16 +13,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readiness waits for many sockets of programs with one epoll(7) instance, which in turn
-// waits in the runtime's poller: a call that waits costs a goroutine and no thread. The
-// runtime's poller cannot wait for the sockets themselves, as they may be blocking ones.
+// readiness waits for many sockets of programs with one epoll(7) instance, which itself
+// waits in the runtime's poller. A waiting call thus costs a goroutine and no thread. The
+// runtime's poller cannot wait for the sockets themselves, because they may be blocking.
 type readiness struct {
 	file *os.File // the epoll instance
 	raw  syscall.RawConn
 	done chan struct{} // closed when serve has ended
 
 	mu     sync.Mutex
-	tokens map[uint64]chan<- int // by the number in struct epoll_event: gets it, has room
+	tokens map[uint64]chan<- int // by the number in struct epoll_event; buffered
 	last   uint64
 	held   map[uint64]*hold // by cookie
 }
@@ -32,7 +32,7 @@ func newReadiness() (*readiness, error) {
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create: %w", err)
 	}
-	// or os.NewFile leaves the poller out
+	// os.NewFile adds only non-blocking files to the poller
 	if err := linux.SetNonblock(fd, true); err != nil {
 		linux.Close(fd)
 		return nil, fmt.Errorf("epoll: %w", err)
@@ -47,21 +47,21 @@ func newReadiness() (*readiness, error) {
 	return r, nil
 }
 
-// close ends serve. Nothing may wait any more.
+// close ends serve. The caller has ended all waits.
 func (r *readiness) close() {
 	r.file.Close()
 	<-r.done
 }
 
-// serve tells those who wait, until r is closed.
+// serve wakes waiting calls until r is closed.
 func (r *readiness) serve() {
 	defer close(r.done)
 	var events [128]unix.EpollEvent
 	r.raw.Read(func(epoll uintptr) bool {
-		for { // until there is none: the poller tells of changes only
+		for { // until no event is left: the poller reports only changes
 			n, err := unix.EpollWait(int(epoll), events[:], 0)
 			if err != nil && !errors.Is(err, unix.EINTR) {
-				return true // cannot be, with a descriptor of epoll's
+				return true // impossible for a descriptor of epoll
 			}
 			if n == 0 {
 				return false
@@ -83,8 +83,9 @@ func (r *readiness) tell(events []unix.EpollEvent) {
 	}
 }
 
-// watch has to get a token, which it returns, when one of events holds at fd, once. to
-// has room for it. forget has to be called before fd is closed.
+// watch sends a token to the channel to when one of the events is ready at fd, once. It
+// returns that token. to must have room for it. The caller must call forget before it
+// closes fd.
 func (r *readiness) watch(fd int, events int16, to chan<- int) (token int, forget func(),
 	err error) {
 	r.mu.Lock()
@@ -113,17 +114,17 @@ func (r *readiness) control(op, fd int, e *unix.EpollEvent) error {
 	return errors.Join(failed, err)
 }
 
-// wait waits until one of events holds at fd. It fails with ctx's error, or with EAGAIN
-// when the socket's timeout opt (SO_RCVTIMEO or SO_SNDTIMEO) is over.
+// wait waits until one of the events is ready at fd. It fails with ctx's error, or with
+// EAGAIN when the socket's timeout opt (SO_RCVTIMEO or SO_SNDTIMEO) expires.
 func (r *readiness) wait(ctx context.Context, fd int, events int16, opt int) error {
 	expired, stop := socketTimer(fd, opt)
 	defer stop()
 	return r.waitEither(ctx, fd, events, expired, -1)
 }
 
-// waitEither waits until one of events holds at fd. It fails with ctx's error, with
-// EAGAIN when expired fires, and with EINTR when ended turns readable, if that is not
-// negative.
+// waitEither waits until one of the events is ready at fd. It fails with ctx's error,
+// with EAGAIN when expired fires, and with EINTR when ended, if it is not negative,
+// becomes readable.
 func (r *readiness) waitEither(ctx context.Context, fd int, events int16,
 	expired <-chan time.Time, ended int) error {
 	told := make(chan int, 2)

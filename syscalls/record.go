@@ -19,14 +19,14 @@ type Tracer interface {
 type Tracing struct {
 	Tracer Tracer
 	Bytes  int  // how many bytes of payload are stored of each call
-	FDs    bool // store what descriptors are, which costs some microseconds a call
+	FDs    bool // describe descriptors, which costs some microseconds per call
 
 	calls *strace.Table // the calls that the Tracer receives
 }
 
-// Trace gives t.Tracer every trapped call that begins from now on; nil stops that.
-// Meanwhile the node also does calls that it otherwise leaves to the kernel, so that it
-// knows their results. It does so only where the program sees no difference.
+// Trace passes t.Tracer every trapped call that begins from now on; nil ends that. While
+// the node is traced, it also performs calls that it otherwise leaves to the kernel, to
+// know their results. It does so only where the program sees no difference.
 func (n *Node) Trace(t *Tracing) { n.tracing.Store(t) }
 
 // A Record has one trapped call, as the goroutine that answered it stored it. Decode
@@ -43,7 +43,8 @@ type Record struct {
 	owner *tracedCall
 }
 
-// Release makes the Record free for another call. The caller must not use it any more.
+// Release makes the Record available for another call. The caller must not use it
+// afterwards.
 func (r *Record) Release() {
 	c := r.owner
 	r.Syscall.Reset()

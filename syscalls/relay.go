@@ -14,16 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// relayBuffer is the size of one read in bytes: more than that the kernel
-// rarely has ready, and it is several QUIC packets, so that they leave
-// together.
+// relayBuffer is the size of one read, in bytes. The kernel rarely has more data ready.
+// It makes several QUIC packets, which are sent together.
 const relayBuffer = 128 << 10
 
 var relayBuffers = sync.Pool{New: func() any { return new([relayBuffer]byte) }}
 
-// Relay carries bytes between a TCP connection of a program's that this process has
-// accepted, which it owns, and a stream until both directions have ended, each as TCP
-// ends: FIN for FIN, and RST for RST.
+// Relay copies data between a program's TCP connection that this process has accepted,
+// and which it owns, and a stream, until both directions have ended. Each ends as in TCP:
+// FIN for FIN, and RST for RST.
 func Relay(ctx context.Context, accepted *net.TCPConn, stream Stream) error {
 	conn, err := loopConnOf(accepted)
 	if err != nil {
@@ -34,8 +33,8 @@ func Relay(ctx context.Context, accepted *net.TCPConn, stream Stream) error {
 	return nil
 }
 
-// relay carries a connection of one of the node's programs. The caller has
-// counted it in n.relays, before the program knew of it: Drain must not miss it.
+// relay relays a connection of one of the node's programs. The caller has counted it in
+// n.relays before the program could see it, so that Drain waits for it.
 func (n *Node) relay(conn Conn, stream Stream) {
 	defer n.relays.Add(-1)
 	if relay(n.ctx, n.left, conn, stream) {
@@ -43,12 +42,12 @@ func (n *Node) relay(conn Conn, stream Stream) {
 	}
 }
 
-// relay is Relay for a program's connection. When left ends, there is no program
-// any more: what it has written is still sent, the rest is dropped, and relay
-// returns true, since nothing tells that the far side has it.
+// relay is Relay for a program's connection. When left ends, the program has ended: relay
+// still sends what the program has written, and drops the rest. It then returns true,
+// because the far side has not confirmed the data.
 func relay(ctx, left context.Context, conn Conn, stream Stream) (cut bool) {
-	// The far side's reset must not overtake what is still being delivered in
-	// the other direction; so a reset is left to the end, when both are done.
+	// The far side's reset must not overtake data that is still being delivered in the
+	// other direction. So the reset waits until both directions are done.
 	var outReset, inReset bool
 	stop := context.AfterFunc(ctx, func() {
 		conn.SetLinger(0)
@@ -78,8 +77,8 @@ func relay(ctx, left context.Context, conn Conn, stream Stream) (cut bool) {
 		cut = true
 	}
 	if outReset && !inReset {
-		// The far side has ended in order, and reads no more. The reset that says so
-		// would take what the program has not read yet with it.
+		// The far side has ended its direction in order, and reads no more. A reset would
+		// now discard data that the program has not read yet.
 		watchSent(conn)
 	}
 	if outReset || inReset {
@@ -90,31 +89,32 @@ func relay(ctx, left context.Context, conn Conn, stream Stream) (cut bool) {
 	return cut
 }
 
-// fromProgram carries what the program writes. It returns true if the far side
-// takes no more, which TCP says with a reset.
+// fromProgram relays what the program writes. It returns true if the far side has stopped
+// reading, which TCP signals by a reset.
 func fromProgram(conn Conn, stream Stream) (reset bool) {
 	defer stream.OnStopSending(func() { conn.SetReadDeadline(time.Unix(1, 0)) })()
 	src, err := newTCPSource(conn)
 	if err == nil {
-		src.empty = func() { stream.Flush() } // its error is also the next write's
+		src.empty = func() { stream.Flush() } // the next write returns its error, too
 		err = copyBytes(stream, src)
 	}
 	switch {
 	case err == nil:
 		stream.CloseWrite()
 	case errors.Is(err, errWrite), errors.Is(err, os.ErrDeadlineExceeded):
-		// The program learns it when the other direction is done: at once, or,
-		// if it only reads, never, as with TCP.
+		// The program learns that when the other direction ends: at once, or never if it
+		// only reads, as with TCP.
 		stream.CloseWrite()
 		return true
-	default: // the program reset its connection, or died with data unread
+	default: // the program reset its connection, or ended with unread data
 		stream.Reset()
 	}
 	return false
 }
 
-// watchReset waits for the reset of a program that has ended its direction and reads
-// no more: TCP's answer to what still comes in. It waits until conn is closed, else.
+// watchReset waits for a reset by a program that has ended its direction and stops
+// reading: TCP sends RST for data that still arrives. Otherwise it waits until conn is
+// closed.
 func watchReset(conn Conn, stream Stream) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -129,9 +129,9 @@ func watchReset(conn Conn, stream Stream) {
 	}
 }
 
-// watchSent waits until the program's socket has all that was written, and the end of it,
-// or until conn is closed. The kernel wakes pollers when that end is acknowledged
-// (tcp_rcv_state_process in net/ipv4/tcp_input.c).
+// watchSent waits until the program's socket has received everything that was written,
+// and the FIN, or until conn is closed. The kernel wakes pollers when the FIN is
+// acknowledged (tcp_rcv_state_process in net/ipv4/tcp_input.c).
 func watchSent(conn Conn) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -143,8 +143,8 @@ func watchSent(conn Conn) {
 	})
 }
 
-// toProgram carries what the program reads. It returns true if the far side has
-// reset the connection.
+// toProgram relays what the program reads. It returns true if the far side has reset the
+// connection.
 func toProgram(conn Conn, stream Stream) (reset bool) {
 	switch err := copyBytes(conn, &streamSource{stream: stream}); {
 	case err == nil:
@@ -152,7 +152,7 @@ func toProgram(conn Conn, stream Stream) (reset bool) {
 	case errors.Is(err, errWrite): // the program has closed its socket
 		stream.CloseRead()
 	default:
-		// Ends fromProgram as well, which may wait for a program that is silent.
+		// This also ends fromProgram, which may wait for a silent program.
 		conn.SetLinger(0)
 		conn.Close()
 		return true
@@ -163,21 +163,22 @@ func toProgram(conn Conn, stream Stream) (reset bool) {
 // errWrite marks an error of the destination.
 var errWrite = errors.New("write")
 
-// A source hands out what has come in. The buffer is its until the next call,
-// and it holds none while it waits: most connections wait most of the time.
+// A source returns received data. The buffer stays the source's, until the next call. A
+// source holds no buffer while it waits: most connections wait most of the time.
 type source interface {
-	// next returns io.EOF at the end. If urgent is true, the last byte is: see urgent.go.
+	// next returns the next data, and io.EOF at the end. If urgent is true, the last byte
+	// is urgent: see urgent.go.
 	next() (b []byte, urgent bool, err error)
 }
 
-// A sink takes what is relayed: a Conn or a Stream.
+// A sink is the destination of a relay: a Conn or a Stream.
 type sink interface {
 	io.Writer
 	MarkUrgent() error // see Stream
 }
 
-// copyBytes copies until src ends. Unlike io.Copy it tells the side that
-// failed.
+// copyBytes copies until src ends. Unlike io.Copy, it marks errors of the destination by
+// errWrite.
 func copyBytes(dst sink, src source) error {
 	for {
 		b, urgent, err := src.next()
@@ -209,12 +210,12 @@ func writeUrgent(dst sink, b []byte) error {
 			return err
 		}
 	}
-	dst.MarkUrgent() // after an error the byte is sent all the same
+	dst.MarkUrgent() // after an error, the byte is sent as ordinary data
 	_, err := dst.Write(b[last:])
 	return err
 }
 
-// A pooledBuffer has a buffer of the pool while it has something to hand out.
+// A pooledBuffer has a buffer of the pool while it has data to return.
 type pooledBuffer struct{ buf *[relayBuffer]byte }
 
 func (l *pooledBuffer) take() []byte {
@@ -239,10 +240,10 @@ type tcpSource struct {
 	err error
 
 	urgency *urgency              // nil: none
-	urgent  bool                  // what was read
-	read    func(fd uintptr) bool // tryRead, made once: a method value is an allocation
+	urgent  bool                  // the read byte is urgent
+	read    func(fd uintptr) bool // tryRead, stored because a method value is an allocation
 
-	empty func() // if not nil, called once, when there is nothing for the first time
+	empty func() // if not nil, called once: the first time that there is no data
 }
 
 func newTCPSource(c Conn) (*tcpSource, error) {
@@ -273,7 +274,7 @@ func (s *tcpSource) next() (b []byte, urgent bool, err error) {
 	return s.buf[:s.n], s.urgent, nil
 }
 
-// tryRead returns false if there is nothing yet.
+// tryRead returns false if there is no data yet.
 func (s *tcpSource) tryRead(fd uintptr) bool {
 	for {
 		s.n, s.urgent, s.err = s.urgency.read(fd, s.take())
@@ -297,8 +298,8 @@ type streamSource struct {
 	pooledBuffer
 	stream Stream
 
-	rest []byte // read, behind an urgent byte that was handed out
-	err  error  // of the Read that it is from
+	rest []byte // data behind an urgent byte that was returned
+	err  error  // the error of the Read that returned rest
 }
 
 func (s *streamSource) next() (b []byte, urgent bool, err error) {
@@ -316,7 +317,8 @@ func (s *streamSource) next() (b []byte, urgent bool, err error) {
 	return b, urgent, nil
 }
 
-// fill reads. An error comes after the bytes that were read with it.
+// fill reads from the stream. next returns an error after the bytes that were read with
+// it.
 func (s *streamSource) fill() error {
 	if s.err != nil {
 		return s.err

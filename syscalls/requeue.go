@@ -9,16 +9,16 @@ import (
 	"github.com/boxer-sandbox/boxer/stream"
 )
 
-// requeued keeps connections that were accepted for a call which a signal had
-// ended: the next accept on that listener takes them first, by its cookie.
+// requeued has connections that were accepted for a call which a signal then ended, by
+// the listener's cookie. The next accept on that listener gets them first.
 type requeued struct {
 	mu sync.Mutex
 	m  map[uint64][]accepted
 }
 
-// redeliverAfter is how long a returned connection waits for an accept. A call
-// that a signal restarts comes back at once; a program that waits in poll(2)
-// for the listener does not, and has to be woken.
+// redeliverAfter is how long a requeued connection waits for an accept. A call that a
+// signal restarts comes back at once. A program that waits for the listener in poll(2)
+// does not, and must be woken.
 const redeliverAfter = 20 * time.Millisecond
 
 func (r *requeued) put(listener uint64, conn accepted) {
@@ -30,7 +30,7 @@ func (r *requeued) put(listener uint64, conn accepted) {
 	r.m[listener] = append(r.m[listener], conn)
 }
 
-// take removes the oldest connection of a listener.
+// take removes and returns the oldest connection of a listener.
 func (r *requeued) take(listener uint64) (accepted, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -46,9 +46,8 @@ func (r *requeued) take(listener uint64) (accepted, bool) {
 	return q[0], true
 }
 
-// requeue keeps conn for the listener's next accept. If none comes, conn is
-// offered again as a connection of its own, so that the listener becomes
-// readable.
+// requeue keeps conn for the listener's next accept. If no accept comes, it makes a new
+// connection to the listener for it, so that the listener becomes readable.
 func (n *Node) requeue(listener uint64, conn accepted) {
 	n.requeued.put(listener, conn)
 	n.tasks.Go(func() {
@@ -64,9 +63,9 @@ func (n *Node) requeue(listener uint64, conn accepted) {
 	})
 }
 
-// redeliver connects to the listener that conn came from and relays between the
-// two. Should the listener be gone, conn is closed: that resets it, as Linux
-// resets what a closed listener has not handed out.
+// redeliver connects to the listener of conn and relays between the two. If the listener
+// has closed, it closes conn, which resets it, as Linux resets connections that a closed
+// listener has not accepted.
 func (n *Node) redeliver(conn accepted) {
 	local, _, err := localName(conn.fd)
 	if err != nil {

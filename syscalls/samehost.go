@@ -7,17 +7,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sameHostNodes are nodes on the same host. Connections to and from them are the
-// kernel's own, over loopback: their ends have the aliases of both nodes.
+// sameHostNodes are other nodes on this host. The kernel carries connections to and from
+// them over loopback, between aliases of both nodes.
 type sameHostNodes struct {
 	mu sync.RWMutex
-	// nodes has the virtual addresses of each that have been met, by the first
-	// address of its aliases.
+	// nodes has the virtual addresses of each such node that this node has met, by the
+	// first address of its aliases.
 	nodes map[netip.Addr]struct{ v4, v6 netip.Addr }
-	// ports has the port that a neighbour's program knows, by the kernel address
-	// of its listener, where the two differ.
+	// ports has the port that the other node's program knows, by the kernel address of
+	// its listener, where the two differ.
 	ports map[netip.AddrPort]uint16
-	// older has those, by their blocks, that do not tell which of their sockets connect.
+	// older has the nodes of older versions, which do not tell which of their sockets
+	// connect, by their blocks.
 	older map[netip.Addr]bool
 }
 
@@ -36,7 +37,7 @@ func (s *sameHostNodes) isOlder(block netip.Addr) bool {
 	return s.older[block]
 }
 
-// add notes that a node has the aliases that alias is one of.
+// add records the node with the aliases of alias's block.
 func (s *sameHostNodes) add(alias, node netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -53,7 +54,7 @@ func (s *sameHostNodes) add(alias, node netip.Addr) {
 	s.nodes[blockOf(alias)] = known
 }
 
-// addListener notes where a neighbour's listener is.
+// addListener records the kernel address of another node's listener.
 func (s *sameHostNodes) addListener(kernel, program netip.AddrPort) {
 	s.add(kernel.Addr(), program.Addr())
 	s.mu.Lock()
@@ -65,8 +66,8 @@ func (s *sameHostNodes) addListener(kernel, program netip.AddrPort) {
 	}
 }
 
-// find returns the virtual address that a kernel address belongs to, in a
-// connection whose other end is at this node's alias own.
+// find returns the virtual address of a kernel address, in a connection whose other end
+// is at this node's alias own.
 func (s *sameHostNodes) find(kernel netip.AddrPort, own netip.Addr) (netip.AddrPort, bool) {
 	r, ok := roleOf(kernel.Addr())
 	if !ok {
@@ -91,12 +92,11 @@ func (s *sameHostNodes) find(kernel netip.AddrPort, own netip.Addr) (netip.AddrP
 	return netip.AddrPortFrom(node, kernel.Port()), true
 }
 
-// ResolveLocal tells a neighbour where the listener at dst, an address of this node's,
-// is. near is one of the neighbour's aliases, src its virtual address, and socket the
-// cookie of the socket that will connect, or 0 if the neighbour is of an older version
-// that does not tell. It fails
-// with ECONNREFUSED if there is none, and with EHOSTUNREACH if the connection has to
-// come over the network.
+// ResolveLocal returns the kernel address of the listener at dst, an address of this
+// node, for another node on this host. near is one of that node's aliases, src its
+// virtual address, and socket the cookie of the socket that will connect, or 0 from an
+// older version. It fails with ECONNREFUSED if there is no listener, and with
+// EHOSTUNREACH if the connection must come over the network.
 func (n *Node) ResolveLocal(near, src netip.Addr, dst netip.AddrPort,
 	socket uint64) (netip.AddrPort, error) {
 	if !aliasRange.Contains(near) || blockOf(near) == n.Aliases.Wildcard {

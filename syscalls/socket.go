@@ -41,8 +41,8 @@ func parseName(buf []byte, size int, err error) (abi.Sockaddr, bool, error) {
 	return s, err == nil, nil
 }
 
-// kind tells what a socket is: its domain, and its type without flags. ENOTSOCK
-// if it is none.
+// kind returns a socket's domain, and its type without flags. It fails with ENOTSOCK for
+// other descriptors.
 func kind(fd int) (domain, typ int, err error) {
 	if domain, err = linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err != nil {
 		return 0, 0, err
@@ -60,7 +60,7 @@ func tcpState(fd int) (int, error) {
 	return int(b[0]), err
 }
 
-// nonblockMu is held while O_NONBLOCK of a program's socket is not the program's.
+// nonblockMu is held while withoutWaiting changes O_NONBLOCK of a program's socket.
 var nonblockMu sync.Mutex
 
 func nonblocking(fd int) (bool, error) {
@@ -70,16 +70,16 @@ func nonblocking(fd int) (bool, error) {
 	return flags&unix.O_NONBLOCK != 0, err
 }
 
-// cookie identifies a socket for life, whatever descriptors point to it
-// (SO_COOKIE, socket(7)).
+// cookie returns a socket's cookie, which identifies the socket whatever descriptors
+// refer to it (SO_COOKIE, socket(7)).
 func cookie(fd int) (uint64, error) {
 	return linux.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
 }
 
-// clearError takes the error that is left in the socket (sk_err).
+// clearError clears the socket's pending error (sk_err).
 func clearError(fd int) { linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR) }
 
-// kernelSockaddr is addr as a socket of the given domain takes it: IPv4 is
+// kernelSockaddr returns addr in the form that a socket of the given domain accepts:
 // v4-mapped on AF_INET6.
 func kernelSockaddr(domain int, addr netip.AddrPort) unix.Sockaddr {
 	if domain == unix.AF_INET6 {
@@ -88,7 +88,7 @@ func kernelSockaddr(domain int, addr netip.AddrPort) unix.Sockaddr {
 	return &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().Unmap().As4()}
 }
 
-// v6only reports whether a socket has IPV6_V6ONLY, as the kernel has it.
+// v6only reports whether IPV6_V6ONLY is set in the kernel.
 func v6only(fd, domain int) (bool, error) {
 	if domain != unix.AF_INET6 {
 		return false, nil
@@ -97,8 +97,8 @@ func v6only(fd, domain int) (bool, error) {
 	return only != 0, err
 }
 
-// mappable lets a socket have v4-mapped addresses, as all aliases are on AF_INET6.
-// It fails with EINVAL if the socket is bound.
+// mappable lets a socket use v4-mapped addresses, which are the aliases of AF_INET6
+// sockets. It fails with EINVAL if the socket is bound.
 func mappable(fd, domain int) error {
 	if domain != unix.AF_INET6 {
 		return nil
@@ -112,11 +112,11 @@ func connectNow(fd, domain int, addr netip.AddrPort) error {
 	return withoutWaiting(fd, func() error { return connectTo(fd, domain, addr) })
 }
 
-// withoutWaiting does a call as on a non-blocking socket. O_NONBLOCK belongs to the
-// open file description, which the program shares: it is set for the few
-// microseconds of this call, in which the socket is not connected and there is
-// nothing else to do with it. Two at a time would take it from each other, and
-// connect(2) would wait: on the receiving goroutine that is the end of all answers.
+// withoutWaiting makes a call as on a non-blocking socket. O_NONBLOCK belongs to the open
+// file description, which the program shares. It is set for the few microseconds of the
+// call, while the socket is not connected and the program can do nothing else with it.
+// Two concurrent callers could clear the flag for each other. connect(2) would then
+// block, and on the receiving goroutine that would stop all answers.
 func withoutWaiting(fd int, call func() error) error {
 	nonblockMu.Lock()
 	defer nonblockMu.Unlock()
@@ -142,16 +142,15 @@ func timeout(fd, opt int) (unix.Timeval, error) {
 	return *tv, nil
 }
 
-// bindTo and connectTo are bind(2) and connect(2) with an address as a socket of the
-// given domain takes it, see kernelSockaddr. The socket must not be one that waits to be
-// connected.
+// bindTo and connectTo call bind(2) and connect(2) with an address in the form of the
+// socket's domain, see kernelSockaddr. The socket must not be waiting for a connect.
 func bindTo(fd, domain int, addr netip.AddrPort) error {
 	probes.RLock()
 	defer probes.RUnlock()
 	return bindUnlocked(fd, domain, addr)
 }
 
-// bindUnlocked is bindTo for who holds probes.
+// bindUnlocked is bindTo for callers that hold probes.
 func bindUnlocked(fd, domain int, addr netip.AddrPort) error {
 	var room [abi.SizeofSockaddrInet6]byte
 	return linux.Bind(fd, abi.AppendSockaddr(room[:0],

@@ -12,9 +12,9 @@ import (
 )
 
 // connectFrom runs connect, which connects a socket on loopback, with an alias as the
-// source of a socket that has none. As for a program's own connect, the kernel chooses
-// the port when it knows the destination: so one port serves several destinations, and
-// a node has as many connections to each as the range of ports has ports.
+// source if the socket has none. As in the program's own connect, the kernel chooses the
+// port when it knows the destination. So one port serves several destinations, and the
+// number of connections to each is bounded by the range of ephemeral ports.
 func (n *Node) connectFrom(s *progSocket, alias netip.Addr, connect func() error) error {
 	local, _, err := s.localName()
 	if err != nil {
@@ -29,7 +29,7 @@ func (n *Node) connectFrom(s *progSocket, alias netip.Addr, connect func() error
 	}
 	err = s.bindAddress(alias)
 	switch {
-	case local.Addr.Port() != 0 && errors.Is(err, unix.EINVAL): // it is bound after all
+	case local.Addr.Port() != 0 && errors.Is(err, unix.EINVAL): // the socket is bound
 		return connect()
 	case err != nil:
 		return fmt.Errorf("bind to %v: %w", alias, err)
@@ -40,26 +40,26 @@ func (n *Node) connectFrom(s *progSocket, alias netip.Addr, connect func() error
 	if err = connect(); !errors.Is(err, unix.EADDRNOTAVAIL) {
 		return err
 	}
-	// The kernel then leaves out all ports that a socket of the host was bound to, at
-	// whatever address (__inet_hash_connect in net/ipv4/inet_hashtables.c). bind(2)
-	// leaves out only those that are bound at the alias.
+	// The kernel then skips all ports to which a socket of the host was bound, at any
+	// address (__inet_hash_connect in net/ipv4/inet_hashtables.c). bind(2) skips only
+	// those that are bound at the alias.
 	if s.bindTo(netip.AddrPortFrom(alias, 0)) != nil {
 		return err
 	}
 	return connect()
 }
 
-// choosesSource reports whether the source of a socket's connect is not the program's
-// choice: it is bound to nothing, or only for an earlier connect. local is the socket's
-// name. After a failed connect the name has the port of that connect, which the socket
-// has no more; the address is the alias that the node had chosen, or the wildcard if the
-// kernel had made the connect.
+// choosesSource reports whether the program has not chosen the source of a socket's
+// connect: the socket is not bound, or only by an earlier connect. local is the socket's
+// name. After a failed connect, the name still has the port of that connect, which the
+// socket does not own any more. Its address is the alias that the node had chosen, or the
+// wildcard if the kernel had made the connect.
 func (n *Node) choosesSource(s *progSocket, local abi.Sockaddr) bool {
 	return local.Addr.Addr().Unmap().IsUnspecified() || n.hasChosen(s)
 }
 
-// hasChosen reports whether the node, and not the program, has chosen the address that a
-// TCP socket is bound to.
+// hasChosen reports whether the node, not the program, has chosen the address of a TCP
+// socket.
 func (n *Node) hasChosen(s *progSocket) bool {
 	if s.typ != unix.SOCK_STREAM {
 		return false
@@ -72,8 +72,8 @@ func (n *Node) hasChosen(s *progSocket) bool {
 	return ok
 }
 
-// onlyV6 reports whether a TCP socket has IPV6_V6ONLY as the program knows it, if its
-// source is not the program's choice.
+// onlyV6 reports whether the program has set IPV6_V6ONLY on a TCP socket whose source the
+// program has not chosen.
 func (n *Node) onlyV6(s *progSocket) (bool, error) {
 	if s.domain != unix.AF_INET6 {
 		return false, nil
@@ -88,12 +88,12 @@ func (n *Node) onlyV6(s *progSocket) (bool, error) {
 	return s.v6only()
 }
 
-// chosenSources has the sockets, by their cookies, to which the node has given the source
-// of a connect. There are two generations: what is added to a full one starts the next.
-// A socket that is forgotten keeps its source after a failed connect.
+// chosenSources has the sockets whose source the node has chosen, by cookie. There are
+// two generations: when the younger is full, it becomes the older, and a new one begins.
+// A socket that was dropped keeps its source after a failed connect.
 type chosenSources struct {
 	mu sync.Mutex
-	// whether the program has set IPV6_V6ONLY, which an alias does not let a socket have
+	// whether the program has set IPV6_V6ONLY, which a socket at an alias cannot have
 	young, older map[uint64]bool
 }
 
@@ -118,7 +118,7 @@ func (c *chosenSources) find(id uint64) (only, ok bool) {
 	return only, ok
 }
 
-// remove notes that the program has bound a socket itself.
+// remove records that the program has bound a socket itself.
 func (c *chosenSources) remove(id uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -126,7 +126,7 @@ func (c *chosenSources) remove(id uint64) {
 	delete(c.older, id)
 }
 
-// forgetSource leaves the source of a socket to the kernel, if the node had chosen it.
+// forgetSource lets the kernel choose the source of a socket if the node had chosen it.
 func (n *Node) forgetSource(s *progSocket) error {
 	local, _, err := s.localName()
 	if err != nil || local.Addr.Addr().Unmap().IsUnspecified() || !n.hasChosen(s) {

@@ -18,7 +18,7 @@ func Traced(shown []uintptr) []Entry {
 		}
 	}
 	for _, nr := range shown {
-		if !fails(nr) { // the filter fails these calls, traced or not
+		if !fails(nr) { // the filter always fails these calls
 			rows = append(rows, Entry{Nr: nr, Note: "traced"})
 		}
 	}

@@ -151,9 +151,9 @@ func (c *tracedCall) Keep() Call {
 // more.
 func (c *tracedCall) finish() { c.t.Tracer.Called(&c.Record) }
 
-// complete stores the memory that a trace shows and the handler did not read. It runs
-// before the answer, while the program's thread stands still: later the memory may have
-// changed, and the thread's next call may have begun.
+// complete stores memory that the trace shows and the handler did not read. It runs
+// before the answer, while the program's thread waits. Later the memory may have changed,
+// and the thread's next call may have begun.
 func (c *tracedCall) complete() {
 	now := time.Now()
 	c.Took = now.Sub(c.Start)

@@ -9,17 +9,17 @@ import (
 
 var localhost4 = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
-// peers knows the virtual peer of each relayed connection, by the kernel
-// address of one of its ends. The relay adds and removes the entry.
+// peers has the virtual peer of each relayed connection, by the kernel address of one of
+// its ends. The relay adds and removes the entry.
 type peers struct {
 	mu sync.RWMutex
 	// dialled has the connections that the node's programs opened.
 	dialled map[gated]*peer
-	// accepted has those that came in, by the supervisor's end.
+	// accepted has the incoming connections, by the supervisor's end.
 	accepted map[netip.AddrPort]*peer
-	// ended has the last of accepted whose relays have ended, and order their
-	// keys, oldest first: a connection can be reset before it is accepted, and
-	// accept(2) still tells where it came from.
+	// ended has the most recent connections of accepted whose relays have ended; order
+	// has their keys, oldest first. A connection can be reset before it is accepted, and
+	// accept(2) must still return its peer.
 	ended map[netip.AddrPort]netip.AddrPort
 	order []netip.AddrPort
 }
@@ -28,15 +28,15 @@ type peers struct {
 // gate's at the other.
 type gated struct{ program, gate netip.AddrPort }
 
-// A peer is one of a relayed connection.
+// A peer is the far end of a relayed connection.
 type peer struct {
 	addr    netip.AddrPort // virtual
 	own     netip.Addr     // the node's end, virtual
 	urgency urgency
 }
 
-// maxEnded bounds how many ended connections are remembered: about what a
-// listener's queue holds (somaxconn is 4096, few programs ask for more than 511).
+// maxEnded bounds how many ended connections are kept: about as many as a listener's
+// queue holds (somaxconn is 4096, and few programs ask for more than 511).
 const maxEnded = 1024
 
 func (p *peers) addDialled(ends gated, own netip.Addr, addr netip.AddrPort) *peer {
@@ -88,8 +88,8 @@ func (p *peers) removeAccepted(relay netip.AddrPort) {
 	}
 }
 
-// accepts reports whether an address is the supervisor's end of a connection that came
-// in, also of one that has ended lately.
+// accepts reports whether an address is the supervisor's end of an incoming connection,
+// including those that have ended lately.
 func (p *peers) accepts(relay netip.AddrPort) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -106,7 +106,7 @@ func (p *peers) wasAccepted(relay netip.AddrPort) (peer netip.AddrPort, ok bool)
 	return peer, ok
 }
 
-// local returns what getsockname(2) tells for a TCP socket, see protocol.
+// local returns the result of getsockname(2) for a TCP socket, see protocol.
 func (n *Node) local(local, peer abi.Sockaddr) abi.Sockaddr {
 	kernel, far := unmapped(local.Addr), unmapped(peer.Addr)
 	r, ok := n.Aliases.role(kernel.Addr())
@@ -121,8 +121,8 @@ func (n *Node) local(local, peer abi.Sockaddr) abi.Sockaddr {
 	return local
 }
 
-// farRole returns the role of the other end's address in a connection of this node's.
-// ok is false if the other end is not the node's.
+// farRole returns the role of the other end's address in a connection of this node. ok is
+// false if the other end is not this node's.
 func (n *Node) farRole(far netip.AddrPort) (r role, ok bool) {
 	if r, ok = roleOfGate(far.Addr()); ok {
 		return r, n.gates.v4.has(far) || n.gates.v6 != nil && n.gates.v6.has(far) ||
@@ -131,15 +131,15 @@ func (n *Node) farRole(far netip.AddrPort) (r role, ok bool) {
 	return n.Aliases.role(far.Addr())
 }
 
-// ownAddress returns the node's own address in a connection from a kernel address that
-// does not tell, a wildcard or one that the kernel chose, by the other end's.
+// ownAddress returns the node's own address in a connection whose kernel address does not
+// show it (a wildcard, or chosen by the kernel). It uses the other end's address.
 func (n *Node) ownAddress(kernel, far netip.AddrPort) netip.Addr {
 	r, ok := n.farRole(far)
 	if addr, ok := n.ports.recordedPeer(kernel, far); ok && r&^v6 != relayEnd {
 		return addr
 	}
 	switch {
-	case !ok: // a neighbour's
+	case !ok: // another node on this host
 		if r, ok = roleOfGate(far.Addr()); !ok {
 			r, _ = roleOf(far.Addr())
 		}
@@ -155,8 +155,8 @@ func (n *Node) ownAddress(kernel, far netip.AddrPort) netip.Addr {
 	return n.own(private | r&v6)
 }
 
-// remote returns what getpeername(2) tells for a TCP socket, see protocol. ok is false
-// when its relay has ended.
+// remote returns the result of getpeername(2) for a TCP socket, see protocol. ok is false
+// if its relay has ended.
 func (n *Node) remote(local, peer abi.Sockaddr) (s abi.Sockaddr, ok bool) {
 	kernel, far := unmapped(local.Addr), unmapped(peer.Addr)
 	r, ok := n.farRole(far)
@@ -180,12 +180,12 @@ func (n *Node) remote(local, peer abi.Sockaddr) (s abi.Sockaddr, ok bool) {
 		return peer, true
 	}
 	addr := n.own(r)
-	// a listener of this node's, or a client that was bound to it
+	// a listener of this node, or a client that was bound to it
 	if addr.IsUnspecified() {
 		addr = n.ownAddress(far, kernel)
 	}
 	if n.Owns(addr) && !n.isVouched(kernel, far) {
-		return peer, true // a stranger, who is at one of the node's aliases
+		return peer, true // another process, at one of the node's aliases
 	}
 	peer.Addr = netip.AddrPortFrom(addr, n.ports.programPort(far))
 	return peer, true

@@ -8,18 +8,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Urgent data of TCP (tcp(7)) has a place in the stream, the mark, which the kernel shows
-// only to who asks before each read. So that relays need not ask, the filter traps the
-// sends that have MSG_OOB, and only the relay of such a connection asks from then on.
+// TCP's urgent data (tcp(7)) has a position in the stream, the mark. The kernel shows it
+// only to a reader that asks before each read. So that relays need not ask, the filter
+// traps sends with MSG_OOB. Only the relay of such a connection asks, from then on.
 
-// urgency is whether a relay's program sends urgent data.
+// urgency says whether a relay's program sends urgent data.
 type urgency struct {
-	mu     sync.Mutex // a read holds it, too
-	conn   *loopConn  // nil: not there yet
+	mu     sync.Mutex // also held by read
+	conn   *loopConn  // nil until attach
 	expect bool
 }
 
-// attach tells the relay's end of the connection.
+// attach sets the relay's end of the connection.
 func (u *urgency) attach(c *loopConn) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -29,7 +29,7 @@ func (u *urgency) attach(c *loopConn) {
 	}
 }
 
-// warn says that urgent data comes. It is called before the kernel sends that.
+// warn announces urgent data. It is called before the kernel sends the data.
 func (u *urgency) warn() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -42,8 +42,8 @@ func (u *urgency) warn() {
 	}
 }
 
-// read is read(2). If urgent is true, it has read an urgent byte and no other. u may be
-// nil.
+// read calls read(2). If urgent is true, it has read one urgent byte and no other. u may
+// be nil.
 func (u *urgency) read(fd uintptr, b []byte) (n int, urgent bool, err error) {
 	if u == nil {
 		n, err = linux.Read(int(fd), b)
@@ -52,8 +52,8 @@ func (u *urgency) read(fd uintptr, b []byte) (n int, urgent bool, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.expect {
-		// A byte that is there is urgent now or never; one that comes between the two
-		// calls might be either.
+		// A byte that has arrived is urgent now or never. A byte that arrives between the
+		// two calls might be either.
 		if n, _, err = unix.Recvfrom(int(fd), b[:1],
 			unix.MSG_PEEK|unix.MSG_DONTWAIT); n <= 0 || err != nil {
 			return 0, false, err
@@ -63,11 +63,11 @@ func (u *urgency) read(fd uintptr, b []byte) (n int, urgent bool, err error) {
 			b = b[:1]
 		}
 	}
-	n, err = linux.Read(int(fd), b) // ends before a mark, if it does not begin there
+	n, err = linux.Read(int(fd), b) // stops before a mark, unless it begins at one
 	return n, urgent && n > 0, err
 }
 
-// setInline makes that urgent bytes are read as others, and wake the reader.
+// setInline lets urgent bytes be read like others, and wake the reader.
 func (c *loopConn) setInline() {
 	c.control(func(fd int) error {
 		return linux.SetsockoptInt(fd, unix.SOL_SOCKET,
@@ -82,8 +82,8 @@ func (c *loopConn) MarkUrgent() error {
 	return nil
 }
 
-// warnUrgent looks at a send with MSG_OOB: the relay of the connection learns of it
-// before the kernel sends.
+// warnUrgent announces a send with MSG_OOB to the connection's relay, before the kernel
+// sends.
 func (n *Node) warnUrgent(c Call) {
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
@@ -105,8 +105,8 @@ func (n *Node) warnUrgent(c Call) {
 	}
 }
 
-// relayed returns what is known of a relayed connection by the program's end and the
-// relay's, or nil.
+// relayed returns the peer of a relayed connection, by the program's end and the relay's,
+// or nil.
 func (n *Node) relayed(program, relay netip.AddrPort) *peer {
 	n.peers.mu.RLock()
 	defer n.peers.mu.RUnlock()

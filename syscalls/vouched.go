@@ -12,24 +12,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// vouched has the TCP sockets that connect from an alias with the word of a supervisor:
-// this node's programs' own, which trapped calls have connected, and those of which a
-// neighbour has told when it asked for a listener (ResolveLocal). Every process of the
-// host can bind a socket to a node's alias; only what is vouched for appears at the other
-// end as that node. Sockets are known by their cookies (SO_COOKIE, socket(7)).
+// vouched has the TCP sockets for which a supervisor vouches: those of this node's
+// programs, which trapped calls have connected, and those of other nodes on this host,
+// which told their cookies when they asked for a listener (ResolveLocal). Every process
+// of the host can bind a socket to a node's alias. Only sockets that are vouched for
+// appear at the other end as that node. They are known by cookie (SO_COOKIE, socket(7)).
 type vouched struct {
-	// isOpen tells of one of the sockets known whether it is there.
+	// isOpen reports whether a known socket is open between two addresses.
 	isOpen func(cookie uint64, local, remote netip.AddrPort) bool
 
 	mu    sync.Mutex
 	m     map[uint64]voucher
-	limit int // the number of entries at which those of closed sockets are sought
-	// gone has the addresses at which such sockets were when the kernel destroyed them
-	// and nobody had looked at their connections: these can have been reset before they
-	// are accepted, and accept(2) still tells where they came from.
+	limit int // number of entries at which those of closed sockets are dropped
+	// gone has the addresses of sockets that the kernel destroyed before their
+	// connections were looked at. Such a connection can be reset before it is accepted,
+	// and accept(2) must still return its peer.
 	gone map[netip.AddrPort]goneSocket
-	// missed is when the kernel had more sockets to tell of than its queue holds: until
-	// vouchedFor after that, gone is not complete.
+	// missed is when messages of the kernel about destroyed sockets were lost. Until
+	// vouchedFor after that, gone is incomplete.
 	missed time.Time
 }
 
@@ -40,22 +40,22 @@ type goneSocket struct {
 
 type voucher struct {
 	block         netip.Addr     // the first alias of the node that vouches
-	local, remote netip.AddrPort // of the connection, when it was looked at; or zero
+	local, remote netip.AddrPort // of the connection, once it was looked at; else zero
 	since         time.Time
 }
 
 const (
-	// minVouched is how many sockets are remembered at least, of some 150 bytes each.
+	// minVouched is the least number of sockets that are kept. Each takes some 150 bytes.
 	minVouched = 1 << 14
-	// vouchedFor is how long a socket is remembered at least whose connection nobody has
-	// looked at: it may still wait to be accepted.
+	// vouchedFor is the least time that a socket is kept whose connection was not looked
+	// at: it may still wait to be accepted.
 	vouchedFor = 5 * time.Minute
-	// goneFor is how long the address of a destroyed one is its own after it was looked
-	// at: some other process can have the port then.
+	// goneFor is how long the address of a destroyed socket counts as its own after it
+	// was looked at. Later another process may have the port.
 	goneFor = time.Second
 )
 
-// note has the node at a block of aliases vouch for a socket.
+// note records that the node with a block of aliases vouches for a socket.
 func (v *vouched) note(cookie uint64, block netip.Addr) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -79,7 +79,7 @@ func (v *vouched) pruneLocked() {
 	}
 }
 
-// has reports whether the node at a block vouches for a socket, which connects local to
+// has reports whether the node with a block vouches for a socket, which connects local to
 // remote.
 func (v *vouched) has(cookie uint64, block netip.Addr, local,
 	remote netip.AddrPort) bool {
@@ -94,7 +94,7 @@ func (v *vouched) has(cookie uint64, block netip.Addr, local,
 	return true
 }
 
-// end notes that the kernel has destroyed a socket that was at an address.
+// end records that the kernel has destroyed a socket that was at an address.
 func (v *vouched) end(cookie uint64, at netip.AddrPort) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -115,22 +115,22 @@ func (v *vouched) end(cookie uint64, at netip.AddrPort) {
 	v.gone[at] = goneSocket{known.block, now.Add(vouchedFor)}
 }
 
-// setMissed notes that messages about sockets that were destroyed have been lost.
+// setMissed records that messages about destroyed sockets were lost.
 func (v *vouched) setMissed() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.missed = time.Now()
 }
 
-// hadAt reports whether a socket for which the node at a block has vouched was at an
-// address when the kernel destroyed it, not long ago.
+// hadAt reports whether a socket for which the node with a block vouched was at an
+// address until the kernel destroyed it, not long ago.
 func (v *vouched) hadAt(at netip.AddrPort, block netip.Addr) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	g, ok := v.gone[at]
 	now := time.Now()
 	if !ok && now.Before(v.missed.Add(vouchedFor)) {
-		// In doubt: the connection has been reset, so that a stranger gains nothing.
+		// It is not known. The connection was reset, so another process gains nothing.
 		return true
 	}
 	if !ok || g.block != block || now.After(g.until) {
@@ -143,7 +143,7 @@ func (v *vouched) hadAt(at netip.AddrPort, block netip.Addr) bool {
 	return true
 }
 
-// watchVouched hears of the end of sockets that connect from the nodes' own addresses.
+// watchVouched handles the end of sockets that connect from nodes' own addresses.
 func (n *Node) watchVouched() {
 	watcher, err := linux.WatchDestroyed(fromNodes, linux.TCPDestroyed,
 		linux.TCP6Destroyed)
@@ -170,9 +170,9 @@ func (n *Node) watchVouched() {
 	})
 }
 
-// fromNodes is a filter that passes the messages about sockets at a node's alias of its
-// virtual address: 127.64.0.0/10, with 1 in the last three bits. One that its program has
-// reset has no peer any more (tcp_disconnect in net/ipv4/tcp.c).
+// fromNodes is a socket filter that passes messages about sockets at a node's alias of
+// its virtual address: 127.64.0.0/10, with 1 in the last three bits. A socket that its
+// program has reset has no peer any more (tcp_disconnect in net/ipv4/tcp.c).
 var fromNodes = []unix.SockFilter{
 	{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: linux.DiagFamily},
 	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.AF_INET6, Jt: 2},
@@ -185,12 +185,12 @@ var fromNodes = []unix.SockFilter{
 	{Code: unix.BPF_RET | unix.BPF_K, K: 0},
 }
 
-// isVouched reports whether the peer of a TCP connection, at an alias, is of the node
-// that has the alias. kernel is the end of the node's own program. A program that has
-// connected itself knows to whom: the listener was looked for then.
+// isVouched reports whether the peer of a TCP connection, at an alias, belongs to the
+// node with the alias. kernel is the end of the node's own program. If that program made
+// the connection, its peer is a listener that was looked up.
 func (n *Node) isVouched(kernel, far netip.AddrPort) bool {
 	if n.diag == nil {
-		return true // the kernel does not tell
+		return true // the kernel has no sock_diag(7)
 	}
 	if m, found, err := n.diag.Connection(kernel, far); err == nil && found &&
 		n.vouched.has(m.Cookie, n.Aliases.Wildcard, kernel, far) {

@@ -7,9 +7,8 @@ import (
 	"time"
 )
 
-// waiting are the calls that wait for something. A call may end without us,
-// by a signal, and the kernel tells nobody: a new call from the same thread
-// does, and a look at all of them every now and then.
+// waiting are the calls that wait. A signal may end a call, and the kernel does not
+// report that. A new call of the same thread shows it, and a periodic check of all calls.
 type waiting struct {
 	count atomic.Int64
 	mu    sync.Mutex
@@ -21,9 +20,9 @@ type waiter struct {
 	cancel context.CancelFunc
 }
 
-// sweepEvery is how long a call that has ended may go on being waited for. It
-// costs memory and a goroutine, nothing else: before a waiting call takes
-// something (a connection), it looks whether it is still wanted.
+// sweepEvery is how long boxer may wait for a call that has ended. That costs only memory
+// and a goroutine: before a waiting call accepts a connection or reads data, it checks
+// whether the call still waits.
 const sweepEvery = time.Second
 
 // add registers a waiting call. The returned function removes it.
@@ -46,7 +45,7 @@ func (w *waiting) add(c Call, cancel context.CancelFunc) (remove func()) {
 	}
 }
 
-// arrived ends what the thread waited for: it cannot wait and call.
+// arrived ends the thread's waiting call: a thread that calls does not wait any more.
 func (w *waiting) arrived(tid int) {
 	if w.count.Load() == 0 {
 		return
@@ -60,7 +59,7 @@ func (w *waiting) arrived(tid int) {
 	}
 }
 
-// sweep ends the calls that nobody waits for, until ctx ends.
+// sweep ends waiting calls whose threads do not wait any more, until ctx ends.
 func (w *waiting) sweep(ctx context.Context) {
 	t := time.NewTicker(sweepEvery)
 	defer t.Stop()
