@@ -59,6 +59,7 @@ type Client struct {
 	log             *slog.Logger
 	self            Member
 	prefix, prefix6 netip.Prefix
+	dataPath        DataPath
 	dir             *directory
 	dispatcher      *dispatcher
 
@@ -125,8 +126,8 @@ func join(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	c := &Client{
 		cfg: cfg, dialer: d, log: cfg.Logger,
 		self: conn.welcome.Self, prefix: conn.welcome.Prefix,
-		prefix6: conn.welcome.Prefix6,
-		dir:     newDirectory(conn.plan), done: make(chan struct{}),
+		prefix6: conn.welcome.Prefix6, dataPath: conn.welcome.DataPath,
+		dir: newDirectory(conn.plan), done: make(chan struct{}),
 		sessionChanged: make(chan struct{}), presence: presence,
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
@@ -211,6 +212,14 @@ func (c *Client) Self() Member { return c.self }
 
 // Prefix returns the network's IPv4 prefix.
 func (c *Client) Prefix() netip.Prefix { return c.prefix }
+
+// DataPath returns what the network's owner lets carry the connections between nodes.
+func (c *Client) DataPath() DataPath {
+	if c.dataPath == "" {
+		return DataPathQUIC
+	}
+	return c.dataPath
+}
 
 // Prefix6 returns the network's IPv6 prefix, or the zero Prefix if it has none.
 func (c *Client) Prefix6() netip.Prefix { return c.prefix6 }

@@ -119,6 +119,7 @@ type welcome struct {
 	Prefix    netip.Prefix   `json:"prefix"`
 	Prefix6   netip.Prefix   `json:"prefix6,omitzero"`
 	Ticket    string         `json:"ticket,omitempty"`
+	DataPath  DataPath       `json:"data_path,omitempty"` // empty: DataPathQUIC
 	Reflexive netip.AddrPort `json:"reflexive"`
 	Lease     time.Duration  `json:"lease_ns"`
 	Started   time.Time      `json:"started"`

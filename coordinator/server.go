@@ -40,6 +40,10 @@ type ServerConfig struct {
 	// DefaultSleepLease.
 	SleepLease time.Duration
 
+	// DataPath is what may carry connections between nodes; empty means DataPathQUIC.
+	// Nodes that have joined before keep what they were told.
+	DataPath DataPath
+
 	// IdleExit ends Serve when the network has had no member for that long, also after
 	// the start. Zero means never.
 	IdleExit time.Duration

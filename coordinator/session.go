@@ -376,6 +376,7 @@ func (s *Server) welcome(c *session, w *welcome) []byte {
 		w.Version, w.Presences = c.version, true
 	}
 	w.Prefix, w.Prefix6 = s.members.plan.prefix, s.members.plan.prefix6
+	w.DataPath = s.cfg.DataPath
 	w.Lease, w.Started, w.Program = s.cfg.Lease, s.started, s.cfg.Version
 	return frame(&message{Welcome: w})
 }

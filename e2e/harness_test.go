@@ -36,7 +36,8 @@ type cloud struct {
 	lab         *natlab.Lab
 	public      *natlab.Host // where the coordinator is
 	coordinator *proctest.Test
-	binary      string // of the coordinator; empty: the one under test
+	binary      string   // of the coordinator; empty: the one under test
+	coordinated []string // more flags of the coordinator
 	joinFile    string
 	url         string
 	prefix      netip.Prefix // of the IPv4 addresses that programs see
@@ -50,10 +51,11 @@ func newCloud(t *testing.T) *cloud {
 	return newCloudOf(t, "")
 }
 
-// newCloudOf returns a cloud without functions, whose coordinator is another boxer.
-func newCloudOf(t *testing.T, binary string) *cloud {
+// newCloudOf returns a cloud without functions, whose coordinator is another boxer, with
+// these flags.
+func newCloudOf(t *testing.T, binary string, flags ...string) *cloud {
 	t.Helper()
-	c := &cloud{t: t, lab: natlab.ForTest(t), binary: binary}
+	c := &cloud{t: t, lab: natlab.ForTest(t), binary: binary, coordinated: flags}
 	if native {
 		c.prefix, c.prefix6 = netip.MustParsePrefix("203.0.113.0/24"),
 			netip.MustParsePrefix("2001:db8:5::/64")
@@ -73,9 +75,9 @@ func newCloudOf(t *testing.T, binary string) *cloud {
 func (c *cloud) startCoordinator() {
 	c.t.Helper()
 	listen := netip.AddrPortFrom(c.public.Addr(), coordinatorPort).String()
-	cmd := c.public.Command(context.Background(), cmp.Or(c.binary, boxer), "coordinator",
-		"--listen", listen, "--join-file", c.joinFile,
-		"--state", c.joinFile+".state")
+	args := append([]string{"coordinator", "--listen", listen, "--join-file", c.joinFile,
+		"--state", c.joinFile + ".state"}, c.coordinated...)
+	cmd := c.public.Command(context.Background(), cmp.Or(c.binary, boxer), args...)
 	c.coordinator = proctest.ForTest(c.t, "coordinator", cmd)
 	c.url = c.coordinator.Expect(`^boxer://\S+$`)[0]
 }

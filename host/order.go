@@ -50,6 +50,7 @@ type Node struct {
 	Drain       string   `json:"drain,omitempty"`
 	Congestion  string   `json:"congestionControl,omitempty"`
 	Interposer  string   `json:"interposer,omitempty"`
+	DataPath    string   `json:"data_path,omitempty"`
 	ReadyWhen   string   `json:"readyWhen,omitempty"`
 	Log         string   `json:"log,omitempty"` // BOXER_LOG
 }
@@ -71,6 +72,7 @@ func (n Node) Flags() []string {
 	add("drain", n.Drain)
 	add("congestion-control", n.Congestion)
 	add("interposer", n.Interposer)
+	add("data-path", n.DataPath)
 	add("ready-when", n.ReadyWhen)
 	return flags
 }

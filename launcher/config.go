@@ -33,6 +33,10 @@ type RunConfig struct {
 
 	Congestion transport.Congestion // of the node's connections
 
+	// DataPath is what the node takes part in. DataPathQUIC: none of its connections is
+	// direct, whatever the network allows. Empty: as the network has it.
+	DataPath coordinator.DataPath
+
 	// see transport.PeerTimeout; zero: the default of transport.Timers
 	PeerTimeout time.Duration
 	Interposer  InterposerKind // how boxer takes calls; empty: InterposerAuto

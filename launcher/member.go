@@ -35,7 +35,8 @@ type member struct {
 	// what the node reports about itself; holds nil at first
 	about atomic.Pointer[func() coordinator.About]
 
-	inbounds *inbounds // of the streams from other nodes
+	direct   atomic.Pointer[directPaths] // holds nil: connections are not direct
+	inbounds *inbounds                   // of the streams from other nodes
 
 	left       atomic.Bool // the node is no longer a member
 	presenting sync.Mutex  // held while the presence changes
@@ -110,6 +111,7 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 	m.client.Deliver(m.node.HandleSignal, func(who coordinator.Member, up bool) {
 		if !up {
 			m.node.RemovePeer(transport.Peer{ID: who.ID, Key: who.Key})
+			m.direct.Load().forget(who.ID)
 		}
 	})
 	ctx, m.stop = context.WithCancel(context.Background())
@@ -142,6 +144,7 @@ func (m *member) disconnect() {
 // close leaves the network.
 func (m *member) close() error {
 	m.stop()
+	m.direct.Load().close()
 	err := errors.Join(m.node.Close(), m.client.Close())
 	m.running.Wait()
 	return errors.Join(err, m.socket.Close())
@@ -194,6 +197,10 @@ func (m *member) accept(h func(*transport.Stream)) func(*transport.Stream) {
 	return func(s *transport.Stream) {
 		if isDeliveryQuery(s.Header()) {
 			m.inbounds.answerDelivered(s)
+			return
+		}
+		if s.Header().DirectTrial {
+			m.direct.Load().acceptTrial(s)
 			return
 		}
 		h(s)

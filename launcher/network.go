@@ -29,6 +29,7 @@ type network struct {
 // Dial implements syscalls.Network.
 func (n network) Dial(ctx context.Context, src, dst netip.AddrPort) (syscalls.Stream, error) {
 	h := transport.Header{Source: src, Destination: dst}
+	defer n.tryDirect(dst) // for the next connection: there is a path by then
 	r := n.r.Load()
 	if r == nil {
 		s, err := n.m.open(ctx, h)
@@ -275,6 +276,9 @@ func deliver(node *syscalls.Node, n network, s *transport.Stream) {
 		} else {
 			s.Answer(transport.StatusForbidden)
 		}
+		return
+	}
+	if h.DirectPort != 0 && deliverDirect(node, n, s) {
 		return
 	}
 	run, abort, err := accept(node, s)

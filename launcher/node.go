@@ -43,9 +43,6 @@ func newNode(ctx context.Context, cfg RunConfig, own namespaces,
 	identity func() (*transport.Identity, error),
 	choose func() (InterposerKind, error)) (_ *node, err error) {
 	n := &node{join: cfg.Join, endLink: func() {}}
-	if n.interposer, err = cfg.makeInterposer(own, choose); err != nil {
-		return n, err
-	}
 	if n.aliases, err = syscalls.ClaimAliases(); err != nil {
 		return n, err
 	}
@@ -75,6 +72,10 @@ func newNode(ctx context.Context, cfg RunConfig, own namespaces,
 	if err != nil {
 		return n, err
 	}
+	direct := n.member.allowsDirect(cfg.DataPath)
+	if n.interposer, err = cfg.makeInterposer(own, direct, choose); err != nil {
+		return n, err
+	}
 	self := n.member.client.Self()
 	n.names = resolver.New(resolver.Config{
 		Names: directory{n.member.client}, Logger: cfg.Logger, Observe: n.question,
@@ -88,10 +89,13 @@ func newNode(ctx context.Context, cfg RunConfig, own namespaces,
 		Aliases: n.aliases, Network: network{n.member, &n.recorder},
 		Datagrams: network{n.member, &n.recorder}, Logger: cfg.Logger,
 		Resolver:  proxies{n.aliases.Relay, n.names, n.observes},
-		Abilities: n.interposer.Abilities(),
+		Abilities: n.interposer.Abilities(), Direct: direct,
 	})
 	if err != nil {
 		return n, err
+	}
+	if direct {
+		n.member.openDirect(n.calls)
 	}
 	if cfg.Trace != nil {
 		n.traceFrom(cfg.Trace)
@@ -107,12 +111,13 @@ func newNode(ctx context.Context, cfg RunConfig, own namespaces,
 }
 
 // makeInterposer makes the Interposer for the program's calls.
-func (c *RunConfig) makeInterposer(own namespaces,
+func (c *RunConfig) makeInterposer(own namespaces, direct bool,
 	choose func() (InterposerKind, error)) (Interposer, error) {
 	rows := slices.Concat(syscalls.Table(), syscalls.CompatTable())
 	if c.Trace != nil {
 		rows = tracedRows(c.Trace.Select.Calls)
 	}
+	rows = slices.DeleteFunc(rows, func(e syscalls.Entry) bool { return e.Direct && !direct })
 	if c.interposer != nil {
 		return c.interposer(rows, own)
 	}

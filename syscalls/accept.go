@@ -83,7 +83,11 @@ func (n *Node) acceptNow(c Call, fd, flags int, id uint64, blocks bool) reply {
 	if err != nil {
 		return fail(err)
 	}
-	return n.give(c, accepted{conn, peer}, flags, id)
+	got, after := n.insteadOf(accepted{conn, peer}, flags)
+	if after != nil {
+		n.tasks.Go(after) // it can wait until the program has its answer
+	}
+	return n.give(c, got, flags, id)
 }
 
 // An accepted connection that the program does not have yet.

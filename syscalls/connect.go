@@ -80,6 +80,7 @@ func (n *Node) disconnects(c Call, s *progSocket) {
 	}
 	if id, err := s.cookie(); err == nil {
 		n.pendingConnects.giveUp(n.pendingConnects.find(id))
+		n.directs.remove(id)
 	}
 }
 

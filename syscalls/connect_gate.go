@@ -46,6 +46,9 @@ func (n *Node) connectGate(c connectCall) reply {
 	if n.Network.SameHost(c.dst.Addr()) && !ambiguous {
 		return n.connectSameHost(c)
 	}
+	if r, ok := n.connectDirect(c, id); ok {
+		return r
+	}
 	return n.connectFar(c)
 }
 

@@ -142,7 +142,7 @@ func (n *Node) open(ctx context.Context, p *pendingConnect) (Stream, error) {
 
 // openOwn connects to a listener of this node, see errMetElsewhere.
 func (n *Node) openOwn(ctx context.Context, p *pendingConnect) (Stream, error) {
-	conn, remove, err := n.dialFirst(ctx, p.src, p.dst)
+	conn, remove, err := n.dialFirst(ctx, p.src, p.dst, nil)
 	if err != nil {
 		return nil, err
 	}

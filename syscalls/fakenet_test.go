@@ -108,6 +108,9 @@ func (f *fakeNet) DialOptimistic(src, dst netip.AddrPort) (Stream, bool) {
 	return nil, false
 }
 
+// DialDirect implements Network: the nodes are in one host's kernel.
+func (f *fakeNet) DialDirect(netip.AddrPort) (DirectDial, bool) { return nil, false }
+
 var (
 	_ Network = (*fakeNet)(nil)
 	_ Stream  = (*fakeStream)(nil)

@@ -24,7 +24,7 @@ func (n *Node) Accept(ctx context.Context, src, dst netip.AddrPort) (run func(St
 		if err != nil {
 			return nil, nil, err
 		}
-		conn, remove, err := n.dialFirst(ctx, src, dst)
+		conn, remove, err := n.dialFirst(ctx, src, dst, nil)
 		if Errno(err) == unix.EMFILE && n.budget.short(at) {
 			continue
 		}
@@ -48,16 +48,17 @@ func (n *Node) Accept(ctx context.Context, src, dst netip.AddrPort) (run func(St
 	}
 }
 
-// dialFirst connects to the first listener at dst that accepts the connection.
-func (n *Node) dialFirst(ctx context.Context, src, dst netip.AddrPort) (conn *loopConn,
-	remove func(), err error) {
+// dialFirst connects to the first listener at dst that accepts the connection. If o is
+// not nil, the connection stands for it.
+func (n *Node) dialFirst(ctx context.Context, src, dst netip.AddrPort,
+	o *directOffer) (conn *loopConn, remove func(), err error) {
 	found, src, dst, err := n.acceptors(src, dst)
 	if err != nil {
 		return nil, nil, fmt.Errorf("look for the listener at %v: %w", dst, err)
 	}
 	for _, l := range found {
 		if conn, remove, err = n.dialListener(ctx, l.kernel,
-			src, dst.Addr()); Errno(err) != unix.ECONNREFUSED {
+			src, dst.Addr(), o); Errno(err) != unix.ECONNREFUSED {
 			return conn, remove, err
 		}
 	}
@@ -91,7 +92,7 @@ func (n *Node) AcceptIngress(ctx context.Context, src netip.AddrPort,
 // program sees src as the peer, and at as its own address. On loopback the handshake ends
 // within connect(2); only a full backlog delays it.
 func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort,
-	at netip.Addr) (conn *loopConn, remove func(), err error) {
+	at netip.Addr, o *directOffer) (conn *loopConn, remove func(), err error) {
 	fd, err := linux.Socket(unix.AF_INET,
 		unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -105,6 +106,7 @@ func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort,
 	// The program may accept before connect returns, so the peer must be recorded first.
 	peer := n.peers.addAccepted(own, src, at)
 	remove = func() { n.peers.removeAccepted(own) }
+	n.directs.offer(o, own, kernel)
 	if err := n.connectWait(ctx, fd, kernel); err != nil {
 		linux.Close(fd)
 		remove()

@@ -27,6 +27,10 @@ func (n *Node) getsockname(c Call) reply {
 
 // programName returns the virtual address of a socket at the kernel address local.
 func (n *Node) programName(s *progSocket, local abi.Sockaddr) abi.Sockaddr {
+	if d, ok := n.directs.of(s); ok {
+		local.Addr = d.own
+		return local
+	}
 	var peer abi.Sockaddr
 	switch local.Addr.Addr().Unmap() {
 	case n.Aliases.Wildcard, n.Aliases.Wildcard6, n.Aliases.Dual, n.Aliases.Ping,

@@ -25,6 +25,10 @@ type Network interface {
 	// side's answer, if the far side has announced a listener there and credit for one
 	// more connection. ok is false if the caller has to use Dial.
 	DialOptimistic(src, dst netip.AddrPort) (s Stream, ok bool)
+	// DialDirect prepares a connection to dst that the kernel's TCP carries, if the
+	// owner of the network and both nodes allow bytes in the clear, TCP has been seen to
+	// reach the host over there, and DialOptimistic would succeed. ok is false otherwise.
+	DialDirect(dst netip.AddrPort) (d DirectDial, ok bool)
 	// Announce tells each other node how many connections to dst, an address of this
 	// node, it may open by DialOptimistic before the next announcement; 0 means none.
 	Announce(dst netip.AddrPort, credit int)
@@ -80,6 +84,8 @@ type Config struct {
 	Abilities              // of the interposer
 	Resolver  Resolver     // nil: the host resolves names
 	Logger    *slog.Logger // nil: nothing is logged
+	// Direct: the kernel's TCP may carry connections between hosts, see AcceptDirect.
+	Direct bool
 }
 
 // A Node answers the calls of one supervised process tree. Its methods may be
@@ -95,6 +101,7 @@ type Node struct {
 	ports     ports // TCP
 	peers     peers // TCP
 
+	directs  directConns
 	sameHost sameHostNodes
 	vouched  vouched
 	chosen   chosenSources // TCP
@@ -107,6 +114,7 @@ type Node struct {
 
 	listenerWatcher *linux.DestroyWatcher // nil: the kernel does not report ends of sockets
 	connWatcher     *linux.DestroyWatcher // nil: likewise
+	directWatcher   *linux.DestroyWatcher // nil: likewise
 	announced       announcements
 
 	relays atomic.Int64 // relays that run
@@ -148,6 +156,7 @@ func NewNode(c Config) (*Node, error) {
 	n.watchListeners()
 	n.udp.watch()
 	n.watchVouched()
+	n.watchDirect()
 	return n, nil
 }
 
@@ -158,7 +167,7 @@ func (n *Node) Close() error {
 	n.udp.flows.close()
 	n.netlinks.close()
 	for _, c := range []*linux.DestroyWatcher{n.listenerWatcher, n.udp.watcher,
-		n.connWatcher} {
+		n.connWatcher, n.directWatcher} {
 		if c != nil {
 			c.Close()
 		}

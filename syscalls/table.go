@@ -25,6 +25,7 @@ type Entry struct {
 
 	Hostname bool // only where the program's tree shares the machine's UTS namespace
 	Mounts   bool // only where it shares the machine's mount namespace
+	Direct   bool // only where the kernel's TCP may carry connections between hosts
 	Compat   bool // Nr is a number of the host's 32-bit ABI
 }
 
@@ -79,6 +80,10 @@ var table = withArch([]Entry{
 		Note: "the kernel's accept; the peer's virtual address"},
 	{Name: "accept4", Nr: unix.SYS_ACCEPT4, When: notNull(1), do: (*Node).accept4,
 		Note: "as accept"},
+	{Name: "accept", Nr: unix.SYS_ACCEPT, Direct: true, do: (*Node).accept,
+		Note: "with --data-path direct: the connection that the kernels have between the hosts"},
+	{Name: "accept4", Nr: unix.SYS_ACCEPT4, Direct: true, do: (*Node).accept4,
+		Note: "likewise"},
 	{Name: "bind", Nr: unix.SYS_BIND, do: (*Node).bind,
 		Note: "TCP and UDP: the node's alias of the address, any port",
 		Gap:  "only the node's two addresses, 127.0.0.1, ::1 and the wildcards are its own; a UDP socket bound to a port has another one outside"},

@@ -67,7 +67,7 @@ func (n *Node) doTable(c Call) reply {
 		return passthrough
 	}
 	for i := range rows[nr] {
-		if e := &rows[nr][i]; e.holds(c) {
+		if e := &rows[nr][i]; e.holds(c) && (n.Direct || !e.Direct) {
 			if e.Fail != 0 {
 				return fail(e.Fail)
 			}

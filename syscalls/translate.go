@@ -111,6 +111,9 @@ func (n *Node) local(local, peer abi.Sockaddr) abi.Sockaddr {
 	kernel, far := unmapped(local.Addr), unmapped(peer.Addr)
 	r, ok := n.Aliases.role(kernel.Addr())
 	if !ok {
+		if d, ok := n.directs.between(kernel, far); ok {
+			local.Addr = d.own
+		}
 		return local
 	}
 	addr := n.own(r)
@@ -162,6 +165,10 @@ func (n *Node) remote(local, peer abi.Sockaddr) (s abi.Sockaddr, ok bool) {
 	r, ok := n.farRole(far)
 	switch {
 	case !ok:
+		if d, ok := n.directs.between(kernel, far); ok {
+			peer.Addr = d.peer
+			return peer, true
+		}
 		if addr, ok := n.sameHost.find(far, kernel.Addr()); ok &&
 			n.isVouched(kernel, far) {
 			peer.Addr = addr

@@ -47,18 +47,21 @@ func (s *Stream) SettleDirect(established bool) error {
 	return err
 }
 
-// AwaitDirect is the acceptor's end of SettleDirect: it waits for what the opener says.
-// If it returns true or an error, the stream has ended.
+// AwaitDirect is the acceptor's end of SettleDirect: it waits for what the opener says,
+// before Answer. If it returns true or an error, the stream has ended and gets no Answer.
 func (s *Stream) AwaitDirect() (established bool, err error) {
+	s.openBarrier() // the next stream need not wait for the opener's socket
 	var what [1]byte
 	// not Read, which counts the program's bytes
 	if _, err := io.ReadFull(s.quic, what[:]); err != nil {
+		s.answered.Store(true)
 		s.Reset()
 		return false, fmt.Errorf("direct connection: %w", streamError(err))
 	}
 	if what[0] == directGivenUp {
 		return false, nil
 	}
+	s.answered.Store(true)
 	s.Close() // the opener reads nothing more
 	return true, nil
 }

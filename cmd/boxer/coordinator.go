@@ -24,6 +24,7 @@ const (
 
 type coordinatorFlags struct {
 	listen, prefix, prefix6, joinFile, host, state, status string
+	dataPath                                               string
 	lease, idleExit, tokenTTL                              time.Duration
 	quiet                                                  bool
 }
@@ -75,6 +76,9 @@ file, it has the same URL, and running nodes come back to it.`,
 		"let the token of the printed join URL expire after this `DURATION`; the "+
 			"token in "+
 			"the join file does not expire (default: never)")
+	fl.StringVar(&f.dataPath, "data-path", string(coordinator.DataPathQUIC),
+		"`HOW` connections between nodes travel: quic, or direct: by the kernel's TCP, "+
+			"IN THE CLEAR, where TCP reaches one host from the other, and else by QUIC")
 	fl.BoolVar(&f.quiet, "quiet", false, "do not print the join URL")
 	cmd.AddCommand(tokenCommand(), evictCommand())
 	return cmd
@@ -98,6 +102,10 @@ func (f *coordinatorFlags) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	dataPath, err := coordinator.ParseDataPath(f.dataPath)
+	if err != nil {
+		return fmt.Errorf("--data-path %w", err)
+	}
 	path := f.state
 	if path == "" {
 		if path, err = defaultState(listen.Port()); err != nil {
@@ -119,6 +127,7 @@ func (f *coordinatorFlags) serve(ctx context.Context) error {
 	}
 	server, err := coordinator.NewServer(coordinator.ServerConfig{
 		Socket: socket, State: state, Prefix: prefix, Prefix6: prefix6, Lease: f.lease,
+		DataPath: dataPath,
 		IdleExit: f.idleExit,
 		JoinFile: f.joinFile, Host: host, StatusListen: f.status, Version: version,
 		AdminSocket: coordinator.AdminSocket(path), Logger: log,

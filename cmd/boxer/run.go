@@ -23,6 +23,7 @@ type runFlags struct {
 	name             string
 	congestion       string
 	interposer       string
+	dataPath         string
 	publish, waitFor []string
 	waitTimeout      time.Duration
 	peerTimeout      time.Duration
@@ -38,6 +39,9 @@ func (r *runFlags) register(cmd *cobra.Command) {
 		"take the program's calls by `HOW`: seccomp (a filter), rewrite (inside the "+
 			"program), or auto: seccomp where the host allows it "+
 			"(default $BOXER_INTERPOSER, else auto)")
+	f.StringVar(&r.dataPath, "data-path", "", "`HOW` the node's connections travel: quic, "+
+		"or direct: in the clear by the kernel's TCP where the network's owner allows "+
+		"it, too (default: as the coordinator's --data-path says)")
 	f.StringVar(&r.name, "name", "", "`NAME` of the node; several nodes may have the "+
 		"same (default $BOXER_NAME, else node-ID)")
 	f.StringVar(&r.drain, "drain", "", "when the program has ended, wait at most "+
@@ -75,6 +79,11 @@ func (r *runFlags) config(ctx context.Context, argv []string) (cfg launcher.RunC
 	}
 	if cfg.Interposer, err = parseInterposer(r.interposer); err != nil {
 		return cfg, err
+	}
+	if r.dataPath != "" {
+		if cfg.DataPath, err = coordinator.ParseDataPath(r.dataPath); err != nil {
+			return cfg, fmt.Errorf("--data-path %w", err)
+		}
 	}
 	for _, s := range r.publish {
 		p, err := launcher.ParsePublish(s)

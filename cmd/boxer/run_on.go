@@ -159,6 +159,7 @@ func (o *onFlags) order(cmd *cobra.Command, node *runFlags,
 	setText("peer-timeout", &order.Node.PeerTimeout)
 	setText("congestion-control", &order.Node.Congestion)
 	setText("interposer", &order.Node.Interposer)
+	setText("data-path", &order.Node.DataPath)
 	setText("ready-when", &order.Node.ReadyWhen)
 	for _, e := range o.env {
 		name, _, ok := strings.Cut(e, "=")

@@ -1,0 +1,277 @@
+package syscalls
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/boxer-sandbox/boxer/internal/linux"
+	"github.com/boxer-sandbox/boxer/stream"
+	"github.com/boxer-sandbox/boxer/syscalls/abi"
+	"golang.org/x/sys/unix"
+)
+
+// AcceptDirect is Accept for a connection that the kernel's TCP is to carry. open opens
+// this side's socket, of the domain AF_INET or AF_INET6, and does not wait; await waits
+// for what the far side says of its own: established, or that the connection comes over
+// the stream. over is false in the latter case: the caller goes on as for any stream.
+//
+// The listener turns readable by a connection over loopback, as with any other one.
+// accept(2) takes that one off the queue and hands the real one to the program.
+func (n *Node) AcceptDirect(ctx context.Context, src, dst netip.AddrPort,
+	open func(domain int) (fd int, err error),
+	await func() (established bool, err error)) (over bool, err error) {
+	fd, err := open(n.listenerDomain(src, dst))
+	if err != nil { // the far side's connect comes to no end, and it says so
+		fd = -1
+		n.Logger.Debug("direct connection", "from", src, "to", dst, "err", err)
+	}
+	established, err := await()
+	if err != nil || !established {
+		if fd >= 0 {
+			linux.Close(fd)
+		}
+		return err != nil, err
+	}
+	if fd < 0 {
+		return true, fmt.Errorf("direct connection from %v: %w", src, unix.ECONNABORTED)
+	}
+	if state, err := tcpState(fd); err != nil || state == tcpSynSent {
+		resetSocket(fd) // somebody else is the far side's peer
+		return true, fmt.Errorf("direct connection from %v: %w", src, unix.ECONNABORTED)
+	}
+	if err := n.offerDirect(ctx, src, dst, fd); err != nil {
+		resetSocket(fd)
+		return true, err
+	}
+	return true, nil
+}
+
+// listenerDomain returns the domain of the sockets that the listener at dst accepts.
+func (n *Node) listenerDomain(src, dst netip.AddrPort) int {
+	found, _, _, err := n.acceptors(src, dst)
+	if err == nil && len(found) > 0 {
+		if r, ok := n.Aliases.role(found[0].kernel.Addr()); ok && (r == dual || r&v6 != 0) {
+			return unix.AF_INET6
+		}
+	}
+	return unix.AF_INET
+}
+
+// resetSocket closes a connection with RST (SO_LINGER, socket(7)).
+func resetSocket(fd int) {
+	unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	linux.Close(fd)
+}
+
+// A directOffer is a direct connection that waits to be accepted. A connection over
+// loopback stands for it in the listener's queue.
+type directOffer struct {
+	n      *Node
+	fd     int // the real connection's
+	domain int // its socket's
+	peer   netip.AddrPort
+	own    netip.AddrPort // the loopback connection's end that is the supervisor's
+	kernel netip.AddrPort // the listener's
+
+	mu    sync.Mutex
+	loop  *loopConn // the supervisor's end; nil: not there yet
+	taken bool      // accept(2) has handed the real one out
+}
+
+// offerDirect puts a connection into the queue of a listener. It waits as Accept does.
+func (n *Node) offerDirect(ctx context.Context, src, dst netip.AddrPort, fd int) error {
+	id, err := cookie(fd)
+	if err != nil {
+		return err
+	}
+	kernel, err := endsOfSocket(fd)
+	if err != nil {
+		return err // it has been reset
+	}
+	n.directs.add(id, directConn{kernel, dst, src})
+	give, err := n.budget.take(ctx, spot{src.Addr(), dst})
+	if err != nil {
+		n.directs.remove(id)
+		return err
+	}
+	domain, _, err := kind(fd)
+	if err != nil {
+		return err
+	}
+	o := &directOffer{n: n, fd: fd, domain: domain, peer: kernel.remote}
+	loop, remove, err := n.dialFirst(ctx, src, dst, o)
+	if err != nil {
+		n.directs.withdraw(o)
+		n.directs.remove(id)
+		give()
+		return err
+	}
+	n.relays.Add(1) // before the program can end
+	n.tasks.Go(func() {
+		defer give()
+		defer remove()
+		o.watch(loop)
+	})
+	return nil
+}
+
+// endsOfSocket returns the kernel's addresses of a connected socket.
+func endsOfSocket(fd int) (e kernelEnds, err error) {
+	local, _, err := localName(fd)
+	if err != nil {
+		return e, err
+	}
+	remote, _, err := remoteName(fd)
+	if err != nil {
+		return e, err
+	}
+	return kernelEnds{unmapped(local.Addr), unmapped(remote.Addr)}, nil
+}
+
+// offer notes an offer before its connection over loopback can be accepted. o may be nil.
+func (d *directConns) offer(o *directOffer, own, kernel netip.AddrPort) {
+	if o == nil {
+		return
+	}
+	d.withdraw(o) // another listener has refused it
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.offers == nil {
+		d.offers = make(map[netip.AddrPort]*directOffer)
+	}
+	o.own, o.kernel = own, kernel
+	d.offers[own] = o
+}
+
+// withdraw takes an offer back; ok is false if it was taken.
+func (d *directConns) withdraw(o *directOffer) (ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.offers[o.own] != o {
+		return false
+	}
+	delete(d.offers, o.own)
+	return true
+}
+
+// take returns the offer for which a connection over loopback stands, once; nil if there
+// is none of that domain. Another one's loopback connection carries the bytes, as if
+// nobody had seen the call.
+func (d *directConns) take(relay netip.AddrPort, domain int) *directOffer {
+	if d.known.Load() == 0 {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	o := d.offers[relay]
+	if o == nil || o.domain != domain {
+		return nil
+	}
+	delete(d.offers, relay)
+	return o
+}
+
+// insteadOf returns the direct connection for which one over loopback stands that was
+// accepted, or that one itself. after, if not nil, is to be called when the call was
+// answered.
+func (n *Node) insteadOf(loop accepted, flags int) (conn accepted, after func()) {
+	domain, _, err := kind(loop.fd)
+	if err != nil {
+		return loop, nil
+	}
+	o := n.directs.take(unmapped(loop.peer.Addr), domain)
+	if o == nil {
+		return loop, nil
+	}
+	inheritOptions(o.fd, loop.fd)
+	linux.SetNonblock(o.fd, flags&unix.SOCK_NONBLOCK != 0)
+	peer := abi.Sockaddr{Addr: o.peer, V6: domain == unix.AF_INET6}
+	return accepted{o.fd, peer}, func() {
+		linux.Close(loop.fd)
+		o.end()
+	}
+}
+
+// end closes the connection over loopback.
+func (o *directOffer) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.taken = true
+	if o.loop != nil {
+		o.loop.Close()
+	}
+}
+
+// How often an offer that waits is looked after.
+const (
+	offerLook    = 250 * time.Millisecond
+	maxOfferLook = 4 * time.Second
+)
+
+// watch waits until the offer is taken. Where the program has accepted the connection
+// over loopback by a call that nobody has trapped, that one carries the bytes.
+func (o *directOffer) watch(loop *loopConn) {
+	defer o.n.relays.Add(-1)
+	defer context.AfterFunc(o.n.ctx, func() { loop.Close() })()
+	o.mu.Lock()
+	o.loop = loop
+	taken := o.taken
+	o.mu.Unlock()
+	if taken {
+		loop.Close()
+		return
+	}
+	for look := offerLook; ; look = min(2*look, maxOfferLook) {
+		loop.SetReadDeadline(time.Now().Add(look))
+		err := loop.waitReadable()
+		expired := errors.Is(err, os.ErrDeadlineExceeded)
+		switch {
+		case expired && !o.isAccepted():
+			continue
+		case !o.n.directs.withdraw(o): // taken
+		case err != nil && !expired: // the node ends
+			resetSocket(o.fd)
+		default:
+			loop.SetReadDeadline(time.Time{})
+			o.carry(loop)
+		}
+		return
+	}
+}
+
+// isAccepted reports whether a program has the connection over loopback.
+func (o *directOffer) isAccepted() bool {
+	m, found, err := o.n.diag.Connection(o.kernel, o.own)
+	return err == nil && found && m.Inode != 0
+}
+
+// carry relays between the two connections.
+func (o *directOffer) carry(loop *loopConn) {
+	far, err := newLoopConn(o.fd)
+	if err != nil {
+		loop.SetLinger(0)
+		loop.Close()
+		return
+	}
+	s, err := stream.NewTCP(far)
+	if err != nil {
+		loop.SetLinger(0)
+		loop.Close()
+		return
+	}
+	o.n.relays.Add(1)
+	o.n.relay(loop, s)
+}
+
+// waitReadable waits until there is something to read from the connection, or its end.
+func (c *loopConn) waitReadable() error {
+	return c.raw.Read(func(fd uintptr) bool {
+		ev, err := linux.Poll(int(fd), unix.POLLIN)
+		return err != nil || ev != 0
+	})
+}
