@@ -88,7 +88,7 @@ func (n *Node) deliverAnswer(c Call, r reply) {
 		panic("syscalls: a waiting call came to another wait")
 	}
 	if r.taken != nil {
-		n.settleTaken(r.taken, err != nil)
+		n.emulator.settleTaken(r.taken, err != nil)
 	}
 	if err != nil && r.undo != nil && r.kind == replyValue {
 		r.undo()

@@ -21,8 +21,8 @@ func (n *Node) bindSocket(c Call, s *progSocket) reply {
 	if err != nil {
 		return fail(err)
 	}
-	if domain == unix.AF_NETLINK && n.isNetlink(s.fd) {
-		return n.bindNetlink(c, s.fd)
+	if domain == unix.AF_NETLINK && n.netlinks.has(s.fd) {
+		return n.netlinks.bind(c, s.fd)
 	}
 	if !isInet(domain) || typ != unix.SOCK_STREAM && typ != unix.SOCK_DGRAM ||
 		!s.inOwnNamespace() {
@@ -53,7 +53,7 @@ func (n *Node) bindSocket(c Call, s *progSocket) reply {
 		}
 		return n.untilKnown(func() error { return n.udp.bind(s, want) })
 	}
-	if err := n.permits(c, landlock.BindTCP, want.Addr.Port()); err != nil {
+	if err := n.landlock.permits(c, landlock.BindTCP, want.Addr.Port()); err != nil {
 		return fail(err)
 	}
 	return n.untilKnown(func() error { return n.bindStream(s, want) })

@@ -23,7 +23,7 @@ const (
 )
 
 // setBuffer answers setsockopt(SOL_SOCKET) for SO_RCVBUF and SO_SNDBUF.
-func (n *Node) setBuffer(c Call) reply {
+func (o *options) setBuffer(c Call) reply {
 	var b [4]byte
 	if c.Int(4) < len(b) || c.ReadMemory(c.Ptr(3), b[:]) != nil {
 		return passthrough // the kernel reports the error
@@ -43,7 +43,7 @@ func (n *Node) setBuffer(c Call) reply {
 	}
 	size := int32(binary.NativeEndian.Uint32(b[:]))
 	if size < 0 || size >= leastBuffer {
-		n.options.set(id, c.Int(2), 0)
+		o.set(id, c.Int(2), 0)
 		return passthrough
 	}
 	if err := linux.SetsockoptInt(fd, unix.SOL_SOCKET, c.Int(2),
@@ -55,13 +55,13 @@ func (n *Node) setBuffer(c Call) reply {
 	if c.Int(2) == unix.SO_SNDBUF {
 		size = max(size, kernelLeastSndbuf)
 	}
-	n.options.set(id, c.Int(2), size)
+	o.set(id, c.Int(2), size)
 	return reply{}
 }
 
 // buffer answers getsockopt(SOL_SOCKET) for SO_RCVBUF and SO_SNDBUF.
-func (n *Node) buffer(c Call) reply {
-	if n.options.empty() {
+func (o *options) buffer(c Call) reply {
+	if o.empty() {
 		return passthrough
 	}
 	fd, err := c.CopyFD(c.Int(0))
@@ -73,7 +73,7 @@ func (n *Node) buffer(c Call) reply {
 	if err != nil {
 		return passthrough
 	}
-	size := n.options.get(id, c.Int(2))
+	size := o.get(id, c.Int(2))
 	if size == 0 {
 		return passthrough
 	}

@@ -32,8 +32,8 @@ func (n *Node) connectSocket(c Call, s *progSocket) reply {
 	switch {
 	case err != nil:
 		return passthrough // not a socket: Linux checks the address first
-	case domain == unix.AF_NETLINK && n.isNetlink(s.fd):
-		return n.connectNetlink(c)
+	case domain == unix.AF_NETLINK && n.netlinks.has(s.fd):
+		return n.netlinks.connect(c)
 	case !isInet(domain):
 		return passthrough
 	}
@@ -50,7 +50,7 @@ func (n *Node) connectSocket(c Call, s *progSocket) reply {
 		if !s.inOwnNamespace() {
 			return passthrough
 		}
-		if err := n.permits(c, landlock.ConnectTCP, dst.Addr.Port()); err != nil {
+		if err := n.landlock.permits(c, landlock.ConnectTCP, dst.Addr.Port()); err != nil {
 			return fail(err)
 		}
 		nb, err := s.nonblocking()

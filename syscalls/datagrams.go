@@ -13,7 +13,7 @@ import (
 // others. The program's kernel makes UDP sockets.
 func (n *Node) socket(c Call) reply {
 	if c.Int(0) == unix.AF_NETLINK {
-		return n.netlinkSocket(c)
+		return n.netlinks.socket(c)
 	}
 	if n.Datagrams == nil {
 		return passthrough

@@ -9,7 +9,7 @@ import (
 // bindToDevice answers setsockopt(2) with SO_BINDTODEVICE (socket(7)). The kernel does
 // not learn of the node's interface. For the kernel the socket uses loopback, and what it
 // sends to the outside leaves through an interface of the host.
-func (n *Node) bindToDevice(c Call) reply {
+func (o *options) bindToDevice(c Call) reply {
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
 		return fail(err)
@@ -28,22 +28,22 @@ func (n *Node) bindToDevice(c Call) reply {
 		return fail(err)
 	}
 	if unix.ByteSliceToString(name) == netif.InterfaceName {
-		n.options.set(id, unix.SO_BINDTODEVICE, netif.InterfaceIndex)
+		o.set(id, unix.SO_BINDTODEVICE, netif.InterfaceIndex)
 		return reply{}
 	}
-	n.options.set(id, unix.SO_BINDTODEVICE, 0)
+	o.set(id, unix.SO_BINDTODEVICE, 0)
 	return passthrough
 }
 
 // boundDevice answers getsockopt(2) with SO_BINDTODEVICE, as sock_getbindtodevice of
 // net/core/sock.c does.
-func (n *Node) boundDevice(c Call) reply {
+func (o *options) boundDevice(c Call) reply {
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
 		return fail(err)
 	}
 	defer linux.Close(fd)
-	if id, err := cookie(fd); err != nil || n.options.get(id, unix.SO_BINDTODEVICE) == 0 {
+	if id, err := cookie(fd); err != nil || o.get(id, unix.SO_BINDTODEVICE) == 0 {
 		return passthrough
 	}
 	name := append([]byte(netif.InterfaceName), 0)

@@ -10,27 +10,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// emulators perform, on a copy of the program's socket, calls that otherwise the kernel
-// performs, so that a trace has their results. They do so only where the program sees no
-// difference. They leave to the kernel: options that take privileges, a Unix socket's
+// An emulator performs calls of a traced node's programs.
+type emulator struct {
+	*Node
+	unfinished unfinished
+}
+
+// emulators has the calls that an emulator performs, on a copy of the socket, instead of
+// the kernel, so that a trace has their results. It does so only where the program sees
+// no difference. It leaves to the kernel: options that take privileges, a Unix socket's
 // connect (its peer sees the caller's credentials), and descriptors in messages. The
-// results of such calls are not known. Only traced nodes use emulators.
-var emulators = [512]func(*Node, Call) reply{
-	unix.SYS_ACCEPT:      (*Node).accept,
-	unix.SYS_ACCEPT4:     (*Node).accept4,
-	unix.SYS_CONNECT:     (*Node).emulateConnect,
-	unix.SYS_GETPEERNAME: (*Node).emulateName,
-	unix.SYS_GETSOCKNAME: (*Node).emulateName,
-	unix.SYS_GETSOCKOPT:  (*Node).emulateGetsockopt,
-	unix.SYS_LISTEN:      (*Node).emulateListen,
-	unix.SYS_RECVFROM:    (*Node).emulateRecvfrom,
-	unix.SYS_RECVMSG:     (*Node).emulateRecvmsg,
-	unix.SYS_SENDMMSG:    (*Node).emulateSendmmsg,
-	unix.SYS_SENDMSG:     (*Node).emulateSendmsg,
-	unix.SYS_SENDTO:      (*Node).emulateSendto,
-	unix.SYS_SETSOCKOPT:  (*Node).emulateSetsockopt,
-	unix.SYS_SHUTDOWN:    (*Node).emulateShutdown,
-	unix.SYS_SOCKET:      (*Node).emulateSocket,
+// results of such calls are not known.
+var emulators = [512]func(*emulator, Call) reply{
+	unix.SYS_ACCEPT:      (*emulator).accept,
+	unix.SYS_ACCEPT4:     (*emulator).accept4,
+	unix.SYS_CONNECT:     (*emulator).connect,
+	unix.SYS_GETPEERNAME: (*emulator).name,
+	unix.SYS_GETSOCKNAME: (*emulator).name,
+	unix.SYS_GETSOCKOPT:  (*emulator).getsockopt,
+	unix.SYS_LISTEN:      (*emulator).listen,
+	unix.SYS_RECVFROM:    (*emulator).recvfrom,
+	unix.SYS_RECVMSG:     (*emulator).recvmsg,
+	unix.SYS_SENDMMSG:    (*emulator).sendmmsg,
+	unix.SYS_SENDMSG:     (*emulator).sendmsg,
+	unix.SYS_SENDTO:      (*emulator).sendto,
+	unix.SYS_SETSOCKOPT:  (*emulator).setsockopt,
+	unix.SYS_SHUTDOWN:    (*emulator).shutdown,
+	unix.SYS_SOCKET:      (*emulator).socket,
 }
 
 // onCopy runs f with a copy of the descriptor in the call's first argument.
@@ -43,10 +49,10 @@ func onCopy(c Call, f func(fd int) reply) reply {
 	return f(fd)
 }
 
-// emulateSocket makes sockets for a program that runs as boxer's user: TCP and UDP
+// socket makes sockets for a program that runs as boxer's user: TCP and UDP
 // sockets, and Unix sockets, which get the caller's credentials when they connect or
 // listen. For other sockets it returns only errors that do not depend on privileges.
-func (n *Node) emulateSocket(c Call) reply {
+func (e *emulator) socket(c Call) reply {
 	if !networkNamespace.has(c.TID()) || !sameUser(c.TID()) {
 		return passthrough
 	}
@@ -68,16 +74,16 @@ func (n *Node) emulateSocket(c Call) reply {
 	return descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { linux.Close(fd) })
 }
 
-// emulateConnect connects a TCP or UDP socket to the outside, or to the host.
-func (n *Node) emulateConnect(c Call) reply {
-	return onSocket(c, func(s *progSocket) reply { return n.connectEgress(c, s) })
+// connect connects a TCP or UDP socket to the outside, or to the host.
+func (e *emulator) connect(c Call) reply {
+	return onSocket(c, func(s *progSocket) reply { return e.connectEgress(c, s) })
 }
 
-func (n *Node) connectEgress(c Call, s *progSocket) reply {
+func (e *emulator) connectEgress(c Call, s *progSocket) reply {
 	domain, typ, err := s.kind()
 	size := c.Int(2)
 	switch {
-	case n.landlock.Active():
+	case e.landlock.Active():
 		return passthrough // the kernel asks Landlock
 	case err != nil:
 		return fail(err)
@@ -101,12 +107,12 @@ func (n *Node) connectEgress(c Call, s *progSocket) reply {
 		return passthrough // waits for the connect that is in progress
 	}
 	err = withoutWaiting(s.fd, func() error { return linux.Connect(s.fd, buf[:size]) })
-	return n.finishLocal(connectCall{progSocket: s, block: true}, err)
+	return e.finishLocal(connectCall{progSocket: s, block: true}, err)
 }
 
-// emulateName answers getsockname(2) and getpeername(2) for sockets whose names need no
+// name answers getsockname(2) and getpeername(2) for sockets whose names need no
 // translation.
-func (n *Node) emulateName(c Call) reply {
+func (e *emulator) name(c Call) reply {
 	return onCopy(c, func(fd int) reply {
 		var room [4]byte
 		if err := c.ReadMemory(c.Ptr(2), room[:]); err != nil {
@@ -133,9 +139,9 @@ func (n *Node) emulateName(c Call) reply {
 	})
 }
 
-// emulateListen answers listen(2) on a socket other than TCP. The kernel performs it for
+// listen answers listen(2) on a socket other than TCP. The kernel performs it for
 // a Unix socket, which gets the caller's credentials.
-func (n *Node) emulateListen(c Call) reply {
+func (e *emulator) listen(c Call) reply {
 	return onCopy(c, func(fd int) reply {
 		domain, _, err := kind(fd)
 		if err != nil {
@@ -148,8 +154,8 @@ func (n *Node) emulateListen(c Call) reply {
 	})
 }
 
-// emulateShutdown is shutdown(2).
-func (n *Node) emulateShutdown(c Call) reply {
+// shutdown is shutdown(2).
+func (e *emulator) shutdown(c Call) reply {
 	return onCopy(c, func(fd int) reply { return fail(linux.Shutdown(fd, c.Int(1))) })
 }
 
@@ -210,7 +216,7 @@ var ownOptions = map[plainOption]bool{
 // maxOption bounds an option's value, in bytes: tcp_info is the largest.
 const maxOption = 1 << 10
 
-func (n *Node) emulateSetsockopt(c Call) reply {
+func (e *emulator) setsockopt(c Call) reply {
 	size := c.Int(4)
 	o := plainOption{c.Int(1), c.Int(2)}
 	if !plainOptions[o] || size < 0 || size > maxOption {
@@ -232,7 +238,7 @@ func (n *Node) emulateSetsockopt(c Call) reply {
 	})
 }
 
-func (n *Node) emulateGetsockopt(c Call) reply {
+func (e *emulator) getsockopt(c Call) reply {
 	o := plainOption{c.Int(1), c.Int(2)}
 	if !strace.IsOption(uint32(o.level), uint32(o.name)) ||
 		ownOptions[o] {

@@ -18,7 +18,7 @@ const (
 	plainReceive = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL | unix.MSG_PEEK | unix.MSG_CMSG_CLOEXEC
 )
 
-// emulateBytes bounds how many bytes a traced call moves at a time.
+// bytes bounds how many bytes a traced call moves at a time.
 const emulateBytes = 256 << 10
 
 var emulateBuffers = sync.Pool{New: func() any { return new([emulateBytes]byte) }}
@@ -164,20 +164,20 @@ func (u *unfinished) take(id uint64, b []byte, peek bool) int {
 	return n
 }
 
-// emulateSendto performs sendto(2) on a TCP or UDP socket.
-func (n *Node) emulateSendto(c Call) reply {
-	return n.unfinished.after(c, func(c Call) reply {
-		return n.emulateSend(c, c.Int(3), c.Uint(2), c.Ptr(4), c.Int(5),
+// sendto performs sendto(2) on a TCP or UDP socket.
+func (e *emulator) sendto(c Call) reply {
+	return e.unfinished.after(c, func(c Call) reply {
+		return e.send(c, c.Int(3), c.Uint(2), c.Ptr(4), c.Int(5),
 			func(c Call, off int, b []byte) error {
 				return c.ReadMemory(c.Ptr(1)+uintptr(off), b)
 			})
 	})
 }
 
-// emulateSendmsg performs sendmsg(2) on a TCP or UDP socket, without control messages.
-func (n *Node) emulateSendmsg(c Call) reply {
-	return n.plainMessage(c, func(c Call, m *abi.Msghdr, iov []abi.Iovec, total uint64) reply {
-		return n.emulateSend(c, c.Int(2), total, m.Name, int(int32(m.Namelen)),
+// sendmsg performs sendmsg(2) on a TCP or UDP socket, without control messages.
+func (e *emulator) sendmsg(c Call) reply {
+	return e.plainMessage(c, func(c Call, m *abi.Msghdr, iov []abi.Iovec, total uint64) reply {
+		return e.send(c, c.Int(2), total, m.Name, int(int32(m.Namelen)),
 			func(c Call, off int, b []byte) error {
 				return gatherAt(c, iov, off, b)
 			})
@@ -185,7 +185,7 @@ func (n *Node) emulateSendmsg(c Call) reply {
 }
 
 // plainMessage performs sendmsg(2) or recvmsg(2) if there are no control messages.
-func (n *Node) plainMessage(c Call, perform func(c Call, m *abi.Msghdr, iov []abi.Iovec,
+func (e *emulator) plainMessage(c Call, perform func(c Call, m *abi.Msghdr, iov []abi.Iovec,
 	total uint64) reply) reply {
 	m, err := readMsghdr(c, c.Ptr(1))
 	if err != nil {
@@ -198,11 +198,11 @@ func (n *Node) plainMessage(c Call, perform func(c Call, m *abi.Msghdr, iov []ab
 	if err != nil {
 		return fail(err)
 	}
-	return n.unfinished.after(c, func(c Call) reply { return perform(c, &m, iov, total) })
+	return e.unfinished.after(c, func(c Call) reply { return perform(c, &m, iov, total) })
 }
 
-// emulateSendmmsg performs sendmmsg(2) on a UDP socket, without control messages.
-func (n *Node) emulateSendmmsg(c Call) reply {
+// sendmmsg performs sendmmsg(2) on a UDP socket, without control messages.
+func (e *emulator) sendmmsg(c Call) reply {
 	count := min(int(uint32(c.Uint(2))), abi.MaxIovecs)
 	if c.Int(3)&^plainSend != 0 || count == 0 {
 		return passthrough
@@ -229,7 +229,7 @@ func (n *Node) emulateSendmmsg(c Call) reply {
 				m.Namelen > abi.SizeofSockaddrStorage {
 				return partial(i, passthrough)
 			}
-			s := &sending{n: n, fd: fd, flags: c.Int(3), size: int(total),
+			s := &sending{e: e, fd: fd, flags: c.Int(3), size: int(total),
 				read: func(c Call, off int,
 					b []byte) error {
 					return gatherAt(c, iov, off, b)
@@ -267,7 +267,7 @@ func gatherAt(c Call, iov []abi.Iovec, off int, b []byte) error {
 
 // A sending is a send in progress.
 type sending struct {
-	n     *Node
+	e     *emulator
 	fd    int
 	flags int
 	size  int
@@ -275,20 +275,20 @@ type sending struct {
 	read  func(c Call, off int, b []byte) error
 }
 
-func (n *Node) emulateSend(c Call, flags int, size uint64, name uintptr, nameLen int,
+func (e *emulator) send(c Call, flags int, size uint64, name uintptr, nameLen int,
 	read func(Call, int, []byte) error) reply {
 	if flags&^plainSend != 0 || size > 1<<30 {
 		return passthrough
 	}
 	return onSocket(c, func(p *progSocket) reply {
 		domain, typ, err := p.kind()
-		s := &sending{n: n, fd: p.fd, flags: flags, size: int(size), read: read}
+		s := &sending{e: e, fd: p.fd, flags: flags, size: int(size), read: read}
 		switch {
 		case err != nil:
 			return fail(err)
 		case !isInet(domain):
 		case typ == unix.SOCK_STREAM && name == 0:
-			s.done = n.unfinished.begun(c)
+			s.done = e.unfinished.begun(c)
 			return s.stream(c)
 		case typ == unix.SOCK_DGRAM && size <= maxDatagram && nameLen >= 0 &&
 			nameLen <= abi.SizeofSockaddrStorage:
@@ -340,7 +340,7 @@ func (s *sending) stream(c Call) reply {
 	}
 	r := async(func(ctx context.Context, c Call) reply {
 		for {
-			if err := s.n.readiness.wait(ctx, s.fd, unix.POLLOUT,
+			if err := s.e.readiness.wait(ctx, s.fd, unix.POLLOUT,
 				unix.SO_SNDTIMEO); err != nil {
 				return s.result(c, err)
 			}
@@ -349,7 +349,7 @@ func (s *sending) stream(c Call) reply {
 			}
 		}
 	})
-	r.settled = s.n.unfinished.wait(c.TID())
+	r.settled = s.e.unfinished.wait(c.TID())
 	return r
 }
 
@@ -389,14 +389,14 @@ func (s *sending) result(c Call, err error) reply {
 	}
 	r := value(uintptr(s.done))
 	tid, key := c.TID(), sendKey(c, s.done)
-	r.undo = func() { s.n.unfinished.keepSent(tid, key) }
+	r.undo = func() { s.e.unfinished.keepSent(tid, key) }
 	return r
 }
 
-// emulateRecvfrom performs recvfrom(2) on a TCP or UDP socket.
-func (n *Node) emulateRecvfrom(c Call) reply {
-	return n.unfinished.after(c, func(c Call) reply {
-		return n.emulateReceive(c, c.Int(3),
+// recvfrom performs recvfrom(2) on a TCP or UDP socket.
+func (e *emulator) recvfrom(c Call) reply {
+	return e.unfinished.after(c, func(c Call) reply {
+		return e.receive(c, c.Int(3),
 			c.Uint(2), giveFrom)
 	})
 }
@@ -421,11 +421,11 @@ func giveFrom(c Call, b, from []byte, _ int) error {
 	return c.WriteMemoryv(c.Ptr(4), from[:min(have, len(from))], c.Ptr(5), room[:])
 }
 
-// emulateRecvmsg performs recvmsg(2) on a TCP or UDP socket, without room for control
+// recvmsg performs recvmsg(2) on a TCP or UDP socket, without room for control
 // messages.
-func (n *Node) emulateRecvmsg(c Call) reply {
-	return n.plainMessage(c, func(c Call, m *abi.Msghdr, iov []abi.Iovec, total uint64) reply {
-		return n.emulateReceive(c, c.Int(2), total,
+func (e *emulator) recvmsg(c Call) reply {
+	return e.plainMessage(c, func(c Call, m *abi.Msghdr, iov []abi.Iovec, total uint64) reply {
+		return e.receive(c, c.Int(2), total,
 			func(c Call, b []byte, from []byte, flags int) error {
 				if err := scatter(c, iov, b); err != nil {
 					return err
@@ -441,8 +441,8 @@ func (n *Node) emulateRecvmsg(c Call) reply {
 	})
 }
 
-// emulateReceive receives data and stores it in the program by give.
-func (n *Node) emulateReceive(c Call, flags int, size uint64,
+// receive receives data and stores it in the program by give.
+func (e *emulator) receive(c Call, flags int, size uint64,
 	give func(c Call, b, from []byte, flags int) error) reply {
 	if flags&^plainReceive != 0 {
 		return passthrough
@@ -460,7 +460,7 @@ func (n *Node) emulateReceive(c Call, flags int, size uint64,
 		}
 		return passthrough
 	}
-	g := &receiving{n: n, fd: fd, flags: flags, size: int(min(size, emulateBytes)),
+	g := &receiving{e: e, fd: fd, flags: flags, size: int(min(size, emulateBytes)),
 		stream: typ == unix.SOCK_STREAM, give: give}
 	r := g.now(c)
 	again := r.kind == replyErrno && r.errno == unix.EAGAIN &&
@@ -479,7 +479,7 @@ func (n *Node) emulateReceive(c Call, flags int, size uint64,
 		return fail(err)
 	}
 	r = async(func(ctx context.Context, c Call) reply {
-		turn := n.readiness.hold(id, fd, unix.SO_RCVTIMEO)
+		turn := e.readiness.hold(id, fd, unix.SO_RCVTIMEO)
 		defer turn.leave()
 		g.fd = turn.fd
 		for {
@@ -494,13 +494,13 @@ func (n *Node) emulateReceive(c Call, flags int, size uint64,
 			}
 		}
 	})
-	r.settled = n.unfinished.wait(c.TID())
+	r.settled = e.unfinished.wait(c.TID())
 	return r
 }
 
 // A receiving is a receive in progress.
 type receiving struct {
-	n      *Node
+	e      *emulator
 	fd     int
 	flags  int
 	size   int
@@ -517,9 +517,9 @@ type taken struct {
 
 // settleTaken ends a receive. If the call had ended before, the next receive gets the
 // data.
-func (n *Node) settleTaken(t *taken, lost bool) {
+func (e *emulator) settleTaken(t *taken, lost bool) {
 	if lost {
-		n.unfinished.keepGot(t.cookie, t.buf[:t.n])
+		e.unfinished.keepGot(t.cookie, t.buf[:t.n])
 	}
 	emulateBuffers.Put(t.buf)
 }
@@ -534,7 +534,7 @@ func (g *receiving) now(c Call) reply {
 	var err error
 	if g.stream {
 		if t.cookie, err = cookie(g.fd); err == nil {
-			t.n = g.n.unfinished.take(t.cookie, buf[:g.size], !consume)
+			t.n = g.e.unfinished.take(t.cookie, buf[:g.size], !consume)
 		}
 	}
 	if t.n == 0 && err == nil {
@@ -542,7 +542,7 @@ func (g *receiving) now(c Call) reply {
 			g.flags|unix.MSG_DONTWAIT)
 	}
 	if err != nil {
-		g.n.settleTaken(t, false)
+		g.e.settleTaken(t, false)
 		return fail(err)
 	}
 	// recvmsg(2) returns this flag only for the program's own call
@@ -551,14 +551,14 @@ func (g *receiving) now(c Call) reply {
 	}
 	if err := g.give(c, buf[:t.n], from[:fromSize],
 		flags|g.flags&unix.MSG_CMSG_CLOEXEC); err != nil {
-		g.n.settleTaken(t, consume)
+		g.e.settleTaken(t, consume)
 		return fail(err)
 	}
 	r := value(uintptr(t.n))
 	if consume {
 		r.taken = t
 	} else {
-		g.n.settleTaken(t, false)
+		g.e.settleTaken(t, false)
 	}
 	return r
 }

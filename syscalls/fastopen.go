@@ -19,7 +19,7 @@ func (n *Node) fastOpen(c Call, dst abi.Sockaddr, flags int) reply {
 	if !fastOpenEnabled() {
 		return passthrough // EOPNOTSUPP
 	}
-	if err := n.permits(c, landlock.FastOpen, dst.Addr.Port()); err != nil {
+	if err := n.landlock.permits(c, landlock.FastOpen, dst.Addr.Port()); err != nil {
 		return fail(err)
 	}
 	return onSocket(c, func(s *progSocket) reply { return n.fastOpenSocket(c, s, dst, flags) })

@@ -12,20 +12,22 @@ import (
 
 // hostname is the hostname that the program has set, if it has.
 type hostname struct {
+	*Config
+
 	mu   sync.Mutex
 	name string
 	set  bool
 }
 
-// ownUTSNamespace reports whether the kernel has the right hostname for the caller: its
+// own reports whether the kernel has the right hostname for the caller: its
 // UTS namespace is the tree's, or one of its own making (unshare(1), containers).
-func (n *Node) ownUTSNamespace(c Call) bool {
-	return n.OwnUTSNamespace || !utsNamespace.has(c.TID())
+func (h *hostname) own(c Call) bool {
+	return h.OwnUTSNamespace || !utsNamespace.has(c.TID())
 }
 
 // uname answers uname(2) with the node's name.
-func (n *Node) uname(c Call) reply {
-	if n.ownUTSNamespace(c) {
+func (h *hostname) uname(c Call) reply {
+	if h.own(c) {
 		return passthrough
 	}
 	var u unix.Utsname
@@ -33,7 +35,7 @@ func (n *Node) uname(c Call) reply {
 		return fail(err)
 	}
 	clear(u.Nodename[:])
-	copy(u.Nodename[:len(u.Nodename)-1], n.hostName())
+	copy(u.Nodename[:len(u.Nodename)-1], h.current())
 	b := make([]byte, 0, 6*len(u.Nodename))
 	for _, f := range [][]byte{u.Sysname[:], u.Nodename[:], u.Release[:], u.Version[:],
 		u.Machine[:], u.Domainname[:]} {
@@ -42,13 +44,14 @@ func (n *Node) uname(c Call) reply {
 	return fail(c.WriteMemory(c.Ptr(0), b))
 }
 
-func (n *Node) hostName() string {
-	n.hostname.mu.Lock()
-	defer n.hostname.mu.Unlock()
-	if n.hostname.set {
-		return n.hostname.name
+// current returns the hostname that the program sees.
+func (h *hostname) current() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.set {
+		return h.name
 	}
-	return n.Hostname
+	return h.Hostname
 }
 
 // maxHostname is __NEW_UTS_LEN of the kernel, in bytes.
@@ -56,8 +59,8 @@ const maxHostname = 64
 
 // sethostname answers sethostname(2). Neither the machine's hostname nor the node's name
 // on the network changes: on a real network, that name is in the name server.
-func (n *Node) sethostname(c Call) reply {
-	if n.ownUTSNamespace(c) {
+func (h *hostname) sethostname(c Call) reply {
+	if h.own(c) {
 		return passthrough
 	}
 	if !mayAdminister(c.TID()) {
@@ -71,9 +74,9 @@ func (n *Node) sethostname(c Call) reply {
 	if err := c.ReadMemory(c.Ptr(0), b); err != nil {
 		return fail(err)
 	}
-	n.hostname.mu.Lock()
-	defer n.hostname.mu.Unlock()
-	n.hostname.name, n.hostname.set = string(b), true
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.name, h.set = string(b), true
 	return reply{}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 
@@ -25,6 +26,7 @@ import (
 // three rare calls and no more.
 type restrictions struct {
 	*landlock.Domains
+	log     *slog.Logger
 	handled atomic.Uint64 // the rights of all rulesets so far, LANDLOCK_ACCESS_NET_*
 
 	namedMu sync.Mutex
@@ -33,28 +35,28 @@ type restrictions struct {
 
 // createRuleset answers landlock_create_ruleset(2). The kernel does the call. The node
 // stores which rights the ruleset handles.
-func (n *Node) createRuleset(c Call) reply {
+func (r *restrictions) createRuleset(c Call) reply {
 	const netOffset, size = 8, 16 // handled_access_net in struct landlock_ruleset_attr
 	if c.Int(2) != 0 || c.Uint(1) < size {
 		return passthrough // asks for the version, or handles only files
 	}
 	var attr [size]byte
 	if c.ReadMemory(c.Ptr(0), attr[:]) == nil {
-		n.landlock.handled.Or(binary.NativeEndian.Uint64(attr[netOffset:]) & uint64(landlock.TCP))
+		r.handled.Or(binary.NativeEndian.Uint64(attr[netOffset:]) & uint64(landlock.TCP))
 	}
 	return passthrough
 }
 
 // addRule answers landlock_add_rule(2) for ports. The kernel does the call. The node
 // stores which ports the rule names.
-func (n *Node) addRule(c Call) reply {
+func (r *restrictions) addRule(c Call) reply {
 	const portOffset, size = 8, 16 // port in struct landlock_net_port_attr
 	var rule [size]byte
 	if c.ReadMemory(c.Ptr(2), rule[:]) == nil {
 		if port := binary.NativeEndian.Uint64(rule[portOffset:]); port < 1<<16 {
-			n.landlock.namedMu.Lock()
-			n.landlock.named.Add(uint16(port))
-			n.landlock.namedMu.Unlock()
+			r.namedMu.Lock()
+			r.named.Add(uint16(port))
+			r.namedMu.Unlock()
 		}
 	}
 	return passthrough
@@ -62,8 +64,8 @@ func (n *Node) addRule(c Call) reply {
 
 // restrictSelf answers landlock_restrict_self(2). The node finds out what the ruleset
 // denies, and stores it for the thread. Then the kernel does the call.
-func (n *Node) restrictSelf(c Call) reply {
-	rights := landlock.Right(n.landlock.handled.Load())
+func (r *restrictions) restrictSelf(c Call) reply {
+	rights := landlock.Right(r.handled.Load())
 	if rights == 0 {
 		return passthrough
 	}
@@ -72,7 +74,7 @@ func (n *Node) restrictSelf(c Call) reply {
 		return passthrough // the kernel fails, or only changes its log
 	}
 	if err != nil {
-		return n.unrestricted(err)
+		return r.unrestricted(err)
 	}
 	flags := uintptr(c.Uint(1) & (1<<32 - 1))
 	all := flags&unix.LANDLOCK_RESTRICT_SELF_TSYNC != 0
@@ -82,22 +84,22 @@ func (n *Node) restrictSelf(c Call) reply {
 	}
 	return async(func(_ context.Context, c Call) reply {
 		defer linux.Close(ruleset)
-		if !n.landlock.MayRestrict(c.TID()) {
+		if !r.MayRestrict(c.TID()) {
 			return passthrough // EPERM
 		}
-		n.landlock.namedMu.Lock()
-		named := n.landlock.named
-		n.landlock.namedMu.Unlock()
+		r.namedMu.Lock()
+		named := r.named
+		r.namedMu.Unlock()
 		denied, err := landlock.Probe(ruleset, flags, rights, &named)
 		if errors.Is(err, landlock.ErrNotProbed) {
-			return n.unrestricted(err)
+			return r.unrestricted(err)
 		}
 		if err != nil || denied == nil {
-			n.Logger.Debug("landlock_restrict_self", "denies", denied != nil, "err", err)
+			r.log.Debug("landlock_restrict_self", "denies", denied != nil, "err", err)
 			return passthrough // the kernel fails, too, or the ruleset denies no port
 		}
-		if err := n.landlock.Restrict(c.TID(), denied, all); err != nil {
-			return n.unrestricted(err)
+		if err := r.Restrict(c.TID(), denied, all); err != nil {
+			return r.unrestricted(err)
 		}
 		return passthrough
 	})
@@ -106,20 +108,20 @@ func (n *Node) restrictSelf(c Call) reply {
 // unrestricted fails the call of a program whose restrictions the node cannot enforce,
 // for instance because boxer has no descriptor left. The program must not believe that it
 // is restricted.
-func (n *Node) unrestricted(err error) reply {
-	n.Logger.Error("cannot enforce a program's landlock(7) restrictions of TCP: "+
+func (r *restrictions) unrestricted(err error) reply {
+	r.log.Error("cannot enforce a program's landlock(7) restrictions of TCP: "+
 		"landlock_restrict_self fails with EPERM", "err", err)
 	return fail(unix.EPERM)
 }
 
 // permits fails with EACCES if the calling thread's domain denies it a right to a port.
-func (n *Node) permits(c Call, right landlock.Right, port uint16) error {
-	if !n.landlock.Active() {
+func (r *restrictions) permits(c Call, right landlock.Right, port uint16) error {
+	if !r.Active() {
 		return nil
 	}
-	d, err := n.landlock.Of(c.TID())
+	d, err := r.Of(c.TID())
 	if err != nil {
-		n.Logger.Error("cannot find out a program's landlock(7) restrictions", "thread",
+		r.log.Error("cannot find out a program's landlock(7) restrictions", "thread",
 			c.TID(), "err", err)
 		return unix.EACCES
 	}

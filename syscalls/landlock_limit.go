@@ -13,13 +13,13 @@ import (
 // (getrlimit(2)).
 
 // setrlimit answers setrlimit(2) for RLIMIT_LOCKS.
-func (n *Node) setrlimit(c Call) reply {
+func (*restrictions) setrlimit(c Call) reply {
 	var b [8]byte // all of a 32-bit program's structure, half of a native one
 	return fail(c.ReadMemory(c.Ptr(1), b[:]))
 }
 
 // prlimit answers prlimit(2) with a new RLIMIT_LOCKS. It returns the limit in force.
-func (n *Node) prlimit(c Call) reply {
+func (*restrictions) prlimit(c Call) reply {
 	var b [16]byte // struct rlimit64
 	if err := c.ReadMemory(c.Ptr(2), b[:]); err != nil {
 		return fail(err)

@@ -16,8 +16,8 @@ func (n *Node) getsockname(c Call) reply {
 		switch {
 		case err != nil:
 			return fail(err)
-		case !ok && n.isNetlink(s.fd):
-			return n.netlinkName(c, s.fd, false)
+		case !ok && n.netlinks.has(s.fd):
+			return n.netlinks.name(c, s.fd, false)
 		case !ok:
 			return passthrough
 		}
@@ -79,8 +79,8 @@ func (n *Node) getpeername(c Call) reply {
 		switch {
 		case err != nil:
 			return fail(err)
-		case !ok && n.isNetlink(s.fd):
-			return n.netlinkName(c, s.fd, true)
+		case !ok && n.netlinks.has(s.fd):
+			return n.netlinks.name(c, s.fd, true)
 		case !ok:
 			return passthrough
 		}

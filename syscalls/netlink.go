@@ -23,6 +23,8 @@ import (
 // does not trap write(2), and of send(2) only musl's: other requests come to the
 // supervisor's socket.
 type netlinks struct {
+	*core
+
 	mu     sync.Mutex
 	conn   *os.File // nil until the first program asks
 	raw    syscall.RawConn
@@ -54,9 +56,8 @@ const maxClaims = 256
 // maxNetlink bounds a request in bytes. Requests of known programs have fewer than 100.
 const maxNetlink = 16 << 10
 
-// startNetlink opens the supervisor's socket if it is not open, and returns its port.
-func (n *Node) startNetlink() (port uint32, err error) {
-	k := &n.netlinks
+// start opens the supervisor's socket if it is not open, and returns its port.
+func (k *netlinks) start() (port uint32, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.conn != nil {
@@ -85,7 +86,7 @@ func (n *Node) startNetlink() (port uint32, err error) {
 	}
 	k.conn = f
 	k.port.Store(port)
-	n.tasks.Go(n.serveNetlink)
+	k.tasks.Go(k.serve)
 	return port, nil
 }
 
@@ -126,15 +127,15 @@ func (k *netlinks) close() {
 	}
 }
 
-// serveNetlink answers the requests that come to the supervisor's socket, until it is
+// serve answers the requests that come to the supervisor's socket, until it is
 // closed.
-func (n *Node) serveNetlink() {
+func (k *netlinks) serve() {
 	var b [maxNetlink]byte
 	for {
 		var size int
 		var from unix.Sockaddr
 		var err error
-		closed := n.netlinks.raw.Read(func(fd uintptr) bool {
+		closed := k.raw.Read(func(fd uintptr) bool {
 			size, from, err = unix.Recvfrom(int(fd), b[:], unix.MSG_DONTWAIT)
 			return !errors.Is(err, unix.EAGAIN)
 		})
@@ -142,26 +143,26 @@ func (n *Node) serveNetlink() {
 			return
 		}
 		if program, ok := from.(*unix.SockaddrNetlink); ok && err == nil {
-			n.replyNetlink(b[:size], program.Pid)
+			k.answer(b[:size], program.Pid)
 		}
 	}
 }
 
-// replyNetlink answers a request of the socket that has a port. An answer that does not
+// answer answers a request of the socket that has a port. An answer that does not
 // fit into the socket's buffer is lost, as on Linux (ENOBUFS, netlink(7)).
-func (n *Node) replyNetlink(b []byte, port uint32) {
-	answer := rtnetlink.Answer(n.host(), b, n.netlinks.claimed(port))
+func (k *netlinks) answer(b []byte, port uint32) {
+	answer := rtnetlink.Answer(k.host(), b, k.claimed(port))
 	if len(answer) == 0 {
 		return
 	}
 	to := &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: port}
-	err := n.netlinks.raw.Control(func(fd uintptr) {
+	err := k.raw.Control(func(fd uintptr) {
 		if err := unix.Sendto(int(fd), answer, unix.MSG_DONTWAIT, to); err != nil {
-			n.Logger.Debug("netlink", "port", port, "err", err)
+			k.Logger.Debug("netlink", "port", port, "err", err)
 		}
 	})
 	if err != nil && !errors.Is(err, os.ErrClosed) {
-		n.Logger.Debug("netlink", "port", port, "err", err)
+		k.Logger.Debug("netlink", "port", port, "err", err)
 	}
 }
 
@@ -193,16 +194,16 @@ func (k *netlinks) claim(port, want uint32) {
 	k.claims[port] = want
 }
 
-// netlinkSocket answers socket(2) for NETLINK_ROUTE. A program in a network namespace of
+// socket answers socket(2) for NETLINK_ROUTE. A program in a network namespace of
 // its own gets a socket of the kernel's.
-func (n *Node) netlinkSocket(c Call) reply {
+func (k *netlinks) socket(c Call) reply {
 	typ := c.Int(1)
 	if !networkNamespace.has(c.TID()) {
 		return passthrough
 	}
-	kernel, err := n.startNetlink()
+	kernel, err := k.start()
 	if err != nil {
-		n.Logger.Debug("netlink", "err", err)
+		k.Logger.Debug("netlink", "err", err)
 		return passthrough
 	}
 	fd, err := linux.Socket(unix.AF_NETLINK, typ|unix.SOCK_CLOEXEC, unix.NETLINK_USERSOCK)
@@ -215,19 +216,19 @@ func (n *Node) netlinkSocket(c Call) reply {
 	err = unix.Connect(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: kernel})
 	if err != nil {
 		linux.Close(fd)
-		n.Logger.Debug("netlink", "err", err)
+		k.Logger.Debug("netlink", "err", err)
 		return passthrough
 	}
 	if port, err := netlinkPort(fd); err == nil {
-		n.netlinks.claim(port, port)
+		k.claim(port, port)
 	}
-	n.netlinks.made.Add(1)
+	k.made.Add(1)
 	return descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { linux.Close(fd) })
 }
 
-// isNetlink reports whether a copied descriptor is such a socket.
-func (n *Node) isNetlink(fd int) bool {
-	if !n.netlinks.used() {
+// has reports whether a copied descriptor is such a socket.
+func (k *netlinks) has(fd int) bool {
+	if !k.used() {
 		return false
 	}
 	domain, err := linux.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
@@ -263,9 +264,9 @@ func readNetlinkAddr(c Call, addr uintptr, size int) (a abi.SockaddrNetlink, ok 
 	return abi.ParseSockaddrNetlink(b)
 }
 
-// bindNetlink answers bind(2) on such a socket. It ignores multicast groups, which
+// bind answers bind(2) on such a socket. It ignores multicast groups, which
 // receive nothing, because the node's interfaces do not change.
-func (n *Node) bindNetlink(c Call, fd int) reply {
+func (k *netlinks) bind(c Call, fd int) reply {
 	a, ok, err := readNetlinkAddr(c, c.Ptr(1), c.Int(2))
 	if err == nil && !ok {
 		err = unix.EINVAL
@@ -278,13 +279,13 @@ func (n *Node) bindNetlink(c Call, fd int) reply {
 		return fail(err)
 	}
 	if a.Port != 0 {
-		n.netlinks.claim(port, a.Port)
+		k.claim(port, a.Port)
 	}
 	return reply{}
 }
 
-// connectNetlink answers connect(2), which fails with EPERM for any peer but the kernel.
-func (n *Node) connectNetlink(c Call) reply {
+// connect answers connect(2), which fails with EPERM for any peer but the kernel.
+func (k *netlinks) connect(c Call) reply {
 	a, _, err := readNetlinkAddr(c, c.Ptr(1), c.Int(2))
 	if err == nil && (a.Port != 0 || a.Groups != 0) {
 		err = unix.EPERM
@@ -292,24 +293,24 @@ func (n *Node) connectNetlink(c Call) reply {
 	return fail(err)
 }
 
-// netlinkName answers getsockname(2), or getpeername(2), on such a socket.
-func (n *Node) netlinkName(c Call, fd int, peer bool) reply {
+// name answers getsockname(2), or getpeername(2), on such a socket.
+func (k *netlinks) name(c Call, fd int, peer bool) reply {
 	var a abi.SockaddrNetlink
 	if !peer {
 		port, err := netlinkPort(fd)
 		if err != nil {
 			return fail(err)
 		}
-		a.Port = n.netlinks.claimed(port)
+		a.Port = k.claimed(port)
 	}
 	b := a.Encode()
 	return fail(writeName(c, b[:], c.Ptr(1), c.Ptr(2)))
 }
 
-// sendNetlink answers a send of a request, if the destination and the descriptor are
+// send answers a send of a request, if the destination and the descriptor are
 // those of NETLINK_ROUTE. p reads the request.
-func (n *Node) sendNetlink(c Call, addr uintptr, size int, p payload) reply {
-	if !n.netlinks.used() {
+func (k *netlinks) send(c Call, addr uintptr, size int, p payload) reply {
+	if !k.used() {
 		return passthrough
 	}
 	var a abi.SockaddrNetlink
@@ -325,7 +326,7 @@ func (n *Node) sendNetlink(c Call, addr uintptr, size int, p payload) reply {
 		return fail(err)
 	}
 	defer linux.Close(fd)
-	if !n.isNetlink(fd) {
+	if !k.has(fd) {
 		return passthrough
 	}
 	if a.Port != 0 || a.Groups != 0 {
@@ -340,18 +341,18 @@ func (n *Node) sendNetlink(c Call, addr uintptr, size int, p payload) reply {
 	if err != nil {
 		return fail(err)
 	}
-	n.replyNetlink(b[:got], port)
+	k.answer(b[:got], port)
 	return value(uintptr(got))
 }
 
 // joinGroup answers setsockopt(2) with NETLINK_ADD_MEMBERSHIP.
-func (n *Node) joinGroup(c Call) reply {
+func (k *netlinks) joinGroup(c Call) reply {
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
 		return fail(err)
 	}
 	defer linux.Close(fd)
-	if !n.isNetlink(fd) {
+	if !k.has(fd) {
 		return passthrough
 	}
 	return reply{}

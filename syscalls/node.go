@@ -124,7 +124,7 @@ type Node struct {
 	options         options
 	requeued        requeued
 
-	unfinished unfinished // only where calls are traced
+	emulator emulator // only where calls are traced
 }
 
 // NewNode makes a node; Close ends it.
@@ -139,13 +139,15 @@ func NewNode(c Config) (*Node, error) {
 	n := &Node{core: core{Config: c, closed: g.closed}, gates: gates{v4: g},
 		budget: newBudget()}
 	n.udp = &udp{core: &n.core}
+	n.netlinks.core, n.emulator.Node = &n.core, n
 	if c.Addr6.IsValid() {
 		if n.gates.v6, err = newGate(c.Aliases.Relay6, v6); err != nil {
 			g.close()
 			return nil, err
 		}
 	}
-	n.landlock.Domains = landlock.NewDomains()
+	n.landlock.Domains, n.landlock.log = landlock.NewDomains(), n.Logger
+	n.hostname.Config = &n.Config
 	n.vouched.isOpen = n.isOpen
 	if n.readiness, err = newReadiness(); err != nil {
 		return nil, errors.Join(err, g.close(), n.gates.v6.close())

@@ -60,11 +60,11 @@ func (n *Node) setsockopt(c Call) reply {
 	switch c.Int(1) {
 	case unix.SOL_SOCKET:
 		if c.Int(2) == unix.SO_BINDTODEVICE {
-			return n.bindToDevice(c)
+			return n.options.bindToDevice(c)
 		}
-		return n.setBuffer(c)
+		return n.options.setBuffer(c)
 	case unix.SOL_NETLINK:
-		return n.joinGroup(c)
+		return n.netlinks.joinGroup(c)
 	case unix.IPPROTO_IPV6:
 		if c.Int(2) == unix.IPV6_RECVERR {
 			return n.udp.receiveErrors(c)
@@ -86,9 +86,9 @@ func (n *Node) getsockopt(c Call) reply {
 	case unix.SO_ERROR:
 		return n.socketError(c)
 	case unix.SO_BINDTODEVICE:
-		return n.boundDevice(c)
+		return n.options.boundDevice(c)
 	case unix.SO_PROTOCOL:
 		return n.udp.protocol(c)
 	}
-	return n.buffer(c)
+	return n.options.buffer(c)
 }

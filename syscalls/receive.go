@@ -214,7 +214,7 @@ func (n *Node) receiver(c Call) (s *progSocket, ok bool) {
 		return nil, false // the kernel says what is wrong with it
 	}
 	s = &progSocket{fd: fd}
-	if ok, err := s.isUDP(); err != nil || !ok && !n.isNetlink(fd) {
+	if ok, err := s.isUDP(); err != nil || !ok && !n.netlinks.has(fd) {
 		s.close()
 		return nil, false
 	}

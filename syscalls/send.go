@@ -27,12 +27,12 @@ func (n *Node) sendto(c Call) reply {
 		return int(size), c.ReadMemory(c.Ptr(1), b[:size])
 	}
 	if c.Ptr(4) == 0 {
-		return n.sendNetlink(c, 0, 0, read)
+		return n.netlinks.send(c, 0, 0, read)
 	}
 	dst, err := readSockaddr(c, c.Ptr(4), c.Int(5))
 	switch {
 	case errors.Is(err, unix.EAFNOSUPPORT):
-		return n.sendNetlink(c, c.Ptr(4), c.Int(5), read)
+		return n.netlinks.send(c, c.Ptr(4), c.Int(5), read)
 	case err != nil:
 		return passthrough // the kernel says what is wrong
 	}
@@ -180,7 +180,7 @@ func (n *Node) sendHeader(c Call, m abi.Msghdr, flags int) reply {
 	dst, err := readSockaddr(c, m.Name, int(m.Namelen))
 	switch {
 	case errors.Is(err, unix.EAFNOSUPPORT):
-		return n.sendNetlink(c, m.Name, int(m.Namelen), gather)
+		return n.netlinks.send(c, m.Name, int(m.Namelen), gather)
 	case err != nil:
 		return passthrough
 	}
@@ -210,11 +210,11 @@ func (n *Node) sendUnnamed(c Call, m abi.Msghdr, flags int) reply {
 		return passthrough
 	case udp && m.Controllen > 0:
 		return n.udp.sendConnected(c, s, m, flags)
-	case udp || !n.isNetlink(fd):
+	case udp || !n.netlinks.has(fd):
 		n.netlinks.isOther(c.TID(), c.Int(0))
 		return passthrough
 	}
-	return n.sendNetlink(c, 0, 0, func(b []byte) (int, error) { return gather(c, m, b) })
+	return n.netlinks.send(c, 0, 0, func(b []byte) (int, error) { return gather(c, m, b) })
 }
 
 // sendConnected sends from a UDP socket with control messages, and without an address.

@@ -138,13 +138,13 @@ var table = withArch([]Entry{
 	{Name: "ioctl", Nr: unix.SYS_IOCTL, When: interfaceRequests[2], do: (*Node).ioctl,
 		Note: "likewise"},
 	{Name: "landlock_add_rule", Nr: unix.SYS_LANDLOCK_ADD_RULE,
-		When: []Condition{{Arg: 1, Equal: landlockRuleNetPort}}, do: (*Node).addRule,
+		When: []Condition{{Arg: 1, Equal: landlockRuleNetPort}}, do: byLandlock((*restrictions).addRule),
 		Note: "LANDLOCK_RULE_NET_PORT: the kernel adds it; boxer learns the port"},
 	{Name: "landlock_create_ruleset", Nr: unix.SYS_LANDLOCK_CREATE_RULESET,
-		When: notNull(0), do: (*Node).createRuleset,
+		When: notNull(0), do: byLandlock((*restrictions).createRuleset),
 		Note: "the kernel makes it; boxer learns whether it is about TCP"},
 	{Name: "landlock_restrict_self", Nr: unix.SYS_LANDLOCK_RESTRICT_SELF,
-		do:   (*Node).restrictSelf,
+		do:   byLandlock((*restrictions).restrictSelf),
 		Note: "the kernel restricts the thread; boxer keeps to what it denies of TCP, for its children, too",
 		Gap:  "a process that is denied TCP ports has a limit of file locks (RLIMIT_LOCKS, without effect since Linux 2.4.25); where one thread of several has restricted itself, threads and children that the process makes afterwards are denied what any of its threads is"},
 	{Name: "listen", Nr: unix.SYS_LISTEN, do: (*Node).listen,
@@ -158,7 +158,7 @@ var table = withArch([]Entry{
 			"the host's interfaces; with it, those of /proc/self/net and /proc/PID/net"},
 	{Name: "prlimit64", Nr: unix.SYS_PRLIMIT64,
 		When: []Condition{{Arg: 1, Equal: landlock.MarkLimit}, {Arg: 2, NotNull: true}},
-		do:   (*Node).prlimit,
+		do:   byLandlock((*restrictions).prlimit),
 		Note: "RLIMIT_LOCKS stays as it is, and the call succeeds: landlock_restrict_self marks processes there",
 		Gap:  "RLIMIT_LOCKS, which is without effect since Linux 2.4.25, cannot be changed"},
 	{Name: "recvfrom", Nr: unix.SYS_RECVFROM, When: notNull(4), do: (*Node).recvfrom,
@@ -184,10 +184,10 @@ var table = withArch([]Entry{
 	{Name: "sendto", Nr: unix.SYS_SENDTO, When: notNull(4), do: (*Node).sendto,
 		Note: "UDP to the network and the node's resolver; MSG_FASTOPEN connects, then the kernel sends"},
 	{Name: "sethostname", Nr: unix.SYS_SETHOSTNAME, Hostname: true,
-		do:   (*Node).sethostname,
+		do:   byHostname((*hostname).sethostname),
 		Note: "what uname answers in this node; its name on the network stays. The kernel's where boxer has CAP_SYS_ADMIN"},
 	{Name: "setrlimit", Nr: unix.SYS_SETRLIMIT,
-		When: []Condition{{Arg: 0, Equal: landlock.MarkLimit}}, do: (*Node).setrlimit,
+		When: []Condition{{Arg: 0, Equal: landlock.MarkLimit}}, do: byLandlock((*restrictions).setrlimit),
 		Note: "as prlimit64"},
 	{Name: "setsockopt", Nr: unix.SYS_SETSOCKOPT, do: (*Node).setsockopt,
 		When: []Condition{{Arg: 1, Equal: unix.SOL_NETLINK},
@@ -245,10 +245,20 @@ var table = withArch([]Entry{
 	{Name: "socket", Nr: unix.SYS_SOCKET,
 		When: pingSocket(unix.AF_INET6, unix.IPPROTO_ICMPV6), do: (*Node).socket,
 		Note: "as for IPv4"},
-	{Name: "uname", Nr: unix.SYS_UNAME, Hostname: true, do: (*Node).uname,
+	{Name: "uname", Nr: unix.SYS_UNAME, Hostname: true, do: byHostname((*hostname).uname),
 		Note: "the node's name as hostname; the kernel's, in a UTS namespace, where boxer has CAP_SYS_ADMIN",
 		Gap:  "/proc/sys/kernel/hostname has the machine's where boxer has no CAP_SYS_ADMIN"},
 })
+
+// byLandlock makes a handler of a method of the node's restrictions.
+func byLandlock(f func(*restrictions, Call) reply) func(*Node, Call) reply {
+	return func(n *Node, c Call) reply { return f(&n.landlock, c) }
+}
+
+// byHostname makes a handler of a method of the node's hostname.
+func byHostname(f func(*hostname, Call) reply) func(*Node, Call) reply {
+	return func(n *Node, c Call) reply { return f(&n.hostname, c) }
+}
 
 // withArch adds the rows that only this architecture has.
 func withArch(rows []Entry) []Entry {

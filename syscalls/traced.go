@@ -55,7 +55,7 @@ var rowsByNumber = sync.OnceValue(func() *[512][]Entry {
 func (n *Node) doTraced(c Call) reply {
 	r, nr := n.doTable(c), c.Nr()
 	if r.kind == replyContinue && nr < uintptr(len(emulators)) && emulators[nr] != nil {
-		return emulators[nr](n, c)
+		return emulators[nr](&n.emulator, c)
 	}
 	return r
 }
