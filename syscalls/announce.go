@@ -18,27 +18,27 @@ type announcements struct {
 
 // announce announces a listener at a kernel address, which the program knows by its
 // virtual address.
-func (n *Node) announce(program, kernel netip.AddrPort) {
-	if n.announced.to == nil || !kernel.Addr().Is4() {
+func (l *listeners) announce(program, kernel netip.AddrPort) {
+	if l.announced.to == nil || !kernel.Addr().Is4() {
 		return
 	}
-	n.announced.mu.Lock()
-	defer n.announced.mu.Unlock()
-	if n.announced.at == nil {
-		n.announced.at = make(map[netip.AddrPort][]netip.AddrPort)
+	l.announced.mu.Lock()
+	defer l.announced.mu.Unlock()
+	if l.announced.at == nil {
+		l.announced.at = make(map[netip.AddrPort][]netip.AddrPort)
 	}
-	n.announced.at[kernel] = n.reachedFrom(program, kernel)
-	credit := announceable(min(n.backlogRoom(kernel), n.budget.credit()))
-	for _, dst := range n.announced.at[kernel] {
-		n.announced.to.Announce(dst, credit)
+	l.announced.at[kernel] = l.reachedFrom(program, kernel)
+	credit := announceable(min(l.backlogRoom(kernel), l.budget.credit()))
+	for _, dst := range l.announced.at[kernel] {
+		l.announced.to.Announce(dst, credit)
 	}
 }
 
 // reachedFrom returns the node's addresses at which other nodes reach a listener.
-func (n *Node) reachedFrom(program, kernel netip.AddrPort) (at []netip.AddrPort) {
-	for _, a := range [...]netip.Addr{n.Addr, n.Addr6} {
+func (l *listeners) reachedFrom(program, kernel netip.AddrPort) (at []netip.AddrPort) {
+	for _, a := range [...]netip.Addr{l.Addr, l.Addr6} {
 		if a.IsValid() && (program.Addr() == a || program.Addr() == wildcardOf(a) ||
-			kernel.Addr() == n.Aliases.Dual) {
+			kernel.Addr() == l.Aliases.Dual) {
 			at = append(at, netip.AddrPortFrom(a, program.Port()))
 		}
 	}
@@ -59,20 +59,23 @@ func announceable(credit int) int {
 
 // withdraw withdraws an announcement: the last listener at a kernel address has closed. A
 // new listener may exist there already; it is announced separately.
-func (n *Node) withdraw(kernel netip.AddrPort) {
-	n.announced.mu.Lock()
-	defer n.announced.mu.Unlock()
-	for _, dst := range n.announced.at[kernel] {
-		n.announced.to.Announce(dst, 0)
+func (l *listeners) withdraw(kernel netip.AddrPort) {
+	l.announced.mu.Lock()
+	defer l.announced.mu.Unlock()
+	for _, dst := range l.announced.at[kernel] {
+		l.announced.to.Announce(dst, 0)
 	}
-	delete(n.announced.at, kernel)
+	delete(l.announced.at, kernel)
 }
 
 // Credit returns how many more connections the node's listener at dst has room for. It
 // subtracts one for a connection that was just made and may not be queued yet.
-func (n *Node) Credit(dst netip.AddrPort) int {
-	for _, l := range n.ports.find(dst.Port(), dst.Addr(), wildcardOf(dst.Addr())) {
-		return announceable(min(n.backlogRoom(l.kernel)-1, n.budget.credit()))
+func (n *Node) Credit(dst netip.AddrPort) int { return n.listeners.credit(dst) }
+
+// credit is Node.Credit.
+func (l *listeners) credit(dst netip.AddrPort) int {
+	for _, at := range l.ports.find(dst.Port(), dst.Addr(), wildcardOf(dst.Addr())) {
+		return announceable(min(l.backlogRoom(at.kernel)-1, l.budget.credit()))
 	}
 	return 0
 }
@@ -81,10 +84,10 @@ func (n *Node) Credit(dst netip.AddrPort) int {
 // full. It returns 0 if there is no listener, or if the kernel does not answer; then
 // connects wait for the far side's answer. A backlog of N holds N+1 connections
 // (sk_acceptq_is_full in include/net/sock.h).
-func (n *Node) backlogRoom(kernel netip.AddrPort) int {
-	l, found, err := n.diag.Listener(kernel)
+func (l *listeners) backlogRoom(kernel netip.AddrPort) int {
+	s, found, err := l.diag.Listener(kernel)
 	if err != nil || !found {
 		return 0
 	}
-	return max(0, int(l.Backlog)+1-int(l.Waiting))
+	return max(0, int(s.Backlog)+1-int(s.Waiting))
 }

@@ -37,10 +37,10 @@ func listenAt(t *testing.T, backlog int) (fd int, at netip.AddrPort) {
 }
 
 func TestBacklogRoom(t *testing.T) {
-	n := &Node{core: core{diag: testDiag(t)}}
+	l := listeners{core: &core{diag: testDiag(t)}}
 	fd, at := listenAt(t, 4)
 	for want := 5; want >= 0; want-- {
-		if got := n.backlogRoom(at); got != want {
+		if got := l.backlogRoom(at); got != want {
 			t.Errorf("room for %d, want %d", got, want)
 		}
 		if want == 0 {
@@ -56,7 +56,7 @@ func TestBacklogRoom(t *testing.T) {
 		}
 	}
 	unix.Close(fd)
-	if got := n.backlogRoom(at); got != 0 {
+	if got := l.backlogRoom(at); got != 0 {
 		t.Errorf("room for %d where nobody listens", got)
 	}
 }

@@ -161,7 +161,7 @@ func (n *Node) register(s *progSocket, local abi.Sockaddr) {
 	for _, at := range n.servedAt(program, kernel) {
 		n.listenFor(s, at, kernel, kernel != unmapped(local.Addr))
 	}
-	n.announce(program, kernel)
+	n.listeners.announce(program, kernel)
 }
 
 // servedAt returns the program addresses that a socket serves. The program has bound it

@@ -116,6 +116,7 @@ func TestBudgetShort(t *testing.T) {
 func TestFloodedListener(t *testing.T) {
 	s := boxedScript(t)
 	s.b.node.budget = budgetOf(200)
+	s.b.node.listeners.budget = s.b.node.budget
 	deaf := s.tcp(s.b)
 	deaf.bind("0.0.0.0:7000")
 	deaf.listen(4096)

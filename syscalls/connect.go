@@ -95,10 +95,10 @@ func (n *Node) checkFamily(s *progSocket, to abi.Sockaddr) error {
 		return err
 	}
 	r, bound := n.Aliases.role(local.Addr.Addr().Unmap())
-	if bound && !n.hasChosen(s) {
+	if bound && !n.chosen.has(s) {
 		return r.checkFamily(to.Addr.Addr())
 	}
-	return checkUnbound(to.Addr.Addr(), func() (bool, error) { return n.onlyV6(s) })
+	return checkUnbound(to.Addr.Addr(), func() (bool, error) { return n.chosen.onlyV6(s) })
 }
 
 // checkFamily is Node.checkFamily for a UDP socket that connects or sends to an address.
@@ -191,6 +191,6 @@ func (n *Node) leadsNowhere(c connectCall) bool {
 		return false
 	}
 	r, alias := n.Aliases.role(local.Addr.Addr().Unmap())
-	return alias && (r&^v6 != private || n.hasChosen(c.progSocket)) &&
+	return alias && (r&^v6 != private || n.chosen.has(c.progSocket)) &&
 		n.gates.to(c.dst.Addr()) != nil
 }

@@ -38,7 +38,7 @@ func (n *Node) connectGate(c connectCall) reply {
 		return fail(err)
 	}
 	r, alias := n.Aliases.role(local.Addr.Addr().Unmap())
-	if !n.choosesSource(c.progSocket, local) && (!alias || r&^v6 == private) {
+	if !n.chosen.chooses(c.progSocket, local) && (!alias || r&^v6 == private) {
 		return fail(unix.EINVAL) // from localhost to another host
 	}
 	// A node on this host cannot derive the family from the alias of the dual wildcard.

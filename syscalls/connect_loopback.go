@@ -42,7 +42,7 @@ func (n *Node) connectResolver(c connectCall) reply {
 // connectSelf connects to one of the node's own virtual addresses, by a loopback
 // connection of the kernel.
 func (n *Node) connectSelf(c connectCall) reply {
-	found, err := n.live(c.dst.Port(), c.dst.Addr(), wildcardOf(c.dst.Addr()))
+	found, err := n.listeners.live(c.dst.Port(), c.dst.Addr(), wildcardOf(c.dst.Addr()))
 	if err != nil {
 		return fail(err)
 	}
@@ -59,7 +59,7 @@ func (n *Node) connectSelf(c connectCall) reply {
 // which it is bound: a simultaneous open with itself (RFC 9293 section 3.5).
 func (n *Node) selfConnect(c connectCall, dst netip.AddrPort) (netip.AddrPort, bool) {
 	local, _, err := c.localName()
-	if err != nil || n.choosesSource(c.progSocket, local) {
+	if err != nil || n.chosen.chooses(c.progSocket, local) {
 		return netip.AddrPort{}, false
 	}
 	kernel := unmapped(local.Addr)
@@ -81,7 +81,7 @@ func (n *Node) connectLocalhost(c connectCall) reply {
 	to := c.dst.Addr()
 	if to.Is6() {
 		r, alias := n.Aliases.role(local.Addr.Addr().Unmap())
-		if !alias || r&v6 != 0 || r == dual || n.hasChosen(c.progSocket) {
+		if !alias || r&v6 != 0 || r == dual || n.chosen.has(c.progSocket) {
 			return n.connectLocalhost6(c, alias)
 		}
 		to = localhost4 // Linux replaces [::] here, tcp_v6_connect in net/ipv6/tcp_ipv6.c
@@ -95,7 +95,7 @@ func (n *Node) connectLocalhost(c connectCall) reply {
 
 // orHost connects to one of the node's listeners at the port on addrs, or to the host.
 func (n *Node) orHost(c connectCall, host netip.AddrPort, addrs ...netip.Addr) reply {
-	found, err := n.live(host.Port(), addrs...)
+	found, err := n.listeners.live(host.Port(), addrs...)
 	if err != nil {
 		return fail(err)
 	}
@@ -103,7 +103,7 @@ func (n *Node) orHost(c connectCall, host netip.AddrPort, addrs ...netip.Addr) r
 		if own, ok := n.selfConnect(c, host); ok {
 			return n.connectLocal(c, n.meetingAt(n.Aliases.Private), nil, own)
 		}
-		if err := n.forgetSource(c.progSocket); err != nil {
+		if err := n.chosen.forget(c.progSocket); err != nil {
 			return fail(err)
 		}
 		return passthrough
@@ -118,7 +118,8 @@ func (n *Node) orHost(c connectCall, host netip.AddrPort, addrs ...netip.Addr) r
 // connectLocalhost6 connects to ::1. A socket at an alias cannot reach the host's own ::1
 // any more, so only the node's listeners count.
 func (n *Node) connectLocalhost6(c connectCall, alias bool) reply {
-	found, err := n.live(c.dst.Port(), netip.IPv6Loopback(), netip.IPv6Unspecified())
+	found, err := n.listeners.live(c.dst.Port(), netip.IPv6Loopback(),
+		netip.IPv6Unspecified())
 	if err != nil {
 		return fail(err)
 	}
@@ -190,8 +191,8 @@ func (n *Node) connectMeeting(c connectCall, at meeting, to netip.AddrPort,
 		return err
 	}
 	begin := func() error { return connect(to) }
-	if n.choosesSource(c.progSocket, local) {
-		err := n.connectFrom(c.progSocket, at.source, begin)
+	if n.chosen.chooses(c.progSocket, local) {
+		err := n.chosen.connect(c.progSocket, at.source, begin)
 		// an earlier socket with this port may have met another one
 		if local, _, err := c.localName(); err == nil {
 			n.recordMeeting(local, to, at.addr)
@@ -199,7 +200,7 @@ func (n *Node) connectMeeting(c connectCall, at meeting, to netip.AddrPort,
 		return err
 	}
 	before := n.recordMeeting(local, to, at.addr)
-	err = n.connectFrom(c.progSocket, at.source, begin)
+	err = n.chosen.connect(c.progSocket, at.source, begin)
 	// After a failed connect the socket keeps its address, and this connect has chosen a
 	// new port.
 	if now, _, e := c.localName(); e == nil && now.Addr.Port() != local.Addr.Port() {
@@ -262,7 +263,8 @@ func (s *progSocket) connectLoopback(addr netip.AddrPort) error {
 // ended by now. If the backlog is full, a blocking connect waits here, for its own
 // attempt (begun is EINPROGRESS) or for an earlier one of the same socket (EALREADY).
 func (n *Node) finishLocal(c connectCall, begun error) reply {
-	if !c.block || !errors.Is(begun, unix.EINPROGRESS) && !errors.Is(begun, unix.EALREADY) {
+	if !c.block || !errors.Is(begun, unix.EINPROGRESS) &&
+		!errors.Is(begun, unix.EALREADY) {
 		return fail(begun)
 	}
 	if ev, err := linux.Poll(c.fd, unix.POLLOUT); err == nil && ev != 0 {

@@ -21,7 +21,7 @@ func (n *Node) connectFar(c connectCall) reply {
 		return fail(err)
 	}
 	gate := n.gates.to(c.dst.Addr()).towards(c.dst)
-	err = n.connectFrom(c.progSocket, n.publicFor(c.dst.Addr()),
+	err = n.chosen.connect(c.progSocket, n.publicFor(c.dst.Addr()),
 		func() error { return c.connectNow(gate) })
 	if !errors.Is(err, unix.EINPROGRESS) {
 		return fail(fmt.Errorf("connect to gate: %w", err))

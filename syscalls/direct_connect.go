@@ -43,7 +43,7 @@ func (n *Node) connectDirect(c connectCall, id uint64) (r reply, ok bool) {
 		return reply{}, false
 	}
 	local, _, err := c.localName()
-	if err != nil || !n.choosesSource(c.progSocket, local) || bindsToDevice(c.fd) {
+	if err != nil || !n.chosen.chooses(c.progSocket, local) || bindsToDevice(c.fd) {
 		return reply{}, false
 	}
 	d, ok := n.Network.DialDirect(c.dst)
@@ -95,7 +95,7 @@ func (n *Node) beginDirect(c connectCall, d DirectDial,
 			d.Cancel()
 		}
 	}()
-	if err := n.forgetSource(c.progSocket); err != nil {
+	if err := n.chosen.forget(c.progSocket); err != nil {
 		return nil, err
 	}
 	if mss := d.MSS(); mss > 0 {

@@ -90,7 +90,7 @@ func localhostOf(a netip.Addr) netip.Addr {
 // hasNameServer reports whether a program of the node listens on port 53 of one of these
 // addresses. It returns true if that is not known.
 func (n *Node) hasNameServer(addrs ...netip.Addr) bool {
-	found, err := n.live(dnsPort, addrs...)
+	found, err := n.listeners.live(dnsPort, addrs...)
 	return err != nil || len(found) > 0
 }
 

@@ -100,7 +100,7 @@ func (f *fakeNet) DialOptimistic(src, dst netip.AddrPort) (Stream, bool) {
 		return nil, false
 	}
 	for _, l := range node.ports.find(dst.Port(), dst.Addr(), wildcardOf(dst.Addr())) {
-		if node.backlogRoom(l.kernel) > 0 {
+		if node.listeners.backlogRoom(l.kernel) > 0 {
 			s, err := f.Dial(context.Background(), src, dst)
 			return s, err == nil
 		}

@@ -45,7 +45,7 @@ func (c *Config) toIPv6(a netip.AddrPort) netip.AddrPort {
 // connection's ends as their programs see them.
 func (n *Node) acceptors(src, dst netip.AddrPort) (found []listener, asSrc,
 	asDst netip.AddrPort, err error) {
-	found, err = n.live(dst.Port(), dst.Addr(), wildcardOf(dst.Addr()))
+	found, err = n.listeners.live(dst.Port(), dst.Addr(), wildcardOf(dst.Addr()))
 	if err != nil || len(found) > 0 {
 		return found, src, dst, err
 	}
@@ -53,7 +53,7 @@ func (n *Node) acceptors(src, dst netip.AddrPort) (found []listener, asSrc,
 	if !ok {
 		return nil, src, dst, nil
 	}
-	found, err = n.live(dst2.Port(), dst2.Addr(), wildcardOf(dst2.Addr()))
+	found, err = n.listeners.live(dst2.Port(), dst2.Addr(), wildcardOf(dst2.Addr()))
 	return found, src2, dst2, err
 }
 

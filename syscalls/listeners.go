@@ -9,49 +9,59 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watchListeners removes listeners when their last reference has closed. close(2) is not
+// listeners knows which of the node's TCP listeners exist, and announces them.
+type listeners struct {
+	*core
+	ports     *ports
+	budget    *budget
+	gate      *gate                 // a listener that certainly exists
+	watcher   *linux.DestroyWatcher // nil: the kernel does not report ends of sockets
+	announced announcements
+}
+
+// watch removes listeners when their last reference has closed. close(2) is not
 // trapped; the kernel reports the end of the socket.
-func (n *Node) watchListeners() {
+func (l *listeners) watch() {
 	diag, err := linux.OpenSockDiag()
-	if err == nil && !answers(diag, n.gates.v4) {
+	if err == nil && !answers(diag, l.gate) {
 		diag.Close()
 		diag, err = nil, unix.EOPNOTSUPP // a kernel without CONFIG_INET_DIAG says ENOENT
 	}
 	if err != nil {
-		n.Logger.Debug("the kernel does not tell of listeners", "err", err)
+		l.Logger.Debug("the kernel does not tell of listeners", "err", err)
 		return
 	}
-	n.diag = diag
-	n.ports.exists = n.streamsExist
-	if n.listenerWatcher, err = linux.WatchDestroyed(unconnected, linux.TCPDestroyed,
+	l.diag = diag
+	l.ports.exists = l.connectionExists
+	if l.watcher, err = linux.WatchDestroyed(unconnected, linux.TCPDestroyed,
 		linux.TCP6Destroyed); err != nil {
-		n.Logger.Debug("the kernel does not tell when listeners close", "err", err)
+		l.Logger.Debug("the kernel does not tell when listeners close", "err", err)
 		return
 	}
-	n.announced.to = n.Network
-	n.tasks.Go(func() {
+	l.announced.to = l.Network
+	l.tasks.Go(func() {
 		for {
-			s, err := n.listenerWatcher.Next()
+			s, err := l.watcher.Next()
 			switch {
 			case errors.Is(err, os.ErrClosed):
 				return
 			case errors.Is(err, linux.ErrMissed):
-				n.listenersMissed()
+				l.missed()
 			case err != nil:
-				n.Logger.Error("the kernel tells of closed listeners no more", "err", err)
+				l.Logger.Error("the kernel tells of closed listeners no more", "err", err)
 				return
 			default:
-				n.listenerClosed(s.Cookie)
+				l.ended(s.Cookie)
 			}
 		}
 	})
 }
 
-// streamsExist reports whether one of the two TCP sockets of a connection exists, or may
-// exist.
-func (n *Node) streamsExist(at addrPair) bool {
+// connectionExists reports whether one of the two TCP sockets of a connection exists, or
+// may exist.
+func (l *listeners) connectionExists(at addrPair) bool {
 	for _, ends := range [...]addrPair{at, {own: at.far, far: at.own}} {
-		s, found, err := n.diag.Connection(ends.own, ends.far)
+		s, found, err := l.diag.Connection(ends.own, ends.far)
 		if err != nil || found && !s.Listens() {
 			return true
 		}
@@ -77,25 +87,25 @@ var unconnected = []unix.SockFilter{
 	{Code: unix.BPF_RET | unix.BPF_K, K: 0},
 }
 
-// listenerClosed removes a listener by its cookie.
-func (n *Node) listenerClosed(cookie uint64) {
-	if kernel, last := n.ports.closed(cookie); last {
-		n.withdraw(kernel)
+// ended removes a listener by its cookie.
+func (l *listeners) ended(cookie uint64) {
+	if kernel, last := l.ports.closed(cookie); last {
+		l.withdraw(kernel)
 	}
 }
 
-// listenersMissed asks the kernel about each known listener, after messages about closed
+// missed asks the kernel about each known listener, after messages about closed
 // sockets were lost.
-func (n *Node) listenersMissed() {
-	for _, kernel := range n.ports.kernels() {
-		if listens, err := n.listens(kernel); err != nil || listens {
+func (l *listeners) missed() {
+	for _, kernel := range l.ports.kernels() {
+		if listens, err := l.listens(kernel); err != nil || listens {
 			continue
 		}
-		n.withdraw(kernel)
+		l.withdraw(kernel)
 		// A bound socket that does not listen, or not any more, still has the address.
 		// Looking up a listener does not find it.
 		if !inUse(kernel) {
-			n.ports.gone(kernel)
+			l.ports.gone(kernel)
 		}
 	}
 }
@@ -103,27 +113,27 @@ func (n *Node) listenersMissed() {
 // listens reports whether a socket of the node's programs accepts the connections to a
 // kernel address. After it has closed, a service of the host may get the port. An error
 // means that this is not known.
-func (n *Node) listens(kernel netip.AddrPort) (bool, error) {
-	if n.diag == nil {
-		return n.probablyListens(kernel)
+func (l *listeners) listens(kernel netip.AddrPort) (bool, error) {
+	if l.diag == nil {
+		return l.probablyListens(kernel)
 	}
-	m, found, err := n.diag.Listener(kernel)
-	return found && n.ports.owns(kernel, m.Cookie), err
+	m, found, err := l.diag.Listener(kernel)
+	return found && l.ports.owns(kernel, m.Cookie), err
 }
 
 // probablyListens is listens for kernels without sock_diag(7). It tries to bind. If an
 // address that the node never uses is taken as well, a socket of the host has the port on
 // all addresses, which excludes a socket of the node.
-func (n *Node) probablyListens(kernel netip.AddrPort) (bool, error) {
+func (l *listeners) probablyListens(kernel netip.AddrPort) (bool, error) {
 	switch err := probe(unix.SOCK_STREAM, -1, kernel); {
 	case err == nil:
 		return false, nil
 	case !errors.Is(err, unix.EADDRINUSE):
 		return false, err
-	case n.ports.foreign(kernel):
+	case l.ports.foreign(kernel):
 		return true, nil
 	}
-	err := probe(unix.SOCK_STREAM, -1, netip.AddrPortFrom(n.Aliases.of(unused), kernel.Port()))
+	err := probe(unix.SOCK_STREAM, -1, netip.AddrPortFrom(l.Aliases.of(unused), kernel.Port()))
 	if errors.Is(err, unix.EADDRINUSE) {
 		return false, nil
 	}
@@ -133,14 +143,14 @@ func (n *Node) probablyListens(kernel netip.AddrPort) (bool, error) {
 // live returns the listeners of find that accept connections now. An error means that
 // this is not known for one of them, for example because boxer has no descriptors left.
 // It does not mean that no program listens.
-func (n *Node) live(port uint16, addrs ...netip.Addr) (found []listener, err error) {
-	for _, l := range n.ports.find(port, addrs...) {
-		listens, err := n.listens(l.kernel)
+func (l *listeners) live(port uint16, addrs ...netip.Addr) (found []listener, err error) {
+	for _, at := range l.ports.find(port, addrs...) {
+		listens, err := l.listens(at.kernel)
 		if err != nil {
 			return nil, err
 		}
 		if listens {
-			found = append(found, l)
+			found = append(found, at)
 		}
 	}
 	return found, nil

@@ -57,7 +57,7 @@ func TestListenerOutlivesLackOfDescriptors(t *testing.T) {
 			if err == nil || Errno(err) == unix.ECONNREFUSED {
 				t.Errorf("a connection that comes in, out of descriptors: %v", err)
 			}
-			s.b.node.listenerClosed(0)
+			s.b.node.listeners.ended(0)
 		})
 		if _, err := s.b.node.ResolveLocal(near, from.Addr(), at, 1); err != nil {
 			t.Errorf("a neighbour is told afterwards: %v", err)
@@ -148,7 +148,7 @@ func portOf(s *script, addr string) string {
 // however small its backlog is, and wherever it listens.
 func TestClosedListenersAreForgotten(t *testing.T) {
 	s := boxedScript(t)
-	if s.b.node.listenerWatcher == nil {
+	if s.b.node.listeners.watcher == nil {
 		t.Skip("the kernel does not tell when listeners close")
 	}
 	var socks []*sock

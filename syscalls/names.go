@@ -111,8 +111,8 @@ func (n *Node) v6Only(c Call) reply {
 		default:
 			return passthrough
 		}
-		if _, _, err := s.kind(); err == nil && n.hasChosen(s) {
-			if only, err := n.onlyV6(s); err == nil && !only {
+		if _, _, err := s.kind(); err == nil && n.chosen.has(s) {
+			if only, err := n.chosen.onlyV6(s); err == nil && !only {
 				return passthrough // the program had cleared it
 			}
 		}

@@ -92,39 +92,36 @@ type Config struct {
 // called from any goroutine.
 type Node struct {
 	core
-	udp       *udp
-	gates     gates
+	udp *udp
+
+	// calls
 	waiting   waiting
 	readiness *readiness
-	budget    *budget
 	landlock  restrictions
-	ports     ports // TCP
-	peers     peers // TCP
+	netlinks  netlinks
+	hostname  hostname
+	options   options
+	emulator  emulator // only where calls are traced
 
-	directs  directConns
-	sameHost sameHostNodes
-	vouched  vouched
-	chosen   chosenSources // TCP
-
-	netlinks netlinks
-	hostname hostname
-
+	// TCP
+	gates           gates
+	ports           ports
+	listeners       listeners
+	peers           peers
+	chosen          chosenSources
+	pendingConnects pendingConnects
+	requeued        requeued
+	budget          *budget
+	sameHost        sameHostNodes
+	vouched         vouched
+	connWatcher     *linux.DestroyWatcher // nil: the kernel does not report ends of sockets
+	directs         directConns
+	directWatcher   *linux.DestroyWatcher // nil: as connWatcher
+	relays          atomic.Int64          // relays that run
+	// a relay has ended before the far side had confirmed its data, see Drain
+	cut   atomic.Bool
 	left  context.Context // ends with Drain
 	leave context.CancelFunc
-
-	listenerWatcher *linux.DestroyWatcher // nil: the kernel does not report ends of sockets
-	connWatcher     *linux.DestroyWatcher // nil: likewise
-	directWatcher   *linux.DestroyWatcher // nil: likewise
-	announced       announcements
-
-	relays atomic.Int64 // relays that run
-	// a relay has ended before the far side had confirmed its data, see Drain
-	cut             atomic.Bool
-	pendingConnects pendingConnects
-	options         options
-	requeued        requeued
-
-	emulator emulator // only where calls are traced
 }
 
 // NewNode makes a node; Close ends it.
@@ -139,6 +136,8 @@ func NewNode(c Config) (*Node, error) {
 	n := &Node{core: core{Config: c, closed: g.closed}, gates: gates{v4: g},
 		budget: newBudget()}
 	n.udp = &udp{core: &n.core}
+	n.listeners.core, n.listeners.ports, n.listeners.budget = &n.core, &n.ports, n.budget
+	n.listeners.gate = g
 	n.netlinks.core, n.emulator.Node = &n.core, n
 	if c.Addr6.IsValid() {
 		if n.gates.v6, err = newGate(c.Aliases.Relay6, v6); err != nil {
@@ -155,7 +154,7 @@ func NewNode(c Config) (*Node, error) {
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	n.left, n.leave = context.WithCancel(n.ctx)
 	n.tasks.Go(func() { n.waiting.sweep(n.ctx) })
-	n.watchListeners()
+	n.listeners.watch()
 	n.udp.watch()
 	n.watchVouched()
 	n.watchDirect()
@@ -168,7 +167,7 @@ func (n *Node) Close() error {
 	n.cancel()
 	n.udp.flows.close()
 	n.netlinks.close()
-	for _, c := range []*linux.DestroyWatcher{n.listenerWatcher, n.udp.watcher,
+	for _, c := range []*linux.DestroyWatcher{n.listeners.watcher, n.udp.watcher,
 		n.connWatcher, n.directWatcher} {
 		if c != nil {
 			c.Close()

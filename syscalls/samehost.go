@@ -102,7 +102,7 @@ func (n *Node) ResolveLocal(near, src netip.Addr, dst netip.AddrPort,
 	if !aliasRange.Contains(near) || blockOf(near) == n.Aliases.Wildcard {
 		return netip.AddrPort{}, unix.EINVAL
 	}
-	found, err := n.live(dst.Port(), dst.Addr(), wildcardOf(dst.Addr()))
+	found, err := n.listeners.live(dst.Port(), dst.Addr(), wildcardOf(dst.Addr()))
 	if err != nil {
 		return netip.AddrPort{}, err
 	}

@@ -11,33 +11,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// connectFrom runs connect, which connects a socket on loopback, with an alias as the
+// connect runs dial, which connects a socket on loopback, with an alias as the
 // source if the socket has none. As in the program's own connect, the kernel chooses the
 // port when it knows the destination. So one port serves several destinations, and the
 // number of connections to each is bounded by the range of ephemeral ports.
-func (n *Node) connectFrom(s *progSocket, alias netip.Addr, connect func() error) error {
+func (c *chosenSources) connect(s *progSocket, alias netip.Addr,
+	dial func() error) error {
 	local, _, err := s.localName()
 	if err != nil {
 		return err
 	}
-	if !n.choosesSource(s, local) {
-		return connect()
+	if !c.chooses(s, local) {
+		return dial()
 	}
-	only, err := n.onlyV6(s)
+	only, err := c.onlyV6(s)
 	if err != nil {
 		return err
 	}
 	err = s.bindAddress(alias)
 	switch {
 	case local.Addr.Port() != 0 && errors.Is(err, unix.EINVAL): // the socket is bound
-		return connect()
+		return dial()
 	case err != nil:
 		return fmt.Errorf("bind to %v: %w", alias, err)
 	}
 	if id, err := s.cookie(); err == nil {
-		n.chosen.add(id, only)
+		c.add(id, only)
 	}
-	if err = connect(); !errors.Is(err, unix.EADDRNOTAVAIL) {
+	if err = dial(); !errors.Is(err, unix.EADDRNOTAVAIL) {
 		return err
 	}
 	// The kernel then skips all ports to which a socket of the host was bound, at any
@@ -46,21 +47,21 @@ func (n *Node) connectFrom(s *progSocket, alias netip.Addr, connect func() error
 	if s.bindTo(netip.AddrPortFrom(alias, 0)) != nil {
 		return err
 	}
-	return connect()
+	return dial()
 }
 
-// choosesSource reports whether the program has not chosen the source of a socket's
+// chooses reports whether the program has not chosen the source of a socket's
 // connect: the socket is not bound, or only by an earlier connect. local is the socket's
 // name. After a failed connect, the name still has the port of that connect, which the
 // socket does not own any more. Its address is the alias that the node had chosen, or the
 // wildcard if the kernel had made the connect.
-func (n *Node) choosesSource(s *progSocket, local abi.Sockaddr) bool {
-	return local.Addr.Addr().Unmap().IsUnspecified() || n.hasChosen(s)
+func (c *chosenSources) chooses(s *progSocket, local abi.Sockaddr) bool {
+	return local.Addr.Addr().Unmap().IsUnspecified() || c.has(s)
 }
 
-// hasChosen reports whether the node, not the program, has chosen the address of a TCP
+// has reports whether the node, not the program, has chosen the address of a TCP
 // socket.
-func (n *Node) hasChosen(s *progSocket) bool {
+func (c *chosenSources) has(s *progSocket) bool {
 	if s.typ != unix.SOCK_STREAM {
 		return false
 	}
@@ -68,13 +69,13 @@ func (n *Node) hasChosen(s *progSocket) bool {
 	if err != nil {
 		return false
 	}
-	_, ok := n.chosen.find(id)
+	_, ok := c.find(id)
 	return ok
 }
 
 // onlyV6 reports whether the program has set IPV6_V6ONLY on a TCP socket whose source the
 // program has not chosen.
-func (n *Node) onlyV6(s *progSocket) (bool, error) {
+func (c *chosenSources) onlyV6(s *progSocket) (bool, error) {
 	if s.domain != unix.AF_INET6 {
 		return false, nil
 	}
@@ -82,7 +83,7 @@ func (n *Node) onlyV6(s *progSocket) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if only, ok := n.chosen.find(id); ok && only {
+	if only, ok := c.find(id); ok && only {
 		return true, nil
 	}
 	return s.v6only()
@@ -126,10 +127,10 @@ func (c *chosenSources) remove(id uint64) {
 	delete(c.older, id)
 }
 
-// forgetSource lets the kernel choose the source of a socket if the node had chosen it.
-func (n *Node) forgetSource(s *progSocket) error {
+// forget lets the kernel choose the source of a socket if the node had chosen it.
+func (c *chosenSources) forget(s *progSocket) error {
 	local, _, err := s.localName()
-	if err != nil || local.Addr.Addr().Unmap().IsUnspecified() || !n.hasChosen(s) {
+	if err != nil || local.Addr.Addr().Unmap().IsUnspecified() || !c.has(s) {
 		return err
 	}
 	if state, err := s.state(); err != nil || state != tcpClose {
