@@ -52,7 +52,30 @@ func newRewritten(rows []syscalls.Entry, processors bool, log *slog.Logger) (*re
 }
 
 // Abilities implements Interposer.
-func (r *rewritten) Abilities() syscalls.Abilities { return rewriteAbilities() }
+func (r *rewritten) Abilities() syscalls.Abilities {
+	a := rewriteAbilities()
+	a.Names = nameTable{r.r}
+	return a
+}
+
+// A nameTable is the table by which package rewrite answers calls inside programs.
+type nameTable struct{ r *rewrite.Server }
+
+var _ syscalls.NameTable = nameTable{}
+
+// Set implements syscalls.NameTable.
+func (t nameTable) Set(cookie, count uint64, n syscalls.SocketNames) {
+	t.r.SetNames(cookie, count, rewrite.SocketNames(n))
+}
+
+// Forget implements syscalls.NameTable.
+func (t nameTable) Forget(cookie uint64) { t.r.ForgetNames(cookie) }
+
+// Count implements syscalls.NameTable.
+func (t nameTable) Count() uint64 { return t.r.ForgetCount() }
+
+// Use implements syscalls.NameTable.
+func (t nameTable) Use(yes bool) { t.r.AnswerNames(yes) }
 
 // planCache returns the directory for plans: one in the user's cache directory, or one in
 // /tmp if the user does not own a cache directory. With sudo -E, HOME is another user's,

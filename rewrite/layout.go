@@ -26,6 +26,7 @@ const sizeofRule = 8 + conditions*24
 const (
 	hasRules  = 1
 	mechanism = 2
+	hasNames  = 4
 )
 
 // States of a call: the low bits of its slot's word.
@@ -96,6 +97,20 @@ type shared struct {
 	_                [0x10000 - 0x2000 - maxRules*sizeofRule]byte
 	table            [0x10000]byte
 	slots            [slots]slot
+	named            [namedSockets]named
+}
+
+// namedSockets is how many sockets can be described at a time.
+const namedSockets = 4096
+
+// sizeofName is the size of the longest name, struct sockaddr_in6.
+const sizeofName = 28
+
+type named struct {
+	version                                uint32
+	ownLen, farLen, ownNameLen, farNameLen uint8
+	cookie                                 uint64
+	own, far, ownName, farName             [sizeofName]byte
 }
 
 // The configuration in the loader's file: struct config.

@@ -16,4 +16,5 @@ var native = target{
 	loader:  inside,
 	mechanisms: []uintptr{unix.SYS_EXECVE, unix.SYS_EXECVEAT, unix.SYS_MMAP,
 		unix.SYS_READLINKAT},
+	names: []uintptr{unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME},
 }

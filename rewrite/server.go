@@ -85,6 +85,9 @@ type Server struct {
 	waiting  atomic.Int64  // the length of waiters
 	tasks    sync.WaitGroup
 
+	naming    sync.Mutex    // held while shared.named changes
+	forgotten atomic.Uint64 // calls of ForgetNames
+
 	mu         sync.Mutex
 	first      *prepared                 // for the first process that asks
 	firstTaken chan struct{}             // closed when first has been taken
@@ -100,6 +103,7 @@ type target struct {
 	machine    elf.Machine
 	loader     []byte    // inside/inside_*.bin
 	mechanisms []uintptr // the calls that the interposer itself needs
+	names      []uintptr // getsockname and getpeername
 }
 
 // New makes a Server. Close releases it.

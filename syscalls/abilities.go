@@ -21,6 +21,29 @@ type Abilities struct {
 	// descriptor to another file, so the caller checks what it gets. nil: only a call's
 	// own [Call.CopyFD] copies descriptors.
 	CopyFD func(tid, fd int) (int, error)
+	// Names answers getsockname(2) and getpeername(2) without the supervisor. nil: all
+	// these calls are taken.
+	Names NameTable
+}
+
+// A NameTable has the names of sockets by their cookies (SO_COOKIE, socket(7)). The way
+// in which calls are taken answers getsockname(2) and getpeername(2) by it.
+type NameTable interface {
+	// Set says what the calls answer as long as the kernel's names of the socket stay
+	// what they are. It does nothing if names were forgotten since Count returned count.
+	Set(cookie, count uint64, n SocketNames)
+	// Forget withdraws what Set has said of a socket.
+	Forget(cookie uint64)
+	// Count returns a number that changes with each call of Forget.
+	Count() uint64
+	// Use says whether the calls are answered by the table, or all taken.
+	Use(bool)
+}
+
+// SocketNames are names of a socket, each a struct sockaddr of AF_INET or AF_INET6.
+type SocketNames struct {
+	Own, Far         []byte // the kernel's names; Far is empty: it has no peer
+	OwnName, FarName []byte // the answers; empty: unknown
 }
 
 // Takes returns the rows whose calls an interposer with these abilities can take, with

@@ -99,11 +99,14 @@ type accepted struct {
 // give installs an accepted connection in the program, with its peer's address. If the
 // call has ended meanwhile, the connection waits for the next accept.
 func (n *Node) give(c Call, conn accepted, flags int, id uint64) reply {
-	local, _, err := localName(conn.fd)
+	count := n.countNames()
+	made := &progSocket{fd: conn.fd}
+	local, _, err := made.localName()
 	if err != nil {
 		linux.Close(conn.fd)
 		return fail(err)
 	}
+	n.describe(made, count) // before the program has it
 	s, ok := n.remote(local, conn.peer)
 	if !ok {
 		s = conn.peer

@@ -33,6 +33,7 @@ func (n *Node) bindSocket(c Call, s *progSocket) reply {
 			return passthrough
 		}
 	}
+	n.forgetNames(s)
 	want, err := readBindAddr(c, c.Ptr(1), c.Int(2), domain)
 	if errors.Is(err, unix.EFAULT) {
 		return fail(err)

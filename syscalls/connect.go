@@ -37,6 +37,7 @@ func (n *Node) connectSocket(c Call, s *progSocket) reply {
 	case !isInet(domain):
 		return passthrough
 	}
+	n.forgetNames(s)
 	dst, err := readSockaddr(c, c.Ptr(1), c.Int(2))
 	if errors.Is(err, unix.EFAULT) {
 		return fail(err)

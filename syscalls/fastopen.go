@@ -42,6 +42,7 @@ func (n *Node) fastOpenSocket(c Call, s *progSocket, dst abi.Sockaddr, flags int
 	if !s.isTCP() {
 		return passthrough
 	}
+	n.forgetNames(s)
 	if state, err := s.state(); err != nil || state != tcpClose {
 		// the kernel returns EISCONN or EALREADY, or waits for the connect in progress
 		return passthrough

@@ -12,6 +12,7 @@ import (
 // getsockname answers getsockname(2) with the socket's virtual address.
 func (n *Node) getsockname(c Call) reply {
 	return onSocket(c, func(s *progSocket) reply {
+		count := n.countNames()
 		local, ok, err := s.localName()
 		switch {
 		case err != nil:
@@ -21,6 +22,7 @@ func (n *Node) getsockname(c Call) reply {
 		case !ok:
 			return passthrough
 		}
+		n.describe(s, count)
 		return fail(writeSockaddr(c, n.programName(s, local), c.Ptr(1), c.Ptr(2)))
 	})
 }
@@ -75,6 +77,7 @@ func (u *udp) isInherited(kernel netip.AddrPort) bool  { return u.ports.isInheri
 // getpeername answers getpeername(2).
 func (n *Node) getpeername(c Call) reply {
 	return onSocket(c, func(s *progSocket) reply {
+		count := n.countNames()
 		peer, ok, err := s.peerName()
 		switch {
 		case err != nil:
@@ -93,6 +96,7 @@ func (n *Node) getpeername(c Call) reply {
 		if !ok || peer.Addr.Port() == 0 {
 			return fail(unix.ENOTCONN)
 		}
+		n.describe(s, count)
 		return fail(writeSockaddr(c, peer, c.Ptr(1), c.Ptr(2)))
 	})
 }
@@ -132,12 +136,14 @@ func (n *Node) socketError(c Call) reply {
 		return passthrough
 	}
 	return onSocket(c, func(s *progSocket) reply {
+		count := n.countNames()
 		id, err := s.cookie()
 		if err != nil {
 			return passthrough // not a socket: the kernel reports that
 		}
 		errno, ok := n.pendingConnects.takeError(id)
 		if !ok {
+			n.describe(s, count) // programs then ask for the names
 			return passthrough
 		}
 		clearError(s.fd) // ECONNRESET, by which the gate has refused

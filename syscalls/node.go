@@ -158,6 +158,9 @@ func NewNode(c Config) (*Node, error) {
 	n.udp.watch()
 	n.watchVouched()
 	n.watchDirect()
+	if n.Names != nil {
+		n.Names.Use(true)
+	}
 	return n, nil
 }
 

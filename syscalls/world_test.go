@@ -135,7 +135,8 @@ func boxedWorld(t testing.TB) *world {
 		}
 		n, err := NewNode(Config{Hostname: name, Addr: addr, Prefix: prefix, Addr6: addr6,
 			Prefix6: prefix6, Aliases: aliases, Network: w.net,
-			Logger: slog.New(slog.NewTextHandler(testLog{t}, nil))})
+			Abilities: Abilities{Names: &fakeNames{}},
+			Logger:    slog.New(slog.NewTextHandler(testLog{t}, nil))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -380,6 +381,11 @@ func (m *machine) start(tid int, nr uintptr, args ...uintptr) *running {
 	}
 	r.c = newFakeCall(m.w.t, tid, nr, args...)
 	r.c.installing = m.installing
+	if names, ok := m.node.Names.(*fakeNames); ok &&
+		(nr == unix.SYS_GETSOCKNAME || nr == unix.SYS_GETPEERNAME) && names.answer(r.c) {
+		close(r.done) // it returns 0
+		return r
+	}
 	m.do(func() { m.node.Answer(r.c) })
 	go func() {
 		defer close(r.done)

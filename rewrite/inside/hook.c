@@ -6,7 +6,7 @@ __attribute__((section(".data"))) struct config config = {.magic = "boxer's conf
 
 // readable reports whether 8 bytes of memory can be read: the kernel copies a set of signals before it
 // looks at what to do with it.
-static int readable(u64 addr) { return sys4(SYS_rt_sigprocmask, -1, addr, 0, 8) == -EINVAL; }
+int readable(u64 addr) { return sys4(SYS_rt_sigprocmask, -1, addr, 0, 8) == -EINVAL; }
 
 // names_net reports whether a path may name a file of a folder "net" of /proc. All such paths are longer than
 // the 8 bytes that are tried first, and shorter than PATH_ROOM. Beyond them, memory may end where a page does.
@@ -225,6 +225,8 @@ int hook(struct frame *f)
 	if (f->nr >= CALLS)
 		return PASS;
 	u8 what = globals.shared->table[f->nr];
+	if (what & NAMES && mechanism(f) == DONE)
+		return DONE;
 	if (what & HAS_RULES && ruled(f) == DONE)
 		return DONE;
 	return what & MECHANISM ? mechanism(f) : PASS;

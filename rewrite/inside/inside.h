@@ -32,7 +32,7 @@ struct rule {
 };
 
 // What the table says of a call's number.
-enum { HAS_RULES = 1, MECHANISM = 2 };
+enum { HAS_RULES = 1, MECHANISM = 2, NAMES = 4 };
 
 // States of a call, in the low bits of its slot's word. The rest of the word is the call's
 // sequence number, which no other call of the slot has.
@@ -83,6 +83,21 @@ struct slot {
 };
 _Static_assert(sizeof(struct slot) == 8192, "slot");
 
+#define NAMED 4096 // sockets whose names are known
+#define NAME 28    // a struct sockaddr_in6; a struct sockaddr_in is shorter
+
+// What the supervisor would answer to getsockname(2) and getpeername(2) of a socket while the kernel's own
+// answers are certain ones. The lengths are 0 for a peer that the kernel does not have, and for an answer that
+// is not known.
+struct named {
+	u32 version; // odd while the supervisor writes
+	u8 own_length, far_length, own_name_length, far_name_length;
+	u64 cookie; // SO_COOKIE of the socket
+	u8 own[NAME], far[NAME]; // the kernel's
+	u8 own_name[NAME], far_name[NAME];
+};
+_Static_assert(sizeof(struct named) == 128, "named");
+
 // The memory that the supervisor and all processes of the tree have in common.
 struct shared {
 	u32 doorbell; // futex: counts requests
@@ -99,6 +114,7 @@ struct shared {
 	u8 fill3[0x10000 - 0x2000 - RULES * sizeof(struct rule)];
 	u8 table[0x10000];
 	struct slot slots[SLOTS];
+	struct named named[NAMED]; // by cookie
 };
 
 // The supervisor writes this into the file that the program's process executes.
@@ -194,6 +210,7 @@ extern void hook_entry(void);
 
 int hook(struct frame *f);
 int mechanism(struct frame *f);
+int name_of(struct frame *f, struct slot *s);
 s64 on_stack(void *stack, s64 (*f)(void *, struct slot *), void *arg, struct slot *s);
 void blocked(struct slot *s);
 void unblocked(struct slot *s);
@@ -202,6 +219,7 @@ s64 receive(struct slot *s, u32 word);
 void operate(struct slot *s, u32 word);
 void ring(struct slot *s);
 s64 copy(u64 to, u64 from, u64 n);
+int readable(u64 addr);
 
 struct exchange { // buffers of one exchange over the control socket
 	struct request request;

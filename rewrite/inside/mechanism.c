@@ -237,6 +237,9 @@ static s64 with_stack(void *arg, struct slot *s)
 		return link_of(f, a[0], a[1], (int)a[2]);
 	case SYS_readlinkat:
 		return link_of(f, a[1], a[2], (int)a[3]);
+	case SYS_getsockname:
+	case SYS_getpeername:
+		return name_of(f, s);
 	}
 	return PASS;
 }
