@@ -155,10 +155,10 @@ func TestQUIC(t *testing.T) {
 	app.inPrefix("the client's address", s.Expect(`^accepted (\S+):\d+ on `)[1])
 }
 
-// TestUDPOneWay has a node send one way to a collector, as statsd and syslog do, while the
-// collector's host sends to it from more ports than there can be flows with a socket: what
-// the node sends afterwards arrives. It sends from a connected socket, and from one that
-// is not.
+// TestUDPOneWay has a node send one way to a collector, as statsd and syslog do, while
+// the collector's host sends to it from more ports than there can be flows with a socket:
+// what the node sends afterwards arrives. It sends from a connected socket, and from one
+// that is not.
 func TestUDPOneWay(t *testing.T) {
 	needBoxer(t)
 	natlab.NeedCommands(t, "/usr/bin/python3")
