@@ -36,6 +36,17 @@ var known = []Difference{
 		},
 	},
 	{
+		Call:  "`send`, `write` and `writev` of more than a packet on a connected UDP socket with `IP_PMTUDISC_DO`",
+		Linux: "EMSGSIZE",
+		Boxer: "the datagram is sent, and cut on its way",
+		Why:   "the kernel knows loopback's MTU alone, and a trap of these calls would cost every program that sends over TCP; `sendto`, `sendmsg` and `sendmmsg` are right",
+		Places: []Place{
+			{"udpinterface/unfragmented/client",
+				"send: EMSGSIZE\nwrite: EMSGSIZE\nwritev: EMSGSIZE\n",
+				"send: 9000\nwrite: 9000\nwritev: 9000\n"},
+		},
+	},
+	{
 		Call:  "`read` after a refused non-blocking `connect`",
 		Linux: "ECONNREFUSED",
 		Boxer: "ECONNRESET",

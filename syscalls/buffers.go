@@ -43,7 +43,7 @@ func (o *options) setBuffer(c Call) reply {
 	}
 	size := int32(binary.NativeEndian.Uint32(b[:]))
 	if size < 0 || size >= leastBuffer {
-		o.set(id, c.Int(2), 0)
+		o.set(optionKey{id, unix.SOL_SOCKET, c.Int(2)}, 0)
 		return passthrough
 	}
 	if err := linux.SetsockoptInt(fd, unix.SOL_SOCKET, c.Int(2),
@@ -55,7 +55,7 @@ func (o *options) setBuffer(c Call) reply {
 	if c.Int(2) == unix.SO_SNDBUF {
 		size = max(size, kernelLeastSndbuf)
 	}
-	o.set(id, c.Int(2), size)
+	o.set(optionKey{id, unix.SOL_SOCKET, c.Int(2)}, size)
 	return reply{}
 }
 
@@ -73,7 +73,7 @@ func (o *options) buffer(c Call) reply {
 	if err != nil {
 		return passthrough
 	}
-	size := o.get(id, c.Int(2))
+	size := o.get(optionKey{id, unix.SOL_SOCKET, c.Int(2)})
 	if size == 0 {
 		return passthrough
 	}

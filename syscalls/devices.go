@@ -28,10 +28,11 @@ func (o *options) bindToDevice(c Call) reply {
 		return fail(err)
 	}
 	if unix.ByteSliceToString(name) == netif.InterfaceName {
-		o.set(id, unix.SO_BINDTODEVICE, netif.InterfaceIndex)
+		o.set(optionKey{id, unix.SOL_SOCKET, unix.SO_BINDTODEVICE},
+			netif.InterfaceIndex)
 		return reply{}
 	}
-	o.set(id, unix.SO_BINDTODEVICE, 0)
+	o.set(optionKey{id, unix.SOL_SOCKET, unix.SO_BINDTODEVICE}, 0)
 	return passthrough
 }
 
@@ -43,7 +44,8 @@ func (o *options) boundDevice(c Call) reply {
 		return fail(err)
 	}
 	defer linux.Close(fd)
-	if id, err := cookie(fd); err != nil || o.get(id, unix.SO_BINDTODEVICE) == 0 {
+	if id, err := cookie(fd); err != nil ||
+		o.get(optionKey{id, unix.SOL_SOCKET, unix.SO_BINDTODEVICE}) == 0 {
 		return passthrough
 	}
 	name := append([]byte(netif.InterfaceName), 0)

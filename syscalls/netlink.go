@@ -33,9 +33,11 @@ type netlinks struct {
 	port atomic.Uint32 // of the supervisor's socket; 0: there is none
 
 	// others is a hash table of descriptors that are known to be other sockets, since the
-	// last netlink socket was made. See maybe.
+	// last socket was counted by made. See maybe.
 	others [256]atomic.Uint64
-	made   atomic.Uint32 // how many netlink sockets were made so far
+	// made counts the netlink sockets that were made, and the UDP sockets whose datagrams
+	// must not be cut: see lookAgain.
+	made atomic.Uint32
 
 	// claims are the ports that programs bound their sockets to, by the ports that the
 	// kernel gave these sockets when they were made.
@@ -93,11 +95,11 @@ func (k *netlinks) start() (port uint32, err error) {
 // used reports whether any program has made a netlink socket.
 func (k *netlinks) used() bool { return k.port.Load() != 0 }
 
-// maybe reports whether a thread's descriptor may be a netlink socket, by what earlier
-// calls have shown. So a sendmsg(2) of a TCP or Unix socket costs no copy of the
-// descriptor each time. maybe is wrong where a program moves a netlink socket to a number
-// that another socket had (dup2(2), SCM_RIGHTS). Then the request comes to the
-// supervisor's socket, and the answer a moment after the call.
+// maybe reports whether a thread's descriptor may be a netlink socket, or one that
+// lookAgain is for, by what earlier calls have shown. So a sendmsg(2) of a TCP or Unix
+// socket costs no copy of the descriptor each time. maybe is wrong where a program moves
+// a netlink socket to a number that another socket had (dup2(2), SCM_RIGHTS). Then the
+// request comes to the supervisor's socket, and the answer a moment after the call.
 func (k *netlinks) maybe(tid, fd int) bool {
 	made := k.made.Load()
 	return made != 0 && k.others[otherPlace(tid, fd)].Load() != otherKey(tid, fd, made)
@@ -107,6 +109,9 @@ func (k *netlinks) maybe(tid, fd int) bool {
 func (k *netlinks) isOther(tid, fd int) {
 	k.others[otherPlace(tid, fd)].Store(otherKey(tid, fd, k.made.Load()))
 }
+
+// lookAgain makes the next call of each descriptor show what it is.
+func (k *netlinks) lookAgain() { k.made.Add(1) }
 
 func otherPlace(tid, fd int) uint8 { return uint8(tid*31 + fd) }
 
@@ -222,7 +227,7 @@ func (k *netlinks) socket(c Call) reply {
 	if port, err := netlinkPort(fd); err == nil {
 		k.claim(port, port)
 	}
-	k.made.Add(1)
+	k.lookAgain()
 	return descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { linux.Close(fd) })
 }
 

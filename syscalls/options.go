@@ -6,27 +6,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// options are values of SOL_SOCKET options that programs have set and that the kernel
-// does not have, by the socket's cookie and the option's number. 0 means that there is
-// none.
+// options are values of socket options that programs have set and that the kernel does not
+// have, by the socket's cookie and the option's level and name. 0 means that there is none.
 type options struct {
 	mu sync.Mutex
 	m  map[optionKey]int32
 }
 
 type optionKey struct {
-	cookie uint64
-	option int
+	cookie      uint64
+	level, name int
 }
 
 // maxOptions bounds the table, whose entries outlive their sockets. After an entry is
 // dropped, programs see the kernel's value.
 const maxOptions = 4096
 
-func (o *options) set(cookie uint64, option int, value int32) {
+func (o *options) set(key optionKey, value int32) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	key := optionKey{cookie, option}
 	if value == 0 {
 		delete(o.m, key)
 		return
@@ -43,10 +41,10 @@ func (o *options) set(cookie uint64, option int, value int32) {
 	o.m[key] = value
 }
 
-func (o *options) get(cookie uint64, option int) int32 {
+func (o *options) get(key optionKey) int32 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.m[optionKey{cookie, option}]
+	return o.m[key]
 }
 
 func (o *options) empty() bool {
@@ -66,8 +64,22 @@ func (n *Node) setsockopt(c Call) reply {
 	case unix.SOL_NETLINK:
 		return n.netlinks.joinGroup(c)
 	case unix.IPPROTO_IPV6:
-		if c.Int(2) == unix.IPV6_RECVERR {
+		switch c.Int(2) {
+		case unix.IPV6_RECVERR:
 			return n.udp.receiveErrors(c)
+		case unix.IPV6_MTU_DISCOVER:
+			return n.discoverPaths(c)
+		case unix.IPV6_MULTICAST_IF, unix.IPV6_UNICAST_IF:
+			return n.options.chooseInterface(c)
+		}
+	case unix.IPPROTO_IP:
+		switch c.Int(2) {
+		case unix.IP_MTU_DISCOVER:
+			return n.discoverPaths(c)
+		case unix.IP_MULTICAST_IF:
+			return n.udp.multicastInterface(c)
+		case unix.IP_UNICAST_IF:
+			return n.options.chooseInterface(c)
 		}
 	}
 	return n.udp.joinMulticast(c)
@@ -78,9 +90,11 @@ func (n *Node) getsockopt(c Call) reply {
 	switch level, name := c.Int(1), c.Int(2); {
 	case level == unix.IPPROTO_IP && name == unix.IP_MTU, level == unix.IPPROTO_IPV6 &&
 		name == unix.IPV6_MTU:
-		return n.udp.mtu(c)
-	case level == unix.IPPROTO_IPV6:
+		return n.mtu(c)
+	case level == unix.IPPROTO_IPV6 && name == unix.IPV6_V6ONLY:
 		return n.v6Only(c)
+	case level == unix.IPPROTO_IPV6, level == unix.IPPROTO_IP:
+		return n.options.chosenInterface(c)
 	}
 	switch c.Int(2) {
 	case unix.SO_ERROR:

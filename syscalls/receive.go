@@ -293,46 +293,75 @@ func (n *Node) take(s *progSocket, flags int, room, control uint64,
 	}
 	d.size, d.control, d.flags = size, oob[:oobn], rflags
 	var name [abi.SizeofSockaddrInet6]byte
-	d.from = n.appendSource(name[:0], from, d.control, flags&unix.MSG_ERRQUEUE != 0)
-	if isMapped {
-		a, err := abi.ParseSockaddr(d.from)
-		isV6 := err == nil && a.V6 && !a.Addr.Addr().Is4In6()
+	if a, ok := from.(*unix.SockaddrNetlink); ok {
+		d.from = n.netlinks.appendSource(name[:0], a)
+		return give(d)
+	}
+	o, ok := n.udp.originOf(from, flags&unix.MSG_ERRQUEUE != 0)
+	if !ok {
+		return give(d)
+	}
+	if isMapped || o.isV6() {
 		var cut bool
-		if d.control, cut = mapped.control(d.control, isV6, int(control)); cut {
+		if d.control, cut = mapped.control(d.control, o.isV6(), int(control)); cut {
 			d.flags |= unix.MSG_CTRUNC
 		}
 	}
+	n.udp.translateControl(d.control, o)
+	d.from = abi.AppendSockaddr(name[:0], o.source)
 	return give(d)
 }
 
-// appendSource appends the address that a program sees for where a datagram came from,
-// and translates what its control messages tell. Of an error, it is where the datagram
-// was sent to.
-func (n *Node) appendSource(b []byte, from unix.Sockaddr, control []byte,
-	isError bool) []byte {
-	if a, ok := from.(*unix.SockaddrNetlink); ok {
-		if a.Pid == n.netlinks.port.Load() {
-			a.Pid = 0 // the kernel
-		}
-		name := abi.SockaddrNetlink{Port: a.Pid, Groups: a.Groups}.Encode()
-		return append(b, name[:]...)
+// appendSource appends the address that a program sees of who has sent a message.
+func (k *netlinks) appendSource(b []byte, from *unix.SockaddrNetlink) []byte {
+	port := from.Pid
+	if port == k.port.Load() {
+		port = 0 // the kernel
 	}
+	name := abi.SockaddrNetlink{Port: port, Groups: from.Groups}.Encode()
+	return append(b, name[:]...)
+}
+
+// An origin is where a datagram came from. Of an error, it is where the datagram was sent
+// to.
+type origin struct {
+	kernel  netip.AddrPort
+	source  abi.Sockaddr // as the program sees it
+	isError bool
+}
+
+// isV6 reports whether to the program the datagram is one of IPv6.
+func (o origin) isV6() bool {
+	a := o.source.Addr.Addr()
+	return o.source.V6 && a.Is6() && !a.Is4In6()
+}
+
+// originOf returns the origin of a datagram that came from a kernel address; ok is false
+// if there is none.
+func (u *udp) originOf(from unix.Sockaddr, isError bool) (o origin, ok bool) {
 	addr, isV6, ok := sockaddrAddrPort(from)
 	if !ok {
-		return b
+		return o, false
 	}
-	source := n.udp.datagramName(abi.Sockaddr{Addr: addr, V6: isV6}, isError)
-	kernel := netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
-	target, index := n.udp.datagramTarget(kernel)
-	unreachable := len(control) > 0 && n.udp.flows.isUnreachableHost(kernel)
-	abi.TranslateControl(control, target, n.udp.datagramOffender(source, unreachable), index)
-	if isError && source.V6 && source.Addr.Addr().Is6() && !source.Addr.Addr().Is4In6() {
+	return origin{kernel: unmapped(addr), isError: isError,
+		source: u.datagramName(abi.Sockaddr{Addr: addr, V6: isV6}, isError)}, true
+}
+
+// translateControl translates what a datagram's control messages tell to what the program
+// is to see.
+func (u *udp) translateControl(control []byte, o origin) {
+	if len(control) == 0 {
+		return
+	}
+	target, index := u.datagramTarget(o.kernel)
+	unreachable := u.flows.isUnreachableHost(o.kernel)
+	abi.TranslateControl(control, target, u.datagramOffender(o.source, unreachable), index)
+	if o.isError && o.isV6() {
 		abi.ICMPv6Errors(control)
 	}
 	if unreachable {
 		abi.HostUnreachableErrors(control)
 	}
-	return abi.AppendSockaddr(b, source)
 }
 
 func sockaddrAddrPort(sa unix.Sockaddr) (a netip.AddrPort, isV6, ok bool) {

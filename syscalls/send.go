@@ -72,7 +72,7 @@ func (u *udp) sendTo(c Call, s *progSocket, dst abi.Sockaddr, flags int, control
 	if addr.Port() == 0 {
 		return fail(unix.EINVAL) // udp_sendmsg in net/ipv4/udp.c
 	}
-	p = u.unfragmented(s, addr.Addr(), p)
+	p = u.unfragmented(s, addr.Addr(), control, p)
 	given := control
 	control = u.kernelControl(control)
 	if r, ok := u.sendDirect(c, s, flags, addr, control, p); ok {
@@ -169,12 +169,13 @@ func (n *Node) sendmsg(c Call) reply {
 	if err != nil {
 		return passthrough
 	}
-	return n.sendHeader(c, m, c.Int(2))
+	return n.sendHeader(c, m, c.Int(2), false)
 }
 
-func (n *Node) sendHeader(c Call, m abi.Msghdr, flags int) reply {
+// sendHeader sends one message. several says that the call has others.
+func (n *Node) sendHeader(c Call, m abi.Msghdr, flags int, several bool) reply {
 	if m.Name == 0 {
-		return n.sendUnnamed(c, m, flags)
+		return n.sendUnnamed(c, m, flags, several)
 	}
 	gather := func(b []byte) (int, error) { return gather(c, m, b) }
 	dst, err := readSockaddr(c, m.Name, int(m.Namelen))
@@ -192,9 +193,9 @@ func (n *Node) sendHeader(c Call, m abi.Msghdr, flags int) reply {
 }
 
 // sendUnnamed answers sendmsg(2) without an address. TCP and Unix sockets send so: it is
-// for the kernel, at once, unless there are control messages or netlink sockets to look
-// for.
-func (n *Node) sendUnnamed(c Call, m abi.Msghdr, flags int) reply {
+// for the kernel, at once, unless there are control messages, netlink sockets, or UDP
+// sockets whose datagrams must not be cut, to look for.
+func (n *Node) sendUnnamed(c Call, m abi.Msghdr, flags int, several bool) reply {
 	if m.Controllen == 0 && !n.netlinks.maybe(c.TID(), c.Int(0)) {
 		return passthrough
 	}
@@ -208,8 +209,8 @@ func (n *Node) sendUnnamed(c Call, m abi.Msghdr, flags int) reply {
 	switch {
 	case err != nil:
 		return passthrough
-	case udp && m.Controllen > 0:
-		return n.udp.sendConnected(c, s, m, flags)
+	case udp && (m.Controllen > 0 || n.udp.uncut.Load()):
+		return n.udp.sendConnected(c, s, m, flags, several)
 	case udp || !n.netlinks.has(fd):
 		n.netlinks.isOther(c.TID(), c.Int(0))
 		return passthrough
@@ -217,20 +218,30 @@ func (n *Node) sendUnnamed(c Call, m abi.Msghdr, flags int) reply {
 	return n.netlinks.send(c, 0, 0, func(b []byte) (int, error) { return gather(c, m, b) })
 }
 
-// sendConnected sends from a UDP socket with control messages, and without an address.
-// One that chooses the source is answered here: the kernel does not know the node's
-// address.
-func (u *udp) sendConnected(c Call, s *progSocket, m abi.Msghdr, flags int) reply {
+// sendConnected sends a message from a UDP socket without an address. A message that is
+// larger than a packet and must not be cut is refused here, since the kernel does not
+// know the size of packets. One that chooses the source is answered here, since the
+// kernel does not know the node's address.
+func (u *udp) sendConnected(c Call, s *progSocket, m abi.Msghdr, flags int,
+	several bool) reply {
 	control, err := readControl(c, m)
 	if err != nil {
 		return passthrough // the kernel says what is wrong
 	}
-	_, _, cut := abi.CutSource(control)
-	if _, mapped := v4Control(control); !cut && !mapped {
-		return passthrough
-	}
 	peer, ok, err := s.peerName()
 	if err != nil || !ok || !peer.Addr.Addr().Unmap().IsLoopback() { // to the outside
+		return passthrough
+	}
+	uncut := false // left to the kernel, the call would send the other messages unseen
+	if to, ok := u.flows.peerOf(unmapped(peer.Addr)); ok && u.crosses(to.Addr()) {
+		_, size, err := readIovecs(c, m)
+		if err == nil && s.tooLarge(to.Addr(), control, int(min(size, maxDatagram))) {
+			return fail(unix.EMSGSIZE)
+		}
+		uncut = several && s.isUncut(to.Addr())
+	}
+	_, _, cut := abi.CutSource(control)
+	if _, mapped := v4Control(control); !cut && !mapped && !uncut {
 		return passthrough
 	}
 	return u.sendOn(s, flags, u.kernelControl(control), nil,
@@ -252,7 +263,7 @@ func (n *Node) sendmmsg(c Call) reply {
 		if err != nil {
 			return partial(i, passthrough)
 		}
-		r := n.sendHeader(c, m, c.Int(3))
+		r := n.sendHeader(c, m, c.Int(3), count > 1)
 		if r.kind != replyValue {
 			return partial(i, r)
 		}

@@ -2,6 +2,7 @@ package syscalls
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"os"
 	"testing"
 
@@ -59,6 +60,29 @@ func TestSocketOptions(t *testing.T) {
 			s.tcp(s.a).getInt("SO_PROTOCOL", sol, unix.SO_PROTOCOL, 4)
 			s.udp(s.a).getInt("SO_PROTOCOL", sol, unix.SO_PROTOCOL, 4)
 		}},
+		{name: "interfaces", run: func(s *script) {
+			const noLink = 999
+			k, stream := s.udp(s.a), s.tcp(s.a)
+			six := s.open(s.a, unix.AF_INET6, unix.SOCK_DGRAM)
+			for _, index := range []int{loopbackIndex, noLink, 0} {
+				swapped := int(bits.ReverseBytes32(uint32(index)))
+				for _, sock := range []*sock{k, stream} {
+					sock.setInt("IP_UNICAST_IF", unix.IPPROTO_IP, unix.IP_UNICAST_IF, swapped)
+					sock.getInt("IP_UNICAST_IF", unix.IPPROTO_IP, unix.IP_UNICAST_IF, 4)
+				}
+				six.setInt("IPV6_UNICAST_IF", unix.IPPROTO_IPV6, unix.IPV6_UNICAST_IF, swapped)
+				six.getInt("IPV6_UNICAST_IF", unix.IPPROTO_IPV6, unix.IPV6_UNICAST_IF, 4)
+				six.setInt("IPV6_MULTICAST_IF", unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF, index)
+				six.getInt("IPV6_MULTICAST_IF", unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF, 4)
+			}
+			for _, addr := range [][4]byte{{127, 0, 0, 1}, {192, 0, 2, 1}, {}} {
+				v := int(binary.NativeEndian.Uint32(addr[:]))
+				k.setInt("IP_MULTICAST_IF", unix.IPPROTO_IP, unix.IP_MULTICAST_IF, v)
+				k.getInt("IP_MULTICAST_IF", unix.IPPROTO_IP, unix.IP_MULTICAST_IF, 4)
+			}
+			stream.setInt("IP_MULTICAST_IF", unix.IPPROTO_IP, unix.IP_MULTICAST_IF, 0)
+			k.setInt("IPV6_MULTICAST_IF", unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF, 1)
+		}},
 		{name: "multicast groups", run: func(s *script) {
 			k := s.udp(s.a)
 			k.setInt("IP_ADD_MEMBERSHIP", unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, 1)
@@ -80,16 +104,18 @@ func TestManyOptions(t *testing.T) {
 		t.Error("new options are not empty")
 	}
 	for cookie := range uint64(maxOptions + 10) {
-		o.set(cookie, unix.SO_RCVBUF, 1)
+		o.set(optionKey{cookie, unix.SOL_SOCKET, unix.SO_RCVBUF}, 1)
 	}
 	if len(o.m) != maxOptions {
 		t.Errorf("%d options are kept, want %d", len(o.m), maxOptions)
 	}
 	last := uint64(maxOptions + 9)
-	if o.get(last, unix.SO_RCVBUF) != 1 || o.get(last, unix.SO_SNDBUF) != 0 {
+	if o.get(optionKey{last, unix.SOL_SOCKET, unix.SO_RCVBUF}) != 1 ||
+		o.get(optionKey{last, unix.SOL_SOCKET, unix.SO_SNDBUF}) != 0 {
 		t.Error("the last option is not what was set")
 	}
-	if o.set(last, unix.SO_RCVBUF, 0); o.get(last, unix.SO_RCVBUF) != 0 {
+	if o.set(optionKey{last, unix.SOL_SOCKET, unix.SO_RCVBUF},
+		0); o.get(optionKey{last, unix.SOL_SOCKET, unix.SO_RCVBUF}) != 0 {
 		t.Error("the option was not removed")
 	}
 }

@@ -36,6 +36,7 @@ type udp struct {
 	unreachables unreachableErrors
 	sockets      udpSockets
 	partial      atomic.Bool // a program has sent a part of a datagram (MSG_MORE)
+	uncut        atomic.Bool // a program has a socket whose datagrams must not be cut
 
 	watcher *linux.DestroyWatcher // nil: the kernel does not tell of the end of sockets
 }

@@ -10,15 +10,39 @@ import (
 
 // To the kernel, what AF_INET6 sockets send and receive here is IPv4, v4-mapped.
 // So hop limit and traffic class of IPv6 (RFC 3542 section 6) travel as TTL and
-// TOS, and their control messages are made from, and of, those of IPv4.
+// TOS, and their control messages are made from, and of, those of IPv4. So is the message
+// about the address that a datagram was sent to (IPV6_RECVORIGDSTADDR).
 
 // pairs are the control messages that stand for each other.
-var pairs = []struct {
+var pairs = [...]struct {
 	v6, v4            int32 // the types
 	receive6, receive int   // the options that ask for them
+	data              func([]byte) []byte
 }{
-	{unix.IPV6_HOPLIMIT, unix.IP_TTL, unix.IPV6_RECVHOPLIMIT, unix.IP_RECVTTL},
-	{unix.IPV6_TCLASS, unix.IP_TOS, unix.IPV6_RECVTCLASS, unix.IP_RECVTOS},
+	{unix.IPV6_HOPLIMIT, unix.IP_TTL, unix.IPV6_RECVHOPLIMIT, unix.IP_RECVTTL, intData},
+	{unix.IPV6_TCLASS, unix.IP_TOS, unix.IPV6_RECVTCLASS, unix.IP_RECVTOS, intData},
+	{unix.IPV6_RECVORIGDSTADDR, unix.IP_RECVORIGDSTADDR, unix.IPV6_RECVORIGDSTADDR,
+		unix.IP_RECVORIGDSTADDR, mappedSockaddr},
+}
+
+// intData returns an int that is given as a byte or an int, up to 255.
+func intData(b []byte) []byte {
+	v := make([]byte, 4)
+	binary.NativeEndian.PutUint32(v, uint32(b[0]))
+	if len(b) == len(v) {
+		copy(v, b)
+	}
+	return v
+}
+
+// mappedSockaddr returns an IPv4 socket address as an IPv6 one, v4-mapped.
+func mappedSockaddr(b []byte) []byte {
+	a, err := abi.ParseSockaddr(b)
+	if err != nil {
+		return b
+	}
+	a.V6 = true
+	return abi.AppendSockaddr(nil, a)
 }
 
 // v4Control is what the kernel gets of the control messages that a program
@@ -44,12 +68,11 @@ func v4Control(b []byte) (out []byte, ok bool) {
 	return out, ok
 }
 
-// A mappedReceive is recvmsg(2) on an AF_INET6 socket that asks for hop limits or
-// traffic classes.
+// A mappedReceive is recvmsg(2) on an AF_INET6 socket.
 type mappedReceive struct {
 	fd    int
-	wants [2]bool // of pairs, what the program asks for
-	ours  [2]bool // and what it does not want of IPv4
+	wants [len(pairs)]bool // of pairs, what the program asks for
+	ours  [len(pairs)]bool // and what it does not want of IPv4
 }
 
 // receiveMapped has the kernel tell about IPv4 what a program asks for about IPv6.
@@ -87,19 +110,19 @@ func (r mappedReceive) end() {
 // bytes; cut is true if that is not all. isV6 says that an IPv6 datagram came.
 func (r mappedReceive) control(b []byte, isV6 bool, room int) (out []byte, cut bool) {
 	for m := range abi.ControlMessages(b) {
-		level, kind, data, keep := m.Level, m.Type, m.Data, true
+		level, kind, data := m.Level, m.Type, m.Data
+		// Linux tells nothing of IPv4 about an IPv6 datagram. Errors are translated
+		// later.
+		keep := !isV6 || level != unix.IPPROTO_IP || kind == unix.IP_RECVERR
 		for i, p := range pairs {
 			if m.Level != unix.IPPROTO_IP || m.Type != p.v4 || len(m.Data) == 0 {
 				continue
 			}
-			if keep = !r.ours[i]; isV6 && r.wants[i] {
-				var v [4]byte
-				// a byte, or an int up to 255
-				binary.NativeEndian.PutUint32(v[:], uint32(m.Data[0]))
-				if len(m.Data) == len(v) {
-					copy(v[:], m.Data)
-				}
-				level, kind, data, keep = unix.IPPROTO_IPV6, p.v6, v[:], true
+			switch {
+			case isV6 && r.wants[i]:
+				level, kind, data, keep = unix.IPPROTO_IPV6, p.v6, p.data(m.Data), true
+			case r.ours[i]:
+				keep = false
 			}
 		}
 		if keep {
