@@ -42,6 +42,7 @@ var table = map[string][]string{
 	"internal/joinbench":  {"coordinator", "transport"},
 	"internal/kernels":    {"internal/tempdir"},
 	"internal/lambdabox":  nil,
+	"internal/layers":     nil,
 	"internal/linux":      nil,
 	"internal/natlab":     {"internal/tempdir"},
 	"internal/proctest":   nil,

@@ -1,0 +1,6 @@
+package knot
+
+func (k *knot) middle() {
+	k.end()
+	k.back()
+}

@@ -1,0 +1,5 @@
+package knot
+
+func (k *knot) end() { helper() }
+
+func helper() {}
