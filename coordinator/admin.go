@@ -169,6 +169,13 @@ func (s *Server) adminHandler() http.Handler {
 	mux.HandleFunc("POST /token/revoke", answer(func(q RevokeRequest) ([]Member, error) {
 		return s.RevokeToken(q.Name, q.Evict)
 	}))
+	mux.HandleFunc("POST /policy/apply", answer(func(q PolicyText) (struct{}, error) {
+		return struct{}{}, s.ApplyPolicy(q.Name, q.Text)
+	}))
+	mux.HandleFunc("POST /policy/show", answer(func(struct{}) (PolicyText, error) {
+		text, set := s.Policy()
+		return PolicyText{s.policy.path, text, set}, nil
+	}))
 	mux.HandleFunc("POST /evict", answer(func(q EvictRequest) ([]Member, error) {
 		return s.Evict(q.Node)
 	}))

@@ -8,8 +8,10 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/policy"
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
@@ -68,6 +70,8 @@ type Client struct {
 	all    sync.WaitGroup // all goroutines of the client
 	done   chan struct{}  // closed when ctx has ended and run has returned
 
+	onPolicy atomic.Pointer[func()] // see OnPolicy
+
 	wills  sync.Mutex // held while onWill is called; taken before mu
 	onWill func(Will)
 
@@ -119,7 +123,7 @@ func join(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	}
 	presence := Presence{Unlisted: cfg.Unlisted}
 	conn, err := d.dialWithin(ctx, &hello{Token: cfg.URL.Token, Name: cfg.Name, Host: cfg.HostID,
-		Program: cfg.Program, Presence: &presence}, cfg.Timeout)
+		Program: cfg.Program, Presence: &presence, Policies: true}, cfg.Timeout)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +180,7 @@ func (c *Client) rejoin() (*clientConn, error) {
 	c.mu.Lock()
 	presence := c.presence
 	h := &hello{Ticket: c.ticket, Host: c.cfg.HostID, Program: c.cfg.Program,
-		Presence: &presence}
+		Presence: &presence, Policies: true}
 	c.mu.Unlock()
 	var loggedAt time.Time
 	var cause string
@@ -261,6 +265,17 @@ func (c *Client) HadName(name string) bool { return c.dir.hadName(name) }
 // Suspect records that this node could not reach another one, or that it could. For ten
 // seconds LookupName omits a suspect while another node has the name.
 func (c *Client) Suspect(id uint32, suspect bool) { c.dir.suspect(id, suspect) }
+
+// Access returns the ports of this node to which another node may connect. Without a
+// policy, these are all.
+func (c *Client) Access(id uint32) policy.Ports { return c.dir.portsFor(id) }
+
+// Restricted reports whether the network has a policy that does not allow everything.
+func (c *Client) Restricted() bool { return c.dir.isRestricted() }
+
+// OnPolicy makes the client call f whenever what Access returns may have changed. f must
+// not wait.
+func (c *Client) OnPolicy(f func()) { c.onPolicy.Store(&f) }
 
 // ByID returns the node with that id.
 func (c *Client) ByID(id uint32) (Member, bool) { return c.dir.id(id) }

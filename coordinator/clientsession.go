@@ -54,8 +54,11 @@ func (c *Client) setSession(session *clientSession) {
 // replaceMembers replaces the directory's members by the list that the connection
 // received.
 func (c *Client) replaceMembers(conn *clientConn) {
-	c.dispatcher.applyChanges(func() []change { return c.dir.replace(conn.list, conn.inGrace) })
-	conn.list = nil
+	c.dispatcher.applyChanges(func() []change { return c.dir.replace(&conn.memberList) })
+	conn.memberList = memberList{}
+	if f := c.onPolicy.Load(); f != nil {
+		(*f)()
+	}
 }
 
 // dropSession records that there is no connection.

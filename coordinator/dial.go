@@ -16,6 +16,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"github.com/boxer-sandbox/boxer/policy"
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
@@ -63,13 +64,20 @@ type clientConn struct {
 	in       *bufio.Reader
 	server   netip.AddrPort
 	welcome  *welcome
-	version  int            // of the message protocol
-	joinedAs Presence       // as in the hello
-	plan     addressPlan    // of the network, from the welcome
-	list     []memberRecord // the members at the start of the connection
-	observed []Member       // the members that an observer receives
-	seq      uint64         // sequence number of the last update
-	inGrace  bool           // the coordinator is in its grace period: other nodes may come back
+	version  int         // of the message protocol
+	joinedAs Presence    // as in the hello
+	plan     addressPlan // of the network, from the welcome
+	observed []Member    // the members that an observer receives
+	seq      uint64      // sequence number of the last update
+	memberList
+}
+
+// A memberList is what the parts of a list have brought so far.
+type memberList struct {
+	list    []memberRecord
+	access  map[uint32]policy.Ports // ports to which members may connect
+	policy  bool                    // the network has a policy
+	inGrace bool                    // the coordinator is in its grace period: others may come back
 }
 
 // close closes the connection with codeDone: a deliberate leave.
@@ -248,8 +256,17 @@ func (c *clientConn) add(n *updateBatch) (last bool, err error) {
 	}
 	c.list = slices.Grow(c.list, len(n.updates))
 	for i := range n.updates {
-		c.list = append(c.list, n.updates[i].record)
+		u := &n.updates[i]
+		if u.kind != kindAccess {
+			c.list = append(c.list, u.record)
+			continue
+		}
+		if c.access == nil {
+			c.access = make(map[uint32]policy.Ports)
+		}
+		c.access[u.record.id] = u.access
 	}
+	c.policy = n.policy
 	if n.last {
 		c.seq, c.inGrace = n.seq, n.inGrace
 	}

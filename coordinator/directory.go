@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/policy"
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
@@ -25,8 +26,14 @@ type directory struct {
 	stale map[uint32]bool
 	// nodes that this node could not reach, until the time given
 	suspects map[uint32]time.Time
-	departed departed      // names that no member has any more
-	changed  chan struct{} // closed and replaced at each change
+	departed departed // names that no member has any more
+	// ports of this node to which members may connect, if restricted is set
+	access     map[uint32]policy.Ports
+	restricted bool
+	// the last update of kindAccess, which goes with the update that follows it
+	pending       uint32 // id; 0: none
+	pendingAccess policy.Ports
+	changed       chan struct{} // closed and replaced at each change
 }
 
 // A change is a member that came or went.
@@ -40,17 +47,19 @@ func newDirectory(p addressPlan) *directory {
 		plan: p,
 		byID: make(map[uint32]memberRecord), byKey: make(map[transport.Key]uint32),
 		byName: make(map[string][]uint32), stale: make(map[uint32]bool),
-		suspects: make(map[uint32]time.Time),
-		changed:  make(chan struct{}),
+		suspects: make(map[uint32]time.Time), access: make(map[uint32]policy.Ports),
+		changed: make(chan struct{}),
 	}
 }
 
 // replace replaces the member list. While the coordinator is in its grace period, the
 // members that are missing in list stay until an update removes them.
-func (d *directory) replace(list []memberRecord, inGrace bool) []change {
+func (d *directory) replace(l *memberList) []change {
+	list, inGrace := l.list, l.inGrace
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var changes []change
+	d.restricted = l.policy
 	here := make(map[uint32]bool, len(list))
 	for i := range list {
 		here[list[i].id] = true
@@ -67,8 +76,25 @@ func (d *directory) replace(list []memberRecord, inGrace bool) []change {
 	for i := range list {
 		changes = d.addLocked(changes, &list[i])
 	}
+	maps.Copy(d.access, l.access)
 	d.notifyLocked(changes)
 	return changes
+}
+
+// portsFor returns the ports of this node to which a member may connect.
+func (d *directory) portsFor(id uint32) policy.Ports {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.restricted {
+		return policy.AllPorts()
+	}
+	return d.access[id] // none if the id is no member's
+}
+
+func (d *directory) isRestricted() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.restricted
 }
 
 // endGraceLocked removes the members that have not come back.
@@ -90,8 +116,13 @@ func (d *directory) apply(updates []update) []change {
 			changes = d.removeLocked(changes, u.record.id)
 		case kindGraceEnded:
 			changes = d.endGraceLocked(changes)
+		case kindAccess:
+			d.pending, d.pendingAccess = u.record.id, u.access
 		default:
 			changes = d.addLocked(changes, &u.record)
+			if d.pending == u.record.id {
+				d.access[d.pending], d.pending = d.pendingAccess, 0
+			}
 		}
 	}
 	d.notifyLocked(changes)
@@ -130,6 +161,7 @@ func (d *directory) removeLocked(changes []change, id uint32) []change {
 	}
 	delete(d.stale, id)
 	delete(d.suspects, id)
+	delete(d.access, id)
 	delete(d.byID, id)
 	delete(d.byKey, c.key)
 	if c.name == "" {

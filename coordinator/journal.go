@@ -15,6 +15,7 @@ type journal struct {
 	log      []byte        // the last len(ends) updates; written bytes never change
 	ends     []int         // end of each update in log
 	appended chan struct{} // closed and replaced when an update is appended
+	retired  bool          // its readers have another journal now
 }
 
 func newJournal() *journal { return &journal{appended: make(chan struct{})} }
@@ -23,6 +24,9 @@ func newJournal() *journal { return &journal{appended: make(chan struct{})} }
 func (j *journal) append(update []byte) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.retired {
+		return
+	}
 	j.last++
 	if len(j.ends) == 2*journalLength {
 		cut := j.ends[journalLength-1]
@@ -37,6 +41,19 @@ func (j *journal) append(update []byte) {
 	close(j.appended)
 	j.appended = make(chan struct{})
 }
+
+// retire wakes all readers, and ends what they can read here.
+func (j *journal) retire() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.retired = true
+	close(j.appended)
+	j.appended = make(chan struct{})
+}
+
+// maxBatch limits the updates in one frame, in bytes, so that they fit maxFrame. One
+// update more may follow the limit.
+const maxBatch = maxFrame / 2
 
 // seq returns the number of the last update.
 func (j *journal) seq() uint64 {
@@ -53,16 +70,20 @@ func (j *journal) after(seq uint64) (updates []byte, n int, appended <-chan stru
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	behind := j.last - seq
-	if behind > uint64(len(j.ends)) {
+	if j.retired || behind > uint64(len(j.ends)) {
 		return nil, 0, j.appended, false
 	}
 	first := len(j.ends) - int(behind)
 	if n = min(int(behind), maxUpdates); n == 0 {
 		return nil, 0, j.appended, true
 	}
-	from, to := 0, j.ends[first+n-1]
+	from := 0
 	if first > 0 {
 		from = j.ends[first-1]
 	}
+	for n > 1 && j.ends[first+n-1]-from > maxBatch {
+		n /= 2
+	}
+	to := j.ends[first+n-1]
 	return j.log[from:to:to], n, j.appended, true
 }

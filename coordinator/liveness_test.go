@@ -52,8 +52,8 @@ func TestDoubt(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := newDirectory(p)
-	d.replace([]memberRecord{{id: 1, name: "db"},
-		{id: 2, name: "db", key: transport.Key{2}}}, false)
+	d.replace(&memberList{list: []memberRecord{{id: 1, name: "db"},
+		{id: 2, name: "db", key: transport.Key{2}}}})
 	d.suspect(1, true)
 	if m := d.lookup("db"); len(m) != 1 || m[0].ID != 2 {
 		t.Errorf("got %+v", m)

@@ -39,6 +39,7 @@ func (s *Server) maintain(ctx context.Context, join *JoinFile) (idle bool) {
 		}
 		last = up
 		s.members.endGrace(now)
+		s.watchPolicy(up)
 		s.probes.runDue(up, s.pingHolders)
 		if up-saved >= saveEvery {
 			saved = up

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/policy"
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
@@ -33,7 +34,8 @@ type membership struct {
 	plan    addressPlan
 	state   *State
 	tickets ticketKey
-	journal *journal
+	views   views          // by mu
+	given   *policy.Policy // by mu; nil: none
 	relays  *relayTable
 	log     *slog.Logger
 
@@ -53,6 +55,7 @@ type membership struct {
 type entry struct {
 	Member
 	token   string // namedToken.ID; empty: a default token
+	view    *view
 	session *session
 	encoded []byte // the update that announces the member
 }
@@ -66,7 +69,7 @@ func newMembership(p addressPlan, state *State, lease time.Duration,
 	now := time.Now()
 	r := &membership{
 		plan: p, state: state, tickets: tickets, log: log,
-		journal: newJournal(), relays: newRelayTable(),
+		views: newViews(nil), relays: newRelayTable(),
 		byID: make(map[uint32]*entry), byKey: make(map[transport.Key]*entry),
 		bindings: newBindings(),
 		serial:   state.serial(), reserved: state.serial(), emptySince: now,
@@ -90,6 +93,9 @@ func (r *membership) admit(m Member, g grant, s *session, dead ...*session) (_ M
 	}
 	if err := r.confirm(g, m, s.key); err != nil {
 		return m, nil, err
+	}
+	if r.views.policy != nil && !s.enforces {
+		return m, nil, refuse(codeProtocol, "%s", textOutdated)
 	}
 	old := r.byKey[s.key]
 	switch {
@@ -131,12 +137,16 @@ func (r *membership) admit(m Member, g grant, s *session, dead ...*session) (_ M
 		r.removeLocked(old)
 		old = nil
 	}
+	if old != nil {
+		r.leaveViewLocked(old)
+	}
+	r.setViewLocked(e)
 	r.bindings.forget(m.ID)
 	r.byID[m.ID], r.byKey[m.Key] = e, e
 	r.emptySince = time.Time{}
 	r.relays.set(m.ID, s.remote)
 	if old == nil || !bytes.Equal(old.encoded, e.encoded) {
-		r.journal.append(e.encoded)
+		r.publishLocked(e, e.encoded, true)
 	}
 	if old == nil {
 		r.bindings.dirty = true
@@ -252,29 +262,41 @@ func (r *membership) removeLocked(e *entry) {
 	e.session.left.Store(true)
 	r.relays.drop(e.ID)
 	if !r.frozen {
-		r.journal.append(appendDown(nil, e.ID))
+		r.publishLocked(e, appendDown(nil, e.ID), false)
 		r.bindLocked(e.Member, false)
 	}
+	r.leaveViewLocked(e)
 	if len(r.byID) == 0 {
 		r.emptySince = time.Now()
 	}
 }
 
-// appendList appends the frames of the member list, with which a session begins, with
-// presences or without. It returns the number of the last update that the list includes.
-func (r *membership) appendList(dst []byte, presences bool) ([]byte, uint64) {
+// appendList appends the frames of the member list, with which a session begins: of the
+// session's own node, and of those that it sees. It sets the number of the last update
+// that the list includes. The session's node may not know presences.
+func (r *membership) appendList(dst []byte, s *session) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	seq := r.journal.seq()
+	w := s.view.Load()
+	seq := w.journal.seq()
+	s.sentView, s.sentSeq = w, seq
 	rest := slices.Sorted(maps.Keys(r.byID))
+	rest = slices.DeleteFunc(rest, func(id uint32) bool {
+		return id != s.id && !r.views.see(w, r.byID[id].view)
+	})
 	var updates []byte
+	flags, most := flagList, maxUpdates
+	if r.views.policy != nil {
+		flags, most = flags|flagPolicy, maxUpdates/2 // there are two for each member
+	}
 	for {
-		n, flags := min(len(rest), maxUpdates), flagList
+		n := 0
 		updates = updates[:0]
-		for _, id := range rest[:n] {
-			updates = append(updates, r.byID[id].encoded...)
+		for n < len(rest) && n < most && len(updates) < maxBatch {
+			updates = r.appendUpLocked(updates, r.byID[rest[n]], w)
+			n++
 		}
-		if !presences {
+		if !s.presences {
 			updates = withoutPresence(updates)
 		}
 		if rest = rest[n:]; len(rest) > 0 {
@@ -284,12 +306,9 @@ func (r *membership) appendList(dst []byte, presences bool) ([]byte, uint64) {
 		if flags |= flagLast; !r.graceEnds.IsZero() {
 			flags |= flagGrace
 		}
-		return appendBatch(dst, flags, seq, updates), seq
+		return appendBatch(dst, flags, seq, updates)
 	}
 }
-
-// snapshotFor returns the members that the bearer of a token may see.
-func (r *membership) snapshotFor(grant) []Member { return r.snapshot() }
 
 // snapshot returns the members with their paths, in the order of their ids.
 func (r *membership) snapshot() []Member {
@@ -345,7 +364,7 @@ func (r *membership) setUnresponsive(s *session, unresponsive bool) {
 	}
 	e.Unresponsive = unresponsive
 	e.encoded = appendUp(nil, recordOf(e.Member))
-	r.journal.append(e.encoded)
+	r.publishLocked(e, e.encoded, true)
 }
 
 // session returns the session of the node with that id, or nil.
@@ -383,7 +402,9 @@ func (r *membership) endGrace(now time.Time) {
 	if !r.graceEnds.IsZero() && now.After(r.graceEnds) {
 		r.graceEnds = time.Time{}
 		r.bindings.endGrace()
-		r.journal.append([]byte{byte(kindGraceEnded)})
+		for _, w := range r.views.all {
+			w.journal.append([]byte{byte(kindGraceEnded)})
+		}
 	}
 }
 

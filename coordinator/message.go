@@ -74,7 +74,7 @@ type hello struct {
 	Version int    `json:"version"`
 	Token   string `json:"token,omitempty"`
 	Ticket  string `json:"ticket,omitempty"` // of a node that rejoins; see ticket.go
-	Name    string `json:"name,omitempty"`   // empty: node-ID
+	Name    string `json:"name,omitempty"`   // empty: node-ID, or any for an observer
 	Host    string `json:"host,omitempty"`
 	// asks for pages with paths, and then the end of the connection
 	Observe bool `json:"observe,omitempty"`
@@ -85,13 +85,17 @@ type hello struct {
 	// Presence is that with which the node joins. A node that sends it takes updates of
 	// kindPresence. Since version 4; older coordinators of that version ignore it.
 	Presence *Presence `json:"presence,omitempty"`
+
+	// Policies says that the node enforces policies: it takes updates of kindAccess.
+	// Since version 4; older nodes of that version do not.
+	Policies bool `json:"policies,omitempty"`
 }
 
 // in returns the hello with the fields that the version has.
 func (h hello) in(version int) *hello {
 	h.Version = version
 	if version < 4 {
-		h.Program, h.Presence = "", nil
+		h.Program, h.Presence, h.Policies = "", nil, false
 	}
 	return &h
 }

@@ -87,7 +87,7 @@ func (r *membership) setPresence(s *session, p Presence) {
 	}
 	e.Unlisted, e.Asleep = p.Unlisted, p.Asleep
 	e.encoded = appendUp(nil, recordOf(e.Member))
-	r.journal.append(e.encoded)
+	r.publishLocked(e, e.encoded, true)
 }
 
 // changePresence handles a presenceChange, and sends an ack.

@@ -55,6 +55,10 @@ type ServerConfig struct {
 	JoinFile string
 	Host     string
 
+	// PolicyFile is a file with the policy of the network (package policy), which the
+	// server watches. Empty: the policy that Admin.ApplyPolicy has stored, or none.
+	PolicyFile string
+
 	// AdminSocket is the path of the Unix socket for Admin; empty: none.
 	AdminSocket string
 
@@ -77,6 +81,9 @@ type Server struct {
 	handshakes *handshakeLimiter
 	listener   *quic.Listener
 	status     net.Listener // nil: none
+
+	policy   policySource
+	policyMu sync.Mutex // held by ApplyPolicy
 
 	deadSessions chan *session // sessions of nodes whose last will has arrived
 
@@ -106,13 +113,20 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	source := newPolicySource(cfg.PolicyFile, cfg.State)
+	given, err := source.load()
+	if err != nil {
+		return nil, err
+	}
 	r, err := newMembership(p, cfg.State, cfg.Lease, cfg.Logger)
 	if err != nil {
 		return nil, err
 	}
+	r.setPolicy(given)
 	s := &Server{
 		cfg: cfg, log: cfg.Logger, startMono: time.Now(),
 		started: time.Now().UTC().Truncate(time.Millisecond),
+		policy:  source,
 		members: r, relays: r.relays, handshakes: newHandshakeLimiter(),
 		deadSessions: make(chan *session, 256),
 		helloTimeout: helloTimeout, linger: idleLinger,

@@ -45,8 +45,14 @@ type session struct {
 	willKey string  // key of the node's last will; empty: it has none
 	limits  *limits // owned by readLoop
 
-	id      uint32 // of the member; set by membership.admit
-	sentSeq uint64 // sequence number of the last update that was sent; owned by writeLoop
+	enforces bool                 // the node enforces policies
+	view     atomic.Pointer[view] // what it sees; stored with membership.mu held
+
+	id uint32 // of the member; set by membership.admit
+	// The last update that was sent: its journal, and its number there. writeLoop owns
+	// both.
+	sentView *view
+	sentSeq  uint64
 }
 
 // serveConn serves one connection until it ends.
@@ -98,7 +104,8 @@ func (s *Server) handleHello(ctx context.Context, conn *quic.Conn) error {
 	}
 	c := &session{conn: conn, stream: stream, in: in, key: key, queue: newSendQueue(),
 		limits: newLimits(), version: m.Hello.Version, presences: m.Hello.Presence != nil,
-		remote: addrPortOf(conn.RemoteAddr())}
+		enforces: m.Hello.Policies,
+		remote:   addrPortOf(conn.RemoteAddr())}
 	if c.version >= 4 {
 		if c.willKey, err = exportWillKey(conn); err != nil {
 			return err
@@ -132,7 +139,12 @@ func (s *Server) serveObserver(ctx context.Context, c *session, h *hello) error 
 	ctx, cancel := context.WithTimeout(ctx, s.helloTimeout)
 	defer cancel()
 	_ = c.stream.SetDeadline(time.Now().Add(s.helloTimeout))
-	members := s.members.snapshotFor(g)
+	if h.Name != "" {
+		if err := s.members.state.mayName(g, h.Name); err != nil {
+			return err
+		}
+	}
+	members := s.members.snapshotFor(g, h.Name)
 	for i := range members {
 		members[i] = members[i].in(c.version)
 	}
@@ -194,7 +206,7 @@ func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 		return err
 	}
 	first := s.welcome(c, &welcome{Self: m.in(c.version), Ticket: ticket, Reflexive: remote})
-	first, c.sentSeq = s.members.appendList(first, c.presences)
+	first = s.members.appendList(first, c)
 
 	var writer sync.WaitGroup
 	defer writer.Wait()
@@ -267,7 +279,7 @@ func (s *Server) warnRate(c *session) {
 // forwardSignal forwards a signal, and sends an ack to its sender.
 func (s *Server) forwardSignal(c *session, sig *signal) error {
 	r := &ack{Seq: sig.Seq}
-	switch to := s.members.session(sig.Node); {
+	switch to := s.members.visible(c, sig.Node); {
 	case to == nil:
 		r.Code, r.At = ackNoNode, time.Now().UnixNano()
 	case !c.limits.signal(sig.Node):
@@ -323,10 +335,10 @@ func (s *Server) writeLoop(c *session, first []byte) {
 // it returns is closed when there are more.
 func (s *Server) appendUpdates(c *session, buf []byte) ([]byte, <-chan struct{}) {
 	for {
-		updates, count, appended, ok := s.members.journal.after(c.sentSeq)
+		updates, count, appended, ok := c.sentView.journal.after(c.sentSeq)
 		switch {
-		case !ok: // too far behind: send the whole list again
-			buf, c.sentSeq = s.members.appendList(buf, c.presences)
+		case !ok: // too far behind, or another view: send the whole list again
+			buf = s.members.appendList(buf, c)
 		case count == 0:
 			return buf, appended
 		default:

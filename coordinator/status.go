@@ -31,7 +31,7 @@ func (s *Server) Handler() http.Handler {
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
 		snap := s.Snapshot()
-		snap.Members = s.members.snapshotFor(g)
+		snap.Members = s.members.snapshotFor(g, "")
 		_ = e.Encode(snap) // an error means that the reader has gone
 	})
 	return mux

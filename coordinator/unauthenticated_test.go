@@ -337,9 +337,9 @@ func TestSlowReader(t *testing.T) {
 		}
 		// More updates than the journal keeps.
 		for id := uint32(1000); id < 1000+3*journalLength; id++ {
-			l.members.journal.append(appendUp(nil,
+			l.members.views.all[""].journal.append(appendUp(nil,
 				memberRecord{id: id, key: transport.Key{byte(id), byte(id >> 8)}}))
-			l.members.journal.append(appendDown(nil, id))
+			l.members.views.all[""].journal.append(appendDown(nil, id))
 		}
 		// a keeps up: its own signal comes back behind them.
 		if err := a.Signal(within(t, patience), a.Self().ID, []byte("done")); err != nil {
@@ -354,7 +354,7 @@ func TestSlowReader(t *testing.T) {
 		_ = slow.stream.SetReadDeadline(time.Now().Add(patience))
 		lists := 0
 		var seq uint64
-		for seq < l.members.journal.seq() {
+		for seq < l.members.views.all[""].journal.seq() {
 			m, err := readMessage(slow.stream, maxFrame)
 			if err != nil {
 				t.Fatal(err)

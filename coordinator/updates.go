@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/policy"
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
@@ -26,6 +27,10 @@ import (
 //	presence:         flags 1 byte, then the same
 //	down:             id uvarint
 //	grace ended:      nothing
+//	access:           id uvarint, ports as text
+//
+// An update of kind access says to which ports of the receiver a member may connect. It
+// precedes the update that announces the member. Only networks with a policy have it.
 //
 // Name and host are a length (uvarint) and the bytes. An empty name stands for node-ID.
 // The addresses of a member are not sent, since its id determines them; see addressPlan.
@@ -34,8 +39,9 @@ type updateBatch struct {
 	// member list. The part with last completes the list, which then replaces what the
 	// receiver knew. inGrace goes with last: the coordinator is in its grace period. A
 	// node that is missing in the list may still come back, until the update for the end
-	// of this period.
-	list, last, inGrace bool
+	// of this period. policy goes with every part: the network has a policy, and updates
+	// of kindAccess say what members may do.
+	list, last, inGrace, policy bool
 
 	seq     uint64
 	updates []update
@@ -45,7 +51,8 @@ type updateBatch struct {
 // updates are numbered without a gap.
 type update struct {
 	kind   updateKind
-	record memberRecord // only the id for kindDown, empty for kindGraceEnded
+	record memberRecord // only the id for kindDown, kindAccess; empty for kindGraceEnded
+	access policy.Ports // of kindAccess
 }
 
 // A memberRecord is what every node knows about a member.
@@ -96,6 +103,7 @@ const (
 	// like kindUp, with Member.Unresponsive, Unlisted and Asleep as flags; only for nodes
 	// that have sent hello.Presence
 	kindPresence
+	kindAccess updateKind = 16
 )
 
 const (
@@ -108,7 +116,8 @@ const (
 	flagList byte = 1 << iota
 	flagLast
 	flagGrace
-	knownFlags = flagList | flagLast | flagGrace
+	flagPolicy
+	knownFlags = flagList | flagLast | flagGrace | flagPolicy
 )
 
 // appendUp appends the update that announces a member.
@@ -154,6 +163,9 @@ func (n *updateBatch) appendTo(dst []byte) []byte {
 	if n.inGrace {
 		flags |= flagGrace
 	}
+	if n.policy {
+		flags |= flagPolicy
+	}
 	var updates []byte
 	for _, u := range n.updates {
 		switch u.kind {
@@ -161,6 +173,8 @@ func (n *updateBatch) appendTo(dst []byte) []byte {
 			updates = appendDown(updates, u.record.id)
 		case kindGraceEnded:
 			updates = append(updates, byte(kindGraceEnded))
+		case kindAccess:
+			updates = appendAccess(updates, u.record.id, u.access)
 		default:
 			updates = appendUp(updates, u.record)
 		}
@@ -174,8 +188,9 @@ func decodeBatch(b []byte) (*updateBatch, error) {
 	p := parser{rest: b[1:]}
 	flags := p.byte()
 	n := &updateBatch{list: flags&flagList != 0, last: flags&flagLast != 0,
-		inGrace: flags&flagGrace != 0, seq: p.uvarint(1<<64 - 1)}
-	if flags&^knownFlags != 0 || flags&(flagLast|flagGrace) != 0 && !n.list {
+		inGrace: flags&flagGrace != 0, policy: flags&flagPolicy != 0,
+		seq: p.uvarint(1<<64 - 1)}
+	if flags&^knownFlags != 0 || flags&(flagLast|flagGrace|flagPolicy) != 0 && !n.list {
 		return nil, fmt.Errorf("%w: batch of updates with flags %#x", ErrProtocol, flags)
 	}
 	if len(p.rest) > 0 {
@@ -188,7 +203,7 @@ func decodeBatch(b []byte) (*updateBatch, error) {
 				maxUpdates)
 		}
 		u := p.update()
-		if n.list && !u.kind.isUp() {
+		if n.list && !u.kind.isUp() && u.kind != kindAccess {
 			p.bad = true
 		}
 		n.updates = append(n.updates, u)
@@ -247,6 +262,8 @@ func (p *parser) update() (u update) {
 		c.id = uint32(p.uvarint(maxNodes))
 	case kindGraceEnded:
 		return u
+	case kindAccess:
+		c.id, u.access = p.access()
 	case kindUp, kindUnresponsive, kindPresence:
 		c.unresponsive = u.kind == kindUnresponsive
 		if u.kind == kindPresence {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/policy"
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
@@ -24,15 +25,23 @@ func someNews() []*updateBatch {
 	away.presence = Presence{Unlisted: true, Asleep: true}
 	early := memberRecord{id: 8, name: "web", key: transport.Key{3},
 		since: time.Time{}.UnixMilli()}
+	ports, err := policy.ParsePorts("5432,53/udp")
+	if err != nil {
+		panic(err)
+	}
 	return []*updateBatch{
-		{seq: 4, updates: []update{{kindUp, db}, {kindUnresponsive, mute},
+		{seq: 4, updates: []update{{kind: kindUp, record: db},
+			{kind: kindUnresponsive, record: mute},
 			{kind: kindDown, record: memberRecord{id: 7}}, {kind: kindGraceEnded}}},
-		{seq: math.MaxUint64, updates: []update{{kindUp, early}}},
-		{list: true, seq: 9, updates: []update{{kindUp, db}}},
-		{seq: 5, updates: []update{{kindPresence, away}}},
+		{seq: math.MaxUint64, updates: []update{{kind: kindUp, record: early}}},
+		{list: true, seq: 9, updates: []update{{kind: kindUp, record: db}}},
+		{seq: 5, updates: []update{{kind: kindPresence, record: away}}},
 		{list: true, last: true, inGrace: true, seq: 9,
-			updates: []update{{kindUnresponsive, mute}}},
+			updates: []update{{kind: kindUnresponsive, record: mute}}},
 		{list: true, last: true},
+		{list: true, last: true, policy: true, seq: 3, updates: []update{
+			{kind: kindAccess, record: memberRecord{id: 7}, access: ports},
+			{kind: kindUp, record: db}}},
 	}
 }
 
@@ -59,7 +68,10 @@ func TestDecodeNewsRefuses(t *testing.T) {
 		"nothing behind the mark": "",
 		"no number":               "\x00",
 		"number without an end":   "\x00" + strings.Repeat("\xff", 11),
-		"unknown flag":            "\x08\x00",
+		"unknown flag":            "\x10\x00",
+		"policy of no list":       "\x08\x00",
+		"access of nobody":        "\x00\x01\x10\x00\x011",
+		"access to no port":       "\x00\x01\x10\x07\x010",
 		"last of no list":         "\x02\x00",
 		"settling of no list":     "\x04\x00",
 		"unknown kind":            "\x00\x01\x05",
@@ -118,13 +130,15 @@ func TestLargestNewsFits(t *testing.T) {
 		m := Member{ID: i + 1, Name: name, Host: host, Addr: r.plan.addr(i + 1),
 			Key: transport.Key{byte(i), byte(i >> 8)}}
 		r.byID[m.ID] = &entry{Member: m, encoded: appendUp(nil, recordOf(m))}
-		r.journal.append(r.byID[m.ID].encoded)
+		r.views.all[""].journal.append(r.byID[m.ID].encoded)
 	}
 
-	frames, seq := r.appendList(nil, true)
-	changes, _ := (&Server{members: r}).appendUpdates(&session{}, nil)
-	if seq != count {
-		t.Errorf("the list is as of update %d, want %d", seq, count)
+	s := &session{presences: true}
+	s.view.Store(r.views.all[""])
+	frames := r.appendList(nil, s)
+	changes, _ := (&Server{members: r}).appendUpdates(&session{sentView: s.sentView, presences: true}, nil)
+	if s.sentSeq != count {
+		t.Errorf("the list is as of update %d, want %d", s.sentSeq, count)
 	}
 	for kind, b := range map[string][]byte{"list": frames, "changes": changes} {
 		n, parts, in := 0, 0, bytes.NewReader(b)
@@ -160,7 +174,8 @@ func TestLearnRefuses(t *testing.T) {
 	c := &Client{dir: dir, dispatcher: newDispatcher(1, dir)}
 	n := &clientSession{clientConn: &clientConn{plan: p, seq: 4}}
 	up := func(id uint32) []update {
-		return []update{{kindUp, memberRecord{id: id, name: "db", key: transport.Key{byte(id)}}}}
+		return []update{{kind: kindUp, record: memberRecord{id: id, name: "db",
+			key: transport.Key{byte(id)}}}}
 	}
 	for name, w := range map[string]*updateBatch{
 		"a gap":                {seq: 6, updates: up(2)},

@@ -241,7 +241,7 @@ func serveV3(ctx context.Context, c *quic.Conn) {
 		return
 	}
 	s.Write((&updateBatch{list: true, last: true,
-		updates: []update{{kindUp, recordOf(self)}}}).appendTo(nil))
+		updates: []update{{kind: kindUp, record: recordOf(self)}}}).appendTo(nil))
 	for {
 		m, err := readV3(s)
 		switch {

@@ -52,6 +52,7 @@ type Node struct {
 	Interposer  string   `json:"interposer,omitempty"`
 	DataPath    string   `json:"data_path,omitempty"`
 	ReadyWhen   string   `json:"readyWhen,omitempty"`
+	Listen      string   `json:"listen,omitempty"`
 	Log         string   `json:"log,omitempty"` // BOXER_LOG
 }
 
@@ -74,6 +75,7 @@ func (n Node) Flags() []string {
 	add("interposer", n.Interposer)
 	add("data-path", n.DataPath)
 	add("ready-when", n.ReadyWhen)
+	add("listen", n.Listen)
 	return flags
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/boxer-sandbox/boxer/coordinator"
+	"github.com/boxer-sandbox/boxer/policy"
 	"github.com/boxer-sandbox/boxer/syscalls"
 	"github.com/boxer-sandbox/boxer/transport"
 )
@@ -21,6 +22,10 @@ type RunConfig struct {
 	WaitFor []WaitFor // start the program when these nodes have joined
 
 	WaitTimeout time.Duration // bounds that wait; zero: for ever
+
+	// Offer, if not nil, are the ports at which other nodes may connect to this one. The
+	// network's policy may allow fewer.
+	Offer *policy.Ports
 
 	// Env is the program's environment; nil: this process's, without a join URL.
 	Env []string
@@ -93,7 +98,7 @@ type Effects struct {
 
 // self returns what the node tells the coordinator about itself.
 func (c *RunConfig) self(own *net.UDPConn) self {
-	s := self{name: c.Name, program: c.Version, own: own, unlisted: c.Ready != nil}
+	s := self{name: c.Name, program: c.Version, offered: c.Offer, own: own, unlisted: c.Ready != nil}
 	if c.PeerTimeout > 0 {
 		s.timers = transport.PeerTimeout(c.PeerTimeout)
 	}

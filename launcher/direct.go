@@ -77,7 +77,8 @@ func (d *directPaths) wayTo(peer uint32) (w direct.Way, rtt time.Duration, ok bo
 // pathTo returns the direct path to a peer if one is known. If nothing is known, it has
 // that found out.
 func (d *directPaths) pathTo(peer uint32) (p direct.Path, rtt time.Duration, ok bool) {
-	if d == nil {
+	// A direct connection could not be reset when a policy changes.
+	if d == nil || d.m.client.Restricted() {
 		return direct.Path{}, 0, false
 	}
 	way, rtt, ok := d.wayTo(peer)

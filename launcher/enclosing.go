@@ -172,7 +172,8 @@ func (n *node) tellStatus(ctx context.Context, c *net.UnixConn) error {
 	a := statusAnswer{NetworkStatus: NetworkStatus{Self: n.member.client.Self().ID,
 		Coordinator: n.join.Host}}
 	var err error
-	if a.Snapshot, err = coordinator.Observe(ctx, n.join); err != nil {
+	if a.Snapshot, err = coordinator.ObserveAs(ctx, n.join,
+		n.member.client.Self().Name); err != nil {
 		a.Failed = err.Error()
 	}
 	c.SetWriteDeadline(time.Now().Add(attachPatience))

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/coordinator"
+	"github.com/boxer-sandbox/boxer/policy"
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
@@ -37,6 +38,8 @@ type member struct {
 
 	direct   atomic.Pointer[directPaths] // holds nil: connections are not direct
 	inbounds *inbounds                   // of the streams from other nodes
+
+	guard *guard
 
 	left       atomic.Bool // the node is no longer a member
 	presenting sync.Mutex  // held while the presence changes
@@ -61,6 +64,8 @@ type self struct {
 	timers transport.Timers // of its paths
 
 	unlisted bool // at first
+
+	offered *policy.Ports // see RunConfig.Offer
 
 	// makes the node's identity; nil: transport.NewIdentity
 	identity func() (*transport.Identity, error)
@@ -93,6 +98,9 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 		log.Warn("the network's addresses cover this host's own network, which programs cannot reach; see boxer doctor",
 			"network", m.client.Prefix(), "host", own)
 	}
+	m.guard = newGuard(m.client, who.offered)
+	m.client.OnPolicy(m.guard.refresh)
+	m.guard.refresh() // the policy may have changed before OnPolicy
 	m.node, err = transport.New(transport.Config{
 		Identity: id, Socket: m.socket, Self: m.client.Self().ID, Host: host,
 		Server: m.client.Server(), Signaller: m.client, Own: who.own,
@@ -103,7 +111,7 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 			return m.peer(m.client.ByKey(k))
 		},
 		Accept: m.accept(h.accept), Datagram: h.datagram, Congestion: cc, Logger: log,
-		Timers: who.timers,
+		Timers: who.timers, MayOpen: m.guard.mayOpen,
 	})
 	if err != nil {
 		return nil, errors.Join(err, m.client.Close(), m.socket.Close())
@@ -203,6 +211,15 @@ func (m *member) accept(h func(*transport.Stream)) func(*transport.Stream) {
 			m.direct.Load().acceptTrial(s)
 			return
 		}
+		status, ended := m.guard.accept(s)
+		defer ended()
+		if status != transport.StatusOK {
+			m.log.Debug("connection denied", "from", s.Header().Source, "port",
+				s.Header().Destination.Port(), "policy",
+				status == transport.StatusForbidden)
+			s.Answer(status)
+			return
+		}
 		h(s)
 	}
 }
@@ -239,7 +256,8 @@ func (m *member) flush(ctx context.Context) error {
 // for a new path, which delays the node's end.
 func (m *member) askDelivered(ctx context.Context, peer uint32) error {
 	self := netip.AddrPortFrom(m.client.Self().Addr, 0)
-	s, err := m.node.OpenExisting(ctx, peer, transport.Header{Source: self, Destination: self})
+	s, err := m.node.OpenExisting(ctx, peer,
+		transport.Header{Source: self, Destination: self})
 	if err == nil {
 		s.Reset()
 	}

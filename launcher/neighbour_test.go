@@ -19,30 +19,7 @@ import (
 // startCoordinator runs one until the test ends.
 func startCoordinator(t *testing.T) coordinator.JoinURL {
 	t.Helper()
-	state, err := coordinator.NewState()
-	if err != nil {
-		t.Fatal(err)
-	}
-	socket, err := state.Listen(netip.MustParseAddrPort("127.0.0.1:0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := coordinator.NewServer(coordinator.ServerConfig{Socket: socket, State: state})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error)
-	go func() { served <- server.Serve(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		<-served
-		socket.Close()
-	})
-	url, err := server.JoinURL(socket.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, url := startServer(t)
 	return url
 }
 

@@ -82,6 +82,11 @@ func (n network) Announce(dst netip.AddrPort,
 
 // SameHost implements syscalls.Network.
 func (n network) SameHost(addr netip.Addr) bool {
+	// The kernel's connections between two programs cannot be reset when a policy
+	// changes.
+	if n.m.client.Restricted() {
+		return false
+	}
 	peer, ok := n.m.client.ByAddr(addr)
 	return ok && peer.Host != "" && peer.Host == n.m.client.Self().Host &&
 		n.m.node.MayBeNeighbour(peer.ID)
@@ -176,6 +181,7 @@ func (n network) SendDatagram(src, dst netip.AddrPort, b []byte) bool {
 	if r := n.r.Load(); r != nil {
 		r.datagram(syscalls.Ends{Local: src, Remote: dst}, b, false)
 	}
+	n.m.guard.noteSent(src, dst)
 	return n.send(dst.Addr(), transport.Datagram{Source: src, Destination: dst,
 		Kind: transport.DatagramUDP, Payload: b})
 }
@@ -210,6 +216,12 @@ func (n network) send(to netip.Addr, d transport.Datagram) bool {
 // socket takes it, deliverDatagram tells the sender.
 func deliverDatagram(node *syscalls.Node, n network, from uint32, d transport.Datagram) {
 	if !n.ownsAddr(from, d.Source.Addr()) {
+		return
+	}
+	if !n.m.guard.admitsDatagram(from, &d) {
+		if d.Kind == transport.DatagramUDP {
+			n.SendUnreachable(d.Source, d.Destination, d.Payload)
+		}
 		return
 	}
 	r := n.r.Load()

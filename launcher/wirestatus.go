@@ -22,7 +22,7 @@ var outcomes = []struct {
 	{transport.StatusTimeout, unix.ETIMEDOUT, []unix.Errno{unix.ETIMEDOUT, unix.EINTR}},
 	{transport.StatusBusy, unix.ECONNRESET, []unix.Errno{unix.EMFILE, unix.ENFILE,
 		unix.ENOBUFS, unix.ENOMEM, unix.EADDRNOTAVAIL}},
-	{transport.StatusForbidden, unix.EACCES, nil}, // for a policy; there is none yet
+	{transport.StatusForbidden, unix.EACCES, nil}, // the policy denies it
 	{transport.StatusUnreachable, unix.EHOSTUNREACH, []unix.Errno{unix.EHOSTUNREACH}},
 }
 

@@ -9,7 +9,7 @@ import (
 
 // Limits of a policy: bytes of its text, bytes of one line, and rules.
 const (
-	MaxText  = 256 << 10
+	MaxText  = 64 << 10
 	maxLine  = 4 << 10
 	maxRules = 4096
 )
@@ -166,6 +166,21 @@ func parseTarget(word string) (t target, err error) {
 		return t, fmt.Errorf("%q: %w", word, err)
 	}
 	return t, nil
+}
+
+// AllowsAll reports whether a rule allows every node to connect to every port.
+func (p *Policy) AllowsAll() bool {
+	for _, r := range p.rules {
+		if !slices.Contains(r.from, selectAll) {
+			continue
+		}
+		for _, t := range r.to {
+			if t.nodes == selectAll && t.ports.All() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // String returns the text from which the policy was parsed.

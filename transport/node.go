@@ -58,6 +58,10 @@ type Config struct {
 	// firstVersion has the node speak the first version of the protocol only, for tests.
 	firstVersion bool
 
+	// MayOpen reports whether a peer is told that programs listen at an address of this
+	// node, and may then connect there without waiting. nil: every peer is told.
+	MayOpen func(peer uint32, dst netip.AddrPort) bool
+
 	Congestion Congestion   // of the connections that this node sends on; zero: Reno
 	Logger     *slog.Logger // nil: nothing is logged
 

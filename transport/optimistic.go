@@ -167,8 +167,15 @@ func (n *Node) Announce(dst netip.AddrPort, credit int) {
 		conns := p.conns
 		p.mu.Unlock()
 		for _, c := range conns {
-			c.credits.grant(dst, credit)
+			c.tell(dst, credit)
 		}
+	}
+}
+
+// tell gives the peer credit, if it may connect to dst at all.
+func (c *conn) tell(dst netip.AddrPort, credit int) {
+	if may := c.peer.node.config.MayOpen; may == nil || credit == 0 || may(c.peer.id, dst) {
+		c.credits.grant(dst, credit)
 	}
 }
 
@@ -178,7 +185,7 @@ func (c *conn) announce(ctx context.Context) {
 	n.mu.Lock()
 	// The lock is held meanwhile: Announce may be about to change the credit.
 	for dst, credit := range n.announced {
-		c.credits.grant(dst, credit)
+		c.tell(dst, credit)
 	}
 	n.mu.Unlock()
 	var to *quic.SendStream

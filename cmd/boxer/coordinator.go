@@ -24,7 +24,7 @@ const (
 
 type coordinatorFlags struct {
 	listen, prefix, prefix6, joinFile, host, state, status string
-	dataPath                                               string
+	dataPath, policy                                       string
 	lease, idleExit, tokenTTL                              time.Duration
 	quiet                                                  bool
 }
@@ -66,6 +66,9 @@ file, it has the same URL, and running nodes come back to it.`,
 		"nodes reach this host (default: the listening address)")
 	fl.StringVar(&f.state, "state", "", "keep key and tokens in `FILE`, mode 0600 "+
 		"(default: $XDG_STATE_HOME/boxer/coordinator-PORT.json)")
+	fl.StringVar(&f.policy, "policy", "", "say who may connect to whose ports by the "+
+		"policy in `FILE`, which is read again when it changes (default: what boxer "+
+		"coordinator policy apply has stored, else everybody to everything)")
 	fl.StringVar(&f.status, "status-listen", "", "serve HTTP status, /healthz and "+
 		"/status, at the TCP `ADDR:PORT` (default: none)")
 	fl.DurationVar(&f.lease, "lease", coordinator.DefaultLease,
@@ -80,7 +83,7 @@ file, it has the same URL, and running nodes come back to it.`,
 		"`HOW` connections between nodes travel: quic, or direct: by the kernel's TCP, "+
 			"IN THE CLEAR, where TCP reaches one host from the other, and else by QUIC")
 	fl.BoolVar(&f.quiet, "quiet", false, "do not print the join URL")
-	cmd.AddCommand(tokenCommand(), evictCommand())
+	cmd.AddCommand(tokenCommand(), evictCommand(), coordinatorPolicyCommand())
 	return cmd
 }
 
@@ -130,7 +133,7 @@ func (f *coordinatorFlags) serve(ctx context.Context) error {
 		DataPath: dataPath,
 		IdleExit: f.idleExit,
 		JoinFile: f.joinFile, Host: host, StatusListen: f.status, Version: version,
-		AdminSocket: coordinator.AdminSocket(path), Logger: log,
+		AdminSocket: coordinator.AdminSocket(path), PolicyFile: f.policy, Logger: log,
 	})
 	if err != nil {
 		return err

@@ -81,20 +81,89 @@ Exit codes: 0 if the policy is right and allows the connection; 1 if it denies i
 
 // readPolicy reads a policy from a file, or from standard input if path is "-".
 func readPolicy(path string) (*policy.Policy, error) {
+	text, err := policyText(path)
+	if err != nil {
+		return nil, err
+	}
+	return policy.Parse(path, text)
+}
+
+func policyText(path string) (string, error) {
 	var in io.Reader = os.Stdin
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
-			return nil, fmt.Errorf("policy: %w", err)
+			return "", fmt.Errorf("policy: %w", err)
 		}
 		defer f.Close()
 		in = f
 	}
 	text, err := io.ReadAll(io.LimitReader(in, policy.MaxText+1))
 	if err != nil {
-		return nil, fmt.Errorf("policy %s: %w", path, err)
+		return "", fmt.Errorf("policy %s: %w", path, err)
 	}
-	return policy.Parse(path, string(text))
+	return string(text), nil
+}
+
+// coordinatorPolicyCommand changes the policy of a running coordinator.
+func coordinatorPolicyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "policy",
+		Short: "Change or show the policy of a running coordinator",
+		Long: `Change or show the policy of a running coordinator: who may connect to whose ports.
+"boxer policy example" prints a policy to begin with, and "boxer policy check" tests
+one.`,
+		Example: `  boxer coordinator policy apply network.policy
+  boxer coordinator policy show`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	var admin adminFlags
+	apply := &cobra.Command{
+		Use:   "apply FILE",
+		Short: "Put a policy into effect",
+		Long: `Put a policy into effect, at once and also after a restart of the coordinator. The
+nodes reset connections that it does not allow. A policy with errors changes nothing.
+A coordinator with --policy FILE reads that file, and refuses this command.`,
+		Example: `  boxer coordinator policy apply network.policy`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			text, err := policyText(args[0])
+			if err != nil {
+				return err
+			}
+			a, err := admin.admin()
+			if err != nil {
+				return err
+			}
+			return a.ApplyPolicy(cmd.Context(), args[0], text)
+		},
+	}
+	admin.register(apply)
+	var asked adminFlags
+	show := &cobra.Command{
+		Use:     "show",
+		Short:   "Print the policy in effect",
+		Example: `  boxer coordinator policy show`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a, err := asked.admin()
+			if err != nil {
+				return err
+			}
+			p, err := a.Policy(cmd.Context())
+			if err == nil && !p.Set {
+				p.Text = "# The network has no policy: everybody may connect to everything.\nallow all\n"
+			}
+			if err == nil {
+				_, err = io.WriteString(cmd.OutOrStdout(), p.Text)
+			}
+			return err
+		},
+	}
+	asked.register(show)
+	cmd.AddCommand(apply, show)
+	return cmd
 }
 
 // printVerdict says whether the policy allows a connection.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/boxer-sandbox/boxer/coordinator"
 	"github.com/boxer-sandbox/boxer/launcher"
+	"github.com/boxer-sandbox/boxer/policy"
 	"github.com/boxer-sandbox/boxer/trace"
 	"github.com/boxer-sandbox/boxer/transport"
 )
@@ -25,6 +26,7 @@ type runFlags struct {
 	interposer       string
 	dataPath         string
 	publish, waitFor []string
+	listen           string
 	waitTimeout      time.Duration
 	peerTimeout      time.Duration
 	drain            string
@@ -52,6 +54,9 @@ func (r *runFlags) register(cmd *cobra.Command) {
 		"sh(1), run in the node, ends with 0 (default: at once)")
 	f.StringArrayVar(&r.publish, "publish", nil, "forward a port of this host to a "+
 		"port of the node: `[ADDR:]HOSTPORT:PORT`")
+	f.StringVar(&r.listen, "listen", "", "let other nodes connect to these `PORTS` only, "+
+		"such as 5432,8080-8090,53/udp; none: to no port (default: to all that the "+
+		"network's policy allows)")
 	f.StringArrayVar(&r.waitFor, "wait-for", nil, "start the program when N nodes "+
 		"with that name have joined and are ready: `NAME[=N]`")
 	f.DurationVar(&r.peerTimeout, "peer-timeout", 0, "treat a peer that has sent "+
@@ -83,6 +88,12 @@ func (r *runFlags) config(ctx context.Context, argv []string) (cfg launcher.RunC
 	if r.dataPath != "" {
 		if cfg.DataPath, err = coordinator.ParseDataPath(r.dataPath); err != nil {
 			return cfg, fmt.Errorf("--data-path %w", err)
+		}
+	}
+	if r.listen != "" {
+		cfg.Offer = new(policy.Ports)
+		if err := cfg.Offer.UnmarshalText([]byte(r.listen)); err != nil {
+			return cfg, fmt.Errorf("--listen %q: %w; or none", r.listen, err)
 		}
 	}
 	for _, s := range r.publish {

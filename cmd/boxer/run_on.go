@@ -161,6 +161,7 @@ func (o *onFlags) order(cmd *cobra.Command, node *runFlags,
 	setText("interposer", &order.Node.Interposer)
 	setText("data-path", &order.Node.DataPath)
 	setText("ready-when", &order.Node.ReadyWhen)
+	setText("listen", &order.Node.Listen)
 	for _, e := range o.env {
 		name, _, ok := strings.Cut(e, "=")
 		if !ok {
