@@ -29,7 +29,7 @@ func TestStreamContract(t *testing.T) {
 	await(t, func() bool { return near.m.client.Count("far") > 0 })
 	dial := func(t *testing.T) stream.Stream {
 		t.Helper()
-		s, err := near.Dial(t.Context(), src, dst)
+		s, err := near.Dial(t.Context(), syscalls.Opening{Source: src, Destination: dst})
 		if err != nil {
 			t.Fatal(err)
 		}

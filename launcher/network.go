@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/boxer-sandbox/boxer/stream"
 	"github.com/boxer-sandbox/boxer/syscalls"
 	"github.com/boxer-sandbox/boxer/trace"
 	"github.com/boxer-sandbox/boxer/transport"
@@ -27,9 +28,9 @@ type network struct {
 }
 
 // Dial implements syscalls.Network.
-func (n network) Dial(ctx context.Context, src, dst netip.AddrPort) (syscalls.Stream, error) {
-	h := transport.Header{Source: src, Destination: dst}
-	defer n.tryDirect(dst) // for the next connection: there is a path by then
+func (n network) Dial(ctx context.Context, o syscalls.Opening) (syscalls.Stream, error) {
+	h := headerOf(o)
+	defer n.tryDirect(o.Destination) // for the next connection: there is a path by then
 	r := n.r.Load()
 	if r == nil {
 		s, err := n.m.open(ctx, h)
@@ -39,7 +40,7 @@ func (n network) Dial(ctx context.Context, src, dst netip.AddrPort) (syscalls.St
 		return n.m.inbounds.follow(s), nil
 	}
 	f := r.newConnTrace(newConnID(), trace.RoleConnect, "tcp",
-		syscalls.Ends{Local: src, Remote: dst})
+		syscalls.Ends{Local: o.Source, Remote: o.Destination})
 	h.Trace = uint64(f.id)
 	stop := f.connecting()
 	s, err := n.m.open(ctx, h)
@@ -51,13 +52,19 @@ func (n network) Dial(ctx context.Context, src, dst netip.AddrPort) (syscalls.St
 	return f.traced(n.m.inbounds.follow(s)), nil
 }
 
+// headerOf returns the header of a stream that is opened for a program.
+func headerOf(o syscalls.Opening) transport.Header {
+	return transport.Header{Source: o.Source, Destination: o.Destination, IP: o.IP,
+		MinTTL: o.MinTTL}
+}
+
 // DialOptimistic implements syscalls.Network.
-func (n network) DialOptimistic(src, dst netip.AddrPort) (syscalls.Stream, bool) {
-	to, ok := n.m.client.ByAddr(dst.Addr())
+func (n network) DialOptimistic(o syscalls.Opening) (syscalls.Stream, bool) {
+	to, ok := n.m.client.ByAddr(o.Destination.Addr())
 	if !ok {
 		return nil, false
 	}
-	h := transport.Header{Source: src, Destination: dst}
+	h := headerOf(o)
 	r := n.r.Load()
 	if r != nil {
 		h.Trace = uint64(newConnID())
@@ -70,7 +77,7 @@ func (n network) DialOptimistic(src, dst netip.AddrPort) (syscalls.Stream, bool)
 		return n.m.inbounds.follow(s), true
 	}
 	f := r.newConnTrace(trace.ConnID(h.Trace), trace.RoleConnect, "tcp",
-		syscalls.Ends{Local: src, Remote: dst})
+		syscalls.Ends{Local: o.Source, Remote: o.Destination})
 	return f.traced(n.m.inbounds.follow(s)), true
 }
 
@@ -177,13 +184,14 @@ func resolveLocal(node *syscalls.Node, n network, s *transport.Stream) {
 }
 
 // SendDatagram implements syscalls.Datagrams.
-func (n network) SendDatagram(src, dst netip.AddrPort, b []byte) bool {
+func (n network) SendDatagram(src, dst netip.AddrPort, ip stream.IPFields,
+	b []byte) bool {
 	if r := n.r.Load(); r != nil {
 		r.datagram(syscalls.Ends{Local: src, Remote: dst}, b, false)
 	}
 	n.m.guard.noteSent(src, dst)
 	return n.send(dst.Addr(), transport.Datagram{Source: src, Destination: dst,
-		Kind: transport.DatagramUDP, Payload: b})
+		Kind: transport.DatagramUDP, IP: ip, Payload: b})
 }
 
 // SendUnreachable implements syscalls.Datagrams.
@@ -194,9 +202,9 @@ func (n network) SendUnreachable(src, dst netip.AddrPort, quote []byte) {
 }
 
 // SendEcho implements syscalls.Datagrams.
-func (n network) SendEcho(src, dst netip.AddrPort, msg []byte) bool {
+func (n network) SendEcho(src, dst netip.AddrPort, ip stream.IPFields, msg []byte) bool {
 	return n.send(dst.Addr(), transport.Datagram{Source: src, Destination: dst,
-		Kind: transport.DatagramEcho, Payload: msg})
+		Kind: transport.DatagramEcho, IP: ip, Payload: msg})
 }
 
 // send sends a datagram. It drops a datagram that it cannot send, as a network does. It
@@ -236,18 +244,19 @@ func deliverDatagram(node *syscalls.Node, n network, from uint32, d transport.Da
 	case transport.DatagramEcho:
 		d.Source, d.Destination, d.Kind = d.Destination, d.Source,
 			transport.DatagramEchoReply
+		d.IP.TTL = 0 // icmp_reply in net/ipv4/icmp.c returns the TOS only
 		if node.Owns(d.Source.Addr()) {
 			n.send(d.Destination.Addr(), d)
 		}
 		return
 	case transport.DatagramEchoReply:
-		node.DeliverEcho(d.Source.Addr(), d.Destination, d.Payload)
+		node.DeliverEcho(d.Source.Addr(), d.Destination, d.IP, d.Payload)
 		return
 	}
 	if r != nil {
 		r.datagram(ends, d.Payload, true)
 	}
-	if !node.DeliverDatagram(d.Source, d.Destination, d.Payload) {
+	if !node.DeliverDatagram(d.Source, d.Destination, d.IP, d.Payload) {
 		n.SendUnreachable(d.Source, d.Destination, d.Payload)
 	}
 }
@@ -265,12 +274,13 @@ const acceptWithin = 127 * time.Second
 
 // accept connects to the listener that a stream is for. The timer ends when accept
 // returns, so an idle connection wakes no thread.
-func accept(node *syscalls.Node, s *transport.Stream) (run func(syscalls.Stream),
-	abort func(), err error) {
+func accept(node *syscalls.Node, s *transport.Stream) (*syscalls.Accepted, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), acceptWithin)
 	defer cancel()
 	defer s.OnStopSending(cancel)() // the far program has ended its connect
-	return node.Accept(ctx, s.Header().Source, s.Header().Destination)
+	h := s.Header()
+	return node.Accept(ctx, syscalls.Opening{Source: h.Source,
+		Destination: h.Destination, IP: h.IP, MinTTL: h.MinTTL})
 }
 
 // deliver connects an incoming stream to the program that listens, and relays data until
@@ -293,14 +303,15 @@ func deliver(node *syscalls.Node, n network, s *transport.Stream) {
 	if h.DirectPort != 0 && deliverDirect(node, n, s) {
 		return
 	}
-	run, abort, err := accept(node, s)
+	accepted, err := accept(node, s)
 	if err != nil {
 		node.Logger.Debug("accept", "from", h.Source, "port", h.Destination.Port(), "err", err)
 		s.Answer(statusOf(syscalls.Errno(err)))
 		return
 	}
+	s.SetIPFields(accepted.IP)
 	if err := s.Answer(transport.StatusOK); err != nil {
-		abort()
+		accepted.Abort()
 		return
 	}
 	if s.LowCredit() {
@@ -308,7 +319,7 @@ func deliver(node *syscalls.Node, n network, s *transport.Stream) {
 	}
 	r := n.r.Load()
 	if r == nil {
-		run(n.m.inbounds.follow(s))
+		accepted.Run(n.m.inbounds.follow(s))
 		return
 	}
 	ends := syscalls.Ends{Local: h.Destination, Remote: h.Source}
@@ -316,5 +327,6 @@ func deliver(node *syscalls.Node, n network, s *transport.Stream) {
 	if id == 0 {
 		id = derivedConnID(ends, s.ID())
 	}
-	run(r.newConnTrace(id, trace.RoleAccept, "tcp", ends).traced(n.m.inbounds.follow(s)))
+	accepted.Run(r.newConnTrace(id, trace.RoleAccept, "tcp",
+		ends).traced(n.m.inbounds.follow(s)))
 }

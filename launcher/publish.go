@@ -93,7 +93,7 @@ func publish(p Publish, node *syscalls.Node, log *slog.Logger) (*publisher, erro
 // client's address, unless its socket is of another family.
 func (p *publisher) serve(c *net.TCPConn, port uint16, node *syscalls.Node) {
 	from := c.RemoteAddr().(*net.TCPAddr).AddrPort()
-	run, abort, err := node.AcceptIngress(context.Background(), from, port)
+	accepted, err := node.AcceptIngress(context.Background(), from, port)
 	if err != nil {
 		c.SetLinger(0) // too late to refuse the client's connect: reset the connection
 		c.Close()
@@ -101,10 +101,10 @@ func (p *publisher) serve(c *net.TCPConn, port uint16, node *syscalls.Node) {
 	}
 	s, err := stream.NewTCP(c)
 	if err != nil {
-		abort()
+		accepted.Abort()
 		return
 	}
-	run(s)
+	accepted.Run(s)
 }
 
 // close stops accepting. Connections end with the node.

@@ -367,8 +367,9 @@ func TestSuspend(t *testing.T) {
 	})
 	self := far.m.client.Self()
 	await(t, func() bool { return far.m.client.Count("server") > 0 })
-	s, err := far.Dial(t.Context(), netip.AddrPortFrom(self.Addr, 40000),
-		netip.AddrPortFrom(n.Status().Addr, 80))
+	s, err := far.Dial(t.Context(), syscalls.Opening{
+		Source:      netip.AddrPortFrom(self.Addr, 40000),
+		Destination: netip.AddrPortFrom(n.Status().Addr, 80)})
 	if err != nil {
 		t.Fatal(err)
 	}

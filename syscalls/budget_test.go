@@ -143,12 +143,13 @@ func TestFloodedListener(t *testing.T) {
 	for i := range 12 {
 		from := netip.AddrPortFrom(netip.MustParseAddr(fmt.Sprint("203.0.113.", 100+i)), 4000)
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		_, abort, err := s.b.node.Accept(ctx, from, s.parse("B:7001"))
+		accepted, err := s.b.node.Accept(ctx, Opening{Source: from,
+			Destination: s.parse("B:7001")})
 		cancel()
 		if err != nil {
 			t.Fatalf("peer %d: %v", i, err)
 		}
-		defer abort()
+		defer accepted.Abort()
 	}
 	for _, k := range flood {
 		k.resetOnClose()
@@ -176,10 +177,11 @@ func TestOutOfDescriptorsWaits(t *testing.T) {
 		go func() {
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
-			_, abort, err := s.b.node.Accept(ctx, netip.AddrPortFrom(addrA, 4000),
-				s.parse("B:7000"))
+			accepted, err := s.b.node.Accept(ctx, Opening{
+				Source:      netip.AddrPortFrom(addrA, 4000),
+				Destination: s.parse("B:7000")})
 			if err == nil {
-				abort()
+				accepted.Abort()
 			}
 			result <- err
 		}()

@@ -32,8 +32,15 @@ func (n *Node) connectFar(c connectCall) reply {
 	if err != nil {
 		return fail(err)
 	}
-	return n.openFor(c, &pendingConnect{id: id, program: unmapped(local.Addr), gate: gate,
-		src: n.sourceTo(local, c.dst.Addr()), dst: c.dst, own: c.own})
+	p := &pendingConnect{id: id, program: unmapped(local.Addr), gate: gate,
+		src: n.sourceTo(local, c.dst.Addr()), dst: c.dst, own: c.own,
+		ip: n.ipFields(c.fd, false), minTTL: n.minTTL(c.fd)}
+	if p.ip.HopLimit() == highestTTL {
+		if p.high, err = c.dup(); err != nil {
+			return fail(err)
+		}
+	}
+	return n.openFor(c, p)
 }
 
 // sourceTo returns the virtual source address of a connection from a socket at the kernel
@@ -56,6 +63,7 @@ func (n *Node) sourceTo(local abi.Sockaddr, dst netip.Addr) netip.AddrPort {
 // then establishes the socket. A blocking call waits for that.
 func (n *Node) openFor(c connectCall, p *pendingConnect) reply {
 	if n.openOptimistic(p) {
+		p.high.close()
 		if !c.block {
 			return p.comesTo(unix.EINPROGRESS)
 		}
@@ -88,10 +96,11 @@ func (n *Node) openFor(c connectCall, p *pendingConnect) reply {
 // side has announced that it will accept. If the far side refuses nevertheless, the
 // program's connection is reset.
 func (n *Node) openOptimistic(p *pendingConnect) bool {
-	if p.own {
+	// The far side's TTL has to be known where the socket refuses a low one.
+	if p.own || p.minTTL > 0 {
 		return false
 	}
-	far, ok := n.Network.DialOptimistic(p.src, p.dst)
+	far, ok := n.Network.DialOptimistic(p.opening())
 	if !ok {
 		return false
 	}
@@ -106,7 +115,11 @@ func (n *Node) openOptimistic(p *pendingConnect) bool {
 // program's socket.
 func (n *Node) dial(ctx context.Context, p *pendingConnect) {
 	defer p.cancel()
+	defer p.high.close()
 	far, err := n.open(ctx, p)
+	if p.minTTL > stream.DefaultTTL && Errno(err) == unix.ECONNREFUSED {
+		far, err = n.openAgain(ctx, p)
+	}
 	if err != nil {
 		n.refuseConnect(p, err)
 		return
@@ -125,6 +138,26 @@ func (n *Node) dial(ctx context.Context, p *pendingConnect) {
 	}
 }
 
+// openAgain opens a connection for a socket that refuses the TTL of a refusal: it hears
+// nothing of that, and tries again, as with SYN packets.
+func (n *Node) openAgain(ctx context.Context, p *pendingConnect) (Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, synsWithin)
+	defer cancel()
+	for pause := time.Second; ; pause *= 2 {
+		select {
+		case <-ctx.Done():
+			return nil, unix.ETIMEDOUT
+		case <-time.After(pause):
+		}
+		if far, err := n.open(ctx, p); Errno(err) != unix.ECONNREFUSED {
+			return far, err
+		}
+	}
+}
+
+// synsWithin is how long Linux sends SYN packets again (tcp_syn_retries, tcp(7)).
+const synsWithin = 127 * time.Second
+
 // open opens the far end of a program's connection: to another node, or to the outside
 // for a socket that cannot reach it by itself, see leadsNowhere.
 func (n *Node) open(ctx context.Context, p *pendingConnect) (Stream, error) {
@@ -132,17 +165,23 @@ func (n *Node) open(ctx context.Context, p *pendingConnect) (Stream, error) {
 	case p.own:
 		return n.openOwn(ctx, p)
 	case n.inNetwork(p.dst.Addr()):
-		return n.Network.Dial(ctx, p.src, p.dst)
+		return n.Network.Dial(ctx, p.opening())
 	case p.dst.Port() == dnsPort && n.Resolver != nil:
 		tid, _ := n.admitted.shownBy(p.id)
 		return n.Resolver.Dial(ctx, Asker{TID: tid, Server: p.dst})
 	}
-	return dialEgress(ctx, p.src.Port(), p.dst)
+	far, err := dialEgress(ctx, p.src.Port(), p.dst)
+	if err == nil && p.ip != (stream.IPFields{}) {
+		far.SetIPFields(p.ip)
+	}
+	return far, err
 }
 
 // openOwn connects to a listener of this node, see errMetElsewhere.
 func (n *Node) openOwn(ctx context.Context, p *pendingConnect) (Stream, error) {
-	conn, remove, err := n.dialFirst(ctx, p.src, p.dst, nil)
+	o := p.opening()
+	o.MinTTL = 0 // the gate's other end keeps to it
+	conn, remove, err := n.dialFirst(ctx, o, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +199,8 @@ func (n *Node) openOwn(ctx context.Context, p *pendingConnect) (Stream, error) {
 // ECONNREFUSED if the socket is closed.
 func (n *Node) establish(far Stream, p *pendingConnect) error {
 	peer := n.peers.addDialled(p.gated(), p.src.Addr(), p.dst)
-	conn, err := n.openGate(p)
+	ip := far.OnIPFields(peer.ip.toProgram)
+	conn, err := n.openGate(p, ip)
 	if err != nil {
 		n.peers.removeDialled(p.gated())
 		far.Reset()
@@ -168,6 +208,11 @@ func (n *Node) establish(far Stream, p *pendingConnect) error {
 		return err
 	}
 	peer.urgency.attach(conn)
+	peer.ip.attachConn(conn, ip)
+	peer.ip.attachFar(far)
+	if f, ok := n.ipChoices.get(p.id); ok && f != p.ip { // since connect(2)
+		peer.ip.chosen(f)
+	}
 	n.relays.Add(1)
 	n.budget.opened()
 	n.tasks.Go(func() {
@@ -181,13 +226,14 @@ func (n *Node) establish(far Stream, p *pendingConnect) error {
 
 // openGate connects from the gate to a program's socket. The socket may have the port of
 // a listener (programs that dial from the port that they listen on), and may have closed
-// meanwhile. The listener must not get the connection then.
-func (n *Node) openGate(p *pendingConnect) (*loopConn, error) {
+// meanwhile. The listener must not get the connection then. ip has the fields
+// of the far side's packets.
+func (n *Node) openGate(p *pendingConnect, ip stream.IPFields) (*loopConn, error) {
 	shared := n.ports.listensAt(p.program)
 	if shared && !n.isOpen(p.id, p.program, p.gate) {
 		return nil, unix.ECONNREFUSED
 	}
-	conn, err := n.gates.to(p.dst.Addr()).open(p.gate, p.program)
+	conn, err := n.gates.to(p.dst.Addr()).open(p.gate, p.program, ip)
 	if err == nil && shared && !n.isOpen(p.id, p.program, p.gate) {
 		conn.SetLinger(0)
 		conn.Close()
@@ -248,6 +294,7 @@ func (n *Node) refuseConnect(p *pendingConnect, why error) {
 		if n.ports.listensAt(p.program) && !n.isOpen(p.id, p.program, p.gate) {
 			return nil // the packets would reach the listener
 		}
+		defer p.high.lowered()()
 		return n.gates.to(p.dst.Addr()).refuse(p.gate, p.program)
 	}
 	err := n.pendingConnects.fail(p, Errno(why), refuse)

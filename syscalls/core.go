@@ -20,6 +20,8 @@ type core struct {
 	diag     *linux.SockDiag // nil: the kernel has no sock_diag(7)
 	// closed is a loopback port that refuses connections and datagrams, see gate
 	closed netip.AddrPort
+	// ipChosen says that a program has chosen a field of IP headers, see ipfields.go
+	ipChosen atomic.Bool
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc

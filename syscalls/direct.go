@@ -18,6 +18,7 @@ func (u *udp) sendDirect(c Call, s *progSocket, flags int, dst netip.AddrPort,
 	if flags&unix.MSG_MORE != 0 {
 		u.partial.Store(true)
 	}
+	control, ip := cutIPFields(control, u.ipFields(s.fd, dst.Addr().Is6()))
 	if len(control) > 0 || flags&^directFlags != 0 || u.Datagrams == nil ||
 		!u.inNetwork(dst.Addr()) || u.isBroadcast(dst.Addr()) {
 		return r, false
@@ -40,7 +41,7 @@ func (u *udp) sendDirect(c Call, s *progSocket, flags int, dst netip.AddrPort,
 		return fail(err), true
 	}
 	src, dst = u.onTheWire(fl, src)
-	u.carry(src, dst, buf[:size])
+	u.carry(src, dst, ip, buf[:size])
 	return value(uintptr(size)), true
 }
 

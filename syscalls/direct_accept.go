@@ -104,7 +104,7 @@ func (n *Node) offerDirect(ctx context.Context, src, dst netip.AddrPort, fd int)
 		return err
 	}
 	o := &directOffer{n: n, fd: fd, domain: domain, peer: kernel.remote}
-	loop, remove, err := n.dialFirst(ctx, src, dst, o)
+	loop, remove, err := n.dialFirst(ctx, Opening{Source: src, Destination: dst}, o)
 	if err != nil {
 		n.directs.withdraw(o)
 		n.directs.remove(id)

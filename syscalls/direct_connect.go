@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
+	"github.com/boxer-sandbox/boxer/stream"
 	"golang.org/x/sys/unix"
 )
 
@@ -40,6 +41,10 @@ type DirectDial interface {
 func (n *Node) connectDirect(c connectCall, id uint64) (r reply, ok bool) {
 	n.directs.remove(id) // of an earlier connection
 	if !n.directs.watched || c.own || c.domain != unix.AF_INET {
+		return reply{}, false
+	}
+	// How many hops the other host is away, programs are not to see.
+	if n.ipFields(c.fd, false) != (stream.IPFields{}) || n.minTTL(c.fd) > 0 {
 		return reply{}, false
 	}
 	local, _, err := c.localName()

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
+	"github.com/boxer-sandbox/boxer/stream"
 	"golang.org/x/sys/unix"
 )
 
@@ -162,7 +163,7 @@ func (u *udp) answerOwn(fl *flow, from netip.AddrPort, query []byte) bool {
 	if answer == nil {
 		return false
 	}
-	u.deliverTo(fl, from, answer)
+	u.deliverTo(fl, from, stream.IPFields{}, answer)
 	return true
 }
 

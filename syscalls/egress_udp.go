@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
+	"github.com/boxer-sandbox/boxer/stream"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,9 +27,9 @@ type egressSocket struct {
 // An egressConn is a socket that sends to the outside.
 type egressConn interface {
 	// WriteTo sends a datagram, or an ICMP message, to an endpoint.
-	WriteTo(b []byte, to netip.AddrPort) error
+	WriteTo(b []byte, ip stream.IPFields, to netip.AddrPort) error
 	// ReadFrom waits for one.
-	ReadFrom(b []byte) (int, netip.AddrPort, error)
+	ReadFrom(b []byte) (int, stream.IPFields, netip.AddrPort, error)
 	SetReadDeadline(t time.Time) error
 	Close() error
 }
@@ -43,13 +44,13 @@ const (
 )
 
 // sendEgress carries what a program's socket sends to the outside.
-func (u *udp) sendEgress(from, to netip.AddrPort, b []byte) {
+func (u *udp) sendEgress(from, to netip.AddrPort, ip stream.IPFields, b []byte) {
 	o, err := u.egressOf(from, to.Addr().Is6())
 	if err == nil {
-		err = o.conn.WriteTo(b, to)
+		err = o.conn.WriteTo(b, ip, to)
 	}
 	if isUnreachable(err) { // ICMP's word about an earlier one, see egressErrors
-		err = o.conn.WriteTo(b, to)
+		err = o.conn.WriteTo(b, ip, to)
 	}
 	if err != nil {
 		u.Logger.Debug("send to the outside", "to", to, "err", err)
@@ -96,6 +97,9 @@ func (u *udp) openEgress(kernel netip.AddrPort, isV6 bool) (egressConn, error) {
 	if err := reportErrors(c); err != nil {
 		u.Logger.Debug("socket for the outside", "err", err) // refusals stay unknown
 	}
+	if raw, err := c.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { tellIPFields(int(fd)) })
+	}
 	return newEgressUDP(c), nil
 }
 
@@ -140,10 +144,10 @@ func (u *udp) receiveEgress(o *egressSocket) {
 	var b [maxDatagram + 1]byte
 	for {
 		o.conn.SetReadDeadline(time.Now().Add(egressTimeout))
-		size, from, err := o.conn.ReadFrom(b[:])
+		size, ip, from, err := o.conn.ReadFrom(b[:])
 		switch {
 		case err == nil:
-			u.deliverEgress(o, from, b[:size])
+			u.deliverEgress(o, from, ip, b[:size])
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if u.flows.expired(o) {
 				return
@@ -158,7 +162,8 @@ func (u *udp) receiveEgress(o *egressSocket) {
 	}
 }
 
-func (u *udp) deliverEgress(o *egressSocket, from netip.AddrPort, b []byte) {
+func (u *udp) deliverEgress(o *egressSocket, from netip.AddrPort, ip stream.IPFields,
+	b []byte) {
 	if !u.flows.has(from) { // no program has sent there
 		return
 	}
@@ -171,7 +176,7 @@ func (u *udp) deliverEgress(o *egressSocket, from netip.AddrPort, b []byte) {
 	o.used = time.Now()
 	u.flows.mu.Unlock()
 	u.answered(o.kernel, from, b)
-	u.deliverTo(fl, o.kernel, b)
+	u.deliverTo(fl, o.kernel, ip, b)
 }
 
 // egressUDP is an egressConn for UDP.
@@ -188,21 +193,32 @@ func newEgressUDP(c *net.UDPConn) egressUDP {
 }
 
 // WriteTo fails with EAGAIN rather than to wait for room: others are waiting as well.
-func (c egressUDP) WriteTo(b []byte, to netip.AddrPort) error {
+func (c egressUDP) WriteTo(b []byte, ip stream.IPFields, to netip.AddrPort) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var sent error
-	err = raw.Control(func(fd uintptr) {
-		sent = unix.Sendto(int(fd), b, unix.MSG_DONTWAIT, kernelSockaddr(c.domain, to))
-	})
+	err = raw.Control(func(fd uintptr) { sent = sendEgressOn(int(fd), c.domain, b, ip, to) })
 	return errors.Join(err, sent)
 }
 
-func (c egressUDP) ReadFrom(b []byte) (int, netip.AddrPort, error) {
-	size, from, err := c.ReadFromUDPAddrPort(b)
-	return size, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), err
+// sendEgressOn sends to the outside from a socket of a domain.
+func sendEgressOn(fd, domain int, b []byte, ip stream.IPFields, to netip.AddrPort) error {
+	var control []byte
+	if ip != (stream.IPFields{}) && to.Addr().Is6() {
+		control = ipv6Control(ip)
+	} else if ip != (stream.IPFields{}) {
+		control = ipControl(ip)
+	}
+	return unix.Sendmsg(fd, b, control, kernelSockaddr(domain, to), unix.MSG_DONTWAIT)
+}
+
+func (c egressUDP) ReadFrom(b []byte) (int, stream.IPFields, netip.AddrPort, error) {
+	var control [256]byte
+	size, oobn, _, from, err := c.ReadMsgUDPAddrPort(b, control[:])
+	return size, receivedIPFields(control[:max(oobn, 0)]),
+		netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), err
 }
 
 // egressPing is an egressConn for echoes: a ping socket of the host's, or a
@@ -229,10 +245,11 @@ func openPing(id uint16, isV6 bool) (egressConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ping socket for the outside: %w", unix.EACCES)
 	}
+	tellIPFields(fd)
 	return &egressPing{os.NewFile(uintptr(fd), "ping"), isV6, raw, id}, nil
 }
 
-func (c *egressPing) WriteTo(b []byte, to netip.AddrPort) error {
+func (c *egressPing) WriteTo(b []byte, ip stream.IPFields, to netip.AddrPort) error {
 	domain, kind := unix.AF_INET, byte(echoRequest)
 	if c.isV6 {
 		domain, kind = unix.AF_INET6, echoRequest6
@@ -243,24 +260,25 @@ func (c *egressPing) WriteTo(b []byte, to netip.AddrPort) error {
 	}
 	b = echoAs(b, kind, c.id)
 	var sent error
-	err = raw.Control(func(fd uintptr) {
-		sent = unix.Sendto(int(fd), b, unix.MSG_DONTWAIT, kernelSockaddr(domain, to))
-	})
+	err = raw.Control(func(fd uintptr) { sent = sendEgressOn(int(fd), domain, b, ip, to) })
 	return errors.Join(err, sent)
 }
 
 // ReadFrom returns the next answer to what was sent, with the program's identifier.
-func (c *egressPing) ReadFrom(b []byte) (int, netip.AddrPort, error) {
+func (c *egressPing) ReadFrom(b []byte) (int, stream.IPFields, netip.AddrPort, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return 0, netip.AddrPort{}, net.ErrClosed
+		return 0, stream.IPFields{}, netip.AddrPort{}, net.ErrClosed
 	}
 	for {
 		var size int
 		var from unix.Sockaddr
 		var failed error
+		var control [256]byte
+		var oobn int
 		err := raw.Read(func(fd uintptr) bool {
-			size, from, failed = unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT)
+			size, oobn, _, from, failed = unix.Recvmsg(int(fd), b, control[:],
+				unix.MSG_DONTWAIT)
 			return !errors.Is(failed, unix.EAGAIN)
 		})
 		switch {
@@ -271,10 +289,10 @@ func (c *egressPing) ReadFrom(b []byte) (int, netip.AddrPort, error) {
 		}
 		source, _, ok := sockaddrAddrPort(from)
 		if err != nil {
-			return 0, netip.AddrPort{}, err
+			return 0, stream.IPFields{}, netip.AddrPort{}, err
 		}
 		if msg, mine := c.answer(b[:size]); ok && mine {
-			return copy(b, echoAs(msg, msg[0], c.id)),
+			return copy(b, echoAs(msg, msg[0], c.id)), receivedIPFields(control[:oobn]),
 				netip.AddrPortFrom(source.Addr(), 0), nil
 		}
 	}

@@ -36,7 +36,8 @@ func newFakeNet() *fakeNet {
 }
 
 // Dial implements Network: the far side's node accepts, as in launcher.
-func (f *fakeNet) Dial(ctx context.Context, src, dst netip.AddrPort) (Stream, error) {
+func (f *fakeNet) Dial(ctx context.Context, o Opening) (Stream, error) {
+	dst := o.Destination
 	f.mu.Lock()
 	wait, dialled := f.silent[dst.Addr()], f.dialled
 	f.mu.Unlock()
@@ -59,7 +60,7 @@ func (f *fakeNet) Dial(ctx context.Context, src, dst netip.AddrPort) (Stream, er
 	if node == nil {
 		return nil, unix.EHOSTUNREACH
 	}
-	run, _, err := node.Accept(ctx, src, dst)
+	accepted, err := node.Accept(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +68,9 @@ func (f *fakeNet) Dial(ctx context.Context, src, dst netip.AddrPort) (Stream, er
 	f.mu.Lock()
 	f.streams = append(f.streams, near, far)
 	f.mu.Unlock()
-	f.tasks.Go(func() { run(far) })
+	far.SetIPFields(accepted.IP)
+	far.in.ip = o.IP
+	f.tasks.Go(func() { accepted.Run(far) })
 	return near, nil
 }
 
@@ -91,7 +94,8 @@ func (f *fakeNet) credit(dst netip.AddrPort) (credit int, ok bool) {
 
 // DialOptimistic implements Network. It goes by the credit itself, not by what was
 // announced: listeners of tests are small.
-func (f *fakeNet) DialOptimistic(src, dst netip.AddrPort) (Stream, bool) {
+func (f *fakeNet) DialOptimistic(o Opening) (Stream, bool) {
+	dst := o.Destination
 	f.mu.Lock()
 	node := f.nodes[dst.Addr()]
 	optimistic := f.optimistic
@@ -101,7 +105,7 @@ func (f *fakeNet) DialOptimistic(src, dst netip.AddrPort) (Stream, bool) {
 	}
 	for _, l := range node.ports.find(dst.Port(), dst.Addr(), wildcardOf(dst.Addr())) {
 		if node.listeners.backlogRoom(l.kernel) > 0 {
-			s, err := f.Dial(context.Background(), src, dst)
+			s, err := f.Dial(context.Background(), o)
 			return s, err == nil
 		}
 	}

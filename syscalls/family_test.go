@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/boxer-sandbox/boxer/stream"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
@@ -119,14 +120,15 @@ func TestToIPv4(t *testing.T) {
 // Datagrams.
 type datagramNet struct{ *fakeNet }
 
-func (d datagramNet) SendDatagram(src, dst netip.AddrPort, b []byte) bool {
+func (d datagramNet) SendDatagram(src, dst netip.AddrPort, ip stream.IPFields,
+	b []byte) bool {
 	d.mu.Lock()
 	to := d.nodes[dst.Addr()]
 	d.mu.Unlock()
 	if to == nil {
 		return false
 	}
-	if !to.DeliverDatagram(src, dst, b) {
+	if !to.DeliverDatagram(src, dst, ip, b) {
 		d.SendUnreachable(src, dst, b)
 	}
 	return true
@@ -141,7 +143,7 @@ func (d datagramNet) SendUnreachable(src, dst netip.AddrPort, quote []byte) {
 	}
 }
 
-func (d datagramNet) SendEcho(netip.AddrPort, netip.AddrPort,
+func (d datagramNet) SendEcho(netip.AddrPort, netip.AddrPort, stream.IPFields,
 	[]byte) bool {
 	return false
 }

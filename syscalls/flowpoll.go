@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
+	"github.com/boxer-sandbox/boxer/stream"
 	"golang.org/x/sys/unix"
 )
 
@@ -106,11 +107,11 @@ func (u *udp) serveFlow(p *flowPoll, fl *flow) (more bool) {
 	defer p.busy.Store(false)
 	defer fl.busy.Store(false)
 	for range flowTurn {
-		size, from, err := fl.receive(buf[:])
+		size, from, ip, err := fl.receive(buf[:], u.ipChosen.Load())
 		if errors.Is(err, unix.EAGAIN) || err == net.ErrClosed {
 			return false
 		}
-		u.sendOut(fl, from, buf[:size], err)
+		u.sendOut(fl, from, ip, buf[:size], err)
 	}
 	return true
 }
@@ -130,16 +131,41 @@ func (fl *flow) queued() (size int) {
 	return size
 }
 
-// receive takes a datagram off the flow's socket. It does not wait.
-func (fl *flow) receive(b []byte) (size int, from netip.AddrPort, err error) {
+// receive takes a datagram off the flow's socket. It does not wait. Only serveFlow calls
+// it. Where programs choose fields of IP headers, it returns those of the datagram.
+func (fl *flow) receive(b []byte, chosen bool) (size int, from netip.AddrPort,
+	ip stream.IPFields, err error) {
 	err = fl.control(func(fd int) error {
 		var sa unix.Sockaddr
 		var err error
-		size, sa, err = unix.Recvfrom(fd, b, unix.MSG_DONTWAIT)
+		if chosen {
+			size, sa, ip, err = fl.receiveFields(fd, b)
+		} else {
+			size, sa, err = unix.Recvfrom(fd, b, unix.MSG_DONTWAIT)
+		}
 		if in4, ok := sa.(*unix.SockaddrInet4); ok {
 			from = netip.AddrPortFrom(netip.AddrFrom4(in4.Addr), uint16(in4.Port))
 		}
 		return err
 	})
-	return max(size, 0), from, err
+	return max(size, 0), from, ip, err
+}
+
+// receiveFields takes a datagram with the fields of its IP header off a flow's socket.
+func (fl *flow) receiveFields(fd int, b []byte) (size int, from unix.Sockaddr,
+	ip stream.IPFields, err error) {
+	if !fl.tells { // also of datagrams that are there: put_cmsg comes when they are taken
+		for _, name := range []int{unix.IP_RECVTTL, unix.IP_RECVTOS} {
+			if err := linux.SetsockoptInt(fd, unix.IPPROTO_IP, name, 1); err != nil {
+				return 0, nil, ip, err
+			}
+		}
+		fl.tells = true
+	}
+	var control [64]byte
+	size, oobn, _, from, err := unix.Recvmsg(fd, b, control[:], unix.MSG_DONTWAIT)
+	if err == nil {
+		_, ip = cutIPFields(control[:oobn], ip)
+	}
+	return size, from, ip, err
 }

@@ -54,8 +54,9 @@ type flow struct {
 	peer  netip.AddrPort // virtual
 	local netip.AddrPort // loopback
 
-	open sync.RWMutex // held for reading while the socket is used
-	fd   int          // -1: dormant
+	open  sync.RWMutex // held for reading while the socket is used
+	fd    int          // -1: dormant
+	tells bool         // the socket tells TTL and TOS; serveFlow's, while it is open
 
 	busy atomic.Bool // a datagram of the flow is being carried
 
@@ -215,7 +216,7 @@ func (f *flows) openLocked(fl *flow, alias netip.Addr, port uint16) error {
 	fl.token = f.last
 	f.byToken[fl.token] = fl
 	fl.open.Lock()
-	fl.fd = fd
+	fl.fd, fl.tells = fd, false
 	fl.open.Unlock()
 	f.placeLocked(fl)
 	fl.used = time.Now()

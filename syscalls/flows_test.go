@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/stream"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
@@ -34,7 +35,7 @@ func TestConnectedFlowStays(t *testing.T) {
 	most := mostLoose()
 	for i := range most + 100 {
 		src := netip.AddrPortFrom(addrB, uint16(20000+i))
-		if !s.a.node.DeliverDatagram(src, netip.AddrPortFrom(addrA, 9), []byte("x")) {
+		if !s.a.node.DeliverDatagram(src, netip.AddrPortFrom(addrA, 9), stream.IPFields{}, []byte("x")) {
 			t.Fatal("the program's port is closed")
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
+	"github.com/boxer-sandbox/boxer/stream"
 	"golang.org/x/sys/unix"
 )
 
@@ -156,9 +157,9 @@ func (g *gate) close() error {
 }
 
 // open establishes the socket at program, which is connecting to the gate's address at,
-// and returns the other end. It fails with ECONNREFUSED if that socket does not exist any
-// more.
-func (g *gate) open(at, program netip.AddrPort) (*loopConn, error) {
+// and returns the other end, whose packets have the fields ip. It fails with ECONNREFUSED
+// if that socket does not exist any more.
+func (g *gate) open(at, program netip.AddrPort, ip stream.IPFields) (*loopConn, error) {
 	fd, err := reusableSocket()
 	if err != nil {
 		return nil, err
@@ -167,6 +168,7 @@ func (g *gate) open(at, program netip.AddrPort) (*loopConn, error) {
 		linux.Close(fd)
 		return nil, fmt.Errorf("bind to gate: %w", err)
 	}
+	setIPFields(fd, ip, stream.IPFields{})
 	if err := connectWithin(fd, program); err != nil {
 		linux.Close(fd)
 		return nil, fmt.Errorf("open from gate: %w", err)
@@ -191,8 +193,13 @@ func (g *gate) refuse(at, program netip.AddrPort) error {
 	if err := bindTo(fd, unix.AF_INET, at); err != nil {
 		return fmt.Errorf("bind to gate: %w", err)
 	}
+	// The program's socket may refuse a low TTL itself.
+	if err := linux.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TTL,
+		highestTTL); err != nil {
+		return fmt.Errorf("IP_TTL: %w", err)
+	}
 	to := kernelSockaddr(unix.AF_INET, program)
-	for _, ttl := range []int{255, 0} {
+	for _, ttl := range []int{highestTTL, 0} {
 		if err := linux.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MINTTL,
 			ttl); err != nil {
 			return fmt.Errorf("IP_MINTTL: %w", err)

@@ -7,58 +7,74 @@ import (
 	"net/netip"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
+	"github.com/boxer-sandbox/boxer/stream"
 	"golang.org/x/sys/unix"
 )
 
-// Accept connects to the node's listener at dst, an address of the node, on behalf of
-// src, which has the same family. Programs see src as the peer. If they listen only over
-// IPv4, an IPv6 connection is translated, see family.go. Accept fails with ECONNREFUSED
-// if there is no listener. It waits while the backlog is full, or while the peer uses its
-// share of descriptors. The caller relays with the returned function, which owns the
-// connection, or calls abort.
-func (n *Node) Accept(ctx context.Context, src, dst netip.AddrPort) (run func(Stream),
-	abort func(), err error) {
+// Accept connects to the node's listener at the destination, an address of the node, on
+// behalf of the source, which programs see as the peer. If they listen only over IPv4, an
+// IPv6 connection is translated, see family.go. Accept fails with ECONNREFUSED if there
+// is no listener. It waits while the backlog is full, while the peer uses its share of
+// descriptors, or if one side refuses the other one's TTL. The caller calls Run or Abort.
+func (n *Node) Accept(ctx context.Context, o Opening) (*Accepted, error) {
 	for {
-		at := spot{src.Addr(), dst}
+		at := spot{o.Source.Addr(), o.Destination}
 		give, err := n.budget.take(ctx, at)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		conn, remove, err := n.dialFirst(ctx, src, dst, nil)
+		conn, remove, err := n.dialFirst(ctx, o, nil)
 		if Errno(err) == unix.EMFILE && n.budget.short(at) {
 			continue
 		}
 		if err != nil {
 			give()
-			return nil, nil, err
+			return nil, err
 		}
-		run = func(s Stream) {
-			n.relays.Add(1)
-			defer give()
-			defer remove()
-			n.relay(conn, s)
-		}
-		abort = func() {
-			defer give()
-			defer remove()
-			conn.SetLinger(0)
-			conn.Close()
-		}
-		return run, abort, nil
+		return &Accepted{IP: conn.fields, node: n, conn: conn,
+			end: func() { remove(); give() }}, nil
 	}
 }
 
-// dialFirst connects to the first listener at dst that accepts the connection. If o is
-// not nil, the connection stands for it.
-func (n *Node) dialFirst(ctx context.Context, src, dst netip.AddrPort,
-	o *directOffer) (conn *loopConn, remove func(), err error) {
-	found, src, dst, err := n.acceptors(src, dst)
+// An Accepted is a connection that a listener of the node's programs has.
+type Accepted struct {
+	IP stream.IPFields // of the packets of the program's socket
+
+	node *Node
+	conn *loopConn
+	end  func()
+}
+
+// Run relays between the connection, which it owns, and a stream, until both have ended.
+func (a *Accepted) Run(s Stream) {
+	a.node.relays.Add(1)
+	defer a.end()
+	if ip := a.conn.ip; ip != nil {
+		ip.toProgram(s.OnIPFields(ip.toProgram))
+		ip.attachFar(s)
+	}
+	a.node.relay(a.conn, s)
+}
+
+// Abort resets the connection.
+func (a *Accepted) Abort() {
+	defer a.end()
+	a.conn.SetLinger(0)
+	a.conn.Close()
+}
+
+// dialFirst connects to the first listener that accepts the connection. If d is not nil,
+// the connection stands for it.
+func (n *Node) dialFirst(ctx context.Context, o Opening, d *directOffer) (conn *loopConn,
+	remove func(), err error) {
+	found, src, dst, err := n.acceptors(o.Source, o.Destination)
 	if err != nil {
 		return nil, nil, fmt.Errorf("look for the listener at %v: %w", dst, err)
 	}
+	o.Source, o.Destination = src, dst
 	for _, l := range found {
 		if conn, remove, err = n.dialListener(ctx, l.kernel,
-			src, dst.Addr(), o); Errno(err) != unix.ECONNREFUSED {
+			o, d); Errno(err) != unix.ECONNREFUSED {
 			return conn, remove, err
 		}
 	}
@@ -69,7 +85,7 @@ func (n *Node) dialFirst(ctx context.Context, src, dst netip.AddrPort,
 // the node. If the program accepts only the other family than src's, it sees the
 // network's gateway as the peer, as from a proxy there.
 func (n *Node) AcceptIngress(ctx context.Context, src netip.AddrPort,
-	port uint16) (run func(Stream), abort func(), err error) {
+	port uint16) (a *Accepted, err error) {
 	src = unmapped(src)
 	other := n.host().Gateway6()
 	if src.Addr().Is6() {
@@ -80,33 +96,42 @@ func (n *Node) AcceptIngress(ctx context.Context, src netip.AddrPort,
 		if !to.IsValid() {
 			continue // the network has no IPv6
 		}
-		run, abort, err = n.Accept(ctx, from, netip.AddrPortFrom(to, port))
+		// How far the client is, is the host's business.
+		a, err = n.Accept(ctx, Opening{Source: from,
+			Destination: netip.AddrPortFrom(to, port), IP: stream.IPFields{TTL: 255}})
 		if Errno(err) != unix.ECONNREFUSED {
-			return run, abort, err
+			return a, err
 		}
 	}
-	return nil, nil, err
+	return nil, err
 }
 
 // dialListener connects to a listener at a kernel address. Until remove is called, the
-// program sees src as the peer, and at as its own address. On loopback the handshake ends
-// within connect(2); only a full backlog delays it.
-func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort,
-	at netip.Addr, o *directOffer) (conn *loopConn, remove func(), err error) {
+// program sees the source as the peer, and the destination as its own address. On
+// loopback the handshake ends within connect(2); only a full backlog delays it, or a TTL
+// that one side refuses.
+func (n *Node) dialListener(ctx context.Context, kernel netip.AddrPort, o Opening,
+	d *directOffer) (conn *loopConn, remove func(), err error) {
+	own := n.listenerFields(kernel)
+	if own.HopLimit() < int(o.MinTTL) { // the opener drops the listener's SYN ACK
+		<-ctx.Done()
+		return nil, nil, unix.ETIMEDOUT
+	}
 	fd, err := linux.Socket(unix.AF_INET,
 		unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("socket: %w", err)
 	}
-	own, err := n.bindRelay(fd, src.Addr(), kernel.Port())
+	setIPFields(fd, o.IP, stream.IPFields{})
+	relay, err := n.bindRelay(fd, o.Source.Addr(), kernel.Port())
 	if err != nil {
 		linux.Close(fd)
 		return nil, nil, err
 	}
 	// The program may accept before connect returns, so the peer must be recorded first.
-	peer := n.peers.addAccepted(own, src, at)
-	remove = func() { n.peers.removeAccepted(own) }
-	n.directs.offer(o, own, kernel)
+	peer := n.peers.addAccepted(relay, o.Source, o.Destination.Addr())
+	remove = func() { n.peers.removeAccepted(relay) }
+	n.directs.offer(d, relay, kernel)
 	if err := n.connectWait(ctx, fd, kernel); err != nil {
 		linux.Close(fd)
 		remove()
@@ -124,6 +149,8 @@ func (n *Node) dialListener(ctx context.Context, kernel, src netip.AddrPort,
 			unix.ECONNREFUSED)
 	}
 	peer.urgency.attach(conn)
+	conn.fields, conn.ip = own, &peer.ip
+	peer.ip.attachConn(conn, o.IP)
 	return conn, remove, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/boxer-sandbox/boxer/stream"
 	"golang.org/x/sys/unix"
 )
 
@@ -54,7 +55,7 @@ func TestAdopt(t *testing.T) {
 			s.b.node.Adopt(fd)
 			if tc.typ == unix.SOCK_DGRAM {
 				got := s.b.node.DeliverDatagram(netip.AddrPortFrom(addrA, 9),
-					netip.AddrPortFrom(addrB, port), []byte("hello"))
+					netip.AddrPortFrom(addrB, port), stream.IPFields{}, []byte("hello"))
 				if got != tc.reached {
 					t.Errorf("a datagram was delivered: %v, want %v", got, tc.reached)
 				}

@@ -53,7 +53,8 @@ func TestListenerOutlivesLackOfDescriptors(t *testing.T) {
 				1); Errno(err) == unix.ECONNREFUSED {
 				t.Errorf("a neighbour is told, out of descriptors: %v", err)
 			}
-			_, _, err := s.b.node.Accept(context.Background(), from, at)
+			_, err := s.b.node.Accept(context.Background(),
+				Opening{Source: from, Destination: at})
 			if err == nil || Errno(err) == unix.ECONNREFUSED {
 				t.Errorf("a connection that comes in, out of descriptors: %v", err)
 			}

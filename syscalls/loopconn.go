@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
+	"github.com/boxer-sandbox/boxer/stream"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,6 +33,9 @@ type loopConn struct {
 	*os.File
 	raw     syscall.RawConn
 	urgency *urgency // nil: none
+
+	ip     *ipRelay        // of an accepted connection
+	fields stream.IPFields // those of its listener
 
 	// The write in progress. There is one at a time.
 	rest []byte

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/boxer-sandbox/boxer/stream"
 	"golang.org/x/sys/unix"
 )
 
@@ -179,7 +180,7 @@ func egressUDPOf(t *testing.T) refused {
 	if err := reportErrors(c); err != nil {
 		t.Fatal(err)
 	}
-	if err := newEgressUDP(c).WriteTo([]byte("lost"), at); err != nil {
+	if err := newEgressUDP(c).WriteTo([]byte("lost"), stream.IPFields{}, at); err != nil {
 		t.Fatal(err)
 	}
 	return refused{newEgressUDP(c), at, t}
@@ -193,7 +194,7 @@ type refused struct {
 }
 
 func (r refused) refusal() (netip.AddrPort, []byte, unix.Errno) {
-	if _, _, err := r.ReadFrom(make([]byte, 8)); !isUnreachable(err) {
+	if _, _, _, err := r.ReadFrom(make([]byte, 8)); !isUnreachable(err) {
 		r.t.Errorf("read: %v", err)
 	}
 	to, quote, errno, err := r.nextError()

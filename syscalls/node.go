@@ -17,14 +17,14 @@ import (
 // A Network carries connections between nodes. All methods are mandatory, so that a
 // second data path which lacks one does not compile.
 type Network interface {
-	// Dial opens a connection from src to dst, both virtual addresses of one family, and
-	// returns when the far side has accepted it. Its error contains the errno for the
-	// program (see Errno): ECONNREFUSED if no program listens there.
-	Dial(ctx context.Context, src, dst netip.AddrPort) (Stream, error)
-	// DialOptimistic opens a connection from src to dst without waiting for the far
-	// side's answer, if the far side has announced a listener there and credit for one
-	// more connection. ok is false if the caller has to use Dial.
-	DialOptimistic(src, dst netip.AddrPort) (s Stream, ok bool)
+	// Dial opens a connection, and returns when the far side has accepted it. Its error
+	// contains the errno for the program (see Errno): ECONNREFUSED if no program listens
+	// there.
+	Dial(ctx context.Context, o Opening) (Stream, error)
+	// DialOptimistic opens a connection without waiting for the far side's answer, if the
+	// far side has announced a listener there and credit for one more connection. ok is
+	// false if the caller has to use Dial.
+	DialOptimistic(o Opening) (s Stream, ok bool)
 	// DialDirect prepares a connection to dst that the kernel's TCP carries, if the
 	// owner of the network and both nodes allow bytes in the clear, TCP has been seen to
 	// reach the host over there, and DialOptimistic would succeed. ok is false otherwise.
@@ -42,6 +42,13 @@ type Network interface {
 	// ECONNREFUSED comes from the other node.
 	ResolveLocal(ctx context.Context, near, src netip.Addr, dst netip.AddrPort,
 		socket uint64) (netip.AddrPort, error)
+}
+
+// An Opening is a connection that is to be opened, as the far side has to know it.
+type Opening struct {
+	Source, Destination netip.AddrPort  // both virtual and of one family
+	IP                  stream.IPFields // of the opener's packets
+	MinTTL              uint8           // the opener refuses packets with a lower TTL
 }
 
 // A Stream is the far end of one connection.
@@ -110,6 +117,7 @@ type Node struct {
 	peers           peers
 	chosen          chosenSources
 	pendingConnects pendingConnects
+	ipChoices       ipChoices
 	requeued        requeued
 	budget          *budget
 	sameHost        sameHostNodes
@@ -139,6 +147,7 @@ func NewNode(c Config) (*Node, error) {
 	n.listeners.core, n.listeners.ports, n.listeners.budget = &n.core, &n.ports, n.budget
 	n.listeners.gate = g
 	n.netlinks.core, n.emulator.Node = &n.core, n
+	n.ipChosen.Store(hostTTL() != stream.DefaultTTL)
 	if c.Addr6.IsValid() {
 		if n.gates.v6, err = newGate(c.Aliases.Relay6, v6); err != nil {
 			g.close()
@@ -182,10 +191,12 @@ func (n *Node) Close() error {
 	return errors.Join(n.gates.v4.close(), n.gates.v6.close())
 }
 
-// DeliverDatagram delivers a datagram from another node to the program's socket with
-// dst's port. It returns false if there is none; the caller then tells the sender.
-func (n *Node) DeliverDatagram(src, dst netip.AddrPort, b []byte) bool {
-	return n.udp.deliver(src, dst, b)
+// DeliverDatagram delivers a datagram from another node, with the fields of its IP
+// header, to the program's socket with dst's port. It returns false if there is none; the
+// caller then tells the sender.
+func (n *Node) DeliverDatagram(src, dst netip.AddrPort, ip stream.IPFields,
+	b []byte) bool {
+	return n.udp.deliver(src, dst, ip, b)
 }
 
 // Unreachable handles the report of a far endpoint that its port is closed. The socket at
@@ -196,8 +207,9 @@ func (n *Node) Unreachable(peer, dst netip.AddrPort, quote []byte) {
 
 // DeliverEcho delivers a peer's echo reply to the ping socket with the identifier of dst.
 // msg is the request or the reply.
-func (n *Node) DeliverEcho(peer netip.Addr, dst netip.AddrPort, msg []byte) {
-	n.udp.deliverEcho(peer, dst, msg)
+func (n *Node) DeliverEcho(peer netip.Addr, dst netip.AddrPort, ip stream.IPFields,
+	msg []byte) {
+	n.udp.deliverEcho(peer, dst, ip, msg)
 }
 
 // Drain waits, after the node's last process has ended, until the relays have sent what

@@ -55,6 +55,9 @@ func (o *options) empty() bool {
 
 // setsockopt answers setsockopt(2) for the options in the table of calls.
 func (n *Node) setsockopt(c Call) reply {
+	if _, ok := ipOptions[ipOption{c.Int(1), c.Int(2)}]; ok {
+		return n.chooseIPField(c)
+	}
 	switch c.Int(1) {
 	case unix.SOL_SOCKET:
 		if c.Int(2) == unix.SO_BINDTODEVICE {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/stream"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,6 +18,12 @@ type pendingConnect struct {
 	program, gate netip.AddrPort // the kernel addresses of the socket, and of the gate
 	src, dst      netip.AddrPort // the ends of the connection, both virtual
 
+	ip     stream.IPFields // of the program's packets, as the far side knows them
+	minTTL uint8           // see Opening
+
+	// high is a copy of the program's socket if that has the highest TTL, see lowered
+	high *progSocket
+
 	own bool   // dst is a listener of this node
 	end func() // if not nil, called at the end of the connection's relay
 
@@ -26,6 +33,11 @@ type pendingConnect struct {
 	errno  unix.Errno         // why it failed, or 0; valid after done
 	ended  time.Time          // valid after done
 	gaveUp bool               // the program has given up; guarded by pendingConnects.mu
+}
+
+// opening returns what the far side has to know.
+func (p *pendingConnect) opening() Opening {
+	return Opening{Source: p.src, Destination: p.dst, IP: p.ip, MinTTL: p.minTTL}
 }
 
 // gated returns the connection's ends in this host's kernel.

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
+	"github.com/boxer-sandbox/boxer/stream"
 	"golang.org/x/sys/unix"
 )
 
@@ -183,8 +184,9 @@ func (u *udp) sendPing(c Call, s *progSocket, flags int, control []byte, dst net
 	if err != nil {
 		return fail(err)
 	}
-	return u.sendOn(s, flags, u.kernelControl(control),
-		kernelSockaddr(s.domain, fl.local),
+	control = u.kernelControl(control)
+	u.choosesIPFields(control)
+	return u.sendOn(s, flags, control, kernelSockaddr(s.domain, fl.local),
 		echoOnly(p))
 }
 
@@ -202,25 +204,26 @@ func echoOnly(p payload) payload {
 }
 
 // sendEcho carries an echo request that a ping socket has sent to a flow.
-func (u *udp) sendEcho(from, peer netip.AddrPort, msg []byte) {
+func (u *udp) sendEcho(from, peer netip.AddrPort, ip stream.IPFields, msg []byte) {
 	if !u.isPingAlias(from.Addr()) || len(msg) < sizeofEcho {
 		return
 	}
 	switch a := peer.Addr(); {
 	case u.Owns(a), a.IsLoopback(), a.IsUnspecified():
-		u.deliverEcho(a, from, msg)
+		u.deliverEcho(a, from, stream.IPFields{TOS: ip.TOS}, msg)
 	case u.inNetwork(a) && u.Datagrams != nil:
 		src := netip.AddrPortFrom(u.addrFor(a), from.Port())
-		if !u.Datagrams.SendEcho(src, peer, msg) {
+		if !u.Datagrams.SendEcho(src, peer, ip, msg) {
 			u.sendUnreachable(src, peer, msg)
 		}
 	default:
-		u.sendEgress(from, peer, msg)
+		u.sendEgress(from, peer, ip, msg)
 	}
 }
 
 // deliverEcho is Node.DeliverEcho.
-func (u *udp) deliverEcho(peer netip.Addr, dst netip.AddrPort, msg []byte) {
+func (u *udp) deliverEcho(peer netip.Addr, dst netip.AddrPort, ip stream.IPFields,
+	msg []byte) {
 	if len(msg) < sizeofEcho {
 		return
 	}
@@ -237,7 +240,8 @@ func (u *udp) deliverEcho(peer netip.Addr, dst netip.AddrPort, msg []byte) {
 	if peer.Is6() {
 		kind, alias = echoReply6, u.Aliases.Ping6
 	}
-	u.deliverTo(fl, netip.AddrPortFrom(alias, dst.Port()), echoAs(msg, kind, dst.Port()))
+	u.deliverTo(fl, netip.AddrPortFrom(alias, dst.Port()), ip,
+		echoAs(msg, kind, dst.Port()))
 }
 
 // isPingAlias reports whether ping sockets are at an alias.

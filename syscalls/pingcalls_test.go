@@ -6,6 +6,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/boxer-sandbox/boxer/stream"
 	"golang.org/x/sys/unix"
 )
 
@@ -13,7 +14,7 @@ import (
 type pingNet struct{ datagramNet }
 
 // SendEcho implements Datagrams. It answers later: a ping socket waits.
-func (p pingNet) SendEcho(src, dst netip.AddrPort, msg []byte) bool {
+func (p pingNet) SendEcho(src, dst netip.AddrPort, ip stream.IPFields, msg []byte) bool {
 	p.mu.Lock()
 	from, to := p.nodes[src.Addr()], p.nodes[dst.Addr()]
 	p.mu.Unlock()
@@ -21,7 +22,7 @@ func (p pingNet) SendEcho(src, dst netip.AddrPort, msg []byte) bool {
 		return false
 	}
 	msg = append([]byte(nil), msg...)
-	p.tasks.Go(func() { from.DeliverEcho(dst.Addr(), src, msg) })
+	p.tasks.Go(func() { from.DeliverEcho(dst.Addr(), src, stream.IPFields{TOS: ip.TOS}, msg) })
 	return true
 }
 

@@ -53,9 +53,9 @@ func onSocket(c Call, f func(*progSocket) reply) reply {
 	return r
 }
 
-// close closes the copy, unless it was taken over.
+// close closes the copy, unless it was taken over. s may be nil.
 func (s *progSocket) close() {
-	if s.fd >= 0 {
+	if s != nil && s.fd >= 0 {
 		linux.Close(s.fd)
 		s.fd = -1
 	}
@@ -66,6 +66,15 @@ func (s *progSocket) takeFD() int {
 	fd := s.fd
 	s.fd = -1
 	return fd
+}
+
+// dup makes one more copy, which the caller owns.
+func (s *progSocket) dup() (*progSocket, error) {
+	fd, err := unix.FcntlInt(uintptr(s.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &progSocket{fd: fd, domain: s.domain, typ: s.typ, id: s.id}, nil
 }
 
 // take makes the caller the owner of the socket, and leaves s without one.

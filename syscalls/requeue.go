@@ -80,7 +80,9 @@ func (n *Node) redeliver(conn accepted) {
 	kernel := netip.AddrPortFrom(local.Addr.Addr().Unmap(), local.Addr.Port())
 	src := netip.AddrPortFrom(peer.Addr.Addr().Unmap(), peer.Addr.Port())
 	at := unmapped(n.local(local, conn.peer).Addr).Addr()
-	fresh, remove, err := n.dialListener(n.ctx, kernel, src, at, nil)
+	fresh, remove, err := n.dialListener(n.ctx, kernel, Opening{Source: src,
+		Destination: netip.AddrPortFrom(at, kernel.Port()),
+		IP:          stream.IPFields{TTL: 255}}, nil) // it was accepted before
 	if err != nil {
 		old.SetLinger(0)
 		old.Close()

@@ -75,6 +75,7 @@ func (u *udp) sendTo(c Call, s *progSocket, dst abi.Sockaddr, flags int, control
 	p = u.unfragmented(s, addr.Addr(), control, p)
 	given := control
 	control = u.kernelControl(control)
+	u.choosesIPFields(control)
 	if r, ok := u.sendDirect(c, s, flags, addr, control, p); ok {
 		return r
 	}
@@ -241,7 +242,9 @@ func (u *udp) sendConnected(c Call, s *progSocket, m abi.Msghdr, flags int,
 		uncut = several && s.isUncut(to.Addr())
 	}
 	_, _, cut := abi.CutSource(control)
-	if _, mapped := v4Control(control); !cut && !mapped && !uncut {
+	forIPv4, mapped := v4Control(control)
+	u.choosesIPFields(forIPv4)
+	if !cut && !mapped && !uncut {
 		return passthrough
 	}
 	return u.sendOn(s, flags, u.kernelControl(control), nil,

@@ -33,6 +33,7 @@ type peer struct {
 	addr    netip.AddrPort // virtual
 	own     netip.Addr     // the node's end, virtual
 	urgency urgency
+	ip      ipRelay
 }
 
 // maxEnded bounds how many ended connections are kept: about as many as a listener's

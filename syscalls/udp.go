@@ -7,22 +7,23 @@ import (
 	"sync/atomic"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
+	"github.com/boxer-sandbox/boxer/stream"
 	"golang.org/x/sys/unix"
 )
 
 // A Datagrams carries UDP between nodes, as reliably as UDP is. Its methods
 // may drop what they cannot send at once; neither waits.
 type Datagrams interface {
-	// SendDatagram sends b, at most 65,507 bytes, from src to dst, both virtual.
-	// It returns false if nobody has the address of dst.
-	SendDatagram(src, dst netip.AddrPort, b []byte) bool
+	// SendDatagram sends b, at most 65,507 bytes, from src to dst, both virtual, with the
+	// fields of an IP header. It returns false if nobody has the address of dst.
+	SendDatagram(src, dst netip.AddrPort, ip stream.IPFields, b []byte) bool
 	// SendUnreachable tells src that nobody has dst, a port of this node (ICMP
 	// port unreachable, RFC 792). quote is how the datagram for it began.
 	SendUnreachable(src, dst netip.AddrPort, quote []byte)
 	// SendEcho sends an ICMP echo request, at most 65,507 bytes. The port of src
 	// is its identifier; the answer comes to DeliverEcho.
 	// It returns false if nobody has the address of dst.
-	SendEcho(src, dst netip.AddrPort, msg []byte) bool
+	SendEcho(src, dst netip.AddrPort, ip stream.IPFields, msg []byte) bool
 }
 
 // udp is the UDP of a node: its programs' sockets, who is bound where, and the far
@@ -48,7 +49,8 @@ var datagramBuffers = sync.Pool{New: func() any { return new([maxDatagram + 1]by
 
 // sendOut carries what a program has sent to a flow's endpoint, or deals with err,
 // which the flow's socket has in its place.
-func (u *udp) sendOut(fl *flow, from netip.AddrPort, b []byte, err error) {
+func (u *udp) sendOut(fl *flow, from netip.AddrPort, ip stream.IPFields, b []byte,
+	err error) {
 	switch {
 	case errors.Is(err, unix.ECONNREFUSED):
 		u.programGone(fl)
@@ -57,26 +59,26 @@ func (u *udp) sendOut(fl *flow, from netip.AddrPort, b []byte, err error) {
 	case !u.sentBy(from, fl):
 		u.Logger.Debug("a stranger's datagram is dropped", "from", from, "for", fl.peer)
 	case fl.peer.Port() == 0:
-		u.sendEcho(from, fl.peer, b)
+		u.sendEcho(from, fl.peer, ip, b)
 	case !u.inNetwork(fl.peer.Addr()):
 		if !u.answerOwn(fl, from, b) {
-			u.sendEgress(from, fl.peer, b)
+			u.sendEgress(from, fl.peer, ip, b)
 		}
 	default:
 		src, dst := u.onTheWire(fl, u.datagramSender(fl.peer.Addr(), from))
-		u.carry(src, dst, b)
+		u.carry(src, dst, ip, b)
 	}
 }
 
 // carry sends a datagram to its destination, which may be this very node.
-func (u *udp) carry(src, dst netip.AddrPort, b []byte) {
+func (u *udp) carry(src, dst netip.AddrPort, ip stream.IPFields, b []byte) {
 	if u.Owns(dst.Addr()) {
-		if !u.deliver(src, dst, b) {
+		if !u.deliver(src, dst, ip, b) {
 			u.unreachable(dst, src, b)
 		}
 		return
 	}
-	if !u.Datagrams.SendDatagram(src, dst, b) {
+	if !u.Datagrams.SendDatagram(src, dst, ip, b) {
 		u.sendUnreachable(src, dst, b)
 	}
 }
@@ -115,20 +117,21 @@ func (f *flows) boundAt(any netip.Addr, port uint16) (netip.AddrPort, bool) {
 }
 
 // deliver is Node.DeliverDatagram.
-func (u *udp) deliver(src, dst netip.AddrPort, b []byte) bool {
+func (u *udp) deliver(src, dst netip.AddrPort, ip stream.IPFields, b []byte) bool {
 	if !u.Owns(dst.Addr()) {
 		return false
 	}
-	if u.deliverAs(src, dst, b, false) {
+	if u.deliverAs(src, dst, ip, b, false) {
 		return true
 	}
 	src, dst, ok := u.toIPv4(src, dst)
-	return ok && u.deliverAs(src, dst, b, true)
+	return ok && u.deliverAs(src, dst, ip, b, true)
 }
 
 // deliverAs is deliver for one family. translated says that the datagram came over
 // IPv6.
-func (u *udp) deliverAs(src, dst netip.AddrPort, b []byte, translated bool) bool {
+func (u *udp) deliverAs(src, dst netip.AddrPort, ip stream.IPFields, b []byte,
+	translated bool) bool {
 	var room [3]netip.AddrPort
 	at := u.datagramReceivers(room[:0], dst)
 	if len(at) == 0 {
@@ -142,7 +145,7 @@ func (u *udp) deliverAs(src, dst netip.AddrPort, b []byte, translated bool) bool
 	for _, kernel := range at {
 		if u.takes(fl, kernel) {
 			fl.translated.Store(translated)
-			u.hand(fl, kernel, b)
+			u.hand(fl, kernel, ip, b)
 			return true
 		}
 	}
@@ -151,9 +154,15 @@ func (u *udp) deliverAs(src, dst netip.AddrPort, b []byte, translated bool) bool
 
 // hand gives a program's socket a datagram of the flow's endpoint. If its buffer is full,
 // that is lost. See takes, which looks whose the socket is.
-func (u *udp) hand(fl *flow, to netip.AddrPort, b []byte) {
+func (u *udp) hand(fl *flow, to netip.AddrPort, ip stream.IPFields, b []byte) {
 	send := func(fd int) error {
 		return unix.Sendto(fd, b, unix.MSG_DONTWAIT, kernelSockaddr(unix.AF_INET, to))
+	}
+	if control := ipControl(ip); control != nil {
+		send = func(fd int) error {
+			return unix.Sendmsg(fd, b, control, kernelSockaddr(unix.AF_INET, to),
+				unix.MSG_DONTWAIT)
+		}
 	}
 	// it tells of an earlier one, and sends nothing
 	if errors.Is(fl.control(send), unix.ECONNREFUSED) {

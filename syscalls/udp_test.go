@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/boxer-sandbox/boxer/stream"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
@@ -11,13 +12,14 @@ import (
 // sunk is Datagrams that go nowhere.
 type sunk struct{ sent chan int }
 
-func (s sunk) SendDatagram(_, _ netip.AddrPort,
-	b []byte) bool {
+func (s sunk) SendDatagram(_, _ netip.AddrPort, _ stream.IPFields, b []byte) bool {
 	s.sent <- len(b)
 	return true
 }
 func (s sunk) SendUnreachable(_, _ netip.AddrPort, _ []byte) {}
-func (s sunk) SendEcho(_, _ netip.AddrPort, _ []byte) bool   { return true }
+func (s sunk) SendEcho(_, _ netip.AddrPort, _ stream.IPFields, _ []byte) bool {
+	return true
+}
 
 // BenchmarkSendto measures sendto(2) with an address, from its arrival until the network
 // has the datagram, without the trap itself.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
+	"github.com/boxer-sandbox/boxer/stream"
 	"golang.org/x/sys/unix"
 )
 
@@ -235,9 +236,10 @@ func (u *udp) takes(fl *flow, kernel netip.AddrPort) bool {
 
 // deliverTo gives a program's socket at a kernel address a datagram of a flow's endpoint,
 // if it takes it.
-func (u *udp) deliverTo(fl *flow, kernel netip.AddrPort, b []byte) {
+func (u *udp) deliverTo(fl *flow, kernel netip.AddrPort, ip stream.IPFields,
+	b []byte) {
 	if u.takes(fl, kernel) {
-		u.hand(fl, kernel, b)
+		u.hand(fl, kernel, ip, b)
 	}
 }
 

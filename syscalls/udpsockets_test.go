@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/boxer-sandbox/boxer/stream"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"golang.org/x/sys/unix"
 )
@@ -42,7 +43,7 @@ func TestOthersPort(t *testing.T) {
 			kernel := sourceOf(local)
 			src, dst := netip.AddrPortFrom(addrB, 9),
 				netip.AddrPortFrom(addrA, n.udp.ports.programPort(kernel))
-			if !n.DeliverDatagram(src, dst, []byte("first")) {
+			if !n.DeliverDatagram(src, dst, stream.IPFields{}, []byte("first")) {
 				t.Error("the program's port is closed")
 			}
 			if got, err := received(k.fd); got != "first" {
@@ -52,7 +53,7 @@ func TestOthersPort(t *testing.T) {
 			other, _ := udpAt(t, unix.AF_INET,
 				netip.AddrPortFrom(tc.others, kernel.Port()))
 			defer unix.Close(other)
-			if n.DeliverDatagram(src, dst, []byte("second")) {
+			if n.DeliverDatagram(src, dst, stream.IPFields{}, []byte("second")) {
 				t.Error("the node has taken a datagram for another process's port")
 			}
 			if got, err := received(other); !errors.Is(err, unix.EAGAIN) {

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/boxer-sandbox/boxer/stream"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,7 +28,7 @@ func TestPortOfClosedServer(t *testing.T) {
 		}
 		src, dst := netip.AddrPortFrom(addrB, 9),
 			netip.AddrPortFrom(addrA, local.Addr.Port())
-		if !n.DeliverDatagram(src, dst, []byte("first")) {
+		if !n.DeliverDatagram(src, dst, stream.IPFields{}, []byte("first")) {
 			t.Fatal("the server's port is closed")
 		}
 		server.close()
@@ -43,7 +44,7 @@ func TestPortOfClosedServer(t *testing.T) {
 			typ: unix.SOCK_DGRAM}, any); err != nil {
 			t.Fatal(err)
 		}
-		if !n.DeliverDatagram(src, dst, []byte("second")) {
+		if !n.DeliverDatagram(src, dst, stream.IPFields{}, []byte("second")) {
 			t.Error("the client's port is closed")
 		}
 		if got, err := received(client.fd); got != "second" {
@@ -70,7 +71,7 @@ func TestServerAgain(t *testing.T) {
 	second.bind("A:7000")
 	n.udp.datagramClosed(id) // the first one's
 	src, dst := netip.AddrPortFrom(addrB, 9), s.parse("A:7000")
-	if !n.DeliverDatagram(src, dst, []byte("hello")) {
+	if !n.DeliverDatagram(src, dst, stream.IPFields{}, []byte("hello")) {
 		t.Error("the second server's port is closed")
 	}
 	if got, err := received(second.fd); got != "hello" {
@@ -154,8 +155,8 @@ func TestFlowTellsOfEarlierOne(t *testing.T) {
 	closed := netip.AddrPortFrom(n.Aliases.Public, 7001)
 	at := netip.AddrPortFrom(n.Aliases.Public, 7000)
 	for i := range 100 {
-		n.udp.hand(fl, closed, []byte("to nobody"))
-		n.udp.hand(fl, at, []byte("hello"))
+		n.udp.hand(fl, closed, stream.IPFields{}, []byte("to nobody"))
+		n.udp.hand(fl, at, stream.IPFields{}, []byte("hello"))
 		if got, err := received(server.fd); got != "hello" {
 			t.Fatalf("datagram %d: the server got %q, %v", i, got, err)
 		}

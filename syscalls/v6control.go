@@ -61,9 +61,13 @@ func v4Control(b []byte) (out []byte, ok bool) {
 			continue
 		}
 		ok = true
-		if v := int32(binary.NativeEndian.Uint32(m.Data)); v >= 0 {
-			out, _ = abi.PutControl(out, unix.IPPROTO_IP, kind, m.Data, maxSentControl)
+		data := m.Data
+		if v := int32(binary.NativeEndian.Uint32(data)); v < 0 {
+			continue
+		} else if v == 0 && kind == unix.IP_TTL { // IPv4 has no such TTL
+			data = binary.NativeEndian.AppendUint32(nil, 1)
 		}
+		out, _ = abi.PutControl(out, unix.IPPROTO_IP, kind, data, maxSentControl)
 	}
 	return out, ok
 }

@@ -92,14 +92,16 @@ func TestParseHeader(t *testing.T) {
 			in: "0100001f 04 0000 0a6f0003 04 0000 0a6f0002 04 0f 0000000000000005 00000000000100"},
 		{
 			name: "fields of IP headers", ok: true,
-			in: "01000012 04 1538 0a6f0003 04 9c40 0a6f0002 06 02 ff b8",
+			in: "01000015 04 1538 0a6f0003 04 9c40 0a6f0002 06 02 ff b8 0a 01 fe",
 			want: Header{
 				Destination: header().Destination, Source: header().Source,
-				IP: stream.IPFields{TTL: 255, TOS: 0xb8},
+				IP: stream.IPFields{TTL: 255, TOS: 0xb8}, MinTTL: 254,
 			},
 		},
 		{name: "fields of IP headers, cut short",
 			in: "01000011 04 1538 0a6f0003 04 9c40 0a6f0002 06 01 ff"},
+		{name: "lowest TTL, too long",
+			in: "01000012 04 1538 0a6f0003 04 9c40 0a6f0002 0a 02 ff b8"},
 		{
 			name: "other fields of IP headers", ok: true,
 			in: "0100001a 04 0000 0a6f0003 04 0000 0a6f0002 07 0a 0000000000000005 ff 00",

@@ -215,7 +215,8 @@ func (c *conn) open(ctx context.Context, h Header) (*Stream, error) {
 		return nil, c.openError(ctx, err)
 	}
 	s := c.newStream(q)
-	s.header, s.ip.own = h, h.IP
+	s.header = h
+	s.ip.opened(h.IP, c.ipFields)
 	s.answered.Store(true) // the peer answers
 	stop := context.AfterFunc(ctx, func() { s.cancel(codeCanceled) })
 	var status [1]byte

@@ -47,6 +47,9 @@ type Header struct {
 	// IP has the fields of the opener's packets.
 	IP stream.IPFields
 
+	// MinTTL is the lowest TTL, or hop limit, of packets that the opener does not refuse.
+	MinTTL uint8
+
 	// Update, if valid, has other fields of the sender's packets of a stream. The opener
 	// does not want a connection. See Stream.SetIPFields.
 	Update IPUpdate
@@ -63,7 +66,7 @@ type Header struct {
 //	        3 is Optimistic, without a value; 4 is Urgent: stream and offset, 8 bytes each;
 //	        5 is Socket, a number of 8 bytes; 6 is IP: TTL and TOS, 1 byte each; 7 is
 //	        Update: stream, 8 bytes, then as IP; 8 is DirectPort, a number of 2 bytes;
-//	        9 is DirectTrial, without a value
+//	        9 is DirectTrial, without a value; 10 is MinTTL, 1 byte
 const (
 	optionHostAddr   = 1
 	optionTrace      = 2
@@ -74,6 +77,7 @@ const (
 	optionIPUpdate   = 7
 	optionDirect     = 8
 	optionTrial      = 9
+	optionMinTTL     = 10
 
 	headerVersion  = 1
 	headerPreamble = 4
@@ -136,6 +140,9 @@ func AppendHeader(dst []byte, h Header) ([]byte, error) {
 	}
 	if h.IP != (stream.IPFields{}) {
 		dst = append(dst, optionIPFields, sizeofIPFields, h.IP.TTL, h.IP.TOS)
+	}
+	if h.MinTTL != 0 {
+		dst = append(dst, optionMinTTL, 1, h.MinTTL)
 	}
 	if h.Update.Valid {
 		dst = h.Update.append(append(dst, optionIPUpdate, sizeofIPUpdate))
@@ -228,6 +235,11 @@ func parseHeaderRest(b []byte) (h Header, err error) {
 				return Header{}, errHeaderIP
 			}
 			h.IP = stream.IPFields{TTL: b[2], TOS: b[3]}
+		case optionMinTTL:
+			if b[1] != 1 {
+				return Header{}, errHeaderIP
+			}
+			h.MinTTL = b[2]
 		case optionIPUpdate:
 			if h.Update, err = parseIPUpdate(b[2 : 2+int(b[1])]); err != nil {
 				return Header{}, err

@@ -50,6 +50,15 @@ type ipFields struct {
 	changed func(stream.IPFields)
 }
 
+// opened notes the fields of the opener's packets. A peer of the first version does not
+// tell those of its own, known is false then: the highest TTL stands for them, with which
+// no program refuses its packets.
+func (i *ipFields) opened(own stream.IPFields, known bool) {
+	if i.own = own; !known {
+		i.peer.TTL = 255
+	}
+}
+
 // first notes what the header, or the answer, has. An update may have come before it.
 func (i *ipFields) first(f stream.IPFields) {
 	i.mu.Lock()
@@ -69,7 +78,8 @@ func (i *ipFields) update(f stream.IPFields) {
 	}
 }
 
-// OnIPFields returns the IPFields of the peer's packets, and has changed called with
+// OnIPFields returns the IPFields of the peer's packets, those of a peer of the first
+// version with a TTL of 255, and has changed called with
 // those that come later. changed must not call methods of s.
 func (s *Stream) OnIPFields(changed func(stream.IPFields)) stream.IPFields {
 	s.ip.mu.Lock()

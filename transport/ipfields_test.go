@@ -52,6 +52,9 @@ func testMixedVersions(t *testing.T, l *lab) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if from > 2 || to > 2 {
+				want.TTL = 255 // the peer does not tell
+			}
 			if f := s.OnIPFields(nil); f != want {
 				t.Errorf("%d to %d: answered with %v, want %v", from, to, f, want)
 			}

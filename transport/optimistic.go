@@ -282,7 +282,8 @@ func (s *Stream) Begin(h Header) error {
 	if err != nil {
 		return err
 	}
-	s.header, s.ip.own, s.before = h, h.IP, header
+	s.header, s.before = h, header
+	s.ip.opened(h.IP, s.conn.ipFields)
 	return nil
 }
 
