@@ -72,10 +72,13 @@ func (n *Node) discoverPaths(c Call) reply {
 
 // isUncut reports whether datagrams of a socket with a value of IP_MTU_DISCOVER must not
 // be larger than a packet. IPV6_MTU_DISCOVER has the same values.
-func isUncut(v int) bool { return v == unix.IP_PMTUDISC_DO || v == unix.IP_PMTUDISC_PROBE }
+func isUncut(v int) bool {
+	return v == unix.IP_PMTUDISC_DO ||
+		v == unix.IP_PMTUDISC_PROBE
+}
 
-// unfragmented wraps the payload of a datagram to dst with control messages. It fails with
-// EMSGSIZE if the datagram is larger than a packet and the socket forbids fragments
+// unfragmented wraps the payload of a datagram to dst with control messages. It fails
+// with EMSGSIZE if the datagram is larger than a packet and the socket forbids fragments
 // (IP_MTU_DISCOVER, ip(7)).
 func (u *udp) unfragmented(s *progSocket, dst netip.Addr, control []byte,
 	p payload) payload {

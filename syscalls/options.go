@@ -6,8 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// options are values of socket options that programs have set and that the kernel does not
-// have, by the socket's cookie and the option's level and name. 0 means that there is none.
+// options are values of socket options that programs have set and that the kernel does
+// not have, by the socket's cookie and the option's level and name. 0 means that there is
+// none.
 type options struct {
 	mu sync.Mutex
 	m  map[optionKey]int32
