@@ -2,22 +2,22 @@ package meter
 
 import "time"
 
-// What an Order may ask for.
+// The kinds of measurements.
 const (
-	// connect, send a byte, get one: Count times, one after the other
+	// Count times, one after the other: connect, send a byte and receive one
 	Connect = "connect"
-	// send Size bytes and get them back: Count times, on one connection
+	// Count times, on one connection: send Size bytes and receive them back
 	RoundTrip = "roundtrip"
-	// send for Time on Streams connections at once; with Both the server sends as well
+	// send for Time on Streams connections at a time; with Both, the server sends as well
 	Bulk  = "bulk"
 	Small = "small" // send Count writes of Size bytes on one connection
 	Churn = "churn" // Connect for Time, Streams at once
-	// have Count connections on which nothing happens; 0 closes them
+	// keep Count idle connections; 0 closes them
 	Idle        = "idle"
-	Getsockname = "getsockname" // getsockname(2) on a connected socket: Count times
-	// accept4(2) on a non-blocking listener to which nobody connects: Count times
+	Getsockname = "getsockname" // Count times getsockname(2) on a connected socket
+	// Count times accept4(2) on a non-blocking listener without connections
 	Accept = "accept"
-	// connect(2) to a listener of the same process, on localhost: Count times
+	// Count times connect(2) to a listener of the same process, on localhost
 	ConnectHere = "connecthere"
 )
 
@@ -33,13 +33,13 @@ type Order struct {
 
 // A Result is the answer to an Order.
 type Result struct {
-	// of whatever was done Count times, in nanoseconds
+	// durations of the Count operations, in nanoseconds
 	Samples []time.Duration `json:",omitempty"`
-	// of Connect: the part of it until there was a connection
+	// for Connect: the part of the duration until the connection was established
 	Dials []time.Duration `json:",omitempty"`
-	// of Churn: connections that got their byte
+	// for Churn: connections that received their byte
 	Count   int           `json:",omitempty"`
-	Bytes   uint64        `json:",omitempty"` // that have arrived
-	Elapsed time.Duration `json:",omitempty"` // until they had, in nanoseconds
+	Bytes   uint64        `json:",omitempty"` // bytes that have arrived
+	Elapsed time.Duration `json:",omitempty"` // until they had arrived, in nanoseconds
 	Failed  string        `json:",omitempty"`
 }

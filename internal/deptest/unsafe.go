@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// kernelDoor is the folder of the package that makes raw system calls.
-const kernelDoor = "internal/linux"
+// kernelPackage is the directory of the package that makes raw system calls.
+const kernelPackage = "internal/linux"
 
 // rawCalls are the functions of packages syscall and unix that make any system call.
 var rawCalls = map[string]bool{"Syscall": true, "Syscall6": true, "RawSyscall": true,
@@ -31,7 +31,7 @@ func CheckUnsafe(dir string) ([]error, error) {
 		name := d.Name()
 		at, _ := filepath.Rel(dir, path)
 		if d.IsDir() {
-			if at == kernelDoor || at != "." && (name[0] == '.' || name == "testdata" ||
+			if at == kernelPackage || at != "." && (name[0] == '.' || name == "testdata" ||
 				name == "third_party" || name == "dist") {
 				return fs.SkipDir
 			}
@@ -45,7 +45,7 @@ func CheckUnsafe(dir string) ([]error, error) {
 		found, err := checkFile(path)
 		for _, what := range found {
 			wrong = append(wrong, fmt.Errorf("%s %s: only %s and files named *_unsafe.go may",
-				at, what, kernelDoor))
+				at, what, kernelPackage))
 		}
 		return err
 	})
@@ -55,7 +55,7 @@ func CheckUnsafe(dir string) ([]error, error) {
 	return wrong, err
 }
 
-// checkFile returns what a file does that only kernelDoor may.
+// checkFile returns what a file does that only kernelPackage may.
 func checkFile(path string) (found []string, err error) {
 	f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
 	if err != nil {

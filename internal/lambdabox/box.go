@@ -19,7 +19,7 @@ type Machine interface {
 	Command(ctx context.Context, name string, args ...string) *exec.Cmd
 }
 
-// Config says what a Box is made of.
+// Config has the parameters of New.
 type Config struct {
 	// NewMachine returns a machine for a new environment of a function. It may fail:
 	// then the function is throttled.
@@ -27,7 +27,7 @@ type Config struct {
 
 	Jail string // path of the program of internal/jail
 	Dir  string // for the files of functions; the caller removes it
-	// gets what functions write, as CloudWatch would; used by many goroutines
+	// receives the output of functions, as CloudWatch does; used by many goroutines
 	Log io.Writer
 }
 
@@ -46,7 +46,7 @@ type Box struct {
 	refuse    []refusal
 }
 
-// A refusal is what the next invocations are answered.
+// A refusal is the answer to the next invocations.
 type refusal struct {
 	status int
 	code   string
@@ -91,7 +91,7 @@ func (b *Box) Refuse(n, status int, code string) {
 	}
 }
 
-// refused takes the next refusal, if there is one.
+// refused returns the next refusal, if there is one.
 func (b *Box) refused() (refusal, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -182,7 +182,7 @@ func (b *Box) environment(f *function) (*environment, error) {
 	return e, nil
 }
 
-// remove forgets an environment that is gone.
+// remove drops an environment that has ended.
 func (b *Box) remove(e *environment) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

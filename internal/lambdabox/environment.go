@@ -78,12 +78,12 @@ func (e *environment) start() error {
 	if err != nil {
 		return err
 	}
-	// PID 1 of a namespace of its own: nothing of an environment outlives it.
+	// PID 1 of its own PID namespace: all processes of the environment end with it.
 	e.cmd = e.machine.Command(e.box.ctx, "unshare", "--mount", "--pid", "--fork",
 		"sh", "-c", prepare, "sh", e.dir, strconv.Itoa(e.user()),
 		strconv.Itoa(group))
-	// And in a session of its own: the kernel sends SIGHUP to a process group that has
-	// stopped members when one of its parents ends (setpgid(2)).
+	// In its own session, too: the kernel sends SIGHUP to a process group with stopped
+	// members when one of its parents ends (setpgid(2)).
 	e.cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
 	e.cmd.Env = e.environ()
 	e.cmd.Stdout, e.cmd.Stderr = e.box.cfg.Log, e.box.cfg.Log
@@ -145,7 +145,7 @@ func (e *environment) environ() []string {
 	return env
 }
 
-// name is that of the environment's log stream.
+// name returns the name of the environment's log stream.
 func (e *environment) name() string { return fmt.Sprintf("2026/11/28/[$LATEST]%032x", e.number) }
 
 // wait waits until the processes have ended.
@@ -177,8 +177,8 @@ func (e *environment) kill(why error) {
 		e.killed = why
 	}
 	e.mu.Unlock()
-	// PID 1 of the namespace takes all others with it, and unshare ends then. The signal
-	// at the death of a parent is lost to the child as it changes its user (prctl(2)).
+	// All other processes end with PID 1 of the namespace, and then unshare ends. The
+	// child loses its signal at the parent's death when it changes its user (prctl(2)).
 	for _, pid := range e.processes() {
 		_ = unix.Kill(pid, unix.SIGKILL)
 	}

@@ -17,7 +17,7 @@ import (
 	"sync"
 )
 
-// A configuration is that of a function: the fields that are kept.
+// A configuration is a function's configuration: the fields that the box keeps.
 type configuration struct {
 	FunctionName  string
 	FunctionArn   string
@@ -45,7 +45,7 @@ type function struct {
 	config     configuration
 	zip        []byte
 	generation int // grows with each change
-	settling   int // how often the function is still said to be pending
+	settling   int // how often the box still reports the function as pending
 
 	environments []*environment // guarded by Box.mu
 }
@@ -84,7 +84,7 @@ var (
 	roleForm = regexp.MustCompile(`^arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+$`)
 )
 
-// A change is what a request says of a function.
+// A change is a request's change of a function.
 type change struct {
 	FunctionName  *string
 	Role          *string
@@ -162,7 +162,7 @@ func (f *function) change(c change, code []byte) error {
 		f.config.Architectures = c.Architectures
 	}
 	f.generation++
-	f.settling = 1 // as there, the change takes a while
+	f.settling = 1 // in the service, a change takes some time
 	return nil
 }
 

@@ -21,7 +21,7 @@ const (
 	maxResponse   = 6 << 20
 )
 
-// A functionError is what the service says of a function that failed.
+// A functionError is the service's report about a function that failed.
 type functionError struct{ kind, message string }
 
 // Error implements error.
@@ -66,7 +66,8 @@ func refuse(w http.ResponseWriter, status int, code, message string) {
 		"message": message})
 }
 
-// begin starts the invocation that a request asks for. Without one it has answered.
+// begin starts the invocation that a request asks for. If there is none, it answers the
+// request.
 func (b *Box) begin(w http.ResponseWriter, r *http.Request, most int) *invocation {
 	f := b.find(w, r)
 	if f == nil {
@@ -126,7 +127,7 @@ func (b *Box) invoke(w http.ResponseWriter, r *http.Request) {
 // answer sends a whole response.
 func (b *Box) answer(w http.ResponseWriter, r *http.Request, inv *invocation) {
 	body, err := io.ReadAll(io.LimitReader(inv.r, maxResponse+1))
-	go io.Copy(io.Discard, inv.r) // the function is not held up
+	go io.Copy(io.Discard, inv.r) // ends with the response; the function must not block
 	if err == nil && len(body) > maxResponse {
 		err = &functionError{"Function.ResponseSizeTooLarge",
 			"Response payload size exceeded maximum allowed payload size (6291556 bytes)."}
@@ -143,7 +144,7 @@ func (b *Box) answer(w http.ResponseWriter, r *http.Request, inv *invocation) {
 	_, _ = w.Write(body)
 }
 
-// json is the error as the service shows it to who has invoked the function.
+// json returns the error in the form in which the invoker gets it.
 func (e *functionError) json() []byte {
 	if strings.HasPrefix(e.message, "{") && json.Valid([]byte(e.message)) {
 		return []byte(e.message)
@@ -188,8 +189,8 @@ func (b *Box) invokeStreaming(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// A stream writes events. After an error it writes nothing: who has invoked the function
-// is gone, and the function goes on.
+// A stream writes events. After an error it writes nothing: the invoker has left, and the
+// function goes on.
 type stream struct {
 	w   http.ResponseWriter
 	enc *eventstream.Encoder

@@ -65,7 +65,7 @@ func (e *environment) taken(w http.ResponseWriter, r *http.Request) *invocation 
 	return e.current
 }
 
-// response passes a response on as it comes.
+// response forwards a response while it arrives.
 func (e *environment) response(w http.ResponseWriter, r *http.Request) {
 	inv := e.taken(w, r)
 	if inv == nil {
@@ -77,7 +77,7 @@ func (e *environment) response(w http.ResponseWriter, r *http.Request) {
 	for {
 		n, err := r.Body.Read(buf)
 		if n > 0 {
-			_, _ = inv.w.Write(buf[:n]) // who has invoked it may be gone
+			_, _ = inv.w.Write(buf[:n]) // the invoker may have left
 		}
 		if errors.Is(err, io.EOF) {
 			break
@@ -126,7 +126,7 @@ func (e *environment) register(w http.ResponseWriter, r *http.Request) {
 		"functionVersion": "$LATEST", "handler": e.f.configuration().Handler})
 }
 
-// accept is the answer to what the runtime reports.
+// accept answers a report of the runtime.
 func accept(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusAccepted)

@@ -18,19 +18,19 @@ const (
 	UDP6Destroyed = 4 // SKNLGRP_INET6_UDP_DESTROY
 )
 
-// ErrMissed means that the kernel had more to tell than its queue holds.
+// ErrMissed means that the kernel had more messages than its queue holds.
 var ErrMissed = errors.New("the kernel's queue was full: messages were lost")
 
-// A DestroyWatcher tells of sockets of this network namespace that were destroyed. The
-// kernel sends a message when the last reference to a socket goes, no matter how (sk_free
-// in net/core/sock.c). Hearing them takes no privilege.
+// A DestroyWatcher reports sockets of this network namespace that were destroyed. The
+// kernel sends a message when the last reference to a socket is gone, for whatever reason
+// (sk_free in net/core/sock.c). Receiving the messages takes no privilege.
 type DestroyWatcher struct {
 	file *os.File
 	raw  syscall.RawConn
 	buf  [4096]byte
 
-	// The last read, which tryRead has done. try is tryRead, made once: a method value is
-	// an allocation.
+	// The last read, by tryRead. try is tryRead, stored because each method value is an
+	// allocation.
 	n   int
 	err error
 	try func(fd uintptr) (done bool)
@@ -42,8 +42,8 @@ type DestroyWatcher struct {
 // about 800. The kernel grants less to unprivileged processes (net.core.rmem_max).
 const watchQueue = 4 << 20
 
-// WatchDestroyed tells of the sockets that multicast groups are about, and whose messages
-// a filter passes (classic BPF).
+// WatchDestroyed watches the sockets of multicast groups whose messages pass a filter
+// (classic BPF).
 func WatchDestroyed(filter []unix.SockFilter, groups ...int) (*DestroyWatcher, error) {
 	fd, err := Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK,
 		unix.NETLINK_SOCK_DIAG)
@@ -54,7 +54,7 @@ func WatchDestroyed(filter []unix.SockFilter, groups ...int) (*DestroyWatcher, e
 		SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, watchQueue) // less, then
 	}
 	err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
-	if err == nil { // before the groups, so that nothing comes in that it would drop
+	if err == nil { // before the groups, so that the filter drops all other messages
 		err = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
 			&unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
 	}
@@ -77,13 +77,13 @@ func WatchDestroyed(filter []unix.SockFilter, groups ...int) (*DestroyWatcher, e
 }
 
 // Next waits for the next socket that was destroyed. It fails with ErrMissed if messages
-// were lost, and can be called again then; with an error that wraps os.ErrClosed after
-// Close.
+// were lost; the caller can call it again then. After Close, it fails with an error that
+// wraps os.ErrClosed.
 //
-// Once the queue was full, the kernel drops all messages, and does not tell so again,
-// until the queue has been read to its end (NETLINK_S_CONGESTED in
-// net/netlink/af_netlink.c). So Next returns ErrMissed only then: what the caller finds
-// out about all sockets afterwards is complete.
+// When the queue is full, the kernel drops all messages without a further report, until
+// the queue has been read to its end (NETLINK_S_CONGESTED in net/netlink/af_netlink.c).
+// Next returns ErrMissed only then, so what the caller finds out about all sockets
+// afterwards is complete.
 func (w *DestroyWatcher) Next() (DiagSocket, error) {
 	for {
 		if err := w.raw.Read(w.try); err != nil { // it has no deadline
@@ -105,7 +105,7 @@ func (w *DestroyWatcher) Next() (DiagSocket, error) {
 	}
 }
 
-// tryRead returns false if there is nothing to tell yet.
+// tryRead returns false if there is no message.
 func (w *DestroyWatcher) tryRead(fd uintptr) bool {
 	w.n, w.err = untilDone(Read, int(fd), w.buf[:])
 	return !errors.Is(w.err, unix.EAGAIN) || w.missed

@@ -28,12 +28,12 @@ const (
 	tcpListen = 10 // TCP_LISTEN of include/net/tcp_states.h
 )
 
-// A DiagSocket is what the kernel says about a TCP or UDP socket.
+// A DiagSocket is the kernel's description of a TCP or UDP socket.
 type DiagSocket struct {
 	Addr   netip.AddrPort // its own; v4-mapped addresses are IPv4
 	Cookie uint64         // SO_COOKIE (socket(7)), which no other socket ever gets
 	State  byte           // as in include/net/tcp_states.h
-	UID    uint32         // the user who made it
+	UID    uint32         // its creator
 	Inode  uint32         // as in /proc/PID/fd
 
 	// Of a listener: connections that wait for accept(2), and how many may.

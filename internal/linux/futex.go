@@ -11,8 +11,8 @@ const (
 	futexWake = 1
 )
 
-// FutexWait sleeps until somebody wakes the word p (futex(2)), a signal comes, or at once
-// if *p is not v. The word may be in memory that processes share.
+// FutexWait sleeps until another thread wakes the word p (futex(2)) or a signal arrives.
+// It returns at once if *p is not v. Processes may share the word's memory.
 func FutexWait(p *uint32, v uint32) {
 	unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(p)), futexWait, uintptr(v), 0, 0, 0)
 }

@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ParseRights returns the descriptors in control messages that recvmsg(2) has written:
-// also those before a message that is malformed, since the caller has to close them. from
-// is who sent them, if SO_PASSCRED is set, or nil.
+// ParseRights returns the descriptors in control messages that recvmsg(2) has written,
+// including those before a malformed message, because the caller has to close them. from
+// is the sender, if SO_PASSCRED is set, or nil.
 func ParseRights(oob []byte) (fds []int, from *unix.Ucred) {
 	for len(oob) >= unix.CmsgLen(0) {
 		h, data, rest, err := unix.ParseOneSocketControlMessage(oob)

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OpenTerminal makes a pseudo-terminal (pty(7)): ours is for who emulates the terminal,
-// theirs for the program. Reads of ours can be ended by its Close.
+// OpenTerminal makes a pseudo-terminal (pty(7)). ours is for the emulator of the
+// terminal, theirs for the program. Close of ours ends its reads.
 func OpenTerminal() (ours, theirs *os.File, err error) {
 	fd, err := unix.Open("/dev/ptmx",
 		unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
