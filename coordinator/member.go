@@ -74,6 +74,10 @@ type About struct {
 	Command string `json:"command,omitempty"`
 	// TCP ports that the program listens on, ascending; at most MaxPorts
 	Ports []uint16 `json:"ports,omitempty"`
+	// where it runs, as the node's host names it, such as lambda:worker; empty: unknown
+	Place  string `json:"place,omitempty"`
+	Memory int    `json:"memory,omitempty"` // MB that the place bills for; 0: unknown
+	Arch   string `json:"arch,omitempty"`   // of the place: amd64 or arm64
 }
 
 // MaxPorts limits About.Ports.
@@ -81,8 +85,10 @@ const MaxPorts = 64
 
 // clean returns a without what must not be sent.
 func (a About) clean() About {
-	if !isHostID(a.Command) {
-		a.Command = ""
+	for _, s := range []*string{&a.Command, &a.Place, &a.Arch} {
+		if !isHostID(*s) {
+			*s = ""
+		}
 	}
 	a.Ports = a.Ports[:min(len(a.Ports), MaxPorts)]
 	return a

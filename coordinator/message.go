@@ -210,7 +210,8 @@ func (m *message) check() error {
 	case m.Report != nil:
 		over = len(m.Report.Paths) > maxPaths
 		if a := m.Report.About; a != nil {
-			over = over || !isHostID(a.Command) || len(a.Ports) > MaxPorts
+			over = over || !isHostID(a.Command) || len(a.Ports) > MaxPorts ||
+				!isHostID(a.Place) || !isHostID(a.Arch)
 		}
 		for _, p := range m.Report.Paths {
 			over = over || !isLabel(p.Kind) || p.Remote.Addr().Zone() != ""

@@ -2,8 +2,6 @@ package host
 
 import (
 	"crypto/subtle"
-	"errors"
-	"io"
 	"syscall"
 	"time"
 )
@@ -50,14 +48,10 @@ func (r *run) control(j *job, conn Conn) {
 	if !r.attach(j, conn, w) {
 		return
 	}
-	credit := make(chan struct{}, 1<<10)
-	for range StdinCredit {
-		credit <- struct{}{}
-	}
-	ended := make(chan struct{})
-	defer close(ended)
+	input := NewInputSender(w)
+	defer input.End()
 	if r.cfg.Stdin != nil && r.cfg.Count == 1 && r.cfg.Life.AtLimit != Replace {
-		go r.sendInput(w, credit, ended) // not waited for: a read of a terminal cannot be cancelled
+		go input.Send(r.cfg.Stdin) // not waited for: a read of a terminal cannot be cancelled
 	} else {
 		_ = w.Write(Stdin, nil)
 	}
@@ -67,10 +61,7 @@ func (r *run) control(j *job, conn Conn) {
 			return
 		}
 		if kind == Credit {
-			select {
-			case credit <- struct{}{}:
-			default:
-			}
+			input.Credit()
 		}
 	}
 }
@@ -93,6 +84,7 @@ func (r *run) attach(j *job, conn Conn, w *Writer) bool {
 	}
 	j.control, j.w, j.peer = conn, w, conn.Peer()
 	close(j.attached)
+	r.tellAttached()
 	pending := j.pending
 	j.pending = nil
 	go r.sendSignals(j, w, pending) // ends with the connection: a write may wait for the network
@@ -100,6 +92,23 @@ func (r *run) attach(j *job, conn Conn, w *Writer) bool {
 		r.releaseOthers()
 	}
 	return true
+}
+
+// tellAttached calls Attached when all processes have connected. The caller holds r.mu.
+func (r *run) tellAttached() {
+	if r.cfg.Attached == nil {
+		return
+	}
+	var nodes []uint32
+	for _, j := range r.jobs {
+		if j.control != nil && j.chosen {
+			nodes = append(nodes, j.peer)
+		}
+	}
+	if len(nodes) == r.cfg.Count { // the number only grows
+		go r.cfg.Attached(nodes)
+		r.cfg.Attached = nil
+	}
 }
 
 // sendSignals lets a held process start and sends it its signals, in order, until Run or
@@ -139,26 +148,4 @@ func (r *run) releaseOthers() {
 func (r *run) release(j *job) {
 	j.spare = true
 	j.process.Release()
-}
-
-// sendInput sends standard input as fast as the process gives credit.
-func (r *run) sendInput(w *Writer, credit, ended <-chan struct{}) {
-	buf := make([]byte, MaxFrame)
-	for {
-		n, err := r.cfg.Stdin.Read(buf)
-		if n > 0 {
-			select {
-			case <-credit:
-			case <-ended:
-				return
-			}
-			if w.Write(Stdin, buf[:n]) != nil {
-				return
-			}
-		}
-		if errors.Is(err, io.EOF) || err != nil {
-			_ = w.Write(Stdin, nil)
-			return
-		}
-	}
 }

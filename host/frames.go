@@ -24,7 +24,19 @@ const (
 	Start  Kind = 'g' // no payload: a held program may start
 	Credit Kind = 'c' // no payload: one more frame of Stdin may be sent
 	Key    Kind = 'k' // Control.Key: the first frame of a control connection
+
+	// Those of package control besides.
+	Challenge Kind = 'h' // JSON: what the owner of a node is to sign
+	Proof     Kind = 'p' // JSON: the signature
+	Request   Kind = 'q' // JSON: what is to be done
+	Window    Kind = 'w' // JSON of a WindowSize: that of the terminal has changed
 )
+
+// A WindowSize is that of a terminal, in characters.
+type WindowSize struct {
+	Rows    uint16 `json:"rows"`
+	Columns uint16 `json:"columns"`
+}
 
 // StdinCredit is how many frames of Stdin the launcher may send before the first Credit.
 // Standard input without credit waits, so that signals can pass.
@@ -142,7 +154,8 @@ func (r *Reader) Read() (Kind, []byte, error) {
 	}
 	k, n := Kind(h[0]), binary.BigEndian.Uint32(h[1:])
 	switch k {
-	case Stdout, Stderr, Event, Exit, Alive, Stdin, Signal, Start, Credit, Key:
+	case Stdout, Stderr, Event, Exit, Alive, Stdin, Signal, Start, Credit, Key,
+		Challenge, Proof, Request, Window:
 	default:
 		return 0, nil, fmt.Errorf("%w: kind %d", errFrame, k)
 	}

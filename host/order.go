@@ -53,7 +53,8 @@ type Node struct {
 	DataPath    string   `json:"data_path,omitempty"`
 	ReadyWhen   string   `json:"readyWhen,omitempty"`
 	Listen      string   `json:"listen,omitempty"`
-	Log         string   `json:"log,omitempty"` // BOXER_LOG
+	Owner       string   `json:"owner,omitempty"` // key of who may control the node
+	Log         string   `json:"log,omitempty"`   // BOXER_LOG
 }
 
 // Flags returns the flags of boxer run that set the fields.
@@ -76,6 +77,7 @@ func (n Node) Flags() []string {
 	add("data-path", n.DataPath)
 	add("ready-when", n.ReadyWhen)
 	add("listen", n.Listen)
+	add("owner", n.Owner)
 	return flags
 }
 
@@ -86,6 +88,9 @@ type Control struct {
 
 	// Hold delays the program's start until the launcher sends a Start frame.
 	Hold bool `json:"hold,omitempty"`
+
+	// Keep says that the program goes on when the control connection ends.
+	Keep bool `json:"keep,omitempty"`
 }
 
 // CommandVariable is the environment variable with the host's own command, a JSON array.

@@ -10,21 +10,22 @@ import (
 // maxLine bounds how many bytes of an unfinished line are held back.
 const maxLine = 8 << 10
 
-// A prefixer writes the lines of one of several processes, each with the process's label.
+// A Prefixer writes the lines of one of several processes, each with the process's label.
 // It does not mix lines of different processes.
-type prefixer struct {
+type Prefixer struct {
 	mu    *sync.Mutex // shared by all writers to w
 	w     io.Writer
 	label string
 	line  []byte
 }
 
-func newPrefixer(mu *sync.Mutex, w io.Writer, label string) *prefixer {
-	return &prefixer{mu: mu, w: w, label: label}
+// NewPrefixer returns a Prefixer to w. All that write to w share mu.
+func NewPrefixer(mu *sync.Mutex, w io.Writer, label string) *Prefixer {
+	return &Prefixer{mu: mu, w: w, label: label}
 }
 
 // Write implements io.Writer.
-func (p *prefixer) Write(b []byte) (int, error) {
+func (p *Prefixer) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := len(b)
@@ -42,8 +43,8 @@ func (p *prefixer) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// flush writes the last line if it is unfinished.
-func (p *prefixer) flush() {
+// Flush writes the last line if it is unfinished.
+func (p *Prefixer) Flush() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.line) > 0 {

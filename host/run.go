@@ -46,6 +46,13 @@ type RunConfig struct {
 
 	Life Life // how long the processes live
 
+	// Keep has the processes go on when this one dies or loses the network.
+	Keep bool
+
+	// Attached is called once, when Count processes have connected, with their nodes'
+	// ids; nil: it is not.
+	Attached func(nodes []uint32)
+
 	// Progress is called with messages for the user; nil: there are none.
 	Progress func(string)
 }
@@ -132,14 +139,15 @@ func (r *run) order(index int, hold bool) (*job, error) {
 		chosen:  !hold}
 	o := r.cfg.Order
 	o.Output = OutputFrames
-	o.Control = &Control{Address: r.controls.Addr().String(), Key: j.key, Hold: hold}
+	o.Control = &Control{Address: r.controls.Addr().String(), Key: j.key, Hold: hold,
+		Keep: r.cfg.Keep}
 	out := Streams{Stdout: r.cfg.Stdout, Stderr: r.cfg.Stderr}
 	j.flush = func() {}
 	if r.cfg.Count+r.cfg.Extra > 1 {
-		stdout := newPrefixer(&r.out, r.cfg.Stdout, r.label(j))
-		stderr := newPrefixer(&r.out, r.cfg.Stderr, r.label(j))
+		stdout := NewPrefixer(&r.out, r.cfg.Stdout, r.label(j))
+		stderr := NewPrefixer(&r.out, r.cfg.Stderr, r.label(j))
 		out = Streams{Stdout: stdout, Stderr: stderr}
-		j.flush = func() { stdout.flush(); stderr.flush() }
+		j.flush = func() { stdout.Flush(); stderr.Flush() }
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

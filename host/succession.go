@@ -17,6 +17,13 @@ type Life struct {
 	// is ready when its program has been started.
 	Ready func(ctx context.Context, node uint32) error
 
+	// Unlist has the name of a node lead to it no more, before its program gets SIGTERM
+	// because a successor has taken its place. Nil: the name leads to both for a while.
+	Unlist func(ctx context.Context, node uint32) error
+
+	// Command runs a command in a node at the limit, see Command.
+	Command func(ctx context.Context, node uint32) error
+
 	// Patience bounds how long a successor may take to become ready. Zero: as long as its
 	// predecessor lives.
 	Patience time.Duration
@@ -32,6 +39,8 @@ const (
 	// Replace starts a successor with the same order, and so with the same name. When the
 	// successor is ready, its predecessor gets SIGTERM.
 	Replace AtLimit = "replace"
+	// Command calls Life.Command, and then sends SIGTERM.
+	Command AtLimit = "command"
 )
 
 // live waits for the end of a process and of its successors, and returns the last one's
@@ -73,9 +82,12 @@ func (r *run) liveOnce(j *job) (next *job) {
 		return nil
 	case <-limit.C:
 	}
-	if r.cfg.Life.AtLimit == Replace {
+	switch r.cfg.Life.AtLimit {
+	case Replace:
 		next = r.succeed(j)
-	} else {
+	case Command:
+		r.obey(j)
+	default:
 		r.end(j)
 	}
 	if next == nil { // without a successor, the process lives until its host ends it
@@ -106,12 +118,50 @@ func (r *run) succeed(j *job) *job {
 	r.mu.Lock()
 	j.replaced = true
 	r.mu.Unlock()
+	r.unlist(j)
 	r.end(j)
 	go func() {
 		_, _ = j.process.Wait()
 		j.flush()
 	}()
 	return next
+}
+
+// unlistedFor is how long a program that is replaced goes on after its name has ceased to
+// lead to it: the other nodes learn of that, and clients connect to what they have
+// resolved just before.
+const unlistedFor = 500 * time.Millisecond
+
+// unlist has the name of a process's node not lead to it any more.
+func (r *run) unlist(j *job) {
+	select {
+	case <-j.attached:
+	default:
+		return
+	}
+	if r.cfg.Life.Unlist == nil {
+		return
+	}
+	if err := r.cfg.Life.Unlist(r.ctx, j.peer); err != nil {
+		r.say("%s: its name leads to it until it has ended: %v", r.label(j), err)
+		return
+	}
+	select {
+	case <-time.After(unlistedFor):
+	case <-r.ctx.Done():
+	}
+}
+
+// obey runs the command for the limit in a process's node, and then ends the process.
+func (r *run) obey(j *job) {
+	select {
+	case <-j.attached:
+		if err := r.cfg.Life.Command(r.ctx, j.peer); err != nil {
+			r.say("%s: the command at its limit: %v", r.label(j), err)
+		}
+	default:
+	}
+	r.end(j)
 }
 
 // awaitReady waits until a successor is ready, even if its predecessor ends meanwhile.

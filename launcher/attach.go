@@ -35,13 +35,19 @@ type attachRequest struct {
 
 	About  bool `json:",omitempty"` // no trace: only the answer
 	Status bool `json:",omitempty"` // no trace: the answer, then a statusAnswer
+
+	Command bool `json:",omitempty"` // no trace: a CommandConn follows the answer
 }
 
 // An attachAnswer describes the node that is traced.
 type attachAnswer struct {
 	Name, Program string
 	PID           int
-	Trapped       bool // all network calls are trapped: boxer trace started the node
+	ID            uint32 // of the node
+	Coordinator   string // host and port
+	Commands      bool   // the node takes them
+
+	Trapped bool // all network calls are trapped: boxer trace started the node
 }
 
 // An attachServer lets traces attach to a node.
@@ -175,6 +181,11 @@ func (s *attachServer) serve(c *net.UnixConn) error {
 	c.SetWriteDeadline(time.Time{})
 	switch {
 	case q.About:
+		return nil
+	case q.Command:
+		if p := s.node.program.Load(); p != nil {
+			p.commands.run(p, &CommandConn{ReadWriteCloser: c, Trusted: true})
+		}
 		return nil
 	case q.Status:
 		ctx, cancel := context.WithCancel(context.Background())

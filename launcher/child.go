@@ -44,6 +44,9 @@ type ExitError struct {
 func (e *ExitError) Error() string { return e.Err.Error() }
 func (e *ExitError) Unwrap() error { return e.Err }
 
+// ExitCode returns Code.
+func (e *ExitError) ExitCode() int { return e.Code }
+
 // prepare starts boxer-init, which then waits for its startRequest. Starting it takes a
 // few milliseconds, during which the node joins its network.
 func prepare(cfg *RunConfig, effects *processEffects) (*child, error) {

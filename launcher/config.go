@@ -18,6 +18,7 @@ type RunConfig struct {
 	Join    coordinator.JoinURL
 	Name    string    // empty: node-ID
 	Version string    // of boxer; boxer status shows it
+	Place   Place     // for who asks about the network
 	Publish []Publish // ports of the host to forward into the node
 	WaitFor []WaitFor // start the program when these nodes have joined
 
@@ -53,6 +54,11 @@ type RunConfig struct {
 	// Ready says when the node is listed under its name; nil: as soon as it joins.
 	Ready *ReadyWhen
 
+	// Commands serves a connection of somebody who wants to control the program. It must
+	// find out whether the other end may, and return when the connection ends. It is
+	// called from goroutines of its own. Nil: there are no such connections.
+	Commands func(*Program, *CommandConn)
+
 	Link *Link // nil: none
 	Hold Hold  // delays the program's start
 
@@ -65,6 +71,12 @@ type RunConfig struct {
 
 	// interposer makes the node's Interposer in tests; nil: newInterposer.
 	interposer func(rows []syscalls.Entry, own namespaces) (Interposer, error)
+}
+
+// A Place is where a node runs, and what that costs.
+type Place struct {
+	Name   string // such as lambda:worker; empty: an ordinary host
+	Memory int    // MB that are billed; 0: unknown
 }
 
 // Effects are the changes that a node makes to its process as a whole. A command such as

@@ -34,15 +34,18 @@ type member struct {
 	log    *slog.Logger
 
 	// what the node reports about itself; holds nil at first
-	about atomic.Pointer[func() coordinator.About]
+	about      atomic.Pointer[func() coordinator.About]
+	aboutIsSet chan struct{} // has a token when about has been set
 
 	direct   atomic.Pointer[directPaths] // holds nil: connections are not direct
 	inbounds *inbounds                   // of the streams from other nodes
 
 	guard *guard
 
-	left       atomic.Bool // the node is no longer a member
-	presenting sync.Mutex  // held while the presence changes
+	left    atomic.Bool             // the node is no longer a member
+	command func(*transport.Stream) // serves streams of isCommand; nil: refused
+
+	presenting sync.Mutex // held while the presence changes
 	presence   coordinator.Presence
 
 	stop    context.CancelFunc
@@ -53,6 +56,7 @@ type member struct {
 type handlers struct {
 	accept   func(*transport.Stream)
 	datagram func(from uint32, d transport.Datagram) // nil: dropped
+	command  func(*transport.Stream)                 // see member
 }
 
 // self is what a node reports about itself.
@@ -81,8 +85,9 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 	if err != nil {
 		return nil, err
 	}
-	m := &member{log: log, inbounds: newInbounds(),
-		presence: coordinator.Presence{Unlisted: who.unlisted}}
+	m := &member{log: log, inbounds: newInbounds(), command: h.command,
+		aboutIsSet: make(chan struct{}, 1),
+		presence:   coordinator.Presence{Unlisted: who.unlisted}}
 	if m.socket, err = transport.Listen(netip.AddrPort{}); err != nil {
 		return nil, err
 	}
@@ -166,6 +171,7 @@ func (m *member) reportPaths(ctx context.Context) {
 	for {
 		select {
 		case <-t.C:
+		case <-m.aboutIsSet:
 		case <-ctx.Done():
 			return
 		}
@@ -209,6 +215,14 @@ func (m *member) accept(h func(*transport.Stream)) func(*transport.Stream) {
 		}
 		if s.Header().DirectTrial {
 			m.direct.Load().acceptTrial(s)
+			return
+		}
+		if isCommand(s.Header()) {
+			if m.command == nil {
+				_ = s.Answer(transport.StatusRefused)
+				return
+			}
+			m.command(s)
 			return
 		}
 		status, ended := m.guard.accept(s)

@@ -35,6 +35,8 @@ type node struct {
 	attaching *attachServer
 
 	endLink func()
+
+	program atomic.Pointer[Program] // holds nil: it has not started yet
 }
 
 // newNode joins the network and makes the parts that answer the program's calls. The
@@ -54,6 +56,10 @@ func newNode(ctx context.Context, cfg RunConfig, own namespaces,
 	who.identity = identity
 	n.member, err = join(ctx, cfg.Join, who, cfg.Congestion,
 		handlers{
+			command: func(s *transport.Stream) {
+				<-ready
+				n.takeCommand(s)
+			},
 			accept: func(s *transport.Stream) {
 				<-ready
 				if n.calls == nil {

@@ -23,6 +23,9 @@ type Program struct {
 	ctx    context.Context // for the wait for the peers; Close cancels it
 	cancel context.CancelCauseFunc
 
+	over     chan struct{} // closed when the program has ended, and c.status is set
+	commands commandConns
+
 	ready    sync.WaitGroup // announceReady
 	endReady context.CancelFunc
 
@@ -40,7 +43,8 @@ var errClosing = errors.New("the program was closed")
 
 func newProgram(n *node, c *child, cfg RunConfig) *Program {
 	p := &Program{n: n, c: c, drain: cfg.Drain, done: make(chan struct{}),
-		endReady: func() {}}
+		endReady: func() {}, over: make(chan struct{})}
+	p.commands.serve = cfg.Commands
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	return p
 }
@@ -48,6 +52,7 @@ func newProgram(n *node, c *child, cfg RunConfig) *Program {
 // run follows the program to its end and releases everything.
 func (p *Program) run() {
 	p.code, p.err = p.supervise()
+	p.commands.end()
 	p.err = errors.Join(p.err, p.n.close())
 	p.c.effects.release()
 	p.cancel(nil)
@@ -64,6 +69,7 @@ func (p *Program) supervise() (int, error) {
 	p.ended = true
 	p.resumeLocked() // unsent data still has to be sent
 	p.mu.Unlock()
+	close(p.over)
 	p.endReady()
 	p.ready.Wait()
 	p.n.programEnded(p.c.pid, p.c.status)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"sync"
 
 	"github.com/boxer-sandbox/boxer/coordinator"
@@ -19,7 +20,7 @@ import (
 func Run(ctx context.Context, cfg RunConfig) (int, error) {
 	p, err := Start(ctx, cfg)
 	if err != nil {
-		return exitOf(err), err
+		return ExitCodeOf(err), err
 	}
 	return p.Wait()
 }
@@ -87,6 +88,8 @@ func start(ctx context.Context, cfg RunConfig, effects *processEffects) (*Progra
 		return nil, errors.Join(err, n.close())
 	}
 	p := newProgram(n, c, cfg)
+	n.program.Store(p)
+	n.attaching.begin(c.pid)
 	p.announceReady(cfg.Ready)
 	go p.run() // ends with the program's tree, at the latest in Close
 	return p, nil
@@ -109,7 +112,8 @@ func (n *node) start(c *child, cfg RunConfig) error {
 	// The control socket exists before the program: a boxer inside of it may ask at once.
 	n.attaching = n.serveAttach(c.init, attachAnswer{
 		Name: n.member.client.Self().Name, Program: cfg.Argv[0],
-		Trapped: cfg.Trace != nil,
+		Trapped: cfg.Trace != nil, ID: n.member.client.Self().ID,
+		Coordinator: cfg.Join.Host, Commands: cfg.Commands != nil,
 	})
 	n.serving.Go(func() {
 		// Without answers, every call would hang or fail.
@@ -123,10 +127,11 @@ func (n *node) start(c *child, cfg RunConfig) error {
 	closeAll(c.effects.inherited)
 	about := func() coordinator.About {
 		return coordinator.About{Command: filepath.Base(cfg.Argv[0]),
-			Ports: n.calls.ListeningPorts()}
+			Ports: n.calls.ListeningPorts(), Place: cfg.Place.Name,
+			Memory: cfg.Place.Memory, Arch: runtime.GOARCH}
 	}
 	n.member.about.Store(&about)
-	n.attaching.begin(c.pid)
+	n.member.aboutIsSet <- struct{}{}
 	n.notify.setMain(c.pid)
 	n.member.client.OnWill(func(w coordinator.Will) { c.tell(initCommand{Will: &w}) })
 	return nil
@@ -154,7 +159,8 @@ func (n *node) startRequest(c *child, cfg RunConfig) (req startRequest, err erro
 	return req, nil
 }
 
-func exitOf(err error) int {
+// ExitCodeOf returns the exit code of boxer run for an error of Start.
+func ExitCodeOf(err error) int {
 	var exit *ExitError
 	if errors.As(err, &exit) {
 		return exit.Code

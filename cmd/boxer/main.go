@@ -87,7 +87,8 @@ connect as on ordinary hosts, over encrypted, hole-punched UDP paths.`,
 	cmd.SetVersionTemplate(versionText())
 	cmd.AddCommand(runCommand(code), coordinatorCommand(), statusCommand(),
 		forwardCommand(),
-		doctorCommand(), traceCommand(code), lambdaCommand(), policyCommand(code),
+		psCommand(), logsCommand(), execCommand(code), stopCommand(), attachCommand(code),
+		ownerCommand(), doctorCommand(), traceCommand(code), lambdaCommand(), policyCommand(code),
 		versionCommand())
 	for _, extra := range extraCommands {
 		cmd.AddCommand(extra())

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/boxer-sandbox/boxer/coordinator"
+	"github.com/boxer-sandbox/boxer/host/control"
 	"github.com/boxer-sandbox/boxer/launcher"
 	"github.com/boxer-sandbox/boxer/policy"
 	"github.com/boxer-sandbox/boxer/trace"
@@ -31,6 +32,12 @@ type runFlags struct {
 	peerTimeout      time.Duration
 	drain            string
 	readyWhen        string
+	owner            string
+	keep             bool // the program's output
+	place            string
+	memory           int
+	detach           bool
+	detached         *os.File // who waits for the start; nil: nobody
 }
 
 func (r *runFlags) register(cmd *cobra.Command) {
@@ -49,6 +56,19 @@ func (r *runFlags) register(cmd *cobra.Command) {
 	f.StringVar(&r.drain, "drain", "", "when the program has ended, wait at most "+
 		"`DURATION` until the peers have read what it wrote; 0s: do not wait "+
 		"(default: as long as they read)")
+	f.StringVar(&r.owner, "owner", "", "who may control the node over the network: a "+
+		"`KEY` that boxer owner prints (default this user)")
+	f.BoolVarP(&r.detach, "detach", "d", false, "run the program in the background, "+
+		"print its node-ID when it has started, and keep its output for boxer logs")
+	f.BoolVar(&r.keep, "keep-output", false, "keep the last part of the program's "+
+		"output for boxer logs; the program then writes to pipes")
+	f.StringVar(&r.place, "place", "", "the `HOST` that has ordered this, for boxer ps")
+	f.IntVar(&r.memory, "memory", 0, "`MB` that the host bills, for boxer ps")
+	for _, name := range []string{"place", "memory"} {
+		if err := f.MarkHidden(name); err != nil {
+			panic(err) // a flag that is there
+		}
+	}
 	f.StringVar(&r.readyWhen, "ready-when", "", "the node's name leads to it when `THIS` "+
 		"holds: a port of the program such as 5432, file:PATH, or command:COMMAND of "+
 		"sh(1), run in the node, ends with 0 (default: at once)")
@@ -69,7 +89,8 @@ func (r *runFlags) register(cmd *cobra.Command) {
 // config returns the configuration that the flags ask for.
 func (r *runFlags) config(ctx context.Context, argv []string) (cfg launcher.RunConfig,
 	err error) {
-	cfg = launcher.RunConfig{Argv: argv, Name: r.name, Version: version}
+	cfg = launcher.RunConfig{Argv: argv, Name: r.name, Version: version,
+		Place: launcher.Place{Name: r.place, Memory: r.memory}}
 	if cfg.Name == "" {
 		cfg.Name = os.Getenv("BOXER_NAME")
 	}
@@ -159,17 +180,24 @@ Exit codes: the program's; 128+N if signal N killed it; 127 if it was not found,
   boxer run --wait-for db --wait-for worker=3 --wait-timeout 1m -- ./job
   boxer run --trace db.jsonl --name db -- postgres -D data`,
 		ValidArgsFunction: completeCommand,
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if len(args) == 0 {
 				return usage(cmd, errNoCommand)
 			}
 			if e := launcher.FindEnclosing(); e != nil {
 				return runInside(cmd, e, args, code)
 			}
+			if run.detach && os.Getenv(detachedVariable) == "" {
+				*code, err = detach(cmd.Context(), run.join, run.name)
+				return err
+			}
 			if on.asked(cmd) {
 				if err := needsAWS(); err != nil {
 					return err
 				}
+			}
+			if run.detached, err = detachedFile(); err != nil {
+				return err
 			}
 			cfg, err := run.config(cmd.Context(), args)
 			if err != nil {
@@ -183,9 +211,9 @@ Exit codes: the program's; 128+N if signal N killed it; 127 if it was not found,
 				return err
 			}
 			if t.out.file != "" {
-				return runTraced(cmd, cfg, &t, code)
+				return runTraced(cmd, &run, cfg, &t, code)
 			}
-			*code, err = runNode(cmd.Context(), cfg)
+			*code, err = run.runNode(cmd.Context(), cfg)
 			return err
 		},
 	}
@@ -203,10 +231,32 @@ Exit codes: the program's; 128+N if signal N killed it; 127 if it was not found,
 }
 
 // runNode runs a program as a node, for which alone this process is there.
-func runNode(ctx context.Context, cfg launcher.RunConfig) (int, error) {
+func (r *runFlags) runNode(ctx context.Context, cfg launcher.RunConfig) (int, error) {
 	cfg.Effects = launcher.Effects{Signals: true, JobControl: true, Reaper: true,
 		Processors: true, Descriptors: true, ServiceManager: true}
-	return launcher.Run(ctx, cfg)
+	owner, err := ownerOf(r.owner)
+	if err != nil {
+		return launcher.ExitBoxer, fmt.Errorf("--owner: %w", err)
+	}
+	c := &controlled{argv: cfg.Argv, owner: owner, started: time.Now()}
+	cfg.Commands = c.serve
+	if !r.keep && !r.detach {
+		return launcher.Run(ctx, cfg)
+	}
+	o, err := keepOutput(&cfg, control.DefaultLogSize)
+	if err != nil {
+		return launcher.ExitBoxer, err
+	}
+	c.log = o.log
+	p, err := launcher.Start(ctx, cfg)
+	o.started()
+	if err != nil {
+		return launcher.ExitCodeOf(err), err
+	}
+	r.attached([]uint32{p.Status().ID})
+	code, err := p.Wait()
+	o.copied.Wait()
+	return code, err
 }
 
 // parseDrain returns the value of launcher.RunConfig.Drain for --drain.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/host"
+	"github.com/boxer-sandbox/boxer/host/control"
 	"github.com/boxer-sandbox/boxer/launcher"
 )
 
@@ -28,11 +29,12 @@ type onFlags struct {
 
 	maxLife, readyWithin time.Duration
 	onLimit              string
+	onDisconnect         string
 }
 
 // onlyOn are those that mean nothing to a program that runs here.
 var onlyOn = []string{"count", "extra", "env", "chdir", "join-there", "region", "profile",
-	"max-life", "on-limit", "ready-within"}
+	"max-life", "on-limit", "on-disconnect", "ready-within"}
 
 func (o *onFlags) register(cmd *cobra.Command) {
 	f := cmd.Flags()
@@ -43,7 +45,8 @@ func (o *onFlags) register(cmd *cobra.Command) {
 	f.StringVar(&o.chdir, "chdir", "", "with --on: the program's working directory, a `DIR` there")
 	f.StringVar(&o.join, "join-there", "", "with --on: how the program's node joins: ssm:NAME or secretsmanager:ID, where the function finds the `URL` (default: this command's, in the order)")
 	f.DurationVar(&o.maxLife, "max-life", 0, "with --on: after `DURATION` do what --on-limit says, such as 14m where a function ends after 15")
-	f.StringVar(&o.onLimit, "on-limit", "stop", "with --max-life: `stop` the program by SIGTERM, or replace it: a successor starts under the same name, and when it is ready the program gets SIGTERM")
+	f.StringVar(&o.onLimit, "on-limit", "stop", "with --max-life: `stop` the program by SIGTERM; replace it: a successor starts under the same name, and when it is ready the program gets SIGTERM; or command:COMMAND of sh(1), run in the node before SIGTERM")
+	f.StringVar(&o.onDisconnect, "on-disconnect", "stop", "with --on: when this command is killed or loses the network, `stop` the program, or keep it, for boxer attach")
 	f.DurationVar(&o.readyWithin, "ready-within", time.Minute, "with --on-limit replace: give a successor up that is not ready after `DURATION`")
 	awsFlags(cmd, &o.region, &o.profile)
 }
@@ -56,8 +59,13 @@ func (o *onFlags) life(cmd *cobra.Command) (host.Life, error) {
 		return l, fmt.Errorf("--max-life %v: not a duration above 0s, such as 14m",
 			o.maxLife)
 	}
-	if l.AtLimit != host.Stop && l.AtLimit != host.Replace {
-		return l, fmt.Errorf("--on-limit %q: use stop or replace", o.onLimit)
+	if command, ok := strings.CutPrefix(o.onLimit, "command:"); ok && command != "" {
+		l.AtLimit = host.Command
+	} else if l.AtLimit != host.Stop && l.AtLimit != host.Replace {
+		return l, fmt.Errorf("--on-limit %q: use stop, replace or command:COMMAND", o.onLimit)
+	}
+	if o.onDisconnect != "stop" && o.onDisconnect != "keep" {
+		return l, fmt.Errorf("--on-disconnect %q: use stop or keep", o.onDisconnect)
 	}
 	if o.readyWithin <= 0 {
 		return l, fmt.Errorf("--ready-within %v: not a duration above 0s, such as 1m",
@@ -101,6 +109,15 @@ func (o *onFlags) run(cmd *cobra.Command, node *runFlags, cfg launcher.RunConfig
 	if err != nil {
 		return launcher.ExitBoxer, err
 	}
+	if order.Node.Owner = node.owner; node.owner == "" {
+		key, err := control.Key(true)
+		if err != nil {
+			return launcher.ExitBoxer, err
+		}
+		order.Node.Owner = control.FormatOwner(key.Public().(control.Owner))
+	} else if _, err := control.ParseOwner(node.owner); err != nil {
+		return launcher.ExitBoxer, fmt.Errorf("--owner: %w", err)
+	}
 	life, err := o.life(cmd)
 	if err != nil {
 		return launcher.ExitBoxer, err
@@ -121,15 +138,52 @@ func (o *onFlags) run(cmd *cobra.Command, node *runFlags, cfg launcher.RunConfig
 	if err != nil {
 		return launcher.ExitBoxer, err
 	}
-	if cfg.Ready != nil {
-		life.Ready = meeting.AwaitListed
-	}
+	o.control(&life, meeting, cfg.Ready != nil)
 	code, err := host.Run(cmd.Context(), h, controls{meeting},
-		host.RunConfig{Order: order, Life: life,
-			Count: o.count, Extra: o.extra, Stdin: os.Stdin, Stdout: os.Stdout,
+		host.RunConfig{Order: order, Life: life, Keep: o.onDisconnect == "keep",
+			Attached: node.attached,
+			Count:    o.count, Extra: o.extra, Stdin: os.Stdin, Stdout: os.Stdout,
 			Stderr: os.Stderr, Signals: signals,
 			Progress: func(s string) { fmt.Fprintln(os.Stderr, "boxer:", s) }})
 	return code, errors.Join(err, meeting.Close())
+}
+
+// control sets how processes are controlled while they are replaced.
+func (o *onFlags) control(life *host.Life, meeting *launcher.Meeting, ready bool) {
+	if ready {
+		life.Ready = meeting.AwaitListed
+	}
+	session := func(ctx context.Context, node uint32) (*control.Session, error) {
+		key, err := control.Key(false)
+		if err != nil {
+			return nil, err
+		}
+		conn, err := meeting.Command(ctx, node)
+		if err != nil {
+			return nil, err
+		}
+		return control.Open(conn, key, conn.Binding)
+	}
+	life.Unlist = func(ctx context.Context, node uint32) error {
+		s, err := session(ctx, node)
+		if err != nil {
+			return err
+		}
+		return s.SetListed(ctx, false)
+	}
+	life.Command = func(ctx context.Context, node uint32) error {
+		s, err := session(ctx, node)
+		if err != nil {
+			return err
+		}
+		result, err := s.Exec(ctx, control.Command{Argv: []string{"/bin/sh", "-c",
+			strings.TrimPrefix(o.onLimit, "command:")}},
+			control.Streams{Stdout: os.Stdout, Stderr: os.Stderr})
+		if err == nil && result.Code != 0 {
+			err = fmt.Errorf("it has ended with %d", result.Code)
+		}
+		return err
+	}
 }
 
 // order returns what the flags ask for.

@@ -174,7 +174,7 @@ Exit codes: as "boxer run".`,
 			if err != nil {
 				return err
 			}
-			return runTraced(cmd, cfg, &t, code)
+			return runTraced(cmd, &run, cfg, &t, code)
 		},
 	}
 	cmd.Flags().SetInterspersed(false) // what follows the command is the command's
@@ -241,20 +241,20 @@ func (f flushing) Read(b []byte) (int, error) {
 }
 
 // runTraced runs a program and writes its trace.
-func runTraced(cmd *cobra.Command, cfg launcher.RunConfig, t *traceFlags,
+func runTraced(cmd *cobra.Command, run *runFlags, cfg launcher.RunConfig, t *traceFlags,
 	code *int) (err error) {
 	if cfg.Trace, err = t.config(cfg.Argv); err != nil {
 		return err
 	}
-	*code, err = runNode(cmd.Context(), cfg)
+	*code, err = run.runNode(cmd.Context(), cfg)
 	if cerr := closeSink(cfg.Trace.Sink); cerr != nil {
 		report(cerr) // boxer's status is the program's
 	}
 	return err
 }
 
-// runsProgram reports whether the command line runs a program, which gets this
-// process's signals.
+// runsProgram reports whether the command line runs a program, here or elsewhere, which
+// gets this process's signals.
 func runsProgram(args []string) bool {
 	switch {
 	case len(args) == 0:
@@ -262,5 +262,5 @@ func runsProgram(args []string) bool {
 	case args[0] == "trace":
 		return len(args) == 1 || args[1] != "show" && args[1] != "merge"
 	}
-	return args[0] == "run"
+	return args[0] == "run" || args[0] == "exec" || args[0] == "attach"
 }

@@ -24,7 +24,8 @@ const module = "github.com/boxer-sandbox/boxer"
 // table says what each package may import of boxer.
 var table = map[string][]string{
 	// syscalls: doctor prints its table
-	"cmd/boxer": {"coordinator", "host", "internal/secrets", "lambda", "lambda/runtime",
+	"cmd/boxer": {"coordinator", "host", "host/control", "internal/linux", "internal/secrets",
+		"lambda", "lambda/runtime",
 		"launcher", "policy",
 		"syscalls",
 		"trace", "transport"},
@@ -53,6 +54,7 @@ var table = map[string][]string{
 	"internal/virtualtime": nil,
 
 	"host":           nil,
+	"host/control":   {"host", "internal/linux"},
 	"lambda":         {"host", "lambda/files"},
 	"lambda/files":   nil,
 	"lambda/image":   {"host", "lambda/files"},

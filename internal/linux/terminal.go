@@ -51,8 +51,8 @@ func WindowSize(f *os.File) (rows, columns uint16, err error) {
 // SetWindowSize sets how many rows and columns a terminal has. Its programs get SIGWINCH.
 func SetWindowSize(f *os.File, rows, columns uint16) error {
 	return control(f, func(fd int) error {
-		return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ,
-			&unix.Winsize{Row: rows, Col: columns})
+		return os.NewSyscallError("ioctl", unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ,
+			&unix.Winsize{Row: rows, Col: columns}))
 	})
 }
 
@@ -65,7 +65,7 @@ func control(f *os.File, g func(fd int) error) error {
 	if e := raw.Control(func(fd uintptr) { err = g(int(fd)) }); e != nil {
 		return e
 	}
-	return os.NewSyscallError("ioctl", err)
+	return err
 }
 
 // MakeRaw has a terminal pass on all that is typed, as cfmakeraw(3) does. restore undoes
@@ -87,4 +87,17 @@ func MakeRaw(f *os.File) (restore func(), err error) {
 		return nil, os.NewSyscallError("ioctl", err)
 	}
 	return func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, before) }, nil
+}
+
+// Duplicate returns another descriptor of the same open file (dup(2)).
+func Duplicate(f *os.File) (*os.File, error) {
+	fd := -1
+	err := control(f, func(from int) (err error) {
+		fd, err = unix.FcntlInt(uintptr(from), unix.F_DUPFD_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("duplicate %s: %w", f.Name(), err)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
 }

@@ -139,7 +139,13 @@ func resultOf(err error) host.Result {
 
 // command returns a boxer run of the order, and this process's ends of its descriptors.
 func (j *job) command() (*exec.Cmd, *ends, error) {
-	args := append([]string{"run"}, j.order.Node.Flags()...)
+	args := append([]string{"run", "--keep-output"}, j.order.Node.Flags()...)
+	if j.Place != "" {
+		args = append(args, "--place="+j.Place)
+	}
+	if j.Memory > 0 {
+		args = append(args, fmt.Sprintf("--memory=%d", j.Memory))
+	}
 	e := &ends{}
 	cmd := exec.Command(j.Boxer)
 	cmd.Env = setVariable(with(j.Environ, j.order.Env), joinVariable, j.join)

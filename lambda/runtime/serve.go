@@ -19,6 +19,9 @@ type Config struct {
 	Boxer    string // path of boxer's program
 	Instance string // name of the environment, from $AWS_LAMBDA_LOG_STREAM_NAME
 
+	Place  string // of its nodes, for boxer ps, from $AWS_LAMBDA_FUNCTION_NAME
+	Memory int    // MB of the environment; 0: unknown
+
 	// Concurrency is how many invocations the environment has at once, from
 	// $AWS_LAMBDA_MAX_CONCURRENCY; below 1: one.
 	Concurrency int
@@ -45,6 +48,10 @@ func FromEnvironment() (Config, error) {
 		Environ:  programEnviron(os.Environ()),
 		Command:  os.Getenv(host.CommandVariable),
 	}
+	if name := os.Getenv("AWS_LAMBDA_FUNCTION_NAME"); name != "" {
+		c.Place = "lambda:" + name
+	}
+	c.Memory, _ = strconv.Atoi(os.Getenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE"))
 	if c.API == "" {
 		return c, errors.New("AWS_LAMBDA_RUNTIME_API is not set: this is no function of AWS Lambda; " +
 			"boxer lambda serve is the bootstrap of one, see boxer lambda package")
