@@ -16,7 +16,7 @@ func (r *run) accept() {
 		if err != nil {
 			return
 		}
-		go func() {
+		go func() { // ends with the connection: by closeControls, or by keyTimeout
 			defer conn.Close()
 			if j := r.identify(conn); j != nil {
 				r.control(j, conn)

@@ -70,9 +70,11 @@ func Run(ctx context.Context, h Host, c Controls, cfg RunConfig) (int, error) {
 	if err := r.start(); err != nil {
 		return exitBoxer, err
 	}
-	go r.accept()
+	go r.accept() // ends when the caller closes c
 	defer r.closeControls()
-	go r.passSignals(ctx)
+	var passing sync.WaitGroup
+	passing.Go(func() { r.passSignals(ctx) })
+	defer func() { cancel(); passing.Wait() }()
 	return r.wait()
 }
 
@@ -188,7 +190,7 @@ func (r *run) wait() (code int, err error) {
 		all.Go(func() { outcomes[i].result, outcomes[i].err = r.live(j) })
 	}
 	ended := make(chan struct{})
-	go func() { all.Wait(); close(ended) }()
+	go func() { all.Wait(); close(ended) }() // ends with the processes
 	select {
 	case <-ended:
 	case <-r.ctx.Done():

@@ -67,7 +67,7 @@ const maxCode = 255
 // liveOnce waits for the end of a process, or until a successor has taken its place.
 func (r *run) liveOnce(j *job) (next *job) {
 	ended := make(chan struct{})
-	go func() {
+	go func() { // ends with the process
 		_, _ = j.process.Wait() // live asks again
 		close(ended)
 	}()
@@ -120,7 +120,7 @@ func (r *run) succeed(j *job) *job {
 	r.mu.Unlock()
 	r.unlist(j)
 	r.end(j)
-	go func() {
+	go func() { // ends with the process
 		_, _ = j.process.Wait()
 		j.flush()
 	}()
@@ -174,7 +174,7 @@ func (r *run) awaitReady(next *job) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	go func() {
+	go func() { // ends with the process
 		if _, err := next.process.Wait(); err != nil {
 			cancel(err)
 			return

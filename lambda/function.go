@@ -53,7 +53,7 @@ func (f *Function) Start(ctx context.Context, o host.Order,
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	p := &process{f: f, out: out, cancel: cancel, done: make(chan struct{})}
-	go p.run(ctx, event)
+	go p.run(ctx, event) // ends with the invocation; Wait waits for it
 	return p, nil
 }
 
@@ -105,7 +105,7 @@ func (p *process) read(stream *lambda.InvokeWithResponseStreamEventStream) (host
 	defer stream.Close()
 	r, w := io.Pipe()
 	defer r.Close()
-	go func() { w.CloseWithError(copyChunks(w, stream)) }()
+	go func() { w.CloseWithError(copyChunks(w, stream)) }() // ends with r, or the stream
 	result, err := p.frames(host.NewReader(r))
 	if err != nil {
 		result.Code = exitBoxer

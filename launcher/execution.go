@@ -85,7 +85,7 @@ func (p *Program) Exec(ctx context.Context, cfg ExecConfig) (*Execution, error) 
 		request: execRequest{ID: e.id, Argv: cfg.Argv, Env: cfg.Env, Dir: cfg.Dir,
 			Terminal: cfg.Terminal}}
 	started := make(chan error, 1)
-	go func() { started <- p.n.interposer.Exec(p.c, s) }()
+	go func() { started <- p.n.interposer.Exec(p.c, s) }() // ends with the tree at the latest
 	select {
 	case err = <-started:
 	case <-ctx.Done():

@@ -91,7 +91,7 @@ func Init() int {
 	if t.pidfd, err = unix.PidfdOpen(pid, 0); err != nil {
 		t.pidfd = -1
 	}
-	go t.watchSupervisor()
+	go t.watchSupervisor() // ends with this process
 	return t.reap()
 }
 

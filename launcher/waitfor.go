@@ -41,7 +41,7 @@ func (n *node) await(ctx context.Context, cfg RunConfig) error {
 func waitFor(ctx context.Context, c *coordinator.Client, w WaitFor,
 	log *slog.Logger) error {
 	waited := make(chan error, 1)
-	go func() { waited <- c.Wait(ctx, w.Name, w.Count) }()
+	go func() { waited <- c.Wait(ctx, w.Name, w.Count) }() // ends with ctx
 	timer := time.NewTimer(waitTold)
 	defer timer.Stop()
 	told := false

@@ -60,6 +60,7 @@ func (j *job) buffered(ctx, sending context.Context, id string) error {
 	report := host.Report{Result: j.run(ctx, output{&stdout, &stderr})}
 	report.Stdout, report.Stderr = stdout.String(), stderr.String()
 	r, w := io.Pipe()
+	// respond closes r, so that this ends.
 	go func() { w.CloseWithError(json.NewEncoder(w).Encode(report)) }()
 	return j.api.respond(sending, id, "application/json", r)
 }
