@@ -51,6 +51,7 @@ var variants = []variant{
 	{name: "32-bit stream", program: "stream", flags: thirtyTwo, only: "amd64"},
 	{name: "32-bit wild", program: "wild", flags: thirtyTwo, only: "amd64"},
 	{name: "32-bit interfaces", program: "interfaces", flags: thirtyTwo, only: "amd64"},
+	{name: "32-bit lists", program: "lists", flags: thirtyTwo, only: "amd64"},
 	{name: "strace", program: "descriptors",
 		under: []string{"strace", "-f", "-o", "/dev/null"}, needs: "strace"},
 	{name: "32-bit numbers", program: "numbers", flags: thirtyTwo, only: "amd64"},
@@ -66,6 +67,7 @@ var variants = []variant{
 	{name: "stream on one host", program: "stream", oneHost: true},
 	{name: "oneport on one host", program: "oneport", oneHost: true},
 	{name: "fastopen on one host", program: "fastopen", oneHost: true},
+	{name: "lists on one host", program: "lists", oneHost: true},
 }
 
 // compatProgram makes 32-bit calls, which only a filter traps.

@@ -51,11 +51,11 @@ func canName() bool {
 }
 
 // trapped removes the rows that the program's own namespaces make unnecessary: there the
-// kernel itself has the node's name and files.
+// kernel itself has the node's name.
 func trapped(rows []syscalls.Entry, own namespaces) []syscalls.Entry {
 	kept := rows[:0:0]
 	for _, e := range rows {
-		if !(e.Hostname && own.named || e.Mounts && own.mounted) {
+		if !(e.Hostname && own.named) {
 			kept = append(kept, e)
 		}
 	}

@@ -53,12 +53,8 @@ func (a Abilities) Takes(rows []Entry) (taken []Entry) {
 		if e.Compat && !a.Compat {
 			continue
 		}
-		if a.Memory {
-			// Reading paths in the program costs as little as mounts do.
-			e.Mounts = false
-			if len(e.Inside) > 0 {
-				e.When = e.Inside
-			}
+		if a.Memory && len(e.Inside) > 0 {
+			e.When = e.Inside
 		}
 		e.Inside = nil
 		taken = append(taken, e)

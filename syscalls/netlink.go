@@ -1,36 +1,32 @@
 package syscalls
 
 import (
+	"bytes"
+	"context"
 	"errors"
-	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"github.com/boxer-sandbox/boxer/syscalls/rtnetlink"
+	"github.com/boxer-sandbox/boxer/syscalls/sockdiag"
 	"golang.org/x/sys/unix"
 )
 
-// netlinks answer the programs' NETLINK_ROUTE sockets.
+// netlinks answer the programs' NETLINK_ROUTE and NETLINK_SOCK_DIAG sockets.
 //
 // Such a socket is implemented as a NETLINK_USERSOCK socket that is connected to a socket
-// of the supervisor. So the kernel queues the supervisor's answers, and read, poll,
-// MSG_PEEK, buffer sizes and the options of SOL_NETLINK are the kernel's. The filter
-// traps requests, and the supervisor answers before the call returns, as Linux does. It
-// does not trap write(2), and of send(2) only musl's: other requests come to the
-// supervisor's socket.
+// of the supervisor, one for each of the two protocols. So the kernel queues the
+// supervisor's answers, and read, poll, MSG_PEEK, buffer sizes and the options of
+// SOL_NETLINK are the kernel's. The filter traps requests, and the supervisor answers
+// before the call returns, as Linux does. It does not trap write(2), and of send(2) only
+// musl's: other requests come to the supervisor's socket.
 type netlinks struct {
 	*core
+	view func() sockdiag.View // of the node's sockets
 
-	mu     sync.Mutex
-	conn   *os.File // nil until the first program asks
-	raw    syscall.RawConn
-	closed bool
-
-	port atomic.Uint32 // of the supervisor's socket; 0: there is none
+	route, diag netlinkServer
 
 	// others is a hash table of descriptors that are known to be other sockets, since the
 	// last socket was counted by made. See maybe.
@@ -39,6 +35,7 @@ type netlinks struct {
 	// must not be cut: see lookAgain.
 	made atomic.Uint32
 
+	mu sync.Mutex
 	// claims are the ports that programs bound their sockets to, by the ports that the
 	// kernel gave these sockets when they were made.
 	claims map[uint32]uint32
@@ -58,42 +55,13 @@ const maxClaims = 256
 // maxNetlink bounds a request in bytes. Requests of known programs have fewer than 100.
 const maxNetlink = 16 << 10
 
-// start opens the supervisor's socket if it is not open, and returns its port.
-func (k *netlinks) start() (port uint32, err error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.conn != nil {
-		return k.port.Load(), nil
-	}
-	if k.closed {
-		return 0, unix.EIO
-	}
-	fd, err := linux.Socket(unix.AF_NETLINK,
-		unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK,
-		unix.NETLINK_USERSOCK)
-
-	if err != nil {
-		return 0, err
-	}
-	f := os.NewFile(uintptr(fd), "netlink")
-	if err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err == nil {
-		port, err = netlinkPort(fd)
-	}
-	if err == nil {
-		k.raw, err = f.SyscallConn()
-	}
-	if err != nil {
-		f.Close()
-		return 0, fmt.Errorf("netlink: %w", err)
-	}
-	k.conn = f
-	k.port.Store(port)
-	k.tasks.Go(k.serve)
-	return port, nil
-}
-
 // used reports whether any program has made a netlink socket.
-func (k *netlinks) used() bool { return k.port.Load() != 0 }
+func (k *netlinks) used() bool { return k.route.used() || k.diag.used() }
+
+// isServer reports whether a port is that of a socket of the supervisor's.
+func (k *netlinks) isServer(port uint32) bool {
+	return port != 0 && (port == k.route.port.Load() || port == k.diag.port.Load())
+}
 
 // maybe reports whether a thread's descriptor may be a netlink socket, or one that
 // lookAgain is for, by what earlier calls have shown. So a sendmsg(2) of a TCP or Unix
@@ -124,50 +92,58 @@ func otherKey(tid, fd int, made uint32) uint64 {
 }
 
 func (k *netlinks) close() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.closed = true
-	if k.conn != nil {
-		k.conn.Close()
-	}
+	k.route.close()
+	k.diag.close()
 }
 
-// serve answers the requests that come to the supervisor's socket, until it is
+// serve answers the requests that come to one of the supervisor's sockets, until it is
 // closed.
-func (k *netlinks) serve() {
+func (k *netlinks) serve(server *netlinkServer) {
 	var b [maxNetlink]byte
 	for {
-		var size int
-		var from unix.Sockaddr
-		var err error
-		closed := k.raw.Read(func(fd uintptr) bool {
-			size, from, err = unix.Recvfrom(int(fd), b[:], unix.MSG_DONTWAIT)
-			return !errors.Is(err, unix.EAGAIN)
-		})
-		if closed != nil {
+		size, port, err := server.receive(b[:])
+		if err != nil {
 			return
 		}
-		if program, ok := from.(*unix.SockaddrNetlink); ok && err == nil {
-			k.answer(b[:size], program.Pid)
-		}
+		k.answer(server, b[:size], port)
 	}
 }
 
-// answer answers a request of the socket that has a port. An answer that does not
-// fit into the socket's buffer is lost, as on Linux (ENOBUFS, netlink(7)).
-func (k *netlinks) answer(b []byte, port uint32) {
-	answer := rtnetlink.Answer(k.host(), b, k.claimed(port))
+// answer answers a request of the socket that has a port.
+func (k *netlinks) answer(server *netlinkServer, b []byte, port uint32) {
+	claimed := k.claimed(port)
+	if server == &k.diag {
+		k.answerDiag(sockdiag.Answer(b, claimed, linux.AskDiag, k.view()), port)
+		return
+	}
+	answer := rtnetlink.Answer(k.host(), b, claimed)
 	if len(answer) == 0 {
 		return
 	}
-	to := &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: port}
-	err := k.raw.Control(func(fd uintptr) {
-		if err := unix.Sendto(int(fd), answer, unix.MSG_DONTWAIT, to); err != nil {
-			k.Logger.Debug("netlink", "port", port, "err", err)
-		}
-	})
-	if err != nil && !errors.Is(err, os.ErrClosed) {
+	// An answer that does not fit into the socket's buffer is lost, as on Linux (ENOBUFS,
+	// netlink(7)).
+	if err := server.send(answer, port); err != nil {
 		k.Logger.Debug("netlink", "port", port, "err", err)
+	}
+}
+
+// answerDiag sends the datagrams of an answer. The kernel goes on with a long one when
+// the program has read what is there.
+func (k *netlinks) answerDiag(datagrams [][]byte, port uint32) {
+	for i, d := range datagrams {
+		err := k.diag.send(d, port)
+		if errors.Is(err, unix.EAGAIN) {
+			k.tasks.Go(func() {
+				if err := k.diag.sendSlowly(k.ctx, datagrams[i:], port); err != nil {
+					k.Logger.Debug("netlink", "port", port, "err", err)
+				}
+			})
+			return
+		}
+		if err != nil {
+			k.Logger.Debug("netlink", "port", port, "err", err)
+			return
+		}
 	}
 }
 
@@ -199,17 +175,24 @@ func (k *netlinks) claim(port, want uint32) {
 	k.claims[port] = want
 }
 
-// socket answers socket(2) for NETLINK_ROUTE. A program in a network namespace of
-// its own gets a socket of the kernel's.
+// socket answers socket(2) for NETLINK_ROUTE and NETLINK_SOCK_DIAG. A program in a
+// network namespace of its own gets a socket of the kernel's.
 func (k *netlinks) socket(c Call) reply {
 	typ := c.Int(1)
 	if !networkNamespace.has(c.TID()) {
 		return passthrough
 	}
-	kernel, err := k.start()
+	server := &k.route
+	if c.Int(2) == unix.NETLINK_SOCK_DIAG {
+		server = &k.diag
+	}
+	kernel, opened, err := server.open()
 	if err != nil {
 		k.Logger.Debug("netlink", "err", err)
 		return passthrough
+	}
+	if opened {
+		k.tasks.Go(func() { k.serve(server) })
 	}
 	fd, err := linux.Socket(unix.AF_NETLINK, typ|unix.SOCK_CLOEXEC, unix.NETLINK_USERSOCK)
 	if err != nil {
@@ -312,8 +295,8 @@ func (k *netlinks) name(c Call, fd int, peer bool) reply {
 	return fail(writeName(c, b[:], c.Ptr(1), c.Ptr(2)))
 }
 
-// send answers a send of a request, if the destination and the descriptor are
-// those of NETLINK_ROUTE. p reads the request.
+// send answers a send of a request, if the destination and the descriptor are those of
+// such a socket. p reads the request.
 func (k *netlinks) send(c Call, addr uintptr, size int, p payload) reply {
 	if !k.used() {
 		return passthrough
@@ -346,8 +329,23 @@ func (k *netlinks) send(c Call, addr uintptr, size int, p payload) reply {
 	if err != nil {
 		return fail(err)
 	}
-	k.answer(b[:got], port)
-	return value(uintptr(got))
+	if !k.asksDiag(fd) {
+		k.answer(&k.route, b[:got], port)
+		return value(uintptr(got))
+	}
+	// The kernel walks through all sockets, which takes time.
+	request := bytes.Clone(b[:got])
+	return async(func(context.Context, Call) reply {
+		k.answer(&k.diag, request, port)
+		return value(uintptr(len(request)))
+	})
+}
+
+// asksDiag reports whether a program's socket is of NETLINK_SOCK_DIAG.
+func (k *netlinks) asksDiag(fd int) bool {
+	sa, err := unix.Getpeername(fd)
+	a, ok := sa.(*unix.SockaddrNetlink)
+	return err == nil && ok && a.Pid != 0 && a.Pid == k.diag.port.Load()
 }
 
 // joinGroup answers setsockopt(2) with NETLINK_ADD_MEMBERSHIP.

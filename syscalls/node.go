@@ -148,6 +148,7 @@ func NewNode(c Config) (*Node, error) {
 	n.listeners.gate = g
 	n.netlinks.core, n.emulator.Node = &n.core, n
 	n.ipChosen.Store(hostTTL() != stream.DefaultTTL)
+	n.netlinks.view = n.socketView
 	if c.Addr6.IsValid() {
 		if n.gates.v6, err = newGate(c.Aliases.Relay6, v6); err != nil {
 			g.close()

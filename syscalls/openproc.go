@@ -2,23 +2,28 @@ package syscalls
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
+	"github.com/boxer-sandbox/boxer/syscalls/sockdiag"
 	"golang.org/x/sys/unix"
 )
 
-// A program that shares the machine's mounts sees the machine's /proc/net. For such
-// programs, a filter traps the opens that fopen(3) makes for reading: O_RDONLY and no
-// other flag, as the JVM, ifconfig, netstat and shells use it. A filter cannot see the
-// path. Most other opens have another flag and are not trapped.
+// The machine's /proc/net has the machine's interfaces and the kernel's addresses. A
+// filter traps the opens that fopen(3) makes for reading: O_RDONLY and no other flag, as
+// the JVM, ifconfig, netstat and shells use it. A filter cannot see the path. Most other
+// opens have another flag and are not trapped.
 //
 // A rewritten program checks the path itself, so boxer takes all opens of these files,
-// whatever their flags. It takes them even if /proc/net is mounted, because that mount
-// does not cover /proc/self/net and /proc/PID/net.
+// whatever their flags.
+//
+// Where boxer-init has mounted files over /proc/net, all opens there find the node's
+// interfaces. The mount does not cover /proc/self/net and /proc/PID/net. It has no lists
+// of sockets, because they change.
 
 // largeFile is the kernel's O_LARGEFILE, which musl and 32-bit programs set. Go's
 // constant is 0 where the kernel sets the flag by itself.
@@ -44,8 +49,8 @@ func (n *Node) open2(c Call) reply  { return n.openPath(c, c.Ptr(0), c.Int(1)) }
 // maxProcNet bounds the paths of ProcNet's files, in bytes.
 const maxProcNet = 64
 
-// openPath opens a file of ProcNet. The kernel handles other paths, relative paths, and
-// flags that these files refuse.
+// openPath opens a file of ProcNet, or a list of sockets. The kernel handles other paths,
+// relative paths, and flags that these files refuse.
 func (n *Node) openPath(c Call, at uintptr, flags int) reply {
 	const understood = unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_NOFOLLOW |
 		largeFile
@@ -65,7 +70,17 @@ func (n *Node) openPath(c Call, at uintptr, flags int) reply {
 	if content, ok := n.ProcNet()[name]; ok {
 		return openContent(name, content, flags)
 	}
-	return passthrough
+	if _, ok := sockdiag.Lists[name]; !ok {
+		return passthrough
+	}
+	// The kernel walks through all sockets, which takes time.
+	return async(func(context.Context, Call) reply {
+		content, err := n.socketList(name)
+		if err != nil {
+			return fail(err)
+		}
+		return openContent(name, content, flags)
+	})
 }
 
 // procNetName splits the absolute path of a file in a directory "net" of /proc. pid is

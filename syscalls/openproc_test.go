@@ -50,7 +50,7 @@ func TestOpenProcNet(t *testing.T) {
 		{"/proc/net/if_inet6", true},
 		{"/proc/self/net/dev", true},
 		{"/proc/thread-self/net/ipv6_route", true},
-		{"/proc/net/tcp", false},
+		{"/proc/net/unix", false},
 		{"/proc/net/", false},
 		{"/proc/", false},
 		{fmt.Sprintf("/proc/%d/net/dev", os.Getpid()), true},
@@ -126,4 +126,29 @@ func TestOpenProcNetFlags(t *testing.T) {
 		unix.Close(r.fd)
 	}
 	runtime.KeepAlive(path)
+}
+
+// TestOpenSocketList opens lists of sockets, which take time.
+func TestOpenSocketList(t *testing.T) {
+	n := sixNode()
+	for _, name := range []string{"tcp", "tcp6", "udp", "udp6"} {
+		path := append([]byte("/proc/net/"+name), 0)
+		c := newFakeCall(t, os.Getpid(), unix.SYS_OPENAT, 0,
+			uintptr(unsafe.Pointer(unsafe.SliceData(path))))
+		r := n.openat(c)
+		if r.kind != replyWait {
+			t.Errorf("%s: %+v", name, r)
+			continue
+		}
+		if r = r.wait(t.Context(), c); r.kind != replyFD {
+			t.Errorf("%s: %+v", name, r)
+			continue
+		}
+		var b [64]byte
+		got, err := unix.Read(r.fd, b[:])
+		r.undo()
+		if err != nil || !strings.Contains(string(b[:got]), "local_address") {
+			t.Errorf("%s: %q, %v", name, b[:got], err)
+		}
+	}
 }

@@ -315,7 +315,7 @@ func (n *Node) take(s *progSocket, flags int, room, control uint64,
 // appendSource appends the address that a program sees of who has sent a message.
 func (k *netlinks) appendSource(b []byte, from *unix.SockaddrNetlink) []byte {
 	port := from.Pid
-	if port == k.port.Load() {
+	if k.isServer(port) {
 		port = 0 // the kernel
 	}
 	name := abi.SockaddrNetlink{Port: port, Groups: from.Groups}.Encode()

@@ -15,8 +15,8 @@ type Entry struct {
 	Name string      // as in section 2 of the manual
 	Nr   uintptr     // the number on this architecture
 	When []Condition // all must hold, or the kernel does the call untrapped; none: always
-	// Inside has the conditions that take the place of When, and of Mounts, where calls
-	// are taken inside the program, which can look at memory; none: When.
+	// Inside has the conditions that take the place of When where calls are taken inside
+	// the program, which can look at memory; none: When.
 	Inside []Condition
 	Fail   unix.Errno // if not 0, the call fails with it, untrapped
 	Note   string     // what boxer does with it
@@ -24,7 +24,6 @@ type Entry struct {
 	do     func(*Node, Call) reply
 
 	Hostname bool // only where the program's tree shares the machine's UTS namespace
-	Mounts   bool // only where it shares the machine's mount namespace
 	Direct   bool // only where the kernel's TCP may carry connections between hosts
 	Compat   bool // Nr is a number of the host's 32-bit ABI
 }
@@ -158,12 +157,12 @@ var table = withArch([]Entry{
 	{Name: "listen", Nr: unix.SYS_LISTEN, do: (*Node).listen,
 		Note: "the kernel listens; the network learns the port"},
 	{Name: "openat", Nr: unix.SYS_OPENAT, When: plainOpen(2), Inside: procNetOpen(1, 2),
-		Mounts: true, do: (*Node).openat,
+		do: (*Node).openat,
 		Note: "/proc/net, /proc/self/net and /proc/PID/net have lo and " +
-			netif.InterfaceName + "; with a filter, where boxer has no CAP_SYS_ADMIN to " +
-			"mount /proc/net, as fopen(3) opens files",
-		Gap: "with a filter: without CAP_SYS_ADMIN, files that are opened with O_CLOEXEC have " +
-			"the host's interfaces; with it, those of /proc/self/net and /proc/PID/net"},
+			netif.InterfaceName + ", and sockets under the addresses that programs know; " +
+			"with a filter, as fopen(3) opens files",
+		Gap: "with a filter, files that are opened with O_CLOEXEC have the host's interfaces " +
+			"and the kernel's addresses; with CAP_SYS_ADMIN, /proc/net has the node's interfaces"},
 	{Name: "prlimit64", Nr: unix.SYS_PRLIMIT64,
 		When: []Condition{{Arg: 1, Equal: landlock.MarkLimit}, {Arg: 2, NotNull: true}},
 		do:   byLandlock((*restrictions).prlimit),
@@ -282,6 +281,12 @@ var table = withArch([]Entry{
 		Note: "NETLINK_ROUTE: lo and " + netif.InterfaceName +
 			", their addresses and routes",
 		Gap: "interfaces, addresses and routes cannot be changed"},
+	{Name: "socket", Nr: unix.SYS_SOCKET, do: (*Node).socket,
+		When: []Condition{{Arg: 0, Equal: unix.AF_NETLINK},
+			{Arg: 2, Equal: unix.NETLINK_SOCK_DIAG}},
+		Note: "NETLINK_SOCK_DIAG: the kernel's sockets, with the addresses that " +
+			"programs know",
+		Gap: "SOCK_DESTROY fails with EOPNOTSUPP, as where the kernel lacks it"},
 	{Name: "socket", Nr: unix.SYS_SOCKET, Fail: unix.EPROTONOSUPPORT,
 		When: []Condition{{Arg: 2, Equal: unix.IPPROTO_MPTCP}},
 		Note: "Multipath TCP is not there, as on kernels built without it"},

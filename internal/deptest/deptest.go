@@ -71,12 +71,13 @@ var table = map[string][]string{
 	"stream":       nil,
 
 	"syscalls": {"internal/linux", "stream", "syscalls/abi", "syscalls/netif",
-		"syscalls/rtnetlink",
+		"syscalls/rtnetlink", "syscalls/sockdiag",
 		"syscalls/landlock", "syscalls/strace"},
 	"syscalls/abi":       nil,
 	"syscalls/netif":     {"syscalls/abi"},
 	"syscalls/landlock":  {"internal/linux", "syscalls/abi"},
 	"syscalls/rtnetlink": {"syscalls/netif"},
+	"syscalls/sockdiag":  nil,
 	"syscalls/strace":    {"syscalls/abi"},
 
 	"trace":            nil,
