@@ -9,18 +9,6 @@ var known = []Difference{
 		Why:   "the far listener is asked before the program's socket is established. If its backlog is full, or the path is not there yet, a close is noticed within 200 ms and nothing is accepted",
 	},
 	{
-		Call:  "`getsockname` after a refused `connect`, or one to AF_UNSPEC",
-		Linux: "the wildcard again",
-		Boxer: "the node's address",
-		Why:   "the socket was bound to an alias for the connect",
-		Places: []Place{
-			{"connect/pending_unspec/client", "getsockname: ANY:EPHEMERAL\n",
-				"getsockname: SELF:EPHEMERAL\n"},
-			{"connect/unspec/client", "getsockname: ANY:EPHEMERAL\n",
-				"getsockname: SELF:EPHEMERAL\n"},
-		},
-	},
-	{
 		Call:  "`connect` and `sendto` to the IPv6 address of another node whose server listens over IPv4 only",
 		Linux: "ECONNREFUSED",
 		Boxer: "connected: the network translates between the families (RFC 7915)",

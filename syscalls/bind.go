@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/boxer-sandbox/boxer/internal/linux"
 	"github.com/boxer-sandbox/boxer/syscalls/abi"
 	"github.com/boxer-sandbox/boxer/syscalls/landlock"
 	"golang.org/x/sys/unix"
@@ -136,8 +137,9 @@ func (n *Node) listenOn(s *progSocket, backlog int) error {
 	}
 	// listen(2) chooses a port for a socket without one. A socket that is not bound then
 	// listens on all addresses.
-	if local.Addr.Port() == 0 && local.Addr.Addr().Unmap().IsUnspecified() {
-		if err := n.binding(s).bind(anyAddress(s.domain)); err != nil {
+	if local.Addr.Port() == 0 && local.Addr.Addr().Unmap().IsUnspecified() ||
+		n.chosen.isDissolved(s) {
+		if err := n.bindUnbound(s); err != nil {
 			return err
 		}
 	}
@@ -150,6 +152,22 @@ func (n *Node) listenOn(s *progSocket, backlog int) error {
 	}
 	n.register(s, local)
 	return nil
+}
+
+// bindUnbound binds a TCP socket that the program has not bound to all addresses. The
+// address and IPV6_V6ONLY may be those of an earlier connect.
+func (n *Node) bindUnbound(s *progSocket) error {
+	only, err := n.chosen.onlyV6(s)
+	if err != nil {
+		return err
+	}
+	if kernel, err := s.v6only(); err == nil && only && !kernel {
+		err := linux.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
+		if err != nil {
+			return err
+		}
+	}
+	return n.bindStream(s, anyAddress(s.domain))
 }
 
 // register records the kernel address of a program's listener.

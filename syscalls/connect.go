@@ -1,6 +1,7 @@
 package syscalls
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"net/netip"
@@ -58,8 +59,12 @@ func (n *Node) connectSocket(c Call, s *progSocket) reply {
 		if err != nil {
 			return fail(err)
 		}
-		return n.connectStream(connectCall{progSocket: s, tid: c.TID(), block: !nb,
-			dst: unmapped(dst.Addr)}, dst)
+		id, err := s.cookie()
+		if err != nil {
+			return fail(err)
+		}
+		return n.dissolveFailed(id, n.connectStream(connectCall{progSocket: s,
+			tid: c.TID(), block: !nb, dst: unmapped(dst.Addr)}, dst))
 	case unix.SOCK_DGRAM:
 		if ok, err := s.isUDP(); err != nil || !ok {
 			return passthrough
@@ -82,6 +87,34 @@ func (n *Node) disconnects(c Call, s *progSocket) {
 	if id, err := s.cookie(); err == nil {
 		n.pendingConnects.giveUp(n.pendingConnects.find(id))
 		n.directs.remove(id)
+		n.dissolve(id)
+	}
+}
+
+// dissolveFailed calls dissolve if a connect(2) fails. An attempt that goes on, and an
+// established connection, stay.
+func (n *Node) dissolveFailed(id uint64, r reply) reply {
+	switch r.kind {
+	case replyWait:
+		wait := r.wait
+		r.wait = func(ctx context.Context, c Call) reply {
+			return n.dissolveFailed(id, wait(ctx, c))
+		}
+	case replyErrno:
+		switch r.errno {
+		case unix.EINPROGRESS, unix.EALREADY, unix.EINTR, unix.EISCONN:
+		default:
+			n.dissolve(id)
+		}
+	}
+	return r
+}
+
+// dissolve records that a socket has no connection any more, as the program knows.
+func (n *Node) dissolve(id uint64) {
+	n.chosen.dissolve(id)
+	if n.Names != nil {
+		n.Names.Forget(id)
 	}
 }
 

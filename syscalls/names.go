@@ -43,6 +43,11 @@ func (n *Node) programName(s *progSocket, local abi.Sockaddr) abi.Sockaddr {
 		}
 	}
 	of := n.protocolOf(s)
+	if of == protocol(n) && n.chosen.isDissolved(s) {
+		any := anyAddress(s.domain)
+		any.Addr = netip.AddrPortFrom(any.Addr.Addr(), local.Addr.Port())
+		return any
+	}
 	name := of.local(local, peer)
 	if name == local && !of.isInherited(unmapped(local.Addr)) {
 		name = n.egressName(s, local)

@@ -83,7 +83,7 @@ func (c *chosenSources) onlyV6(s *progSocket) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if only, ok := c.find(id); ok && only {
+	if source, ok := c.find(id); ok && source.only {
 		return true, nil
 	}
 	return s.v6only()
@@ -93,9 +93,17 @@ func (c *chosenSources) onlyV6(s *progSocket) (bool, error) {
 // two generations: when the younger is full, it becomes the older, and a new one begins.
 // A socket that was dropped keeps its source after a failed connect.
 type chosenSources struct {
-	mu sync.Mutex
-	// whether the program has set IPV6_V6ONLY, which a socket at an alias cannot have
-	young, older map[uint64]bool
+	mu           sync.Mutex
+	young, older map[uint64]chosenSource
+}
+
+// A chosenSource is what the node knows of such a socket.
+type chosenSource struct {
+	only bool // the program has set IPV6_V6ONLY, which a socket at an alias cannot have
+	// The program knows that its connect has failed, or has dissolved it. To the program
+	// the socket then has the wildcard's address again, and no port of its own
+	// (tcp_disconnect in net/ipv4/tcp.c).
+	dissolved bool
 }
 
 // maxChosen bounds each generation. An entry costs some 20 bytes.
@@ -105,18 +113,49 @@ func (c *chosenSources) add(id uint64, only bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.young == nil || len(c.young) >= maxChosen {
-		c.young, c.older = make(map[uint64]bool), c.young
+		c.young, c.older = make(map[uint64]chosenSource), c.young
 	}
-	c.young[id] = only
+	c.young[id] = chosenSource{only: only}
 }
 
-func (c *chosenSources) find(id uint64) (only, ok bool) {
+func (c *chosenSources) find(id uint64) (source chosenSource, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if only, ok = c.young[id]; !ok {
-		only, ok = c.older[id]
+	return c.findLocked(id)
+}
+
+func (c *chosenSources) findLocked(id uint64) (source chosenSource, ok bool) {
+	if source, ok = c.young[id]; !ok {
+		source, ok = c.older[id]
 	}
-	return only, ok
+	return source, ok
+}
+
+// dissolve records that the program knows that a socket's connect has failed, or has
+// dissolved the association.
+func (c *chosenSources) dissolve(id uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if source, ok := c.findLocked(id); ok {
+		source.dissolved = true
+		c.young[id] = source
+		delete(c.older, id)
+	}
+}
+
+// isDissolved reports whether to the program a TCP socket has the wildcard's address
+// again, though to the kernel it has the alias of a connect that has failed.
+func (c *chosenSources) isDissolved(s *progSocket) bool {
+	id, err := s.cookie()
+	if err != nil || s.typ != unix.SOCK_STREAM {
+		return false
+	}
+	source, ok := c.find(id)
+	if !ok || !source.dissolved {
+		return false
+	}
+	state, err := s.state()
+	return err == nil && state == tcpClose
 }
 
 // remove records that the program has bound a socket itself.

@@ -684,10 +684,65 @@ static void to_itself(void) { /* a socket that connects to itself */
 	meet();
 }
 
+/* refused_names has sockets whose connect was refused: what they are called then, and where they listen. */
+static void refused_names_of(int family, void *to, socklen_t len, int nonblocking) {
+	int fd = must("socket", socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+	if (nonblocking) {
+		nonblock(fd, 1);
+		if (connect(fd, to, len) < 0 && errno == EINPROGRESS)
+			quietly(fd, POLLOUT);
+		sockname(fd);
+		so_error(fd);
+	}
+	result("connect", connect(fd, to, len));
+	sockname(fd);
+	struct sockaddr_storage before, after;
+	socklen_t size = sizeof before;
+	getsockname(fd, (void *)&before, &size);
+	nonblock(fd, 0);
+	if (result("listen", listen(fd, 1)) < 0)
+		return;
+	sockname(fd);
+	getsockname(fd, (void *)&after, &size);
+	in_port_t p = ((in4 *)&after)->sin_port;
+	say("another port: %d", p != ((in4 *)&before)->sin_port);
+	meet();
+	if (write(control, &p, sizeof p) != sizeof p)
+		_exit(95);
+	struct sockaddr_storage from;
+	fd_result("accept", accept(fd, (void *)&from, &size));
+	meet();
+	close(fd);
+}
+
+static void refused_names(void) {
+	enum { rounds = 6 };
+	if (server) {
+		for (int i = 0; i < rounds; i++) {
+			meet();
+			in_port_t p;
+			if (read(control, &p, sizeof p) != sizeof p)
+				_exit(95);
+			int fd = dial(ntohs(p));
+			meet();
+			close(fd);
+		}
+		return;
+	}
+	in4 a = peer(port), b = self(port), c = local(port);
+	in6 d = peer6(port);
+	refused_names_of(AF_INET, SA(a), 0);
+	refused_names_of(AF_INET, SA(b), 0);
+	refused_names_of(AF_INET, SA(c), 0);
+	refused_names_of(AF_INET6, SA(d), 0);
+	refused_names_of(AF_INET, SA(b), 1);
+	refused_names_of(AF_INET, SA(c), 1);
+}
+
 int main(int argc, char **argv) {
 	static const struct test tests[] = {
 		CASE(blocking), CASE(refused), CASE(nonblocking), CASE(nonblocking_refused), CASE(after_refused), CASE(pending),
-		CASE(pending_shutdown), CASE(pending_unspec), CASE(unspec), CASE(later_listener),
+		CASE(pending_shutdown), CASE(pending_unspec), CASE(unspec), CASE(refused_names), CASE(later_listener),
 		CASE(later_own_listener), CASE(after_bind),
 		CASE(listening), CASE(interrupted), CASE(restarted), CASE(send_timeout), CASE(closed_meanwhile),
 		CASE(closed_pending), CASE(wrong), CASE(dual_stack), CASE(to_self), CASE(to_other_localhost), CASE(to_itself),
