@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/boxer-sandbox/boxer/bench/over"
+	"github.com/boxer-sandbox/boxer/internal/natlab"
 )
 
 // A contender carries the meter's bytes between the two functions.
@@ -41,6 +42,7 @@ type field struct {
 const (
 	nativeName  = "native"
 	boxerName   = "boxer"
+	directName  = "boxer direct"
 	proxiesName = "proxies"
 )
 
@@ -49,6 +51,7 @@ var contenders = []contender{
 	{name: nativeName, what: "kernel TCP", bulk: true, enter: enterNative},
 	{name: "native cubic", what: "kernel TCP with CUBIC, where the host has another default", lossy: true, bulk: true, enter: enterCubic},
 	{name: boxerName, what: "boxer run, the same program", bulk: true, enter: enterBoxer},
+	{name: directName, what: "boxer run where the owner allows bytes in the clear: kernel TCP, which boxer has agreed", bulk: true, enter: enterDirect},
 	{name: "quic-go", what: "plain quic-go, streams of one connection", bulk: true,
 		enter: enterQUIC},
 	{name: proxiesName, what: "kernel TCP through a proxy at each end", bulk: true,
@@ -129,10 +132,21 @@ func enterQUIC(ctx context.Context, s *scene, port int) (*field, error) {
 }
 
 func enterBoxer(ctx context.Context, s *scene, port int) (*field, error) {
+	return s.boxed(ctx, port, s.command)
+}
+
+// enterDirect has connections that boxer agrees on, and the kernels carry. The first one
+// goes over QUIC while boxer tries whether TCP gets through.
+func enterDirect(ctx context.Context, s *scene, port int) (*field, error) {
+	return s.boxed(ctx, port, s.directCommand)
+}
+
+func (s *scene) boxed(ctx context.Context, port int, command func(context.Context,
+	*natlab.Host, string, ...string) *exec.Cmd) (*field, error) {
 	f, err := s.pair(
-		s.command(ctx, s.server, s.boxer, "run", "--name", "server", "--", s.self,
+		command(ctx, s.server, s.boxer, "run", "--name", "server", "--", s.self,
 			"serve", "tcp", anyAddr(port)),
-		s.command(ctx, s.client, s.boxer, "run", "--name", "client", "--wait-for",
+		command(ctx, s.client, s.boxer, "run", "--name", "client", "--wait-for",
 			"server", "--",
 			s.self, "client", "tcp", net.JoinHostPort("server", strconv.Itoa(port))))
 	if err != nil {

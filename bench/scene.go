@@ -19,14 +19,16 @@ type scene struct {
 	lab                    *natlab.Lab
 	public, server, client *natlab.Host
 
-	dir       string // for all files: in the private /run, which ends with the process
-	self      string // this program
-	boxer     string // a copy, so that a build meanwhile does no harm
-	trap      string // package trap's supervisor; empty if there is no compiler
-	tunnels   string // the command of that name; empty: without those contenders
-	joins     string // boxer's internal/joinbench; empty: without that figure
-	join      string // boxer's join URL: secret
-	processes []*process
+	dir     string // for all files: in the private /run, which ends with the process
+	self    string // this program
+	boxer   string // a copy, so that a build meanwhile does no harm
+	trap    string // package trap's supervisor; empty if there is no compiler
+	tunnels string // the command of that name; empty: without those contenders
+	joins   string // boxer's internal/joinbench; empty: without that figure
+	join    string // boxer's join URL: secret
+	// joinDirect is that of a second network, whose connections may be direct.
+	joinDirect string
+	processes  []*process
 }
 
 const sceneDir = "/run/boxer-bench"
@@ -79,7 +81,13 @@ func newScene(ctx context.Context, lab setting, o options) (_ *scene, err error)
 	if s.client, err = s.lab.NATed(ctx, "client", natlab.NAT{}); err != nil {
 		return s, err
 	}
-	return s, s.startCoordinator(ctx)
+	if s.join, err = s.startCoordinator(ctx, "4433"); err != nil {
+		return s, err
+	}
+	if o.wants(directName) {
+		s.joinDirect, err = s.startCoordinator(ctx, "4434", "--data-path", "direct")
+	}
+	return s, err
 }
 
 func (s *scene) copy(from, name string) (string, error) {
@@ -91,15 +99,16 @@ func (s *scene) copy(from, name string) (string, error) {
 	return to, os.WriteFile(to, b, 0o755)
 }
 
-// startCoordinator starts the coordinator and reads its join URL.
-func (s *scene) startCoordinator(ctx context.Context) error {
-	p, err := s.start("coordinator", s.command(ctx, s.public, s.boxer, "coordinator",
-		"--listen", s.public.Addr().String()+":4433"))
+// startCoordinator starts a coordinator and returns its join URL.
+func (s *scene) startCoordinator(ctx context.Context, port string,
+	flags ...string) (join string, err error) {
+	args := append([]string{"coordinator", "--listen",
+		s.public.Addr().String() + ":" + port}, flags...)
+	p, err := s.start("coordinator", s.command(ctx, s.public, s.boxer, args...))
 	if err != nil {
-		return err
+		return "", err
 	}
-	s.join, err = p.await("boxer://")
-	return err
+	return p.await("boxer://")
 }
 
 // limit sets the rate and loss of the server's link. Call it after all contenders have
@@ -123,6 +132,14 @@ func (s *scene) command(ctx context.Context, on *natlab.Host, name string,
 	cmd := on.Command(ctx, name, args...)
 	cmd.Env = s.environ()
 	return cmd
+}
+
+// directCommand is command in the network whose connections may be direct.
+func (s *scene) directCommand(ctx context.Context, on *natlab.Host, name string,
+	args ...string) *exec.Cmd {
+	direct := *s
+	direct.join = s.joinDirect
+	return direct.command(ctx, on, name, args...)
 }
 
 func (s *scene) environ() []string {

@@ -31,6 +31,7 @@ type variant struct {
 	flags   []string // of the compiler
 	under   []string // see start
 	oneHost bool
+	direct  bool   // where the owner of the network allows direct connections
 	needs   string // a command that not every machine has
 	only    string // the architecture that has it; empty: all
 
@@ -68,6 +69,18 @@ var variants = []variant{
 	{name: "oneport on one host", program: "oneport", oneHost: true},
 	{name: "fastopen on one host", program: "fastopen", oneHost: true},
 	{name: "lists on one host", program: "lists", oneHost: true},
+	{name: "accept direct", program: "accept", direct: true},
+	{name: "connect direct", program: "connect", direct: true},
+	{name: "descriptors direct", program: "descriptors", direct: true},
+	{name: "epoll direct", program: "epoll", direct: true},
+	{name: "fastopen direct", program: "fastopen", direct: true},
+	{name: "ipv6 direct", program: "ipv6", direct: true},
+	{name: "oneport direct", program: "oneport", direct: true},
+	{name: "stream direct", program: "stream", direct: true},
+	{name: "accept direct, rewritten", program: "accept", direct: true,
+		interposer: "rewrite"},
+	{name: "stream direct, rewritten", program: "stream", direct: true,
+		interposer: "rewrite"},
 }
 
 // compatProgram makes 32-bit calls, which only a filter traps.
@@ -81,7 +94,8 @@ func TestPrograms(t *testing.T) {
 	if err != nil || len(sources) == 0 {
 		t.Fatal("no programs", err)
 	}
-	bare, boxed := bareWorld(t), boxedWorld(t)
+	bare, boxed, direct := bareWorld(t), boxedWorld(t),
+		boxedWorld(t, "--data-path", "direct")
 	all := slices.Clone(variants)
 	for _, source := range sources {
 		name := strings.TrimSuffix(filepath.Base(source), ".c")
@@ -110,6 +124,9 @@ func TestPrograms(t *testing.T) {
 			where := boxed
 			if v.oneHost {
 				where = boxed.oneHost()
+			}
+			if v.direct {
+				where = direct
 			}
 			judge(t, v, bare, where, s)
 		})

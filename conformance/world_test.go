@@ -101,8 +101,8 @@ func leaveInternet(t *testing.T, h *natlab.Host) {
 	}
 }
 
-// boxedWorld has two hosts behind a NAT each, and a coordinator.
-func boxedWorld(t *testing.T) *world {
+// boxedWorld has two hosts behind a NAT each, and a coordinator with these flags.
+func boxedWorld(t *testing.T, flags ...string) *world {
 	t.Helper()
 	if _, err := os.Stat(boxer); err != nil {
 		t.Skipf("%v: run \"make build\", or name a boxer binary in BOXER", err)
@@ -124,7 +124,7 @@ func boxedWorld(t *testing.T) *world {
 			t.Fatal(err)
 		}
 	}
-	w.url = startCoordinator(t, public)
+	w.url = startCoordinator(t, public, flags...)
 	return w
 }
 
@@ -136,12 +136,12 @@ func (w *world) oneHost() *world {
 }
 
 // startCoordinator returns the coordinator's join URL. It runs until the test ends.
-func startCoordinator(t *testing.T, host *natlab.Host) string {
+func startCoordinator(t *testing.T, host *natlab.Host, flags ...string) string {
 	t.Helper()
 	state := filepath.Join(t.TempDir(), "state")
 	listen := netip.AddrPortFrom(host.Addr(), 7700).String()
-	cmd := host.Command(context.Background(), boxer, "coordinator", "--listen", listen,
-		"--state", state)
+	args := append([]string{"coordinator", "--listen", listen, "--state", state}, flags...)
+	cmd := host.Command(context.Background(), boxer, args...)
 	return proctest.ForTest(t, "coordinator", cmd).Expect(`^boxer://\S+$`)[0]
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/boxer-sandbox/boxer/coordinator"
@@ -86,6 +87,59 @@ func (d *directPaths) pathTo(peer uint32) (p direct.Path, rtt time.Duration, ok 
 		p, ok = d.peers.Path(peer, way)
 	}
 	return p, rtt, ok
+}
+
+// prepareWithin bounds how long the start of a program waits for direct paths.
+const prepareWithin = time.Second
+
+// prepare finds direct paths to the nodes that the program is going to need, so that its
+// first connections are direct, too; d may be nil.
+func (d *directPaths) prepare(ctx context.Context, nodes []WaitFor) {
+	if d == nil || len(nodes) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, prepareWithin)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, w := range nodes {
+		for _, who := range d.m.client.LookupName(w.Name) {
+			all.Go(func() {
+				if d.m.node.Connect(ctx, who.ID) != nil {
+					return
+				}
+				if way, ok := d.awaitWay(ctx, who.ID); ok {
+					d.peers.Settle(ctx, who.ID, way)
+				}
+			})
+		}
+	}
+	all.Wait()
+}
+
+// A path through the NATs may follow the one through the coordinator: prepare looks for
+// it every wayLook, for wayWithin.
+const (
+	wayLook   = 10 * time.Millisecond
+	wayWithin = 200 * time.Millisecond
+)
+
+// awaitWay is wayTo, but waits for a moment.
+func (d *directPaths) awaitWay(ctx context.Context, peer uint32) (w direct.Way, ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, wayWithin)
+	defer cancel()
+	t := time.NewTicker(wayLook)
+	defer t.Stop()
+	for {
+		info, found := d.m.node.Path(peer)
+		if w, _, ok = d.wayTo(peer); ok || found && info.Kind == transport.KindLocal {
+			return w, ok
+		}
+		select {
+		case <-ctx.Done():
+			return w, false
+		case <-t.C:
+		}
+	}
 }
 
 // trial is a [direct.Trial].
@@ -186,12 +240,21 @@ type directDial struct {
 func (d *directDial) To() netip.AddrPort { return d.path.To }
 func (d *directDial) MSS() int           { return d.path.MSS }
 
-// establishWithin is how long a direct connect may take, besides four round trips. Then
-// QUIC carries the connection. A SYN that was lost is sent again after a second (tcp(7)):
-// QUIC is faster.
-const establishWithin = 500 * time.Millisecond
+// A direct connect may take establishWithin, and four round trips. Then QUIC carries the
+// connection. The kernel sends a SYN that was lost again after a second (tcp(7)): QUIC is
+// faster. A program that polls its socket could notice that this leaves TCP: there the
+// kernel's own retransmissions, after one and three seconds, come first.
+const (
+	establishWithin       = 500 * time.Millisecond
+	establishPolledWithin = 3500 * time.Millisecond
+)
 
-func (d *directDial) Within() time.Duration { return establishWithin + 4*d.rtt }
+func (d *directDial) Within(polls bool) time.Duration {
+	if polls {
+		return establishPolledWithin + 4*d.rtt
+	}
+	return establishWithin + 4*d.rtt
+}
 
 func (d *directDial) Begin(src netip.AddrPort, port uint16) error {
 	err := d.s.Begin(transport.Header{Source: src, Destination: d.dst, DirectPort: port})

@@ -44,6 +44,7 @@ type member struct {
 
 	left    atomic.Bool             // the node is no longer a member
 	command func(*transport.Stream) // serves streams of isCommand; nil: refused
+	trial   func(*transport.Stream) // serves trials of direct paths; nil: forbidden
 
 	presenting sync.Mutex // held while the presence changes
 	presence   coordinator.Presence
@@ -57,6 +58,7 @@ type handlers struct {
 	accept   func(*transport.Stream)
 	datagram func(from uint32, d transport.Datagram) // nil: dropped
 	command  func(*transport.Stream)                 // see member
+	trial    func(*transport.Stream)                 // likewise
 }
 
 // self is what a node reports about itself.
@@ -86,6 +88,7 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 		return nil, err
 	}
 	m := &member{log: log, inbounds: newInbounds(), command: h.command,
+		trial:      h.trial,
 		aboutIsSet: make(chan struct{}, 1),
 		presence:   coordinator.Presence{Unlisted: who.unlisted}}
 	if m.socket, err = transport.Listen(netip.AddrPort{}); err != nil {
@@ -214,7 +217,11 @@ func (m *member) accept(h func(*transport.Stream)) func(*transport.Stream) {
 			return
 		}
 		if s.Header().DirectTrial {
-			m.direct.Load().acceptTrial(s)
+			if m.trial == nil {
+				_ = s.Answer(transport.StatusForbidden)
+				return
+			}
+			m.trial(s)
 			return
 		}
 		if isCommand(s.Header()) {

@@ -56,6 +56,10 @@ func newNode(ctx context.Context, cfg RunConfig, own namespaces,
 	who.identity = identity
 	n.member, err = join(ctx, cfg.Join, who, cfg.Congestion,
 		handlers{
+			trial: func(s *transport.Stream) {
+				<-ready
+				n.member.direct.Load().acceptTrial(s)
+			},
 			command: func(s *transport.Stream) {
 				<-ready
 				n.takeCommand(s)

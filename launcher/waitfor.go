@@ -34,6 +34,7 @@ func (n *node) await(ctx context.Context, cfg RunConfig) error {
 			return err
 		}
 	}
+	n.member.direct.Load().prepare(ctx, cfg.WaitFor)
 	return nil
 }
 

@@ -20,8 +20,9 @@ type DirectDial interface {
 	To() netip.AddrPort
 	// MSS returns the bytes of a segment at most (TCP_MAXSEG, tcp(7)); 0: no limit.
 	MSS() int
-	// Within returns how long the connect may take.
-	Within() time.Duration
+	// Within returns how long the connect may take. polls says that the program may
+	// poll the socket meanwhile.
+	Within(polls bool) time.Duration
 	// Begin tells the far side to connect to the kernel's port, on behalf of src, which
 	// is virtual. It does not wait.
 	Begin(src netip.AddrPort, port uint16) error
@@ -55,22 +56,32 @@ func (n *Node) connectDirect(c connectCall, id uint64) (r reply, ok bool) {
 	if !ok {
 		return reply{}, false
 	}
+	kept := -1 // the attempt's descriptor, where the call does not wait for it
+	if !c.block {
+		if kept, err = linux.Fcntl(c.fd, unix.F_DUPFD_CLOEXEC, 0); err != nil {
+			d.Cancel()
+			return reply{}, false
+		}
+	}
 	p, err := n.beginDirect(c, d, id)
 	if err != nil {
 		n.Logger.Debug("direct connect", "dst", c.dst, "err", err)
+		if kept >= 0 {
+			linux.Close(kept)
+		}
 		return reply{}, false
 	}
-	attempt := &directAttempt{n: n, ctx: n.pendingConnects.start(n.ctx, p), p: p, d: d}
+	s := *c.progSocket // the call, or keepUntil, keeps it open until p has ended
+	attempt := &directAttempt{n: n, ctx: n.pendingConnects.start(n.ctx, p), p: p, d: d,
+		s: &s, polls: !c.block}
 	if !c.block {
-		attempt.s = c.take()
+		s.fd = kept
 		n.tasks.Go(func() {
-			defer attempt.s.close()
+			defer s.close()
 			attempt.finish()
 		})
 		return p.comesTo(unix.EINPROGRESS), true
 	}
-	s := *c.progSocket // the call, or keepUntil, keeps it open until p has ended
-	attempt.s = &s
 	if tv, err := timeout(c.fd, unix.SO_SNDTIMEO); err != nil || tv.Nano() != 0 {
 		n.tasks.Go(attempt.finish)
 		return n.waitForConnect(c, p, unix.EINPROGRESS), true
@@ -150,6 +161,8 @@ type directAttempt struct {
 	p   *pendingConnect
 	d   DirectDial
 	s   *progSocket
+
+	polls bool // the call does not wait, so that the program may poll the socket
 }
 
 // finish waits for the end of the connect. Where it does not come, or is not the one that
@@ -157,7 +170,7 @@ type directAttempt struct {
 // connect that takes longer.
 func (a *directAttempt) finish() {
 	defer a.p.cancel()
-	timer := time.NewTimer(a.d.Within())
+	timer := time.NewTimer(a.d.Within(a.polls))
 	defer timer.Stop()
 	err := a.n.readiness.waitEither(a.ctx, a.s.fd, unix.POLLOUT, timer.C, -1)
 	switch state, serr := a.s.state(); {
@@ -172,9 +185,7 @@ func (a *directAttempt) finish() {
 	}
 }
 
-// fallBack connects the program's socket to the gate, and lets it through. A program that
-// polls the socket is woken between the two calls of [linux.Disconnect] and connect(2),
-// and finds it connecting.
+// fallBack connects the program's socket to the gate, and lets it through.
 func (a *directAttempt) fallBack() {
 	n, p := a.n, a.p
 	far, err := a.d.Stream()
@@ -207,21 +218,26 @@ func (a *directAttempt) toGate() error {
 	alias := netip.AddrPortFrom(n.publicFor(p.dst.Addr()), p.src.Port())
 	gate := n.gates.to(p.dst.Addr()).towards(p.dst)
 	n.directs.remove(p.id)
-	clearError(s.fd)
-	if err := linux.Disconnect(s.fd); err != nil {
-		return fmt.Errorf("disconnect: %w", err)
-	}
-	s.renamed()
+	n.chosen.add(p.id, false)
 	if a.d.MSS() > 0 {
 		linux.SetsockoptInt(s.fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG, 0)
 	}
-	if err := s.bindTo(alias); err != nil {
-		return fmt.Errorf("bind to %v: %w", alias, err)
-	}
-	n.chosen.add(p.id, false)
-	if err := s.connectNow(gate); !errors.Is(err, unix.EINPROGRESS) {
+	clearError(s.fd)
+	p.program, p.gate = alias, gate
+	// Disconnecting wakes the program if it polls the socket, and between these calls it
+	// would find it hung up: that are some three microseconds.
+	err := withoutWaiting(s.fd, func() error {
+		if err := linux.Disconnect(s.fd); err != nil {
+			return fmt.Errorf("disconnect: %w", err)
+		}
+		if err := bindTo(s.fd, s.domain, alias); err != nil {
+			return fmt.Errorf("bind to %v: %w", alias, err)
+		}
+		return connectTo(s.fd, s.domain, gate)
+	})
+	s.renamed()
+	if !errors.Is(err, unix.EINPROGRESS) {
 		return fmt.Errorf("connect to gate: %w", err)
 	}
-	p.program, p.gate = alias, gate
 	return nil
 }

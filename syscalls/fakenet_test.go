@@ -20,14 +20,15 @@ import (
 type fakeNet struct {
 	mu         sync.Mutex
 	nodes      map[netip.Addr]*Node
-	errnos     map[netip.Addr]unix.Errno    // what connects to an address fail with
-	silent     map[netip.Addr]chan struct{} // connects to it wait until it is closed
-	sameHost   bool                         // the nodes are on one host
-	optimistic bool                         // connects to listeners with room do not wait
-	credits    map[netip.AddrPort]int       // what was announced last
-	dialled    chan netip.AddrPort          // if not nil, gets the destination of each Dial
-	streams    []*fakeStream                // all that were opened, both ends
-	tasks      sync.WaitGroup               // the accepting ends
+	errnos     map[netip.Addr]unix.Errno           // what connects to an address fail with
+	silent     map[netip.Addr]chan struct{}        // connects to it wait until it is closed
+	sameHost   bool                                // the nodes are on one host
+	optimistic bool                                // connects to listeners with room do not wait
+	credits    map[netip.AddrPort]int              // what was announced last
+	dialled    chan netip.AddrPort                 // if not nil, gets the destination of each Dial
+	streams    []*fakeStream                       // all that were opened, both ends
+	direct     func(dst netip.AddrPort) DirectDial // nil: no connection is direct
+	tasks      sync.WaitGroup                      // the accepting ends
 }
 
 func newFakeNet() *fakeNet {
@@ -112,8 +113,17 @@ func (f *fakeNet) DialOptimistic(o Opening) (Stream, bool) {
 	return nil, false
 }
 
-// DialDirect implements Network: the nodes are in one host's kernel.
-func (f *fakeNet) DialDirect(netip.AddrPort) (DirectDial, bool) { return nil, false }
+// DialDirect implements Network.
+func (f *fakeNet) DialDirect(dst netip.AddrPort) (DirectDial, bool) {
+	f.mu.Lock()
+	direct := f.direct
+	f.mu.Unlock()
+	if direct == nil {
+		return nil, false
+	}
+	d := direct(dst)
+	return d, d != DirectDial(nil)
+}
 
 var (
 	_ Network = (*fakeNet)(nil)

@@ -121,7 +121,7 @@ static int executed(const char *what, int fd) {
 
 static void executing(void) {
 	if (server) {
-		int l = listener(port, 4);
+		int l = listener(port, 64);
 		meet();
 		for (int i = 0; i < 4; i++) {
 			char buf[64];
@@ -164,7 +164,7 @@ static void activated(void) {
 		take(fd);
 		return;
 	}
-	int l = listener(port, 4);
+	int l = listener(port, 64);
 	pid_t pid = fork();
 	if (pid == 0) {
 		meet();
@@ -191,7 +191,7 @@ static void inetd(void) {
 		say("\"%s\"", buf);
 		return;
 	}
-	int l = listener(port, 4);
+	int l = listener(port, 64);
 	meet();
 	int fd = accept(l, NULL, NULL);
 	pid_t pid = fork();

@@ -25,7 +25,7 @@ static int mod(int ep, int fd, int tag, unsigned events) {
 
 static void before_connect(void) {
 	if (server) {
-		int l = listener(port, 4);
+		int l = listener(port, 64);
 		meet();
 		int fd = accept(l, NULL, NULL);
 		meet();
@@ -62,7 +62,7 @@ static void before_connect(void) {
 /* edge-triggered from before the connect on, as event loops do */
 static void edge(void) {
 	if (server) {
-		int l = listener(port, 4);
+		int l = listener(port, 64);
 		meet();
 		int fd = accept(l, NULL, NULL);
 		meet();
@@ -153,7 +153,7 @@ static void one_shot(void) {
 		meet();
 		return meet();
 	}
-	int l = listener(port, 4), ep = epoll_create1(EPOLL_CLOEXEC);
+	int l = listener(port, 64), ep = epoll_create1(EPOLL_CLOEXEC);
 	nonblock(l, 1);
 	result("add", add(ep, l, 1, EPOLLIN | EPOLLONESHOT));
 	meet();
@@ -177,7 +177,7 @@ static void exclusive(void) {
 		meet();
 		return;
 	}
-	int l = listener(port, 4);
+	int l = listener(port, 64);
 	nonblock(l, 1);
 	for (int i = 0; i < 3; i++)
 		if (fork() == 0) {
@@ -206,7 +206,7 @@ static void edge_listener(void) {
 		close(b);
 		return;
 	}
-	int l = listener(port, 4), ep = epoll_create1(EPOLL_CLOEXEC);
+	int l = listener(port, 64), ep = epoll_create1(EPOLL_CLOEXEC);
 	nonblock(l, 1);
 	result("add", add(ep, l, 1, EPOLLIN | EPOLLET));
 	meet();
@@ -236,7 +236,7 @@ static void sigio(void) {
 		give(fd, "x");
 		return meet();
 	}
-	int l = listener(port, 4);
+	int l = listener(port, 64);
 	on_signal(SIGIO, SA_RESTART, on_io);
 	fcntl(l, F_SETOWN, getpid());
 	result("O_ASYNC", fcntl(l, F_SETFL, O_ASYNC | O_NONBLOCK));

@@ -2,7 +2,7 @@
 #include "conformance.h"
 
 static void serve(int times) {
-	int l = listener(port, 8);
+	int l = listener(port, 64);
 	meet();
 	for (int i = 0; i < times; i++)
 		take(accept(l, NULL, NULL));
@@ -98,7 +98,7 @@ static void large(void) {
 	enum { size = 12 << 20 };
 	static char block[1 << 16];
 	if (server) {
-		int l = listener(port, 4);
+		int l = listener(port, 64);
 		meet();
 		int fd = accept(l, NULL, NULL);
 		long total = 0, n;
@@ -150,7 +150,7 @@ static void wrong(void) {
 }
 
 static void itself(void) { /* to a listener of this host */
-	int l = listener(port, 4), fd = tcp();
+	int l = listener(port, 64), fd = tcp();
 	in4 to[] = {self(port), local(port)};
 	for (int i = 0; i < 2; i++) {
 		fd = tcp();

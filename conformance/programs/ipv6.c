@@ -71,7 +71,7 @@ static void dual(void) {
 /* only has a listener of each family on one port. */
 static void only(void) {
 	if (server) {
-		int six = listener6(any6(port), 1), four = listener(port, 8), lone = listener6(any6(port + 1), 1);
+		int six = listener6(any6(port), 1), four = listener(port, 64), lone = listener6(any6(port + 1), 1);
 		names(six);
 		v6only(six);
 		meet();
@@ -116,7 +116,7 @@ static void own(void) {
 /* other_family connects to the IPv6 address of a host that listens over IPv4 only. */
 static void other_family(void) {
 	if (server) {
-		int places[] = {listener(port, 8), listener6(mapped(self_ip, port + 1), 0)};
+		int places[] = {listener(port, 64), listener6(mapped(self_ip, port + 1), 0)};
 		meet();
 		meet(); /* the client has connected, or not */
 		for (int i = 0; i < 2; i++) {
@@ -154,7 +154,7 @@ static void other_family(void) {
 /* fallback is what programs do with a name: one address after the other, until one answers. */
 static void fallback(void) {
 	if (server) {
-		int l = listener(port, 8);
+		int l = listener(port, 64);
 		meet();
 		answer(l);
 		return meet();

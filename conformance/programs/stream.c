@@ -10,7 +10,7 @@ static void on_pipe(int sig) {
 
 /* accepted returns a connection from the other side, connecting returns its other end. */
 static int accepted(void) {
-	int l = listener(port, 4);
+	int l = listener(port, 64);
 	meet();
 	int fd = must("accept", accept(l, NULL, NULL));
 	close(l);
@@ -184,7 +184,7 @@ static void unread(void) {
 
 static void killed(void) { /* the process, not the socket, ends: a FIN */
 	if (server) {
-		int l = listener(port, 4);
+		int l = listener(port, 64);
 		pid_t pid = fork();
 		if (pid == 0) {
 			must("accept", accept(l, NULL, NULL));

@@ -37,7 +37,8 @@ type Peers struct {
 type known struct {
 	way    Way
 	trying bool
-	path   Path // valid if err is nil and a trial has ended
+	ended  chan struct{} // of a trial: closed at its end
+	path   Path          // valid if err is nil and a trial has ended
 	err    error
 	tried  time.Time // when the last trial ended; zero: none has
 }
@@ -74,7 +75,7 @@ func (p *Peers) Path(peer uint32, w Way) (Path, bool) {
 	case !k.tried.IsZero() && k.err == nil:
 		return k.path, true
 	case k.tried.IsZero() || time.Since(k.tried) >= retryAfter:
-		k.trying = true
+		k.trying, k.ended = true, make(chan struct{})
 		p.trials.Go(func() { p.try(peer, k) })
 	}
 	return Path{}, false
@@ -85,6 +86,25 @@ func (p *Peers) try(peer uint32, k *known) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	k.trying, k.path, k.err, k.tried = false, path, err, time.Now()
+	close(k.ended)
+}
+
+// Settle waits until it is known whether TCP reaches a peer by w, or ctx ends.
+func (p *Peers) Settle(ctx context.Context, peer uint32, w Way) {
+	p.Path(peer, w)
+	p.mu.Lock()
+	var ended chan struct{}
+	if k := p.m[peer]; k != nil && k.trying {
+		ended = k.ended
+	}
+	p.mu.Unlock()
+	if ended == nil {
+		return
+	}
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
 }
 
 // Failed says that a path to a peer did not carry a connection: the next one waits for

@@ -1,0 +1,175 @@
+package syscalls
+
+import (
+	"context"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A fakeDirect leads to an address that a test has chosen, and to the fakeNet's stream
+// where the connect comes to nothing.
+type fakeDirect struct {
+	net    *fakeNet
+	to     netip.AddrPort
+	dst    netip.AddrPort
+	within time.Duration
+
+	src         netip.AddrPort
+	established atomic.Bool
+	given       atomic.Bool // up
+	reset       atomic.Bool
+}
+
+func (d *fakeDirect) To() netip.AddrPort        { return d.to }
+func (d *fakeDirect) MSS() int                  { return 1360 }
+func (d *fakeDirect) Within(bool) time.Duration { return d.within }
+func (d *fakeDirect) Begin(src netip.AddrPort, _ uint16) error {
+	d.src = src
+	return nil
+}
+func (d *fakeDirect) Established() { d.established.Store(true) }
+func (d *fakeDirect) Stream() (Stream, error) {
+	d.given.Store(true)
+	return d.net.Dial(context.Background(), Opening{Source: d.src, Destination: d.dst})
+}
+func (d *fakeDirect) Reset()  { d.reset.Store(true) }
+func (d *fakeDirect) Cancel() { d.reset.Store(true) }
+
+// blackHole returns an address on loopback that answers nothing to a SYN.
+func blackHole(t *testing.T) netip.AddrPort {
+	t.Helper()
+	g, err := newGate(localhost4, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { g.close() })
+	return g.addr
+}
+
+// refusing returns an address on loopback where nobody listens.
+func refusing(t *testing.T) netip.AddrPort {
+	t.Helper()
+	g, err := newGate(localhost4, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { g.close() })
+	return g.closed
+}
+
+// TestDirectFallsBack connects where TCP does not get through: the connection goes over
+// the stream, and the program sees what it sees on Linux, one connect.
+func TestDirectFallsBack(t *testing.T) {
+	var dials []*fakeDirect
+	blocking := func(s *script) {
+		l := s.listener(s.b, "0.0.0.0:7000")
+		k := s.tcp(s.a)
+		k.connect("B:7000")
+		k.sockname()
+		k.peername()
+		talk(k, l.accept(0))
+	}
+	nonblocking := func(s *script) {
+		l := s.listener(s.b, "0.0.0.0:7000")
+		k := s.tcpNB(s.a)
+		k.connect("B:7000")
+		k.sockname()
+		// The socket is at the gate before the program polls it.
+		eventually(t, "the attempt is given up", func() bool {
+			return !s.boxed || s.a.node.pendingConnects.empty()
+		})
+		k.await(unix.POLLOUT)
+		k.soError()
+		k.sockname()
+		k.peername()
+		talk(k, l.accept(0))
+	}
+	refused := func(s *script) {
+		k := s.tcp(s.a)
+		k.connect("B:7000")
+		k.soError()
+		k.peername()
+		s.listener(s.b, "0.0.0.0:7000")
+		k.connect("B:7000")
+		k.peername()
+	}
+	limited := func(s *script) {
+		k := s.tcp(s.a)
+		l := s.listener(s.b, "0.0.0.0:7000")
+		k.setTimeout(unix.SO_SNDTIMEO, 10000)
+		k.connect("B:7000")
+		k.peername()
+		talk(k, l.accept(0))
+	}
+	for _, tc := range []struct {
+		name string
+		to   func(t *testing.T) netip.AddrPort
+		run  func(*script)
+	}{
+		{"silence, blocking", blackHole, blocking},
+		{"silence, non-blocking", blackHole, nonblocking},
+		{"silence, nobody listens", blackHole, refused},
+		{"silence, SO_SNDTIMEO", blackHole, limited},
+		{"RST, blocking", refusing, blocking},
+		{"RST, nobody listens", refusing, refused},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dials = nil
+			to := tc.to(t)
+			compareWith(t, nil, func(w *world) {
+				w.a.node.directs.watched = true
+				w.net.direct = func(dst netip.AddrPort) DirectDial {
+					d := &fakeDirect{net: w.net, to: to, dst: dst,
+						within: 50 * time.Millisecond}
+					dials = append(dials, d)
+					return d
+				}
+			}, tc.run)
+			if len(dials) == 0 {
+				t.Fatal("no connection was to be direct")
+			}
+			// Another attempt of the same socket begins at the gate.
+			if d := dials[0]; !d.given.Load() || d.established.Load() || d.reset.Load() {
+				t.Errorf("%v was not given up in favour of the stream", d.dst)
+			}
+		})
+	}
+}
+
+// A program that connects elsewhere meanwhile gets what it asks for.
+func TestDirectGivenUp(t *testing.T) {
+	to := blackHole(t)
+	var d *fakeDirect
+	compareWith(t, nil, func(w *world) {
+		w.a.node.directs.watched = true
+		w.net.direct = func(dst netip.AddrPort) DirectDial {
+			if d != nil {
+				return DirectDial(nil)
+			}
+			d = &fakeDirect{net: w.net, to: to, dst: dst, within: time.Hour}
+			return d
+		}
+	}, func(s *script) {
+		l := s.listener(s.b, "0.0.0.0:7001")
+		k := s.tcpNB(s.a)
+		k.connect("203.0.113.200:7000") // nobody answers
+		_, p := s.a.mem.take(16, nil)   // AF_UNSPEC
+		_, errno := k.call(unix.SYS_CONNECT, k.fdArg(), p, 16)
+		k.printf("disconnect: %s", failed(errno))
+		k.poll()
+		k.connect("B:7001")
+		k.await(unix.POLLOUT)
+		k.soError()
+		k.sockname()
+		k.peername()
+		talk(k, l.accept(0))
+	})
+	eventually(t, "the far side knows", func() bool { return d.reset.Load() })
+	if d.given.Load() || d.established.Load() {
+		t.Error("the connect that was given up has come to something")
+	}
+}
