@@ -60,17 +60,23 @@ var (
 )
 
 // newInterposer makes the Interposer that takes the calls of the rows. own are the
-// program's own namespaces, see inOwnNamespaces. served says whether it also takes the
-// calls that start a program. processors says whether GOMAXPROCS may change.
+// program's own namespaces, see inOwnNamespaces. t, if not nil, is about calls that may
+// be logged. served says whether it also takes the calls that start a program. processors
+// says whether GOMAXPROCS may change.
 func newInterposer(choose func() (InterposerKind, error), rows []syscalls.Entry,
-	own namespaces, served, processors bool, log *slog.Logger) (Interposer, error) {
+	own namespaces, t *logging, served, processors bool,
+	log *slog.Logger) (Interposer, error) {
 	k, why := choose()
 	if why != nil {
 		log.Info("no filters here: calls are taken inside the program", "why", why)
 	}
-	rows = trapped(k.abilities().Takes(rows), own)
+	rows = k.abilities().Takes(rows)
+	if k == InterposerRewrite && t != nil {
+		rows = k.abilities().LogRows(rows, t.names, t.direct)
+	}
+	rows = trapped(rows, own)
 	if k == InterposerRewrite {
-		r, err := newRewritten(rows, processors, log)
+		r, err := newRewritten(rows, t, processors, log)
 		if err != nil {
 			return nil, err // not r: an interface with a nil pointer is not nil
 		}
@@ -81,6 +87,13 @@ func newInterposer(choose func() (InterposerKind, error), rows []syscalls.Entry,
 		return nil, err
 	}
 	return f, nil
+}
+
+// A logging is about the calls of a traced node that an Interposer may log, if it can.
+type logging struct {
+	names  map[uintptr]string // of calls
+	bytes  int                // of payload
+	direct bool               // the node has direct connections
 }
 
 // abilities returns the abilities of a kind on this host.

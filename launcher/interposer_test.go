@@ -30,7 +30,7 @@ func TestRewriteRules(t *testing.T) {
 	if rules := rewriteRules(rows); len(rules) != len(syscalls.Table()) {
 		t.Errorf("%d rules for %d native rows", len(rules), len(syscalls.Table()))
 	}
-	r, err := newRewritten(syscalls.Table(), false, nil)
+	r, err := newRewritten(syscalls.Table(), nil, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestRewriteRules(t *testing.T) {
 func TestTooManyRules(t *testing.T) {
 	rows := slices.Repeat(syscalls.Table(), 100)
 	rewrite := func() (InterposerKind, error) { return InterposerRewrite, nil }
-	i, err := newInterposer(rewrite, rows, namespaces{}, false, false, nil)
+	i, err := newInterposer(rewrite, rows, namespaces{}, nil, false, false, nil)
 	if err == nil || i != nil {
 		t.Errorf("%v, %v; want nil and an error", i, err)
 	}

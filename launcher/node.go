@@ -131,7 +131,8 @@ func (c *RunConfig) makeInterposer(own namespaces, direct bool,
 	if c.interposer != nil {
 		return c.interposer(rows, own)
 	}
-	return newInterposer(choose, rows, own, c.watches(), c.Effects.Processors, c.Logger)
+	return newInterposer(choose, rows, own, c.logging(direct), c.watches(),
+		c.Effects.Processors, c.Logger)
 }
 
 // endInterposer closes the Interposer. The tree has ended, or was not started.

@@ -103,6 +103,9 @@ func (r *recorder) noteProcessLocked(rec *syscalls.Record, t thread) bool {
 		r.begun = true
 	}
 	p := r.procs[t.PID]
+	if p == nil && rec.Late {
+		return true // the process may have ended
+	}
 	if p == nil {
 		if t.parent == r.skip && r.skip != 0 {
 			t.Comm = initName // until it has executed the program

@@ -114,6 +114,7 @@ func newRecorder(m *member, calls *syscalls.Node) *recorder {
 
 // close stops the recorder after it has emitted what is queued.
 func (r *recorder) close() {
+	r.calls.FlushLog()
 	r.calls.Trace(nil)
 	r.closeConns()
 	close(r.stop)
@@ -293,6 +294,7 @@ func (r *recorder) run() {
 
 // flush waits until the subscribers have received everything that was recorded so far.
 func (r *recorder) flush() {
+	r.calls.FlushLog()
 	flushed := make(chan struct{})
 	r.flushes <- flushed
 	<-flushed

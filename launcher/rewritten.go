@@ -9,12 +9,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/rewrite"
 	"github.com/boxer-sandbox/boxer/sandbox"
 	"github.com/boxer-sandbox/boxer/syscalls"
+	"github.com/boxer-sandbox/boxer/syscalls/strace"
 )
 
 // rewriteAbilities are the abilities of package rewrite. It rewrites the instructions of
@@ -34,18 +36,25 @@ func rewriteAbilities() syscalls.Abilities {
 // rewritten implements Interposer by package rewrite: calls are taken inside the program.
 type rewritten struct {
 	serving
-	r   *rewrite.Server
-	fds sandbox.FDCopier
+	r      *rewrite.Server
+	fds    sandbox.FDCopier
+	logged atomic.Pointer[func(*syscalls.LoggedCall)] // nil: nobody receives the log
 
 	executing sync.Mutex // held while a command is prepared and not taken yet
 }
 
-func newRewritten(rows []syscalls.Entry, processors bool, log *slog.Logger) (*rewritten, error) {
+// newRewritten makes the Interposer that rewrites programs. t is nil if nothing is
+// logged.
+func newRewritten(rows []syscalls.Entry, t *logging, processors bool,
+	log *slog.Logger) (*rewritten, error) {
 	r := &rewritten{serving: newServing()}
+	cfg := rewrite.Config{Rules: rewriteRules(rows), CopyFD: r.copyFD, Logger: log,
+		Cache: planCache(), Processor: processors, Logged: r.pass}
+	if t != nil {
+		cfg.Payload = t.bytes
+	}
 	var err error
-	r.r, err = rewrite.New(rewrite.Config{Rules: rewriteRules(rows), CopyFD: r.copyFD,
-		Logger: log, Cache: planCache(), Processor: processors})
-	if err != nil {
+	if r.r, err = rewrite.New(cfg); err != nil {
 		return nil, err
 	}
 	return r, nil
@@ -54,8 +63,33 @@ func newRewritten(rows []syscalls.Entry, processors bool, log *slog.Logger) (*re
 // Abilities implements Interposer.
 func (r *rewritten) Abilities() syscalls.Abilities {
 	a := rewriteAbilities()
-	a.Names = nameTable{r.r}
+	a.Names, a.Log = nameTable{r.r}, callLog{r}
 	return a
+}
+
+// A callLog is the log of package rewrite.
+type callLog struct{ r *rewritten }
+
+var _ syscalls.CallLog = callLog{}
+
+// Deliver implements syscalls.CallLog.
+func (l callLog) Deliver(to func(*syscalls.LoggedCall)) { l.r.logged.Store(&to) }
+
+// Flush implements syscalls.CallLog.
+func (l callLog) Flush() { l.r.r.FlushLog() }
+
+// pass passes a logged call on.
+func (r *rewritten) pass(c *rewrite.Logged) {
+	to := r.logged.Load()
+	if to == nil {
+		return
+	}
+	l := syscalls.LoggedCall{TID: c.TID, Nr: c.Nr, Args: c.Args, Result: c.Result,
+		Waits: c.Waits, Start: c.Start, Took: c.Took}
+	for _, p := range c.Pieces {
+		l.Memory = append(l.Memory, syscalls.LoggedMemory(p))
+	}
+	(*to)(&l)
 }
 
 // A nameTable is the table by which package rewrite answers calls inside programs.
@@ -111,13 +145,28 @@ func ownsNearest(dir string) bool {
 // 32-bit ABI.
 func rewriteRules(rows []syscalls.Entry) (rules []rewrite.Rule) {
 	for _, e := range rows {
-		r := rewrite.Rule{Nr: e.Nr, Errno: e.Fail}
+		r := rewrite.Rule{Nr: e.Nr, Errno: e.Fail, Log: e.Log != nil}
+		if e.Log != nil {
+			for _, c := range *e.Log {
+				r.Capture = append(r.Capture, rewriteCapture(c))
+			}
+		}
 		for _, c := range e.When {
 			r.If = append(r.If, rewriteCondition(c))
 		}
 		rules = append(rules, r)
 	}
 	return rules
+}
+
+func rewriteCapture(c strace.Capture) rewrite.Capture {
+	kind := map[strace.CaptureKind]rewrite.Capture{
+		strace.CaptureString:   rewrite.CaptureString,
+		strace.CaptureSent:     rewrite.CaptureSent,
+		strace.CaptureReceived: rewrite.CaptureReceived,
+		strace.CaptureTime:     rewrite.CaptureTime,
+	}
+	return kind[c.Kind] + rewrite.Capture(c.Arg)
 }
 
 func rewriteCondition(c syscalls.Condition) rewrite.Condition {

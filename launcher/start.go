@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/boxer-sandbox/boxer/coordinator"
 	"github.com/boxer-sandbox/boxer/sandbox"
@@ -121,8 +124,14 @@ func (n *node) start(c *child, cfg RunConfig) error {
 			c.abort()
 		}
 	})
+	begin := time.Now()
 	if err := n.interposer.Start(c, req); err != nil {
 		return err
+	}
+	if n.recorder.Load() != nil && !n.interposer.Abilities().Starting {
+		if path, err := exec.LookPath(cfg.Argv[0]); err == nil {
+			n.calls.Executed(c.pid, begin, path, cfg.Argv, os.Environ())
+		}
 	}
 	closeAll(c.effects.inherited)
 	about := func() coordinator.About {

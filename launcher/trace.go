@@ -3,6 +3,7 @@ package launcher
 import (
 	"sync"
 
+	"github.com/boxer-sandbox/boxer/rewrite"
 	"github.com/boxer-sandbox/boxer/sandbox"
 	"github.com/boxer-sandbox/boxer/syscalls"
 	"github.com/boxer-sandbox/boxer/syscalls/strace"
@@ -43,6 +44,19 @@ func tracedRows(shown []uintptr) []syscalls.Entry {
 
 // watches reports whether the filter traps calls that start a program.
 func (c RunConfig) watches() bool { return c.Trace != nil }
+
+// logging returns what calls may be logged; nil: none. A log does not tell what a
+// descriptor was when a call used it.
+func (c RunConfig) logging(direct bool) *logging {
+	if c.Trace == nil || c.Trace.FDs || c.Trace.Bytes > rewrite.MaxPayload {
+		return nil
+	}
+	names := make(map[uintptr]string)
+	for name, nr := range callNumbers().Native {
+		names[nr] = name
+	}
+	return &logging{names, c.Trace.Bytes, direct}
+}
 
 // traceFrom begins to trace the node for a sink.
 func (n *node) traceFrom(t *Trace) {

@@ -34,7 +34,7 @@ func TestARM64(t *testing.T) {
 	var n atomic.Int64
 	arm := target{machine: elf.EM_AARCH64, loader: loader,
 		mechanisms: []uintptr{221, 281, 222, 78}}
-	l := newLabOf(t, arm, rules, func(c *Call) {
+	l := newLabOf(t, arm, Config{Rules: rules, CopyFD: copyFD}, func(c *Call) {
 		n.Add(1)
 		c.Continue()
 	})

@@ -33,12 +33,12 @@ type lab struct {
 
 func newLab(t *testing.T, rules []Rule, answer func(*Call)) *lab {
 	t.Helper()
-	return newLabOf(t, native, rules, answer)
+	return newLabOf(t, native, Config{Rules: rules, CopyFD: copyFD}, answer)
 }
 
-func newLabOf(t *testing.T, target target, rules []Rule, answer func(*Call)) *lab {
+func newLabOf(t *testing.T, target target, cfg Config, answer func(*Call)) *lab {
 	t.Helper()
-	s, err := newServer(Config{Rules: rules, CopyFD: copyFD}, target)
+	s, err := newServer(cfg, target)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,20 @@ type rule struct {
 
 const sizeofRule = 8 + conditions*24
 
+// ruleLog is the errno of a rule whose calls the hook logs.
+const ruleLog = 0xffff
+
+// sizeofLog is the size of a slot's log in bytes.
+const sizeofLog = 0x10000
+
+type callLog struct {
+	head, tail, since uint64
+	nr                uint64
+	args              [6]uint64
+	_                 [128 - 80]byte
+	data              [sizeofLog - 128]byte
+}
+
 // Values of the table for a system-call number.
 const (
 	hasRules  = 1
@@ -88,11 +102,14 @@ type index struct{ first, n uint16 }
 type shared struct {
 	doorbell, asleep uint32
 	pending          [slots / 64]uint64
-	pid, _           uint32
+	pid, payload     uint32
 	cells            [cells]cell
-	_                [0x1000 - 16 - slots/8 - cells*8]byte
+	logging          [slots / 64]uint64
+	logs             uint32
+	_                [0x1000 - 20 - 2*slots/8 - cells*8]byte
 	index            [calls]index
-	_                [0x2000 - 0x1000 - calls*4]byte
+	captures         [calls]uint32
+	_                [0x2000 - 0x1000 - calls*8]byte
 	rules            [maxRules]rule
 	_                [0x10000 - 0x2000 - maxRules*sizeofRule]byte
 	table            [0x10000]byte

@@ -24,8 +24,10 @@ func TestLayout(t *testing.T) {
 #define O(s, f) printf("%zu ", offsetof(struct s, f))
 #define S(s) printf("%zu\n", sizeof(struct s))
 int main() {
-	O(shared, pending), O(shared, pid), O(shared, cells), O(shared, index), O(shared, rules), O(shared, table), O(shared, slots), O(shared, named), S(shared);
+	O(shared, pending), O(shared, pid), O(shared, cells), O(shared, logging), O(shared, logs), O(shared, index), O(shared, captures), O(shared, rules), O(shared, table), O(shared, slots), O(shared, named), S(shared);
 	O(named, own_length), O(named, cookie), O(named, far_name), S(named);
+	O(log, nr), O(log, data), S(log); O(logged, tid), O(logged, args), O(logged, result), O(logged, begin), O(logged, end), O(logged, pieces), S(logged);
+	O(logged_piece, length), O(logged_piece, after), S(logged_piece);
 	O(slot, tid), O(slot, flags), O(slot, nr), O(slot, args), O(slot, result), O(slot, mask), O(slot, self), O(slot, data), S(slot);
 	O(condition, mask), S(condition); O(rule, conditions), S(rule);
 	O(request, a), S(request);
@@ -55,14 +57,20 @@ int main() {
 	var q request
 	var m image
 	var h loadHead
-	want := fmt.Sprintf("%d %d %d %d %d %d %d %d %d\n", unsafe.Offsetof(s.pending),
-		unsafe.Offsetof(s.pid), unsafe.Offsetof(s.cells), unsafe.Offsetof(s.index),
+	want := fmt.Sprintf("%d %d %d %d %d %d %d %d %d %d %d %d\n", unsafe.Offsetof(s.pending),
+		unsafe.Offsetof(s.pid), unsafe.Offsetof(s.cells), unsafe.Offsetof(s.logging),
+		unsafe.Offsetof(s.logs), unsafe.Offsetof(s.index), unsafe.Offsetof(s.captures),
 		unsafe.Offsetof(s.rules),
 		unsafe.Offsetof(s.table), unsafe.Offsetof(s.slots), unsafe.Offsetof(s.named),
 		unsafe.Sizeof(s)) +
 		fmt.Sprintf("%d %d %d %d\n", unsafe.Offsetof(named{}.ownLen),
 			unsafe.Offsetof(named{}.cookie), unsafe.Offsetof(named{}.farName),
 			unsafe.Sizeof(named{})) +
+		fmt.Sprintf("%d %d %d\n", unsafe.Offsetof(callLog{}.nr),
+			unsafe.Offsetof(callLog{}.data), unsafe.Sizeof(callLog{})) +
+		// what parseLogged reads
+		fmt.Sprintf("4 16 64 72 80 88 %d\n8 12 %d\n", sizeofLoggedHead,
+			sizeofLoggedPiece) +
 		fmt.Sprintf("%d %d %d %d %d %d %d %d %d\n", unsafe.Offsetof(l.tid),
 			unsafe.Offsetof(l.flags), unsafe.Offsetof(l.nr),
 			unsafe.Offsetof(l.args), unsafe.Offsetof(l.result), unsafe.Offsetof(l.mask),

@@ -57,12 +57,18 @@ func (s *Server) round(c *Call, answer func(*Call)) (some, others bool) {
 			some = true
 			n := i*64 + bits.TrailingZeros64(set)
 			others = s.tell(&s.shared.slots[n]) || others
+			if s.reader != nil && s.reader.isFull(n) {
+				s.logRang()
+			}
 			// A thread also rings when it has done something for a call that round took
 			// before.
 			if !c.take(s, n) || c.word == s.taken[n] {
 				continue
 			}
 			s.taken[n] = c.word
+			if s.reader != nil { // what the thread did before comes before
+				s.flushSlot(n)
+			}
 			if givesDescriptor(c.nr) || c.foreign || s.indirect.Load() {
 				others = true
 				kept := c.copy()

@@ -50,6 +50,12 @@ type Rule struct {
 	Nr    uintptr
 	If    []Condition
 	Errno unix.Errno // if not 0, the call fails with it, without the supervisor
+	// Log lets the kernel do the call, within the hook, and passes it to Config.Logged
+	// later. Calls that do not return as others do must not be logged: those that make
+	// or end threads and processes, and rt_sigreturn(2). Capture, the same in all rules
+	// with Log of a number, says what memory is stored; at most four arguments.
+	Log     bool
+	Capture []Capture
 }
 
 // Config configures a Server.
@@ -65,6 +71,12 @@ type Config struct {
 	// and then holds one of the runtime's processors until the runtime's monitor takes it
 	// away, up to 10 ms later.
 	Processor bool
+	// Logged receives the calls of rules with Log, soon after they have ended, one at a
+	// time. It must not keep what it receives.
+	Logged func(*Logged)
+	// Payload is how many bytes of what a call sends or receives are stored for Logged,
+	// at most MaxPayload.
+	Payload int
 }
 
 // A Server is the supervisor's side: it starts programs under the loader and answers
@@ -84,6 +96,10 @@ type Server struct {
 	cells    chan int      // free cells of shared
 	waiting  atomic.Int64  // the length of waiters
 	tasks    sync.WaitGroup
+
+	logging sync.Mutex    // held while logs are read
+	reader  *logReader    // nil: no rule has Log
+	logFull chan struct{} // a log may be half full
 
 	naming    sync.Mutex    // held while shared.named changes
 	forgotten atomic.Uint64 // calls of ForgetNames
@@ -116,7 +132,8 @@ func newServer(cfg Config, target target) (_ *Server, err error) {
 	s := &Server{cfg: cfg, target: target, prepared: make(map[int]*prepared),
 		fetches: make(map[waitKey]int), copies: make(map[waitKey]chan *os.File),
 		waiters: make(map[*slot]chan struct{}),
-		cells:   make(chan int, cells), conns: make(map[*net.UnixConn]struct{})}
+		cells:   make(chan int, cells), conns: make(map[*net.UnixConn]struct{}),
+		logFull: make(chan struct{}, 1)}
 	s.files.warn = s.warn
 	for n := range cells {
 		s.cells <- n
@@ -132,6 +149,9 @@ func newServer(cfg Config, target target) (_ *Server, err error) {
 	if err := s.setRules(); err != nil {
 		return nil, err
 	}
+	if err := s.makeLogs(); err != nil {
+		return nil, err
+	}
 	s.files.cache = newPlanCache(cfg.Cache, s.shared.table[:calls])
 	name := "boxer-" + rand.Text()[:20]
 	s.listener, err = net.ListenUnix("unixpacket",
@@ -143,6 +163,9 @@ func newServer(cfg Config, target target) (_ *Server, err error) {
 		return nil, err
 	}
 	s.tasks.Go(s.acceptControl)
+	if s.reader != nil {
+		s.tasks.Go(s.readLogs)
+	}
 	return s, nil
 }
 
@@ -182,6 +205,10 @@ func (s *Server) setRules() error {
 			}
 			to := &s.shared.rules[n]
 			to.errno, to.n = uint32(r.Errno), uint32(len(r.If))
+			if r.Log {
+				to.errno, s.shared.logs = ruleLog, 1
+				s.shared.captures[nr] = packCaptures(r.Capture)
+			}
 			for i, c := range r.If {
 				to.conditions[i] = condition{uint32(c.Arg), uint32(c.Op), c.Mask, c.Value}
 			}
@@ -277,6 +304,7 @@ func (s *Server) Close() error {
 	s.mu.Unlock()
 	atomic.AddUint32(&s.shared.doorbell, 1)
 	linux.FutexWake(&s.shared.doorbell)
+	s.logRang()
 	err := s.listener.Close()
 	s.mu.Lock()
 	for c := range s.conns {

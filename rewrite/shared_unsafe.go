@@ -10,3 +10,9 @@ func sharedIn(mapped []byte) *shared {
 	_ = mapped[sizeofShared-1]
 	return (*shared)(unsafe.Pointer(unsafe.SliceData(mapped)))
 }
+
+// logsIn returns the logs in a mapping of slots * sizeofLog bytes.
+func logsIn(mapped []byte) []callLog {
+	_ = mapped[slots*sizeofLog-1]
+	return unsafe.Slice((*callLog)(unsafe.Pointer(unsafe.SliceData(mapped))), slots)
+}

@@ -24,6 +24,9 @@ type Abilities struct {
 	// Names answers getsockname(2) and getpeername(2) without the supervisor. nil: all
 	// these calls are taken.
 	Names NameTable
+	// Log has the calls that the kernel does and that a trace shows. nil: traces show
+	// such calls without their results.
+	Log CallLog
 }
 
 // A NameTable has the names of sockets by their cookies (SO_COOKIE, socket(7)). The way
@@ -88,4 +91,13 @@ func (a Abilities) Lacks(better Abilities) (lost []Loss) {
 		}
 	}
 	return lost
+}
+
+// A CallLog has calls that the kernel has done. See LogRows.
+type CallLog interface {
+	// Deliver says who receives the calls, soon after they have ended. Before that, they
+	// are dropped.
+	Deliver(func(*LoggedCall))
+	// Flush waits until all calls that have ended were delivered.
+	Flush()
 }

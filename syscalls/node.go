@@ -98,6 +98,8 @@ type Config struct {
 // A Node answers the calls of one supervised process tree. Its methods may be
 // called from any goroutine.
 type Node struct {
+	// loggedWaits has the logged calls that wait, by thread. It belongs to logged.
+	loggedWaits map[int]loggedWait
 	core
 	udp *udp
 
@@ -170,6 +172,9 @@ func NewNode(c Config) (*Node, error) {
 	n.watchDirect()
 	if n.Names != nil {
 		n.Names.Use(true)
+	}
+	if n.Log != nil {
+		n.Log.Deliver(n.logged)
 	}
 	return n, nil
 }

@@ -38,6 +38,7 @@ type Record struct {
 	Start   time.Time     // when the call was trapped
 	Took    time.Duration // until its answer
 	Network time.Duration // the part of Took that the call waited for a peer
+	Late    bool          // the call had ended before the node knew of it
 	Ends    Ends          // of the connection that the call was about, as far as known
 
 	owner *tracedCall

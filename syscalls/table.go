@@ -6,6 +6,7 @@ import (
 
 	"github.com/boxer-sandbox/boxer/syscalls/landlock"
 	"github.com/boxer-sandbox/boxer/syscalls/netif"
+	"github.com/boxer-sandbox/boxer/syscalls/strace"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,7 +22,10 @@ type Entry struct {
 	Fail   unix.Errno // if not 0, the call fails with it, untrapped
 	Note   string     // what boxer does with it
 	Gap    string     // what Linux does and boxer does not; empty if nothing is missing
-	do     func(*Node, Call) reply
+	// Log, if not nil, says that the kernel does the call and that a CallLog has it, with
+	// the memory that these captures are about.
+	Log *[]strace.Capture
+	do  func(*Node, Call) reply
 
 	Hostname bool // only where the program's tree shares the machine's UTS namespace
 	Direct   bool // only where the kernel's TCP may carry connections between hosts

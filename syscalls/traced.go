@@ -67,7 +67,7 @@ func (n *Node) doTable(c Call) reply {
 		return passthrough
 	}
 	for i := range rows[nr] {
-		if e := &rows[nr][i]; e.holds(c) && (n.Direct || !e.Direct) {
+		if e := &rows[nr][i]; e.holds(c, n.Memory) && (n.Direct || !e.Direct) {
 			if e.Fail != 0 {
 				return fail(e.Fail)
 			}
@@ -77,10 +77,15 @@ func (n *Node) doTable(c Call) reply {
 	return passthrough
 }
 
-// holds reports whether the row's conditions hold for a call.
-func (e *Entry) holds(c Call) bool {
-	for _, w := range e.When {
-		if !w.Holds(c.Uint(int(w.Arg))) {
+// holds reports whether the row's conditions hold for a call. memory says whether those
+// of Inside are in use. A handler looks at the paths of ProcNet itself.
+func (e *Entry) holds(c Call, memory bool) bool {
+	when := e.When
+	if memory && len(e.Inside) > 0 {
+		when = e.Inside
+	}
+	for _, w := range when {
+		if !w.ProcNet && !w.Holds(c.Uint(int(w.Arg))) {
 			return false
 		}
 	}

@@ -14,7 +14,7 @@ enum {
 	SYS_tkill = 200, SYS_futex = 202, SYS_exit_group = 231, SYS_openat = 257, SYS_readlink = 89, SYS_readlinkat = 267,
 	SYS_faccessat = 269, SYS_faccessat2 = 439, SYS_execveat = 322, SYS_write = 1, SYS_process_vm_readv = 310, SYS_brk = 12, SYS_prlimit64 = 302,
 	SYS_dup3 = 292, SYS_fstat = 5, SYS_pidfd_open = 434, SYS_pidfd_getfd = 438, SYS_mincore = 27, SYS_mremap = 25,
-	SYS_getsockname = 51, SYS_getpeername = 52, SYS_getsockopt = 55,
+	SYS_clock_gettime = 228, SYS_getsockname = 51, SYS_getpeername = 52, SYS_getsockopt = 55,
 };
 #elif defined(__aarch64__)
 static inline s64 sys6(s64 n, s64 a, s64 b, s64 c, s64 d, s64 e, s64 f)
@@ -31,7 +31,7 @@ enum {
 	SYS_readlink = -1, SYS_readlinkat = 78, SYS_faccessat = 48, SYS_faccessat2 = 439, SYS_execveat = 281, SYS_write = 64,
 	SYS_process_vm_readv = 270, SYS_brk = 214, SYS_prlimit64 = 261, SYS_dup3 = 24,
 	SYS_fstat = 80, SYS_pidfd_open = 434, SYS_pidfd_getfd = 438, SYS_mincore = 232, SYS_mremap = 216,
-	SYS_getsockname = 204, SYS_getpeername = 205, SYS_getsockopt = 209,
+	SYS_clock_gettime = 113, SYS_getsockname = 204, SYS_getpeername = 205, SYS_getsockopt = 209,
 };
 #endif
 #define sys0(n) sys6(n, 0, 0, 0, 0, 0, 0)
@@ -46,7 +46,7 @@ enum {
 	PROT_READ = 1, PROT_WRITE = 2, PROT_EXEC = 4,
 	MAP_SHARED = 1, MAP_PRIVATE = 2, MAP_FIXED = 0x10, MAP_ANONYMOUS = 0x20, MAP_NORESERVE = 0x4000, MAP_FIXED_NOREPLACE = 0x100000,
 	MREMAP_MAYMOVE = 1, MREMAP_FIXED = 2, FUTEX_WAIT = 0, FUTEX_WAKE = 1,
-	AF_UNIX = 1, SOCK_SEQPACKET = 5, SOL_SOCKET = 1, SCM_RIGHTS = 1, SO_COOKIE = 57, MSG_CMSG_CLOEXEC = 0x40000000, MSG_NOSIGNAL = 0x4000,
+	CLOCK_MONOTONIC = 1, AF_UNIX = 1, SOCK_SEQPACKET = 5, SOL_SOCKET = 1, SCM_RIGHTS = 1, SO_COOKIE = 57, MSG_CMSG_CLOEXEC = 0x40000000, MSG_NOSIGNAL = 0x4000,
 	O_CLOEXEC = 02000000, AT_FDCWD = -100, AT_EMPTY_PATH = 0x1000, AT_EACCESS = 0x200, AT_SYMLINK_NOFOLLOW = 0x100, X_OK = 1,
 	F_DUPFD = 0, F_DUPFD_CLOEXEC = 1030, SIG_BLOCK = 0, SIG_SETMASK = 2, PR_SET_NAME = 15, PR_SET_MM = 35, PR_SET_MM_MAP = 14,
 };

@@ -212,8 +212,10 @@ static int ruled(struct frame *f)
 			i++;
 		if (i < r->n)
 			continue;
-		if (!r->error)
+		if (!r->error || (r->error == LOG && !logged(f)))
 			return ask(f);
+		if (r->error == LOG)
+			return DONE;
 		f->nr = -(s64)r->error;
 		return DONE;
 	}

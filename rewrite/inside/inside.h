@@ -25,7 +25,8 @@ struct condition {
 enum { NOT_EQUAL, AT_LEAST, MASKED_EQUAL, PROC_NET };
 
 // A rule tells which calls are the supervisor's: all conditions hold. With an errno the call
-// fails at once.
+// fails at once, and with LOG the kernel does it, and the supervisor is told of it later.
+#define LOG 0xffff
 struct rule {
 	u32 error, n;
 	struct condition conditions[CONDITIONS];
@@ -103,13 +104,17 @@ struct shared {
 	u32 doorbell; // futex: counts requests
 	u32 asleep;   // the supervisor waits for it
 	u64 pending[SLOTS / 64]; // which slots have a request
-	u32 pid, unused;         // of the supervisor
+	u32 pid;                 // of the supervisor
+	u32 payload;             // how much of what calls send and receive is logged, in bytes
 	struct cell cells[CELLS];
-	u8 fill1[0x1000 - 16 - SLOTS / 8 - CELLS * 8];
+	u64 logging[SLOTS / 64]; // which slots have something in their logs, or have had
+	u32 logs;                // the logs are there
+	u8 fill1[0x1000 - 20 - 2 * SLOTS / 8 - CELLS * 8];
 	struct {
 		u16 first, n;
 	} index[CALLS];
-	u8 fill2[0x2000 - 0x1000 - CALLS * 4];
+	u32 captures[CALLS]; // of logged calls: one byte for each argument that points to memory
+	u8 fill2[0x2000 - 0x1000 - CALLS * 8];
 	struct rule rules[RULES];
 	u8 fill3[0x10000 - 0x2000 - RULES * sizeof(struct rule)];
 	u8 table[0x10000];
@@ -197,9 +202,43 @@ struct frame {
 };
 enum { DONE, PASS };
 
+// Which memory of a logged call is stored: the argument's number, and what it points to.
+enum {
+	CAPTURE_ARG = 7, // mask
+	STRING = 8, // ends with 0
+	SENT = 16, // as many bytes as the next argument says, or payload
+	RECEIVED = 24, // as many bytes as the result says, or payload
+	TIME = 32, // struct timespec
+	CAPTURE_KIND = 56, // mask
+};
+enum { STRING_ROOM = 512 };
+
+// A log is one slot's: calls that the kernel has done, from tail to head, which count bytes. It follows struct shared,
+// where shared.logs is set.
+struct log {
+	u64 head; // the thread's
+	u64 tail; // the supervisor's
+	u64 since; // when the call began that is being done, by CLOCK_MONOTONIC in ns; 0: none is
+	u64 nr, args[6]; // of that
+	u8 fill[128 - 80];
+	u8 data[0x10000 - 128];
+};
+struct logged { // pieces of memory follow; an entry without a thread is to be skipped
+	u32 size, tid;
+	u64 nr, args[6];
+	s64 result;
+	u64 begin, end;
+	u32 pieces, unused;
+};
+struct logged_piece { // the bytes follow, up to a multiple of 8
+	u64 addr;
+	u32 length, after; // after: as it was after the call
+};
+
 // What each process has for itself.
 struct globals {
 	struct shared *shared;
+	struct log *logs;
 	u64 page;
 	u32 exe_length;
 	char exe[4096]; // what /proc/self/exe names
@@ -210,6 +249,7 @@ extern void hook_entry(void);
 
 int hook(struct frame *f);
 int mechanism(struct frame *f);
+int logged(struct frame *f);
 int name_of(struct frame *f, struct slot *s);
 s64 on_stack(void *stack, s64 (*f)(void *, struct slot *), void *arg, struct slot *s);
 void blocked(struct slot *s);

@@ -289,8 +289,14 @@ __attribute__((used, noreturn)) void start(u64 *sp)
 	s64 r = sys6(SYS_mmap, 0, sizeof *globals.shared, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
 	if (r < 0 && r > -4096)
 		die("no room for shared memory");
-	sys1(SYS_close, fds[0]);
 	globals.shared = (void *)r;
+	if (globals.shared->logs) {
+		r = sys6(SYS_mmap, 0, SLOTS * sizeof(struct log), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fds[0], sizeof(struct shared));
+		if (r < 0 && r > -4096)
+			die("no room for logs");
+		globals.logs = (void *)r;
+	}
+	sys1(SYS_close, fds[0]);
 	for (const char *s = l.text + l.exe; s[globals.exe_length]; globals.exe_length++)
 		globals.exe[globals.exe_length] = s[globals.exe_length];
 

@@ -19,6 +19,8 @@ type param struct {
 	out  bool // the call writes to what the argument points to
 	// need stores the memory that show reads; nil: show reads none.
 	need func(fetcher, int)
+	// capture says what a log stores in place of need, and of what the call writes.
+	capture CaptureKind
 	// show appends argument i to the printer's text.
 	show func(p *printer, i int)
 }

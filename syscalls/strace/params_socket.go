@@ -51,7 +51,7 @@ func protocol(name string) param {
 
 // bufferIn is a buffer that the program sends. Its size is the next argument.
 func bufferIn(name string) param {
-	return param{name: name,
+	return param{name: name, capture: CaptureSent,
 		need: func(f fetcher, i int) {
 			f.fetch(f.ptr(i), int(min(f.Args[i+1], uint64(f.payload))))
 		},
@@ -65,7 +65,7 @@ func bufferIn(name string) param {
 // bufferOut is a buffer that the program receives into. The result is the number of
 // bytes.
 func bufferOut(name string) param {
-	return param{name: name, out: true, show: func(p *printer, i int) {
+	return param{name: name, out: true, capture: CaptureReceived, show: func(p *printer, i int) {
 		if !p.ok() {
 			p.address(p.ptr(i))
 			return
@@ -92,7 +92,7 @@ func fdPair(name string) param {
 
 // timespecIn is a pointer to a struct timespec.
 func timespecIn(name string) param {
-	return param{name: name,
+	return param{name: name, capture: CaptureTime,
 		need: func(f fetcher, i int) { f.fetch(f.ptr(i), f.timespecSize()) },
 		show: func(p *printer, i int) {
 			b, ok := p.view(p.ptr(i), p.timespecSize(), false)

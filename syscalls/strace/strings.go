@@ -68,7 +68,7 @@ func (p *printer) stringAt(addr uintptr, limit int) {
 
 // path is a string that is shown whole.
 func path(name string) param {
-	return param{name: name,
+	return param{name: name, capture: CaptureString,
 		need: func(f fetcher, i int) { f.fetchString(f.ptr(i)) },
 		show: func(p *printer, i int) { p.stringAt(p.ptr(i), 0) },
 	}
