@@ -151,9 +151,11 @@ func TestServe(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			api := serve(t, tc.event, tc.deadline, Config{})
 			var got host.Report
+			want := tc.want
+			want.Stderr = "flag --keep-output\n" + want.Stderr
 			if err := json.Unmarshal(api.response.Bytes(), &got); err != nil ||
-				got != tc.want {
-				t.Errorf("got %s, %v, %s, want %+v", &api.response, err, api.failure, tc.want)
+				got != want {
+				t.Errorf("got %s, %v, %s, want %+v", &api.response, err, api.failure, want)
 			}
 		})
 	}
