@@ -34,6 +34,8 @@ type field struct {
 	ends   []*process // with all their descendants
 	// the client's connection is a socket of the kernel, and represents such sockets
 	syscall bool
+	udp     string // where the client reaches the server's UDP socket; empty: nowhere
+	host    string // the server's name, which name servers know; empty: none
 	note    string // such as the path
 }
 
@@ -108,7 +110,11 @@ func enterNative(ctx context.Context, s *scene, port int) (*field, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.kernelPair(ctx, port, to)
+	f, err := s.kernelPair(ctx, port, to)
+	if f != nil {
+		f.udp = to
+	}
+	return f, err
 }
 
 func enterCubic(ctx context.Context, s *scene, port int) (*field, error) {
@@ -152,7 +158,8 @@ func (s *scene) boxed(ctx context.Context, port int, command func(context.Contex
 	if err != nil {
 		return nil, err
 	}
-	f.syscall = true
+	f.syscall, f.host = true, "server."
+	f.udp = net.JoinHostPort("server", strconv.Itoa(port))
 	return f, nil
 }
 

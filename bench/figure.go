@@ -16,6 +16,11 @@ var (
 	smallRate  = figure{name: "100 MB in writes of 100 bytes", unit: "MB/s", more: true}
 	idleMemory = figure{name: "memory of an idle connection, each end", unit: "KiB"}
 	idleCPU    = figure{name: "CPU while all are idle, both ends", unit: "ms/s"}
+	udpTrip    = figure{name: "round trip of a datagram, 1 KiB, p50", unit: "us"}
+	udpRate    = figure{name: "datagrams of 1 KiB, as many as arrive", unit: "1/s",
+		more: true}
+	udpLoss    = figure{name: "datagrams of 1 KiB lost, 100,000/s offered", unit: "%"}
+	dnsRate    = figure{name: "DNS questions, 8 at a time", unit: "1/s", more: true}
 	trapName   = figure{name: "getsockname, p50", unit: "us"}
 	trapAccept = figure{name: "accept4 where nobody connects, p50", unit: "us"}
 	trapHere   = figure{name: "connect on localhost, p50", unit: "us"}
@@ -74,7 +79,8 @@ func figures() []figure {
 	for _, l := range loads {
 		all = append(all, l.rate, l.cpu)
 	}
-	return append(all, smallRate, idleMemory, idleCPU, pgbench1, pgbench16, redisGet,
+	return append(all, udpTrip, udpRate, udpLoss, dnsRate, smallRate, idleMemory, idleCPU,
+		pgbench1, pgbench16, redisGet,
 		redisPipe, wrkRate,
 		trapName, trapAccept, trapHere, runTrue, coldStart, join1, join100, join1000)
 }

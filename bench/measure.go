@@ -102,6 +102,9 @@ func measureField(ctx context.Context, s *scene, f *field, o options,
 	if !s.whole {
 		return measureCold(ctx, s, f, r)
 	}
+	if err := measureDatagrams(f, o, r); err != nil {
+		return err
+	}
 	if err := measureTraps(f, r); err != nil {
 		return err
 	}
@@ -195,6 +198,47 @@ func measureSmall(f *field, r *labReport) error {
 		return err
 	}
 	r.add(smallRate, f.name, float64(got.Bytes)/got.Elapsed.Seconds()/1e6)
+	return nil
+}
+
+// The datagrams that are measured.
+const (
+	datagramSize = kib
+	offeredRate  = 100_000 // a second
+	questioners  = 8
+)
+
+// measureDatagrams measures UDP, for contenders that have it.
+func measureDatagrams(f *field, o options, r *labReport) error {
+	if f.udp != "" {
+		trips, err := f.client.order(meter.Order{Measure: meter.DatagramTrip, To: f.udp,
+			Count: o.trips, Size: datagramSize})
+		if err != nil {
+			return err
+		}
+		r.add(udpTrip, f.name, micros(quantile(trips.Samples, 0.5)))
+		all := meter.Order{Measure: meter.Datagrams, To: f.udp, Size: datagramSize,
+			Time: o.time}
+		got, err := f.client.order(all)
+		if err != nil {
+			return err
+		}
+		r.add(udpRate, f.name, float64(got.Count)/got.Elapsed.Seconds())
+		all.Rate = offeredRate
+		if got, err = f.client.order(all); err != nil {
+			return err
+		}
+		r.add(udpLoss, f.name, 100*(1-float64(got.Count)/float64(got.Sent)))
+	}
+	if f.host == "" {
+		return nil
+	}
+	got, err := f.client.order(meter.Order{Measure: meter.Questions, To: f.host,
+		Streams: questioners, Time: o.time})
+	if err != nil {
+		return err
+	}
+	r.add(dnsRate, f.name, float64(got.Count)/got.Elapsed.Seconds())
 	return nil
 }
 

@@ -66,6 +66,12 @@ func (c *client) measure(ctx context.Context, o Order) (Result, error) {
 		return accepts(o.Count)
 	case ConnectHere:
 		return connectsHere(o.Count)
+	case DatagramTrip:
+		return datagramTrips(o)
+	case Datagrams:
+		return datagrams(ctx, o)
+	case Questions:
+		return questions(ctx, o)
 	}
 	return Result{}, errors.New("unknown order")
 }

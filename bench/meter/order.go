@@ -19,6 +19,13 @@ const (
 	Accept = "accept"
 	// Count times connect(2) to a listener of the same process, on localhost
 	ConnectHere = "connecthere"
+	// Count times: send a datagram of Size bytes to To and receive it back
+	DatagramTrip = "datagramtrip"
+	// send datagrams of Size bytes to To for Time, Rate of them a second; 0: as many as
+	// the socket takes
+	Datagrams = "datagrams"
+	// ask the name server for the address of To for Time, Streams questions at a time
+	Questions = "questions"
 )
 
 // An Order asks a client for one measurement.
@@ -28,6 +35,8 @@ type Order struct {
 	Size    int           `json:",omitempty"` // bytes
 	Streams int           `json:",omitempty"`
 	Both    bool          `json:",omitempty"`
+	Rate    int           `json:",omitempty"` // datagrams a second
+	To      string        `json:",omitempty"` // HOST:PORT, or a name
 	Time    time.Duration `json:",omitempty"` // nanoseconds
 }
 
@@ -37,8 +46,10 @@ type Result struct {
 	Samples []time.Duration `json:",omitempty"`
 	// for Connect: the part of the duration until the connection was established
 	Dials []time.Duration `json:",omitempty"`
-	// for Churn: connections that received their byte
+	// for Churn: connections that received their byte; for Datagrams: those that have
+	// arrived; for Questions: those that were answered
 	Count   int           `json:",omitempty"`
+	Sent    int           `json:",omitempty"` // for Datagrams
 	Bytes   uint64        `json:",omitempty"` // bytes that have arrived
 	Elapsed time.Duration `json:",omitempty"` // until they had arrived, in nanoseconds
 	Failed  string        `json:",omitempty"`

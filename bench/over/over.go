@@ -18,6 +18,11 @@ type Network interface {
 	Dialer(ctx context.Context, addr string) (meter.Dialer, error)
 }
 
+// A datagramNetwork also carries datagrams. Its clients use sockets of the kernel.
+type datagramNetwork interface {
+	ListenPacket(ctx context.Context, addr string) (net.PacketConn, error)
+}
+
 // TCP is the kernel's TCP, or boxer's replacement for it.
 type TCP struct {
 	Congestion string // TCP_CONGESTION of tcp(7); empty: the host's default
@@ -65,6 +70,11 @@ func (t TCP) Dialer(_ context.Context, addr string) (meter.Dialer, error) {
 		}
 		return c.(*net.TCPConn), nil
 	}, nil
+}
+
+// ListenPacket returns a UDP socket at the address.
+func (t TCP) ListenPacket(ctx context.Context, addr string) (net.PacketConn, error) {
+	return new(net.ListenConfig).ListenPacket(ctx, "udp4", addr)
 }
 
 type tcpListener struct{ net.Listener }

@@ -67,6 +67,40 @@ func TestMeter(t *testing.T) {
 	}
 }
 
+// TestDatagrams has the meter measure UDP on loopback.
+func TestDatagrams(t *testing.T) {
+	addr := freeAddr(t)
+	l, err := TCP{}.Listen(t.Context(), addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := TCP{}.ListenPacket(t.Context(), addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go meter.Serve(l) // both until the test binary ends
+	go meter.ServeDatagrams(c)
+	dial, err := TCP{}.Dialer(t.Context(), addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := obey(t, dial, []meter.Order{
+		{Measure: meter.DatagramTrip, To: addr, Count: 5, Size: 1 << 10},
+		{Measure: meter.Datagrams, To: addr, Size: 1 << 10, Time: 50 * time.Millisecond,
+			Rate: 1000},
+		{Measure: meter.Datagrams, To: addr, Size: 1 << 10, Time: 10 * time.Millisecond},
+	})
+	if n := len(r[1].Samples); n != 5 {
+		t.Errorf("round trip: %d samples, want 5", n)
+	}
+	if r[2].Sent == 0 || r[2].Sent > 50 || r[2].Count != r[2].Sent {
+		t.Errorf("at a rate: %d of %d datagrams arrived", r[2].Count, r[2].Sent)
+	}
+	if r[3].Count == 0 || r[3].Count > r[3].Sent || r[3].Elapsed <= 0 {
+		t.Errorf("%d of %d datagrams arrived, in %v", r[3].Count, r[3].Sent, r[3].Elapsed)
+	}
+}
+
 // obey gives the orders, and returns the results after the first, empty one.
 func obey(t *testing.T, dial meter.Dialer, orders []meter.Order) []meter.Result {
 	t.Helper()

@@ -25,6 +25,13 @@ func (n Networks) Serve(args []string) error {
 	if err != nil {
 		return err
 	}
+	if network, ok := network.(datagramNetwork); ok {
+		c, err := network.ListenPacket(context.Background(), addr)
+		if err != nil {
+			return err
+		}
+		go meter.ServeDatagrams(c) // until the process is killed
+	}
 	fmt.Println(Ready)
 	return meter.Serve(l)
 }
