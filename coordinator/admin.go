@@ -32,7 +32,8 @@ func (s *Server) serveAdmin(ctx context.Context) {
 			"path", s.cfg.AdminSocket, "err", err)
 		return
 	}
-	server := &http.Server{Handler: s.adminHandler(), ReadTimeout: 10 * time.Second,
+	server := &http.Server{Handler: s.audited(s.adminHandler()), ConnContext: withUser,
+		ReadTimeout:  10 * time.Second,
 		WriteTimeout: 30 * time.Second, MaxHeaderBytes: 8 << 10}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
@@ -94,7 +95,7 @@ func (a *adminListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		if uid, err := peerUser(c); err == nil && (uid == 0 || int(uid) == os.Geteuid()) {
-			return c, nil
+			return userConn{c, int(uid)}, nil
 		}
 		_ = c.Close()
 	}
@@ -107,6 +108,34 @@ func (a *adminListener) Close() error {
 		_ = os.Remove(a.path)
 	}
 	return a.UnixListener.Close()
+}
+
+// A userConn is a connection of a user.
+type userConn struct {
+	net.Conn
+	uid int
+}
+
+// userKey is the key of the user in a request's context.
+type userKey struct{}
+
+func withUser(ctx context.Context, c net.Conn) context.Context {
+	if u, ok := c.(userConn); ok {
+		ctx = context.WithValue(ctx, userKey{}, u.uid)
+	}
+	return ctx
+}
+
+// audited records who asks for what.
+func (s *Server) audited(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		e := AuditEvent{Event: "admin", Request: clip(r.URL.Path, maxText)}
+		if uid, ok := r.Context().Value(userKey{}).(int); ok {
+			e.UID = &uid
+		}
+		s.audit.write(e)
+		h.ServeHTTP(w, r)
+	})
 }
 
 // peerUser returns the user at the other end (SO_PEERCRED, unix(7)).
@@ -220,6 +249,7 @@ func (s *Server) createToken(q NewToken) (a CreatedToken, err error) {
 	if err != nil {
 		return a, err
 	}
+	s.audit.write(AuditEvent{Event: "token-create", Name: q.Name, Tags: q.Tags})
 	url := JoinURL{Token: secret, Host: s.cfg.Host, Pin: s.cfg.State.Pin()}
 	a = CreatedToken{URL: url.String(), Secret: secret, Token: q.TokenInfo}
 	for _, name := range q.Binds {

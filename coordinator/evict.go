@@ -27,8 +27,12 @@ func (s *Server) Evict(target string) ([]Member, error) {
 // are free. It returns the nodes that were evicted.
 func (s *Server) RevokeToken(name string, evict bool) (gone []Member, err error) {
 	g, err := s.cfg.State.revokeToken(name, evict, time.Now())
-	if err != nil || !evict {
+	if err != nil {
 		return nil, err
+	}
+	s.audit.write(AuditEvent{Event: "token-revoke", Name: g.name})
+	if !evict {
+		return nil, nil
 	}
 	gone = s.members.joinedBy(g.id)
 	return gone, s.evictMembers(gone, "the token with which this node joined was revoked; restart it with another one")
@@ -42,6 +46,9 @@ func (s *Server) evictMembers(gone []Member, text string) error {
 	}
 	if err := s.cfg.State.evict(keys); err != nil {
 		return err
+	}
+	for i := range gone {
+		s.audit.member("evict", gone[i], "", text)
 	}
 	for _, c := range s.members.removeKeys(keys) {
 		s.log.Warn("node evicted", "id", c.id)

@@ -43,6 +43,7 @@ func (s *Server) maintain(ctx context.Context, join *JoinFile) (idle bool) {
 		s.probes.runDue(up, s.pingHolders)
 		if up-saved >= saveEvery {
 			saved = up
+			s.audit.reopen()
 			s.members.saveBindings()
 		}
 		for _, c := range s.members.sessions() {

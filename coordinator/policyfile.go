@@ -103,6 +103,7 @@ func (s *Server) watchPolicy(up time.Duration) {
 	if err != nil {
 		s.log.Error("the changed policy is not used; the one before stays in effect",
 			"err", err)
+		s.audit.write(AuditEvent{Event: "policy-error", Reason: err.Error()})
 		return
 	}
 	s.usePolicy(p)
@@ -118,6 +119,7 @@ func (s *Server) usePolicy(p *policy.Policy) {
 		rules = p.Rules()
 	}
 	s.log.Info("policy in effect", "rules", rules)
+	s.audit.write(AuditEvent{Event: "policy", Rules: &rules})
 }
 
 // ApplyPolicy puts a policy into effect and stores it. It fails if the coordinator reads

@@ -59,6 +59,10 @@ type ServerConfig struct {
 	// server watches. Empty: the policy that Admin.ApplyPolicy has stored, or none.
 	PolicyFile string
 
+	// AuditFile is the file to which the server appends an AuditEvent for each join,
+	// refusal, eviction and change of tokens or policy; empty: none.
+	AuditFile string
+
 	// AdminSocket is the path of the Unix socket for Admin; empty: none.
 	AdminSocket string
 
@@ -82,6 +86,7 @@ type Server struct {
 	listener   *quic.Listener
 	status     net.Listener // nil: none
 
+	audit    *auditLog // nil: none
 	policy   policySource
 	policyMu sync.Mutex // held by ApplyPolicy
 
@@ -135,8 +140,11 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if cfg.Host == "" {
 		s.cfg.Host = ownHost(cfg.Socket.LocalAddr())
 	}
-	if err := s.listen(); err != nil {
+	if s.audit, err = openAudit(cfg.AuditFile, s.log); err != nil {
 		return nil, err
+	}
+	if err := s.listen(); err != nil {
+		return nil, errors.Join(err, s.audit.close())
 	}
 	if err := cfg.State.setListen(cfg.Socket.LocalAddr()); err != nil {
 		s.log.Error("coordinator state not saved; it may listen elsewhere next time",
@@ -226,7 +234,10 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 		if e := s.members.close(forget); err == nil {
 			err = e
 		}
+		s.audit.write(AuditEvent{Event: "stop"})
+		_ = s.audit.close()
 	}()
+	s.audit.write(AuditEvent{Event: "start"})
 	var join *JoinFile
 	if s.cfg.JoinFile != "" {
 		u, err := s.JoinURL(s.cfg.Host)

@@ -112,9 +112,12 @@ func (s *Server) handleHello(ctx context.Context, conn *quic.Conn) error {
 		}
 	}
 	if m.Hello.Observe {
-		return s.serveObserver(ctx, c, m.Hello)
+		err = s.serveObserver(ctx, c, m.Hello)
+	} else {
+		err = s.serveMember(ctx, c, m.Hello)
 	}
-	return s.serveMember(ctx, c, m.Hello)
+	s.audit.refused(c, m.Hello, err)
+	return err
 }
 
 // warnVersion logs, at most once per warnInterval, that the coordinator refuses nodes for
@@ -193,9 +196,12 @@ func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 		}
 		s.members.remove(m.ID, c)
 		s.probes.notifyResponse()
-		s.log.Info("node left", "id", m.ID, "name", m.Name, "err",
-			context.Cause(c.conn.Context()))
+		cause := context.Cause(c.conn.Context())
+		s.log.Info("node left", "id", m.ID, "name", m.Name, "err", cause)
+		s.audit.member("leave", m, remote.String(), clip(cause.Error(), maxReason))
 	}()
+	s.audit.member(map[bool]string{false: "join", true: "rejoin"}[h.Ticket != ""], m,
+		remote.String(), "")
 	s.log.Info("node joined", "id", m.ID, "name", m.Name, "addr", m.Addr, "remote",
 		remote, "back", h.Ticket != "")
 	if h.Ticket == "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -24,7 +25,7 @@ const (
 
 type coordinatorFlags struct {
 	listen, prefix, prefix6, joinFile, host, state, status string
-	dataPath, policy                                       string
+	dataPath, policy, audit                                string
 	lease, idleExit, tokenTTL                              time.Duration
 	quiet                                                  bool
 }
@@ -69,6 +70,8 @@ file, it has the same URL, and running nodes come back to it.`,
 	fl.StringVar(&f.policy, "policy", "", "say who may connect to whose ports by the "+
 		"policy in `FILE`, which is read again when it changes (default: what boxer "+
 		"coordinator policy apply has stored, else everybody to everything)")
+	fl.StringVar(&f.audit, "audit", "", "append a JSON line to `FILE` for each join, "+
+		"refusal, eviction, and change of tokens or policy (default: none)")
 	fl.StringVar(&f.status, "status-listen", "", "serve HTTP status, /healthz and "+
 		"/status, at the TCP `ADDR:PORT` (default: none)")
 	fl.DurationVar(&f.lease, "lease", coordinator.DefaultLease,
@@ -88,7 +91,11 @@ file, it has the same URL, and running nodes come back to it.`,
 }
 
 func (f *coordinatorFlags) serve(ctx context.Context) error {
-	log, err := logger()
+	level := slog.LevelInfo // joins and departures
+	if f.quiet && f.idleExit > 0 {
+		level = slog.LevelWarn // a coordinator that a node has started
+	}
+	log, err := loggerAt(level)
 	if err != nil {
 		return err
 	}
@@ -133,7 +140,8 @@ func (f *coordinatorFlags) serve(ctx context.Context) error {
 		DataPath: dataPath,
 		IdleExit: f.idleExit,
 		JoinFile: f.joinFile, Host: host, StatusListen: f.status, Version: version,
-		AdminSocket: coordinator.AdminSocket(path), PolicyFile: f.policy, Logger: log,
+		AdminSocket: coordinator.AdminSocket(path), PolicyFile: f.policy,
+		AuditFile: f.audit, Logger: log,
 	})
 	if err != nil {
 		return err

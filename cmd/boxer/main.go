@@ -103,16 +103,27 @@ connect as on ordinary hosts, over encrypted, hole-punched UDP paths.`,
 var extraCommands []func() *cobra.Command
 
 // logger writes boxer's own messages to stderr, from the level that BOXER_LOG
-// names (slog.Level), by default warnings.
-func logger() (*slog.Logger, error) {
-	level := slog.LevelWarn
+// names (slog.Level), by default warnings. BOXER_LOG_FORMAT=json makes each a JSON
+// object.
+func logger() (*slog.Logger, error) { return loggerAt(slog.LevelWarn) }
+
+// loggerAt is logger with another default.
+func loggerAt(level slog.Level) (*slog.Logger, error) {
 	if s := os.Getenv("BOXER_LOG"); s != "" {
 		if err := level.UnmarshalText([]byte(s)); err != nil {
 			return nil, fmt.Errorf("BOXER_LOG %q: unknown level; use debug, info, "+
 				"warn or error", s)
 		}
 	}
-	log := slog.New(&handler{level: level})
+	var h slog.Handler = &handler{level: level}
+	switch format := os.Getenv("BOXER_LOG_FORMAT"); format {
+	case "", "text":
+	case "json":
+		h = slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})
+	default:
+		return nil, fmt.Errorf("BOXER_LOG_FORMAT %q: unknown format; use text or json", format)
+	}
+	log := slog.New(h)
 	slog.SetDefault(log)
 	return log, nil
 }
