@@ -117,14 +117,17 @@ func join(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	d := dialer{cfg.URL, cfg.Socket, cfg.Identity, newDiagnosis(cfg.Logger)}
+	d := dialer{cfg.URL, cfg.Socket, cfg.Identity, newDiagnosis(cfg.Logger), nil}
 	if cfg.probe != nil {
 		d.diagnosis.probe = cfg.probe
+	} else {
+		d.detour = newDetourer(cfg.URL, cfg.Socket, cfg.Identity, cfg.Logger, probeSTUN)
 	}
 	presence := Presence{Unlisted: cfg.Unlisted}
 	conn, err := d.dialWithin(ctx, &hello{Token: cfg.URL.Token, Name: cfg.Name, Host: cfg.HostID,
 		Program: cfg.Program, Presence: &presence, Policies: true}, cfg.Timeout)
 	if err != nil {
+		d.detour.close()
 		return nil, err
 	}
 	c := &Client{
@@ -234,6 +237,10 @@ func (c *Client) Server() netip.AddrPort {
 	defer c.mu.Unlock()
 	return c.server
 }
+
+// Detour says how packets reach the coordinator if not by UDP, such as "tls:443". It
+// returns "" if they leave by UDP.
+func (c *Client) Detour() string { return c.dialer.detour.current() }
 
 // Reflexive returns the node's own UDP address as the coordinator last saw it.
 func (c *Client) Reflexive() netip.AddrPort {
@@ -354,6 +361,7 @@ func (c *Client) Err() error {
 func (c *Client) Close() error {
 	c.cancel(ErrClosed)
 	c.all.Wait()
+	c.dialer.detour.close()
 	return nil
 }
 

@@ -55,6 +55,7 @@ type dialer struct {
 	socket    ClientSocket
 	identity  *transport.Identity
 	diagnosis *diagnosis
+	detour    *detourer // nil: UDP only
 }
 
 // A clientConn is one connection to the coordinator, from its welcome on.
@@ -74,10 +75,11 @@ type clientConn struct {
 
 // A memberList is what the parts of a list have brought so far.
 type memberList struct {
-	list    []memberRecord
-	access  map[uint32]policy.Ports // ports to which members may connect
-	policy  bool                    // the network has a policy
-	inGrace bool                    // the coordinator is in its grace period: others may come back
+	list   []memberRecord
+	access map[uint32]policy.Ports // ports to which members may connect
+	policy bool                    // the network has a policy
+	// the coordinator is in its grace period: others may come back
+	inGrace bool
 }
 
 // close closes the connection with codeDone: a deliberate leave.
@@ -127,6 +129,7 @@ func (d *dialer) dial(ctx context.Context, h *hello, try int,
 	}
 	server := addrs[try%len(addrs)]
 	watching.Go(func() { d.diagnosis.probeLoop(ctx, server, cancel) })
+	watching.Go(func() { d.detour.watch(ctx, server) })
 	var first error
 	for version := protocolVersion; ; version-- {
 		l := &clientConn{server: server}
@@ -183,13 +186,20 @@ func (d *dialer) connect(ctx context.Context, l *clientConn, h *hello,
 	return nil
 }
 
-// tls returns a configuration that proves the node's key and compares the coordinator's
-// key with the pin. A coordinator with another key never receives the token.
+// tls returns a configuration for the coordinator of the join URL.
 func (d *dialer) tls(pinned *error) *tls.Config {
+	config := pinnedTLS(d.url.Pin, d.identity, pinned)
+	config.NextProtos = []string{protocolName}
+	return config
+}
+
+// pinnedTLS returns a configuration that proves the node's key and compares the
+// coordinator's key with the pin. A coordinator with another key never receives the
+// token. pinned, if not nil, gets the result of the comparison.
+func pinnedTLS(pin Pin, id *transport.Identity, pinned *error) *tls.Config {
 	return &tls.Config{
-		Certificates: []tls.Certificate{d.identity.Certificate()},
+		Certificates: []tls.Certificate{id.Certificate()},
 		MinVersion:   tls.VersionTLS13,
-		NextProtos:   []string{protocolName},
 		ServerName:   "boxer-coordinator",
 		// VerifyConnection checks the key itself; there is no certificate authority
 		InsecureSkipVerify: true,
@@ -197,10 +207,12 @@ func (d *dialer) tls(pinned *error) *tls.Config {
 			key, err := transport.PeerKey(state)
 			if err != nil {
 				err = fmt.Errorf("%w: the peer has no Ed25519 key", ErrPin)
-			} else if got := PinOf(key); got != d.url.Pin {
-				err = fmt.Errorf("%w: the coordinator at this address has the pin %v, the join URL has %v; use the current join URL of that coordinator", ErrPin, got, d.url.Pin)
+			} else if got := PinOf(key); got != pin {
+				err = fmt.Errorf("%w: the coordinator at this address has the pin %v, the join URL has %v; use the current join URL of that coordinator", ErrPin, got, pin)
 			}
-			*pinned = err
+			if pinned != nil {
+				*pinned = err
+			}
 			return err
 		},
 	}
@@ -377,7 +389,8 @@ func (d *dialer) dialWithin(ctx context.Context, h *hello,
 	}
 	soon, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	var last error // error of the last attempt, except for the one that the end of ctx interrupted
+	// error of the last attempt, except for the one that the end of ctx interrupted
+	var last error
 	l, err := d.dialUntil(soon, h, 2, func(err error) bool {
 		last = err
 		_, hopeless := d.diagnosis.current()

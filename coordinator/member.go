@@ -43,6 +43,10 @@ type Member struct {
 	Token string   `json:"token,omitempty"`
 	Tags  []string `json:"tags,omitempty"`
 
+	// Over is "tls" if the node reaches the coordinator by TLS, because no UDP gets
+	// through. Only a Snapshot has it.
+	Over string `json:"over,omitempty"`
+
 	// About is the node's description of itself, if it has sent one. Only a Snapshot has
 	// it.
 	About *About `json:"about,omitempty"`
@@ -55,7 +59,7 @@ type Member struct {
 // in returns the member with the fields that the protocol version has.
 func (m Member) in(version int) Member {
 	if version < 4 {
-		m.Program, m.About, m.Token, m.Tags = "", nil, "", nil
+		m.Program, m.About, m.Token, m.Tags, m.Over = "", nil, "", nil, ""
 		m.Unlisted, m.Asleep = false, false
 	}
 	return m

@@ -13,6 +13,7 @@ import (
 
 	"github.com/boxer-sandbox/boxer/policy"
 	"github.com/boxer-sandbox/boxer/transport"
+	"github.com/boxer-sandbox/boxer/transport/tunnel"
 )
 
 // A membership holds the members of the network and assigns ids. It appends each change
@@ -34,6 +35,7 @@ type membership struct {
 	plan    addressPlan
 	state   *State
 	tickets ticketKey
+	tunnels *tunnel.Server // nil: none
 	views   views          // by mu
 	given   *policy.Policy // by mu; nil: none
 	relays  *relayTable
@@ -315,7 +317,13 @@ func (r *membership) snapshot() []Member {
 	r.mu.Lock()
 	members := make([]Member, 0, len(r.byID))
 	for _, e := range r.byID {
-		members = append(members, e.Member)
+		m := e.Member
+		if r.tunnels != nil {
+			if _, ok := r.tunnels.Client(addrPortOf(e.session.conn.RemoteAddr())); ok {
+				m.Over = "tls"
+			}
+		}
+		members = append(members, m)
 	}
 	r.mu.Unlock()
 	slices.SortFunc(members, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })

@@ -184,6 +184,7 @@ func newMemSocket(conn *memConn) *memSocket {
 
 func (s *memSocket) QUIC() *quic.Transport                         { return s.quic }
 func (s *memSocket) LocalAddr() netip.AddrPort                     { return s.conn.addr }
+func (s *memSocket) Detour(netip.AddrPort, netip.AddrPort, bool)   {}
 func (s *memSocket) ServeSTUN()                                    {}
 func (s *memSocket) HandleRelay(func([]byte, netip.AddrPort))      {}
 func (s *memSocket) HandleIndication(func([]byte, netip.AddrPort)) {}

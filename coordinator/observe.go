@@ -36,7 +36,9 @@ func observe(ctx context.Context, url JoinURL, name string) (s Snapshot, err err
 	if err != nil {
 		return s, err
 	}
-	d := dialer{url, socket, identity, newDiagnosis(slog.Default())}
+	d := dialer{url, socket, identity, newDiagnosis(slog.Default()), nil}
+	d.detour = newDetourer(url, socket, identity, slog.Default(), d.diagnosis.probe)
+	defer d.detour.close()
 	l, err := d.dialWithin(ctx, &hello{Token: url.Token, Name: name, Observe: true}, 0)
 	if err != nil {
 		return s, err

@@ -18,6 +18,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"github.com/boxer-sandbox/boxer/transport"
+	"github.com/boxer-sandbox/boxer/transport/tunnel"
 )
 
 // DefaultLease is how long a node that is no longer heard stays a member. A client sends
@@ -66,6 +67,10 @@ type ServerConfig struct {
 	// AdminSocket is the path of the Unix socket for Admin; empty: none.
 	AdminSocket string
 
+	// TLSListen is the TCP address at which nodes reach the coordinator by TLS where no
+	// UDP gets through; empty: none.
+	TLSListen string
+
 	// StatusListen is the TCP address of the HTTP status port; empty: none.
 	StatusListen string
 
@@ -84,7 +89,8 @@ type Server struct {
 	relays     *relayTable
 	handshakes *handshakeLimiter
 	listener   *quic.Listener
-	status     net.Listener // nil: none
+	status     net.Listener   // nil: none
+	tunnels    *tunnel.Server // nil: none
 
 	audit    *auditLog // nil: none
 	policy   policySource
@@ -164,6 +170,10 @@ func (s *Server) listen() error {
 			return fmt.Errorf("status port: %w", err)
 		}
 	}
+	if err := s.listenTLS(); err != nil {
+		s.closeStatus()
+		return err
+	}
 	q := s.cfg.Socket.QUIC()
 	// The key is the same in every run. So nodes that still use a connection of an
 	// earlier run get a stateless reset at once (RFC 9000 section 10.3).
@@ -174,11 +184,35 @@ func (s *Server) listen() error {
 	}
 	s.listener, err = q.Listen(serverTLS(s.cfg.State.Identity()), s.quicConfig())
 	if err != nil {
-		if s.status != nil {
-			_ = s.status.Close()
+		s.closeStatus()
+		if s.tunnels != nil {
+			s.tunnels.Close()
 		}
 		return fmt.Errorf("listen %v: %w", s.cfg.Socket.LocalAddr(), err)
 	}
+	return nil
+}
+
+func (s *Server) closeStatus() {
+	if s.status != nil {
+		_ = s.status.Close()
+	}
+}
+
+// listenTLS opens the port for nodes that cannot use UDP.
+func (s *Server) listenTLS() error {
+	if s.cfg.TLSListen == "" {
+		return nil
+	}
+	l, err := net.Listen("tcp", s.cfg.TLSListen)
+	if err != nil {
+		return fmt.Errorf("TLS port: %w", err)
+	}
+	s.tunnels = tunnel.NewServer(l, &tls.Config{
+		Certificates: []tls.Certificate{s.cfg.State.Identity().Certificate()},
+		MinVersion:   tls.VersionTLS13,
+	}, s.cfg.Socket.LocalAddr())
+	s.members.tunnels = s.tunnels
 	return nil
 }
 
@@ -259,11 +293,19 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 	if s.status != nil {
 		all.Go(func() { s.serveStatus(ctx) })
 	}
+	if s.tunnels != nil {
+		all.Go(func() {
+			if err := s.tunnels.Serve(ctx); err != nil {
+				s.log.Error("TLS port ended", "err", err)
+			}
+		})
+	}
 	if s.cfg.AdminSocket != "" {
 		all.Go(func() { s.serveAdmin(ctx) })
 	}
 	all.Go(func() {
-		defer join.Close() // on this goroutine, since maintain withdraws and restores the file
+		// on this goroutine, since maintain withdraws and restores the file
+		defer join.Close()
 		forget = s.maintain(ctx, join)
 		cancel()
 	})

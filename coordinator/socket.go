@@ -12,14 +12,16 @@ import (
 type ClientSocket interface {
 	// QUIC returns the transport on the socket, always the same one.
 	QUIC() *quic.Transport
+	// LocalAddr returns the address that the socket is bound to.
+	LocalAddr() netip.AddrPort
+	// Detour leads packets for the server to via, and back; see transport.Socket.Detour.
+	Detour(server, via netip.AddrPort, sending bool)
 }
 
 // A ServerSocket is what a Server needs of its UDP socket. The handlers run on the
 // goroutine that reads the socket, and must not wait.
 type ServerSocket interface {
 	ClientSocket
-	// LocalAddr returns the address that the socket is bound to.
-	LocalAddr() netip.AddrPort
 	// ServeSTUN has the socket answer STUN binding requests (RFC 8489 section 12).
 	ServeSTUN()
 	// HandleRelay has the socket call f for each relay frame that it receives.

@@ -53,7 +53,7 @@ func (l *lab) ask(t testing.TB, u JoinURL) ([]Member, error) {
 	}
 	socket := listenSocket(t)
 	defer socket.Close()
-	d := dialer{u, socket, id, newDiagnosis(quiet)}
+	d := dialer{u, socket, id, newDiagnosis(quiet), nil}
 	d.diagnosis.probe = func(context.Context, netip.AddrPort) (bool,
 		error) {
 		return false, nil

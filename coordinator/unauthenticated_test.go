@@ -142,7 +142,7 @@ func newStranger(t *testing.T, l *lab) *stranger {
 	t.Cleanup(func() { socket.Close() })
 	identity, _ := transport.NewIdentity()
 	var pinned error
-	d := dialer{l.url(t), socket, identity, newDiagnosis(quiet)}
+	d := dialer{l.url(t), socket, identity, newDiagnosis(quiet), nil}
 	conn, err := socket.QUIC().Dial(within(t, patience),
 		net.UDPAddrFromAddrPort(l.cfg.Socket.LocalAddr()), d.tls(&pinned), &quic.Config{})
 	if err != nil {

@@ -172,6 +172,14 @@ func diagnoseNetwork(ctx context.Context, url coordinator.JoinURL) []Finding {
 		return []Finding{reach}
 	}
 	defer c.Close()
+	if way := c.Detour(); way != "" {
+		// The coordinator sees the end of a tunnel, and no NAT.
+		reach.Name, reach.Needed = "UDP to the coordinator", false
+		reach.Detail = "no UDP gets through; the node uses " + way +
+			", which is slower, and the coordinator relays everything"
+		reach.Remedy = "allow outgoing UDP to " + url.Host
+		return []Finding{reach, diagnoseAddresses(c.Prefix(), c.Prefix6())}
+	}
 	reach.OK, reach.Detail = true, fmt.Sprintf("%v, from %v", c.Server(), c.Reflexive())
 	return []Finding{reach, diagnoseNAT(c.Reflexive(), socket.LocalAddr()),
 		diagnoseAddresses(c.Prefix(), c.Prefix6())}
@@ -205,7 +213,8 @@ func remedyOf(err error, host string) string {
 	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.ENETDOWN):
 		return "give this host a route to " + host
 	}
-	return "allow outgoing UDP to " + host
+	return "allow outgoing UDP to " + host +
+		", or start the coordinator with --tls-listen 0.0.0.0:443 and allow that"
 }
 
 // diagnoseNAT reports what one server can find out: whether a NAT translates the address,

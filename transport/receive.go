@@ -87,6 +87,7 @@ func (r *receiver) open(i int) {
 	if !whole {
 		return
 	}
+	from = r.socket.undetoured(from)
 	r.rest, r.from = data, from
 	r.route = r.socket.routes.Load().bySource[from]
 	if r.route != nil {

@@ -90,7 +90,7 @@ func (s *Socket) write(b, oob []byte, to netip.AddrPort) (n, oobn int, err error
 	if s.suspended.Load() {
 		return len(b), len(oob), nil
 	}
-	if err := s.wire.send(b, oob, to); err != nil && fatal(err) {
+	if err := s.wire.send(b, oob, s.detoured(to)); err != nil && fatal(err) {
 		return 0, 0, err
 	}
 	return len(b), len(oob), nil

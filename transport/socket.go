@@ -34,6 +34,7 @@ type Socket struct {
 	routes atomic.Pointer[routeTable]
 
 	suspended  atomic.Bool
+	detour     atomic.Pointer[detour] // nil: none
 	stunServer atomic.Bool
 	relay      atomic.Pointer[func(frame []byte, from netip.AddrPort)]
 	indication atomic.Pointer[func(b []byte, from netip.AddrPort)]

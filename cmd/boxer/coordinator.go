@@ -25,7 +25,7 @@ const (
 
 type coordinatorFlags struct {
 	listen, prefix, prefix6, joinFile, host, state, status string
-	dataPath, policy, audit                                string
+	dataPath, policy, audit, tls                           string
 	lease, idleExit, tokenTTL                              time.Duration
 	quiet                                                  bool
 }
@@ -72,6 +72,9 @@ file, it has the same URL, and running nodes come back to it.`,
 		"coordinator policy apply has stored, else everybody to everything)")
 	fl.StringVar(&f.audit, "audit", "", "append a JSON line to `FILE` for each join, "+
 		"refusal, eviction, and change of tokens or policy (default: none)")
+	fl.StringVar(&f.tls, "tls-listen", "",
+		"serve nodes that cannot use UDP by TLS at the "+
+			"TCP `ADDR:PORT`; nodes try port 443 and the port of the join URL (default: none)")
 	fl.StringVar(&f.status, "status-listen", "", "serve HTTP status, /healthz and "+
 		"/status, at the TCP `ADDR:PORT` (default: none)")
 	fl.DurationVar(&f.lease, "lease", coordinator.DefaultLease,
@@ -141,7 +144,7 @@ func (f *coordinatorFlags) serve(ctx context.Context) error {
 		IdleExit: f.idleExit,
 		JoinFile: f.joinFile, Host: host, StatusListen: f.status, Version: version,
 		AdminSocket: coordinator.AdminSocket(path), PolicyFile: f.policy,
-		AuditFile: f.audit, Logger: log,
+		AuditFile: f.audit, TLSListen: f.tls, Logger: log,
 	})
 	if err != nil {
 		return err

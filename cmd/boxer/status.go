@@ -189,6 +189,9 @@ type (
 		Members []statusMember `json:"members"`
 	}
 	statusMember struct {
+		Token string     `json:"token,omitempty"` // name of the node's token
+		Tags  []string   `json:"tags,omitempty"`
+		Over  string     `json:"over,omitempty"` // tls: no UDP gets through
 		ID    uint32     `json:"id"`
 		Name  string     `json:"name"`
 		Addr  netip.Addr `json:"addr"`
@@ -221,7 +224,8 @@ func printStatusJSON(w io.Writer, v view, shown []coordinator.Member) error {
 		Started: v.snap.Started, Self: v.self, Members: []statusMember{}}
 	for _, m := range shown {
 		sm := statusMember{ID: m.ID, Name: m.Name, Addr: m.Addr, Addr6: m.Addr6,
-			Since: m.Since, Host: m.Host, Program: m.Program, Paths: []statusPath{}}
+			Since: m.Since, Host: m.Host, Program: m.Program, Token: m.Token, Tags: m.Tags,
+			Over: m.Over, Paths: []statusPath{}}
 		if m.About != nil {
 			sm.Command, sm.Ports = m.About.Command, m.About.Ports
 		}

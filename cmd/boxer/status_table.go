@@ -82,6 +82,9 @@ func memberCells(m coordinator.Member, self uint32, hosts map[string]string) []s
 	if m.Unresponsive {
 		up += " (silent)"
 	}
+	if m.Over != "" {
+		up += " (over " + m.Over + ")"
+	}
 	return []string{id, m.Name, m.Addr.String(), six, up, hosts[m.Host],
 		orDash(m.Program), orDash(command(m)), orDash(ports(m))}
 }

@@ -29,7 +29,7 @@ var table = map[string][]string{
 		"launcher", "policy",
 		"syscalls",
 		"trace", "transport"},
-	"coordinator": {"policy", "transport"},
+	"coordinator": {"policy", "transport", "transport/tunnel"},
 	"conformance": {"internal/natlab", "internal/proctest"},
 	"e2e": {"internal/lambdabox", "internal/natlab", "internal/proctest",
 		"trace"},
@@ -82,6 +82,7 @@ var table = map[string][]string{
 
 	"trace":            nil,
 	"transport":        {"stream", "transport/bbr"},
+	"transport/tunnel": nil,
 	"transport/bbr":    nil,
 	"transport/direct": {"internal/linux"},
 }
