@@ -18,6 +18,8 @@ BUILDFLAGS = -trimpath -buildvcs=false -tags netgo,osusergo \
 # The same with AWS's clients: cmd/boxer/noaws.go says why that is another program.
 comma := ,
 AWSFLAGS = $(subst netgo$(comma),aws$(comma)netgo$(comma),$(BUILDFLAGS))
+# The same with what reads compose files and images: cmd/boxer/noup.go says why.
+COMPOSEFLAGS = $(subst netgo$(comma),compose$(comma)netgo$(comma),$(BUILDFLAGS))
 
 .PHONY: help
 help: ## list the targets
@@ -27,6 +29,7 @@ help: ## list the targets
 build: deps-build ## build bin/boxer, one static binary
 	@CGO_ENABLED=1 scripts/tell "build bin/boxer" $(GO) build $(BUILDFLAGS) -o bin/boxer ./cmd/boxer
 	@CGO_ENABLED=1 scripts/tell "build bin/boxer-aws" $(GO) build $(AWSFLAGS) -o bin/boxer-aws ./cmd/boxer
+	@CGO_ENABLED=1 scripts/tell "build bin/boxer-compose" $(GO) build $(COMPOSEFLAGS) -o bin/boxer-compose ./cmd/boxer
 	@scripts/is-static bin/boxer
 	@scripts/own bin .tools
 
@@ -36,6 +39,8 @@ build-arm64: deps-arm64 ## build bin/boxer-arm64, the same for arm64
 		$(GO) build $(BUILDFLAGS) -o bin/boxer-arm64 ./cmd/boxer
 	@CGO_ENABLED=1 GOARCH=arm64 CC=aarch64-linux-gnu-gcc PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig \
 		$(GO) build $(AWSFLAGS) -o bin/boxer-aws-arm64 ./cmd/boxer
+	@CGO_ENABLED=1 GOARCH=arm64 CC=aarch64-linux-gnu-gcc PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig \
+		$(GO) build $(COMPOSEFLAGS) -o bin/boxer-compose-arm64 ./cmd/boxer
 	@scripts/is-static bin/boxer-arm64
 	@scripts/own bin .tools
 

@@ -72,11 +72,13 @@ func moveBoxer() error {
 	if err != nil {
 		return err
 	}
-	// Beside it is what has AWS's clients, if that was built.
-	if aws, err := os.ReadFile(boxer + "-aws"); err == nil {
-		if err := os.WriteFile(filepath.Join(built, "boxer-aws"), aws,
-			0o755); err != nil {
-			return err
+	// Beside it is what has AWS's clients, and what reads compose files, if built.
+	for _, with := range []string{"-aws", "-compose"} {
+		if b, err := os.ReadFile(boxer + with); err == nil {
+			if err := os.WriteFile(filepath.Join(built, "boxer"+with), b,
+				0o755); err != nil {
+				return err
+			}
 		}
 	}
 	boxer = filepath.Join(built, "boxer")

@@ -13,15 +13,17 @@ import (
 	"github.com/boxer-sandbox/boxer/launcher"
 )
 
-// linkFlags are how boxer inside a function controls its own boxer run. They are hidden:
-// their descriptors mean nothing to anybody else.
-type linkFlags struct{ link, hold string }
+// linkFlags are how boxer inside a function, or of a project, controls its own boxer run.
+// They are hidden: their descriptors mean nothing to anybody else.
+type linkFlags struct{ link, hold, control string }
 
 func (l *linkFlags) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&l.link, "link", "", "connect the socket `FD` with ADDR:PORT of the network: FD=ADDR:PORT")
 	f.StringVar(&l.hold, "hold", "", "start the program when a byte comes from the pipe `FD`")
-	for _, name := range []string{"link", "hold"} {
+	f.StringVar(&l.control, "control-fd", "", "serve the project whose supervisor has the "+
+		"other end of the socket `FD`")
+	for _, name := range []string{"link", "hold", "control-fd"} {
 		if err := f.MarkHidden(name); err != nil {
 			panic(err) // a flag that is there
 		}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,11 +17,16 @@ import (
 
 	"github.com/boxer-sandbox/boxer/internal/secrets"
 	"github.com/boxer-sandbox/boxer/launcher"
+	"github.com/boxer-sandbox/boxer/project"
 )
 
 func main() {
 	if launcher.IsInit() {
 		os.Exit(launcher.Init())
+	}
+	if project.IsEnter() {
+		report(project.Enter())
+		os.Exit(launcher.ExitBoxer)
 	}
 	os.Exit(run())
 }
@@ -40,7 +46,12 @@ func run() int {
 		go func() { stop(interrupted((<-caught).(unix.Signal))) }()
 	}
 	code := 0
+	args := flagsAfterCommand(os.Args[1:])
 	cmd := root(&code)
+	if isProjectCommand(args) {
+		replaceCommands(cmd, projectTwins(&code))
+	}
+	cmd.SetArgs(args)
 	if isBootstrap() {
 		cmd.SetArgs([]string{"lambda", "serve"})
 	}
@@ -56,6 +67,31 @@ func run() int {
 	}
 	report(err)
 	return code
+}
+
+// flagsAfterCommand moves the flags that docker compose takes before its command, such as
+// -f FILE in "boxer -f FILE up", to after it.
+func flagsAfterCommand(args []string) []string {
+	var flags []string
+	args = slices.Clone(args)
+	for len(args) > 1 {
+		name, _, joined := strings.Cut(args[0], "=")
+		switch name {
+		case "-f", "--file", "-p", "--project-name", "--profile", "--env-file",
+			"--project-directory":
+		default:
+			return slices.Concat(args[:1], flags, args[1:])
+		}
+		n := 2
+		if joined {
+			n = 1
+		}
+		if name == "-f" && len(args) > n && args[n] == "logs" {
+			args[0] = "--file" // -f of logs is --follow
+		}
+		flags, args = append(flags, args[:n]...), args[n:]
+	}
+	return slices.Concat(args, flags)
 }
 
 // interrupted is the cause of a command that a signal ended before it was done.
@@ -90,6 +126,8 @@ connect as on ordinary hosts, over encrypted, hole-punched UDP paths.`,
 		psCommand(), logsCommand(), execCommand(code), stopCommand(), attachCommand(code),
 		ownerCommand(), doctorCommand(), traceCommand(code), lambdaCommand(), policyCommand(code),
 		versionCommand())
+	cmd.AddCommand(upCommand(code), configCommand())
+	cmd.AddCommand(projectCommands()...)
 	for _, extra := range extraCommands {
 		cmd.AddCommand(extra())
 	}

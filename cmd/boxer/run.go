@@ -213,6 +213,14 @@ Exit codes: the program's; 128+N if signal N killed it; 127 if it was not found,
 			if t.out.file != "" {
 				return runTraced(cmd, &run, cfg, &t, code)
 			}
+			if link.control != "" {
+				conn, err := ownFile(link.control)
+				if err != nil {
+					return fmt.Errorf("--control-fd %q: %w", link.control, err)
+				}
+				*code, err = run.runControlled(cmd.Context(), cfg, conn)
+				return err
+			}
 			*code, err = run.runNode(cmd.Context(), cfg)
 			return err
 		},
@@ -230,10 +238,13 @@ Exit codes: the program's; 128+N if signal N killed it; 127 if it was not found,
 	return cmd
 }
 
+// ownProcess are the effects of a node for which alone this process is there.
+var ownProcess = launcher.Effects{Signals: true, JobControl: true, Reaper: true,
+	Processors: true, Descriptors: true, ServiceManager: true}
+
 // runNode runs a program as a node, for which alone this process is there.
 func (r *runFlags) runNode(ctx context.Context, cfg launcher.RunConfig) (int, error) {
-	cfg.Effects = launcher.Effects{Signals: true, JobControl: true, Reaper: true,
-		Processors: true, Descriptors: true, ServiceManager: true}
+	cfg.Effects = ownProcess
 	owner, err := ownerOf(r.owner)
 	if err != nil {
 		return launcher.ExitBoxer, fmt.Errorf("--owner: %w", err)

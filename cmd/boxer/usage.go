@@ -26,8 +26,7 @@ func helpUsers(root *cobra.Command) {
 		}
 		meant := ""
 		if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
-			meant = fmt.Sprintf("; did you mean "+
-				"%q?", "boxer "+strings.Join(like, `" or "boxer `))
+			meant = `; did you mean "boxer ` + strings.Join(like, `" or "boxer `) + `"?`
 		}
 		return usage(cmd, fmt.Errorf("unknown command %q%s", args[0], meant))
 	}

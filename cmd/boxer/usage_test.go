@@ -12,7 +12,7 @@ import (
 func TestUsageErrors(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]string{
-		"staus":                  `unknown command "staus"; did you mean "boxer status"?`,
+		"staus":                  `unknown command "staus"; did you mean "boxer start" or "boxer status"?`,
 		"nonsense":               `unknown command "nonsense"; for example: boxer run --name db -- postgres`,
 		"run --naem x true":      "unknown flag: --naem; did you mean --name?; for example: boxer run --name db -- postgres -D data",
 		"run --nonsense true":    "unknown flag: --nonsense; for example: boxer run ",

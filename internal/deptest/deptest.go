@@ -24,11 +24,12 @@ const module = "github.com/boxer-sandbox/boxer"
 // table says what each package may import of boxer.
 var table = map[string][]string{
 	// syscalls: doctor prints its table
-	"cmd/boxer": {"coordinator", "host", "host/control", "internal/linux", "internal/secrets",
+	"cmd/boxer": {"compose", "coordinator", "host", "host/control", "internal/linux", "internal/secrets",
 		"lambda", "lambda/runtime",
 		"launcher", "policy",
 		"syscalls",
-		"trace", "transport"},
+		"trace", "transport", "project"},
+	"compose":     {"coordinator", "project"},
 	"coordinator": {"policy", "transport", "transport/tunnel"},
 	"conformance": {"internal/natlab", "internal/proctest"},
 	"e2e": {"internal/lambdabox", "internal/natlab", "internal/proctest",
@@ -50,6 +51,7 @@ var table = map[string][]string{
 	"internal/streamtest": {"stream"},
 	"internal/secrets":    nil,
 	"internal/tempdir":    nil,
+	"internal/vars":       nil,
 
 	"internal/virtualtime": nil,
 
@@ -64,6 +66,7 @@ var table = map[string][]string{
 		"stream",
 		"syscalls", "syscalls/strace", "trace", "transport", "transport/direct"},
 	"policy":       nil,
+	"project":      {"coordinator", "internal/linux", "internal/vars"},
 	"resolver":     nil,
 	"rewrite":      {"internal/linux", "rewrite/plan"},
 	"rewrite/plan": nil,
