@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socket answers socket(2) for NETLINK_ROUTE and for ping sockets, which stand for
-// others. The program's kernel makes UDP sockets.
+// socket answers socket(2) for NETLINK_ROUTE and for ping sockets, which boxer implements
+// by sockets of other kinds. The kernel makes UDP sockets for the program.
 func (n *Node) socket(c Call) reply {
 	if c.Int(0) == unix.AF_NETLINK {
 		return n.netlinks.socket(c)
@@ -30,8 +30,8 @@ func newSocket(domain, typ, proto int) reply {
 	return descriptor(fd, typ&unix.SOCK_CLOEXEC != 0, func() { linux.Close(fd) })
 }
 
-// isUDP reports whether the socket is one of UDP that the node translates. The calls that
-// ask are of sockets of all kinds: the first question sorts out most others.
+// isUDP reports whether the socket is a UDP socket that the node translates. Calls on
+// sockets of all kinds ask this; the first check excludes most others.
 func (s *progSocket) isUDP() (bool, error) {
 	proto, err := linux.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
 	if err != nil || proto != unix.IPPROTO_UDP {
@@ -42,15 +42,15 @@ func (s *progSocket) isUDP() (bool, error) {
 }
 
 // inOwnNamespace reports whether a socket is in the supervisor's network namespace. In
-// another one, which a program has made (unshare(2)), neither the aliases nor the flows
-// of the node are to be found.
+// another one, which a program has made (unshare(2)), the node's aliases and flows do not
+// exist.
 func inOwnNamespace(fd int) bool {
 	own := ownNamespace()
 	c, err := namespaceCookie(fd)
 	return own == 0 || err != nil || c == own
 }
 
-// ownNamespace is the cookie of the supervisor's network namespace, or 0.
+// ownNamespace returns the cookie of the supervisor's network namespace, or 0.
 var ownNamespace = sync.OnceValue(func() uint64 {
 	fd, err := linux.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -96,17 +96,18 @@ func (u *udp) connect(c Call, s *progSocket, dst netip.AddrPort) reply {
 	return fail(unix.ENOBUFS)
 }
 
-// pinTries bounds how often connect(2) looks for a flow that is still there when the
-// socket is connected to it. Others take the sockets of flows where these are too many.
+// pinTries bounds how often connect(2) chooses a flow again because the flow has lost its
+// socket before the program's socket was connected to it.
 const pinTries = 8
 
-// connectHost is connect(2) on a UDP socket, to where the kernel's own way leads.
+// connectHost answers connect(2) on a UDP socket whose destination the kernel itself
+// reaches.
 func (u *udp) connectHost(s *progSocket) reply {
 	if id, err := s.cookie(); err == nil {
 		u.flows.unpin(id)
 	}
-	// To the outside after a connect to the network: the kernel keeps the source
-	// address of the first, and loopback's leads nowhere.
+	// A connect to the outside after one to the network: the kernel keeps the first
+	// source address, and from loopback it cannot reach the outside.
 	if local, ok, err := s.localName(); err == nil && ok &&
 		local.Addr.Addr().Unmap() == localhost4 {
 		if err := s.disconnect(); err != nil {
@@ -116,13 +117,13 @@ func (u *udp) connectHost(s *progSocket) reply {
 	return passthrough
 }
 
-// datagramWay is datagramRoute for a program's socket, which it prepares for the way.
+// datagramWay is datagramRoute for a program's socket, which it prepares for that route.
 func (u *udp) datagramWay(s *progSocket, dst netip.AddrPort,
 	by holder) (kernel netip.AddrPort, ok bool, err error) {
 	kernel, ok, err = u.datagramRoute(s, by, dst)
 	if err != nil || s.domain != unix.AF_INET6 {
 		at := localhostOf(dst.Addr())
-		// The port may have been another's, of which there is a record.
+		// Another socket may have had the port, and left a record.
 		if ok && at.IsLoopback() && (at != localhost4 || !u.ports.empty()) {
 			err = u.recordLocalPeer(s, at)
 		}
@@ -136,7 +137,8 @@ func (u *udp) datagramWay(s *progSocket, dst netip.AddrPort,
 	switch {
 	case ok:
 	case alias && isLocalhost(dst.Addr()) && dst.Addr().Is6():
-		// It cannot reach the host's own ::1, and nobody of the node is there.
+		// The socket cannot reach the host's own ::1, and no program of the node is
+		// there.
 		kernel, ok = netip.AddrPortFrom(u.Aliases.Private6, dst.Port()), true
 	default:
 		return kernel, false, nil
@@ -154,8 +156,8 @@ func (u *udp) datagramWay(s *progSocket, dst netip.AddrPort,
 	return kernel, ok, err
 }
 
-// recordLocalPeer notes that a UDP socket sends to a localhost address: its alias, or
-// 127.0.0.1 where it has none, may not tell to which.
+// recordLocalPeer records the localhost address to which a UDP socket sends, because the
+// socket's alias, or 127.0.0.1 if it has none, may not show it.
 func (u *udp) recordLocalPeer(s *progSocket, localhost netip.Addr) error {
 	local, _, err := s.localName()
 	if err != nil {

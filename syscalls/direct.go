@@ -7,12 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// directFlags do not change what becomes of a datagram that is taken at once.
+// directFlags are flags that make no difference to a datagram that is sent at once.
 const directFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL | unix.MSG_CONFIRM
 
-// sendDirect sends a datagram to a node without the way over the flow, if the
-// socket has nothing about it that only the kernel knows how to honour: it
-// spares a hop over loopback and a goroutine's turn.
+// sendDirect sends a datagram to a node without the flow's socket, unless the kernel is
+// needed for an option of the socket. It saves a hop over loopback and a switch of
+// goroutines.
 func (u *udp) sendDirect(c Call, s *progSocket, flags int, dst netip.AddrPort,
 	control []byte, p payload) (r reply, ok bool) {
 	if flags&unix.MSG_MORE != 0 {
@@ -27,7 +27,7 @@ func (u *udp) sendDirect(c Call, s *progSocket, flags int, dst netip.AddrPort,
 	if err != nil || !ok {
 		return fail(err), err != nil
 	}
-	fl, err := u.flowTo(dst, holderOf(c)) // answers will come from there
+	fl, err := u.flowTo(dst, holderOf(c)) // answers come from the flow
 	if err != nil {
 		return fail(err), true
 	}
@@ -45,9 +45,9 @@ func (u *udp) sendDirect(c Call, s *progSocket, flags int, dst netip.AddrPort,
 	return value(uintptr(size)), true
 }
 
-// directSource returns what the network sees as the source of a socket's
-// datagrams to dst; ok is false if the kernel has to send them. An error is one that has
-// waited for the socket's next call.
+// directSource returns the source address of a socket's datagrams to dst as the network
+// sees it. ok is false if the kernel has to send them. An error is the socket's pending
+// error, for its next call.
 func (u *udp) directSource(s *progSocket, dst netip.Addr) (src netip.AddrPort, ok bool,
 	err error) {
 	local, _, err := s.localName()
@@ -71,7 +71,7 @@ func (u *udp) directSource(s *progSocket, dst netip.Addr) (src netip.AddrPort, o
 	if _, ok, err := s.peerName(); err == nil && ok {
 		return src, false, nil // connected: it may be shut down
 	}
-	// datagrams are to be joined or cut
+	// the socket joins or splits datagrams
 	for _, name := range []int{udpCork, unix.UDP_SEGMENT} {
 		if v, err := linux.GetsockoptInt(s.fd, unix.IPPROTO_UDP, name); err != nil || v != 0 {
 			return src, false, nil
@@ -84,7 +84,7 @@ func (u *udp) directSource(s *progSocket, dst netip.Addr) (src netip.AddrPort, o
 	case err != nil:
 		return src, false, nil
 	case v != 0:
-		return src, false, u.unreachables.trueError(s, unix.Errno(v)) // read and gone
+		return src, false, u.unreachables.trueError(s, unix.Errno(v)) // reading has cleared it
 	}
 	if err := u.show(s); err != nil {
 		return src, false, nil
@@ -95,12 +95,12 @@ func (u *udp) directSource(s *progSocket, dst netip.Addr) (src netip.AddrPort, o
 // udpCork is UDP_CORK of include/uapi/linux/udp.h.
 const udpCork = 1
 
-// txTimestamps are the flags of SO_TIMESTAMPING that ask for the time of a sent datagram
-// (Documentation/networking/timestamping.rst).
+// txTimestamps are the flags of SO_TIMESTAMPING that ask for the time at which a datagram
+// was sent (Documentation/networking/timestamping.rst).
 const txTimestamps = unix.SOF_TIMESTAMPING_TX_HARDWARE | unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_TX_SCHED
 
-// kernelSends reports whether the kernel has something to tell about what a socket sends,
-// or has the first part of it (MSG_MORE, send(2)).
+// kernelSends reports whether the kernel must send a socket's datagrams: it reports
+// something about them, or has the first part of one (MSG_MORE, send(2)).
 func (u *udp) kernelSends(s *progSocket) bool {
 	if v, err := linux.GetsockoptInt(s.fd, unix.SOL_SOCKET,
 		unix.SO_TIMESTAMPING); err != nil ||

@@ -13,43 +13,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A UDP socket that is bound to an alias cannot send to the outside: its source
-// is of loopback. So for each such socket, by its kernel address, the supervisor has one
-// of its own there, as a NAT has a mapping (RFC 4787): what the program
-// sends goes out from it, and what an endpoint that was sent to answers comes back
-// through that endpoint's flow.
+// An egressSocket represents a program's socket outside of the network. A UDP socket that
+// is bound to an alias cannot send to the outside, because its source is a loopback
+// address. For each such socket, by its kernel address, the supervisor has a socket of
+// its own, as a NAT has a mapping (RFC 4787). It sends the program's datagrams. Answers
+// from endpoints that the program has sent to arrive through those endpoints' flows.
 type egressSocket struct {
 	kernel netip.AddrPort // the program's socket
 	conn   egressConn
-	used   time.Time // by flows.mu
+	used   time.Time // guarded by flows.mu
 }
 
 // An egressConn is a socket that sends to the outside.
 type egressConn interface {
 	// WriteTo sends a datagram, or an ICMP message, to an endpoint.
 	WriteTo(b []byte, ip stream.IPFields, to netip.AddrPort) error
-	// ReadFrom waits for one.
+	// ReadFrom waits for a datagram or message.
 	ReadFrom(b []byte) (int, stream.IPFields, netip.AddrPort, error)
 	SetReadDeadline(t time.Time) error
 	Close() error
 }
 
 const (
-	// maxEgressSockets bounds them, in descriptors; the one that was silent longest
-	// makes room.
+	// maxEgressSockets bounds their number. Beyond it, the one that was silent longest is
+	// closed.
 	maxEgressSockets = 64
-	// egressTimeout is how long a silent one is kept: RFC 4787 section 4.3 recommends
-	// 5 minutes for a mapping.
+	// egressTimeout is how long a silent one is kept. RFC 4787 section 4.3 recommends 5
+	// minutes for a mapping.
 	egressTimeout = 5 * time.Minute
 )
 
-// sendEgress carries what a program's socket sends to the outside.
+// sendEgress sends a program's datagram to the outside.
 func (u *udp) sendEgress(from, to netip.AddrPort, ip stream.IPFields, b []byte) {
 	o, err := u.egressOf(from, to.Addr().Is6())
 	if err == nil {
 		err = o.conn.WriteTo(b, ip, to)
 	}
-	if isUnreachable(err) { // ICMP's word about an earlier one, see egressErrors
+	if isUnreachable(err) { // an ICMP error about an earlier datagram, see egressErrors
 		err = o.conn.WriteTo(b, ip, to)
 	}
 	if err != nil {
@@ -57,8 +57,8 @@ func (u *udp) sendEgress(from, to netip.AddrPort, ip stream.IPFields, b []byte) 
 	}
 }
 
-// egressOf returns what a program's socket has outside, made if need be. isV6
-// says which family an echo is of.
+// egressOf returns the egressSocket of a program's socket, and makes it if necessary.
+// isV6 is the family of an echo.
 func (u *udp) egressOf(kernel netip.AddrPort, isV6 bool) (*egressSocket, error) {
 	f := &u.flows
 	f.mu.Lock()
@@ -95,7 +95,7 @@ func (u *udp) openEgress(kernel netip.AddrPort, isV6 bool) (egressConn, error) {
 		return nil, fmt.Errorf("socket for the outside: %w", err)
 	}
 	if err := reportErrors(c); err != nil {
-		u.Logger.Debug("socket for the outside", "err", err) // refusals stay unknown
+		u.Logger.Debug("socket for the outside", "err", err) // refusals are not reported then
 	}
 	if raw, err := c.SyscallConn(); err == nil {
 		raw.Control(func(fd uintptr) { tellIPFields(int(fd)) })
@@ -114,7 +114,7 @@ func (f *flows) dropEgressLocked() {
 	oldest.conn.Close()
 }
 
-// forgetEgress ends what a closed socket of a program had outside.
+// forgetEgress closes the egressSocket of a program's socket that has closed.
 func (f *flows) forgetEgress(kernel netip.AddrPort) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -124,7 +124,8 @@ func (f *flows) forgetEgress(kernel netip.AddrPort) {
 	}
 }
 
-// expired removes a socket for the outside that was silent for too long.
+// expired removes an egressSocket that was silent for too long, and reports whether it
+// was.
 func (f *flows) expired(o *egressSocket) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -137,8 +138,8 @@ func (f *flows) expired(o *egressSocket) bool {
 	return true
 }
 
-// receiveEgress hands what comes from the outside to the program, until the
-// socket is closed or silent for long.
+// receiveEgress delivers datagrams from the outside to the program, until the
+// egressSocket is closed or was silent for too long.
 func (u *udp) receiveEgress(o *egressSocket) {
 	defer o.conn.Close()
 	var b [maxDatagram + 1]byte
@@ -164,7 +165,7 @@ func (u *udp) receiveEgress(o *egressSocket) {
 
 func (u *udp) deliverEgress(o *egressSocket, from netip.AddrPort, ip stream.IPFields,
 	b []byte) {
-	if !u.flows.has(from) { // no program has sent there
+	if !u.flows.has(from) { // no program has sent to that endpoint
 		return
 	}
 	fl, err := u.flowTo(from, holder{})
@@ -192,7 +193,8 @@ func newEgressUDP(c *net.UDPConn) egressUDP {
 	return egressUDP{c, unix.AF_INET}
 }
 
-// WriteTo fails with EAGAIN rather than to wait for room: others are waiting as well.
+// WriteTo implements egressConn. It fails with EAGAIN instead of waiting for room,
+// because other sockets wait for the same goroutine.
 func (c egressUDP) WriteTo(b []byte, ip stream.IPFields, to netip.AddrPort) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -221,16 +223,15 @@ func (c egressUDP) ReadFrom(b []byte) (int, stream.IPFields, netip.AddrPort, err
 		netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), err
 }
 
-// egressPing is an egressConn for echoes: a ping socket of the host's, or a
-// raw one.
+// egressPing is an egressConn for echoes, by a ping socket of the host or a raw socket.
 type egressPing struct {
 	*os.File
 	isV6, raw bool
-	id        uint16 // the program's
+	id        uint16 // identifier of the program's ping socket
 }
 
-// openPing opens one. It fails with EACCES where the host gives boxer neither
-// (ping_group_range, icmp(7); CAP_NET_RAW).
+// openPing opens an egressPing. It fails with EACCES if the host allows boxer neither
+// kind of socket (ping_group_range, icmp(7); CAP_NET_RAW).
 func openPing(id uint16, isV6 bool) (egressConn, error) {
 	const typ = unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
 	domain, proto, raw := unix.AF_INET, unix.IPPROTO_ICMP, false
@@ -264,7 +265,8 @@ func (c *egressPing) WriteTo(b []byte, ip stream.IPFields, to netip.AddrPort) er
 	return errors.Join(err, sent)
 }
 
-// ReadFrom returns the next answer to what was sent, with the program's identifier.
+// ReadFrom implements egressConn. It returns the next echo reply for the program, with
+// the program's identifier.
 func (c *egressPing) ReadFrom(b []byte) (int, stream.IPFields, netip.AddrPort, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -298,8 +300,8 @@ func (c *egressPing) ReadFrom(b []byte) (int, stream.IPFields, netip.AddrPort, e
 	}
 }
 
-// answer takes the ICMP message out of what the socket has received; mine is
-// false if it is none of the program's.
+// answer returns the ICMP message in a received packet. mine is false if it is not a
+// reply for the program.
 func (c *egressPing) answer(b []byte) (msg []byte, mine bool) {
 	reply := byte(echoReply)
 	if c.isV6 {

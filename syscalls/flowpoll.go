@@ -14,13 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A flowPoll waits for all flows' sockets with one epoll(7) instance, which in turn waits
-// in the runtime's poller. An idle flow costs no goroutine and no buffer.
+// A flowPoll waits for the sockets of all flows with one epoll(7) instance, which itself
+// waits in the runtime's poller. An idle flow costs no goroutine and no buffer.
 type flowPoll struct {
 	file *os.File // the epoll instance
 	raw  syscall.RawConn
 
-	// busy is set while there is a datagram that has not been carried on.
+	// busy is set while a datagram is not forwarded yet.
 	busy atomic.Bool
 }
 
@@ -29,7 +29,7 @@ func newFlowPoll() (*flowPoll, error) {
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create: %w", err)
 	}
-	if err := linux.SetNonblock(fd, true); err != nil { // or os.NewFile leaves the poller out
+	if err := linux.SetNonblock(fd, true); err != nil { // needed for the runtime's poller
 		linux.Close(fd)
 		return nil, fmt.Errorf("epoll: %w", err)
 	}
@@ -41,7 +41,7 @@ func newFlowPoll() (*flowPoll, error) {
 	return p, nil
 }
 
-// add has the poll report a socket by a token. Its close ends that.
+// add makes the poll report a socket by a token, until the socket is closed.
 func (p *flowPoll) add(fd int, token uint64) error {
 	e := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET&0xffffffff, Fd: int32(token),
 		Pad: int32(token >> 32)}
@@ -53,8 +53,8 @@ func (p *flowPoll) add(fd int, token uint64) error {
 	return errors.Join(failed, err)
 }
 
-// wait returns how many events there are, and waits for them if it may. It fails with
-// net.ErrClosed.
+// wait returns the number of events. If may is set, it waits for some. After close, it
+// fails with net.ErrClosed.
 func (p *flowPoll) wait(events []unix.EpollEvent, may bool) (got int, err error) {
 	e := p.raw.Read(func(epoll uintptr) bool {
 		got, err = unix.EpollWait(int(epoll), events, 0)
@@ -66,14 +66,15 @@ func (p *flowPoll) wait(events []unix.EpollEvent, may bool) (got int, err error)
 	return max(got, 0), nil
 }
 
-// flowTurn is how many datagrams of a flow are carried before the others have their turn.
+// flowTurn is how many datagrams of a flow are forwarded before it is the next flow's
+// turn.
 const flowTurn = 32
 
-// serveFlows carries what programs send to the flows' endpoints, until the poll is
+// serveFlows forwards programs' datagrams to the flows' endpoints, until the poll is
 // closed.
 func (u *udp) serveFlows(p *flowPoll) {
 	var events [64]unix.EpollEvent
-	var more []*flow // those that may have more to carry
+	var more []*flow // flows that may have more datagrams
 	for {
 		got, err := p.wait(events[:], len(more) == 0)
 		if err != nil {
@@ -98,7 +99,8 @@ func (u *udp) serveFlows(p *flowPoll) {
 	}
 }
 
-// serveFlow carries what is there for a flow. It returns true if there may be more.
+// serveFlow forwards the datagrams that have arrived at a flow. It returns true if there
+// may be more.
 func (u *udp) serveFlow(p *flowPoll, fl *flow) (more bool) {
 	buf := datagramBuffers.Get().(*[maxDatagram + 1]byte)
 	defer datagramBuffers.Put(buf)
@@ -116,13 +118,13 @@ func (u *udp) serveFlow(p *flowPoll, fl *flow) (more bool) {
 	return true
 }
 
-// carrying reports whether there is something that has not been carried on. What a
-// program sends now must not overtake it.
+// carrying reports whether the flow has a datagram that is not forwarded yet. A datagram
+// that a program sends now must not overtake it.
 func (fl *flow) carrying() bool {
 	return fl.queued() > 0 || fl.busy.Load()
 }
 
-// queued is the size of the next datagram in the socket's queue, in bytes.
+// queued returns the size of the next datagram in the socket's queue, in bytes.
 func (fl *flow) queued() (size int) {
 	fl.control(func(fd int) (err error) {
 		size, err = unix.IoctlGetInt(fd, unix.SIOCINQ)
@@ -131,8 +133,8 @@ func (fl *flow) queued() (size int) {
 	return size
 }
 
-// receive takes a datagram off the flow's socket. It does not wait. Only serveFlow calls
-// it. Where programs choose fields of IP headers, it returns those of the datagram.
+// receive receives a datagram from the flow's socket without waiting. Only serveFlow
+// calls it. If programs choose fields of IP headers, it returns those of the datagram.
 func (fl *flow) receive(b []byte, chosen bool) (size int, from netip.AddrPort,
 	ip stream.IPFields, err error) {
 	err = fl.control(func(fd int) error {
@@ -151,10 +153,11 @@ func (fl *flow) receive(b []byte, chosen bool) (size int, from netip.AddrPort,
 	return max(size, 0), from, ip, err
 }
 
-// receiveFields takes a datagram with the fields of its IP header off a flow's socket.
+// receiveFields receives a datagram with the fields of its IP header from a flow's
+// socket.
 func (fl *flow) receiveFields(fd int, b []byte) (size int, from unix.Sockaddr,
 	ip stream.IPFields, err error) {
-	if !fl.tells { // also of datagrams that are there: put_cmsg comes when they are taken
+	if !fl.tells { // also for queued datagrams: recvmsg(2) makes the control messages
 		for _, name := range []int{unix.IP_RECVTTL, unix.IP_RECVTOS} {
 			if err := linux.SetsockoptInt(fd, unix.IPPROTO_IP, name, 1); err != nil {
 				return 0, nil, ip, err

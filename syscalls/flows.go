@@ -15,38 +15,40 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// flows are the node's UDP peers. A flow is one far endpoint, a virtual address
-// and port, as a loopback socket of the supervisor's: what a program sends
-// there goes to the endpoint, and what the endpoint sends comes from there. So
-// a program's connected sockets work with no call trapped, and poll(2), queues
-// and SO_RCVTIMEO are the kernel's own.
+// flows are the node's UDP peers. A flow represents one far endpoint, a virtual address
+// and port, by a loopback socket of the supervisor. The supervisor sends to the endpoint
+// what programs send to the flow, and sends from the flow what the endpoint sends.
+// Programs' connected sockets thus work without trapped calls, and poll(2), queues and
+// SO_RCVTIMEO are the kernel's.
 //
-// A flow has its socket as long as a program's socket is connected to it. One that only
-// unconnected sockets use loses its socket after flowIdle, or when others need it. The
-// flow itself stays then, and so does its address: programs may have datagrams from there
-// in their queues, and what they send there gets it a socket again.
+// A flow has its socket as long as a program's socket is connected to it. A flow that
+// only unconnected sockets use loses its socket after flowIdle, or when other flows need
+// one. The flow and its address remain: programs may have datagrams from that address in
+// their queues. When a program sends there, the flow gets a socket again.
 type flows struct {
 	mu      sync.Mutex
 	byPeer  map[netip.AddrPort]*flow // by the far endpoint
 	byLocal map[netip.AddrPort]*flow // by the flow's loopback address
-	// those with a socket, by the number in the events of poll
+	// flows with a socket, by the token in events of poll
 	byToken map[uint64]*flow
 	last    uint64    // token
 	poll    *flowPoll // nil until there is a flow
 	closed  bool
 
 	pins map[uint64]pin // programs' connected sockets, by SO_COOKIE
-	// flows with a socket and no pins, by the far host; used longest ago first
+	// flows with a socket and no pins, by far host, the least recently used first
 	loose   map[netip.Addr]*list.List
-	looses  int         // how many these are
-	dormant list.List   // flows without a socket, likewise
+	looses  int         // number of flows in loose
+	dormant list.List   // flows without a socket, the least recently used first
 	sweeper *time.Timer // runs while there are flows
 
-	// bound has the programs' sockets that are not at an alias, by wildcard and port:
-	// those that were bound to port 0, or never, have a port of the host's own.
+	// bound has the kernel addresses of the programs' sockets that are not at an alias,
+	// by wildcard and port. A socket that was bound to port 0, or never, has a port of
+	// the host.
 	bound map[netip.AddrPort]netip.AddrPort
 
-	// egressSockets is by the program's socket, which is at an alias.
+	// egressSockets has the egressSocket of each program's socket at an alias, by its
+	// kernel address.
 	egressSockets map[netip.AddrPort]*egressSocket
 }
 
@@ -56,17 +58,17 @@ type flow struct {
 
 	open  sync.RWMutex // held for reading while the socket is used
 	fd    int          // -1: dormant
-	tells bool         // the socket tells TTL and TOS; serveFlow's, while it is open
+	tells bool         // the socket reports TTL and TOS; only serveFlow uses it
 
-	busy atomic.Bool // a datagram of the flow is being carried
+	busy atomic.Bool // a datagram of the flow is being forwarded
 
-	// By flows.mu:
+	// Guarded by flows.mu:
 	token       uint64
 	used        time.Time
 	pins        int           // programs' sockets that are connected to it
 	place       *list.Element // in flows.loose or flows.dormant; nil if it has pins
-	holders     []holder      // who sent there lately, the last one last
-	unreachable bool          // the last refusal was for want of such a host
+	holders     []holder      // sockets that sent there lately, the last one last
+	unreachable bool          // the last error was that the host does not exist
 
 	translated atomic.Bool // the endpoint's last datagram came over IPv6, see family.go
 	refusing   sync.Mutex  // held while the flow refuses
@@ -79,24 +81,23 @@ type pin struct {
 }
 
 const (
-	// flowIdle is how long a flow keeps its socket that no program's socket is connected
-	// to: RFC 4787 section 4.3 wants 2 minutes at least for a mapping.
+	// flowIdle is how long a flow keeps its socket while no program's socket is connected
+	// to it. RFC 4787 section 4.3 requires at least 2 minutes for a mapping.
 	flowIdle = 2 * time.Minute
-	// flowSweep is how often that is looked after.
+	// flowSweep is how often idle flows are looked for.
 	flowSweep = 30 * time.Second
 	// maxDormant bounds the flows without a socket, of some 500 bytes each.
 	maxDormant = 8192
 )
 
-// mostLoose bounds the flows that have a socket and no program's socket connected to
-// them: a quarter of the descriptors that the process may have, and half of the ports of
-// an alias.
+// mostLoose bounds the flows that have a socket and no program's socket connected to it:
+// a quarter of the process's descriptors, and half of the ports of an alias.
 var mostLoose = sync.OnceValue(func() int {
 	return min(newBudget().files/4, flowPorts/2)
 })
 
-// flowTo returns the flow of a far endpoint, with a socket, made if need be. by is the
-// program that will send there, if it is one.
+// flowTo returns the flow of a far endpoint, with a socket, and makes it if necessary. by
+// is the program's socket that will send there, if there is one.
 func (u *udp) flowTo(peer netip.AddrPort, by holder) (*flow, error) {
 	f := &u.flows
 	f.mu.Lock()
@@ -113,7 +114,7 @@ func (u *udp) flowTo(peer netip.AddrPort, by holder) (*flow, error) {
 	if err := f.startLocked(u); err != nil {
 		return nil, err
 	}
-	if ok { // lest it be the one that is dropped for the one that loses its socket
+	if ok { // so that makeRoomLocked does not drop this one
 		f.dormant.MoveToBack(fl.place)
 	}
 	f.makeRoomLocked(peer.Addr())
@@ -122,7 +123,7 @@ func (u *udp) flowTo(peer netip.AddrPort, by holder) (*flow, error) {
 		alias = u.Aliases.Datagram6
 	}
 	if ok && errors.Is(f.openLocked(fl, alias, fl.local.Port()), unix.EADDRINUSE) {
-		f.forgetLocked(fl) // its port is another's now
+		f.forgetLocked(fl) // another socket has its port now
 		ok = false
 	}
 	if !ok {
@@ -140,7 +141,7 @@ func (u *udp) flowTo(peer netip.AddrPort, by holder) (*flow, error) {
 	return fl, nil
 }
 
-// startLocked makes what flows have in common, when the first one comes.
+// startLocked starts what all flows share, before the first one.
 func (f *flows) startLocked(u *udp) error {
 	if f.poll != nil {
 		return nil
@@ -168,10 +169,10 @@ const (
 	flowPorts     = 28232
 )
 
-// openLocked opens a flow's socket at a port of an alias. It chooses one for 0, and not
-// the kernel: only a port that was asked for survives refuse's disconnect (udp(7)). A
-// port that was a flow's before is unlikely to be another's soon: a program may still
-// have a socket that is connected to it.
+// openLocked opens a flow's socket at a port of an alias. If port is 0, it chooses one
+// itself instead of the kernel, because only a port that was asked for survives the
+// disconnect in refuse (udp(7)). It avoids ports that flows have used recently: a
+// program's socket may still be connected there.
 func (f *flows) openLocked(fl *flow, alias netip.Addr, port uint16) error {
 	tries := bindFlowTries
 	if port != 0 {
@@ -223,7 +224,7 @@ func (f *flows) openLocked(fl *flow, alias netip.Addr, port uint16) error {
 	return nil
 }
 
-// closeLocked takes a flow's socket from it.
+// closeLocked closes a flow's socket.
 func (f *flows) closeLocked(fl *flow) {
 	f.unplaceLocked(fl)
 	delete(f.byToken, fl.token)
@@ -245,7 +246,8 @@ func (f *flows) forgetLocked(fl *flow) {
 	delete(f.byLocal, fl.local)
 }
 
-// placeLocked puts a flow into the list of those like it, as the one used last.
+// placeLocked puts a flow at the end of the list for its state, as the most recently used
+// one.
 func (f *flows) placeLocked(fl *flow) {
 	switch {
 	case fl.token == 0:
@@ -276,7 +278,7 @@ func (f *flows) unplaceLocked(fl *flow) {
 	fl.place = nil
 }
 
-// usedLocked notes that a flow with a socket is used.
+// usedLocked records that a flow with a socket is used.
 func (f *flows) usedLocked(fl *flow) {
 	fl.used = time.Now()
 	if fl.place != nil && fl.token != 0 {
@@ -284,16 +286,16 @@ func (f *flows) usedLocked(fl *flow) {
 	}
 }
 
-// makeRoomLocked takes the socket of a flow that can do without where these are too many:
-// of those to the host that has most of them, the one that was used longest ago. So a
-// host that sends from many ports takes sockets of its own flows.
+// makeRoomLocked closes the socket of a flow without pins if there are too many: of the
+// host with the most such flows, the least recently used one. A host that sends from many
+// ports thus loses sockets of its own flows.
 func (f *flows) makeRoomLocked(host netip.Addr) {
 	if f.looses >= mostLoose() {
 		f.takeOneLocked(host)
 	}
 }
 
-// takeOneLocked takes the socket of one flow, if there is any that can do without.
+// takeOneLocked closes the socket of one flow without pins, if there is any.
 func (f *flows) takeOneLocked(host netip.Addr) (took bool) {
 	most := f.loose[host]
 	for _, l := range f.loose {
@@ -308,9 +310,8 @@ func (f *flows) takeOneLocked(host netip.Addr) (took bool) {
 	return true
 }
 
-// pin notes that a program's socket is connected to the flow at a loopback address, if
-// that is a flow's. It returns false if the flow has lost its
-// socket meanwhile.
+// pin records that a program's socket is connected to the flow at a loopback address, if
+// a flow has that address. It returns false if the flow has lost its socket meanwhile.
 func (u *udp) pin(s *progSocket, kernel netip.AddrPort) bool {
 	id, err := s.cookie()
 	if err != nil {
@@ -325,7 +326,7 @@ func (u *udp) pin(s *progSocket, kernel netip.AddrPort) bool {
 	defer f.mu.Unlock()
 	f.unpinLocked(id)
 	if a := kernel.Addr(); a != u.Aliases.Datagram && a != u.Aliases.Datagram6 {
-		return true // the resolver's, say
+		return true // not a flow, for example the resolver
 	}
 	fl, ok := f.byLocal[kernel]
 	if !ok || fl.token == 0 {
@@ -337,7 +338,7 @@ func (u *udp) pin(s *progSocket, kernel netip.AddrPort) bool {
 	return true
 }
 
-// unpin notes that a program's socket is closed, or connected to somebody else.
+// unpin records that a program's socket has closed, or is connected elsewhere.
 func (f *flows) unpin(id uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -355,8 +356,8 @@ func (f *flows) unpinLocked(id uint64) {
 	}
 }
 
-// checkPins asks the kernel for the programs' connected sockets, since it does not tell
-// of every socket's end, and unpins the flows of those that are gone.
+// checkPins asks the kernel for the programs' connected sockets, because it does not
+// report the end of every socket, and unpins the flows of those that have closed.
 func (u *udp) checkPins() {
 	if !u.diag.HasUDP() {
 		return
@@ -371,7 +372,7 @@ func (u *udp) checkPins() {
 	}
 }
 
-// sweepFlows takes the sockets of flows that are idle.
+// sweepFlows closes the sockets of idle flows.
 func (u *udp) sweepFlows() {
 	u.checkPins()
 	f := &u.flows
@@ -384,7 +385,7 @@ func (u *udp) sweepFlows() {
 	f.sweeper.Reset(flowSweep)
 }
 
-// expireLocked takes the sockets of flows that were not used since a time.
+// expireLocked closes the sockets of flows that were not used since a time.
 func (f *flows) expireLocked(since time.Time) {
 	for _, l := range f.loose {
 		for e := l.Front(); e != nil && e.Value.(*flow).used.Before(since); e = l.Front() {
@@ -393,8 +394,8 @@ func (f *flows) expireLocked(since time.Time) {
 	}
 }
 
-// connectedTo returns the far endpoint that a program's socket at a kernel address is
-// connected to.
+// connectedTo returns the far endpoint to which the program's socket at a kernel address
+// is connected.
 func (f *flows) connectedTo(kernel netip.AddrPort) (peer netip.AddrPort, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -406,7 +407,7 @@ func (f *flows) connectedTo(kernel netip.AddrPort) (peer netip.AddrPort, ok bool
 	return netip.AddrPort{}, false
 }
 
-// peerOf returns the far endpoint that a loopback address stands for.
+// peerOf returns the far endpoint of a flow's loopback address.
 func (f *flows) peerOf(local netip.AddrPort) (netip.AddrPort, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -417,22 +418,22 @@ func (f *flows) peerOf(local netip.AddrPort) (netip.AddrPort, bool) {
 	return fl.peer, true
 }
 
-// has reports whether there is a flow of a far endpoint.
+// has reports whether a far endpoint has a flow.
 func (f *flows) has(peer netip.AddrPort) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.byPeer[peer] != nil
 }
 
-// used reports whether there is, or was, any flow.
+// used reports whether any flow was ever made.
 func (f *flows) used() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.byPeer != nil
 }
 
-// isUnreachableHost reports whether the endpoint that a loopback address stands for was
-// refused for want of such a host.
+// isUnreachableHost reports whether the last error of the flow at a loopback address was
+// that its host does not exist.
 func (f *flows) isUnreachableHost(local netip.AddrPort) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -440,7 +441,7 @@ func (f *flows) isUnreachableHost(local netip.AddrPort) bool {
 	return ok && fl.unreachable
 }
 
-// idle reports whether all that programs have sent has been carried on.
+// idle reports whether everything that programs have sent was forwarded.
 func (f *flows) idle() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -452,7 +453,7 @@ func (f *flows) idle() bool {
 	return f.poll == nil || !f.poll.busy.Load()
 }
 
-// close ends every flow, and what serves them.
+// close ends every flow, and the goroutines that serve them.
 func (f *flows) close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -11,11 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A ping socket (socket(2) with SOCK_DGRAM and IPPROTO_ICMP, icmp(7)) is in
-// truth a UDP socket, whose port is the identifier of its echoes: to the kernel
-// the ICMP messages are what a program sends to a flow whose endpoint has port 0, and
-// gets from there. So boxer has them whether or not the host does
-// (ping_group_range), and poll(2), queues and timestamps are the kernel's.
+// pings are the node's ping sockets (socket(2) with SOCK_DGRAM and IPPROTO_ICMP,
+// icmp(7)). A ping socket is implemented as a UDP socket whose port is the identifier of
+// its echoes. For the kernel, the ICMP messages are datagrams between the socket and a
+// flow whose endpoint has port 0. Ping sockets thus work whether or not the host allows
+// them (ping_group_range), and poll(2), queues and timestamps are the kernel's.
 type pings struct {
 	count atomic.Int64
 	mu    sync.Mutex
@@ -23,11 +23,11 @@ type pings struct {
 	order []uint64        // the keys, oldest first
 }
 
-// maxPings bounds the table, which knows nothing of closed sockets.
+// maxPings bounds the table, whose entries outlive their sockets.
 const maxPings = 1024
 
-// An echo is what is common to ICMP and ICMPv6 (RFC 792, RFC 4443 section 4):
-// type, code, checksum, identifier and sequence number, 8 bytes together.
+// The parts of an echo that ICMP and ICMPv6 share (RFC 792, RFC 4443 section 4): type,
+// code, checksum, identifier and sequence number, 8 bytes in all.
 const (
 	sizeofEcho  = 8
 	echoRequest = 8
@@ -52,7 +52,7 @@ func (p *pings) add(id uint64) {
 	p.count.Store(int64(len(p.known)))
 }
 
-// has reports whether a UDP socket stands for a ping socket.
+// has reports whether a UDP socket implements a ping socket.
 func (p *pings) has(s *progSocket) bool {
 	if p.count.Load() == 0 {
 		return false
@@ -109,7 +109,7 @@ func (u *udp) protocol(c Call) reply {
 	})
 }
 
-// bindPing gives a ping socket its identifier; 0 is any.
+// bindPing binds a ping socket to an identifier; 0 means any.
 func (u *udp) bindPing(s *progSocket, want netip.AddrPort) error {
 	switch a := want.Addr().Unmap(); {
 	case a.IsUnspecified(), a.IsLoopback(), u.Owns(a):
@@ -128,7 +128,7 @@ func (u *udp) bindPing(s *progSocket, want netip.AddrPort) error {
 	return unix.EADDRNOTAVAIL
 }
 
-// usePing makes a ping socket ready to send.
+// usePing binds a ping socket that has no identifier yet.
 func (u *udp) usePing(s *progSocket) error {
 	if s.hasPort() {
 		return nil
@@ -152,7 +152,7 @@ func (u *udp) connectPing(c Call, s *progSocket, dst netip.Addr) error {
 	return nil
 }
 
-// pingFlow is the flow to a host's echoes.
+// pingFlow returns the flow for echoes to a host.
 func (u *udp) pingFlow(c Call, s *progSocket, dst netip.Addr) (*flow, error) {
 	if dst == netip.IPv6Unspecified() { // this host
 		dst = netip.IPv6Loopback()
@@ -162,7 +162,7 @@ func (u *udp) pingFlow(c Call, s *progSocket, dst netip.Addr) (*flow, error) {
 	if dst.IsMulticast() || dst == broadcast4 {
 		return nil, unix.ENETUNREACH
 	}
-	if !u.inNetwork(dst) && !dst.IsLoopback() { // now, while somebody listens
+	if !u.inNetwork(dst) && !dst.IsLoopback() { // now, so that the call gets the error
 		local, _, err := s.localName()
 		if err != nil {
 			return nil, err
@@ -190,8 +190,8 @@ func (u *udp) sendPing(c Call, s *progSocket, flags int, control []byte, dst net
 		echoOnly(p))
 }
 
-// echoOnly is a payload that Linux lets a ping socket send: ping_v4_sendmsg in
-// net/ipv4/ping.c.
+// echoOnly restricts a payload to messages that Linux lets a ping socket send:
+// ping_v4_sendmsg in net/ipv4/ping.c.
 func echoOnly(p payload) payload {
 	return func(b []byte) (int, error) {
 		size, err := p(b)
@@ -203,7 +203,7 @@ func echoOnly(p payload) payload {
 	}
 }
 
-// sendEcho carries an echo request that a ping socket has sent to a flow.
+// sendEcho forwards an echo request that a ping socket has sent to a flow.
 func (u *udp) sendEcho(from, peer netip.AddrPort, ip stream.IPFields, msg []byte) {
 	if !u.isPingAlias(from.Addr()) || len(msg) < sizeofEcho {
 		return
@@ -244,13 +244,13 @@ func (u *udp) deliverEcho(peer netip.Addr, dst netip.AddrPort, ip stream.IPField
 		echoAs(msg, kind, dst.Port()))
 }
 
-// isPingAlias reports whether ping sockets are at an alias.
+// isPingAlias reports whether an alias is one of ping sockets.
 func (u *udp) isPingAlias(a netip.Addr) bool {
 	return a == u.Aliases.Ping ||
 		a == u.Aliases.Ping6
 }
 
-// echoAs is an echo with another type and identifier.
+// echoAs returns an echo with another type and identifier.
 func echoAs(msg []byte, kind byte, id uint16) []byte {
 	b := append([]byte(nil), msg...)
 	b[0], b[1] = kind, 0
@@ -262,7 +262,7 @@ func echoAs(msg []byte, kind byte, id uint16) []byte {
 
 func echoID(msg []byte) uint16 { return binary.BigEndian.Uint16(msg[4:]) }
 
-// checksum is the Internet checksum (RFC 1071) of b.
+// checksum returns the Internet checksum (RFC 1071) of b.
 func checksum(b []byte) uint16 {
 	var sum uint32
 	for ; len(b) >= 2; b = b[2:] {

@@ -9,17 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A datagram is what recvmsg(2) brought.
+// A datagram is a received datagram.
 type datagram struct {
-	b       []byte // as much as there was room for
-	size    int    // its return value: more than b with MSG_TRUNC
+	b       []byte // as much as the program has room for
+	size    int    // the call's return value: more than len(b) with MSG_TRUNC
 	from    []byte // as it lies in memory
 	control []byte
 	flags   int
 }
 
-// recvfrom answers recvfrom(2) with an address: the program sees who sent the
-// datagram. With a NULL address the filter does not trap it.
+// recvfrom answers recvfrom(2) with an address: the program sees the sender's virtual
+// address. The filter does not trap it with a NULL address.
 func (n *Node) recvfrom(c Call) reply {
 	size, flags := min(c.Uint(2), maxDatagram), c.Int(3)
 	return n.receive(c, flags, func(c Call, s *progSocket) reply {
@@ -35,10 +35,10 @@ func (n *Node) recvfrom(c Call) reply {
 	})
 }
 
-// recvmsg answers recvmsg(2), whose address and control messages a filter cannot see.
-// Where it has room for neither, or is of another socket than UDP, the kernel does it.
-// The socket is looked at first: most calls are of Unix and TCP sockets, with room for
-// control messages (D-Bus, X11, gRPC), and this spares a look into the program's memory.
+// recvmsg answers recvmsg(2), whose address and control messages a filter cannot see. The
+// kernel performs it if it has room for neither, or if the socket is not UDP. recvmsg
+// checks the socket first: most calls are on Unix and TCP sockets with room for control
+// messages (D-Bus, X11, gRPC), and need no read of the program's memory.
 func (n *Node) recvmsg(c Call) reply {
 	s, ok := n.receiver(c)
 	if !ok {
@@ -94,7 +94,8 @@ func (n *Node) takeHeader(c Call, s *progSocket, m abi.Msghdr, flags int) reply 
 // (optmem_max is far more, but no UDP option makes so much).
 const maxControl = 4096
 
-// controlRoom is how much of it to ask for: a 32-bit program's becomes shorter.
+// controlRoom returns how much control data to ask for. A 32-bit program's becomes
+// shorter.
 func controlRoom(c Call, room uint64) uint64 {
 	if c.Compat() && room > 0 {
 		return maxControl
@@ -142,8 +143,8 @@ type series struct {
 // msgWaitForOne is MSG_WAITFORONE of include/linux/socket.h.
 const msgWaitForOne = 0x10000
 
-// next receives as many datagrams as are there. It fails with EAGAIN if more
-// are to be waited for.
+// next receives the datagrams that have arrived. It fails with EAGAIN if the call has to
+// wait for more.
 func (s *series) next(c Call, from *progSocket) reply {
 	for s.done < s.count {
 		m, err := readMsghdr(c, s.at)
@@ -170,8 +171,9 @@ func (s *series) next(c Call, from *progSocket) reply {
 	return value(uintptr(s.done))
 }
 
-// over reports whether the timeout has expired, which Linux looks at after each datagram
-// and never while it waits (recvmmsg(2), BUGS). It tells the program what is left.
+// over reports whether the timeout has expired. Linux checks that after each datagram,
+// and never while it waits (recvmmsg(2), BUGS). over stores the remaining time in the
+// program.
 func (s *series) over(c Call) bool {
 	if s.timeout == 0 {
 		return false
@@ -181,7 +183,8 @@ func (s *series) over(c Call) bool {
 		int64(left%time.Second)) != nil || left == 0
 }
 
-// finish is the answer after an error: the datagrams that came before it count.
+// finish returns the reply of the series. After an error, it is the number of datagrams
+// before the error, if there are any.
 func (s *series) finish(r reply) reply {
 	switch r.kind {
 	case replyWait:
@@ -197,21 +200,21 @@ func (s *series) finish(r reply) reply {
 	return partial(s.done, r)
 }
 
-// translates reports whether any program has done what makes addresses that a receive
-// would have to translate.
+// translates reports whether a program may receive addresses that need translation.
 func (n *Node) translates() bool {
 	return n.dns.used() || n.netlinks.used() || n.udp.flows.used() || n.udp.ports.used()
 }
 
 // receiver returns a copy of the socket that a call receives from. ok is false if the
-// kernel is to do the call: there is nothing to translate, or the socket is not UDP.
+// kernel has to perform the call: there is nothing to translate, or the socket is not
+// UDP.
 func (n *Node) receiver(c Call) (s *progSocket, ok bool) {
 	if !n.translates() {
 		return nil, false
 	}
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
-		return nil, false // the kernel says what is wrong with it
+		return nil, false // the kernel reports the error
 	}
 	s = &progSocket{fd: fd}
 	if ok, err := s.isUDP(); err != nil || !ok && !n.netlinks.has(fd) {
@@ -221,8 +224,9 @@ func (n *Node) receiver(c Call) (s *progSocket, ok bool) {
 	return s, true
 }
 
-// receive receives from a UDP socket by once, which gets a copy of the
-// descriptor and does not wait: it fails with EAGAIN. A blocking socket waits elsewhere.
+// receive receives from a UDP socket by once, which gets a copy of the socket and fails
+// with EAGAIN instead of waiting. A call on a blocking socket then waits on another
+// goroutine.
 func (n *Node) receive(c Call, flags int, once func(Call, *progSocket) reply) reply {
 	s, ok := n.receiver(c)
 	if !ok {
@@ -260,14 +264,14 @@ func (n *Node) receiveOn(c Call, s *progSocket, flags int,
 			}
 			if r := once(c, &progSocket{fd: turn.fd}); r.kind != replyErrno ||
 				r.errno != unix.EAGAIN {
-				return r // else another thread was faster
+				return r // on EAGAIN, another thread has received the datagram
 			}
 		}
 	})
 }
 
-// take takes a datagram off a socket and has give hand it over: what it gets is
-// good until it returns.
+// take receives a datagram from a socket and calls give with it. The datagram is valid
+// until give returns.
 func (n *Node) take(s *progSocket, flags int, room, control uint64,
 	give func(datagram) reply) reply {
 	buf := datagramBuffers.Get().(*[maxDatagram + 1]byte)
@@ -312,7 +316,7 @@ func (n *Node) take(s *progSocket, flags int, room, control uint64,
 	return give(d)
 }
 
-// appendSource appends the address that a program sees of who has sent a message.
+// appendSource appends the sender's address of a netlink message as the program sees it.
 func (k *netlinks) appendSource(b []byte, from *unix.SockaddrNetlink) []byte {
 	port := from.Pid
 	if k.isServer(port) {
@@ -322,22 +326,22 @@ func (k *netlinks) appendSource(b []byte, from *unix.SockaddrNetlink) []byte {
 	return append(b, name[:]...)
 }
 
-// An origin is where a datagram came from. Of an error, it is where the datagram was sent
-// to.
+// An origin is the source of a datagram; for an error, it is the destination of the
+// datagram that caused it.
 type origin struct {
 	kernel  netip.AddrPort
 	source  abi.Sockaddr // as the program sees it
 	isError bool
 }
 
-// isV6 reports whether to the program the datagram is one of IPv6.
+// isV6 reports whether the program sees an IPv6 datagram.
 func (o origin) isV6() bool {
 	a := o.source.Addr.Addr()
 	return o.source.V6 && a.Is6() && !a.Is4In6()
 }
 
-// originOf returns the origin of a datagram that came from a kernel address; ok is false
-// if there is none.
+// originOf returns the origin of a datagram from a kernel address; ok is false if it has
+// none.
 func (u *udp) originOf(from unix.Sockaddr, isError bool) (o origin, ok bool) {
 	addr, isV6, ok := sockaddrAddrPort(from)
 	if !ok {
@@ -347,8 +351,8 @@ func (u *udp) originOf(from unix.Sockaddr, isError bool) (o origin, ok bool) {
 		source: u.datagramName(abi.Sockaddr{Addr: addr, V6: isV6}, isError)}, true
 }
 
-// translateControl translates what a datagram's control messages tell to what the program
-// is to see.
+// translateControl translates the addresses in a datagram's control messages for the
+// program.
 func (u *udp) translateControl(control []byte, o origin) {
 	if len(control) == 0 {
 		return

@@ -9,25 +9,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A refusal is made where the kernel makes it: what a program's socket sends
-// meets a closed port of loopback, and the kernel sets the socket's error, wakes
-// who waits and fills the error queue (IP_RECVERR, ip(7)). So when a far
-// endpoint says that its port is closed, its flow closes for an instant, and the
-// supervisor sends once more from the program's own socket, of which it gets a copy.
-// It keeps none meanwhile: a copy would keep the socket open that the program closes.
-// What other sockets send there in that instant, some microseconds, is refused as
-// well: the endpoint would have refused it, too.
+// The kernel itself makes the error of a refused datagram: the program's socket sends to
+// a closed loopback port, and the kernel sets the socket's error, wakes waiting threads
+// and fills the error queue (IP_RECVERR, ip(7)). When a far endpoint reports that its
+// port is closed, the supervisor closes the endpoint's flow for an instant and sends once
+// more from a copy of the program's own socket. It does not keep such copies: a copy
+// would keep the socket open after the program has closed it. Datagrams that other
+// sockets send to the flow in that instant, some microseconds, are refused as well; the
+// endpoint would have refused them, too.
 
-// A holder is a program's socket as a trapped call has shown it. It may be closed
-// since, or another one.
+// A holder identifies a program's socket by a trapped call. The descriptor may have been
+// closed since, or may refer to another socket.
 type holder struct {
-	tid int // the thread that called; 0: none
-	fd  int // its descriptor
+	tid int // the calling thread; 0: none
+	fd  int // the socket's descriptor
 }
 
 func holderOf(c Call) holder { return holder{c.TID(), c.Int(0)} }
 
-// maxHolders bounds the sockets that are remembered of a flow.
+// maxHolders bounds how many sockets a flow records.
 const maxHolders = 32
 
 func (fl *flow) heldLocked(by holder) {
@@ -42,8 +42,8 @@ func (fl *flow) heldLocked(by holder) {
 	fl.holders = append(fl.holders, by)
 }
 
-// maxQuote is how much of a datagram the word of its refusal has, in bytes:
-// what ICMP has room for in 576 bytes, beside both headers (RFC 1812 section 4.3.2.3).
+// maxQuote bounds how many bytes of a datagram its refusal contains: as many as ICMP has
+// room for in 576 bytes, with both headers (RFC 1812 section 4.3.2.3).
 const maxQuote = 576 - 2*(20+8)
 
 // unreachable is Node.Unreachable.
@@ -51,8 +51,9 @@ func (u *udp) unreachable(peer, dst netip.AddrPort, quote []byte) {
 	u.refuseFrom(peer, dst, quote, unix.ECONNREFUSED)
 }
 
-// refuseFrom tells the socket at the node's port dst that what it has sent to a peer
-// was refused: with ECONNREFUSED by the peer, with EHOSTUNREACH since nobody is there.
+// refuseFrom reports to the socket at the node's port dst that its datagram to a peer was
+// not delivered: ECONNREFUSED if the peer has refused it, EHOSTUNREACH if no node has the
+// peer's address.
 func (u *udp) refuseFrom(peer, dst netip.AddrPort, quote []byte, errno unix.Errno) {
 	f := &u.flows
 	f.mu.Lock()
@@ -69,7 +70,7 @@ func (u *udp) refuseFrom(peer, dst netip.AddrPort, quote []byte, errno unix.Errn
 	for _, h := range slices.Backward(holders) {
 		fd, err := u.CopyFD(h.tid, h.fd)
 		if err != nil {
-			continue // the thread has ended, or has closed it
+			continue // the thread has ended, or has closed the socket
 		}
 		s := &progSocket{fd: fd}
 		wanted := u.wantsErrors(s, fl, dst.Port(), errno)
@@ -85,9 +86,9 @@ func (u *udp) refuseFrom(peer, dst netip.AddrPort, quote []byte, errno unix.Errn
 	}
 }
 
-// wantsErrors reports whether a socket is the UDP socket at a port that
-// Linux tells about an error of what it sent to a flow's endpoint: one that wants to
-// know (IP_RECVERR, ip(7)), and of a refusal one that is connected to it.
+// wantsErrors reports whether a socket is the UDP socket at a port to which Linux reports
+// an error of a datagram to a flow's endpoint: a socket with IP_RECVERR (ip(7)), or, for
+// a refusal, one that is connected to the endpoint.
 func (u *udp) wantsErrors(s *progSocket, fl *flow, port uint16, errno unix.Errno) bool {
 	ok, err := s.isUDP()
 	if err != nil || !ok {
@@ -109,12 +110,12 @@ func (u *udp) wantsErrors(s *progSocket, fl *flow, port uint16, errno unix.Errno
 	return err == nil && v != 0
 }
 
-// refuse has the kernel refuse what a program's socket sends to a flow.
+// refuse makes the kernel refuse a datagram of a program's socket to a flow.
 func (u *udp) refuse(fl *flow, s *progSocket, quote []byte) error {
 	fl.refusing.Lock()
 	defer fl.refusing.Unlock()
-	// A socket that is connected elsewhere takes no datagrams of others, and the
-	// kernel answers those with ICMP port unreachable.
+	// A socket that is connected elsewhere accepts no datagrams from others. The kernel
+	// answers those with ICMP port unreachable.
 	elsewhere := kernelSockaddr(unix.AF_INET, u.closed)
 	if err := fl.control(func(fd int) error { return unix.Connect(fd, elsewhere) }); err != nil {
 		return err
@@ -126,15 +127,15 @@ func (u *udp) refuse(fl *flow, s *progSocket, quote []byte) error {
 	}
 	to := kernelSockaddr(domain, fl.local)
 	err = unix.Sendto(s.fd, quote, unix.MSG_DONTWAIT, to)
-	// of an earlier one, which the program has not taken: now we have
+	// this call has fetched an earlier error that the program had not fetched
 	if errors.Is(err, unix.ECONNREFUSED) {
 		err = unix.Sendto(s.fd, quote, unix.MSG_DONTWAIT, to)
 	}
 	return err
 }
 
-// programGone handles an ICMP port unreachable for what the flow has delivered:
-// the program has closed its socket, or has connected it to somebody else.
+// programGone handles an ICMP port unreachable for a datagram that the flow has
+// delivered: the program has closed its socket, or has connected it elsewhere.
 func (u *udp) programGone(fl *flow) {
 	var quote [maxQuote]byte
 	var size int
@@ -146,14 +147,14 @@ func (u *udp) programGone(fl *flow) {
 			unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
 		return err
 	})
-	in4, ok := to.(*unix.SockaddrInet4) // the address that was sent to, ip(7), IP_RECVERR
+	in4, ok := to.(*unix.SockaddrInet4) // the datagram's destination, ip(7), IP_RECVERR
 	if err != nil || !ok {
 		return
 	}
 	kernel := netip.AddrPortFrom(netip.AddrFrom4(in4.Addr), uint16(in4.Port))
 	dst := u.datagramSender(fl.peer.Addr(), kernel)
-	// A socket that is connected to another endpoint refuses this one, and stays.
-	// Only a bind that succeeds says that the socket is closed.
+	// A socket that is connected to another endpoint refuses this one, and remains. Only
+	// a bind that succeeds shows that the socket has closed.
 	if probe(unix.SOCK_DGRAM, -1, kernel) == nil {
 		u.forgetDatagrams(kernel)
 	}

@@ -9,12 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A payload fills a buffer with what a program sends, and returns its size.
-// It fails with EMSGSIZE if that is more than the buffer.
+// A payload copies a program's data into a buffer and returns its size. It fails with
+// EMSGSIZE if the buffer is too small.
 type payload func(b []byte) (int, error)
 
-// sendto answers sendto(2) with an address. With a NULL address the filter traps
-// it only where it may be for netlink (muslRequest), and with MSG_OOB.
+// sendto answers sendto(2) with an address. With a NULL address, the filter traps it only
+// for netlink (muslRequest) and with MSG_OOB.
 func (n *Node) sendto(c Call) reply {
 	if c.Int(3)&unix.MSG_OOB != 0 {
 		n.warnUrgent(c)
@@ -89,9 +89,9 @@ func (u *udp) sendTo(c Call, s *progSocket, dst abi.Sockaddr, flags int, control
 	return u.sendOn(s, flags, control, kernelSockaddr(s.domain, kernel), p)
 }
 
-// sendHost sends a datagram the kernel's own way: to a socket that has a port of the
-// host's own, or to the outside. A source that is the node's own is not the kernel's to
-// know.
+// sendHost sends a datagram to where the kernel itself delivers it: to a socket with a
+// port of the host, or to the outside. It removes a source address that is the node's,
+// which the kernel does not have.
 func (u *udp) sendHost(s *progSocket, flags int, to netip.AddrPort, control []byte,
 	p payload) reply {
 	rest, source, cut := abi.CutSource(control)
@@ -116,21 +116,21 @@ func (n *Node) sendOther(c Call, s *progSocket, dst abi.Sockaddr, flags int) rep
 	return n.fastOpen(c, dst, flags)
 }
 
-// checkDestination fails where an IPv6 socket cannot send to an address.
+// checkDestination fails if an IPv6 socket cannot send to an address.
 func (u *udp) checkDestination(s *progSocket, dst abi.Sockaddr) error {
 	if s.domain != unix.AF_INET6 {
 		return nil
 	}
-	if !dst.V6 { // allowed, and as if mapped: udpv6_sendmsg in net/ipv6/udp.c
+	if !dst.V6 { // allowed, and treated as v4-mapped: udpv6_sendmsg in net/ipv6/udp.c
 		dst = abi.Sockaddr{Addr: netip.AddrPortFrom(netip.AddrFrom16(dst.Addr.Addr().As16()),
 			dst.Addr.Port()), V6: true}
 	}
 	return u.checkFamily(s, dst)
 }
 
-// kernelControl is what the kernel gets of a datagram's control messages. Where
-// it comes from follows from where it goes: a request for an address of the
-// node's own is met. Others the kernel refuses.
+// kernelControl returns the control messages that the kernel gets with a datagram. The
+// destination determines the source, so a request for an address of the node is already
+// met and is removed. The kernel refuses others.
 func (u *udp) kernelControl(control []byte) []byte {
 	rest, source, cut := abi.CutSource(control)
 	if cut && (source.IsUnspecified() || u.Owns(source) || source.IsLoopback()) {
@@ -142,7 +142,7 @@ func (u *udp) kernelControl(control []byte) []byte {
 	return control
 }
 
-// sendOn sends from a program's socket. to is nil if that is connected.
+// sendOn sends from a program's socket. to is nil if the socket is connected.
 func (u *udp) sendOn(s *progSocket, flags int, control []byte, to unix.Sockaddr,
 	p payload) reply {
 	buf := datagramBuffers.Get().(*[maxDatagram + 1]byte)
@@ -161,7 +161,7 @@ func (u *udp) sendOn(s *progSocket, flags int, control []byte, to unix.Sockaddr,
 }
 
 // sendmsg answers sendmsg(2), whose address and control messages a filter cannot see.
-// Mostly it has neither, and the kernel does it.
+// Most calls have neither, and the kernel performs them.
 func (n *Node) sendmsg(c Call) reply {
 	if c.Int(2)&unix.MSG_OOB != 0 {
 		n.warnUrgent(c)
@@ -173,7 +173,7 @@ func (n *Node) sendmsg(c Call) reply {
 	return n.sendHeader(c, m, c.Int(2), false)
 }
 
-// sendHeader sends one message. several says that the call has others.
+// sendHeader sends one message. several says that the call has more messages.
 func (n *Node) sendHeader(c Call, m abi.Msghdr, flags int, several bool) reply {
 	if m.Name == 0 {
 		return n.sendUnnamed(c, m, flags, several)
@@ -193,16 +193,16 @@ func (n *Node) sendHeader(c Call, m abi.Msghdr, flags int, several bool) reply {
 	return n.sendTo(c, dst, flags, control, gather)
 }
 
-// sendUnnamed answers sendmsg(2) without an address. TCP and Unix sockets send so: it is
-// for the kernel, at once, unless there are control messages, netlink sockets, or UDP
-// sockets whose datagrams must not be cut, to look for.
+// sendUnnamed answers sendmsg(2) without an address, as TCP and Unix sockets use it. The
+// kernel performs the call at once, unless there are control messages, netlink sockets,
+// or UDP sockets that forbid fragments.
 func (n *Node) sendUnnamed(c Call, m abi.Msghdr, flags int, several bool) reply {
 	if m.Controllen == 0 && !n.netlinks.maybe(c.TID(), c.Int(0)) {
 		return passthrough
 	}
 	fd, err := c.CopyFD(c.Int(0))
 	if err != nil {
-		return passthrough // the kernel says what is wrong with it
+		return passthrough // the kernel reports the error
 	}
 	s := &progSocket{fd: fd}
 	defer s.close()
@@ -219,10 +219,10 @@ func (n *Node) sendUnnamed(c Call, m abi.Msghdr, flags int, several bool) reply 
 	return n.netlinks.send(c, 0, 0, func(b []byte) (int, error) { return gather(c, m, b) })
 }
 
-// sendConnected sends a message from a UDP socket without an address. A message that is
-// larger than a packet and must not be cut is refused here, since the kernel does not
-// know the size of packets. One that chooses the source is answered here, since the
-// kernel does not know the node's address.
+// sendConnected sends a message from a UDP socket without an address. It refuses a
+// message that is larger than a packet if the socket forbids fragments, because the
+// kernel does not know the size of packets. It handles a message that chooses its source,
+// because the kernel does not have the node's address.
 func (u *udp) sendConnected(c Call, s *progSocket, m abi.Msghdr, flags int,
 	several bool) reply {
 	control, err := readControl(c, m)
@@ -233,7 +233,7 @@ func (u *udp) sendConnected(c Call, s *progSocket, m abi.Msghdr, flags int,
 	if err != nil || !ok || !peer.Addr.Addr().Unmap().IsLoopback() { // to the outside
 		return passthrough
 	}
-	uncut := false // left to the kernel, the call would send the other messages unseen
+	uncut := false // otherwise the kernel would send the other messages unchecked
 	if to, ok := u.flows.peerOf(unmapped(peer.Addr)); ok && u.crosses(to.Addr()) {
 		_, size, err := readIovecs(c, m)
 		if err == nil && s.tooLarge(to.Addr(), control, int(min(size, maxDatagram))) {
@@ -251,7 +251,8 @@ func (u *udp) sendConnected(c Call, s *progSocket, m abi.Msghdr, flags int,
 		func(b []byte) (int, error) { return gather(c, m, b) })
 }
 
-// sendmmsg answers sendmmsg(2): all messages, or, if the first is for the kernel, none.
+// sendmmsg answers sendmmsg(2): all messages, or none if the kernel has to send the
+// first.
 func (n *Node) sendmmsg(c Call) reply {
 	if c.Int(3)&unix.MSG_OOB != 0 {
 		n.warnUrgent(c)
@@ -277,8 +278,8 @@ func (n *Node) sendmmsg(c Call) reply {
 	return value(uintptr(count))
 }
 
-// partial is the answer of sendmmsg or recvmmsg after done messages: their
-// number, or r if there are none. The program asks again for the rest.
+// partial returns the reply of sendmmsg or recvmmsg after done messages: their number, or
+// r if it is 0. The program calls again for the rest.
 func partial(done int, r reply) reply {
 	if done > 0 {
 		return value(uintptr(done))

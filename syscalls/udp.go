@@ -11,23 +11,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Datagrams carries UDP between nodes, as reliably as UDP is. Its methods
-// may drop what they cannot send at once; neither waits.
+// Datagrams carries UDP between nodes, without guarantees. Its methods do not block, and
+// may drop what they cannot send at once.
 type Datagrams interface {
-	// SendDatagram sends b, at most 65,507 bytes, from src to dst, both virtual, with the
-	// fields of an IP header. It returns false if nobody has the address of dst.
+	// SendDatagram sends b, at most 65,507 bytes, from src to dst, both virtual
+	// addresses, with the fields of an IP header. It returns false if no node has dst's
+	// address.
 	SendDatagram(src, dst netip.AddrPort, ip stream.IPFields, b []byte) bool
-	// SendUnreachable tells src that nobody has dst, a port of this node (ICMP
-	// port unreachable, RFC 792). quote is how the datagram for it began.
+	// SendUnreachable tells src that no socket has dst, a port of this node (ICMP port
+	// unreachable, RFC 792). quote has the first bytes of the datagram.
 	SendUnreachable(src, dst netip.AddrPort, quote []byte)
-	// SendEcho sends an ICMP echo request, at most 65,507 bytes. The port of src
-	// is its identifier; the answer comes to DeliverEcho.
-	// It returns false if nobody has the address of dst.
+	// SendEcho sends an ICMP echo request, at most 65,507 bytes. The port of src is its
+	// identifier; the reply comes to DeliverEcho. It returns false if no node has dst's
+	// address.
 	SendEcho(src, dst netip.AddrPort, ip stream.IPFields, msg []byte) bool
 }
 
-// udp is the UDP of a node: its programs' sockets, who is bound where, and the far
-// endpoints. The kernel's tables say who is bound and what is closed: see udpSockets.
+// udp is the UDP part of a node: its programs' sockets, their addresses, and the far
+// endpoints. The kernel knows which socket has an address and which has closed: see
+// udpSockets.
 type udp struct {
 	*core
 	ports        ports // where programs have bound sockets
@@ -37,9 +39,9 @@ type udp struct {
 	unreachables unreachableErrors
 	sockets      udpSockets
 	partial      atomic.Bool // a program has sent a part of a datagram (MSG_MORE)
-	uncut        atomic.Bool // a program has a socket whose datagrams must not be cut
+	uncut        atomic.Bool // a program has a socket that forbids fragments
 
-	watcher *linux.DestroyWatcher // nil: the kernel does not tell of the end of sockets
+	watcher *linux.DestroyWatcher // nil: the kernel does not report the end of sockets
 }
 
 // maxDatagram is the largest UDP payload over IPv4, in bytes.
@@ -47,8 +49,8 @@ const maxDatagram = 65507
 
 var datagramBuffers = sync.Pool{New: func() any { return new([maxDatagram + 1]byte) }}
 
-// sendOut carries what a program has sent to a flow's endpoint, or deals with err,
-// which the flow's socket has in its place.
+// sendOut forwards a program's datagram to a flow's endpoint, or handles err, an error of
+// the flow's socket.
 func (u *udp) sendOut(fl *flow, from netip.AddrPort, ip stream.IPFields, b []byte,
 	err error) {
 	switch {
@@ -70,7 +72,7 @@ func (u *udp) sendOut(fl *flow, from netip.AddrPort, ip stream.IPFields, b []byt
 	}
 }
 
-// carry sends a datagram to its destination, which may be this very node.
+// carry sends a datagram to its destination, which may be this node.
 func (u *udp) carry(src, dst netip.AddrPort, ip stream.IPFields, b []byte) {
 	if u.Owns(dst.Addr()) {
 		if !u.deliver(src, dst, ip, b) {
@@ -83,8 +85,8 @@ func (u *udp) carry(src, dst netip.AddrPort, ip stream.IPFields, b []byte) {
 	}
 }
 
-// datagramSender returns the address that a peer sees of a program's UDP socket. The node
-// remembers it: answers will come to it.
+// datagramSender returns the source address of a program's UDP socket as a peer sees it,
+// and records it, because answers go to that address.
 func (u *udp) datagramSender(peer netip.Addr, kernel netip.AddrPort) netip.AddrPort {
 	if kernel.Addr() == localhost4 { // not at an alias: see flows.bound
 		u.flows.bind(wildcardOf(peer), kernel)
@@ -92,7 +94,7 @@ func (u *udp) datagramSender(peer netip.Addr, kernel netip.AddrPort) netip.AddrP
 	return netip.AddrPortFrom(u.addrFor(peer), u.ports.programPort(kernel))
 }
 
-// bind remembers a socket that has a port of the host's own, and serves a family.
+// bind records a socket that has a port of the host and serves a family.
 func (f *flows) bind(any netip.Addr, kernel netip.AddrPort) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -152,8 +154,8 @@ func (u *udp) deliverAs(src, dst netip.AddrPort, ip stream.IPFields, b []byte,
 	return false
 }
 
-// hand gives a program's socket a datagram of the flow's endpoint. If its buffer is full,
-// that is lost. See takes, which looks whose the socket is.
+// hand delivers a datagram of the flow's endpoint to a program's socket. If the socket's
+// buffer is full, the datagram is lost. takes has checked whose socket it is.
 func (u *udp) hand(fl *flow, to netip.AddrPort, ip stream.IPFields, b []byte) {
 	send := func(fd int) error {
 		return unix.Sendto(fd, b, unix.MSG_DONTWAIT, kernelSockaddr(unix.AF_INET, to))
@@ -164,16 +166,15 @@ func (u *udp) hand(fl *flow, to netip.AddrPort, ip stream.IPFields, b []byte) {
 				unix.MSG_DONTWAIT)
 		}
 	}
-	// it tells of an earlier one, and sends nothing
+	// the call reports an error of an earlier datagram, and sends nothing
 	if errors.Is(fl.control(send), unix.ECONNREFUSED) {
 		u.programGone(fl)
 		fl.control(send)
 	}
 }
 
-// datagramRoute returns the kernel address to which datagrams for a
-// destination go; ok is false where the kernel's own way is right. They are
-// of by's socket.
+// datagramRoute returns the kernel address to which datagrams for a destination go; ok is
+// false if the kernel itself reaches the destination. by is the program's socket.
 func (u *udp) datagramRoute(s *progSocket, by holder,
 	dst netip.AddrPort) (kernel netip.AddrPort, ok bool, err error) {
 	switch u.nameServerAt(dst, u.hasNameServer) {
@@ -199,12 +200,12 @@ func (u *udp) datagramRoute(s *progSocket, by holder,
 		}
 		return u.throughFlow(s, dst, by)
 	case a.IsMulticast(), a == broadcast4:
-		// the network has neither, and no route to them
+		// the network has no multicast and no broadcast, and no route to them
 		return netip.AddrPort{}, false, unix.ENETUNREACH
 	case a == localhost4, a == netip.IPv4Unspecified():
 		kernel, ok = u.localDatagrams(dst.Port(), localhost4, netip.IPv4Unspecified())
 		return kernel, ok, nil
-	case a.Is4() && a.IsLoopback(): // 127.0.0.2, where the kernel has what is bound there
+	case a.Is4() && a.IsLoopback(): // 127.0.0.2, where sockets are bound in the kernel
 		kernel, ok = u.localDatagrams(dst.Port(), netip.IPv4Unspecified())
 		return kernel, ok, nil
 	case a == netip.IPv6Loopback() || a == netip.IPv6Unspecified():
@@ -229,8 +230,7 @@ func (u *udp) datagramRoute(s *progSocket, by holder,
 	return netip.AddrPort{}, false, nil
 }
 
-// throughFlow is the flow for what a program's socket sends to
-// dst.
+// throughFlow returns the flow for datagrams of a program's socket to dst.
 func (u *udp) throughFlow(s *progSocket, dst netip.AddrPort,
 	by holder) (kernel netip.AddrPort,
 	ok bool, err error) {

@@ -8,9 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bind binds a UDP socket. Bound to any port, it keeps a port of the
-// host's own on all addresses: it is a client's, most likely, and may send to
-// the outside as well.
+// bind binds a UDP socket. A socket that is bound to port 0 keeps a port of the host on
+// all addresses: it is mostly a client's, and may also send to the outside.
 func (u *udp) bind(s *progSocket, want abi.Sockaddr) error {
 	if u.pings.has(s) {
 		return u.bindPing(s, want.Addr)
@@ -31,7 +30,7 @@ func (u *udp) bind(s *progSocket, want abi.Sockaddr) error {
 	return err
 }
 
-// bindHost binds a UDP socket to a port of the host's own.
+// bindHost binds a UDP socket to a port of the host.
 func (u *udp) bindHost(s *progSocket, want abi.Sockaddr) error {
 	only, err := s.v6only()
 	if err != nil {
@@ -70,7 +69,7 @@ func (u *udp) heldByOwn(s *progSocket, any netip.Addr, want netip.AddrPort) (boo
 	if !ok || !u.stillThere(kernel) {
 		return false, nil
 	}
-	// where only a wildcard can be
+	// an address to which only a wildcard can be bound
 	everywhere := netip.AddrPortFrom(u.Aliases.of(unused), want.Port())
 	err := probe(unix.SOCK_DGRAM, s.fd, everywhere)
 	if errors.Is(err, unix.EADDRINUSE) || errors.Is(err, errNoProbe) {
@@ -92,8 +91,7 @@ func (s *progSocket) hasPort() bool {
 	return err == nil && local.Addr.Port() != 0
 }
 
-// register remembers where the program's socket with the kernel address local is to be
-// found.
+// register records the kernel address of a program's socket.
 func (u *udp) register(s *progSocket, local abi.Sockaddr) {
 	kernel, ok := u.reachedAt(s, local)
 	if !ok {
@@ -107,7 +105,7 @@ func (u *udp) register(s *progSocket, local abi.Sockaddr) {
 
 // listenFor is Node.listenFor for a UDP socket.
 func (u *udp) listenFor(s *progSocket, program, kernel netip.AddrPort, foreign bool) {
-	if u.sockets.isDeaf() { // nobody would tell of its end
+	if u.sockets.isDeaf() { // the kernel would not report its end
 		u.ports.listen(program, kernel)
 		return
 	}

@@ -17,25 +17,25 @@ import (
 )
 
 // udpClients has the programs' UDP sockets that are connected to a port of localhost. A
-// connected socket sends without a trapped call, and the kernel carries what it sends.
-// But which alias serves a port of localhost changes: a server starts after its client,
-// or is followed by one at another address, or by the host's own. So when a program's
-// server at that port comes or goes, the supervisor connects the clients anew.
+// connected socket sends without a trapped call, and the kernel delivers its datagrams.
+// But the alias that serves a port of localhost changes: a server may start after its
+// client, or be replaced by one at another address or by the host's. When a program's
+// server at that port starts or ends, the supervisor therefore connects the clients anew.
 type udpClients struct {
 	mu     sync.Mutex // held from the choice of the way until the socket is connected
 	byPort map[uint16]map[uint64]udpClient
 	ports  map[uint64]uint16 // by SO_COOKIE
 }
 
-// A udpClient is a connected socket, which byPort has by its cookie.
+// A udpClient is a connected socket; byPort has it by its cookie.
 type udpClient struct {
-	by     holder // who connected it
+	by     holder // the thread and descriptor that connected it
 	inode  uint64 // as in /proc/PID/fd
 	dst    netip.AddrPort
 	kernel netip.AddrPort // where it is connected to
 }
 
-// maxUDPClients bounds the clients of a port where the kernel does not tell of the end of
+// maxUDPClients bounds the clients of a port if the kernel does not report the end of
 // sockets.
 const maxUDPClients = 64
 
@@ -72,7 +72,7 @@ func (u *udpClients) dropLocked(id uint64) {
 	}
 }
 
-// drop forgets a socket that is closed, or that is about to be connected anew.
+// drop drops a socket that has closed, or is about to be connected anew.
 func (u *udpClients) drop(id uint64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -86,8 +86,8 @@ func (u *udpClients) known() []uint64 {
 	return slices.Collect(maps.Keys(u.ports))
 }
 
-// connectClient connects a program's UDP socket to a port of localhost: where a program
-// of the node has it, else where the host may have it.
+// connectClient connects a program's UDP socket to a port of localhost: to a program of
+// the node, or to the host if no program has the port.
 func (u *udp) connectClient(c Call, s *progSocket, dst netip.AddrPort) error {
 	clients := &u.clients
 	clients.mu.Lock()
@@ -100,7 +100,7 @@ func (u *udp) connectClient(c Call, s *progSocket, dst netip.AddrPort) error {
 	if !ok {
 		kernel = dst
 	}
-	if s.domain == unix.AF_INET { // its port is nobody else's in the node
+	if s.domain == unix.AF_INET { // no other socket of the node has its port
 		if err := u.showSender(s); err != nil {
 			return err
 		}
@@ -113,7 +113,7 @@ func (u *udp) connectClient(c Call, s *progSocket, dst netip.AddrPort) error {
 	peer, ok, err2 := s.peerName()
 	if err != nil || err2 != nil || !ok || u.CopyFD == nil ||
 		unix.Fstat(s.fd, &st) != nil {
-		return nil // it stays where it is
+		return nil // it stays connected
 	}
 	u.flows.unpin(id)
 	limit := 0
@@ -125,18 +125,18 @@ func (u *udp) connectClient(c Call, s *progSocket, dst netip.AddrPort) error {
 	return nil
 }
 
-// reconnectLocal connects the clients of a port of localhost anew, since its server is
-// another one now.
+// reconnectLocal connects the clients of a port of localhost anew, because the port's
+// server has changed.
 func (u *udp) reconnectLocal(port uint16) { u.reconnectThose(port, nil) }
 
-// refusedFor is how long clients of localhost stay connected to a server's socket that is
-// closed. The kernel tells of its end at once, and a client that sends in that instant is
-// to learn of it: the kernel cannot tell a socket that is connected elsewhere meanwhile.
+// refusedFor is how long clients of localhost stay connected to a server's socket that
+// has closed. A client that sends in that time must see the refusal, and the kernel
+// cannot report it to a socket that is connected elsewhere meanwhile.
 const refusedFor = 50 * time.Millisecond
 
-// leaveClosed connects the clients of a port of localhost anew, a while after the kernel
-// has told of the end of a server's socket. It leaves those at another server's, of whose
-// end the kernel has not told.
+// leaveClosed connects the clients of a port of localhost anew, refusedFor after the
+// kernel has reported the end of a server's socket. It skips clients of another server
+// that still exists.
 func (u *udp) leaveClosed(port uint16) {
 	if len(u.clients.of(port)) == 0 {
 		return
@@ -152,8 +152,8 @@ func (u *udp) leaveClosed(port uint16) {
 	})
 }
 
-// reconnectThose connects the clients of a port of localhost anew that are wanted, or
-// all.
+// reconnectThose connects those clients of a port of localhost anew for which want
+// returns true, or all if want is nil.
 func (u *udp) reconnectThose(port uint16, want func(udpClient) bool) {
 	lost := make(map[uint64]udpClient)
 	for id, c := range u.clients.of(port) {
@@ -179,15 +179,15 @@ func (u *udpClients) of(port uint16) map[uint64]udpClient {
 	return maps.Clone(u.byPort[port])
 }
 
-// reconnect connects one client anew, whose socket by has. It returns false if by has it
-// no more.
+// reconnect connects one client anew. by has its socket; reconnect returns false if that
+// is no longer true.
 func (u *udp) reconnect(id uint64, by holder) bool {
 	clients := &u.clients
 	clients.mu.Lock()
 	defer clients.mu.Unlock()
 	c, ok := clients.byPort[clients.ports[id]][id]
 	if !ok {
-		return true // it is closed, or connected elsewhere
+		return true // the socket has closed, or is connected elsewhere
 	}
 	s, err := u.copyIf(id, by)
 	if err != nil {
@@ -202,8 +202,9 @@ func (u *udp) reconnect(id uint64, by holder) bool {
 	return true
 }
 
-// lostClients returns the clients of a port whose sockets are not to be had by what
-// connected them: it has ended, or has moved the socket to another descriptor.
+// lostClients returns the clients of a port whose sockets cannot be copied from the
+// thread that connected them: it has ended, or has moved the socket to another
+// descriptor.
 func (u *udp) lostClients(port uint16) map[uint64]udpClient {
 	var lost map[uint64]udpClient
 	for id, c := range u.clients.of(port) {
@@ -220,11 +221,12 @@ func (u *udp) lostClients(port uint16) map[uint64]udpClient {
 	return lost
 }
 
-// findClients looks for lost clients' sockets among the descriptors of all processes,
-// which takes milliseconds: it is not for the receiving goroutine. It returns who has
-// them, which the table also knows then, and drops the clients that nobody has.
+// findClients looks for lost clients' sockets among the descriptors of all processes.
+// That takes milliseconds, so the receiving goroutine must not call it. It returns the
+// processes that have them, stores those in the table, and drops the clients that no
+// process has.
 func (u *udp) findClients(lost map[uint64]udpClient) map[uint64]holder {
-	inodes := make(map[uint64]uint64, len(lost)) // the cookies
+	inodes := make(map[uint64]uint64, len(lost)) // cookies by inode
 	for id, c := range lost {
 		inodes[c.inode] = id
 	}
@@ -258,8 +260,8 @@ func (u *udp) findClients(lost map[uint64]udpClient) map[uint64]holder {
 	return found
 }
 
-// eachSocket gives f the sockets of all other processes, as proc(5) shows them, until f
-// returns false.
+// eachSocket calls f with the sockets of all other processes, as proc(5) shows them,
+// until f returns false.
 func eachSocket(f func(inode uint64, h holder) (more bool)) {
 	processes, err := os.ReadDir("/proc")
 	if err != nil {
@@ -273,7 +275,7 @@ func eachSocket(f func(inode uint64, h holder) (more bool)) {
 		dir := filepath.Join("/proc", p.Name(), "fd")
 		descriptors, err := os.ReadDir(dir)
 		if err != nil {
-			continue // it has ended, or is another user's
+			continue // the process has ended, or runs as another user
 		}
 		for _, d := range descriptors {
 			fd, err1 := strconv.Atoi(d.Name())
@@ -302,8 +304,7 @@ func (u *udp) copyIf(id uint64, h holder) (*progSocket, error) {
 	return s, nil
 }
 
-// moveClient connects a client's socket to where its destination
-// is served now.
+// moveClient connects a client's socket to the current server of its destination.
 func (u *udp) moveClient(s *progSocket, c *udpClient) error {
 	peer, ok, err := s.peerName()
 	if err != nil || !ok || unmapped(peer.Addr) != c.kernel {
@@ -318,7 +319,7 @@ func (u *udp) moveClient(s *progSocket, c *udpClient) error {
 		return err
 	}
 	if !ok && c.kernel.Addr().Is4() && domain == unix.AF_INET6 && c.dst.Addr().Is6() {
-		return nil // the aliases are IPv4, and from there is no way to the host's ::1
+		return nil // the aliases are IPv4, and cannot reach the host's ::1
 	}
 	if !ok {
 		kernel = c.dst
@@ -341,8 +342,8 @@ func (u *udp) moveClient(s *progSocket, c *udpClient) error {
 	return err
 }
 
-// leaveLoopback6 gives a socket that the kernel has bound to ::1 its port on all
-// addresses: from ::1 there is no way to the aliases, which are IPv4.
+// leaveLoopback6 rebinds a socket that the kernel has bound to ::1 to its port on all
+// addresses: from ::1 it cannot reach the aliases, which are IPv4.
 func (u *udp) leaveLoopback6(s *progSocket) error {
 	local, _, err := s.localName()
 	if err != nil || local.Addr.Addr() != netip.IPv6Loopback() {

@@ -7,7 +7,7 @@ import (
 	"github.com/boxer-sandbox/boxer/syscalls/netif"
 )
 
-// local returns what getsockname(2) tells for a UDP socket, see protocol.
+// local returns the result of getsockname(2) for a UDP socket, see protocol.
 func (u *udp) local(local, peer abi.Sockaddr) abi.Sockaddr {
 	kernel, far := unmapped(local.Addr), unmapped(peer.Addr)
 	r, ok := u.Aliases.role(kernel.Addr())
@@ -26,8 +26,9 @@ func (u *udp) local(local, peer abi.Sockaddr) abi.Sockaddr {
 	return local
 }
 
-// ownAddress returns the node's own address of a connected socket. Its kernel address
-// does not tell: it is a wildcard, or the kernel chose it. The other end's address does.
+// ownAddress returns the node's own address of a connected socket whose kernel address
+// does not show it (a wildcard, or chosen by the kernel). It uses the other end's
+// address.
 func (u *udp) ownAddress(kernel, far netip.AddrPort) netip.Addr {
 	r, ok := u.Aliases.role(far.Addr())
 	if addr, ok := u.ports.recordedPeer(kernel, far); ok && r&^v6 != datagramEnd {
@@ -36,7 +37,7 @@ func (u *udp) ownAddress(kernel, far netip.AddrPort) netip.Addr {
 	switch {
 	case !ok: // 127.0.0.1, for one that was never bound: the kernel chose the source
 		return localhost4
-	case r&^v6 == datagramEnd: // of a ping socket to localhost
+	case r&^v6 == datagramEnd: // a ping socket that is connected to localhost
 		if peer, ok := u.flows.peerOf(far); ok && peer.Addr().IsLoopback() {
 			return peer.Addr()
 		}
@@ -47,7 +48,7 @@ func (u *udp) ownAddress(kernel, far netip.AddrPort) netip.Addr {
 	return u.own(private | r&v6)
 }
 
-// remote returns what getpeername(2) tells for a UDP socket, see protocol.
+// remote returns the result of getpeername(2) for a UDP socket, see protocol.
 func (u *udp) remote(local, peer abi.Sockaddr) (s abi.Sockaddr, ok bool) {
 	kernel, far := unmapped(local.Addr), unmapped(peer.Addr)
 	r, ok := u.Aliases.role(far.Addr())
@@ -74,12 +75,12 @@ func (u *udp) remote(local, peer abi.Sockaddr) (s abi.Sockaddr, ok bool) {
 	return peer, true
 }
 
-// datagramSource returns the address that a program sees for the kernel address
-// that a datagram came from.
+// datagramSource returns the address that a program sees as the source of a datagram from
+// a kernel address.
 func (u *udp) datagramSource(from abi.Sockaddr) abi.Sockaddr { return u.datagramName(from, false) }
 
-// datagramName is datagramSource also for an address that a program has sent to, at which
-// there may be nobody.
+// datagramName is datagramSource, also for an address to which a program has sent, where
+// there may be no socket.
 func (u *udp) datagramName(from abi.Sockaddr, sentTo bool) abi.Sockaddr {
 	kernel := unmapped(from.Addr)
 	if peer, ok := u.flows.peerOf(kernel); ok {
@@ -93,7 +94,7 @@ func (u *udp) datagramName(from abi.Sockaddr, sentTo bool) abi.Sockaddr {
 	addr := kernel.Addr()
 	if r, ok := u.Aliases.role(addr); ok {
 		if !sentTo && !u.isPrograms(kernel) {
-			return from // a stranger, who is at one of the node's aliases
+			return from // another process, at one of the node's aliases
 		}
 		addr = u.own(r)
 	} else if addr != localhost4 {
@@ -112,8 +113,8 @@ func (u *udp) datagramName(from abi.Sockaddr, sentTo bool) abi.Sockaddr {
 	return from
 }
 
-// datagramTarget says which address of the node's own a datagram came to that
-// came from a kernel address, and the index of the interface.
+// datagramTarget returns the node's address to which a datagram from a kernel address was
+// sent, and the index of the interface.
 func (u *udp) datagramTarget(from netip.AddrPort) (target abi.AddressMap, index uint32) {
 	own, index := localhost4, uint32(1)
 	if recorded, ok := u.ports.recordedPeer(netip.AddrPort{}, from); ok {
@@ -135,15 +136,15 @@ func (u *udp) datagramTarget(from netip.AddrPort) (target abi.AddressMap, index 
 	}, index
 }
 
-// datagramOffender says who reported an error about a datagram for dst: the
-// destination itself, or, where nobody is, this node.
+// datagramOffender returns the address that reported an error about a datagram to dst:
+// the destination itself, or this node if no node has that address.
 func (u *udp) datagramOffender(dst abi.Sockaddr, unreachable bool) abi.AddressMap {
 	return func(from netip.AddrPort) netip.AddrPort {
 		r, ok := u.Aliases.role(from.Addr())
 		if !ok {
 			return from
 		}
-		if r&^v6 != datagramEnd { // a closed port of the node's own
+		if r&^v6 != datagramEnd { // a closed port of this node
 			return netip.AddrPortFrom(dst.Addr.Addr().Unmap(), 0)
 		}
 		if unreachable {

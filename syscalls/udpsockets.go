@@ -13,19 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// udpSockets has the UDP sockets of the node's programs, as trapped calls have shown
-// them, by their kernel addresses as loopback sees them. Loopback is open to every
-// process of the host, and a port that a program has closed may be a service's of the
-// host soon. So before the node delivers a datagram, or carries one that came to a flow,
-// it asks the kernel which socket has the address (sock_diag(7)): only the programs' own
-// have a part in the network.
+// udpSockets has the UDP sockets of the node's programs, which trapped calls have shown,
+// by their kernel addresses on loopback. Every process of the host can use loopback, and
+// another process may get a port that a program has closed. Before the node delivers a
+// datagram, or forwards one that came to a flow, it therefore asks the kernel which
+// socket has the address (sock_diag(7)). Only the programs' sockets take part in the
+// network.
 type udpSockets struct {
 	mu sync.Mutex
-	// cookies (SO_COOKIE, socket(7)): several share an address with SO_REUSEPORT
+	// cookies (SO_COOKIE, socket(7)); with SO_REUSEPORT, several sockets share an address
 	at     map[netip.AddrPort][]uint64
 	open   map[uint64][]netip.AddrPort // the addresses of each, by its cookie
 	closed []closedUDP                 // oldest first
-	deaf   bool                        // the kernel does not tell of the end of sockets
+	deaf   bool                        // the kernel does not report the end of sockets
 }
 
 // A closedUDP is a socket that the kernel has destroyed.
@@ -34,8 +34,8 @@ type closedUDP struct {
 	when   time.Time
 }
 
-// udpLinger is how long a socket is remembered after its end: what it has sent may not
-// have been carried yet.
+// udpLinger is how long a socket is kept after its end: its last datagrams may not have
+// been forwarded yet.
 const udpLinger = time.Second
 
 func (u *udpSockets) note(kernel netip.AddrPort, cookie uint64) {
@@ -46,7 +46,7 @@ func (u *udpSockets) note(kernel netip.AddrPort, cookie uint64) {
 		u.at = make(map[netip.AddrPort][]uint64)
 		u.open = make(map[uint64][]netip.AddrPort)
 	}
-	// Its end may have been guessed wrongly: see datagramsMissed.
+	// The socket may have been taken for closed wrongly: see datagramsMissed.
 	u.closed = slices.DeleteFunc(u.closed,
 		func(c closedUDP) bool { return c.cookie == cookie })
 	list := u.at[kernel]
@@ -65,10 +65,10 @@ func (u *udpSockets) note(kernel netip.AddrPort, cookie uint64) {
 }
 
 const (
-	// maxUDPShared bounds the sockets that are remembered of an address: more than
-	// there are processors, each of which may have a server's process.
+	// maxUDPShared bounds the sockets of one address: more than there are processors,
+	// each of which may have a server process.
 	maxUDPShared = 1024
-	// maxUDPDeaf is the bound where sockets that are closed stay in the table.
+	// maxUDPDeaf is that bound if closed sockets stay in the table.
 	maxUDPDeaf = 8
 )
 
@@ -87,7 +87,7 @@ func (u *udpSockets) had(kernel netip.AddrPort) bool {
 	return len(u.at[kernel]) > 0
 }
 
-// end notes that the kernel has destroyed a socket, and returns its addresses.
+// end records that the kernel has destroyed a socket, and returns its addresses.
 func (u *udpSockets) end(cookie uint64) []netip.AddrPort {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -110,21 +110,21 @@ func (u *udpSockets) known() map[uint64][]netip.AddrPort {
 	return all
 }
 
-// setDeaf notes that the kernel does not tell of the end of sockets.
+// setDeaf records that the kernel does not report the end of sockets.
 func (u *udpSockets) setDeaf() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.deaf = true
 }
 
-// isDeaf reports whether sockets that are closed stay in the table.
+// isDeaf reports whether closed sockets stay in the table.
 func (u *udpSockets) isDeaf() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.deaf
 }
 
-// pruneLocked forgets the sockets whose end is long enough ago.
+// pruneLocked drops the sockets that have closed more than udpLinger ago.
 func (u *udpSockets) pruneLocked() {
 	for len(u.closed) > 0 && time.Since(u.closed[0].when) >= udpLinger {
 		u.dropLocked(u.closed[0].cookie)
@@ -152,8 +152,8 @@ func (u *udpSockets) forget(kernel netip.AddrPort) {
 	}
 }
 
-// show notes that a UDP socket is one of a program. One that has no port
-// yet can neither send nor receive.
+// show records that a UDP socket belongs to a program. A socket without a port can
+// neither send nor receive yet.
 func (u *udp) show(s *progSocket) error {
 	local, _, err := s.localName()
 	if err != nil || local.Addr.Port() == 0 {
@@ -170,8 +170,9 @@ func (u *udp) show(s *progSocket) error {
 	return nil
 }
 
-// showSender is show for a socket that is about to send to a flow. It gets a port now, as
-// it would with its first datagram: the flow must know it before.
+// showSender is show for a socket that is about to send to a flow. It binds the socket
+// now, as the kernel would with the first datagram, because the flow must know the port
+// before.
 func (u *udp) showSender(s *progSocket) error {
 	if s.hasPort() {
 		return u.show(s)
@@ -183,25 +184,26 @@ func (u *udp) showSender(s *progSocket) error {
 	return u.bindHost(s, anyAddress(domain))
 }
 
-// An attribution says whose a UDP socket is.
+// An attribution says to whom a UDP socket belongs.
 type attribution uint8
 
 const (
-	programs attribution = iota // a program's of this node
-	anothers                    // of another process
-	// nobody has that address, or what has it takes nothing from there
+	programs attribution = iota // to a program of this node
+	anothers                    // to another process
+	// no socket has that address, or accepts datagrams from there
 	noSocket
 )
 
-// whose says whose the UDP socket is that has a kernel address and takes datagrams from
-// another one. Where the kernel does not tell, a program's that was there counts.
+// whose returns to whom the UDP socket belongs that has a kernel address and accepts
+// datagrams from another one. If the kernel does not tell, a known socket of a program
+// counts.
 func (u *udp) whose(kernel, from netip.AddrPort) attribution {
 	if u.diag.HasUDP() {
 		probes.RLock()
 		m, found, err := u.diag.Datagram(kernel, from)
 		probes.RUnlock()
 		switch {
-		case err != nil: // out of memory, say: see below
+		case err != nil: // for example out of memory: see below
 		case !found:
 			return noSocket
 		case u.sockets.has(kernel, m.Cookie):
@@ -216,9 +218,9 @@ func (u *udp) whose(kernel, from netip.AddrPort) attribution {
 	return anothers
 }
 
-// takes reports whether a program's socket at a kernel address takes datagrams of a
-// flow's endpoint. It forgets an address that is somebody else's by now. A socket that is
-// closed, or connected to another endpoint, takes none.
+// takes reports whether a program's socket at a kernel address accepts datagrams of a
+// flow's endpoint. It drops an address that another process has by now. A socket that has
+// closed, or is connected elsewhere, accepts none.
 func (u *udp) takes(fl *flow, kernel netip.AddrPort) bool {
 	switch u.whose(kernel, fl.local) {
 	case programs:
@@ -234,8 +236,8 @@ func (u *udp) takes(fl *flow, kernel netip.AddrPort) bool {
 	return false
 }
 
-// deliverTo gives a program's socket at a kernel address a datagram of a flow's endpoint,
-// if it takes it.
+// deliverTo delivers a datagram of a flow's endpoint to the program's socket at a kernel
+// address, if the socket accepts it.
 func (u *udp) deliverTo(fl *flow, kernel netip.AddrPort, ip stream.IPFields,
 	b []byte) {
 	if u.takes(fl, kernel) {
@@ -243,7 +245,7 @@ func (u *udp) deliverTo(fl *flow, kernel netip.AddrPort, ip stream.IPFields,
 	}
 }
 
-// forgetDatagrams drops what is known of a program's UDP socket that is closed.
+// forgetDatagrams drops the records of a program's UDP socket that has closed.
 func (u *udp) forgetDatagrams(kernel netip.AddrPort) {
 	u.flows.unbind(kernel)
 	u.flows.forgetEgress(kernel)
@@ -251,8 +253,8 @@ func (u *udp) forgetDatagrams(kernel netip.AddrPort) {
 	u.sockets.forget(kernel)
 }
 
-// sentBy reports whether a datagram that came to a flow is of a program of this node. One
-// that has closed its socket since is still the sender.
+// sentBy reports whether a program of this node has sent a datagram to a flow, even if it
+// has closed its socket since.
 func (u *udp) sentBy(from netip.AddrPort, fl *flow) bool {
 	switch u.whose(from, fl.local) {
 	case programs:
@@ -263,8 +265,8 @@ func (u *udp) sentBy(from netip.AddrPort, fl *flow) bool {
 	return false
 }
 
-// isPrograms reports whether a program's socket is, or just was, at an address, whomever
-// it may be connected to.
+// isPrograms reports whether a program's socket is at an address, or was until a moment
+// ago, wherever it is connected.
 func (u *udp) isPrograms(kernel netip.AddrPort) bool {
 	switch u.whose(kernel, u.nowhere()) {
 	case programs:
@@ -275,13 +277,13 @@ func (u *udp) isPrograms(kernel netip.AddrPort) bool {
 	return false
 }
 
-// stillThere reports whether a program's UDP socket is at an address, and forgets the
-// address if not.
+// stillThere reports whether a program's UDP socket is at an address. If not, it drops
+// the address.
 func (u *udp) stillThere(kernel netip.AddrPort) bool {
 	switch u.whose(kernel, u.nowhere()) {
 	case programs:
 		return true
-	case noSocket: // or it is connected to somebody, and refuses others
+	case noSocket: // or the socket is connected, and refuses others
 		if errors.Is(probe(unix.SOCK_DGRAM, -1, kernel), unix.EADDRINUSE) {
 			return true
 		}
@@ -290,11 +292,12 @@ func (u *udp) stillThere(kernel netip.AddrPort) bool {
 	return false
 }
 
-// nowhere is an address to which no socket is connected.
+// nowhere returns an address to which no socket is connected.
 func (u *udp) nowhere() netip.AddrPort { return netip.AddrPortFrom(u.Aliases.of(unused), 1) }
 
-// localDatagrams returns where the node's programs have a UDP socket at a port on one of
-// some localhost and wildcard addresses. ok is false if the host's own sockets count.
+// localDatagrams returns the kernel addresses at which the node's programs have UDP
+// sockets with a port, on any of the given localhost and wildcard addresses. ok is false
+// if only the host's sockets count.
 func (u *udp) localDatagrams(port uint16, addrs ...netip.Addr) (kernel netip.AddrPort,
 	ok bool) {
 	for _, l := range u.ports.find(port, addrs...) {
@@ -311,7 +314,7 @@ func (u *udp) exists(at addrPair) bool {
 	return err != nil || found
 }
 
-// watch makes the node forget UDP sockets when their last reference goes.
+// watch drops UDP sockets when their last reference has closed.
 func (u *udp) watch() {
 	if u.diag.HasUDP() {
 		u.ports.exists = u.exists
@@ -343,7 +346,7 @@ func (u *udp) watch() {
 	})
 }
 
-// datagramClosed forgets a UDP socket that the kernel has destroyed.
+// datagramClosed drops a UDP socket that the kernel has destroyed.
 func (u *udp) datagramClosed(cookie uint64) {
 	u.flows.unpin(cookie)
 	u.clients.drop(cookie)
@@ -353,10 +356,10 @@ func (u *udp) datagramClosed(cookie uint64) {
 	}
 }
 
-// datagramsMissed forgets the sockets that are closed: the kernel had more to tell than
-// its queue holds. Where the kernel cannot list the sockets, an address that can be bound
-// has none. A socket is gone if that holds for all of its addresses: connect(2) takes it
-// from some.
+// datagramsMissed drops the sockets that have closed, after messages of the kernel were
+// lost. If the kernel cannot list the sockets, an address that can be bound has no
+// socket. A socket has closed if that holds for all of its addresses, because connect(2)
+// removes it from some.
 func (u *udp) datagramsMissed() {
 	u.checkPins()
 	known, clients := u.sockets.known(), u.clients.known()
@@ -377,9 +380,9 @@ func (u *udp) datagramsMissed() {
 	}
 }
 
-// onLoopback is a filter that passes the messages about sockets with a loopback
-// address or none: those that send to the outside are many on some hosts. Of an IPv6
-// address, the last four bytes are looked at: v4-mapped, or ::.
+// onLoopback is a socket filter that passes messages about sockets with a loopback
+// address or none. Some hosts have many sockets that send to the outside. It checks the
+// last four bytes of an IPv6 address: v4-mapped, or ::.
 var onLoopback = []unix.SockFilter{
 	{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: linux.DiagSport},
 	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: 0, Jt: 8},

@@ -11,28 +11,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Nobody has some of the network's addresses. Linux asks such a neighbour three
-// times, and then tells who sent there, if that socket wants to know of such errors
-// (IP_RECVERR, ip(7)): EHOSTUNREACH, reported by the host itself. The kernel makes
-// the error here as it makes that of a closed port, so what it says of it
-// is put right when the program reads it.
+// unreachableErrors has the sockets with a pending EHOSTUNREACH. For an address without a
+// neighbour, Linux asks three times, and then reports EHOSTUNREACH from the host itself
+// to a sender that wants such errors (IP_RECVERR, ip(7)). For an address that no node
+// has, the kernel makes the error here as for a closed port, and boxer corrects it when
+// the program reads it.
 type unreachableErrors struct {
-	waiting atomic.Int64 // datagrams whose time is not over
+	waiting atomic.Int64 // datagrams that wait for unreachableAfter
 	count   atomic.Int64
 	mu      sync.Mutex
-	sockets map[uint64]bool // that have such an error, by cookie
+	sockets map[uint64]bool // sockets with such an error, by cookie
 }
 
 const (
 	// unreachableAfter is how long Linux asks for a neighbour: mcast_solicit times
 	// retrans_time, arp(7).
 	unreachableAfter = 3 * time.Second
-	// maxUnreachable bounds the datagrams that wait for that, and the table. Linux
-	// keeps few per neighbour (unres_qlen).
+	// maxUnreachable bounds the waiting datagrams, and the table. Linux keeps few per
+	// neighbour (unres_qlen).
 	maxUnreachable = 64
 )
 
-// sendUnreachable handles a datagram to an address that nobody has.
+// sendUnreachable handles a datagram to an address that no node has.
 func (u *udp) sendUnreachable(src, dst netip.AddrPort, b []byte) {
 	if u.unreachables.waiting.Add(1) > maxUnreachable {
 		u.unreachables.waiting.Add(-1)
@@ -49,7 +49,7 @@ func (u *udp) sendUnreachable(src, dst netip.AddrPort, b []byte) {
 	})
 }
 
-// note notes whether a socket's next error is of an unreachable host.
+// note records whether a socket's next error is EHOSTUNREACH.
 func (a *unreachableErrors) note(s *progSocket, is bool) {
 	id, err := s.cookie()
 	if err != nil || !is && a.count.Load() == 0 {
@@ -69,12 +69,12 @@ func (a *unreachableErrors) note(s *progSocket, is bool) {
 		if len(a.sockets) < maxUnreachable {
 			break
 		}
-		delete(a.sockets, old) // any: it is closed, most likely
+		delete(a.sockets, old) // a random one; most have closed
 	}
 	a.sockets[id] = true
 }
 
-// trueError is what the program is to see of an error that the kernel has
+// trueError returns the error that the program sees for an error that the kernel has
 // returned for its UDP socket.
 func (a *unreachableErrors) trueError(s *progSocket, err error) error {
 	if !errors.Is(err, unix.ECONNREFUSED) || a.count.Load() == 0 {

@@ -8,15 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// To the kernel, what AF_INET6 sockets send and receive here is IPv4, v4-mapped.
-// So hop limit and traffic class of IPv6 (RFC 3542 section 6) travel as TTL and
-// TOS, and their control messages are made from, and of, those of IPv4. So is the message
-// about the address that a datagram was sent to (IPV6_RECVORIGDSTADDR).
+// For the kernel, AF_INET6 sockets send and receive v4-mapped IPv4 here. Hop limit and
+// traffic class of IPv6 (RFC 3542 section 6) therefore travel as TTL and TOS, and their
+// control messages are converted to and from those of IPv4. So is the message with a
+// datagram's destination (IPV6_RECVORIGDSTADDR).
 
-// pairs are the control messages that stand for each other.
+// pairs are the control messages that correspond to each other.
 var pairs = [...]struct {
-	v6, v4            int32 // the types
-	receive6, receive int   // the options that ask for them
+	v6, v4            int32 // types of control messages
+	receive6, receive int   // options that request them
 	data              func([]byte) []byte
 }{
 	{unix.IPV6_HOPLIMIT, unix.IP_TTL, unix.IPV6_RECVHOPLIMIT, unix.IP_RECVTTL, intData},
@@ -25,7 +25,8 @@ var pairs = [...]struct {
 		unix.IP_RECVORIGDSTADDR, mappedSockaddr},
 }
 
-// intData returns an int that is given as a byte or an int, up to 255.
+// intData returns the data of an int option, up to 255, which may be given as a byte or
+// an int.
 func intData(b []byte) []byte {
 	v := make([]byte, 4)
 	binary.NativeEndian.PutUint32(v, uint32(b[0]))
@@ -45,9 +46,8 @@ func mappedSockaddr(b []byte) []byte {
 	return abi.AppendSockaddr(nil, a)
 }
 
-// v4Control is what the kernel gets of the control messages that a program
-// sends with an IPv6 datagram. ok is false if none is another to it. -1 asks for
-// the default.
+// v4Control returns the control messages that the kernel gets with an IPv6 datagram of a
+// program. ok is false if none has to be converted. -1 asks for the default.
 func v4Control(b []byte) (out []byte, ok bool) {
 	for m := range abi.ControlMessages(b) {
 		kind := int32(-1)
@@ -75,12 +75,12 @@ func v4Control(b []byte) (out []byte, ok bool) {
 // A mappedReceive is recvmsg(2) on an AF_INET6 socket.
 type mappedReceive struct {
 	fd    int
-	wants [len(pairs)]bool // of pairs, what the program asks for
-	ours  [len(pairs)]bool // and what it does not want of IPv4
+	wants [len(pairs)]bool // which of pairs the program requests for IPv6
+	ours  [len(pairs)]bool // which it does not request for IPv4
 }
 
-// receiveMapped has the kernel tell about IPv4 what a program asks for about IPv6.
-// ok is false if that is nothing.
+// receiveMapped makes the kernel report for IPv4 what a program requests for IPv6. ok is
+// false if it requests nothing.
 func receiveMapped(fd int) (r mappedReceive, ok bool) {
 	if domain, err := linux.GetsockoptInt(fd, unix.SOL_SOCKET,
 		unix.SO_DOMAIN); err != nil ||
@@ -110,13 +110,12 @@ func (r mappedReceive) end() {
 	}
 }
 
-// control is what the program gets of the control messages that came, in room
-// bytes; cut is true if that is not all. isV6 says that an IPv6 datagram came.
+// control returns the received control messages for the program, in room bytes; cut is
+// true if some are missing. isV6 says that an IPv6 datagram was received.
 func (r mappedReceive) control(b []byte, isV6 bool, room int) (out []byte, cut bool) {
 	for m := range abi.ControlMessages(b) {
 		level, kind, data := m.Level, m.Type, m.Data
-		// Linux tells nothing of IPv4 about an IPv6 datagram. Errors are translated
-		// later.
+		// Linux adds no IPv4 messages to an IPv6 datagram. Errors are translated later.
 		keep := !isV6 || level != unix.IPPROTO_IP || kind == unix.IP_RECVERR
 		for i, p := range pairs {
 			if m.Level != unix.IPPROTO_IP || m.Type != p.v4 || len(m.Data) == 0 {
@@ -138,8 +137,9 @@ func (r mappedReceive) control(b []byte, isV6 bool, room int) (out []byte, cut b
 	return out, cut
 }
 
-// receiveErrors answers setsockopt(2) with IPV6_RECVERR (ipv6(7)): to the kernel, what
-// the socket sends to aliases is IPv4, and of that it tells with IP_RECVERR (ip(7)).
+// receiveErrors answers setsockopt(2) with IPV6_RECVERR (ipv6(7)). For the kernel, the
+// socket's datagrams to aliases are IPv4, whose errors it reports with IP_RECVERR
+// (ip(7)).
 func (u *udp) receiveErrors(c Call) reply {
 	return onSocket(c, func(s *progSocket) reply {
 		ok, err := s.isUDP()
