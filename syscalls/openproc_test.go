@@ -130,7 +130,17 @@ func TestOpenProcNetFlags(t *testing.T) {
 
 // TestOpenSocketList opens lists of sockets, which take time.
 func TestOpenSocketList(t *testing.T) {
-	n := sixNode()
+	aliases, err := ClaimAliases()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer aliases.Release()
+	n, err := NewNode(Config{Hostname: "a", Addr: addrA, Prefix: prefix, Aliases: aliases,
+		Network: newFakeNet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
 	for _, name := range []string{"tcp", "tcp6", "udp", "udp6"} {
 		path := append([]byte("/proc/net/"+name), 0)
 		c := newFakeCall(t, os.Getpid(), unix.SYS_OPENAT, 0,
