@@ -52,6 +52,9 @@ func (n *Node) connectSocket(c Call, s *progSocket) reply {
 		if !s.inOwnNamespace() {
 			return passthrough
 		}
+		if err := n.checkLink(dst, true); err != nil {
+			return fail(err)
+		}
 		if err := n.landlock.permits(c, landlock.ConnectTCP, dst.Addr.Port()); err != nil {
 			return fail(err)
 		}
@@ -68,6 +71,9 @@ func (n *Node) connectSocket(c Call, s *progSocket) reply {
 	case unix.SOCK_DGRAM:
 		if ok, err := s.isUDP(); err != nil || !ok {
 			return passthrough
+		}
+		if err := n.checkLink(dst, true); err != nil {
+			return fail(err)
 		}
 		if err := n.udp.checkFamily(s, dst); err != nil {
 			return fail(err)

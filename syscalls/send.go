@@ -125,6 +125,9 @@ func (u *udp) checkDestination(s *progSocket, dst abi.Sockaddr) error {
 		dst = abi.Sockaddr{Addr: netip.AddrPortFrom(netip.AddrFrom16(dst.Addr.Addr().As16()),
 			dst.Addr.Port()), V6: true}
 	}
+	if err := u.checkLink(dst, false); err != nil {
+		return err
+	}
 	return u.checkFamily(s, dst)
 }
 
