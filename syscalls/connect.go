@@ -55,7 +55,8 @@ func (n *Node) connectSocket(c Call, s *progSocket) reply {
 		if err := n.checkLink(dst, true); err != nil {
 			return fail(err)
 		}
-		if err := n.landlock.permits(c, landlock.ConnectTCP, dst.Addr.Port()); err != nil {
+		if err := n.landlock.permits(c, landlock.ConnectTCP,
+			dst.Addr.Port()); err != nil {
 			return fail(err)
 		}
 		nb, err := s.nonblocking()

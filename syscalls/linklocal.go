@@ -6,9 +6,9 @@ import (
 )
 
 // The node's interface has no IPv6 link-local address, as one of a host with addrgenmode
-// none (ip-link(8)), and the network carries none. To the kernel an index of the program's
-// interfaces would name an interface of the host: what a program sends to a link-local
-// address must not leave there.
+// none (ip-link(8)), and the network carries none. To the kernel an index of the
+// program's interfaces would name an interface of the host: what a program sends to a
+// link-local address must not leave there.
 
 // checkLink fails if an address that a socket connects to, or sends to, is an IPv6
 // link-local one: such a host has no route to it. The node's resolver stands in for name

@@ -11,13 +11,14 @@ import (
 
 // TestLinkLocal connects and sends to IPv6 link-local addresses, by no interface, by the
 // node's, by lo and by one that is not there. Linux does the same on a host without
-// link-local addresses (Linux 6.18, addrgenmode none): seen with a program that made these
-// calls.
+// link-local addresses (Linux 6.18, addrgenmode none): seen with a program that made
+// these calls.
 func TestLinkLocal(t *testing.T) {
 	s := boxedScript(t)
 	s.a.node.Datagrams = datagramNet{s.net}
 	for _, typ := range []int{unix.SOCK_DGRAM, unix.SOCK_STREAM} {
-		for scope, want := range map[uint32]unix.Errno{0: unix.EINVAL, 1: unix.ENETUNREACH,
+		for scope, want := range map[uint32]unix.Errno{0: unix.EINVAL,
+			1: unix.ENETUNREACH,
 			2: unix.ENETUNREACH, 999: unix.ENETUNREACH} {
 			for _, bound := range []bool{false, true} {
 				k := s.open(s.a, unix.AF_INET6, typ)
