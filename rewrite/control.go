@@ -11,10 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// acceptControl serves the control socket until it is closed.
-func (s *Server) acceptControl() {
+// acceptControl serves a control socket until it is closed.
+func (s *Server) acceptControl(l *net.UnixListener) {
 	for {
-		c, err := s.listener.AcceptUnix()
+		c, err := l.AcceptUnix()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -37,18 +37,20 @@ func (s *Server) acceptControl() {
 
 // A conversation is one connection of the control socket.
 type conversation struct {
-	c   *net.UnixConn
-	pid int // the process at the other end
+	c        *net.UnixConn
+	pid      int // the process at the other end
+	uid, gid uint32
 }
 
 // control serves one connection.
 func (s *Server) control(c *net.UnixConn) {
 	v := conversation{c: c}
-	var err error
-	if v.pid, err = s.peer(c); err != nil {
+	who, err := s.peer(c)
+	if err != nil {
 		s.cfg.Logger.Warn("control socket: refused", "err", err)
 		return
 	}
+	v.pid, v.uid, v.gid = int(who.Pid), who.Uid, who.Gid
 	r, more, f, err := v.receive()
 	if err != nil {
 		return // it has ended
@@ -77,27 +79,27 @@ func (s *Server) control(c *net.UnixConn) {
 
 var errStranger = errors.New("a process of another user asked")
 
-// peer returns the process at the other end if it may send requests. Processes of the
-// same user may: they could control the supervisor by other means anyway.
-func (s *Server) peer(c *net.UnixConn) (pid int, err error) {
+// peer returns who is at the other end, if that process may send requests. Processes of
+// the same user may: they could control the supervisor by other means anyway.
+func (s *Server) peer(c *net.UnixConn) (*unix.Ucred, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	var cred *unix.Ucred
 	var got error
 	if err := raw.Control(func(fd uintptr) {
 		cred, got = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	}); err != nil {
-		return 0, err
+		return nil, err
 	}
 	if got != nil {
-		return 0, os.NewSyscallError("getsockopt SO_PEERCRED", got)
+		return nil, os.NewSyscallError("getsockopt SO_PEERCRED", got)
 	}
 	if int(cred.Uid) != os.Geteuid() && !descends(int(cred.Pid), os.Getpid()) {
-		return 0, errStranger
+		return nil, errStranger
 	}
-	return int(cred.Pid), nil
+	return cred, nil
 }
 
 // receive receives a request, the data that follows it, and a descriptor, or nil if there
@@ -234,6 +236,7 @@ func (s *Server) execute(v conversation, r request, more []byte, f *os.File) err
 		}
 		return s.verdict(v, errno, "", nil)
 	}
+	s.warnIdentity(p, v.uid, v.gid)
 	s.keep(v.pid, p)
 	return s.verdict(v, 0, "", s.loader)
 }

@@ -23,6 +23,28 @@ type prepared struct {
 	message []byte     // struct load
 	files   []*os.File // sent with the message, in addition to the shared memory
 	own     []*os.File // the files that close closes
+
+	name string // of the program's file
+	mode uint32 // of that, and its owner and group
+	uid  uint32
+	gid  uint32
+}
+
+// warnIdentity warns of a program whose file says that it runs as another user or group.
+// The kernel executes the loader instead, which says no such thing.
+func (s *Server) warnIdentity(p *prepared, uid, gid uint32) {
+	const setgid = unix.S_ISGID | unix.S_IXGRP
+	what := ""
+	switch {
+	case p.mode&unix.S_ISUID != 0 && p.uid != uid:
+		what = "user"
+	case p.mode&setgid == setgid && p.gid != gid:
+		what = "group"
+	default:
+		return
+	}
+	s.cfg.Logger.Warn("a program runs without the "+what+" of its file (set-"+what+
+		"-ID): rewritten programs keep the rights of who executes them", "program", p.name)
 }
 
 func (p *prepared) close() {
@@ -149,6 +171,11 @@ func (p *prepared) add(f *os.File, known *file) error {
 // was executed.
 func (s *Server) describe(p *prepared, f *os.File, path string, args []string,
 	open opener) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return err
+	}
+	p.name, p.mode, p.uid, p.gid = nameOf(f), st.Mode, st.Uid, st.Gid
 	var h loadHead
 	var interpreter string
 	var err error

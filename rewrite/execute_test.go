@@ -171,3 +171,54 @@ func (w lockedWriter) Write(p []byte) (int, error) {
 	defer w.mu.Unlock()
 	return w.b.Write(p)
 }
+
+// TestWarnsOfSetuid executes files that say which user or group they run as.
+func TestWarnsOfSetuid(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("makes a file of another user, which takes root")
+	}
+	b, err := os.ReadFile("/bin/true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const other = 12345
+	for _, test := range []struct {
+		name     string
+		uid, gid int
+		mode     uint32
+		want     string
+	}{
+		{"plain", other, other, 0o755, ""},
+		{"own", 0, 0, 0o6755, ""},
+		{"user", other, 0, 0o4755, "set-user-ID"},
+		{"group", 0, other, 0o2755, "set-group-ID"},
+		{"locks", 0, other, 0o2745, ""}, // mandatory locks: no group executes it
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "true")
+			if err := errors.Join(os.WriteFile(path, b, 0o755),
+				os.Chown(path, test.uid, test.gid),
+				unix.Chmod(path, test.mode)); err != nil {
+				t.Fatal(err)
+			}
+			var mu sync.Mutex
+			var log bytes.Buffer
+			cfg := Config{CopyFD: copyFD,
+				Logger: slog.New(slog.NewTextHandler(lockedWriter{&mu, &log}, nil))}
+			l := newLabOf(t, native, cfg, func(c *Call) { c.Continue() })
+			l.run(t, path)
+			l.run(t, "sh", "-c", path+"; true")
+			mu.Lock()
+			defer mu.Unlock()
+			want := 0
+			if test.want != "" {
+				want = 2
+			}
+			if n := strings.Count(log.String(), "(set-"); n != want ||
+				!strings.Contains(log.String(), test.want) {
+				t.Errorf("%d warnings, want %d of %q:\n%s", n, want, test.want,
+					log.String())
+			}
+		})
+	}
+}

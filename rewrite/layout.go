@@ -136,6 +136,10 @@ const (
 	configName  = 18 // offset of the socket's name
 	configLen   = 48 // of the length of the address
 	maxName     = 30
+
+	configPath    = 58  // offset of the path of another socket
+	configPathLen = 164 // of the length of its address
+	maxPath       = 106
 )
 
 // Requests over the control socket.

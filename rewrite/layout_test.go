@@ -33,7 +33,7 @@ int main() {
 	O(request, a), S(request);
 	O(image, nheaders), O(image, segments), S(image);
 	O(load, interpreter), O(load, interpreted), O(load, args), O(load, keep_arg0), O(load, text), printf("\n");
-	O(config, name), O(config, len), printf("\n");
+	O(config, name), O(config, len), O(config, path), O(config, path_len), printf("\n");
 	printf("%d %d %d %d %d %d %d\n", IDLE, PENDING, ANSWERING, RETURN, CONTINUE, RECEIVE, OPERATE);
 	printf("%d %d %d %d %d\n", HELLO, EXECUTE, FETCH, COPY, OPEN);
 }
@@ -83,7 +83,7 @@ int main() {
 		fmt.Sprintf("%d %d %d %d %d \n", unsafe.Offsetof(h.Interpreter),
 			unsafe.Offsetof(h.Interpreted), unsafe.Offsetof(h.Args),
 			unsafe.Offsetof(h.KeepArg0), unsafe.Sizeof(h)) +
-		fmt.Sprintf("%d %d \n", configName, configLen) +
+		fmt.Sprintf("%d %d %d %d \n", configName, configLen, configPath, configPathLen) +
 		fmt.Sprintln(stateIdle, statePending, stateAnswering, stateReturn, stateContinue,
 			stateReceive, stateOperate) +
 		fmt.Sprintln(requestHello, requestExecute, requestFetch, requestCopy, verdictOpen)

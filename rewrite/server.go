@@ -89,6 +89,8 @@ type Server struct {
 	memory   *os.File // of shared
 	shared   *shared
 	listener *net.UnixListener
+	byPath   *net.UnixListener // for other network namespaces; nil: there is none
+	folder   string            // of byPath
 	closing  atomic.Bool
 	seen     [slots]seen   // used by Serve: threads that it has checked
 	taken    [slots]uint32 // used by Serve: words of the calls taken last
@@ -159,10 +161,14 @@ func newServer(cfg Config, target target) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.listenByPath()
 	if err := s.makeLoader(name); err != nil {
 		return nil, err
 	}
-	s.tasks.Go(s.acceptControl)
+	s.tasks.Go(func() { s.acceptControl(s.listener) })
+	if s.byPath != nil {
+		s.tasks.Go(func() { s.acceptControl(s.byPath) })
+	}
 	if s.reader != nil {
 		s.tasks.Go(s.readLogs)
 	}
@@ -245,6 +251,12 @@ func (s *Server) makeLoader(name string) error {
 	binary.NativeEndian.PutUint16(b[at+configName-2:], unix.AF_UNIX)
 	copy(b[at+configName+1:], name) // after the zero of an abstract name
 	binary.NativeEndian.PutUint32(b[at+configLen:], uint32(2+1+len(name)))
+	if s.byPath != nil {
+		path := s.byPath.Addr().String()
+		binary.NativeEndian.PutUint16(b[at+configPath-2:], unix.AF_UNIX)
+		copy(b[at+configPath:], path)
+		binary.NativeEndian.PutUint32(b[at+configPathLen:], uint32(2+len(path)+1))
+	}
 	var err error
 	s.loader, err = memory("boxer-loader", b, true)
 	return err
@@ -279,6 +291,7 @@ func (s *Server) Prepare(path string) error {
 	if err != nil {
 		return err
 	}
+	s.warnIdentity(p, uint32(os.Geteuid()), uint32(os.Getegid()))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.first != nil {
@@ -306,6 +319,9 @@ func (s *Server) Close() error {
 	linux.FutexWake(&s.shared.doorbell)
 	s.logRang()
 	err := s.listener.Close()
+	if s.byPath != nil {
+		s.byPath.Close()
+	}
 	s.mu.Lock()
 	for c := range s.conns {
 		c.Close()
@@ -317,6 +333,7 @@ func (s *Server) Close() error {
 }
 
 func (s *Server) release() {
+	s.releasePath()
 	if s.listener != nil {
 		s.listener.Close()
 	}

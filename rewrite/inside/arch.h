@@ -41,7 +41,7 @@ enum {
 #define sys4(n, a, b, c, d) sys6(n, (s64)(a), (s64)(b), (s64)(c), (s64)(d), 0, 0)
 #define sys5(n, a, b, c, d, e) sys6(n, (s64)(a), (s64)(b), (s64)(c), (s64)(d), (s64)(e), 0)
 
-enum { EINTR = 4, ENOENT = 2, ESRCH = 3, EACCES = 13, EAGAIN = 11, ENOSYS = 38, EINVAL = 22, EIO = 5, EBUSY = 16, EFAULT = 14, ENOMEM = 12, EMFILE = 24, ENOTCONN = 107, RLIMIT_NOFILE = 7 };
+enum { EINTR = 4, ENOENT = 2, ESRCH = 3, EACCES = 13, EAGAIN = 11, ENOSYS = 38, EINVAL = 22, EIO = 5, EBUSY = 16, EFAULT = 14, ENOMEM = 12, EMFILE = 24, ENOTCONN = 107, ECONNREFUSED = 111, RLIMIT_NOFILE = 7 };
 enum {
 	PROT_READ = 1, PROT_WRITE = 2, PROT_EXEC = 4,
 	MAP_SHARED = 1, MAP_PRIVATE = 2, MAP_FIXED = 0x10, MAP_ANONYMOUS = 0x20, MAP_NORESERVE = 0x4000, MAP_FIXED_NOREPLACE = 0x100000,

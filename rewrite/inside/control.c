@@ -13,21 +13,29 @@ struct header { // struct msghdr
 };
 _Static_assert(sizeof(struct header) == sizeof(((struct exchange *)0)->header), "msghdr");
 
-// control_open returns a descriptor, or an errno below 0.
-s64 control_open(void)
+static s64 connect_to(const void *name, u32 len)
 {
 	s64 sock = sys3(SYS_socket, AF_UNIX, SOCK_SEQPACKET | O_CLOEXEC, 0);
 	if (sock < 0)
 		return sock;
 	s64 r;
 	do
-		r = sys3(SYS_connect, sock, &config.family, config.len);
+		r = sys3(SYS_connect, sock, name, len);
 	while (r == -EINTR);
 	if (r < 0) {
 		sys1(SYS_close, sock);
 		return r;
 	}
 	return sock;
+}
+
+// control_open returns a descriptor, or an errno below 0.
+s64 control_open(void)
+{
+	s64 r = connect_to(&config.family, config.len);
+	if (r == -ECONNREFUSED && config.path_len)
+		r = connect_to(&config.path_family, config.path_len);
+	return r;
 }
 
 // control_send sends x->request, more behind it, and a descriptor if fd is not negative.

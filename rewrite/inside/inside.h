@@ -129,6 +129,9 @@ struct config {
 	char name[30]; // of the supervisor's abstract Unix socket
 	u32 len;       // of family and name
 	u32 unused;
+	u16 path_family;
+	char path[106]; // of a socket for processes in other network namespaces, which have other names
+	u32 path_len;   // of family and path; 0: there is none
 };
 
 // Requests over the control socket.
