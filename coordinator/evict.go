@@ -49,6 +49,7 @@ func (s *Server) evictMembers(gone []Member, text string) error {
 	}
 	for i := range gone {
 		s.audit.member("evict", gone[i], "", text)
+		s.metrics.evictions.Inc()
 	}
 	for _, c := range s.members.removeKeys(keys) {
 		s.log.Warn("node evicted", "id", c.id)

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"github.com/boxer-sandbox/boxer/transport"
 )
@@ -13,6 +14,8 @@ type relayTable struct {
 	mu     sync.RWMutex
 	byID   map[uint32]netip.AddrPort
 	byAddr map[netip.AddrPort]uint32
+
+	packets, bytes, dropped atomic.Uint64 // that the relay has forwarded, or not
 }
 
 func newRelayTable() *relayTable {
@@ -78,8 +81,11 @@ func (s *Server) relay(frame []byte, from netip.AddrPort) {
 	}
 	source, addr, ok := s.relays.lookup(unmap(from), to)
 	if !ok {
+		s.relays.dropped.Add(1)
 		return
 	}
+	s.relays.packets.Add(1)
+	s.relays.bytes.Add(uint64(len(frame)))
 	transport.SetRelayID(frame, source)
 	_ = s.cfg.Socket.WriteTo(frame, addr)
 }

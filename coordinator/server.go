@@ -93,6 +93,8 @@ type Server struct {
 	tunnels    *tunnel.Server // nil: none
 
 	audit    *auditLog // nil: none
+	metrics  *serverMetrics
+	ready    atomic.Bool // Serve admits nodes
 	policy   policySource
 	policyMu sync.Mutex // held by ApplyPolicy
 
@@ -143,6 +145,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		helloTimeout: helloTimeout, linger: idleLinger,
 		deadAfter: deadAfterFor(cfg.Lease), maxHold: maxHold,
 	}
+	s.metrics = newMetrics(s)
 	if cfg.Host == "" {
 		s.cfg.Host = ownHost(cfg.Socket.LocalAddr())
 	}
@@ -261,6 +264,7 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 	forget := false
 	defer func() {
 		cancel()
+		s.ready.Store(false)
 		s.members.freeze() // before any connection ends
 		stop()
 		_ = s.listener.Close()
@@ -309,6 +313,7 @@ func (s *Server) Serve(ctx context.Context) (err error) {
 		forget = s.maintain(ctx, join)
 		cancel()
 	})
+	s.ready.Store(true)
 	ended := make(chan error, acceptors)
 	for range acceptors {
 		all.Go(func() {

@@ -117,6 +117,7 @@ func (s *Server) handleHello(ctx context.Context, conn *quic.Conn) error {
 		err = s.serveMember(ctx, c, m.Hello)
 	}
 	s.audit.refused(c, m.Hello, err)
+	s.metrics.refused(err)
 	return err
 }
 
@@ -198,8 +199,14 @@ func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 		s.probes.notifyResponse()
 		cause := context.Cause(c.conn.Context())
 		s.log.Info("node left", "id", m.ID, "name", m.Name, "err", cause)
+		s.metrics.leaves.Inc()
 		s.audit.member("leave", m, remote.String(), clip(cause.Error(), maxReason))
 	}()
+	if h.Ticket == "" {
+		s.metrics.joins.Inc()
+	} else {
+		s.metrics.rejoins.Inc()
+	}
 	s.audit.member(map[bool]string{false: "join", true: "rejoin"}[h.Ticket != ""], m,
 		remote.String(), "")
 	s.log.Info("node joined", "id", m.ID, "name", m.Name, "addr", m.Addr, "remote",
@@ -293,6 +300,11 @@ func (s *Server) forwardSignal(c *session, sig *signal) error {
 		s.warnRate(c)
 	case !to.queue.addSignal(c, frame(&message{Signal: &signal{Node: c.id, Data: sig.Data}})):
 		r.Code = ackBusy
+	}
+	if r.Code == "" {
+		s.metrics.signals.Inc()
+	} else {
+		s.metrics.signalsRefused.Inc()
 	}
 	return c.queue.add(c.conn.Context(), frame(&message{Ack: r}))
 }
