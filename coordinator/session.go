@@ -403,10 +403,9 @@ func (c *session) coalesce(d time.Duration) bool {
 // welcome completes the welcome and returns its frame.
 func (s *Server) welcome(c *session, w *welcome) []byte {
 	if c.version >= 4 {
-		w.Version, w.Presences = c.version, true
+		w.Version, w.Presences, w.DataPath = c.version, true, s.cfg.DataPath
 	}
 	w.Prefix, w.Prefix6 = s.members.plan.prefix, s.members.plan.prefix6
-	w.DataPath = s.cfg.DataPath
 	w.Lease, w.Started, w.Program = s.cfg.Lease, s.started, s.cfg.Version
 	return frame(&message{Welcome: w})
 }

@@ -103,7 +103,7 @@ func readV3(r io.Reader) (*v3Message, error) {
 // signals, and comes back with its ticket; an observer of version 3 sees everybody.
 func TestNodeOfVersion3(t *testing.T) {
 	noLeaks(t)
-	l := newLab(t, ServerConfig{Prefix6: DefaultPrefix6},
+	l := newLab(t, ServerConfig{Prefix6: DefaultPrefix6, DataPath: DataPathDirect},
 		func(s *Server) { s.maxHold = 0 })
 	u := l.url(t)
 	g, err := enter(t, u, ClientConfig{Name: "new", Program: "v2.0"})
