@@ -34,13 +34,6 @@ type Boxer struct {
 	ReadyWhen   string `json:"ready-when"`
 	Interposer  string `json:"interposer"`
 	Drain       string `json:"drain"`
-
-	Start string `json:"start"` // on-connect, or empty
-	Idle  string `json:"idle"`  // see boxer run --idle
-
-	// Expose names a port of a program that runs already, instead of a command: PORT or
-	// HOST:PORT, see boxer expose.
-	Expose Words `json:"expose"`
 }
 
 // Words are a list of texts. In a file it may also be one text, which is split as a shell
@@ -114,23 +107,17 @@ func (x *Boxer) check() error {
 	if x.Extra < 0 {
 		return fmt.Errorf("%s: extra %d: use 0 or more", extensionName, x.Extra)
 	}
-	if !slices.Contains([]string{"", "on-connect"}, x.Start) {
-		return wrong("start", x.Start, "on-connect, or leave it out")
-	}
 	if !slices.Contains([]string{"", "stop", "replace"}, x.OnLimit) {
 		return wrong("on-limit", x.OnLimit, "stop or replace")
 	}
 	for key, text := range map[string]string{"wait-timeout": x.WaitTimeout,
-		"max-life": x.MaxLife, "idle": x.Idle, "drain": x.Drain} {
+		"max-life": x.MaxLife, "drain": x.Drain} {
 		if d, err := time.ParseDuration(text); text != "" && (err != nil || d < 0) {
 			return wrong(key, text, "a duration, such as 30s or 5m")
 		}
 	}
 	if !x.elsewhere() && (x.Extra > 0 || x.MaxLife != "" || x.OnLimit != "") {
 		return fmt.Errorf("%s: extra, max-life and on-limit are for a host such as lambda:FUNCTION", extensionName)
-	}
-	if x.Idle != "" && x.Start == "" {
-		return fmt.Errorf("%s: idle is for start: on-connect", extensionName)
 	}
 	return nil
 }
@@ -152,7 +139,5 @@ func (x *Boxer) flags() (flags []string) {
 	add("ready-when", x.ReadyWhen)
 	add("interposer", x.Interposer)
 	add("drain", x.Drain)
-	add("start", x.Start)
-	add("idle", x.Idle)
 	return flags
 }

@@ -133,12 +133,6 @@ func (c *Converter) program(ctx context.Context, s *types.ServiceConfig, x *Boxe
 		reference = s.Image
 	}
 	switch {
-	case len(x.Expose) > 0:
-		if len(x.Command) > 0 {
-			return nil, fmt.Errorf("%s: expose is instead of command", extensionName)
-		}
-		svc.Expose = x.Expose
-		return nil, nil
 	case len(x.Command) > 0:
 		svc.Argv = x.Command
 		return nil, nil

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/boxer-sandbox/boxer/internal/natlab"
 	"github.com/boxer-sandbox/boxer/internal/proctest"
 )
 
@@ -49,6 +50,8 @@ func compose(t *testing.T, file string) *composed {
 		if t.Failed() {
 			log, _ := os.ReadFile(filepath.Join(run, "boxer/projects/shop/supervisor.log"))
 			t.Logf("supervisor: %s", log)
+			_, out, _ := c.run("logs", "--tail", "20", "--project-name", "shop")
+			t.Logf("logs: %s", out)
 		}
 		c.run("down", "--timeout", "1")
 		if left, _ := filepath.Glob(filepath.Join(run, "boxer", "*")); len(left) > 0 {
@@ -419,6 +422,7 @@ func TestComposeFailures(t *testing.T) {
 		{"services: {a: {command: 'true', depends_on: {b: {condition: service_healthy}}}, b: {command: sleep 9, healthcheck: {test: 'false', interval: 20ms, retries: 2}}}",
 			"b-1 is unhealthy"},
 		{"services: {a: {command: [sh, '{{.Index']}}", "unclosed action"},
+		{"services: {a: {command: [sh, '{{.ID}}']}}", "the node is not known yet"},
 		{"services: {a: {command: 'true', stop_signal: SIGNOSUCH}}", "SIGNOSUCH"},
 		{"services: {a: {command: 'true', user: nobody-has-this-name}}",
 			"nobody-has-this-name"},
@@ -466,5 +470,73 @@ services:
 	}
 	if lines := strings.Split(strings.TrimSpace(out), "\n"); len(lines) != 2 {
 		t.Errorf("%q", slices.Sorted(slices.Values(lines)))
+	}
+}
+
+// TestComposeImage runs the program of an image, whose files are its root directory, with
+// a volume, a secret and a health check that is in the image.
+func TestComposeImage(t *testing.T) {
+	c := compose(t, `
+services:
+  app:
+    image: layout:./image
+    entrypoint: [/usr/bin/boxer, coordinator, --listen, "127.0.0.1:0", --state, /var/task/state]
+    healthcheck: {test: [CMD, /usr/bin/boxer, version], interval: 100ms}
+    volumes: ["./data:/var/task"]
+    secrets: [pw]
+secrets:
+  pw: {environment: HOME}
+`)
+	data := filepath.Join(c.dir, "data")
+	if _, err := os.Stat(boxer + "-aws"); err != nil {
+		t.Fatal(err)
+	}
+	c.ok("lambda", "image", "--from", "scratch", "--out",
+		"layout:"+filepath.Join(c.dir, "image"))
+	c.ok("up", "--detach", "--wait")
+	if all := c.ps(); all["app-1"].Health != "healthy" {
+		t.Errorf("%+v", all)
+	}
+	if _, err := os.Stat(filepath.Join(data, "state")); err != nil {
+		t.Errorf("the volume: %v", err)
+	}
+	root := fmt.Sprintf("/proc/%d/root", c.ps()["app-1"].ProgramPid)
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if slices.Contains(names, "home") || !slices.Contains(names, "var") {
+		t.Errorf("the root directory has %q", names)
+	}
+	c.ok("down")
+}
+
+// TestComposeUser runs programs as another user.
+func TestComposeUser(t *testing.T) {
+	natlab.NeedUsers(t)
+	c := compose(t, `
+services:
+  a: {command: sh -c "id -u; id -g; python3 -m http.server 80", user: "7:8", working_dir: /}
+  b:
+    command: sh -c "id -un; python3 -c 'import urllib.request as u; print(u.urlopen(\"http://a/\").status)'"
+    user: daemon
+    working_dir: /
+    depends_on: [a]
+    restart: on-failure
+`)
+	c.ok("up", "--detach")
+	c.await("the end of b", func(all map[string]listed) bool {
+		return all["b-1"].State == "exited"
+	})
+	out := c.ok("logs")
+	for _, want := range []string{"a-1  | 7\n", "a-1  | 8\n", "b-1  | daemon\n",
+		"b-1  | 200\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
 	}
 }

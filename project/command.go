@@ -46,9 +46,6 @@ func (s *Supervisor) command(i *instance) (*exec.Cmd, error) {
 	if svc.WaitTimeout != "" {
 		args = append(args, "--wait-timeout", svc.WaitTimeout)
 	}
-	if svc.hasLateTemplates() {
-		args = append(args, "--template")
-	}
 	args = append(append(args, svc.RunFlags...), "--")
 	args = append(args, f.argv...)
 	cmd := exec.Command(s.cfg.Boxer, args...)

@@ -33,10 +33,6 @@ type Service struct {
 	Env  []string // NAME=value, a template each: the whole environment
 	Dir  string   // working directory; empty: Plan.Dir
 
-	// Expose names a port of a program that runs already, instead of Argv: PORT or
-	// HOST:PORT.
-	Expose []string
-
 	NodeName string // a template; empty: Name
 	Count    int    // instances, at least 0
 
@@ -211,13 +207,13 @@ type filled struct {
 // fill fills the templates of a service for an instance.
 func (s *Service) fill(project string, index int) (f filled, err error) {
 	v := vars.Values{Index: index, Count: s.Count, Service: s.Name, Project: project}
-	for _, text := range s.Argv {
-		if !vars.NeedsMember(text) { // boxer run fills the others
-			if text, err = vars.Fill(text, v); err != nil {
-				return f, err
-			}
+	for _, text := range slices.Concat(s.Argv, s.Env, []string{s.NodeName}) {
+		if vars.NeedsMember(text) {
+			return f, fmt.Errorf("template %q: use Index, Count, Service and Project: the node is not known yet", text)
 		}
-		f.argv = append(f.argv, text)
+	}
+	if f.argv, err = vars.FillAll(s.Argv, v); err != nil {
+		return f, err
 	}
 	if f.env, err = vars.FillAll(s.Env, v); err != nil {
 		return f, err
@@ -227,9 +223,6 @@ func (s *Service) fill(project string, index int) (f filled, err error) {
 	}
 	return f, err
 }
-
-// hasLateTemplates reports whether boxer run has templates to fill.
-func (s *Service) hasLateTemplates() bool { return slices.ContainsFunc(s.Argv, vars.NeedsMember) }
 
 // instanceName returns the name of an instance, from 1.
 func instanceName(service string, index int) string {

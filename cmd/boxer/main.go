@@ -126,7 +126,7 @@ connect as on ordinary hosts, over encrypted, hole-punched UDP paths.`,
 		psCommand(), logsCommand(), execCommand(code), stopCommand(), attachCommand(code),
 		ownerCommand(), doctorCommand(), traceCommand(code), lambdaCommand(), policyCommand(code),
 		versionCommand())
-	cmd.AddCommand(upCommand(code), configCommand())
+	cmd.AddCommand(upCommand(code), configCommand(), gatewayCommand(), exposeCommand())
 	cmd.AddCommand(projectCommands()...)
 	for _, extra := range extraCommands {
 		cmd.AddCommand(extra())
