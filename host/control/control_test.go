@@ -242,8 +242,8 @@ func (s *seen) Write(b []byte) (int, error) {
 
 // TestClientGone ends a command whose client goes.
 func TestClientGone(t *testing.T) {
-	// A shell cannot trap a signal that it was started to ignore, as nohup(1) does. What is
-	// caught here, children have by default.
+	// A shell cannot trap a signal that it was started to ignore, as nohup(1) does. What
+	// is caught here, children have by default.
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
