@@ -38,7 +38,8 @@ type fakeNode struct {
 }
 
 func newFakeNode() *fakeNode {
-	return &fakeNode{log: NewLog(1 << 16), ended: make(chan struct{}), dies: syscall.SIGTERM}
+	return &fakeNode{log: NewLog(1 << 16), ended: make(chan struct{}),
+		dies: syscall.SIGTERM}
 }
 
 func (n *fakeNode) Describe() Description { return Description{ID: 7, Name: "db", PID: 42} }
@@ -98,7 +99,8 @@ func (n *fakeNode) Result() host.Result    { return host.Result{Code: n.code} }
 // pair returns the ends of a connection.
 func pair(t *testing.T) (ours, theirs net.Conn) {
 	t.Helper()
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	fds, err := syscall.Socketpair(syscall.AF_UNIX,
+		syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,12 +152,15 @@ func TestProof(t *testing.T) {
 		key    ed25519.PrivateKey
 		want   string
 	}{
-		"the owner":          {Access{Owner: public, Binding: here}, key, ""},
-		"somebody else":      {Access{Owner: public, Binding: here}, other, "belongs to somebody else"},
-		"another connection": {Access{Owner: public, Binding: there}, key, "belongs to somebody else"},
-		"no owner":           {Access{Binding: here}, key, "takes no orders"},
-		"no key":             {Access{Owner: public, Binding: here}, nil, "this user has none"},
-		"trusted":            {Access{Trusted: true}, nil, ""},
+		"the owner": {Access{Owner: public, Binding: here}, key, ""},
+		"somebody else": {Access{Owner: public, Binding: here}, other,
+			"belongs to somebody else"},
+		"another connection": {Access{Owner: public, Binding: there}, key,
+			"belongs to somebody else"},
+		"no owner": {Access{Binding: here}, key, "takes no orders"},
+		"no key": {Access{Owner: public, Binding: here}, nil,
+			"this user has none"},
+		"trusted": {Access{Trusted: true}, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := open(t, newFakeNode(), tc.access, tc.key, here)
@@ -197,7 +202,8 @@ func TestExec(t *testing.T) {
 	}
 	signals := make(chan os.Signal, 1)
 	signals <- syscall.SIGTERM
-	result, err = trusted(t, n).Exec(t.Context(), Command{Argv: []string{"sleep", "1000"}},
+	result, err = trusted(t, n).Exec(t.Context(),
+		Command{Argv: []string{"sleep", "1000"}},
 		Streams{Stdout: &out, Stderr: &errs, Signals: signals})
 	if err != nil || result.Code != 128+int(syscall.SIGTERM) {
 		t.Errorf("signalled: %+v, %v", result, err)
@@ -214,8 +220,10 @@ func TestExecTerminal(t *testing.T) {
 		windows <- host.WindowSize{Rows: 30, Columns: 100}
 		io.WriteString(w, "go on\n")
 	}()
-	result, err := trusted(t, newFakeNode()).Exec(t.Context(), Command{Argv: []string{"sh", "-c",
-		"stty size; read l; stty size; exit 3"}, Terminal: &host.WindowSize{Rows: 20, Columns: 70}},
+	result, err := trusted(t, newFakeNode()).Exec(t.Context(),
+		Command{Argv: []string{"sh", "-c",
+			"stty size; read l; stty size; exit 3"},
+			Terminal: &host.WindowSize{Rows: 20, Columns: 70}},
 		Streams{Stdin: r, Stdout: out, Stderr: io.Discard, Windows: windows})
 	if err != nil || result.Code != 3 || !strings.Contains(out.String(), "20 70\r\n") ||
 		!strings.Contains(out.String(), "30 100\r\n") {
@@ -295,8 +303,9 @@ func TestLogsAndAttach(t *testing.T) {
 	var out bytes.Buffer
 	signals := make(chan os.Signal, 1)
 	signals <- syscall.SIGTERM
-	result, err := trusted(t, n).Attach(t.Context(), 1, Streams{Stdout: &out, Stderr: &out,
-		Signals: signals})
+	result, err := trusted(t, n).Attach(t.Context(), 1,
+		Streams{Stdout: &out, Stderr: &out,
+			Signals: signals})
 	if err != nil || result.Code != 143 || out.String() != "no end" {
 		t.Errorf("%+v, %v, %q", result, err, &out)
 	}
@@ -322,7 +331,8 @@ func TestLogKeepsTheEnd(t *testing.T) {
 
 func TestStop(t *testing.T) {
 	n := newFakeNode()
-	if result, err := trusted(t, n).Stop(t.Context(), within); err != nil || result.Code != 143 {
+	if result, err := trusted(t, n).Stop(t.Context(), within); err != nil ||
+		result.Code != 143 {
 		t.Errorf("%+v, %v", result, err)
 	}
 	n = newFakeNode()
@@ -332,7 +342,8 @@ func TestStop(t *testing.T) {
 		t.Errorf("%+v, %v", result, err)
 	}
 	n = newFakeNode()
-	if err := trusted(t, n).SetListed(t.Context(), false); err != nil || len(n.listed) != 1 {
+	if err := trusted(t, n).SetListed(t.Context(), false); err != nil ||
+		len(n.listed) != 1 {
 		t.Errorf("%v, %v", err, n.listed)
 	}
 	if err := trusted(t, n).Signal(t.Context(), syscall.SIGHUP); err != nil ||
