@@ -24,6 +24,8 @@ type directory struct {
 	byName map[string][]uint32 // ids in ascending order; ordinal names are not in it
 	// members that have not come back to a coordinator that has restarted
 	stale map[uint32]bool
+	// members that are asleep
+	sleepers map[uint32]bool
 	// nodes that this node could not reach, until the time given
 	suspects map[uint32]time.Time
 	departed departed // names that no member has any more
@@ -47,6 +49,7 @@ func newDirectory(p addressPlan) *directory {
 		plan: p,
 		byID: make(map[uint32]memberRecord), byKey: make(map[transport.Key]uint32),
 		byName: make(map[string][]uint32), stale: make(map[uint32]bool),
+		sleepers: make(map[uint32]bool),
 		suspects: make(map[uint32]time.Time), access: make(map[uint32]policy.Ports),
 		changed: make(chan struct{}),
 	}
@@ -131,6 +134,9 @@ func (d *directory) apply(updates []update) []change {
 
 func (d *directory) addLocked(changes []change, c *memberRecord) []change {
 	delete(d.stale, c.id)
+	if delete(d.sleepers, c.id); c.presence.Asleep {
+		d.sleepers[c.id] = true
+	}
 	if old, ok := d.byID[c.id]; ok {
 		if old.same(c) {
 			d.byID[c.id] = *c // only Unresponsive and the presence may differ
@@ -145,7 +151,9 @@ func (d *directory) addLocked(changes []change, c *memberRecord) []change {
 	if id, ok := d.byKey[c.key]; ok {
 		changes = d.removeLocked(changes, id)
 	}
-	d.byID[c.id], d.byKey[c.key] = *c, c.id
+	if d.byID[c.id], d.byKey[c.key] = *c, c.id; c.presence.Asleep {
+		d.sleepers[c.id] = true // removeLocked may have forgotten it
+	}
 	if c.name != "" {
 		ids := d.byName[c.name]
 		at, _ := slices.BinarySearch(ids, c.id)
@@ -160,6 +168,7 @@ func (d *directory) removeLocked(changes []change, id uint32) []change {
 		return changes
 	}
 	delete(d.stale, id)
+	delete(d.sleepers, id)
 	delete(d.suspects, id)
 	delete(d.access, id)
 	delete(d.byID, id)

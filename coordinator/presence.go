@@ -185,3 +185,17 @@ func (d *directory) watch(id uint32) (m Member, here bool, changed <-chan struct
 	m, here = d.memberLocked(id)
 	return m, here, d.changed
 }
+
+// Sleepers returns the nodes that are asleep, and a channel that is closed when that may
+// have changed.
+func (c *Client) Sleepers() (asleep []Member, changed <-chan struct{}) {
+	d := c.dir
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id := range d.sleepers {
+		if m, ok := d.memberLocked(id); ok {
+			asleep = append(asleep, m)
+		}
+	}
+	return asleep, d.changed
+}

@@ -50,7 +50,14 @@ func newRegion(t *testing.T) *region {
 		t.Fatal(err)
 	}
 	count := 0
+	runtimes, err := filepath.Abs("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
 	r.box = lambdabox.New(lambdabox.Config{Jail: jail, Dir: dir, Log: r.log,
+		Runtimes: map[string]string{
+			"python3.13": filepath.Join(runtimes, "python-runtime"),
+		},
 		NewMachine: func(ctx context.Context, function string) (lambdabox.Machine, error) {
 			count++
 			return r.lab.NATed(ctx, fmt.Sprintf("%s-%d", function, count), punchable)

@@ -52,6 +52,7 @@ type Node struct {
 	Interposer  string   `json:"interposer,omitempty"`
 	DataPath    string   `json:"data_path,omitempty"`
 	ReadyWhen   string   `json:"readyWhen,omitempty"`
+	Asleep      string   `json:"asleep,omitempty"`
 	Listen      string   `json:"listen,omitempty"`
 	Owner       string   `json:"owner,omitempty"` // key of who may control the node
 	Log         string   `json:"log,omitempty"`   // BOXER_LOG
@@ -76,6 +77,7 @@ func (n Node) Flags() []string {
 	add("interposer", n.Interposer)
 	add("data-path", n.DataPath)
 	add("ready-when", n.ReadyWhen)
+	add("asleep", n.Asleep)
 	add("listen", n.Listen)
 	add("owner", n.Owner)
 	return flags

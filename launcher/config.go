@@ -51,6 +51,8 @@ type RunConfig struct {
 	// can read what the program wrote. 0: as long as they read; negative: not at all.
 	Drain time.Duration
 
+	Asleep Asleep // what connects to nodes do that are asleep; empty: AsleepWait
+
 	// Ready says when the node is listed under its name; nil: as soon as it joins.
 	Ready *ReadyWhen
 
@@ -110,7 +112,8 @@ type Effects struct {
 
 // self returns what the node tells the coordinator about itself.
 func (c *RunConfig) self(own *net.UDPConn) self {
-	s := self{name: c.Name, program: c.Version, offered: c.Offer, own: own, unlisted: c.Ready != nil}
+	s := self{name: c.Name, program: c.Version, offered: c.Offer, own: own, unlisted: c.Ready != nil,
+		asleep: c.Asleep}
 	if c.PeerTimeout > 0 {
 		s.timers = transport.PeerTimeout(c.PeerTimeout)
 	}

@@ -1,6 +1,7 @@
 package launcher
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -46,6 +47,11 @@ type member struct {
 	command func(*transport.Stream) // serves streams of isCommand; nil: refused
 	trial   func(*transport.Stream) // serves trials of direct paths; nil: forbidden
 
+	idle      time.Duration // how long the peers wait for this node
+	suspended time.Time     // when suspend was called last; Program.mu guards it
+
+	asleep Asleep // what connects to nodes do that are asleep
+
 	presenting sync.Mutex // held while the presence changes
 	presence   coordinator.Presence
 
@@ -70,6 +76,7 @@ type self struct {
 	timers transport.Timers // of its paths
 
 	unlisted bool // at first
+	asleep   Asleep
 
 	offered *policy.Ports // see RunConfig.Offer
 
@@ -89,8 +96,9 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 	}
 	m := &member{log: log, inbounds: newInbounds(), command: h.command,
 		trial:      h.trial,
-		aboutIsSet: make(chan struct{}, 1),
-		presence:   coordinator.Presence{Unlisted: who.unlisted}}
+		aboutIsSet: make(chan struct{}, 1), asleep: who.asleep,
+		idle:     cmp.Or(who.timers.Idle, defaultIdle),
+		presence: coordinator.Presence{Unlisted: who.unlisted}}
 	if m.socket, err = transport.Listen(netip.AddrPort{}); err != nil {
 		return nil, err
 	}
@@ -132,6 +140,7 @@ func join(ctx context.Context, url coordinator.JoinURL, who self, cc transport.C
 	})
 	ctx, m.stop = context.WithCancel(context.Background())
 	m.running.Go(func() { m.reportPaths(ctx) })
+	m.running.Go(func() { m.forgetSleepers(ctx) })
 	m.running.Go(func() { // ends with the session, at the latest in close
 		<-m.client.Done()
 		if err := m.client.Err(); !errors.Is(err, coordinator.ErrClosed) {
@@ -303,11 +312,28 @@ func hostID() string {
 }
 
 // suspend stops all packets of the member; see Program.Suspend.
-func (m *member) suspend() { m.socket.Suspend() }
+func (m *member) suspend() {
+	m.suspended = time.Now()
+	m.socket.Suspend()
+}
 
-// resume ends suspend.
+// resume ends suspend. Connections that have been silent for longer than peers wait are
+// reset. QUIC alone would wait for them: packets that have been in the socket's queue all
+// the time look to it as if they had just come.
 func (m *member) resume() {
+	// The monotonic clock stands still while a virtual machine is stopped.
+	silent := max(time.Since(m.suspended), time.Now().Round(0).Sub(m.suspended.Round(0)))
 	m.socket.Resume()
+	if silent >= m.idle {
+		for _, p := range m.node.Paths() {
+			if who, ok := m.client.ByID(p.ID); ok {
+				m.node.RemovePeer(transport.Peer{ID: who.ID, Key: who.Key})
+			}
+		}
+	}
 	m.node.CheckPaths()
 	m.client.Heartbeat()
 }
+
+// defaultIdle is the default of transport.Timers.Idle.
+const defaultIdle = 8 * time.Second

@@ -61,7 +61,7 @@ func headerOf(o syscalls.Opening) transport.Header {
 // DialOptimistic implements syscalls.Network.
 func (n network) DialOptimistic(o syscalls.Opening) (syscalls.Stream, bool) {
 	to, ok := n.m.client.ByAddr(o.Destination.Addr())
-	if !ok {
+	if !ok || to.Asleep { // Dial waits for it, or fails
 		return nil, false
 	}
 	h := headerOf(o)

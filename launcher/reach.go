@@ -38,6 +38,9 @@ func (m *member) open(ctx context.Context, h transport.Header) (*transport.Strea
 		return nil, fmt.Errorf("connect %v: no such node: %w", h.Destination,
 			unix.EHOSTUNREACH)
 	}
+	if err := m.awaitAwake(ctx, to); err != nil {
+		return nil, fmt.Errorf("connect %v: %w", h.Destination, err)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	w := &watch{ctx: ctx, m: m, id: to.ID, cancel: cancel}

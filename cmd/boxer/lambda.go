@@ -17,7 +17,7 @@ import (
 	"github.com/boxer-sandbox/boxer/lambda/image"
 )
 
-func lambdaCommand() *cobra.Command {
+func lambdaCommand(code *int) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lambda",
 		Short: "Make functions of AWS Lambda in which programs run as nodes",
@@ -32,7 +32,7 @@ docs/lambda.md goes from nothing to two functions that talk.`,
 	}
 	cmd.AddCommand(lambdaPackageCommand(), lambdaImageCommand(), lambdaDeployCommand(),
 		lambdaDeleteCommand(),
-		lambdaServeCommand())
+		lambdaLayerCommand(), lambdaServeCommand(), lambdaExecCommand(code))
 	return cmd
 }
 
@@ -111,7 +111,7 @@ archive.`,
 			if out == "" {
 				return usage(cmd, errors.New("no archive: use --out FILE.zip"))
 			}
-			info, err := writeArchive(out, &pack)
+			info, err := writeArchive(out, pack.write)
 			if err != nil {
 				return err
 			}
@@ -128,6 +128,44 @@ archive.`,
 	}
 	cmd.Flags().StringVar(&out, "out", "", "write the archive to `FILE`")
 	pack.register(cmd)
+	return cmd
+}
+
+func lambdaLayerCommand() *cobra.Command {
+	var pack packFlags
+	var out string
+	cmd := &cobra.Command{
+		Use:   "layer --out FILE.zip",
+		Short: "Write the archive of a layer for functions of Python, Node.js, Java ...",
+		Long: `Write the archive of a layer for functions with a managed runtime, such as Python's,
+Node.js's or Java's. A function with that layer, and with the variables
+AWS_LAMBDA_EXEC_WRAPPER=` + lambda.LayerWrapper + ` and BOXER_JOIN, is a node of the network
+without a change of its code. docs/lambda.md says more.`,
+		Example: `  boxer lambda layer --out layer.zip
+  aws lambda publish-layer-version --layer-name boxer --zip-file fileb://layer.zip`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if out == "" {
+				return usage(cmd, errors.New("no archive: use --out FILE.zip"))
+			}
+			program, err := pack.program()
+			if err != nil {
+				return err
+			}
+			info, err := writeArchive(out, func(w io.Writer) (lambda.PackageInfo, error) {
+				return lambda.Layer(w, program)
+			})
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "boxer: %s: %.1f MB (%.1f MB unpacked), for %s; "+
+				"set AWS_LAMBDA_EXEC_WRAPPER=%s in functions with this layer\n", out,
+				mb(info.Packed), mb(info.Unpacked), info.Arch, lambda.LayerWrapper)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&out, "out", "", "write the archive to `FILE`")
+	cmd.Flags().StringVar(&pack.boxer, "boxer", "", "`FILE` of the boxer that the layer gets, such as that of another architecture (default this one)")
 	return cmd
 }
 
@@ -183,13 +221,14 @@ func goArch(arch string) string {
 func mb(n int64) float64 { return float64(n) / (1 << 20) }
 
 // writeArchive writes the archive to a file, whole or not at all.
-func writeArchive(path string, pack *packFlags) (info lambda.PackageInfo, err error) {
+func writeArchive(path string,
+	write func(io.Writer) (lambda.PackageInfo, error)) (info lambda.PackageInfo, err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".boxer-*.zip")
 	if err != nil {
 		return info, err
 	}
 	defer os.Remove(f.Name())
-	if info, err = pack.write(f); err != nil {
+	if info, err = write(f); err != nil {
 		return info, errors.Join(err, f.Close())
 	}
 	if err := errors.Join(f.Chmod(0o644), f.Close()); err != nil {

@@ -124,7 +124,7 @@ connect as on ordinary hosts, over encrypted, hole-punched UDP paths.`,
 	cmd.AddCommand(runCommand(code), coordinatorCommand(), statusCommand(),
 		forwardCommand(),
 		psCommand(), logsCommand(), execCommand(code), stopCommand(), attachCommand(code),
-		ownerCommand(), doctorCommand(), traceCommand(code), lambdaCommand(), policyCommand(code),
+		ownerCommand(), doctorCommand(), traceCommand(code), lambdaCommand(code), policyCommand(code),
 		versionCommand())
 	cmd.AddCommand(upCommand(code), configCommand(), gatewayCommand(), exposeCommand())
 	cmd.AddCommand(projectCommands()...)

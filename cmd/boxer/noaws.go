@@ -48,7 +48,7 @@ func lambdaHost(context.Context, string, string, string) (host.Host, error) {
 }
 
 // lambdaCommand is the other program's, but for the runtime of functions.
-func lambdaCommand() *cobra.Command {
+func lambdaCommand(code *int) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lambda",
 		Short: "Make functions of AWS Lambda in which programs run as nodes",
@@ -59,6 +59,6 @@ func lambdaCommand() *cobra.Command {
 		DisableFlagParsing: true,
 		RunE:               func(*cobra.Command, []string) error { return needsAWS() },
 	}
-	cmd.AddCommand(lambdaServeCommand())
+	cmd.AddCommand(lambdaServeCommand(), lambdaExecCommand(code))
 	return cmd
 }

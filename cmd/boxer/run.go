@@ -32,6 +32,8 @@ type runFlags struct {
 	peerTimeout      time.Duration
 	drain            string
 	readyWhen        string
+	asleep           string
+	started          func(*launcher.Program) // called when the program runs; nil: not
 	owner            string
 	keep             bool // the program's output
 	place            string
@@ -69,6 +71,9 @@ func (r *runFlags) register(cmd *cobra.Command) {
 			panic(err) // a flag that is there
 		}
 	}
+	f.StringVar(&r.asleep, "asleep", "", "a connect to a node that is asleep, such as a "+
+		"function between two invocations, does `THIS`: wait until it is awake, or fail "+
+		"(default wait)")
 	f.StringVar(&r.readyWhen, "ready-when", "", "the node's name leads to it when `THIS` "+
 		"holds: a port of the program such as 5432, file:PATH, or command:COMMAND of "+
 		"sh(1), run in the node, ends with 0 (default: at once)")
@@ -123,6 +128,9 @@ func (r *runFlags) config(ctx context.Context, argv []string) (cfg launcher.RunC
 			return cfg, err
 		}
 		cfg.Publish = append(cfg.Publish, p)
+	}
+	if cfg.Asleep, err = launcher.ParseAsleep(r.asleep); err != nil {
+		return cfg, fmt.Errorf("--asleep %w", err)
 	}
 	if r.readyWhen != "" {
 		if cfg.Ready, err = launcher.ParseReadyWhen(r.readyWhen); err != nil {
@@ -252,7 +260,12 @@ func (r *runFlags) runNode(ctx context.Context, cfg launcher.RunConfig) (int, er
 	c := &controlled{argv: cfg.Argv, owner: owner, started: time.Now()}
 	cfg.Commands = c.serve
 	if !r.keep && !r.detach {
-		return launcher.Run(ctx, cfg)
+		p, err := launcher.Start(ctx, cfg)
+		if err != nil {
+			return launcher.ExitCodeOf(err), err
+		}
+		r.hasStarted(p)
+		return p.Wait()
 	}
 	o, err := keepOutput(&cfg, control.DefaultLogSize)
 	if err != nil {
@@ -264,10 +277,18 @@ func (r *runFlags) runNode(ctx context.Context, cfg launcher.RunConfig) (int, er
 	if err != nil {
 		return launcher.ExitCodeOf(err), err
 	}
-	r.attached([]uint32{p.Status().ID})
+	r.hasStarted(p)
 	code, err := p.Wait()
 	o.copied.Wait()
 	return code, err
+}
+
+// hasStarted tells those who wait for the program that it runs.
+func (r *runFlags) hasStarted(p *launcher.Program) {
+	r.attached([]uint32{p.Status().ID})
+	if r.started != nil {
+		r.started(p)
+	}
 }
 
 // parseDrain returns the value of launcher.RunConfig.Drain for --drain.

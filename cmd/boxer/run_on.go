@@ -214,6 +214,7 @@ func (o *onFlags) order(cmd *cobra.Command, node *runFlags,
 	setText("congestion-control", &order.Node.Congestion)
 	setText("interposer", &order.Node.Interposer)
 	setText("data-path", &order.Node.DataPath)
+	setText("asleep", &order.Node.Asleep)
 	setText("ready-when", &order.Node.ReadyWhen)
 	setText("listen", &order.Node.Listen)
 	for _, e := range o.env {

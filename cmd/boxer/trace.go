@@ -262,5 +262,8 @@ func runsProgram(args []string) bool {
 	case args[0] == "trace":
 		return len(args) == 1 || args[1] != "show" && args[1] != "merge"
 	}
+	if args[0] == "lambda" { // whose exec passes signals on
+		return len(args) > 1 && args[1] == "exec"
+	}
 	return args[0] == "run" || args[0] == "exec" || args[0] == "attach"
 }

@@ -25,6 +25,10 @@ type Config struct {
 	// then the function is throttled.
 	NewMachine func(ctx context.Context, function string) (Machine, error)
 
+	// Runtimes are the managed runtimes: for each name, such as python3.13, a directory
+	// with the program bootstrap.
+	Runtimes map[string]string
+
 	Jail string // path of the program of internal/jail
 	Dir  string // for the files of functions; the caller removes it
 	// receives the output of functions, as CloudWatch does; used by many goroutines
@@ -42,7 +46,8 @@ type Box struct {
 
 	mu        sync.Mutex
 	functions map[string]*function
-	count     int // of environments so far
+	layers    map[string][]byte // archives, by the ARN of the version
+	count     int               // of environments so far
 	refuse    []refusal
 }
 
@@ -54,11 +59,13 @@ type refusal struct {
 
 // New returns a box without functions.
 func New(cfg Config) *Box {
-	b := &Box{cfg: cfg, functions: make(map[string]*function), mux: http.NewServeMux()}
+	b := &Box{cfg: cfg, functions: make(map[string]*function),
+		layers: make(map[string][]byte), mux: http.NewServeMux()}
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	const functions = "/2015-03-31/functions"
 	b.mux.HandleFunc("POST "+functions, b.create)
 	b.mux.HandleFunc("GET "+functions+"/{name}", b.get)
+	b.mux.HandleFunc("POST /2018-10-31/layers/{name}/versions", b.publishLayer)
 	b.mux.HandleFunc("GET "+functions+"/{name}/configuration", b.getConfiguration)
 	b.mux.HandleFunc("PUT "+functions+"/{name}/code", b.updateCode)
 	b.mux.HandleFunc("PUT "+functions+"/{name}/configuration", b.updateConfiguration)

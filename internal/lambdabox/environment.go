@@ -62,12 +62,13 @@ const prepare = `set -e
 mount --make-rprivate /
 mount --bind "$1" /mnt
 mount --bind "$1/passwd" /etc/passwd
+[ ! -d "$1/opt" ] || mount --bind -o ro "$1/opt" /opt
 mount -t tmpfs -o mode=1777,size=512m tmpfs /tmp
 mount -t proc proc /proc
 mount -o remount,bind,ro /mnt
 mount -o remount,bind,ro /
 cd /mnt/task
-exec /mnt/jail -uid "$2" -gid "$3" -- ./bootstrap`
+exec /mnt/jail -uid "$2" -gid "$3" -- "$4"`
 
 // start starts the environment's processes.
 func (e *environment) start() error {
@@ -81,7 +82,7 @@ func (e *environment) start() error {
 	// PID 1 of its own PID namespace: all processes of the environment end with it.
 	e.cmd = e.machine.Command(e.box.ctx, "unshare", "--mount", "--pid", "--fork",
 		"sh", "-c", prepare, "sh", e.dir, strconv.Itoa(e.user()),
-		strconv.Itoa(group))
+		strconv.Itoa(group), e.bootstrap())
 	// In its own session, too: the kernel sends SIGHUP to a process group with stopped
 	// members when one of its parents ends (setpgid(2)).
 	e.cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
@@ -105,6 +106,9 @@ func (e *environment) unpack() error {
 	if err := extract(e.f.archive(), task); err != nil {
 		return err
 	}
+	if err := e.unpackRuntime(); err != nil {
+		return err
+	}
 	jail, err := os.ReadFile(e.box.cfg.Jail)
 	if err != nil {
 		return err
@@ -120,6 +124,41 @@ func (e *environment) unpack() error {
 	passwd = fmt.Appendf(passwd, "sbx_user%d:x:%d:%d::/home/sbx_user%[1]d:/sbin/nologin\n",
 		1050+e.number, e.user(), group)
 	return os.WriteFile(filepath.Join(e.dir, "passwd"), passwd, 0o644)
+}
+
+// unpackRuntime writes the function's managed runtime, if it has one, and its layers into
+// the environment's directory.
+func (e *environment) unpackRuntime() error {
+	c := e.f.configuration()
+	if dir := e.box.cfg.Runtimes[c.Runtime]; dir != "" {
+		if err := os.CopyFS(filepath.Join(e.dir, "runtime"), os.DirFS(dir)); err != nil {
+			return err
+		}
+	}
+	for _, l := range c.Layers {
+		e.box.mu.Lock()
+		archive, ok := e.box.layers[l.Arn]
+		e.box.mu.Unlock()
+		if !ok {
+			return fmt.Errorf("layer %s: there is no such version", l.Arn)
+		}
+		opt := filepath.Join(e.dir, "opt")
+		if err := os.MkdirAll(opt, 0o755); err != nil {
+			return err
+		}
+		if err := extract(archive, opt); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bootstrap is what the environment runs.
+func (e *environment) bootstrap() string {
+	if e.box.cfg.Runtimes[e.f.configuration().Runtime] != "" {
+		return "/mnt/runtime/bootstrap"
+	}
+	return "./bootstrap"
 }
 
 // user returns the number of the user that the environment's programs run as.

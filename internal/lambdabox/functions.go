@@ -28,6 +28,7 @@ type configuration struct {
 	MemorySize    int
 	Timeout       int // in seconds
 	Environment   struct{ Variables map[string]string }
+	Layers        []layer
 	CodeSha256    string
 	CodeSize      int
 
@@ -94,6 +95,7 @@ type change struct {
 	MemorySize    *int
 	Timeout       *int
 	Environment   *struct{ Variables map[string]string }
+	Layers        []string // ARNs of versions
 	Code          *struct{ ZipFile []byte }
 	ZipFile       []byte
 }
@@ -158,6 +160,12 @@ func (f *function) change(c change, code []byte) error {
 	if c.Environment != nil {
 		f.config.Environment.Variables = c.Environment.Variables
 	}
+	if c.Layers != nil {
+		f.config.Layers = nil
+		for _, arn := range c.Layers {
+			f.config.Layers = append(f.config.Layers, layer{Arn: arn})
+		}
+	}
 	if c.Architectures != nil {
 		f.config.Architectures = c.Architectures
 	}
@@ -171,6 +179,23 @@ func set[T any](to *T, v *T) {
 	if v != nil {
 		*to = *v
 	}
+}
+
+// A layer is a version of a layer that a function has.
+type layer struct{ Arn string }
+
+// publishLayer is the operation PublishLayerVersion.
+func (b *Box) publishLayer(w http.ResponseWriter, r *http.Request) {
+	var q struct{ Content struct{ ZipFile []byte } }
+	if !decode(w, r, &q) {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	arn := fmt.Sprintf("arn:aws:lambda:us-east-1:000000000000:layer:%s:%d",
+		r.PathValue("name"), len(b.layers)+1)
+	b.layers[arn] = q.Content.ZipFile
+	reply(w, http.StatusCreated, map[string]string{"LayerVersionArn": arn})
 }
 
 // status returns the configuration, with the state of the last change.
