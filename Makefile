@@ -66,8 +66,12 @@ test-short: deps-build ## run the short tests of the packages, without real prog
 	GORACE=atexit_sleep_ms=0 QUIC_GO=published $(GO) test -short -race ./transport/...
 
 .PHONY: conformance
-conformance: deps-test modules build ## compare programs, and test suites of others, bare and under boxer
-	$(GO) test -v -count=1 -timeout 20m ./conformance/ -suites $(ARGS)
+conformance: deps-suites modules suites build ## compare programs, and test suites of others, bare and under boxer
+	$(GO) test -v -count=1 -timeout 60m ./conformance/ -suites $(ARGS)
+
+.PHONY: suites
+suites: deps-suites
+	@scripts/tell "test suites" scripts/suites
 
 # The tests build programs of other modules where there is no network.
 .PHONY: modules

@@ -10,7 +10,8 @@ import (
 // excuses are the tests of others, SUITE.TEST, that pass bare and not under boxer, each
 // with its reason.
 var excuses = map[string]string{
-	"net.TestMultiPathTCP": "skipped: Multipath TCP is not there, as on kernels built without it",
+	"libuv1.udp_multicast_join6": "skipped: the network has no multicast",
+	"net.TestMultiPathTCP":       "skipped: Multipath TCP is not there, as on kernels built without it",
 }
 
 // ExcusedTests returns the excused tests as a list of Markdown.
