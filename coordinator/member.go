@@ -102,11 +102,14 @@ func (a About) clean() About {
 type PathReport struct {
 	Peer uint32 `json:"peer"` // the peer's id
 	// "local", "lan", "punched" or "relayed", as the transport names them
-	Kind          string         `json:"kind"`
-	Remote        netip.AddrPort `json:"remote"` // the peer's UDP address on this path
-	RTT           time.Duration  `json:"rtt_ns"` // smoothed round-trip time
-	BytesSent     uint64         `json:"bytes_sent"`
-	BytesReceived uint64         `json:"bytes_received"`
+	Kind   string         `json:"kind"`
+	Remote netip.AddrPort `json:"remote"` // the peer's UDP address on this path
+	RTT    time.Duration  `json:"rtt_ns"` // smoothed round-trip time
+	// Direct says that the kernel's TCP carries connections to the peer, see
+	// DataPathDirect. The bytes of these are not counted here.
+	Direct        bool   `json:"direct,omitempty"`
+	BytesSent     uint64 `json:"bytes_sent"`
+	BytesReceived uint64 `json:"bytes_received"`
 }
 
 // A Snapshot is the whole network at one moment, for boxer status.

@@ -1,11 +1,16 @@
 package e2e
 
 import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/boxer-sandbox/boxer/internal/natlab"
 	"github.com/boxer-sandbox/boxer/internal/proctest"
+	"github.com/boxer-sandbox/boxer/trace"
 )
 
 // directServer echoes, and says what it sees of each connection.
@@ -109,6 +114,8 @@ func TestDirect(t *testing.T) {
 			defer capture.Close()
 			server := db.start("python3", "-c", directServer, tc.family)
 			server.Expect("^listening$")
+			file := filepath.Join(tempDir(t), "trace.jsonl")
+			app.flags = []string{"--trace", file}
 			client := app.start("python3", "-c", directClient)
 			for _, how := range []string{"blocking", "epoll"} {
 				got := app.direct(client, watch, how, how)
@@ -124,8 +131,75 @@ func TestDirect(t *testing.T) {
 					t.Errorf("the client is %v, the server has seen %v", got, seen)
 				}
 			}
+			app.eventually(`"direct": true`)
 			client.Stdin.Close()
 			client.Wait(proctest.Patience)
+			connections := directTrace(t, file)
+			if len(connections) < 2 {
+				t.Fatalf("the trace has %d direct connections, want 2", len(connections))
+			}
+			for _, e := range connections {
+				// the peer's FIN counts as one received
+				if e.Sent == 0 || e.Received != e.Sent+1 || e.Peer != "db" {
+					t.Errorf("the trace has %+v", e)
+				}
+			}
+		})
+	}
+}
+
+// directTrace returns the ends of direct connections in a trace.
+func directTrace(t *testing.T, file string) (ends []*trace.Connection) {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for d := trace.NewReader(f); ; {
+		e, err := d.Next()
+		if errors.Is(err, io.EOF) {
+			return ends
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if c, ok := e.(*trace.Connection); ok && c.State == trace.Closed && c.Path == "direct" {
+			ends = append(ends, c)
+		}
+	}
+}
+
+// A node that refuses bytes in the clear gets none, whatever the network's owner allows.
+func TestDirectRefused(t *testing.T) {
+	needBoxer(t)
+	for _, refuses := range []string{"db", "app"} {
+		t.Run(refuses, func(t *testing.T) {
+			const marker = "this-is-nobodys-business"
+			c := newCloudOf(t, "", "--data-path", "direct")
+			db, app := c.function("db", punchable), c.function("app", punchable)
+			for _, f := range []*function{db, app} {
+				if f.name == refuses {
+					f.flags = []string{"--data-path", "quic"}
+				}
+			}
+			watch := &spy{seen: map[string]int{marker: 0}}
+			capture, err := db.host.Capture(watch.look)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer capture.Close()
+			server := db.start("python3", "-c", directServer, "4")
+			server.Expect("^listening$")
+			client := app.start("python3", "-c", directClient)
+			for range 10 {
+				client.Say("blocking " + marker)
+				client.Expect(`^got ` + marker)
+			}
+			client.Stdin.Close()
+			client.Wait(proctest.Patience)
+			if n := watch.count(marker); n > 0 {
+				t.Errorf("%d packets have the bytes in the clear", n)
+			}
 		})
 	}
 }

@@ -35,6 +35,8 @@ type connTrace struct {
 	stream int64
 	snap   int // how many bytes of each piece the trace keeps
 
+	direct bool // the kernel's TCP carries it
+
 	sent, received         atomic.Uint64
 	sentSegs, receivedSegs atomic.Uint64
 	// directions that have ended: bit 1 is reading, bit 2 is writing
@@ -106,6 +108,9 @@ func (f *connTrace) look() {
 		if p.ID == f.peerID {
 			f.r.mu.Lock()
 			f.path, f.rtt = pathText(p.Kind), p.RTT
+			if f.direct {
+				f.path = directPath
+			}
 			f.r.mu.Unlock()
 		}
 	}
@@ -125,6 +130,21 @@ func (f *connTrace) connecting() (stop func() bool) {
 		e.Reason = slow.waitsFor()
 		f.r.put(e)
 	}).Stop
+}
+
+// directPath is the path of connections that the kernel's TCP carries.
+const directPath = "direct"
+
+// openDirect emits that a direct connection is established. The returned function emits
+// its end. The kernel counts the peer's FIN as a byte received.
+func (f *connTrace) openDirect() func(sent, received uint64) {
+	f.direct = true
+	f.open()
+	return func(sent, received uint64) {
+		f.sent.Store(sent)
+		f.received.Store(received)
+		f.closed(&ending{reason: "closed by the programs"})
+	}
 }
 
 // copyForEvent returns a copy of f with f's current path.

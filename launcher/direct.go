@@ -10,6 +10,7 @@ import (
 
 	"github.com/boxer-sandbox/boxer/coordinator"
 	"github.com/boxer-sandbox/boxer/syscalls"
+	"github.com/boxer-sandbox/boxer/trace"
 	"github.com/boxer-sandbox/boxer/transport"
 	"github.com/boxer-sandbox/boxer/transport/direct"
 )
@@ -73,6 +74,15 @@ func (d *directPaths) wayTo(peer uint32) (w direct.Way, rtt time.Duration, ok bo
 	}
 	return direct.Way{To: info.Remote.Addr(), LAN: info.Kind == transport.KindLAN},
 		info.RTT, true
+}
+
+// reaches reports whether the kernel's TCP is known to reach a peer; d may be nil.
+func (d *directPaths) reaches(peer uint32) bool {
+	if d == nil {
+		return false
+	}
+	tried, err := d.peers.Reaches(peer)
+	return tried && err == nil
 }
 
 // pathTo returns the direct path to a peer if one is known. If nothing is known, it has
@@ -235,6 +245,7 @@ type directDial struct {
 	path direct.Path
 	rtt  time.Duration
 	s    *transport.Stream
+	f    *connTrace // nil: it is not traced
 }
 
 func (d *directDial) To() netip.AddrPort { return d.path.To }
@@ -257,17 +268,27 @@ func (d *directDial) Within(polls bool) time.Duration {
 }
 
 func (d *directDial) Begin(src netip.AddrPort, port uint16) error {
-	err := d.s.Begin(transport.Header{Source: src, Destination: d.dst, DirectPort: port})
+	h := transport.Header{Source: src, Destination: d.dst, DirectPort: port}
+	if r := d.n.r.Load(); r != nil {
+		h.Trace = uint64(newConnID())
+		d.f = r.newConnTrace(trace.ConnID(h.Trace), trace.RoleConnect, "tcp",
+			syscalls.Ends{Local: src, Remote: d.dst})
+	}
+	err := d.s.Begin(h)
 	if err == nil {
 		err = d.s.Flush()
 	}
 	return err
 }
 
-func (d *directDial) Established() {
+func (d *directDial) Established() (ended func(sent, received uint64)) {
 	if err := d.s.SettleDirect(true); err != nil {
 		d.n.m.log.Debug("direct connection", "peer", d.peer, "err", err)
 	}
+	if d.f == nil {
+		return nil
+	}
+	return d.f.openDirect()
 }
 
 func (d *directDial) Stream() (syscalls.Stream, error) {
@@ -276,7 +297,11 @@ func (d *directDial) Stream() (syscalls.Stream, error) {
 		d.s.Reset()
 		return nil, err
 	}
-	return d.n.m.inbounds.follow(d.s), nil
+	s := d.n.m.inbounds.follow(d.s)
+	if d.f == nil {
+		return s, nil
+	}
+	return d.f.traced(s), nil
 }
 
 func (d *directDial) Reset()  { d.s.Reset() }
@@ -300,7 +325,12 @@ func deliverDirect(node *syscalls.Node, n network, s *transport.Stream) (over bo
 			}
 			// The dialler's offer bounds the segments of both directions.
 			return d.port.Connect(domain, netip.AddrPortFrom(way.To, h.DirectPort), 0)
-		}, s.AwaitDirect)
+		}, func() (established bool, ended func(sent, received uint64), err error) {
+			if established, err = s.AwaitDirect(); established {
+				ended = n.traceDirect(s)
+			}
+			return established, ended, err
+		})
 	if err != nil {
 		node.Logger.Debug("accept", "from", h.Source, "port", h.Destination.Port(),
 			"err", err)
@@ -309,6 +339,22 @@ func deliverDirect(node *syscalls.Node, n network, s *transport.Stream) (over bo
 		s.GrantCredit(node.Credit(h.Destination))
 	}
 	return over
+}
+
+// traceDirect traces a direct connection that a peer has opened. It returns what is to be
+// called at its end, nil if there is no trace.
+func (n network) traceDirect(s *transport.Stream) (ended func(sent, received uint64)) {
+	r := n.r.Load()
+	if r == nil {
+		return nil
+	}
+	h := s.Header()
+	ends := syscalls.Ends{Local: h.Destination, Remote: h.Source}
+	id := trace.ConnID(h.Trace)
+	if id == 0 {
+		id = derivedConnID(ends, s.ID())
+	}
+	return r.newConnTrace(id, trace.RoleAccept, "tcp", ends).openDirect()
 }
 
 var errNotDirect = errors.New("direct connections to the peer are not possible from here")

@@ -192,6 +192,7 @@ func (m *member) reportPaths(ctx context.Context) {
 		for _, p := range paths {
 			reports = append(reports, coordinator.PathReport{
 				Peer: p.ID, Kind: p.Kind.String(), Remote: p.Remote, RTT: p.RTT,
+				Direct:    m.direct.Load().reaches(p.ID),
 				BytesSent: p.BytesSent, BytesReceived: p.BytesReceived,
 			})
 		}

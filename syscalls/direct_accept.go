@@ -18,19 +18,21 @@ import (
 // AcceptDirect is Accept for a connection that the kernel's TCP is to carry. open opens
 // this side's socket, of the domain AF_INET or AF_INET6, and does not wait; await waits
 // for what the far side says of its own: established, or that the connection comes over
-// the stream. over is false in the latter case: the caller goes on as for any stream.
+// the stream. In the latter case over is false, and the caller goes on as for any stream.
+// ended, if not nil, is called when the kernel has destroyed this side's socket.
 //
 // The listener turns readable by a connection over loopback, as with any other one.
 // accept(2) takes that one off the queue and hands the real one to the program.
 func (n *Node) AcceptDirect(ctx context.Context, src, dst netip.AddrPort,
 	open func(domain int) (fd int, err error),
-	await func() (established bool, err error)) (over bool, err error) {
+	await func() (established bool, ended func(sent, received uint64), err error),
+) (over bool, err error) {
 	fd, err := open(n.listenerDomain(src, dst))
 	if err != nil { // the far side's connect comes to no end, and it says so
 		fd = -1
 		n.Logger.Debug("direct connection", "from", src, "to", dst, "err", err)
 	}
-	established, err := await()
+	established, ended, err := await()
 	if err != nil || !established {
 		if fd >= 0 {
 			linux.Close(fd)
@@ -38,13 +40,15 @@ func (n *Node) AcceptDirect(ctx context.Context, src, dst netip.AddrPort,
 		return err != nil, err
 	}
 	if fd < 0 {
+		callEnded(ended, 0, 0)
 		return true, fmt.Errorf("direct connection from %v: %w", src, unix.ECONNABORTED)
 	}
 	if state, err := tcpState(fd); err != nil || state == tcpSynSent {
 		resetSocket(fd) // somebody else is the far side's peer
+		callEnded(ended, 0, 0)
 		return true, fmt.Errorf("direct connection from %v: %w", src, unix.ECONNABORTED)
 	}
-	if err := n.offerDirect(ctx, src, dst, fd); err != nil {
+	if err := n.offerDirect(ctx, src, dst, fd, ended); err != nil {
 		resetSocket(fd)
 		return true, err
 	}
@@ -84,23 +88,19 @@ type directOffer struct {
 }
 
 // offerDirect puts a connection into the queue of a listener. It waits as Accept does.
-func (n *Node) offerDirect(ctx context.Context, src, dst netip.AddrPort, fd int) error {
+func (n *Node) offerDirect(ctx context.Context, src, dst netip.AddrPort, fd int,
+	ended func(sent, received uint64)) error {
 	id, err := cookie(fd)
-	if err != nil {
+	domain, _, err2 := kind(fd)
+	kernel, err3 := endsOfSocket(fd)
+	if err := errors.Join(err, err2, err3); err != nil { // it has been reset
+		callEnded(ended, 0, 0)
 		return err
 	}
-	kernel, err := endsOfSocket(fd)
-	if err != nil {
-		return err // it has been reset
-	}
-	n.directs.add(id, directConn{kernel, dst, src})
+	n.directs.add(id, directConn{kernel, dst, src, ended})
 	give, err := n.budget.take(ctx, spot{src.Addr(), dst})
 	if err != nil {
 		n.directs.remove(id)
-		return err
-	}
-	domain, _, err := kind(fd)
-	if err != nil {
 		return err
 	}
 	o := &directOffer{n: n, fd: fd, domain: domain, peer: kernel.remote}

@@ -26,8 +26,10 @@ type DirectDial interface {
 	// Begin tells the far side to connect to the kernel's port, on behalf of src, which
 	// is virtual. It does not wait.
 	Begin(src netip.AddrPort, port uint16) error
-	// Established tells the far side that the program's socket is connected.
-	Established()
+	// Established tells the far side that the program's socket is connected. The returned
+	// function, if not nil, is to be called when the kernel has destroyed the socket,
+	// with the bytes that its program has sent and received.
+	Established() (ended func(sent, received uint64))
 	// Stream gives TCP up: the returned stream carries the connection.
 	Stream() (Stream, error)
 	// Reset tells the far side that the program has given up.
@@ -136,7 +138,7 @@ func (n *Node) beginDirect(c connectCall, d DirectDial,
 		c.renamed()
 		return nil, err
 	}
-	n.directs.add(id, directConn{kernelEnds{p.program, p.gate}, p.src, p.dst})
+	n.directs.add(id, directConn{kernelEnds{p.program, p.gate}, p.src, p.dst, nil})
 	return p, nil
 }
 
@@ -178,7 +180,7 @@ func (a *directAttempt) finish() {
 		a.d.Reset()
 		a.n.pendingConnects.succeed(a.p)
 	case serr == nil && state != tcpSynSent && state != tcpClose:
-		a.d.Established()
+		a.n.directs.onEnd(a.p.id, a.d.Established())
 		a.n.pendingConnects.succeed(a.p)
 	default:
 		a.fallBack()

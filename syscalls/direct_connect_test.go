@@ -31,7 +31,10 @@ func (d *fakeDirect) Begin(src netip.AddrPort, _ uint16) error {
 	d.src = src
 	return nil
 }
-func (d *fakeDirect) Established() { d.established.Store(true) }
+func (d *fakeDirect) Established() func(sent, received uint64) {
+	d.established.Store(true)
+	return nil
+}
 func (d *fakeDirect) Stream() (Stream, error) {
 	d.given.Store(true)
 	return d.net.Dial(context.Background(), Opening{Source: d.src, Destination: d.dst})

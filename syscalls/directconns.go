@@ -34,6 +34,13 @@ type kernelEnds struct{ local, remote netip.AddrPort }
 type directConn struct {
 	kernel    kernelEnds
 	own, peer netip.AddrPort
+	ended     func(sent, received uint64) // nil: nobody wants to know
+}
+
+func callEnded(ended func(sent, received uint64), sent, received uint64) {
+	if ended != nil {
+		ended(sent, received)
+	}
 }
 
 func (d *directConns) add(cookie uint64, c directConn) {
@@ -48,14 +55,36 @@ func (d *directConns) add(cookie uint64, c directConn) {
 	d.known.Add(1)
 }
 
-// remove forgets a socket that was destroyed, or connects elsewhere.
-func (d *directConns) remove(cookie uint64) {
+// onEnd has a function called when a socket's connection has ended; nil: none.
+func (d *directConns) onEnd(cookie uint64, ended func(sent, received uint64)) {
+	if ended == nil {
+		return
+	}
+	d.mu.Lock()
+	c, ok := d.byCookie[cookie]
+	if ok {
+		c.ended = ended
+		d.byCookie[cookie] = c
+	}
+	d.mu.Unlock()
+	if !ok { // already
+		ended(0, 0)
+	}
+}
+
+// remove forgets a socket that connects elsewhere.
+func (d *directConns) remove(cookie uint64) { d.destroyed(linux.DiagSocket{Cookie: cookie}) }
+
+// destroyed forgets a socket that the kernel has destroyed.
+func (d *directConns) destroyed(s linux.DiagSocket) {
 	if d.known.Load() == 0 {
 		return
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.removeLocked(cookie)
+	ended := d.byCookie[s.Cookie].ended
+	d.removeLocked(s.Cookie)
+	d.mu.Unlock()
+	callEnded(ended, s.Sent, s.Received)
 }
 
 func (d *directConns) removeLocked(cookie uint64) {
@@ -132,7 +161,7 @@ func (n *Node) watchDirect() {
 					"err", err)
 				return
 			default:
-				n.directs.remove(m.Cookie)
+				n.directs.destroyed(m)
 			}
 		}
 	})

@@ -73,7 +73,7 @@ type Served struct {
 
 func (s *Served) fields(c *codec) {
 	c.text("peer", &s.Peer, "the node at the far end")
-	c.text("path", &s.Path, "the path of the packets: `same host`, `LAN`, `punched`, `relayed`; `host` if they do not go through boxer")
+	c.text("path", &s.Path, "the path of the packets: `same host`, `LAN`, `punched`, `relayed`; `direct` if the kernels' TCP carries the connection; `host` if they do not go through boxer")
 	c.connID("conn", &s.Conn, "id of the connection that the call uses")
 	integer(c, "network", &s.Network, "how long it waited for the network")
 	integer(c, "inside", &s.Inside, "how long boxer itself took")

@@ -215,6 +215,7 @@ type (
 		RTT           int64          `json:"rtt_us"`
 		BytesSent     uint64         `json:"bytes_sent"`
 		BytesReceived uint64         `json:"bytes_received"`
+		Direct        bool           `json:"direct,omitempty"` // see DataPathDirect
 	}
 )
 
@@ -231,7 +232,7 @@ func printStatusJSON(w io.Writer, v view, shown []coordinator.Member) error {
 		}
 		for _, p := range m.Paths {
 			sm.Paths = append(sm.Paths, statusPath{p.Peer, p.Kind, p.Remote,
-				p.RTT.Microseconds(), p.BytesSent, p.BytesReceived})
+				p.RTT.Microseconds(), p.BytesSent, p.BytesReceived, p.Direct})
 		}
 		s.Members = append(s.Members, sm)
 	}

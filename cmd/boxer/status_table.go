@@ -130,6 +130,9 @@ func pathCells(p coordinator.PathReport, names map[uint32]string) []string {
 	if kind == "local" {
 		kind = "same host"
 	}
+	if p.Direct {
+		kind += ", direct"
+	}
 	return []string{peer, kind, p.Remote.String(), p.RTT.Round(time.Microsecond).String(),
 		size(p.BytesSent), size(p.BytesReceived)}
 }

@@ -106,3 +106,50 @@ func TestDestroyedMissed(t *testing.T) {
 		}
 	}
 }
+
+// TestDestroyedBytes holds that the end of a connection is told with the bytes that its
+// program has sent and received.
+func TestDestroyedBytes(t *testing.T) {
+	w := watch(t, everything, TCPDestroyed)
+	l, at := listenAt(t)
+	defer unix.Close(l)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: int(at.Port()),
+		Addr: at.Addr().As4()}); err != nil {
+		t.Fatal(err)
+	}
+	server, _, err := unix.Accept(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := cookieOf(t, fd)
+	var b [8]byte
+	for _, step := range []func() (int, error){
+		func() (int, error) { return unix.Write(fd, make([]byte, 7)) },
+		func() (int, error) { return unix.Read(server, b[:]) },
+		func() (int, error) { return unix.Write(server, make([]byte, 3)) },
+		func() (int, error) { return unix.Read(fd, b[:]) },
+	} {
+		if _, err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unix.Close(server)
+	unix.Close(fd)
+	for {
+		s, err := w.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Cookie != want {
+			continue
+		}
+		if s.Sent != 7 || s.Received != 3+1 { // and the FIN
+			t.Errorf("sent %d and received %d bytes; want 7 and 4", s.Sent, s.Received)
+		}
+		return
+	}
+}

@@ -258,7 +258,8 @@ func TestDiagAnswer(t *testing.T) {
 	at := netip.MustParseAddrPort("127.64.0.8:80")
 	mapped := netip.AddrFrom16(at.Addr().As16())
 	want := func(state byte, waiting, backlog uint32) DiagSocket {
-		return DiagSocket{at, 7, state, 1000, 99, waiting, backlog}
+		return DiagSocket{Addr: at, Cookie: 7, State: state, UID: 1000, Inode: 99,
+			Waiting: waiting, Backlog: backlog}
 	}
 	refusal := func(errno unix.Errno) []byte {
 		b := make([]byte, 36)
