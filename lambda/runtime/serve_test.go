@@ -109,6 +109,9 @@ func serve(t *testing.T, event string, deadline time.Duration, c Config) *fakeAP
 	c.Boxer, _ = os.Executable()
 	c.Logger = slog.New(slog.DiscardHandler)
 	c.Environ = append(c.Environ, "PATH=/usr/bin:/bin")
+	if testing.CoverMode() != "" { // or this binary warns when it runs as boxer
+		c.Environ = append(c.Environ, "GOCOVERDIR="+t.TempDir())
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- Serve(ctx, c) }()
