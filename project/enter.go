@@ -234,6 +234,10 @@ func (m *Mount) coverParent(target string) error {
 		}
 		dir = filepath.Dir(dir)
 	}
+	if dir == "/" { // a process keeps the root directory that it has
+		return fmt.Errorf("this host has no directory /%s: make it, or take a target below one that is there",
+			strings.Split(target, "/")[1])
+	}
 	if isCover(dir) {
 		return nil
 	}

@@ -52,13 +52,31 @@ func (s *spawner) start(cmd *exec.Cmd) error {
 	s.todo <- func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		err := cmd.Start()
+		err := startVisible(cmd)
 		if err == nil {
 			s.own[cmd.Process.Pid] = true
 		}
 		done <- err
 	}
 	return <-done
+}
+
+// startVisible starts a command. For a user namespace, this process writes files of its
+// child in /proc, which belong to root while the child is not dumpable (proc(5)). The child
+// is as dumpable as this process is when it forks.
+func startVisible(cmd *exec.Cmd) error {
+	if cmd.SysProcAttr.Cloneflags&syscall.CLONE_NEWUSER == 0 {
+		return cmd.Start()
+	}
+	was, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
+	if err != nil {
+		return os.NewSyscallError("prctl(PR_GET_DUMPABLE)", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0); err != nil {
+		return os.NewSyscallError("prctl(PR_SET_DUMPABLE)", err)
+	}
+	defer func() { _ = unix.Prctl(unix.PR_SET_DUMPABLE, uintptr(was), 0, 0, 0) }()
+	return cmd.Start()
 }
 
 func (s *spawner) forget(pid int) {
