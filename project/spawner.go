@@ -62,8 +62,8 @@ func (s *spawner) start(cmd *exec.Cmd) error {
 }
 
 // startVisible starts a command. For a user namespace, this process writes files of its
-// child in /proc, which belong to root while the child is not dumpable (proc(5)). The child
-// is as dumpable as this process is when it forks.
+// child in /proc, which belong to root while the child is not dumpable (proc(5)). The
+// child is as dumpable as this process is when it forks.
 func startVisible(cmd *exec.Cmd) error {
 	if cmd.SysProcAttr.Cloneflags&syscall.CLONE_NEWUSER == 0 {
 		return cmd.Start()
