@@ -374,7 +374,7 @@ func (s *State) mayName(g grant, name string) error {
 }
 
 // errEvictedFull means that the state has no room for the key of another evicted node.
-var errEvictedFull = errors.New("the coordinator remembers no more evicted nodes; rotate its key, which makes old tickets invalid: boxer coordinator rotate-key")
+var errEvictedFull = errors.New("the coordinator's state has no room for more evicted nodes; start the coordinator with a new --state file, and give the new join URL to the nodes that are to stay")
 
 // evict records that tickets of these keys are not accepted any more.
 func (s *State) evict(keys []transport.Key) error {

@@ -25,7 +25,7 @@ type Link struct {
 type Hold struct{ File *os.File }
 
 // errNotStarted means that Hold has reached end of file.
-var errNotStarted = fmt.Errorf("the program was not started: who ordered it does without it")
+var errNotStarted = fmt.Errorf("the program was not started: the launcher that ordered it does without it")
 
 // startLink connects a Link, if l is not nil. endLink ends it.
 func (n *node) startLink(l *Link) {
@@ -56,7 +56,7 @@ func (n *node) link(ctx context.Context, l Link) {
 		return // the program has ended already
 	}
 	if err != nil {
-		n.member.log.Warn("no connection with who ordered this program", "err", err)
+		n.member.log.Warn("no connection with the launcher that ordered this program", "err", err)
 		return
 	}
 	carry(ctx, l.File, s)

@@ -123,8 +123,9 @@ func presenceOf(m coordinator.Member) string {
 	return "up"
 }
 
-// The prices of AWS Lambda in us-east-1, in dollars, from its price list of November
-// 2026: of a GB for a second, by the architecture, and of a request.
+// The prices of AWS Lambda in us-east-1, in dollars, as AWS publishes them for the first
+// tier: of a GB for a second, by the architecture, and of a request. Other regions, tiers
+// and savings plans have other prices.
 const (
 	priceAMD64   = 0.0000166667
 	priceARM64   = 0.0000133334
