@@ -23,6 +23,9 @@ type Client struct{ dir Dir }
 // ErrNotRunning means that a project has no supervisor: nothing of it runs.
 var ErrNotRunning = errors.New("it does not run; boxer up starts it")
 
+// ErrEnded means that the supervisor has ended before it has answered.
+var ErrEnded = errors.New("its supervisor has ended")
+
 // Connect returns a client of a project. It fails with ErrNotRunning without a
 // supervisor.
 func Connect(d Dir) (*Client, error) {
@@ -131,8 +134,8 @@ func (c *Client) ask(ctx context.Context, r request, files []*os.File,
 		case err != nil && ctx.Err() != nil:
 			return exitBoxer, context.Cause(ctx)
 		case err != nil:
-			return exitBoxer, fmt.Errorf("project %s: its supervisor has ended; see %s",
-				c.dir.Name, c.dir.Log())
+			return exitBoxer, fmt.Errorf("project %s: %w; see %s", c.dir.Name, ErrEnded,
+				c.dir.Log())
 		case part.Done && part.Error != "":
 			return part.Code, errors.New(part.Error)
 		case part.Done:
@@ -350,6 +353,10 @@ func States(ctx context.Context, d Dir) ([]InstanceState, error) {
 // project that has no supervisor.
 func Remove(d Dir, grace time.Duration) error {
 	lock, err := d.lock()
+	for end := time.Now().Add(startPatience); errors.Is(err, unix.EWOULDBLOCK) &&
+		time.Now().Before(end); lock, err = d.lock() {
+		time.Sleep(coordinatorPoll) // it was killed just now
+	}
 	if err != nil {
 		return fmt.Errorf("project %s: %w", d.Name, err)
 	}

@@ -221,12 +221,13 @@ whose supervisor was killed.`,
 				}
 			}
 			grace := time.Duration(timeout) * time.Second
-			if c, e := project.Connect(d); e == nil {
+			c, err := project.Connect(d)
+			if err == nil {
 				err = c.Down(cmd.Context(), args, grace)
-			} else if len(args) == 0 {
-				err = project.Remove(d, grace)
-			} else {
-				err = e
+			}
+			if len(args) == 0 && (errors.Is(err, project.ErrNotRunning) ||
+				errors.Is(err, project.ErrEnded)) {
+				err = project.Remove(d, grace) // its supervisor was killed
 			}
 			for _, dir := range dirs {
 				err = errors.Join(err, os.RemoveAll(dir))
