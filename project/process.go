@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -114,15 +115,24 @@ func (p *process) wait(s *spawner) {
 	close(p.ended)
 }
 
-// removeSockets removes the control sockets that killed nodes have left. Their names
-// begin with the pid of their boxer-init.
+// removeSockets removes the control sockets that killed nodes have left: nobody listens
+// there. A node that starts listens right after it has made its socket.
 func removeSockets() {
+	refused := func(path string) bool {
+		c, err := net.Dial("unix", path)
+		if err == nil {
+			c.Close()
+		}
+		return errors.Is(err, unix.ECONNREFUSED)
+	}
 	for _, dir := range coordinator.RuntimeDirs() {
 		sockets, _ := filepath.Glob(filepath.Join(dir, "[0-9]*.trace"))
 		for _, path := range sockets {
-			pid, err := strconv.Atoi(strings.TrimSuffix(filepath.Base(path), ".trace"))
-			if err == nil && errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
-				os.Remove(path)
+			if refused(path) {
+				time.Sleep(20 * time.Millisecond)
+				if refused(path) {
+					os.Remove(path)
+				}
 			}
 		}
 	}
