@@ -73,7 +73,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	c.Via = netip.AddrPortFrom(own.Addr().Unmap(), own.Port())
 	go func() {
 		defer close(c.done)
-		_ = pump(c.udp, c.stream)
+		_ = pump(c.udp, c.stream, nil)
 	}()
 	return c, nil
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/net/ipv4"
 )
@@ -17,13 +18,15 @@ const (
 	// maxDatagram is the largest datagram that is carried, in bytes. No packet of QUIC is
 	// larger on a link of Ethernet's or loopback's size.
 	maxDatagram = 1 << 14
-	// batch is how many datagrams one record of TLS may have.
-	batch = 32
+	// batch is how many datagrams one record of TLS may have. A tunnel holds a buffer for
+	// each, also that of a client that nobody knows yet. So there are few of them.
+	batch = 4
 )
 
 // pump carries datagrams between a connected UDP socket and a stream until either ends,
-// and closes both.
-func pump(udp *net.UDPConn, stream io.ReadWriteCloser) error {
+// and closes both. It adds the datagrams that come out of the UDP socket to read, unless
+// that is nil.
+func pump(udp *net.UDPConn, stream io.ReadWriteCloser, read *atomic.Int64) error {
 	var both sync.WaitGroup
 	var out error
 	end := func() {
@@ -32,7 +35,7 @@ func pump(udp *net.UDPConn, stream io.ReadWriteCloser) error {
 	}
 	both.Go(func() {
 		defer end()
-		out = fromUDP(udp, stream)
+		out = fromUDP(udp, stream, read)
 	})
 	in := toUDP(udp, stream)
 	end()
@@ -45,7 +48,7 @@ func pump(udp *net.UDPConn, stream io.ReadWriteCloser) error {
 
 // fromUDP sends datagrams into the stream. Those that have come in together share a
 // record.
-func fromUDP(udp *net.UDPConn, stream io.Writer) error {
+func fromUDP(udp *net.UDPConn, stream io.Writer, read *atomic.Int64) error {
 	conn := ipv4.NewPacketConn(udp)
 	messages := make([]ipv4.Message, batch)
 	for i := range messages {
@@ -56,6 +59,9 @@ func fromUDP(udp *net.UDPConn, stream io.Writer) error {
 		n, err := conn.ReadBatch(messages, 0)
 		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
+		}
+		if n > 0 && read != nil {
+			read.Add(int64(n))
 		}
 		b = b[:0]
 		for _, m := range messages[:max(n, 0)] {
@@ -73,7 +79,7 @@ func fromUDP(udp *net.UDPConn, stream io.Writer) error {
 
 // toUDP sends what comes out of the stream.
 func toUDP(udp *net.UDPConn, stream io.Reader) error {
-	in := bufio.NewReaderSize(stream, 64<<10)
+	in := bufio.NewReaderSize(stream, maxDatagram)
 	b := make([]byte, maxDatagram)
 	for {
 		var size [2]byte

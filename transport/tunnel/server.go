@@ -8,18 +8,27 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // Protocol is the ALPN protocol of a tunnel (RFC 7301).
 const Protocol = "boxer-tunnel/1"
 
-// Limits of a Server: tunnels of all clients, tunnels of one IP address, and the time
-// that a TLS handshake may take.
+// Limits of a Server: tunnels of all clients, tunnels of one IPv4 address or IPv6 /64
+// prefix, and the time that a TLS handshake may take.
 const (
 	maxTunnels       = 16384
-	maxPerAddress    = 1024
+	maxPerSource     = 1024
 	handshakeTimeout = 10 * time.Second
+)
+
+// A client of a tunnel shows no key and no token. So a tunnel lasts only while the target
+// answers the client: it ends when the target has sent nothing for firstAnswer after the
+// handshake, or for nextAnswer later. A node's heartbeats are answered every few seconds.
+const (
+	firstAnswer = 10 * time.Second
+	nextAnswer  = time.Minute
 )
 
 // A Server accepts tunnels to one UDP address of this host.
@@ -28,10 +37,12 @@ type Server struct {
 	config   *tls.Config
 	target   netip.AddrPort
 
-	mu      sync.Mutex
-	count   int
-	perAddr map[netip.Addr]int
-	clients map[netip.AddrPort]netip.AddrPort // by loopback address: the client's
+	firstAnswer, nextAnswer time.Duration // as the constants; tests shorten them
+
+	mu        sync.Mutex
+	count     int
+	perSource map[netip.Addr]int                // by sourceOf
+	clients   map[netip.AddrPort]netip.AddrPort // by loopback address: the client's
 }
 
 // NewServer returns a server that accepts TLS on the listener. target is where the
@@ -43,8 +54,9 @@ func NewServer(l net.Listener, config *tls.Config, target netip.AddrPort) *Serve
 	config = config.Clone()
 	config.NextProtos = []string{Protocol}
 	return &Server{listener: l, config: config, target: target,
-		perAddr: make(map[netip.Addr]int),
-		clients: make(map[netip.AddrPort]netip.AddrPort)}
+		firstAnswer: firstAnswer, nextAnswer: nextAnswer,
+		perSource: make(map[netip.Addr]int),
+		clients:   make(map[netip.AddrPort]netip.AddrPort)}
 }
 
 // Serve accepts tunnels until ctx ends. It returns when all have ended.
@@ -105,20 +117,54 @@ func (s *Server) serve(ctx context.Context, c net.Conn) {
 	s.mu.Lock()
 	s.clients[own] = from
 	s.mu.Unlock()
-	_ = pump(udp, stream)
+	var answers atomic.Int64
+	done := make(chan struct{})
+	var watch sync.WaitGroup
+	watch.Go(func() { s.endUnanswered(c, &answers, done) })
+	_ = pump(udp, stream, &answers)
+	close(done)
+	watch.Wait()
 	s.mu.Lock()
 	delete(s.clients, own)
 	s.mu.Unlock()
 }
 
+// endUnanswered closes the connection of a tunnel when the target stops answering, and
+// returns then or when done is closed. answers counts the target's datagrams.
+func (s *Server) endUnanswered(c net.Conn, answers *atomic.Int64, done <-chan struct{}) {
+	timer := time.NewTimer(s.firstAnswer)
+	defer timer.Stop()
+	for before := int64(0); ; {
+		select {
+		case <-done:
+			return
+		case <-timer.C:
+		}
+		now := answers.Load()
+		if now == before {
+			_ = c.Close()
+			return
+		}
+		before = now
+		timer.Reset(s.nextAnswer)
+	}
+}
+
+// sourceOf returns what stands for a client in limits: its IPv4 address, or its IPv6 /64
+// prefix, which one customer has as a whole.
+func sourceOf(client netip.Addr) netip.Addr {
+	if client.Is6() {
+		if prefix, err := client.WithZone("").Prefix(64); err == nil {
+			return prefix.Addr()
+		}
+	}
+	return client
+}
+
 // loopbackFor returns the loopback address that stands for a client's: the coordinator's
 // limits for each IP address count the clients of one address together, and others apart.
 func loopbackFor(client netip.Addr) netip.Addr {
-	if client.Is6() { // one customer has a whole /64
-		prefix, _ := client.Prefix(64)
-		client = prefix.Addr()
-	}
-	sum := sha256.Sum256(client.AsSlice())
+	sum := sha256.Sum256(sourceOf(client).AsSlice())
 	return netip.AddrFrom4([4]byte{127, sum[0] | 0x80, sum[1], sum[2]&0x7f | 1})
 }
 
@@ -138,22 +184,25 @@ func (s *Server) Count() int {
 	return len(s.clients)
 }
 
-func (s *Server) enter(from netip.Addr) bool {
+// enter counts a tunnel of a client, unless there are too many.
+func (s *Server) enter(client netip.Addr) bool {
+	from := sourceOf(client)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.count >= maxTunnels || s.perAddr[from] >= maxPerAddress {
+	if s.count >= maxTunnels || s.perSource[from] >= maxPerSource {
 		return false
 	}
 	s.count++
-	s.perAddr[from]++
+	s.perSource[from]++
 	return true
 }
 
-func (s *Server) leave(from netip.Addr) {
+func (s *Server) leave(client netip.Addr) {
+	from := sourceOf(client)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.count--
-	if s.perAddr[from]--; s.perAddr[from] == 0 {
-		delete(s.perAddr, from)
+	if s.perSource[from]--; s.perSource[from] == 0 {
+		delete(s.perSource, from)
 	}
 }

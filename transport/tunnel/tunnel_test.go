@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -15,8 +16,11 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/boxer-sandbox/boxer/internal/virtualtime"
 )
 
 // certificate makes a self-signed certificate.
@@ -46,7 +50,8 @@ func listenUDP(t *testing.T) *net.UDPConn {
 }
 
 // startServer runs a server until the test ends. The coordinator's socket is listener.
-func startServer(t *testing.T, coordinator *net.UDPConn) (*Server, uint16) {
+func startServer(t *testing.T, coordinator *net.UDPConn,
+	tweaks ...func(*Server)) (*Server, uint16) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -54,6 +59,9 @@ func startServer(t *testing.T, coordinator *net.UDPConn) (*Server, uint16) {
 	}
 	s := NewServer(l, &tls.Config{Certificates: []tls.Certificate{certificate(t)}},
 		coordinator.LocalAddr().(*net.UDPAddr).AddrPort())
+	for _, tweak := range tweaks {
+		tweak(s)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx) }()
@@ -234,6 +242,77 @@ func TestStrangers(t *testing.T) {
 	}()
 	if _, err := Dial(t.Context(), config(node, uint16(l.Addr().(*net.TCPAddr).Port))); err == nil {
 		t.Error("another server is taken for a coordinator")
+	}
+}
+
+// A tunnel ends when the coordinator does not answer, also if the client goes on sending.
+func TestUnanswered(t *testing.T) {
+	node, coordinator := listenUDP(t), listenUDP(t)
+	s, port := startServer(t, coordinator, func(s *Server) {
+		s.firstAnswer = 50 * time.Millisecond
+	})
+	c, err := Dial(t.Context(), config(node, port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for end := time.After(20 * time.Second); ; {
+		select {
+		case <-c.Done():
+			awaitNone(t, s)
+			return
+		case <-time.After(10 * time.Millisecond):
+			_, _ = node.WriteToUDPAddrPort([]byte("more"), c.Via)
+		case <-end:
+			t.Fatal("the tunnel goes on")
+		}
+	}
+}
+
+// A tunnel lasts as long as the coordinator answers.
+func TestNoMoreAnswers(t *testing.T) {
+	virtualtime.Test(t, func(t *testing.T) {
+		s := NewServer(nil, &tls.Config{}, netip.MustParseAddrPort("127.0.0.1:1"))
+		near, far := net.Pipe()
+		defer far.Close()
+		var answers atomic.Int64
+		began := time.Now()
+		go func() {
+			for range 100 {
+				answers.Add(1)
+				time.Sleep(5 * time.Second)
+			}
+		}()
+		s.endUnanswered(near, &answers, nil)
+		if d := time.Since(began); d < 500*time.Second || d > 500*time.Second+2*nextAnswer {
+			t.Errorf("the tunnel ended after %v, want 1 to 2 minutes after 500 s", d)
+		}
+		if _, err := near.Write([]byte{1}); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("the connection is not closed: %v", err)
+		}
+	})
+}
+
+// The limit of one client counts an IPv6 /64 prefix together.
+func TestTunnelsOfOneSource(t *testing.T) {
+	s := NewServer(nil, &tls.Config{}, netip.MustParseAddrPort("127.0.0.1:1"))
+	first := netip.MustParseAddr("2001:db8::1")
+	addr := first
+	for i := range maxPerSource {
+		if !s.enter(addr) {
+			t.Fatalf("tunnel %d is refused", i)
+		}
+		addr = addr.Next()
+	}
+	if s.enter(addr) {
+		t.Error("another address of the prefix gets a tunnel")
+	}
+	if !s.enter(netip.MustParseAddr("2001:db8:0:1::1")) {
+		t.Error("another prefix gets none")
+	}
+	s.leave(first)
+	if !s.enter(addr) {
+		t.Error("the place of a tunnel that has ended is not free")
 	}
 }
 
