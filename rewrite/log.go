@@ -162,11 +162,15 @@ func (r *logReader) read() {
 // readLog reads one slot's log. Programs can write anything there: what cannot be is
 // skipped.
 func (r *logReader) readLog(slot int, l *callLog) {
-	head := atomic.LoadUint64(&l.head)
-	for tail := l.tail; tail != head; {
+	head, tail := atomic.LoadUint64(&l.head), atomic.LoadUint64(&l.tail)
+	if head-tail > uint64(len(l.data)) {
+		atomic.StoreUint64(&l.tail, head)
+		return
+	}
+	for tail != head {
 		data := l.data[tail%uint64(len(l.data)):]
-		size := uint64(binary.NativeEndian.Uint32(data))
-		if size < 8 || size > uint64(len(data)) || size > head-tail {
+		size := entrySize(data)
+		if size == 0 || size > head-tail {
 			atomic.StoreUint64(&l.tail, head)
 			return
 		}
@@ -190,6 +194,20 @@ func (r *logReader) readLog(slot int, l *callLog) {
 		r.waits[slot] = since
 		r.s.cfg.Logged(&call)
 	}
+}
+
+// entrySize returns the size of the entry at the beginning of what is left of a log, in
+// bytes, or 0 if there can be none.
+func entrySize(data []byte) uint64 {
+	const least = 8 // and what every size is a multiple of
+	if len(data) < least {
+		return 0
+	}
+	size := uint64(binary.NativeEndian.Uint32(data))
+	if size < least || size%least != 0 || size > uint64(len(data)) {
+		return 0
+	}
+	return size
 }
 
 // at converts a time of CLOCK_MONOTONIC.

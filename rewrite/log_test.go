@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"bytes"
+	"encoding/binary"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -111,6 +112,36 @@ func TestParseLogged(t *testing.T) {
 		make([]byte, sizeofLoggedHead), bytes.Repeat([]byte{0xff}, sizeofLoggedHead+20)} {
 		if c, ok := parseLogged(b); ok {
 			t.Errorf("%d bytes: %+v", len(b), c)
+		}
+	}
+}
+
+// TestLogDamaged reads logs that a program has overwritten: nothing in them is read, and
+// reading ends.
+func TestLogDamaged(t *testing.T) {
+	size := uint64(len(callLog{}.data))
+	for _, tc := range []struct {
+		name       string
+		head, tail uint64
+		entry      uint32 // the size of the first entry
+	}{
+		{"the tail is at the last bytes", size + 8, size - 2, 0},
+		{"more than the log has", 1 << 40, 0, uint32(size)},
+		{"the tail is before the head", 8, 16, 8},
+		{"an odd size", 64, 0, 12},
+		{"no size", 64, 0, 0},
+		{"beyond the end", size, size - 16, 64},
+	} {
+		var l callLog
+		l.head, l.tail = tc.head, tc.tail
+		at := tc.tail % size
+		if at+4 <= size {
+			binary.NativeEndian.PutUint32(l.data[at:], tc.entry)
+		}
+		r := &logReader{}
+		r.readLog(0, &l)
+		if l.tail != tc.head {
+			t.Errorf("%s: the tail is %d, want %d", tc.name, l.tail, tc.head)
 		}
 	}
 }

@@ -41,6 +41,8 @@ func parseIPUpdate(b []byte) (IPUpdate, error) {
 
 // ipFields are the IPFields of both directions of a stream.
 type ipFields struct {
+	updating sync.Mutex // held around update; taken before mu
+
 	mu      sync.Mutex
 	own     stream.IPFields // of this side
 	sending bool            // sendIPFields runs
@@ -68,19 +70,23 @@ func (i *ipFields) first(f stream.IPFields) {
 	}
 }
 
-// update notes what the peer's packets have from now on.
+// update notes what the peer's packets have from now on. It calls changed without mu:
+// the caller's locks are taken there, and are held around SetIPFields.
 func (i *ipFields) update(f stream.IPFields) {
+	i.updating.Lock()
+	defer i.updating.Unlock()
 	i.mu.Lock()
-	defer i.mu.Unlock()
 	i.peer, i.updated = f, true
-	if i.changed != nil {
-		i.changed(f)
+	changed := i.changed
+	i.mu.Unlock()
+	if changed != nil {
+		changed(f)
 	}
 }
 
 // OnIPFields returns the IPFields of the peer's packets, those of a peer of the first
-// version with a TTL of 255, and has changed called with
-// those that come later. changed must not call methods of s.
+// version with a TTL of 255, and has changed called with those that come later, one call
+// at a time.
 func (s *Stream) OnIPFields(changed func(stream.IPFields)) stream.IPFields {
 	s.ip.mu.Lock()
 	defer s.ip.mu.Unlock()

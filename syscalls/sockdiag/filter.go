@@ -79,11 +79,14 @@ func (f filter) passes(s Socket) bool {
 		if !ok {
 			return false
 		}
+		step := no
 		if f.holds(code, at, s) {
-			at += yes
-		} else {
-			at += no
+			step = yes
 		}
+		if step < sizeofOp { // what no operation leads to, but a jump between two
+			return false
+		}
+		at += step
 	}
 	return at == len(f)
 }

@@ -93,7 +93,17 @@ func TestFilter(t *testing.T) {
 	}
 }
 
+// A jump between two operations ends the filter.
+func TestFilterJumps(t *testing.T) {
+	f := join(op(opNop+1, 12, 4), make([]byte, 8))
+	if f.passes(Socket{}) {
+		t.Error("the socket passes")
+	}
+}
+
 func FuzzFilter(f *testing.F) {
+	f.Add([]byte(join(op(opNop+1, 12, 4), make([]byte, 8))))
+
 	f.Add([]byte(join(op(opSource, 16, 20), host("10.0.0.0/8", -1))))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if p := filter(b); p.isOurs() {
