@@ -62,9 +62,14 @@ func withoutPresence(updates []byte) []byte {
 	var out []byte
 	for len(p.rest) > 0 {
 		rest := p.rest
+		if updateKind(rest[0]) == kindAccess {
+			p.skipAccess()
+			out = append(out, rest[:len(rest)-len(p.rest)]...)
+			continue
+		}
 		u := p.update()
-		if p.bad {
-			panic("coordinator: the journal has an update that cannot be parsed")
+		if p.bad { // which only the node itself may suffer from: it ends its connection
+			return append(out, rest...)
 		}
 		if u.kind != kindPresence {
 			out = append(out, rest[:len(rest)-len(p.rest)]...)

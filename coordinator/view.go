@@ -215,3 +215,10 @@ func (p *parser) access() (id uint32, ports policy.Ports) {
 	}
 	return id, ports
 }
+
+// skipAccess skips an update of kindAccess, and does not parse its ports.
+func (p *parser) skipAccess() {
+	p.byte()
+	p.uvarint(maxNodes)
+	p.bytes(int(p.uvarint(maxAccess)))
+}

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -181,6 +182,35 @@ func TestPolicyOutdatedNode(t *testing.T) {
 		back.send(frame(&message{Hello: &hello{Version: protocolVersion, Token: u.Token,
 			Name: "old"}}))
 		web.knows(t, "old")
+	})
+}
+
+// Two nodes may share more ports than one target of a policy may have. They stay in the
+// network, and so does a node that takes policies and no presences.
+func TestPolicyManyPorts(t *testing.T) {
+	virtualTime(t, func(t *testing.T) {
+		l := newLab(t, ServerConfig{})
+		u := l.url(t)
+		var text strings.Builder
+		for i := range 600 {
+			fmt.Fprintf(&text, "allow web to old:%d db:%d\n", 2*i+1, 2*i+1)
+		}
+		l.apply(t, text.String())
+		web, db := mustEnter(t, u, "web"), mustEnter(t, u, "db")
+		db.knows(t, "web")
+		old := newStranger(t, l)
+		old.send(frame(&message{Hello: &hello{Version: protocolVersion, Token: u.Token,
+			Name: "old", Policies: true}}))
+		web.knows(t, "db", "old")
+		if err := web.SetPresence(within(t, patience), Presence{Asleep: true}); err != nil {
+			t.Fatal(err)
+		}
+		if !db.Access(web.Self().ID).Has(policy.TCP, 1199) {
+			t.Error("web may not connect to port 1199 of db")
+		}
+		if old.conn.Context().Err() != nil {
+			t.Errorf("the old node has left: %v", context.Cause(old.conn.Context()))
+		}
 	})
 }
 

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -205,4 +206,30 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%v and %v have one class and different ports", a, b)
 		}
 	})
+}
+
+// The ports of several targets together may be more than one target has, and a node reads
+// what the coordinator writes.
+func TestPortsOfManyTargets(t *testing.T) {
+	var text strings.Builder
+	for i := range 2 * maxRanges {
+		fmt.Fprintf(&text, "allow web to db:%d\n", 2*i+1)
+	}
+	p, err := Parse("test", text.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := p.Ports(Subject{Name: "web"}, Subject{Name: "db"})
+	b, err := want.MarshalText()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Ports
+	if err := got.UnmarshalText(b); err != nil || !got.Equal(want) ||
+		len(got.ranges) != 2*maxRanges {
+		t.Errorf("%d ranges come back as %d, %v", len(want.ranges), len(got.ranges), err)
+	}
+	if err := got.UnmarshalText([]byte("*,*")); err != nil || !got.All() {
+		t.Errorf("got %v, %v", got, err)
+	}
 }

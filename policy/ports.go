@@ -51,7 +51,8 @@ const maxPort = 1<<16 - 1
 // The zero value is empty.
 type Ports struct{ ranges []Range }
 
-// maxRanges limits the ranges in one text.
+// maxRanges limits the ranges in a text that a user writes. The ports of several targets
+// together may have more.
 const maxRanges = 256
 
 // AllPorts returns every port of both protocols.
@@ -61,16 +62,19 @@ func AllPorts() Ports {
 
 // ParsePorts reads a list of ports, such as "5432,8080-8090,53/udp" or "*". The package
 // comment has its syntax. An error names the part that is wrong, and the remedy.
-func ParsePorts(text string) (Ports, error) {
+func ParsePorts(text string) (Ports, error) { return parsePorts(text, maxRanges) }
+
+// parsePorts is ParsePorts for at most most ranges.
+func parsePorts(text string, most int) (Ports, error) {
 	var all []Range
 	for part := range strings.SplitSeq(text, ",") {
 		r, err := parseRange(part)
 		if err != nil {
 			return Ports{}, err
 		}
-		if all = append(all, r...); len(all) > maxRanges {
+		if all = append(all, r...); len(all) > most {
 			return Ports{}, fmt.Errorf("more than %d ranges of ports; write wider ranges",
-				maxRanges)
+				most)
 		}
 	}
 	return newPorts(all), nil
@@ -179,13 +183,14 @@ func (p Ports) String() string {
 // MarshalText implements encoding.TextMarshaler by String.
 func (p Ports) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
-// UnmarshalText is the inverse of MarshalText.
+// UnmarshalText is the inverse of MarshalText. It takes any number of ranges, since
+// Policy.Ports joins those of several targets; the caller limits the length of the text.
 func (p *Ports) UnmarshalText(b []byte) (err error) {
 	if string(b) == "none" {
 		*p = Ports{}
 		return nil
 	}
-	*p, err = ParsePorts(string(b))
+	*p, err = parsePorts(string(b), len(b)+1)
 	return err
 }
 
