@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -115,6 +116,54 @@ func TestExecMany(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestExecDescriptors runs commands one after the other. None of them leaves descriptors
+// in the supervisor, which is this process.
+func TestExecDescriptors(t *testing.T) {
+	url := startCoordinator(t)
+	for _, kind := range kinds(t) {
+		t.Run(string(kind), func(t *testing.T) {
+			n := startNode(t, url, "serve", func(c *RunConfig) { c.Interposer = kind })
+			run := func() {
+				t.Helper()
+				e, err := n.Exec(t.Context(), ExecConfig{Argv: []string{"bash", "-c",
+					`exec 3<>/dev/tcp/127.0.0.1/80; echo hello >&3; read -r l <&3`}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if code := e.Wait(); code != 0 {
+					t.Fatalf("status %d", code)
+				}
+			}
+			run() // what the first one opens may be for all
+			count := func() int { return openFDs(t) }
+			if kind == InterposerRewrite { // which has one cache of pidfds for all
+				count = func() int { return openFDs(t) - pidfds(t) }
+			}
+			before := count()
+			const commands = 12
+			for range commands {
+				run()
+			}
+			await(t, func() bool { return count() < before+commands/2 })
+		})
+	}
+}
+
+// pidfds returns how many of this process's descriptors are pidfds.
+func pidfds(t *testing.T) (n int) {
+	t.Helper()
+	links, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range links {
+		if to, err := os.Readlink(link); err == nil && strings.Contains(to, "pidfd") {
+			n++
+		}
+	}
+	return n
 }
 
 // TestExecTerminal gives a command a terminal.

@@ -28,10 +28,8 @@ type filtered struct {
 	listening chan struct{} // closed when listener is set
 	listener  *sandbox.Listener
 
+	more   sync.Mutex          // guards answer
 	answer func(syscalls.Call) // set by Serve, before listener is
-
-	more      sync.Mutex
-	listeners []*sandbox.Listener // those of Exec
 }
 
 func newFiltered(rows []syscalls.Entry, served bool, log *slog.Logger) (*filtered, error) {
@@ -96,16 +94,16 @@ func (f *filtered) Exec(c *child, s *starting) error {
 		if err != nil {
 			return fmt.Errorf("seccomp listener: %w", err)
 		}
-		f.more.Lock()
-		defer f.more.Unlock()
 		if !f.begin() { // no thread is left
 			return errors.Join(os.ErrProcessDone, l.Close())
 		}
-		f.listeners = append(f.listeners, l)
+		f.more.Lock()
 		answer := f.answer
+		f.more.Unlock()
 		go func() { // ends with the command's tree, which Close waits for
 			defer f.wg.Done()
-			if err := f.serve(l, answer); err != nil {
+			// A node may execute many commands, so each listener goes with its tree.
+			if err := errors.Join(f.serve(l, answer), l.Close()); err != nil {
 				f.log.Error("the calls of a command are not answered any more",
 					"command", s.request.Argv[0], "err", err)
 			}
@@ -121,14 +119,10 @@ func (f *filtered) Close() error {
 		return nil
 	}
 	f.wg.Wait()
-	var err error
-	for _, l := range f.listeners {
-		err = errors.Join(err, l.Close())
-	}
 	if f.listener == nil {
-		return err
+		return nil
 	}
-	return errors.Join(err, f.listener.Close())
+	return f.listener.Close()
 }
 
 // policyOf returns the filter's policy: which calls it traps, by the rows.

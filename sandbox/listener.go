@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"syscall"
 
 	"github.com/boxer-sandbox/boxer/internal/linux"
@@ -18,6 +19,11 @@ type Listener struct {
 	raw    syscall.RawConn
 	fd     uintptr
 	pidfds FDCopier
+
+	// using is held for reading while a Notif uses fd. Answers to kept calls may come
+	// after Close, when the number of fd may belong to another file.
+	using  sync.RWMutex
+	closed bool // guarded by using
 
 	// The result of wait, and the function ready for the poller. ready is stored once,
 	// because a method value costs an allocation.
@@ -59,10 +65,24 @@ func NewListener(f *os.File) (*Listener, error) {
 }
 
 // Close releases the listener. Afterwards every trapped call of the tree fails with
-// ENOSYS. Close must not be called during Serve.
+// ENOSYS, and the methods of calls that were kept fail with ErrGone. Close must not be
+// called during Serve.
 func (l *Listener) Close() error {
+	l.using.Lock()
+	l.closed = true
+	l.using.Unlock()
 	l.pidfds.Close()
 	return l.file.Close()
+}
+
+// use calls f with the descriptor, which stays open meanwhile. It does not call f if the
+// listener is closed.
+func (l *Listener) use(f func(fd uintptr)) {
+	l.using.RLock()
+	defer l.using.RUnlock()
+	if !l.closed {
+		f(l.fd)
+	}
 }
 
 // Serve receives calls and passes each to answer on the calling goroutine. It returns nil

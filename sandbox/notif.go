@@ -27,7 +27,7 @@ type Notif struct {
 // Clone returns a copy that stays valid after the next iteration of the receive loop.
 func (n *Notif) Clone() *Notif {
 	c := *n
-	c.kept = true
+	c.kept, c.alive = true, false
 	return &c
 }
 
@@ -51,7 +51,9 @@ func (n *Notif) Ptr(i int) uintptr { return uintptr(n.raw.Args[i]) }
 
 // Pending reports whether the call still waits for an answer.
 func (n *Notif) Pending() bool {
-	return linux.NotifValid(n.l.fd, &n.raw.ID)
+	var pending bool
+	n.l.use(func(fd uintptr) { pending = linux.NotifValid(fd, &n.raw.ID) })
+	return pending
 }
 
 // Return lets the call return v.
@@ -72,7 +74,9 @@ func (n *Notif) Continue() error {
 }
 
 func (n *Notif) send(r *linux.SeccompResp) error {
-	return gone(linux.SendNotif(n.l.fd, r))
+	err := ErrGone
+	n.l.use(func(fd uintptr) { err = gone(linux.SendNotif(fd, r)) })
+	return err
 }
 
 // InstallFD installs a copy of fd in the caller and lets the call return the copy's
@@ -90,7 +94,8 @@ func (n *Notif) InstallFD(fd int, cloexec bool) (int, error) {
 	if cloexec {
 		a.NewFDFlags = unix.O_CLOEXEC
 	}
-	got, err := linux.AddFDNotif(n.l.fd, &a)
+	got, err := -1, ErrGone
+	n.l.use(func(fd uintptr) { got, err = linux.AddFDNotif(fd, &a) })
 	return got, gone(err)
 }
 

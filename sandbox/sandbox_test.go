@@ -199,6 +199,40 @@ func TestAnswerElsewhere(t *testing.T) {
 	wg.Wait()
 }
 
+// TestAnswerAfterClose answers a kept call after Close. The number of the listener's
+// descriptor belongs to another listener by then, of which the call must know nothing.
+func TestAnswerAfterClose(t *testing.T) {
+	var kept *Notif
+	run(t, "getppid", func(n *Notif) {
+		if err := n.Return(4242); err != nil {
+			t.Error(err)
+		}
+		n.alive = true // as after ReadMemory
+		kept = n.Clone()
+	})
+	if kept == nil {
+		t.Fatal("no call")
+	}
+	run(t, "getppid", func(n *Notif) {
+		stale := *kept
+		stale.raw.ID = n.raw.ID // IDs of two listeners may be the same
+		stale.l.fd = n.l.fd
+		if stale.Pending() {
+			t.Error("a call of a closed listener is pending")
+		}
+		if err := stale.Return(1); !errors.Is(err, ErrGone) {
+			t.Errorf("Return: %v", err)
+		}
+		if _, err := stale.InstallFD(0, true); !errors.Is(err, ErrGone) {
+			t.Errorf("InstallFD: %v", err)
+		}
+		if err := stale.WriteMemory(1, []byte{1}); !errors.Is(err, ErrGone) {
+			t.Errorf("WriteMemory: %v", err)
+		}
+		n.Return(4242)
+	})
+}
+
 func TestMemory(t *testing.T) {
 	run(t, "memory", func(n *Notif) {
 		b := make([]byte, n.Uint(1))
