@@ -178,6 +178,41 @@ func TestProof(t *testing.T) {
 	}
 }
 
+// TestUnexpectedOutput has a node send output that the client has not asked for.
+func TestUnexpectedOutput(t *testing.T) {
+	for name, ask := range map[string]func(*Session) error{
+		"stop": func(s *Session) error {
+			_, err := s.Stop(t.Context(), time.Second)
+			return err
+		},
+		"signal": func(s *Session) error { return s.Signal(t.Context(), syscall.SIGTERM) },
+		"list":   func(s *Session) error { return s.SetListed(t.Context(), true) },
+		"logs":   func(s *Session) error { return s.Logs(t.Context(), -1, false, Streams{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ours, theirs := pair(t)
+			defer theirs.Close()
+			w := host.NewWriter(theirs)
+			for _, err := range []error{
+				w.WriteJSON(host.Challenge, challenge{}),
+				w.Write(host.Stdout, []byte("out")), w.Write(host.Stderr, []byte("err")),
+				w.WriteJSON(host.Exit, host.Result{}),
+			} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			s, err := Open(ours, nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := ask(s); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestExec(t *testing.T) {
 	n := newFakeNode()
 	var out, errs bytes.Buffer

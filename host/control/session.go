@@ -54,7 +54,7 @@ func (s *Session) prove(key ed25519.PrivateKey, binding []byte) error {
 // Streams are the streams and what else comes from a terminal, on the client's side.
 type Streams struct {
 	Stdin          io.Reader // nil: empty
-	Stdout, Stderr io.Writer
+	Stdout, Stderr io.Writer // nil: what comes is thrown away
 
 	Signals <-chan os.Signal       // are passed on
 	Windows <-chan host.WindowSize // sizes of the terminal
@@ -125,6 +125,11 @@ func (s *Session) run(ctx context.Context, q request, io Streams) (host.Result, 
 func (s *Session) carry(q request, streams Streams) (result host.Result, err error) {
 	if err := s.w.WriteJSON(host.Request, q); err != nil {
 		return result, err
+	}
+	for _, out := range []*io.Writer{&streams.Stdout, &streams.Stderr} {
+		if *out == nil { // the node may send output that this request does not ask for
+			*out = io.Discard
+		}
 	}
 	ended := make(chan struct{})
 	defer close(ended)
