@@ -19,6 +19,11 @@ const (
 	signalRate  = 32 // per second
 	signalBurst = 256
 
+	// Changes of one member's presence, each of which goes to all others. A function sleeps
+	// and wakes with every invocation, which takes two changes.
+	presenceRate  = 32 // per second
+	presenceBurst = 256
+
 	// maxPairs limits the receivers that the limits of one sender remember, at about 100
 	// bytes each. messageRate limits the signals, and a limiter is full again after
 	// signalBurst/signalRate seconds. So at most twice as many are in use.
@@ -30,21 +35,32 @@ const (
 
 // limits are the limits of one member. Its readLoop owns them.
 type limits struct {
-	messages *rate.Limiter
-	signals  map[uint32]*rate.Limiter // by receiver
-	warnedAt time.Time                // time of the last warning
+	messages  *rate.Limiter
+	presences *rate.Limiter
+	signals   map[uint32]*rate.Limiter // by receiver
+	warnedAt  time.Time                // time of the last warning
 }
 
 func newLimits() *limits {
 	return &limits{messages: rate.NewLimiter(messageRate, messageBurst),
-		signals: make(map[uint32]*rate.Limiter)}
+		presences: rate.NewLimiter(presenceRate, presenceBurst),
+		signals:   make(map[uint32]*rate.Limiter)}
 }
 
 // wait waits until the member may send a message of that many bytes. Meanwhile the server
 // reads nothing from the member, and the windows of its connection fill: the member slows
 // down, but loses nothing. slowed reports whether wait had to wait.
 func (l *limits) wait(ctx context.Context, size int) (slowed bool, err error) {
-	r := l.messages.ReserveN(time.Now(), min(1+size>>10, messageBurst))
+	return await(ctx, l.messages.ReserveN(time.Now(), min(1+size>>10, messageBurst)))
+}
+
+// waitPresence is wait for a change of the member's presence.
+func (l *limits) waitPresence(ctx context.Context) (slowed bool, err error) {
+	return await(ctx, l.presences.ReserveN(time.Now(), 1))
+}
+
+// await waits for a reservation.
+func await(ctx context.Context, r *rate.Reservation) (slowed bool, err error) {
 	d := r.Delay()
 	if d == 0 {
 		return false, nil

@@ -50,6 +50,25 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+// A node changes its presence as often as a busy function sleeps and wakes, and no more.
+func TestLimitOfPresence(t *testing.T) {
+	virtualTime(t, func(t *testing.T) {
+		l := newLab(t, ServerConfig{})
+		fn := guestNamed(t, l, "fn")
+		began := time.Now()
+		const more = 4 * presenceRate
+		for i := range presenceBurst + more {
+			if err := fn.SetPresence(within(t, patience),
+				Presence{Unlisted: i%2 == 0}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if d := time.Since(began); d < 3*time.Second || d > 5*time.Second {
+			t.Errorf("%d changes took %v, want 4 s", presenceBurst+more, d)
+		}
+	})
+}
+
 func TestLimitOfPair(t *testing.T) {
 	virtualtime.Test(t, func(t *testing.T) {
 		l := newLimits()

@@ -60,6 +60,7 @@ type entry struct {
 	view    *view
 	session *session
 	encoded []byte // the update that announces the member
+	away    bool   // the connection has ended, and the node is asleep
 }
 
 func newMembership(p addressPlan, state *State, lease time.Duration,

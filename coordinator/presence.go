@@ -97,6 +97,13 @@ func (r *membership) setPresence(s *session, p Presence) {
 
 // changePresence handles a presenceChange, and sends an ack.
 func (s *Server) changePresence(c *session, change *presenceChange) error {
+	slowed, err := c.limits.waitPresence(c.conn.Context())
+	if err != nil {
+		return err
+	}
+	if slowed {
+		s.warnRate(c)
+	}
 	s.members.setPresence(c, change.Presence)
 	return c.queue.add(c.conn.Context(), frame(&message{Ack: &ack{Seq: change.Seq}}))
 }
@@ -104,12 +111,52 @@ func (s *Server) changePresence(c *session, change *presenceChange) error {
 // DefaultSleepLease is how long a node that is asleep stays a member.
 const DefaultSleepLease = time.Hour
 
+// Sleepers whose connections have ended stay members without any cost to their hosts. So
+// they get at most a part of the network's addresses, and at most so many of one token.
+const (
+	sleepersPart     = 4 // one of so many addresses
+	sleepersPerToken = 1024
+)
+
 // sleepsOn reports whether the member of an ended connection stays a member: the node is
-// asleep, and nobody has closed the connection.
+// asleep, nobody has closed the connection, and there are not too many such members.
 func (s *Server) sleepsOn(c *session) bool {
 	cause := context.Cause(c.conn.Context())
 	_, idle := errors.AsType[*quic.IdleTimeoutError](cause)
-	return c.asleep.Load() && idle
+	if !c.asleep.Load() || !idle {
+		return false
+	}
+	kept, full := s.members.keepSleeper(c)
+	if full {
+		s.log.Warn("a node that is asleep leaves the network: too many sleep without a connection",
+			"id", c.id)
+	}
+	return kept
+}
+
+// keepSleeper lets the member of an ended connection stay. full reports that there are
+// too many.
+func (r *membership) keepSleeper(s *session) (kept, full bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.byID[s.id]
+	if e == nil || e.session != s {
+		return false, false
+	}
+	all, ofToken := 0, 0
+	for _, o := range r.byID {
+		if o.away {
+			all++
+			if o.token == e.token {
+				ofToken++
+			}
+		}
+	}
+	if all >= max(int(r.plan.max)/sleepersPart, 1) || ofToken >= sleepersPerToken {
+		return false, true
+	}
+	e.away = true
+	return true, false
 }
 
 // checkSleeper ends the membership of a node that has slept for too long.
@@ -117,9 +164,26 @@ func (s *Server) checkSleeper(c *session, up time.Duration) {
 	if up-time.Duration(c.lastHeard.Load()) <= s.cfg.SleepLease {
 		return
 	}
-	_ = c.conn.CloseWithError(codeLease,
-		"the lease has expired: the node has been asleep for too long")
-	s.members.remove(c.id, c)
+	const text = "the lease has expired: the node has been asleep for too long"
+	_ = c.conn.CloseWithError(codeLease, text)
+	// The goroutine of a connection records the end of the membership, unless it has
+	// ended and left the member asleep.
+	if m, away := s.members.removeSleeper(c); away {
+		s.recordLeave(m, c.remote, text)
+	}
+}
+
+// removeSleeper ends the membership of a session. away reports whether its connection had
+// ended before.
+func (r *membership) removeSleeper(s *session) (m Member, away bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.byID[s.id]
+	if e == nil || e.session != s {
+		return m, false
+	}
+	r.removeLocked(e)
+	return e.Member, e.away
 }
 
 // SetPresence tells the other nodes the presence of this one. It returns when the

@@ -3,6 +3,9 @@ package coordinator
 import (
 	"bytes"
 	"errors"
+	"net/netip"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -114,7 +117,8 @@ func freeze(s labSocket, frozen bool) { s.(*memSocket).conn.freeze(frozen) }
 // TestSleptTooLong ends a membership at the end of the lease for sleepers.
 func TestSleptTooLong(t *testing.T) {
 	virtualTime(t, func(t *testing.T) {
-		l := newLab(t, ServerConfig{SleepLease: 2 * time.Minute})
+		audit := filepath.Join(t.TempDir(), "audit")
+		l := newLab(t, ServerConfig{SleepLease: 2 * time.Minute, AuditFile: audit})
 		onlooker := guestNamed(t, l, "onlooker")
 		fn := guestNamed(t, l, "fn")
 		if err := fn.SetPresence(within(t, patience), Presence{Asleep: true}); err != nil {
@@ -129,6 +133,36 @@ func TestSleptTooLong(t *testing.T) {
 			func(p Presence) bool { return !p.Asleep })
 		if !errors.Is(err, ErrNoNode) {
 			t.Errorf("got %v", err)
+		}
+		eventually(t, "the record of its leave",
+			func() bool { return l.metrics.leaves.Get() == 1 })
+		all := auditEvents(t, audit)
+		if e := all[len(all)-1]; e.Event != "leave" || e.Node != fn.Self().ID ||
+			e.Name != "fn" || !strings.Contains(e.Reason, "asleep for too long") {
+			t.Errorf("the last event is %+v", e)
+		}
+	})
+}
+
+// TestManySleepers lets more nodes vanish in their sleep than may keep their addresses.
+func TestManySleepers(t *testing.T) {
+	virtualTime(t, func(t *testing.T) {
+		l := newLab(t, ServerConfig{Prefix: netip.MustParsePrefix("10.1.2.0/27")})
+		most := int(l.members.plan.max) / sleepersPart
+		for range most + 2 {
+			fn := guestNamed(t, l, "fn")
+			if err := fn.SetPresence(within(t, patience),
+				Presence{Asleep: true}); err != nil {
+				t.Fatal(err)
+			}
+			freeze(fn.socket, true)
+		}
+		time.Sleep(2 * time.Minute)
+		if n := l.members.size(); n != most {
+			t.Errorf("%d sleepers are members, want %d", n, most)
+		}
+		if n := l.metrics.leaves.Get(); n != 2 {
+			t.Errorf("%d have left, want 2", n)
 		}
 	})
 }

@@ -196,11 +196,7 @@ func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 			return
 		}
 		s.members.remove(m.ID, c)
-		s.probes.notifyResponse()
-		cause := context.Cause(c.conn.Context())
-		s.log.Info("node left", "id", m.ID, "name", m.Name, "err", cause)
-		s.metrics.leaves.Inc()
-		s.audit.member("leave", m, remote.String(), clip(cause.Error(), maxReason))
+		s.recordLeave(m, remote, context.Cause(c.conn.Context()).Error())
 	}()
 	if h.Ticket == "" {
 		s.metrics.joins.Inc()
@@ -232,6 +228,14 @@ func (s *Server) serveMember(ctx context.Context, c *session, h *hello) error {
 	}
 	_ = c.conn.CloseWithError(code, clip(err.Error(), maxReason))
 	return err
+}
+
+// recordLeave logs that a node has left, and tells those who wait for that.
+func (s *Server) recordLeave(m Member, remote netip.AddrPort, cause string) {
+	s.probes.notifyResponse()
+	s.log.Info("node left", "id", m.ID, "name", m.Name, "err", cause)
+	s.metrics.leaves.Inc()
+	s.audit.member("leave", m, remote.String(), clip(cause, maxReason))
 }
 
 // readLoop handles the node's messages until the connection ends.
