@@ -139,8 +139,12 @@ func (u *upFlags) plan(cmd *cobra.Command) (plan project.Plan, err error) {
 	if err != nil {
 		return plan, err
 	}
+	images, err := imagesDir()
+	if err != nil {
+		return plan, err
+	}
 	c := compose.Converter{Volumes: volumes, Warn: warn,
-		Image: compose.Images(imagesDir(), warn)}
+		Image: compose.Images(images, warn)}
 	if plan, err = c.Plan(cmd.Context(), p); err != nil {
 		return plan, err
 	}
@@ -148,13 +152,20 @@ func (u *upFlags) plan(cmd *cobra.Command) (plan project.Plan, err error) {
 	return plan, err
 }
 
-// imagesDir is where the files of images are.
-func imagesDir() string {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		dir = filepath.Join(os.TempDir(), "boxer-cache-"+strconv.Itoa(os.Geteuid()))
+// imagesDir returns the directory for the files of images: in the user's cache directory,
+// or in the runtime directory if the environment names neither a cache directory nor a
+// home. Programs are run from there. So imagesDir takes no name in /tmp that another user
+// may have taken; RuntimeDir checks that.
+func imagesDir() (string, error) {
+	if dir, err := os.UserCacheDir(); err == nil {
+		return filepath.Join(dir, "boxer", "images"), nil
 	}
-	return filepath.Join(dir, "boxer", "images")
+	dir, err := coordinator.RuntimeDir()
+	if err != nil {
+		return "", fmt.Errorf("no directory for images (set XDG_CACHE_HOME to one of "+
+			"your own): %w", err)
+	}
+	return filepath.Join(dir, "images"), nil
 }
 
 // enable activates the services that are named although their profiles are not active.
