@@ -36,9 +36,14 @@ func (s *Supervisor) Up(ctx context.Context, p Plan, o UpOptions,
 	if err != nil {
 		return err
 	}
+	// tell waits for a client that does not read. Others need not wait with it.
+	var notes []string
 	s.applying.Lock()
-	err = s.apply(ctx, p, names, o, tell)
+	err = s.apply(ctx, p, names, o, func(text string) { notes = append(notes, text) })
 	s.applying.Unlock()
+	for _, text := range notes {
+		tell(text)
+	}
 	if err != nil {
 		return err
 	}

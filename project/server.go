@@ -125,8 +125,15 @@ func (v *server) accept(ctx context.Context) {
 	}
 }
 
+// goodbye bounds how long the end of a supervisor waits for a client that does not read,
+// or has asked for nothing yet.
+const goodbye = 2 * time.Second
+
 // serve answers one client.
 func (v *server) serve(ctx context.Context, c packetConn) {
+	bound := func() { _ = c.SetDeadline(time.Now().Add(goodbye)) }
+	defer context.AfterFunc(ctx, bound)()
+	ends := ctx
 	var r request
 	files, err := c.receive(&r)
 	defer closeFiles(files)
@@ -158,6 +165,9 @@ func (v *server) serve(ctx context.Context, c packetConn) {
 	done.Code, err = v.answer(ctx, c, r, files, signals)
 	if err != nil {
 		done.Error = err.Error()
+	}
+	if ends.Err() != nil { // the deadline may have passed while the answer was made
+		bound()
 	}
 	_ = c.send(done)
 	if r.Op == opDown && err == nil && len(r.Names) == 0 {
