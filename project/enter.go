@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -17,6 +18,8 @@ import (
 // Enter makes the view of files that standard input describes, and executes the program
 // of os.Args with the arguments after its path. It returns only with an error.
 func Enter() error {
+	runtime.LockOSThread() // for endWith
+	parent := os.Getppid()
 	b, err := io.ReadAll(os.Stdin)
 	if err != nil {
 		return err
@@ -39,9 +42,29 @@ func Enter() error {
 	if err := o.enter(); err != nil {
 		return err
 	}
+	if err := endWith(parent); err != nil {
+		return err
+	}
 	// The program's file may be out of sight by now.
 	path := fmt.Sprintf("/proc/self/fd/%d", program.Fd())
 	return os.NewSyscallError("execve", syscall.Exec(path, os.Args[2:], os.Environ()))
+}
+
+// errOrphan means that the supervisor has ended before the program was started.
+var errOrphan = errors.New("the project's supervisor has ended")
+
+// endWith has this process end with its parent, the supervisor, as spawner has arranged
+// it. The kernel has forgotten that if the process has become another user's, and knows
+// it for one thread: for that which executes the program (PR_SET_PDEATHSIG, prctl(2)). A
+// parent that has ended meanwhile sends no signal.
+func endWith(parent int) error {
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGTERM), 0, 0, 0); err != nil {
+		return os.NewSyscallError("prctl(PR_SET_PDEATHSIG)", err)
+	}
+	if os.Getppid() != parent {
+		return errOrphan
+	}
+	return nil
 }
 
 func (o *enterOrder) enter() error {
@@ -62,7 +85,7 @@ func (o *enterOrder) enter() error {
 	}
 	if root != "/" {
 		if o.Space.ReadOnly {
-			if err := remount(root, true); err != nil {
+			if err := remount(root); err != nil {
 				return err
 			}
 		}
@@ -167,7 +190,7 @@ func (m *Mount) mount(root string) error {
 		return err
 	}
 	if m.ReadOnly {
-		return remount(target, false)
+		return seal(target)
 	}
 	return nil
 }
@@ -316,9 +339,20 @@ func bind(from, to string) error {
 	return os.NewSyscallError("mount", unix.Mount(from, to, "", unix.MS_BIND|unix.MS_REC, ""))
 }
 
-// remount makes a mount read-only. In a user namespace the flags that the mount has
-// already have to be given again.
-func remount(path string, recursive bool) error {
+// seal makes a mount read-only, with the mounts below it. Kernels before 5.12 do not have
+// mount_setattr(2). There, those below stay as they are, as with docker.
+func seal(path string) error {
+	err := unix.MountSetattr(unix.AT_FDCWD, path, unix.AT_RECURSIVE,
+		&unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
+	if errors.Is(err, unix.ENOSYS) {
+		return remount(path)
+	}
+	return os.NewSyscallError("mount_setattr", err)
+}
+
+// remount makes a mount read-only, but none below it. In a user namespace the flags that
+// the mount has already have to be given again.
+func remount(path string) error {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
 		return os.NewSyscallError("statfs", err)
