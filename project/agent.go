@@ -140,7 +140,13 @@ type Agent struct {
 	done sync.WaitGroup
 
 	mu      sync.Mutex
-	running map[int]Execution
+	running map[int]*agentCommand
+}
+
+// An agentCommand is a command that runs, or that is about to.
+type agentCommand struct {
+	started Execution     // nil: not yet
+	early   []unix.Signal // that have come before it was started
 }
 
 // ServeAgent tells the supervisor that the node's program runs, and runs its commands
@@ -151,7 +157,7 @@ func ServeAgent(f *os.File, n Node) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{conn: conn, node: n, running: make(map[int]Execution)}
+	a := &Agent{conn: conn, node: n, running: make(map[int]*agentCommand)}
 	ready := n.Ready()
 	if err := conn.send(agentReply{Ready: &ready}); err != nil {
 		conn.Close()
@@ -179,16 +185,44 @@ func (a *Agent) serve() {
 			return
 		}
 		if len(r.Argv) == 0 {
-			a.mu.Lock()
-			e := a.running[r.ID]
-			a.mu.Unlock()
-			if e != nil {
-				_ = e.Signal(unix.Signal(r.Signal))
-			}
+			a.signal(r.ID, unix.Signal(r.Signal))
 			continue
 		}
 		copy(r.Streams[:], files)
+		a.mu.Lock()
+		a.running[r.ID] = &agentCommand{}
+		a.mu.Unlock()
 		a.done.Go(func() { a.run(r, files) })
+	}
+}
+
+// signal sends a signal to a command, or remembers it until the command has started. The
+// supervisor sends each signal once.
+func (a *Agent) signal(id int, sig unix.Signal) {
+	a.mu.Lock()
+	c := a.running[id]
+	var e Execution
+	if c != nil {
+		if e = c.started; e == nil {
+			c.early = append(c.early, sig)
+		}
+	}
+	a.mu.Unlock()
+	if e != nil {
+		_ = e.Signal(sig) // it may have ended
+	}
+}
+
+// started gives a command the signals that have come before its start.
+func (a *Agent) started(id int, e Execution) {
+	a.mu.Lock()
+	c := a.running[id]
+	c.started = e
+	early := c.early
+	c.early = nil
+	a.mu.Unlock()
+	for _, sig := range early {
+		_ = e.Signal(sig) // it may have ended
 	}
 }
 
@@ -207,13 +241,11 @@ func (a *Agent) run(r agentRequest, files []*os.File) {
 			reply.Code = e.Code
 		}
 	} else {
-		a.mu.Lock()
-		a.running[r.ID] = e
-		a.mu.Unlock()
+		a.started(r.ID, e)
 		reply.Code = e.Wait()
-		a.mu.Lock()
-		delete(a.running, r.ID)
-		a.mu.Unlock()
 	}
+	a.mu.Lock()
+	delete(a.running, r.ID)
+	a.mu.Unlock()
 	_ = a.conn.send(reply) // the supervisor may be gone
 }

@@ -32,9 +32,9 @@ const patience = 30 * time.Second
 // TestServeReaderStops ends a supervisor while a client asks for nothing, and while one
 // does not read: neither keeps the supervisor from its end.
 func TestServeReaderStops(t *testing.T) {
-	for name, stuck := range map[string]func(client, theirs packetConn){
-		"no request": func(client, theirs packetConn) {},
-		"no reader": func(client, theirs packetConn) {
+	for name, stuck := range map[string]func(t *testing.T, client, theirs packetConn){
+		"no request": func(*testing.T, packetConn, packetConn) {},
+		"no reader": func(t *testing.T, client, theirs packetConn) {
 			fill(t, theirs)
 			if err := client.send(request{Op: opEvents}); err != nil {
 				t.Fatal(err)
@@ -42,8 +42,9 @@ func TestServeReaderStops(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			client, theirs := connPair(t)
-			stuck(client, theirs)
+			stuck(t, client, theirs)
 			ctx, end := context.WithCancel(t.Context())
 			defer end()
 			served := make(chan struct{})
