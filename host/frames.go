@@ -137,10 +137,15 @@ func (s streamWriter) Write(b []byte) (int, error) {
 type Reader struct {
 	r   io.Reader
 	buf []byte
+	max uint32 // of a payload, in bytes
 }
 
 // NewReader returns a Reader of what a Writer has written to r.
-func NewReader(r io.Reader) *Reader { return &Reader{r: r} }
+func NewReader(r io.Reader) *Reader { return &Reader{r: r, max: MaxFrame} }
+
+// Limit bounds the payloads of the next frames, in bytes; at most MaxFrame. Read
+// allocates memory for a payload before it arrives.
+func (r *Reader) Limit(n int) { r.max = uint32(min(n, MaxFrame)) }
 
 // errFrame means that the bytes are not a frame.
 var errFrame = errors.New("not a frame of boxer's")
@@ -159,8 +164,8 @@ func (r *Reader) Read() (Kind, []byte, error) {
 	default:
 		return 0, nil, fmt.Errorf("%w: kind %d", errFrame, k)
 	}
-	if n > MaxFrame {
-		return 0, nil, fmt.Errorf("%w: %d bytes, at most %d", errFrame, n, MaxFrame)
+	if n > r.max {
+		return 0, nil, fmt.Errorf("%w: %d bytes, at most %d", errFrame, n, r.max)
 	}
 	if cap(r.buf) < int(n) {
 		r.buf = make([]byte, n)

@@ -47,6 +47,22 @@ func TestBadFrames(t *testing.T) {
 	}
 }
 
+func TestFrameLimit(t *testing.T) {
+	var b bytes.Buffer
+	w := NewWriter(&b)
+	for _, n := range []int{10, 11} {
+		w.Write(Proof, make([]byte, n))
+	}
+	r := NewReader(&b)
+	r.Limit(10)
+	if _, got, err := r.Read(); len(got) != 10 || err != nil {
+		t.Errorf("at the limit: %d bytes, %v", len(got), err)
+	}
+	if _, _, err := r.Read(); !errors.Is(err, errFrame) {
+		t.Errorf("above the limit: %v, want %v", err, errFrame)
+	}
+}
+
 // failing is a writer that fails.
 type failing struct{}
 

@@ -28,6 +28,16 @@ type CommandConn struct {
 	// Binding is the same at both ends, and differs for all other pairs of nodes: the
 	// identity of the node that is controlled, and that of the other end.
 	Binding []byte
+
+	proven func() // nil: nothing is to be proven
+}
+
+// Proven says that the other end has proven that it may control the node. The node has
+// few connections of others. Proven may be called more than once.
+func (c *CommandConn) Proven() {
+	if c.proven != nil {
+		c.proven()
+	}
 }
 
 // isCommand reports whether a stream is for the supervisor of a node: it is between the
@@ -46,6 +56,8 @@ func binding(controlled, other transport.Key) []byte {
 type commandConns struct {
 	serve func(*Program, *CommandConn) // nil: nobody controls it
 	all   sync.WaitGroup
+
+	unproven unproven
 
 	mu    sync.Mutex
 	conns map[io.Closer]struct{}
@@ -106,13 +118,19 @@ func (n *node) takeCommand(s *transport.Stream) {
 		_ = s.Answer(transport.StatusRefused)
 		return
 	}
+	proven, ok := p.commands.unproven.admit(s.Peer())
+	if !ok {
+		_ = s.Answer(transport.StatusRefused)
+		return
+	}
+	defer proven()
 	if s.Answer(transport.StatusOK) != nil {
 		s.Reset()
 		return
 	}
 	self := n.member.client.Self()
 	p.commands.run(p, &CommandConn{ReadWriteCloser: &MeetingConn{s},
-		Binding: binding(self.Key, peer.Key)})
+		Binding: binding(self.Key, peer.Key), proven: proven})
 }
 
 // Ended returns a channel that is closed when the program has ended. Status has its exit
@@ -125,8 +143,8 @@ func (p *Program) ExitCode() int {
 	return p.c.status
 }
 
-// ErrNoCommands means that a node takes no commands: it is about to start or to end, or
-// its boxer is of an older version.
+// ErrNoCommands means that a node takes no commands: it is about to start or to end, its
+// boxer is of an older version, or too many connections to it have proven nothing yet.
 var ErrNoCommands = errors.New("the node takes no commands")
 
 // Command connects to the supervisor of a node, which has RunConfig.Commands.

@@ -27,6 +27,7 @@ type controlled struct {
 func (c *controlled) serve(p *launcher.Program, conn *launcher.CommandConn) {
 	_ = control.Serve(context.Background(), conn, controlledNode{c, p}, control.Access{
 		Trusted: conn.Trusted, Owner: c.owner, Binding: conn.Binding,
+		Proven: conn.Proven,
 	}) // the client is told of errors
 }
 

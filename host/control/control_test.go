@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -175,6 +176,64 @@ func TestProof(t *testing.T) {
 				t.Errorf("got %v, want %q", err, tc.want)
 			}
 		})
+	}
+}
+
+// TestUnproven has clients that have proven nothing send frames that are too large, and
+// connects to a node that has no owner. It serves them at once in both cases.
+func TestUnproven(t *testing.T) {
+	public, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		access Access
+		send   string // after the challenge
+		want   string
+	}{
+		"large frame": {Access{Owner: public}, "p\x00\x00\x04\x01", "not a frame"},
+		"no owner":    {Access{}, "", "takes no orders"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ours, theirs := pair(t)
+			tc.access.Proven = func() { t.Error("proven") }
+			served := make(chan error, 1)
+			go func() { served <- Serve(t.Context(), theirs, newFakeNode(), tc.access) }()
+			r := host.NewReader(ours)
+			if tc.send != "" {
+				if err := readJSON(r, host.Challenge, new(challenge)); err != nil {
+					t.Error(err)
+				}
+				if _, err := io.WriteString(ours, tc.send); err != nil {
+					t.Error(err)
+				}
+			}
+			err := readJSON(r, host.Challenge, new(challenge))
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("the client hears %v, want %q", err, tc.want)
+			}
+			ours.Close()
+			if err := <-served; err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("Serve: %v, want %q", err, tc.want)
+			}
+		})
+	}
+}
+
+// TestProven looks for the report of a proof.
+func TestProven(t *testing.T) {
+	public, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var proven atomic.Int32
+	s, err := open(t, newFakeNode(), Access{Owner: public,
+		Proven: func() { proven.Add(1) }}, key, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Describe(); err != nil || proven.Load() != 1 {
+		t.Errorf("%v, proven %d times, want once", err, proven.Load())
 	}
 }
 

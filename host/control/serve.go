@@ -30,7 +30,13 @@ type Access struct {
 	// Binding is the same at both ends of the connection, and differs for all others:
 	// the keys of both nodes.
 	Binding []byte
+
+	Proven func() // called when the client has proven its key; may be nil
 }
+
+// maxProof bounds a frame of a client that has not proven its key yet, in bytes. Every
+// node of the network can be such a client.
+const maxProof = 1 << 10
 
 // A challenge is the first frame of a supervisor.
 type challenge struct {
@@ -59,10 +65,11 @@ func Serve(ctx context.Context, conn io.ReadWriteCloser, n Node, a Access) error
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	s := &serving{Node: n, r: host.NewReader(conn), w: host.NewWriter(conn)}
 	late := time.AfterFunc(askWithin, func() { conn.Close() })
+	defer late.Stop() // a client whose request fails may not read why
 	q, err := s.ask(a)
-	late.Stop()
 	var result host.Result
 	if err == nil {
+		late.Stop()
 		result, err = s.do(ctx, cancel, q)
 	}
 	if err != nil {
@@ -102,30 +109,43 @@ type serving struct {
 
 // ask has the client prove who it is, and reads its request.
 func (s *serving) ask(a Access) (q request, err error) {
-	c := challenge{}
-	if !a.Trusted {
-		c.Nonce = make([]byte, 32)
-		if _, err := rand.Read(c.Nonce); err != nil {
-			return q, err
-		}
+	if a.Trusted {
+		err = s.w.WriteJSON(host.Challenge, challenge{})
+	} else {
+		s.r.Limit(maxProof)
+		err = s.challenge(a)
 	}
-	if err := s.w.WriteJSON(host.Challenge, c); err != nil {
+	if err != nil {
 		return q, err
 	}
-	if !a.Trusted {
-		var p proof
-		if err := readJSON(s.r, host.Proof, &p); err != nil {
-			return q, err
-		}
-		switch {
-		case a.Owner == nil:
-			return q, errNoOwner
-		case !a.Owner.Equal(ed25519.PublicKey(p.Owner)) ||
-			!ed25519.Verify(a.Owner, signed(c.Nonce, a.Binding), p.Signature):
-			return q, errNotOwner
-		}
+	if a.Proven != nil {
+		a.Proven()
 	}
+	s.r.Limit(host.MaxFrame)
 	return q, readJSON(s.r, host.Request, &q)
+}
+
+// challenge has the client prove that it has the owner's key.
+func (s *serving) challenge(a Access) error {
+	if a.Owner == nil {
+		return errNoOwner // no proof helps
+	}
+	c := challenge{Nonce: make([]byte, 32)}
+	if _, err := rand.Read(c.Nonce); err != nil {
+		return err
+	}
+	if err := s.w.WriteJSON(host.Challenge, c); err != nil {
+		return err
+	}
+	var p proof
+	if err := readJSON(s.r, host.Proof, &p); err != nil {
+		return err
+	}
+	if !a.Owner.Equal(ed25519.PublicKey(p.Owner)) ||
+		!ed25519.Verify(a.Owner, signed(c.Nonce, a.Binding), p.Signature) {
+		return errNotOwner
+	}
+	return nil
 }
 
 // readJSON reads a frame of a kind.
