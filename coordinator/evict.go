@@ -27,36 +27,51 @@ func (s *Server) Evict(target string) ([]Member, error) {
 // are free. It returns the nodes that were evicted.
 func (s *Server) RevokeToken(name string, evict bool) (gone []Member, err error) {
 	g, err := s.cfg.State.revokeToken(name, evict, time.Now())
-	if err != nil {
+	if g.name == "" {
 		return nil, err
 	}
 	s.audit.write(AuditEvent{Event: "token-revoke", Name: g.name})
-	if !evict {
-		return nil, nil
+	if evict {
+		// The state needs no keys of these nodes: it refuses whoever joined with the
+		// token.
+		gone = s.members.joinedBy(g.id)
+		s.dismiss(gone, "the token with which this node joined was revoked; restart it with another one")
 	}
-	gone = s.members.joinedBy(g.id)
-	return gone, s.evictMembers(gone, "the token with which this node joined was revoked; restart it with another one")
+	if err != nil {
+		return gone, fmt.Errorf("token %s: it is revoked, and nodes evicted: %d; but a coordinator that is started again would not know it: mend the cause, and revoke the token again: %w",
+			g.name, len(gone), err)
+	}
+	return gone, nil
 }
 
 // evictMembers removes nodes for good. The state has their keys before they are removed.
 func (s *Server) evictMembers(gone []Member, text string) error {
-	keys := make([]transport.Key, len(gone))
-	for i := range gone {
-		keys[i] = gone[i].Key
-	}
-	if err := s.cfg.State.evict(keys); err != nil {
+	if err := s.cfg.State.evict(keysOf(gone)); err != nil {
 		return err
 	}
+	s.dismiss(gone, text)
+	return nil
+}
+
+func keysOf(members []Member) []transport.Key {
+	keys := make([]transport.Key, len(members))
+	for i := range members {
+		keys[i] = members[i].Key
+	}
+	return keys
+}
+
+// dismiss removes nodes that the state does not accept any more.
+func (s *Server) dismiss(gone []Member, text string) {
 	for i := range gone {
 		s.audit.member("evict", gone[i], "", text)
 		s.metrics.evictions.Inc()
 	}
-	for _, c := range s.members.removeKeys(keys) {
+	for _, c := range s.members.removeKeys(keysOf(gone)) {
 		s.log.Warn("node evicted", "id", c.id)
 		_ = c.conn.CloseWithError(codeEvicted, text)
 	}
 	s.probes.notifyResponse()
-	return nil
 }
 
 // named returns the nodes with a name, an ordinal name or a virtual address.

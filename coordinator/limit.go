@@ -19,8 +19,8 @@ const (
 	signalRate  = 32 // per second
 	signalBurst = 256
 
-	// Changes of one member's presence, each of which goes to all others. A function sleeps
-	// and wakes with every invocation, which takes two changes.
+	// Changes of one member's presence, each of which goes to all others. A function
+	// sleeps and wakes with every invocation, which takes two changes.
 	presenceRate  = 32 // per second
 	presenceBurst = 256
 

@@ -13,13 +13,14 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/boxer-sandbox/boxer/transport"
 )
 
-// maxStateFile limits what is read from a state file, in bytes.
+// maxStateFile limits a state file, in bytes.
 const maxStateFile = 16 << 20
 
 // serialBlock is the number of serials that a coordinator reserves with one write of the
@@ -35,6 +36,8 @@ type State struct {
 
 	mu   sync.Mutex
 	file stateFile
+	// unsaved are the tokens, by name, that the state has forgotten and the file has not.
+	unsaved map[string]grant
 }
 
 // A stateFile is the JSON text of a state file.
@@ -215,6 +218,7 @@ func (s *State) setListen(addr netip.AddrPort) error {
 // saveLocked replaces the file. A reader, and a start after a crash, finds either the old
 // file or the new one, complete.
 func (s *State) saveLocked() error {
+	s.forgetUsesLocked(time.Now())
 	if s.path == "" {
 		return nil
 	}
@@ -226,6 +230,7 @@ func (s *State) saveLocked() error {
 		_ = os.Remove(tmp)
 		return fmt.Errorf("replace state file: %w", err)
 	}
+	clear(s.unsaved)
 	return syncDir(s.path)
 }
 
@@ -235,6 +240,10 @@ func (s *State) writeTemp() (name string, err error) {
 	text, err := json.MarshalIndent(&s.file, "", "\t")
 	if err != nil {
 		return "", fmt.Errorf("encode state: %w", err)
+	}
+	if n := len(text) + 1; n > maxStateFile {
+		return "", fmt.Errorf("state file %s: it would have %d bytes, the most is %d; remove tokens by token revoke --evict",
+			s.path, n, maxStateFile)
 	}
 	f, err := os.CreateTemp(filepath.Dir(s.path), filepath.Base(s.path)+".*.new")
 	if err != nil {

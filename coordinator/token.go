@@ -73,8 +73,9 @@ type namedToken struct {
 	ID   string `json:"id"`   // in tickets; no other token gets it
 	Hash []byte `json:"hash"` // SHA-256 of the secret
 
-	// UsedBy are the nodes that have joined, if Uses is set. A node that repeats its
-	// join, because the answer was lost, counts once.
+	// UsedBy are the nodes that have joined, if Uses is set: all of them while the token
+	// admits others, then the last few. A node that repeats its join, because the answer
+	// was lost, counts once.
 	UsedBy []transport.Key `json:"used_by,omitempty"`
 }
 
@@ -85,6 +86,9 @@ const (
 	maxTags    = 16    // of one token
 	maxBinds   = 64    // of one token
 	maxEvicted = 16384 // keys
+
+	// maxLastUses is how many nodes a token remembers that is used up.
+	maxLastUses = 16
 )
 
 // A grant is what a token gives to its bearer.
@@ -231,6 +235,8 @@ func (s *State) tokens() []TokenInfo {
 
 // revokeToken makes a token admit nobody any more. With forget, the state forgets it: the
 // tickets of nodes that joined with it are not accepted either, and its names are free.
+// The grant has a name if there is such a token. Then it is revoked, also if the state
+// cannot be saved and revokeToken fails; it can be called again to save the state.
 func (s *State) revokeToken(name string, forget bool, now time.Time) (grant, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -240,6 +246,9 @@ func (s *State) revokeToken(name string, forget bool, now time.Time) (grant, err
 		return grant{name: DefaultToken}, s.saveLocked()
 	}
 	t := s.namedLocked(name)
+	if g, ok := s.unsaved[name]; t == nil && ok {
+		return g, s.saveLocked()
+	}
 	if t == nil {
 		return grant{}, fmt.Errorf("token %q: there is none of that name; see boxer coordinator token list",
 			clip(name, maxLabel))
@@ -252,7 +261,27 @@ func (s *State) revokeToken(name string, forget bool, now time.Time) (grant, err
 	} else if t = s.namedLocked(name); t.Revoked.IsZero() {
 		t.Revoked = now.UTC().Truncate(time.Second)
 	}
-	return g, s.saveLocked()
+	err := s.saveLocked()
+	if err != nil && forget {
+		if s.unsaved == nil {
+			s.unsaved = make(map[string]grant)
+		}
+		s.unsaved[name] = g
+	}
+	return g, err
+}
+
+// forgetUsesLocked drops keys in UsedBy that are not needed any more: a token that is revoked
+// or has expired admits nobody, and one that is used up only who repeats its join.
+func (s *State) forgetUsesLocked(now time.Time) {
+	for i := range s.file.Named {
+		switch t := &s.file.Named[i]; t.State(now) {
+		case "revoked", "expired":
+			t.UsedBy = nil
+		case "used up":
+			t.UsedBy = slices.Clone(t.UsedBy[max(len(t.UsedBy)-maxLastUses, 0):])
+		}
+	}
 }
 
 // admits returns what the token of that secret gives. It compares the secret with all
@@ -313,10 +342,11 @@ func (s *State) use(g grant, key transport.Key, now time.Time) error {
 		return refuse(codeToken, "the token %s admits %d nodes, and so many have joined; ask for a new join URL",
 			t.Name, t.Uses)
 	}
-	t.UsedBy = append(slices.Clone(t.UsedBy), key)
-	t.Used = len(t.UsedBy)
+	before := t.UsedBy
+	t.UsedBy = append(slices.Clone(before), key)
+	t.Used++
 	if err := s.saveLocked(); err != nil {
-		t.UsedBy = t.UsedBy[:t.Used-1]
+		t.UsedBy = before
 		t.Used--
 		return refuse(codeBusy, "the coordinator cannot write its state file, which counts the uses of the token; its log has the cause")
 	}

@@ -322,6 +322,127 @@ func TestRevokeDefault(t *testing.T) {
 	})
 }
 
+// A token is revoked with its nodes also when the state cannot be saved, and again to
+// save it. That the state has no room for more evicted nodes does not matter.
+func TestRevokeUnsaved(t *testing.T) {
+	virtualTime(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "state")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, "state")
+		l := newLab(t, ServerConfig{State: load(t, path)})
+		u := l.token(t, TokenInfo{Name: "ci"})
+		a := mustEnter(t, u, "a")
+		l.cfg.State.mu.Lock()
+		l.cfg.State.file.Evicted = make([]transport.Key, maxEvicted)
+		l.cfg.State.mu.Unlock()
+		if err := os.Rename(dir, dir+".away"); err != nil {
+			t.Fatal(err)
+		}
+		gone, err := l.RevokeToken("ci", true)
+		if !errors.Is(err, os.ErrNotExist) || len(gone) != 1 ||
+			!strings.Contains(err.Error(), "nodes evicted: 1; but") {
+			t.Errorf("evicted %v, %v", gone, err)
+		}
+		<-a.Done()
+		if err := a.Err(); !errors.Is(err, ErrEvicted) {
+			t.Errorf("the node was told %v", err)
+		}
+		refused(t, u, "b", ErrToken, "")
+		if _, err := l.RevokeToken("ci", true); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("revoked again: %v", err)
+		}
+		if err := os.Rename(dir+".away", dir); err != nil {
+			t.Fatal(err)
+		}
+		if load(t, path).namedLocked("ci") == nil {
+			t.Error("the state file has forgotten the token")
+		}
+		if _, err := l.RevokeToken("ci", true); err != nil {
+			t.Errorf("revoked again: %v", err)
+		}
+		if load(t, path).namedLocked("ci") != nil {
+			t.Error("the state file still has the token")
+		}
+		if _, err := l.RevokeToken("ci", true); err == nil ||
+			!strings.Contains(err.Error(), "none of that name") {
+			t.Errorf("revoked once more: %v", err)
+		}
+	})
+}
+
+// Tokens that admit nobody any more do not fill the state file.
+func TestForgetUses(t *testing.T) {
+	s, err := NewState()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.path = filepath.Join(t.TempDir(), "state")
+	now := time.Now()
+	add := func(name string, used int) *namedToken {
+		t.Helper()
+		if _, err := s.addNamedToken(TokenInfo{Name: name, Uses: maxUses}, now); err != nil {
+			t.Fatal(err)
+		}
+		n := s.namedLocked(name)
+		n.UsedBy, n.Used = make([]transport.Key, used), used
+		for i := range n.UsedBy {
+			n.UsedBy[i][0], n.UsedBy[i][1] = byte(i), byte(i>>8)
+		}
+		return n
+	}
+	last := transport.Key{1, 2, 3}
+	full := add("full", maxUses-1)
+	for range 2 { // the last one repeats its join
+		if err := s.use(full.grant(), last, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if full = s.namedLocked("full"); full.Used != maxUses || len(full.UsedBy) != maxLastUses {
+		t.Errorf("%d uses, %d nodes", full.Used, len(full.UsedBy))
+	}
+	if err := s.use(full.grant(), transport.Key{9, 9, 9}, now); !errors.Is(err, ErrToken) {
+		t.Errorf("a token that is used up: %v", err)
+	}
+	add("revoked", 100)
+	add("expired", 100).Expires = now.Add(-time.Second)
+	add("valid", 100)
+	if _, err := s.revokeToken("revoked", false, now); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int{"revoked": 0, "expired": 0, "valid": 100} {
+		if n := s.namedLocked(name); len(n.UsedBy) != want || n.Used != 100 {
+			t.Errorf("%s: %d uses, %d nodes, want 100 and %d", name, n.Used, len(n.UsedBy), want)
+		}
+	}
+}
+
+// A state file that could not be read again is not written.
+func TestStateFileLimit(t *testing.T) {
+	s, err := NewState()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.path = filepath.Join(t.TempDir(), "state")
+	now := time.Now()
+	if _, err := s.addNamedToken(TokenInfo{Name: "big", Uses: maxUses}, now); err != nil {
+		t.Fatal(err)
+	}
+	s.namedLocked("big").UsedBy = make([]transport.Key, maxStateFile/40)
+	if _, err := s.addNamedToken(TokenInfo{Name: "more"}, now); err == nil ||
+		!strings.Contains(err.Error(), "remove tokens by token revoke --evict") {
+		t.Errorf("the state was saved: %v", err)
+	}
+	if s, err := loadState(s.path); err != nil || s.namedLocked("big") == nil ||
+		s.namedLocked("more") != nil {
+		t.Errorf("the file before: %v", err)
+	}
+	if _, err := s.revokeToken("big", true, now); err != nil {
+		t.Errorf("the remedy: %v", err)
+	}
+}
+
 func TestTokenErrors(t *testing.T) {
 	s, err := NewState()
 	if err != nil {
