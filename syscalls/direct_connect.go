@@ -179,7 +179,8 @@ func (a *directAttempt) finish() {
 	case err != nil && !errors.Is(err, unix.EAGAIN): // given up
 		a.d.Reset()
 		a.n.pendingConnects.succeed(a.p)
-	case serr == nil && state != tcpSynSent && state != tcpClose:
+	// SYN_RECV: the far side's SYN has come, but no ACK of this side's.
+	case serr == nil && state != tcpSynSent && state != tcpSynRecv && state != tcpClose:
 		a.n.directs.onEnd(a.p.id, a.d.Established())
 		a.n.pendingConnects.succeed(a.p)
 	default:

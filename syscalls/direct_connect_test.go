@@ -2,6 +2,7 @@ package syscalls
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"sync/atomic"
 	"testing"
@@ -17,6 +18,7 @@ type fakeDirect struct {
 	to     netip.AddrPort
 	dst    netip.AddrPort
 	within time.Duration
+	begun  func(port uint16) // nil: nothing happens
 
 	src         netip.AddrPort
 	established atomic.Bool
@@ -27,8 +29,11 @@ type fakeDirect struct {
 func (d *fakeDirect) To() netip.AddrPort        { return d.to }
 func (d *fakeDirect) MSS() int                  { return 1360 }
 func (d *fakeDirect) Within(bool) time.Duration { return d.within }
-func (d *fakeDirect) Begin(src netip.AddrPort, _ uint16) error {
+func (d *fakeDirect) Begin(src netip.AddrPort, port uint16) error {
 	d.src = src
+	if d.begun != nil {
+		d.begun(port)
+	}
 	return nil
 }
 func (d *fakeDirect) Established() func(sent, received uint64) {
@@ -62,6 +67,86 @@ func refusing(t *testing.T) netip.AddrPort {
 	}
 	t.Cleanup(func() { g.close() })
 	return g.closed
+}
+
+// dropping returns a socket at an address of loopback that drops the segments that have
+// one of some flags of TCP's header (RFC 9293, section 3.1).
+func dropping(t *testing.T, at netip.AddrPort, flags uint32) (fd int, own netip.AddrPort) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET,
+		unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	const flagsAt = 13
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: flagsAt},
+		{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, K: flags, Jt: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: 0xffff},
+		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
+	}
+	err = errors.Join(
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1),
+		unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
+			&unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}),
+		bindTo(fd, unix.AF_INET, at))
+	local, _, err2 := localName(fd)
+	if err := errors.Join(err, err2); err != nil {
+		t.Fatal(err)
+	}
+	return fd, local.Addr
+}
+
+// Flags of TCP's header.
+const (
+	tcpFlagSYN = 0x02
+	tcpFlagACK = 0x10
+)
+
+// TestDirectSynRecv loses what acknowledges the far side's SYN: the program's socket has
+// got a SYN and is in the state SYN_RECV, but the far side's is not established. The
+// connection goes over the stream.
+func TestDirectSynRecv(t *testing.T) {
+	var d *fakeDirect
+	var state int
+	silent, to := dropping(t, netip.AddrPortFrom(localhost4, 0), tcpFlagSYN)
+	if err := unix.Listen(silent, 1); err != nil {
+		t.Fatal(err)
+	}
+	far, _ := dropping(t, to, tcpFlagACK)
+	compareWith(t, nil, func(w *world) {
+		w.a.node.directs.watched = true
+		w.net.direct = func(dst netip.AddrPort) DirectDial {
+			d = &fakeDirect{net: w.net, to: to, dst: dst, within: 50 * time.Millisecond}
+			d.begun = func(port uint16) {
+				program := netip.AddrPortFrom(localhost4, port)
+				if err := connectTo(far, unix.AF_INET, program); !errors.Is(err,
+					unix.EINPROGRESS) {
+					t.Errorf("the far side's connect: %v", err)
+				}
+				m, _, err := w.a.node.diag.Connection(program, to)
+				if err != nil {
+					t.Error(err)
+				}
+				state = int(m.State)
+			}
+			return d
+		}
+	}, func(s *script) {
+		l := s.listener(s.b, "0.0.0.0:7000")
+		k := s.tcp(s.a)
+		k.connect("B:7000")
+		k.sockname()
+		k.peername()
+		talk(k, l.accept(0))
+	})
+	if state != tcpSynRecv {
+		t.Errorf("the program's socket is in state %d, want SYN_RECV", state)
+	}
+	if !d.given.Load() || d.established.Load() || d.reset.Load() {
+		t.Errorf("%v was not given up in favour of the stream", d.dst)
+	}
 }
 
 // TestDirectFallsBack connects where TCP does not get through: the connection goes over

@@ -13,6 +13,7 @@ import (
 const (
 	tcpEstablished = 1
 	tcpSynSent     = 2
+	tcpSynRecv     = 3
 	tcpFinWait1    = 4
 	tcpClose       = 7
 	tcpListen      = 10
