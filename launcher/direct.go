@@ -105,7 +105,7 @@ const prepareWithin = time.Second
 // prepare finds direct paths to the nodes that the program is going to need, so that its
 // first connections are direct, too; d may be nil.
 func (d *directPaths) prepare(ctx context.Context, nodes []WaitFor) {
-	if d == nil || len(nodes) == 0 {
+	if d == nil || len(nodes) == 0 || d.m.client.Restricted() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, prepareWithin)
@@ -179,9 +179,10 @@ func (d *directPaths) trial(ctx context.Context, peer uint32,
 // trialWithin bounds a trial: it has two attempts of some two seconds, and round trips.
 const trialWithin = 15 * time.Second
 
-// acceptTrial is the other end of a peer's trial; d may be nil.
+// acceptTrial is the other end of a peer's trial; d may be nil. The peer may not know yet
+// that a policy forbids direct connections.
 func (d *directPaths) acceptTrial(s *transport.Stream) {
-	if d == nil {
+	if d == nil || d.m.client.Restricted() {
 		s.Answer(transport.StatusForbidden)
 		return
 	}
@@ -208,7 +209,7 @@ func (n network) tryDirect(dst netip.AddrPort) {
 	if d == nil {
 		return
 	}
-	if to, ok := n.m.client.ByAddr(dst.Addr()); ok {
+	if to, ok := n.m.client.ByAddr(dst.Addr()); ok && !to.Asleep {
 		d.pathTo(to.ID)
 	}
 }
@@ -220,7 +221,7 @@ func (n network) DialDirect(dst netip.AddrPort) (syscalls.DirectDial, bool) {
 		return nil, false
 	}
 	to, ok := n.m.client.ByAddr(dst.Addr())
-	if !ok {
+	if !ok || to.Asleep { // Dial waits for it, or fails
 		return nil, false
 	}
 	path, rtt, ok := d.pathTo(to.ID)
@@ -316,7 +317,8 @@ func deliverDirect(node *syscalls.Node, n network, s *transport.Stream) (over bo
 	over, err := node.AcceptDirect(ctx, h.Source, h.Destination,
 		func(domain int) (int, error) {
 			d := n.m.direct.Load()
-			if d == nil {
+			// The peer may not know the policy yet, or ignore it.
+			if d == nil || n.m.client.Restricted() {
 				return -1, errNotDirect
 			}
 			way, _, ok := d.wayTo(s.Peer())

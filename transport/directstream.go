@@ -3,6 +3,7 @@ package transport
 import (
 	"fmt"
 	"io"
+	"time"
 )
 
 // Connections that the kernel's TCP carries are agreed over streams. The opener reserves
@@ -16,6 +17,10 @@ const (
 	directEstablished = 1
 	directGivenUp     = 0
 )
+
+// directWithin bounds how long the acceptor waits for what the opener says. It is longer
+// than the kernel takes to send a SYN three times, and several round trips.
+const directWithin = 10 * time.Second
 
 // Path returns the path in use to a node; ok is false if there is none.
 func (n *Node) Path(id uint32) (info PathInfo, ok bool) {
@@ -49,8 +54,10 @@ func (s *Stream) SettleDirect(established bool) error {
 
 // AwaitDirect is the acceptor's end of SettleDirect: it waits for what the opener says,
 // before Answer. If it returns true or an error, the stream has ended and gets no Answer.
+// An opener that says nothing for ten seconds is an error.
 func (s *Stream) AwaitDirect() (established bool, err error) {
 	s.openBarrier() // the next stream need not wait for the opener's socket
+	s.SetReadDeadline(time.Now().Add(directWithin))
 	var what [1]byte
 	// not Read, which counts the program's bytes
 	if _, err := io.ReadFull(s.quic, what[:]); err != nil {
@@ -58,6 +65,7 @@ func (s *Stream) AwaitDirect() (established bool, err error) {
 		s.Reset()
 		return false, fmt.Errorf("direct connection: %w", streamError(err))
 	}
+	s.SetReadDeadline(time.Time{})
 	if what[0] == directGivenUp {
 		return false, nil
 	}

@@ -1,7 +1,9 @@
 package transport
 
 import (
+	"errors"
 	"io"
+	"os"
 	"testing"
 	"time"
 )
@@ -79,6 +81,15 @@ func testDirectStream(t *testing.T, l *lab) {
 	if o := <-outcomes; o.established || o.err == nil {
 		t.Errorf("reset: the acceptor has seen %+v", o)
 	}
+
+	// Silence holds the acceptor's socket only for a while.
+	silent := begin()
+	start := time.Now()
+	if o := <-outcomes; o.established || !errors.Is(o.err, os.ErrDeadlineExceeded) ||
+		time.Since(start) > directWithin+time.Second {
+		t.Errorf("silence: after %v the acceptor has seen %+v", time.Since(start), o)
+	}
+	silent.Reset()
 
 	// A reservation that is not used takes no credit.
 	before := near.peers[2].current.credits.theirs[header().Destination].used
