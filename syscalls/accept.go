@@ -83,7 +83,7 @@ func (n *Node) acceptNow(c Call, fd, flags int, id uint64, blocks bool) reply {
 	if err != nil {
 		return fail(err)
 	}
-	got, after := n.insteadOf(accepted{conn, peer}, flags)
+	got, after := n.insteadOf(accepted{fd: conn, peer: peer}, flags)
 	if after != nil {
 		n.tasks.Go(after) // it can wait until the program has its answer
 	}
@@ -94,6 +94,8 @@ func (n *Node) acceptNow(c Call, fd, flags int, id uint64, blocks bool) reply {
 type accepted struct {
 	fd   int
 	peer abi.Sockaddr // its kernel address, known even after a reset
+
+	direct *directOffer // nil: the connection is over loopback
 }
 
 // give installs an accepted connection in the program, with its peer's address. If the

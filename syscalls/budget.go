@@ -67,10 +67,9 @@ func budgetOf(files int) *budget {
 // the connection has ended. take fails with ctx's error.
 func (b *budget) take(ctx context.Context, s spot) (give func(), err error) {
 	b.mu.Lock()
-	if len(b.queue[s]) == 0 && b.allowsLocked(s) {
-		b.addLocked(s, 1)
+	if give, ok := b.tryLocked(s); ok {
 		b.mu.Unlock()
-		return func() { b.give(s) }, nil
+		return give, nil
 	}
 	ready := make(chan struct{})
 	b.queue[s] = append(b.queue[s], ready)
@@ -84,6 +83,21 @@ func (b *budget) take(ctx context.Context, s spot) (give func(), err error) {
 		b.give(s)
 	}
 	return nil, ctx.Err()
+}
+
+// tryTake is take that does not wait; ok is false where take would.
+func (b *budget) tryTake(s spot) (give func(), ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.tryLocked(s)
+}
+
+func (b *budget) tryLocked(s spot) (give func(), ok bool) {
+	if len(b.queue[s]) > 0 || !b.allowsLocked(s) {
+		return nil, false
+	}
+	b.addLocked(s, 1)
+	return func() { b.give(s) }, true
 }
 
 // leave removes a waiting connection from its queue; ok is false if it is not there.

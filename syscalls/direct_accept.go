@@ -27,9 +27,11 @@ func (n *Node) AcceptDirect(ctx context.Context, src, dst netip.AddrPort,
 	open func(domain int) (fd int, err error),
 	await func() (established bool, ended func(sent, received uint64), err error),
 ) (over bool, err error) {
-	fd, err := open(n.listenerDomain(src, dst))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(n.ctx, cancel)()
+	fd, give, err := n.openDirect(src, dst, open)
 	if err != nil { // the far side's connect comes to no end, and it says so
-		fd = -1
 		n.Logger.Debug("direct connection", "from", src, "to", dst, "err", err)
 	}
 	established, ended, err := await()
@@ -37,6 +39,7 @@ func (n *Node) AcceptDirect(ctx context.Context, src, dst netip.AddrPort,
 		if fd >= 0 {
 			linux.Close(fd)
 		}
+		give()
 		return err != nil, err
 	}
 	if fd < 0 {
@@ -45,14 +48,32 @@ func (n *Node) AcceptDirect(ctx context.Context, src, dst netip.AddrPort,
 	}
 	if state, err := tcpState(fd); err != nil || state == tcpSynSent {
 		resetSocket(fd) // somebody else is the far side's peer
+		give()
 		callEnded(ended, 0, 0)
 		return true, fmt.Errorf("direct connection from %v: %w", src, unix.ECONNABORTED)
 	}
-	if err := n.offerDirect(ctx, src, dst, fd, ended); err != nil {
+	if err := n.offerDirect(ctx, src, dst, fd, ended, give); err != nil {
 		resetSocket(fd)
+		give()
 		return true, err
 	}
 	return true, nil
+}
+
+// openDirect opens this side's socket if the peer may have one more connection. The
+// caller calls give when the connection has ended. After an error fd is negative, and
+// give does nothing.
+func (n *Node) openDirect(src, dst netip.AddrPort,
+	open func(domain int) (fd int, err error)) (fd int, give func(), err error) {
+	give, ok := n.budget.tryTake(spot{src.Addr(), dst})
+	if !ok { // over the stream it waits
+		return -1, func() {}, unix.EMFILE
+	}
+	if fd, err = open(n.listenerDomain(src, dst)); err != nil {
+		give()
+		return -1, func() {}, err
+	}
+	return fd, give, nil
 }
 
 // listenerDomain returns the domain of the sockets that the listener at dst accepts.
@@ -81,15 +102,22 @@ type directOffer struct {
 	peer   netip.AddrPort
 	own    netip.AddrPort // the loopback connection's end that is the supervisor's
 	kernel netip.AddrPort // the listener's
+	shown  Opening        // the connection's ends as the program sees them
 
 	mu    sync.Mutex
 	loop  *loopConn // the supervisor's end; nil: not there yet
 	taken bool      // accept(2) has handed the real one out
 }
 
+// errOfferTaken is the error of a connection over loopback that comes too late: accept(2)
+// has handed out the direct one, for which it was to stand.
+var errOfferTaken = errors.New("the direct connection was accepted")
+
 // offerDirect puts a connection into the queue of a listener. It waits as Accept does.
+// It calls give when the connection has ended, unless it fails. After an error the
+// caller has to close fd.
 func (n *Node) offerDirect(ctx context.Context, src, dst netip.AddrPort, fd int,
-	ended func(sent, received uint64)) error {
+	ended func(sent, received uint64), give func()) error {
 	id, err := cookie(fd)
 	domain, _, err2 := kind(fd)
 	kernel, err3 := endsOfSocket(fd)
@@ -98,17 +126,14 @@ func (n *Node) offerDirect(ctx context.Context, src, dst netip.AddrPort, fd int,
 		return err
 	}
 	n.directs.add(id, directConn{kernel, dst, src, ended})
-	give, err := n.budget.take(ctx, spot{src.Addr(), dst})
-	if err != nil {
-		n.directs.remove(id)
-		return err
-	}
 	o := &directOffer{n: n, fd: fd, domain: domain, peer: kernel.remote}
 	loop, remove, err := n.dialFirst(ctx, Opening{Source: src, Destination: dst}, o)
 	if err != nil {
-		n.directs.withdraw(o)
+		if o.own.IsValid() && !n.directs.withdraw(o) { // the program has fd already
+			give()
+			return nil
+		}
 		n.directs.remove(id)
-		give()
 		return err
 	}
 	n.relays.Add(1) // before the program can end
@@ -134,21 +159,27 @@ func endsOfSocket(fd int) (e kernelEnds, err error) {
 }
 
 // offer notes an offer before its connection over loopback can be accepted. o may be nil.
-func (d *directConns) offer(o *directOffer, own, kernel netip.AddrPort) {
+// shown has the connection's ends as the program sees them. ok is false if another
+// listener has got the offer.
+func (d *directConns) offer(o *directOffer, own, kernel netip.AddrPort,
+	shown Opening) (ok bool) {
 	if o == nil {
-		return
+		return true
 	}
-	d.withdraw(o) // another listener has refused it
+	if o.own.IsValid() && !d.withdraw(o) {
+		return false
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.offers == nil {
 		d.offers = make(map[netip.AddrPort]*directOffer)
 	}
-	o.own, o.kernel = own, kernel
+	o.own, o.kernel, o.shown = own, kernel, shown
 	d.offers[own] = o
+	return true
 }
 
-// withdraw takes an offer back; ok is false if it was taken.
+// withdraw takes an offer back; ok is false if it was taken, or was never made.
 func (d *directConns) withdraw(o *directOffer) (ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -163,9 +194,6 @@ func (d *directConns) withdraw(o *directOffer) (ok bool) {
 // is none of that domain. Another one's loopback connection carries the bytes, as if
 // nobody had seen the call.
 func (d *directConns) take(relay netip.AddrPort, domain int) *directOffer {
-	if d.known.Load() == 0 {
-		return nil
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	o := d.offers[relay]
@@ -180,6 +208,9 @@ func (d *directConns) take(relay netip.AddrPort, domain int) *directOffer {
 // accepted, or that one itself. after, if not nil, is to be called when the call was
 // answered.
 func (n *Node) insteadOf(loop accepted, flags int) (conn accepted, after func()) {
+	if n.directs.known.Load() == 0 {
+		return loop, nil
+	}
 	domain, _, err := kind(loop.fd)
 	if err != nil {
 		return loop, nil
@@ -191,7 +222,7 @@ func (n *Node) insteadOf(loop accepted, flags int) (conn accepted, after func())
 	inheritOptions(o.fd, loop.fd)
 	linux.SetNonblock(o.fd, flags&unix.SOCK_NONBLOCK != 0)
 	peer := abi.Sockaddr{Addr: o.peer, V6: domain == unix.AF_INET6}
-	return accepted{o.fd, peer}, func() {
+	return accepted{o.fd, peer, o}, func() {
 		linux.Close(loop.fd)
 		o.end()
 	}

@@ -131,7 +131,11 @@ func (n *Node) dialListener(ctx context.Context, kernel netip.AddrPort, o Openin
 	// The program may accept before connect returns, so the peer must be recorded first.
 	peer := n.peers.addAccepted(relay, o.Source, o.Destination.Addr())
 	remove = func() { n.peers.removeAccepted(relay) }
-	n.directs.offer(d, relay, kernel)
+	if !n.directs.offer(d, relay, kernel, o) {
+		linux.Close(fd)
+		remove()
+		return nil, nil, errOfferTaken
+	}
 	if err := n.connectWait(ctx, fd, kernel); err != nil {
 		linux.Close(fd)
 		remove()

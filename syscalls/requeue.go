@@ -67,22 +67,17 @@ func (n *Node) requeue(listener uint64, conn accepted) {
 // has closed, it closes conn, which resets it, as Linux resets connections that a closed
 // listener has not accepted.
 func (n *Node) redeliver(conn accepted) {
-	local, _, err := localName(conn.fd)
+	kernel, shown, err := n.acceptedAt(conn)
 	if err != nil {
 		linux.Close(conn.fd)
 		return
 	}
-	peer, _ := n.remote(local, conn.peer)
 	old, err := newLoopConn(conn.fd)
 	if err != nil {
 		return
 	}
-	kernel := netip.AddrPortFrom(local.Addr.Addr().Unmap(), local.Addr.Port())
-	src := netip.AddrPortFrom(peer.Addr.Addr().Unmap(), peer.Addr.Port())
-	at := unmapped(n.local(local, conn.peer).Addr).Addr()
-	fresh, remove, err := n.dialListener(n.ctx, kernel, Opening{Source: src,
-		Destination: netip.AddrPortFrom(at, kernel.Port()),
-		IP:          stream.IPFields{TTL: 255}}, nil) // it was accepted before
+	shown.IP = stream.IPFields{TTL: 255} // it was accepted before
+	fresh, remove, err := n.dialListener(n.ctx, kernel, shown, nil)
 	if err != nil {
 		old.SetLinger(0)
 		old.Close()
@@ -97,4 +92,23 @@ func (n *Node) redeliver(conn accepted) {
 	}
 	n.relays.Add(1)
 	n.relay(fresh, far)
+}
+
+// acceptedAt returns the kernel address of the listener that had a connection, and the
+// connection's ends as the program sees them.
+func (n *Node) acceptedAt(conn accepted) (kernel netip.AddrPort, shown Opening,
+	err error) {
+	if o := conn.direct; o != nil { // its own address is the host's
+		return o.kernel, Opening{Source: o.shown.Source,
+			Destination: o.shown.Destination}, nil
+	}
+	local, _, err := localName(conn.fd)
+	if err != nil {
+		return kernel, shown, err
+	}
+	kernel = unmapped(local.Addr)
+	peer, _ := n.remote(local, conn.peer)
+	at := unmapped(n.local(local, conn.peer).Addr).Addr()
+	return kernel, Opening{Source: unmapped(peer.Addr),
+		Destination: netip.AddrPortFrom(at, kernel.Port())}, nil
 }
