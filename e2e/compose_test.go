@@ -275,6 +275,10 @@ services:
 	up.Signal(unix.SIGINT)
 	up.Expect(`polite-1  \| ends|asked-1   \| asked`)
 	up.Expect(`polite-1  \| ends|asked-1   \| asked`)
+	// They write before they end, and the second signal kills what has not ended.
+	c.await("the end of two", func(all map[string]listed) bool {
+		return all["polite-1"].State == "exited" && all["asked-1"].State == "exited"
+	})
 	if all := c.ps(); all["deaf-1"].State != "running" {
 		t.Errorf("after one: %+v", all)
 	}
