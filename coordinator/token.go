@@ -271,8 +271,9 @@ func (s *State) revokeToken(name string, forget bool, now time.Time) (grant, err
 	return g, err
 }
 
-// forgetUsesLocked drops keys in UsedBy that are not needed any more: a token that is revoked
-// or has expired admits nobody, and one that is used up only who repeats its join.
+// forgetUsesLocked drops keys in UsedBy that are not needed any more: a token that is
+// revoked or has expired admits nobody, and one that is used up only who repeats its
+// join.
 func (s *State) forgetUsesLocked(now time.Time) {
 	for i := range s.file.Named {
 		switch t := &s.file.Named[i]; t.State(now) {
