@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/boxer-sandbox/boxer/internal/linux"
 )
 
 // An ExecConfig says what to run in a node beside its program.
@@ -69,38 +71,57 @@ func (p *Program) Exec(ctx context.Context, cfg ExecConfig) (*Execution, error) 
 	if len(cfg.Argv) == 0 {
 		return nil, errors.New("exec: no command")
 	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	// The caller may close its streams when Exec returns, and they may not be passed on
+	// yet if that is because of ctx.
+	files, err := duplicates(cfg.Stdin, cfg.Stdout, cfg.Stderr)
 	if err != nil {
 		return nil, err
-	}
-	defer null.Close()
-	files := []*os.File{cfg.Stdin, cfg.Stdout, cfg.Stderr}
-	for i, f := range files {
-		if f == nil {
-			files[i] = null
-		}
 	}
 	e := &Execution{p: p, id: p.c.executions.number(), done: make(chan struct{})}
 	s := &starting{Execution: e, files: files, heard: make(chan error, 1),
 		request: execRequest{ID: e.id, Argv: cfg.Argv, Env: cfg.Env, Dir: cfg.Dir,
 			Terminal: cfg.Terminal}}
 	started := make(chan error, 1)
-	go func() { started <- p.n.interposer.Exec(p.c, s) }() // ends with the tree at the latest
+	go func() { // ends with the tree at the latest
+		err := p.n.interposer.Exec(p.c, s)
+		closeFiles(files)
+		if err != nil {
+			p.c.executions.remove(e.id)
+		}
+		started <- err
+	}()
 	select {
-	case err = <-started:
+	case err := <-started:
+		if err != nil {
+			return nil, err
+		}
+		return e, nil
 	case <-ctx.Done():
-		err = context.Cause(ctx)
 		go func() { // it may start all the same
 			if <-started == nil {
 				_ = e.Signal(unix.SIGKILL)
 			}
 		}()
+		return nil, context.Cause(ctx)
 	}
-	if err != nil {
-		p.c.executions.remove(e.id)
-		return nil, err
+}
+
+// duplicates returns duplicates of files. That of nil is /dev/null.
+func duplicates(files ...*os.File) (all []*os.File, err error) {
+	for _, f := range files {
+		var d *os.File
+		if f == nil {
+			d, err = os.OpenFile(os.DevNull, os.O_RDWR, 0)
+		} else {
+			d, err = linux.Duplicate(f)
+		}
+		if err != nil {
+			closeFiles(all)
+			return nil, err
+		}
+		all = append(all, d)
 	}
-	return e, nil
+	return all, nil
 }
 
 // An execRequest tells boxer-init to run a command, or, without Argv, to signal one.

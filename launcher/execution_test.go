@@ -1,10 +1,12 @@
 package launcher
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -113,6 +115,55 @@ func TestExecMany(t *testing.T) {
 				if s := <-ended; s != "" {
 					t.Error(s)
 				}
+			}
+		})
+	}
+}
+
+// TestExecCanceled starts commands for callers that do not wait any more, and that close
+// the streams at once. The commands end, and others start afterwards.
+func TestExecCanceled(t *testing.T) {
+	url := startCoordinator(t)
+	for _, kind := range kinds(t) {
+		t.Run(string(kind), func(t *testing.T) {
+			n := startNode(t, url, "wait", func(c *RunConfig) { c.Interposer = kind })
+			all := &n.c.executions
+			for range 10 {
+				ctx, cancel := context.WithCancel(t.Context())
+				go func() { // cancels once the command is noted, and has not started yet
+					defer cancel()
+					for noted := false; !noted && t.Context().Err() == nil; {
+						all.mu.Lock()
+						noted = len(all.byID) > 0
+						all.mu.Unlock()
+						runtime.Gosched()
+					}
+				}()
+				r, w := pipe(t)
+				e, err := n.Exec(ctx, ExecConfig{Argv: []string{"sleep", "1000"}, Stdout: w})
+				w.Close()
+				if err == nil { // it has started before
+					err = errors.Join(context.Canceled, e.Signal(unix.SIGKILL))
+				}
+				if !errors.Is(err, context.Canceled) {
+					t.Fatalf("Exec: %v", err)
+				}
+				r.SetReadDeadline(time.Now().Add(within / 2))
+				if _, err := r.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+					t.Fatalf("the command holds its output: %v", err)
+				}
+				await(t, func() bool {
+					all.mu.Lock()
+					defer all.mu.Unlock()
+					return len(all.byID) == 0
+				})
+			}
+			e, err := n.Exec(t.Context(), ExecConfig{Argv: []string{"true"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if code := e.Wait(); code != 0 {
+				t.Errorf("status %d", code)
 			}
 		})
 	}
