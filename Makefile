@@ -78,6 +78,7 @@ suites: deps-suites
 modules: deps-build
 	@for dir in examples/*/go.mod; do (cd "$${dir%/go.mod}" && "$(CURDIR)/scripts/tell" "modules of $${dir%/go.mod}" "$(CURDIR)/scripts/go" mod download); done
 	@cd conformance/modules && "$(CURDIR)/scripts/tell" "modules of conformance" "$(CURDIR)/scripts/go" mod download all # also what their tests import
+	@scripts/tell "modules of the older boxer" scripts/older-modules
 
 .PHONY: demo
 demo: deps-demo build ## show it: PostgreSQL behind one NAT, pgbench behind another

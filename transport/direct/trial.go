@@ -31,7 +31,7 @@ const SafeMSS = 1360
 
 // Timeouts of a trial, besides four round trips each.
 const (
-	establishWithin = 500 * time.Millisecond
+	establishWithin = 1500 * time.Millisecond // the kernel repeats a lost SYN after 1 s
 	carryWithin     = 1500 * time.Millisecond
 )
 
