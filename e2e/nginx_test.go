@@ -99,7 +99,9 @@ func TestNginx(t *testing.T) {
 	t.Run("big file", func(t *testing.T) {
 		web, app := web.with(t), app.with(t)
 		to := filepath.Join(tempDir(t), "big")
-		out := app.runFor(3*proctest.Patience, "curl", "--fail", "--silent",
+		// Without --ipv4 curl tries IPv6, too, after 200 ms (RFC 8305), and the first
+		// connect of a node waits for a path.
+		out := app.runFor(3*proctest.Patience, "curl", "--ipv4", "--fail", "--silent",
 			"--show-error", "--output", to,
 			"--write-out", "%{remote_ip} %{local_ip} %{speed_download}\n",
 			"http://web/big")
