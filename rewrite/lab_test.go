@@ -28,7 +28,41 @@ func copyFD(c *Call, fd int) (int, error) {
 type lab struct {
 	s       *Server
 	served  sync.WaitGroup
-	answers sync.WaitGroup // the answer functions that have not returned yet
+	answers running // the answer functions that have not returned yet
+}
+
+// running counts what runs. Other than of a sync.WaitGroup, its begin may be called while
+// another goroutine waits.
+type running struct {
+	mu   sync.Mutex
+	n    int
+	none *sync.Cond // made by wait
+}
+
+func (r *running) begin() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.n++
+}
+
+func (r *running) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.n--; r.n == 0 && r.none != nil {
+		r.none.Broadcast()
+	}
+}
+
+// wait waits until nothing runs.
+func (r *running) wait() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.none == nil {
+		r.none = sync.NewCond(&r.mu)
+	}
+	for r.n > 0 {
+		r.none.Wait()
+	}
 }
 
 func newLab(t *testing.T, rules []Rule, answer func(*Call)) *lab {
@@ -45,8 +79,8 @@ func newLabOf(t *testing.T, target target, cfg Config, answer func(*Call)) *lab 
 	l := &lab{s: s}
 	l.served.Go(func() {
 		err := s.Serve(func(c *Call) {
-			l.answers.Add(1)
-			defer l.answers.Done()
+			l.answers.begin()
+			defer l.answers.end()
 			answer(c)
 		})
 		if err != nil {
@@ -72,7 +106,7 @@ func (l *lab) run(t *testing.T, argv ...string) string {
 	if err != nil {
 		t.Errorf("%q: %v\n%s", argv, err, out)
 	}
-	l.answers.Wait()
+	l.answers.wait()
 	return string(bytes.TrimRight(out, "\n"))
 }
 
